@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The layout of every map, shared by the XDP program and lbd. A change of layout bumps LB_ABI_VERSION.
+ * Included by bpf/maps.h (after vmlinux-free kernel headers) and by user/lbd/dataplane.c. */
+#ifndef LB_ABI_H
+#define LB_ABI_H
+
+#include <linux/types.h>
+
+#define LB_ABI_VERSION 1
+
+/* ---- limits ------------------------------------------------------------------------------------------------- */
+
+#define LB_BACKEND_BITS  15
+#define LB_MAX_BACKENDS  ((1 << LB_BACKEND_BITS) - 1) /* (service, backend) pairs; ids are 1..; 0 is "none" */
+#define LB_MAX_SERVICES  16384                        /* service ids are 1..; 0 is "none" */
+#define LB_EXACT_MEMBERS 64                           /* least-cost search is exact up to here, two choices above */
+
+/* ---- settings: one element, mmapable ------------------------------------------------------------------------- */
+
+/* Where the VIP and port tables are. lbd fills the half that is not in use, flips `active`, and waits for a grace
+ * period before it touches the other half again. */
+struct lb_tables {
+	__u32 vip_base;  /* first bucket of map `vips` */
+	__u32 vip_mask;  /* number of buckets - 1 (power of two) */
+	__u32 port_base; /* first bucket of map `ports` */
+	__u32 port_mask;
+	__u32 seed; /* of both hashes, chosen so that no bucket overflows */
+	__u32 pad[3];
+};
+
+struct lb_settings {
+	__u32 abi_version;
+	__u32 active;        /* 0 or 1: which of tables[] is in force */
+	__u64 flow_seed;     /* of the flow hash; the same on every instance that must agree (config `hash-seed`) */
+	__be16 gue_port;     /* outer UDP destination of forward: gue */
+	__u16 icmp_per_tick; /* ICMP errors the VIPs may send per tick and CPU */
+	__u32 pad0;
+	__u64 pad1[5];
+	struct lb_tables tables[2];
+};
+
+/* ---- vips: VIP address -> VIP id. Buckets of one cache line ------------------------------------------------- */
+
+#define LB_VIP_WAYS 2
+
+enum lb_vip_flags {
+	LB_VIP_ANY_TCP = 1 << 0, /* a service takes every TCP port: look again with port 0 */
+	LB_VIP_ANY_UDP = 1 << 1,
+};
+
+struct lb_vip {
+	__be32 addr[4]; /* IPv4: addr[0], the rest zero */
+	__u16 id;       /* 1..; 0: empty */
+	__u8 family;    /* 4 or 6 */
+	__u8 flags;     /* enum lb_vip_flags */
+	__u32 pad[3];
+};
+
+struct lb_vip_bucket {
+	struct lb_vip vip[LB_VIP_WAYS];
+};
+
+/* ---- ports: (VIP id, protocol, port) -> service id ---------------------------------------------------------- */
+
+#define LB_PORT_WAYS 8
+
+/* One word: vip id << 48 | port (host order) << 32 | protocol << 24 | service id (16 bits, low). 0: empty. */
+#define LB_PORT_KEY(vip, port, proto) ((__u64)(vip) << 48 | (__u64)(port) << 32 | (__u64)(proto) << 24)
+#define LB_PORT_KEY_MASK              (~0xffffffULL)
+#define LB_PORT_SERVICE(word)         ((__u32)((word)&0xffff))
+
+struct lb_port_bucket {
+	__u64 port[LB_PORT_WAYS];
+};
+
+/* The hashes of both tables; lbd builds them with the very same functions. */
+static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
+{
+	__u64 h = ((__u64)addr[0] | (__u64)seed << 32) * 0x9e3779b97f4a7c15ULL;
+
+	if (family == 6) {
+		h ^= h >> 32;
+		h = (h ^ ((__u64)addr[1] << 32 | addr[2])) * 0xbf58476d1ce4e5b9ULL;
+		h ^= h >> 32;
+		h = (h ^ addr[3]) * 0x94d049bb133111ebULL;
+	}
+	return (__u32)(h >> 32);
+}
+
+static inline __u32 lb_port_hash(__u64 key, __u32 seed)
+{
+	return (__u32)(((key ^ seed) * 0x9e3779b97f4a7c15ULL) >> 32);
+}
+
+/* ---- services ------------------------------------------------------------------------------------------------ */
+
+/* How a new flow's backend is found. */
+enum lb_select {
+	LB_SELECT_SLOT, /* the ring's slot: maglev, source-hash */
+	LB_SELECT_TURN, /* the next entry of the turn list: (weighted) round robin */
+	LB_SELECT_COST, /* least (active + 1) * cost among the members: least-conn, least-response-time */
+};
+
+/* What the slot hash is made of besides the client address. Both: the whole 5-tuple. */
+enum lb_hash_fields {
+	LB_HASH_SPORT = 1 << 0,
+	LB_HASH_DPORT = 1 << 1,
+	LB_HASH_FULL = LB_HASH_SPORT | LB_HASH_DPORT,
+};
+
+enum lb_service_flags {
+	LB_SERVICE_TRACK_ALWAYS = 1 << 0, /* every flow is in the flow table (always set unless LB_SELECT_SLOT) */
+	LB_SERVICE_TRACK_NEVER = 1 << 1,  /* the flow table is not touched, slots never are in transition */
+	LB_SERVICE_AFFINITY = 1 << 2,     /* new flows of a client go where its last one went */
+};
+
+enum lb_forward {
+	LB_FORWARD_IPIP, /* outer family = backend's: 4in4, 6in4, 4in6, 6in6 */
+	LB_FORWARD_GUE,  /* UDP + 4-byte GUE header (variant 0), port lb_settings.gue_port */
+	LB_FORWARD_L2,   /* MAC rewrite only */
+};
+
+/* A region of the arena, read and written as one word: base (high 32 bits, in slots) and length. 0: none. */
+#define LB_REGION(base, size) ((__u64)(base) << 32 | (__u32)(size))
+#define LB_REGION_BASE(r)     ((__u32)((r) >> 32))
+#define LB_REGION_SIZE(r)     ((__u32)(r))
+
+struct lb_service {
+	__u64 ring;     /* Maglev slots: see struct lb_slot words */
+	__u64 old_ring; /* while the ring changes size: the frozen ring that says who keeps untracked flows */
+	__u64 pick;     /* LB_SELECT_TURN: the turn list; LB_SELECT_COST: the members. u32 backend ids in the arena */
+	__u8 select;    /* enum lb_select */
+	__u8 hash;      /* enum lb_hash_fields */
+	__u8 flags;     /* enum lb_service_flags */
+	__u8 forward;   /* enum lb_forward */
+	__u8 mask4;     /* prefix length of the client address in the slot hash and in affinity, 32 and 128: all */
+	__u8 mask6;
+	__u16 tcp_idle; /* ticks without a packet after which an established flow is over */
+	__u16 udp_idle; /* ticks */
+	__u16 syn_idle; /* ticks an embryonic flow is kept */
+	__u16 fin_idle; /* ticks a closing flow is kept */
+	__u16 affinity_idle;
+	__u32 id; /* its own, 1.. ; 0: this service is not in use */
+	__u32 pad0;
+	__u64 pad1[2];
+};
+
+/* ---- arena: slots, turn lists and member lists, two 32-bit words an element --------------------------------- */
+
+/* A slot is one word: current backend (bits 0-14), keeper (15-29), learning (30), transition (31).
+ * See docs/tracking.md for the rules. */
+#define LB_SLOT_LEARNING         (1u << 30)
+#define LB_SLOT_TRANSITION       (1u << 31)
+#define LB_SLOT(current, keeper) ((__u32)(current) | (__u32)(keeper) << LB_BACKEND_BITS)
+#define LB_SLOT_CURRENT(s)       ((s)&LB_MAX_BACKENDS)
+#define LB_SLOT_KEEPER(s)        (((s) >> LB_BACKEND_BITS) & LB_MAX_BACKENDS)
+
+struct lb_arena_line {
+	__u32 slot[2];
+};
+
+/* stamps: one 16-bit tick for each slot of the arena (same index). While a slot is in transition: the last tick in
+ * which a packet of it went to another backend than its current; lbd writes the tick of the transition's start. */
+struct lb_stamp_line {
+	__u16 tick[4];
+};
+
+/* The slot of a flow hash in a ring of `size` slots: multiply-shift over the high half (Lemire 2016). */
+static inline __u32 lb_ring_index(__u64 hash, __u32 size)
+{
+	return (__u32)(((hash >> 32) * size) >> 32);
+}
+
+/* ---- backends: one cache line each -------------------------------------------------------------------------- */
+
+enum lb_backend_flags {
+	LB_BACKEND_USED = 1 << 0,   /* the id is taken */
+	LB_BACKEND_USABLE = 1 << 1, /* alive and with a next hop: packets may go there */
+};
+
+struct lb_backend {
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__be16 vlan_tci; /* of the egress link, 0: untagged */
+	__u16 mtu;       /* of the egress link: the longest outer IP packet, bytes */
+	__u32 ifindex;   /* of the egress link (the device below a VLAN) */
+	__u32 csum;      /* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src prefix and dst,
+			    as 16-bit words in wire order; TOS, length, TTL and the spread bits are added per packet */
+	__u16 service;   /* owner: a flow entry that names a backend of another service is no match */
+	__u8 flags;      /* enum lb_backend_flags */
+	__u8 family;     /* of the outer header: 4 or 6 */
+	__be32 spread;   /* mask over the last 32 bits of outer_src that vary with the flow */
+	__be32 outer_src[4]; /* IPv4: [0] */
+	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
+};
+
+/* loads: what the least-cost search reads, and the flow table keeps up. mmapable. */
+struct lb_load {
+	__s32 active; /* tracked live flows; atomic; corrected by the sweep */
+	__u32 cost;   /* of one flow: 65536 / weight, times latency for least-response-time; 0: takes no new flow */
+};
+
+/* turns: the next position in the turn list. One line per service, atomic. */
+struct lb_turn {
+	__u64 next;
+	__u64 pad[7];
+};
+
+/* ---- flows: set-associative, one line a bucket -------------------------------------------------------------- */
+
+/* An entry is one word, changed by compare-and-exchange only:
+ *   fingerprint 33 bits (63-31) | overflow 1 (30, of the bucket, in way 0 only) | backend 15 (29-15) | state 3 (14-12)
+ *   | tick 12 (11-0)
+ * The bucket comes from the low 31 bits of the hash, the fingerprint is its high 33: together the whole hash. */
+#define LB_FLOW_WAYS          8
+#define LB_FLOW_TICK_BITS     12
+#define LB_FLOW_TICK_MASK     ((1u << LB_FLOW_TICK_BITS) - 1)
+#define LB_FLOW_STATE_SHIFT   12
+#define LB_FLOW_BACKEND_SHIFT 15
+#define LB_FLOW_OVERFLOW      (1ULL << 30)
+#define LB_FLOW_FP_SHIFT      31
+#define LB_FLOW_MAX_IDLE      3600 /* ticks; well under the wrap of the tick */
+
+enum lb_flow_state {
+	LB_FLOW_EMPTY,
+	LB_FLOW_SYN,         /* embryonic: a SYN was seen, nothing since */
+	LB_FLOW_ESTABLISHED, /* TCP */
+	LB_FLOW_CLOSING,     /* FIN or RST seen */
+	LB_FLOW_UDP,
+	LB_FLOW_AFFINITY, /* a client, not a flow */
+	LB_FLOW_KEPT,     /* an older TCP flow seen on its keeper during a transition: for counting only */
+};
+
+#define LB_FLOW_STATE(e)   ((__u32)((e) >> LB_FLOW_STATE_SHIFT) & 7)
+#define LB_FLOW_BACKEND(e) ((__u32)((e) >> LB_FLOW_BACKEND_SHIFT) & LB_MAX_BACKENDS)
+#define LB_FLOW_TICK(e)    ((__u32)(e)&LB_FLOW_TICK_MASK)
+
+struct lb_flow_bucket {
+	__u64 flow[LB_FLOW_WAYS];
+};
+
+/* One tick is 2^30 ns (1.07 s) of CLOCK_MONOTONIC_COARSE, on both sides. */
+#define LB_TICK_SHIFT 30
+
+/* ---- counters: plain arrays with one row per CPU, summed by lbd --------------------------------------------- */
+
+/* backend_counts[cpu * backends + id] */
+struct lb_backend_count {
+	__u64 packets;
+	__u64 bytes; /* inner IP length */
+	__u64 flows; /* TCP SYNs forwarded, and UDP flows where they are tracked */
+	__u64 pad;
+};
+
+/* reason_counts[cpu * LB_REASONS + reason] */
+struct lb_reason_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* totals[service]: what removed backends had counted. Written by lbd only, so that a service's totals never sink. */
+struct lb_total {
+	__u64 packets;
+	__u64 bytes;
+	__u64 flows;
+	__u64 pad;
+};
+
+/* frags: where the first fragment of a datagram went. Direct-mapped, one word: fingerprint 32 | backend 15 | tick 12 */
+
+_Static_assert(sizeof(struct lb_tables) == 32, "layout");
+_Static_assert(sizeof(struct lb_settings) == 128, "layout");
+_Static_assert(sizeof(struct lb_vip_bucket) == 64, "layout");
+_Static_assert(sizeof(struct lb_port_bucket) == 64, "layout");
+_Static_assert(sizeof(struct lb_service) == 64, "layout");
+_Static_assert(sizeof(struct lb_backend) == 64, "layout");
+_Static_assert(sizeof(struct lb_load) == 8, "layout");
+_Static_assert(sizeof(struct lb_flow_bucket) == 64, "layout");
+_Static_assert(sizeof(struct lb_backend_count) == 32, "layout");
+
+#endif

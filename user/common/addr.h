@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* IPv4 and IPv6 addresses as values. Used everywhere in user/. */
+#ifndef LBD_ADDR_H
+#define LBD_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define ADDR_TEXT 46 /* room for addr_format, as INET6_ADDRSTRLEN */
+
+struct addr {
+	uint8_t family;    /* 4, 6, or 0: none */
+	uint8_t bytes[16]; /* wire order; IPv4 in the first four, the rest zero */
+};
+
+/* Parses a numeric address without brackets or prefix. 0, or -EINVAL with *ret untouched. */
+int addr_parse(const char *text, struct addr *ret);
+/* Parses ADDRESS/LEN. 0, or -EINVAL (also if bits beyond the prefix are set). */
+int addr_parse_prefix(const char *text, struct addr *ret, unsigned *ret_len);
+/* Writes at most ADDR_TEXT bytes to text and returns it. */
+const char *addr_format(const struct addr *addr, char text[ADDR_TEXT]);
+bool addr_equal(const struct addr *a, const struct addr *b);
+/* <0, 0, >0: IPv4 before IPv6, then by value. */
+int addr_compare(const struct addr *a, const struct addr *b);
+/* Length in bytes: 4 or 16. */
+static inline size_t addr_length(const struct addr *addr)
+{
+	return addr->family == 4 ? 4 : 16;
+}
+/* Fills a sockaddr for connect or bind; returns its length. port in host order. */
+socklen_t addr_to_sockaddr(const struct addr *addr, uint16_t port, struct sockaddr_storage *ret);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One sentence that tells the user what is wrong, carried up to the edge that prints it. */
+#ifndef LBD_ERROR_H
+#define LBD_ERROR_H
+
+struct error {
+	char text[1024];
+};
+
+/* Writes the sentence (object: value: what was expected). Returns code (a negative errno), so that
+ * `return error_set(err, -EINVAL, ...)` reads well. err may be NULL. */
+int error_set(struct error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The control socket: HTTP with JSON bodies on a Unix socket (include/lb_api.h), through libevent. Called by main. */
+#ifndef LBD_API_H
+#define LBD_API_H
+
+#include "state.h"
+
+struct api;
+
+/* Binds path (its directory is made if missing, a stale socket is replaced, mode 0660, group). */
+int api_new(struct event_base *base, struct state *state, struct attach *attach, struct dataplane *dp, const char *path,
+	    const char *group, struct api **ret, struct error *err);
+void api_free(struct api *api);
+
+#endif

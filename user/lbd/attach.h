@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Puts the program on interfaces through libxdp: with its dispatcher where the kernel lets it load, else alone.
+ * Links are pinned under PIN/links/IFNAME. Called by state.c/api.c. */
+#ifndef LBD_ATTACH_H
+#define LBD_ATTACH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "dataplane.h"
+
+struct attachment {
+	char name[16];
+	uint32_t ifindex;
+	bool native;     /* else generic */
+	bool dispatcher; /* beside other programs, through libxdp's dispatcher; else alone */
+};
+
+struct attach;
+
+/* Adopts what is pinned or still attached from a former run: same program tag: left as it is; otherwise the new program
+ * replaces the old one without a gap. */
+int attach_new(struct dataplane *dp, const char *pin, struct attach **ret, struct error *err);
+void attach_free(struct attach *attach); /* programs stay attached */
+
+/* Errors say what to do next: no such interface; another XDP program is there (its name and id); kernel or driver lacks
+ * X. A generic fallback in AUTO mode logs a warning. Attaching twice is fine (0). */
+int attach_interface(struct attach *attach, const char *name, enum config_mode mode, struct error *err);
+int attach_detach(struct attach *attach, const char *name, struct error *err);
+/* The list as it is now; count in *ret_count. Owned by attach, valid until the next call. */
+const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count);
+
+#endif

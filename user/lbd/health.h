@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Health checks: when to probe, rise and fall, spread over the interval; how to probe is a kind, one file in health/.
+ * Thousands at once on the one loop, no threads. Called by state.c. */
+#ifndef LBD_HEALTH_H
+#define LBD_HEALTH_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../common/addr.h"
+#include "../common/error.h"
+#include "../common/registry.h"
+#include "config.h"
+
+enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
+
+struct health_result {
+	enum health_status status;
+	bool changed;        /* status differs from the one last reported */
+	uint32_t latency_us; /* of this probe, connect to answer; 0 if it failed */
+	uint32_t since_ms;   /* how long the status has held */
+	const char
+	    *why; /* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if none */
+};
+
+struct health;       /* the scheduler */
+struct health_check; /* one backend's check */
+
+/* Called from the loop after every finished probe. */
+typedef void health_result_fn(void *arg, const struct health_result *result);
+
+int health_new(struct event_base *base, struct health **ret, struct error *err);
+void health_free(struct health *health);
+/* spec is copied. port: the service's, used when spec->port is 0. initial: the status to start with (a takeover keeps
+ * the old one; a first start passes HEALTH_UNKNOWN: the first probe decides alone, in either direction). First probe
+ * within a small random part of the interval. */
+struct health_check *health_add(struct health *health, const struct config_health *spec, const struct addr *address,
+				uint16_t port, enum health_status initial, health_result_fn *result, void *arg);
+void health_remove(struct health_check *check); /* NULL is fine; a running probe is abandoned */
+
+/* ---- kinds ---- */
+
+struct health_probe; /* a kind's own state of one running probe */
+
+struct health_probe_spec {
+	struct addr address;
+	uint16_t port;
+	const struct config_health *config;
+};
+
+/* Called once per probe: failure is NULL on success. */
+typedef void health_done_fn(void *arg, const char *failure, uint32_t latency_us);
+
+struct health_kind {
+	const char *name; /* "tcp" */
+	const char *help;
+	/* Set up and torn down once per scheduler; state is handed to start. May be NULL. */
+	int (*open)(struct event_base *base, void **ret_state);
+	void (*close)(void *state);
+	/* Starts one probe; done is called from the loop exactly once, unless cancelled. NULL when out of resources. */
+	struct health_probe *(*start)(void *state, struct event_base *base, const struct health_probe_spec *spec,
+				      health_done_fn *done, void *arg);
+	void (*cancel)(struct health_probe *probe);
+};
+
+REGISTRY(health_kind, struct health_kind);
+const struct health_kind *health_kind_find(const char *name);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Where the sources meet: config x runtime changes x health x next hops -> the wanted services, committed to the data
+ * plane. Changes are collected and committed once per turn of the loop. Called by main, api, metrics. */
+#ifndef LBD_STATE_H
+#define LBD_STATE_H
+
+#include <event2/event.h>
+
+#include "attach.h"
+#include "config.h"
+#include "dataplane.h"
+#include "health.h"
+#include "neigh.h"
+
+enum backend_condition { /* in the order they are checked: the first that applies is what users see */
+			 BACKEND_UP,
+			 BACKEND_STARTING, /* slow start */
+			 BACKEND_DRAINING, /* asked to drain, or removed and still with flows */
+			 BACKEND_DRAINED,  /* and nothing depends on it any more: safe to stop */
+			 BACKEND_CHECKING, /* no probe has ended yet */
+			 BACKEND_NO_NEXT_HOP,
+			 BACKEND_DOWN,
+};
+
+struct backend {
+	struct service *service;
+	struct addr address;
+	uint32_t weight; /* configured or set at run time */
+	bool backup;
+	bool drain;   /* asked for */
+	bool removed; /* gone from the config, draining; forgotten when drained */
+	bool runtime; /* weight, drain or existence differ from the file */
+	enum backend_condition condition;
+	char why[256];             /* for humans: the last failure, or why there is no next hop */
+	uint32_t effective_weight; /* after slow start, drain, backups, panic */
+	uint32_t latency_us;       /* peak EWMA of probes */
+	uint64_t since_ms;         /* CLOCK_REALTIME when the condition began */
+	bool has_hop;
+	struct next_hop hop;
+	enum health_status health;
+	struct health_check *check;
+	struct neigh_watch *watch;
+	uint64_t ramp_start_ms; /* CLOCK_MONOTONIC; 0: no ramp */
+};
+
+struct service {
+	struct state *state;
+	struct config_service *config; /* owned by state's config */
+	struct backend **backends;
+	unsigned backends_count;
+	bool panic;          /* panic-threshold reached: all backends used */
+	bool backups_active; /* only backups live */
+};
+
+struct state;
+
+struct state_options {
+	struct event_base *base;
+	struct config *config; /* taken over by state */
+	const char *config_path;
+	const char *overrides_path; /* run-time changes survive a restart of lbd here; NULL: not kept */
+	struct dataplane *dataplane;
+	struct attach *attach;
+	struct neigh *neigh;
+	struct health *health;
+};
+
+int state_new(const struct state_options *options, struct state **ret, struct error *err);
+void state_free(struct state *state);
+
+const struct config *state_config(const struct state *state);
+struct service *const *state_services(const struct state *state, unsigned *ret_count);
+struct service *state_find_service(const struct state *state, const char *name);
+struct backend *service_find_backend(const struct service *service, const struct addr *address);
+
+/* Reads the file again. All or nothing: on error nothing changes. The file wins over run-time changes. */
+int state_reload(struct state *state, struct error *err);
+/* Run-time changes. -ENOENT, -EEXIST, -EINVAL with err set. */
+int state_backend_add(struct state *state, const char *service, const struct addr *address, uint32_t weight,
+		      struct error *err);
+/* now: its flows are cut over at once; otherwise it drains first and then disappears. */
+int state_backend_remove(struct state *state, const char *service, const struct addr *address, bool now,
+			 struct error *err);
+int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
+			struct error *err);
+int state_backend_weight(struct state *state, const char *service, const struct addr *address, uint32_t weight,
+			 struct error *err);
+
+const char *backend_condition_name(enum backend_condition condition); /* "up", "starting", "draining", ... */
+
+#endif
