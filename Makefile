@@ -1,0 +1,183 @@
+# lbd: `make help` is the index.
+BUILD := build
+ifdef SAN
+BUILD := build/asan
+endif
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+DESTDIR ?=
+SBINDIR := $(DESTDIR)$(PREFIX)/sbin
+MANDIR := $(DESTDIR)$(PREFIX)/share/man/man8
+UNITDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/lib/systemd/system,/etc/systemd/system)
+COMPLETIONDIR := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-print-directory
+
+# Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
+SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest vmbench lint format
+ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
+include build/config.mk
+endif
+build/config.mk: configure
+	$(Q)./configure
+
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
+ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -I. -I$(BUILD) -MMD -MP
+ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
+ifdef SAN
+ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -I. $(BPF_INCLUDES) -MMD -MP
+
+# ---- what there is -------------------------------------------------------------------------------------------------
+
+COMMON_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/common/*.c)))
+LBD_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbd/*.c user/lbd/algo/*.c user/lbd/health/*.c)))
+LBCTL_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbctl/*.c)))
+SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/support/*.c)))
+BPF_OBJS := $(patsubst bpf/%.bpf.c,$(BUILD)/%.bpf.o,$(wildcard bpf/*.bpf.c))
+SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
+
+LBCTL_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_lbctl_*.c))
+UNIT_TESTS := $(filter-out $(LBCTL_TESTS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c)))
+PACKET_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/test_*.c))
+TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c))
+
+.PHONY: all tests tools deps demo check check-asan check-run bench vmtest vmbench format lint install uninstall clean distclean help
+
+all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
+
+tests: all $(TESTS) $(TOOLS)
+tools: $(TOOLS)
+
+# ---- how it is made ------------------------------------------------------------------------------------------------
+
+$(BUILD)/lbd: $(COMMON_OBJS) $(LBD_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
+
+$(BUILD)/lbctl: $(COMMON_OBJS) $(LBCTL_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBCTL) $(LIBS_COMMON)
+
+$(BUILD)/lbctl.8: $(BUILD)/lbctl
+	$(Q)$< --generate-man >$@
+
+$(BUILD)/lbctl.bash: $(BUILD)/lbctl
+	$(Q)$< --generate-completion >$@
+
+$(BUILD)/%.o: %.c | $(SKELS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/%.bpf.o: bpf/%.bpf.c
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(BUILD)/%.bpf.o: tools/%.bpf.c
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
+
+$(LBCTL_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBCTL_OBJS)) $(SUPPORT_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBCTL) $(LIBS_COMMON) -lcmocka -lm
+
+$(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS)) $(SUPPORT_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON) -lcmocka -lm
+
+$(TOOLS): %: %.o $(COMMON_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lbpf -lelf -lz $(LIBS_COMMON) -lm
+
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+# ---- what people call ----------------------------------------------------------------------------------------------
+
+deps: ## install the Debian packages that building and testing need (root)
+	@tools/deps build demo test
+
+demo: ## the main job on real traffic, in namespaces: a story that ends non-zero if any of it did not happen (root; KEEP=1 leaves the lab up)
+	@tools/deps build demo
+	@$(MAKE) -j2 all tools
+	@KEEP=$(KEEP) tools/demo
+
+check: ## every test, each with its name and result, and one summary line (root)
+	@tools/deps build demo test
+	@$(MAKE) -j2 tests
+	@$(MAKE) -j2 tests SAN=1
+	@tests/run $(TESTS_ONLY)
+
+check-asan: ## unit and packet tests under AddressSanitizer and UBSan alone
+	@tools/deps build test
+	@$(MAKE) -j2 tests SAN=1
+	@tests/run asan
+
+bench: ## ns per packet beside two floors, then requests a second end to end; table and build/bench.json (root). Scenarios: tools/bench --help
+	@tools/deps build demo test bench
+	@$(MAKE) -j2 all tools bench-programs
+	@tools/bench $(BENCH)
+
+vmtest: ## the tests in virtual machines on every kernel of vmtest/kernels.txt (root; KERNEL=6.1 for one)
+	@tools/deps build demo test
+	@$(MAKE) -j2 tests
+	@vmtest/run.sh $(or $(KERNEL),all) $(VMTESTS)
+
+vmbench: ## lbd and IPVS side by side in one guest, as ratios (root)
+	@tools/deps build demo test
+	@$(MAKE) -j2 tests
+	@vmtest/bench.sh $(KERNEL)
+
+FORMATTED = $(shell git ls-files '*.c' '*.h')
+SHELLED = configure tools/deps tools/demo tools/bench tests/run .ci/run $(shell git ls-files '*.sh')
+
+format: ## format every C file as .clang-format says
+	@tools/deps lint
+	@clang-format -i $(FORMATTED)
+
+lint: ## formatting, cppcheck and shellcheck; any finding fails
+	@tools/deps lint
+	@clang-format --dry-run -Werror $(FORMATTED)
+	@cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
+		--suppress=nullPointerOutOfMemory -I. user include
+	@shellcheck -x -S warning $(wildcard $(SHELLED))
+
+install: all ## install lbd, lbctl, man pages, completion, systemd unit and an example config (PREFIX, DESTDIR)
+	install -D -m 755 $(BUILD)/lbd $(SBINDIR)/lbd
+	install -D -m 755 $(BUILD)/lbctl $(SBINDIR)/lbctl
+	install -D -m 644 $(BUILD)/lbctl.8 $(MANDIR)/lbctl.8
+	install -D -m 644 docs/lbd.8 $(MANDIR)/lbd.8
+	install -D -m 644 $(BUILD)/lbctl.bash $(COMPLETIONDIR)/lbctl
+	install -d $(UNITDIR)
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd.service >$(UNITDIR)/lbd.service
+	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
+
+uninstall: ## remove what install put there (the config stays)
+	rm -f $(SBINDIR)/lbd $(SBINDIR)/lbctl $(MANDIR)/lbctl.8 $(MANDIR)/lbd.8 $(COMPLETIONDIR)/lbctl $(UNITDIR)/lbd.service
+
+clean: ## remove build/, but not the kernels that vmtest fetched
+	rm -rf $(filter-out build/vmtest,$(wildcard build/*))
+
+distclean: ## remove build/ whole
+	rm -rf build
+
+help: ## this list
+	@awk -F ' ## ' '/^[a-z-]+:.* ## /{split($$1, t, ":"); printf "  make %-12s %s\n", t[1], $$2}' $(MAKEFILE_LIST)
+	@echo 'Variables: V=1 (show commands), SAN=1 (sanitizers, into build/asan), KEEP=1 (demo), KERNEL=6.1 (vmtest), PREFIX, DESTDIR.'
