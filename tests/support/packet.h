@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Builds packets from a list of layers, and compares two packets with a decoded diff. Written from the RFCs, without a
+ * line of bpf/: what tests/bpf expects is made here. Used by tests/bpf and tests/e2e helpers.
+ *
+ *   packet_build(&p, PKT(ETH(), IP4(.src = "192.0.2.1", .dst = "192.0.2.10"), TCP(.dport = 80, .flags = SYN),
+ * DATA(10)));
+ *
+ * A field that is left out is computed or takes its default; ZERO writes a zero where the default is another value.
+ */
+#ifndef LBD_TEST_PACKET_H
+#define LBD_TEST_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PACKET_MAX 4096
+#define ZERO       (-1)
+
+struct packet {
+	size_t len;
+	uint8_t data[PACKET_MAX];
+};
+
+enum layer_kind {
+	LAYER_END,
+	LAYER_ETH,
+	LAYER_VLAN,
+	LAYER_IP4,
+	LAYER_IP6,
+	LAYER_EXT6,
+	LAYER_FRAG6,
+	LAYER_TCP,
+	LAYER_UDP,
+	LAYER_GUE,
+	LAYER_ICMP,
+	LAYER_ICMP6,
+	LAYER_DATA,
+	LAYER_PAD,
+};
+
+struct layer_eth {
+	const char *dst, *src; /* default: PACKET_MAC_LB, PACKET_MAC_PEER */
+	int type;              /* default: of the next layer */
+};
+
+struct layer_vlan {
+	int tci;
+	int tpid; /* default 0x8100 */
+	int type; /* default: of the next layer */
+};
+
+struct layer_ip4 {
+	const char *src, *dst;
+	int ttl; /* default 64 */
+	int tos, id;
+	int frag;            /* flags and offset as in the header: IP_DF, IP_MF, offset / 8 */
+	int proto;           /* default: of the next layer */
+	int len;             /* default: to the end of the packet */
+	int version, ihl;    /* default 4, and as the options need */
+	const char *options; /* options_len bytes, a multiple of 4 */
+	int options_len;
+	int bad_csum; /* what is added to the right checksum */
+};
+
+struct layer_ip6 {
+	const char *src, *dst;
+	int hop; /* default 64 */
+	int tclass, flow;
+	int next;    /* default: of the next layer */
+	int len;     /* of the payload; default: to the end of the packet */
+	int version; /* default 6 */
+};
+
+/* Hop-by-hop (0), routing (43), destination options (60), AH (51), mobility (135): a body of pad options. */
+struct layer_ext6 {
+	int type;
+	int extra;  /* 8-byte words after the first; for AH 4-byte words after the first 8 bytes (an even number) */
+	int next;   /* default: of the next layer */
+	int hdrlen; /* default: as extra says */
+};
+
+struct layer_frag6 {
+	int offset; /* bytes, a multiple of 8 */
+	int more;
+	uint32_t id;
+	int next;
+};
+
+enum tcp_flags { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
+
+struct layer_tcp {
+	int sport, dport;
+	int flags;
+	uint32_t seq, ack;
+	int options_len; /* no-operation options, a multiple of 4 */
+	int doff;        /* default: as options_len says */
+	int bad_csum;
+	int first; /* only the first so many bytes are there (quotes in ICMP errors) */
+};
+
+struct layer_udp {
+	int sport, dport;
+	int len;      /* default: to the end of the packet */
+	int no_csum;  /* 1: a zero checksum */
+	int bad_csum; /* what is added to the right one */
+	int first;    /* as for TCP */
+};
+
+struct layer_gue {
+	int proto; /* default: of the next layer */
+};
+
+struct layer_icmp { /* ICMP and ICMPv6 */
+	int type, code;
+	int id, seq;   /* the second word, of an echo */
+	uint32_t rest; /* the second word, of anything else (not with id, seq) */
+	int bad_csum;
+};
+
+struct layer_data {
+	int len;
+	const void *bytes; /* NULL: a pattern */
+};
+
+struct layer {
+	enum layer_kind kind;
+	union {
+		struct layer_eth eth;
+		struct layer_vlan vlan;
+		struct layer_ip4 ip4;
+		struct layer_ip6 ip6;
+		struct layer_ext6 ext6;
+		struct layer_frag6 frag6;
+		struct layer_tcp tcp;
+		struct layer_udp udp;
+		struct layer_gue gue;
+		struct layer_icmp icmp;
+		struct layer_data data;
+	};
+};
+
+/* clang-format off */
+#define ETH(...)   { .kind = LAYER_ETH,   .eth   = { __VA_ARGS__ } }
+#define VLAN(...)  { .kind = LAYER_VLAN,  .vlan  = { __VA_ARGS__ } }
+#define IP4(...)   { .kind = LAYER_IP4,   .ip4   = { __VA_ARGS__ } }
+#define IP6(...)   { .kind = LAYER_IP6,   .ip6   = { __VA_ARGS__ } }
+#define EXT6(...)  { .kind = LAYER_EXT6,  .ext6  = { __VA_ARGS__ } }
+#define FRAG6(...) { .kind = LAYER_FRAG6, .frag6 = { __VA_ARGS__ } }
+#define TCP(...)   { .kind = LAYER_TCP,   .tcp   = { __VA_ARGS__ } }
+#define UDP(...)   { .kind = LAYER_UDP,   .udp   = { __VA_ARGS__ } }
+#define GUE(...)   { .kind = LAYER_GUE,   .gue   = { __VA_ARGS__ } }
+#define ICMP(...)  { .kind = LAYER_ICMP,  .icmp  = { __VA_ARGS__ } }
+#define ICMP6(...) { .kind = LAYER_ICMP6, .icmp  = { __VA_ARGS__ } }
+#define DATA(n)    { .kind = LAYER_DATA,  .data  = { .len = (int)(n) } }
+#define RAW(at, n) { .kind = LAYER_DATA,  .data  = { .len = (int)(n), .bytes = (at) } }
+/* Bytes after the end of the IP packet: not covered by any length. */
+#define PAD(n)     { .kind = LAYER_PAD,   .data  = { .len = (int)(n) } }
+#define PKT(...)   ((const struct layer[]){ __VA_ARGS__, { .kind = LAYER_END } })
+/* clang-format on */
+
+#define PACKET_MAC_LB   "02:00:00:00:00:01"
+#define PACKET_MAC_PEER "02:00:00:00:00:02"
+
+/* Builds; a list that does not fit or has an address that cannot be parsed aborts the test program with a message. */
+void packet_build(struct packet *ret, const struct layer *layers);
+
+/* One's complement sum of 16-bit words as they lie in memory, folded, not inverted (RFC 1071). */
+uint16_t packet_sum(const void *data, size_t len, uint32_t start);
+
+/* True if alike; otherwise prints on stderr what differs, field by field, and both as hex. */
+bool packet_same(const struct packet *expected, const struct packet *got);
+
+/* Prints the packet decoded, one field a line, on stderr. */
+void packet_print(const char *title, const struct packet *packet);
+
+#endif
