@@ -1,0 +1,107 @@
+#!/bin/bash
+# What every end-to-end test shares: the lab, TAP, and a config to start from. Sourced first by each tests/e2e/*.sh.
+# A test is a function named test_PROMISE; it fails by returning non-zero, or through `expect`; it skips through `skip WHY`.
+# shellcheck disable=SC2034
+LAB=${LAB:-lbt$$}
+# shellcheck source=tools/lab.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../tools/lab.sh"
+
+VIP4=192.0.2.10
+VIP6=2001:db8:5::10
+
+# Three services over N backends: web4 and web6 (nginx), tcp4 and tcp6 (long-lived lines), udp4 and udp6.
+# shellcheck disable=SC2154
+config_services() { # N [SERVICE-EXTRA-LINES]
+	local n=$1 extra=${2:-}
+	echo "services:"
+	config_service web4 $VIP4 tcp 80 4 "$n" "$extra"
+	config_service web6 $VIP6 tcp 80 6 "$n" "$extra"
+	config_service tcp4 $VIP4 tcp 7000 4 "$n" "$extra"
+	config_service tcp6 $VIP6 tcp 7000 6 "$n" "$extra"
+	config_service udp4 "$LAB_UDP4" udp 5353 4 "$n" "$extra"
+	config_service udp6 "$LAB_UDP6" udp 5353 6 "$n" "$extra"
+}
+
+# One service; FAMILY is that of the backends' addresses. HEALTH and WEIGHTS may be set by the caller.
+config_service() { # NAME VIP PROTOCOL PORT FAMILY BACKENDS EXTRA
+	local i list
+	cat <<-CONF
+		  - name: $1
+		    vip: $2
+		    protocol: $3
+		    port: $4
+		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 200ms, timeout: 200ms, rise: 2, fall: 2 \}}
+	CONF
+	[ -z "$7" ] || sed 's/^/    /' <<<"$7"
+	echo "    backends:"
+	list=$(seq "$6")
+	for i in ${BACKENDS:-$list}; do
+		if [ "$5" = 4 ]; then echo "      - { address: 10.0.0.$((10 + i)) }"; else echo "      - { address: \"2001:db8:b::$((10 + i))\" }"; fi
+	done
+}
+
+# The whole lab with N backends, servers, lbd and the program attached.
+lab_with_lbd() { # N [EXTRA]
+	lab_need_root
+	lab_up "$1" || return 1
+	for i in $(seq "$1"); do
+		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
+	done
+	{
+		lab_config_head
+		[ -z "${MODE:-}" ] || echo "mode: $MODE"
+		config_services "$1" "${2:-}"
+	} >"$WORK/lbd.yaml"
+	lab_lbd_start || return 1
+	lab_wait_for 10 "all backends to be up" backends_up $((6 * $1)) || {
+		lbctl backends
+		cat "$WORK/lbd.log"
+		return 1
+	}
+}
+
+backends_up() { # COUNT
+	[ "$(lbctl status --json | json 'd["backends_up"]')" = "$1" ]
+}
+
+expect() { # WHAT ACTUAL OP VALUE
+	if test "$2" "$3" "$4" 2>/dev/null; then return 0; fi
+	echo "# expected $1 $3 $4, got '$2'"
+	FAILED=1
+	return 1
+}
+
+skip() {
+	SKIP=$*
+	return 0
+}
+
+# Field of a JSON text: field TEXT 'd["failed"]'
+field() { printf '%s' "$1" | json "$2"; }
+
+run_tests() {
+	local name number=0 status failed=0
+	trap 'lab_down' EXIT
+	trap 'exit 1' INT TERM
+	for name in $(declare -F | awk '$3 ~ /^test_/ {print $3}'); do
+		if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
+		number=$((number + 1)) FAILED=0 SKIP=
+		"$name" >"/tmp/$LAB.out" 2>&1
+		status=$?
+		if [ -n "$SKIP" ]; then
+			echo "ok $number - ${name#test_} # SKIP $SKIP"
+		elif [ $status = 0 ] && [ $FAILED = 0 ]; then
+			echo "ok $number - ${name#test_}"
+			grep '^# ' "/tmp/$LAB.out" || true
+		else
+			sed 's/^/# /' "/tmp/$LAB.out" | tail -n 60
+			[ ! -f "$WORK/lbd.log" ] || { echo "# --- lbd's log"; tail -n 20 "$WORK/lbd.log" | sed 's/^/# /'; }
+			echo "not ok $number - ${name#test_}"
+			failed=1
+		fi
+		rm -f "/tmp/$LAB.out"
+	done
+	echo "1..$number"
+	[ $failed = 0 ]
+	exit $?
+}

@@ -1,0 +1,194 @@
+#!/bin/bash
+# The lab: a client, a router, a load balancer and backends, each a network namespace. Sourced by tools/demo and tests/e2e.
+#
+#   client --- router --- lb          clients 198.51.100.2, 2001:db8:c::2      router .1 / ::1 on both sides
+#                |  \--- b1           inside  10.0.0.0/24, 2001:db8:b::/64: lb .2, backends .11 .12 ...
+#                |   \-- b2           VIPs    192.0.2.0/24, 2001:db8:5::/64, routed to lb
+#
+# lab_up N [ROUTER_MTU]  lab_down  in_ns NS CMD...  lab_backend N up|down  lab_daemon ... see each.
+# LAB names the namespaces (default lbd): NS is client, router, lb, b1 ...
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${BUILD:-$ROOT/build}
+LAB=${LAB:-lbd}
+WORK=${WORK:-}
+PATH=$PATH:/usr/sbin:/sbin
+LAB_PIDS=()
+# VIPs that the backends' UDP servers answer from (a UDP server must answer from the address it was asked at).
+LAB_UDP4=192.0.2.30
+LAB_UDP6=2001:db8:5::30
+
+ns() { echo "$LAB-$1"; }
+
+# Runs a command in a namespace. `ip netns exec` would hide the bpffs; nsenter keeps the mounts.
+in_ns() {
+	local name
+	name=$(ns "$1")
+	shift
+	nsenter --net="/run/netns/$name" "$@"
+}
+
+lab_need_root() {
+	[ "$(id -u)" = 0 ] || {
+		echo "this needs root: sudo $0" >&2
+		exit 1
+	}
+	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || {
+		echo "cannot mount bpffs on /sys/fs/bpf: is this a container without CAP_SYS_ADMIN?" >&2
+		exit 1
+	}
+}
+
+# A namespace with what every host of the lab needs.
+lab_host() { # NAME
+	ip netns add "$(ns "$1")"
+	in_ns "$1" ip link set lo up
+	in_ns "$1" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+		net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 2>/dev/null || true
+}
+
+# A cable: NAME's eth0 to the router's bridge. Checksums are made in software so that what is tunnelled is whole; GRO on the
+# bridge's end gives it NAPI, which native XDP_TX towards it needs.
+lab_cable() { # NAME IPV4/LEN IPV6/LEN MTU
+	local name=$1 v4=$2 v6=$3 mtu=$4
+	ip -n "$(ns "$name")" link add eth0 type veth peer name "to-$name" netns "$(ns router)"
+	ip -n "$(ns "$name")" link set eth0 mtu "$mtu" up
+	ip -n "$(ns router)" link set "to-$name" mtu "$mtu" up
+	in_ns "$name" ethtool -K eth0 tx off gro on >/dev/null 2>&1
+	in_ns router ethtool -K "to-$name" tx off gro on >/dev/null 2>&1
+	ip -n "$(ns "$name")" addr add "$v4" dev eth0
+	ip -n "$(ns "$name")" addr add "$v6" dev eth0 nodad
+}
+
+lab_up() { # BACKENDS [INSIDE_MTU]
+	local count=$1 mtu=${2:-1600} i
+	lab_down
+	WORK=$(mktemp -d "/tmp/$LAB.XXXXXX")
+	lab_host client
+	lab_host router
+	lab_host lb
+	in_ns router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	ip -n "$(ns router)" link add br0 type bridge
+	ip -n "$(ns router)" link set br0 mtu "$mtu" up
+	ip -n "$(ns router)" addr add 10.0.0.1/24 dev br0
+	ip -n "$(ns router)" addr add 2001:db8:b::1/64 dev br0 nodad
+	lab_cable client 198.51.100.2/24 2001:db8:c::2/64 1500
+	ip -n "$(ns router)" addr add 198.51.100.1/24 dev to-client
+	ip -n "$(ns router)" addr add 2001:db8:c::1/64 dev to-client nodad
+	in_ns client ip route add default via 198.51.100.1
+	in_ns client ip -6 route add default via 2001:db8:c::1
+	lab_cable lb 10.0.0.2/24 2001:db8:b::2/64 "$mtu"
+	lab_join_inside lb
+	for i in $(seq "$count"); do
+		lab_host "b$i"
+		lab_cable "b$i" "10.0.0.$((10 + i))/24" "2001:db8:b::$((10 + i))/64" "$mtu"
+		lab_join_inside "b$i"
+	done
+	in_ns router ip route add 192.0.2.0/24 via 10.0.0.2
+	in_ns router ip -6 route add 2001:db8:5::/64 via 2001:db8:b::2
+}
+
+lab_join_inside() { # NAME
+	in_ns router ip link set "to-$1" master br0
+	in_ns "$1" ip route add default via 10.0.0.1 mtu 1500
+	in_ns "$1" ip -6 route add default via 2001:db8:b::1 mtu 1500
+}
+
+# Makes b$1 a backend for the VIPs, and starts nginx, a TCP and a UDP server there that answer with its name.
+lab_backend_servers() { # N VIP...
+	local i=$1 dir=$WORK/b$1
+	shift
+	mkdir -p "$dir/logs"
+	local args=()
+	for vip in "$@"; do args+=(--vip "$vip"); done
+	in_ns "b$i" "$BUILD/lbctl" backend-host setup --iface eth0 "${args[@]}" >"$dir/setup.log" 2>&1 || {
+		cat "$dir/setup.log" >&2
+		return 1
+	}
+	cat >"$dir/nginx.conf" <<-CONF
+		daemon off; pid $dir/nginx.pid; error_log $dir/error.log; worker_processes 1;
+		events { worker_connections 8192; }
+		http {
+		  access_log off; client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
+		  uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5; default_type text/plain; sendfile on;
+		  server {
+		    listen 80 backlog=8192; listen [::]:80 backlog=8192;
+		    location = /healthz { return 200 "ok\n"; }
+		    location /files/ { alias $WORK/files/; }
+		    location / { return 200 "b$i\n"; }
+		  }
+		}
+	CONF
+	lab_spawn "nginx-b$i" in_ns "b$i" nginx -c "$dir/nginx.conf"
+	lab_spawn "tcp-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-tcp :: 7000 name "b$i"
+	lab_spawn "udp-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP4" 5353 name "b$i"
+	lab_spawn "udp6-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP6" 5353 name "b$i"
+}
+
+# Starts a command in the background and remembers its process id under a name.
+lab_spawn() { # NAME COMMAND...
+	local name=$1
+	shift
+	"$@" >"$WORK/$name.log" 2>&1 </dev/null &
+	echo $! >"$WORK/$name.pid"
+	LAB_PIDS+=($!)
+}
+
+# in_ns execs nsenter, which execs the program: the pid is the program's.
+lab_kill() { # NAME [SIGNAL]
+	local pid
+	pid=$(cat "$WORK/$1.pid" 2>/dev/null) || return 0
+	kill "-${2:-TERM}" "$pid" 2>/dev/null || return 0
+	wait "$pid" 2>/dev/null || true
+	rm -f "$WORK/$1.pid"
+}
+
+lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || {
+			echo "waited in vain for $what" >&2
+			return 1
+		}
+		sleep 0.1
+	done
+}
+
+# The daemon in lb, with its config at $WORK/lbd.yaml. Extra arguments go to lbd.
+lab_lbd_start() {
+	lab_spawn lbd in_ns lb "${LBD:-$BUILD/lbd}" -c "$WORK/lbd.yaml" "$@"
+	lab_wait_for 10 "lbd to answer" lbctl status || {
+		cat "$WORK/lbd.log" >&2
+		return 1
+	}
+}
+
+lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/lbd.sock" "$@"; }
+traffic() { in_ns client "$BUILD/tests/e2e/traffic" "$@"; }
+json() { python3 -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1], {}, {"d": d}))' "$1"; }
+
+# The head of a config file: where this lab's lbd keeps its things.
+lab_config_head() {
+	cat <<-CONF
+		interfaces: [eth0]
+		pin: /sys/fs/bpf/$LAB
+		socket: $WORK/lbd.sock
+		group: root
+		metrics: 127.0.0.1:9469
+	CONF
+}
+
+lab_down() {
+	local name pid
+	for pid in "${LAB_PIDS[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
+	LAB_PIDS=()
+	for name in $(ip netns list 2>/dev/null | awk -v lab="^$LAB-" '$1 ~ lab {print $1}'); do
+		for pid in $(ip netns pids "$name" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
+		ip netns del "$name"
+	done
+	rm -rf "/sys/fs/bpf/${LAB:?}"
+	[ -z "$WORK" ] || rm -rf "$WORK"
+	WORK=
+	return 0
+}
