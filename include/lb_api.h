@@ -28,6 +28,10 @@
  * POST /v1/backend/remove  { "service", "address", "now": bool }         -> {}
  * POST /v1/backend/drain   { "service", "address", "on": bool }          -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" }            -> { "backend": BACKEND }
+ *
+ * "since_s" is how long the condition has held, in seconds; "uptime_s" likewise. Counts ("packets", "bytes", "flows") only
+ * grow, over restarts of lbd too. 404 for an unknown path, service, backend or interface; 405 for a wrong method; 409 for
+ * a backend that exists already, an interface with a foreign program, a limit that is reached.
  */
 #ifndef LB_API_H
 #define LB_API_H
