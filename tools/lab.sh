@@ -106,7 +106,7 @@ lab_backend_servers() { # N VIP...
 		return 1
 	}
 	cat >"$dir/nginx.conf" <<-CONF
-		daemon off; pid $dir/nginx.pid; error_log $dir/error.log; worker_processes 1;
+		daemon off; pid $dir/nginx.pid; error_log $dir/error.log; worker_processes 1; master_process off;
 		events { worker_connections 8192; }
 		http {
 		  access_log off; client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;

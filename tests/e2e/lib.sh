@@ -79,6 +79,21 @@ skip() {
 # Field of a JSON text: field TEXT 'd["failed"]'
 field() { printf '%s' "$1" | json "$2"; }
 
+# Runs set_up; when it fails, that is the one failed test.
+set_up_or_end() { # COMMAND...
+	"$@" >"/tmp/$LAB.setup" 2>&1 && {
+		rm -f "/tmp/$LAB.setup"
+		return
+	}
+	tail -n 60 "/tmp/$LAB.setup" | sed 's/^/# /'
+	[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
+	rm -f "/tmp/$LAB.setup"
+	echo "not ok 1 - lab_comes_up"
+	echo "1..1"
+	lab_down
+	exit 1
+}
+
 run_tests() {
 	local name number=0 status failed=0
 	trap 'lab_down' EXIT

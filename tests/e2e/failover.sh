@@ -1,0 +1,85 @@
+#!/bin/bash
+# Backends that die and come back, seen from clients.
+. "$(dirname "$0")/lib.sh"
+
+BOUND=0.7 # fall x interval + timeout = 2 x 0.2 + 0.2 s, and 0.1 s for this script's own clock
+
+start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
+
+test_no_request_fails_later_than_fall_times_interval_plus_timeout_after_a_crash() {
+	local result pid
+	traffic load-http $VIP4 80 rate 500 seconds 4 timeout 0.3 >"$WORK/load.json" &
+	pid=$!
+	sleep 1.5
+	lab_kill nginx-b2 KILL
+	wait $pid
+	result=$(cat "$WORK/load.json")
+	echo "# $result"
+	expect "some request to fail (b2 was in use)" "$(field "$result" 'd["failed"]')" -gt 0
+	expect "the last failure in time" "$(field "$result" "d['last_failure_s'] <= 1.5 + $BOUND")" = True
+}
+
+test_a_returned_backend_serves_again_without_a_failure() {
+	local result pid
+	traffic load-http $VIP4 80 rate 500 seconds 4 >"$WORK/load.json" &
+	pid=$!
+	sleep 0.5
+	start_nginx 2
+	wait $pid
+	result=$(cat "$WORK/load.json")
+	echo "# $result"
+	expect failures "$(field "$result" 'd["failed"]')" = 0
+	expect "b2 to answer" "$(field "$result" "d['by'].get('b2', 0)")" -gt 0
+}
+
+# The host itself vanishes: no RST, no ARP answer.
+test_a_vanished_host_costs_no_flow_of_the_others() {
+	local held
+	traffic hold $VIP4 7000 connections 60 seconds 6 timeout 2 >"$WORK/hold.json" 2>"$WORK/hold.err" &
+	held=$!
+	sleep 1.5
+	ip -n "$(ns b3)" link set eth0 down
+	sleep 2
+	result=$(traffic load-http $VIP4 80 rate 300 seconds 1 timeout 0.5)
+	wait $held
+	echo "# load: $result"
+	expect "failures after detection" "$(field "$result" 'd["failed"]')" = 0
+	expect "only b3's connections to break" "$(grep -c 'connection to b[12] broke' "$WORK/hold.err")" = 0
+	expect "b3's connections to break" "$(grep -c 'connection to b3 broke' "$WORK/hold.err")" -gt 0
+	ip -n "$(ns b3)" link set eth0 up
+	in_ns b3 ip route replace default via 10.0.0.1 mtu 1500
+	in_ns b3 ip -6 addr replace 2001:db8:b::13/64 dev eth0 nodad
+	in_ns b3 ip -6 route replace default via 2001:db8:b::1 mtu 1500
+	lab_wait_for 15 "b3 to be back" backends_up 18
+}
+
+test_a_moved_mac_address_is_noticed() {
+	local result
+	ip -n "$(ns b1)" link set eth0 down
+	ip -n "$(ns b1)" link set eth0 address 02:00:00:00:00:99
+	ip -n "$(ns b1)" link set eth0 up
+	in_ns b1 ip route replace default via 10.0.0.1 mtu 1500
+	in_ns b1 ip -6 addr replace 2001:db8:b::11/64 dev eth0 nodad
+	in_ns b1 ip -6 route replace default via 2001:db8:b::1 mtu 1500
+	lab_wait_for 20 "the new MAC" mac_is 02:00:00:00:00:99 || return 1
+	lab_wait_for 15 "all to be up" backends_up 18 || return 1
+	result=$(traffic load-http $VIP4 80 rate 300 seconds 1)
+	expect failures "$(field "$result" 'd["failed"]')" = 0
+	expect "b1 to answer" "$(field "$result" "d['by'].get('b1', 0)")" -gt 0
+}
+mac_is() { lbctl backends web4 --json | grep -q "$1"; }
+
+test_with_no_backend_left_packets_are_dropped_and_the_reason_is_counted() {
+	local dropped
+	for i in 1 2 3; do lab_kill "nginx-b$i" KILL; done
+	lab_wait_for 5 "all to be down" backends_up 0 || return 1
+	in_ns client curl -s -m 1 "http://$VIP4/" && return 1
+	dropped=$(lbctl stats --json | json '[r["packets"] for r in d["reasons"] if r["name"] == "no_backend"][0]')
+	expect no_backend "$dropped" -gt 0
+	expect "status of web4" "$(lbctl services --json | json '[s["status"] for s in d["services"] if s["name"] == "web4"][0]')" = down
+	for i in 1 2 3; do start_nginx $i; done
+	lab_wait_for 10 "all to be up again" backends_up 18
+}
+
+set_up_or_end lab_with_lbd 3
+run_tests "$@"

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A SYN flood from distinct sources, written straight to an interface. Called by tests/e2e/tracking.sh.
+ * usage: flood INTERFACE VIP PORT COUNT RATE   (the next hop is found by asking the kernel's neighbour table) */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH 64
+
+struct frame {
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct tcphdr tcp;
+} __attribute__((packed));
+
+static void die(const char *what)
+{
+	fprintf(stderr, "flood: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static uint16_t fold(uint32_t sum)
+{
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+static uint32_t add(const void *data, size_t length)
+{
+	const uint8_t *bytes = data;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i + 1 < length; i += 2)
+		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
+	return sum;
+}
+
+static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint16_t port)
+{
+	uint32_t pseudo;
+
+	frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .daddr = vip};
+	frame->ip.tot_len = htons(sizeof(frame->ip) + sizeof(frame->tcp));
+	frame->ip.saddr = htonl(0x0b000000 + number); /* 11.0.0.0/8: nobody here */
+	frame->ip.check = htons(fold(add(&frame->ip, sizeof(frame->ip))));
+	frame->tcp = (struct tcphdr){.source = htons((uint16_t)(1024 + number % 60000)),
+				     .dest = htons(port),
+				     .doff = 5,
+				     .syn = 1,
+				     .window = htons(65535)};
+	frame->tcp.seq = htonl(number * 2654435761u);
+	pseudo = add(&frame->ip.saddr, 8) + IPPROTO_TCP + sizeof(frame->tcp);
+	frame->tcp.check = htons(fold(pseudo + add(&frame->tcp, sizeof(frame->tcp))));
+}
+
+/* The MAC of the default gateway's neighbour entry on this interface: the first complete one. */
+static void next_hop_mac(const char *interface, uint8_t mac[6])
+{
+	char line[256], device[64], text[32];
+	FILE *arp = fopen("/proc/net/arp", "r");
+
+	if (!arp)
+		die("/proc/net/arp");
+	while (fgets(line, sizeof(line), arp)) {
+		if (sscanf(line, "%*s %*s %*s %31s %*s %63s", text, device) == 2 && !strcmp(device, interface) &&
+		    sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+			   &mac[5]) == 6) {
+			fclose(arp);
+			return;
+		}
+	}
+	fprintf(stderr, "flood: no neighbour on %s; ping the gateway first\n", interface);
+	exit(1);
+}
+
+static int packet_socket(const char *interface, uint8_t mac[6])
+{
+	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+	int fd = socket(AF_PACKET, SOCK_RAW, 0), one = 1;
+	struct ifreq request = {0};
+
+	if (fd < 0)
+		die("packet socket");
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		die(interface);
+	memcpy(mac, request.ifr_hwaddr.sa_data, 6);
+	at.sll_ifindex = (int)if_nametoindex(interface);
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)))
+		die("bind");
+	setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one));
+	return fd;
+}
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+	static struct frame frames[BATCH];
+	struct mmsghdr messages[BATCH] = {0};
+	struct iovec parts[BATCH];
+	uint8_t source[6], target[6];
+	uint32_t count, sent = 0, vip;
+	double begin, rate;
+	int fd;
+
+	if (argc != 6 || inet_pton(AF_INET, argv[2], &vip) != 1) {
+		fprintf(stderr, "usage: flood INTERFACE VIP PORT COUNT RATE\n");
+		return 2;
+	}
+	count = (uint32_t)strtoul(argv[4], NULL, 10);
+	rate = atof(argv[5]);
+	fd = packet_socket(argv[1], source);
+	next_hop_mac(argv[1], target);
+	for (int i = 0; i < BATCH; i++) {
+		memcpy(frames[i].eth.h_source, source, 6);
+		memcpy(frames[i].eth.h_dest, target, 6);
+		frames[i].eth.h_proto = htons(ETH_P_IP);
+		parts[i] = (struct iovec){&frames[i], sizeof(frames[i])};
+		messages[i].msg_hdr.msg_iov = &parts[i];
+		messages[i].msg_hdr.msg_iovlen = 1;
+	}
+	begin = seconds();
+	while (sent < count) {
+		uint32_t batch = count - sent < BATCH ? count - sent : BATCH;
+		int done;
+
+		for (uint32_t i = 0; i < batch; i++)
+			frame_fill(&frames[i], sent + i, vip, (uint16_t)atoi(argv[3]));
+		done = sendmmsg(fd, messages, batch, 0);
+		if (done < 0 && errno != ENOBUFS && errno != EAGAIN)
+			die("sendmmsg");
+		sent += done > 0 ? (uint32_t)done : 0;
+		while (seconds() - begin < sent / rate)
+			usleep(200);
+	}
+	printf("# %u SYNs from distinct sources in %.1f s\n", sent, seconds() - begin);
+	return 0;
+}

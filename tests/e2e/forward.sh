@@ -1,0 +1,140 @@
+#!/bin/bash
+# Forwarding on real traffic in native mode: every family and protocol, whole files, what is not for a VIP, counters.
+. "$(dirname "$0")/lib.sh"
+
+BACKENDS_UP=3
+
+share_is_fair() { # RESULT BACKENDS: every backend answered at least half of its share
+	field "$1" "min(d['by'].values()) >= d['answered'] / $2 / 2 and len(d['by']) == $2"
+}
+
+volley() { # MODE VIP PORT
+	local result
+	result=$(traffic "$1" "$2" "$3" rate 1500 seconds 2)
+	echo "# $result"
+	expect "failures" "$(field "$result" 'd["failed"]')" = 0
+	expect "all backends to share" "$(share_is_fair "$result" $BACKENDS_UP)" = True
+}
+
+test_interface_runs_in_the_mode_asked_for() {
+	expect mode "$(lbctl status --json | json 'd["interfaces"][0]["mode"]')" = "${MODE:-native}"
+}
+
+test_http_over_ipv4_reaches_every_backend() { volley load-http $VIP4 80; }
+test_http_over_ipv6_reaches_every_backend() { volley load-http $VIP6 80; }
+test_tcp_over_ipv4_reaches_every_backend() { volley load-tcp $VIP4 7000; }
+test_tcp_over_ipv6_reaches_every_backend() { volley load-tcp $VIP6 7000; }
+test_udp_over_ipv4_reaches_every_backend() { volley load-udp "$LAB_UDP4" 5353; }
+test_udp_over_ipv6_reaches_every_backend() { volley load-udp "$LAB_UDP6" 5353; }
+
+transfer() { # URL
+	local want got
+	want=$(sha256sum <"$WORK/files/big" | cut -c1-64)
+	got=$(in_ns client curl -s -m 120 "$1" | sha256sum | cut -c1-64)
+	expect "sha256 of $1" "$got" = "$want"
+}
+
+test_100_mb_over_ipv4_arrive_byte_for_byte() { transfer "http://$VIP4/files/big"; }
+test_100_mb_over_ipv6_arrive_byte_for_byte() { transfer "http://[$VIP6]/files/big"; }
+
+# The other way: the client's full-size segments go through the tunnel.
+upload() { # VIP-IN-URL LISTEN-FAMILY
+	local want got
+	want=$(sha256sum <"$WORK/files/big" | cut -c1-64)
+	got=$(in_ns client curl -s -m 120 -T "$WORK/files/big" "http://$1:8081/" | tail -n 1)
+	expect "sha256 of what arrived at $1" "$got" = "$want"
+}
+test_100_mb_sent_over_ipv4_arrive_byte_for_byte() { upload $VIP4; }
+test_100_mb_sent_over_ipv6_arrive_byte_for_byte() { upload "[$VIP6]"; }
+
+# On a backend's wire: outer packets of 1520 bytes hold the client's segments of 1500.
+test_segments_through_the_tunnel_are_full_size() {
+	local longest
+	for i in $(seq $BACKENDS_UP); do
+		lab_spawn "dump-b$i" in_ns router timeout 20 tcpdump -nn -q -i "to-b$i" -c 2000 "ip proto 4 and dst host 10.0.0.$((10 + i))" -v
+	done
+	sleep 1
+	in_ns client curl -s -m 60 -T "$WORK/files/small" "http://$VIP4:8081/" >/dev/null
+	sleep 0.5
+	for i in $(seq $BACKENDS_UP); do lab_kill "dump-b$i" INT; done
+	longest=$(cat "$WORK"/dump-b*.log | grep -o 'length [0-9]*' | sort -k2 -n | tail -n 1 | cut -d' ' -f2)
+	expect "longest outer packet" "$longest" = 1520
+}
+
+test_ping_to_a_vip_is_answered_ipv4_and_ipv6() {
+	in_ns client ping -q -c 3 -i 0.2 -W 1 $VIP4 && in_ns client ping -q -c 3 -i 0.2 -W 1 $VIP6 &&
+		in_ns client ping -q -c 3 -i 0.2 -W 1 -s 1400 $VIP4
+}
+
+test_traffic_that_is_not_for_a_vip_reaches_the_host_itself() {
+	in_ns client ping -q -c 2 -i 0.2 -W 1 10.0.0.2 && in_ns client ping -q -c 2 -i 0.2 -W 1 2001:db8:b::2 &&
+		in_ns client ping -q -c 1 -W 1 -s 4000 10.0.0.2
+}
+
+test_a_port_of_a_vip_without_a_service_is_not_forwarded() {
+	local before after
+	before=$(lbctl stats --json | json '[r["packets"] for r in d["reasons"] if r["name"] == "vip_no_service"][0]')
+	in_ns client curl -s -m 1 "http://$VIP4:81/" && return 1
+	after=$(lbctl stats --json | json '[r["packets"] for r in d["reasons"] if r["name"] == "vip_no_service"][0]')
+	expect "vip_no_service" "$after" -gt "$before"
+}
+
+test_new_flows_are_counted_per_service_and_backend() {
+	local before after sum
+	before=$(lbctl services --json | json '[s["flows"] for s in d["services"] if s["name"] == "web4"][0]')
+	traffic load-http $VIP4 80 rate 500 seconds 1 >/dev/null
+	after=$(lbctl services --json | json '[s["flows"] for s in d["services"] if s["name"] == "web4"][0]')
+	sum=$(lbctl backends web4 --json | json 'sum(b["flows"] for b in d["backends"])')
+	expect "new flows of web4" $((after - before)) = 500
+	expect "sum over backends" "$sum" = "$after"
+}
+
+test_metrics_say_the_same_as_lbctl() {
+	local metric api
+	metric=$(in_ns lb curl -s http://127.0.0.1:9469/metrics | awk '/^lbd_service_new_flows_total\{.*web4/ {print int($2)}')
+	api=$(lbctl services --json | json '[s["flows"] for s in d["services"] if s["name"] == "web4"][0]')
+	expect "lbd_service_new_flows_total of web4" "$metric" = "$api"
+}
+
+# Sends back the sha256 of what was PUT. One process a backend, IPv4 and IPv6.
+put_server() {
+	cat >"$WORK/put.py" <<-'PY'
+		import hashlib, http.server, socket
+		class Handler(http.server.BaseHTTPRequestHandler):
+		    protocol_version = "HTTP/1.1"
+		    def do_PUT(self):
+		        left, digest = int(self.headers["Content-Length"]), hashlib.sha256()
+		        if self.headers.get("Expect", "").lower() == "100-continue": pass
+		        while left:
+		            part = self.rfile.read(min(left, 1 << 20))
+		            if not part: return
+		            digest.update(part); left -= len(part)
+		        text = (digest.hexdigest() + "\n").encode()
+		        self.send_response(200); self.send_header("Content-Length", str(len(text)))
+		        self.send_header("Connection", "close"); self.end_headers(); self.wfile.write(text)
+		    def log_message(self, *args): pass
+		class Server(http.server.ThreadingHTTPServer):
+		    address_family = socket.AF_INET6
+		Server(("::", 8081), Handler).serve_forever()
+	PY
+	for i in $(seq $BACKENDS_UP); do lab_spawn "put-b$i" in_ns "b$i" python3 "$WORK/put.py"; done
+}
+
+put_services() {
+	config_service put4 $VIP4 tcp 8081 4 $BACKENDS_UP ""
+	config_service put6 $VIP6 tcp 8081 6 $BACKENDS_UP ""
+}
+
+set_up() {
+	lab_with_lbd $BACKENDS_UP || return 1
+	mkdir -p "$WORK/files"
+	head -c 100000000 /dev/urandom >"$WORK/files/big"
+	head -c 2000000 "$WORK/files/big" >"$WORK/files/small"
+	chmod -R a+rX "$WORK"
+	put_server
+	put_services >>"$WORK/lbd.yaml"
+	lbctl reload && lab_wait_for 10 "put services" backends_up $((8 * BACKENDS_UP))
+}
+
+set_up_or_end set_up
+run_tests "$@"

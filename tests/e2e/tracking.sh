@@ -1,0 +1,75 @@
+#!/bin/bash
+# Long-lived connections through every kind of change: none is reset, none moves. And a SYN flood.
+. "$(dirname "$0")/lib.sh"
+
+through_changes() { # VIP SERVICE ADDRESS-PREFIX
+	local held vip=$1 service=$2 at=$3
+	traffic hold "$vip" 7000 connections 400 interval 0.3 seconds 14 timeout 2 >"$WORK/hold.json" 2>"$WORK/hold.err" &
+	held=$!
+	sleep 1
+	lbctl backend add "$service" "${at}14" >/dev/null || return 1
+	sleep 1
+	lbctl backend weight "$service" "${at}11" 10 >/dev/null || return 1
+	sleep 1
+	lbctl backend drain "$service" "${at}12" >/dev/null || return 1
+	sleep 1
+	lbctl backend weight "$service" "${at}11" 300 >/dev/null || return 1
+	lbctl backend undrain "$service" "${at}12" >/dev/null || return 1
+	sleep 1
+	lbctl backend add "$service" "${at}15" --weight 500 >/dev/null || return 1
+	sleep 1
+	lbctl backend remove "$service" "${at}13" >/dev/null || return 1
+	sleep 1
+	lbctl reload >/dev/null || return 1
+	wait $held
+	tail -n 3 "$WORK/hold.err" | sed 's/^/# /'
+	echo "# $(cat "$WORK/hold.json")"
+	expect "broken connections" "$(json 'd["broken"]' <"$WORK/hold.json")" = 0
+	expect "moved connections" "$(json 'd["moved"]' <"$WORK/hold.json")" = 0
+}
+
+test_tcp_over_ipv4_stays_through_adds_drains_weights_removal_and_reload() { through_changes $VIP4 tcp4 10.0.0.; }
+test_tcp_over_ipv6_stays_through_adds_drains_weights_removal_and_reload() { through_changes $VIP6 tcp6 2001:db8:b::; }
+
+test_a_drained_backend_takes_no_new_flow() {
+	local result
+	lbctl backend drain web4 10.0.0.11 >/dev/null || return 1
+	sleep 0.3
+	result=$(traffic load-http $VIP4 80 rate 500 seconds 1)
+	lbctl backend undrain web4 10.0.0.11 >/dev/null
+	expect failures "$(field "$result" 'd["failed"]')" = 0
+	expect "b1's new flows" "$(field "$result" "d['by'].get('b1', 0)")" = 0
+}
+
+# A million SYNs from distinct sources at a service that tracks every flow, and at one whose slots are in transition.
+test_a_syn_flood_of_a_million_sources_breaks_no_open_connection() {
+	local held
+	traffic hold $VIP4 7000 connections 1000 interval 0.5 seconds 16 timeout 3 >"$WORK/hold.json" 2>"$WORK/hold.err" &
+	held=$!
+	sleep 2.5
+	lbctl backend weight tcp4 10.0.0.11 20 >/dev/null || return 1
+	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7000 1000000 200000 || return 1
+	lbctl backend weight tcp4 10.0.0.11 100 >/dev/null || return 1
+	wait $held
+	echo "# $(cat "$WORK/hold.json")"
+	expect "connections" "$(json 'd["connections"]' <"$WORK/hold.json")" = 1000
+	expect "broken or moved" "$(json 'd["broken"] + d["moved"]' <"$WORK/hold.json")" = 0
+}
+
+# Five backends with servers; the services start with the first three.
+set_up() {
+	BACKENDS="1 2 3" lab_with_lbd_of 5
+}
+lab_with_lbd_of() { # N backends in the lab, those of $BACKENDS in the config
+	lab_need_root
+	lab_up "$1" || return 1
+	for i in $(seq "$1"); do lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1; done
+	{
+		lab_config_head
+		config_services "$1" "${EXTRA:-}"
+	} >"$WORK/lbd.yaml"
+	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up 18
+}
+
+set_up_or_end set_up
+run_tests "$@"
