@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Boots a kernel in QEMU under virtme-ng, runs one shell command in it as root and exits with the command's status.
+# Called by run.sh and bench.sh; by hand: vmtest/vm.sh KERNEL 'COMMAND'.
+#
+# The guest sees the host's files read-only; the repository is writable there, but what it writes is gone afterwards.
+# Environment: VM_TIMEOUT (seconds, default 600), VM_CPUS (2), VM_MEMORY (1024M), VM_ACCEL (kvm or tcg; default: what
+# a probe found), VM_QEMU (more QEMU arguments), VM_CONSOLE (file of the console log).
+set -euo pipefail
+
+readonly here=$(cd "$(dirname "$0")" && pwd)
+readonly repo=$(dirname "$here")
+readonly out=${VMTEST_OUT:-$repo/build/vmtest}
+readonly guest_died=255
+
+say() { echo "vmtest: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# virtme-ng's lower command, virtme-run: the host's, else the fetched one.
+virtme_setup() {
+	local dir
+	if command -v virtme-run >/dev/null; then
+		virtme=(virtme-run)
+		virtme_guest=$(python3 -c 'import os, virtme; print(os.path.dirname(virtme.__file__))')/guest
+		return
+	fi
+	dir=$("$here/fetch.sh" virtme-ng)/usr/lib/python3/dist-packages
+	virtme=(env "PYTHONPATH=$dir" PYTHONDONTWRITEBYTECODE=1 python3 -c
+		'import sys; from virtme.commands.run import main; sys.exit(main())')
+	virtme_guest=$dir/virtme/guest
+}
+
+# Runs a command in a guest: accelerator, seconds, command. Console to $console.
+boot() {
+	local accel=$1 seconds=$2 command=$3 args
+	args=(--kimg "$image" --mods auto --force-9p --no-virtme-ng-init --disable-microvm
+		--busybox "$(command -v busybox)" --memory "${VM_MEMORY:-1024M}" --cpus "${VM_CPUS:-2}"
+		--overlay-rwdir /etc --cwd "$repo" --show-boot-console
+		-q=-virtfs -q=local,path=/,mount_tag=vmtest,security_model=none,readonly=on,multidevs=remap
+		--kopt "vmtest_init=$virtme_guest/virtme-init" --kopt "init=$here/guest/init"
+		--kopt net.ifnames=0 --kopt loglevel=4 --kopt oops=panic --script-sh "exec 2>&1; $command")
+	if [ "$accel" = tcg ]; then
+		# virtme-ng leaves the CPU at QEMU's bare default here.
+		args+=(--disable-kvm -q=-accel -q=tcg,thread=multi,tb-size=512 -q=-cpu -q=max)
+	fi
+	# timeout signals its whole process group, QEMU included. QEMU opens stdout and stderr several times over: with
+	# pipes the writers do not overwrite each other.
+	timeout --kill-after=10 "$seconds" nice -n "${VM_NICE:-5}" "${virtme[@]}" "${args[@]}" --qemu-opts ${VM_QEMU:-} \
+		</dev/null 2> >(tr -d '\000' >"$console") | cat
+}
+
+# kvm or tcg. A /dev/kvm may be there and never get a guest started: only a boot within the limit counts. The answer
+# holds until the host boots again.
+probe_accel() {
+	local cache=$out/accel now console=$out/kvm-probe.console
+	now=$(cat /proc/sys/kernel/random/boot_id)
+	if [ -n "${VM_ACCEL:-}" ]; then
+		echo "$VM_ACCEL"
+	elif [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
+		echo tcg
+	elif grep -qs "^$now " "$cache"; then
+		cut -d' ' -f2 "$cache"
+	else
+		say "trying KVM (at most 20 s)"
+		if [ "$(boot kvm 20 'echo alive' || true)" = alive ]; then
+			echo "$now kvm" >"$cache"
+		else
+			say "/dev/kvm is there but no guest came up in 20 s: using TCG"
+			echo "$now tcg" >"$cache"
+		fi
+		cut -d' ' -f2 "$cache"
+	fi
+}
+
+[ $# -eq 2 ] || die "usage: vmtest/vm.sh KERNEL 'COMMAND'"
+for tool in qemu-system-x86_64 busybox python3 depmod file flock; do
+	command -v $tool >/dev/null || die "$tool is missing: install the packages of vmtest/packages.txt"
+done
+mkdir -p "$out"
+image=$("$here/fetch.sh" "$1")
+virtme_setup
+accel=$(probe_accel)
+console=${VM_CONSOLE:-$out/console-$(basename "$1").log}
+seconds=${VM_TIMEOUT:-600}
+
+exec 8>"$out/vm.lock"
+flock -w 3600 8 || die "another guest of this checkout has been running for an hour ($out/vm.lock)"
+status=0
+boot "$accel" "$seconds" "$2" 8>&- || status=$?
+case $status in
+0) ;;
+124 | 137) say "kernel $1: no end after $seconds s ($accel); console: $console" ;;
+"$guest_died") say "kernel $1: the guest died or never ran the command ($accel); console: $console" ;;
+*) say "kernel $1: the command ended with status $status ($accel); console: $console" ;;
+esac
+exit $status
