@@ -27,14 +27,15 @@ struct health_result {
 struct health;       /* the scheduler */
 struct health_check; /* one backend's check */
 
-/* Called from the loop after every finished probe. */
+/* Called from the loop after every finished probe. A probe that this host could not run (no descriptor, port or memory
+ * left) leaves the status as it is: changed is false, latency_us 0, and why says "probe not run: ...". */
 typedef void health_result_fn(void *arg, const struct health_result *result);
 
 int health_new(struct event_base *base, struct health **ret, struct error *err);
 void health_free(struct health *health);
 /* spec is copied. port: the service's, used when spec->port is 0. initial: the status to start with (a takeover keeps
  * the old one; a first start passes HEALTH_UNKNOWN: the first probe decides alone, in either direction). First probe
- * within a small random part of the interval. */
+ * within a small random part of the interval. NULL with errno EINVAL (no such kind) or ENOMEM. */
 struct health_check *health_add(struct health *health, const struct config_health *spec, const struct addr *address,
 				uint16_t port, enum health_status initial, health_result_fn *result, void *arg);
 void health_remove(struct health_check *check); /* NULL is fine; a running probe is abandoned */
@@ -49,8 +50,14 @@ struct health_probe_spec {
 	const struct config_health *config;
 };
 
-/* Called once per probe: failure is NULL on success. */
-typedef void health_done_fn(void *arg, const char *failure, uint32_t latency_us);
+enum health_outcome {
+	HEALTH_PASSED,
+	HEALTH_FAILED,
+	HEALTH_NOT_RUN, /* this host lacked something: says nothing about the backend */
+};
+
+/* Called once per probe. why: NULL when passed. latency_us: connect to answer when passed, else ignored. */
+typedef void health_done_fn(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us);
 
 struct health_kind {
 	const char *name; /* "tcp" */
@@ -58,7 +65,8 @@ struct health_kind {
 	/* Set up and torn down once per scheduler; state is handed to start. May be NULL. */
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);
-	/* Starts one probe; done is called from the loop exactly once, unless cancelled. NULL when out of resources. */
+	/* Starts one probe; done is called from the loop exactly once, unless cancelled, and never from within start.
+	 * NULL with errno set when this host is out of resources. spec and what it points to outlive the probe. */
 	struct health_probe *(*start)(void *state, struct event_base *base, const struct health_probe_spec *spec,
 				      health_done_fn *done, void *arg);
 	void (*cancel)(struct health_probe *probe);

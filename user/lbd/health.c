@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* When to probe, and what a run of results means. How to probe is a kind's job (health/). Called by state.c. */
+#include "health.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
+
+#include <event2/event_struct.h>
+#include <event2/util.h>
+
+#include "../common/log.h"
+#include "health/clock.h"
+#include "health/failure.h"
+
+#define FIRST_PROBE_MAX_MS 500
+#define WARN_EVERY_US      60000000ULL
+
+struct kind_state {
+	const struct health_kind *kind;
+	void *state;
+};
+
+struct health_check {
+	LIST_ENTRY(health_check) link;
+	struct health *health;
+	const struct kind_state *kind;
+	struct config_health config;
+	struct health_probe_spec spec;
+	struct event timer; /* waits for the next probe; not pending while one runs */
+	struct health_probe *probe;
+	bool spread; /* its place in the interval has been drawn */
+	enum health_status status;
+	uint32_t streak; /* probes in a row that contradict the status */
+	uint64_t since_us, probe_us;
+	char why[FAILURE_TEXT];
+	health_result_fn *result;
+	void *arg;
+};
+
+struct health {
+	struct event_base *base;
+	LIST_HEAD(, health_check) checks;
+	struct kind_state *kinds;
+	unsigned kinds_count;
+	uint64_t warned_us;
+};
+
+static uint64_t random_below(uint64_t bound)
+{
+	uint32_t value;
+
+	evutil_secure_rng_get_bytes(&value, sizeof(value));
+	return bound ? value % bound : 0;
+}
+
+/* ---- what results mean ---- */
+
+static void set_status(struct health_check *check, enum health_status status)
+{
+	check->status = status;
+	check->streak = 0;
+	check->since_us = clock_us();
+}
+
+/* Counts one probe that was run; true if the status changed. */
+static bool count(struct health_check *check, bool passed)
+{
+	enum health_status says = passed ? HEALTH_UP : HEALTH_DOWN;
+	uint32_t needed = passed ? check->config.rise : check->config.fall;
+
+	if (check->status == says) {
+		check->streak = 0;
+		return false;
+	}
+	if (check->status != HEALTH_UNKNOWN && ++check->streak < needed)
+		return false;
+	set_status(check, says);
+	return true;
+}
+
+/* The check may be gone afterwards. */
+static void report(struct health_check *check, bool changed, uint32_t latency_us, const char *reason)
+{
+	uint64_t since_ms = (clock_us() - check->since_us) / 1000;
+	char why[FAILURE_TEXT];
+	struct health_result result = {
+	    .status = check->status,
+	    .changed = changed,
+	    .latency_us = latency_us,
+	    .since_ms = since_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)since_ms,
+	    .why = why,
+	};
+
+	snprintf(why, sizeof(why), "%s", reason);
+	check->result(check->arg, &result);
+}
+
+/* This host lacks descriptors, memory or ports: that says nothing about the backend, which keeps its status. The next
+ * interval tries again. */
+static void probe_not_run(struct health_check *check, const char *reason)
+{
+	struct health *health = check->health;
+	uint64_t now_us = clock_us();
+	char why[FAILURE_TEXT];
+	char address[ADDR_TEXT];
+
+	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, reason);
+	if (!health->warned_us || now_us - health->warned_us >= WARN_EVERY_US) {
+		health->warned_us = now_us;
+		log_warning("health check of %s port %u: %s; its status stays as it was (said once a minute)",
+			    addr_format(&check->spec.address, address), check->spec.port, why);
+	}
+	report(check, false, 0, why);
+}
+
+/* ---- when to probe ---- */
+
+static void wait_ms(struct health_check *check, uint64_t ms)
+{
+	struct timeval wait = clock_timeval(ms);
+
+	event_base_update_cache_time(check->health->base); /* else it counts from when this turn of the loop began */
+	event_add(&check->timer, &wait);
+}
+
+/* From start to start an interval, or up to 5 % less: jitter keeps checks from falling into step, and never prolongs
+ * the fall x interval + timeout after which a dead backend is down. The second probe draws the check's place in the
+ * interval, as first ones come early. */
+static void wait_for_next(struct health_check *check)
+{
+	uint32_t interval = check->config.interval_ms;
+	uint64_t gone_ms = (clock_us() - check->probe_us) / 1000;
+	uint64_t next_ms = interval - random_below(check->spread ? interval / 20 + 1 : interval / 2 + 1);
+
+	check->spread = true;
+	wait_ms(check, next_ms > gone_ms ? next_ms - gone_ms : 0);
+}
+
+/* The first word on a new backend is waited for: soon. One whose status is known goes to its place in the interval. */
+static void wait_for_first(struct health_check *check)
+{
+	uint32_t within_ms = check->config.interval_ms;
+
+	check->spread = check->status != HEALTH_UNKNOWN;
+	if (!check->spread)
+		within_ms = within_ms / 4 < FIRST_PROBE_MAX_MS ? within_ms / 4 : FIRST_PROBE_MAX_MS;
+	wait_ms(check, random_below(within_ms));
+}
+
+static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
+{
+	struct health_check *check = arg;
+	bool passed = outcome == HEALTH_PASSED, changed;
+
+	check->probe = NULL;
+	wait_for_next(check);
+	if (outcome == HEALTH_NOT_RUN) {
+		probe_not_run(check, why);
+		return;
+	}
+	changed = count(check, passed);
+	if (!passed)
+		snprintf(check->why, sizeof(check->why), "%s", why);
+	else if (check->status == HEALTH_UP)
+		check->why[0] = 0;
+	report(check, changed, passed ? latency_us : 0, check->why);
+}
+
+static void start_probe(int fd, short what, void *arg)
+{
+	struct health_check *check = arg;
+
+	check->probe_us = clock_us();
+	check->probe =
+	    check->kind->kind->start(check->kind->state, check->health->base, &check->spec, probe_done, check);
+	if (check->probe)
+		return;
+	wait_for_next(check);
+	probe_not_run(check, strerror(errno));
+}
+
+/* ---- checks ---- */
+
+static void config_done(struct config_health *config)
+{
+	free(config->type);
+	free(config->path);
+	free(config->host);
+}
+
+static int config_copy(const struct config_health *from, struct config_health *ret)
+{
+	struct config_health copy = *from;
+
+	copy.type = strdup(from->type);
+	copy.path = from->path ? strdup(from->path) : NULL;
+	copy.host = from->host ? strdup(from->host) : NULL;
+	if (!copy.type || (from->path && !copy.path) || (from->host && !copy.host)) {
+		config_done(&copy);
+		return -ENOMEM;
+	}
+	*ret = copy;
+	return 0;
+}
+
+static const struct kind_state *find_state(const struct health *health, const char *type)
+{
+	for (unsigned i = 0; i < health->kinds_count; i++)
+		if (!strcmp(health->kinds[i].kind->name, type))
+			return &health->kinds[i];
+	return NULL;
+}
+
+struct health_check *health_add(struct health *health, const struct config_health *spec, const struct addr *address,
+				uint16_t port, enum health_status initial, health_result_fn *result, void *arg)
+{
+	const struct kind_state *kind = find_state(health, spec->type);
+	struct health_check *check;
+
+	if (!kind) {
+		errno = EINVAL;
+		return NULL;
+	}
+	check = calloc(1, sizeof(*check));
+	if (!check || config_copy(spec, &check->config)) {
+		free(check);
+		errno = ENOMEM;
+		return NULL;
+	}
+	check->health = health;
+	check->kind = kind;
+	check->spec = (struct health_probe_spec){
+	    .address = *address, .port = spec->port ? spec->port : port, .config = &check->config};
+	check->result = result;
+	check->arg = arg;
+	set_status(check, initial);
+	evtimer_assign(&check->timer, health->base, start_probe, check);
+	LIST_INSERT_HEAD(&health->checks, check, link);
+	wait_for_first(check);
+	return check;
+}
+
+void health_remove(struct health_check *check)
+{
+	if (!check)
+		return;
+	event_del(&check->timer);
+	if (check->probe)
+		check->kind->kind->cancel(check->probe);
+	LIST_REMOVE(check, link);
+	config_done(&check->config);
+	free(check);
+}
+
+/* ---- the scheduler ---- */
+
+const struct health_kind *health_kind_find(const char *name)
+{
+	registry_for_each (health_kind, kind)
+		if (!strcmp(kind->name, name))
+			return kind;
+	return NULL;
+}
+
+/* A running probe holds a descriptor: thousands at once need more than the usual 1024. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		log_warning("raising the limit of open files to %llu: %m", (unsigned long long)limit.rlim_max);
+}
+
+static int open_kinds(struct health *health, struct error *err)
+{
+	int error;
+
+	health->kinds = calloc((size_t)(__stop_health_kind - __start_health_kind), sizeof(*health->kinds));
+	if (!health->kinds)
+		return error_set(err, -ENOMEM, "health checks: out of memory");
+	registry_for_each (health_kind, kind) {
+		struct kind_state *state = &health->kinds[health->kinds_count];
+
+		error = kind->open ? kind->open(health->base, &state->state) : 0;
+		if (error)
+			return error_set(err, error, "health checks of type %s: %s", kind->name, strerror(-error));
+		state->kind = kind;
+		health->kinds_count++;
+	}
+	return 0;
+}
+
+int health_new(struct event_base *base, struct health **ret, struct error *err)
+{
+	struct health *health = calloc(1, sizeof(*health));
+	int error;
+
+	if (!health)
+		return error_set(err, -ENOMEM, "health checks: out of memory");
+	health->base = base;
+	LIST_INIT(&health->checks);
+	raise_descriptor_limit();
+	error = open_kinds(health, err);
+	if (error) {
+		health_free(health);
+		return error;
+	}
+	*ret = health;
+	return 0;
+}
+
+void health_free(struct health *health)
+{
+	struct health_check *check;
+
+	if (!health)
+		return;
+	while ((check = LIST_FIRST(&health->checks)))
+		health_remove(check);
+	for (unsigned i = 0; i < health->kinds_count; i++)
+		if (health->kinds[i].kind->close)
+			health->kinds[i].kind->close(health->kinds[i].state);
+	free(health->kinds);
+	free(health);
+}

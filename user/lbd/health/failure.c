@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The words for what went wrong with a probe. Called by the kinds in this directory. */
+#include "failure.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void failure_connect(char text[FAILURE_TEXT], int error)
+{
+	static const struct {
+		int error;
+		const char *words;
+	} known[] = {
+	    {ECONNREFUSED, "refused"},
+	    {ETIMEDOUT, "timed out"},
+	    {EHOSTUNREACH, "host unreachable"},
+	    {ENETUNREACH, "network unreachable"},
+	    {ECONNRESET, "reset"},
+	    {ENOPROTOOPT, "protocol unreachable"},
+	    {EACCES, "refused by a route or firewall of this host"},
+	    {EPERM, "refused by a route or firewall of this host"},
+	    {EINVAL, "refused by a route of this host"}, /* what a blackhole route answers */
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].error == error) {
+			snprintf(text, FAILURE_TEXT, "connect: %s", known[i].words);
+			return;
+		}
+	snprintf(text, FAILURE_TEXT, "connect: %s", strerror(error));
+}
+
+void failure_timeout(char text[FAILURE_TEXT], const char *what, uint32_t timeout_ms)
+{
+	if (timeout_ms % 1000 == 0)
+		snprintf(text, FAILURE_TEXT, "%s after %u s", what, timeout_ms / 1000);
+	else
+		snprintf(text, FAILURE_TEXT, "%s after %u ms", what, timeout_ms);
+}
+
+bool failure_is_local(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+	case EADDRNOTAVAIL: /* every local port to this backend is taken, or there is no source address yet */
+	case EAFNOSUPPORT:  /* IPv6 is switched off here */
+		return true;
+	default:
+		return false;
+	}
+}

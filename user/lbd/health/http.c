@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Health check kinds http and https: GET answers with a wanted status in time. Called by health.c through its table. */
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../common/cleanup.h"
+#include "../health.h"
+#include "clock.h"
+#include "curl_loop.h"
+#include "failure.h"
+
+#define HEADERS_MAX (64 * 1024)
+/* So much of a body has to come in time; what is longer is cut off there and counts as answered. */
+#define BODY_MAX (64 * 1024)
+
+struct http_state {
+	const char *scheme;
+	struct curl_loop *loop;
+};
+
+struct health_probe {
+	struct http_state *state;
+	const struct health_probe_spec *spec;
+	CURL *transfer;
+	struct curl_slist *headers, *connect_to;
+	int socket_error; /* errno of a socket() that failed: this host's fault */
+	size_t headers_length, body_length;
+	char curl_error[CURL_ERROR_SIZE];
+	health_done_fn *done;
+	void *arg;
+};
+
+static void probe_free(struct health_probe *probe)
+{
+	if (!probe)
+		return;
+	curl_easy_cleanup(probe->transfer);
+	curl_slist_free_all(probe->headers);
+	curl_slist_free_all(probe->connect_to);
+	free(probe);
+}
+
+static void http_cancel(struct health_probe *probe)
+{
+	curl_loop_remove(probe->state->loop, probe->transfer);
+	probe_free(probe);
+}
+
+/* ---- what came back ---- */
+
+static curl_off_t time_of(const struct health_probe *probe, CURLINFO which)
+{
+	curl_off_t us = 0;
+
+	curl_easy_getinfo(probe->transfer, which, &us);
+	return us;
+}
+
+static void judge_timeout(const struct health_probe *probe, char why[FAILURE_TEXT])
+{
+	const char *what = "HTTP: answer not complete";
+
+	if (!time_of(probe, CURLINFO_CONNECT_TIME_T))
+		what = "connect: timed out";
+	else if (!strcmp(probe->state->scheme, "https") && !time_of(probe, CURLINFO_APPCONNECT_TIME_T))
+		what = "TLS: handshake not complete";
+	else if (!time_of(probe, CURLINFO_STARTTRANSFER_TIME_T))
+		what = "HTTP: no answer";
+	failure_timeout(why, what, probe->spec->config->timeout_ms);
+}
+
+static enum health_outcome judge_connect(const struct health_probe *probe, char why[FAILURE_TEXT])
+{
+	long error = probe->socket_error;
+
+	if (!error)
+		curl_easy_getinfo(probe->transfer, CURLINFO_OS_ERRNO, &error);
+	if (error)
+		failure_connect(why, (int)error);
+	else
+		snprintf(why, FAILURE_TEXT, "connect: %s", probe->curl_error);
+	return failure_is_local((int)error) ? HEALTH_NOT_RUN : HEALTH_FAILED;
+}
+
+static enum health_outcome judge_status(const struct health_probe *probe, char why[FAILURE_TEXT])
+{
+	const struct config_health *config = probe->spec->config;
+	long status = 0;
+
+	curl_easy_getinfo(probe->transfer, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= (long)config->status_min && status <= (long)config->status_max)
+		return HEALTH_PASSED;
+	if (config->status_min == config->status_max)
+		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u", status, config->status_min);
+	else
+		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u-%u", status, config->status_min,
+			 config->status_max);
+	return HEALTH_FAILED;
+}
+
+static enum health_outcome judge(const struct health_probe *probe, CURLcode code, char why[FAILURE_TEXT])
+{
+	switch (code) {
+	case CURLE_WRITE_ERROR: /* on_header or on_body has had enough */
+		if (probe->headers_length <= HEADERS_MAX)
+			return judge_status(probe, why);
+		snprintf(why, FAILURE_TEXT, "HTTP: headers longer than %d KiB", HEADERS_MAX / 1024);
+		return HEALTH_FAILED;
+	case CURLE_OK:
+		return judge_status(probe, why);
+	case CURLE_COULDNT_CONNECT:
+		return judge_connect(probe, why);
+	case CURLE_OPERATION_TIMEDOUT:
+		judge_timeout(probe, why);
+		return HEALTH_FAILED;
+	case CURLE_OUT_OF_MEMORY:
+	case CURLE_FAILED_INIT:
+		snprintf(why, FAILURE_TEXT, "%s", strerror(ENOMEM));
+		return HEALTH_NOT_RUN;
+	case CURLE_GOT_NOTHING:
+		snprintf(why, FAILURE_TEXT, "HTTP: connection closed without an answer");
+		return HEALTH_FAILED;
+	case CURLE_PARTIAL_FILE:
+		snprintf(why, FAILURE_TEXT, "HTTP: connection closed in the middle of the answer");
+		return HEALTH_FAILED;
+	case CURLE_UNSUPPORTED_PROTOCOL: /* how curl says "HTTP/0.9": no status line */
+	case CURLE_WEIRD_SERVER_REPLY:
+		snprintf(why, FAILURE_TEXT, "HTTP: the answer is not HTTP");
+		return HEALTH_FAILED;
+	default:
+		snprintf(why, FAILURE_TEXT, "%s: %s", code == CURLE_SSL_CONNECT_ERROR ? "TLS" : "HTTP",
+			 probe->curl_error[0] ? probe->curl_error : curl_easy_strerror(code));
+		return HEALTH_FAILED;
+	}
+}
+
+static void on_end(void *arg, CURLcode code)
+{
+	struct health_probe *probe = arg;
+	health_done_fn *done = probe->done;
+	void *done_arg = probe->arg;
+	curl_off_t latency_us = time_of(probe, CURLINFO_STARTTRANSFER_TIME_T);
+	char why[FAILURE_TEXT] = "";
+	enum health_outcome outcome = judge(probe, code, why);
+
+	probe_free(probe);
+	done(done_arg, outcome, outcome == HEALTH_PASSED ? NULL : why, (uint32_t)latency_us);
+}
+
+/* ---- what is asked ---- */
+
+static size_t on_header(char *data, size_t size, size_t count, void *arg)
+{
+	struct health_probe *probe = arg;
+
+	probe->headers_length += size * count;
+	return probe->headers_length <= HEADERS_MAX ? size * count : 0;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+	struct health_probe *probe = arg;
+
+	probe->body_length += size * count;
+	return probe->body_length <= BODY_MAX ? size * count : 0;
+}
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	/* RST on close: no probe leaves a port in TIME_WAIT. */
+	static const struct linger reset = {.l_onoff = 1};
+	struct health_probe *probe = arg;
+	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+
+	if (fd < 0) {
+		probe->socket_error = errno;
+		return CURL_SOCKET_BAD;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	return fd;
+}
+
+/* Appends to a list that stays valid when memory runs out. */
+static bool list_add(struct curl_slist **list, const char *text)
+{
+	struct curl_slist *longer = curl_slist_append(*list, text);
+
+	if (longer)
+		*list = longer;
+	return longer;
+}
+
+static bool set_target(struct health_probe *probe)
+{
+	const struct config_health *config = probe->spec->config;
+	const char *open = probe->spec->address.family == 6 ? "[" : "", *close = *open ? "]" : "";
+	char address[ADDR_TEXT], to[ADDR_TEXT + 16];
+	_cleanup_free_ char *url = NULL, *host = NULL;
+	int length;
+
+	addr_format(&probe->spec->address, address);
+	if (!config->host) {
+		length =
+		    asprintf(&url, "%s://%s%s%s:%u/", probe->state->scheme, open, address, close, probe->spec->port);
+	} else {
+		/* The host is in the URL for TLS, which sends it as SNI; a port in it is for the Host header alone. */
+		length = asprintf(&url, "%s://%.*s:%u/", probe->state->scheme, (int)strcspn(config->host, ":"),
+				  config->host, probe->spec->port);
+		if (asprintf(&host, "Host: %s", config->host) < 0)
+			host = NULL;
+		snprintf(to, sizeof(to), "::%s%s%s:%u", open, address, close, probe->spec->port);
+		if (!host || !list_add(&probe->headers, host) || !list_add(&probe->connect_to, to))
+			length = -1;
+	}
+	if (length < 0) {
+		url = NULL;
+		return false;
+	}
+	return list_add(&probe->headers, "Connection: close") && !curl_easy_setopt(probe->transfer, CURLOPT_URL, url) &&
+	       !curl_easy_setopt(probe->transfer, CURLOPT_REQUEST_TARGET, config->path ? config->path : "/") &&
+	       !curl_easy_setopt(probe->transfer, CURLOPT_HTTPHEADER, probe->headers) &&
+	       !curl_easy_setopt(probe->transfer, CURLOPT_CONNECT_TO, probe->connect_to);
+}
+
+static void set_options(struct health_probe *probe)
+{
+	CURL *transfer = probe->transfer;
+	long timeout_ms = probe->spec->config->timeout_ms;
+
+	curl_easy_setopt(transfer, CURLOPT_PRIVATE, probe);
+	curl_easy_setopt(transfer, CURLOPT_ERRORBUFFER, probe->curl_error);
+	curl_easy_setopt(transfer, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(transfer, CURLOPT_PROTOCOLS_STR, probe->state->scheme);
+	curl_easy_setopt(transfer, CURLOPT_PROXY, ""); /* not even from the environment */
+	curl_easy_setopt(transfer, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(transfer, CURLOPT_USERAGENT, "lbd/" LBD_VERSION);
+	curl_easy_setopt(transfer, CURLOPT_TIMEOUT_MS, timeout_ms);
+	curl_easy_setopt(transfer, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms);
+	/* Each probe makes its own connection: one that is kept open would hide a dead listener. */
+	curl_easy_setopt(transfer, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(transfer, CURLOPT_FORBID_REUSE, 1L);
+	curl_easy_setopt(transfer, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(transfer, CURLOPT_OPENSOCKETDATA, probe);
+	curl_easy_setopt(transfer, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(transfer, CURLOPT_HEADERDATA, probe);
+	curl_easy_setopt(transfer, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(transfer, CURLOPT_WRITEDATA, probe);
+	/* The certificate is not verified: backends are asked by address, and the question is whether they live. */
+	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYPEER, 0L);
+	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYHOST, 0L);
+	curl_easy_setopt(transfer, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+}
+
+static struct health_probe *http_start(void *state, struct event_base *base, const struct health_probe_spec *spec,
+				       health_done_fn *done, void *arg)
+{
+	struct health_probe *probe = calloc(1, sizeof(*probe));
+
+	if (!probe)
+		return NULL;
+	probe->state = state;
+	probe->spec = spec;
+	probe->done = done;
+	probe->arg = arg;
+	probe->transfer = curl_easy_init();
+	if (probe->transfer) {
+		set_options(probe);
+		if (set_target(probe) && !curl_loop_add(probe->state->loop, probe->transfer))
+			return probe;
+	}
+	probe_free(probe);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static int open_scheme(struct event_base *base, const char *scheme, void **ret)
+{
+	struct http_state *state = calloc(1, sizeof(*state));
+	int error;
+
+	if (!state)
+		return -ENOMEM;
+	state->scheme = scheme;
+	error = curl_loop_new(base, on_end, &state->loop);
+	if (error) {
+		free(state);
+		return error;
+	}
+	*ret = state;
+	return 0;
+}
+
+static int open_http(struct event_base *base, void **ret)
+{
+	return open_scheme(base, "http", ret);
+}
+
+static int open_https(struct event_base *base, void **ret)
+{
+	return open_scheme(base, "https", ret);
+}
+
+static void http_close(void *arg)
+{
+	struct http_state *state = arg;
+
+	curl_loop_free(state->loop);
+	free(state);
+}
+
+REGISTER(health_kind, http) = {
+    .name = "http",
+    .help = "GET path answers with a status in the wanted range",
+    .open = open_http,
+    .close = http_close,
+    .start = http_start,
+    .cancel = http_cancel,
+};
+
+REGISTER(health_kind, https) = {
+    .name = "https",
+    .help = "the same over TLS; the certificate is not verified",
+    .open = open_https,
+    .close = http_close,
+    .start = http_start,
+    .cancel = http_cancel,
+};

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Health check kind tcp: the backend accepts a connection in time. Called by health.c through its table. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event_struct.h>
+
+#include "../health.h"
+#include "clock.h"
+#include "failure.h"
+
+struct health_probe {
+	struct event event;
+	int fd;
+	int error; /* of a connect that ended at once */
+	uint64_t start_us;
+	uint32_t timeout_ms;
+	health_done_fn *done;
+	void *arg;
+};
+
+static void tcp_cancel(struct health_probe *probe)
+{
+	event_del(&probe->event);
+	close(probe->fd);
+	free(probe);
+}
+
+static int socket_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? errno : error;
+}
+
+static void tcp_ready(int fd, short what, void *arg)
+{
+	struct health_probe *probe = arg;
+	health_done_fn *done = probe->done;
+	void *done_arg = probe->arg;
+	uint64_t latency_us = clock_us() - probe->start_us;
+	/* Connected wins over late: when both are told at once, it was this loop that was late. */
+	bool late = !(what & EV_WRITE);
+	int error = probe->error ? probe->error : socket_error(fd);
+	char why[FAILURE_TEXT];
+
+	if (late)
+		failure_timeout(why, "connect: timed out", probe->timeout_ms);
+	else if (error)
+		failure_connect(why, error);
+	tcp_cancel(probe);
+	if (!late && !error)
+		done(done_arg, HEALTH_PASSED, NULL, latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
+	else
+		done(done_arg, !late && failure_is_local(error) ? HEALTH_NOT_RUN : HEALTH_FAILED, why, 0);
+}
+
+/* A socket that sends RST when closed, so that no probe leaves a port in TIME_WAIT. -1 with errno set. */
+static int tcp_socket(const struct addr *address)
+{
+	static const struct linger reset = {.l_onoff = 1};
+	int fd = socket(address->family == 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	return fd;
+}
+
+static struct health_probe *tcp_start(void *state, struct event_base *base, const struct health_probe_spec *spec,
+				      health_done_fn *done, void *arg)
+{
+	struct timeval timeout = clock_timeval(spec->config->timeout_ms);
+	struct health_probe *probe = calloc(1, sizeof(*probe));
+	struct sockaddr_storage to;
+	socklen_t length = addr_to_sockaddr(&spec->address, spec->port, &to);
+
+	if (!probe)
+		return NULL;
+	probe->timeout_ms = spec->config->timeout_ms;
+	probe->done = done;
+	probe->arg = arg;
+	probe->fd = tcp_socket(&spec->address);
+	if (probe->fd < 0) {
+		free(probe);
+		return NULL;
+	}
+	event_assign(&probe->event, base, probe->fd, EV_WRITE, tcp_ready, probe);
+	probe->start_us = clock_us();
+	if (connect(probe->fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS)
+		probe->error = errno;
+	event_base_update_cache_time(base); /* else the timeout would start when this turn of the loop did */
+	if (event_add(&probe->event, &timeout)) {
+		close(probe->fd);
+		free(probe);
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (probe->error)
+		event_active(&probe->event, EV_WRITE, 0);
+	return probe;
+}
+
+REGISTER(health_kind, tcp) = {
+    .name = "tcp",
+    .help = "the backend accepts a TCP connection",
+    .start = tcp_start,
+    .cancel = tcp_cancel,
+};
