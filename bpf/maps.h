@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Every map of the program and the constants the loader sets before it loads. Layouts: include/lb_abi.h.
+ * Included by lb.h; sizes (max_entries) are defaults that user/lbd/dataplane.c overrides before load. */
+#ifndef LB_MAPS_H
+#define LB_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../include/lb_abi.h"
+#include "../include/lb_reasons.h"
+
+#define LB_FRAGS 8192
+
+const volatile __u32 nr_cpus = 1;       /* rows of the counter maps; a CPU beyond them is not counted */
+const volatile __u32 flow_mask = 1;     /* buckets of `flows` - 1; at least two buckets */
+const volatile __u32 backend_slots = 2; /* length of a row of `backend_counts`: entries of `backends` */
+
+/* Values of a BPF array begin on a cache line only when it can be mapped. */
+#define LB_ARRAY(name, value_type, entries)                                                                            \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                      \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                                     \
+		__uint(max_entries, entries);                                                                          \
+		__type(key, __u32);                                                                                    \
+		__type(value, value_type);                                                                             \
+	} name SEC(".maps")
+
+LB_ARRAY(settings, struct lb_settings, 1);
+LB_ARRAY(vips, struct lb_vip_bucket, 2);
+LB_ARRAY(ports, struct lb_port_bucket, 2);
+LB_ARRAY(services, struct lb_service, 2);
+LB_ARRAY(arena, struct lb_arena_line, 2);
+LB_ARRAY(stamps, struct lb_stamp_line, 1);
+LB_ARRAY(backends, struct lb_backend, 2);
+LB_ARRAY(loads, struct lb_load, 2);
+LB_ARRAY(turns, struct lb_turn, 2);
+LB_ARRAY(flows, struct lb_flow_bucket, 2);
+LB_ARRAY(frags, __u64, LB_FRAGS);
+LB_ARRAY(backend_counts, struct lb_backend_count, 2);
+LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
+LB_ARRAY(totals, struct lb_total, 2); /* lbd's alone */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);   /* ifindex */
+	__type(value, __u32); /* the same */
+} egress SEC(".maps");
+
+/* How many ICMP errors this CPU has sent in this tick. */
+struct icmp_budget {
+	__u32 tick;
+	__u32 sent;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct icmp_budget);
+} icmp_budgets SEC(".maps");
+
+#endif
