@@ -201,7 +201,7 @@ struct lb_backend {
 /* loads: what the least-cost search reads, and the flow table keeps up. mmapable. */
 struct lb_load {
 	__s32 active; /* tracked live flows; atomic; corrected by the sweep */
-	__u32 cost;   /* of one flow: 65536 / weight, times latency for least-response-time; 0: takes no new flow */
+	__u32 cost;   /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0: takes no new flow */
 };
 
 /* turns: the next position in the turn list. One line per service, atomic. */
