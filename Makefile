@@ -51,14 +51,16 @@ LBCTL_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_lbctl_*.c))
 UNIT_TESTS := $(filter-out $(LBCTL_TESTS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c)))
 PACKET_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/test_*.c))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
-TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
+BENCH_NS := $(BUILD)/tools/bench_ns
 
-.PHONY: all tests tools deps demo check check-asan check-run bench vmtest vmbench format lint install uninstall clean distclean help
+.PHONY: all tests tools bench-programs deps demo check check-asan check-run bench vmtest vmbench format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
 tests: all $(TESTS) $(TOOLS)
 tools: $(TOOLS)
+bench-programs: $(BENCH_NS)
 
 # ---- how it is made ------------------------------------------------------------------------------------------------
 
@@ -106,6 +108,12 @@ $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD
 $(TOOLS): %: %.o $(COMMON_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lbpf -lelf -lz $(LIBS_COMMON) -lm
+
+# The ns benchmark holds lbd's own data plane code and a BPF program of its own.
+$(BENCH_NS).o: $(BUILD)/bench.skel.h
+$(BENCH_NS): $(BENCH_NS).o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
 
 -include $(shell find build -name '*.d' 2>/dev/null)
 

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The benchmark's harness: writes the next packet, calls the candidate as a function, restores the headroom, and stores
+ * the clock around every block of packets. The same program as lbd loads (bpf/lb.h), beside two floors and a no-op
+ * whose cost is the harness's own. Loaded by tools/bench_ns.c. */
+#include "../bpf/lb.h"
+#include "bench.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bench_job);
+} bench_jobs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bench_result);
+} bench_results SEC(".maps");
+
+/* ---- candidates: global functions, so that the verifier and the compiler see each alone ---- */
+
+__noinline int candidate_noop(struct xdp_md *ctx)
+{
+	asm volatile("" ::"r"(ctx));
+	return XDP_TX;
+}
+
+__noinline int candidate_floor_macswap(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	__u8 mac[6];
+
+	if ((void *)(eth + 1) > end)
+		return XDP_ABORTED;
+	__builtin_memcpy(mac, eth->h_dest, 6);
+	__builtin_memcpy(eth->h_dest, eth->h_source, 6);
+	__builtin_memcpy(eth->h_source, mac, 6);
+	return XDP_TX;
+}
+
+/* The least any IP-in-IP balancer does: room, Ethernet, and an outer header in which nothing depends on the packet. */
+__noinline int candidate_floor_encap(struct xdp_md *ctx)
+{
+	struct ethhdr *eth, *old;
+	struct iphdr *ip;
+	void *data, *end;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*ip)))
+		return XDP_ABORTED;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	eth = data;
+	ip = (void *)(eth + 1);
+	old = data + sizeof(*ip);
+	if ((void *)(old + 1) > end || (void *)(ip + 1) > end)
+		return XDP_ABORTED;
+	__builtin_memcpy(eth->h_dest, old->h_source, 6);
+	__builtin_memcpy(eth->h_source, old->h_dest, 6);
+	eth->h_proto = bpf_htons(ETH_P_IP);
+	*ip = (struct iphdr){.version = 4,
+			     .ihl = 5,
+			     .ttl = 64,
+			     .protocol = IPPROTO_IPIP,
+			     .tot_len = bpf_htons(60),
+			     .saddr = bpf_htonl(0xac100001),
+			     .daddr = bpf_htonl(0x0a00000b),
+			     .check = bpf_htons(0x1234)};
+	return XDP_TX;
+}
+
+__noinline int candidate_lbd(struct xdp_md *ctx)
+{
+	return lb_packet(ctx);
+}
+
+/* ---- the harness ---- */
+
+struct block {
+	struct xdp_md *ctx;
+	struct bench_job *job;
+	struct bench_result *result;
+};
+
+static __always_inline __u32 next_flow(struct bench_job *job)
+{
+	if (job->sequential)
+		return job->next++;
+	job->next = job->next * 1664525 + 1013904223;
+	return (__u32)(((__u64)job->next * job->flows) >> 32);
+}
+
+static __always_inline int write_packet(struct xdp_md *ctx, struct bench_job *job)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 flow = next_flow(job), at;
+	__u64 *to = data, *from = (void *)job->frame;
+
+	if (data + 54 > end)
+		return -1;
+#pragma unroll
+	for (int i = 0; i < 6; i++)
+		to[i] = from[i];
+	*(__u32 *)(data + 48) = *(__u32 *)(job->frame + 48);
+	*(__u16 *)(data + 52) = *(__u16 *)(job->frame + 52);
+	if (data + 74 <= end) {
+		to = data + 54;
+		from = (void *)job->frame + 54;
+		*(__u64 *)(data + 54) = *(__u64 *)(job->frame + 54);
+		*(__u64 *)(data + 62) = *(__u64 *)(job->frame + 62);
+		*(__u32 *)(data + 70) = *(__u32 *)(job->frame + 70);
+	}
+	at = job->source_offset & 63;
+	if (data + at + 4 > end)
+		return -1;
+	*(__u32 *)(data + at) = bpf_htonl(0x0b000000 + (flow >> 3));
+	at = job->port_offset & 63;
+	if (data + at + 2 > end)
+		return -1;
+	*(__u16 *)(data + at) = bpf_htons(1024 + (flow & 7) * 4099);
+	at = job->vip_offset & 63;
+	if (data + at + 2 > end)
+		return -1;
+	if (job->services > 1)
+		*(__u16 *)(data + at) = bpf_htons((flow * 40503u >> 4) % job->services);
+	return 0;
+}
+
+/* Brings the packet back to its length: the next one starts where this one did. */
+static __always_inline void restore(struct xdp_md *ctx, __u32 length)
+{
+	int grown = (int)((long)ctx->data_end - (long)ctx->data) - (int)length;
+
+	bpf_xdp_adjust_head(ctx, grown);
+}
+
+#define HARNESS(name)                                                                                                  \
+	static long step_##name(__u32 number, struct block *block)                                                     \
+	{                                                                                                              \
+		if (write_packet(block->ctx, block->job))                                                              \
+			return 1;                                                                                      \
+		block->result->verdicts[candidate_##name(block->ctx) & 7]++;                                           \
+		restore(block->ctx, block->job->length);                                                               \
+		return 0;                                                                                              \
+	}                                                                                                              \
+                                                                                                                       \
+	SEC("xdp") int bench_##name(struct xdp_md *ctx)                                                                \
+	{                                                                                                              \
+		__u32 zero = 0;                                                                                        \
+		struct block block = {.ctx = ctx};                                                                     \
+                                                                                                                       \
+		block.job = bpf_map_lookup_elem(&bench_jobs, &zero);                                                   \
+		block.result = bpf_map_lookup_elem(&bench_results, &zero);                                             \
+		if (!block.job || !block.result)                                                                       \
+			return XDP_ABORTED;                                                                            \
+		for (int i = 0; i < BENCH_BLOCKS; i++) {                                                               \
+			__u64 begin = bpf_ktime_get_ns();                                                              \
+                                                                                                                       \
+			bpf_loop(BENCH_BLOCK_PACKETS, step_##name, &block, 0);                                         \
+			block.result->block_ns[i] = bpf_ktime_get_ns() - begin;                                        \
+		}                                                                                                      \
+		return XDP_PASS;                                                                                       \
+	}                                                                                                              \
+                                                                                                                       \
+	/* One packet as it is: for checking verdict and bytes in the same run. */                                     \
+	SEC("xdp") int one_##name(struct xdp_md *ctx)                                                                  \
+	{                                                                                                              \
+		return candidate_##name(ctx);                                                                          \
+	}
+
+HARNESS(noop)
+HARNESS(floor_macswap)
+HARNESS(floor_encap)
+HARNESS(lbd)
+
+char _license[] SEC("license") = "Dual BSD/GPL";
