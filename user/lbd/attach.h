@@ -19,8 +19,8 @@ struct attachment {
 
 struct attach;
 
-/* Adopts what is pinned or still attached from a former run: same program tag: left as it is; otherwise the new program
- * replaces the old one without a gap. */
+/* Adopts what is pinned or still attached from a former run: the very same program is left as it is; otherwise the new
+ * program replaces the old one without a gap. */
 int attach_new(struct dataplane *dp, const char *pin, struct attach **ret, struct error *err);
 void attach_free(struct attach *attach); /* programs stay attached */
 
@@ -28,6 +28,8 @@ void attach_free(struct attach *attach); /* programs stay attached */
  * X. A generic fallback in AUTO mode logs a warning. Attaching twice is fine (0). */
 int attach_interface(struct attach *attach, const char *name, enum config_mode mode, struct error *err);
 int attach_detach(struct attach *attach, const char *name, struct error *err);
+/* An interface came, went or was renamed: forgets what is gone, follows the name. */
+void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present);
 /* The list as it is now; count in *ret_count. Owned by attach, valid until the next call. */
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count);
 

@@ -41,32 +41,61 @@ struct backend {
 	struct health_check *check;
 	struct neigh_watch *watch;
 	uint64_t ramp_start_ms; /* CLOCK_MONOTONIC; 0: no ramp */
+
+	/* What follows is state's own. */
+	struct backend **handle; /* what check and watch call back with: the object may be replaced, this stays */
+	struct backend *former;  /* while a new world is built: the one it continues */
+	bool hop_known;          /* the neighbour watch has answered once */
+	bool able;               /* healthy, reachable, wanted: may take new flows */
+	bool fresh;              /* from the first start: comes up without a ramp */
+	bool drained;            /* the data plane says that nothing depends on it */
+	bool cut;                /* removed without draining */
+	enum backend_condition reported; /* the condition last logged */
+	char health_why[256], hop_why[256];
+	uint32_t latency_sent_us; /* what the data plane was told */
+	uint64_t latency_at_ms;   /* CLOCK_MONOTONIC of the last probe that counted */
 };
+
+enum service_status { SERVICE_UP, SERVICE_DEGRADED, SERVICE_PANIC, SERVICE_BACKUP, SERVICE_DOWN };
 
 struct service {
 	struct state *state;
 	struct config_service *config; /* owned by state's config */
 	struct backend **backends;
 	unsigned backends_count;
+	unsigned up;         /* backends in condition UP or STARTING */
 	bool panic;          /* panic-threshold reached: all backends used */
 	bool backups_active; /* only backups live */
+	enum service_status status, reported;
 };
 
 struct state;
 
 struct state_options {
 	struct event_base *base;
-	struct config *config; /* taken over by state */
-	const char *config_path;
-	const char *overrides_path; /* run-time changes survive a restart of lbd here; NULL: not kept */
+	struct config *config;      /* taken over by state */
+	const char *config_path;    /* copied */
+	const char *overrides_path; /* copied; run-time changes survive a restart of lbd here; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;
 	struct health *health;
 };
 
+/* The first commit has been made when it returns. On error the config is freed too. */
 int state_new(const struct state_options *options, struct state **ret, struct error *err);
 void state_free(struct state *state);
+
+/* Attaches the interfaces of the config; those that do not exist yet are attached when they appear. All are tried; the
+ * first error is returned. */
+int state_attach_interfaces(struct state *state, struct error *err);
+
+const char *state_config_path(const struct state *state);
+unsigned state_overrides_count(const struct state *state); /* backends that differ from the file at run time */
+struct state_summary {
+	unsigned services, services_down, backends, backends_up;
+};
+void state_summarize(const struct state *state, struct state_summary *ret);
 
 const struct config *state_config(const struct state *state);
 struct service *const *state_services(const struct state *state, unsigned *ret_count);
@@ -87,5 +116,11 @@ int state_backend_weight(struct state *state, const char *service, const struct 
 			 struct error *err);
 
 const char *backend_condition_name(enum backend_condition condition); /* "up", "starting", "draining", ... */
+const char *service_status_name(enum service_status status);          /* as in include/lb_api.h */
+/* The key the data plane knows the service by; backends are not filled in. */
+void service_key(const struct service *service, struct dp_service *ret);
+/* "web 192.0.2.10:80/tcp", for log lines and errors; any port is "*". */
+#define SERVICE_LABEL 384
+const char *service_label(const struct service *service, char text[SERVICE_LABEL]);
 
 #endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What state does by the clock: the commit at the end of a turn of the loop, ramps and drains each second, the sweep of
+ * the flow table in bounded steps. Called by state.c. */
+#include "state_internal.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "../common/log.h"
+
+#define TICK_MS              1000
+#define SWEEP_ROUND_MS       2000
+#define SWEEP_STEP_MS        10
+#define SWEEP_STEP_ENTRIES   65536
+#define LATENCY_STEP_PERCENT 5 /* a smaller change is not worth a commit */
+
+static uint64_t clock_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t clock_monotonic_ms(void)
+{
+	return clock_ms(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_wall_ms(void)
+{
+	return clock_ms(CLOCK_REALTIME);
+}
+
+static void arm(struct event *event, unsigned ms)
+{
+	struct timeval in = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+
+	event_add(event, &in);
+}
+
+/* ---- commit ---- */
+
+void state_touch(struct state *state)
+{
+	if (!event_pending(state->commit, EV_TIMEOUT, NULL))
+		arm(state->commit, 0);
+}
+
+static void on_commit(evutil_socket_t fd, short what, void *arg)
+{
+	struct state *state = arg;
+	struct error err;
+	int rc = world_commit(state, &state->world, &err);
+
+	if (rc && !state->commit_failed)
+		log_error("data plane not updated, trying again each second: %s", err.text);
+	else if (!rc && state->commit_failed)
+		log_info("data plane up to date again");
+	state->commit_failed = rc;
+	world_report(&state->world);
+}
+
+/* ---- each second ---- */
+
+static bool latency_moved(const struct backend *backend)
+{
+	uint64_t now = backend->latency_us, sent = backend->latency_sent_us;
+	uint64_t apart = now > sent ? now - sent : sent - now;
+
+	return backend->service->config->algorithm->cost && apart * 100 > sent * LATENCY_STEP_PERCENT;
+}
+
+/* Asks the data plane whether the last flow of a draining backend is gone. */
+static bool drain_ended(struct backend *backend)
+{
+	struct dp_backend_stats stats;
+	struct dp_service key;
+
+	if (backend->condition != BACKEND_DRAINING)
+		return false;
+	service_key(backend->service, &key);
+	if (!dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address, &stats))
+		backend->drained = stats.drained;
+	return backend->drained;
+}
+
+struct tick {
+	bool commit; /* the data plane is to be told something */
+	bool forget; /* a removed backend is done */
+};
+
+static void backend_tick(struct backend *backend, struct tick *tick)
+{
+	tick->commit |= backend->ramp_start_ms || latency_moved(backend) || drain_ended(backend);
+	tick->forget |= backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct state *state = arg;
+	struct tick tick = {.commit = state->commit_failed};
+	struct error err;
+
+	for (unsigned i = 0; i < state->world.count; i++)
+		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)
+			backend_tick(state->world.services[i]->backends[j], &tick);
+	if (tick.commit)
+		state_touch(state);
+	if (tick.forget && state_switch(state, state->config, &state->overrides, &err))
+		log_error("drained backends not removed, trying again: %s", err.text);
+}
+
+/* ---- sweep ---- */
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct state *state = arg;
+	size_t left = dataplane_sweep(state->options.dataplane, SWEEP_STEP_ENTRIES, 0);
+
+	arm(state->sweep, left ? SWEEP_STEP_MS : SWEEP_ROUND_MS);
+}
+
+int state_clock_start(struct state *state)
+{
+	struct event_base *base = state->options.base;
+
+	state->commit = event_new(base, -1, 0, on_commit, state);
+	state->tick = event_new(base, -1, EV_PERSIST, on_tick, state);
+	state->sweep = event_new(base, -1, 0, on_sweep, state);
+	if (!state->commit || !state->tick || !state->sweep)
+		return -ENOMEM;
+	arm(state->tick, TICK_MS);
+	arm(state->sweep, SWEEP_ROUND_MS);
+	return 0;
+}
+
+void state_clock_stop(struct state *state)
+{
+	struct event **const events[] = {&state->commit, &state->tick, &state->sweep};
+
+	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		if (*events[i])
+			event_free(*events[i]);
+		*events[i] = NULL;
+	}
+}

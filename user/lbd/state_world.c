@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Builds the services and backends that config and run-time changes ask for, continuing what is known from before, and
+ * hands probes and watches over. Called by state_commit.c. */
+#include "state_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../common/cleanup.h"
+#include "../common/log.h"
+
+/* ---- making and freeing ---- */
+
+static void backend_free(struct backend *backend)
+{
+	if (!backend)
+		return;
+	health_remove(backend->check);
+	if (backend->watch)
+		neigh_unwatch(backend->watch);
+	free(backend->handle);
+	free(backend);
+}
+
+static void service_free(struct service *service)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		backend_free(service->backends[i]);
+	free(service->backends);
+	free(service);
+}
+
+void world_free(struct world *world)
+{
+	for (unsigned i = 0; i < world->count; i++)
+		service_free(world->services[i]);
+	free(world->services);
+	*world = (struct world){0};
+}
+
+static struct backend *service_append(struct service *service, const struct addr *address)
+{
+	unsigned count = service->backends_count;
+	struct backend **list = realloc(service->backends, (count + 1) * sizeof(struct backend *)), *backend;
+
+	if (!list)
+		return NULL;
+	service->backends = list;
+	backend = calloc(1, sizeof(*backend));
+	if (!backend)
+		return NULL;
+	backend->service = service;
+	backend->address = *address;
+	backend->condition = backend->reported = BACKEND_CHECKING;
+	list[service->backends_count++] = backend;
+	return backend;
+}
+
+static struct service *world_append(struct world *world, struct state *state, struct config_service *config)
+{
+	struct service **list = realloc(world->services, (world->count + 1) * sizeof(struct service *)), *service;
+
+	if (!list)
+		return NULL;
+	world->services = list;
+	service = calloc(1, sizeof(*service));
+	if (!service)
+		return NULL;
+	service->state = state;
+	service->config = config;
+	service->status = service->reported = SERVICE_DOWN;
+	list[world->count++] = service;
+	return service;
+}
+
+/* ---- what was known before ---- */
+
+static struct service *world_find(const struct world *world, const struct config_service *config)
+{
+	for (unsigned i = 0; i < world->count; i++) {
+		const struct config_service *known = world->services[i]->config;
+
+		if (known->port == config->port && known->protocol == config->protocol &&
+		    addr_equal(&known->vip, &config->vip))
+			return world->services[i];
+	}
+	return NULL;
+}
+
+/* Everything but what config and run-time changes say, and what belongs to the object itself. */
+static void backend_continue(struct backend *backend, struct backend *former)
+{
+	backend->former = former;
+	backend->condition = former->condition;
+	backend->reported = former->reported;
+	backend->since_ms = former->since_ms;
+	backend->latency_us = former->latency_us;
+	backend->latency_sent_us = former->latency_sent_us;
+	backend->latency_at_ms = former->latency_at_ms;
+	backend->has_hop = former->has_hop;
+	backend->hop = former->hop;
+	backend->hop_known = former->hop_known;
+	backend->health = former->health;
+	backend->ramp_start_ms = former->ramp_start_ms;
+	backend->able = former->able;
+	backend->fresh = former->fresh;
+	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
+	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
+	if (backend->drain || backend->removed)
+		backend->drained = former->drained;
+}
+
+/* A backend that the adopted maps use is taken to be well until a probe or a neighbour says otherwise. */
+static void backend_adopt(struct backend *backend, const struct dp_backend *adopted)
+{
+	backend->has_hop = backend->hop_known = true;
+	backend->hop = adopted->hop;
+	backend->health = HEALTH_UP;
+	backend->able = true;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static bool same_check(const struct config_service *a, const struct config_service *b)
+{
+	const struct config_health *x = &a->health, *y = &b->health;
+
+	return same_text(x->type, y->type) && (x->port ? x->port : a->port) == (y->port ? y->port : b->port) &&
+	       same_text(x->path, y->path) && same_text(x->host, y->host) && x->status_min == y->status_min &&
+	       x->status_max == y->status_max && x->interval_ms == y->interval_ms && x->timeout_ms == y->timeout_ms &&
+	       x->rise == y->rise && x->fall == y->fall;
+}
+
+static bool is_checked(const struct config_service *config)
+{
+	return strcmp(config->health.type, "none") != 0;
+}
+
+/* ---- building ---- */
+
+static int add_from_file(struct service *service, const struct overrides *overrides)
+{
+	const struct config_service *config = service->config;
+
+	for (unsigned i = 0; i < config->backends_count; i++) {
+		const struct config_backend *wanted = &config->backends[i];
+		const struct override *change = overrides_find(overrides, config->name, &wanted->address);
+		struct backend *backend;
+
+		if (change && change->removed)
+			continue;
+		backend = service_append(service, &wanted->address);
+		if (!backend)
+			return -ENOMEM;
+		backend->backup = wanted->backup;
+		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
+		backend->drain = change && change->drain;
+		backend->runtime = change;
+	}
+	return 0;
+}
+
+static int add_from_overrides(struct service *service, const struct overrides *overrides)
+{
+	for (unsigned i = 0; i < overrides->count; i++) {
+		const struct override *change = &overrides->list[i];
+		struct backend *backend;
+
+		if (!change->added || strcmp(change->service, service->config->name) != 0 ||
+		    service_find_backend(service, &change->address))
+			continue;
+		backend = service_append(service, &change->address);
+		if (!backend)
+			return -ENOMEM;
+		backend->weight = change->weight;
+		backend->drain = change->drain;
+		backend->runtime = true;
+	}
+	return 0;
+}
+
+/* Those that nobody asks for any more stay while flows depend on them; the dead keep nothing. */
+static int keep_leaving(struct service *service, const struct service *former)
+{
+	for (unsigned i = 0; i < former->backends_count; i++) {
+		struct backend *before = former->backends[i], *backend;
+
+		if (service_find_backend(service, &before->address) || before->cut || before->drained ||
+		    before->health != HEALTH_UP || !before->has_hop)
+			continue;
+		backend = service_append(service, &before->address);
+		if (!backend)
+			return -ENOMEM;
+		backend->weight = before->weight;
+		backend->backup = before->backup;
+		backend->removed = backend->runtime = true;
+	}
+	return 0;
+}
+
+static int continue_former(struct service *service, const struct service *former)
+{
+	int rc = keep_leaving(service, former);
+
+	service->status = former->status;
+	service->reported = former->reported;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+		struct backend *before = service_find_backend(former, &backend->address);
+
+		if (before)
+			backend_continue(backend, before);
+	}
+	return rc;
+}
+
+static int continue_adopted(struct service *service)
+{
+	_cleanup_free_ struct dp_backend *adopted = NULL;
+	struct dp_service key;
+	unsigned count;
+
+	service_key(service, &key);
+	count = dataplane_adopted_backends(service->state->options.dataplane, &key, &adopted);
+	for (unsigned i = 0; i < count; i++) {
+		struct backend *backend = service_find_backend(service, &adopted[i].address);
+
+		if (!adopted[i].usable)
+			continue;
+		if (!backend) {
+			backend = service_append(service, &adopted[i].address);
+			if (!backend)
+				return -ENOMEM;
+			backend->removed = backend->runtime = true;
+		}
+		backend_adopt(backend, &adopted[i]);
+	}
+	return 0;
+}
+
+static int service_build(struct service *service, const struct overrides *overrides, const struct world *present)
+{
+	struct state *state = service->state;
+	struct service *former = world_find(present, service->config);
+	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
+	int rc = add_from_file(service, overrides);
+
+	if (!rc)
+		rc = add_from_overrides(service, overrides);
+	if (!rc && adopted)
+		rc = continue_adopted(service);
+	if (!rc && former)
+		rc = continue_former(service, former);
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+
+		if (!backend->former && state->first && !adopted)
+			backend->fresh = true;
+		if (!is_checked(service->config))
+			backend->health = HEALTH_UP;
+	}
+	return rc;
+}
+
+int world_build(struct state *state, struct config *config, const struct overrides *overrides,
+		const struct world *present, struct world *ret)
+{
+	struct world world = {0};
+	int rc = 0;
+
+	for (unsigned i = 0; i < config->services_count && !rc; i++) {
+		struct service *service = world_append(&world, state, &config->services[i]);
+
+		rc = service ? service_build(service, overrides, present) : -ENOMEM;
+	}
+	if (rc)
+		world_free(&world);
+	else
+		*ret = world;
+	return rc;
+}
+
+/* ---- handing over ---- */
+
+static void on_health(void *arg, const struct health_result *result)
+{
+	struct backend *backend = *(struct backend **)arg;
+	const char *why = result->why ? result->why : "";
+	uint64_t now = clock_monotonic_ms();
+
+	if (result->latency_us) {
+		backend->latency_us =
+		    latency_peak_ewma(backend->latency_us, result->latency_us, now - backend->latency_at_ms);
+		backend->latency_at_ms = now;
+	}
+	if (result->status == backend->health && !strcmp(backend->health_why, why))
+		return;
+	snprintf(backend->health_why, sizeof(backend->health_why), "%s", why);
+	backend->health = result->status;
+	state_touch(backend->service->state);
+}
+
+static void on_next_hop(void *arg, const struct addr *address, const struct next_hop *hop, const char *why)
+{
+	struct backend *backend = *(struct backend **)arg;
+
+	backend->hop_known = true;
+	backend->has_hop = hop;
+	if (hop)
+		backend->hop = *hop;
+	snprintf(backend->hop_why, sizeof(backend->hop_why), "%s", hop || !why ? "" : why);
+	state_touch(backend->service->state);
+}
+
+static void backend_take_over(struct backend *backend)
+{
+	struct backend *former = backend->former;
+
+	backend->former = NULL;
+	if (!former)
+		return;
+	backend->handle = former->handle;
+	former->handle = NULL;
+	if (backend->handle)
+		*backend->handle = backend;
+	backend->watch = former->watch;
+	former->watch = NULL;
+	if (same_check(former->service->config, backend->service->config)) {
+		backend->check = former->check;
+		former->check = NULL;
+	}
+}
+
+/* Out of memory leaves it unchecked, and so without traffic if it never had any: said, and tried at the next change. */
+static void backend_start(struct backend *backend)
+{
+	struct state *state = backend->service->state;
+	const struct config_service *config = backend->service->config;
+	char text[ADDR_TEXT], label[SERVICE_LABEL];
+
+	if (!backend->handle)
+		backend->handle = malloc(sizeof(struct backend *));
+	if (backend->handle) {
+		*backend->handle = backend;
+		if (!backend->watch)
+			backend->watch =
+			    neigh_watch(state->options.neigh, &backend->address, on_next_hop, backend->handle);
+		if (!backend->check && is_checked(config))
+			backend->check = health_add(state->options.health, &config->health, &backend->address,
+						    config->port, backend->health, on_health, backend->handle);
+	}
+	if (!backend->watch || (!backend->check && is_checked(config)))
+		log_error("%s: backend %s: out of memory, it is not watched", service_label(backend->service, label),
+			  addr_format(&backend->address, text));
+}
+
+void world_succeed(struct state *state, struct world *present, struct world *next)
+{
+	struct world old = *present;
+
+	for (unsigned i = 0; i < next->count; i++)
+		for (unsigned j = 0; j < next->services[i]->backends_count; j++)
+			backend_take_over(next->services[i]->backends[j]);
+	*present = *next;
+	*next = (struct world){0};
+	world_free(&old);
+	for (unsigned i = 0; i < present->count; i++)
+		for (unsigned j = 0; j < present->services[i]->backends_count; j++)
+			backend_start(present->services[i]->backends[j]);
+}
