@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 #define BENCH_BLOCK_PACKETS 2048
-#define BLOCKS              32
+#define BENCH_BLOCKS        32
 #define BENCH_FRAME_MAX     128
 
 /* What to send: a frame, and how flows differ from it. */
