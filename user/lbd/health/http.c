@@ -64,8 +64,10 @@ static curl_off_t time_of(const struct health_probe *probe, CURLINFO which)
 static void judge_timeout(const struct health_probe *probe, char why[FAILURE_TEXT])
 {
 	const char *what = "HTTP: answer not complete";
+	long connected_from = 0; /* CURLINFO_CONNECT_TIME_T stays 0 through the TLS handshake: a port tells */
 
-	if (!time_of(probe, CURLINFO_CONNECT_TIME_T))
+	curl_easy_getinfo(probe->transfer, CURLINFO_LOCAL_PORT, &connected_from);
+	if (!connected_from)
 		what = "connect: timed out";
 	else if (!strcmp(probe->state->scheme, "https") && !time_of(probe, CURLINFO_APPCONNECT_TIME_T))
 		what = "TLS: handshake not complete";
@@ -103,6 +105,19 @@ static enum health_outcome judge_status(const struct health_probe *probe, char w
 	return HEALTH_FAILED;
 }
 
+static void judge_other(const struct health_probe *probe, CURLcode code, char why[FAILURE_TEXT])
+{
+	const char *text = probe->curl_error[0] ? probe->curl_error : curl_easy_strerror(code);
+	long error = 0;
+
+	curl_easy_getinfo(probe->transfer, CURLINFO_OS_ERRNO, &error);
+	if (code == CURLE_RECV_ERROR && error == ECONNRESET)
+		text = "connection reset before the answer was complete";
+	if (strstr(text, "error:") && strrchr(text, ':')[1]) /* OpenSSL: error:CODE:LIBRARY::REASON */
+		text = strrchr(text, ':') + 1;
+	snprintf(why, FAILURE_TEXT, "%s: %s", code == CURLE_SSL_CONNECT_ERROR ? "TLS" : "HTTP", text);
+}
+
 static enum health_outcome judge(const struct health_probe *probe, CURLcode code, char why[FAILURE_TEXT])
 {
 	switch (code) {
@@ -133,8 +148,7 @@ static enum health_outcome judge(const struct health_probe *probe, CURLcode code
 		snprintf(why, FAILURE_TEXT, "HTTP: the answer is not HTTP");
 		return HEALTH_FAILED;
 	default:
-		snprintf(why, FAILURE_TEXT, "%s: %s", code == CURLE_SSL_CONNECT_ERROR ? "TLS" : "HTTP",
-			 probe->curl_error[0] ? probe->curl_error : curl_easy_strerror(code));
+		judge_other(probe, code, why);
 		return HEALTH_FAILED;
 	}
 }
