@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl backends: every backend of one service or of all, and why it is not up. Called by cli.c through the table. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "format.h"
+#include "show.h"
+#include "table.h"
+#include "verb.h"
+
+static const struct table_column columns[] = {
+    {.title = "SERVICE", .shrinks = true},
+    {.title = "BACKEND", .shrinks = true},
+    {.title = "CONDITION"},
+    {.title = "SINCE", .right = true},
+    {.title = "WEIGHT", .right = true},
+    {.title = "LATENCY", .right = true},
+    {.title = "ACTIVE", .right = true},
+    {.title = "FLOWS", .right = true},
+    {.title = "BYTES", .right = true},
+    {.title = NULL},
+};
+
+/* "100", or "20/100" while slow start, draining or others' health make it another than was asked for. */
+static const char *weight_text(const json_t *backend, char text[64])
+{
+	unsigned long long wanted = json_number(backend, "weight");
+	unsigned long long effective = json_number(backend, "effective_weight");
+
+	if (wanted == effective)
+		snprintf(text, 64, "%llu", wanted);
+	else
+		snprintf(text, 64, "%llu/%llu", effective, wanted);
+	return text;
+}
+
+static void add_backend(struct table *table, const json_t *backend)
+{
+	const char *condition = json_text(backend, "condition");
+	char text[64];
+
+	table_add(table, TONE_PLAIN, json_text(backend, "service"));
+	snprintf(text, sizeof(text), "%s%s", json_text(backend, "address"),
+		 json_flag(backend, "backup") ? " (backup)" : "");
+	table_add(table, TONE_PLAIN, text);
+	table_add(table, format_tone(condition), condition);
+	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
+	table_add(table, TONE_PLAIN, weight_text(backend, text));
+	table_add(table, TONE_PLAIN, format_latency(json_number(backend, "latency_us"), text));
+	table_add(table, TONE_PLAIN, format_count(json_number(backend, "active"), text));
+	table_add(table, TONE_PLAIN, format_count(json_number(backend, "flows"), text));
+	table_add(table, TONE_PLAIN, format_count(json_number(backend, "bytes"), text));
+}
+
+/* Below the table: what is wrong, in whole sentences that no column has room for. */
+static void print_reasons(const json_t *backends, bool coloured)
+{
+	const json_t *backend;
+	size_t i, told = 0;
+
+	json_array_foreach (backends, i, backend) {
+		const char *condition = json_text(backend, "condition"), *why = json_text(backend, "why");
+		char name[160];
+
+		if (!*why || strcmp(condition, "up") == 0)
+			continue;
+		show_backend_name(backend, name, sizeof(name));
+		fputs(told++ ? "" : "\n", stdout);
+		fputs(format_escape(format_tone(condition), coloured), stdout);
+		text_put(stdout, name);
+		printf(" %s: ", condition);
+		text_put(stdout, why);
+		printf("%s\n", format_escape(TONE_PLAIN, coloured));
+	}
+}
+
+static int print_backends(const json_t *answer, struct error *err)
+{
+	const json_t *backends = json_object_get(answer, "backends"), *backend;
+	bool coloured = format_coloured(stdout);
+	struct table *table;
+	int result;
+	size_t i;
+
+	if (json_array_size(backends) == 0) {
+		printf("No backends: add some to the config, or lbctl backend add SERVICE ADDRESS\n");
+		return 0;
+	}
+	table = table_new(columns);
+	json_array_foreach (backends, i, backend)
+		add_backend(table, backend);
+	result = table_print(table, stdout, format_columns(stdout), coloured);
+	table_free(table);
+	if (result)
+		return error_set(err, result, "out of memory");
+	print_reasons(backends, coloured);
+	return 0;
+}
+
+static int run_backends(struct call *call, struct error *err)
+{
+	json_t *answer = NULL;
+	int result = call_backends(call, call_argument(call, 0), &answer, err);
+
+	if (result)
+		return result;
+	result = call->json ? show_json(answer, err) : print_backends(answer, err);
+	json_decref(answer);
+	return result;
+}
+
+REGISTER(verb, backends) = {
+    .name = "backends",
+    .group = VERB_SHOW,
+    .flags = VERB_TALKS | VERB_JSON,
+    .summary = "list the backends with condition, weight and totals, and why one is not up",
+    .details = "CONDITION is up; starting (slow start); draining (takes no new flow); drained (and nothing depends on "
+	       "it: safe to stop); checking (no probe has ended yet); down, or without a next hop. WEIGHT is "
+	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts tracked flows alone: flows on stable slots "
+	       "need no tracking. LATENCY is that of health probes.",
+    .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
+    .examples = {{"backends", "all of them"}, {"backends web", "those of service web"}},
+    .run = run_backends,
+};

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl detach: asks lbd to take its program off an interface. Called by cli.c through the verb table. */
+#include <stdio.h>
+
+#include "show.h"
+#include "verb.h"
+
+static int run_detach(struct call *call, struct error *err)
+{
+	const char *name = call_argument(call, 0);
+	json_t *answer = NULL;
+	int result = call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), &answer, err);
+
+	if (result)
+		return result;
+	if (call->json)
+		result = show_json(answer, err);
+	else
+		printf("%s: detached; packets to VIPs on it are no longer forwarded\n", name);
+	json_decref(answer);
+	return result;
+}
+
+REGISTER(verb, detach) = {
+    .name = "detach",
+    .group = VERB_INTERFACES,
+    .flags = VERB_TALKS | VERB_JSON,
+    .summary = "take the load balancer off an interface",
+    .details = "Forwarding on IFACE ends at once; other interfaces go on.",
+    .arguments = {ARGUMENT("IFACE", WORDS_INTERFACE)},
+    .examples = {{"detach eth0", "stop forwarding what comes in on eth0"}},
+    .run = run_detach,
+};

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl drain: no new flow for a backend, and waiting until its host can be stopped. Called by cli.c through the verb
+ * table. */
+#include "drain.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "format.h"
+#include "show.h"
+#include "verb.h"
+
+#define POLL_MS 500
+
+static const json_t *find_backend(const json_t *answer, const char *address)
+{
+	const json_t *backends = json_object_get(answer, "backends"), *backend;
+	size_t i;
+
+	json_array_foreach (backends, i, backend)
+		if (strcmp(json_text(backend, "address"), address) == 0)
+			return backend;
+	return NULL;
+}
+
+static void read_backend(const json_t *backend, struct drain_progress *ret)
+{
+	const char *condition = json_text(backend, "condition");
+
+	*ret = (struct drain_progress){
+	    .gone = !backend,
+	    .drained = json_flag(backend, "drained"),
+	    .active = json_number(backend, "active"),
+	    .kept_slots = json_number(backend, "kept_slots"),
+	};
+	/* A dead backend that drains is "down"; only a healthy condition says that the drain was taken back. */
+	ret->undone = !ret->drained && (strcmp(condition, "up") == 0 || strcmp(condition, "starting") == 0);
+}
+
+void drain_read(const json_t *answer, const char *address, struct drain_progress *ret)
+{
+	read_backend(find_backend(answer, address), ret);
+}
+
+bool drain_over(const struct drain_progress *progress)
+{
+	return progress->gone || progress->drained || progress->undone;
+}
+
+void drain_describe(const struct drain_progress *progress, char *text, size_t size)
+{
+	char flows[64], slots[64];
+
+	if (progress->gone)
+		snprintf(text, size, "drained and forgotten");
+	else if (progress->drained)
+		snprintf(text, size, "drained");
+	else if (progress->undone)
+		snprintf(text, size, "not draining any more");
+	else
+		snprintf(text, size, "%s, %s kept for older ones",
+			 format_plural(progress->active, "active flow", flows),
+			 format_plural(progress->kept_slots, "slot", slots));
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------------------- */
+
+struct wait {
+	const char *service;
+	char address[ADDR_TEXT];
+	uint64_t started_ms, timeout_ms; /* timeout_ms UINT64_MAX: none */
+	bool terminal;                   /* one line that is written over, else a line for every change */
+	char said[160];
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void say_progress(struct wait *wait, const struct drain_progress *progress)
+{
+	char text[160], elapsed[FORMAT_TEXT];
+
+	drain_describe(progress, text, sizeof(text));
+	if (wait->terminal)
+		printf("\r\033[K%s %s: %s (%s)", wait->service, wait->address, text,
+		       format_duration((now_ms() - wait->started_ms) / 1000, elapsed));
+	else if (strcmp(text, wait->said) != 0)
+		printf("%s %s: %s\n", wait->service, wait->address, text);
+	strcpy(wait->said, text);
+	fflush(stdout);
+}
+
+static int finish(const struct wait *wait, const struct drain_progress *progress, struct error *err)
+{
+	char elapsed[FORMAT_TEXT];
+
+	if (progress->undone)
+		return error_set(err, -ECANCELED, "%s %s: takes new flows again: somebody ended the drain",
+				 wait->service, wait->address);
+	printf("%s %s: no flow depends on it (%s): safe to stop the host, as far as this service goes\n", wait->service,
+	       wait->address, format_duration((now_ms() - wait->started_ms) / 1000, elapsed));
+	return 0;
+}
+
+static int timed_out(const struct wait *wait, struct error *err)
+{
+	char elapsed[FORMAT_TEXT];
+
+	return error_set(err, -ETIME,
+			 "%s %s: not drained after %s: %s.\nIt goes on draining; run this again to wait on",
+			 wait->service, wait->address, format_duration(wait->timeout_ms / 1000, elapsed), wait->said);
+}
+
+static int wait_drained(struct call *call, struct wait *wait, struct error *err)
+{
+	const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+	struct drain_progress progress;
+
+	for (;;) {
+		json_t *answer = NULL;
+		int result = call_backends(call, wait->service, &answer, err);
+
+		if (result)
+			return result;
+		drain_read(answer, wait->address, &progress);
+		json_decref(answer);
+		if (drain_over(&progress))
+			break;
+		say_progress(wait, &progress);
+		if (now_ms() - wait->started_ms + POLL_MS > wait->timeout_ms) {
+			fputs(wait->terminal ? "\n" : "", stdout);
+			return timed_out(wait, err);
+		}
+		nanosleep(&pause, NULL);
+	}
+	if (wait->terminal)
+		fputs("\r\033[K", stdout);
+	return finish(wait, &progress, err);
+}
+
+static int show_begun(const struct wait *wait, const json_t *answer)
+{
+	struct drain_progress progress;
+	char text[160];
+
+	read_backend(json_object_get(answer, "backend"), &progress);
+	drain_describe(&progress, text, sizeof(text));
+	printf("%s %s: takes no new flow; %s\n", wait->service, wait->address, text);
+	if (!progress.drained)
+		printf("To wait until its host can be stopped: lbctl drain %s %s --wait\n", wait->service,
+		       wait->address);
+	return 0;
+}
+
+static int read_wait(const struct call *call, struct wait *ret, struct error *err)
+{
+	const char *timeout = call_option(call, "--timeout");
+
+	*ret = (struct wait){.service = call_argument(call, 0),
+			     .timeout_ms = UINT64_MAX,
+			     .started_ms = now_ms(),
+			     .terminal = isatty(STDOUT_FILENO)};
+	if (timeout && parse_duration(timeout, &ret->timeout_ms))
+		return error_set(err, -EINVAL, "drain: --timeout %s: expected a duration such as 60s, 5m or 1h",
+				 timeout);
+	return show_read_address("drain", call_argument(call, 1), ret->address, err);
+}
+
+static int run_drain(struct call *call, struct error *err)
+{
+	json_t *answer = NULL;
+	struct wait wait;
+	int result = read_wait(call, &wait, err);
+
+	if (result)
+		return result;
+	result = call_post(call, "/v1/backend/drain",
+			   json_pack("{s:s, s:s, s:b}", "service", wait.service, "address", wait.address, "on", 1),
+			   &answer, err);
+	if (result)
+		return result;
+	if (call_option(call, "--wait") || call_option(call, "--timeout"))
+		result = wait_drained(call, &wait, err);
+	else
+		result = call->json ? show_json(answer, err) : show_begun(&wait, answer);
+	json_decref(answer);
+	return result;
+}
+
+REGISTER(verb, drain) = {
+    .name = "drain",
+    .group = VERB_CHANGE,
+    .flags = VERB_TALKS | VERB_JSON,
+    .summary = "give a backend no new flow, and say when its host can be stopped",
+    .details = "The backend keeps the flows it has. With --wait the verb ends when nothing depends on the backend any "
+	       "more: exit status 0, and 3 when --timeout came first. Interrupting the wait does not end the drain; "
+	       "`lbctl backend undrain` does.\n\n"
+	       "Active flows are those that lbd tracks. A slot is kept for older, untracked flows until none of them "
+	       "has sent a packet for a whole idle timeout.",
+    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND)},
+    .options = {{.name = "--wait", .help = "wait until it is drained, and show what remains"},
+		{.name = "--timeout",
+		 .value = "TIME",
+		 .help = "wait no longer than this: 60s, 5m, 1h; implies --wait. Without it there is no limit"}},
+    .examples = {{"drain web 10.0.0.12 --wait --timeout 10m && ssh 10.0.0.12 reboot", "a rolling update's step"}},
+    .run = run_drain,
+};

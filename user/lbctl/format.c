@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Numbers, times and colours for human eyes, and the way back: durations and weights as people type them. */
+#include "format.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
+
+/* Three digits and a unit. The limits are where rounding would make a fourth digit. */
+static const char *three_digits(double value, double step, const char *const *units, char text[FORMAT_TEXT])
+{
+	unsigned unit = 0;
+
+	while (value >= (step > 1000 ? 1023.5 : 999.5) && units[unit + 1]) {
+		value /= step;
+		unit++;
+	}
+	if (unit == 0)
+		snprintf(text, FORMAT_TEXT, "%.0f%s", value, units[0]);
+	else
+		snprintf(text, FORMAT_TEXT, "%.*f%s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
+	return text;
+}
+
+static const char *const thousands[] = {"", "k", "M", "G", "T", "P", "E", NULL};
+
+const char *format_count(uint64_t count, char text[FORMAT_TEXT])
+{
+	return three_digits((double)count, 1000, thousands, text);
+}
+
+const char *format_rate(double per_second, char text[FORMAT_TEXT])
+{
+	if (!(per_second > 0))
+		per_second = 0;
+	if (per_second == 0 || per_second >= 99.95)
+		return three_digits(per_second, 1000, thousands, text);
+	snprintf(text, FORMAT_TEXT, "%.1f", per_second);
+	return text;
+}
+
+const char *format_bytes(uint64_t bytes, char text[FORMAT_TEXT])
+{
+	static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB", NULL};
+
+	return three_digits((double)bytes, 1024, units, text);
+}
+
+const char *format_duration(uint64_t seconds, char text[FORMAT_TEXT])
+{
+	unsigned long long s = seconds, minutes = s / 60, hours = minutes / 60, days = hours / 24;
+
+	if (s < 60)
+		snprintf(text, FORMAT_TEXT, "%llu s", s);
+	else if (minutes < 60)
+		snprintf(text, FORMAT_TEXT, "%llu min", minutes);
+	else if (hours < 24)
+		snprintf(text, FORMAT_TEXT, "%llu h %llu min", hours, minutes % 60);
+	else
+		snprintf(text, FORMAT_TEXT, "%llu d %llu h", days, hours % 24);
+	return text;
+}
+
+const char *format_age(uint64_t seconds, char text[FORMAT_TEXT])
+{
+	char *second_unit;
+
+	format_duration(seconds, text);
+	second_unit = strchr(strchr(text, ' ') + 1, ' ');
+	if (second_unit)
+		*second_unit = 0;
+	return text;
+}
+
+const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT])
+{
+	double us = (double)microseconds;
+
+	if (microseconds == 0)
+		strcpy(text, "-");
+	else if (us < 999.5)
+		snprintf(text, FORMAT_TEXT, "%.0f us", us);
+	else if (us < 999500)
+		snprintf(text, FORMAT_TEXT, us < 99950 ? "%.1f ms" : "%.0f ms", us / 1000);
+	else
+		snprintf(text, FORMAT_TEXT, "%.1f s", us / 1000000);
+	return text;
+}
+
+const char *format_plural(uint64_t count, const char *noun, char text[64])
+{
+	snprintf(text, 64, "%llu %s%s", (unsigned long long)count, noun, count == 1 ? "" : "s");
+	return text;
+}
+
+const char *format_endpoint(const char *address, uint64_t port, const char *protocol, char text[96])
+{
+	bool v6 = strchr(address, ':') != NULL;
+	char number[24] = "any";
+
+	if (port)
+		snprintf(number, sizeof(number), "%u", (unsigned)port);
+	snprintf(text, 96, "%s%.46s%s:%s%s%.8s", v6 ? "[" : "", address, v6 ? "]" : "", number, *protocol ? "/" : "",
+		 protocol);
+	return text;
+}
+
+int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	unsigned long long value;
+
+	if (!*text || text[strspn(text, "0123456789")])
+		return -EINVAL;
+	errno = 0;
+	value = strtoull(text, NULL, 10);
+	if (errno || value < min || value > max)
+		return -ERANGE;
+	*ret = value;
+	return 0;
+}
+
+int parse_duration(const char *text, uint64_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+	const uint64_t year_ms = 366ULL * 86400000;
+	size_t digits = strspn(text, "0123456789");
+	char head[24];
+
+	if (digits == 0)
+		return -EINVAL;
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+		uint64_t value;
+
+		if (strcmp(text + digits, units[i].name))
+			continue;
+		if (digits >= sizeof(head))
+			return -ERANGE;
+		memcpy(head, text, digits);
+		head[digits] = 0;
+		if (parse_whole(head, 0, year_ms / units[i].ms, &value))
+			return -ERANGE;
+		*ret_ms = value * units[i].ms;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+enum tone format_tone(const char *condition)
+{
+	static const struct {
+		const char *name;
+		enum tone tone;
+	} tones[] = {{"up", TONE_GOOD},      {"starting", TONE_WARN}, {"checking", TONE_WARN}, {"draining", TONE_WARN},
+		     {"drained", TONE_WARN}, {"degraded", TONE_WARN}, {"backup", TONE_WARN},   {"panic", TONE_BAD}};
+
+	for (size_t i = 0; i < sizeof(tones) / sizeof(*tones); i++)
+		if (strcmp(condition, tones[i].name) == 0)
+			return tones[i].tone;
+	return TONE_BAD;
+}
+
+bool format_coloured(FILE *out)
+{
+	const char *refused = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(fileno(out)) && !(refused && *refused) && term && strcmp(term, "dumb") != 0;
+}
+
+const char *format_escape(enum tone tone, bool coloured)
+{
+	static const char *const escapes[TONE_COUNT] = {
+	    [TONE_PLAIN] = "\033[0m", [TONE_GOOD] = "\033[32m", [TONE_WARN] = "\033[33m",   [TONE_BAD] = "\033[31m",
+	    [TONE_DIM] = "\033[2m",   [TONE_BOLD] = "\033[1m",  [TONE_REVERSE] = "\033[7m",
+	};
+	return coloured ? escapes[tone] : "";
+}
+
+unsigned format_columns(FILE *out)
+{
+	struct winsize size = {0};
+
+	if (!isatty(fileno(out)))
+		return 0;
+	if (ioctl(fileno(out), TIOCGWINSZ, &size) || size.ws_col == 0)
+		return 80;
+	return size.ws_col;
+}
+
+/* One character: its bytes and columns. A byte that is no UTF-8 counts as one column. */
+static size_t next_character(const char *text, unsigned *ret_columns)
+{
+	mbstate_t state = {0};
+	wchar_t wide;
+	size_t bytes = mbrtowc(&wide, text, strlen(text), &state);
+	int columns;
+
+	if (bytes == (size_t)-1 || bytes == (size_t)-2 || bytes == 0) {
+		*ret_columns = 1;
+		return 1;
+	}
+	columns = wcwidth(wide);
+	*ret_columns = columns < 0 ? 1 : (unsigned)columns;
+	return bytes;
+}
+
+unsigned text_width(const char *text)
+{
+	unsigned width = 0, columns;
+
+	while (*text) {
+		text += next_character(text, &columns);
+		width += columns;
+	}
+	return width;
+}
+
+size_t text_head(const char *text, unsigned columns)
+{
+	size_t at = 0;
+	unsigned used = 0, next;
+
+	while (text[at]) {
+		size_t bytes = next_character(text + at, &next);
+
+		if (used + next > columns)
+			break;
+		used += next;
+		at += bytes;
+	}
+	return at;
+}
+
+void text_put(FILE *out, const char *text)
+{
+	for (; *text; text++)
+		putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
+}
+
+static void put_word(FILE *out, const char *word, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		putc((unsigned char)word[i] < 0x20 || word[i] == 0x7f ? '?' : word[i], out);
+}
+
+void text_wrap(FILE *out, const char *text, unsigned column, unsigned indent, unsigned columns)
+{
+	bool line_start = true;
+
+	while (*text) {
+		size_t length = strcspn(text, " ");
+
+		if (!line_start && columns && column + 1 + length > columns) {
+			fprintf(out, "\n%*s", (int)indent, "");
+			column = indent;
+			line_start = true;
+		}
+		if (!line_start) {
+			putc(' ', out);
+			column++;
+		}
+		put_word(out, text, length);
+		column += (unsigned)length;
+		line_start = false;
+		text += length;
+		text += strspn(text, " ");
+	}
+	putc('\n', out);
+}

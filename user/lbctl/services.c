@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl services: every service, a row each. Called by cli.c through the verb table. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "client.h"
+#include "format.h"
+#include "show.h"
+#include "table.h"
+#include "verb.h"
+
+static const struct table_column columns[] = {
+    {.title = "SERVICE", .shrinks = true},
+    {.title = "VIP", .shrinks = true},
+    {.title = "STATUS"},
+    {.title = "UP", .right = true},
+    {.title = "ALGORITHM"},
+    {.title = "FORWARD"},
+    {.title = "FLOWS", .right = true},
+    {.title = "BYTES", .right = true},
+    {.title = NULL},
+};
+
+static void add_service(struct table *table, const json_t *service)
+{
+	const char *status = json_text(service, "status");
+	char text[FORMAT_TEXT], vip[96], up[48];
+
+	table_add(table, TONE_PLAIN, json_text(service, "name"));
+	table_add(table, TONE_PLAIN,
+		  format_endpoint(json_text(service, "vip"), json_number(service, "port"),
+				  json_text(service, "protocol"), vip));
+	table_add(table, format_tone(status), status);
+	snprintf(up, sizeof(up), "%llu/%llu", (unsigned long long)json_number(service, "backends_up"),
+		 (unsigned long long)json_number(service, "backends"));
+	table_add(table, TONE_PLAIN, up);
+	table_add(table, TONE_PLAIN, json_text(service, "algorithm"));
+	table_add(table, TONE_PLAIN, json_text(service, "forward"));
+	table_add(table, TONE_PLAIN, format_count(json_number(service, "flows"), text));
+	table_add(table, TONE_PLAIN, format_count(json_number(service, "bytes"), text));
+}
+
+static void print_changing(const json_t *services)
+{
+	const json_t *service;
+	size_t i;
+
+	json_array_foreach (services, i, service) {
+		uint64_t changing = json_number(service, "slots_in_transition");
+
+		if (changing) {
+			text_put(stdout, json_text(service, "name"));
+			printf(": %llu of %llu slots still follow older flows to where they began\n",
+			       (unsigned long long)changing, (unsigned long long)json_number(service, "slots"));
+		}
+	}
+}
+
+static int print_services(const json_t *answer, struct error *err)
+{
+	const json_t *services = json_object_get(answer, "services"), *service;
+	struct table *table = table_new(columns);
+	int result;
+	size_t i;
+
+	if (json_array_size(services) == 0) {
+		printf("No services: add some to the config, then lbctl reload\n");
+		table_free(table);
+		return 0;
+	}
+	json_array_foreach (services, i, service)
+		add_service(table, service);
+	result = table_print(table, stdout, format_columns(stdout), format_coloured(stdout));
+	table_free(table);
+	if (result)
+		return error_set(err, result, "out of memory");
+	print_changing(services);
+	return 0;
+}
+
+static int run_services(struct call *call, struct error *err)
+{
+	json_t *answer = NULL;
+	int result = call_get(call, "/v1/services", &answer, err);
+
+	if (result)
+		return result;
+	result = call->json ? show_json(answer, err) : print_services(answer, err);
+	json_decref(answer);
+	return result;
+}
+
+REGISTER(verb, services) = {
+    .name = "services",
+    .group = VERB_SHOW,
+    .flags = VERB_TALKS | VERB_JSON,
+    .summary = "list the services with status and totals",
+    .details = "STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
+	       "(only backups serve); or down. FLOWS counts new flows since the service was made.",
+    .examples = {{"services", "a row for each service"}},
+    .run = run_services,
+};

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What several verbs print alike: answers as JSON, and how an interface or a backend is described. */
+#include "show.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+
+int show_json(const json_t *answer, struct error *err)
+{
+	if (json_dumpf(answer, stdout, JSON_INDENT(2)) || putchar('\n') == EOF)
+		return error_set(err, -EIO, "standard output: cannot write the answer");
+	return 0;
+}
+
+const char *show_mode(const json_t *interface)
+{
+	bool native = strcmp(json_text(interface, "mode"), "native") == 0;
+
+	if (json_flag(interface, "dispatcher"))
+		return native ? "native, beside other XDP programs (libxdp dispatcher)"
+			      : "generic (slower: no XDP in the driver), beside other XDP programs (libxdp dispatcher)";
+	return native ? "native, alone" : "generic (slower: no XDP in the driver), alone";
+}
+
+void show_backend_name(const json_t *backend, char *text, size_t size)
+{
+	snprintf(text, size, "%s %s", json_text(backend, "service"), json_text(backend, "address"));
+}
+
+int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], struct error *err)
+{
+	struct addr addr;
+
+	if (addr_parse(text, &addr) == 0) {
+		addr_format(&addr, ret);
+		return 0;
+	}
+	return error_set(err, -EINVAL, "%s: %s: expected an IPv4 or IPv6 address, such as 10.0.0.11 or 2001:db8::11",
+			 verb, text);
+}

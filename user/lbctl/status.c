@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl status: is it forwarding, where, and with what. Called by cli.c through the verb table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "format.h"
+#include "show.h"
+#include "verb.h"
+
+#define LABEL 15 /* columns of the labels */
+
+/* The first line answers the question that people come with; the hint says what to do about a no. */
+static void print_verdict(const json_t *status, bool coloured)
+{
+	uint64_t services = json_number(status, "services"), down = json_number(status, "services_down");
+	uint64_t backends = json_number(status, "backends"), up = json_number(status, "backends_up");
+	enum tone tone = TONE_BAD;
+	char text[256], some[64];
+
+	if (json_array_size(json_object_get(status, "interfaces")) == 0) {
+		strcpy(text, "Not forwarding: no interface is attached. Next: lbctl attach IFACE");
+	} else if (services == 0) {
+		strcpy(text, "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
+	} else if (up == 0) {
+		snprintf(text, sizeof(text), "Not forwarding: none of %s is up. Why: lbctl backends",
+			 format_plural(backends, "backend", some));
+	} else if (down) {
+		tone = TONE_WARN;
+		snprintf(text, sizeof(text), "Forwarding, but %llu of %s %s down. Why: lbctl backends",
+			 (unsigned long long)down, format_plural(services, "service", some), down == 1 ? "is" : "are");
+	} else {
+		tone = up < backends ? TONE_WARN : TONE_GOOD;
+		snprintf(text, sizeof(text), "Forwarding: %s, %llu of %llu backends up",
+			 format_plural(services, "service", some), (unsigned long long)up,
+			 (unsigned long long)backends);
+	}
+	printf("%s%s%s\n\n", format_escape(tone, coloured), text, format_escape(TONE_PLAIN, coloured));
+}
+
+static void print_interfaces(const json_t *status)
+{
+	const json_t *interfaces = json_object_get(status, "interfaces"), *interface;
+	size_t i;
+
+	if (json_array_size(interfaces) == 0)
+		printf("%-*snone attached\n", LABEL, "Interfaces");
+	json_array_foreach (interfaces, i, interface)
+		printf("%-*s%s: %s\n", LABEL, i ? "" : "Interfaces", json_text(interface, "name"),
+		       show_mode(interface));
+}
+
+static void print_memory(const json_t *status, unsigned columns)
+{
+	static const char *const parts[] = {"flows", "arena", "services", "backends", "counters", "other"};
+	const json_t *memory = json_object_get(status, "memory");
+	char line[512], amount[FORMAT_TEXT];
+	size_t used;
+
+	used = (size_t)snprintf(line, sizeof(line), "%s in maps:", format_bytes(json_number(memory, "total"), amount));
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		used += (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s", i ? "," : "", parts[i],
+					 format_bytes(json_number(memory, parts[i]), amount));
+	printf("%-*s", LABEL, "Memory");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
+static void print_config(const json_t *status)
+{
+	uint64_t overrides = json_number(status, "overrides");
+	char changes[64];
+
+	printf("%-*s%s", LABEL, "Config", json_text(status, "config"));
+	if (overrides)
+		printf(", and %s made at run time", format_plural(overrides, "change", changes));
+	putchar('\n');
+}
+
+static void print_status(const json_t *status)
+{
+	const json_t *flows = json_object_get(status, "flows");
+	unsigned columns = format_columns(stdout);
+	char entries[FORMAT_TEXT], capacity[FORMAT_TEXT], uptime[FORMAT_TEXT];
+
+	print_verdict(status, format_coloured(stdout));
+	print_interfaces(status);
+	printf("%-*s%llu, %llu down\n", LABEL, "Services", (unsigned long long)json_number(status, "services"),
+	       (unsigned long long)json_number(status, "services_down"));
+	printf("%-*s%llu, %llu up\n", LABEL, "Backends", (unsigned long long)json_number(status, "backends"),
+	       (unsigned long long)json_number(status, "backends_up"));
+	printf("%-*s%s, room for %s (flows on stable slots need no entry)\n", LABEL, "Tracked flows",
+	       format_count(json_number(flows, "entries"), entries),
+	       format_count(json_number(flows, "capacity"), capacity));
+	print_memory(status, columns ? columns : 80);
+	print_config(status);
+	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
+	       (unsigned long long)json_number(status, "pid"), format_duration(json_number(status, "uptime_s"), uptime),
+	       json_flag(status, "adopted") ? ", took over from an earlier lbd" : "");
+	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));
+}
+
+static int run_status(struct call *call, struct error *err)
+{
+	json_t *answer = NULL;
+	int result = call_get(call, "/v1/status", &answer, err);
+
+	if (result)
+		return result;
+	if (call->json)
+		result = show_json(answer, err);
+	else
+		print_status(answer);
+	json_decref(answer);
+	return result;
+}
+
+REGISTER(verb, status) = {
+    .name = "status",
+    .group = VERB_SHOW,
+    .flags = VERB_TALKS | VERB_JSON,
+    .summary = "is it forwarding, on which interfaces, with how much memory",
+    .details = "The first line answers whether traffic is forwarded; when it is not, it says what to do next.",
+    .examples = {{"status", "one look"},
+		 {"status --json | jq .memory.total", "for scripts: the fields are those of GET /v1/status"}},
+    .run = run_status,
+};

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl version: of lbctl, and of the lbd that runs. Called by cli.c through the verb table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "show.h"
+#include "verb.h"
+
+/* lbd need not run: lbctl's own version is an answer too. */
+static int run_version(struct call *call, struct error *err)
+{
+	json_t *status = NULL;
+	struct error silent;
+	bool runs = call_get(call, "/v1/status", &status, &silent) == 0;
+	int result = 0;
+
+	if (call->json) {
+		json_t *answer =
+		    json_pack("{s:s, s:s?}", "lbctl", LBD_VERSION, "lbd", runs ? json_text(status, "version") : NULL);
+
+		result = show_json(answer, err);
+		json_decref(answer);
+	} else {
+		printf("lbctl %s\n", LBD_VERSION);
+		if (runs)
+			printf("lbd   %s\n", json_text(status, "version"));
+		if (runs && strcmp(json_text(status, "version"), LBD_VERSION) != 0)
+			printf("The two differ: restart lbd to run what is installed; forwarding goes on meanwhile\n");
+	}
+	json_decref(status);
+	return result;
+}
+
+REGISTER(verb, version) = {
+    .name = "version",
+    .group = VERB_OTHER,
+    .flags = VERB_TALKS | VERB_JSON,
+    .summary = "show the version of lbctl and of the lbd that runs",
+    .examples = {{"version", NULL}},
+    .run = run_version,
+};
