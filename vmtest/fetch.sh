@@ -4,8 +4,8 @@
 # Called by vm.sh; by hand: vmtest/fetch.sh 6.1 | virtme-ng [--refresh]
 set -euo pipefail
 
-readonly here=$(cd "$(dirname "$0")" && pwd)
-readonly out=${VMTEST_OUT:-$(dirname "$here")/build/vmtest}
+here=$(cd "$(dirname "$0")" && pwd)
+readonly here out=${VMTEST_OUT:-$(dirname "$here")/build/vmtest}
 readonly mirror=${VMTEST_MIRROR:-http://deb.debian.org}
 readonly keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 

@@ -5,12 +5,13 @@
 #
 # The guest sees the host's files read-only; the repository is writable there, but what it writes is gone afterwards.
 # Environment: VM_TIMEOUT (seconds, default 600), VM_CPUS (2), VM_MEMORY (1024M), VM_ACCEL (kvm or tcg; default: what
-# a probe found), VM_QEMU (more QEMU arguments), VM_CONSOLE (file of the console log).
+# a probe found), VM_NICS (yes: two virtio-net NICs with four queue pairs each, wired to each other through a bridge in a
+# network namespace of the host), VM_QEMU (more QEMU arguments), VM_CONSOLE (file of the console log).
 set -euo pipefail
 
-readonly here=$(cd "$(dirname "$0")" && pwd)
-readonly repo=$(dirname "$here")
-readonly out=${VMTEST_OUT:-$repo/build/vmtest}
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(dirname "$here")
+readonly here repo out=${VMTEST_OUT:-$repo/build/vmtest}
 readonly guest_died=255
 
 say() { echo "vmtest: $*" >&2; }
@@ -30,9 +31,35 @@ virtme_setup() {
 	virtme_guest=$dir/virtme/guest
 }
 
+# Two taps and a bridge in a namespace of their own, for NICs of several queues; QEMU then runs there. A host without
+# taps gives none: the guest's tests see that and skip.
+nics=()
+inside=()
+nics_up() {
+	local i
+	if ! ip tuntap add dev vmtest-probe mode tap 2>/dev/null; then
+		say "this host has no tap devices: the guest gets no NICs"
+		return
+	fi
+	ip link del vmtest-probe
+	netns=vmtest-$$
+	trap 'ip netns del "$netns"' EXIT
+	ip netns add "$netns"
+	inside=(nsenter "--net=/run/netns/$netns")
+	"${inside[@]}" ip link add bridge type bridge mcast_snooping 0
+	"${inside[@]}" ip link set bridge up mtu 1600
+	for i in 0 1; do
+		"${inside[@]}" ip tuntap add dev "tap$i" mode tap multi_queue
+		"${inside[@]}" ip link set "tap$i" up mtu 1600 master bridge
+		nics+=(-netdev "tap,id=nic$i,ifname=tap$i,queues=4,script=no,downscript=no"
+			-device "virtio-net-pci,netdev=nic$i,mac=52:54:00:00:00:0$i,mq=on,vectors=10,host_mtu=1600")
+	done
+}
+
 # Runs a command in a guest: accelerator, seconds, command. Console to $console.
 boot() {
 	local accel=$1 seconds=$2 command=$3 args
+	# shellcheck disable=SC2054
 	args=(--kimg "$image" --mods auto --force-9p --no-virtme-ng-init --disable-microvm
 		--busybox "$(command -v busybox)" --memory "${VM_MEMORY:-1024M}" --cpus "${VM_CPUS:-2}"
 		--overlay-rwdir /etc --cwd "$repo" --show-boot-console
@@ -41,12 +68,13 @@ boot() {
 		--kopt net.ifnames=0 --kopt loglevel=4 --kopt oops=panic --script-sh "exec 2>&1; $command")
 	if [ "$accel" = tcg ]; then
 		# virtme-ng leaves the CPU at QEMU's bare default here.
+		# shellcheck disable=SC2054
 		args+=(--disable-kvm -q=-accel -q=tcg,thread=multi,tb-size=512 -q=-cpu -q=max)
 	fi
 	# timeout signals its whole process group, QEMU included. QEMU opens stdout and stderr several times over: with
 	# pipes the writers do not overwrite each other.
-	timeout --kill-after=10 "$seconds" nice -n "${VM_NICE:-5}" "${virtme[@]}" "${args[@]}" --qemu-opts ${VM_QEMU:-} \
-		</dev/null 2> >(tr -d '\000' >"$console") | cat
+	timeout --kill-after=10 "$seconds" nice -n "${VM_NICE:-5}" "${inside[@]}" "${virtme[@]}" "${args[@]}" \
+		--qemu-opts "${nics[@]}" ${VM_QEMU:-} </dev/null 2> >(tr -d '\000' >"$console") | cat
 }
 
 # kvm or tcg. A /dev/kvm may be there and never get a guest started: only a boot within the limit counts. The answer
@@ -86,6 +114,7 @@ seconds=${VM_TIMEOUT:-600}
 exec 8>"$out/vm.lock"
 flock -w 3600 8 || die "another guest of this checkout has been running for an hour ($out/vm.lock)"
 status=0
+[ "${VM_NICS:-}" != yes ] || nics_up
 boot "$accel" "$seconds" "$2" 8>&- || status=$?
 case $status in
 0) ;;

@@ -1,0 +1,95 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Backends that decapsulate with the kernel's own tunnel modules: what lbd encapsulates is taken by ipip, sit,
+# ip6_tunnel and fou (GUE) as it is. Run by guest/run.
+# shellcheck source=vmtest/guest/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# Each way to a backend has a port of its own, on VIP4 and VIP6: a service of that port uses that way alone.
+IPIP_OVER_4=8081
+IPIP_OVER_6=8082
+GUE_OVER_4=8083
+GUE_OVER_6=8084
+GUE_PORT=6080
+
+# A receiver for every pairing; the tunnels' remote is open, because lbd's outer source varies with the flow.
+kernel_tunnels() { # N
+	local v4=10.0.0.$((10 + $1)) v6=2001:db8:b::$((10 + $1)) vip
+	in_ns "b$1" ip link add t44 type ipip local "$v4" remote any
+	in_ns "b$1" ip link add t64 type sit local "$v4" remote any
+	in_ns "b$1" ip link add tx6 type ip6tnl local "$v6" remote any mode any
+	in_ns "b$1" ip fou add port $GUE_PORT gue
+	in_ns "b$1" ip -6 fou add port $GUE_PORT gue
+	for vip in t44 t64 tx6; do in_ns "b$1" ip link set "$vip" up || return 1; done
+	in_ns "b$1" ip addr add $VIP4/32 dev lo
+	in_ns "b$1" ip addr add $VIP6/128 dev lo nodad
+}
+
+# The packets a device took, and those it refused.
+device_counts() { # DEVICE
+	local i
+	for i in $(seq $BACKENDS_UP); do
+		in_ns "b$i" ip -j -s link show "$1" | json '"%d %d" % (d[0]["stats64"]["rx"]["packets"], d[0]["stats64"]["rx"]["errors"])'
+	done | awk '{p += $1; e += $2} END {print p, e}'
+}
+
+# A file through one way: whole at the other end, through the kernel's device, which saw no error.
+taken_by() { # DEVICE HOST PORT
+	local before after
+	before=$(device_counts "$1")
+	upload_arrives_whole "$2" "$3"
+	after=$(device_counts "$1")
+	expect "packets through $1" $((${after% *} - ${before% *})) -gt $((FILE_SIZE / 1500))
+	expect "errors of $1" "${after#* }" = 0
+}
+
+# The checksums a tunnel's inner packet needs, e.g. UDP's over the outer header, are seen in the host's counters.
+snmp() { # N COUNTER
+	in_ns "b$1" nstat -asz "$2" | awk -v name="$2" '$1 == name {print $2}'
+}
+
+test_ipip_takes_4in4() { taken_by t44 $VIP4 $IPIP_OVER_4; }
+test_sit_takes_6in4() { taken_by t64 "[$VIP6]" $IPIP_OVER_4; }
+test_ip6tnl_takes_4in6() { taken_by tx6 $VIP4 $IPIP_OVER_6; }
+test_ip6tnl_takes_6in6() { taken_by tx6 "[$VIP6]" $IPIP_OVER_6; }
+test_fou_takes_4in4_gue() { taken_by t44 $VIP4 $GUE_OVER_4; }
+test_fou_takes_6in4_gue() { taken_by t64 "[$VIP6]" $GUE_OVER_4; }
+test_fou_takes_4in6_gue() { taken_by tx6 $VIP4 $GUE_OVER_6; }
+test_fou_takes_6in6_gue() { taken_by tx6 "[$VIP6]" $GUE_OVER_6; }
+
+test_no_outer_header_was_malformed() {
+	local i counter
+	for i in $(seq $BACKENDS_UP); do
+		for counter in IpInHdrErrors IpInCsumErrors Ip6InHdrErrors UdpInCsumErrors Udp6InCsumErrors; do
+			expect "$counter of b$i" "$(snmp "$i" $counter | cut -d. -f1)" -le 0
+		done
+	done
+}
+
+tunnel_services() {
+	echo "encap: { gue-port: $GUE_PORT }"
+	echo "services:"
+	service a44 $VIP4 tcp $IPIP_OVER_4 4
+	service a64 $VIP6 tcp $IPIP_OVER_4 4
+	service a46 $VIP4 tcp $IPIP_OVER_6 6
+	service a66 $VIP6 tcp $IPIP_OVER_6 6
+	service g44 $VIP4 tcp $GUE_OVER_4 4 gue
+	service g64 $VIP6 tcp $GUE_OVER_4 4 gue
+	service g46 $VIP4 tcp $GUE_OVER_6 6 gue
+	service g66 $VIP6 tcp $GUE_OVER_6 6 gue
+}
+
+set_up() {
+	local i
+	HEALTH='{ type: tcp, interval: 1s, timeout: 5s, rise: 1, fall: 3 }'
+	lab_need_root
+	lab_up $BACKENDS_UP || return 1
+	for i in $(seq $BACKENDS_UP); do kernel_tunnels "$i" || return 1; done
+	put_servers $IPIP_OVER_4 $IPIP_OVER_6 $GUE_OVER_4 $GUE_OVER_6 || return 1
+	{ lab_config_head; tunnel_services; } >"$WORK/lbd.yaml"
+	lbd_up $((8 * BACKENDS_UP))
+}
+
+need_modules backends_with_kernel_tunnels ipip sit ip6_tunnel fou fou6
+set_up_or_end set_up
+run_tests "$@"

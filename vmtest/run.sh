@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# The project's tests in virtual machines, as one TAP stream and a summary. Called by make vmtest and ci.sh:
+# vmtest/run.sh KERNEL|all [SUITE[:TEST]...]. What was built (make tests) is what is tested.
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(dirname "$here")
+readonly here repo out=${VMTEST_OUT:-$repo/build/vmtest}
+readonly all_suites="verifier unit packets smoke tunnels multiqueue bonding-vlan dispatcher e2e"
+
+kernels() { awk '!/^#/ && NF {print $1}' "$here/kernels.txt"; }
+
+usage() {
+	cat <<-TEXT
+		usage: vmtest/run.sh KERNEL|all [SUITE[:TEST]...]
+		  KERNEL  a name of vmtest/kernels.txt ($(kernels | paste -sd' ')) or the path of a vmlinuz
+		  SUITE   of: $all_suites (default: all of them)
+		          or a script of tests/e2e: forward, failover ...; TEST picks one of its tests
+		VM_TIMEOUT, VM_CPUS, VM_MEMORY, VM_ACCEL: see vmtest/vm.sh
+	TEXT
+}
+
+# The programs once more by every clang there is from 14 on: each makes other code, and the verifier must take it all.
+compile_programs() {
+	local clang source
+	rm -rf "$out/bpf"
+	for clang in clang-{14..21}; do
+		command -v "$clang" >/dev/null || continue
+		for source in "$repo"/bpf/*.bpf.c; do
+			make -s -C "$repo" "BUILD=$out/bpf/$clang" "CLANG=$clang" \
+				"$out/bpf/$clang/$(basename "$source" .c).o" >&2 ||
+				echo "not ok - $clang compiles ${source#"$repo"/}"
+		done
+	done
+}
+
+# One guest for all suites of a kernel. A guest that ends before its tests do is a failed test.
+run_kernel() { # KERNEL SUITE...
+	local kernel=$1 label=${1##*/} nics='' status
+	shift
+	case " $* " in *" multiqueue"*) nics=yes ;; esac
+	echo "# kernel $label: $*"
+	VM_TIMEOUT=${VM_TIMEOUT:-5400} VM_MEMORY=${VM_MEMORY:-2048M} VM_NICS=$nics \
+		"$here/vm.sh" "$kernel" "vmtest/guest/run $*" |
+		awk -v label="$label" '
+			/^# end of tests/ { ended = 1; next }
+			/^(not )?ok - / { sub(/ok - /, "ok - " label " "); print; fflush(); next }
+			{ print(/^#/ ? $0 : "# " $0); fflush() }
+			END { exit !ended }'
+	status=("${PIPESTATUS[@]}")
+	if [ "${status[1]}" != 0 ] || [ "${status[0]}" != 0 ]; then
+		echo "not ok - $label guest: ended before its tests did (status ${status[0]})"
+	fi
+}
+
+# Numbers the tests of all guests, and sums up. Status 1 if one failed or none ran.
+number() {
+	awk '
+		/^(not )?ok - / {
+			n++
+			if ($1 == "not") { failed++; fails = fails "\n#   " substr($0, 10) }
+			else if (/# SKIP/) skipped++
+			else passed++
+			sub(/ok - /, "ok " n " - ")
+		}
+		{ print; fflush() }
+		END {
+			print "1.." n + 0
+			if (failed) print "# failed:" fails
+			printf "# %d passed, %d failed, %d skipped\n", passed, failed, skipped
+			exit !n || failed
+		}'
+}
+
+case ${1:-} in
+--help) usage && exit ;;
+"") usage >&2 && exit 1 ;;
+all) mapfile -t chosen < <(kernels) ;;
+*) chosen=("$1") ;;
+esac
+shift
+[ $# -gt 0 ] || read -ra suites <<<"$all_suites"
+[ $# = 0 ] || suites=("$@")
+
+{
+	case " ${suites[*]} " in *" verifier "*) compile_programs ;; esac
+	for kernel in "${chosen[@]}"; do
+		run_kernel "$kernel" "${suites[@]}"
+	done
+} | number
