@@ -95,16 +95,33 @@ static int change_existing(struct state *state, const char *name, const struct a
 	return 0;
 }
 
+/* The rules the file is held to. */
+static const char *address_flaw(const struct state *state, const struct change *change, const struct addr *address)
+{
+	const struct config_service *config = change->service->config;
+
+	if (config->forward == LB_FORWARD_L2 && address->family != config->vip.family)
+		return "is not of the VIP's family, and forward: l2 cannot change the family";
+	for (unsigned i = 0; i < state->world.count; i++)
+		if (addr_equal(&state->world.services[i]->config->vip, address))
+			return "is a VIP: expected the address of a backend";
+	return NULL;
+}
+
 int state_backend_add(struct state *state, const char *service, const struct addr *address, uint32_t weight,
 		      struct error *err)
 {
 	struct change change;
+	const char *flaw;
 	int rc = change_begin(state, service, address, &change, err);
 
 	if (rc)
 		return rc;
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "is there already");
+	flaw = address_flaw(state, &change, address);
+	if (flaw)
+		return change_refuse(&change, err, -EINVAL, flaw);
 	change.entry->removed = change.entry->drain = false;
 	change.entry->has_weight = true;
 	change.entry->weight = weight;

@@ -287,20 +287,30 @@ int world_build(struct state *state, struct config *config, const struct overrid
 
 /* ---- handing over ---- */
 
+/* What a server said may hold anything: it ends on terminals and in JSON. */
+static void copy_plain(char into[256], const char *text)
+{
+	snprintf(into, 256, "%s", text);
+	for (; *into; into++)
+		if (*into < ' ' || *into > '~')
+			*into = '?';
+}
+
 static void on_health(void *arg, const struct health_result *result)
 {
 	struct backend *backend = *(struct backend **)arg;
-	const char *why = result->why ? result->why : "";
 	uint64_t now = clock_monotonic_ms();
+	char why[256];
 
 	if (result->latency_us) {
 		backend->latency_us =
 		    latency_peak_ewma(backend->latency_us, result->latency_us, now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
+	copy_plain(why, result->why ? result->why : "");
 	if (result->status == backend->health && !strcmp(backend->health_why, why))
 		return;
-	snprintf(backend->health_why, sizeof(backend->health_why), "%s", why);
+	memcpy(backend->health_why, why, sizeof(why));
 	backend->health = result->status;
 	state_touch(backend->service->state);
 }
@@ -313,7 +323,7 @@ static void on_next_hop(void *arg, const struct addr *address, const struct next
 	backend->has_hop = hop;
 	if (hop)
 		backend->hop = *hop;
-	snprintf(backend->hop_why, sizeof(backend->hop_why), "%s", hop || !why ? "" : why);
+	copy_plain(backend->hop_why, hop || !why ? "" : why);
 	state_touch(backend->service->state);
 }
 

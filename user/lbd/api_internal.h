@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the api_*.c files share: a handler gets one call, whose body is JSON, and returns JSON. */
+#ifndef LBD_API_INTERNAL_H
+#define LBD_API_INTERNAL_H
+
+#include <event2/http.h>
+#include <jansson.h>
+
+#include "api.h"
+
+struct api {
+	struct evhttp *http;
+	char *path; /* of the socket */
+	struct state *state;
+	struct attach *attach;
+	struct dataplane *dp;
+	uint64_t start_ms; /* CLOCK_MONOTONIC */
+};
+
+struct api_call {
+	struct api *api;
+	const json_t *body;            /* an object; NULL for GET */
+	const struct evkeyvalq *query; /* of the URI */
+};
+
+/* 0 with *ret set, or -errno with err saying the sentence for the user; the code becomes the HTTP status. */
+typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
+
+struct api_route {
+	const char *method; /* "GET" or "POST" */
+	const char *path;
+	api_handler *handler;
+};
+
+/* ---- api_show.c ---- */
+api_handler api_status, api_services, api_backends, api_stats, api_top;
+json_t *api_backend_json(const struct api *api, const struct backend *backend);
+json_t *api_interface_json(const struct attachment *attachment);
+
+/* ---- api_change.c ---- */
+api_handler api_attach, api_detach, api_reload, api_add, api_remove, api_drain, api_weight;
+
+/* ---- api_args.c: fields of a body. The error names field, value and what was expected ---- */
+
+/* Refuses fields that are not among names (NULL-terminated). */
+int api_arg_only(const json_t *body, const char *const *names, struct error *err);
+/* The text belongs to body. */
+int api_arg_text(const json_t *body, const char *name, const char **ret, struct error *err);
+int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err);
+int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err);
+int api_arg_bool(const json_t *body, const char *name, bool fallback, bool *ret, struct error *err);
+int api_arg_mode(const json_t *body, const char *name, enum config_mode *ret, struct error *err);
+
+#endif

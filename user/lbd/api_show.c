@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* GET: what lbd knows, as JSON in the shapes of include/lb_api.h. Called through the table in api.c. */
+#include "api_internal.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../include/lb_abi.h"
+#include "../../include/lb_api.h"
+#include "../../include/lb_reasons.h"
+
+static uint64_t now_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static json_int_t number(uint64_t value)
+{
+	return (json_int_t)value;
+}
+
+/* ---- status ---- */
+
+json_t *api_interface_json(const struct attachment *attachment)
+{
+	return json_pack("{s:s, s:I, s:s, s:b}", "name", attachment->name, "ifindex", number(attachment->ifindex),
+			 "mode", attachment->native ? "native" : "generic", "dispatcher", attachment->dispatcher);
+}
+
+static json_t *interfaces_json(const struct api *api)
+{
+	unsigned count;
+	const struct attachment *list = attach_list(api->attach, &count);
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(array, api_interface_json(&list[i]));
+	return array;
+}
+
+static json_t *status_json(const struct api *api)
+{
+	struct state_summary summary;
+	struct dp_memory memory;
+	struct utsname system;
+
+	uname(&system);
+	state_summarize(api->state, &summary);
+	dataplane_memory(api->dp, &memory);
+	return json_pack(
+	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, "
+	    "s:{s:I, s:I}, s:s}",
+	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
+	    number((now_ms(CLOCK_MONOTONIC) - api->start_ms) / 1000), "config", state_config_path(api->state),
+	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
+	    interfaces_json(api), "services", summary.services, "services_down", summary.services_down, "backends",
+	    summary.backends, "backends_up", summary.backends_up, "memory", "total", number(memory.total), "flows",
+	    number(memory.flows), "arena", number(memory.arena), "services", number(memory.services), "backends",
+	    number(memory.backends), "counters", number(memory.counters), "other", number(memory.other), "flows",
+	    "capacity", number(memory.flow_capacity), "entries", number(memory.flow_entries), "kernel", system.release);
+}
+
+int api_status(struct api_call *call, json_t **ret, struct error *err)
+{
+	*ret = status_json(call->api);
+	return 0;
+}
+
+/* ---- services ---- */
+
+static const char *forward_name(uint8_t forward)
+{
+	static const char *const names[] = {
+	    [LB_FORWARD_IPIP] = "ipip", [LB_FORWARD_GUE] = "gue", [LB_FORWARD_L2] = "l2"};
+
+	return names[forward];
+}
+
+static const char *tracking_name(uint8_t tracking)
+{
+	static const char *const names[] = {
+	    [CONFIG_TRACKING_AUTO] = "auto", [CONFIG_TRACKING_ALWAYS] = "always", [CONFIG_TRACKING_NEVER] = "never"};
+
+	return names[tracking];
+}
+
+static json_t *service_json(const struct api *api, const struct service *service)
+{
+	const struct config_service *config = service->config;
+	struct dp_service_stats stats = {0};
+	struct dp_service key;
+	char vip[ADDR_TEXT];
+
+	service_key(service, &key);
+	dataplane_service_stats(api->dp, &key, &stats);
+	return json_pack(
+	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "name", config->name, "vip",
+	    addr_format(&config->vip, vip), "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp", "port",
+	    config->port, "algorithm", config->algorithm->name, "forward", forward_name(config->forward), "tracking",
+	    tracking_name(config->tracking), "status", service_status_name(service->status), "backends",
+	    service->backends_count, "backends_up", service->up, "slots", number(stats.slots), "slots_in_transition",
+	    number(stats.slots_in_transition), "packets", number(stats.counts.packets), "bytes",
+	    number(stats.counts.bytes), "flows", number(stats.counts.flows));
+}
+
+static json_t *services_json(const struct api *api)
+{
+	unsigned count;
+	struct service *const *services = state_services(api->state, &count);
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(array, service_json(api, services[i]));
+	return array;
+}
+
+int api_services(struct api_call *call, json_t **ret, struct error *err)
+{
+	*ret = json_pack("{s:o}", "services", services_json(call->api));
+	return 0;
+}
+
+/* ---- backends ---- */
+
+static json_t *next_hop_json(const struct backend *backend)
+{
+	const uint8_t *m = backend->hop.dst_mac;
+	char name[IF_NAMESIZE], mac[18];
+
+	if (!backend->has_hop)
+		return json_null();
+	if (!if_indextoname(backend->hop.ifindex, name))
+		snprintf(name, sizeof(name), "if%u", backend->hop.ifindex);
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	return json_pack("{s:s, s:s, s:i, s:i}", "interface", name, "mac", mac, "mtu", backend->hop.mtu, "vlan",
+			 backend->hop.vlan_tci & 0xfff);
+}
+
+json_t *api_backend_json(const struct api *api, const struct backend *backend)
+{
+	uint64_t now = now_ms(CLOCK_REALTIME);
+	struct dp_backend_stats stats = {0};
+	struct dp_service key;
+	char address[ADDR_TEXT];
+
+	service_key(backend->service, &key);
+	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
+	return json_pack("{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}",
+			 "service", backend->service->config->name, "address", addr_format(&backend->address, address),
+			 "weight", number(backend->weight), "effective_weight", number(backend->effective_weight),
+			 "backup", backend->backup, "condition", backend_condition_name(backend->condition), "why",
+			 backend->why, "since_s",
+			 number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
+			 number(backend->latency_us), "packets", number(stats.counts.packets), "bytes",
+			 number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
+			 (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots", number(stats.kept_slots),
+			 "drained", backend->condition == BACKEND_DRAINED, "next_hop", next_hop_json(backend));
+}
+
+static void append_backends(const struct api *api, const struct service *service, json_t *array)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		json_array_append_new(array, api_backend_json(api, service->backends[i]));
+}
+
+static json_t *backends_json(const struct api *api)
+{
+	unsigned count;
+	struct service *const *services = state_services(api->state, &count);
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		append_backends(api, services[i], array);
+	return array;
+}
+
+int api_backends(struct api_call *call, json_t **ret, struct error *err)
+{
+	const char *name = evhttp_find_header(call->query, "service");
+	const struct service *service;
+	json_t *array;
+
+	if (!name) {
+		*ret = json_pack("{s:o}", "backends", backends_json(call->api));
+		return 0;
+	}
+	service = state_find_service(call->api->state, name);
+	if (!service)
+		return error_set(err, -ENOENT, "service \"%.64s\": no such service", name);
+	array = json_array();
+	append_backends(call->api, service, array);
+	*ret = json_pack("{s:o}", "backends", array);
+	return 0;
+}
+
+/* ---- stats ---- */
+
+struct counter_text {
+	const char *name, *help;
+	enum lb_outcome outcome; /* of reasons */
+};
+
+static const struct counter_text counters[LB_COUNTERS] = {
+#define X(name, outcome, help) {#name, help, LB_##outcome},
+    LB_REASONS(X)
+#undef X
+#define X(name, help) {#name, help, LB_SENT},
+	LB_EVENTS(X)
+#undef X
+};
+
+static json_t *reasons_json(const struct lb_reason_count counts[LB_COUNTERS])
+{
+	static const char *const outcomes[] = {[LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", counters[i].name, "outcome",
+						outcomes[counters[i].outcome], "help", counters[i].help, "packets",
+						number(counts[i].packets), "bytes", number(counts[i].bytes)));
+	return array;
+}
+
+static json_t *events_json(const struct lb_reason_count counts[LB_COUNTERS])
+{
+	json_t *array = json_array();
+
+	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
+		json_array_append_new(array, json_pack("{s:s, s:s, s:I}", "name", counters[i].name, "help",
+						       counters[i].help, "count", number(counts[i].packets)));
+	return array;
+}
+
+int api_stats(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+
+	dataplane_reason_counts(call->api->dp, counts);
+	*ret = json_pack("{s:o, s:o}", "reasons", reasons_json(counts), "events", events_json(counts));
+	return 0;
+}
+
+int api_top(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+
+	dataplane_reason_counts(call->api->dp, counts);
+	*ret = json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "time_ms", number(now_ms(CLOCK_MONOTONIC)), "status",
+			 status_json(call->api), "services", services_json(call->api), "backends",
+			 backends_json(call->api), "reasons", reasons_json(counts), "events", events_json(counts));
+	return 0;
+}

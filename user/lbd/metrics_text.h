@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The Prometheus text format 0.0.4, line by line. Called by metrics.c. */
+#ifndef LBD_METRICS_TEXT_H
+#define LBD_METRICS_TEXT_H
+
+#include <event2/buffer.h>
+
+/* # HELP and # TYPE of a family. */
+void metrics_family(struct evbuffer *text, const char *name, const char *type, const char *help);
+/* One sample. labels: name, value, name, value, ..., NULL; NULL: none. Values are escaped. */
+void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels, double value);
+
+#endif
