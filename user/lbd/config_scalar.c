@@ -73,14 +73,14 @@ static const char *format_with_unit(uint64_t value, const struct unit *units, ch
 	const struct unit *best = units;
 
 	for (; units->name; units++)
-		if (value && value % units->factor == 0)
+		if (value % units->factor == 0)
 			best = units;
 	snprintf(text, 24, "%" PRIu64 "%s", value / best->factor, best->name);
 	return text;
 }
 
 static const struct unit times[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {NULL, 0}};
-static const struct unit sizes[] = {{"", 1}, {"k", 1 << 10}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
+static const struct unit sizes[] = {{"", 1}, {"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
 
 static int parse_duration(const char *text, uint64_t *ret)
 {
@@ -102,7 +102,7 @@ static const char *format_count(uint64_t value, char text[24])
 
 static const char *format_duration(uint64_t value, char text[24])
 {
-	return format_with_unit(value, times, text);
+	return value ? format_with_unit(value, times, text) : "0s";
 }
 
 static const char *format_size(uint64_t value, char text[24])
@@ -145,9 +145,8 @@ void config_read_number(const struct config_place *at, const char *key, const ch
 	}
 	if (r != -EINVAL)
 		syntax = NULL;
-	range->scalar->format(range->min, min);
-	range->scalar->format(range->max, max);
-	config_complain(at, key, text, "expected %s to %s%s%s%s%s%s", min, max, word ? " or " : "", word ? word : "",
+	config_complain(at, key, text, "expected %s to %s%s%s%s%s%s", range->scalar->format(range->min, min),
+			range->scalar->format(range->max, max), word ? " or " : "", word ? word : "",
 			syntax ? " (" : "", syntax ? syntax : "", syntax ? ")" : "");
 }
 
@@ -155,10 +154,11 @@ void config_read_number(const struct config_place *at, const char *key, const ch
 
 static uint64_t load(const void *at, size_t width)
 {
-	return width == 1   ? *(const uint8_t *)at
-	       : width == 2 ? *(const uint16_t *)at
-	       : width == 4 ? *(const uint32_t *)at
-			    : *(const uint64_t *)at;
+	if (width == 1)
+		return *(const uint8_t *)at;
+	if (width == 2)
+		return *(const uint16_t *)at;
+	return width == 4 ? *(const uint32_t *)at : *(const uint64_t *)at;
 }
 
 static void store(void *at, size_t width, uint64_t value)
@@ -221,24 +221,33 @@ void config_read_texts(const struct config_place *at, const struct config_text_k
 
 /* ---- addresses ---------------------------------------------------------------------------------------------- */
 
-/* What keeps an address from being one host's, NULL if nothing does. */
-static const char *why_no_host(const struct addr *addr)
+static const char *why_no_host4(const uint8_t bytes[4])
 {
-	static const uint8_t zero[16], broadcast[4] = {255, 255, 255, 255}, mapped[12] = {[10] = 0xff, [11] = 0xff};
-	const uint8_t *b = addr->bytes;
+	static const uint8_t broadcast[4] = {255, 255, 255, 255};
 
-	if (addr->family == 4)
-		return b[0] == 0                  ? "an unspecified address"
-		       : b[0] == 127              ? "a loopback address"
-		       : (b[0] & 0xf0) == 0xe0    ? "a multicast address"
-		       : !memcmp(b, broadcast, 4) ? "the broadcast address"
-						  : NULL;
-	if (!memcmp(b, zero, 15) && b[15] <= 1)
-		return b[15] ? "a loopback address" : "an unspecified address";
-	return b[0] == 0xff                            ? "a multicast address"
-	       : b[0] == 0xfe && (b[1] & 0xc0) == 0x80 ? "a link-local address"
-	       : !memcmp(b, mapped, sizeof(mapped))    ? "an IPv4-mapped address"
-						       : NULL;
+	if (bytes[0] == 0)
+		return "an unspecified address";
+	if (bytes[0] == 127)
+		return "a loopback address";
+	if ((bytes[0] & 0xf0) == 0xe0)
+		return "a multicast address";
+	return memcmp(bytes, broadcast, 4) ? NULL : "the broadcast address";
+}
+
+/* Link-local: only with an interface would it say which host. */
+static const char *why_no_host6(const uint8_t bytes[16])
+{
+	static const uint8_t unspecified[16], loopback[16] = {[15] = 1}, mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (!memcmp(bytes, unspecified, 16))
+		return "an unspecified address";
+	if (!memcmp(bytes, loopback, 16))
+		return "a loopback address";
+	if (bytes[0] == 0xff)
+		return "a multicast address";
+	if (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80)
+		return "a link-local address";
+	return memcmp(bytes, mapped, sizeof(mapped)) ? NULL : "an IPv4-mapped address";
 }
 
 void config_read_address(const struct config_place *at, const char *key, const char *text, struct addr *ret)
@@ -246,11 +255,15 @@ void config_read_address(const struct config_place *at, const char *key, const c
 	struct addr addr;
 	const char *why;
 
+	if (!text) {
+		config_complain(at, key, NULL, "missing: expected an IPv4 or IPv6 address");
+		return;
+	}
 	if (addr_parse(text, &addr)) {
 		config_complain(at, key, text, "expected an IPv4 or IPv6 address, without a port or prefix length");
 		return;
 	}
-	why = why_no_host(&addr);
+	why = addr.family == 4 ? why_no_host4(addr.bytes) : why_no_host6(addr.bytes);
 	if (why)
 		config_complain(at, key, text, "%s: expected the address of one host", why);
 	else

@@ -13,7 +13,7 @@
 struct config_scalar {
 	/* 0, -ERANGE (does not fit), -EDOM (only the unit is missing), -EINVAL. */
 	int (*parse)(const char *text, uint64_t *ret);
-	/* The shortest text that parses to value. */
+	/* The shortest text that parses to value: in text, or constant. */
 	const char *(*format)(uint64_t value, char text[24]);
 	const char *syntax; /* told when the text is no such number; NULL: the range says enough */
 };
@@ -66,7 +66,7 @@ void config_read_numbers(const struct config_place *at, const struct config_numb
 void config_read_texts(const struct config_place *at, const struct config_text_key *keys, const void *raw, void *value);
 void config_copy_text(const struct config_place *at, const char *text, char **ret);
 
-/* Sets *ret to an address that one host can have, or complains. */
+/* Sets *ret to an address that one host can have, or complains; also when text is NULL. */
 void config_read_address(const struct config_place *at, const char *key, const char *text, struct addr *ret);
 
 #endif

@@ -16,7 +16,6 @@
 #define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
 /* clang-format off */
 #define TEXT(key, type, member)         CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct type, member, 0, CONFIG_MAX_TEXT)
-#define REQUIRED_TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, 0, struct type, member, 0, CONFIG_MAX_TEXT)
 #define WORD(key, type, member, words)                                                                                 \
 	CYAML_FIELD_ENUM_PTR(key, OPTIONAL | STRICT, struct type, member, words, CYAML_ARRAY_LEN(words))
 #define REQUIRED_WORD(key, type, member, words)                                                                        \
@@ -64,7 +63,7 @@ static const cyaml_schema_field_t health_keys[] = {
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t backend_keys[] = {
-	REQUIRED_TEXT("address", raw_backend, address),
+	TEXT("address", raw_backend, address),
 	TEXT("weight", raw_backend, weight),
 	WORD("backup", raw_backend, backup, yes_words),
 	CYAML_FIELD_END};
@@ -88,9 +87,9 @@ static const cyaml_schema_field_t defaults_keys[] = {INHERITED_KEYS, CYAML_FIELD
 
 static const cyaml_schema_field_t service_keys[] = {
 	TEXT("name", raw_service, name),
-	REQUIRED_TEXT("vip", raw_service, vip),
+	TEXT("vip", raw_service, vip),
 	REQUIRED_WORD("protocol", raw_service, protocol, protocol_words),
-	REQUIRED_TEXT("port", raw_service, port),
+	TEXT("port", raw_service, port),
 	INHERITED_KEYS,
 	TEXT("slots", raw_service, slots),
 	CYAML_FIELD_SEQUENCE("backends", CYAML_FLAG_POINTER, struct raw_service, backends, &backend_schema, 1,

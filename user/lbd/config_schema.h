@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The keys of a config file, and their values as libcyaml loads them: words of a fixed set are already numbers, the
- * rest is text. A NULL pointer: the key is not there. Called by config.c; read by config_value.c. */
+ * rest is text. A NULL pointer: the key is not there. Called by config.c; read by config_value.c and config_service.c.
+ */
 #ifndef LBD_CONFIG_SCHEMA_H
 #define LBD_CONFIG_SCHEMA_H
 

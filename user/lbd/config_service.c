@@ -69,7 +69,7 @@ static const struct config_text_key service_texts[] = {
 
 static const struct config_number_key service_numbers[] = {
     CONFIG_NUMBER("port", raw_service, port, config_service, port, count, 1, 65535, .word = "any"),
-    CONFIG_NUMBER("slots", raw_service, slots, config_service, slots, size, 3, MAX_SLOTS),
+    CONFIG_NUMBER("slots", raw_service, slots, config_service, slots, count, 3, MAX_SLOTS),
     {.key = NULL},
 };
 
@@ -152,16 +152,16 @@ static void read_status(const struct config_place *at, const char *text, struct 
 /* A probe ends before the next begins. Without a timeout of its own it has half the interval, 1 s at most. */
 static void check_timing(const struct config_place *at, const struct raw_health *raw, struct config_health *health)
 {
-	char timeout[24], interval[24];
+	char text[24];
 
-	config_duration.format(health->timeout_ms, timeout);
-	config_duration.format(health->interval_ms, interval);
 	if (!health->timeout_ms || health->timeout_ms < health->interval_ms)
 		return;
 	if (raw->timeout)
-		config_complain(at, "timeout", raw->timeout, "expected less than the interval, %s", interval);
+		config_complain(at, "timeout", raw->timeout, "expected less than the interval, %s",
+				config_duration.format(health->interval_ms, text));
 	else
-		config_complain(at, "interval", raw->interval, "expected more than the timeout, %s", timeout);
+		config_complain(at, "interval", raw->interval, "expected more than the timeout, %s",
+				config_duration.format(health->timeout_ms, text));
 }
 
 static void read_health(const struct config_place *parent, const struct raw_health *raw, struct config_health *health)
@@ -376,6 +376,8 @@ void config_read_service(const struct config_place *root, unsigned index, const 
 	config_read_texts(&at, service_texts, own, service);
 	config_read_numbers(&at, service_numbers, own, service);
 	config_read_address(&at, "vip", own->vip, &service->vip);
+	if (!own->port)
+		config_complain(&at, "port", NULL, "missing: expected 1 to 65535 or any");
 	if (defaults) {
 		config_place_field(root, "defaults", &defaults_at);
 		read_inherited(&defaults_at, defaults, service);

@@ -257,12 +257,9 @@ static void check_required(const cyaml_schema_field_t *fields, const struct conf
 	for (; fields->key; fields++) {
 		if (fields->value.flags & CYAML_FLAG_OPTIONAL || config_source_value(at->source, at->node, fields->key))
 			continue;
-		if (fields->value.type == CYAML_ENUM)
-			config_complain(at, fields->key, NULL, "missing: expected %s",
-					list_words(&fields->value, words, sizeof(words)));
-		else
-			config_complain(at, fields->key, NULL, "missing: expected %s",
-					fields->value.type == CYAML_SEQUENCE ? "a list" : "a value");
+		config_complain(at, fields->key, NULL, "missing: expected %s",
+				fields->value.type == CYAML_ENUM ? list_words(&fields->value, words, sizeof(words))
+								 : "a list");
 	}
 }
 

@@ -10,7 +10,8 @@
 
 #define CONFIG_MAX_TEXT 1023 /* bytes of one value */
 
-/* Types handled: mapping, sequence, string, enum, flags. What passes is loaded by libcyaml without an error.
+/* Types handled: mapping, sequence, string, enum, flags; keys that must be there: sequence, enum. What passes is loaded
+ * by libcyaml without an error.
  * 0, or -EINVAL with source->complaint set. */
 int config_shape_check(struct config_source *source, const cyaml_schema_value_t *schema);
 

@@ -47,7 +47,7 @@ static int complain_not_yaml(struct config_source *source, const yaml_parser_t *
 	if (parser->error == YAML_READER_ERROR)
 		line = line_of_offset(source, parser->problem_offset);
 	if (line_starts_with_tab(source, line))
-		snprintf(context, sizeof(context), " (a tab: indent with spaces)");
+		snprintf(context, sizeof(context), ": indent with spaces, not tabs");
 	else if (parser->context && context_line != line)
 		snprintf(context, sizeof(context), " %s that begins in line %zu", parser->context, context_line);
 	else if (parser->context)

@@ -93,7 +93,6 @@ static const struct config_number_key limits_numbers[] = {
 /* ADDRESS:PORT, brackets around IPv6, or off. */
 static void read_metrics(const struct config_place *at, const char *text, struct config *config)
 {
-	static const struct config_range ports = {&config_count, 1, 65535, NULL};
 	const char *colon = strrchr(text, ':');
 	size_t length = colon ? (size_t)(colon - text) : 0;
 	bool brackets = length >= 2 && text[0] == '[' && text[length - 1] == ']';
@@ -104,13 +103,13 @@ static void read_metrics(const struct config_place *at, const char *text, struct
 		return;
 	if (length < sizeof(host))
 		snprintf(host, sizeof(host), "%.*s", (int)(brackets ? length - 2 : length), text + brackets);
-	if (addr_parse(host, &config->metrics_address) || (config->metrics_address.family == 6) != brackets) {
+	if (addr_parse(host, &config->metrics_address) || (config->metrics_address.family == 6) != brackets ||
+	    config_count.parse(colon + 1, &port) || port < 1 || port > 65535) {
 		config_complain(at, "metrics", text,
 				"expected an address and port, such as 127.0.0.1:9469 or "
 				"[::1]:9469, or off");
 		return;
 	}
-	config_read_number(at, "metrics", colon + 1, &ports, &port);
 	config->metrics_port = (uint16_t)port;
 	config_copy_text(at, text, &config->metrics);
 }

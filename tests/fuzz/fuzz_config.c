@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* libFuzzer entry for the config parser: any bytes give a value or one error, never both, neither, or a crash; and what
+ * passes our own look at the shape, libcyaml loads. Run by hand:
+ *   clang -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -o build/fuzz_config tests/fuzz/fuzz_config.c \
+ *       user/lbd/config*.c user/lbd/algo.c user/lbd/algo/[a-z]*.c user/lbd/maglev.c user/lbd/health.c \
+ *       user/lbd/health/[a-z]*.c user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml
+ *   build/fuzz_config -max_len=4096 -max_total_time=60 CORPUS dist
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../user/lbd/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct config *config = NULL;
+	struct error err = {""};
+	int r = config_parse((const char *)data, size, "f", &config, &err);
+
+	if (r ? config || strncmp(err.text, "f:", 2) || strstr(err.text, "libcyaml") : !config)
+		abort();
+	config_free(config);
+	return 0;
+}
