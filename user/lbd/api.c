@@ -9,15 +9,14 @@
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 #include <grp.h>
-#include <libgen.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 
 #include "../../include/lb_api.h"
-#include "../common/cleanup.h"
 #include "../common/log.h"
+#include "host.h"
 
 #define IDLE_TIMEOUT_S 30
 
@@ -184,18 +183,6 @@ static void on_request(struct evhttp_request *request, void *arg)
 
 /* ---- socket ---- */
 
-static int make_parent(const char *path, struct error *err)
-{
-	_cleanup_free_ char *copy = strdup(path);
-	const char *directory = copy ? dirname(copy) : NULL;
-
-	if (!directory)
-		return error_set(err, -ENOMEM, "out of memory");
-	if (mkdir(directory, 0755) && errno != EEXIST)
-		return error_set(err, -errno, "socket: %s: cannot make its directory: %s", path, strerror(errno));
-	return 0;
-}
-
 /* The caller holds the lock that goes with the path: a socket that is there belongs to nobody. */
 static int remove_stale(const char *path, struct error *err)
 {
@@ -273,7 +260,7 @@ int api_new(struct event_base *base, struct state *state, struct attach *attach,
 		return error_set(err, -ENOMEM, "out of memory");
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	*api = (struct api){.state = state, .attach = attach, .dp = dp, .start_ms = (uint64_t)now.tv_sec * 1000};
-	rc = make_parent(path, err);
+	rc = host_make_parent(path, err);
 	if (!rc)
 		rc = remove_stale(path, err);
 	if (!rc) {

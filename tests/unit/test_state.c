@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Promises of user/lbd/state_weigh.c and state_world.c: who gets how much, and what outlives a change. No kernel
+ * needed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../user/lbd/state_internal.h"
+
+#define NOW  1000000ULL
+#define WALL 5000000ULL
+
+static struct config_health tcp_check = {.type = "tcp", .interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3};
+
+static struct addr address(const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse(text, &addr), 0);
+	return addr;
+}
+
+/* ---- a service of up to four backends, all up with weight 100 ---- */
+
+struct scene {
+	struct config_service config;
+	struct service service;
+	struct backend backends[4], *list[4];
+};
+
+static void scene_set(struct scene *scene, unsigned count)
+{
+	memset(scene, 0, sizeof(*scene));
+	scene->config.name = "web";
+	scene->service.config = &scene->config;
+	scene->service.backends = scene->list;
+	scene->service.backends_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		struct backend *backend = &scene->backends[i];
+
+		scene->list[i] = backend;
+		*backend = (struct backend){.service = &scene->service,
+					    .weight = 100,
+					    .health = HEALTH_UP,
+					    .hop_known = true,
+					    .has_hop = true,
+					    .able = true};
+	}
+}
+
+static void weigh(struct scene *scene, uint64_t now_ms)
+{
+	service_weigh(&scene->service, now_ms, WALL);
+}
+
+static void down(struct backend *backend)
+{
+	backend->health = HEALTH_DOWN;
+	snprintf(backend->health_why, sizeof(backend->health_why), "connect: refused");
+}
+
+static void healthy_backends_get_their_weight(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[1].weight = 7;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	assert_int_equal(scene.backends[1].effective_weight, 7);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	assert_int_equal(scene.service.up, 2);
+}
+
+static void backend_takes_no_traffic_before_its_first_probe(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].health = HEALTH_UNKNOWN;
+	scene.backends[0].able = false;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_CHECKING);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+}
+
+static void backend_without_next_hop_says_why(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	scene.backends[0].has_hop = false;
+	strcpy(scene.backends[0].hop_why, "no route");
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
+	assert_string_equal(scene.backends[0].why, "no route");
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+}
+
+static void down_backend_says_why_and_since_when(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	weigh(&scene, NOW);
+	down(&scene.backends[0]);
+	service_weigh(&scene.service, NOW, WALL + 5);
+	service_weigh(&scene.service, NOW, WALL + 9);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_string_equal(scene.backends[0].why, "connect: refused");
+	assert_int_equal(scene.backends[0].since_ms, WALL + 5);
+}
+
+static void draining_backend_keeps_its_flows_and_gets_no_new_ones(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	assert_true(backend_usable(&scene.backends[0]));
+	scene.backends[0].drained = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
+}
+
+static void dead_backend_is_drained_at_once(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].drain = true;
+	down(&scene.backends[0]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
+	assert_false(backend_usable(&scene.backends[0]));
+}
+
+static void slow_start_goes_from_a_twentieth_to_all(void **unused)
+{
+	struct scene scene;
+	struct backend *backend = &scene.backends[0];
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 30000;
+	backend->able = false;
+	weigh(&scene, NOW);
+	assert_int_equal(backend->condition, BACKEND_STARTING);
+	assert_int_equal(backend->effective_weight, 5);
+	assert_int_equal(scene.backends[1].effective_weight, 100);
+	weigh(&scene, NOW + 15000);
+	assert_int_equal(backend->effective_weight, 52);
+	weigh(&scene, NOW + 29999);
+	assert_int_equal(backend->effective_weight, 99);
+	weigh(&scene, NOW + 30000);
+	assert_int_equal(backend->effective_weight, 100);
+	assert_int_equal(backend->condition, BACKEND_UP);
+}
+
+static void slow_start_begins_anew_after_a_failure(void **unused)
+{
+	struct scene scene;
+	struct backend *backend = &scene.backends[0];
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 30000;
+	backend->able = false;
+	weigh(&scene, NOW);
+	backend->health = HEALTH_DOWN;
+	weigh(&scene, NOW + 20000);
+	assert_int_equal(backend->effective_weight, 0);
+	backend->health = HEALTH_UP;
+	weigh(&scene, NOW + 25000);
+	assert_int_equal(backend->effective_weight, 5);
+}
+
+static void slow_start_never_rounds_down_to_nothing(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	scene.config.slow_start_ms = 30000;
+	scene.backends[0].able = false;
+	scene.backends[0].weight = 1;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 1);
+}
+
+static void first_start_has_no_slow_start(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 30000;
+	for (unsigned i = 0; i < 2; i++) {
+		scene.backends[i].able = false;
+		scene.backends[i].fresh = true;
+	}
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	scene.backends[0].health = HEALTH_DOWN;
+	weigh(&scene, NOW + 1000);
+	scene.backends[0].health = HEALTH_UP;
+	weigh(&scene, NOW + 2000);
+	assert_int_equal(scene.backends[0].effective_weight, 5);
+}
+
+static void undrained_backend_starts_slowly(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 10000;
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW);
+	scene.backends[0].drain = false;
+	weigh(&scene, NOW + 60000);
+	assert_int_equal(scene.backends[0].effective_weight, 5);
+}
+
+static void backups_serve_only_when_no_other_lives(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.backends[2].backup = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[2].effective_weight, 0);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	down(&scene.backends[0]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[2].effective_weight, 0);
+	down(&scene.backends[1]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[2].effective_weight, 100);
+	assert_int_equal(scene.service.status, SERVICE_BACKUP);
+	scene.backends[1].health = HEALTH_UP;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[1].effective_weight, 100);
+	assert_int_equal(scene.backends[2].effective_weight, 0);
+	assert_true(backend_usable(&scene.backends[2])); /* its flows stay */
+}
+
+static void drained_primaries_make_backups_serve(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].drain = true;
+	scene.backends[1].backup = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[1].effective_weight, 100);
+}
+
+static void panic_uses_the_down_below_the_threshold(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 4);
+	scene.config.panic_threshold = 50;
+	down(&scene.backends[0]);
+	down(&scene.backends[1]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	down(&scene.backends[2]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	assert_int_equal(scene.backends[3].effective_weight, 100);
+	assert_true(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+}
+
+static void panic_spares_what_cannot_be_reached_or_is_draining(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 4);
+	scene.config.panic_threshold = 90;
+	for (unsigned i = 0; i < 3; i++)
+		down(&scene.backends[i]);
+	scene.backends[0].has_hop = false;
+	scene.backends[1].drain = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.backends[1].effective_weight, 0);
+	assert_int_equal(scene.backends[2].effective_weight, 100);
+}
+
+static void no_panic_before_the_first_probes(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.panic_threshold = 50;
+	for (unsigned i = 0; i < 3; i++) {
+		scene.backends[i].health = HEALTH_UNKNOWN;
+		scene.backends[i].able = false;
+	}
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	assert_false(scene.service.panic);
+}
+
+static void latency_rises_at_once_and_falls_by_half_in_five_seconds(void **unused)
+{
+	assert_int_equal(latency_peak_ewma(0, 400, 0), 400);
+	assert_int_equal(latency_peak_ewma(1000, 100000, 1), 100000);
+	assert_int_equal(latency_peak_ewma(101000, 1000, 5000), 51000);
+	assert_int_equal(latency_peak_ewma(101000, 1000, 10000), 26000);
+	assert_int_equal(latency_peak_ewma(101000, 1000, 0), 101000);
+	assert_in_range(latency_peak_ewma(101000, 1000, 2500), 71700, 76100); /* 2^-0.5 = 0.707 */
+	assert_int_equal(latency_peak_ewma(101000, 1000, 3600000), 1000);
+	assert_int_equal(latency_peak_ewma(UINT32_MAX, 0, 1), UINT32_MAX - UINT32_MAX / 10000);
+}
+
+/* ---- worlds ---- */
+
+struct worlds {
+	struct state state;
+	struct config config;
+	struct config_service service;
+	struct config_backend backends[3];
+	struct overrides overrides;
+	struct world present;
+};
+
+static void worlds_set(struct worlds *worlds)
+{
+	memset(worlds, 0, sizeof(*worlds));
+	worlds->service = (struct config_service){.name = "web",
+						  .vip = address("192.0.2.10"),
+						  .protocol = CONFIG_TCP,
+						  .port = 80,
+						  .health = tcp_check,
+						  .backends = worlds->backends,
+						  .backends_count = 3};
+	worlds->config.services = &worlds->service;
+	worlds->config.services_count = 1;
+	for (unsigned i = 0; i < 3; i++)
+		worlds->backends[i] = (struct config_backend){.weight = 100};
+	worlds->backends[0].address = address("10.0.0.1");
+	worlds->backends[1].address = address("10.0.0.2");
+	worlds->backends[2].address = address("2001:db8::3");
+}
+
+static struct world build(struct worlds *worlds, const struct world *present)
+{
+	struct world world;
+
+	assert_int_equal(world_build(&worlds->state, &worlds->config, &worlds->overrides, present, &world), 0);
+	return world;
+}
+
+static struct backend *find(const struct world *world, const char *text)
+{
+	struct addr addr = address(text);
+
+	return service_find_backend(world->services[0], &addr);
+}
+
+static void make_up(struct world *world)
+{
+	for (unsigned i = 0; i < world->services[0]->backends_count; i++) {
+		struct backend *backend = world->services[0]->backends[i];
+
+		backend->health = HEALTH_UP;
+		backend->has_hop = backend->hop_known = backend->able = true;
+	}
+}
+
+static void overrides_apply_over_the_file(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, world;
+	struct addr one = address("10.0.0.1"), two = address("10.0.0.2"), nine = address("10.0.0.9");
+	struct override *entry;
+
+	worlds_set(&worlds);
+	entry = overrides_get(&worlds.overrides, "web", &one);
+	entry->has_weight = true;
+	entry->weight = 7;
+	entry->drain = true;
+	overrides_get(&worlds.overrides, "web", &two)->removed = true;
+	entry = overrides_get(&worlds.overrides, "web", &nine);
+	entry->added = entry->has_weight = true;
+	entry->weight = 3;
+	world = build(&worlds, &none);
+	assert_int_equal(world.services[0]->backends_count, 3);
+	assert_int_equal(find(&world, "10.0.0.1")->weight, 7);
+	assert_true(find(&world, "10.0.0.1")->drain);
+	assert_true(find(&world, "10.0.0.1")->runtime);
+	assert_null(find(&world, "10.0.0.2"));
+	assert_int_equal(find(&world, "10.0.0.9")->weight, 3);
+	assert_false(find(&world, "2001:db8::3")->runtime);
+	world_free(&world);
+	overrides_done(&worlds.overrides);
+}
+
+static void backends_keep_what_is_known_of_them(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct backend *backend;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	make_up(&present);
+	backend = find(&present, "10.0.0.1");
+	backend->latency_us = 1234;
+	backend->since_ms = 99;
+	worlds.backends[0].weight = 5;
+	next = build(&worlds, &present);
+	backend = find(&next, "10.0.0.1");
+	assert_int_equal(backend->weight, 5);
+	assert_int_equal(backend->health, HEALTH_UP);
+	assert_true(backend->has_hop);
+	assert_true(backend->able);
+	assert_int_equal(backend->latency_us, 1234);
+	assert_int_equal(backend->since_ms, 99);
+	assert_ptr_equal(backend->former, find(&present, "10.0.0.1"));
+	world_free(&next);
+	world_free(&present);
+}
+
+static void removed_backend_drains_before_it_goes(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next, last;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	make_up(&present);
+	worlds.service.backends_count = 2; /* the third is no longer in the file */
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 3);
+	assert_true(find(&next, "2001:db8::3")->removed);
+	assert_false(find(&next, "2001:db8::3")->drain);
+	find(&next, "2001:db8::3")->drained = true;
+	last = build(&worlds, &next);
+	assert_int_equal(last.services[0]->backends_count, 2);
+	world_free(&last);
+	world_free(&next);
+	world_free(&present);
+}
+
+static void dead_or_cut_backend_goes_at_once(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	make_up(&present);
+	find(&present, "10.0.0.2")->health = HEALTH_DOWN;
+	find(&present, "2001:db8::3")->cut = true;
+	worlds.service.backends_count = 1;
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 1);
+	world_free(&next);
+	world_free(&present);
+}
+
+static void service_is_known_by_its_key_and_not_its_name(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	make_up(&present);
+	worlds.service.name = "shop";
+	next = build(&worlds, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->health, HEALTH_UP);
+	world_free(&next);
+	worlds.service.port = 81;
+	next = build(&worlds, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->health, HEALTH_UNKNOWN);
+	world_free(&next);
+	world_free(&present);
+}
+
+static void unchecked_backends_count_as_healthy(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, world;
+
+	worlds_set(&worlds);
+	worlds.service.health.type = "none";
+	world = build(&worlds, &none);
+	assert_int_equal(find(&world, "10.0.0.1")->health, HEALTH_UP);
+	world_free(&world);
+}
+
+static void labels_name_service_and_key_once(void **unused)
+{
+	struct worlds worlds;
+	struct service service = {.config = &worlds.service};
+	char text[SERVICE_LABEL];
+
+	worlds_set(&worlds);
+	assert_string_equal(service_label(&service, text), "web 192.0.2.10:80/tcp");
+	worlds.service.name = "192.0.2.10:80/tcp";
+	assert_string_equal(service_label(&service, text), "192.0.2.10:80/tcp");
+	worlds.service.name = "dns";
+	worlds.service.vip = address("2001:db8::1");
+	worlds.service.protocol = CONFIG_UDP;
+	worlds.service.port = 0;
+	assert_string_equal(service_label(&service, text), "dns [2001:db8::1]:*/udp");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(healthy_backends_get_their_weight),
+	    cmocka_unit_test(backend_takes_no_traffic_before_its_first_probe),
+	    cmocka_unit_test(backend_without_next_hop_says_why),
+	    cmocka_unit_test(down_backend_says_why_and_since_when),
+	    cmocka_unit_test(draining_backend_keeps_its_flows_and_gets_no_new_ones),
+	    cmocka_unit_test(dead_backend_is_drained_at_once),
+	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
+	    cmocka_unit_test(slow_start_begins_anew_after_a_failure),
+	    cmocka_unit_test(slow_start_never_rounds_down_to_nothing),
+	    cmocka_unit_test(first_start_has_no_slow_start),
+	    cmocka_unit_test(undrained_backend_starts_slowly),
+	    cmocka_unit_test(backups_serve_only_when_no_other_lives),
+	    cmocka_unit_test(drained_primaries_make_backups_serve),
+	    cmocka_unit_test(panic_uses_the_down_below_the_threshold),
+	    cmocka_unit_test(panic_spares_what_cannot_be_reached_or_is_draining),
+	    cmocka_unit_test(no_panic_before_the_first_probes),
+	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
+	    cmocka_unit_test(overrides_apply_over_the_file),
+	    cmocka_unit_test(backends_keep_what_is_known_of_them),
+	    cmocka_unit_test(removed_backend_drains_before_it_goes),
+	    cmocka_unit_test(dead_or_cut_backend_goes_at_once),
+	    cmocka_unit_test(service_is_known_by_its_key_and_not_its_name),
+	    cmocka_unit_test(unchecked_backends_count_as_healthy),
+	    cmocka_unit_test(labels_name_service_and_key_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbd: reads the command line and the config, brings the modules up in order, and runs the loop until a signal ends it.
+ * What happens on a change is in state.c. */
+#include <errno.h>
+#include <event2/event.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "../common/cleanup.h"
+#include "../common/log.h"
+#include "api.h"
+#include "host.h"
+#include "metrics.h"
+#include "notify.h"
+#include "state.h"
+
+#define EXIT_USAGE 2
+
+struct daemon {
+	struct host_locks locks;
+	struct event_base *base;
+	struct dataplane *dp;
+	struct neigh *neigh;
+	struct health *health;
+	struct attach *attach;
+	struct state *state;
+	struct api *api;
+	struct metrics *metrics;
+	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
+	char said[256]; /* the last STATUS= */
+};
+
+/* ---- what systemd is told ---- */
+
+static void on_status(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+	struct state_summary summary;
+	char text[256];
+
+	state_summarize(daemon->state, &summary);
+	snprintf(text, sizeof(text), "%u of %u services up, %u of %u backends up",
+		 summary.services - summary.services_down, summary.services, summary.backends_up, summary.backends);
+	if (!strcmp(text, daemon->said))
+		return;
+	memcpy(daemon->said, text, sizeof(text));
+	notify_send("STATUS=%s", text);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	notify_send("WATCHDOG=1");
+}
+
+/* ---- signals ---- */
+
+static void on_stop(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+	unsigned count;
+
+	attach_list(daemon->attach, &count);
+	notify_send("STOPPING=1");
+	log_info(
+	    "stopped by SIG%s%s", sigabbrev_np(number),
+	    count ? ": the program stays attached and traffic goes on, without health checks. To end that, start lbd "
+		    "again and: lbctl detach IFACE"
+		  : "");
+	event_base_loopbreak(daemon->base);
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+	struct timespec now;
+	struct error err;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	notify_send("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	if (state_reload(daemon->state, &err))
+		log_error("not reloaded, nothing has changed: %s", err.text);
+	notify_send("READY=1");
+}
+
+static int watch_events(struct daemon *daemon)
+{
+	const struct timeval second = {.tv_sec = 1};
+	uint64_t watchdog_us = notify_watchdog_us();
+	struct timeval watchdog = {.tv_sec = (time_t)(watchdog_us / 1000000),
+				   .tv_usec = (suseconds_t)(watchdog_us % 1000000)};
+
+	daemon->terminate = evsignal_new(daemon->base, SIGTERM, on_stop, daemon);
+	daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_stop, daemon);
+	daemon->hangup = evsignal_new(daemon->base, SIGHUP, on_hangup, daemon);
+	daemon->status = event_new(daemon->base, -1, EV_PERSIST, on_status, daemon);
+	daemon->watchdog = event_new(daemon->base, -1, EV_PERSIST, on_watchdog, daemon);
+	if (!daemon->terminate || !daemon->interrupt || !daemon->hangup || !daemon->status || !daemon->watchdog)
+		return -ENOMEM;
+	if (evsignal_add(daemon->terminate, NULL) || evsignal_add(daemon->interrupt, NULL) ||
+	    evsignal_add(daemon->hangup, NULL) || event_add(daemon->status, &second))
+		return -ENOMEM;
+	return watchdog_us ? event_add(daemon->watchdog, &watchdog) : 0;
+}
+
+/* ---- up and down ---- */
+
+static int open_dataplane(struct daemon *daemon, const struct config *config, struct error *err)
+{
+	const struct dataplane_options options = {
+	    .pin = config->pin,
+	    .services = config->limits.services,
+	    .backends = config->limits.backends,
+	    .slots = config->limits.slots,
+	    .flows = config->limits.flows,
+	    .hash_seed = config->hash_seed,
+	    .gue_port = config->gue_port,
+	    .encap_source4 = config->encap_source4,
+	    .encap_source6 = config->encap_source6,
+	    .encap_source4_len = config->encap_source4_len,
+	    .encap_source6_len = config->encap_source6_len,
+	};
+
+	return dataplane_open(&options, &daemon->dp, err);
+}
+
+static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)
+{
+	struct utsname system;
+	int rc;
+
+	uname(&system);
+	host_raise_memlock();
+	if ((rc = host_check_kernel(system.release, err)) || (rc = host_make_parent(config->socket, err)) ||
+	    (rc = host_prepare_pin(config->pin, err)) ||
+	    (rc = host_lock(config->socket, config->pin, &daemon->locks, err)))
+		return rc;
+	daemon->base = event_base_new();
+	return daemon->base ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+/* Takes config over, also on error. */
+static int start_state(struct daemon *daemon, struct config *config, const char *config_path, struct error *err)
+{
+	_cleanup_free_ char *copy = strdup(config->socket), *overrides = NULL;
+	struct state_options options = {.base = daemon->base,
+					.config = config,
+					.config_path = config_path,
+					.dataplane = daemon->dp,
+					.attach = daemon->attach,
+					.neigh = daemon->neigh,
+					.health = daemon->health};
+
+	if (!copy || asprintf(&overrides, "%s/overrides.json", dirname(copy)) < 0) {
+		overrides = NULL;
+		config_free(config);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	options.overrides_path = overrides;
+	return state_new(&options, &daemon->state, err);
+}
+
+/* A lone failure must not take down what already forwards: at a takeover it is said, and the rest goes on. */
+static int start_interfaces(struct daemon *daemon, struct error *err)
+{
+	int rc = state_attach_interfaces(daemon->state, err);
+
+	if (!rc || !dataplane_adopted(daemon->dp))
+		return rc;
+	log_error("%s", err->text);
+	return 0;
+}
+
+static int start_faces(struct daemon *daemon, struct error *err)
+{
+	const struct config *config = state_config(daemon->state);
+	struct error metrics_error;
+	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, config->socket, config->group,
+			 &daemon->api, err);
+
+	if (!rc && config->metrics &&
+	    metrics_new(daemon->base, daemon->state, daemon->dp, &config->metrics_address, config->metrics_port,
+			&daemon->metrics, &metrics_error))
+		log_error("%s; lbd runs without metrics", metrics_error.text);
+	return rc;
+}
+
+static int start(struct daemon *daemon, const char *config_path, struct error *err)
+{
+	struct config *config;
+	int rc = config_load(config_path, &config, err);
+
+	if (rc)
+		return rc;
+	if ((rc = prepare_host(daemon, config, err)) || (rc = open_dataplane(daemon, config, err)) ||
+	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
+	    (rc = health_new(daemon->base, &daemon->health, err)) ||
+	    (rc = attach_new(daemon->dp, config->pin, &daemon->attach, err))) {
+		config_free(config);
+		return rc;
+	}
+	if ((rc = start_state(daemon, config, config_path, err)) || (rc = start_interfaces(daemon, err)) ||
+	    (rc = start_faces(daemon, err)))
+		return rc;
+	return watch_events(daemon) ? error_set(err, -ENOMEM, "out of memory") : 0;
+}
+
+static void stop(struct daemon *daemon)
+{
+	struct event *const events[] = {daemon->terminate, daemon->interrupt, daemon->hangup, daemon->status,
+					daemon->watchdog};
+
+	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		if (events[i])
+			event_free(events[i]);
+	metrics_free(daemon->metrics);
+	api_free(daemon->api);
+	state_free(daemon->state);
+	attach_free(daemon->attach);
+	health_free(daemon->health);
+	neigh_free(daemon->neigh);
+	dataplane_close(daemon->dp);
+	if (daemon->base)
+		event_base_free(daemon->base);
+	host_unlock(&daemon->locks);
+}
+
+static void log_libevent(int severity, const char *text)
+{
+	log_debug("libevent: %s", text);
+}
+
+static int run(const char *config_path)
+{
+	struct daemon daemon = {.locks = {-1, -1}};
+	struct error err;
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN);
+	event_set_log_callback(log_libevent);
+	rc = start(&daemon, config_path, &err);
+	if (rc) {
+		log_error("%s", err.text);
+	} else {
+		log_info("%s, %s", config_path,
+			 dataplane_adopted(daemon.dp) ? "taken over from a former lbd" : "started");
+		notify_send("READY=1");
+		event_base_dispatch(daemon.base);
+	}
+	stop(&daemon);
+	libevent_global_shutdown();
+	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- command line ---- */
+
+static int check(const char *path)
+{
+	struct config *config;
+	struct error err;
+	unsigned backends = 0;
+
+	if (config_load(path, &config, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		return EXIT_FAILURE;
+	}
+	for (unsigned i = 0; i < config->services_count; i++)
+		backends += config->services[i].backends_count;
+	printf("%s: ok: %u services, %u backends\n", path, config->services_count, backends);
+	config_free(config);
+	return EXIT_SUCCESS;
+}
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'}, {"check", required_argument, NULL, 'k'},
+    {"debug", no_argument, NULL, 'd'},        {"version", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},         {0},
+};
+
+static void print_help(FILE *to)
+{
+	fprintf(to,
+		"Usage: lbd [-c FILE] [--debug]\n"
+		"       lbd --check FILE\n"
+		"\n"
+		"Layer 4 load balancer: forwards flows in XDP, decides where they go. Runs in the foreground.\n"
+		"\n"
+		"  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
+		"      --check FILE   only say whether FILE is a good config: exit 0 if so, 1 if not\n"
+		"      --debug        log what happens in detail\n"
+		"      --version      print the version and the version of the map layout\n"
+		"  -h, --help         print this\n"
+		"\n"
+		"SIGHUP reloads the config; SIGTERM and SIGINT end lbd, and traffic goes on. Change and watch it with "
+		"lbctl.\n");
+}
+
+static int usage(const char *what, const char *value)
+{
+	if (what)
+		fprintf(stderr, "lbd: %s: %s\n", value, what);
+	fprintf(stderr, "Try: lbd --help\n");
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	const char *config_path = CONFIG_DEFAULT_PATH;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			config_path = optarg;
+			break;
+		case 'k':
+			if (optind < argc)
+				return usage("one file at a time", argv[optind]);
+			return check(optarg);
+		case 'd':
+			log_set_level(LOG_DEBUG);
+			break;
+		case 'v':
+			printf("lbd %s (map layout %d)\n", LBD_VERSION, LB_ABI_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			print_help(stdout);
+			return EXIT_SUCCESS;
+		default:
+			return usage(NULL, NULL);
+		}
+	}
+	if (optind < argc)
+		return usage("takes no such argument; the config is named with -c", argv[optind]);
+	return run(config_path);
+}
