@@ -475,18 +475,19 @@ static void dead_or_cut_backend_goes_at_once(void **unused)
 
 static void service_is_known_by_its_key_and_not_its_name(void **unused)
 {
-	struct worlds worlds;
+	struct worlds before, after;
 	struct world none = {0}, present, next;
 
-	worlds_set(&worlds);
-	present = build(&worlds, &none);
+	worlds_set(&before);
+	worlds_set(&after);
+	present = build(&before, &none);
 	make_up(&present);
-	worlds.service.name = "shop";
-	next = build(&worlds, &present);
+	after.service.name = "shop";
+	next = build(&after, &present);
 	assert_int_equal(find(&next, "10.0.0.1")->health, HEALTH_UP);
 	world_free(&next);
-	worlds.service.port = 81;
-	next = build(&worlds, &present);
+	after.service.port = 81;
+	next = build(&after, &present);
 	assert_int_equal(find(&next, "10.0.0.1")->health, HEALTH_UNKNOWN);
 	world_free(&next);
 	world_free(&present);

@@ -9,10 +9,12 @@
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 #include <grp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../../include/lb_api.h"
 #include "../common/log.h"

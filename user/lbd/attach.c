@@ -76,10 +76,9 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 	found.id = query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id;
 	if (!found.id)
 		found.id = query.hw_prog_id;
-	if (found.id) {
-		fd = bpf_prog_get_fd_by_id(found.id);
-		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
-			return -errno;
+	if (found.id)
+		fd = bpf_prog_get_fd_by_id(found.id); /* not without CAP_SYS_ADMIN: then it stays a stranger */
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size)) {
 		snprintf(found.name, sizeof(found.name), "%s", info.name);
 		if (attach_is_ours(dp, fd))
 			found.ours = found.id;
@@ -174,7 +173,7 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 		    err, -EBUSY,
 		    "%s: has another XDP program, %s (id %u), that is not in a dispatcher: detach it first: ip "
 		    "link set dev %s xdp off",
-		    name, there.name, there.id, name);
+		    name, *there.name ? ", " : "", there.name, there.id, name);
 	if (there.id && !attach->dispatcher_allowed)
 		return error_set(
 		    err, -EBUSY,

@@ -213,10 +213,10 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	    {"socket", !strcmp(old->socket, new->socket), false},
 	    {"group", !strcmp(old->group, new->group), false},
 	    {"metrics", same_metrics(old, new), false},
-	    {"gue-port", old->gue_port == new->gue_port, false},
+	    {"encap: gue-port", old->gue_port == new->gue_port, false},
 	    {"hash-seed", old->hash_seed == new->hash_seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},
-	    {"encap-source",
+	    {"encap: source-v4, source-v6",
 	     same_prefix(&old->encap_source4, old->encap_source4_len, &new->encap_source4, new->encap_source4_len) &&
 		 same_prefix(&old->encap_source6, old->encap_source6_len, &new->encap_source6, new->encap_source6_len),
 	     false},
