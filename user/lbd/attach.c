@@ -171,7 +171,7 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 	if (there.id && !there.dispatcher)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: has another XDP program, %s (id %u), that is not in a dispatcher: detach it first: ip "
+		    "%s: has another XDP program%s%s (id %u) that is not in a dispatcher: detach it first: ip "
 		    "link set dev %s xdp off",
 		    name, *there.name ? ", " : "", there.name, there.id, name);
 	if (there.id && !attach->dispatcher_allowed)
