@@ -270,7 +270,10 @@ struct lb_total {
 	__u64 pad;
 };
 
-/* frags: where the first fragment of a datagram went. Direct-mapped, one word: fingerprint 32 | backend 15 | tick 12 */
+/* frags: where the first fragment of a datagram went. Direct-mapped, one word:
+ * fingerprint 32 (63-32) | used 1 (27) | backend 15 (26-12), 0: to the kernel | tick 12 (11-0) */
+#define LB_FRAG_BACKEND_SHIFT 12
+#define LB_FRAG_BACKEND(word) ((__u32)((word) >> LB_FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)
 
 _Static_assert(sizeof(struct lb_tables) == 32, "layout");
 _Static_assert(sizeof(struct lb_settings) == 128, "layout");

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The process's view of the maps, from the maps alone; look-ups, clocks and names that the other parts share.
+ * Called by dataplane.c, and by tests that put plain memory in place of the maps. */
+#include "dataplane_internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../common/log.h"
+
+#define ICMP_PER_TICK 100 /* errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more */
+
+/* Arrays by backend id have a place for every id that a slot can name. */
+#define IDS (LB_MAX_BACKENDS + 1)
+
+static int make_arrays(struct dataplane *dp)
+{
+	dp->by_id = calloc(dp->maps.service_slots, sizeof(*dp->by_id));
+	dp->traits = calloc(IDS, sizeof(*dp->traits));
+	dp->slots_of = calloc(IDS, sizeof(*dp->slots_of));
+	dp->kept_of = calloc(IDS, sizeof(*dp->kept_of));
+	dp->counting = calloc(IDS, sizeof(*dp->counting));
+	dp->closing = calloc(IDS, sizeof(*dp->closing));
+	dp->live_of = calloc(IDS, sizeof(*dp->live_of));
+	dp->active_before = calloc(IDS, sizeof(*dp->active_before));
+	dp->stale_until = calloc(IDS, sizeof(*dp->stale_until));
+	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting || !dp->closing ||
+	    !dp->live_of || !dp->active_before || !dp->stale_until)
+		return -ENOMEM;
+	if (ids_init(&dp->service_ids, dp->maps.service_slots) || ids_init(&dp->backend_ids, dp->maps.backend_slots))
+		return -ENOMEM;
+	return arena_init(&dp->arena, dp->maps.arena_slots);
+}
+
+/* What a fresh set of maps says of itself; the version last, as a sign that the rest is there. */
+static void init_settings(struct dataplane *dp, const struct dataplane_options *options)
+{
+	struct lb_settings *settings = dp->maps.settings;
+
+	settings->flow_seed = options->hash_seed;
+	dp_store(&settings->abi_version, LB_ABI_VERSION);
+}
+
+static void keep_seed(const struct dataplane *dp, const struct dataplane_options *options)
+{
+	if (dp->maps.settings->flow_seed != options->hash_seed)
+		log_warning("hash-seed: the pinned maps keep theirs, expected to change only when they are made anew: "
+			    "another one would move every flow");
+}
+
+int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err)
+{
+	struct lb_settings *settings = dp->maps.settings;
+
+	dp->grace_map_fd = -1;
+	dp->encap_source[0] = options->encap_source4;
+	dp->encap_source[1] = options->encap_source6;
+	dp->encap_source_len[0] = options->encap_source4_len;
+	dp->encap_source_len[1] = options->encap_source6_len;
+	if (make_arrays(dp))
+		return error_set(err, -ENOMEM, "out of memory");
+	if (settings->abi_version)
+		keep_seed(dp, options);
+	else
+		init_settings(dp, options);
+	dp_update(&settings->gue_port, htons(options->gue_port));
+	dp_update(&settings->icmp_per_tick, ICMP_PER_TICK);
+	return dp_adopt(dp, err);
+}
+
+void record_free(struct record *record)
+{
+	if (!record)
+		return;
+	free(record->members);
+	free(record->since);
+	free(record);
+}
+
+void dp_stop(struct dataplane *dp)
+{
+	for (size_t i = 0; i < dp->records_count; i++)
+		record_free(dp->records[i]);
+	free(dp->records);
+	free(dp->by_id);
+	free(dp->traits);
+	free(dp->slots_of);
+	free(dp->kept_of);
+	free(dp->counting);
+	free(dp->closing);
+	free(dp->live_of);
+	free(dp->active_before);
+	free(dp->stale_until);
+	free(dp->retired);
+	ids_done(&dp->service_ids);
+	ids_done(&dp->backend_ids);
+	arena_done(&dp->arena);
+	if (dp->grace_map_fd >= 0)
+		close(dp->grace_map_fd);
+}
+
+/* ---- look-ups ---- */
+
+int dp_compare_keys(const struct dp_service *a, const struct dp_service *b)
+{
+	int order = addr_compare(&a->vip, &b->vip);
+
+	if (order)
+		return order;
+	if (a->protocol != b->protocol)
+		return a->protocol < b->protocol ? -1 : 1;
+	return (a->port > b->port) - (a->port < b->port);
+}
+
+struct record *dp_find(const struct dataplane *dp, const struct dp_service *key)
+{
+	size_t low = 0, high = dp->records_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = dp_compare_keys(key, &dp->records[middle]->want);
+
+		if (!order)
+			return dp->records[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+struct member *record_find(const struct record *record, const struct addr *address)
+{
+	unsigned low = 0, high = record->count;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+		int order = addr_compare(address, &record->members[middle].want.address);
+
+		if (!order)
+			return &record->members[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+/* ---- clocks and names ---- */
+
+uint32_t dp_tick(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return ((uint64_t)now.tv_sec * 1000000000 + now.tv_nsec) >> LB_TICK_SHIFT;
+}
+
+uint16_t dp_ticks(uint32_t ms)
+{
+	uint64_t ticks = ((uint64_t)ms * 1000000 + (1ull << LB_TICK_SHIFT) - 1) >> LB_TICK_SHIFT;
+
+	if (!ticks)
+		return 1;
+	return ticks < LB_FLOW_MAX_IDLE ? ticks : LB_FLOW_MAX_IDLE;
+}
+
+const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT])
+{
+	const char *protocol = key->protocol == IPPROTO_UDP ? "udp" : "tcp";
+	char address[ADDR_TEXT], port[8] = "any";
+
+	addr_format(&key->vip, address);
+	if (key->port)
+		snprintf(port, sizeof(port), "%u", key->port);
+	snprintf(text, DP_KEY_TEXT, key->vip.family == 6 ? "[%s]:%s/%s" : "%s:%s/%s", address, port, protocol);
+	return text;
+}
