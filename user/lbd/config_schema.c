@@ -152,6 +152,13 @@ static cyaml_config_t cyaml_options(struct error *first)
 	    .log_fn = keep_first, .log_ctx = first, .log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem};
 }
 
+/* The very text went through libyaml before: what fails in there now is memory. */
+static bool is_memory_error(cyaml_err_t r)
+{
+	return r == CYAML_ERR_OOM || r == CYAML_ERR_LIBYAML_PARSER_INIT || r == CYAML_ERR_LIBYAML_EVENT_INIT ||
+	       r == CYAML_ERR_LIBYAML_PARSER;
+}
+
 int config_schema_load(struct config_source *source, struct raw_config **ret)
 {
 	struct error first = {""};
@@ -166,7 +173,7 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 		*ret = raw;
 		return 0;
 	}
-	if (r == CYAML_ERR_OOM)
+	if (is_memory_error(r))
 		config_source_oom(source);
 	else
 		source->error = error_set(&source->complaint, -EINVAL, "%s: libcyaml: %s: %.200s", source->name,

@@ -36,11 +36,10 @@ static bool line_starts_with_tab(const struct config_source *source, size_t line
 
 static int complain_not_yaml(struct config_source *source, const yaml_parser_t *parser)
 {
-	const char *problem = parser->problem ? parser->problem : "cannot be read as YAML";
 	size_t line = parser->problem_mark.line + 1, context_line = parser->context_mark.line + 1;
 	char context[128] = "";
 
-	if (parser->error == YAML_MEMORY_ERROR) {
+	if (parser->error == YAML_MEMORY_ERROR || !parser->problem) { /* the composer forgets to say */
 		config_source_oom(source);
 		return source->error;
 	}
@@ -53,7 +52,7 @@ static int complain_not_yaml(struct config_source *source, const yaml_parser_t *
 	else if (parser->context)
 		snprintf(context, sizeof(context), " %s", parser->context);
 	return source->error = error_set(&source->complaint, -EINVAL, "%s:%zu: not YAML: %s%s", source->name, line,
-					 problem, context);
+					 parser->problem, context);
 }
 
 /* A second document would be ignored: the user did not mean that. */
@@ -141,7 +140,7 @@ static const char *printable(const char *value, char text[SHOWN_VALUE + 4])
 
 	if (!*value)
 		return "\"\"";
-	for (; value[length] && length < SHOWN_VALUE; length++)
+	for (; length < SHOWN_VALUE && value[length]; length++)
 		text[length] = (unsigned char)value[length] < ' ' || value[length] == 0x7f ? '?' : value[length];
 	while (value[length] && length && ((unsigned char)value[length] & 0xc0) == 0x80)
 		length--; /* not within a UTF-8 character */
