@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* libFuzzer entry for the config parser: any bytes give a value or one error, never both, neither, or a crash; and what
  * passes our own look at the shape, libcyaml loads. Run by hand:
- *   clang -g -O1 -D_GNU_SOURCE -DLBD_VERSION='"fuzz"' -fsanitize=fuzzer,address,undefined -o build/fuzz_config
- * tests/fuzz/fuzz_config.c \
- *       user/lbd/config*.c user/lbd/algo.c user/lbd/algo/[a-z]*.c user/lbd/maglev.c user/lbd/health.c \
+ *   clang -g -O1 -D_GNU_SOURCE -DLBD_VERSION='"fuzz"' -fsanitize=fuzzer,address,undefined \
+ *       -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config*.c \
+ *       user/lbd/algo.c user/lbd/algo/[a-z]*.c user/lbd/maglev.c user/lbd/health.c \
  *       user/lbd/health/[a-z]*.c user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml
  *   build/fuzz_config -max_len=4096 -max_total_time=60 CORPUS dist
  */
