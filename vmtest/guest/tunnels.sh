@@ -15,8 +15,8 @@ GUE_PORT=6080
 # A receiver for every pairing; the tunnels' remote is open, because lbd's outer source varies with the flow.
 kernel_tunnels() { # N
 	local v4=10.0.0.$((10 + $1)) v6=2001:db8:b::$((10 + $1)) vip
-	in_ns "b$1" ip link add t44 type ipip local "$v4" remote any
-	in_ns "b$1" ip link add t64 type sit local "$v4" remote any
+	in_ns "b$1" ip link add t44 type ipip local "$v4" remote any mode ipip
+	in_ns "b$1" ip link add t64 type sit local "$v4" remote any mode ip6ip
 	in_ns "b$1" ip link add tx6 type ip6tnl local "$v6" remote any mode any
 	in_ns "b$1" ip fou add port $GUE_PORT gue
 	in_ns "b$1" ip -6 fou add port $GUE_PORT gue
