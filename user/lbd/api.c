@@ -69,6 +69,7 @@ static const struct failure failures[] = {
     {-ENOSYS, 405, "Method Not Allowed", "reading is GET, changing is POST"},
     {-EEXIST, 409, "Conflict", "change it with lbctl backend weight, or remove it first"},
     {-EBUSY, 409, "Conflict", ""},
+    {-EOPNOTSUPP, 409, "Conflict", "--mode generic needs nothing of the driver, and is slower"},
     {-ENOSPC, 409, "Conflict",
      "raise it under limits in the config; the pinned maps keep their size until they are removed"},
     {-EBADMSG, 422, "Unprocessable Entity", "nothing was changed; lbd --check FILE tries a file without loading it"},

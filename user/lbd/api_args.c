@@ -38,12 +38,14 @@ int api_arg_only(const json_t *body, const char *const *names, struct error *err
 	return 0;
 }
 
-int api_arg_text(const json_t *body, const char *name, const char **ret, struct error *err)
+int api_arg_name(const json_t *body, const char *name, const char **ret, struct error *err)
 {
 	const json_t *value = json_object_get(body, name);
+	char expected[64];
 
+	snprintf(expected, sizeof(expected), "the name of the %s", name);
 	if (!json_is_string(value) || !json_string_length(value))
-		return wrong(body, name, "a text", err);
+		return wrong(body, name, expected, err);
 	*ret = json_string_value(value);
 	return 0;
 }

@@ -14,7 +14,7 @@ int api_attach(struct api_call *call, json_t **ret, struct error *err)
 	unsigned count;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_text(call->body, "interface", &name, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_name(call->body, "interface", &name, err)) ||
 	    (rc = api_arg_mode(call->body, "mode", &mode, err)) ||
 	    (rc = attach_interface(call->api->attach, name, mode, err)))
 		return rc;
@@ -31,7 +31,7 @@ int api_detach(struct api_call *call, json_t **ret, struct error *err)
 	const char *name;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_text(call->body, "interface", &name, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_name(call->body, "interface", &name, err)) ||
 	    (rc = attach_detach(call->api->attach, name, err)))
 		return rc;
 	*ret = json_object();
@@ -65,7 +65,7 @@ struct target {
 
 static int read_target(const json_t *body, struct target *ret, struct error *err)
 {
-	int rc = api_arg_text(body, "service", &ret->service, err);
+	int rc = api_arg_name(body, "service", &ret->service, err);
 
 	return rc ? rc : api_arg_address(body, "address", &ret->address, err);
 }

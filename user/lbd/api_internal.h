@@ -44,8 +44,8 @@ api_handler api_attach, api_detach, api_reload, api_add, api_remove, api_drain, 
 
 /* Refuses fields that are not among names (NULL-terminated). */
 int api_arg_only(const json_t *body, const char *const *names, struct error *err);
-/* The text belongs to body. */
-int api_arg_text(const json_t *body, const char *name, const char **ret, struct error *err);
+/* Of a thing that the field is called after: "service", "interface". The text belongs to body. */
+int api_arg_name(const json_t *body, const char *name, const char **ret, struct error *err);
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err);
 int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err);
 int api_arg_bool(const json_t *body, const char *name, bool fallback, bool *ret, struct error *err);

@@ -169,11 +169,10 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 		    "process that holds it",
 		    name, there.ours, attach->links);
 	if (there.id && !there.dispatcher)
-		return error_set(
-		    err, -EBUSY,
-		    "%s: has another XDP program%s%s (id %u) that is not in a dispatcher: detach it first: ip "
-		    "link set dev %s xdp off",
-		    name, *there.name ? ", " : "", there.name, there.id, name);
+		return error_set(err, -EBUSY,
+				 "%s: has another XDP program (%s%sid %u), and not in a dispatcher: detach it first: "
+				 "ip link set dev %s xdp off",
+				 name, there.name, *there.name ? ", " : "", there.id, name);
 	if (there.id && !attach->dispatcher_allowed)
 		return error_set(
 		    err, -EBUSY,
@@ -196,7 +195,7 @@ static int attach_new_interface(struct attach *attach, const char *name, uint32_
 	if (mode != CONFIG_MODE_GENERIC) {
 		rc = attach_in_mode(attach, name, ifindex, true, join, why);
 		if (!rc || mode == CONFIG_MODE_NATIVE)
-			return rc ? error_set(err, rc, "%s: native XDP refused: %s", name, why) : 0;
+			return rc ? error_set(err, -EOPNOTSUPP, "%s: native XDP refused: %s", name, why) : 0;
 		log_warning("%s: native XDP refused: %s; generic mode is used, which is slower", name, why);
 	}
 	rc = attach_in_mode(attach, name, ifindex, false, join, why);
@@ -236,7 +235,7 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 	int rc;
 
 	if (!there)
-		return error_set(err, -ENOENT, "%s: not attached; lbctl status lists the attached interfaces", name);
+		return error_set(err, -ENOENT, "%s: not attached", name);
 	if (there->dispatcher) {
 		rc = attach_look(attach->dp, there->ifindex, &occupant);
 		if (!rc && occupant.ours)

@@ -166,8 +166,8 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 		change.entry->weight = change.backend->weight;
 	}
 	rc = change_end(state, &change, err);
-	if (!rc)
-		log_info("%s: drain %s", change.label, on ? "asked for" : "called off");
+	if (!rc && !on)
+		log_info("%s: drain called off", change.label);
 	return rc;
 }
 
@@ -222,11 +222,17 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	     false},
 	};
 
-	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (!keys[i].same)
-			log_warning("reload: %s: not changed while lbd runs: %s", keys[i].key,
-				    keys[i].pinned ? "stop lbd, remove its pins, start it again"
-						   : "restart lbd, forwarding goes on meanwhile");
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (keys[i].same)
+			continue;
+		if (keys[i].pinned)
+			log_warning(
+			    "reload: %s: needs new maps: detach the interfaces, stop lbd, rm -r %s, start it again",
+			    keys[i].key, old->pin);
+		else
+			log_warning("reload: %s: is read at the start only: restart lbd, forwarding goes on meanwhile",
+				    keys[i].key);
+	}
 }
 
 int state_reload(struct state *state, struct error *err)

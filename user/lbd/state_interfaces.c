@@ -80,8 +80,6 @@ static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 		return;
 	if (attach_interface(state->options.attach, name, state->config->mode, &err))
 		log_error("%s", err.text);
-	else
-		log_info("%s: is there again, attached", name);
 }
 
 void state_follow_links(struct state *state)

@@ -86,7 +86,8 @@ static void backend_follow(struct backend *backend, uint64_t now_ms)
 static enum backend_condition backend_judge(const struct backend *backend)
 {
 	if (leaving(backend))
-		return backend->drained || !reachable(backend) ? BACKEND_DRAINED : BACKEND_DRAINING;
+		return backend->drained || (judged(backend) && !reachable(backend)) ? BACKEND_DRAINED
+										    : BACKEND_DRAINING;
 	if (reachable(backend))
 		return backend->ramp_start_ms ? BACKEND_STARTING : BACKEND_UP;
 	if (!judged(backend))
