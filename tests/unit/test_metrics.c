@@ -49,8 +49,8 @@ static void counters_keep_every_digit(void **unused)
 
 	metrics_sample(text, "n", NULL, 9007199254740992.0);
 	metrics_sample(text, "n", NULL, 1234567.0);
-	metrics_sample(text, "n", NULL, 0.25);
-	expect(text, "n 9007199254740992\nn 1234567\nn 0.25\n");
+	metrics_sample(text, "n", NULL, 0.000459);
+	expect(text, "n 9007199254740992\nn 1234567\nn 0.000459\n");
 }
 
 int main(void)

@@ -3,6 +3,8 @@
  */
 #include "metrics_text.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* In help texts backslash and line feed are escaped, in label values the double quote too. */
@@ -29,12 +31,17 @@ void metrics_family(struct evbuffer *text, const char *name, const char *type, c
 
 void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels, double value)
 {
+	char digits[32];
+
 	evbuffer_add(text, name, strlen(name));
 	for (const char *const *label = labels; label && *label; label += 2) {
 		evbuffer_add_printf(text, "%c%s=\"", label == labels ? '{' : ',', label[0]);
 		add_escaped(text, label[1], "\\\n\"");
 		evbuffer_add(text, "\"", 1);
 	}
-	/* 17 digits hold every double; whole numbers up to 2^53 come out as such. */
-	evbuffer_add_printf(text, "%s %.17g\n", labels && *labels ? "}" : "", value);
+	/* The shorter form where it reads back as the same value, as it does for whole numbers below 10^15. */
+	snprintf(digits, sizeof(digits), "%.15g", value);
+	if (strtod(digits, NULL) != value)
+		snprintf(digits, sizeof(digits), "%.17g", value);
+	evbuffer_add_printf(text, "%s %s\n", labels && *labels ? "}" : "", digits);
 }
