@@ -10,32 +10,47 @@
 
 #define COLUMNS 80
 
-static void append(char *text, size_t size, const char *format, const char *a, const char *b)
+/* One word of the usage line, "[--mode auto|native|generic]" being one; breaks the line before it if need be. */
+static void put_usage(FILE *out, unsigned *column, const char *before, const char *word, const char *value,
+		      const char *after)
 {
-	size_t used = strlen(text);
+	const unsigned indent = 13; /* as wide as "usage: lbctl " */
+	char text[160];
+	unsigned width;
 
-	snprintf(text + used, size - used, format, a, b);
+	snprintf(text, sizeof(text), "%s%s%s%s%s", before, word, value ? " " : "", value ? value : "", after);
+	width = text_width(text);
+	if (*column + 1 + width > COLUMNS) {
+		fprintf(out, "\n%*s", (int)indent, "");
+		*column = indent;
+	} else {
+		putc(' ', out);
+		(*column)++;
+	}
+	fputs(text, out);
+	*column += width;
 }
 
 void help_usage(FILE *out, const struct verb *verb)
 {
-	char text[512] = "usage: lbctl ";
+	unsigned column = (unsigned)fprintf(out, "usage: lbctl");
 
-	append(text, sizeof(text), "%s%s", verb->name, "");
-	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++)
-		append(text, sizeof(text), verb->arguments[i].optional ? " [%s]%s" : " %s%s", verb->arguments[i].name,
-		       "");
+	put_usage(out, &column, "", verb->name, NULL, "");
+	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++) {
+		bool optional = verb->arguments[i].optional;
+
+		put_usage(out, &column, optional ? "[" : "", verb->arguments[i].name, NULL, optional ? "]" : "");
+	}
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
 		const struct verb_option *option = &verb->options[i];
-		const char *value = option->choice ? option->choice : option->value;
 
-		append(text, sizeof(text), option->required ? " %s" : " [%s", option->name, "");
-		append(text, sizeof(text), "%s%s", value ? " " : "", value ? value : "");
-		append(text, sizeof(text), "%s%s", option->required ? "" : "]", option->many ? "..." : "");
+		put_usage(out, &column, option->required ? "" : "[", option->name,
+			  option->choice ? option->choice : option->value,
+			  option->required ? (option->many ? "..." : "") : (option->many ? "]..." : "]"));
 	}
 	if (verb->flags & VERB_JSON)
-		append(text, sizeof(text), " [--json]%s%s", "", "");
-	text_wrap(out, text, 0, 13, COLUMNS);
+		put_usage(out, &column, "[", "--json", NULL, "]");
+	putc('\n', out);
 }
 
 static void print_paragraphs(FILE *out, const char *text)
@@ -65,7 +80,10 @@ static void print_option(FILE *out, const char *name, const char *value, const c
 
 void help_verb(FILE *out, const struct verb *verb)
 {
-	fprintf(out, "lbctl %s: %s\n\n", verb->name, verb->summary);
+	unsigned column = (unsigned)fprintf(out, "lbctl %s: ", verb->name);
+
+	text_wrap(out, verb->summary, column, 6, COLUMNS);
+	putc('\n', out);
 	help_usage(out, verb);
 	print_paragraphs(out, verb->details);
 	fputs("\nOptions:\n", out);
@@ -81,8 +99,10 @@ void help_verb(FILE *out, const struct verb *verb)
 	print_option(out, "-h, --help", NULL, "this text");
 	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
 		fprintf(out, "%s  lbctl %s\n", i ? "" : "\nExamples:\n", verb->examples[i].command);
-		if (verb->examples[i].help)
-			fprintf(out, "      %s\n", verb->examples[i].help);
+		if (verb->examples[i].help) {
+			fputs("      ", out);
+			text_wrap(out, verb->examples[i].help, 6, 6, COLUMNS);
+		}
 	}
 }
 
@@ -101,9 +121,8 @@ void help_all(FILE *out)
 		fprintf(out, "  %-21s", verbs[i]->name);
 		text_wrap(out, verbs[i]->summary, 23, 23, COLUMNS);
 	}
-	fputs("\nlbctl help VERB tells more. Options of most verbs: --json, --socket PATH (or $" LB_API_SOCKET_ENV
-	      ").\n"
-	      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a wait ran out of time.\n",
+	fputs("\nlbctl help VERB tells more. Most verbs take --json, and --socket PATH (or\n$" LB_API_SOCKET_ENV
+	      ").\nExit status: 0 done, 1 failed, 2 wrong usage, 3 a wait ran out of time.\n",
 	      out);
 }
 
@@ -118,8 +137,10 @@ unsigned help_family(FILE *out, const char *first_word)
 		if (strncmp(verbs[i]->name, first_word, length) || verbs[i]->name[length] != ' ')
 			continue;
 		found++;
-		if (out)
-			fprintf(out, "  lbctl %-21s %s\n", verbs[i]->name, verbs[i]->summary);
+		if (!out)
+			continue;
+		fprintf(out, "  lbctl %-21s ", verbs[i]->name);
+		text_wrap(out, verbs[i]->summary, 30, 30, COLUMNS);
 	}
 	return found;
 }

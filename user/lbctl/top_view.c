@@ -10,6 +10,7 @@
 
 #define NUMBERS     42 /* columns of weight and rates, at the right */
 #define CONDITION   11
+#define WEIGHT      6
 #define MIN_COLUMNS 80
 #define MAX_COLUMNS 240
 
@@ -77,7 +78,7 @@ static void add_title(struct top_frame *frame, const struct top_model *model, co
 	put(line, TONE_PLAIN, "services %llu", (unsigned long long)json_number(model->status, "services"));
 	i = json_number(model->status, "services_down");
 	put(line, i ? TONE_BAD : TONE_PLAIN, i ? " (%zu down)" : "%.0zu", i);
-	put(line, TONE_PLAIN, "  backends %llu up of %llu  tracked flows %s  sort: %s%s",
+	put(line, TONE_PLAIN, "  backends %llu up of %llu  tracked %s  sort: %s%s",
 	    (unsigned long long)json_number(model->status, "backends_up"),
 	    (unsigned long long)json_number(model->status, "backends"),
 	    format_count(json_number(json_object_get(model->status, "flows"), "entries"), uptime),
@@ -89,9 +90,8 @@ static void add_totals(struct top_frame *frame, const struct top_model *model)
 	struct top_line *line = add_line(frame);
 	char a[FORMAT_TEXT], b[FORMAT_TEXT], c[FORMAT_TEXT];
 
-	put(line, TONE_PLAIN, "forwarded %s packets/s  %sbit/s  %s new flows/s   ",
-	    format_rate(model->total.packets, a), format_rate(model->total.bits, b),
-	    format_rate(model->total.flows, c));
+	put(line, TONE_PLAIN, "%s packets/s  %sbit/s  %s new flows/s  ", format_rate(model->total.packets, a),
+	    format_rate(model->total.bits, b), format_rate(model->total.flows, c));
 	put(line, model->dropped > 0 ? TONE_BAD : TONE_PLAIN, "dropped %s/s", format_rate(model->dropped, a));
 	put(line, TONE_PLAIN, "  passed %s/s", format_rate(model->passed, a));
 }
@@ -122,8 +122,7 @@ static void add_service(struct top_frame *frame, const struct top_service *servi
 	put_cell(line, TONE_BOLD, name, columns);
 	snprintf(condition, sizeof(condition), "%s %llu/%llu", service->status,
 		 (unsigned long long)service->backends_count_up, (unsigned long long)service->backends_all);
-	put_cell(line, format_tone(service->status), condition, CONDITION + 1);
-	put(line, TONE_PLAIN, "%5s", "");
+	put_cell(line, format_tone(service->status), condition, CONDITION + WEIGHT);
 	put_rates(line, &service->rates);
 }
 
