@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xdp/libxdp.h>
 
 #include "../common/cleanup.h"
@@ -121,6 +122,11 @@ const struct attachment *attach_list(const struct attach *attach, unsigned *ret_
 {
 	*ret_count = attach->count;
 	return attach->list;
+}
+
+bool attach_is_idle(const struct attach *attach)
+{
+	return !attach->count && !rmdir(attach->links);
 }
 
 /* ---- attaching ---- */

@@ -30,6 +30,8 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 int attach_detach(struct attach *attach, const char *name, struct error *err);
 /* An interface came, went or was renamed: forgets what is gone, follows the name. */
 void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present);
+/* At the end: is nothing attached, here or in another network namespace? Then its directory of pins is removed. */
+bool attach_is_idle(const struct attach *attach);
 /* The list as it is now; count in *ret_count. Owned by attach, valid until the next call. */
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count);
 

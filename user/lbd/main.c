@@ -60,18 +60,24 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 /* ---- signals ---- */
 
-static void on_stop(evutil_socket_t number, short what, void *arg)
+static bool forwards(const struct daemon *daemon)
 {
-	struct daemon *daemon = arg;
 	unsigned count;
 
 	attach_list(daemon->attach, &count);
+	return count;
+}
+
+static void on_stop(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+
 	notify_send("STOPPING=1");
-	log_info(
-	    "stopped by SIG%s%s", sigabbrev_np(number),
-	    count ? ": the program stays attached and traffic goes on, without health checks. To end that, start lbd "
-		    "again and: lbctl detach IFACE"
-		  : "");
+	log_info("stopped by SIG%s%s", sigabbrev_np(number),
+		 forwards(daemon)
+		     ? ": the program stays attached and traffic goes on, without health checks. To end that, "
+		       "start lbd again and: lbctl detach IFACE"
+		     : "");
 	event_base_loopbreak(daemon->base);
 }
 
@@ -210,8 +216,10 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 	return watch_events(daemon) ? error_set(err, -ENOMEM, "out of memory") : 0;
 }
 
+/* The pins are left for the next lbd, unless nothing is attached that could use them. */
 static void stop(struct daemon *daemon)
 {
+	bool unpin = daemon->attach && attach_is_idle(daemon->attach);
 	struct event *const events[] = {daemon->terminate, daemon->interrupt, daemon->hangup, daemon->status,
 					daemon->watchdog};
 
@@ -224,6 +232,8 @@ static void stop(struct daemon *daemon)
 	attach_free(daemon->attach);
 	health_free(daemon->health);
 	neigh_free(daemon->neigh);
+	if (unpin)
+		dataplane_unpin(daemon->dp);
 	dataplane_close(daemon->dp);
 	if (daemon->base)
 		event_base_free(daemon->base);

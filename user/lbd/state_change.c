@@ -226,9 +226,7 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 		if (keys[i].same)
 			continue;
 		if (keys[i].pinned)
-			log_warning(
-			    "reload: %s: needs new maps: detach the interfaces, stop lbd, rm -r %s, start it again",
-			    keys[i].key, old->pin);
+			log_warning("reload: %s: needs new maps: detach the interfaces, then restart lbd", keys[i].key);
 		else
 			log_warning("reload: %s: is read at the start only: restart lbd, forwarding goes on meanwhile",
 				    keys[i].key);

@@ -369,6 +369,20 @@ static void backend_start(struct backend *backend)
 			  addr_format(&backend->address, text));
 }
 
+/* The draining ones that nobody continues. */
+static void report_gone(const struct service *service)
+{
+	char text[ADDR_TEXT], label[SERVICE_LABEL];
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		if (backend->removed && backend->handle && !backend->cut)
+			log_info("%s: backend %s drained and removed", service_label(service, label),
+				 addr_format(&backend->address, text));
+	}
+}
+
 void world_succeed(struct state *state, struct world *present, struct world *next)
 {
 	struct world old = *present;
@@ -376,6 +390,8 @@ void world_succeed(struct state *state, struct world *present, struct world *nex
 	for (unsigned i = 0; i < next->count; i++)
 		for (unsigned j = 0; j < next->services[i]->backends_count; j++)
 			backend_take_over(next->services[i]->backends[j]);
+	for (unsigned i = 0; i < old.count; i++)
+		report_gone(old.services[i]);
 	*present = *next;
 	*next = (struct world){0};
 	world_free(&old);
