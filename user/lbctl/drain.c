@@ -14,7 +14,8 @@
 #include "show.h"
 #include "verb.h"
 
-#define POLL_MS 500
+#define POLL_MS  500
+#define BEGIN_MS 5000 /* within which lbd commits a drain that it accepted */
 
 static const json_t *find_backend(const json_t *answer, const char *address)
 {
@@ -74,6 +75,7 @@ struct wait {
 	char address[ADDR_TEXT];
 	uint64_t started_ms, timeout_ms; /* timeout_ms UINT64_MAX: none */
 	bool terminal;                   /* one line that is written over, else a line for every change */
+	bool begun;                      /* seen without new flows since */
 	char said[160];
 };
 
@@ -133,6 +135,9 @@ static int wait_drained(struct call *call, struct wait *wait, struct error *err)
 			return result;
 		drain_read(answer, wait->address, &progress);
 		json_decref(answer);
+		wait->begun |= !progress.undone;
+		if (!wait->begun && now_ms() - wait->started_ms < BEGIN_MS)
+			progress.undone = false;
 		if (drain_over(&progress))
 			break;
 		say_progress(wait, &progress);
