@@ -45,6 +45,23 @@ static int or_default(int value, int otherwise)
 	return value == ZERO ? 0 : value ? value : otherwise;
 }
 
+/* The packet that ANY fields are taken from, while one is built like another. */
+static const struct packet *model;
+
+/* value, or when it is ANY the bits of the model's word at the place that `at` is of p. */
+static uint32_t or_model(const struct packet *p, const uint8_t *at, int value, uint32_t bits)
+{
+	size_t offset = at - p->data;
+	uint32_t word;
+
+	if (value != ANY)
+		return value;
+	if (!model || offset + 4 > model->len)
+		die("ANY", "there is no such field in the packet to be like");
+	memcpy(&word, model->data + offset, 4);
+	return ntohl(word) & bits;
+}
+
 static void put_mac(uint8_t *at, const char *text)
 {
 	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5]) != 6)
@@ -143,7 +160,8 @@ static void write_ip6(struct packet *p, const struct layer *layer)
 	const struct layer_ip6 *ip = &layer->ip6;
 	uint8_t *at = grow(p, 40);
 
-	put32(at, (uint32_t)or_default(ip->version, 6) << 28 | (uint32_t)ip->tclass << 20 | (uint32_t)ip->flow);
+	put32(at, (uint32_t)or_default(ip->version, 6) << 28 | (uint32_t)ip->tclass << 20 |
+		      or_model(p, at, ip->flow, 0xfffff));
 	at[6] = or_default(ip->next, protocol_of(layer + 1));
 	at[7] = or_default(ip->hop, 64);
 	put_addr(at + 8, ip->src, 6);
@@ -202,7 +220,7 @@ static void write_udp(struct packet *p, const struct layer *layer)
 {
 	uint8_t *at = grow(p, 8);
 
-	put16(at, layer->udp.sport);
+	put16(at, layer->udp.sport == ANY ? or_model(p, at, ANY, ~0u) >> 16 : (unsigned)layer->udp.sport);
 	put16(at + 2, layer->udp.dport);
 	cut(p, at, layer->udp.first);
 }
@@ -364,6 +382,13 @@ static void finish_layer(struct packet *p, const struct layer *layer, const stru
 	default:
 		break;
 	}
+}
+
+void packet_build_like(struct packet *ret, const struct layer *layers, const struct packet *like)
+{
+	model = like;
+	packet_build(ret, layers);
+	model = NULL;
 }
 
 void packet_build(struct packet *ret, const struct layer *layers)

@@ -16,6 +16,7 @@
 
 #define PACKET_MAX 4096
 #define ZERO       (-1)
+#define ANY        (-2) /* packet_build_like: what the other packet has; for .flow of IP6 and .sport of UDP */
 
 struct packet {
 	size_t len;
@@ -164,6 +165,9 @@ struct layer {
 
 /* Builds; a list that does not fit or has an address that cannot be parsed aborts the test program with a message. */
 void packet_build(struct packet *ret, const struct layer *layers);
+
+/* The same, and fields that are ANY are taken from the same place of `like`. */
+void packet_build_like(struct packet *ret, const struct layer *layers, const struct packet *like);
 
 /* One's complement sum of 16-bit words as they lie in memory, folded, not inverted (RFC 1071). */
 uint16_t packet_sum(const void *data, size_t len, uint32_t start);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Fragments of a VIP's flow go where the first fragment went; without a first one they are a counted drop.
+ * Run by `make check`. */
+#include <linux/bpf.h>
+
+#include "../support/packet_case.h"
+
+#define MF          0x2000
+#define AT(bytes)   ((bytes) / 8)
+#define FRAG4(f, i) .frag = (f), .id = (i)
+
+static const struct packet_case cases[] = {
+    CASE("a_first_fragment_goes_to_its_flows_backend", forwarded_tx,
+	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), UDP(.sport = 1, .dport = P_IPIP4), DATA(600)),
+	 .out = PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(MF, 5)), UDP(.sport = 1, .dport = P_IPIP4), DATA(600))),
+    CASE("a_first_ipv6_fragment_goes_to_its_flows_backend", forwarded_tx,
+	 .in = PKT(ETH(), IN6(), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = P_IPIP6), DATA(600)),
+	 .out = PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = P_IPIP6),
+		    DATA(600))),
+    CASE("an_atomic_ipv6_fragment_is_a_whole_packet", forwarded_tx,
+	 .in = PKT(ETH(), IN6(), FRAG6(.id = 5), TCP(.sport = 1, .dport = P_IPIP6, .flags = SYN)),
+	 .out =
+	     PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.id = 5), TCP(.sport = 1, .dport = P_IPIP6, .flags = SYN))),
+    CASE("a_later_fragment_of_an_unknown_datagram_is_dropped", fragment_unknown,
+	 .in = PKT(ETH(), IN4(FRAG4(AT(608), 9), .proto = 17), DATA(100))),
+    CASE("a_middle_fragment_of_an_unknown_datagram_is_dropped", fragment_unknown,
+	 .in = PKT(ETH(), IN4(FRAG4(MF | AT(608), 9), .proto = 6), DATA(104))),
+    CASE("a_later_ipv6_fragment_of_an_unknown_datagram_is_dropped", fragment_unknown,
+	 .in = PKT(ETH(), IN6(), FRAG6(.offset = 608, .id = 9, .next = 17), DATA(100))),
+    CASE("a_first_fragment_to_a_port_without_a_service_is_passed", vip_no_service,
+	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), UDP(.sport = 1, .dport = 9999), DATA(600))),
+};
+
+/* A first fragment makes its datagram known; each later one then leaves the same way, byte for byte. */
+static void later_fragments_follow_the_first(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	for (int id = 1; id < 200; id += 7) {
+		int port = id % 2 ? P_IPIP4 : P_VLAN;
+
+		packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, id)), UDP(.sport = id, .dport = port), DATA(600)));
+		fixture_send(f);
+		assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+		expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(FRAG4(MF | AT(608), id), .proto = 17), DATA(800)),
+		       port == P_IPIP4
+			   ? PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(MF | AT(608), id), .proto = 17), DATA(800))
+			   : PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), OUT4(),
+				 IN4(.ttl = 63, FRAG4(MF | AT(608), id), .proto = 17), DATA(800)));
+		expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(FRAG4(AT(1408), id), .proto = 17), DATA(3)),
+		       port == P_IPIP4
+			   ? PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(AT(1408), id), .proto = 17), DATA(3))
+			   : PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), OUT4(),
+				 IN4(.ttl = 63, FRAG4(AT(1408), id), .proto = 17), DATA(3)));
+	}
+}
+
+static void later_ipv6_fragments_follow_the_first(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	for (int id = 1; id < 200; id += 7) {
+		packet_build(&f->in, PKT(ETH(), IN6(), FRAG6(.more = 1, .id = id), UDP(.sport = id, .dport = P_IPIP6),
+					 DATA(600)));
+		fixture_send(f);
+		assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+		expect(f, LB_REASON_forwarded_tx,
+		       PKT(ETH(), IN6(), FRAG6(.offset = 608, .id = id, .next = 17), DATA(100)),
+		       PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.offset = 608, .id = id, .next = 17), DATA(100)));
+	}
+}
+
+static void later_fragments_are_forwarded_by_l2(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_L2), DATA(64)));
+	fixture_send(f);
+	expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)),
+	       PKT(TO_BACKEND, IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
+}
+
+/* The fragment entry names client, VIP, protocol and identification: one that differs in any of them is another's. */
+static void a_fragment_of_another_datagram_does_not_follow(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	fixture_send(f);
+	expect(f, LB_REASON_fragment_unknown, PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
+	expect(f, LB_REASON_fragment_unknown, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 6), DATA(9)), NULL);
+	expect(f, LB_REASON_fragment_unknown,
+	       PKT(ETH(), IP4(.src = "198.51.100.8", .dst = VIP4, FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
+	expect(f, LB_REASON_fragment_unknown,
+	       PKT(ETH(), IP4(.src = CLIENT4, .dst = VIP4_ANY, FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
+}
+
+static void a_later_fragment_of_a_dead_backend_is_dropped(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+	for (uint16_t id = 1; id < f->backends; id++)
+		fixture_backend_usable(f, id, false);
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
+	fixture_send(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+static void no_fragment_is_answered_as_an_echo(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	/* the answer to a first fragment alone would be a wrong one */
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), ICMP(.type = 8, .id = 1), DATA(64)));
+	fixture_send(f);
+	assert_int_not_equal(f->verdict, XDP_TX);
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 1), DATA(64)));
+	fixture_send(f);
+	assert_int_not_equal(f->verdict, XDP_TX);
+}
+
+static void a_tcp_fragment_that_overwrites_ports_is_no_new_flow(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	/* RFC 1858: offset 1 would overwrite the TCP flags of the first fragment */
+	expect(f, LB_REASON_fragment_unknown,
+	       PKT(ETH(), IN4(FRAG4(1, 3)), TCP(.sport = 1, .dport = P_IPIP4, .flags = SYN)), NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(later_fragments_follow_the_first),
+	    cmocka_unit_test(later_ipv6_fragments_follow_the_first),
+	    cmocka_unit_test(later_fragments_are_forwarded_by_l2),
+	    cmocka_unit_test(a_fragment_of_another_datagram_does_not_follow),
+	    cmocka_unit_test(a_later_fragment_of_a_dead_backend_is_dropped),
+	    cmocka_unit_test(no_fragment_is_answered_as_an_echo),
+	    cmocka_unit_test(a_tcp_fragment_that_overwrites_ports_is_no_new_flow),
+	};
+
+	return run_packet_tests("packets: fragments", cases, ARRAY_SIZE(cases), tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,1259 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The rules of docs/tracking.md, one by one, on the real program. Run by `make check`.
+ *
+ * Each test has one TCP and one UDP service on the same backends; every slot of their rings is the same word, so that
+ * it does not matter which slot a flow has. A, B, C are backends; a client is a source port. */
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../support/bpf_fixture.h"
+
+#define VIP   "192.0.2.10"
+#define SLOTS 7
+#define T     LB_SLOT_TRANSITION
+#define L     LB_SLOT_LEARNING
+
+enum { A, B, C, BACKENDS, NOWHERE = -1 };
+
+struct rig {
+	struct fixture *f;
+	uint16_t tcp, udp; /* services */
+	uint16_t tcp_id[BACKENDS], udp_id[BACKENDS];
+	char client[INET6_ADDRSTRLEN];
+};
+
+static void add_backends(struct fixture *f, uint16_t service, uint16_t ids[BACKENDS])
+{
+	for (int i = 0; i < BACKENDS; i++) {
+		char dst[32];
+
+		snprintf(dst, sizeof(dst), "10.0.0.%d", 11 + i);
+		ids[i] = fixture_backend(f, service, &(struct backend_spec){.dst = dst});
+	}
+}
+
+static struct rig rig_make(struct lb_service tcp)
+{
+	struct rig r = {.f = fixture_get(), .client = "198.51.100.7"};
+
+	r.tcp = fixture_service(r.f, VIP, IPPROTO_TCP, 80, tcp);
+	r.udp = fixture_service(r.f, VIP, IPPROTO_UDP, 80, (struct lb_service){0});
+	add_backends(r.f, r.tcp, r.tcp_id);
+	add_backends(r.f, r.udp, r.udp_id);
+	fixture_ring(r.f, r.tcp, SLOTS, 0);
+	fixture_ring(r.f, r.udp, SLOTS, 0);
+	return r;
+}
+
+#define RIG() rig_make((struct lb_service){0})
+
+static uint32_t *slot_of(struct rig *r, uint16_t service)
+{
+	return r->f->map.arena + LB_REGION_BASE(r->f->map.services[service].ring);
+}
+
+static uint16_t *stamp_of(struct rig *r, uint16_t service)
+{
+	return r->f->map.stamps + LB_REGION_BASE(r->f->map.services[service].ring);
+}
+
+/* All slots of both services: current, keeper (NOWHERE: 0) and flags. */
+static void slots(struct rig *r, int current, int keeper, uint32_t flags)
+{
+	for (int i = 0; i < SLOTS; i++) {
+		slot_of(r, r->tcp)[i] = LB_SLOT(r->tcp_id[current], keeper < 0 ? 0 : r->tcp_id[keeper]) | flags;
+		slot_of(r, r->udp)[i] = LB_SLOT(r->udp_id[current], keeper < 0 ? 0 : r->udp_id[keeper]) | flags;
+	}
+}
+
+static void stable(struct rig *r, int backend)
+{
+	slots(r, backend, backend, 0);
+}
+
+static void usable(struct rig *r, int backend, bool yes)
+{
+	fixture_backend_usable(r->f, r->tcp_id[backend], yes);
+	fixture_backend_usable(r->f, r->udp_id[backend], yes);
+}
+
+/* Where the last packet went. */
+static int went_to(struct rig *r)
+{
+	if (r->f->verdict != XDP_TX)
+		return NOWHERE;
+	return r->f->out.data[14 + 19] - 11;
+}
+
+static int tcp(struct rig *r, int client, int flags)
+{
+	packet_build(&r->f->in,
+		     PKT(ETH(), IP4(.src = r->client, .dst = VIP), TCP(.sport = client, .dport = 80, .flags = flags)));
+	fixture_send(r->f);
+	return went_to(r);
+}
+
+static int udp(struct rig *r, int client)
+{
+	packet_build(&r->f->in,
+		     PKT(ETH(), IP4(.src = r->client, .dst = VIP), UDP(.sport = client, .dport = 80), DATA(4)));
+	fixture_send(r->f);
+	return went_to(r);
+}
+
+static uint64_t counted(const struct rig *r, int event)
+{
+	return r->f->count[event];
+}
+
+/* ---- the flow table, as the test sees it ---- */
+
+static __u64 *place(struct rig *r, int i)
+{
+	return &r->f->map.flows[i / LB_FLOW_WAYS].flow[i % LB_FLOW_WAYS];
+}
+
+#define PLACES (FIXTURE_BUCKETS * LB_FLOW_WAYS)
+
+static int entries(struct rig *r)
+{
+	int count = 0;
+
+	for (int i = 0; i < PLACES; i++)
+		count += LB_FLOW_STATE(*place(r, i)) != LB_FLOW_EMPTY;
+	return count;
+}
+
+/* The place of the only entry there is. */
+static __u64 *only(struct rig *r)
+{
+	assert_int_equal(entries(r), 1);
+	for (int i = 0; i < PLACES; i++)
+		if (LB_FLOW_STATE(*place(r, i)))
+			return place(r, i);
+	return NULL;
+}
+
+static void assert_entry(uint64_t entry, int state, uint16_t backend)
+{
+	assert_int_equal(LB_FLOW_STATE(entry), state);
+	assert_int_equal(LB_FLOW_BACKEND(entry), backend);
+}
+
+/* An entry of some other flow: the fingerprint is a number. */
+static uint64_t stranger(uint32_t number, uint16_t backend, int state, uint32_t tick)
+{
+	return (uint64_t)(0x10000000u + number) << LB_FLOW_FP_SHIFT | (uint64_t)backend << LB_FLOW_BACKEND_SHIFT |
+	       (uint64_t)state << LB_FLOW_STATE_SHIFT | (tick & LB_FLOW_TICK_MASK);
+}
+
+/* Takes every free place. */
+static void fill_table(struct rig *r, uint16_t backend, int state, uint32_t tick)
+{
+	for (int i = 0; i < PLACES; i++)
+		if (!LB_FLOW_STATE(*place(r, i)))
+			*place(r, i) = stranger(i, backend, state, tick);
+}
+
+static void clear_table(struct rig *r)
+{
+	memset(r->f->map.flows, 0, FIXTURE_BUCKETS * sizeof(*r->f->map.flows));
+}
+
+/* Makes an entry look as if its last packet came so many ticks ago. */
+static void age(__u64 *entry, uint32_t ticks)
+{
+	*entry = (*entry & ~(uint64_t)LB_FLOW_TICK_MASK) | ((LB_FLOW_TICK(*entry) - ticks) & LB_FLOW_TICK_MASK);
+}
+
+static int active(struct rig *r, int backend)
+{
+	return r->f->map.loads[r->tcp_id[backend]].active;
+}
+
+/* ---- stable slots ---- */
+
+static void a_stable_slot_never_touches_the_flow_table(void **state)
+{
+	struct rig r = RIG();
+	static const int flags[] = {SYN, ACK, SYN | ACK, FIN | ACK, RST, 0, SYN};
+
+	stable(&r, A);
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		assert_int_equal(tcp(&r, 1, flags[i]), A);
+	for (int client = 1; client < 50; client++)
+		assert_int_equal(udp(&r, client), A);
+	assert_int_equal(entries(&r), 0);
+	for (int i = 0; i < SLOTS; i++)
+		assert_int_equal(stamp_of(&r, r.tcp)[i], 0);
+}
+
+static void a_stable_slot_does_not_read_the_flow_table(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	stable(&r, A); /* as after a settling that must not have been: the entry is not looked at */
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+static void a_stable_slot_on_a_dead_backend_has_no_backend(void **state)
+{
+	struct rig r = RIG();
+
+	stable(&r, A);
+	usable(&r, A, false);
+	assert_int_equal(tcp(&r, 1, ACK), NOWHERE);
+	assert_int_equal(r.f->reason, LB_REASON_no_backend);
+}
+
+/* ---- slots in transition: TCP ---- */
+
+static void a_syn_goes_to_current_and_the_flow_stays_there(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[B]);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
+	assert_int_equal(tcp(&r, 1, ACK | PSH), B);
+}
+
+static void an_older_flow_goes_to_the_keeper_and_stamps_its_slot(void **state)
+{
+	struct rig r = RIG();
+	uint32_t tick = fixture_tick();
+	int stamped = 0;
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(counted(&r, LB_EVENT_keeper_packets), 1);
+	for (int i = 0; i < SLOTS; i++) {
+		if (!stamp_of(&r, r.tcp)[i])
+			continue;
+		stamped++;
+		assert_true((uint16_t)(stamp_of(&r, r.tcp)[i] - tick) <= 1);
+	}
+	assert_int_equal(stamped, 1);
+	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+static void traffic_of_current_does_not_stamp(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	for (int i = 0; i < SLOTS; i++)
+		assert_int_equal(stamp_of(&r, r.tcp)[i], 0);
+}
+
+static void a_tracked_flow_elsewhere_than_current_stamps_its_slot(void **state)
+{
+	struct rig r = RIG();
+	int stamped = 0;
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	for (int i = 0; i < SLOTS; i++)
+		stamped += stamp_of(&r, r.tcp)[i] != 0;
+	assert_int_equal(stamped, 1);
+}
+
+static void the_keeper_is_asked_even_when_its_entry_finds_no_place(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+static void an_unusable_keeper_stands_for_current(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	usable(&r, A, false);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
+static void no_keeper_stands_for_current(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, NOWHERE, T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
+static void syn_ack_is_not_a_new_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, SYN | ACK), A);
+}
+
+static void a_flow_stays_through_successive_changes(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A); /* older */
+	assert_int_equal(tcp(&r, 2, SYN), B);
+	assert_int_equal(tcp(&r, 2, ACK), B);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 3, SYN), C);
+	assert_int_equal(tcp(&r, 3, ACK), C);
+	slots(&r, A, A, T); /* and back */
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 2, ACK), B);
+	assert_int_equal(tcp(&r, 3, ACK), C);
+	assert_int_equal(tcp(&r, 4, SYN), A);
+}
+
+static void a_repeated_syn_stays_with_its_entry(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_int_equal(tcp(&r, 1, SYN), B); /* a challenge: the backend answers it */
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
+}
+
+static void a_packet_refreshes_the_tick_of_its_entry(void **state)
+{
+	struct rig r = RIG();
+	__u64 *entry;
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	entry = only(&r);
+	age(entry, 30);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_true(((fixture_tick() - LB_FLOW_TICK(*entry)) & LB_FLOW_TICK_MASK) <= 1);
+}
+
+/* ---- closing ---- */
+
+static void closes(int flags)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	assert_int_equal(tcp(&r, 1, flags), B);
+	assert_entry(*only(&r), LB_FLOW_CLOSING, r.tcp_id[B]);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), B); /* the last packets still arrive */
+	assert_entry(*only(&r), LB_FLOW_CLOSING, r.tcp_id[B]);
+}
+
+static void a_fin_closes_and_the_last_packets_still_arrive(void **state)
+{
+	closes(FIN | ACK);
+}
+
+static void an_rst_closes_and_the_last_packets_still_arrive(void **state)
+{
+	closes(RST);
+}
+
+static void a_tuple_used_again_is_a_new_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	tcp(&r, 1, FIN | ACK);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), C);
+	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[C]);
+	assert_int_equal(tcp(&r, 1, ACK), C);
+}
+
+/* ---- dead and foreign backends ---- */
+
+static void a_hit_on_a_dead_backend_is_a_new_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	usable(&r, B, false);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), C);
+	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[C]);
+	usable(&r, B, true);
+	assert_int_equal(tcp(&r, 1, ACK), C);
+}
+
+static void a_backend_of_another_service_is_never_a_match(void **state)
+{
+	struct rig r = RIG();
+	__u64 *entry;
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	entry = only(&r);
+	*entry = (*entry & ~((uint64_t)LB_MAX_BACKENDS << LB_FLOW_BACKEND_SHIFT)) |
+		 (uint64_t)r.udp_id[C] << LB_FLOW_BACKEND_SHIFT; /* as a false match of the fingerprint would give */
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[B]);
+}
+
+static void with_every_backend_dead_there_is_no_backend(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	for (int i = 0; i < BACKENDS; i++)
+		usable(&r, i, false);
+	assert_int_equal(tcp(&r, 1, ACK), NOWHERE);
+	assert_int_equal(r.f->reason, LB_REASON_no_backend);
+	assert_int_equal(tcp(&r, 2, SYN), NOWHERE);
+	assert_int_equal(udp(&r, 2), NOWHERE);
+}
+
+/* ---- UDP ---- */
+
+static void while_learning_a_udp_flow_is_recorded_with_the_keeper(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T | L);
+	assert_int_equal(udp(&r, 1), A);
+	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[A]);
+	slots(&r, B, A, T); /* learning is over */
+	assert_int_equal(udp(&r, 1), A);
+	slots(&r, C, NOWHERE, T);
+	assert_int_equal(udp(&r, 1), A);
+}
+
+static void after_learning_a_udp_flow_is_new(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(udp(&r, 1), B);
+	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[B]);
+	slots(&r, C, A, T);
+	assert_int_equal(udp(&r, 1), B);
+	assert_int_equal(udp(&r, 2), C);
+}
+
+static void a_learned_udp_flow_of_a_dead_keeper_goes_to_current(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T | L);
+	assert_int_equal(udp(&r, 1), A);
+	usable(&r, A, false);
+	assert_int_equal(udp(&r, 1), B);
+	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[B]);
+}
+
+static void a_udp_flow_without_a_place_goes_where_it_will_go_later(void **state)
+{
+	struct rig r = RIG();
+
+	fill_table(&r, r.udp_id[C], LB_FLOW_UDP, fixture_tick());
+	slots(&r, B, A, T | L);
+	assert_int_equal(udp(&r, 1), A);
+	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+	slots(&r, B, A, T);
+	assert_int_equal(udp(&r, 2), B);
+	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+}
+
+/* ---- pressure on the table ---- */
+
+static void a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+/* Fills both buckets of every flow with live entries in `state`; none may go. */
+static void never_evicted(int entry_state)
+{
+	struct rig r = RIG();
+	struct lb_flow_bucket before[FIXTURE_BUCKETS];
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], entry_state, fixture_tick());
+	memcpy(before, r.f->map.flows, sizeof(before));
+	for (int client = 1; client < 500; client++)
+		assert_int_equal(tcp(&r, client, SYN), A);
+	for (int i = 0; i < PLACES; i++)
+		assert_int_equal(*place(&r, i) & ~LB_FLOW_OVERFLOW, before[i / LB_FLOW_WAYS].flow[i % LB_FLOW_WAYS]);
+}
+
+static void a_live_established_entry_is_never_evicted(void **state)
+{
+	never_evicted(LB_FLOW_ESTABLISHED);
+}
+
+static void a_live_udp_entry_is_never_evicted(void **state)
+{
+	never_evicted(LB_FLOW_UDP);
+}
+
+static void a_live_affinity_entry_is_never_evicted(void **state)
+{
+	never_evicted(LB_FLOW_AFFINITY);
+}
+
+static void a_closing_entry_that_is_not_quiet_is_never_evicted(void **state)
+{
+	never_evicted(LB_FLOW_CLOSING);
+}
+
+/* A table full of entries in `state`, so many ticks old, takes a new flow. */
+static void gives_way(int entry_state, uint32_t ticks)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], entry_state, fixture_tick() - ticks);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_int_equal(counted(&r, LB_EVENT_flow_evicted), 1);
+	assert_int_equal(counted(&r, LB_EVENT_flow_inserted), 1);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_int_equal(entries(&r), PLACES);
+}
+
+static void embryonic_entries_give_way(void **state)
+{
+	gives_way(LB_FLOW_SYN, 0);
+}
+
+static void kept_entries_give_way(void **state)
+{
+	gives_way(LB_FLOW_KEPT, 0);
+}
+
+static void quiet_closing_entries_give_way(void **state)
+{
+	gives_way(LB_FLOW_CLOSING, 2);
+}
+
+static void expired_established_entries_give_way(void **state)
+{
+	gives_way(LB_FLOW_ESTABLISHED, 301);
+}
+
+static void established_entries_just_before_their_timeout_do_not_give_way(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick() - 298);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+}
+
+static void entries_age_through_the_wrap_of_the_tick(void **state)
+{
+	gives_way(LB_FLOW_ESTABLISHED, 3600);
+}
+
+static void embryonic_entries_go_before_closing_ones(void **state)
+{
+	struct rig r = RIG();
+	uint32_t tick = fixture_tick();
+	int syn = 0;
+
+	slots(&r, B, A, T);
+	for (int i = 0; i < PLACES; i++) /* one embryonic in each bucket */
+		*place(&r, i) =
+		    stranger(i, r.tcp_id[C], i % LB_FLOW_WAYS == 5 ? LB_FLOW_SYN : LB_FLOW_CLOSING, tick - 3);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	for (int i = 0; i < PLACES; i++)
+		syn += LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_SYN;
+	assert_int_equal(syn, FIXTURE_BUCKETS); /* one went, one came */
+	for (int i = 0; i < PLACES; i++)
+		if (i % LB_FLOW_WAYS != 5)
+			assert_int_equal(LB_FLOW_STATE(*place(&r, i)), LB_FLOW_CLOSING);
+}
+
+static void the_oldest_embryonic_entry_goes_first(void **state)
+{
+	struct rig r = RIG();
+	uint32_t tick = fixture_tick();
+	int oldest_gone = 0;
+
+	slots(&r, B, A, T);
+	for (int i = 0; i < PLACES; i++)
+		*place(&r, i) = stranger(i, r.tcp_id[C], LB_FLOW_SYN, tick - (i % LB_FLOW_WAYS == 3 ? 9 : 1 + i % 3));
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	for (int i = 3; i < PLACES; i += LB_FLOW_WAYS)
+		oldest_gone += LB_FLOW_BACKEND(*place(&r, i)) == r.tcp_id[B];
+	assert_int_equal(oldest_gone, 1);
+}
+
+static void a_syn_flood_pushes_out_no_established_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	for (int client = 1; client <= 200; client++) {
+		assert_int_equal(tcp(&r, client, SYN), B);
+		assert_int_equal(tcp(&r, client, ACK), B);
+	}
+	slots(&r, C, A, T); /* now only their entries keep them on B */
+	for (int client = 1000; client < 31000; client++)
+		tcp(&r, client, SYN);
+	for (int client = 1; client <= 200; client++)
+		assert_int_equal(tcp(&r, client, ACK), B);
+}
+
+static void a_full_first_bucket_overflows_into_the_second(void **state)
+{
+	struct rig r = RIG();
+	struct lb_flow_bucket *first;
+	int at;
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	at = only(&r) - r.f->map.flows[0].flow;
+	first = &r.f->map.flows[at / LB_FLOW_WAYS];
+	clear_table(&r);
+	for (int way = 0; way < LB_FLOW_WAYS; way++)
+		first->flow[way] = stranger(way, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_int_equal(entries(&r), LB_FLOW_WAYS + 1);
+	assert_true(first->flow[0] & LB_FLOW_OVERFLOW);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+
+	/* the mark outlives the entry it is stored with */
+	first->flow[0] = LB_FLOW_OVERFLOW;
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	for (int client = 2; client < 400; client++)
+		tcp(&r, client, SYN);
+	assert_true(first->flow[0] & LB_FLOW_OVERFLOW);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
+static void an_entry_is_refreshed_without_losing_the_overflow_mark(void **state)
+{
+	struct rig r = RIG();
+	__u64 *entry;
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	entry = only(&r);
+	assert_int_equal((entry - r.f->map.flows[0].flow) % LB_FLOW_WAYS, 0);
+	*entry |= LB_FLOW_OVERFLOW;
+	age(entry, 5);
+	tcp(&r, 1, ACK);
+	tcp(&r, 1, FIN | ACK);
+	assert_true(*entry & LB_FLOW_OVERFLOW);
+	tcp(&r, 1, SYN);
+	assert_true(*entry & LB_FLOW_OVERFLOW);
+	assert_int_equal(LB_FLOW_STATE(*entry), LB_FLOW_SYN);
+}
+
+/* ---- track always, track never, a ring that changes its size ---- */
+
+static void track_always_records_flows_of_stable_slots(void **state)
+{
+	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+
+	stable(&r, A);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[A]);
+	stable(&r, B);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 2, SYN), B);
+}
+
+static void track_never_touches_no_entry(void **state)
+{
+	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_NEVER});
+
+	stable(&r, A);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	stable(&r, B);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_int_equal(entries(&r), 0);
+}
+
+static void while_a_ring_is_resized_the_old_one_says_who_keeps(void **state)
+{
+	struct rig r = RIG();
+	struct lb_service *service = &r.f->map.services[r.tcp];
+
+	stable(&r, A);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	service->old_ring = service->ring;
+	fixture_ring(r.f, r.tcp, 13, LB_SLOT(r.tcp_id[B], 0) | T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(counted(&r, LB_EVENT_keeper_packets), 1);
+	assert_int_equal(tcp(&r, 2, SYN), B);
+	assert_int_equal(tcp(&r, 2, ACK), B);
+	usable(&r, A, false);
+	assert_int_equal(tcp(&r, 3, ACK), B);
+}
+
+/* Each flow must have its own old slot's keeper, not just any. */
+static void the_old_ring_is_asked_at_the_flows_own_slot(void **state)
+{
+	struct rig r = RIG();
+	struct lb_service *service = &r.f->map.services[r.tcp];
+	int before[100];
+
+	for (int i = 0; i < SLOTS; i++)
+		slot_of(&r, r.tcp)[i] = LB_SLOT(r.tcp_id[i % 3], r.tcp_id[i % 3]);
+	for (int client = 0; client < 100; client++)
+		before[client] = tcp(&r, 100 + client, ACK);
+	service->old_ring = service->ring;
+	fixture_ring(r.f, r.tcp, 29, LB_SLOT(r.tcp_id[B], 0) | T);
+	for (int client = 0; client < 100; client++)
+		assert_int_equal(tcp(&r, 100 + client, ACK), before[client]);
+}
+
+/* ---- turns ---- */
+
+static struct rig turn_rig(const int *list, int count)
+{
+	struct rig r = rig_make((struct lb_service){.select = LB_SELECT_TURN, .flags = LB_SERVICE_TRACK_ALWAYS});
+	uint32_t ids[16];
+
+	for (int i = 0; i < count; i++)
+		ids[i] = r.tcp_id[list[i]];
+	r.f->map.services[r.tcp].pick = fixture_region(r.f, ids, count);
+	stable(&r, C);
+	return r;
+}
+
+static void turns_are_taken_exactly(void **state)
+{
+	static const int list[] = {A, B, A, C, A, B};
+	struct rig r = turn_rig(list, 6);
+
+	for (int client = 0; client < 66; client++)
+		assert_int_equal(tcp(&r, 1 + client, SYN), list[client % 6]);
+}
+
+static void a_flow_keeps_the_turn_it_got(void **state)
+{
+	static const int list[] = {A, B, C};
+	struct rig r = turn_rig(list, 3);
+	int got[30];
+
+	for (int client = 0; client < 30; client++)
+		got[client] = tcp(&r, 1 + client, SYN);
+	for (int client = 29; client >= 0; client--)
+		assert_int_equal(tcp(&r, 1 + client, ACK), got[client]);
+	assert_int_equal(r.f->map.turns[r.tcp].next, 30);
+}
+
+static void a_dead_backends_turn_falls_back_to_the_slot(void **state)
+{
+	static const int list[] = {A, B};
+	struct rig r = turn_rig(list, 2);
+
+	usable(&r, B, false);
+	for (int client = 0; client < 20; client++) {
+		assert_int_equal(tcp(&r, 1 + client, SYN), client % 2 ? C : A);
+		assert_int_equal(tcp(&r, 1 + client, ACK), client % 2 ? C : A);
+	}
+}
+
+static void without_a_turn_list_the_slot_decides(void **state)
+{
+	struct rig r = rig_make((struct lb_service){.select = LB_SELECT_TURN, .flags = LB_SERVICE_TRACK_ALWAYS});
+
+	stable(&r, B);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+}
+
+static void a_turn_that_finds_no_place_goes_by_slot(void **state)
+{
+	static const int list[] = {A, B};
+	struct rig r = turn_rig(list, 2);
+
+	fill_table(&r, r.tcp_id[A], LB_FLOW_ESTABLISHED, fixture_tick());
+	assert_int_equal(tcp(&r, 1, SYN), C);
+	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+	assert_int_equal(tcp(&r, 1, ACK), C);
+}
+
+/* ---- least cost ---- */
+
+struct crowd {
+	struct rig r;
+	int count;
+	uint16_t id[128];
+};
+
+/* A least-cost service with so many members, 10.0.0.11 and up. */
+static void crowd_make(struct crowd *c, int count)
+{
+	uint32_t words[128];
+
+	c->r = rig_make((struct lb_service){.select = LB_SELECT_COST, .flags = LB_SERVICE_TRACK_ALWAYS});
+	c->count = count;
+	for (int i = 0; i < count; i++) {
+		char dst[32];
+
+		snprintf(dst, sizeof(dst), "10.0.0.%d", 11 + i);
+		words[i] = c->id[i] = fixture_backend(c->r.f, c->r.tcp, &(struct backend_spec){.dst = dst});
+	}
+	c->r.f->map.services[c->r.tcp].pick = fixture_region(c->r.f, words, count);
+	stable(&c->r, A);
+}
+
+static void the_least_loaded_of_64_members_is_found_wherever_it_is(void **state)
+{
+	struct crowd c;
+
+	crowd_make(&c, 64);
+	for (int least = 0; least < 64; least++) {
+		for (int i = 0; i < 64; i++)
+			c.r.f->map.loads[c.id[i]].active = i == least ? 7 : 8;
+		assert_int_equal(tcp(&c.r, 1 + least, SYN), least);
+		assert_int_equal(c.r.f->map.loads[c.id[least]].active, 8);
+	}
+}
+
+static void cost_weighs_the_active_flows(void **state)
+{
+	struct crowd c;
+	int got[3] = {0};
+
+	crowd_make(&c, 3);
+	for (int i = 0; i < 3; i++)
+		c.r.f->map.loads[c.id[i]].cost = 65536 / (i + 1); /* weights 1, 2, 3 */
+	for (int client = 0; client < 60; client++)
+		got[tcp(&c.r, 1 + client, SYN)]++;
+	assert_in_range(got[0], 9, 11);
+	assert_in_range(got[1], 19, 21);
+	assert_in_range(got[2], 29, 31);
+}
+
+static void large_costs_do_not_overflow(void **state)
+{
+	struct crowd c;
+
+	crowd_make(&c, 2);
+	c.r.f->map.loads[c.id[0]] = (struct lb_load){.active = 1000000, .cost = 1u << 31};
+	c.r.f->map.loads[c.id[1]] = (struct lb_load){.active = 999998, .cost = 1u << 31};
+	assert_int_equal(tcp(&c.r, 1, SYN), 1);
+}
+
+static void a_negative_active_count_counts_as_none(void **state)
+{
+	struct crowd c;
+
+	crowd_make(&c, 2);
+	c.r.f->map.loads[c.id[0]].active = -5; /* between two corrections by the sweep */
+	assert_int_equal(tcp(&c.r, 1, SYN), 0);
+}
+
+static void a_member_of_cost_zero_takes_no_new_flow(void **state)
+{
+	struct crowd c;
+
+	crowd_make(&c, 3);
+	c.r.f->map.loads[c.id[1]].cost = 0;
+	for (int client = 0; client < 30; client++)
+		assert_int_not_equal(tcp(&c.r, 1 + client, SYN), 1);
+}
+
+static void an_unusable_member_takes_no_new_flow(void **state)
+{
+	struct crowd c;
+
+	crowd_make(&c, 3);
+	fixture_backend_usable(c.r.f, c.id[2], false);
+	for (int client = 0; client < 30; client++)
+		assert_int_not_equal(tcp(&c.r, 1 + client, SYN), 2);
+}
+
+static void equal_members_fill_up_evenly(void **state)
+{
+	struct crowd c;
+
+	crowd_make(&c, 40);
+	for (int client = 0; client < 400; client++)
+		tcp(&c.r, 1 + client, SYN);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(c.r.f->map.loads[c.id[i]].active, 10);
+}
+
+static void above_64_members_the_better_of_two_takes_the_flow(void **state)
+{
+	struct crowd c;
+	int loaded = 0, got[100] = {0}, most = 0;
+
+	crowd_make(&c, 100);
+	for (int i = 0; i < 50; i++)
+		c.r.f->map.loads[c.id[i]].active = 1000000;
+	for (int client = 0; client < 400; client++) {
+		int backend = tcp(&c.r, 1 + client, SYN);
+
+		assert_in_range(backend, 0, 99);
+		loaded += backend < 50;
+		got[backend]++;
+	}
+	assert_in_range(loaded, 50, 150); /* both of two random ones are loaded: one in four */
+	for (int i = 50; i < 100; i++)
+		most = got[i] > most ? got[i] : most;
+	assert_in_range(most, 6, 12); /* 300 over 50, much flatter than by chance */
+}
+
+static void active_counts_go_up_and_down(void **state)
+{
+	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+
+	stable(&r, A);
+	for (int client = 1; client <= 10; client++)
+		tcp(&r, client, SYN);
+	assert_int_equal(active(&r, A), 10);
+	for (int client = 1; client <= 10; client++)
+		tcp(&r, client, ACK);
+	assert_int_equal(active(&r, A), 10);
+	tcp(&r, 1, FIN | ACK);
+	tcp(&r, 1, FIN | ACK);
+	tcp(&r, 1, ACK);
+	assert_int_equal(active(&r, A), 9);
+	tcp(&r, 2, RST);
+	assert_int_equal(active(&r, A), 8);
+	tcp(&r, 1, SYN); /* the tuple again */
+	assert_int_equal(active(&r, A), 9);
+}
+
+static void active_counts_move_with_a_rewritten_entry(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	assert_int_equal(active(&r, B), 1);
+	usable(&r, B, false);
+	slots(&r, C, A, T);
+	tcp(&r, 1, ACK);
+	assert_int_equal(active(&r, B), 0);
+	assert_int_equal(active(&r, C), 1);
+}
+
+static void active_counts_sink_with_an_evicted_entry(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], LB_FLOW_SYN, fixture_tick());
+	r.f->map.loads[r.tcp_id[C]].active = PLACES;
+	for (int client = 1; client <= 20; client++)
+		tcp(&r, client, SYN);
+	assert_int_equal(active(&r, B) + active(&r, C), PLACES);
+	assert_in_range(active(&r, B), 15, 20); /* newer ones of B may have gone as well */
+}
+
+static void a_kept_flow_counts_as_active_of_its_keeper(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, ACK);
+	tcp(&r, 1, ACK);
+	tcp(&r, 2, ACK);
+	assert_int_equal(active(&r, A), 2);
+}
+
+/* ---- affinity and hash fields ---- */
+
+static struct rig affinity_rig(int mask4)
+{
+	static const int list[] = {A, B, C};
+	struct rig r = turn_rig(list, 3);
+
+	r.f->map.services[r.tcp].flags |= LB_SERVICE_AFFINITY;
+	r.f->map.services[r.tcp].mask4 = mask4;
+	return r;
+}
+
+static void a_client_goes_where_its_last_flow_went(void **state)
+{
+	struct rig r = affinity_rig(32);
+
+	for (int host = 1; host <= 30; host++) {
+		int backend;
+
+		snprintf(r.client, sizeof(r.client), "198.51.100.%d", host);
+		backend = tcp(&r, 1, SYN);
+		assert_int_equal(backend, (host - 1) % 3);
+		for (int client = 2; client < 8; client++)
+			assert_int_equal(tcp(&r, client, SYN), backend);
+	}
+}
+
+static void affinity_by_prefix_takes_neighbours_for_one_client(void **state)
+{
+	struct rig r = affinity_rig(24);
+	int backend = tcp(&r, 1, SYN);
+
+	strcpy(r.client, "198.51.100.200");
+	assert_int_equal(tcp(&r, 2, SYN), backend);
+	strcpy(r.client, "198.51.101.200");
+	assert_int_not_equal(tcp(&r, 2, SYN), backend);
+}
+
+static void affinity_to_a_dead_backend_is_written_anew(void **state)
+{
+	struct rig r = affinity_rig(32);
+	int first = tcp(&r, 1, SYN), second;
+
+	usable(&r, first, false);
+	second = tcp(&r, 2, SYN);
+	assert_int_not_equal(second, first);
+	usable(&r, first, true);
+	for (int client = 3; client < 10; client++)
+		assert_int_equal(tcp(&r, client, SYN), second);
+}
+
+static void affinity_does_not_move_an_established_flow(void **state)
+{
+	struct rig r = affinity_rig(32);
+	int first = tcp(&r, 1, SYN), second;
+
+	tcp(&r, 1, ACK);
+	usable(&r, first, false);
+	second = tcp(&r, 2, SYN);
+	usable(&r, first, true);
+	assert_int_equal(tcp(&r, 1, ACK), first);
+	assert_int_equal(tcp(&r, 2, ACK), second);
+}
+
+static void an_affinity_entry_is_not_an_active_flow(void **state)
+{
+	struct rig r = affinity_rig(32);
+
+	tcp(&r, 1, SYN);
+	assert_int_equal(entries(&r), 2);
+	assert_int_equal(active(&r, A) + active(&r, B) + active(&r, C), 1);
+}
+
+/* The slots of a ring of 251, each another backend's, in turn: what a slot hash covers is seen in where flows go. */
+static struct rig hashing_rig(int fields, int mask4)
+{
+	struct rig r = rig_make((struct lb_service){.mask4 = mask4});
+	uint32_t words[251];
+
+	r.f->map.services[r.tcp].hash = fields;
+	for (int i = 0; i < 251; i++)
+		words[i] = LB_SLOT(r.tcp_id[i % 3], r.tcp_id[i % 3]);
+	r.f->map.services[r.tcp].ring = fixture_region(r.f, words, 251);
+	return r;
+}
+
+static int backends_of_one_client(struct rig *r)
+{
+	int seen = 0;
+
+	for (int client = 1; client < 40; client++)
+		seen |= 1 << tcp(r, client, ACK);
+	return __builtin_popcount(seen);
+}
+
+static void a_hash_of_the_client_address_ignores_its_ports(void **state)
+{
+	struct rig r = hashing_rig(0, 32);
+	int seen = 0;
+
+	for (int host = 1; host < 40; host++) {
+		snprintf(r.client, sizeof(r.client), "198.51.100.%d", host);
+		assert_int_equal(backends_of_one_client(&r), 1);
+		seen |= 1 << went_to(&r);
+	}
+	assert_int_equal(seen, 7);
+}
+
+static void a_hash_of_the_5_tuple_spreads_one_client(void **state)
+{
+	struct rig r = hashing_rig(LB_HASH_FULL, 32);
+
+	assert_int_equal(backends_of_one_client(&r), 3);
+}
+
+static void a_hash_with_the_source_port_spreads_one_client(void **state)
+{
+	struct rig r = hashing_rig(LB_HASH_SPORT, 32);
+
+	assert_int_equal(backends_of_one_client(&r), 3);
+}
+
+static void a_hash_of_a_prefix_ignores_the_host(void **state)
+{
+	struct rig r = hashing_rig(0, 24);
+	int first = tcp(&r, 1, ACK);
+
+	for (int host = 1; host < 40; host++) {
+		snprintf(r.client, sizeof(r.client), "198.51.100.%d", host);
+		assert_int_equal(tcp(&r, 1, ACK), first);
+	}
+}
+
+/* ---- counters ---- */
+
+static void packets_bytes_and_flows_are_counted_per_backend(void **state)
+{
+	struct rig r = RIG();
+	struct lb_backend_count a0 = fixture_backend_count(r.f, r.tcp_id[A]),
+				b0 = fixture_backend_count(r.f, r.tcp_id[B]);
+	struct lb_backend_count a1, b1;
+
+	slots(&r, B, A, T);
+	for (int client = 1; client <= 10; client++) {
+		tcp(&r, client, SYN);
+		tcp(&r, client, ACK);
+		tcp(&r, 100 + client, ACK);
+	}
+	a1 = fixture_backend_count(r.f, r.tcp_id[A]);
+	b1 = fixture_backend_count(r.f, r.tcp_id[B]);
+	assert_int_equal(b1.packets - b0.packets, 20);
+	assert_int_equal(b1.bytes - b0.bytes, 20 * 40);
+	assert_int_equal(b1.flows - b0.flows, 10);
+	assert_int_equal(a1.packets - a0.packets, 10);
+	assert_int_equal(a1.bytes - a0.bytes, 10 * 40);
+	assert_int_equal(a1.flows - a0.flows, 0);
+}
+
+static void a_tracked_udp_flow_counts_once(void **state)
+{
+	struct rig r = RIG();
+	struct lb_backend_count before = fixture_backend_count(r.f, r.udp_id[B]), after;
+
+	slots(&r, B, A, T);
+	for (int i = 0; i < 5; i++)
+		udp(&r, 1);
+	after = fixture_backend_count(r.f, r.udp_id[B]);
+	assert_int_equal(after.packets - before.packets, 5);
+	assert_int_equal(after.flows - before.flows, 1);
+}
+
+static void an_insert_is_counted_once(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	assert_int_equal(counted(&r, LB_EVENT_flow_inserted), 1);
+	assert_int_equal(counted(&r, LB_EVENT_flow_evicted), 0);
+	tcp(&r, 1, ACK);
+	assert_int_equal(counted(&r, LB_EVENT_flow_inserted), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, fixture_clear)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_stable_slot_never_touches_the_flow_table),
+	    TEST(a_stable_slot_does_not_read_the_flow_table),
+	    TEST(a_stable_slot_on_a_dead_backend_has_no_backend),
+	    TEST(a_syn_goes_to_current_and_the_flow_stays_there),
+	    TEST(an_older_flow_goes_to_the_keeper_and_stamps_its_slot),
+	    TEST(traffic_of_current_does_not_stamp),
+	    TEST(a_tracked_flow_elsewhere_than_current_stamps_its_slot),
+	    TEST(the_keeper_is_asked_even_when_its_entry_finds_no_place),
+	    TEST(an_unusable_keeper_stands_for_current),
+	    TEST(no_keeper_stands_for_current),
+	    TEST(syn_ack_is_not_a_new_flow),
+	    TEST(a_flow_stays_through_successive_changes),
+	    TEST(a_repeated_syn_stays_with_its_entry),
+	    TEST(a_packet_refreshes_the_tick_of_its_entry),
+	    TEST(a_fin_closes_and_the_last_packets_still_arrive),
+	    TEST(an_rst_closes_and_the_last_packets_still_arrive),
+	    TEST(a_tuple_used_again_is_a_new_flow),
+	    TEST(a_hit_on_a_dead_backend_is_a_new_flow),
+	    TEST(a_backend_of_another_service_is_never_a_match),
+	    TEST(with_every_backend_dead_there_is_no_backend),
+	    TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper),
+	    TEST(after_learning_a_udp_flow_is_new),
+	    TEST(a_learned_udp_flow_of_a_dead_keeper_goes_to_current),
+	    TEST(a_udp_flow_without_a_place_goes_where_it_will_go_later),
+	    TEST(a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets),
+	    TEST(a_live_established_entry_is_never_evicted),
+	    TEST(a_live_udp_entry_is_never_evicted),
+	    TEST(a_live_affinity_entry_is_never_evicted),
+	    TEST(a_closing_entry_that_is_not_quiet_is_never_evicted),
+	    TEST(embryonic_entries_give_way),
+	    TEST(kept_entries_give_way),
+	    TEST(quiet_closing_entries_give_way),
+	    TEST(expired_established_entries_give_way),
+	    TEST(established_entries_just_before_their_timeout_do_not_give_way),
+	    TEST(entries_age_through_the_wrap_of_the_tick),
+	    TEST(embryonic_entries_go_before_closing_ones),
+	    TEST(the_oldest_embryonic_entry_goes_first),
+	    TEST(a_syn_flood_pushes_out_no_established_flow),
+	    TEST(a_full_first_bucket_overflows_into_the_second),
+	    TEST(an_entry_is_refreshed_without_losing_the_overflow_mark),
+	    TEST(track_always_records_flows_of_stable_slots),
+	    TEST(track_never_touches_no_entry),
+	    TEST(while_a_ring_is_resized_the_old_one_says_who_keeps),
+	    TEST(the_old_ring_is_asked_at_the_flows_own_slot),
+	    TEST(turns_are_taken_exactly),
+	    TEST(a_flow_keeps_the_turn_it_got),
+	    TEST(a_dead_backends_turn_falls_back_to_the_slot),
+	    TEST(without_a_turn_list_the_slot_decides),
+	    TEST(a_turn_that_finds_no_place_goes_by_slot),
+	    TEST(the_least_loaded_of_64_members_is_found_wherever_it_is),
+	    TEST(cost_weighs_the_active_flows),
+	    TEST(large_costs_do_not_overflow),
+	    TEST(a_negative_active_count_counts_as_none),
+	    TEST(a_member_of_cost_zero_takes_no_new_flow),
+	    TEST(an_unusable_member_takes_no_new_flow),
+	    TEST(equal_members_fill_up_evenly),
+	    TEST(above_64_members_the_better_of_two_takes_the_flow),
+	    TEST(active_counts_go_up_and_down),
+	    TEST(active_counts_move_with_a_rewritten_entry),
+	    TEST(active_counts_sink_with_an_evicted_entry),
+	    TEST(a_kept_flow_counts_as_active_of_its_keeper),
+	    TEST(a_client_goes_where_its_last_flow_went),
+	    TEST(affinity_by_prefix_takes_neighbours_for_one_client),
+	    TEST(affinity_to_a_dead_backend_is_written_anew),
+	    TEST(affinity_does_not_move_an_established_flow),
+	    TEST(an_affinity_entry_is_not_an_active_flow),
+	    TEST(a_hash_of_the_client_address_ignores_its_ports),
+	    TEST(a_hash_of_the_5_tuple_spreads_one_client),
+	    TEST(a_hash_with_the_source_port_spreads_one_client),
+	    TEST(a_hash_of_a_prefix_ignores_the_host),
+	    TEST(packets_bytes_and_flows_are_counted_per_backend),
+	    TEST(a_tracked_udp_flow_counts_once),
+	    TEST(an_insert_is_counted_once),
+	};
+
+	return cmocka_run_group_tests_name("tracking", tests, fixture_open, fixture_close);
+}

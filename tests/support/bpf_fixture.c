@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Loads the XDP program with small maps in a network namespace of its own and writes the maps after lb_abi.h.
+ * Called by tests/bpf. */
+#include "bpf_fixture.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../user/common/addr.h"
+#include "lb.skel.h"
+
+#define TABLE_BUCKETS 64 /* of each half of the VIP and port tables */
+
+static struct fixture fixture;
+
+/* ---- load ---- */
+
+static void size_maps(struct fixture *f)
+{
+	struct lb_bpf *skel = f->skel;
+
+	skel->rodata->nr_cpus = f->cpus;
+	skel->rodata->flow_mask = FIXTURE_BUCKETS - 1;
+	skel->rodata->backend_slots = FIXTURE_BACKENDS;
+	bpf_map__set_max_entries(skel->maps.vips, 2 * TABLE_BUCKETS);
+	bpf_map__set_max_entries(skel->maps.ports, 2 * TABLE_BUCKETS);
+	bpf_map__set_max_entries(skel->maps.services, FIXTURE_SERVICES);
+	bpf_map__set_max_entries(skel->maps.arena, FIXTURE_SLOTS / 2);
+	bpf_map__set_max_entries(skel->maps.stamps, FIXTURE_SLOTS / 4);
+	bpf_map__set_max_entries(skel->maps.backends, FIXTURE_BACKENDS);
+	bpf_map__set_max_entries(skel->maps.loads, FIXTURE_BACKENDS);
+	bpf_map__set_max_entries(skel->maps.turns, FIXTURE_SERVICES);
+	bpf_map__set_max_entries(skel->maps.flows, FIXTURE_BUCKETS);
+	bpf_map__set_max_entries(skel->maps.backend_counts, f->cpus * FIXTURE_BACKENDS);
+	bpf_map__set_max_entries(skel->maps.reason_counts, f->cpus * LB_COUNTERS);
+}
+
+static size_t map_bytes(const struct bpf_map *map)
+{
+	return (size_t)bpf_map__max_entries(map) * ((bpf_map__value_size(map) + 7) & ~7u);
+}
+
+static void *map_memory(const struct bpf_map *map)
+{
+	void *at = mmap(NULL, map_bytes(map), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static int map_maps(struct fixture *f)
+{
+	struct fixture_maps *m = &f->map;
+
+	m->settings = map_memory(f->skel->maps.settings);
+	m->vips = map_memory(f->skel->maps.vips);
+	m->ports = map_memory(f->skel->maps.ports);
+	m->services = map_memory(f->skel->maps.services);
+	m->arena = map_memory(f->skel->maps.arena);
+	m->stamps = map_memory(f->skel->maps.stamps);
+	m->backends = map_memory(f->skel->maps.backends);
+	m->loads = map_memory(f->skel->maps.loads);
+	m->turns = map_memory(f->skel->maps.turns);
+	m->flows = map_memory(f->skel->maps.flows);
+	m->frags = map_memory(f->skel->maps.frags);
+	m->backend_counts = map_memory(f->skel->maps.backend_counts);
+	m->reason_counts = map_memory(f->skel->maps.reason_counts);
+	return m->settings && m->vips && m->ports && m->services && m->arena && m->stamps && m->backends && m->loads &&
+		       m->turns && m->flows && m->frags && m->backend_counts && m->reason_counts
+		   ? 0
+		   : -errno;
+}
+
+/* A network namespace with lo and a veth pair: nothing of the machine is touched, and it ends with the process. */
+static int make_interfaces(struct fixture *f)
+{
+	if (unshare(CLONE_NEWNET))
+		return -errno;
+	if (system("ip link add lbt0 type veth peer name lbt1"))
+		return -ENODEV;
+	f->lo = if_nametoindex("lo");
+	f->egress = if_nametoindex("lbt0");
+	return f->lo && f->egress ? 0 : -ENODEV;
+}
+
+static int load(struct fixture *f)
+{
+	int err = make_interfaces(f);
+
+	if (err)
+		return err;
+	f->cpus = libbpf_num_possible_cpus();
+	f->skel = lb_bpf__open();
+	if (!f->skel)
+		return -errno;
+	size_maps(f);
+	err = lb_bpf__load(f->skel);
+	if (!err)
+		err = map_maps(f);
+	if (!err)
+		err = bpf_map_update_elem(bpf_map__fd(f->skel->maps.egress), &f->egress, &f->egress, BPF_ANY);
+	return err;
+}
+
+/* What the machine lacks is a skip; a program that the verifier refuses to root is a failure. */
+int fixture_open(void **state)
+{
+	struct fixture *f = &fixture;
+	int err;
+
+	if (geteuid()) {
+		snprintf(f->skip, sizeof(f->skip), "not root: programs cannot be loaded");
+		return 0;
+	}
+	err = load(f);
+	if (err == -EPERM || err == -ENODEV) {
+		snprintf(f->skip, sizeof(f->skip), "no BPF or no veth interfaces here: %s", strerror(-err));
+		return 0;
+	}
+	if (err)
+		fprintf(stderr, "loading lb.bpf.o: %s\n", strerror(-err));
+	return err;
+}
+
+int fixture_close(void **state)
+{
+	lb_bpf__destroy(fixture.skel);
+	fixture.skel = NULL;
+	return 0;
+}
+
+struct fixture *fixture_or_null(void)
+{
+	return fixture.skip[0] ? NULL : &fixture;
+}
+
+struct fixture *fixture_get(void)
+{
+	if (fixture.skip[0]) {
+		print_message("skipped: %s\n", fixture.skip);
+		skip();
+	}
+	return &fixture;
+}
+
+/* ---- empty maps ---- */
+
+static void read_counts(struct fixture *f)
+{
+	int reasons = 0;
+
+	f->reason = -1;
+	for (int i = 0; i < LB_COUNTERS; i++) {
+		struct lb_reason_count sum = {0};
+
+		for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
+			sum.packets += f->map.reason_counts[cpu * LB_COUNTERS + i].packets;
+			sum.bytes += f->map.reason_counts[cpu * LB_COUNTERS + i].bytes;
+		}
+		f->count[i] = sum.packets - f->before[i].packets;
+		f->bytes[i] = sum.bytes - f->before[i].bytes;
+		f->before[i] = sum;
+		if (i < LB_REASON_COUNT && f->count[i]) {
+			reasons += f->count[i];
+			f->reason = i;
+		}
+	}
+	if (reasons != 1)
+		f->reason = -1;
+}
+
+static void write_settings(struct fixture *f)
+{
+	*f->map.settings = (struct lb_settings){
+	    .abi_version = LB_ABI_VERSION,
+	    .active = 1,
+	    .flow_seed = 0x6c62272e07bb0142ULL,
+	    .gue_port = htons(6080),
+	    .icmp_per_tick = 10000,
+	    .tables[1] = {.vip_base = TABLE_BUCKETS,
+			  .vip_mask = TABLE_BUCKETS - 1,
+			  .port_base = TABLE_BUCKETS,
+			  .port_mask = TABLE_BUCKETS - 1},
+	};
+}
+
+static void clear_icmp_budget(struct fixture *f)
+{
+	uint32_t key = 0;
+	void *zeros = calloc(f->cpus, (bpf_map__value_size(f->skel->maps.icmp_budgets) + 7) & ~7u);
+
+	assert_non_null(zeros);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(f->skel->maps.icmp_budgets), &key, zeros, BPF_ANY), 0);
+	free(zeros);
+}
+
+int fixture_clear(void **state)
+{
+	struct fixture *f = fixture_or_null();
+
+	if (!f)
+		return 0; /* the test itself skips */
+	memset(f->map.services, 0, map_bytes(f->skel->maps.services));
+	memset(f->map.arena, 0, f->slots * sizeof(*f->map.arena));
+	memset(f->map.stamps, 0, f->slots * sizeof(*f->map.stamps));
+	memset(f->map.backends, 0, map_bytes(f->skel->maps.backends));
+	memset(f->map.loads, 0, map_bytes(f->skel->maps.loads));
+	memset(f->map.turns, 0, map_bytes(f->skel->maps.turns));
+	memset(f->map.flows, 0, map_bytes(f->skel->maps.flows));
+	memset(f->map.frags, 0, map_bytes(f->skel->maps.frags));
+	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
+	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
+	f->vips = f->services = f->backends = 1;
+	f->slots = 8; /* region 0 of length 0 means none: leave its start unused */
+	f->ports = 0;
+	write_settings(f);
+	clear_icmp_budget(f);
+	read_counts(f);
+	return 0;
+}
+
+/* ---- VIP and port tables ---- */
+
+static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
+{
+	const struct lb_vip *vip = &f->vip[id];
+	uint32_t bucket = TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, seed) & (TABLE_BUCKETS - 1));
+
+	for (int way = 0; way < LB_VIP_WAYS; way++) {
+		struct lb_vip *at = &f->map.vips[bucket].vip[way];
+
+		if (at->id)
+			continue;
+		*at = *vip;
+		return true;
+	}
+	return false;
+}
+
+static bool place_port(struct fixture *f, uint64_t word, uint32_t seed)
+{
+	uint32_t bucket = TABLE_BUCKETS + (lb_port_hash(word & LB_PORT_KEY_MASK, seed) & (TABLE_BUCKETS - 1));
+
+	for (int way = 0; way < LB_PORT_WAYS; way++) {
+		if (f->map.ports[bucket].port[way])
+			continue;
+		f->map.ports[bucket].port[way] = word;
+		return true;
+	}
+	return false;
+}
+
+static bool place_all(struct fixture *f, uint32_t seed)
+{
+	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
+	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
+	for (uint32_t id = 1; id < f->vips; id++)
+		if (!place_vip(f, id, seed))
+			return false;
+	for (uint32_t i = 0; i < f->ports; i++)
+		if (!place_port(f, f->port[i], seed))
+			return false;
+	f->map.settings->tables[1].seed = seed;
+	return true;
+}
+
+static void rebuild_tables(struct fixture *f)
+{
+	for (uint32_t seed = 1; seed < 10000; seed++)
+		if (place_all(f, seed))
+			return;
+	fail_msg("no seed places %u VIPs and %u ports", f->vips, f->ports);
+}
+
+uint16_t fixture_vip(struct fixture *f, const char *address)
+{
+	struct lb_vip vip = {0};
+	struct addr addr;
+
+	assert_int_equal(addr_parse(address, &addr), 0);
+	memcpy(vip.addr, addr.bytes, 16);
+	vip.family = addr.family;
+	for (uint32_t id = 1; id < f->vips; id++)
+		if (f->vip[id].family == vip.family && !memcmp(f->vip[id].addr, vip.addr, 16))
+			return id;
+	assert_in_range(f->vips, 1, FIXTURE_VIPS);
+	vip.id = f->vips;
+	f->vip[f->vips++] = vip;
+	rebuild_tables(f);
+	return vip.id;
+}
+
+/* ---- services, backends, slots ---- */
+
+static void default_service(struct lb_service *s)
+{
+	s->hash = s->hash ? s->hash : LB_HASH_FULL;
+	s->mask4 = s->mask4 ? s->mask4 : 32;
+	s->mask6 = s->mask6 ? s->mask6 : 128;
+	s->tcp_idle = s->tcp_idle ? s->tcp_idle : 300;
+	s->udp_idle = s->udp_idle ? s->udp_idle : 60;
+	s->syn_idle = s->syn_idle ? s->syn_idle : 60;
+	s->fin_idle = s->fin_idle ? s->fin_idle : 4;
+	s->affinity_idle = s->affinity_idle ? s->affinity_idle : 300;
+}
+
+uint16_t fixture_service(struct fixture *f, const char *vip, int proto, int port, struct lb_service service)
+{
+	uint16_t vip_id = fixture_vip(f, vip);
+
+	assert_in_range(f->services, 1, FIXTURE_SERVICES - 1);
+	assert_in_range(f->ports, 0, FIXTURE_PORTS - 1);
+	default_service(&service);
+	service.id = f->services++;
+	f->map.services[service.id] = service;
+	f->port[f->ports++] = LB_PORT_KEY(vip_id, port, proto) | service.id;
+	if (!port)
+		f->vip[vip_id].flags |= proto == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
+	rebuild_tables(f);
+	return service.id;
+}
+
+static int outer_protocol(const struct fixture *f, const struct lb_service *service)
+{
+	for (uint32_t i = 0; i < f->ports; i++)
+		if (LB_PORT_SERVICE(f->port[i]) == service->id && service->forward == LB_FORWARD_IPIP)
+			return f->vip[f->port[i] >> 48].family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	return IPPROTO_UDP;
+}
+
+/* lb_backend.csum, from an IPv4 header written out with what is the same for every packet. */
+static uint32_t constant_sum(const struct lb_backend *b, int protocol)
+{
+	uint8_t header[20] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, 0, protocol};
+	uint32_t src = b->outer_src[0] & ~b->spread;
+
+	memcpy(header + 12, &src, 4);
+	memcpy(header + 16, b->outer_dst, 4);
+	return packet_sum(header, sizeof(header), 0);
+}
+
+static void parse_mac(const char *text, uint8_t mac[6])
+{
+	assert_int_equal(
+	    sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]), 6);
+}
+
+uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backend_spec *spec)
+{
+	struct lb_backend b = {
+	    .service = service,
+	    .flags = LB_BACKEND_USED | (spec->dead ? 0 : LB_BACKEND_USABLE),
+	    .vlan_tci = htons(spec->vlan),
+	    .mtu = spec->mtu ? spec->mtu : 1500,
+	    .ifindex = spec->ifindex ? spec->ifindex : f->lo,
+	    .spread = htonl(spec->spread),
+	};
+	struct addr src, dst;
+
+	assert_in_range(f->backends, 1, FIXTURE_BACKENDS - 1);
+	assert_int_equal(addr_parse(spec->dst, &dst), 0);
+	assert_int_equal(addr_parse(spec->src ? spec->src : dst.family == 4 ? "10.0.0.1" : "fd00::1", &src), 0);
+	b.family = dst.family;
+	memcpy(b.outer_src, src.bytes, 16);
+	memcpy(b.outer_dst, dst.bytes, 16);
+	parse_mac(spec->dst_mac ? spec->dst_mac : FIXTURE_MAC_BACKEND, b.dst_mac);
+	parse_mac(PACKET_MAC_LB, b.src_mac);
+	if (b.family == 4)
+		b.csum = constant_sum(&b, outer_protocol(f, &f->map.services[service]));
+	f->map.backends[f->backends] = b;
+	f->map.loads[f->backends] = (struct lb_load){.cost = 65536};
+	return f->backends++;
+}
+
+void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable)
+{
+	f->map.backends[id].flags = LB_BACKEND_USED | (usable ? LB_BACKEND_USABLE : 0);
+}
+
+uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count)
+{
+	uint32_t base = f->slots;
+
+	assert_true(f->slots + count <= FIXTURE_SLOTS);
+	memcpy(f->map.arena + base, words, count * sizeof(*words));
+	f->slots += (count + 7) & ~7u;
+	return LB_REGION(base, count);
+}
+
+void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t word)
+{
+	uint32_t *words = calloc(count, sizeof(*words));
+
+	assert_non_null(words);
+	for (uint32_t i = 0; i < count; i++)
+		words[i] = word;
+	f->map.services[service].ring = fixture_region(f, words, count);
+	free(words);
+}
+
+/* ---- counters and the clock ---- */
+
+struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t id)
+{
+	struct lb_backend_count sum = {0};
+
+	for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
+		const struct lb_backend_count *row = &f->map.backend_counts[cpu * FIXTURE_BACKENDS + id];
+
+		sum.packets += row->packets;
+		sum.bytes += row->bytes;
+		sum.flows += row->flows;
+	}
+	return sum;
+}
+
+const char *fixture_reason_name(int reason)
+{
+	static const char *const names[] = {
+#define X(name, outcome, help) #name,
+	    LB_REASONS(X)
+#undef X
+	};
+
+	return reason < 0 ? "none or several" : names[reason];
+}
+
+static uint64_t coarse_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+uint32_t fixture_tick(void)
+{
+	return coarse_ns() >> LB_TICK_SHIFT;
+}
+
+void fixture_wait_new_tick(void)
+{
+	uint64_t left = (1ULL << LB_TICK_SHIFT) - (coarse_ns() & ((1ULL << LB_TICK_SHIFT) - 1));
+
+	usleep(left / 1000 + 5000); /* the coarse clock steps by up to 4 ms */
+}
+
+/* ---- one packet ---- */
+
+static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *ctx)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len, .data_out = f->out.data,
+		    .data_size_out = sizeof(f->out.data), .ctx_in = ctx, .ctx_size_in = ctx ? sizeof(*ctx) : 0);
+	int err = bpf_prog_test_run_opts(bpf_program__fd(f->skel->progs.lb), &opts);
+
+	if (err)
+		return err;
+	f->verdict = opts.retval;
+	f->out.len = opts.data_size_out;
+	return 0;
+}
+
+void fixture_send_uncounted(struct fixture *f)
+{
+	int err = run(f, f->in.data, f->in.len, NULL);
+
+	if (err)
+		fail_msg("BPF_PROG_TEST_RUN with %zu bytes: %s", f->in.len, strerror(-err));
+}
+
+void fixture_send(struct fixture *f)
+{
+	fixture_send_uncounted(f);
+	read_counts(f);
+}
+
+int fixture_send_with_metadata(struct fixture *f, uint32_t metadata)
+{
+	uint8_t data[256 + PACKET_MAX] = {0};
+	struct xdp_md ctx = {.data = metadata, .data_end = metadata + f->in.len};
+	int err;
+
+	memcpy(data + metadata, f->in.data, f->in.len);
+	err = run(f, data, metadata + f->in.len, &ctx);
+	if (!err)
+		read_counts(f);
+	return err;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The real XDP program with small maps that the test itself fills (after include/lb_abi.h, without dataplane.c), and
+ * one packet at a time through it. Used by tests/bpf.
+ *
+ * cmocka: fixture_open and fixture_close are the group's setup and teardown, fixture_clear each test's setup. A test
+ * begins with fixture_get(), which skips it, visibly, where programs cannot be loaded. Failures abort the test. */
+#ifndef LBD_TEST_BPF_FIXTURE_H
+#define LBD_TEST_BPF_FIXTURE_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "../../include/lb_abi.h"
+#include "../../include/lb_reasons.h"
+#include "packet.h"
+
+#define FIXTURE_SERVICES 256
+#define FIXTURE_BACKENDS 1024
+#define FIXTURE_SLOTS    (1 << 18)
+#define FIXTURE_BUCKETS  64 /* of the flow table: 512 places */
+#define FIXTURE_VIPS     32
+#define FIXTURE_PORTS    256
+
+/* The maps as memory. */
+struct fixture_maps {
+	struct lb_settings *settings;
+	struct lb_vip_bucket *vips;
+	struct lb_port_bucket *ports;
+	struct lb_service *services; /* [id] */
+	uint32_t *arena;             /* [slot] */
+	uint16_t *stamps;            /* [slot] */
+	struct lb_backend *backends; /* [id] */
+	struct lb_load *loads;       /* [id] */
+	struct lb_turn *turns;       /* [service] */
+	struct lb_flow_bucket *flows;
+	uint64_t *frags;
+	struct lb_backend_count *backend_counts;
+	struct lb_reason_count *reason_counts;
+};
+
+struct lb_bpf;
+
+struct fixture {
+	struct lb_bpf *skel;
+	char skip[128];      /* why the program is not loaded; empty when it is */
+	unsigned cpus;       /* possible ones: rows of the counters */
+	uint32_t lo, egress; /* ifindexes: packets come in on lo; egress is another in the devmap */
+	struct fixture_maps map;
+
+	/* how much was written so far; ids start at 1 */
+	uint32_t vips, ports, services, backends, slots;
+	struct lb_vip vip[FIXTURE_VIPS + 1]; /* [id] */
+	uint64_t port[FIXTURE_PORTS];
+
+	/* the last packet */
+	struct packet in, out;
+	int verdict;                                /* XDP_* */
+	int reason;                                 /* enum lb_reason; -1: none or more than one was counted */
+	uint64_t count[LB_COUNTERS];                /* what the packet added to each reason and event */
+	uint64_t bytes[LB_COUNTERS];                /* the same, bytes */
+	struct lb_reason_count before[LB_COUNTERS]; /* the sums up to the last packet */
+};
+
+int fixture_open(void **state);
+int fixture_close(void **state);
+int fixture_clear(void **state);
+
+/* The one fixture; skips the test when the program could not be loaded. */
+struct fixture *fixture_get(void);
+/* The same for setup functions, which cannot skip: NULL. */
+struct fixture *fixture_or_null(void);
+
+/* ---- the test's own writer ---- */
+
+/* The id of the VIP, made when it is new. */
+uint16_t fixture_vip(struct fixture *f, const char *address);
+/* A service with its VIP and port entries; returns its id. proto: IPPROTO_*; port 0: any. Fields of `service` that are
+ * zero take defaults: the whole 5-tuple, all of the client address, idle times of 300 (TCP), 60 (UDP), 60 (SYN), 4
+ * (FIN) and 300 (affinity) ticks. */
+uint16_t fixture_service(struct fixture *f, const char *vip, int proto, int port, struct lb_service service);
+
+struct backend_spec {
+	const char *dst;     /* outer destination: its family is the backend's */
+	const char *src;     /* default 10.0.0.1 or fd00::1 */
+	const char *dst_mac; /* default FIXTURE_MAC_BACKEND */
+	int vlan;            /* TCI */
+	int mtu;             /* default 1500 */
+	uint32_t ifindex;    /* default lo */
+	uint32_t spread;     /* host order mask */
+	bool dead;           /* not usable */
+};
+
+#define FIXTURE_MAC_BACKEND "02:00:00:00:00:0b"
+
+/* A backend of the service; returns its id. */
+uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backend_spec *spec);
+void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable);
+
+/* Takes count slots of the arena and writes the words; returns the region for lb_service.ring, old_ring or pick. */
+uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count);
+/* Gives the service a ring whose every slot is `word`. */
+void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t word);
+
+/* packets, bytes, flows of a backend, summed over CPUs. */
+struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t id);
+
+/* The tick now, as the program reads it. */
+uint32_t fixture_tick(void);
+/* Sleeps until a tick has just begun (at most 1.1 s). */
+void fixture_wait_new_tick(void);
+
+/* ---- one packet ---- */
+
+/* Sends f->in through the program; verdict, reason, count, bytes and out are then set. */
+void fixture_send(struct fixture *f);
+/* The same without the counters (faster): only verdict and out are set. */
+void fixture_send_uncounted(struct fixture *f);
+/* fixture_send for a frame with so many bytes of XDP metadata, which leave less headroom. 0, or -errno when the kernel
+ * refuses. */
+int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
+
+const char *fixture_reason_name(int reason);
+
+#endif

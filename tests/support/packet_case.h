@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Packet tests as tables: a name that is a promise, the packet in, the reason, the packet out; and the set of VIPs,
+ * services and backends that all of them share. Used by tests/bpf/test_packets_*.c. */
+#ifndef LBD_TEST_PACKET_CASE_H
+#define LBD_TEST_PACKET_CASE_H
+
+#include <netinet/in.h>
+
+#include "bpf_fixture.h"
+
+/* ---- the world: the destination port says which way a packet takes. Each service has one backend ---- */
+
+#define VIP4       "192.0.2.10"
+#define VIP6       "2001:db8::10"
+#define VIP4_ANY   "192.0.2.11" /* TCP: any port to BACKEND4, port 443 to BACKEND4_B. No UDP service */
+#define VIP6_ANY   "2001:db8::11"
+#define VIP4_EMPTY "192.0.2.12" /* a VIP without any service */
+#define VIP4_UDP   "192.0.2.13" /* UDP: any port to BACKEND4 */
+#define CLIENT4    "198.51.100.7"
+#define CLIENT6    "2001:db8:c::7"
+#define OUTER4     "10.0.0.1"
+#define OUTER6     "fd00::1"
+#define BACKEND4   "10.0.0.11"
+#define BACKEND6   "fd00::11"
+#define BACKEND4_B "10.0.0.12"
+#define BACKEND6_B "fd00::12"
+
+enum world_port {
+	P_IPIP4 = 80,         /* IP in IPv4 */
+	P_IPIP6 = 81,         /* IP in IPv6 */
+	P_GUE4 = 82,          /* GUE over IPv4 */
+	P_GUE6 = 83,          /* GUE over IPv6 */
+	P_L2 = 84,            /* MAC rewrite */
+	P_VLAN = 85,          /* IP in IPv4, out through VLAN 100 */
+	P_DEAD = 86,          /* its backend is not usable */
+	P_DISABLED = 87,      /* in the port table, but the service's row is empty */
+	P_REDIRECT = 88,      /* IP in IPv4, out through another interface */
+	P_UNKNOWN_IF = 89,    /* out through an interface that is not in the devmap */
+	P_NO_RING = 90,       /* a service without a ring */
+	P_HOLE = 91,          /* its slots are empty */
+	P_L2_VLAN = 92,       /* MAC rewrite, out through VLAN 100 */
+	P_JUMBO = 93,         /* IP in IPv4, MTU 9000 */
+	P_GUE4_REDIRECT = 94, /* GUE over IPv4, other interface, VLAN 100 */
+};
+
+#define WORLD_VLAN     100
+#define WORLD_GUE_PORT 6080
+
+/* Fills the maps with the above, for TCP and UDP. Setup of each test: after fixture_clear. */
+int world_setup(void **state);
+
+/* ---- what goes in and comes out ---- */
+
+/* clang-format off */
+#define IN4(...)  IP4(.src = CLIENT4, .dst = VIP4, __VA_ARGS__)
+#define IN6(...)  IP6(.src = CLIENT6, .dst = VIP6, __VA_ARGS__)
+#define TO_BACKEND     ETH(.dst = FIXTURE_MAC_BACKEND, .src = PACKET_MAC_LB)
+#define OUT4(...) IP4(.src = OUTER4, .dst = BACKEND4, .frag = 0x4000, __VA_ARGS__)
+#define OUT6(...) IP6(.src = OUTER6, .dst = BACKEND6, .flow = ANY, __VA_ARGS__)
+#define OUT_GUE   UDP(.sport = ANY, .dport = WORLD_GUE_PORT, .no_csum = 1), GUE()
+/* clang-format on */
+
+struct packet_case {
+	const char *name;
+	int reason; /* enum lb_reason: also says the XDP action */
+	const struct layer *in;
+	const struct layer *out; /* SENT: what leaves. PASSED: NULL, it must be the packet that came in */
+};
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define CASE(promise, why, ...)                                                                                        \
+	{                                                                                                              \
+		.name = promise, .reason = LB_REASON_##why, __VA_ARGS__                                                \
+	}
+
+/* Sends the packet and checks reason, action, and every byte that leaves. */
+void expect(struct fixture *f, int reason, const struct layer *in, const struct layer *out);
+/* The same for f->in, a packet that is already built. */
+void expect_built(struct fixture *f, int reason, const struct layer *out);
+
+/* Runs the cases and then the other tests as one cmocka group in the world; returns the number of failures. */
+int run_packet_tests(const char *group, const struct packet_case *cases, size_t case_count,
+		     const struct CMUnitTest *tests, size_t test_count);
+
+#endif
