@@ -71,7 +71,7 @@ struct neigh {
 	bool lost; /* messages: everything has to be read again */
 	neigh_link_fn *link_changed;
 	void *link_arg;
-	char buffer[EVENT_BUFFER];
+	_Alignas(struct nlmsghdr) char buffer[EVENT_BUFFER];
 };
 
 /* ---- when to work ---- */

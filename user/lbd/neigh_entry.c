@@ -14,8 +14,9 @@
 /* An alive neighbour is verified this often. With n > 5000 entries: every n ms, so that it is never more than a
  * thousand a second. */
 #define VERIFY_MS 5000
-/* How long one that no longer answers (or never did) has to answer to ARP or ND before it counts as dead. */
-#define GRACE_MS 1000
+/* How long one that no longer answers (or never did) has to answer to ARP or ND before it counts as dead: the kernel
+ * asks once a second, so one lost packet decides nothing. */
+#define GRACE_MS 1500
 /* A dead one is asked for again this often. */
 #define RETRY_MS 5000
 

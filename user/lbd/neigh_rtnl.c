@@ -206,7 +206,7 @@ bool rtnl_read_neighbour(const struct nlmsghdr *message, struct rtnl_neighbour *
 struct rtnl {
 	struct mnl_socket *socket;
 	uint32_t seq;
-	char answer[ANSWER_MAX];
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
 };
 
 typedef void answer_fn(void *arg, const struct nlmsghdr *message);
@@ -305,7 +305,7 @@ static void answer_link(void *arg, const struct nlmsghdr *message)
 
 int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link *link), void *arg)
 {
-	char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256];
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	struct ifinfomsg *header;
 	struct link_answer answer = {link, arg};
@@ -325,7 +325,7 @@ static void answer_route(void *arg, const struct nlmsghdr *message)
 
 int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route *ret)
 {
-	char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256];
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	struct rtnl_route route = {0};
 	struct rtmsg *header;
@@ -366,7 +366,7 @@ static void answer_neighbour(void *arg, const struct nlmsghdr *message)
 
 int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address, struct rtnl_neighbour *ret)
 {
-	char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256];
 	struct rtnl_neighbour neighbour = {0};
 	struct ndmsg *header;
 	int error = request(rtnl, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header), answer_neighbour,
@@ -379,7 +379,7 @@ int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *addre
 
 int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
 {
-	char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256];
 	struct ndmsg *header;
 	struct nlmsghdr *message =
 	    put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE, ifindex, address, &header);
@@ -391,7 +391,7 @@ int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address
 
 int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
 {
-	char buffer[256];
+	_Alignas(struct nlmsghdr) char buffer[256];
 	struct ndmsg *header;
 	/* Without NLM_F_REPLACE and without a MAC: the kernel changes the state and nothing else. */
 	struct nlmsghdr *message = put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK, ifindex, address, &header);
