@@ -87,6 +87,7 @@ struct record {
 	uint32_t in_transition; /* slots */
 	uint32_t wanted_size;   /* of the ring, once the resize under way has settled */
 	bool slot_era;          /* once chose by slot: older flows may be in no entry */
+	uint32_t void_until;   /* entries of members that died or went are gone once this round has ended; 0: they are */
 	uint64_t full_before;   /* flow_table_full when the service was made */
 };
 
@@ -136,6 +137,8 @@ struct dataplane {
 	struct mapping *mappings;
 	char *pin;
 	int egress_fd;
+	uint32_t clock;       /* tests: the tick it is; 0: what the clock says */
+	bool calm;            /* tests: no packet is ever in flight while lbd works, so that nothing is waited for */
 	uint64_t other_bytes; /* of the maps that are not in dp_maps */
 	bool adopted;
 };
@@ -177,8 +180,8 @@ static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)
 #define dp_stamp_age(now, stamp) dp_age(now, stamp, 0xffff)
 #define dp_flow_age(now, entry)  dp_age(now, LB_FLOW_TICK(entry), LB_FLOW_TICK_MASK)
 
-/* Ticks of CLOCK_MONOTONIC_COARSE, as the data plane counts them. */
-uint32_t dp_tick(void);
+/* Ticks of CLOCK_MONOTONIC_COARSE, as the data plane counts them; or what a test has set. */
+uint32_t dp_tick(const struct dataplane *dp);
 /* Whole ticks that cover ms, 1..LB_FLOW_MAX_IDLE. */
 uint16_t dp_ticks(uint32_t ms);
 /* Sum of an event counter over the CPUs. */
@@ -220,6 +223,8 @@ struct service_plan {
 /* dp_rings.c */
 /* Size, region and tables. -EINVAL (slots is no prime), -ENOSPC, -ENOMEM with err set. */
 int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
+/* Whether the plan puts slots in transition that are stable now. */
+bool ring_begins(const struct dataplane *dp, const struct service_plan *plan);
 /* Writes the slots and names the rings in the service's line; traits of the backends are already the new ones. */
 void ring_apply(struct dataplane *dp, struct service_plan *plan);
 void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);

@@ -39,6 +39,7 @@ static int adopt_service(void *arg, const struct dp_service *key, uint32_t id)
 	record->want = *key;
 	record->id = id;
 	record->adopted = record->slot_era = true;
+	record->void_until = 1;
 	dp->by_id[id] = record;
 	dp->service_ids.state[id] = ID_USED;
 	dp->records[dp->records_count++] = record;
@@ -117,7 +118,7 @@ static int adopt_region(struct dataplane *dp, uint64_t region)
 static int adopt_ring(struct dataplane *dp, struct record *record)
 {
 	const struct lb_service *line = &dp->maps.services[record->id];
-	uint32_t size = LB_REGION_SIZE(line->ring), now = dp_tick();
+	uint32_t size = LB_REGION_SIZE(line->ring), now = dp_tick(dp);
 
 	record->wanted_size = size;
 	record->since = calloc(size + 1, sizeof(*record->since));

@@ -156,7 +156,9 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 	return 0;
 }
 
-/* record: the one there is, or NULL. */
+/* record: the one there is, or NULL.
+ * A flow whose backend died went to its stable slot's next one, past the table. When a transition makes packets look there
+ * again, its old entry must not be found: that would make it a new flow. */
 static int plan_service(struct dataplane *dp, struct service_plan *plan, const struct dp_service *want,
 			struct record *record, struct error *err)
 {
@@ -179,7 +181,11 @@ static int plan_service(struct dataplane *dp, struct service_plan *plan, const s
 	if (needs_purge(dp, plan))
 		dp_purge(dp);
 	r = pick_plan_make(dp, plan, err);
-	return r ? r : ring_plan_make(dp, plan, err);
+	if (!r)
+		r = ring_plan_make(dp, plan, err);
+	if (!r && record && record->void_until > dp->sweep.completed && ring_begins(dp, plan))
+		dp_purge(dp);
+	return r;
 }
 
 static void service_plan_done(struct dataplane *dp, struct service_plan *plan)
@@ -362,7 +368,7 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 		if (member->want.usable)
 			after = member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
 		if (before & BACKEND_ALIVE && !after)
-			dp->stale_until[member->id] = dp->sweep.round + 1;
+			plan->record->void_until = dp->stale_until[member->id] = dp->sweep.round + 1;
 		if (after & BACKEND_DRAINS && !(before & BACKEND_DRAINS))
 			member->drain_round = dp->sweep.round;
 		dp->traits[member->id] = after;
@@ -371,7 +377,7 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 
 /* The members that the plan leaves out. They are dead to the rules from now on, but their lines stay until no slot and
  * no list names them. Returns whether packets in flight may have been told to go to one. */
-static bool part_with(struct dataplane *dp, const struct record *record, const struct service_plan *plan,
+static bool part_with(struct dataplane *dp, struct record *record, const struct service_plan *plan,
 		      uint16_t *leaving, size_t *leaving_count)
 {
 	bool in_use = false;
@@ -384,6 +390,7 @@ static bool part_with(struct dataplane *dp, const struct record *record, const s
 			continue;
 		in_use |= alive && (dp->slots_of[member->id] || dp->maps.loads[member->id].cost);
 		dp->traits[member->id] = 0;
+		record->void_until = dp->sweep.round + 1;
 		leaving[(*leaving_count)++] = member->id;
 	}
 	return in_use;
@@ -408,7 +415,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	record->count = plan->count;
 	plan->members = NULL;
 	dp->by_id[record->id] = record;
-	ring_count(dp, record, dp_tick());
+	ring_count(dp, record, dp_tick(dp));
 }
 
 /* The members belong to the record by now: lend them to the plan once more. */

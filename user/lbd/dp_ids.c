@@ -126,7 +126,8 @@ void dp_grace(struct dataplane *dp)
 {
 	if (!dp->grace_owed)
 		return;
-	wait_for_packets(dp);
+	if (!dp->calm)
+		wait_for_packets(dp);
 	for (size_t i = 0; i < dp->retired_count; i++)
 		dp_free_region(dp, dp->retired[i]);
 	dp->retired_count = 0;

@@ -154,6 +154,21 @@ static uint32_t forced_flags(const struct lb_service *line, const struct service
 	return plan->want.protocol == IPPROTO_UDP ? LB_SLOT_TRANSITION | LB_SLOT_LEARNING : 0;
 }
 
+bool ring_begins(const struct dataplane *dp, const struct service_plan *plan)
+{
+	const struct lb_service *line = &dp->maps.services[plan->record->id];
+	const uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(line->ring)];
+
+	if (plan->want.track_never || !LB_REGION_SIZE(line->ring))
+		return false;
+	if (plan->ring.region || forced_flags(line, plan))
+		return true;
+	for (uint32_t i = 0; i < plan->ring.size; i++)
+		if (!(slots[i] & LB_SLOT_TRANSITION) && LB_SLOT_CURRENT(slots[i]) != plan->ring.table[i])
+			return true;
+	return false;
+}
+
 static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32_t now)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
@@ -263,7 +278,7 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_
 void ring_apply(struct dataplane *dp, struct service_plan *plan)
 {
 	struct lb_service *line = &dp->maps.services[plan->record->id];
-	uint32_t now = dp_tick();
+	uint32_t now = dp_tick(dp);
 
 	plan->record->wanted_size = plan->ring.wanted;
 	if (plan->ring.region) {

@@ -284,7 +284,7 @@ static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
 
 size_t dataplane_sweep(struct dataplane *dp, size_t budget, uint32_t now_tick)
 {
-	uint32_t now = now_tick ? now_tick : dp_tick();
+	uint32_t now = now_tick ? now_tick : dp_tick(dp);
 
 	if (dp->sweep.phase == SWEEP_IDLE) {
 		begin_round(dp, now);
@@ -308,6 +308,8 @@ void dp_purge(struct dataplane *dp)
 	}
 	for (uint32_t id = 0; id < dp->maps.backend_slots; id++)
 		dp->stale_until[id] = 0;
+	for (size_t i = 0; i < dp->records_count; i++)
+		dp->records[i]->void_until = 0;
 	for (uint32_t i = 0; i < dp->maps.frag_words; i++) {
 		uint64_t word = dp_load(&dp->maps.frags[i]);
 		uint32_t id = LB_FRAG_BACKEND(word);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Plain memory in place of the maps. Used by tests/unit/test_dataplane_*.c. */
+#include "memory_dataplane.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define CPUS  2
+#define FRAGS 64
+
+static void *lines(size_t count, size_t size)
+{
+	void *at = aligned_alloc(64, (count * size + 63) / 64 * 64);
+
+	if (!at)
+		abort();
+	return memset(at, 0, (count * size + 63) / 64 * 64);
+}
+
+static struct dataplane *start(struct memory_dataplane *memory, uint32_t clock)
+{
+	struct dataplane *dp = calloc(1, sizeof(*dp));
+	struct error err = {0};
+
+	if (!dp)
+		abort();
+	dp->maps = memory->maps;
+	dp->egress_fd = -1;
+	dp->calm = true;
+	dp->clock = clock;
+	if (dp_start(dp, &memory->options, &err))
+		fail_msg("dp_start: %s", err.text);
+	return dp;
+}
+
+struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
+{
+	struct memory_dataplane *memory = calloc(1, sizeof(*memory));
+	struct dp_maps *maps;
+
+	if (!memory)
+		abort();
+	maps = &memory->maps;
+	maps->vip_buckets = 2 * tables_vip_buckets(limits.services);
+	maps->port_buckets = 2 * tables_port_buckets(limits.services);
+	maps->service_slots = limits.services + 1;
+	maps->backend_slots = limits.backends + 1;
+	maps->arena_slots = limits.slots;
+	maps->flow_words = limits.flow_buckets * LB_FLOW_WAYS;
+	maps->frag_words = FRAGS;
+	maps->cpus = CPUS;
+	maps->settings = lines(1, sizeof(*maps->settings));
+	maps->vips = lines(maps->vip_buckets, sizeof(*maps->vips));
+	maps->ports = lines(maps->port_buckets, sizeof(*maps->ports));
+	maps->services = lines(maps->service_slots, sizeof(*maps->services));
+	maps->arena = lines(maps->arena_slots, sizeof(*maps->arena));
+	maps->stamps = lines(maps->arena_slots, sizeof(*maps->stamps));
+	maps->backends = lines(maps->backend_slots, sizeof(*maps->backends));
+	maps->loads = lines(maps->backend_slots, sizeof(*maps->loads));
+	maps->flows = lines(maps->flow_words, sizeof(*maps->flows));
+	maps->frags = lines(maps->frag_words, sizeof(*maps->frags));
+	maps->backend_counts = lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->backend_counts));
+	maps->reason_counts = lines((size_t)CPUS * LB_COUNTERS, sizeof(*maps->reason_counts));
+	maps->totals = lines(maps->service_slots, sizeof(*maps->totals));
+	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
+	memory->dp = start(memory, 0);
+	return memory;
+}
+
+struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory)
+{
+	uint32_t clock = memory->dp->clock;
+
+	dataplane_close(memory->dp);
+	memory->dp = start(memory, clock);
+	return memory->dp;
+}
+
+void memory_dataplane_free(struct memory_dataplane *memory)
+{
+	struct dp_maps *maps = &memory->maps;
+
+	dataplane_close(memory->dp);
+	free(maps->settings);
+	free(maps->vips);
+	free(maps->ports);
+	free(maps->services);
+	free(maps->arena);
+	free(maps->stamps);
+	free(maps->backends);
+	free(maps->loads);
+	free(maps->flows);
+	free(maps->frags);
+	free(maps->backend_counts);
+	free(maps->reason_counts);
+	free(maps->totals);
+	free(memory);
+}
+
+/* ---- wanted services ---- */
+
+void want_init(struct want *want, const char *vip, int protocol, int port, const char *algorithm)
+{
+	memset(want, 0, sizeof(*want));
+	want->service = (struct dp_service){
+	    .protocol = protocol,
+	    .port = port,
+	    .algorithm = algo_find(algorithm),
+	    .mask4 = 32,
+	    .mask6 = 128,
+	    .tcp_idle_ms = 300000,
+	    .udp_idle_ms = 30000,
+	    .affinity_ms = 600000,
+	};
+	assert_non_null(want->service.algorithm);
+	assert_int_equal(addr_parse(vip, &want->service.vip), 0);
+	want->service.hash = want->service.algorithm->hash;
+	want->service.backends = want->backends;
+}
+
+struct addr want_address(unsigned n)
+{
+	return (struct addr){.family = 4, .bytes = {10, 0, n >> 8, n & 255}};
+}
+
+struct dp_backend *want_find(struct want *want, unsigned n)
+{
+	struct addr address = want_address(n);
+
+	for (unsigned i = 0; i < want->service.backends_count; i++)
+		if (addr_equal(&want->backends[i].address, &address))
+			return &want->backends[i];
+	return NULL;
+}
+
+struct dp_backend *want_add(struct want *want, unsigned n, uint32_t weight)
+{
+	struct dp_backend *backend = &want->backends[want->service.backends_count++];
+
+	assert_true(want->service.backends_count <= WANT_MOST);
+	*backend = (struct dp_backend){.address = want_address(n), .weight = weight, .usable = true};
+	backend->hop = (struct next_hop){.ifindex = 7,
+					 .mtu = 1500,
+					 .src_mac = {2, 0, 0, 0, 0, 1},
+					 .dst_mac = {2, 0, 0, 1, n >> 8, n & 255},
+					 .source = {4, {192, 168, 0, 1}}};
+	return backend;
+}
+
+void want_remove(struct want *want, unsigned n)
+{
+	struct dp_backend *backend = want_find(want, n);
+
+	assert_non_null(backend);
+	*backend = want->backends[--want->service.backends_count];
+}
+
+void want_commit(struct dataplane *dp, struct want *wants, unsigned count)
+{
+	struct dp_service *services = calloc(count + 1, sizeof(*services));
+	struct error err = {0};
+	int r;
+
+	if (!services)
+		abort();
+	for (unsigned i = 0; i < count; i++)
+		services[i] = wants[i].service;
+	r = dataplane_commit(dp, services, count, &err);
+	free(services);
+	if (r)
+		fail_msg("commit: %s", err.text);
+}
+
+/* ---- looking ---- */
+
+uint16_t want_id(const struct dataplane *dp, const struct want *want, unsigned n)
+{
+	const struct record *record = dp_find(dp, &want->service);
+	struct addr address = want_address(n);
+	const struct member *member = record ? record_find(record, &address) : NULL;
+
+	return member ? member->id : 0;
+}
+
+struct lb_service *want_line(const struct dataplane *dp, const struct want *want)
+{
+	const struct record *record = dp_find(dp, &want->service);
+
+	assert_non_null(record);
+	return &dp->maps.services[record->id];
+}
+
+uint32_t *want_slots(const struct dataplane *dp, const struct want *want, uint32_t *ret_size)
+{
+	uint64_t ring = want_line(dp, want)->ring;
+
+	*ret_size = LB_REGION_SIZE(ring);
+	return &dp->maps.arena[LB_REGION_BASE(ring)];
+}
+
+void sweep_rounds(struct dataplane *dp, unsigned rounds, uint32_t now)
+{
+	for (unsigned i = 0; i < rounds; i++)
+		while (dataplane_sweep(dp, 1000, now))
+			;
+}

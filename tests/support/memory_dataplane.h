@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A data plane on plain memory in place of BPF maps: no privileges, and sanitizers see every access. Services and
+ * backends to commit come from small builders. Used by tests/unit/test_dataplane_*.c. */
+#ifndef LBD_TEST_MEMORY_DATAPLANE_H
+#define LBD_TEST_MEMORY_DATAPLANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../../user/lbd/dataplane_internal.h"
+
+struct memory_limits {
+	uint32_t services, backends, slots, flow_buckets;
+};
+
+struct memory_dataplane {
+	struct dp_maps maps;
+	struct dataplane_options options;
+	struct dataplane *dp;
+};
+
+/* Empty maps, and an lbd on them. Aborts when memory is short. */
+struct memory_dataplane *memory_dataplane_new(struct memory_limits limits);
+/* The lbd is gone, the maps stay; another one takes over. Returns its dataplane. */
+struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory);
+void memory_dataplane_free(struct memory_dataplane *memory);
+
+#define WANT_MOST 256 /* backends of a service */
+
+/* A service with its backends, to be changed and committed again. */
+struct want {
+	struct dp_service service;
+	struct dp_backend backends[WANT_MOST];
+};
+
+/* vip "192.0.2.1", protocol IPPROTO_*, algorithm by name, idle timeouts 300 s TCP and 30 s UDP, no backends. */
+void want_init(struct want *want, const char *vip, int protocol, int port, const char *algorithm);
+/* Adds backend 10.0.x.y of number n: alive, reached through interface 7. */
+struct dp_backend *want_add(struct want *want, unsigned n, uint32_t weight);
+void want_remove(struct want *want, unsigned n);
+struct dp_backend *want_find(struct want *want, unsigned n);
+struct addr want_address(unsigned n);
+/* Commits these services; fails the test with the error's text when it cannot. */
+void want_commit(struct dataplane *dp, struct want *wants, unsigned count);
+
+/* The id of backend n, 0 when there is none. */
+uint16_t want_id(const struct dataplane *dp, const struct want *want, unsigned n);
+struct lb_service *want_line(const struct dataplane *dp, const struct want *want);
+/* The words of the service's ring; their number in *ret_size. */
+uint32_t *want_slots(const struct dataplane *dp, const struct want *want, uint32_t *ret_size);
+
+/* Rounds of the sweep at this tick, whole ones. */
+void sweep_rounds(struct dataplane *dp, unsigned rounds, uint32_t now);
+
+#endif
