@@ -182,8 +182,8 @@ static void report_programs(struct bpf_object *object, const char *compiler, con
 	}
 }
 
-/* Loads one object at one option. */
-static void try_option(const char *path, const char *compiler, const struct sizing *size, unsigned bits,
+/* Loads one object at one option. False if it was refused. */
+static bool try_option(const char *path, const char *compiler, const struct sizing *size, unsigned bits,
 		       unsigned *ret_switches)
 {
 	static char log[LOG_SIZE];
@@ -197,7 +197,7 @@ static void try_option(const char *path, const char *compiler, const struct sizi
 	if (!object) {
 		printf("not ok %u - %s opens: %s\n", ++tests, path, strerror(errno));
 		failures++;
-		return;
+		return false;
 	}
 	rodata_find(bpf_object__btf(object), NULL, &switches);
 	*ret_switches = switches.count;
@@ -214,9 +214,23 @@ static void try_option(const char *path, const char *compiler, const struct sizi
 		report_programs(object, compiler, file, option);
 	}
 	bpf_object__close(object);
+	return !error;
 }
 
-/* Every *.bpf.o of a directory, at every sizing and every combination of switches. */
+/* One object at every sizing and every combination of switches, up to the first refusal: a program that is too much for
+ * the verifier keeps it busy for minutes each time. */
+static void try_object(const char *path, const char *compiler)
+{
+	for (size_t s = 0; s < sizeof(sizings) / sizeof(*sizings); s++) {
+		unsigned switches = 0;
+
+		for (unsigned bits = 0; bits < 1u << switches; bits++)
+			if (!try_option(path, compiler, &sizings[s], bits, &switches))
+				return;
+	}
+}
+
+/* Every *.bpf.o of a directory. */
 static void try_directory(const char *directory)
 {
 	const char *compiler = strrchr(directory, '/') ? strrchr(directory, '/') + 1 : directory;
@@ -230,12 +244,7 @@ static void try_directory(const char *directory)
 		return;
 	}
 	for (size_t i = 0; i < found.gl_pathc; i++)
-		for (size_t s = 0; s < sizeof(sizings) / sizeof(*sizings); s++) {
-			unsigned switches = 0;
-
-			for (unsigned bits = 0; bits < 1u << switches; bits++)
-				try_option(found.gl_pathv[i], compiler, &sizings[s], bits, &switches);
-		}
+		try_object(found.gl_pathv[i], compiler);
 	globfree(&found);
 }
 
