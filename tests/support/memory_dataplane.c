@@ -204,6 +204,7 @@ uint32_t *want_slots(const struct dataplane *dp, const struct want *want, uint32
 
 void sweep_rounds(struct dataplane *dp, unsigned rounds, uint32_t now)
 {
+	dp->clock = now;
 	for (unsigned i = 0; i < rounds; i++)
 		while (dataplane_sweep(dp, 1000, now))
 			;

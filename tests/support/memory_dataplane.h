@@ -49,7 +49,7 @@ struct lb_service *want_line(const struct dataplane *dp, const struct want *want
 /* The words of the service's ring; their number in *ret_size. */
 uint32_t *want_slots(const struct dataplane *dp, const struct want *want, uint32_t *ret_size);
 
-/* Rounds of the sweep at this tick, whole ones. */
+/* Whole rounds of the sweep at this tick, which it is from now on. */
 void sweep_rounds(struct dataplane *dp, unsigned rounds, uint32_t now);
 
 #endif
