@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The sweep on plain memory: expiry, active counts, settling, draining, quarantine, folded counts, bounded steps,
+ * speed. Run by `make check`. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "../support/memory_dataplane.h"
+
+#define NOW      10000
+#define TCP_IDLE 280 /* ticks: 300 s */
+#define UDP_IDLE 28
+#define T        LB_SLOT_TRANSITION
+#define L        LB_SLOT_LEARNING
+
+static struct memory_dataplane *memory;
+static struct dataplane *dp;
+static struct want want;
+
+static void make(int protocol, const char *algorithm)
+{
+	memory = memory_dataplane_new((struct memory_limits){8, 64, 8192, 64});
+	dp = memory->dp;
+	dp->clock = NOW;
+	want_init(&want, "192.0.2.1", protocol, 80, algorithm);
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 10);
+	want.service.slots = 251;
+	want_commit(dp, &want, 1);
+}
+
+static int setup_tcp(void **state)
+{
+	make(IPPROTO_TCP, "maglev");
+	return 0;
+}
+
+static int setup_udp(void **state)
+{
+	make(IPPROTO_UDP, "maglev");
+	return 0;
+}
+
+static int setup_turns(void **state)
+{
+	make(IPPROTO_TCP, "round-robin");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	memory_dataplane_free(memory);
+	return 0;
+}
+
+static uint64_t entry(uint32_t id, uint32_t flow_state, uint32_t tick)
+{
+	return 5ULL << LB_FLOW_FP_SHIFT | (uint64_t)id << LB_FLOW_BACKEND_SHIFT | flow_state << LB_FLOW_STATE_SHIFT |
+	       (tick & LB_FLOW_TICK_MASK);
+}
+
+static struct dp_backend_stats backend_stats(unsigned n)
+{
+	struct addr address = want_address(n);
+	struct dp_backend_stats stats;
+
+	assert_int_equal(dataplane_backend_stats(dp, &want.service, &address, &stats), 0);
+	return stats;
+}
+
+static struct dp_service_stats service_stats(void)
+{
+	struct dp_service_stats stats;
+
+	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
+	return stats;
+}
+
+/* ---- entries ---- */
+
+static void entries_expire_by_the_idle_time_of_their_state(void **state)
+{
+	static const struct {
+		uint32_t flow_state, idle;
+	} cases[] = {{LB_FLOW_SYN, 14},        {LB_FLOW_CLOSING, 10},   {LB_FLOW_ESTABLISHED, TCP_IDLE},
+		     {LB_FLOW_KEPT, TCP_IDLE}, {LB_FLOW_UDP, UDP_IDLE}, {LB_FLOW_AFFINITY, 559}};
+	uint32_t id = want_id(dp, &want, 0);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		dp->maps.flows[9] = entry(id, cases[i].flow_state, NOW);
+		sweep_rounds(dp, 1, NOW + cases[i].idle);
+		assert_true(dp->maps.flows[9] != 0);
+		sweep_rounds(dp, 1, NOW + cases[i].idle + 1);
+		assert_true(dp->maps.flows[9] == 0);
+	}
+}
+
+static void the_overflow_mark_of_a_bucket_stays(void **state)
+{
+	dp->maps.flows[8] = entry(want_id(dp, &want, 0), LB_FLOW_SYN, NOW) | LB_FLOW_OVERFLOW;
+	sweep_rounds(dp, 1, NOW + 100);
+	assert_true(dp->maps.flows[8] == LB_FLOW_OVERFLOW);
+}
+
+static void a_clock_that_is_a_little_ahead_expires_nothing(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_SYN, NOW + 2);
+	sweep_rounds(dp, 1, NOW);
+	assert_true(dp->maps.flows[9] != 0);
+}
+
+static void the_tick_may_wrap(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, 4090);
+	sweep_rounds(dp, 1, 4096 + 100);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, 4096 + TCP_IDLE);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
+
+	dp->maps.flows[1] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.flows[20] = entry(id, LB_FLOW_SYN, NOW);
+	dp->maps.flows[30] = entry(id, LB_FLOW_CLOSING, NOW);
+	dp->maps.loads[id].active = 7; /* off by five */
+	dp->maps.loads[other].active = -3;
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(dp->maps.loads[id].active, 2);
+	assert_int_equal(dp->maps.loads[other].active, 0);
+	assert_int_equal(backend_stats(0).active, 2);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(dp->maps.loads[id].active, 0);
+}
+
+/* Packets that come while the table is counted must not be taken for an error. */
+static void active_is_left_alone_while_flows_come_and_go(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	dp->maps.flows[400] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.loads[id].active = 1;
+	dataplane_sweep(dp, 100, NOW);
+	dp->maps.flows[5] = entry(id, LB_FLOW_ESTABLISHED, NOW); /* behind the sweep: not counted */
+	__atomic_fetch_add(&dp->maps.loads[id].active, 1, __ATOMIC_RELAXED);
+	while (dataplane_sweep(dp, 100, NOW))
+		;
+	assert_int_equal(dp->maps.loads[id].active, 2);
+}
+
+static void steps_look_at_no_more_than_their_budget(void **state)
+{
+	size_t left = dataplane_sweep(dp, 10, NOW), now, steps = 1;
+
+	assert_in_range(left, dp->maps.flow_words - 10, dp->maps.flow_words + dp->maps.frag_words);
+	while ((now = dataplane_sweep(dp, 10, NOW))) {
+		assert_true(left - now <= 11);
+		left = now;
+		steps++;
+	}
+	assert_in_range(steps, dp->maps.flow_words / 10, dp->maps.flow_words / 10 + 20);
+}
+
+static void later_fragments_of_the_gone_are_forgotten(void **state)
+{
+	dp->maps.frags[3] = 77ULL << 32 | 1u << 27 | 9u << LB_FRAG_BACKEND_SHIFT;
+	dp->maps.frags[4] = 77ULL << 32 | 1u << 27 | want_id(dp, &want, 0) << LB_FRAG_BACKEND_SHIFT;
+	sweep_rounds(dp, 1, NOW);
+	assert_true(dp->maps.frags[3] == 0);
+	assert_true(dp->maps.frags[4] != 0);
+}
+
+/* ---- slots ---- */
+
+static void slots_settle_an_idle_time_after_the_last_packet_elsewhere(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), kept = 0;
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	assert_in_range(service_stats().slots_in_transition, 80, 100);
+	while (!(slots[kept] & T))
+		kept++;
+	stamps[kept] = NOW + 50;
+	sweep_rounds(dp, 1, NOW + TCP_IDLE);
+	assert_in_range(service_stats().slots_in_transition, 80, 100);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(service_stats().slots_in_transition, 1);
+	assert_true(slots[kept] & T);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 51);
+	assert_int_equal(service_stats().slots_in_transition, 0);
+	for (uint32_t i = 0; i < size; i++)
+		assert_int_equal(slots[i], LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
+}
+
+/* The flows of the middle backend have an idle time from the second change on to show themselves. */
+static void a_second_change_puts_off_settling(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint16_t middle;
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	middle = want_id(dp, &want, 2);
+	while (LB_SLOT_CURRENT(slots[at]) != middle)
+		at++;
+	dp->clock = NOW + TCP_IDLE - 1;
+	want_find(&want, 2)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(slots[at] & T);
+}
+
+static void udp_slots_stop_learning_after_an_idle_time(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	while (!(slots[at] & T))
+		at++;
+	stamps[at] = NOW + UDP_IDLE;
+	sweep_rounds(dp, 1, NOW + UDP_IDLE);
+	assert_true(slots[at] & L);
+	sweep_rounds(dp, 1, NOW + UDP_IDLE + 1);
+	assert_false(slots[at] & L);
+	assert_true(slots[at] & T);
+}
+
+static void an_old_ring_goes_when_all_slots_have_settled(void **state)
+{
+	uint32_t unused = arena_unused(&dp->arena);
+
+	want.service.slots = 509;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->old_ring), 251);
+	assert_true(backend_stats(0).kept_slots > 100);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(want_line(dp, &want)->old_ring, 0);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(arena_unused(&dp->arena), unused + 256 - 512);
+}
+
+/* ---- draining ---- */
+
+static void a_draining_backend_is_done_when_no_slot_and_no_entry_names_it(void **state)
+{
+	uint32_t id = want_id(dp, &want, 1), keeps = backend_stats(1).slots;
+
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	assert_int_equal(backend_stats(1).slots, 0);
+	assert_int_equal(backend_stats(1).kept_slots, keeps);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_false(backend_stats(1).drained);
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW + TCP_IDLE);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(backend_stats(1).kept_slots, 0);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + 2 * TCP_IDLE + 1);
+	assert_true(backend_stats(1).drained);
+	assert_false(backend_stats(0).drained);
+}
+
+static void where_all_flows_are_in_the_table_draining_ends_with_the_last(void **state)
+{
+	uint32_t id = want_id(dp, &want, 1);
+
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW);
+	assert_false(backend_stats(1).drained);
+	dp->maps.flows[9] = 0; /* FIN, then a packet that needed the place */
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+static void a_flow_that_found_no_room_makes_draining_wait(void **state)
+{
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	dp->maps.reason_counts[LB_EVENT_flow_table_full].packets++;
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+/* ---- ids and counts ---- */
+
+static void an_id_is_free_after_a_whole_round_that_began_later(void **state)
+{
+	uint16_t id = want_id(dp, &want, 0);
+
+	dataplane_sweep(dp, 100, NOW); /* a round is under way and past some buckets */
+	dp->maps.flows[3] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	want_remove(&want, 0);
+	want_commit(dp, &want, 1);
+	dp_grace(dp);
+	while (dataplane_sweep(dp, 100, NOW))
+		;
+	assert_int_equal(dp->backend_ids.state[id], ID_QUARANTINED);
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(dp->backend_ids.state[id], ID_FREE);
+	assert_true(dp->maps.flows[3] == 0);
+}
+
+static void the_totals_of_a_service_never_sink(void **state)
+{
+	uint32_t row = dp->maps.backend_slots;
+	uint16_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
+
+	dp->maps.backend_counts[id] = (struct lb_backend_count){.packets = 10, .bytes = 1000, .flows = 1};
+	dp->maps.backend_counts[row + id].packets = 5;
+	dp->maps.backend_counts[other].packets = 2;
+	assert_int_equal(service_stats().counts.packets, 17);
+	assert_int_equal(backend_stats(0).counts.packets, 15);
+	want_remove(&want, 0);
+	want_commit(dp, &want, 1);
+	assert_int_equal(service_stats().counts.packets, 17);
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(service_stats().counts.packets, 17);
+	assert_int_equal(service_stats().counts.bytes, 1000);
+	assert_int_equal(dp->maps.backend_counts[id].packets, 0);
+	dp = memory_dataplane_restart(memory);
+	assert_int_equal(service_stats().counts.packets, 17);
+}
+
+/* ---- speed ---- */
+
+static void a_million_entries_are_swept_in_under_a_second_of_cpu(void **state)
+{
+	enum { BUCKETS = 1 << 18 };
+	struct memory_dataplane *large = memory_dataplane_new((struct memory_limits){8, 64, 8192, BUCKETS});
+	struct timespec from, to;
+	double ms;
+
+	large->dp->clock = NOW;
+	want_commit(large->dp, &want, 1);
+	for (uint32_t i = 0; i < BUCKETS * LB_FLOW_WAYS; i += 2)
+		large->maps.flows[i] = entry(1 + i / 2 % 2, LB_FLOW_ESTABLISHED, NOW);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	while (dataplane_sweep(large->dp, 65536, NOW + 1))
+		;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	ms = (to.tv_sec - from.tv_sec) * 1e3 + (to.tv_nsec - from.tv_nsec) / 1e6;
+	print_message("# %.1f ms\n", ms);
+	assert_int_equal(large->maps.loads[1].active, BUCKETS * LB_FLOW_WAYS / 4);
+	assert_true(ms < 1000);
+	memory_dataplane_free(large);
+}
+
+#define TCP(name) cmocka_unit_test_setup_teardown(name, setup_tcp, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TCP(entries_expire_by_the_idle_time_of_their_state),
+	    TCP(the_overflow_mark_of_a_bucket_stays),
+	    TCP(a_clock_that_is_a_little_ahead_expires_nothing),
+	    TCP(the_tick_may_wrap),
+	    TCP(active_is_what_is_in_the_table_and_zero_in_the_end),
+	    TCP(active_is_left_alone_while_flows_come_and_go),
+	    TCP(steps_look_at_no_more_than_their_budget),
+	    TCP(later_fragments_of_the_gone_are_forgotten),
+	    TCP(slots_settle_an_idle_time_after_the_last_packet_elsewhere),
+	    TCP(a_second_change_puts_off_settling),
+	    cmocka_unit_test_setup_teardown(udp_slots_stop_learning_after_an_idle_time, setup_udp, teardown),
+	    TCP(an_old_ring_goes_when_all_slots_have_settled),
+	    TCP(a_draining_backend_is_done_when_no_slot_and_no_entry_names_it),
+	    cmocka_unit_test_setup_teardown(where_all_flows_are_in_the_table_draining_ends_with_the_last, setup_turns,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_found_no_room_makes_draining_wait, setup_turns, teardown),
+	    TCP(an_id_is_free_after_a_whole_round_that_began_later),
+	    TCP(the_totals_of_a_service_never_sink),
+	    TCP(a_million_entries_are_swept_in_under_a_second_of_cpu),
+	};
+
+	return cmocka_run_group_tests_name("dataplane sweep", tests, NULL, NULL);
+}
