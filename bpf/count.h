@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One row of counters per CPU, plain additions; lbd adds the rows up. An XDP program does not migrate and is not
+ * interrupted by another packet on its CPU. And the way from a reason to the XDP action.
+ * Called by lb.h at the packet's end, and by flow.h for events. */
+#ifndef LB_COUNT_H
+#define LB_COUNT_H
+
+#include "maps.h"
+#include "packet.h"
+
+#define X(name, outcome, help) | (LB_##outcome == LB_SENT ? 1u << LB_REASON_##name : 0)
+#define LB_REASONS_SENT        (0 LB_REASONS(X))
+enum { LB_SENT_SET = LB_REASONS_SENT };
+#undef X
+#define X(name, outcome, help) | (LB_##outcome == LB_PASSED ? 1u << LB_REASON_##name : 0)
+enum { LB_PASSED_SET = 0 LB_REASONS(X) };
+#undef X
+#undef LB_REASONS_SENT
+
+_Static_assert(LB_REASON_COUNT <= 31, "the sets of reasons are 32-bit words");
+
+static __always_inline int reason_action(int reason)
+{
+	if (reason == LB_REASON_forwarded_redirect)
+		return XDP_REDIRECT;
+	if (LB_SENT_SET >> reason & 1)
+		return XDP_TX;
+	return LB_PASSED_SET >> reason & 1 ? XDP_PASS : XDP_DROP;
+}
+
+static __always_inline void count_reason(__u32 cpu, __u32 reason, __u32 bytes)
+{
+	__u32 index = cpu * LB_COUNTERS + reason;
+	struct lb_reason_count *count = bpf_map_lookup_elem(&reason_counts, &index);
+
+	if (!count)
+		return;
+	count->packets++;
+	count->bytes += bytes;
+}
+
+static __always_inline void count_backend(__u32 cpu, const struct route *r, __u32 bytes)
+{
+	__u32 index = cpu * backend_slots + r->backend_id;
+	struct lb_backend_count *count = bpf_map_lookup_elem(&backend_counts, &index);
+
+	if (!count)
+		return;
+	count->packets++;
+	count->bytes += bytes;
+	count->flows += r->new_flow;
+}
+
+LB_APART int count_event(__u32 event)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	if (cpu < nr_cpus)
+		count_reason(cpu, event, 0);
+	return 0;
+}
+
+static __always_inline void count_packet(int reason, const struct packet *p, const struct route *r)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	if (cpu >= nr_cpus)
+		return;
+	if (reason == LB_REASON_forwarded_tx || reason == LB_REASON_forwarded_redirect)
+		count_backend(cpu, r, p->length);
+	count_reason(cpu, reason, p->length);
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Later fragments carry no ports: they follow their datagram's first one, of which a small direct-mapped table
+ * remembers the backend. Two datagrams in flight that share a place (p = 1/8192 each) lose one of them; a wrong match
+ * needs 32 more bits to agree, of the same second or so. Called by lb.h. */
+#ifndef LB_FRAG_H
+#define LB_FRAG_H
+
+#include "flow.h"
+#include "maps.h"
+#include "packet.h"
+#include "parse.h"
+#include "select.h"
+
+/* fingerprint (63-32) | used (27) | backend (26-12), 0: passed on to the kernel | tick (11-0) */
+#define FRAG_USED          (1ULL << 27)
+#define FRAG_BACKEND_SHIFT 12
+#define FRAG_BACKEND(word) ((__u32)((word) >> FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)
+#define FRAG_IDLE          30 /* ticks: as long as receivers commonly wait for a datagram's rest */
+
+/* What names a datagram: RFC 791 takes the protocol, RFC 8200 does not. */
+static __always_inline __u64 fragment_hash(const struct packet *p, const struct route *r)
+{
+	__u32 protocol = p->family == 4 ? p->protocol : 0;
+
+	return packet_hash_prefix(p, r->settings->flow_seed, p->fragment, protocol | LB_HASH_DOMAIN_FRAGMENT, 32, 128);
+}
+
+static __always_inline __u64 *fragment_place(__u64 hash)
+{
+	__u32 index = (__u32)hash & (LB_FRAGS - 1);
+
+	return bpf_map_lookup_elem(&frags, &index);
+}
+
+/* A first fragment: its rest will go the same way, to the backend or, where no service took it, to the kernel. */
+static __always_inline void fragment_remember(const struct packet *p, const struct route *r, int reason)
+{
+	__u64 hash = fragment_hash(p, r), *place = fragment_place(hash);
+	__u64 backend = reason == LB_GO_ON ? r->backend_id : 0;
+
+	if (place && (reason == LB_GO_ON || reason == LB_REASON_vip_no_service))
+		*(volatile __u64 *)place =
+		    hash >> 32 << 32 | FRAG_USED | backend << FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
+}
+
+static __always_inline int fragment_lost(const struct packet *p)
+{
+	if (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6)
+		return LB_REASON_vip_icmp_other;
+	if (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP || is_extension(p->protocol))
+		return LB_REASON_fragment_unknown;
+	return LB_REASON_vip_no_service;
+}
+
+/* Finds the way of a later fragment. */
+static __always_inline int fragment_follow(const struct packet *p, struct route *r)
+{
+	__u64 hash = fragment_hash(p, r), *place = fragment_place(hash), word;
+	__u32 id;
+
+	if (!place)
+		return fragment_lost(p);
+	word = *(volatile __u64 *)place;
+	if ((word ^ hash) >> 32 || !(word & FRAG_USED) || FLOW_AGE(word, tick_now()) > FRAG_IDLE)
+		return fragment_lost(p);
+	id = FRAG_BACKEND(word);
+	if (!id)
+		return LB_REASON_vip_no_service;
+	r->hash = hash;
+	return route_to(r, id);
+}
+
+#endif

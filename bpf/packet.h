@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the stages know of one packet, and where it is sent. Kept in registers: whatever is passed to a function that is
+ * not inlined is a copy, made where that rare call is made.
+ * Included by every stage. */
+#ifndef LB_PACKET_H
+#define LB_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+
+#include "../include/lb_abi.h"
+#include "../include/lb_hash.h"
+#include "../include/lb_reasons.h"
+
+#ifndef likely
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#endif
+
+/* A rare or long part of the story, apart from the common path. Global on purpose: the verifier checks such a function
+ * once, alone, instead of once for every way that leads to it. It may take the context, numbers and pointers to plain
+ * structs, and knows nothing of packet or map pointers of its caller. */
+#define LB_APART __attribute__((noinline))
+
+/* Hides a number from the compiler, which then cannot make a copy of what follows for each of its values: the verifier
+ * would walk them all. */
+#define OPAQUE(x) asm volatile("" : "+r"(x))
+
+/* What a stage returns when the packet's story is not over; anything else is an enum lb_reason. */
+#define LB_GO_ON    (-1)
+
+#define LB_TCP_FIN  0x01
+#define LB_TCP_SYN  0x02
+#define LB_TCP_RST  0x04
+#define LB_TCP_ACK  0x10
+
+#define LB_VLAN_LEN 4
+#define LB_MAX_TAGS 2
+
+enum packet_kind {
+	PACKET_WHOLE,
+	PACKET_FIRST_FRAGMENT,
+	PACKET_LATER_FRAGMENT,
+};
+
+struct packet {
+	struct xdp_md *ctx;
+	void *l3;           /* the IP header, readable to its fixed length */
+	void *l4;           /* readable to the fixed length of TCP or UDP where protocol says so */
+	void *end;          /* of the linear part */
+	__u32 l3_offset;    /* of l3 from the frame's start */
+	__u32 length;       /* of the IP packet as its header says; of the frame where there is none. Bytes */
+	__u32 ports;        /* the first word of TCP or UDP: client's, VIP's, wire order */
+	__u32 fragment;     /* identification of a fragment, wire order */
+	__u8 family;        /* 4 or 6 */
+	__u8 protocol;      /* after IPv6 extension headers */
+	__u8 traffic_class; /* DSCP and ECN */
+	__u8 tcp_flags;     /* LB_TCP_*; 0 unless TCP */
+	__u8 kind;          /* enum packet_kind */
+};
+
+/* Where the packet goes, filled stage by stage. */
+struct route {
+	struct lb_settings *settings;
+	struct lb_tables *tables;   /* in force when the packet came */
+	struct lb_service *service; /* of the backend */
+	struct lb_backend *backend;
+	__u64 hash; /* of the flow */
+	__u32 vip;  /* its id */
+	__u32 vip_flags;
+	__u32 backend_id;
+	__u32 new_flow; /* to be counted as one */
+};
+
+#endif

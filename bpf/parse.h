@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From bytes to struct packet: Ethernet and VLAN tags, IPv4 with options, IPv6 with extension headers, TCP, UDP.
+ * parse_link comes before the VIP is known and only ever passes a packet; parse_transport after it, and drops what is
+ * broken.
+ * Called by lb.h; parse_extensions also by icmp.h, for quoted packets. */
+#ifndef LB_PARSE_H
+#define LB_PARSE_H
+
+#include "packet.h"
+
+#define IPV4_FRAGMENT  0x3fff /* MF and the offset */
+#define IPV4_OFFSET    0x1fff
+#define IPV4_DF        0x4000
+#define IPV6_OFFSET    0xfff8
+#define IPV6_MORE      0x0001
+#define MAX_EXTENSIONS 8
+#define MAX_EXT_LENGTH 1024
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 ethertype; /* of what follows */
+};
+
+static __always_inline bool is_vlan(__be16 ethertype)
+{
+	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
+}
+
+/* Steps over tags: moves *offset behind them and returns the ethertype found there, 0 when the frame is cut short. */
+static __always_inline __be16 parse_tags(void *data, void *end, __be16 ethertype, __u32 *offset)
+{
+	struct vlan_tag *tag;
+	int i;
+
+#pragma unroll
+	for (i = 0; i < LB_MAX_TAGS && is_vlan(ethertype); i++) {
+		tag = data + *offset;
+		if ((void *)(tag + 1) > end)
+			return 0;
+		ethertype = tag->ethertype;
+		*offset += LB_VLAN_LEN;
+	}
+	return ethertype;
+}
+
+static __always_inline int parse_ip_fixed(struct packet *p, __be16 ethertype)
+{
+	if (ethertype == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = p->l3;
+
+		if ((void *)(ip + 1) > p->end)
+			return LB_REASON_malformed;
+		p->family = 4;
+		p->length = bpf_ntohs(ip->tot_len);
+		return LB_GO_ON;
+	}
+	if (ethertype == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = p->l3;
+
+		if ((void *)(ip + 1) > p->end)
+			return LB_REASON_malformed;
+		p->family = 6;
+		p->length = bpf_ntohs(ip->payload_len) + (__u32)sizeof(*ip);
+		return LB_GO_ON;
+	}
+	return LB_REASON_not_ip;
+}
+
+static __always_inline int parse_link(struct packet *p)
+{
+	void *data = (void *)(long)p->ctx->data;
+	struct ethhdr *eth = data;
+	__be16 ethertype;
+
+	p->end = (void *)(long)p->ctx->data_end;
+	p->length = p->end - data;
+	if ((void *)(eth + 1) > p->end)
+		return LB_REASON_malformed;
+	p->l3_offset = sizeof(*eth);
+	ethertype = eth->h_proto;
+	if (unlikely(is_vlan(ethertype))) {
+		ethertype = parse_tags(data, p->end, ethertype, &p->l3_offset);
+		if (!ethertype)
+			return LB_REASON_malformed;
+	}
+	OPAQUE(p->l3_offset);
+	p->l3 = data + (p->l3_offset & 31);
+	return parse_ip_fixed(p, ethertype);
+}
+
+/* ---- IPv6 extension headers: one number says it all ---- */
+
+/* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31), identification of the fragment
+ * (32-63, wire order). All ones: cut short or too many. */
+#define EXTENSIONS_BAD         (~0ULL)
+#define EXTENSIONS_PROTOCOL(x) ((__u8)(x))
+#define EXTENSIONS_KIND(x)     ((__u32)((x) >> 8) & 3)
+#define EXTENSIONS_LENGTH(x)   ((__u32)((x) >> 16) & 0xffff)
+#define EXTENSIONS_FRAGMENT(x) ((__u32)((x) >> 32))
+
+static __always_inline bool is_extension(__u32 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
+	       next == IPPROTO_FRAGMENT;
+}
+
+/* offset: of the first extension header from the frame's start; next: its type. */
+LB_APART __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
+{
+	void *first = (void *)(long)ctx->data + (offset & 4095), *end = (void *)(long)ctx->data_end;
+	__u32 at = 0, kind = PACKET_WHOLE, fragment = 0;
+	int i;
+
+	for (i = 0; i < MAX_EXTENSIONS && is_extension(next); i++) {
+		struct ipv6_opt_hdr *ext;
+		__u32 length;
+
+		if (at > MAX_EXT_LENGTH)
+			return EXTENSIONS_BAD;
+		ext = first + at;
+		if ((void *)ext + 8 > end)
+			return EXTENSIONS_BAD;
+		length = (ext->hdrlen + 1u) * 8;
+		if (next == IPPROTO_FRAGMENT) {
+			__be16 offset = *(__be16 *)((void *)ext + 2);
+
+			length = 8;
+			fragment = *(__u32 *)((void *)ext + 4);
+			if (offset & bpf_htons(IPV6_OFFSET))
+				kind = PACKET_LATER_FRAGMENT;
+			else if (offset & bpf_htons(IPV6_MORE))
+				kind = PACKET_FIRST_FRAGMENT;
+		}
+		next = ext->nexthdr;
+		at += length;
+		if (kind == PACKET_LATER_FRAGMENT)
+			break;
+	}
+	if (at > MAX_EXT_LENGTH || (kind != PACKET_LATER_FRAGMENT && is_extension(next)))
+		return EXTENSIONS_BAD;
+	return (__u64)fragment << 32 | at << 16 | kind << 8 | next;
+}
+
+/* ---- transport ---- */
+
+/* header: length of the IP header with its options or extensions, already added to l3 in l4. */
+static __always_inline int parse_ports(struct packet *p, __u32 header)
+{
+	if (p->protocol == IPPROTO_TCP) {
+		struct tcphdr *tcp = p->l4;
+
+		if ((void *)(tcp + 1) > p->end || p->length < header + sizeof(*tcp))
+			return LB_REASON_vip_malformed;
+		p->ports = *(__u32 *)tcp;
+		p->tcp_flags = ((__u8 *)tcp)[13];
+	} else if (p->protocol == IPPROTO_UDP) {
+		struct udphdr *udp = p->l4;
+
+		if ((void *)(udp + 1) > p->end || p->length < header + sizeof(*udp))
+			return LB_REASON_vip_malformed;
+		p->ports = *(__u32 *)udp;
+	}
+	return LB_GO_ON;
+}
+
+static __always_inline int parse_ipv4(struct packet *p)
+{
+	struct iphdr *ip = p->l3;
+	__u8 first = *(__u8 *)p->l3;
+	__u32 header = sizeof(*ip);
+
+	if (unlikely(first != 0x45)) {
+		header = (first & 15) * 4;
+		if (first >> 4 != 4 || header < sizeof(*ip))
+			return LB_REASON_vip_malformed;
+	}
+	if (p->length < header)
+		return LB_REASON_vip_malformed;
+	p->protocol = ip->protocol;
+	p->traffic_class = ip->tos;
+	if (unlikely(ip->frag_off & bpf_htons(IPV4_FRAGMENT))) {
+		p->fragment = ip->id;
+		p->kind = ip->frag_off & bpf_htons(IPV4_OFFSET) ? PACKET_LATER_FRAGMENT : PACKET_FIRST_FRAGMENT;
+		if (p->kind == PACKET_LATER_FRAGMENT)
+			return LB_GO_ON;
+	}
+	p->l4 = p->l3 + header;
+	return parse_ports(p, header);
+}
+
+static __always_inline int parse_ipv6(struct packet *p)
+{
+	struct ipv6hdr *ip = p->l3;
+	__u32 header = sizeof(*ip);
+	__u32 word = bpf_ntohl(*(__be32 *)ip);
+	__u64 extensions;
+
+	if (word >> 28 != 6)
+		return LB_REASON_vip_malformed;
+	p->protocol = ip->nexthdr;
+	p->traffic_class = word >> 20;
+	if (unlikely(is_extension(p->protocol))) {
+		extensions = parse_extensions(p->ctx, p->l3_offset + header, p->protocol);
+		if (extensions == EXTENSIONS_BAD)
+			return LB_REASON_vip_malformed;
+		p->protocol = EXTENSIONS_PROTOCOL(extensions);
+		p->kind = EXTENSIONS_KIND(extensions);
+		p->fragment = EXTENSIONS_FRAGMENT(extensions);
+		if (p->kind == PACKET_LATER_FRAGMENT)
+			return LB_GO_ON;
+		header += EXTENSIONS_LENGTH(extensions) & 2047;
+	}
+	p->l4 = p->l3 + header;
+	return parse_ports(p, header);
+}
+
+static __always_inline int parse_transport(struct packet *p)
+{
+	return p->family == 4 ? parse_ipv4(p) : parse_ipv6(p);
+}
+
+/* Fewer bytes came than the IP header says. Of a frame in several buffers only the first is in sight, so ask. */
+static __always_inline bool is_cut_short(const struct packet *p)
+{
+	return p->l3 + p->length > p->end && bpf_xdp_get_buff_len(p->ctx) < p->l3_offset + p->length;
+}
+
+/* What parse_transport finds, for the common path to take over. */
+struct transport {
+	__u32 ports;
+	__u32 fragment;
+	__u8 protocol;
+	__u8 tcp_flags;
+	__u8 kind;
+	__u8 pad;
+};
+
+/* Parses what is not plain, from the start. LB_GO_ON or the reason why not. */
+LB_APART int parse_rare(struct xdp_md *ctx, struct transport *ret)
+{
+	struct packet p = {.ctx = ctx};
+	int reason;
+
+	if (!ret || parse_link(&p) != LB_GO_ON || is_cut_short(&p))
+		return LB_REASON_vip_malformed;
+	reason = parse_transport(&p);
+	*ret = (struct transport){
+	    .ports = p.ports, .fragment = p.fragment, .protocol = p.protocol, .tcp_flags = p.tcp_flags, .kind = p.kind};
+	return reason;
+}
+
+/* The common case, all in sight: a whole TCP or UDP packet without options or extensions. False says nothing about the
+ * packet but that parse_transport has to look at it; the traffic class is known either way. */
+static __always_inline bool parse_plain(struct packet *p)
+{
+	__u32 header;
+
+	if (p->family == 4) {
+		const struct iphdr *ip = p->l3;
+
+		header = sizeof(*ip);
+		p->traffic_class = ip->tos;
+		p->protocol = ip->protocol;
+		if (*(__u8 *)p->l3 != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT))
+			return false;
+	} else {
+		const struct ipv6hdr *ip = p->l3;
+		__u32 word = bpf_ntohl(*(__be32 *)p->l3);
+
+		header = sizeof(*ip);
+		p->traffic_class = word >> 20;
+		p->protocol = ip->nexthdr;
+		if (word >> 28 != 6)
+			return false;
+	}
+	p->l4 = p->l3 + header;
+	return (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) && p->l3 + p->length <= p->end &&
+	       parse_ports(p, header) == LB_GO_ON;
+}
+
+static __always_inline int parse_whole(struct packet *p)
+{
+	struct transport t = {};
+	int reason;
+
+	if (likely(parse_plain(p)))
+		return LB_GO_ON;
+	reason = parse_rare(p->ctx, &t);
+	p->ports = t.ports;
+	p->fragment = t.fragment;
+	p->protocol = t.protocol;
+	p->tcp_flags = t.tcp_flags;
+	p->kind = t.kind;
+	return reason;
+}
+
+/* The header again, for functions that are not inlined: their copy of struct packet has lost, for the verifier, the tie
+ * between family and readable length. Never NULL. */
+static __always_inline struct iphdr *header_v4(const struct packet *p)
+{
+	struct iphdr *ip = p->l3;
+
+	return (void *)(ip + 1) > p->end ? NULL : ip;
+}
+
+static __always_inline struct ipv6hdr *header_v6(const struct packet *p)
+{
+	struct ipv6hdr *ip = p->l3;
+
+	return (void *)(ip + 1) > p->end ? NULL : ip;
+}
+
+/* The hashes straight from the packet: two 64-bit loads an address, for packet data may be read unaligned. */
+static __always_inline __u64 packet_hash_prefix(const struct packet *p, __u64 seed, __u32 ports, __u32 protocol,
+						__u32 bits4, __u32 bits6)
+{
+	if (p->family == 4) {
+		const struct iphdr *ip = p->l3;
+
+		return lb_hash_v4_prefix(seed, ip->saddr, ip->daddr, ports, protocol, bits4);
+	} else {
+		const struct ipv6hdr *ip = p->l3;
+		const __u64 *client = (const void *)&ip->saddr, *vip = (const void *)&ip->daddr;
+
+		return lb_hash_v6_prefix(seed, client[0], client[1], vip[0], vip[1], ports, protocol, bits6);
+	}
+}
+
+static __always_inline __u64 packet_hash(const struct packet *p, __u64 seed)
+{
+	return packet_hash_prefix(p, seed, p->ports, p->protocol, 32, 128);
+}
+
+#endif

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which backend gets the packet: the slot says so, or, for a slot in transition and for services that track always, the
+ * flow table, the keeper, or a fresh pick. Rules: docs/tracking.md, "The packet"; the numbers below are its steps.
+ * Called by lb.h; select_quoted by icmp.h. */
+#ifndef LB_SELECT_H
+#define LB_SELECT_H
+
+#include "flow.h"
+#include "maps.h"
+#include "packet.h"
+#include "parse.h"
+#include "service.h"
+
+/* All that the decision needs, for the functions that are not inlined. */
+struct flow_query {
+	__u64 hash;        /* of the flow */
+	__u64 slot_hash;   /* of what the service hashes: picks the slot */
+	__u64 client_hash; /* the client's affinity entry */
+	__u32 service;     /* id */
+	__u32 slot;        /* the word */
+	__u32 slot_index;  /* in the arena */
+	__u32 now;         /* tick */
+	__u32 new_flow;    /* out: count one */
+	__u8 is_tcp;
+	__u8 tcp_flags;
+};
+
+/* ---- look-ups ---- */
+
+static __always_inline struct lb_service *service_of(__u32 id)
+{
+	return bpf_map_lookup_elem(&services, &id);
+}
+
+static __always_inline struct lb_backend *backend_find(__u32 id)
+{
+	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &id);
+
+	return backend && backend->flags & LB_BACKEND_USABLE ? backend : NULL;
+}
+
+/* Whether this service's packets may go there: an entry may be older than its backend's death. */
+static __always_inline bool backend_serves(__u32 id, const struct lb_service *service)
+{
+	struct lb_backend *backend = backend_find(id);
+
+	return backend && backend->service == service->id;
+}
+
+static __always_inline struct lb_load *load_find(__u32 id)
+{
+	return bpf_map_lookup_elem(&loads, &id);
+}
+
+/* ---- slots ---- */
+
+static __always_inline __u32 slot_read(__u32 index)
+{
+	__u32 line = index / 2;
+	struct lb_arena_line *slots = bpf_map_lookup_elem(&arena, &line);
+
+	return slots ? *(volatile __u32 *)&slots->slot[index & 1] : 0;
+}
+
+/* A region is read and written as one word: base and size belong together. */
+static __always_inline __u64 region_read(const __u64 *region)
+{
+	return *(const volatile __u64 *)region;
+}
+
+static __always_inline __u32 ring_slot_index(__u64 ring, __u64 hash)
+{
+	return LB_REGION_BASE(ring) + lb_ring_index(hash, LB_REGION_SIZE(ring));
+}
+
+/* Says that a packet of this slot went elsewhere than to its current backend. */
+static __always_inline void slot_stamp(const struct flow_query *q)
+{
+	__u32 line = q->slot_index / 4;
+	struct lb_stamp_line *stamp = bpf_map_lookup_elem(&stamps, &line);
+	__u16 now = (__u16)q->now;
+
+	if (stamp && stamp->tick[q->slot_index & 3] != now)
+		stamp->tick[q->slot_index & 3] = now;
+}
+
+/* The flow table is asked for every packet of the service, not only in transitions. */
+static __always_inline bool tracks_always(const struct lb_service *service)
+{
+	return service->flags & (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY);
+}
+
+/* A keeper that is 0 or unusable stands for current. While the ring changes size the frozen one knows the keeper. */
+static __always_inline __u32 slot_keeper(const struct flow_query *q, const struct lb_service *service)
+{
+	__u64 old_ring = region_read(&service->old_ring);
+	__u32 slot = q->slot;
+
+	if (LB_REGION_SIZE(old_ring) && slot & LB_SLOT_TRANSITION)
+		slot = slot_read(ring_slot_index(old_ring, q->slot_hash));
+	slot = LB_SLOT_KEEPER(slot);
+	return backend_serves(slot, service) ? slot : LB_SLOT_CURRENT(q->slot);
+}
+
+/* ---- step 3: pick ---- */
+
+static __always_inline __u32 pick_turn(const struct lb_service *service)
+{
+	__u64 pick = region_read(&service->pick);
+	__u32 id = service->id;
+	struct lb_turn *turn = bpf_map_lookup_elem(&turns, &id);
+
+	if (!turn || !LB_REGION_SIZE(pick))
+		return 0;
+	return slot_read(LB_REGION_BASE(pick) + __sync_fetch_and_add(&turn->next, 1) % LB_REGION_SIZE(pick));
+}
+
+struct candidate {
+	__u64 cost;
+	__u32 id;
+};
+
+/* Takes the member at `index` of the arena if it costs less than the best so far and may take a new flow. */
+static __always_inline void consider(__u32 index, const struct lb_service *service, struct candidate *best)
+{
+	__u32 id = slot_read(index);
+	struct lb_load *load = load_find(id);
+	__s32 active;
+	__u64 cost;
+
+	if (!load || !load->cost)
+		return;
+	active = load->active > 0 ? load->active : 0; /* below zero for moments, until the sweep corrects it */
+	cost = (active + 1ULL) * load->cost;
+	if (cost >= best->cost || !backend_serves(id, service))
+		return;
+	best->cost = cost;
+	best->id = id;
+}
+
+/* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn at random
+ * (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). */
+LB_APART __u32 pick_cost(__u32 service_id)
+{
+	struct lb_service *service = bpf_map_lookup_elem(&services, &service_id);
+	struct candidate best = {.cost = ~0ULL};
+	__u32 base, size, i;
+	__u64 members;
+
+	if (!service)
+		return 0;
+	members = region_read(&service->pick);
+	base = LB_REGION_BASE(members);
+	size = LB_REGION_SIZE(members);
+	if (size <= LB_EXACT_MEMBERS) {
+		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++)
+			consider(base + i, service, &best);
+	} else {
+		for (i = 0; i < 2; i++)
+			consider(base + (__u32)(((__u64)bpf_get_prandom_u32() * size) >> 32), service, &best);
+	}
+	return best.id;
+}
+
+/* The client's last backend, if it still takes new flows; 0: none. */
+static __always_inline __u32 affinity_find(const struct flow_query *q, const struct lb_service *service)
+{
+	__u64 *place = flow_find(q->client_hash), entry;
+	struct lb_load *load;
+	__u32 id;
+
+	if (!place)
+		return 0;
+	entry = flow_read(place);
+	id = LB_FLOW_BACKEND(entry);
+	load = load_find(id);
+	if (LB_FLOW_STATE(entry) != LB_FLOW_AFFINITY || !load || !load->cost || !backend_serves(id, service) ||
+	    FLOW_AGE(entry, q->now) > service->affinity_idle)
+		return 0;
+	flow_refresh(place, entry, 0, q->now);
+	return id;
+}
+
+static __always_inline void affinity_write(const struct flow_query *q, __u32 id)
+{
+	__u64 *place = flow_find(q->client_hash);
+
+	if (place)
+		flow_replace(place, flow_read(place), flow_entry(q->client_hash, id, LB_FLOW_AFFINITY, q->now));
+	else
+		flow_insert(q->client_hash, id, LB_FLOW_AFFINITY, q->now);
+}
+
+static __always_inline __u32 pick_by_algorithm(const struct flow_query *q, const struct lb_service *service)
+{
+	switch (service->select) {
+	case LB_SELECT_TURN:
+		return pick_turn(service);
+	case LB_SELECT_COST:
+		return pick_cost(service->id);
+	default:
+		return LB_SLOT_CURRENT(q->slot);
+	}
+}
+
+/* The backend of a new flow, 0: none. */
+LB_APART __u32 pick(const struct flow_query *q)
+{
+	struct lb_service *service = q ? service_of(q->service) : NULL;
+	bool affinity;
+	__u32 id;
+
+	if (!service)
+		return 0;
+	affinity = service->flags & LB_SERVICE_AFFINITY;
+	id = affinity ? affinity_find(q, service) : 0;
+	if (id)
+		return id;
+	id = pick_by_algorithm(q, service);
+	if (!backend_serves(id, service))
+		id = LB_SLOT_CURRENT(q->slot);
+	if (!backend_serves(id, service))
+		id = slot_keeper(q, service);
+	if (!backend_serves(id, service))
+		return 0;
+	if (affinity)
+		affinity_write(q, id);
+	return id;
+}
+
+/* ---- step 2: the flow table ---- */
+
+/* Goes where packets without an entry go, and says so to the slot when that is not current. */
+static __always_inline __u32 go_to_keeper(const struct flow_query *q, const struct lb_service *service)
+{
+	__u32 keeper = slot_keeper(q, service);
+
+	if (keeper == LB_SLOT_CURRENT(q->slot))
+		return keeper;
+	slot_stamp(q);
+	count_event(LB_EVENT_keeper_packets);
+	return keeper;
+}
+
+/* A service that always tracks finds its flows whatever the slot does: only others need the slot held. */
+static __always_inline __u32 go_to_tracked(const struct flow_query *q, const struct lb_service *service, __u32 id)
+{
+	if (!tracks_always(service) && id != LB_SLOT_CURRENT(q->slot))
+		slot_stamp(q);
+	return id;
+}
+
+/* Step 4: no place. Where the flow's later packets will go without an entry. */
+static __always_inline __u32 flow_unplaced(const struct flow_query *q, const struct lb_service *service)
+{
+	count_event(LB_EVENT_flow_table_full);
+	if (service->select != LB_SELECT_SLOT)
+		count_event(LB_EVENT_fallback_slot);
+	if (q->is_tcp || q->slot & LB_SLOT_LEARNING)
+		return go_to_keeper(q, service);
+	return LB_SLOT_CURRENT(q->slot);
+}
+
+/* place: of an entry that is void now, to be written over; NULL: a new one is made. */
+static __always_inline __u32 flow_record(struct flow_query *q, const struct lb_service *service, __u32 id, __u64 *place,
+					 __u64 old)
+{
+	__u32 state = q->is_tcp ? LB_FLOW_SYN : LB_FLOW_UDP;
+	bool placed;
+
+	if (place)
+		placed = flow_replace(place, old, flow_entry(q->hash, id, state, q->now));
+	else
+		placed = flow_insert(q->hash, id, state, q->now);
+	if (!placed)
+		return flow_unplaced(q, service);
+	q->new_flow = 1;
+	return go_to_tracked(q, service, id);
+}
+
+static __always_inline __u32 flow_new(struct flow_query *q, const struct lb_service *service, __u64 *place, __u64 old)
+{
+	__u32 id;
+
+	/* UDP has no SYN: in the learning period a flow without an entry may be an old one */
+	if (!place && !q->is_tcp && q->slot & LB_SLOT_LEARNING)
+		id = slot_keeper(q, service);
+	else
+		id = pick(q);
+	return id ? flow_record(q, service, id, place, old) : 0;
+}
+
+/* A TCP packet without an entry that opens nothing: its flow is older than the transition. */
+static __always_inline __u32 flow_older(const struct flow_query *q, const struct lb_service *service)
+{
+	__u32 keeper = go_to_keeper(q, service);
+
+	if (keeper != LB_SLOT_CURRENT(q->slot) && !(q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST)))
+		flow_insert(q->hash, keeper, LB_FLOW_KEPT, q->now);
+	return keeper;
+}
+
+/* The backend's id; 0: none. */
+LB_APART __u32 flow_route(struct flow_query *q)
+{
+	struct lb_service *service = q ? service_of(q->service) : NULL;
+	__u64 *place, entry = 0;
+	bool syn;
+
+	if (!service)
+		return 0;
+	q->now = tick_now();
+	syn = (q->tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
+	place = flow_find(q->hash);
+	if (place) {
+		entry = flow_read(place);
+		if (backend_serves(LB_FLOW_BACKEND(entry), service) &&
+		    !(syn && LB_FLOW_STATE(entry) == LB_FLOW_CLOSING)) {
+			flow_refresh(place, entry, q->tcp_flags, q->now);
+			return go_to_tracked(q, service, LB_FLOW_BACKEND(entry));
+		}
+	} else if (q->is_tcp && !syn) {
+		return flow_older(q, service);
+	}
+	return flow_new(q, service, place, entry);
+}
+
+/* To a backend that was found by other means than its service's slots. */
+static __always_inline int route_to(struct route *r, __u32 id)
+{
+	r->backend_id = id;
+	r->backend = backend_find(id);
+	if (!r->backend)
+		return LB_REASON_no_backend;
+	r->service = service_of(r->backend->service);
+	return r->service ? LB_GO_ON : LB_REASON_no_backend;
+}
+
+/* ---- step 1 ---- */
+
+static __always_inline bool hashes_all(const struct lb_service *service, __u8 family)
+{
+	return service->hash == LB_HASH_FULL && (family == 4 ? service->mask4 == 32 : service->mask6 == 128);
+}
+
+static __always_inline __u64 slot_hash(const struct packet *p, const struct route *r)
+{
+	const struct lb_service *service = r->service;
+
+	return packet_hash_prefix(p, r->settings->flow_seed, lb_hash_ports(p->ports, service->hash), p->protocol,
+				  service->mask4, service->mask6);
+}
+
+/* Affinity is of one client with one service: the client's port is left out, the service's stays. */
+static __always_inline __u64 client_hash(const struct packet *p, const struct route *r)
+{
+	const struct lb_service *service = r->service;
+
+	return packet_hash_prefix(p, r->settings->flow_seed, lb_hash_ports(p->ports, LB_HASH_DPORT),
+				  p->protocol | LB_HASH_DOMAIN_CLIENT, service->mask4, service->mask6);
+}
+
+static __always_inline bool is_syn(const struct packet *p)
+{
+	return (p->tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
+}
+
+static __always_inline __u32 select_tracked(const struct packet *p, struct route *r, __u64 hash, __u32 slot,
+					    __u32 slot_index)
+{
+	struct flow_query q = {
+	    .hash = r->hash,
+	    .slot_hash = hash,
+	    .service = r->service->id,
+	    .slot = slot,
+	    .slot_index = slot_index,
+	    .is_tcp = p->protocol == IPPROTO_TCP,
+	    .tcp_flags = p->tcp_flags,
+	};
+	__u32 id;
+
+	if (unlikely(r->service->flags & LB_SERVICE_AFFINITY))
+		q.client_hash = client_hash(p, r);
+	id = flow_route(&q);
+	r->new_flow |= !q.is_tcp && q.new_flow;
+	return id;
+}
+
+/* The backend of a packet whose protocol and ports are known. */
+static __always_inline int select_backend(const struct packet *p, struct route *r)
+{
+	__u64 hash = packet_hash(p, r->settings->flow_seed), ring = region_read(&r->service->ring);
+	__u32 slot, index;
+
+	r->hash = hash;
+	r->new_flow = is_syn(p);
+	if (unlikely(!LB_REGION_SIZE(ring)))
+		return LB_REASON_no_backend;
+	if (unlikely(!hashes_all(r->service, p->family)))
+		hash = slot_hash(p, r);
+	index = ring_slot_index(ring, hash);
+	slot = slot_read(index);
+	if (slot & LB_SLOT_TRANSITION || tracks_always(r->service))
+		r->backend_id = select_tracked(p, r, hash, slot, index);
+	else
+		r->backend_id = LB_SLOT_CURRENT(slot);
+	r->backend = backend_find(r->backend_id);
+	return r->backend ? LB_GO_ON : LB_REASON_no_backend;
+}
+
+/* Where the flow of an ICMP error is: as its own next packet would go, but nothing is recorded. The backend's id. */
+LB_APART __u32 select_quoted(const struct lb_tuple *tuple, __u32 service_id)
+{
+	struct lb_service *service = service_of(service_id);
+	struct lb_settings *s = settings_of();
+	struct flow_query q = {};
+	__u64 ring, *place, entry;
+
+	if (!tuple || !service || !s)
+		return 0;
+	ring = region_read(&service->ring);
+	if (!LB_REGION_SIZE(ring))
+		return 0;
+	q.slot_hash = lb_slot_hash(tuple, s->flow_seed, service);
+	q.slot = slot_read(ring_slot_index(ring, q.slot_hash));
+	if (!(q.slot & LB_SLOT_TRANSITION) && !tracks_always(service))
+		return LB_SLOT_CURRENT(q.slot);
+	place = flow_find(lb_flow_hash(tuple, s->flow_seed));
+	if (place) {
+		entry = flow_read(place);
+		if (backend_serves(LB_FLOW_BACKEND(entry), service))
+			return LB_FLOW_BACKEND(entry);
+	}
+	if (tuple->protocol == IPPROTO_TCP || q.slot & LB_SLOT_LEARNING)
+		return slot_keeper(&q, service);
+	return LB_SLOT_CURRENT(q.slot);
+}
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whose packet is it: destination address -> VIP, then VIP, protocol and port -> service. Both tables are small, in
+ * plain arrays, one cache line a bucket; lbd picks a seed with which no bucket overflows. Called by lb.h, and by icmp.h
+ * for the flow an ICMP error quotes. */
+#ifndef LB_SERVICE_H
+#define LB_SERVICE_H
+
+#include "maps.h"
+#include "packet.h"
+
+static __always_inline struct lb_settings *settings_of(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
+/* Puts settings and the tables in force into the route; the packet uses the same tables to its end. */
+static __always_inline int tables_find(struct route *r)
+{
+	r->settings = settings_of();
+	if (!r->settings)
+		return LB_REASON_not_vip;
+	r->tables = &r->settings->tables[r->settings->active & 1];
+	return LB_GO_ON;
+}
+
+static __always_inline int vip_find_v4(struct route *r, __be32 address)
+{
+	__u32 index = r->tables->vip_base + (lb_vip_hash(&address, 4, r->tables->seed) & r->tables->vip_mask);
+	struct lb_vip_bucket *bucket = bpf_map_lookup_elem(&vips, &index);
+	int i;
+
+	if (!bucket)
+		return LB_REASON_not_vip;
+#pragma unroll
+	for (i = 0; i < LB_VIP_WAYS; i++) {
+		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4 || !bucket->vip[i].id)
+			continue;
+		r->vip = bucket->vip[i].id;
+		r->vip_flags = bucket->vip[i].flags;
+		return LB_GO_ON;
+	}
+	return LB_REASON_not_vip;
+}
+
+static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *address)
+{
+	const __be32 *word = address->in6_u.u6_addr32;
+	__u32 index = r->tables->vip_base + (lb_vip_hash(word, 6, r->tables->seed) & r->tables->vip_mask);
+	struct lb_vip_bucket *bucket = bpf_map_lookup_elem(&vips, &index);
+	int i;
+
+	if (!bucket)
+		return LB_REASON_not_vip;
+#pragma unroll
+	for (i = 0; i < LB_VIP_WAYS; i++) {
+		struct lb_vip *vip = &bucket->vip[i];
+
+		if (vip->addr[3] != word[3] || vip->addr[0] != word[0] || vip->addr[1] != word[1] ||
+		    vip->addr[2] != word[2] || vip->family != 6 || !vip->id)
+			continue;
+		r->vip = vip->id;
+		r->vip_flags = vip->flags;
+		return LB_GO_ON;
+	}
+	return LB_REASON_not_vip;
+}
+
+static __always_inline int vip_find(const struct packet *p, struct route *r)
+{
+	if (tables_find(r) != LB_GO_ON)
+		return LB_REASON_not_vip;
+	if (p->family == 4)
+		return vip_find_v4(r, ((struct iphdr *)p->l3)->daddr);
+	return vip_find_v6(r, &((struct ipv6hdr *)p->l3)->daddr);
+}
+
+/* The service id, 0: none. port: host order. */
+static __always_inline __u32 port_find(const struct lb_tables *tables, __u32 vip, __u8 protocol, __u32 port)
+{
+	__u64 key = LB_PORT_KEY(vip, port, protocol);
+	__u32 index = tables->port_base + (lb_port_hash(key, tables->seed) & tables->port_mask);
+	struct lb_port_bucket *bucket = bpf_map_lookup_elem(&ports, &index);
+	int i;
+
+	if (!bucket)
+		return 0;
+#pragma unroll
+	for (i = 0; i < LB_PORT_WAYS; i++) {
+		__u64 word = *(volatile __u64 *)&bucket->port[i];
+
+		if ((word ^ key) >> 24 == 0)
+			return LB_PORT_SERVICE(word);
+	}
+	return 0;
+}
+
+/* ports: the first word of TCP or UDP on its way to the VIP. */
+static __always_inline int service_find(struct route *r, __u8 protocol, __u32 ports)
+{
+	__u32 id, any;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	id = port_find(r->tables, r->vip, protocol, bpf_ntohs(ports >> 16));
+#else
+	id = port_find(r->tables, r->vip, protocol, ports & 0xffff);
+#endif
+	if (unlikely(!id)) {
+		any = protocol == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
+		if (!(r->vip_flags & any))
+			return LB_REASON_vip_no_service;
+		id = port_find(r->tables, r->vip, protocol, 0);
+	}
+	r->service = bpf_map_lookup_elem(&services, &id);
+	if (!r->service || !r->service->id)
+		return LB_REASON_vip_no_service;
+	return LB_GO_ON;
+}
+
+#endif
