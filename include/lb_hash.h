@@ -56,26 +56,48 @@ struct lb_tuple {
 	__u8 pad[2];
 };
 
-/* Leaves out what a service does not hash: ports by enum lb_hash_fields, the client's bits beyond the prefix. */
-LB_HASH_INLINE void lb_tuple_reduce(struct lb_tuple *tuple, __u8 fields, __u8 prefix)
+/* What is left of the ports when a service hashes only some of them (enum lb_hash_fields). */
+LB_HASH_INLINE __u32 lb_hash_ports(__u32 ports, __u8 fields)
 {
-	__be16 *port = (__be16 *)&tuple->ports;
-	__u32 i, mask;
-
-	if (!(fields & LB_HASH_SPORT))
-		port[0] = 0;
-	if (!(fields & LB_HASH_DPORT))
-		port[1] = 0;
-	for (i = 0; i < 4; i++) {
-		mask = prefix >= 32 * (i + 1) ? ~0u : prefix <= 32 * i ? 0 : ~0u << (32 * (i + 1) - prefix);
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-		mask = __builtin_bswap32(mask);
+	return ports & ((fields & LB_HASH_SPORT ? 0x0000ffff : 0) | (fields & LB_HASH_DPORT ? 0xffff0000 : 0));
+#else
+	return ports & ((fields & LB_HASH_SPORT ? 0xffff0000 : 0) | (fields & LB_HASH_DPORT ? 0x0000ffff : 0));
 #endif
-		tuple->client[i] &= mask;
-	}
 }
 
-LB_HASH_INLINE __u64 lb_pair(const __be32 *word)
+/* The first `bits` of eight bytes in wire order, as a mask over the word they make in memory. bits: up to 64. */
+LB_HASH_INLINE __u64 lb_hash_prefix(__u32 bits)
+{
+	__u64 mask = bits == 0 ? 0 : bits >= 64 ? ~0ULL : ~0ULL << (64 - bits);
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	mask = __builtin_bswap64(mask);
+#endif
+	return mask;
+}
+
+/* The same hashes of a prefix of the client's address. */
+LB_HASH_INLINE __u64 lb_hash_v4_prefix(__u64 seed, __be32 client, __be32 vip, __u32 ports, __u32 protocol, __u32 bits)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	client &= (__u32)lb_hash_prefix(bits);
+#else
+	client &= (__u32)(lb_hash_prefix(bits) >> 32);
+#endif
+	return lb_hash_v4(seed, client, vip, ports, protocol);
+}
+
+LB_HASH_INLINE __u64 lb_hash_v6_prefix(__u64 seed, __u64 client_high, __u64 client_low, __u64 vip_high, __u64 vip_low,
+				       __u32 ports, __u32 protocol, __u32 bits)
+{
+	client_high &= lb_hash_prefix(bits > 64 ? 64 : bits);
+	client_low &= lb_hash_prefix(bits > 64 ? bits - 64 : 0);
+	return lb_hash_v6(seed, client_high, client_low, vip_high, vip_low, ports, protocol);
+}
+
+/* Two 32-bit words as the one word they make in memory. */
+LB_HASH_INLINE __u64 lb_hash_pair(const __be32 *word)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	return (__u64)word[1] << 32 | word[0];
@@ -84,12 +106,27 @@ LB_HASH_INLINE __u64 lb_pair(const __be32 *word)
 #endif
 }
 
-LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, __u64 seed, __u32 domain)
+/* A tuple's hash of some fields (enum lb_hash_fields) and the first `bits` of the client's address. */
+LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, __u64 seed, __u32 domain, __u8 fields, __u32 bits)
 {
+	__u32 ports = lb_hash_ports(tuple->ports, fields), protocol = tuple->protocol | domain;
+
 	if (tuple->family == 4)
-		return lb_hash_v4(seed, tuple->client[0], tuple->vip[0], tuple->ports, tuple->protocol | domain);
-	return lb_hash_v6(seed, lb_pair(tuple->client), lb_pair(tuple->client + 2), lb_pair(tuple->vip),
-			  lb_pair(tuple->vip + 2), tuple->ports, tuple->protocol | domain);
+		return lb_hash_v4_prefix(seed, tuple->client[0], tuple->vip[0], ports, protocol, bits);
+	return lb_hash_v6_prefix(seed, lb_hash_pair(tuple->client), lb_hash_pair(tuple->client + 2),
+				 lb_hash_pair(tuple->vip), lb_hash_pair(tuple->vip + 2), ports, protocol, bits);
+}
+
+/* The whole tuple's: what bucket and fingerprint are made of, and the slot of a service that hashes all. */
+LB_HASH_INLINE __u64 lb_flow_hash(const struct lb_tuple *tuple, __u64 seed)
+{
+	return lb_tuple_hash(tuple, seed, 0, LB_HASH_FULL, 128);
+}
+
+/* The slot's, of what the service hashes. */
+LB_HASH_INLINE __u64 lb_slot_hash(const struct lb_tuple *tuple, __u64 seed, const struct lb_service *service)
+{
+	return lb_tuple_hash(tuple, seed, 0, service->hash, tuple->family == 4 ? service->mask4 : service->mask6);
 }
 
 /* The flow table's two buckets: the second from the first and the fingerprint, and the other way round. Differs from
