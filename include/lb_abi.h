@@ -73,27 +73,27 @@ struct lb_port_bucket {
 	__u64 port[LB_PORT_WAYS];
 };
 
-/* The hashes of both tables; lbd builds them with the very same functions. Multiply-shift with a multiplier made of the
- * seed (Dietzfelbinger et al. 1997), so that another seed really separates what collided; every bit of the key reaches
- * the low bits of the result, of which the callers take as many as the mask has. */
-#define LB_TABLE_MULTIPLIER(seed) (0x9e3779b97f4a7c15ULL ^ ((__u64)(seed) << 1))
+/* The hashes of both tables; lbd builds them with the very same functions. The seed is part of the odd multiplier
+ * (multiply-shift, Dietzfelbinger 1997): were it added to the key, another seed would only shift all buckets alike, and
+ * no choice of it could part two keys that collide. */
+#define LB_TABLE_MULTIPLIER(seed) (0x9e3779b97f4a7c15ULL ^ (__u64)(seed) << 1)
 
 static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
 {
-	__u64 h = addr[0] * LB_TABLE_MULTIPLIER(seed);
+	__u64 h = (__u64)addr[0] * LB_TABLE_MULTIPLIER(seed);
 
 	if (family == 6) {
 		h ^= h >> 32;
 		h = (h ^ ((__u64)addr[1] << 32 | addr[2])) * 0xbf58476d1ce4e5b9ULL;
 		h ^= h >> 32;
-		h = (h ^ addr[3]) * 0x94d049bb133111ebULL;
+		h = (h ^ addr[3]) * LB_TABLE_MULTIPLIER(seed);
 	}
 	return (__u32)(h >> 32);
 }
 
 static inline __u32 lb_port_hash(__u64 key, __u32 seed)
 {
-	return (__u32)(((__u32)(key >> 32 ^ key) * LB_TABLE_MULTIPLIER(seed)) >> 32);
+	return (__u32)(((key >> 24) * LB_TABLE_MULTIPLIER(seed)) >> 32);
 }
 
 /* ---- services ------------------------------------------------------------------------------------------------ */
