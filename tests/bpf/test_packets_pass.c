@@ -93,9 +93,9 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), VLAN(.tci = 3), VLAN(.tci = 7), NOT4(), SYN_WEB)),
 
     /* ---- impossible headers that reach nobody ---- */
-    CASE("ipv4_with_version_6_is_passed_untouched", malformed, .in = PKT(ETH(), NOT4(.version = 6), SYN_WEB)),
-    CASE("ipv6_with_version_4_is_passed_untouched", malformed, .in = PKT(ETH(), NOT6(.version = 4), SYN_WEB)),
-    CASE("an_ipv4_header_of_16_bytes_is_passed_untouched", malformed, .in = PKT(ETH(), NOT4(.ihl = 4), SYN_WEB)),
+    CASE("ipv4_with_version_6_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.version = 6), SYN_WEB)),
+    CASE("ipv6_with_version_4_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT6(.version = 4), SYN_WEB)),
+    CASE("an_ipv4_header_of_16_bytes_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.ihl = 4), SYN_WEB)),
     CASE("half_an_ipv4_header_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x0800), DATA(10))),
     CASE("half_an_ipv6_header_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x86dd), DATA(30))),
     CASE("a_vlan_tag_cut_short_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x8100), DATA(2))),
@@ -103,6 +103,9 @@ static const struct packet_case cases[] = {
     /* ---- impossible headers to a VIP ---- */
     CASE("options_cut_short_to_a_vip_are_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(.ihl = 15, .proto = 6), DATA(20))),
+    CASE("ipv4_with_version_6_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.version = 6), SYN_WEB)),
+    CASE("ipv6_with_version_4_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN6(.version = 4), SYN_WEB)),
+    CASE("an_ipv4_header_of_16_bytes_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.ihl = 4), SYN_WEB)),
     CASE("an_ipv4_length_beyond_the_frame_to_a_vip_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(.len = 9000), SYN_WEB)),
     CASE("an_ipv4_length_shorter_than_its_header_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.len = 10), SYN_WEB)),

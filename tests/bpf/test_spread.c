@@ -69,7 +69,7 @@ static int backend_of(const struct ring *ring, int family, uint32_t n)
 {
 	struct lb_tuple tuple = flow(family, n);
 
-	return ring->table[lb_ring_index(lb_tuple_hash(&tuple, SEED, 0), ring->size)];
+	return ring->table[lb_ring_index(lb_flow_hash(&tuple, SEED), ring->size)];
 }
 
 static void spread(const struct ring *ring, int family, uint32_t counts[MAX_COUNT + 1])
