@@ -43,7 +43,7 @@ struct health_check {
 
 struct health {
 	struct event_base *base;
-	LIST_HEAD(, health_check) checks;
+	LIST_HEAD(check_list, health_check) checks;
 	struct kind_state *kinds;
 	unsigned kinds_count;
 	uint64_t warned_us;
@@ -282,6 +282,7 @@ static int open_kinds(struct health *health, struct error *err)
 {
 	int error;
 
+	/* cppcheck-suppress comparePointers; both ends of one section */
 	health->kinds = calloc((size_t)(__stop_health_kind - __start_health_kind), sizeof(*health->kinds));
 	if (!health->kinds)
 		return error_set(err, -ENOMEM, "health checks: out of memory");

@@ -40,7 +40,7 @@ struct target {
 	LIST_ENTRY(target) in_all;
 	TAILQ_ENTRY(target) in_dirty;
 	LIST_ENTRY(target) of_entry;
-	LIST_HEAD(, neigh_watch) watches;
+	LIST_HEAD(watch_list, neigh_watch) watches;
 	struct neigh *neigh;
 	struct addr address;
 	bool dirty;
@@ -63,8 +63,8 @@ struct neigh {
 	struct event *readable, *work, *debounce, *reread;
 	struct link_table *links;
 	struct entry_table *entries;
-	LIST_HEAD(, target) buckets[BUCKETS];
-	LIST_HEAD(, target) targets; /* all: walked for each route message, of which there may be a million */
+	LIST_HEAD(target_chain, target) buckets[BUCKETS];
+	LIST_HEAD(target_list, target) targets; /* all: walked for each route message, of which millions may come */
 	struct target_queue dirty;
 	struct watch_queue pending;
 	unsigned reread_bucket;
@@ -123,11 +123,11 @@ static void mark_targets(struct neigh *neigh, const struct rtnl_prefix *prefix)
 {
 	struct target *target;
 
-	for (unsigned i = 0; i < BUCKETS; i++)
-		LIST_FOREACH(target, &neigh->buckets[i], chain)
-	if (!prefix || within(&target->address, prefix))
-		mark_dirty(target);
-	work_in_ms(neigh, DEBOUNCE_MS);
+	for (target = LIST_FIRST(&neigh->targets); target; target = LIST_NEXT(target, in_all))
+		if (!prefix || within(&target->address, prefix))
+			mark_dirty(target);
+	if (!TAILQ_EMPTY(&neigh->dirty))
+		work_in_ms(neigh, DEBOUNCE_MS);
 }
 
 /* ---- what a target is told ---- */
@@ -185,16 +185,16 @@ static void judge(struct target *target)
 	target->has_hop = verdict == HOP_READY;
 	target->hop = hop;
 	memcpy(target->why, why, sizeof(why));
-	LIST_FOREACH(watch, &target->watches, of_target)
-	make_pending(watch);
+	for (watch = LIST_FIRST(&target->watches); watch; watch = LIST_NEXT(watch, of_target))
+		make_pending(watch);
 }
 
 static void on_entry_changed(struct entry *entry)
 {
 	struct target *target;
 
-	LIST_FOREACH(target, &entry->targets, of_entry)
-	judge(target);
+	for (target = LIST_FIRST(&entry->targets); target; target = LIST_NEXT(target, of_entry))
+		judge(target);
 }
 
 static void set_entry(struct target *target, struct entry *entry)
@@ -301,8 +301,9 @@ static void on_reread(int fd, short what, void *arg)
 	struct target *target;
 
 	for (unsigned i = 0; i < BUCKETS / REREAD_SECONDS + 1; i++) {
-		LIST_FOREACH(target, &neigh->buckets[neigh->reread_bucket], chain)
-		mark_dirty(target);
+		for (target = LIST_FIRST(&neigh->buckets[neigh->reread_bucket]); target;
+		     target = LIST_NEXT(target, chain))
+			mark_dirty(target);
 		neigh->reread_bucket = (neigh->reread_bucket + 1) % BUCKETS;
 	}
 	if (!TAILQ_EMPTY(&neigh->dirty))
@@ -393,11 +394,9 @@ static struct target *find_target(struct neigh *neigh, const struct addr *addres
 {
 	struct target *target;
 
-	LIST_FOREACH(target, &neigh->buckets[bucket_of(address)], chain)
-	{
+	for (target = LIST_FIRST(&neigh->buckets[bucket_of(address)]); target; target = LIST_NEXT(target, chain))
 		if (addr_equal(&target->address, address))
 			return target;
-	}
 	return NULL;
 }
 

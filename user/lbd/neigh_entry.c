@@ -27,7 +27,7 @@ struct entry_table {
 	struct rtnl *rtnl;
 	entry_changed_fn *changed;
 	unsigned count;
-	LIST_HEAD(, entry) buckets[BUCKETS];
+	LIST_HEAD(entry_list, entry) buckets[BUCKETS];
 };
 
 static uint64_t random_below(uint64_t bound)
@@ -166,11 +166,9 @@ static struct entry *find(struct entry_table *table, uint32_t ifindex, const str
 {
 	struct entry *entry;
 
-	LIST_FOREACH(entry, &table->buckets[bucket_of(ifindex, address)], chain)
-	{
+	for (entry = LIST_FIRST(&table->buckets[bucket_of(ifindex, address)]); entry; entry = LIST_NEXT(entry, chain))
 		if (entry->ifindex == ifindex && addr_equal(&entry->address, address))
 			return entry;
-	}
 	return NULL;
 }
 
@@ -247,8 +245,9 @@ void entry_table_refresh(struct entry_table *table)
 {
 	struct entry *entry;
 
-	for (unsigned i = 0; i < BUCKETS; i++)
-		LIST_FOREACH(entry, &table->buckets[i], chain)
-	if (entry->verdict != ENTRY_WAITING)
-		wait_ms(entry, random_below(GRACE_MS));
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		for (entry = LIST_FIRST(&table->buckets[i]); entry; entry = LIST_NEXT(entry, chain))
+			if (entry->verdict != ENTRY_WAITING)
+				wait_ms(entry, random_below(GRACE_MS));
+	}
 }

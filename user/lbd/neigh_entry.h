@@ -31,7 +31,7 @@ struct entry {
 	uint8_t mac[6]; /* when alive */
 	int error;      /* -errno of the last request to the kernel about it, 0 if it went well */
 	struct event timer;
-	LIST_HEAD(, target) targets; /* neigh.c's: whose next hop it is */
+	LIST_HEAD(entry_targets, target) targets; /* neigh.c's: whose next hop it is */
 };
 
 /* Called from the loop when an entry's verdict, MAC or error changed. */

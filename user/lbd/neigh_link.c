@@ -17,7 +17,7 @@ struct link {
 };
 
 struct link_table {
-	LIST_HEAD(, link) buckets[BUCKETS];
+	LIST_HEAD(link_list, link) buckets[BUCKETS];
 	unsigned generation;
 	int read_error;
 	link_changed_fn *changed;
@@ -53,11 +53,9 @@ static struct link *find(const struct link_table *table, uint32_t ifindex)
 {
 	struct link *link;
 
-	LIST_FOREACH(link, &table->buckets[ifindex % BUCKETS], chain)
-	{
+	for (link = LIST_FIRST(&table->buckets[ifindex % BUCKETS]); link; link = LIST_NEXT(link, chain))
 		if (link->is.ifindex == ifindex)
 			return link;
-	}
 	return NULL;
 }
 
