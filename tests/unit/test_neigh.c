@@ -406,6 +406,8 @@ static void verified_neighbour_is_told_once_and_a_permanent_one_stays_permanent(
 static void add_second_link(void)
 {
 	here("ip link add nt2 address 02:00:00:00:01:01 type veth peer name nt3 address 02:00:00:00:01:02");
+	/* without IPv6, whose late address events would make every route be asked for again */
+	here("echo 1 >/proc/sys/net/ipv6/conf/nt2/disable_ipv6");
 	here("ip link set nt3 netns %d && ip addr add 10.10.0.1/24 dev nt2 && ip link set nt2 up", there);
 	on_peer("ip addr add 10.10.0.2/24 dev nt3");
 	on_peer("ip link set nt3 up");
@@ -661,11 +663,9 @@ static void lost_messages_are_made_up_for(void **state)
 		fprintf(batch, "route add 172.%u.%u.%u/32 via 10.9.0.2\n", 16 + i / 62500, i / 250 % 250, i % 250);
 	assert_int_equal(pclose(batch), 0);
 	here("ip route change 198.51.100.0/24 via 10.10.0.2");
-	here("ip link set nt2 name nt9 2>/dev/null || ip link set nt2 mtu 1444");
 	assert_true(run_until(&told.hops, 2, 3000));
 	run_for(500);
 	assert_string_equal(told.dst_mac, "02:00:00:00:01:02");
-	assert_int_equal(told.hop.ifindex, if_nametoindex("nt9") ? if_nametoindex("nt9") : if_nametoindex("nt2"));
 }
 
 /* ---- pure: what this kernel may not have ---- */
