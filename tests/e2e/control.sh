@@ -1,0 +1,202 @@
+#!/bin/bash
+# The control socket, run-time changes, interfaces and metrics of lbd, as their users meet them.
+. "$(dirname "$0")/lib.sh"
+
+api() { # METHOD PATH [BODY]: the answer, then the HTTP status on a line of its own
+	curl -s -m 5 --unix-socket "$WORK/lbd.sock" -X "$1" ${3:+-d "$3"} -w '\n%{http_code}\n' "http://lbd$2"
+}
+
+# The status and, where given, a part of the answer.
+answers() { # STATUS PART METHOD PATH [BODY]
+	local status=$1 part=$2 out
+	shift 2
+	out=$(api "$@")
+	[ "$(tail -n 1 <<<"$out")" = "$status" ] && [[ $out == *"$part"* ]] && return
+	echo "# $*: expected $status and '$part', got: $out"
+	FAILED=1
+}
+
+of_backend() { # ADDRESS EXPRESSION, in terms of b
+	lbctl backends web4 --json | json "[$2 for b in d['backends'] if b['address'] == '$1'][0]"
+}
+lbd_pid() { lbctl status --json | json 'd["pid"]'; }
+stop_lbd() { # SIGNAL
+	local pid
+	pid=$(lbd_pid) || return 1
+	kill "-$1" "$pid"
+	lab_wait_for 3 "lbd to end" eval "! kill -0 $pid"
+}
+condition_is() { [ "$(of_backend "$1" "b['condition']")" = "$2" ]; }
+logged() { grep -qF "$1" "$WORK/lbd.log" || { echo "# the log lacks: $1"; FAILED=1; }; }
+
+test_every_reading_path_answers() {
+	local path
+	for path in status services backends 'backends?service=web4' stats top; do answers 200 "{" GET "/v1/$path"; done
+}
+
+test_wrong_requests_are_told_what_is_wrong() {
+	local target='"service":"web4","address":"10.0.0.11"'
+	answers 404 'no such path' GET /v1/nothing
+	answers 405 'not with this method' GET /v1/reload
+	answers 405 'not with this method' DELETE /v1/status
+	answers 404 'service \"nope\": no such service' GET '/v1/backends?service=nope'
+	answers 400 'line 1' POST /v1/attach '{'
+	answers 400 'expected a JSON object' POST /v1/attach '[1]'
+	answers 400 'interface: missing: expected the name of the interface' POST /v1/attach '{}'
+	answers 400 'mode: expected \"auto\", \"native\" or \"generic\", got \"turbo\"' POST /v1/attach '{"interface":"eth0","mode":"turbo"}'
+	answers 404 'nope0: no such interface' POST /v1/attach '{"interface":"nope0"}'
+	answers 404 'nope0: not attached' POST /v1/detach '{"interface":"nope0"}'
+	answers 400 'weight: expected an integer 0 to 10000, got \"abc\"' POST /v1/backend/weight "{$target,\"weight\":\"abc\"}"
+	answers 400 'weight: expected an integer 0 to 10000, got 10001' POST /v1/backend/weight "{$target,\"weight\":10001}"
+	answers 400 'weihgt: no such field' POST /v1/backend/weight "{$target,\"weihgt\":1}"
+	answers 400 'address: expected an IPv4 or IPv6 address, got \"10.0.0.256\"' POST /v1/backend/drain '{"service":"web4","address":"10.0.0.256"}'
+	answers 404 'backend 10.0.0.99: no such backend' POST /v1/backend/drain '{"service":"web4","address":"10.0.0.99"}'
+	answers 400 'on: expected true or false, got \"yes\"' POST /v1/backend/drain "{$target,\"on\":\"yes\"}"
+	answers 409 'is there already' POST /v1/backend/add "{$target}"
+	answers 400 'is a VIP' POST /v1/backend/add "{\"service\":\"web4\",\"address\":\"$VIP4\"}"
+	head -c 1200000 /dev/zero | tr '\0' ' ' >"$WORK/big"
+	answers 413 '' POST /v1/reload "@$WORK/big"
+	answers 200 '{' GET /v1/status
+}
+
+test_bad_file_changes_nothing_and_is_told_by_line() {
+	local before
+	before=$(lbctl backends --json | json '[(b["service"], b["address"], b["weight"]) for b in d["backends"]]')
+	sed -i.good 's/port: 80$/port: 70000/' "$WORK/lbd.yaml"
+	answers 422 "lbd.yaml:" POST /v1/reload '{}'
+	kill -HUP "$(lbd_pid)"
+	lab_wait_for 3 "the refusal in the log" grep -q "not reloaded, nothing has changed" "$WORK/lbd.log"
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	expect "backends" "$(lbctl backends --json | json '[(b["service"], b["address"], b["weight"]) for b in d["backends"]]')" = "$before"
+}
+
+test_run_time_changes_outlive_kill_9_and_end_with_a_reload() {
+	lbctl backend weight web4 10.0.0.11 7 && lbctl backend drain web4 10.0.0.12 && lbctl backend add web4 10.0.0.77 --weight 9 || return 1
+	expect "overrides" "$(lbctl status --json | json 'd["overrides"]')" = 3
+	stop_lbd KILL
+	lab_lbd_start || return 1
+	logged "3 run-time changes are still in force"
+	expect "weight" "$(of_backend 10.0.0.11 "b['weight']")" = 7
+	lab_wait_for 3 "10.0.0.12 to drain" eval 'condition_is 10.0.0.12 draining || condition_is 10.0.0.12 drained'
+	expect "added backend's weight" "$(of_backend 10.0.0.77 "b['weight']")" = 9
+	answers 200 '"dropped_overrides":3' POST /v1/reload '{}'
+	expect "weight after the reload" "$(of_backend 10.0.0.11 "b['weight']")" = 100
+	expect "overrides after the reload" "$(lbctl status --json | json 'd["overrides"]')" = 0
+	lab_wait_for 5 "all to be up" backends_up 6
+}
+
+test_removed_backend_drains_and_is_forgotten() {
+	lbctl backend remove web4 10.0.0.11 || return 1
+	lab_wait_for 20 "the log to say so" grep -q "web4 .*backend 10.0.0.11 drained and removed" "$WORK/lbd.log"
+	expect "backends of web4" "$(lbctl backends web4 --json | json 'len(d["backends"])')" = 1
+	lbctl reload || return 1
+	lab_wait_for 5 "all to be up" backends_up 6
+}
+
+test_second_lbd_is_refused_and_names_the_first() {
+	local out
+	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1
+	[[ $out == *"in use by another lbd (pid $(lbd_pid))"* ]] || { echo "# $out"; FAILED=1; }
+	sed "s|^socket:.*|socket: $WORK/other.sock|" "$WORK/lbd.yaml" >"$WORK/other.yaml"
+	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml" 2>&1) && FAILED=1
+	[[ $out == *"pin: /sys/fs/bpf/$LAB: in use by another lbd"* ]] || { echo "# $out"; FAILED=1; }
+	answers 200 '{' GET /v1/status
+}
+
+test_socket_is_for_root_and_its_group_alone() {
+	expect "mode of the socket" "$(stat -c %a "$WORK/lbd.sock")" = 660
+}
+
+test_interface_that_comes_back_is_attached_again() {
+	sed -i.good 's/^interfaces:.*/interfaces: [eth0, "late.0"]/' "$WORK/lbd.yaml"
+	lbctl reload || return 1
+	logged "late.0: no such interface; it is attached when it appears"
+	for _ in 1 2; do
+		ip -n "$(ns lb)" link add late.0 type veth peer name late.1
+		lab_wait_for 5 "late.0 to be attached" eval '[[ $(lbctl status) == *late.0* ]]'
+		ip -n "$(ns lb)" link del late.0
+		lab_wait_for 5 "late.0 to be forgotten" eval '[[ $(lbctl status) != *late.0* ]]'
+	done
+	expect "pins left" "$(ls "/sys/fs/bpf/$LAB/links")" = eth0
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload
+}
+
+test_strangers_program_is_left_alone_and_named() {
+	ip -n "$(ns lb)" link add taken type veth peer name taken-peer
+	in_ns lb ip link set dev taken xdp obj "$BUILD/decap.bpf.o" sec xdp || {
+		skip "no program to put there"
+		return
+	}
+	answers 409 'taken: has another XDP program (' POST /v1/attach '{"interface":"taken"}'
+	in_ns lb ip link set dev taken xdp off
+	answers 200 '"mode":"native"' POST /v1/attach '{"interface":"taken"}'
+	answers 409 'attached in native mode' POST /v1/attach '{"interface":"taken","mode":"generic"}'
+	answers 200 '{}' POST /v1/detach '{"interface":"taken"}'
+	[[ $(ip -n "$(ns lb)" link show taken) != *xdp* ]] || { echo "# still attached"; FAILED=1; }
+	ip -n "$(ns lb)" link del taken
+}
+
+test_driver_that_refuses_native_mode_is_quoted() {
+	ip -n "$(ns lb)" link add jumbo mtu 9000 type veth peer name jumbo-peer mtu 9000
+	answers 409 'jumbo: native XDP refused: veth: Peer MTU is too large' POST /v1/attach '{"interface":"jumbo","mode":"native"}'
+	answers 200 '"mode":"generic"' POST /v1/attach '{"interface":"jumbo"}'
+	logged "generic mode is used, which is slower"
+	answers 200 '{}' POST /v1/detach '{"interface":"jumbo"}'
+	ip -n "$(ns lb)" link del jumbo
+}
+
+test_metrics_are_in_the_text_format() {
+	in_ns lb curl -s -D "$WORK/head" http://127.0.0.1:9469/metrics >"$WORK/metrics" || return 1
+	grep -qi 'content-type: text/plain; version=0.0.4' "$WORK/head" || FAILED=1
+	python3 - "$WORK/metrics" <<-'PY' || FAILED=1
+		import re, sys
+		current, seen, samples = None, set(), set()
+		for line in open(sys.argv[1]):
+		    line = line.rstrip("\n")
+		    if line.startswith("# HELP "):
+		        current = line.split()[2]
+		        assert current not in seen, "family twice: " + current
+		        seen.add(current)
+		    elif line.startswith("# TYPE "):
+		        name, kind = line.split()[2:]
+		        assert name == current and kind == ("counter" if name.endswith("_total") else "gauge"), line
+		    else:
+		        sample = re.fullmatch(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\["\\n])*",?)+\})? (-?[0-9.e+-]+)', line)
+		        assert sample and sample.group(1) == current, line
+		        assert sample.group(1, 2) not in samples, "sample twice: " + line
+		        samples.add(sample.group(1, 2))
+		assert any('lbd_backend_up' == s[0] and 'backend="10.0.0.11"' in s[1] for s in samples)
+		print(f"# {len(seen)} families, {len(samples)} samples")
+	PY
+	expect "status of a POST" "$(in_ns lb curl -s -o /dev/null -w '%{http_code}' -X POST http://127.0.0.1:9469/metrics)" = 405
+}
+
+test_detach_then_stop_leaves_no_pins() {
+	answers 200 '{}' POST /v1/detach '{"interface":"eth0"}'
+	stop_lbd TERM
+	expect "pins" "$(find "/sys/fs/bpf/$LAB" 2>/dev/null | wc -l)" = 0
+	[ ! -e "$WORK/lbd.sock" ] || { echo "# the socket is still there"; FAILED=1; }
+	lab_lbd_start && lab_wait_for 5 "all to be up" backends_up 6
+}
+
+# shellcheck disable=SC2034
+HEALTH="{ type: http, port: 80, path: /healthz, interval: 200ms, timeout: 150ms, rise: 2, fall: 2 }"
+
+two_services_of_two_backends() {
+	lab_need_root
+	lab_up 2 || return 1
+	for i in 1 2; do lab_backend_servers $i $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1; done
+	{
+		lab_config_head
+		echo "services:"
+		config_service web4 $VIP4 tcp 80 4 2 "idle-timeout: { tcp: 3s }"
+		config_service web6 $VIP6 tcp 80 6 2 ""
+		config_service tcp4 $VIP4 tcp 7000 4 2 ""
+	} >"$WORK/lbd.yaml"
+	lab_lbd_start || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+set_up_or_end two_services_of_two_backends
+run_tests "$@"
