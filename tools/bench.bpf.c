@@ -133,17 +133,22 @@ static __always_inline int write_packet(struct xdp_md *ctx, struct bench_job *jo
 /* Brings the packet back to its length: the next one starts where this one did. */
 static __always_inline void restore(struct xdp_md *ctx, __u32 length)
 {
-	int grown = (int)((long)ctx->data_end - (long)ctx->data) - (int)length;
+	long have = (long)ctx->data_end - (long)ctx->data;
 
-	bpf_xdp_adjust_head(ctx, grown);
+	OPAQUE(have); /* else the compiler reorders into 32-bit arithmetic on packet pointers */
+	bpf_xdp_adjust_head(ctx, (int)have - (int)length);
 }
 
 #define HARNESS(name)                                                                                                  \
 	static long step_##name(__u32 number, struct block *block)                                                     \
 	{                                                                                                              \
+		__u32 verdict;                                                                                         \
+                                                                                                                       \
 		if (write_packet(block->ctx, block->job))                                                              \
 			return 1;                                                                                      \
-		block->result->verdicts[candidate_##name(block->ctx) & 7]++;                                           \
+		verdict = candidate_##name(block->ctx);                                                                \
+		OPAQUE(verdict); /* the compiler knows some of them, and would drop the bound */                       \
+		block->result->verdicts[verdict & 7]++;                                                                \
 		restore(block->ctx, block->job->length);                                                               \
 		return 0;                                                                                              \
 	}                                                                                                              \

@@ -49,34 +49,167 @@ struct scenario {
 };
 
 static const struct scenario scenarios[] = {
-    {"tcp4-1", "established TCP over IPv4, 1 flow", "maglev", ESTABLISHED, 1, 1, STABLE},
-    {"tcp4-10k", "10 000 flows", "maglev", ESTABLISHED, 10000, 1, STABLE},
-    {"tcp4-1m", "1 000 000 flows", "maglev", ESTABLISHED, 1000000, 1, STABLE},
-    {"tcp4-new", "every packet a new flow (SYN)", "maglev", SYN, 1, 1, STABLE, .fresh = true},
-    {"udp4-10k", "UDP over IPv4, 10 000 flows", "maglev", DATAGRAM, 10000, 1, STABLE},
-    {"tcp6-10k", "TCP over IPv6 in IPv6, 10 000 flows", "maglev", ESTABLISHED, 10000, 1, STABLE, .ipv6 = true},
-    {"not-vip", "not for a VIP, 10 000 flows", "maglev", ESTABLISHED, 10000, 1, STABLE, .not_vip = true},
-    {"transition-10", "a tenth of the slots in transition, 1 000 000 flows", "maglev", ESTABLISHED, 1000000, 1, TENTH,
-     .warm = true},
-    {"transition-all-hit", "all slots in transition, 10 000 tracked flows", "maglev", ESTABLISHED, 10000, 1, ALL,
-     .warm = true},
-    {"transition-all-insert", "all slots in transition, every packet a new flow", "maglev", SYN, 1, 1, ALL,
+    {.name = "tcp4-1",
+     .help = "established TCP over IPv4, 1 flow",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 1,
+     .services = 1,
+     .changes = STABLE},
+    {.name = "tcp4-10k",
+     .help = "10 000 flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE},
+    {.name = "tcp4-1m",
+     .help = "1 000 000 flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 1000000,
+     .services = 1,
+     .changes = STABLE},
+    {.name = "tcp4-new",
+     .help = "every packet a new flow (SYN)",
+     .algorithm = "maglev",
+     .traffic = SYN,
+     .flows = 1,
+     .services = 1,
+     .changes = STABLE,
      .fresh = true},
-    {"source-hash", "established, 10 000 flows", "source-hash", ESTABLISHED, 10000, 1, STABLE},
-    {"round-robin-hit", "10 000 tracked flows", "round-robin", ESTABLISHED, 10000, 1, STABLE, .warm = true},
-    {"round-robin-insert", "every packet a new flow", "round-robin", SYN, 1, 1, STABLE, .fresh = true},
-    {"weighted-round-robin-hit", "10 000 tracked flows", "weighted-round-robin", ESTABLISHED, 10000, 1, STABLE,
+    {.name = "udp4-10k",
+     .help = "UDP over IPv4, 10 000 flows",
+     .algorithm = "maglev",
+     .traffic = DATAGRAM,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE},
+    {.name = "tcp6-10k",
+     .help = "TCP over IPv6 in IPv6, 10 000 flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .ipv6 = true},
+    {.name = "not-vip",
+     .help = "not for a VIP, 10 000 flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .not_vip = true},
+    {.name = "transition-10",
+     .help = "a tenth of the slots in transition, 1 000 000 flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 1000000,
+     .services = 1,
+     .changes = TENTH,
      .warm = true},
-    {"weighted-round-robin-insert", "every packet a new flow", "weighted-round-robin", SYN, 1, 1, STABLE,
+    {.name = "transition-all-hit",
+     .help = "all slots in transition, 10 000 tracked flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = ALL,
+     .warm = true},
+    {.name = "transition-all-insert",
+     .help = "all slots in transition, every packet a new flow",
+     .algorithm = "maglev",
+     .traffic = SYN,
+     .flows = 1,
+     .services = 1,
+     .changes = ALL,
      .fresh = true},
-    {"least-conn-hit", "10 000 tracked flows", "least-conn", ESTABLISHED, 10000, 1, STABLE, .warm = true},
-    {"least-conn-insert", "every packet a new flow", "least-conn", SYN, 1, 1, STABLE, .fresh = true},
-    {"least-response-time-hit", "10 000 tracked flows", "least-response-time", ESTABLISHED, 10000, 1, STABLE,
+    {.name = "source-hash",
+     .help = "established, 10 000 flows",
+     .algorithm = "source-hash",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE},
+    {.name = "round-robin-hit",
+     .help = "10 000 tracked flows",
+     .algorithm = "round-robin",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
      .warm = true},
-    {"least-response-time-insert", "every packet a new flow", "least-response-time", SYN, 1, 1, STABLE, .fresh = true},
-    {"services-64", "64 services x 10 backends, all busy, 1 000 000 flows", "maglev", ESTABLISHED, 1000000, 64, STABLE},
-    {"services-1000", "1 000 services x 10 backends, all busy, 1 000 000 flows", "maglev", ESTABLISHED, 1000000, 1000,
-     STABLE},
+    {.name = "round-robin-insert",
+     .help = "every packet a new flow",
+     .algorithm = "round-robin",
+     .traffic = SYN,
+     .flows = 1,
+     .services = 1,
+     .changes = STABLE,
+     .fresh = true},
+    {.name = "weighted-round-robin-hit",
+     .help = "10 000 tracked flows",
+     .algorithm = "weighted-round-robin",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .warm = true},
+    {.name = "weighted-round-robin-insert",
+     .help = "every packet a new flow",
+     .algorithm = "weighted-round-robin",
+     .traffic = SYN,
+     .flows = 1,
+     .services = 1,
+     .changes = STABLE,
+     .fresh = true},
+    {.name = "least-conn-hit",
+     .help = "10 000 tracked flows",
+     .algorithm = "least-conn",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .warm = true},
+    {.name = "least-conn-insert",
+     .help = "every packet a new flow",
+     .algorithm = "least-conn",
+     .traffic = SYN,
+     .flows = 1,
+     .services = 1,
+     .changes = STABLE,
+     .fresh = true},
+    {.name = "least-response-time-hit",
+     .help = "10 000 tracked flows",
+     .algorithm = "least-response-time",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .warm = true},
+    {.name = "least-response-time-insert",
+     .help = "every packet a new flow",
+     .algorithm = "least-response-time",
+     .traffic = SYN,
+     .flows = 1,
+     .services = 1,
+     .changes = STABLE,
+     .fresh = true},
+    {.name = "services-64",
+     .help = "64 services x 10 backends, all busy, 1 000 000 flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 1000000,
+     .services = 64,
+     .changes = STABLE},
+    {.name = "services-1000",
+     .help = "1 000 services x 10 backends, all busy, 1 000 000 flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 1000000,
+     .services = 1000,
+     .changes = STABLE},
 };
 
 #define SCENARIOS (sizeof(scenarios) / sizeof(*scenarios))
@@ -254,13 +387,13 @@ static int map_share(struct bench *bench)
 
 		if (bpf_map__is_internal(map) || !(other = bpf_object__find_map_by_name(lb, name)))
 			continue;
-		if (bpf_map__reuse_fd(map, bpf_map__fd(other)))
-			return -1;
 		if (!strcmp(name, "flows"))
 			bench->skel->rodata->flow_mask = bpf_map__max_entries(other) - 1;
 		if (!strcmp(name, "backend_counts"))
 			bench->skel->rodata->backend_slots =
 			    bpf_map__max_entries(other) / (uint32_t)libbpf_num_possible_cpus();
+		if (bpf_map__reuse_fd(map, bpf_map__fd(other))) /* frees name */
+			return -1;
 	}
 	bench->skel->rodata->nr_cpus = (uint32_t)libbpf_num_possible_cpus();
 	return 0;
@@ -459,12 +592,43 @@ static int scenario_prepare(struct bench *bench)
 	return 0;
 }
 
+/* With BENCH_EVENTS set: what the program counted while it was measured. */
+struct events {
+	struct lb_reason_count count[LB_COUNTERS];
+};
+
+static void events_read(const struct bench *bench, struct events *ret)
+{
+	dataplane_reason_counts(bench->dp, ret->count);
+}
+
+static void events_print(const struct bench *bench, const struct events *before)
+{
+	static const char *const names[] = {
+#define X(name, outcome, help) #name,
+	    LB_REASONS(X)
+#undef X
+#define X(name, help) #name,
+		LB_EVENTS(X)
+#undef X
+	};
+	struct events after;
+
+	events_read(bench, &after);
+	for (int i = 0; i < LB_COUNTERS; i++)
+		if (after.count[i].packets != before->count[i].packets)
+			printf("    %-20s %llu\n", names[i],
+			       (unsigned long long)(after.count[i].packets - before->count[i].packets));
+}
+
 static int scenario_measure(struct bench *bench, unsigned rounds, struct figures *ret)
 {
 	uint64_t before, sent = 0, right = 0, got;
+	struct events events;
 	enum lb_reason reason = bench->scenario->not_vip ? LB_REASON_not_vip : LB_REASON_forwarded_tx;
 
 	ret->verified = verify(bench);
+	events_read(bench, &events);
 	before = reason_packets(bench, reason);
 	for (unsigned round = 0; round < rounds; round++) {
 		for (int candidate = 0; candidate < CANDIDATES; candidate++) {
@@ -474,6 +638,8 @@ static int scenario_measure(struct bench *bench, unsigned rounds, struct figures
 				sent += BENCH_BLOCKS * BENCH_BLOCK_PACKETS, right += got;
 		}
 	}
+	if (getenv("BENCH_EVENTS"))
+		events_print(bench, &events);
 	if (right != sent || reason_packets(bench, reason) - before != sent)
 		ret->verified = false;
 	ret->verified = ret->verified && verify(bench);
