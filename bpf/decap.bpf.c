@@ -74,7 +74,7 @@ static __always_inline bool parse_gue(const struct packet *p, struct tunnel *t)
 
 static __always_inline bool parse_tunnel(struct packet *p, struct tunnel *t)
 {
-	if (parse_transport(p) != LB_GO_ON || p->kind != PACKET_WHOLE)
+	if (!goes_on(parse_transport(p)) || p->kind != PACKET_WHOLE)
 		return false;
 	t->outer_ecn = p->traffic_class & ECN_MASK;
 	if (p->protocol == IPPROTO_UDP)
@@ -192,7 +192,7 @@ int decap(struct xdp_md *ctx)
 
 	if (!count)
 		return XDP_PASS;
-	if (parse_link(&p) != LB_GO_ON || !parse_tunnel(&p, &t) || !inner_is_for_us(&p, &t)) {
+	if (!goes_on(parse_link(&p)) || !parse_tunnel(&p, &t) || !inner_is_for_us(&p, &t)) {
 		count->passed++;
 		return XDP_PASS;
 	}

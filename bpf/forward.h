@@ -180,12 +180,12 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	if (unlikely(p->length + outer > r->backend->mtu))
 		return icmp_too_big(p->ctx, r->backend->mtu > outer ? r->backend->mtu - outer : 0);
 	reason = hop_limit_decrease(p);
-	if (reason != LB_GO_ON)
+	if (!goes_on(reason))
 		return reason;
 	if (make_room(p, r->backend, outer))
 		return LB_REASON_no_headroom;
 	reason = v4 ? encap_v4(p, r, protocol, gue) : encap_v6(p, r, protocol, gue);
-	return reason != LB_GO_ON ? reason : egress_send(p, r->backend);
+	return !goes_on(reason) ? reason : egress_send(p, r->backend);
 }
 
 /* Direct routing: the packet stays as it is, to the last bit of its TTL. */

@@ -36,9 +36,9 @@ static __always_inline __u64 *fragment_place(__u64 hash)
 static __always_inline void fragment_remember(const struct packet *p, const struct route *r, int reason)
 {
 	__u64 hash = fragment_hash(p, r), *place = fragment_place(hash);
-	__u64 backend = reason == LB_GO_ON ? r->backend_id : 0;
+	__u64 backend = goes_on(reason) ? r->backend_id : 0;
 
-	if (place && (reason == LB_GO_ON || reason == LB_REASON_vip_no_service))
+	if (place && (goes_on(reason) || reason == LB_REASON_vip_no_service))
 		*(volatile __u64 *)place =
 		    hash >> 32 << 32 | FRAG_USED | backend << FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
 }

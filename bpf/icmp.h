@@ -198,7 +198,7 @@ static __always_inline int error_follow(const struct packet *p, struct route *r)
 		return LB_REASON_vip_icmp_other;
 	if (tuple.protocol != IPPROTO_TCP && tuple.protocol != IPPROTO_UDP)
 		return LB_REASON_vip_icmp_other;
-	if (service_find(r, tuple.protocol, tuple.ports) != LB_GO_ON)
+	if (!goes_on(service_find(r, tuple.protocol, tuple.ports)))
 		return LB_REASON_vip_icmp_other;
 	r->hash = lb_flow_hash(&tuple, r->settings->flow_seed);
 	return route_to(r, select_quoted(&tuple, r->service->id));
@@ -355,7 +355,7 @@ LB_APART int icmp_too_big(struct xdp_md *ctx, __u32 mtu)
 {
 	struct packet p = {.ctx = ctx};
 
-	if (parse_link(&p) != LB_GO_ON || parse_transport(&p) != LB_GO_ON)
+	if (!goes_on(parse_link(&p)) || !goes_on(parse_transport(&p)))
 		return LB_REASON_too_big;
 	if (!too_big_owed(&p) || !icmp_allowed())
 		return LB_REASON_too_big;

@@ -33,7 +33,7 @@ LB_APART int follow(struct xdp_md *ctx, struct follower_way *ret)
 	struct route r = {};
 	int reason;
 
-	if (!ret || parse_link(&p) != LB_GO_ON || vip_find(&p, &r) != LB_GO_ON || parse_transport(&p) != LB_GO_ON)
+	if (!ret || !goes_on(parse_link(&p)) || !goes_on(vip_find(&p, &r)) || !goes_on(parse_transport(&p)))
 		return LB_REASON_vip_malformed;
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		reason = fragment_follow(&p, &r);
@@ -51,7 +51,7 @@ static __always_inline int route_follower(const struct packet *p, struct route *
 	struct follower_way way = {};
 	int reason = follow(p->ctx, &way);
 
-	if (reason != LB_GO_ON)
+	if (!goes_on(reason))
 		return reason;
 	r->hash = way.hash;
 	return route_to(r, way.backend);
@@ -61,7 +61,7 @@ static __always_inline int route_flow(const struct packet *p, struct route *r)
 {
 	int reason = service_find(r, p->protocol, p->ports);
 
-	if (reason == LB_GO_ON)
+	if (goes_on(reason))
 		reason = select_backend(p, r);
 	if (unlikely(p->kind == PACKET_FIRST_FRAGMENT))
 		fragment_remember(p, r, reason);
@@ -73,10 +73,11 @@ static __always_inline int serve(struct packet *p, struct route *r)
 {
 	int reason = parse_whole(p);
 
-	if (reason != LB_GO_ON)
+	if (!goes_on(reason))
 		return reason;
 	reason = unlikely(is_follower(p)) ? route_follower(p, r) : route_flow(p, r);
-	return reason == LB_GO_ON ? forward(p, r) : reason;
+	/* not by the reason: the verifier does not see that a good one means a backend */
+	return r->backend ? forward(p, r) : reason;
 }
 
 static __always_inline int lb_packet(struct xdp_md *ctx)
@@ -86,9 +87,9 @@ static __always_inline int lb_packet(struct xdp_md *ctx)
 	int reason;
 
 	reason = parse_link(&p);
-	if (reason == LB_GO_ON)
+	if (goes_on(reason))
 		reason = vip_find(&p, &r);
-	if (reason == LB_GO_ON)
+	if (goes_on(reason))
 		reason = serve(&p, &r);
 	count_packet(reason, &p, &r);
 	return reason_action(reason);

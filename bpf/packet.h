@@ -37,7 +37,14 @@
 #define OPAQUE(x) asm volatile("" : "+r"(x))
 
 /* What a stage returns when the packet's story is not over; anything else is an enum lb_reason. */
-#define LB_GO_ON    (-1)
+#define LB_GO_ON (-1)
+
+/* By its sign: a 6.1 verifier learns nothing from "not equal", and would walk on with a reason that had ended the
+ * story. */
+static __always_inline bool goes_on(int reason)
+{
+	return reason < 0;
+}
 
 #define LB_TCP_FIN  0x01
 #define LB_TCP_SYN  0x02
@@ -74,9 +81,9 @@ struct route {
 	struct lb_settings *settings;
 	struct lb_tables *tables;   /* in force when the packet came */
 	struct lb_service *service; /* of the backend */
-	struct lb_backend *backend;
-	__u64 hash; /* of the flow */
-	__u32 vip;  /* its id */
+	struct lb_backend *backend; /* not NULL: the packet goes there */
+	__u64 hash;                 /* of the flow */
+	__u32 vip;                  /* its id */
 	__u32 vip_flags;
 	__u32 backend_id;
 	__u32 new_flow; /* to be counted as one */

@@ -241,7 +241,7 @@ LB_APART int parse_rare(struct xdp_md *ctx, struct transport *ret)
 	struct packet p = {.ctx = ctx};
 	int reason;
 
-	if (!ret || parse_link(&p) != LB_GO_ON || is_cut_short(&p))
+	if (!ret || !goes_on(parse_link(&p)) || is_cut_short(&p))
 		return LB_REASON_vip_malformed;
 	reason = parse_transport(&p);
 	*ret = (struct transport){
@@ -275,7 +275,7 @@ static __always_inline bool parse_plain(struct packet *p)
 	}
 	p->l4 = p->l3 + header;
 	return (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) && p->l3 + p->length <= p->end &&
-	       parse_ports(p, header) == LB_GO_ON;
+	       goes_on(parse_ports(p, header));
 }
 
 static __always_inline int parse_whole(struct packet *p)

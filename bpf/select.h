@@ -328,12 +328,16 @@ LB_APART __u32 flow_route(struct flow_query *q)
 /* To a backend that was found by other means than its service's slots. */
 static __always_inline int route_to(struct route *r, __u32 id)
 {
-	r->backend_id = id;
-	r->backend = backend_find(id);
-	if (!r->backend)
+	struct lb_backend *backend = backend_find(id);
+
+	if (!backend)
 		return LB_REASON_no_backend;
-	r->service = service_of(r->backend->service);
-	return r->service ? LB_GO_ON : LB_REASON_no_backend;
+	r->service = service_of(backend->service);
+	if (!r->service)
+		return LB_REASON_no_backend;
+	r->backend_id = id;
+	r->backend = backend;
+	return LB_GO_ON;
 }
 
 /* ---- step 1 ---- */

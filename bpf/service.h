@@ -69,7 +69,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 
 static __always_inline int vip_find(const struct packet *p, struct route *r)
 {
-	if (tables_find(r) != LB_GO_ON)
+	if (!goes_on(tables_find(r)))
 		return LB_REASON_not_vip;
 	if (p->family == 4)
 		return vip_find_v4(r, ((struct iphdr *)p->l3)->daddr);
