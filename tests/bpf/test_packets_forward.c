@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A packet to a VIP leaves as it should, every byte of it: tunnels, VLANs, options, TTL, TOS, checksums, ports.
  * Run by `make check`. */
+#include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../bpf/csum.h"
 #include "../support/packet_case.h"
 
 /* A client's packet to a world port, and what is left of it in the tunnel. */
@@ -387,6 +389,44 @@ static void header_checksums_are_right_for_random_headers(void **state)
 	}
 }
 
+/* Each of the 65 536 sums an inner header can have, those next to the wrap among them. */
+static void the_inner_checksum_is_right_for_every_sum(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	for (int id = 0; id < 65536; id++) {
+		struct packet expected;
+
+		packet_build(&f->in, PKT(ETH(), IN4(.id = id), SYN_TO(P_IPIP4)));
+		packet_build(&expected, PKT(TO_BACKEND, OUT4(), IN4(.id = id, .ttl = 63), SYN_TO(P_IPIP4)));
+		fixture_send_uncounted(f);
+		if (!packet_same(&expected, &f->out))
+			fail_msg("identification %d: the packet out is not the expected one", id);
+	}
+}
+
+/* The same of the outer header, through the function that makes it: no packet can reach all of its sums. */
+static void the_outer_checksum_is_right_for_random_headers(void **state)
+{
+	struct packet p;
+
+	srand(21);
+	for (int i = 0; i < 300000; i++) {
+		uint32_t src = rand(), dst = rand() * 2u, spread = rand() & rand();
+		uint8_t tos = rand(), proto = i % 2 ? 4 : 41, ttl = rand();
+		uint16_t len = rand();
+		uint8_t *h = p.data;
+
+		memcpy(h, (uint8_t[20]){0x45, tos, len >> 8, len, 0, 0, 0x40, 0, ttl, proto}, 12);
+		memcpy(h + 10, "\0\0", 2);
+		memcpy(h + 12, &src, 4);
+		memcpy(h + 16, &dst, 4);
+		assert_int_equal(
+		    csum_outer(lb_backend_csum(src, spread, dst, proto), tos, htons(len), ttl, src & spread),
+		    (uint16_t)~packet_sum(h, 20, 0));
+	}
+}
+
 static void every_payload_length_up_to_a_full_frame_is_carried(void **state)
 {
 	struct fixture *f = fixture_get();
@@ -475,6 +515,8 @@ int main(void)
 	    cmocka_unit_test(a_narrow_source_prefix_is_not_left),
 	    cmocka_unit_test(every_packet_of_a_flow_has_the_same_outer_source),
 	    cmocka_unit_test(header_checksums_are_right_for_random_headers),
+	    cmocka_unit_test(the_inner_checksum_is_right_for_every_sum),
+	    cmocka_unit_test(the_outer_checksum_is_right_for_random_headers),
 	    cmocka_unit_test(every_payload_length_up_to_a_full_frame_is_carried),
 	    cmocka_unit_test(every_length_of_ipv4_options_is_carried),
 	    cmocka_unit_test(a_forwarded_packet_is_counted_with_its_inner_length),

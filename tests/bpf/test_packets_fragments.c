@@ -109,6 +109,36 @@ static void a_later_fragment_of_a_dead_backend_is_dropped(void **state)
 	assert_int_equal(f->verdict, XDP_DROP);
 }
 
+/* Makes every remembered fragment older by so many ticks: the tick is the low 12 bits of an entry. */
+static void age_fragments(struct fixture *f, uint64_t ticks)
+{
+	for (uint32_t i = 0; i < f->frag_count; i++)
+		f->map.frags[i] = (f->map.frags[i] & ~0xfffULL) | ((f->map.frags[i] - ticks) & 0xfff);
+}
+
+static void a_datagrams_way_is_forgotten_after_half_a_minute(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	fixture_send(f);
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
+	age_fragments(f, 25);
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+	age_fragments(f, 10);
+	expect_built(f, LB_REASON_fragment_unknown, NULL);
+}
+
+static void later_fragments_of_what_was_passed_are_passed(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	expect(f, LB_REASON_vip_no_service, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = 9999), DATA(64)),
+	       NULL);
+	expect(f, LB_REASON_vip_no_service, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
+}
+
 static void no_fragment_is_answered_as_an_echo(void **state)
 {
 	struct fixture *f = fixture_get();
@@ -139,6 +169,8 @@ int main(void)
 	    cmocka_unit_test(later_fragments_are_forwarded_by_l2),
 	    cmocka_unit_test(a_fragment_of_another_datagram_does_not_follow),
 	    cmocka_unit_test(a_later_fragment_of_a_dead_backend_is_dropped),
+	    cmocka_unit_test(a_datagrams_way_is_forgotten_after_half_a_minute),
+	    cmocka_unit_test(later_fragments_of_what_was_passed_are_passed),
 	    cmocka_unit_test(no_fragment_is_answered_as_an_echo),
 	    cmocka_unit_test(a_tcp_fragment_that_overwrites_ports_is_no_new_flow),
 	};

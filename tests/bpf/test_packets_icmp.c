@@ -55,6 +55,10 @@ static const struct packet_case cases[] = {
 	 .out = PKT(ANSWER, IP4(.src = VIP4_EMPTY, .dst = CLIENT4), ICMP(.type = 0, .id = 2), DATA(8))),
     CASE("a_full_size_echo_is_answered", echo_answered, .in = PKT(ETH(), IN4(), ICMP(.type = 8, .id = 2), DATA(1472)),
 	 .out = PKT(ANSWER, ANSWER4(), ICMP(.type = 0, .id = 2), DATA(1472))),
+    CASE("an_echo_request_with_a_code_is_passed", vip_icmp_other,
+	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .code = 1, .id = 2), DATA(8))),
+    CASE("an_ipv6_echo_request_with_a_code_is_passed", vip_icmp_other,
+	 .in = PKT(ETH(), IN6(), ICMP6(.type = 128, .code = 1, .id = 2), DATA(8))),
     CASE("an_echo_reply_to_a_vip_is_passed", vip_icmp_other,
 	 .in = PKT(ETH(), IN4(), ICMP(.type = 0, .id = 2), DATA(8))),
     CASE("a_timestamp_request_to_a_vip_is_passed", vip_icmp_other, .in = PKT(ETH(), IN4(), ICMP(.type = 13), DATA(12))),
@@ -191,6 +195,22 @@ static void an_icmp_error_follows_a_tracked_flow(void **state)
 	assert_int_equal(backend_byte(f), 11);
 }
 
+static void an_icmp_error_about_udp_goes_to_the_keeper_only_while_learning(void **state)
+{
+	struct fixture *f = fixture_get();
+	uint16_t service = fixture_service(f, VIP4, IPPROTO_UDP, 7000, (struct lb_service){.forward = LB_FORWARD_IPIP});
+	uint16_t old = fixture_backend(f, service, &(struct backend_spec){.dst = BACKEND4});
+	uint16_t new = fixture_backend(f, service, &(struct backend_spec){.dst = BACKEND4_B});
+
+	packet_build(&f->in, PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 3), QUOTE4(), QUOTED_UDP(7000)));
+	fixture_ring(f, service, 7, LB_SLOT(new, old) | LB_SLOT_TRANSITION | LB_SLOT_LEARNING);
+	fixture_send(f);
+	assert_int_equal(backend_byte(f), 11);
+	fixture_ring(f, service, 7, LB_SLOT(new, old) | LB_SLOT_TRANSITION);
+	fixture_send(f);
+	assert_int_equal(backend_byte(f), 12);
+}
+
 static void an_icmp_error_makes_no_flow_entry(void **state)
 {
 	struct fixture *f = fixture_get();
@@ -267,6 +287,17 @@ static void a_full_ipv6_frame_draws_packet_too_big(void **state)
 static void packet_too_big_says_what_the_ipv6_tunnel_leaves(void **state)
 {
 	too_big6(fixture_get(), FULL_TCP6(P_IPIP6), 1460);
+}
+
+static void too_big_for_the_link_is_answered_by_l2(void **state)
+{
+	too_big4(fixture_get(),
+		 PKT(ETH(), IN4(.frag = 0x4000), TCP(.sport = 1, .dport = P_L2, .flags = ACK), DATA(1461)), 1500);
+}
+
+static void too_big_for_the_link_is_answered_by_l2_over_ipv6(void **state)
+{
+	too_big6(fixture_get(), PKT(ETH(), IN6(), TCP(.sport = 1, .dport = P_L2, .flags = ACK), DATA(1441)), 1500);
 }
 
 static void too_big_with_ip_options_quotes_them(void **state)
@@ -376,6 +407,7 @@ int main(void)
 	    cmocka_unit_test(an_icmp_error_reaches_the_backend_of_its_flow),
 	    cmocka_unit_test(an_icmpv6_error_reaches_the_backend_of_its_flow),
 	    cmocka_unit_test(an_icmp_error_follows_a_tracked_flow),
+	    cmocka_unit_test(an_icmp_error_about_udp_goes_to_the_keeper_only_while_learning),
 	    cmocka_unit_test(an_icmp_error_makes_no_flow_entry),
 	    cmocka_unit_test(a_full_frame_with_df_draws_fragmentation_needed),
 	    cmocka_unit_test(fragmentation_needed_says_what_the_ipv6_tunnel_leaves),
@@ -384,6 +416,8 @@ int main(void)
 	    cmocka_unit_test(one_byte_too_many_draws_fragmentation_needed),
 	    cmocka_unit_test(a_full_ipv6_frame_draws_packet_too_big),
 	    cmocka_unit_test(packet_too_big_says_what_the_ipv6_tunnel_leaves),
+	    cmocka_unit_test(too_big_for_the_link_is_answered_by_l2),
+	    cmocka_unit_test(too_big_for_the_link_is_answered_by_l2_over_ipv6),
 	    cmocka_unit_test(too_big_with_ip_options_quotes_them),
 	    cmocka_unit_test(too_big_with_an_odd_length_is_answered),
 	    cmocka_unit_test(too_big_in_a_vlan_is_answered_in_it),

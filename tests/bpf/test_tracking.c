@@ -281,6 +281,16 @@ static void the_keeper_is_asked_even_when_its_entry_finds_no_place(void **state)
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }
 
+static void the_last_packet_of_an_older_flow_leaves_no_entry(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, RST), A);
+	assert_int_equal(tcp(&r, 2, FIN | ACK), A);
+	assert_int_equal(entries(&r), 0); /* it would count as active until it expires */
+}
+
 static void an_unusable_keeper_stands_for_current(void **state)
 {
 	struct rig r = RIG();
@@ -500,14 +510,14 @@ static void a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets(void
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }
 
-/* Fills both buckets of every flow with live entries in `state`; none may go. */
-static void never_evicted(int entry_state)
+/* Fills both buckets of every flow with entries in `state`, quiet for so many ticks; none may go. */
+static void never_evicted(int entry_state, uint32_t ticks)
 {
 	struct rig r = RIG();
 	struct lb_flow_bucket before[FIXTURE_BUCKETS];
 
 	slots(&r, B, A, T);
-	fill_table(&r, r.tcp_id[C], entry_state, fixture_tick());
+	fill_table(&r, r.tcp_id[C], entry_state, fixture_tick() - ticks);
 	memcpy(before, r.f->map.flows, sizeof(before));
 	for (int client = 1; client < 500; client++)
 		assert_int_equal(tcp(&r, client, SYN), A);
@@ -517,22 +527,22 @@ static void never_evicted(int entry_state)
 
 static void a_live_established_entry_is_never_evicted(void **state)
 {
-	never_evicted(LB_FLOW_ESTABLISHED);
+	never_evicted(LB_FLOW_ESTABLISHED, 290);
 }
 
 static void a_live_udp_entry_is_never_evicted(void **state)
 {
-	never_evicted(LB_FLOW_UDP);
+	never_evicted(LB_FLOW_UDP, 50);
 }
 
 static void a_live_affinity_entry_is_never_evicted(void **state)
 {
-	never_evicted(LB_FLOW_AFFINITY);
+	never_evicted(LB_FLOW_AFFINITY, 290);
 }
 
 static void a_closing_entry_that_is_not_quiet_is_never_evicted(void **state)
 {
-	never_evicted(LB_FLOW_CLOSING);
+	never_evicted(LB_FLOW_CLOSING, 0);
 }
 
 /* A table full of entries in `state`, so many ticks old, takes a new flow. */
@@ -662,6 +672,27 @@ static void a_full_first_bucket_overflows_into_the_second(void **state)
 	assert_int_equal(tcp(&r, 1, ACK), B);
 }
 
+static void an_entry_of_the_second_bucket_gives_way_when_none_of_the_first_may(void **state)
+{
+	struct rig r = RIG();
+	struct lb_flow_bucket *first, before;
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	first = &r.f->map.flows[(only(&r) - r.f->map.flows[0].flow) / LB_FLOW_WAYS];
+	clear_table(&r);
+	for (int way = 0; way < LB_FLOW_WAYS; way++)
+		first->flow[way] = stranger(PLACES + way, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
+	before = *first;
+	fill_table(&r, r.tcp_id[C], LB_FLOW_SYN, fixture_tick());
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_int_equal(counted(&r, LB_EVENT_flow_evicted), 1);
+	before.flow[0] |= LB_FLOW_OVERFLOW;
+	assert_memory_equal(first, &before, sizeof(before));
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
 static void an_entry_is_refreshed_without_losing_the_overflow_mark(void **state)
 {
 	struct rig r = RIG();
@@ -739,6 +770,22 @@ static void the_old_ring_is_asked_at_the_flows_own_slot(void **state)
 	fixture_ring(r.f, r.tcp, 29, LB_SLOT(r.tcp_id[B], 0) | T);
 	for (int client = 0; client < 100; client++)
 		assert_int_equal(tcp(&r, 100 + client, ACK), before[client]);
+}
+
+static void the_old_ring_is_asked_with_the_fields_the_service_hashes(void **state)
+{
+	struct rig r = RIG();
+	struct lb_service *service = &r.f->map.services[r.tcp];
+	int before;
+
+	service->hash = 0; /* the client address alone */
+	for (int i = 0; i < SLOTS; i++)
+		slot_of(&r, r.tcp)[i] = LB_SLOT(r.tcp_id[i % 3], r.tcp_id[i % 3]);
+	before = tcp(&r, 1, ACK);
+	service->old_ring = service->ring;
+	fixture_ring(r.f, r.tcp, 29, LB_SLOT(r.tcp_id[(before + 1) % 3], 0) | T);
+	for (int client = 2; client < 50; client++)
+		assert_int_equal(tcp(&r, client, ACK), before);
 }
 
 /* ---- turns ---- */
@@ -1043,6 +1090,33 @@ static void affinity_to_a_dead_backend_is_written_anew(void **state)
 		assert_int_equal(tcp(&r, client, SYN), second);
 }
 
+static void affinity_is_forgotten_after_its_idle_time(void **state)
+{
+	struct rig r = affinity_rig(32);
+
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	for (int i = 0; i < PLACES; i++)
+		if (LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_AFFINITY)
+			age(place(&r, i), 290);
+	assert_int_equal(tcp(&r, 2, SYN), A);
+	for (int i = 0; i < PLACES; i++)
+		if (LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_AFFINITY)
+			age(place(&r, i), 305);
+	assert_int_equal(tcp(&r, 3, SYN), B);
+	assert_int_equal(tcp(&r, 4, SYN), B);
+}
+
+static void affinity_takes_a_client_from_a_backend_that_drains(void **state)
+{
+	struct rig r = affinity_rig(32);
+
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	tcp(&r, 1, ACK);
+	r.f->map.loads[r.tcp_id[A]].cost = 0;
+	assert_int_not_equal(tcp(&r, 2, SYN), A);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
 static void affinity_does_not_move_an_established_flow(void **state)
 {
 	struct rig r = affinity_rig(32);
@@ -1188,6 +1262,7 @@ int main(void)
 	    TEST(traffic_of_current_does_not_stamp),
 	    TEST(a_tracked_flow_elsewhere_than_current_stamps_its_slot),
 	    TEST(the_keeper_is_asked_even_when_its_entry_finds_no_place),
+	    TEST(the_last_packet_of_an_older_flow_leaves_no_entry),
 	    TEST(an_unusable_keeper_stands_for_current),
 	    TEST(no_keeper_stands_for_current),
 	    TEST(syn_ack_is_not_a_new_flow),
@@ -1219,11 +1294,13 @@ int main(void)
 	    TEST(the_oldest_embryonic_entry_goes_first),
 	    TEST(a_syn_flood_pushes_out_no_established_flow),
 	    TEST(a_full_first_bucket_overflows_into_the_second),
+	    TEST(an_entry_of_the_second_bucket_gives_way_when_none_of_the_first_may),
 	    TEST(an_entry_is_refreshed_without_losing_the_overflow_mark),
 	    TEST(track_always_records_flows_of_stable_slots),
 	    TEST(track_never_touches_no_entry),
 	    TEST(while_a_ring_is_resized_the_old_one_says_who_keeps),
 	    TEST(the_old_ring_is_asked_at_the_flows_own_slot),
+	    TEST(the_old_ring_is_asked_with_the_fields_the_service_hashes),
 	    TEST(turns_are_taken_exactly),
 	    TEST(a_flow_keeps_the_turn_it_got),
 	    TEST(a_dead_backends_turn_falls_back_to_the_slot),
@@ -1244,6 +1321,8 @@ int main(void)
 	    TEST(a_client_goes_where_its_last_flow_went),
 	    TEST(affinity_by_prefix_takes_neighbours_for_one_client),
 	    TEST(affinity_to_a_dead_backend_is_written_anew),
+	    TEST(affinity_is_forgotten_after_its_idle_time),
+	    TEST(affinity_takes_a_client_from_a_backend_that_drains),
 	    TEST(affinity_does_not_move_an_established_flow),
 	    TEST(an_affinity_entry_is_not_an_active_flow),
 	    TEST(a_hash_of_the_client_address_ignores_its_ports),

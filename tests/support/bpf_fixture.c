@@ -73,6 +73,7 @@ static int map_maps(struct fixture *f)
 	m->turns = map_memory(f->skel->maps.turns);
 	m->flows = map_memory(f->skel->maps.flows);
 	m->frags = map_memory(f->skel->maps.frags);
+	f->frag_count = bpf_map__max_entries(f->skel->maps.frags);
 	m->backend_counts = map_memory(f->skel->maps.backend_counts);
 	m->reason_counts = map_memory(f->skel->maps.reason_counts);
 	return m->settings && m->vips && m->ports && m->services && m->arena && m->stamps && m->backends && m->loads &&

@@ -49,6 +49,7 @@ struct fixture {
 	unsigned cpus;       /* possible ones: rows of the counters */
 	uint32_t lo, egress; /* ifindexes: packets come in on lo; egress is another in the devmap */
 	struct fixture_maps map;
+	uint32_t frag_count; /* elements of map.frags */
 
 	/* how much was written so far; ids start at 1 */
 	uint32_t vips, ports, services, backends, slots;
