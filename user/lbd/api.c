@@ -171,9 +171,13 @@ static int handle(struct api *api, struct evhttp_request *request, json_t **ret,
 
 static void on_request(struct evhttp_request *request, void *arg)
 {
+	struct api *api = arg;
 	struct error err = {0};
 	json_t *result = NULL;
-	int rc = handle(arg, request, &result, &err);
+	int rc;
+
+	api->named_ifindex = 0;
+	rc = handle(api, request, &result, &err);
 
 	if (rc)
 		answer_failure(request, rc, err.text);

@@ -70,7 +70,7 @@ static int read_target(const json_t *body, struct target *ret, struct error *err
 	return rc ? rc : api_arg_address(body, "address", &ret->address, err);
 }
 
-static int answer_backend(const struct api *api, const struct target *target, json_t **ret)
+static int answer_backend(struct api *api, const struct target *target, json_t **ret)
 {
 	const struct service *service = state_find_service(api->state, target->service);
 	const struct backend *backend = service ? service_find_backend(service, &target->address) : NULL;

@@ -5,6 +5,7 @@
 
 #include <event2/http.h>
 #include <jansson.h>
+#include <net/if.h>
 
 #include "api.h"
 
@@ -15,6 +16,9 @@ struct api {
 	struct attach *attach;
 	struct dataplane *dp;
 	uint64_t start_ms; /* CLOCK_MONOTONIC */
+	/* The interface last named in this answer: thousands of backends share a few. 0: none. */
+	uint32_t named_ifindex;
+	char named[IF_NAMESIZE];
 };
 
 struct api_call {
@@ -34,7 +38,7 @@ struct api_route {
 
 /* ---- api_show.c ---- */
 api_handler api_status, api_services, api_backends, api_stats, api_top;
-json_t *api_backend_json(const struct api *api, const struct backend *backend);
+json_t *api_backend_json(struct api *api, const struct backend *backend);
 json_t *api_interface_json(const struct attachment *attachment);
 
 /* ---- api_change.c ---- */

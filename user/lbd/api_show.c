@@ -3,7 +3,6 @@
 #include "api_internal.h"
 
 #include <errno.h>
-#include <net/if.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -129,21 +128,29 @@ int api_services(struct api_call *call, json_t **ret, struct error *err)
 
 /* ---- backends ---- */
 
-static json_t *next_hop_json(const struct backend *backend)
+static const char *interface_name(struct api *api, uint32_t ifindex)
+{
+	if (ifindex == api->named_ifindex)
+		return api->named;
+	if (!if_indextoname(ifindex, api->named))
+		snprintf(api->named, sizeof(api->named), "if%u", ifindex);
+	api->named_ifindex = ifindex;
+	return api->named;
+}
+
+static json_t *next_hop_json(struct api *api, const struct backend *backend)
 {
 	const uint8_t *m = backend->hop.dst_mac;
-	char name[IF_NAMESIZE], mac[18];
+	char mac[18];
 
 	if (!backend->has_hop)
 		return json_null();
-	if (!if_indextoname(backend->hop.ifindex, name))
-		snprintf(name, sizeof(name), "if%u", backend->hop.ifindex);
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
-	return json_pack("{s:s, s:s, s:i, s:i}", "interface", name, "mac", mac, "mtu", backend->hop.mtu, "vlan",
-			 backend->hop.vlan_tci & 0xfff);
+	return json_pack("{s:s, s:s, s:i, s:i}", "interface", interface_name(api, backend->hop.ifindex), "mac", mac,
+			 "mtu", backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
 }
 
-json_t *api_backend_json(const struct api *api, const struct backend *backend)
+json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = now_ms(CLOCK_REALTIME);
 	struct dp_backend_stats stats = {0};
@@ -161,16 +168,16 @@ json_t *api_backend_json(const struct api *api, const struct backend *backend)
 			 number(backend->latency_us), "packets", number(stats.counts.packets), "bytes",
 			 number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
 			 (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots", number(stats.kept_slots),
-			 "drained", backend->condition == BACKEND_DRAINED, "next_hop", next_hop_json(backend));
+			 "drained", backend->condition == BACKEND_DRAINED, "next_hop", next_hop_json(api, backend));
 }
 
-static void append_backends(const struct api *api, const struct service *service, json_t *array)
+static void append_backends(struct api *api, const struct service *service, json_t *array)
 {
 	for (unsigned i = 0; i < service->backends_count; i++)
 		json_array_append_new(array, api_backend_json(api, service->backends[i]));
 }
 
-static json_t *backends_json(const struct api *api)
+static json_t *backends_json(struct api *api)
 {
 	unsigned count;
 	struct service *const *services = state_services(api->state, &count);

@@ -8,33 +8,35 @@
 
 #include "../common/log.h"
 
-#define TICK_MS              1000
-#define SWEEP_ROUND_MS       2000
-#define SWEEP_STEP_MS        10
+#define TICK_US              1000000
+#define SWEEP_ROUND_US       2000000
+#define SWEEP_STEP_US        10000
 #define SWEEP_STEP_ENTRIES   65536
+#define COMMIT_REST_TIMES    9 /* as long as the last commit took */
+#define COMMIT_REST_MAX_US   200000
 #define LATENCY_STEP_PERCENT 5 /* a smaller change is not worth a commit */
 
-static uint64_t clock_ms(clockid_t clock)
+static uint64_t clock_us(clockid_t clock)
 {
 	struct timespec now;
 
 	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 uint64_t clock_monotonic_ms(void)
 {
-	return clock_ms(CLOCK_MONOTONIC);
+	return clock_us(CLOCK_MONOTONIC) / 1000;
 }
 
 uint64_t clock_wall_ms(void)
 {
-	return clock_ms(CLOCK_REALTIME);
+	return clock_us(CLOCK_REALTIME) / 1000;
 }
 
-static void arm(struct event *event, unsigned ms)
+static void arm(struct event *event, uint64_t us)
 {
-	struct timeval in = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+	struct timeval in = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
 
 	event_add(event, &in);
 }
@@ -43,13 +45,24 @@ static void arm(struct event *event, unsigned ms)
 
 void state_touch(struct state *state)
 {
+	uint64_t now = clock_us(CLOCK_MONOTONIC);
+
 	if (!event_pending(state->commit, EV_TIMEOUT, NULL))
-		arm(state->commit, 0);
+		arm(state->commit, state->rest_until_us > now ? state->rest_until_us - now : 0);
+}
+
+/* Thousands of probes may change something in every turn of the loop: commits take a tenth of the time at most. */
+static uint64_t rest_after(uint64_t start_us, uint64_t end_us)
+{
+	uint64_t rest = (end_us - start_us) * COMMIT_REST_TIMES;
+
+	return end_us + (rest < COMMIT_REST_MAX_US ? rest : COMMIT_REST_MAX_US);
 }
 
 static void on_commit(evutil_socket_t fd, short what, void *arg)
 {
 	struct state *state = arg;
+	uint64_t start = clock_us(CLOCK_MONOTONIC);
 	struct error err;
 	int rc = world_commit(state, &state->world, &err);
 
@@ -59,6 +72,7 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 		log_info("data plane up to date again");
 	state->commit_failed = rc;
 	world_report(&state->world);
+	state->rest_until_us = rest_after(start, clock_us(CLOCK_MONOTONIC));
 }
 
 /* ---- each second ---- */
@@ -118,7 +132,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	struct state *state = arg;
 	size_t left = dataplane_sweep(state->options.dataplane, SWEEP_STEP_ENTRIES, 0);
 
-	arm(state->sweep, left ? SWEEP_STEP_MS : SWEEP_ROUND_MS);
+	arm(state->sweep, left ? SWEEP_STEP_US : SWEEP_ROUND_US);
 }
 
 int state_clock_start(struct state *state)
@@ -130,8 +144,8 @@ int state_clock_start(struct state *state)
 	state->sweep = event_new(base, -1, 0, on_sweep, state);
 	if (!state->commit || !state->tick || !state->sweep)
 		return -ENOMEM;
-	arm(state->tick, TICK_MS);
-	arm(state->sweep, SWEEP_ROUND_MS);
+	arm(state->tick, TICK_US);
+	arm(state->sweep, SWEEP_ROUND_US);
 	return 0;
 }
 

@@ -18,11 +18,12 @@ struct state {
 	struct config *config;
 	struct overrides overrides;
 	struct world world;
-	struct event *commit; /* fires at the end of the loop's turn */
+	struct event *commit; /* fires at the end of the loop's turn, or after a rest */
 	struct event *tick;   /* each second: ramps, latencies, drains */
 	struct event *sweep;
-	bool first;         /* no world has been committed yet */
-	bool commit_failed; /* tried again each tick; said once */
+	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see on_commit */
+	bool first;             /* no world has been committed yet */
+	bool commit_failed;     /* tried again each tick; said once */
 };
 
 /* ---- state_world.c ---- */
@@ -51,7 +52,7 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 int world_commit(struct state *state, struct world *world, struct error *err);
 /* Logs what has changed since the last report. */
 void world_report(const struct world *world);
-/* Commits the present world at the end of this turn of the loop. */
+/* Commits the present world soon: at the end of this turn of the loop, unless the last commit was dear. */
 void state_touch(struct state *state);
 /* Builds, commits and switches to another world. config is taken over on success only (it may be the present one);
  * overrides replace the present ones, and are written to disk. */

@@ -4,6 +4,7 @@
 #include "state_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define RAMP_FLOOR_PERCENT   5
 #define LATENCY_HALF_LIFE_MS 5000
@@ -107,7 +108,8 @@ static void backend_set_condition(struct backend *backend, uint64_t wall_ms)
 		why = backend->hop_why;
 	else if (backend->health != HEALTH_UP)
 		why = backend->health_why;
-	snprintf(backend->why, sizeof(backend->why), "%s", why);
+	if (strcmp(backend->why, why) != 0)
+		snprintf(backend->why, sizeof(backend->why), "%s", why);
 }
 
 static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
