@@ -97,11 +97,11 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
 
-$(LBCTL_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBCTL_OBJS)) $(SUPPORT_OBJS)
+$(LBCTL_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBCTL_OBJS)) $(BUILD)/tests/support/fake_lbd.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBCTL) $(LIBS_COMMON) -lcmocka -lm
 
-$(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS)) $(SUPPORT_OBJS)
+$(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS)) $(filter-out %/fake_lbd.o,$(SUPPORT_OBJS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON) -lcmocka -lm
 
@@ -115,7 +115,7 @@ $(BENCH_NS): $(BENCH_NS).o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ---- what people call ----------------------------------------------------------------------------------------------
 

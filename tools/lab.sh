@@ -183,6 +183,9 @@ lab_down() {
 	local name pid
 	for pid in "${LAB_PIDS[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
 	LAB_PIDS=()
+	for name in $(ip netns list 2>/dev/null | awk -v lab="^$LAB-b[0-9]" '$1 ~ lab {print $1}'); do
+		nsenter --net="/run/netns/$name" "$BUILD/lbctl" backend-host undo --iface eth0 >/dev/null 2>&1
+	done
 	for name in $(ip netns list 2>/dev/null | awk -v lab="^$LAB-" '$1 ~ lab {print $1}'); do
 		for pid in $(ip netns pids "$name" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
 		ip netns del "$name"

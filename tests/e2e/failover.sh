@@ -2,7 +2,7 @@
 # Backends that die and come back, seen from clients.
 . "$(dirname "$0")/lib.sh"
 
-BOUND=0.7 # fall x interval + timeout = 2 x 0.2 + 0.2 s, and 0.1 s for this script's own clock
+BOUND=0.8 # fall x interval + timeout = 2 x 0.25 + 0.2 s, and 0.1 s for the clock of this script
 
 start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
 

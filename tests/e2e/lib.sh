@@ -30,7 +30,7 @@ config_service() { # NAME VIP PROTOCOL PORT FAMILY BACKENDS EXTRA
 		    vip: $2
 		    protocol: $3
 		    port: $4
-		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 200ms, timeout: 200ms, rise: 2, fall: 2 \}}
+		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 250ms, timeout: 200ms, rise: 2, fall: 2 \}}
 	CONF
 	[ -z "$7" ] || sed 's/^/    /' <<<"$7"
 	echo "    backends:"
