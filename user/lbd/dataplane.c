@@ -84,6 +84,17 @@ static uint32_t flow_buckets(uint32_t flows)
 	return buckets;
 }
 
+static uint32_t entries_of(const struct dataplane *dp, unsigned map)
+{
+	return bpf_map__max_entries(dp->mappings[map].map);
+}
+
+/* Cache lines of slots. */
+static uint32_t arena_lines(uint32_t slots)
+{
+	return (slots + ARENA_ALIGN - 1) / ARENA_ALIGN;
+}
+
 static int check_limit(struct error *err, const char *name, uint32_t value, uint32_t most)
 {
 	if (value && value <= most)
@@ -105,7 +116,7 @@ static int check_limits(const struct dataplane_options *options, struct error *e
 static int size_maps(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus)
 {
 	uint32_t services = options->services + 1, backends = options->backends + 1;
-	uint32_t lines = (options->slots + ARENA_ALIGN - 1) / ARENA_ALIGN;
+	uint32_t lines = arena_lines(options->slots);
 	const uint32_t entries[MAPS] = {
 	    [MAP_VIPS] = 2 * tables_vip_buckets(options->services),
 	    [MAP_PORTS] = 2 * tables_port_buckets(options->services),
@@ -200,7 +211,6 @@ static int check_version(const struct dataplane *dp, int fd, struct error *err)
 static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 {
 	struct bpf_map *map = dp->mappings[index].map;
-	uint32_t wanted = bpf_map__max_entries(map), has;
 	struct bpf_map_info info = {0};
 	__u32 length = sizeof(info);
 	char path[PATH_MAX];
@@ -217,10 +227,6 @@ static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 		return error_set(err, -EPROTO, "pin: %s: expected a map of another type or layout", path);
 	if (bpf_map__reuse_fd(map, fd))
 		return error_set(err, -errno, "pin: %s: %s", path, strerror(errno));
-	has = bpf_map__max_entries(map);
-	if (has != wanted)
-		log_warning("limits: the pinned map %s keeps its %u entries, this configuration asks for %u", path, has,
-			    wanted);
 	return 0;
 }
 
@@ -245,7 +251,28 @@ static int find_pins(struct dataplane *dp, bool *ret_found, struct error *err)
 	return 0;
 }
 
-static int reuse_pins(struct dataplane *dp, bool *ret_found, struct error *err)
+static void warn_limit(const char *name, uint32_t has, uint32_t wanted)
+{
+	if (has != wanted)
+		log_warning(
+		    "limits.%s: %u is asked for, the pinned maps keep their %u: limits change when they are made anew",
+		    name, wanted, has);
+}
+
+/* Sizes are those of the pinned maps by now. */
+static void warn_limits(const struct dataplane *dp, const struct dataplane_options *options)
+{
+	uint32_t lines = entries_of(dp, MAP_ARENA) / (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
+
+	warn_limit("services", entries_of(dp, MAP_SERVICES) - 1, options->services);
+	warn_limit("backends", entries_of(dp, MAP_BACKENDS) - 1, options->backends);
+	if (lines != arena_lines(options->slots))
+		warn_limit("slots", lines * ARENA_ALIGN, options->slots);
+	if (entries_of(dp, MAP_FLOWS) != flow_buckets(options->flows))
+		warn_limit("flows", entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS / 2, options->flows);
+}
+
+static int reuse_pins(struct dataplane *dp, const struct dataplane_options *options, bool *ret_found, struct error *err)
 {
 	int r = prepare_directory(dp, err);
 
@@ -253,6 +280,8 @@ static int reuse_pins(struct dataplane *dp, bool *ret_found, struct error *err)
 		r = find_pins(dp, ret_found, err);
 	for (unsigned i = 0; !r && *ret_found && i < MAPS; i++)
 		r = reuse_map(dp, i, err);
+	if (!r && *ret_found)
+		warn_limits(dp, options);
 	return r;
 }
 
@@ -312,8 +341,8 @@ static int explain_load(int r, struct error *err)
 		strcpy(host.release, "?");
 	return error_set(
 	    err, r,
-	    "the kernel refused the program: %s (kernel %s, expected %s or later; its reasons are logged at "
-	    "level debug)",
+	    "the kernel's verifier refused the program: %s (kernel %s, expected %s or later; the end of its log is "
+	    "shown at level debug)",
 	    strerror(-r), host.release, OLDEST_KERNEL);
 }
 
@@ -347,11 +376,6 @@ static int map_memory(struct dataplane *dp, struct error *err)
 		mapping->at = at;
 	}
 	return 0;
-}
-
-static uint32_t entries_of(const struct dataplane *dp, unsigned map)
-{
-	return bpf_map__max_entries(dp->mappings[map].map);
 }
 
 static void name_maps(struct dataplane *dp, uint32_t cpus)
@@ -398,7 +422,7 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	r = size_maps(dp, options, cpus);
 	if (r)
 		return error_set(err, r, "the maps cannot be sized: %s", strerror(-r));
-	return dp->pin ? reuse_pins(dp, ret_pinned, err) : 0;
+	return dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
 }
 
 static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
