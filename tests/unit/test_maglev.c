@@ -20,8 +20,8 @@ static uint32_t share[MOST + 1];
 static void make(size_t count, uint32_t weight)
 {
 	for (size_t i = 0; i < count; i++)
-		backends[i] = (struct maglev_backend){
-		    .address = {4, {10, 0, i >> 8, i & 255}}, .weight = weight, .id = i + 1};
+		backends[i] =
+		    (struct maglev_backend){.address = {4, {10, 0, i >> 8, i & 255}}, .weight = weight, .id = i + 1};
 }
 
 static void fill(size_t count, uint16_t *to, uint32_t size)

@@ -87,8 +87,8 @@ struct record {
 	uint32_t in_transition; /* slots */
 	uint32_t wanted_size;   /* of the ring, once the resize under way has settled */
 	bool slot_era;          /* once chose by slot: older flows may be in no entry */
-	uint32_t void_until;   /* entries of members that died or went are gone once this round has ended; 0: they are */
-	uint64_t full_before;   /* flow_table_full when the service was made */
+	uint32_t void_until;  /* entries of members that died or went are gone once this round has ended; 0: they are */
+	uint64_t full_before; /* flow_table_full when the service was made */
 };
 
 struct sweep {
@@ -169,6 +169,17 @@ struct member *record_find(const struct record *record, const struct addr *addre
 /* Order of (vip, protocol, port). */
 int dp_compare_keys(const struct dp_service *a, const struct dp_service *b);
 void record_free(struct record *record);
+
+/* The words of a region, and the stamps of its slots. */
+static inline uint32_t *dp_slots(const struct dataplane *dp, uint64_t region)
+{
+	return dp->maps.arena + LB_REGION_BASE(region);
+}
+
+static inline uint16_t *dp_stamps(const struct dataplane *dp, uint64_t region)
+{
+	return dp->maps.stamps + LB_REGION_BASE(region);
+}
 
 /* Ticks since, of a clock that wraps at mask. The data plane's clock may be a little ahead of what lbd has read. */
 static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)

@@ -157,8 +157,8 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 }
 
 /* record: the one there is, or NULL.
- * A flow whose backend died went to its stable slot's next one, past the table. When a transition makes packets look there
- * again, its old entry must not be found: that would make it a new flow. */
+ * A flow whose backend died went to its stable slot's next one, past the table. When a transition makes packets look
+ * there again, its old entry must not be found: that would make it a new flow. */
 static int plan_service(struct dataplane *dp, struct service_plan *plan, const struct dp_service *want,
 			struct record *record, struct error *err)
 {
@@ -377,8 +377,8 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 
 /* The members that the plan leaves out. They are dead to the rules from now on, but their lines stay until no slot and
  * no list names them. Returns whether packets in flight may have been told to go to one. */
-static bool part_with(struct dataplane *dp, struct record *record, const struct service_plan *plan,
-		      uint16_t *leaving, size_t *leaving_count)
+static bool part_with(struct dataplane *dp, struct record *record, const struct service_plan *plan, uint16_t *leaving,
+		      size_t *leaving_count)
 {
 	bool in_use = false;
 

@@ -223,8 +223,8 @@ int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 
 	if (r)
 		return error_set(err, r, "out of memory");
-	plan->pick.changed = size != plan->pick.count || (size && memcmp(&dp->maps.arena[LB_REGION_BASE(line->pick)],
-									 plan->pick.list, size * sizeof(uint32_t)));
+	plan->pick.changed = size != plan->pick.count ||
+			     (size && memcmp(dp_slots(dp, line->pick), plan->pick.list, size * sizeof(uint32_t)));
 	if (!plan->pick.changed || !plan->pick.count)
 		return 0;
 	r = arena_take(&dp->arena, plan->pick.count, &base);
@@ -245,8 +245,7 @@ void pick_apply(struct dataplane *dp, struct service_plan *plan)
 	if (!plan->pick.changed)
 		return;
 	if (plan->pick.region)
-		memcpy(&dp->maps.arena[LB_REGION_BASE(plan->pick.region)], plan->pick.list,
-		       plan->pick.count * sizeof(uint32_t));
+		memcpy(dp_slots(dp, plan->pick.region), plan->pick.list, plan->pick.count * sizeof(uint32_t));
 	dp_store(&line->pick, plan->pick.region);
 	plan->pick.region = 0;
 	dp_retire(dp, before);

@@ -157,7 +157,7 @@ static uint32_t forced_flags(const struct lb_service *line, const struct service
 bool ring_begins(const struct dataplane *dp, const struct service_plan *plan)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
-	const uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(line->ring)];
+	const uint32_t *slots = dp_slots(dp, line->ring);
 
 	if (plan->want.track_never || !LB_REGION_SIZE(line->ring))
 		return false;
@@ -175,8 +175,8 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	struct slot_rules rules = {.never = plan->want.track_never,
 				   .udp = plan->want.protocol == IPPROTO_UDP,
 				   .resizing = line->old_ring != 0};
-	uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(line->ring)];
-	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(line->ring)];
+	uint32_t *slots = dp_slots(dp, line->ring);
+	uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint32_t forced = forced_flags(line, plan);
 
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
@@ -199,7 +199,7 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 /* The ring that says who keeps untracked flows while the new one settles: keepers that die are replaced, no more. */
 static void update_old_keepers(struct dataplane *dp, const struct service_plan *plan, uint64_t region)
 {
-	uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(region)];
+	uint32_t *slots = dp_slots(dp, region);
 	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
 
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
@@ -212,7 +212,7 @@ static void update_old_keepers(struct dataplane *dp, const struct service_plan *
 /* Nothing that lives depends on a ring whose slots all are stable on the dead. */
 static bool is_bare(const struct dataplane *dp, uint64_t region)
 {
-	const uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(region)];
+	const uint32_t *slots = dp_slots(dp, region);
 
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
 		if (slots[i] & LB_SLOT_TRANSITION || is_alive(dp, LB_SLOT_CURRENT(slots[i])))
@@ -223,7 +223,7 @@ static bool is_bare(const struct dataplane *dp, uint64_t region)
 /* A UDP slot that has learnt has no untracked flow left: flows yet to come must not be learnt with its keeper. */
 static void forget_learnt(struct dataplane *dp, uint64_t region)
 {
-	uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(region)];
+	uint32_t *slots = dp_slots(dp, region);
 
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++) {
 		uint16_t current = LB_SLOT_CURRENT(slots[i]);
@@ -302,8 +302,8 @@ void ring_apply(struct dataplane *dp, struct service_plan *plan)
 static void count_old_keepers(struct dataplane *dp, const struct lb_service *line, uint32_t at)
 {
 	uint64_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);
-	const uint32_t *old = &dp->maps.arena[LB_REGION_BASE(line->old_ring)];
-	uint32_t current = LB_SLOT_CURRENT(dp->maps.arena[LB_REGION_BASE(line->ring) + at]);
+	const uint32_t *old = dp_slots(dp, line->old_ring);
+	uint32_t current = LB_SLOT_CURRENT(dp_slots(dp, line->ring)[at]);
 
 	for (uint64_t i = at * old_size / size; i * size < (at + 1) * old_size; i++)
 		if (LB_SLOT_KEEPER(old[i]) != current)
@@ -313,8 +313,8 @@ static void count_old_keepers(struct dataplane *dp, const struct lb_service *lin
 void ring_count(struct dataplane *dp, struct record *record, uint32_t now)
 {
 	const struct lb_service *line = &dp->maps.services[record->id];
-	const uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(line->ring)];
-	const uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(line->ring)];
+	const uint32_t *slots = dp_slots(dp, line->ring);
+	const uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint16_t idle = ring_idle(line, record->want.protocol);
 
 	for (unsigned i = 0; i < record->count; i++)
