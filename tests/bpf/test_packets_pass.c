@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What is not for a VIP is passed on untouched, every bit of it, whatever it is; and no packet, however broken, makes
  * the program do anything but one counted thing. Run by `make check`. */
+#include <arpa/inet.h>
 #include <linux/bpf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,6 +122,76 @@ static const struct packet_case cases[] = {
     CASE("a_frame_longer_than_the_ip_packet_to_another_address_is_passed", not_vip,
 	 .in = PKT(ETH(), NOT4(.len = 9000), SYN_WEB)),
 };
+
+/* ---- the VIP table ---- */
+
+static void sends_to(struct fixture *f, int family, const char *dst)
+{
+	if (family == 4)
+		packet_build(&f->in, PKT(ETH(), IP4(.src = CLIENT4, .dst = dst), SYN_WEB));
+	else
+		packet_build(&f->in, PKT(ETH(), IP6(.src = CLIENT6, .dst = dst), SYN_WEB));
+	fixture_send(f);
+}
+
+/* An address that differs from the VIP in one 32-bit word, and yet lies in the same bucket of the table. */
+static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vip, int word, char *ret, size_t size)
+{
+	const struct lb_tables *tables = &f->map.settings->tables[1];
+	uint32_t bucket = lb_vip_hash(vip->addr, vip->family, tables->seed) & tables->vip_mask;
+	__be32 addr[4];
+
+	memcpy(addr, vip->addr, sizeof(addr));
+	do
+		addr[word] = htonl(ntohl(addr[word]) + 1);
+	while ((lb_vip_hash(addr, vip->family, tables->seed) & tables->vip_mask) != bucket);
+	inet_ntop(vip->family == 4 ? AF_INET : AF_INET6, addr, ret, size);
+}
+
+static void a_neighbour_of_a_vip_in_its_bucket_is_not_it(void **state)
+{
+	struct fixture *f = fixture_get();
+	char address[INET6_ADDRSTRLEN];
+
+	for (uint32_t id = 1; id < f->vips; id++) {
+		for (int word = 0; word < (f->vip[id].family == 4 ? 1 : 4); word++) {
+			neighbour_in_bucket(f, &f->vip[id], word, address, sizeof(address));
+			sends_to(f, f->vip[id].family, address);
+			assert_int_equal(f->reason, LB_REASON_not_vip);
+			assert_true(packet_same(&f->in, &f->out));
+		}
+	}
+}
+
+static void every_vip_of_a_full_table_is_found(void **state)
+{
+	struct fixture *f = fixture_get();
+	char address[INET6_ADDRSTRLEN];
+
+	for (int i = 0; f->vips <= FIXTURE_VIPS; i++) {
+		snprintf(address, sizeof(address), i % 2 ? "2001:db8:1::%d" : "203.0.113.%d", 1 + i);
+		fixture_vip(f, address);
+	}
+	for (uint32_t id = 1; id < f->vips; id++) {
+		inet_ntop(f->vip[id].family == 4 ? AF_INET : AF_INET6, f->vip[id].addr, address, sizeof(address));
+		sends_to(f, f->vip[id].family, address);
+		assert_int_not_equal(f->reason, LB_REASON_not_vip);
+	}
+}
+
+static void the_tables_in_force_are_the_ones_looked_at(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	sends_to(f, 4, VIP4);
+	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+	f->map.settings->active = 0; /* the other half of the tables is empty */
+	sends_to(f, 4, VIP4);
+	assert_int_equal(f->reason, LB_REASON_not_vip);
+	f->map.settings->active = 1;
+	sends_to(f, 4, VIP4);
+	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+}
 
 /* ---- every prefix of a good packet ---- */
 
@@ -268,6 +340,9 @@ static void twenty_thousand_damaged_packets_have_one_reason_each(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_neighbour_of_a_vip_in_its_bucket_is_not_it),
+	    cmocka_unit_test(every_vip_of_a_full_table_is_found),
+	    cmocka_unit_test(the_tables_in_force_are_the_ones_looked_at),
 	    cmocka_unit_test(no_cut_tcp4_packet_is_forwarded),
 	    cmocka_unit_test(no_cut_tcp4_packet_with_options_and_tags_is_forwarded),
 	    cmocka_unit_test(no_cut_udp4_packet_is_forwarded),

@@ -46,7 +46,7 @@ static int or_default(int value, int otherwise)
 }
 
 /* The packet that ANY fields are taken from, while one is built like another. */
-static const struct packet *model;
+static _Thread_local const struct packet *model;
 
 /* value, or when it is ANY the bits of the model's word at the place that `at` is of p. */
 static uint32_t or_model(const struct packet *p, const uint8_t *at, int value, uint32_t bits)
