@@ -14,6 +14,7 @@ LAB=${LAB:-lbd}
 WORK=${WORK:-}
 PATH=$PATH:/usr/sbin:/sbin
 LAB_PIDS=()
+LAB_EXEC= # "exec" in a background job's own shell, so that its pid is the program's
 # VIPs that the backends' UDP servers answer from (a UDP server must answer from the address it was asked at).
 LAB_UDP4=192.0.2.30
 LAB_UDP6=2001:db8:5::30
@@ -25,7 +26,7 @@ in_ns() {
 	local name
 	name=$(ns "$1")
 	shift
-	nsenter --net="/run/netns/$name" "$@"
+	$LAB_EXEC nsenter --net="/run/netns/$name" "$@"
 }
 
 lab_need_root() {
@@ -129,12 +130,14 @@ lab_backend_servers() { # N VIP...
 lab_spawn() { # NAME COMMAND...
 	local name=$1
 	shift
-	"$@" >"$WORK/$name.log" 2>&1 </dev/null &
+	(
+		LAB_EXEC=exec
+		"$@"
+	) >"$WORK/$name.log" 2>&1 </dev/null &
 	echo $! >"$WORK/$name.pid"
 	LAB_PIDS+=($!)
 }
 
-# in_ns execs nsenter, which execs the program: the pid is the program's.
 lab_kill() { # NAME [SIGNAL]
 	local pid
 	pid=$(cat "$WORK/$1.pid" 2>/dev/null) || return 0
