@@ -9,6 +9,9 @@
 #include <linux/neighbour.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "../common/log.h"
 
 #define BUCKETS 4096
 /* An alive neighbour is verified this often. With n > 5000 entries: every n ms, so that it is never more than a
@@ -18,15 +21,17 @@
  * asks once a second, so one lost packet decides nothing. */
 #define GRACE_MS 1500
 /* A dead one is asked for again this often. */
-#define RETRY_MS 5000
+#define RETRY_MS     5000
+#define WARN_SECONDS 60
 
-#define VALID    (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
+#define VALID        (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
 
 struct entry_table {
 	struct event_base *base;
 	struct rtnl *rtnl;
 	entry_changed_fn *changed;
 	unsigned count;
+	time_t warned_at;
 	LIST_HEAD(entry_list, entry) buckets[BUCKETS];
 };
 
@@ -73,6 +78,7 @@ static void update_valid(struct entry *entry, uint16_t state, const uint8_t mac[
 		return;
 	entry->verdict = ENTRY_ALIVE;
 	entry->error = 0;
+	entry->known = true;
 	memcpy(entry->mac, mac, 6);
 	if (!was_alive)
 		wait_ms(entry, random_below(verify_interval_ms(entry->table)));
@@ -111,9 +117,34 @@ static void ask_kernel(struct entry *entry)
 
 /* ---- the timer ---- */
 
+/* The kernel could not ask, be it that its neighbour table is full: that says nothing about the neighbour, and takes no
+ * live one out. It is tried again soon. */
+static void stay_as_known(struct entry *entry)
+{
+	struct entry_table *table = entry->table;
+	time_t now = time(NULL);
+	char address[ADDR_TEXT];
+
+	if (now - table->warned_at >= WARN_SECONDS) {
+		table->warned_at = now;
+		log_warning("neighbour %s: the kernel cannot ask for it (%s); its last MAC stays in use",
+			    addr_format(&entry->address, address),
+			    entry->error == -ENOBUFS ? "its neighbour table is full, see gc_thresh3 in arp(7)"
+						     : strerror(-entry->error));
+	}
+	entry->verdict = ENTRY_ALIVE;
+	wait_ms(entry, GRACE_MS);
+	entry->table->changed(entry);
+}
+
 static void grace_is_over(struct entry *entry)
 {
+	if (entry->known && entry->error) {
+		stay_as_known(entry);
+		return;
+	}
 	entry->verdict = ENTRY_DEAD;
+	entry->known = false;
 	wait_about_ms(entry, RETRY_MS);
 	entry->table->changed(entry);
 }

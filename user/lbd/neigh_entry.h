@@ -27,9 +27,10 @@ struct entry {
 	uint32_t ifindex;
 	struct addr address;
 	enum entry_verdict verdict;
-	bool fixed;     /* permanent or noarp: nothing to refresh */
-	uint8_t mac[6]; /* when alive */
-	int error;      /* -errno of the last request to the kernel about it, 0 if it went well */
+	bool fixed; /* permanent or noarp: nothing to refresh */
+	bool known; /* mac holds: it was alive, and has not died since */
+	uint8_t mac[6];
+	int error; /* -errno of the last request to the kernel about it, 0 if it went well */
 	struct event timer;
 	LIST_HEAD(entry_targets, target) targets; /* neigh.c's: whose next hop it is */
 };

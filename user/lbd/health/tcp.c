@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Health check kind tcp: the backend accepts a connection in time. Called by health.c through its table. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,14 +37,22 @@ static int socket_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? errno : error;
 }
 
+/* When a connection and its timeout are both due, libevent tells of the timeout alone. It was this loop that was late
+ * then, not the backend. */
+static bool answered(int fd)
+{
+	struct pollfd socket = {.fd = fd, .events = POLLOUT};
+
+	return poll(&socket, 1, 0) > 0;
+}
+
 static void tcp_ready(int fd, short what, void *arg)
 {
 	struct health_probe *probe = arg;
 	health_done_fn *done = probe->done;
 	void *done_arg = probe->arg;
 	uint64_t latency_us = clock_us() - probe->start_us;
-	/* Connected wins over late: when both are told at once, it was this loop that was late. */
-	bool late = !(what & EV_WRITE);
+	bool late = what & EV_TIMEOUT && !answered(fd);
 	int error = probe->error ? probe->error : socket_error(fd);
 	char why[FAILURE_TEXT];
 
