@@ -177,6 +177,10 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), IP4(.src = CLIENT4, .dst = VIP4_EMPTY), SYN_TO(80))),
     CASE("another_protocol_to_a_vip_is_passed", vip_no_service, .in = PKT(ETH(), IN4(.proto = 132), DATA(40))),
     CASE("no_next_header_to_a_vip_is_passed", vip_no_service, .in = PKT(ETH(), IN6(.next = 59))),
+    CASE("icmpv6_in_ipv4_to_a_vip_is_passed", vip_no_service, .in = PKT(ETH(), IN4(.proto = 58), DATA(40))),
+    CASE("icmp_in_ipv6_to_a_vip_is_passed", vip_no_service, .in = PKT(ETH(), IN6(.next = 1), DATA(40))),
+    CASE("ah_to_a_vip_is_passed", vip_no_service, .in = PKT(ETH(), IN6(), EXT6(.type = 51, .extra = 4), SYN_TO(80))),
+    CASE("ip_in_ip_to_a_vip_is_passed", vip_no_service, .in = PKT(ETH(), IN4(), IN4(), SYN_TO(80))),
     CASE("any_port_takes_every_tcp_port", forwarded_tx,
 	 .in = PKT(ETH(), IP4(.src = CLIENT4, .dst = VIP4_ANY), SYN_TO(31337)),
 	 .out = PKT(TO_BACKEND, OUT4(), IP4(.src = CLIENT4, .dst = VIP4_ANY, .ttl = 63), SYN_TO(31337))),
@@ -492,6 +496,20 @@ static void a_drop_is_not_counted_to_the_backend(void **state)
 	assert_int_equal(after.packets, before.packets);
 }
 
+/* Of an IP packet its length is counted, of anything else the frame's. */
+static void every_reason_counts_bytes(void **state)
+{
+	struct fixture *f = fixture_get();
+
+	expect(f, LB_REASON_not_vip, PKT(ETH(), IP4(.src = CLIENT4, .dst = "192.0.2.99"), SYN_TO(80), DATA(10), PAD(6)),
+	       NULL);
+	assert_int_equal(f->bytes[LB_REASON_not_vip], 50);
+	expect(f, LB_REASON_not_ip, PKT(ETH(.type = 0x0806), DATA(28)), NULL);
+	assert_int_equal(f->bytes[LB_REASON_not_ip], 42);
+	expect(f, LB_REASON_ttl_exceeded, PKT(ETH(), IN6(.hop = 1), SYN_TO(P_IPIP6)), NULL);
+	assert_int_equal(f->bytes[LB_REASON_ttl_exceeded], 60);
+}
+
 /* ---- a driver without headroom ---- */
 
 static void a_frame_without_headroom_is_a_counted_drop(void **state)
@@ -522,6 +540,7 @@ int main(void)
 	    cmocka_unit_test(a_forwarded_packet_is_counted_with_its_inner_length),
 	    cmocka_unit_test(only_a_syn_counts_as_a_new_flow),
 	    cmocka_unit_test(a_drop_is_not_counted_to_the_backend),
+	    cmocka_unit_test(every_reason_counts_bytes),
 	    cmocka_unit_test(a_frame_without_headroom_is_a_counted_drop),
 	};
 

@@ -27,6 +27,13 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), IN4(FRAG4(MF | AT(608), 9), .proto = 6), DATA(104))),
     CASE("a_later_ipv6_fragment_of_an_unknown_datagram_is_dropped", fragment_unknown,
 	 .in = PKT(ETH(), IN6(), FRAG6(.offset = 608, .id = 9, .next = 17), DATA(100))),
+    CASE("a_first_ipv6_fragment_behind_options_goes_to_its_flows_backend", forwarded_tx,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 60), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = P_IPIP6),
+		   DATA(64)),
+	 .out = PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), EXT6(.type = 60), FRAG6(.more = 1, .id = 5),
+		    UDP(.sport = 1, .dport = P_IPIP6), DATA(64))),
+    CASE("a_first_fragment_too_short_for_its_ports_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(FRAG4(MF, 5), .proto = 6), DATA(8))), /* RFC 1858: tiny fragments */
     CASE("a_first_fragment_to_a_port_without_a_service_is_passed", vip_no_service,
 	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), UDP(.sport = 1, .dport = 9999), DATA(600))),
 };

@@ -160,7 +160,7 @@ struct fixture *fixture_or_null(void)
 struct fixture *fixture_get(void)
 {
 	if (fixture.skip[0]) {
-		print_message("skipped: %s\n", fixture.skip);
+		print_message("# skipped: %s\n", fixture.skip);
 		skip();
 	}
 	return &fixture;
