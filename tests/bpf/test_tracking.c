@@ -318,6 +318,17 @@ static void no_keeper_stands_for_current(void **state)
 	assert_int_equal(tcp(&r, 1, ACK), B);
 }
 
+static void an_unusable_current_stands_for_the_keeper(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	usable(&r, B, false);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(udp(&r, 1), A);
+}
+
 static void syn_ack_is_not_a_new_flow(void **state)
 {
 	struct rig r = RIG();
@@ -1480,6 +1491,7 @@ int main(void)
 	    TEST(the_last_packet_of_an_older_flow_leaves_no_entry),
 	    TEST(an_unusable_keeper_stands_for_current),
 	    TEST(no_keeper_stands_for_current),
+	    TEST(an_unusable_current_stands_for_the_keeper),
 	    TEST(syn_ack_is_not_a_new_flow),
 	    TEST(a_flow_stays_through_successive_changes),
 	    TEST(a_repeated_syn_stays_with_its_entry),

@@ -172,7 +172,7 @@ void packet_build_like(struct packet *ret, const struct layer *layers, const str
 /* One's complement sum of 16-bit words as they lie in memory, folded, not inverted (RFC 1071). */
 uint16_t packet_sum(const void *data, size_t len, uint32_t start);
 
-/* True if alike; otherwise prints on stderr what differs, field by field, and both as hex. */
+/* True if alike; otherwise prints on stderr the fields that differ, and lines of the payload as hex. */
 bool packet_same(const struct packet *expected, const struct packet *got);
 
 /* Prints the packet decoded, one field a line, on stderr. */
