@@ -48,27 +48,14 @@ static __always_inline void count_backend(__u32 cpu, const struct route *r, __u3
 		return;
 	count->packets++;
 	count->bytes += bytes;
-	count->flows += r->new_flow;
+	if (unlikely(r->new_flow))
+		count->flows++;
 }
 
 LB_APART int count_event(__u32 event)
 {
-	__u32 cpu = bpf_get_smp_processor_id();
-
-	if (cpu < nr_cpus)
-		count_reason(cpu, event, 0);
+	count_reason(bpf_get_smp_processor_id(), event, 0);
 	return 0;
-}
-
-static __always_inline void count_packet(int reason, const struct packet *p, const struct route *r)
-{
-	__u32 cpu = bpf_get_smp_processor_id();
-
-	if (cpu >= nr_cpus)
-		return;
-	if (reason == LB_REASON_forwarded_tx || reason == LB_REASON_forwarded_redirect)
-		count_backend(cpu, r, p->length);
-	count_reason(cpu, reason, p->length);
 }
 
 #endif

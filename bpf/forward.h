@@ -11,7 +11,13 @@
 #include "maps.h"
 #include "packet.h"
 
-#define OUTER_TTL      64
+#define OUTER_TTL 64
+/* TTL, protocol and checksum (a word in wire order) as the one word they are written as. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define OUTER_WORD(ttl, protocol, check) ((__u32)(check) << 16 | (__u32)(protocol) << 8 | (ttl))
+#else
+#define OUTER_WORD(ttl, protocol, check) ((__u32)(ttl) << 24 | (__u32)(protocol) << 16 | (check))
+#endif
 #define GUE_LEN        4
 #define GUE_OVERHEAD   (sizeof(struct udphdr) + GUE_LEN)
 #define GUE_FIRST_PORT 0xc000 /* 49152: the dynamic ports, of which the hash picks one */
@@ -45,28 +51,25 @@ static __always_inline int hop_limit_decrease(const struct packet *p)
 	return LB_GO_ON;
 }
 
-/* Writes Ethernet, with the backend's tag if its link has one; NULL when the frame ends before `header` more bytes. */
-static __always_inline void *link_write(void *data, void *end, const struct lb_backend *b, __be16 ethertype,
-					__u32 header)
+/* Bytes of Ethernet in front of what is sent, with the tag of the backend's link. */
+static __always_inline __u32 link_length(const struct lb_backend *b)
 {
-	struct ethhdr *eth = data;
-	struct vlan_tag *tag = (void *)(eth + 1);
+	return likely(!b->vlan_tci) ? ETH_HLEN : ETH_HLEN + LB_VLAN_LEN;
+}
 
-	if (likely(!b->vlan_tci)) {
-		if ((void *)(eth + 1) + header > end)
-			return NULL;
-		eth->h_proto = ethertype;
-	} else {
-		if ((void *)(tag + 1) + header > end)
-			return NULL;
-		eth->h_proto = bpf_htons(ETH_P_8021Q);
-		tag->tci = b->vlan_tci;
-		tag->ethertype = ethertype;
+/* Both addresses at once, for the backend's line begins with them; link: link_length, a constant where it matters. */
+static __always_inline void link_write(void *data, const struct lb_backend *b, __be16 ethertype, __u32 link)
+{
+	__be16 *type = data + 2 * ETH_ALEN;
+
+	*(__u64 *)data = *(const __u64 *)(const void *)b;
+	*(__u32 *)(data + 8) = *(const __u32 *)((const void *)b + 8);
+	if (link != ETH_HLEN) {
+		type[0] = bpf_htons(ETH_P_8021Q);
+		type[1] = b->vlan_tci;
+		type += 2;
 	}
-	/* both addresses at once: the backend's line begins with them */
-	*(__u64 *)data = *(const __u64 *)b->dst_mac;
-	*(__u32 *)(data + 8) = *(const __u32 *)(b->dst_mac + 8);
-	return b->vlan_tci ? (void *)(tag + 1) : (void *)(eth + 1);
+	*type = ethertype;
 }
 
 static __always_inline __be32 outer_source(const struct lb_backend *b, __be32 base, __u64 hash)
@@ -74,37 +77,31 @@ static __always_inline __be32 outer_source(const struct lb_backend *b, __be32 ba
 	return base ^ ((base ^ (__u32)hash) & b->spread);
 }
 
-static __always_inline void outer_write_v4(struct iphdr *ip, const struct packet *p, const struct route *r,
-					   __u8 protocol, __u32 length)
+/* Word by word. The identification is 0: with DF set it has no meaning (RFC 6864). */
+static __always_inline void outer_write_v4(void *to, const struct packet *p, const struct route *r, __u8 protocol,
+					   __u32 length)
 {
 	const struct lb_backend *b = r->backend;
-	__be32 source = outer_source(b, b->outer_src[0], r->hash);
-	__be16 tot_len = bpf_htons(length);
+	__be32 source = outer_source(b, b->outer_src[0], r->hash), *word = to;
+	__u32 tos = p->traffic_class;
 
-	ip->version = 4;
-	ip->ihl = 5;
-	ip->tos = p->traffic_class;
-	ip->tot_len = tot_len;
-	ip->id = 0; /* with DF set it has no meaning (RFC 6864) */
-	ip->frag_off = bpf_htons(IPV4_DF);
-	ip->ttl = OUTER_TTL;
-	ip->protocol = protocol;
-	ip->check = csum_outer(b->csum, p->traffic_class, tot_len, OUTER_TTL, source & b->spread);
-	ip->saddr = source;
-	ip->daddr = b->outer_dst[0];
+	word[0] = bpf_htonl(0x45000000 | tos << 16 | length);
+	word[1] = bpf_htonl(IPV4_DF);
+	word[2] =
+	    OUTER_WORD(OUTER_TTL, protocol, csum_outer(b->csum, tos, bpf_htons(length), OUTER_TTL, source & b->spread));
+	word[3] = source;
+	word[4] = b->outer_dst[0];
 }
 
-static __always_inline void outer_write_v6(struct ipv6hdr *ip, const struct packet *p, const struct route *r,
-					   __u8 protocol, __u32 payload)
+static __always_inline void outer_write_v6(void *to, const struct packet *p, const struct route *r, __u8 protocol,
+					   __u32 payload)
 {
 	const struct lb_backend *b = r->backend;
 	const __u32 flow_label = (__u32)(r->hash >> 12) & 0xfffff;
-	__be32 *word = (__be32 *)ip;
+	__be32 *word = to;
 
 	word[0] = bpf_htonl(6u << 28 | (__u32)p->traffic_class << 20 | flow_label);
-	ip->payload_len = bpf_htons(payload);
-	ip->nexthdr = protocol;
-	ip->hop_limit = OUTER_TTL;
+	word[1] = bpf_htonl(payload << 16 | (__u32)protocol << 8 | OUTER_TTL);
 	word[2] = b->outer_src[0];
 	word[3] = b->outer_src[1];
 	word[4] = b->outer_src[2];
@@ -136,56 +133,65 @@ static __always_inline int egress_send(const struct packet *p, const struct lb_b
 	return LB_REASON_forwarded_redirect;
 }
 
-/* Moves the frame's start so that Ethernet, a tag if the egress has one, and `outer` bytes fit before the IP packet. */
-static __always_inline int make_room(const struct packet *p, const struct lb_backend *b, __u32 outer)
+/* Room for `outer` bytes and the link header before the IP packet; ret_data: the frame's new start. */
+static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 outer, void **ret_data)
 {
-	int link = b->vlan_tci ? ETH_HLEN + LB_VLAN_LEN : ETH_HLEN;
-
-	return bpf_xdp_adjust_head(p->ctx, (int)p->l3_offset - link - (int)outer);
+	if (bpf_xdp_adjust_head(p->ctx, (int)p->l3_offset - (int)(link + outer)))
+		return false;
+	*ret_data = (void *)(long)p->ctx->data;
+	return *ret_data + link + outer <= (void *)(long)p->ctx->data_end;
 }
 
-static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u8 protocol, __u32 gue)
+/* link and gue are constants here: each combination is straight code. */
+static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link, __u32 gue)
 {
-	void *data = (void *)(long)p->ctx->data, *end = (void *)(long)p->ctx->data_end;
-	struct iphdr *ip = link_write(data, end, r->backend, bpf_htons(ETH_P_IP), sizeof(*ip) + gue);
+	const __u8 protocol = p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	const __u32 outer = sizeof(struct iphdr) + gue;
+	void *data;
 
-	if (!ip)
+	if (!make_room(p, link, outer, &data))
 		return LB_REASON_no_headroom;
-	outer_write_v4(ip, p, r, gue ? IPPROTO_UDP : protocol, p->length + sizeof(*ip) + gue);
+	link_write(data, r->backend, bpf_htons(ETH_P_IP), link);
+	outer_write_v4(data + link, p, r, gue ? IPPROTO_UDP : protocol, p->length + outer);
 	if (gue)
-		gue_write((void *)(ip + 1), p, r, protocol);
-	return LB_GO_ON;
+		gue_write(data + link + sizeof(struct iphdr), p, r, protocol);
+	return egress_send(p, r->backend);
 }
 
-static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u8 protocol, __u32 gue)
+static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u32 link, __u32 gue)
 {
-	void *data = (void *)(long)p->ctx->data, *end = (void *)(long)p->ctx->data_end;
-	struct ipv6hdr *ip = link_write(data, end, r->backend, bpf_htons(ETH_P_IPV6), sizeof(*ip) + gue);
+	const __u8 protocol = p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	const __u32 outer = sizeof(struct ipv6hdr) + gue;
+	void *data;
 
-	if (!ip)
+	if (!make_room(p, link, outer, &data))
 		return LB_REASON_no_headroom;
-	outer_write_v6(ip, p, r, gue ? IPPROTO_UDP : protocol, p->length + gue);
+	link_write(data, r->backend, bpf_htons(ETH_P_IPV6), link);
+	outer_write_v6(data + link, p, r, gue ? IPPROTO_UDP : protocol, p->length + gue);
 	if (gue)
-		gue_write((void *)(ip + 1), p, r, protocol);
-	return LB_GO_ON;
+		gue_write(data + link + sizeof(struct ipv6hdr), p, r, protocol);
+	return egress_send(p, r->backend);
+}
+
+static __always_inline int encap(const struct packet *p, const struct route *r, __u32 link, __u32 gue)
+{
+	return r->backend->family == 4 ? encap_v4(p, r, link, gue) : encap_v6(p, r, link, gue);
 }
 
 static __always_inline int forward_tunnel(const struct packet *p, const struct route *r, __u32 gue)
 {
-	const __u8 protocol = p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	const bool v4 = r->backend->family == 4;
-	const __u32 outer = gue + (v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const struct lb_backend *b = r->backend;
+	const __u32 outer = gue + (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	int reason;
 
-	if (unlikely(p->length + outer > r->backend->mtu))
-		return icmp_too_big(p->ctx, r->backend->mtu > outer ? r->backend->mtu - outer : 0);
+	if (unlikely(p->length + outer > b->mtu))
+		return icmp_too_big(p->ctx, b->mtu > outer ? b->mtu - outer : 0);
 	reason = hop_limit_decrease(p);
 	if (!goes_on(reason))
 		return reason;
-	if (make_room(p, r->backend, outer))
-		return LB_REASON_no_headroom;
-	reason = v4 ? encap_v4(p, r, protocol, gue) : encap_v6(p, r, protocol, gue);
-	return !goes_on(reason) ? reason : egress_send(p, r->backend);
+	if (likely(link_length(b) == ETH_HLEN))
+		return encap(p, r, ETH_HLEN, gue);
+	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, gue);
 }
 
 /* Direct routing: the packet stays as it is, to the last bit of its TTL. */
@@ -193,16 +199,16 @@ static __always_inline int forward_l2(const struct packet *p, const struct route
 {
 	const __be16 ethertype = p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 	const struct lb_backend *b = r->backend;
-	void *data, *end;
+	const __u32 link = link_length(b);
+	void *data = (void *)(long)p->ctx->data;
 
 	if (unlikely(p->length > b->mtu))
 		return icmp_too_big(p->ctx, b->mtu);
-	if (unlikely(p->l3_offset != ETH_HLEN || b->vlan_tci) && make_room(p, b, 0))
-		return LB_REASON_no_headroom;
-	data = (void *)(long)p->ctx->data;
-	end = (void *)(long)p->ctx->data_end;
-	if (!link_write(data, end, b, ethertype, 0))
-		return LB_REASON_no_headroom;
+	if (unlikely(p->l3_offset != link) || data + link > p->end) {
+		if (!make_room(p, link, 0, &data))
+			return LB_REASON_no_headroom;
+	}
+	link_write(data, b, ethertype, link);
 	return egress_send(p, b);
 }
 

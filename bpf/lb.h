@@ -61,38 +61,76 @@ static __always_inline int route_flow(const struct packet *p, struct route *r)
 {
 	int reason = service_find(r, p->protocol, p->ports);
 
-	if (goes_on(reason))
-		reason = select_backend(p, r);
-	if (unlikely(p->kind == PACKET_FIRST_FRAGMENT))
+	return goes_on(reason) ? select_backend(p, r) : reason;
+}
+
+static __always_inline int route_rare(struct packet *p, struct route *r)
+{
+	int reason = parse_not_plain(p);
+
+	if (!goes_on(reason))
+		return reason;
+	if (is_follower(p))
+		return route_follower(p, r);
+	reason = route_flow(p, r);
+	if (p->kind == PACKET_FIRST_FRAGMENT)
 		fragment_remember(p, r, reason);
 	return reason;
 }
 
-/* A packet for a VIP, to its end. */
-static __always_inline int serve(struct packet *p, struct route *r)
+/* Where a packet for a VIP goes. A route without a backend ends for the reason returned; the verifier would not see
+ * that a reason to go on means a backend. */
+static __always_inline int route(struct packet *p, struct route *r)
 {
-	int reason = parse_whole(p);
+	return likely(parse_plain(p)) ? route_flow(p, r) : route_rare(p, r);
+}
 
-	if (!goes_on(reason))
-		return reason;
-	reason = unlikely(is_follower(p)) ? route_follower(p, r) : route_flow(p, r);
-	/* not by the reason: the verifier does not see that a good one means a backend */
-	return r->backend ? forward(p, r) : reason;
+static __always_inline int end(int reason, const struct packet *p)
+{
+	count_reason(bpf_get_smp_processor_id(), reason, p->length);
+	return reason_action(reason);
+}
+
+static __always_inline int end_forwarded(int reason, const struct packet *p, const struct route *r)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	count_backend(cpu, r, p->length);
+	count_reason(cpu, reason, p->length);
+	return reason_action(reason);
+}
+
+/* From the IP header on. p->family is a constant here: each family has its own straight code. */
+static __always_inline int serve(struct packet *p)
+{
+	struct route r = {};
+	int reason = vip_find(p, &r);
+
+	if (goes_on(reason))
+		reason = route(p, &r);
+	if (!r.backend)
+		return end(reason, p);
+	reason = forward(p, &r);
+	if (likely(reason == LB_REASON_forwarded_tx))
+		return end_forwarded(LB_REASON_forwarded_tx, p, &r);
+	if (likely(reason == LB_REASON_forwarded_redirect))
+		return end_forwarded(LB_REASON_forwarded_redirect, p, &r);
+	return end(reason, p);
 }
 
 static __always_inline int lb_packet(struct xdp_md *ctx)
 {
 	struct packet p = {.ctx = ctx};
-	struct route r = {};
-	int reason;
+	int reason = parse_link(&p);
 
-	reason = parse_link(&p);
-	if (goes_on(reason))
-		reason = vip_find(&p, &r);
-	if (goes_on(reason))
-		reason = serve(&p, &r);
-	count_packet(reason, &p, &r);
-	return reason_action(reason);
+	if (!goes_on(reason))
+		return end(reason, &p);
+	if (p.family == 4) {
+		p.family = 4;
+		return serve(&p);
+	}
+	p.family = 6;
+	return serve(&p);
 }
 
 #endif

@@ -80,6 +80,7 @@ struct packet {
 struct route {
 	struct lb_settings *settings;
 	struct lb_tables *tables;   /* in force when the packet came */
+	__u32 seed;                 /* of the tables */
 	struct lb_service *service; /* of the backend */
 	struct lb_backend *backend; /* not NULL: the packet goes there */
 	__u64 hash;                 /* of the flow */

@@ -69,15 +69,15 @@ static __always_inline int parse_ip_fixed(struct packet *p, __be16 ethertype)
 static __always_inline int parse_link(struct packet *p)
 {
 	void *data = (void *)(long)p->ctx->data;
-	struct ethhdr *eth = data;
 	__be16 ethertype;
 
 	p->end = (void *)(long)p->ctx->data_end;
 	p->length = p->end - data;
-	if ((void *)(eth + 1) > p->end)
+	if (data + ETH_HLEN > p->end)
 		return LB_REASON_malformed;
-	p->l3_offset = sizeof(*eth);
-	ethertype = eth->h_proto;
+	p->l3_offset = ETH_HLEN;
+	/* not through struct ethhdr: that is packed, and read by the byte */
+	ethertype = *(__be16 *)(data + 2 * ETH_ALEN);
 	if (unlikely(is_vlan(ethertype))) {
 		ethertype = parse_tags(data, p->end, ethertype, &p->l3_offset);
 		if (!ethertype)
@@ -251,40 +251,46 @@ LB_APART int parse_rare(struct xdp_md *ctx, struct transport *ret)
 
 /* The common case, all in sight: a whole TCP or UDP packet without options or extensions. False says nothing about the
  * packet but that parse_transport has to look at it; the traffic class is known either way. */
-static __always_inline bool parse_plain(struct packet *p)
+static __always_inline bool parse_plain_ports(struct packet *p, __u32 header)
 {
-	__u32 header;
-
-	if (p->family == 4) {
-		const struct iphdr *ip = p->l3;
-
-		header = sizeof(*ip);
-		p->traffic_class = ip->tos;
-		p->protocol = ip->protocol;
-		if (*(__u8 *)p->l3 != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT))
-			return false;
-	} else {
-		const struct ipv6hdr *ip = p->l3;
-		__u32 word = bpf_ntohl(*(__be32 *)p->l3);
-
-		header = sizeof(*ip);
-		p->traffic_class = word >> 20;
-		p->protocol = ip->nexthdr;
-		if (word >> 28 != 6)
-			return false;
-	}
+	if (p->l3 + p->length > p->end)
+		return false;
 	p->l4 = p->l3 + header;
-	return (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) && p->l3 + p->length <= p->end &&
-	       goes_on(parse_ports(p, header));
+	return (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) && goes_on(parse_ports(p, header));
 }
 
-static __always_inline int parse_whole(struct packet *p)
+static __always_inline bool parse_plain_v4(struct packet *p)
 {
-	struct transport t = {};
+	const struct iphdr *ip = p->l3;
+
+	p->traffic_class = ip->tos;
+	p->protocol = ip->protocol;
+	if (*(__u8 *)p->l3 != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT))
+		return false;
+	return parse_plain_ports(p, sizeof(*ip));
+}
+
+static __always_inline bool parse_plain_v6(struct packet *p)
+{
+	const struct ipv6hdr *ip = p->l3;
+	__u32 word = bpf_ntohl(*(__be32 *)p->l3);
+
+	p->traffic_class = word >> 20;
+	p->protocol = ip->nexthdr;
+	return word >> 28 == 6 && parse_plain_ports(p, sizeof(*ip));
+}
+
+static __always_inline bool parse_plain(struct packet *p)
+{
+	return p->family == 4 ? parse_plain_v4(p) : parse_plain_v6(p);
+}
+
+static __always_inline int parse_not_plain(struct packet *p)
+{
+	struct transport t;
 	int reason;
 
-	if (likely(parse_plain(p)))
-		return LB_GO_ON;
+	t = (struct transport){};
 	reason = parse_rare(p->ctx, &t);
 	p->ports = t.ports;
 	p->fragment = t.fragment;

@@ -11,6 +11,8 @@
 #include "parse.h"
 #include "service.h"
 
+#define FLOW_RECORDED (1u << 31) /* beside a backend's id */
+
 /* All that the decision needs, for the functions that are not inlined. */
 struct flow_query {
 	__u64 hash;        /* of the flow */
@@ -84,22 +86,23 @@ static __always_inline void slot_stamp(const struct flow_query *q)
 		stamp->tick[q->slot_index & 3] = now;
 }
 
+#define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
+
 /* The flow table is asked for every packet of the service, not only in transitions. */
 static __always_inline bool tracks_always(const struct lb_service *service)
 {
-	return service->flags & (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY);
+	return service->flags & LB_SERVICE_TRACKING;
 }
 
 /* A keeper that is 0 or unusable stands for current. While the ring changes size the frozen one knows the keeper. */
-static __always_inline __u32 slot_keeper(const struct flow_query *q, const struct lb_service *service)
+static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash, const struct lb_service *service)
 {
 	__u64 old_ring = region_read(&service->old_ring);
-	__u32 slot = q->slot;
+	__u32 keeper = LB_SLOT_KEEPER(slot);
 
 	if (LB_REGION_SIZE(old_ring) && slot & LB_SLOT_TRANSITION)
-		slot = slot_read(ring_slot_index(old_ring, q->slot_hash));
-	slot = LB_SLOT_KEEPER(slot);
-	return backend_serves(slot, service) ? slot : LB_SLOT_CURRENT(q->slot);
+		keeper = LB_SLOT_KEEPER(slot_read(ring_slot_index(old_ring, slot_hash)));
+	return backend_serves(keeper, service) ? keeper : LB_SLOT_CURRENT(slot);
 }
 
 /* ---- step 3: pick ---- */
@@ -220,7 +223,7 @@ LB_APART __u32 pick(const struct flow_query *q)
 	if (!backend_serves(id, service))
 		id = LB_SLOT_CURRENT(q->slot);
 	if (!backend_serves(id, service))
-		id = slot_keeper(q, service);
+		id = slot_keeper(q->slot, q->slot_hash, service);
 	if (!backend_serves(id, service))
 		return 0;
 	if (affinity)
@@ -233,7 +236,7 @@ LB_APART __u32 pick(const struct flow_query *q)
 /* Goes where packets without an entry go, and says so to the slot when that is not current. */
 static __always_inline __u32 go_to_keeper(const struct flow_query *q, const struct lb_service *service)
 {
-	__u32 keeper = slot_keeper(q, service);
+	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
 
 	if (keeper == LB_SLOT_CURRENT(q->slot))
 		return keeper;
@@ -262,8 +265,8 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q, const str
 }
 
 /* place: of an entry that is void now, to be written over; NULL: a new one is made. */
-static __always_inline __u32 flow_record(struct flow_query *q, const struct lb_service *service, __u32 id, __u64 *place,
-					 __u64 old)
+static __always_inline __u32 flow_record(const struct flow_query *q, const struct lb_service *service, __u32 id,
+					 __u64 *place, __u64 old)
 {
 	__u32 state = q->is_tcp ? LB_FLOW_SYN : LB_FLOW_UDP;
 	bool placed;
@@ -274,17 +277,17 @@ static __always_inline __u32 flow_record(struct flow_query *q, const struct lb_s
 		placed = flow_insert(q->hash, id, state, q->now);
 	if (!placed)
 		return flow_unplaced(q, service);
-	q->new_flow = 1;
-	return go_to_tracked(q, service, id);
+	return go_to_tracked(q, service, id) | FLOW_RECORDED;
 }
 
-static __always_inline __u32 flow_new(struct flow_query *q, const struct lb_service *service, __u64 *place, __u64 old)
+static __always_inline __u32 flow_new(const struct flow_query *q, const struct lb_service *service, __u64 *place,
+				      __u64 old)
 {
 	__u32 id;
 
 	/* UDP has no SYN: in the learning period a flow without an entry may be an old one */
 	if (!place && !q->is_tcp && q->slot & LB_SLOT_LEARNING)
-		id = slot_keeper(q, service);
+		id = slot_keeper(q->slot, q->slot_hash, service);
 	else
 		id = pick(q);
 	return id ? flow_record(q, service, id, place, old) : 0;
@@ -300,29 +303,43 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
 	return keeper;
 }
 
-/* The backend's id; 0: none. */
-LB_APART __u32 flow_route(struct flow_query *q)
+/* What flow_route is told of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags (16-23),
+ * whether it is TCP (24). */
+#define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
+
+/* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers only, which need no
+ * stack of the caller's. */
+LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index, __u32 packet)
 {
-	struct lb_service *service = q ? service_of(q->service) : NULL;
+	struct flow_query q = {
+	    .hash = hash,
+	    .slot_hash = slot_hash,
+	    .client_hash = client_hash,
+	    .service = packet & 0xffff,
+	    .slot = slot_read(slot_index),
+	    .slot_index = slot_index,
+	    .now = tick_now(),
+	    .is_tcp = packet >> 24,
+	    .tcp_flags = packet >> 16,
+	};
+	bool syn = (q.tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
+	struct lb_service *service = service_of(q.service);
 	__u64 *place, entry = 0;
-	bool syn;
 
 	if (!service)
 		return 0;
-	q->now = tick_now();
-	syn = (q->tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
-	place = flow_find(q->hash);
+	place = flow_find(hash);
 	if (place) {
 		entry = flow_read(place);
 		if (backend_serves(LB_FLOW_BACKEND(entry), service) &&
 		    !(syn && LB_FLOW_STATE(entry) == LB_FLOW_CLOSING)) {
-			flow_refresh(place, entry, q->tcp_flags, q->now);
-			return go_to_tracked(q, service, LB_FLOW_BACKEND(entry));
+			flow_refresh(place, entry, q.tcp_flags, q.now);
+			return go_to_tracked(&q, service, LB_FLOW_BACKEND(entry));
 		}
-	} else if (q->is_tcp && !syn) {
-		return flow_older(q, service);
+	} else if (q.is_tcp && !syn) {
+		return flow_older(&q, service);
 	}
-	return flow_new(q, service, place, entry);
+	return flow_new(&q, service, place, entry);
 }
 
 /* To a backend that was found by other means than its service's slots. */
@@ -342,9 +359,31 @@ static __always_inline int route_to(struct route *r, __u32 id)
 
 /* ---- step 1 ---- */
 
-static __always_inline bool hashes_all(const struct lb_service *service, __u8 family)
+/* The bytes of a service that say how it selects, as the one word they are read as. */
+union selection {
+	struct {
+		__u8 select, hash, flags, forward, mask4, mask6;
+		__u16 tcp_idle;
+	};
+	__u64 word;
+};
+
+_Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
+		   __builtin_offsetof(struct lb_service, tcp_idle) ==
+		       24 + __builtin_offsetof(union selection, tcp_idle),
+	       "union selection mirrors struct lb_service");
+
+/* Whether the slot of the whole tuple's hash decides, unless it is in transition: what most services do, in one test.
+ */
+static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
-	return service->hash == LB_HASH_FULL && (family == 4 ? service->mask4 == 32 : service->mask6 == 128);
+	const union selection mask4 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask4 = 0xff};
+	const union selection mask6 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask6 = 0xff};
+	const union selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
+	const union selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
+	__u64 word = *(const __u64 *)&service->select;
+
+	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
 }
 
 static __always_inline __u64 slot_hash(const struct packet *p, const struct route *r)
@@ -369,43 +408,35 @@ static __always_inline bool is_syn(const struct packet *p)
 	return (p->tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
 }
 
-static __always_inline __u32 select_tracked(const struct packet *p, struct route *r, __u64 hash, __u32 slot,
-					    __u32 slot_index)
+static __always_inline void select_tracked(const struct packet *p, struct route *r, __u64 hash, __u32 slot_index)
 {
-	struct flow_query q = {
-	    .hash = r->hash,
-	    .slot_hash = hash,
-	    .service = r->service->id,
-	    .slot = slot,
-	    .slot_index = slot_index,
-	    .is_tcp = p->protocol == IPPROTO_TCP,
-	    .tcp_flags = p->tcp_flags,
-	};
-	__u32 id;
+	const bool is_tcp = p->protocol == IPPROTO_TCP;
+	__u64 client = unlikely(r->service->flags & LB_SERVICE_AFFINITY) ? client_hash(p, r) : 0;
+	__u32 id = flow_route(r->hash, hash, client, slot_index, FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp));
 
-	if (unlikely(r->service->flags & LB_SERVICE_AFFINITY))
-		q.client_hash = client_hash(p, r);
-	id = flow_route(&q);
-	r->new_flow |= !q.is_tcp && q.new_flow;
-	return id;
+	/* a TCP flow counts when its SYN is sent, tracked or not */
+	if (!is_tcp && id & FLOW_RECORDED)
+		r->new_flow = 1;
+	r->backend_id = id & LB_MAX_BACKENDS;
 }
 
 /* The backend of a packet whose protocol and ports are known. */
 static __always_inline int select_backend(const struct packet *p, struct route *r)
 {
-	__u64 hash = packet_hash(p, r->settings->flow_seed), ring = region_read(&r->service->ring);
+	const bool straight = is_straight(r->service, p->family);
+	__u64 ring = region_read(&r->service->ring), hash;
 	__u32 slot, index;
 
-	r->hash = hash;
+	r->hash = hash = packet_hash(p, r->settings->flow_seed);
 	r->new_flow = is_syn(p);
 	if (unlikely(!LB_REGION_SIZE(ring)))
 		return LB_REASON_no_backend;
-	if (unlikely(!hashes_all(r->service, p->family)))
+	if (unlikely(!straight))
 		hash = slot_hash(p, r);
 	index = ring_slot_index(ring, hash);
 	slot = slot_read(index);
-	if (slot & LB_SLOT_TRANSITION || tracks_always(r->service))
-		r->backend_id = select_tracked(p, r, hash, slot, index);
+	if (unlikely(slot & LB_SLOT_TRANSITION) || (unlikely(!straight) && tracks_always(r->service)))
+		select_tracked(p, r, hash, index);
 	else
 		r->backend_id = LB_SLOT_CURRENT(slot);
 	r->backend = backend_find(r->backend_id);
@@ -417,27 +448,27 @@ LB_APART __u32 select_quoted(const struct lb_tuple *tuple, __u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
 	struct lb_settings *s = settings_of();
-	struct flow_query q = {};
-	__u64 ring, *place, entry;
+	__u64 ring, hash, *place, entry;
+	__u32 slot;
 
 	if (!tuple || !service || !s)
 		return 0;
 	ring = region_read(&service->ring);
 	if (!LB_REGION_SIZE(ring))
 		return 0;
-	q.slot_hash = lb_slot_hash(tuple, s->flow_seed, service);
-	q.slot = slot_read(ring_slot_index(ring, q.slot_hash));
-	if (!(q.slot & LB_SLOT_TRANSITION) && !tracks_always(service))
-		return LB_SLOT_CURRENT(q.slot);
+	hash = lb_slot_hash(tuple, s->flow_seed, service);
+	slot = slot_read(ring_slot_index(ring, hash));
+	if (!(slot & LB_SLOT_TRANSITION) && !tracks_always(service))
+		return LB_SLOT_CURRENT(slot);
 	place = flow_find(lb_flow_hash(tuple, s->flow_seed));
 	if (place) {
 		entry = flow_read(place);
 		if (backend_serves(LB_FLOW_BACKEND(entry), service))
 			return LB_FLOW_BACKEND(entry);
 	}
-	if (tuple->protocol == IPPROTO_TCP || q.slot & LB_SLOT_LEARNING)
-		return slot_keeper(&q, service);
-	return LB_SLOT_CURRENT(q.slot);
+	if (tuple->protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING)
+		return slot_keeper(slot, hash, service);
+	return LB_SLOT_CURRENT(slot);
 }
 
 #endif

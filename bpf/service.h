@@ -22,12 +22,13 @@ static __always_inline int tables_find(struct route *r)
 	if (!r->settings)
 		return LB_REASON_not_vip;
 	r->tables = &r->settings->tables[r->settings->active & 1];
+	r->seed = r->tables->seed;
 	return LB_GO_ON;
 }
 
 static __always_inline int vip_find_v4(struct route *r, __be32 address)
 {
-	__u32 index = r->tables->vip_base + (lb_vip_hash(&address, 4, r->tables->seed) & r->tables->vip_mask);
+	__u32 index = r->tables->vip_base + (lb_vip_hash(&address, 4, r->seed) & r->tables->vip_mask);
 	struct lb_vip_bucket *bucket = bpf_map_lookup_elem(&vips, &index);
 	int i;
 
@@ -47,7 +48,7 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *address)
 {
 	const __be32 *word = address->in6_u.u6_addr32;
-	__u32 index = r->tables->vip_base + (lb_vip_hash(word, 6, r->tables->seed) & r->tables->vip_mask);
+	__u32 index = r->tables->vip_base + (lb_vip_hash(word, 6, r->seed) & r->tables->vip_mask);
 	struct lb_vip_bucket *bucket = bpf_map_lookup_elem(&vips, &index);
 	int i;
 
@@ -77,10 +78,10 @@ static __always_inline int vip_find(const struct packet *p, struct route *r)
 }
 
 /* The service id, 0: none. port: host order. */
-static __always_inline __u32 port_find(const struct lb_tables *tables, __u32 vip, __u8 protocol, __u32 port)
+static __always_inline __u32 port_find(const struct route *r, __u8 protocol, __u32 port)
 {
-	__u64 key = LB_PORT_KEY(vip, port, protocol);
-	__u32 index = tables->port_base + (lb_port_hash(key, tables->seed) & tables->port_mask);
+	__u64 key = LB_PORT_KEY(r->vip, port, protocol);
+	__u32 index = r->tables->port_base + (lb_port_hash(key, r->seed) & r->tables->port_mask);
 	struct lb_port_bucket *bucket = bpf_map_lookup_elem(&ports, &index);
 	int i;
 
@@ -102,15 +103,15 @@ static __always_inline int service_find(struct route *r, __u8 protocol, __u32 po
 	__u32 id, any;
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	id = port_find(r->tables, r->vip, protocol, bpf_ntohs(ports >> 16));
+	id = port_find(r, protocol, bpf_ntohs(ports >> 16));
 #else
-	id = port_find(r->tables, r->vip, protocol, ports & 0xffff);
+	id = port_find(r, protocol, ports & 0xffff);
 #endif
 	if (unlikely(!id)) {
 		any = protocol == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
 		if (!(r->vip_flags & any))
 			return LB_REASON_vip_no_service;
-		id = port_find(r->tables, r->vip, protocol, 0);
+		id = port_find(r, protocol, 0);
 	}
 	r->service = bpf_map_lookup_elem(&services, &id);
 	if (!r->service || !r->service->id)
