@@ -29,7 +29,7 @@ compile_programs() {
 		command -v "$clang" >/dev/null || continue
 		for source in "$repo"/bpf/*.bpf.c; do
 			make -s -C "$repo" "BUILD=$out/bpf/$clang" "CLANG=$clang" \
-				"$out/bpf/$clang/$(basename "$source" .c).o" >&2 ||
+				"$out/bpf/$clang/$(basename "$source" .c).o" >/dev/null ||
 				echo "not ok - $clang compiles ${source#"$repo"/}"
 		done
 	done

@@ -6,7 +6,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../../tests/e2e/lib.sh"
 
 # Probes must not time out on a slow guest.
-HEALTH='{ type: http, port: 80, path: /healthz, interval: 1s, timeout: 5s, rise: 1, fall: 3 }'
+HEALTH='{ type: http, port: 80, path: /healthz, interval: 3s, timeout: 2500ms, rise: 1, fall: 3 }'
 BACKENDS_UP=2
 FILE_SIZE=4000000
 

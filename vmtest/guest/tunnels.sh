@@ -14,23 +14,23 @@ GUE_PORT=6080
 
 # A receiver for every pairing; the tunnels' remote is open, because lbd's outer source varies with the flow.
 kernel_tunnels() { # N
-	local v4=10.0.0.$((10 + $1)) v6=2001:db8:b::$((10 + $1)) vip
+	local v4=10.0.0.$((10 + $1)) v6=2001:db8:b::$((10 + $1)) device
 	in_ns "b$1" ip link add t44 type ipip local "$v4" remote any mode ipip
 	in_ns "b$1" ip link add t64 type sit local "$v4" remote any mode ip6ip
 	in_ns "b$1" ip link add tx6 type ip6tnl local "$v6" remote any mode any
 	in_ns "b$1" ip fou add port $GUE_PORT gue
 	in_ns "b$1" ip -6 fou add port $GUE_PORT gue
-	for vip in t44 t64 tx6; do in_ns "b$1" ip link set "$vip" up || return 1; done
+	for device in t44 t64 tx6; do in_ns "b$1" ip link set "$device" up || return 1; done
 	in_ns "b$1" ip addr add $VIP4/32 dev lo
 	in_ns "b$1" ip addr add $VIP6/128 dev lo nodad
 }
 
-# The packets a device took, and those it refused.
+# The bytes a device took (its packets may have been joined by GRO), and the packets it refused.
 device_counts() { # DEVICE
 	local i
 	for i in $(seq $BACKENDS_UP); do
-		in_ns "b$i" ip -j -s link show "$1" | json '"%d %d" % (d[0]["stats64"]["rx"]["packets"], d[0]["stats64"]["rx"]["errors"])'
-	done | awk '{p += $1; e += $2} END {print p, e}'
+		in_ns "b$i" ip -j -s link show "$1" | json '"%d %d" % (d[0]["stats64"]["rx"]["bytes"], d[0]["stats64"]["rx"]["errors"])'
+	done | awk '{b += $1; e += $2} END {print b, e}'
 }
 
 # A file through one way: whole at the other end, through the kernel's device, which saw no error.
@@ -39,11 +39,10 @@ taken_by() { # DEVICE HOST PORT
 	before=$(device_counts "$1")
 	upload_arrives_whole "$2" "$3"
 	after=$(device_counts "$1")
-	expect "packets through $1" $((${after% *} - ${before% *})) -gt $((FILE_SIZE / 1500))
+	expect "bytes through $1" $((${after% *} - ${before% *})) -ge $FILE_SIZE
 	expect "errors of $1" "${after#* }" = 0
 }
 
-# The checksums a tunnel's inner packet needs, e.g. UDP's over the outer header, are seen in the host's counters.
 snmp() { # N COUNTER
 	in_ns "b$1" nstat -asz "$2" | awk -v name="$2" '$1 == name {print $2}'
 }
@@ -60,8 +59,8 @@ test_fou_takes_6in6_gue() { taken_by tx6 "[$VIP6]" $GUE_OVER_6; }
 test_no_outer_header_was_malformed() {
 	local i counter
 	for i in $(seq $BACKENDS_UP); do
-		for counter in IpInHdrErrors IpInCsumErrors Ip6InHdrErrors UdpInCsumErrors Udp6InCsumErrors; do
-			expect "$counter of b$i" "$(snmp "$i" $counter | cut -d. -f1)" -le 0
+		for counter in IpInHdrErrors IpExtInCsumErrors Ip6InHdrErrors UdpInCsumErrors Udp6InCsumErrors; do
+			expect "$counter of b$i" "$(snmp "$i" $counter | cut -d. -f1)" = 0
 		done
 	done
 }
@@ -81,7 +80,7 @@ tunnel_services() {
 
 set_up() {
 	local i
-	HEALTH='{ type: tcp, interval: 1s, timeout: 5s, rise: 1, fall: 3 }'
+	HEALTH='{ type: tcp, interval: 3s, timeout: 2500ms, rise: 1, fall: 3 }'
 	lab_need_root
 	lab_up $BACKENDS_UP || return 1
 	for i in $(seq $BACKENDS_UP); do kernel_tunnels "$i" || return 1; done
