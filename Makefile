@@ -58,8 +58,8 @@ BENCH_NS := $(BUILD)/tools/bench_ns
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
-tests: all $(TESTS) $(TOOLS)
-tools: $(TOOLS)
+tests: all tools $(TESTS)
+tools: $(TOOLS) $(BUILD)/pass.bpf.o
 bench-programs: $(BENCH_NS)
 
 # ---- how it is made ------------------------------------------------------------------------------------------------

@@ -48,15 +48,14 @@ lab_host() { # NAME
 		net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 2>/dev/null || true
 }
 
-# A cable: NAME's eth0 to the router's bridge. Checksums are made in software so that what is tunnelled is whole; GRO on the
-# bridge's end gives it NAPI, which native XDP_TX towards it needs.
+# A cable: NAME's eth0 to the router. Checksums are made in software so that what is tunnelled is whole.
 lab_cable() { # NAME IPV4/LEN IPV6/LEN MTU
 	local name=$1 v4=$2 v6=$3 mtu=$4
 	ip -n "$(ns "$name")" link add eth0 type veth peer name "to-$name" netns "$(ns router)"
 	ip -n "$(ns "$name")" link set eth0 mtu "$mtu" up
 	ip -n "$(ns router)" link set "to-$name" mtu "$mtu" up
-	in_ns "$name" ethtool -K eth0 tx off gro on >/dev/null 2>&1
-	in_ns router ethtool -K "to-$name" tx off gro on >/dev/null 2>&1
+	in_ns "$name" ethtool -K eth0 tx off gro off >/dev/null 2>&1
+	in_ns router ethtool -K "to-$name" tx off gro off >/dev/null 2>&1
 	ip -n "$(ns "$name")" addr add "$v4" dev eth0
 	ip -n "$(ns "$name")" addr add "$v6" dev eth0 nodad
 }
@@ -80,6 +79,7 @@ lab_up() { # BACKENDS [INSIDE_MTU]
 	in_ns client ip -6 route add default via 2001:db8:c::1
 	lab_cable lb 10.0.0.2/24 2001:db8:b::2/64 "$mtu"
 	lab_join_inside lb
+	lab_takes_xdp_frames to-lb
 	for i in $(seq "$count"); do
 		lab_host "b$i"
 		lab_cable "b$i" "10.0.0.$((10 + i))/24" "2001:db8:b::$((10 + i))/64" "$mtu"
@@ -87,6 +87,13 @@ lab_up() { # BACKENDS [INSIDE_MTU]
 	done
 	in_ns router ip route add 192.0.2.0/24 via 10.0.0.2
 	in_ns router ip -6 route add 2001:db8:5::/64 via 2001:db8:b::2
+}
+
+# An XDP program on the far end, so that it takes what XDP_TX sends: see tools/pass.bpf.c.
+lab_takes_xdp_frames() { # INTERFACE of the router
+	bpftool prog load "$BUILD/pass.bpf.o" "/sys/fs/bpf/$LAB-pass" type xdp 2>/dev/null &&
+		in_ns router bpftool net attach xdpdrv pinned "/sys/fs/bpf/$LAB-pass" dev "$1"
+	rm -f "/sys/fs/bpf/$LAB-pass"
 }
 
 lab_join_inside() { # NAME
@@ -131,7 +138,7 @@ lab_spawn() { # NAME COMMAND...
 	local name=$1
 	shift
 	(
-		LAB_EXEC=exec
+		LAB_EXEC="exec"
 		"$@"
 	) >"$WORK/$name.log" 2>&1 </dev/null &
 	echo $! >"$WORK/$name.pid"
