@@ -182,7 +182,7 @@ static __always_inline bool decapsulate(const struct packet *p, const struct tun
 	return ecn_set(p, t) && strip(p, t->inner_offset, t->family);
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int decap(struct xdp_md *ctx)
 {
 	struct packet p = {.ctx = ctx};

@@ -74,7 +74,7 @@ static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 
 }
 
 /* The place of a flow's entry, NULL: none. What is read there may have changed since: read it once and look again. */
-static __attribute__((noinline)) __u64 *flow_find(__u64 hash)
+static __always_inline __u64 *flow_find(__u64 hash)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
 	struct lb_flow_bucket *bucket = flow_bucket(index);
@@ -181,7 +181,9 @@ static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 		__sync_fetch_and_or(&first->flow[0], LB_FLOW_OVERFLOW);
 }
 
-/* Both buckets are full: takes the place of an entry that may be given up. */
+enum flow_fill { FLOW_FULL, FLOW_FILLED, FLOW_RACED };
+
+/* Takes the place of an entry that may be given up, when both buckets are full. */
 LB_APART int flow_evict(__u64 hash, __u64 entry, __u32 now)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
@@ -191,7 +193,7 @@ LB_APART int flow_evict(__u64 hash, __u64 entry, __u32 now)
 	__u64 *place, old;
 
 	if (!first || !second)
-		return 0;
+		return FLOW_FULL;
 	victim = flow_victim_in(first, now);
 	other = flow_victim_in(second, now);
 	if (other / LB_FLOW_WAYS > victim / LB_FLOW_WAYS) {
@@ -202,46 +204,51 @@ LB_APART int flow_evict(__u64 hash, __u64 entry, __u32 now)
 	place = &first->flow[victim % LB_FLOW_WAYS];
 	old = flow_read(place);
 	/* again: it may have come to life since */
-	if (!flow_rank(old, now) || !flow_replace(place, old, entry))
-		return 0;
+	if (!flow_rank(old, now))
+		return FLOW_FULL;
+	if (!flow_replace(place, old, entry))
+		return FLOW_RACED;
 	count_event(LB_EVENT_flow_evicted);
-	return 1;
+	return FLOW_FILLED;
 }
 
-static __always_inline int flow_insert_once(__u64 hash, __u64 entry, __u32 now)
+/* Takes an empty place. */
+LB_APART int flow_fill(__u64 hash, __u64 entry)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
 	struct lb_flow_bucket *first = flow_bucket(index), *second;
 	__u64 *place, old;
 
 	if (!first)
-		return 0;
+		return FLOW_FULL;
 	place = flow_empty_in(first, &old);
-	if (likely(place))
-		return flow_replace(place, old, entry);
-	second = flow_bucket(lb_bucket_other(index, hash, flow_mask));
-	if (!second)
-		return 0;
-	place = flow_empty_in(second, &old);
-	if (!place)
-		return flow_evict(hash, entry, now);
-	flow_mark_overflow(first);
-	return flow_replace(place, old, entry);
+	if (unlikely(!place)) {
+		second = flow_bucket(lb_bucket_other(index, hash, flow_mask));
+		if (!second)
+			return FLOW_FULL;
+		place = flow_empty_in(second, &old);
+		if (!place)
+			return FLOW_FULL;
+		flow_mark_overflow(first);
+	}
+	return flow_replace(place, old, entry) ? FLOW_FILLED : FLOW_RACED;
 }
 
-/* 1: the entry is in the table; 0: there is no place for it. */
-LB_APART int flow_insert(__u64 hash, __u32 backend, __u32 state, __u32 now)
+/* True: the entry is in the table; false: there is no place for it. Not apart itself: a call less, and less stack. */
+static __always_inline bool flow_insert(__u64 hash, __u32 backend, __u32 state, __u32 now)
 {
 	__u64 entry = flow_entry(hash, backend, state, now);
-	int i;
+	int i, filled = FLOW_RACED;
 
-	for (i = 0; i < FLOW_TRIES; i++) {
-		if (flow_insert_once(hash, entry, now)) {
-			count_event(LB_EVENT_flow_inserted);
-			return 1;
-		}
+	for (i = 0; i < FLOW_TRIES && filled == FLOW_RACED; i++) {
+		filled = flow_fill(hash, entry);
+		if (filled == FLOW_FULL)
+			filled = flow_evict(hash, entry, now);
 	}
-	return 0;
+	if (filled != FLOW_FILLED)
+		return false;
+	count_reason(bpf_get_smp_processor_id(), LB_EVENT_flow_inserted, 0);
+	return true;
 }
 
 /* ---- a packet of a tracked flow ---- */

@@ -3,11 +3,11 @@
  * Loaded by user/lbd/dataplane.c, attached by user/lbd/attach.c. */
 #include "lb.h"
 
-SEC("xdp")
+/* frags: takes frames in several buffers (jumbo frames). All headers it looks at are in the first. */
+SEC("xdp.frags")
 int lb(struct xdp_md *ctx)
 {
 	return lb_packet(ctx);
 }
 
-/* Helpers of the kernel that are for GPL-compatible programs alone are not used, but bpf_redirect_map's kin may be. */
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -165,36 +165,7 @@ LB_APART __u32 pick_cost(__u32 service_id)
 	return best.id;
 }
 
-/* The client's last backend, if it still takes new flows; 0: none. */
-static __always_inline __u32 affinity_find(const struct flow_query *q, const struct lb_service *service)
-{
-	__u64 *place = flow_find(q->client_hash), entry;
-	struct lb_load *load;
-	__u32 id;
-
-	if (!place)
-		return 0;
-	entry = flow_read(place);
-	id = LB_FLOW_BACKEND(entry);
-	load = load_find(id);
-	if (LB_FLOW_STATE(entry) != LB_FLOW_AFFINITY || !load || !load->cost || !backend_serves(id, service) ||
-	    FLOW_AGE(entry, q->now) > service->affinity_idle)
-		return 0;
-	flow_refresh(place, entry, 0, q->now);
-	return id;
-}
-
-static __always_inline void affinity_write(const struct flow_query *q, __u32 id)
-{
-	__u64 *place = flow_find(q->client_hash);
-
-	if (place)
-		flow_replace(place, flow_read(place), flow_entry(q->client_hash, id, LB_FLOW_AFFINITY, q->now));
-	else
-		flow_insert(q->client_hash, id, LB_FLOW_AFFINITY, q->now);
-}
-
-static __always_inline __u32 pick_by_algorithm(const struct flow_query *q, const struct lb_service *service)
+static __always_inline __u32 pick_by_algorithm(const struct lb_service *service, __u32 current)
 {
 	switch (service->select) {
 	case LB_SELECT_TURN:
@@ -202,32 +173,67 @@ static __always_inline __u32 pick_by_algorithm(const struct flow_query *q, const
 	case LB_SELECT_COST:
 		return pick_cost(service->id);
 	default:
-		return LB_SLOT_CURRENT(q->slot);
+		return current;
 	}
 }
 
 /* The backend of a new flow, 0: none. */
-LB_APART __u32 pick(const struct flow_query *q)
+static __always_inline __u32 pick(const struct flow_query *q, const struct lb_service *service)
 {
-	struct lb_service *service = q ? service_of(q->service) : NULL;
-	bool affinity;
+	const __u32 current = LB_SLOT_CURRENT(q->slot);
+	__u32 id = pick_by_algorithm(service, current);
+
+	if (backend_serves(id, service))
+		return id;
+	if (backend_serves(current, service))
+		return current;
+	id = slot_keeper(q->slot, q->slot_hash, service);
+	return backend_serves(id, service) ? id : 0;
+}
+
+/* ---- affinity: new flows of a client go where its last one went ---- */
+
+/* The client's last backend, if it still takes new flows; 0: none. */
+LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
+{
+	struct lb_service *service = service_of(service_id);
+	__u64 *place = flow_find(client_hash), entry;
+	struct lb_load *load;
 	__u32 id;
 
-	if (!service)
+	if (!place || !service)
 		return 0;
-	affinity = service->flags & LB_SERVICE_AFFINITY;
-	id = affinity ? affinity_find(q, service) : 0;
+	entry = flow_read(place);
+	id = LB_FLOW_BACKEND(entry);
+	load = load_find(id);
+	if (LB_FLOW_STATE(entry) != LB_FLOW_AFFINITY || !load || !load->cost || !backend_serves(id, service) ||
+	    FLOW_AGE(entry, now) > service->affinity_idle)
+		return 0;
+	flow_refresh(place, entry, 0, now);
+	return id;
+}
+
+LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 now)
+{
+	__u64 *place = flow_find(client_hash);
+
+	if (place)
+		return flow_replace(place, flow_read(place), flow_entry(client_hash, id, LB_FLOW_AFFINITY, now));
+	return flow_insert(client_hash, id, LB_FLOW_AFFINITY, now);
+}
+
+static __always_inline __u32 pick_with_affinity(const struct flow_query *q, const struct lb_service *service)
+{
+	__u32 id;
+
+	if (likely(!(service->flags & LB_SERVICE_AFFINITY)))
+		return pick(q, service);
+	id = affinity_find(q->client_hash, q->service, q->now);
 	if (id)
 		return id;
-	id = pick_by_algorithm(q, service);
-	if (!backend_serves(id, service))
-		id = LB_SLOT_CURRENT(q->slot);
-	if (!backend_serves(id, service))
-		id = slot_keeper(q->slot, q->slot_hash, service);
-	if (!backend_serves(id, service))
-		return 0;
-	if (affinity)
-		affinity_write(q, id);
+	id = pick(q, service);
+	if (id)
+		affinity_write(q->client_hash, id, q->now);
 	return id;
 }
 
@@ -289,7 +295,7 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 	if (!place && !q->is_tcp && q->slot & LB_SLOT_LEARNING)
 		id = slot_keeper(q->slot, q->slot_hash, service);
 	else
-		id = pick(q);
+		id = pick_with_affinity(q, service);
 	return id ? flow_record(q, service, id, place, old) : 0;
 }
 
