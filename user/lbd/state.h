@@ -66,6 +66,9 @@ struct service {
 	unsigned up;         /* backends in condition UP or STARTING */
 	bool panic;          /* panic-threshold reached: all backends used */
 	bool backups_active; /* only backups live */
+	bool opened;         /* takes traffic: its first ring is made once every backend has been judged, not of the
+				quickest one alone, which would become the keeper of every slot */
+	uint64_t opens_ms;   /* CLOCK_MONOTONIC: or at this time, whatever is still being checked */
 	enum service_status status, reported;
 };
 

@@ -116,9 +116,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	struct tick tick = {.commit = state->commit_failed};
 	struct error err;
 
-	for (unsigned i = 0; i < state->world.count; i++)
+	for (unsigned i = 0; i < state->world.count; i++) {
+		tick.commit |= !state->world.services[i]->opened;
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)
 			backend_tick(state->world.services[i]->backends[j], &tick);
+	}
 	if (tick.commit)
 		state_touch(state);
 	if (tick.forget && state_switch(state, state->config, &state->overrides, &err))

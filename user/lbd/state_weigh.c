@@ -48,15 +48,30 @@ static bool leaving(const struct backend *backend)
 	return backend->drain || backend->removed;
 }
 
-static bool reachable(const struct backend *backend)
-{
-	return backend->health == HEALTH_UP && backend->has_hop;
-}
-
 /* Has everything answered that decides whether it may be used? */
-static bool judged(const struct backend *backend)
+static bool answered(const struct backend *backend)
 {
 	return backend->health == HEALTH_DOWN || (backend->health == HEALTH_UP && backend->hop_known);
+}
+
+static bool judged(const struct backend *backend)
+{
+	return backend->service->opened && answered(backend);
+}
+
+static bool reachable(const struct backend *backend)
+{
+	return backend->service->opened && backend->health == HEALTH_UP && backend->has_hop;
+}
+
+static bool service_opens(const struct service *service, uint64_t now_ms)
+{
+	if (service->opened || now_ms >= service->opens_ms)
+		return true;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (!leaving(service->backends[i]) && !answered(service->backends[i]))
+			return false;
+	return true;
 }
 
 static bool panics_to(const struct backend *backend)
@@ -182,6 +197,7 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 {
 	struct tally tally;
 
+	service->opened = service_opens(service, now_ms);
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		backend_follow(service->backends[i], now_ms);
 		backend_set_condition(service->backends[i], wall_ms);

@@ -3,6 +3,9 @@
  * hands probes and watches over. Called by state_commit.c. */
 #include "state_internal.h"
 
+/* On top of an interval and a timeout, in which the first probe ends: for the next hop to answer. */
+#define OPENING_EXTRA_MS 1000
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +212,8 @@ static int continue_former(struct service *service, const struct service *former
 
 	service->status = former->status;
 	service->reported = former->reported;
+	service->opened = former->opened;
+	service->opens_ms = former->opens_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 		struct backend *before = service_find_backend(former, &backend->address);
@@ -239,6 +244,7 @@ static int continue_adopted(struct service *service)
 			backend->removed = backend->runtime = true;
 		}
 		backend_adopt(backend, &adopted[i]);
+		service->opened = true;
 	}
 	return 0;
 }
@@ -250,6 +256,8 @@ static int service_build(struct service *service, const struct overrides *overri
 	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
 	int rc = add_from_file(service, overrides);
 
+	service->opens_ms = clock_monotonic_ms() + service->config->health.interval_ms +
+			    service->config->health.timeout_ms + OPENING_EXTRA_MS;
 	if (!rc)
 		rc = add_from_overrides(service, overrides);
 	if (!rc && adopted)
@@ -259,8 +267,7 @@ static int service_build(struct service *service, const struct overrides *overri
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
-		if (!backend->former && state->first && !adopted)
-			backend->fresh = true;
+		backend->fresh |= !backend->former && !former && !adopted;
 		if (!is_checked(service->config))
 			backend->health = HEALTH_UP;
 	}
