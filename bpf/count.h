@@ -8,14 +8,15 @@
 #include "maps.h"
 #include "packet.h"
 
+/* The reasons of each outcome, as sets of bits. */
+enum {
 #define X(name, outcome, help) | (LB_##outcome == LB_SENT ? 1u << LB_REASON_##name : 0)
-#define LB_REASONS_SENT        (0 LB_REASONS(X))
-enum { LB_SENT_SET = LB_REASONS_SENT };
+	LB_SENT_SET = 0 LB_REASONS(X),
 #undef X
 #define X(name, outcome, help) | (LB_##outcome == LB_PASSED ? 1u << LB_REASON_##name : 0)
-enum { LB_PASSED_SET = 0 LB_REASONS(X) };
+	LB_PASSED_SET = 0 LB_REASONS(X),
 #undef X
-#undef LB_REASONS_SENT
+};
 
 _Static_assert(LB_REASON_COUNT <= 31, "the sets of reasons are 32-bit words");
 

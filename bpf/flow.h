@@ -48,6 +48,12 @@ static __always_inline void flow_count_active(__u32 backend, __u32 state, int by
 		__sync_fetch_and_add(&load->active, by);
 }
 
+/* Whether an entry is of the flow with this hash, as far as a fingerprint can tell. */
+static __always_inline bool flow_matches(__u64 entry, __u64 hash)
+{
+	return (entry ^ hash) >> LB_FLOW_FP_SHIFT == 0 && LB_FLOW_STATE(entry);
+}
+
 /* The way of a flow's entry, LB_FLOW_WAYS: none. */
 static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 hash)
 {
@@ -55,9 +61,7 @@ static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 ha
 
 #pragma unroll
 	for (i = 0; i < LB_FLOW_WAYS; i++) {
-		__u64 entry = flow_read(&bucket->flow[i]);
-
-		if ((entry ^ hash) >> LB_FLOW_FP_SHIFT == 0 && LB_FLOW_STATE(entry)) {
+		if (flow_matches(flow_read(&bucket->flow[i]), hash)) {
 			way = i;
 			break;
 		}
@@ -66,27 +70,32 @@ static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 ha
 	return way;
 }
 
-static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 hash)
+/* Reads again what it found: the one word that is then acted upon is the one that was checked. */
+static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 hash, __u64 *ret_entry)
 {
 	__u32 way = flow_way_of(bucket, hash);
 
-	return way < LB_FLOW_WAYS ? &bucket->flow[way] : NULL;
+	if (way >= LB_FLOW_WAYS)
+		return NULL;
+	*ret_entry = flow_read(&bucket->flow[way]);
+	return flow_matches(*ret_entry, hash) ? &bucket->flow[way] : NULL;
 }
 
-/* The place of a flow's entry, NULL: none. What is read there may have changed since: read it once and look again. */
-static __always_inline __u64 *flow_find(__u64 hash)
+/* The place of a flow's entry and what was read there; NULL: none. */
+static __always_inline __u64 *flow_find(__u64 hash, __u64 *ret_entry)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
 	struct lb_flow_bucket *bucket = flow_bucket(index);
 	__u64 *place;
 
+	*ret_entry = 0;
 	if (!bucket)
 		return NULL;
-	place = flow_find_in(bucket, hash);
+	place = flow_find_in(bucket, hash, ret_entry);
 	if (likely(place) || likely(!(flow_read(&bucket->flow[0]) & LB_FLOW_OVERFLOW)))
 		return place;
 	bucket = flow_bucket(lb_bucket_other(index, hash, flow_mask));
-	return bucket ? flow_find_in(bucket, hash) : NULL;
+	return bucket ? flow_find_in(bucket, hash, ret_entry) : NULL;
 }
 
 /* Puts an entry where old was read. False: somebody else was faster. The bucket's overflow mark stays. */

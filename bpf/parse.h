@@ -122,13 +122,13 @@ LB_APART __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 			return EXTENSIONS_BAD;
 		length = (ext->hdrlen + 1u) * 8;
 		if (next == IPPROTO_FRAGMENT) {
-			__be16 offset = *(__be16 *)((void *)ext + 2);
+			__be16 position = *(__be16 *)((void *)ext + 2);
 
 			length = 8;
 			fragment = *(__u32 *)((void *)ext + 4);
-			if (offset & bpf_htons(IPV6_OFFSET))
+			if (position & bpf_htons(IPV6_OFFSET))
 				kind = PACKET_LATER_FRAGMENT;
-			else if (offset & bpf_htons(IPV6_MORE))
+			else if (position & bpf_htons(IPV6_MORE))
 				kind = PACKET_FIRST_FRAGMENT;
 		}
 		next = ext->nexthdr;

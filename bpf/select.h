@@ -22,7 +22,6 @@ struct flow_query {
 	__u32 slot;        /* the word */
 	__u32 slot_index;  /* in the arena */
 	__u32 now;         /* tick */
-	__u32 new_flow;    /* out: count one */
 	__u8 is_tcp;
 	__u8 tcp_flags;
 };
@@ -145,7 +144,7 @@ static __always_inline void consider(__u32 index, const struct lb_service *servi
  * (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). */
 LB_APART __u32 pick_cost(__u32 service_id)
 {
-	struct lb_service *service = bpf_map_lookup_elem(&services, &service_id);
+	struct lb_service *service = service_of(service_id);
 	struct candidate best = {.cost = ~0ULL};
 	__u32 base, size, i;
 	__u64 members;
@@ -197,13 +196,12 @@ static __always_inline __u32 pick(const struct flow_query *q, const struct lb_se
 LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 {
 	struct lb_service *service = service_of(service_id);
-	__u64 *place = flow_find(client_hash), entry;
+	__u64 entry, *place = flow_find(client_hash, &entry);
 	struct lb_load *load;
 	__u32 id;
 
 	if (!place || !service)
 		return 0;
-	entry = flow_read(place);
 	id = LB_FLOW_BACKEND(entry);
 	load = load_find(id);
 	if (LB_FLOW_STATE(entry) != LB_FLOW_AFFINITY || !load || !load->cost || !backend_serves(id, service) ||
@@ -215,10 +213,10 @@ LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 
 LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 now)
 {
-	__u64 *place = flow_find(client_hash);
+	__u64 old, *place = flow_find(client_hash, &old);
 
 	if (place)
-		return flow_replace(place, flow_read(place), flow_entry(client_hash, id, LB_FLOW_AFFINITY, now));
+		return flow_replace(place, old, flow_entry(client_hash, id, LB_FLOW_AFFINITY, now));
 	return flow_insert(client_hash, id, LB_FLOW_AFFINITY, now);
 }
 
@@ -330,13 +328,12 @@ LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 
 	};
 	bool syn = (q.tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
 	struct lb_service *service = service_of(q.service);
-	__u64 *place, entry = 0;
+	__u64 *place, entry;
 
 	if (!service)
 		return 0;
-	place = flow_find(hash);
+	place = flow_find(hash, &entry);
 	if (place) {
-		entry = flow_read(place);
 		if (backend_serves(LB_FLOW_BACKEND(entry), service) &&
 		    !(syn && LB_FLOW_STATE(entry) == LB_FLOW_CLOSING)) {
 			flow_refresh(place, entry, q.tcp_flags, q.now);
@@ -466,12 +463,9 @@ LB_APART __u32 select_quoted(const struct lb_tuple *tuple, __u32 service_id)
 	slot = slot_read(ring_slot_index(ring, hash));
 	if (!(slot & LB_SLOT_TRANSITION) && !tracks_always(service))
 		return LB_SLOT_CURRENT(slot);
-	place = flow_find(lb_flow_hash(tuple, s->flow_seed));
-	if (place) {
-		entry = flow_read(place);
-		if (backend_serves(LB_FLOW_BACKEND(entry), service))
-			return LB_FLOW_BACKEND(entry);
-	}
+	place = flow_find(lb_flow_hash(tuple, s->flow_seed), &entry);
+	if (place && backend_serves(LB_FLOW_BACKEND(entry), service))
+		return LB_FLOW_BACKEND(entry);
 	if (tuple->protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING)
 		return slot_keeper(slot, hash, service);
 	return LB_SLOT_CURRENT(slot);
