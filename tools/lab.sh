@@ -176,7 +176,7 @@ lab_lbd_start() {
 
 lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/lbd.sock" "$@"; }
 traffic() { in_ns client "$BUILD/tests/e2e/traffic" "$@"; }
-json() { python3 -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1], {}, {"d": d}))' "$1"; }
+json() { python3 -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1], {"d": d}))' "$1"; }
 
 # The head of a config file: where this lab's lbd keeps its things.
 lab_config_head() {

@@ -22,7 +22,8 @@ config_services() { # N [SERVICE-EXTRA-LINES]
 	config_service udp6 "$LAB_UDP6" udp 5353 6 "$n" "$extra"
 }
 
-# One service; FAMILY is that of the backends' addresses. HEALTH and WEIGHTS may be set by the caller.
+# One service; FAMILY is that of the backends' addresses. The caller may set HEALTH, BACKENDS ("1 3": only those), WEIGHTS
+# ("300 100": of the first, the second ...) and BACKUPS ("4": those that are).
 config_service() { # NAME VIP PROTOCOL PORT FAMILY BACKENDS EXTRA
 	local i list
 	cat <<-CONF
@@ -30,14 +31,24 @@ config_service() { # NAME VIP PROTOCOL PORT FAMILY BACKENDS EXTRA
 		    vip: $2
 		    protocol: $3
 		    port: $4
-		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 250ms, timeout: 200ms, rise: 2, fall: 2 \}}
+		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 500ms, timeout: 450ms, rise: 2, fall: 2 \}}
 	CONF
 	[ -z "$7" ] || sed 's/^/    /' <<<"$7"
 	echo "    backends:"
 	list=$(seq "$6")
-	for i in ${BACKENDS:-$list}; do
-		if [ "$5" = 4 ]; then echo "      - { address: 10.0.0.$((10 + i)) }"; else echo "      - { address: \"2001:db8:b::$((10 + i))\" }"; fi
-	done
+	for i in ${BACKENDS:-$list}; do config_backend "$i" "$5"; done
+}
+
+config_backend() { # N FAMILY
+	local more='' weights
+	read -ra weights <<<"${WEIGHTS:-}"
+	[ -z "${weights[$1 - 1]:-}" ] || more=", weight: ${weights[$1 - 1]}"
+	[[ " ${BACKUPS:-} " != *" $1 "* ]] || more+=", backup: true"
+	echo "      - { address: \"$(backend_address "$1" "$2")\"$more }"
+}
+
+backend_address() { # N FAMILY
+	if [ "$2" = 4 ]; then echo "10.0.0.$((10 + $1))"; else echo "2001:db8:b::$((10 + $1))"; fi
 }
 
 # The whole lab with N backends, servers, lbd and the program attached.
@@ -98,7 +109,7 @@ run_tests() {
 	local name number=0 status failed=0
 	trap 'lab_down' EXIT
 	trap 'exit 1' INT TERM
-	for name in $(declare -F | awk '$3 ~ /^test_/ {print $3}'); do
+	for name in $(grep -oE '^test_[a-z0-9_]+' "$0"); do
 		if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
 		number=$((number + 1)) FAILED=0 SKIP=
 		"$name" >"/tmp/$LAB.out" 2>&1

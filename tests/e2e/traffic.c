@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +28,9 @@
 
 enum protocol { HTTP, TCP, UDP };
 
+/* How a client ends a connection: as usual, by a reset, or without a word, as one that lost its power. */
+enum ending { FIN, RST, SILENT };
+
 struct options {
 	enum protocol protocol;
 	struct addr target;
@@ -38,6 +42,19 @@ struct options {
 	unsigned connections; /* hold: how many */
 	uint64_t interval_ns; /* hold: between two lines of a connection */
 	const char *progress; /* load: a file that gets one line per failure */
+	/* clients */
+	struct addr from;     /* their address; family 0: the kernel's choice */
+	uint16_t from_port;   /* of the first flow, each later one has the next; 0: the kernel's choice */
+	enum ending ending;   /* of what they close first */
+	bool in_turn;         /* load: a request starts when the one before has ended; who answered is told in order */
+	uint64_t requests;    /* load: start so many, instead of for some seconds; 0: by the clock */
+	unsigned every;       /* load: of so many requests one stays open after its answer */
+	uint64_t linger_ns;   /* load: for how long */
+	uint64_t lifetime_ns; /* hold: after this a connection is closed and opened anew; 0: never */
+	/* servers */
+	unsigned ports;    /* serve-tcp: of so many ports in a row */
+	uint64_t delay_ns; /* serve-http: before each answer */
+	uint64_t slow_ns;  /* serve-http: added to that while slow */
 };
 
 static uint64_t now_ns(void)
@@ -54,11 +71,16 @@ static void die(const char *what)
 	exit(1);
 }
 
-static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t stopped, slow;
 
 static void on_signal(int signal)
 {
-	stopped = 1;
+	if (signal == SIGUSR1)
+		slow = 1;
+	else if (signal == SIGUSR2)
+		slow = 0;
+	else
+		stopped = 1;
 }
 
 /* ---- who answered how often ---- */
@@ -69,7 +91,8 @@ struct tally {
 	unsigned names;
 };
 
-static void tally_add(struct tally *tally, const char *name)
+/* Returns the name's index; MAX_NAMES: there was no room for it. */
+static unsigned tally_add(struct tally *tally, const char *name)
 {
 	unsigned i;
 
@@ -77,12 +100,59 @@ static void tally_add(struct tally *tally, const char *name)
 		if (!strcmp(tally->name[i], name))
 			break;
 	if (i == MAX_NAMES)
-		return;
+		return i;
 	if (i == tally->names) {
 		snprintf(tally->name[i], NAME_LENGTH, "%s", name);
 		tally->names++;
 	}
 	tally->count[i]++;
+	return i;
+}
+
+static void tally_print(const struct tally *tally)
+{
+	printf("{");
+	for (unsigned i = 0; i < tally->names; i++)
+		printf("%s\"%s\": %llu", i ? ", " : "", tally->name[i], (unsigned long long)tally->count[i]);
+	printf("}");
+}
+
+/* ---- sockets of clients ---- */
+
+/* From the client address and the next of the ports that were asked for, if any were. */
+static int client_socket(const struct options *options, int flags)
+{
+	static uint16_t flows;
+	int type = options->protocol == UDP ? SOCK_DGRAM : SOCK_STREAM, one = 1;
+	int fd = socket(options->target.family == 4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | flags, 0);
+	struct sockaddr_storage from;
+	struct addr any = {.family = options->target.family};
+	socklen_t length;
+
+	if (fd < 0)
+		die("socket");
+	if (!options->from.family && !options->from_port)
+		return fd;
+	length = addr_to_sockaddr(options->from.family ? &options->from : &any,
+				  options->from_port ? (uint16_t)(options->from_port + flows++) : 0, &from);
+	/* Without a port of its own the kernel shall choose it in connect(), by the whole tuple. */
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&from, length))
+		die("bind");
+	return fd;
+}
+
+static void client_close(const struct options *options, int fd)
+{
+	const struct linger reset = {.l_onoff = 1};
+	const int on = 1;
+
+	if (options->ending == RST)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	else if (options->ending == SILENT && setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)))
+		die("TCP_REPAIR");
+	close(fd);
 }
 
 /* ---- load: open loop, every request a new flow ---- */
@@ -90,7 +160,9 @@ static void tally_add(struct tally *tally, const char *name)
 struct request {
 	int fd; /* -1: free */
 	bool connected;
+	bool stays; /* open after its answer */
 	uint64_t start_ns;
+	uint64_t until_ns; /* answered, and open until then; 0: not answered */
 	size_t length;
 	char answer[1024];
 };
@@ -102,7 +174,9 @@ struct load {
 	unsigned slots, hint;
 	uint64_t sent, answered, failed, first_failure_ns, last_failure_ns, begin_ns;
 	char last_failure[128];
-	struct tally tally;
+	struct tally tally, stayed;
+	uint64_t waiting;  /* requests without an answer yet */
+	uint8_t *sequence; /* in turn: indices into the tally's names */
 	uint32_t *latency_us;
 	size_t latencies, latency_room;
 	FILE *progress;
@@ -113,6 +187,7 @@ static void load_failed(struct load *load, const struct request *request, const 
 	uint64_t at = now_ns();
 
 	load->failed++;
+	load->waiting--;
 	if (!load->first_failure_ns)
 		load->first_failure_ns = request->start_ns;
 	if (request->start_ns > load->last_failure_ns)
@@ -125,18 +200,21 @@ static void load_failed(struct load *load, const struct request *request, const 
 	}
 }
 
-static void request_end(struct request *request)
+static void request_end(const struct load *load, struct request *request)
 {
-	close(request->fd);
+	client_close(load->options, request->fd);
 	request->fd = -1;
 }
 
 static void load_answered(struct load *load, struct request *request, const char *name)
 {
 	char word[NAME_LENGTH];
+	unsigned at;
 
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, " \r\n"), name);
-	tally_add(&load->tally, word);
+	at = tally_add(&load->tally, word);
+	if (load->sequence)
+		load->sequence[load->answered] = (uint8_t)at;
 	load->answered++;
 	if (load->latencies == load->latency_room) {
 		load->latency_room = load->latency_room ? load->latency_room * 2 : 4096;
@@ -145,13 +223,20 @@ static void load_answered(struct load *load, struct request *request, const char
 			die("memory");
 	}
 	load->latency_us[load->latencies++] = (uint32_t)((now_ns() - request->start_ns) / 1000);
-	request_end(request);
+	load->waiting--;
+	if (!request->stays) {
+		request_end(load, request);
+		return;
+	}
+	tally_add(&load->stayed, word);
+	request->until_ns = now_ns() + load->options->linger_ns;
+	epoll_ctl(load->epoll, EPOLL_CTL_DEL, request->fd, NULL);
 }
 
 static void load_fail(struct load *load, struct request *request, const char *why)
 {
 	load_failed(load, request, why);
-	request_end(request);
+	request_end(load, request);
 }
 
 static struct request *load_slot(struct load *load)
@@ -175,12 +260,10 @@ static void load_start(struct load *load)
 
 	if (!request)
 		return; /* all slots wait: the ones that wait will be counted as they time out */
-	*request = (struct request){.start_ns = now_ns()};
-	request->fd = socket(to.ss_family,
-			     (options->protocol == UDP ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (request->fd < 0)
-		die("socket");
+	*request = (struct request){.start_ns = now_ns(), .stays = options->every && load->sent % options->every == 0};
+	request->fd = client_socket(options, SOCK_NONBLOCK);
 	load->sent++;
+	load->waiting++;
 	if (connect(request->fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS) {
 		load_fail(load, request, strerror(errno));
 		return;
@@ -253,22 +336,26 @@ static void load_event(struct load *load, struct request *request, uint32_t even
 		load_complete(load, request);
 }
 
-/* Returns how many still wait. */
+/* Returns how many are still open. */
 static unsigned load_expire(struct load *load)
 {
 	uint64_t now = now_ns();
-	unsigned waiting = 0;
+	unsigned open = 0;
 
 	for (unsigned i = 0; i < load->slots; i++) {
 		struct request *request = &load->request[i];
 
 		if (request->fd < 0)
 			continue;
-		waiting++;
-		if (now - request->start_ns > load->options->timeout_ns)
+		open++;
+		if (request->until_ns) {
+			if (now > request->until_ns)
+				request_end(load, request);
+		} else if (now - request->start_ns > load->options->timeout_ns) {
 			load_fail(load, request, request->connected ? "no answer in time" : "no connection in time");
+		}
 	}
-	return waiting;
+	return open;
 }
 
 static int compare_u32(const void *a, const void *b)
@@ -296,11 +383,43 @@ static void load_report(struct load *load)
 	printf("\"first_failure_s\": %.3f, \"last_failure_s\": %.3f, \"last_failure\": \"%s\", ",
 	       load->failed ? (double)(load->first_failure_ns - load->begin_ns) / 1e9 : -1,
 	       load->failed ? (double)(load->last_failure_ns - load->begin_ns) / 1e9 : -1, load->last_failure);
-	printf("\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"by\": {", percentile_ms(load, 0.5),
+	printf("\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"by\": ", percentile_ms(load, 0.5),
 	       percentile_ms(load, 0.99), percentile_ms(load, 1));
-	for (unsigned i = 0; i < load->tally.names; i++)
-		printf("%s\"%s\": %llu", i ? ", " : "", load->tally.name[i], (unsigned long long)load->tally.count[i]);
-	printf("}}\n");
+	tally_print(&load->tally);
+	if (load->options->every) {
+		printf(", \"stayed\": ");
+		tally_print(&load->stayed);
+	}
+	if (load->sequence) {
+		printf(", \"sequence\": [");
+		for (uint64_t i = 0; i < load->answered; i++)
+			printf("%s\"%s\"", i ? ", " : "", load->tally.name[load->sequence[i]]);
+		printf("]");
+	}
+	printf("}\n");
+}
+
+/* May another request start now? */
+static bool load_goes_on(const struct load *load, uint64_t now)
+{
+	const struct options *options = load->options;
+
+	if (stopped)
+		return false;
+	if (options->requests)
+		return load->sent < options->requests;
+	return now < load->begin_ns + (uint64_t)(options->seconds * 1e9);
+}
+
+/* Starts what is due. next_ns: when the next is. */
+static void load_start_due(struct load *load, uint64_t now, uint64_t gap_ns, uint64_t *next_ns)
+{
+	for (unsigned burst = 0; *next_ns <= now && burst < 64 && load_goes_on(load, now); burst++) {
+		if (load->options->in_turn && load->waiting)
+			return;
+		load_start(load);
+		*next_ns = load->options->in_turn ? now : *next_ns + gap_ns;
+	}
 }
 
 static void load_turn(struct load *load, int wait_ms)
@@ -312,15 +431,23 @@ static void load_turn(struct load *load, int wait_ms)
 		load_event(load, events[i].data.ptr, events[i].events);
 }
 
+/* How long nothing but answers is of interest. */
+static int load_wait_ms(const struct load *load, bool starting, uint64_t now, uint64_t next_ns)
+{
+	if (!starting || (load->options->in_turn && load->waiting))
+		return 5;
+	return next_ns > now + 1000000 ? 1 : 0;
+}
+
 static int run_load(const struct options *options)
 {
 	struct load load = {.options = options, .slots = 8192, .begin_ns = now_ns()};
 	uint64_t gap_ns = (uint64_t)(1e9 / options->rate), next = load.begin_ns, expired = load.begin_ns;
-	uint64_t end = load.begin_ns + (uint64_t)(options->seconds * 1e9);
 
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
 	load.request = calloc(load.slots, sizeof(*load.request));
-	if (load.epoll < 0 || !load.request)
+	load.sequence = options->in_turn ? calloc(options->requests, 1) : NULL;
+	if (load.epoll < 0 || !load.request || (options->in_turn && !load.sequence))
 		die("set-up");
 	for (unsigned i = 0; i < load.slots; i++)
 		load.request[i].fd = -1;
@@ -328,11 +455,10 @@ static int run_load(const struct options *options)
 		die(options->progress);
 	for (;;) {
 		uint64_t now = now_ns();
-		bool starting = now < end && !stopped;
+		bool starting = load_goes_on(&load, now);
 
-		for (unsigned burst = 0; starting && next <= now && burst < 64; burst++, next += gap_ns)
-			load_start(&load);
-		load_turn(&load, starting ? (next > now + 1000000 ? 1 : 0) : 5);
+		load_start_due(&load, now, gap_ns, &next);
+		load_turn(&load, load_wait_ms(&load, starting, now, next));
 		if (now - expired > 5000000 || !starting) {
 			expired = now;
 			if (!load_expire(&load) && !starting)
@@ -343,6 +469,7 @@ static int run_load(const struct options *options)
 	if (load.progress)
 		fclose(load.progress);
 	free(load.request);
+	free(load.sequence);
 	free(load.latency_us);
 	return load.failed ? 1 : 0;
 }
@@ -354,12 +481,13 @@ struct held {
 	char name[NAME_LENGTH]; /* who answered first */
 	uint64_t asked_ns;      /* 0: no question is open */
 	uint64_t next_ns;
+	uint64_t end_ns; /* of its lifetime; 0: none */
 };
 
 struct holding {
 	const struct options *options;
 	struct held *held;
-	uint64_t asked, answered, moved, broken, late;
+	uint64_t opened, asked, answered, moved, broken, late;
 	struct tally tally;
 };
 
@@ -370,9 +498,10 @@ static void held_open(struct holding *holding, struct held *held)
 	struct timeval limit = {.tv_sec = (time_t)(holding->options->timeout_ns / 1000000000),
 				.tv_usec = (suseconds_t)(holding->options->timeout_ns % 1000000000 / 1000)};
 
-	held->fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (held->fd < 0)
-		die("socket");
+	held->fd = client_socket(holding->options, 0);
+	held->name[0] = 0;
+	held->asked_ns = 0;
+	holding->opened++;
 	setsockopt(held->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(held->fd, (struct sockaddr *)&to, length)) {
 		fprintf(stderr, "traffic: hold: connect: %s\n", strerror(errno));
@@ -382,6 +511,8 @@ static void held_open(struct holding *holding, struct held *held)
 		return;
 	}
 	fcntl(held->fd, F_SETFL, O_NONBLOCK);
+	if (holding->options->lifetime_ns)
+		held->end_ns = now_ns() + holding->options->lifetime_ns;
 }
 
 static void held_broke(struct holding *holding, struct held *held, const char *why)
@@ -429,6 +560,12 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 	}
 	if (held->asked_ns || now < held->next_ns)
 		return;
+	if (held->end_ns && now > held->end_ns) {
+		client_close(holding->options, held->fd);
+		held_open(holding, held);
+		if (held->fd < 0)
+			return;
+	}
 	if (send(held->fd, "who\n", 4, MSG_NOSIGNAL) != 4) {
 		held_broke(holding, held, strerror(errno));
 		return;
@@ -440,14 +577,13 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 
 static void hold_report(const struct holding *holding)
 {
-	printf("{\"connections\": %u, \"asked\": %llu, \"answered\": %llu, \"broken\": %llu, \"moved\": %llu, \"by\": "
-	       "{",
-	       holding->options->connections, (unsigned long long)holding->asked, (unsigned long long)holding->answered,
-	       (unsigned long long)holding->broken, (unsigned long long)holding->moved);
-	for (unsigned i = 0; i < holding->tally.names; i++)
-		printf("%s\"%s\": %llu", i ? ", " : "", holding->tally.name[i],
-		       (unsigned long long)holding->tally.count[i]);
-	printf("}}\n");
+	printf("{\"connections\": %u, \"opened\": %llu, \"asked\": %llu, \"answered\": %llu, \"broken\": %llu, "
+	       "\"moved\": %llu, \"by\": ",
+	       holding->options->connections, (unsigned long long)holding->opened, (unsigned long long)holding->asked,
+	       (unsigned long long)holding->answered, (unsigned long long)holding->broken,
+	       (unsigned long long)holding->moved);
+	tally_print(&holding->tally);
+	printf("}\n");
 }
 
 static int run_hold(const struct options *options)
@@ -470,6 +606,9 @@ static int run_hold(const struct options *options)
 		usleep(2000);
 	}
 	hold_report(&holding);
+	for (unsigned i = 0; i < options->connections; i++)
+		if (holding.held[i].fd >= 0)
+			client_close(options, holding.held[i].fd);
 	free(holding.held);
 	return holding.broken || holding.moved ? 1 : 0;
 }
@@ -523,25 +662,100 @@ static void serve_line(int epoll, int fd, const char *name)
 	}
 }
 
+static int tcp_listener(const struct options *options, unsigned nth, int epoll)
+{
+	struct options there = *options;
+	struct epoll_event event = {.events = EPOLLIN};
+
+	there.port = (uint16_t)(options->port + nth);
+	event.data.fd = bound_socket(&there, SOCK_STREAM | SOCK_NONBLOCK);
+	if (listen(event.data.fd, 4096) || epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event))
+		die("listen");
+	return event.data.fd;
+}
+
 static int serve_tcp(const struct options *options)
 {
-	int listener = bound_socket(options, SOCK_STREAM | SOCK_NONBLOCK), epoll = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[MAX_EVENTS];
+	int epoll = epoll_create1(EPOLL_CLOEXEC), first = -1, last = -1;
+	struct epoll_event event = {.events = EPOLLIN}, events[MAX_EVENTS];
 
-	if (listen(listener, 4096) || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event))
-		die("listen");
+	for (unsigned i = 0; i < options->ports; i++) {
+		last = tcp_listener(options, i, epoll);
+		first = i ? first : last;
+	}
 	while (!stopped) {
 		int count = epoll_wait(epoll, events, MAX_EVENTS, 1000);
 
 		for (int i = 0; i < count; i++) {
-			if (events[i].data.fd != listener) {
-				serve_line(epoll, events[i].data.fd, options->name);
+			int fd = events[i].data.fd;
+
+			if (fd < first || fd > last) { /* descriptors of listeners were given in a row */
+				serve_line(epoll, fd, options->name);
 				continue;
 			}
-			event.data.fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+			event.data.fd = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 			if (event.data.fd >= 0)
 				epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event);
 		}
+	}
+	return 0;
+}
+
+/* ---- a web server that can be slow: SIGUSR1 makes it slower, SIGUSR2 ends that ---- */
+
+struct pending {
+	int fd;
+	uint64_t due_ns;
+};
+
+static void answer_due(struct pending *pending, unsigned *count, const char *name)
+{
+	uint64_t now = now_ns();
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < *count; i++) {
+		if (pending[i].due_ns > now) {
+			pending[kept++] = pending[i];
+			continue;
+		}
+		dprintf(pending[i].fd, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
+			strlen(name) + 1, name);
+		shutdown(pending[i].fd, SHUT_WR);
+		close(pending[i].fd);
+	}
+	*count = kept;
+}
+
+/* The head of a request fits one segment here. It is read before the answer: a close with unread bytes would reset. */
+static void take_request(int listener, uint64_t delay_ns, struct pending *pending, unsigned *count)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	struct timeval limit = {.tv_sec = 1};
+	char text[2048];
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (*count == MAX_EVENTS || recv(fd, text, sizeof(text), 0) <= 0) {
+		close(fd);
+		return;
+	}
+	pending[(*count)++] = (struct pending){.fd = fd, .due_ns = now_ns() + (delay_ns)};
+}
+
+static int serve_http(const struct options *options)
+{
+	int listener = bound_socket(options, SOCK_STREAM);
+	struct pollfd ready = {.fd = listener, .events = POLLIN};
+	struct pending pending[MAX_EVENTS];
+	unsigned count = 0;
+
+	if (listen(listener, 4096))
+		die("listen");
+	while (!stopped) {
+		if (poll(&ready, 1, count ? 1 : 1000) > 0)
+			take_request(listener, options->delay_ns + (slow ? options->slow_ns : 0), pending, &count);
+		answer_due(pending, &count, options->name);
 	}
 	close(listener);
 	return 0;
@@ -549,13 +763,22 @@ static int serve_tcp(const struct options *options)
 
 /* ---- command line ---- */
 
-static const char usage[] = "usage: traffic MODE ADDRESS PORT [OPTION VALUE]...\n"
-			    "  load-http | load-tcp | load-udp   new flows: rate (a second, 100), seconds (5), timeout "
-			    "(s, 1), progress (file)\n"
-			    "  hold                              long-lived TCP connections: connections (100), "
-			    "interval (s, 0.2), seconds, timeout\n"
-			    "  serve-tcp | serve-udp             answer each line or datagram with name\n"
-			    "Clients print one JSON object and exit 1 if anything failed, broke or moved.\n";
+static const char usage[] =
+    "usage: traffic MODE ADDRESS PORT [OPTION VALUE]...\n"
+    "  load-http | load-tcp | load-udp   new flows: rate (a second, 100), seconds (5) or requests, timeout (s, 1),\n"
+    "                                    progress (file); every N: one of N stays open for linger s\n"
+    "  ask-http | ask-tcp | ask-udp      one request after the other: requests (100), timeout\n"
+    "  hold | hold-udp                   long-lived connections: connections (100), interval (s, 0.2), seconds,\n"
+    "                                    timeout, lifetime (s; then each is closed and opened anew)\n"
+    "  serve-tcp | serve-udp             answer each line or datagram with name; ports N: on so many in a row (tcp)\n"
+    "  serve-http                        the same after delay s, and slow s more between SIGUSR1 and SIGUSR2\n"
+    "Clients take from (address), from-port (the first flow's) and ending (fin, rst or silent), print one JSON\n"
+    "object and exit 1 if anything failed, broke or moved.\n";
+
+static uint64_t seconds_of(const char *text)
+{
+	return (uint64_t)(atof(text) * 1e9);
+}
 
 static void take_option(struct options *options, const char *key, const char *value)
 {
@@ -564,19 +787,47 @@ static void take_option(struct options *options, const char *key, const char *va
 	else if (!strcmp(key, "seconds"))
 		options->seconds = atof(value);
 	else if (!strcmp(key, "timeout"))
-		options->timeout_ns = (uint64_t)(atof(value) * 1e9);
+		options->timeout_ns = seconds_of(value);
 	else if (!strcmp(key, "connections"))
 		options->connections = (unsigned)atoi(value);
 	else if (!strcmp(key, "interval"))
-		options->interval_ns = (uint64_t)(atof(value) * 1e9);
+		options->interval_ns = seconds_of(value);
+	else if (!strcmp(key, "lifetime"))
+		options->lifetime_ns = seconds_of(value);
+	else if (!strcmp(key, "linger"))
+		options->linger_ns = seconds_of(value);
+	else if (!strcmp(key, "delay"))
+		options->delay_ns = seconds_of(value);
+	else if (!strcmp(key, "slow"))
+		options->slow_ns = seconds_of(value);
+	else if (!strcmp(key, "ending"))
+		options->ending = !strcmp(value, "rst") ? RST : !strcmp(value, "silent") ? SILENT : FIN;
+	else if (!strcmp(key, "ports"))
+		options->ports = (unsigned)atoi(value);
+	else if (!strcmp(key, "every"))
+		options->every = (unsigned)atoi(value);
+	else if (!strcmp(key, "requests"))
+		options->requests = (uint64_t)atoll(value);
+	else if (!strcmp(key, "from-port"))
+		options->from_port = (uint16_t)atoi(value);
 	else if (!strcmp(key, "name"))
 		options->name = value;
 	else if (!strcmp(key, "progress"))
 		options->progress = value;
-	else {
-		fprintf(stderr, "traffic: %s: unknown option\n%s", key, usage);
+	else if (strcmp(key, "from") != 0 || addr_parse(value, &options->from)) {
+		fprintf(stderr, "traffic: %s %s: unknown option or value\n%s", key, value, usage);
 		exit(2);
 	}
+}
+
+static int run_asking(const struct options *options)
+{
+	struct options in_turn = *options;
+
+	in_turn.in_turn = true;
+	if (!in_turn.requests)
+		in_turn.requests = 100;
+	return run_load(&in_turn);
 }
 
 static const struct mode {
@@ -584,8 +835,10 @@ static const struct mode {
 	enum protocol protocol;
 	int (*run)(const struct options *options);
 } modes[] = {
-    {"load-http", HTTP, run_load}, {"load-tcp", TCP, run_load},   {"load-udp", UDP, run_load},
-    {"hold", TCP, run_hold},       {"serve-tcp", TCP, serve_tcp}, {"serve-udp", UDP, serve_udp},
+    {"load-http", HTTP, run_load},    {"load-tcp", TCP, run_load},   {"load-udp", UDP, run_load},
+    {"ask-http", HTTP, run_asking},   {"ask-tcp", TCP, run_asking},  {"ask-udp", UDP, run_asking},
+    {"hold", TCP, run_hold},          {"hold-udp", UDP, run_hold},   {"serve-tcp", TCP, serve_tcp},
+    {"serve-http", HTTP, serve_http}, {"serve-udp", UDP, serve_udp},
 };
 
 int main(int argc, char **argv)
@@ -595,6 +848,7 @@ int main(int argc, char **argv)
 				  .seconds = 5,
 				  .timeout_ns = 1000000000,
 				  .connections = 100,
+				  .ports = 1,
 				  .interval_ns = 200000000};
 	struct sigaction action = {.sa_handler = on_signal};
 	struct rlimit files = {65536, 65536};
@@ -608,6 +862,8 @@ int main(int argc, char **argv)
 		take_option(&options, argv[i], argv[i + 1]);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGUSR2, &action, NULL);
 	setrlimit(RLIMIT_NOFILE, &files);
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
 		if (strcmp(argv[1], modes[i].name))
