@@ -57,7 +57,7 @@ test_segments_through_the_tunnel_are_full_size() {
 	in_ns client curl -s -m 60 -T "$WORK/files/small" "http://$VIP4:8081/" >/dev/null
 	sleep 0.5
 	for i in $(seq $BACKENDS_UP); do lab_kill "dump-b$i" INT; done
-	longest=$(cat "$WORK"/dump-b*.log | grep -o 'length [0-9]*' | sort -k2 -n | tail -n 1 | cut -d' ' -f2)
+	longest=$(cat "$WORK"/dump-b*.log | grep -o 'proto IPIP (4), length [0-9]*' | awk '{ print $5 }' | sort -n | tail -n 1)
 	expect "longest outer packet" "$longest" = 1520
 }
 
