@@ -140,13 +140,20 @@ static __always_inline void consider(__u32 index, const struct lb_service *servi
 	best->id = id;
 }
 
+/* A number below `below`, any with the same chance. */
+static __always_inline __u32 draw(__u32 below)
+{
+	return ((__u64)bpf_get_prandom_u32() * below) >> 32;
+}
+
 /* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn at random
- * (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). */
+ * (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The search begins anywhere: of several
+ * that are idle the first would get all short flows. */
 LB_APART __u32 pick_cost(__u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
 	struct candidate best = {.cost = ~0ULL};
-	__u32 base, size, i;
+	__u32 base, size, at, i;
 	__u64 members;
 
 	if (!service)
@@ -155,11 +162,14 @@ LB_APART __u32 pick_cost(__u32 service_id)
 	base = LB_REGION_BASE(members);
 	size = LB_REGION_SIZE(members);
 	if (size <= LB_EXACT_MEMBERS) {
-		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++)
-			consider(base + i, service, &best);
+		at = draw(size);
+		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++) {
+			consider(base + at, service, &best);
+			at = at + 1 < size ? at + 1 : 0;
+		}
 	} else {
 		for (i = 0; i < 2; i++)
-			consider(base + (__u32)(((__u64)bpf_get_prandom_u32() * size) >> 32), service, &best);
+			consider(base + draw(size), service, &best);
 	}
 	return best.id;
 }

@@ -947,7 +947,29 @@ static void a_negative_active_count_counts_as_none(void **state)
 
 	crowd_make(&c, 2);
 	c.r.f->map.loads[c.id[0]].active = -5; /* between two corrections by the sweep */
+	c.r.f->map.loads[c.id[1]].active = 1;
 	assert_int_equal(tcp(&c.r, 1, SYN), 0);
+}
+
+/* Short flows one at a time: when each begins, all members are idle. */
+static void members_that_are_equally_idle_share_the_flows(void **state)
+{
+	struct crowd c;
+	int got[5] = {0};
+
+	crowd_make(&c, 5);
+	c.r.f->map.loads[c.id[2]].active = 1;
+	for (int client = 0; client < 200; client++) {
+		int backend = tcp(&c.r, 1 + client, SYN);
+
+		got[backend]++;
+		tcp(&c.r, 1 + client, RST);
+	}
+	assert_int_equal(got[2], 0);
+	for (int i = 0; i < 5; i++)
+		if (i != 2)
+			assert_true(got[i] >=
+				    15); /* 40 on average, and 80 for the one behind the busy one; deviation 6 */
 }
 
 static void a_member_of_cost_zero_takes_no_new_flow(void **state)
@@ -1537,6 +1559,7 @@ int main(void)
 	    TEST(cost_weighs_the_active_flows),
 	    TEST(large_costs_do_not_overflow),
 	    TEST(a_negative_active_count_counts_as_none),
+	    TEST(members_that_are_equally_idle_share_the_flows),
 	    TEST(a_member_of_cost_zero_takes_no_new_flow),
 	    TEST(an_unusable_member_takes_no_new_flow),
 	    TEST(equal_members_fill_up_evenly),
