@@ -162,10 +162,10 @@ LB_APART __u32 pick_cost(__u32 service_id)
 	base = LB_REGION_BASE(members);
 	size = LB_REGION_SIZE(members);
 	if (size <= LB_EXACT_MEMBERS) {
-		at = draw(size);
+		at = base + draw(size);
 		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++) {
-			consider(base + at, service, &best);
-			at = at + 1 < size ? at + 1 : 0;
+			consider(at, service, &best);
+			at = at + 1 == base + size ? base : at + 1; /* `<` here makes the verifier's work eight times as much */
 		}
 	} else {
 		for (i = 0; i < 2; i++)
