@@ -85,6 +85,7 @@ struct route {
 	struct lb_backend *backend; /* not NULL: the packet goes there */
 	__u64 hash;                 /* of the flow */
 	__u32 vip;                  /* its id */
+	__u32 vip_hash;
 	__u32 vip_flags;
 	__u32 backend_id;
 	__u32 new_flow; /* to be counted as one */

@@ -28,10 +28,13 @@ static __always_inline int tables_find(struct route *r)
 
 static __always_inline int vip_find_v4(struct route *r, __be32 address)
 {
-	__u32 index = r->tables->vip_base + (lb_vip_hash(&address, 4, r->seed) & r->tables->vip_mask);
-	struct lb_vip_bucket *bucket = bpf_map_lookup_elem(&vips, &index);
+	struct lb_vip_bucket *bucket;
+	__u32 index;
 	int i;
 
+	r->vip_hash = lb_vip_hash(&address, 4, r->seed);
+	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
+	bucket = bpf_map_lookup_elem(&vips, &index);
 	if (!bucket)
 		return LB_REASON_not_vip;
 #pragma unroll
@@ -48,10 +51,13 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *address)
 {
 	const __be32 *word = address->in6_u.u6_addr32;
-	__u32 index = r->tables->vip_base + (lb_vip_hash(word, 6, r->seed) & r->tables->vip_mask);
-	struct lb_vip_bucket *bucket = bpf_map_lookup_elem(&vips, &index);
+	struct lb_vip_bucket *bucket;
+	__u32 index;
 	int i;
 
+	r->vip_hash = lb_vip_hash(word, 6, r->seed);
+	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
+	bucket = bpf_map_lookup_elem(&vips, &index);
 	if (!bucket)
 		return LB_REASON_not_vip;
 #pragma unroll
@@ -81,7 +87,7 @@ static __always_inline int vip_find(const struct packet *p, struct route *r)
 static __always_inline __u32 port_find(const struct route *r, __u8 protocol, __u32 port)
 {
 	__u64 key = LB_PORT_KEY(r->vip, port, protocol);
-	__u32 index = r->tables->port_base + (lb_port_hash(key, r->seed) & r->tables->port_mask);
+	__u32 index = r->tables->port_base + (lb_port_hash(r->vip_hash, key, r->seed) & r->tables->port_mask);
 	struct lb_port_bucket *bucket = bpf_map_lookup_elem(&ports, &index);
 	int i;
 

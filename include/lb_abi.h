@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 1
+#define LB_ABI_VERSION 2
 
 /* ---- limits ------------------------------------------------------------------------------------------------- */
 
@@ -67,6 +67,7 @@ struct lb_vip_bucket {
 /* One word: vip id << 48 | port (host order) << 32 | protocol << 24 | service id (16 bits, low). 0: empty. */
 #define LB_PORT_KEY(vip, port, proto) ((__u64)(vip) << 48 | (__u64)(port) << 32 | (__u64)(proto) << 24)
 #define LB_PORT_KEY_MASK              (~0xffffffULL)
+#define LB_PORT_VIP(word)             ((__u32)((word) >> 48))
 #define LB_PORT_SERVICE(word)         ((__u32)((word)&0xffff))
 
 struct lb_port_bucket {
@@ -91,9 +92,11 @@ static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
 	return (__u32)(h >> 32);
 }
 
-static inline __u32 lb_port_hash(__u64 key, __u32 seed)
+/* Of the VIP's hash, not of its id: so the program looks for VIP and port at the same time, and does not wait for one
+ * to begin with the other. */
+static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u32 seed)
 {
-	return (__u32)(((key >> 24) * LB_TABLE_MULTIPLIER(seed)) >> 32);
+	return vip_hash + (__u32)(((key >> 24 & 0xffffff) * LB_TABLE_MULTIPLIER(seed)) >> 32);
 }
 
 /* ---- services ------------------------------------------------------------------------------------------------ */
@@ -201,7 +204,8 @@ struct lb_backend {
 /* loads: what the least-cost search reads, and the flow table keeps up. mmapable. */
 struct lb_load {
 	__s32 active; /* tracked live flows; atomic; corrected by the sweep */
-	__u32 cost;   /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0: takes no new flow */
+	__u32
+	    cost; /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0: takes no new flow */
 };
 
 /* turns: the next position in the turn list. One line per service, atomic. */

@@ -262,7 +262,9 @@ static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
 
 static bool place_port(struct fixture *f, uint64_t word, uint32_t seed)
 {
-	uint32_t bucket = TABLE_BUCKETS + (lb_port_hash(word & LB_PORT_KEY_MASK, seed) & (TABLE_BUCKETS - 1));
+	const struct lb_vip *vip = &f->vip[LB_PORT_VIP(word)];
+	uint32_t hash = lb_port_hash(lb_vip_hash(vip->addr, vip->family, seed), word & LB_PORT_KEY_MASK, seed);
+	uint32_t bucket = TABLE_BUCKETS + (hash & (TABLE_BUCKETS - 1));
 
 	for (int way = 0; way < LB_PORT_WAYS; way++) {
 		if (f->map.ports[bucket].port[way])

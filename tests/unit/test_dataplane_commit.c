@@ -107,13 +107,13 @@ static uint16_t service_of(const char *vip, int protocol, int port)
 	assert_int_equal(addr_parse(vip, &address), 0);
 	memcpy(words, address.bytes, sizeof(words));
 	for (unsigned i = 0; i < LB_VIP_WAYS; i++) {
-		uint32_t bucket = lb_vip_hash(words, address.family, tables->seed) & tables->vip_mask;
-		const struct lb_vip *found = &dp->maps.vips[tables->vip_base + bucket].vip[i];
+		uint32_t vip_hash = lb_vip_hash(words, address.family, tables->seed), bucket;
+		const struct lb_vip *found = &dp->maps.vips[tables->vip_base + (vip_hash & tables->vip_mask)].vip[i];
 		uint64_t key = LB_PORT_KEY(found->id, port, protocol);
 
 		if (!found->id || found->family != address.family || memcmp(found->addr, words, sizeof(words)))
 			continue;
-		bucket = lb_port_hash(key, tables->seed) & tables->port_mask;
+		bucket = lb_port_hash(vip_hash, key, tables->seed) & tables->port_mask;
 		for (unsigned way = 0; way < LB_PORT_WAYS; way++) {
 			uint64_t word = dp->maps.ports[tables->port_base + bucket].port[way];
 
