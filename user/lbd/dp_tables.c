@@ -112,8 +112,8 @@ static bool seed_fits(const struct content *content, const struct lb_tables *tab
 	return true;
 }
 
-/* The smallest tables that take the content: what packets touch stays small. Some room, so that most keys stand in their
- * bucket's first way: with 64 services a branch predictor that cannot guess the way costs 10 ns a packet. */
+/* The smallest tables that take the content: what packets touch stays small. Some room, so that most keys stand in
+ * their bucket's first way: with 64 services a branch predictor that cannot guess the way costs 10 ns a packet. */
 static int choose(const struct dataplane *dp, const struct content *content, struct lb_tables *ret)
 {
 	uint32_t vip_most = dp->maps.vip_buckets / 2, port_most = dp->maps.port_buckets / 2;
