@@ -32,6 +32,7 @@ LB_ARRAY(vips, struct lb_vip_bucket, 2);
 LB_ARRAY(ports, struct lb_port_bucket, 2);
 LB_ARRAY(services, struct lb_service, 2);
 LB_ARRAY(arena, struct lb_arena_line, 2);
+LB_ARRAY(fronts, struct lb_front_line, 1);
 LB_ARRAY(stamps, struct lb_stamp_line, 1);
 LB_ARRAY(backends, struct lb_backend, 2);
 LB_ARRAY(loads, struct lb_load, 2);

@@ -63,6 +63,15 @@ static __always_inline __u32 slot_read(__u32 index)
 	return slots ? *(volatile __u32 *)&slots->slot[index & 1] : 0;
 }
 
+/* The slot's front: all that a stable slot takes. */
+static __always_inline __u32 front_read(__u32 index)
+{
+	__u32 line = index / 4;
+	struct lb_front_line *slots = bpf_map_lookup_elem(&fronts, &line);
+
+	return slots ? *(volatile __u16 *)&slots->front[index & 3] : 0;
+}
+
 /* A region is read and written as one word: base and size belong together. */
 static __always_inline __u64 region_read(const __u64 *region)
 {
@@ -165,7 +174,9 @@ LB_APART __u32 pick_cost(__u32 service_id)
 		at = base + draw(size);
 		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++) {
 			consider(at, service, &best);
-			at = at + 1 == base + size ? base : at + 1; /* `<` here makes the verifier's work eight times as much */
+			at = at + 1 == base + size
+				 ? base
+				 : at + 1; /* `<` here makes the verifier's work eight times as much */
 		}
 	} else {
 		for (i = 0; i < 2; i++)
@@ -438,7 +449,7 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 {
 	const bool straight = is_straight(r->service, p->family);
 	__u64 ring = region_read(&r->service->ring), hash;
-	__u32 slot, index;
+	__u32 front, index;
 
 	r->hash = hash = packet_hash(p, r->settings->flow_seed);
 	r->new_flow = is_syn(p);
@@ -447,11 +458,11 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	if (unlikely(!straight))
 		hash = slot_hash(p, r);
 	index = ring_slot_index(ring, hash);
-	slot = slot_read(index);
-	if (unlikely(slot & LB_SLOT_TRANSITION) || (unlikely(!straight) && tracks_always(r->service)))
+	front = front_read(index);
+	if (unlikely(front & LB_FRONT_TRANSITION) || (unlikely(!straight) && tracks_always(r->service)))
 		select_tracked(p, r, hash, index);
 	else
-		r->backend_id = LB_SLOT_CURRENT(slot);
+		r->backend_id = front;
 	r->backend = backend_find(r->backend_id);
 	return r->backend ? LB_GO_ON : LB_REASON_no_backend;
 }

@@ -166,6 +166,20 @@ struct lb_arena_line {
 	__u32 slot[2];
 };
 
+/* fronts: what the common path needs of each slot of the arena (same index), in half the bytes: with many services the
+ * ring decides what stays in the caches. Current backend (bits 0-14) and transition (15); lbd writes it after the slot.
+ */
+#define LB_FRONT_TRANSITION (1u << 15)
+
+struct lb_front_line {
+	__u16 front[4];
+};
+
+static inline __u16 lb_front(__u32 slot)
+{
+	return (__u16)(LB_SLOT_CURRENT(slot) | (slot & LB_SLOT_TRANSITION) >> 16);
+}
+
 /* stamps: one 16-bit tick for each slot of the arena (same index). While a slot is in transition: the last tick in
  * which a packet of it went to another backend than its current; lbd writes the tick of the transition's start. */
 struct lb_stamp_line {

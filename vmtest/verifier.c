@@ -128,6 +128,7 @@ static void apply(struct bpf_object *object, const struct sizing *size, const st
 	set_entries(object, "turns", size->services);
 	set_entries(object, "totals", size->services);
 	set_entries(object, "arena", size->slots / 2);
+	set_entries(object, "fronts", size->slots / 4 ?: 1);
 	set_entries(object, "stamps", size->slots / 4 ?: 1);
 	set_entries(object, "backends", size->backends);
 	set_entries(object, "loads", size->backends);

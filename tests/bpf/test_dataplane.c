@@ -100,7 +100,7 @@ static void unlink_pin(const char *name)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = {"vips",     "ports",          "services",      "arena",  "stamps",
+	static const char *const names[] = {"vips",     "ports",          "services",      "arena",  "fronts", "stamps",
 					    "backends", "loads",          "turns",         "flows",  "frags",
 					    "totals",   "backend_counts", "reason_counts", "egress", "settings"};
 	char path[128];
@@ -158,7 +158,7 @@ static void memory_is_what_the_limits_say(void **state)
 	dataplane_memory(dp, &memory);
 	assert_int_equal(memory.flow_capacity, 8192); /* twice the limit */
 	assert_int_equal(memory.flows, 8192 * 8);
-	assert_int_equal(memory.arena, 65536 * 6);
+	assert_int_equal(memory.arena, 65536 * 8);
 	assert_int_equal(memory.total, memory.flows + memory.arena + memory.services + memory.backends +
 					   memory.counters + memory.other);
 	dataplane_close(dp);

@@ -37,6 +37,7 @@ static void size_maps(struct fixture *f)
 	bpf_map__set_max_entries(skel->maps.ports, 2 * TABLE_BUCKETS);
 	bpf_map__set_max_entries(skel->maps.services, FIXTURE_SERVICES);
 	bpf_map__set_max_entries(skel->maps.arena, FIXTURE_SLOTS / 2);
+	bpf_map__set_max_entries(skel->maps.fronts, FIXTURE_SLOTS / 4);
 	bpf_map__set_max_entries(skel->maps.stamps, FIXTURE_SLOTS / 4);
 	bpf_map__set_max_entries(skel->maps.backends, FIXTURE_BACKENDS);
 	bpf_map__set_max_entries(skel->maps.loads, FIXTURE_BACKENDS);
@@ -67,6 +68,7 @@ static int map_maps(struct fixture *f)
 	m->ports = map_memory(f->skel->maps.ports);
 	m->services = map_memory(f->skel->maps.services);
 	m->arena = map_memory(f->skel->maps.arena);
+	m->fronts = map_memory(f->skel->maps.fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);
 	m->backends = map_memory(f->skel->maps.backends);
 	m->loads = map_memory(f->skel->maps.loads);
@@ -76,8 +78,8 @@ static int map_maps(struct fixture *f)
 	f->frag_count = bpf_map__max_entries(f->skel->maps.frags);
 	m->backend_counts = map_memory(f->skel->maps.backend_counts);
 	m->reason_counts = map_memory(f->skel->maps.reason_counts);
-	return m->settings && m->vips && m->ports && m->services && m->arena && m->stamps && m->backends && m->loads &&
-		       m->turns && m->flows && m->frags && m->backend_counts && m->reason_counts
+	return m->settings && m->vips && m->ports && m->services && m->arena && m->fronts && m->stamps && m->backends &&
+		       m->loads && m->turns && m->flows && m->frags && m->backend_counts && m->reason_counts
 		   ? 0
 		   : -errno;
 }
@@ -225,6 +227,7 @@ int fixture_clear(void **state)
 		return 0; /* the test itself skips */
 	memset(f->map.services, 0, map_bytes(f->skel->maps.services));
 	memset(f->map.arena, 0, f->slots * sizeof(*f->map.arena));
+	memset(f->map.fronts, 0, f->slots * sizeof(*f->map.fronts));
 	memset(f->map.stamps, 0, f->slots * sizeof(*f->map.stamps));
 	memset(f->map.backends, 0, map_bytes(f->skel->maps.backends));
 	memset(f->map.loads, 0, map_bytes(f->skel->maps.loads));
@@ -472,11 +475,21 @@ void fixture_wait_new_tick(void)
 
 /* ---- one packet ---- */
 
+/* Tests write slots; their fronts follow, as lbd's dp_slot_store makes them. */
+static void sync_fronts(struct fixture *f)
+{
+	for (uint32_t i = 0; i < f->slots; i++)
+		f->map.fronts[i] = lb_front(f->map.arena[i]);
+}
+
 static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *ctx)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len, .data_out = f->out.data,
 		    .data_size_out = sizeof(f->out.data), .ctx_in = ctx, .ctx_size_in = ctx ? sizeof(*ctx) : 0);
-	int err = bpf_prog_test_run_opts(bpf_program__fd(f->skel->progs.lb), &opts);
+	int err;
+
+	sync_fronts(f);
+	err = bpf_prog_test_run_opts(bpf_program__fd(f->skel->progs.lb), &opts);
 
 	if (err)
 		return err;

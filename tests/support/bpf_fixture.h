@@ -31,6 +31,7 @@ struct fixture_maps {
 	struct lb_port_bucket *ports;
 	struct lb_service *services; /* [id] */
 	uint32_t *arena;             /* [slot] */
+	uint16_t *fronts;            /* [slot] */
 	uint16_t *stamps;            /* [slot] */
 	struct lb_backend *backends; /* [id] */
 	struct lb_load *loads;       /* [id] */

@@ -58,6 +58,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->ports = lines(maps->port_buckets, sizeof(*maps->ports));
 	maps->services = lines(maps->service_slots, sizeof(*maps->services));
 	maps->arena = lines(maps->arena_slots, sizeof(*maps->arena));
+	maps->fronts = lines(maps->arena_slots, sizeof(*maps->fronts));
 	maps->stamps = lines(maps->arena_slots, sizeof(*maps->stamps));
 	maps->backends = lines(maps->backend_slots, sizeof(*maps->backends));
 	maps->loads = lines(maps->backend_slots, sizeof(*maps->loads));
@@ -90,6 +91,7 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->ports);
 	free(maps->services);
 	free(maps->arena);
+	free(maps->fronts);
 	free(maps->stamps);
 	free(maps->backends);
 	free(maps->loads);

@@ -27,6 +27,7 @@ enum map_index {
 	MAP_PORTS,
 	MAP_SERVICES,
 	MAP_ARENA,
+	MAP_FRONTS,
 	MAP_STAMPS,
 	MAP_BACKENDS,
 	MAP_LOADS,
@@ -42,8 +43,8 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "vips",  "ports", "services",       "arena",         "stamps", "backends", "loads",    "turns",
-    "flows", "frags", "backend_counts", "reason_counts", "totals", "egress",   "settings",
+    "vips",  "ports", "services", "arena",          "fronts",        "stamps", "backends", "loads",
+    "turns", "flows", "frags",    "backend_counts", "reason_counts", "totals", "egress",   "settings",
 };
 
 struct mapping {
@@ -122,6 +123,7 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_PORTS] = 2 * tables_port_buckets(options->services),
 	    [MAP_SERVICES] = services,
 	    [MAP_ARENA] = lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
+	    [MAP_FRONTS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_front_line)),
 	    [MAP_STAMPS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
 	    [MAP_BACKENDS] = backends,
 	    [MAP_LOADS] = backends,
@@ -386,6 +388,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .ports = dp->mappings[MAP_PORTS].at,
 	    .services = dp->mappings[MAP_SERVICES].at,
 	    .arena = dp->mappings[MAP_ARENA].at,
+	    .fronts = dp->mappings[MAP_FRONTS].at,
 	    .stamps = dp->mappings[MAP_STAMPS].at,
 	    .backends = dp->mappings[MAP_BACKENDS].at,
 	    .loads = dp->mappings[MAP_LOADS].at,

@@ -16,6 +16,7 @@ struct dp_maps {
 	struct lb_port_bucket *ports;
 	struct lb_service *services;
 	uint32_t *arena;
+	uint16_t *fronts; /* of the slots: written by dp_slot_store */
 	uint16_t *stamps;
 	struct lb_backend *backends;
 	struct lb_load *loads;
@@ -174,6 +175,13 @@ void record_free(struct record *record);
 static inline uint32_t *dp_slots(const struct dataplane *dp, uint64_t region)
 {
 	return dp->maps.arena + LB_REGION_BASE(region);
+}
+
+/* Writes a slot, then its front: a packet that sees the front of a transition finds the slot that explains it. */
+static inline void dp_slot_store(const struct dataplane *dp, uint32_t at, uint32_t slot)
+{
+	dp_update(&dp->maps.arena[at], slot);
+	dp_update(&dp->maps.fronts[at], lb_front(slot));
 }
 
 static inline uint16_t *dp_stamps(const struct dataplane *dp, uint64_t region)

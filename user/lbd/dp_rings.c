@@ -175,7 +175,8 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	struct slot_rules rules = {.never = plan->want.track_never,
 				   .udp = plan->want.protocol == IPPROTO_UDP,
 				   .resizing = line->old_ring != 0};
-	uint32_t *slots = dp_slots(dp, line->ring);
+	const uint32_t *slots = dp_slots(dp, line->ring);
+	uint32_t base = LB_REGION_BASE(line->ring);
 	uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint32_t forced = forced_flags(line, plan);
 
@@ -192,7 +193,7 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 			plan->record->since[i] = now;
 		if (change.moved)
 			dp_store(&stamps[i], (uint16_t)now);
-		dp_update(&slots[i], change.slot);
+		dp_slot_store(dp, base + i, change.slot);
 	}
 }
 
@@ -245,7 +246,7 @@ static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stabl
 
 		plan->ring.since[i] = now;
 		dp->maps.stamps[base + i] = now;
-		dp->maps.arena[base + i] = stable_at_once ? LB_SLOT(wanted, wanted) : LB_SLOT(wanted, 0) | flags;
+		dp_slot_store(dp, base + i, stable_at_once ? LB_SLOT(wanted, wanted) : LB_SLOT(wanted, 0) | flags);
 	}
 }
 

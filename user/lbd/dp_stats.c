@@ -115,7 +115,7 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 
 	*ret = (struct dp_memory){
 	    .flows = maps->flow_words * sizeof(uint64_t),
-	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + sizeof(uint16_t)),
+	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t)),
 	    .services = maps->service_slots * (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn)) +
 			maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
 			maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),

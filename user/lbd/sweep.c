@@ -111,11 +111,11 @@ static void settle_slot(struct dataplane *dp, struct record *record, uint32_t in
 	if (!(slot & LB_SLOT_TRANSITION))
 		return;
 	if (dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) > ring_idle(line, record->want.protocol)) {
-		dp_store(&dp->maps.arena[at], LB_SLOT(current, current));
+		dp_slot_store(dp, at, LB_SLOT(current, current));
 		return;
 	}
 	if (slot & LB_SLOT_LEARNING && dp_stamp_age(now, record->since[index]) > line->udp_idle)
-		dp_store(&dp->maps.arena[at], slot & ~LB_SLOT_LEARNING);
+		dp_slot_store(dp, at, slot & ~LB_SLOT_LEARNING);
 }
 
 /* All slots of the service were looked at. */
