@@ -284,7 +284,7 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q, const str
 	count_event(LB_EVENT_flow_table_full);
 	if (service->select != LB_SELECT_SLOT)
 		count_event(LB_EVENT_fallback_slot);
-	if (q->is_tcp || q->slot & LB_SLOT_LEARNING)
+	if (q->is_tcp || q->slot & LB_SLOT_LEARNING || tracks_always(service))
 		return go_to_keeper(q, service);
 	return LB_SLOT_CURRENT(q->slot);
 }

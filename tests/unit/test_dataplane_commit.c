@@ -41,7 +41,8 @@ static int teardown(void **state)
 
 /* ---- one slot ---- */
 
-static const struct slot_rules tcp = {0}, udp = {.udp = true}, never = {.never = true}, resizing = {.resizing = true};
+static const struct slot_rules tcp = {0}, udp = {.learns = true}, never = {.never = true},
+			       resizing = {.resizing = true};
 
 static void a_slot_whose_backend_stays_is_untouched(void **state)
 {
@@ -522,6 +523,56 @@ static void affinity_tracks_always_and_knows_who_takes_new_flows(void **state)
 	assert_int_equal(dp->maps.loads[want_id(dp, &want, 1)].cost, 0);
 }
 
+/* How many slots of the ring have any of these flags. */
+static uint32_t flagged(uint32_t flags)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), count = 0;
+
+	for (uint32_t i = 0; i < size; i++)
+		count += !!(slots[i] & flags);
+	return count;
+}
+
+static void udp_with(const char *algorithm, unsigned backends)
+{
+	want_init(&want, "192.0.2.1", IPPROTO_UDP, 53, algorithm);
+	for (unsigned n = 0; n < backends; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+}
+
+/* Else new flows would go to keepers instead of in turn, for an idle time after every change. */
+static void where_every_udp_flow_is_tracked_nothing_is_left_to_learn(void **state)
+{
+	udp_with("wrr", 3);
+	want_find(&want, 0)->weight = 5;
+	want_commit(dp, &want, 1);
+	assert_true(flagged(T) > 0);
+	assert_int_equal(flagged(L), 0);
+	for (unsigned n = 3; n < 20; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	assert_true(want_line(dp, &want)->old_ring != 0);
+	assert_int_equal(flagged(L), 0);
+}
+
+static void udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile(void **state)
+{
+	uint32_t size;
+
+	udp_with("maglev", 3);
+	want.service.algorithm = algo_find("rr");
+	want_commit(dp, &want, 1);
+	want_slots(dp, &want, &size);
+	assert_int_equal(flagged(L), size);
+	for (unsigned n = 3; n < 20; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	want_slots(dp, &want, &size);
+	assert_true(want_line(dp, &want)->old_ring != 0);
+	assert_int_equal(flagged(L), size);
+}
+
 /* ---- takeover ---- */
 
 static void snapshot(void **ret, const void *from, size_t bytes)
@@ -635,6 +686,8 @@ int main(void)
 	    TEST(without_tracking_a_ring_is_replaced_at_once),
 	    TEST(a_list_is_replaced_not_rewritten),
 	    TEST(affinity_tracks_always_and_knows_who_takes_new_flows),
+	    TEST(where_every_udp_flow_is_tracked_nothing_is_left_to_learn),
+	    TEST(udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile),
 	    TEST(a_takeover_with_the_same_config_writes_nothing),
 	    TEST(a_takeover_does_not_reuse_the_id_of_one_removed_before),
 	    TEST(maps_that_contradict_themselves_are_refused),

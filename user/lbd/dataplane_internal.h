@@ -252,7 +252,8 @@ void ring_count(struct dataplane *dp, struct record *record, uint32_t now);
 uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
 /* What a slot becomes when `wanted` is its backend. */
 struct slot_rules {
-	bool never, udp;
+	bool never;
+	bool learns;   /* there may be flows that neither begin with a SYN nor are in the flow table yet */
 	bool resizing; /* keeper 0: it is in the old ring */
 };
 struct slot_change {

@@ -130,7 +130,7 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_alive
 			return stable(wanted);
 		if (current == wanted)
 			return (struct slot_change){.slot = slot};
-		flags = LB_SLOT_TRANSITION | (rules.udp ? LB_SLOT_LEARNING : 0);
+		flags = LB_SLOT_TRANSITION | (rules.learns ? LB_SLOT_LEARNING : 0);
 		return (struct slot_change){LB_SLOT(wanted, current) | flags, true, true};
 	}
 	if (!keeper_alive && !(rules.resizing && !keeper))
@@ -154,6 +154,22 @@ static uint32_t forced_flags(const struct lb_service *line, const struct service
 	return plan->want.protocol == IPPROTO_UDP ? LB_SLOT_TRANSITION | LB_SLOT_LEARNING : 0;
 }
 
+/* UDP has no SYN: without an entry a flow that was there before a transition looks like a new one, and is to be learnt.
+ * Where all were tracked before, or have been learnt since, one without an entry is a new one, and is picked for. */
+static bool may_learn(const struct dataplane *dp, const struct lb_service *line, const struct service_plan *plan)
+{
+	const uint32_t *slots = dp_slots(dp, line->ring);
+
+	if (plan->want.protocol != IPPROTO_UDP)
+		return false;
+	if (!(line->flags & LB_SERVICE_TRACK_ALWAYS))
+		return true;
+	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++)
+		if (slots[i] & LB_SLOT_LEARNING)
+			return true;
+	return false;
+}
+
 bool ring_begins(const struct dataplane *dp, const struct service_plan *plan)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
@@ -172,9 +188,8 @@ bool ring_begins(const struct dataplane *dp, const struct service_plan *plan)
 static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32_t now)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
-	struct slot_rules rules = {.never = plan->want.track_never,
-				   .udp = plan->want.protocol == IPPROTO_UDP,
-				   .resizing = line->old_ring != 0};
+	struct slot_rules rules = {
+	    .never = plan->want.track_never, .learns = may_learn(dp, line, plan), .resizing = line->old_ring != 0};
 	const uint32_t *slots = dp_slots(dp, line->ring);
 	uint32_t base = LB_REGION_BASE(line->ring);
 	uint16_t *stamps = dp_stamps(dp, line->ring);
@@ -234,13 +249,11 @@ static void forget_learnt(struct dataplane *dp, uint64_t region)
 	}
 }
 
-static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stable_at_once, uint32_t now)
+static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stable_at_once, bool learns, uint32_t now)
 {
 	uint32_t base = LB_REGION_BASE(plan->ring.region);
-	uint32_t flags = LB_SLOT_TRANSITION;
+	uint32_t flags = LB_SLOT_TRANSITION | (learns ? LB_SLOT_LEARNING : 0);
 
-	if (plan->want.protocol == IPPROTO_UDP)
-		flags |= LB_SLOT_LEARNING;
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
 		uint16_t wanted = plan->ring.table[i];
 
@@ -254,11 +267,11 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_
 {
 	struct lb_service *line = &dp->maps.services[plan->record->id];
 	uint64_t old_ring = line->old_ring, ring = line->ring;
-	bool bare = plan->want.track_never || is_bare(dp, ring);
+	bool bare = plan->want.track_never || is_bare(dp, ring), learns = may_learn(dp, line, plan);
 
-	fill_new(dp, plan, bare, now);
+	fill_new(dp, plan, bare, learns, now);
 	if (!bare) {
-		if (plan->want.protocol == IPPROTO_UDP)
+		if (learns)
 			forget_learnt(dp, ring);
 		update_old_keepers(dp, plan, ring);
 		/* A packet between the two stores finds the same keeper in either. */
