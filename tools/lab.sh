@@ -13,6 +13,7 @@ BUILD=${BUILD:-$ROOT/build}
 LAB=${LAB:-lbd}
 WORK=${WORK:-}
 PATH=$PATH:/usr/sbin:/sbin
+LAB_PYTHON=$(python3 -c 'import sys; print(sys.executable)') # the interpreter itself: wrappers cost more than the work
 LAB_PIDS=()
 LAB_EXEC= # "exec" in a background job's own shell, so that its pid is the program's
 # VIPs that the backends' UDP servers answer from (a UDP server must answer from the address it was asked at).
@@ -176,7 +177,7 @@ lab_lbd_start() {
 
 lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/lbd.sock" "$@"; }
 traffic() { in_ns client "$BUILD/tests/e2e/traffic" "$@"; }
-json() { python3 -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1], {"d": d}))' "$1"; }
+json() { "$LAB_PYTHON" -SE -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1], {"d": d}))' "$1"; }
 
 # The head of a config file: where this lab's lbd keeps its things.
 lab_config_head() {
