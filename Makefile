@@ -46,6 +46,7 @@ LBCTL_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbctl/*.c)))
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/support/*.c)))
 BPF_OBJS := $(patsubst bpf/%.bpf.c,$(BUILD)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
+TEST_SKELS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
 LBCTL_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_lbctl_*.c))
 UNIT_TESTS := $(filter-out $(LBCTL_TESTS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c)))
@@ -60,7 +61,7 @@ all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build l
 
 tests: all tools $(TESTS)
 tools: $(TOOLS) $(BUILD)/pass.bpf.o
-bench-programs: $(BENCH_NS)
+bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/live.bpf.o
 
 # ---- how it is made ------------------------------------------------------------------------------------------------
 
@@ -92,6 +93,14 @@ $(BUILD)/%.bpf.o: tools/%.bpf.c
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+# The product's source with a clock that tests set; the product's own object is not made of this.
+$(BUILD)/%.bpf.o: tests/bpf/%.bpf.c
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(SUPPORT_OBJS): | $(TEST_SKELS)
 
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	$(call say,SKEL,$@)
