@@ -7,7 +7,8 @@
  * or "" }.
  *
  * GET  /v1/status    { "version", "abi": 1, "pid", "uptime_s", "config": PATH, "adopted": bool, "overrides": N
- * (run-time changes), "interfaces": [ { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool } ],
+ * (run-time changes), "interfaces": [ { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool,
+ *                      "turned_off": [ { "device", "feature" } ] (offloads, on again after detach), "warnings": [ "..." ] } ],
  *                      "services": N, "services_down": N, "backends": N, "backends_up": N,
  *                      "memory": { "total", "flows", "arena", "services", "backends", "counters", "other" } (bytes),
  *                      "flows": { "capacity", "entries" }, "kernel": "6.1.0-..." }

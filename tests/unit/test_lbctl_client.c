@@ -80,7 +80,7 @@ static void status_names_modes_memory_and_changes(void **state)
 
 	RUN(answers, "status");
 	assert_non_null(strstr(run.out, "eth0: native, beside other XDP programs"));
-	assert_non_null(strstr(run.out, "eth1: generic (slower: no XDP in the driver), alone"));
+	assert_non_null(strstr(run.out, "eth1: generic (slower than native), alone"));
 	assert_non_null(strstr(run.out, "140 MiB in maps: flows 128 MiB"));
 	assert_non_null(strstr(run.out, "2 changes made at run time"));
 	assert_non_null(strstr(run.out, "up 3 h 12 min"));

@@ -21,8 +21,8 @@ const char *show_mode(const json_t *interface)
 
 	if (json_flag(interface, "dispatcher"))
 		return native ? "native, beside other XDP programs (libxdp dispatcher)"
-			      : "generic (slower: no XDP in the driver), beside other XDP programs (libxdp dispatcher)";
-	return native ? "native, alone" : "generic (slower: no XDP in the driver), alone";
+			      : "generic (slower than native), beside other XDP programs (libxdp dispatcher)";
+	return native ? "native, alone" : "generic (slower than native), alone";
 }
 
 void show_backend_name(const json_t *backend, char *text, size_t size)

@@ -38,16 +38,41 @@ static void print_verdict(const json_t *status, bool coloured)
 	printf("%s%s%s\n\n", format_escape(tone, coloured), text, format_escape(TONE_PLAIN, coloured));
 }
 
-static void print_interfaces(const json_t *status)
+static void print_offloads(const json_t *turned_off, unsigned columns)
 {
-	const json_t *interfaces = json_object_get(status, "interfaces"), *interface;
-	size_t i;
+	const json_t *entry;
+	char line[512];
+	size_t i, used = 0;
+
+	json_array_foreach (turned_off, i, entry)
+		if (used < sizeof(line))
+			used += (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s",
+						 i ? "," : "turned off:", json_text(entry, "device"),
+						 json_text(entry, "feature"));
+	if (!used)
+		return;
+	printf("%*s", LABEL, "");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
+static void print_interfaces(const json_t *status, unsigned columns)
+{
+	const json_t *interfaces = json_object_get(status, "interfaces"), *interface, *warning;
+	char line[512];
+	size_t i, j;
 
 	if (json_array_size(interfaces) == 0)
 		printf("%-*snone attached\n", LABEL, "Interfaces");
-	json_array_foreach (interfaces, i, interface)
+	json_array_foreach (interfaces, i, interface) {
 		printf("%-*s%s: %s\n", LABEL, i ? "" : "Interfaces", json_text(interface, "name"),
 		       show_mode(interface));
+		print_offloads(json_object_get(interface, "turned_off"), columns);
+		json_array_foreach (json_object_get(interface, "warnings"), j, warning) {
+			snprintf(line, sizeof(line), "Warning: %s", json_string_value(warning));
+			printf("%*s", LABEL, "");
+			text_wrap(stdout, line, LABEL, LABEL, columns);
+		}
+	}
 }
 
 static void print_memory(const json_t *status, unsigned columns)
@@ -83,7 +108,7 @@ static void print_status(const json_t *status)
 	char entries[FORMAT_TEXT], capacity[FORMAT_TEXT], uptime[FORMAT_TEXT];
 
 	print_verdict(status, format_coloured(stdout));
-	print_interfaces(status);
+	print_interfaces(status, columns ? columns : 80);
 	printf("%-*s%llu, %llu down\n", LABEL, "Services", (unsigned long long)json_number(status, "services"),
 	       (unsigned long long)json_number(status, "services_down"));
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends", (unsigned long long)json_number(status, "backends"),

@@ -21,7 +21,7 @@ int api_attach(struct api_call *call, json_t **ret, struct error *err)
 	list = attach_list(call->api->attach, &count);
 	for (unsigned i = 0; i < count; i++)
 		if (!strcmp(list[i].name, name))
-			*ret = json_pack("{s:o}", "interface", api_interface_json(&list[i]));
+			*ret = json_pack("{s:o}", "interface", api_interface_json(call->api, &list[i]));
 	return 0;
 }
 

@@ -39,7 +39,7 @@ struct api_route {
 /* ---- api_show.c ---- */
 api_handler api_status, api_services, api_backends, api_stats, api_top;
 json_t *api_backend_json(struct api *api, const struct backend *backend);
-json_t *api_interface_json(const struct attachment *attachment);
+json_t *api_interface_json(const struct api *api, const struct attachment *attachment);
 
 /* ---- api_change.c ---- */
 api_handler api_attach, api_detach, api_reload, api_add, api_remove, api_drain, api_weight;

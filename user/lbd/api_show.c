@@ -11,6 +11,7 @@
 #include "../../include/lb_abi.h"
 #include "../../include/lb_api.h"
 #include "../../include/lb_reasons.h"
+#include "offloads.h"
 
 static uint64_t now_ms(clockid_t clock)
 {
@@ -27,10 +28,26 @@ static json_int_t number(uint64_t value)
 
 /* ---- status ---- */
 
-json_t *api_interface_json(const struct attachment *attachment)
+static void append_feature(void *arg, const char *device, const char *feature)
 {
-	return json_pack("{s:s, s:I, s:s, s:b}", "name", attachment->name, "ifindex", number(attachment->ifindex),
-			 "mode", attachment->native ? "native" : "generic", "dispatcher", attachment->dispatcher);
+	json_array_append_new(arg, json_pack("{s:s, s:s}", "device", device, "feature", feature));
+}
+
+static void append_sentence(void *arg, const char *sentence)
+{
+	json_array_append_new(arg, json_string(sentence));
+}
+
+json_t *api_interface_json(const struct api *api, const struct attachment *attachment)
+{
+	const struct offloads *offloads = attach_offloads(api->attach);
+	json_t *off = json_array(), *warnings = json_array();
+
+	offloads_list(offloads, attachment->ifindex, append_feature, off);
+	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence, warnings);
+	return json_pack("{s:s, s:I, s:s, s:b, s:o, s:o}", "name", attachment->name, "ifindex",
+			 number(attachment->ifindex), "mode", attachment->native ? "native" : "generic", "dispatcher",
+			 attachment->dispatcher, "turned_off", off, "warnings", warnings);
 }
 
 static json_t *interfaces_json(const struct api *api)
@@ -40,7 +57,7 @@ static json_t *interfaces_json(const struct api *api)
 	json_t *array = json_array();
 
 	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(array, api_interface_json(&list[i]));
+		json_array_append_new(array, api_interface_json(api, &list[i]));
 	return array;
 }
 

@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/if_link.h>
 #include <net/if.h>
@@ -18,10 +19,12 @@
 
 #include "../common/cleanup.h"
 #include "../common/log.h"
+#include "offloads.h"
 
 struct attach {
 	struct dataplane *dp;
 	char *links; /* PIN/links */
+	struct offloads *offloads;
 	bool dispatcher_allowed;
 	struct attachment *list;
 	unsigned count;
@@ -124,6 +127,11 @@ const struct attachment *attach_list(const struct attach *attach, unsigned *ret_
 	return attach->list;
 }
 
+const struct offloads *attach_offloads(const struct attach *attach)
+{
+	return attach->offloads;
+}
+
 bool attach_is_idle(const struct attach *attach)
 {
 	return !attach->count && !rmdir(attach->links);
@@ -199,11 +207,13 @@ static int attach_new_interface(struct attach *attach, const char *name, uint32_
 	if (rc)
 		return rc;
 	if (mode != CONFIG_MODE_GENERIC) {
+		offloads_prepare(attach->offloads, ifindex, true);
 		rc = attach_in_mode(attach, name, ifindex, true, join, why);
 		if (!rc || mode == CONFIG_MODE_NATIVE)
 			return rc ? error_set(err, -EOPNOTSUPP, "%s: native XDP refused: %s", name, why) : 0;
 		log_warning("%s: native XDP refused: %s; generic mode is used, which is slower", name, why);
 	}
+	offloads_prepare(attach->offloads, ifindex, false);
 	rc = attach_in_mode(attach, name, ifindex, false, join, why);
 	return rc ? error_set(err, rc, "%s: generic XDP refused: %s", name, why) : 0;
 }
@@ -222,8 +232,10 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	if (there)
 		return 0;
 	rc = attach_new_interface(attach, name, ifindex, mode, err);
-	if (rc)
+	if (rc) {
+		offloads_restore(attach->offloads, ifindex);
 		return rc;
+	}
 	there = find(attach, name);
 	log_info("%s: attached, %s mode, %s", name, mode_name(there->native),
 		 there->dispatcher ? "in a dispatcher" : "alone");
@@ -251,7 +263,13 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 	}
 	if (rc && rc != -ENOENT && rc != -ENODEV)
 		return error_set(err, rc, "%s: cannot be detached: %s", name, strerror(-rc));
+	if (rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) && occupant.ours)
+		return error_set(err, -EBUSY,
+				 "%s: still carries this lbd's program (id %u), by a link that is not pinned under %s: "
+				 "end the process that holds it",
+				 name, occupant.ours, attach->links);
 	log_info("%s: detached", name);
+	offloads_restore(attach->offloads, there->ifindex);
 	forget(attach, there);
 	return 0;
 }
@@ -277,6 +295,7 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 			log_warning("%s: is gone, and the program with it", there->name);
 			if (!there->dispatcher)
 				unlink(old_path);
+			offloads_restore(attach->offloads, there->ifindex);
 			forget(attach, there);
 		}
 		return;
@@ -284,6 +303,22 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 }
 
 /* ---- takeover ---- */
+
+/* Its interface may have got another name while no lbd ran: the pin goes by the name, and is looked for by it. path is
+ * where the link is pinned; changed when that has changed. */
+static void follow_rename(struct attach *attach, char path[PATH_MAX], const char *name)
+{
+	char expected[PATH_MAX];
+
+	if (!link_path(expected, sizeof(expected), attach->links, name) || !strcmp(path, expected))
+		return;
+	if (renameat2(AT_FDCWD, path, AT_FDCWD, expected, RENAME_NOREPLACE)) {
+		log_warning("%s: cannot be renamed to %s: %s", path, expected, strerror(errno));
+		return;
+	}
+	log_info("%s: its interface is called %s now", path, name);
+	strcpy(path, expected);
+}
 
 static void adopt_link(struct attach *attach, const char *file)
 {
@@ -309,6 +344,7 @@ static void adopt_link(struct attach *attach, const char *file)
 		log_warning("%s: of another network namespace, left alone", path);
 		return;
 	}
+	follow_rename(attach, path, name);
 	/* Swapped in one step even if the code is the same: constants may differ. */
 	if (!bpf_obj_get_info_by_fd(dataplane_program_fd(attach->dp), &own, &size) && own.id != program_id)
 		rc = link_replace(path, dataplane_program_fd(attach->dp));
@@ -394,7 +430,7 @@ static int make_directory(const char *path, struct error *err)
 	return 0;
 }
 
-int attach_new(struct dataplane *dp, const char *pin, struct attach **ret, struct error *err)
+int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret, struct error *err)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
 	int rc;
@@ -403,7 +439,8 @@ int attach_new(struct dataplane *dp, const char *pin, struct attach **ret, struc
 		free(attach);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	rc = make_directory(pin, err);
+	attach->offloads = offloads_new(offloads);
+	rc = attach->offloads ? make_directory(pin, err) : error_set(err, -ENOMEM, "out of memory");
 	if (!rc)
 		rc = make_directory(attach->links, err);
 	if (rc) {
@@ -427,6 +464,7 @@ void attach_free(struct attach *attach)
 {
 	if (!attach)
 		return;
+	offloads_free(attach->offloads);
 	free(attach->links);
 	free(attach->list);
 	free(attach);

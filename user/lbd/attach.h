@@ -18,10 +18,11 @@ struct attachment {
 };
 
 struct attach;
+struct offloads;
 
 /* Adopts what is pinned or still attached from a former run: the very same program is left as it is; otherwise the new
- * program replaces the old one without a gap. */
-int attach_new(struct dataplane *dp, const char *pin, struct attach **ret, struct error *err);
+ * program replaces the old one without a gap. offloads: the file that remembers which were turned off. */
+int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret, struct error *err);
 void attach_free(struct attach *attach); /* programs stay attached */
 
 /* Errors say what to do next: no such interface; another XDP program is there (its name and id); kernel or driver lacks
@@ -30,6 +31,8 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 int attach_detach(struct attach *attach, const char *name, struct error *err);
 /* An interface came, went or was renamed: forgets what is gone, follows the name. */
 void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present);
+/* What is turned off for its interfaces; for status. Owned by attach. */
+const struct offloads *attach_offloads(const struct attach *attach);
 /* At the end: is nothing attached, here or in another network namespace? Then its directory of pins is removed. */
 bool attach_is_idle(const struct attach *attach);
 /* The list as it is now; count in *ret_count. Owned by attach, valid until the next call. */

@@ -150,10 +150,27 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	return daemon->base ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
+/* A file beside the socket: what outlives lbd, but not the host's next start. NULL: out of memory. */
+static char *beside_socket(const struct config *config, const char *name)
+{
+	_cleanup_free_ char *copy = strdup(config->socket);
+	char *path;
+
+	return copy && asprintf(&path, "%s/%s", dirname(copy), name) >= 0 ? path : NULL;
+}
+
+static int start_attach(struct daemon *daemon, const struct config *config, struct error *err)
+{
+	_cleanup_free_ char *offloads = beside_socket(config, "offloads.json");
+
+	return offloads ? attach_new(daemon->dp, config->pin, offloads, &daemon->attach, err)
+			: error_set(err, -ENOMEM, "out of memory");
+}
+
 /* Takes config over, also on error. */
 static int start_state(struct daemon *daemon, struct config *config, const char *config_path, struct error *err)
 {
-	_cleanup_free_ char *copy = strdup(config->socket), *overrides = NULL;
+	_cleanup_free_ char *overrides = beside_socket(config, "overrides.json");
 	struct state_options options = {.base = daemon->base,
 					.config = config,
 					.config_path = config_path,
@@ -162,8 +179,7 @@ static int start_state(struct daemon *daemon, struct config *config, const char 
 					.neigh = daemon->neigh,
 					.health = daemon->health};
 
-	if (!copy || asprintf(&overrides, "%s/overrides.json", dirname(copy)) < 0) {
-		overrides = NULL;
+	if (!overrides) {
 		config_free(config);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
@@ -205,8 +221,7 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 		return rc;
 	if ((rc = prepare_host(daemon, config, err)) || (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
-	    (rc = health_new(daemon->base, &daemon->health, err)) ||
-	    (rc = attach_new(daemon->dp, config->pin, &daemon->attach, err))) {
+	    (rc = health_new(daemon->base, &daemon->health, err)) || (rc = start_attach(daemon, config, err))) {
 		config_free(config);
 		return rc;
 	}

@@ -93,6 +93,9 @@ bool rtnl_read_link(const struct nlmsghdr *message, struct rtnl_link *ret)
 		case IFLA_MTU:
 			ret->mtu = length >= 4 ? mnl_attr_get_u32(attr) : 0;
 			break;
+		case IFLA_MASTER:
+			ret->master = length >= 4 ? mnl_attr_get_u32(attr) : 0;
+			break;
 		case IFLA_LINK:
 			ret->lower = length >= 4 ? mnl_attr_get_u32(attr) : 0;
 			break;

@@ -19,6 +19,7 @@ struct rtnl_link {
 	bool carrier;
 	uint8_t mac[6];
 	uint32_t mtu;
+	uint32_t master;     /* ifindex of the bond or bridge that it is a port of; 0: none */
 	bool vlan;           /* the fields below hold for a VLAN only */
 	bool vlan_elsewhere; /* the device below is in another network namespace */
 	uint16_t vlan_id;
