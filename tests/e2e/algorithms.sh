@@ -312,14 +312,14 @@ test_least_response_time_takes_its_share_from_a_slow_backend_and_gives_it_back()
 	sleep 1.2
 	slow=$(shares_of_b1)
 	kill -USR2 "$(cat "$WORK/slow-b1.pid")"
-	for service in tcp4 tcp6; do lab_wait_for 30 "$service: under 35 ms" b1_is_measured $service -le 35000 || return 1; done
+	for service in tcp4 tcp6; do lab_wait_for 40 "$service: under 40 ms" b1_is_measured $service -le 40000 || return 1; done
 	sleep 1.2
 	after=$(shares_of_b1)
 	echo "# b1's shares in %: $before, when slow $slow, afterwards $after"
-	all_of "before" "$before" '>=' 17
+	all_of "before" "$before" '>=' 15
 	all_of "when slow" "$slow" '<=' 9
 	all_of "when slow" "$slow" '>=' 0
-	all_of "afterwards" "$after" '>=' 13
+	all_of "afterwards" "$after" '>=' 11
 }
 measured() { backend_field "$1" latency_us | json 'all(19000 < l < 35000 for l in d)' | grep -q True; }
 

@@ -321,9 +321,23 @@ static void latency_rises_at_once_and_falls_by_half_in_five_seconds(void **unuse
 	assert_int_equal(latency_peak_ewma(101000, 1000, 5000), 51000);
 	assert_int_equal(latency_peak_ewma(101000, 1000, 10000), 26000);
 	assert_int_equal(latency_peak_ewma(101000, 1000, 0), 101000);
-	assert_in_range(latency_peak_ewma(101000, 1000, 2500), 71700, 76100); /* 2^-0.5 = 0.707 */
+	assert_in_range(latency_peak_ewma(101000, 1000, 2500), 71000, 72500); /* 2^-0.5 = 0.707 */
 	assert_int_equal(latency_peak_ewma(101000, 1000, 3600000), 1000);
-	assert_int_equal(latency_peak_ewma(UINT32_MAX, 0, 1), UINT32_MAX - UINT32_MAX / 10000);
+	assert_in_range(latency_peak_ewma(UINT32_MAX, 0, 1), UINT32_MAX / 10000 * 9998, UINT32_MAX / 10000 * 9999);
+}
+
+/* Probes come each 250 ms or each two seconds: the half-life is the same. */
+static void latency_falls_as_fast_however_often_it_is_measured(void **unused)
+{
+	static const unsigned interval_ms[] = {100, 250, 500, 1000, 2000, 2500};
+
+	for (size_t i = 0; i < sizeof(interval_ms) / sizeof(*interval_ms); i++) {
+		uint32_t average_us = 101000;
+
+		for (unsigned at = 0; at < 10000; at += interval_ms[i])
+			average_us = latency_peak_ewma(average_us, 1000, interval_ms[i]);
+		assert_in_range(average_us, 25000, 27000);
+	}
 }
 
 /* ---- worlds ---- */
@@ -542,6 +556,7 @@ int main(void)
 	    cmocka_unit_test(panic_spares_what_cannot_be_reached_or_is_draining),
 	    cmocka_unit_test(no_panic_before_the_first_probes),
 	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
+	    cmocka_unit_test(latency_falls_as_fast_however_often_it_is_measured),
 	    cmocka_unit_test(overrides_apply_over_the_file),
 	    cmocka_unit_test(backends_keep_what_is_known_of_them),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),

@@ -32,15 +32,15 @@ const char *service_status_name(enum service_status status)
 
 uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t elapsed_ms)
 {
-	uint64_t halvings = elapsed_ms / LATENCY_HALF_LIFE_MS, rest = elapsed_ms % LATENCY_HALF_LIFE_MS;
-	uint64_t above;
+	uint64_t halvings = elapsed_ms / LATENCY_HALF_LIFE_MS;
+	double part = (double)(elapsed_ms % LATENCY_HALF_LIFE_MS) / LATENCY_HALF_LIFE_MS, above;
 
 	if (sample_us >= average_us || halvings > 31)
 		return sample_us;
-	/* What is left of the distance to the sample: 2^-(elapsed / half-life), straight lines between whole halvings.
-	 */
-	above = (uint64_t)(average_us - sample_us) >> halvings;
-	return sample_us + (uint32_t)(above - above * rest / (2 * LATENCY_HALF_LIFE_MS));
+	/* What is left of the distance to the sample: 2^-(elapsed / half-life). Between whole halvings a parabola with
+	 * the right slope at the start, or many samples within a half-life would add up to another. */
+	above = (average_us - sample_us) >> halvings;
+	return sample_us + (uint32_t)(above * (1 - part * (0.6931 - 0.1931 * part)));
 }
 
 static bool leaving(const struct backend *backend)
