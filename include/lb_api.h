@@ -8,6 +8,7 @@
  *
  * GET  /v1/status    { "version", "abi": 1, "pid", "uptime_s", "config": PATH, "adopted": bool, "overrides": N
  * (run-time changes), "interfaces": [ { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool,
+ *                      "running": bool (up, with a carrier),
  *                      "turned_off": [ { "device", "feature" } ] (offloads, on again after detach), "warnings": [ "..." ] } ],
  *                      "services": N, "services_down": N, "backends": N, "backends_up": N,
  *                      "memory": { "total", "flows", "arena", "services", "backends", "counters", "other" } (bytes),

@@ -10,21 +10,58 @@
 
 #define LABEL 15 /* columns of the labels */
 
+static bool runs(const json_t *interface)
+{
+	return !json_is_false(json_object_get(interface, "running"));
+}
+
+static bool any_runs(const json_t *interfaces)
+{
+	const json_t *interface;
+	size_t i;
+
+	json_array_foreach (interfaces, i, interface)
+		if (runs(interface))
+			return true;
+	return false;
+}
+
+/* NULL: all run. */
+static const char *first_not_running(const json_t *interfaces)
+{
+	const json_t *interface;
+	size_t i;
+
+	json_array_foreach (interfaces, i, interface)
+		if (!runs(interface))
+			return json_text(interface, "name");
+	return NULL;
+}
+
 /* The first line answers the question that people come with; the hint says what to do about a no. */
 static void print_verdict(const json_t *status, bool coloured)
 {
 	uint64_t services = json_number(status, "services"), down = json_number(status, "services_down");
 	uint64_t backends = json_number(status, "backends"), up = json_number(status, "backends_up");
+	const json_t *interfaces = json_object_get(status, "interfaces");
+	const char *still = first_not_running(interfaces);
 	enum tone tone = TONE_BAD;
 	char text[256], some[64];
 
-	if (json_array_size(json_object_get(status, "interfaces")) == 0) {
+	if (json_array_size(interfaces) == 0) {
 		strcpy(text, "Not forwarding: no interface is attached. Next: lbctl attach IFACE");
+	} else if (still && !any_runs(interfaces)) {
+		snprintf(text, sizeof(text),
+			 "Not forwarding: %s is down or has no carrier. Next: ip link set %s up, and its cable", still,
+			 still);
 	} else if (services == 0) {
 		strcpy(text, "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
 	} else if (up == 0) {
 		snprintf(text, sizeof(text), "Not forwarding: none of %s is up. Why: lbctl backends",
 			 format_plural(backends, "backend", some));
+	} else if (still) {
+		tone = TONE_WARN;
+		snprintf(text, sizeof(text), "Forwarding, but %s is down or has no carrier", still);
 	} else if (down) {
 		tone = TONE_WARN;
 		snprintf(text, sizeof(text), "Forwarding, but %llu of %s %s down. Why: lbctl backends",
@@ -64,8 +101,8 @@ static void print_interfaces(const json_t *status, unsigned columns)
 	if (json_array_size(interfaces) == 0)
 		printf("%-*snone attached\n", LABEL, "Interfaces");
 	json_array_foreach (interfaces, i, interface) {
-		printf("%-*s%s: %s\n", LABEL, i ? "" : "Interfaces", json_text(interface, "name"),
-		       show_mode(interface));
+		printf("%-*s%s: %s%s\n", LABEL, i ? "" : "Interfaces", json_text(interface, "name"),
+		       show_mode(interface), runs(interface) ? "" : ", down or without a carrier");
 		print_offloads(json_object_get(interface, "turned_off"), columns);
 		json_array_foreach (json_object_get(interface, "warnings"), j, warning) {
 			snprintf(line, sizeof(line), "Warning: %s", json_string_value(warning));

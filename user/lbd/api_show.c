@@ -45,9 +45,10 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 
 	offloads_list(offloads, attachment->ifindex, append_feature, off);
 	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence, warnings);
-	return json_pack("{s:s, s:I, s:s, s:b, s:o, s:o}", "name", attachment->name, "ifindex",
+	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:o, s:o}", "name", attachment->name, "ifindex",
 			 number(attachment->ifindex), "mode", attachment->native ? "native" : "generic", "dispatcher",
-			 attachment->dispatcher, "turned_off", off, "warnings", warnings);
+			 attachment->dispatcher, "running", attach_interface_runs(attachment->name), "turned_off", off,
+			 "warnings", warnings);
 }
 
 static json_t *interfaces_json(const struct api *api)

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xdp/libxdp.h>
@@ -23,7 +25,7 @@
 
 struct attach {
 	struct dataplane *dp;
-	char *links; /* PIN/links */
+	char *pin, *links; /* PIN, PIN/links */
 	struct offloads *offloads;
 	bool dispatcher_allowed;
 	struct attachment *list;
@@ -139,6 +141,21 @@ bool attach_is_idle(const struct attach *attach)
 
 /* ---- attaching ---- */
 
+static int make_directory(const char *path, struct error *err)
+{
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return error_set(err, -errno, "%s: cannot be made: %s", path, strerror(errno));
+	return 0;
+}
+
+/* At the start, and again when somebody has removed them since. */
+static int make_directories(const struct attach *attach, struct error *err)
+{
+	int rc = make_directory(attach->pin, err);
+
+	return rc ? rc : make_directory(attach->links, err);
+}
+
 static const char *mode_name(bool native)
 {
 	return native ? "native" : "generic";
@@ -204,6 +221,8 @@ static int attach_new_interface(struct attach *attach, const char *name, uint32_
 	bool join = false;
 	int rc = check_occupant(attach, name, ifindex, &join, err);
 
+	if (!rc)
+		rc = make_directories(attach, err);
 	if (rc)
 		return rc;
 	if (mode != CONFIG_MODE_GENERIC) {
@@ -300,6 +319,36 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 		}
 		return;
 	}
+}
+
+void attach_check(struct attach *attach)
+{
+	for (unsigned i = 0; i < attach->count;) {
+		struct attachment *there = &attach->list[i];
+		LIBBPF_OPTS(bpf_xdp_query_opts, query);
+
+		if (bpf_xdp_query((int)there->ifindex, 0, &query) || query.attach_mode != XDP_ATTACHED_NONE) {
+			i++; /* its interface may be gone: attach_link_changed is told of that */
+			continue;
+		}
+		log_error(
+		    "%s: somebody took lbd's program off it, or removed its pin under %s: nothing is forwarded there; "
+		    "to attach it again: lbctl attach %s",
+		    there->name, attach->links, there->name);
+		offloads_restore(attach->offloads, there->ifindex);
+		forget(attach, there);
+	}
+}
+
+bool attach_interface_runs(const char *name)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {0};
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request))
+		return false;
+	return request.ifr_flags & IFF_UP && request.ifr_flags & IFF_RUNNING;
 }
 
 /* ---- takeover ---- */
@@ -423,26 +472,21 @@ static int print_as_debug(enum libxdp_print_level level, const char *format, va_
 	return 0;
 }
 
-static int make_directory(const char *path, struct error *err)
-{
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	return 0;
-}
-
 int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret, struct error *err)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
 	int rc;
 
-	if (!attach || asprintf(&attach->links, "%s/links", pin) < 0) {
-		free(attach);
+	if (!attach)
 		return error_set(err, -ENOMEM, "out of memory");
-	}
+	attach->pin = strdup(pin);
 	attach->offloads = offloads_new(offloads);
-	rc = attach->offloads ? make_directory(pin, err) : error_set(err, -ENOMEM, "out of memory");
-	if (!rc)
-		rc = make_directory(attach->links, err);
+	if (asprintf(&attach->links, "%s/links", pin) < 0)
+		attach->links = NULL;
+	if (!attach->pin || !attach->links || !attach->offloads)
+		rc = error_set(err, -ENOMEM, "out of memory");
+	else
+		rc = make_directories(attach, err);
 	if (rc) {
 		attach_free(attach);
 		return rc;
@@ -465,6 +509,7 @@ void attach_free(struct attach *attach)
 	if (!attach)
 		return;
 	offloads_free(attach->offloads);
+	free(attach->pin);
 	free(attach->links);
 	free(attach->list);
 	free(attach);

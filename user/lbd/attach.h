@@ -35,6 +35,11 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 const struct offloads *attach_offloads(const struct attach *attach);
 /* At the end: is nothing attached, here or in another network namespace? Then its directory of pins is removed. */
 bool attach_is_idle(const struct attach *attach);
+/* Notices, and logs, when somebody else took the program off an interface, be it by removing its pin. Called each
+ * second. */
+void attach_check(struct attach *attach);
+/* Does the interface take packets: is it up, with a carrier? */
+bool attach_interface_runs(const char *name);
 /* The list as it is now; count in *ret_count. Owned by attach, valid until the next call. */
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count);
 

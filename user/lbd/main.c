@@ -36,6 +36,14 @@ struct daemon {
 	char said[256]; /* the last STATUS= */
 };
 
+static bool forwards(const struct daemon *daemon)
+{
+	unsigned count;
+
+	attach_list(daemon->attach, &count);
+	return count;
+}
+
 /* ---- what systemd is told ---- */
 
 static void on_status(evutil_socket_t fd, short what, void *arg)
@@ -44,9 +52,11 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 	struct state_summary summary;
 	char text[256];
 
+	attach_check(daemon->attach);
 	state_summarize(daemon->state, &summary);
-	snprintf(text, sizeof(text), "%u of %u services up, %u of %u backends up",
-		 summary.services - summary.services_down, summary.services, summary.backends_up, summary.backends);
+	snprintf(text, sizeof(text), "%s%u of %u services up, %u of %u backends up",
+		 forwards(daemon) ? "" : "no interface attached, ", summary.services - summary.services_down,
+		 summary.services, summary.backends_up, summary.backends);
 	if (!strcmp(text, daemon->said))
 		return;
 	memcpy(daemon->said, text, sizeof(text));
@@ -59,14 +69,6 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- signals ---- */
-
-static bool forwards(const struct daemon *daemon)
-{
-	unsigned count;
-
-	attach_list(daemon->attach, &count);
-	return count;
-}
 
 static void on_stop(evutil_socket_t number, short what, void *arg)
 {
@@ -296,7 +298,7 @@ static int check(const char *path)
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
-	printf("%s: ok: %u services, %u backends\n", path, config->services_count, backends);
+	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
 }

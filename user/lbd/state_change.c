@@ -251,7 +251,7 @@ int state_reload(struct state *state, struct error *err)
 	}
 	state_interfaces_changed(state);
 	state_summarize(state, &summary);
-	log_info("reloaded %s: %u services, %u backends%s", state->config_path, summary.services, summary.backends,
+	log_info("reloaded %s: services: %u, backends: %u%s", state->config_path, summary.services, summary.backends,
 		 dropped ? "; run-time changes dropped" : "");
 	return 0;
 }
