@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "../../include/lb_api.h"
 #include "../common/cleanup.h"
 
 #define CONNECT_MS  2000L
@@ -92,6 +93,8 @@ static int not_connected(const struct client *client, struct error *err)
 		code = errno;
 	else if (access(path, F_OK))
 		code = ENOENT;
+	else if (!S_ISSOCK(st.st_mode))
+		return error_set(err, -ENOTSOCK, "%s: is no socket: expected lbd's, such as " LB_API_SOCKET, path);
 	switch (code) {
 	case ENOENT:
 		return error_set(err, -ENOENT, "lbd is not running (no %s).\n" HOW_TO_RUN, path);

@@ -203,9 +203,10 @@ static int check_version(const struct dataplane *dp, int fd, struct error *err)
 	if (settings->abi_version != LB_ABI_VERSION)
 		return error_set(
 		    err, -EPROTO,
-		    "pin: %s: the pinned maps are of ABI version %u, expected %u: go on with the lbd that made "
-		    "them, or detach the interfaces and remove the directory",
-		    dp->pin, settings->abi_version, LB_ABI_VERSION);
+		    "pin: %s: the pinned maps are of ABI version %u, expected %u; they go on forwarding. Start the "
+		    "lbd that made them, or end its forwarding and all its flows, and start afresh: rm -r %s (and "
+		    "xdp-loader unload IFACE --all, where it is in a dispatcher)",
+		    dp->pin, settings->abi_version, LB_ABI_VERSION, dp->pin);
 	return 0;
 }
 
@@ -221,12 +222,16 @@ static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 	pin_path(dp, index, path);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
-		return error_set(err, -EPROTO,
-				 "pin: %s: %s; the pinned set is not whole: detach the interfaces and remove %s", path,
-				 strerror(errno), dp->pin);
+		return error_set(
+		    err, -EPROTO,
+		    "pin: %s: %s; the pinned set is not whole: to end its forwarding and start afresh: rm -r %s", path,
+		    strerror(errno), dp->pin);
 	if (bpf_obj_get_info_by_fd(fd, &info, &length) || info.type != bpf_map__type(map) ||
 	    info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map))
-		return error_set(err, -EPROTO, "pin: %s: expected a map of another type or layout", path);
+		return error_set(err, -EPROTO,
+				 "pin: %s: expected a map of another type or layout: to end its forwarding and start "
+				 "afresh: rm -r %s",
+				 path, dp->pin);
 	if (bpf_map__reuse_fd(map, fd))
 		return error_set(err, -errno, "pin: %s: %s", path, strerror(errno));
 	return 0;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define START_AFRESH "detach the interfaces and remove the pins to start afresh"
+#define START_AFRESH "to end their forwarding and start afresh, remove the directory of pins (rm -r)"
 
 static int contradiction(struct error *err, const struct dp_service *key, const char *what)
 {

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../common/cleanup.h"
 #include "../common/log.h"
@@ -272,7 +273,10 @@ static int run(const char *config_path)
 	event_set_log_callback(log_libevent);
 	rc = start(&daemon, config_path, &err);
 	if (rc) {
-		log_error("%s", err.text);
+		log_error("%s%s", err.text,
+			  (rc == -EACCES || rc == -EPERM) && geteuid()
+			      ? ": lbd needs root, or the capabilities that dist/lbd.service gives"
+			      : "");
 	} else {
 		log_info("%s, %s", config_path,
 			 dataplane_adopted(daemon.dp) ? "taken over from a former lbd" : "started");
