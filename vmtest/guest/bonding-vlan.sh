@@ -14,6 +14,7 @@ bond() { # MODE
 	in_ns router ip link set to-lb1 mtu 1600 up
 	in_ns lb ethtool -K eth1 tx off gro on >/dev/null 2>&1
 	in_ns router ethtool -K to-lb1 tx off gro on >/dev/null 2>&1
+	lab_takes_xdp_frames to-lb1
 	in_ns lb ip link add bond0 type bond mode "$1" miimon 100
 	for name in eth0 eth1; do
 		in_ns lb ip link set "$name" down
@@ -42,15 +43,15 @@ bond_lab() {
 	lbd_up $((7 * BACKENDS_UP))
 }
 
-test_bond_1_attaches_in_native_mode() {
+test_bond_attaches_in_native_mode() {
 	bond_lab && mode_is bond0 native
 }
-test_bond_2_forwards_ipv4() { requests_are_answered load-http $VIP4 80; }
-test_bond_3_forwards_ipv6() { requests_are_answered load-http $VIP6 80; }
-test_bond_4_forwards_udp() { requests_are_answered load-udp "$LAB_UDP4" 5353; }
-test_bond_5_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
+test_bond_forwards_ipv4() { requests_are_answered load-http $VIP4 80; }
+test_bond_forwards_ipv6() { requests_are_answered load-http $VIP6 80; }
+test_bond_forwards_udp() { requests_are_answered load-udp "$LAB_UDP4" 5353; }
+test_bond_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
 
-test_bond_6_forwards_through_the_other_link_when_one_fails() {
+test_bond_forwards_through_the_other_link_when_one_fails() {
 	local active
 	active=$(in_ns lb cat /sys/class/net/bond0/bonding/active_slave)
 	in_ns lb ip link set "$active" down
@@ -103,16 +104,16 @@ vlan_lab() {
 	lbd_up $((7 * BACKENDS_UP))
 }
 
-test_vlan_1_backends_behind_a_vlan_have_a_next_hop_with_its_tag() {
+test_vlan_backends_behind_a_vlan_have_a_next_hop_with_its_tag() {
 	vlan_lab || return 1
 	expect "VLAN of the next hops" "$(lbctl backends web4 --json | json 'sorted({b["next_hop"]["vlan"] for b in d["backends"]})')" = "[100]"
 }
-test_vlan_2_untagged_clients_reach_tagged_backends_ipv4() { requests_are_answered load-http $VIP4 80; }
-test_vlan_3_untagged_clients_reach_tagged_backends_ipv6() { requests_are_answered load-http $VIP6 80; }
-test_vlan_4_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
+test_vlan_untagged_clients_reach_tagged_backends_ipv4() { requests_are_answered load-http $VIP4 80; }
+test_vlan_untagged_clients_reach_tagged_backends_ipv6() { requests_are_answered load-http $VIP6 80; }
+test_vlan_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
 
 # Clients' packets come in through the VLAN, too.
-test_vlan_5_tagged_clients_reach_tagged_backends() {
+test_vlan_tagged_clients_reach_tagged_backends() {
 	in_ns router ip route replace 192.0.2.0/24 via 10.0.100.2
 	in_ns router ip -6 route replace 2001:db8:5::/64 via 2001:db8:100::2
 	requests_are_answered load-http $VIP4 80

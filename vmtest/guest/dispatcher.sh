@@ -7,13 +7,13 @@
 programs_on_eth0() { in_ns lb xdp-loader status eth0; }
 has_dispatcher() { [ "$(lbctl status --json | json 'd["interfaces"][0]["dispatcher"]')" = "$1" ]; }
 
-test_1_lbd_attaches_through_the_dispatcher() {
+test_lbd_attaches_through_the_dispatcher() {
 	has_dispatcher True || return 1
 	programs_on_eth0
 	expect "dispatchers on eth0" "$(programs_on_eth0 | grep -c xdp_dispatcher)" = 1
 }
 
-test_2_xdpdump_sees_the_packets_while_lbd_forwards_them() {
+test_xdpdump_sees_the_packets_while_lbd_forwards_them() {
 	lab_spawn dump in_ns lb timeout 60 xdpdump -i eth0 --rx-capture entry -w "$WORK/dump.pcap"
 	sleep 8
 	requests_are_answered load-http $VIP4 80
@@ -22,7 +22,7 @@ test_2_xdpdump_sees_the_packets_while_lbd_forwards_them() {
 	expect "packets to the VIP in xdpdump's file" "$(tcpdump -nn -r "$WORK/dump.pcap" "dst host $VIP4" 2>/dev/null | wc -l)" -gt 300
 }
 
-test_3_xdp_filter_drops_a_port_while_lbd_forwards_the_others() {
+test_xdp_filter_drops_a_port_while_lbd_forwards_the_others() {
 	in_ns lb xdp-filter load eth0 -m native -f udp -p allow || return 1
 	programs_on_eth0
 	in_ns lb xdp-filter port 5353 -p udp -m dst || return 1
@@ -31,14 +31,14 @@ test_3_xdp_filter_drops_a_port_while_lbd_forwards_the_others() {
 		"$(field "$(traffic load-udp "$LAB_UDP4" 5353 rate 20 seconds 1 timeout 1)" 'd["answered"]')" = 0
 }
 
-test_4_lbd_forwards_all_again_once_xdp_filter_is_unloaded() {
+test_lbd_forwards_all_again_once_xdp_filter_is_unloaded() {
 	in_ns lb xdp-filter unload eth0 || return 1
 	programs_on_eth0
 	requests_are_answered load-udp "$LAB_UDP4" 5353
 	requests_are_answered load-http $VIP4 80
 }
 
-test_5_a_new_lbd_takes_over_in_the_dispatcher() {
+test_a_new_lbd_takes_over_in_the_dispatcher() {
 	lab_kill lbd KILL
 	requests_are_answered load-http $VIP4 80
 	lab_lbd_start || return 1
@@ -46,7 +46,7 @@ test_5_a_new_lbd_takes_over_in_the_dispatcher() {
 	requests_are_answered load-http $VIP4 80
 }
 
-test_6_detach_leaves_the_other_program_alone() {
+test_detach_leaves_the_other_program_alone() {
 	in_ns lb xdp-filter load eth0 -m native -f udp -p allow || return 1
 	lbctl detach eth0 || return 1
 	programs_on_eth0

@@ -1,30 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # The main job once, quickly: attach in native mode, forward, check health, count, go on without lbd. Run by guest/run.
-# The tests run by name, and the last two take something away: hence the numbers.
 # shellcheck source=vmtest/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-test_01_program_attaches_in_native_mode() { mode_is eth0 native; }
-test_02_http_over_ipv4_reaches_every_backend() { requests_are_answered load-http $VIP4 80; }
-test_03_http_over_ipv6_reaches_every_backend() { requests_are_answered load-http $VIP6 80; }
-test_04_udp_over_ipv4_reaches_every_backend() { requests_are_answered load-udp "$LAB_UDP4" 5353; }
-test_05_udp_over_ipv6_reaches_every_backend() { requests_are_answered load-udp "$LAB_UDP6" 5353; }
+test_program_attaches_in_native_mode() { mode_is eth0 native; }
+test_http_over_ipv4_reaches_every_backend() { requests_are_answered load-http $VIP4 80; }
+test_http_over_ipv6_reaches_every_backend() { requests_are_answered load-http $VIP6 80; }
+test_udp_over_ipv4_reaches_every_backend() { requests_are_answered load-udp "$LAB_UDP4" 5353; }
+test_udp_over_ipv6_reaches_every_backend() { requests_are_answered load-udp "$LAB_UDP6" 5353; }
 
-test_06_upload_over_ipv4_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
-test_07_upload_over_ipv6_arrives_byte_for_byte() { upload_arrives_whole "[$VIP6]" 8081; }
+test_upload_over_ipv4_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
+test_upload_over_ipv6_arrives_byte_for_byte() { upload_arrives_whole "[$VIP6]" 8081; }
 
-test_08_ping_to_a_vip_is_answered() {
+test_ping_to_a_vip_is_answered() {
 	in_ns client ping -q -c 2 -i 0.5 -W 5 $VIP4 && in_ns client ping -q -c 2 -i 0.5 -W 5 $VIP6
 }
 
-test_09_dead_backend_gets_no_traffic() {
+test_dead_backend_gets_no_traffic() {
 	lab_kill nginx-b1 KILL
 	lab_wait_for 60 "b1 to be down in its 8 services" backends_up 8 || return 1
 	BACKENDS_UP=1 requests_are_answered load-http $VIP4 80
 }
 
-test_10_forwarding_goes_on_after_lbd_is_killed() {
+test_forwarding_goes_on_after_lbd_is_killed() {
 	lab_kill lbd KILL
 	BACKENDS_UP=1 requests_are_answered load-http $VIP4 80
 }
