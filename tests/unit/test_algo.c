@@ -115,14 +115,14 @@ static void two_instances_with_one_config_decide_alike(void **state)
 	}
 }
 
-static void check_shares(const uint32_t share[BACKENDS], uint32_t size, bool equal, uint32_t slack)
+static void check_shares(const uint32_t share[BACKENDS], uint32_t size, uint32_t slack)
 {
 	uint32_t sum = 0;
 
 	for (unsigned n = 0; n < BACKENDS; n++)
-		sum += equal ? 1 : 1 + n % 3;
+		sum += 1 + n % 3;
 	for (unsigned n = 0; n < BACKENDS; n++) {
-		uint32_t ideal = size * (equal ? 1 : 1 + n % 3);
+		uint32_t ideal = size * (1 + n % 3);
 
 		assert_in_range(share[n] * sum + slack * sum, ideal, ideal + 2 * slack * sum);
 	}
@@ -135,9 +135,9 @@ static void weights_are_kept_to_two_slots_and_to_a_turn(void **state)
 	registry_for_each (algo, a) {
 		struct memory_dataplane *memory = commit(a, true);
 
-		check_shares(share, slot_shares(memory, share), a->ignores_weights, 2);
+		check_shares(share, slot_shares(memory, share), 2);
 		if (a->select == LB_SELECT_TURN)
-			check_shares(share, pick_shares(memory, share), a->ignores_weights, 0);
+			check_shares(share, pick_shares(memory, share), 0);
 		memory_dataplane_free(memory);
 	}
 }

@@ -37,6 +37,7 @@ static void scene_set(struct scene *scene, unsigned count)
 {
 	memset(scene, 0, sizeof(*scene));
 	scene->config.name = "web";
+	scene->config.algorithm = algo_find("maglev");
 	scene->service.config = &scene->config;
 	scene->service.backends = scene->list;
 	scene->service.backends_count = count;
@@ -194,6 +195,26 @@ static void slow_start_never_rounds_down_to_nothing(void **unused)
 	scene.backends[0].weight = 1;
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].effective_weight, 1);
+}
+
+/* Equal, but for a ramp: else one that comes back would get its whole turn at once. */
+static void where_weights_are_ignored_backends_are_equal_and_still_start_slowly(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.algorithm = algo_find("round-robin");
+	scene.config.slow_start_ms = 10000;
+	scene.backends[0].weight = 1;
+	scene.backends[1].weight = 0;
+	scene.backends[2].weight = 1;
+	scene.backends[2].able = false;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	assert_int_equal(scene.backends[1].effective_weight, 0);
+	assert_int_equal(scene.backends[2].effective_weight, 5);
+	weigh(&scene, NOW + 10000);
+	assert_int_equal(scene.backends[2].effective_weight, 100);
 }
 
 static void first_start_has_no_slow_start(void **unused)
@@ -548,6 +569,7 @@ int main(void)
 	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
 	    cmocka_unit_test(slow_start_begins_anew_after_a_failure),
 	    cmocka_unit_test(slow_start_never_rounds_down_to_nothing),
+	    cmocka_unit_test(where_weights_are_ignored_backends_are_equal_and_still_start_slowly),
 	    cmocka_unit_test(first_start_has_no_slow_start),
 	    cmocka_unit_test(undrained_backend_starts_slowly),
 	    cmocka_unit_test(backups_serve_only_when_no_other_lives),

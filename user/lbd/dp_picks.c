@@ -11,11 +11,9 @@
 
 #define TURNS_AT_MOST 8192 /* entries of a weighted list; an unweighted one has one for each backend */
 
-static uint32_t effective_weight(const struct service_plan *plan, const struct member *member)
+static uint32_t effective_weight(const struct member *member)
 {
-	if (!member->want.usable)
-		return 0;
-	return plan->want.algorithm->ignores_weights ? !!member->want.weight : member->want.weight;
+	return member->want.usable ? member->want.weight : 0;
 }
 
 /* ---- least cost ---- */
@@ -46,7 +44,7 @@ static int fill_in_latencies(struct service_plan *plan)
 uint32_t pick_cost(const struct service_plan *plan, unsigned index)
 {
 	const struct member *member = &plan->members[index];
-	uint32_t weight = effective_weight(plan, member);
+	uint32_t weight = effective_weight(member);
 	uint32_t latency_us = member->want.latency_us ? member->want.latency_us : plan->pick.median_us;
 
 	if (!weight || !plan->want.algorithm->cost)
@@ -169,7 +167,7 @@ static int list_turns(struct service_plan *plan)
 	if (!turns)
 		return -ENOMEM;
 	for (unsigned i = 0; i < plan->count; i++) {
-		uint32_t weight = effective_weight(plan, &plan->members[i]);
+		uint32_t weight = effective_weight(&plan->members[i]);
 
 		if (weight)
 			turns[count++] = (struct turn){.id = plan->members[i].id, .weight = weight};

@@ -48,8 +48,6 @@ static uint16_t *make_table(const struct dataplane *dp, const struct service_pla
 		const struct member *member = &plan->members[i];
 		uint32_t weight = member->want.usable ? member->want.weight : 0;
 
-		if (plan->want.algorithm->ignores_weights)
-			weight = !!weight;
 		backends[i] = (struct maglev_backend){member->want.address, weight, member->id};
 	}
 	if (maglev_fill(backends, plan->count, dp->maps.settings->flow_seed, table, size)) {
@@ -170,21 +168,6 @@ static bool may_learn(const struct dataplane *dp, const struct lb_service *line,
 	return false;
 }
 
-bool ring_begins(const struct dataplane *dp, const struct service_plan *plan)
-{
-	const struct lb_service *line = &dp->maps.services[plan->record->id];
-	const uint32_t *slots = dp_slots(dp, line->ring);
-
-	if (plan->want.track_never || !LB_REGION_SIZE(line->ring))
-		return false;
-	if (plan->ring.region || forced_flags(line, plan))
-		return true;
-	for (uint32_t i = 0; i < plan->ring.size; i++)
-		if (!(slots[i] & LB_SLOT_TRANSITION) && LB_SLOT_CURRENT(slots[i]) != plan->ring.table[i])
-			return true;
-	return false;
-}
-
 static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32_t now)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
@@ -200,9 +183,12 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 		    slot_after(slots[i], plan->ring.table[i], is_alive(dp, LB_SLOT_CURRENT(slots[i])),
 			       is_alive(dp, LB_SLOT_KEEPER(slots[i])), rules);
 
-		if (forced && !(change.slot & LB_SLOT_TRANSITION)) {
-			change.slot |= forced;
-			change.moved = change.began = true;
+		/* a slot that is in transition already owes an idle timeout from here, too: tracked flows did not stamp
+		 */
+		if (forced) {
+			change.began |= !(change.slot & LB_SLOT_TRANSITION);
+			change.slot |= change.began ? forced : 0;
+			change.moved = true;
 		}
 		if (change.began)
 			plan->record->since[i] = now;

@@ -8,6 +8,7 @@
 
 #define RAMP_FLOOR_PERCENT   5
 #define LATENCY_HALF_LIFE_MS 5000
+#define EQUAL_SHARE          100 /* of backends whose weights are ignored; a ramp still goes up to it */
 
 const char *backend_condition_name(enum backend_condition condition)
 {
@@ -127,15 +128,23 @@ static void backend_set_condition(struct backend *backend, uint64_t wall_ms)
 		snprintf(backend->why, sizeof(backend->why), "%s", why);
 }
 
+/* What its weight means to the algorithm. */
+static uint32_t backend_share(const struct backend *backend)
+{
+	const struct algo *algorithm = backend->service->config->algorithm;
+
+	return backend->weight && algorithm->ignores_weights ? EQUAL_SHARE : backend->weight;
+}
+
 static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
 {
 	uint64_t length = backend->service->config->slow_start_ms, elapsed, weight;
 
 	if (!backend->ramp_start_ms)
-		return backend->weight;
+		return backend_share(backend);
 	elapsed = now_ms - backend->ramp_start_ms;
-	weight =
-	    backend->weight * (RAMP_FLOOR_PERCENT * length + (100 - RAMP_FLOOR_PERCENT) * elapsed) / (100 * length);
+	weight = backend_share(backend) * (RAMP_FLOOR_PERCENT * length + (100 - RAMP_FLOOR_PERCENT) * elapsed) /
+		 (100 * length);
 	return weight ? (uint32_t)weight : 1;
 }
 
@@ -144,7 +153,7 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 	if (leaving(backend))
 		return 0;
 	if (panics_to(backend))
-		return backend->weight;
+		return backend_share(backend);
 	if (!backend->able || backend->backup != backend->service->backups_active)
 		return 0;
 	return backend_ramped(backend, now_ms);
