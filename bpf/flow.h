@@ -243,21 +243,38 @@ LB_APART int flow_fill(__u64 hash, __u64 entry)
 	return flow_replace(place, old, entry) ? FLOW_FILLED : FLOW_RACED;
 }
 
-/* True: the entry is in the table; false: there is no place for it. Not apart itself: a call less, and less stack. */
-static __always_inline bool flow_insert(__u64 hash, __u32 backend, __u32 state, __u32 now)
+/* The backend that the flow's entry names, 0: it has none. */
+LB_APART __u32 flow_recorded(__u64 hash)
+{
+	__u64 entry;
+
+	return flow_find(hash, &entry) ? LB_FLOW_BACKEND(entry) : 0;
+}
+
+/* The backend that the table now has for the flow: this one, or another when a packet of the same flow was faster on
+ * another CPU; 0: there is no place. Not apart itself: a call less, and less stack. */
+static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state, __u32 now)
 {
 	__u64 entry = flow_entry(hash, backend, state, now);
-	int i, filled = FLOW_RACED;
+	int i, filled;
+	__u32 other;
 
-	for (i = 0; i < FLOW_TRIES && filled == FLOW_RACED; i++) {
+	for (i = 0; i < FLOW_TRIES; i++) {
 		filled = flow_fill(hash, entry);
 		if (filled == FLOW_FULL)
 			filled = flow_evict(hash, entry, now);
+		if (likely(filled == FLOW_FILLED)) {
+			count_reason(bpf_get_smp_processor_id(), LB_EVENT_flow_inserted, 0);
+			return backend;
+		}
+		if (filled == FLOW_FULL)
+			return 0;
+		/* both aimed at the same place: the winner may have been of the same flow */
+		other = flow_recorded(hash);
+		if (other)
+			return other;
 	}
-	if (filled != FLOW_FILLED)
-		return false;
-	count_reason(bpf_get_smp_processor_id(), LB_EVENT_flow_inserted, 0);
-	return true;
+	return 0;
 }
 
 /* ---- a packet of a tracked flow ---- */

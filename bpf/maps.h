@@ -12,8 +12,6 @@
 
 #define LB_FRAGS 8192
 
-const volatile __u32 nr_cpus =
-    1; /* rows of the counter maps. Not read here: the maps' own bounds leave out a CPU beyond */
 const volatile __u32 flow_mask = 1;     /* buckets of `flows` - 1; at least two buckets */
 const volatile __u32 backend_slots = 2; /* length of a row of `backend_counts`: entries of `backends` */
 

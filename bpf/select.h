@@ -102,13 +102,14 @@ static __always_inline bool tracks_always(const struct lb_service *service)
 	return service->flags & LB_SERVICE_TRACKING;
 }
 
-/* A keeper that is 0 or unusable stands for current. While the ring changes size the frozen one knows the keeper. */
+/* A keeper that is 0 or unusable stands for current. While the ring changes size the frozen one knows the keeper of a
+ * slot that has none; one that has settled since, and changed again, has its own. */
 static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash, const struct lb_service *service)
 {
 	__u64 old_ring = region_read(&service->old_ring);
 	__u32 keeper = LB_SLOT_KEEPER(slot);
 
-	if (LB_REGION_SIZE(old_ring) && slot & LB_SLOT_TRANSITION)
+	if (!keeper && LB_REGION_SIZE(old_ring) && slot & LB_SLOT_TRANSITION)
 		keeper = LB_SLOT_KEEPER(slot_read(ring_slot_index(old_ring, slot_hash)));
 	return backend_serves(keeper, service) ? keeper : LB_SLOT_CURRENT(slot);
 }
@@ -270,10 +271,12 @@ static __always_inline __u32 go_to_keeper(const struct flow_query *q, const stru
 	return keeper;
 }
 
-/* A service that always tracks finds its flows whatever the slot does: only others need the slot held. */
-static __always_inline __u32 go_to_tracked(const struct flow_query *q, const struct lb_service *service, __u32 id)
+/* A service that always tracks finds its flows whatever the slot does: only others need the slot held, and flows in an
+ * entry that may be evicted. */
+static __always_inline __u32 go_to_tracked(const struct flow_query *q, const struct lb_service *service, __u32 id,
+					   __u32 state)
 {
-	if (!tracks_always(service) && id != LB_SLOT_CURRENT(q->slot))
+	if ((!tracks_always(service) || state == LB_FLOW_KEPT) && id != LB_SLOT_CURRENT(q->slot))
 		slot_stamp(q);
 	return id;
 }
@@ -289,31 +292,51 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q, const str
 	return LB_SLOT_CURRENT(q->slot);
 }
 
+static __always_inline bool opens_flow(__u32 tcp_flags)
+{
+	return (tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
+}
+
+/* Whether the packet may be of a flow that is older than the slot's transition. UDP has no SYN: in the learning period
+ * every flow may be. */
+static __always_inline bool may_be_older(const struct flow_query *q)
+{
+	return q->is_tcp ? !opens_flow(q->tcp_flags) : q->slot & LB_SLOT_LEARNING;
+}
+
+/* The state of the entry that this packet makes. */
+static __always_inline __u32 flow_first_state(const struct flow_query *q)
+{
+	if (!q->is_tcp)
+		return LB_FLOW_UDP;
+	return opens_flow(q->tcp_flags) ? LB_FLOW_SYN : flow_next_state(LB_FLOW_SYN, q->tcp_flags);
+}
+
 /* place: of an entry that is void now, to be written over; NULL: a new one is made. */
 static __always_inline __u32 flow_record(const struct flow_query *q, const struct lb_service *service, __u32 id,
 					 __u64 *place, __u64 old)
 {
-	__u32 state = q->is_tcp ? LB_FLOW_SYN : LB_FLOW_UDP;
-	bool placed;
+	__u32 state = flow_first_state(q), placed;
 
-	if (place)
-		placed = flow_replace(place, old, flow_entry(q->hash, id, state, q->now));
-	else
+	if (!place)
 		placed = flow_insert(q->hash, id, state, q->now);
-	if (!placed)
+	else if (flow_replace(place, old, flow_entry(q->hash, id, state, q->now)))
+		placed = id;
+	else
+		placed = flow_recorded(q->hash);
+	if (placed != id && !backend_serves(placed, service))
 		return flow_unplaced(q, service);
-	return go_to_tracked(q, service, id) | FLOW_RECORDED;
+	return go_to_tracked(q, service, placed, state) | FLOW_RECORDED;
 }
 
 static __always_inline __u32 flow_new(const struct flow_query *q, const struct lb_service *service, __u64 *place,
 				      __u64 old)
 {
-	__u32 id;
+	__u32 id = 0;
 
-	/* UDP has no SYN: in the learning period a flow without an entry may be an old one */
-	if (!place && !q->is_tcp && q->slot & LB_SLOT_LEARNING)
+	if (may_be_older(q))
 		id = slot_keeper(q->slot, q->slot_hash, service);
-	else
+	if (!backend_serves(id, service))
 		id = pick_with_affinity(q, service);
 	return id ? flow_record(q, service, id, place, old) : 0;
 }
@@ -347,7 +370,7 @@ LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 
 	    .is_tcp = packet >> 24,
 	    .tcp_flags = packet >> 16,
 	};
-	bool syn = (q.tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
+	bool syn = opens_flow(q.tcp_flags);
 	struct lb_service *service = service_of(q.service);
 	__u64 *place, entry;
 
@@ -358,7 +381,7 @@ LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 
 		if (backend_serves(LB_FLOW_BACKEND(entry), service) &&
 		    !(syn && LB_FLOW_STATE(entry) == LB_FLOW_CLOSING)) {
 			flow_refresh(place, entry, q.tcp_flags, q.now);
-			return go_to_tracked(&q, service, LB_FLOW_BACKEND(entry));
+			return go_to_tracked(&q, service, LB_FLOW_BACKEND(entry), LB_FLOW_STATE(entry));
 		}
 	} else if (q.is_tcp && !syn) {
 		return flow_older(&q, service);
@@ -429,7 +452,7 @@ static __always_inline __u64 client_hash(const struct packet *p, const struct ro
 
 static __always_inline bool is_syn(const struct packet *p)
 {
-	return (p->tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
+	return opens_flow(p->tcp_flags);
 }
 
 static __always_inline void select_tracked(const struct packet *p, struct route *r, __u64 hash, __u32 slot_index)

@@ -406,7 +406,6 @@ static int map_share(struct bench *bench)
 		if (bpf_map__reuse_fd(map, bpf_map__fd(other))) /* frees name */
 			return -1;
 	}
-	bench->skel->rodata->nr_cpus = (uint32_t)libbpf_num_possible_cpus();
 	return 0;
 }
 

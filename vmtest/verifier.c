@@ -92,7 +92,6 @@ static void set_constants(struct bpf_object *object, const struct sizing *size, 
 		const char *name;
 		uint32_t value;
 	} sizes[] = {
-	    {"nr_cpus", size->cpus},
 	    {"flow_mask", size->flow_buckets - 1},
 	    {"backend_slots", size->backends},
 	};

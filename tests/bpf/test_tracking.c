@@ -61,6 +61,16 @@ static uint16_t *stamp_of(struct rig *r, uint16_t service)
 	return r->f->map.stamps + LB_REGION_BASE(r->f->map.services[service].ring);
 }
 
+/* How many slots have a stamp. */
+static int stamped(struct rig *r, uint16_t service)
+{
+	int count = 0;
+
+	for (int i = 0; i < SLOTS; i++)
+		count += stamp_of(r, service)[i] != 0;
+	return count;
+}
+
 /* All slots of both services: current, keeper (NOWHERE: 0) and flags. */
 static void slots(struct rig *r, int current, int keeper, uint32_t flags)
 {
@@ -239,7 +249,6 @@ static void an_older_flow_goes_to_the_keeper_and_stamps_its_slot(void **state)
 {
 	struct rig r = RIG();
 	uint32_t tick = fixture_tick();
-	int stamped = 0;
 
 	slots(&r, B, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), A);
@@ -247,10 +256,9 @@ static void an_older_flow_goes_to_the_keeper_and_stamps_its_slot(void **state)
 	for (int i = 0; i < SLOTS; i++) {
 		if (!stamp_of(&r, r.tcp)[i])
 			continue;
-		stamped++;
 		assert_true((uint16_t)(stamp_of(&r, r.tcp)[i] - tick) <= 1);
 	}
-	assert_int_equal(stamped, 1);
+	assert_int_equal(stamped(&r, r.tcp), 1);
 	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }
@@ -269,16 +277,13 @@ static void traffic_of_current_does_not_stamp(void **state)
 static void a_tracked_flow_elsewhere_than_current_stamps_its_slot(void **state)
 {
 	struct rig r = RIG();
-	int stamped = 0;
 
 	slots(&r, B, A, T);
 	tcp(&r, 1, SYN);
 	tcp(&r, 1, ACK);
 	slots(&r, C, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), B);
-	for (int i = 0; i < SLOTS; i++)
-		stamped += stamp_of(&r, r.tcp)[i] != 0;
-	assert_int_equal(stamped, 1);
+	assert_int_equal(stamped(&r, r.tcp), 1);
 }
 
 static void the_keeper_is_asked_even_when_its_entry_finds_no_place(void **state)
@@ -425,7 +430,8 @@ static void a_tuple_used_again_is_a_new_flow(void **state)
 
 /* ---- dead and foreign backends ---- */
 
-static void a_hit_on_a_dead_backend_is_a_new_flow(void **state)
+/* Its flow may have moved on while the slot was stable, past the table: to what keeps the slot's older flows. */
+static void a_hit_on_a_dead_backend_goes_to_the_keeper(void **state)
 {
 	struct rig r = RIG();
 
@@ -434,10 +440,25 @@ static void a_hit_on_a_dead_backend_is_a_new_flow(void **state)
 	tcp(&r, 1, ACK);
 	usable(&r, B, false);
 	slots(&r, C, A, T);
-	assert_int_equal(tcp(&r, 1, ACK), C);
-	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[C]);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[A]);
+	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_ESTABLISHED);
 	usable(&r, B, true);
-	assert_int_equal(tcp(&r, 1, ACK), C);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+static void a_syn_that_hits_a_dead_backend_is_a_new_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	usable(&r, B, false);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), C);
+	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[C]);
+	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_SYN);
 }
 
 static void a_backend_of_another_service_is_never_a_match(void **state)
@@ -451,8 +472,8 @@ static void a_backend_of_another_service_is_never_a_match(void **state)
 	entry = only(&r);
 	*entry = (*entry & ~((uint64_t)LB_MAX_BACKENDS << LB_FLOW_BACKEND_SHIFT)) |
 		 (uint64_t)r.udp_id[C] << LB_FLOW_BACKEND_SHIFT; /* as a false match of the fingerprint would give */
-	assert_int_equal(tcp(&r, 1, ACK), B);
-	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[B]);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[A]);
 }
 
 static void with_every_backend_dead_there_is_no_backend(void **state)
@@ -778,6 +799,33 @@ static void while_a_ring_is_resized_the_old_one_says_who_keeps(void **state)
 	assert_int_equal(tcp(&r, 3, ACK), B);
 }
 
+/* It has settled before the others, and changed again. */
+static void while_a_ring_is_resized_a_keeper_of_its_own_counts(void **state)
+{
+	struct rig r = RIG();
+	struct lb_service *service = &r.f->map.services[r.tcp];
+
+	stable(&r, A);
+	service->old_ring = service->ring;
+	fixture_ring(r.f, r.tcp, 13, LB_SLOT(r.tcp_id[C], r.tcp_id[B]) | T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
+/* Where all flows are tracked, one that is merely counted still depends on the slot: its entry may be evicted. */
+static void a_kept_entry_holds_its_slot_though_all_flows_are_tracked(void **state)
+{
+	struct rig r = RIG();
+
+	r.f->map.services[r.tcp].flags |= LB_SERVICE_TRACK_ALWAYS;
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_KEPT);
+	for (int i = 0; i < SLOTS; i++)
+		stamp_of(&r, r.tcp)[i] = 0;
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(stamped(&r, r.tcp), 1);
+}
+
 /* Each flow must have its own old slot's keeper, not just any. */
 static void the_old_ring_is_asked_at_the_flows_own_slot(void **state)
 {
@@ -1072,7 +1120,7 @@ static void active_counts_move_with_a_rewritten_entry(void **state)
 	assert_int_equal(active(&r, B), 1);
 	usable(&r, B, false);
 	slots(&r, C, A, T);
-	tcp(&r, 1, ACK);
+	tcp(&r, 1, SYN);
 	assert_int_equal(active(&r, B), 0);
 	assert_int_equal(active(&r, C), 1);
 }
@@ -1521,7 +1569,8 @@ int main(void)
 	    TEST(a_fin_closes_and_the_last_packets_still_arrive),
 	    TEST(an_rst_closes_and_the_last_packets_still_arrive),
 	    TEST(a_tuple_used_again_is_a_new_flow),
-	    TEST(a_hit_on_a_dead_backend_is_a_new_flow),
+	    TEST(a_hit_on_a_dead_backend_goes_to_the_keeper),
+	    TEST(a_syn_that_hits_a_dead_backend_is_a_new_flow),
 	    TEST(a_backend_of_another_service_is_never_a_match),
 	    TEST(with_every_backend_dead_there_is_no_backend),
 	    TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper),
@@ -1548,6 +1597,8 @@ int main(void)
 	    TEST(track_always_records_flows_of_stable_slots),
 	    TEST(track_never_touches_no_entry),
 	    TEST(while_a_ring_is_resized_the_old_one_says_who_keeps),
+	    TEST(while_a_ring_is_resized_a_keeper_of_its_own_counts),
+	    TEST(a_kept_entry_holds_its_slot_though_all_flows_are_tracked),
 	    TEST(the_old_ring_is_asked_at_the_flows_own_slot),
 	    TEST(the_old_ring_is_asked_with_the_fields_the_service_hashes),
 	    TEST(turns_are_taken_exactly),

@@ -30,7 +30,6 @@ static void size_maps(struct fixture *f)
 {
 	struct lb_bpf *skel = f->skel;
 
-	skel->rodata->nr_cpus = f->cpus;
 	skel->rodata->flow_mask = FIXTURE_BUCKETS - 1;
 	skel->rodata->backend_slots = FIXTURE_BACKENDS;
 	bpf_map__set_max_entries(skel->maps.vips, 2 * TABLE_BUCKETS);

@@ -116,13 +116,17 @@ static uint32_t route(struct world *w, const struct packet *p)
 		if (id != current && !p->fin)
 			table_write(w, NULL, p->hash, id, LB_FLOW_KEPT);
 	} else {
-		if (!place && !p->tcp && slot & LB_SLOT_LEARNING)
+		if (p->tcp ? !p->syn : slot & LB_SLOT_LEARNING)
 			id = keeper_of(w, line, slot, p->hash);
 		else if (!serves(w, id, line))
 			id = keeper_of(w, line, slot, p->hash);
 		if (!serves(w, id, line))
 			return 0;
-		table_write(w, place, p->hash, id, p->tcp ? LB_FLOW_SYN : LB_FLOW_UDP);
+		table_write(w, place, p->hash, id,
+			    !p->tcp  ? LB_FLOW_UDP
+			    : p->syn ? LB_FLOW_SYN
+			    : p->fin ? LB_FLOW_CLOSING
+				     : LB_FLOW_ESTABLISHED);
 	}
 	if (id != current)
 		w->dp->maps.stamps[at] = w->now;

@@ -437,7 +437,6 @@ static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
 {
 	int r;
 
-	dp->skel->rodata->nr_cpus = cpus;
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
 	r = lb_bpf__load(dp->skel);

@@ -88,8 +88,7 @@ struct record {
 	uint32_t in_transition; /* slots */
 	uint32_t wanted_size;   /* of the ring, once the resize under way has settled */
 	bool slot_era;          /* once chose by slot: older flows may be in no entry */
-	uint32_t void_until;  /* entries of members that died or went are gone once this round has ended; 0: they are */
-	uint64_t full_before; /* flow_table_full when the service was made */
+	uint64_t full_before;   /* flow_table_full when the service was made */
 };
 
 struct sweep {
@@ -119,7 +118,8 @@ struct dataplane {
 	uint32_t *closing;      /* other entries of flows, so far in this round */
 	uint32_t *live_of;      /* both, at the end of the last round */
 	int32_t *active_before; /* loads[].active when the round began */
-	uint32_t *stale_until;  /* a dead one's flow entries are gone once this round has ended; 0: they are */
+	uint32_t
+	    *stale_until; /* a dead one's flow entries are gone once this round has ended; 0: they are, or may stay */
 
 	uint64_t *retired; /* regions to be freed after the next grace period */
 	size_t retired_count, retired_room;
@@ -242,8 +242,6 @@ struct service_plan {
 /* dp_rings.c */
 /* Size, region and tables. -EINVAL (slots is no prime), -ENOSPC, -ENOMEM with err set. */
 int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
-/* Whether the plan puts slots in transition that are stable now. */
-bool ring_begins(const struct dataplane *dp, const struct service_plan *plan);
 /* Writes the slots and names the rings in the service's line; traits of the backends are already the new ones. */
 void ring_apply(struct dataplane *dp, struct service_plan *plan);
 void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);

@@ -39,7 +39,6 @@ static int adopt_service(void *arg, const struct dp_service *key, uint32_t id)
 	record->want = *key;
 	record->id = id;
 	record->adopted = record->slot_era = true;
-	record->void_until = 1;
 	dp->by_id[id] = record;
 	dp->service_ids.state[id] = ID_USED;
 	dp->records[dp->records_count++] = record;

@@ -127,7 +127,7 @@ static int plan_ids(struct dataplane *dp, struct service_plan *plan, struct erro
 /* A backend comes back: entries from before its death would take flows away from where they are now. */
 static bool needs_purge(const struct dataplane *dp, const struct service_plan *plan)
 {
-	if (plan->want.track_always || plan->want.track_never)
+	if (plan->want.track_never)
 		return false;
 	for (unsigned i = 0; i < plan->count; i++) {
 		const struct member *member = &plan->members[i];
@@ -156,9 +156,7 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 	return 0;
 }
 
-/* record: the one there is, or NULL.
- * A flow whose backend died went to its stable slot's next one, past the table. When a transition makes packets look
- * there again, its old entry must not be found: that would make it a new flow. */
+/* record: the one there is, or NULL. */
 static int plan_service(struct dataplane *dp, struct service_plan *plan, const struct dp_service *want,
 			struct record *record, struct error *err)
 {
@@ -183,8 +181,6 @@ static int plan_service(struct dataplane *dp, struct service_plan *plan, const s
 	r = pick_plan_make(dp, plan, err);
 	if (!r)
 		r = ring_plan_make(dp, plan, err);
-	if (!r && record && record->void_until > dp->sweep.completed && ring_begins(dp, plan))
-		dp_purge(dp);
 	return r;
 }
 
@@ -332,6 +328,11 @@ static void warn_of_moves(const struct service_plan *plan, const struct lb_servi
 		    dp_key_text(&plan->want, key));
 }
 
+static uint16_t lesser(uint16_t a, uint16_t b)
+{
+	return a < b ? a : b;
+}
+
 /* What a service says of itself, two words; they come after its slots and lists. */
 static void write_service(struct dataplane *dp, const struct service_plan *plan)
 {
@@ -350,8 +351,9 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	line.mask6 = want->mask6;
 	line.tcp_idle = dp_ticks(want->tcp_idle_ms);
 	line.udp_idle = dp_ticks(want->udp_idle_ms);
-	line.syn_idle = dp_ticks(SYN_IDLE_MS);
-	line.fin_idle = dp_ticks(FIN_IDLE_MS);
+	/* an entry that outlived the settling of its slot would contradict it when the tuple is used again */
+	line.syn_idle = lesser(dp_ticks(SYN_IDLE_MS), line.tcp_idle);
+	line.fin_idle = lesser(dp_ticks(FIN_IDLE_MS), line.tcp_idle);
 	line.affinity_idle = dp_ticks(want->affinity_ms);
 	memcpy(words, &line, sizeof(words));
 	dp_update((line_word *)at + idles, words[idles]);
@@ -359,8 +361,12 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	dp_update(&at->id, plan->record->id);
 }
 
+/* Where every flow is in the table, one whose backend died is found there, and its entry is written anew; elsewhere it
+ * may go on past the table, and its old entry must be gone before the backend is back. */
 static void set_traits(struct dataplane *dp, struct service_plan *plan)
 {
+	bool tracked = plan->want.track_always && dp->maps.services[plan->record->id].flags & LB_SERVICE_TRACK_ALWAYS;
+
 	for (unsigned i = 0; i < plan->count; i++) {
 		struct member *member = &plan->members[i];
 		uint8_t before = dp->traits[member->id], after = 0;
@@ -368,7 +374,7 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 		if (member->want.usable)
 			after = member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
 		if (before & BACKEND_ALIVE && !after)
-			plan->record->void_until = dp->stale_until[member->id] = dp->sweep.round + 1;
+			dp->stale_until[member->id] = tracked ? 0 : dp->sweep.round + 1;
 		if (after & BACKEND_DRAINS && !(before & BACKEND_DRAINS))
 			member->drain_round = dp->sweep.round;
 		dp->traits[member->id] = after;
@@ -390,7 +396,6 @@ static bool part_with(struct dataplane *dp, struct record *record, const struct 
 			continue;
 		in_use |= alive && (dp->slots_of[member->id] || dp->maps.loads[member->id].cost);
 		dp->traits[member->id] = 0;
-		record->void_until = dp->sweep.round + 1;
 		leaving[(*leaving_count)++] = member->id;
 	}
 	return in_use;

@@ -27,19 +27,15 @@ static uint32_t entry_idle(const struct lb_service *line, uint64_t entry)
 	}
 }
 
-/* Entries of a backend that is gone, or dead (then flows have found others by now; where all are tracked the table
- * itself says where they are, and one that was silent meanwhile may stay). */
+/* Entries of a backend that is gone, or that died while flows could go on past the table. (Where all are tracked the
+ * table itself says where they are, and one that was silent meanwhile may stay.) */
 static bool is_void(const struct dataplane *dp, uint64_t entry)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
-	const struct record *record;
 
 	if (id >= dp->maps.backend_slots || dp->backend_ids.state[id] != ID_USED)
 		return true;
-	if (dp->traits[id] & BACKEND_ALIVE)
-		return false;
-	record = dp->by_id[dp->maps.backends[id].service];
-	return !record || !(dp->maps.services[record->id].flags & LB_SERVICE_TRACK_ALWAYS);
+	return !(dp->traits[id] & BACKEND_ALIVE) && dp->stale_until[id];
 }
 
 static bool is_expired(const struct dataplane *dp, uint64_t entry, uint32_t now)
@@ -308,8 +304,6 @@ void dp_purge(struct dataplane *dp)
 	}
 	for (uint32_t id = 0; id < dp->maps.backend_slots; id++)
 		dp->stale_until[id] = 0;
-	for (size_t i = 0; i < dp->records_count; i++)
-		dp->records[i]->void_until = 0;
 	for (uint32_t i = 0; i < dp->maps.frag_words; i++) {
 		uint64_t word = dp_load(&dp->maps.frags[i]);
 		uint32_t id = LB_FRAG_BACKEND(word);
