@@ -77,12 +77,15 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 
 /* ---- each second ---- */
 
+/* Does the algorithm see another cost than the data plane was told? */
 static bool latency_moved(const struct backend *backend)
 {
+	const struct algo *algorithm = backend->service->config->algorithm;
 	uint64_t now = backend->latency_us, sent = backend->latency_sent_us;
 	uint64_t apart = now > sent ? now - sent : sent - now;
 
-	return backend->service->config->algorithm->cost && apart * 100 > sent * LATENCY_STEP_PERCENT;
+	return algorithm->cost && apart * 100 > sent * LATENCY_STEP_PERCENT &&
+	       algorithm->cost(1, (uint32_t)now) != algorithm->cost(1, (uint32_t)sent);
 }
 
 /* Asks the data plane whether the last flow of a draining backend is gone. */
@@ -106,7 +109,9 @@ struct tick {
 
 static void backend_tick(struct backend *backend, struct tick *tick)
 {
-	tick->commit |= backend->ramp_start_ms || latency_moved(backend) || drain_ended(backend);
+	bool ended = drain_ended(backend); /* asked whatever else is due */
+
+	tick->commit |= ended || backend->ramp_start_ms || latency_moved(backend);
 	tick->forget |= backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
 }
 
