@@ -10,7 +10,8 @@
  * (run-time changes), "interfaces": [ { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool,
  *                      "running": bool (up, with a carrier),
  *                      "turned_off": [ { "device", "feature" } ] (offloads, on again after detach), "warnings": [ "..." ] } ],
- *                      "services": N, "services_down": N, "backends": N, "backends_up": N,
+ *                      "services": N, "services_down": N, "services_panic": N, "services_backup": N (how many have
+ * that status), "backends": N, "backends_up": N,
  *                      "memory": { "total", "flows", "arena", "services", "backends", "counters", "other" } (bytes),
  *                      "flows": { "capacity", "entries" }, "kernel": "6.1.0-..." }
  * GET  /v1/services  { "services": [ SERVICE ] }

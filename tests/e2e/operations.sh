@@ -202,6 +202,7 @@ test_backups_serve_only_while_no_other_lives() {
 	for service in $SERVICES; do flows $service 20 "the backup has all" 'd["by"] == {"b4": 20}'; done
 	expect "lbd_service_backups_active" "$(metric lbd_service_backups_active tcp6)" = 1
 	expect "lbctl services" "$(lbctl services | grep -c ' backup ')" = 4
+	expect "lbctl status" "$(lbctl status | grep -c '^Services *4, 0 down, 4 on backups alone$')" = 1
 	start_nginx 2
 	lab_wait_for 5 "the backups' service to end" service_is degraded || return 1
 	for service in $SERVICES; do flows $service 20 "the backup has none again" 'd["by"] == {"b2": 20}'; done
@@ -224,6 +225,7 @@ test_below_the_panic_threshold_all_are_used_and_it_is_said() {
 	for service in $SERVICES; do flows $service 40 "all are used" 'd["by"] == {"b1": 10, "b2": 10, "b3": 10, "b4": 10}'; done
 	expect "lbd_service_panic" "$(metric lbd_service_panic tcp4)" = 1
 	expect "lbctl services" "$(lbctl services | grep -c ' panic ')" = 4
+	expect "lbctl status" "$(lbctl status | grep -c '^Services *4, 0 down, 4 in panic: too few')" = 1
 	expect "the log" "$(grep -c 'tcp4 .*fewer than 50 % of the backends are up: all are used' "$WORK/lbd.log")" = 1
 	expect "b1's condition" "$(backend tcp4 1 condition)" = down
 	for i in 1 2 3; do start_nginx $i; done

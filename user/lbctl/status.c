@@ -138,6 +138,20 @@ static void print_config(const json_t *status)
 	putchar('\n');
 }
 
+/* Of the states that are neither up nor down only those that are there. */
+static void print_services(const json_t *status)
+{
+	uint64_t panic = json_number(status, "services_panic"), backup = json_number(status, "services_backup");
+
+	printf("%-*s%llu, %llu down", LABEL, "Services", (unsigned long long)json_number(status, "services"),
+	       (unsigned long long)json_number(status, "services_down"));
+	if (panic)
+		printf(", %llu in panic: too few backends are up, so all are used", (unsigned long long)panic);
+	if (backup)
+		printf(", %llu on backups alone", (unsigned long long)backup);
+	putchar('\n');
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *flows = json_object_get(status, "flows");
@@ -146,8 +160,7 @@ static void print_status(const json_t *status)
 
 	print_verdict(status, format_coloured(stdout));
 	print_interfaces(status, columns ? columns : 80);
-	printf("%-*s%llu, %llu down\n", LABEL, "Services", (unsigned long long)json_number(status, "services"),
-	       (unsigned long long)json_number(status, "services_down"));
+	print_services(status);
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends", (unsigned long long)json_number(status, "backends"),
 	       (unsigned long long)json_number(status, "backends_up"));
 	printf("%-*s%s, room for %s (flows on stable slots need no entry)\n", LABEL, "Tracked flows",

@@ -96,7 +96,7 @@ int state_attach_interfaces(struct state *state, struct error *err);
 const char *state_config_path(const struct state *state);
 unsigned state_overrides_count(const struct state *state); /* backends that differ from the file at run time */
 struct state_summary {
-	unsigned services, services_down, backends, backends_up;
+	unsigned services, services_down, services_panic, services_backup, backends, backends_up;
 };
 void state_summarize(const struct state *state, struct state_summary *ret);
 
