@@ -1,0 +1,94 @@
+#!/bin/bash
+# A rolling update: ten backends are drained, stopped, started and put back, one after the other, under load of short and
+# long connections. No request may fail.
+. "$(dirname "$0")/lib.sh"
+
+COUNT=10
+LOADS="web4 web6 tcp4 tcp6"
+UPDATE_SECONDS=160 # at most; the loads are ended when it is over
+
+config() {
+	lab_config_head
+	echo "services:"
+	config_service web4 $VIP4 tcp 80 4 $COUNT "$1"
+	config_service web6 $VIP6 tcp 80 6 $COUNT "$1"
+	config_service tcp4 $VIP4 tcp 7000 4 $COUNT "algorithm: least-conn
+$1"
+	config_service tcp6 $VIP6 tcp 7000 6 $COUNT "$1"
+}
+
+start_servers() { # N
+	lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"
+	lab_spawn "tcp-b$1" in_ns "b$1" "$BUILD/tests/e2e/traffic" serve-tcp :: 7000 name "b$1"
+}
+
+load() { # SERVICE: short HTTP requests, or connections that last two seconds and ask five times a second
+	case $1 in
+	web4) traffic load-http $VIP4 80 rate 200 seconds $UPDATE_SECONDS ;;
+	web6) traffic load-http $VIP6 80 rate 200 seconds $UPDATE_SECONDS ;;
+	tcp4) traffic hold $VIP4 7000 connections 100 lifetime 2 interval 0.2 timeout 2 seconds $UPDATE_SECONDS ;;
+	tcp6) traffic hold $VIP6 7000 connections 100 lifetime 2 interval 0.2 timeout 2 seconds $UPDATE_SECONDS ;;
+	esac >"$WORK/load-$1.json" 2>"$WORK/load-$1.err"
+}
+
+# Drains the backend in every service, at once, and waits until all say that it is safe.
+drain() { # N
+	local service pid status=0 waits=()
+	for service in $LOADS; do
+		(LAB_EXEC=exec lbctl drain $service "$(backend_address "$1" ${service: -1})" --wait --timeout 30s >"$WORK/drain-$1-$service.log" 2>&1) &
+		waits+=($!)
+	done
+	for pid in "${waits[@]}"; do wait "$pid" || status=1; done
+	[ $status = 0 ] || cat "$WORK/drain-$1-"*.log
+	return $status
+}
+
+replace() { # N
+	local service
+	drain "$1" || return 1
+	lab_kill "nginx-b$1"
+	lab_kill "tcp-b$1"
+	start_servers "$1"
+	for service in $LOADS; do
+		lbctl backend undrain $service "$(backend_address "$1" ${service: -1})" >/dev/null || return 1
+	done
+}
+up_again() { # N
+	lbctl backends --json | json "all(b['condition'] == 'up' for b in d['backends'] if b['address'] in ('$(backend_address "$1" 4)', '$(backend_address "$1" 6)'))" | grep -q True
+}
+
+test_ten_backends_are_replaced_one_after_the_other_and_no_request_fails() {
+	local i service begin pids=()
+	for service in $LOADS; do
+		(LAB_EXEC=exec load $service) &
+		pids+=($!)
+	done
+	sleep 1
+	begin=$SECONDS
+	for i in $(seq $COUNT); do
+		replace "$i" || break
+		lab_wait_for 10 "b$i to be up again" up_again "$i" || break
+		echo "# b$i replaced after $((SECONDS - begin)) s"
+	done
+	sleep 1
+	kill "${pids[@]}"
+	wait "${pids[@]}"
+	for service in $LOADS; do
+		echo "# $service: $(cat "$WORK/load-$service.json")"
+		sed "s/^/# $service: /" "$WORK/load-$service.err" | grep -v 'connections open' | head -n 5
+		expect "$service: failed, broken or moved" "$(json 'd.get("failed", 0) + d.get("broken", 0) + d.get("moved", 0)' <"$WORK/load-$service.json")" = 0
+		expect "$service: backends that served" "$(json 'len(d["by"])' <"$WORK/load-$service.json")" = $COUNT
+	done
+	expect "backends replaced" "$i" = $COUNT
+}
+
+set_up() {
+	lab_need_root
+	lab_up $COUNT || return 1
+	for i in $(seq $COUNT); do lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1; done
+	config "idle-timeout: { tcp: 3s }" >"$WORK/lbd.yaml"
+	lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT))
+}
+
+set_up_or_end set_up
+run_tests "$@"
