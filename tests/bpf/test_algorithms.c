@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What every registered algorithm promises, through lbd's own maps and the real XDP program, packet by packet:
+ * coverage, weights, flows that stay, a lost backend. tests/unit/test_algo.c has the same of the tables. Run by `make
+ * check`. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "../support/memory_dataplane.h"
+#include "../support/packet.h"
+
+#define VIP      "192.0.2.1"
+#define LOOPBACK 1
+#define BACKENDS 12
+#define FLOWS    1440 /* a multiple of every sum of weights here */
+#define NONE     (-1)
+
+static struct want want;
+
+/* ---- a data plane with one service, and packets to it ---- */
+
+static struct dataplane *open_with(const struct algo *algo, int protocol)
+{
+	struct dataplane_options options = {.services = 4,
+					    .backends = 64,
+					    .slots = 65536,
+					    .flows = 4096,
+					    .hash_seed = 42,
+					    .gue_port = 6080,
+					    .encap_source4 = {4, {172, 16}},
+					    .encap_source4_len = 16,
+					    .encap_source6 = {6, {1}},
+					    .encap_source6_len = 64};
+	struct dataplane *dp = NULL;
+	struct error err = {0};
+
+	if (geteuid()) {
+		print_message("# skip: needs root\n");
+		skip();
+	}
+	if (dataplane_open(&options, &dp, &err))
+		fail_msg("dataplane_open: %s", err.text);
+	want_init(&want, VIP, protocol, 80, algo->name);
+	for (unsigned n = 0; n < BACKENDS; n++)
+		want_add(&want, n, 100)->hop.ifindex = LOOPBACK;
+	return dp;
+}
+
+static void commit(struct dataplane *dp)
+{
+	want_commit(dp, &want, 1);
+}
+
+/* The number of the backend that the packet is sent to, by its outer address; NONE: it is dropped. */
+static int send_packet(struct dataplane *dp, const struct packet *in)
+{
+	struct packet out;
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->data, .data_size_in = in->len, .data_out = out.data,
+		    .data_size_out = sizeof(out.data));
+
+	assert_int_equal(bpf_prog_test_run_opts(dataplane_program_fd(dp), &run), 0);
+	if (run.retval == XDP_DROP)
+		return NONE;
+	assert_int_equal(run.retval, XDP_TX);
+	for (unsigned n = 0; n < BACKENDS + 1; n++) {
+		struct addr address = want_address(n);
+
+		if (!memcmp(out.data + 14 + 16, address.bytes, 4))
+			return (int)n;
+	}
+	fail_msg("sent to %u.%u.%u.%u, which is no backend", out.data[30], out.data[31], out.data[32], out.data[33]);
+	return NONE;
+}
+
+/* Every flow is another client's, as source-hash tells clients apart and nothing else. flags: of TCP. */
+static int send_flow(struct dataplane *dp, unsigned flow, int flags)
+{
+	struct packet in;
+	char client[32];
+
+	snprintf(client, sizeof(client), "10.%u.%u.%u", 1 + flow / 65536, flow / 256 % 256, flow % 256);
+	if (want.service.protocol == IPPROTO_TCP)
+		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
+				      TCP(.sport = (int)(1024 + flow), .dport = 80, .flags = flags)));
+	else
+		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
+				      UDP(.sport = (int)(1024 + flow), .dport = 80), DATA(10)));
+	return send_packet(dp, &in);
+}
+
+/* Opens flows from `first` on; owner[i] is the backend of the i-th, share[n] how many backend n got. */
+static void open_flows(struct dataplane *dp, unsigned first, unsigned count, int *owner, unsigned share[BACKENDS])
+{
+	memset(share, 0, BACKENDS * sizeof(*share));
+	for (unsigned i = 0; i < count; i++) {
+		int backend = send_flow(dp, first + i, SYN);
+
+		assert_int_not_equal(backend, NONE);
+		assert_in_range(backend, 0, BACKENDS - 1);
+		if (want.service.protocol == IPPROTO_TCP)
+			assert_int_equal(send_flow(dp, first + i, ACK), backend);
+		share[backend]++;
+		if (owner)
+			owner[i] = backend;
+	}
+}
+
+static const int protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+
+/* Runs a promise for every algorithm, over TCP and UDP. */
+static void for_each_algorithm(void (*promise)(struct dataplane *dp, const struct algo *algo))
+{
+	registry_for_each (algo, a)
+		for (unsigned i = 0; i < 2; i++) {
+			struct dataplane *dp = open_with(a, protocols[i]);
+
+			promise(dp, a);
+			dataplane_close(dp);
+		}
+}
+
+/* ---- the promises ---- */
+
+/* Shares of flows that all stay open. By slot: binomial, with a deviation of about 11 of 120. */
+static void check_shares(const struct algo *algo, const unsigned share[BACKENDS])
+{
+	unsigned sum = 0;
+
+	for (unsigned n = 0; n < BACKENDS; n++)
+		sum += want_find(&want, n)->usable ? want_find(&want, n)->weight : 0;
+	for (unsigned n = 0; n < BACKENDS; n++) {
+		unsigned weight = want_find(&want, n)->usable ? want_find(&want, n)->weight : 0;
+		unsigned ideal = FLOWS * weight / sum, slack = algo->select == LB_SELECT_SLOT ? 3 + ideal / 2 : 2;
+
+		if (!weight)
+			slack = 0;
+		if (share[n] + slack < ideal || share[n] > ideal + slack)
+			fail_msg("%s: backend %u of weight %u got %u of %u flows, expected %u +- %u", algo->name, n,
+				 weight, share[n], FLOWS, ideal, slack);
+	}
+}
+
+static void promise_coverage(struct dataplane *dp, const struct algo *algo)
+{
+	unsigned share[BACKENDS];
+
+	commit(dp);
+	open_flows(dp, 0, FLOWS, NULL, share);
+	check_shares(algo, share);
+}
+static void every_backend_gets_its_share_of_flows(void **state)
+{
+	for_each_algorithm(promise_coverage);
+}
+
+static void promise_weights(struct dataplane *dp, const struct algo *algo)
+{
+	unsigned share[BACKENDS];
+
+	for (unsigned n = 0; n < BACKENDS; n++)
+		want_find(&want, n)->weight = 100 * (1 + n % 3);
+	want_find(&want, 4)->weight = 0;
+	want_find(&want, 6)->usable = false;
+	commit(dp);
+	open_flows(dp, 0, FLOWS, NULL, share);
+	check_shares(algo, share);
+}
+static void flows_follow_the_weights_and_none_goes_to_the_drained_or_dead(void **state)
+{
+	for_each_algorithm(promise_weights);
+}
+
+/* Weights change, one drains, one is added: what was there stays, and the drained one gets nothing. */
+static void promise_stay(struct dataplane *dp, const struct algo *algo)
+{
+	unsigned share[BACKENDS];
+	int owner[240];
+
+	want_remove(&want, 11);
+	commit(dp);
+	open_flows(dp, 0, 240, owner, share);
+	want_find(&want, 0)->weight = 300;
+	want_find(&want, 1)->weight = 0;
+	want_add(&want, 11, 100)->hop.ifindex = LOOPBACK;
+	commit(dp);
+	for (unsigned i = 0; i < 240; i++)
+		if (send_flow(dp, i, ACK) != owner[i])
+			fail_msg("%s: flow %u left backend %d", algo->name, i, owner[i]);
+}
+static void established_flows_stay_through_changes(void **state)
+{
+	for_each_algorithm(promise_stay);
+}
+
+/* Flows of the others stay where they are; those of the dead find another at once. */
+static void promise_loss(struct dataplane *dp, const struct algo *algo)
+{
+	unsigned share[BACKENDS], lost = 0;
+	int owner[240];
+
+	commit(dp);
+	open_flows(dp, 0, 240, owner, share);
+	want_find(&want, 5)->usable = false;
+	commit(dp);
+	for (unsigned i = 0; i < 240; i++) {
+		int backend = send_flow(dp, i, ACK);
+
+		lost += owner[i] == 5;
+		if (owner[i] == 5 ? backend == 5 || backend == NONE : backend != owner[i])
+			fail_msg("%s: flow %u of backend %d went to %d after 5 died", algo->name, i, owner[i], backend);
+	}
+	assert_true(lost > 0);
+}
+static void a_lost_backend_moves_its_own_flows_alone(void **state)
+{
+	for_each_algorithm(promise_loss);
+}
+
+static void two_balancers_send_each_flow_alike_where_the_packet_decides(void **state)
+{
+	registry_for_each (algo, a) {
+		struct dataplane *one, *two;
+
+		if (a->select != LB_SELECT_SLOT)
+			continue;
+		one = open_with(a, IPPROTO_TCP);
+		commit(one);
+		two = open_with(a, IPPROTO_TCP);
+		commit(two);
+		for (unsigned i = 0; i < 240; i++)
+			assert_int_equal(send_flow(one, i, SYN), send_flow(two, i, SYN));
+		dataplane_close(one);
+		dataplane_close(two);
+	}
+}
+
+/* In any `count` flows in a row each backend has its whole turns. */
+static void turns_are_exact_in_every_window(void **state)
+{
+	struct dataplane *dp = open_with(algo_find("wrr"), IPPROTO_TCP);
+	int owner[210];
+	unsigned share[BACKENDS];
+
+	for (unsigned n = 0; n < BACKENDS; n++)
+		want_find(&want, n)->weight = n < 3 ? 300 - 100 * n : 50; /* 6 4 2 1 1 1 1 1 1 1 1 1: 21 turns */
+	commit(dp);
+	open_flows(dp, 0, 210, owner, share);
+	for (unsigned from = 0; from + 21 <= 210; from++) {
+		unsigned got[BACKENDS] = {0};
+
+		for (unsigned i = 0; i < 21; i++)
+			got[owner[from + i]]++;
+		for (unsigned n = 0; n < BACKENDS; n++)
+			assert_int_equal(got[n], want_find(&want, n)->weight / 50);
+	}
+	dataplane_close(dp);
+}
+
+/* Of twice the latency half the flows: active flows times latency is what gets even. */
+static void least_response_time_shares_by_latency(void **state)
+{
+	struct dataplane *dp = open_with(algo_find("lrt"), IPPROTO_TCP);
+	unsigned share[BACKENDS];
+
+	for (unsigned n = 0; n < BACKENDS; n++)
+		want_find(&want, n)->latency_us = n < 4 ? 40000 : 20000;
+	commit(dp);
+	open_flows(dp, 0, 1000, NULL, share);
+	for (unsigned n = 0; n < BACKENDS; n++)
+		assert_in_range(share[n], n < 4 ? 48 : 98, n < 4 ? 52 : 102);
+	dataplane_close(dp);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_backend_gets_its_share_of_flows),
+	    cmocka_unit_test(flows_follow_the_weights_and_none_goes_to_the_drained_or_dead),
+	    cmocka_unit_test(established_flows_stay_through_changes),
+	    cmocka_unit_test(a_lost_backend_moves_its_own_flows_alone),
+	    cmocka_unit_test(two_balancers_send_each_flow_alike_where_the_packet_decides),
+	    cmocka_unit_test(turns_are_exact_in_every_window),
+	    cmocka_unit_test(least_response_time_shares_by_latency),
+	};
+
+	return cmocka_run_group_tests_name("algorithms", tests, NULL, NULL);
+}
