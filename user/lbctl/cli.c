@@ -458,6 +458,10 @@ int cli_main(int argc, char **argv)
 	verb = cli_find(argv + 1, argc - 1, &words);
 	if (verb)
 		return run_verb(verb, argv + 1 + words, argc - 1 - words);
+	if (find_in(common_options, sizeof(common_options) / sizeof(*common_options), argv[1], strcspn(argv[1], "="))) {
+		fprintf(stderr, "lbctl: %s: expected a verb after the options\n" USAGE "\n", argv[1]);
+		return CLI_USAGE;
+	}
 	if (is_option(argv[1])) {
 		fprintf(stderr, "lbctl: %s: no such option\n" USAGE "\n", argv[1]);
 		return CLI_USAGE;

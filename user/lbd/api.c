@@ -64,15 +64,15 @@ struct failure {
 
 static const struct failure failures[] = {
     {-EINVAL, 400, "Bad Request", ""},
-    {-ENOENT, 404, "Not Found", "lbctl services, lbctl backends and lbctl status show what there is"},
+    {-ENOENT, 404, "Not Found", "lbctl services and lbctl backends show what there is"},
     {-ENODEV, 404, "Not Found", ""},
-    {-ENOSYS, 405, "Method Not Allowed", "reading is GET, changing is POST"},
-    {-EEXIST, 409, "Conflict", "change it with lbctl backend weight, or remove it first"},
+    {-ENOSYS, 405, "Method Not Allowed", "Reading is GET, changing is POST"},
+    {-EEXIST, 409, "Conflict", "Change it with lbctl backend weight, or remove it first"},
     {-EBUSY, 409, "Conflict", ""},
     {-EOPNOTSUPP, 409, "Conflict", "--mode generic needs nothing of the driver, and is slower"},
     {-ENOSPC, 409, "Conflict",
-     "raise it under limits in the config; the pinned maps keep their size until they are removed"},
-    {-EBADMSG, 422, "Unprocessable Entity", "nothing was changed; lbd --check FILE tries a file without loading it"},
+     "Raise it under limits in the config; the pinned maps keep their size until they are removed"},
+    {-EBADMSG, 422, "Unprocessable Entity", "Nothing was changed; lbd --check FILE tries a file without loading it"},
 };
 
 static void answer_failure(struct evhttp_request *request, int code, const char *sentence)

@@ -272,7 +272,7 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 	int rc;
 
 	if (!there)
-		return error_set(err, -ENOENT, "%s: not attached", name);
+		return error_set(err, -ENODEV, "%s: not attached; lbctl status lists the interfaces that are", name);
 	if (there->dispatcher) {
 		rc = attach_look(attach->dp, there->ifindex, &occupant);
 		if (!rc && occupant.ours)
