@@ -49,7 +49,8 @@ int host_make_parent(const char *path, struct error *err)
 	if (!directory)
 		return error_set(err, -ENOMEM, "out of memory");
 	if (mkdir(directory, 0755) && errno != EEXIST)
-		return error_set(err, -errno, "%s: cannot be made: %s", directory, strerror(errno));
+		return error_set(err, -errno, "socket: %s: the directory %s cannot be made: %s", path, directory,
+				 strerror(errno));
 	return 0;
 }
 
