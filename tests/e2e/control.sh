@@ -176,6 +176,7 @@ test_detach_then_stop_leaves_no_pins() {
 	answers 200 '{}' POST /v1/detach '{"interface":"eth0"}'
 	stop_lbd TERM
 	expect "pins" "$(find "/sys/fs/bpf/$LAB" 2>/dev/null | wc -l)" = 0
+	# shellcheck disable=SC2034 # run_tests reads it
 	[ ! -e "$WORK/lbd.sock" ] || { echo "# the socket is still there"; FAILED=1; }
 	lab_lbd_start && lab_wait_for 5 "all to be up" backends_up 6
 }

@@ -64,7 +64,7 @@ int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct e
 	const json_t *value = json_object_get(body, name);
 	char expected[48];
 
-	snprintf(expected, sizeof(expected), "an integer 0 to %u", CONFIG_MAX_WEIGHT);
+	snprintf(expected, sizeof(expected), "an integer 0 to %d", CONFIG_MAX_WEIGHT);
 	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > CONFIG_MAX_WEIGHT)
 		return wrong(body, name, expected, err);
 	*ret = (uint32_t)json_integer_value(value);

@@ -40,7 +40,7 @@ bool attach_is_ours(struct dataplane *dp, int fd)
 	int settings = bpf_object__find_map_fd_by_name(dataplane_object(dp), "settings");
 	struct bpf_map_info map = {0};
 	struct bpf_prog_info info = {0};
-	uint32_t ids[64], map_size = sizeof(map), size = sizeof(info);
+	uint32_t ids[64] = {0}, map_size = sizeof(map), size = sizeof(info);
 
 	info.nr_map_ids = 64;
 	info.map_ids = (uintptr_t)ids;

@@ -83,9 +83,10 @@ void dataplane_unpin(struct dataplane *dp);
 
 /* True when dataplane_open found pinned maps with services in them (a takeover). */
 bool dataplane_adopted(const struct dataplane *dp);
-/* Until the first commit after a takeover: what the adopted maps say of a service's backends, so that nothing is withdrawn
- * before health checks and neighbours have answered. weight is 0 for one that took no new flow, otherwise some number
- * above; hop.source stays empty. Returns how many; *ret is the caller's to free (NULL when there are none). */
+/* Until the first commit after a takeover: what the adopted maps say of a service's backends, so that nothing is
+ * withdrawn before health checks and neighbours have answered. weight is 0 for one that took no new flow, otherwise
+ * some number above; hop.source stays empty. Returns how many; *ret is the caller's to free (NULL when there are none).
+ */
 unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_service *key, struct dp_backend **ret);
 int dataplane_program_fd(const struct dataplane *dp);
 /* The loaded object, for attach.c (libxdp). */
