@@ -33,13 +33,15 @@ for_each_service() { # FUNCTION [ARGUMENT]...
 		"$function" udp "$LAB_UDP4" 5353 udp4 "$@" && "$function" udp "$LAB_UDP6" 5353 udp6 "$@"
 }
 
-# Ports of UDP flows are never used twice here: a port used again within the idle time is no new flow.
-NEXT_PORT=10000
-udp_ports() { # PROTOCOL COUNT: the option for that many new flows
+# Ports of UDP flows are never used twice here: a port used again within the idle time is no new flow. The next one is in a
+# file, as subshells use ports too.
+udp_ports() { # PROTOCOL COUNT: sets PORTS to the option for that many new flows
+	local next
 	PORTS=
 	[ "$1" = udp ] || return 0
-	PORTS="from-port $NEXT_PORT"
-	NEXT_PORT=$((NEXT_PORT + $2))
+	next=$(cat "$WORK/next-port")
+	PORTS="from-port $next"
+	echo $((next + $2)) >"$WORK/next-port"
 }
 
 # What lbd says of a service's backends, in the order of their addresses: a list of numbers.
@@ -384,6 +386,7 @@ test_affinity_keeps_a_client_on_its_backend_in_least_conn_until_the_timeout() {
 set_up() {
 	lab_need_root
 	lab_up $COUNT || return 1
+	echo 10000 >"$WORK/next-port"
 	for i in $(seq $COUNT); do
 		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 		lab_spawn "slow-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-http :: 8090 name "b$i" delay 0.02 slow 0.1

@@ -18,6 +18,13 @@ use() { # KEY...
 	} >"$WORK/lbd.yaml"
 	lbctl reload
 }
+# A UDP service that begins to remember every flow learns for an idle time which there are (docs/tracking.md).
+settled() {
+	lab_wait_for 20 "slots to settle" nothing_in_transition
+}
+nothing_in_transition() {
+	[ "$(lbctl services --json | json 'sum(s["slots_in_transition"] for s in d["services"])')" = 0 ]
+}
 all_up() { lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT)); }
 start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
 service_is() { # STATUS: all four services have it
@@ -76,7 +83,7 @@ test_weights_at_run_time_shape_maglev_too() {
 
 # Dead, noticed, back, noticed: then its share grows from a twentieth to all, whatever the algorithm.
 test_slow_start_lets_the_share_of_a_returned_backend_grow() {
-	local at=() first middle
+	local first middle
 	use "algorithm: round-robin" "slow-start: 8s" && all_up || return 1
 	lab_kill nginx-b2 KILL
 	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
@@ -118,7 +125,7 @@ drains_until_the_last_flow_is_gone() { # ALGORITHM
 	local service address status
 	use "algorithm: $1" && all_up || return 1
 	for service in $SERVICES; do
-		(LAB_EXEC=exec hold $service 24) &
+		(LAB_EXEC="exec" hold $service 24) &
 		echo $! >"$WORK/held-$service.pid"
 	done
 	lab_wait_for 5 "flows to be held" held_by_all 24 || return 1
@@ -129,7 +136,7 @@ drains_until_the_last_flow_is_gone() { # ALGORITHM
 	expect "what it says" "$(grep -c 'tcp4 10.0.0.12: not drained after 2 s' "$WORK/drain.out")" = 1
 	for service in $SERVICES; do
 		address=$(backend_address 2 ${service: -1})
-		(LAB_EXEC=exec lbctl drain $service "$address" --timeout 40s >"$WORK/drain-$service.out" 2>&1) &
+		(LAB_EXEC="exec" lbctl drain $service "$address" --timeout 40s >"$WORK/drain-$service.out" 2>&1) &
 		echo $! >"$WORK/drain-$service.pid"
 	done
 	sleep 8 # twice the idle time, and a round of the sweep
@@ -161,10 +168,10 @@ test_drain_waits_for_the_last_flow_of_maglev() { drains_until_the_last_flow_is_g
 test_a_drain_that_somebody_ends_is_no_success() {
 	local wait status
 	use "algorithm: round-robin" && all_up || return 1
-	(LAB_EXEC=exec hold tcp4 8) &
+	(LAB_EXEC="exec" hold tcp4 8) &
 	echo $! >"$WORK/held-tcp4.pid"
 	sleep 1
-	(LAB_EXEC=exec lbctl drain tcp4 10.0.0.12 --wait >"$WORK/drain.out" 2>&1) &
+	(LAB_EXEC="exec" lbctl drain tcp4 10.0.0.12 --wait >"$WORK/drain.out" 2>&1) &
 	wait=$!
 	sleep 1.5
 	lbctl backend undrain tcp4 10.0.0.12 >/dev/null
@@ -191,7 +198,7 @@ test_drain_of_what_does_not_exist_is_refused() {
 
 test_backups_serve_only_while_no_other_lives() {
 	local i service
-	BACKUPS=4 use "algorithm: round-robin" && all_up || return 1
+	BACKUPS=4 use "algorithm: round-robin" && all_up && settled || return 1
 	for service in $SERVICES; do flows $service 30 "the backup has none" 'd["by"] == {"b1": 10, "b2": 10, "b3": 10}'; done
 	for i in 1 2; do lab_kill nginx-b$i KILL; done
 	lab_wait_for 5 "two to be down" backends_up 8 || return 1

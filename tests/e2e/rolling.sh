@@ -35,7 +35,7 @@ load() { # SERVICE: short HTTP requests, or connections that last two seconds an
 drain() { # N
 	local service pid status=0 waits=()
 	for service in $LOADS; do
-		(LAB_EXEC=exec lbctl drain $service "$(backend_address "$1" ${service: -1})" --wait --timeout 30s >"$WORK/drain-$1-$service.log" 2>&1) &
+		(LAB_EXEC="exec" lbctl drain $service "$(backend_address "$1" ${service: -1})" --wait --timeout 30s >"$WORK/drain-$1-$service.log" 2>&1) &
 		waits+=($!)
 	done
 	for pid in "${waits[@]}"; do wait "$pid" || status=1; done
@@ -60,7 +60,7 @@ up_again() { # N
 test_ten_backends_are_replaced_one_after_the_other_and_no_request_fails() {
 	local i service begin pids=()
 	for service in $LOADS; do
-		(LAB_EXEC=exec load $service) &
+		(LAB_EXEC="exec" load $service) &
 		pids+=($!)
 	done
 	sleep 1
