@@ -18,6 +18,7 @@
 
 #include "../../include/lb_api.h"
 #include "../common/log.h"
+#include "accept.h"
 #include "host.h"
 
 #define IDLE_TIMEOUT_S 30
@@ -247,6 +248,9 @@ static int serve(struct api *api, struct event_base *base, struct error *err)
 		evconnlistener_free(listener);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
+	api->rest = accept_rest_new(base, listener, "socket");
+	if (!api->rest)
+		return error_set(err, -ENOMEM, "out of memory");
 	evhttp_set_max_body_size(api->http, LB_API_MAX_BODY);
 	evhttp_set_max_headers_size(api->http, 16384);
 	evhttp_set_timeout(api->http, IDLE_TIMEOUT_S);
@@ -287,6 +291,7 @@ void api_free(struct api *api)
 {
 	if (!api)
 		return;
+	accept_rest_free(api->rest);
 	if (api->http)
 		evhttp_free(api->http);
 	if (api->path)

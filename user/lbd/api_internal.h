@@ -11,6 +11,7 @@
 
 struct api {
 	struct evhttp *http;
+	struct accept_rest *rest;
 	char *path; /* of the socket */
 	struct state *state;
 	struct attach *attach;

@@ -12,12 +12,14 @@
 
 #include "../../include/lb_reasons.h"
 #include "../common/cleanup.h"
+#include "accept.h"
 #include "metrics_text.h"
 
 #define IDLE_TIMEOUT_S 30
 
 struct metrics {
 	struct evhttp *http;
+	struct accept_rest *rest;
 	struct state *state;
 	struct dataplane *dp;
 	double start_time;
@@ -374,6 +376,7 @@ static void on_other(struct evhttp_request *request, void *arg)
 static int serve(struct metrics *metrics, struct event_base *base, const struct addr *address, uint16_t port,
 		 struct error *err)
 {
+	struct evhttp_bound_socket *bound;
 	char text[ADDR_TEXT];
 
 	addr_format(address, text);
@@ -385,10 +388,14 @@ static int serve(struct metrics *metrics, struct event_base *base, const struct 
 	evhttp_set_max_headers_size(metrics->http, 16384);
 	evhttp_set_timeout(metrics->http, IDLE_TIMEOUT_S);
 	errno = 0;
-	if (evhttp_bind_socket(metrics->http, text, port))
+	bound = evhttp_bind_socket_with_handle(metrics->http, text, port);
+	if (!bound)
 		return error_set(err, errno ? -errno : -EADDRNOTAVAIL,
 				 "metrics: %s port %u: %s; choose another address, or `metrics: off`", text, port,
 				 strerror(errno ? errno : EADDRNOTAVAIL));
+	metrics->rest = accept_rest_new(base, evhttp_bound_socket_get_listener(bound), "metrics");
+	if (!metrics->rest)
+		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -416,6 +423,7 @@ void metrics_free(struct metrics *metrics)
 {
 	if (!metrics)
 		return;
+	accept_rest_free(metrics->rest);
 	if (metrics->http)
 		evhttp_free(metrics->http);
 	free(metrics);
