@@ -56,11 +56,31 @@ test_detach_leaves_the_other_program_alone() {
 
 set_up() { lab_with_lbd $BACKENDS_UP; }
 
+# From 6.12.8 and 6.13 on the kernel refuses an extension that changes packet data in the place of one that does not, and
+# so are the places in libxdp's dispatcher before libxdp 1.5. The decapsulator changes packets, too: if xdp-loader gets
+# it into a dispatcher, lbd must get there.
+dispatcher_takes_such_programs() {
+	local result
+	ip netns add probe
+	nsenter --net=/run/netns/probe ip link add probe0 type veth peer name probe1
+	nsenter --net=/run/netns/probe xdp-loader load -m native probe0 "$BUILD/decap.bpf.o" >/dev/null 2>&1
+	nsenter --net=/run/netns/probe xdp-loader status probe0 | grep -q xdp_dispatcher
+	result=$?
+	nsenter --net=/run/netns/probe xdp-loader unload -a probe0 >/dev/null 2>&1
+	ip netns del probe
+	return $result
+}
+
 for tool in xdp-loader xdp-filter xdpdump; do
 	command -v $tool >/dev/null && continue
 	echo "ok 1 - lbd_beside_other_programs # SKIP the host has no $tool (Debian package xdp-tools)"
 	echo "1..1"
 	exit 0
 done
+if ! dispatcher_takes_such_programs; then
+	echo "ok 1 - lbd_beside_other_programs # SKIP kernel $(uname -r) keeps programs that change packets out of this libxdp's dispatcher"
+	echo "1..1"
+	exit 0
+fi
 set_up_or_end set_up
 run_tests "$@"

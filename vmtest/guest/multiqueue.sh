@@ -13,7 +13,7 @@ test_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
 
 # The driver's count of packets that the program got, by queue: "QUEUE PACKETS".
 queue_packets() {
-	in_ns lb ethtool -S eth0 | sed -n 's/^ *rx\(_queue_\)\{0,1\}\([0-9]*\)_xdp_packets: *\([0-9]*\)/\2 \3/p'
+	in_ns lb ethtool -S eth0 | sed -n "s/^ *rx_queue_\([0-9]*\)_xdp_packets: *\([0-9]*\)/\1 \2/p"
 }
 
 test_every_queue_brings_packets_to_the_program() {
