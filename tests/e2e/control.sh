@@ -172,6 +172,23 @@ test_metrics_are_in_the_text_format() {
 	expect "status of a POST" "$(in_ns lb curl -s -o /dev/null -w '%{http_code}' -X POST http://127.0.0.1:9469/metrics)" = 405
 }
 
+rxvlan() { in_ns lb ethtool -k eth0 | awk '/^rx-vlan-offload:/ {print $2}'; }
+
+test_offloads_that_hide_what_was_on_the_wire_are_off_while_attached() {
+	expect "rxvlan while attached" "$(rxvlan)" = off
+	stop_lbd KILL && lab_lbd_start || return 1
+	lbctl detach eth0 >/dev/null
+	expect "rxvlan after detach, by another lbd" "$(rxvlan)" = on
+	lbctl attach eth0 >/dev/null
+	expect "rxvlan while attached again" "$(rxvlan)" = off
+}
+
+test_status_tells_when_the_program_was_taken_off() {
+	rm "/sys/fs/bpf/$LAB/links/eth0"
+	lab_wait_for 5 "lbd to notice" eval 'lbctl status | grep -q "^Not forwarding: no interface is attached"' || return 1
+	lbctl attach eth0 >/dev/null && lbctl status | grep -q "^Forwarding"
+}
+
 test_detach_then_stop_leaves_no_pins() {
 	answers 200 '{}' POST /v1/detach '{"interface":"eth0"}'
 	stop_lbd TERM
