@@ -271,12 +271,10 @@ static __always_inline __u32 go_to_keeper(const struct flow_query *q, const stru
 	return keeper;
 }
 
-/* A service that always tracks finds its flows whatever the slot does: only others need the slot held, and flows in an
- * entry that may be evicted. */
-static __always_inline __u32 go_to_tracked(const struct flow_query *q, const struct lb_service *service, __u32 id,
-					   __u32 state)
+/* A service that always tracks finds its flows whatever the slot does: only others need the slot held. */
+static __always_inline __u32 go_to_tracked(const struct flow_query *q, const struct lb_service *service, __u32 id)
 {
-	if ((!tracks_always(service) || state == LB_FLOW_KEPT) && id != LB_SLOT_CURRENT(q->slot))
+	if (!tracks_always(service) && id != LB_SLOT_CURRENT(q->slot))
 		slot_stamp(q);
 	return id;
 }
@@ -326,7 +324,7 @@ static __always_inline __u32 flow_record(const struct flow_query *q, const struc
 		placed = flow_recorded(q->hash);
 	if (placed != id && !backend_serves(placed, service))
 		return flow_unplaced(q, service);
-	return go_to_tracked(q, service, placed, state) | FLOW_RECORDED;
+	return go_to_tracked(q, service, placed) | FLOW_RECORDED;
 }
 
 static __always_inline __u32 flow_new(const struct flow_query *q, const struct lb_service *service, __u64 *place,
@@ -341,12 +339,18 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 	return id ? flow_record(q, service, id, place, old) : 0;
 }
 
-/* A TCP packet without an entry that opens nothing: its flow is older than the transition. */
-static __always_inline __u32 flow_older(const struct flow_query *q, const struct lb_service *service)
+/* A TCP packet that opens nothing, without an entry that counts: its flow is older than the transition. place: of a
+ * KEPT entry, which follows the keeper; NULL: there is none. */
+static __always_inline __u32 flow_older(const struct flow_query *q, const struct lb_service *service, __u64 *place,
+					__u64 old)
 {
 	__u32 keeper = go_to_keeper(q, service);
 
-	if (keeper != LB_SLOT_CURRENT(q->slot) && !(q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST)))
+	if (place && LB_FLOW_BACKEND(old) == keeper)
+		flow_refresh(place, old, q->tcp_flags, q->now);
+	else if (place)
+		flow_replace(place, old, flow_entry(q->hash, keeper, LB_FLOW_KEPT, q->now));
+	else if (keeper != LB_SLOT_CURRENT(q->slot) && !(q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST)))
 		flow_insert(q->hash, keeper, LB_FLOW_KEPT, q->now);
 	return keeper;
 }
@@ -373,18 +377,18 @@ LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 
 	bool syn = opens_flow(q.tcp_flags);
 	struct lb_service *service = service_of(q.service);
 	__u64 *place, entry;
+	__u32 state;
 
 	if (!service)
 		return 0;
 	place = flow_find(hash, &entry);
-	if (place) {
-		if (backend_serves(LB_FLOW_BACKEND(entry), service) &&
-		    !(syn && LB_FLOW_STATE(entry) == LB_FLOW_CLOSING)) {
-			flow_refresh(place, entry, q.tcp_flags, q.now);
-			return go_to_tracked(&q, service, LB_FLOW_BACKEND(entry), LB_FLOW_STATE(entry));
-		}
-	} else if (q.is_tcp && !syn) {
-		return flow_older(&q, service);
+	state = LB_FLOW_STATE(entry);
+	if (q.is_tcp && !syn && (!place || state == LB_FLOW_KEPT))
+		return flow_older(&q, service, place, entry);
+	if (place && backend_serves(LB_FLOW_BACKEND(entry), service) &&
+	    !(syn && (state == LB_FLOW_CLOSING || state == LB_FLOW_KEPT))) {
+		flow_refresh(place, entry, q.tcp_flags, q.now);
+		return go_to_tracked(&q, service, LB_FLOW_BACKEND(entry));
 	}
 	return flow_new(&q, service, place, entry);
 }
@@ -508,7 +512,7 @@ LB_APART __u32 select_quoted(const struct lb_tuple *tuple, __u32 service_id)
 	if (!(slot & LB_SLOT_TRANSITION) && !tracks_always(service))
 		return LB_SLOT_CURRENT(slot);
 	place = flow_find(lb_flow_hash(tuple, s->flow_seed), &entry);
-	if (place && backend_serves(LB_FLOW_BACKEND(entry), service))
+	if (place && LB_FLOW_STATE(entry) != LB_FLOW_KEPT && backend_serves(LB_FLOW_BACKEND(entry), service))
 		return LB_FLOW_BACKEND(entry);
 	if (tuple->protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING)
 		return slot_keeper(slot, hash, service);

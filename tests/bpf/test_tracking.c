@@ -811,7 +811,32 @@ static void while_a_ring_is_resized_a_keeper_of_its_own_counts(void **state)
 	assert_int_equal(tcp(&r, 1, ACK), B);
 }
 
-/* Where all flows are tracked, one that is merely counted still depends on the slot: its entry may be evicted. */
+/* Where all flows are tracked, too: the entry may be evicted at any time, and then the slot must have the keeper still.
+ */
+static void a_kept_entry_follows_the_keeper(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	slots(&r, B, C, T);
+	assert_int_equal(tcp(&r, 1, ACK), C);
+	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_KEPT);
+	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[C]);
+	assert_int_equal(r.f->map.loads[r.tcp_id[A]].active, 0);
+	assert_int_equal(r.f->map.loads[r.tcp_id[C]].active, 1);
+}
+
+static void a_syn_that_hits_a_kept_entry_is_a_new_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_SYN);
+}
+
 static void a_kept_entry_holds_its_slot_though_all_flows_are_tracked(void **state)
 {
 	struct rig r = RIG();
@@ -1598,6 +1623,8 @@ int main(void)
 	    TEST(track_never_touches_no_entry),
 	    TEST(while_a_ring_is_resized_the_old_one_says_who_keeps),
 	    TEST(while_a_ring_is_resized_a_keeper_of_its_own_counts),
+	    TEST(a_kept_entry_follows_the_keeper),
+	    TEST(a_syn_that_hits_a_kept_entry_is_a_new_flow),
 	    TEST(a_kept_entry_holds_its_slot_though_all_flows_are_tracked),
 	    TEST(the_old_ring_is_asked_at_the_flows_own_slot),
 	    TEST(the_old_ring_is_asked_with_the_fields_the_service_hashes),

@@ -104,6 +104,8 @@ static uint32_t route(struct world *w, const struct packet *p)
 	if (!(slot & LB_SLOT_TRANSITION) && !(line->flags & LB_SERVICE_TRACK_ALWAYS))
 		return serves(w, current, line) ? current : 0;
 	place = table_find(w, p->hash);
+	if (place && LB_FLOW_STATE(*place) == LB_FLOW_KEPT)
+		*place = 0; /* for counting only */
 	if (place && serves(w, LB_FLOW_BACKEND(*place), line) &&
 	    !(p->syn && LB_FLOW_STATE(*place) == LB_FLOW_CLOSING)) {
 		id = LB_FLOW_BACKEND(*place);
