@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <net/ethernet.h>
 #include <netinet/ether.h>
@@ -32,7 +33,7 @@ struct run {
 	int threads[MAX_THREADS]; /* process ids: the load balancer's NAPI threads */
 	unsigned threads_count;
 	struct bpf_object *bpf;
-	int make_fd, traffic_fd, arrived_fd;
+	int make_fd, take_fd, former_fd, traffic_fd, arrived_fd;
 };
 
 static void die(const char *what)
@@ -78,22 +79,32 @@ static struct frames_arrived arrived(const struct run *run)
 	return sum;
 }
 
-/* Both programs, and the taking one on the interface, in native mode. It goes with this process's link. */
-static struct bpf_link *load(struct run *run)
+/* Both programs, and the taking one on the interface in native mode, in the place of what is there. */
+static void load(struct run *run)
 {
-	struct bpf_link *link;
+	uint32_t former = 0;
 
+	bpf_xdp_query_id((int)run->traffic.ifindex, XDP_FLAGS_DRV_MODE, &former);
+	run->former_fd = former ? bpf_prog_get_fd_by_id(former) : -1;
 	run->bpf = bpf_object__open_file(run->object, NULL);
 	if (!run->bpf || bpf_object__load(run->bpf))
 		die(run->object);
 	run->make_fd = bpf_program__fd(bpf_object__find_program_by_name(run->bpf, "frames_make"));
 	run->traffic_fd = bpf_object__find_map_fd_by_name(run->bpf, "traffic");
 	run->arrived_fd = bpf_object__find_map_fd_by_name(run->bpf, "arrived");
-	link = bpf_program__attach_xdp(bpf_object__find_program_by_name(run->bpf, "frames_take"),
-				       (int)run->traffic.ifindex);
-	if (!link)
+	run->take_fd = bpf_program__fd(bpf_object__find_program_by_name(run->bpf, "frames_take"));
+	if (bpf_xdp_attach((int)run->traffic.ifindex, run->take_fd, XDP_FLAGS_DRV_MODE, NULL))
 		die(run->interface);
-	return link;
+}
+
+/* Puts back what was on the interface. */
+static void unload(struct run *run)
+{
+	if (bpf_xdp_attach((int)run->traffic.ifindex, run->former_fd, XDP_FLAGS_DRV_MODE, NULL))
+		die(run->interface);
+	if (run->former_fd >= 0)
+		close(run->former_fd);
+	bpf_object__close(run->bpf);
 }
 
 /* Sends count frames in one go. */
@@ -167,7 +178,6 @@ int main(int argc, char **argv)
 {
 	struct run run = {.traffic.flows = 1, .count = 1000};
 	struct frames_arrived got;
-	struct bpf_link *link;
 	uint64_t sent, cpu;
 
 	if (argc < 4 || argc % 2) {
@@ -185,11 +195,10 @@ int main(int argc, char **argv)
 		parse_word(&run, argv[i], argv[i + 1]);
 	if (!run.traffic.ifindex)
 		die(run.interface);
-	link = load(&run);
+	load(&run);
 	feed(&run, &sent, &cpu, &got);
 	printf("{\"sent\": %llu, \"arrived\": %llu, \"bad\": %llu, \"cpu_ns\": %llu}\n", (unsigned long long)sent,
 	       (unsigned long long)got.good, (unsigned long long)got.bad, (unsigned long long)cpu);
-	bpf_link__destroy(link);
-	bpf_object__close(run.bpf);
+	unload(&run);
 	return 0;
 }
