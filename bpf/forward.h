@@ -194,22 +194,30 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, gue);
 }
 
-/* Direct routing: the packet stays as it is, to the last bit of its TTL. */
-static __always_inline int forward_l2(const struct packet *p, const struct route *r)
+/* link: a constant here. A 6.1 verifier does not connect a length in a register with a tag that it has seen spilled. */
+static __always_inline int direct(const struct packet *p, const struct lb_backend *b, __u32 link)
 {
 	const __be16 ethertype = p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-	const struct lb_backend *b = r->backend;
-	const __u32 link = link_length(b);
 	void *data = (void *)(long)p->ctx->data;
 
-	if (unlikely(p->length > b->mtu))
-		return icmp_too_big(p->ctx, b->mtu);
 	if (unlikely(p->l3_offset != link) || data + link > p->end) {
 		if (!make_room(p, link, 0, &data))
 			return LB_REASON_no_headroom;
 	}
 	link_write(data, b, ethertype, link);
 	return egress_send(p, b);
+}
+
+/* Direct routing: the packet stays as it is, to the last bit of its TTL. */
+static __always_inline int forward_l2(const struct packet *p, const struct route *r)
+{
+	const struct lb_backend *b = r->backend;
+
+	if (unlikely(p->length > b->mtu))
+		return icmp_too_big(p->ctx, b->mtu);
+	if (likely(link_length(b) == ETH_HLEN))
+		return direct(p, b, ETH_HLEN);
+	return direct(p, b, ETH_HLEN + LB_VLAN_LEN);
 }
 
 static __always_inline int forward(const struct packet *p, const struct route *r)
