@@ -49,9 +49,14 @@ replace() { # N
 	lab_kill "nginx-b$1"
 	lab_kill "tcp-b$1"
 	start_servers "$1"
+	lab_wait_for 10 "b$1's servers" servers_answer "$1" || return 1
 	for service in $LOADS; do
 		lbctl backend undrain $service "$(backend_address "$1" ${service: -1})" >/dev/null || return 1
 	done
+}
+# Restarted quicker than a health check notices: only who asks knows when it serves again.
+servers_answer() { # N
+	in_ns "b$1" curl -s -m 1 http://127.0.0.1/healthz && in_ns "b$1" "$BUILD/tests/e2e/traffic" load-tcp 127.0.0.1 7000 rate 10 seconds 0.1
 }
 up_again() { # N
 	lbctl backends --json | json "all(b['condition'] == 'up' for b in d['backends'] if b['address'] in ('$(backend_address "$1" 4)', '$(backend_address "$1" 6)'))" | grep -q True

@@ -41,7 +41,7 @@ test_traffic_goes_on_after_kill_9_without_a_lost_request() {
 	before=$(flows_of web4)
 	load_across kill_9_and_wait
 	lab_lbd_start || return 1
-	expect "counters to have gone on while lbd was dead" "$(flows_of web4)" -ge $((before + 2000))
+	expect "counters to have gone on while lbd was dead" "$(flows_of web4)" -ge $((before + $(json 'd["sent"]' <"$WORK/a.json")))
 	lab_wait_for 10 "all to be up" backends_up 18
 }
 
@@ -49,7 +49,7 @@ test_the_next_lbd_takes_over_without_a_lost_request() {
 	local before
 	before=$(flows_of web4)
 	load_across kill_9_and_restart
-	expect "new flows of web4, counted across the restart" "$(flows_of web4)" = $((before + 2000))
+	expect "new flows of web4, counted across the restart" "$(flows_of web4)" -ge $((before + $(json 'd["sent"]' <"$WORK/a.json")))
 	expect "adopted" "$(lbctl status --json | json 'd["adopted"]')" = True
 	lab_wait_for 10 "all to be up" backends_up 18
 }
