@@ -21,18 +21,18 @@ static void *lines(size_t count, size_t size)
 	return memset(at, 0, (count * size + 63) / 64 * 64);
 }
 
-static struct dataplane *start(struct memory_dataplane *memory, uint32_t clock)
+struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplane_options *options, uint32_t clock)
 {
 	struct dataplane *dp = calloc(1, sizeof(*dp));
 	struct error err = {0};
 
 	if (!dp)
 		abort();
-	dp->maps = memory->maps;
+	dp->maps = *maps;
 	dp->egress_fd = -1;
 	dp->calm = true;
 	dp->clock = clock;
-	if (dp_start(dp, &memory->options, &err))
+	if (dp_start(dp, options, &err))
 		fail_msg("dp_start: %s", err.text);
 	return dp;
 }
@@ -68,7 +68,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->reason_counts = lines((size_t)CPUS * LB_COUNTERS, sizeof(*maps->reason_counts));
 	maps->totals = lines(maps->service_slots, sizeof(*maps->totals));
 	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
-	memory->dp = start(memory, 0);
+	memory->dp = dataplane_on(maps, &memory->options, 0);
 	return memory;
 }
 
@@ -77,7 +77,7 @@ struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory)
 	uint32_t clock = memory->dp->clock;
 
 	dataplane_close(memory->dp);
-	memory->dp = start(memory, clock);
+	memory->dp = dataplane_on(&memory->maps, &memory->options, clock);
 	return memory->dp;
 }
 

@@ -24,6 +24,9 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits);
 /* The lbd is gone, the maps stay; another one takes over. Returns its dataplane. */
 struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory);
 void memory_dataplane_free(struct memory_dataplane *memory);
+/* An lbd on these maps, plain or the kernel's, that never waits for packets in flight. clock: the tick it is, 0: what
+ * the clock says. Ended by dataplane_close. */
+struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplane_options *options, uint32_t clock);
 
 #define WANT_MOST 256 /* backends of a service */
 

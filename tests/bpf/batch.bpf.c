@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The product's own source, but for the clock and the dice: the test sets both, so that hours pass in no time and a
+ * seed repeats a run. Takes many packets through it in one BPF_PROG_TEST_RUN. Loaded by tests/support/batch.c. */
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../support/batch_abi.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct batch_control);
+} batch_control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BATCH_MOST);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shot);
+} batch_shots SEC(".maps");
+
+static __always_inline struct batch_control *control(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&batch_control, &zero);
+}
+
+static __always_inline __u64 test_clock_ns(void)
+{
+	struct batch_control *c = control();
+
+	return c ? c->clock_ns : 0;
+}
+
+static __always_inline __u32 test_dice(void)
+{
+	struct batch_control *c = control();
+
+	if (!c)
+		return 0;
+	c->dice ^= c->dice << 13;
+	c->dice ^= c->dice >> 7;
+	c->dice ^= c->dice << 17;
+	return c->dice >> 32;
+}
+
+#define bpf_ktime_get_coarse_ns test_clock_ns
+#define bpf_get_prandom_u32     test_dice
+#include "../../bpf/lb.h"
+
+__noinline int one_packet(struct xdp_md *ctx)
+{
+	return lb_packet(ctx);
+}
+
+static __always_inline int write_packet(struct xdp_md *ctx, const struct shot *shot)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct batch_control *c = control();
+	struct template *t;
+
+	if (!c || data + BATCH_FRAME > end || shot->template >= BATCH_TEMPLATES)
+		return -1;
+	t = &c->templates[shot->template & (BATCH_TEMPLATES - 1)];
+	__builtin_memcpy(data, t->frame, BATCH_FRAME);
+	if (t->family == 4) {
+		*(__be32 *)(data + 26) = shot->client;
+		*(__be16 *)(data + 34) = shot->port;
+		if (t->is_tcp)
+			*(__u8 *)(data + 47) = shot->tcp_flags;
+	} else {
+		*(__be32 *)(data + 34) = shot->client;
+		*(__be16 *)(data + 54) = shot->port;
+		if (t->is_tcp)
+			*(__u8 *)(data + 67) = shot->tcp_flags;
+	}
+	return 0;
+}
+
+static __always_inline void note(struct xdp_md *ctx, struct shot *shot, __u32 verdict)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+
+	shot->verdict = verdict;
+	shot->outer_dst = data + 34 <= end ? *(__be32 *)(data + 30) : 0;
+}
+
+/* The next packet starts where this one did. */
+static __always_inline void restore(struct xdp_md *ctx)
+{
+	long have = (long)ctx->data_end - (long)ctx->data;
+
+	OPAQUE(have); /* else the compiler reorders into 32-bit arithmetic on packet pointers */
+	bpf_xdp_adjust_head(ctx, (int)have - BATCH_FRAME);
+}
+
+struct firing {
+	struct xdp_md *ctx;
+};
+
+static long fire(__u32 number, struct firing *firing)
+{
+	struct shot *shot = bpf_map_lookup_elem(&batch_shots, &number);
+	__u32 verdict;
+
+	if (!shot || write_packet(firing->ctx, shot))
+		return 1;
+	verdict = one_packet(firing->ctx);
+	OPAQUE(verdict);
+	note(firing->ctx, shot, verdict);
+	restore(firing->ctx);
+	return 0;
+}
+
+SEC("xdp") int fire_all(struct xdp_md *ctx)
+{
+	struct firing firing = {.ctx = ctx};
+	struct batch_control *c = control();
+
+	if (!c)
+		return XDP_ABORTED;
+	/* the number of packets sent: fewer than asked for is an error */
+	return bpf_loop(c->shots, fire, &firing, 0);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The invariant of docs/tracking.md on the real program: no established flow moves while its backend lives, through
+ * random sequences of changes. Run by `make check`. A sequence that fails is shortened and printed with its seed.
+ * LBD_SEED=n runs that one alone, LBD_SEQUENCES=n sets how many are run. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "../support/world.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#define SEQUENCES 300
+#else
+#define SEQUENCES 10000
+#endif
+#define LARGE_EVERY 50 /* one in so many has thousands of flows */
+#define TIGHT_EVERY 10 /* and one in so many a flow table that is too small */
+#define SHRINK_RUNS 3000
+
+static struct batch batches[TABLES];
+static struct world world;
+static struct error lacking; /* why nothing can be run; empty: it can */
+
+static const uint32_t table_flows[TABLES] = {[TABLE_ROOMY] = 2048, [TABLE_TIGHT] = 32, [TABLE_LARGE] = 16384};
+
+static int setup(void **state)
+{
+	struct error err = {0};
+	int r = 0;
+
+	for (unsigned i = 0; i < TABLES && !r; i++)
+		r = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], &batches[i], &err);
+	if (r == -EPERM)
+		lacking = err;
+	else if (r)
+		fprintf(stderr, "%s\n", err.text);
+	return r == -EPERM ? 0 : r;
+}
+
+static int teardown(void **state)
+{
+	for (unsigned i = 0; i < TABLES; i++)
+		batch_close(&batches[i]);
+	return 0;
+}
+
+static enum sequence_table table_of(uint64_t seed)
+{
+	if (seed % LARGE_EVERY == 0)
+		return TABLE_LARGE;
+	return seed % TIGHT_EVERY == 1 ? TABLE_TIGHT : TABLE_ROOMY;
+}
+
+static bool fails(void *arg, const struct sequence *s)
+{
+	world_run(&world, &batches[s->table], s, NULL, 0);
+	return world.failure[0];
+}
+
+/* Shortens what failed and tells it. */
+static void report(struct sequence *s)
+{
+	char first[sizeof(world.failure)];
+
+	memcpy(first, world.failure, sizeof(first));
+	sequence_shrink(s, fails, NULL, SHRINK_RUNS);
+	printf("# seed %llu fails: %s\n# what is left of it when all is taken away that it does not need:\n",
+	       (unsigned long long)s->seed, first);
+	sequence_print(s, stdout);
+	printf("# what happens:\n");
+	fails(NULL, s);
+	world_run(&world, &batches[s->table], s, stdout, world.guilty);
+	printf("# %s\n# LBD_SEED=%llu repeats it\n", world.failure, (unsigned long long)s->seed);
+	fflush(stdout);
+	fail_msg("seed %llu: %s", (unsigned long long)s->seed, world.failure);
+}
+
+static void run_seed(uint64_t seed)
+{
+	static struct sequence s;
+
+	sequence_make(seed, table_of(seed), &s);
+	world_run(&world, &batches[s.table], &s, NULL, 0);
+	if (world.failure[0])
+		report(&s);
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static unsigned long long number(const char *variable, unsigned long long otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void no_established_flow_moves_while_its_backend_lives(void **state)
+{
+	unsigned long long first = number("LBD_SEED", 1), count = number("LBD_SEQUENCES", SEQUENCES);
+	unsigned long long packets = 0, checked = 0, to_keepers = 0;
+	unsigned live_most = 0;
+	double begin = seconds();
+
+	if (lacking.text[0]) {
+		print_message("# skipped: %s\n", lacking.text);
+		skip();
+	}
+	if (getenv("LBD_SEED") && !getenv("LBD_SEQUENCES"))
+		count = 1;
+	for (unsigned long long seed = first; seed < first + count; seed++) {
+		run_seed(seed);
+		packets += world.packets;
+		checked += world.checked;
+		to_keepers += world.to_keepers;
+		live_most = world.live_most > live_most ? world.live_most : live_most;
+	}
+	print_message(
+	    "# seeds %llu to %llu: %llu packets, %llu checked, %llu of older flows to keepers, up to %u flows live "
+	    "at once, %.1f s\n",
+	    first, first + count - 1, packets, checked, to_keepers, live_most, seconds() - begin);
+	assert_true(checked);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(no_established_flow_moves_while_its_backend_lives),
+	};
+
+	return cmocka_run_group_tests_name("invariant", tests, setup, teardown);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Many packets in one system call, on the maps of a real data plane. Used by tests/support/world.c. */
+#include "batch.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <cmocka.h>
+
+#include "batch.skel.h"
+#include "memory_dataplane.h"
+
+static void *map_memory(const struct bpf_map *map, size_t bytes)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+/* The maps of the product's object in place of those that the test's would make. */
+static int share_maps(struct batch *batch)
+{
+	struct bpf_map *map, *shared;
+	int r = 0;
+
+	bpf_object__for_each_map (map, batch->skel->obj) {
+		if (bpf_map__is_internal(map))
+			continue;
+		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner), bpf_map__name(map));
+		if (!r && shared)
+			r = bpf_map__reuse_fd(map, bpf_map__fd(shared));
+	}
+	return r;
+}
+
+static int load(struct batch *batch)
+{
+	const struct dp_maps *maps = &batch->owner->maps;
+	int r;
+
+	batch->skel = batch_bpf__open();
+	if (!batch->skel)
+		return -errno;
+	r = share_maps(batch);
+	if (r)
+		return r;
+	batch->skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1;
+	batch->skel->rodata->backend_slots = maps->backend_slots;
+	r = batch_bpf__load(batch->skel);
+	if (r)
+		return r;
+	batch->control = map_memory(batch->skel->maps.batch_control, sizeof(*batch->control));
+	batch->shots = map_memory(batch->skel->maps.batch_shots, BATCH_MOST * sizeof(*batch->shots));
+	batch->turns = map_memory(batch->skel->maps.turns, maps->service_slots * sizeof(*batch->turns));
+	return batch->control && batch->shots && batch->turns ? 0 : -ENOMEM;
+}
+
+int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, struct batch *ret,
+	       struct error *err)
+{
+	struct batch batch = {.options = {.services = services,
+					  .backends = backends,
+					  .slots = slots,
+					  .flows = flows,
+					  .hash_seed = 42,
+					  .gue_port = 6080}};
+	int r = dataplane_open(&batch.options, &batch.owner, err);
+
+	if (r)
+		return r;
+	r = load(&batch);
+	if (r) {
+		error_set(err, r, "batch.bpf.o: %s", strerror(-r));
+		batch_close(&batch);
+	} else {
+		*ret = batch;
+	}
+	return r;
+}
+
+void batch_close(struct batch *batch)
+{
+	if (batch->control)
+		munmap(batch->control, sizeof(*batch->control));
+	if (batch->shots)
+		munmap(batch->shots, BATCH_MOST * sizeof(*batch->shots));
+	if (batch->turns)
+		munmap(batch->turns, batch->owner->maps.service_slots * sizeof(*batch->turns));
+	batch_bpf__destroy(batch->skel);
+	dataplane_close(batch->owner);
+	*batch = (struct batch){0};
+}
+
+/* Fragments are none of this driver's. */
+void batch_clear(struct batch *batch, uint64_t dice)
+{
+	const struct dp_maps *m = &batch->owner->maps;
+
+	memset(m->settings, 0, sizeof(*m->settings));
+	memset(m->vips, 0, m->vip_buckets * sizeof(*m->vips));
+	memset(m->ports, 0, m->port_buckets * sizeof(*m->ports));
+	memset(m->services, 0, m->service_slots * sizeof(*m->services));
+	memset(m->arena, 0, m->arena_slots * sizeof(*m->arena));
+	memset(m->fronts, 0, m->arena_slots * sizeof(*m->fronts));
+	memset(m->stamps, 0, m->arena_slots * sizeof(*m->stamps));
+	memset(m->backends, 0, m->backend_slots * sizeof(*m->backends));
+	memset(m->loads, 0, m->backend_slots * sizeof(*m->loads));
+	memset(m->flows, 0, m->flow_words * sizeof(*m->flows));
+	memset(m->totals, 0, m->service_slots * sizeof(*m->totals));
+	memset(m->backend_counts, 0, (size_t)m->cpus * m->backend_slots * sizeof(*m->backend_counts));
+	memset(m->reason_counts, 0, (size_t)m->cpus * LB_COUNTERS * sizeof(*m->reason_counts));
+	memset(batch->turns, 0, m->service_slots * sizeof(*batch->turns));
+	batch->control->dice = dice ? dice : 1;
+}
+
+struct dataplane *batch_lbd(const struct batch *batch, uint32_t tick)
+{
+	return dataplane_on(&batch->owner->maps, &batch->options, tick);
+}
+
+/* Offsets are those that batch.bpf.c writes to. */
+void batch_template(struct batch *batch, unsigned number, const struct addr *vip, int protocol, uint16_t port)
+{
+	struct template *t = &batch->control->templates[number];
+	struct ethhdr *eth = (void *)t->frame;
+	uint8_t *l3 = t->frame + ETH_HLEN, *l4;
+
+	memset(t, 0, sizeof(*t));
+	t->family = vip->family;
+	t->is_tcp = protocol == IPPROTO_TCP;
+	if (vip->family == 4) {
+		struct iphdr ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = protocol};
+
+		eth->h_proto = htons(ETH_P_IP);
+		ip.tot_len = htons(BATCH_FRAME - ETH_HLEN);
+		memcpy(&ip.daddr, vip->bytes, sizeof(ip.daddr));
+		memcpy(l3, &ip, sizeof(ip));
+		l4 = l3 + sizeof(ip);
+	} else {
+		struct ipv6hdr ip = {.version = 6, .nexthdr = protocol, .hop_limit = 64};
+
+		eth->h_proto = htons(ETH_P_IPV6);
+		ip.payload_len = htons(BATCH_FRAME - ETH_HLEN - sizeof(ip));
+		memcpy(&ip.saddr, (uint8_t[]){0x20, 0x01, 0x0d, 0xb8}, 4);
+		memcpy(&ip.daddr, vip->bytes, sizeof(ip.daddr));
+		memcpy(l3, &ip, sizeof(ip));
+		l4 = l3 + sizeof(ip);
+	}
+	memcpy(l4 + 2, (uint16_t[]){htons(port)}, 2);
+	if (t->is_tcp)
+		l4[12] = 5 << 4; /* data offset */
+	else
+		memcpy(l4 + 4, (uint16_t[]){htons(t->frame + BATCH_FRAME - l4)}, 2);
+}
+
+void batch_fire(struct batch *batch, uint32_t count, uint32_t tick)
+{
+	uint8_t frame[BATCH_FRAME] = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame));
+	int r;
+
+	batch->control->clock_ns = (uint64_t)tick << LB_TICK_SHIFT;
+	batch->control->shots = count;
+	r = bpf_prog_test_run_opts(bpf_program__fd(batch->skel->progs.fire_all), &opts);
+	if (r)
+		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(-r));
+	if (opts.retval != count)
+		fail_msg("%u of %u packets were sent", opts.retval, count);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the program that sends many packets (tests/bpf/batch.bpf.c) and its driver (tests/support/batch.c) share. */
+#ifndef LBD_TEST_BATCH_ABI_H
+#define LBD_TEST_BATCH_ABI_H
+
+#include <linux/types.h>
+
+#define BATCH_MOST      32768 /* shots */
+#define BATCH_FRAME     74    /* bytes: Ethernet, IPv6, TCP; IPv4 and UDP have a longer payload */
+#define BATCH_TEMPLATES 4
+
+/* One packet: a template, and what is its own; and what became of it. */
+struct shot {
+	__be32 client; /* the last word of its address */
+	__be16 port;
+	__u8 tcp_flags; /* of TCP templates */
+	__u8 template;
+	__be32 outer_dst; /* IPv4: where it was sent to */
+	__u32 verdict;    /* enum xdp_action */
+};
+
+struct template
+{
+	__u8 frame[BATCH_FRAME];
+	__u8 family;
+	__u8 is_tcp;
+	__u8 pad[4];
+};
+
+struct batch_control {
+	__u64 clock_ns; /* what the program's clock says */
+	__u64 dice;     /* state of its random numbers; not 0 */
+	__u32 shots;
+	__u32 pad;
+	struct template templates[BATCH_TEMPLATES];
+};
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A random sequence of changes to services with flows on them, as a list that can be run, shortened and read. A seed
+ * makes the whole of it; a step's own dice are its own, so that it does the same without its neighbours.
+ * Used by tests/bpf/test_invariant.c; run by tests/support/world.c. */
+#ifndef LBD_TEST_SEQUENCE_H
+#define LBD_TEST_SEQUENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define SEQUENCE_SERVICES 2
+#define SEQUENCE_BACKENDS 6 /* numbers of a service: 0.. */
+#define SEQUENCE_STEPS    40
+#define SEQUENCE_FLOWS    5000
+
+enum step_kind {
+	/* changes */
+	STEP_ADD, /* value: weight */
+	STEP_REMOVE,
+	STEP_DIE,
+	STEP_RECOVER,
+	STEP_DRAIN,
+	STEP_WEIGHT,    /* value */
+	STEP_RESIZE,    /* value: slots */
+	STEP_TRACKING,  /* value: 1 always, 0 auto */
+	STEP_ALGORITHM, /* value: of sequence_algorithms */
+	/* the rest */
+	STEP_PASS,     /* value: ticks, in each of which flows come, send and end */
+	STEP_SWEEP,    /* value: entries to look at */
+	STEP_SETTLE,   /* most flows end, time passes, the sweep goes round */
+	STEP_TAKEOVER, /* this lbd goes, another one adopts the maps */
+};
+
+struct step {
+	enum step_kind kind;
+	uint8_t service, backend;
+	bool with_next; /* a change that is committed together with the next one; STEP_PASS: no sweep meanwhile */
+	uint32_t value;
+	uint64_t seed;
+};
+
+enum sequence_table { TABLE_ROOMY, TABLE_TIGHT, TABLE_LARGE, TABLES }; /* the flow table it runs with */
+
+struct sequence {
+	uint64_t seed;
+	enum sequence_table table;
+	uint32_t tick; /* in which it begins */
+	unsigned services;
+	struct sequence_service {
+		bool udp, v6, always, affinity;
+		uint8_t algorithm; /* of sequence_algorithms */
+		uint32_t idle;     /* ticks */
+		uint32_t slots;
+		unsigned backends; /* it begins with numbers 0.. */
+	} service[SEQUENCE_SERVICES];
+	struct step steps[SEQUENCE_STEPS];
+	unsigned steps_count;
+	uint16_t flows[SEQUENCE_FLOWS]; /* the numbers of those that take part */
+	unsigned flows_count;
+};
+
+/* source-hash is the last: its slot hash is made of other fields, so that no service changes to it or from it. */
+#define SEQUENCE_ALGORITHMS 5
+extern const char *const sequence_algorithms[SEQUENCE_ALGORITHMS];
+
+/* table: TABLE_LARGE has thousands of flows, the others up to some hundreds. */
+void sequence_make(uint64_t seed, enum sequence_table table, struct sequence *ret);
+/* For people: what it begins with, then a line for each step. */
+void sequence_print(const struct sequence *s, FILE *to);
+/* "backend 3 dies"; value in ticks, slots, weight. */
+void step_print(const struct step *step, FILE *to);
+/* Takes steps, flows, ticks and backends away as long as it still fails: what is left is needed, each alone (Zeller and
+ * Hildebrandt, "Simplifying and isolating failure-inducing input", 2002). runs: of fails, at most. */
+void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s), void *arg, unsigned runs);
+
+/* A number below `below`, from a seed, an actor and a purpose: the same whoever else draws. */
+uint32_t sequence_roll(uint64_t seed, uint32_t actor, uint32_t purpose, uint32_t below);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Carries out a sequence step by step, and looks at the end whether anything is left. Called by tests/bpf. */
+#include "world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define TICK_MS  1073 /* a little less than a tick: idle timeouts are rounded up to ticks */
+#define LOOPBACK 1    /* where BPF_PROG_TEST_RUN says packets come from */
+
+/* ---- changes ---- */
+
+static int number_of(const struct step *step)
+{
+	return step->service * SEQUENCE_BACKENDS + step->backend;
+}
+
+static void add_backend(struct world *w, unsigned service, unsigned backend, uint32_t weight)
+{
+	struct dp_backend *added = want_add(&w->want[service], service * SEQUENCE_BACKENDS + backend, weight);
+
+	added->hop.ifindex = LOOPBACK;
+}
+
+static void change_present(struct world *w, const struct step *step, struct dp_backend *backend)
+{
+	int number = number_of(step);
+
+	switch (step->kind) {
+	case STEP_REMOVE:
+		want_remove(&w->want[step->service], number);
+		w->deaths[number]++;
+		break;
+	case STEP_DIE:
+		w->deaths[number]++;
+		backend->usable = false;
+		break;
+	case STEP_RECOVER:
+		backend->usable = true;
+		break;
+	case STEP_DRAIN:
+		backend->weight = 0;
+		break;
+	case STEP_WEIGHT:
+		backend->weight = step->value;
+		break;
+	default:
+		break;
+	}
+}
+
+/* A change that makes no sense, such as the death of the dead, is none. */
+static void change(struct world *w, const struct step *step)
+{
+	struct want *want = &w->want[step->service];
+	struct dp_backend *backend = want_find(want, number_of(step));
+	bool hashes_address = want->service.hash != LB_HASH_FULL;
+
+	w->changed = true;
+	if (step->kind == STEP_RESIZE)
+		want->service.slots = step->value;
+	else if (step->kind == STEP_TRACKING)
+		want->service.track_always = step->value;
+	else if (step->kind == STEP_ALGORITHM && !hashes_address)
+		want->service.algorithm = algo_find(sequence_algorithms[step->value]);
+	else if (step->kind == STEP_ADD && !backend)
+		add_backend(w, step->service, step->backend, step->value);
+	else if (backend)
+		change_present(w, step, backend);
+}
+
+/* What the common path reads of a slot says what the slot says. */
+static void check_fronts(struct world *w)
+{
+	for (unsigned i = 0; i < w->sequence->services; i++) {
+		uint64_t ring = want_line(w->dp, &w->want[i])->ring;
+
+		for (uint32_t at = LB_REGION_BASE(ring); at < LB_REGION_BASE(ring) + LB_REGION_SIZE(ring); at++)
+			if (w->dp->maps.fronts[at] != lb_front(w->dp->maps.arena[at]))
+				world_fail(w, "tick %u: service %u: slot %u: front %#x, slot %#x", w->now, i,
+					   at - LB_REGION_BASE(ring), w->dp->maps.fronts[at], w->dp->maps.arena[at]);
+	}
+}
+
+static void commit(struct world *w)
+{
+	struct dp_service services[SEQUENCE_SERVICES];
+	struct error err = {0};
+
+	if (!w->changed)
+		return;
+	w->changed = false;
+	for (unsigned i = 0; i < w->sequence->services; i++)
+		services[i] = w->want[i].service;
+	if (dataplane_commit(w->dp, services, w->sequence->services, &err))
+		world_fail(w, "tick %u: the commit fails: %s", w->now, err.text);
+	else
+		check_fronts(w);
+}
+
+static void sweep_round(struct world *w)
+{
+	while (dataplane_sweep(w->dp, 1000000, w->now))
+		;
+}
+
+/* ---- steps ---- */
+
+static void let_settle(struct world *w, const struct step *step)
+{
+	world_end_flows(w, step->seed, false);
+	for (uint32_t i = 0; i < 2 * w->sequence->service[step->service].idle + 2 && !w->failure[0]; i++) {
+		world_tick(w, step->seed + i + 1);
+		sweep_round(w);
+	}
+}
+
+static void pass(struct world *w, const struct step *step)
+{
+	for (uint32_t i = 0; i < step->value && !w->failure[0]; i++) {
+		world_tick(w, step->seed + i);
+		if (!step->with_next)
+			sweep_round(w);
+	}
+}
+
+static void take_over(struct world *w)
+{
+	dataplane_close(w->dp);
+	w->dp = batch_lbd(w->batch, w->now);
+	w->changed = true;
+	commit(w);
+}
+
+static void trace_step(const struct world *w, unsigned number)
+{
+	if (!w->trace)
+		return;
+	fprintf(w->trace, "  step %u: ", number + 1);
+	step_print(&w->sequence->steps[number], w->trace);
+	fprintf(w->trace, "\n");
+}
+
+static void carry_out(struct world *w, const struct step *step)
+{
+	if (step->kind >= STEP_PASS)
+		commit(w);
+	if (w->failure[0])
+		return;
+	switch (step->kind) {
+	case STEP_PASS:
+		pass(w, step);
+		break;
+	case STEP_SWEEP:
+		dataplane_sweep(w->dp, step->value, w->now);
+		break;
+	case STEP_SETTLE:
+		let_settle(w, step);
+		break;
+	case STEP_TAKEOVER:
+		take_over(w);
+		break;
+	default:
+		change(w, step);
+		if (!step->with_next)
+			commit(w);
+	}
+}
+
+/* ---- begin and end ---- */
+
+static void begin_service(struct world *w, unsigned number)
+{
+	const struct sequence_service *s = &w->sequence->service[number];
+	static const char *const vips[2] = {"192.0.2.1", "2001:db8::1"};
+	int protocol = s->udp ? IPPROTO_UDP : IPPROTO_TCP;
+	struct want *want = &w->want[number];
+
+	want_init(want, vips[s->v6], protocol, 80 + number, sequence_algorithms[s->algorithm]);
+	want->service.tcp_idle_ms = want->service.udp_idle_ms = s->idle * TICK_MS;
+	want->service.affinity_ms = 2 * s->idle * TICK_MS;
+	want->service.track_always = s->always;
+	want->service.affinity = s->affinity;
+	want->service.slots = s->slots;
+	for (unsigned i = 0; i < s->backends; i++)
+		add_backend(w, number, i, 1 + i % 3);
+	batch_template(w->batch, number, &want->service.vip, protocol, 80 + number);
+}
+
+static void begin(struct world *w)
+{
+	batch_clear(w->batch, w->sequence->seed);
+	w->now = w->sequence->tick;
+	w->dp = batch_lbd(w->batch, w->now);
+	for (unsigned i = 0; i < w->sequence->services; i++)
+		begin_service(w, i);
+	w->changed = true;
+	commit(w);
+}
+
+static unsigned count_entries(const struct world *w, uint32_t id, uint32_t states)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < w->dp->maps.flow_words; i++) {
+		uint64_t entry = w->dp->maps.flows[i];
+
+		count += LB_FLOW_BACKEND(entry) == id && states >> LB_FLOW_STATE(entry) & 1;
+	}
+	return count;
+}
+
+/* One CPU, and no packet within a round of the sweep: the counts are exact. */
+static void check_active(struct world *w, const struct want *want, bool over)
+{
+	const uint32_t counted = 1 << LB_FLOW_SYN | 1 << LB_FLOW_ESTABLISHED | 1 << LB_FLOW_UDP | 1 << LB_FLOW_KEPT;
+
+	for (unsigned i = 0; i < want->service.backends_count; i++) {
+		const struct dp_backend *backend = &want->backends[i];
+		uint32_t id = want_id(w->dp, want, backend->address.bytes[3]);
+		int active = w->dp->maps.loads[id].active, entries = count_entries(w, id, counted);
+
+		if (active != entries || (over && active))
+			world_fail(w, "tick %u: backend %u: %d active flows, %d in the table%s", w->now,
+				   backend->address.bytes[3] % SEQUENCE_BACKENDS, active, entries,
+				   over ? ", and all are over" : "");
+	}
+}
+
+static void check_settled(struct world *w, unsigned number)
+{
+	struct dp_service_stats service;
+	struct dp_backend_stats stats;
+	struct want *want = &w->want[number];
+
+	dataplane_service_stats(w->dp, &want->service, &service);
+	if (service.slots_in_transition || want_line(w->dp, want)->old_ring)
+		world_fail(w, "tick %u: service %u: all flows are over, %u slots are in transition still%s", w->now,
+			   number, service.slots_in_transition,
+			   want_line(w->dp, want)->old_ring ? ", the old ring is there" : "");
+	for (unsigned i = 0; i < want->service.backends_count; i++) {
+		dataplane_backend_stats(w->dp, &want->service, &want->backends[i].address, &stats);
+		if (want->backends[i].usable && !want->backends[i].weight && !stats.drained)
+			world_fail(w, "tick %u: backend %u: all flows are over, it is not drained", w->now,
+				   want->backends[i].address.bytes[3] % SEQUENCE_BACKENDS);
+	}
+}
+
+/* Packets within a round may make its counts wrong, until one in which nothing comes, goes or expires: correct_active.
+ */
+static bool has_split_rounds(const struct sequence *s)
+{
+	for (unsigned i = 0; i < s->steps_count; i++)
+		if (s->steps[i].kind == STEP_SWEEP)
+			return true;
+	return false;
+}
+
+/* All flows end, and what they leave behind times out: three times, for a resize may have waited for another. */
+static void end(struct world *w)
+{
+	commit(w);
+	for (unsigned i = 0; i < 3 && has_split_rounds(w->sequence); i++)
+		sweep_round(w);
+	for (unsigned i = 0; i < w->sequence->services && !w->failure[0]; i++)
+		check_active(w, &w->want[i], false);
+	world_end_flows(w, w->sequence->seed, true);
+	for (unsigned i = 0; i < 4 && !w->failure[0]; i++) {
+		w->dp->clock = w->now += 50;
+		sweep_round(w);
+		sweep_round(w);
+	}
+	for (unsigned i = 0; i < w->sequence->services && !w->failure[0]; i++) {
+		check_fronts(w);
+		check_active(w, &w->want[i], true);
+		check_settled(w, i);
+	}
+}
+
+void world_run(struct world *w, struct batch *batch, const struct sequence *s, FILE *trace, unsigned told)
+{
+	memset(w, 0, sizeof(*w));
+	w->batch = batch;
+	w->sequence = s;
+	w->trace = trace;
+	w->told = told;
+	begin(w);
+	for (unsigned i = 0; i < s->steps_count && !w->failure[0]; i++) {
+		trace_step(w, i);
+		carry_out(w, &s->steps[i]);
+		if (!w->changed)
+			world_trace(w);
+	}
+	if (!w->failure[0])
+		end(w);
+	w->to_keepers = dp_event(w->dp, LB_EVENT_keeper_packets);
+	dataplane_close(w->dp);
+	w->dp = NULL;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Tells of one flow what it sends and what the maps have for it. For people who look into a sequence that fails: the
+ * model knows nothing of this. Called by world.c and world_flows.c. */
+#include "world.h"
+
+#include <arpa/inet.h>
+#include <linux/bpf.h>
+#include <string.h>
+
+#include "../../include/lb_hash.h"
+
+void world_trace_packet(const struct world *w, const struct pending *pending, const struct shot *shot)
+{
+	static const char *const kinds[SHOT_KINDS] = {
+	    [SHOT_OPENS_FRESH] = "opens",
+	    [SHOT_OPENS_AGAIN] = "opens again",
+	    [SHOT_SYN_REPEATED] = "repeats its SYN",
+	    [SHOT_ESTABLISHES] = "is established",
+	    [SHOT_LIVES] = "sends",
+	    [SHOT_ENDS] = "sends its last packet",
+	    [SHOT_WAKES] = "sends after a long silence",
+	};
+
+	if (!w->trace || pending->flow != w->told)
+		return;
+	fprintf(w->trace, "    tick %u: flow %u %s: ", w->now, pending->flow, kinds[pending->kind]);
+	if (shot->verdict == XDP_TX)
+		fprintf(w->trace, "to backend %u\n", (ntohl(shot->outer_dst) & 0xff) % SEQUENCE_BACKENDS);
+	else
+		fprintf(w->trace, "nowhere\n");
+}
+
+static struct lb_tuple tuple_of(const struct world *w, uint32_t flow)
+{
+	const struct dp_service *service = &w->want[world_service_of(w, flow)].service;
+	struct lb_tuple tuple = {.protocol = service->protocol, .family = service->vip.family};
+	__be16 ports[2] = {htons(world_port_of(w, flow)), htons(service->port)};
+	bool v6 = tuple.family == 6;
+
+	tuple.client[0] = v6 ? htonl(0x20010db8) : 0;
+	tuple.client[v6 ? 3 : 0] = htonl(world_client_of(flow));
+	memcpy(tuple.vip, service->vip.bytes, v6 ? 16 : 4);
+	memcpy(&tuple.ports, ports, sizeof(ports));
+	return tuple;
+}
+
+static void print_backend(const struct world *w, const char *what, uint32_t id)
+{
+	uint32_t address = ntohl(w->dp->maps.backends[id].outer_dst[0]);
+
+	if (id)
+		fprintf(w->trace, "%s backend %u", what, (address & 0xff) % SEQUENCE_BACKENDS);
+	else
+		fprintf(w->trace, "%s none", what);
+}
+
+static void trace_slot(const struct world *w, const struct want *want, uint64_t hash)
+{
+	const struct lb_service *line = want_line(w->dp, want);
+	uint32_t size, *slots = want_slots(w->dp, want, &size);
+	uint32_t index = lb_ring_index(hash, size), slot = slots[index];
+
+	print_backend(w, "    its slot: current", LB_SLOT_CURRENT(slot));
+	print_backend(w, ", keeper", LB_SLOT_KEEPER(slot));
+	if (slot & LB_SLOT_TRANSITION)
+		fprintf(w->trace, ", in transition%s, stamped %u ticks ago",
+			slot & LB_SLOT_LEARNING ? " and learning" : "",
+			(uint16_t)(w->now - dp_stamps(w->dp, line->ring)[index]));
+	if (line->old_ring)
+		print_backend(w, "; the old ring's keeper:",
+			      LB_SLOT_KEEPER(dp_slots(
+				  w->dp, line->old_ring)[lb_ring_index(hash, LB_REGION_SIZE(line->old_ring))]));
+}
+
+static uint64_t entry_of(const struct world *w, uint64_t hash)
+{
+	uint32_t mask = w->dp->maps.flow_words / LB_FLOW_WAYS - 1, bucket = lb_bucket(hash, mask);
+	const uint64_t *flows = w->dp->maps.flows;
+
+	for (unsigned second = 0; second < 2; second++, bucket = lb_bucket_other(bucket, hash, mask))
+		for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
+			uint64_t entry = flows[bucket * LB_FLOW_WAYS + i];
+
+			if (LB_FLOW_STATE(entry) && (entry ^ hash) >> LB_FLOW_FP_SHIFT == 0)
+				return entry;
+		}
+	return 0;
+}
+
+void world_trace(const struct world *w)
+{
+	static const char *const states[8] = {"none", "SYN", "ESTABLISHED", "CLOSING", "UDP", "AFFINITY", "KEPT"};
+	const struct want *want = &w->want[world_service_of(w, w->told)];
+	uint64_t seed = w->dp->maps.settings->flow_seed, entry;
+	struct lb_tuple tuple = tuple_of(w, w->told);
+
+	if (!w->trace)
+		return;
+	trace_slot(w, want, lb_slot_hash(&tuple, seed, want_line(w->dp, want)));
+	entry = entry_of(w, lb_flow_hash(&tuple, seed));
+	fprintf(w->trace, "; its entry: %s", states[LB_FLOW_STATE(entry)]);
+	if (entry) {
+		print_backend(w, ",", LB_FLOW_BACKEND(entry));
+		fprintf(w->trace, ", %u ticks old", (uint32_t)(w->now - LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK);
+	}
+	fprintf(w->trace, "\n");
+}
