@@ -138,7 +138,7 @@ demo: ## the main job on real traffic, in namespaces: a story that ends non-zero
 	@KEEP=$(KEEP) tools/demo
 
 check: ## every test, each with its name and result, and one summary line (root)
-	@tools/deps build demo test
+	@tools/deps build demo test vmtest
 	@$(MAKE) -j2 tests
 	@$(MAKE) -j2 tests SAN=1
 	@tests/run $(TESTS_ONLY)
@@ -154,12 +154,12 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 	@tools/bench $(BENCH)
 
 vmtest: ## the tests in virtual machines on every kernel of vmtest/kernels.txt (root; KERNEL=6.1 for one)
-	@tools/deps build demo test
+	@tools/deps build demo test vmtest
 	@$(MAKE) -j2 tests
 	@vmtest/run.sh $(or $(KERNEL),all) $(VMTESTS)
 
 vmbench: ## lbd and IPVS side by side in one guest, as ratios (root)
-	@tools/deps build demo test
+	@tools/deps build demo test vmtest
 	@$(MAKE) -j2 tests
 	@vmtest/bench.sh $(KERNEL)
 

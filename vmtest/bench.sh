@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # lbd beside IPVS in one guest, as ratios. Called by make vmbench: vmtest/bench.sh [KERNEL [ROUNDS]], default 6.1 and 5.
 set -euo pipefail
+# shellcheck source=vmtest/rehome.sh
+. "$(dirname "$0")/rehome.sh"
 cd "$(dirname "$0")/.."
 
 clang=

@@ -3,6 +3,8 @@
 # The project's tests in virtual machines, as one TAP stream and a summary. Called by make vmtest and ci.sh:
 # vmtest/run.sh KERNEL|all [SUITE[:TEST]...]. What was built (make tests) is what is tested.
 set -uo pipefail
+# shellcheck source=vmtest/rehome.sh
+. "$(dirname "$0")/rehome.sh"
 
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(dirname "$here")

@@ -8,6 +8,8 @@
 # a probe found), VM_NICS (yes: two virtio-net NICs with four queue pairs each, wired to each other through a bridge in a
 # network namespace of the host), VM_QEMU (more QEMU arguments), VM_CONSOLE (file of the console log).
 set -euo pipefail
+# shellcheck source=vmtest/rehome.sh
+. "$(dirname "$0")/rehome.sh"
 
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(dirname "$here")
