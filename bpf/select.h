@@ -334,7 +334,7 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 
 	if (may_be_older(q))
 		id = slot_keeper(q->slot, q->slot_hash, service);
-	if (!backend_serves(id, service))
+	if (!id || !backend_serves(id, service))
 		id = pick_with_affinity(q, service);
 	return id ? flow_record(q, service, id, place, old) : 0;
 }
