@@ -59,6 +59,7 @@ run_kernel() { # KERNEL SUITE...
 # Numbers the tests of all guests, and sums up. Status 1 if one failed or none ran.
 number() {
 	awk '
+		/^not ok - .*# SKIP/ { sub(/^not /, "") } # as cmocka 1.1.5 says a skip
 		/^(not )?ok - / {
 			n++
 			if ($1 == "not") { failed++; fails = fails "\n#   " substr($0, 10) }
