@@ -67,7 +67,7 @@ boot() {
 		--overlay-rwdir /etc --cwd "$repo" --show-boot-console
 		-q=-virtfs -q=local,path=/,mount_tag=vmtest,security_model=none,readonly=on,multidevs=remap
 		--kopt "vmtest_init=$virtme_guest/virtme-init" --kopt "init=$here/guest/init"
-		--kopt net.ifnames=0 --kopt loglevel=4 --kopt oops=panic --script-sh "exec 2>&1; $command")
+		--kopt net.ifnames=0 --kopt loglevel=4 --kopt oops=panic --script-sh "exec 2>&1; export VM_ACCEL=$accel; $command")
 	if [ "$accel" = tcg ]; then
 		# virtme-ng leaves the CPU at QEMU's bare default here.
 		# shellcheck disable=SC2054
