@@ -11,9 +11,9 @@ test_http_over_ipv6_reaches_every_backend() { requests_are_answered load-http $V
 test_udp_reaches_every_backend() { requests_are_answered load-udp "$LAB_UDP4" 5353; }
 test_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
 
-# The driver's count of packets that the program got, by queue: "QUEUE PACKETS".
+# The driver's count of packets that the program got, by queue: "QUEUE PACKETS". 6.12 says rx0 for what 6.1 calls rx_queue_0.
 queue_packets() {
-	in_ns lb ethtool -S eth0 | sed -n "s/^ *rx_queue_\([0-9]*\)_xdp_packets: *\([0-9]*\)/\1 \2/p"
+	in_ns lb ethtool -S eth0 | sed -nE 's/^ *rx(_queue_)?([0-9]+)_xdp_packets: *([0-9]+)$/\2 \3/p'
 }
 
 test_every_queue_brings_packets_to_the_program() {
