@@ -14,4 +14,4 @@ done
 mkdir -p build/vmtest
 "$clang" -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror "-I/usr/include/$(gcc -print-multiarch)" \
 	-c vmtest/frames.bpf.c -o build/vmtest/frames.bpf.o
-VM_MEMORY=${VM_MEMORY:-2048M} exec vmtest/vm.sh "${1:-6.1}" "vmtest/guest/bench ${2:-5}"
+VM_NICE=${VM_NICE:-0} VM_MEMORY=${VM_MEMORY:-2048M} exec vmtest/vm.sh "${1:-6.1}" "vmtest/guest/bench ${2:-5}"

@@ -112,7 +112,7 @@ static void make(const struct run *run, uint32_t count)
 {
 	uint8_t frame[FRAMES_LENGTH] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame), .repeat = (int)count,
-		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = 64);
+		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
 
 	if (bpf_prog_test_run_opts(run->make_fd, &options))
 		die("making frames (BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18)");
