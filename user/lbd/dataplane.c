@@ -17,9 +17,8 @@
 #include "../common/cleanup.h"
 #include "../common/log.h"
 #include "dataplane_internal.h"
+#include "kernel.h"
 #include "lb.skel.h"
-
-#define OLDEST_KERNEL "6.1"
 
 /* The maps that outlive the process. `settings` is pinned last: the set is whole when it is there. */
 enum map_index {
@@ -322,15 +321,6 @@ void dataplane_unpin(struct dataplane *dp)
 
 /* ---- load ---- */
 
-/* What the program needs of the kernel, newest first; the rest is older. */
-static const struct {
-	enum bpf_func_id helper;
-	const char *what, *since;
-} needs[] = {
-    {BPF_FUNC_xdp_get_buff_len, "XDP on frames in several buffers (bpf_xdp_get_buff_len)", "5.18"},
-    {BPF_FUNC_ktime_get_coarse_ns, "the coarse clock for programs (bpf_ktime_get_coarse_ns)", "5.11"},
-};
-
 static int explain_load(int r, struct error *err)
 {
 	struct utsname host;
@@ -340,17 +330,13 @@ static int explain_load(int r, struct error *err)
 	if (r == -ENOMEM || r == -E2BIG)
 		return error_set(err, r, "the program and its maps cannot be loaded: %s (limits: too large?)",
 				 strerror(-r));
-	for (size_t i = 0; i < sizeof(needs) / sizeof(*needs); i++)
-		if (!libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, needs[i].helper, NULL))
-			return error_set(err, r, "the kernel lacks %s, which came with %s: expected kernel %s or later",
-					 needs[i].what, needs[i].since, OLDEST_KERNEL);
 	if (uname(&host))
 		strcpy(host.release, "?");
 	return error_set(
 	    err, r,
 	    "the kernel's verifier refused the program: %s (kernel %s, expected %s or later; the end of its log is "
 	    "shown at level debug)",
-	    strerror(-r), host.release, OLDEST_KERNEL);
+	    strerror(-r), host.release, KERNEL_OLDEST_TESTED);
 }
 
 static int find_maps(struct dataplane *dp, struct error *err)

@@ -20,17 +20,6 @@
 
 #define BPFFS "/sys/fs/bpf"
 
-int host_check_kernel(const char *release, struct error *err)
-{
-	unsigned major, minor, oldest_major, oldest_minor;
-
-	sscanf(HOST_OLDEST_KERNEL, "%u.%u", &oldest_major, &oldest_minor);
-	if (sscanf(release, "%u.%u", &major, &minor) == 2 &&
-	    (major > oldest_major || (major == oldest_major && minor >= oldest_minor)))
-		return 0;
-	return error_set(err, -EOPNOTSUPP, "kernel %s: expected Linux " HOST_OLDEST_KERNEL " or later", release);
-}
-
 void host_raise_memlock(void)
 {
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the host must give before the data plane is opened: a kernel that is new enough, a bpf file system, locked
- * memory, and no other lbd on the same pin or socket. Called by main. */
+/* What the host must give before the data plane is opened: a bpf file system, locked memory, and no other lbd on the
+ * same pin or socket. Called by main. */
 #ifndef LBD_HOST_H
 #define LBD_HOST_H
 
 #include "../common/error.h"
 
-#define HOST_OLDEST_KERNEL "6.1"
-
-/* release as uname(2) gives it. 0, or -EOPNOTSUPP. */
-int host_check_kernel(const char *release, struct error *err);
 /* Old kernels count maps against RLIMIT_MEMLOCK. Failing is not an error: newer ones do not. */
 void host_raise_memlock(void);
 /* Makes sure that path lies on a bpf file system (mounts one at /sys/fs/bpf if need be) and exists. */

@@ -17,6 +17,7 @@
 #include "../common/log.h"
 #include "api.h"
 #include "host.h"
+#include "kernel.h"
 #include "metrics.h"
 #include "notify.h"
 #include "state.h"
@@ -145,7 +146,8 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 
 	uname(&system);
 	host_raise_memlock();
-	if ((rc = host_check_kernel(system.release, err)) || (rc = host_make_parent(config->socket, err)) ||
+	kernel_check_jit();
+	if ((rc = kernel_check(system.release, kernel_probe, err)) || (rc = host_make_parent(config->socket, err)) ||
 	    (rc = host_prepare_pin(config->pin, err)) ||
 	    (rc = host_lock(config->socket, config->pin, &daemon->locks, err)))
 		return rc;
