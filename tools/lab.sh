@@ -154,8 +154,11 @@ lab_kill() { # NAME [SIGNAL]
 	rm -f "$WORK/$1.pid"
 }
 
+# A machine that is so many times slower than one of its own (an emulated one) gets more time; see also traffic.c.
+export LAB_SLOWDOWN=${LAB_SLOWDOWN:-1}
+
 lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
-	local end=$((SECONDS + $1)) what=$2
+	local end=$((SECONDS + $1 * LAB_SLOWDOWN)) what=$2
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || {

@@ -360,7 +360,7 @@ test_affinity_keeps_a_client_on_its_backend_in_least_conn_until_the_timeout() {
 	use "algorithm: least-conn" "$AFFINE" "$TIMEOUT" || return 1
 	for family in 4 6; do
 		vip=VIP$family
-		traffic hold "${!vip}" 7000 connections 6 interval 0.4 seconds 7.5 from "$(client 1 $family)" >"$WORK/affine-lc$family.json" 2>&1 &
+		traffic hold "${!vip}" 7000 connections 6 interval 0.4 seconds $((7 + LAB_SLOWDOWN)) from "$(client 1 $family)" >"$WORK/affine-lc$family.json" 2>&1 &
 		held[family]=$!
 	done
 	sleep 1

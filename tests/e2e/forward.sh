@@ -34,8 +34,8 @@ transfer() { # URL
 	expect "sha256 of $1" "$got" = "$want"
 }
 
-test_100_mb_over_ipv4_arrive_byte_for_byte() { transfer "http://$VIP4/files/big"; }
-test_100_mb_over_ipv6_arrive_byte_for_byte() { transfer "http://[$VIP6]/files/big"; }
+test_large_file_over_ipv4_arrives_byte_for_byte() { transfer "http://$VIP4/files/big"; }
+test_large_file_over_ipv6_arrives_byte_for_byte() { transfer "http://[$VIP6]/files/big"; }
 
 # The other way: the client's full-size segments go through the tunnel.
 upload() { # VIP-IN-URL LISTEN-FAMILY
@@ -44,8 +44,8 @@ upload() { # VIP-IN-URL LISTEN-FAMILY
 	got=$(in_ns client curl -s -m 120 -T "$WORK/files/big" "http://$1:8081/" | tail -n 1)
 	expect "sha256 of what arrived at $1" "$got" = "$want"
 }
-test_100_mb_sent_over_ipv4_arrive_byte_for_byte() { upload $VIP4; }
-test_100_mb_sent_over_ipv6_arrive_byte_for_byte() { upload "[$VIP6]"; }
+test_large_file_sent_over_ipv4_arrives_byte_for_byte() { upload $VIP4; }
+test_large_file_sent_over_ipv6_arrives_byte_for_byte() { upload "[$VIP6]"; }
 
 # On a backend's wire: outer packets of 1520 bytes hold the client's segments of 1500.
 test_segments_through_the_tunnel_are_full_size() {
@@ -128,7 +128,7 @@ put_services() {
 set_up() {
 	lab_with_lbd $BACKENDS_UP || return 1
 	mkdir -p "$WORK/files"
-	head -c 100000000 /dev/urandom >"$WORK/files/big"
+	head -c $((100000000 / LAB_SLOWDOWN)) /dev/urandom >"$WORK/files/big"
 	head -c 2000000 "$WORK/files/big" >"$WORK/files/small"
 	chmod -R a+rX "$WORK"
 	put_server

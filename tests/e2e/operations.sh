@@ -109,10 +109,10 @@ share_of_b2() { traffic load-tcp $VIP4 7000 requests 400 rate 2000 | json '-1 if
 
 hold() { # SERVICE COUNT: in the background, its process in $HELD
 	case $1 in
-	tcp4) traffic hold $VIP4 7000 connections "$2" interval 0.5 seconds 60 ;;
-	tcp6) traffic hold $VIP6 7000 connections "$2" interval 0.5 seconds 60 ;;
-	udp4) traffic hold-udp "$LAB_UDP4" 5353 connections "$2" interval 0.5 seconds 60 from-port 50000 ;;
-	udp6) traffic hold-udp "$LAB_UDP6" 5353 connections "$2" interval 0.5 seconds 60 from-port 50000 ;;
+	tcp4) traffic hold $VIP4 7000 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) ;;
+	tcp6) traffic hold $VIP6 7000 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) ;;
+	udp4) traffic hold-udp "$LAB_UDP4" 5353 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) from-port 50000 ;;
+	udp6) traffic hold-udp "$LAB_UDP6" 5353 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) from-port 50000 ;;
 	esac >"$WORK/held-$1.json" 2>"$WORK/held-$1.err"
 }
 let_go() { # SERVICE
@@ -136,7 +136,7 @@ drains_until_the_last_flow_is_gone() { # ALGORITHM
 	expect "what it says" "$(grep -c 'tcp4 10.0.0.12: not drained after 2 s' "$WORK/drain.out")" = 1
 	for service in $SERVICES; do
 		address=$(backend_address 2 ${service: -1})
-		(LAB_EXEC="exec" lbctl drain $service "$address" --timeout 40s >"$WORK/drain-$service.out" 2>&1) &
+		(LAB_EXEC="exec" lbctl drain $service "$address" --timeout $((40 * LAB_SLOWDOWN))s >"$WORK/drain-$service.out" 2>&1) &
 		echo $! >"$WORK/drain-$service.pid"
 	done
 	sleep 8 # twice the idle time, and a round of the sweep

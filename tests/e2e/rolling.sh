@@ -5,7 +5,7 @@
 
 COUNT=10
 LOADS="web4 web6 tcp4 tcp6"
-UPDATE_SECONDS=160 # at most; the loads are ended when it is over
+UPDATE_SECONDS=$((160 * LAB_SLOWDOWN)) # at most; the loads are ended when it is over
 
 config() {
 	lab_config_head
@@ -35,7 +35,7 @@ load() { # SERVICE: short HTTP requests, or connections that last two seconds an
 drain() { # N
 	local service pid status=0 waits=()
 	for service in $LOADS; do
-		(LAB_EXEC="exec" lbctl drain $service "$(backend_address "$1" ${service: -1})" --wait --timeout 30s >"$WORK/drain-$1-$service.log" 2>&1) &
+		(LAB_EXEC="exec" lbctl drain $service "$(backend_address "$1" ${service: -1})" --wait --timeout $((30 * LAB_SLOWDOWN))s >"$WORK/drain-$1-$service.log" 2>&1) &
 		waits+=($!)
 	done
 	for pid in "${waits[@]}"; do wait "$pid" || status=1; done

@@ -49,7 +49,7 @@ test_a_syn_flood_of_a_million_sources_breaks_no_open_connection() {
 	held=$!
 	sleep 2.5
 	lbctl backend weight tcp4 10.0.0.11 20 >/dev/null || return 1
-	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7000 1000000 60000 || return 1
+	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7000 $((1000000 / LAB_SLOWDOWN)) $((60000 / LAB_SLOWDOWN)) || return 1
 	lbctl backend weight tcp4 10.0.0.11 100 >/dev/null || return 1
 	wait $held
 	echo "# $(cat "$WORK/hold.json")"

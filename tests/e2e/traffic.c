@@ -820,6 +820,19 @@ static void take_option(struct options *options, const char *key, const char *va
 	}
 }
 
+/* A machine that is many times slower than one of its own says so (tests/e2e/lib.sh): fewer requests a second, and
+ * more time for each. */
+static void slow_down(struct options *options)
+{
+	const char *text = getenv("LAB_SLOWDOWN");
+	double times = text ? atof(text) : 1;
+
+	if (times > 1) {
+		options->rate /= times;
+		options->timeout_ns = (uint64_t)((double)options->timeout_ns * times);
+	}
+}
+
 static int run_asking(const struct options *options)
 {
 	struct options in_turn = *options;
@@ -860,6 +873,7 @@ int main(int argc, char **argv)
 	options.port = (uint16_t)atoi(argv[3]);
 	for (int i = 4; i + 1 < argc; i += 2)
 		take_option(&options, argv[i], argv[i + 1]);
+	slow_down(&options);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGUSR1, &action, NULL);
