@@ -109,7 +109,7 @@ if [ "$1" = virtme-ng ]; then
 	fetch_virtme
 	exit
 fi
-while read -r name suite package; do
+while read -r name suite package _; do
 	[ "$name" = "$1" ] || continue
 	case $suite in
 	*/*) [ -r "$suite" ] || die "kernel $name: $suite: no such file (kernels.txt)"; echo "$suite" ;;

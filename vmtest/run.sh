@@ -12,12 +12,15 @@ readonly here repo out=${VMTEST_OUT:-$repo/build/vmtest}
 readonly all_suites="verifier unit packets smoke tunnels multiqueue bonding-vlan dispatcher e2e"
 
 kernels() { awk '!/^#/ && NF {print $1}' "$here/kernels.txt"; }
+suites_of() { # KERNEL: the kernel's own, else all
+	awk -v name="$1" -v all="$all_suites" '$1 == name && NF > 3 { gsub(",", " ", $4); all = $4 } END { print all }' "$here/kernels.txt"
+}
 
 usage() {
 	cat <<-TEXT
 		usage: vmtest/run.sh KERNEL|all [SUITE[:TEST]...]
 		  KERNEL  a name of vmtest/kernels.txt ($(kernels | paste -sd' ')) or the path of a vmlinuz
-		  SUITE   of: $all_suites (default: all of them)
+		  SUITE   of: $all_suites (default: all of them, or the kernel's own)
 		          or a script of tests/e2e: forward, failover ...; TEST picks one of its tests
 		VM_TIMEOUT, VM_CPUS, VM_MEMORY, VM_ACCEL: see vmtest/vm.sh
 	TEXT
@@ -83,12 +86,11 @@ all) mapfile -t chosen < <(kernels) ;;
 *) chosen=("$1") ;;
 esac
 shift
-[ $# -gt 0 ] || read -ra suites <<<"$all_suites"
-[ $# = 0 ] || suites=("$@")
 
 {
-	case " ${suites[*]} " in *" verifier "*) compile_programs ;; esac
+	case " ${*:-$all_suites} " in *" verifier "*) compile_programs ;; esac
 	for kernel in "${chosen[@]}"; do
+		read -ra suites <<<"${*:-$(suites_of "$kernel")}"
 		run_kernel "$kernel" "${suites[@]}"
 	done
 } | number

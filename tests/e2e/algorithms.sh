@@ -9,7 +9,7 @@ SLOWABLE="{ type: http, port: 8090, path: /, interval: 250ms, timeout: 240ms, ri
 # Reloads with these keys in each service.
 use() { # KEY...
 	local keys
-	keys=$(printf '%s\n' "$@" "idle-timeout: { tcp: 3s, udp: 3s }")
+	keys=$(printf '%s\n' "$@" "idle-timeout: { tcp: $((3 * LAB_SLOWDOWN))s, udp: $((3 * LAB_SLOWDOWN))s }")
 	{
 		lab_config_head
 		echo "services:"
@@ -143,7 +143,7 @@ test_weighted_round_robin_is_exact_and_has_no_bursts() {
 
 # Of 160 connections every fourth lasts: in turn, all that last meet on one backend.
 lasting() { # ADDRESS ENDING
-	traffic ask-tcp "$1" 7000 requests 160 every 4 linger 2 ending "$2"
+	traffic ask-tcp "$1" 7000 requests 160 every 4 linger $((2 * LAB_SLOWDOWN)) ending "$2"
 }
 test_least_conn_is_needed_as_round_robin_piles_up_connections_that_last() {
 	local result
@@ -193,7 +193,7 @@ test_least_conn_counts_udp_flows_until_they_are_idle() {
 test_least_conn_goes_by_active_flows_per_weight() {
 	local load
 	WEIGHTS="200 100 100 100" use "algorithm: least-conn" || return 1
-	traffic hold $VIP4 7000 connections 50 seconds 1.5 >/dev/null 2>&1 &
+	traffic hold $VIP4 7000 connections 50 seconds $((2 * LAB_SLOWDOWN)) >/dev/null 2>&1 &
 	load=$!
 	lab_wait_for 5 "active flows by weight" active_is tcp4 "[20, 10, 10, 10]" || {
 		backend_field tcp4 active
@@ -328,7 +328,7 @@ measured() { backend_field "$1" latency_us | json 'all(19000 < l < 35000 for l i
 # ---- affinity ----
 
 AFFINE="affinity: client-ip"
-TIMEOUT="affinity-timeout: 3s"
+TIMEOUT="affinity-timeout: $((3 * LAB_SLOWDOWN))s"
 
 affine_map() { # WHEN PROTOCOL ADDRESS PORT SERVICE
 	map_clients "$2" "$3" "$4" "${5: -1}" 7 4 >"$WORK/affine-$5-$1"
@@ -346,12 +346,12 @@ after_timeout() { affine_map after "$1" "$2" "$3" "$4" && forgotten "$4" "$EXPRE
 # Seven clients take seven turns, so the second time each gets another backend.
 test_affinity_keeps_a_client_on_its_backend_in_round_robin_until_the_timeout() {
 	use "algorithm: round-robin" "$AFFINE" "$TIMEOUT" && for_each_service remembered || return 1
-	sleep 5.5
+	sleep $((5 * LAB_SLOWDOWN + 1))
 	EXPRESSION='all(a != b for a, b in zip(*d))' for_each_service after_timeout
 }
 test_affinity_keeps_a_client_on_its_backend_in_maglev_until_the_timeout() {
 	use "algorithm: maglev" "$AFFINE" "$TIMEOUT" && for_each_service remembered || return 1
-	sleep 5.5
+	sleep $((5 * LAB_SLOWDOWN + 1))
 	EXPRESSION='d[0] != d[1]' for_each_service after_timeout
 }
 # The first client's connections stay on one backend that has more than all others, for as long as it is remembered.
@@ -360,7 +360,7 @@ test_affinity_keeps_a_client_on_its_backend_in_least_conn_until_the_timeout() {
 	use "algorithm: least-conn" "$AFFINE" "$TIMEOUT" || return 1
 	for family in 4 6; do
 		vip=VIP$family
-		traffic hold "${!vip}" 7000 connections 6 interval 0.4 seconds $((7 + LAB_SLOWDOWN)) from "$(client 1 $family)" >"$WORK/affine-lc$family.json" 2>&1 &
+		traffic hold "${!vip}" 7000 connections 6 interval 0.4 seconds $((8 * LAB_SLOWDOWN)) from "$(client 1 $family)" >"$WORK/affine-lc$family.json" 2>&1 &
 		held[family]=$!
 	done
 	sleep 1
@@ -368,7 +368,7 @@ test_affinity_keeps_a_client_on_its_backend_in_least_conn_until_the_timeout() {
 		vip=VIP$family
 		first[family]=$(map_clients tcp "${!vip}" 7000 $family 1)
 	done
-	sleep 5
+	sleep $((5 * LAB_SLOWDOWN))
 	for family in 4 6; do
 		vip=VIP$family
 		later[family]=$(map_clients tcp "${!vip}" 7000 $family 1)

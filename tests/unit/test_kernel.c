@@ -11,9 +11,18 @@
 
 #include "../../user/lbd/kernel.h"
 
-static int has_all(enum kernel_feature feature) { return 0; }
-static int is_5_10(enum kernel_feature feature) { return feature >= KERNEL_coarse_time ? -EINVAL : 0; }
-static int has_no_bpf(enum kernel_feature feature) { return -ENOSYS; }
+static int has_all(enum kernel_feature feature)
+{
+	return 0;
+}
+static int is_5_10(enum kernel_feature feature)
+{
+	return feature >= KERNEL_coarse_time ? -EINVAL : 0;
+}
+static int has_no_bpf(enum kernel_feature feature)
+{
+	return -ENOSYS;
+}
 
 static void the_running_kernel_has_every_feature(void **state)
 {
@@ -31,10 +40,10 @@ static void every_missing_feature_is_named_with_its_release(void **state)
 	struct error err;
 
 	assert_int_equal(kernel_check("5.10.0-39-amd64", is_5_10, &err), -EOPNOTSUPP);
-	assert_string_equal(
-	    err.text, "kernel 5.10.0-39-amd64: expected Linux 6.1 or later: it lacks the coarse clock in "
-		      "programs (bpf_ktime_get_coarse_ns), since Linux 5.11; XDP on frames in several buffers "
-		      "(BPF_F_XDP_HAS_FRAGS, bpf_xdp_get_buff_len), since Linux 5.18");
+	assert_string_equal(err.text,
+			    "kernel 5.10.0-39-amd64: expected Linux 6.1 or later: it lacks the coarse clock in "
+			    "programs (bpf_ktime_get_coarse_ns), since Linux 5.11; XDP on frames in several buffers "
+			    "(BPF_F_XDP_HAS_FRAGS, bpf_xdp_get_buff_len), since Linux 5.18");
 }
 
 static void a_new_kernel_built_without_bpf_is_refused(void **state)

@@ -9,6 +9,7 @@
 #include <linux/if_link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "../common/cleanup.h"
 #include "decap.skel.h"
@@ -82,6 +83,24 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
+/* -EINVAL would say that the command line is wrong. */
+static int explain_load(int error, struct error *err)
+{
+	struct utsname host;
+
+	if (error == EPERM)
+		return error_set(err, -EPERM,
+				 "the decapsulator cannot be loaded: needs root or CAP_BPF and "
+				 "CAP_NET_ADMIN");
+	if (uname(&host))
+		strcpy(host.release, "?");
+	return error_set(
+	    err, -EOPNOTSUPP,
+	    "kernel %s refused the decapsulator: %s: expected Linux 6.1 or later. With --tunnel the kernel's own "
+	    "tunnels take its place",
+	    host.release, strerror(error));
+}
+
 int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct error *err)
 {
 	struct decap_bpf *skeleton;
@@ -90,10 +109,7 @@ int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct er
 	libbpf_set_print(silent); /* what is wrong is said below, once */
 	skeleton = decap_bpf__open_and_load();
 	if (!skeleton)
-		return error_set(err, -errno,
-				 "the kernel refused the decapsulator: %s.\nIt needs Linux 6.1 or later, and CAP_BPF "
-				 "and CAP_NET_ADMIN",
-				 strerror(errno));
+		return explain_load(errno, err);
 	result = attach_in_mode(ifindex, bpf_program__fd(bpf_object__find_program_by_name(skeleton->obj, PROGRAM_NAME)),
 				mode, ret_native, err);
 	decap_bpf__destroy(skeleton);

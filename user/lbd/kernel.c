@@ -105,9 +105,8 @@ int kernel_check(const char *release, int (*probe)(enum kernel_feature), struct 
 						   length ? "; " : "", features[i].what, features[i].since);
 	if (length)
 		return error_set(err, -EOPNOTSUPP,
-				 "kernel %s: expected Linux " KERNEL_OLDEST_TESTED
-				 " or later: it lacks %s",
-				 release, missing);
+				 "kernel %s: expected Linux " KERNEL_OLDEST_TESTED " or later: it lacks %s", release,
+				 missing);
 	if (older_than_tested(release))
 		log_warning("kernel %s: older than Linux " KERNEL_OLDEST_TESTED
 			    ", the oldest lbd is tested on; the features it needs are there",
