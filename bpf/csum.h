@@ -44,7 +44,8 @@ static inline __attribute__((always_inline)) __u16 csum_ttl_decreased(__u16 chec
 
 /* lb_backend.csum: what is the same in every outer IPv4 header to this backend. Version and header length 0x4500 (TOS
  * left out), identification 0, DF 0x4000, protocol (TTL left out), the source without the bits of `spread`, the
- * destination. src, spread and dst are in wire order, protocol is 4 (IPv4 in IPv4), 41 (IPv6 in IPv4) or 17 (GUE). */
+ * destination. src, spread and dst are in wire order, protocol is 4 (IPv4 in IPv4), 41 (IPv6 in IPv4), 17 (GUE) or
+ * 47 (GRE). */
 static inline __attribute__((always_inline)) __u32 lb_backend_csum(__be32 src, __be32 spread, __be32 dst, __u8 protocol)
 {
 	__u32 sum = CSUM_WORD(0x45, 0) + CSUM_WORD(0x40, 0) + CSUM_WORD(0, protocol);

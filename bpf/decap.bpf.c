@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* For backends: takes the outer header off packets for the VIPs of this host and hands them to the stack. IPIP in all
- * four pairings and GUE variant 0; ECN as RFC 6040, section 4.2. Everything else passes untouched. Loaded by lbctl's
- * backend-host verb. */
+/* For backends: takes the outer header off packets for the VIPs of this host and hands them to the stack. IP in
+ * IP, GRE and GUE variant 0, each in all four pairings; ECN as RFC 6040, section 4.2. Everything else passes untouched.
+ * Loaded by lbctl's backend-host verb. */
 #include "parse.h"
 #include "csum.h"
 
@@ -72,6 +72,18 @@ static __always_inline bool parse_gue(const struct packet *p, struct tunnel *t)
 	return set_inner(p, t, gue + 4, gue[1]);
 }
 
+/* GRE (RFC 2784): no checksum, key or sequence number, then the inner packet's EtherType. */
+static __always_inline bool parse_gre(const struct packet *p, struct tunnel *t)
+{
+	__be16 *gre = p->l4;
+
+	if ((void *)(gre + 2) > p->end || gre[0])
+		return false;
+	if (gre[1] == bpf_htons(ETH_P_IP))
+		return set_inner(p, t, gre + 2, IPPROTO_IPIP);
+	return gre[1] == bpf_htons(ETH_P_IPV6) && set_inner(p, t, gre + 2, IPPROTO_IPV6);
+}
+
 static __always_inline bool parse_tunnel(struct packet *p, struct tunnel *t)
 {
 	if (!goes_on(parse_transport(p)) || p->kind != PACKET_WHOLE)
@@ -79,6 +91,8 @@ static __always_inline bool parse_tunnel(struct packet *p, struct tunnel *t)
 	t->outer_ecn = p->traffic_class & ECN_MASK;
 	if (p->protocol == IPPROTO_UDP)
 		return parse_gue(p, t);
+	if (p->protocol == IPPROTO_GRE)
+		return parse_gre(p, t);
 	return set_inner(p, t, p->l4, p->protocol);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Sends a packet to its backend: hop limit, room in front, link and outer header, egress. RFC 2003 (IP in IP), RFC 2473
- * (in IPv6), RFC 6040 (ECN, normal mode: the outer header has the inner's DSCP and ECN), draft-ietf-intarea-gue (GUE
- * variant 0), RFC 6935 and 6936 (its UDP checksum is zero over IPv6 too: the inner packet has its own).
- * Called by lb.h, last. */
+ * (in IPv6), RFC 6040 (ECN, normal mode: the outer header has the inner's DSCP and ECN), RFC 2784 and 7676 (GRE, in
+ * IPv6), draft-ietf-intarea-gue (GUE variant 0), RFC 6935 and 6936 (its UDP checksum is zero over IPv6 too: the inner
+ * packet has its own). Called by lb.h, last. */
 #ifndef LB_FORWARD_H
 #define LB_FORWARD_H
 
@@ -30,6 +30,17 @@ struct gue_header {
 };
 
 _Static_assert(sizeof(struct gue_header) == GUE_OVERHEAD, "layout");
+
+struct gre_header {
+	__be16 flags_version; /* 0: no checksum, no key, no sequence number */
+	__be16 ethertype;     /* of the inner packet */
+};
+
+#define GRE_OVERHEAD sizeof(struct gre_header)
+
+/* Bytes between the outer and the inner IP header, which tell the tunnels apart: a constant wherever it is passed on.
+ */
+#define IPIP_OVERHEAD 0
 
 /* RFC 2003, section 3.1: forwarding counts one hop, inside. */
 static __always_inline int hop_limit_decrease(const struct packet *p)
@@ -112,16 +123,41 @@ static __always_inline void outer_write_v6(void *to, const struct packet *p, con
 	word[9] = b->outer_dst[3];
 }
 
-static __always_inline void gue_write(struct gue_header *gue, const struct packet *p, const struct route *r,
-				      __u8 protocol)
+static __always_inline __u8 inner_protocol(const struct packet *p)
+{
+	return p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+}
+
+static __always_inline __u8 outer_protocol(const struct packet *p, __u32 overhead)
+{
+	if (overhead == GUE_OVERHEAD)
+		return IPPROTO_UDP;
+	return overhead == GRE_OVERHEAD ? IPPROTO_GRE : inner_protocol(p);
+}
+
+static __always_inline void gue_write(struct gue_header *gue, const struct packet *p, const struct route *r)
 {
 	gue->udp.source = bpf_htons(GUE_FIRST_PORT | (r->hash & 0x3fff));
 	gue->udp.dest = r->settings->gue_port;
 	gue->udp.len = bpf_htons(sizeof(*gue) + p->length);
 	gue->udp.check = 0;
 	gue->version_hlen = 0;
-	gue->protocol = protocol;
+	gue->protocol = inner_protocol(p);
 	gue->flags = 0;
+}
+
+static __always_inline void gre_write(struct gre_header *gre, const struct packet *p)
+{
+	gre->flags_version = 0;
+	gre->ethertype = p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+}
+
+static __always_inline void between_write(void *to, const struct packet *p, const struct route *r, __u32 overhead)
+{
+	if (overhead == GUE_OVERHEAD)
+		gue_write(to, p, r);
+	else if (overhead == GRE_OVERHEAD)
+		gre_write(to, p);
 }
 
 static __always_inline int egress_send(const struct packet *p, const struct lb_backend *b)
@@ -142,46 +178,42 @@ static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 
 	return *ret_data + link + outer <= (void *)(long)p->ctx->data_end;
 }
 
-/* link and gue are constants here: each combination is straight code. */
-static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link, __u32 gue)
+/* link and overhead are constants here: each combination is straight code. */
+static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link, __u32 overhead)
 {
-	const __u8 protocol = p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	const __u32 outer = sizeof(struct iphdr) + gue;
+	const __u32 outer = sizeof(struct iphdr) + overhead;
 	void *data;
 
 	if (!make_room(p, link, outer, &data))
 		return LB_REASON_no_headroom;
 	link_write(data, r->backend, bpf_htons(ETH_P_IP), link);
-	outer_write_v4(data + link, p, r, gue ? IPPROTO_UDP : protocol, p->length + outer);
-	if (gue)
-		gue_write(data + link + sizeof(struct iphdr), p, r, protocol);
+	outer_write_v4(data + link, p, r, outer_protocol(p, overhead), p->length + outer);
+	between_write(data + link + sizeof(struct iphdr), p, r, overhead);
 	return egress_send(p, r->backend);
 }
 
-static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u32 link, __u32 gue)
+static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u32 link, __u32 overhead)
 {
-	const __u8 protocol = p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	const __u32 outer = sizeof(struct ipv6hdr) + gue;
+	const __u32 outer = sizeof(struct ipv6hdr) + overhead;
 	void *data;
 
 	if (!make_room(p, link, outer, &data))
 		return LB_REASON_no_headroom;
 	link_write(data, r->backend, bpf_htons(ETH_P_IPV6), link);
-	outer_write_v6(data + link, p, r, gue ? IPPROTO_UDP : protocol, p->length + gue);
-	if (gue)
-		gue_write(data + link + sizeof(struct ipv6hdr), p, r, protocol);
+	outer_write_v6(data + link, p, r, outer_protocol(p, overhead), p->length + overhead);
+	between_write(data + link + sizeof(struct ipv6hdr), p, r, overhead);
 	return egress_send(p, r->backend);
 }
 
-static __always_inline int encap(const struct packet *p, const struct route *r, __u32 link, __u32 gue)
+static __always_inline int encap(const struct packet *p, const struct route *r, __u32 link, __u32 overhead)
 {
-	return r->backend->family == 4 ? encap_v4(p, r, link, gue) : encap_v6(p, r, link, gue);
+	return r->backend->family == 4 ? encap_v4(p, r, link, overhead) : encap_v6(p, r, link, overhead);
 }
 
-static __always_inline int forward_tunnel(const struct packet *p, const struct route *r, __u32 gue)
+static __always_inline int forward_tunnel(const struct packet *p, const struct route *r, __u32 overhead)
 {
 	const struct lb_backend *b = r->backend;
-	const __u32 outer = gue + (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 outer = overhead + (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	int reason;
 
 	if (unlikely(p->length + outer > b->mtu))
@@ -190,8 +222,8 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	if (!goes_on(reason))
 		return reason;
 	if (likely(link_length(b) == ETH_HLEN))
-		return encap(p, r, ETH_HLEN, gue);
-	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, gue);
+		return encap(p, r, ETH_HLEN, overhead);
+	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, overhead);
 }
 
 /* link: a constant here. A 6.1 verifier does not connect a length in a register with a tag that it has seen spilled. */
@@ -224,9 +256,11 @@ static __always_inline int forward(const struct packet *p, const struct route *r
 {
 	switch (r->service->forward) {
 	case LB_FORWARD_IPIP:
-		return forward_tunnel(p, r, 0);
+		return forward_tunnel(p, r, IPIP_OVERHEAD);
 	case LB_FORWARD_GUE:
 		return forward_tunnel(p, r, GUE_OVERHEAD);
+	case LB_FORWARD_GRE:
+		return forward_tunnel(p, r, GRE_OVERHEAD);
 	default:
 		return forward_l2(p, r);
 	}

@@ -125,6 +125,7 @@ enum lb_forward {
 	LB_FORWARD_IPIP, /* outer family = backend's: 4in4, 6in4, 4in6, 6in6 */
 	LB_FORWARD_GUE,  /* UDP + 4-byte GUE header (variant 0), port lb_settings.gue_port */
 	LB_FORWARD_L2,   /* MAC rewrite only */
+	LB_FORWARD_GRE,  /* IP + 4-byte GRE header (RFC 2784: no checksum, no key) */
 };
 
 /* A region of the arena, read and written as one word: base (high 32 bits, in slots) and length. 0: none. */

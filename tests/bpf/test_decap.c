@@ -55,6 +55,10 @@ static const struct decap_case cases[] = {
 	       (ETH(), TUNNEL6(), GUE_UDP, GUE(), IN4(), SEGMENT), (ETH(), IN4(), SEGMENT)),
 	OPENED("ipv6_in_gue_over_ipv6_is_opened",
 	       (ETH(), TUNNEL6(), GUE_UDP, GUE(), IN6(), SEGMENT), (ETH(), IN6(), SEGMENT)),
+	OPENED("ipv4_in_gre_over_ipv4_is_opened", (ETH(), TUNNEL4(), GRE(), IN4(), SEGMENT), (ETH(), IN4(), SEGMENT)),
+	OPENED("ipv6_in_gre_over_ipv4_is_opened", (ETH(), TUNNEL4(), GRE(), IN6(), SEGMENT), (ETH(), IN6(), SEGMENT)),
+	OPENED("ipv4_in_gre_over_ipv6_is_opened", (ETH(), TUNNEL6(), GRE(), IN4(), SEGMENT), (ETH(), IN4(), SEGMENT)),
+	OPENED("ipv6_in_gre_over_ipv6_is_opened", (ETH(), TUNNEL6(), GRE(), IN6(), SEGMENT), (ETH(), IN6(), SEGMENT)),
 
 	/* ---- what is around and inside ---- */
 	OPENED("a_vlan_tag_stays", (ETH(), VLAN(.tci = 7), TUNNEL4(), IN4(), SEGMENT),
@@ -105,6 +109,10 @@ static const struct decap_case cases[] = {
 	UNTOUCHED("gue_of_another_protocol_is_untouched", ETH(), TUNNEL4(), GUE_UDP, GUE(.proto = 47), IN4(), SEGMENT),
 	UNTOUCHED("a_gue_control_message_is_untouched", ETH(), TUNNEL4(), GUE_UDP, RAW("\x20\x04\x00\x00", 4), IN4(), SEGMENT),
 	UNTOUCHED("gue_with_flags_is_untouched", ETH(), TUNNEL4(), GUE_UDP, RAW("\x00\x04\x80\x00", 4), IN4(), SEGMENT),
+	UNTOUCHED("gre_with_a_key_is_untouched", ETH(), TUNNEL4(), GRE(.flags = 0x2000), IN4(), SEGMENT),
+	UNTOUCHED("gre_of_another_version_is_untouched", ETH(), TUNNEL4(), GRE(.flags = 1), IN4(), SEGMENT),
+	UNTOUCHED("gre_of_another_protocol_is_untouched", ETH(), TUNNEL4(), GRE(.type = 0x6558), IN4(), SEGMENT),
+	UNTOUCHED("gre_cut_short_is_untouched", ETH(), TUNNEL4(.proto = 47), DATA(3)),
 	UNTOUCHED("a_tunnel_cut_short_inside_is_untouched", ETH(), TUNNEL4(.proto = 4), DATA(19)),
 	UNTOUCHED("an_ipv6_tunnel_cut_short_inside_is_untouched", ETH(), TUNNEL6(.next = 41), DATA(39)),
 	UNTOUCHED("another_version_inside_is_untouched", ETH(), TUNNEL4(.proto = 4), IN4(.version = 5), SEGMENT),

@@ -160,6 +160,19 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), IN4(), SYN_TO(P_GUE4_REDIRECT)),
 	 .out = PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), OUT4(), OUT_GUE, IN4(.ttl = 63), SYN_TO(P_GUE4_REDIRECT))),
 
+    /* ---- GRE ---- */
+    CASE("tcp4_goes_into_gre_over_ipv4", forwarded_tx, .in = PKT(ETH(), IN4(.tos = 0x68), SYN_TO(P_GRE4), DATA(3)),
+	 .out = PKT(TO_BACKEND, OUT4(.tos = 0x68), GRE(), IN4(.ttl = 63, .tos = 0x68), SYN_TO(P_GRE4), DATA(3))),
+    CASE("udp6_goes_into_gre_over_ipv4", forwarded_tx,
+	 .in = PKT(ETH(), VLAN(.tci = 7), IN6(.tclass = 0x68), DGRAM_TO(P_GRE4), DATA(3)),
+	 .out = PKT(TO_BACKEND, OUT4(.tos = 0x68), GRE(), IN6(.hop = 63, .tclass = 0x68), DGRAM_TO(P_GRE4), DATA(3))),
+    CASE("tcp6_goes_into_gre_over_ipv6", forwarded_tx, .in = PKT(ETH(), IN6(.tclass = 3), SYN_TO(P_GRE6), DATA(7)),
+	 .out = PKT(TO_BACKEND, OUT6(.tclass = 3), GRE(), IN6(.hop = 63, .tclass = 3), SYN_TO(P_GRE6), DATA(7))),
+    CASE("udp4_goes_into_gre_over_ipv6", forwarded_tx, .in = PKT(ETH(), IN4(), DGRAM_TO(P_GRE6), DATA(8)),
+	 .out = PKT(TO_BACKEND, OUT6(), GRE(), IN4(.ttl = 63), DGRAM_TO(P_GRE6), DATA(8))),
+    CASE("gre_leaves_through_a_vlan_of_another_interface", forwarded_redirect,
+	 .in = PKT(ETH(), IN4(), SYN_TO(P_GRE4_REDIRECT)),
+	 .out = PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), OUT4(), GRE(), IN4(.ttl = 63), SYN_TO(P_GRE4_REDIRECT))),
     /* ---- the way out ---- */
     CASE("a_backend_behind_another_interface_is_redirected_to", forwarded_redirect,
 	 .in = PKT(ETH(), IN4(), SYN_TO(P_REDIRECT)),

@@ -273,6 +273,16 @@ static void fragmentation_needed_says_what_gue_over_ipv6_leaves(void **state)
 	too_big4(fixture_get(), FULL_TCP4(P_GUE6), 1500 - 40 - 8 - 4);
 }
 
+static void fragmentation_needed_says_what_gre_leaves(void **state)
+{
+	too_big4(fixture_get(), FULL_TCP4(P_GRE4), 1500 - 20 - 4);
+}
+
+static void fragmentation_needed_says_what_gre_over_ipv6_leaves(void **state)
+{
+	too_big4(fixture_get(), FULL_TCP4(P_GRE6), 1500 - 40 - 4);
+}
+
 static void one_byte_too_many_draws_fragmentation_needed(void **state)
 {
 	too_big4(fixture_get(),
@@ -413,6 +423,8 @@ int main(void)
 	    cmocka_unit_test(fragmentation_needed_says_what_the_ipv6_tunnel_leaves),
 	    cmocka_unit_test(fragmentation_needed_says_what_gue_leaves),
 	    cmocka_unit_test(fragmentation_needed_says_what_gue_over_ipv6_leaves),
+	    cmocka_unit_test(fragmentation_needed_says_what_gre_leaves),
+	    cmocka_unit_test(fragmentation_needed_says_what_gre_over_ipv6_leaves),
 	    cmocka_unit_test(one_byte_too_many_draws_fragmentation_needed),
 	    cmocka_unit_test(a_full_ipv6_frame_draws_packet_too_big),
 	    cmocka_unit_test(packet_too_big_says_what_the_ipv6_tunnel_leaves),

@@ -352,7 +352,7 @@ static int outer_protocol(const struct fixture *f, const struct lb_service *serv
 	for (uint32_t i = 0; i < f->ports; i++)
 		if (LB_PORT_SERVICE(f->port[i]) == service->id && service->forward == LB_FORWARD_IPIP)
 			return f->vip[f->port[i] >> 48].family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	return IPPROTO_UDP;
+	return service->forward == LB_FORWARD_GRE ? IPPROTO_GRE : IPPROTO_UDP;
 }
 
 /* lb_backend.csum, from an IPv4 header written out with what is the same for every packet. */

@@ -112,6 +112,8 @@ static int protocol_of(const struct layer *layer)
 		return 17;
 	case LAYER_ICMP:
 		return 1;
+	case LAYER_GRE:
+		return 47;
 	case LAYER_ICMP6:
 		return 58;
 	default:
@@ -233,6 +235,15 @@ static void write_gue(struct packet *p, const struct layer *layer)
 	at[1] = or_default(layer->gue.proto, protocol_of(layer + 1));
 }
 
+/* GRE (RFC 2784, section 2.1): no optional field. */
+static void write_gre(struct packet *p, const struct layer *layer)
+{
+	uint8_t *at = grow(p, 4);
+
+	put16(at, layer->gre.flags);
+	put16(at + 2, or_default(layer->gre.type, ethertype_of(layer + 1)));
+}
+
 static void write_icmp(struct packet *p, const struct layer *layer)
 {
 	uint8_t *at = grow(p, 8);
@@ -256,11 +267,11 @@ static void write_data(struct packet *p, const struct layer *layer)
 static void write_layer(struct packet *p, const struct layer *layer)
 {
 	static void (*const writers[])(struct packet *, const struct layer *) = {
-	    [LAYER_ETH] = write_eth,   [LAYER_VLAN] = write_vlan,  [LAYER_IP4] = write_ip4,
-	    [LAYER_IP6] = write_ip6,   [LAYER_EXT6] = write_ext6,  [LAYER_FRAG6] = write_frag6,
-	    [LAYER_TCP] = write_tcp,   [LAYER_UDP] = write_udp,    [LAYER_GUE] = write_gue,
-	    [LAYER_ICMP] = write_icmp, [LAYER_ICMP6] = write_icmp, [LAYER_DATA] = write_data,
-	    [LAYER_PAD] = write_data,
+	    [LAYER_ETH] = write_eth,   [LAYER_VLAN] = write_vlan, [LAYER_IP4] = write_ip4,
+	    [LAYER_IP6] = write_ip6,   [LAYER_EXT6] = write_ext6, [LAYER_FRAG6] = write_frag6,
+	    [LAYER_TCP] = write_tcp,   [LAYER_UDP] = write_udp,   [LAYER_GUE] = write_gue,
+	    [LAYER_GRE] = write_gre,   [LAYER_ICMP] = write_icmp, [LAYER_ICMP6] = write_icmp,
+	    [LAYER_DATA] = write_data, [LAYER_PAD] = write_data,
 	};
 
 	writers[layer->kind](p, layer);

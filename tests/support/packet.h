@@ -34,6 +34,7 @@ enum layer_kind {
 	LAYER_TCP,
 	LAYER_UDP,
 	LAYER_GUE,
+	LAYER_GRE,
 	LAYER_ICMP,
 	LAYER_ICMP6,
 	LAYER_DATA,
@@ -112,6 +113,11 @@ struct layer_gue {
 	int proto; /* default: of the next layer */
 };
 
+struct layer_gre {
+	int flags; /* and version */
+	int type;  /* default: of the next layer */
+};
+
 struct layer_icmp { /* ICMP and ICMPv6 */
 	int type, code;
 	int id, seq;   /* the second word, of an echo */
@@ -136,6 +142,7 @@ struct layer {
 		struct layer_tcp tcp;
 		struct layer_udp udp;
 		struct layer_gue gue;
+		struct layer_gre gre;
 		struct layer_icmp icmp;
 		struct layer_data data;
 	};
@@ -151,6 +158,7 @@ struct layer {
 #define TCP(...)   { .kind = LAYER_TCP,   .tcp   = { __VA_ARGS__ } }
 #define UDP(...)   { .kind = LAYER_UDP,   .udp   = { __VA_ARGS__ } }
 #define GUE(...)   { .kind = LAYER_GUE,   .gue   = { __VA_ARGS__ } }
+#define GRE(...)   { .kind = LAYER_GRE,   .gre   = { __VA_ARGS__ } }
 #define ICMP(...)  { .kind = LAYER_ICMP,  .icmp  = { __VA_ARGS__ } }
 #define ICMP6(...) { .kind = LAYER_ICMP6, .icmp  = { __VA_ARGS__ } }
 #define DATA(n)    { .kind = LAYER_DATA,  .data  = { .len = (int)(n) } }

@@ -36,6 +36,9 @@ static const struct path paths[] = {
     {P_L2_VLAN, LB_FORWARD_L2, 0, {.vlan = WORLD_VLAN}, NO_EGRESS},
     {P_JUMBO, LB_FORWARD_IPIP, 4, {.mtu = 9000}, NO_EGRESS},
     {P_GUE4_REDIRECT, LB_FORWARD_GUE, 4, {.vlan = WORLD_VLAN}, EGRESS},
+    {P_GRE4, LB_FORWARD_GRE, 4, {0}, NO_EGRESS},
+    {P_GRE6, LB_FORWARD_GRE, 6, {0}, NO_EGRESS},
+    {P_GRE4_REDIRECT, LB_FORWARD_GRE, 4, {.vlan = WORLD_VLAN}, EGRESS},
 };
 
 /* A service whose seven slots are all one backend's. */

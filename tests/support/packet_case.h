@@ -41,6 +41,9 @@ enum world_port {
 	P_L2_VLAN = 92,       /* MAC rewrite, out through VLAN 100 */
 	P_JUMBO = 93,         /* IP in IPv4, MTU 9000 */
 	P_GUE4_REDIRECT = 94, /* GUE over IPv4, other interface, VLAN 100 */
+	P_GRE4 = 95,          /* GRE over IPv4 */
+	P_GRE6 = 96,          /* GRE over IPv6 */
+	P_GRE4_REDIRECT = 97, /* GRE over IPv4, other interface, VLAN 100 */
 };
 
 #define WORLD_VLAN     100

@@ -241,7 +241,8 @@ static const struct refusal refusals[] = {
 	 "    hash: [source-port]\n" BACKENDS,
      "7: service web: hash: has no meaning for source-hash, which hashes the client address alone: expected another "
      "algorithm"},
-    {"an_unknown_forward", WEB "    forward: nat\n" BACKENDS, "6: service web: forward: nat: expected ipip, gue or l2"},
+    {"an_unknown_forward", WEB "    forward: nat\n" BACKENDS,
+     "6: service web: forward: nat: expected ipip, gue, gre or l2"},
     {"l2_to_the_other_family",
      WEB "    forward: l2\n"
 	 "    backends: [{address: 10.0.0.1}, {address: \"fd00::1\"}]\n",

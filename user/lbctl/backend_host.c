@@ -318,7 +318,8 @@ static void check_mtu(const struct host *host)
 	snprintf(
 	    text, sizeof(text),
 	    "MTU: %s has %d: room for a client's packet of %d bytes in an IPv4 tunnel, of %d in an IPv6 one (%d less "
-	    "with forward: gue). To longer ones the load balancer answers \"packet too big\", and clients adapt; an "
+	    "with forward: gue, 4 with gre). To longer ones the load balancer answers \"packet too big\", and clients "
+	    "adapt; an "
 	    "MTU of %d from there to here would spare them that.",
 	    host->interface, mtu, mtu - IPV4_OUTER, mtu - IPV6_OUTER, GUE_EXTRA, needed);
 	text_wrap(stdout, text, 0, 0, 80);
@@ -575,7 +576,8 @@ REGISTER(verb, backend_host_setup) = {
     .summary = "make this host a backend",
     .details =
 	"Run it on the backend, as root. Attaches the decapsulator, which unwraps what the load balancer sends "
-	"(IP in IP or GUE on port 6080, in every pairing of IPv4 and IPv6) for the VIPs alone; puts the VIPs on lo; "
+	"(IP in IP, GRE, or GUE on port 6080, in every pairing of IPv4 and IPv6) for the VIPs alone; puts the VIPs on "
+	"lo; "
 	"keeps the "
 	"host from answering ARP for them; loosens a strict rp_filter; and looks at the MTU. Each change is shown "
 	"with the old and the new value, and recorded under /run/lbd so that undo restores just that. Running it "
@@ -591,8 +593,8 @@ REGISTER(verb, backend_host_setup) = {
 		 .choice = "auto|native|generic",
 		 .help = "of the decapsulator: in the driver, or on top of it; auto takes what there is"},
 		{.name = "--tunnel",
-		 .help = "use the kernel's own tunnels (ipip, sit, ip6tnl) instead of the decapsulator; not for "
-			 "forward: gue"}},
+		 .help = "use the kernel's own tunnels (ipip, sit, ip6tnl) instead of the decapsulator; for "
+			 "forward: ipip alone"}},
     .examples = {{"backend-host setup --iface eth0 --vip 192.0.2.10 --vip 2001:db8::10", "serve two VIPs"}},
     .run = run_setup,
 };

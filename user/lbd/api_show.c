@@ -96,7 +96,7 @@ int api_status(struct api_call *call, json_t **ret, struct error *err)
 static const char *forward_name(uint8_t forward)
 {
 	static const char *const names[] = {
-	    [LB_FORWARD_IPIP] = "ipip", [LB_FORWARD_GUE] = "gue", [LB_FORWARD_L2] = "l2"};
+	    [LB_FORWARD_IPIP] = "ipip", [LB_FORWARD_GUE] = "gue", [LB_FORWARD_L2] = "l2", [LB_FORWARD_GRE] = "gre"};
 
 	return names[forward];
 }

@@ -30,7 +30,7 @@ static const cyaml_strval_t mode_words[] = {
 	{"auto", CONFIG_MODE_AUTO}, {"native", CONFIG_MODE_NATIVE}, {"generic", CONFIG_MODE_GENERIC}};
 static const cyaml_strval_t protocol_words[] = {{"tcp", CONFIG_TCP}, {"udp", CONFIG_UDP}};
 static const cyaml_strval_t forward_words[] = {
-	{"ipip", LB_FORWARD_IPIP}, {"gue", LB_FORWARD_GUE}, {"l2", LB_FORWARD_L2}};
+	{"ipip", LB_FORWARD_IPIP}, {"gue", LB_FORWARD_GUE}, {"gre", LB_FORWARD_GRE}, {"l2", LB_FORWARD_L2}};
 static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};

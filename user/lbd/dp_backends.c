@@ -37,6 +37,8 @@ static uint8_t outer_protocol(const struct dp_service *service)
 {
 	if (service->forward == LB_FORWARD_GUE)
 		return IPPROTO_UDP;
+	if (service->forward == LB_FORWARD_GRE)
+		return IPPROTO_GRE;
 	return service->vip.family == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
 }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Backends that decapsulate with the kernel's own tunnel modules: what lbd encapsulates is taken by ipip, sit,
-# ip6_tunnel and fou (GUE) as it is. Run by guest/run.
+# ip6_tunnel, ip_gre, ip6_gre and fou (GUE) as it is. Run by guest/run.
 # shellcheck source=vmtest/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -10,6 +10,8 @@ IPIP_OVER_4=8081
 IPIP_OVER_6=8082
 GUE_OVER_4=8083
 GUE_OVER_6=8084
+GRE_OVER_4=8085
+GRE_OVER_6=8086
 GUE_PORT=6080
 
 # A receiver for every pairing; the tunnels' remote is open, because lbd's outer source varies with the flow.
@@ -18,9 +20,11 @@ kernel_tunnels() { # N
 	in_ns "b$1" ip link add t44 type ipip local "$v4" remote any mode ipip
 	in_ns "b$1" ip link add t64 type sit local "$v4" remote any mode ip6ip
 	in_ns "b$1" ip link add tx6 type ip6tnl local "$v6" remote any mode any
+	in_ns "b$1" ip link add g4 type gre local "$v4" remote any
+	in_ns "b$1" ip link add g6 type ip6gre local "$v6" remote any
 	in_ns "b$1" ip fou add port $GUE_PORT gue
 	in_ns "b$1" ip -6 fou add port $GUE_PORT gue
-	for device in t44 t64 tx6; do in_ns "b$1" ip link set "$device" up || return 1; done
+	for device in t44 t64 tx6 g4 g6; do in_ns "b$1" ip link set "$device" up || return 1; done
 	in_ns "b$1" ip addr add $VIP4/32 dev lo
 	in_ns "b$1" ip addr add $VIP6/128 dev lo nodad
 }
@@ -55,6 +59,10 @@ test_fou_takes_4in4_gue() { taken_by t44 $VIP4 $GUE_OVER_4; }
 test_fou_takes_6in4_gue() { taken_by t64 "[$VIP6]" $GUE_OVER_4; }
 test_fou_takes_4in6_gue() { taken_by tx6 $VIP4 $GUE_OVER_6; }
 test_fou_takes_6in6_gue() { taken_by tx6 "[$VIP6]" $GUE_OVER_6; }
+test_gre_takes_4in4() { taken_by g4 $VIP4 $GRE_OVER_4; }
+test_gre_takes_6in4() { taken_by g4 "[$VIP6]" $GRE_OVER_4; }
+test_ip6gre_takes_4in6() { taken_by g6 $VIP4 $GRE_OVER_6; }
+test_ip6gre_takes_6in6() { taken_by g6 "[$VIP6]" $GRE_OVER_6; }
 
 test_no_outer_header_was_malformed() {
 	local i counter
@@ -76,6 +84,10 @@ tunnel_services() {
 	service g64 $VIP6 tcp $GUE_OVER_4 4 gue
 	service g46 $VIP4 tcp $GUE_OVER_6 6 gue
 	service g66 $VIP6 tcp $GUE_OVER_6 6 gue
+	service r44 $VIP4 tcp $GRE_OVER_4 4 gre
+	service r64 $VIP6 tcp $GRE_OVER_4 4 gre
+	service r46 $VIP4 tcp $GRE_OVER_6 6 gre
+	service r66 $VIP6 tcp $GRE_OVER_6 6 gre
 }
 
 set_up() {
@@ -84,11 +96,11 @@ set_up() {
 	lab_need_root
 	lab_up $BACKENDS_UP || return 1
 	for i in $(seq $BACKENDS_UP); do kernel_tunnels "$i" || return 1; done
-	put_servers $IPIP_OVER_4 $IPIP_OVER_6 $GUE_OVER_4 $GUE_OVER_6 || return 1
+	put_servers $IPIP_OVER_4 $IPIP_OVER_6 $GUE_OVER_4 $GUE_OVER_6 $GRE_OVER_4 $GRE_OVER_6 || return 1
 	{ lab_config_head; tunnel_services; } >"$WORK/lbd.yaml"
-	lbd_up $((8 * BACKENDS_UP))
+	lbd_up $((12 * BACKENDS_UP))
 }
 
-need_modules backends_with_kernel_tunnels ipip sit ip6_tunnel fou fou6
+need_modules backends_with_kernel_tunnels ipip sit ip6_tunnel ip_gre ip6_gre fou fou6
 set_up_or_end set_up
 run_tests "$@"
