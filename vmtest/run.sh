@@ -46,7 +46,7 @@ run_kernel() { # KERNEL SUITE...
 	shift
 	case " $* " in *" multiqueue"*) nics=yes ;; esac
 	echo "# kernel $label: $*"
-	VM_TIMEOUT=${VM_TIMEOUT:-5400} VM_MEMORY=${VM_MEMORY:-2048M} VM_NICS=$nics \
+	VM_TIMEOUT=${VM_TIMEOUT:-7200} VM_MEMORY=${VM_MEMORY:-2048M} VM_NICS=$nics \
 		"$here/vm.sh" "$kernel" "vmtest/guest/run $*" |
 		awk -v label="$label" '
 			/^# end of tests/ { ended = 1; next }

@@ -73,9 +73,9 @@ boot() {
 		# shellcheck disable=SC2054
 		args+=(--disable-kvm -q=-accel -q=tcg,thread=multi,tb-size=512 -q=-cpu -q=max)
 	fi
-	# timeout signals its whole process group, QEMU included. QEMU opens stdout and stderr several times over: with
+	# timeout has a process group of its own and signals all of it, QEMU included; it ends when this shell does. QEMU opens stdout and stderr several times over: with
 	# pipes the writers do not overwrite each other.
-	timeout --kill-after=10 "$seconds" nice -n "${VM_NICE:-5}" "${inside[@]}" "${virtme[@]}" "${args[@]}" \
+	setpriv --pdeathsig TERM timeout --kill-after=10 "$seconds" nice -n "${VM_NICE:-5}" "${inside[@]}" "${virtme[@]}" "${args[@]}" \
 		--qemu-opts "${nics[@]}" ${VM_QEMU:-} </dev/null 2> >(tr -d '\000' >"$console") | cat
 }
 
@@ -117,7 +117,10 @@ exec 8>"$out/vm.lock"
 flock -w 3600 8 || die "another guest of this checkout has been running for an hour ($out/vm.lock)"
 status=0
 [ "${VM_NICS:-}" != yes ] || nics_up
-boot "$accel" "$seconds" "$2" 8>&- || status=$?
+# In the background, as a trap waits for the end of what is in front.
+boot "$accel" "$seconds" "$2" 8>&- &
+trap 'kill $! 2>/dev/null; exit 130' INT TERM
+wait $! || status=$?
 case $status in
 0) ;;
 124 | 137) say "kernel $1: no end after $seconds s ($accel); console: $console" ;;
