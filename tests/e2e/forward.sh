@@ -26,6 +26,10 @@ test_tcp_over_ipv4_reaches_every_backend() { volley load-tcp $VIP4 7000; }
 test_tcp_over_ipv6_reaches_every_backend() { volley load-tcp $VIP6 7000; }
 test_udp_over_ipv4_reaches_every_backend() { volley load-udp "$LAB_UDP4" 5353; }
 test_udp_over_ipv6_reaches_every_backend() { volley load-udp "$LAB_UDP6" 5353; }
+test_gre_over_ipv4_reaches_every_backend() { volley load-tcp "$LAB_UDP4" 7000; }
+test_gre_over_ipv6_reaches_every_backend() { volley load-tcp "$LAB_UDP6" 7000; }
+test_gue_over_ipv4_reaches_every_backend() { volley load-http "$LAB_UDP4" 80; }
+test_gue_over_ipv6_reaches_every_backend() { volley load-http "$LAB_UDP6" 80; }
 
 transfer() { # URL
 	local want got
@@ -120,7 +124,12 @@ put_server() {
 	for i in $(seq $BACKENDS_UP); do lab_spawn "put-b$i" in_ns "b$i" python3 "$WORK/put.py"; done
 }
 
-put_services() {
+# Uploads, and the other tunnels, which the decapsulator opens too.
+more_services() {
+	config_service gre4 "$LAB_UDP4" tcp 7000 4 $BACKENDS_UP "forward: gre"
+	config_service gre6 "$LAB_UDP6" tcp 7000 6 $BACKENDS_UP "forward: gre"
+	config_service gue4 "$LAB_UDP4" tcp 80 4 $BACKENDS_UP "forward: gue"
+	config_service gue6 "$LAB_UDP6" tcp 80 6 $BACKENDS_UP "forward: gue"
 	config_service put4 $VIP4 tcp 8081 4 $BACKENDS_UP ""
 	config_service put6 $VIP6 tcp 8081 6 $BACKENDS_UP ""
 }
@@ -132,8 +141,8 @@ set_up() {
 	head -c 2000000 "$WORK/files/big" >"$WORK/files/small"
 	chmod -R a+rX "$WORK"
 	put_server
-	put_services >>"$WORK/lbd.yaml"
-	lbctl reload && lab_wait_for 10 "put services" backends_up $((8 * BACKENDS_UP))
+	more_services >>"$WORK/lbd.yaml"
+	lbctl reload && lab_wait_for 10 "more services" backends_up $((12 * BACKENDS_UP))
 }
 
 set_up_or_end set_up
