@@ -820,7 +820,7 @@ static void take_option(struct options *options, const char *key, const char *va
 	}
 }
 
-/* A machine that is many times slower than one of its own says so (tests/e2e/lib.sh): fewer requests a second, and
+/* A machine that is many times slower than one of its own says so (tools/lab.sh): fewer requests a second, and
  * more time for each. */
 static void slow_down(struct options *options)
 {

@@ -319,8 +319,7 @@ static void check_mtu(const struct host *host)
 	    text, sizeof(text),
 	    "MTU: %s has %d: room for a client's packet of %d bytes in an IPv4 tunnel, of %d in an IPv6 one (%d less "
 	    "with forward: gue, 4 with gre). To longer ones the load balancer answers \"packet too big\", and clients "
-	    "adapt; an "
-	    "MTU of %d from there to here would spare them that.",
+	    "adapt; an MTU of %d from there to here would spare them that.",
 	    host->interface, mtu, mtu - IPV4_OUTER, mtu - IPV6_OUTER, GUE_EXTRA, needed);
 	text_wrap(stdout, text, 0, 0, 80);
 }
@@ -577,9 +576,8 @@ REGISTER(verb, backend_host_setup) = {
     .details =
 	"Run it on the backend, as root. Attaches the decapsulator, which unwraps what the load balancer sends "
 	"(IP in IP, GRE, or GUE on port 6080, in every pairing of IPv4 and IPv6) for the VIPs alone; puts the VIPs on "
-	"lo; "
-	"keeps the "
-	"host from answering ARP for them; loosens a strict rp_filter; and looks at the MTU. Each change is shown "
+	"lo; keeps the host from answering ARP for them; loosens a strict rp_filter; and looks at the MTU. Each change "
+	"is shown "
 	"with the old and the new value, and recorded under /run/lbd so that undo restores just that. Running it "
 	"again changes nothing; with more VIPs it adds those. When a step fails, the run takes back what it did.\n\n"
 	"Settings do not outlive a reboot: run it from a systemd unit or the like.",

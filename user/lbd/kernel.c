@@ -26,12 +26,15 @@ static const struct {
 
 /* ---- probes ---- */
 
+/* A descriptor or a negative errno: only what an unknown feature gives is a no. No permission or no memory is for the
+ * load to explain. */
 static int made(int fd)
 {
-	if (fd < 0)
-		return fd == -EPERM ? 0 : fd;
-	close(fd);
-	return 0;
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	return fd == -EINVAL || fd == -ENOSYS || fd == -EOPNOTSUPP || fd == -E2BIG ? fd : 0;
 }
 
 static int probe_map(enum bpf_map_type type, uint32_t flags)
@@ -54,9 +57,8 @@ static int probe_program(uint32_t flags)
 
 static int probe_helper(enum bpf_func_id helper)
 {
-	int has = libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, helper, NULL);
-
-	return has ? 0 : -EOPNOTSUPP; /* an error (no permission, for one) is not a no */
+	/* 0 is a no, an error is none. */
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, helper, NULL) ? 0 : -EOPNOTSUPP;
 }
 
 int kernel_probe(enum kernel_feature feature)

@@ -15,8 +15,7 @@ enum kernel_feature {
 	KERNEL_FEATURES
 };
 
-/* Asks the kernel: 0 if it has the feature or the caller may not ask (-EPERM is for the load to explain), else a
- * negative errno. */
+/* Asks the kernel: 0 if it has the feature or does not say (no permission, no memory), else a negative errno. */
 int kernel_probe(enum kernel_feature feature);
 /* release as uname(2) gives it. 0, or -EOPNOTSUPP with every missing feature named. A kernel older than
  * KERNEL_OLDEST_TESTED that lacks nothing is taken, with a warning. probe: kernel_probe, or a test's. */

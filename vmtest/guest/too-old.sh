@@ -4,7 +4,7 @@
 # shellcheck source=vmtest/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# Whole lines that are expected for what came after this kernel.
+# Something that came with Linux SINCE, after this kernel, must be named.
 lacks() { # TEXT SINCE
 	case $1 in *", since Linux $2"*) ;; *)
 		echo "# nothing came with Linux $2 in: $1"
