@@ -504,10 +504,13 @@ static void held_open(struct holding *holding, struct held *held)
 	holding->opened++;
 	setsockopt(held->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(held->fd, (struct sockaddr *)&to, length)) {
-		fprintf(stderr, "traffic: hold: connect: %s\n", strerror(errno));
+		/* Told to stop in the middle of it, it is no failure. */
+		if (errno != EINTR || !stopped) {
+			fprintf(stderr, "traffic: hold: connect: %s\n", strerror(errno));
+			holding->broken++;
+		}
 		close(held->fd);
 		held->fd = -1;
-		holding->broken++;
 		return;
 	}
 	fcntl(held->fd, F_SETFL, O_NONBLOCK);
