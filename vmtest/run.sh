@@ -11,6 +11,10 @@ repo=$(dirname "$here")
 readonly here repo out=${VMTEST_OUT:-$repo/build/vmtest}
 readonly all_suites="verifier unit packets smoke tunnels multiqueue bonding-vlan dispatcher e2e"
 
+# Debian's awk, mawk, holds back what comes through a pipe until it has 4 KB, unless told to go line by line.
+awk_by_line=(awk)
+case $(awk -W version 2>&1 </dev/null) in mawk*) awk_by_line=(awk -W interactive) ;; esac
+
 kernels() { awk '!/^#/ && NF {print $1}' "$here/kernels.txt"; }
 suites_of() { # KERNEL: the kernel's own, else all
 	awk -v name="$1" -v all="$all_suites" '$1 == name && NF > 3 { gsub(",", " ", $4); all = $4 } END { print all }' "$here/kernels.txt"
@@ -48,7 +52,7 @@ run_kernel() { # KERNEL SUITE...
 	echo "# kernel $label: $*"
 	VM_TIMEOUT=${VM_TIMEOUT:-7200} VM_MEMORY=${VM_MEMORY:-2048M} VM_NICS=$nics \
 		"$here/vm.sh" "$kernel" "vmtest/guest/run $*" |
-		awk -v label="$label" '
+		"${awk_by_line[@]}" -v label="$label" '
 			/^# end of tests/ { ended = 1; next }
 			/^(not )?ok - / { sub(/ok - /, "ok - " label " "); print; fflush(); next }
 			{ print(/^#/ ? $0 : "# " $0); fflush() }
@@ -61,7 +65,7 @@ run_kernel() { # KERNEL SUITE...
 
 # Numbers the tests of all guests, and sums up. Status 1 if one failed or none ran.
 number() {
-	awk '
+	"${awk_by_line[@]}" '
 		/^not ok - .*# SKIP/ { sub(/^not /, "") } # as cmocka 1.1.5 says a skip
 		/^(not )?ok - / {
 			n++
