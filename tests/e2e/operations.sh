@@ -84,7 +84,7 @@ test_weights_at_run_time_shape_maglev_too() {
 # Dead, noticed, back, noticed: then its share grows from a twentieth to all, whatever the algorithm.
 test_slow_start_lets_the_share_of_a_returned_backend_grow() {
 	local first middle
-	use "algorithm: round-robin" "slow-start: 8s" && all_up || return 1
+	use "algorithm: round-robin" "slow-start: $((8 * LAB_SLOWDOWN))s" && all_up || return 1
 	lab_kill nginx-b2 KILL
 	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
 	start_nginx 2
