@@ -91,7 +91,7 @@ set_up() {
 	lab_need_root
 	lab_up $COUNT || return 1
 	for i in $(seq $COUNT); do lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1; done
-	config "idle-timeout: { tcp: 3s }" >"$WORK/lbd.yaml"
+	config "idle-timeout: { tcp: $((3 * LAB_SLOWDOWN))s }" >"$WORK/lbd.yaml"
 	lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT))
 }
 
