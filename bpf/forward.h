@@ -19,7 +19,6 @@
 #define OUTER_WORD(ttl, protocol, check) ((__u32)(ttl) << 24 | (__u32)(protocol) << 16 | (check))
 #endif
 #define GUE_LEN        4
-#define GUE_OVERHEAD   (sizeof(struct udphdr) + GUE_LEN)
 #define GUE_FIRST_PORT 0xc000 /* 49152: the dynamic ports, of which the hash picks one */
 
 struct gue_header {
@@ -29,18 +28,12 @@ struct gue_header {
 	__be16 flags;
 };
 
-_Static_assert(sizeof(struct gue_header) == GUE_OVERHEAD, "layout");
+_Static_assert(sizeof(struct gue_header) == sizeof(struct udphdr) + GUE_LEN, "layout");
 
 struct gre_header {
 	__be16 flags_version; /* 0: no checksum, no key, no sequence number */
 	__be16 ethertype;     /* of the inner packet */
 };
-
-#define GRE_OVERHEAD sizeof(struct gre_header)
-
-/* Bytes between the outer and the inner IP header, which tell the tunnels apart: a constant wherever it is passed on.
- */
-#define IPIP_OVERHEAD 0
 
 /* RFC 2003, section 3.1: forwarding counts one hop, inside. */
 static __always_inline int hop_limit_decrease(const struct packet *p)
@@ -128,11 +121,26 @@ static __always_inline __u8 inner_protocol(const struct packet *p)
 	return p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
 }
 
-static __always_inline __u8 outer_protocol(const struct packet *p, __u32 overhead)
+static __always_inline __be16 inner_ethertype(const struct packet *p)
 {
-	if (overhead == GUE_OVERHEAD)
+	return p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+}
+
+/* ---- tunnels: enum lb_forward, a constant wherever it is passed on ---- */
+
+/* Bytes between the outer and the inner IP header. */
+static __always_inline __u32 tunnel_overhead(enum lb_forward tunnel)
+{
+	if (tunnel == LB_FORWARD_GUE)
+		return sizeof(struct gue_header);
+	return tunnel == LB_FORWARD_GRE ? sizeof(struct gre_header) : 0;
+}
+
+static __always_inline __u8 outer_protocol(const struct packet *p, enum lb_forward tunnel)
+{
+	if (tunnel == LB_FORWARD_GUE)
 		return IPPROTO_UDP;
-	return overhead == GRE_OVERHEAD ? IPPROTO_GRE : inner_protocol(p);
+	return tunnel == LB_FORWARD_GRE ? IPPROTO_GRE : inner_protocol(p);
 }
 
 static __always_inline void gue_write(struct gue_header *gue, const struct packet *p, const struct route *r)
@@ -149,14 +157,15 @@ static __always_inline void gue_write(struct gue_header *gue, const struct packe
 static __always_inline void gre_write(struct gre_header *gre, const struct packet *p)
 {
 	gre->flags_version = 0;
-	gre->ethertype = p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	gre->ethertype = inner_ethertype(p);
 }
 
-static __always_inline void between_write(void *to, const struct packet *p, const struct route *r, __u32 overhead)
+static __always_inline void between_write(void *to, const struct packet *p, const struct route *r,
+					  enum lb_forward tunnel)
 {
-	if (overhead == GUE_OVERHEAD)
+	if (tunnel == LB_FORWARD_GUE)
 		gue_write(to, p, r);
-	else if (overhead == GRE_OVERHEAD)
+	else if (tunnel == LB_FORWARD_GRE)
 		gre_write(to, p);
 }
 
@@ -178,42 +187,42 @@ static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 
 	return *ret_data + link + outer <= (void *)(long)p->ctx->data_end;
 }
 
-/* link and overhead are constants here: each combination is straight code. */
-static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link, __u32 overhead)
+/* link and tunnel are constants here: each combination is straight code. */
+static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link, enum lb_forward tunnel)
 {
-	const __u32 outer = sizeof(struct iphdr) + overhead;
+	const __u32 outer = sizeof(struct iphdr) + tunnel_overhead(tunnel);
 	void *data;
 
 	if (!make_room(p, link, outer, &data))
 		return LB_REASON_no_headroom;
 	link_write(data, r->backend, bpf_htons(ETH_P_IP), link);
-	outer_write_v4(data + link, p, r, outer_protocol(p, overhead), p->length + outer);
-	between_write(data + link + sizeof(struct iphdr), p, r, overhead);
+	outer_write_v4(data + link, p, r, outer_protocol(p, tunnel), p->length + outer);
+	between_write(data + link + sizeof(struct iphdr), p, r, tunnel);
 	return egress_send(p, r->backend);
 }
 
-static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u32 link, __u32 overhead)
+static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u32 link, enum lb_forward tunnel)
 {
-	const __u32 outer = sizeof(struct ipv6hdr) + overhead;
+	const __u32 outer = sizeof(struct ipv6hdr) + tunnel_overhead(tunnel);
 	void *data;
 
 	if (!make_room(p, link, outer, &data))
 		return LB_REASON_no_headroom;
 	link_write(data, r->backend, bpf_htons(ETH_P_IPV6), link);
-	outer_write_v6(data + link, p, r, outer_protocol(p, overhead), p->length + overhead);
-	between_write(data + link + sizeof(struct ipv6hdr), p, r, overhead);
+	outer_write_v6(data + link, p, r, outer_protocol(p, tunnel), p->length + tunnel_overhead(tunnel));
+	between_write(data + link + sizeof(struct ipv6hdr), p, r, tunnel);
 	return egress_send(p, r->backend);
 }
 
-static __always_inline int encap(const struct packet *p, const struct route *r, __u32 link, __u32 overhead)
+static __always_inline int encap(const struct packet *p, const struct route *r, __u32 link, enum lb_forward tunnel)
 {
-	return r->backend->family == 4 ? encap_v4(p, r, link, overhead) : encap_v6(p, r, link, overhead);
+	return r->backend->family == 4 ? encap_v4(p, r, link, tunnel) : encap_v6(p, r, link, tunnel);
 }
 
-static __always_inline int forward_tunnel(const struct packet *p, const struct route *r, __u32 overhead)
+static __always_inline int forward_tunnel(const struct packet *p, const struct route *r, enum lb_forward tunnel)
 {
 	const struct lb_backend *b = r->backend;
-	const __u32 outer = overhead + (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 outer = tunnel_overhead(tunnel) + (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	int reason;
 
 	if (unlikely(p->length + outer > b->mtu))
@@ -222,21 +231,20 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	if (!goes_on(reason))
 		return reason;
 	if (likely(link_length(b) == ETH_HLEN))
-		return encap(p, r, ETH_HLEN, overhead);
-	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, overhead);
+		return encap(p, r, ETH_HLEN, tunnel);
+	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, tunnel);
 }
 
 /* link: a constant here. A 6.1 verifier does not connect a length in a register with a tag that it has seen spilled. */
 static __always_inline int direct(const struct packet *p, const struct lb_backend *b, __u32 link)
 {
-	const __be16 ethertype = p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 	void *data = (void *)(long)p->ctx->data;
 
 	if (unlikely(p->l3_offset != link) || data + link > p->end) {
 		if (!make_room(p, link, 0, &data))
 			return LB_REASON_no_headroom;
 	}
-	link_write(data, b, ethertype, link);
+	link_write(data, b, inner_ethertype(p), link);
 	return egress_send(p, b);
 }
 
@@ -256,11 +264,11 @@ static __always_inline int forward(const struct packet *p, const struct route *r
 {
 	switch (r->service->forward) {
 	case LB_FORWARD_IPIP:
-		return forward_tunnel(p, r, IPIP_OVERHEAD);
+		return forward_tunnel(p, r, LB_FORWARD_IPIP);
 	case LB_FORWARD_GUE:
-		return forward_tunnel(p, r, GUE_OVERHEAD);
+		return forward_tunnel(p, r, LB_FORWARD_GUE);
 	case LB_FORWARD_GRE:
-		return forward_tunnel(p, r, GRE_OVERHEAD);
+		return forward_tunnel(p, r, LB_FORWARD_GRE);
 	default:
 		return forward_l2(p, r);
 	}
