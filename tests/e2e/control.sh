@@ -107,12 +107,15 @@ test_socket_is_for_root_and_its_group_alone() {
 	expect "mode of the socket" "$(stat -c %a "$WORK/lbd.sock")" = 660
 }
 
+# Then the program has no link of its own to pin.
+in_a_dispatcher() { [ "$(lbctl status --json | json 'd["interfaces"][0]["dispatcher"]')" = True ]; }
+
 test_interface_that_comes_back_is_attached_again() {
-	local pins
+	local pins=eth0
 	sed -i.good 's/^interfaces:.*/interfaces: [eth0, "late.0"]/' "$WORK/lbd.yaml"
 	lbctl reload || return 1
 	logged "late.0: no such interface; it is attached when it appears"
-	pins=$(ls "/sys/fs/bpf/$LAB/links") # none where the program is in a dispatcher
+	! in_a_dispatcher || pins=
 	for _ in 1 2; do
 		ip -n "$(ns lb)" link add late.0 type veth peer name late.1
 		lab_wait_for 5 "late.0 to be attached" eval '[[ $(lbctl status) == *late.0* ]]'
@@ -185,8 +188,7 @@ test_offloads_that_hide_what_was_on_the_wire_are_off_while_attached() {
 }
 
 test_status_tells_when_the_program_was_taken_off() {
-	# By a link it goes with the pin; in a dispatcher with that.
-	if [ -e "/sys/fs/bpf/$LAB/links/eth0" ]; then rm "/sys/fs/bpf/$LAB/links/eth0"; else in_ns lb ip link set dev eth0 xdp off; fi
+	if in_a_dispatcher; then in_ns lb ip link set dev eth0 xdp off; else rm "/sys/fs/bpf/$LAB/links/eth0"; fi || return 1
 	lab_wait_for 5 "lbd to notice" eval 'lbctl status | grep -q "^Not forwarding: no interface is attached"' || return 1
 	lbctl attach eth0 >/dev/null && lbctl status | grep -q "^Forwarding"
 }
