@@ -73,10 +73,10 @@ boot() {
 		# shellcheck disable=SC2054
 		args+=(--disable-kvm -q=-accel -q=tcg,thread=multi,tb-size=512 -q=-cpu -q=max)
 	fi
-	# timeout has a process group of its own and signals all of it, QEMU included; it ends when this shell does. QEMU opens stdout and stderr several times over: with
-	# pipes the writers do not overwrite each other.
-	setpriv --pdeathsig TERM timeout --kill-after=10 "$seconds" nice -n "${VM_NICE:-5}" "${inside[@]}" "${virtme[@]}" "${args[@]}" \
-		--qemu-opts "${nics[@]}" ${VM_QEMU:-} </dev/null 2> >(tr -d '\000' >"$console") | cat
+	# timeout has a process group of its own and signals all of it, QEMU included; it ends when this shell does. QEMU
+	# opens stdout and stderr several times over: with pipes the writers do not overwrite each other.
+	setpriv --pdeathsig TERM timeout --kill-after=10 "$seconds" nice -n "${VM_NICE:-5}" \
+		"${inside[@]}" "${virtme[@]}" "${args[@]}" --qemu-opts "${nics[@]}" ${VM_QEMU:-} </dev/null 2> >(tr -d '\000' >"$console") | cat
 }
 
 # kvm or tcg. A /dev/kvm may be there and never get a guest started: only a boot within the limit counts. The answer

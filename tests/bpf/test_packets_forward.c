@@ -173,6 +173,7 @@ static const struct packet_case cases[] = {
     CASE("gre_leaves_through_a_vlan_of_another_interface", forwarded_redirect,
 	 .in = PKT(ETH(), IN4(), SYN_TO(P_GRE4_REDIRECT)),
 	 .out = PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), OUT4(), GRE(), IN4(.ttl = 63), SYN_TO(P_GRE4_REDIRECT))),
+
     /* ---- the way out ---- */
     CASE("a_backend_behind_another_interface_is_redirected_to", forwarded_redirect,
 	 .in = PKT(ETH(), IN4(), SYN_TO(P_REDIRECT)),

@@ -3,13 +3,14 @@
 . "$(dirname "$0")/lib.sh"
 
 COUNT=4
+IDLE=$((3 * LAB_SLOWDOWN))s
 CLIENTS=20 # further addresses of the client: 198.51.100.101 and 2001:db8:c::101 are the first
 SLOWABLE="{ type: http, port: 8090, path: /, interval: 250ms, timeout: 240ms, rise: 2, fall: 4 }"
 
 # Reloads with these keys in each service.
 use() { # KEY...
 	local keys
-	keys=$(printf '%s\n' "$@" "idle-timeout: { tcp: $((3 * LAB_SLOWDOWN))s, udp: $((3 * LAB_SLOWDOWN))s }")
+	keys=$(printf '%s\n' "$@" "idle-timeout: { tcp: $IDLE, udp: $IDLE }")
 	{
 		lab_config_head
 		echo "services:"
@@ -328,7 +329,7 @@ measured() { backend_field "$1" latency_us | json 'all(19000 < l < 35000 for l i
 # ---- affinity ----
 
 AFFINE="affinity: client-ip"
-TIMEOUT="affinity-timeout: $((3 * LAB_SLOWDOWN))s"
+TIMEOUT="affinity-timeout: $IDLE"
 
 affine_map() { # WHEN PROTOCOL ADDRESS PORT SERVICE
 	map_clients "$2" "$3" "$4" "${5: -1}" 7 4 >"$WORK/affine-$5-$1"

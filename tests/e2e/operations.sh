@@ -108,11 +108,12 @@ share_of_b2() { traffic load-tcp $VIP4 7000 requests 400 rate 2000 | json '-1 if
 # ---- drain ----
 
 hold() { # SERVICE COUNT: in the background, its process in $HELD
+	local long=$((60 * LAB_SLOWDOWN))
 	case $1 in
-	tcp4) traffic hold $VIP4 7000 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) ;;
-	tcp6) traffic hold $VIP6 7000 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) ;;
-	udp4) traffic hold-udp "$LAB_UDP4" 5353 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) from-port 50000 ;;
-	udp6) traffic hold-udp "$LAB_UDP6" 5353 connections "$2" interval 0.5 seconds $((60 * LAB_SLOWDOWN)) from-port 50000 ;;
+	tcp4) traffic hold $VIP4 7000 connections "$2" interval 0.5 seconds $long ;;
+	tcp6) traffic hold $VIP6 7000 connections "$2" interval 0.5 seconds $long ;;
+	udp4) traffic hold-udp "$LAB_UDP4" 5353 connections "$2" interval 0.5 seconds $long from-port 50000 ;;
+	udp6) traffic hold-udp "$LAB_UDP6" 5353 connections "$2" interval 0.5 seconds $long from-port 50000 ;;
 	esac >"$WORK/held-$1.json" 2>"$WORK/held-$1.err"
 }
 let_go() { # SERVICE

@@ -577,8 +577,8 @@ REGISTER(verb, backend_host_setup) = {
 	"Run it on the backend, as root. Attaches the decapsulator, which unwraps what the load balancer sends "
 	"(IP in IP, GRE, or GUE on port 6080, in every pairing of IPv4 and IPv6) for the VIPs alone; puts the VIPs on "
 	"lo; keeps the host from answering ARP for them; loosens a strict rp_filter; and looks at the MTU. Each change "
-	"is shown "
-	"with the old and the new value, and recorded under /run/lbd so that undo restores just that. Running it "
+	"is shown with the old and the new value, and recorded under /run/lbd so that undo restores just that. Running "
+	"it "
 	"again changes nothing; with more VIPs it adds those. When a step fails, the run takes back what it did.\n\n"
 	"Settings do not outlive a reboot: run it from a systemd unit or the like.",
     .options = {IFACE_OPTION,
