@@ -8,12 +8,18 @@
 #include "maps.h"
 #include "packet.h"
 
-#define FLOW_TRIES           3 /* of an insert that loses races */
-#define FLOW_QUIET           2 /* ticks after which a closing flow may be evicted */
+#define FLOW_TRIES           3  /* of an insert that loses races */
+#define FLOW_QUIET           8  /* ticks after which a flow that FIN or RST was seen of may be evicted */
+#define FLOW_REUSE_QUIET     30 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_FINGERPRINT     (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)       ((__u32)(now)&LB_FLOW_TICK_MASK)
 #define FLOW_AGE(entry, now) (((__u32)(now)-LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK)
-#define FLOW_COUNTED         (1u << LB_FLOW_SYN | 1u << LB_FLOW_ESTABLISHED | 1u << LB_FLOW_UDP | 1u << LB_FLOW_KEPT)
+
+/* Whether a state is one of a set (LB_FLOW_SET). */
+static __always_inline bool flow_is(__u32 state, __u32 set)
+{
+	return set >> state & 1;
+}
 
 static __always_inline __u32 tick_now(void)
 {
@@ -27,8 +33,8 @@ static __always_inline __u64 flow_read(__u64 *place)
 
 static __always_inline __u64 flow_entry(__u64 hash, __u32 backend, __u32 state, __u32 now)
 {
-	return (hash & FLOW_FINGERPRINT) | (__u64)backend << LB_FLOW_BACKEND_SHIFT | state << LB_FLOW_STATE_SHIFT |
-	       FLOW_TICK(now);
+	return (hash & FLOW_FINGERPRINT) | (__u64)backend << LB_FLOW_BACKEND_SHIFT |
+	       (__u64)state << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
 }
 
 static __always_inline struct lb_flow_bucket *flow_bucket(__u32 index)
@@ -36,12 +42,35 @@ static __always_inline struct lb_flow_bucket *flow_bucket(__u32 index)
 	return bpf_map_lookup_elem(&flows, &index);
 }
 
-/* active += by, when an entry in this state is one that counts. */
-static __always_inline void flow_count_active(__u32 backend, __u32 state, int by)
+static __always_inline struct lb_turn *turn_of(__u32 service)
+{
+	return bpf_map_lookup_elem(&turns, &service);
+}
+
+/* The service of a backend, 0: it is gone. */
+static __always_inline __u32 owner_of(__u32 backend_id)
+{
+	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+
+	return backend && backend->flags & LB_BACKEND_USED ? backend->service : 0;
+}
+
+static __always_inline void flow_count_held(__u32 backend, int by)
+{
+	struct lb_turn *turn = turn_of(owner_of(backend));
+
+	if (turn)
+		__sync_fetch_and_add(&turn->held, by);
+}
+
+/* active and held += by, when an entry in this state is one that counts. */
+static __always_inline void flow_count(__u32 backend, __u32 state, int by)
 {
 	struct lb_load *load;
 
-	if (!(FLOW_COUNTED >> state & 1))
+	if (flow_is(state, LB_FLOW_FIRM))
+		flow_count_held(backend, by);
+	if (!flow_is(state, LB_FLOW_COUNTED))
 		return;
 	load = bpf_map_lookup_elem(&loads, &backend);
 	if (load)
@@ -103,68 +132,88 @@ static __always_inline bool flow_replace(__u64 *place, __u64 old, __u64 entry)
 {
 	if (__sync_val_compare_and_swap(place, old, entry | (old & LB_FLOW_OVERFLOW)) != old)
 		return false;
-	flow_count_active(LB_FLOW_BACKEND(entry), LB_FLOW_STATE(entry), 1);
-	flow_count_active(LB_FLOW_BACKEND(old), LB_FLOW_STATE(old), -1);
+	flow_count(LB_FLOW_BACKEND(entry), LB_FLOW_STATE(entry), 1);
+	flow_count(LB_FLOW_BACKEND(old), LB_FLOW_STATE(old), -1);
 	return true;
 }
 
 /* ---- a place for a new entry ---- */
 
-/* The idle time after which an entry is over, by its own service; 0 when its backend is gone. Ticks. */
-static __always_inline __u32 flow_idle(__u64 entry)
+/* Notes that a new flow of this service found no place. */
+static __always_inline void flow_note_unplaced(__u32 service, __u32 now)
 {
-	__u32 id = LB_FLOW_BACKEND(entry);
-	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &id);
-	struct lb_service *service;
+	struct lb_turn *turn = turn_of(service);
 
-	if (!backend || !(backend->flags & LB_BACKEND_USED))
-		return 0;
-	id = backend->service;
-	service = bpf_map_lookup_elem(&services, &id);
-	if (!service)
-		return 0;
-	switch (LB_FLOW_STATE(entry)) {
-	case LB_FLOW_SYN:
-		return service->syn_idle;
-	case LB_FLOW_CLOSING:
-		return service->fin_idle;
-	case LB_FLOW_UDP:
-		return service->udp_idle;
-	case LB_FLOW_AFFINITY:
-		return service->affinity_idle;
-	default:
-		return service->tcp_idle;
-	}
+	if (turn && turn->unplaced != now)
+		turn->unplaced = now;
 }
 
-/* How willingly an entry is given up: the higher the sooner, 0 never. Expired ones, then the oldest of SYN and KEPT,
- * then the oldest CLOSING that is quiet. Entries touched in this tick or the last cannot have expired: no look-up for
- * them. */
+/* Notes that an older flow of this service has no mark any more: its next packet will look like the first. */
+static __always_inline void flow_note_forgotten(__u32 service, __u32 now)
+{
+	struct lb_turn *turn = turn_of(service);
+
+	if (turn && turn->forgotten != now)
+		turn->forgotten = now;
+}
+
+/* How willingly an entry is given up. */
+enum flow_class {
+	FLOW_FIRM,     /* never */
+	FLOW_MARK,     /* of an older flow that goes on */
+	FLOW_RECENT,   /* embryonic, of this very tick */
+	FLOW_CLOSED,   /* FIN or RST seen, and quiet */
+	FLOW_SILENT,   /* for longer than its idle timeout */
+	FLOW_UNPROVED, /* heard of once */
+	FLOW_OVER,     /* expired, and nothing may ask for it; or its backend is gone */
+};
+
+static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct lb_service *service)
+{
+	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
+	const __u32 unproved = LB_FLOW_SET(SYN) | LB_FLOW_SET(AFFINITY_NEW) | LB_FLOW_SET(HEARD);
+
+	if (age > lb_flow_idle(service, state))
+		return service->flags & LB_SERVICE_TRACK_ALWAYS && flow_is(state, lasting) ? FLOW_SILENT : FLOW_OVER;
+	if (flow_is(state, unproved))
+		return age ? FLOW_UNPROVED : FLOW_RECENT;
+	if (state == LB_FLOW_UDP_NEW)
+		return age ? FLOW_UNPROVED : FLOW_FIRM;
+	if (flow_is(state, LB_FLOW_SET(FIN) | LB_FLOW_SET(RST)))
+		return age >= FLOW_QUIET ? FLOW_CLOSED : FLOW_FIRM;
+	return state == LB_FLOW_KEPT ? FLOW_MARK : FLOW_FIRM;
+}
+
+/* The higher the sooner it is given up, 0 never: its class, and in a class the older one first. Established entries of
+ * this tick or the last cannot have expired: no look-up for them. */
 LB_APART __u32 flow_rank(__u64 entry, __u32 now)
 {
-	__u32 age = FLOW_AGE(entry, now), state = LB_FLOW_STATE(entry);
+	__u32 age = FLOW_AGE(entry, now), state = LB_FLOW_STATE(entry), id, class;
+	struct lb_service *service;
 
-	if (age > 1 && age > flow_idle(entry))
-		return 3 << LB_FLOW_TICK_BITS;
-	if (state == LB_FLOW_SYN || state == LB_FLOW_KEPT)
-		return 2 << LB_FLOW_TICK_BITS | age;
-	if (state == LB_FLOW_CLOSING && age >= FLOW_QUIET)
-		return 1 << LB_FLOW_TICK_BITS | age;
-	return 0;
+	if (age <= 1 && flow_is(state, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
+		return 0;
+	if (state == LB_FLOW_DORMANT)
+		return FLOW_SILENT << LB_FLOW_TICK_BITS | age;
+	id = owner_of(LB_FLOW_BACKEND(entry));
+	service = bpf_map_lookup_elem(&services, &id);
+	class = id && service ? flow_class_of(state, age, service) : FLOW_OVER;
+	return class ? class << LB_FLOW_TICK_BITS | age : 0;
 }
 
-/* The entry of a bucket that is given up most willingly: its rank times LB_FLOW_WAYS plus its way. */
+/* The entry of a bucket that is given up most willingly: its rank times LB_FLOW_WAYS plus its way. Of equals any: were
+ * it always the first or the last, a flood would choose whom it pushes out. */
 static __always_inline __u32 flow_victim_in(struct lb_flow_bucket *bucket, __u32 now)
 {
-	__u32 best = 0, i;
+	__u32 toss = bpf_get_prandom_u32() % LB_FLOW_WAYS, best = 0, i;
 
 	for (i = 0; i < LB_FLOW_WAYS; i++) {
-		__u32 rank = flow_rank(flow_read(&bucket->flow[i]), now) * LB_FLOW_WAYS + i;
+		__u32 rank = flow_rank(flow_read(&bucket->flow[i]), now) * LB_FLOW_WAYS + (i ^ toss);
 
 		best = rank > best ? rank : best;
 		OPAQUE(best);
 	}
-	return best;
+	return best ^ toss;
 }
 
 static __always_inline __u64 *flow_empty_in(struct lb_flow_bucket *bucket, __u64 *ret_old)
@@ -218,6 +267,8 @@ LB_APART int flow_evict(__u64 hash, __u64 entry, __u32 now)
 	if (!flow_replace(place, old, entry))
 		return FLOW_RACED;
 	count_event(LB_EVENT_flow_evicted);
+	if (flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)))
+		flow_note_forgotten(owner_of(LB_FLOW_BACKEND(old)), now);
 	return FLOW_FILLED;
 }
 
@@ -282,27 +333,47 @@ static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state,
 /* The state after this packet. */
 static __always_inline __u32 flow_next_state(__u32 state, __u32 tcp_flags)
 {
-	if (state == LB_FLOW_UDP || state == LB_FLOW_AFFINITY || state == LB_FLOW_CLOSING)
+	if (flow_is(state, LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP)))
+		return LB_FLOW_UDP;
+	if (flow_is(state, LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
 		return state;
-	if (tcp_flags & (LB_TCP_FIN | LB_TCP_RST))
-		return LB_FLOW_CLOSING;
-	if (state == LB_FLOW_SYN && !(tcp_flags & LB_TCP_SYN))
-		return LB_FLOW_ESTABLISHED;
-	return state;
+	if (tcp_flags & LB_TCP_RST)
+		return LB_FLOW_RST;
+	if (tcp_flags & LB_TCP_FIN)
+		return LB_FLOW_FIN;
+	if (tcp_flags & LB_TCP_SYN && state == LB_FLOW_SYN)
+		return LB_FLOW_SYN;
+	/* the client acknowledges what the server still sends; a SYN opens a new flow on the same backend */
+	if (state == LB_FLOW_FIN && !(tcp_flags & LB_TCP_SYN))
+		return LB_FLOW_FIN;
+	/* also after RST: the server did not believe it (RFC 5961), for the client goes on */
+	return LB_FLOW_ESTABLISHED;
 }
 
-/* Writes only when tick or state changed; a lost race leaves what the winner wrote, which is as good. */
-static __always_inline void flow_refresh(__u64 *place, __u64 entry, __u32 tcp_flags, __u32 now)
+/* Writes only when tick or state changed; a lost race leaves what the winner wrote, which is as good. Returns the new
+ * state. */
+static __always_inline __u32 flow_refresh_to(__u64 *place, __u64 entry, __u32 after, __u32 now)
 {
-	__u32 before = LB_FLOW_STATE(entry), after = flow_next_state(before, tcp_flags);
-	const __u64 changing = (7ULL << LB_FLOW_STATE_SHIFT) | LB_FLOW_TICK_MASK;
-	__u64 fresh = (entry & ~changing) | after << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
+	const __u64 changing = ((__u64)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT) | LB_FLOW_TICK_MASK;
+	__u64 fresh = (entry & ~changing) | (__u64)after << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
+	__u32 before = LB_FLOW_STATE(entry);
 
-	if (fresh == entry)
-		return;
-	if (__sync_val_compare_and_swap(place, entry, fresh) == entry && after == LB_FLOW_CLOSING &&
-	    before != LB_FLOW_CLOSING)
-		flow_count_active(LB_FLOW_BACKEND(entry), before, -1);
+	if (fresh == entry || __sync_val_compare_and_swap(place, entry, fresh) != entry || before == after)
+		return after;
+	flow_count(LB_FLOW_BACKEND(entry), before, -1);
+	flow_count(LB_FLOW_BACKEND(entry), after, 1);
+	return after;
+}
+
+static __always_inline __u32 flow_refresh(__u64 *place, __u64 entry, __u32 tcp_flags, __u32 now, bool is_tcp)
+{
+	__u32 state = LB_FLOW_STATE(entry), after;
+
+	if (state == LB_FLOW_DORMANT && !is_tcp)
+		after = LB_FLOW_UDP;
+	else
+		after = flow_next_state(state, tcp_flags);
+	return flow_refresh_to(place, entry, after, now);
 }
 
 #endif

@@ -11,18 +11,14 @@
 #include "parse.h"
 #include "select.h"
 
-/* fingerprint (63-32) | used (27) | backend (26-12), 0: passed on to the kernel | tick (11-0) */
-#define FRAG_USED          (1ULL << 27)
-#define FRAG_BACKEND_SHIFT 12
-#define FRAG_BACKEND(word) ((__u32)((word) >> FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)
-#define FRAG_IDLE          30 /* ticks: as long as receivers commonly wait for a datagram's rest */
+#define FRAG_IDLE 30 /* ticks: as long as receivers commonly wait for a datagram's rest */
 
 /* What names a datagram: RFC 791 takes the protocol, RFC 8200 does not. */
 static __always_inline __u64 fragment_hash(const struct packet *p, const struct route *r)
 {
 	__u32 protocol = p->family == 4 ? p->protocol : 0;
 
-	return packet_hash_prefix(p, r->settings->flow_seed, p->fragment, protocol | LB_HASH_DOMAIN_FRAGMENT, 32, 128);
+	return packet_hash_prefix(p, &r->settings->key, p->fragment, protocol | LB_HASH_DOMAIN_FRAGMENT, 32, 128);
 }
 
 static __always_inline __u64 *fragment_place(__u64 hash)
@@ -40,7 +36,7 @@ static __always_inline void fragment_remember(const struct packet *p, const stru
 
 	if (place && (goes_on(reason) || reason == LB_REASON_vip_no_service))
 		*(volatile __u64 *)place =
-		    hash >> 32 << 32 | FRAG_USED | backend << FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
+		    hash >> 32 << 32 | LB_FRAG_USED | backend << LB_FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
 }
 
 static __always_inline int fragment_lost(const struct packet *p)
@@ -61,9 +57,9 @@ static __always_inline int fragment_follow(const struct packet *p, struct route 
 	if (!place)
 		return fragment_lost(p);
 	word = *(volatile __u64 *)place;
-	if ((word ^ hash) >> 32 || !(word & FRAG_USED) || FLOW_AGE(word, tick_now()) > FRAG_IDLE)
+	if ((word ^ hash) >> 32 || !(word & LB_FRAG_USED) || FLOW_AGE(word, tick_now()) > FRAG_IDLE)
 		return fragment_lost(p);
-	id = FRAG_BACKEND(word);
+	id = LB_FRAG_BACKEND(word);
 	if (!id)
 		return LB_REASON_vip_no_service;
 	r->hash = hash;

@@ -200,7 +200,7 @@ static __always_inline int error_follow(const struct packet *p, struct route *r)
 		return LB_REASON_vip_icmp_other;
 	if (!goes_on(service_find(r, tuple.protocol, tuple.ports)))
 		return LB_REASON_vip_icmp_other;
-	r->hash = lb_flow_hash(&tuple, r->settings->flow_seed);
+	r->hash = lb_flow_hash(&tuple, &r->settings->key);
 	return route_to(r, select_quoted(&tuple, r->service->id));
 }
 

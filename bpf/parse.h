@@ -317,24 +317,24 @@ static __always_inline struct ipv6hdr *header_v6(const struct packet *p)
 }
 
 /* The hashes straight from the packet: two 64-bit loads an address, for packet data may be read unaligned. */
-static __always_inline __u64 packet_hash_prefix(const struct packet *p, __u64 seed, __u32 ports, __u32 protocol,
-						__u32 bits4, __u32 bits6)
+static __always_inline __u64 packet_hash_prefix(const struct packet *p, const struct lb_hash_key *key, __u32 ports,
+						__u32 protocol, __u32 bits4, __u32 bits6)
 {
 	if (p->family == 4) {
 		const struct iphdr *ip = p->l3;
 
-		return lb_hash_v4_prefix(seed, ip->saddr, ip->daddr, ports, protocol, bits4);
+		return lb_hash_v4_prefix(key, ip->saddr, ip->daddr, ports, protocol, bits4);
 	} else {
 		const struct ipv6hdr *ip = p->l3;
 		const __u64 *client = (const void *)&ip->saddr, *vip = (const void *)&ip->daddr;
 
-		return lb_hash_v6_prefix(seed, client[0], client[1], vip[0], vip[1], ports, protocol, bits6);
+		return lb_hash_v6_prefix(key, client[0], client[1], vip[0], vip[1], ports, protocol, bits6);
 	}
 }
 
-static __always_inline __u64 packet_hash(const struct packet *p, __u64 seed)
+static __always_inline __u64 packet_hash(const struct packet *p, const struct lb_hash_key *key)
 {
-	return packet_hash_prefix(p, seed, p->ports, p->protocol, 32, 128);
+	return packet_hash_prefix(p, key, p->ports, p->protocol, 32, 128);
 }
 
 #endif

@@ -11,7 +11,8 @@
 #include "parse.h"
 #include "service.h"
 
-#define FLOW_RECORDED (1u << 31) /* beside a backend's id */
+#define FLOW_RECORDED   (1u << 31) /* beside a backend's id */
+#define HANDSHAKE_TICKS 2
 
 /* All that the decision needs, for the functions that are not inlined. */
 struct flow_query {
@@ -119,8 +120,7 @@ static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash, const stru
 static __always_inline __u32 pick_turn(const struct lb_service *service)
 {
 	__u64 pick = region_read(&service->pick);
-	__u32 id = service->id;
-	struct lb_turn *turn = bpf_map_lookup_elem(&turns, &id);
+	struct lb_turn *turn = turn_of(service->id);
 
 	if (!turn || !LB_REGION_SIZE(pick))
 		return 0;
@@ -214,32 +214,40 @@ static __always_inline __u32 pick(const struct flow_query *q, const struct lb_se
 
 /* ---- affinity: new flows of a client go where its last one went ---- */
 
+static __always_inline bool takes_new(__u32 id)
+{
+	struct lb_load *load = load_find(id);
+
+	return load && load->cost;
+}
+
 /* The client's last backend, if it still takes new flows; 0: none. */
 LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 {
 	struct lb_service *service = service_of(service_id);
 	__u64 entry, *place = flow_find(client_hash, &entry);
-	struct lb_load *load;
 	__u32 id;
 
 	if (!place || !service)
 		return 0;
 	id = LB_FLOW_BACKEND(entry);
-	load = load_find(id);
-	if (LB_FLOW_STATE(entry) != LB_FLOW_AFFINITY || !load || !load->cost || !backend_serves(id, service) ||
-	    FLOW_AGE(entry, now) > service->affinity_idle)
+	if (!flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)) || !takes_new(id) ||
+	    !backend_serves(id, service) || FLOW_AGE(entry, now) > service->affinity_idle)
 		return 0;
-	flow_refresh(place, entry, 0, now);
+	flow_refresh_to(place, entry, LB_FLOW_STATE(entry), now);
 	return id;
 }
 
-LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 now)
+/* state: LB_FLOW_AFFINITY_NEW, until a flow of the client is established: before that anybody could fill the table. */
+LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
 {
 	__u64 old, *place = flow_find(client_hash, &old);
 
+	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
+		return 0;
 	if (place)
-		return flow_replace(place, old, flow_entry(client_hash, id, LB_FLOW_AFFINITY, now));
-	return flow_insert(client_hash, id, LB_FLOW_AFFINITY, now);
+		return flow_replace(place, old, flow_entry(client_hash, id, state, now));
+	return flow_insert(client_hash, id, state, now);
 }
 
 static __always_inline __u32 pick_with_affinity(const struct flow_query *q, const struct lb_service *service)
@@ -253,7 +261,7 @@ static __always_inline __u32 pick_with_affinity(const struct flow_query *q, cons
 		return id;
 	id = pick(q, service);
 	if (id)
-		affinity_write(q->client_hash, id, q->now);
+		affinity_write(q->client_hash, id, LB_FLOW_AFFINITY_NEW, q->now);
 	return id;
 }
 
@@ -264,10 +272,8 @@ static __always_inline __u32 go_to_keeper(const struct flow_query *q, const stru
 {
 	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
 
-	if (keeper == LB_SLOT_CURRENT(q->slot))
-		return keeper;
-	slot_stamp(q);
-	count_event(LB_EVENT_keeper_packets);
+	if (keeper != LB_SLOT_CURRENT(q->slot))
+		slot_stamp(q);
 	return keeper;
 }
 
@@ -279,35 +285,53 @@ static __always_inline __u32 go_to_tracked(const struct flow_query *q, const str
 	return id;
 }
 
-/* Step 4: no place. Where the flow's later packets will go without an entry. */
-static __always_inline __u32 flow_unplaced(const struct flow_query *q, const struct lb_service *service)
-{
-	count_event(LB_EVENT_flow_table_full);
-	if (service->select != LB_SELECT_SLOT)
-		count_event(LB_EVENT_fallback_slot);
-	if (q->is_tcp || q->slot & LB_SLOT_LEARNING || tracks_always(service))
-		return go_to_keeper(q, service);
-	return LB_SLOT_CURRENT(q->slot);
-}
-
 static __always_inline bool opens_flow(__u32 tcp_flags)
 {
 	return (tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
 }
 
-/* Whether the packet may be of a flow that is older than the slot's transition. UDP has no SYN: in the learning period
- * every flow may be. */
-static __always_inline bool may_be_older(const struct flow_query *q)
+/* Step 4: no place. Where the flow's later packets will go without an entry: while new flows find no place, and as
+ * long after as one of them may still be without an entry, the slot's keeper decides for all that have none. */
+static __always_inline __u32 flow_unplaced(const struct flow_query *q, const struct lb_service *service)
 {
-	return q->is_tcp ? !opens_flow(q->tcp_flags) : q->slot & LB_SLOT_LEARNING;
+	count_event(LB_EVENT_flow_table_full);
+	if (service->select != LB_SELECT_SLOT)
+		count_event(LB_EVENT_fallback_slot);
+	flow_note_unplaced(q->service, q->now);
+	return go_to_keeper(q, service);
+}
+
+/* idle: how long ago the last such flow may have been, ticks. */
+static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
+{
+	struct lb_turn *turn = turn_of(service);
+
+	return turn && turn->unplaced && now - turn->unplaced <= idle;
+}
+
+/* Whether the packet may be of a flow that has no entry, and is not new. TCP's later packets show it; a SYN may be the
+ * second of a handshake that found no place. UDP has neither: in the learning period every flow may be. */
+static __always_inline bool may_be_older(const struct flow_query *q, const struct lb_service *service)
+{
+	if (q->is_tcp)
+		return !opens_flow(q->tcp_flags) || lately_unplaced(q->service, q->now, HANDSHAKE_TICKS);
+	return q->slot & LB_SLOT_LEARNING || lately_unplaced(q->service, q->now, service->udp_idle);
 }
 
 /* The state of the entry that this packet makes. */
 static __always_inline __u32 flow_first_state(const struct flow_query *q)
 {
 	if (!q->is_tcp)
-		return LB_FLOW_UDP;
+		return LB_FLOW_UDP_NEW;
 	return opens_flow(q->tcp_flags) ? LB_FLOW_SYN : flow_next_state(LB_FLOW_SYN, q->tcp_flags);
+}
+
+/* The service holds as much of the table as it may: docs/tracking.md, "Shares". */
+static __always_inline bool is_limited(__u32 service)
+{
+	struct lb_turn *turn = turn_of(service);
+
+	return turn && turn->allowed && turn->held >= turn->allowed;
 }
 
 /* place: of an entry that is void now, to be written over; NULL: a new one is made. */
@@ -332,32 +356,104 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 {
 	__u32 id = 0;
 
-	if (may_be_older(q))
+	if (!place && is_limited(q->service))
+		return flow_unplaced(q, service);
+	if (may_be_older(q, service))
 		id = slot_keeper(q->slot, q->slot_hash, service);
 	if (!id || !backend_serves(id, service))
 		id = pick_with_affinity(q, service);
 	return id ? flow_record(q, service, id, place, old) : 0;
 }
 
-/* A TCP packet that opens nothing, without an entry that counts: its flow is older than the transition. place: of a
- * KEPT entry, which follows the keeper; NULL: there is none. */
+/* A TCP packet that opens nothing, without an entry that decides: its flow is older than the transition, if there is
+ * one. Any address can be forged, so one packet alone holds nothing after the learning period: a flow that lives has
+ * left its mark by then, and proves with a packet in a later tick that it goes on. place: of that mark; NULL: none. */
 static __always_inline __u32 flow_older(const struct flow_query *q, const struct lb_service *service, __u64 *place,
-					__u64 old)
+					__u64 mark)
 {
-	__u32 keeper = go_to_keeper(q, service);
+	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service), after = LB_FLOW_KEPT;
+	bool goes_on =
+	    place && LB_FLOW_BACKEND(mark) == keeper && (FLOW_AGE(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
 
-	if (place && LB_FLOW_BACKEND(old) == keeper)
-		flow_refresh(place, old, q->tcp_flags, q->now);
-	else if (place)
-		flow_replace(place, old, flow_entry(q->hash, keeper, LB_FLOW_KEPT, q->now));
-	else if (keeper != LB_SLOT_CURRENT(q->slot) && !(q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST)))
-		flow_insert(q->hash, keeper, LB_FLOW_KEPT, q->now);
+	if (keeper == LB_SLOT_CURRENT(q->slot))
+		return keeper;
+	count_event(LB_EVENT_keeper_packets);
+	if (goes_on || q->slot & LB_SLOT_LEARNING)
+		slot_stamp(q);
+	if (goes_on) {
+		if (q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST))
+			after = flow_next_state(LB_FLOW_ESTABLISHED, q->tcp_flags);
+		flow_refresh_to(place, mark, after, q->now);
+	} else if (place) {
+		if (LB_FLOW_BACKEND(mark) != keeper)
+			flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
+	} else if (!(q->tcp_flags & LB_TCP_RST) && !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
+		slot_stamp(q); /* it cannot prove anything later */
+		flow_note_forgotten(q->service, q->now);
+	}
 	return keeper;
+}
+
+/* A SYN on the tuple of an entry. What may live keeps its backend, which answers with a challenge (RFC 5961) or takes
+ * the tuple for a new connection. Only where the backend takes no new flow, and the old one has ended by its own word
+ * or gone silent, and some time has passed, is it a new flow for another. */
+static __always_inline bool opens_anew(__u64 entry, __u32 now)
+{
+	const __u32 over =
+	    LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(DORMANT) | LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT);
+
+	return flow_is(LB_FLOW_STATE(entry), over) && FLOW_AGE(entry, now) >= FLOW_REUSE_QUIET &&
+	       !takes_new(LB_FLOW_BACKEND(entry));
+}
+
+/* A packet of a flow whose entry decides. */
+static __always_inline __u32 flow_tracked(const struct flow_query *q, const struct lb_service *service, __u64 *place,
+					  __u64 entry)
+{
+	__u32 id = LB_FLOW_BACKEND(entry), before = LB_FLOW_STATE(entry);
+	__u32 after = flow_refresh(place, entry, q->tcp_flags, q->now, q->is_tcp);
+
+	if (unlikely(service->flags & LB_SERVICE_AFFINITY) && before != after &&
+	    flow_is(after, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
+		affinity_write(q->client_hash, id, LB_FLOW_AFFINITY, q->now);
+	return go_to_tracked(q, service, id);
 }
 
 /* What flow_route is told of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags (16-23),
  * whether it is TCP (24). */
 #define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
+
+static __always_inline __u32 flow_route_by(const struct flow_query *q, const struct lb_service *service)
+{
+	const __u32 marks = LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT);
+	bool syn = opens_flow(q->tcp_flags), serves;
+	__u64 entry, *place = flow_find(q->hash, &entry);
+	__u32 owner;
+
+	if (place && syn && opens_anew(entry, q->now))
+		return flow_new(q, service, place, entry);
+	if (q->is_tcp && (place ? flow_is(LB_FLOW_STATE(entry), marks) : !syn)) {
+		if (!syn)
+			return flow_older(q, service, place, entry);
+		/* no mark of the slot's own keeper: nothing that lives */
+		if (slot_keeper(q->slot, q->slot_hash, service) != LB_FLOW_BACKEND(entry))
+			return flow_new(q, service, place, entry);
+		return LB_FLOW_BACKEND(entry);
+	}
+	if (!place)
+		return flow_new(q, service, NULL, 0);
+	serves = backend_serves(LB_FLOW_BACKEND(entry), service);
+	if (serves)
+		return flow_tracked(q, service, place, entry);
+	owner = owner_of(LB_FLOW_BACKEND(entry));
+	/* the fingerprint of another service's flow: that one keeps its entry */
+	if (owner && owner != q->service)
+		return flow_unplaced(q, service);
+	/* its backend is unusable: whoever opened nothing there goes on nowhere, and finds it again when it is back */
+	if (q->is_tcp && !syn && owner)
+		return go_to_keeper(q, service);
+	return flow_new(q, service, place, entry);
+}
 
 /* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers only, which need no
  * stack of the caller's. */
@@ -374,23 +470,9 @@ LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 
 	    .is_tcp = packet >> 24,
 	    .tcp_flags = packet >> 16,
 	};
-	bool syn = opens_flow(q.tcp_flags);
 	struct lb_service *service = service_of(q.service);
-	__u64 *place, entry;
-	__u32 state;
 
-	if (!service)
-		return 0;
-	place = flow_find(hash, &entry);
-	state = LB_FLOW_STATE(entry);
-	if (q.is_tcp && !syn && (!place || state == LB_FLOW_KEPT))
-		return flow_older(&q, service, place, entry);
-	if (place && backend_serves(LB_FLOW_BACKEND(entry), service) &&
-	    !(syn && (state == LB_FLOW_CLOSING || state == LB_FLOW_KEPT))) {
-		flow_refresh(place, entry, q.tcp_flags, q.now);
-		return go_to_tracked(&q, service, LB_FLOW_BACKEND(entry));
-	}
-	return flow_new(&q, service, place, entry);
+	return service ? flow_route_by(&q, service) : 0;
 }
 
 /* To a backend that was found by other means than its service's slots. */
@@ -441,7 +523,7 @@ static __always_inline __u64 slot_hash(const struct packet *p, const struct rout
 {
 	const struct lb_service *service = r->service;
 
-	return packet_hash_prefix(p, r->settings->flow_seed, lb_hash_ports(p->ports, service->hash), p->protocol,
+	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, service->hash), p->protocol,
 				  service->mask4, service->mask6);
 }
 
@@ -450,7 +532,7 @@ static __always_inline __u64 client_hash(const struct packet *p, const struct ro
 {
 	const struct lb_service *service = r->service;
 
-	return packet_hash_prefix(p, r->settings->flow_seed, lb_hash_ports(p->ports, LB_HASH_DPORT),
+	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, LB_HASH_DPORT),
 				  p->protocol | LB_HASH_DOMAIN_CLIENT, service->mask4, service->mask6);
 }
 
@@ -478,7 +560,7 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	__u64 ring = region_read(&r->service->ring), hash;
 	__u32 front, index;
 
-	r->hash = hash = packet_hash(p, r->settings->flow_seed);
+	r->hash = hash = packet_hash(p, &r->settings->key);
 	r->new_flow = is_syn(p);
 	if (unlikely(!LB_REGION_SIZE(ring)))
 		return LB_REASON_no_backend;
@@ -507,14 +589,16 @@ LB_APART __u32 select_quoted(const struct lb_tuple *tuple, __u32 service_id)
 	ring = region_read(&service->ring);
 	if (!LB_REGION_SIZE(ring))
 		return 0;
-	hash = lb_slot_hash(tuple, s->flow_seed, service);
+	hash = lb_slot_hash(tuple, &s->key, service);
 	slot = slot_read(ring_slot_index(ring, hash));
 	if (!(slot & LB_SLOT_TRANSITION) && !tracks_always(service))
 		return LB_SLOT_CURRENT(slot);
-	place = flow_find(lb_flow_hash(tuple, s->flow_seed), &entry);
-	if (place && LB_FLOW_STATE(entry) != LB_FLOW_KEPT && backend_serves(LB_FLOW_BACKEND(entry), service))
+	place = flow_find(lb_flow_hash(tuple, &s->key), &entry);
+	if (place && !flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) &&
+	    backend_serves(LB_FLOW_BACKEND(entry), service))
 		return LB_FLOW_BACKEND(entry);
-	if (tuple->protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING)
+	if (tuple->protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING ||
+	    lately_unplaced(service_id, tick_now(), service->udp_idle))
 		return slot_keeper(slot, hash, service);
 	return LB_SLOT_CURRENT(slot);
 }

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 2
+#define LB_ABI_VERSION 3
 
 /* ---- limits ------------------------------------------------------------------------------------------------- */
 
@@ -28,14 +28,19 @@ struct lb_tables {
 	__u32 pad[3];
 };
 
+/* The key of the flow hash (lb_hash.h), made of flow_seed. */
+struct lb_hash_key {
+	__u32 word[10];
+};
+
 struct lb_settings {
 	__u32 abi_version;
-	__u32 active;        /* 0 or 1: which of tables[] is in force */
-	__u64 flow_seed;     /* of the flow hash; the same on every instance that must agree (config `hash-seed`) */
-	__be16 gue_port;     /* outer UDP destination of forward: gue */
+	__u32 active;    /* 0 or 1: which of tables[] is in force */
+	__u64 flow_seed; /* what the hash key is made of; the same on every instance that must agree (`hash-seed`) */
+	__be16 gue_port; /* outer UDP destination of forward: gue */
 	__u16 icmp_per_tick; /* ICMP errors the VIPs may send per tick and CPU */
-	__u32 pad0;
-	__u64 pad1[5];
+	__u32 swept;         /* tick in which lbd last ended a round of the sweep: a gap shows that it was away */
+	struct lb_hash_key key;
 	struct lb_tables tables[2];
 };
 
@@ -143,10 +148,11 @@ struct lb_service {
 	__u8 forward;   /* enum lb_forward */
 	__u8 mask4;     /* prefix length of the client address in the slot hash and in affinity, 32 and 128: all */
 	__u8 mask6;
-	__u16 tcp_idle; /* ticks without a packet after which an established flow is over */
+	__u16
+	    tcp_idle; /* ticks without a packet after which a TCP flow is over, also one that FIN or RST was seen of */
 	__u16 udp_idle; /* ticks */
 	__u16 syn_idle; /* ticks an embryonic flow is kept */
-	__u16 fin_idle; /* ticks a closing flow is kept */
+	__u16 pad2;
 	__u16 affinity_idle;
 	__u32 id; /* its own, 1.. ; 0: this service is not in use */
 	__u32 pad0;
@@ -155,8 +161,8 @@ struct lb_service {
 
 /* ---- arena: slots, turn lists and member lists, two 32-bit words an element --------------------------------- */
 
-/* A slot is one word: current backend (bits 0-14), keeper (15-29), learning (30), transition (31).
- * See docs/tracking.md for the rules. */
+/* A slot is one word: current backend (bits 0-14), keeper (15-29), learning (30), transition (31). Learning: the first
+ * idle timeout of the transition, in which every older flow that lives is heard of. docs/tracking.md has the rules. */
 #define LB_SLOT_LEARNING         (1u << 30)
 #define LB_SLOT_TRANSITION       (1u << 31)
 #define LB_SLOT(current, keeper) ((__u32)(current) | (__u32)(keeper) << LB_BACKEND_BITS)
@@ -223,40 +229,75 @@ struct lb_load {
 	    cost; /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0: takes no new flow */
 };
 
-/* turns: the next position in the turn list. One line per service, atomic. */
+/* turns: what the data plane itself keeps of a service. One line each. */
 struct lb_turn {
-	__u64 next;
-	__u64 pad[7];
+	__u64 next;      /* position in the turn list, atomic */
+	__u32 unplaced;  /* the last tick in which a new flow found no place in the table; 0: never */
+	__u32 forgotten; /* the last tick in which the mark of an older flow was lost; 0: never */
+	__s32 held;      /* firm entries (LB_FLOW_FIRM), atomic, corrected by the sweep */
+	__s32 allowed;   /* written by lbd: with so many, new flows go by slot; 0: as many as there is room for */
+	__u64 pad[5];
 };
 
 /* ---- flows: set-associative, one line a bucket -------------------------------------------------------------- */
 
 /* An entry is one word, changed by compare-and-exchange only:
- *   fingerprint 33 bits (63-31) | overflow 1 (30, of the bucket, in way 0 only) | backend 15 (29-15) | state 3 (14-12)
- *   | tick 12 (11-0)
- * The bucket comes from the low 31 bits of the hash, the fingerprint is its high 33: together the whole hash. */
+ *   fingerprint 30 bits (63-34) | overflow 1 (33, of the bucket, in way 0 only) | backend 15 (32-18) | state 4 (17-14)
+ *   | tick 14 (13-0)
+ * The bucket comes from the low 31 bits of the hash, the fingerprint is its high 30. */
 #define LB_FLOW_WAYS          8
-#define LB_FLOW_TICK_BITS     12
+#define LB_FLOW_TICK_BITS     14
 #define LB_FLOW_TICK_MASK     ((1u << LB_FLOW_TICK_BITS) - 1)
-#define LB_FLOW_STATE_SHIFT   12
-#define LB_FLOW_BACKEND_SHIFT 15
-#define LB_FLOW_OVERFLOW      (1ULL << 30)
-#define LB_FLOW_FP_SHIFT      31
-#define LB_FLOW_MAX_IDLE      3600 /* ticks; well under the wrap of the tick */
+#define LB_FLOW_STATE_SHIFT   14
+#define LB_FLOW_STATE_MASK    15u
+#define LB_FLOW_BACKEND_SHIFT 18
+#define LB_FLOW_OVERFLOW      (1ULL << 33)
+#define LB_FLOW_FP_SHIFT      34
+#define LB_FLOW_MAX_IDLE      8000 /* ticks, 2 h 23 min (RFC 5382 asks for 2 h 4 min); half the wrap of the tick */
 
+/* docs/tracking.md, "Flow table", says what becomes what. */
 enum lb_flow_state {
 	LB_FLOW_EMPTY,
 	LB_FLOW_SYN,         /* embryonic: a SYN was seen, nothing since */
 	LB_FLOW_ESTABLISHED, /* TCP */
-	LB_FLOW_CLOSING,     /* FIN or RST seen */
+	LB_FLOW_FIN,         /* the client's FIN was seen: half closed, or closed */
+	LB_FLOW_RST,         /* an RST was seen and nothing since */
+	LB_FLOW_UDP_NEW,     /* one datagram was seen */
 	LB_FLOW_UDP,
-	LB_FLOW_AFFINITY, /* a client, not a flow */
-	LB_FLOW_KEPT,     /* an older TCP flow seen on its keeper during a transition: for counting only */
+	LB_FLOW_AFFINITY_NEW, /* a client, not a flow; no flow of it has been established yet */
+	LB_FLOW_AFFINITY,
+	LB_FLOW_HEARD,   /* an older TCP flow seen on its keeper in one tick: decides nothing */
+	LB_FLOW_KEPT,    /* the same, seen in a later tick again */
+	LB_FLOW_DORMANT, /* silent for longer than its idle timeout, where the table decides always */
 };
 
-#define LB_FLOW_STATE(e)   ((__u32)((e) >> LB_FLOW_STATE_SHIFT) & 7)
+#define LB_FLOW_SET(state) (1u << LB_FLOW_##state)
+/* The states that make a flow active. */
+#define LB_FLOW_COUNTED                                                                                                \
+	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(KEPT))
+/* Those of entries that nobody may evict while they live. */
+#define LB_FLOW_FIRM       (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
+
+#define LB_FLOW_STATE(e)   ((__u32)((e) >> LB_FLOW_STATE_SHIFT) & LB_FLOW_STATE_MASK)
 #define LB_FLOW_BACKEND(e) ((__u32)((e) >> LB_FLOW_BACKEND_SHIFT) & LB_MAX_BACKENDS)
 #define LB_FLOW_TICK(e)    ((__u32)(e)&LB_FLOW_TICK_MASK)
+
+/* The idle time after which an entry in this state is over, by its own service. Ticks. */
+static inline __u32 lb_flow_idle(const struct lb_service *service, __u32 state)
+{
+	switch (state) {
+	case LB_FLOW_SYN:
+		return service->syn_idle;
+	case LB_FLOW_UDP_NEW:
+	case LB_FLOW_UDP:
+		return service->udp_idle;
+	case LB_FLOW_AFFINITY_NEW:
+	case LB_FLOW_AFFINITY:
+		return service->affinity_idle;
+	default:
+		return service->tcp_idle;
+	}
+}
 
 struct lb_flow_bucket {
 	__u64 flow[LB_FLOW_WAYS];
@@ -290,8 +331,9 @@ struct lb_total {
 };
 
 /* frags: where the first fragment of a datagram went. Direct-mapped, one word:
- * fingerprint 32 (63-32) | used 1 (27) | backend 15 (26-12), 0: to the kernel | tick 12 (11-0) */
-#define LB_FRAG_BACKEND_SHIFT 12
+ * fingerprint 32 (63-32) | used 1 (31) | backend 15 (28-14), 0: to the kernel | tick 14 (13-0) */
+#define LB_FRAG_USED          (1ULL << 31)
+#define LB_FRAG_BACKEND_SHIFT LB_FLOW_TICK_BITS
 #define LB_FRAG_BACKEND(word) ((__u32)((word) >> LB_FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)
 
 _Static_assert(sizeof(struct lb_tables) == 32, "layout");
@@ -301,6 +343,7 @@ _Static_assert(sizeof(struct lb_port_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_service) == 64, "layout");
 _Static_assert(sizeof(struct lb_backend) == 64, "layout");
 _Static_assert(sizeof(struct lb_load) == 8, "layout");
+_Static_assert(sizeof(struct lb_turn) == 64, "layout");
 _Static_assert(sizeof(struct lb_flow_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_backend_count) == 32, "layout");
 

@@ -10,37 +10,62 @@
 
 #define LB_HASH_INLINE static inline __attribute__((always_inline))
 
-/* Multiply, then fold the high half into the low one. The multipliers are odd with about half their bits set (from
- * splitmix64 and MurmurHash3, Appleby; any such would do). Keyed, not cryptographic: who does not know the seed cannot
- * aim at a slot, which is what a load balancer needs. What a client can choose of IPv4 lies in the low half of each
- * word, so that a change of it always reaches bits that the next word cannot undo. */
-LB_HASH_INLINE __u64 lb_hash_mix(__u64 h, __u64 multiplier)
+/* A build for tests may keep only some of the bits, so that collisions become common. */
+#ifndef LB_HASH_FINAL
+#define LB_HASH_FINAL(h) (h)
+#endif
+
+/* The key of a seed: ten words of SplitMix64 (Steele, Lea, Flood, 2014). */
+static inline void lb_hash_key_make(__u64 seed, struct lb_hash_key *ret)
 {
-	h *= multiplier;
-	return h ^ h >> 32;
+	__u32 i;
+
+	for (i = 0; i < sizeof(ret->word) / sizeof(ret->word[0]); i += 2) {
+		__u64 x = seed += 0x9e3779b97f4a7c15ULL;
+
+		x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+		x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+		x ^= x >> 31;
+		ret->word[i] = (__u32)x;
+		ret->word[i + 1] = (__u32)(x >> 32);
+	}
+}
+
+/* NH (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", CRYPTO 1999): the sum of products of keyed words. Whatever two
+ * tuples somebody chooses who does not know the key, they collide for one key in 2^32; no two collide for every key.
+ * That is universal, not cryptographic: it says nothing once hashes are shown, and they never are. */
+LB_HASH_INLINE __u64 lb_hash_pair_nh(const struct lb_hash_key *key, __u32 at, __u32 a, __u32 b)
+{
+	return (__u64)(__u32)(a + key->word[at]) * (__u32)(b + key->word[at + 1]);
+}
+
+/* Spreads the sum over all bits: slot, bucket and fingerprint are parts of it. One to one, so that it adds no
+ * collision. Two rounds of multiply and fold, multipliers from splitmix64. */
+LB_HASH_INLINE __u64 lb_hash_finish(__u64 h)
+{
+	h = (h ^ h >> 32) * 0xbf58476d1ce4e5b9ULL;
+	h = (h ^ h >> 29) * 0x94d049bb133111ebULL;
+	h ^= h >> 32;
+	return LB_HASH_FINAL(h);
 }
 
 /* All addresses and ports as they lie in the packet: ports is the first word of the TCP or UDP header. protocol may
  * carry more bits (LB_HASH_DOMAIN_*) to tell apart hashes of different things. */
-LB_HASH_INLINE __u64 lb_hash_v4(__u64 seed, __be32 client, __be32 vip, __u32 ports, __u32 protocol)
+LB_HASH_INLINE __u64 lb_hash_v4(const struct lb_hash_key *key, __be32 client, __be32 vip, __u32 ports, __u32 protocol)
 {
-	__u64 h = lb_hash_mix(seed ^ ((__u64)vip << 32 | client), 0x9e3779b97f4a7c15ULL);
-
-	h = lb_hash_mix(h ^ ((__u64)protocol << 32 | ports), 0xbf58476d1ce4e5b9ULL);
-	return lb_hash_mix(h, 0x94d049bb133111ebULL);
+	return lb_hash_finish(lb_hash_pair_nh(key, 0, client, ports) + lb_hash_pair_nh(key, 2, vip, protocol));
 }
 
-/* Two lanes that the CPU runs side by side, one for each half of the addresses. */
-LB_HASH_INLINE __u64 lb_hash_v6(__u64 seed, __u64 client_high, __u64 client_low, __u64 vip_high, __u64 vip_low,
-				__u32 ports, __u32 protocol)
+LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high, __u64 client_low, __u64 vip_high,
+				__u64 vip_low, __u32 ports, __u32 protocol)
 {
-	__u64 high = lb_hash_mix(seed ^ client_high, 0x9e3779b97f4a7c15ULL);
-	__u64 low = lb_hash_mix(~seed ^ client_low, 0xff51afd7ed558ccdULL);
+	__u64 h = lb_hash_pair_nh(key, 0, (__u32)client_low, ports);
 
-	high = lb_hash_mix(high ^ vip_high, 0xc4ceb9fe1a85ec53ULL);
-	low = lb_hash_mix(low ^ vip_low, 0x9fb21c651e98df25ULL);
-	high = lb_hash_mix((high + low) ^ ((__u64)protocol << 32 | ports), 0xbf58476d1ce4e5b9ULL);
-	return lb_hash_mix(high, 0x94d049bb133111ebULL);
+	h += lb_hash_pair_nh(key, 2, (__u32)(client_low >> 32), protocol);
+	h += lb_hash_pair_nh(key, 4, (__u32)client_high, (__u32)(client_high >> 32));
+	h += lb_hash_pair_nh(key, 6, (__u32)vip_high, (__u32)(vip_high >> 32));
+	h += lb_hash_pair_nh(key, 8, (__u32)vip_low, (__u32)(vip_low >> 32));
+	return lb_hash_finish(h);
 }
 
 #define LB_HASH_DOMAIN_CLIENT   (1u << 8) /* affinity entries */
@@ -78,22 +103,23 @@ LB_HASH_INLINE __u64 lb_hash_prefix(__u32 bits)
 }
 
 /* The same hashes of a prefix of the client's address. */
-LB_HASH_INLINE __u64 lb_hash_v4_prefix(__u64 seed, __be32 client, __be32 vip, __u32 ports, __u32 protocol, __u32 bits)
+LB_HASH_INLINE __u64 lb_hash_v4_prefix(const struct lb_hash_key *key, __be32 client, __be32 vip, __u32 ports,
+				       __u32 protocol, __u32 bits)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	client &= (__u32)lb_hash_prefix(bits);
 #else
 	client &= (__u32)(lb_hash_prefix(bits) >> 32);
 #endif
-	return lb_hash_v4(seed, client, vip, ports, protocol);
+	return lb_hash_v4(key, client, vip, ports, protocol);
 }
 
-LB_HASH_INLINE __u64 lb_hash_v6_prefix(__u64 seed, __u64 client_high, __u64 client_low, __u64 vip_high, __u64 vip_low,
-				       __u32 ports, __u32 protocol, __u32 bits)
+LB_HASH_INLINE __u64 lb_hash_v6_prefix(const struct lb_hash_key *key, __u64 client_high, __u64 client_low,
+				       __u64 vip_high, __u64 vip_low, __u32 ports, __u32 protocol, __u32 bits)
 {
 	client_high &= lb_hash_prefix(bits > 64 ? 64 : bits);
 	client_low &= lb_hash_prefix(bits > 64 ? bits - 64 : 0);
-	return lb_hash_v6(seed, client_high, client_low, vip_high, vip_low, ports, protocol);
+	return lb_hash_v6(key, client_high, client_low, vip_high, vip_low, ports, protocol);
 }
 
 /* Two 32-bit words as the one word they make in memory. */
@@ -107,26 +133,28 @@ LB_HASH_INLINE __u64 lb_hash_pair(const __be32 *word)
 }
 
 /* A tuple's hash of some fields (enum lb_hash_fields) and the first `bits` of the client's address. */
-LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, __u64 seed, __u32 domain, __u8 fields, __u32 bits)
+LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key, __u32 domain,
+				   __u8 fields, __u32 bits)
 {
 	__u32 ports = lb_hash_ports(tuple->ports, fields), protocol = tuple->protocol | domain;
 
 	if (tuple->family == 4)
-		return lb_hash_v4_prefix(seed, tuple->client[0], tuple->vip[0], ports, protocol, bits);
-	return lb_hash_v6_prefix(seed, lb_hash_pair(tuple->client), lb_hash_pair(tuple->client + 2),
+		return lb_hash_v4_prefix(key, tuple->client[0], tuple->vip[0], ports, protocol, bits);
+	return lb_hash_v6_prefix(key, lb_hash_pair(tuple->client), lb_hash_pair(tuple->client + 2),
 				 lb_hash_pair(tuple->vip), lb_hash_pair(tuple->vip + 2), ports, protocol, bits);
 }
 
 /* The whole tuple's: what bucket and fingerprint are made of, and the slot of a service that hashes all. */
-LB_HASH_INLINE __u64 lb_flow_hash(const struct lb_tuple *tuple, __u64 seed)
+LB_HASH_INLINE __u64 lb_flow_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key)
 {
-	return lb_tuple_hash(tuple, seed, 0, LB_HASH_FULL, 128);
+	return lb_tuple_hash(tuple, key, 0, LB_HASH_FULL, 128);
 }
 
 /* The slot's, of what the service hashes. */
-LB_HASH_INLINE __u64 lb_slot_hash(const struct lb_tuple *tuple, __u64 seed, const struct lb_service *service)
+LB_HASH_INLINE __u64 lb_slot_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key,
+				  const struct lb_service *service)
 {
-	return lb_tuple_hash(tuple, seed, 0, service->hash, tuple->family == 4 ? service->mask4 : service->mask6);
+	return lb_tuple_hash(tuple, key, 0, service->hash, tuple->family == 4 ? service->mask4 : service->mask6);
 }
 
 /* The flow table's two buckets: the second from the first and the fingerprint, and the other way round. Differs from
@@ -138,7 +166,7 @@ LB_HASH_INLINE __u32 lb_bucket(__u64 hash, __u32 mask)
 
 LB_HASH_INLINE __u32 lb_bucket_other(__u32 bucket, __u64 hash, __u32 mask)
 {
-	return (bucket ^ ((__u32)(hash >> 33) * 0x5bd1e995u | 1)) & mask;
+	return (bucket ^ ((__u32)(hash >> LB_FLOW_FP_SHIFT) * 0x5bd1e995u | 1)) & mask;
 }
 
 #endif

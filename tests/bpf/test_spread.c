@@ -68,8 +68,10 @@ static struct lb_tuple flow(int family, uint32_t n)
 static int backend_of(const struct ring *ring, int family, uint32_t n)
 {
 	struct lb_tuple tuple = flow(family, n);
+	struct lb_hash_key key;
 
-	return ring->table[lb_ring_index(lb_flow_hash(&tuple, SEED), ring->size)];
+	lb_hash_key_make(SEED, &key);
+	return ring->table[lb_ring_index(lb_flow_hash(&tuple, &key), ring->size)];
 }
 
 static void spread(const struct ring *ring, int family, uint32_t counts[MAX_COUNT + 1])
@@ -161,6 +163,9 @@ static void install(struct fixture *f, const char *vip, const struct ring *ring)
 static void packet_of_flow(struct fixture *f, int family, uint32_t n)
 {
 	struct lb_tuple tuple = flow(family, n);
+	struct lb_hash_key key;
+
+	lb_hash_key_make(SEED, &key);
 	char client[INET6_ADDRSTRLEN];
 	int sport = ntohl(tuple.ports) >> 16;
 

@@ -398,10 +398,10 @@ static void closes(int flags)
 	tcp(&r, 1, SYN);
 	tcp(&r, 1, ACK);
 	assert_int_equal(tcp(&r, 1, flags), B);
-	assert_entry(*only(&r), LB_FLOW_CLOSING, r.tcp_id[B]);
+	assert_entry(*only(&r), LB_FLOW_FIN, r.tcp_id[B]);
 	slots(&r, C, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), B); /* the last packets still arrive */
-	assert_entry(*only(&r), LB_FLOW_CLOSING, r.tcp_id[B]);
+	assert_entry(*only(&r), LB_FLOW_FIN, r.tcp_id[B]);
 }
 
 static void a_fin_closes_and_the_last_packets_still_arrive(void **state)
@@ -586,7 +586,7 @@ static void a_live_affinity_entry_is_never_evicted(void **state)
 
 static void a_closing_entry_that_is_not_quiet_is_never_evicted(void **state)
 {
-	never_evicted(LB_FLOW_CLOSING, 0);
+	never_evicted(LB_FLOW_FIN, 0);
 }
 
 /* A table full of entries in `state`, so many ticks old, takes a new flow. */
@@ -615,7 +615,7 @@ static void kept_entries_give_way(void **state)
 
 static void quiet_closing_entries_give_way(void **state)
 {
-	gives_way(LB_FLOW_CLOSING, 2);
+	gives_way(LB_FLOW_FIN, 2);
 }
 
 static void expired_established_entries_give_way(void **state)
@@ -647,14 +647,14 @@ static void embryonic_entries_go_before_closing_ones(void **state)
 	slots(&r, B, A, T);
 	for (int i = 0; i < PLACES; i++) /* one embryonic in each bucket */
 		*place(&r, i) =
-		    stranger(i, r.tcp_id[C], i % LB_FLOW_WAYS == 5 ? LB_FLOW_SYN : LB_FLOW_CLOSING, tick - 3);
+		    stranger(i, r.tcp_id[C], i % LB_FLOW_WAYS == 5 ? LB_FLOW_SYN : LB_FLOW_FIN, tick - 3);
 	assert_int_equal(tcp(&r, 1, SYN), B);
 	for (int i = 0; i < PLACES; i++)
 		syn += LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_SYN;
 	assert_int_equal(syn, FIXTURE_BUCKETS); /* one went, one came */
 	for (int i = 0; i < PLACES; i++)
 		if (i % LB_FLOW_WAYS != 5)
-			assert_int_equal(LB_FLOW_STATE(*place(&r, i)), LB_FLOW_CLOSING);
+			assert_int_equal(LB_FLOW_STATE(*place(&r, i)), LB_FLOW_FIN);
 }
 
 static void the_oldest_embryonic_entry_goes_first(void **state)

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../include/lb_hash.h"
 #include "../../user/common/addr.h"
 #include "lb.skel.h"
 
@@ -193,12 +194,14 @@ static void read_counts(struct fixture *f)
 		f->reason = -1;
 }
 
+#define FLOW_SEED 0x6c62272e07bb0142ULL
+
 static void write_settings(struct fixture *f)
 {
 	*f->map.settings = (struct lb_settings){
 	    .abi_version = LB_ABI_VERSION,
 	    .active = 1,
-	    .flow_seed = 0x6c62272e07bb0142ULL,
+	    .flow_seed = FLOW_SEED,
 	    .gue_port = htons(6080),
 	    .icmp_per_tick = 10000,
 	    .tables[1] = {.vip_base = TABLE_BUCKETS,
@@ -206,6 +209,7 @@ static void write_settings(struct fixture *f)
 			  .port_base = TABLE_BUCKETS,
 			  .port_mask = TABLE_BUCKETS - 1},
 	};
+	lb_hash_key_make(FLOW_SEED, &f->map.settings->key);
 }
 
 static void clear_icmp_budget(struct fixture *f)
@@ -327,7 +331,6 @@ static void default_service(struct lb_service *s)
 	s->tcp_idle = s->tcp_idle ? s->tcp_idle : 300;
 	s->udp_idle = s->udp_idle ? s->udp_idle : 60;
 	s->syn_idle = s->syn_idle ? s->syn_idle : 60;
-	s->fin_idle = s->fin_idle ? s->fin_idle : 4;
 	s->affinity_idle = s->affinity_idle ? s->affinity_idle : 300;
 }
 

@@ -62,6 +62,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->stamps = lines(maps->arena_slots, sizeof(*maps->stamps));
 	maps->backends = lines(maps->backend_slots, sizeof(*maps->backends));
 	maps->loads = lines(maps->backend_slots, sizeof(*maps->loads));
+	maps->turns = lines(maps->service_slots, sizeof(*maps->turns));
 	maps->flows = lines(maps->flow_words, sizeof(*maps->flows));
 	maps->frags = lines(maps->frag_words, sizeof(*maps->frags));
 	maps->backend_counts = lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->backend_counts));
@@ -95,6 +96,7 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->stamps);
 	free(maps->backends);
 	free(maps->loads);
+	free(maps->turns);
 	free(maps->flows);
 	free(maps->frags);
 	free(maps->backend_counts);

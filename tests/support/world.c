@@ -216,7 +216,7 @@ static unsigned count_entries(const struct world *w, uint32_t id, uint32_t state
 /* One CPU, and no packet within a round of the sweep: the counts are exact. */
 static void check_active(struct world *w, const struct want *want, bool over)
 {
-	const uint32_t counted = 1 << LB_FLOW_SYN | 1 << LB_FLOW_ESTABLISHED | 1 << LB_FLOW_UDP | 1 << LB_FLOW_KEPT;
+	const uint32_t counted = LB_FLOW_COUNTED;
 
 	for (unsigned i = 0; i < want->service.backends_count; i++) {
 		const struct dp_backend *backend = &want->backends[i];

@@ -87,7 +87,7 @@ static void entries_expire_by_the_idle_time_of_their_state(void **state)
 {
 	static const struct {
 		uint32_t flow_state, idle;
-	} cases[] = {{LB_FLOW_SYN, 14},        {LB_FLOW_CLOSING, 10},   {LB_FLOW_ESTABLISHED, TCP_IDLE},
+	} cases[] = {{LB_FLOW_SYN, 14},        {LB_FLOW_FIN, 10},   {LB_FLOW_ESTABLISHED, TCP_IDLE},
 		     {LB_FLOW_KEPT, TCP_IDLE}, {LB_FLOW_UDP, UDP_IDLE}, {LB_FLOW_AFFINITY, 559}};
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -129,7 +129,7 @@ static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
 
 	dp->maps.flows[1] = entry(id, LB_FLOW_ESTABLISHED, NOW);
 	dp->maps.flows[20] = entry(id, LB_FLOW_SYN, NOW);
-	dp->maps.flows[30] = entry(id, LB_FLOW_CLOSING, NOW);
+	dp->maps.flows[30] = entry(id, LB_FLOW_FIN, NOW);
 	dp->maps.loads[id].active = 7; /* off by five */
 	dp->maps.loads[other].active = -3;
 	sweep_rounds(dp, 1, NOW);

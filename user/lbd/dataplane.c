@@ -383,6 +383,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .stamps = dp->mappings[MAP_STAMPS].at,
 	    .backends = dp->mappings[MAP_BACKENDS].at,
 	    .loads = dp->mappings[MAP_LOADS].at,
+	    .turns = dp->mappings[MAP_TURNS].at,
 	    .flows = dp->mappings[MAP_FLOWS].at,
 	    .frags = dp->mappings[MAP_FRAGS].at,
 	    .backend_counts = dp->mappings[MAP_BACKEND_COUNTS].at,

@@ -20,6 +20,7 @@ struct dp_maps {
 	uint16_t *stamps;
 	struct lb_backend *backends;
 	struct lb_load *loads;
+	struct lb_turn *turns;
 	uint64_t *flows; /* LB_FLOW_WAYS words a bucket */
 	uint64_t *frags;
 	struct lb_backend_count *backend_counts;
@@ -89,6 +90,7 @@ struct record {
 	uint32_t wanted_size;   /* of the ring, once the resize under way has settled */
 	bool slot_era;          /* once chose by slot: older flows may be in no entry */
 	uint64_t full_before;   /* flow_table_full when the service was made */
+	uint64_t digest;        /* of the wanted ring */
 };
 
 struct sweep {
@@ -115,11 +117,12 @@ struct dataplane {
 	uint32_t *slots_of;     /* slots whose current it is */
 	uint32_t *kept_of;      /* slots that keep it, as of the last pass */
 	uint32_t *counting;     /* entries that make it active, so far in this round */
-	uint32_t *closing;      /* other entries of flows, so far in this round */
-	uint32_t *live_of;      /* both, at the end of the last round */
+	uint32_t *closing;      /* entries of flows that may be closing, so far in this round */
+	uint32_t *marked;       /* those of counting that are but marks of older flows */
+	uint32_t *firm;         /* entries that may not be evicted, so far in this round */
+	uint32_t *live_of;      /* counting and closing, at the end of the last round */
 	int32_t *active_before; /* loads[].active when the round began */
-	uint32_t
-	    *stale_until; /* a dead one's flow entries are gone once this round has ended; 0: they are, or may stay */
+	uint64_t *label_of;     /* of its address, for digests of rings */
 
 	uint64_t *retired; /* regions to be freed after the next grace period */
 	size_t retired_count, retired_room;
@@ -145,8 +148,9 @@ struct dataplane {
 };
 
 enum backend_trait {
-	BACKEND_ALIVE = 1 << 0,  /* of a service, and usable */
-	BACKEND_DRAINS = 1 << 1, /* alive with weight 0 */
+	BACKEND_ALIVE = 1 << 0,   /* of a service, and usable */
+	BACKEND_DRAINS = 1 << 1,  /* alive with weight 0 */
+	BACKEND_PRESENT = 1 << 2, /* of a service, alive or not: slots may name it */
 };
 
 /* Builds the process's view of the maps (all fields of maps set, encap_source set): adopts what is in them. 0, -ENOMEM,
@@ -218,6 +222,7 @@ struct ring_plan {
 	uint16_t *since;     /* for the new one */
 	uint16_t *table;     /* wanted backend of every slot */
 	uint16_t *old_table; /* the same for the ring that will be or is old_ring; NULL when there is none */
+	uint64_t digest;     /* of the table: of addresses, so that it is the same on every machine */
 };
 
 struct pick_plan {
@@ -251,7 +256,7 @@ uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
 /* What a slot becomes when `wanted` is its backend. */
 struct slot_rules {
 	bool never;
-	bool learns;   /* there may be flows that neither begin with a SYN nor are in the flow table yet */
+	bool learns;   /* there may be flows that are not in the flow table yet */
 	bool resizing; /* keeper 0: it is in the old ring */
 };
 struct slot_change {
@@ -259,7 +264,7 @@ struct slot_change {
 	bool moved; /* current changed: stamp it */
 	bool began; /* a transition began */
 };
-struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_alive, bool keeper_alive,
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, bool keeper_present,
 			      struct slot_rules rules);
 
 /* dp_picks.c */
@@ -303,8 +308,8 @@ int tables_walk(const struct dataplane *dp, int (*found)(void *arg, const struct
 void dp_resize(struct dataplane *dp, struct record *record);
 
 /* sweep.c */
-/* Clears the flow table at once, in one pass, of entries that name backends which are gone or dead: when an id or a
- * backend is needed again before the sweep got around to it. */
+/* Clears the flow table at once, in one pass, of entries that name backends which are gone: when an id is needed again
+ * before the sweep got around to it. */
 void dp_purge(struct dataplane *dp);
 
 #endif

@@ -71,8 +71,7 @@ static int adopt_backend(struct dataplane *dp, struct record *record, uint32_t i
 	members[record->count].want.usable = line->flags & LB_BACKEND_USABLE;
 	record->count++;
 	dp->backend_ids.state[id] = ID_USED;
-	dp->traits[id] = line->flags & LB_BACKEND_USABLE ? BACKEND_ALIVE : 0;
-	dp->stale_until[id] = 1;
+	dp->traits[id] = BACKEND_PRESENT | (line->flags & LB_BACKEND_USABLE ? BACKEND_ALIVE : 0);
 	return 0;
 }
 
@@ -110,6 +109,34 @@ static int adopt_backends(struct dataplane *dp)
 static int adopt_region(struct dataplane *dp, uint64_t region)
 {
 	return region ? arena_take_at(&dp->arena, LB_REGION_BASE(region), LB_REGION_SIZE(region)) : 0;
+}
+
+/* Nobody has swept for so long that ticks may have wrapped: what looks young may be old, and the other way round. */
+#define ABSENCE_TICKS 1024
+
+static bool was_away(const struct dataplane *dp, uint32_t now)
+{
+	return (int32_t)(now - dp->maps.settings->swept) > ABSENCE_TICKS;
+}
+
+/* Nothing settles, and no entry is over, until an idle timeout from now has shown what lives: stamps and entries that
+ * no packet renews by then go. */
+static void restart_clocks(struct dataplane *dp, uint32_t now)
+{
+	for (size_t i = 0; i < dp->records_count; i++) {
+		uint64_t ring = dp->maps.services[dp->records[i]->id].ring;
+
+		for (uint32_t at = 0; dp->records[i]->in_transition && at < LB_REGION_SIZE(ring); at++)
+			dp_store(&dp_stamps(dp, ring)[at], (uint16_t)now);
+	}
+	for (uint32_t i = 0; i < dp->maps.flow_words; i++) {
+		uint64_t entry = dp_load(&dp->maps.flows[i]);
+
+		if (LB_FLOW_STATE(entry) && LB_FLOW_STATE(entry) != LB_FLOW_DORMANT)
+			__atomic_compare_exchange_n(&dp->maps.flows[i], &entry,
+						    (entry & ~(uint64_t)LB_FLOW_TICK_MASK) | (now & LB_FLOW_TICK_MASK),
+						    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	}
 }
 
 /* When a transition began is not known any more: take it for now. That is later than it was, so nothing settles early.
@@ -183,6 +210,8 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 			return r;
 	}
 	abandon_services(dp);
+	if (was_away(dp, dp_tick(dp)))
+		restart_clocks(dp, dp_tick(dp));
 	dp->adopted = dp->records_count > 0;
 	return 0;
 }

@@ -132,7 +132,6 @@ void backend_retire(struct dataplane *dp, uint16_t id)
 	dp_store(&dp->maps.backends[id].flags, 0);
 	dp_update(&dp->maps.loads[id].cost, 0);
 	dp->slots_of[id] = dp->kept_of[id] = 0;
-	dp->stale_until[id] = 0;
 	ids_leave(&dp->backend_ids, id);
 	dp->grace_owed = true;
 }

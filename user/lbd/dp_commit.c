@@ -12,7 +12,6 @@
 #include "../common/log.h"
 
 #define SYN_IDLE_MS 15000 /* a handshake with two lost SYNs takes 7 s */
-#define FIN_IDLE_MS 10000
 
 struct plan {
 	struct service_plan *services; /* one for each wanted service, sorted by key */
@@ -44,7 +43,7 @@ static bool services_equal(const struct dp_service *a, const struct dp_service *
 	return a->algorithm == b->algorithm && a->hash == b->hash && a->forward == b->forward && a->mask4 == b->mask4 &&
 	       a->mask6 == b->mask6 && a->track_always == b->track_always && a->track_never == b->track_never &&
 	       a->affinity == b->affinity && a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
-	       a->affinity_ms == b->affinity_ms && a->slots == b->slots;
+	       a->affinity_ms == b->affinity_ms && a->slots == b->slots && a->ring_backends == b->ring_backends;
 }
 
 static bool is_unchanged(const struct service_plan *plan)
@@ -124,21 +123,6 @@ static int plan_ids(struct dataplane *dp, struct service_plan *plan, struct erro
 	return 0;
 }
 
-/* A backend comes back: entries from before its death would take flows away from where they are now. */
-static bool needs_purge(const struct dataplane *dp, const struct service_plan *plan)
-{
-	if (plan->want.track_never)
-		return false;
-	for (unsigned i = 0; i < plan->count; i++) {
-		const struct member *member = &plan->members[i];
-
-		if (member->want.usable && !(dp->traits[member->id] & BACKEND_ALIVE) &&
-		    dp->stale_until[member->id] > dp->sweep.completed)
-			return true;
-	}
-	return false;
-}
-
 static int plan_record(struct dataplane *dp, struct service_plan *plan, struct error *err)
 {
 	char key[DP_KEY_TEXT];
@@ -176,8 +160,6 @@ static int plan_service(struct dataplane *dp, struct service_plan *plan, const s
 	r = plan_ids(dp, plan, err);
 	if (r)
 		return r;
-	if (needs_purge(dp, plan))
-		dp_purge(dp);
 	r = pick_plan_make(dp, plan, err);
 	if (!r)
 		r = ring_plan_make(dp, plan, err);
@@ -353,7 +335,6 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	line.udp_idle = dp_ticks(want->udp_idle_ms);
 	/* an entry that outlived the settling of its slot would contradict it when the tuple is used again */
 	line.syn_idle = lesser(dp_ticks(SYN_IDLE_MS), line.tcp_idle);
-	line.fin_idle = lesser(dp_ticks(FIN_IDLE_MS), line.tcp_idle);
 	line.affinity_idle = dp_ticks(want->affinity_ms);
 	memcpy(words, &line, sizeof(words));
 	dp_update((line_word *)at + idles, words[idles]);
@@ -361,20 +342,14 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	dp_update(&at->id, plan->record->id);
 }
 
-/* Where every flow is in the table, one whose backend died is found there, and its entry is written anew; elsewhere it
- * may go on past the table, and its old entry must be gone before the backend is back. */
 static void set_traits(struct dataplane *dp, struct service_plan *plan)
 {
-	bool tracked = plan->want.track_always && dp->maps.services[plan->record->id].flags & LB_SERVICE_TRACK_ALWAYS;
-
 	for (unsigned i = 0; i < plan->count; i++) {
 		struct member *member = &plan->members[i];
-		uint8_t before = dp->traits[member->id], after = 0;
+		uint8_t before = dp->traits[member->id], after = BACKEND_PRESENT;
 
 		if (member->want.usable)
-			after = member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
-		if (before & BACKEND_ALIVE && !after)
-			dp->stale_until[member->id] = tracked ? 0 : dp->sweep.round + 1;
+			after |= member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
 		if (after & BACKEND_DRAINS && !(before & BACKEND_DRAINS))
 			member->drain_round = dp->sweep.round;
 		dp->traits[member->id] = after;
@@ -415,6 +390,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	record->slot_era |= record->adopted || !plan->want.track_always;
 	record->adopted = false;
 	record->want = plan->want;
+	record->digest = plan->ring.digest;
 	free(record->members);
 	record->members = plan->members;
 	record->count = plan->count;

@@ -10,11 +10,9 @@
 #include "../common/cleanup.h"
 #include "maglev.h"
 
-#define SLOTS_PER_BACKEND 100 /* fewer, and shares would be off by more than a percent */
-
-static bool is_alive(const struct dataplane *dp, uint32_t id)
+static bool is_present(const struct dataplane *dp, uint32_t id)
 {
-	return dp->traits[id] & BACKEND_ALIVE;
+	return dp->traits[id] & BACKEND_PRESENT;
 }
 
 uint16_t ring_idle(const struct lb_service *line, uint8_t protocol)
@@ -24,15 +22,13 @@ uint16_t ring_idle(const struct lb_service *line, uint8_t protocol)
 
 /* ---- the plan ---- */
 
-/* A ring never shrinks, and grows only when its backends' shares would become coarse: every resize puts all slots in
- * transition. */
-static uint32_t wanted_size(const struct service_plan *plan, uint32_t size)
+/* Of the configuration alone: whatever happened before, two balancers that are asked for the same have the same ring.
+ */
+static uint32_t wanted_size(const struct service_plan *plan)
 {
 	if (plan->want.slots)
 		return plan->want.slots;
-	if (size >= SLOTS_PER_BACKEND * (uint64_t)plan->count && size)
-		return size;
-	return maglev_size(plan->count);
+	return maglev_size(plan->want.ring_backends ? plan->want.ring_backends : plan->count);
 }
 
 static uint16_t *make_table(const struct dataplane *dp, const struct service_plan *plan, uint32_t size)
@@ -49,12 +45,23 @@ static uint16_t *make_table(const struct dataplane *dp, const struct service_pla
 		uint32_t weight = member->want.usable ? member->want.weight : 0;
 
 		backends[i] = (struct maglev_backend){member->want.address, weight, member->id};
+		dp->label_of[member->id] = maglev_label(&member->want.address);
 	}
 	if (maglev_fill(backends, plan->count, dp->maps.settings->flow_seed, table, size)) {
 		free(table);
 		return NULL;
 	}
 	return table;
+}
+
+/* FNV-1a over the backends' labels in the order of the slots. */
+static uint64_t table_digest(const struct dataplane *dp, const uint16_t *table, uint32_t size)
+{
+	uint64_t digest = 0xcbf29ce484222325ULL;
+
+	for (uint32_t i = 0; i < size; i++)
+		digest = (digest ^ dp->label_of[table[i]]) * 0x100000001b3ULL;
+	return digest;
 }
 
 static int take_region(struct dataplane *dp, struct service_plan *plan, struct error *err)
@@ -80,7 +87,7 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 	char key[DP_KEY_TEXT];
 	int r;
 
-	ring->wanted = wanted_size(plan, size);
+	ring->wanted = wanted_size(plan);
 	ring->size = old_size && !plan->want.track_never ? size : ring->wanted;
 	if (!maglev_is_prime(ring->wanted))
 		return error_set(err, -EINVAL, "%s: slots: %u: expected a prime number", dp_key_text(&plan->want, key),
@@ -92,6 +99,8 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 		old_size = size;
 	}
 	ring->table = make_table(dp, plan, ring->size);
+	if (ring->table)
+		ring->digest = table_digest(dp, ring->table, ring->size);
 	if (old_size)
 		ring->old_table = make_table(dp, plan, old_size);
 	if (!ring->table || (old_size && !ring->old_table))
@@ -115,7 +124,7 @@ static struct slot_change stable(uint16_t wanted)
 	return (struct slot_change){.slot = LB_SLOT(wanted, wanted)};
 }
 
-struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_alive, bool keeper_alive,
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, bool keeper_present,
 			      struct slot_rules rules)
 {
 	uint16_t current = LB_SLOT_CURRENT(slot), keeper = LB_SLOT_KEEPER(slot);
@@ -124,14 +133,14 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_alive
 	if (rules.never)
 		return stable(wanted);
 	if (!flags) {
-		if (!current_alive)
+		if (!current_present)
 			return stable(wanted);
 		if (current == wanted)
 			return (struct slot_change){.slot = slot};
 		flags = LB_SLOT_TRANSITION | (rules.learns ? LB_SLOT_LEARNING : 0);
 		return (struct slot_change){LB_SLOT(wanted, current) | flags, true, true};
 	}
-	if (!keeper_alive && !(rules.resizing && !keeper))
+	if (!keeper_present && !(rules.resizing && !keeper))
 		keeper = wanted;
 	return (struct slot_change){LB_SLOT(wanted, keeper) | flags, current != wanted, false};
 }
@@ -139,28 +148,27 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_alive
 /* ---- a ring that keeps its size ---- */
 
 /* When a service begins or ends to track always, slots that stay on their backend need a transition too. What is in the
- * table only (always -> auto) must be looked up until it is over; what is not in the table (auto -> always, UDP: a miss
- * would be a new flow) must be learnt. */
+ * table only (always -> auto) must be looked up until it is over, and what is not in it must be heard of; what is not
+ * in the table (auto -> always, UDP: a miss would be a new flow) must be learnt. */
 static uint32_t forced_flags(const struct lb_service *line, const struct service_plan *plan)
 {
 	bool was = line->flags & LB_SERVICE_TRACK_ALWAYS, is = plan->want.track_always;
 
 	if (plan->want.track_never || was == is)
 		return 0;
-	if (was)
-		return LB_SLOT_TRANSITION;
-	return plan->want.protocol == IPPROTO_UDP ? LB_SLOT_TRANSITION | LB_SLOT_LEARNING : 0;
+	if (plan->want.protocol == IPPROTO_TCP)
+		return was ? LB_SLOT_TRANSITION | LB_SLOT_LEARNING : 0;
+	return was ? LB_SLOT_TRANSITION : LB_SLOT_TRANSITION | LB_SLOT_LEARNING;
 }
 
-/* UDP has no SYN: without an entry a flow that was there before a transition looks like a new one, and is to be learnt.
- * Where all were tracked before, or have been learnt since, one without an entry is a new one, and is picked for. */
+/* TCP: older flows that live are heard of within an idle timeout. UDP has no SYN: without an entry a flow that was
+ * there before a transition looks like a new one, and is to be learnt. Where all were tracked before, or have been
+ * learnt since, one without an entry is a new one, and is picked for. */
 static bool may_learn(const struct dataplane *dp, const struct lb_service *line, const struct service_plan *plan)
 {
 	const uint32_t *slots = dp_slots(dp, line->ring);
 
-	if (plan->want.protocol != IPPROTO_UDP)
-		return false;
-	if (!(line->flags & LB_SERVICE_TRACK_ALWAYS))
+	if (plan->want.protocol != IPPROTO_UDP || !(line->flags & LB_SERVICE_TRACK_ALWAYS))
 		return true;
 	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++)
 		if (slots[i] & LB_SLOT_LEARNING)
@@ -180,8 +188,8 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
 		struct slot_change change =
-		    slot_after(slots[i], plan->ring.table[i], is_alive(dp, LB_SLOT_CURRENT(slots[i])),
-			       is_alive(dp, LB_SLOT_KEEPER(slots[i])), rules);
+		    slot_after(slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
+			       is_present(dp, LB_SLOT_KEEPER(slots[i])), rules);
 
 		/* a slot that is in transition already owes an idle timeout from here, too: tracked flows did not stamp
 		 */
@@ -205,19 +213,19 @@ static void update_old_keepers(struct dataplane *dp, const struct service_plan *
 	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
 
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
-		if (!is_alive(dp, LB_SLOT_KEEPER(slots[i])))
+		if (!is_present(dp, LB_SLOT_KEEPER(slots[i])))
 			dp_update(&slots[i], (slots[i] & ~own) | LB_SLOT(0, plan->ring.old_table[i]));
 }
 
 /* ---- a ring that changes size ---- */
 
-/* Nothing that lives depends on a ring whose slots all are stable on the dead. */
+/* Nothing that lives depends on a ring whose slots all are stable on nobody. */
 static bool is_bare(const struct dataplane *dp, uint64_t region)
 {
 	const uint32_t *slots = dp_slots(dp, region);
 
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
-		if (slots[i] & LB_SLOT_TRANSITION || is_alive(dp, LB_SLOT_CURRENT(slots[i])))
+		if (slots[i] & LB_SLOT_TRANSITION || is_present(dp, LB_SLOT_CURRENT(slots[i])))
 			return false;
 	return true;
 }
@@ -257,7 +265,7 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_
 
 	fill_new(dp, plan, bare, learns, now);
 	if (!bare) {
-		if (learns)
+		if (learns && plan->want.protocol == IPPROTO_UDP)
 			forget_learnt(dp, ring);
 		update_old_keepers(dp, plan, ring);
 		/* A packet between the two stores finds the same keeper in either. */

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../include/lb_hash.h"
 #include "../common/log.h"
 
 #define ICMP_PER_TICK 100 /* errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more */
@@ -27,11 +28,13 @@ static int make_arrays(struct dataplane *dp)
 	dp->kept_of = calloc(IDS, sizeof(*dp->kept_of));
 	dp->counting = calloc(IDS, sizeof(*dp->counting));
 	dp->closing = calloc(IDS, sizeof(*dp->closing));
+	dp->marked = calloc(IDS, sizeof(*dp->marked));
+	dp->firm = calloc(IDS, sizeof(*dp->firm));
 	dp->live_of = calloc(IDS, sizeof(*dp->live_of));
 	dp->active_before = calloc(IDS, sizeof(*dp->active_before));
-	dp->stale_until = calloc(IDS, sizeof(*dp->stale_until));
+	dp->label_of = calloc(IDS, sizeof(*dp->label_of));
 	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting || !dp->closing ||
-	    !dp->live_of || !dp->active_before || !dp->stale_until)
+	    !dp->marked || !dp->firm || !dp->live_of || !dp->active_before || !dp->label_of)
 		return -ENOMEM;
 	if (ids_init(&dp->service_ids, dp->maps.service_slots) || ids_init(&dp->backend_ids, dp->maps.backend_slots))
 		return -ENOMEM;
@@ -44,14 +47,17 @@ static void init_settings(struct dataplane *dp, const struct dataplane_options *
 	struct lb_settings *settings = dp->maps.settings;
 
 	settings->flow_seed = options->hash_seed;
+	lb_hash_key_make(options->hash_seed, &settings->key);
+	settings->swept = dp_tick(dp);
 	dp_store(&settings->abi_version, LB_ABI_VERSION);
 }
 
 static void keep_seed(const struct dataplane *dp, const struct dataplane_options *options)
 {
-	if (dp->maps.settings->flow_seed != options->hash_seed)
-		log_warning("hash-seed: the pinned maps keep theirs, expected to change only when they are made anew: "
-			    "another one would move every flow");
+	if (!options->hash_seed_default && dp->maps.settings->flow_seed != options->hash_seed)
+		log_warning("hash-seed: 0x%016llx is ignored, the pinned maps keep 0x%016llx: another seed would move "
+			    "every flow",
+			    (unsigned long long)options->hash_seed, (unsigned long long)dp->maps.settings->flow_seed);
 }
 
 int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err)
@@ -74,6 +80,11 @@ int dp_start(struct dataplane *dp, const struct dataplane_options *options, stru
 	return dp_adopt(dp, err);
 }
 
+uint64_t dataplane_hash_seed(const struct dataplane *dp)
+{
+	return dp->maps.settings->flow_seed;
+}
+
 void record_free(struct record *record)
 {
 	if (!record)
@@ -94,9 +105,11 @@ void dp_stop(struct dataplane *dp)
 	free(dp->kept_of);
 	free(dp->counting);
 	free(dp->closing);
+	free(dp->marked);
+	free(dp->firm);
 	free(dp->live_of);
 	free(dp->active_before);
-	free(dp->stale_until);
+	free(dp->label_of);
 	free(dp->retired);
 	ids_done(&dp->service_ids);
 	ids_done(&dp->backend_ids);

@@ -34,14 +34,18 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 {
 	const struct record *record = dp_find(dp, key);
 	const struct lb_total *total;
+	const struct lb_turn *turn;
 
 	if (!record)
 		return -ENOENT;
+	turn = &dp->maps.turns[record->id];
 	total = &dp->maps.totals[record->id];
 	*ret = (struct dp_service_stats){
 	    .counts = {total->packets, total->bytes, total->flows},
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
+	    .ring_digest = record->digest,
+	    .limited = turn->allowed && dp_load(&turn->held) >= turn->allowed,
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);
@@ -67,6 +71,26 @@ static bool is_drained(const struct dataplane *dp, const struct record *record, 
 	return !dp->kept_of[member->id] || !has_untracked(dp, record);
 }
 
+/* Since the last packet that went to it other than by its slots' current, to the tick. */
+static uint32_t held_ms(const struct dataplane *dp, const struct record *record, const struct member *member)
+{
+	const struct lb_service *line = &dp->maps.services[record->id];
+	const uint32_t *slots = dp_slots(dp, line->ring), now = dp_tick(dp);
+	const uint16_t *stamps = dp_stamps(dp, line->ring);
+	uint32_t least = UINT32_MAX;
+
+	if (!(dp->traits[member->id] & BACKEND_DRAINS) || !dp->kept_of[member->id])
+		return UINT32_MAX;
+	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++) {
+		uint32_t keeper = LB_SLOT_KEEPER(slots[i]), age = dp_stamp_age(now, dp_load(&stamps[i]));
+
+		if (slots[i] & LB_SLOT_TRANSITION && age < least &&
+		    (keeper == member->id || (line->old_ring && !keeper)))
+			least = age;
+	}
+	return least == UINT32_MAX ? least : (uint32_t)(((uint64_t)least << LB_TICK_SHIFT) / 1000000);
+}
+
 int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service *key, const struct addr *backend,
 			    struct dp_backend_stats *ret)
 {
@@ -81,6 +105,7 @@ int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service 
 	    .active = active > 0 ? active : 0,
 	    .slots = dp->slots_of[member->id],
 	    .kept_slots = has_untracked(dp, record) ? dp->kept_of[member->id] : 0,
+	    .held_ms = held_ms(dp, record, member),
 	    .drained = is_drained(dp, record, member),
 	};
 	add_backend(dp, member->id, &ret->counts);

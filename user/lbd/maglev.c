@@ -32,14 +32,25 @@ static uint32_t scale(uint64_t hash, uint32_t range)
 	return (uint32_t)(((hash >> 32) * range) >> 32);
 }
 
-static void walker_init(struct walker *walker, const struct maglev_backend *backend, uint64_t seed, uint32_t size)
+static uint64_t hash_address(const struct addr *address, uint64_t seed)
 {
 	uint64_t part[2], hash;
 
-	memcpy(part, backend->address.bytes, sizeof(part));
-	hash = mix(seed + 0x9e3779b97f4a7c15ULL * (backend->address.family + 1u));
+	memcpy(part, address->bytes, sizeof(part));
+	hash = mix(seed + 0x9e3779b97f4a7c15ULL * (address->family + 1u));
 	hash = mix(hash ^ le64toh(part[0]));
-	hash = mix(hash ^ le64toh(part[1]));
+	return mix(hash ^ le64toh(part[1]));
+}
+
+uint64_t maglev_label(const struct addr *address)
+{
+	return hash_address(address, 0);
+}
+
+static void walker_init(struct walker *walker, const struct maglev_backend *backend, uint64_t seed, uint32_t size)
+{
+	uint64_t hash = hash_address(&backend->address, seed);
+
 	*walker = (struct walker){
 	    .weight = backend->weight,
 	    .next = scale(hash, size),

@@ -21,6 +21,8 @@ int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t se
 /* The size for this many backends: a prime from a ladder that doubles (251, 509, 1021, ...), at least 100 slots a
  * backend. */
 uint32_t maglev_size(size_t backends);
+/* A number for an address, the same on every machine. */
+uint64_t maglev_label(const struct addr *address);
 int maglev_is_prime(uint32_t n);
 
 #endif

@@ -6,65 +6,126 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#define COUNTED (1u << LB_FLOW_SYN | 1u << LB_FLOW_ESTABLISHED | 1u << LB_FLOW_UDP | 1u << LB_FLOW_KEPT)
+/* How long a flow that has ended by its own word holds a drain, ticks: RFC 5382 and conntrack give a half-closed one 2
+ * minutes; an RST may be forged, and the flow go on. */
+#define FIN_HOLDS 112
+#define RST_HOLDS 10
 
 /* ---- flow entries ---- */
 
-/* Its service's idle time for its state, ticks. */
-static uint32_t entry_idle(const struct lb_service *line, uint64_t entry)
+static const struct lb_service *service_of(const struct dataplane *dp, uint64_t entry)
 {
-	switch (LB_FLOW_STATE(entry)) {
-	case LB_FLOW_SYN:
-		return line->syn_idle;
-	case LB_FLOW_CLOSING:
-		return line->fin_idle;
-	case LB_FLOW_UDP:
-		return line->udp_idle;
-	case LB_FLOW_AFFINITY:
-		return line->affinity_idle;
-	default:
-		return line->tcp_idle;
-	}
+	return &dp->maps.services[dp->maps.backends[LB_FLOW_BACKEND(entry)].service];
 }
 
-/* Entries of a backend that is gone, or that died while flows could go on past the table. (Where all are tracked the
- * table itself says where they are, and one that was silent meanwhile may stay.) */
+/* Of a backend that is gone. */
 static bool is_void(const struct dataplane *dp, uint64_t entry)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
 
-	if (id >= dp->maps.backend_slots || dp->backend_ids.state[id] != ID_USED)
-		return true;
-	return !(dp->traits[id] & BACKEND_ALIVE) && dp->stale_until[id];
+	return id >= dp->maps.backend_slots || dp->backend_ids.state[id] != ID_USED;
 }
 
-static bool is_expired(const struct dataplane *dp, uint64_t entry, uint32_t now)
+/* Whether the slot of its hash decides for the flow, and the entry is not asked for. Its fingerprint has all of the
+ * hash that a slot is found by but two bits: those may name one slot or two. Not known of services that hash less. */
+static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
 {
-	const struct lb_service *line = &dp->maps.services[dp->maps.backends[LB_FLOW_BACKEND(entry)].service];
+	const struct lb_service *line = service_of(dp, entry);
+	const uint32_t *slots = dp_slots(dp, line->ring);
+	uint32_t size = LB_REGION_SIZE(line->ring), high = (uint32_t)(entry >> LB_FLOW_FP_SHIFT) << 2;
+	uint32_t first = (uint32_t)((uint64_t)high * size >> 32), last = (uint32_t)((uint64_t)(high | 3) * size >> 32);
 
-	return dp_flow_age(now, entry) > entry_idle(line, entry);
+	if (!size || line->flags & LB_SERVICE_TRACK_ALWAYS || line->hash != LB_HASH_FULL || line->mask4 != 32 ||
+	    line->mask6 != 128)
+		return false;
+	return !(slots[first] & LB_SLOT_TRANSITION) && !(slots[last] & LB_SLOT_TRANSITION);
 }
 
-/* The overflow mark is the bucket's and stays. False: a packet was faster, the entry lives. */
-static bool clear_entry(struct dataplane *dp, uint64_t *at, uint64_t entry)
+/* The overflow mark is the bucket's and stays. to: the new entry, 0: none. False: a packet was faster, the entry lives.
+ */
+static bool change_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
-	uint64_t empty = (at - dp->maps.flows) % LB_FLOW_WAYS ? 0 : entry & LB_FLOW_OVERFLOW;
+	bool counted = LB_FLOW_COUNTED >> LB_FLOW_STATE(entry) & 1;
 
-	if (!__atomic_compare_exchange_n(at, &entry, empty, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	if ((at - dp->maps.flows) % LB_FLOW_WAYS == 0)
+		to |= entry & LB_FLOW_OVERFLOW;
+	if (!__atomic_compare_exchange_n(at, &entry, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return false;
-	if (COUNTED >> LB_FLOW_STATE(entry) & 1 && id < dp->maps.backend_slots)
+	if (counted && id < dp->maps.backend_slots)
 		__atomic_fetch_sub(&dp->maps.loads[id].active, 1, __ATOMIC_RELAXED);
 	return true;
 }
 
-static void count_entry(struct dataplane *dp, uint64_t entry)
+/* Where the table decides always, an entry that is there is right however long its flow has been silent. It goes when
+ * its place is needed. */
+static bool may_sleep(const struct dataplane *dp, uint64_t entry)
 {
+	const uint32_t lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
+
+	return lasting >> LB_FLOW_STATE(entry) & 1 && service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS &&
+	       dp->traits[LB_FLOW_BACKEND(entry)] & BACKEND_ALIVE;
+}
+
+static uint64_t asleep(uint64_t entry)
+{
+	const uint64_t state = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
+
+	return (entry & ~state & ~LB_FLOW_OVERFLOW) | (uint64_t)LB_FLOW_DORMANT << LB_FLOW_STATE_SHIFT;
+}
+
+/* True: nothing is left of it that counts. */
+static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uint32_t now)
+{
+	uint32_t state = LB_FLOW_STATE(entry);
+
+	if (is_void(dp, entry) || is_settled_past(dp, entry))
+		return change_entry(dp, at, entry, 0);
+	if (state == LB_FLOW_DORMANT)
+		return !(service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS) ||
+			       !(dp->traits[LB_FLOW_BACKEND(entry)] & BACKEND_ALIVE)
+			   ? change_entry(dp, at, entry, 0)
+			   : false;
+	if (dp_flow_age(now, entry) <= lb_flow_idle(service_of(dp, entry), state))
+		return false;
+	return change_entry(dp, at, entry, may_sleep(dp, entry) ? asleep(entry) : 0);
+}
+
+/* Which entries hold a drain: those of flows that live, as far as a table can know. The marks of older flows do not:
+ * anybody can make one, and what they stand for is held by the slots. */
+static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
+{
+	uint32_t id = LB_FLOW_BACKEND(entry), state = LB_FLOW_STATE(entry), age = dp_flow_age(now, entry);
+
 	dp->sweep.entries++;
-	if (COUNTED >> LB_FLOW_STATE(entry) & 1)
-		dp->counting[LB_FLOW_BACKEND(entry)]++;
-	else if (LB_FLOW_STATE(entry) == LB_FLOW_CLOSING)
-		dp->closing[LB_FLOW_BACKEND(entry)]++;
+	if (LB_FLOW_COUNTED >> state & 1)
+		dp->counting[id]++;
+	if (LB_FLOW_FIRM >> state & 1)
+		dp->firm[id]++;
+	if (state == LB_FLOW_KEPT)
+		dp->marked[id]++;
+	else if ((state == LB_FLOW_FIN && age <= FIN_HOLDS) || (state == LB_FLOW_RST && age <= RST_HOLDS))
+		dp->closing[id]++;
+}
+
+/* Keeps a place free in a bucket that dormant entries have filled: an insert that must evict costs more. */
+static void make_room(struct dataplane *dp, uint64_t *bucket, uint32_t now)
+{
+	uint64_t *oldest = NULL, entry = 0;
+
+	for (unsigned way = 0; way < LB_FLOW_WAYS; way++) {
+		uint64_t word = dp_load(&bucket[way]);
+
+		if (!LB_FLOW_STATE(word))
+			return;
+		if (LB_FLOW_STATE(word) != LB_FLOW_DORMANT ||
+		    (oldest && dp_flow_age(now, word) <= dp_flow_age(now, entry)))
+			continue;
+		oldest = &bucket[way];
+		entry = word;
+	}
+	if (oldest)
+		change_entry(dp, oldest, entry, 0);
 }
 
 static void sweep_flows(struct dataplane *dp, uint32_t end, uint32_t now)
@@ -73,11 +134,10 @@ static void sweep_flows(struct dataplane *dp, uint32_t end, uint32_t now)
 		uint64_t *at = &dp->maps.flows[dp->sweep.at];
 		uint64_t entry = dp_load(at);
 
-		if (!LB_FLOW_STATE(entry))
-			continue;
-		if ((is_void(dp, entry) || is_expired(dp, entry, now)) && clear_entry(dp, at, entry))
-			continue;
-		count_entry(dp, entry);
+		if (LB_FLOW_STATE(entry) && !retire_entry(dp, at, entry, now))
+			count_entry(dp, dp_load(at), now);
+		if (dp->sweep.at % LB_FLOW_WAYS == LB_FLOW_WAYS - 1)
+			make_room(dp, at - (LB_FLOW_WAYS - 1), now);
 	}
 }
 
@@ -97,20 +157,33 @@ static void sweep_frags(struct dataplane *dp, uint32_t end)
 
 /* ---- slots ---- */
 
-/* One slot in transition. now: when the round began, so that the flow table has been looked at since. */
-static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index, uint32_t now)
+static uint16_t record_idle(const struct dataplane *dp, const struct record *record)
 {
-	const struct lb_service *line = &dp->maps.services[record->id];
-	uint32_t at = LB_REGION_BASE(line->ring) + index, slot = dp->maps.arena[at];
+	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
+}
+
+/* Marks of older flows were lost lately: those flows may live, and no slot knows. */
+static bool has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now, uint16_t idle)
+{
+	uint32_t forgotten = dp_load(&dp->maps.turns[record->id].forgotten);
+
+	return forgotten && (int32_t)(now - forgotten) <= idle;
+}
+
+/* One slot, if it is in transition. now: when the round began, so that the flow table has been looked at since. */
+static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index, bool may_settle)
+{
+	uint32_t at = LB_REGION_BASE(dp->maps.services[record->id].ring) + index;
+	uint32_t now = dp->sweep.now, idle = record_idle(dp, record), slot = dp->maps.arena[at];
 	uint16_t current = LB_SLOT_CURRENT(slot);
 
 	if (!(slot & LB_SLOT_TRANSITION))
 		return;
-	if (dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) > ring_idle(line, record->want.protocol)) {
+	if (may_settle && dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) > idle) {
 		dp_slot_store(dp, at, LB_SLOT(current, current));
 		return;
 	}
-	if (slot & LB_SLOT_LEARNING && dp_stamp_age(now, record->since[index]) > line->udp_idle)
+	if (slot & LB_SLOT_LEARNING && dp_stamp_age(now, record->since[index]) > idle)
 		dp_slot_store(dp, at, slot & ~LB_SLOT_LEARNING);
 }
 
@@ -143,6 +216,7 @@ static size_t sweep_slots(struct dataplane *dp, size_t budget)
 
 	while (sweep->at < dp->maps.service_slots && done < budget) {
 		struct record *record = dp->by_id[sweep->at];
+		bool may_settle;
 		uint32_t size;
 
 		if (is_settled(dp, record)) {
@@ -151,8 +225,9 @@ static size_t sweep_slots(struct dataplane *dp, size_t budget)
 			continue;
 		}
 		size = LB_REGION_SIZE(dp->maps.services[record->id].ring);
+		may_settle = !has_forgotten(dp, record, sweep->now, record_idle(dp, record));
 		for (; sweep->slot < size && done < budget; sweep->slot++, done++)
-			settle_slot(dp, record, sweep->slot, sweep->now);
+			settle_slot(dp, record, sweep->slot, may_settle);
 		if (sweep->slot < size)
 			break;
 		end_service(dp, record);
@@ -175,6 +250,8 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	sweep->entries = 0;
 	memset(dp->counting, 0, ids * sizeof(*dp->counting));
 	memset(dp->closing, 0, ids * sizeof(*dp->closing));
+	memset(dp->marked, 0, ids * sizeof(*dp->marked));
+	memset(dp->firm, 0, ids * sizeof(*dp->firm));
 	for (size_t id = 0; id < ids; id++)
 		dp->active_before[id] = __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
 }
@@ -196,11 +273,42 @@ static void correct_active(struct dataplane *dp)
 	}
 }
 
+static uint32_t count_held(const struct dataplane *dp, const struct record *record)
+{
+	uint32_t held = 0;
+
+	for (unsigned i = 0; i < record->count; i++)
+		held += dp->firm[record->members[i].id];
+	return held;
+}
+
+/* Half of the places are shared out evenly: so much is sure for each service, whatever is done to the others. The other
+ * half is for whoever comes; in one round of the sweep a service may take half of what is left of it. */
+static void share_places(struct dataplane *dp)
+{
+	int64_t half = dp->maps.flow_words / 2, left = half;
+	int64_t share = dp->records_count ? half / (int64_t)dp->records_count : half;
+
+	for (size_t i = 0; i < dp->records_count; i++) {
+		int64_t held = count_held(dp, dp->records[i]);
+
+		left -= held > share ? held - share : 0;
+	}
+	for (size_t i = 0; i < dp->records_count; i++) {
+		struct lb_turn *turn = &dp->maps.turns[dp->records[i]->id];
+		int64_t held = count_held(dp, dp->records[i]);
+
+		dp_update(&turn->held, (int32_t)held);
+		dp_update(&turn->allowed, (int32_t)((held > share ? held : share) + (left > 0 ? left / 2 : 0) + 1));
+	}
+}
+
 static void end_flows(struct dataplane *dp)
 {
 	correct_active(dp);
+	share_places(dp);
 	for (uint32_t id = 0; id < dp->maps.backend_slots; id++)
-		dp->live_of[id] = dp->counting[id] + dp->closing[id];
+		dp->live_of[id] = dp->counting[id] - dp->marked[id] + dp->closing[id];
 	dp->sweep.entries_last = dp->sweep.entries;
 }
 
@@ -208,6 +316,7 @@ static void end_round(struct dataplane *dp)
 {
 	dp_release_quarantine(dp, dp->sweep.round);
 	dp->sweep.completed = dp->sweep.round;
+	dp_store(&dp->maps.settings->swept, dp->sweep.now);
 }
 
 static size_t left_in_round(const struct dataplane *dp)
@@ -300,10 +409,8 @@ void dp_purge(struct dataplane *dp)
 		uint64_t entry = dp_load(&dp->maps.flows[i]);
 
 		if (LB_FLOW_STATE(entry) && is_void(dp, entry))
-			clear_entry(dp, &dp->maps.flows[i], entry);
+			change_entry(dp, &dp->maps.flows[i], entry, 0);
 	}
-	for (uint32_t id = 0; id < dp->maps.backend_slots; id++)
-		dp->stale_until[id] = 0;
 	for (uint32_t i = 0; i < dp->maps.frag_words; i++) {
 		uint64_t word = dp_load(&dp->maps.frags[i]);
 		uint32_t id = LB_FRAG_BACKEND(word);
