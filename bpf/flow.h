@@ -164,7 +164,7 @@ enum flow_class {
 	FLOW_RECENT,   /* embryonic, of this very tick */
 	FLOW_CLOSED,   /* FIN or RST seen, and quiet */
 	FLOW_SILENT,   /* for longer than its idle timeout */
-	FLOW_UNPROVED, /* heard of once */
+	FLOW_UNPROVED, /* embryonic, or heard of once */
 	FLOW_OVER,     /* expired, and nothing may ask for it; or its backend is gone */
 };
 
@@ -177,8 +177,6 @@ static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct 
 		return service->flags & LB_SERVICE_TRACK_ALWAYS && flow_is(state, lasting) ? FLOW_SILENT : FLOW_OVER;
 	if (flow_is(state, unproved))
 		return age ? FLOW_UNPROVED : FLOW_RECENT;
-	if (state == LB_FLOW_UDP_NEW)
-		return age ? FLOW_UNPROVED : FLOW_FIRM;
 	if (flow_is(state, LB_FLOW_SET(FIN) | LB_FLOW_SET(RST)))
 		return age >= FLOW_QUIET ? FLOW_CLOSED : FLOW_FIRM;
 	return state == LB_FLOW_KEPT ? FLOW_MARK : FLOW_FIRM;

@@ -11,8 +11,7 @@
 #include "parse.h"
 #include "service.h"
 
-#define FLOW_RECORDED   (1u << 31) /* beside a backend's id */
-#define HANDSHAKE_TICKS 2
+#define FLOW_RECORDED (1u << 31) /* beside a backend's id */
 
 /* All that the decision needs, for the functions that are not inlined. */
 struct flow_query {
@@ -290,14 +289,15 @@ static __always_inline bool opens_flow(__u32 tcp_flags)
 	return (tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
 }
 
-/* Step 4: no place. Where the flow's later packets will go without an entry: while new flows find no place, and as
- * long after as one of them may still be without an entry, the slot's keeper decides for all that have none. */
+/* Step 4: no place. Where the flow's later packets will go without an entry: to the keeper. A UDP flow looks like a new
+ * one with each packet: as long as one may still be without an entry, the keeper decides for all that have none. */
 static __always_inline __u32 flow_unplaced(const struct flow_query *q, const struct lb_service *service)
 {
 	count_event(LB_EVENT_flow_table_full);
 	if (service->select != LB_SELECT_SLOT)
 		count_event(LB_EVENT_fallback_slot);
 	flow_note_unplaced(q->service, q->now);
+	flow_note_forgotten(q->service, q->now);
 	return go_to_keeper(q, service);
 }
 
@@ -309,12 +309,12 @@ static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle
 	return turn && turn->unplaced && now - turn->unplaced <= idle;
 }
 
-/* Whether the packet may be of a flow that has no entry, and is not new. TCP's later packets show it; a SYN may be the
- * second of a handshake that found no place. UDP has neither: in the learning period every flow may be. */
+/* Whether the packet may be of a flow that has no entry, and is not new. UDP has no SYN: in the learning period every
+ * flow may be. */
 static __always_inline bool may_be_older(const struct flow_query *q, const struct lb_service *service)
 {
 	if (q->is_tcp)
-		return !opens_flow(q->tcp_flags) || lately_unplaced(q->service, q->now, HANDSHAKE_TICKS);
+		return !opens_flow(q->tcp_flags);
 	return q->slot & LB_SLOT_LEARNING || lately_unplaced(q->service, q->now, service->udp_idle);
 }
 

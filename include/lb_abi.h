@@ -276,7 +276,7 @@ enum lb_flow_state {
 #define LB_FLOW_COUNTED                                                                                                \
 	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(KEPT))
 /* Those of entries that nobody may evict while they live. */
-#define LB_FLOW_FIRM       (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
+#define LB_FLOW_FIRM       (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
 
 #define LB_FLOW_STATE(e)   ((__u32)((e) >> LB_FLOW_STATE_SHIFT) & LB_FLOW_STATE_MASK)
 #define LB_FLOW_BACKEND(e) ((__u32)((e) >> LB_FLOW_BACKEND_SHIFT) & LB_MAX_BACKENDS)

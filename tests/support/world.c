@@ -33,6 +33,7 @@ static void change_present(struct world *w, const struct step *step, struct dp_b
 	case STEP_REMOVE:
 		want_remove(&w->want[step->service], number);
 		w->deaths[number]++;
+		w->removals[number]++;
 		break;
 	case STEP_DIE:
 		w->deaths[number]++;
@@ -263,7 +264,7 @@ static bool has_split_rounds(const struct sequence *s)
 static void end(struct world *w)
 {
 	commit(w);
-	for (unsigned i = 0; i < 3 && has_split_rounds(w->sequence); i++)
+	for (unsigned i = 0; i < 6 && has_split_rounds(w->sequence); i++)
 		sweep_round(w);
 	for (unsigned i = 0; i < w->sequence->services && !w->failure[0]; i++)
 		check_active(w, &w->want[i], false);

@@ -13,10 +13,12 @@
 
 struct flow {
 	bool live;           /* established */
+	bool woken;          /* one packet so far, of UDP, or after a longer silence than the idle timeout */
 	uint16_t generation; /* a new one is a new tuple */
 	int16_t owner;       /* the backend that answered; -1: none */
 	int16_t answered;    /* the one its SYN went to */
 	uint32_t deaths;     /* of the owner, when it last answered */
+	uint32_t removals;
 	uint32_t last;       /* tick of its last packet */
 };
 
@@ -44,11 +46,12 @@ struct world {
 	bool changed; /* wants that were not committed yet */
 	uint32_t now;
 	uint32_t deaths[WORLD_BACKENDS]; /* and removals */
+	uint32_t removals[WORLD_BACKENDS];
 	struct flow flows[SEQUENCE_FLOWS];
 	struct pending pending[BATCH_MOST];
 	unsigned pending_count;
 	uint64_t full, evicted; /* events counted so far */
-	bool udp_excused;       /* a datagram found no place: docs/tracking.md, step 4 */
+	uint32_t full_at;       /* the last tick in which a flow found no place; 0: never */
 	FILE *trace;            /* what happens, for people; NULL: not told */
 	unsigned told;          /* the flow whose packets are told */
 

@@ -56,7 +56,7 @@ static void open_flow(struct world *w, uint32_t number, uint64_t seed)
 	enum shot_kind opens = fresh ? SHOT_OPENS_FRESH : SHOT_OPENS_AGAIN;
 
 	flow->generation += fresh;
-	flow->live = false;
+	flow->live = flow->woken = false;
 	if (is_udp(w, number)) {
 		send_packet(w, number, opens, 0);
 		return;
@@ -171,7 +171,8 @@ static void check_new(struct world *w, uint32_t number, int to, const struct exc
 	unsigned service = world_service_of(w, number);
 	char name[32];
 
-	if (exceptions->full || (is_udp(w, number) && exceptions->learning[service]))
+	if (exceptions->full || (is_udp(w, number) && (exceptions->learning[service] ||
+						       (w->full_at && w->now - w->full_at <= idle_of(w, number)))))
 		return;
 	w->checked++;
 	if (anyone_takes_new(w, service) && (to < 0 || !takes_new(backend_of(w, to))))
@@ -184,8 +185,8 @@ static void check_owner(struct world *w, uint32_t number, int to)
 	const struct flow *flow = &w->flows[number];
 	char owner[32], name[32];
 
-	if (!flow->live || flow->owner < 0 || w->now - flow->last > idle_of(w, number) ||
-	    flow->deaths != w->deaths[flow->owner] || (is_udp(w, number) && w->udp_excused))
+	if (!flow->live || flow->woken || flow->owner < 0 || w->now - flow->last > idle_of(w, number) ||
+	    flow->deaths != w->deaths[flow->owner])
 		return;
 	w->checked++;
 	if (to != flow->owner)
@@ -198,6 +199,17 @@ static void own(struct world *w, struct flow *flow, int to)
 	flow->live = to >= 0;
 	flow->owner = to;
 	flow->deaths = to >= 0 ? w->deaths[to] : 0;
+	flow->removals = to >= 0 ? w->removals[to] : 0;
+}
+
+/* A backend that knows nothing of a TCP flow resets it. */
+static void go_on(struct world *w, struct flow *flow, int to, bool udp)
+{
+	flow->woken = udp ? to != flow->owner : flow->woken && w->now == flow->last;
+	if (udp || (to == flow->owner && (to < 0 || flow->removals == w->removals[to])))
+		own(w, flow, to);
+	else
+		flow->live = false;
 }
 
 static void check(struct world *w, const struct pending *pending, int to, const struct exceptions *exceptions)
@@ -212,8 +224,10 @@ static void check(struct world *w, const struct pending *pending, int to, const 
 		/* fall through */
 	case SHOT_OPENS_AGAIN:
 		flow->answered = to;
-		if (udp)
+		if (udp) {
 			own(w, flow, to);
+			flow->woken = true;
+		}
 		break;
 	case SHOT_SYN_REPEATED:
 	case SHOT_ESTABLISHES:
@@ -227,14 +241,15 @@ static void check(struct world *w, const struct pending *pending, int to, const 
 		break;
 	case SHOT_LIVES:
 		check_owner(w, pending->flow, to);
-		own(w, flow, to);
+		go_on(w, flow, to, udp);
 		break;
 	case SHOT_ENDS:
 		check_owner(w, pending->flow, to);
 		flow->live = false;
 		break;
 	case SHOT_WAKES:
-		own(w, flow, to);
+		own(w, flow, udp ? to : -1);
+		flow->woken = true;
 	}
 	flow->last = w->now;
 }
@@ -276,7 +291,8 @@ static void fire(struct world *w)
 	batch_fire(w->batch, w->pending_count, w->now);
 	exceptions.full = growth(w, LB_EVENT_flow_table_full, &w->full);
 	exceptions.evicted = growth(w, LB_EVENT_flow_evicted, &w->evicted);
-	w->udp_excused |= exceptions.full;
+	if (exceptions.full)
+		w->full_at = w->now;
 	for (unsigned i = 0; i < w->sequence->services; i++)
 		exceptions.learning[i] = w->sequence->service[i].udp && any_slot_learns(w, i);
 	for (unsigned i = 0; i < w->pending_count && !w->failure[0]; i++) {

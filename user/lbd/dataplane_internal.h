@@ -122,6 +122,7 @@ struct dataplane {
 	uint32_t *firm;         /* entries that may not be evicted, so far in this round */
 	uint32_t *live_of;      /* counting and closing, at the end of the last round */
 	int32_t *active_before; /* loads[].active when the round began */
+	uint32_t *died_at;      /* tick since which it is or was dead */
 	uint64_t *label_of;     /* of its address, for digests of rings */
 
 	uint64_t *retired; /* regions to be freed after the next grace period */
@@ -151,6 +152,7 @@ enum backend_trait {
 	BACKEND_ALIVE = 1 << 0,   /* of a service, and usable */
 	BACKEND_DRAINS = 1 << 1,  /* alive with weight 0 */
 	BACKEND_PRESENT = 1 << 2, /* of a service, alive or not: slots may name it */
+	BACKEND_REVIVED = 1 << 3, /* alive since this commit, dead before */
 };
 
 /* Builds the process's view of the maps (all fields of maps set, encap_source set): adopts what is in them. 0, -ENOMEM,
@@ -257,14 +259,20 @@ uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
 struct slot_rules {
 	bool never;
 	bool learns;   /* there may be flows that are not in the flow table yet */
+	bool hears;    /* older flows show themselves while learning: TCP */
 	bool resizing; /* keeper 0: it is in the old ring */
 };
 struct slot_change {
 	uint32_t slot;
 	bool moved; /* current changed: stamp it */
-	bool began; /* a transition began */
+	bool began; /* a transition began, or its learning anew */
 };
-struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, bool keeper_present,
+enum keeper_claim {
+	KEEPER_GONE,
+	KEEPER_STANDS,     /* also while it is dead: it may be back before its flows are over */
+	KEEPER_SUPERSEDED, /* flows that found no place in the table have gone to current while it was dead */
+};
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, enum keeper_claim claim,
 			      struct slot_rules rules);
 
 /* dp_picks.c */

@@ -71,6 +71,7 @@ static int adopt_backend(struct dataplane *dp, struct record *record, uint32_t i
 	members[record->count].want.usable = line->flags & LB_BACKEND_USABLE;
 	record->count++;
 	dp->backend_ids.state[id] = ID_USED;
+	dp->died_at[id] = 1; /* if it is dead: nobody knows since when */
 	dp->traits[id] = BACKEND_PRESENT | (line->flags & LB_BACKEND_USABLE ? BACKEND_ALIVE : 0);
 	return 0;
 }

@@ -350,6 +350,10 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 
 		if (member->want.usable)
 			after |= member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
+		if (!(after & BACKEND_ALIVE) && (before & BACKEND_ALIVE || !before))
+			dp->died_at[member->id] = dp_tick(dp);
+		if (after & BACKEND_ALIVE && before && !(before & BACKEND_ALIVE))
+			after |= BACKEND_REVIVED;
 		if (after & BACKEND_DRAINS && !(before & BACKEND_DRAINS))
 			member->drain_round = dp->sweep.round;
 		dp->traits[member->id] = after;
@@ -370,6 +374,8 @@ static bool part_with(struct dataplane *dp, struct record *record, const struct 
 		if (plan && bsearch(member, plan->members, plan->count, sizeof(*member), compare_members))
 			continue;
 		in_use |= alive && (dp->slots_of[member->id] || dp->maps.loads[member->id].cost);
+		if (alive)
+			dp->died_at[member->id] = dp_tick(dp);
 		dp->traits[member->id] = 0;
 		leaving[(*leaving_count)++] = member->id;
 	}

@@ -124,7 +124,7 @@ static struct slot_change stable(uint16_t wanted)
 	return (struct slot_change){.slot = LB_SLOT(wanted, wanted)};
 }
 
-struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, bool keeper_present,
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, enum keeper_claim claim,
 			      struct slot_rules rules)
 {
 	uint16_t current = LB_SLOT_CURRENT(slot), keeper = LB_SLOT_KEEPER(slot);
@@ -140,8 +140,12 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 		flags = LB_SLOT_TRANSITION | (rules.learns ? LB_SLOT_LEARNING : 0);
 		return (struct slot_change){LB_SLOT(wanted, current) | flags, true, true};
 	}
-	if (!keeper_present && !(rules.resizing && !keeper))
-		keeper = wanted;
+	if (claim != KEEPER_STANDS && !(rules.resizing && !keeper))
+		keeper = claim == KEEPER_SUPERSEDED && current_present ? current : wanted;
+	/* older TCP flows left no mark while their keeper was current: they have an idle timeout from here to be heard
+	 */
+	if (rules.hears && current != wanted && (current == keeper || (rules.resizing && !keeper)))
+		return (struct slot_change){LB_SLOT(wanted, keeper) | flags | LB_SLOT_LEARNING, true, true};
 	return (struct slot_change){LB_SLOT(wanted, keeper) | flags, current != wanted, false};
 }
 
@@ -176,11 +180,25 @@ static bool may_learn(const struct dataplane *dp, const struct lb_service *line,
 	return false;
 }
 
+static enum keeper_claim keeper_claim(const struct dataplane *dp, const struct record *record, uint32_t id)
+{
+	uint32_t unplaced = dp_load(&dp->maps.turns[record->id].unplaced);
+	uint8_t traits = dp->traits[id];
+
+	if (traits & BACKEND_ALIVE && !(traits & BACKEND_REVIVED))
+		return KEEPER_STANDS;
+	if (unplaced && dp->died_at[id] && (int32_t)(unplaced - dp->died_at[id]) >= 0)
+		return KEEPER_SUPERSEDED;
+	return traits & BACKEND_PRESENT ? KEEPER_STANDS : KEEPER_GONE;
+}
+
 static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32_t now)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
-	struct slot_rules rules = {
-	    .never = plan->want.track_never, .learns = may_learn(dp, line, plan), .resizing = line->old_ring != 0};
+	struct slot_rules rules = {.never = plan->want.track_never,
+				   .learns = may_learn(dp, line, plan),
+				   .hears = plan->want.protocol == IPPROTO_TCP,
+				   .resizing = line->old_ring != 0};
 	const uint32_t *slots = dp_slots(dp, line->ring);
 	uint32_t base = LB_REGION_BASE(line->ring);
 	uint16_t *stamps = dp_stamps(dp, line->ring);
@@ -189,7 +207,7 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
 		struct slot_change change =
 		    slot_after(slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
-			       is_present(dp, LB_SLOT_KEEPER(slots[i])), rules);
+			       keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
 
 		/* a slot that is in transition already owes an idle timeout from here, too: tracked flows did not stamp
 		 */
@@ -206,15 +224,29 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	}
 }
 
-/* The ring that says who keeps untracked flows while the new one settles: keepers that die are replaced, no more. */
+/* The ring that says who keeps untracked flows while the new one settles: keepers that die are replaced, no more. They
+ * do not wait for the dead to come back: a slot of the new ring may stand for several of the old one, and could not
+ * tell flows that have gone to its current meanwhile, for want of a place in the table, from those of the others. */
 static void update_old_keepers(struct dataplane *dp, const struct service_plan *plan, uint64_t region)
 {
 	uint32_t *slots = dp_slots(dp, region);
 	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
 
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
-		if (!is_present(dp, LB_SLOT_KEEPER(slots[i])))
+		if (!(dp->traits[LB_SLOT_KEEPER(slots[i])] & BACKEND_ALIVE))
 			dp_update(&slots[i], (slots[i] & ~own) | LB_SLOT(0, plan->ring.old_table[i]));
+}
+
+/* When the ring becomes the old one: its current backends are where those flows have gone. */
+static void supersede_keepers(struct dataplane *dp, const struct record *record, uint64_t region)
+{
+	uint32_t *slots = dp_slots(dp, region);
+	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
+		if (slots[i] & LB_SLOT_TRANSITION &&
+		    keeper_claim(dp, record, LB_SLOT_KEEPER(slots[i])) == KEEPER_SUPERSEDED)
+			dp_update(&slots[i], (slots[i] & ~own) | LB_SLOT(0, LB_SLOT_CURRENT(slots[i])));
 }
 
 /* ---- a ring that changes size ---- */
@@ -228,6 +260,14 @@ static bool is_bare(const struct dataplane *dp, uint64_t region)
 		if (slots[i] & LB_SLOT_TRANSITION || is_present(dp, LB_SLOT_CURRENT(slots[i])))
 			return false;
 	return true;
+}
+
+/* UDP flows may live that found no place in the table, and go to their keepers. */
+static bool lately_unplaced(const struct dataplane *dp, uint32_t service, uint32_t now)
+{
+	uint32_t unplaced = dp_load(&dp->maps.turns[service].unplaced);
+
+	return unplaced && (int32_t)(now - unplaced) <= dp->maps.services[service].udp_idle;
 }
 
 /* A UDP slot that has learnt has no untracked flow left: flows yet to come must not be learnt with its keeper. */
@@ -265,8 +305,9 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_
 
 	fill_new(dp, plan, bare, learns, now);
 	if (!bare) {
-		if (learns && plan->want.protocol == IPPROTO_UDP)
+		if (learns && plan->want.protocol == IPPROTO_UDP && !lately_unplaced(dp, plan->record->id, now))
 			forget_learnt(dp, ring);
+		supersede_keepers(dp, plan->record, ring);
 		update_old_keepers(dp, plan, ring);
 		/* A packet between the two stores finds the same keeper in either. */
 		dp_store(&line->old_ring, ring);

@@ -162,12 +162,13 @@ static uint16_t record_idle(const struct dataplane *dp, const struct record *rec
 	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
 }
 
-/* Marks of older flows were lost lately: those flows may live, and no slot knows. */
+/* Marks of older flows were lost lately: those flows may live, and no slot knows. The next packet of such a flow makes
+ * a new mark, and the one after that holds its slot: two idle timeouts. */
 static bool has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now, uint16_t idle)
 {
 	uint32_t forgotten = dp_load(&dp->maps.turns[record->id].forgotten);
 
-	return forgotten && (int32_t)(now - forgotten) <= idle;
+	return forgotten && (int32_t)(now - forgotten) <= 2 * idle;
 }
 
 /* One slot, if it is in transition. now: when the round began, so that the flow table has been looked at since. */
