@@ -250,7 +250,7 @@ static void an_older_flow_goes_to_the_keeper_and_stamps_its_slot(void **state)
 	struct rig r = RIG();
 	uint32_t tick = fixture_tick();
 
-	slots(&r, B, A, T);
+	slots(&r, B, A, T | L);
 	assert_int_equal(tcp(&r, 1, ACK), A);
 	assert_int_equal(counted(&r, LB_EVENT_keeper_packets), 1);
 	for (int i = 0; i < SLOTS; i++) {
@@ -259,8 +259,55 @@ static void an_older_flow_goes_to_the_keeper_and_stamps_its_slot(void **state)
 		assert_true((uint16_t)(stamp_of(&r, r.tcp)[i] - tick) <= 1);
 	}
 	assert_int_equal(stamped(&r, r.tcp), 1);
-	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[A]);
 	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+static void after_learning_one_packet_of_an_older_flow_holds_nothing(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 1, ACK), A); /* nor do two of one tick: a forger sends as many */
+	assert_int_equal(stamped(&r, r.tcp), 0);
+	assert_int_equal(active(&r, A), 0);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[A]);
+}
+
+static void after_learning_a_packet_in_a_later_tick_shows_that_a_flow_lives(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	age(only(&r), 3);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(stamped(&r, r.tcp), 1);
+	assert_int_equal(active(&r, A), 1);
+	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
+}
+
+static void an_older_flow_that_cannot_be_marked_holds_its_slot(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(stamped(&r, r.tcp), 1);
+	assert_true(r.f->map.turns[r.tcp].forgotten != 0);
+}
+
+static void a_mark_that_is_evicted_is_noted(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[A], LB_FLOW_KEPT, fixture_tick() - 3);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_true(r.f->map.turns[r.tcp].forgotten != 0);
+	assert_int_equal(r.f->map.turns[r.udp].forgotten, 0);
 }
 
 static void traffic_of_current_does_not_stamp(void **state)
@@ -296,14 +343,28 @@ static void the_keeper_is_asked_even_when_its_entry_finds_no_place(void **state)
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }
 
-static void the_last_packet_of_an_older_flow_leaves_no_entry(void **state)
+static void an_rst_of_a_flow_that_is_not_known_leaves_no_entry(void **state)
 {
 	struct rig r = RIG();
 
 	slots(&r, B, A, T);
 	assert_int_equal(tcp(&r, 1, RST), A);
-	assert_int_equal(tcp(&r, 2, FIN | ACK), A);
-	assert_int_equal(entries(&r), 0); /* it would count as active until it expires */
+	assert_int_equal(entries(&r), 0);
+	assert_int_equal(active(&r, A), 0);
+}
+
+static void an_older_flow_that_closes_by_half_is_remembered_as_such(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	age(only(&r), 1);
+	assert_int_equal(tcp(&r, 1, FIN | ACK), A);
+	assert_entry(*only(&r), LB_FLOW_FIN, r.tcp_id[A]);
+	assert_int_equal(active(&r, A), 0);
+	slots(&r, C, B, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
 }
 
 static void an_unusable_keeper_stands_for_current(void **state)
@@ -390,31 +451,73 @@ static void a_packet_refreshes_the_tick_of_its_entry(void **state)
 
 /* ---- closing ---- */
 
-static void closes(int flags)
+static void a_fin_half_closes_and_later_packets_still_arrive(void **state)
 {
 	struct rig r = RIG();
 
 	slots(&r, B, A, T);
 	tcp(&r, 1, SYN);
 	tcp(&r, 1, ACK);
-	assert_int_equal(tcp(&r, 1, flags), B);
+	assert_int_equal(tcp(&r, 1, FIN | ACK), B);
 	assert_entry(*only(&r), LB_FLOW_FIN, r.tcp_id[B]);
+	assert_int_equal(active(&r, B), 0);
 	slots(&r, C, A, T);
-	assert_int_equal(tcp(&r, 1, ACK), B); /* the last packets still arrive */
-	assert_entry(*only(&r), LB_FLOW_FIN, r.tcp_id[B]);
+	for (int minute = 0; minute < 10; minute++) { /* the server goes on sending, the client acknowledges */
+		age(only(&r), 60);
+		assert_int_equal(tcp(&r, 1, ACK), B);
+		assert_entry(*only(&r), LB_FLOW_FIN, r.tcp_id[B]);
+	}
 }
 
-static void a_fin_closes_and_the_last_packets_still_arrive(void **state)
+static void an_rst_that_the_flow_survives_is_forgotten(void **state)
 {
-	closes(FIN | ACK);
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	assert_int_equal(tcp(&r, 1, RST), B);
+	assert_entry(*only(&r), LB_FLOW_RST, r.tcp_id[B]);
+	assert_int_equal(active(&r, B), 0);
+	slots(&r, C, A, T);
+	age(only(&r), 200);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
+	assert_int_equal(active(&r, B), 1);
 }
 
-static void an_rst_closes_and_the_last_packets_still_arrive(void **state)
+/* Whoever sent it: the backend challenges it, or takes it for a new connection. */
+static void syn_stays(int flags)
 {
-	closes(RST);
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	tcp(&r, 1, flags);
+	slots(&r, C, A, T);
+	age(only(&r), 100);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
+	assert_int_equal(tcp(&r, 1, ACK), B);
 }
 
-static void a_tuple_used_again_is_a_new_flow(void **state)
+static void a_syn_on_a_live_tuple_stays_on_its_backend(void **state)
+{
+	syn_stays(ACK);
+}
+
+static void a_syn_on_a_half_closed_tuple_stays_on_its_backend(void **state)
+{
+	syn_stays(FIN | ACK);
+}
+
+static void a_syn_after_an_rst_stays_on_its_backend(void **state)
+{
+	syn_stays(RST);
+}
+
+static void a_tuple_that_was_closed_is_used_again_elsewhere_once_its_backend_drains(void **state)
 {
 	struct rig r = RIG();
 
@@ -423,15 +526,49 @@ static void a_tuple_used_again_is_a_new_flow(void **state)
 	tcp(&r, 1, ACK);
 	tcp(&r, 1, FIN | ACK);
 	slots(&r, C, A, T);
+	r.f->map.loads[r.tcp_id[B]].cost = 0;
+	age(only(&r), 10); /* too soon: the FIN may be forged */
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	tcp(&r, 1, FIN | ACK);
+	age(only(&r), 40);
 	assert_int_equal(tcp(&r, 1, SYN), C);
 	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[C]);
 	assert_int_equal(tcp(&r, 1, ACK), C);
 }
 
+static void a_live_tuple_stays_on_a_backend_that_drains_whatever_syn_comes(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	slots(&r, C, A, T);
+	r.f->map.loads[r.tcp_id[B]].cost = 0;
+	age(only(&r), 200);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
+static void a_dormant_flow_wakes_on_its_backend(void **state)
+{
+	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+	const uint64_t mask = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
+
+	stable(&r, B);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	stable(&r, C);
+	*only(&r) = (*only(&r) & ~mask) | (uint64_t)LB_FLOW_DORMANT << LB_FLOW_STATE_SHIFT;
+	r.f->map.loads[r.tcp_id[B]].active = 0; /* as the sweep does */
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
+	assert_int_equal(active(&r, B), 1);
+}
+
 /* ---- dead and foreign backends ---- */
 
-/* Its flow may have moved on while the slot was stable, past the table: to what keeps the slot's older flows. */
-static void a_hit_on_a_dead_backend_goes_to_the_keeper(void **state)
+static void a_hit_on_a_dead_backend_goes_to_the_keeper_until_it_is_back(void **state)
 {
 	struct rig r = RIG();
 
@@ -441,10 +578,9 @@ static void a_hit_on_a_dead_backend_goes_to_the_keeper(void **state)
 	usable(&r, B, false);
 	slots(&r, C, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), A);
-	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[A]);
-	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_ESTABLISHED);
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
 	usable(&r, B, true);
-	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 1, ACK), B);
 }
 
 static void a_syn_that_hits_a_dead_backend_is_a_new_flow(void **state)
@@ -461,10 +597,11 @@ static void a_syn_that_hits_a_dead_backend_is_a_new_flow(void **state)
 	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_SYN);
 }
 
-static void a_backend_of_another_service_is_never_a_match(void **state)
+static void an_entry_of_another_service_is_no_match_and_stays(void **state)
 {
 	struct rig r = RIG();
-	__u64 *entry;
+	__u64 *entry, before;
+	const int flags[] = {ACK, SYN, FIN | ACK, RST};
 
 	slots(&r, B, A, T);
 	tcp(&r, 1, SYN);
@@ -472,8 +609,11 @@ static void a_backend_of_another_service_is_never_a_match(void **state)
 	entry = only(&r);
 	*entry = (*entry & ~((uint64_t)LB_MAX_BACKENDS << LB_FLOW_BACKEND_SHIFT)) |
 		 (uint64_t)r.udp_id[C] << LB_FLOW_BACKEND_SHIFT; /* as a false match of the fingerprint would give */
-	assert_int_equal(tcp(&r, 1, ACK), A);
-	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[A]);
+	before = *entry;
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(tcp(&r, 1, flags[i]), A);
+		assert_true(*only(&r) == before);
+	}
 }
 
 static void with_every_backend_dead_there_is_no_backend(void **state)
@@ -498,9 +638,10 @@ static void while_learning_a_udp_flow_is_recorded_with_the_keeper(void **state)
 
 	slots(&r, B, A, T | L);
 	assert_int_equal(udp(&r, 1), A);
-	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[A]);
+	assert_entry(*only(&r), LB_FLOW_UDP_NEW, r.udp_id[A]);
 	slots(&r, B, A, T); /* learning is over */
 	assert_int_equal(udp(&r, 1), A);
+	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[A]);
 	slots(&r, C, NOWHERE, T);
 	assert_int_equal(udp(&r, 1), A);
 }
@@ -511,7 +652,7 @@ static void after_learning_a_udp_flow_is_new(void **state)
 
 	slots(&r, B, A, T);
 	assert_int_equal(udp(&r, 1), B);
-	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[B]);
+	assert_entry(*only(&r), LB_FLOW_UDP_NEW, r.udp_id[B]);
 	slots(&r, C, A, T);
 	assert_int_equal(udp(&r, 1), B);
 	assert_int_equal(udp(&r, 2), C);
@@ -525,7 +666,7 @@ static void a_learned_udp_flow_of_a_dead_keeper_goes_to_current(void **state)
 	assert_int_equal(udp(&r, 1), A);
 	usable(&r, A, false);
 	assert_int_equal(udp(&r, 1), B);
-	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[B]);
+	assert_entry(*only(&r), LB_FLOW_UDP_NEW, r.udp_id[B]);
 }
 
 static void a_udp_flow_without_a_place_goes_where_it_will_go_later(void **state)
@@ -537,8 +678,35 @@ static void a_udp_flow_without_a_place_goes_where_it_will_go_later(void **state)
 	assert_int_equal(udp(&r, 1), A);
 	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
 	slots(&r, B, A, T);
-	assert_int_equal(udp(&r, 2), B);
+	assert_int_equal(udp(&r, 2), A);
 	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+	clear_table(&r); /* there is room again: both stay where they are */
+	assert_int_equal(udp(&r, 1), A);
+	assert_int_equal(udp(&r, 2), A);
+	assert_int_equal(entries(&r), 2);
+	r.f->map.turns[r.udp].unplaced -= 61; /* an idle timeout later none is left that has no entry */
+	assert_int_equal(udp(&r, 3), B);
+	assert_int_equal(udp(&r, 1), A);
+}
+
+static void a_service_that_holds_all_it_may_has_its_new_flows_go_by_slot(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	r.f->map.turns[r.tcp].allowed = 2;
+	for (int client = 1; client <= 2; client++) {
+		assert_int_equal(tcp(&r, client, SYN), B);
+		assert_int_equal(tcp(&r, client, ACK), B);
+	}
+	assert_int_equal(r.f->map.turns[r.tcp].held, 2);
+	assert_int_equal(tcp(&r, 3, SYN), A); /* where its later packets will go */
+	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+	assert_int_equal(entries(&r), 2);
+	assert_int_equal(udp(&r, 1), B); /* another service has a share of its own */
+	assert_int_equal(entries(&r), 3);
+	assert_int_equal(tcp(&r, 1, FIN | ACK), B);
+	assert_int_equal(tcp(&r, 4, SYN), B);
 }
 
 /* ---- pressure on the table ---- */
@@ -586,7 +754,7 @@ static void a_live_affinity_entry_is_never_evicted(void **state)
 
 static void a_closing_entry_that_is_not_quiet_is_never_evicted(void **state)
 {
-	never_evicted(LB_FLOW_FIN, 0);
+	never_evicted(LB_FLOW_FIN, 7);
 }
 
 /* A table full of entries in `state`, so many ticks old, takes a new flow. */
@@ -615,7 +783,12 @@ static void kept_entries_give_way(void **state)
 
 static void quiet_closing_entries_give_way(void **state)
 {
-	gives_way(LB_FLOW_FIN, 2);
+	gives_way(LB_FLOW_FIN, 9);
+}
+
+static void quiet_entries_after_an_rst_give_way(void **state)
+{
+	gives_way(LB_FLOW_RST, 9);
 }
 
 static void expired_established_entries_give_way(void **state)
@@ -635,7 +808,7 @@ static void established_entries_just_before_their_timeout_do_not_give_way(void *
 
 static void entries_age_through_the_wrap_of_the_tick(void **state)
 {
-	gives_way(LB_FLOW_ESTABLISHED, 3600);
+	gives_way(LB_FLOW_ESTABLISHED, 12000);
 }
 
 static void embryonic_entries_go_before_closing_ones(void **state)
@@ -646,8 +819,7 @@ static void embryonic_entries_go_before_closing_ones(void **state)
 
 	slots(&r, B, A, T);
 	for (int i = 0; i < PLACES; i++) /* one embryonic in each bucket */
-		*place(&r, i) =
-		    stranger(i, r.tcp_id[C], i % LB_FLOW_WAYS == 5 ? LB_FLOW_SYN : LB_FLOW_FIN, tick - 3);
+		*place(&r, i) = stranger(i, r.tcp_id[C], i % LB_FLOW_WAYS == 5 ? LB_FLOW_SYN : LB_FLOW_FIN, tick - 3);
 	assert_int_equal(tcp(&r, 1, SYN), B);
 	for (int i = 0; i < PLACES; i++)
 		syn += LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_SYN;
@@ -753,7 +925,7 @@ static void an_entry_is_refreshed_without_losing_the_overflow_mark(void **state)
 	assert_true(*entry & LB_FLOW_OVERFLOW);
 	tcp(&r, 1, SYN);
 	assert_true(*entry & LB_FLOW_OVERFLOW);
-	assert_int_equal(LB_FLOW_STATE(*entry), LB_FLOW_SYN);
+	assert_int_equal(LB_FLOW_STATE(*entry), LB_FLOW_ESTABLISHED);
 }
 
 /* ---- track always, track never, a ring that changes its size ---- */
@@ -819,22 +991,40 @@ static void a_kept_entry_follows_the_keeper(void **state)
 
 	slots(&r, B, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), A);
+	age(only(&r), 1);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(active(&r, A), 1);
 	slots(&r, B, C, T);
 	assert_int_equal(tcp(&r, 1, ACK), C);
-	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_KEPT);
-	assert_int_equal(LB_FLOW_BACKEND(*only(&r)), r.tcp_id[C]);
-	assert_int_equal(r.f->map.loads[r.tcp_id[A]].active, 0);
-	assert_int_equal(r.f->map.loads[r.tcp_id[C]].active, 1);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[C]);
+	assert_int_equal(active(&r, A), 0);
 }
 
-static void a_syn_that_hits_a_kept_entry_is_a_new_flow(void **state)
+static void a_syn_on_an_older_flow_that_was_heard_of_goes_to_its_keeper(void **state)
 {
 	struct rig r = RIG();
 
 	slots(&r, B, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	age(only(&r), 1);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
+}
+
+static void a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	usable(&r, A, false);
 	assert_int_equal(tcp(&r, 1, SYN), B);
-	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_SYN);
+	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[B]);
+	usable(&r, A, true);
+	assert_int_equal(tcp(&r, 1, ACK), B);
 }
 
 static void a_kept_entry_holds_its_slot_though_all_flows_are_tracked(void **state)
@@ -843,6 +1033,8 @@ static void a_kept_entry_holds_its_slot_though_all_flows_are_tracked(void **stat
 
 	r.f->map.services[r.tcp].flags |= LB_SERVICE_TRACK_ALWAYS;
 	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	age(only(&r), 1);
 	assert_int_equal(tcp(&r, 1, ACK), A);
 	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_KEPT);
 	for (int i = 0; i < SLOTS; i++)
@@ -1169,9 +1361,11 @@ static void a_kept_flow_counts_as_active_of_its_keeper(void **state)
 
 	slots(&r, B, A, T);
 	tcp(&r, 1, ACK);
+	age(only(&r), 1);
 	tcp(&r, 1, ACK);
-	tcp(&r, 2, ACK);
-	assert_int_equal(active(&r, A), 2);
+	tcp(&r, 1, ACK);
+	tcp(&r, 2, ACK); /* may be anybody's */
+	assert_int_equal(active(&r, A), 1);
 }
 
 /* ---- affinity and hash fields ---- */
@@ -1225,20 +1419,58 @@ static void affinity_to_a_dead_backend_is_written_anew(void **state)
 		assert_int_equal(tcp(&r, client, SYN), second);
 }
 
+static void age_affinity(struct rig *r, int state, uint32_t ticks)
+{
+	for (int i = 0; i < PLACES; i++)
+		if (LB_FLOW_STATE(*place(r, i)) == (uint32_t)state)
+			age(place(r, i), ticks);
+}
+
 static void affinity_is_forgotten_after_its_idle_time(void **state)
 {
 	struct rig r = affinity_rig(32);
 
 	assert_int_equal(tcp(&r, 1, SYN), A);
-	for (int i = 0; i < PLACES; i++)
-		if (LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_AFFINITY)
-			age(place(&r, i), 290);
+	age_affinity(&r, LB_FLOW_AFFINITY_NEW, 290);
 	assert_int_equal(tcp(&r, 2, SYN), A);
-	for (int i = 0; i < PLACES; i++)
-		if (LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_AFFINITY)
-			age(place(&r, i), 305);
+	age_affinity(&r, LB_FLOW_AFFINITY_NEW, 305);
 	assert_int_equal(tcp(&r, 3, SYN), B);
 	assert_int_equal(tcp(&r, 4, SYN), B);
+}
+
+static void affinity_is_firm_once_a_flow_is_established(void **state)
+{
+	struct rig r = affinity_rig(32);
+	int firm = 0;
+
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	for (int i = 0; i < PLACES; i++)
+		assert_int_not_equal(LB_FLOW_STATE(*place(&r, i)), LB_FLOW_AFFINITY);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	for (int i = 0; i < PLACES; i++)
+		firm += LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_AFFINITY;
+	assert_int_equal(firm, 1);
+	fill_table(&r, r.tcp_id[C], LB_FLOW_SYN, fixture_tick() - 3);
+	for (int client = 100; client < 1000; client++) {
+		snprintf(r.client, sizeof(r.client), "198.51.%d.%d", client / 200, 1 + client % 200);
+		tcp(&r, client, SYN);
+	}
+	strcpy(r.client, "198.51.100.7");
+	assert_int_equal(tcp(&r, 2, SYN), A);
+}
+
+static void a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good(void **state)
+{
+	struct rig r = affinity_rig(32);
+
+	for (int client = 0; client < 4 * PLACES; client++) {
+		snprintf(r.client, sizeof(r.client), "198.%d.%d.%d", 18 + client / 40000, client / 200 % 200,
+			 1 + client % 200);
+		tcp(&r, client, SYN);
+	}
+	for (int i = 0; i < PLACES; i++)
+		assert_false(LB_FLOW_FIRM >> LB_FLOW_STATE(*place(&r, i)) & 1);
+	assert_int_equal(r.f->map.turns[r.tcp].held, 0);
 }
 
 static void affinity_takes_a_client_from_a_backend_that_drains(void **state)
@@ -1578,10 +1810,15 @@ static const struct CMUnitTest tests[] = {
     TEST(a_stable_slot_on_a_dead_backend_has_no_backend),
     TEST(a_syn_goes_to_current_and_the_flow_stays_there),
     TEST(an_older_flow_goes_to_the_keeper_and_stamps_its_slot),
+    TEST(after_learning_one_packet_of_an_older_flow_holds_nothing),
+    TEST(after_learning_a_packet_in_a_later_tick_shows_that_a_flow_lives),
+    TEST(an_older_flow_that_cannot_be_marked_holds_its_slot),
+    TEST(a_mark_that_is_evicted_is_noted),
     TEST(traffic_of_current_does_not_stamp),
     TEST(a_tracked_flow_elsewhere_than_current_stamps_its_slot),
     TEST(the_keeper_is_asked_even_when_its_entry_finds_no_place),
-    TEST(the_last_packet_of_an_older_flow_leaves_no_entry),
+    TEST(an_rst_of_a_flow_that_is_not_known_leaves_no_entry),
+    TEST(an_older_flow_that_closes_by_half_is_remembered_as_such),
     TEST(an_unusable_keeper_stands_for_current),
     TEST(no_keeper_stands_for_current),
     TEST(an_unusable_current_stands_for_the_keeper),
@@ -1589,17 +1826,23 @@ static const struct CMUnitTest tests[] = {
     TEST(a_flow_stays_through_successive_changes),
     TEST(a_repeated_syn_stays_with_its_entry),
     TEST(a_packet_refreshes_the_tick_of_its_entry),
-    TEST(a_fin_closes_and_the_last_packets_still_arrive),
-    TEST(an_rst_closes_and_the_last_packets_still_arrive),
-    TEST(a_tuple_used_again_is_a_new_flow),
-    TEST(a_hit_on_a_dead_backend_goes_to_the_keeper),
+    TEST(a_fin_half_closes_and_later_packets_still_arrive),
+    TEST(an_rst_that_the_flow_survives_is_forgotten),
+    TEST(a_syn_on_a_live_tuple_stays_on_its_backend),
+    TEST(a_syn_on_a_half_closed_tuple_stays_on_its_backend),
+    TEST(a_syn_after_an_rst_stays_on_its_backend),
+    TEST(a_tuple_that_was_closed_is_used_again_elsewhere_once_its_backend_drains),
+    TEST(a_live_tuple_stays_on_a_backend_that_drains_whatever_syn_comes),
+    TEST(a_dormant_flow_wakes_on_its_backend),
+    TEST(a_hit_on_a_dead_backend_goes_to_the_keeper_until_it_is_back),
     TEST(a_syn_that_hits_a_dead_backend_is_a_new_flow),
-    TEST(a_backend_of_another_service_is_never_a_match),
+    TEST(an_entry_of_another_service_is_no_match_and_stays),
     TEST(with_every_backend_dead_there_is_no_backend),
     TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper),
     TEST(after_learning_a_udp_flow_is_new),
     TEST(a_learned_udp_flow_of_a_dead_keeper_goes_to_current),
     TEST(a_udp_flow_without_a_place_goes_where_it_will_go_later),
+    TEST(a_service_that_holds_all_it_may_has_its_new_flows_go_by_slot),
     TEST(a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets),
     TEST(a_live_established_entry_is_never_evicted),
     TEST(a_live_udp_entry_is_never_evicted),
@@ -1608,6 +1851,7 @@ static const struct CMUnitTest tests[] = {
     TEST(embryonic_entries_give_way),
     TEST(kept_entries_give_way),
     TEST(quiet_closing_entries_give_way),
+    TEST(quiet_entries_after_an_rst_give_way),
     TEST(expired_established_entries_give_way),
     TEST(established_entries_just_before_their_timeout_do_not_give_way),
     TEST(entries_age_through_the_wrap_of_the_tick),
@@ -1622,7 +1866,8 @@ static const struct CMUnitTest tests[] = {
     TEST(while_a_ring_is_resized_the_old_one_says_who_keeps),
     TEST(while_a_ring_is_resized_a_keeper_of_its_own_counts),
     TEST(a_kept_entry_follows_the_keeper),
-    TEST(a_syn_that_hits_a_kept_entry_is_a_new_flow),
+    TEST(a_syn_on_an_older_flow_that_was_heard_of_goes_to_its_keeper),
+    TEST(a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow),
     TEST(a_kept_entry_holds_its_slot_though_all_flows_are_tracked),
     TEST(the_old_ring_is_asked_at_the_flows_own_slot),
     TEST(the_old_ring_is_asked_with_the_fields_the_service_hashes),
@@ -1649,6 +1894,8 @@ static const struct CMUnitTest tests[] = {
     TEST(affinity_by_prefix_takes_neighbours_for_one_client),
     TEST(affinity_to_a_dead_backend_is_written_anew),
     TEST(affinity_is_forgotten_after_its_idle_time),
+    TEST(affinity_is_firm_once_a_flow_is_established),
+    TEST(a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good),
     TEST(affinity_takes_a_client_from_a_backend_that_drains),
     TEST(affinity_does_not_move_an_established_flow),
     TEST(an_affinity_entry_is_not_an_active_flow),

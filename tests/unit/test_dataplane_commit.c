@@ -68,12 +68,31 @@ static void the_first_keeper_stays_through_later_moves(void **state)
 	assert_int_equal(slot_after(LB_SLOT(B, A) | T, A, true, true, tcp).slot, LB_SLOT(A, A) | T);
 }
 
-static void the_dead_keep_nothing(void **state)
+static void the_dead_keep_their_slots_and_the_gone_nothing(void **state)
 {
-	assert_int_equal(slot_after(LB_SLOT(A, A), B, false, false, tcp).slot, LB_SLOT(B, B));
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, false, tcp).slot, LB_SLOT(C, C) | T);
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, false, true, tcp).slot, LB_SLOT(C, A) | T);
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, B, true, false, tcp).slot, LB_SLOT(B, B) | T);
+	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, KEEPER_STANDS, tcp).slot, LB_SLOT(B, A) | T);
+	assert_int_equal(slot_after(LB_SLOT(A, A), B, false, KEEPER_GONE, tcp).slot, LB_SLOT(B, B));
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_GONE, tcp).slot, LB_SLOT(C, C) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, false, KEEPER_STANDS, tcp).slot, LB_SLOT(C, A) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, B, true, KEEPER_GONE, tcp).slot, LB_SLOT(B, B) | T);
+}
+
+static void flows_that_went_to_current_for_want_of_a_keeper_stay_there(void **state)
+{
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_SUPERSEDED, tcp).slot, LB_SLOT(C, B) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, false, KEEPER_SUPERSEDED, tcp).slot, LB_SLOT(C, C) | T);
+}
+
+static void older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current(void **state)
+{
+	const struct slot_rules hears = {.learns = true, .hears = true};
+	struct slot_change change = slot_after(LB_SLOT(A, A) | T, B, true, KEEPER_STANDS, hears);
+
+	assert_int_equal(change.slot, LB_SLOT(B, A) | T | L);
+	assert_true(change.began && change.moved);
+	change = slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_STANDS, hears);
+	assert_int_equal(change.slot, LB_SLOT(C, A) | T);
+	assert_false(change.began);
 }
 
 static void with_nobody_wanted_the_draining_keep_their_flows(void **state)
@@ -254,29 +273,50 @@ static void a_new_backend_takes_its_slots_and_only_those_change(void **state)
 	free(before);
 }
 
-static void a_dead_backend_loses_slots_at_once_and_gets_them_back(void **state)
+static void others_stand_in_for_a_dead_backend_and_it_finds_its_flows_again(void **state)
 {
 	struct dp_service_stats stats;
-	uint32_t size, *slots;
-	uint16_t id;
+	uint32_t size, *slots, own = 0;
+	uint16_t id, other;
 
 	for (unsigned n = 0; n < 2; n++)
 		want_add(&want, n, 10);
 	want_commit(dp, &want, 1);
+	other = want_id(dp, &want, 0);
 	id = want_id(dp, &want, 1);
 	want_find(&want, 1)->usable = false;
 	want_commit(dp, &want, 1);
 	slots = want_slots(dp, &want, &size);
-	for (uint32_t i = 0; i < size; i++)
-		assert_int_equal(slots[i], LB_SLOT(want_id(dp, &want, 0), want_id(dp, &want, 0)));
+	for (uint32_t i = 0; i < size; i++) {
+		assert_int_equal(LB_SLOT_CURRENT(slots[i]), other);
+		own += LB_SLOT_KEEPER(slots[i]) == id;
+	}
+	assert_in_range(own, size / 2 - 1, size / 2 + 1);
 	assert_int_equal(dp->maps.backends[id].flags, LB_BACKEND_USED);
-	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
-	assert_int_equal(stats.slots_in_transition, 0);
 	want_find(&want, 1)->usable = true;
 	want_commit(dp, &want, 1);
 	assert_int_equal(want_id(dp, &want, 1), id);
 	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
-	assert_in_range(stats.slots_in_transition, size / 2 - 1, size / 2 + 1);
+	assert_int_equal(stats.slots_in_transition, own);
+	for (uint32_t i = 0; i < size; i++)
+		assert_true(!(slots[i] & T) || LB_SLOT_CURRENT(slots[i]) == id);
+}
+
+static void a_backend_that_stays_dead_is_given_up_after_an_idle_time(void **state)
+{
+	struct dp_service_stats stats;
+
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	want_find(&want, 1)->usable = false;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, 10000 + want_line(dp, &want)->tcp_idle);
+	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
+	assert_true(stats.slots_in_transition);
+	sweep_rounds(dp, 1, 10000 + want_line(dp, &want)->tcp_idle + 1);
+	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
+	assert_int_equal(stats.slots_in_transition, 0);
 }
 
 static void a_removed_service_is_gone_and_its_region_is_used_again(void **state)
@@ -448,14 +488,44 @@ static void a_ring_grows_beside_the_old_one_and_waits_for_it(void **state)
 	assert_int_equal(LB_REGION_SIZE(line->old_ring), 509);
 }
 
-static void a_ring_does_not_shrink(void **state)
+static void a_ring_has_the_size_of_its_configuration_whatever_was_before(void **state)
 {
 	for (unsigned n = 0; n < 8; n++)
 		want_add(&want, n, 1);
 	want_commit(dp, &want, 1);
 	want.service.backends_count = 1;
 	want_commit(dp, &want, 1);
-	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 1021);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 251);
+}
+
+static void backends_that_leave_do_not_size_the_ring(void **state)
+{
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, n < 2);
+	want.service.ring_backends = 2;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 251);
+}
+
+static void rings_of_the_same_configuration_have_the_same_digest(void **state)
+{
+	struct dp_service_stats first, stats;
+
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	assert_int_equal(dataplane_service_stats(dp, &want.service, &first), 0);
+	want_find(&want, 1)->weight = 20;
+	want_commit(dp, &want, 1);
+	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
+	assert_true(stats.ring_digest != first.ring_digest);
+	want_remove(&want, 1);
+	want_commit(dp, &want, 1);
+	want_add(&want, 1, 10); /* with another id */
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 2, 10000 + want_line(dp, &want)->tcp_idle + 1); /* one resize after the other */
+	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
+	assert_true(stats.ring_digest == first.ring_digest);
 }
 
 static void a_first_backend_needs_no_transition(void **state)
@@ -662,7 +732,9 @@ int main(void)
 	    cmocka_unit_test(a_slot_whose_backend_stays_is_untouched),
 	    cmocka_unit_test(a_stable_slot_that_moves_keeps_the_old_backend),
 	    cmocka_unit_test(the_first_keeper_stays_through_later_moves),
-	    cmocka_unit_test(the_dead_keep_nothing),
+	    cmocka_unit_test(the_dead_keep_their_slots_and_the_gone_nothing),
+	    cmocka_unit_test(flows_that_went_to_current_for_want_of_a_keeper_stay_there),
+	    cmocka_unit_test(older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current),
 	    cmocka_unit_test(with_nobody_wanted_the_draining_keep_their_flows),
 	    cmocka_unit_test(without_tracking_a_slot_is_never_in_transition),
 	    cmocka_unit_test(while_resizing_keeper_0_stands_for_the_old_ring),
@@ -672,7 +744,8 @@ int main(void)
 	    TEST(the_same_again_writes_nothing),
 	    TEST(ids_stay_when_others_come_and_go),
 	    TEST(a_new_backend_takes_its_slots_and_only_those_change),
-	    TEST(a_dead_backend_loses_slots_at_once_and_gets_them_back),
+	    TEST(others_stand_in_for_a_dead_backend_and_it_finds_its_flows_again),
+	    TEST(a_backend_that_stays_dead_is_given_up_after_an_idle_time),
 	    TEST(a_removed_service_is_gone_and_its_region_is_used_again),
 	    TEST(a_port_that_is_any_is_marked_on_its_vip),
 	    TEST(many_vips_of_both_families_are_all_found),
@@ -681,7 +754,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(an_id_in_quarantine_is_cleaned_when_it_is_the_last, make_small, teardown),
 	    TEST(doubles_and_sizes_that_are_no_primes_are_refused),
 	    TEST(a_ring_grows_beside_the_old_one_and_waits_for_it),
-	    TEST(a_ring_does_not_shrink),
+	    TEST(a_ring_has_the_size_of_its_configuration_whatever_was_before),
+	    TEST(backends_that_leave_do_not_size_the_ring),
+	    TEST(rings_of_the_same_configuration_have_the_same_digest),
 	    TEST(a_first_backend_needs_no_transition),
 	    TEST(without_tracking_a_ring_is_replaced_at_once),
 	    TEST(a_list_is_replaced_not_rewritten),
