@@ -106,10 +106,12 @@ struct firing {
 static long fire(__u32 number, struct firing *firing)
 {
 	struct shot *shot = bpf_map_lookup_elem(&batch_shots, &number);
+	struct batch_control *c = control();
 	__u32 verdict;
 
-	if (!shot || write_packet(firing->ctx, shot))
+	if (!shot || !c || write_packet(firing->ctx, shot))
 		return 1;
+	c->clock_ns = (__u64)shot->tick << LB_TICK_SHIFT;
 	verdict = one_packet(firing->ctx);
 	OPAQUE(verdict);
 	note(firing->ctx, shot, verdict);

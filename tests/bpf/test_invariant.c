@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The invariant of docs/tracking.md on the real program: no established flow moves while its backend lives, through
- * random sequences of changes. Run by `make check`. A sequence that fails is shortened and printed with its seed.
- * LBD_SEED=n runs that one alone, LBD_SEQUENCES=n sets how many are run. */
+ * random sequences of changes and attacks (tests/support/world.h says what they are). A sequence that fails is
+ * shortened and printed with its seed. LBD_SEED=n runs that one alone, LBD_SEQUENCES=n sets how many are run.
+ * LBD_ACTORS=all,-away or none,flood,wake leaves out who is not named (tests/support/sequence.h). */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,23 +19,53 @@
 #else
 #define SEQUENCES 10000
 #endif
-#define LARGE_EVERY 50 /* one in so many has thousands of flows */
-#define TIGHT_EVERY 10 /* and one in so many a flow table that is too small */
-#define SHRINK_RUNS 3000
+#define LARGE_EVERY  50 /* one in so many has thousands of flows */
+#define TIGHT_EVERY  10 /* and one in so many a flow table that is too small */
+#define NARROW_EVERY 10 /* and one in so many a hash of few bits */
+#define SHRINK_RUNS  3000
 
 static struct batch batches[TABLES];
 static struct world world;
 static struct error lacking; /* why nothing can be run; empty: it can */
 
-static const uint32_t table_flows[TABLES] = {[TABLE_ROOMY] = 2048, [TABLE_TIGHT] = 32, [TABLE_LARGE] = 16384};
+static const uint32_t table_flows[TABLES] = {
+    [TABLE_ROOMY] = 2048, [TABLE_TIGHT] = 32, [TABLE_LARGE] = 16384, [TABLE_NARROW] = 2048};
+static uint32_t allowed = ACTORS_ALL;
+
+/* What LBD_ACTORS names: "all", "none", a name, or -name, in this order. */
+static int read_actors(void)
+{
+	char text[512] = "", *rest = text, *word;
+
+	snprintf(text, sizeof(text), "%s", getenv("LBD_ACTORS") ?: "");
+	while ((word = strsep(&rest, ", "))) {
+		bool out = *word == '-';
+		unsigned i = 0;
+
+		while (i < ACTORS && strcmp(word + out, sequence_actors[i]))
+			i++;
+		if (i < ACTORS) {
+			allowed = out ? allowed & ~(1u << i) : allowed | 1u << i;
+		} else if (!strcmp(word, "all") || !strcmp(word, "none")) {
+			allowed = *word == 'a' ? ACTORS_ALL : 0;
+		} else if (*word) {
+			fprintf(stderr, "LBD_ACTORS: %s: expected all, none, or -", word);
+			for (i = 0; i < ACTORS; i++)
+				fprintf(stderr, "%s%s", i ? ", " : "", sequence_actors[i]);
+			fprintf(stderr, "\n");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
 
 static int setup(void **state)
 {
 	struct error err = {0};
-	int r = 0;
+	int r = read_actors();
 
 	for (unsigned i = 0; i < TABLES && !r; i++)
-		r = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], &batches[i], &err);
+		r = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], i == TABLE_NARROW, &batches[i], &err);
 	if (r == -EPERM)
 		lacking = err;
 	else if (r)
@@ -53,6 +84,8 @@ static enum sequence_table table_of(uint64_t seed)
 {
 	if (seed % LARGE_EVERY == 0)
 		return TABLE_LARGE;
+	if (seed % NARROW_EVERY == 2 && allowed >> ACTOR_COLLIDE & 1)
+		return TABLE_NARROW;
 	return seed % TIGHT_EVERY == 1 ? TABLE_TIGHT : TABLE_ROOMY;
 }
 
@@ -85,6 +118,7 @@ static void run_seed(uint64_t seed)
 	static struct sequence s;
 
 	sequence_make(seed, table_of(seed), &s);
+	sequence_allow(&s, allowed);
 	world_run(&world, &batches[s.table], &s, NULL, 0);
 	if (world.failure[0])
 		report(&s);
@@ -108,7 +142,7 @@ static unsigned long long number(const char *variable, unsigned long long otherw
 static void no_established_flow_moves_while_its_backend_lives(void **state)
 {
 	unsigned long long first = number("LBD_SEED", 1), count = number("LBD_SEQUENCES", SEQUENCES);
-	unsigned long long packets = 0, checked = 0, to_keepers = 0;
+	unsigned long long packets = 0, checked = 0, to_keepers = 0, forged = 0, woken = 0, returned = 0;
 	unsigned live_most = 0;
 	double begin = seconds();
 
@@ -123,12 +157,16 @@ static void no_established_flow_moves_while_its_backend_lives(void **state)
 		packets += world.packets;
 		checked += world.checked;
 		to_keepers += world.to_keepers;
+		forged += world.forged;
+		woken += world.woken;
+		returned += world.returned;
 		live_most = world.live_most > live_most ? world.live_most : live_most;
 	}
-	print_message(
-	    "# seeds %llu to %llu: %llu packets, %llu checked, %llu of older flows to keepers, up to %u flows live "
-	    "at once, %.1f s\n",
-	    first, first + count - 1, packets, checked, to_keepers, live_most, seconds() - begin);
+	print_message("# seeds %llu to %llu: %llu packets, %llu checked, %llu of older flows to keepers, %llu forged, "
+		      "%llu after a "
+		      "long silence, %llu to a backend that is back, up to %u flows live at once, %.1f s\n",
+		      first, first + count - 1, packets, checked, to_keepers, forged, woken, returned, live_most,
+		      seconds() - begin);
 	assert_true(checked);
 }
 

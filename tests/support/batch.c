@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Many packets in one system call, on the maps of a real data plane. Used by tests/support/world.c. */
+/* Many packets in one system call, on the maps of a real data plane. */
 #include "batch.h"
 
 #include <arpa/inet.h>
@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "batch.skel.h"
+#include "batch_narrow.skel.h"
 #include "memory_dataplane.h"
 
 static void *map_memory(const struct bpf_map *map, size_t bytes)
@@ -32,7 +33,7 @@ static int share_maps(struct batch *batch)
 	struct bpf_map *map, *shared;
 	int r = 0;
 
-	bpf_object__for_each_map (map, batch->skel->obj) {
+	bpf_object__for_each_map (map, batch->object) {
 		if (bpf_map__is_internal(map))
 			continue;
 		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner), bpf_map__name(map));
@@ -42,32 +43,53 @@ static int share_maps(struct batch *batch)
 	return r;
 }
 
-static int load(struct batch *batch)
-{
-	const struct dp_maps *maps = &batch->owner->maps;
-	int r;
+/* The two builds have skeletons of two types, with the same constants and maps. */
+#define OPENER(name)                                                                                                   \
+	static int open_##name(struct batch *batch)                                                                    \
+	{                                                                                                              \
+		const struct dp_maps *maps = &batch->owner->maps;                                                      \
+		struct name##_bpf *skel = name##_bpf__open();                                                          \
+                                                                                                                       \
+		if (!skel)                                                                                             \
+			return -errno;                                                                                 \
+		batch->build = skel;                                                                                   \
+		batch->object = skel->obj;                                                                             \
+		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1;                                         \
+		skel->rodata->backend_slots = maps->backend_slots;                                                     \
+		return 0;                                                                                              \
+	}
+OPENER(batch)
+OPENER(batch_narrow)
 
-	batch->skel = batch_bpf__open();
-	if (!batch->skel)
-		return -errno;
-	r = share_maps(batch);
+static void *shared_memory(const struct batch *batch, const char *name, size_t bytes)
+{
+	const struct bpf_map *map = bpf_object__find_map_by_name(batch->object, name);
+
+	return map ? map_memory(map, bytes) : NULL;
+}
+
+static int load(struct batch *batch, bool narrow)
+{
+	size_t turns = batch->owner->maps.service_slots * sizeof(*batch->turns);
+	int r = narrow ? open_batch_narrow(batch) : open_batch(batch);
+
+	if (!r)
+		r = share_maps(batch);
+	if (!r)
+		r = bpf_object__load(batch->object);
 	if (r)
 		return r;
-	batch->skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1;
-	batch->skel->rodata->backend_slots = maps->backend_slots;
-	r = batch_bpf__load(batch->skel);
-	if (r)
-		return r;
-	batch->control = map_memory(batch->skel->maps.batch_control, sizeof(*batch->control));
-	batch->shots = map_memory(batch->skel->maps.batch_shots, BATCH_MOST * sizeof(*batch->shots));
-	batch->turns = map_memory(batch->skel->maps.turns, maps->service_slots * sizeof(*batch->turns));
+	batch->control = shared_memory(batch, "batch_control", sizeof(*batch->control));
+	batch->shots = shared_memory(batch, "batch_shots", BATCH_MOST * sizeof(*batch->shots));
+	batch->turns = shared_memory(batch, "turns", turns);
 	return batch->control && batch->shots && batch->turns ? 0 : -ENOMEM;
 }
 
-int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, struct batch *ret,
+int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, bool narrow, struct batch *ret,
 	       struct error *err)
 {
-	struct batch batch = {.options = {.services = services,
+	struct batch batch = {.narrow = narrow,
+			      .options = {.services = services,
 					  .backends = backends,
 					  .slots = slots,
 					  .flows = flows,
@@ -77,9 +99,9 @@ int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t fl
 
 	if (r)
 		return r;
-	r = load(&batch);
+	r = load(&batch, narrow);
 	if (r) {
-		error_set(err, r, "batch.bpf.o: %s", strerror(-r));
+		error_set(err, r, "%s: %s", narrow ? "batch_narrow.bpf.o" : "batch.bpf.o", strerror(-r));
 		batch_close(&batch);
 	} else {
 		*ret = batch;
@@ -95,7 +117,10 @@ void batch_close(struct batch *batch)
 		munmap(batch->shots, BATCH_MOST * sizeof(*batch->shots));
 	if (batch->turns)
 		munmap(batch->turns, batch->owner->maps.service_slots * sizeof(*batch->turns));
-	batch_bpf__destroy(batch->skel);
+	if (batch->narrow)
+		batch_narrow_bpf__destroy(batch->build);
+	else
+		batch_bpf__destroy(batch->build);
 	dataplane_close(batch->owner);
 	*batch = (struct batch){0};
 }
@@ -162,15 +187,15 @@ void batch_template(struct batch *batch, unsigned number, const struct addr *vip
 		memcpy(l4 + 4, (uint16_t[]){htons(t->frame + BATCH_FRAME - l4)}, 2);
 }
 
-void batch_fire(struct batch *batch, uint32_t count, uint32_t tick)
+void batch_fire(struct batch *batch, uint32_t count)
 {
 	uint8_t frame[BATCH_FRAME] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame));
+	struct bpf_program *program = bpf_object__find_program_by_name(batch->object, "fire_all");
 	int r;
 
-	batch->control->clock_ns = (uint64_t)tick << LB_TICK_SHIFT;
 	batch->control->shots = count;
-	r = bpf_prog_test_run_opts(bpf_program__fd(batch->skel->progs.fire_all), &opts);
+	r = bpf_prog_test_run_opts(bpf_program__fd(program), &opts);
 	if (r)
 		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(-r));
 	if (opts.retval != count)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Real maps, the real program built with a clock and dice that the test sets (tests/bpf/batch.bpf.c), many packets in
- * one system call, and any number of lbds on those maps, one after the other. Used by tests/support/world.c. */
+ * one system call, and any number of lbds on those maps, one after the other. */
 #ifndef LBD_TEST_BATCH_H
 #define LBD_TEST_BATCH_H
 
@@ -12,15 +12,17 @@
 struct batch {
 	struct dataplane *owner; /* made the maps; does nothing else */
 	struct dataplane_options options;
-	struct batch_bpf *skel;
+	void *build; /* its skeleton */
+	bool narrow; /* the build with a narrow hash: tests/bpf/batch_narrow.bpf.c */
+	struct bpf_object *object;
 	struct batch_control *control;
-	struct shot *shots; /* BATCH_MOST, to be filled before batch_fire */
+	struct shot *shots; /* BATCH_MOST, to be filled before batch_fire, in the order of their ticks */
 	struct lb_turn *turns;
 };
 
 /* Creates the maps and loads the program. 0, or -errno with the reason in err: -EPERM where programs cannot be loaded.
  */
-int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, struct batch *ret,
+int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, bool narrow, struct batch *ret,
 	       struct error *err);
 void batch_close(struct batch *batch);
 /* Empties the maps; no lbd may be on them. dice: the seed of the program's random numbers. */
@@ -29,7 +31,8 @@ void batch_clear(struct batch *batch, uint64_t dice);
 struct dataplane *batch_lbd(const struct batch *batch, uint32_t tick);
 /* A template's frame: TCP or UDP from 11.0.x.y or 2001:db8::x:y to the VIP's port. */
 void batch_template(struct batch *batch, unsigned number, const struct addr *vip, int protocol, uint16_t port);
-/* Sends the first count shots at this tick; verdicts and destinations are then in them. Aborts the test on failure. */
-void batch_fire(struct batch *batch, uint32_t count, uint32_t tick);
+/* Sends the first count shots, each at its tick; verdicts and destinations are then in them. Aborts the test on
+ * failure. */
+void batch_fire(struct batch *batch, uint32_t count);
 
 #endif

@@ -9,14 +9,20 @@
 #define BATCH_FRAME     74    /* bytes: Ethernet, IPv6, TCP; IPv4 and UDP have a longer payload */
 #define BATCH_TEMPLATES 4
 
+/* What is left of a hash in tests/bpf/batch_narrow.bpf.c: ten bits, so that tuples collide as if somebody could forge
+ * collisions. They are spread again, so that buckets, fingerprints and slots are chosen as evenly as ever. */
+#define BATCH_NARROW(h) (((h) >> 54) * 0x9e3779b97f4a7c15ULL + 0x94d049bb133111ebULL)
+
 /* One packet: a template, and what is its own; and what became of it. */
 struct shot {
 	__be32 client; /* the last word of its address */
 	__be16 port;
 	__u8 tcp_flags; /* of TCP templates */
 	__u8 template;
+	__u32 tick;       /* in which it arrives */
 	__be32 outer_dst; /* IPv4: where it was sent to */
 	__u32 verdict;    /* enum xdp_action */
+	__u32 pad;        /* maps lay their values out in eights */
 };
 
 struct template
@@ -28,7 +34,7 @@ struct template
 };
 
 struct batch_control {
-	__u64 clock_ns; /* what the program's clock says */
+	__u64 clock_ns; /* what the program's clock says; set from each shot */
 	__u64 dice;     /* state of its random numbers; not 0 */
 	__u32 shots;
 	__u32 pad;

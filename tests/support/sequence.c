@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Makes random sequences, prints and shortens them. Used by tests/bpf/test_invariant.c. */
+/* Makes random sequences, prints and shortens them. */
 #include "sequence.h"
 
 #include <string.h>
 
 const char *const sequence_algorithms[SEQUENCE_ALGORITHMS] = {"maglev", "round-robin", "weighted-round-robin",
 							      "least-conn", "source-hash"};
-#define SOURCE_HASH (SEQUENCE_ALGORITHMS - 1)
+const char *const sequence_actors[ACTORS] = {
+    [ACTOR_HALF_CLOSE] = "half-close",
+    [ACTOR_SLOW_HANDSHAKE] = "slow-handshake",
+    [ACTOR_FORGED_RST] = "forged-rst",
+    [ACTOR_FORGED_FIN] = "forged-fin",
+    [ACTOR_FORGED_SYN] = "forged-syn",
+    [ACTOR_FORGED_ACK] = "forged-ack",
+    [ACTOR_FLOOD] = "flood",
+    [ACTOR_TRICKLE] = "trickle",
+    [ACTOR_AWAY] = "away",
+    [ACTOR_RETURN] = "return",
+    [ACTOR_WAKE] = "wake",
+    [ACTOR_UDP_FULL] = "udp-full",
+    [ACTOR_COLLIDE] = "collide",
+};
+#define ACTORS_PROMISES (1u << ACTOR_RETURN | 1u << ACTOR_WAKE | 1u << ACTOR_UDP_FULL | 1u << ACTOR_COLLIDE)
+
+#define SOURCE_HASH     (SEQUENCE_ALGORITHMS - 1)
 
 /* SplitMix64's finalizer (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014). */
 uint32_t sequence_roll(uint64_t seed, uint32_t actor, uint32_t purpose, uint32_t below)
@@ -44,11 +61,12 @@ static struct sequence_service make_service(struct dice *dice, enum sequence_tab
 	static const uint8_t algorithms[] = {0, 0, 0, 0, 1, 2, 3, SOURCE_HASH};
 	static const uint32_t idles[] = {2, 3, 5, 10, 20};
 
+	/* with a narrow hash clients collide as well, which affinity must not mind but the model would */
 	return (struct sequence_service){
 	    .udp = !roll(dice, 3),
 	    .v6 = roll(dice, 2),
-	    .always = !roll(dice, 4),
-	    .affinity = !roll(dice, 8),
+	    .always = !roll(dice, 4) || table == TABLE_NARROW,
+	    .affinity = !roll(dice, 8) && table != TABLE_NARROW,
 	    .algorithm = PICK(dice, algorithms),
 	    .idle = PICK(dice, idles),
 	    .slots = make_slots(dice, table),
@@ -79,11 +97,16 @@ static const enum step_kind scripts[][6] = {
     {STEP_SETTLE, STEP_DIE, STEP_PASS, STEP_TRACKING, STEP_RECOVER, STEP_PASS},
     {STEP_RESIZE, STEP_SETTLE, STEP_WEIGHT, STEP_PASS, STEP_DIE, STEP_PASS},
     {STEP_DRAIN, STEP_SETTLE, STEP_SWEEP, STEP_REMOVE, STEP_ADD, STEP_PASS},
+    {STEP_PASS, STEP_FLOOD, STEP_WEIGHT, STEP_PASS, STEP_FLOOD, STEP_PASS},
+    {STEP_WEIGHT, STEP_FLOOD, STEP_PASS, STEP_FLOOD, STEP_SETTLE, STEP_PASS},
+    {STEP_WEIGHT, STEP_PASS, STEP_AWAY, STEP_WEIGHT, STEP_PASS, STEP_PASS},
+    {STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_SETTLE, STEP_PASS},
 };
 #define SCRIPT_LENGTH (sizeof(scripts[0]) / sizeof(scripts[0][0]))
 
 static struct step make_step(struct dice *dice, const struct sequence *s, enum step_kind kind, unsigned service)
 {
+	static const uint32_t floods[] = {30, 100, 300, 4000}, absences[] = {7, 30, 3000, 5000, 17000, 70000};
 	struct step step = {
 	    .kind = kind,
 	    .service = service,
@@ -97,7 +120,7 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 		step.value = make_slots(dice, s->table);
 		break;
 	case STEP_TRACKING:
-		step.value = roll(dice, 2);
+		step.value = roll(dice, 2) || s->table == TABLE_NARROW;
 		break;
 	case STEP_ALGORITHM:
 		step.value = roll(dice, SOURCE_HASH);
@@ -108,20 +131,37 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 	case STEP_SWEEP:
 		step.value = 1 + roll(dice, s->table == TABLE_LARGE ? 20000 : 10000);
 		break;
+	case STEP_FLOOD:
+		step.flood = roll(dice, FLOODS);
+		step.value = PICK(dice, floods);
+		break;
+	case STEP_AWAY:
+		step.value = PICK(dice, absences);
+		break;
 	default:
 		step.value = 1 + roll(dice, 4);
 	}
 	return step;
 }
 
+/* Behaviour is in half of the sequences, so that what one actor breaks is seen without the others. */
+static uint32_t make_actors(struct dice *dice)
+{
+	uint32_t actors = ACTORS_PROMISES;
+
+	for (unsigned i = 0; i < ACTORS; i++)
+		actors |= roll(dice, 2) << i;
+	return actors;
+}
+
 static void make_steps(struct dice *dice, struct sequence *s)
 {
 	static const enum step_kind kinds[] = {
-	    STEP_ADD,    STEP_ADD,      STEP_ADD,       STEP_REMOVE,  STEP_DIE,  STEP_DIE,  STEP_RECOVER,
-	    STEP_DRAIN,  STEP_WEIGHT,   STEP_WEIGHT,    STEP_WEIGHT,  STEP_PASS, STEP_PASS, STEP_PASS,
-	    STEP_PASS,   STEP_PASS,     STEP_PASS,      STEP_PASS,    STEP_PASS, STEP_PASS, STEP_SWEEP,
-	    STEP_SWEEP,  STEP_SETTLE,   STEP_SETTLE,    STEP_RESIZE,  STEP_ADD,  STEP_PASS, STEP_RECOVER,
-	    STEP_RESIZE, STEP_TRACKING, STEP_ALGORITHM, STEP_TAKEOVER};
+	    STEP_ADD,    STEP_ADD,      STEP_ADD,       STEP_REMOVE,   STEP_DIE,  STEP_DIE,  STEP_RECOVER,
+	    STEP_DRAIN,  STEP_WEIGHT,   STEP_WEIGHT,    STEP_WEIGHT,   STEP_PASS, STEP_PASS, STEP_PASS,
+	    STEP_PASS,   STEP_PASS,     STEP_PASS,      STEP_PASS,     STEP_PASS, STEP_PASS, STEP_SWEEP,
+	    STEP_SWEEP,  STEP_SETTLE,   STEP_SETTLE,    STEP_RESIZE,   STEP_ADD,  STEP_PASS, STEP_RECOVER,
+	    STEP_RESIZE, STEP_TRACKING, STEP_ALGORITHM, STEP_TAKEOVER, STEP_FLOOD};
 
 	while (s->steps_count < SEQUENCE_STEPS) {
 		bool scripted = !roll(dice, 12);
@@ -150,10 +190,28 @@ void sequence_make(uint64_t seed, enum sequence_table table, struct sequence *re
 	ret->services = 1 + roll(&dice, SEQUENCE_SERVICES);
 	for (unsigned i = 0; i < ret->services; i++)
 		ret->service[i] = make_service(&dice, table);
+	ret->actors = make_actors(&dice);
 	make_steps(&dice, ret);
+	sequence_allow(ret, ret->actors);
 	ret->flows_count = table == TABLE_LARGE ? SEQUENCE_FLOWS : 60 + roll(&dice, 160);
 	for (unsigned i = 0; i < ret->flows_count; i++)
 		ret->flows[i] = i;
+}
+
+void sequence_allow(struct sequence *s, uint32_t actors)
+{
+	unsigned kept = 0;
+
+	s->actors &= actors;
+	for (unsigned i = 0; i < s->steps_count; i++) {
+		enum step_kind kind = s->steps[i].kind;
+
+		if ((kind == STEP_FLOOD && !(s->actors >> ACTOR_FLOOD & 1)) ||
+		    (kind == STEP_AWAY && !(s->actors >> ACTOR_AWAY & 1)))
+			continue;
+		s->steps[kept++] = s->steps[i];
+	}
+	s->steps_count = kept;
 }
 
 /* ---- for people ---- */
@@ -177,6 +235,7 @@ void step_print(const struct step *step, FILE *to)
 	    [STEP_ADD] = "is added with weight", [STEP_REMOVE] = "is removed", [STEP_DIE] = "dies",
 	    [STEP_RECOVER] = "recovers",         [STEP_DRAIN] = "drains",      [STEP_WEIGHT] = "gets weight",
 	};
+	static const char *const floods[FLOODS] = {"SYN", "SYN and ACK", "SYN, ACK and a later ACK", "lone ACKs"};
 
 	switch (step->kind) {
 	case STEP_RESIZE:
@@ -200,6 +259,13 @@ void step_print(const struct step *step, FILE *to)
 	case STEP_TAKEOVER:
 		fprintf(to, "another lbd takes over");
 		return;
+	case STEP_FLOOD:
+		fprintf(to, "service %u: 2 ticks of traffic with a flood of %u packets: %s", step->service, step->value,
+			floods[step->flood]);
+		return;
+	case STEP_AWAY:
+		fprintf(to, "no lbd for %u ticks; the next change is that of another one", step->value);
+		return;
 	default:
 		fprintf(to, "service %u: backend %u %s", step->service, step->backend, backend_changes[step->kind]);
 		if (step->kind == STEP_ADD || step->kind == STEP_WEIGHT)
@@ -211,11 +277,15 @@ void step_print(const struct step *step, FILE *to)
 
 void sequence_print(const struct sequence *s, FILE *to)
 {
-	static const char *const tables[TABLES] = {"roomy", "tight", "large"};
+	static const char *const tables[TABLES] = {"roomy", "tight", "large", "roomy with a narrow hash"};
 
 	fprintf(to, "  at tick %u, flow table %s, %u flows", s->tick, tables[s->table], s->flows_count);
 	for (unsigned i = 0; i < s->flows_count && s->flows_count <= 8; i++)
 		fprintf(to, "%s%u", i ? ", " : ": ", s->flows[i]);
+	fprintf(to, "\n  actors:");
+	for (unsigned i = 0; i < ACTORS; i++)
+		if (s->actors >> i & 1)
+			fprintf(to, " %s", sequence_actors[i]);
 	fprintf(to, "\n");
 	for (unsigned i = 0; i < s->services; i++)
 		print_service(s, i, to);
@@ -282,12 +352,33 @@ static bool shrink_list(struct shrinking *x, const unsigned *count,
 	return any;
 }
 
+static bool shrink_actors(struct shrinking *x)
+{
+	struct sequence candidate;
+	bool any = false;
+
+	for (unsigned i = 0; i < ACTORS; i++) {
+		candidate = *x->s;
+		sequence_allow(&candidate, ~(1u << i));
+		if (x->s->actors >> i & 1)
+			any |= try(x, &candidate);
+	}
+	return any;
+}
+
 static bool shrink_values(struct shrinking *x)
 {
 	struct sequence candidate;
 	bool any = false;
 
 	for (unsigned i = 0; i < x->s->steps_count; i++) {
+		while (x->s->steps[i].kind == STEP_FLOOD && x->s->steps[i].value > 1) {
+			candidate = *x->s;
+			candidate.steps[i].value -= (candidate.steps[i].value + 3) / 4;
+			if (!try(x, &candidate))
+				break;
+			any = true;
+		}
 		while (x->s->steps[i].kind == STEP_PASS && x->s->steps[i].value > 1) {
 			candidate = *x->s;
 			candidate.steps[i].value--;
@@ -318,7 +409,7 @@ static bool shrink_setup(struct shrinking *x)
 		}
 		candidate = *x->s;
 		candidate.service[i].affinity = candidate.service[i].always = false;
-		if (x->s->service[i].affinity || x->s->service[i].always)
+		if (x->s->table != TABLE_NARROW && (x->s->service[i].affinity || x->s->service[i].always))
 			any |= try(x, &candidate);
 	}
 	return any;
@@ -332,6 +423,7 @@ void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct s
 	while (any && x.runs) {
 		any = shrink_list(&x, &s->steps_count, without_steps);
 		any |= shrink_list(&x, &s->flows_count, without_flows);
+		any |= shrink_actors(&x);
 		any |= shrink_values(&x);
 		any |= shrink_setup(&x);
 	}

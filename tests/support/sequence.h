@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A random sequence of changes to services with flows on them, as a list that can be run, shortened and read. A seed
- * makes the whole of it; a step's own dice are its own, so that it does the same without its neighbours.
- * Used by tests/bpf/test_invariant.c; run by tests/support/world.c. */
+ * makes the whole of it; a step's own dice are its own, so that it does the same without its neighbours. */
 #ifndef LBD_TEST_SEQUENCE_H
 #define LBD_TEST_SEQUENCE_H
 
@@ -13,6 +12,26 @@
 #define SEQUENCE_BACKENDS 6 /* numbers of a service: 0.. */
 #define SEQUENCE_STEPS    40
 #define SEQUENCE_FLOWS    5000
+
+/* Who does more than open, send and end, and which promises are held beyond the plain one. Each can be left out. */
+enum actor {
+	ACTOR_HALF_CLOSE,     /* clients send FIN and go on with ACKs */
+	ACTOR_SLOW_HANDSHAKE, /* a SYN is answered, or repeated, some ticks later */
+	ACTOR_FORGED_RST,     /* somebody sends one packet of a tuple that is not his */
+	ACTOR_FORGED_FIN,
+	ACTOR_FORGED_SYN,
+	ACTOR_FORGED_ACK,
+	ACTOR_FLOOD,    /* STEP_FLOOD */
+	ACTOR_TRICKLE,  /* lone packets of tuples that nobody has, while all should settle */
+	ACTOR_AWAY,     /* STEP_AWAY */
+	ACTOR_RETURN,   /* a dead backend that is back within an idle timeout has its flows */
+	ACTOR_WAKE,     /* where all flows are tracked and nothing changed, silence loses none */
+	ACTOR_UDP_FULL, /* UDP flows stay also after the table was full */
+	ACTOR_COLLIDE,  /* TABLE_NARROW; without it the test makes such sequences with TABLE_ROOMY */
+	ACTORS,
+};
+#define ACTORS_ALL ((1u << ACTORS) - 1)
+extern const char *const sequence_actors[ACTORS];
 
 enum step_kind {
 	/* changes */
@@ -30,22 +49,35 @@ enum step_kind {
 	STEP_SWEEP,    /* value: entries to look at */
 	STEP_SETTLE,   /* most flows end, time passes, the sweep goes round */
 	STEP_TAKEOVER, /* this lbd goes, another one adopts the maps */
+	STEP_FLOOD,    /* value: packets a tick; flood: of which kind. For two ticks, with the traffic of the flows */
+	STEP_AWAY,     /* value: ticks for which there is no lbd; the next commit is that of another one */
+};
+
+enum flood { /* of tuples that nobody has */
+	     FLOOD_SYN,
+	     FLOOD_ANSWERED,    /* SYN and ACK */
+	     FLOOD_ESTABLISHED, /* and an ACK in the next tick */
+	     FLOOD_ACK,
+	     FLOODS,
 };
 
 struct step {
 	enum step_kind kind;
-	uint8_t service, backend;
+	uint8_t service, backend, flood;
 	bool with_next; /* a change that is committed together with the next one; STEP_PASS: no sweep meanwhile */
 	uint32_t value;
 	uint64_t seed;
 };
 
-enum sequence_table { TABLE_ROOMY, TABLE_TIGHT, TABLE_LARGE, TABLES }; /* the flow table it runs with */
+/* The flow table it runs with. TABLE_NARROW: roomy, and the hash has so few bits that flows collide; all services track
+ * always. */
+enum sequence_table { TABLE_ROOMY, TABLE_TIGHT, TABLE_LARGE, TABLE_NARROW, TABLES };
 
 struct sequence {
 	uint64_t seed;
 	enum sequence_table table;
-	uint32_t tick; /* in which it begins */
+	uint32_t tick;   /* in which it begins */
+	uint32_t actors; /* bits by enum actor */
 	unsigned services;
 	struct sequence_service {
 		bool udp, v6, always, affinity;
@@ -66,12 +98,14 @@ extern const char *const sequence_algorithms[SEQUENCE_ALGORITHMS];
 
 /* table: TABLE_LARGE has thousands of flows, the others up to some hundreds. */
 void sequence_make(uint64_t seed, enum sequence_table table, struct sequence *ret);
+/* Leaves out all actors but these (bits by enum actor), and their steps. */
+void sequence_allow(struct sequence *s, uint32_t actors);
 /* For people: what it begins with, then a line for each step. */
 void sequence_print(const struct sequence *s, FILE *to);
 /* "backend 3 dies"; value in ticks, slots, weight. */
 void step_print(const struct step *step, FILE *to);
-/* Takes steps, flows, ticks and backends away as long as it still fails: what is left is needed, each alone (Zeller and
- * Hildebrandt, "Simplifying and isolating failure-inducing input", 2002). runs: of fails, at most. */
+/* Takes steps, flows, ticks, actors and backends away as long as it still fails: what is left is needed, each alone
+ * (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002). runs: of fails, at most. */
 void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s), void *arg, unsigned runs);
 
 /* A number below `below`, from a seed, an actor and a purpose: the same whoever else draws. */

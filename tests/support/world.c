@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Carries out a sequence step by step, and looks at the end whether anything is left. Called by tests/bpf. */
+/* Carries out a sequence step by step, and looks at the end whether anything is left. */
 #include "world.h"
 
 #include <setjmp.h>
@@ -8,8 +8,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define TICK_MS  1073 /* a little less than a tick: idle timeouts are rounded up to ticks */
-#define LOOPBACK 1    /* where BPF_PROG_TEST_RUN says packets come from */
+#define TICK_MS      1073 /* a little less than a tick: idle timeouts are rounded up to ticks */
+#define TRICKLE      40   /* strangers' packets a tick and service */
+#define TRICKLE_IDLE 5    /* ticks: longer ones would take too long */
+#define LONG_ABSENCE 100  /* ticks, from which on only a few flows are looked at */
+#define LOOPBACK     1    /* where BPF_PROG_TEST_RUN says packets come from */
 
 /* ---- changes ---- */
 
@@ -32,11 +35,10 @@ static void change_present(struct world *w, const struct step *step, struct dp_b
 	switch (step->kind) {
 	case STEP_REMOVE:
 		want_remove(&w->want[step->service], number);
-		w->deaths[number]++;
 		w->removals[number]++;
 		break;
 	case STEP_DIE:
-		w->deaths[number]++;
+		w->deaths[number] += backend->usable;
 		backend->usable = false;
 		break;
 	case STEP_RECOVER:
@@ -60,7 +62,7 @@ static void change(struct world *w, const struct step *step)
 	struct dp_backend *backend = want_find(want, number_of(step));
 	bool hashes_address = want->service.hash != LB_HASH_FULL;
 
-	w->changed = true;
+	w->changed = w->service_changed[step->service] = true;
 	if (step->kind == STEP_RESIZE)
 		want->service.slots = step->value;
 	else if (step->kind == STEP_TRACKING)
@@ -86,26 +88,47 @@ static void check_fronts(struct world *w)
 	}
 }
 
+/* A resize that waited for another begins in the sweep: for the model a change like any other. */
+static void note_rings(struct world *w)
+{
+	for (unsigned i = 0; i < w->sequence->services; i++) {
+		uint64_t ring = want_line(w->dp, &w->want[i])->ring;
+
+		if (ring != w->rings[i])
+			w->committed[i] = w->now;
+		w->rings[i] = ring;
+	}
+}
+
 static void commit(struct world *w)
 {
 	struct dp_service services[SEQUENCE_SERVICES];
 	struct error err = {0};
 
-	if (!w->changed)
+	if (!w->dp)
+		w->dp = batch_lbd(w->batch, w->now);
+	else if (!w->changed)
 		return;
 	w->changed = false;
-	for (unsigned i = 0; i < w->sequence->services; i++)
+	for (unsigned i = 0; i < w->sequence->services; i++) {
 		services[i] = w->want[i].service;
-	if (dataplane_commit(w->dp, services, w->sequence->services, &err))
+		if (w->service_changed[i])
+			w->committed[i] = w->now;
+		w->service_changed[i] = false;
+	}
+	if (dataplane_commit(w->dp, services, w->sequence->services, &err)) {
 		world_fail(w, "tick %u: the commit fails: %s", w->now, err.text);
-	else
-		check_fronts(w);
+		return;
+	}
+	check_fronts(w);
+	note_rings(w);
 }
 
 static void sweep_round(struct world *w)
 {
 	while (dataplane_sweep(w->dp, 1000000, w->now))
 		;
+	note_rings(w);
 }
 
 /* ---- steps ---- */
@@ -131,9 +154,29 @@ static void pass(struct world *w, const struct step *step)
 static void take_over(struct world *w)
 {
 	dataplane_close(w->dp);
-	w->dp = batch_lbd(w->batch, w->now);
-	w->changed = true;
+	w->dp = NULL;
 	commit(w);
+}
+
+/* The next commit, with a change or without, is that of another lbd. */
+static void go_away(struct world *w, const struct step *step)
+{
+	dataplane_close(w->dp);
+	w->dp = NULL;
+	if (step->value >= LONG_ABSENCE)
+		world_absence(w, step->seed, step->value);
+	for (uint32_t i = 0; step->value < LONG_ABSENCE && i < step->value && !w->failure[0]; i++)
+		world_tick(w, step->seed + i);
+}
+
+static void flood(struct world *w, const struct step *step)
+{
+	w->flood = step;
+	for (w->flood_tick = 0; w->flood_tick < 2 && !w->failure[0]; w->flood_tick++) {
+		world_tick(w, step->seed + w->flood_tick);
+		sweep_round(w);
+	}
+	w->flood = NULL;
 }
 
 static void trace_step(const struct world *w, unsigned number)
@@ -157,12 +200,19 @@ static void carry_out(struct world *w, const struct step *step)
 		break;
 	case STEP_SWEEP:
 		dataplane_sweep(w->dp, step->value, w->now);
+		note_rings(w);
 		break;
 	case STEP_SETTLE:
 		let_settle(w, step);
 		break;
 	case STEP_TAKEOVER:
 		take_over(w);
+		break;
+	case STEP_FLOOD:
+		flood(w, step);
+		break;
+	case STEP_AWAY:
+		go_away(w, step);
 		break;
 	default:
 		change(w, step);
@@ -260,7 +310,29 @@ static bool has_split_rounds(const struct sequence *s)
 	return false;
 }
 
-/* All flows end, and what they leave behind times out: three times, for a resize may have waited for another. */
+/* What the flows left behind times out. A slot may take two idle timeouts where lone packets come, and a resize may
+ * have waited for another, which may have waited for a change: three times. */
+static void settle_all(struct world *w)
+{
+	uint32_t idle = 0, ticks;
+
+	for (unsigned i = 0; i < w->sequence->services; i++)
+		idle = w->sequence->service[i].idle > idle ? w->sequence->service[i].idle : idle;
+	ticks = 3 * (2 * idle + 4) + 2 * idle; /* affinity lasts for two idle timeouts */
+	for (uint32_t i = 0; i < ticks && !w->failure[0]; i++) {
+		w->dp->clock = ++w->now;
+		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE)
+			world_trickle(w, w->sequence->seed + i, TRICKLE);
+		if (i % 2 || idle <= TRICKLE_IDLE)
+			sweep_round(w);
+	}
+	for (uint32_t i = 0; i < 2 && !w->failure[0]; i++) {
+		w->dp->clock = w->now += 2 * idle + 4; /* the strangers' last packets time out as well */
+		sweep_round(w);
+		sweep_round(w);
+	}
+}
+
 static void end(struct world *w)
 {
 	commit(w);
@@ -269,11 +341,7 @@ static void end(struct world *w)
 	for (unsigned i = 0; i < w->sequence->services && !w->failure[0]; i++)
 		check_active(w, &w->want[i], false);
 	world_end_flows(w, w->sequence->seed, true);
-	for (unsigned i = 0; i < 4 && !w->failure[0]; i++) {
-		w->dp->clock = w->now += 50;
-		sweep_round(w);
-		sweep_round(w);
-	}
+	settle_all(w);
 	for (unsigned i = 0; i < w->sequence->services && !w->failure[0]; i++) {
 		check_fronts(w);
 		check_active(w, &w->want[i], true);
@@ -292,12 +360,13 @@ void world_run(struct world *w, struct batch *batch, const struct sequence *s, F
 	for (unsigned i = 0; i < s->steps_count && !w->failure[0]; i++) {
 		trace_step(w, i);
 		carry_out(w, &s->steps[i]);
-		if (!w->changed)
+		if (!w->changed && w->dp)
 			world_trace(w);
 	}
 	if (!w->failure[0])
 		end(w);
-	w->to_keepers = dp_event(w->dp, LB_EVENT_keeper_packets);
-	dataplane_close(w->dp);
+	w->to_keepers = dp_event(w->batch->owner, LB_EVENT_keeper_packets);
+	if (w->dp)
+		dataplane_close(w->dp);
 	w->dp = NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Tells of one flow what it sends and what the maps have for it. For people who look into a sequence that fails: the
- * model knows nothing of this. Called by world.c and world_flows.c. */
+ * model knows nothing of this. */
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -17,13 +17,16 @@ void world_trace_packet(const struct world *w, const struct pending *pending, co
 	    [SHOT_SYN_REPEATED] = "repeats its SYN",
 	    [SHOT_ESTABLISHES] = "is established",
 	    [SHOT_LIVES] = "sends",
+	    [SHOT_HALF_CLOSES] = "sends FIN, the server goes on",
+	    [SHOT_FORGED] = "is forged a packet",
+	    [SHOT_FORGED_SYN] = "is forged a SYN",
 	    [SHOT_ENDS] = "sends its last packet",
 	    [SHOT_WAKES] = "sends after a long silence",
 	};
 
 	if (!w->trace || pending->flow != w->told)
 		return;
-	fprintf(w->trace, "    tick %u: flow %u %s: ", w->now, pending->flow, kinds[pending->kind]);
+	fprintf(w->trace, "    tick %u: flow %u %s: ", w->at, pending->flow, kinds[pending->kind]);
 	if (shot->verdict == XDP_TX)
 		fprintf(w->trace, "to backend %u\n", (ntohl(shot->outer_dst) & 0xff) % SEQUENCE_BACKENDS);
 	else
@@ -87,20 +90,23 @@ static uint64_t entry_of(const struct world *w, uint64_t hash)
 	return 0;
 }
 
+static uint64_t as_the_build(const struct world *w, uint64_t hash)
+{
+	return w->batch->narrow ? BATCH_NARROW(hash) : hash;
+}
+
 void world_trace(const struct world *w)
 {
-	static const char *const states[LB_FLOW_STATE_MASK + 1] = {"none",     "SYN",     "ESTABLISHED", "FIN",
-								   "RST",      "UDP_NEW", "UDP",         "AFFINITY_NEW",
-								   "AFFINITY", "HEARD",   "KEPT",        "DORMANT"};
+	static const char *const states[16] = {"none", "SYN", "ESTABLISHED", "CLOSING", "UDP", "AFFINITY", "KEPT"};
 	const struct want *want = &w->want[world_service_of(w, w->told)];
 	const struct lb_hash_key *key = &w->dp->maps.settings->key;
 	uint64_t entry;
 	struct lb_tuple tuple = tuple_of(w, w->told);
 
-	if (!w->trace)
+	if (!w->trace || w->told == NO_FLOW)
 		return;
-	trace_slot(w, want, lb_slot_hash(&tuple, key, want_line(w->dp, want)));
-	entry = entry_of(w, lb_flow_hash(&tuple, key));
+	trace_slot(w, want, as_the_build(w, lb_slot_hash(&tuple, seed, want_line(w->dp, want))));
+	entry = entry_of(w, as_the_build(w, lb_flow_hash(&tuple, seed)));
 	fprintf(w->trace, "; its entry: %s", states[LB_FLOW_STATE(entry)]);
 	if (entry) {
 		print_backend(w, ",", LB_FLOW_BACKEND(entry));

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What strangers send into a world: single packets in the name of its flows, and floods from tuples that nobody has. */
+#include "world.h"
+
+#include <arpa/inet.h>
+
+#define FIN             0x01
+#define SYN             0x02
+#define RST             0x04
+#define ACK             0x10
+
+#define FORGED_OF       24    /* one in so many chances is taken */
+#define STRANGERS_PORT  65100 /* above those of flows */
+#define STRANGERS_PORTS 400
+
+/* In the name of a flow whose backend is usable: what a stand-in gets ends the flow, as its own packet would. */
+void world_forge(struct world *w, uint32_t number, uint64_t seed)
+{
+	static const struct {
+		enum actor actor;
+		uint8_t flags;
+	} forgeries[] = {
+	    {ACTOR_FORGED_RST, RST},
+	    {ACTOR_FORGED_FIN, FIN | ACK},
+	    {ACTOR_FORGED_SYN, SYN},
+	    {ACTOR_FORGED_ACK, ACK},
+	};
+	const struct flow *flow = &w->flows[number];
+	const struct dp_backend *owner = flow->owner >= 0 ? world_backend(w, flow->owner) : NULL;
+
+	if (flow->phase < FLOW_LIVE || !owner || !owner->usable)
+		return;
+	for (unsigned i = 0; i < sizeof(forgeries) / sizeof(*forgeries); i++) {
+		bool syn = forgeries[i].flags == SYN && !world_is_udp(w, number);
+
+		if (world_acts(w, forgeries[i].actor) && !sequence_roll(seed, number, 20 + i, FORGED_OF))
+			world_send(w, number, syn ? SHOT_FORGED_SYN : SHOT_FORGED, forgeries[i].flags, w->now);
+	}
+}
+
+/* Half of the strangers have the addresses of clients. */
+static void send_stranger(struct world *w, unsigned service, uint64_t seed, uint32_t number, uint8_t tcp_flags)
+{
+	uint32_t flows = w->sequence->flows_count, client = sequence_roll(seed, number, 30, 1 << 20);
+
+	if (w->pending_count == BATCH_MOST)
+		world_fire(w);
+	client = number & 1 ? 0x0c000000 + client : world_client_of(client % (flows + 1));
+	w->batch->shots[w->pending_count] = (struct shot){
+	    .client = htonl(client),
+	    .port = htons(STRANGERS_PORT + sequence_roll(seed, number, 31, STRANGERS_PORTS)),
+	    .tcp_flags = tcp_flags,
+	    .template = service,
+	    .tick = w->now,
+	};
+	w->pending[w->pending_count++] = (struct pending){NO_FLOW, SHOT_FLOOD, service};
+}
+
+/* UDP has one kind of packet: a flood of it has one, two, or three of each tuple. */
+void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from, uint32_t to)
+{
+	bool answers = step->flood == FLOOD_ANSWERED || step->flood == FLOOD_ESTABLISHED;
+	bool again = step->flood == FLOOD_ESTABLISHED && tick;
+
+	for (uint32_t i = from; i < to && step->service < w->sequence->services; i++) {
+		uint64_t seed = again ? step->seed : step->seed + tick;
+
+		if (step->flood != FLOOD_ACK && !again)
+			send_stranger(w, step->service, seed, i, SYN);
+		if (answers || step->flood == FLOOD_ACK)
+			send_stranger(w, step->service, seed, i, ACK);
+	}
+}
+
+void world_trickle(struct world *w, uint64_t seed, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		for (unsigned service = 0; service < w->sequence->services; service++)
+			send_stranger(w, service, seed, i, ACK);
+	world_fire(w);
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The model: where each packet may go, as the ends of its flow see it. What it excuses is marked "Excused:", and stands
+ * in README.md, "Limits". It reads the program's state in two places only, both of them to excuse: whether a slot
+ * learns, and whether the table had no place or gave one away. */
+#include "world.h"
+
+#include <arpa/inet.h>
+#include <linux/bpf.h>
+#include <stdarg.h>
+#include <string.h>
+
+void world_fail(struct world *w, const char *format, ...)
+{
+	va_list args;
+
+	if (w->failure[0])
+		return;
+	va_start(args, format);
+	vsnprintf(w->failure, sizeof(w->failure), format, args);
+	va_end(args);
+}
+
+bool world_acts(const struct world *w, enum actor actor)
+{
+	return w->sequence->actors >> actor & 1;
+}
+
+bool world_is_udp(const struct world *w, uint32_t flow)
+{
+	return w->sequence->service[world_service_of(w, flow)].udp;
+}
+
+const struct dp_backend *world_backend(const struct world *w, int number)
+{
+	return want_find((struct want *)&w->want[number / SEQUENCE_BACKENDS], number);
+}
+
+static const char *name_of(int number, char text[32])
+{
+	if (number < 0)
+		return "nowhere";
+	snprintf(text, 32, "backend %d", number % SEQUENCE_BACKENDS);
+	return text;
+}
+
+/* ---- what the model asks ---- */
+
+static bool is_usable(const struct world *w, int number)
+{
+	const struct dp_backend *backend = number >= 0 ? world_backend(w, number) : NULL;
+
+	return backend && backend->usable;
+}
+
+static bool takes_new(const struct dp_backend *backend)
+{
+	return backend && backend->usable && backend->weight;
+}
+
+static bool anyone_takes_new(const struct world *w, unsigned service)
+{
+	for (unsigned i = 0; i < w->want[service].service.backends_count; i++)
+		if (takes_new(&w->want[service].backends[i]))
+			return true;
+	return false;
+}
+
+static bool any_slot_learns(const struct world *w, unsigned service)
+{
+	uint32_t size, *slots;
+
+	if (!w->dp)
+		return true;
+	slots = want_slots(w->dp, &w->want[service], &size);
+	for (uint32_t i = 0; i < size; i++)
+		if (slots[i] & LB_SLOT_LEARNING)
+			return true;
+	return false;
+}
+
+static bool tracks_always(const struct world *w, unsigned service)
+{
+	const struct dp_service *s = &w->want[service].service;
+
+	return s->track_always || s->affinity || s->algorithm->select != LB_SELECT_SLOT;
+}
+
+/* The service was changed after this tick's packets, or later. */
+static bool changed_since(const struct world *w, uint32_t flow, uint32_t tick)
+{
+	return w->committed[world_service_of(w, flow)] >= tick;
+}
+
+static bool evicted_since(const struct world *w, uint32_t tick)
+{
+	return w->evicted_tick >= tick;
+}
+
+static bool pressed_since(const struct world *w, uint32_t tick)
+{
+	return w->full_tick >= tick || w->evicted_tick >= tick;
+}
+
+/* ---- whether a flow has its backend ---- */
+
+/* One that died has its flows again if it is back within an idle timeout of the last packet that it got. */
+static bool owner_is_there(const struct world *w, uint32_t number)
+{
+	const struct flow *flow = &w->flows[number];
+
+	if (!is_usable(w, flow->owner) || flow->removals != w->removals[flow->owner])
+		return false;
+	return flow->deaths == w->deaths[flow->owner] ||
+	       (world_acts(w, ACTOR_RETURN) && w->at - flow->served <= world_patience(w, number));
+}
+
+/* Excused: a flow that was not yet seen in two ticks has no firm place in the table, and a full one may give it to
+ * others. One datagram alone makes no flow: nobody can tell it from a new one when the service changes. */
+static bool is_excused_as_new(const struct world *w, uint32_t number)
+{
+	const struct flow *flow = &w->flows[number];
+
+	if (flow->firm)
+		return false;
+	if (world_is_udp(w, number))
+		return pressed_since(w, flow->opened) || changed_since(w, number, flow->opened);
+	return evicted_since(w, flow->opened);
+}
+
+/* Excused: where hashes collide, a flow that has no place shares that of another one that comes later. */
+static bool is_excused_as_colliding(const struct world *w, uint32_t number)
+{
+	return w->batch->narrow && w->flows[number].unplaced;
+}
+
+/* Whether the flow must be where it is. */
+static bool is_bound(const struct world *w, uint32_t number)
+{
+	const struct flow *flow = &w->flows[number];
+
+	if (flow->phase < FLOW_LIVE || flow->owner < 0 || w->at - flow->last > world_patience(w, number))
+		return false;
+	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
+		return false;
+	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
+	       !is_excused_as_colliding(w, number);
+}
+
+/* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
+ * Excused: half-closed flows, those that somebody forged a packet of, those that were not firm; UDP. */
+static bool is_bound_asleep(const struct world *w, uint32_t number)
+{
+	const struct flow *flow = &w->flows[number];
+
+	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
+	       flow->firm && !flow->unplaced && !flow->forged && !flow->doubtful && !world_is_udp(w, number) &&
+	       tracks_always(w, world_service_of(w, number)) && owner_is_there(w, number) &&
+	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
+	       !pressed_since(w, flow->last);
+}
+
+/* Whether the program can know that the flow lives when somebody forges a SYN.
+ * Excused: an untracked flow that has not sent since its service changed. The SYN makes it a new one: nobody has seen
+ * the old one, and what the client answers to that SYN's answer looks like the end of a handshake. The same where the
+ * table had no place for what it had seen. */
+static bool is_known(const struct world *w, uint32_t number)
+{
+	const struct flow *flow = &w->flows[number];
+
+	if (tracks_always(w, world_service_of(w, number)) && flow->firm && !flow->unplaced &&
+	    !changed_since(w, number, flow->established))
+		return true;
+	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
+}
+
+static void check_owner(struct world *w, uint32_t number, int to, const char *what)
+{
+	const struct flow *flow = &w->flows[number];
+	char owner[32], name[32];
+
+	w->checked++;
+	w->returned += flow->deaths != w->deaths[flow->owner];
+	if (to != flow->owner)
+		world_fail(w, "tick %u: flow %u is %s on %s, which lives, and %s went to %s", w->at, number,
+			   flow->phase == FLOW_HALF ? "half-closed" : "established", name_of(flow->owner, owner), what,
+			   name_of(to, name));
+}
+
+/* ---- a flow begins ---- */
+
+/* Excused: a tuple that is used again may go where it was, also when that backend drains. A flow for which the table
+ * has no place is decided by its slot. UDP in the learning period: it may be an older flow. */
+static bool is_excused_to_old(const struct world *w, uint32_t number, int to)
+{
+	const struct flow *flow = &w->flows[number];
+
+	return (flow->heard && flow->went == to) || pressed_since(w, w->at) || w->batch->narrow;
+}
+
+static void check_new(struct world *w, uint32_t number, int to, const bool *learning)
+{
+	unsigned service = world_service_of(w, number);
+	char name[32];
+
+	if (!anyone_takes_new(w, service) || (world_is_udp(w, number) && learning[service]))
+		return;
+	w->checked++;
+	if (to < 0 || (!takes_new(world_backend(w, to)) && !is_excused_to_old(w, number, to)))
+		world_fail(w, "tick %u: flow %u is new and went to %s, which takes no new flow", w->at, number,
+			   name_of(to, name));
+}
+
+static void establish(struct world *w, struct flow *flow, int to)
+{
+	flow->phase = to >= 0 ? FLOW_LIVE : FLOW_NONE;
+	flow->owner = to;
+	flow->established = flow->served = w->at;
+	flow->deaths = to >= 0 ? w->deaths[to] : 0;
+	flow->removals = to >= 0 ? w->removals[to] : 0;
+}
+
+static void begin_flow(struct world *w, uint32_t number, int to)
+{
+	struct flow *flow = &w->flows[number];
+
+	flow->firm = flow->doubtful = false;
+	flow->unplaced = w->full_tick == w->at;
+	flow->opened = w->at;
+	flow->answered = to;
+	if (world_is_udp(w, number))
+		establish(w, flow, to);
+	else
+		flow->phase = to >= 0 ? FLOW_OPENING : FLOW_NONE;
+}
+
+/* Excused: an embryonic flow's place may be given to others; and a SYN that is repeated after the service changed, or
+ * when there is a place for it by now, is another one. */
+static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum shot_kind kind)
+{
+	const struct flow *flow = &w->flows[number];
+
+	if (!is_usable(w, flow->answered) || evicted_since(w, flow->opened) || w->batch->narrow)
+		return true;
+	return kind == SHOT_SYN_REPEATED && (changed_since(w, number, flow->opened) || pressed_since(w, flow->opened));
+}
+
+/* If it goes elsewhere, and may, the server there knows nothing of it: the handshake fails. */
+static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_kind kind)
+{
+	struct flow *flow = &w->flows[number];
+	char before[32], after[32];
+
+	if (flow->phase != FLOW_OPENING)
+		return;
+	if (to != flow->answered && !is_excused_in_handshake(w, number, kind))
+		world_fail(w, "tick %u: flow %u: its SYN went to %s, the next packet to %s", w->at, number,
+			   name_of(flow->answered, before), name_of(to, after));
+	flow->unplaced |= w->full_tick == w->at;
+	if (kind == SHOT_SYN_REPEATED)
+		flow->answered = to;
+	else if (to == flow->answered)
+		establish(w, flow, to);
+	else
+		flow->phase = FLOW_NONE;
+	if (to < 0)
+		flow->phase = FLOW_NONE;
+}
+
+/* ---- a flow goes on ---- */
+
+/* Where nobody could answer, nothing was reset. Where somebody else did, the flow is over. */
+static void go_on(struct world *w, struct flow *flow, int to)
+{
+	if (to < 0 && flow->owner >= 0 && !is_usable(w, flow->owner))
+		return;
+	if (to != flow->owner) {
+		flow->phase = FLOW_NONE;
+		return;
+	}
+	flow->firm |= w->at > flow->established;
+	flow->unplaced |= !flow->firm && w->full_tick == w->at;
+	flow->doubtful = false;
+	flow->served = w->at;
+	flow->deaths = w->deaths[to];
+	flow->removals = w->removals[to];
+}
+
+static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind)
+{
+	struct flow *flow = &w->flows[number];
+
+	w->forged++;
+	flow->forged = true;
+	if (kind == SHOT_FORGED_SYN && !is_known(w, number))
+		flow->doubtful = true;
+	if (is_bound(w, number))
+		check_owner(w, number, to, kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
+}
+
+static void check_own(struct world *w, uint32_t number, int to, enum shot_kind kind)
+{
+	struct flow *flow = &w->flows[number];
+	bool asleep = kind == SHOT_WAKES && is_bound_asleep(w, number);
+
+	if (flow->phase < FLOW_LIVE)
+		return;
+	w->woken += asleep;
+	if (asleep || is_bound(w, number))
+		check_owner(w, number, to, asleep ? "after a silence" : "a packet");
+	go_on(w, flow, to);
+	if (kind == SHOT_ENDS)
+		flow->phase = FLOW_NONE;
+	else if (kind == SHOT_HALF_CLOSES && flow->phase == FLOW_LIVE)
+		flow->phase = FLOW_HALF;
+}
+
+static void check(struct world *w, const struct pending *pending, int to, const bool *learning)
+{
+	struct flow *flow = &w->flows[pending->flow];
+
+	switch (pending->kind) {
+	case SHOT_FORGED:
+	case SHOT_FORGED_SYN:
+		check_forged(w, pending->flow, to, pending->kind);
+		flow->heard = w->at;
+		flow->went = to;
+		return;
+	case SHOT_OPENS_FRESH:
+	case SHOT_OPENS_AGAIN:
+		check_new(w, pending->flow, to, learning);
+		begin_flow(w, pending->flow, to);
+		break;
+	case SHOT_SYN_REPEATED:
+	case SHOT_ESTABLISHES:
+		go_on_opening(w, pending->flow, to, pending->kind);
+		break;
+	default:
+		check_own(w, pending->flow, to, pending->kind);
+	}
+	flow->last = flow->heard = w->at;
+	flow->went = to;
+	flow->forged = false;
+}
+
+/* ---- packets ---- */
+
+/* The number of the backend, -1: none. Where nobody may go, nothing does. */
+static int destination(struct world *w, const struct pending *pending, const struct shot *shot)
+{
+	int number = ntohl(shot->outer_dst) & 0xff;
+
+	if (shot->verdict != XDP_TX)
+		return -1;
+	if (number / SEQUENCE_BACKENDS != (int)pending->service)
+		world_fail(w, "tick %u: flow %u of service %u went to backend %d of another", w->at, pending->flow,
+			   pending->service, number);
+	else if (!is_usable(w, number))
+		world_fail(w, "tick %u: flow %u went to backend %d, which is dead or gone", w->at, pending->flow,
+			   number % SEQUENCE_BACKENDS);
+	return w->failure[0] ? -1 : number;
+}
+
+/* Whether an event happened in the packets just sent. */
+static void note_event(struct world *w, unsigned event, uint64_t *before, uint32_t *tick)
+{
+	uint64_t now = dp_event(w->batch->owner, event);
+
+	if (now != *before)
+		*tick = w->now;
+	*before = now;
+}
+
+void world_fire(struct world *w)
+{
+	bool learning[SEQUENCE_SERVICES] = {false};
+
+	if (!w->pending_count)
+		return;
+	batch_fire(w->batch, w->pending_count);
+	note_event(w, LB_EVENT_flow_table_full, &w->full, &w->full_tick);
+	note_event(w, LB_EVENT_flow_evicted, &w->evicted, &w->evicted_tick);
+	for (unsigned i = 0; i < w->sequence->services; i++)
+		learning[i] = w->sequence->service[i].udp && any_slot_learns(w, i);
+	for (unsigned i = 0; i < w->pending_count && !w->failure[0]; i++) {
+		const struct pending *pending = &w->pending[i];
+		int to;
+
+		w->at = w->batch->shots[i].tick;
+		w->guilty = pending->flow;
+		to = destination(w, pending, &w->batch->shots[i]);
+		if (pending->kind == SHOT_FLOOD)
+			continue;
+		world_trace_packet(w, pending, &w->batch->shots[i]);
+		check(w, pending, to, learning);
+	}
+	w->packets += w->pending_count;
+	w->pending_count = 0;
+}
