@@ -91,22 +91,24 @@ static unsigned make_backend(struct dice *dice, const struct sequence *s, const 
 }
 
 /* Steps in an order that chance alone finds too seldom: what was settled changes while its entries are still there. */
-static const enum step_kind scripts[][6] = {
-    {STEP_SETTLE, STEP_SWEEP, STEP_REMOVE, STEP_PASS, STEP_ADD, STEP_PASS},
-    {STEP_SETTLE, STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_PASS},
-    {STEP_SETTLE, STEP_DIE, STEP_PASS, STEP_TRACKING, STEP_RECOVER, STEP_PASS},
-    {STEP_RESIZE, STEP_SETTLE, STEP_WEIGHT, STEP_PASS, STEP_DIE, STEP_PASS},
-    {STEP_DRAIN, STEP_SETTLE, STEP_SWEEP, STEP_REMOVE, STEP_ADD, STEP_PASS},
-    {STEP_PASS, STEP_FLOOD, STEP_WEIGHT, STEP_PASS, STEP_FLOOD, STEP_PASS},
-    {STEP_WEIGHT, STEP_FLOOD, STEP_PASS, STEP_FLOOD, STEP_SETTLE, STEP_PASS},
-    {STEP_WEIGHT, STEP_PASS, STEP_AWAY, STEP_WEIGHT, STEP_PASS, STEP_PASS},
-    {STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_SETTLE, STEP_PASS},
+static const enum step_kind scripts[][7] = {
+    {STEP_SETTLE, STEP_SWEEP, STEP_REMOVE, STEP_PASS, STEP_ADD, STEP_PASS, STEP_PASS},
+    {STEP_SETTLE, STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_PASS, STEP_PASS},
+    {STEP_SETTLE, STEP_DIE, STEP_PASS, STEP_TRACKING, STEP_RECOVER, STEP_PASS, STEP_PASS},
+    {STEP_RESIZE, STEP_SETTLE, STEP_WEIGHT, STEP_PASS, STEP_DIE, STEP_PASS, STEP_PASS},
+    {STEP_DRAIN, STEP_SETTLE, STEP_SWEEP, STEP_REMOVE, STEP_ADD, STEP_PASS, STEP_PASS},
+    {STEP_PASS, STEP_FLOOD, STEP_WEIGHT, STEP_PASS, STEP_FLOOD, STEP_PASS, STEP_PASS},
+    {STEP_WEIGHT, STEP_FLOOD, STEP_PASS, STEP_FLOOD, STEP_SETTLE, STEP_PASS, STEP_PASS},
+    {STEP_WEIGHT, STEP_PASS, STEP_AWAY, STEP_WEIGHT, STEP_PASS, STEP_PASS, STEP_PASS},
+    {STEP_WEIGHT, STEP_PASS, STEP_DRAIN, STEP_AWAY, STEP_PASS, STEP_WEIGHT, STEP_PASS},
+    {STEP_WEIGHT, STEP_PASS, STEP_WEIGHT, STEP_AWAY, STEP_PASS, STEP_WEIGHT, STEP_PASS},
+    {STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_SETTLE, STEP_PASS, STEP_PASS},
 };
 #define SCRIPT_LENGTH (sizeof(scripts[0]) / sizeof(scripts[0][0]))
 
 static struct step make_step(struct dice *dice, const struct sequence *s, enum step_kind kind, unsigned service)
 {
-	static const uint32_t floods[] = {30, 100, 300, 4000}, absences[] = {7, 30, 3000, 5000, 17000, 70000};
+	static const uint32_t floods[] = {30, 100, 300, 4000}, absences[] = {7, 30, 3000, 4096, 12288, 16384, 65536};
 	struct step step = {
 	    .kind = kind,
 	    .service = service,
@@ -136,7 +138,8 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 		step.value = PICK(dice, floods);
 		break;
 	case STEP_AWAY:
-		step.value = PICK(dice, absences);
+		step.value = PICK(dice, absences); /* the long ones around a wrap of the ticks in entries and stamps */
+		step.value += step.value > 100 ? roll(dice, 12) - 12 : 0;
 		break;
 	default:
 		step.value = 1 + roll(dice, 4);

@@ -47,9 +47,9 @@ struct flow {
 	bool forged;         /* somebody sent in its name since its last packet */
 	uint16_t generation; /* a new one is a new tuple */
 	int16_t owner;       /* the backend that answered, still there when the flow is over; -1: none */
-	int16_t answered;    /* the one its last SYN went to */
+	int16_t answered;    /* the one that its last SYN, later its last packet, went to */
 	int16_t went;        /* where the last packet of the tuple went, whoever sent it */
-	uint32_t deaths;     /* of the owner, when it last answered */
+	uint32_t deaths;     /* of that one, up to then */
 	uint32_t removals;
 	/* ticks */
 	uint32_t opened, established, last; /* its own packets */

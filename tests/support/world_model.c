@@ -210,13 +210,19 @@ static void check_new(struct world *w, uint32_t number, int to, const bool *lear
 			   name_of(to, name));
 }
 
+static void note_answer(const struct world *w, struct flow *flow, int to)
+{
+	flow->answered = to;
+	flow->deaths = to >= 0 ? w->deaths[to] : 0;
+	flow->removals = to >= 0 ? w->removals[to] : 0;
+}
+
 static void establish(struct world *w, struct flow *flow, int to)
 {
 	flow->phase = to >= 0 ? FLOW_LIVE : FLOW_NONE;
 	flow->owner = to;
 	flow->established = flow->served = w->at;
-	flow->deaths = to >= 0 ? w->deaths[to] : 0;
-	flow->removals = to >= 0 ? w->removals[to] : 0;
+	note_answer(w, flow, to);
 }
 
 static void begin_flow(struct world *w, uint32_t number, int to)
@@ -226,7 +232,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 	flow->firm = flow->doubtful = false;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
-	flow->answered = to;
+	note_answer(w, flow, to);
 	if (world_is_udp(w, number))
 		establish(w, flow, to);
 	else
@@ -239,7 +245,9 @@ static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (!is_usable(w, flow->answered) || evicted_since(w, flow->opened) || w->batch->narrow)
+	if (!is_usable(w, flow->answered) || flow->removals != w->removals[flow->answered] ||
+	    (flow->deaths != w->deaths[flow->answered] && !world_acts(w, ACTOR_RETURN)) ||
+	    evicted_since(w, flow->opened) || w->batch->narrow)
 		return true;
 	return kind == SHOT_SYN_REPEATED && (changed_since(w, number, flow->opened) || pressed_since(w, flow->opened));
 }
@@ -257,7 +265,7 @@ static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_ki
 			   name_of(flow->answered, before), name_of(to, after));
 	flow->unplaced |= w->full_tick == w->at;
 	if (kind == SHOT_SYN_REPEATED)
-		flow->answered = to;
+		note_answer(w, flow, to);
 	else if (to == flow->answered)
 		establish(w, flow, to);
 	else
@@ -281,8 +289,7 @@ static void go_on(struct world *w, struct flow *flow, int to)
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
 	flow->doubtful = false;
 	flow->served = w->at;
-	flow->deaths = w->deaths[to];
-	flow->removals = w->removals[to];
+	note_answer(w, flow, to);
 }
 
 static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind)

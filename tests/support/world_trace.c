@@ -99,12 +99,13 @@ void world_trace(const struct world *w)
 {
 	static const char *const states[16] = {"none", "SYN", "ESTABLISHED", "CLOSING", "UDP", "AFFINITY", "KEPT"};
 	const struct want *want = &w->want[world_service_of(w, w->told)];
-	const struct lb_hash_key *key = &w->dp->maps.settings->key;
-	uint64_t entry;
-	struct lb_tuple tuple = tuple_of(w, w->told);
+	uint64_t seed, entry;
+	struct lb_tuple tuple;
 
 	if (!w->trace || w->told == NO_FLOW)
 		return;
+	seed = w->dp->maps.settings->flow_seed;
+	tuple = tuple_of(w, w->told);
 	trace_slot(w, want, as_the_build(w, lb_slot_hash(&tuple, seed, want_line(w->dp, want))));
 	entry = entry_of(w, as_the_build(w, lb_flow_hash(&tuple, seed)));
 	fprintf(w->trace, "; its entry: %s", states[LB_FLOW_STATE(entry)]);
