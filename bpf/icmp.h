@@ -200,8 +200,8 @@ static __always_inline int error_follow(const struct packet *p, struct route *r)
 		return LB_REASON_vip_icmp_other;
 	if (!goes_on(service_find(r, tuple.protocol, tuple.ports)))
 		return LB_REASON_vip_icmp_other;
-	r->hash = lb_flow_hash(&tuple, &r->settings->key);
-	return route_to(r, select_quoted(&tuple, r->service->id));
+	r->hash = quoted_hash(&tuple, 0);
+	return route_to(r, select_quoted(r->hash, quoted_hash(&tuple, r->service->id), r->service->id, tuple.protocol));
 }
 
 static __always_inline bool is_error(const struct packet *p, __u8 type)

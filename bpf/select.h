@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Which backend gets the packet: the slot says so, or, for a slot in transition and for services that track always, the
  * flow table, the keeper, or a fresh pick. Rules: docs/tracking.md, "The packet"; the numbers below are its steps.
- * Called by lb.h; select_quoted by icmp.h. */
+ */
 #ifndef LB_SELECT_H
 #define LB_SELECT_H
 
@@ -423,35 +423,45 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q, const stru
  * whether it is TCP (24). */
 #define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
 
+/* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then. False: it is new. */
+static __always_inline bool flow_known(const struct flow_query *q, const struct lb_service *service, __u64 *place,
+				       __u64 entry, bool syn, bool mark, __u32 *ret_id)
+{
+	__u32 id = LB_FLOW_BACKEND(entry), owner;
+
+	if (syn && opens_anew(entry, q->now))
+		return false;
+	*ret_id = id;
+	if (mark) /* of another keeper than the slot's own: nothing that lives */
+		return slot_keeper(q->slot, q->slot_hash, service) == id;
+	if (backend_serves(id, service)) {
+		*ret_id = flow_tracked(q, service, place, entry);
+		return true;
+	}
+	owner = owner_of(id);
+	/* the fingerprint of another service's flow, which keeps its entry */
+	if (owner && owner != q->service) {
+		*ret_id = flow_unplaced(q, service);
+		return true;
+	}
+	if (!q->is_tcp || syn || !owner)
+		return false;
+	/* its backend is unusable: who opened nothing elsewhere finds it again when it is back */
+	*ret_id = go_to_keeper(q, service);
+	return true;
+}
+
 static __always_inline __u32 flow_route_by(const struct flow_query *q, const struct lb_service *service)
 {
-	const __u32 marks = LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT);
-	bool syn = opens_flow(q->tcp_flags), serves;
+	bool syn = opens_flow(q->tcp_flags), mark;
 	__u64 entry, *place = flow_find(q->hash, &entry);
-	__u32 owner;
+	__u32 id;
 
-	if (place && syn && opens_anew(entry, q->now))
-		return flow_new(q, service, place, entry);
-	if (q->is_tcp && (place ? flow_is(LB_FLOW_STATE(entry), marks) : !syn)) {
-		if (!syn)
-			return flow_older(q, service, place, entry);
-		/* no mark of the slot's own keeper: nothing that lives */
-		if (slot_keeper(q->slot, q->slot_hash, service) != LB_FLOW_BACKEND(entry))
-			return flow_new(q, service, place, entry);
-		return LB_FLOW_BACKEND(entry);
-	}
-	if (!place)
-		return flow_new(q, service, NULL, 0);
-	serves = backend_serves(LB_FLOW_BACKEND(entry), service);
-	if (serves)
-		return flow_tracked(q, service, place, entry);
-	owner = owner_of(LB_FLOW_BACKEND(entry));
-	/* the fingerprint of another service's flow: that one keeps its entry */
-	if (owner && owner != q->service)
-		return flow_unplaced(q, service);
-	/* its backend is unusable: whoever opened nothing there goes on nowhere, and finds it again when it is back */
-	if (q->is_tcp && !syn && owner)
-		return go_to_keeper(q, service);
+	mark = place && flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT));
+	if (q->is_tcp && !syn && (!place || mark))
+		return flow_older(q, service, place, entry);
+	if (place && flow_known(q, service, place, entry, syn, mark, &id))
+		return id;
 	return flow_new(q, service, place, entry);
 }
 
@@ -576,30 +586,39 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	return r->backend ? LB_GO_ON : LB_REASON_no_backend;
 }
 
-/* Where the flow of an ICMP error is: as its own next packet would go, but nothing is recorded. The backend's id. */
-LB_APART __u32 select_quoted(const struct lb_tuple *tuple, __u32 service_id)
+/* The hash of a quoted flow; of what the service hashes, when service_id is not 0. */
+LB_APART __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
 	struct lb_settings *s = settings_of();
-	__u64 ring, hash, *place, entry;
-	__u32 slot;
 
 	if (!tuple || !service || !s)
+		return 0;
+	return service_id ? lb_slot_hash(tuple, &s->key, service) : lb_flow_hash(tuple, &s->key);
+}
+
+/* Where the flow of an ICMP error is: as its own next packet would go, but nothing is recorded. The backend's id. */
+LB_APART __u32 select_quoted(__u64 hash, __u64 slot_hash, __u32 service_id, __u32 protocol)
+{
+	struct lb_service *service = service_of(service_id);
+	__u64 ring, entry, *place;
+	__u32 slot;
+
+	if (!service)
 		return 0;
 	ring = region_read(&service->ring);
 	if (!LB_REGION_SIZE(ring))
 		return 0;
-	hash = lb_slot_hash(tuple, &s->key, service);
-	slot = slot_read(ring_slot_index(ring, hash));
+	slot = slot_read(ring_slot_index(ring, slot_hash));
 	if (!(slot & LB_SLOT_TRANSITION) && !tracks_always(service))
 		return LB_SLOT_CURRENT(slot);
-	place = flow_find(lb_flow_hash(tuple, &s->key), &entry);
+	place = flow_find(hash, &entry);
 	if (place && !flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) &&
 	    backend_serves(LB_FLOW_BACKEND(entry), service))
 		return LB_FLOW_BACKEND(entry);
-	if (tuple->protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING ||
+	if (protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING ||
 	    lately_unplaced(service_id, tick_now(), service->udp_idle))
-		return slot_keeper(slot, hash, service);
+		return slot_keeper(slot, slot_hash, service);
 	return LB_SLOT_CURRENT(slot);
 }
 
