@@ -22,7 +22,7 @@ SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest vmbench lint format
+SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest vmbench fresh lint format
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -56,7 +56,7 @@ TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 
-.PHONY: all tests tools bench-programs deps demo check check-asan check-run bench vmtest vmbench format lint install uninstall clean distclean help
+.PHONY: all tests tools bench-programs deps demo check check-asan check-run bench vmtest vmbench fresh format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
@@ -163,8 +163,11 @@ vmbench: ## lbd and IPVS side by side in one guest, as ratios (root)
 	@$(MAKE) -j2 tests
 	@vmtest/bench.sh $(KERNEL)
 
+fresh: ## the README's commands on a fresh Debian 12: debootstrap, clone of HEAD, make demo, make check (root; FRESH="demo" for one; tools/fresh --help)
+	@tools/fresh $(FRESH)
+
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/deps tools/demo tools/bench tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/deps tools/demo tools/bench tools/fresh tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
@@ -195,8 +198,8 @@ uninstall: ## remove what install put there (the config and the group stay)
 		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example
 	-@rmdir $(DESTDIR)/etc/lbd 2>/dev/null || true
 
-clean: ## remove build/, but not the kernels that vmtest fetched
-	rm -rf $(filter-out build/vmtest,$(wildcard build/*))
+clean: ## remove build/, but not what vmtest and fresh fetched
+	rm -rf $(filter-out build/vmtest build/fresh,$(wildcard build/*))
 
 distclean: ## remove build/ whole
 	rm -rf build

@@ -365,7 +365,7 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 	return id ? flow_record(q, service, id, place, old) : 0;
 }
 
-/* A TCP packet that opens nothing, without an entry that decides: its flow is older than the transition, if there is
+/* A TCP packet without an entry that decides, and not of a new flow: its flow is older than the transition, if there is
  * one. Any address can be forged, so one packet alone holds nothing after the learning period: a flow that lives has
  * left its mark by then, and proves with a packet in a later tick that it goes on. place: of that mark; NULL: none. */
 static __always_inline __u32 flow_older(const struct flow_query *q, const struct lb_service *service, __u64 *place,
@@ -423,17 +423,19 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q, const stru
  * whether it is TCP (24). */
 #define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
 
+/* Whether a mark is of the slot's own keeper, and of a flow that lives. */
+static __always_inline bool is_live_mark(const struct flow_query *q, const struct lb_service *service, __u64 mark)
+{
+	return FLOW_AGE(mark, q->now) <= service->tcp_idle &&
+	       LB_FLOW_BACKEND(mark) == slot_keeper(q->slot, q->slot_hash, service);
+}
+
 /* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then. False: it is new. */
 static __always_inline bool flow_known(const struct flow_query *q, const struct lb_service *service, __u64 *place,
-				       __u64 entry, bool syn, bool mark, __u32 *ret_id)
+				       __u64 entry, bool syn, __u32 *ret_id)
 {
 	__u32 id = LB_FLOW_BACKEND(entry), owner;
 
-	if (syn && opens_anew(entry, q->now))
-		return false;
-	*ret_id = id;
-	if (mark) /* of another keeper than the slot's own: nothing that lives */
-		return slot_keeper(q->slot, q->slot_hash, service) == id;
 	if (backend_serves(id, service)) {
 		*ret_id = flow_tracked(q, service, place, entry);
 		return true;
@@ -453,14 +455,15 @@ static __always_inline bool flow_known(const struct flow_query *q, const struct 
 
 static __always_inline __u32 flow_route_by(const struct flow_query *q, const struct lb_service *service)
 {
-	bool syn = opens_flow(q->tcp_flags), mark;
+	bool syn = opens_flow(q->tcp_flags), mark, anew;
 	__u64 entry, *place = flow_find(q->hash, &entry);
 	__u32 id;
 
 	mark = place && flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT));
-	if (q->is_tcp && !syn && (!place || mark))
+	anew = place && syn && (opens_anew(entry, q->now) || (mark && !is_live_mark(q, service, entry)));
+	if (q->is_tcp && !anew && (place ? mark : !syn))
 		return flow_older(q, service, place, entry);
-	if (place && flow_known(q, service, place, entry, syn, mark, &id))
+	if (place && !anew && flow_known(q, service, place, entry, syn, &id))
 		return id;
 	return flow_new(q, service, place, entry);
 }

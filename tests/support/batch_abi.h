@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 #define BATCH_MOST      32768 /* shots */
+#define BATCH_ROUND     1024  /* of them in one run of the program: the verifier walks the loop turn by turn */
 #define BATCH_FRAME     74    /* bytes: Ethernet, IPv6, TCP; IPv4 and UDP have a longer payload */
 #define BATCH_TEMPLATES 4
 
@@ -36,8 +37,8 @@ struct template
 struct batch_control {
 	__u64 clock_ns; /* what the program's clock says; set from each shot */
 	__u64 dice;     /* state of its random numbers; not 0 */
-	__u32 shots;
-	__u32 pad;
+	__u32 shots;    /* how many of batch_shots are to be fired */
+	__u32 fired;    /* how many were */
 	struct template templates[BATCH_TEMPLATES];
 };
 
