@@ -8,11 +8,6 @@
 
 #include "lb_abi.h"
 
-/* A test build keeps a few bits only, so that flows collide (tests/bpf/batch_narrow.bpf.c). */
-#ifndef LB_HASH_FINAL
-#define LB_HASH_FINAL(h) (h)
-#endif
-
 #define LB_HASH_INLINE static inline __attribute__((always_inline))
 
 /* A build for tests may keep only some of the bits, so that collisions become common. */
@@ -58,10 +53,7 @@ LB_HASH_INLINE __u64 lb_hash_finish(__u64 h)
  * carry more bits (LB_HASH_DOMAIN_*) to tell apart hashes of different things. */
 LB_HASH_INLINE __u64 lb_hash_v4(const struct lb_hash_key *key, __be32 client, __be32 vip, __u32 ports, __u32 protocol)
 {
-	__u64 h = lb_hash_mix(seed ^ ((__u64)vip << 32 | client), 0x9e3779b97f4a7c15ULL);
-
-	h = lb_hash_mix(h ^ ((__u64)protocol << 32 | ports), 0xbf58476d1ce4e5b9ULL);
-	return LB_HASH_FINAL(lb_hash_mix(h, 0x94d049bb133111ebULL));
+	return lb_hash_finish(lb_hash_pair_nh(key, 0, client, ports) + lb_hash_pair_nh(key, 2, vip, protocol));
 }
 
 LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high, __u64 client_low, __u64 vip_high,
@@ -69,10 +61,11 @@ LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high
 {
 	__u64 h = lb_hash_pair_nh(key, 0, (__u32)client_low, ports);
 
-	high = lb_hash_mix(high ^ vip_high, 0xc4ceb9fe1a85ec53ULL);
-	low = lb_hash_mix(low ^ vip_low, 0x9fb21c651e98df25ULL);
-	high = lb_hash_mix((high + low) ^ ((__u64)protocol << 32 | ports), 0xbf58476d1ce4e5b9ULL);
-	return LB_HASH_FINAL(lb_hash_mix(high, 0x94d049bb133111ebULL));
+	h += lb_hash_pair_nh(key, 2, (__u32)(client_low >> 32), protocol);
+	h += lb_hash_pair_nh(key, 4, (__u32)client_high, (__u32)(client_high >> 32));
+	h += lb_hash_pair_nh(key, 6, (__u32)vip_high, (__u32)(vip_high >> 32));
+	h += lb_hash_pair_nh(key, 8, (__u32)vip_low, (__u32)(vip_low >> 32));
+	return lb_hash_finish(h);
 }
 
 #define LB_HASH_DOMAIN_CLIENT   (1u << 8) /* affinity entries */

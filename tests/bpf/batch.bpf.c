@@ -58,6 +58,7 @@ __noinline int one_packet(struct xdp_md *ctx)
 	return lb_packet(ctx);
 }
 
+/* The packet, and the time at which it arrives. */
 static __always_inline int write_packet(struct xdp_md *ctx, const struct shot *shot)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -66,6 +67,7 @@ static __always_inline int write_packet(struct xdp_md *ctx, const struct shot *s
 
 	if (!c || data + BATCH_FRAME > end || shot->template >= BATCH_TEMPLATES)
 		return -1;
+	c->clock_ns = (__u64)shot->tick << LB_TICK_SHIFT;
 	t = &c->templates[shot->template & (BATCH_TEMPLATES - 1)];
 	__builtin_memcpy(data, t->frame, BATCH_FRAME);
 	if (t->family == 4) {
@@ -106,12 +108,10 @@ struct firing {
 static long fire(__u32 number, struct firing *firing)
 {
 	struct shot *shot = bpf_map_lookup_elem(&batch_shots, &number);
-	struct batch_control *c = control();
 	__u32 verdict;
 
-	if (!shot || !c || write_packet(firing->ctx, shot))
+	if (!shot || write_packet(firing->ctx, shot))
 		return 1;
-	c->clock_ns = (__u64)shot->tick << LB_TICK_SHIFT;
 	verdict = one_packet(firing->ctx);
 	OPAQUE(verdict);
 	note(firing->ctx, shot, verdict);

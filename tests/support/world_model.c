@@ -188,6 +188,15 @@ static void check_owner(struct world *w, uint32_t number, int to, const char *wh
 
 /* ---- a flow begins ---- */
 
+/* Excused: UDP, for an idle timeout after the table had no place for somebody: it may be a flow that has none. */
+static bool may_be_learnt(const struct world *w, uint32_t number, const bool *learning)
+{
+	unsigned service = world_service_of(w, number);
+
+	return world_is_udp(w, number) &&
+	       (learning[service] || (w->full_tick && w->at - w->full_tick <= w->sequence->service[service].idle));
+}
+
 /* Excused: a tuple that is used again may go where it was, also when that backend drains. A flow for which the table
  * has no place is decided by its slot. UDP in the learning period: it may be an older flow. */
 static bool is_excused_to_old(const struct world *w, uint32_t number, int to)
@@ -202,7 +211,7 @@ static void check_new(struct world *w, uint32_t number, int to, const bool *lear
 	unsigned service = world_service_of(w, number);
 	char name[32];
 
-	if (!anyone_takes_new(w, service) || (world_is_udp(w, number) && learning[service]))
+	if (!anyone_takes_new(w, service) || may_be_learnt(w, number, learning))
 		return;
 	w->checked++;
 	if (to < 0 || (!takes_new(world_backend(w, to)) && !is_excused_to_old(w, number, to)))

@@ -97,17 +97,20 @@ static uint64_t as_the_build(const struct world *w, uint64_t hash)
 
 void world_trace(const struct world *w)
 {
-	static const char *const states[16] = {"none", "SYN", "ESTABLISHED", "CLOSING", "UDP", "AFFINITY", "KEPT"};
+	static const char *const states[LB_FLOW_STATE_MASK + 1] = {"none",     "SYN",     "ESTABLISHED", "FIN",
+								   "RST",      "UDP_NEW", "UDP",         "AFFINITY_NEW",
+								   "AFFINITY", "HEARD",   "KEPT",        "DORMANT"};
 	const struct want *want = &w->want[world_service_of(w, w->told)];
-	uint64_t seed, entry;
+	const struct lb_hash_key *key;
+	uint64_t entry;
 	struct lb_tuple tuple;
 
 	if (!w->trace || w->told == NO_FLOW)
 		return;
-	seed = w->dp->maps.settings->flow_seed;
+	key = &w->dp->maps.settings->key;
 	tuple = tuple_of(w, w->told);
-	trace_slot(w, want, as_the_build(w, lb_slot_hash(&tuple, seed, want_line(w->dp, want))));
-	entry = entry_of(w, as_the_build(w, lb_flow_hash(&tuple, seed)));
+	trace_slot(w, want, as_the_build(w, lb_slot_hash(&tuple, key, want_line(w->dp, want))));
+	entry = entry_of(w, as_the_build(w, lb_flow_hash(&tuple, key)));
 	fprintf(w->trace, "; its entry: %s", states[LB_FLOW_STATE(entry)]);
 	if (entry) {
 		print_backend(w, ",", LB_FLOW_BACKEND(entry));
