@@ -127,6 +127,13 @@ static bool is_excused_as_new(const struct world *w, uint32_t number)
 	return evicted_since(w, flow->opened);
 }
 
+/* Excused: one packet after a silence longer than the idle timeout, where nothing but the slot knew the flow: it renews
+ * nothing, or any stranger's would. */
+static bool is_excused_as_woken(const struct world *w, uint32_t number)
+{
+	return w->flows[number].woken;
+}
+
 /* Excused: where hashes collide, a flow that has no place shares that of another one that comes later. */
 static bool is_excused_as_colliding(const struct world *w, uint32_t number)
 {
@@ -143,7 +150,7 @@ static bool is_bound(const struct world *w, uint32_t number)
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
 	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
-	       !is_excused_as_colliding(w, number);
+	       !is_excused_as_woken(w, number) && !is_excused_as_colliding(w, number);
 }
 
 /* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
@@ -238,7 +245,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 {
 	struct flow *flow = &w->flows[number];
 
-	flow->firm = flow->doubtful = false;
+	flow->firm = flow->doubtful = flow->woken = false;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
 	note_answer(w, flow, to);
@@ -285,18 +292,20 @@ static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_ki
 
 /* ---- a flow goes on ---- */
 
-/* Where nobody could answer, nothing was reset. Where somebody else did, the flow is over. */
+/* Where nobody could answer, nothing was reset. Where somebody else did, the flow is over; and so is one of a backend
+ * that was removed, also if that is there again. */
 static void go_on(struct world *w, struct flow *flow, int to)
 {
 	if (to < 0 && flow->owner >= 0 && !is_usable(w, flow->owner))
 		return;
-	if (to != flow->owner) {
+	if (to != flow->owner || to < 0 || flow->removals != w->removals[to]) {
 		flow->phase = FLOW_NONE;
 		return;
 	}
 	flow->firm |= w->at > flow->established;
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
 	flow->doubtful = false;
+	flow->woken = flow->woken && w->at == flow->last;
 	flow->served = w->at;
 	note_answer(w, flow, to);
 }
@@ -324,6 +333,7 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	if (asleep || is_bound(w, number))
 		check_owner(w, number, to, asleep ? "after a silence" : "a packet");
 	go_on(w, flow, to);
+	flow->woken |= kind == SHOT_WAKES && !asleep;
 	if (kind == SHOT_ENDS)
 		flow->phase = FLOW_NONE;
 	else if (kind == SHOT_HALF_CLOSES && flow->phase == FLOW_LIVE)
