@@ -55,6 +55,7 @@ struct flow {
 	/* ticks */
 	uint32_t opened, established, last; /* its own packets */
 	uint32_t served;                    /* of the last one that its owner got */
+	uint32_t closing;                   /* of a FIN or RST, whose ever, after which it sent nothing; 0: none */
 	uint32_t heard;                     /* of the last one by whoever */
 };
 
@@ -86,8 +87,9 @@ struct world {
 	struct want want[SEQUENCE_SERVICES];
 	bool changed; /* wants that were not committed yet */
 	bool service_changed[SEQUENCE_SERVICES];
-	uint32_t committed[SEQUENCE_SERVICES]; /* tick of the last change, after that tick's packets */
-	uint64_t rings[SEQUENCE_SERVICES];     /* a sweep may begin a resize */
+	uint32_t committed[SEQUENCE_SERVICES];     /* tick of the last change, after that tick's packets */
+	uint32_t tracked_since[SEQUENCE_SERVICES]; /* tick since which all flows are; UINT32_MAX: they are not */
+	uint64_t rings[SEQUENCE_SERVICES];         /* a sweep may begin a resize */
 	uint32_t now;
 	const struct step *flood; /* under way; NULL: none */
 	uint32_t flood_tick;      /* from 0 */

@@ -9,6 +9,9 @@
 #include <stdarg.h>
 #include <string.h>
 
+#define FIN 0x01
+#define RST 0x04
+
 void world_fail(struct world *w, const char *format, ...)
 {
 	va_list args;
@@ -78,11 +81,10 @@ static bool any_slot_learns(const struct world *w, unsigned service)
 	return false;
 }
 
-static bool tracks_always(const struct world *w, unsigned service)
+/* It was established where all flows are tracked, and that has not ended since. */
+static bool is_tracked(const struct world *w, uint32_t flow)
 {
-	const struct dp_service *s = &w->want[service].service;
-
-	return s->track_always || s->affinity || s->algorithm->select != LB_SELECT_SLOT;
+	return w->flows[flow].established > w->tracked_since[world_service_of(w, flow)];
 }
 
 /* The service was changed after this tick's packets, or later. */
@@ -134,6 +136,15 @@ static bool is_excused_as_woken(const struct world *w, uint32_t number)
 	return w->flows[number].woken;
 }
 
+/* Excused where ACTOR_CLOSING_FULL is left out: a full table gives away the places of flows in whose name a FIN or RST
+ * came, and nothing since. */
+static bool is_excused_as_closing(const struct world *w, uint32_t number)
+{
+	const struct flow *flow = &w->flows[number];
+
+	return !world_acts(w, ACTOR_CLOSING_FULL) && flow->closing && evicted_since(w, flow->closing);
+}
+
 /* Excused: where hashes collide, a flow that has no place shares that of another one that comes later. */
 static bool is_excused_as_colliding(const struct world *w, uint32_t number)
 {
@@ -150,7 +161,8 @@ static bool is_bound(const struct world *w, uint32_t number)
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
 	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
-	       !is_excused_as_woken(w, number) && !is_excused_as_colliding(w, number);
+	       !is_excused_as_woken(w, number) && !is_excused_as_closing(w, number) &&
+	       !is_excused_as_colliding(w, number);
 }
 
 /* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
@@ -161,9 +173,8 @@ static bool is_bound_asleep(const struct world *w, uint32_t number)
 
 	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
 	       flow->firm && !flow->unplaced && !flow->forged && !flow->doubtful && !world_is_udp(w, number) &&
-	       tracks_always(w, world_service_of(w, number)) && owner_is_there(w, number) &&
-	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
-	       !pressed_since(w, flow->last);
+	       is_tracked(w, number) && owner_is_there(w, number) && flow->deaths == w->deaths[flow->owner] &&
+	       !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
 
 /* Whether the program can know that the flow lives when somebody forges a SYN.
@@ -174,8 +185,7 @@ static bool is_known(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (tracks_always(w, world_service_of(w, number)) && flow->firm && !flow->unplaced &&
-	    !changed_since(w, number, flow->established))
+	if (is_tracked(w, number) && flow->firm && !flow->unplaced)
 		return true;
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
@@ -246,6 +256,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 	struct flow *flow = &w->flows[number];
 
 	flow->firm = flow->doubtful = flow->woken = false;
+	flow->closing = 0;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
 	note_answer(w, flow, to);
@@ -294,8 +305,10 @@ static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_ki
 
 /* Where nobody could answer, nothing was reset. Where somebody else did, the flow is over; and so is one of a backend
  * that was removed, also if that is there again. */
-static void go_on(struct world *w, struct flow *flow, int to)
+static void go_on(struct world *w, uint32_t number, int to)
 {
+	struct flow *flow = &w->flows[number];
+
 	if (to < 0 && flow->owner >= 0 && !is_usable(w, flow->owner))
 		return;
 	if (to != flow->owner || to < 0 || flow->removals != w->removals[to]) {
@@ -305,17 +318,21 @@ static void go_on(struct world *w, struct flow *flow, int to)
 	flow->firm |= w->at > flow->established;
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
 	flow->doubtful = false;
-	flow->woken = flow->woken && w->at == flow->last;
+	flow->woken = flow->woken && (w->at == flow->served || w->at - flow->served > world_patience(w, number));
+	if (flow->phase == FLOW_LIVE)
+		flow->closing = 0;
 	flow->served = w->at;
 	note_answer(w, flow, to);
 }
 
-static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind)
+static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind, uint8_t tcp_flags)
 {
 	struct flow *flow = &w->flows[number];
 
 	w->forged++;
 	flow->forged = true;
+	if (tcp_flags & (FIN | RST))
+		flow->closing = w->at;
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number))
 		flow->doubtful = true;
 	if (is_bound(w, number))
@@ -332,22 +349,24 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	w->woken += asleep;
 	if (asleep || is_bound(w, number))
 		check_owner(w, number, to, asleep ? "after a silence" : "a packet");
-	go_on(w, flow, to);
+	go_on(w, number, to);
 	flow->woken |= kind == SHOT_WAKES && !asleep;
 	if (kind == SHOT_ENDS)
 		flow->phase = FLOW_NONE;
-	else if (kind == SHOT_HALF_CLOSES && flow->phase == FLOW_LIVE)
+	else if (kind == SHOT_HALF_CLOSES && flow->phase == FLOW_LIVE) {
 		flow->phase = FLOW_HALF;
+		flow->closing = w->at;
+	}
 }
 
-static void check(struct world *w, const struct pending *pending, int to, const bool *learning)
+static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to, const bool *learning)
 {
 	struct flow *flow = &w->flows[pending->flow];
 
 	switch (pending->kind) {
 	case SHOT_FORGED:
 	case SHOT_FORGED_SYN:
-		check_forged(w, pending->flow, to, pending->kind);
+		check_forged(w, pending->flow, to, pending->kind, tcp_flags);
 		flow->heard = w->at;
 		flow->went = to;
 		return;
@@ -417,7 +436,7 @@ void world_fire(struct world *w)
 		if (pending->kind == SHOT_FLOOD)
 			continue;
 		world_trace_packet(w, pending, &w->batch->shots[i]);
-		check(w, pending, to, learning);
+		check(w, pending, w->batch->shots[i].tcp_flags, to, learning);
 	}
 	w->packets += w->pending_count;
 	w->pending_count = 0;
