@@ -44,7 +44,7 @@ struct flow {
 	bool firm;           /* has sent in a later tick than the one that established it */
 	bool unplaced;       /* the table was full while it was not firm */
 	bool doubtful;       /* a forged SYN came before it could be known */
-	bool woken;          /* has sent one packet after a silence longer than the idle timeout */
+	bool fin;            /* somebody sent FIN in its name, perhaps itself */
 	bool forged;         /* somebody sent in its name since its last packet */
 	uint16_t generation; /* a new one is a new tuple */
 	int16_t owner;       /* the backend that answered, still there when the flow is over; -1: none */
@@ -55,8 +55,8 @@ struct flow {
 	/* ticks */
 	uint32_t opened, established, last; /* its own packets */
 	uint32_t served;                    /* of the last one that its owner got */
-	uint32_t closing;                   /* of a FIN or RST, whose ever, after which it sent nothing; 0: none */
-	uint32_t heard;                     /* of the last one by whoever */
+	uint32_t closing; /* of the first FIN, or an RST after which it sent nothing, whose ever; 0: none */
+	uint32_t heard;   /* of the last one by whoever */
 };
 
 enum shot_kind {

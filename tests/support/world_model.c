@@ -129,15 +129,8 @@ static bool is_excused_as_new(const struct world *w, uint32_t number)
 	return evicted_since(w, flow->opened);
 }
 
-/* Excused: one packet after a silence longer than the idle timeout, where nothing but the slot knew the flow: it renews
- * nothing, or any stranger's would. */
-static bool is_excused_as_woken(const struct world *w, uint32_t number)
-{
-	return w->flows[number].woken;
-}
-
-/* Excused where ACTOR_CLOSING_FULL is left out: a full table gives away the places of flows in whose name a FIN or RST
- * came, and nothing since. */
+/* Excused where ACTOR_CLOSING_FULL is left out: a full table gives away the places of flows in whose name a FIN came,
+ * or an RST and nothing since. */
 static bool is_excused_as_closing(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
@@ -161,8 +154,7 @@ static bool is_bound(const struct world *w, uint32_t number)
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
 	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
-	       !is_excused_as_woken(w, number) && !is_excused_as_closing(w, number) &&
-	       !is_excused_as_colliding(w, number);
+	       !is_excused_as_closing(w, number) && !is_excused_as_colliding(w, number);
 }
 
 /* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
@@ -220,7 +212,7 @@ static bool is_excused_to_old(const struct world *w, uint32_t number, int to)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return (flow->heard && flow->went == to) || pressed_since(w, w->at) || w->batch->narrow;
+	return (flow->heard && (flow->went == to || flow->owner == to)) || pressed_since(w, w->at) || w->batch->narrow;
 }
 
 static void check_new(struct world *w, uint32_t number, int to, const bool *learning)
@@ -255,7 +247,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 {
 	struct flow *flow = &w->flows[number];
 
-	flow->firm = flow->doubtful = flow->woken = false;
+	flow->firm = flow->doubtful = flow->fin = false;
 	flow->closing = 0;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
@@ -318,11 +310,18 @@ static void go_on(struct world *w, uint32_t number, int to)
 	flow->firm |= w->at > flow->established;
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
 	flow->doubtful = false;
-	flow->woken = flow->woken && (w->at == flow->served || w->at - flow->served > world_patience(w, number));
-	if (flow->phase == FLOW_LIVE)
+	if (!flow->fin)
 		flow->closing = 0;
 	flow->served = w->at;
 	note_answer(w, flow, to);
+}
+
+/* What follows an RST shows that nobody took it for true; what follows a FIN shows nothing. */
+static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_flags)
+{
+	if (!flow->fin && tcp_flags & (FIN | RST))
+		flow->closing = w->at;
+	flow->fin |= tcp_flags & FIN;
 }
 
 static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind, uint8_t tcp_flags)
@@ -331,12 +330,20 @@ static void check_forged(struct world *w, uint32_t number, int to, enum shot_kin
 
 	w->forged++;
 	flow->forged = true;
-	if (tcp_flags & (FIN | RST))
-		flow->closing = w->at;
+	note_closing(w, flow, tcp_flags);
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number))
 		flow->doubtful = true;
 	if (is_bound(w, number))
 		check_owner(w, number, to, kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
+}
+
+/* Excused: a flow that was silent for longer than the idle timeout is over; a datagram is a new one's. */
+static void wake_anywhere(struct world *w, uint32_t number, int to)
+{
+	if (world_is_udp(w, number))
+		begin_flow(w, number, to);
+	else
+		w->flows[number].phase = FLOW_NONE;
 }
 
 static void check_own(struct world *w, uint32_t number, int to, enum shot_kind kind)
@@ -347,15 +354,18 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	if (flow->phase < FLOW_LIVE)
 		return;
 	w->woken += asleep;
+	if (kind == SHOT_WAKES && !asleep) {
+		wake_anywhere(w, number, to);
+		return;
+	}
 	if (asleep || is_bound(w, number))
 		check_owner(w, number, to, asleep ? "after a silence" : "a packet");
 	go_on(w, number, to);
-	flow->woken |= kind == SHOT_WAKES && !asleep;
 	if (kind == SHOT_ENDS)
 		flow->phase = FLOW_NONE;
 	else if (kind == SHOT_HALF_CLOSES && flow->phase == FLOW_LIVE) {
 		flow->phase = FLOW_HALF;
-		flow->closing = w->at;
+		note_closing(w, flow, FIN);
 	}
 }
 
