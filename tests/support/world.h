@@ -44,6 +44,7 @@ struct flow {
 	bool firm;           /* has sent in a later tick than the one that established it */
 	bool unplaced;       /* the table was full while it was not firm */
 	bool doubtful;       /* a forged SYN came before it could be known */
+	bool again;          /* its tuple was used before */
 	bool fin;            /* somebody sent FIN in its name, perhaps itself */
 	bool forged;         /* somebody sent in its name since its last packet */
 	uint16_t generation; /* a new one is a new tuple */

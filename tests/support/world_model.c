@@ -158,15 +158,17 @@ static bool is_bound(const struct world *w, uint32_t number)
 }
 
 /* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
- * Excused: half-closed flows, those that somebody forged a packet of, those that were not firm; UDP. */
+ * Excused: half-closed flows, those that somebody forged a packet of, those that were not firm; those of a tuple that
+ * was used before, which may be taken for the older flow; UDP. */
 static bool is_bound_asleep(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
 	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
-	       flow->firm && !flow->unplaced && !flow->forged && !flow->doubtful && !world_is_udp(w, number) &&
-	       is_tracked(w, number) && owner_is_there(w, number) && flow->deaths == w->deaths[flow->owner] &&
-	       !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
+	       flow->firm && !flow->unplaced && !flow->forged && !flow->doubtful && !flow->again &&
+	       !world_is_udp(w, number) && is_tracked(w, number) && owner_is_there(w, number) &&
+	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
+	       !pressed_since(w, flow->last);
 }
 
 /* Whether the program can know that the flow lives when somebody forges a SYN.
@@ -384,6 +386,7 @@ static void check(struct world *w, const struct pending *pending, uint8_t tcp_fl
 	case SHOT_OPENS_AGAIN:
 		check_new(w, pending->flow, to, learning);
 		begin_flow(w, pending->flow, to);
+		flow->again = pending->kind == SHOT_OPENS_AGAIN;
 		break;
 	case SHOT_SYN_REPEATED:
 	case SHOT_ESTABLISHES:
