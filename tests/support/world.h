@@ -94,6 +94,7 @@ struct world {
 	uint32_t now;
 	const struct step *flood; /* under way; NULL: none */
 	uint32_t flood_tick;      /* from 0 */
+	uint32_t flooded;         /* the last tick in which one was; 0: never */
 	uint32_t deaths[WORLD_BACKENDS], removals[WORLD_BACKENDS];
 	struct flow flows[SEQUENCE_FLOWS];
 	struct pending pending[BATCH_MOST];

@@ -159,11 +159,13 @@ static bool is_bound(const struct world *w, uint32_t number)
 
 /* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
  * Excused: half-closed flows, those that somebody forged a packet of, those that were not firm; those of a tuple that
- * was used before, which may be taken for the older flow; UDP. */
+ * was used before, which may be taken for the older flow; UDP; small tables and floods, which need the place. */
 static bool is_bound_asleep(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
+	if (w->sequence->table == TABLE_TIGHT || w->flooded >= flow->last)
+		return false;
 	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
 	       flow->firm && !flow->unplaced && !flow->forged && !flow->doubtful && !flow->again &&
 	       !world_is_udp(w, number) && is_tracked(w, number) && owner_is_there(w, number) &&
