@@ -159,12 +159,12 @@ static bool is_bound(const struct world *w, uint32_t number)
 
 /* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
  * Excused: half-closed flows, those that somebody forged a packet of, those that were not firm; those of a tuple that
- * was used before, which may be taken for the older flow; UDP; small tables and floods, which need the place. */
+ * was used before, which may be taken for the older flow; UDP; crowded tables and floods, which need the place. */
 static bool is_bound_asleep(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (w->sequence->table == TABLE_TIGHT || w->flooded >= flow->last)
+	if (w->sequence->table != TABLE_ROOMY || w->flooded >= flow->last)
 		return false;
 	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
 	       flow->firm && !flow->unplaced && !flow->forged && !flow->doubtful && !flow->again &&
