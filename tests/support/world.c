@@ -329,9 +329,9 @@ static bool has_split_rounds(const struct sequence *s)
 	return false;
 }
 
-/* What the flows left behind times out, and strangers' lone packets hold nothing, unless the table is too small to tell
- * that they are lone. A slot may take two idle timeouts where lone packets come, and a resize may
- * have waited for another, which may have waited for a change: three times. */
+/* What the flows left behind times out, and strangers' lone packets hold nothing, unless the table or the hash is too
+ * small to tell that they are lone. A slot may take two idle timeouts where lone packets come, and a resize may have
+ * waited for another, which may have waited for a change: three times. */
 static void settle_all(struct world *w)
 {
 	uint32_t idle = 0, ticks;
@@ -341,7 +341,8 @@ static void settle_all(struct world *w)
 	ticks = 3 * (2 * idle + 4) + 2 * idle; /* affinity lasts for two idle timeouts */
 	for (uint32_t i = 0; i < ticks && !w->failure[0]; i++) {
 		w->dp->clock = ++w->now;
-		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE && w->sequence->table != TABLE_TIGHT)
+		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE && w->sequence->table != TABLE_TIGHT &&
+		    !w->batch->narrow)
 			world_trickle(w, w->sequence->seed + i, TRICKLE);
 		if (i % 2 || idle <= TRICKLE_IDLE)
 			sweep_round(w);
