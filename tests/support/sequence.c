@@ -136,7 +136,8 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 		step.value = 1 + roll(dice, s->table == TABLE_LARGE ? 20000 : 10000);
 		break;
 	case STEP_FLOOD:
-		step.flood = roll(dice, FLOODS);
+		/* where hashes collide, a lone packet's mark is taken for that of a flow which has no other */
+		step.flood = roll(dice, s->table == TABLE_NARROW ? FLOOD_ACK : FLOODS);
 		step.value = PICK(dice, floods);
 		break;
 	case STEP_AWAY:

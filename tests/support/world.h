@@ -20,7 +20,8 @@
  * - Several CPUs: one packet at a time, none while lbd writes. Lost races and the order of writes are seen elsewhere.
  * - Fragments, ICMP errors, tracking `never`, hashes of fewer fields but source-hash, more than two services.
  * - The places that a full table is sure to keep for each service: it sees that no flow moves, not who found none.
- * - Collisions where flows are not all tracked: the narrow hash is only for services that track always.
+ * - Collisions where flows are not all tracked: the narrow hash is only for services that track always. Nor those with
+ *   the marks that strangers' lone packets leave.
  * - Time within a tick; a clock that jumps; a reload that fails half way. */
 #ifndef LBD_TEST_WORLD_H
 #define LBD_TEST_WORLD_H
