@@ -56,7 +56,7 @@ TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 
-.PHONY: all tests tools bench-programs deps demo check check-asan check-run bench vmtest vmbench fresh format lint install uninstall clean distclean help
+.PHONY: all tests tools bench-programs deps demo check check-asan check-run bench vmtest vmbench fresh mutants format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
@@ -153,6 +153,10 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 	@$(MAKE) -j2 all tools bench-programs
 	@tools/bench $(BENCH)
 
+mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root)
+	@tools/deps build test
+	@tools/mutants
+
 vmtest: ## the tests in virtual machines on every kernel of vmtest/kernels.txt (root; KERNEL=6.1 for one)
 	@tools/deps build demo test vmtest
 	@$(MAKE) -j2 tests
@@ -167,7 +171,7 @@ fresh: ## the README's commands on a fresh Debian 12: debootstrap, clone of HEAD
 	@tools/fresh $(FRESH)
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/deps tools/demo tools/bench tools/fresh tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/deps tools/demo tools/bench tools/fresh tools/mutants tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint

@@ -365,32 +365,42 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 	return id ? flow_record(q, service, id, place, old) : 0;
 }
 
-/* A TCP packet without an entry that decides, and not of a new flow: its flow is older than the transition, if there is
- * one. Any address can be forged, so one packet alone holds nothing after the learning period: a flow that lives has
- * left its mark by then, and proves with a packet in a later tick that it goes on. place: of that mark; NULL: none. */
+/* What an older flow's mark becomes when the flow proves that it goes on. Where the table decides always it becomes an
+ * entry like others. */
+static __always_inline __u32 mark_next(const struct flow_query *q, const struct lb_service *service)
+{
+	if (q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST))
+		return flow_next_state(LB_FLOW_ESTABLISHED, q->tcp_flags);
+	return tracks_always(service) && !is_limited(q->service) ? LB_FLOW_ESTABLISHED : LB_FLOW_KEPT;
+}
+
+/* A TCP packet without an entry that decides, and not of a new flow: its flow is older than the transition, or than the
+ * table's deciding, or found no place in it. Any address can be forged, so one packet alone holds nothing after the
+ * learning period: a flow that lives has left its mark by then, and proves with a packet in a later tick that it goes
+ * on. place: of that mark; NULL: none. */
 static __always_inline __u32 flow_older(const struct flow_query *q, const struct lb_service *service, __u64 *place,
 					__u64 mark)
 {
-	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service), after = LB_FLOW_KEPT;
-	bool goes_on =
-	    place && LB_FLOW_BACKEND(mark) == keeper && (FLOW_AGE(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
+	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
+	bool away = keeper != LB_SLOT_CURRENT(q->slot), known = place && LB_FLOW_BACKEND(mark) == keeper;
+	bool goes_on = known && (FLOW_AGE(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
+	bool holds = goes_on || q->slot & LB_SLOT_LEARNING;
 
-	if (keeper == LB_SLOT_CURRENT(q->slot))
+	if (!keeper || (!away && !tracks_always(service) && (!place || known)))
+		return keeper;
+	if (goes_on)
+		flow_refresh_to(place, mark, mark_next(q, service), q->now);
+	else if (place && !known)
+		flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
+	else if (!place && !(q->tcp_flags & LB_TCP_RST) && !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
+		flow_note_forgotten(q->service, q->now);
+		holds = true; /* it cannot prove anything later */
+	}
+	if (!away)
 		return keeper;
 	count_event(LB_EVENT_keeper_packets);
-	if (goes_on || q->slot & LB_SLOT_LEARNING)
+	if (holds)
 		slot_stamp(q);
-	if (goes_on) {
-		if (q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST))
-			after = flow_next_state(LB_FLOW_ESTABLISHED, q->tcp_flags);
-		flow_refresh_to(place, mark, after, q->now);
-	} else if (place) {
-		if (LB_FLOW_BACKEND(mark) != keeper)
-			flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
-	} else if (!(q->tcp_flags & LB_TCP_RST) && !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
-		slot_stamp(q); /* it cannot prove anything later */
-		flow_note_forgotten(q->service, q->now);
-	}
 	return keeper;
 }
 
@@ -430,6 +440,13 @@ static __always_inline bool is_live_mark(const struct flow_query *q, const struc
 	       LB_FLOW_BACKEND(mark) == slot_keeper(q->slot, q->slot_hash, service);
 }
 
+/* A handshake whose backend is unusable: the packet is not of that one. */
+static __always_inline bool is_orphan(const struct flow_query *q, const struct lb_service *service, __u64 entry)
+{
+	return LB_FLOW_STATE(entry) == LB_FLOW_SYN && owner_of(LB_FLOW_BACKEND(entry)) == q->service &&
+	       !backend_serves(LB_FLOW_BACKEND(entry), service);
+}
+
 /* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then. False: it is new. */
 static __always_inline bool flow_known(const struct flow_query *q, const struct lb_service *service, __u64 *place,
 				       __u64 entry, bool syn, __u32 *ret_id)
@@ -459,7 +476,8 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q, const str
 	__u64 entry, *place = flow_find(q->hash, &entry);
 	__u32 id;
 
-	mark = place && flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT));
+	mark = place &&
+	       (flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) || is_orphan(q, service, entry));
 	anew = place && syn && (opens_anew(entry, q->now) || (mark && !is_live_mark(q, service, entry)));
 	if (q->is_tcp && !anew && (place ? mark : !syn))
 		return flow_older(q, service, place, entry);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The product's own source, but for the clock and the dice: the test sets both, so that hours pass in no time and a
-seed repeats a run. Takes many packets through it in one BPF_PROG_TEST_RUN. The program under test is called from a
+ * seed repeats a run. Takes many packets through it in one BPF_PROG_TEST_RUN. The program under test is called from a
  * loop without a callback, which is one frame of the smallest size more than the product has: the verifier allows 512
  * bytes for all frames together. Loaded by tests/support/batch.c. */
 #include <stddef.h>

@@ -1027,20 +1027,20 @@ static void a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow(void **stat
 	assert_int_equal(tcp(&r, 1, ACK), B);
 }
 
-static void a_kept_entry_holds_its_slot_though_all_flows_are_tracked(void **state)
+static void where_all_flows_are_tracked_an_older_one_gets_an_entry_once_it_goes_on(void **state)
 {
 	struct rig r = RIG();
 
 	r.f->map.services[r.tcp].flags |= LB_SERVICE_TRACK_ALWAYS;
-	slots(&r, B, A, T);
+	stable(&r, A);
 	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[A]);
+	assert_int_equal(tcp(&r, 1, SYN), A); /* whoever sent it */
 	age(only(&r), 1);
 	assert_int_equal(tcp(&r, 1, ACK), A);
-	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_KEPT);
-	for (int i = 0; i < SLOTS; i++)
-		stamp_of(&r, r.tcp)[i] = 0;
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[A]);
+	slots(&r, B, C, T);
 	assert_int_equal(tcp(&r, 1, ACK), A);
-	assert_int_equal(stamped(&r, r.tcp), 1);
 }
 
 /* Each flow must have its own old slot's keeper, not just any. */
@@ -1868,7 +1868,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_kept_entry_follows_the_keeper),
     TEST(a_syn_on_an_older_flow_that_was_heard_of_goes_to_its_keeper),
     TEST(a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow),
-    TEST(a_kept_entry_holds_its_slot_though_all_flows_are_tracked),
+    TEST(where_all_flows_are_tracked_an_older_one_gets_an_entry_once_it_goes_on),
     TEST(the_old_ring_is_asked_at_the_flows_own_slot),
     TEST(the_old_ring_is_asked_with_the_fields_the_service_hashes),
     TEST(turns_are_taken_exactly),

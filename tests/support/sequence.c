@@ -19,11 +19,13 @@ const char *const sequence_actors[ACTORS] = {
     [ACTOR_RETURN] = "return",
     [ACTOR_WAKE] = "wake",
     [ACTOR_UDP_FULL] = "udp-full",
+    [ACTOR_CLOSING_FULL] = "closing-full",
     [ACTOR_COLLIDE] = "collide",
 };
-#define ACTORS_PROMISES (1u << ACTOR_RETURN | 1u << ACTOR_WAKE | 1u << ACTOR_UDP_FULL | 1u << ACTOR_COLLIDE)
+#define ACTORS_PROMISES                                                                                                \
+	(1u << ACTOR_RETURN | 1u << ACTOR_WAKE | 1u << ACTOR_UDP_FULL | 1u << ACTOR_CLOSING_FULL | 1u << ACTOR_COLLIDE)
 
-#define SOURCE_HASH     (SEQUENCE_ALGORITHMS - 1)
+#define SOURCE_HASH (SEQUENCE_ALGORITHMS - 1)
 
 /* SplitMix64's finalizer (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014). */
 uint32_t sequence_roll(uint64_t seed, uint32_t actor, uint32_t purpose, uint32_t below)
@@ -134,7 +136,8 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 		step.value = 1 + roll(dice, s->table == TABLE_LARGE ? 20000 : 10000);
 		break;
 	case STEP_FLOOD:
-		step.flood = roll(dice, FLOODS);
+		/* where hashes collide, a lone packet's mark is taken for that of a flow which has no other */
+		step.flood = roll(dice, s->table == TABLE_NARROW ? FLOOD_ACK : FLOODS);
 		step.value = PICK(dice, floods);
 		break;
 	case STEP_AWAY:

@@ -21,13 +21,14 @@ enum actor {
 	ACTOR_FORGED_FIN,
 	ACTOR_FORGED_SYN,
 	ACTOR_FORGED_ACK,
-	ACTOR_FLOOD,    /* STEP_FLOOD */
-	ACTOR_TRICKLE,  /* lone packets of tuples that nobody has, while all should settle */
-	ACTOR_AWAY,     /* STEP_AWAY */
-	ACTOR_RETURN,   /* a dead backend that is back within an idle timeout has its flows */
-	ACTOR_WAKE,     /* where all flows are tracked and nothing changed, silence loses none */
-	ACTOR_UDP_FULL, /* UDP flows stay also after the table was full */
-	ACTOR_COLLIDE,  /* TABLE_NARROW; without it the test makes such sequences with TABLE_ROOMY */
+	ACTOR_FLOOD,        /* STEP_FLOOD */
+	ACTOR_TRICKLE,      /* lone packets of tuples that nobody has, while all should settle */
+	ACTOR_AWAY,         /* STEP_AWAY */
+	ACTOR_RETURN,       /* a dead backend that is back within an idle timeout has its flows */
+	ACTOR_WAKE,         /* where all flows are tracked and nothing changed, silence loses none */
+	ACTOR_UDP_FULL,     /* UDP flows stay also after the table was full */
+	ACTOR_CLOSING_FULL, /* a full table keeps flows in whose name FIN or RST came */
+	ACTOR_COLLIDE,      /* TABLE_NARROW; without it the test makes such sequences with TABLE_ROOMY */
 	ACTORS,
 };
 #define ACTORS_ALL ((1u << ACTORS) - 1)

@@ -101,6 +101,17 @@ static void note_rings(struct world *w)
 	}
 }
 
+static void note_tracking(struct world *w, unsigned number)
+{
+	const struct dp_service *s = &w->want[number].service;
+	uint32_t *since = &w->tracked_since[number];
+
+	if (!s->track_always && !s->affinity && s->algorithm->select == LB_SELECT_SLOT)
+		*since = UINT32_MAX;
+	else if (*since == UINT32_MAX)
+		*since = w->now;
+}
+
 static void commit(struct world *w)
 {
 	struct dp_service services[SEQUENCE_SERVICES];
@@ -116,6 +127,7 @@ static void commit(struct world *w)
 		if (w->service_changed[i])
 			w->committed[i] = w->now;
 		w->service_changed[i] = false;
+		note_tracking(w, i);
 	}
 	if (dataplane_commit(w->dp, services, w->sequence->services, &err)) {
 		world_fail(w, "tick %u: the commit fails: %s", w->now, err.text);
@@ -317,8 +329,9 @@ static bool has_split_rounds(const struct sequence *s)
 	return false;
 }
 
-/* What the flows left behind times out. A slot may take two idle timeouts where lone packets come, and a resize may
- * have waited for another, which may have waited for a change: three times. */
+/* What the flows left behind times out, and strangers' lone packets hold nothing, unless the table or the hash is too
+ * small to tell that they are lone. A slot may take two idle timeouts where lone packets come, and a resize may have
+ * waited for another, which may have waited for a change: three times. */
 static void settle_all(struct world *w)
 {
 	uint32_t idle = 0, ticks;
@@ -328,7 +341,8 @@ static void settle_all(struct world *w)
 	ticks = 3 * (2 * idle + 4) + 2 * idle; /* affinity lasts for two idle timeouts */
 	for (uint32_t i = 0; i < ticks && !w->failure[0]; i++) {
 		w->dp->clock = ++w->now;
-		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE)
+		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE && w->sequence->table != TABLE_TIGHT &&
+		    !w->batch->narrow)
 			world_trickle(w, w->sequence->seed + i, TRICKLE);
 		if (i % 2 || idle <= TRICKLE_IDLE)
 			sweep_round(w);

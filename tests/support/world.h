@@ -20,7 +20,8 @@
  * - Several CPUs: one packet at a time, none while lbd writes. Lost races and the order of writes are seen elsewhere.
  * - Fragments, ICMP errors, tracking `never`, hashes of fewer fields but source-hash, more than two services.
  * - The places that a full table is sure to keep for each service: it sees that no flow moves, not who found none.
- * - Collisions where flows are not all tracked: the narrow hash is only for services that track always.
+ * - Collisions where flows are not all tracked: the narrow hash is only for services that track always. Nor those with
+ *   the marks that strangers' lone packets leave.
  * - Time within a tick; a clock that jumps; a reload that fails half way. */
 #ifndef LBD_TEST_WORLD_H
 #define LBD_TEST_WORLD_H
@@ -44,6 +45,8 @@ struct flow {
 	bool firm;           /* has sent in a later tick than the one that established it */
 	bool unplaced;       /* the table was full while it was not firm */
 	bool doubtful;       /* a forged SYN came before it could be known */
+	bool again;          /* its tuple was used before */
+	bool fin;            /* somebody sent FIN in its name, perhaps itself */
 	bool forged;         /* somebody sent in its name since its last packet */
 	uint16_t generation; /* a new one is a new tuple */
 	int16_t owner;       /* the backend that answered, still there when the flow is over; -1: none */
@@ -54,7 +57,8 @@ struct flow {
 	/* ticks */
 	uint32_t opened, established, last; /* its own packets */
 	uint32_t served;                    /* of the last one that its owner got */
-	uint32_t heard;                     /* of the last one by whoever */
+	uint32_t closing; /* of the first FIN, or an RST after which it sent nothing, whose ever; 0: none */
+	uint32_t heard;   /* of the last one by whoever */
 };
 
 enum shot_kind {
@@ -85,11 +89,13 @@ struct world {
 	struct want want[SEQUENCE_SERVICES];
 	bool changed; /* wants that were not committed yet */
 	bool service_changed[SEQUENCE_SERVICES];
-	uint32_t committed[SEQUENCE_SERVICES]; /* tick of the last change, after that tick's packets */
-	uint64_t rings[SEQUENCE_SERVICES];     /* a sweep may begin a resize */
+	uint32_t committed[SEQUENCE_SERVICES];     /* tick of the last change, after that tick's packets */
+	uint32_t tracked_since[SEQUENCE_SERVICES]; /* tick since which all flows are; UINT32_MAX: they are not */
+	uint64_t rings[SEQUENCE_SERVICES];         /* a sweep may begin a resize */
 	uint32_t now;
 	const struct step *flood; /* under way; NULL: none */
 	uint32_t flood_tick;      /* from 0 */
+	uint32_t flooded;         /* the last tick in which one was; 0: never */
 	uint32_t deaths[WORLD_BACKENDS], removals[WORLD_BACKENDS];
 	struct flow flows[SEQUENCE_FLOWS];
 	struct pending pending[BATCH_MOST];

@@ -62,6 +62,7 @@ void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32
 	bool answers = step->flood == FLOOD_ANSWERED || step->flood == FLOOD_ESTABLISHED;
 	bool again = step->flood == FLOOD_ESTABLISHED && tick;
 
+	w->flooded = w->now;
 	for (uint32_t i = from; i < to && step->service < w->sequence->services; i++) {
 		uint64_t seed = again ? step->seed : step->seed + tick;
 

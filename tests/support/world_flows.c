@@ -11,7 +11,7 @@
 #define ACK              0x10
 
 #define HALF_CLOSED_MOST 223 /* ticks, 4 min: RFC 5382, REQ-5 */
-#define ABSENCE_PACKETS  40000
+#define ABSENCE_PACKETS  20000
 
 /* ---- one packet ---- */
 

@@ -9,6 +9,9 @@
 #include <stdarg.h>
 #include <string.h>
 
+#define FIN 0x01
+#define RST 0x04
+
 void world_fail(struct world *w, const char *format, ...)
 {
 	va_list args;
@@ -78,11 +81,10 @@ static bool any_slot_learns(const struct world *w, unsigned service)
 	return false;
 }
 
-static bool tracks_always(const struct world *w, unsigned service)
+/* It was established where all flows are tracked, and that has not ended since. */
+static bool is_tracked(const struct world *w, uint32_t flow)
 {
-	const struct dp_service *s = &w->want[service].service;
-
-	return s->track_always || s->affinity || s->algorithm->select != LB_SELECT_SLOT;
+	return w->flows[flow].established > w->tracked_since[world_service_of(w, flow)];
 }
 
 /* The service was changed after this tick's packets, or later. */
@@ -127,6 +129,15 @@ static bool is_excused_as_new(const struct world *w, uint32_t number)
 	return evicted_since(w, flow->opened);
 }
 
+/* Excused where ACTOR_CLOSING_FULL is left out: a full table gives away the places of flows in whose name a FIN came,
+ * or an RST and nothing since. */
+static bool is_excused_as_closing(const struct world *w, uint32_t number)
+{
+	const struct flow *flow = &w->flows[number];
+
+	return !world_acts(w, ACTOR_CLOSING_FULL) && flow->closing && evicted_since(w, flow->closing);
+}
+
 /* Excused: where hashes collide, a flow that has no place shares that of another one that comes later. */
 static bool is_excused_as_colliding(const struct world *w, uint32_t number)
 {
@@ -143,18 +154,22 @@ static bool is_bound(const struct world *w, uint32_t number)
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
 	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
-	       !is_excused_as_colliding(w, number);
+	       !is_excused_as_closing(w, number) && !is_excused_as_colliding(w, number);
 }
 
 /* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
- * Excused: half-closed flows, those that somebody forged a packet of, those that were not firm; UDP. */
+ * Excused: half-closed flows, those that somebody forged a FIN of, or any packet since their last, those that were not
+ * firm; those of a tuple that was used before, which may be taken for the older flow; UDP; crowded tables and floods,
+ * which need the place. */
 static bool is_bound_asleep(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
+	if (w->sequence->table != TABLE_ROOMY || w->flooded >= flow->last)
+		return false;
 	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
-	       flow->firm && !flow->unplaced && !flow->forged && !flow->doubtful && !world_is_udp(w, number) &&
-	       tracks_always(w, world_service_of(w, number)) && owner_is_there(w, number) &&
+	       flow->firm && !flow->unplaced && !flow->forged && !flow->fin && !flow->doubtful && !flow->again &&
+	       !world_is_udp(w, number) && is_tracked(w, number) && owner_is_there(w, number) &&
 	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
 	       !pressed_since(w, flow->last);
 }
@@ -167,8 +182,7 @@ static bool is_known(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (tracks_always(w, world_service_of(w, number)) && flow->firm && !flow->unplaced &&
-	    !changed_since(w, number, flow->established))
+	if (is_tracked(w, number) && flow->firm && !flow->unplaced && !pressed_since(w, flow->opened))
 		return true;
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
@@ -188,13 +202,22 @@ static void check_owner(struct world *w, uint32_t number, int to, const char *wh
 
 /* ---- a flow begins ---- */
 
+/* Excused: UDP, for an idle timeout after the table had no place for somebody: it may be a flow that has none. */
+static bool may_be_learnt(const struct world *w, uint32_t number, const bool *learning)
+{
+	unsigned service = world_service_of(w, number);
+
+	return world_is_udp(w, number) &&
+	       (learning[service] || (w->full_tick && w->at - w->full_tick <= w->sequence->service[service].idle));
+}
+
 /* Excused: a tuple that is used again may go where it was, also when that backend drains. A flow for which the table
  * has no place is decided by its slot. UDP in the learning period: it may be an older flow. */
 static bool is_excused_to_old(const struct world *w, uint32_t number, int to)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return (flow->heard && flow->went == to) || pressed_since(w, w->at) || w->batch->narrow;
+	return (flow->heard && (flow->went == to || flow->owner == to)) || pressed_since(w, w->at) || w->batch->narrow;
 }
 
 static void check_new(struct world *w, uint32_t number, int to, const bool *learning)
@@ -202,7 +225,7 @@ static void check_new(struct world *w, uint32_t number, int to, const bool *lear
 	unsigned service = world_service_of(w, number);
 	char name[32];
 
-	if (!anyone_takes_new(w, service) || (world_is_udp(w, number) && learning[service]))
+	if (!anyone_takes_new(w, service) || may_be_learnt(w, number, learning))
 		return;
 	w->checked++;
 	if (to < 0 || (!takes_new(world_backend(w, to)) && !is_excused_to_old(w, number, to)))
@@ -229,7 +252,8 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 {
 	struct flow *flow = &w->flows[number];
 
-	flow->firm = flow->doubtful = false;
+	flow->firm = flow->doubtful = flow->fin = false;
+	flow->closing = 0;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
 	note_answer(w, flow, to);
@@ -276,32 +300,54 @@ static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_ki
 
 /* ---- a flow goes on ---- */
 
-/* Where nobody could answer, nothing was reset. Where somebody else did, the flow is over. */
-static void go_on(struct world *w, struct flow *flow, int to)
+/* Where nobody could answer, nothing was reset. Where somebody else did, the flow is over; and so is one of a backend
+ * that was removed, also if that is there again. */
+static void go_on(struct world *w, uint32_t number, int to)
 {
+	struct flow *flow = &w->flows[number];
+
 	if (to < 0 && flow->owner >= 0 && !is_usable(w, flow->owner))
 		return;
-	if (to != flow->owner) {
+	if (to != flow->owner || to < 0 || flow->removals != w->removals[to]) {
 		flow->phase = FLOW_NONE;
 		return;
 	}
 	flow->firm |= w->at > flow->established;
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
-	flow->doubtful = false;
+	if (!flow->fin)
+		flow->closing = 0;
 	flow->served = w->at;
 	note_answer(w, flow, to);
 }
 
-static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind)
+/* What follows an RST shows that nobody took it for true; what follows a FIN shows nothing. */
+static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_flags)
+{
+	if (!flow->fin && tcp_flags & (FIN | RST))
+		flow->closing = w->at;
+	flow->fin |= tcp_flags & FIN;
+}
+
+static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind, uint8_t tcp_flags)
 {
 	struct flow *flow = &w->flows[number];
 
 	w->forged++;
 	flow->forged = true;
+	note_closing(w, flow, tcp_flags);
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number))
 		flow->doubtful = true;
 	if (is_bound(w, number))
 		check_owner(w, number, to, kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
+}
+
+/* Excused: a flow that was silent for longer than the idle timeout is over; a datagram is a new one's. */
+static void wake_anywhere(struct world *w, uint32_t number, int to)
+{
+	if (world_is_udp(w, number))
+		begin_flow(w, number, to);
+	else
+		w->flows[number].phase = FLOW_NONE;
 }
 
 static void check_own(struct world *w, uint32_t number, int to, enum shot_kind kind)
@@ -312,23 +358,29 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	if (flow->phase < FLOW_LIVE)
 		return;
 	w->woken += asleep;
+	if (kind == SHOT_WAKES && !asleep) {
+		wake_anywhere(w, number, to);
+		return;
+	}
 	if (asleep || is_bound(w, number))
 		check_owner(w, number, to, asleep ? "after a silence" : "a packet");
-	go_on(w, flow, to);
+	go_on(w, number, to);
 	if (kind == SHOT_ENDS)
 		flow->phase = FLOW_NONE;
-	else if (kind == SHOT_HALF_CLOSES && flow->phase == FLOW_LIVE)
+	else if (kind == SHOT_HALF_CLOSES && flow->phase == FLOW_LIVE) {
 		flow->phase = FLOW_HALF;
+		note_closing(w, flow, FIN);
+	}
 }
 
-static void check(struct world *w, const struct pending *pending, int to, const bool *learning)
+static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to, const bool *learning)
 {
 	struct flow *flow = &w->flows[pending->flow];
 
 	switch (pending->kind) {
 	case SHOT_FORGED:
 	case SHOT_FORGED_SYN:
-		check_forged(w, pending->flow, to, pending->kind);
+		check_forged(w, pending->flow, to, pending->kind, tcp_flags);
 		flow->heard = w->at;
 		flow->went = to;
 		return;
@@ -336,6 +388,7 @@ static void check(struct world *w, const struct pending *pending, int to, const 
 	case SHOT_OPENS_AGAIN:
 		check_new(w, pending->flow, to, learning);
 		begin_flow(w, pending->flow, to);
+		flow->again = pending->kind == SHOT_OPENS_AGAIN;
 		break;
 	case SHOT_SYN_REPEATED:
 	case SHOT_ESTABLISHES:
@@ -398,7 +451,7 @@ void world_fire(struct world *w)
 		if (pending->kind == SHOT_FLOOD)
 			continue;
 		world_trace_packet(w, pending, &w->batch->shots[i]);
-		check(w, pending, to, learning);
+		check(w, pending, w->batch->shots[i].tcp_flags, to, learning);
 	}
 	w->packets += w->pending_count;
 	w->pending_count = 0;
