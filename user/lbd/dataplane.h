@@ -24,6 +24,7 @@ struct dataplane_options {
 	const char *pin; /* directory on a bpffs; made if missing. NULL: nothing is pinned (tests) */
 	uint32_t services, backends, slots, flows; /* limits; a pinned set keeps its own and a warning is logged */
 	uint64_t hash_seed;
+	bool hash_seed_default; /* no seed is configured: the pinned maps' counts, without a warning */
 	uint16_t gue_port;
 	struct addr encap_source4, encap_source6;
 	unsigned encap_source4_len, encap_source6_len;
@@ -48,6 +49,7 @@ struct dp_service {
 	uint32_t slots;              /* prime; 0: chosen */
 	struct dp_backend *backends; /* those not in the list are removed: their flows go to others at once */
 	unsigned backends_count;
+	unsigned ring_backends; /* those the configuration asks for: they alone size the ring; 0: all of backends */
 };
 
 struct dp_counts {
@@ -60,11 +62,14 @@ struct dp_backend_stats {
 	uint32_t slots;      /* slots whose current it is */
 	uint32_t kept_slots; /* slots in transition that may still send older flows to it */
 	bool drained;        /* weight 0 and nothing live depends on it (docs/tracking.md, last rule) */
+	uint32_t held_ms;    /* since the last packet that holds the drain; UINT32_MAX: nothing does */
 };
 
 struct dp_service_stats {
 	struct dp_counts counts; /* of its backends, present and past */
 	uint32_t slots, slots_in_transition;
+	uint64_t ring_digest; /* of what the ring is to hold: the same config and seed give the same */
+	bool limited; /* holds more than its share of a crowded flow table: its new flows go by slot */
 };
 
 struct dp_memory { /* bytes */
@@ -88,6 +93,7 @@ bool dataplane_adopted(const struct dataplane *dp);
  * some number above; hop.source stays empty. Returns how many; *ret is the caller's to free (NULL when there are none).
  */
 unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_service *key, struct dp_backend **ret);
+uint64_t dataplane_hash_seed(const struct dataplane *dp); /* the one in force: pinned maps keep theirs */
 int dataplane_program_fd(const struct dataplane *dp);
 /* The loaded object, for attach.c (libxdp). */
 struct bpf_object *dataplane_object(const struct dataplane *dp);

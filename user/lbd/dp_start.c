@@ -49,7 +49,7 @@ static void init_settings(struct dataplane *dp, const struct dataplane_options *
 
 static void keep_seed(const struct dataplane *dp, const struct dataplane_options *options)
 {
-	if (dp->maps.settings->flow_seed != options->hash_seed)
+	if (!options->hash_seed_default && dp->maps.settings->flow_seed != options->hash_seed)
 		log_warning("hash-seed: the pinned maps keep theirs, expected to change only when they are made anew: "
 			    "another one would move every flow");
 }

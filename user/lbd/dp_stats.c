@@ -30,6 +30,21 @@ static void add_leaving(const struct dataplane *dp, uint32_t service, struct dp_
 			add_backend(dp, id, sum);
 }
 
+/* Over the addresses, not the ids: those depend on the history. FNV-1a, by words. */
+static uint64_t ring_digest(const struct dataplane *dp, uint64_t ring)
+{
+	const uint32_t *slots = dp_slots(dp, ring);
+	uint64_t digest = 0xcbf29ce484222325;
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++) {
+		const struct lb_backend *backend = &dp->maps.backends[LB_SLOT_CURRENT(slots[i])];
+
+		for (unsigned j = 0; j < 4; j++)
+			digest = (digest ^ backend->outer_dst[j]) * 0x100000001b3;
+	}
+	return digest;
+}
+
 int dataplane_service_stats(const struct dataplane *dp, const struct dp_service *key, struct dp_service_stats *ret)
 {
 	const struct record *record = dp_find(dp, key);
@@ -42,6 +57,7 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .counts = {total->packets, total->bytes, total->flows},
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
+	    .ring_digest = ring_digest(dp, dp->maps.services[record->id].ring),
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);
@@ -83,8 +99,14 @@ int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service 
 	    .kept_slots = has_untracked(dp, record) ? dp->kept_of[member->id] : 0,
 	    .drained = is_drained(dp, record, member),
 	};
+	ret->held_ms = ret->drained ? UINT32_MAX : 0;
 	add_backend(dp, member->id, &ret->counts);
 	return 0;
+}
+
+uint64_t dataplane_hash_seed(const struct dataplane *dp)
+{
+	return dp->maps.settings->flow_seed;
 }
 
 uint64_t dp_event(const struct dataplane *dp, unsigned counter)
