@@ -188,6 +188,7 @@ lab_config_head() {
 		interfaces: [eth0]
 		pin: /sys/fs/bpf/$LAB
 		socket: $WORK/lbd.sock
+		state: $WORK/state
 		group: root
 		metrics: 127.0.0.1:9469
 	CONF

@@ -4,14 +4,12 @@
 #include "overrides.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../common/cleanup.h"
+#include "../common/files.h"
 #include "config.h"
 
 #define OVERRIDES_VERSION 1
@@ -193,40 +191,10 @@ static char *overrides_to_text(const struct overrides *overrides)
 	return text;
 }
 
-static int write_durably(const char *path, const char *text)
-{
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	size_t length = strlen(text), done = 0;
-
-	if (fd < 0)
-		return -errno;
-	while (done < length) {
-		ssize_t n = write(fd, text + done, length - done);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0)
-			done += (size_t)n;
-	}
-	return fsync(fd) ? -errno : 0;
-}
-
-/* So that the rename, too, is on disk. */
-static int sync_directory_of(const char *path)
-{
-	_cleanup_free_ char *copy = strdup(path);
-	_cleanup_close_ int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (fd < 0)
-		return copy ? -errno : -ENOMEM;
-	return fsync(fd) ? -errno : 0;
-}
-
 int overrides_save(const struct overrides *overrides, const char *path, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
-	char temporary[PATH_MAX];
-	int rc = 0;
+	int rc;
 
 	if (!overrides->count) {
 		if (unlink(path) && errno != ENOENT)
@@ -236,12 +204,6 @@ int overrides_save(const struct overrides *overrides, const char *path, struct e
 	text = overrides_to_text(overrides);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary))
-		return error_set(err, -ENAMETOOLONG, "%s: the path is too long", path);
-	rc = write_durably(temporary, text);
-	if (!rc && rename(temporary, path))
-		rc = -errno;
-	if (!rc)
-		rc = sync_directory_of(path);
+	rc = file_replace(path, text);
 	return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }

@@ -202,7 +202,7 @@ static bool same_metrics(const struct config *a, const struct config *b)
 }
 
 /* What only a start reads. */
-static void warn_of_fixed_keys(const struct config *old, const struct config *new)
+static void warn_of_fixed_keys(const struct config *old, const struct config *new, uint64_t seed)
 {
 	const struct {
 		const char *key;
@@ -211,10 +211,11 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	} keys[] = {
 	    {"pin", !strcmp(old->pin, new->pin), false},
 	    {"socket", !strcmp(old->socket, new->socket), false},
+	    {"state", !strcmp(old->state, new->state), false},
 	    {"group", !strcmp(old->group, new->group), false},
 	    {"metrics", same_metrics(old, new), false},
 	    {"encap: gue-port", old->gue_port == new->gue_port, false},
-	    {"hash-seed", old->hash_seed == new->hash_seed, true},
+	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},
 	    {"encap: source-v4, source-v6",
 	     same_prefix(&old->encap_source4, old->encap_source4_len, &new->encap_source4, new->encap_source4_len) &&
@@ -243,7 +244,7 @@ int state_reload(struct state *state, struct error *err)
 
 	if (rc)
 		return rc;
-	warn_of_fixed_keys(state->config, config);
+	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
 	rc = state_switch(state, config, &none, err);
 	if (rc) {
 		config_free(config);
