@@ -95,8 +95,11 @@ REGISTER(verb, services) = {
     .group = VERB_SHOW,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "list the services with status and totals",
-    .details = "STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
-	       "(only backups serve); or down. FLOWS counts new flows since the service was made.",
+    .details =
+	"STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
+	"(only backups serve); blind (all backends were lost at once, as if this host's own link had failed: the "
+	"ring stays as it was until they are judged again); or down. FLOWS counts new flows since the service was "
+	"made.",
     .examples = {{"services", "a row for each service"}},
     .run = run_services,
 };

@@ -56,6 +56,10 @@ static void print_verdict(const json_t *status, bool coloured)
 			 still);
 	} else if (services == 0) {
 		strcpy(text, "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
+	} else if (json_number(status, "services_blind")) {
+		snprintf(text, sizeof(text),
+			 "Blind: %s lost all backends at once. Next: this host's own links, then lbctl backends",
+			 format_plural(json_number(status, "services_blind"), "service", some));
 	} else if (up == 0) {
 		snprintf(text, sizeof(text), "Not forwarding: none of %s is up. Why: lbctl backends",
 			 format_plural(backends, "backend", some));
@@ -142,6 +146,7 @@ static void print_config(const json_t *status)
 static void print_services(const json_t *status)
 {
 	uint64_t panic = json_number(status, "services_panic"), backup = json_number(status, "services_backup");
+	uint64_t blind = json_number(status, "services_blind");
 
 	printf("%-*s%llu, %llu down", LABEL, "Services", (unsigned long long)json_number(status, "services"),
 	       (unsigned long long)json_number(status, "services_down"));
@@ -149,6 +154,9 @@ static void print_services(const json_t *status)
 		printf(", %llu in panic: too few backends are up, so all are used", (unsigned long long)panic);
 	if (backup)
 		printf(", %llu on backups alone", (unsigned long long)backup);
+	if (blind)
+		printf(", %llu blind: the ring is frozen until the backends are judged again",
+		       (unsigned long long)blind);
 	putchar('\n');
 }
 

@@ -72,17 +72,19 @@ static json_t *status_json(const struct api *api)
 	state_summarize(api->state, &summary);
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
-	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, "
+	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, "
+	    "s:I, "
 	    "s:I}, s:{s:I, s:I}, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((now_ms(CLOCK_MONOTONIC) - api->start_ms) / 1000), "config", state_config_path(api->state),
 	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
 	    interfaces_json(api), "services", summary.services, "services_down", summary.services_down,
-	    "services_panic", summary.services_panic, "services_backup", summary.services_backup, "backends",
-	    summary.backends, "backends_up", summary.backends_up, "memory", "total", number(memory.total), "flows",
-	    number(memory.flows), "arena", number(memory.arena), "services", number(memory.services), "backends",
-	    number(memory.backends), "counters", number(memory.counters), "other", number(memory.other), "flows",
-	    "capacity", number(memory.flow_capacity), "entries", number(memory.flow_entries), "kernel", system.release);
+	    "services_panic", summary.services_panic, "services_backup", summary.services_backup, "services_blind",
+	    summary.services_blind, "backends", summary.backends, "backends_up", summary.backends_up, "memory", "total",
+	    number(memory.total), "flows", number(memory.flows), "arena", number(memory.arena), "services",
+	    number(memory.services), "backends", number(memory.backends), "counters", number(memory.counters), "other",
+	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "entries",
+	    number(memory.flow_entries), "kernel", system.release);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)

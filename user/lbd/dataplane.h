@@ -69,7 +69,7 @@ struct dp_service_stats {
 	struct dp_counts counts; /* of its backends, present and past */
 	uint32_t slots, slots_in_transition;
 	uint64_t ring_digest; /* of what the ring is to hold: the same config and seed give the same */
-	bool limited; /* holds more than its share of a crowded flow table: its new flows go by slot */
+	bool limited;         /* holds more than its share of a crowded flow table: its new flows go by slot */
 };
 
 struct dp_memory { /* bytes */

@@ -58,8 +58,9 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 	attach_check(daemon->attach);
 	state_summarize(daemon->state, &summary);
 	snprintf(text, sizeof(text), "%s%u of %u services up, %u of %u backends up",
-		 forwards(daemon) ? "" : "no interface attached, ", summary.services - summary.services_down,
-		 summary.services, summary.backends_up, summary.backends);
+		 forwards(daemon) ? "" : "no interface attached, ",
+		 summary.services - summary.services_down - summary.services_blind, summary.services,
+		 summary.backends_up, summary.backends);
 	if (!strcmp(text, daemon->said))
 		return;
 	memcpy(daemon->said, text, sizeof(text));

@@ -142,9 +142,10 @@ void seed_keep(const struct seed *seed, const char *directory, uint64_t in_force
 	snprintf(text, sizeof(text), "0x%016" PRIx64 "\n", in_force);
 	rc = mkdir(directory, 0755) && errno != EEXIST ? -errno : file_replace(path, text);
 	if (rc)
-		log_warning("hash-seed: cannot be kept in %s: %s. When the maps are made anew, after a boot for one, it "
-			    "is another: make the directory writable, or set hash-seed in the config",
-			    path, strerror(-rc));
+		log_warning(
+		    "hash-seed: cannot be kept in %s: %s. When the maps are made anew, after a boot for one, it "
+		    "is another: make the directory writable, or set hash-seed in the config",
+		    path, strerror(-rc));
 	else if (seed->kept)
 		log_info("hash-seed: %s now holds that of the pinned maps", path);
 	else

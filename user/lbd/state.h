@@ -54,9 +54,18 @@ struct backend {
 	char health_why[256], hop_why[256];
 	uint32_t latency_sent_us; /* what the data plane was told */
 	uint64_t latency_at_ms;   /* CLOCK_MONOTONIC of the last probe that counted */
+	uint64_t failed_ms;       /* CLOCK_MONOTONIC of the last probe that failed */
+	bool seen;                /* could be reached when last weighed */
+	uint64_t lost_ms;         /* CLOCK_MONOTONIC when that ended; 0: it has not */
+	bool frozen;              /* its service is blind, and it stays what `calm` says */
+	struct {                  /* as it was before the last losses of the service began */
+		uint32_t weight;
+		bool able;
+		uint64_t ramp_start_ms;
+	} calm;
 };
 
-enum service_status { SERVICE_UP, SERVICE_DEGRADED, SERVICE_PANIC, SERVICE_BACKUP, SERVICE_DOWN };
+enum service_status { SERVICE_UP, SERVICE_DEGRADED, SERVICE_PANIC, SERVICE_BACKUP, SERVICE_BLIND, SERVICE_DOWN };
 
 struct service {
 	struct state *state;
@@ -66,6 +75,8 @@ struct service {
 	unsigned up;         /* backends in condition UP or STARTING */
 	bool panic;          /* panic-threshold reached: all backends used */
 	bool backups_active; /* only backups live */
+	bool blind;          /* all backends were lost at once: the ring is frozen, see service_watch */
+	uint64_t sight_ms;   /* CLOCK_MONOTONIC when the first of them was back; 0: none is */
 	bool opened;         /* takes traffic: its first ring is made once every backend has been judged, not of the
 				quickest one alone, which would become the keeper of every slot */
 	uint64_t opens_ms;   /* CLOCK_MONOTONIC: or at this time, whatever is still being checked */
@@ -96,7 +107,7 @@ int state_attach_interfaces(struct state *state, struct error *err);
 const char *state_config_path(const struct state *state);
 unsigned state_overrides_count(const struct state *state); /* backends that differ from the file at run time */
 struct state_summary {
-	unsigned services, services_down, services_panic, services_backup, backends, backends_up;
+	unsigned services, services_down, services_panic, services_backup, services_blind, backends, backends_up;
 };
 void state_summarize(const struct state *state, struct state_summary *ret);
 

@@ -102,6 +102,12 @@ static bool drain_ended(struct backend *backend)
 	return backend->drained;
 }
 
+/* A dead backend has drained once it is certain that it is dead. */
+static bool settles(const struct backend *backend)
+{
+	return backend->condition == BACKEND_DRAINING && backend->lost_ms;
+}
+
 struct tick {
 	bool commit; /* the data plane is to be told something */
 	bool forget; /* a removed backend is done */
@@ -111,7 +117,7 @@ static void backend_tick(struct backend *backend, struct tick *tick)
 {
 	bool ended = drain_ended(backend); /* asked whatever else is due */
 
-	tick->commit |= ended || backend->ramp_start_ms || latency_moved(backend);
+	tick->commit |= ended || settles(backend) || backend->ramp_start_ms || latency_moved(backend);
 	tick->forget |= backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
 }
 
@@ -122,7 +128,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	struct error err;
 
 	for (unsigned i = 0; i < state->world.count; i++) {
-		tick.commit |= !state->world.services[i]->opened;
+		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)
 			backend_tick(state->world.services[i]->backends[j], &tick);
 	}

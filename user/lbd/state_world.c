@@ -109,6 +109,12 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->ramp_start_ms = former->ramp_start_ms;
 	backend->able = former->able;
 	backend->fresh = former->fresh;
+	backend->effective_weight = former->effective_weight;
+	backend->failed_ms = former->failed_ms;
+	backend->seen = former->seen;
+	backend->lost_ms = former->lost_ms;
+	backend->frozen = former->frozen;
+	backend->calm = former->calm;
 	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
 	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
 	if (backend->drain || backend->removed)
@@ -187,14 +193,21 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 	return 0;
 }
 
+static bool keeps_nothing(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->cut || backend->drained ||
+	       ((backend->health != HEALTH_UP || !backend->has_hop) && !backend_may_return(backend, now_ms));
+}
+
 /* Those that nobody asks for any more stay while flows depend on them; the dead keep nothing. */
 static int keep_leaving(struct service *service, const struct service *former)
 {
+	uint64_t now = clock_monotonic_ms();
+
 	for (unsigned i = 0; i < former->backends_count; i++) {
 		struct backend *before = former->backends[i], *backend;
 
-		if (service_find_backend(service, &before->address) || before->cut || before->drained ||
-		    before->health != HEALTH_UP || !before->has_hop)
+		if (service_find_backend(service, &before->address) || keeps_nothing(before, now))
 			continue;
 		backend = service_append(service, &before->address);
 		if (!backend)
@@ -214,6 +227,8 @@ static int continue_former(struct service *service, const struct service *former
 	service->reported = former->reported;
 	service->opened = former->opened;
 	service->opens_ms = former->opens_ms;
+	service->blind = former->blind;
+	service->sight_ms = former->sight_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 		struct backend *before = service_find_backend(former, &backend->address);
@@ -314,6 +329,8 @@ static void on_health(void *arg, const struct health_result *result)
 		    latency_peak_ewma(backend->latency_us, result->latency_us, now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
+	if (result->status == HEALTH_DOWN && !result->latency_us)
+		backend->failed_ms = now;
 	copy_plain(why, result->why ? result->why : "");
 	if (result->status == backend->health && !strcmp(backend->health_why, why))
 		return;
