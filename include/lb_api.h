@@ -24,8 +24,10 @@
  *                    { "backends": [ BACKEND ] }
  *      BACKEND:      { "service", "address", "weight", "effective_weight", "backup": bool,
  *                      "condition" (state.h's names), "why", "since_s", "latency_us", "packets", "bytes", "flows",
- *                      "active", "slots", "kept_slots", "drained": bool,
+ *                      "active", "slots", "kept_slots", "drained": bool, "drain": null or DRAIN,
  *                      "next_hop": null or { "interface", "mac", "mtu", "vlan" } }
+ *      DRAIN:        { "since_s" (when it began), "last_packet_s": null or of the packets that hold it,
+ *                      "forced_in_s": null or until its deadline, "forced": bool, "given_up": flows, by that }
  * GET  /v1/stats     { "reasons": [ { "name", "outcome": "sent"|"passed"|"dropped", "help", "packets", "bytes" } ],
  *                      "events": [ { "name", "help", "count" } ] }
  * GET  /v1/top       { "time_ms" (CLOCK_MONOTONIC), "status": {...}, "services": [...], "backends": [...],
@@ -35,7 +37,7 @@
  * POST /v1/reload    {}                    -> { "services", "backends", "dropped_overrides" }
  * POST /v1/backend/add     { "service", "address", "weight" }            -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now": bool }         -> {}
- * POST /v1/backend/drain   { "service", "address", "on": bool }          -> { "backend": BACKEND }
+ * POST /v1/backend/drain   { "service", "address", "on": bool, "force_after_ms": optional } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" }            -> { "backend": BACKEND }
  *
  * "since_s" is how long the condition has held, in seconds; "uptime_s" likewise. Counts ("packets", "bytes", "flows")

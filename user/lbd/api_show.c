@@ -171,6 +171,28 @@ static json_t *next_hop_json(struct api *api, const struct backend *backend)
 			 "mtu", backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
 }
 
+/* Seconds, or null when there is nothing to count. */
+static json_t *seconds_json(bool there, uint64_t ms)
+{
+	return there ? json_integer((json_int_t)(ms / 1000)) : json_null();
+}
+
+/* What holds a drain, and until when. */
+static json_t *drain_json(const struct backend *backend, const struct dp_backend_stats *stats)
+{
+	uint64_t now = now_ms(CLOCK_MONOTONIC);
+	bool held = backend->condition != BACKEND_DRAINED && stats->held_ms != UINT32_MAX;
+
+	if (!backend->drain && !backend->removed)
+		return json_null();
+	return json_pack(
+	    "{s:o, s:o, s:o, s:b, s:I}", "since_s",
+	    seconds_json(backend->drain_ms && now >= backend->drain_ms, now - backend->drain_ms), "last_packet_s",
+	    seconds_json(held, stats->held_ms), "forced_in_s",
+	    seconds_json(backend->has_force && !backend->forced, backend->force_ms > now ? backend->force_ms - now : 0),
+	    "forced", backend->forced, "given_up", number(backend->given_up));
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = now_ms(CLOCK_REALTIME);
@@ -180,16 +202,16 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
-	return json_pack("{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}",
-			 "service", backend->service->config->name, "address", addr_format(&backend->address, address),
-			 "weight", number(backend->weight), "effective_weight", number(backend->effective_weight),
-			 "backup", backend->backup, "condition", backend_condition_name(backend->condition), "why",
-			 backend->why, "since_s",
-			 number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
-			 number(backend->latency_us), "packets", number(stats.counts.packets), "bytes",
-			 number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
-			 (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots", number(stats.kept_slots),
-			 "drained", backend->condition == BACKEND_DRAINED, "next_hop", next_hop_json(api, backend));
+	return json_pack(
+	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "service",
+	    backend->service->config->name, "address", addr_format(&backend->address, address), "weight",
+	    number(backend->weight), "effective_weight", number(backend->effective_weight), "backup", backend->backup,
+	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
+	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
+	    number(backend->latency_us), "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
+	    "flows", number(stats.counts.flows), "active", (json_int_t)stats.active, "slots", number(stats.slots),
+	    "kept_slots", number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
+	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
 }
 
 static void append_backends(struct api *api, const struct service *service, json_t *array)

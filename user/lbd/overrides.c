@@ -90,11 +90,13 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	struct override *entry;
 	struct addr address;
 	json_t *weight = NULL;
+	json_int_t drain_ms = 0, force_ms = -1;
 	int drain = 0, added = 0, removed = 0;
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?b, s?b}", "service", &service, "address",
-			   &text, "weight", &weight, "drain", &drain, "added", &added, "removed", &removed))
+	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b}", "service", &service,
+			   "address", &text, "weight", &weight, "drain", &drain, "drain_ms", &drain_ms, "force_ms",
+			   &force_ms, "added", &added, "removed", &removed))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL, "%s: entry %u: address: \"%s\": expected an IP address", path, index,
@@ -111,6 +113,9 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	entry->has_weight = weight;
 	entry->weight = weight ? (uint32_t)json_integer_value(weight) : 0;
 	entry->drain = drain;
+	entry->drain_ms = drain_ms > 0 ? (uint64_t)drain_ms : 0;
+	entry->has_force = drain && force_ms >= 0;
+	entry->force_ms = entry->has_force ? (uint64_t)force_ms : 0;
 	entry->added = added;
 	entry->removed = removed;
 	return 0;
@@ -171,6 +176,10 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "weight", json_integer(entry->weight));
 	if (item && entry->drain)
 		json_object_set_new(item, "drain", json_true());
+	if (item && entry->drain && entry->drain_ms)
+		json_object_set_new(item, "drain_ms", json_integer((json_int_t)entry->drain_ms));
+	if (item && entry->drain && entry->has_force)
+		json_object_set_new(item, "force_ms", json_integer((json_int_t)entry->force_ms));
 	if (item && entry->added)
 		json_object_set_new(item, "added", json_true());
 	if (item && entry->removed)

@@ -27,9 +27,14 @@ struct backend {
 	struct addr address;
 	uint32_t weight; /* configured or set at run time */
 	bool backup;
-	bool drain;   /* asked for */
-	bool removed; /* gone from the config, draining; forgotten when drained */
-	bool runtime; /* weight, drain or existence differ from the file */
+	bool drain;        /* asked for */
+	uint64_t drain_ms; /* CLOCK_MONOTONIC when that, or removal, began */
+	bool has_force;    /* the drain ends at force_ms, whatever still holds it */
+	uint64_t force_ms; /* CLOCK_MONOTONIC */
+	bool forced;       /* and so it did: it is not used any more */
+	uint64_t given_up; /* active flows at that moment, as far as this lbd saw it */
+	bool removed;      /* gone from the config, draining; forgotten when drained */
+	bool runtime;      /* weight, drain or existence differ from the file */
 	enum backend_condition condition;
 	char why[256];             /* for humans: the last failure, or why there is no next hop */
 	uint32_t effective_weight; /* after slow start, drain, backups, panic */
@@ -124,8 +129,10 @@ int state_backend_add(struct state *state, const char *service, const struct add
 /* now: its flows are cut over at once; otherwise it drains first and then disappears. */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address, bool now,
 			 struct error *err);
+/* force_after_ms: from now on; after that the drain ends, and what still holds it goes to other backends. NULL: a
+ * deadline that is set already stays, and there is none else. */
 int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
-			struct error *err);
+			const uint64_t *force_after_ms, struct error *err);
 int state_backend_weight(struct state *state, const char *service, const struct addr *address, uint32_t weight,
 			 struct error *err);
 

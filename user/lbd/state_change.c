@@ -152,15 +152,30 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 	return rc;
 }
 
+static void set_drain(struct override *entry, bool on, const uint64_t *force_after_ms)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (!on || !entry->drain)
+		entry->drain_ms = on ? now : 0;
+	if (!on || !entry->drain)
+		entry->has_force = false;
+	entry->drain = on;
+	if (on && force_after_ms) {
+		entry->has_force = true;
+		entry->force_ms = now + *force_after_ms;
+	}
+}
+
 int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
-			struct error *err)
+			const uint64_t *force_after_ms, struct error *err)
 {
 	struct change change;
 	int rc = change_existing(state, service, address, &change, err);
 
 	if (rc)
 		return rc;
-	change.entry->drain = on;
+	set_drain(change.entry, on, force_after_ms);
 	if (!change.file && !change.entry->has_weight) {
 		change.entry->has_weight = true;
 		change.entry->weight = change.backend->weight;

@@ -4,6 +4,7 @@
 #include "state_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <time.h>
 
 #include "../common/log.h"
@@ -102,6 +103,26 @@ static bool drain_ended(struct backend *backend)
 	return backend->drained;
 }
 
+/* What still holds the drain at its deadline is given up: from now on the data plane must not use the backend. */
+static bool drain_forced(struct backend *backend, uint64_t now_ms)
+{
+	struct dp_backend_stats stats = {0};
+	struct dp_service key;
+	char label[SERVICE_LABEL], address[ADDR_TEXT];
+
+	if (!backend->has_force || backend->drained || now_ms < backend->force_ms)
+		return false;
+	service_key(backend->service, &key);
+	dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address, &stats);
+	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
+	log_warning("%s: backend %s: drain forced at its deadline: %" PRIu64 " active flows and %u slots of older ones "
+		    "given up, their packets go to other backends",
+		    service_label(backend->service, label), addr_format(&backend->address, address), backend->given_up,
+		    stats.kept_slots);
+	backend->forced = backend->drained = true;
+	return true;
+}
+
 /* A dead backend has drained once it is certain that it is dead. */
 static bool settles(const struct backend *backend)
 {
@@ -116,6 +137,8 @@ struct tick {
 static void backend_tick(struct backend *backend, struct tick *tick)
 {
 	bool ended = drain_ended(backend); /* asked whatever else is due */
+
+	ended |= drain_forced(backend, clock_monotonic_ms());
 
 	tick->commit |= ended || settles(backend) || backend->ramp_start_ms || latency_moved(backend);
 	tick->forget |= backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);

@@ -84,6 +84,8 @@ static bool panics_to(const struct backend *backend)
 
 bool backend_usable(const struct backend *backend)
 {
+	if (backend->forced)
+		return false;
 	if (backend->service->blind)
 		return backend->frozen;
 	return reachable(backend) || panics_to(backend);

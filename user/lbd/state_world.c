@@ -118,7 +118,9 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
 	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
 	if (backend->drain || backend->removed)
-		backend->drained = former->drained;
+		backend->drained |= former->drained && !former->forced;
+	if (backend->forced)
+		backend->given_up = former->given_up;
 }
 
 /* A backend that the adopted maps use is taken to be well until a probe or a neighbour says otherwise. */
@@ -152,6 +154,16 @@ static bool is_checked(const struct config_service *config)
 
 /* ---- building ---- */
 
+/* One whose deadline has passed was forced by this lbd or a former one. */
+static void backend_drain(struct backend *backend, const struct override *change)
+{
+	backend->drain = true;
+	backend->drain_ms = change->drain_ms;
+	backend->has_force = change->has_force;
+	backend->force_ms = change->force_ms;
+	backend->forced = backend->drained = change->has_force && clock_monotonic_ms() >= change->force_ms;
+}
+
 static int add_from_file(struct service *service, const struct overrides *overrides)
 {
 	const struct config_service *config = service->config;
@@ -168,8 +180,9 @@ static int add_from_file(struct service *service, const struct overrides *overri
 			return -ENOMEM;
 		backend->backup = wanted->backup;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
-		backend->drain = change && change->drain;
 		backend->runtime = change;
+		if (change && change->drain)
+			backend_drain(backend, change);
 	}
 	return 0;
 }
@@ -187,8 +200,9 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 		if (!backend)
 			return -ENOMEM;
 		backend->weight = change->weight;
-		backend->drain = change->drain;
 		backend->runtime = true;
+		if (change->drain)
+			backend_drain(backend, change);
 	}
 	return 0;
 }
@@ -215,6 +229,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->weight = before->weight;
 		backend->backup = before->backup;
 		backend->removed = backend->runtime = true;
+		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
 	}
 	return 0;
 }
@@ -257,6 +272,7 @@ static int continue_adopted(struct service *service)
 			if (!backend)
 				return -ENOMEM;
 			backend->removed = backend->runtime = true;
+			backend->drain_ms = clock_monotonic_ms();
 		}
 		backend_adopt(backend, &adopted[i]);
 		service->opened = true;
