@@ -52,13 +52,16 @@ static const struct refusal refusals[] = {
     {"an_empty_file", "", "1: empty: expected at least `services:` and a list"},
     {"a_file_of_comments", "# nothing\n# here\n", "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
-     "2: nothing: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, encap, "
+     "2: nothing: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
+     "encap, "
      "limits, defaults or services"},
     {"a_scalar", "hello\n",
-     "1: hello: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, encap, "
+     "1: hello: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
+     "encap, "
      "limits, defaults or services"},
     {"a_list_at_the_top", "- a\n",
-     "1: a list: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, encap, "
+     "1: a list: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
+     "encap, "
      "limits, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
@@ -75,7 +78,8 @@ static const struct refusal refusals[] = {
     {"nesting_without_end", "pin: " BRACKETS "\n",
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
-     "2: foo: unknown key: expected interfaces, mode, pin, socket, state, group, metrics, hash-seed, encap, limits, defaults "
+     "2: foo: unknown key: expected interfaces, mode, pin, socket, state, group, metrics, hash-seed, encap, limits, "
+     "defaults "
      "or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
@@ -150,8 +154,7 @@ static const struct refusal refusals[] = {
      "1: metrics: 127.0.0.1:0: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
     {"a_hash_seed_over_64_bits", "hash-seed: 18446744073709551616\nservices: []\n",
      "1: hash-seed: 18446744073709551616: expected 1 to 18446744073709551615"},
-    {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n",
-     "1: hash-seed: 0: expected 1 to 18446744073709551615"},
+    {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n", "1: hash-seed: 0: expected 1 to 18446744073709551615"},
     {"a_state_directory_that_is_relative", "state: lbd\nservices: []\n", "1: state: lbd: expected an absolute path"},
     {"a_hash_seed_that_is_a_word", "hash-seed: random\nservices: []\n",
      "1: hash-seed: random: expected 1 to 18446744073709551615 (a number, decimal or 0x and hexadecimal)"},

@@ -816,6 +816,40 @@ static void dead_or_cut_backend_goes_at_once(void **unused)
 	world_free(&present);
 }
 
+static void a_drain_past_its_deadline_is_over_and_its_backend_unused(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct addr one = address("10.0.0.1");
+	struct override *entry;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	entry = overrides_get(&worlds.overrides, "web", &one);
+	entry->drain = entry->has_force = true;
+	entry->force_ms = clock_monotonic_ms() + 3600000;
+	present = build(&worlds, &none);
+	make_up(&present);
+	present.services[0]->opened = true;
+	service_weigh(present.services[0], NOW, WALL);
+	assert_int_equal(find(&present, "10.0.0.1")->condition, BACKEND_DRAINING);
+	assert_true(backend_usable(find(&present, "10.0.0.1")));
+	entry->force_ms = 1;
+	next = build(&worlds, &present);
+	service_weigh(next.services[0], NOW, WALL);
+	assert_int_equal(find(&next, "10.0.0.1")->condition, BACKEND_DRAINED);
+	assert_false(backend_usable(find(&next, "10.0.0.1")));
+	world_free(&present);
+	entry->drain = false;
+	present = build(&worlds, &next);
+	service_weigh(present.services[0], NOW, WALL);
+	assert_int_equal(find(&present, "10.0.0.1")->condition, BACKEND_UP);
+	assert_true(backend_usable(find(&present, "10.0.0.1")));
+	world_free(&next);
+	world_free(&present);
+	overrides_done(&worlds.overrides);
+}
+
 /* A reload in the middle of it must not throw away the backends that a blind host cannot see. */
 static void a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change(void **unused)
 {
@@ -939,6 +973,7 @@ int main(void)
 	    cmocka_unit_test(backends_keep_what_is_known_of_them),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(dead_or_cut_backend_goes_at_once),
+	    cmocka_unit_test(a_drain_past_its_deadline_is_over_and_its_backend_unused),
 	    cmocka_unit_test(a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change),
 	    cmocka_unit_test(service_is_known_by_its_key_and_not_its_name),
 	    cmocka_unit_test(unchecked_backends_count_as_healthy),
