@@ -9,17 +9,23 @@
  *
  * GET  /v1/status    { "version", "abi": 2, "pid", "uptime_s", "config": PATH, "adopted": bool,
  *                      "overrides": N (run-time changes), "interfaces": [ INTERFACE ],
- *                      "services": N, "services_down": N, "backends": N, "backends_up": N,
+ *                      "services": N, "services_down": N, "services_panic": N, "services_backup": N,
+ *                      "services_blind": N, "backends": N, "backends_up": N,
  *                      "memory": { "total", "flows", "arena", "services", "backends", "counters", "other" } (bytes),
- *                      "flows": { "capacity", "entries" }, "kernel": "6.1.0-..." }
+ *                      "flows": { "capacity", "entries", "without_place": new flows sent by slot in the last minute
+ *                      because the table had no place, "limited_services": N }, "hash_seed": "0x" and 16 digits,
+ *                      "hash_seed_from": "config"|"random"|"pinned" (the config has another), "kernel": "6.1.0-..." }
  *      INTERFACE:    { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool,
  *                      "running": bool (up, with a carrier),
  *                      "turned_off": [ { "device", "feature" } ] (offloads, on again after detach),
  *                      "warnings": [ "sentence" ] }
  * GET  /v1/services  { "services": [ SERVICE ] }
  *      SERVICE:      { "name", "vip", "protocol": "tcp"|"udp", "port" (0: any), "algorithm", "forward", "tracking",
- *                      "status": "up"|"degraded"|"panic"|"backup"|"down", "backends", "backends_up",
- *                      "slots", "slots_in_transition", "packets", "bytes", "flows" }
+ *                      "status": "up"|"degraded"|"panic"|"backup"|"blind"|"down",
+ *                      "backends", "backends_up",
+ *                      "slots", "slots_in_transition", "ring_digest": 16 hexadecimal digits (the same config, seed
+ *                      and healthy backends give the same), "limited": bool (has its share of a crowded flow table:
+ *                      new flows go by slot), "packets", "bytes", "flows" }
  * GET  /v1/backends?service=NAME (all without)
  *                    { "backends": [ BACKEND ] }
  *      BACKEND:      { "service", "address", "weight", "effective_weight", "backup": bool,

@@ -160,6 +160,44 @@ static void print_services(const json_t *status)
 	putchar('\n');
 }
 
+/* Whoever tracks every flow cannot, and a change of backends may then move some: say so, and what to do. */
+static void print_crowded(const json_t *flows, unsigned columns)
+{
+	uint64_t missed = json_number(flows, "without_place"), limited = json_number(flows, "limited_services");
+	char line[512], count[64], services[64];
+	size_t used = 0;
+
+	if (!missed && !limited)
+		return;
+	if (missed)
+		used = (size_t)snprintf(line, sizeof(line),
+					"Warning: %s found no place in the last minute and went by slot. ",
+					format_plural(missed, "new flow", count));
+	if (limited)
+		used += (size_t)snprintf(line + used, sizeof(line) - used,
+					 "%s%s %s its share of the table (lbctl services). ",
+					 missed ? "" : "Warning: ", format_plural(limited, "service", services),
+					 limited == 1 ? "has" : "have");
+	snprintf(line + used, sizeof(line) - used,
+		 "Next: raise limits: flows in the config (needs new maps), or shorten idle-timeout");
+	printf("%*s", LABEL, "");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
+/* The seed itself is what fleets compare. */
+static void print_seed(const json_t *status)
+{
+	const char *from = json_text(status, "hash_seed_from"), *note = "";
+
+	if (!*json_text(status, "hash_seed"))
+		return;
+	if (strcmp(from, "random") == 0)
+		note = ", random: balancers that share traffic must be given the same one";
+	else if (strcmp(from, "pinned") == 0)
+		note = ", of the pinned maps: the config has another, for when they are made anew";
+	printf("%-*s%s%s\n", LABEL, "Hash seed", json_text(status, "hash_seed"), note);
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *flows = json_object_get(status, "flows");
@@ -174,7 +212,9 @@ static void print_status(const json_t *status)
 	printf("%-*s%s, room for %s (flows on stable slots need no entry)\n", LABEL, "Tracked flows",
 	       format_count(json_number(flows, "entries"), entries),
 	       format_count(json_number(flows, "capacity"), capacity));
+	print_crowded(flows, columns ? columns : 80);
 	print_memory(status, columns ? columns : 80);
+	print_seed(status);
 	print_config(status);
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
 	       (unsigned long long)json_number(status, "pid"), format_duration(json_number(status, "uptime_s"), uptime),

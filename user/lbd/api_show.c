@@ -3,6 +3,7 @@
 #include "api_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -62,19 +63,47 @@ static json_t *interfaces_json(const struct api *api)
 	return array;
 }
 
+static unsigned limited_services(const struct api *api)
+{
+	unsigned count, limited = 0;
+	struct service *const *services = state_services(api->state, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct dp_service_stats stats = {0};
+		struct dp_service key;
+
+		service_key(services[i], &key);
+		dataplane_service_stats(api->dp, &key, &stats);
+		limited += stats.limited;
+	}
+	return limited;
+}
+
+/* Where the seed in force comes from. */
+static const char *seed_origin(const struct api *api)
+{
+	const struct config *config = state_config(api->state);
+
+	if (!config->hash_seed)
+		return "random";
+	return config->hash_seed == dataplane_hash_seed(api->dp) ? "config" : "pinned";
+}
+
 static json_t *status_json(const struct api *api)
 {
+	char seed[24];
 	struct state_summary summary;
 	struct dp_memory memory;
 	struct utsname system;
 
 	uname(&system);
+	snprintf(seed, sizeof(seed), "0x%016" PRIx64, dataplane_hash_seed(api->dp));
 	state_summarize(api->state, &summary);
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, "
 	    "s:I, "
-	    "s:I}, s:{s:I, s:I}, s:s}",
+	    "s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((now_ms(CLOCK_MONOTONIC) - api->start_ms) / 1000), "config", state_config_path(api->state),
 	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
@@ -84,7 +113,9 @@ static json_t *status_json(const struct api *api)
 	    number(memory.total), "flows", number(memory.flows), "arena", number(memory.arena), "services",
 	    number(memory.services), "backends", number(memory.backends), "counters", number(memory.counters), "other",
 	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "entries",
-	    number(memory.flow_entries), "kernel", system.release);
+	    number(memory.flow_entries), "without_place", number(state_flows_without_place(api->state)),
+	    "limited_services", limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "kernel",
+	    system.release);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -116,18 +147,20 @@ static json_t *service_json(const struct api *api, const struct service *service
 	const struct config_service *config = service->config;
 	struct dp_service_stats stats = {0};
 	struct dp_service key;
-	char vip[ADDR_TEXT];
+	char vip[ADDR_TEXT], digest[20];
 
 	service_key(service, &key);
 	dataplane_service_stats(api->dp, &key, &stats);
-	return json_pack(
-	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "name", config->name, "vip",
-	    addr_format(&config->vip, vip), "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp", "port",
-	    config->port, "algorithm", config->algorithm->name, "forward", forward_name(config->forward), "tracking",
-	    tracking_name(config->tracking), "status", service_status_name(service->status), "backends",
-	    service->backends_count, "backends_up", service->up, "slots", number(stats.slots), "slots_in_transition",
-	    number(stats.slots_in_transition), "packets", number(stats.counts.packets), "bytes",
-	    number(stats.counts.bytes), "flows", number(stats.counts.flows));
+	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I}",
+			 "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
+			 config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
+			 config->algorithm->name, "forward", forward_name(config->forward), "tracking",
+			 tracking_name(config->tracking), "status", service_status_name(service->status), "backends",
+			 service->backends_count, "backends_up", service->up, "slots", number(stats.slots),
+			 "slots_in_transition", number(stats.slots_in_transition), "ring_digest", digest, "limited",
+			 stats.limited, "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
+			 "flows", number(stats.counts.flows));
 }
 
 static json_t *services_json(const struct api *api)

@@ -151,3 +151,8 @@ void state_summarize(const struct state *state, struct state_summary *ret)
 		ret->backends_up += service->up;
 	}
 }
+
+uint64_t state_flows_without_place(const struct state *state)
+{
+	return crowd_last_minute(&state->crowd, clock_monotonic_ms());
+}

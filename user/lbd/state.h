@@ -115,6 +115,8 @@ struct state_summary {
 	unsigned services, services_down, services_panic, services_backup, services_blind, backends, backends_up;
 };
 void state_summarize(const struct state *state, struct state_summary *ret);
+/* New flows that were sent by slot in the last minute because the flow table had no place for them. */
+uint64_t state_flows_without_place(const struct state *state);
 
 const struct config *state_config(const struct state *state);
 struct service *const *state_services(const struct state *state, unsigned *ret_count);

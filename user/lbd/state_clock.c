@@ -144,12 +144,28 @@ static void backend_tick(struct backend *backend, struct tick *tick)
 	tick->forget |= backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
 }
 
+static void watch_crowd(struct state *state)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+	uint64_t now = clock_monotonic_ms();
+
+	dataplane_reason_counts(state->options.dataplane, counts);
+	if (crowd_sample(&state->crowd, counts[LB_EVENT_flow_table_full].packets,
+			 counts[LB_EVENT_fallback_slot].packets, now))
+		log_warning(
+		    "flow table: no place for %" PRIu64 " new flows in the last minute: they go by slot, and a "
+		    "change of backends may move them. Raise limits: flows (now %u; needs new maps), or shorten "
+		    "idle-timeout; lbctl services says which service is limited",
+		    crowd_last_minute(&state->crowd, now), state->config->limits.flows);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct state *state = arg;
 	struct tick tick = {.commit = state->commit_failed};
 	struct error err;
 
+	watch_crowd(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)

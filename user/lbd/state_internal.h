@@ -6,6 +6,7 @@
 
 #include "overrides.h"
 #include "state.h"
+#include "state_crowd.h"
 
 struct world {
 	struct service **services;
@@ -24,6 +25,7 @@ struct state {
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see on_commit */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick; said once */
+	struct crowd crowd;
 };
 
 /* ---- state_world.c ---- */
