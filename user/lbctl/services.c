@@ -115,8 +115,9 @@ REGISTER(verb, services) = {
     .details =
 	"STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
 	"(only backups serve); blind (all backends were lost at once, as if this host's own link had failed: the "
-	"ring stays as it was until they are judged again); or down. FLOWS counts new flows since the service was "
-	"made.",
+	"ring stays as it was until they are judged again); or down. RING is the number of slots and the beginning "
+	"of a digest of who has them: balancers with the same config, hash-seed and healthy backends show the same. "
+	"FLOWS counts new flows since the service was made.",
     .examples = {{"services", "a row for each service"}},
     .run = run_services,
 };
