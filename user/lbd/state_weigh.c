@@ -288,7 +288,7 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 	if (leaving(backend))
 		return 0;
 	if (backend->service->blind)
-		return backend->frozen ? backend->calm.weight : 0;
+		return backend->frozen && backend->weight ? backend->calm.weight : 0;
 	if (panics_to(backend))
 		return backend_share(backend);
 	if (!backend->able || backend->backup != backend->service->backups_active)
