@@ -1,5 +1,6 @@
 #!/bin/bash
 # The control socket, run-time changes, interfaces and metrics of lbd, as their users meet them.
+export LAB_SEED= # the default: lbd makes one
 . "$(dirname "$0")/lib.sh"
 
 api() { # METHOD PATH [BODY]: the answer, then the HTTP status on a line of its own
@@ -70,39 +71,6 @@ test_bad_file_changes_nothing_and_is_told_by_line() {
 	expect "backends" "$(lbctl backends --json | json '[(b["service"], b["address"], b["weight"]) for b in d["backends"]]')" = "$before"
 }
 
-test_run_time_changes_outlive_kill_9_and_end_with_a_reload() {
-	lbctl backend weight web4 10.0.0.11 7 && lbctl backend drain web4 10.0.0.12 && lbctl backend add web4 10.0.0.77 --weight 9 || return 1
-	expect "overrides" "$(lbctl status --json | json 'd["overrides"]')" = 3
-	stop_lbd KILL
-	lab_lbd_start || return 1
-	logged "3 run-time changes are still in force"
-	expect "weight" "$(of_backend 10.0.0.11 "b['weight']")" = 7
-	lab_wait_for 3 "10.0.0.12 to drain" eval 'condition_is 10.0.0.12 draining || condition_is 10.0.0.12 drained'
-	expect "added backend's weight" "$(of_backend 10.0.0.77 "b['weight']")" = 9
-	answers 200 '"dropped_overrides":3' POST /v1/reload '{}'
-	expect "weight after the reload" "$(of_backend 10.0.0.11 "b['weight']")" = 100
-	expect "overrides after the reload" "$(lbctl status --json | json 'd["overrides"]')" = 0
-	lab_wait_for 5 "all to be up" backends_up 6
-}
-
-test_removed_backend_drains_and_is_forgotten() {
-	lbctl backend remove web4 10.0.0.11 || return 1
-	lab_wait_for 20 "the log to say so" grep -q "web4 .*backend 10.0.0.11 drained and removed" "$WORK/lbd.log"
-	expect "backends of web4" "$(lbctl backends web4 --json | json 'len(d["backends"])')" = 1
-	lbctl reload || return 1
-	lab_wait_for 5 "all to be up" backends_up 6
-}
-
-test_second_lbd_is_refused_and_names_the_first() {
-	local out
-	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1
-	[[ $out == *"in use by another lbd (pid $(lbd_pid))"* ]] || { echo "# $out"; FAILED=1; }
-	sed "s|^socket:.*|socket: $WORK/other.sock|" "$WORK/lbd.yaml" >"$WORK/other.yaml"
-	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml" 2>&1) && FAILED=1
-	[[ $out == *"pin: /sys/fs/bpf/$LAB: in use by another lbd"* ]] || { echo "# $out"; FAILED=1; }
-	answers 200 '{' GET /v1/status
-}
-
 # ---- the seed, and the ring that follows from it ----
 
 seed() { lbctl status --json | json 'd["hash_seed"]'; }
@@ -134,6 +102,39 @@ test_two_balancers_without_a_seed_have_rings_of_their_own() {
 	start_other "" || { end_other; return 1; }
 	expect "rings" "$(digests other_lbctl)" != "$(digests lbctl)"
 	end_other
+}
+
+test_run_time_changes_outlive_kill_9_and_end_with_a_reload() {
+	lbctl backend weight web4 10.0.0.11 7 && lbctl backend drain web4 10.0.0.12 && lbctl backend add web4 10.0.0.77 --weight 9 || return 1
+	expect "overrides" "$(lbctl status --json | json 'd["overrides"]')" = 3
+	stop_lbd KILL
+	lab_lbd_start || return 1
+	logged "3 run-time changes are still in force"
+	expect "weight" "$(of_backend 10.0.0.11 "b['weight']")" = 7
+	lab_wait_for 3 "10.0.0.12 to drain" eval 'condition_is 10.0.0.12 draining || condition_is 10.0.0.12 drained'
+	expect "added backend's weight" "$(of_backend 10.0.0.77 "b['weight']")" = 9
+	answers 200 '"dropped_overrides":3' POST /v1/reload '{}'
+	expect "weight after the reload" "$(of_backend 10.0.0.11 "b['weight']")" = 100
+	expect "overrides after the reload" "$(lbctl status --json | json 'd["overrides"]')" = 0
+	lab_wait_for 5 "all to be up" backends_up 6
+}
+
+test_removed_backend_drains_and_is_forgotten() {
+	lbctl backend remove web4 10.0.0.11 || return 1
+	lab_wait_for 20 "the log to say so" grep -q "web4 .*backend 10.0.0.11 drained and removed" "$WORK/lbd.log"
+	expect "backends of web4" "$(lbctl backends web4 --json | json 'len(d["backends"])')" = 1
+	lbctl reload || return 1
+	lab_wait_for 5 "all to be up" backends_up 6
+}
+
+test_second_lbd_is_refused_and_names_the_first() {
+	local out
+	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1
+	[[ $out == *"in use by another lbd (pid $(lbd_pid))"* ]] || { echo "# $out"; FAILED=1; }
+	sed "s|^socket:.*|socket: $WORK/other.sock|" "$WORK/lbd.yaml" >"$WORK/other.yaml"
+	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml" 2>&1) && FAILED=1
+	[[ $out == *"pin: /sys/fs/bpf/$LAB: in use by another lbd"* ]] || { echo "# $out"; FAILED=1; }
+	answers 200 '{' GET /v1/status
 }
 
 test_the_seed_is_kept_over_restarts_of_lbd() {
