@@ -66,6 +66,11 @@ static double service_blind(const struct service_row *row)
 	return row->service->blind;
 }
 
+static double service_limited(const struct service_row *row)
+{
+	return row->stats.limited;
+}
+
 static double service_backups(const struct service_row *row)
 {
 	return row->service->backups_active;
@@ -87,6 +92,8 @@ static const struct {
     {"lbd_service_up", "gauge", "1 if some backend takes traffic.", service_up},
     {"lbd_service_panic", "gauge", "1 if so few backends are up that all are used.", service_panic},
     {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.", service_blind},
+    {"lbd_service_limited", "gauge", "1 if it has its share of a crowded flow table: new flows go by slot.",
+     service_limited},
     {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.", service_backups},
     {"lbd_service_slots_in_transition", "gauge", "Slots whose older flows still depend on a former backend.",
      service_transition},

@@ -140,7 +140,7 @@ void seed_keep(const struct seed *seed, const char *directory, uint64_t in_force
 		return;
 	}
 	snprintf(text, sizeof(text), "0x%016" PRIx64 "\n", in_force);
-	rc = mkdir(directory, 0755) && errno != EEXIST ? -errno : file_replace(path, text);
+	rc = mkdir(directory, 0700) && errno != EEXIST ? -errno : file_replace(path, text);
 	if (rc)
 		log_warning(
 		    "hash-seed: cannot be kept in %s: %s. When the maps are made anew, after a boot for one, it "
