@@ -97,7 +97,7 @@ static void status_shows_the_seed_blind_services_and_a_crowded_table(void **stat
 	    {NULL}};
 
 	RUN(answers, "status");
-	assert_non_null(strstr(run.out, "Blind: 2 services lost all backends at once"));
+	assert_non_null(strstr(run.out, "Blind: no backend of 2 services answers"));
 	assert_non_null(strstr(run.out, "2 blind"));
 	assert_non_null(strstr(run.out, "Warning: 17 new flows found no place"));
 	assert_non_null(strstr(run.out, "limits: flows"));

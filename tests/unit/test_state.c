@@ -586,6 +586,100 @@ static void a_blind_host_does_not_panic(void **unused)
 	told(&scene.backends[1], true, 7);
 }
 
+/* ---- a loss without a witness: probes of each backend end at known times ---- */
+
+static void probed_scene(struct scene *scene, unsigned count)
+{
+	scene_set(scene, count);
+	scene->config.health = tcp_check;
+	for (unsigned i = 0; i < count; i++)
+		scene->backends[i].passed_ms = NOW;
+	weigh(scene, NOW);
+}
+
+static void fails(struct backend *backend, uint64_t first_ms, uint64_t last_ms)
+{
+	backend->failing_ms = first_ms;
+	backend->failed_ms = last_ms;
+	down(backend);
+}
+
+static void passes(struct backend *backend, uint64_t now_ms)
+{
+	backend->passed_ms = now_ms;
+	backend->failing_ms = 0;
+}
+
+static void a_loss_is_believed_when_another_has_answered_since(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	passes(&scene.backends[2], NOW + 2500);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
+static void a_loss_is_not_believed_when_the_others_were_silent_all_the_while(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	for (unsigned i = 0; i < 3; i++)
+		told(&scene.backends[i], true, 100);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+}
+
+static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	passes(&scene.backends[1], NOW + 6500);
+	weigh(&scene, NOW + 6500);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	passes(&scene.backends[0], NOW + 8500);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 8500);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+}
+
+static void once_the_others_answer_the_lost_one_that_fails_again_is_dead(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	passes(&scene.backends[1], NOW + 6500);
+	weigh(&scene, NOW + 6500);
+	scene.backends[0].failed_ms = NOW + 8000;
+	weigh(&scene, NOW + 8000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
+/* One failure makes it down: the others may not have been asked since. */
+static void with_fall_1_an_answer_of_the_last_interval_is_witness_enough(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	scene.config.health.fall = 1;
+	passes(&scene.backends[1], NOW + 500);
+	fails(&scene.backends[0], NOW + 3000, NOW + 3000);
+	weigh(&scene, NOW + 3000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+}
+
 static void a_draining_backend_is_not_forgotten_by_a_blind_host(void **unused)
 {
 	struct scene scene;
@@ -963,6 +1057,11 @@ int main(void)
 	    cmocka_unit_test(sight_that_is_lost_again_starts_the_wait_anew),
 	    cmocka_unit_test(a_blind_host_does_not_turn_to_backups),
 	    cmocka_unit_test(a_blind_host_does_not_panic),
+	    cmocka_unit_test(a_loss_is_believed_when_another_has_answered_since),
+	    cmocka_unit_test(a_loss_is_not_believed_when_the_others_were_silent_all_the_while),
+	    cmocka_unit_test(once_the_others_answer_the_lost_one_is_given_time_to_rise),
+	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_dead),
+	    cmocka_unit_test(with_fall_1_an_answer_of_the_last_interval_is_witness_enough),
 	    cmocka_unit_test(a_draining_backend_is_not_forgotten_by_a_blind_host),
 	    cmocka_unit_test(a_draining_backend_that_died_alone_has_drained_an_interval_later),
 	    cmocka_unit_test(the_end_of_a_drained_host_is_no_loss),

@@ -114,7 +114,7 @@ REGISTER(verb, services) = {
     .summary = "list the services with status and totals",
     .details =
 	"STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
-	"(only backups serve); blind (all backends were lost at once, as if this host's own link had failed: the "
+	"(only backups serve); blind (no backend answers any more, as if this host's own link had failed: the "
 	"ring stays as it was until they are judged again); or down. RING is the number of slots and the beginning "
 	"of a digest of who has them: balancers with the same config, hash-seed and healthy backends show the same. "
 	"FLOWS counts new flows since the service was made.",

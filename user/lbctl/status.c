@@ -58,7 +58,7 @@ static void print_verdict(const json_t *status, bool coloured)
 		strcpy(text, "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
 	} else if (json_number(status, "services_blind")) {
 		snprintf(text, sizeof(text),
-			 "Blind: %s lost all backends at once. Next: this host's own links, then lbctl backends",
+			 "Blind: no backend of %s answers. Next: this host's own links, then lbctl backends",
 			 format_plural(json_number(status, "services_blind"), "service", some));
 	} else if (up == 0) {
 		snprintf(text, sizeof(text), "Not forwarding: none of %s is up. Why: lbctl backends",

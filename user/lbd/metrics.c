@@ -91,7 +91,7 @@ static const struct {
     {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.", service_flows},
     {"lbd_service_up", "gauge", "1 if some backend takes traffic.", service_up},
     {"lbd_service_panic", "gauge", "1 if so few backends are up that all are used.", service_panic},
-    {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.", service_blind},
+    {"lbd_service_blind", "gauge", "1 if no backend answers any more and the ring is frozen.", service_blind},
     {"lbd_service_limited", "gauge", "1 if it has its share of a crowded flow table: new flows go by slot.",
      service_limited},
     {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.", service_backups},

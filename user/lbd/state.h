@@ -59,11 +59,14 @@ struct backend {
 	char health_why[256], hop_why[256];
 	uint32_t latency_sent_us; /* what the data plane was told */
 	uint64_t latency_at_ms;   /* CLOCK_MONOTONIC of the last probe that counted */
-	uint64_t failed_ms;       /* CLOCK_MONOTONIC of the last probe that failed */
-	bool seen;                /* could be reached when last weighed */
-	uint64_t lost_ms;         /* CLOCK_MONOTONIC when that ended; 0: it has not */
-	bool frozen;              /* its service is blind, and it stays what `calm` says */
-	struct {                  /* as it was before the last losses of the service began */
+	/* CLOCK_MONOTONIC of probes that ended, 0: none has */
+	uint64_t passed_ms;  /* the last that passed */
+	uint64_t failed_ms;  /* the last that failed */
+	uint64_t failing_ms; /* the first that failed since then; 0: the last one passed */
+	bool seen;           /* could be reached when last weighed */
+	uint64_t lost_ms;    /* CLOCK_MONOTONIC when that ended; 0: it has not */
+	bool frozen;         /* its service is blind, and it stays what `calm` says */
+	struct {             /* as it was before the last losses of the service began */
 		uint32_t weight;
 		bool able;
 		uint64_t ramp_start_ms;
@@ -80,7 +83,8 @@ struct service {
 	unsigned up;         /* backends in condition UP or STARTING */
 	bool panic;          /* panic-threshold reached: all backends used */
 	bool backups_active; /* only backups live */
-	bool blind;          /* all backends were lost at once: the ring is frozen, see service_watch */
+	bool blind;          /* no backend answers any more: the ring is frozen, see service_watch */
+	uint64_t blind_ms;   /* CLOCK_MONOTONIC when that began */
 	uint64_t sight_ms;   /* CLOCK_MONOTONIC when the first of them was back; 0: none is */
 	bool opened;         /* takes traffic: its first ring is made once every backend has been judged, not of the
 				quickest one alone, which would become the keeper of every slot */

@@ -182,9 +182,10 @@ static void service_report(struct service *service)
 		log_warning("%s: no backend but backups is up: they take the traffic", label);
 		break;
 	case SERVICE_BLIND:
-		log_warning("%s: blind: all %u backends failed within %.3g s; the ring is frozen until they are judged "
-			    "again",
-			    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
+		log_warning(
+		    "%s: blind: none of %u backends has answered within %.3g s; the ring is frozen until they are "
+		    "judged again",
+		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
 		break;
 	case SERVICE_DOWN:
 		log_warning("%s: no backend is up: packets to it are dropped", label);

@@ -125,35 +125,64 @@ static void service_remember(struct service *service, uint64_t now_ms)
 	}
 }
 
-/* Returns how many can be reached. A drained one may be stopped at any time: its loss says nothing. */
-static unsigned service_look(struct service *service, uint64_t now_ms, unsigned *ret_lost)
+/* Has a check of another one passed since its first one failed that made it a loss? Between these lies more than an
+ * interval, in which every other is checked; with fall 1 there is only the probe itself, and the interval before it
+ * must do. */
+static bool loss_has_witness(const struct backend *lost)
 {
-	unsigned seen = 0;
+	const struct service *service = lost->service;
+	const struct config_health *health = &service->config->health;
+	uint64_t reach_ms = health->timeout_ms + (health->fall > 1 ? 0 : health->interval_ms);
 
-	*ret_lost = 0;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *other = service->backends[i];
+
+		if (other != lost && other->passed_ms && other->passed_ms + reach_ms >= lost->failing_ms)
+			return true;
+	}
+	return false;
+}
+
+struct sight {
+	unsigned seen, lost; /* backends: can be reached; could be so lately */
+	bool doubtful;       /* one was lost just now, and no check of another has passed since its first failed */
+};
+
+/* A drained one may be stopped at any time: its loss says nothing. */
+static void service_look(struct service *service, uint64_t now_ms, struct sight *ret)
+{
+	*ret = (struct sight){0};
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
-		bool sees = reachable(backend);
+		bool sees = reachable(backend), loses = backend->seen && !sees && !backend->drained;
 
 		if (sees || backend->drained)
 			backend->lost_ms = 0;
-		else if (backend->seen)
+		else if (loses)
 			backend->lost_ms = now_ms;
+		if (loses && backend->health == HEALTH_DOWN && backend->failing_ms)
+			ret->doubtful |= !loss_has_witness(backend);
 		backend->seen = sees;
-		seen += sees;
-		*ret_lost += lost_lately(backend, now_ms);
+		ret->seen += sees;
+		ret->lost += lost_lately(backend, now_ms);
 	}
-	return seen;
+}
+
+/* All that could be reached, two or more, are lost; or one is, and the others were silent all the while. */
+static bool is_blinded(const struct sight *sight)
+{
+	return sight->seen + sight->lost >= 2 && (!sight->seen || sight->doubtful);
 }
 
 static void service_freeze(struct service *service, uint64_t now_ms)
 {
 	service->blind = true;
+	service->blind_ms = now_ms;
 	service->sight_ms = 0;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
-		backend->frozen = lost_lately(backend, now_ms);
+		backend->frozen = reachable(backend) || lost_lately(backend, now_ms);
 		if (!backend->frozen)
 			continue;
 		backend->able = backend->calm.able;
@@ -161,15 +190,32 @@ static void service_freeze(struct service *service, uint64_t now_ms)
 	}
 }
 
+/* Can be reached, as a check has shown since then, unless none has ended yet or there are none. */
+static bool shows_since(const struct backend *backend, uint64_t since_ms)
+{
+	bool probed = backend->passed_ms || backend->failed_ms;
+
+	return reachable(backend) && (!probed || backend->passed_ms >= since_ms);
+}
+
 /* Judged since the first one was back: reached, or failed by a probe that began after that. */
 static bool judged_anew(const struct backend *backend)
 {
 	const struct service *service = backend->service;
 
-	if (reachable(backend) || backend->drained)
+	if (shows_since(backend, service->sight_ms) || backend->drained)
 		return true;
 	return backend->health == HEALTH_DOWN &&
 	       backend->failed_ms > service->sight_ms + service->config->health.timeout_ms;
+}
+
+/* When the first one was back; 0: none is. */
+static uint64_t sight_since(const struct service *service, uint64_t now_ms)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (shows_since(service->backends[i], service->blind_ms))
+			return service->sight_ms ? service->sight_ms : now_ms;
+	return 0;
 }
 
 /* Not for the first that answers, which would get everything: for all, or for as long as a backend takes to rise. */
@@ -178,6 +224,8 @@ static bool service_sees(const struct service *service, uint64_t now_ms)
 	const struct config_health *health = &service->config->health;
 	uint64_t longest = (uint64_t)health->rise * health->interval_ms + health->timeout_ms + SIGHT_MARGIN_MS;
 
+	if (!service->sight_ms)
+		return false;
 	if (now_ms >= service->sight_ms + longest)
 		return true;
 	for (unsigned i = 0; i < service->backends_count; i++)
@@ -186,25 +234,21 @@ static bool service_sees(const struct service *service, uint64_t now_ms)
 	return true;
 }
 
-/* When all backends that could be reached, two or more, are lost at once, this host cannot tell its own failure from
- * theirs: the ring stays as it was before the first was lost, until all are judged again. A lone backend is always
- * believed: nobody could take its place. */
+/* When this host cannot tell its own failure from that of all backends, the ring stays as it was before the first was
+ * lost, until all are judged again. A lone backend is always believed: nobody could take its place. */
 static void service_watch(struct service *service, uint64_t now_ms)
 {
-	unsigned lost, seen;
+	struct sight sight;
 
 	if (!service->blind)
 		service_remember(service, now_ms);
-	seen = service_look(service, now_ms, &lost);
-	if (!service->blind && !seen && lost >= 2)
+	service_look(service, now_ms, &sight);
+	if (!service->blind && is_blinded(&sight))
 		service_freeze(service, now_ms);
 	if (!service->blind)
 		return;
-	if (!seen)
-		service->sight_ms = 0;
-	else if (!service->sight_ms)
-		service->sight_ms = now_ms;
-	if (!seen || !service_sees(service, now_ms))
+	service->sight_ms = sight_since(service, now_ms);
+	if (!service_sees(service, now_ms))
 		return;
 	service->blind = false;
 	for (unsigned i = 0; i < service->backends_count; i++)

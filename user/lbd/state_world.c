@@ -110,7 +110,9 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->able = former->able;
 	backend->fresh = former->fresh;
 	backend->effective_weight = former->effective_weight;
+	backend->passed_ms = former->passed_ms;
 	backend->failed_ms = former->failed_ms;
+	backend->failing_ms = former->failing_ms;
 	backend->seen = former->seen;
 	backend->lost_ms = former->lost_ms;
 	backend->frozen = former->frozen;
@@ -243,6 +245,7 @@ static int continue_former(struct service *service, const struct service *former
 	service->opened = former->opened;
 	service->opens_ms = former->opens_ms;
 	service->blind = former->blind;
+	service->blind_ms = former->blind_ms;
 	service->sight_ms = former->sight_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
@@ -334,6 +337,18 @@ static void copy_plain(char into[256], const char *text)
 			*into = '?';
 }
 
+static void note_probe(struct backend *backend, bool passed, uint64_t now_ms)
+{
+	if (passed) {
+		backend->passed_ms = now_ms;
+		backend->failing_ms = 0;
+		return;
+	}
+	backend->failed_ms = now_ms;
+	if (!backend->failing_ms)
+		backend->failing_ms = now_ms;
+}
+
 static void on_health(void *arg, const struct health_result *result)
 {
 	struct backend *backend = *(struct backend **)arg;
@@ -345,8 +360,7 @@ static void on_health(void *arg, const struct health_result *result)
 		    latency_peak_ewma(backend->latency_us, result->latency_us, now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
-	if (result->status == HEALTH_DOWN && !result->latency_us)
-		backend->failed_ms = now;
+	note_probe(backend, result->latency_us, now);
 	copy_plain(why, result->why ? result->why : "");
 	if (result->status == backend->health && !strcmp(backend->health_why, why))
 		return;
