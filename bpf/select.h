@@ -366,12 +366,14 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 }
 
 /* What an older flow's mark becomes when the flow proves that it goes on. Where the table decides always it becomes an
- * entry like others. */
+ * entry like others; and after a SYN, for it may be a new flow by now, which must stay as well. */
 static __always_inline __u32 mark_next(const struct flow_query *q, const struct lb_service *service)
 {
 	if (q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST))
 		return flow_next_state(LB_FLOW_ESTABLISHED, q->tcp_flags);
-	return tracks_always(service) && !is_limited(q->service) ? LB_FLOW_ESTABLISHED : LB_FLOW_KEPT;
+	if ((tracks_always(service) || opens_flow(q->tcp_flags)) && !is_limited(q->service))
+		return LB_FLOW_ESTABLISHED;
+	return LB_FLOW_KEPT;
 }
 
 /* A TCP packet without an entry that decides, and not of a new flow: its flow is older than the transition, or than the
@@ -383,10 +385,11 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
 {
 	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
 	bool away = keeper != LB_SLOT_CURRENT(q->slot), known = place && LB_FLOW_BACKEND(mark) == keeper;
-	bool goes_on = known && (FLOW_AGE(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
+	bool syn = opens_flow(q->tcp_flags);
+	bool goes_on = known && (syn || FLOW_AGE(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
 	bool holds = goes_on || q->slot & LB_SLOT_LEARNING;
 
-	if (!keeper || (!away && !tracks_always(service) && (!place || known)))
+	if (!keeper || (!away && !tracks_always(service) && !syn && (!place || known)))
 		return keeper;
 	if (goes_on)
 		flow_refresh_to(place, mark, mark_next(q, service), q->now);

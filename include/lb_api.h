@@ -9,23 +9,31 @@
  *
  * GET  /v1/status    { "version", "abi": 2, "pid", "uptime_s", "config": PATH, "adopted": bool,
  *                      "overrides": N (run-time changes), "interfaces": [ INTERFACE ],
- *                      "services": N, "services_down": N, "backends": N, "backends_up": N,
+ *                      "services": N, "services_down": N, "services_panic": N, "services_backup": N,
+ *                      "services_blind": N, "backends": N, "backends_up": N,
  *                      "memory": { "total", "flows", "arena", "services", "backends", "counters", "other" } (bytes),
- *                      "flows": { "capacity", "entries" }, "kernel": "6.1.0-..." }
+ *                      "flows": { "capacity", "entries", "without_place": new flows sent by slot in the last minute
+ *                      because the table had no place, "limited_services": N }, "hash_seed": "0x" and 16 digits,
+ *                      "hash_seed_from": "config"|"random"|"pinned" (the config has another), "kernel": "6.1.0-..." }
  *      INTERFACE:    { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool,
  *                      "running": bool (up, with a carrier),
  *                      "turned_off": [ { "device", "feature" } ] (offloads, on again after detach),
  *                      "warnings": [ "sentence" ] }
  * GET  /v1/services  { "services": [ SERVICE ] }
  *      SERVICE:      { "name", "vip", "protocol": "tcp"|"udp", "port" (0: any), "algorithm", "forward", "tracking",
- *                      "status": "up"|"degraded"|"panic"|"backup"|"down", "backends", "backends_up",
- *                      "slots", "slots_in_transition", "packets", "bytes", "flows" }
+ *                      "status": "up"|"degraded"|"panic"|"backup"|"blind"|"down",
+ *                      "backends", "backends_up",
+ *                      "slots", "slots_in_transition", "ring_digest": 16 hexadecimal digits (the same config, seed
+ *                      and healthy backends give the same), "limited": bool (has its share of a crowded flow table:
+ *                      new flows go by slot), "packets", "bytes", "flows" }
  * GET  /v1/backends?service=NAME (all without)
  *                    { "backends": [ BACKEND ] }
  *      BACKEND:      { "service", "address", "weight", "effective_weight", "backup": bool,
  *                      "condition" (state.h's names), "why", "since_s", "latency_us", "packets", "bytes", "flows",
- *                      "active", "slots", "kept_slots", "drained": bool,
+ *                      "active", "slots", "kept_slots", "drained": bool, "drain": null or DRAIN,
  *                      "next_hop": null or { "interface", "mac", "mtu", "vlan" } }
+ *      DRAIN:        { "since_s" (when it began), "last_packet_s": null or of the packets that hold it,
+ *                      "forced_in_s": null or until its deadline, "forced": bool, "given_up": flows, by that }
  * GET  /v1/stats     { "reasons": [ { "name", "outcome": "sent"|"passed"|"dropped", "help", "packets", "bytes" } ],
  *                      "events": [ { "name", "help", "count" } ] }
  * GET  /v1/top       { "time_ms" (CLOCK_MONOTONIC), "status": {...}, "services": [...], "backends": [...],
@@ -35,7 +43,7 @@
  * POST /v1/reload    {}                    -> { "services", "backends", "dropped_overrides" }
  * POST /v1/backend/add     { "service", "address", "weight" }            -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now": bool }         -> {}
- * POST /v1/backend/drain   { "service", "address", "on": bool }          -> { "backend": BACKEND }
+ * POST /v1/backend/drain   { "service", "address", "on": bool, "force_after_ms": optional } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" }            -> { "backend": BACKEND }
  *
  * "since_s" is how long the condition has held, in seconds; "uptime_s" likewise. Counts ("packets", "bytes", "flows")

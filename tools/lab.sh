@@ -19,6 +19,8 @@ LAB_EXEC= # "exec" in a background job's own shell, so that its pid is the progr
 # VIPs that the backends' UDP servers answer from (a UDP server must answer from the address it was asked at).
 LAB_UDP4=192.0.2.30
 LAB_UDP6=2001:db8:5::30
+# So that a flow goes to the same backend in each run. Empty: lbd makes a seed of its own, as by default.
+LAB_SEED=${LAB_SEED-0x6c62645f73656564}
 
 ns() { echo "$LAB-$1"; }
 
@@ -188,9 +190,11 @@ lab_config_head() {
 		interfaces: [eth0]
 		pin: /sys/fs/bpf/$LAB
 		socket: $WORK/lbd.sock
+		state: $WORK/state
 		group: root
 		metrics: 127.0.0.1:9469
 	CONF
+	[ -z "$LAB_SEED" ] || echo "hash-seed: $LAB_SEED"
 }
 
 lab_down() {

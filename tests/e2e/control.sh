@@ -1,5 +1,6 @@
 #!/bin/bash
 # The control socket, run-time changes, interfaces and metrics of lbd, as their users meet them.
+export LAB_SEED= # the default: lbd makes one
 . "$(dirname "$0")/lib.sh"
 
 api() { # METHOD PATH [BODY]: the answer, then the HTTP status on a line of its own
@@ -70,6 +71,39 @@ test_bad_file_changes_nothing_and_is_told_by_line() {
 	expect "backends" "$(lbctl backends --json | json '[(b["service"], b["address"], b["weight"]) for b in d["backends"]]')" = "$before"
 }
 
+# ---- the seed, and the ring that follows from it ----
+
+seed() { lbctl status --json | json 'd["hash_seed"]'; }
+digests() { "$@" services --json | json 'sorted((s["name"], s["slots"], s["ring_digest"]) for s in d["services"])'; }
+other_lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/other.sock" "$@"; }
+other_is_up() { [ "$(other_lbctl status --json | json 'd["backends_up"]')" = 6 ]; }
+
+# Starts a second lbd beside the first, with maps and state of its own and no interface. It is left to end_other.
+start_other() { # SEED-LINE
+	sed -e "s|^socket:.*|socket: $WORK/other.sock|" -e "s|^pin:.*|pin: /sys/fs/bpf/$LAB/other|" \
+		-e "s|^state:.*|state: $WORK/other-state|" -e 's|^interfaces:.*|interfaces: []|' -e 's|^metrics:.*|metrics: off|' \
+		"$WORK/lbd.yaml" >"$WORK/other.yaml"
+	echo "$1" >>"$WORK/other.yaml"
+	lab_spawn other in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml"
+	lab_wait_for 15 "the other lbd's backends to be up" other_is_up
+}
+end_other() {
+	lab_kill other
+	rm -rf "/sys/fs/bpf/$LAB/other"
+}
+
+test_two_balancers_with_the_same_seed_have_the_same_rings() {
+	start_other "hash-seed: $(seed)" || { end_other; return 1; }
+	expect "rings" "$(digests other_lbctl)" = "$(digests lbctl)"
+	end_other
+}
+
+test_two_balancers_without_a_seed_have_rings_of_their_own() {
+	start_other "" || { end_other; return 1; }
+	expect "rings" "$(digests other_lbctl)" != "$(digests lbctl)"
+	end_other
+}
+
 test_run_time_changes_outlive_kill_9_and_end_with_a_reload() {
 	lbctl backend weight web4 10.0.0.11 7 && lbctl backend drain web4 10.0.0.12 && lbctl backend add web4 10.0.0.77 --weight 9 || return 1
 	expect "overrides" "$(lbctl status --json | json 'd["overrides"]')" = 3
@@ -101,6 +135,34 @@ test_second_lbd_is_refused_and_names_the_first() {
 	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml" 2>&1) && FAILED=1
 	[[ $out == *"pin: /sys/fs/bpf/$LAB: in use by another lbd"* ]] || { echo "# $out"; FAILED=1; }
 	answers 200 '{' GET /v1/status
+}
+
+test_the_seed_is_kept_over_restarts_of_lbd() {
+	local before
+	before=$(seed)
+	expect "mode of the file" "$(stat -c %a "$WORK/state/hash-seed")" = 600
+	expect "what the file holds" "$(cat "$WORK/state/hash-seed")" = "$before"
+	lab_kill lbd KILL
+	rm "$WORK/state/hash-seed"
+	lab_lbd_start || return 1
+	expect "the pinned maps' seed" "$(seed)" = "$before"
+	expect "the file, made anew" "$(cat "$WORK/state/hash-seed")" = "$before"
+	expect "warnings of the seed" "$(grep -c 'warning: hash-seed' "$WORK/lbd.log")" = 0
+	lab_wait_for 10 "all to be up" backends_up 6
+}
+
+test_a_seed_file_that_holds_none_is_refused_and_kept() {
+	local out
+	lab_kill lbd KILL
+	cp "$WORK/state/hash-seed" "$WORK/good-seed"
+	echo "no seed" >"$WORK/state/hash-seed"
+	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1
+	echo "# $out"
+	[[ $out == *"$WORK/state/hash-seed: holds no seed: expected 0x and 16 hexadecimal digits"* ]] || FAILED=1
+	expect "the file" "$(cat "$WORK/state/hash-seed")" = "no seed"
+	cat "$WORK/good-seed" >"$WORK/state/hash-seed"
+	lab_lbd_start || return 1
+	lab_wait_for 10 "all to be up" backends_up 6
 }
 
 test_socket_is_for_root_and_its_group_alone() {

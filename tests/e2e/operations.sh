@@ -184,6 +184,27 @@ test_a_drain_that_somebody_ends_is_no_success() {
 	flows tcp4 40 "b2 serves again" 'd["by"]["b2"] == 10'
 }
 
+# lbctl is gone by then, and lbd was killed meanwhile: the deadline holds.
+test_a_drain_with_a_deadline_gives_up_what_is_left() {
+	use "algorithm: least-conn" && all_up || return 1
+	(LAB_EXEC="exec" hold tcp4 24) &
+	echo $! >"$WORK/held-tcp4.pid"
+	lab_wait_for 5 "flows to be held" grep -q "24 connections open" "$WORK/held-tcp4.err" || return 1
+	sleep 1
+	lbctl drain tcp4 10.0.0.12 --force-after 5s >"$WORK/drain.out" || return 1
+	lbctl backends tcp4 | tail -n 1 | sed 's/^/# /'
+	expect "what it says" "$(grep -c 'takes no new flow; [1-9].*forced in [345] s' "$WORK/drain.out")" = 1
+	expect "condition before the deadline" "$(backend tcp4 2 condition)" = draining
+	lab_kill lbd KILL
+	lab_lbd_start || return 1
+	lbctl drain tcp4 10.0.0.12 --wait >"$WORK/drain.out" || return 1
+	expect "what the wait says: $(cat "$WORK/drain.out")" "$(grep -cE 'drain forced: [1-9][0-9]* active flows? given up' "$WORK/drain.out")" = 1
+	expect "condition" "$(backend tcp4 2 condition)" = drained
+	let_go tcp4
+	lbctl backend undrain tcp4 10.0.0.12 >/dev/null
+	lab_wait_for 15 "b2 to be up" all_up
+}
+
 test_drain_of_what_does_not_exist_is_refused() {
 	local status
 	lbctl drain tcp4 10.0.0.99 --wait >"$WORK/drain.out" 2>&1

@@ -87,6 +87,23 @@ static void status_names_modes_memory_and_changes(void **state)
 	assert_null(strchr(run.out, '\033'));
 }
 
+static void status_shows_the_seed_blind_services_and_a_crowded_table(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200,
+	     "{\"interfaces\":[" ETH0 "],\"services\":3,\"services_down\":0,\"services_blind\":2,\"backends\":9,"
+	     "\"backends_up\":3,\"flows\":{\"capacity\":2000,\"entries\":1999,\"without_place\":17,"
+	     "\"limited_services\":1},\"hash_seed\":\"0x00000000feedface\",\"hash_seed_from\":\"random\"}"},
+	    {NULL}};
+
+	RUN(answers, "status");
+	assert_non_null(strstr(run.out, "Blind: no backend of 2 services answers"));
+	assert_non_null(strstr(run.out, "2 blind"));
+	assert_non_null(strstr(run.out, "Warning: 17 new flows found no place"));
+	assert_non_null(strstr(run.out, "limits: flows"));
+	assert_non_null(strstr(run.out, "0x00000000feedface, random"));
+}
+
 static void json_is_what_lbd_said(void **state)
 {
 	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0, 3, 0, 9, 9)}, {NULL}};
@@ -303,13 +320,16 @@ static void services_tell_status_and_transitions(void **state)
 	    {"GET /v1/services", 200,
 	     "{\"services\":[{\"name\":\"web\",\"vip\":\"2001:db8::10\",\"protocol\":\"tcp\",\"port\":443,"
 	     "\"algorithm\":\"maglev\",\"forward\":\"ipip\",\"status\":\"degraded\",\"backends\":3,\"backends_up\":2,"
-	     "\"slots\":1021,\"slots_in_transition\":12,\"flows\":1500,\"bytes\":2000000}]}"},
+	     "\"slots\":1021,\"slots_in_transition\":12,\"ring_digest\":\"89abcdef01234567\",\"limited\":true,"
+	     "\"flows\":1500,\"bytes\":2000000}]}"},
 	    {NULL}};
 
 	RUN(answers, "services");
 	assert_non_null(
-	    strstr(run.out, "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1.50k  2.00M"));
+	    strstr(run.out,
+		   "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 89abcdef  1.50k  2.00M"));
 	assert_non_null(strstr(run.out, "web: 12 of 1021 slots"));
+	assert_non_null(strstr(run.out, "web: has its share of a crowded flow table"));
 }
 
 int main(void)
@@ -317,6 +337,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_first_line_of_status_says_whether_it_forwards),
 	    cmocka_unit_test(status_names_modes_memory_and_changes),
+	    cmocka_unit_test(status_shows_the_seed_blind_services_and_a_crowded_table),
 	    cmocka_unit_test(json_is_what_lbd_said),
 	    cmocka_unit_test(backends_of_a_service_are_asked_for_with_its_name_escaped),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),

@@ -72,6 +72,28 @@ static void a_backend_that_is_up_again_ends_the_wait(void **state)
 	assert_true(drain_over(&progress));
 }
 
+#define DRAINING(drain)                                                                                                \
+	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"draining\",\"active\":2,\"kept_slots\":0,"     \
+	"\"drained\":false,\"drain\":" drain "}"
+#define FORCED                                                                                                         \
+	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"drained\",\"active\":0,\"kept_slots\":0,"      \
+	"\"drained\":true,\"drain\":{\"since_s\":60,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":true,"      \
+	"\"given_up\":7}}"
+
+static void what_holds_a_drain_is_shown_with_its_age(void **state)
+{
+	char text[160];
+	struct drain_progress progress = progress_of(LIST(
+	    DRAINING("{\"since_s\":180,\"last_packet_s\":2,\"forced_in_s\":420,\"forced\":false,\"given_up\":0}")));
+
+	drain_describe_times(&progress, text, sizeof(text));
+	assert_string_equal(text, ", draining for 3 min, last packet 2 s ago, forced in 7 min");
+	progress = progress_of(LIST(
+	    DRAINING("{\"since_s\":180,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":false,\"given_up\":0}")));
+	drain_describe_times(&progress, text, sizeof(text));
+	assert_string_equal(text, ", draining for 3 min");
+}
+
 static void run_against(const struct fake_answer *answers, char *requests, size_t size, const char *option,
 			const char *value)
 {
@@ -128,6 +150,42 @@ static void a_drain_that_somebody_ended_exits_1(void **state)
 	assert_null(strstr(run.out, "safe to stop"));
 }
 
+static void a_forced_drain_exits_0_and_says_how_many_flows_were_given_up(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {DRAIN, 200, ONE(OF("draining", 2, 1, false))}, {BACKENDS, 200, LIST(FORCED)}, {NULL}};
+	char requests[4096];
+
+	run_against(answers, requests, sizeof(requests), "--wait", NULL);
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "web 10.0.0.12: drain forced: 7 active flows given up"));
+	assert_non_null(strstr(run.out, "safe to stop the host"));
+	assert_null(strstr(run.out, "no flow depends on it"));
+}
+
+static void a_deadline_is_lbds_to_keep(void **state)
+{
+	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))}, {NULL}};
+	char requests[4096];
+
+	run_against(answers, requests, sizeof(requests), "--force-after", "10m");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(requests, "\"force_after_ms\":600000"));
+	run_against(answers, requests, sizeof(requests), NULL, NULL);
+	assert_null(strstr(requests, "force_after_ms"));
+}
+
+static void a_deadline_that_is_no_time_is_refused_before_anything_drains(void **state)
+{
+	const struct fake_answer answers[] = {{NULL}};
+	char requests[4096];
+
+	run_against(answers, requests, sizeof(requests), "--force-after", "soon");
+	assert_int_equal(run.exit_code, 2);
+	assert_non_null(strstr(run.err, "--force-after soon: expected a duration"));
+	assert_null(strstr(requests, "drain"));
+}
+
 static void without_wait_it_says_how_to_wait(void **state)
 {
 	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))}, {NULL}};
@@ -150,6 +208,10 @@ int main(void)
 	    cmocka_unit_test(wait_prints_a_line_per_change_and_exits_0_when_drained),
 	    cmocka_unit_test(timeout_exits_3_and_says_what_remains),
 	    cmocka_unit_test(a_drain_that_somebody_ended_exits_1),
+	    cmocka_unit_test(what_holds_a_drain_is_shown_with_its_age),
+	    cmocka_unit_test(a_forced_drain_exits_0_and_says_how_many_flows_were_given_up),
+	    cmocka_unit_test(a_deadline_is_lbds_to_keep),
+	    cmocka_unit_test(a_deadline_that_is_no_time_is_refused_before_anything_drains),
 	    cmocka_unit_test(without_wait_it_says_how_to_wait),
 	};
 

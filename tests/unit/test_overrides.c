@@ -77,7 +77,9 @@ static void changes_come_back_as_they_were(void **state)
 	struct override *entry = overrides_get(&written, "web \"shop\"", &one);
 	struct stat st;
 
-	entry->has_weight = entry->drain = true;
+	entry->has_weight = entry->drain = entry->has_force = true;
+	entry->drain_ms = 123456;
+	entry->force_ms = 723456;
 	entry = overrides_get(&written, "dns", &two);
 	entry->has_weight = entry->added = true;
 	entry->weight = 10000;
@@ -91,7 +93,11 @@ static void changes_come_back_as_they_were(void **state)
 	entry = overrides_find(&read, "web \"shop\"", &one);
 	assert_true(entry->has_weight && entry->drain && !entry->added && !entry->removed);
 	assert_int_equal(entry->weight, 0);
+	assert_int_equal(entry->drain_ms, 123456);
+	assert_true(entry->has_force);
+	assert_int_equal(entry->force_ms, 723456);
 	entry = overrides_find(&read, "dns", &two);
+	assert_false(entry->has_force);
 	assert_true(entry->has_weight && !entry->drain && entry->added && !entry->removed);
 	assert_int_equal(entry->weight, 10000);
 	assert_true(overrides_find(&read, "dns", &one)->removed);

@@ -335,6 +335,408 @@ static void no_panic_before_the_first_probes(void **unused)
 	assert_false(scene.service.panic);
 }
 
+/* ---- a blind host: checks each 2 s, timeout 1 s, rise 2 ---- */
+
+static void blind_scene(struct scene *scene, unsigned count)
+{
+	scene_set(scene, count);
+	scene->config.health = tcp_check;
+	weigh(scene, NOW);
+}
+
+static void up(struct backend *backend)
+{
+	backend->health = HEALTH_UP;
+	backend->has_hop = true;
+}
+
+static void lose(struct scene *scene, unsigned first, unsigned last, uint64_t now_ms)
+{
+	for (unsigned i = first; i <= last; i++)
+		down(&scene->backends[i]);
+	weigh(scene, now_ms);
+}
+
+static void told(const struct backend *backend, bool usable, uint32_t weight)
+{
+	assert_int_equal(backend_usable(backend), usable);
+	assert_int_equal(backend->effective_weight, weight);
+}
+
+static void when_all_are_lost_at_once_the_ring_is_frozen(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	scene.backends[1].weight = 7;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 2, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], true, 7);
+	told(&scene.backends[2], true, 100);
+	assert_int_equal(scene.service.up, 0);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_string_equal(scene.backends[0].why, "connect: refused");
+}
+
+static void losses_of_one_interval_and_timeout_count_as_one(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+	lose(&scene, 1, 1, NOW + 2000);
+	lose(&scene, 2, 2, NOW + 4000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	for (unsigned i = 0; i < 3; i++)
+		told(&scene.backends[i], true, 100);
+}
+
+static void what_died_before_stays_dead(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 0, NOW + 1000);
+	lose(&scene, 1, 2, NOW + 20000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], false, 0);
+	told(&scene.backends[1], true, 100);
+	told(&scene.backends[2], true, 100);
+}
+
+static void lost_next_hops_blind_as_failed_checks_do(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	scene.backends[0].has_hop = scene.backends[1].has_hop = false;
+	weigh(&scene, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
+}
+
+static void a_lone_backend_is_believed_to_be_dead(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 1);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	told(&scene.backends[0], false, 0);
+}
+
+static void the_last_of_many_is_believed_to_be_dead(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 0, NOW + 1000);
+	lose(&scene, 1, 1, NOW + 11000);
+	lose(&scene, 2, 2, NOW + 21000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	told(&scene.backends[2], false, 0);
+}
+
+static void one_that_answers_proves_that_the_host_sees(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 4);
+	lose(&scene, 0, 2, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+	told(&scene.backends[3], true, 100);
+}
+
+static void a_first_start_without_any_backend_is_down_and_not_blind(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.health = tcp_check;
+	for (unsigned i = 0; i < 2; i++)
+		scene.backends[i].health = HEALTH_UNKNOWN, scene.backends[i].able = false;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 1, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+}
+
+static void the_first_that_answers_does_not_get_everything(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 2, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[1], true, 100);
+	up(&scene.backends[1]);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	up(&scene.backends[2]);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	told(&scene.backends[1], true, 100);
+}
+
+static void those_that_return_from_blindness_do_not_start_slowly(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.health = tcp_check;
+	scene.config.slow_start_ms = 30000;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 0, NOW + 1000);
+	lose(&scene, 1, 1, NOW + 2000);
+	up(&scene.backends[0]);
+	up(&scene.backends[1]);
+	weigh(&scene, NOW + 5000);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], true, 100);
+}
+
+static void a_probe_that_began_after_sight_returned_and_failed_is_a_verdict(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	scene.backends[1].failed_ms = NOW + 5900; /* may have begun before */
+	weigh(&scene, NOW + 5900);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	scene.backends[1].failed_ms = NOW + 6100;
+	weigh(&scene, NOW + 6100);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], false, 0);
+}
+
+static void the_wait_for_the_others_has_an_end(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	weigh(&scene, NOW + 5000 + 5999); /* 2 x 2 s + 1 s + 1 s */
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	weigh(&scene, NOW + 5000 + 6000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[1], false, 0);
+}
+
+static void sight_that_is_lost_again_starts_the_wait_anew(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	lose(&scene, 0, 0, NOW + 7000);
+	weigh(&scene, NOW + 60000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	up(&scene.backends[1]);
+	weigh(&scene, NOW + 61000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+}
+
+static void a_blind_host_does_not_turn_to_backups(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	scene.backends[2].backup = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 1, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BACKUP);
+	lose(&scene, 2, 2, NOW + 2000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	assert_false(scene.service.backups_active);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], true, 100);
+	told(&scene.backends[2], true, 0);
+}
+
+static void a_blind_host_does_not_panic(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 4);
+	scene.config.health = tcp_check;
+	scene.config.panic_threshold = 100;
+	scene.backends[1].weight = 7;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 3, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	assert_false(scene.service.panic);
+	told(&scene.backends[1], true, 7);
+}
+
+/* ---- a loss without a witness: probes of each backend end at known times ---- */
+
+static void probed_scene(struct scene *scene, unsigned count)
+{
+	scene_set(scene, count);
+	scene->config.health = tcp_check;
+	for (unsigned i = 0; i < count; i++)
+		scene->backends[i].passed_ms = NOW;
+	weigh(scene, NOW);
+}
+
+static void fails(struct backend *backend, uint64_t first_ms, uint64_t last_ms)
+{
+	backend->failing_ms = first_ms;
+	backend->failed_ms = last_ms;
+	down(backend);
+}
+
+static void passes(struct backend *backend, uint64_t now_ms)
+{
+	backend->passed_ms = now_ms;
+	backend->failing_ms = 0;
+}
+
+static void a_loss_is_believed_when_another_has_answered_since(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	passes(&scene.backends[2], NOW + 2500);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
+static void a_loss_is_not_believed_when_the_others_were_silent_all_the_while(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	for (unsigned i = 0; i < 3; i++)
+		told(&scene.backends[i], true, 100);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+}
+
+static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	passes(&scene.backends[1], NOW + 6500);
+	weigh(&scene, NOW + 6500);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	passes(&scene.backends[0], NOW + 8500);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 8500);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+}
+
+static void once_the_others_answer_the_lost_one_that_fails_again_is_dead(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	passes(&scene.backends[1], NOW + 6500);
+	weigh(&scene, NOW + 6500);
+	scene.backends[0].failed_ms = NOW + 8000;
+	weigh(&scene, NOW + 8000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
+/* One failure makes it down: the others may not have been asked since. */
+static void with_fall_1_an_answer_of_the_last_interval_is_witness_enough(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	scene.config.health.fall = 1;
+	passes(&scene.backends[1], NOW + 500);
+	fails(&scene.backends[0], NOW + 3000, NOW + 3000);
+	weigh(&scene, NOW + 3000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+}
+
+static void a_draining_backend_is_not_forgotten_by_a_blind_host(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	scene.backends[0].removed = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	lose(&scene, 1, 2, NOW + 2000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	told(&scene.backends[0], true, 0);
+	weigh(&scene, NOW + 60000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+}
+
+static void a_draining_backend_that_died_alone_has_drained_an_interval_later(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	scene.backends[0].removed = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	weigh(&scene, NOW + 1000 + service_loss_window_ms(&scene.service) + 1);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
+}
+
+static void the_end_of_a_drained_host_is_no_loss(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.health = tcp_check;
+	scene.backends[0].drain = scene.backends[0].drained = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 1, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+}
+
+static void a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW + 2000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 0);
+	told(&scene.backends[1], true, 100);
+}
+
 static void latency_rises_at_once_and_falls_by_half_in_five_seconds(void **unused)
 {
 	assert_int_equal(latency_peak_ewma(0, 400, 0), 400);
@@ -508,6 +910,69 @@ static void dead_or_cut_backend_goes_at_once(void **unused)
 	world_free(&present);
 }
 
+static void a_drain_past_its_deadline_is_over_and_its_backend_unused(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct addr one = address("10.0.0.1");
+	struct override *entry;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	entry = overrides_get(&worlds.overrides, "web", &one);
+	entry->drain = entry->has_force = true;
+	entry->force_ms = clock_monotonic_ms() + 3600000;
+	present = build(&worlds, &none);
+	make_up(&present);
+	present.services[0]->opened = true;
+	service_weigh(present.services[0], NOW, WALL);
+	assert_int_equal(find(&present, "10.0.0.1")->condition, BACKEND_DRAINING);
+	assert_true(backend_usable(find(&present, "10.0.0.1")));
+	entry->force_ms = 1;
+	next = build(&worlds, &present);
+	service_weigh(next.services[0], NOW, WALL);
+	assert_int_equal(find(&next, "10.0.0.1")->condition, BACKEND_DRAINED);
+	assert_false(backend_usable(find(&next, "10.0.0.1")));
+	world_free(&present);
+	entry->drain = false;
+	present = build(&worlds, &next);
+	service_weigh(present.services[0], NOW, WALL);
+	assert_int_equal(find(&present, "10.0.0.1")->condition, BACKEND_UP);
+	assert_true(backend_usable(find(&present, "10.0.0.1")));
+	world_free(&next);
+	world_free(&present);
+	overrides_done(&worlds.overrides);
+}
+
+/* A reload in the middle of it must not throw away the backends that a blind host cannot see. */
+static void a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct service *service;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	present = build(&worlds, &none);
+	make_up(&present);
+	service = present.services[0];
+	service->opened = true;
+	service_weigh(service, NOW, WALL);
+	for (unsigned i = 0; i < 3; i++)
+		down(service->backends[i]);
+	service_weigh(service, NOW + 1000, WALL);
+	assert_true(service->blind);
+	worlds.service.backends_count = 2; /* the third is no longer in the file */
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 3);
+	service_weigh(next.services[0], NOW + 2000, WALL);
+	assert_int_equal(next.services[0]->status, SERVICE_BLIND);
+	told(find(&next, "10.0.0.1"), true, 100);
+	told(find(&next, "2001:db8::3"), true, 0);
+	world_free(&next);
+	world_free(&present);
+}
+
 static void service_is_known_by_its_key_and_not_its_name(void **unused)
 {
 	struct worlds before, after;
@@ -577,12 +1042,38 @@ int main(void)
 	    cmocka_unit_test(panic_uses_the_down_below_the_threshold),
 	    cmocka_unit_test(panic_spares_what_cannot_be_reached_or_is_draining),
 	    cmocka_unit_test(no_panic_before_the_first_probes),
+	    cmocka_unit_test(when_all_are_lost_at_once_the_ring_is_frozen),
+	    cmocka_unit_test(losses_of_one_interval_and_timeout_count_as_one),
+	    cmocka_unit_test(what_died_before_stays_dead),
+	    cmocka_unit_test(lost_next_hops_blind_as_failed_checks_do),
+	    cmocka_unit_test(a_lone_backend_is_believed_to_be_dead),
+	    cmocka_unit_test(the_last_of_many_is_believed_to_be_dead),
+	    cmocka_unit_test(one_that_answers_proves_that_the_host_sees),
+	    cmocka_unit_test(a_first_start_without_any_backend_is_down_and_not_blind),
+	    cmocka_unit_test(the_first_that_answers_does_not_get_everything),
+	    cmocka_unit_test(those_that_return_from_blindness_do_not_start_slowly),
+	    cmocka_unit_test(a_probe_that_began_after_sight_returned_and_failed_is_a_verdict),
+	    cmocka_unit_test(the_wait_for_the_others_has_an_end),
+	    cmocka_unit_test(sight_that_is_lost_again_starts_the_wait_anew),
+	    cmocka_unit_test(a_blind_host_does_not_turn_to_backups),
+	    cmocka_unit_test(a_blind_host_does_not_panic),
+	    cmocka_unit_test(a_loss_is_believed_when_another_has_answered_since),
+	    cmocka_unit_test(a_loss_is_not_believed_when_the_others_were_silent_all_the_while),
+	    cmocka_unit_test(once_the_others_answer_the_lost_one_is_given_time_to_rise),
+	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_dead),
+	    cmocka_unit_test(with_fall_1_an_answer_of_the_last_interval_is_witness_enough),
+	    cmocka_unit_test(a_draining_backend_is_not_forgotten_by_a_blind_host),
+	    cmocka_unit_test(a_draining_backend_that_died_alone_has_drained_an_interval_later),
+	    cmocka_unit_test(the_end_of_a_drained_host_is_no_loss),
+	    cmocka_unit_test(a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow),
 	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
 	    cmocka_unit_test(latency_falls_as_fast_however_often_it_is_measured),
 	    cmocka_unit_test(overrides_apply_over_the_file),
 	    cmocka_unit_test(backends_keep_what_is_known_of_them),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(dead_or_cut_backend_goes_at_once),
+	    cmocka_unit_test(a_drain_past_its_deadline_is_over_and_its_backend_unused),
+	    cmocka_unit_test(a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change),
 	    cmocka_unit_test(service_is_known_by_its_key_and_not_its_name),
 	    cmocka_unit_test(unchecked_backends_count_as_healthy),
 	    cmocka_unit_test(labels_name_service_and_key_once),

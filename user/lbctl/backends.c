@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "drain.h"
 #include "format.h"
 #include "show.h"
 #include "table.h"
@@ -76,6 +77,28 @@ static void print_reasons(const json_t *backends, bool coloured)
 	}
 }
 
+/* What still holds those that drain. */
+static void print_drains(const json_t *backends)
+{
+	const json_t *backend;
+	size_t i, told = 0;
+
+	json_array_foreach (backends, i, backend) {
+		char name[160], text[160], times[160];
+		struct drain_progress progress;
+
+		drain_read_backend(backend, &progress);
+		if (!json_is_object(json_object_get(backend, "drain")) || (drain_over(&progress) && !progress.forced))
+			continue;
+		show_backend_name(backend, name, sizeof(name));
+		drain_describe(&progress, text, sizeof(text));
+		drain_describe_times(&progress, times, sizeof(times));
+		fputs(told++ ? "" : "\n", stdout);
+		text_put(stdout, name);
+		printf(" drains: %s%s\n", text, times);
+	}
+}
+
 static int print_backends(const json_t *answer, struct error *err)
 {
 	const json_t *backends = json_object_get(answer, "backends"), *backend;
@@ -96,6 +119,7 @@ static int print_backends(const json_t *answer, struct error *err)
 	if (result)
 		return error_set(err, result, "out of memory");
 	print_reasons(backends, coloured);
+	print_drains(backends);
 	return 0;
 }
 

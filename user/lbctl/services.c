@@ -16,6 +16,7 @@ static const struct table_column columns[] = {
     {.title = "UP", .right = true},
     {.title = "ALGORITHM"},
     {.title = "FORWARD"},
+    {.title = "RING"},
     {.title = "FLOWS", .right = true},
     {.title = "BYTES", .right = true},
     {.title = NULL},
@@ -24,7 +25,7 @@ static const struct table_column columns[] = {
 static void add_service(struct table *table, const json_t *service)
 {
 	const char *status = json_text(service, "status");
-	char text[FORMAT_TEXT], vip[96], up[48];
+	char text[FORMAT_TEXT], vip[96], up[48], ring[48];
 
 	table_add(table, TONE_PLAIN, json_text(service, "name"));
 	table_add(table, TONE_PLAIN,
@@ -36,6 +37,9 @@ static void add_service(struct table *table, const json_t *service)
 	table_add(table, TONE_PLAIN, up);
 	table_add(table, TONE_PLAIN, json_text(service, "algorithm"));
 	table_add(table, TONE_PLAIN, json_text(service, "forward"));
+	snprintf(ring, sizeof(ring), "%llu %.8s", (unsigned long long)json_number(service, "slots"),
+		 json_text(service, "ring_digest"));
+	table_add(table, TONE_PLAIN, ring);
 	table_add(table, TONE_PLAIN, format_count(json_number(service, "flows"), text));
 	table_add(table, TONE_PLAIN, format_count(json_number(service, "bytes"), text));
 }
@@ -54,6 +58,18 @@ static void print_changing(const json_t *services)
 			       (unsigned long long)changing, (unsigned long long)json_number(service, "slots"));
 		}
 	}
+}
+
+static void print_limited(const json_t *services)
+{
+	const json_t *service;
+	size_t i;
+
+	json_array_foreach (services, i, service)
+		if (json_flag(service, "limited")) {
+			text_put(stdout, json_text(service, "name"));
+			printf(": has its share of a crowded flow table: new flows go by slot; raise limits: flows\n");
+		}
 }
 
 static int print_services(const json_t *answer, struct error *err)
@@ -75,6 +91,7 @@ static int print_services(const json_t *answer, struct error *err)
 	if (result)
 		return error_set(err, result, "out of memory");
 	print_changing(services);
+	print_limited(services);
 	return 0;
 }
 
@@ -95,8 +112,12 @@ REGISTER(verb, services) = {
     .group = VERB_SHOW,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "list the services with status and totals",
-    .details = "STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
-	       "(only backups serve); or down. FLOWS counts new flows since the service was made.",
+    .details =
+	"STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
+	"(only backups serve); blind (no backend answers any more, as if this host's own link had failed: the "
+	"ring stays as it was until they are judged again); or down. RING is the number of slots and the beginning "
+	"of a digest of who has them: balancers with the same config, hash-seed and healthy backends show the same. "
+	"FLOWS counts new flows since the service was made.",
     .examples = {{"services", "a row for each service"}},
     .run = run_services,
 };

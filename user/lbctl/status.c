@@ -56,6 +56,10 @@ static void print_verdict(const json_t *status, bool coloured)
 			 still);
 	} else if (services == 0) {
 		strcpy(text, "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
+	} else if (json_number(status, "services_blind")) {
+		snprintf(text, sizeof(text),
+			 "Blind: no backend of %s answers. Next: this host's own links, then lbctl backends",
+			 format_plural(json_number(status, "services_blind"), "service", some));
 	} else if (up == 0) {
 		snprintf(text, sizeof(text), "Not forwarding: none of %s is up. Why: lbctl backends",
 			 format_plural(backends, "backend", some));
@@ -142,6 +146,7 @@ static void print_config(const json_t *status)
 static void print_services(const json_t *status)
 {
 	uint64_t panic = json_number(status, "services_panic"), backup = json_number(status, "services_backup");
+	uint64_t blind = json_number(status, "services_blind");
 
 	printf("%-*s%llu, %llu down", LABEL, "Services", (unsigned long long)json_number(status, "services"),
 	       (unsigned long long)json_number(status, "services_down"));
@@ -149,7 +154,48 @@ static void print_services(const json_t *status)
 		printf(", %llu in panic: too few backends are up, so all are used", (unsigned long long)panic);
 	if (backup)
 		printf(", %llu on backups alone", (unsigned long long)backup);
+	if (blind)
+		printf(", %llu blind: the ring is frozen until the backends are judged again",
+		       (unsigned long long)blind);
 	putchar('\n');
+}
+
+/* Whoever tracks every flow cannot, and a change of backends may then move some: say so, and what to do. */
+static void print_crowded(const json_t *flows, unsigned columns)
+{
+	uint64_t missed = json_number(flows, "without_place"), limited = json_number(flows, "limited_services");
+	char line[512], count[64], services[64];
+	size_t used = 0;
+
+	if (!missed && !limited)
+		return;
+	if (missed)
+		used = (size_t)snprintf(line, sizeof(line),
+					"Warning: %s found no place in the last minute and went by slot. ",
+					format_plural(missed, "new flow", count));
+	if (limited)
+		used += (size_t)snprintf(line + used, sizeof(line) - used,
+					 "%s%s %s its share of the table (lbctl services). ",
+					 missed ? "" : "Warning: ", format_plural(limited, "service", services),
+					 limited == 1 ? "has" : "have");
+	snprintf(line + used, sizeof(line) - used,
+		 "Next: raise limits: flows in the config (needs new maps), or shorten idle-timeout");
+	printf("%*s", LABEL, "");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
+/* The seed itself is what fleets compare. */
+static void print_seed(const json_t *status)
+{
+	const char *from = json_text(status, "hash_seed_from"), *note = "";
+
+	if (!*json_text(status, "hash_seed"))
+		return;
+	if (strcmp(from, "random") == 0)
+		note = ", random: balancers that share traffic must be given the same one";
+	else if (strcmp(from, "pinned") == 0)
+		note = ", of the pinned maps: the config has another, for when they are made anew";
+	printf("%-*s%s%s\n", LABEL, "Hash seed", json_text(status, "hash_seed"), note);
 }
 
 static void print_status(const json_t *status)
@@ -166,7 +212,9 @@ static void print_status(const json_t *status)
 	printf("%-*s%s, room for %s (flows on stable slots need no entry)\n", LABEL, "Tracked flows",
 	       format_count(json_number(flows, "entries"), entries),
 	       format_count(json_number(flows, "capacity"), capacity));
+	print_crowded(flows, columns ? columns : 80);
 	print_memory(status, columns ? columns : 80);
+	print_seed(status);
 	print_config(status);
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
 	       (unsigned long long)json_number(status, "pid"), format_duration(json_number(status, "uptime_s"), uptime),

@@ -7,6 +7,7 @@
 
 #include "../common/cleanup.h"
 
+#define MAX_MS      (365LL * 24 * 3600 * 1000)
 #define VALUE_SHOWN 64 /* bytes of a wrong value that are quoted */
 
 static int wrong(const json_t *body, const char *name, const char *expected, struct error *err)
@@ -68,6 +69,16 @@ int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct e
 	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > CONFIG_MAX_WEIGHT)
 		return wrong(body, name, expected, err);
 	*ret = (uint32_t)json_integer_value(value);
+	return 0;
+}
+
+int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+
+	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > MAX_MS)
+		return wrong(body, name, "milliseconds, an integer from 0 to those of a year", err);
+	*ret = (uint64_t)json_integer_value(value);
 	return 0;
 }
 

@@ -111,14 +111,18 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 
 int api_drain(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "on", NULL};
+	static const char *const fields[] = {"service", "address", "on", "force_after_ms", NULL};
+	bool force = json_object_get(call->body, "force_after_ms");
 	struct target target;
+	uint64_t force_after_ms = 0;
 	bool on;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "on", true, &on, err)) ||
-	    (rc = state_backend_drain(call->api->state, target.service, &target.address, on, err)))
+	    (force && (rc = api_arg_ms(call->body, "force_after_ms", &force_after_ms, err))) ||
+	    (rc = state_backend_drain(call->api->state, target.service, &target.address, on,
+				      force ? &force_after_ms : NULL, err)))
 		return rc;
 	return answer_backend(call->api, &target, ret);
 }

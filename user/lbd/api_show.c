@@ -3,6 +3,7 @@
 #include "api_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -62,27 +63,59 @@ static json_t *interfaces_json(const struct api *api)
 	return array;
 }
 
+static unsigned limited_services(const struct api *api)
+{
+	unsigned count, limited = 0;
+	struct service *const *services = state_services(api->state, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct dp_service_stats stats = {0};
+		struct dp_service key;
+
+		service_key(services[i], &key);
+		dataplane_service_stats(api->dp, &key, &stats);
+		limited += stats.limited;
+	}
+	return limited;
+}
+
+/* Where the seed in force comes from. */
+static const char *seed_origin(const struct api *api)
+{
+	const struct config *config = state_config(api->state);
+
+	if (!config->hash_seed)
+		return "random";
+	return config->hash_seed == dataplane_hash_seed(api->dp) ? "config" : "pinned";
+}
+
 static json_t *status_json(const struct api *api)
 {
+	char seed[24];
 	struct state_summary summary;
 	struct dp_memory memory;
 	struct utsname system;
 
 	uname(&system);
+	snprintf(seed, sizeof(seed), "0x%016" PRIx64, dataplane_hash_seed(api->dp));
 	state_summarize(api->state, &summary);
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
-	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I}, s:{s:I, s:I}, s:s}",
+	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, "
+	    "s:I, "
+	    "s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((now_ms(CLOCK_MONOTONIC) - api->start_ms) / 1000), "config", state_config_path(api->state),
 	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
 	    interfaces_json(api), "services", summary.services, "services_down", summary.services_down,
-	    "services_panic", summary.services_panic, "services_backup", summary.services_backup, "backends",
-	    summary.backends, "backends_up", summary.backends_up, "memory", "total", number(memory.total), "flows",
-	    number(memory.flows), "arena", number(memory.arena), "services", number(memory.services), "backends",
-	    number(memory.backends), "counters", number(memory.counters), "other", number(memory.other), "flows",
-	    "capacity", number(memory.flow_capacity), "entries", number(memory.flow_entries), "kernel", system.release);
+	    "services_panic", summary.services_panic, "services_backup", summary.services_backup, "services_blind",
+	    summary.services_blind, "backends", summary.backends, "backends_up", summary.backends_up, "memory", "total",
+	    number(memory.total), "flows", number(memory.flows), "arena", number(memory.arena), "services",
+	    number(memory.services), "backends", number(memory.backends), "counters", number(memory.counters), "other",
+	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "entries",
+	    number(memory.flow_entries), "without_place", number(state_flows_without_place(api->state)),
+	    "limited_services", limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "kernel",
+	    system.release);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -114,18 +147,20 @@ static json_t *service_json(const struct api *api, const struct service *service
 	const struct config_service *config = service->config;
 	struct dp_service_stats stats = {0};
 	struct dp_service key;
-	char vip[ADDR_TEXT];
+	char vip[ADDR_TEXT], digest[20];
 
 	service_key(service, &key);
 	dataplane_service_stats(api->dp, &key, &stats);
-	return json_pack(
-	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "name", config->name, "vip",
-	    addr_format(&config->vip, vip), "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp", "port",
-	    config->port, "algorithm", config->algorithm->name, "forward", forward_name(config->forward), "tracking",
-	    tracking_name(config->tracking), "status", service_status_name(service->status), "backends",
-	    service->backends_count, "backends_up", service->up, "slots", number(stats.slots), "slots_in_transition",
-	    number(stats.slots_in_transition), "packets", number(stats.counts.packets), "bytes",
-	    number(stats.counts.bytes), "flows", number(stats.counts.flows));
+	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I}",
+			 "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
+			 config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
+			 config->algorithm->name, "forward", forward_name(config->forward), "tracking",
+			 tracking_name(config->tracking), "status", service_status_name(service->status), "backends",
+			 service->backends_count, "backends_up", service->up, "slots", number(stats.slots),
+			 "slots_in_transition", number(stats.slots_in_transition), "ring_digest", digest, "limited",
+			 stats.limited, "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
+			 "flows", number(stats.counts.flows));
 }
 
 static json_t *services_json(const struct api *api)
@@ -169,6 +204,28 @@ static json_t *next_hop_json(struct api *api, const struct backend *backend)
 			 "mtu", backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
 }
 
+/* Seconds, or null when there is nothing to count. */
+static json_t *seconds_json(bool there, uint64_t ms)
+{
+	return there ? json_integer((json_int_t)(ms / 1000)) : json_null();
+}
+
+/* What holds a drain, and until when. */
+static json_t *drain_json(const struct backend *backend, const struct dp_backend_stats *stats)
+{
+	uint64_t now = now_ms(CLOCK_MONOTONIC);
+	bool held = backend->condition != BACKEND_DRAINED && stats->held_ms != UINT32_MAX;
+
+	if (!backend->drain && !backend->removed)
+		return json_null();
+	return json_pack(
+	    "{s:o, s:o, s:o, s:b, s:I}", "since_s",
+	    seconds_json(backend->drain_ms && now >= backend->drain_ms, now - backend->drain_ms), "last_packet_s",
+	    seconds_json(held, stats->held_ms), "forced_in_s",
+	    seconds_json(backend->has_force && !backend->forced, backend->force_ms > now ? backend->force_ms - now : 0),
+	    "forced", backend->forced, "given_up", number(backend->given_up));
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = now_ms(CLOCK_REALTIME);
@@ -178,16 +235,16 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
-	return json_pack("{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}",
-			 "service", backend->service->config->name, "address", addr_format(&backend->address, address),
-			 "weight", number(backend->weight), "effective_weight", number(backend->effective_weight),
-			 "backup", backend->backup, "condition", backend_condition_name(backend->condition), "why",
-			 backend->why, "since_s",
-			 number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
-			 number(backend->latency_us), "packets", number(stats.counts.packets), "bytes",
-			 number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
-			 (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots", number(stats.kept_slots),
-			 "drained", backend->condition == BACKEND_DRAINED, "next_hop", next_hop_json(api, backend));
+	return json_pack(
+	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "service",
+	    backend->service->config->name, "address", addr_format(&backend->address, address), "weight",
+	    number(backend->weight), "effective_weight", number(backend->effective_weight), "backup", backend->backup,
+	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
+	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
+	    number(backend->latency_us), "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
+	    "flows", number(stats.counts.flows), "active", (json_int_t)stats.active, "slots", number(stats.slots),
+	    "kept_slots", number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
+	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
 }
 
 static void append_backends(struct api *api, const struct service *service, json_t *array)

@@ -106,6 +106,7 @@ void config_free(struct config *config)
 	free(config->services);
 	free(config->pin);
 	free(config->socket);
+	free(config->state);
 	free(config->group);
 	free(config->metrics);
 	free(config);

@@ -68,11 +68,12 @@ struct config {
 	enum config_mode mode;
 	char *pin;     /* default /sys/fs/bpf/lbd */
 	char *socket;  /* default /run/lbd/lbd.sock */
+	char *state;   /* directory of what outlives the host's next start; default /var/lib/lbd */
 	char *group;   /* owner group of the socket, default "lbd" */
 	char *metrics; /* `metrics: 127.0.0.1:9469`, "off": NULL */
 	struct addr metrics_address;
 	uint16_t metrics_port;
-	uint64_t hash_seed;
+	uint64_t hash_seed;                            /* 0: not given, see seed.h */
 	struct addr encap_source4, encap_source6;      /* prefixes the outer sources are taken from */
 	unsigned encap_source4_len, encap_source6_len; /* default 172.16.0.0/16, 100::/64 */
 	uint16_t gue_port;                             /* default 6080 */

@@ -120,6 +120,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	WORD("mode", raw_config, mode, mode_words),
 	TEXT("pin", raw_config, pin),
 	TEXT("socket", raw_config, socket),
+	TEXT("state", raw_config, state),
 	TEXT("group", raw_config, group),
 	TEXT("metrics", raw_config, metrics),
 	TEXT("hash-seed", raw_config, hash_seed),

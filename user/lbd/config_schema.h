@@ -55,7 +55,7 @@ struct raw_config {
 	char **interfaces;
 	unsigned interfaces_count;
 	uint8_t *mode; /* enum config_mode */
-	char *pin, *socket, *group, *metrics, *hash_seed;
+	char *pin, *socket, *state, *group, *metrics, *hash_seed;
 	struct raw_encap *encap;
 	struct raw_limits *limits;
 	struct raw_service *defaults;

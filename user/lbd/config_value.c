@@ -16,7 +16,6 @@
 
 static const struct config config_defaults = {
     .mode = CONFIG_MODE_AUTO,
-    .hash_seed = 0x6c62645f73656564, /* the same everywhere, so that two instances agree without being told to */
     .encap_source4 = {.family = 4, .bytes = {172, 16}},
     .encap_source4_len = 16,
     .encap_source6 = {.family = 6, .bytes = {0x01}}, /* 100::/64, the discard prefix (RFC 6666) */
@@ -28,6 +27,7 @@ static const struct config config_defaults = {
 static const struct raw_config default_texts = {
     .pin = (char *)"/sys/fs/bpf/lbd",
     .socket = (char *)"/run/lbd/lbd.sock",
+    .state = (char *)"/var/lib/lbd",
     .group = (char *)"lbd",
     .metrics = (char *)"127.0.0.1:9469",
 };
@@ -65,12 +65,13 @@ static bool is_interface(const char *text)
 static const struct config_text_key texts[] = {
     CONFIG_TEXT("pin", raw_config, pin, config, pin, is_path, "an absolute path on a bpffs"),
     CONFIG_TEXT("socket", raw_config, socket, config, socket, is_socket_path, "an absolute path of at most 107 bytes"),
+    CONFIG_TEXT("state", raw_config, state, config, state, is_path, "an absolute path"),
     CONFIG_TEXT("group", raw_config, group, config, group, is_group, "the name of a group"),
     {.key = NULL},
 };
 
 static const struct config_number_key numbers[] = {
-    CONFIG_NUMBER("hash-seed", raw_config, hash_seed, config, hash_seed, seed, 0, UINT64_MAX),
+    CONFIG_NUMBER("hash-seed", raw_config, hash_seed, config, hash_seed, seed, 1, UINT64_MAX),
     {.key = NULL},
 };
 

@@ -20,6 +20,7 @@
 #include "kernel.h"
 #include "metrics.h"
 #include "notify.h"
+#include "seed.h"
 #include "state.h"
 
 #define EXIT_USAGE 2
@@ -57,8 +58,9 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 	attach_check(daemon->attach);
 	state_summarize(daemon->state, &summary);
 	snprintf(text, sizeof(text), "%s%u of %u services up, %u of %u backends up",
-		 forwards(daemon) ? "" : "no interface attached, ", summary.services - summary.services_down,
-		 summary.services, summary.backends_up, summary.backends);
+		 forwards(daemon) ? "" : "no interface attached, ",
+		 summary.services - summary.services_down - summary.services_blind, summary.services,
+		 summary.backends_up, summary.backends);
 	if (!strcmp(text, daemon->said))
 		return;
 	memcpy(daemon->said, text, sizeof(text));
@@ -122,13 +124,14 @@ static int watch_events(struct daemon *daemon)
 
 static int open_dataplane(struct daemon *daemon, const struct config *config, struct error *err)
 {
-	const struct dataplane_options options = {
+	struct seed seed;
+	struct dataplane_options options = {
 	    .pin = config->pin,
 	    .services = config->limits.services,
 	    .backends = config->limits.backends,
 	    .slots = config->limits.slots,
 	    .flows = config->limits.flows,
-	    .hash_seed = config->hash_seed,
+	    .hash_seed_default = !config->hash_seed,
 	    .gue_port = config->gue_port,
 	    .encap_source4 = config->encap_source4,
 	    .encap_source6 = config->encap_source6,
@@ -136,7 +139,15 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	    .encap_source6_len = config->encap_source6_len,
 	};
 
-	return dataplane_open(&options, &daemon->dp, err);
+	int rc = seed_find(config->hash_seed, config->state, &seed, err);
+
+	if (rc)
+		return rc;
+	options.hash_seed = seed.value;
+	rc = dataplane_open(&options, &daemon->dp, err);
+	if (!rc)
+		seed_keep(&seed, config->state, dataplane_hash_seed(daemon->dp));
+	return rc;
 }
 
 static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)

@@ -53,12 +53,22 @@ static double service_flows(const struct service_row *row)
 
 static double service_up(const struct service_row *row)
 {
-	return row->service->status != SERVICE_DOWN;
+	return row->service->status != SERVICE_DOWN && !row->service->blind;
 }
 
 static double service_panic(const struct service_row *row)
 {
 	return row->service->panic;
+}
+
+static double service_blind(const struct service_row *row)
+{
+	return row->service->blind;
+}
+
+static double service_limited(const struct service_row *row)
+{
+	return row->stats.limited;
 }
 
 static double service_backups(const struct service_row *row)
@@ -81,6 +91,9 @@ static const struct {
     {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.", service_flows},
     {"lbd_service_up", "gauge", "1 if some backend takes traffic.", service_up},
     {"lbd_service_panic", "gauge", "1 if so few backends are up that all are used.", service_panic},
+    {"lbd_service_blind", "gauge", "1 if no backend answers any more and the ring is frozen.", service_blind},
+    {"lbd_service_limited", "gauge", "1 if it has its share of a crowded flow table: new flows go by slot.",
+     service_limited},
     {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.", service_backups},
     {"lbd_service_slots_in_transition", "gauge", "Slots whose older flows still depend on a former backend.",
      service_transition},

@@ -4,14 +4,12 @@
 #include "overrides.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../common/cleanup.h"
+#include "../common/files.h"
 #include "config.h"
 
 #define OVERRIDES_VERSION 1
@@ -92,11 +90,13 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	struct override *entry;
 	struct addr address;
 	json_t *weight = NULL;
+	json_int_t drain_ms = 0, force_ms = -1;
 	int drain = 0, added = 0, removed = 0;
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?b, s?b}", "service", &service, "address",
-			   &text, "weight", &weight, "drain", &drain, "added", &added, "removed", &removed))
+	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b}", "service", &service,
+			   "address", &text, "weight", &weight, "drain", &drain, "drain_ms", &drain_ms, "force_ms",
+			   &force_ms, "added", &added, "removed", &removed))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL, "%s: entry %u: address: \"%s\": expected an IP address", path, index,
@@ -113,6 +113,9 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	entry->has_weight = weight;
 	entry->weight = weight ? (uint32_t)json_integer_value(weight) : 0;
 	entry->drain = drain;
+	entry->drain_ms = drain_ms > 0 ? (uint64_t)drain_ms : 0;
+	entry->has_force = drain && force_ms >= 0;
+	entry->force_ms = entry->has_force ? (uint64_t)force_ms : 0;
 	entry->added = added;
 	entry->removed = removed;
 	return 0;
@@ -173,6 +176,10 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "weight", json_integer(entry->weight));
 	if (item && entry->drain)
 		json_object_set_new(item, "drain", json_true());
+	if (item && entry->drain && entry->drain_ms)
+		json_object_set_new(item, "drain_ms", json_integer((json_int_t)entry->drain_ms));
+	if (item && entry->drain && entry->has_force)
+		json_object_set_new(item, "force_ms", json_integer((json_int_t)entry->force_ms));
 	if (item && entry->added)
 		json_object_set_new(item, "added", json_true());
 	if (item && entry->removed)
@@ -193,40 +200,10 @@ static char *overrides_to_text(const struct overrides *overrides)
 	return text;
 }
 
-static int write_durably(const char *path, const char *text)
-{
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	size_t length = strlen(text), done = 0;
-
-	if (fd < 0)
-		return -errno;
-	while (done < length) {
-		ssize_t n = write(fd, text + done, length - done);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0)
-			done += (size_t)n;
-	}
-	return fsync(fd) ? -errno : 0;
-}
-
-/* So that the rename, too, is on disk. */
-static int sync_directory_of(const char *path)
-{
-	_cleanup_free_ char *copy = strdup(path);
-	_cleanup_close_ int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (fd < 0)
-		return copy ? -errno : -ENOMEM;
-	return fsync(fd) ? -errno : 0;
-}
-
 int overrides_save(const struct overrides *overrides, const char *path, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
-	char temporary[PATH_MAX];
-	int rc = 0;
+	int rc;
 
 	if (!overrides->count) {
 		if (unlink(path) && errno != ENOENT)
@@ -236,12 +213,6 @@ int overrides_save(const struct overrides *overrides, const char *path, struct e
 	text = overrides_to_text(overrides);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary))
-		return error_set(err, -ENAMETOOLONG, "%s: the path is too long", path);
-	rc = write_durably(temporary, text);
-	if (!rc && rename(temporary, path))
-		rc = -errno;
-	if (!rc)
-		rc = sync_directory_of(path);
+	rc = file_replace(path, text);
 	return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }

@@ -16,8 +16,11 @@ struct override {
 	bool has_weight; /* weight stands in for the file's; always set with added */
 	uint32_t weight;
 	bool drain;
-	bool added;   /* not in the file */
-	bool removed; /* in the file, but not wanted */
+	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain began; the file does not outlive a boot, nor need it */
+	bool has_force;    /* the drain ends at force_ms, whatever still holds it */
+	uint64_t force_ms; /* CLOCK_MONOTONIC */
+	bool added;        /* not in the file */
+	bool removed;      /* in the file, but not wanted */
 };
 
 struct overrides {

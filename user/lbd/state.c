@@ -145,8 +145,14 @@ void state_summarize(const struct state *state, struct state_summary *ret)
 
 		ret->services_down += service->status == SERVICE_DOWN;
 		ret->services_panic += service->status == SERVICE_PANIC;
+		ret->services_blind += service->status == SERVICE_BLIND;
 		ret->services_backup += service->status == SERVICE_BACKUP;
 		ret->backends += service->backends_count;
 		ret->backends_up += service->up;
 	}
+}
+
+uint64_t state_flows_without_place(const struct state *state)
+{
+	return crowd_last_minute(&state->crowd, clock_monotonic_ms());
 }

@@ -27,9 +27,14 @@ struct backend {
 	struct addr address;
 	uint32_t weight; /* configured or set at run time */
 	bool backup;
-	bool drain;   /* asked for */
-	bool removed; /* gone from the config, draining; forgotten when drained */
-	bool runtime; /* weight, drain or existence differ from the file */
+	bool drain;        /* asked for */
+	uint64_t drain_ms; /* CLOCK_MONOTONIC when that, or removal, began */
+	bool has_force;    /* the drain ends at force_ms, whatever still holds it */
+	uint64_t force_ms; /* CLOCK_MONOTONIC */
+	bool forced;       /* and so it did: it is not used any more */
+	uint64_t given_up; /* active flows at that moment, as far as this lbd saw it */
+	bool removed;      /* gone from the config, draining; forgotten when drained */
+	bool runtime;      /* weight, drain or existence differ from the file */
 	enum backend_condition condition;
 	char why[256];             /* for humans: the last failure, or why there is no next hop */
 	uint32_t effective_weight; /* after slow start, drain, backups, panic */
@@ -54,9 +59,21 @@ struct backend {
 	char health_why[256], hop_why[256];
 	uint32_t latency_sent_us; /* what the data plane was told */
 	uint64_t latency_at_ms;   /* CLOCK_MONOTONIC of the last probe that counted */
+	/* CLOCK_MONOTONIC of probes that ended, 0: none has */
+	uint64_t passed_ms;  /* the last that passed */
+	uint64_t failed_ms;  /* the last that failed */
+	uint64_t failing_ms; /* the first that failed since then; 0: the last one passed */
+	bool seen;           /* could be reached when last weighed */
+	uint64_t lost_ms;    /* CLOCK_MONOTONIC when that ended; 0: it has not */
+	bool frozen;         /* its service is blind, and it stays what `calm` says */
+	struct {             /* as it was before the last losses of the service began */
+		uint32_t weight;
+		bool able;
+		uint64_t ramp_start_ms;
+	} calm;
 };
 
-enum service_status { SERVICE_UP, SERVICE_DEGRADED, SERVICE_PANIC, SERVICE_BACKUP, SERVICE_DOWN };
+enum service_status { SERVICE_UP, SERVICE_DEGRADED, SERVICE_PANIC, SERVICE_BACKUP, SERVICE_BLIND, SERVICE_DOWN };
 
 struct service {
 	struct state *state;
@@ -66,6 +83,9 @@ struct service {
 	unsigned up;         /* backends in condition UP or STARTING */
 	bool panic;          /* panic-threshold reached: all backends used */
 	bool backups_active; /* only backups live */
+	bool blind;          /* no backend answers any more: the ring is frozen, see service_watch */
+	uint64_t blind_ms;   /* CLOCK_MONOTONIC when that began */
+	uint64_t sight_ms;   /* CLOCK_MONOTONIC when the first of them was back; 0: none is */
 	bool opened;         /* takes traffic: its first ring is made once every backend has been judged, not of the
 				quickest one alone, which would become the keeper of every slot */
 	uint64_t opens_ms;   /* CLOCK_MONOTONIC: or at this time, whatever is still being checked */
@@ -96,9 +116,11 @@ int state_attach_interfaces(struct state *state, struct error *err);
 const char *state_config_path(const struct state *state);
 unsigned state_overrides_count(const struct state *state); /* backends that differ from the file at run time */
 struct state_summary {
-	unsigned services, services_down, services_panic, services_backup, backends, backends_up;
+	unsigned services, services_down, services_panic, services_backup, services_blind, backends, backends_up;
 };
 void state_summarize(const struct state *state, struct state_summary *ret);
+/* New flows that were sent by slot in the last minute because the flow table had no place for them. */
+uint64_t state_flows_without_place(const struct state *state);
 
 const struct config *state_config(const struct state *state);
 struct service *const *state_services(const struct state *state, unsigned *ret_count);
@@ -113,8 +135,10 @@ int state_backend_add(struct state *state, const char *service, const struct add
 /* now: its flows are cut over at once; otherwise it drains first and then disappears. */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address, bool now,
 			 struct error *err);
+/* force_after_ms: from now on; after that the drain ends, and what still holds it goes to other backends. NULL: a
+ * deadline that is set already stays, and there is none else. */
 int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
-			struct error *err);
+			const uint64_t *force_after_ms, struct error *err);
 int state_backend_weight(struct state *state, const char *service, const struct addr *address, uint32_t weight,
 			 struct error *err);
 

@@ -152,15 +152,30 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 	return rc;
 }
 
+static void set_drain(struct override *entry, bool on, const uint64_t *force_after_ms)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (!on || !entry->drain)
+		entry->drain_ms = on ? now : 0;
+	if (!on || !entry->drain)
+		entry->has_force = false;
+	entry->drain = on;
+	if (on && force_after_ms) {
+		entry->has_force = true;
+		entry->force_ms = now + *force_after_ms;
+	}
+}
+
 int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
-			struct error *err)
+			const uint64_t *force_after_ms, struct error *err)
 {
 	struct change change;
 	int rc = change_existing(state, service, address, &change, err);
 
 	if (rc)
 		return rc;
-	change.entry->drain = on;
+	set_drain(change.entry, on, force_after_ms);
 	if (!change.file && !change.entry->has_weight) {
 		change.entry->has_weight = true;
 		change.entry->weight = change.backend->weight;
@@ -202,7 +217,7 @@ static bool same_metrics(const struct config *a, const struct config *b)
 }
 
 /* What only a start reads. */
-static void warn_of_fixed_keys(const struct config *old, const struct config *new)
+static void warn_of_fixed_keys(const struct config *old, const struct config *new, uint64_t seed)
 {
 	const struct {
 		const char *key;
@@ -211,10 +226,11 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	} keys[] = {
 	    {"pin", !strcmp(old->pin, new->pin), false},
 	    {"socket", !strcmp(old->socket, new->socket), false},
+	    {"state", !strcmp(old->state, new->state), false},
 	    {"group", !strcmp(old->group, new->group), false},
 	    {"metrics", same_metrics(old, new), false},
 	    {"encap: gue-port", old->gue_port == new->gue_port, false},
-	    {"hash-seed", old->hash_seed == new->hash_seed, true},
+	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},
 	    {"encap: source-v4, source-v6",
 	     same_prefix(&old->encap_source4, old->encap_source4_len, &new->encap_source4, new->encap_source4_len) &&
@@ -243,7 +259,7 @@ int state_reload(struct state *state, struct error *err)
 
 	if (rc)
 		return rc;
-	warn_of_fixed_keys(state->config, config);
+	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
 	rc = state_switch(state, config, &none, err);
 	if (rc) {
 		config_free(config);

@@ -4,6 +4,7 @@
 #include "state_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <time.h>
 
 #include "../common/log.h"
@@ -102,6 +103,32 @@ static bool drain_ended(struct backend *backend)
 	return backend->drained;
 }
 
+/* What still holds the drain at its deadline is given up: from now on the data plane must not use the backend. */
+static bool drain_forced(struct backend *backend, uint64_t now_ms)
+{
+	struct dp_backend_stats stats = {0};
+	struct dp_service key;
+	char label[SERVICE_LABEL], address[ADDR_TEXT];
+
+	if (!backend->has_force || backend->drained || now_ms < backend->force_ms)
+		return false;
+	service_key(backend->service, &key);
+	dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address, &stats);
+	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
+	log_warning("%s: backend %s: drain forced at its deadline: %" PRIu64 " active flows and %u slots of older ones "
+		    "given up, their packets go to other backends",
+		    service_label(backend->service, label), addr_format(&backend->address, address), backend->given_up,
+		    stats.kept_slots);
+	backend->forced = backend->drained = true;
+	return true;
+}
+
+/* A dead backend has drained once it is certain that it is dead. */
+static bool settles(const struct backend *backend)
+{
+	return backend->condition == BACKEND_DRAINING && backend->lost_ms;
+}
+
 struct tick {
 	bool commit; /* the data plane is to be told something */
 	bool forget; /* a removed backend is done */
@@ -111,8 +138,25 @@ static void backend_tick(struct backend *backend, struct tick *tick)
 {
 	bool ended = drain_ended(backend); /* asked whatever else is due */
 
-	tick->commit |= ended || backend->ramp_start_ms || latency_moved(backend);
+	ended |= drain_forced(backend, clock_monotonic_ms());
+
+	tick->commit |= ended || settles(backend) || backend->ramp_start_ms || latency_moved(backend);
 	tick->forget |= backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
+}
+
+static void watch_crowd(struct state *state)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+	uint64_t now = clock_monotonic_ms();
+
+	dataplane_reason_counts(state->options.dataplane, counts);
+	if (crowd_sample(&state->crowd, counts[LB_EVENT_flow_table_full].packets,
+			 counts[LB_EVENT_fallback_slot].packets, now))
+		log_warning(
+		    "flow table: no place for %" PRIu64 " new flows in the last minute: they go by slot, and a "
+		    "change of backends may move them. Raise limits: flows (now %u; needs new maps), or shorten "
+		    "idle-timeout; lbctl services says which service is limited",
+		    crowd_last_minute(&state->crowd, now), state->config->limits.flows);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -121,8 +165,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	struct tick tick = {.commit = state->commit_failed};
 	struct error err;
 
+	watch_crowd(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
-		tick.commit |= !state->world.services[i]->opened;
+		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)
 			backend_tick(state->world.services[i]->backends[j], &tick);
 	}

@@ -42,6 +42,8 @@ static void service_describe(const struct service *service, struct dp_backend *b
 	    .backends = backends,
 	    .backends_count = service->backends_count,
 	};
+	for (unsigned i = 0; i < service->backends_count; i++)
+		ret->ring_backends += !service->backends[i]->removed;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
@@ -146,8 +148,18 @@ static void backend_report(struct backend *backend)
 	}
 }
 
+static unsigned count_frozen(const struct service *service)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++)
+		count += service->backends[i]->frozen;
+	return count;
+}
+
 static void service_report(struct service *service)
 {
+	const struct config_health *health = &service->config->health;
 	char label[SERVICE_LABEL];
 	bool recovered;
 
@@ -168,6 +180,12 @@ static void service_report(struct service *service)
 		break;
 	case SERVICE_BACKUP:
 		log_warning("%s: no backend but backups is up: they take the traffic", label);
+		break;
+	case SERVICE_BLIND:
+		log_warning(
+		    "%s: blind: none of %u backends has answered within %.3g s; the ring is frozen until they are "
+		    "judged again",
+		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
 		break;
 	case SERVICE_DOWN:
 		log_warning("%s: no backend is up: packets to it are dropped", label);

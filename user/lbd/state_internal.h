@@ -6,6 +6,7 @@
 
 #include "overrides.h"
 #include "state.h"
+#include "state_crowd.h"
 
 struct world {
 	struct service **services;
@@ -24,6 +25,7 @@ struct state {
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see on_commit */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick; said once */
+	struct crowd crowd;
 };
 
 /* ---- state_world.c ---- */
@@ -41,6 +43,11 @@ void world_free(struct world *world);
 
 /* Works out conditions, effective weights and status of a service. now_ms: CLOCK_MONOTONIC; wall_ms: CLOCK_REALTIME. */
 void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms);
+/* All backends of a service that are lost within so many ms may have been lost by this host: a probe of each ends once
+ * in an interval, and may last its timeout. */
+uint32_t service_loss_window_ms(const struct service *service);
+/* Was it lost so recently, or is it frozen, that it may yet turn out to be alive? */
+bool backend_may_return(const struct backend *backend, uint64_t now_ms);
 /* May packets go to it (new flows, or those it keeps)? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a half-life of 5 s. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From what is known of a service's backends to who gets how much: conditions, slow start, backups, panic. Pure; called
- * by state_commit.c. */
+/* From what is known of a service's backends to who gets how much: conditions, slow start, backups, panic, and what a
+ * host does that sees none of them any more. Pure. */
 #include "state_internal.h"
 
 #include <stdio.h>
@@ -8,7 +8,9 @@
 
 #define RAMP_FLOOR_PERCENT   5
 #define LATENCY_HALF_LIFE_MS 5000
-#define EQUAL_SHARE          100 /* of backends whose weights are ignored; a ramp still goes up to it */
+#define LOSS_MARGIN_MS       100  /* for timers that are late */
+#define SIGHT_MARGIN_MS      1000 /* for next hops to answer after the link is back */
+#define EQUAL_SHARE          100  /* of backends whose weights are ignored; a ramp still goes up to it */
 
 const char *backend_condition_name(enum backend_condition condition)
 {
@@ -25,7 +27,7 @@ const char *service_status_name(enum service_status status)
 {
 	static const char *const names[] = {
 	    [SERVICE_UP] = "up",         [SERVICE_DEGRADED] = "degraded", [SERVICE_PANIC] = "panic",
-	    [SERVICE_BACKUP] = "backup", [SERVICE_DOWN] = "down",
+	    [SERVICE_BACKUP] = "backup", [SERVICE_BLIND] = "blind",       [SERVICE_DOWN] = "down",
 	};
 
 	return names[status];
@@ -82,8 +84,178 @@ static bool panics_to(const struct backend *backend)
 
 bool backend_usable(const struct backend *backend)
 {
+	if (backend->forced)
+		return false;
+	if (backend->service->blind)
+		return backend->frozen;
 	return reachable(backend) || panics_to(backend);
 }
+
+/* ---- a blind host ---- */
+
+uint32_t service_loss_window_ms(const struct service *service)
+{
+	const struct config_health *health = &service->config->health;
+
+	return health->interval_ms + health->timeout_ms + LOSS_MARGIN_MS;
+}
+
+static bool lost_lately(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->lost_ms && now_ms - backend->lost_ms <= service_loss_window_ms(backend->service);
+}
+
+bool backend_may_return(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->frozen || lost_lately(backend, now_ms);
+}
+
+/* What the data plane was told last, unless a loss may have shaped it that turns out to be the first of many. */
+static void service_remember(struct service *service, uint64_t now_ms)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (backend_may_return(service->backends[i], now_ms))
+			return;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+
+		backend->calm.weight = backend->effective_weight;
+		backend->calm.able = backend->able;
+		backend->calm.ramp_start_ms = backend->ramp_start_ms;
+	}
+}
+
+/* Has a check of another one passed since its first one failed that made it a loss? Between these lies more than an
+ * interval, in which every other is checked; with fall 1 there is only the probe itself, and the interval before it
+ * must do. */
+static bool loss_has_witness(const struct backend *lost)
+{
+	const struct service *service = lost->service;
+	const struct config_health *health = &service->config->health;
+	uint64_t reach_ms = health->timeout_ms + (health->fall > 1 ? 0 : health->interval_ms);
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *other = service->backends[i];
+
+		if (other != lost && other->passed_ms && other->passed_ms + reach_ms >= lost->failing_ms)
+			return true;
+	}
+	return false;
+}
+
+struct sight {
+	unsigned seen, lost; /* backends: can be reached; could be so lately */
+	bool doubtful;       /* one was lost just now, and no check of another has passed since its first failed */
+};
+
+/* A drained one may be stopped at any time: its loss says nothing. */
+static void service_look(struct service *service, uint64_t now_ms, struct sight *ret)
+{
+	*ret = (struct sight){0};
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+		bool sees = reachable(backend), loses = backend->seen && !sees && !backend->drained;
+
+		if (sees || backend->drained)
+			backend->lost_ms = 0;
+		else if (loses)
+			backend->lost_ms = now_ms;
+		if (loses && backend->health == HEALTH_DOWN && backend->failing_ms)
+			ret->doubtful |= !loss_has_witness(backend);
+		backend->seen = sees;
+		ret->seen += sees;
+		ret->lost += lost_lately(backend, now_ms);
+	}
+}
+
+/* All that could be reached, two or more, are lost; or one is, and the others were silent all the while. */
+static bool is_blinded(const struct sight *sight)
+{
+	return sight->seen + sight->lost >= 2 && (!sight->seen || sight->doubtful);
+}
+
+static void service_freeze(struct service *service, uint64_t now_ms)
+{
+	service->blind = true;
+	service->blind_ms = now_ms;
+	service->sight_ms = 0;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+
+		backend->frozen = reachable(backend) || lost_lately(backend, now_ms);
+		if (!backend->frozen)
+			continue;
+		backend->able = backend->calm.able;
+		backend->ramp_start_ms = backend->calm.ramp_start_ms;
+	}
+}
+
+/* Can be reached, as a check has shown since then, unless none has ended yet or there are none. */
+static bool shows_since(const struct backend *backend, uint64_t since_ms)
+{
+	bool probed = backend->passed_ms || backend->failed_ms;
+
+	return reachable(backend) && (!probed || backend->passed_ms >= since_ms);
+}
+
+/* Judged since the first one was back: reached, or failed by a probe that began after that. */
+static bool judged_anew(const struct backend *backend)
+{
+	const struct service *service = backend->service;
+
+	if (shows_since(backend, service->sight_ms) || backend->drained)
+		return true;
+	return backend->health == HEALTH_DOWN &&
+	       backend->failed_ms > service->sight_ms + service->config->health.timeout_ms;
+}
+
+/* When the first one was back; 0: none is. */
+static uint64_t sight_since(const struct service *service, uint64_t now_ms)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (shows_since(service->backends[i], service->blind_ms))
+			return service->sight_ms ? service->sight_ms : now_ms;
+	return 0;
+}
+
+/* Not for the first that answers, which would get everything: for all, or for as long as a backend takes to rise. */
+static bool service_sees(const struct service *service, uint64_t now_ms)
+{
+	const struct config_health *health = &service->config->health;
+	uint64_t longest = (uint64_t)health->rise * health->interval_ms + health->timeout_ms + SIGHT_MARGIN_MS;
+
+	if (!service->sight_ms)
+		return false;
+	if (now_ms >= service->sight_ms + longest)
+		return true;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (!judged_anew(service->backends[i]))
+			return false;
+	return true;
+}
+
+/* When this host cannot tell its own failure from that of all backends, the ring stays as it was before the first was
+ * lost, until all are judged again. A lone backend is always believed: nobody could take its place. */
+static void service_watch(struct service *service, uint64_t now_ms)
+{
+	struct sight sight;
+
+	if (!service->blind)
+		service_remember(service, now_ms);
+	service_look(service, now_ms, &sight);
+	if (!service->blind && is_blinded(&sight))
+		service_freeze(service, now_ms);
+	if (!service->blind)
+		return;
+	service->sight_ms = sight_since(service, now_ms);
+	if (!service_sees(service, now_ms))
+		return;
+	service->blind = false;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		service->backends[i]->frozen = false;
+}
+
+/* ---- one backend ---- */
 
 /* A backend that comes into rotation starts its ramp; at a first start all come at once, and none does. */
 static void backend_follow(struct backend *backend, uint64_t now_ms)
@@ -91,6 +263,8 @@ static void backend_follow(struct backend *backend, uint64_t now_ms)
 	bool able = reachable(backend) && !leaving(backend) && backend->weight > 0;
 	uint32_t slow_start_ms = backend->service->config->slow_start_ms;
 
+	if (backend->frozen)
+		return;
 	if (able && !backend->able) {
 		backend->ramp_start_ms = backend->fresh ? 0 : now_ms;
 		backend->fresh = false;
@@ -100,11 +274,16 @@ static void backend_follow(struct backend *backend, uint64_t now_ms)
 	backend->able = able;
 }
 
-static enum backend_condition backend_judge(const struct backend *backend)
+/* A dead backend keeps nothing, but it must be dead for certain. */
+static bool backend_is_drained(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->drained || (judged(backend) && !reachable(backend) && !backend_may_return(backend, now_ms));
+}
+
+static enum backend_condition backend_judge(const struct backend *backend, uint64_t now_ms)
 {
 	if (leaving(backend))
-		return backend->drained || (judged(backend) && !reachable(backend)) ? BACKEND_DRAINED
-										    : BACKEND_DRAINING;
+		return backend_is_drained(backend, now_ms) ? BACKEND_DRAINED : BACKEND_DRAINING;
 	if (reachable(backend))
 		return backend->ramp_start_ms ? BACKEND_STARTING : BACKEND_UP;
 	if (!judged(backend))
@@ -112,9 +291,9 @@ static enum backend_condition backend_judge(const struct backend *backend)
 	return backend->hop_known && !backend->has_hop ? BACKEND_NO_NEXT_HOP : BACKEND_DOWN;
 }
 
-static void backend_set_condition(struct backend *backend, uint64_t wall_ms)
+static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint64_t wall_ms)
 {
-	enum backend_condition condition = backend_judge(backend);
+	enum backend_condition condition = backend_judge(backend, now_ms);
 	const char *why = "";
 
 	if (!backend->since_ms || condition != backend->condition)
@@ -152,6 +331,8 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 {
 	if (leaving(backend))
 		return 0;
+	if (backend->service->blind)
+		return backend->frozen && backend->weight ? backend->calm.weight : 0;
 	if (panics_to(backend))
 		return backend_share(backend);
 	if (!backend->able || backend->backup != backend->service->backups_active)
@@ -187,10 +368,24 @@ static struct tally service_count(struct service *service)
 	return tally;
 }
 
+/* Whose weights the frozen ring has. */
+static bool frozen_on_backups(const struct service *service)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (service->backends[i]->backup && service->backends[i]->frozen && service->backends[i]->calm.weight)
+			return true;
+	return false;
+}
+
 static enum service_status service_judge(struct service *service, const struct tally *tally)
 {
 	bool few = tally->primaries_able * 100ULL < (uint64_t)service->config->panic_threshold * tally->primaries;
 
+	if (service->blind) {
+		service->panic = false;
+		service->backups_active = frozen_on_backups(service);
+		return SERVICE_BLIND;
+	}
 	service->backups_active = !tally->primaries_able && tally->backups_able;
 	service->panic = few && !service->backups_active;
 	if (service->backups_active)
@@ -207,9 +402,10 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 	struct tally tally;
 
 	service->opened = service_opens(service, now_ms);
+	service_watch(service, now_ms);
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		backend_follow(service->backends[i], now_ms);
-		backend_set_condition(service->backends[i], wall_ms);
+		backend_set_condition(service->backends[i], now_ms, wall_ms);
 	}
 	tally = service_count(service);
 	service->status = service_judge(service, &tally);

@@ -109,10 +109,20 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->ramp_start_ms = former->ramp_start_ms;
 	backend->able = former->able;
 	backend->fresh = former->fresh;
+	backend->effective_weight = former->effective_weight;
+	backend->passed_ms = former->passed_ms;
+	backend->failed_ms = former->failed_ms;
+	backend->failing_ms = former->failing_ms;
+	backend->seen = former->seen;
+	backend->lost_ms = former->lost_ms;
+	backend->frozen = former->frozen;
+	backend->calm = former->calm;
 	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
 	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
 	if (backend->drain || backend->removed)
-		backend->drained = former->drained;
+		backend->drained |= former->drained && !former->forced;
+	if (backend->forced)
+		backend->given_up = former->given_up;
 }
 
 /* A backend that the adopted maps use is taken to be well until a probe or a neighbour says otherwise. */
@@ -146,6 +156,16 @@ static bool is_checked(const struct config_service *config)
 
 /* ---- building ---- */
 
+/* One whose deadline has passed was forced by this lbd or a former one. */
+static void backend_drain(struct backend *backend, const struct override *change)
+{
+	backend->drain = true;
+	backend->drain_ms = change->drain_ms;
+	backend->has_force = change->has_force;
+	backend->force_ms = change->force_ms;
+	backend->forced = backend->drained = change->has_force && clock_monotonic_ms() >= change->force_ms;
+}
+
 static int add_from_file(struct service *service, const struct overrides *overrides)
 {
 	const struct config_service *config = service->config;
@@ -162,8 +182,9 @@ static int add_from_file(struct service *service, const struct overrides *overri
 			return -ENOMEM;
 		backend->backup = wanted->backup;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
-		backend->drain = change && change->drain;
 		backend->runtime = change;
+		if (change && change->drain)
+			backend_drain(backend, change);
 	}
 	return 0;
 }
@@ -181,20 +202,28 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 		if (!backend)
 			return -ENOMEM;
 		backend->weight = change->weight;
-		backend->drain = change->drain;
 		backend->runtime = true;
+		if (change->drain)
+			backend_drain(backend, change);
 	}
 	return 0;
+}
+
+static bool keeps_nothing(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->cut || backend->drained ||
+	       ((backend->health != HEALTH_UP || !backend->has_hop) && !backend_may_return(backend, now_ms));
 }
 
 /* Those that nobody asks for any more stay while flows depend on them; the dead keep nothing. */
 static int keep_leaving(struct service *service, const struct service *former)
 {
+	uint64_t now = clock_monotonic_ms();
+
 	for (unsigned i = 0; i < former->backends_count; i++) {
 		struct backend *before = former->backends[i], *backend;
 
-		if (service_find_backend(service, &before->address) || before->cut || before->drained ||
-		    before->health != HEALTH_UP || !before->has_hop)
+		if (service_find_backend(service, &before->address) || keeps_nothing(before, now))
 			continue;
 		backend = service_append(service, &before->address);
 		if (!backend)
@@ -202,6 +231,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->weight = before->weight;
 		backend->backup = before->backup;
 		backend->removed = backend->runtime = true;
+		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
 	}
 	return 0;
 }
@@ -214,6 +244,9 @@ static int continue_former(struct service *service, const struct service *former
 	service->reported = former->reported;
 	service->opened = former->opened;
 	service->opens_ms = former->opens_ms;
+	service->blind = former->blind;
+	service->blind_ms = former->blind_ms;
+	service->sight_ms = former->sight_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 		struct backend *before = service_find_backend(former, &backend->address);
@@ -242,6 +275,7 @@ static int continue_adopted(struct service *service)
 			if (!backend)
 				return -ENOMEM;
 			backend->removed = backend->runtime = true;
+			backend->drain_ms = clock_monotonic_ms();
 		}
 		backend_adopt(backend, &adopted[i]);
 		service->opened = true;
@@ -303,6 +337,18 @@ static void copy_plain(char into[256], const char *text)
 			*into = '?';
 }
 
+static void note_probe(struct backend *backend, bool passed, uint64_t now_ms)
+{
+	if (passed) {
+		backend->passed_ms = now_ms;
+		backend->failing_ms = 0;
+		return;
+	}
+	backend->failed_ms = now_ms;
+	if (!backend->failing_ms)
+		backend->failing_ms = now_ms;
+}
+
 static void on_health(void *arg, const struct health_result *result)
 {
 	struct backend *backend = *(struct backend **)arg;
@@ -314,6 +360,7 @@ static void on_health(void *arg, const struct health_result *result)
 		    latency_peak_ewma(backend->latency_us, result->latency_us, now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
+	note_probe(backend, result->latency_us, now);
 	copy_plain(why, result->why ? result->why : "");
 	if (result->status == backend->health && !strcmp(backend->health_why, why))
 		return;
