@@ -64,6 +64,7 @@ static void change(struct world *w, const struct step *step)
 	bool hashes_address = want->service.hash != LB_HASH_FULL;
 
 	w->changed = w->service_changed[step->service] = true;
+	w->resized[step->service] |= step->kind == STEP_RESIZE;
 	if (step->kind == STEP_RESIZE)
 		want->service.slots = step->value;
 	else if (step->kind == STEP_TRACKING)

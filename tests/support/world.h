@@ -90,6 +90,7 @@ struct world {
 	bool changed; /* wants that were not committed yet */
 	bool service_changed[SEQUENCE_SERVICES];
 	uint32_t committed[SEQUENCE_SERVICES];     /* tick of the last change, after that tick's packets */
+	bool resized[SEQUENCE_SERVICES];           /* its ring was to change size */
 	uint32_t tracked_since[SEQUENCE_SERVICES]; /* tick since which all flows are; UINT32_MAX: they are not */
 	uint64_t rings[SEQUENCE_SERVICES];         /* a sweep may begin a resize */
 	uint32_t now;

@@ -105,7 +105,9 @@ static bool pressed_since(const struct world *w, uint32_t tick)
 
 /* ---- whether a flow has its backend ---- */
 
-/* One that died has its flows again if it is back within an idle timeout of the last packet that it got. */
+/* One that died has its flows again if it is back within an idle timeout of the last packet that it got.
+ * Excused: while a ring changes size, its dead keepers are replaced at once; and where the table had no place, a flow
+ * that has come meanwhile may have none either, and stays. */
 static bool owner_is_there(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
@@ -113,7 +115,8 @@ static bool owner_is_there(const struct world *w, uint32_t number)
 	if (!is_usable(w, flow->owner) || flow->removals != w->removals[flow->owner])
 		return false;
 	return flow->deaths == w->deaths[flow->owner] ||
-	       (world_acts(w, ACTOR_RETURN) && w->at - flow->served <= world_patience(w, number));
+	       (world_acts(w, ACTOR_RETURN) && !w->batch->narrow && !w->resized[world_service_of(w, number)] &&
+		!pressed_since(w, flow->opened) && w->at - flow->served <= world_patience(w, number));
 }
 
 /* Excused: a flow that was not yet seen in two ticks has no firm place in the table, and a full one may give it to

@@ -97,9 +97,9 @@ static uint64_t as_the_build(const struct world *w, uint64_t hash)
 
 void world_trace(const struct world *w)
 {
-	static const char *const states[LB_FLOW_STATE_MASK + 1] = {
-	    "none", "SYN",          "ESTABLISHED", "FIN",   "RST",  "UDP_NEW",
-	    "UDP",  "AFFINITY_NEW", "AFFINITY",    "HEARD", "KEPT", "DORMANT"};
+	static const char *const states[LB_FLOW_STATE_MASK + 1] = {"none",     "SYN",     "ESTABLISHED", "FIN",
+								   "RST",      "UDP_NEW", "UDP",         "AFFINITY_NEW",
+								   "AFFINITY", "HEARD",   "KEPT",        "DORMANT"};
 	const struct want *want = &w->want[world_service_of(w, w->told)];
 	const struct lb_hash_key *key;
 	uint64_t entry;
