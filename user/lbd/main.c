@@ -18,6 +18,7 @@
 #include "api.h"
 #include "host.h"
 #include "kernel.h"
+#include "lateness.h"
 #include "metrics.h"
 #include "notify.h"
 #include "state.h"
@@ -27,6 +28,7 @@
 struct daemon {
 	struct host_locks locks;
 	struct event_base *base;
+	struct lateness *lateness;
 	struct dataplane *dp;
 	struct neigh *neigh;
 	struct health *health;
@@ -152,7 +154,9 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	    (rc = host_lock(config->socket, config->pin, &daemon->locks, err)))
 		return rc;
 	daemon->base = event_base_new();
-	return daemon->base ? 0 : error_set(err, -ENOMEM, "out of memory");
+	if (!daemon->base || lateness_new(daemon->base, &daemon->lateness))
+		return error_set(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* A file beside the socket: what outlives lbd, but not the host's next start. NULL: out of memory. */
@@ -226,7 +230,7 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 		return rc;
 	if ((rc = prepare_host(daemon, config, err)) || (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
-	    (rc = health_new(daemon->base, &daemon->health, err)) || (rc = start_attach(daemon, config, err))) {
+	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) || (rc = start_attach(daemon, config, err))) {
 		config_free(config);
 		return rc;
 	}
@@ -251,6 +255,7 @@ static void stop(struct daemon *daemon)
 	state_free(daemon->state);
 	attach_free(daemon->attach);
 	health_free(daemon->health);
+	lateness_free(daemon->lateness);
 	neigh_free(daemon->neigh);
 	if (unpin)
 		dataplane_unpin(daemon->dp);
