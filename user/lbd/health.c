@@ -15,10 +15,10 @@
 #include "../common/log.h"
 #include "health/clock.h"
 #include "health/failure.h"
+#include "health/schedule.h"
 #include "health/verdict.h"
 
-#define FIRST_PROBE_MAX_MS 500
-#define WARN_EVERY_US      60000000ULL
+#define WARN_EVERY_US 60000000ULL
 
 struct kind_state {
 	const struct health_kind *kind;
@@ -34,7 +34,7 @@ struct health_check {
 	struct event timer; /* for the next probe, or while one runs for its timeout */
 	struct health_probe *probe;
 	bool repeated; /* the probe before this one was void */
-	bool spread; /* its place in the interval has been drawn */
+	bool placed;   /* its place in the interval has been drawn */
 	enum health_status status;
 	uint32_t streak; /* probes in a row that contradict the status */
 	uint64_t since_us, probe_us;
@@ -53,12 +53,12 @@ struct health {
 	uint64_t warned_us, warned_late_us;
 };
 
-static uint64_t random_below(uint64_t bound)
+static uint32_t random_draw(void)
 {
 	uint32_t value;
 
 	evutil_secure_rng_get_bytes(&value, sizeof(value));
-	return bound ? value % bound : 0;
+	return value;
 }
 
 /* ---- what results mean ---- */
@@ -131,28 +131,18 @@ static void wait_ms(struct health_check *check, uint64_t ms)
 	event_add(&check->timer, &wait);
 }
 
-/* From start to start an interval, or up to 5 % less: jitter keeps checks from falling into step, and never prolongs
- * the fall x interval + timeout after which a dead backend is down, as long as the loop is on time. The second probe draws the check's place in the
- * interval, as first ones come early. */
 static void wait_for_next(struct health_check *check)
 {
-	uint32_t interval = check->config.interval_ms;
 	uint64_t gone_ms = (clock_us() - check->probe_us) / 1000;
-	uint64_t next_ms = interval - random_below(check->spread ? interval / 20 + 1 : interval / 2 + 1);
 
-	check->spread = true;
-	wait_ms(check, next_ms > gone_ms ? next_ms - gone_ms : 0);
+	wait_ms(check, schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
+	check->placed = true;
 }
 
-/* The first word on a new backend is waited for: soon. One whose status is known goes to its place in the interval. */
 static void wait_for_first(struct health_check *check)
 {
-	uint32_t within_ms = check->config.interval_ms;
-
-	check->spread = check->status != HEALTH_UNKNOWN;
-	if (!check->spread)
-		within_ms = within_ms / 4 < FIRST_PROBE_MAX_MS ? within_ms / 4 : FIRST_PROBE_MAX_MS;
-	wait_ms(check, random_below(within_ms));
+	check->placed = check->status != HEALTH_UNKNOWN;
+	wait_ms(check, schedule_first(check->config.interval_ms, check->placed, random_draw()));
 }
 
 /* ---- one probe ---- */
@@ -184,15 +174,17 @@ static void repeat_void(struct health_check *check, uint64_t late)
 
 	if (!health->warned_late_us || now_us - health->warned_late_us >= WARN_EVERY_US) {
 		health->warned_late_us = now_us;
-		log_warning("lbd was %llu ms late during a health check: checks that fail at such a time are made again "
-			    "before they count (said once a minute)",
-			    (unsigned long long)late / 1000);
+		log_warning(
+		    "lbd was %llu ms late during a health check: checks that fail at such a time are made again "
+		    "before they count (said once a minute)",
+		    (unsigned long long)late / 1000);
 	}
 	check->repeated = true;
 	wait_ms(check, 0);
 }
 
-static enum verdict judge(const struct health_check *check, bool timed_out, uint64_t *ret_late_us, uint64_t *ret_wait_us)
+static enum verdict judge(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,
+			  uint64_t *ret_wait_us)
 {
 	uint64_t now_us = clock_us();
 	struct verdict_case of = {
@@ -207,12 +199,10 @@ static enum verdict judge(const struct health_check *check, bool timed_out, uint
 	return verdict_of(&of, ret_wait_us);
 }
 
-/* A latency is at least 1 us, as 0 stands for none. */
-static uint32_t on_time(const struct health_check *check, uint32_t latency_us)
+/* What a late loop measures is no latency of the backend. */
+static uint32_t measured(const struct health_check *check, uint32_t latency_us)
 {
-	uint64_t late = late_us(check, clock_us());
-
-	return late < latency_us ? latency_us - (uint32_t)late : 1;
+	return late_us(check, clock_us()) > latency_us / 4 ? 0 : latency_us;
 }
 
 static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
@@ -226,7 +216,7 @@ static void probe_done(void *arg, enum health_outcome outcome, const char *why, 
 		wait_for_next(check);
 		probe_not_run(check, why);
 	} else if (outcome == HEALTH_PASSED) {
-		conclude(check, true, NULL, on_time(check, latency_us));
+		conclude(check, true, NULL, measured(check, latency_us));
 	} else if (judge(check, false, &late, &wait) == VERDICT_VOID) {
 		repeat_void(check, late);
 	} else {

@@ -19,7 +19,7 @@ enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
 struct health_result {
 	enum health_status status;
 	bool changed;        /* status differs from the one last reported */
-	uint32_t latency_us; /* of this probe, connect to answer, less what this loop was late; 0 if it failed */
+	uint32_t latency_us; /* of this probe, connect to answer; 0 if it failed, or this loop was late */
 	uint32_t since_ms;   /* how long the status has held */
 	const char
 	    *why; /* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if none */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How late the loop is: a beat that is due every 50 ms, and when it really came. A long callback, a CPU that others have,
- * a stopped process: each shows here, whatever its cause. The meter alone has no clock of its own; tests bring theirs. */
+/* How late the loop is: a beat that is due every 50 ms, and when it really came. A long callback, a CPU that others
+ * have, a stopped process: each shows here, whatever its cause. The meter alone has no clock of its own; tests bring
+ * theirs. */
 #ifndef LBD_LATENESS_H
 #define LBD_LATENESS_H
 
@@ -18,10 +19,10 @@
 
 /* All times are of CLOCK_MONOTONIC, us. */
 struct lateness_meter {
-	uint64_t due_us;                   /* the next beat */
+	uint64_t due_us;                    /* the next beat */
 	uint64_t buckets[LATENESS_BUCKETS]; /* beats so late, each in one bucket */
 	uint64_t beats, sum_us, max_us;
-	uint64_t minute_us;                /* when the minute below began */
+	uint64_t minute_us;                      /* when the minute below began */
 	uint64_t this_minute_us, last_minute_us; /* the latest beat of each */
 };
 
