@@ -180,7 +180,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 		    (unsigned long long)late / 1000);
 	}
 	check->repeated = true;
-	wait_ms(check, 0);
+	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw())); /* not all in one instant */
 }
 
 static enum verdict judge(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,

@@ -8,7 +8,7 @@
 
 enum verdict {
 	VERDICT_FAILED, /* the backend had its time, and this loop listened */
-	VERDICT_VOID,   /* the loop was late: the probe says nothing and is made again at once */
+	VERDICT_VOID,   /* the loop was late: the probe says nothing and is made again */
 	VERDICT_WAIT,   /* the loop was late again: the probe gets the time that it lost */
 };
 
