@@ -11,7 +11,9 @@
  *                      "overrides": N (run-time changes), "interfaces": [ INTERFACE ],
  *                      "services": N, "services_down": N, "backends": N, "backends_up": N,
  *                      "memory": { "total", "flows", "arena", "services", "backends", "counters", "other" } (bytes),
- *                      "flows": { "capacity", "entries" }, "kernel": "6.1.0-..." }
+ *                      "flows": { "capacity", "entries" },
+ *                      "loop": { "late_ms" (at worst in the last 1 to 2 min), "late_max_ms" (since lbd started) },
+ *                      "kernel": "6.1.0-..." }
  *      INTERFACE:    { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool,
  *                      "running": bool (up, with a carrier),
  *                      "turned_off": [ { "device", "feature" } ] (offloads, on again after detach),

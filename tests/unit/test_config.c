@@ -474,7 +474,7 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->status_min, 200);
 	assert_int_equal(health->status_max, 399);
 	assert_int_equal(health->interval_ms, 2000);
-	assert_int_equal(health->timeout_ms, 1000);
+	assert_int_equal(health->timeout_ms, 1500);
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
 	config_free(config);
@@ -505,7 +505,10 @@ static void the_default_timeout_fits_into_the_interval(void **state)
 {
 	struct config *config = parse(WEB "    health: { interval: 500ms }\n" BACKENDS);
 
-	assert_int_equal(config->services[0].health.timeout_ms, 250);
+	assert_int_equal(config->services[0].health.timeout_ms, 375);
+	config_free(config);
+	config = parse(WEB "    health: { interval: 1h }\n" BACKENDS);
+	assert_int_equal(config->services[0].health.timeout_ms, 1500);
 	config_free(config);
 }
 

@@ -62,6 +62,16 @@ static json_t *interfaces_json(const struct api *api)
 	return array;
 }
 
+/* "late_ms" is of the last one to two minutes: whether it is late now, not whether it ever was. */
+static json_t *loop_json(const struct api *api)
+{
+	const struct lateness_meter *meter = lateness_meter(api->lateness);
+	uint64_t recent_us = lateness_recent(meter, now_ms(CLOCK_MONOTONIC) * 1000);
+
+	return json_pack("{s:I, s:I}", "late_ms", number(recent_us / 1000), "late_max_ms",
+			 number(meter->max_us / 1000));
+}
+
 static json_t *status_json(const struct api *api)
 {
 	struct state_summary summary;
@@ -73,7 +83,7 @@ static json_t *status_json(const struct api *api)
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I}, s:{s:I, s:I}, s:s}",
+	    "s:I}, s:{s:I, s:I}, s:o, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((now_ms(CLOCK_MONOTONIC) - api->start_ms) / 1000), "config", state_config_path(api->state),
 	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
@@ -82,7 +92,8 @@ static json_t *status_json(const struct api *api)
 	    summary.backends, "backends_up", summary.backends_up, "memory", "total", number(memory.total), "flows",
 	    number(memory.flows), "arena", number(memory.arena), "services", number(memory.services), "backends",
 	    number(memory.backends), "counters", number(memory.counters), "other", number(memory.other), "flows",
-	    "capacity", number(memory.flow_capacity), "entries", number(memory.flow_entries), "kernel", system.release);
+	    "capacity", number(memory.flow_capacity), "entries", number(memory.flow_entries), "loop", loop_json(api),
+	    "kernel", system.release);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)

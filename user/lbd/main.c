@@ -23,7 +23,8 @@
 #include "notify.h"
 #include "state.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE      2
+#define SYN_FORGIVEN_MS 1200
 
 struct daemon {
 	struct host_locks locks;
@@ -141,6 +142,19 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	return dataplane_open(&options, &daemon->dp, err);
 }
 
+/* A lost SYN is sent again after 1 s; a check that ends before fails, and here that alone takes the backend down. */
+static void note_unforgiving_checks(const struct config *config)
+{
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_health *health = &config->services[i].health;
+
+		if (health->fall == 1 && health->timeout_ms < SYN_FORGIVEN_MS && strcmp(health->type, "none") != 0)
+			log_info("service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a backend down; "
+				 "expected at least %u ms, or fall of 2 or more",
+				 config->services[i].name, health->timeout_ms, SYN_FORGIVEN_MS);
+	}
+}
+
 static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)
 {
 	struct utsname system;
@@ -211,12 +225,12 @@ static int start_faces(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
 	struct error metrics_error;
-	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, config->socket, config->group,
-			 &daemon->api, err);
+	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, daemon->lateness, config->socket,
+			 config->group, &daemon->api, err);
 
 	if (!rc && config->metrics &&
-	    metrics_new(daemon->base, daemon->state, daemon->dp, &config->metrics_address, config->metrics_port,
-			&daemon->metrics, &metrics_error))
+	    metrics_new(daemon->base, daemon->state, daemon->dp, daemon->lateness, &config->metrics_address,
+			config->metrics_port, &daemon->metrics, &metrics_error))
 		log_error("%s; lbd runs without metrics", metrics_error.text);
 	return rc;
 }
@@ -228,9 +242,11 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 
 	if (rc)
 		return rc;
+	note_unforgiving_checks(config);
 	if ((rc = prepare_host(daemon, config, err)) || (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
-	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) || (rc = start_attach(daemon, config, err))) {
+	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) ||
+	    (rc = start_attach(daemon, config, err))) {
 		config_free(config);
 		return rc;
 	}
@@ -309,6 +325,7 @@ static int check(const char *path)
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
+	note_unforgiving_checks(config);
 	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
