@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -666,6 +667,8 @@ static pid_t prompt_server_start(uint16_t *ret_port)
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &length), 0);
 	*ret_port = ntohs(at.sin_port);
 	pid = fork();
+	if (!pid) /* a test that fails does not stop it */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (!pid) {
 		int fd = accept(listener, NULL, NULL);
 
@@ -1117,6 +1120,7 @@ static pid_t tls_server_start(char directory[32], uint16_t port)
 	pid = fork();
 	if (pid)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (chdir(directory) || system(TLS_FILES))
 		_exit(1);
 	freopen("/dev/null", "r+", stdout);

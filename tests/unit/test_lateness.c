@@ -107,6 +107,7 @@ static enum verdict timed_out(uint64_t elapsed_us, uint64_t late_us, bool repeat
 	const struct verdict_case of = {.timeout_us = SECOND,
 					.elapsed_us = elapsed_us,
 					.late_us = late_us,
+					.beats = 100,
 					.timed_out = true,
 					.repeated = repeated};
 
@@ -127,6 +128,7 @@ static void timeout_of_a_late_loop_is_void(void **state)
 	uint64_t wait;
 
 	assert_int_equal(timed_out(SECOND, 101 * MS, false, &wait), VERDICT_VOID);
+	assert_int_equal(timed_out(1101 * MS, 0, false, &wait), VERDICT_VOID); /* the timeout itself was late */
 	assert_int_equal(timed_out(3600 * SECOND, 3599 * SECOND, false, &wait), VERDICT_VOID);
 }
 
@@ -139,6 +141,21 @@ static void repeated_probe_gets_the_time_that_the_loop_lost(void **state)
 	assert_int_equal(timed_out(1400 * MS, 400 * MS, true, &wait), VERDICT_FAILED);
 	assert_int_equal(timed_out(1400 * MS, 600 * MS, true, &wait), VERDICT_WAIT);
 	assert_int_equal(wait, 200 * MS);
+}
+
+/* With 30 ms of timeout lateness may fall between two beats of 50 ms. */
+static void repeated_probe_is_given_turns_of_the_loop_however_short_its_timeout(void **state)
+{
+	struct verdict_case of = {.timeout_us = 30 * MS, .timed_out = true, .repeated = true};
+	uint64_t wait;
+
+	for (of.beats = 0; of.beats < VERDICT_BEATS; of.beats++) {
+		of.elapsed_us += 50 * MS;
+		of.late_us += 4 * MS;
+		assert_int_equal(verdict_of(&of, &wait), VERDICT_WAIT);
+		assert_int_equal(wait, LATENESS_BEAT_US);
+	}
+	assert_int_equal(verdict_of(&of, &wait), VERDICT_FAILED);
 }
 
 static void bad_answer_to_a_late_loop_is_void_once(void **state)
@@ -248,6 +265,7 @@ int main(void)
 	    cmocka_unit_test(timeout_with_a_loop_on_time_is_a_failure),
 	    cmocka_unit_test(timeout_of_a_late_loop_is_void),
 	    cmocka_unit_test(repeated_probe_gets_the_time_that_the_loop_lost),
+	    cmocka_unit_test(repeated_probe_is_given_turns_of_the_loop_however_short_its_timeout),
 	    cmocka_unit_test(bad_answer_to_a_late_loop_is_void_once),
 	    cmocka_unit_test(dead_backend_is_found_however_late_the_loop_is),
 	    cmocka_unit_test(probes_start_an_interval_apart_or_up_to_5_percent_less),

@@ -38,7 +38,7 @@ struct health_check {
 	enum health_status status;
 	uint32_t streak; /* probes in a row that contradict the status */
 	uint64_t since_us, probe_us;
-	uint64_t late_us; /* how late the loop had been in all when the probe began */
+	uint64_t late_us, beats; /* how late the loop had been in all when the probe began, and its beats */
 	char why[FAILURE_TEXT];
 	health_result_fn *result;
 	void *arg;
@@ -191,6 +191,7 @@ static enum verdict judge(const struct health_check *check, bool timed_out, uint
 	    .timeout_us = check->config.timeout_ms * 1000ULL,
 	    .elapsed_us = now_us - check->probe_us,
 	    .late_us = late_us(check, now_us),
+	    .beats = lateness_meter(check->health->lateness)->beats - check->beats,
 	    .timed_out = timed_out,
 	    .repeated = check->repeated,
 	};
@@ -252,6 +253,7 @@ static void start_probe(struct health_check *check)
 {
 	check->probe_us = clock_us();
 	check->late_us = lateness_total(lateness_meter(check->health->lateness), check->probe_us);
+	check->beats = lateness_meter(check->health->lateness)->beats;
 	check->probe =
 	    check->kind->kind->start(check->kind->state, check->health->base, &check->spec, probe_done, check);
 	if (check->probe) {

@@ -13,11 +13,15 @@ enum verdict {
 };
 
 /* A probe that is made again is not void: a loop that is always late still finds out which backends are dead, only
- * later, as the time it was late does not count. All times in us. */
+ * later, as the time it was late does not count. A beat tells lateness short by up to its period, so what is listened
+ * for takes a number of beats too: more turns of the loop than a probe needs. All times in us. */
+#define VERDICT_BEATS 10
+
 struct verdict_case {
 	uint64_t timeout_us;
 	uint64_t elapsed_us; /* since the probe began */
-	uint64_t late_us;    /* how late the loop was in that time, all in all */
+	uint64_t late_us;    /* how late the loop was in that time, all in all, as far as its beats tell */
+	uint64_t beats;      /* of the loop in that time */
 	bool timed_out;      /* no answer has come; else a bad one */
 	bool repeated;       /* the probe before this one was void */
 };
