@@ -197,6 +197,8 @@ static enum verdict judge(const struct health_check *check, bool timed_out, uint
 	};
 
 	*ret_late_us = of.late_us;
+	if (timed_out && of.elapsed_us > of.timeout_us + of.late_us)
+		*ret_late_us = of.elapsed_us - of.timeout_us;
 	return verdict_of(&of, ret_wait_us);
 }
 
