@@ -84,6 +84,7 @@ test_weights_at_run_time_shape_maglev_too() {
 # Dead, noticed, back, noticed: then its share grows from a twentieth to all, whatever the algorithm.
 test_slow_start_lets_the_share_of_a_returned_backend_grow() {
 	use "algorithm: round-robin" "slow-start: $((16 * LAB_SLOWDOWN))s" && all_up || return 1
+	lab_wait_for 20 "no other to start slowly" none_starts || return 1 # b1 had weight 0 before
 	lab_kill nginx-b2 KILL
 	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
 	start_nginx 2
@@ -98,6 +99,7 @@ test_slow_start_lets_the_share_of_a_returned_backend_grow() {
 	flows tcp4 400 "b2 has its share" '99 <= d["by"]["b2"] <= 101'
 	expect "condition" "$(backend tcp4 2 condition)" = up
 }
+none_starts() { [ "$(lbctl backends tcp4 --json | json 'all(b["effective_weight"] == 100 for b in d["backends"])')" = True ]; }
 starting() { [ "$(backend "$1" "$2" condition)" = starting ]; }
 heavier() { [ "$(backend tcp4 2 effective_weight)" -ge "$1" ]; }
 # Its weight grows meanwhile: of 400 flows it gets no fewer than by its weight before, and no more than by that afterwards.
