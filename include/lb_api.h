@@ -7,14 +7,16 @@
  * (the config is bad), 500; body { "error": "one sentence: object, value, what was expected", "hint": "what to do next"
  * or "" }.
  *
- * GET  /v1/status    { "version", "abi": 2, "pid", "uptime_s", "config": PATH, "adopted": bool,
+ * GET  /v1/status    { "version", "abi": 3, "pid", "uptime_s", "config": PATH, "adopted": bool,
  *                      "overrides": N (run-time changes), "interfaces": [ INTERFACE ],
  *                      "services": N, "services_down": N, "services_panic": N, "services_backup": N,
  *                      "services_blind": N, "backends": N, "backends_up": N,
  *                      "memory": { "total", "flows", "arena", "services", "backends", "counters", "other" } (bytes),
  *                      "flows": { "capacity", "entries", "without_place": new flows sent by slot in the last minute
  *                      because the table had no place, "limited_services": N }, "hash_seed": "0x" and 16 digits,
- *                      "hash_seed_from": "config"|"random"|"pinned" (the config has another), "kernel": "6.1.0-..." }
+ *                      "hash_seed_from": "config"|"random"|"pinned" (the config has another),
+ *                      "loop": { "late_ms" (at worst in the last 1 to 2 min), "late_max_ms" (since lbd started) },
+ *                      "kernel": "6.1.0-..." }
  *      INTERFACE:    { "name", "ifindex", "mode": "native"|"generic", "dispatcher": bool,
  *                      "running": bool (up, with a carrier),
  *                      "turned_off": [ { "device", "feature" } ] (offloads, on again after detach),

@@ -160,7 +160,7 @@ lab_kill() { # NAME [SIGNAL]
 export LAB_SLOWDOWN=${LAB_SLOWDOWN:-1}
 
 lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
-	local end=$((SECONDS + $1 * LAB_SLOWDOWN)) what=$2
+	local end=$((SECONDS + ($1 + ${LAB_GRACE:-0}) * LAB_SLOWDOWN)) what=$2
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || {

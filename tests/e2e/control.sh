@@ -4,7 +4,7 @@ export LAB_SEED= # the default: lbd makes one
 . "$(dirname "$0")/lib.sh"
 
 api() { # METHOD PATH [BODY]: the answer, then the HTTP status on a line of its own
-	curl -s -m 5 --unix-socket "$WORK/lbd.sock" -X "$1" ${3:+-d "$3"} -w '\n%{http_code}\n' "http://lbd$2"
+	curl -s -m 60 --unix-socket "$WORK/lbd.sock" -X "$1" ${3:+-d "$3"} -w '\n%{http_code}\n' "http://lbd$2"
 }
 
 # The status and, where given, a part of the answer.
@@ -226,12 +226,15 @@ test_metrics_are_in_the_text_format() {
 		        seen.add(current)
 		    elif line.startswith("# TYPE "):
 		        name, kind = line.split()[2:]
-		        assert name == current and kind == ("counter" if name.endswith("_total") else "gauge"), line
+		        assert name == current, line
+		        assert kind == ("counter" if name.endswith("_total") else "histogram" if name == "lbd_loop_late_seconds" else "gauge"), line
+		        parts = [current + part for part in ("_bucket", "_sum", "_count")] if kind == "histogram" else [current]
 		    else:
 		        sample = re.fullmatch(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\["\\n])*",?)+\})? (-?[0-9.e+-]+)', line)
-		        assert sample and sample.group(1) == current, line
+		        assert sample and sample.group(1) in parts, line
 		        assert sample.group(1, 2) not in samples, "sample twice: " + line
 		        samples.add(sample.group(1, 2))
+		assert ("lbd_loop_late_seconds_bucket", '{le="+Inf"}') in samples
 		assert any('lbd_backend_up' == s[0] and 'backend="10.0.0.11"' in s[1] for s in samples)
 		print(f"# {len(seen)} families, {len(samples)} samples")
 	PY
@@ -263,9 +266,6 @@ test_detach_then_stop_leaves_no_pins() {
 	[ ! -e "$WORK/lbd.sock" ] || { echo "# the socket is still there"; FAILED=1; }
 	lab_lbd_start && lab_wait_for 5 "all to be up" backends_up 6
 }
-
-# shellcheck disable=SC2034
-HEALTH="{ type: http, port: 80, path: /healthz, interval: 200ms, timeout: 150ms, rise: 2, fall: 2 }"
 
 two_services_of_two_backends() {
 	lab_need_root

@@ -6,6 +6,9 @@ LAB=${LAB:-lbt$$}
 # shellcheck source=tools/lab.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../tools/lab.sh"
 
+# Tests wait for what is to happen. A limit only ends a test that hangs: no machine is too slow for it.
+LAB_GRACE=60
+
 VIP4=192.0.2.10
 VIP6=2001:db8:5::10
 
@@ -22,7 +25,7 @@ config_services() { # N [SERVICE-EXTRA-LINES]
 	config_service udp6 "$LAB_UDP6" udp 5353 6 "$n" "$extra"
 }
 
-# One service; FAMILY is that of the backends' addresses. The caller may set HEALTH, BACKENDS ("1 3": only those), WEIGHTS
+# One service. Its checks forgive two lost packets, or a server that gets no CPU for a second. FAMILY is that of the backends' addresses. The caller may set HEALTH, BACKENDS ("1 3": only those), WEIGHTS
 # ("300 100": of the first, the second ...) and BACKUPS ("4": those that are).
 config_service() { # NAME VIP PROTOCOL PORT FAMILY BACKENDS EXTRA
 	local i list
@@ -31,7 +34,7 @@ config_service() { # NAME VIP PROTOCOL PORT FAMILY BACKENDS EXTRA
 		    vip: $2
 		    protocol: $3
 		    port: $4
-		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 500ms, timeout: 450ms, rise: 2, fall: 2 \}}
+		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 500ms, timeout: 450ms, rise: 2, fall: 3 \}}
 	CONF
 	[ -z "$7" ] || sed 's/^/    /' <<<"$7"
 	echo "    backends:"
@@ -89,6 +92,22 @@ skip() {
 
 # Field of a JSON text: field TEXT 'd["failed"]'
 field() { printf '%s' "$1" | json "$2"; }
+
+# A load that goes on until it is ended: load_start NAME MODE ...; load_end NAME waits for what was asked, and its report is
+# in $WORK/NAME.json.
+load_start() { # NAME TRAFFIC-ARGUMENT...
+	local name=$1
+	shift
+	(LAB_EXEC="exec" traffic "$@" seconds 3600) >"$WORK/$name.json" 2>"$WORK/$name.err" &
+	echo $! >"$WORK/$name.pid"
+}
+load_end() { # NAME
+	local pid
+	pid=$(cat "$WORK/$1.pid")
+	kill "$pid"
+	wait "$pid"
+	echo "# $1: $(cat "$WORK/$1.json")"
+}
 
 # Runs set_up; when it fails, that is the one failed test.
 set_up_or_end() { # COMMAND...

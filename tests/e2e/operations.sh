@@ -83,32 +83,41 @@ test_weights_at_run_time_shape_maglev_too() {
 
 # Dead, noticed, back, noticed: then its share grows from a twentieth to all, whatever the algorithm.
 test_slow_start_lets_the_share_of_a_returned_backend_grow() {
-	local first middle
-	use "algorithm: round-robin" "slow-start: $((8 * LAB_SLOWDOWN))s" && all_up || return 1
+	use "algorithm: round-robin" "slow-start: $((16 * LAB_SLOWDOWN))s" && all_up || return 1
+	lab_wait_for 20 "no other to start slowly" none_starts || return 1 # b1 had weight 0 before
 	lab_kill nginx-b2 KILL
 	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
 	start_nginx 2
 	lab_wait_for 5 "b2 to start" starting tcp4 2 || return 1
-	first=$(share_of_b2)
+	expect "weight at first" "$(backend tcp4 2 effective_weight)" -lt 50
+	share_of_b2_is_its_weight
 	expect "condition" "$(backend tcp4 2 condition)" = starting
-	lab_wait_for 8 "half of its weight" heavier 50 || return 1
-	middle=$(share_of_b2)
-	lab_wait_for 8 "its full weight" heavier 100 || return 1
-	echo "# share of b2 in %: $first, $middle, $(share_of_b2)"
-	expect "share of b2 in % at first" "$first" -lt 12
-	expect "share of b2 in % at half time" "$middle" -gt 12
-	expect "share of b2 in % at half time" "$middle" -lt 25
+	lab_wait_for 16 "half of its weight" heavier 50 || return 1
+	share_of_b2_is_its_weight
+	lab_wait_for 16 "its full weight" heavier 100 || return 1
+	share_of_b2_is_its_weight
 	flows tcp4 400 "b2 has its share" '99 <= d["by"]["b2"] <= 101'
 	expect "condition" "$(backend tcp4 2 condition)" = up
 }
+none_starts() { [ "$(lbctl backends tcp4 --json | json 'all(b["effective_weight"] == 100 for b in d["backends"])')" = True ]; }
 starting() { [ "$(backend "$1" "$2" condition)" = starting ]; }
 heavier() { [ "$(backend tcp4 2 effective_weight)" -ge "$1" ]; }
-share_of_b2() { traffic load-tcp $VIP4 7000 requests 400 rate 2000 | json '-1 if d["failed"] else d["by"].get("b2", 0) * 100 // 400'; }
+# Its weight grows meanwhile: of 400 flows it gets no fewer than by its weight before, and no more than by that afterwards.
+share_of_b2_is_its_weight() {
+	local before after result
+	before=$(backend tcp4 2 effective_weight)
+	result=$(traffic load-tcp $VIP4 7000 requests 400 rate 2000)
+	after=$(backend tcp4 2 effective_weight)
+	echo "# b2 of weight $before to $after: $(field "$result" 'd["by"]')"
+	expect "failures" "$(field "$result" 'd["failed"]')" = 0
+	expect "b2's flows are of its weight, $before to $after" \
+		"$(field "$result" "400 * $before / (300 + $before) - 4 <= d['by'].get('b2', 0) <= 400 * $after / (300 + $after) + 4")" = True
+}
 
 # ---- drain ----
 
 hold() { # SERVICE COUNT: in the background, its process in $HELD
-	local long=$((60 * LAB_SLOWDOWN))
+	local long=3600
 	case $1 in
 	tcp4) traffic hold $VIP4 7000 connections "$2" interval 0.5 seconds $long ;;
 	tcp6) traffic hold $VIP6 7000 connections "$2" interval 0.5 seconds $long ;;
@@ -137,7 +146,7 @@ drains_until_the_last_flow_is_gone() { # ALGORITHM
 	expect "what it says" "$(grep -c 'tcp4 10.0.0.12: not drained after 2 s' "$WORK/drain.out")" = 1
 	for service in $SERVICES; do
 		address=$(backend_address 2 ${service: -1})
-		(LAB_EXEC="exec" lbctl drain $service "$address" --timeout $((40 * LAB_SLOWDOWN))s >"$WORK/drain-$service.out" 2>&1) &
+		(LAB_EXEC="exec" lbctl drain $service "$address" --timeout $((200 * LAB_SLOWDOWN))s >"$WORK/drain-$service.out" 2>&1) &
 		echo $! >"$WORK/drain-$service.pid"
 	done
 	sleep 8 # twice the idle time, and a round of the sweep
@@ -171,10 +180,12 @@ test_a_drain_that_somebody_ends_is_no_success() {
 	use "algorithm: round-robin" && all_up || return 1
 	(LAB_EXEC="exec" hold tcp4 8) &
 	echo $! >"$WORK/held-tcp4.pid"
-	sleep 1
+	lab_wait_for 5 "flows to be held" grep -q "8 connections open" "$WORK/held-tcp4.err" || return 1
+	sleep 1 # and each has asked
 	(LAB_EXEC="exec" lbctl drain tcp4 10.0.0.12 --wait >"$WORK/drain.out" 2>&1) &
 	wait=$!
-	sleep 1.5
+	lab_wait_for 5 "the drain" b2_drains || return 1
+	sleep 1
 	lbctl backend undrain tcp4 10.0.0.12 >/dev/null
 	wait $wait
 	status=$?
@@ -204,6 +215,8 @@ test_a_drain_with_a_deadline_gives_up_what_is_left() {
 	lbctl backend undrain tcp4 10.0.0.12 >/dev/null
 	lab_wait_for 15 "b2 to be up" all_up
 }
+
+b2_drains() { [ "$(backend tcp4 2 condition)" = draining ]; }
 
 test_drain_of_what_does_not_exist_is_refused() {
 	local status

@@ -4,21 +4,20 @@
 
 flows_of() { lbctl services --json | json "[s['flows'] for s in d['services'] if s['name'] == '$1'][0]"; }
 
-load_across() { # ACTION...: runs ACTION one second into a load over IPv4 and IPv6 and on held connections; nothing may fail
-	local pids=() file
-	traffic load-http $VIP4 80 rate 400 seconds 5 >"$WORK/a.json" & pids+=($!)
-	traffic load-udp "$LAB_UDP4" 5353 rate 400 seconds 5 >"$WORK/b.json" & pids+=($!)
-	traffic load-http $VIP6 80 rate 200 seconds 5 >"$WORK/c.json" & pids+=($!)
-	traffic hold $VIP4 7000 connections 100 seconds 5 >"$WORK/d.json" 2>"$WORK/d.err" & pids+=($!)
+load_across() { # ACTION...: runs ACTION within a load over IPv4 and IPv6 and on held connections; nothing may fail
+	local load status
+	load_start a load-http $VIP4 80 rate 400
+	load_start b load-udp "$LAB_UDP4" 5353 rate 400
+	load_start c load-http $VIP6 80 rate 200
+	load_start d hold $VIP4 7000 connections 100
 	sleep 1
-	"$@" || return 1
-	wait "${pids[@]}"
-	for file in a b c; do
-		echo "# $(cat "$WORK/$file.json")"
-		expect "failures ($file)" "$(json 'd["failed"]' <"$WORK/$file.json")" = 0
-	done
-	echo "# $(cat "$WORK/d.json")"
+	"$@"
+	status=$?
+	sleep 1.5
+	for load in a b c d; do load_end $load; done
+	for load in a b c; do expect "failures ($load)" "$(json 'd["failed"]' <"$WORK/$load.json")" = 0; done
 	expect "broken connections" "$(json 'd["broken"] + d["moved"]' <"$WORK/d.json")" = 0
+	return $status
 }
 
 kill_9_and_wait() {

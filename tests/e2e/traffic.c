@@ -143,6 +143,16 @@ static int client_socket(const struct options *options, int flags)
 	return fd;
 }
 
+/* TCP hides a lost SYN behind a second, sent 1 s later. To the client that is a failure, however patient it is. */
+static bool syn_was_lost(const struct options *options, int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	return options->protocol != UDP && !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) &&
+	       info.tcpi_total_retrans;
+}
+
 static void client_close(const struct options *options, int fd)
 {
 	const struct linger reset = {.l_onoff = 1};
@@ -305,6 +315,10 @@ static void load_send(struct load *load, struct request *request)
 	const char *text = load->options->protocol == HTTP ? http : line;
 	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = request};
 
+	if (syn_was_lost(load->options, request->fd)) {
+		load_fail(load, request, "the first SYN was lost");
+		return;
+	}
 	if (send(request->fd, text, strlen(text), MSG_NOSIGNAL) < 0) {
 		load_fail(load, request, strerror(errno));
 		return;
@@ -488,8 +502,17 @@ struct holding {
 	const struct options *options;
 	struct held *held;
 	uint64_t opened, asked, answered, moved, broken, late;
+	bool ending; /* nothing more is asked; what was asked is waited for */
 	struct tally tally;
 };
+
+static void held_broke(struct holding *holding, struct held *held, const char *why)
+{
+	fprintf(stderr, "traffic: hold: connection to %s broke: %s\n", held->name[0] ? held->name : "nobody", why);
+	close(held->fd);
+	held->fd = -1;
+	holding->broken++;
+}
 
 static void held_open(struct holding *holding, struct held *held)
 {
@@ -513,17 +536,13 @@ static void held_open(struct holding *holding, struct held *held)
 		held->fd = -1;
 		return;
 	}
+	if (syn_was_lost(holding->options, held->fd)) {
+		held_broke(holding, held, "the first SYN was lost");
+		return;
+	}
 	fcntl(held->fd, F_SETFL, O_NONBLOCK);
 	if (holding->options->lifetime_ns)
 		held->end_ns = now_ns() + holding->options->lifetime_ns;
-}
-
-static void held_broke(struct holding *holding, struct held *held, const char *why)
-{
-	fprintf(stderr, "traffic: hold: connection to %s broke: %s\n", held->name[0] ? held->name : "nobody", why);
-	close(held->fd);
-	held->fd = -1;
-	holding->broken++;
 }
 
 static void held_read(struct holding *holding, struct held *held)
@@ -561,7 +580,7 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 		held_broke(holding, held, "no answer in time");
 		return;
 	}
-	if (held->asked_ns || now < held->next_ns)
+	if (held->asked_ns || now < held->next_ns || holding->ending)
 		return;
 	if (held->end_ns && now > held->end_ns) {
 		client_close(holding->options, held->fd);
@@ -589,6 +608,14 @@ static void hold_report(const struct holding *holding)
 	printf("}\n");
 }
 
+static bool hold_waits(const struct holding *holding)
+{
+	for (unsigned i = 0; i < holding->options->connections; i++)
+		if (holding->held[i].fd >= 0 && holding->held[i].asked_ns)
+			return true;
+	return false;
+}
+
 static int run_hold(const struct options *options)
 {
 	struct holding holding = {.options = options};
@@ -603,7 +630,8 @@ static int run_hold(const struct options *options)
 	}
 	fprintf(stderr, "traffic: hold: %u connections open\n", options->connections);
 	end = now_ns() + (uint64_t)(options->seconds * 1e9);
-	while (now_ns() < end && !stopped) {
+	while (!holding.ending || hold_waits(&holding)) {
+		holding.ending = now_ns() >= end || stopped;
 		for (unsigned i = 0; i < options->connections; i++)
 			held_turn(&holding, &holding.held[i], now_ns());
 		usleep(2000);
@@ -768,7 +796,7 @@ static int serve_http(const struct options *options)
 
 static const char usage[] =
     "usage: traffic MODE ADDRESS PORT [OPTION VALUE]...\n"
-    "  load-http | load-tcp | load-udp   new flows: rate (a second, 100), seconds (5) or requests, timeout (s, 1),\n"
+    "  load-http | load-tcp | load-udp   new flows: rate (a second, 100), seconds (5) or requests, timeout (s, 10),\n"
     "                                    progress (file); every N: one of N stays open for linger s\n"
     "  ask-http | ask-tcp | ask-udp      one request after the other: requests (100), timeout\n"
     "  hold | hold-udp                   long-lived connections: connections (100), interval (s, 0.2), seconds,\n"
@@ -862,7 +890,7 @@ int main(int argc, char **argv)
 	struct options options = {.name = "nobody",
 				  .rate = 100,
 				  .seconds = 5,
-				  .timeout_ns = 1000000000,
+				  .timeout_ns = 10000000000,
 				  .connections = 100,
 				  .ports = 1,
 				  .interval_ns = 200000000};

@@ -503,7 +503,7 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->status_min, 200);
 	assert_int_equal(health->status_max, 399);
 	assert_int_equal(health->interval_ms, 2000);
-	assert_int_equal(health->timeout_ms, 1000);
+	assert_int_equal(health->timeout_ms, 1500);
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
 	config_free(config);
@@ -534,7 +534,10 @@ static void the_default_timeout_fits_into_the_interval(void **state)
 {
 	struct config *config = parse(WEB "    health: { interval: 500ms }\n" BACKENDS);
 
-	assert_int_equal(config->services[0].health.timeout_ms, 250);
+	assert_int_equal(config->services[0].health.timeout_ms, 375);
+	config_free(config);
+	config = parse(WEB "    health: { interval: 1h }\n" BACKENDS);
+	assert_int_equal(config->services[0].health.timeout_ms, 1500);
 	config_free(config);
 }
 
@@ -1034,7 +1037,7 @@ static void aliases_cannot_multiply_without_bound(void **state)
 #define MANY_SERVICES LB_MAX_SERVICES
 #endif
 
-static void the_largest_config_is_read_in_seconds(void **state)
+static void the_largest_config_is_read(void **state)
 {
 	size_t size = 8 << 20, length;
 	char *yaml = malloc(size);
@@ -1083,7 +1086,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(every_prefix_of_a_file_is_taken_or_refused),
     cmocka_unit_test(mutated_files_are_taken_or_refused),
     cmocka_unit_test(aliases_cannot_multiply_without_bound),
-    cmocka_unit_test(the_largest_config_is_read_in_seconds),
+    cmocka_unit_test(the_largest_config_is_read),
 };
 
 #define REFUSALS (sizeof(refusals) / sizeof(refusals[0]))

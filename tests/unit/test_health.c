@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health checks: counting and timing with a scripted kind, the real kinds against servers on the same loop.
- * Run by tests/run. */
+/* Health checks: counting with a scripted kind, the real kinds against servers on the same loop. Tests wait for what is
+ * to happen, however long the machine takes; rules about time have a clock of their own in test_lateness.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -29,9 +30,12 @@
 
 #include "../../user/lbd/health.h"
 
-#define LATE_MS 150 /* how much a busy machine may be late */
+#define HANG_MS    60000 /* nothing takes so long: it hangs */
+#define PATIENT_MS 30000 /* a timeout that no probe reaches */
+#define COARSE_MS  15    /* libevent counts by the coarse clock: a timer may be early by its step, up to 10 ms */
 
 static struct event_base *base;
+static struct lateness *lateness;
 static struct health *health;
 
 static uint64_t now_ms(void)
@@ -55,10 +59,10 @@ static void run_for(uint64_t ms)
 	}
 }
 
-/* Turns the loop until *flag reaches wanted, at most for ms. True if it did. */
-static bool run_until(const unsigned *flag, unsigned wanted, uint64_t ms)
+/* Turns the loop until *flag reaches wanted. False: it hangs. */
+static bool run_until(const unsigned *flag, unsigned wanted)
 {
-	uint64_t end = now_ms() + ms;
+	uint64_t end = now_ms() + HANG_MS;
 
 	while (*flag < wanted && now_ms() < end) {
 		struct timeval tick = {.tv_usec = 5000};
@@ -74,12 +78,13 @@ static int start_loop(void **state)
 	struct error err;
 
 	base = event_base_new();
-	return !base || health_new(base, &health, &err);
+	return !base || lateness_new(base, &lateness) || health_new(base, lateness, &health, &err);
 }
 
 static int stop_loop(void **state)
 {
 	health_free(health);
+	lateness_free(lateness);
 	event_base_free(base);
 	return 0;
 }
@@ -92,6 +97,8 @@ struct told {
 	uint32_t latency_us, since_ms;
 	char why[320], last_failure[320];
 	struct health_check *remove; /* when told, remove it */
+	const struct told *removed;  /* what that one had told */
+	unsigned removed_results;    /* and how often, until it was removed */
 };
 
 static void on_result(void *arg, const struct health_result *result)
@@ -110,6 +117,7 @@ static void on_result(void *arg, const struct health_result *result)
 	if (told->remove) {
 		health_remove(told->remove);
 		told->remove = NULL;
+		told->removed_results = told->removed ? told->removed->results : 0;
 	}
 }
 
@@ -120,7 +128,7 @@ static struct config_health spec_of(const char *type)
 				      .status_min = 200,
 				      .status_max = 399,
 				      .interval_ms = 200,
-				      .timeout_ms = 150,
+				      .timeout_ms = PATIENT_MS,
 				      .rise = 2,
 				      .fall = 3};
 }
@@ -137,13 +145,24 @@ static struct health_check *add(const struct config_health *spec, const char *ad
 	return check;
 }
 
+/* Probes until a latency was measured, which a late loop does not, and says what was told. */
+static struct told probe_measured(const struct config_health *spec, const char *address, uint16_t port)
+{
+	struct told told = {0};
+	struct health_check *check = add(spec, address, port, HEALTH_UNKNOWN, &told);
+
+	assert_true(run_until(&told.passed, 1));
+	health_remove(check);
+	return told;
+}
+
 /* Probes once and says what was told. */
 static struct told probe_once(const struct config_health *spec, const char *address, uint16_t port)
 {
 	struct told told = {0};
 	struct health_check *check = add(spec, address, port, HEALTH_UNKNOWN, &told);
 
-	assert_true(run_until(&told.results, 1, 3000));
+	assert_true(run_until(&told.results, 1));
 	health_remove(check);
 	return told;
 }
@@ -182,6 +201,16 @@ static void script_end(int fd, short what, void *arg)
 		   probe.says == '+' ? NULL : "scripted", 7);
 }
 
+static bool script_serve(struct health_probe *probe)
+{
+	return false;
+}
+
+static const char *script_waits_for(const struct health_probe *probe)
+{
+	return "script: timed out";
+}
+
 static struct health_probe *script_start(void *state, struct event_base *loop, const struct health_probe_spec *spec,
 					 health_done_fn *done, void *arg)
 {
@@ -207,8 +236,12 @@ static struct health_probe *script_start(void *state, struct event_base *loop, c
 	return probe;
 }
 
-REGISTER(health_kind,
-	 scripted) = {.name = "scripted", .help = "for tests", .start = script_start, .cancel = script_cancel};
+REGISTER(health_kind, scripted) = {.name = "scripted",
+				   .help = "for tests",
+				   .start = script_start,
+				   .serve = script_serve,
+				   .waits_for = script_waits_for,
+				   .cancel = script_cancel};
 
 /* The statuses after each probe of the script, as letters: ? unknown, u up, d down; capital where changed is set. */
 static void assert_statuses(const char *probes, enum health_status initial, const char *expected)
@@ -224,7 +257,7 @@ static void assert_statuses(const char *probes, enum health_status initial, cons
 	for (unsigned i = 0; i < strlen(probes); i++) {
 		unsigned changes = told.changes;
 
-		assert_true(run_until(&told.results, i + 1, 1000));
+		assert_true(run_until(&told.results, i + 1));
 		assert_int_equal(told.results, i + 1);
 		seen[i] = "?ud"[told.status];
 		if (told.changes != changes)
@@ -273,12 +306,12 @@ static void why_holds_the_last_failure_until_up_again(void **state)
 	script = "-++";
 	spec.interval_ms = 10;
 	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&told.results, 1, 1000));
+	assert_true(run_until(&told.results, 1));
 	assert_string_equal(told.why, "scripted");
 	assert_int_equal(told.latency_us, 0);
-	assert_true(run_until(&told.results, 2, 1000));
+	assert_true(run_until(&told.results, 2));
 	assert_string_equal(told.why, "scripted");
-	assert_true(run_until(&told.results, 3, 1000));
+	assert_true(run_until(&told.results, 3));
 	assert_string_equal(told.why, "");
 	assert_int_equal(told.latency_us, 7);
 	health_remove(check);
@@ -289,33 +322,40 @@ static void since_counts_from_the_last_change(void **state)
 	struct config_health spec = spec_of("scripted");
 	struct told told = {0};
 	struct health_check *check;
+	uint64_t up;
 
 	script = "+++++++++---";
 	spec.interval_ms = 50;
 	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&told.results, 9, 2000));
-	assert_in_range(told.since_ms, 300, 1500);
-	assert_true(run_until(&told.results, 12, 2000));
+	assert_true(run_until(&told.results, 9));
+	assert_true(told.since_ms >= 200); /* eight intervals of 25 or of 47 to 50 ms, by a coarse clock */
+	up = now_ms();
+	assert_true(run_until(&told.results, 12));
 	assert_int_equal(told.status, HEALTH_DOWN);
-	assert_in_range(told.since_ms, 0, LATE_MS);
+	assert_true(told.since_ms <= now_ms() - up + 1);
 	health_remove(check);
 }
 
-static void probes_start_an_interval_apart_and_never_more(void **state)
+/* A probe that ends more than an interval after its start, as the loop was late, has the next one sooner. */
+static bool was_late(void)
+{
+	return lateness_meter(lateness)->max_us > LATENESS_BEAT_US / 2;
+}
+
+/* How much later one comes is the machine's affair; what is asked of it is in test_lateness.c. */
+static void probes_start_an_interval_apart(void **state)
 {
 	struct config_health spec = spec_of("scripted");
 	struct told told = {0};
 	struct health_check *check;
-	uint64_t start = now_ms();
 
 	script = "";
 	script_started = 0;
 	spec.interval_ms = 100;
 	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&told.results, 10, 3000));
-	assert_in_range(script_times[0] - start, 0, 25 + LATE_MS);
+	assert_true(run_until(&told.results, 10));
 	for (unsigned i = 2; i < 10; i++)
-		assert_in_range(script_times[i] - script_times[i - 1], 94, 100 + LATE_MS);
+		assert_true(script_times[i] - script_times[i - 1] >= 95 - COARSE_MS || was_late());
 	health_remove(check);
 }
 
@@ -325,21 +365,36 @@ static void first_probes_are_spread(void **state)
 	struct config_health spec = spec_of("scripted");
 	struct health_check *checks[CHECKS];
 	struct told told = {0};
-	uint64_t widest = 0, start = now_ms();
+	uint64_t start = now_ms();
 
 	script = "";
 	script_started = 0;
 	spec.interval_ms = 1600;
 	for (unsigned i = 0; i < CHECKS; i++)
 		checks[i] = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&told.results, CHECKS, 1000));
-	for (unsigned i = 1; i < CHECKS; i++)
-		if (script_times[i] - script_times[i - 1] > widest)
-			widest = script_times[i] - script_times[i - 1];
-	assert_in_range(script_times[CHECKS - 1] - start, 200, 400 + LATE_MS);
-	assert_in_range(widest, 0, 100);
+	assert_true(run_until(&told.results, CHECKS));
+	assert_true(script_times[CHECKS - 1] - start >= 200); /* of 400; by chance less: once in 2^60 */
 	for (unsigned i = 0; i < CHECKS; i++)
 		health_remove(checks[i]);
+}
+
+static void probe_that_does_not_end_has_timed_out(void **state)
+{
+	struct config_health spec = spec_of("scripted");
+	struct told told = {0};
+	struct health_check *check;
+	uint64_t start = now_ms();
+
+	script = "~~"; /* the second if the loop is late */
+	script_cancelled = 0;
+	spec.timeout_ms = 150;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, 1));
+	assert_true(now_ms() - start >= 150 - COARSE_MS);
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_string_equal(told.why, "script: timed out after 150 ms");
+	assert_in_range(script_cancelled, 1, 2);
+	health_remove(check);
 }
 
 static void check_removed_during_a_probe_is_silent(void **state)
@@ -351,7 +406,7 @@ static void check_removed_during_a_probe_is_silent(void **state)
 	script = "~";
 	script_started = script_cancelled = 0;
 	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&script_started, 1, 1000));
+	assert_true(run_until(&script_started, 1));
 	health_remove(check);
 	assert_int_equal(script_cancelled, 1);
 	run_for(100);
@@ -366,7 +421,7 @@ static void check_may_be_removed_by_its_own_result(void **state)
 	script = "+";
 	spec.interval_ms = 10;
 	told.remove = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&told.results, 1, 1000));
+	assert_true(run_until(&told.results, 1));
 	run_for(50);
 	assert_int_equal(told.results, 1);
 }
@@ -454,6 +509,7 @@ static void on_request(struct bufferevent *bev, void *arg)
 	if (!server->any && !strstr(server->request, "\r\n\r\n"))
 		return;
 	server->requests++;
+	event_base_update_cache_time(base); /* the delay counts from here */
 	event_add(connection->timer, &delay);
 }
 
@@ -535,12 +591,13 @@ static void tcp_up_with_latency_when_something_listens(void **state)
 {
 	struct config_health spec = spec_of("tcp");
 	struct server server = {0};
+	uint64_t start = now_ms();
 	struct told told;
 
 	server_start(&server, "127.0.0.1");
-	told = probe_once(&spec, "127.0.0.1", server.port);
+	told = probe_measured(&spec, "127.0.0.1", server.port);
 	assert_int_equal(told.status, HEALTH_UP);
-	assert_in_range(told.latency_us, 1, 100000);
+	assert_true(told.latency_us / 1000 <= now_ms() - start);
 	assert_string_equal(told.why, "");
 	server_stop(&server);
 }
@@ -584,10 +641,10 @@ static void tcp_timeout_is_strict_and_said(void **state)
 	uint64_t start;
 
 	full_start(&full);
-	spec.interval_ms = 20; /* the first probe starts within 5 ms */
+	spec.timeout_ms = 150;
 	start = now_ms();
 	told = probe_once(&spec, "127.0.0.1", full.port);
-	assert_in_range(now_ms() - start, 149, 150 + 5 + LATE_MS);
+	assert_true(now_ms() - start >= 150 - COARSE_MS);
 	assert_int_equal(told.status, HEALTH_DOWN);
 	assert_string_equal(told.why, "connect: timed out after 150 ms");
 	spec.timeout_ms = 1000;
@@ -595,26 +652,108 @@ static void tcp_timeout_is_strict_and_said(void **state)
 	full_stop(&full);
 }
 
+/* ---- a late loop ---- */
+
+/* A server of its own process, which is never late: answers every connection at once. */
+static pid_t prompt_server_start(uint16_t *ret_port)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	pid_t pid;
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 4096), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &length), 0);
+	*ret_port = ntohs(at.sin_port);
+	pid = fork();
+	if (!pid) /* a test that fails does not stop it */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!pid) {
+		int fd = accept(listener, NULL, NULL);
+
+		(void)!write(fd, answer, sizeof(answer) - 1);
+		shutdown(fd, SHUT_WR); /* and it stays open: a close with an unread request would reset it */
+	}
+	close(listener);
+	return pid;
+}
+
+static void prompt_server_stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Turns the loop until each of the checks has so many results, with something that takes pause_ms in every turn. */
+static void run_late(const struct told *told, unsigned checks, unsigned wanted, unsigned pause_ms)
+{
+	uint64_t end = now_ms() + HANG_MS;
+	unsigned done = 0;
+
+	while (done < checks && now_ms() < end) {
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		usleep(pause_ms * 1000);
+		for (done = 0; done < checks && told[done].results >= wanted;)
+			done++;
+	}
+	assert_int_equal(done, checks);
+}
+
+/* Many checks, so that a turn finds many answers and many timeouts that are due. */
+static void assert_not_blamed_for_a_late_loop(const char *type)
+{
+	enum { CHECKS = 100 };
+	struct config_health spec = spec_of(type);
+	struct health_check *checks[CHECKS];
+	struct told told[CHECKS] = {0};
+	uint16_t port;
+	pid_t pid = prompt_server_start(&port);
+
+	spec.interval_ms = 40;
+	spec.timeout_ms = 30;
+	for (unsigned i = 0; i < CHECKS; i++)
+		checks[i] = add(&spec, "127.0.0.1", port, HEALTH_UNKNOWN, &told[i]);
+	run_late(told, CHECKS, 5, 50);
+	for (unsigned i = 0; i < CHECKS; i++) {
+		assert_string_equal(told[i].last_failure, "");
+		assert_int_equal(told[i].status, HEALTH_UP);
+		health_remove(checks[i]);
+	}
+	prompt_server_stop(pid);
+}
+
 static void tcp_backend_is_not_blamed_for_a_late_loop(void **state)
 {
-	struct config_health spec = spec_of("tcp");
-	struct server server = {0};
-	struct told told = {0};
-	struct health_check *check;
+	assert_not_blamed_for_a_late_loop("tcp");
+}
 
-	server_start(&server, "127.0.0.1");
-	spec.interval_ms = 40; /* the first probe starts within 10 ms */
-	spec.timeout_ms = 30;
-	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told);
-	/* turn by turn, as a loop that does something long in each */
-	for (unsigned i = 0; i < 50 && told.results < 5; i++) {
-		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
-		usleep(50000);
+static void http_backend_is_not_blamed_for_a_late_loop(void **state)
+{
+	assert_not_blamed_for_a_late_loop("http");
+}
+
+static void dead_backend_is_found_by_a_loop_that_is_always_late(void **state)
+{
+	static const char *const types[] = {"tcp", "http"};
+	struct full full;
+
+	full_start(&full);
+	for (unsigned i = 0; i < 2; i++) {
+		struct config_health spec = spec_of(types[i]);
+		struct told told = {0};
+		struct health_check *check;
+
+		spec.interval_ms = 200;
+		spec.timeout_ms = 150;
+		check = add(&spec, "127.0.0.1", full.port, HEALTH_UP, &told);
+		run_late(&told, 1, 3, 200);
+		assert_int_equal(told.status, HEALTH_DOWN);
+		assert_string_equal(told.why, "connect: timed out after 150 ms");
+		health_remove(check);
 	}
-	assert_in_range(told.results, 5, 6);
-	assert_string_equal(told.last_failure, "");
-	health_remove(check);
-	server_stop(&server);
+	full_stop(&full);
 }
 
 static void tcp_backend_that_goes_and_comes_is_followed(void **state)
@@ -624,22 +763,22 @@ static void tcp_backend_that_goes_and_comes_is_followed(void **state)
 	struct told told = {0};
 	struct health_check *check;
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	uint64_t killed;
+	unsigned before;
 
 	server_start(&server, "127.0.0.1");
 	spec.interval_ms = 100;
 	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&told.changes, 1, 1000));
+	assert_true(run_until(&told.changes, 1));
+	before = told.results;
 	server_stop(&server);
-	killed = now_ms();
-	assert_true(run_until(&told.changes, 2, 1000));
+	assert_true(run_until(&told.changes, 2));
 	assert_int_equal(told.status, HEALTH_DOWN);
-	assert_in_range(now_ms() - killed, 0, 3 * 100 + 150 + LATE_MS);
+	assert_in_range(told.results - before, 3, 4); /* fall, and one that may have been under way */
 	at.sin_port = htons(server.port);
 	server.listener = evconnlistener_new_bind(base, on_accept, &server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE,
 						  16, (struct sockaddr *)&at, sizeof(at));
 	assert_non_null(server.listener);
-	assert_true(run_until(&told.changes, 3, 1000));
+	assert_true(run_until(&told.changes, 3));
 	assert_int_equal(told.status, HEALTH_UP);
 	health_remove(check);
 	server_stop(&server);
@@ -655,7 +794,7 @@ static void tcp_check_removed_during_a_probe_is_silent(void **state)
 	full_start(&full);
 	spec.interval_ms = 20;
 	check = add(&spec, "127.0.0.1", full.port, HEALTH_UNKNOWN, &told);
-	run_for(60);
+	run_for(60); /* it has begun, and does not end */
 	health_remove(check);
 	run_for(200);
 	assert_int_equal(told.results, 0);
@@ -710,13 +849,13 @@ static void running_out_of_descriptors_takes_no_backend_down(void **state)
 
 		spec.fall = 1;
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-		run_until(&told.results, 2, 1000);
+		run_until(&told.results, 2);
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-		assert_in_range(told.results, 2, 3);
+		assert_true(told.results >= 2);
 		assert_int_equal(told.status, HEALTH_UP);
 		assert_non_null(strstr(told.why, "probe not run: "));
 		assert_non_null(strstr(told.why, "oo many open files"));
-		assert_true(run_until(&told.passed, 1, 1000));
+		assert_true(run_until(&told.passed, 1));
 		health_remove(check);
 	}
 	server_stop(&server);
@@ -806,6 +945,7 @@ static void http_timeouts_say_what_did_not_come(void **state)
 	struct server server = {0};
 	struct full full;
 
+	spec.timeout_ms = tls.timeout_ms = 150;
 	full_start(&full);
 	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why, "connect: timed out after 150 ms");
 	full_stop(&full);
@@ -817,30 +957,32 @@ static void http_timeouts_say_what_did_not_come(void **state)
 	server_stop(&server);
 }
 
-static void http_timeout_is_strict(void **state)
+static void http_answer_after_the_timeout_is_none(void **state)
 {
 	struct config_health spec = spec_of("http");
-	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = 250};
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = HANG_MS};
 	uint64_t start;
 
 	server_start(&server, "127.0.0.1");
-	spec.interval_ms = 20;
+	spec.timeout_ms = 150;
 	start = now_ms();
 	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_DOWN);
-	assert_in_range(now_ms() - start, 149, 150 + 5 + LATE_MS);
+	assert_true(now_ms() - start >= 150 - COARSE_MS);
 	server_stop(&server);
 }
 
 static void http_latency_is_connect_to_answer(void **state)
 {
 	struct config_health spec = spec_of("http");
-	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = 60};
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = 100};
+	uint64_t start = now_ms();
 	struct told told;
 
 	server_start(&server, "127.0.0.1");
-	told = probe_once(&spec, "127.0.0.1", server.port);
+	told = probe_measured(&spec, "127.0.0.1", server.port);
 	assert_int_equal(told.status, HEALTH_UP);
-	assert_in_range(told.latency_us, 50000, 140000);
+	assert_true(told.latency_us >= (100 - COARSE_MS) * 1000);
+	assert_true(told.latency_us / 1000 <= now_ms() - start);
 	server_stop(&server);
 }
 
@@ -910,8 +1052,8 @@ static void http_connects_anew_for_every_probe(void **state)
 	server_start(&server, "127.0.0.1");
 	spec.interval_ms = 20;
 	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&told.results, 5, 1000));
-	assert_in_range(server.accepted, 5, 6);
+	assert_true(run_until(&told.results, 5));
+	assert_true(server.accepted >= told.results);
 	health_remove(check);
 	server_stop(&server);
 }
@@ -925,7 +1067,7 @@ static void http_check_removed_during_a_probe_is_silent(void **state)
 
 	server_start(&server, "127.0.0.1");
 	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told);
-	assert_true(run_until(&server.requests, 1, 1000));
+	assert_true(run_until(&server.requests, 1));
 	health_remove(check);
 	run_for(200);
 	assert_int_equal(told.results, 0);
@@ -944,12 +1086,16 @@ static void http_checks_may_be_removed_by_each_others_results(void **state)
 	spec.interval_ms = 20;
 	for (unsigned i = 0; i < CHECKS; i++)
 		checks[i] = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told[i]);
-	for (unsigned i = 0; i < CHECKS; i += 2)
-		told[i].remove = checks[i + 1];
-	run_for(200);
 	for (unsigned i = 0; i < CHECKS; i += 2) {
-		assert_in_range(told[i].results, 5, 20);
-		assert_in_range(told[i + 1].results, 0, 2);
+		told[i].remove = checks[i + 1];
+		told[i].removed = &told[i + 1];
+	}
+	for (unsigned i = 0; i < CHECKS; i += 2)
+		assert_true(run_until(&told[i].results, 5));
+	for (unsigned i = 0; i < CHECKS; i += 2) {
+		assert_int_equal(told[i].status, HEALTH_UP);
+		assert_string_equal(told[i].last_failure, "");
+		assert_int_equal(told[i + 1].results, told[i].removed_results);
 		health_remove(checks[i]);
 	}
 	server_stop(&server);
@@ -975,6 +1121,7 @@ static pid_t tls_server_start(char directory[32], uint16_t port)
 	pid = fork();
 	if (pid)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (chdir(directory) || system(TLS_FILES))
 		_exit(1);
 	freopen("/dev/null", "r+", stdout);
@@ -1005,11 +1152,10 @@ static void https_unverified_certificate_is_up_and_the_host_is_the_sni(void **st
 
 	if (!pid)
 		skip(); /* no openssl command */
-	spec.timeout_ms = 1000;
 	spec.rise = 1;
 	spec.host = (char *)"sni.example";
 	check = add(&spec, "127.0.0.1", port, HEALTH_UNKNOWN, &told);
-	run_until(&told.passed, 1, 10000);
+	run_until(&told.passed, 1);
 	health_remove(check);
 	assert_string_equal(told.why, "");
 	assert_int_equal(told.status, HEALTH_UP);
@@ -1045,20 +1191,20 @@ static double cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* count checks a second against one listener, for 4 s: every one up after its first probe, and stays up. */
-static void assert_many_are_up(const char *type, unsigned count, const char *answer, double cpu_max)
+/* count checks of one interval against one listener: every one is up after its first probe, and stays up. */
+static void assert_many_are_up(const char *type, unsigned count, const char *answer)
 {
 	struct config_health spec = spec_of(type);
 	struct server server = {.answer = answer};
 	struct told *told = calloc(count, sizeof(*told));
 	struct health_check **checks = calloc(count, sizeof(struct health_check *));
 	double cpu;
+	unsigned results = 0;
 
 	assert_non_null(told);
 	assert_non_null(checks);
 	server_start(&server, "0.0.0.0");
 	spec.interval_ms = 1000;
-	spec.timeout_ms = 1000;
 	cpu = cpu_seconds();
 	for (unsigned i = 0; i < count; i++) {
 		char address[32];
@@ -1066,32 +1212,30 @@ static void assert_many_are_up(const char *type, unsigned count, const char *ans
 		snprintf(address, sizeof(address), "127.0.%u.%u", i / 250 + 1, i % 250 + 1);
 		checks[i] = add(&spec, address, server.port, HEALTH_UNKNOWN, &told[i]);
 	}
-	run_for(4000);
-	cpu = (cpu_seconds() - cpu) / 4;
-	print_message("# %u %s checks a second, and their server: %.0f %% of a CPU\n", count, type, cpu * 100);
+	for (unsigned i = 0; i < count; i++)
+		assert_true(run_until(&told[i].results, 3));
+	cpu = cpu_seconds() - cpu;
 	for (unsigned i = 0; i < count; i++) {
+		results += told[i].results;
 		assert_string_equal(told[i].last_failure, "");
 		assert_int_equal(told[i].status, HEALTH_UP);
 		assert_int_equal(told[i].changes, 1);
-		assert_in_range(told[i].results, 3, 6);
 		health_remove(checks[i]);
 	}
+	print_message("# %u %s probes, and their server: %.0f us of CPU each\n", results, type, cpu * 1e6 / results);
 	server_stop(&server);
 	free(checks);
 	free(told);
-#ifndef __SANITIZE_ADDRESS__
-	assert_true(cpu < cpu_max);
-#endif
 }
 
-static void two_thousand_tcp_checks_a_second_are_all_up(void **state)
+static void two_thousand_tcp_checks_at_once_are_all_up(void **state)
 {
-	assert_many_are_up("tcp", 2000, NULL, 0.5);
+	assert_many_are_up("tcp", 2000, NULL);
 }
 
-static void five_hundred_http_checks_a_second_are_all_up(void **state)
+static void five_hundred_http_checks_at_once_are_all_up(void **state)
 {
-	assert_many_are_up("http", 500, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0.5);
+	assert_many_are_up("http", 500, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
 
 /* Its own network namespace where that is allowed, so that no firewall or busy port of the host disturbs. */
@@ -1121,8 +1265,9 @@ int main(void)
 	    TEST(probe_that_could_not_run_says_nothing_about_the_backend),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(since_counts_from_the_last_change),
-	    TEST(probes_start_an_interval_apart_and_never_more),
+	    TEST(probes_start_an_interval_apart),
 	    TEST(first_probes_are_spread),
+	    TEST(probe_that_does_not_end_has_timed_out),
 	    TEST(check_removed_during_a_probe_is_silent),
 	    TEST(check_may_be_removed_by_its_own_result),
 	    TEST(unknown_kind_is_refused),
@@ -1132,6 +1277,8 @@ int main(void)
 	    TEST(tcp_refused_is_said),
 	    TEST(tcp_timeout_is_strict_and_said),
 	    TEST(tcp_backend_is_not_blamed_for_a_late_loop),
+	    TEST(http_backend_is_not_blamed_for_a_late_loop),
+	    TEST(dead_backend_is_found_by_a_loop_that_is_always_late),
 	    TEST(tcp_backend_that_goes_and_comes_is_followed),
 	    TEST(tcp_check_removed_during_a_probe_is_silent),
 	    TEST(probes_leave_no_port_in_time_wait),
@@ -1144,7 +1291,7 @@ int main(void)
 	    TEST(http_connection_reset_is_said),
 	    TEST(http_refused_is_said_as_tcp_says_it),
 	    TEST(http_timeouts_say_what_did_not_come),
-	    TEST(http_timeout_is_strict),
+	    TEST(http_answer_after_the_timeout_is_none),
 	    TEST(http_latency_is_connect_to_answer),
 	    TEST(http_long_body_is_cut_off_and_long_headers_refused),
 	    TEST(http_request_is_as_configured),
@@ -1154,8 +1301,8 @@ int main(void)
 	    TEST(http_checks_may_be_removed_by_each_others_results),
 	    TEST(https_unverified_certificate_is_up_and_the_host_is_the_sni),
 	    TEST(https_to_a_plain_server_is_a_tls_failure),
-	    TEST(two_thousand_tcp_checks_a_second_are_all_up),
-	    TEST(five_hundred_http_checks_a_second_are_all_up),
+	    TEST(two_thousand_tcp_checks_at_once_are_all_up),
+	    TEST(five_hundred_http_checks_at_once_are_all_up),
 	};
 
 	return cmocka_run_group_tests(tests, enter_namespace, NULL);

@@ -104,6 +104,21 @@ static void status_shows_the_seed_blind_services_and_a_crowded_table(void **stat
 	assert_non_null(strstr(run.out, "0x00000000feedface, random"));
 }
 
+#define LATE(ms)                                                                                                       \
+	"{\"interfaces\":[" ETH0 "],\"services\":1,\"backends\":2,\"backends_up\":2,\"loop\":{\"late_ms\":" #ms        \
+	",\"late_max_ms\":9000}}"
+
+static void status_warns_of_lateness_that_matters(void **state)
+{
+	const struct fake_answer late[] = {{"GET /v1/status", 200, LATE(430)}, {NULL}};
+	const struct fake_answer on_time[] = {{"GET /v1/status", 200, LATE(99)}, {NULL}};
+
+	RUN(late, "status");
+	assert_non_null(strstr(run.out, "Warning: was up to 430 ms late"));
+	RUN(on_time, "status");
+	assert_null(strstr(run.out, "late"));
+}
+
 static void json_is_what_lbd_said(void **state)
 {
 	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0, 3, 0, 9, 9)}, {NULL}};
@@ -338,6 +353,7 @@ int main(void)
 	    cmocka_unit_test(the_first_line_of_status_says_whether_it_forwards),
 	    cmocka_unit_test(status_names_modes_memory_and_changes),
 	    cmocka_unit_test(status_shows_the_seed_blind_services_and_a_crowded_table),
+	    cmocka_unit_test(status_warns_of_lateness_that_matters),
 	    cmocka_unit_test(json_is_what_lbd_said),
 	    cmocka_unit_test(backends_of_a_service_are_asked_for_with_its_name_escaped),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),

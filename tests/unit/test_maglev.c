@@ -171,26 +171,32 @@ static void sizes_are_primes_with_a_hundred_slots_a_backend(void **state)
 	}
 }
 
-static void a_thousand_backends_are_filled_in_under_ten_milliseconds(void **state)
+static double best_fill_ms(unsigned count)
 {
 	double best = 1e9;
 
-	make(MOST, 100);
+	make(count, 100);
 	for (unsigned i = 0; i < 10; i++) {
 		struct timespec from, to;
 		double ms;
 
 		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
-		fill(MOST, table, SIZE);
+		fill(count, table, SIZE);
 		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
 		ms = (to.tv_sec - from.tv_sec) * 1e3 + (to.tv_nsec - from.tv_nsec) / 1e6;
 		best = ms < best ? ms : best;
 	}
-	print_message("# best of 10: %.2f ms\n", best);
-#ifdef __SANITIZE_ADDRESS__
-	skip(); /* instrumented code says nothing about speed */
-#endif
-	assert_true(best < 10);
+	return best;
+}
+
+/* CPU time of one run against that of the same run: a step for every backend at every slot would be hundreds of times.
+ */
+static void a_thousand_backends_cost_little_more_than_ten(void **state)
+{
+	double few = best_fill_ms(10), many = best_fill_ms(MOST);
+
+	print_message("# best of 10: %.2f ms, of 10 backends %.2f ms\n", many, few);
+	assert_true(many < 20 * few);
 }
 
 int main(void)
@@ -207,7 +213,7 @@ int main(void)
 	    cmocka_unit_test(ipv6_and_ipv4_backends_share_a_table),
 	    cmocka_unit_test(a_size_that_is_no_prime_is_refused),
 	    cmocka_unit_test(sizes_are_primes_with_a_hundred_slots_a_backend),
-	    cmocka_unit_test(a_thousand_backends_are_filled_in_under_ten_milliseconds),
+	    cmocka_unit_test(a_thousand_backends_cost_little_more_than_ten),
 	};
 
 	return cmocka_run_group_tests_name("maglev", tests, NULL, NULL);

@@ -8,7 +8,8 @@
 #include "show.h"
 #include "verb.h"
 
-#define LABEL 15 /* columns of the labels */
+#define LABEL   15 /* columns of the labels */
+#define LATE_MS 100
 
 static bool runs(const json_t *interface)
 {
@@ -184,6 +185,23 @@ static void print_crowded(const json_t *flows, unsigned columns)
 	text_wrap(stdout, line, LABEL, LABEL, columns);
 }
 
+/* Only what is worth a look: below that, nothing that lbd does comes noticeably later. */
+static void print_lateness(const json_t *status, unsigned columns)
+{
+	uint64_t late_ms = json_number(json_object_get(status, "loop"), "late_ms");
+	char line[256];
+
+	if (late_ms < LATE_MS)
+		return;
+	snprintf(
+	    line, sizeof(line),
+	    "Warning: was up to %llu ms late in the last two minutes: it gets too little CPU, or was stopped. Health "
+	    "checks took longer; no backend was called down for it.",
+	    (unsigned long long)late_ms);
+	printf("%*s", LABEL, "");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
 /* The seed itself is what fleets compare. */
 static void print_seed(const json_t *status)
 {
@@ -219,6 +237,7 @@ static void print_status(const json_t *status)
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
 	       (unsigned long long)json_number(status, "pid"), format_duration(json_number(status, "uptime_s"), uptime),
 	       json_flag(status, "adopted") ? ", took over from an earlier lbd" : "");
+	print_lateness(status, columns ? columns : 80);
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));
 }
 

@@ -260,8 +260,8 @@ static int serve(struct api *api, struct event_base *base, struct error *err)
 	return 0;
 }
 
-int api_new(struct event_base *base, struct state *state, struct attach *attach, struct dataplane *dp, const char *path,
-	    const char *group, struct api **ret, struct error *err)
+int api_new(struct event_base *base, struct state *state, struct attach *attach, struct dataplane *dp,
+	    const struct lateness *lateness, const char *path, const char *group, struct api **ret, struct error *err)
 {
 	struct api *api = calloc(1, sizeof(*api));
 	struct timespec now;
@@ -270,7 +270,8 @@ int api_new(struct event_base *base, struct state *state, struct attach *attach,
 	if (!api)
 		return error_set(err, -ENOMEM, "out of memory");
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	*api = (struct api){.state = state, .attach = attach, .dp = dp, .start_ms = (uint64_t)now.tv_sec * 1000};
+	*api = (struct api){
+	    .state = state, .attach = attach, .dp = dp, .lateness = lateness, .start_ms = (uint64_t)now.tv_sec * 1000};
 	rc = host_make_parent(path, err);
 	if (!rc)
 		rc = remove_stale(path, err);

@@ -8,8 +8,8 @@
 struct api;
 
 /* Binds path (its directory is made if missing, a stale socket is replaced, mode 0660, group). */
-int api_new(struct event_base *base, struct state *state, struct attach *attach, struct dataplane *dp, const char *path,
-	    const char *group, struct api **ret, struct error *err);
+int api_new(struct event_base *base, struct state *state, struct attach *attach, struct dataplane *dp,
+	    const struct lateness *lateness, const char *path, const char *group, struct api **ret, struct error *err);
 void api_free(struct api *api);
 
 #endif

@@ -16,6 +16,7 @@ struct api {
 	struct state *state;
 	struct attach *attach;
 	struct dataplane *dp;
+	const struct lateness *lateness;
 	uint64_t start_ms; /* CLOCK_MONOTONIC */
 	/* The interface last named in this answer: thousands of backends share a few. 0: none. */
 	uint32_t named_ifindex;

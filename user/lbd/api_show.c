@@ -89,6 +89,16 @@ static const char *seed_origin(const struct api *api)
 	return config->hash_seed == dataplane_hash_seed(api->dp) ? "config" : "pinned";
 }
 
+/* "late_ms" is of the last one to two minutes: whether it is late now, not whether it ever was. */
+static json_t *loop_json(const struct api *api)
+{
+	const struct lateness_meter *meter = lateness_meter(api->lateness);
+	uint64_t recent_us = lateness_recent(meter, now_ms(CLOCK_MONOTONIC) * 1000);
+
+	return json_pack("{s:I, s:I}", "late_ms", number(recent_us / 1000), "late_max_ms",
+			 number(meter->max_us / 1000));
+}
+
 static json_t *status_json(const struct api *api)
 {
 	char seed[24];
@@ -103,7 +113,7 @@ static json_t *status_json(const struct api *api)
 	return json_pack(
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, "
 	    "s:I, "
-	    "s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, s:s}",
+	    "s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, s:o, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((now_ms(CLOCK_MONOTONIC) - api->start_ms) / 1000), "config", state_config_path(api->state),
 	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
@@ -114,8 +124,8 @@ static json_t *status_json(const struct api *api)
 	    number(memory.services), "backends", number(memory.backends), "counters", number(memory.counters), "other",
 	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "entries",
 	    number(memory.flow_entries), "without_place", number(state_flows_without_place(api->state)),
-	    "limited_services", limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "kernel",
-	    system.release);
+	    "limited_services", limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
+	    loop_json(api), "kernel", system.release);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)

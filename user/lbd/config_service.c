@@ -16,10 +16,11 @@
 #define HOUR   (60 * MINUTE)
 
 /* Idle times are counted in ticks of 2^30 ns: at least two, at most LB_FLOW_MAX_IDLE, in whole seconds. */
-#define MIN_IDLE        (3 * SECOND)
-#define MAX_IDLE        ((uint64_t)((LB_FLOW_MAX_IDLE * (1ULL << LB_TICK_SHIFT)) / 1000000000) * SECOND)
-#define MAX_SLOTS       ((1 << 28) - 1)
-#define DEFAULT_TIMEOUT SECOND
+#define MIN_IDLE  (3 * SECOND)
+#define MAX_IDLE  ((uint64_t)((LB_FLOW_MAX_IDLE * (1ULL << LB_TICK_SHIFT)) / 1000000000) * SECOND)
+#define MAX_SLOTS ((1 << 28) - 1)
+/* A lost SYN is sent again after 1 s (RFC 6298): this forgives one, and the answer has half a second. */
+#define DEFAULT_TIMEOUT (3 * SECOND / 2)
 #define MAX_NAME        63
 
 static const struct config_service service_defaults = {
@@ -149,7 +150,8 @@ static void read_status(const struct config_place *at, const char *text, struct 
 	health->status_max = max;
 }
 
-/* A probe ends before the next begins. Without a timeout of its own it has half the interval, 1 s at most. */
+/* A probe ends before the next begins. Without a timeout of its own it has three quarters of the interval, 1.5 s at
+ * most. */
 static void check_timing(const struct config_place *at, const struct raw_health *raw, struct config_health *health)
 {
 	char text[24];
@@ -208,7 +210,7 @@ static void finish_health(const struct config_place *service_at, const struct ra
 		config_copy_text(&at, "/", &health->path);
 	if (!health->timeout_ms)
 		health->timeout_ms =
-		    health->interval_ms / 2 < DEFAULT_TIMEOUT ? health->interval_ms / 2 : DEFAULT_TIMEOUT;
+		    health->interval_ms < 4 * DEFAULT_TIMEOUT / 3 ? health->interval_ms * 3 / 4 : DEFAULT_TIMEOUT;
 	if (!health->type)
 		return;
 	if (strcmp(health->type, "none") && !health->port && !service->port && own->port && !strcmp(own->port, "any"))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* When to probe, and what a run of results means. How to probe is a kind's job (health/). Called by state.c. */
+/* When to probe, and what a run of results means. How to probe is a kind's job (health/). */
 #include "health.h"
 
 #include <errno.h>
@@ -15,9 +15,10 @@
 #include "../common/log.h"
 #include "health/clock.h"
 #include "health/failure.h"
+#include "health/schedule.h"
+#include "health/verdict.h"
 
-#define FIRST_PROBE_MAX_MS 500
-#define WARN_EVERY_US      60000000ULL
+#define WARN_EVERY_US 60000000ULL
 
 struct kind_state {
 	const struct health_kind *kind;
@@ -30,12 +31,14 @@ struct health_check {
 	const struct kind_state *kind;
 	struct config_health config;
 	struct health_probe_spec spec;
-	struct event timer; /* waits for the next probe; not pending while one runs */
+	struct event timer; /* for the next probe, or while one runs for its timeout */
 	struct health_probe *probe;
-	bool spread; /* its place in the interval has been drawn */
+	bool repeated; /* the probe before this one was void */
+	bool placed;   /* its place in the interval has been drawn */
 	enum health_status status;
 	uint32_t streak; /* probes in a row that contradict the status */
 	uint64_t since_us, probe_us;
+	uint64_t late_us, beats; /* how late the loop had been in all when the probe began, and its beats */
 	char why[FAILURE_TEXT];
 	health_result_fn *result;
 	void *arg;
@@ -43,18 +46,19 @@ struct health_check {
 
 struct health {
 	struct event_base *base;
+	const struct lateness *lateness;
 	LIST_HEAD(check_list, health_check) checks;
 	struct kind_state *kinds;
 	unsigned kinds_count;
-	uint64_t warned_us;
+	uint64_t warned_us, warned_late_us;
 };
 
-static uint64_t random_below(uint64_t bound)
+static uint32_t random_draw(void)
 {
 	uint32_t value;
 
 	evutil_secure_rng_get_bytes(&value, sizeof(value));
-	return bound ? value % bound : 0;
+	return value;
 }
 
 /* ---- what results mean ---- */
@@ -127,42 +131,34 @@ static void wait_ms(struct health_check *check, uint64_t ms)
 	event_add(&check->timer, &wait);
 }
 
-/* From start to start an interval, or up to 5 % less: jitter keeps checks from falling into step, and never prolongs
- * the fall x interval + timeout after which a dead backend is down. The second probe draws the check's place in the
- * interval, as first ones come early. */
 static void wait_for_next(struct health_check *check)
 {
-	uint32_t interval = check->config.interval_ms;
 	uint64_t gone_ms = (clock_us() - check->probe_us) / 1000;
-	uint64_t next_ms = interval - random_below(check->spread ? interval / 20 + 1 : interval / 2 + 1);
 
-	check->spread = true;
-	wait_ms(check, next_ms > gone_ms ? next_ms - gone_ms : 0);
+	wait_ms(check, schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
+	check->placed = true;
 }
 
-/* The first word on a new backend is waited for: soon. One whose status is known goes to its place in the interval. */
 static void wait_for_first(struct health_check *check)
 {
-	uint32_t within_ms = check->config.interval_ms;
-
-	check->spread = check->status != HEALTH_UNKNOWN;
-	if (!check->spread)
-		within_ms = within_ms / 4 < FIRST_PROBE_MAX_MS ? within_ms / 4 : FIRST_PROBE_MAX_MS;
-	wait_ms(check, random_below(within_ms));
+	check->placed = check->status != HEALTH_UNKNOWN;
+	wait_ms(check, schedule_first(check->config.interval_ms, check->placed, random_draw()));
 }
 
-static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
-{
-	struct health_check *check = arg;
-	bool passed = outcome == HEALTH_PASSED, changed;
+/* ---- one probe ---- */
 
-	check->probe = NULL;
+/* How late the loop was since the probe began. */
+static uint64_t late_us(const struct health_check *check, uint64_t now_us)
+{
+	return lateness_total(lateness_meter(check->health->lateness), now_us) - check->late_us;
+}
+
+static void conclude(struct health_check *check, bool passed, const char *why, uint32_t latency_us)
+{
+	bool changed = count(check, passed);
+
+	check->repeated = false;
 	wait_for_next(check);
-	if (outcome == HEALTH_NOT_RUN) {
-		probe_not_run(check, why);
-		return;
-	}
-	changed = count(check, passed);
 	if (!passed)
 		snprintf(check->why, sizeof(check->why), "%s", why);
 	else if (check->status == HEALTH_UP)
@@ -170,17 +166,114 @@ static void probe_done(void *arg, enum health_outcome outcome, const char *why, 
 	report(check, changed, passed ? latency_us : 0, check->why);
 }
 
-static void start_probe(int fd, short what, void *arg)
+/* Nothing is reported: it is as if the probe had not been. */
+static void repeat_void(struct health_check *check, uint64_t late)
+{
+	struct health *health = check->health;
+	uint64_t now_us = clock_us();
+
+	if (!health->warned_late_us || now_us - health->warned_late_us >= WARN_EVERY_US) {
+		health->warned_late_us = now_us;
+		log_warning(
+		    "lbd was %llu ms late during a health check: checks that fail at such a time are made again "
+		    "before they count (said once a minute)",
+		    (unsigned long long)late / 1000);
+	}
+	check->repeated = true;
+	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw())); /* not all in one instant */
+}
+
+static enum verdict judge(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,
+			  uint64_t *ret_wait_us)
+{
+	uint64_t now_us = clock_us();
+	struct verdict_case of = {
+	    .timeout_us = check->config.timeout_ms * 1000ULL,
+	    .elapsed_us = now_us - check->probe_us,
+	    .late_us = late_us(check, now_us),
+	    .beats = lateness_meter(check->health->lateness)->beats - check->beats,
+	    .timed_out = timed_out,
+	    .repeated = check->repeated,
+	};
+
+	*ret_late_us = of.late_us;
+	if (timed_out && of.elapsed_us > of.timeout_us + of.late_us)
+		*ret_late_us = of.elapsed_us - of.timeout_us;
+	return verdict_of(&of, ret_wait_us);
+}
+
+/* What a late loop measures is no latency of the backend. */
+static uint32_t measured(const struct health_check *check, uint32_t latency_us)
+{
+	return late_us(check, clock_us()) > latency_us / 4 ? 0 : latency_us;
+}
+
+static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
+{
+	struct health_check *check = arg;
+	uint64_t late = 0, wait;
+
+	check->probe = NULL;
+	event_del(&check->timer);
+	if (outcome == HEALTH_NOT_RUN) {
+		wait_for_next(check);
+		probe_not_run(check, why);
+	} else if (outcome == HEALTH_PASSED) {
+		conclude(check, true, NULL, measured(check, latency_us));
+	} else if (judge(check, false, &late, &wait) == VERDICT_VOID) {
+		repeat_void(check, late);
+	} else {
+		conclude(check, false, why, 0);
+	}
+}
+
+/* What has come while the loop was busy is taken before anything is said of the backend. */
+static void probe_timed_out(struct health_check *check)
+{
+	const struct health_kind *kind = check->kind->kind;
+	enum verdict verdict;
+	uint64_t late, wait_us;
+	char why[FAILURE_TEXT];
+
+	if (kind->serve(check->probe))
+		return; /* the check too may be gone */
+	verdict = judge(check, true, &late, &wait_us);
+	if (verdict == VERDICT_WAIT) {
+		wait_ms(check, wait_us / 1000 + 1);
+		return;
+	}
+	failure_timeout(why, kind->waits_for(check->probe), check->config.timeout_ms);
+	kind->cancel(check->probe);
+	check->probe = NULL;
+	if (verdict == VERDICT_VOID)
+		repeat_void(check, late);
+	else
+		conclude(check, false, why, 0);
+}
+
+static void start_probe(struct health_check *check)
+{
+	check->probe_us = clock_us();
+	check->late_us = lateness_total(lateness_meter(check->health->lateness), check->probe_us);
+	check->beats = lateness_meter(check->health->lateness)->beats;
+	check->probe =
+	    check->kind->kind->start(check->kind->state, check->health->base, &check->spec, probe_done, check);
+	if (check->probe) {
+		wait_ms(check, check->config.timeout_ms);
+		return;
+	}
+	wait_for_next(check);
+	probe_not_run(check, strerror(errno));
+}
+
+static void on_timer(int fd, short what, void *arg)
 {
 	struct health_check *check = arg;
 
-	check->probe_us = clock_us();
-	check->probe =
-	    check->kind->kind->start(check->kind->state, check->health->base, &check->spec, probe_done, check);
 	if (check->probe)
-		return;
-	wait_for_next(check);
-	probe_not_run(check, strerror(errno));
+		probe_timed_out(check);
+	else
+		start_probe(check);
 }
 
 /* ---- checks ---- */
@@ -238,7 +331,7 @@ struct health_check *health_add(struct health *health, const struct config_healt
 	check->result = result;
 	check->arg = arg;
 	set_status(check, initial);
-	evtimer_assign(&check->timer, health->base, start_probe, check);
+	evtimer_assign(&check->timer, health->base, on_timer, check);
 	LIST_INSERT_HEAD(&health->checks, check, link);
 	wait_for_first(check);
 	return check;
@@ -298,7 +391,7 @@ static int open_kinds(struct health *health, struct error *err)
 	return 0;
 }
 
-int health_new(struct event_base *base, struct health **ret, struct error *err)
+int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret, struct error *err)
 {
 	struct health *health = calloc(1, sizeof(*health));
 	int error;
@@ -306,6 +399,7 @@ int health_new(struct event_base *base, struct health **ret, struct error *err)
 	if (!health)
 		return error_set(err, -ENOMEM, "health checks: out of memory");
 	health->base = base;
+	health->lateness = lateness;
 	LIST_INIT(&health->checks);
 	raise_descriptor_limit();
 	error = open_kinds(health, err);

@@ -12,13 +12,14 @@
 #include "../common/error.h"
 #include "../common/registry.h"
 #include "config.h"
+#include "lateness.h"
 
 enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
 
 struct health_result {
 	enum health_status status;
 	bool changed;        /* status differs from the one last reported */
-	uint32_t latency_us; /* of this probe, connect to answer; 0 if it failed */
+	uint32_t latency_us; /* of this probe, connect to answer; 0 if it failed, or this loop was late */
 	uint32_t since_ms;   /* how long the status has held */
 	const char
 	    *why; /* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if none */
@@ -27,11 +28,12 @@ struct health_result {
 struct health;       /* the scheduler */
 struct health_check; /* one backend's check */
 
-/* Called from the loop after every finished probe. A probe that this host could not run (no descriptor, port or memory
+/* Called from the loop after every finished probe, but for one that is void: see health/verdict.h. A probe that this host could not run (no descriptor, port or memory
  * left) leaves the status as it is: changed is false, latency_us 0, and why says "probe not run: ...". */
 typedef void health_result_fn(void *arg, const struct health_result *result);
 
-int health_new(struct event_base *base, struct health **ret, struct error *err);
+/* lateness is that of base's loop, and outlives ret. */
+int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret, struct error *err);
 void health_free(struct health *health);
 /* spec is copied. port: the service's, used when spec->port is 0. initial: the status to start with (a takeover keeps
  * the old one; a first start passes HEALTH_UNKNOWN: the first probe decides alone, in either direction). First probe
@@ -66,9 +68,15 @@ struct health_kind {
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);
 	/* Starts one probe; done is called from the loop exactly once, unless cancelled, and never from within start.
-	 * NULL with errno set when this host is out of resources. spec and what it points to outlive the probe. */
+	 * NULL with errno set when this host is out of resources. spec and what it points to outlive the probe. The
+	 * scheduler keeps the time: a kind waits for as long as it is let. */
 	struct health_probe *(*start)(void *state, struct event_base *base, const struct health_probe_spec *spec,
 				      health_done_fn *done, void *arg);
+	/* Takes what has come by now, without waiting. True: the probe has ended and is gone, done was called, or
+	 * somebody cancelled it. */
+	bool (*serve)(struct health_probe *probe);
+	/* What has not come yet: "connect: timed out". A constant. */
+	const char *(*waits_for)(const struct health_probe *probe);
 	void (*cancel)(struct health_probe *probe);
 };
 

@@ -18,16 +18,19 @@
 #include "api.h"
 #include "host.h"
 #include "kernel.h"
+#include "lateness.h"
 #include "metrics.h"
 #include "notify.h"
 #include "seed.h"
 #include "state.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE      2
+#define SYN_FORGIVEN_MS 1200
 
 struct daemon {
 	struct host_locks locks;
 	struct event_base *base;
+	struct lateness *lateness;
 	struct dataplane *dp;
 	struct neigh *neigh;
 	struct health *health;
@@ -150,6 +153,19 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	return rc;
 }
 
+/* A lost SYN is sent again after 1 s; a check that ends before fails, and here that alone takes the backend down. */
+static void note_unforgiving_checks(const struct config *config)
+{
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_health *health = &config->services[i].health;
+
+		if (health->fall == 1 && health->timeout_ms < SYN_FORGIVEN_MS && strcmp(health->type, "none") != 0)
+			log_info("service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a backend down; "
+				 "expected at least %u ms, or fall of 2 or more",
+				 config->services[i].name, health->timeout_ms, SYN_FORGIVEN_MS);
+	}
+}
+
 static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)
 {
 	struct utsname system;
@@ -163,7 +179,9 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	    (rc = host_lock(config->socket, config->pin, &daemon->locks, err)))
 		return rc;
 	daemon->base = event_base_new();
-	return daemon->base ? 0 : error_set(err, -ENOMEM, "out of memory");
+	if (!daemon->base || lateness_new(daemon->base, &daemon->lateness))
+		return error_set(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* A file beside the socket: what outlives lbd, but not the host's next start. NULL: out of memory. */
@@ -218,12 +236,12 @@ static int start_faces(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
 	struct error metrics_error;
-	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, config->socket, config->group,
-			 &daemon->api, err);
+	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, daemon->lateness, config->socket,
+			 config->group, &daemon->api, err);
 
 	if (!rc && config->metrics &&
-	    metrics_new(daemon->base, daemon->state, daemon->dp, &config->metrics_address, config->metrics_port,
-			&daemon->metrics, &metrics_error))
+	    metrics_new(daemon->base, daemon->state, daemon->dp, daemon->lateness, &config->metrics_address,
+			config->metrics_port, &daemon->metrics, &metrics_error))
 		log_error("%s; lbd runs without metrics", metrics_error.text);
 	return rc;
 }
@@ -235,9 +253,11 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 
 	if (rc)
 		return rc;
+	note_unforgiving_checks(config);
 	if ((rc = prepare_host(daemon, config, err)) || (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
-	    (rc = health_new(daemon->base, &daemon->health, err)) || (rc = start_attach(daemon, config, err))) {
+	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) ||
+	    (rc = start_attach(daemon, config, err))) {
 		config_free(config);
 		return rc;
 	}
@@ -262,6 +282,7 @@ static void stop(struct daemon *daemon)
 	state_free(daemon->state);
 	attach_free(daemon->attach);
 	health_free(daemon->health);
+	lateness_free(daemon->lateness);
 	neigh_free(daemon->neigh);
 	if (unpin)
 		dataplane_unpin(daemon->dp);
@@ -315,6 +336,7 @@ static int check(const char *path)
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
+	note_unforgiving_checks(config);
 	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;

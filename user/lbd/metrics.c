@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET /metrics: everything that is counted, for Prometheus. Called by main. */
+/* GET /metrics: everything that is counted, for Prometheus. */
 #include "metrics.h"
 
 #include <errno.h>
@@ -22,6 +22,7 @@ struct metrics {
 	struct accept_rest *rest;
 	struct state *state;
 	struct dataplane *dp;
+	const struct lateness *lateness;
 	double start_time;
 };
 
@@ -313,6 +314,27 @@ static void write_memory(struct evbuffer *text, const struct dp_memory *memory)
 	metrics_sample(text, "lbd_flow_capacity", NULL, (double)memory->flow_capacity);
 }
 
+static void write_lateness(struct evbuffer *text, const struct lateness_meter *meter)
+{
+	static const double bounds[] = LATENESS_BOUNDS;
+	uint64_t beats = 0;
+	char bound[24];
+
+	metrics_family(text, "lbd_loop_late_seconds", "histogram",
+		       "How late lbd's loop was, measured 20 times a second. Its lateness counts against no backend.");
+	for (unsigned i = 0; i < LATENESS_BUCKETS; i++) {
+		beats += meter->buckets[i];
+		if (i < LATENESS_BUCKETS - 1)
+			snprintf(bound, sizeof(bound), "%g", bounds[i] / 1e6);
+		else
+			snprintf(bound, sizeof(bound), "+Inf");
+		metrics_sample(text, "lbd_loop_late_seconds_bucket", (const char *[]){"le", bound, NULL},
+			       (double)beats);
+	}
+	metrics_sample(text, "lbd_loop_late_seconds_sum", NULL, (double)meter->sum_us / 1e6);
+	metrics_sample(text, "lbd_loop_late_seconds_count", NULL, (double)meter->beats);
+}
+
 static int write_all(const struct metrics *metrics, struct evbuffer *text)
 {
 	struct lb_reason_count counts[LB_COUNTERS];
@@ -324,6 +346,7 @@ static int write_all(const struct metrics *metrics, struct evbuffer *text)
 	metrics_sample(text, "lbd_build_info", (const char *[]){"version", LBD_VERSION, "abi", abi, NULL}, 1);
 	metrics_family(text, "lbd_start_time_seconds", "gauge", "When this lbd started, in seconds since 1970.");
 	metrics_sample(text, "lbd_start_time_seconds", NULL, metrics->start_time);
+	write_lateness(text, lateness_meter(metrics->lateness));
 	dataplane_reason_counts(metrics->dp, counts);
 	write_reasons(text, counts);
 	write_events(text, counts);
@@ -412,8 +435,8 @@ static int serve(struct metrics *metrics, struct event_base *base, const struct 
 	return 0;
 }
 
-int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp, const struct addr *address,
-		uint16_t port, struct metrics **ret, struct error *err)
+int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp, const struct lateness *lateness,
+		const struct addr *address, uint16_t port, struct metrics **ret, struct error *err)
 {
 	struct metrics *metrics = calloc(1, sizeof(*metrics));
 	struct timespec now;
@@ -422,8 +445,10 @@ int metrics_new(struct event_base *base, struct state *state, struct dataplane *
 	if (!metrics)
 		return error_set(err, -ENOMEM, "out of memory");
 	clock_gettime(CLOCK_REALTIME, &now);
-	*metrics =
-	    (struct metrics){.state = state, .dp = dp, .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9};
+	*metrics = (struct metrics){.state = state,
+				    .dp = dp,
+				    .lateness = lateness,
+				    .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9};
 	rc = serve(metrics, base, address, port, err);
 	if (rc)
 		metrics_free(metrics);

@@ -7,8 +7,8 @@
 
 struct metrics;
 
-int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp, const struct addr *address,
-		uint16_t port, struct metrics **ret, struct error *err);
+int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp, const struct lateness *lateness,
+		const struct addr *address, uint16_t port, struct metrics **ret, struct error *err);
 void metrics_free(struct metrics *metrics);
 
 #endif

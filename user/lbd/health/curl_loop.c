@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Runs libcurl transfers on the libevent loop (curl_multi_socket_action). Called by http.c. */
+/* Runs libcurl transfers on the libevent loop (curl_multi_socket_action). */
 #include "curl_loop.h"
 
 #include <errno.h>
@@ -13,8 +13,16 @@ struct curl_loop {
 	struct event_base *base;
 	CURLM *multi;
 	struct event timer;
+	CURL *served; /* by curl_loop_serve, as long as it is in the loop */
 	curl_loop_done_fn *done;
 };
+
+static void take_out(struct curl_loop *loop, CURL *transfer)
+{
+	if (loop->served == transfer)
+		loop->served = NULL;
+	curl_multi_remove_handle(loop->multi, transfer);
+}
 
 static void tell_ended(struct curl_loop *loop)
 {
@@ -29,7 +37,7 @@ static void tell_ended(struct curl_loop *loop)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(transfer, CURLINFO_PRIVATE, &arg);
-		curl_multi_remove_handle(loop->multi, transfer);
+		take_out(loop, transfer);
 		loop->done(arg, code);
 	}
 }
@@ -134,7 +142,21 @@ int curl_loop_add(struct curl_loop *loop, CURL *transfer)
 	return curl_multi_add_handle(loop->multi, transfer) ? -ENOMEM : 0;
 }
 
+bool curl_loop_serve(struct curl_loop *loop, CURL *transfer, curl_socket_t fd)
+{
+	int running;
+	bool ended;
+
+	loop->served = transfer;
+	curl_multi_socket_action(loop->multi, fd < 0 ? CURL_SOCKET_TIMEOUT : fd, 0,
+				 &running); /* 0: curl looks itself */
+	tell_ended(loop);
+	ended = !loop->served;
+	loop->served = NULL;
+	return ended;
+}
+
 void curl_loop_remove(struct curl_loop *loop, CURL *transfer)
 {
-	curl_multi_remove_handle(loop->multi, transfer);
+	take_out(loop, transfer);
 }

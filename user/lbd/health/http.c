@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health check kinds http and https: GET answers with a wanted status in time. Called by health.c through its table. */
+/* Health check kinds http and https: GET answers with a wanted status in time. */
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +17,8 @@
 #define HEADERS_MAX (64 * 1024)
 /* So much of a body has to come in time; what is longer is cut off there and counts as answered. */
 #define BODY_MAX (64 * 1024)
+/* 0 would be curl's own limit, 5 min: shorter than the longest timeout. */
+#define NO_LIMIT_MS (24 * 3600 * 1000L)
 
 struct http_state {
 	const char *scheme;
@@ -28,6 +30,7 @@ struct health_probe {
 	const struct health_probe_spec *spec;
 	CURL *transfer;
 	struct curl_slist *headers, *connect_to;
+	int fd;           /* -1: none yet */
 	int socket_error; /* errno of a socket() that failed: this host's fault */
 	size_t headers_length, body_length;
 	char curl_error[CURL_ERROR_SIZE];
@@ -43,6 +46,11 @@ static void probe_free(struct health_probe *probe)
 	curl_slist_free_all(probe->headers);
 	curl_slist_free_all(probe->connect_to);
 	free(probe);
+}
+
+static bool http_serve(struct health_probe *probe)
+{
+	return curl_loop_serve(probe->state->loop, probe->transfer, probe->fd);
 }
 
 static void http_cancel(struct health_probe *probe)
@@ -61,19 +69,18 @@ static curl_off_t time_of(const struct health_probe *probe, CURLINFO which)
 	return us;
 }
 
-static void judge_timeout(const struct health_probe *probe, char why[FAILURE_TEXT])
+static const char *http_waits_for(const struct health_probe *probe)
 {
-	const char *what = "HTTP: answer not complete";
 	long connected_from = 0; /* CURLINFO_CONNECT_TIME_T stays 0 through the TLS handshake: a port tells */
 
 	curl_easy_getinfo(probe->transfer, CURLINFO_LOCAL_PORT, &connected_from);
 	if (!connected_from)
-		what = "connect: timed out";
-	else if (!strcmp(probe->state->scheme, "https") && !time_of(probe, CURLINFO_APPCONNECT_TIME_T))
-		what = "TLS: handshake not complete";
-	else if (!time_of(probe, CURLINFO_STARTTRANSFER_TIME_T))
-		what = "HTTP: no answer";
-	failure_timeout(why, what, probe->spec->config->timeout_ms);
+		return "connect: timed out";
+	if (!strcmp(probe->state->scheme, "https") && !time_of(probe, CURLINFO_APPCONNECT_TIME_T))
+		return "TLS: handshake not complete";
+	if (!time_of(probe, CURLINFO_STARTTRANSFER_TIME_T))
+		return "HTTP: no answer";
+	return "HTTP: answer not complete";
 }
 
 static enum health_outcome judge_connect(const struct health_probe *probe, char why[FAILURE_TEXT])
@@ -130,9 +137,6 @@ static enum health_outcome judge(const struct health_probe *probe, CURLcode code
 		return judge_status(probe, why);
 	case CURLE_COULDNT_CONNECT:
 		return judge_connect(probe, why);
-	case CURLE_OPERATION_TIMEDOUT:
-		judge_timeout(probe, why);
-		return HEALTH_FAILED;
 	case CURLE_OUT_OF_MEMORY:
 	case CURLE_FAILED_INIT:
 		snprintf(why, FAILURE_TEXT, "%s", strerror(ENOMEM));
@@ -196,6 +200,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 		return CURL_SOCKET_BAD;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	probe->fd = fd;
 	return fd;
 }
 
@@ -244,7 +249,6 @@ static bool set_target(struct health_probe *probe)
 static void set_options(struct health_probe *probe)
 {
 	CURL *transfer = probe->transfer;
-	long timeout_ms = probe->spec->config->timeout_ms;
 
 	curl_easy_setopt(transfer, CURLOPT_PRIVATE, probe);
 	curl_easy_setopt(transfer, CURLOPT_ERRORBUFFER, probe->curl_error);
@@ -253,8 +257,9 @@ static void set_options(struct health_probe *probe)
 	curl_easy_setopt(transfer, CURLOPT_PROXY, ""); /* not even from the environment */
 	curl_easy_setopt(transfer, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(transfer, CURLOPT_USERAGENT, "lbd/" LBD_VERSION);
-	curl_easy_setopt(transfer, CURLOPT_TIMEOUT_MS, timeout_ms);
-	curl_easy_setopt(transfer, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms);
+	/* The scheduler keeps the time. Curl looks at its clock before it looks at the sockets. */
+	curl_easy_setopt(transfer, CURLOPT_TIMEOUT_MS, 0L);
+	curl_easy_setopt(transfer, CURLOPT_CONNECTTIMEOUT_MS, NO_LIMIT_MS);
 	/* Each probe makes its own connection: one that is kept open would hide a dead listener. */
 	curl_easy_setopt(transfer, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(transfer, CURLOPT_FORBID_REUSE, 1L);
@@ -281,6 +286,7 @@ static struct health_probe *http_start(void *state, struct event_base *base, con
 	probe->spec = spec;
 	probe->done = done;
 	probe->arg = arg;
+	probe->fd = -1;
 	probe->transfer = curl_easy_init();
 	if (probe->transfer) {
 		set_options(probe);
@@ -333,6 +339,8 @@ REGISTER(health_kind, http) = {
     .open = open_http,
     .close = http_close,
     .start = http_start,
+    .serve = http_serve,
+    .waits_for = http_waits_for,
     .cancel = http_cancel,
 };
 
@@ -342,5 +350,7 @@ REGISTER(health_kind, https) = {
     .open = open_https,
     .close = http_close,
     .start = http_start,
+    .serve = http_serve,
+    .waits_for = http_waits_for,
     .cancel = http_cancel,
 };

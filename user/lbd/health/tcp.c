@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health check kind tcp: the backend accepts a connection in time. Called by health.c through its table. */
+/* Health check kind tcp: the backend accepts a connection in time. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -17,7 +17,6 @@ struct health_probe {
 	int fd;
 	int error; /* of a connect that ended at once */
 	uint64_t start_us;
-	uint32_t timeout_ms;
 	health_done_fn *done;
 	void *arg;
 };
@@ -37,34 +36,37 @@ static int socket_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? errno : error;
 }
 
-/* When a connection and its timeout are both due, libevent tells of the timeout alone. It was this loop that was late
- * then, not the backend. */
-static bool answered(int fd)
-{
-	struct pollfd socket = {.fd = fd, .events = POLLOUT};
-
-	return poll(&socket, 1, 0) > 0;
-}
-
 static void tcp_ready(int fd, short what, void *arg)
 {
 	struct health_probe *probe = arg;
 	health_done_fn *done = probe->done;
 	void *done_arg = probe->arg;
 	uint64_t latency_us = clock_us() - probe->start_us;
-	bool late = what & EV_TIMEOUT && !answered(fd);
 	int error = probe->error ? probe->error : socket_error(fd);
 	char why[FAILURE_TEXT];
 
-	if (late)
-		failure_timeout(why, "connect: timed out", probe->timeout_ms);
-	else if (error)
-		failure_connect(why, error);
 	tcp_cancel(probe);
-	if (!late && !error)
+	if (!error) {
 		done(done_arg, HEALTH_PASSED, NULL, latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
-	else
-		done(done_arg, !late && failure_is_local(error) ? HEALTH_NOT_RUN : HEALTH_FAILED, why, 0);
+		return;
+	}
+	failure_connect(why, error);
+	done(done_arg, failure_is_local(error) ? HEALTH_NOT_RUN : HEALTH_FAILED, why, 0);
+}
+
+static bool tcp_serve(struct health_probe *probe)
+{
+	struct pollfd socket = {.fd = probe->fd, .events = POLLOUT};
+
+	if (!probe->error && poll(&socket, 1, 0) <= 0)
+		return false;
+	tcp_ready(probe->fd, EV_WRITE, probe);
+	return true;
+}
+
+static const char *tcp_waits_for(const struct health_probe *probe)
+{
+	return "connect: timed out";
 }
 
 /* A socket that sends RST when closed, so that no probe leaves a port in TIME_WAIT. -1 with errno set. */
@@ -81,14 +83,12 @@ static int tcp_socket(const struct addr *address)
 static struct health_probe *tcp_start(void *state, struct event_base *base, const struct health_probe_spec *spec,
 				      health_done_fn *done, void *arg)
 {
-	struct timeval timeout = clock_timeval(spec->config->timeout_ms);
 	struct health_probe *probe = calloc(1, sizeof(*probe));
 	struct sockaddr_storage to;
 	socklen_t length = addr_to_sockaddr(&spec->address, spec->port, &to);
 
 	if (!probe)
 		return NULL;
-	probe->timeout_ms = spec->config->timeout_ms;
 	probe->done = done;
 	probe->arg = arg;
 	probe->fd = tcp_socket(&spec->address);
@@ -100,8 +100,7 @@ static struct health_probe *tcp_start(void *state, struct event_base *base, cons
 	probe->start_us = clock_us();
 	if (connect(probe->fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS)
 		probe->error = errno;
-	event_base_update_cache_time(base); /* else the timeout would start when this turn of the loop did */
-	if (event_add(&probe->event, &timeout)) {
+	if (event_add(&probe->event, NULL)) {
 		close(probe->fd);
 		free(probe);
 		errno = ENOMEM;
@@ -116,5 +115,7 @@ REGISTER(health_kind, tcp) = {
     .name = "tcp",
     .help = "the backend accepts a TCP connection",
     .start = tcp_start,
+    .serve = tcp_serve,
+    .waits_for = tcp_waits_for,
     .cancel = tcp_cancel,
 };
