@@ -125,7 +125,7 @@ $(BENCH_NS): $(BENCH_NS).o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) \( -name fresh -o -name kernels \) -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 # ---- what people call ----------------------------------------------------------------------------------------------
 

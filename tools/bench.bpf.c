@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The benchmark's harness. One run is one block of packets: writes the next packet, calls the candidate as a function,
  * restores the headroom; and stores the time that the block took. The same program as lbd loads (bpf/lb.h), beside two
- * floors and a no-op whose cost is the harness's own. The verifier allows 512 bytes of stack for all frames together, so
- * the only one below the candidate's is that of the loop, of the smallest size there is. Loaded by tools/bench_ns.c. */
+ * floors and a no-op whose cost is the harness's own. The verifier allows 512 bytes of stack for all frames together,
+ * so the only one below the candidate's is that of the loop, of the smallest size there is. Loaded by tools/bench_ns.c.
+ */
 #include "../bpf/lb.h"
 #include "bench.h"
 
