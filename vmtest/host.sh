@@ -13,7 +13,8 @@ if [ ${#installed[@]} = 0 ]; then
 	exit 0
 fi
 oldest=${installed[-1]}
-failed=$(vmtest/programs.sh "$compiled" $(printf '%s\n' "${installed[0]}" "$oldest" | uniq))
+mapfile -t chosen < <(printf "%s\n" "${installed[0]}" "$oldest" | uniq)
+failed=$(vmtest/programs.sh "$compiled" "${chosen[@]}")
 if [ -n "$failed" ]; then
 	printf '%s\n' "$failed"
 	exit 1
