@@ -430,13 +430,22 @@ static bool try_option(const char *path, const char *compiler, const struct sizi
 	return !error;
 }
 
+static bool is_product(const char *path)
+{
+	const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+
+	return !strcmp(file, "lb.bpf.o") || !strcmp(file, "decap.bpf.o");
+}
+
 /* One object at every sizing and every combination of switches, up to the first refusal: a program that is too much for
- * the verifier keeps it busy for minutes each time. */
+ * the verifier keeps it busy for minutes each time. Programs of tests and benchmarks are loaded with one sizing. */
 static void try_object(const char *path, const char *compiler)
 {
 	for (size_t s = 0; s < sizeof(sizings) / sizeof(*sizings); s++) {
 		unsigned switches = 0;
 
+		if (!is_product(path) && strcmp(sizings[s].name, "default") != 0)
+			continue;
 		for (unsigned bits = 0; bits < 1u << switches; bits++)
 			if (!try_option(path, compiler, &sizings[s], bits, &switches))
 				return;
@@ -465,8 +474,7 @@ static void try_directory(const char *directory)
 
 static const struct bounds *bounds_of(const struct row *row)
 {
-	return !strcmp(row->object, "lb.bpf.o") || !strcmp(row->object, "decap.bpf.o") ? &product_bounds
-										       : &other_bounds;
+	return is_product(row->object) ? &product_bounds : &other_bounds;
 }
 
 /* A test for each program: what it took, at whatever option, leaves room. */
