@@ -26,7 +26,7 @@ SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest 
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
-build/config.mk: configure
+build/config.mk: configure tools/clangs
 	$(Q)./configure
 
 CFLAGS ?= -O2 -g
@@ -56,12 +56,15 @@ TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 
-.PHONY: all tests tools bench-programs deps demo check check-asan check-run bench vmtest vmbench fresh mutants format lint install uninstall clean distclean help
+BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
+
+.PHONY: all tests tools bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
 tests: all tools $(TESTS)
 tools: $(TOOLS) $(BUILD)/pass.bpf.o
+bpf-programs: $(BPF_PROGRAMS)
 bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/live.bpf.o
 
 # ---- how it is made ------------------------------------------------------------------------------------------------
@@ -85,18 +88,29 @@ $(BUILD)/%.o: %.c | $(SKELS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(BUILD)/%.bpf.o: bpf/%.bpf.c
+# What another compiler made is made again.
+$(BUILD)/clang: FORCE
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(CLANG)" ] || echo "$(CLANG)" >$@
+FORCE:
+
+$(BUILD)/%.bpf.o: bpf/%.bpf.c $(BUILD)/clang
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-$(BUILD)/%.bpf.o: tools/%.bpf.c
+$(BUILD)/%.bpf.o: tools/%.bpf.c $(BUILD)/clang
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
 # The product's source with a clock that tests set; the product's own object is not made of this.
-$(BUILD)/%.bpf.o: tests/bpf/%.bpf.c
+$(BUILD)/%.bpf.o: tests/bpf/%.bpf.c $(BUILD)/clang
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(BUILD)/%.bpf.o: vmtest/%.bpf.c $(BUILD)/clang
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
@@ -125,7 +139,7 @@ $(BENCH_NS): $(BENCH_NS).o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) \( -name fresh -o -name kernels \) -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 # ---- what people call ----------------------------------------------------------------------------------------------
 
@@ -164,14 +178,14 @@ vmtest: ## the tests in virtual machines on every kernel of vmtest/kernels.txt (
 
 vmbench: ## lbd and IPVS side by side in one guest, as ratios (root)
 	@tools/deps build demo test vmtest
-	@$(MAKE) -j2 tests
+	@$(MAKE) -j2 tests $(BUILD)/frames.bpf.o
 	@vmtest/bench.sh $(KERNEL)
 
 fresh: ## the README's commands on a fresh Debian 12: debootstrap, clone of HEAD, make demo, make check (root; FRESH="demo" for one; tools/fresh --help)
 	@tools/fresh $(FRESH)
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/deps tools/demo tools/bench tools/fresh tools/mutants tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint

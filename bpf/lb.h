@@ -20,20 +20,14 @@ static __always_inline bool is_follower(const struct packet *p)
 	return p->kind == PACKET_LATER_FRAGMENT || p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6;
 }
 
-/* Where a follower was found to go. */
-struct follower_way {
-	__u64 hash;
-	__u32 backend;
-	__u32 pad;
-};
-
-LB_APART int follow(struct xdp_md *ctx, struct follower_way *ret)
+LB_APART int follow(struct xdp_md *ctx)
 {
+	struct scratch *scratch = scratch_of();
 	struct packet p = {.ctx = ctx};
 	struct route r = {};
 	int reason;
 
-	if (!ret || !goes_on(parse_link(&p)) || !goes_on(vip_find(&p, &r)) || !goes_on(parse_transport(&p)))
+	if (!scratch || !goes_on(parse_link(&p)) || !goes_on(vip_find(&p, &r)) || !goes_on(parse_transport(&p)))
 		return LB_REASON_vip_malformed;
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		reason = fragment_follow(&p, &r);
@@ -41,20 +35,21 @@ LB_APART int follow(struct xdp_md *ctx, struct follower_way *ret)
 		reason = icmp_to_vip(&p, &r);
 	else
 		reason = LB_REASON_vip_no_service;
-	ret->hash = r.hash;
-	ret->backend = r.backend_id;
+	scratch->way = (struct follower_way){.hash = r.hash, .backend = r.backend_id};
 	return reason;
 }
 
 static __always_inline int route_follower(const struct packet *p, struct route *r)
 {
-	struct follower_way way = {};
-	int reason = follow(p->ctx, &way);
+	int reason = follow(p->ctx);
+	struct scratch *scratch = scratch_of();
 
 	if (!goes_on(reason))
 		return reason;
-	r->hash = way.hash;
-	return route_to(r, way.backend);
+	if (!scratch)
+		return LB_REASON_vip_malformed;
+	r->hash = scratch->way.hash;
+	return route_to(r, scratch->way.backend);
 }
 
 static __always_inline int route_flow(const struct packet *p, struct route *r)

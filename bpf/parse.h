@@ -6,6 +6,7 @@
 #ifndef LB_PARSE_H
 #define LB_PARSE_H
 
+#include "maps.h"
 #include "packet.h"
 
 #define IPV4_FRAGMENT  0x3fff /* MF and the offset */
@@ -225,26 +226,17 @@ static __always_inline bool is_cut_short(const struct packet *p)
 	return p->l3 + p->length > p->end && bpf_xdp_get_buff_len(p->ctx) < p->l3_offset + p->length;
 }
 
-/* What parse_transport finds, for the common path to take over. */
-struct transport {
-	__u32 ports;
-	__u32 fragment;
-	__u8 protocol;
-	__u8 tcp_flags;
-	__u8 kind;
-	__u8 pad;
-};
-
 /* Parses what is not plain, from the start. LB_GO_ON or the reason why not. */
-LB_APART int parse_rare(struct xdp_md *ctx, struct transport *ret)
+LB_APART int parse_rare(struct xdp_md *ctx)
 {
+	struct scratch *scratch = scratch_of();
 	struct packet p = {.ctx = ctx};
 	int reason;
 
-	if (!ret || !goes_on(parse_link(&p)) || is_cut_short(&p))
+	if (!scratch || !goes_on(parse_link(&p)) || is_cut_short(&p))
 		return LB_REASON_vip_malformed;
 	reason = parse_transport(&p);
-	*ret = (struct transport){
+	scratch->transport = (struct transport){
 	    .ports = p.ports, .fragment = p.fragment, .protocol = p.protocol, .tcp_flags = p.tcp_flags, .kind = p.kind};
 	return reason;
 }
@@ -287,16 +279,16 @@ static __always_inline bool parse_plain(struct packet *p)
 
 static __always_inline int parse_not_plain(struct packet *p)
 {
-	struct transport t;
-	int reason;
+	int reason = parse_rare(p->ctx);
+	struct scratch *scratch = scratch_of();
 
-	t = (struct transport){};
-	reason = parse_rare(p->ctx, &t);
-	p->ports = t.ports;
-	p->fragment = t.fragment;
-	p->protocol = t.protocol;
-	p->tcp_flags = t.tcp_flags;
-	p->kind = t.kind;
+	if (!scratch)
+		return LB_REASON_vip_malformed;
+	p->ports = scratch->transport.ports;
+	p->fragment = scratch->transport.fragment;
+	p->protocol = scratch->transport.protocol;
+	p->tcp_flags = scratch->transport.tcp_flags;
+	p->kind = scratch->transport.kind;
 	return reason;
 }
 

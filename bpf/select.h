@@ -11,20 +11,40 @@
 #include "parse.h"
 #include "service.h"
 
-#define FLOW_RECORDED (1u << 31) /* beside a backend's id */
+/* Beside a backend's id: what flow_route says of the flow. */
+#define FLOW_RECORDED (1u << 31) /* a new entry */
+#define FLOW_PICKED   (1u << 30) /* the client's affinity is to be written */
+#define FLOW_PROVED   (1u << 29) /* and it is to stay: a flow is established */
 
 /* All that the decision needs, for the functions that are not inlined. */
 struct flow_query {
 	__u64 hash;        /* of the flow */
 	__u64 slot_hash;   /* of what the service hashes: picks the slot */
 	__u64 client_hash; /* the client's affinity entry */
-	__u32 service;     /* id */
 	__u32 slot;        /* the word */
 	__u32 slot_index;  /* in the arena */
 	__u32 now;         /* tick */
-	__u8 is_tcp;
-	__u8 tcp_flags;
+	__u32 packet;      /* FLOW_PACKET */
 };
+
+/* What is known of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags (16-23), whether it
+ * is TCP (24). In one word, for each costs eight bytes of stack. */
+#define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
+
+static __always_inline __u32 query_service(const struct flow_query *q)
+{
+	return q->packet & 0xffff;
+}
+
+static __always_inline __u32 query_flags(const struct flow_query *q)
+{
+	return q->packet >> 16 & 0xff;
+}
+
+static __always_inline bool query_tcp(const struct flow_query *q)
+{
+	return q->packet >> 24;
+}
 
 /* ---- look-ups ---- */
 
@@ -255,13 +275,11 @@ static __always_inline __u32 pick_with_affinity(const struct flow_query *q, cons
 
 	if (likely(!(service->flags & LB_SERVICE_AFFINITY)))
 		return pick(q, service);
-	id = affinity_find(q->client_hash, q->service, q->now);
+	id = affinity_find(q->client_hash, query_service(q), q->now);
 	if (id)
 		return id;
 	id = pick(q, service);
-	if (id)
-		affinity_write(q->client_hash, id, LB_FLOW_AFFINITY_NEW, q->now);
-	return id;
+	return id ? id | FLOW_PICKED : 0;
 }
 
 /* ---- step 2: the flow table ---- */
@@ -296,8 +314,8 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q, const str
 	count_event(LB_EVENT_flow_table_full);
 	if (service->select != LB_SELECT_SLOT)
 		count_event(LB_EVENT_fallback_slot);
-	flow_note_unplaced(q->service, q->now);
-	flow_note_forgotten(q->service, q->now);
+	flow_note_unplaced(query_service(q), q->now);
+	flow_note_forgotten(query_service(q), q->now);
 	return go_to_keeper(q, service);
 }
 
@@ -313,17 +331,17 @@ static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle
  * flow may be. */
 static __always_inline bool may_be_older(const struct flow_query *q, const struct lb_service *service)
 {
-	if (q->is_tcp)
-		return !opens_flow(q->tcp_flags);
-	return q->slot & LB_SLOT_LEARNING || lately_unplaced(q->service, q->now, service->udp_idle);
+	if (query_tcp(q))
+		return !opens_flow(query_flags(q));
+	return q->slot & LB_SLOT_LEARNING || lately_unplaced(query_service(q), q->now, service->udp_idle);
 }
 
 /* The state of the entry that this packet makes. */
 static __always_inline __u32 flow_first_state(const struct flow_query *q)
 {
-	if (!q->is_tcp)
+	if (!query_tcp(q))
 		return LB_FLOW_UDP_NEW;
-	return opens_flow(q->tcp_flags) ? LB_FLOW_SYN : flow_next_state(LB_FLOW_SYN, q->tcp_flags);
+	return opens_flow(query_flags(q)) ? LB_FLOW_SYN : flow_next_state(LB_FLOW_SYN, query_flags(q));
 }
 
 /* The service holds as much of the table as it may: docs/tracking.md, "Shares". */
@@ -356,22 +374,24 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 {
 	__u32 id = 0;
 
-	if (!place && is_limited(q->service))
+	if (!place && is_limited(query_service(q)))
 		return flow_unplaced(q, service);
 	if (may_be_older(q, service))
 		id = slot_keeper(q->slot, q->slot_hash, service);
 	if (!id || !backend_serves(id, service))
 		id = pick_with_affinity(q, service);
-	return id ? flow_record(q, service, id, place, old) : 0;
+	if (!id)
+		return 0;
+	return flow_record(q, service, id & LB_MAX_BACKENDS, place, old) | (id & FLOW_PICKED);
 }
 
 /* What an older flow's mark becomes when the flow proves that it goes on. Where the table decides always it becomes an
  * entry like others; and after a SYN, for it may be a new flow by now, which must stay as well. */
 static __always_inline __u32 mark_next(const struct flow_query *q, const struct lb_service *service)
 {
-	if (q->tcp_flags & (LB_TCP_FIN | LB_TCP_RST))
-		return flow_next_state(LB_FLOW_ESTABLISHED, q->tcp_flags);
-	if ((tracks_always(service) || opens_flow(q->tcp_flags)) && !is_limited(q->service))
+	if (query_flags(q) & (LB_TCP_FIN | LB_TCP_RST))
+		return flow_next_state(LB_FLOW_ESTABLISHED, query_flags(q));
+	if ((tracks_always(service) || opens_flow(query_flags(q))) && !is_limited(query_service(q)))
 		return LB_FLOW_ESTABLISHED;
 	return LB_FLOW_KEPT;
 }
@@ -385,7 +405,7 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
 {
 	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
 	bool away = keeper != LB_SLOT_CURRENT(q->slot), known = place && LB_FLOW_BACKEND(mark) == keeper;
-	bool syn = opens_flow(q->tcp_flags);
+	bool syn = opens_flow(query_flags(q));
 	bool goes_on = known && (syn || FLOW_AGE(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
 	bool holds = goes_on || q->slot & LB_SLOT_LEARNING;
 
@@ -395,8 +415,8 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
 		flow_refresh_to(place, mark, mark_next(q, service), q->now);
 	else if (place && !known)
 		flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
-	else if (!place && !(q->tcp_flags & LB_TCP_RST) && !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
-		flow_note_forgotten(q->service, q->now);
+	else if (!place && !(query_flags(q) & LB_TCP_RST) && !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
+		flow_note_forgotten(query_service(q), q->now);
 		holds = true; /* it cannot prove anything later */
 	}
 	if (!away)
@@ -424,17 +444,13 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q, const stru
 					  __u64 entry)
 {
 	__u32 id = LB_FLOW_BACKEND(entry), before = LB_FLOW_STATE(entry);
-	__u32 after = flow_refresh(place, entry, q->tcp_flags, q->now, q->is_tcp);
+	__u32 after = flow_refresh(place, entry, query_flags(q), q->now, query_tcp(q));
 
 	if (unlikely(service->flags & LB_SERVICE_AFFINITY) && before != after &&
 	    flow_is(after, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
-		affinity_write(q->client_hash, id, LB_FLOW_AFFINITY, q->now);
+		return go_to_tracked(q, service, id) | FLOW_PROVED;
 	return go_to_tracked(q, service, id);
 }
-
-/* What flow_route is told of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags (16-23),
- * whether it is TCP (24). */
-#define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
 
 /* Whether a mark is of the slot's own keeper, and of a flow that lives. */
 static __always_inline bool is_live_mark(const struct flow_query *q, const struct lb_service *service, __u64 mark)
@@ -446,7 +462,7 @@ static __always_inline bool is_live_mark(const struct flow_query *q, const struc
 /* A handshake whose backend is unusable: the packet is not of that one. */
 static __always_inline bool is_orphan(const struct flow_query *q, const struct lb_service *service, __u64 entry)
 {
-	return LB_FLOW_STATE(entry) == LB_FLOW_SYN && owner_of(LB_FLOW_BACKEND(entry)) == q->service &&
+	return LB_FLOW_STATE(entry) == LB_FLOW_SYN && owner_of(LB_FLOW_BACKEND(entry)) == query_service(q) &&
 	       !backend_serves(LB_FLOW_BACKEND(entry), service);
 }
 
@@ -462,11 +478,11 @@ static __always_inline bool flow_known(const struct flow_query *q, const struct 
 	}
 	owner = owner_of(id);
 	/* the fingerprint of another service's flow, which keeps its entry */
-	if (owner && owner != q->service) {
+	if (owner && owner != query_service(q)) {
 		*ret_id = flow_unplaced(q, service);
 		return true;
 	}
-	if (!q->is_tcp || syn || !owner)
+	if (!query_tcp(q) || syn || !owner)
 		return false;
 	/* its backend is unusable: who opened nothing elsewhere finds it again when it is back */
 	*ret_id = go_to_keeper(q, service);
@@ -475,14 +491,14 @@ static __always_inline bool flow_known(const struct flow_query *q, const struct 
 
 static __always_inline __u32 flow_route_by(const struct flow_query *q, const struct lb_service *service)
 {
-	bool syn = opens_flow(q->tcp_flags), mark, anew;
+	bool syn = opens_flow(query_flags(q)), mark, anew;
 	__u64 entry, *place = flow_find(q->hash, &entry);
 	__u32 id;
 
 	mark = place &&
 	       (flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) || is_orphan(q, service, entry));
 	anew = place && syn && (opens_anew(entry, q->now) || (mark && !is_live_mark(q, service, entry)));
-	if (q->is_tcp && !anew && (place ? mark : !syn))
+	if (query_tcp(q) && !anew && (place ? mark : !syn))
 		return flow_older(q, service, place, entry);
 	if (place && !anew && flow_known(q, service, place, entry, syn, &id))
 		return id;
@@ -497,14 +513,12 @@ LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 
 	    .hash = hash,
 	    .slot_hash = slot_hash,
 	    .client_hash = client_hash,
-	    .service = packet & 0xffff,
 	    .slot = slot_read(slot_index),
 	    .slot_index = slot_index,
 	    .now = tick_now(),
-	    .is_tcp = packet >> 24,
-	    .tcp_flags = packet >> 16,
+	    .packet = packet,
 	};
-	struct lb_service *service = service_of(q.service);
+	struct lb_service *service = service_of(query_service(&q));
 
 	return service ? flow_route_by(&q, service) : 0;
 }
@@ -581,6 +595,9 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 	__u64 client = unlikely(r->service->flags & LB_SERVICE_AFFINITY) ? client_hash(p, r) : 0;
 	__u32 id = flow_route(r->hash, hash, client, slot_index, FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp));
 
+	if (unlikely(id & (FLOW_PICKED | FLOW_PROVED)))
+		affinity_write(client, id & LB_MAX_BACKENDS, id & FLOW_PROVED ? LB_FLOW_AFFINITY : LB_FLOW_AFFINITY_NEW,
+			       tick_now());
 	/* a TCP flow counts when its SYN is sent, tracked or not */
 	if (!is_tcp && id & FLOW_RECORDED)
 		r->new_flow = 1;

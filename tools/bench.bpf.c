@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The benchmark's harness: writes the next packet, calls the candidate as a function, restores the headroom, and stores
- * the clock around every block of packets. The same program as lbd loads (bpf/lb.h), beside two floors and a no-op
- * whose cost is the harness's own. Loaded by tools/bench_ns.c. */
+/* The benchmark's harness. One run is one block of packets: writes the next packet, calls the candidate as a function,
+ * restores the headroom; and stores the time that the block took. The same program as lbd loads (bpf/lb.h), beside two
+ * floors and a no-op whose cost is the harness's own. The verifier allows 512 bytes of stack for all frames together,
+ * so the only one below the candidate's is that of the loop, of the smallest size there is. Loaded by tools/bench_ns.c.
+ */
 #include "../bpf/lb.h"
 #include "bench.h"
 
@@ -80,11 +82,19 @@ __noinline int candidate_lbd(struct xdp_md *ctx)
 
 /* ---- the harness ---- */
 
-struct block {
-	struct xdp_md *ctx;
-	struct bench_job *job;
-	struct bench_result *result;
-};
+static __always_inline struct bench_job *job(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&bench_jobs, &zero);
+}
+
+static __always_inline struct bench_result *result(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&bench_results, &zero);
+}
 
 static __always_inline __u32 next_flow(struct bench_job *job)
 {
@@ -148,47 +158,65 @@ static __always_inline void restore(struct xdp_md *ctx, __u32 length)
 	bpf_xdp_adjust_head(ctx, (int)have - (int)length);
 }
 
+LB_APART int packet_begin(struct xdp_md *ctx)
+{
+	struct bench_job *j = job();
+
+	return j ? write_packet(ctx, j) : -1;
+}
+
+LB_APART int packet_end(struct xdp_md *ctx, __u32 verdict)
+{
+	struct bench_job *j = job();
+	struct bench_result *r = result();
+
+	if (!j || !r)
+		return -1;
+	r->verdicts[verdict & 7]++;
+	restore(ctx, j->length);
+	return 0;
+}
+
+LB_APART int block_begin(void)
+{
+	struct bench_result *r = result();
+
+	if (!r)
+		return -1;
+	r->block_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+LB_APART int block_end(void)
+{
+	struct bench_result *r = result();
+
+	if (!r)
+		return -1;
+	r->block_ns = bpf_ktime_get_ns() - r->block_ns;
+	return 0;
+}
+
 #define HARNESS(name)                                                                                                  \
-	static long step_##name(__u32 number, struct block *block)                                                     \
-	{                                                                                                              \
-		__u32 verdict;                                                                                         \
-                                                                                                                       \
-		if (write_packet(block->ctx, block->job))                                                              \
-			return 1;                                                                                      \
-		verdict = candidate_##name(block->ctx);                                                                \
-		OPAQUE(verdict); /* the compiler knows some of them, and would drop the bound */                       \
-		block->result->verdicts[verdict & 7]++;                                                                \
-		restore(block->ctx, block->job->length);                                                               \
-		return 0;                                                                                              \
-	}                                                                                                              \
-                                                                                                                       \
 	SEC("xdp") int bench_##name(struct xdp_md *ctx)                                                                \
 	{                                                                                                              \
-		__u32 zero = 0;                                                                                        \
-		struct block block = {.ctx = ctx};                                                                     \
-                                                                                                                       \
-		block.job = bpf_map_lookup_elem(&bench_jobs, &zero);                                                   \
-		block.result = bpf_map_lookup_elem(&bench_results, &zero);                                             \
-		if (!block.job || !block.result)                                                                       \
+		if (block_begin())                                                                                     \
 			return XDP_ABORTED;                                                                            \
-		for (int i = 0; i < BENCH_BLOCKS; i++) {                                                               \
-			__u64 begin = bpf_ktime_get_ns();                                                              \
-                                                                                                                       \
-			bpf_loop(BENCH_BLOCK_PACKETS, step_##name, &block, 0);                                         \
-			block.result->block_ns[i] = bpf_ktime_get_ns() - begin;                                        \
-		}                                                                                                      \
-		return XDP_PASS;                                                                                       \
-	}                                                                                                              \
-                                                                                                                       \
-	/* One packet as it is: for checking verdict and bytes in the same run. */                                     \
-	SEC("xdp") int one_##name(struct xdp_md *ctx)                                                                  \
-	{                                                                                                              \
-		return candidate_##name(ctx);                                                                          \
+		for (int i = 0; i < BENCH_BLOCK_PACKETS; i++)                                                          \
+			if (packet_begin(ctx) || packet_end(ctx, candidate_##name(ctx)))                               \
+				return XDP_ABORTED;                                                                    \
+		return block_end() ? XDP_ABORTED : XDP_PASS;                                                           \
 	}
 
 HARNESS(noop)
 HARNESS(floor_macswap)
 HARNESS(floor_encap)
 HARNESS(lbd)
+
+/* One packet as it is: for checking verdict and bytes in the same run. */
+SEC("xdp") int one_lbd(struct xdp_md *ctx)
+{
+	return candidate_lbd(ctx);
+}
 
 char _license[] SEC("license") = "Dual BSD/GPL";

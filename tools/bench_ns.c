@@ -29,6 +29,8 @@
 #define BACKENDS   10
 #define FIRST_VIP  0xc0000000u /* 192.0.0.0: service i is at 192.0.0.0 + i */
 #define SETUPS     3           /* of a scenario; rounds of each */
+#define BLOCKS     32          /* of packets, in a round of a candidate */
+#define FLOOD      (8 << 20)   /* SYNs: four for each place of the flow table */
 #define CHECKED    256         /* packets compared byte for byte, before and again after */
 
 static const char *const candidate_names[CANDIDATES] = {"harness", "floor-macswap", "floor-encap", "lbd"};
@@ -450,6 +452,14 @@ static const struct bpf_program *bench_program(const struct bench *bench, int ca
 	return programs[candidate];
 }
 
+/* Sends one block of packets. */
+static int block_run(struct bench *bench, int candidate)
+{
+	const struct bpf_program *program = bench_program(bench, candidate);
+
+	return run(program, bench->job->frame, bench->job->length, NULL, NULL) == 2 ? 0 : -1;
+}
+
 /* ---- verification ---- */
 
 static uint64_t reason_packets(const struct bench *bench, enum lb_reason reason)
@@ -529,13 +539,14 @@ static int round_run(struct bench *bench, int candidate, uint64_t *ret_expected)
 	int want = bench->scenario->not_vip && candidate == LBD ? 2 : 3;
 
 	memset(bench->result, 0, sizeof(*bench->result));
-	if (run(bench_program(bench, candidate), bench->job->frame, bench->job->length, NULL, NULL) != 2)
-		return -1;
+	for (int i = 0; i < BLOCKS; i++) {
+		if (block_run(bench, candidate))
+			return -1;
+		bench->samples[candidate][bench->count[candidate]++] =
+		    (double)bench->result->block_ns / BENCH_BLOCK_PACKETS;
+	}
 	if (candidate != CANDIDATES - 1)
 		bench->job->next = start;
-	for (int i = 0; i < BENCH_BLOCKS; i++)
-		bench->samples[candidate][bench->count[candidate]++] =
-		    (double)bench->result->block_ns[i] / BENCH_BLOCK_PACKETS;
 	*ret_expected = bench->result->verdicts[want];
 	return 0;
 }
@@ -551,20 +562,20 @@ static int warm_up(struct bench *bench)
 		bench->job->next = 0;
 		bench->job->frame[flags] = pass ? kept : 0x02;
 		while (bench->job->next < bench->scenario->flows)
-			if (run(bench->skel->progs.bench_lbd, bench->job->frame, bench->job->length, NULL, NULL) != 2)
+			if (block_run(bench, LBD))
 				return -1;
 	}
 	return 0;
 }
 
-/* SYNs of flows never seen before, four for each place of the flow table. */
+/* SYNs of flows never seen before. */
 static int flood(struct bench *bench)
 {
 	job_set(bench, true);
 	bench->job->frame[47] = 0x02;
 	bench->job->next = 1u << 24;
-	for (int i = 0; i < 128; i++)
-		if (run(bench->skel->progs.bench_lbd, bench->job->frame, bench->job->length, NULL, NULL) != 2)
+	for (int i = 0; i < FLOOD / BENCH_BLOCK_PACKETS; i++)
+		if (block_run(bench, LBD))
 			return -1;
 	return 0;
 }
@@ -670,7 +681,7 @@ static int scenario_measure(struct bench *bench, unsigned rounds, struct figures
 			if (round_run(bench, candidate, &got))
 				return -1;
 			if (candidate == LBD)
-				sent += BENCH_BLOCKS * BENCH_BLOCK_PACKETS, right += got;
+				sent += BLOCKS * BENCH_BLOCK_PACKETS, right += got;
 		}
 	}
 	if (getenv("BENCH_EVENTS"))
@@ -700,7 +711,7 @@ static int scenario_run(const struct scenario *scenario, unsigned rounds, struct
 	int err = 0;
 
 	for (int i = 0; i < CANDIDATES && !err; i++)
-		if (!(bench.samples[i] = calloc((size_t)rounds * SETUPS * BENCH_BLOCKS, sizeof(double))))
+		if (!(bench.samples[i] = calloc((size_t)rounds * SETUPS * BLOCKS, sizeof(double))))
 			err = -ENOMEM;
 	ret->verified = true;
 	for (int i = 0; i < SETUPS && !err; i++)

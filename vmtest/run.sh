@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# The project's tests in virtual machines, as one TAP stream and a summary. Called by make vmtest and ci.sh:
+# The project's tests in virtual machines, as one TAP stream and a summary. usage:
 # vmtest/run.sh KERNEL|all [SUITE[:TEST]...]. What was built (make tests) is what is tested.
 set -uo pipefail
 # shellcheck source=vmtest/rehome.sh
@@ -27,20 +27,6 @@ usage() {
 		          or a script of tests/e2e: forward, failover ...; TEST picks one of its tests
 		VM_TIMEOUT, VM_CPUS, VM_MEMORY, VM_ACCEL: see vmtest/vm.sh
 	TEXT
-}
-
-# The programs once more by every clang there is from 14 on: each makes other code, and the verifier must take it all.
-compile_programs() {
-	local clang source
-	rm -rf "$out/bpf"
-	for clang in clang-{14..21}; do
-		command -v "$clang" >/dev/null || continue
-		for source in "$repo"/bpf/*.bpf.c; do
-			make -s -C "$repo" "BUILD=$out/bpf/$clang" "CLANG=$clang" \
-				"$out/bpf/$clang/$(basename "$source" .c).o" >/dev/null ||
-				echo "not ok - $clang compiles ${source#"$repo"/}"
-		done
-	done
 }
 
 # One guest for all suites of a kernel. A guest that ends before its tests do is a failed test.
@@ -72,9 +58,15 @@ number() {
 			else passed++
 			sub(/ok - /, "ok " n " - ")
 		}
+		sub(/^#\| /, "") { # a row of the verifier'"'"'s table; the first of each kernel is its head
+			if (!/^object / || !rows) row[++rows] = $0
+			next
+		}
 		{ print; fflush() }
 		END {
 			print "1.." n + 0
+			if (rows) print "# the verifier, by program, compiler and kernel:"
+			for (i = 1; i <= rows; i++) print "#   " row[i]
 			if (failed) print "# failed:" fails
 			printf "# %d passed, %d failed, %d skipped\n", passed, failed, skipped
 			exit !n || failed
@@ -90,7 +82,7 @@ esac
 shift
 
 {
-	case " ${*:-$all_suites} " in *" verifier "*) compile_programs ;; esac
+	case " ${*:-$all_suites} " in *" verifier "*) "$here/programs.sh" "$out/bpf" ;; esac
 	for kernel in "${chosen[@]}"; do
 		read -ra suites <<<"${*:-$(suites_of "$kernel")}"
 		run_kernel "$kernel" "${suites[@]}"
