@@ -61,42 +61,4 @@ struct {
 	__type(value, struct icmp_budget);
 } icmp_budgets SEC(".maps");
 
-/* What parse_rare finds, for the common path to take over. */
-struct transport {
-	__u32 ports;
-	__u32 fragment;
-	__u8 protocol;
-	__u8 tcp_flags;
-	__u8 kind;
-	__u8 pad;
-};
-
-/* Where a follower was found to go. */
-struct follower_way {
-	__u64 hash;
-	__u32 backend;
-	__u32 pad;
-};
-
-/* What rare functions hand back to the common path: on the stack it would cost that path, which has 512 bytes for all
- * frames together. */
-struct scratch {
-	struct transport transport;
-	struct follower_way way;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratches SEC(".maps");
-
-static __always_inline struct scratch *scratch_of(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&scratches, &zero);
-}
-
 #endif

@@ -6,8 +6,8 @@
 #ifndef LB_PARSE_H
 #define LB_PARSE_H
 
-#include "maps.h"
 #include "packet.h"
+#include "scratch.h"
 
 #define IPV4_FRAGMENT  0x3fff /* MF and the offset */
 #define IPV4_OFFSET    0x1fff
