@@ -11,6 +11,9 @@
 #include "../include/lb_reasons.h"
 
 #define LB_FRAGS 8192
+#ifndef LB_SYNS
+#define LB_SYNS 16384
+#endif
 
 const volatile __u32 flow_mask = 1;     /* buckets of `flows` - 1; at least two buckets */
 const volatile __u32 backend_slots = 2; /* length of a row of `backend_counts`: entries of `backends` */
@@ -37,6 +40,7 @@ LB_ARRAY(loads, struct lb_load, 2);
 LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
 LB_ARRAY(frags, __u64, LB_FRAGS);
+LB_ARRAY(syns, __u64, LB_SYNS); /* of the program alone */
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);
 LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
 LB_ARRAY(totals, struct lb_total, 2); /* lbd's alone */

@@ -69,6 +69,7 @@ struct packet {
 	__u32 length;       /* of the IP packet as its header says; of the frame where there is none. Bytes */
 	__u32 ports;        /* the first word of TCP or UDP: client's, VIP's, wire order */
 	__u32 fragment;     /* identification of a fragment, wire order */
+	__u32 seq;          /* of a TCP packet that is not plain, wire order; for scratch.h */
 	__u8 family;        /* 4 or 6 */
 	__u8 protocol;      /* after IPv6 extension headers */
 	__u8 traffic_class; /* DSCP and ECN */

@@ -226,6 +226,14 @@ static __always_inline bool is_cut_short(const struct packet *p)
 	return p->l3 + p->length > p->end && bpf_xdp_get_buff_len(p->ctx) < p->l3_offset + p->length;
 }
 
+/* The sequence number of a TCP packet, wire order. */
+static __always_inline __u32 tcp_seq(const void *tcp, const void *end)
+{
+	const struct tcphdr *header = tcp;
+
+	return (const void *)(header + 1) <= end ? header->seq : 0;
+}
+
 /* Parses what is not plain, from the start. LB_GO_ON or the reason why not. */
 LB_APART int parse_rare(struct xdp_md *ctx)
 {
@@ -236,8 +244,14 @@ LB_APART int parse_rare(struct xdp_md *ctx)
 	if (!scratch || !goes_on(parse_link(&p)) || is_cut_short(&p))
 		return LB_REASON_vip_malformed;
 	reason = parse_transport(&p);
-	scratch->transport = (struct transport){
-	    .ports = p.ports, .fragment = p.fragment, .protocol = p.protocol, .tcp_flags = p.tcp_flags, .kind = p.kind};
+	if (goes_on(reason) && p.protocol == IPPROTO_TCP && p.l4)
+		p.seq = tcp_seq(p.l4, p.end);
+	scratch->transport = (struct transport){.ports = p.ports,
+						.fragment = p.fragment,
+						.seq = p.seq,
+						.protocol = p.protocol,
+						.tcp_flags = p.tcp_flags,
+						.kind = p.kind};
 	return reason;
 }
 

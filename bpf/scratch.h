@@ -10,6 +10,7 @@
 struct transport {
 	__u32 ports;
 	__u32 fragment;
+	__u32 seq;
 	__u8 protocol;
 	__u8 tcp_flags;
 	__u8 kind;

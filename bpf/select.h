@@ -24,11 +24,11 @@ struct flow_query {
 	__u32 slot;        /* the word */
 	__u32 slot_index;  /* in the arena */
 	__u32 now;         /* tick */
-	__u32 packet;      /* FLOW_PACKET */
+	__u64 packet;      /* FLOW_PACKET, and TCP's sequence number (32-63) */
 };
 
 /* What is known of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags (16-23), whether it
- * is TCP (24). In one word, for each costs eight bytes of stack. */
+ * is TCP (24); and, for flow_route, TCP's sequence number (32-63). In one word, for each costs eight bytes of stack. */
 #define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
 
 static __always_inline __u32 query_service(const struct flow_query *q)
@@ -43,7 +43,12 @@ static __always_inline __u32 query_flags(const struct flow_query *q)
 
 static __always_inline bool query_tcp(const struct flow_query *q)
 {
-	return q->packet >> 24;
+	return q->packet >> 24 & 1;
+}
+
+static __always_inline __u32 query_seq(const struct flow_query *q)
+{
+	return q->packet >> 32;
 }
 
 /* ---- look-ups ---- */
@@ -282,6 +287,42 @@ static __always_inline __u32 pick_with_affinity(const struct flow_query *q, cons
 	return id ? id | FLOW_PICKED : 0;
 }
 
+/* ---- sequence numbers of SYNs ---- */
+
+/* While a slot is in transition a SYN may be forged in the name of an older flow that nobody has heard of since. The
+ * first packet after it tells: it is the handshake's, whose sequence numbers go on from the SYN's, or the older flow's.
+ * One word, of the last SYN: part of the hash (63-46), tick (45-32) and sequence number. Direct-mapped and lossy:
+ * without a word the SYN is believed. */
+#define SYN_HASH   (~0ULL << 46)
+#define SYN_WINDOW 65536 /* bytes that may come first: more than an initial window (RFC 6928) */
+
+static __always_inline __u64 *syn_place(__u64 hash)
+{
+	__u32 index = (__u32)hash & (LB_SYNS - 1);
+
+	return bpf_map_lookup_elem(&syns, &index);
+}
+
+LB_APART int syn_remember(__u64 hash, __u32 seq, __u32 now)
+{
+	__u64 *place = syn_place(hash);
+
+	if (place)
+		*(volatile __u64 *)place = (hash & SYN_HASH) | (__u64)FLOW_TICK(now) << 32 | seq;
+	return 0;
+}
+
+/* idle: how long ago the SYN may have been, ticks. */
+LB_APART int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
+{
+	__u64 *place = syn_place(hash), word;
+
+	if (!place)
+		return 0;
+	word = *(volatile __u64 *)place;
+	return !((word ^ hash) & SYN_HASH) && FLOW_AGE(word >> 32, now) <= idle && seq - (__u32)word - 1 >= SYN_WINDOW;
+}
+
 /* ---- step 2: the flow table ---- */
 
 /* Goes where packets without an entry go, and says so to the slot when that is not current. */
@@ -459,11 +500,19 @@ static __always_inline bool is_live_mark(const struct flow_query *q, const struc
 	       LB_FLOW_BACKEND(mark) == slot_keeper(q->slot, q->slot_hash, service);
 }
 
-/* A handshake whose backend is unusable: the packet is not of that one. */
-static __always_inline bool is_orphan(const struct flow_query *q, const struct lb_service *service, __u64 entry)
+/* A handshake that the packet does not belong to: its backend is unusable by now, or the sequence numbers differ and
+ * the slot has a keeper whose older flow it may be of. */
+static __always_inline bool is_of_other_handshake(const struct flow_query *q, const struct lb_service *service,
+						  __u64 entry)
 {
-	return LB_FLOW_STATE(entry) == LB_FLOW_SYN && owner_of(LB_FLOW_BACKEND(entry)) == query_service(q) &&
-	       !backend_serves(LB_FLOW_BACKEND(entry), service);
+	__u32 id = LB_FLOW_BACKEND(entry);
+
+	if (LB_FLOW_STATE(entry) != LB_FLOW_SYN || opens_flow(query_flags(q)) || owner_of(id) != query_service(q))
+		return false;
+	if (!backend_serves(id, service))
+		return true;
+	return q->slot & LB_SLOT_TRANSITION && syn_denies(q->hash, query_seq(q), q->now, service->syn_idle) &&
+	       slot_keeper(q->slot, q->slot_hash, service) != id;
 }
 
 /* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then. False: it is new. */
@@ -491,13 +540,17 @@ static __always_inline bool flow_known(const struct flow_query *q, const struct 
 
 static __always_inline __u32 flow_route_by(const struct flow_query *q, const struct lb_service *service)
 {
-	bool syn = opens_flow(query_flags(q)), mark, anew;
+	__u32 syn = opens_flow(query_flags(q)), mark, anew;
 	__u64 entry, *place = flow_find(q->hash, &entry);
 	__u32 id;
 
-	mark = place &&
-	       (flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) || is_orphan(q, service, entry));
+	if (syn && q->slot & LB_SLOT_TRANSITION)
+		syn_remember(q->hash, query_seq(q), q->now);
+	mark = place && (flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) ||
+			 is_of_other_handshake(q, service, entry));
 	anew = place && syn && (opens_anew(entry, q->now) || (mark && !is_live_mark(q, service, entry)));
+	OPAQUE(mark); /* else the verifier follows each way to them on to the end */
+	OPAQUE(anew);
 	if (query_tcp(q) && !anew && (place ? mark : !syn))
 		return flow_older(q, service, place, entry);
 	if (place && !anew && flow_known(q, service, place, entry, syn, &id))
@@ -507,7 +560,7 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q, const str
 
 /* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers only, which need no
  * stack of the caller's. */
-LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index, __u32 packet)
+LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index, __u64 packet)
 {
 	struct flow_query q = {
 	    .hash = hash,
@@ -589,11 +642,31 @@ static __always_inline bool is_syn(const struct packet *p)
 	return opens_flow(p->tcp_flags);
 }
 
-static __always_inline void select_tracked(const struct packet *p, struct route *r, __u64 hash, __u32 slot_index)
+/* The sequence number of a TCP packet, host order; of one that is not plain as parse_rare has left it. Looked up anew:
+ * kept from the parser it would cost every packet a place on the stack. */
+LB_APART __u32 packet_seq(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
+{
+	const void *l3 = (void *)(long)ctx->data + (l3_offset & 31), *end = (void *)(long)ctx->data_end;
+	const struct ipv6hdr *ip6 = l3;
+	const struct iphdr *ip = l3;
+	struct scratch *scratch = scratch_of();
+
+	if (family == 4 && (const void *)(ip + 1) <= end && *(__u8 *)ip == 0x45 &&
+	    !(ip->frag_off & bpf_htons(IPV4_FRAGMENT)))
+		return bpf_ntohl(tcp_seq(ip + 1, end));
+	if (family == 6 && (const void *)(ip6 + 1) <= end && ip6->nexthdr == IPPROTO_TCP)
+		return bpf_ntohl(tcp_seq(ip6 + 1, end));
+	return scratch ? bpf_ntohl(scratch->transport.seq) : 0;
+}
+
+static __always_inline void select_tracked(const struct packet *p, struct route *r, __u64 hash, __u32 slot_index,
+					   bool in_transition)
 {
 	const bool is_tcp = p->protocol == IPPROTO_TCP;
 	__u64 client = unlikely(r->service->flags & LB_SERVICE_AFFINITY) ? client_hash(p, r) : 0;
-	__u32 id = flow_route(r->hash, hash, client, slot_index, FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp));
+	__u64 seq = is_tcp && in_transition ? packet_seq(p->ctx, p->l3_offset, p->family) : 0;
+	__u32 id = flow_route(r->hash, hash, client, slot_index,
+			      FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp) | seq << 32);
 
 	if (unlikely(id & (FLOW_PICKED | FLOW_PROVED)))
 		affinity_write(client, id & LB_MAX_BACKENDS, id & FLOW_PROVED ? LB_FLOW_AFFINITY : LB_FLOW_AFFINITY_NEW,
@@ -620,7 +693,7 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	index = ring_slot_index(ring, hash);
 	front = front_read(index);
 	if (unlikely(front & LB_FRONT_TRANSITION) || (unlikely(!straight) && tracks_always(r->service)))
-		select_tracked(p, r, hash, index);
+		select_tracked(p, r, hash, index, front & LB_FRONT_TRANSITION);
 	else
 		r->backend_id = front;
 	r->backend = backend_find(r->backend_id);

@@ -99,10 +99,14 @@ static int went_to(struct rig *r)
 	return r->f->out.data[14 + 19] - 11;
 }
 
+/* What the sequence numbers of a flow begin with. */
+#define ISN 0xfffffff0u
+
 static int tcp(struct rig *r, int client, int flags)
 {
 	packet_build(&r->f->in,
-		     PKT(ETH(), IP4(.src = r->client, .dst = VIP), TCP(.sport = client, .dport = 80, .flags = flags)));
+		     PKT(ETH(), IP4(.src = r->client, .dst = VIP),
+			 TCP(.sport = client, .dport = 80, .flags = flags, .seq = flags == SYN ? ISN : ISN + 1)));
 	fixture_send(r->f);
 	return went_to(r);
 }
@@ -111,7 +115,8 @@ static int tcp(struct rig *r, int client, int flags)
 static int tcp_uncounted(struct rig *r, int client, int flags)
 {
 	packet_build(&r->f->in,
-		     PKT(ETH(), IP4(.src = r->client, .dst = VIP), TCP(.sport = client, .dport = 80, .flags = flags)));
+		     PKT(ETH(), IP4(.src = r->client, .dst = VIP),
+			 TCP(.sport = client, .dport = 80, .flags = flags, .seq = flags == SYN ? ISN : ISN + 1)));
 	fixture_send_uncounted(r->f);
 	return went_to(r);
 }
@@ -1013,6 +1018,56 @@ static void a_syn_on_an_older_flow_that_was_heard_of_stays_on_its_keeper(void **
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }
 
+static int tcp_seq(struct rig *r, int client, int flags, uint32_t seq)
+{
+	packet_build(&r->f->in, PKT(ETH(), IP4(.src = r->client, .dst = VIP),
+				    TCP(.sport = client, .dport = 80, .flags = flags, .seq = seq)));
+	fixture_send(r->f);
+	return went_to(r);
+}
+
+static void a_syn_forged_for_an_older_flow_that_was_silent_moves_it_not(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T | L);
+	assert_int_equal(tcp_seq(&r, 1, SYN, 1000), B); /* may be a new one */
+	assert_int_equal(tcp_seq(&r, 1, ACK, 1000 + 70000), A);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[A]);
+	assert_int_equal(active(&r, B), 0);
+	assert_int_equal(tcp_seq(&r, 1, ACK, 1000 + 70001), A);
+	assert_int_equal(tcp_seq(&r, 2, SYN, 2000), B);
+	assert_int_equal(tcp_seq(&r, 2, ACK | PSH, 2000), A); /* before it */
+}
+
+static void the_first_packets_of_a_handshake_may_come_in_any_order(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T | L);
+	assert_int_equal(tcp_seq(&r, 1, SYN, 0xfffffff0), B);
+	assert_int_equal(tcp_seq(&r, 1, ACK | PSH, 0xfffffff1 + 14600), B); /* the window's last, over the wrap */
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
+	assert_int_equal(tcp_seq(&r, 1, ACK, 0xfffffff1), B);
+	assert_int_equal(tcp_seq(&r, 1, ACK, 0xfffffff1 + 10000000), B);
+}
+
+static void the_sequence_number_is_found_behind_options_too(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T | L);
+	packet_build(&r.f->in, PKT(ETH(), IP4(.src = r.client, .dst = VIP, .options_len = 8),
+				   TCP(.sport = 1, .dport = 80, .flags = SYN, .seq = 5000)));
+	fixture_send(r.f);
+	assert_int_equal(went_to(&r), B);
+	packet_build(&r.f->in, PKT(ETH(), IP4(.src = r.client, .dst = VIP, .options_len = 8),
+				   TCP(.sport = 1, .dport = 80, .flags = ACK, .seq = 4000)));
+	fixture_send(r.f);
+	assert_int_equal(went_to(&r), A);
+	assert_int_equal(tcp_seq(&r, 1, SYN, 5000), A); /* it was heard of */
+}
+
 static void a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow(void **state)
 {
 	struct rig r = RIG();
@@ -1865,6 +1920,9 @@ static const struct CMUnitTest tests[] = {
     TEST(while_a_ring_is_resized_a_keeper_of_its_own_counts),
     TEST(a_kept_entry_follows_the_keeper),
     TEST(a_syn_on_an_older_flow_that_was_heard_of_stays_on_its_keeper),
+    TEST(a_syn_forged_for_an_older_flow_that_was_silent_moves_it_not),
+    TEST(the_first_packets_of_a_handshake_may_come_in_any_order),
+    TEST(the_sequence_number_is_found_behind_options_too),
     TEST(a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow),
     TEST(where_all_flows_are_tracked_an_older_one_gets_an_entry_once_it_goes_on),
     TEST(the_old_ring_is_asked_at_the_flows_own_slot),

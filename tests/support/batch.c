@@ -35,7 +35,8 @@ static int share_maps(struct batch *batch)
 	int r = 0;
 
 	bpf_object__for_each_map (map, batch->object) {
-		if (bpf_map__is_internal(map))
+		/* its own: it has another size, see batch.bpf.c */
+		if (bpf_map__is_internal(map) || !strcmp(bpf_map__name(map), "syns"))
 			continue;
 		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner), bpf_map__name(map));
 		if (!r && shared)
@@ -83,7 +84,8 @@ static int load(struct batch *batch, bool narrow)
 	batch->control = shared_memory(batch, "batch_control", sizeof(*batch->control));
 	batch->shots = shared_memory(batch, "batch_shots", BATCH_MOST * sizeof(*batch->shots));
 	batch->turns = shared_memory(batch, "turns", turns);
-	return batch->control && batch->shots && batch->turns ? 0 : -ENOMEM;
+	batch->syns = shared_memory(batch, "syns", BATCH_SYNS * sizeof(*batch->syns));
+	return batch->control && batch->shots && batch->turns && batch->syns ? 0 : -ENOMEM;
 }
 
 int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, bool narrow, struct batch *ret,
@@ -118,6 +120,8 @@ void batch_close(struct batch *batch)
 		munmap(batch->shots, BATCH_MOST * sizeof(*batch->shots));
 	if (batch->turns)
 		munmap(batch->turns, batch->owner->maps.service_slots * sizeof(*batch->turns));
+	if (batch->syns)
+		munmap(batch->syns, BATCH_SYNS * sizeof(*batch->syns));
 	if (batch->narrow)
 		batch_narrow_bpf__destroy(batch->build);
 	else
@@ -145,6 +149,7 @@ void batch_clear(struct batch *batch, uint64_t dice)
 	memset(m->backend_counts, 0, (size_t)m->cpus * m->backend_slots * sizeof(*m->backend_counts));
 	memset(m->reason_counts, 0, (size_t)m->cpus * LB_COUNTERS * sizeof(*m->reason_counts));
 	memset(batch->turns, 0, m->service_slots * sizeof(*batch->turns));
+	memset(batch->syns, 0, BATCH_SYNS * sizeof(*batch->syns));
 	batch->control->dice = dice ? dice : 1;
 }
 

@@ -18,6 +18,7 @@ struct batch {
 	struct batch_control *control;
 	struct shot *shots; /* BATCH_MOST, to be filled before batch_fire, in the order of their ticks */
 	struct lb_turn *turns;
+	__u64 *syns;
 };
 
 /* Creates the maps and loads the program. 0, or -errno with the reason in err: -EPERM where programs cannot be loaded.

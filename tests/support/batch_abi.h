@@ -9,6 +9,7 @@
 #define BATCH_ROUND     1024  /* of them in one run of the program: the verifier walks the loop turn by turn */
 #define BATCH_FRAME     74    /* bytes: Ethernet, IPv6, TCP; IPv4 and UDP have a longer payload */
 #define BATCH_TEMPLATES 4
+#define BATCH_SYNS      (1 << 18) /* entries of the map syns */
 
 /* What is left of a hash in tests/bpf/batch_narrow.bpf.c: ten bits, so that tuples collide as if somebody could forge
  * collisions. They are spread again, so that buckets, fingerprints and slots are chosen as evenly as ever. */
@@ -23,7 +24,7 @@ struct shot {
 	__u32 tick;       /* in which it arrives */
 	__be32 outer_dst; /* IPv4: where it was sent to */
 	__u32 verdict;    /* enum xdp_action */
-	__u32 pad;        /* maps lay their values out in eights */
+	__be32 seq;       /* of TCP templates */
 };
 
 struct template

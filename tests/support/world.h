@@ -44,6 +44,7 @@ struct flow {
 	uint8_t phase;       /* enum flow_phase */
 	bool firm;           /* has sent in a later tick than the one that established it */
 	bool unplaced;       /* the table was full while it was not firm */
+	uint32_t isn;        /* of its SYN */
 	bool doubtful;       /* a forged SYN came before it could be known */
 	bool again;          /* its tuple was used before */
 	bool fin;            /* somebody sent FIN in its name, perhaps itself */

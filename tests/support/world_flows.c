@@ -43,6 +43,29 @@ uint32_t world_client_of(uint32_t flow)
 	return 0x0b000000 + flow / 4;
 }
 
+/* What a flow has sent by the time that its handshake is over: more than anybody's first window. */
+#define SENT 200000
+
+/* A forger does not know where the flow is. */
+static uint32_t seq_of(const struct world *w, uint32_t number, enum shot_kind kind, uint32_t tick)
+{
+	const struct flow *flow = &w->flows[number];
+
+	switch (kind) {
+	case SHOT_OPENS_FRESH:
+	case SHOT_OPENS_AGAIN:
+	case SHOT_SYN_REPEATED:
+		return flow->isn;
+	case SHOT_ESTABLISHES:
+		return flow->isn + 1;
+	case SHOT_FORGED:
+	case SHOT_FORGED_SYN:
+		return sequence_roll(w->sequence->seed + tick, number, 50 + kind, UINT32_MAX);
+	default:
+		return flow->isn + 1 + SENT;
+	}
+}
+
 void world_send(struct world *w, uint32_t number, enum shot_kind kind, uint8_t tcp_flags, uint32_t tick)
 {
 	unsigned service = world_service_of(w, number);
@@ -52,6 +75,7 @@ void world_send(struct world *w, uint32_t number, enum shot_kind kind, uint8_t t
 	w->batch->shots[w->pending_count] = (struct shot){.client = htonl(world_client_of(number)),
 							  .port = htons(world_port_of(w, number)),
 							  .tcp_flags = tcp_flags,
+							  .seq = htonl(seq_of(w, number, kind, tick)),
 							  .template = service,
 							  .tick = tick};
 	w->pending[w->pending_count++] = (struct pending){number, kind, service};
@@ -71,6 +95,7 @@ static void open_flow(struct world *w, uint32_t number, uint64_t seed)
 	enum shot_kind opens = fresh ? SHOT_OPENS_FRESH : SHOT_OPENS_AGAIN;
 	uint32_t then = sequence_roll(seed, number, 4, 8);
 
+	flow->isn = sequence_roll(seed, number, 14, UINT32_MAX);
 	if (fresh) {
 		flow->generation++;
 		flow->owner = -1;

@@ -177,10 +177,9 @@ static bool is_bound_asleep(const struct world *w, uint32_t number)
 	       !pressed_since(w, flow->last);
 }
 
-/* Whether the program can know that the flow lives when somebody forges a SYN.
- * Excused: an untracked flow that has not sent since its service changed. The SYN makes it a new one: nobody has seen
- * the old one, and what the client answers to that SYN's answer looks like the end of a handshake. The same where the
- * table had no place for what it had seen. */
+/* Whether the program can know that the flow lives when somebody forges a SYN. It cannot, of an untracked flow that has
+ * not sent since its service changed, nor where the table had no place for what it had seen: the SYN is taken for a new
+ * flow's then. */
 static bool is_known(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
@@ -188,6 +187,13 @@ static bool is_known(const struct world *w, uint32_t number)
 	if (is_tracked(w, number) && flow->firm && !flow->unplaced && !pressed_since(w, flow->opened))
 		return true;
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
+}
+
+/* Whether the flow's own next packet shows by its sequence number that such a SYN was not its own.
+ * Excused: the numbers of SYNs are kept in few places, which floods write over; colliding tuples share them. */
+static bool is_told_apart(const struct world *w)
+{
+	return w->sequence->table == TABLE_ROOMY && !w->batch->narrow && !world_acts(w, ACTOR_FLOOD);
 }
 
 static void check_owner(struct world *w, uint32_t number, int to, const char *what)
@@ -338,8 +344,10 @@ static void check_forged(struct world *w, uint32_t number, int to, enum shot_kin
 	w->forged++;
 	flow->forged = true;
 	note_closing(w, flow, tcp_flags);
-	if (kind == SHOT_FORGED_SYN && !is_known(w, number))
-		flow->doubtful = true;
+	if (kind == SHOT_FORGED_SYN && !is_known(w, number)) {
+		flow->doubtful |= !is_told_apart(w);
+		return;
+	}
 	if (is_bound(w, number))
 		check_owner(w, number, to, kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
 }

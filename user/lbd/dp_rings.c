@@ -152,17 +152,17 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 /* ---- a ring that keeps its size ---- */
 
 /* When a service begins or ends to track always, slots that stay on their backend need a transition too. What is in the
- * table only (always -> auto) must be looked up until it is over, and what is not in it must be heard of; what is not
- * in the table (auto -> always, UDP: a miss would be a new flow) must be learnt. */
+ * table only (always -> auto) must be looked up until it is over; what is not in it must be heard of, or learnt (auto ->
+ * always, UDP: a miss would be a new flow). */
 static uint32_t forced_flags(const struct lb_service *line, const struct service_plan *plan)
 {
 	bool was = line->flags & LB_SERVICE_TRACK_ALWAYS, is = plan->want.track_always;
 
 	if (plan->want.track_never || was == is)
 		return 0;
-	if (plan->want.protocol == IPPROTO_TCP)
-		return was ? LB_SLOT_TRANSITION | LB_SLOT_LEARNING : 0;
-	return was ? LB_SLOT_TRANSITION : LB_SLOT_TRANSITION | LB_SLOT_LEARNING;
+	if (was && plan->want.protocol == IPPROTO_UDP)
+		return LB_SLOT_TRANSITION;
+	return LB_SLOT_TRANSITION | LB_SLOT_LEARNING;
 }
 
 /* TCP: older flows that live are heard of within an idle timeout. UDP has no SYN: without an entry a flow that was
