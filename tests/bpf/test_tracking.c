@@ -1840,26 +1840,6 @@ static void handshakes_begun_while_there_was_room_hold_no_more_than_allowed(void
 	assert_in_range(firm_entries(&r), 1, 2);
 }
 
-static void sleepers_that_wake_hold_no_more_than_allowed(void **state)
-{
-	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
-	const uint64_t mask = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
-
-	stable(&r, B);
-	for (int client = 1; client <= 20; client++) {
-		tcp(&r, client, SYN);
-		tcp(&r, client, ACK);
-	}
-	for (int i = 0; i < PLACES; i++)
-		if (LB_FLOW_STATE(*place(&r, i)))
-			*place(&r, i) = (*place(&r, i) & ~mask) | (uint64_t)LB_FLOW_DORMANT << LB_FLOW_STATE_SHIFT;
-	r.f->map.turns[r.tcp].held = 0; /* as the sweep does */
-	r.f->map.turns[r.tcp].allowed = 2;
-	for (int client = 1; client <= 20; client++)
-		tcp(&r, client, ACK);
-	assert_in_range(firm_entries(&r), 1, 2);
-}
-
 /* A packet reads the clock once. Another CPU may have renewed the entry since, in the tick that has just begun. */
 static void an_entry_renewed_in_a_tick_yet_to_come_is_not_over(void **state)
 {
@@ -2030,7 +2010,6 @@ static const struct CMUnitTest tests[] = {
     TEST(flows_of_several_cpus_share_the_table_without_losing_one),
     TEST(a_syn_takes_no_silent_older_flow_from_a_keeper_that_drains),
     TEST(handshakes_begun_while_there_was_room_hold_no_more_than_allowed),
-    TEST(sleepers_that_wake_hold_no_more_than_allowed),
     TEST(an_entry_renewed_in_a_tick_yet_to_come_is_not_over),
     TEST(a_udp_flow_unplaced_in_a_tick_yet_to_come_stays_with_the_keeper),
     TEST(the_mark_of_another_service_stays),
