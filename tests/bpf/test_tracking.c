@@ -1855,6 +1855,108 @@ static void flows_of_several_cpus_share_the_table_without_losing_one(void **stat
 	free(senders);
 }
 
+/* ---- found in review ---- */
+
+/* The mark of an older flow is all that is known of it. Its flow may be silent for as long as its idle timeout. */
+static void a_syn_takes_no_silent_older_flow_from_a_keeper_that_drains(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	age(only(&r), 1);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
+	r.f->map.loads[r.tcp_id[A]].cost = 0;
+	age(only(&r), 40);
+	tcp(&r, 1, SYN); /* anybody's */
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+static int firm_entries(struct rig *r)
+{
+	int count = 0;
+
+	for (int i = 0; i < PLACES; i++)
+		count += LB_FLOW_FIRM >> LB_FLOW_STATE(*place(r, i)) & 1;
+	return count;
+}
+
+static void handshakes_begun_while_there_was_room_hold_no_more_than_allowed(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	r.f->map.turns[r.tcp].allowed = 2;
+	for (int client = 1; client <= 20; client++)
+		tcp(&r, client, SYN);
+	for (int client = 1; client <= 20; client++)
+		tcp(&r, client, ACK);
+	assert_in_range(firm_entries(&r), 1, 2);
+}
+
+/* A packet reads the clock once. Another CPU may have renewed the entry since, in the tick that has just begun. */
+static void an_entry_renewed_in_a_tick_yet_to_come_is_not_over(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick() + 2);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_int_equal(counted(&r, LB_EVENT_flow_evicted), 0);
+}
+
+static void a_udp_flow_unplaced_in_a_tick_yet_to_come_stays_with_the_keeper(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	r.f->map.turns[r.udp].unplaced = fixture_tick() + 2;
+	assert_int_equal(udp(&r, 1), A);
+}
+
+static void the_mark_of_another_service_stays(void **state)
+{
+	static const int states[] = {LB_FLOW_HEARD, LB_FLOW_KEPT};
+	const int flags[] = {ACK, SYN, FIN | ACK, RST};
+
+	for (int i = 0; i < 2; i++) {
+		struct rig r = RIG();
+		__u64 *entry, before;
+
+		clear_table(&r);
+		slots(&r, B, A, T);
+		tcp(&r, 1, SYN);
+		entry = only(&r);
+		/* as a false match of the fingerprint would give */
+		*entry = (*entry & (~0ULL << LB_FLOW_FP_SHIFT)) | (uint64_t)r.udp_id[C] << LB_FLOW_BACKEND_SHIFT |
+			 (uint64_t)states[i] << LB_FLOW_STATE_SHIFT | (fixture_tick() & LB_FLOW_TICK_MASK);
+		before = *entry;
+		for (int j = 0; j < 4; j++) {
+			assert_int_equal(tcp(&r, 1, flags[j]), A);
+			assert_true(*only(&r) == before);
+		}
+	}
+}
+
+static void affinity_is_not_written_over_a_flow(void **state)
+{
+	struct rig r = affinity_rig(32);
+	const uint64_t mask = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
+	__u64 *entry = NULL, before;
+
+	tcp(&r, 1, SYN);
+	for (int i = 0; i < PLACES; i++)
+		if (LB_FLOW_STATE(*place(&r, i)) == LB_FLOW_AFFINITY_NEW)
+			entry = place(&r, i);
+	assert_non_null(entry);
+	/* as a false match of the fingerprint would give */
+	*entry = before = (*entry & ~mask) | (uint64_t)LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT;
+	tcp(&r, 2, SYN);
+	tcp(&r, 2, ACK);
+	assert_true(*entry == before);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, fixture_clear)
 
 static const struct CMUnitTest tests[] = {
@@ -1964,6 +2066,12 @@ static const struct CMUnitTest tests[] = {
     TEST(an_insert_is_counted_once),
     TEST(no_established_flow_moves_through_random_changes),
     TEST(flows_of_several_cpus_share_the_table_without_losing_one),
+    TEST(a_syn_takes_no_silent_older_flow_from_a_keeper_that_drains),
+    TEST(handshakes_begun_while_there_was_room_hold_no_more_than_allowed),
+    TEST(an_entry_renewed_in_a_tick_yet_to_come_is_not_over),
+    TEST(a_udp_flow_unplaced_in_a_tick_yet_to_come_stays_with_the_keeper),
+    TEST(the_mark_of_another_service_stays),
+    TEST(affinity_is_not_written_over_a_flow),
 };
 
 int main(void)

@@ -710,6 +710,18 @@ static void a_takeover_does_not_reuse_the_id_of_one_removed_before(void **state)
 	assert_int_equal(want_id(dp, &want, 8), id);
 }
 
+/* The ring is frozen as the old one, and not replaced yet. */
+static void an_lbd_killed_between_the_stores_of_a_resize_is_succeeded(void **state)
+{
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	want_line(dp, &want)->old_ring = want_line(dp, &want)->ring;
+	dp = memory_dataplane_restart(memory);
+	want_commit(dp, &want, 1);
+	assert_int_equal(want_line(dp, &want)->old_ring, 0);
+}
+
 static void maps_that_contradict_themselves_are_refused(void **state)
 {
 	struct dataplane other = {.egress_fd = -1, .grace_map_fd = -1};
@@ -765,6 +777,7 @@ int main(void)
 	    TEST(udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile),
 	    TEST(a_takeover_with_the_same_config_writes_nothing),
 	    TEST(a_takeover_does_not_reuse_the_id_of_one_removed_before),
+	    TEST(an_lbd_killed_between_the_stores_of_a_resize_is_succeeded),
 	    TEST(maps_that_contradict_themselves_are_refused),
 	};
 

@@ -508,6 +508,56 @@ static void no_slot_settles_while_marks_are_lost(void **state)
 	assert_int_equal(service_stats().slots_in_transition, 0);
 }
 
+/* ---- found in review ---- */
+
+/* lbd was stopped, or its machine was, in the middle of a round. */
+static void a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile(void **state)
+{
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	assert_true(dataplane_sweep(dp, 16, NOW + 1) > 0);
+	dp->clock = NOW + 200;
+	for (uint32_t i = 0; i < want.service.slots; i++)
+		stamps[i] = (uint16_t)dp->clock;
+	while (dataplane_sweep(dp, 65536, dp->clock))
+		;
+	assert_in_range(service_stats().slots_in_transition, 80, 100);
+}
+
+/* What lets no slot settle lets no drain end. */
+static void no_drain_ends_while_marks_are_lost(void **state)
+{
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	turn()->forgotten = NOW + 100;
+	sweep_rounds(dp, 2, NOW + 100 + 2 * TCP_IDLE);
+	assert_true(service_stats().slots_in_transition != 0);
+	assert_false(backend_stats(1).drained);
+}
+
+/* 512 places. All but one are flooded at the same time: the last one's share is sure still. */
+static void all_services_together_may_hold_no_more_than_the_table(void **state)
+{
+	struct want wants[4];
+	int64_t sum = 0;
+
+	wants[0] = want;
+	for (unsigned i = 1; i < 4; i++) {
+		char vip[16];
+
+		snprintf(vip, sizeof(vip), "192.0.2.%u", 10 + i);
+		want_init(&wants[i], vip, IPPROTO_TCP, 80, "maglev");
+		want_add(&wants[i], 100 + i, 10);
+	}
+	want_commit(dp, wants, 4);
+	sweep_rounds(dp, 1, NOW);
+	for (unsigned i = 0; i < 4; i++)
+		sum += dp->maps.turns[want_line(dp, &wants[i])->id].allowed;
+	assert_in_range(sum, 256, 512 + 4);
+}
+
 #define TCP(name) cmocka_unit_test_setup_teardown(name, setup_tcp, teardown)
 
 int main(void)
@@ -522,6 +572,9 @@ int main(void)
 	    TCP(after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
 	    TCP(a_short_absence_changes_no_age),
 	    TCP(no_slot_settles_while_marks_are_lost),
+	    TCP(a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile),
+	    TCP(no_drain_ends_while_marks_are_lost),
+	    TCP(all_services_together_may_hold_no_more_than_the_table),
 	    TCP(the_overflow_mark_of_a_bucket_stays),
 	    TCP(a_clock_that_is_a_little_ahead_expires_nothing),
 	    TCP(the_tick_may_wrap),
