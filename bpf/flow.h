@@ -8,12 +8,20 @@
 #include "maps.h"
 #include "packet.h"
 
-#define FLOW_TRIES           3  /* of an insert that loses races */
-#define FLOW_QUIET           8  /* ticks after which a flow that FIN or RST was seen of may be evicted */
-#define FLOW_REUSE_QUIET     30 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
-#define FLOW_FINGERPRINT     (~0ULL << LB_FLOW_FP_SHIFT)
-#define FLOW_TICK(now)       ((__u32)(now)&LB_FLOW_TICK_MASK)
-#define FLOW_AGE(entry, now) (((__u32)(now)-LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK)
+#define FLOW_TRIES       3  /* of an insert that loses races */
+#define FLOW_QUIET       8  /* ticks after which a flow that FIN or RST was seen of may be evicted */
+#define FLOW_REUSE_QUIET 30 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
+#define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
+#define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
+
+/* Ticks since the entry's last packet. Another CPU may be in a later tick than this packet was when it read the clock.
+ */
+static __always_inline __u32 flow_age(__u64 entry, __u32 now)
+{
+	__u32 age = (now - LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK;
+
+	return age > LB_FLOW_TICK_MASK - 64 ? 0 : age;
+}
 
 /* Whether a state is one of a set (LB_FLOW_SET). */
 static __always_inline bool flow_is(__u32 state, __u32 set)
@@ -57,10 +65,17 @@ static __always_inline __u32 owner_of(__u32 backend_id)
 
 static __always_inline void flow_count_held(__u32 backend, int by)
 {
-	struct lb_turn *turn = turn_of(owner_of(backend));
+	struct lb_turn *turn = turn_of(owner_of(backend)), *common;
+	__s32 before;
 
-	if (turn)
-		__sync_fetch_and_add(&turn->held, by);
+	if (!turn)
+		return;
+	before = __sync_fetch_and_add(&turn->held, by);
+	if (by > 0 ? before < turn->share : before <= turn->share)
+		return;
+	common = turn_of(0); /* beyond its share */
+	if (common)
+		__sync_fetch_and_add(&common->held, by);
 }
 
 /* active and held += by, when an entry in this state is one that counts. */
@@ -68,7 +83,7 @@ static __always_inline void flow_count(__u32 backend, __u32 state, int by)
 {
 	struct lb_load *load;
 
-	if (flow_is(state, LB_FLOW_FIRM))
+	if (flow_is(state, LB_FLOW_HELD))
 		flow_count_held(backend, by);
 	if (!flow_is(state, LB_FLOW_COUNTED))
 		return;
@@ -186,7 +201,7 @@ static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct 
  * this tick or the last cannot have expired: no look-up for them. */
 LB_APART __u32 flow_rank(__u64 entry, __u32 now)
 {
-	__u32 age = FLOW_AGE(entry, now), state = LB_FLOW_STATE(entry), id, class;
+	__u32 age = flow_age(entry, now), state = LB_FLOW_STATE(entry), id, class;
 	struct lb_service *service;
 
 	if (age <= 1 && flow_is(state, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))

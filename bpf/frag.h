@@ -57,7 +57,7 @@ static __always_inline int fragment_follow(const struct packet *p, struct route 
 	if (!place)
 		return fragment_lost(p);
 	word = *(volatile __u64 *)place;
-	if ((word ^ hash) >> 32 || !(word & LB_FRAG_USED) || FLOW_AGE(word, tick_now()) > FRAG_IDLE)
+	if ((word ^ hash) >> 32 || !(word & LB_FRAG_USED) || flow_age(word, tick_now()) > FRAG_IDLE)
 		return fragment_lost(p);
 	id = LB_FRAG_BACKEND(word);
 	if (!id)

@@ -256,7 +256,7 @@ LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 		return 0;
 	id = LB_FLOW_BACKEND(entry);
 	if (!flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)) || !takes_new(id) ||
-	    !backend_serves(id, service) || FLOW_AGE(entry, now) > service->affinity_idle)
+	    !backend_serves(id, service) || flow_age(entry, now) > service->affinity_idle)
 		return 0;
 	flow_refresh_to(place, entry, LB_FLOW_STATE(entry), now);
 	return id;
@@ -267,6 +267,8 @@ LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
 {
 	__u64 old, *place = flow_find(client_hash, &old);
 
+	if (place && !flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
+		return 0; /* the fingerprint of a flow, which keeps its entry */
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
 		return 0;
 	if (place)
@@ -320,7 +322,7 @@ LB_APART int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
 	if (!place)
 		return 0;
 	word = *(volatile __u64 *)place;
-	return !((word ^ hash) & SYN_HASH) && FLOW_AGE(word >> 32, now) <= idle && seq - (__u32)word - 1 >= SYN_WINDOW;
+	return !((word ^ hash) & SYN_HASH) && flow_age(word >> 32, now) <= idle && seq - (__u32)word - 1 >= SYN_WINDOW;
 }
 
 /* ---- step 2: the flow table ---- */
@@ -365,7 +367,7 @@ static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle
 {
 	struct lb_turn *turn = turn_of(service);
 
-	return turn && turn->unplaced && now - turn->unplaced <= idle;
+	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
 }
 
 /* Whether the packet may be of a flow that has no entry, and is not new. UDP has no SYN: in the learning period every
@@ -385,12 +387,12 @@ static __always_inline __u32 flow_first_state(const struct flow_query *q)
 	return opens_flow(query_flags(q)) ? LB_FLOW_SYN : flow_next_state(LB_FLOW_SYN, query_flags(q));
 }
 
-/* The service holds as much of the table as it may: docs/tracking.md, "Shares". */
+/* The service has its share of the table, and nothing is left of the common half: docs/tracking.md, "Shares". */
 static __always_inline bool is_limited(__u32 service)
 {
-	struct lb_turn *turn = turn_of(service);
+	struct lb_turn *turn = turn_of(service), *common = turn_of(0);
 
-	return turn && turn->allowed && turn->held >= turn->allowed;
+	return turn && common && common->share && turn->held >= turn->share && common->held >= common->share;
 }
 
 /* place: of an entry that is void now, to be written over; NULL: a new one is made. */
@@ -447,7 +449,7 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
 	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
 	bool away = keeper != LB_SLOT_CURRENT(q->slot), known = place && LB_FLOW_BACKEND(mark) == keeper;
 	bool syn = opens_flow(query_flags(q));
-	bool goes_on = known && (syn || FLOW_AGE(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
+	bool goes_on = known && (syn || flow_age(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
 	bool holds = goes_on || q->slot & LB_SLOT_LEARNING;
 
 	if (!keeper || (!away && !tracks_always(service) && !syn && (!place || known)))
@@ -473,10 +475,9 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
  * or gone silent, and some time has passed, is it a new flow for another. */
 static __always_inline bool opens_anew(__u64 entry, __u32 now)
 {
-	const __u32 over =
-	    LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(DORMANT) | LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT);
+	const __u32 over = LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(DORMANT);
 
-	return flow_is(LB_FLOW_STATE(entry), over) && FLOW_AGE(entry, now) >= FLOW_REUSE_QUIET &&
+	return flow_is(LB_FLOW_STATE(entry), over) && flow_age(entry, now) >= FLOW_REUSE_QUIET &&
 	       !takes_new(LB_FLOW_BACKEND(entry));
 }
 
@@ -496,66 +497,99 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q, const stru
 /* Whether a mark is of the slot's own keeper, and of a flow that lives. */
 static __always_inline bool is_live_mark(const struct flow_query *q, const struct lb_service *service, __u64 mark)
 {
-	return FLOW_AGE(mark, q->now) <= service->tcp_idle &&
+	return flow_age(mark, q->now) <= service->tcp_idle &&
 	       LB_FLOW_BACKEND(mark) == slot_keeper(q->slot, q->slot_hash, service);
 }
+
+/* What flow_route_by finds in the table. */
+struct flow_found {
+	__u64 *place; /* NULL: nothing, and the rest means nothing */
+	__u64 entry;
+	__u32 serves; /* its backend may get this service's packets */
+};
 
 /* A handshake that the packet does not belong to: its backend is unusable by now, or the sequence numbers differ and
  * the slot has a keeper whose older flow it may be of. */
 static __always_inline bool is_of_other_handshake(const struct flow_query *q, const struct lb_service *service,
-						  __u64 entry)
+						  const struct flow_found *found)
 {
-	__u32 id = LB_FLOW_BACKEND(entry);
-
-	if (LB_FLOW_STATE(entry) != LB_FLOW_SYN || opens_flow(query_flags(q)) || owner_of(id) != query_service(q))
+	if (LB_FLOW_STATE(found->entry) != LB_FLOW_SYN || opens_flow(query_flags(q)))
 		return false;
-	if (!backend_serves(id, service))
+	if (!found->serves)
 		return true;
 	return q->slot & LB_SLOT_TRANSITION && syn_denies(q->hash, query_seq(q), q->now, service->syn_idle) &&
-	       slot_keeper(q->slot, q->slot_hash, service) != id;
+	       slot_keeper(q->slot, q->slot_hash, service) != LB_FLOW_BACKEND(found->entry);
+}
+
+/* The fingerprint of another service's flow, or of a client: that keeps its entry. */
+static __always_inline bool is_foreign(const struct flow_query *q, const struct flow_found *found)
+{
+	__u32 owner;
+
+	if (flow_is(LB_FLOW_STATE(found->entry), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
+		return true;
+	if (found->serves)
+		return false;
+	owner = owner_of(LB_FLOW_BACKEND(found->entry));
+	return owner && owner != query_service(q);
 }
 
 /* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then. False: it is new. */
-static __always_inline bool flow_known(const struct flow_query *q, const struct lb_service *service, __u64 *place,
-				       __u64 entry, bool syn, __u32 *ret_id)
+static __always_inline bool flow_known(const struct flow_query *q, const struct lb_service *service,
+				       const struct flow_found *found, bool syn, __u32 *ret_id)
 {
-	__u32 id = LB_FLOW_BACKEND(entry), owner;
-
-	if (backend_serves(id, service)) {
-		*ret_id = flow_tracked(q, service, place, entry);
+	if (found->serves) {
+		*ret_id = flow_tracked(q, service, found->place, found->entry);
 		return true;
 	}
-	owner = owner_of(id);
-	/* the fingerprint of another service's flow, which keeps its entry */
-	if (owner && owner != query_service(q)) {
-		*ret_id = flow_unplaced(q, service);
-		return true;
-	}
-	if (!query_tcp(q) || syn || !owner)
+	if (!query_tcp(q) || syn || !owner_of(LB_FLOW_BACKEND(found->entry)))
 		return false;
 	/* its backend is unusable: who opened nothing elsewhere finds it again when it is back */
 	*ret_id = go_to_keeper(q, service);
 	return true;
 }
 
+/* What flow_route_by knows of the entry. In one word, for each costs eight bytes of stack. */
+#define FOUND_SERVES 1u
+#define FOUND_MARK   2u
+#define FOUND_ANEW   4u /* a SYN that is not for its flow */
+
+static __always_inline __u32 flow_judge(const struct flow_query *q, const struct lb_service *service,
+					const struct flow_found *found)
+{
+	__u32 facts = found->serves;
+
+	if (flow_is(LB_FLOW_STATE(found->entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) ||
+	    is_of_other_handshake(q, service, found))
+		facts |= FOUND_MARK;
+	if (opens_flow(query_flags(q)) &&
+	    (opens_anew(found->entry, q->now) || (facts & FOUND_MARK && !is_live_mark(q, service, found->entry))))
+		facts |= FOUND_ANEW;
+	return facts;
+}
+
 static __always_inline __u32 flow_route_by(const struct flow_query *q, const struct lb_service *service)
 {
-	__u32 syn = opens_flow(query_flags(q)), mark, anew;
-	__u64 entry, *place = flow_find(q->hash, &entry);
-	__u32 id;
+	const bool syn = opens_flow(query_flags(q));
+	struct flow_found found = {};
+	__u32 facts = 0, id;
 
 	if (syn && q->slot & LB_SLOT_TRANSITION)
 		syn_remember(q->hash, query_seq(q), q->now);
-	mark = place && (flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)) ||
-			 is_of_other_handshake(q, service, entry));
-	anew = place && syn && (opens_anew(entry, q->now) || (mark && !is_live_mark(q, service, entry)));
-	OPAQUE(mark); /* else the verifier follows each way to them on to the end */
-	OPAQUE(anew);
-	if (query_tcp(q) && !anew && (place ? mark : !syn))
-		return flow_older(q, service, place, entry);
-	if (place && !anew && flow_known(q, service, place, entry, syn, &id))
+	found.place = flow_find(q->hash, &found.entry);
+	if (found.place) {
+		found.serves = backend_serves(LB_FLOW_BACKEND(found.entry), service);
+		if (is_foreign(q, &found))
+			return flow_unplaced(q, service);
+		facts = flow_judge(q, service, &found);
+	}
+	OPAQUE(facts); /* else the verifier follows each way to them on to the end */
+	if (query_tcp(q) && !(facts & FOUND_ANEW) && (found.place ? facts & FOUND_MARK : !syn))
+		return flow_older(q, service, found.place, found.entry);
+	found.serves = facts & FOUND_SERVES;
+	if (found.place && !(facts & FOUND_ANEW) && flow_known(q, service, &found, syn, &id))
 		return id;
-	return flow_new(q, service, place, entry);
+	return flow_new(q, service, found.place, found.entry);
 }
 
 /* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers only, which need no
@@ -669,7 +703,9 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 			      FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp) | seq << 32);
 
 	if (unlikely(id & (FLOW_PICKED | FLOW_PROVED)))
-		affinity_write(client, id & LB_MAX_BACKENDS, id & FLOW_PROVED ? LB_FLOW_AFFINITY : LB_FLOW_AFFINITY_NEW,
+		affinity_write(client, id & LB_MAX_BACKENDS,
+			       id & FLOW_PROVED && !is_limited(r->service->id) ? LB_FLOW_AFFINITY
+									       : LB_FLOW_AFFINITY_NEW,
 			       tick_now());
 	/* a TCP flow counts when its SYN is sent, tracked or not */
 	if (!is_tcp && id & FLOW_RECORDED)

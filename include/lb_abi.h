@@ -229,13 +229,14 @@ struct lb_load {
 	    cost; /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0: takes no new flow */
 };
 
-/* turns: what the data plane itself keeps of a service. One line each. */
+/* turns: what the data plane itself keeps of a service. One line each. turns[0]: the part of the flow table that is for
+ * whoever comes: how many places of it the services hold beyond their shares, and how many it has. */
 struct lb_turn {
 	__u64 next;      /* position in the turn list, atomic */
 	__u32 unplaced;  /* the last tick in which a new flow found no place in the table; 0: never */
 	__u32 forgotten; /* the last tick in which the mark of an older flow was lost; 0: never */
-	__s32 held;      /* firm entries (LB_FLOW_FIRM), atomic, corrected by the sweep */
-	__s32 allowed;   /* written by lbd: with so many, new flows go by slot; 0: as many as there is room for */
+	__s32 held;      /* entries of LB_FLOW_HELD, atomic, corrected by the sweep */
+	__s32 share;     /* of them that it is sure of, written by lbd */
 	__u64 pad[5];
 };
 
@@ -276,7 +277,9 @@ enum lb_flow_state {
 #define LB_FLOW_COUNTED                                                                                                \
 	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(KEPT))
 /* Those of entries that nobody may evict while they live. */
-#define LB_FLOW_FIRM       (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
+#define LB_FLOW_FIRM (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
+/* Those that count for a service's share: a handshake must find its place sure when it is done. */
+#define LB_FLOW_HELD       (LB_FLOW_FIRM | LB_FLOW_SET(SYN))
 
 #define LB_FLOW_STATE(e)   ((__u32)((e) >> LB_FLOW_STATE_SHIFT) & LB_FLOW_STATE_MASK)
 #define LB_FLOW_BACKEND(e) ((__u32)((e) >> LB_FLOW_BACKEND_SHIFT) & LB_MAX_BACKENDS)

@@ -694,12 +694,19 @@ static void a_udp_flow_without_a_place_goes_where_it_will_go_later(void **state)
 	assert_int_equal(udp(&r, 1), A);
 }
 
+/* Each service has a share, and others have taken the common half of the table. */
+static void share_out(struct rig *r, int share)
+{
+	r->f->map.turns[0].share = r->f->map.turns[0].held = 1;
+	r->f->map.turns[r->tcp].share = r->f->map.turns[r->udp].share = share;
+}
+
 static void a_service_that_holds_all_it_may_has_its_new_flows_go_by_slot(void **state)
 {
 	struct rig r = RIG();
 
 	slots(&r, B, A, T);
-	r.f->map.turns[r.tcp].allowed = 2;
+	share_out(&r, 2);
 	for (int client = 1; client <= 2; client++) {
 		assert_int_equal(tcp(&r, client, SYN), B);
 		assert_int_equal(tcp(&r, client, ACK), B);
@@ -712,6 +719,27 @@ static void a_service_that_holds_all_it_may_has_its_new_flows_go_by_slot(void **
 	assert_int_equal(entries(&r), 3);
 	assert_int_equal(tcp(&r, 1, FIN | ACK), B);
 	assert_int_equal(tcp(&r, 4, SYN), B);
+}
+
+static void what_a_service_holds_beyond_its_share_comes_out_of_the_common_half(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	share_out(&r, 1);
+	r.f->map.turns[0].share = 3;
+	r.f->map.turns[0].held = 0;
+	for (int client = 1; client <= 3; client++)
+		assert_int_equal(tcp(&r, client, SYN), B);
+	assert_int_equal(r.f->map.turns[r.tcp].held, 3);
+	assert_int_equal(r.f->map.turns[0].held, 2);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_int_equal(tcp(&r, 1, FIN | ACK), B);
+	assert_int_equal(r.f->map.turns[0].held, 1);
+	assert_int_equal(tcp(&r, 2, FIN | ACK), B);
+	assert_int_equal(tcp(&r, 3, FIN | ACK), B);
+	assert_int_equal(r.f->map.turns[r.tcp].held, 0);
+	assert_int_equal(r.f->map.turns[0].held, 0);
 }
 
 /* ---- pressure on the table ---- */
@@ -1523,7 +1551,6 @@ static void a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good(void 
 	}
 	for (int i = 0; i < PLACES; i++)
 		assert_false(LB_FLOW_FIRM >> LB_FLOW_STATE(*place(&r, i)) & 1);
-	assert_int_equal(r.f->map.turns[r.tcp].held, 0);
 }
 
 static void affinity_takes_a_client_from_a_backend_that_drains(void **state)
@@ -1887,7 +1914,7 @@ static void handshakes_begun_while_there_was_room_hold_no_more_than_allowed(void
 	struct rig r = RIG();
 
 	slots(&r, B, A, T);
-	r.f->map.turns[r.tcp].allowed = 2;
+	share_out(&r, 2);
 	for (int client = 1; client <= 20; client++)
 		tcp(&r, client, SYN);
 	for (int client = 1; client <= 20; client++)
@@ -1998,6 +2025,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_learned_udp_flow_of_a_dead_keeper_goes_to_current),
     TEST(a_udp_flow_without_a_place_goes_where_it_will_go_later),
     TEST(a_service_that_holds_all_it_may_has_its_new_flows_go_by_slot),
+    TEST(what_a_service_holds_beyond_its_share_comes_out_of_the_common_half),
     TEST(a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets),
     TEST(a_live_established_entry_is_never_evicted),
     TEST(a_live_udp_entry_is_never_evicted),

@@ -114,9 +114,13 @@ static void where_the_table_decides_always_a_silent_flow_sleeps(void **state)
 	assert_int_equal(dp->maps.loads[id].active, 0);
 	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK); /* it may sleep past every wrap */
 	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
-	want_find(&want, 0)->usable = false;
+	want_find(&want, 0)->usable = false; /* it may be back */
 	want_commit(dp, &want, 1);
 	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK + 1);
+	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
+	want.service.algorithm = algo_find("maglev");
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK + 2);
 	assert_true(dp->maps.flows[9] == 0);
 }
 
@@ -420,6 +424,7 @@ static struct lb_turn *turn(void)
 static void fill(uint32_t count)
 {
 	memset(dp->maps.flows, 0, dp->maps.flow_words * sizeof(*dp->maps.flows));
+	turn()->held = 0;
 	for (uint32_t i = 0; i < count; i++)
 		dp->maps.flows[i] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
 	sweep_rounds(dp, 1, NOW);
@@ -427,7 +432,7 @@ static void fill(uint32_t count)
 }
 
 /* 512 places. */
-static void a_service_that_floods_the_table_leaves_the_others_their_shares(void **state)
+static void each_service_has_a_share_and_the_rest_is_common(void **state)
 {
 	struct want wants[4];
 
@@ -439,24 +444,25 @@ static void a_service_that_floods_the_table_leaves_the_others_their_shares(void 
 		want_init(&wants[i], vip, IPPROTO_TCP, 80, "maglev");
 		want_add(&wants[i], 100 + i, 10);
 	}
+	assert_int_equal(turn()->share, 256);
 	want_commit(dp, wants, 4);
-	fill(0);
-	assert_int_equal(turn()->allowed,
-			 64 + 128 + 1); /* a quarter of one half, and half of what is left of the other */
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(dp->maps.turns[want_line(dp, &wants[i])->id].share, 64);
+	assert_int_equal(dp->maps.turns[0].share, 256);
+	fill(64);
+	assert_int_equal(dp->maps.turns[0].held, 0);
 	fill(300);
-	assert_int_equal(turn()->allowed, 300 + (256 - 236) / 2 + 1);
-	fill(400);
-	assert_int_equal(turn()->allowed, 401); /* more than it may ever have: nothing is added, and nothing taken */
-	for (unsigned i = 1; i < 4; i++)
-		assert_true(dp->maps.turns[want_line(dp, &wants[i])->id].allowed >= 64);
+	assert_int_equal(dp->maps.turns[0].held, 236);
+	fill(0);
+	assert_int_equal(dp->maps.turns[0].held, 0);
 }
 
-static void a_service_alone_may_have_the_whole_table(void **state)
+static void a_service_that_has_taken_more_than_there_is_is_limited(void **state)
 {
-	fill(256);
-	assert_true(turn()->allowed > 256 + 100);
-	fill(500);
-	assert_true(turn()->allowed > 500);
+	fill(300);
+	assert_false(service_stats().limited);
+	fill(512);
+	assert_true(service_stats().limited);
 }
 
 /* ---- lbd was away ---- */
@@ -537,27 +543,6 @@ static void no_drain_ends_while_marks_are_lost(void **state)
 	assert_false(backend_stats(1).drained);
 }
 
-/* 512 places. All but one are flooded at the same time: the last one's share is sure still. */
-static void all_services_together_may_hold_no_more_than_the_table(void **state)
-{
-	struct want wants[4];
-	int64_t sum = 0;
-
-	wants[0] = want;
-	for (unsigned i = 1; i < 4; i++) {
-		char vip[16];
-
-		snprintf(vip, sizeof(vip), "192.0.2.%u", 10 + i);
-		want_init(&wants[i], vip, IPPROTO_TCP, 80, "maglev");
-		want_add(&wants[i], 100 + i, 10);
-	}
-	want_commit(dp, wants, 4);
-	sweep_rounds(dp, 1, NOW);
-	for (unsigned i = 0; i < 4; i++)
-		sum += dp->maps.turns[want_line(dp, &wants[i])->id].allowed;
-	assert_in_range(sum, 256, 512 + 4);
-}
-
 #define TCP(name) cmocka_unit_test_setup_teardown(name, setup_tcp, teardown)
 
 int main(void)
@@ -567,14 +552,13 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_flow_sleeps, setup_turns, teardown),
 	    cmocka_unit_test_setup_teardown(the_oldest_sleeper_makes_room_in_a_full_bucket, setup_turns, teardown),
 	    TCP(entries_of_settled_slots_go),
-	    TCP(a_service_that_floods_the_table_leaves_the_others_their_shares),
-	    TCP(a_service_alone_may_have_the_whole_table),
+	    TCP(each_service_has_a_share_and_the_rest_is_common),
+	    TCP(a_service_that_has_taken_more_than_there_is_is_limited),
 	    TCP(after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
 	    TCP(a_short_absence_changes_no_age),
 	    TCP(no_slot_settles_while_marks_are_lost),
 	    TCP(a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile),
 	    TCP(no_drain_ends_while_marks_are_lost),
-	    TCP(all_services_together_may_hold_no_more_than_the_table),
 	    TCP(the_overflow_mark_of_a_bucket_stays),
 	    TCP(a_clock_that_is_a_little_ahead_expires_nothing),
 	    TCP(the_tick_may_wrap),

@@ -91,6 +91,7 @@ struct record {
 	bool slot_era;          /* once chose by slot: older flows may be in no entry */
 	uint64_t full_before;   /* flow_table_full when the service was made */
 	uint64_t digest;        /* of the wanted ring */
+	int32_t held_before;    /* turns[].held when the round of the sweep began */
 };
 
 struct sweep {
@@ -202,8 +203,14 @@ static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)
 
 	return age > mask - 64 ? 0 : age;
 }
-#define dp_stamp_age(now, stamp) dp_age(now, stamp, 0xffff)
-#define dp_flow_age(now, entry)  dp_age(now, LB_FLOW_TICK(entry), LB_FLOW_TICK_MASK)
+#define dp_flow_age(now, entry) dp_age(now, LB_FLOW_TICK(entry), LB_FLOW_TICK_MASK)
+/* Compared with the beginning of a round, which may have been long ago when lbd was stopped meanwhile. */
+static inline uint32_t dp_stamp_age(uint32_t now, uint16_t stamp)
+{
+	int16_t age = (int16_t)(now - stamp);
+
+	return age > 0 ? (uint32_t)age : 0;
+}
 
 /* Ticks of CLOCK_MONOTONIC_COARSE, as the data plane counts them; or what a test has set. */
 uint32_t dp_tick(const struct dataplane *dp);
@@ -255,6 +262,9 @@ void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);
 /* Counts slots_of, kept_of and in_transition of a service anew. */
 void ring_count(struct dataplane *dp, struct record *record, uint32_t now);
 uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
+/* Marks of older flows were lost lately: those flows may live, and no slot knows. The next packet of such a flow makes
+ * a new mark, and the one after that holds its slot: two idle timeouts. */
+bool ring_has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now);
 /* What a slot becomes when `wanted` is its backend. */
 struct slot_rules {
 	bool never;

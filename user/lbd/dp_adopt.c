@@ -159,8 +159,12 @@ static int adopt_ring(struct dataplane *dp, struct record *record)
 
 static int adopt_regions(struct dataplane *dp, struct record *record, struct error *err)
 {
-	const struct lb_service *line = &dp->maps.services[record->id];
+	struct lb_service *line = &dp->maps.services[record->id];
 	int r = adopt_region(dp, line->ring);
+
+	/* killed between the two stores of a resize: the new ring is in nobody's hands yet */
+	if (line->old_ring == line->ring)
+		dp_store(&line->old_ring, 0);
 
 	if (!r)
 		r = adopt_region(dp, line->old_ring);

@@ -468,6 +468,17 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 	plan->records = NULL;
 }
 
+/* Half of the flow table's places are shared out evenly: so much is sure for each service, whatever is done to the
+ * others. The other half is for whoever comes. */
+static void share_places(struct dataplane *dp)
+{
+	int32_t half = dp->maps.flow_words / 2 < INT32_MAX ? (int32_t)(dp->maps.flow_words / 2) : INT32_MAX;
+
+	dp_update(&dp->maps.turns[0].share, half);
+	for (size_t i = 0; i < dp->records_count; i++)
+		dp_update(&dp->maps.turns[dp->records[i]->id].share, half / (int32_t)dp->records_count);
+}
+
 int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count, struct error *err)
 {
 	_cleanup_free_ uint16_t *leaving = calloc(dp->maps.backend_slots, sizeof(*leaving));
@@ -477,8 +488,10 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
 	if (!leaving)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = plan_make(dp, services, count, &plan, err);
-	if (!r)
+	if (!r) {
 		plan_apply(dp, &plan, leaving);
+		share_places(dp);
+	}
 	plan_done(dp, &plan, r);
 	return r;
 }

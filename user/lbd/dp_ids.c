@@ -147,6 +147,7 @@ static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round
 			memset(&dp->maps.loads[id], 0, sizeof(struct lb_load));
 		} else {
 			memset(&dp->maps.totals[id], 0, sizeof(struct lb_total));
+			memset(&dp->maps.turns[id], 0, sizeof(struct lb_turn));
 		}
 		ids->quarantined--;
 		ids_free(ids, id);

@@ -20,6 +20,14 @@ uint16_t ring_idle(const struct lb_service *line, uint8_t protocol)
 	return protocol == IPPROTO_UDP ? line->udp_idle : line->tcp_idle;
 }
 
+bool ring_has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now)
+{
+	const struct lb_service *line = &dp->maps.services[record->id];
+	uint32_t forgotten = dp_load(&dp->maps.turns[record->id].forgotten);
+
+	return forgotten && (int32_t)(now - forgotten) <= 2 * ring_idle(line, record->want.protocol);
+}
+
 /* ---- the plan ---- */
 
 /* Of the configuration alone: whatever happened before, two balancers that are asked for the same have the same ring.
@@ -152,8 +160,8 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 /* ---- a ring that keeps its size ---- */
 
 /* When a service begins or ends to track always, slots that stay on their backend need a transition too. What is in the
- * table only (always -> auto) must be looked up until it is over; what is not in it must be heard of, or learnt (auto ->
- * always, UDP: a miss would be a new flow). */
+ * table only (always -> auto) must be looked up until it is over; what is not in it must be heard of, or learnt (auto
+ * -> always, UDP: a miss would be a new flow). */
 static uint32_t forced_flags(const struct lb_service *line, const struct service_plan *plan)
 {
 	bool was = line->flags & LB_SERVICE_TRACK_ALWAYS, is = plan->want.track_always;
@@ -365,6 +373,7 @@ void ring_count(struct dataplane *dp, struct record *record, uint32_t now)
 	const uint32_t *slots = dp_slots(dp, line->ring);
 	const uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint16_t idle = ring_idle(line, record->want.protocol);
+	bool forgotten = ring_has_forgotten(dp, record, now);
 
 	for (unsigned i = 0; i < record->count; i++)
 		dp->slots_of[record->members[i].id] = dp->kept_of[record->members[i].id] = 0;
@@ -376,7 +385,7 @@ void ring_count(struct dataplane *dp, struct record *record, uint32_t now)
 		if (!(slot & LB_SLOT_TRANSITION))
 			continue;
 		record->in_transition++;
-		if (dp_stamp_age(now, dp_load(&stamps[i])) > idle)
+		if (!forgotten && dp_stamp_age(now, dp_load(&stamps[i])) > idle)
 			continue;
 		if (line->old_ring && !keeper)
 			count_old_keepers(dp, line, i);

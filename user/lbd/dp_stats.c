@@ -45,7 +45,8 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
 	    .ring_digest = record->digest,
-	    .limited = turn->allowed && dp_load(&turn->held) >= turn->allowed,
+	    .limited =
+		dp_load(&turn->held) >= turn->share && dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);

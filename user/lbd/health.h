@@ -28,8 +28,9 @@ struct health_result {
 struct health;       /* the scheduler */
 struct health_check; /* one backend's check */
 
-/* Called from the loop after every finished probe, but for one that is void: see health/verdict.h. A probe that this host could not run (no descriptor, port or memory
- * left) leaves the status as it is: changed is false, latency_us 0, and why says "probe not run: ...". */
+/* Called from the loop after every finished probe, but for one that is void: see health/verdict.h. A probe that this
+ * host could not run (no descriptor, port or memory left) leaves the status as it is: changed is false, latency_us 0,
+ * and why says "probe not run: ...". */
 typedef void health_result_fn(void *arg, const struct health_result *result);
 
 /* lateness is that of base's loop, and outlives ret. */

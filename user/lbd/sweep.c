@@ -46,7 +46,7 @@ static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
 static bool change_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
-	bool counted = LB_FLOW_COUNTED >> LB_FLOW_STATE(entry) & 1;
+	bool counted = LB_FLOW_COUNTED >> LB_FLOW_STATE(entry) & 1, held = LB_FLOW_HELD >> LB_FLOW_STATE(entry) & 1;
 
 	if ((at - dp->maps.flows) % LB_FLOW_WAYS == 0)
 		to |= entry & LB_FLOW_OVERFLOW;
@@ -54,6 +54,8 @@ static bool change_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uin
 		return false;
 	if (counted && id < dp->maps.backend_slots)
 		__atomic_fetch_sub(&dp->maps.loads[id].active, 1, __ATOMIC_RELAXED);
+	if (held && id < dp->maps.backend_slots)
+		__atomic_fetch_sub(&dp->maps.turns[dp->maps.backends[id].service].held, 1, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -82,10 +84,7 @@ static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uin
 	if (is_void(dp, entry) || is_settled_past(dp, entry))
 		return change_entry(dp, at, entry, 0);
 	if (state == LB_FLOW_DORMANT)
-		return !(service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS) ||
-			       !(dp->traits[LB_FLOW_BACKEND(entry)] & BACKEND_ALIVE)
-			   ? change_entry(dp, at, entry, 0)
-			   : false;
+		return service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS ? false : change_entry(dp, at, entry, 0);
 	if (dp_flow_age(now, entry) <= lb_flow_idle(service_of(dp, entry), state))
 		return false;
 	return change_entry(dp, at, entry, may_sleep(dp, entry) ? asleep(entry) : 0);
@@ -100,7 +99,7 @@ static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 	dp->sweep.entries++;
 	if (LB_FLOW_COUNTED >> state & 1)
 		dp->counting[id]++;
-	if (LB_FLOW_FIRM >> state & 1)
+	if (LB_FLOW_HELD >> state & 1)
 		dp->firm[id]++;
 	if (state == LB_FLOW_KEPT)
 		dp->marked[id]++;
@@ -162,15 +161,6 @@ static uint16_t record_idle(const struct dataplane *dp, const struct record *rec
 	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
 }
 
-/* Marks of older flows were lost lately: those flows may live, and no slot knows. The next packet of such a flow makes
- * a new mark, and the one after that holds its slot: two idle timeouts. */
-static bool has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now, uint16_t idle)
-{
-	uint32_t forgotten = dp_load(&dp->maps.turns[record->id].forgotten);
-
-	return forgotten && (int32_t)(now - forgotten) <= 2 * idle;
-}
-
 /* One slot, if it is in transition. now: when the round began, so that the flow table has been looked at since. */
 static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index, bool may_settle)
 {
@@ -226,7 +216,7 @@ static size_t sweep_slots(struct dataplane *dp, size_t budget)
 			continue;
 		}
 		size = LB_REGION_SIZE(dp->maps.services[record->id].ring);
-		may_settle = !has_forgotten(dp, record, sweep->now, record_idle(dp, record));
+		may_settle = !ring_has_forgotten(dp, record, sweep->now);
 		for (; sweep->slot < size && done < budget; sweep->slot++, done++)
 			settle_slot(dp, record, sweep->slot, may_settle);
 		if (sweep->slot < size)
@@ -255,23 +245,29 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	memset(dp->firm, 0, ids * sizeof(*dp->firm));
 	for (size_t id = 0; id < ids; id++)
 		dp->active_before[id] = __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < dp->records_count; i++)
+		dp->records[i]->held_before =
+		    __atomic_load_n(&dp->maps.turns[dp->records[i]->id].held, __ATOMIC_RELAXED);
 }
 
-/* Packets come and go while the table is counted: what was counted is right if it lies between what `active` was before
- * and is now. Otherwise it is off, and moved by the difference, as packets go on changing it. */
+/* Packets come and go while the table is counted: what was counted is right if it lies between what the number was
+ * before and is now. Otherwise it is off, and moved by the difference, as packets go on changing it. Returns it. */
+static int32_t correct(int32_t *at, int32_t before, int32_t counted)
+{
+	int32_t after = __atomic_load_n(at, __ATOMIC_RELAXED);
+	int32_t least = before < after ? before : after, most = before < after ? after : before, by = 0;
+
+	if (counted < least)
+		by = counted - least;
+	else if (counted > most)
+		by = counted - most;
+	return by ? __atomic_add_fetch(at, by, __ATOMIC_RELAXED) : after;
+}
+
 static void correct_active(struct dataplane *dp)
 {
-	for (uint32_t id = 1; id < dp->maps.backend_slots; id++) {
-		int32_t before = dp->active_before[id], after, counted = dp->counting[id], least, most;
-
-		after = __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
-		least = before < after ? before : after;
-		most = before < after ? after : before;
-		if (counted < least)
-			__atomic_fetch_add(&dp->maps.loads[id].active, counted - least, __ATOMIC_RELAXED);
-		else if (counted > most)
-			__atomic_fetch_add(&dp->maps.loads[id].active, counted - most, __ATOMIC_RELAXED);
-	}
+	for (uint32_t id = 1; id < dp->maps.backend_slots; id++)
+		correct(&dp->maps.loads[id].active, dp->active_before[id], (int32_t)dp->counting[id]);
 }
 
 static uint32_t count_held(const struct dataplane *dp, const struct record *record)
@@ -283,31 +279,27 @@ static uint32_t count_held(const struct dataplane *dp, const struct record *reco
 	return held;
 }
 
-/* Half of the places are shared out evenly: so much is sure for each service, whatever is done to the others. The other
- * half is for whoever comes; in one round of the sweep a service may take half of what is left of it. */
-static void share_places(struct dataplane *dp)
+/* As correct_active: what was counted is right if it lies between what `held` was before and is now. Then what is held
+ * beyond the shares is summed up anew. */
+static void correct_held(struct dataplane *dp)
 {
-	int64_t half = dp->maps.flow_words / 2, left = half;
-	int64_t share = dp->records_count ? half / (int64_t)dp->records_count : half;
+	struct lb_turn *common = &dp->maps.turns[0];
+	int64_t beyond = 0;
 
 	for (size_t i = 0; i < dp->records_count; i++) {
-		int64_t held = count_held(dp, dp->records[i]);
+		struct record *record = dp->records[i];
+		struct lb_turn *turn = &dp->maps.turns[record->id];
+		int32_t held = correct(&turn->held, record->held_before, count_held(dp, record));
 
-		left -= held > share ? held - share : 0;
+		beyond += held > turn->share ? held - turn->share : 0;
 	}
-	for (size_t i = 0; i < dp->records_count; i++) {
-		struct lb_turn *turn = &dp->maps.turns[dp->records[i]->id];
-		int64_t held = count_held(dp, dp->records[i]);
-
-		dp_update(&turn->held, (int32_t)held);
-		dp_update(&turn->allowed, (int32_t)((held > share ? held : share) + (left > 0 ? left / 2 : 0) + 1));
-	}
+	dp_update(&common->held, (int32_t)beyond);
 }
 
 static void end_flows(struct dataplane *dp)
 {
 	correct_active(dp);
-	share_places(dp);
+	correct_held(dp);
 	for (uint32_t id = 0; id < dp->maps.backend_slots; id++)
 		dp->live_of[id] = dp->counting[id] - dp->marked[id] + dp->closing[id];
 	dp->sweep.entries_last = dp->sweep.entries;
