@@ -8,9 +8,9 @@
 #include "maps.h"
 #include "packet.h"
 
-#define FLOW_TRIES       3  /* of an insert that loses races */
-#define FLOW_QUIET       8  /* ticks after which a flow that FIN or RST was seen of may be evicted */
-#define FLOW_REUSE_QUIET 30 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
+#define FLOW_TRIES       3   /* of an insert that loses races */
+#define FLOW_QUIET       8   /* ticks after which a flow that FIN or RST was seen of may be evicted */
+#define FLOW_REUSE_QUIET 112 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
 

@@ -532,10 +532,10 @@ static void a_tuple_that_was_closed_is_used_again_elsewhere_once_its_backend_dra
 	tcp(&r, 1, FIN | ACK);
 	slots(&r, C, A, T);
 	r.f->map.loads[r.tcp_id[B]].cost = 0;
-	age(only(&r), 10); /* too soon: the FIN may be forged */
+	age(only(&r), 100); /* too soon: the FIN may be forged */
 	assert_int_equal(tcp(&r, 1, SYN), B);
 	tcp(&r, 1, FIN | ACK);
-	age(only(&r), 40);
+	age(only(&r), 120);
 	assert_int_equal(tcp(&r, 1, SYN), C);
 	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[C]);
 	assert_int_equal(tcp(&r, 1, ACK), C);
@@ -1895,7 +1895,7 @@ static void a_syn_takes_no_silent_older_flow_from_a_keeper_that_drains(void **st
 	assert_int_equal(tcp(&r, 1, ACK), A);
 	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
 	r.f->map.loads[r.tcp_id[A]].cost = 0;
-	age(only(&r), 40);
+	age(only(&r), 120);
 	tcp(&r, 1, SYN); /* anybody's */
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }

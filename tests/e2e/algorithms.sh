@@ -246,6 +246,7 @@ start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf
 
 test_source_hash_keeps_a_client_on_one_backend_and_a_lost_one_moves_only_its_own() {
 	use "algorithm: source-hash" && for_each_service same_backend_for_all_flows_of_a_client || return 1
+	lab_wait_for 30 "slots to settle after the change" nothing_in_transition || return 1
 	lab_kill nginx-b2 KILL
 	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
 	for_each_service only_clients_of_b2_moved

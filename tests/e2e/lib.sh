@@ -78,6 +78,10 @@ backends_up() { # COUNT
 	[ "$(lbctl status --json | json 'd["backends_up"]')" = "$1" ]
 }
 
+nothing_in_transition() {
+	[ "$(lbctl services --json | json 'sum(s["slots_in_transition"] for s in d["services"])')" = 0 ]
+}
+
 expect() { # WHAT ACTUAL OP VALUE
 	if test "$2" "$3" "$4" 2>/dev/null; then return 0; fi
 	echo "# expected $1 $3 $4, got '$2'"

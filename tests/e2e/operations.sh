@@ -22,9 +22,6 @@ use() { # KEY...
 settled() {
 	lab_wait_for 20 "slots to settle" nothing_in_transition
 }
-nothing_in_transition() {
-	[ "$(lbctl services --json | json 'sum(s["slots_in_transition"] for s in d["services"])')" = 0 ]
-}
 all_up() { lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT)); }
 start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
 service_is() { # STATUS: all four services have it

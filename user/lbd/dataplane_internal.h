@@ -99,6 +99,7 @@ struct sweep {
 	uint32_t round;     /* number of the round under way, or of the last one */
 	uint32_t completed; /* number of the last round that ended */
 	uint32_t now;       /* tick in which the round began */
+	uint32_t stepped;   /* tick of the last step; 0: none yet */
 	uint32_t at;        /* word of the table, or service id */
 	uint32_t slot;      /* of that service's ring */
 	uint64_t entries;   /* live, so far in this round */
@@ -329,5 +330,9 @@ void dp_resize(struct dataplane *dp, struct record *record);
 /* Clears the flow table at once, in one pass, of entries that name backends which are gone: when an id is needed again
  * before the sweep got around to it. */
 void dp_purge(struct dataplane *dp);
+
+/* dp_adopt.c: lbd was away for so long that ticks may have wrapped. Nothing settles, and no entry is over, until an
+ * idle timeout from now has shown what lives: stamps and entries that no packet renews by then go. */
+void dp_restart_clocks(struct dataplane *dp, uint32_t now);
 
 #endif

@@ -120,9 +120,7 @@ static bool was_away(const struct dataplane *dp, uint32_t now)
 	return (int32_t)(now - dp->maps.settings->swept) > ABSENCE_TICKS;
 }
 
-/* Nothing settles, and no entry is over, until an idle timeout from now has shown what lives: stamps and entries that
- * no packet renews by then go. */
-static void restart_clocks(struct dataplane *dp, uint32_t now)
+void dp_restart_clocks(struct dataplane *dp, uint32_t now)
 {
 	for (size_t i = 0; i < dp->records_count; i++) {
 		uint64_t ring = dp->maps.services[dp->records[i]->id].ring;
@@ -216,7 +214,7 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 	}
 	abandon_services(dp);
 	if (was_away(dp, dp_tick(dp)))
-		restart_clocks(dp, dp_tick(dp));
+		dp_restart_clocks(dp, dp_tick(dp));
 	dp->adopted = dp->records_count > 0;
 	return 0;
 }

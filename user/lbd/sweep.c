@@ -380,9 +380,17 @@ static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
 	return 0;
 }
 
+/* A step this long after the one before: lbd was stopped. No idle time is that long, and ages are told apart up to
+ * twice as many ticks. */
+#define STOPPED_TICKS 8192
+
 size_t dataplane_sweep(struct dataplane *dp, size_t budget, uint32_t now_tick)
 {
 	uint32_t now = now_tick ? now_tick : dp_tick(dp);
+
+	if (dp->sweep.stepped && (int32_t)(now - dp->sweep.stepped) > STOPPED_TICKS)
+		dp_restart_clocks(dp, now);
+	dp->sweep.stepped = now;
 
 	if (dp->sweep.phase == SWEEP_IDLE) {
 		begin_round(dp, now);
