@@ -21,6 +21,7 @@ services() {
 	done
 	HEALTH="$CHECK" config_service sticky $VIP4 tcp 7005 4 $COUNT "$(rr)"$'\naffinity: client-ip'
 	HEALTH="$CHECK" config_service crowd $VIP4 tcp 7006 4 $COUNT "$(rr)"
+	HEALTH="$CHECK" config_service drained $VIP4 tcp "$(port_of drained)" 4 $COUNT ""
 	HEALTH="$CHECK" config_service bystander $VIP4 tcp 7007 4 $COUNT "$(rr)"
 }
 CHECK='{ type: http, port: 80, path: /healthz, interval: 500ms, timeout: 450ms, rise: 2, fall: 3 }'
@@ -31,6 +32,7 @@ port_of() { # SERVICE
 	forged-maglev) echo 7002 ;;
 	back-rr) echo 7003 ;;
 	back-maglev) echo 7004 ;;
+	drained) echo 7008 ;;
 	late-rr) echo 7100 ;;
 	late-maglev) echo 7101 ;;
 	esac
@@ -141,9 +143,9 @@ test_forged_rst_fin_and_syn_move_no_connection() {
 	before=$(sent_packets)
 	for i in 0 1 2; do
 		kind=${kinds[i]}
-		forge rr "$kind" forged-rr $((FIRST + 1000 * i)) || return 1
-		forge older "$kind" forged-maglev $((FIRST + 1000 * i)) || return 1
-		forge newer "$kind" forged-maglev $((FIRST + 500 + 1000 * i)) || return 1
+		forge "rr-$kind" "$kind" forged-rr $((FIRST + 1000 * i)) || return 1
+		forge "older-$kind" "$kind" forged-maglev $((FIRST + 1000 * i)) || return 1
+		forge "newer-$kind" "$kind" forged-maglev $((FIRST + 500 + 1000 * i)) || return 1
 		all+=("rr-$kind" "newer-$kind")
 	done
 	lab_wait_for 5 "the forged packets to be forwarded" sent_at_least $((before + 9 * HELD)) || return 1
@@ -152,13 +154,26 @@ test_forged_rst_fin_and_syn_move_no_connection() {
 	held_ask 2 "${all[@]}" || return 1
 	expect_none_moved "${all[@]}" "${older[@]}"
 }
-forge() { # GROUP KIND SERVICE FIRST-PORT
+forge() { # NAME KIND SERVICE FIRST-PORT
 	local sent
 	sent=$(in_ns client "$BUILD/tests/e2e/forge" $VIP4 "$(port_of "$3")" "$2" "$4" $(($4 + HELD - 1))) || return 1
-	echo "# $sent forged $2 on connections of $1-$2"
+	echo "# $sent forged $2 on connections of $1"
 	expect "forged $2 ($1)" "$sent" = $HELD
 }
 sent_at_least() { [ "$(sent_packets)" -ge "$1" ]; }
+
+# They are silent for longer than it takes until a SYN may open a new flow on a tuple that has ended.
+test_a_forged_syn_moves_no_silent_connection_of_a_draining_backend() {
+	held_open older-drained "$(port_of drained)" $HELD from-port $FIRST || return 1
+	lbctl backend drain drained 10.0.0.11 >/dev/null || return 1
+	lab_wait_for 5 "slots of drained in transition" has_transition drained || return 1
+	held_ask 2 older-drained || return 1
+	sleep 33
+	forge older-drained syn drained $FIRST || return 1
+	held_ask 3 older-drained || return 1
+	expect_none_moved older-drained
+	expect "connections of b1" "$(json 'd["by"].get("b1", 0)' <"$WORK/older-drained.json")" -gt 0
+}
 
 # New flows of the bystander, one after another: its algorithm sends each to the next backend, as long as it can.
 bystander_takes_turns() { # BUT: so many may go by slot
@@ -208,7 +223,7 @@ test_a_crowd_of_connections_leaves_other_services_their_share_and_status_warns()
 entries_at_least() { [ "$(lbctl status --json | json 'd["flows"]["entries"]')" -ge "$1" ]; }
 status_warns() { lbctl status | grep -q 'Warning: .* found no place in the last minute'; }
 
-SERVICES=10
+SERVICES=11
 BACKENDS_ALL=$((SERVICES * COUNT))
 set_up() {
 	local i
@@ -216,7 +231,7 @@ set_up() {
 	lab_up $COUNT || return 1
 	for i in $(seq $COUNT); do
 		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-		lab_spawn "more-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-tcp :: 7001 name "b$i" ports 7
+		lab_spawn "more-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-tcp :: 7001 name "b$i" ports 8
 		lab_spawn "late-rr-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-late :: 7100 name "b$i" delay $SILENCE
 		lab_spawn "late-maglev-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-late :: 7101 name "b$i" delay $SILENCE
 	done
