@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A SYN flood from distinct sources, written straight to an interface. Called by tests/e2e/tracking.sh.
+/* A SYN flood from distinct sources, written straight to an interface.
  * usage: flood INTERFACE VIP PORT COUNT RATE   (the next hop is found by asking the kernel's neighbour table) */
 #include <arpa/inet.h>
 #include <errno.h>

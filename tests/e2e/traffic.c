@@ -40,7 +40,7 @@ struct options {
 	double seconds;       /* how long to start new ones */
 	uint64_t timeout_ns;  /* of one request */
 	unsigned connections; /* hold: how many */
-	uint64_t interval_ns; /* hold: between two lines of a connection */
+	uint64_t interval_ns; /* hold: between two lines of a connection; 0: the next at SIGUSR1 */
 	const char *progress; /* load: a file that gets one line per failure */
 	/* clients */
 	struct addr from;     /* their address; family 0: the kernel's choice */
@@ -71,12 +71,12 @@ static void die(const char *what)
 	exit(1);
 }
 
-static volatile sig_atomic_t stopped, slow;
+static volatile sig_atomic_t stopped, slow, asked; /* asked: SIGUSR1, to clients that wait for it */
 
 static void on_signal(int signal)
 {
 	if (signal == SIGUSR1)
-		slow = 1;
+		slow = asked = 1;
 	else if (signal == SIGUSR2)
 		slow = 0;
 	else
@@ -502,7 +502,9 @@ struct holding {
 	const struct options *options;
 	struct held *held;
 	uint64_t opened, asked, answered, moved, broken, late;
-	bool ending; /* nothing more is asked; what was asked is waited for */
+	bool ending;     /* nothing more is asked; what was asked is waited for */
+	unsigned rounds; /* of questions at SIGUSR1, the first at once */
+	bool in_round;
 	struct tally tally;
 };
 
@@ -593,7 +595,7 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 		return;
 	}
 	held->asked_ns = now;
-	held->next_ns = now + holding->options->interval_ns;
+	held->next_ns = holding->options->interval_ns ? now + holding->options->interval_ns : UINT64_MAX;
 	holding->asked++;
 }
 
@@ -616,9 +618,27 @@ static bool hold_waits(const struct holding *holding)
 	return false;
 }
 
+/* With interval 0 all connections ask at once, at SIGUSR1; a line says that all answers of a round are here. */
+static void hold_rounds(struct holding *holding)
+{
+	if (holding->options->interval_ns)
+		return;
+	if (holding->in_round && !hold_waits(holding)) {
+		fprintf(stderr, "traffic: hold: round %u has ended\n", holding->rounds);
+		holding->in_round = false;
+	}
+	if (holding->in_round || !asked)
+		return;
+	asked = 0;
+	holding->rounds++;
+	holding->in_round = true;
+	for (unsigned i = 0; i < holding->options->connections; i++)
+		holding->held[i].next_ns = 0;
+}
+
 static int run_hold(const struct options *options)
 {
-	struct holding holding = {.options = options};
+	struct holding holding = {.options = options, .rounds = 1, .in_round = true};
 	uint64_t end;
 
 	holding.held = calloc(options->connections, sizeof(*holding.held));
@@ -634,6 +654,7 @@ static int run_hold(const struct options *options)
 		holding.ending = now_ns() >= end || stopped;
 		for (unsigned i = 0; i < options->connections; i++)
 			held_turn(&holding, &holding.held[i], now_ns());
+		hold_rounds(&holding);
 		usleep(2000);
 	}
 	hold_report(&holding);
@@ -642,6 +663,82 @@ static int run_hold(const struct options *options)
 			client_close(options, holding.held[i].fd);
 	free(holding.held);
 	return holding.broken || holding.moved ? 1 : 0;
+}
+
+/* ---- half-close: the client says that it has sent all, and the answer comes late ---- */
+
+#define LATE_END     "end\n"
+#define LATE_FILLING 300000 /* bytes, more than a server sends before the first of them is acknowledged */
+
+struct late_answer {
+	size_t length;
+	char name[NAME_LENGTH], end[sizeof(LATE_END)];
+};
+
+/* Reads to the end of the stream. 0 or -errno; -EPROTO: it ended too early. */
+static int late_read(int fd, struct late_answer *ret)
+{
+	const size_t tail = sizeof(LATE_END) - 1;
+	static char text[LATE_FILLING + 2 * NAME_LENGTH];
+	ssize_t got;
+
+	*ret = (struct late_answer){0};
+	while ((got = recv(fd, text + ret->length, sizeof(text) - ret->length, 0)) > 0)
+		ret->length += (size_t)got;
+	if (got < 0)
+		return -errno;
+	if (ret->length < LATE_FILLING + tail || memcmp(text + ret->length - tail, LATE_END, tail))
+		return -EPROTO;
+	snprintf(ret->name, sizeof(ret->name), "%.*s", (int)strcspn(text, "\n"), text);
+	return 0;
+}
+
+static int late_open(const struct options *options)
+{
+	const struct timeval limit = {.tv_sec = (time_t)(options->timeout_ns / 1000000000)};
+	struct sockaddr_storage to;
+	socklen_t length = addr_to_sockaddr(&options->target, options->port, &to);
+	int fd = client_socket(options, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (connect(fd, (struct sockaddr *)&to, length) || send(fd, "who\n", 4, MSG_NOSIGNAL) != 4)
+		die("half-close: connect");
+	return fd;
+}
+
+/* Opens all, waits for SIGUSR1, ends its half of each, reads the answers. */
+static int run_half_close(const struct options *options)
+{
+	int *fds = calloc(options->connections, sizeof(*fds));
+	struct late_answer answer;
+	struct tally whole = {0};
+	unsigned broken = 0;
+
+	if (!fds)
+		die("memory");
+	for (unsigned i = 0; i < options->connections; i++)
+		fds[i] = late_open(options);
+	fprintf(stderr, "traffic: half-close: %u connections open\n", options->connections);
+	while (!asked && !stopped)
+		usleep(2000);
+	for (unsigned i = 0; i < options->connections; i++)
+		shutdown(fds[i], SHUT_WR);
+	for (unsigned i = 0; i < options->connections; i++) {
+		int err = late_read(fds[i], &answer);
+
+		if (err) {
+			fprintf(stderr, "traffic: half-close: after %zu bytes: %s\n", answer.length, strerror(-err));
+			broken++;
+		} else {
+			tally_add(&whole, answer.name);
+		}
+		close(fds[i]);
+	}
+	free(fds);
+	printf("{\"connections\": %u, \"broken\": %u, \"whole\": ", options->connections, broken);
+	tally_print(&whole);
+	printf("}\n");
+	return broken ? 1 : 0;
 }
 
 /* ---- servers: answer every line, or datagram, with the name ---- */
@@ -732,6 +829,48 @@ static int serve_tcp(const struct options *options)
 	return 0;
 }
 
+/* ---- a server that reads to the end of the stream, and answers late ---- */
+
+/* In a process of its own: it only waits. */
+static void answer_late(int fd, const struct options *options)
+{
+	static char text[LATE_FILLING];
+	const char *const parts[] = {options->name, "\n", text, LATE_END};
+	const struct timespec delay = {.tv_sec = (time_t)(options->delay_ns / 1000000000),
+				       .tv_nsec = (long)(options->delay_ns % 1000000000)};
+
+	while (recv(fd, text, sizeof(text), 0) > 0)
+		;
+	nanosleep(&delay, NULL);
+	memset(text, '.', sizeof(text));
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		size_t length = parts[i] == text ? sizeof(text) : strlen(parts[i]);
+
+		if (send(fd, parts[i], length, MSG_NOSIGNAL) != (ssize_t)length)
+			break;
+	}
+	_exit(0);
+}
+
+static int serve_late(const struct options *options)
+{
+	int listener = bound_socket(options, SOCK_STREAM), fd;
+
+	signal(SIGCHLD, SIG_IGN); /* the kernel reaps them */
+	if (listen(listener, 4096))
+		die("listen");
+	while (!stopped) {
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (!fork())
+			answer_late(fd, options);
+		close(fd);
+	}
+	close(listener);
+	return 0;
+}
+
 /* ---- a web server that can be slow: SIGUSR1 makes it slower, SIGUSR2 ends that ---- */
 
 struct pending {
@@ -799,10 +938,13 @@ static const char usage[] =
     "  load-http | load-tcp | load-udp   new flows: rate (a second, 100), seconds (5) or requests, timeout (s, 10),\n"
     "                                    progress (file); every N: one of N stays open for linger s\n"
     "  ask-http | ask-tcp | ask-udp      one request after the other: requests (100), timeout\n"
-    "  hold | hold-udp                   long-lived connections: connections (100), interval (s, 0.2), seconds,\n"
-    "                                    timeout, lifetime (s; then each is closed and opened anew)\n"
+    "  hold | hold-udp                   long-lived connections: connections (100), interval (s, 0.2; 0: all ask at\n"
+    "                                    SIGUSR1), seconds, timeout, lifetime (s; then each is closed and opened "
+    "anew)\n"
+    "  half-close                        connections (100) whose client's half ends at SIGUSR1: timeout of the answer\n"
     "  serve-tcp | serve-udp             answer each line or datagram with name; ports N: on so many in a row (tcp)\n"
     "  serve-http                        the same after delay s, and slow s more between SIGUSR1 and SIGUSR2\n"
+    "  serve-late                        delay s after the client's half has ended: its name, and much more\n"
     "Clients take from (address), from-port (the first flow's) and ending (fin, rst or silent), print one JSON\n"
     "object and exit 1 if anything failed, broke or moved.\n";
 
@@ -879,10 +1021,19 @@ static const struct mode {
 	enum protocol protocol;
 	int (*run)(const struct options *options);
 } modes[] = {
-    {"load-http", HTTP, run_load},    {"load-tcp", TCP, run_load},   {"load-udp", UDP, run_load},
-    {"ask-http", HTTP, run_asking},   {"ask-tcp", TCP, run_asking},  {"ask-udp", UDP, run_asking},
-    {"hold", TCP, run_hold},          {"hold-udp", UDP, run_hold},   {"serve-tcp", TCP, serve_tcp},
-    {"serve-http", HTTP, serve_http}, {"serve-udp", UDP, serve_udp},
+    {"load-http", HTTP, run_load},
+    {"load-tcp", TCP, run_load},
+    {"load-udp", UDP, run_load},
+    {"ask-http", HTTP, run_asking},
+    {"ask-tcp", TCP, run_asking},
+    {"ask-udp", UDP, run_asking},
+    {"hold", TCP, run_hold},
+    {"hold-udp", UDP, run_hold},
+    {"serve-tcp", TCP, serve_tcp},
+    {"serve-http", HTTP, serve_http},
+    {"serve-udp", UDP, serve_udp},
+    {"serve-late", TCP, serve_late},
+    {"half-close", TCP, run_half_close},
 };
 
 int main(int argc, char **argv)
