@@ -8,8 +8,8 @@
 #include "maps.h"
 #include "packet.h"
 
-#define FLOW_TRIES       3   /* of an insert that loses races */
-#define FLOW_QUIET       8   /* ticks after which a flow that FIN or RST was seen of may be evicted */
+#define FLOW_TRIES       3 /* of an insert that loses races */
+#define FLOW_QUIET       8 /* ticks after which a flow that FIN or RST was seen of is evicted before fresh handshakes */
 #define FLOW_REUSE_QUIET 112 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
@@ -175,7 +175,7 @@ static __always_inline void flow_note_forgotten(__u32 service, __u32 now)
 /* How willingly an entry is given up. */
 enum flow_class {
 	FLOW_FIRM,     /* never */
-	FLOW_MARK,     /* of an older flow that goes on */
+	FLOW_LAST,     /* the mark of an older flow that goes on; FIN or RST seen in an earlier tick */
 	FLOW_RECENT,   /* embryonic, of this very tick */
 	FLOW_CLOSED,   /* FIN or RST seen, and quiet */
 	FLOW_SILENT,   /* for longer than its idle timeout */
@@ -193,8 +193,8 @@ static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct 
 	if (flow_is(state, unproved))
 		return age ? FLOW_UNPROVED : FLOW_RECENT;
 	if (flow_is(state, LB_FLOW_SET(FIN) | LB_FLOW_SET(RST)))
-		return age >= FLOW_QUIET ? FLOW_CLOSED : FLOW_FIRM;
-	return state == LB_FLOW_KEPT ? FLOW_MARK : FLOW_FIRM;
+		return age >= FLOW_QUIET ? FLOW_CLOSED : age ? FLOW_LAST : FLOW_FIRM;
+	return state == LB_FLOW_KEPT ? FLOW_LAST : FLOW_FIRM;
 }
 
 /* The higher the sooner it is given up, 0 never: its class, and in a class the older one first. Established entries of

@@ -787,7 +787,7 @@ static void a_live_affinity_entry_is_never_evicted(void **state)
 
 static void a_closing_entry_that_is_not_quiet_is_never_evicted(void **state)
 {
-	never_evicted(LB_FLOW_FIN, 7);
+	never_evicted(LB_FLOW_FIN, 0);
 }
 
 /* A table full of entries in `state`, so many ticks old, takes a new flow. */
@@ -817,6 +817,11 @@ static void kept_entries_give_way(void **state)
 static void quiet_closing_entries_give_way(void **state)
 {
 	gives_way(LB_FLOW_FIN, 9);
+}
+
+static void entries_of_flows_that_have_just_closed_give_way_last(void **state)
+{
+	gives_way(LB_FLOW_FIN, 2);
 }
 
 static void quiet_entries_after_an_rst_give_way(void **state)
@@ -2034,6 +2039,7 @@ static const struct CMUnitTest tests[] = {
     TEST(embryonic_entries_give_way),
     TEST(kept_entries_give_way),
     TEST(quiet_closing_entries_give_way),
+    TEST(entries_of_flows_that_have_just_closed_give_way_last),
     TEST(quiet_entries_after_an_rst_give_way),
     TEST(expired_established_entries_give_way),
     TEST(established_entries_just_before_their_timeout_do_not_give_way),

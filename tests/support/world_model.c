@@ -323,7 +323,8 @@ static void go_on(struct world *w, uint32_t number, int to)
 	}
 	flow->firm |= w->at > flow->established;
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
-	if (!flow->fin)
+	/* one whose place was given away meanwhile has none, though its slot may lead to the same backend for now */
+	if (!flow->fin && !(flow->closing && evicted_since(w, flow->closing)))
 		flow->closing = 0;
 	flow->served = w->at;
 	note_answer(w, flow, to);
@@ -332,7 +333,7 @@ static void go_on(struct world *w, uint32_t number, int to)
 /* What follows an RST shows that nobody took it for true; what follows a FIN shows nothing. */
 static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_flags)
 {
-	if (!flow->fin && tcp_flags & (FIN | RST))
+	if (!flow->closing && tcp_flags & (FIN | RST))
 		flow->closing = w->at;
 	flow->fin |= tcp_flags & FIN;
 }
