@@ -761,6 +761,26 @@ static void an_entry_of_another_service_is_no_match_and_stays(void **state)
 	}
 }
 
+static void the_entry_of_a_client_is_no_match_and_stays(void **state)
+{
+	static const int clients[] = {LB_FLOW_AFFINITY, LB_FLOW_AFFINITY_NEW};
+
+	for (int i = 0; i < 2; i++) {
+		struct rig r;
+		__u64 before;
+
+		fixture_clear(state);
+		r = RIG();
+		slots(&r, B, A, T);
+		tcp(&r, 1, SYN);
+		becomes(only(&r), clients[i]);
+		before = *only(&r);
+		assert_int_equal(tcp(&r, 1, ACK), A);
+		assert_int_equal(tcp(&r, 1, SYN), A);
+		assert_true(*only(&r) == before);
+	}
+}
+
 /* It has no place as long as the other has it: later it looks like a new one. */
 static void a_udp_flow_whose_place_another_service_has_stays_with_the_keeper(void **state)
 {
@@ -1908,6 +1928,20 @@ static void affinity_is_firm_once_a_flow_is_established(void **state)
 	assert_int_equal(tcp(&r, 2, SYN), A);
 }
 
+static void affinity_is_not_firm_beyond_the_services_share(void **state)
+{
+	static const int list[] = {A, B};
+	struct rig r = turn_rig(list, 2);
+
+	r.f->map.services[r.tcp].flags |= LB_SERVICE_AFFINITY;
+	r.f->map.services[r.tcp].mask4 = 32;
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	share_out(&r, 0);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	for (int i = 0; i < PLACES; i++)
+		assert_int_not_equal(LB_FLOW_STATE(*place(&r, i)), LB_FLOW_AFFINITY);
+}
+
 static void a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good(void **state)
 {
 	struct rig r = affinity_rig(32);
@@ -2397,6 +2431,8 @@ static const struct CMUnitTest tests[] = {
     TEST(an_older_flow_survives_a_handshake_on_its_tuple_whose_backend_died),
     TEST(the_entry_of_a_backend_that_is_gone_is_written_over),
     TEST(an_entry_of_another_service_is_no_match_and_stays),
+    TEST(the_entry_of_a_client_is_no_match_and_stays),
+    TEST(affinity_is_not_firm_beyond_the_services_share),
     TEST(a_udp_flow_whose_place_another_service_has_stays_with_the_keeper),
     TEST(with_every_backend_dead_there_is_no_backend),
     TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper),
