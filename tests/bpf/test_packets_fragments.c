@@ -102,6 +102,25 @@ static void a_fragment_of_another_datagram_does_not_follow(void **state)
 	       PKT(ETH(), IP4(.src = CLIENT4, .dst = VIP4_ANY, FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
 }
 
+/* As if every other datagram had the same place. */
+static void a_fragment_whose_place_another_datagram_has_does_not_follow(void **state)
+{
+	struct fixture *f = fixture_get();
+	uint64_t word = 0;
+
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	fixture_send(f);
+	for (uint32_t i = 0; i < f->frag_count; i++)
+		word |= f->map.frags[i];
+	assert_true(word & LB_FRAG_USED);
+	for (uint32_t i = 0; i < f->frag_count; i++)
+		f->map.frags[i] = word;
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+	expect(f, LB_REASON_fragment_unknown, PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
+}
+
 static void a_later_fragment_of_a_dead_backend_is_dropped(void **state)
 {
 	struct fixture *f = fixture_get();
@@ -175,6 +194,7 @@ int main(void)
 	    cmocka_unit_test(later_ipv6_fragments_follow_the_first),
 	    cmocka_unit_test(later_fragments_are_forwarded_by_l2),
 	    cmocka_unit_test(a_fragment_of_another_datagram_does_not_follow),
+	    cmocka_unit_test(a_fragment_whose_place_another_datagram_has_does_not_follow),
 	    cmocka_unit_test(a_later_fragment_of_a_dead_backend_is_dropped),
 	    cmocka_unit_test(a_datagrams_way_is_forgotten_after_half_a_minute),
 	    cmocka_unit_test(later_fragments_of_what_was_passed_are_passed),

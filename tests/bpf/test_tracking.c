@@ -194,6 +194,14 @@ static void age(__u64 *entry, uint32_t ticks)
 	*entry = (*entry & ~(uint64_t)LB_FLOW_TICK_MASK) | ((LB_FLOW_TICK(*entry) - ticks) & LB_FLOW_TICK_MASK);
 }
 
+/* Makes it look as if it were in another state. */
+static void becomes(__u64 *entry, int state)
+{
+	const uint64_t mask = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
+
+	*entry = (*entry & ~mask) | (uint64_t)state << LB_FLOW_STATE_SHIFT;
+}
+
 static int active(struct rig *r, int backend)
 {
 	return r->f->map.loads[r->tcp_id[backend]].active;
@@ -315,6 +323,16 @@ static void a_mark_that_is_evicted_is_noted(void **state)
 	assert_int_equal(r.f->map.turns[r.udp].forgotten, 0);
 }
 
+static void a_mark_of_one_packet_that_is_evicted_is_noted(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, r.tcp_id[A], LB_FLOW_HEARD, fixture_tick() - 3);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_true(r.f->map.turns[r.tcp].forgotten != 0);
+}
+
 static void traffic_of_current_does_not_stamp(void **state)
 {
 	struct rig r = RIG();
@@ -336,6 +354,18 @@ static void a_tracked_flow_elsewhere_than_current_stamps_its_slot(void **state)
 	slots(&r, C, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), B);
 	assert_int_equal(stamped(&r, r.tcp), 1);
+}
+
+static void where_all_flows_are_tracked_none_that_is_found_stamps(void **state)
+{
+	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_int_equal(stamped(&r, r.tcp), 0);
 }
 
 static void the_keeper_is_asked_even_when_its_entry_finds_no_place(void **state)
@@ -370,6 +400,40 @@ static void an_older_flow_that_closes_by_half_is_remembered_as_such(void **state
 	assert_int_equal(active(&r, A), 0);
 	slots(&r, C, B, T);
 	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
+static void an_older_flow_may_close_in_the_tick_in_which_it_went_on(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, ACK);
+	becomes(only(&r), LB_FLOW_KEPT);
+	*only(&r) = (*only(&r) & ~(uint64_t)LB_FLOW_TICK_MASK) | (fixture_tick() & LB_FLOW_TICK_MASK);
+	assert_int_equal(tcp(&r, 1, FIN | ACK), A);
+	assert_entry(*only(&r), LB_FLOW_FIN, r.tcp_id[A]);
+}
+
+static void a_mark_of_a_former_keeper_becomes_one_of_the_keeper_that_is_current(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, ACK);
+	age(only(&r), 1);
+	tcp(&r, 1, ACK);
+	slots(&r, B, B, T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[B]);
+}
+
+static void an_older_flow_whose_keeper_is_current_leaves_no_mark(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, B, T);
+	assert_int_equal(tcp(&r, 1, ACK), B);
+	assert_int_equal(entries(&r), 0);
 }
 
 static void an_unusable_keeper_stands_for_current(void **state)
@@ -541,6 +605,42 @@ static void a_tuple_that_was_closed_is_used_again_elsewhere_once_its_backend_dra
 	assert_int_equal(tcp(&r, 1, ACK), C);
 }
 
+/* A tuple in this state, quiet for longer than a forged packet would make it so, on a backend that takes no new flow.
+ */
+static void a_syn_opens_anew_after(int entry_state)
+{
+	struct rig r = RIG();
+
+	slots(&r, C, B, T);
+	tcp(&r, 1, ACK);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[B]);
+	becomes(only(&r), entry_state);
+	r.f->map.loads[r.tcp_id[B]].cost = 0;
+	age(only(&r), 40);
+	assert_int_equal(tcp(&r, 1, SYN), C);
+	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[C]);
+}
+
+static void a_flow_that_may_be_over_lets_a_syn_leave_a_backend_that_drains(void **state)
+{
+	static const int over[] = {LB_FLOW_FIN, LB_FLOW_RST, LB_FLOW_DORMANT};
+
+	for (size_t i = 0; i < sizeof(over) / sizeof(*over); i++) {
+		fixture_clear(state);
+		a_syn_opens_anew_after(over[i]);
+	}
+}
+
+static void a_tuple_that_was_closed_stays_while_its_backend_takes_new_flows(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, C, B, T);
+	tcp(&r, 1, ACK);
+	age(only(&r), 40);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+}
+
 static void a_live_tuple_stays_on_a_backend_that_drains_whatever_syn_comes(void **state)
 {
 	struct rig r = RIG();
@@ -558,17 +658,29 @@ static void a_live_tuple_stays_on_a_backend_that_drains_whatever_syn_comes(void 
 static void a_dormant_flow_wakes_on_its_backend(void **state)
 {
 	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
-	const uint64_t mask = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
 
 	stable(&r, B);
 	tcp(&r, 1, SYN);
 	tcp(&r, 1, ACK);
 	stable(&r, C);
-	*only(&r) = (*only(&r) & ~mask) | (uint64_t)LB_FLOW_DORMANT << LB_FLOW_STATE_SHIFT;
+	becomes(only(&r), LB_FLOW_DORMANT);
 	r.f->map.loads[r.tcp_id[B]].active = 0; /* as the sweep does */
 	assert_int_equal(tcp(&r, 1, ACK), B);
 	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
 	assert_int_equal(active(&r, B), 1);
+}
+
+static void a_dormant_udp_flow_wakes_as_one(void **state)
+{
+	struct rig r = RIG();
+
+	r.f->map.services[r.udp].flags |= LB_SERVICE_TRACK_ALWAYS;
+	stable(&r, B);
+	assert_int_equal(udp(&r, 1), B);
+	becomes(only(&r), LB_FLOW_DORMANT);
+	stable(&r, C);
+	assert_int_equal(udp(&r, 1), B);
+	assert_entry(*only(&r), LB_FLOW_UDP, r.udp_id[B]);
 }
 
 /* ---- dead and foreign backends ---- */
@@ -602,6 +714,34 @@ static void a_syn_that_hits_a_dead_backend_is_a_new_flow(void **state)
 	assert_int_equal(LB_FLOW_STATE(*only(&r)), LB_FLOW_SYN);
 }
 
+/* Somebody sent a SYN in its name, and the backend that it went to died. */
+static void an_older_flow_survives_a_handshake_on_its_tuple_whose_backend_died(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	usable(&r, B, false);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	usable(&r, B, true);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[A]);
+}
+
+static void the_entry_of_a_backend_that_is_gone_is_written_over(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	r.f->map.backends[r.tcp_id[B]].flags = 0;
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[A]);
+}
+
 static void an_entry_of_another_service_is_no_match_and_stays(void **state)
 {
 	struct rig r = RIG();
@@ -619,6 +759,40 @@ static void an_entry_of_another_service_is_no_match_and_stays(void **state)
 		assert_int_equal(tcp(&r, 1, flags[i]), A);
 		assert_true(*only(&r) == before);
 	}
+}
+
+static void the_entry_of_a_client_is_no_match_and_stays(void **state)
+{
+	static const int clients[] = {LB_FLOW_AFFINITY, LB_FLOW_AFFINITY_NEW};
+
+	for (int i = 0; i < 2; i++) {
+		struct rig r;
+		__u64 before;
+
+		fixture_clear(state);
+		r = RIG();
+		slots(&r, B, A, T);
+		tcp(&r, 1, SYN);
+		becomes(only(&r), clients[i]);
+		before = *only(&r);
+		assert_int_equal(tcp(&r, 1, ACK), A);
+		assert_int_equal(tcp(&r, 1, SYN), A);
+		assert_true(*only(&r) == before);
+	}
+}
+
+/* It has no place as long as the other has it: later it looks like a new one. */
+static void a_udp_flow_whose_place_another_service_has_stays_with_the_keeper(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	assert_int_equal(udp(&r, 1), B);
+	*only(&r) = (*only(&r) & ~((uint64_t)LB_MAX_BACKENDS << LB_FLOW_BACKEND_SHIFT)) | (uint64_t)r.tcp_id[C]
+											      << LB_FLOW_BACKEND_SHIFT;
+	assert_int_equal(udp(&r, 1), A);
+	clear_table(&r);
+	assert_int_equal(udp(&r, 1), A);
 }
 
 static void with_every_backend_dead_there_is_no_backend(void **state)
@@ -742,6 +916,20 @@ static void what_a_service_holds_beyond_its_share_comes_out_of_the_common_half(v
 	assert_int_equal(r.f->map.turns[0].held, 0);
 }
 
+static void a_service_at_its_share_may_write_over_its_own_void_entries(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	tcp(&r, 1, ACK);
+	share_out(&r, 0);
+	usable(&r, B, false);
+	slots(&r, C, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), C);
+	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[C]);
+}
+
 /* ---- pressure on the table ---- */
 
 static void a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets(void **state)
@@ -752,6 +940,8 @@ static void a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets(void
 	fill_table(&r, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
 	assert_int_equal(tcp(&r, 1, SYN), A);
 	assert_int_equal(counted(&r, LB_EVENT_flow_table_full), 1);
+	assert_int_equal(stamped(&r, r.tcp), 1);
+	assert_true(r.f->map.turns[r.tcp].forgotten != 0);
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }
 
@@ -778,6 +968,11 @@ static void a_live_established_entry_is_never_evicted(void **state)
 static void a_live_udp_entry_is_never_evicted(void **state)
 {
 	never_evicted(LB_FLOW_UDP, 50);
+}
+
+static void a_udp_entry_of_one_packet_is_never_evicted(void **state)
+{
+	never_evicted(LB_FLOW_UDP_NEW, 50);
 }
 
 static void a_live_affinity_entry_is_never_evicted(void **state)
@@ -882,6 +1077,115 @@ static void the_oldest_embryonic_entry_goes_first(void **state)
 	assert_int_equal(oldest_gone, 1);
 }
 
+struct kind {
+	int state;
+	uint32_t quiet; /* ticks */
+};
+
+/* In a full table with one entry of the first kind in each bucket, that one goes. */
+static void goes_before(void **state, uint8_t flags, struct kind first, struct kind second)
+{
+	struct rig r;
+	uint32_t tick;
+	int left = 0;
+
+	fixture_clear(state);
+	r = rig_make((struct lb_service){.flags = flags});
+	tick = fixture_tick();
+	slots(&r, B, A, T);
+	for (int i = 0; i < PLACES; i++) {
+		struct kind kind = i % LB_FLOW_WAYS == 5 ? first : second;
+
+		*place(&r, i) = stranger(i, r.tcp_id[C], kind.state, tick - kind.quiet);
+	}
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	for (int i = 0; i < PLACES; i++)
+		left += i % LB_FLOW_WAYS == 5 && LB_FLOW_BACKEND(*place(&r, i)) == r.tcp_id[C];
+	if (left != FIXTURE_BUCKETS - 1)
+		fail_msg("state %d, quiet for %u: expected to go before state %d, quiet for %u", first.state,
+			 first.quiet, second.state, second.quiet);
+}
+
+/* docs/tracking.md, "Eviction": from the most to the least willing. The quiet times are such that within a class the
+ * second would go, being older. */
+static void entries_give_way_in_the_order_of_their_classes(void **state)
+{
+	static const struct kind expired = {LB_FLOW_SYN, 61}, embryonic = {LB_FLOW_SYN, 9}, heard = {LB_FLOW_HEARD, 9},
+				 silent = {LB_FLOW_ESTABLISHED, 310}, dormant = {LB_FLOW_DORMANT, 400},
+				 closed = {LB_FLOW_FIN, 100}, reset = {LB_FLOW_RST, 100}, recent = {LB_FLOW_SYN, 0},
+				 kept = {LB_FLOW_KEPT, 200}, established = {LB_FLOW_ESTABLISHED, 250};
+	const uint8_t always = LB_SERVICE_TRACK_ALWAYS;
+
+	goes_before(state, 0, expired, heard);
+	goes_before(state, 0, silent, embryonic); /* where slots decide it is over */
+	goes_before(state, always, embryonic, silent);
+	goes_before(state, always, heard, silent);
+	goes_before(state, always, embryonic, dormant);
+	goes_before(state, always, silent, closed);
+	goes_before(state, always, dormant, reset);
+	goes_before(state, 0, closed, recent);
+	goes_before(state, 0, reset, recent);
+	goes_before(state, 0, recent, kept);
+	goes_before(state, 0, kept, established);
+}
+
+/* Else a flood would choose whom it pushes out: the youngest, or whoever is first in the bucket. */
+static void of_equal_entries_any_gives_way(void **state)
+{
+	struct rig r = RIG();
+	unsigned ways = 0;
+
+	slots(&r, B, A, T);
+	for (int client = 1; client <= 300; client++) {
+		clear_table(&r);
+		fill_table(&r, r.tcp_id[C], LB_FLOW_SYN, fixture_tick() - 3);
+		tcp(&r, client, SYN);
+		for (int i = 0; i < PLACES; i++)
+			if (LB_FLOW_BACKEND(*place(&r, i)) == r.tcp_id[B])
+				ways |= 1u << i % LB_FLOW_WAYS;
+	}
+	assert_int_equal(ways, (1u << LB_FLOW_WAYS) - 1);
+}
+
+/* Of equals in both buckets too: the second is for when the first has nothing that is as willing. */
+static void an_entry_of_the_first_bucket_goes_before_an_equal_one_of_the_second(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, SYN);
+	for (int i = 0, at = only(&r) - r.f->map.flows[0].flow; i < 20; i++) {
+		clear_table(&r);
+		fill_table(&r, r.tcp_id[C], LB_FLOW_SYN, fixture_tick() - 3);
+		tcp(&r, 1, SYN);
+		for (int way = 0, found = 0; way < LB_FLOW_WAYS; way++) {
+			found += LB_FLOW_BACKEND(*place(&r, at / LB_FLOW_WAYS * LB_FLOW_WAYS + way)) == r.tcp_id[B];
+			if (way == LB_FLOW_WAYS - 1)
+				assert_int_equal(found, 1);
+		}
+	}
+}
+
+static void marks_of_one_packet_give_way(void **state)
+{
+	gives_way(LB_FLOW_HEARD, 0);
+}
+
+static void dormant_entries_give_way(void **state)
+{
+	gives_way(LB_FLOW_DORMANT, 400);
+}
+
+static void entries_of_backends_that_are_gone_give_way(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	fill_table(&r, FIXTURE_BACKENDS - 1, LB_FLOW_ESTABLISHED, fixture_tick() - 5);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_int_equal(counted(&r, LB_EVENT_flow_evicted), 1);
+}
+
 static void a_syn_flood_pushes_out_no_established_flow(void **state)
 {
 	struct rig r = RIG();
@@ -913,6 +1217,7 @@ static void a_full_first_bucket_overflows_into_the_second(void **state)
 		first->flow[way] = stranger(way, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
 	assert_int_equal(tcp(&r, 1, SYN), B);
 	assert_int_equal(entries(&r), LB_FLOW_WAYS + 1);
+	assert_int_equal(counted(&r, LB_EVENT_flow_evicted), 0); /* nobody had to give way */
 	assert_true(first->flow[0] & LB_FLOW_OVERFLOW);
 	slots(&r, C, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), B);
@@ -945,6 +1250,19 @@ static void an_entry_of_the_second_bucket_gives_way_when_none_of_the_first_may(v
 	assert_memory_equal(first, &before, sizeof(before));
 	slots(&r, C, A, T);
 	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
+static void an_entry_that_takes_a_place_leaves_the_overflow_mark(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	for (int i = 0; i < FIXTURE_BUCKETS; i++)
+		*place(&r, i * LB_FLOW_WAYS) = LB_FLOW_OVERFLOW;
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_true(*only(&r) & LB_FLOW_OVERFLOW);
+	for (int i = 0; i < FIXTURE_BUCKETS; i++)
+		assert_true(*place(&r, i * LB_FLOW_WAYS) & LB_FLOW_OVERFLOW);
 }
 
 static void an_entry_is_refreshed_without_losing_the_overflow_mark(void **state)
@@ -1009,6 +1327,18 @@ static void while_a_ring_is_resized_the_old_one_says_who_keeps(void **state)
 	assert_int_equal(tcp(&r, 3, ACK), B);
 }
 
+/* It was in transition itself when it became the old one. */
+static void while_a_ring_is_resized_the_old_ones_keepers_count_not_its_current(void **state)
+{
+	struct rig r = RIG();
+	struct lb_service *service = &r.f->map.services[r.tcp];
+
+	slots(&r, B, A, T);
+	service->old_ring = service->ring;
+	fixture_ring(r.f, r.tcp, 13, LB_SLOT(r.tcp_id[C], 0) | T);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+}
+
 /* It has settled before the others, and changed again. */
 static void while_a_ring_is_resized_a_keeper_of_its_own_counts(void **state)
 {
@@ -1019,6 +1349,31 @@ static void while_a_ring_is_resized_a_keeper_of_its_own_counts(void **state)
 	service->old_ring = service->ring;
 	fixture_ring(r.f, r.tcp, 13, LB_SLOT(r.tcp_id[C], r.tcp_id[B]) | T);
 	assert_int_equal(tcp(&r, 1, ACK), B);
+}
+
+static void a_syn_on_a_mark_makes_an_entry_even_where_the_keeper_is_current(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, ACK);
+	slots(&r, A, A, T);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_entry(*only(&r), LB_FLOW_ESTABLISHED, r.tcp_id[A]);
+}
+
+static void a_syn_on_the_mark_of_a_flow_that_is_over_is_a_new_flow(void **state)
+{
+	struct rig r = RIG();
+
+	slots(&r, B, A, T);
+	tcp(&r, 1, ACK);
+	age(only(&r), 298);
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	becomes(only(&r), LB_FLOW_KEPT);
+	age(only(&r), 302);
+	assert_int_equal(tcp(&r, 1, SYN), B);
+	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[B]);
 }
 
 /* Where all flows are tracked, too: the entry may be evicted at any time, and then the slot must have the keeper still.
@@ -1129,6 +1484,19 @@ static void where_all_flows_are_tracked_an_older_one_gets_an_entry_once_it_goes_
 	assert_int_equal(tcp(&r, 1, ACK), A);
 }
 
+static void a_mark_becomes_no_entry_beyond_the_services_share(void **state)
+{
+	struct rig r = RIG();
+
+	r.f->map.services[r.tcp].flags |= LB_SERVICE_TRACK_ALWAYS;
+	share_out(&r, 0);
+	stable(&r, A);
+	tcp(&r, 1, ACK);
+	age(only(&r), 1);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	assert_entry(*only(&r), LB_FLOW_KEPT, r.tcp_id[A]);
+}
+
 /* Each flow must have its own old slot's keeper, not just any. */
 static void the_old_ring_is_asked_at_the_flows_own_slot(void **state)
 {
@@ -1208,6 +1576,16 @@ static void a_dead_backends_turn_falls_back_to_the_slot(void **state)
 		assert_int_equal(tcp(&r, 1 + client, SYN), client % 2 ? C : A);
 		assert_int_equal(tcp(&r, 1 + client, ACK), client % 2 ? C : A);
 	}
+}
+
+static void a_dead_backends_turn_falls_back_to_current_also_in_transition(void **state)
+{
+	static const int list[] = {B};
+	struct rig r = turn_rig(list, 1);
+
+	slots(&r, C, A, T);
+	usable(&r, B, false);
+	assert_int_equal(tcp(&r, 1, SYN), C);
 }
 
 static void without_a_turn_list_the_slot_decides(void **state)
@@ -1524,6 +1902,16 @@ static void affinity_is_forgotten_after_its_idle_time(void **state)
 	assert_int_equal(tcp(&r, 4, SYN), B);
 }
 
+static void a_new_flow_of_a_client_renews_its_affinity(void **state)
+{
+	struct rig r = affinity_rig(32);
+
+	for (int client = 1; client < 8; client++) {
+		assert_int_equal(tcp(&r, client, SYN), A);
+		age_affinity(&r, LB_FLOW_AFFINITY_NEW, 200);
+	}
+}
+
 static void affinity_is_firm_once_a_flow_is_established(void **state)
 {
 	struct rig r = affinity_rig(32);
@@ -1543,6 +1931,20 @@ static void affinity_is_firm_once_a_flow_is_established(void **state)
 	}
 	strcpy(r.client, "198.51.100.7");
 	assert_int_equal(tcp(&r, 2, SYN), A);
+}
+
+static void affinity_is_not_firm_beyond_the_services_share(void **state)
+{
+	static const int list[] = {A, B};
+	struct rig r = turn_rig(list, 2);
+
+	r.f->map.services[r.tcp].flags |= LB_SERVICE_AFFINITY;
+	r.f->map.services[r.tcp].mask4 = 32;
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	share_out(&r, 0);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	for (int i = 0; i < PLACES; i++)
+		assert_int_not_equal(LB_FLOW_STATE(*place(&r, i)), LB_FLOW_AFFINITY);
 }
 
 static void a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good(void **state)
@@ -2001,11 +2403,16 @@ static const struct CMUnitTest tests[] = {
     TEST(after_learning_a_packet_in_a_later_tick_shows_that_a_flow_lives),
     TEST(an_older_flow_that_cannot_be_marked_holds_its_slot),
     TEST(a_mark_that_is_evicted_is_noted),
+    TEST(a_mark_of_one_packet_that_is_evicted_is_noted),
     TEST(traffic_of_current_does_not_stamp),
     TEST(a_tracked_flow_elsewhere_than_current_stamps_its_slot),
+    TEST(where_all_flows_are_tracked_none_that_is_found_stamps),
     TEST(the_keeper_is_asked_even_when_its_entry_finds_no_place),
     TEST(an_rst_of_a_flow_that_is_not_known_leaves_no_entry),
     TEST(an_older_flow_that_closes_by_half_is_remembered_as_such),
+    TEST(an_older_flow_may_close_in_the_tick_in_which_it_went_on),
+    TEST(a_mark_of_a_former_keeper_becomes_one_of_the_keeper_that_is_current),
+    TEST(an_older_flow_whose_keeper_is_current_leaves_no_mark),
     TEST(an_unusable_keeper_stands_for_current),
     TEST(no_keeper_stands_for_current),
     TEST(an_unusable_current_stands_for_the_keeper),
@@ -2019,11 +2426,19 @@ static const struct CMUnitTest tests[] = {
     TEST(a_syn_on_a_half_closed_tuple_stays_on_its_backend),
     TEST(a_syn_after_an_rst_stays_on_its_backend),
     TEST(a_tuple_that_was_closed_is_used_again_elsewhere_once_its_backend_drains),
+    TEST(a_flow_that_may_be_over_lets_a_syn_leave_a_backend_that_drains),
+    TEST(a_tuple_that_was_closed_stays_while_its_backend_takes_new_flows),
     TEST(a_live_tuple_stays_on_a_backend_that_drains_whatever_syn_comes),
     TEST(a_dormant_flow_wakes_on_its_backend),
+    TEST(a_dormant_udp_flow_wakes_as_one),
     TEST(a_hit_on_a_dead_backend_goes_to_the_keeper_until_it_is_back),
     TEST(a_syn_that_hits_a_dead_backend_is_a_new_flow),
+    TEST(an_older_flow_survives_a_handshake_on_its_tuple_whose_backend_died),
+    TEST(the_entry_of_a_backend_that_is_gone_is_written_over),
     TEST(an_entry_of_another_service_is_no_match_and_stays),
+    TEST(the_entry_of_a_client_is_no_match_and_stays),
+    TEST(affinity_is_not_firm_beyond_the_services_share),
+    TEST(a_udp_flow_whose_place_another_service_has_stays_with_the_keeper),
     TEST(with_every_backend_dead_there_is_no_backend),
     TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper),
     TEST(after_learning_a_udp_flow_is_new),
@@ -2031,9 +2446,11 @@ static const struct CMUnitTest tests[] = {
     TEST(a_udp_flow_without_a_place_goes_where_it_will_go_later),
     TEST(a_service_that_holds_all_it_may_has_its_new_flows_go_by_slot),
     TEST(what_a_service_holds_beyond_its_share_comes_out_of_the_common_half),
+    TEST(a_service_at_its_share_may_write_over_its_own_void_entries),
     TEST(a_syn_without_a_place_goes_to_the_keeper_with_its_later_packets),
     TEST(a_live_established_entry_is_never_evicted),
     TEST(a_live_udp_entry_is_never_evicted),
+    TEST(a_udp_entry_of_one_packet_is_never_evicted),
     TEST(a_live_affinity_entry_is_never_evicted),
     TEST(a_closing_entry_that_is_not_quiet_is_never_evicted),
     TEST(embryonic_entries_give_way),
@@ -2046,14 +2463,24 @@ static const struct CMUnitTest tests[] = {
     TEST(entries_age_through_the_wrap_of_the_tick),
     TEST(embryonic_entries_go_before_closing_ones),
     TEST(the_oldest_embryonic_entry_goes_first),
+    TEST(entries_give_way_in_the_order_of_their_classes),
+    TEST(of_equal_entries_any_gives_way),
+    TEST(an_entry_of_the_first_bucket_goes_before_an_equal_one_of_the_second),
+    TEST(marks_of_one_packet_give_way),
+    TEST(dormant_entries_give_way),
+    TEST(entries_of_backends_that_are_gone_give_way),
     TEST(a_syn_flood_pushes_out_no_established_flow),
     TEST(a_full_first_bucket_overflows_into_the_second),
     TEST(an_entry_of_the_second_bucket_gives_way_when_none_of_the_first_may),
+    TEST(an_entry_that_takes_a_place_leaves_the_overflow_mark),
     TEST(an_entry_is_refreshed_without_losing_the_overflow_mark),
     TEST(track_always_records_flows_of_stable_slots),
     TEST(track_never_touches_no_entry),
     TEST(while_a_ring_is_resized_the_old_one_says_who_keeps),
+    TEST(while_a_ring_is_resized_the_old_ones_keepers_count_not_its_current),
     TEST(while_a_ring_is_resized_a_keeper_of_its_own_counts),
+    TEST(a_syn_on_a_mark_makes_an_entry_even_where_the_keeper_is_current),
+    TEST(a_syn_on_the_mark_of_a_flow_that_is_over_is_a_new_flow),
     TEST(a_kept_entry_follows_the_keeper),
     TEST(a_syn_on_an_older_flow_that_was_heard_of_stays_on_its_keeper),
     TEST(a_syn_forged_for_an_older_flow_that_was_silent_moves_it_not),
@@ -2061,11 +2488,13 @@ static const struct CMUnitTest tests[] = {
     TEST(the_sequence_number_is_found_behind_options_too),
     TEST(a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow),
     TEST(where_all_flows_are_tracked_an_older_one_gets_an_entry_once_it_goes_on),
+    TEST(a_mark_becomes_no_entry_beyond_the_services_share),
     TEST(the_old_ring_is_asked_at_the_flows_own_slot),
     TEST(the_old_ring_is_asked_with_the_fields_the_service_hashes),
     TEST(turns_are_taken_exactly),
     TEST(a_flow_keeps_the_turn_it_got),
     TEST(a_dead_backends_turn_falls_back_to_the_slot),
+    TEST(a_dead_backends_turn_falls_back_to_current_also_in_transition),
     TEST(without_a_turn_list_the_slot_decides),
     TEST(a_turn_that_finds_no_place_goes_by_slot),
     TEST(the_least_loaded_of_64_members_is_found_wherever_it_is),
@@ -2086,6 +2515,7 @@ static const struct CMUnitTest tests[] = {
     TEST(affinity_by_prefix_takes_neighbours_for_one_client),
     TEST(affinity_to_a_dead_backend_is_written_anew),
     TEST(affinity_is_forgotten_after_its_idle_time),
+    TEST(a_new_flow_of_a_client_renews_its_affinity),
     TEST(affinity_is_firm_once_a_flow_is_established),
     TEST(a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good),
     TEST(affinity_takes_a_client_from_a_backend_that_drains),

@@ -46,8 +46,11 @@ static const struct slot_rules tcp = {0}, udp = {.learns = true}, never = {.neve
 
 static void a_slot_whose_backend_stays_is_untouched(void **state)
 {
+	struct slot_change change = slot_after(LB_SLOT(A, B) | T | L, A, true, true, udp);
+
 	assert_int_equal(slot_after(LB_SLOT(A, A), A, true, true, tcp).slot, LB_SLOT(A, A));
-	assert_int_equal(slot_after(LB_SLOT(A, B) | T | L, A, true, true, udp).slot, LB_SLOT(A, B) | T | L);
+	assert_int_equal(change.slot, LB_SLOT(A, B) | T | L);
+	assert_false(change.moved || change.began);
 }
 
 static void a_stable_slot_that_moves_keeps_the_old_backend(void **state)
@@ -86,6 +89,7 @@ static void flows_that_went_to_current_for_want_of_a_keeper_stay_there(void **st
 static void older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current(void **state)
 {
 	const struct slot_rules hears = {.learns = true, .hears = true};
+	const struct slot_rules hears_resizing = {.learns = true, .hears = true, .resizing = true};
 	struct slot_change change = slot_after(LB_SLOT(A, A) | T, B, true, KEEPER_STANDS, hears);
 
 	assert_int_equal(change.slot, LB_SLOT(B, A) | T | L);
@@ -93,6 +97,9 @@ static void older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current(vo
 	change = slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_STANDS, hears);
 	assert_int_equal(change.slot, LB_SLOT(C, A) | T);
 	assert_false(change.began);
+	change = slot_after(LB_SLOT(A, 0) | T, B, true, KEEPER_GONE, hears_resizing);
+	assert_int_equal(change.slot, LB_SLOT(B, 0) | T | L);
+	assert_true(change.began && change.moved);
 }
 
 static void with_nobody_wanted_the_draining_keep_their_flows(void **state)
@@ -142,6 +149,19 @@ static uint16_t service_of(const char *vip, int protocol, int port)
 		}
 	}
 	return 0;
+}
+
+/* How many slots of a region have this current and this keeper. ANY: whatever it is. */
+#define ANY UINT16_MAX
+static uint32_t slots_with(uint64_t region, uint16_t current, uint16_t keeper)
+{
+	const uint32_t *slots = &dp->maps.arena[LB_REGION_BASE(region)];
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
+		count += (current == ANY || LB_SLOT_CURRENT(slots[i]) == current) &&
+			 (keeper == ANY || LB_SLOT_KEEPER(slots[i]) == keeper);
+	return count;
 }
 
 static void a_committed_service_is_found_and_described(void **state)
@@ -319,6 +339,139 @@ static void a_backend_that_stays_dead_is_given_up_after_an_idle_time(void **stat
 	assert_int_equal(stats.slots_in_transition, 0);
 }
 
+/* Backend 1 of two dies at 10000 and is back later, and a new flow found no place in the table in that tick (0: none
+ * did). Whether it has its slots to itself again. */
+static bool claims_its_slots_back(uint32_t unplaced, bool takeover)
+{
+	struct lb_service *line;
+	uint16_t id;
+
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	line = want_line(dp, &want);
+	id = want_id(dp, &want, 1);
+	dp->maps.turns[line->id].unplaced = unplaced < 10000 ? unplaced : 0;
+	want_find(&want, 1)->usable = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(slots_with(line->ring, id, ANY), 0);
+	assert_int_equal(dp->maps.loads[id].cost, 0);
+	if (takeover)
+		dp = memory_dataplane_restart(memory);
+	dp->maps.turns[line->id].unplaced = unplaced;
+	dp->clock = 10010;
+	want.service.tcp_idle_ms += 5000; /* some other change meanwhile, after which it is dead still */
+	want_commit(dp, &want, 1);
+	dp->clock = 10020;
+	want_find(&want, 1)->usable = true;
+	want_commit(dp, &want, 1);
+	assert_true(slots_with(line->ring, id, ANY) > 100);
+	return slots_with(line->ring, id, id) == slots_with(line->ring, id, ANY);
+}
+
+static void a_dead_backend_finds_its_flows_if_none_of_them_lacked_a_place(void **state)
+{
+	assert_true(claims_its_slots_back(0, false));
+}
+
+static void a_flow_that_lacked_a_place_before_a_backends_death_costs_it_nothing(void **state)
+{
+	assert_true(claims_its_slots_back(9999, false));
+}
+
+static void a_flow_that_lacked_a_place_in_the_tick_of_a_backends_death_stays_where_it_went(void **state)
+{
+	assert_false(claims_its_slots_back(10000, false));
+}
+
+static void a_flow_that_lacked_a_place_while_a_backend_was_dead_stays_where_it_went(void **state)
+{
+	assert_false(claims_its_slots_back(10005, false));
+}
+
+static void after_a_takeover_a_flow_may_have_lacked_a_place_while_a_backend_was_dead(void **state)
+{
+	assert_false(claims_its_slots_back(10005, true));
+}
+
+/* The same when death, want of a place and return lie between two commits that look at the slot. */
+static void a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile(void **state)
+{
+	struct lb_service *line;
+	uint16_t id;
+
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	line = want_line(dp, &want);
+	id = want_id(dp, &want, 1);
+	want_find(&want, 1)->usable = false;
+	want_commit(dp, &want, 1);
+	dp->maps.turns[line->id].unplaced = 10005;
+	dp->clock = 10020;
+	want_find(&want, 1)->usable = true;
+	want_commit(dp, &want, 1);
+	assert_true(slots_with(line->ring, id, ANY) > 100);
+	assert_int_equal(slots_with(line->ring, id, id), 0);
+	dp->clock = 10030; /* and from now on it is a backend like any other */
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	assert_int_equal(slots_with(line->ring, id, ANY), 0);
+}
+
+static void a_removed_backend_keeps_no_slot(void **state)
+{
+	struct lb_service *line;
+	uint16_t id;
+
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 10);
+	want.service.slots = 251;
+	want_commit(dp, &want, 1);
+	line = want_line(dp, &want);
+	id = want_id(dp, &want, 1);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	assert_true(slots_with(line->ring, ANY, id) > 100);
+	want_remove(&want, 1);
+	want_commit(dp, &want, 1);
+	assert_int_equal(slots_with(line->ring, ANY, id), 0);
+}
+
+static void older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again(void **state)
+{
+	uint16_t id, idle;
+	uint64_t ring;
+
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	ring = want_line(dp, &want)->ring;
+	idle = want_line(dp, &want)->tcp_idle;
+	id = want_id(dp, &want, 1);
+	for (unsigned times = 0; times < 2; times++) { /* the second time its slots are in transition already */
+		dp->clock = 10000 + times * (idle + 10);
+		want_find(&want, 1)->weight = 0;
+		want_commit(dp, &want, 1);
+		for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+			if (LB_SLOT_KEEPER(dp->maps.arena[LB_REGION_BASE(ring) + i]) == id) {
+				assert_true(dp->maps.arena[LB_REGION_BASE(ring) + i] & L);
+				dp->maps.stamps[LB_REGION_BASE(ring) + i] = dp->clock + idle; /* it is used */
+			}
+		sweep_rounds(dp, 1, dp->clock + idle);
+		assert_true(slots_with(ring, ANY, id) > 100);
+		for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+			if (LB_SLOT_KEEPER(dp->maps.arena[LB_REGION_BASE(ring) + i]) == id)
+				assert_true(dp->maps.arena[LB_REGION_BASE(ring) + i] & L);
+		sweep_rounds(dp, 1, dp->clock + 1);
+		for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+			if (LB_SLOT_KEEPER(dp->maps.arena[LB_REGION_BASE(ring) + i]) == id)
+				assert_false(dp->maps.arena[LB_REGION_BASE(ring) + i] & L);
+		want_find(&want, 1)->weight = 10;
+		want_commit(dp, &want, 1);
+	}
+}
+
 static void a_removed_service_is_gone_and_its_region_is_used_again(void **state)
 {
 	uint32_t unused = arena_unused(&dp->arena);
@@ -363,8 +516,20 @@ static void many_vips_of_both_families_are_all_found(void **state)
 
 /* ---- limits ---- */
 
+static uint32_t ids_in_use(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t id = 1; id < dp->maps.backend_slots; id++)
+		count += dp->backend_ids.state[id] == ID_USED;
+	for (uint32_t id = 1; id < dp->maps.service_slots; id++)
+		count += dp->service_ids.state[id] == ID_USED;
+	return count;
+}
+
 static void refuse(const struct dp_service *services, size_t count, int code, const char *says)
 {
+	uint32_t ids = ids_in_use();
 	uint32_t unused = arena_unused(&dp->arena), active = dp->maps.settings->active;
 	size_t bytes = dp->maps.arena_slots * sizeof(uint32_t);
 	size_t lines = dp->maps.backend_slots * sizeof(struct lb_backend);
@@ -379,6 +544,7 @@ static void refuse(const struct dp_service *services, size_t count, int code, co
 		fail_msg("expected \"%s\" in \"%s\"", says, err.text);
 	assert_memory_equal(arena, dp->maps.arena, bytes);
 	assert_memory_equal(backends, dp->maps.backends, lines);
+	assert_int_equal(ids_in_use(), ids);
 	assert_int_equal(arena_unused(&dp->arena), unused);
 	assert_int_equal(dp->maps.settings->active, active);
 	free(arena);
@@ -432,7 +598,7 @@ static void an_id_in_quarantine_is_cleaned_when_it_is_the_last(void **state)
 		want_add(&want, n, 1);
 	want_commit(dp, &want, 1);
 	dp->maps.flows[3] = 1ULL << 63 | 4ULL << LB_FLOW_BACKEND_SHIFT | LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT;
-	dp->maps.loads[4].active = 1;
+	dp->maps.loads[4].active = 3; /* off by two */
 	want_remove(&want, 3);
 	want_commit(dp, &want, 1);
 	want_add(&want, 9, 1);
@@ -486,6 +652,77 @@ static void a_ring_grows_beside_the_old_one_and_waits_for_it(void **state)
 	sweep_rounds(dp, 2, 10000 + line->tcp_idle + 1); /* settles, which starts the next one */
 	assert_int_equal(LB_REGION_SIZE(line->ring), 1021);
 	assert_int_equal(LB_REGION_SIZE(line->old_ring), 509);
+}
+
+/* Three backends; the second dies, and at last the ring changes its size. */
+static struct lb_service *resize_with_a_dead_keeper(uint32_t unplaced)
+{
+	struct lb_service *line;
+
+	want.service.slots = 251;
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	line = want_line(dp, &want);
+	want_find(&want, 1)->usable = false;
+	want_commit(dp, &want, 1);
+	dp->maps.turns[line->id].unplaced = unplaced;
+	dp->clock = 10010;
+	want_find(&want, 0)->weight = 0; /* so that the old ring would have others by now */
+	want.service.slots = 509;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(line->old_ring), 251);
+	return line;
+}
+
+static void a_dead_keeper_leaves_the_old_ring(void **state)
+{
+	struct lb_service *line = resize_with_a_dead_keeper(0);
+
+	assert_int_equal(slots_with(line->old_ring, ANY, want_id(dp, &want, 1)), 0);
+	assert_int_equal(slots_with(line->old_ring, want_id(dp, &want, 0), ANY),
+			 slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 0)) +
+			     slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)));
+	assert_true(slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)) > 0);
+}
+
+static void flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes_size(void **state)
+{
+	struct lb_service *line = resize_with_a_dead_keeper(10005);
+
+	assert_int_equal(slots_with(line->old_ring, ANY, want_id(dp, &want, 1)), 0);
+	assert_int_equal(slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)), 0);
+}
+
+static void a_keeper_that_dies_during_a_resize_leaves_the_old_ring(void **state)
+{
+	struct lb_service *line;
+
+	want.service.slots = 251;
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	want.service.slots = 509;
+	want_commit(dp, &want, 1);
+	line = want_line(dp, &want);
+	assert_true(slots_with(line->old_ring, ANY, want_id(dp, &want, 1)) > 0);
+	want_find(&want, 1)->usable = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(slots_with(line->old_ring, ANY, want_id(dp, &want, 1)), 0);
+	assert_int_equal(slots_with(line->old_ring, ANY, 0), 0);
+}
+
+/* All backends drain: nobody is current, but the keepers have their flows. */
+static void a_ring_on_nobody_that_keeps_flows_is_not_thrown_away(void **state)
+{
+	want.service.slots = 251;
+	want_add(&want, 0, 10);
+	want_commit(dp, &want, 1);
+	want_find(&want, 0)->weight = 0;
+	want_commit(dp, &want, 1);
+	want.service.slots = 509;
+	want_commit(dp, &want, 1);
+	assert_int_equal(slots_with(want_line(dp, &want)->old_ring, 0, want_id(dp, &want, 0)), 251);
 }
 
 static void a_ring_has_the_size_of_its_configuration_whatever_was_before(void **state)
@@ -643,6 +880,132 @@ static void udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile
 	assert_int_equal(flagged(L), size);
 }
 
+static uint32_t stamped_at(uint32_t tick)
+{
+	uint64_t ring = want_line(dp, &want)->ring;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+		count += dp->maps.stamps[LB_REGION_BASE(ring) + i] == (uint16_t)tick;
+	return count;
+}
+
+/* What is in the table only must be looked up until it is over. Slots that are in transition keep their time to learn,
+ * and owe one more to settle. */
+static void when_a_service_ends_to_track_always_its_slots_are_in_transition(void **state)
+{
+	uint32_t learning;
+
+	want.service.track_always = true;
+	want.service.slots = 251;
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	want_find(&want, 0)->weight = 0;
+	want_commit(dp, &want, 1);
+	learning = flagged(L);
+	assert_true(learning > 50 && learning < 200);
+	dp->clock = 10050;
+	want.service.track_always = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(flagged(T), 251);
+	assert_int_equal(flagged(L), 251);
+	assert_int_equal(stamped_at(10050), 251);
+	sweep_rounds(dp, 1, 10000 + want_line(dp, &want)->tcp_idle + 1);
+	assert_int_equal(flagged(T), 251);
+	assert_int_equal(flagged(L), 251 - learning);
+}
+
+static void when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn(void **state)
+{
+	udp_with("maglev", 3);
+	want.service.track_always = true;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, 10100);
+	assert_int_equal(flagged(T), 0);
+	want.service.track_always = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(flagged(T), LB_REGION_SIZE(want_line(dp, &want)->ring));
+	assert_int_equal(flagged(L), 0);
+}
+
+/* A UDP ring of 251 in which the slots of backend 0 have moved, and have learnt if so wanted, changes its size; a flow
+ * found no place lately if so wanted. How many slots of the old ring keep backend 0. */
+static uint32_t kept_after_resize(bool learnt, bool unplaced)
+{
+	uint16_t idle, id;
+	uint64_t ring;
+
+	want_init(&want, "192.0.2.1", IPPROTO_UDP, 53, "maglev");
+	want.service.slots = 251;
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	ring = want_line(dp, &want)->ring;
+	idle = want_line(dp, &want)->udp_idle;
+	id = want_id(dp, &want, 0);
+	want_find(&want, 0)->weight = 0;
+	want_commit(dp, &want, 1);
+	dp->maps.turns[want_line(dp, &want)->id].unplaced = unplaced ? 10000 + idle + 1 : 0;
+	for (uint32_t i = 0; learnt && i < 251; i++)
+		dp->maps.stamps[LB_REGION_BASE(ring) + i] = 10000 + idle + 1;
+	sweep_rounds(dp, 1, 10000 + (learnt ? idle + 1 : 1));
+	assert_int_equal(flagged(L) == 0, learnt);
+	assert_true(flagged(T) > 100);
+	want.service.slots = 509;
+	want_commit(dp, &want, 1);
+	assert_true(want_line(dp, &want)->old_ring == ring);
+	return slots_with(ring, ANY, id);
+}
+
+static void a_udp_ring_that_has_learnt_keeps_nobody_when_it_is_resized(void **state)
+{
+	assert_int_equal(kept_after_resize(true, false), 0);
+}
+
+static void a_udp_ring_that_still_learns_keeps_its_keepers_when_it_is_resized(void **state)
+{
+	assert_true(kept_after_resize(false, false) > 100);
+}
+
+static void a_udp_ring_keeps_its_keepers_while_flows_without_a_place_may_live(void **state)
+{
+	assert_true(kept_after_resize(true, true) > 100);
+}
+
+static void a_new_ring_has_an_idle_time_from_its_beginning(void **state)
+{
+	udp_with("maglev", 3);
+	dp->clock = 10500;
+	want.service.slots = 1021;
+	want_commit(dp, &want, 1);
+	assert_int_equal(stamped_at(10500), 1021);
+	assert_int_equal(flagged(L), 1021);
+	for (uint32_t i = 0; i < 1021; i++)
+		assert_int_equal(dp_find(dp, &want.service)->since[i], 10500);
+}
+
+static void no_handshake_outlives_the_settling_of_its_slot(void **state)
+{
+	want.service.tcp_idle_ms = 5000;
+	want_add(&want, 0, 1);
+	want_commit(dp, &want, 1);
+	assert_int_equal(want_line(dp, &want)->syn_idle, want_line(dp, &want)->tcp_idle);
+}
+
+static void a_change_of_weight_changes_the_ring(void **state)
+{
+	uint32_t before;
+
+	want_add(&want, 0, 10);
+	want_add(&want, 1, 10);
+	want_commit(dp, &want, 1);
+	before = slots_with(want_line(dp, &want)->ring, want_id(dp, &want, 0), ANY);
+	want_find(&want, 0)->weight = 30;
+	want_commit(dp, &want, 1);
+	assert_true(slots_with(want_line(dp, &want)->ring, want_id(dp, &want, 0), ANY) > before + 40);
+}
+
 /* ---- takeover ---- */
 
 static void snapshot(void **ret, const void *from, size_t bytes)
@@ -775,6 +1138,26 @@ int main(void)
 	    TEST(affinity_tracks_always_and_knows_who_takes_new_flows),
 	    TEST(where_every_udp_flow_is_tracked_nothing_is_left_to_learn),
 	    TEST(udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile),
+	    TEST(a_dead_backend_finds_its_flows_if_none_of_them_lacked_a_place),
+	    TEST(a_flow_that_lacked_a_place_before_a_backends_death_costs_it_nothing),
+	    TEST(a_flow_that_lacked_a_place_in_the_tick_of_a_backends_death_stays_where_it_went),
+	    TEST(a_flow_that_lacked_a_place_while_a_backend_was_dead_stays_where_it_went),
+	    TEST(after_a_takeover_a_flow_may_have_lacked_a_place_while_a_backend_was_dead),
+	    TEST(a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile),
+	    TEST(a_removed_backend_keeps_no_slot),
+	    TEST(older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again),
+	    TEST(a_dead_keeper_leaves_the_old_ring),
+	    TEST(flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes_size),
+	    TEST(a_keeper_that_dies_during_a_resize_leaves_the_old_ring),
+	    TEST(a_ring_on_nobody_that_keeps_flows_is_not_thrown_away),
+	    TEST(when_a_service_ends_to_track_always_its_slots_are_in_transition),
+	    TEST(when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn),
+	    TEST(a_udp_ring_that_has_learnt_keeps_nobody_when_it_is_resized),
+	    TEST(a_udp_ring_that_still_learns_keeps_its_keepers_when_it_is_resized),
+	    TEST(a_udp_ring_keeps_its_keepers_while_flows_without_a_place_may_live),
+	    TEST(a_new_ring_has_an_idle_time_from_its_beginning),
+	    TEST(no_handshake_outlives_the_settling_of_its_slot),
+	    TEST(a_change_of_weight_changes_the_ring),
 	    TEST(a_takeover_with_the_same_config_writes_nothing),
 	    TEST(a_takeover_does_not_reuse_the_id_of_one_removed_before),
 	    TEST(an_lbd_killed_between_the_stores_of_a_resize_is_succeeded),

@@ -52,6 +52,12 @@ static int setup_turns(void **state)
 	return 0;
 }
 
+static int setup_udp_turns(void **state)
+{
+	make(IPPROTO_UDP, "round-robin");
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	memory_dataplane_free(memory);
@@ -124,6 +130,55 @@ static void where_the_table_decides_always_a_silent_flow_sleeps(void **state)
 	assert_true(dp->maps.flows[9] == 0);
 }
 
+static void where_the_table_decides_always_a_silent_udp_flow_sleeps(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_UDP, NOW);
+	sweep_rounds(dp, 1, NOW + UDP_IDLE + 1);
+	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
+}
+
+static void a_flow_that_has_ended_does_not_sleep(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	dp->maps.flows[9] = entry(id, LB_FLOW_FIN, NOW);
+	dp->maps.flows[10] = entry(id, LB_FLOW_RST, NOW);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(dp->maps.flows[9] == 0);
+	assert_true(dp->maps.flows[10] == 0);
+}
+
+static void a_silent_flow_of_a_dead_backend_does_not_sleep(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	want_find(&want, 0)->usable = false;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+static void where_the_table_decides_always_entries_of_settled_slots_stay(void **state)
+{
+	want.service.hash = LB_HASH_FULL;
+	want_commit(dp, &want, 1);
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(dp->maps.flows[9] != 0);
+}
+
+static void sleepers_go_when_the_service_tracks_by_slot_again(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_DORMANT, NOW - 400);
+	sweep_rounds(dp, 1, NOW);
+	assert_true(dp->maps.flows[9] != 0);
+	want.service.algorithm = algo_find("maglev");
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
 static void the_oldest_sleeper_makes_room_in_a_full_bucket(void **state)
 {
 	uint32_t id = want_id(dp, &want, 0);
@@ -133,6 +188,18 @@ static void the_oldest_sleeper_makes_room_in_a_full_bucket(void **state)
 	sweep_rounds(dp, 2, NOW);
 	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
 		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]), way == 5 ? 0 : LB_FLOW_DORMANT);
+}
+
+static void none_that_is_awake_makes_room(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
+		dp->maps.flows[8 + way] = entry(id, way == 2 ? LB_FLOW_DORMANT : LB_FLOW_ESTABLISHED, NOW - 20);
+	dp->maps.flows[8 + 4] = entry(id, LB_FLOW_ESTABLISHED, NOW - 100);
+	sweep_rounds(dp, 1, NOW);
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
+		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]), way == 2 ? 0 : LB_FLOW_ESTABLISHED);
 }
 
 /* A stable slot's flows are not looked up: what the table has of them would only mislead after the next change. */
@@ -155,6 +222,42 @@ static void entries_of_settled_slots_go(void **state)
 	slots[slot] &= ~T;
 	sweep_rounds(dp, 1, NOW + 2);
 	assert_true(dp->maps.flows[9] == 0);
+}
+
+/* The two bits that the fingerprint lacks may name either of two slots. */
+static void an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint64_t high = 0, mine;
+
+	want.service.hash = LB_HASH_FULL;
+	want_commit(dp, &want, 1);
+	do { /* the first hash of a slot, which shares its upper 30 bits with the last of the slot before */
+		high = ((uint64_t)++at << 32) / size + 1;
+		assert_true(at < size);
+	} while (!(high & 3));
+	assert_int_equal((high & ~3ULL) * size >> 32, at - 1);
+	mine = ((high & ~3ULL) << 32) | (entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW) & ((1ULL << 33) - 1));
+	for (uint32_t i = at - 1; i <= at; i++) {
+		dp->maps.flows[9] = mine;
+		slots[i] |= T;
+		dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring) + i] = NOW;
+		sweep_rounds(dp, 1, NOW + 1);
+		assert_true(dp->maps.flows[9] == mine);
+		slots[i] &= ~T;
+		sweep_rounds(dp, 1, NOW + 2);
+		assert_true(dp->maps.flows[9] == 0);
+	}
+}
+
+static void entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix(void **state)
+{
+	want.service.hash = LB_HASH_FULL;
+	want.service.mask4 = 24;
+	want_commit(dp, &want, 1);
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(dp->maps.flows[9] != 0);
 }
 
 static void the_overflow_mark_of_a_bucket_stays(void **state)
@@ -278,6 +381,19 @@ static void a_second_change_puts_off_settling(void **state)
 	assert_true(slots[at] & T);
 }
 
+/* A round that has passed an entry's place cannot know of packets since: slots settle by the tick in which it began. */
+static void slots_settle_by_the_tick_in_which_the_round_began(void **state)
+{
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	dataplane_sweep(dp, 100, NOW + TCP_IDLE);
+	while (dataplane_sweep(dp, 100, NOW + TCP_IDLE + 5))
+		;
+	assert_true(service_stats().slots_in_transition != 0);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 5);
+	assert_int_equal(service_stats().slots_in_transition, 0);
+}
+
 static void udp_slots_stop_learning_after_an_idle_time(void **state)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
@@ -343,6 +459,72 @@ static void where_all_flows_are_in_the_table_draining_ends_with_the_last(void **
 	assert_false(backend_stats(1).drained);
 	dp->maps.flows[9] = 0; /* FIN, then a packet that needed the place */
 	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+/* Entries of such a state hold a drain for so many ticks. */
+static void holds_a_drain(uint32_t flow_state, uint32_t ticks)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 1), flow_state, NOW);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + ticks);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + ticks + 1);
+	assert_true(backend_stats(1).drained);
+	assert_true(dp->maps.flows[9] != 0);
+}
+
+static void a_half_closed_flow_holds_a_drain_for_two_minutes(void **state)
+{
+	holds_a_drain(LB_FLOW_FIN, 112);
+}
+
+static void a_flow_that_was_reset_holds_a_drain_for_ten_seconds(void **state)
+{
+	holds_a_drain(LB_FLOW_RST, 10);
+}
+
+/* Anybody can make one, and what it stands for is held by the slots. */
+static void the_mark_of_an_older_flow_holds_no_drain(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 1), LB_FLOW_KEPT, NOW);
+	dp->maps.flows[10] = entry(want_id(dp, &want, 1), LB_FLOW_HEARD, NOW);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+static void a_drain_begins_with_its_commit_and_not_with_later_ones(void **state)
+{
+	sweep_rounds(dp, 3, NOW);
+	dataplane_sweep(dp, 100, NOW); /* a round is under way */
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	while (dataplane_sweep(dp, 100, NOW))
+		;
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW);
+	assert_true(backend_stats(1).drained);
+	want_add(&want, 3, 10);
+	want_commit(dp, &want, 1);
+	assert_true(backend_stats(1).drained);
+}
+
+/* It has chosen by slot before: flows may live that are in no entry. */
+static void a_drain_waits_for_slots_where_flows_from_before_tracking_may_live(void **state)
+{
+	want.service.algorithm = algo_find("round-robin");
+	want_commit(dp, &want, 1);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 2, NOW + 1);
+	assert_true(backend_stats(1).kept_slots != 0);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
 	assert_true(backend_stats(1).drained);
 }
 
@@ -501,6 +683,53 @@ static void a_short_absence_changes_no_age(void **state)
 	assert_true(dp->maps.flows[9] == before);
 }
 
+/* One wrap, and a little: what is old looks young. */
+static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
+{
+	uint32_t away = NOW + LB_FLOW_TICK_MASK + 100, id = want_id(dp, &want, 0);
+
+	sweep_rounds(dp, 1, NOW);
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.flows[10] = entry(id, LB_FLOW_DORMANT, NOW);
+	dp->clock = away;
+	dp = memory_dataplane_restart(memory);
+	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[9]), away & LB_FLOW_TICK_MASK);
+	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[10]), NOW & LB_FLOW_TICK_MASK); /* it is not young: it sleeps */
+}
+
+/* Only an absence renews stamps: that nobody knows when learning began must not end it. */
+static void learning_goes_on_for_an_idle_time_after_a_takeover(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	sweep_rounds(dp, 1, NOW);
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	while (!(slots[at] & L))
+		at++;
+	dp->clock = NOW + 10;
+	dp = memory_dataplane_restart(memory);
+	want_commit(dp, &want, 1);
+	stamps[at] = NOW + 10 + UDP_IDLE;
+	sweep_rounds(dp, 1, NOW + 10 + UDP_IDLE);
+	assert_true(slots[at] & L);
+	sweep_rounds(dp, 1, NOW + 10 + UDP_IDLE + 1);
+	assert_false(slots[at] & L);
+}
+
+static void after_a_takeover_slots_keep_what_they_kept(void **state)
+{
+	uint32_t kept;
+
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	kept = backend_stats(1).kept_slots;
+	assert_true(kept != 0);
+	dp = memory_dataplane_restart(memory);
+	assert_int_equal(backend_stats(1).kept_slots, kept);
+}
+
 /* ---- settling waits for flows that have lost their marks ---- */
 
 static void no_slot_settles_while_marks_are_lost(void **state)
@@ -576,6 +805,26 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_flow_that_found_no_room_makes_draining_wait, setup_turns, teardown),
 	    TCP(an_id_is_free_after_a_whole_round_that_began_later),
 	    TCP(the_totals_of_a_service_never_sink),
+	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_udp_flow_sleeps, setup_udp_turns,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_has_ended_does_not_sleep, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_silent_flow_of_a_dead_backend_does_not_sleep, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_entries_of_settled_slots_stay, setup_turns,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(sleepers_go_when_the_service_tracks_by_slot_again, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(none_that_is_awake_makes_room, setup_turns, teardown),
+	    TCP(an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition),
+	    TCP(entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix),
+	    TCP(slots_settle_by_the_tick_in_which_the_round_began),
+	    cmocka_unit_test_setup_teardown(a_half_closed_flow_holds_a_drain_for_two_minutes, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_was_reset_holds_a_drain_for_ten_seconds, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(the_mark_of_an_older_flow_holds_no_drain, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_drain_begins_with_its_commit_and_not_with_later_ones, setup_turns,
+					    teardown),
+	    TCP(a_drain_waits_for_slots_where_flows_from_before_tracking_may_live),
+	    TCP(after_an_absence_of_one_wrap_no_flow_is_over_too_early),
+	    cmocka_unit_test_setup_teardown(learning_goes_on_for_an_idle_time_after_a_takeover, setup_udp, teardown),
+	    TCP(after_a_takeover_slots_keep_what_they_kept),
 	    TCP(a_million_entries_are_counted),
 	};
 
