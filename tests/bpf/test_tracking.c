@@ -616,7 +616,7 @@ static void a_syn_opens_anew_after(int entry_state)
 	assert_entry(*only(&r), LB_FLOW_HEARD, r.tcp_id[B]);
 	becomes(only(&r), entry_state);
 	r.f->map.loads[r.tcp_id[B]].cost = 0;
-	age(only(&r), 40);
+	age(only(&r), 120);
 	assert_int_equal(tcp(&r, 1, SYN), C);
 	assert_entry(*only(&r), LB_FLOW_SYN, r.tcp_id[C]);
 }
