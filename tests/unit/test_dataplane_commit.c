@@ -916,6 +916,17 @@ static void when_a_service_ends_to_track_always_its_slots_are_in_transition(void
 	assert_int_equal(flagged(L), 251 - learning);
 }
 
+static void when_a_tcp_service_begins_to_track_always_older_flows_are_heard_of(void **state)
+{
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	want.service.track_always = true;
+	want_commit(dp, &want, 1);
+	assert_int_equal(flagged(T), LB_REGION_SIZE(want_line(dp, &want)->ring));
+	assert_int_equal(flagged(L), LB_REGION_SIZE(want_line(dp, &want)->ring));
+}
+
 static void when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn(void **state)
 {
 	udp_with("maglev", 3);
@@ -1151,6 +1162,7 @@ int main(void)
 	    TEST(a_keeper_that_dies_during_a_resize_leaves_the_old_ring),
 	    TEST(a_ring_on_nobody_that_keeps_flows_is_not_thrown_away),
 	    TEST(when_a_service_ends_to_track_always_its_slots_are_in_transition),
+	    TEST(when_a_tcp_service_begins_to_track_always_older_flows_are_heard_of),
 	    TEST(when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn),
 	    TEST(a_udp_ring_that_has_learnt_keeps_nobody_when_it_is_resized),
 	    TEST(a_udp_ring_that_still_learns_keeps_its_keepers_when_it_is_resized),

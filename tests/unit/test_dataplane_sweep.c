@@ -302,6 +302,22 @@ static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
 	assert_int_equal(dp->maps.loads[id].active, 0);
 }
 
+/* Not only at the end of the round, which in a large table is seconds away. */
+static void an_entry_that_goes_is_not_counted_any_more(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+	struct lb_turn *turns = &dp->maps.turns[want_line(dp, &want)->id];
+
+	dp->maps.flows[5] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.flows[6] = entry(id, LB_FLOW_FIN, NOW); /* does not count */
+	dp->maps.loads[id].active = turns->held = 3;
+	assert_true(dataplane_sweep(dp, 100, NOW + TCP_IDLE + 1) != 0);
+	assert_int_equal(dp->maps.flows[5], 0);
+	assert_int_equal(dp->maps.flows[6], 0);
+	assert_int_equal(dp->maps.loads[id].active, 2);
+	assert_int_equal(turns->held, 2);
+}
+
 /* Packets that come while the table is counted must not be taken for an error. */
 static void active_is_left_alone_while_flows_come_and_go(void **state)
 {
@@ -792,6 +808,7 @@ int main(void)
 	    TCP(a_clock_that_is_a_little_ahead_expires_nothing),
 	    TCP(the_tick_may_wrap),
 	    TCP(active_is_what_is_in_the_table_and_zero_in_the_end),
+	    TCP(an_entry_that_goes_is_not_counted_any_more),
 	    TCP(active_is_left_alone_while_flows_come_and_go),
 	    TCP(steps_look_at_no_more_than_their_budget),
 	    TCP(later_fragments_of_the_gone_are_forgotten),
