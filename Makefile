@@ -167,9 +167,9 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 	@$(MAKE) -j2 all tools bench-programs
 	@tools/bench $(BENCH)
 
-mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="a word" for some; tools/mutants --help)
+mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test
-	@tools/mutants $(if $(MUTANTS),"$(MUTANTS)")
+	@tools/mutants $(MUTANTS)
 
 vmtest: ## the tests in virtual machines on every kernel of vmtest/kernels.txt (root; KERNEL=6.1 for one)
 	@tools/deps build demo test vmtest

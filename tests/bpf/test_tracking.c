@@ -1113,7 +1113,8 @@ static void entries_give_way_in_the_order_of_their_classes(void **state)
 	static const struct kind expired = {LB_FLOW_SYN, 61}, embryonic = {LB_FLOW_SYN, 9}, heard = {LB_FLOW_HEARD, 9},
 				 silent = {LB_FLOW_ESTABLISHED, 310}, dormant = {LB_FLOW_DORMANT, 400},
 				 closed = {LB_FLOW_FIN, 100}, reset = {LB_FLOW_RST, 100}, recent = {LB_FLOW_SYN, 0},
-				 kept = {LB_FLOW_KEPT, 200}, established = {LB_FLOW_ESTABLISHED, 250};
+				 closing = {LB_FLOW_FIN, 7}, kept = {LB_FLOW_KEPT, 200},
+				 established = {LB_FLOW_ESTABLISHED, 250};
 	const uint8_t always = LB_SERVICE_TRACK_ALWAYS;
 
 	goes_before(state, 0, expired, heard);
@@ -1126,6 +1127,8 @@ static void entries_give_way_in_the_order_of_their_classes(void **state)
 	goes_before(state, 0, closed, recent);
 	goes_before(state, 0, reset, recent);
 	goes_before(state, 0, recent, kept);
+	goes_before(state, 0, recent, closing);
+	goes_before(state, 0, closing, established);
 	goes_before(state, 0, kept, established);
 }
 
