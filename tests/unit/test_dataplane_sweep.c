@@ -714,6 +714,21 @@ static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
 	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[10]), NOW & LB_FLOW_TICK_MASK); /* it is not young: it sleeps */
 }
 
+/* The same lbd, that was stopped meanwhile. */
+static void after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(void **state)
+{
+	uint32_t away = NOW + LB_FLOW_TICK_MASK + 5000;
+
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW);
+	sweep_rounds(dp, 1, away);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, away + TCP_IDLE);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, away + TCP_IDLE + 1);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
 /* Only an absence renews stamps: that nobody knows when learning began must not end it. */
 static void learning_goes_on_for_an_idle_time_after_a_takeover(void **state)
 {
@@ -842,6 +857,7 @@ int main(void)
 	    TCP(a_drain_waits_for_slots_where_flows_from_before_tracking_may_live),
 	    TCP(after_an_absence_of_one_wrap_no_flow_is_over_too_early),
 	    cmocka_unit_test_setup_teardown(learning_goes_on_for_an_idle_time_after_a_takeover, setup_udp, teardown),
+	    TCP(after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
 	    TCP(after_a_takeover_slots_keep_what_they_kept),
 	    TCP(a_million_entries_are_counted),
 	};
