@@ -270,7 +270,7 @@ LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
 	if (place && !flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
 		return 0; /* the fingerprint of a flow, which keeps its entry */
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
-		return 0;
+		return flow_refresh_to(place, old, LB_FLOW_AFFINITY, now); /* it may have expired */
 	if (place)
 		return flow_replace(place, old, flow_entry(client_hash, id, state, now));
 	return flow_insert(client_hash, id, state, now);

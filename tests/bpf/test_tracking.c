@@ -1915,6 +1915,20 @@ static void a_new_flow_of_a_client_renews_its_affinity(void **state)
 	}
 }
 
+static void an_established_flow_renews_an_affinity_that_has_expired(void **state)
+{
+	static const int list[] = {A, A, B};
+	struct rig r = turn_rig(list, 3);
+
+	r.f->map.services[r.tcp].flags |= LB_SERVICE_AFFINITY;
+	assert_int_equal(tcp(&r, 1, SYN), A);
+	assert_int_equal(tcp(&r, 1, ACK), A);
+	age_affinity(&r, LB_FLOW_AFFINITY, 305);
+	assert_int_equal(tcp(&r, 2, SYN), A);
+	assert_int_equal(tcp(&r, 2, ACK), A);
+	assert_int_equal(tcp(&r, 3, SYN), A);
+}
+
 static void affinity_is_firm_once_a_flow_is_established(void **state)
 {
 	struct rig r = affinity_rig(32);
@@ -2519,6 +2533,7 @@ static const struct CMUnitTest tests[] = {
     TEST(affinity_to_a_dead_backend_is_written_anew),
     TEST(affinity_is_forgotten_after_its_idle_time),
     TEST(a_new_flow_of_a_client_renews_its_affinity),
+    TEST(an_established_flow_renews_an_affinity_that_has_expired),
     TEST(affinity_is_firm_once_a_flow_is_established),
     TEST(a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good),
     TEST(affinity_takes_a_client_from_a_backend_that_drains),
