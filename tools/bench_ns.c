@@ -275,6 +275,7 @@ static void frame_layer4(uint8_t *at, const struct scenario *scenario, uint32_t 
 		put16(at + 4, length);
 		return;
 	}
+	put32(at + 4, scenario->traffic != SYN); /* of the SYN before it: 0 */
 	at[12] = 5 << 4;
 	at[13] = scenario->traffic == SYN ? 0x02 : 0x10;
 	put16(at + 14, 65535);
@@ -555,12 +556,14 @@ static int round_run(struct bench *bench, int candidate, uint64_t *ret_expected)
 static int warm_up(struct bench *bench)
 {
 	uint32_t flags = bench->scenario->ipv6 ? 67 : 47;
-	uint8_t kept = bench->job->frame[flags];
+	uint32_t seq = flags - 6; /* its last byte */
+	uint8_t kept = bench->job->frame[flags], kept_seq = bench->job->frame[seq];
 
 	for (int pass = 0; pass < 2; pass++) {
 		bench->job->sequential = 1;
 		bench->job->next = 0;
 		bench->job->frame[flags] = pass ? kept : 0x02;
+		bench->job->frame[seq] = pass ? kept_seq : 0;
 		while (bench->job->next < bench->scenario->flows)
 			if (block_run(bench, LBD))
 				return -1;
