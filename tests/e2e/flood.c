@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "checksum.h"
+
 #define BATCH 64
 
 struct frame {
@@ -29,23 +31,6 @@ static void die(const char *what)
 {
 	fprintf(stderr, "flood: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-static uint32_t add(const void *data, size_t length)
-{
-	const uint8_t *bytes = data;
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i + 1 < length; i += 2)
-		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
-	return sum;
 }
 
 static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint16_t port)

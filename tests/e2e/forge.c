@@ -16,6 +16,8 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "checksum.h"
+
 struct tuple {
 	uint32_t from, to; /* wire order */
 	uint16_t from_port, to_port;
@@ -25,23 +27,6 @@ static void die(const char *what)
 {
 	fprintf(stderr, "forge: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static uint32_t add(const void *data, size_t length)
-{
-	const uint8_t *bytes = data;
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i + 1 < length; i += 2)
-		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
-	return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
 }
 
 /* An established connection of a line of /proc/net/tcp. */

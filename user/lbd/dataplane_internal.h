@@ -121,7 +121,7 @@ struct dataplane {
 	uint32_t *counting;     /* entries that make it active, so far in this round */
 	uint32_t *closing;      /* entries of flows that may be closing, so far in this round */
 	uint32_t *marked;       /* those of counting that are but marks of older flows */
-	uint32_t *firm;         /* entries that may not be evicted, so far in this round */
+	uint32_t *holding;      /* entries that count for a service's share (LB_FLOW_HELD), so far in this round */
 	uint32_t *live_of;      /* counting and closing, at the end of the last round */
 	int32_t *active_before; /* loads[].active when the round began */
 	uint32_t *died_at;      /* tick since which it is or was dead */

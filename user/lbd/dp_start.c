@@ -29,13 +29,13 @@ static int make_arrays(struct dataplane *dp)
 	dp->counting = calloc(IDS, sizeof(*dp->counting));
 	dp->closing = calloc(IDS, sizeof(*dp->closing));
 	dp->marked = calloc(IDS, sizeof(*dp->marked));
-	dp->firm = calloc(IDS, sizeof(*dp->firm));
+	dp->holding = calloc(IDS, sizeof(*dp->holding));
 	dp->live_of = calloc(IDS, sizeof(*dp->live_of));
 	dp->active_before = calloc(IDS, sizeof(*dp->active_before));
 	dp->died_at = calloc(IDS, sizeof(*dp->died_at));
 	dp->label_of = calloc(IDS, sizeof(*dp->label_of));
 	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting || !dp->closing ||
-	    !dp->marked || !dp->firm || !dp->live_of || !dp->active_before || !dp->died_at || !dp->label_of)
+	    !dp->marked || !dp->holding || !dp->live_of || !dp->active_before || !dp->died_at || !dp->label_of)
 		return -ENOMEM;
 	if (ids_init(&dp->service_ids, dp->maps.service_slots) || ids_init(&dp->backend_ids, dp->maps.backend_slots))
 		return -ENOMEM;
@@ -107,7 +107,7 @@ void dp_stop(struct dataplane *dp)
 	free(dp->counting);
 	free(dp->closing);
 	free(dp->marked);
-	free(dp->firm);
+	free(dp->holding);
 	free(dp->live_of);
 	free(dp->active_before);
 	free(dp->died_at);

@@ -100,7 +100,7 @@ static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 	if (LB_FLOW_COUNTED >> state & 1)
 		dp->counting[id]++;
 	if (LB_FLOW_HELD >> state & 1)
-		dp->firm[id]++;
+		dp->holding[id]++;
 	if (state == LB_FLOW_KEPT)
 		dp->marked[id]++;
 	else if ((state == LB_FLOW_FIN && age <= FIN_HOLDS) || (state == LB_FLOW_RST && age <= RST_HOLDS))
@@ -242,7 +242,7 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	memset(dp->counting, 0, ids * sizeof(*dp->counting));
 	memset(dp->closing, 0, ids * sizeof(*dp->closing));
 	memset(dp->marked, 0, ids * sizeof(*dp->marked));
-	memset(dp->firm, 0, ids * sizeof(*dp->firm));
+	memset(dp->holding, 0, ids * sizeof(*dp->holding));
 	for (size_t id = 0; id < ids; id++)
 		dp->active_before[id] = __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < dp->records_count; i++)
@@ -275,7 +275,7 @@ static uint32_t count_held(const struct dataplane *dp, const struct record *reco
 	uint32_t held = 0;
 
 	for (unsigned i = 0; i < record->count; i++)
-		held += dp->firm[record->members[i].id];
+		held += dp->holding[record->members[i].id];
 	return held;
 }
 
