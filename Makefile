@@ -31,26 +31,26 @@ build/config.mk: configure tools/clangs
 
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
-ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -I. -I$(BUILD) -MMD -MP
+ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -Iinclude -Iuser -Itests -I. -I$(BUILD) -MMD -MP
 ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
 ifdef SAN
 ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=address,undefined
 endif
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -I. $(BPF_INCLUDES) -MMD -MP
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Iinclude -Itests -I. $(BPF_INCLUDES) -MMD -MP
 
 # ---- what there is -------------------------------------------------------------------------------------------------
 
 COMMON_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/common/*.c)))
-LBD_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbd/*.c user/lbd/algo/*.c user/lbd/health/*.c)))
-LBCTL_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbctl/*.c)))
+LBD_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbd/*.c user/lbd/*/*.c)))
+LBCTL_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbctl/*.c user/lbctl/*/*.c)))
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/support/*.c)))
 BPF_OBJS := $(patsubst bpf/%.bpf.c,$(BUILD)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
 TEST_SKELS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
-LBCTL_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_lbctl_*.c))
-UNIT_TESTS := $(filter-out $(LBCTL_TESTS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c)))
+LBCTL_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/lbctl/test_*.c))
+UNIT_TESTS := $(filter-out $(LBCTL_TESTS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c)))
 PACKET_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/test_*.c))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
@@ -195,7 +195,7 @@ lint: ## formatting, cppcheck and shellcheck; any finding fails
 	@tools/deps lint
 	@clang-format --dry-run -Werror $(FORMATTED)
 	@cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
-		--suppress=nullPointerOutOfMemory --include=tools/cppcheck.h -I. user include
+		--suppress=nullPointerOutOfMemory --include=tools/cppcheck.h -Iinclude -Iuser -I. user include
 	@shellcheck -x -S warning $(wildcard $(SHELLED))
 
 install: all ## install lbd, lbctl, man pages, completion, systemd unit, its group and an example config (PREFIX, DESTDIR)

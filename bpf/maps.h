@@ -7,8 +7,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "../include/lb_abi.h"
-#include "../include/lb_reasons.h"
+#include "lb_abi.h"
+#include "lb_reasons.h"
 
 #define LB_FRAGS 8192
 #ifndef LB_SYNS

@@ -18,9 +18,9 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "../include/lb_abi.h"
-#include "../include/lb_hash.h"
-#include "../include/lb_reasons.h"
+#include "lb_abi.h"
+#include "lb_hash.h"
+#include "lb_reasons.h"
 
 #ifndef likely
 #define likely(x)   __builtin_expect(!!(x), 1)

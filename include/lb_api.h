@@ -58,6 +58,7 @@
 
 #define LB_API_SOCKET     "/run/lbd/lbd.sock"
 #define LB_API_SOCKET_ENV "LBD_SOCKET"
+#define LB_API_MAX_WEIGHT 10000 /* of a backend; the least is 0 */
 #define LB_API_PREFIX     "/v1"
 #define LB_API_MAX_BODY   1048576
 

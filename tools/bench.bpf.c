@@ -4,7 +4,7 @@
  * floors and a no-op whose cost is the harness's own. The verifier allows 512 bytes of stack for all frames together,
  * so the only one below the candidate's is that of the loop, of the smallest size there is. Loaded by tools/bench_ns.c.
  */
-#include "../bpf/lb.h"
+#include "bpf/lb.h"
 #include "bench.h"
 
 struct {

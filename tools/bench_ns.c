@@ -17,10 +17,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../user/common/cleanup.h"
-#include "../user/common/error.h"
-#include "../user/common/log.h"
-#include "../user/lbd/dataplane.h"
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "lbd/dataplane/dataplane.h"
 #include "bench.h"
 #include "bench.skel.h"
 

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../user/common/addr.h"
+#include "common/addr.h"
 
 #define BATCH     64
 #define LONGEST   64

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "../include/lb_abi.h"
-#include "../include/lb_reasons.h"
-#include "../user/common/cleanup.h"
+#include "lb_abi.h"
+#include "lb_reasons.h"
+#include "common/cleanup.h"
 
 #define LOG_SIZE     (16u << 20)
 #define STATS_SIZE   (1u << 20) /* of one program's log of figures alone */

@@ -7,7 +7,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "../support/batch_abi.h"
+#include "support/batch_abi.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -54,7 +54,7 @@ static __always_inline __u32 test_dice(void)
 #define bpf_ktime_get_coarse_ns test_clock_ns
 #define bpf_get_prandom_u32     test_dice
 #define LB_SYNS                 BATCH_SYNS /* so that hardly two of a sequence share a place */
-#include "../../bpf/lb.h"
+#include "bpf/lb.h"
 
 /* The shot whose turn it is, or NULL when all were fired. */
 static __always_inline struct shot *next_shot(void)

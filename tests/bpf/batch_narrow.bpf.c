@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* batch.bpf.c with a hash of few bits: tuples collide. */
-#include "../support/batch_abi.h"
+#include "support/batch_abi.h"
 
 #define LB_HASH_FINAL(h) BATCH_NARROW(h)
 #include "batch.bpf.c"

@@ -15,8 +15,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "../support/memory_dataplane.h"
-#include "../support/packet.h"
+#include "support/memory_dataplane.h"
+#include "support/packet.h"
 
 #define VIP      "192.0.2.1"
 #define LOOPBACK 1

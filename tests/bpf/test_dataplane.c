@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "../support/memory_dataplane.h"
+#include "support/memory_dataplane.h"
 
 #define LOOPBACK 1
 

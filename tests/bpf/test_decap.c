@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/packet_case.h"
+#include "support/packet_case.h"
 #include "decap.skel.h"
 
 #define GUE_PORT     6080

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <cmocka.h>
 
-#include "../support/world.h"
+#include "support/world.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define SEQUENCES 300

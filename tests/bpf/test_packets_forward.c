@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../bpf/csum.h"
-#include "../support/packet_case.h"
+#include "bpf/csum.h"
+#include "support/packet_case.h"
 
 /* A client's packet to a world port, and what is left of it in the tunnel. */
 #define SYN_TO(port)  TCP(.sport = 40000, .dport = port, .seq = 7, .flags = SYN)

@@ -3,7 +3,7 @@
  * Run by `make check`. */
 #include <linux/bpf.h>
 
-#include "../support/packet_case.h"
+#include "support/packet_case.h"
 
 #define MF          0x2000
 #define AT(bytes)   ((bytes) / 8)

@@ -4,7 +4,7 @@
 #include <linux/bpf.h>
 #include <string.h>
 
-#include "../support/packet_case.h"
+#include "support/packet_case.h"
 
 #define ROUTER4           "203.0.113.1"
 #define ROUTER6           "2001:db8:ffff::1"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/packet_case.h"
+#include "support/packet_case.h"
 
 #define OTHER4 "192.0.2.99"
 #define OTHER6 "2001:db8::99"

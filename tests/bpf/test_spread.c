@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../include/lb_hash.h"
-#include "../../user/lbd/maglev.h"
-#include "../support/bpf_fixture.h"
+#include "lb_hash.h"
+#include "common/ring_size.h"
+#include "lbd/dataplane/maglev.h"
+#include "support/bpf_fixture.h"
 
 #define FLOWS      1000000
 #define SAMPLE     2000
@@ -31,7 +32,7 @@ struct ring {
 static struct ring ring_make(int backends, const uint32_t *weights, int without)
 {
 	struct maglev_backend members[MAX_COUNT];
-	struct ring ring = {.backends = backends, .size = maglev_size(backends)};
+	struct ring ring = {.backends = backends, .size = ring_size(backends)};
 	size_t count = 0;
 
 	for (int i = 1; i <= backends; i++) {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../support/bpf_fixture.h"
+#include "support/bpf_fixture.h"
 
 #define VIP   "192.0.2.10"
 #define SLOTS 7

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../user/common/addr.h"
+#include "common/addr.h"
 
 #define MAX_NAMES   256
 #define MAX_EVENTS  256

@@ -6,7 +6,7 @@
 
 #include <netinet/in.h>
 
-#include "../../user/lbd/dataplane_internal.h"
+#include "lbd/dataplane/internal.h"
 #include "batch_abi.h"
 
 struct batch {

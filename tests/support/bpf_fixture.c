@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../include/lb_hash.h"
-#include "../../user/common/addr.h"
+#include "lb_hash.h"
+#include "common/addr.h"
 #include "lb.skel.h"
 
 #define TABLE_BUCKETS 64 /* of each half of the VIP and port tables */

@@ -13,8 +13,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "../../include/lb_abi.h"
-#include "../../include/lb_reasons.h"
+#include "lb_abi.h"
+#include "lb_reasons.h"
 #include "packet.h"
 
 #define FIXTURE_SERVICES 256

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../../user/lbd/dataplane_internal.h"
+#include "lbd/dataplane/internal.h"
 
 struct memory_limits {
 	uint32_t services, backends, slots, flow_buckets;

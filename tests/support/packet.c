@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../user/common/addr.h"
+#include "common/addr.h"
 #include "packet.h"
 
 static void __attribute__((noreturn)) die(const char *what, const char *value)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../user/common/cleanup.h"
+#include "common/cleanup.h"
 
 /* ---- the world ---- */
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../user/common/cleanup.h"
+#include "common/cleanup.h"
 #include "packet.h"
 
 struct reader {

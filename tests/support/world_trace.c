@@ -7,7 +7,7 @@
 #include <linux/bpf.h>
 #include <string.h>
 
-#include "../../include/lb_hash.h"
+#include "lb_hash.h"
 
 void world_trace_packet(const struct world *w, const struct pending *pending, const struct shot *shot)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Files that must be whole or not there. */
+/* Files that must be whole or not there, and the directories they are in. */
 #include "files.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -58,4 +59,26 @@ int file_replace(const char *path, const char *text)
 	if (rc)
 		unlink(temporary);
 	return rc ? rc : sync_directory_of(path);
+}
+
+int directory_make(const char *path, mode_t mode)
+{
+	return mkdir(path, mode) && errno != EEXIST ? -errno : 0;
+}
+
+int directory_make_all(const char *path, mode_t mode)
+{
+	_cleanup_free_ char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *slash = copy + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
+		int rc;
+
+		*slash = 0;
+		rc = directory_make(copy, mode);
+		if (rc)
+			return rc;
+	}
+	return directory_make(copy, mode);
 }

@@ -2,9 +2,9 @@
 /* lbctl attach: asks lbd to put its program on an interface. Called by cli.c through the verb table. */
 #include <stdio.h>
 
-#include "client.h"
-#include "show.h"
-#include "verb.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
 
 static int run_attach(struct call *call, struct error *err)
 {

@@ -5,20 +5,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../lbd/config.h"
-#include "client.h"
-#include "format.h"
-#include "show.h"
-#include "verb.h"
+#include "lb_api.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
 
 #define DEFAULT_WEIGHT 100 /* as in the config */
 
 static int weight_of(const struct call *call, const char *text, uint64_t *ret, struct error *err)
 {
-	if (parse_whole(text, 0, CONFIG_MAX_WEIGHT, ret) == 0)
+	if (parse_whole(text, 0, LB_API_MAX_WEIGHT, ret) == 0)
 		return 0;
 	return error_set(err, -EINVAL, "%s: weight %s: expected a whole number from 0 to %d", call->verb->name, text,
-			 CONFIG_MAX_WEIGHT);
+			 LB_API_MAX_WEIGHT);
 }
 
 /* POSTs a change; what it says on success ends the line "SERVICE ADDRESS: ". Takes over body. */

@@ -7,13 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client.h"
-#include "format.h"
-#include "host_change.h"
-#include "host_decap.h"
-#include "host_net.h"
-#include "show.h"
-#include "verb.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
+#include "lbctl/host/change.h"
+#include "lbctl/host/decap.h"
+#include "lbctl/host/net.h"
 
 #define MAX_VIPS   256
 #define INNER_MTU  1500 /* what clients send at most, mostly */

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/table.h"
+#include "lbctl/core/verb.h"
 #include "drain.h"
-#include "format.h"
-#include "show.h"
-#include "table.h"
-#include "verb.h"
 
 static const struct table_column columns[] = {
     {.title = "SERVICE", .shrinks = true},

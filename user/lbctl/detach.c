@@ -2,8 +2,8 @@
 /* lbctl detach: asks lbd to take its program off an interface. Called by cli.c through the verb table. */
 #include <stdio.h>
 
-#include "show.h"
-#include "verb.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
 
 static int run_detach(struct call *call, struct error *err)
 {

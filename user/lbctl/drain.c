@@ -9,10 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client.h"
-#include "format.h"
-#include "show.h"
-#include "verb.h"
+#include "common/clock.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
 
 #define POLL_MS  500
 #define BEGIN_MS 5000 /* within which lbd commits a drain that it accepted */
@@ -109,14 +110,6 @@ struct wait {
 	char times[160]; /* what goes with it, but is no news by itself */
 };
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void say_progress(struct wait *wait, const struct drain_progress *progress)
 {
 	char text[160];
@@ -145,7 +138,7 @@ static int finish(const struct wait *wait, const struct drain_progress *progress
 		    wait->service, wait->address, format_plural(progress->given_up, "active flow", flows));
 	else
 		printf("%s %s: no flow depends on it (%s): safe to stop the host, as far as this service goes\n",
-		       wait->service, wait->address, format_duration((now_ms() - wait->started_ms) / 1000, elapsed));
+		       wait->service, wait->address, format_duration((clock_monotonic_ms() - wait->started_ms) / 1000, elapsed));
 	return 0;
 }
 
@@ -172,12 +165,12 @@ static int wait_drained(struct call *call, struct wait *wait, struct error *err)
 		drain_read(answer, wait->address, &progress);
 		json_decref(answer);
 		wait->begun |= !progress.undone;
-		if (!wait->begun && now_ms() - wait->started_ms < BEGIN_MS)
+		if (!wait->begun && clock_monotonic_ms() - wait->started_ms < BEGIN_MS)
 			progress.undone = false;
 		if (drain_over(&progress))
 			break;
 		say_progress(wait, &progress);
-		if (now_ms() - wait->started_ms + POLL_MS > wait->timeout_ms) {
+		if (clock_monotonic_ms() - wait->started_ms + POLL_MS > wait->timeout_ms) {
 			fputs(wait->terminal ? "\n" : "", stdout);
 			return timed_out(wait, err);
 		}
@@ -209,7 +202,7 @@ static int read_wait(const struct call *call, struct wait *ret, struct error *er
 
 	*ret = (struct wait){.service = call_argument(call, 0),
 			     .timeout_ms = UINT64_MAX,
-			     .started_ms = now_ms(),
+			     .started_ms = clock_monotonic_ms(),
 			     .terminal = isatty(STDOUT_FILENO)};
 	if (timeout && parse_duration(timeout, &ret->timeout_ms))
 		return error_set(err, -EINVAL, "drain: --timeout %s: expected a duration such as 60s, 5m or 1h",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl: what people type. The program is in cli.c, so that tests can call it. */
-#include "cli.h"
+#include "lbctl/core/cli.h"
 
 int main(int argc, char **argv)
 {

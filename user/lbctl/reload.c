@@ -2,10 +2,10 @@
 /* lbctl reload: asks lbd to read its config again. Called by cli.c through the verb table. */
 #include <stdio.h>
 
-#include "client.h"
-#include "format.h"
-#include "show.h"
-#include "verb.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
 
 static void print_reloaded(const json_t *answer)
 {

@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "client.h"
-#include "format.h"
-#include "show.h"
-#include "table.h"
-#include "verb.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/table.h"
+#include "lbctl/core/verb.h"
 
 static const struct table_column columns[] = {
     {.title = "SERVICE", .shrinks = true},

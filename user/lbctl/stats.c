@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
-#include "format.h"
-#include "show.h"
-#include "verb.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
 
 #define NAME  20 /* columns */
 #define COUNT 8

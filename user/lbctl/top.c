@@ -8,11 +8,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "client.h"
-#include "show.h"
-#include "top_model.h"
-#include "top_view.h"
-#include "verb.h"
+#include "common/clock.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
+#include "lbctl/top/model.h"
+#include "lbctl/top/view.h"
 
 #define DEFAULT_MS 1000
 #define MIN_MS     100
@@ -45,14 +46,6 @@ static void watch_signals(void)
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		sigaction(signals[i], &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* Takes a sample; with one before it, makes the model of the time between. */
@@ -284,7 +277,7 @@ static void run_loop(struct top *top)
 	uint64_t next = 0;
 
 	while (!stopped) {
-		uint64_t now = now_ms();
+		uint64_t now = clock_monotonic_ms();
 		int key;
 
 		if (now >= next) {

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
-#include "show.h"
-#include "verb.h"
+#include "lbctl/core/client.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
 
 /* lbd need not run: lbctl's own version is an answer too. */
 static int run_version(struct call *call, struct error *err)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,16 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../common/cleanup.h"
-#include "../common/log.h"
-#include "api.h"
-#include "host.h"
-#include "kernel.h"
-#include "lateness.h"
-#include "metrics.h"
-#include "notify.h"
-#include "seed.h"
-#include "state.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "lbd/api/api.h"
+#include "lbd/host/host.h"
+#include "lbd/state/state.h"
 
 #define EXIT_USAGE      2
 #define SYN_FORGIVEN_MS 1200
@@ -93,11 +90,9 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 static void on_hangup(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *daemon = arg;
-	struct timespec now;
 	struct error err;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	notify_send("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
 	if (state_reload(daemon->state, &err))
 		log_error("not reloaded, nothing has changed: %s", err.text);
 	notify_send("READY=1");
@@ -157,7 +152,7 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 static void note_unforgiving_checks(const struct config *config)
 {
 	for (unsigned i = 0; i < config->services_count; i++) {
-		const struct config_health *health = &config->services[i].health;
+		const struct health_spec *health = &config->services[i].health;
 
 		if (health->fall == 1 && health->timeout_ms < SYN_FORGIVEN_MS && strcmp(health->type, "none") != 0)
 			log_info("service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a backend down; "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A new flow goes where latency, times active flows plus one, per weight is least (after Finagle's peak EWMA balancer).
  * The latency is the health probes': under DSR no reply passes here. Registered in algo.h's list. */
-#include "../algo.h"
+#include "algo.h"
 
 #define COST_OF_1_US 1024u        /* at weight 1; keeps 0.1 us apart at weight 100, and up to 2 s at weight 1 */
 #define UNKNOWN_US   1000u        /* nobody in the service has been measured: any equal figure will do */

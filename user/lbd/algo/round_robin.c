@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Backends take new flows in turn, each as many as any other. Registered in algo.h's list. */
-#include "../algo.h"
+#include "algo.h"
 
 REGISTER(algo, round_robin) = {
     .name = "round-robin",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The client address alone decides, through a Maglev table: a lost backend moves its own clients alone.
  * Registered in algo.h's list. */
-#include "../algo.h"
+#include "algo.h"
 
 REGISTER(algo, source_hash) = {
     .name = "source-hash",

@@ -8,11 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../../common/cleanup.h"
-#include "../health.h"
-#include "clock.h"
+#include "common/cleanup.h"
 #include "curl_loop.h"
 #include "failure.h"
+#include "health.h"
 
 #define HEADERS_MAX (64 * 1024)
 /* So much of a body has to come in time; what is longer is cut off there and counts as answered. */
@@ -98,7 +97,7 @@ static enum health_outcome judge_connect(const struct health_probe *probe, char 
 
 static enum health_outcome judge_status(const struct health_probe *probe, char why[FAILURE_TEXT])
 {
-	const struct config_health *config = probe->spec->config;
+	const struct health_spec *config = probe->spec->config;
 	long status = 0;
 
 	curl_easy_getinfo(probe->transfer, CURLINFO_RESPONSE_CODE, &status);
@@ -216,7 +215,7 @@ static bool list_add(struct curl_slist **list, const char *text)
 
 static bool set_target(struct health_probe *probe)
 {
-	const struct config_health *config = probe->spec->config;
+	const struct health_spec *config = probe->spec->config;
 	const char *open = probe->spec->address.family == 6 ? "[" : "", *close = *open ? "]" : "";
 	char address[ADDR_TEXT], to[ADDR_TEXT + 16];
 	_cleanup_free_ char *url = NULL, *host = NULL;

@@ -8,9 +8,9 @@
 
 #include <event2/event_struct.h>
 
-#include "../health.h"
-#include "clock.h"
+#include "common/clock.h"
 #include "failure.h"
+#include "health.h"
 
 struct health_probe {
 	struct event event;
@@ -41,7 +41,7 @@ static void tcp_ready(int fd, short what, void *arg)
 	struct health_probe *probe = arg;
 	health_done_fn *done = probe->done;
 	void *done_arg = probe->arg;
-	uint64_t latency_us = clock_us() - probe->start_us;
+	uint64_t latency_us = clock_monotonic_us() - probe->start_us;
 	int error = probe->error ? probe->error : socket_error(fd);
 	char why[FAILURE_TEXT];
 
@@ -97,7 +97,7 @@ static struct health_probe *tcp_start(void *state, struct event_base *base, cons
 		return NULL;
 	}
 	event_assign(&probe->event, base, probe->fd, EV_WRITE, tcp_ready, probe);
-	probe->start_us = clock_us();
+	probe->start_us = clock_monotonic_us();
 	if (connect(probe->fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS)
 		probe->error = errno;
 	if (event_add(&probe->event, NULL)) {

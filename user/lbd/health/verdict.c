@@ -2,7 +2,7 @@
 /* Lateness of the loop against time that a backend had. No clock, no state. */
 #include "verdict.h"
 
-#include "../lateness.h"
+#include "lbd/host/host.h"
 
 /* So much lateness no answer is lost by: what a timer is late on any machine, a tenth of the timeout. The timeout that
  * comes late itself tells of what the beats missed. */

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Promises of user/lbd/metrics_text.c: what Prometheus' text format asks for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lbd/api/metrics_text.h"
+
+static void expect(struct evbuffer *text, const char *expected)
+{
+	size_t length = evbuffer_get_length(text);
+
+	assert_int_equal(length, strlen(expected));
+	assert_memory_equal(evbuffer_pullup(text, -1), expected, length);
+	evbuffer_free(text);
+}
+
+static void family_states_help_and_type(void **unused)
+{
+	struct evbuffer *text = evbuffer_new();
+
+	metrics_family(text, "lbd_x_total", "counter", "Things, in a \\ path\nof two lines.");
+	expect(text, "# HELP lbd_x_total Things, in a \\\\ path\\nof two lines.\n# TYPE lbd_x_total counter\n");
+}
+
+static void label_values_are_escaped(void **unused)
+{
+	struct evbuffer *text = evbuffer_new();
+
+	metrics_sample(text, "lbd_up", (const char *[]){"service", "a \"b\"\\c\nd", "port", "80", NULL}, 1);
+	expect(text, "lbd_up{service=\"a \\\"b\\\"\\\\c\\nd\",port=\"80\"} 1\n");
+}
+
+static void sample_without_labels_has_no_braces(void **unused)
+{
+	struct evbuffer *text = evbuffer_new();
+
+	metrics_sample(text, "lbd_up", NULL, 0);
+	expect(text, "lbd_up 0\n");
+}
+
+static void counters_keep_every_digit(void **unused)
+{
+	struct evbuffer *text = evbuffer_new();
+
+	metrics_sample(text, "n", NULL, 9007199254740992.0);
+	metrics_sample(text, "n", NULL, 1234567.0);
+	metrics_sample(text, "n", NULL, 0.000459);
+	expect(text, "n 9007199254740992\nn 1234567\nn 0.000459\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(family_states_help_and_type),
+	    cmocka_unit_test(label_values_are_escaped),
+	    cmocka_unit_test(sample_without_labels_has_no_braces),
+	    cmocka_unit_test(counters_keep_every_digit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,1106 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The config file: what is refused and in which words, what the defaults are, and that no text, however broken,
+ * does harm. Run by tests/run. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lb_abi.h"
+#include "lbd/config/config.h"
+
+/* A service in five lines; keys follow from line 6 on. */
+#define WEB                                                                                                            \
+	"services:\n"                                                                                                  \
+	"  - name: web\n"                                                                                              \
+	"    vip: 192.0.2.10\n"                                                                                        \
+	"    protocol: tcp\n"                                                                                          \
+	"    port: 80\n"
+#define BACKENDS "    backends: [{address: 10.0.0.11}]\n"
+/* A second one. */
+#define DNS                                                                                                            \
+	"  - name: dns\n"                                                                                              \
+	"    vip: 192.0.2.53\n"                                                                                        \
+	"    protocol: udp\n"                                                                                          \
+	"    port: 53\n"
+
+/* Long values, doubled up. */
+#define X16      "xxxxxxxxxxxxxxxx"
+#define X128     X16 X16 X16 X16 X16 X16 X16 X16
+#define LONG     X128 X128 X128 X128 X128 X128 X128 X128
+#define OPEN16   "[[[[[[[[[[[[[[[["
+#define OPEN128  OPEN16 OPEN16 OPEN16 OPEN16 OPEN16 OPEN16 OPEN16 OPEN16
+#define BRACKETS OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128
+#define NAME_107 X16 X16 X16 X16 X16 X16 "xxxxxxxxxxx"
+
+/* ---- what is refused ---------------------------------------------------------------------------------------- */
+
+struct refusal {
+	const char *promise;
+	const char *yaml;
+	const char *error; /* after "lbd.yaml:"; one that ends with "*" may go on */
+};
+
+static const struct refusal refusals[] = {
+    {"an_empty_file", "", "1: empty: expected at least `services:` and a list"},
+    {"a_file_of_comments", "# nothing\n# here\n", "1: empty: expected at least `services:` and a list"},
+    {"an_empty_document", "---\n",
+     "2: nothing: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
+     "encap, "
+     "limits, defaults or services"},
+    {"a_scalar", "hello\n",
+     "1: hello: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
+     "encap, "
+     "limits, defaults or services"},
+    {"a_list_at_the_top", "- a\n",
+     "1: a list: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
+     "encap, "
+     "limits, defaults or services"},
+    {"a_tab_as_indentation", WEB "\tbackends: []\n",
+     "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
+    {"an_unclosed_quote", WEB "    algorithm: \"maglev\n" BACKENDS,
+     "8: not YAML: found unexpected end of stream while scanning a quoted scalar that begins in line 6"},
+    {"an_unclosed_bracket", "interfaces: [eth0\nservices: []\n",
+     "2: not YAML: did not find expected ',' or ']' while parsing a flow sequence that begins in line 1"},
+    {"bytes_that_are_no_text", "interfaces: [eth0]\npin: \xff\n", "2: not YAML: invalid leading UTF-8 octet"},
+    {"a_control_character", "interfaces: [eth0]\npin: \x01\n", "2: not YAML: control characters are not allowed"},
+    {"an_alias_to_nothing", WEB "    health: *none\n" BACKENDS, "6: not YAML: found undefined alias"},
+    {"a_second_document", "services: []\n---\nservices: []\n", "2: a second YAML document: expected one"},
+    {"a_broken_second_document", "services: []\n---\n[\n",
+     "4: not YAML: did not find expected node content while parsing a flow node"},
+    {"nesting_without_end", "pin: " BRACKETS "\n",
+     "2: not YAML: did not find expected node content while parsing a flow node"},
+    {"an_unknown_key", "services: []\nfoo: 1\n",
+     "2: foo: unknown key: expected interfaces, mode, pin, socket, state, group, metrics, hash-seed, encap, limits, "
+     "defaults "
+     "or services"},
+    {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
+     "6: service web: protocoll: unknown key: did you mean protocol?"},
+    {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
+     "1: hash_seed: unknown key: did you mean hash-seed?"},
+    {"a_key_in_capitals", WEB "    Algorithm: maglev\n" BACKENDS,
+     "6: service web: Algorithm: unknown key: did you mean algorithm?"},
+    {"the_beginning_of_a_key", WEB "    algo: maglev\n" BACKENDS,
+     "6: service web: algo: unknown key: did you mean algorithm?"},
+    {"an_unknown_key_of_a_backend", WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight or backup"},
+    {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
+     "6: service web: health: uri: unknown key: expected type, port, path, host, status, interval, timeout, rise or "
+     "fall"},
+    {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
+     "1: defaults: vip: unknown key: expected algorithm, hash, forward, tracking, affinity, affinity-timeout, "
+     "affinity-mask, idle-timeout, slow-start, panic-threshold or health"},
+    {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
+     "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
+    {"a_key_given_twice", WEB "    port: 81\n" BACKENDS,
+     "6: service web: port: given twice: expected once, see line 5"},
+    {"a_key_given_twice_with_one_alias", "pin: &p /a\nsocket: *p\nsocket: *p\nservices: []\n",
+     "3: socket: given twice: expected once, see line 2"},
+    {"a_key_that_is_a_list", "? [a]\n: 1\nservices: []\n", "1: a list: expected a key"},
+    {"no_services", "interfaces: [eth0]\n", "1: services: missing: expected a list"},
+    {"a_service_without_vip", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n" BACKENDS,
+     "2: service web: vip: missing: expected an IPv4 or IPv6 address"},
+    {"a_service_without_protocol", "services:\n  - name: web\n    vip: 192.0.2.1\n    port: 80\n" BACKENDS,
+     "2: service web: protocol: missing: expected tcp or udp"},
+    {"a_service_without_port", "services:\n  - name: web\n    vip: 192.0.2.1\n    protocol: tcp\n" BACKENDS,
+     "2: service web: port: missing: expected 1 to 65535 or any"},
+    {"a_service_without_backends", WEB, "2: service web: backends: missing: expected a list"},
+    {"a_backend_without_address", WEB "    backends: [{ weight: 1 }]\n",
+     "6: service web: backend #1: address: missing: expected an IPv4 or IPv6 address"},
+    {"services_as_mapping", "services: { a: 1 }\n", "1: services: a mapping: expected a list"},
+    {"services_as_nothing", "services:\n", "1: services: nothing: expected a list"},
+    {"a_service_that_is_a_word", "services:\n  - web\n", "2: service #1: web: expected a mapping with the keys *"},
+    {"a_port_that_is_a_list", "services:\n  - vip: 192.0.2.1\n    protocol: tcp\n    port: [80, 443]\n" BACKENDS,
+     "4: service #1: port: a list: expected a single value"},
+    {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
+     "6: service web: health: http: expected a mapping with the keys type, port, path, host, status, interval, "
+     "timeout, rise or fall"},
+    {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight or backup"},
+    {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
+     "1: interfaces: a mapping: expected a single value"},
+    {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n", "1: interfaces: eth0: expected a list"},
+    {"a_value_with_a_zero_byte", "pin: \"/a\\0b\"\nservices: []\n", "1: pin: /a: expected text without a zero byte"},
+    {"a_value_too_long", "pin: /" LONG "\nservices: []\n",
+     "1: pin: /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: expected at most 1023 bytes"},
+    {"a_value_with_escapes_is_shown_harmless", "mode: \"\\e[31mred\"\nservices: []\n",
+     "1: mode: ?[31mred: expected auto, native or generic"},
+    {"an_unknown_mode", "mode: fast\nservices: []\n", "1: mode: fast: expected auto, native or generic"},
+    {"a_pin_that_is_relative", "pin: lbd\nservices: []\n", "1: pin: lbd: expected an absolute path on a bpffs"},
+    {"a_socket_path_too_long", "socket: /" NAME_107 "\nservices: []\n",
+     "1: socket: /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: expected an absolute path of at "
+     "most 107 bytes"},
+    {"a_group_of_blanks", "group: a b\nservices: []\n", "1: group: a b: expected the name of a group"},
+    {"an_interface_name_too_long", "interfaces:\n  - eth0\n  - interface-is-too-long\nservices: []\n",
+     "3: interfaces: interface-is-too-long: expected the name of an interface, 1 to 15 bytes"},
+    {"an_interface_name_with_a_slash", "interfaces: [eth/0]\nservices: []\n",
+     "1: interfaces: eth/0: expected the name of an interface, 1 to 15 bytes"},
+    {"an_interface_listed_twice", "interfaces:\n  - eth0\n  - eth0\nservices: []\n",
+     "3: interfaces: eth0: listed twice: expected once"},
+    {"metrics_without_port", "metrics: 127.0.0.1\nservices: []\n",
+     "1: metrics: 127.0.0.1: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+    {"metrics_on_a_host_name", "metrics: localhost:9469\nservices: []\n",
+     "1: metrics: localhost:9469: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+    {"metrics_on_ipv6_without_brackets", "metrics: ::1:9469\nservices: []\n",
+     "1: metrics: ::1:9469: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+    {"metrics_on_a_bad_port", "metrics: 127.0.0.1:0\nservices: []\n",
+     "1: metrics: 127.0.0.1:0: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+    {"a_hash_seed_over_64_bits", "hash-seed: 18446744073709551616\nservices: []\n",
+     "1: hash-seed: 18446744073709551616: expected 1 to 18446744073709551615"},
+    {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n", "1: hash-seed: 0: expected 1 to 18446744073709551615"},
+    {"a_state_directory_that_is_relative", "state: lbd\nservices: []\n", "1: state: lbd: expected an absolute path"},
+    {"a_hash_seed_that_is_a_word", "hash-seed: random\nservices: []\n",
+     "1: hash-seed: random: expected 1 to 18446744073709551615 (a number, decimal or 0x and hexadecimal)"},
+    {"an_encap_source_of_the_other_family", "encap:\n  source-v4: 100::/64\nservices: []\n",
+     "2: encap: source-v4: 100::/64: expected an IPv4 prefix from /8 to /32 with no bits beyond it, such as "
+     "172.16.0.0/16"},
+    {"an_encap_source_with_host_bits", "encap:\n  source-v6: fd00::1/64\nservices: []\n",
+     "2: encap: source-v6: fd00::1/64: expected an IPv6 prefix from /16 to /128 with no bits beyond it, such as "
+     "100::/64"},
+    {"a_gue_port_0", "encap: { gue-port: 0 }\nservices: []\n", "1: encap: gue-port: 0: expected 1 to 65535"},
+    {"a_limit_too_high", "limits:\n  backends: 32k\nservices: []\n", "2: limits: backends: 32k: expected 1 to 32767"},
+    {"a_limit_with_a_bad_unit", "limits:\n  flows: 1MB\nservices: []\n",
+     "2: limits: flows: 1MB: expected 1k to 256M (a number, k, M or G may follow)"},
+    {"a_limit_that_overflows", "limits:\n  flows: 17179869184G\nservices: []\n",
+     "2: limits: flows: 17179869184G: expected 1k to 256M"},
+    {"more_services_than_the_limit", "limits: { services: 1 }\n" WEB BACKENDS DNS BACKENDS,
+     "3: services: 2 services: expected at most 1, see limits: services"},
+    {"more_backends_than_the_limit",
+     "limits: { backends: 1 }\n" WEB "    backends: [{address: 10.0.0.1}, {address: 10.0.0.2}]\n",
+     "3: services: 2 backends in all: expected at most 1, see limits: backends"},
+    {"more_slots_than_the_limit", "limits: { slots: 1k }\n" WEB "    slots: 65537\n" BACKENDS,
+     "3: services: 65537 slots in all: expected at most 1024, see limits: slots"},
+    {"a_port_of_70000", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 70000\n" BACKENDS,
+     "5: service web: port: 70000: expected 1 to 65535 or any"},
+    {"a_port_of_0", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 0\n" BACKENDS,
+     "5: service web: port: 0: expected 1 to 65535 or any"},
+    {"a_port_by_name", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: http\n" BACKENDS,
+     "5: service web: port: http: expected 1 to 65535 or any"},
+    {"an_empty_port", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port:\n" BACKENDS,
+     "5: service web: port: \"\": expected 1 to 65535 or any"},
+    {"an_unknown_protocol", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: sctp\n    port: 1\n" BACKENDS,
+     "4: service web: protocol: sctp: expected tcp or udp"},
+    {"a_vip_with_a_port",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 192.0.2.10:80\n" BACKENDS,
+     "5: service web: vip: 192.0.2.10:80: expected an IPv4 or IPv6 address, without a port or prefix length"},
+    {"a_vip_with_a_prefix",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 192.0.2.10/32\n" BACKENDS,
+     "5: service web: vip: 192.0.2.10/32: expected an IPv4 or IPv6 address, without a port or prefix length"},
+    {"a_vip_that_is_a_name",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: www.example.org\n" BACKENDS,
+     "5: service web: vip: www.example.org: expected an IPv4 or IPv6 address, without a port or prefix length"},
+    {"a_vip_unspecified", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 0.0.0.0\n" BACKENDS,
+     "5: service web: vip: 0.0.0.0: an unspecified address: expected the address of one host"},
+    {"a_vip_unspecified_v6", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: \"::\"\n" BACKENDS,
+     "5: service web: vip: ::: an unspecified address: expected the address of one host"},
+    {"a_vip_loopback", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 127.0.0.1\n" BACKENDS,
+     "5: service web: vip: 127.0.0.1: a loopback address: expected the address of one host"},
+    {"a_vip_loopback_v6", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: \"::1\"\n" BACKENDS,
+     "5: service web: vip: ::1: a loopback address: expected the address of one host"},
+    {"a_vip_multicast", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 239.1.2.3\n" BACKENDS,
+     "5: service web: vip: 239.1.2.3: a multicast address: expected the address of one host"},
+    {"a_vip_multicast_v6", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: ff02::1\n" BACKENDS,
+     "5: service web: vip: ff02::1: a multicast address: expected the address of one host"},
+    {"a_vip_broadcast",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 255.255.255.255\n" BACKENDS,
+     "5: service web: vip: 255.255.255.255: the broadcast address: expected the address of one host"},
+    {"a_vip_link_local", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: fe80::1\n" BACKENDS,
+     "5: service web: vip: fe80::1: a link-local address: expected the address of one host"},
+    {"a_vip_mapped", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: ::ffff:192.0.2.1\n" BACKENDS,
+     "5: service web: vip: ::ffff:192.0.2.1: an IPv4-mapped address: expected the address of one host"},
+    {"a_name_with_a_blank",
+     "services:\n  - name: web 1\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
+     "2: service web 1: name: web 1: expected 1 to 63 letters, digits or any of . _ - : / [ ]"},
+    {"an_empty_name", "services:\n  - name:\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
+     "2: service #1: name: \"\": expected 1 to 63 letters, digits or any of . _ - : / [ ]"},
+    {"an_unnamed_service_is_called_by_its_number",
+     WEB BACKENDS "  - vip: 192.0.2.11\n    protocol: tcp\n    port: 70000\n" BACKENDS,
+     "9: service #2: port: 70000: expected 1 to 65535 or any"},
+    {"a_name_used_twice", WEB BACKENDS "  - name: web\n    vip: 192.0.2.11\n    protocol: tcp\n    port: 80\n" BACKENDS,
+     "7: service web: name: web: the service of line 2 has this name: expected another"},
+    {"a_vip_protocol_and_port_used_twice",
+     WEB BACKENDS "  - name: www\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
+     "8: service www: vip: 192.0.2.10: service web of line 2 has this VIP, protocol and port: expected another"},
+    {"an_ipv6_vip_written_in_two_ways",
+     "services:\n  - {vip: \"2001:db8::1\", protocol: tcp, port: 80, backends: [{address: 10.0.0.1}]}\n  - {vip: "
+     "\"2001:DB8:0::1\", protocol: tcp, port: 80, backends: [{address: 10.0.0.1}]}\n",
+     "3: service #2: vip: 2001:db8::1: service #1 of line 2 has this VIP, protocol and port: expected another"},
+    {"an_unknown_algorithm", WEB "    algorithm: fastest\n" BACKENDS,
+     "6: service web: algorithm: fastest: expected one of *"},
+    {"an_unknown_hash_field", WEB "    hash: [source-port, source-address]\n" BACKENDS,
+     "6: service web: hash: source-address: expected source-port or destination-port"},
+    {"a_hash_that_is_a_word", WEB "    hash: source-port\n" BACKENDS,
+     "6: service web: hash: source-port: expected a list"},
+    {"a_hash_for_round_robin",
+     WEB "    algorithm: rr\n"
+	 "    hash: [source-port]\n" BACKENDS,
+     "7: service web: hash: has no meaning for round-robin, which picks a backend for each flow"},
+    {"a_hash_of_ports_for_source_hash",
+     WEB "    algorithm: source-hash\n"
+	 "    hash: [source-port]\n" BACKENDS,
+     "7: service web: hash: has no meaning for source-hash, which hashes the client address alone: expected another "
+     "algorithm"},
+    {"an_unknown_forward", WEB "    forward: nat\n" BACKENDS,
+     "6: service web: forward: nat: expected ipip, gue, gre or l2"},
+    {"l2_to_the_other_family",
+     WEB "    forward: l2\n"
+	 "    backends: [{address: 10.0.0.1}, {address: \"fd00::1\"}]\n",
+     "7: service web: backend fd00::1: address: fd00::1: expected an IPv4 address as the VIP is one: `forward: l2` "
+     "cannot change the family"},
+    {"an_unknown_tracking", WEB "    tracking: sometimes\n" BACKENDS,
+     "6: service web: tracking: sometimes: expected auto, always or never"},
+    {"tracking_never_for_least_conn",
+     WEB "    algorithm: least-conn\n"
+	 "    tracking: never\n" BACKENDS,
+     "7: service web: tracking: never: expected auto or always, since least-conn tracks every flow"},
+    {"tracking_never_from_defaults_for_least_conn",
+     "defaults: { tracking: never }\n" WEB "    algorithm: lc\n" BACKENDS,
+     "3: service web: tracking: never: expected auto or always, since least-conn tracks every flow"},
+    {"tracking_never_with_affinity",
+     WEB "    affinity: client-ip\n"
+	 "    tracking: never\n" BACKENDS,
+     "7: service web: tracking: never: expected auto or always, since `affinity: client-ip` remembers clients"},
+    {"an_unknown_affinity", WEB "    affinity: cookie\n" BACKENDS,
+     "6: service web: affinity: cookie: expected client-ip or none"},
+    {"an_affinity_timeout_without_affinity", WEB "    affinity-timeout: 5m\n" BACKENDS,
+     "6: service web: affinity-timeout: 5m: has no meaning without `affinity: client-ip`"},
+    {"an_affinity_mask_without_affinity", WEB "    affinity-mask: { v4: 24 }\n" BACKENDS,
+     "6: service web: affinity-mask: has no meaning for maglev without `affinity: client-ip`: expected that, or "
+     "source-hash"},
+    {"an_affinity_mask_too_long",
+     WEB "    affinity: client-ip\n"
+	 "    affinity-mask: { v4: 33 }\n" BACKENDS,
+     "7: service web: affinity-mask: v4: 33: expected 1 to 32"},
+    {"an_idle_timeout_without_unit", WEB "    idle-timeout: { tcp: 300 }\n" BACKENDS,
+     "6: service web: idle-timeout: tcp: 300: expected a unit (ms, s, m or h), such as 300s"},
+    {"an_idle_timeout_too_long",
+     WEB "    idle-timeout:\n"
+	 "      tcp: 60s\n      udp: 5h\n" BACKENDS,
+     "8: service web: idle-timeout: udp: 5h: expected 3s to *"},
+    {"an_idle_timeout_too_short", WEB "    idle-timeout: { udp: 1s }\n" BACKENDS,
+     "6: service web: idle-timeout: udp: 1s: expected 3s to *"},
+    {"a_duration_with_a_bad_unit", WEB "    slow-start: 3 days\n" BACKENDS,
+     "6: service web: slow-start: 3 days: expected 0s to 1h (a number and ms, s, m or h)"},
+    {"a_duration_that_overflows", WEB "    slow-start: 18446744073709551615h\n" BACKENDS,
+     "6: service web: slow-start: 18446744073709551615h: expected 0s to 1h"},
+    {"a_negative_duration", WEB "    slow-start: -1s\n" BACKENDS,
+     "6: service web: slow-start: -1s: expected 0s to 1h (a number and ms, s, m or h)"},
+    {"a_panic_threshold_over_100", WEB "    panic-threshold: 120%\n" BACKENDS,
+     "6: service web: panic-threshold: 120%: expected 0% to 100%"},
+    {"slots_that_are_no_prime", WEB "    slots: 65536\n" BACKENDS,
+     "6: service web: slots: 65536: expected a prime, such as 65521 or 65537"},
+    {"slots_fewer_than_backends",
+     WEB "    slots: 3\n"
+	 "    backends: [{address: 10.0.0.1}, {address: 10.0.0.2}, {address: 10.0.0.3}, {address: 10.0.0.4}]\n",
+     "6: service web: slots: 3: expected at least one for each of the 4 backends"},
+    {"an_empty_list_of_backends", WEB "    backends: []\n", "6: service web: backends: empty: expected at least one"},
+    {"backends_as_nothing", WEB "    backends:\n", "6: service web: backends: nothing: expected a list"},
+    {"a_weight_of_minus_1",
+     WEB "    backends:\n      - { address: 10.0.0.1 }\n      - { address: 10.0.0.2, weight: -1 }\n",
+     "8: service web: backend 10.0.0.2: weight: -1: expected 0 to 10000"},
+    {"a_weight_too_large", WEB "    backends: [{address: 10.0.0.1, weight: 10001}]\n",
+     "6: service web: backend 10.0.0.1: weight: 10001: expected 0 to 10000"},
+    {"a_weight_with_a_fraction", WEB "    backends: [{address: 10.0.0.1, weight: 1.5}]\n",
+     "6: service web: backend 10.0.0.1: weight: 1.5: expected 0 to 10000"},
+    {"a_backup_that_is_a_number", WEB "    backends: [{address: 10.0.0.1, backup: 1}]\n",
+     "6: service web: backend 10.0.0.1: backup: 1: expected true, false, yes or no"},
+    {"a_backend_listed_twice",
+     WEB "    backends:\n      - address: 10.0.0.1\n      - address: 10.0.0.2\n      - address: 10.0.0.1\n",
+     "9: service web: backend 10.0.0.1: address: 10.0.0.1: listed twice, see line 7: expected once"},
+    {"a_backend_that_is_the_vip", WEB "    backends: [{address: 192.0.2.10}]\n",
+     "6: service web: backend 192.0.2.10: address: 192.0.2.10: is the VIP itself: expected the backend's own address"},
+    {"a_backend_that_is_another_vip", WEB "    backends: [{address: 192.0.2.53}]\n" DNS BACKENDS,
+     "6: service web: backend 192.0.2.53: address: 192.0.2.53: is the VIP of service dns: expected the address of a "
+     "backend"},
+    {"a_backend_with_a_port", WEB "    backends: [{address: \"10.0.0.1:8080\"}]\n",
+     "6: service web: backend 10.0.0.1:8080: address: 10.0.0.1:8080: expected an IPv4 or IPv6 address, without a port "
+     "or prefix length"},
+    {"a_backend_on_loopback", WEB "    backends: [{address: 127.0.0.1}]\n",
+     "6: service web: backend 127.0.0.1: address: 127.0.0.1: a loopback address: expected the address of one host"},
+    {"a_backend_that_is_multicast", WEB "    backends: [{address: \"ff05::2\"}]\n",
+     "6: service web: backend ff05::2: address: ff05::2: a multicast address: expected the address of one host"},
+    {"an_unknown_health_type", WEB "    health: { type: icmp }\n" BACKENDS,
+     "6: service web: health: type: icmp: expected one of *"},
+    {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
+     "6: service web: health: port: 0: expected 1 to 65535"},
+    {"a_health_path_without_slash", WEB "    health: { type: http, path: healthz }\n" BACKENDS,
+     "6: service web: health: path: healthz: expected a path that begins with / and has no blanks"},
+    {"a_health_path_that_injects_a_header", WEB "    health: { type: http, path: \"/\\r\\nHost: x\" }\n" BACKENDS,
+     "6: service web: health: path: /??Host: x: expected a path that begins with / and has no blanks"},
+    {"a_health_host_with_a_blank", WEB "    health: { type: http, host: \"a b\" }\n" BACKENDS,
+     "6: service web: health: host: a b: expected a host name, a port may follow"},
+    {"a_health_path_for_a_tcp_check", WEB "    health: { path: /healthz }\n" BACKENDS,
+     "6: service web: health: path: /healthz: has no meaning for a tcp check: expected `type: http` beside it"},
+    {"a_health_status_of_99", WEB "    health: { type: http, status: 99 }\n" BACKENDS,
+     "6: service web: health: status: 99: expected a status from 100 to 599, or a range of them such as 200-399"},
+    {"a_health_status_range_upside_down", WEB "    health: { type: http, status: 300-200 }\n" BACKENDS,
+     "6: service web: health: status: 300-200: expected a status from 100 to 599, or a range of them such as 200-399"},
+    {"a_health_status_that_is_a_word", WEB "    health: { type: http, status: OK }\n" BACKENDS,
+     "6: service web: health: status: OK: expected a status from 100 to 599, or a range of them such as 200-399"},
+    {"a_health_interval_without_unit", WEB "    health: { interval: 2 }\n" BACKENDS,
+     "6: service web: health: interval: 2: expected a unit (ms, s, m or h), such as 2s"},
+    {"a_health_interval_too_short", WEB "    health: { interval: 10ms }\n" BACKENDS,
+     "6: service web: health: interval: 10ms: expected 100ms to 1h"},
+    {"a_health_timeout_of_0", WEB "    health: { timeout: 0s }\n" BACKENDS,
+     "6: service web: health: timeout: 0s: expected 10ms to 10m"},
+    {"a_health_timeout_as_long_as_the_interval", WEB "    health: { interval: 1s, timeout: 1s }\n" BACKENDS,
+     "6: service web: health: timeout: 1s: expected less than the interval, 1s"},
+    {"a_health_timeout_longer_than_the_default_interval", WEB "    health: { timeout: 3s }\n" BACKENDS,
+     "6: service web: health: timeout: 3s: expected less than the interval, 2s"},
+    {"an_interval_shorter_than_the_timeout_of_defaults",
+     "defaults: { health: { interval: 10s, timeout: 5s } }\n" WEB "    health: { interval: 3s }\n" BACKENDS,
+     "7: service web: health: interval: 3s: expected more than the timeout, 5s"},
+    {"a_rise_of_0", WEB "    health: { rise: 0 }\n" BACKENDS, "6: service web: health: rise: 0: expected 1 to 1000"},
+    {"a_fall_of_0", WEB "    health: { fall: 0 }\n" BACKENDS, "6: service web: health: fall: 0: expected 1 to 1000"},
+    {"a_check_of_any_port",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: any\n"
+     "    health: { type: tcp }\n" BACKENDS,
+     "6: service web: health: port: missing: expected 1 to 65535, since the service takes any port"},
+    {"a_mistake_in_defaults_that_nobody_inherits", "defaults:\n  algorithm: fast\nservices: []\n",
+     "2: defaults: algorithm: fast: expected one of *"},
+    {"the_first_of_two_mistakes",
+     WEB "    slots: 1\n"
+	 "    backends: [{address: 10.0.0.1, weight: -1}]\n" DNS "    forward: ipip\n"
+	 "    panic-threshold: 101\n" BACKENDS,
+     "6: service web: slots: 1: expected 3 to 268435455"},
+    {"a_wrong_value_that_an_alias_brings_at_its_anchor",
+     "pin: &a /lbd\nsocket: /run/s\n" WEB "    slow-start: *a\n" BACKENDS,
+     "1: service web: slow-start: /lbd: expected 0s to 1h (a number and ms, s, m or h)"},
+    {"an_alias_within_itself", "services: &s\n  - *s\n", "1: service #1: a list: expected a mapping with the keys *"},
+    {"aliases_that_multiply",
+     "interfaces: &i [a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, "
+     "a, a, a, a, a, a, a, a]\nservices: [ *i, *i ]\n",
+     "1: service #1: a list: expected a mapping with the keys *"},
+};
+
+static void is_refused(void **state)
+{
+	const struct refusal *row = *state;
+	const char *star = strrchr(row->error, '*');
+	struct config *config = NULL;
+	struct error err = {""};
+	size_t length = star && !star[1] ? (size_t)(star - row->error) : strlen(row->error) + 1;
+
+	assert_int_equal(config_parse(row->yaml, strlen(row->yaml), "lbd.yaml", &config, &err), -EINVAL);
+	assert_null(config);
+	assert_memory_equal(err.text, "lbd.yaml:", 9);
+	if (strncmp(err.text + 9, row->error, length))
+		fail_msg("\n  is     \"%s\"\n  wanted \"%s\"", err.text + 9, row->error);
+}
+
+/* The config takes what the flow table's ticks can count, whole seconds, and not one more. */
+static void idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table(void **state)
+{
+	uint64_t longest = ((uint64_t)LB_FLOW_MAX_IDLE << LB_TICK_SHIFT) / 1000000000;
+	struct config *config = NULL;
+	char yaml[512], expected[64];
+	struct error err = {""};
+
+	snprintf(yaml, sizeof(yaml),
+		 WEB "    affinity: client-ip\n    affinity-timeout: %us\n    idle-timeout: { tcp: %us }\n" BACKENDS,
+		 (unsigned)longest, (unsigned)longest);
+	assert_int_equal(config_parse(yaml, strlen(yaml), "lbd.yaml", &config, &err), 0);
+	assert_int_equal(config->services[0].tcp_idle_ms, longest * 1000);
+	assert_int_equal(config->services[0].affinity_timeout_ms, longest * 1000);
+	config_free(config);
+	snprintf(yaml, sizeof(yaml), WEB "    idle-timeout: { tcp: %us }\n" BACKENDS, (unsigned)longest + 1);
+	assert_int_equal(config_parse(yaml, strlen(yaml), "lbd.yaml", &config, &err), -EINVAL);
+	snprintf(expected, sizeof(expected), "expected 3s to %us", (unsigned)longest);
+	assert_non_null(strstr(err.text, expected));
+}
+
+/* ---- what is taken ------------------------------------------------------------------------------------------ */
+
+static struct config *parse(const char *yaml)
+{
+	struct config *config = NULL;
+	struct error err = {""};
+
+	if (config_parse(yaml, strlen(yaml), "lbd.yaml", &config, &err))
+		fail_msg("%s", err.text);
+	return config;
+}
+
+static void assert_addr(const struct addr *addr, const char *text)
+{
+	char is[ADDR_TEXT];
+
+	assert_string_equal(addr_format(addr, is), text);
+}
+
+static void no_services_give_the_defaults(void **state)
+{
+	struct config *config = parse("services: []\n");
+
+	assert_int_equal(config->services_count, 0);
+	assert_int_equal(config->interfaces_count, 0);
+	assert_int_equal(config->mode, CONFIG_MODE_AUTO);
+	assert_string_equal(config->pin, "/sys/fs/bpf/lbd");
+	assert_string_equal(config->socket, "/run/lbd/lbd.sock");
+	assert_string_equal(config->state, "/var/lib/lbd");
+	assert_true(config->hash_seed == 0); /* none: seed.c makes or finds one */
+	assert_string_equal(config->group, "lbd");
+	assert_string_equal(config->metrics, "127.0.0.1:9469");
+	assert_addr(&config->metrics_address, "127.0.0.1");
+	assert_int_equal(config->metrics_port, 9469);
+	assert_addr(&config->encap_source4, "172.16.0.0");
+	assert_int_equal(config->encap_source4_len, 16);
+	assert_addr(&config->encap_source6, "100::");
+	assert_int_equal(config->encap_source6_len, 64);
+	assert_int_equal(config->gue_port, 6080);
+	assert_int_equal(config->limits.services, 1024);
+	assert_int_equal(config->limits.backends, 16384);
+	assert_int_equal(config->limits.slots, 4 << 20);
+	assert_int_equal(config->limits.flows, 1 << 20);
+	config_free(config);
+}
+
+static void a_service_gets_the_defaults(void **state)
+{
+	struct config *config = parse(WEB BACKENDS);
+	const struct config_service *web = config_find_service(config, "web");
+
+	assert_ptr_equal(web, &config->services[0]);
+	assert_addr(&web->vip, "192.0.2.10");
+	assert_int_equal(web->protocol, CONFIG_TCP);
+	assert_int_equal(web->port, 80);
+	assert_string_equal(web->algorithm->name, "maglev");
+	assert_int_equal(web->hash, LB_HASH_FULL);
+	assert_int_equal(web->forward, LB_FORWARD_IPIP);
+	assert_int_equal(web->tracking, CONFIG_TRACKING_AUTO);
+	assert_int_equal(web->mask4, 32);
+	assert_int_equal(web->mask6, 128);
+	assert_false(web->affinity);
+	assert_int_equal(web->affinity_timeout_ms, 600000);
+	assert_int_equal(web->tcp_idle_ms, 300000);
+	assert_int_equal(web->udp_idle_ms, 30000);
+	assert_int_equal(web->slots, 0);
+	assert_int_equal(web->slow_start_ms, 0);
+	assert_int_equal(web->panic_threshold, 0);
+	assert_int_equal(web->backends_count, 1);
+	assert_addr(&web->backends[0].address, "10.0.0.11");
+	assert_int_equal(web->backends[0].weight, 100);
+	assert_false(web->backends[0].backup);
+	config_free(config);
+}
+
+static void a_health_check_gets_the_defaults(void **state)
+{
+	struct config *config = parse(WEB BACKENDS);
+	const struct health_spec *health = &config->services[0].health;
+
+	assert_string_equal(health->type, "tcp");
+	assert_int_equal(health->port, 0);
+	assert_string_equal(health->path, "/");
+	assert_null(health->host);
+	assert_int_equal(health->status_min, 200);
+	assert_int_equal(health->status_max, 399);
+	assert_int_equal(health->interval_ms, 2000);
+	assert_int_equal(health->timeout_ms, 1500);
+	assert_int_equal(health->rise, 2);
+	assert_int_equal(health->fall, 3);
+	config_free(config);
+}
+
+static void assert_health_type(const char *yaml, const char *type)
+{
+	struct config *config = parse(yaml);
+
+	assert_string_equal(config->services[0].health.type, type);
+	config_free(config);
+}
+
+static void the_default_check_depends_on_what_there_is_to_connect_to(void **state)
+{
+	assert_health_type(WEB BACKENDS, "tcp");
+	assert_health_type("services:\n" DNS BACKENDS, "none");
+	assert_health_type("services:\n" DNS "    health: { port: 8053 }\n" BACKENDS, "tcp");
+	assert_health_type("services:\n" DNS "    health: { type: http, port: 8053 }\n" BACKENDS, "http");
+	assert_health_type(
+	    "services:\n  - { vip: 192.0.2.1, protocol: tcp, port: any, backends: [{address: 10.0.0.1}] }\n", "none");
+	assert_health_type("defaults: { health: { type: http } }\n" WEB BACKENDS, "http");
+	assert_health_type("defaults: { health: { type: http } }\n" WEB "    health: { type: none }\n" BACKENDS,
+			   "none");
+}
+
+static void the_default_timeout_fits_into_the_interval(void **state)
+{
+	struct config *config = parse(WEB "    health: { interval: 500ms }\n" BACKENDS);
+
+	assert_int_equal(config->services[0].health.timeout_ms, 375);
+	config_free(config);
+	config = parse(WEB "    health: { interval: 1h }\n" BACKENDS);
+	assert_int_equal(config->services[0].health.timeout_ms, 1500);
+	config_free(config);
+}
+
+static void a_service_without_a_name_is_named_after_its_vip(void **state)
+{
+	struct config *config =
+	    parse("services:\n"
+		  "  - { vip: 192.0.2.1, protocol: udp, port: 53, backends: [{address: 10.0.0.1}] }\n"
+		  "  - { vip: 2001:db8::1, protocol: tcp, port: any, backends: [{address: 10.0.0.1}] }\n");
+
+	assert_non_null(config_find_service(config, "192.0.2.1:53/udp"));
+	assert_non_null(config_find_service(config, "[2001:db8::1]:any/tcp"));
+	assert_null(config_find_service(config, "web"));
+	config_free(config);
+}
+
+static const char full[] =
+    "# every key there is\n"
+    "interfaces: [eth0, bond0.100]\n"
+    "mode: native\n"
+    "pin: /sys/fs/bpf/edge\n"
+    "socket: /run/edge.sock\n"
+    "state: /var/lib/edge\n"
+    "group: netops\n"
+    "metrics: '[::1]:9100'\n"
+    "hash-seed: 0xfeedface12345678\n"
+    "encap:\n"
+    "  source-v4: 10.255.0.0/16\n"
+    "  source-v6: fd00:1::/96\n"
+    "  gue-port: 5555\n"
+    "limits: { services: 16k, backends: 20000, slots: 8M, flows: 64k }\n"
+    "defaults:\n"
+    "  algorithm: lc\n"
+    "  forward: gue\n"
+    "  slow-start: 30s\n"
+    "  idle-timeout: { tcp: 1h }\n"
+    "  health: { type: http, path: /up, interval: 5s, timeout: 2s, status: 204 }\n"
+    "services:\n"
+    "  - name: web\n"
+    "    vip: 192.0.2.10\n"
+    "    protocol: tcp\n"
+    "    port: 443\n"
+    "    algorithm: sh\n"
+    "    forward: l2\n"
+    "    tracking: always\n"
+    "    affinity: client-ip\n"
+    "    affinity-timeout: 15m\n"
+    "    affinity-mask: { v4: 24, v6: 56 }\n"
+    "    idle-timeout: { udp: 10s }\n"
+    "    slots: 65537\n"
+    "    slow-start: 0s\n"
+    "    panic-threshold: 20%\n"
+    "    health: &check\n"
+    "      type: https\n"
+    "      port: 8443\n"
+    "      path: \"/health?full=1\"\n"
+    "      host: www.example.org\n"
+    "      status: 200-204\n"
+    "      interval: 1500ms\n"
+    "      timeout: 700ms\n"
+    "      rise: 5\n"
+    "      fall: 1\n"
+    "    backends: &pool\n"
+    "      - address: 10.0.0.11\n"
+    "        weight: 0\n"
+    "      - { address: 10.0.0.12, weight: 10000, backup: true }\n"
+    "  - name: any6\n"
+    "    vip: \"2001:db8::10\"\n"
+    "    protocol: udp\n"
+    "    port: any\n"
+    "    algorithm: maglev\n"
+    "    hash: [source-port]\n"
+    "    panic-threshold: 50\n"
+    "    health: *check\n"
+    "    backends: *pool\n"
+    "  - { vip: 192.0.2.10, protocol: tcp, port: 80, backends: *pool, health: { type: none } }\n";
+
+static void every_key_of_the_top_is_read(void **state)
+{
+	struct config *config = parse(full);
+
+	assert_int_equal(config->interfaces_count, 2);
+	assert_string_equal(config->interfaces[0], "eth0");
+	assert_string_equal(config->interfaces[1], "bond0.100");
+	assert_int_equal(config->mode, CONFIG_MODE_NATIVE);
+	assert_string_equal(config->pin, "/sys/fs/bpf/edge");
+	assert_string_equal(config->socket, "/run/edge.sock");
+	assert_string_equal(config->state, "/var/lib/edge");
+	assert_string_equal(config->group, "netops");
+	assert_string_equal(config->metrics, "[::1]:9100");
+	assert_addr(&config->metrics_address, "::1");
+	assert_int_equal(config->metrics_port, 9100);
+	assert_true(config->hash_seed == 0xfeedface12345678);
+	assert_addr(&config->encap_source4, "10.255.0.0");
+	assert_int_equal(config->encap_source4_len, 16);
+	assert_addr(&config->encap_source6, "fd00:1::");
+	assert_int_equal(config->encap_source6_len, 96);
+	assert_int_equal(config->gue_port, 5555);
+	assert_int_equal(config->limits.services, 16384);
+	assert_int_equal(config->limits.backends, 20000);
+	assert_int_equal(config->limits.slots, 8 << 20);
+	assert_int_equal(config->limits.flows, 65536);
+	assert_int_equal(config->services_count, 3);
+	config_free(config);
+}
+
+static void every_key_of_a_service_is_read(void **state)
+{
+	struct config *config = parse(full);
+	const struct config_service *web = config_find_service(config, "web");
+
+	assert_string_equal(web->algorithm->name, "source-hash");
+	assert_int_equal(web->hash, 0);
+	assert_int_equal(web->forward, LB_FORWARD_L2);
+	assert_int_equal(web->tracking, CONFIG_TRACKING_ALWAYS);
+	assert_true(web->affinity);
+	assert_int_equal(web->affinity_timeout_ms, 900000);
+	assert_int_equal(web->mask4, 24);
+	assert_int_equal(web->mask6, 56);
+	assert_int_equal(web->tcp_idle_ms, 3600000);
+	assert_int_equal(web->udp_idle_ms, 10000);
+	assert_int_equal(web->slots, 65537);
+	assert_int_equal(web->slow_start_ms, 0);
+	assert_int_equal(web->panic_threshold, 20);
+	assert_int_equal(web->backends_count, 2);
+	assert_int_equal(web->backends[0].weight, 0);
+	assert_false(web->backends[0].backup);
+	assert_addr(&web->backends[1].address, "10.0.0.12");
+	assert_int_equal(web->backends[1].weight, 10000);
+	assert_true(web->backends[1].backup);
+	config_free(config);
+}
+
+static void every_key_of_a_health_check_is_read(void **state)
+{
+	struct config *config = parse(full);
+	const struct health_spec *health = &config_find_service(config, "web")->health;
+
+	assert_string_equal(health->type, "https");
+	assert_int_equal(health->port, 8443);
+	assert_string_equal(health->path, "/health?full=1");
+	assert_string_equal(health->host, "www.example.org");
+	assert_int_equal(health->status_min, 200);
+	assert_int_equal(health->status_max, 204);
+	assert_int_equal(health->interval_ms, 1500);
+	assert_int_equal(health->timeout_ms, 700);
+	assert_int_equal(health->rise, 5);
+	assert_int_equal(health->fall, 1);
+	config_free(config);
+}
+
+static void services_inherit_defaults_key_by_key(void **state)
+{
+	struct config *config = parse(full);
+	const struct config_service *any6 = config_find_service(config, "any6");
+	const struct config_service *plain = config_find_service(config, "192.0.2.10:80/tcp");
+
+	assert_string_equal(any6->algorithm->name, "maglev");
+	assert_int_equal(any6->hash, LB_HASH_SPORT);
+	assert_int_equal(any6->port, 0);
+	assert_int_equal(any6->forward, LB_FORWARD_GUE);
+	assert_int_equal(any6->slow_start_ms, 30000);
+	assert_int_equal(any6->panic_threshold, 50);
+	assert_string_equal(any6->health.type, "https");
+	assert_int_equal(any6->backends_count, 2);
+	assert_string_equal(plain->algorithm->name, "least-conn");
+	assert_int_equal(plain->forward, LB_FORWARD_GUE);
+	assert_int_equal(plain->tcp_idle_ms, 3600000);
+	assert_int_equal(plain->udp_idle_ms, 30000);
+	assert_string_equal(plain->health.type, "none");
+	assert_string_equal(plain->health.path, "/up");
+	assert_int_equal(plain->health.status_min, 204);
+	assert_int_equal(plain->health.status_max, 204);
+	assert_int_equal(plain->health.interval_ms, 5000);
+	config_free(config);
+}
+
+static void algorithms_go_by_their_short_names_too(void **state)
+{
+	static const char *const names[][2] = {{"mh", "maglev"},      {"sh", "source-hash"},
+					       {"rr", "round-robin"}, {"wrr", "weighted-round-robin"},
+					       {"lc", "least-conn"},  {"least-response-time", "least-response-time"}};
+	char yaml[512];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(yaml, sizeof(yaml), WEB "    algorithm: %s\n" BACKENDS, names[i][0]);
+		struct config *config = parse(yaml);
+
+		assert_string_equal(config->services[0].algorithm->name, names[i][1]);
+		config_free(config);
+	}
+}
+
+static void an_empty_hash_means_the_client_alone(void **state)
+{
+	struct config *config = parse(WEB "    hash: []\n    affinity-mask: { v4: 24 }\n" BACKENDS);
+
+	assert_int_equal(config->services[0].hash, 0);
+	assert_int_equal(config->services[0].mask4, 24);
+	config_free(config);
+}
+
+static void a_hash_from_defaults_is_for_the_services_it_fits(void **state)
+{
+	struct config *config =
+	    parse("defaults: { hash: [source-port] }\n" WEB BACKENDS DNS "    algorithm: source-hash\n" BACKENDS
+		  "  - { vip: 192.0.2.1, protocol: tcp, port: 1, algorithm: rr,\n"
+		  "      backends: [{address: 10.0.0.1}] }\n");
+
+	assert_int_equal(config->services[0].hash, LB_HASH_SPORT);
+	assert_int_equal(config->services[1].hash, 0);
+	assert_int_equal(config->services[2].hash, config->services[2].algorithm->hash);
+	config_free(config);
+}
+
+static void encapsulation_takes_all_pairings_of_families(void **state)
+{
+	struct config *config = parse(
+	    "services:\n"
+	    "  - { vip: 192.0.2.1, protocol: tcp, port: 1, backends: [{address: 10.0.0.1}, {address: fd00::1}] }\n"
+	    "  - { vip: 2001:db8::1, protocol: tcp, port: 1, forward: gue,\n"
+	    "      backends: [{address: 10.0.0.1}, {address: fd00::1}] }\n"
+	    "  - { vip: 2001:db8::2, protocol: tcp, port: 1, forward: l2, backends: [{address: fd00::1}] }\n");
+
+	assert_int_equal(config->services_count, 3);
+	config_free(config);
+}
+
+static void metrics_can_be_off(void **state)
+{
+	struct config *config = parse("metrics: off\nservices: []\n");
+
+	assert_null(config->metrics);
+	assert_int_equal(config->metrics_port, 0);
+	config_free(config);
+}
+
+static void one_vip_serves_both_protocols_and_many_ports(void **state)
+{
+	struct config *config =
+	    parse("services:\n"
+		  "  - { vip: 192.0.2.1, protocol: tcp, port: 53, backends: [{address: 10.0.0.1}] }\n"
+		  "  - { vip: 192.0.2.1, protocol: udp, port: 53, backends: [{address: 10.0.0.1}] }\n"
+		  "  - { vip: 192.0.2.1, protocol: udp, port: any, backends: [{address: 10.0.0.1}] }\n");
+
+	assert_int_equal(config->services_count, 3);
+	config_free(config);
+}
+
+/* ---- files -------------------------------------------------------------------------------------------------- */
+
+static void a_file_that_is_not_there_is_refused_with_the_reason(void **state)
+{
+	struct config *config = NULL;
+	struct error err = {""};
+
+	assert_int_equal(config_load("/nonexistent/lbd.yaml", &config, &err), -ENOENT);
+	assert_string_equal(err.text, "/nonexistent/lbd.yaml: cannot open: No such file or directory");
+	assert_null(config);
+}
+
+static void a_directory_is_refused_with_the_reason(void **state)
+{
+	struct config *config = NULL;
+	struct error err = {""};
+
+	assert_int_equal(config_load("/", &config, &err), -EISDIR);
+	assert_string_equal(err.text, "/: cannot read: Is a directory");
+	assert_null(config);
+}
+
+static void a_file_without_end_is_refused(void **state)
+{
+	struct config *config = NULL;
+	struct error err = {""};
+
+	assert_int_equal(config_load("/dev/zero", &config, &err), -EFBIG);
+	assert_string_equal(err.text, "/dev/zero: too large: expected at most 16 MiB");
+}
+
+static void a_file_is_read_and_named_in_errors(void **state)
+{
+	char path[] = "/tmp/test_config.XXXXXX", want[128];
+	static const char text[] = WEB "    weight: 3\n" BACKENDS;
+	struct config *config = NULL;
+	struct error err = {""};
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	assert_int_equal(config_load(path, &config, &err), -EINVAL);
+	snprintf(want, sizeof(want), "%s:6: service web: weight: unknown key", path);
+	assert_memory_equal(err.text, want, strlen(want));
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(pwrite(fd, full, sizeof(full) - 1, 0), sizeof(full) - 1);
+	assert_int_equal(config_load(path, &config, &err), 0);
+	assert_int_equal(config->services_count, 3);
+	config_free(config);
+	close(fd);
+	unlink(path);
+}
+
+/* ---- the example that is installed; tests run in the root of the repository ---- */
+
+#define EXAMPLE "dist/lbd.yaml"
+
+static void the_example_is_valid(void **state)
+{
+	struct config *config = NULL;
+	struct error err = {""};
+
+	if (config_load(EXAMPLE, &config, &err))
+		fail_msg("%s", err.text);
+	assert_true(config->services_count > 0);
+	config_free(config);
+}
+
+/* "#key" or "#  key", but not "# prose". */
+static bool hides_key(const char *at)
+{
+	return *at == '#' && (strspn(at + 1, " \n") == 0 || strspn(at + 1, " ") == 2);
+}
+
+static void uncomment(char *text)
+{
+	char *to = text;
+	bool blank = true; /* nothing but blanks in the line so far */
+
+	for (const char *from = text; *from; from++) {
+		if (!blank || !hides_key(from))
+			*to++ = *from;
+		blank = *from == '\n' || (blank && *from == ' ');
+	}
+	*to = 0;
+}
+
+static struct config *parse_example_with_its_defaults(void)
+{
+	static char text[16384];
+	FILE *file = fopen(EXAMPLE, "re");
+	size_t length;
+
+	assert_non_null(file);
+	length = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[length] = 0;
+	uncomment(text);
+	return parse(text);
+}
+
+static void the_defaults_of_the_example_are_the_defaults(void **state)
+{
+	struct config *example = parse_example_with_its_defaults(), *defaults = parse("services: []\n");
+
+	assert_int_equal(example->mode, defaults->mode);
+	assert_string_equal(example->pin, defaults->pin);
+	assert_string_equal(example->socket, defaults->socket);
+	assert_string_equal(example->state, defaults->state);
+	assert_string_equal(example->group, defaults->group);
+	assert_string_equal(example->metrics, defaults->metrics);
+	assert_true(example->hash_seed == defaults->hash_seed);
+	assert_true(addr_equal(&example->encap_source4, &defaults->encap_source4));
+	assert_true(addr_equal(&example->encap_source6, &defaults->encap_source6));
+	assert_int_equal(example->encap_source4_len, defaults->encap_source4_len);
+	assert_int_equal(example->encap_source6_len, defaults->encap_source6_len);
+	assert_int_equal(example->gue_port, defaults->gue_port);
+	assert_memory_equal(&example->limits, &defaults->limits, sizeof(defaults->limits));
+	config_free(example);
+	config_free(defaults);
+}
+
+static void the_service_defaults_of_the_example_are_the_defaults(void **state)
+{
+	struct config *example = parse_example_with_its_defaults(), *config = parse(WEB BACKENDS);
+	const struct config_service *shown = &example->services[0], *defaults = &config->services[0];
+
+	assert_ptr_equal(shown->algorithm, defaults->algorithm);
+	assert_int_equal(shown->hash, defaults->hash);
+	assert_int_equal(shown->forward, defaults->forward);
+	assert_int_equal(shown->tracking, defaults->tracking);
+	assert_int_equal(shown->affinity, defaults->affinity);
+	assert_int_equal(shown->tcp_idle_ms, defaults->tcp_idle_ms);
+	assert_int_equal(shown->udp_idle_ms, defaults->udp_idle_ms);
+	assert_int_equal(shown->slow_start_ms, defaults->slow_start_ms);
+	assert_int_equal(shown->panic_threshold, defaults->panic_threshold);
+	config_free(example);
+	config_free(config);
+}
+
+/* ---- any text ----------------------------------------------------------------------------------------------- */
+
+/* Value or one error; and what passed our look at the shape, libcyaml loads. */
+static int try_text(const char *text, size_t length)
+{
+	struct config *config = NULL;
+	struct error err = {""};
+	char *copy = malloc(length + 1); /* its own allocation: a read beyond the end is seen */
+	int r;
+
+	assert_non_null(copy);
+	memcpy(copy, text, length);
+	r = config_parse(copy, length, "f", &config, &err);
+	free(copy);
+	if (r) {
+		assert_null(config);
+		assert_memory_equal(err.text, "f:", 2);
+		if (!strncmp(err.text, "f: libcyaml", 11))
+			fail_msg("%s in\n%.*s", err.text, (int)length, text);
+	} else {
+		assert_non_null(config);
+	}
+	config_free(config);
+	return r;
+}
+
+static void every_prefix_of_a_file_is_taken_or_refused(void **state)
+{
+	size_t taken = 0;
+
+	for (size_t length = 0; length < sizeof(full); length++)
+		taken += try_text(full, length) == 0;
+	assert_in_range(taken, 1, 60); /* a few ends leave a whole file: of the last lines */
+}
+
+static uint32_t random_next(uint32_t *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	return *seed >> 8;
+}
+
+static void mutate(char *text, size_t *length, size_t max, uint32_t *seed)
+{
+	static const char bytes[] = ":-[]{},&*!|>'\"%@`#?\n\t 0129azx.\\\0\xff\xc3";
+	size_t at = random_next(seed) % *length, from = random_next(seed) % *length, n = random_next(seed) % 40;
+
+	switch (random_next(seed) % 4) {
+	case 0:
+		text[at] = bytes[random_next(seed) % sizeof(bytes)];
+		break;
+	case 1: /* cut */
+		n = n < *length - at ? n : *length - at - 1;
+		memmove(text + at, text + at + n, *length - at - n);
+		*length -= n;
+		break;
+	case 2: /* insert */
+		if (*length == max)
+			break;
+		memmove(text + at + 1, text + at, *length - at);
+		text[at] = bytes[random_next(seed) % sizeof(bytes)];
+		(*length)++;
+		break;
+	default: /* copy from elsewhere */
+		n = n < *length - at ? n : *length - at;
+		n = n < *length - from ? n : *length - from;
+		memmove(text + at, text + from, n);
+	}
+}
+
+static void mutated_files_are_taken_or_refused(void **state)
+{
+	static char text[sizeof(full) + 64];
+	uint32_t seed = 20240607;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		size_t length = sizeof(full) - 1;
+
+		memcpy(text, full, length);
+		for (unsigned changes = 1 + random_next(&seed) % 4; changes; changes--)
+			mutate(text, &length, sizeof(text), &seed);
+		try_text(text, length);
+	}
+}
+
+/* Short lists that name each other: what they unfold to is bounded before it is built. */
+static void aliases_cannot_multiply_without_bound(void **state)
+{
+	size_t size = 1 << 20, length;
+	char *yaml = malloc(size);
+
+	assert_non_null(yaml);
+	length = (size_t)snprintf(yaml, size,
+				  "services:\n  - &s\n    vip: 192.0.2.1\n    protocol: tcp\n    port: 80\n"
+				  "    backends:\n");
+	for (unsigned i = 0; i < 1000; i++)
+		length += (size_t)snprintf(yaml + length, size - length, "      - address: 10.0.%u.%u\n", i / 250,
+					   1 + i % 250);
+	for (unsigned i = 0; i < 10000; i++)
+		length += (size_t)snprintf(yaml + length, size - length, "  - *s\n");
+	assert_int_equal(try_text(yaml, length), -EINVAL);
+	free(yaml);
+}
+
+/* Quadratic steps anywhere would take minutes. Under ASan every realloc copies, and libcyaml grows lists one by one. */
+#ifdef __SANITIZE_ADDRESS__
+#define MANY_SERVICES (LB_MAX_SERVICES / 4)
+#else
+#define MANY_SERVICES LB_MAX_SERVICES
+#endif
+
+static void the_largest_config_is_read(void **state)
+{
+	size_t size = 8 << 20, length;
+	char *yaml = malloc(size);
+	struct config *config;
+
+	assert_non_null(yaml);
+	length = (size_t)snprintf(yaml, size, "limits: { services: 16k, backends: 32767, slots: 64M }\nservices:\n");
+	for (unsigned i = 0; i < MANY_SERVICES; i++)
+		length += (size_t)snprintf(yaml + length, size - length,
+					   "  - { name: s%u, vip: 192.0.%u.%u, protocol: tcp, port: 80, slots: 251,\n"
+					   "      backends: [{address: 10.0.0.1}%s] }\n",
+					   i, i / 250, 1 + i % 250, i ? ", {address: 10.0.0.2}" : "");
+	config = parse(yaml);
+	assert_int_equal(config->services_count, MANY_SERVICES);
+	config_free(config);
+	free(yaml);
+}
+
+/* ---- all ---------------------------------------------------------------------------------------------------- */
+
+static const struct CMUnitTest others[] = {
+    cmocka_unit_test(idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table),
+    cmocka_unit_test(no_services_give_the_defaults),
+    cmocka_unit_test(a_service_gets_the_defaults),
+    cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(the_default_check_depends_on_what_there_is_to_connect_to),
+    cmocka_unit_test(the_default_timeout_fits_into_the_interval),
+    cmocka_unit_test(a_service_without_a_name_is_named_after_its_vip),
+    cmocka_unit_test(every_key_of_the_top_is_read),
+    cmocka_unit_test(every_key_of_a_service_is_read),
+    cmocka_unit_test(every_key_of_a_health_check_is_read),
+    cmocka_unit_test(services_inherit_defaults_key_by_key),
+    cmocka_unit_test(algorithms_go_by_their_short_names_too),
+    cmocka_unit_test(an_empty_hash_means_the_client_alone),
+    cmocka_unit_test(a_hash_from_defaults_is_for_the_services_it_fits),
+    cmocka_unit_test(encapsulation_takes_all_pairings_of_families),
+    cmocka_unit_test(metrics_can_be_off),
+    cmocka_unit_test(one_vip_serves_both_protocols_and_many_ports),
+    cmocka_unit_test(a_file_that_is_not_there_is_refused_with_the_reason),
+    cmocka_unit_test(a_directory_is_refused_with_the_reason),
+    cmocka_unit_test(a_file_without_end_is_refused),
+    cmocka_unit_test(a_file_is_read_and_named_in_errors),
+    cmocka_unit_test(the_example_is_valid),
+    cmocka_unit_test(the_defaults_of_the_example_are_the_defaults),
+    cmocka_unit_test(the_service_defaults_of_the_example_are_the_defaults),
+    cmocka_unit_test(every_prefix_of_a_file_is_taken_or_refused),
+    cmocka_unit_test(mutated_files_are_taken_or_refused),
+    cmocka_unit_test(aliases_cannot_multiply_without_bound),
+    cmocka_unit_test(the_largest_config_is_read),
+};
+
+#define REFUSALS (sizeof(refusals) / sizeof(refusals[0]))
+#define OTHERS   (sizeof(others) / sizeof(others[0]))
+
+int main(void)
+{
+	static struct CMUnitTest tests[REFUSALS + OTHERS];
+	static char names[REFUSALS][96];
+
+	for (size_t i = 0; i < REFUSALS; i++) {
+		snprintf(names[i], sizeof(names[i]), "%s_is_refused", refusals[i].promise);
+		tests[i] = (struct CMUnitTest){names[i], is_refused, NULL, NULL, (void *)&refusals[i]};
+	}
+	memcpy(tests + REFUSALS, others, sizeof(others));
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

@@ -1,0 +1,866 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The sweep on plain memory: expiry, active counts, settling, draining, quarantine, folded counts, bounded steps,
+ * speed. Run by `make check`. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "support/memory_dataplane.h"
+
+#define NOW      10000
+#define TCP_IDLE 280 /* ticks: 300 s */
+#define UDP_IDLE 28
+#define T        LB_SLOT_TRANSITION
+#define L        LB_SLOT_LEARNING
+
+static struct memory_dataplane *memory;
+static struct dataplane *dp;
+static struct want want;
+
+static void make(int protocol, const char *algorithm)
+{
+	memory = memory_dataplane_new((struct memory_limits){8, 64, 8192, 64});
+	dp = memory->dp;
+	dp->clock = NOW;
+	want_init(&want, "192.0.2.1", protocol, 80, algorithm);
+	for (unsigned n = 0; n < 2; n++)
+		want_add(&want, n, 10);
+	want.service.slots = 251;
+	want.service.hash = LB_HASH_SPORT; /* so that no entry shows its slot, see below */
+	want_commit(dp, &want, 1);
+}
+
+static int setup_tcp(void **state)
+{
+	make(IPPROTO_TCP, "maglev");
+	return 0;
+}
+
+static int setup_udp(void **state)
+{
+	make(IPPROTO_UDP, "maglev");
+	return 0;
+}
+
+static int setup_turns(void **state)
+{
+	make(IPPROTO_TCP, "round-robin");
+	return 0;
+}
+
+static int setup_udp_turns(void **state)
+{
+	make(IPPROTO_UDP, "round-robin");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	memory_dataplane_free(memory);
+	return 0;
+}
+
+static uint64_t entry(uint32_t id, uint32_t flow_state, uint32_t tick)
+{
+	return 5ULL << LB_FLOW_FP_SHIFT | (uint64_t)id << LB_FLOW_BACKEND_SHIFT |
+	       (uint64_t)flow_state << LB_FLOW_STATE_SHIFT | (tick & LB_FLOW_TICK_MASK);
+}
+
+static struct dp_backend_stats backend_stats(unsigned n)
+{
+	struct addr address = want_address(n);
+	struct dp_backend_stats stats;
+
+	assert_int_equal(dataplane_backend_stats(dp, &want.service, &address, &stats), 0);
+	return stats;
+}
+
+static struct dp_service_stats service_stats(void)
+{
+	struct dp_service_stats stats;
+
+	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
+	return stats;
+}
+
+/* ---- entries ---- */
+
+static void entries_expire_by_the_idle_time_of_their_state(void **state)
+{
+	static const struct {
+		uint32_t flow_state, idle;
+	} cases[] = {{LB_FLOW_SYN, 14},       {LB_FLOW_ESTABLISHED, TCP_IDLE}, {LB_FLOW_FIN, TCP_IDLE},
+		     {LB_FLOW_RST, TCP_IDLE}, {LB_FLOW_HEARD, TCP_IDLE},       {LB_FLOW_KEPT, TCP_IDLE},
+		     {LB_FLOW_UDP, UDP_IDLE}, {LB_FLOW_UDP_NEW, UDP_IDLE},     {LB_FLOW_AFFINITY_NEW, 559},
+		     {LB_FLOW_AFFINITY, 559}};
+	uint32_t id = want_id(dp, &want, 0);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		dp->maps.flows[9] = entry(id, cases[i].flow_state, NOW);
+		sweep_rounds(dp, 1, NOW + cases[i].idle);
+		assert_true(dp->maps.flows[9] != 0);
+		sweep_rounds(dp, 1, NOW + cases[i].idle + 1);
+		assert_true(dp->maps.flows[9] == 0);
+	}
+}
+
+static void where_the_table_decides_always_a_silent_flow_sleeps(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.loads[id].active = 1;
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
+	assert_int_equal(LB_FLOW_BACKEND(dp->maps.flows[9]), id);
+	assert_int_equal(dp->maps.loads[id].active, 0);
+	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK); /* it may sleep past every wrap */
+	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
+	want_find(&want, 0)->usable = false; /* it may be back */
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK + 1);
+	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
+	want.service.algorithm = algo_find("maglev");
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK + 2);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+static void where_the_table_decides_always_a_silent_udp_flow_sleeps(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_UDP, NOW);
+	sweep_rounds(dp, 1, NOW + UDP_IDLE + 1);
+	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
+}
+
+static void a_flow_that_has_ended_does_not_sleep(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	dp->maps.flows[9] = entry(id, LB_FLOW_FIN, NOW);
+	dp->maps.flows[10] = entry(id, LB_FLOW_RST, NOW);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(dp->maps.flows[9] == 0);
+	assert_true(dp->maps.flows[10] == 0);
+}
+
+static void a_silent_flow_of_a_dead_backend_does_not_sleep(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	want_find(&want, 0)->usable = false;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+static void where_the_table_decides_always_entries_of_settled_slots_stay(void **state)
+{
+	want.service.hash = LB_HASH_FULL;
+	want_commit(dp, &want, 1);
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(dp->maps.flows[9] != 0);
+}
+
+static void sleepers_go_when_the_service_tracks_by_slot_again(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_DORMANT, NOW - 400);
+	sweep_rounds(dp, 1, NOW);
+	assert_true(dp->maps.flows[9] != 0);
+	want.service.algorithm = algo_find("maglev");
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+static void the_oldest_sleeper_makes_room_in_a_full_bucket(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
+		dp->maps.flows[8 + way] = entry(id, LB_FLOW_DORMANT, NOW - 10 - (way == 5 ? 100 : way));
+	sweep_rounds(dp, 2, NOW);
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
+		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]), way == 5 ? 0 : LB_FLOW_DORMANT);
+}
+
+static void none_that_is_awake_makes_room(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
+		dp->maps.flows[8 + way] = entry(id, way == 2 ? LB_FLOW_DORMANT : LB_FLOW_ESTABLISHED, NOW - 20);
+	dp->maps.flows[8 + 4] = entry(id, LB_FLOW_ESTABLISHED, NOW - 100);
+	sweep_rounds(dp, 1, NOW);
+	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
+		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]), way == 2 ? 0 : LB_FLOW_ESTABLISHED);
+}
+
+/* A stable slot's flows are not looked up: what the table has of them would only mislead after the next change. */
+static void entries_of_settled_slots_go(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), id = want_id(dp, &want, 0);
+	uint64_t high = 0x9abcdef0;
+	uint32_t slot = (uint32_t)(high * size >> 32);
+	uint64_t mine =
+	    (high << 32 & ~0ULL << LB_FLOW_FP_SHIFT) | (entry(id, LB_FLOW_ESTABLISHED, NOW) & ((1ULL << 33) - 1));
+
+	want.service.hash = LB_HASH_FULL;
+	want_commit(dp, &want, 1);
+	dp->maps.flows[9] = mine;
+	slots[slot] |= T;
+	dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring) + slot] = NOW;
+	ring_count(dp, dp_find(dp, &want.service), NOW);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(dp->maps.flows[9] == mine);
+	slots[slot] &= ~T;
+	sweep_rounds(dp, 1, NOW + 2);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+/* The two bits that the fingerprint lacks may name either of two slots. */
+static void an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint64_t high = 0, mine;
+
+	want.service.hash = LB_HASH_FULL;
+	want_commit(dp, &want, 1);
+	do { /* the first hash of a slot, which shares its upper 30 bits with the last of the slot before */
+		high = ((uint64_t)++at << 32) / size + 1;
+		assert_true(at < size);
+	} while (!(high & 3));
+	assert_int_equal((high & ~3ULL) * size >> 32, at - 1);
+	mine = ((high & ~3ULL) << 32) | (entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW) & ((1ULL << 33) - 1));
+	for (uint32_t i = at - 1; i <= at; i++) {
+		dp->maps.flows[9] = mine;
+		slots[i] |= T;
+		dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring) + i] = NOW;
+		sweep_rounds(dp, 1, NOW + 1);
+		assert_true(dp->maps.flows[9] == mine);
+		slots[i] &= ~T;
+		sweep_rounds(dp, 1, NOW + 2);
+		assert_true(dp->maps.flows[9] == 0);
+	}
+}
+
+static void entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix(void **state)
+{
+	want.service.hash = LB_HASH_FULL;
+	want.service.mask4 = 24;
+	want_commit(dp, &want, 1);
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(dp->maps.flows[9] != 0);
+}
+
+static void the_overflow_mark_of_a_bucket_stays(void **state)
+{
+	dp->maps.flows[8] = entry(want_id(dp, &want, 0), LB_FLOW_SYN, NOW) | LB_FLOW_OVERFLOW;
+	sweep_rounds(dp, 1, NOW + 100);
+	assert_true(dp->maps.flows[8] == LB_FLOW_OVERFLOW);
+}
+
+static void a_clock_that_is_a_little_ahead_expires_nothing(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_SYN, NOW + 2);
+	sweep_rounds(dp, 1, NOW);
+	assert_true(dp->maps.flows[9] != 0);
+}
+
+static void the_tick_may_wrap(void **state)
+{
+	const uint32_t wrap = 1 << LB_FLOW_TICK_BITS;
+
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, wrap - 6);
+	sweep_rounds(dp, 1, wrap + 100);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, wrap + TCP_IDLE);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
+
+	dp->maps.flows[1] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.flows[20] = entry(id, LB_FLOW_SYN, NOW);
+	dp->maps.flows[30] = entry(id, LB_FLOW_FIN, NOW);
+	dp->maps.loads[id].active = 7; /* off by five */
+	dp->maps.loads[other].active = -3;
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(dp->maps.loads[id].active, 2);
+	assert_int_equal(dp->maps.loads[other].active, 0);
+	assert_int_equal(backend_stats(0).active, 2);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(dp->maps.loads[id].active, 0);
+}
+
+/* Not only at the end of the round, which in a large table is seconds away. */
+static void an_entry_that_goes_is_not_counted_any_more(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+	struct lb_turn *turns = &dp->maps.turns[want_line(dp, &want)->id];
+
+	dp->maps.flows[5] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.flows[7] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.flows[6] = entry(id, LB_FLOW_FIN, NOW); /* does not count */
+	dp->maps.loads[id].active = turns->held = 3;
+	assert_true(dataplane_sweep(dp, 100, NOW + TCP_IDLE + 1) != 0);
+	assert_int_equal(dp->maps.flows[5], 0);
+	assert_int_equal(dp->maps.flows[6], 0);
+	assert_int_equal(dp->maps.loads[id].active, 1);
+	assert_int_equal(turns->held, 1);
+}
+
+/* Packets that come while the table is counted must not be taken for an error. */
+static void active_is_left_alone_while_flows_come_and_go(void **state)
+{
+	uint32_t id = want_id(dp, &want, 0);
+
+	dp->maps.flows[400] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.loads[id].active = 1;
+	dataplane_sweep(dp, 100, NOW);
+	dp->maps.flows[5] = entry(id, LB_FLOW_ESTABLISHED, NOW); /* behind the sweep: not counted */
+	__atomic_fetch_add(&dp->maps.loads[id].active, 1, __ATOMIC_RELAXED);
+	while (dataplane_sweep(dp, 100, NOW))
+		;
+	assert_int_equal(dp->maps.loads[id].active, 2);
+}
+
+static void steps_look_at_no_more_than_their_budget(void **state)
+{
+	size_t left = dataplane_sweep(dp, 10, NOW), now, steps = 1;
+
+	assert_in_range(left, dp->maps.flow_words - 10, dp->maps.flow_words + dp->maps.frag_words);
+	while ((now = dataplane_sweep(dp, 10, NOW))) {
+		assert_true(left - now <= 11);
+		left = now;
+		steps++;
+	}
+	assert_in_range(steps, dp->maps.flow_words / 10, dp->maps.flow_words / 10 + 20);
+}
+
+static void later_fragments_of_the_gone_are_forgotten(void **state)
+{
+	dp->maps.frags[3] = 77ULL << 32 | LB_FRAG_USED | 9u << LB_FRAG_BACKEND_SHIFT;
+	dp->maps.frags[4] = 77ULL << 32 | LB_FRAG_USED | want_id(dp, &want, 0) << LB_FRAG_BACKEND_SHIFT;
+	sweep_rounds(dp, 1, NOW);
+	assert_true(dp->maps.frags[3] == 0);
+	assert_true(dp->maps.frags[4] != 0);
+}
+
+/* ---- slots ---- */
+
+static void slots_settle_an_idle_time_after_the_last_packet_elsewhere(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), kept = 0;
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	assert_in_range(service_stats().slots_in_transition, 80, 100);
+	while (!(slots[kept] & T))
+		kept++;
+	stamps[kept] = NOW + 50;
+	sweep_rounds(dp, 1, NOW + TCP_IDLE);
+	assert_in_range(service_stats().slots_in_transition, 80, 100);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(service_stats().slots_in_transition, 1);
+	assert_true(slots[kept] & T);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 51);
+	assert_int_equal(service_stats().slots_in_transition, 0);
+	for (uint32_t i = 0; i < size; i++)
+		assert_int_equal(slots[i], LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
+}
+
+/* The flows of the middle backend have an idle time from the second change on to show themselves. */
+static void a_second_change_puts_off_settling(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint16_t middle;
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	middle = want_id(dp, &want, 2);
+	while (LB_SLOT_CURRENT(slots[at]) != middle)
+		at++;
+	dp->clock = NOW + TCP_IDLE - 1;
+	want_find(&want, 2)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(slots[at] & T);
+}
+
+/* A round that has passed an entry's place cannot know of packets since: slots settle by the tick in which it began. */
+static void slots_settle_by_the_tick_in_which_the_round_began(void **state)
+{
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	dataplane_sweep(dp, 100, NOW + TCP_IDLE);
+	while (dataplane_sweep(dp, 100, NOW + TCP_IDLE + 5))
+		;
+	assert_true(service_stats().slots_in_transition != 0);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 5);
+	assert_int_equal(service_stats().slots_in_transition, 0);
+}
+
+static void udp_slots_stop_learning_after_an_idle_time(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	while (!(slots[at] & T))
+		at++;
+	stamps[at] = NOW + UDP_IDLE;
+	sweep_rounds(dp, 1, NOW + UDP_IDLE);
+	assert_true(slots[at] & L);
+	sweep_rounds(dp, 1, NOW + UDP_IDLE + 1);
+	assert_false(slots[at] & L);
+	assert_true(slots[at] & T);
+}
+
+static void an_old_ring_goes_when_all_slots_have_settled(void **state)
+{
+	uint32_t unused = arena_unused(&dp->arena);
+
+	want.service.slots = 509;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->old_ring), 251);
+	assert_true(backend_stats(0).kept_slots > 100);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(want_line(dp, &want)->old_ring, 0);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(arena_unused(&dp->arena), unused + 256 - 512);
+}
+
+/* ---- draining ---- */
+
+static void a_draining_backend_is_done_when_no_slot_and_no_entry_names_it(void **state)
+{
+	uint32_t id = want_id(dp, &want, 1), keeps = backend_stats(1).slots;
+
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	assert_int_equal(backend_stats(1).slots, 0);
+	assert_int_equal(backend_stats(1).kept_slots, keeps);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_false(backend_stats(1).drained);
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW + TCP_IDLE);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_int_equal(backend_stats(1).kept_slots, 0);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + 2 * TCP_IDLE + 1);
+	assert_true(backend_stats(1).drained);
+	assert_false(backend_stats(0).drained);
+}
+
+static void where_all_flows_are_in_the_table_draining_ends_with_the_last(void **state)
+{
+	uint32_t id = want_id(dp, &want, 1);
+
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW);
+	assert_false(backend_stats(1).drained);
+	dp->maps.flows[9] = 0; /* FIN, then a packet that needed the place */
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+/* Entries of such a state hold a drain for so many ticks. */
+static void holds_a_drain(uint32_t flow_state, uint32_t ticks)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 1), flow_state, NOW);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + ticks);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + ticks + 1);
+	assert_true(backend_stats(1).drained);
+	assert_true(dp->maps.flows[9] != 0);
+}
+
+static void a_half_closed_flow_holds_a_drain_for_two_minutes(void **state)
+{
+	holds_a_drain(LB_FLOW_FIN, 112);
+}
+
+static void a_flow_that_was_reset_holds_a_drain_for_ten_seconds(void **state)
+{
+	holds_a_drain(LB_FLOW_RST, 10);
+}
+
+/* Anybody can make one, and what it stands for is held by the slots. */
+static void the_mark_of_an_older_flow_holds_no_drain(void **state)
+{
+	dp->maps.flows[9] = entry(want_id(dp, &want, 1), LB_FLOW_KEPT, NOW);
+	dp->maps.flows[10] = entry(want_id(dp, &want, 1), LB_FLOW_HEARD, NOW);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+static void a_drain_begins_with_its_commit_and_not_with_later_ones(void **state)
+{
+	sweep_rounds(dp, 3, NOW);
+	dataplane_sweep(dp, 100, NOW); /* a round is under way */
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	while (dataplane_sweep(dp, 100, NOW))
+		;
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW);
+	assert_true(backend_stats(1).drained);
+	want_add(&want, 3, 10);
+	want_commit(dp, &want, 1);
+	assert_true(backend_stats(1).drained);
+}
+
+/* It has chosen by slot before: flows may live that are in no entry. */
+static void a_drain_waits_for_slots_where_flows_from_before_tracking_may_live(void **state)
+{
+	want.service.algorithm = algo_find("round-robin");
+	want_commit(dp, &want, 1);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 2, NOW + 1);
+	assert_true(backend_stats(1).kept_slots != 0);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+static void a_flow_that_found_no_room_makes_draining_wait(void **state)
+{
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	dp->maps.reason_counts[LB_EVENT_flow_table_full].packets++;
+	sweep_rounds(dp, 1, NOW + 1);
+	assert_false(backend_stats(1).drained);
+	sweep_rounds(dp, 1, NOW + TCP_IDLE + 1);
+	assert_true(backend_stats(1).drained);
+}
+
+/* ---- ids and counts ---- */
+
+static void an_id_is_free_after_a_whole_round_that_began_later(void **state)
+{
+	uint16_t id = want_id(dp, &want, 0);
+
+	dataplane_sweep(dp, 100, NOW); /* a round is under way and past some buckets */
+	dp->maps.flows[3] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	want_remove(&want, 0);
+	want_commit(dp, &want, 1);
+	dp_grace(dp);
+	while (dataplane_sweep(dp, 100, NOW))
+		;
+	assert_int_equal(dp->backend_ids.state[id], ID_QUARANTINED);
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(dp->backend_ids.state[id], ID_FREE);
+	assert_true(dp->maps.flows[3] == 0);
+}
+
+static void the_totals_of_a_service_never_sink(void **state)
+{
+	uint32_t row = dp->maps.backend_slots;
+	uint16_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
+
+	dp->maps.backend_counts[id] = (struct lb_backend_count){.packets = 10, .bytes = 1000, .flows = 1};
+	dp->maps.backend_counts[row + id].packets = 5;
+	dp->maps.backend_counts[other].packets = 2;
+	assert_int_equal(service_stats().counts.packets, 17);
+	assert_int_equal(backend_stats(0).counts.packets, 15);
+	want_remove(&want, 0);
+	want_commit(dp, &want, 1);
+	assert_int_equal(service_stats().counts.packets, 17);
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(service_stats().counts.packets, 17);
+	assert_int_equal(service_stats().counts.bytes, 1000);
+	assert_int_equal(dp->maps.backend_counts[id].packets, 0);
+	dp = memory_dataplane_restart(memory);
+	assert_int_equal(service_stats().counts.packets, 17);
+}
+
+/* ---- size ---- */
+
+static void a_million_entries_are_counted(void **state)
+{
+	enum { BUCKETS = 1 << 18 };
+	struct memory_dataplane *large = memory_dataplane_new((struct memory_limits){8, 64, 8192, BUCKETS});
+
+	large->dp->clock = NOW;
+	want_commit(large->dp, &want, 1);
+	for (uint32_t i = 0; i < BUCKETS * LB_FLOW_WAYS; i += 2)
+		large->maps.flows[i] = entry(1 + i / 2 % 2, LB_FLOW_ESTABLISHED, NOW);
+	while (dataplane_sweep(large->dp, 65536, NOW + 1))
+		;
+	assert_int_equal(large->maps.loads[1].active, BUCKETS * LB_FLOW_WAYS / 4);
+	memory_dataplane_free(large);
+}
+
+/* ---- shares ---- */
+
+static struct lb_turn *turn(void)
+{
+	return &dp->maps.turns[want_line(dp, &want)->id];
+}
+
+static void fill(uint32_t count)
+{
+	memset(dp->maps.flows, 0, dp->maps.flow_words * sizeof(*dp->maps.flows));
+	turn()->held = 0;
+	for (uint32_t i = 0; i < count; i++)
+		dp->maps.flows[i] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(turn()->held, count);
+}
+
+/* 512 places. */
+static void each_service_has_a_share_and_the_rest_is_common(void **state)
+{
+	struct want wants[4];
+
+	wants[0] = want;
+	for (unsigned i = 1; i < 4; i++) {
+		char vip[16];
+
+		snprintf(vip, sizeof(vip), "192.0.2.%u", 10 + i);
+		want_init(&wants[i], vip, IPPROTO_TCP, 80, "maglev");
+		want_add(&wants[i], 100 + i, 10);
+	}
+	assert_int_equal(turn()->share, 256);
+	want_commit(dp, wants, 4);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(dp->maps.turns[want_line(dp, &wants[i])->id].share, 64);
+	assert_int_equal(dp->maps.turns[0].share, 256);
+	fill(64);
+	assert_int_equal(dp->maps.turns[0].held, 0);
+	fill(300);
+	assert_int_equal(dp->maps.turns[0].held, 236);
+	fill(0);
+	assert_int_equal(dp->maps.turns[0].held, 0);
+}
+
+static void a_service_that_has_taken_more_than_there_is_is_limited(void **state)
+{
+	fill(300);
+	assert_false(service_stats().limited);
+	fill(512);
+	assert_true(service_stats().limited);
+}
+
+/* ---- lbd was away ---- */
+
+static void after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(void **state)
+{
+	uint32_t away = NOW + 3 * LB_FLOW_TICK_MASK, id = want_id(dp, &want, 0);
+	uint32_t size, *slots;
+
+	sweep_rounds(dp, 1, NOW);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->clock = away;
+	dp = memory_dataplane_restart(memory);
+	want_commit(dp, &want, 1);
+	slots = want_slots(dp, &want, &size);
+	sweep_rounds(dp, 1, away + TCP_IDLE);
+	assert_true(dp->maps.flows[9] != 0);
+	assert_true(service_stats().slots_in_transition != 0);
+	sweep_rounds(dp, 2, away + TCP_IDLE + 1);
+	assert_true(dp->maps.flows[9] == 0);
+	assert_int_equal(service_stats().slots_in_transition, 0);
+	for (uint32_t i = 0; i < size; i++)
+		assert_int_equal(LB_SLOT_CURRENT(slots[i]), id);
+}
+
+static void a_short_absence_changes_no_age(void **state)
+{
+	uint64_t before;
+
+	sweep_rounds(dp, 1, NOW);
+	dp->maps.flows[9] = before = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	dp->clock = NOW + 200;
+	dp = memory_dataplane_restart(memory);
+	assert_true(dp->maps.flows[9] == before);
+}
+
+/* One wrap, and a little: what is old looks young. */
+static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
+{
+	uint32_t away = NOW + LB_FLOW_TICK_MASK + 100, id = want_id(dp, &want, 0);
+
+	sweep_rounds(dp, 1, NOW);
+	dp->maps.flows[9] = entry(id, LB_FLOW_ESTABLISHED, NOW);
+	dp->maps.flows[10] = entry(id, LB_FLOW_DORMANT, NOW);
+	dp->clock = away;
+	dp = memory_dataplane_restart(memory);
+	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[9]), away & LB_FLOW_TICK_MASK);
+	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[10]), NOW & LB_FLOW_TICK_MASK); /* it is not young: it sleeps */
+}
+
+/* The same lbd, that was stopped meanwhile. */
+static void after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(void **state)
+{
+	uint32_t away = NOW + LB_FLOW_TICK_MASK + 5000;
+
+	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
+	sweep_rounds(dp, 1, NOW);
+	sweep_rounds(dp, 1, away);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, away + TCP_IDLE);
+	assert_true(dp->maps.flows[9] != 0);
+	sweep_rounds(dp, 1, away + TCP_IDLE + 1);
+	assert_true(dp->maps.flows[9] == 0);
+}
+
+/* Only an absence renews stamps: that nobody knows when learning began must not end it. */
+static void learning_goes_on_for_an_idle_time_after_a_takeover(void **state)
+{
+	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	sweep_rounds(dp, 1, NOW);
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	while (!(slots[at] & L))
+		at++;
+	dp->clock = NOW + 10;
+	dp = memory_dataplane_restart(memory);
+	want_commit(dp, &want, 1);
+	stamps[at] = NOW + 10 + UDP_IDLE;
+	sweep_rounds(dp, 1, NOW + 10 + UDP_IDLE);
+	assert_true(slots[at] & L);
+	sweep_rounds(dp, 1, NOW + 10 + UDP_IDLE + 1);
+	assert_false(slots[at] & L);
+}
+
+static void after_a_takeover_slots_keep_what_they_kept(void **state)
+{
+	uint32_t kept;
+
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	kept = backend_stats(1).kept_slots;
+	assert_true(kept != 0);
+	dp = memory_dataplane_restart(memory);
+	assert_int_equal(backend_stats(1).kept_slots, kept);
+}
+
+/* ---- settling waits for flows that have lost their marks ---- */
+
+static void no_slot_settles_while_marks_are_lost(void **state)
+{
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	turn()->forgotten = NOW + 100;
+	sweep_rounds(dp, 1, NOW + 100 + 2 * TCP_IDLE);
+	assert_true(service_stats().slots_in_transition != 0);
+	sweep_rounds(dp, 1, NOW + 100 + 2 * TCP_IDLE + 1);
+	assert_int_equal(service_stats().slots_in_transition, 0);
+}
+
+/* ---- found in review ---- */
+
+/* lbd was stopped, or its machine was, in the middle of a round. */
+static void a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile(void **state)
+{
+	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
+
+	want_add(&want, 2, 10);
+	want_commit(dp, &want, 1);
+	assert_true(dataplane_sweep(dp, 16, NOW + 1) > 0);
+	dp->clock = NOW + 200;
+	for (uint32_t i = 0; i < want.service.slots; i++)
+		stamps[i] = (uint16_t)dp->clock;
+	while (dataplane_sweep(dp, 65536, dp->clock))
+		;
+	assert_in_range(service_stats().slots_in_transition, 80, 100);
+}
+
+/* What lets no slot settle lets no drain end. */
+static void no_drain_ends_while_marks_are_lost(void **state)
+{
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	turn()->forgotten = NOW + 100;
+	sweep_rounds(dp, 2, NOW + 100 + 2 * TCP_IDLE);
+	assert_true(service_stats().slots_in_transition != 0);
+	assert_false(backend_stats(1).drained);
+}
+
+#define TCP(name) cmocka_unit_test_setup_teardown(name, setup_tcp, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TCP(entries_expire_by_the_idle_time_of_their_state),
+	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_flow_sleeps, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(the_oldest_sleeper_makes_room_in_a_full_bucket, setup_turns, teardown),
+	    TCP(entries_of_settled_slots_go),
+	    TCP(each_service_has_a_share_and_the_rest_is_common),
+	    TCP(a_service_that_has_taken_more_than_there_is_is_limited),
+	    TCP(after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
+	    TCP(a_short_absence_changes_no_age),
+	    TCP(no_slot_settles_while_marks_are_lost),
+	    TCP(a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile),
+	    TCP(no_drain_ends_while_marks_are_lost),
+	    TCP(the_overflow_mark_of_a_bucket_stays),
+	    TCP(a_clock_that_is_a_little_ahead_expires_nothing),
+	    TCP(the_tick_may_wrap),
+	    TCP(active_is_what_is_in_the_table_and_zero_in_the_end),
+	    TCP(an_entry_that_goes_is_not_counted_any_more),
+	    TCP(active_is_left_alone_while_flows_come_and_go),
+	    TCP(steps_look_at_no_more_than_their_budget),
+	    TCP(later_fragments_of_the_gone_are_forgotten),
+	    TCP(slots_settle_an_idle_time_after_the_last_packet_elsewhere),
+	    TCP(a_second_change_puts_off_settling),
+	    cmocka_unit_test_setup_teardown(udp_slots_stop_learning_after_an_idle_time, setup_udp, teardown),
+	    TCP(an_old_ring_goes_when_all_slots_have_settled),
+	    TCP(a_draining_backend_is_done_when_no_slot_and_no_entry_names_it),
+	    cmocka_unit_test_setup_teardown(where_all_flows_are_in_the_table_draining_ends_with_the_last, setup_turns,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_found_no_room_makes_draining_wait, setup_turns, teardown),
+	    TCP(an_id_is_free_after_a_whole_round_that_began_later),
+	    TCP(the_totals_of_a_service_never_sink),
+	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_udp_flow_sleeps, setup_udp_turns,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_has_ended_does_not_sleep, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_silent_flow_of_a_dead_backend_does_not_sleep, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_entries_of_settled_slots_stay, setup_turns,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(sleepers_go_when_the_service_tracks_by_slot_again, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(none_that_is_awake_makes_room, setup_turns, teardown),
+	    TCP(an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition),
+	    TCP(entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix),
+	    TCP(slots_settle_by_the_tick_in_which_the_round_began),
+	    cmocka_unit_test_setup_teardown(a_half_closed_flow_holds_a_drain_for_two_minutes, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_was_reset_holds_a_drain_for_ten_seconds, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(the_mark_of_an_older_flow_holds_no_drain, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_drain_begins_with_its_commit_and_not_with_later_ones, setup_turns,
+					    teardown),
+	    TCP(a_drain_waits_for_slots_where_flows_from_before_tracking_may_live),
+	    TCP(after_an_absence_of_one_wrap_no_flow_is_over_too_early),
+	    cmocka_unit_test_setup_teardown(learning_goes_on_for_an_idle_time_after_a_takeover, setup_udp, teardown),
+	    TCP(after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
+	    TCP(after_a_takeover_slots_keep_what_they_kept),
+	    TCP(a_million_entries_are_counted),
+	};
+
+	return cmocka_run_group_tests_name("dataplane sweep", tests, NULL, NULL);
+}

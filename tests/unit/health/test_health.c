@@ -1,0 +1,1309 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Health checks: counting with a scripted kind, the real kinds against servers on the same loop. Tests wait for what is
+ * to happen, however long the machine takes; rules about time have a clock of their own in test_lateness.c. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lbd/health/health.h"
+
+#define HANG_MS    60000 /* nothing takes so long: it hangs */
+#define PATIENT_MS 30000 /* a timeout that no probe reaches */
+#define COARSE_MS  15    /* libevent counts by the coarse clock: a timer may be early by its step, up to 10 ms */
+
+static struct event_base *base;
+static struct lateness *lateness;
+static struct health *health;
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void run_for(uint64_t ms)
+{
+	uint64_t end = now_ms() + ms, now;
+
+	while ((now = now_ms()) < end) { /* an exit that run_until left behind may end a round early */
+		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
+				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
+
+		event_base_loopexit(base, &rest);
+		event_base_dispatch(base);
+	}
+}
+
+/* Turns the loop until *flag reaches wanted. False: it hangs. */
+static bool run_until(const unsigned *flag, unsigned wanted)
+{
+	uint64_t end = now_ms() + HANG_MS;
+
+	while (*flag < wanted && now_ms() < end) {
+		struct timeval tick = {.tv_usec = 5000};
+
+		event_base_loopexit(base, &tick);
+		event_base_loop(base, EVLOOP_ONCE);
+	}
+	return *flag >= wanted;
+}
+
+static int start_loop(void **state)
+{
+	struct error err;
+
+	base = event_base_new();
+	return !base || lateness_new(base, &lateness) || health_new(base, lateness, &health, &err);
+}
+
+static int stop_loop(void **state)
+{
+	health_free(health);
+	lateness_free(lateness);
+	event_base_free(base);
+	return 0;
+}
+
+/* ---- what a check told ---- */
+
+struct told {
+	unsigned results, changes, passed;
+	enum health_status status;
+	uint32_t latency_us, since_ms;
+	char why[320], last_failure[320];
+	struct health_check *remove; /* when told, remove it */
+	const struct told *removed;  /* what that one had told */
+	unsigned removed_results;    /* and how often, until it was removed */
+};
+
+static void on_result(void *arg, const struct health_result *result)
+{
+	struct told *told = arg;
+
+	told->changes += result->changed;
+	told->passed += result->latency_us > 0;
+	told->status = result->status;
+	told->latency_us = result->latency_us;
+	told->since_ms = result->since_ms;
+	snprintf(told->why, sizeof(told->why), "%s", result->why);
+	if (result->why[0])
+		snprintf(told->last_failure, sizeof(told->last_failure), "%s", result->why);
+	told->results++;
+	if (told->remove) {
+		health_remove(told->remove);
+		told->remove = NULL;
+		told->removed_results = told->removed ? told->removed->results : 0;
+	}
+}
+
+static struct health_spec spec_of(const char *type)
+{
+	return (struct health_spec){.type = (char *)type,
+				      .path = (char *)"/",
+				      .status_min = 200,
+				      .status_max = 399,
+				      .interval_ms = 200,
+				      .timeout_ms = PATIENT_MS,
+				      .rise = 2,
+				      .fall = 3};
+}
+
+static struct health_check *add(const struct health_spec *spec, const char *address, uint16_t port,
+				enum health_status initial, struct told *told)
+{
+	struct addr addr;
+	struct health_check *check;
+
+	assert_int_equal(addr_parse(address, &addr), 0);
+	check = health_add(health, spec, &addr, port, initial, on_result, told);
+	assert_non_null(check);
+	return check;
+}
+
+/* Probes until a latency was measured, which a late loop does not, and says what was told. */
+static struct told probe_measured(const struct health_spec *spec, const char *address, uint16_t port)
+{
+	struct told told = {0};
+	struct health_check *check = add(spec, address, port, HEALTH_UNKNOWN, &told);
+
+	assert_true(run_until(&told.passed, 1));
+	health_remove(check);
+	return told;
+}
+
+/* Probes once and says what was told. */
+static struct told probe_once(const struct health_spec *spec, const char *address, uint16_t port)
+{
+	struct told told = {0};
+	struct health_check *check = add(spec, address, port, HEALTH_UNKNOWN, &told);
+
+	assert_true(run_until(&told.results, 1));
+	health_remove(check);
+	return told;
+}
+
+/* ---- a kind whose results are written down beforehand: '+', '-', '!' (not run), '?' (cannot start), '~' (hangs) ----
+ */
+
+static const char *script;
+static unsigned script_started, script_cancelled;
+static uint64_t script_times[64];
+
+struct health_probe {
+	char says;
+	struct event *event;
+	health_done_fn *done;
+	void *arg;
+};
+
+static void script_cancel(struct health_probe *probe)
+{
+	script_cancelled++;
+	event_free(probe->event);
+	free(probe);
+}
+
+static void script_end(int fd, short what, void *arg)
+{
+	struct health_probe probe = *(struct health_probe *)arg;
+
+	free(arg);
+	event_free(probe.event);
+	probe.done(probe.arg,
+		   probe.says == '+'   ? HEALTH_PASSED
+		   : probe.says == '-' ? HEALTH_FAILED
+				       : HEALTH_NOT_RUN,
+		   probe.says == '+' ? NULL : "scripted", 7);
+}
+
+static bool script_serve(struct health_probe *probe)
+{
+	return false;
+}
+
+static const char *script_waits_for(const struct health_probe *probe)
+{
+	return "script: timed out";
+}
+
+static struct health_probe *script_start(void *state, struct event_base *loop, const struct health_probe_spec *spec,
+					 health_done_fn *done, void *arg)
+{
+	struct health_probe *probe;
+	struct timeval soon = {.tv_usec = 1000};
+
+	if (script_started < 64)
+		script_times[script_started] = now_ms();
+	script_started++;
+	if (*script == '?') {
+		script++;
+		errno = EMFILE;
+		return NULL;
+	}
+	probe = malloc(sizeof(*probe));
+	assert_non_null(probe);
+	probe->says = *script ? *script++ : '+';
+	probe->done = done;
+	probe->arg = arg;
+	probe->event = evtimer_new(loop, script_end, probe);
+	if (probe->says != '~')
+		event_add(probe->event, &soon);
+	return probe;
+}
+
+REGISTER(health_kind, scripted) = {.name = "scripted",
+				   .help = "for tests",
+				   .start = script_start,
+				   .serve = script_serve,
+				   .waits_for = script_waits_for,
+				   .cancel = script_cancel};
+
+/* The statuses after each probe of the script, as letters: ? unknown, u up, d down; capital where changed is set. */
+static void assert_statuses(const char *probes, enum health_status initial, const char *expected)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct told told = {0};
+	struct health_check *check;
+	char seen[64] = "";
+
+	script = probes;
+	spec.interval_ms = 10;
+	check = add(&spec, "192.0.2.1", 80, initial, &told);
+	for (unsigned i = 0; i < strlen(probes); i++) {
+		unsigned changes = told.changes;
+
+		assert_true(run_until(&told.results, i + 1));
+		assert_int_equal(told.results, i + 1);
+		seen[i] = "?ud"[told.status];
+		if (told.changes != changes)
+			seen[i] = "!UD"[told.status];
+	}
+	health_remove(check);
+	assert_string_equal(seen, expected);
+}
+
+static void first_probe_of_an_unknown_decides_alone(void **state)
+{
+	assert_statuses("+", HEALTH_UNKNOWN, "U");
+	assert_statuses("-", HEALTH_UNKNOWN, "D");
+}
+
+static void fall_counts_failures_in_a_row(void **state)
+{
+	assert_statuses("+--+---+", HEALTH_UNKNOWN, "UuuuuuDd");
+}
+
+static void rise_counts_successes_in_a_row(void **state)
+{
+	assert_statuses("-+-++", HEALTH_UNKNOWN, "DdddU");
+}
+
+static void kept_status_is_not_a_change_and_needs_the_full_count(void **state)
+{
+	assert_statuses("+---", HEALTH_UP, "uuuD");
+	assert_statuses("-++", HEALTH_DOWN, "ddU");
+}
+
+static void probe_that_could_not_run_says_nothing_about_the_backend(void **state)
+{
+	assert_statuses("!?", HEALTH_UNKNOWN, "??");
+	assert_statuses("!?!?!?!?", HEALTH_UP, "uuuuuuuu");
+	/* nor does it interrupt a run of failures */
+	assert_statuses("-!-?-", HEALTH_UP, "uuuuD");
+}
+
+static void why_holds_the_last_failure_until_up_again(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct told told = {0};
+	struct health_check *check;
+
+	script = "-++";
+	spec.interval_ms = 10;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, 1));
+	assert_string_equal(told.why, "scripted");
+	assert_int_equal(told.latency_us, 0);
+	assert_true(run_until(&told.results, 2));
+	assert_string_equal(told.why, "scripted");
+	assert_true(run_until(&told.results, 3));
+	assert_string_equal(told.why, "");
+	assert_int_equal(told.latency_us, 7);
+	health_remove(check);
+}
+
+static void since_counts_from_the_last_change(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct told told = {0};
+	struct health_check *check;
+	uint64_t up;
+
+	script = "+++++++++---";
+	spec.interval_ms = 50;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, 9));
+	assert_true(told.since_ms >= 200); /* eight intervals of 25 or of 47 to 50 ms, by a coarse clock */
+	up = now_ms();
+	assert_true(run_until(&told.results, 12));
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_true(told.since_ms <= now_ms() - up + 1);
+	health_remove(check);
+}
+
+/* A probe that ends more than an interval after its start, as the loop was late, has the next one sooner. */
+static bool was_late(void)
+{
+	return lateness_meter(lateness)->max_us > LATENESS_BEAT_US / 2;
+}
+
+/* How much later one comes is the machine's affair; what is asked of it is in test_lateness.c. */
+static void probes_start_an_interval_apart(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct told told = {0};
+	struct health_check *check;
+
+	script = "";
+	script_started = 0;
+	spec.interval_ms = 100;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, 10));
+	for (unsigned i = 2; i < 10; i++)
+		assert_true(script_times[i] - script_times[i - 1] >= 95 - COARSE_MS || was_late());
+	health_remove(check);
+}
+
+static void first_probes_are_spread(void **state)
+{
+	enum { CHECKS = 60 };
+	struct health_spec spec = spec_of("scripted");
+	struct health_check *checks[CHECKS];
+	struct told told = {0};
+	uint64_t start = now_ms();
+
+	script = "";
+	script_started = 0;
+	spec.interval_ms = 1600;
+	for (unsigned i = 0; i < CHECKS; i++)
+		checks[i] = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, CHECKS));
+	assert_true(script_times[CHECKS - 1] - start >= 200); /* of 400; by chance less: once in 2^60 */
+	for (unsigned i = 0; i < CHECKS; i++)
+		health_remove(checks[i]);
+}
+
+static void probe_that_does_not_end_has_timed_out(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct told told = {0};
+	struct health_check *check;
+	uint64_t start = now_ms();
+
+	script = "~~"; /* the second if the loop is late */
+	script_cancelled = 0;
+	spec.timeout_ms = 150;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, 1));
+	assert_true(now_ms() - start >= 150 - COARSE_MS);
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_string_equal(told.why, "script: timed out after 150 ms");
+	assert_in_range(script_cancelled, 1, 2);
+	health_remove(check);
+}
+
+static void check_removed_during_a_probe_is_silent(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct told told = {0};
+	struct health_check *check;
+
+	script = "~";
+	script_started = script_cancelled = 0;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&script_started, 1));
+	health_remove(check);
+	assert_int_equal(script_cancelled, 1);
+	run_for(100);
+	assert_int_equal(told.results, 0);
+}
+
+static void check_may_be_removed_by_its_own_result(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct told told = {0};
+
+	script = "+";
+	spec.interval_ms = 10;
+	told.remove = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, 1));
+	run_for(50);
+	assert_int_equal(told.results, 1);
+}
+
+static void unknown_kind_is_refused(void **state)
+{
+	struct health_spec spec = spec_of("carrier-pigeon");
+	struct addr addr = {.family = 4};
+
+	assert_null(health_kind_find("carrier-pigeon"));
+	assert_null(health_add(health, &spec, &addr, 80, HEALTH_UNKNOWN, on_result, NULL));
+	assert_int_equal(errno, EINVAL);
+	assert_non_null(health_kind_find("tcp"));
+	assert_non_null(health_kind_find("http"));
+	assert_non_null(health_kind_find("https"));
+}
+
+/* ---- a server on the same loop ---- */
+
+struct server {
+	struct evconnlistener *listener;
+	uint16_t port;
+	const char *answer; /* NULL: none */
+	unsigned delay_ms;  /* before the answer */
+	bool close;         /* hang up after the answer, or without one */
+	bool reset;         /* hang up with RST */
+	bool any;           /* answer whatever comes, not just a whole request */
+	unsigned accepted, requests;
+	char request[4096];
+};
+
+struct connection {
+	struct server *server;
+	struct bufferevent *bev;
+	struct event *timer;
+	bool answered;
+};
+
+static void connection_end(struct connection *connection)
+{
+	static const struct linger reset = {.l_onoff = 1};
+
+	if (connection->server->reset)
+		setsockopt(bufferevent_getfd(connection->bev), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	event_free(connection->timer);
+	bufferevent_free(connection->bev);
+	free(connection);
+}
+
+static void on_server_event(struct bufferevent *bev, short what, void *arg)
+{
+	if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
+		connection_end(arg);
+}
+
+static void on_written(struct bufferevent *bev, void *arg)
+{
+	struct connection *connection = arg;
+
+	if (connection->server->close && connection->answered)
+		connection_end(connection);
+}
+
+static void serve(int fd, short what, void *arg)
+{
+	struct connection *connection = arg;
+	struct server *server = connection->server;
+
+	connection->answered = server->answer;
+	if (server->answer)
+		bufferevent_write(connection->bev, server->answer, strlen(server->answer));
+	else if (server->close)
+		connection_end(connection);
+}
+
+static void on_request(struct bufferevent *bev, void *arg)
+{
+	struct connection *connection = arg;
+	struct server *server = connection->server;
+	struct timeval delay = {.tv_sec = server->delay_ms / 1000, .tv_usec = server->delay_ms % 1000 * 1000};
+	size_t used = strlen(server->request);
+
+	used += bufferevent_read(bev, server->request + used, sizeof(server->request) - 1 - used);
+	server->request[used] = 0;
+	if (!server->any && !strstr(server->request, "\r\n\r\n"))
+		return;
+	server->requests++;
+	event_base_update_cache_time(base); /* the delay counts from here */
+	event_add(connection->timer, &delay);
+}
+
+static void on_accept(struct evconnlistener *listener, int fd, struct sockaddr *from, int length, void *arg)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+
+	assert_non_null(connection);
+	connection->server = arg;
+	connection->server->accepted++;
+	connection->server->request[0] = 0;
+	connection->bev = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+	connection->timer = evtimer_new(base, serve, connection);
+	bufferevent_setcb(connection->bev, on_request, on_written, on_server_event, connection);
+	bufferevent_enable(connection->bev, EV_READ | EV_WRITE);
+}
+
+static void server_start(struct server *server, const char *address)
+{
+	struct sockaddr_storage at;
+	struct addr addr;
+	socklen_t length = sizeof(at);
+
+	assert_int_equal(addr_parse(address, &addr), 0);
+	server->listener = evconnlistener_new_bind(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE, 4096,
+						   (struct sockaddr *)&at, (int)addr_to_sockaddr(&addr, 0, &at));
+	assert_non_null(server->listener);
+	assert_int_equal(getsockname(evconnlistener_get_fd(server->listener), (struct sockaddr *)&at, &length), 0);
+	server->port = ntohs(((struct sockaddr_in *)&at)->sin_port);
+}
+
+static void server_stop(struct server *server)
+{
+	evconnlistener_free(server->listener);
+	run_for(30); /* connections see the probe's RST and go */
+}
+
+/* A port that nobody listens on. */
+static uint16_t closed_port(void)
+{
+	struct server server = {0};
+
+	server_start(&server, "127.0.0.1");
+	server_stop(&server);
+	return server.port;
+}
+
+/* A listener whose queue is full: SYNs are dropped. */
+struct full {
+	int fds[8];
+	uint16_t port;
+};
+
+static void full_start(struct full *full)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(at);
+
+	full->fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(full->fds[0], (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(full->fds[0], 0), 0);
+	assert_int_equal(getsockname(full->fds[0], (struct sockaddr *)&at, &length), 0);
+	full->port = ntohs(at.sin_port);
+	for (unsigned i = 1; i < 8; i++) {
+		full->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(full->fds[i], (struct sockaddr *)&at, sizeof(at));
+	}
+}
+
+static void full_stop(struct full *full)
+{
+	for (unsigned i = 0; i < 8; i++)
+		close(full->fds[i]);
+}
+
+/* ---- tcp ---- */
+
+static void tcp_up_with_latency_when_something_listens(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+	struct server server = {0};
+	uint64_t start = now_ms();
+	struct told told;
+
+	server_start(&server, "127.0.0.1");
+	told = probe_measured(&spec, "127.0.0.1", server.port);
+	assert_int_equal(told.status, HEALTH_UP);
+	assert_true(told.latency_us / 1000 <= now_ms() - start);
+	assert_string_equal(told.why, "");
+	server_stop(&server);
+}
+
+static void tcp_works_over_ipv6(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+	struct server server = {0};
+
+	server_start(&server, "::1");
+	assert_int_equal(probe_once(&spec, "::1", server.port).status, HEALTH_UP);
+	server_stop(&server);
+}
+
+static void tcp_port_of_the_check_wins_over_the_services(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+	struct server server = {0};
+
+	server_start(&server, "127.0.0.1");
+	spec.port = server.port;
+	assert_int_equal(probe_once(&spec, "127.0.0.1", closed_port()).status, HEALTH_UP);
+	server_stop(&server);
+}
+
+static void tcp_refused_is_said(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+	struct told told = probe_once(&spec, "127.0.0.1", closed_port());
+
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_string_equal(told.why, "connect: refused");
+	assert_int_equal(told.latency_us, 0);
+}
+
+static void tcp_timeout_is_strict_and_said(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+	struct full full;
+	struct told told;
+	uint64_t start;
+
+	full_start(&full);
+	spec.timeout_ms = 150;
+	start = now_ms();
+	told = probe_once(&spec, "127.0.0.1", full.port);
+	assert_true(now_ms() - start >= 150 - COARSE_MS);
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_string_equal(told.why, "connect: timed out after 150 ms");
+	spec.timeout_ms = 1000;
+	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why, "connect: timed out after 1 s");
+	full_stop(&full);
+}
+
+/* ---- a late loop ---- */
+
+/* A server of its own process, which is never late: answers every connection at once. */
+static pid_t prompt_server_start(uint16_t *ret_port)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	pid_t pid;
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 4096), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &length), 0);
+	*ret_port = ntohs(at.sin_port);
+	pid = fork();
+	if (!pid) /* a test that fails does not stop it */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!pid) {
+		int fd = accept(listener, NULL, NULL);
+
+		(void)!write(fd, answer, sizeof(answer) - 1);
+		shutdown(fd, SHUT_WR); /* and it stays open: a close with an unread request would reset it */
+	}
+	close(listener);
+	return pid;
+}
+
+static void prompt_server_stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Turns the loop until each of the checks has so many results, with something that takes pause_ms in every turn. */
+static void run_late(const struct told *told, unsigned checks, unsigned wanted, unsigned pause_ms)
+{
+	uint64_t end = now_ms() + HANG_MS;
+	unsigned done = 0;
+
+	while (done < checks && now_ms() < end) {
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		usleep(pause_ms * 1000);
+		for (done = 0; done < checks && told[done].results >= wanted;)
+			done++;
+	}
+	assert_int_equal(done, checks);
+}
+
+/* Many checks, so that a turn finds many answers and many timeouts that are due. */
+static void assert_not_blamed_for_a_late_loop(const char *type)
+{
+	enum { CHECKS = 100 };
+	struct health_spec spec = spec_of(type);
+	struct health_check *checks[CHECKS];
+	struct told told[CHECKS] = {0};
+	uint16_t port;
+	pid_t pid = prompt_server_start(&port);
+
+	spec.interval_ms = 40;
+	spec.timeout_ms = 30;
+	for (unsigned i = 0; i < CHECKS; i++)
+		checks[i] = add(&spec, "127.0.0.1", port, HEALTH_UNKNOWN, &told[i]);
+	run_late(told, CHECKS, 5, 50);
+	for (unsigned i = 0; i < CHECKS; i++) {
+		assert_string_equal(told[i].last_failure, "");
+		assert_int_equal(told[i].status, HEALTH_UP);
+		health_remove(checks[i]);
+	}
+	prompt_server_stop(pid);
+}
+
+static void tcp_backend_is_not_blamed_for_a_late_loop(void **state)
+{
+	assert_not_blamed_for_a_late_loop("tcp");
+}
+
+static void http_backend_is_not_blamed_for_a_late_loop(void **state)
+{
+	assert_not_blamed_for_a_late_loop("http");
+}
+
+static void dead_backend_is_found_by_a_loop_that_is_always_late(void **state)
+{
+	static const char *const types[] = {"tcp", "http"};
+	struct full full;
+
+	full_start(&full);
+	for (unsigned i = 0; i < 2; i++) {
+		struct health_spec spec = spec_of(types[i]);
+		struct told told = {0};
+		struct health_check *check;
+
+		spec.interval_ms = 200;
+		spec.timeout_ms = 150;
+		check = add(&spec, "127.0.0.1", full.port, HEALTH_UP, &told);
+		run_late(&told, 1, 3, 200);
+		assert_int_equal(told.status, HEALTH_DOWN);
+		assert_string_equal(told.why, "connect: timed out after 150 ms");
+		health_remove(check);
+	}
+	full_stop(&full);
+}
+
+static void tcp_backend_that_goes_and_comes_is_followed(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+	struct server server = {0};
+	struct told told = {0};
+	struct health_check *check;
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	unsigned before;
+
+	server_start(&server, "127.0.0.1");
+	spec.interval_ms = 100;
+	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.changes, 1));
+	before = told.results;
+	server_stop(&server);
+	assert_true(run_until(&told.changes, 2));
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_in_range(told.results - before, 3, 4); /* fall, and one that may have been under way */
+	at.sin_port = htons(server.port);
+	server.listener = evconnlistener_new_bind(base, on_accept, &server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE,
+						  16, (struct sockaddr *)&at, sizeof(at));
+	assert_non_null(server.listener);
+	assert_true(run_until(&told.changes, 3));
+	assert_int_equal(told.status, HEALTH_UP);
+	health_remove(check);
+	server_stop(&server);
+}
+
+static void tcp_check_removed_during_a_probe_is_silent(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+	struct told told = {0};
+	struct health_check *check;
+	struct full full;
+
+	full_start(&full);
+	spec.interval_ms = 20;
+	check = add(&spec, "127.0.0.1", full.port, HEALTH_UNKNOWN, &told);
+	run_for(60); /* it has begun, and does not end */
+	health_remove(check);
+	run_for(200);
+	assert_int_equal(told.results, 0);
+	full_stop(&full);
+}
+
+static unsigned count_time_wait(uint16_t port)
+{
+	char line[512], wanted[32];
+	unsigned count = 0;
+	FILE *file = fopen("/proc/net/tcp", "r");
+
+	assert_non_null(file);
+	snprintf(wanted, sizeof(wanted), ":%04X 06 ", port); /* remote port, state TIME_WAIT */
+	while (fgets(line, sizeof(line), file))
+		count += strstr(line, wanted) != NULL;
+	fclose(file);
+	return count;
+}
+
+static void probes_leave_no_port_in_time_wait(void **state)
+{
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+	struct health_spec tcp = spec_of("tcp"), http = spec_of("http");
+
+	server_start(&server, "127.0.0.1");
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(probe_once(&tcp, "127.0.0.1", server.port).status, HEALTH_UP);
+		assert_int_equal(probe_once(&http, "127.0.0.1", server.port).status, HEALTH_UP);
+	}
+	assert_int_equal(count_time_wait(server.port), 0);
+	server_stop(&server);
+}
+
+/* No descriptor is left for the length of one probe of each type. */
+static void running_out_of_descriptors_takes_no_backend_down(void **state)
+{
+	static const char *const types[] = {"tcp", "http"};
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+	struct rlimit limit, low;
+	int lowest;
+
+	server_start(&server, "127.0.0.1");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	lowest = dup(0);
+	close(lowest);
+	low = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = limit.rlim_max};
+	for (unsigned i = 0; i < 2; i++) {
+		struct health_spec spec = spec_of(types[i]);
+		struct told told = {0};
+		struct health_check *check = add(&spec, "127.0.0.1", server.port, HEALTH_UP, &told);
+
+		spec.fall = 1;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+		run_until(&told.results, 2);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		assert_true(told.results >= 2);
+		assert_int_equal(told.status, HEALTH_UP);
+		assert_non_null(strstr(told.why, "probe not run: "));
+		assert_non_null(strstr(told.why, "oo many open files"));
+		assert_true(run_until(&told.passed, 1));
+		health_remove(check);
+	}
+	server_stop(&server);
+}
+
+static void limit_of_open_files_is_raised(void **state)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(limit.rlim_cur, limit.rlim_max);
+}
+
+/* ---- http ---- */
+
+static struct told http_answer(const char *answer)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = answer, .close = true};
+	struct told told;
+
+	server_start(&server, "127.0.0.1");
+	told = probe_once(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+	return told;
+}
+
+static void http_status_in_range_is_up(void **state)
+{
+	assert_int_equal(http_answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").status, HEALTH_UP);
+	assert_int_equal(http_answer("HTTP/1.1 204 No Content\r\n\r\n").status, HEALTH_UP);
+	assert_int_equal(http_answer("HTTP/1.0 200 OK\r\n\r\nuntil the end").status, HEALTH_UP);
+	/* a redirect is an answer, and is not followed */
+	assert_int_equal(http_answer("HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n").status, HEALTH_UP);
+}
+
+static void http_status_out_of_range_is_said(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 204 No Content\r\n\r\n"};
+	struct told told = http_answer("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_string_equal(told.why, "HTTP status 503, expected 200-399");
+	spec.status_min = spec.status_max = 200;
+	server_start(&server, "127.0.0.1");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why, "HTTP status 204, expected 200");
+	server_stop(&server);
+}
+
+static void http_garbage_is_said(void **state)
+{
+	struct told told = http_answer("SSH-2.0-OpenSSH_9.2p1\r\n");
+
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_string_equal(told.why, "HTTP: the answer is not HTTP");
+}
+
+static void http_connection_closed_early_is_said(void **state)
+{
+	assert_string_equal(http_answer(NULL).why, "HTTP: connection closed without an answer");
+	assert_string_equal(http_answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").why,
+			    "HTTP: connection closed in the middle of the answer");
+}
+
+static void http_connection_reset_is_said(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.reset = true, .close = true};
+
+	server_start(&server, "127.0.0.1");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why,
+			    "HTTP: connection reset before the answer was complete");
+	server_stop(&server);
+}
+
+static void http_refused_is_said_as_tcp_says_it(void **state)
+{
+	struct health_spec spec = spec_of("http");
+
+	assert_string_equal(probe_once(&spec, "127.0.0.1", closed_port()).why, "connect: refused");
+}
+
+static void http_timeouts_say_what_did_not_come(void **state)
+{
+	struct health_spec spec = spec_of("http"), tls = spec_of("https");
+	struct server server = {0};
+	struct full full;
+
+	spec.timeout_ms = tls.timeout_ms = 150;
+	full_start(&full);
+	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why, "connect: timed out after 150 ms");
+	full_stop(&full);
+	server_start(&server, "127.0.0.1");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why, "HTTP: no answer after 150 ms");
+	assert_string_equal(probe_once(&tls, "127.0.0.1", server.port).why, "TLS: handshake not complete after 150 ms");
+	server.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nslow";
+	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why, "HTTP: answer not complete after 150 ms");
+	server_stop(&server);
+}
+
+static void http_answer_after_the_timeout_is_none(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = HANG_MS};
+	uint64_t start;
+
+	server_start(&server, "127.0.0.1");
+	spec.timeout_ms = 150;
+	start = now_ms();
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_DOWN);
+	assert_true(now_ms() - start >= 150 - COARSE_MS);
+	server_stop(&server);
+}
+
+static void http_latency_is_connect_to_answer(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = 100};
+	uint64_t start = now_ms();
+	struct told told;
+
+	server_start(&server, "127.0.0.1");
+	told = probe_measured(&spec, "127.0.0.1", server.port);
+	assert_int_equal(told.status, HEALTH_UP);
+	assert_true(told.latency_us >= (100 - COARSE_MS) * 1000);
+	assert_true(told.latency_us / 1000 <= now_ms() - start);
+	server_stop(&server);
+}
+
+static void http_long_body_is_cut_off_and_long_headers_refused(void **state)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n";
+	char *answer = calloc(1, 300000);
+
+	assert_non_null(answer);
+	memset(answer, 'x', 299999);
+	memcpy(answer, head, sizeof(head) - 1);
+	assert_int_equal(http_answer(answer).status, HEALTH_UP);
+	/* headers without end */
+	memset(answer, 'x', 299999);
+	memcpy(answer, head, 17);
+	for (size_t i = 17; i + 100 < 299999; i += 100) {
+		memcpy(answer + i, "X: ", 3);
+		memcpy(answer + i + 98, "\r\n", 2);
+	}
+	assert_string_equal(http_answer(answer).why, "HTTP: headers longer than 64 KiB");
+	free(answer);
+}
+
+static void http_request_is_as_configured(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+	char expected[128];
+
+	server_start(&server, "::1");
+	spec.path = (char *)"/a/../health?deep=1";
+	assert_int_equal(probe_once(&spec, "::1", server.port).status, HEALTH_UP);
+	assert_ptr_equal(strstr(server.request, "GET /a/../health?deep=1 HTTP/1.1\r\n"), server.request);
+	snprintf(expected, sizeof(expected), "\r\nHost: [::1]:%u\r\n", server.port);
+	assert_non_null(strstr(server.request, expected));
+	assert_non_null(strstr(server.request, "\r\nUser-Agent: lbd/" LBD_VERSION "\r\n"));
+	assert_non_null(strstr(server.request, "\r\nConnection: close\r\n"));
+	spec.host = (char *)"www.example.com:8080";
+	spec.path = NULL;
+	assert_int_equal(probe_once(&spec, "::1", server.port).status, HEALTH_UP);
+	assert_ptr_equal(strstr(server.request, "GET / HTTP/1.1\r\n"), server.request);
+	assert_non_null(strstr(server.request, "\r\nHost: www.example.com:8080\r\n"));
+	server_stop(&server);
+}
+
+static void http_ignores_proxies_of_the_environment(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	setenv("all_proxy", "http://127.0.0.1:1", 1);
+	server_start(&server, "127.0.0.1");
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	server_stop(&server);
+	unsetenv("http_proxy");
+	unsetenv("all_proxy");
+}
+
+static void http_connects_anew_for_every_probe(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"};
+	struct told told = {0};
+	struct health_check *check;
+
+	server_start(&server, "127.0.0.1");
+	spec.interval_ms = 20;
+	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&told.results, 5));
+	assert_true(server.accepted >= told.results);
+	health_remove(check);
+	server_stop(&server);
+}
+
+static void http_check_removed_during_a_probe_is_silent(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {0};
+	struct told told = {0};
+	struct health_check *check;
+
+	server_start(&server, "127.0.0.1");
+	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told);
+	assert_true(run_until(&server.requests, 1));
+	health_remove(check);
+	run_for(200);
+	assert_int_equal(told.results, 0);
+	server_stop(&server);
+}
+
+static void http_checks_may_be_removed_by_each_others_results(void **state)
+{
+	enum { CHECKS = 20 };
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+	struct health_check *checks[CHECKS];
+	struct told told[CHECKS] = {0};
+
+	server_start(&server, "127.0.0.1");
+	spec.interval_ms = 20;
+	for (unsigned i = 0; i < CHECKS; i++)
+		checks[i] = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &told[i]);
+	for (unsigned i = 0; i < CHECKS; i += 2) {
+		told[i].remove = checks[i + 1];
+		told[i].removed = &told[i + 1];
+	}
+	for (unsigned i = 0; i < CHECKS; i += 2)
+		assert_true(run_until(&told[i].results, 5));
+	for (unsigned i = 0; i < CHECKS; i += 2) {
+		assert_int_equal(told[i].status, HEALTH_UP);
+		assert_string_equal(told[i].last_failure, "");
+		assert_int_equal(told[i + 1].results, told[i].removed_results);
+		health_remove(checks[i]);
+	}
+	server_stop(&server);
+}
+
+/* ---- https ---- */
+
+#define TLS_FILES                                                                                                      \
+	"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=wrong.example -keyout k.pem -out c.pem "          \
+	">/dev/null 2>&1"
+
+/* openssl s_server in a directory of its own; 0 if there is no openssl. */
+static pid_t tls_server_start(char directory[32], uint16_t port)
+{
+	char accept[32];
+	pid_t pid;
+
+	if (system("command -v openssl >/dev/null") != 0)
+		return 0;
+	strcpy(directory, "/tmp/lbd-tls-XXXXXX");
+	assert_non_null(mkdtemp(directory));
+	snprintf(accept, sizeof(accept), "127.0.0.1:%u", port);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (chdir(directory) || system(TLS_FILES))
+		_exit(1);
+	freopen("/dev/null", "r+", stdout);
+	freopen("/dev/null", "r+", stderr);
+	execlp("openssl", "openssl", "s_server", "-accept", accept, "-cert", "c.pem", "-key", "k.pem", "-www",
+	       "-servername", "sni.example", "-servername_fatal", "-cert2", "c.pem", "-key2", "k.pem", NULL);
+	_exit(1);
+}
+
+static void tls_server_stop(pid_t pid, const char *directory)
+{
+	char command[128];
+
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	assert_int_equal(system(command), 0);
+}
+
+static void https_unverified_certificate_is_up_and_the_host_is_the_sni(void **state)
+{
+	struct health_spec spec = spec_of("https");
+	uint16_t port = closed_port();
+	struct told told = {0};
+	struct health_check *check;
+	char directory[32];
+	pid_t pid = tls_server_start(directory, port);
+
+	if (!pid)
+		skip(); /* no openssl command */
+	spec.rise = 1;
+	spec.host = (char *)"sni.example";
+	check = add(&spec, "127.0.0.1", port, HEALTH_UNKNOWN, &told);
+	run_until(&told.passed, 1);
+	health_remove(check);
+	assert_string_equal(told.why, "");
+	assert_int_equal(told.status, HEALTH_UP);
+	/* this server refuses any other name, and says so in a TLS alert */
+	spec.host = (char *)"other.example";
+	told = probe_once(&spec, "127.0.0.1", port);
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_ptr_equal(strstr(told.why, "TLS: "), told.why);
+	tls_server_stop(pid, directory);
+}
+
+static void https_to_a_plain_server_is_a_tls_failure(void **state)
+{
+	struct health_spec spec = spec_of("https");
+	struct server server = {.answer = "HTTP/1.1 400 Bad Request\r\n\r\n", .any = true};
+	struct told told;
+
+	server_start(&server, "127.0.0.1");
+	told = probe_once(&spec, "127.0.0.1", server.port);
+	assert_int_equal(told.status, HEALTH_DOWN);
+	assert_string_equal(told.why, "TLS: wrong version number");
+	server_stop(&server);
+}
+
+/* ---- many ---- */
+
+static double cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* count checks of one interval against one listener: every one is up after its first probe, and stays up. */
+static void assert_many_are_up(const char *type, unsigned count, const char *answer)
+{
+	struct health_spec spec = spec_of(type);
+	struct server server = {.answer = answer};
+	struct told *told = calloc(count, sizeof(*told));
+	struct health_check **checks = calloc(count, sizeof(struct health_check *));
+	double cpu;
+	unsigned results = 0;
+
+	assert_non_null(told);
+	assert_non_null(checks);
+	server_start(&server, "0.0.0.0");
+	spec.interval_ms = 1000;
+	cpu = cpu_seconds();
+	for (unsigned i = 0; i < count; i++) {
+		char address[32];
+
+		snprintf(address, sizeof(address), "127.0.%u.%u", i / 250 + 1, i % 250 + 1);
+		checks[i] = add(&spec, address, server.port, HEALTH_UNKNOWN, &told[i]);
+	}
+	for (unsigned i = 0; i < count; i++)
+		assert_true(run_until(&told[i].results, 3));
+	cpu = cpu_seconds() - cpu;
+	for (unsigned i = 0; i < count; i++) {
+		results += told[i].results;
+		assert_string_equal(told[i].last_failure, "");
+		assert_int_equal(told[i].status, HEALTH_UP);
+		assert_int_equal(told[i].changes, 1);
+		health_remove(checks[i]);
+	}
+	print_message("# %u %s probes, and their server: %.0f us of CPU each\n", results, type, cpu * 1e6 / results);
+	server_stop(&server);
+	free(checks);
+	free(told);
+}
+
+static void two_thousand_tcp_checks_at_once_are_all_up(void **state)
+{
+	assert_many_are_up("tcp", 2000, NULL);
+}
+
+static void five_hundred_http_checks_at_once_are_all_up(void **state)
+{
+	assert_many_are_up("http", 500, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+/* Its own network namespace where that is allowed, so that no firewall or busy port of the host disturbs. */
+static int enter_namespace(void **state)
+{
+	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	int fd;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (unshare(CLONE_NEWNET))
+		return 0;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
+		return -1;
+	return close(fd);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start_loop, stop_loop)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    TEST(first_probe_of_an_unknown_decides_alone),
+	    TEST(fall_counts_failures_in_a_row),
+	    TEST(rise_counts_successes_in_a_row),
+	    TEST(kept_status_is_not_a_change_and_needs_the_full_count),
+	    TEST(probe_that_could_not_run_says_nothing_about_the_backend),
+	    TEST(why_holds_the_last_failure_until_up_again),
+	    TEST(since_counts_from_the_last_change),
+	    TEST(probes_start_an_interval_apart),
+	    TEST(first_probes_are_spread),
+	    TEST(probe_that_does_not_end_has_timed_out),
+	    TEST(check_removed_during_a_probe_is_silent),
+	    TEST(check_may_be_removed_by_its_own_result),
+	    TEST(unknown_kind_is_refused),
+	    TEST(tcp_up_with_latency_when_something_listens),
+	    TEST(tcp_works_over_ipv6),
+	    TEST(tcp_port_of_the_check_wins_over_the_services),
+	    TEST(tcp_refused_is_said),
+	    TEST(tcp_timeout_is_strict_and_said),
+	    TEST(tcp_backend_is_not_blamed_for_a_late_loop),
+	    TEST(http_backend_is_not_blamed_for_a_late_loop),
+	    TEST(dead_backend_is_found_by_a_loop_that_is_always_late),
+	    TEST(tcp_backend_that_goes_and_comes_is_followed),
+	    TEST(tcp_check_removed_during_a_probe_is_silent),
+	    TEST(probes_leave_no_port_in_time_wait),
+	    TEST(running_out_of_descriptors_takes_no_backend_down),
+	    TEST(limit_of_open_files_is_raised),
+	    TEST(http_status_in_range_is_up),
+	    TEST(http_status_out_of_range_is_said),
+	    TEST(http_garbage_is_said),
+	    TEST(http_connection_closed_early_is_said),
+	    TEST(http_connection_reset_is_said),
+	    TEST(http_refused_is_said_as_tcp_says_it),
+	    TEST(http_timeouts_say_what_did_not_come),
+	    TEST(http_answer_after_the_timeout_is_none),
+	    TEST(http_latency_is_connect_to_answer),
+	    TEST(http_long_body_is_cut_off_and_long_headers_refused),
+	    TEST(http_request_is_as_configured),
+	    TEST(http_ignores_proxies_of_the_environment),
+	    TEST(http_connects_anew_for_every_probe),
+	    TEST(http_check_removed_during_a_probe_is_silent),
+	    TEST(http_checks_may_be_removed_by_each_others_results),
+	    TEST(https_unverified_certificate_is_up_and_the_host_is_the_sni),
+	    TEST(https_to_a_plain_server_is_a_tls_failure),
+	    TEST(two_thousand_tcp_checks_at_once_are_all_up),
+	    TEST(five_hundred_http_checks_at_once_are_all_up),
+	};
+
+	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Tests lbctl as a process against a stand-in for lbd: requests, human and JSON output, errors and exit codes. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "support/fake_lbd.h"
+#include "lbctl_run.h"
+
+#define STATUS(interfaces, services, down, backends, up)                                                               \
+	"{\"version\":\"" LBD_VERSION "\",\"abi\":1,\"pid\":42,\"uptime_s\":11520,\"config\":\"/etc/lbd/lbd.yaml\","   \
+	"\"adopted\":true,\"overrides\":2,\"interfaces\":[" interfaces "],\"services\":" #services                     \
+	",\"services_down\":" #down ",\"backends\":" #backends ",\"backends_up\":" #up                                 \
+	",\"memory\":{\"total\":146800640,\"flows\":134217728,\"arena\":8388608,\"services\":1048576,\"backends\":"    \
+	"1048576,\"counters\":1048576,\"other\":1048576},\"flows\":{\"capacity\":2097152,\"entries\":1234},"           \
+	"\"kernel\":\"6.1.0-28-amd64\"}"
+#define ETH0 "{\"name\":\"eth0\",\"ifindex\":2,\"mode\":\"native\",\"dispatcher\":true}"
+#define ETH1 "{\"name\":\"eth1\",\"ifindex\":3,\"mode\":\"generic\",\"dispatcher\":false}"
+
+static struct lbctl_run run;
+static char requests[8192];
+static struct fake_lbd fake;
+
+/* Runs lbctl with these words and --socket against a fake that knows these answers. */
+static void run_against(const struct fake_answer *answers, const char *const *words)
+{
+	const char *all[16] = {NULL};
+	size_t count = 0;
+
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	while (words[count]) {
+		all[count] = words[count];
+		count++;
+	}
+	all[count] = "--socket";
+	all[count + 1] = fake.socket;
+	lbctl_run_after(&run, NULL, all);
+	fake_lbd_requests(&fake, requests, sizeof(requests));
+	fake_lbd_stop(&fake);
+}
+
+#define RUN(answers, ...) run_against(answers, (const char *const[]){__VA_ARGS__, NULL})
+
+static const char *first_line(char *text)
+{
+	text[strcspn(text, "\n")] = 0;
+	return text;
+}
+
+static void the_first_line_of_status_says_whether_it_forwards(void **state)
+{
+	static const struct {
+		const char *status, *line;
+	} cases[] = {
+	    {STATUS(ETH0, 3, 0, 9, 9), "Forwarding: 3 services, 9 of 9 backends up"},
+	    {STATUS(ETH0, 1, 0, 2, 1), "Forwarding: 1 service, 1 of 2 backends up"},
+	    {STATUS(ETH0, 3, 1, 9, 6), "Forwarding, but 1 of 3 services is down. Why: lbctl backends"},
+	    {STATUS(ETH0, 3, 3, 9, 0), "Not forwarding: none of 9 backends is up. Why: lbctl backends"},
+	    {STATUS("", 3, 0, 9, 9), "Not forwarding: no interface is attached. Next: lbctl attach IFACE"},
+	    {STATUS(ETH0, 0, 0, 0, 0), "Not forwarding: the config has no services. Next: edit it, then lbctl reload"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct fake_answer answers[] = {{"GET /v1/status", 200, cases[i].status}, {NULL}};
+
+		RUN(answers, "status");
+		assert_int_equal(run.exit_code, 0);
+		assert_string_equal(first_line(run.out), cases[i].line);
+	}
+}
+
+static void status_names_modes_memory_and_changes(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0 "," ETH1, 3, 0, 9, 9)}, {NULL}};
+
+	RUN(answers, "status");
+	assert_non_null(strstr(run.out, "eth0: native, beside other XDP programs"));
+	assert_non_null(strstr(run.out, "eth1: generic (slower than native), alone"));
+	assert_non_null(strstr(run.out, "140 MiB in maps: flows 128 MiB"));
+	assert_non_null(strstr(run.out, "2 changes made at run time"));
+	assert_non_null(strstr(run.out, "up 3 h 12 min"));
+	assert_null(strchr(run.out, '\033'));
+}
+
+static void status_shows_the_seed_blind_services_and_a_crowded_table(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200,
+	     "{\"interfaces\":[" ETH0 "],\"services\":3,\"services_down\":0,\"services_blind\":2,\"backends\":9,"
+	     "\"backends_up\":3,\"flows\":{\"capacity\":2000,\"entries\":1999,\"without_place\":17,"
+	     "\"limited_services\":1},\"hash_seed\":\"0x00000000feedface\",\"hash_seed_from\":\"random\"}"},
+	    {NULL}};
+
+	RUN(answers, "status");
+	assert_non_null(strstr(run.out, "Blind: no backend of 2 services answers"));
+	assert_non_null(strstr(run.out, "2 blind"));
+	assert_non_null(strstr(run.out, "Warning: 17 new flows found no place"));
+	assert_non_null(strstr(run.out, "limits: flows"));
+	assert_non_null(strstr(run.out, "0x00000000feedface, random"));
+}
+
+#define LATE(ms)                                                                                                       \
+	"{\"interfaces\":[" ETH0 "],\"services\":1,\"backends\":2,\"backends_up\":2,\"loop\":{\"late_ms\":" #ms        \
+	",\"late_max_ms\":9000}}"
+
+static void status_warns_of_lateness_that_matters(void **state)
+{
+	const struct fake_answer late[] = {{"GET /v1/status", 200, LATE(430)}, {NULL}};
+	const struct fake_answer on_time[] = {{"GET /v1/status", 200, LATE(99)}, {NULL}};
+
+	RUN(late, "status");
+	assert_non_null(strstr(run.out, "Warning: was up to 430 ms late"));
+	RUN(on_time, "status");
+	assert_null(strstr(run.out, "late"));
+}
+
+static void json_is_what_lbd_said(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0, 3, 0, 9, 9)}, {NULL}};
+	json_t *printed, *said = json_loads(answers[0].body, 0, NULL);
+
+	RUN(answers, "status", "--json");
+	printed = json_loads(run.out, 0, NULL);
+	assert_true(json_equal(printed, said));
+	assert_true(strstr(run.out, "\n  \"") != NULL);
+	json_decref(printed);
+	json_decref(said);
+}
+
+static void backends_of_a_service_are_asked_for_with_its_name_escaped(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/backends?service=192.0.2.10%3A80%2Ftcp%20%26x", 200,
+	     "{\"backends\":[{\"service\":\"w\",\"address\":\"10.0.0.11\",\"condition\":\"down\",\"why\":\"connect: "
+	     "refused\",\"since_s\":75,\"weight\":100,\"effective_weight\":0}]}"},
+	    {NULL}};
+
+	RUN(answers, "backends", "192.0.2.10:80/tcp &x");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "w 10.0.0.11 down: connect: refused\n"));
+	assert_non_null(strstr(run.out, "0/100"));
+}
+
+static void changes_are_posted_as_the_contract_says(void **state)
+{
+	static const struct {
+		const char *words[7], *request;
+	} cases[] = {
+	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"auto\"}\n"},
+	    {{"attach", "eth0", "--mode", "native"}, "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"native\"}\n"},
+	    {{"detach", "eth0"}, "POST /v1/detach {\"interface\":\"eth0\"}\n"},
+	    {{"reload"}, "POST /v1/reload {}\n"},
+	    {{"backend", "add", "web", "10.0.0.1"},
+	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":100}\n"},
+	    {{"backend", "add", "web", "10.0.0.1", "--weight", "7"},
+	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":7}\n"},
+	    {{"backend", "remove", "web", "10.0.0.1"},
+	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\",\"now\":false}\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
+	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\",\"now\":true}\n"},
+	    {{"backend", "drain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain {\"service\":\"web\",\"address\":\"10.0.0.1\",\"on\":true}\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain {\"service\":\"web\",\"address\":\"10.0.0.1\",\"on\":false}\n"},
+	    {{"backend", "weight", "web", "10.0.0.1", "0"},
+	     "POST /v1/backend/weight {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":0}\n"},
+	};
+	const struct fake_answer answers[] = {
+	    {"POST /v1/attach", 200, "{\"interface\":" ETH0 "}"},
+	    {"POST /v1/detach", 200, "{}"},
+	    {"POST /v1/reload", 200, "{\"services\":1,\"backends\":2,\"dropped_overrides\":0}"},
+	    {"POST /v1/backend/add", 200, "{}"},
+	    {"POST /v1/backend/remove", 200, "{}"},
+	    {"POST /v1/backend/drain", 200, "{}"},
+	    {"POST /v1/backend/weight", 200, "{}"},
+	    {NULL}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		run_against(answers, cases[i].words);
+		assert_int_equal(run.exit_code, 0);
+		assert_string_equal(requests, cases[i].request);
+		assert_true(strlen(run.out) > 10);
+	}
+}
+
+static void a_refusal_prints_lbds_sentence_and_hint_and_exits_1(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"POST /v1/attach", 404, "{\"error\":\"nope: no such interface\",\"hint\":\"ip link lists them\"}"},
+	    {NULL}};
+
+	RUN(answers, "attach", "nope");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.err, "lbctl: nope: no such interface\nip link lists them\n");
+	assert_string_equal(run.out, "");
+}
+
+static void a_bad_argument_to_lbd_is_a_failure_not_wrong_usage(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/reload", 400, "{\"error\":\"no\",\"hint\":\"\"}"}, {NULL}};
+
+	RUN(answers, "reload");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.err, "lbctl: no\n");
+}
+
+static void a_missing_socket_says_how_to_start_lbd(void **state)
+{
+	lbctl_run(&run, "status", "--socket", "/tmp/no-such-directory/lbd.sock");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.err, "lbctl: lbd is not running (no /tmp/no-such-directory/lbd.sock).\n"
+				     "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml\n");
+}
+
+static void a_socket_without_listener_says_so(void **state)
+{
+	const struct fake_answer answers[] = {{NULL}};
+
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	kill(fake.child, SIGKILL);
+	waitpid(fake.child, NULL, 0);
+	fake.child = 0;
+	lbctl_run(&run, "status", "--socket", fake.socket);
+	fake_lbd_stop(&fake);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "is there, but nobody listens"));
+	assert_non_null(strstr(run.err, "systemctl start lbd"));
+}
+
+static void become_nobody(void)
+{
+	if (setgid(65534) || setuid(65534))
+		_exit(99);
+}
+
+static void without_permission_it_says_who_has_it(void **state)
+{
+	const struct fake_answer answers[] = {{NULL}};
+	const char *words[] = {"status", "--socket", fake.socket, NULL};
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	chmod(fake.directory, 0755);
+	chmod(fake.socket, 0600);
+	lbctl_run_after(&run, become_nobody, words);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "only root and group lbd may talk to lbd"));
+	chmod(fake.directory, 0700);
+	lbctl_run_after(&run, become_nobody, words);
+	fake_lbd_stop(&fake);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "only root and group lbd may talk to lbd"));
+}
+
+static void a_closed_connection_points_to_the_log(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, NULL}, {NULL}};
+
+	RUN(answers, "status");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "journalctl -u lbd"));
+}
+
+static void an_answer_that_is_not_lbds_is_refused(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, "<html>"}, {NULL}};
+
+	RUN(answers, "status");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "Is this lbd's socket?"));
+}
+
+static void a_socket_path_that_is_too_long_is_wrong_usage(void **state)
+{
+	char path[200];
+
+	memset(path, 'a', sizeof(path) - 1);
+	path[sizeof(path) - 1] = 0;
+	lbctl_run(&run, "status", "--socket", path);
+	assert_int_equal(run.exit_code, 2);
+	assert_non_null(strstr(run.err, "expected a path of 1 to 107 bytes"));
+}
+
+static void name_socket(void)
+{
+	setenv("LBD_SOCKET", fake.socket, 1);
+}
+
+static void the_environment_names_the_socket(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/detach", 200, "{}"}, {NULL}};
+	const char *words[] = {"detach", "eth0", NULL};
+
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	lbctl_run_after(&run, name_socket, words);
+	fake_lbd_stop(&fake);
+	assert_int_equal(run.exit_code, 0);
+}
+
+static void version_works_without_lbd(void **state)
+{
+	lbctl_run(&run, "version", "--socket", "/nonexistent");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out, "lbctl " LBD_VERSION "\n");
+}
+
+static void stats_hides_what_never_happened_unless_asked(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/stats", 200,
+	     "{\"reasons\":[{\"name\":\"forwarded_tx\",\"outcome\":\"sent\",\"help\":\"sent on\",\"packets\":1200000,"
+	     "\"bytes\":1048576},{\"name\":\"ttl_exceeded\",\"outcome\":\"dropped\",\"help\":\"used up\",\"packets\":0,"
+	     "\"bytes\":0}],\"events\":[{\"name\":\"flow_evicted\",\"help\":\"replaced\",\"count\":0}]}"},
+	    {NULL}};
+
+	RUN(answers, "stats");
+	assert_non_null(strstr(run.out, "Sent: to a backend, or answered: 1.20M packets, 1.00 MiB\n"));
+	assert_non_null(strstr(run.out, "forwarded_tx"));
+	assert_null(strstr(run.out, "ttl_exceeded"));
+	assert_null(strstr(run.out, "flow_evicted"));
+	RUN(answers, "stats", "--all");
+	assert_non_null(strstr(run.out, "ttl_exceeded"));
+	assert_non_null(strstr(run.out, "flow_evicted"));
+}
+
+static void services_tell_status_and_transitions(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/services", 200,
+	     "{\"services\":[{\"name\":\"web\",\"vip\":\"2001:db8::10\",\"protocol\":\"tcp\",\"port\":443,"
+	     "\"algorithm\":\"maglev\",\"forward\":\"ipip\",\"status\":\"degraded\",\"backends\":3,\"backends_up\":2,"
+	     "\"slots\":1021,\"slots_in_transition\":12,\"ring_digest\":\"89abcdef01234567\",\"limited\":true,"
+	     "\"flows\":1500,\"bytes\":2000000}]}"},
+	    {NULL}};
+
+	RUN(answers, "services");
+	assert_non_null(
+	    strstr(run.out,
+		   "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 89abcdef  1.50k  2.00M"));
+	assert_non_null(strstr(run.out, "web: 12 of 1021 slots"));
+	assert_non_null(strstr(run.out, "web: has its share of a crowded flow table"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_first_line_of_status_says_whether_it_forwards),
+	    cmocka_unit_test(status_names_modes_memory_and_changes),
+	    cmocka_unit_test(status_shows_the_seed_blind_services_and_a_crowded_table),
+	    cmocka_unit_test(status_warns_of_lateness_that_matters),
+	    cmocka_unit_test(json_is_what_lbd_said),
+	    cmocka_unit_test(backends_of_a_service_are_asked_for_with_its_name_escaped),
+	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
+	    cmocka_unit_test(a_refusal_prints_lbds_sentence_and_hint_and_exits_1),
+	    cmocka_unit_test(a_bad_argument_to_lbd_is_a_failure_not_wrong_usage),
+	    cmocka_unit_test(a_missing_socket_says_how_to_start_lbd),
+	    cmocka_unit_test(a_socket_without_listener_says_so),
+	    cmocka_unit_test(without_permission_it_says_who_has_it),
+	    cmocka_unit_test(a_closed_connection_points_to_the_log),
+	    cmocka_unit_test(an_answer_that_is_not_lbds_is_refused),
+	    cmocka_unit_test(a_socket_path_that_is_too_long_is_wrong_usage),
+	    cmocka_unit_test(the_environment_names_the_socket),
+	    cmocka_unit_test(version_works_without_lbd),
+	    cmocka_unit_test(stats_hides_what_never_happened_unless_asked),
+	    cmocka_unit_test(services_tell_status_and_transitions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

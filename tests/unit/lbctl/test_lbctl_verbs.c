@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Tests the verb table and what derives from it: help, man page, completion, usage errors, suggestions. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lbctl_run.h"
+
+static struct lbctl_run run;
+
+static const char *const promised[] = {"attach",
+				       "detach",
+				       "status",
+				       "services",
+				       "backends",
+				       "backend add",
+				       "backend remove",
+				       "backend drain",
+				       "backend undrain",
+				       "backend weight",
+				       "drain",
+				       "reload",
+				       "stats",
+				       "top",
+				       "version",
+				       "help",
+				       "backend-host setup",
+				       "backend-host undo",
+				       "backend-host status"};
+
+/* The verb's name as one or two words. */
+static void split(const char *name, char first[64], char **ret_second)
+{
+	snprintf(first, 64, "%s", name);
+	*ret_second = strchr(first, ' ');
+	if (*ret_second)
+		*(*ret_second)++ = 0;
+}
+
+static void every_promised_verb_is_in_the_table(void **state)
+{
+	for (size_t i = 0; i < sizeof(promised) / sizeof(*promised); i++) {
+		char text[64], *words[2] = {text, NULL};
+		int used;
+
+		split(promised[i], text, &words[1]);
+		assert_non_null(verb_find(words, words[1] ? 2 : 1, &used));
+		assert_int_equal(used, words[1] ? 2 : 1);
+	}
+}
+
+static void every_verb_is_described_whole(void **state)
+{
+	const struct verb *const *verbs;
+	size_t count;
+
+	verbs = verb_list(&count);
+	assert_true(count >= sizeof(promised) / sizeof(*promised));
+	for (size_t i = 0; i < count; i++) {
+		assert_non_null(verbs[i]->run);
+		assert_non_null(verbs[i]->examples[0].command);
+		assert_true(strlen(verbs[i]->summary) > 10);
+		assert_int_not_equal(verbs[i]->summary[strlen(verbs[i]->summary) - 1], '.');
+		for (unsigned o = 0; o < VERB_MAX_OPTIONS && verbs[i]->options[o].name; o++)
+			assert_non_null(verbs[i]->options[o].help);
+	}
+}
+
+static void help_man_and_completion_cover_every_verb_and_option(void **state)
+{
+	static struct lbctl_run man, bash;
+	const struct verb *const *verbs;
+	size_t count;
+
+	lbctl_run(&run, "help");
+	lbctl_run(&man, "--generate-man");
+	lbctl_run(&bash, "--generate-completion");
+	assert_int_equal(run.exit_code | man.exit_code | bash.exit_code, 0);
+	verbs = verb_list(&count);
+	for (size_t i = 0; i < count; i++) {
+		char escaped[96] = ".SS \"lbctl ";
+
+		assert_non_null(strstr(run.out, verbs[i]->name));
+		assert_non_null(strstr(bash.out, verbs[i]->name));
+		for (const char *at = verbs[i]->name; *at; at++)
+			strncat(escaped, *at == '-' ? "\\-" : (char[2]){*at, 0}, sizeof(escaped) - strlen(escaped) - 1);
+		assert_non_null(strstr(man.out, escaped));
+		for (unsigned o = 0; o < VERB_MAX_OPTIONS && verbs[i]->options[o].name; o++)
+			assert_non_null(strstr(bash.out, verbs[i]->options[o].name));
+	}
+}
+
+static void no_line_of_help_is_wider_than_80_columns(void **state)
+{
+	const struct verb *const *verbs;
+	char first[64], *second;
+	size_t count;
+
+	verbs = verb_list(&count);
+	for (size_t i = 0; i <= count; i++) {
+		if (i < count) {
+			split(verbs[i]->name, first, &second);
+			lbctl_run(&run, "help", first, second);
+		} else {
+			lbctl_run(&run, "help");
+		}
+		assert_int_equal(run.exit_code, 0);
+		for (char *line = strtok(run.out, "\n"); line; line = strtok(NULL, "\n"))
+			if (strlen(line) > 80)
+				fail_msg("%s", line);
+	}
+}
+
+static void asking_any_verb_for_help_exits_with_0(void **state)
+{
+	const struct verb *const *verbs;
+	size_t count;
+
+	verbs = verb_list(&count);
+	for (size_t i = 0; i < count; i++) {
+		char first[64], *second;
+
+		split(verbs[i]->name, first, &second);
+		lbctl_run(&run, first, second ? second : "--help", "-h");
+		assert_int_equal(run.exit_code, 0);
+		assert_non_null(strstr(run.out, "usage: lbctl"));
+		assert_non_null(strstr(run.out, "\nOptions:\n"));
+		assert_string_equal(run.err, "");
+	}
+	lbctl_run(&run, "--help");
+	assert_int_equal(run.exit_code, 0);
+	lbctl_run(&run, "backend", "--help");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "backend undrain"));
+}
+
+static void wrong_usage_exits_with_2_and_shows_the_usage_line(void **state)
+{
+	static const char *const cases[][6] = {
+	    {"attach"},
+	    {"attach", "eth0", "eth1"},
+	    {"attach", "eth0", "--mode", "fast"},
+	    {"attach", "eth0", "--mode"},
+	    {"attach", "eth0", "--speed=9"},
+	    {"attach", "eth0", "--mode=auto", "--mode=auto"},
+	    {"detach", "--json=yes", "eth0"},
+	    {"backend", "add", "web", "10.0.0"},
+	    {"backend", "add", "web", "10.0.0.1", "--weight", "10001"},
+	    {"backend", "weight", "web", "10.0.0.1", "-1"},
+	    {"drain", "web", "10.0.0.1", "--timeout", "soon"},
+	    {"top", "--interval", "1ms"},
+	    {"help", "nosuchverb"},
+	    {"backend-host", "setup", "--vip", "192.0.2.10"},
+	    {"backend-host", "setup", "--iface", "eth0", "--vip", "192.0.2.10/32"},
+	    {"backend-host", "setup", "--iface", "eth0", "--vip", "127.0.0.1"},
+	    {"backend-host", "undo", "--json", "--iface", "eth0"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char *words[7] = {NULL};
+
+		memcpy(words, cases[i], sizeof(cases[i]));
+		lbctl_run_after(&run, NULL, words);
+		assert_int_equal(run.exit_code, 2);
+		assert_non_null(strstr(run.err, "\nusage: lbctl "));
+		assert_string_equal(run.out, "");
+	}
+}
+
+static void a_misspelt_verb_draws_the_nearest_one(void **state)
+{
+	static const struct {
+		const char *first, *second, *nearest;
+	} cases[] = {{"statsu", NULL, "lbctl stats\n"},  {"atach", "eth0", "lbctl attach\n"},
+		     {"back", NULL, "lbctl backend"},    {"backend", "ad", "lbctl backend add\n"},
+		     {"realod", NULL, "lbctl reload\n"}, {"backend-host", "stup", "lbctl backend-host setup\n"}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		lbctl_run(&run, cases[i].first, cases[i].second);
+		assert_int_equal(run.exit_code, 2);
+		assert_non_null(strstr(run.err, "Did you mean: "));
+		assert_non_null(strstr(run.err, cases[i].nearest));
+	}
+	lbctl_run(&run, "xyzzy");
+	assert_int_equal(run.exit_code, 2);
+	assert_null(strstr(run.err, "Did you mean"));
+}
+
+static void options_may_stand_anywhere_and_be_joined_with_equals(void **state)
+{
+	char *words[] = {"--mode=generic", "eth0", "--json", "--socket", "/x"}, *ends[] = {"--", "--mode"};
+	char *name[] = {"attach"};
+	struct call call;
+	struct error err;
+	int used;
+	const struct verb *verb = verb_find(name, 1, &used);
+
+	assert_int_equal(call_parse(verb, words, 5, &call, &err), 0);
+	assert_string_equal(call_argument(&call, 0), "eth0");
+	assert_string_equal(call_option(&call, "--mode"), "generic");
+	assert_string_equal(call.socket, "/x");
+	assert_true(call.json);
+	call_release(&call);
+	assert_int_equal(call_parse(verb, ends, 2, &call, &err), 0);
+	assert_string_equal(call_argument(&call, 0), "--mode");
+	call_release(&call);
+}
+
+static void completion_offers_verbs_second_words_choices_and_options(void **state)
+{
+	lbctl_run(&run, "--words");
+	assert_non_null(strstr(run.out, "attach\n"));
+	assert_non_null(strstr(run.out, "backend-host\n"));
+	lbctl_run(&run, "--words", "backend");
+	assert_string_equal(run.out, "add\ndrain\nremove\nundrain\nweight\n");
+	lbctl_run(&run, "--words", "attach", "eth0", "--mode");
+	assert_string_equal(run.out, "auto\nnative\ngeneric\n");
+	lbctl_run(&run, "--words", "attach");
+	assert_non_null(strstr(run.out, "lo\n"));
+	assert_non_null(strstr(run.out, "--mode\n"));
+	lbctl_run(&run, "--words", "help", "backend");
+	assert_non_null(strstr(run.out, "undrain\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_promised_verb_is_in_the_table),
+	    cmocka_unit_test(every_verb_is_described_whole),
+	    cmocka_unit_test(help_man_and_completion_cover_every_verb_and_option),
+	    cmocka_unit_test(no_line_of_help_is_wider_than_80_columns),
+	    cmocka_unit_test(asking_any_verb_for_help_exits_with_0),
+	    cmocka_unit_test(wrong_usage_exits_with_2_and_shows_the_usage_line),
+	    cmocka_unit_test(a_misspelt_verb_draws_the_nearest_one),
+	    cmocka_unit_test(options_may_stand_anywhere_and_be_joined_with_equals),
+	    cmocka_unit_test(completion_offers_verbs_second_words_choices_and_options),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

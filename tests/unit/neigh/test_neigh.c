@@ -1,0 +1,872 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Next hops, against the kernel's own routes and neighbours: a veth pair between this process's network namespace and
+ * a second one, where the neighbours live. Run by tests/run; needs root. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <linux/capability.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/rtnl.h"
+#include "lbd/neigh/hop.h"
+#include "lbd/neigh/neigh.h"
+
+#define MAC_HERE  "02:00:00:00:00:01"
+#define MAC_THERE "02:00:00:00:00:02"
+#define MAC_MOVED "02:00:00:00:00:99"
+
+static struct event_base *base;
+static struct neigh *neigh;
+static pid_t there; /* a process in the second namespace */
+static bool allowed;
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Runs a command here; it has to succeed. */
+__attribute__((format(printf, 1, 2))) static void here(const char *format, ...)
+{
+	char command[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	if (system(command) != 0)
+		fail_msg("failed: %s", command);
+}
+
+/* The same in the second namespace. */
+#define on_peer(command) here("nsenter -t %d -n " command, there)
+
+#define HANG_MS          60000 /* nothing takes so long: it hangs */
+
+static void run_for(uint64_t ms)
+{
+	uint64_t end = now_ms() + ms, now;
+
+	while ((now = now_ms()) < end) { /* an exit that run_until left behind may end a round early */
+		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
+				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
+
+		event_base_loopexit(base, &rest);
+		event_base_dispatch(base);
+	}
+}
+
+static void turn(void)
+{
+	struct timeval tick = {.tv_usec = 5000};
+
+	event_base_loopexit(base, &tick);
+	event_base_loop(base, EVLOOP_ONCE);
+}
+
+/* Turns the loop until the condition holds, however long the machine takes. */
+#define RUN_UNTIL(condition)                                                                                           \
+	do {                                                                                                           \
+		for (uint64_t end = now_ms() + HANG_MS; !(condition) && now_ms() < end;)                               \
+			turn();                                                                                        \
+		assert_true(condition);                                                                                \
+	} while (0)
+
+/* ---- what a watch told ---- */
+
+struct told {
+	unsigned calls, hops;
+	bool has_hop;
+	struct next_hop hop;
+	char why[256];
+	char dst_mac[18], src_mac[18];
+	struct neigh_watch *unwatch; /* when told, stop this watch */
+};
+
+static void format_mac(const uint8_t mac[6], char text[18])
+{
+	snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+static void on_changed(void *arg, const struct addr *address, const struct next_hop *hop, const char *why)
+{
+	struct told *told = arg;
+
+	told->calls++;
+	told->has_hop = hop;
+	snprintf(told->why, sizeof(told->why), "%s", why);
+	if (hop) {
+		told->hops++;
+		told->hop = *hop;
+		format_mac(hop->dst_mac, told->dst_mac);
+		format_mac(hop->src_mac, told->src_mac);
+	}
+	neigh_unwatch(told->unwatch);
+	told->unwatch = NULL;
+}
+
+static struct neigh_watch *watch(const char *address, struct told *told)
+{
+	struct neigh_watch *watching;
+	struct addr addr;
+
+	assert_int_equal(addr_parse(address, &addr), 0);
+	watching = neigh_watch(neigh, &addr, on_changed, told);
+	assert_non_null(watching);
+	return watching;
+}
+
+/* Waits for the first word on an address. */
+static struct told ask(const char *address)
+{
+	struct told told = {0};
+	struct neigh_watch *watching = watch(address, &told);
+
+	assert_int_equal(told.calls, 0);
+	RUN_UNTIL(told.calls >= 1);
+	neigh_unwatch(watching);
+	return told;
+}
+
+static void assert_source(const struct next_hop *hop, const char *expected)
+{
+	char text[ADDR_TEXT];
+
+	assert_string_equal(addr_format(&hop->source, text), expected);
+}
+
+/* ---- two namespaces ---- */
+
+/* A device sends from some moment after its peer came up: half a second may pass. */
+static void wait_for_links(void)
+{
+	here("for i in $(seq 100); do ip -o link show nt0 | grep -q 'state UP' && "
+	     "nsenter -t %d -n ip -o link show nt1 | grep -q 'state UP' && exit 0; sleep 0.02; done; exit 1",
+	     there);
+}
+
+static int begin(void **state)
+{
+	struct error err;
+	int ready[2];
+	char byte;
+
+	if (!allowed)
+		return 0;
+	if (pipe(ready))
+		return -1;
+	there = fork();
+	if (!there) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (unshare(CLONE_NEWNET) || write(ready[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	/* fresh namespaces for each test: this one too */
+	if (read(ready[0], &byte, 1) != 1 || close(ready[0]) || close(ready[1]) || unshare(CLONE_NEWNET))
+		return -1;
+	here("ip link set lo up");
+	here("ip link add nt0 address " MAC_HERE " type veth peer name nt1 address " MAC_THERE);
+	here("ip link set nt1 netns %d", there);
+	here("ip addr add 10.9.0.1/24 dev nt0 && ip addr add fd09::1/64 dev nt0 nodad");
+	/* neighbour discovery waits for the link-local address, and that for a second of duplicate detection */
+	here("echo 0 >/proc/sys/net/ipv6/conf/nt0/accept_dad");
+	on_peer("sh -c 'echo 0 >/proc/sys/net/ipv6/conf/nt1/accept_dad'");
+	on_peer("ip addr add 10.9.0.2/24 dev nt1");
+	on_peer("ip addr add fd09::2/64 dev nt1 nodad");
+	on_peer("ip link set nt1 up");
+	here("ip link set nt0 up");
+	wait_for_links();
+	base = event_base_new();
+	return !base || neigh_new(base, &neigh, &err);
+}
+
+static int end(void **state)
+{
+	if (!allowed)
+		return 0;
+	neigh_free(neigh);
+	event_base_free(base);
+	kill(there, SIGKILL);
+	waitpid(there, NULL, 0);
+	return 0;
+}
+
+static void needs_root(void)
+{
+	if (!allowed)
+		skip(); /* no right to make network namespaces */
+}
+
+/* The kernel gives up on an entry after 3 probes: not 3 s in tests that are not about that. */
+static void hurry(void)
+{
+	here("echo 200 >/proc/sys/net/ipv4/neigh/nt0/retrans_time_ms");
+}
+
+/* ---- next hops ---- */
+
+static void neighbour_on_the_link_is_resolved(void **state)
+{
+	struct told told;
+
+	needs_root();
+	told = ask("10.9.0.2");
+	assert_true(told.has_hop);
+	assert_string_equal(told.why, "");
+	assert_string_equal(told.dst_mac, MAC_THERE);
+	assert_string_equal(told.src_mac, MAC_HERE);
+	assert_int_equal(told.hop.ifindex, if_nametoindex("nt0"));
+	assert_int_equal(told.hop.mtu, 1500);
+	assert_int_equal(told.hop.vlan_tci, 0);
+	assert_source(&told.hop, "10.9.0.1");
+}
+
+static void ipv6_neighbour_is_resolved(void **state)
+{
+	struct told told;
+
+	needs_root();
+	told = ask("fd09::2");
+	assert_true(told.has_hop);
+	assert_string_equal(told.dst_mac, MAC_THERE);
+	assert_string_equal(told.src_mac, MAC_HERE);
+	assert_source(&told.hop, "fd09::1");
+	/* nobody has this address */
+	told = ask("fd09::77");
+	assert_false(told.has_hop);
+	assert_string_equal(told.why, "no answer to neighbour discovery on nt0 (fd09::77)");
+}
+
+static void route_gives_gateway_mtu_and_source(void **state)
+{
+	struct told told;
+
+	needs_root();
+	here("ip addr add 10.9.0.9/24 dev nt0");
+	here("ip route add 198.51.100.0/24 via 10.9.0.2 mtu 1400 src 10.9.0.9");
+	told = ask("198.51.100.7");
+	assert_true(told.has_hop);
+	assert_string_equal(told.dst_mac, MAC_THERE);
+	assert_int_equal(told.hop.mtu, 1400);
+	assert_source(&told.hop, "10.9.0.9");
+	here("ip route add 203.0.113.0/24 via 10.9.0.77");
+	assert_string_equal(ask("203.0.113.7").why, "no answer to ARP on nt0 (gateway 10.9.0.77)");
+}
+
+static void ipv4_through_an_ipv6_gateway_is_resolved(void **state)
+{
+	struct told told;
+
+	needs_root();
+	here("ip route add 198.51.100.0/24 via inet6 fd09::2");
+	told = ask("198.51.100.7");
+	assert_true(told.has_hop);
+	assert_string_equal(told.dst_mac, MAC_THERE);
+	assert_source(&told.hop, "10.9.0.1");
+}
+
+static void one_hop_of_a_multipath_route_is_taken(void **state)
+{
+	struct told told;
+
+	needs_root();
+	on_peer("ip addr add 10.9.0.3/24 dev nt1");
+	here("ip route add 198.51.100.0/24 nexthop via 10.9.0.2 nexthop via 10.9.0.3");
+	told = ask("198.51.100.7");
+	assert_true(told.has_hop);
+	assert_string_equal(told.dst_mac, MAC_THERE);
+}
+
+static void silent_neighbour_is_said(void **state)
+{
+	uint64_t start = now_ms();
+	struct told told;
+
+	needs_root();
+	told = ask("10.9.0.77");
+	assert_true(now_ms() - start >= 1300);
+	assert_false(told.has_hop);
+	assert_string_equal(told.why, "no answer to ARP on nt0 (10.9.0.77)");
+}
+
+static void what_is_not_a_unicast_route_is_said(void **state)
+{
+	needs_root();
+	here("ip route add unreachable 192.0.2.1 && ip route add prohibit 192.0.2.2 && ip route add blackhole "
+	     "192.0.2.3");
+	here("ip -6 route add unreachable 2001:db8::1 && ip -6 route add prohibit 2001:db8::2");
+	assert_string_equal(ask("198.51.100.7").why, "no route");
+	assert_string_equal(ask("2001:db8::7").why, "no route");
+	assert_string_equal(ask("192.0.2.1").why, "no route: the matching one is of type unreachable");
+	assert_string_equal(ask("192.0.2.2").why, "no route: the matching one is of type prohibit");
+	assert_string_equal(ask("192.0.2.3").why, "no route: the matching one is of type blackhole");
+	assert_string_equal(ask("2001:db8::1").why, "no route: the matching one is of type unreachable");
+	assert_string_equal(ask("2001:db8::2").why, "no route: the matching one is of type prohibit");
+	assert_string_equal(ask("10.9.0.1").why, "is an address of this host");
+	assert_string_equal(ask("127.0.0.5").why, "is an address of this host");
+	assert_string_equal(ask("fd09::1").why, "is an address of this host");
+	assert_string_equal(ask("10.9.0.255").why, "is a broadcast address");
+}
+
+static void tun_device_is_not_supported(void **state)
+{
+	needs_root();
+	if (system("ip tuntap add nttun mode tun 2>/dev/null") != 0)
+		skip(); /* no tun driver */
+	here("ip addr add 10.8.0.1/24 dev nttun && ip link set nttun up");
+	/* without an owner process a tun device has no carrier, which is said first */
+	assert_string_equal(ask("10.8.0.2").why, "link nttun has no carrier");
+}
+
+/* ---- changes ---- */
+
+static void moved_mac_is_noticed_without_a_gap(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	watch("10.9.0.2", &told);
+	RUN_UNTIL(told.hops >= 1);
+	on_peer("ip link set nt1 address " MAC_MOVED);
+	/* verified, given up, and found by broadcast */
+	RUN_UNTIL(told.calls >= 2);
+	assert_true(told.has_hop);
+	assert_string_equal(told.dst_mac, MAC_MOVED);
+}
+
+static void dead_neighbour_is_noticed_and_its_return(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	hurry();
+	watch("10.9.0.2", &told);
+	RUN_UNTIL(told.hops >= 1);
+	on_peer("ip addr del 10.9.0.2/24 dev nt1");
+	RUN_UNTIL(told.calls >= 2);
+	assert_false(told.has_hop);
+	assert_string_equal(told.why, "no answer to ARP on nt0 (10.9.0.2)");
+	on_peer("ip addr add 10.9.0.2/24 dev nt1");
+	RUN_UNTIL(told.calls >= 3);
+	assert_true(told.has_hop);
+}
+
+/* The right to change neighbours, of this process alone: commands that it runs have it anyway. */
+static void set_net_admin(bool on)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	assert_int_equal(syscall(SYS_capget, &header, data), 0);
+	if (on)
+		data[0].effective |= 1u << CAP_NET_ADMIN;
+	else
+		data[0].effective &= ~(1u << CAP_NET_ADMIN);
+	assert_int_equal(syscall(SYS_capset, &header, data), 0);
+}
+
+/* As when the kernel's table is full, which would disturb the whole machine. */
+static void neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	watch("10.9.0.2", &told);
+	RUN_UNTIL(told.hops >= 1);
+	set_net_admin(false);
+	on_peer("ip addr del 10.9.0.2/24 dev nt1");
+	here("ip neigh flush dev nt0");
+	run_for(4000);
+	set_net_admin(true);
+	assert_int_equal(told.calls, 1);
+	/* now it can, and nobody answers */
+	RUN_UNTIL(told.calls >= 2);
+	assert_false(told.has_hop);
+	assert_string_equal(told.why, "no answer to ARP on nt0 (10.9.0.2)");
+}
+
+static void flushed_neighbour_table_is_no_change(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	watch("10.9.0.2", &told);
+	RUN_UNTIL(told.hops >= 1);
+	here("ip neigh flush dev nt0");
+	run_for(2000);
+	assert_int_equal(told.calls, 1);
+}
+
+static void verified_neighbour_is_told_once_and_a_permanent_one_stays_permanent(void **state)
+{
+	struct told told = {0}, live = {0};
+
+	needs_root();
+	here("ip neigh add 10.9.0.5 lladdr 02:00:00:00:00:55 dev nt0 nud permanent");
+	watch("10.9.0.5", &told);
+	watch("10.9.0.2", &live);
+	RUN_UNTIL(told.calls >= 1);
+	assert_string_equal(told.dst_mac, "02:00:00:00:00:55");
+	here("ip neigh replace 10.9.0.5 lladdr 02:00:00:00:00:56 dev nt0 nud permanent");
+	RUN_UNTIL(told.calls >= 2);
+	assert_string_equal(told.dst_mac, "02:00:00:00:00:56");
+	run_for(6000); /* more than one verification */
+	assert_int_equal(live.calls, 1);
+	here("ip neigh show 10.9.0.2 dev nt0 | grep -Eq 'REACHABLE|PROBE'");
+	assert_int_equal(told.calls, 2);
+	here("ip neigh show 10.9.0.5 dev nt0 | grep -q PERMANENT");
+}
+
+/* A second pair of links, 10.10.0.1/24 here and 10.10.0.2 there. */
+static void add_second_link(void)
+{
+	here("ip link add nt2 address 02:00:00:00:01:01 type veth peer name nt3 address 02:00:00:00:01:02");
+	/* without IPv6, whose late address events would make every route be asked for again */
+	here("echo 1 >/proc/sys/net/ipv6/conf/nt2/disable_ipv6");
+	here("ip link set nt3 netns %d && ip addr add 10.10.0.1/24 dev nt2 && ip link set nt2 up", there);
+	on_peer("ip addr add 10.10.0.2/24 dev nt3");
+	on_peer("ip link set nt3 up");
+}
+
+static void route_changes_are_followed(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	add_second_link();
+	watch("198.51.100.7", &told);
+	RUN_UNTIL(told.calls >= 1);
+	assert_string_equal(told.why, "no route");
+	here("ip route add default via 10.9.0.2");
+	RUN_UNTIL(told.calls >= 2);
+	assert_string_equal(told.dst_mac, MAC_THERE);
+	here("ip route add 198.51.100.0/24 via 10.10.0.2");
+	RUN_UNTIL(told.calls >= 3);
+	assert_string_equal(told.dst_mac, "02:00:00:00:01:02");
+	assert_string_equal(told.src_mac, "02:00:00:00:01:01");
+	here("ip route change 198.51.100.0/24 via 10.10.0.2 mtu 1300");
+	RUN_UNTIL(told.calls >= 4);
+	assert_int_equal(told.hop.mtu, 1300);
+	here("ip route del 198.51.100.0/24");
+	RUN_UNTIL(told.calls >= 5);
+	assert_string_equal(told.dst_mac, MAC_THERE);
+	/* not about this address */
+	here("ip route add 198.51.101.0/24 via 10.10.0.2");
+	run_for(300);
+	assert_int_equal(told.calls, 5);
+}
+
+static void burst_of_route_changes_is_told_once(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	add_second_link();
+	here("ip route add 198.51.100.0/24 via 10.9.0.2");
+	watch("198.51.100.7", &told);
+	RUN_UNTIL(told.hops >= 1);
+	here("ip route change 198.51.100.0/24 via 10.10.0.2; ip route del 198.51.100.0/24;"
+	     "ip route add 198.51.100.0/24 via 10.10.0.2 mtu 1300");
+	RUN_UNTIL(told.hop.mtu == 1300);
+	run_for(300);
+	assert_int_equal(told.calls, 2);
+	assert_string_equal(told.dst_mac, "02:00:00:00:01:02");
+	assert_int_equal(told.hop.mtu, 1300);
+}
+
+static void link_that_goes_down_is_said_and_its_return(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	watch("10.9.0.2", &told);
+	RUN_UNTIL(told.hops >= 1);
+	here("ip link set nt0 down");
+	RUN_UNTIL(told.calls >= 2);
+	assert_false(told.has_hop);
+	assert_string_equal(told.why, "link nt0 is down");
+	here("ip link set nt0 up");
+	RUN_UNTIL(told.hops >= 2);
+	on_peer("ip link set nt1 down");
+	RUN_UNTIL(!told.has_hop && !strcmp(told.why, "link nt0 has no carrier"));
+	on_peer("ip link set nt1 up");
+	RUN_UNTIL(told.hops >= 3);
+	here("ip link del nt0");
+	RUN_UNTIL(!told.has_hop && !strcmp(told.why, "no route"));
+}
+
+static void mac_and_mtu_of_the_own_link_are_followed(void **state)
+{
+	struct told told = {0};
+	char source[ADDR_TEXT];
+
+	needs_root();
+	watch("10.9.0.2", &told);
+	RUN_UNTIL(told.hops >= 1);
+	here("ip link set nt0 mtu 1450");
+	RUN_UNTIL(told.hop.mtu == 1450);
+	here("ip link set nt0 address 02:00:00:00:00:17");
+	RUN_UNTIL(told.has_hop && !strcmp(told.src_mac, "02:00:00:00:00:17"));
+	here("ip addr del 10.9.0.1/24 dev nt0 && ip addr add 10.9.0.8/24 dev nt0");
+	RUN_UNTIL(told.has_hop && !strcmp(addr_format(&told.hop.source, source), "10.9.0.8"));
+}
+
+struct link_told {
+	char log[512];
+};
+
+static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
+{
+	struct link_told *told = arg;
+	size_t used = strlen(told->log);
+
+	snprintf(told->log + used, sizeof(told->log) - used, "%c%s ", present ? '+' : '-', name);
+}
+
+static void links_that_come_go_or_are_renamed_are_told(void **state)
+{
+	struct link_told told = {0};
+
+	needs_root();
+	neigh_on_link(neigh, on_link, &told);
+	run_for(100);
+	assert_string_equal(told.log, "");
+	here("ip link add name ntb type bridge");
+	RUN_UNTIL(!strcmp(told.log, "+ntb "));
+	here("ip link set ntb name ntc");
+	RUN_UNTIL(!strcmp(told.log, "+ntb +ntc "));
+	here("ip link set ntc address 02:00:00:00:00:77");
+	RUN_UNTIL(!strcmp(told.log, "+ntb +ntc +ntc "));
+	here("ip link set ntc mtu 1400"); /* of no interest */
+	run_for(100);
+	here("ip link del ntc");
+	RUN_UNTIL(!strcmp(told.log, "+ntb +ntc +ntc -ntc "));
+}
+
+static void vlan_gives_the_device_below_and_its_id(void **state)
+{
+	struct told told;
+
+	needs_root();
+	if (system("ip link add link nt0 name nt0.7 type vlan id 7 2>/dev/null") != 0)
+		skip(); /* the kernel has no VLAN devices */
+	here("ip addr add 10.7.0.1/24 dev nt0.7 && ip link set nt0.7 up mtu 1480");
+	on_peer("ip link add link nt1 name nt1.7 type vlan id 7");
+	on_peer("ip addr add 10.7.0.2/24 dev nt1.7");
+	on_peer("ip link set nt1.7 up");
+	told = ask("10.7.0.2");
+	assert_true(told.has_hop);
+	assert_int_equal(told.hop.ifindex, if_nametoindex("nt0"));
+	assert_int_equal(told.hop.vlan_tci, 7);
+	assert_int_equal(told.hop.mtu, 1480);
+	assert_string_equal(told.dst_mac, MAC_THERE);
+}
+
+/* ---- watches ---- */
+
+static void every_watch_of_an_address_is_told(void **state)
+{
+	struct told first = {0}, second = {0}, late = {0};
+	struct neigh_watch *a, *b;
+
+	needs_root();
+	a = watch("10.9.0.2", &first);
+	b = watch("10.9.0.2", &second);
+	RUN_UNTIL(first.hops >= 1);
+	assert_int_equal(second.hops, 1);
+	watch("10.9.0.2", &late); /* what is known already is told too, from the loop */
+	assert_int_equal(late.calls, 0);
+	RUN_UNTIL(late.hops >= 1);
+	assert_int_equal(first.calls, 1);
+	neigh_unwatch(a);
+	neigh_unwatch(b);
+	here("ip link set nt0 mtu 1400");
+	RUN_UNTIL(late.calls >= 2);
+	assert_int_equal(first.calls + second.calls, 2);
+}
+
+static void watch_may_be_stopped_by_its_own_or_anothers_call(void **state)
+{
+	struct told first = {0}, second = {0};
+	struct neigh_watch *a, *b;
+
+	needs_root();
+	a = watch("10.9.0.2", &first);
+	b = watch("10.9.0.2", &second);
+	first.unwatch = b;
+	second.unwatch = a;
+	RUN_UNTIL(first.calls + second.calls >= 1);
+	run_for(300);
+	assert_int_equal(first.calls + second.calls, 1);
+	first.unwatch = watch("10.9.0.2", &first);
+	RUN_UNTIL(!first.unwatch);
+}
+
+static void watch_stopped_before_it_was_told_is_silent(void **state)
+{
+	struct told told = {0};
+
+	needs_root();
+	neigh_unwatch(watch("10.9.0.2", &told));
+	neigh_unwatch(watch("10.9.0.77", &told));
+	run_for(1800);
+	assert_int_equal(told.calls, 0);
+	neigh_unwatch(NULL);
+}
+
+static double cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void ten_thousand_watches_are_told_and_moved(void **state)
+{
+	enum { WATCHES = 10000 };
+	struct told all = {0};
+	uint64_t start;
+	double cpu;
+
+	needs_root();
+	add_second_link();
+	here("ip route add 172.20.0.0/16 via 10.9.0.2");
+	start = now_ms();
+	for (unsigned i = 0; i < WATCHES; i++) {
+		char address[32];
+
+		snprintf(address, sizeof(address), "172.20.%u.%u", i / 250, i % 250);
+		watch(address, &all);
+	}
+	RUN_UNTIL(all.hops >= WATCHES);
+	print_message("# %d watches told after %d ms\n", WATCHES, (int)(now_ms() - start));
+	start = now_ms();
+	here("ip route change 172.20.0.0/16 via 10.10.0.2");
+	RUN_UNTIL(all.hops >= 2 * WATCHES);
+	print_message("# and moved to another gateway after %d ms\n", (int)(now_ms() - start));
+	assert_string_equal(all.dst_mac, "02:00:00:00:01:02");
+	cpu = cpu_seconds();
+	run_for(2000);
+	print_message("# at rest they cost %.1f %% of a CPU\n", (cpu_seconds() - cpu) * 50);
+	assert_int_equal(all.calls, 2 * WATCHES);
+}
+
+static void lost_messages_are_made_up_for(void **state)
+{
+	struct told told = {0};
+	FILE *batch;
+
+	needs_root();
+	add_second_link();
+	here("ip route add 198.51.100.0/24 via 10.9.0.2");
+	watch("198.51.100.7", &told);
+	RUN_UNTIL(told.hops >= 1);
+	/* more messages than the event socket holds, while nobody reads them; the change comes last */
+	batch = popen("ip -batch -", "w");
+	assert_non_null(batch);
+	for (unsigned i = 0; i < 30000; i++)
+		fprintf(batch, "route add 172.%u.%u.%u/32 via 10.9.0.2\n", 16 + i / 62500, i / 250 % 250, i % 250);
+	assert_int_equal(pclose(batch), 0);
+	here("ip route change 198.51.100.0/24 via 10.10.0.2");
+	RUN_UNTIL(told.hops >= 2 && !strcmp(told.dst_mac, "02:00:00:00:01:02"));
+}
+
+/* ---- pure: what this kernel may not have ---- */
+
+static enum hop_verdict decide(const struct rtnl_link *link, const struct rtnl_link *lower, enum entry_verdict verdict,
+			       struct next_hop *hop, char why[HOP_WHY])
+{
+	struct entry entry = {.verdict = verdict, .address = {.family = 4, .bytes = {10, 0, 0, 1}}, .mac = {2, 0, 9}};
+	struct hop_facts facts = {
+	    .route = {.type = RTN_UNICAST, .ifindex = link->ifindex}, .link = link, .lower = lower, .entry = &entry};
+
+	return hop_decide(&facts, hop, why);
+}
+
+static struct rtnl_link link_named(const char *name, uint32_t ifindex)
+{
+	struct rtnl_link link = {.ifindex = ifindex, .ethernet = true, .up = true, .carrier = true, .mtu = 1500};
+
+	snprintf(link.name, sizeof(link.name), "%s", name);
+	return link;
+}
+
+static void vlan_hop_is_the_device_below_with_the_vlans_mac_and_mtu(void **state)
+{
+	struct rtnl_link lower = link_named("eth0", 2), vlan = link_named("eth0.7", 3);
+	struct next_hop hop;
+	char why[HOP_WHY];
+
+	vlan.vlan = true;
+	vlan.vlan_id = 7;
+	vlan.vlan_protocol = ETH_P_8021Q;
+	vlan.lower = 2;
+	vlan.mtu = 1480;
+	vlan.mac[5] = 9;
+	assert_int_equal(decide(&vlan, &lower, ENTRY_ALIVE, &hop, why), HOP_READY);
+	assert_int_equal(hop.ifindex, 2);
+	assert_int_equal(hop.vlan_tci, 7);
+	assert_int_equal(hop.mtu, 1480);
+	assert_int_equal(hop.src_mac[5], 9);
+}
+
+static void vlans_that_cannot_be_forwarded_to_are_said(void **state)
+{
+	struct rtnl_link lower = link_named("eth0", 2), vlan = link_named("eth0.7", 3);
+	struct next_hop hop;
+	char why[HOP_WHY];
+
+	vlan.vlan = true;
+	vlan.vlan_protocol = ETH_P_8021AD;
+	assert_int_equal(decide(&vlan, &lower, ENTRY_ALIVE, &hop, why), HOP_NONE);
+	assert_string_equal(why, "link eth0.7 is an 802.1ad VLAN: only 802.1Q is supported");
+	vlan.vlan_protocol = ETH_P_8021Q;
+	lower.vlan = true;
+	assert_int_equal(decide(&vlan, &lower, ENTRY_ALIVE, &hop, why), HOP_NONE);
+	assert_string_equal(why, "link eth0.7 is a VLAN inside VLAN eth0: not supported");
+	assert_int_equal(decide(&vlan, NULL, ENTRY_ALIVE, &hop, why), HOP_NONE);
+	assert_string_equal(why, "link eth0.7 is a VLAN of a device in another network namespace: not supported");
+}
+
+static void link_without_ethernet_is_said(void **state)
+{
+	struct rtnl_link link = link_named("wg0", 2);
+	struct next_hop hop;
+	char why[HOP_WHY];
+
+	link.ethernet = false;
+	assert_int_equal(decide(&link, NULL, ENTRY_ALIVE, &hop, why), HOP_NONE);
+	assert_string_equal(why, "link wg0 is not Ethernet: forwarding through it is not supported");
+}
+
+static void waiting_neighbour_decides_nothing(void **state)
+{
+	struct rtnl_link link = link_named("eth0", 2);
+	struct next_hop hop;
+	char why[HOP_WHY];
+
+	assert_int_equal(decide(&link, NULL, ENTRY_WAITING, &hop, why), HOP_WAIT);
+	assert_int_equal(decide(&link, NULL, ENTRY_DEAD, &hop, why), HOP_NONE);
+	assert_string_equal(why, "no answer to ARP on eth0 (10.0.0.1)");
+}
+
+static void full_neighbour_table_names_the_setting(void **state)
+{
+	struct entry entry = {.verdict = ENTRY_DEAD, .error = -ENOBUFS, .address = {.family = 6}};
+	struct rtnl_link link = link_named("eth0", 2);
+	struct hop_facts facts = {.route = {.type = RTN_UNICAST, .ifindex = 2}, .link = &link, .entry = &entry};
+	struct next_hop hop;
+	char why[HOP_WHY];
+
+	assert_int_equal(hop_decide(&facts, &hop, why), HOP_NONE);
+	assert_string_equal(why, "the kernel's neighbour table is full (raise net.ipv6.neigh.default.gc_thresh3)");
+}
+
+static void vlan_link_message_is_read(void **state)
+{
+	char buffer[512];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *header;
+	struct nlattr *info, *data;
+	struct rtnl_link link;
+
+	message->nlmsg_type = RTM_NEWLINK;
+	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->ifi_index = 3;
+	header->ifi_type = ARPHRD_ETHER;
+	header->ifi_flags = IFF_UP | 0x10000; /* IFF_LOWER_UP */
+	mnl_attr_put_strz(message, IFLA_IFNAME, "eth0.7");
+	mnl_attr_put(message, IFLA_ADDRESS, 6, "\2\0\0\0\0\7");
+	mnl_attr_put_u32(message, IFLA_MTU, 1480);
+	mnl_attr_put_u32(message, IFLA_LINK, 2);
+	info = mnl_attr_nest_start(message, IFLA_LINKINFO);
+	mnl_attr_put_strz(message, IFLA_INFO_KIND, "vlan");
+	data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
+	mnl_attr_put_u16(message, IFLA_VLAN_ID, 7);
+	mnl_attr_put_u16(message, IFLA_VLAN_PROTOCOL, htons(ETH_P_8021Q));
+	mnl_attr_nest_end(message, data);
+	mnl_attr_nest_end(message, info);
+	assert_true(rtnl_read_link(message, &link));
+	assert_string_equal(link.name, "eth0.7");
+	assert_true(link.ethernet && link.up && link.carrier && link.vlan && !link.vlan_elsewhere);
+	assert_int_equal(link.lower, 2);
+	assert_int_equal(link.vlan_id, 7);
+	assert_int_equal(link.vlan_protocol, ETH_P_8021Q);
+	assert_int_equal(link.mac[5], 7);
+	/* a bridge's word on its port is not a link's */
+	header->ifi_family = AF_BRIDGE;
+	assert_false(rtnl_read_link(message, &link));
+}
+
+static int find_out_what_is_allowed(void **state)
+{
+	allowed = unshare(CLONE_NEWNET) == 0;
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    TEST(neighbour_on_the_link_is_resolved),
+	    TEST(ipv6_neighbour_is_resolved),
+	    TEST(route_gives_gateway_mtu_and_source),
+	    TEST(ipv4_through_an_ipv6_gateway_is_resolved),
+	    TEST(one_hop_of_a_multipath_route_is_taken),
+	    TEST(silent_neighbour_is_said),
+	    TEST(what_is_not_a_unicast_route_is_said),
+	    TEST(tun_device_is_not_supported),
+	    TEST(moved_mac_is_noticed_without_a_gap),
+	    TEST(dead_neighbour_is_noticed_and_its_return),
+	    TEST(neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was),
+	    TEST(flushed_neighbour_table_is_no_change),
+	    TEST(verified_neighbour_is_told_once_and_a_permanent_one_stays_permanent),
+	    TEST(route_changes_are_followed),
+	    TEST(burst_of_route_changes_is_told_once),
+	    TEST(link_that_goes_down_is_said_and_its_return),
+	    TEST(mac_and_mtu_of_the_own_link_are_followed),
+	    TEST(links_that_come_go_or_are_renamed_are_told),
+	    TEST(vlan_gives_the_device_below_and_its_id),
+	    TEST(every_watch_of_an_address_is_told),
+	    TEST(watch_may_be_stopped_by_its_own_or_anothers_call),
+	    TEST(watch_stopped_before_it_was_told_is_silent),
+	    TEST(ten_thousand_watches_are_told_and_moved),
+	    TEST(lost_messages_are_made_up_for),
+	    cmocka_unit_test(vlan_hop_is_the_device_below_with_the_vlans_mac_and_mtu),
+	    cmocka_unit_test(vlans_that_cannot_be_forwarded_to_are_said),
+	    cmocka_unit_test(link_without_ethernet_is_said),
+	    cmocka_unit_test(waiting_neighbour_decides_nothing),
+	    cmocka_unit_test(full_neighbour_table_names_the_setting),
+	    cmocka_unit_test(vlan_link_message_is_read),
+	};
+
+	return cmocka_run_group_tests(tests, find_out_what_is_allowed, NULL);
+}

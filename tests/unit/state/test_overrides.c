@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Promises of user/lbd/overrides.c: run-time changes come back from disk as they were, and a broken file is told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lbd/state/overrides.h"
+
+struct place {
+	char directory[64], path[96], temporary[104];
+};
+
+static int set_up(void **state)
+{
+	struct place *place = calloc(1, sizeof(*place));
+
+	strcpy(place->directory, "/tmp/lbd-overrides-XXXXXX");
+	if (!mkdtemp(place->directory))
+		return -1;
+	snprintf(place->path, sizeof(place->path), "%s/overrides.json", place->directory);
+	snprintf(place->temporary, sizeof(place->temporary), "%s.tmp", place->path);
+	*state = place;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct place *place = *state;
+
+	unlink(place->path);
+	unlink(place->temporary);
+	rmdir(place->directory);
+	free(place);
+	return 0;
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static struct addr address(const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse(text, &addr), 0);
+	return addr;
+}
+
+static void missing_file_means_no_changes(void **state)
+{
+	struct place *place = *state;
+	struct overrides overrides = {.count = 5};
+
+	assert_int_equal(overrides_load(place->path, &overrides, NULL), 0);
+	assert_int_equal(overrides.count, 0);
+}
+
+static void changes_come_back_as_they_were(void **state)
+{
+	struct place *place = *state;
+	struct overrides written = {0}, read;
+	struct addr one = address("10.0.0.1"), two = address("2001:db8::2");
+	struct override *entry = overrides_get(&written, "web \"shop\"", &one);
+	struct stat st;
+
+	entry->has_weight = entry->drain = entry->has_force = true;
+	entry->drain_ms = 123456;
+	entry->force_ms = 723456;
+	entry = overrides_get(&written, "dns", &two);
+	entry->has_weight = entry->added = true;
+	entry->weight = 10000;
+	overrides_get(&written, "dns", &one)->removed = true;
+	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+	assert_int_not_equal(access(place->temporary, F_OK), 0);
+	assert_int_equal(stat(place->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(overrides_load(place->path, &read, NULL), 0);
+	assert_int_equal(read.count, 3);
+	entry = overrides_find(&read, "web \"shop\"", &one);
+	assert_true(entry->has_weight && entry->drain && !entry->added && !entry->removed);
+	assert_int_equal(entry->weight, 0);
+	assert_int_equal(entry->drain_ms, 123456);
+	assert_true(entry->has_force);
+	assert_int_equal(entry->force_ms, 723456);
+	entry = overrides_find(&read, "dns", &two);
+	assert_false(entry->has_force);
+	assert_true(entry->has_weight && !entry->drain && entry->added && !entry->removed);
+	assert_int_equal(entry->weight, 10000);
+	assert_true(overrides_find(&read, "dns", &one)->removed);
+	overrides_done(&read);
+	overrides_done(&written);
+}
+
+static void no_changes_leave_no_file(void **state)
+{
+	struct place *place = *state;
+	struct overrides none = {0};
+
+	write_file(place->path, "{}");
+	assert_int_equal(overrides_save(&none, place->path, NULL), 0);
+	assert_int_not_equal(access(place->path, F_OK), 0);
+	assert_int_equal(overrides_save(&none, place->path, NULL), 0);
+}
+
+static void failed_save_keeps_the_old_file(void **state)
+{
+	struct place *place = *state;
+	struct overrides overrides = {0}, read;
+	struct addr one = address("10.0.0.1");
+	struct error err;
+
+	overrides_get(&overrides, "web", &one)->drain = true;
+	assert_int_equal(overrides_save(&overrides, place->path, NULL), 0);
+	assert_int_equal(mkdir(place->temporary, 0700), 0); /* in the way */
+	overrides_get(&overrides, "dns", &one)->drain = true;
+	assert_int_not_equal(overrides_save(&overrides, place->path, &err), 0);
+	assert_non_null(strstr(err.text, place->path));
+	rmdir(place->temporary);
+	assert_int_equal(overrides_load(place->path, &read, NULL), 0);
+	assert_int_equal(read.count, 1);
+	overrides_done(&read);
+	overrides_done(&overrides);
+}
+
+static void broken_files_are_told(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} files[] = {
+	    {"{", "overrides.json:1"},
+	    {"{\"version\": 2, \"backends\": []}", "version 2"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.256\"}]}",
+	     "entry 0: address: \"10.0.0.256\""},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": -1}]}",
+	     "entry 0: weight: expected an integer 0 to 10000"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"added\": true}]}",
+	     "entry 0: an added backend needs a weight"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weihgt\": 1}]}",
+	     "weihgt"},
+	};
+	struct place *place = *state;
+
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		struct overrides untouched = {.count = 5};
+		struct error err = {0};
+
+		write_file(place->path, files[i].text);
+		assert_int_equal(overrides_load(place->path, &untouched, &err), -EINVAL);
+		assert_int_equal(untouched.count, 5);
+		if (!strstr(err.text, files[i].says))
+			fail_msg("\"%s\" lacks \"%s\"", err.text, files[i].says);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(missing_file_means_no_changes, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(changes_come_back_as_they_were, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(no_changes_leave_no_file, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(failed_save_keeps_the_old_file, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(broken_files_are_told, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

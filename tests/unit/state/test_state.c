@@ -1,0 +1,1084 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Promises of user/lbd/state_weigh.c and state_world.c: who gets how much, and what outlives a change. No kernel
+ * needed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "lbd/state/internal.h"
+
+#define NOW  1000000ULL
+#define WALL 5000000ULL
+
+static struct health_spec tcp_check = {.type = "tcp", .interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3};
+
+static struct addr address(const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse(text, &addr), 0);
+	return addr;
+}
+
+/* ---- a service of up to four backends, all up with weight 100 ---- */
+
+struct scene {
+	struct config_service config;
+	struct service service;
+	struct backend backends[4], *list[4];
+};
+
+static void scene_set(struct scene *scene, unsigned count)
+{
+	memset(scene, 0, sizeof(*scene));
+	scene->config.name = "web";
+	scene->config.algorithm = algo_find("maglev");
+	scene->service.config = &scene->config;
+	scene->service.backends = scene->list;
+	scene->service.backends_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		struct backend *backend = &scene->backends[i];
+
+		scene->list[i] = backend;
+		*backend = (struct backend){.service = &scene->service,
+					    .weight = 100,
+					    .health = HEALTH_UP,
+					    .hop_known = true,
+					    .has_hop = true,
+					    .able = true};
+	}
+}
+
+static void weigh(struct scene *scene, uint64_t now_ms)
+{
+	service_weigh(&scene->service, now_ms, WALL);
+}
+
+static void down(struct backend *backend)
+{
+	backend->health = HEALTH_DOWN;
+	snprintf(backend->health_why, sizeof(backend->health_why), "connect: refused");
+}
+
+static void healthy_backends_get_their_weight(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[1].weight = 7;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	assert_int_equal(scene.backends[1].effective_weight, 7);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	assert_int_equal(scene.service.up, 2);
+}
+
+static void backend_takes_no_traffic_before_its_first_probe(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].health = HEALTH_UNKNOWN;
+	scene.backends[0].able = false;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_CHECKING);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+}
+
+static void backend_without_next_hop_says_why(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	scene.backends[0].has_hop = false;
+	strcpy(scene.backends[0].hop_why, "no route");
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
+	assert_string_equal(scene.backends[0].why, "no route");
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+}
+
+static void down_backend_says_why_and_since_when(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	weigh(&scene, NOW);
+	down(&scene.backends[0]);
+	service_weigh(&scene.service, NOW, WALL + 5);
+	service_weigh(&scene.service, NOW, WALL + 9);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_string_equal(scene.backends[0].why, "connect: refused");
+	assert_int_equal(scene.backends[0].since_ms, WALL + 5);
+}
+
+static void draining_backend_keeps_its_flows_and_gets_no_new_ones(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	assert_true(backend_usable(&scene.backends[0]));
+	scene.backends[0].drained = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
+}
+
+static void dead_backend_is_drained_at_once(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].drain = true;
+	down(&scene.backends[0]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
+	assert_false(backend_usable(&scene.backends[0]));
+}
+
+static void slow_start_goes_from_a_twentieth_to_all(void **unused)
+{
+	struct scene scene;
+	struct backend *backend = &scene.backends[0];
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 30000;
+	backend->able = false;
+	weigh(&scene, NOW);
+	assert_int_equal(backend->condition, BACKEND_STARTING);
+	assert_int_equal(backend->effective_weight, 5);
+	assert_int_equal(scene.backends[1].effective_weight, 100);
+	weigh(&scene, NOW + 15000);
+	assert_int_equal(backend->effective_weight, 52);
+	weigh(&scene, NOW + 29999);
+	assert_int_equal(backend->effective_weight, 99);
+	weigh(&scene, NOW + 30000);
+	assert_int_equal(backend->effective_weight, 100);
+	assert_int_equal(backend->condition, BACKEND_UP);
+}
+
+static void slow_start_begins_anew_after_a_failure(void **unused)
+{
+	struct scene scene;
+	struct backend *backend = &scene.backends[0];
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 30000;
+	backend->able = false;
+	weigh(&scene, NOW);
+	backend->health = HEALTH_DOWN;
+	weigh(&scene, NOW + 20000);
+	assert_int_equal(backend->effective_weight, 0);
+	backend->health = HEALTH_UP;
+	weigh(&scene, NOW + 25000);
+	assert_int_equal(backend->effective_weight, 5);
+}
+
+static void slow_start_never_rounds_down_to_nothing(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	scene.config.slow_start_ms = 30000;
+	scene.backends[0].able = false;
+	scene.backends[0].weight = 1;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 1);
+}
+
+/* Equal, but for a ramp: else one that comes back would get its whole turn at once. */
+static void where_weights_are_ignored_backends_are_equal_and_still_start_slowly(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.algorithm = algo_find("round-robin");
+	scene.config.slow_start_ms = 10000;
+	scene.backends[0].weight = 1;
+	scene.backends[1].weight = 0;
+	scene.backends[2].weight = 1;
+	scene.backends[2].able = false;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	assert_int_equal(scene.backends[1].effective_weight, 0);
+	assert_int_equal(scene.backends[2].effective_weight, 5);
+	weigh(&scene, NOW + 10000);
+	assert_int_equal(scene.backends[2].effective_weight, 100);
+}
+
+static void first_start_has_no_slow_start(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 30000;
+	for (unsigned i = 0; i < 2; i++) {
+		scene.backends[i].able = false;
+		scene.backends[i].fresh = true;
+	}
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	scene.backends[0].health = HEALTH_DOWN;
+	weigh(&scene, NOW + 1000);
+	scene.backends[0].health = HEALTH_UP;
+	weigh(&scene, NOW + 2000);
+	assert_int_equal(scene.backends[0].effective_weight, 5);
+}
+
+static void undrained_backend_starts_slowly(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 10000;
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW);
+	scene.backends[0].drain = false;
+	weigh(&scene, NOW + 60000);
+	assert_int_equal(scene.backends[0].effective_weight, 5);
+}
+
+static void backups_serve_only_when_no_other_lives(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.backends[2].backup = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[2].effective_weight, 0);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	down(&scene.backends[0]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[2].effective_weight, 0);
+	down(&scene.backends[1]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[2].effective_weight, 100);
+	assert_int_equal(scene.service.status, SERVICE_BACKUP);
+	scene.backends[1].health = HEALTH_UP;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[1].effective_weight, 100);
+	assert_int_equal(scene.backends[2].effective_weight, 0);
+	assert_true(backend_usable(&scene.backends[2])); /* its flows stay */
+}
+
+static void drained_primaries_make_backups_serve(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].drain = true;
+	scene.backends[1].backup = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[1].effective_weight, 100);
+}
+
+static void panic_uses_the_down_below_the_threshold(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 4);
+	scene.config.panic_threshold = 50;
+	down(&scene.backends[0]);
+	down(&scene.backends[1]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	down(&scene.backends[2]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	assert_int_equal(scene.backends[3].effective_weight, 100);
+	assert_true(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+}
+
+static void panic_spares_what_cannot_be_reached_or_is_draining(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 4);
+	scene.config.panic_threshold = 90;
+	for (unsigned i = 0; i < 3; i++)
+		down(&scene.backends[i]);
+	scene.backends[0].has_hop = false;
+	scene.backends[1].drain = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.backends[1].effective_weight, 0);
+	assert_int_equal(scene.backends[2].effective_weight, 100);
+}
+
+static void no_panic_before_the_first_probes(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.panic_threshold = 50;
+	for (unsigned i = 0; i < 3; i++) {
+		scene.backends[i].health = HEALTH_UNKNOWN;
+		scene.backends[i].able = false;
+	}
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	assert_false(scene.service.panic);
+}
+
+/* ---- a blind host: checks each 2 s, timeout 1 s, rise 2 ---- */
+
+static void blind_scene(struct scene *scene, unsigned count)
+{
+	scene_set(scene, count);
+	scene->config.health = tcp_check;
+	weigh(scene, NOW);
+}
+
+static void up(struct backend *backend)
+{
+	backend->health = HEALTH_UP;
+	backend->has_hop = true;
+}
+
+static void lose(struct scene *scene, unsigned first, unsigned last, uint64_t now_ms)
+{
+	for (unsigned i = first; i <= last; i++)
+		down(&scene->backends[i]);
+	weigh(scene, now_ms);
+}
+
+static void told(const struct backend *backend, bool usable, uint32_t weight)
+{
+	assert_int_equal(backend_usable(backend), usable);
+	assert_int_equal(backend->effective_weight, weight);
+}
+
+static void when_all_are_lost_at_once_the_ring_is_frozen(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	scene.backends[1].weight = 7;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 2, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], true, 7);
+	told(&scene.backends[2], true, 100);
+	assert_int_equal(scene.service.up, 0);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_string_equal(scene.backends[0].why, "connect: refused");
+}
+
+static void losses_of_one_interval_and_timeout_count_as_one(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+	lose(&scene, 1, 1, NOW + 2000);
+	lose(&scene, 2, 2, NOW + 4000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	for (unsigned i = 0; i < 3; i++)
+		told(&scene.backends[i], true, 100);
+}
+
+static void what_died_before_stays_dead(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 0, NOW + 1000);
+	lose(&scene, 1, 2, NOW + 20000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], false, 0);
+	told(&scene.backends[1], true, 100);
+	told(&scene.backends[2], true, 100);
+}
+
+static void lost_next_hops_blind_as_failed_checks_do(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	scene.backends[0].has_hop = scene.backends[1].has_hop = false;
+	weigh(&scene, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
+}
+
+static void a_lone_backend_is_believed_to_be_dead(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 1);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	told(&scene.backends[0], false, 0);
+}
+
+static void the_last_of_many_is_believed_to_be_dead(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 0, NOW + 1000);
+	lose(&scene, 1, 1, NOW + 11000);
+	lose(&scene, 2, 2, NOW + 21000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	told(&scene.backends[2], false, 0);
+}
+
+static void one_that_answers_proves_that_the_host_sees(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 4);
+	lose(&scene, 0, 2, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+	told(&scene.backends[3], true, 100);
+}
+
+static void a_first_start_without_any_backend_is_down_and_not_blind(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.health = tcp_check;
+	for (unsigned i = 0; i < 2; i++)
+		scene.backends[i].health = HEALTH_UNKNOWN, scene.backends[i].able = false;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 1, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+}
+
+static void the_first_that_answers_does_not_get_everything(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 3);
+	lose(&scene, 0, 2, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[1], true, 100);
+	up(&scene.backends[1]);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	up(&scene.backends[2]);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	told(&scene.backends[1], true, 100);
+}
+
+static void those_that_return_from_blindness_do_not_start_slowly(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.health = tcp_check;
+	scene.config.slow_start_ms = 30000;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 0, NOW + 1000);
+	lose(&scene, 1, 1, NOW + 2000);
+	up(&scene.backends[0]);
+	up(&scene.backends[1]);
+	weigh(&scene, NOW + 5000);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], true, 100);
+}
+
+static void a_probe_that_began_after_sight_returned_and_failed_is_a_verdict(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	scene.backends[1].failed_ms = NOW + 5900; /* may have begun before */
+	weigh(&scene, NOW + 5900);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	scene.backends[1].failed_ms = NOW + 6100;
+	weigh(&scene, NOW + 6100);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], false, 0);
+}
+
+static void the_wait_for_the_others_has_an_end(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	weigh(&scene, NOW + 5000 + 5999); /* 2 x 2 s + 1 s + 1 s */
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	weigh(&scene, NOW + 5000 + 6000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[1], false, 0);
+}
+
+static void sight_that_is_lost_again_starts_the_wait_anew(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5000);
+	lose(&scene, 0, 0, NOW + 7000);
+	weigh(&scene, NOW + 60000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	up(&scene.backends[1]);
+	weigh(&scene, NOW + 61000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+}
+
+static void a_blind_host_does_not_turn_to_backups(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	scene.backends[2].backup = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 1, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BACKUP);
+	lose(&scene, 2, 2, NOW + 2000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	assert_false(scene.service.backups_active);
+	told(&scene.backends[0], true, 100);
+	told(&scene.backends[1], true, 100);
+	told(&scene.backends[2], true, 0);
+}
+
+static void a_blind_host_does_not_panic(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 4);
+	scene.config.health = tcp_check;
+	scene.config.panic_threshold = 100;
+	scene.backends[1].weight = 7;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 3, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	assert_false(scene.service.panic);
+	told(&scene.backends[1], true, 7);
+}
+
+/* ---- a loss without a witness: probes of each backend end at known times ---- */
+
+static void probed_scene(struct scene *scene, unsigned count)
+{
+	scene_set(scene, count);
+	scene->config.health = tcp_check;
+	for (unsigned i = 0; i < count; i++)
+		scene->backends[i].passed_ms = NOW;
+	weigh(scene, NOW);
+}
+
+static void fails(struct backend *backend, uint64_t first_ms, uint64_t last_ms)
+{
+	backend->failing_ms = first_ms;
+	backend->failed_ms = last_ms;
+	down(backend);
+}
+
+static void passes(struct backend *backend, uint64_t now_ms)
+{
+	backend->passed_ms = now_ms;
+	backend->failing_ms = 0;
+}
+
+static void a_loss_is_believed_when_another_has_answered_since(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	passes(&scene.backends[2], NOW + 2500);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
+static void a_loss_is_not_believed_when_the_others_were_silent_all_the_while(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	for (unsigned i = 0; i < 3; i++)
+		told(&scene.backends[i], true, 100);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+}
+
+static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	passes(&scene.backends[1], NOW + 6500);
+	weigh(&scene, NOW + 6500);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+	passes(&scene.backends[0], NOW + 8500);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 8500);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+}
+
+static void once_the_others_answer_the_lost_one_that_fails_again_is_dead(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 6000);
+	passes(&scene.backends[1], NOW + 6500);
+	weigh(&scene, NOW + 6500);
+	scene.backends[0].failed_ms = NOW + 8000;
+	weigh(&scene, NOW + 8000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
+/* One failure makes it down: the others may not have been asked since. */
+static void with_fall_1_an_answer_of_the_last_interval_is_witness_enough(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	scene.config.health.fall = 1;
+	passes(&scene.backends[1], NOW + 500);
+	fails(&scene.backends[0], NOW + 3000, NOW + 3000);
+	weigh(&scene, NOW + 3000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+}
+
+static void a_draining_backend_is_not_forgotten_by_a_blind_host(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	scene.backends[0].removed = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	lose(&scene, 1, 2, NOW + 2000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	told(&scene.backends[0], true, 0);
+	weigh(&scene, NOW + 60000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+}
+
+static void a_draining_backend_that_died_alone_has_drained_an_interval_later(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	scene.backends[0].removed = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 0, NOW + 1000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	weigh(&scene, NOW + 1000 + service_loss_window_ms(&scene.service) + 1);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
+}
+
+static void the_end_of_a_drained_host_is_no_loss(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.health = tcp_check;
+	scene.backends[0].drain = scene.backends[0].drained = true;
+	weigh(&scene, NOW);
+	lose(&scene, 0, 1, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+}
+
+static void a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow(void **unused)
+{
+	struct scene scene;
+
+	blind_scene(&scene, 2);
+	lose(&scene, 0, 1, NOW + 1000);
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW + 2000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 0);
+	told(&scene.backends[1], true, 100);
+}
+
+static void latency_rises_at_once_and_falls_by_half_in_five_seconds(void **unused)
+{
+	assert_int_equal(latency_peak_ewma(0, 400, 0), 400);
+	assert_int_equal(latency_peak_ewma(1000, 100000, 1), 100000);
+	assert_int_equal(latency_peak_ewma(101000, 1000, 5000), 51000);
+	assert_int_equal(latency_peak_ewma(101000, 1000, 10000), 26000);
+	assert_int_equal(latency_peak_ewma(101000, 1000, 0), 101000);
+	assert_in_range(latency_peak_ewma(101000, 1000, 2500), 71000, 72500); /* 2^-0.5 = 0.707 */
+	assert_int_equal(latency_peak_ewma(101000, 1000, 3600000), 1000);
+	assert_in_range(latency_peak_ewma(UINT32_MAX, 0, 1), UINT32_MAX / 10000 * 9998, UINT32_MAX / 10000 * 9999);
+}
+
+/* Probes come each 250 ms or each two seconds: the half-life is the same. */
+static void latency_falls_as_fast_however_often_it_is_measured(void **unused)
+{
+	static const unsigned interval_ms[] = {100, 250, 500, 1000, 2000, 2500};
+
+	for (size_t i = 0; i < sizeof(interval_ms) / sizeof(*interval_ms); i++) {
+		uint32_t average_us = 101000;
+
+		for (unsigned at = 0; at < 10000; at += interval_ms[i])
+			average_us = latency_peak_ewma(average_us, 1000, interval_ms[i]);
+		assert_in_range(average_us, 25000, 27000);
+	}
+}
+
+/* ---- worlds ---- */
+
+struct worlds {
+	struct state state;
+	struct config config;
+	struct config_service service;
+	struct config_backend backends[3];
+	struct overrides overrides;
+	struct world present;
+};
+
+static void worlds_set(struct worlds *worlds)
+{
+	memset(worlds, 0, sizeof(*worlds));
+	worlds->service = (struct config_service){.name = "web",
+						  .vip = address("192.0.2.10"),
+						  .protocol = CONFIG_TCP,
+						  .port = 80,
+						  .health = tcp_check,
+						  .backends = worlds->backends,
+						  .backends_count = 3};
+	worlds->config.services = &worlds->service;
+	worlds->config.services_count = 1;
+	for (unsigned i = 0; i < 3; i++)
+		worlds->backends[i] = (struct config_backend){.weight = 100};
+	worlds->backends[0].address = address("10.0.0.1");
+	worlds->backends[1].address = address("10.0.0.2");
+	worlds->backends[2].address = address("2001:db8::3");
+}
+
+static struct world build(struct worlds *worlds, const struct world *present)
+{
+	struct world world;
+
+	assert_int_equal(world_build(&worlds->state, &worlds->config, &worlds->overrides, present, &world), 0);
+	return world;
+}
+
+static struct backend *find(const struct world *world, const char *text)
+{
+	struct addr addr = address(text);
+
+	return service_find_backend(world->services[0], &addr);
+}
+
+static void make_up(struct world *world)
+{
+	for (unsigned i = 0; i < world->services[0]->backends_count; i++) {
+		struct backend *backend = world->services[0]->backends[i];
+
+		backend->health = HEALTH_UP;
+		backend->has_hop = backend->hop_known = backend->able = true;
+	}
+}
+
+static void overrides_apply_over_the_file(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, world;
+	struct addr one = address("10.0.0.1"), two = address("10.0.0.2"), nine = address("10.0.0.9");
+	struct override *entry;
+
+	worlds_set(&worlds);
+	entry = overrides_get(&worlds.overrides, "web", &one);
+	entry->has_weight = true;
+	entry->weight = 7;
+	entry->drain = true;
+	overrides_get(&worlds.overrides, "web", &two)->removed = true;
+	entry = overrides_get(&worlds.overrides, "web", &nine);
+	entry->added = entry->has_weight = true;
+	entry->weight = 3;
+	world = build(&worlds, &none);
+	assert_int_equal(world.services[0]->backends_count, 3);
+	assert_int_equal(find(&world, "10.0.0.1")->weight, 7);
+	assert_true(find(&world, "10.0.0.1")->drain);
+	assert_true(find(&world, "10.0.0.1")->runtime);
+	assert_null(find(&world, "10.0.0.2"));
+	assert_int_equal(find(&world, "10.0.0.9")->weight, 3);
+	assert_false(find(&world, "2001:db8::3")->runtime);
+	world_free(&world);
+	overrides_done(&worlds.overrides);
+}
+
+static void backends_keep_what_is_known_of_them(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct backend *backend;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	make_up(&present);
+	backend = find(&present, "10.0.0.1");
+	backend->latency_us = 1234;
+	backend->since_ms = 99;
+	worlds.backends[0].weight = 5;
+	next = build(&worlds, &present);
+	backend = find(&next, "10.0.0.1");
+	assert_int_equal(backend->weight, 5);
+	assert_int_equal(backend->health, HEALTH_UP);
+	assert_true(backend->has_hop);
+	assert_true(backend->able);
+	assert_int_equal(backend->latency_us, 1234);
+	assert_int_equal(backend->since_ms, 99);
+	assert_ptr_equal(backend->former, find(&present, "10.0.0.1"));
+	world_free(&next);
+	world_free(&present);
+}
+
+static void removed_backend_drains_before_it_goes(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next, last;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	make_up(&present);
+	worlds.service.backends_count = 2; /* the third is no longer in the file */
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 3);
+	assert_true(find(&next, "2001:db8::3")->removed);
+	assert_false(find(&next, "2001:db8::3")->drain);
+	find(&next, "2001:db8::3")->drained = true;
+	last = build(&worlds, &next);
+	assert_int_equal(last.services[0]->backends_count, 2);
+	world_free(&last);
+	world_free(&next);
+	world_free(&present);
+}
+
+static void dead_or_cut_backend_goes_at_once(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	make_up(&present);
+	find(&present, "10.0.0.2")->health = HEALTH_DOWN;
+	find(&present, "2001:db8::3")->cut = true;
+	worlds.service.backends_count = 1;
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 1);
+	world_free(&next);
+	world_free(&present);
+}
+
+static void a_drain_past_its_deadline_is_over_and_its_backend_unused(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct addr one = address("10.0.0.1");
+	struct override *entry;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	entry = overrides_get(&worlds.overrides, "web", &one);
+	entry->drain = entry->has_force = true;
+	entry->force_ms = clock_monotonic_ms() + 3600000;
+	present = build(&worlds, &none);
+	make_up(&present);
+	present.services[0]->opened = true;
+	service_weigh(present.services[0], NOW, WALL);
+	assert_int_equal(find(&present, "10.0.0.1")->condition, BACKEND_DRAINING);
+	assert_true(backend_usable(find(&present, "10.0.0.1")));
+	entry->force_ms = 1;
+	next = build(&worlds, &present);
+	service_weigh(next.services[0], NOW, WALL);
+	assert_int_equal(find(&next, "10.0.0.1")->condition, BACKEND_DRAINED);
+	assert_false(backend_usable(find(&next, "10.0.0.1")));
+	world_free(&present);
+	entry->drain = false;
+	present = build(&worlds, &next);
+	service_weigh(present.services[0], NOW, WALL);
+	assert_int_equal(find(&present, "10.0.0.1")->condition, BACKEND_UP);
+	assert_true(backend_usable(find(&present, "10.0.0.1")));
+	world_free(&next);
+	world_free(&present);
+	overrides_done(&worlds.overrides);
+}
+
+/* A reload in the middle of it must not throw away the backends that a blind host cannot see. */
+static void a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct service *service;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	present = build(&worlds, &none);
+	make_up(&present);
+	service = present.services[0];
+	service->opened = true;
+	service_weigh(service, NOW, WALL);
+	for (unsigned i = 0; i < 3; i++)
+		down(service->backends[i]);
+	service_weigh(service, NOW + 1000, WALL);
+	assert_true(service->blind);
+	worlds.service.backends_count = 2; /* the third is no longer in the file */
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 3);
+	service_weigh(next.services[0], NOW + 2000, WALL);
+	assert_int_equal(next.services[0]->status, SERVICE_BLIND);
+	told(find(&next, "10.0.0.1"), true, 100);
+	told(find(&next, "2001:db8::3"), true, 0);
+	world_free(&next);
+	world_free(&present);
+}
+
+static void service_is_known_by_its_key_and_not_its_name(void **unused)
+{
+	struct worlds before, after;
+	struct world none = {0}, present, next;
+
+	worlds_set(&before);
+	worlds_set(&after);
+	present = build(&before, &none);
+	make_up(&present);
+	after.service.name = "shop";
+	next = build(&after, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->health, HEALTH_UP);
+	world_free(&next);
+	after.service.port = 81;
+	next = build(&after, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->health, HEALTH_UNKNOWN);
+	world_free(&next);
+	world_free(&present);
+}
+
+static void unchecked_backends_count_as_healthy(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, world;
+
+	worlds_set(&worlds);
+	worlds.service.health.type = "none";
+	world = build(&worlds, &none);
+	assert_int_equal(find(&world, "10.0.0.1")->health, HEALTH_UP);
+	world_free(&world);
+}
+
+static void labels_name_service_and_key_once(void **unused)
+{
+	struct worlds worlds;
+	struct service service = {.config = &worlds.service};
+	char text[SERVICE_LABEL];
+
+	worlds_set(&worlds);
+	assert_string_equal(service_label(&service, text), "web 192.0.2.10:80/tcp");
+	worlds.service.name = "192.0.2.10:80/tcp";
+	assert_string_equal(service_label(&service, text), "192.0.2.10:80/tcp");
+	worlds.service.name = "dns";
+	worlds.service.vip = address("2001:db8::1");
+	worlds.service.protocol = CONFIG_UDP;
+	worlds.service.port = 0;
+	assert_string_equal(service_label(&service, text), "dns [2001:db8::1]:*/udp");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(healthy_backends_get_their_weight),
+	    cmocka_unit_test(backend_takes_no_traffic_before_its_first_probe),
+	    cmocka_unit_test(backend_without_next_hop_says_why),
+	    cmocka_unit_test(down_backend_says_why_and_since_when),
+	    cmocka_unit_test(draining_backend_keeps_its_flows_and_gets_no_new_ones),
+	    cmocka_unit_test(dead_backend_is_drained_at_once),
+	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
+	    cmocka_unit_test(slow_start_begins_anew_after_a_failure),
+	    cmocka_unit_test(slow_start_never_rounds_down_to_nothing),
+	    cmocka_unit_test(where_weights_are_ignored_backends_are_equal_and_still_start_slowly),
+	    cmocka_unit_test(first_start_has_no_slow_start),
+	    cmocka_unit_test(undrained_backend_starts_slowly),
+	    cmocka_unit_test(backups_serve_only_when_no_other_lives),
+	    cmocka_unit_test(drained_primaries_make_backups_serve),
+	    cmocka_unit_test(panic_uses_the_down_below_the_threshold),
+	    cmocka_unit_test(panic_spares_what_cannot_be_reached_or_is_draining),
+	    cmocka_unit_test(no_panic_before_the_first_probes),
+	    cmocka_unit_test(when_all_are_lost_at_once_the_ring_is_frozen),
+	    cmocka_unit_test(losses_of_one_interval_and_timeout_count_as_one),
+	    cmocka_unit_test(what_died_before_stays_dead),
+	    cmocka_unit_test(lost_next_hops_blind_as_failed_checks_do),
+	    cmocka_unit_test(a_lone_backend_is_believed_to_be_dead),
+	    cmocka_unit_test(the_last_of_many_is_believed_to_be_dead),
+	    cmocka_unit_test(one_that_answers_proves_that_the_host_sees),
+	    cmocka_unit_test(a_first_start_without_any_backend_is_down_and_not_blind),
+	    cmocka_unit_test(the_first_that_answers_does_not_get_everything),
+	    cmocka_unit_test(those_that_return_from_blindness_do_not_start_slowly),
+	    cmocka_unit_test(a_probe_that_began_after_sight_returned_and_failed_is_a_verdict),
+	    cmocka_unit_test(the_wait_for_the_others_has_an_end),
+	    cmocka_unit_test(sight_that_is_lost_again_starts_the_wait_anew),
+	    cmocka_unit_test(a_blind_host_does_not_turn_to_backups),
+	    cmocka_unit_test(a_blind_host_does_not_panic),
+	    cmocka_unit_test(a_loss_is_believed_when_another_has_answered_since),
+	    cmocka_unit_test(a_loss_is_not_believed_when_the_others_were_silent_all_the_while),
+	    cmocka_unit_test(once_the_others_answer_the_lost_one_is_given_time_to_rise),
+	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_dead),
+	    cmocka_unit_test(with_fall_1_an_answer_of_the_last_interval_is_witness_enough),
+	    cmocka_unit_test(a_draining_backend_is_not_forgotten_by_a_blind_host),
+	    cmocka_unit_test(a_draining_backend_that_died_alone_has_drained_an_interval_later),
+	    cmocka_unit_test(the_end_of_a_drained_host_is_no_loss),
+	    cmocka_unit_test(a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow),
+	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
+	    cmocka_unit_test(latency_falls_as_fast_however_often_it_is_measured),
+	    cmocka_unit_test(overrides_apply_over_the_file),
+	    cmocka_unit_test(backends_keep_what_is_known_of_them),
+	    cmocka_unit_test(removed_backend_drains_before_it_goes),
+	    cmocka_unit_test(dead_or_cut_backend_goes_at_once),
+	    cmocka_unit_test(a_drain_past_its_deadline_is_over_and_its_backend_unused),
+	    cmocka_unit_test(a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change),
+	    cmocka_unit_test(service_is_known_by_its_key_and_not_its_name),
+	    cmocka_unit_test(unchecked_backends_count_as_healthy),
+	    cmocka_unit_test(labels_name_service_and_key_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* rtnetlink as values: messages read into structs, and requests with a bounded wait.
+ * Called by neigh.c, neigh_entry.c and neigh_link.c. */
+#include "rtnl.h"
+
+#include <errno.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#define ANSWER_SECONDS 1
+#define ANSWER_MAX     32768
+
+/* ---- messages ---- */
+
+static bool read_addr(const struct nlattr *attr, int family, struct addr *ret)
+{
+	size_t length = family == AF_INET ? 4 : 16;
+
+	if ((family != AF_INET && family != AF_INET6) || mnl_attr_get_payload_len(attr) < length)
+		return false;
+	*ret = (struct addr){.family = family == AF_INET ? 4 : 6};
+	memcpy(ret->bytes, mnl_attr_get_payload(attr), length);
+	return true;
+}
+
+static bool read_mac(const struct nlattr *attr, uint8_t mac[6])
+{
+	if (mnl_attr_get_payload_len(attr) != 6)
+		return false;
+	memcpy(mac, mnl_attr_get_payload(attr), 6);
+	return true;
+}
+
+static void read_vlan(const struct nlattr *data, struct rtnl_link *ret)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, data)
+	{
+		if (mnl_attr_get_type(attr) == IFLA_VLAN_ID && mnl_attr_get_payload_len(attr) >= 2)
+			ret->vlan_id = mnl_attr_get_u16(attr);
+		if (mnl_attr_get_type(attr) == IFLA_VLAN_PROTOCOL && mnl_attr_get_payload_len(attr) >= 2)
+			ret->vlan_protocol = ntohs(mnl_attr_get_u16(attr));
+	}
+}
+
+static void read_linkinfo(const struct nlattr *info, struct rtnl_link *ret)
+{
+	const struct nlattr *attr, *data = NULL;
+
+	mnl_attr_for_each_nested(attr, info)
+	{
+		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+			ret->vlan = mnl_attr_get_payload_len(attr) >= 4 &&
+				    !memcmp(mnl_attr_get_payload(attr), "vlan", 4) &&
+				    strnlen(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr)) == 4;
+		if (mnl_attr_get_type(attr) == IFLA_INFO_DATA)
+			data = attr;
+	}
+	if (ret->vlan && data)
+		read_vlan(data, ret);
+}
+
+bool rtnl_read_link(const struct nlmsghdr *message, struct rtnl_link *ret)
+{
+	const struct ifinfomsg *header = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+
+	/* A bridge tells of its ports by link messages of its own family. */
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*header) || header->ifi_family != AF_UNSPEC)
+		return false;
+	*ret = (struct rtnl_link){.ifindex = (uint32_t)header->ifi_index,
+				  .up = header->ifi_flags & IFF_UP,
+				  .carrier = header->ifi_flags & IFF_LOWER_UP,
+				  .ethernet = header->ifi_type == ARPHRD_ETHER};
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		uint16_t length = mnl_attr_get_payload_len(attr);
+
+		switch (mnl_attr_get_type(attr)) {
+		case IFLA_IFNAME:
+			strncpy(ret->name, mnl_attr_get_payload(attr), length < IF_NAMESIZE ? length : IF_NAMESIZE - 1);
+			break;
+		case IFLA_ADDRESS:
+			ret->ethernet = read_mac(attr, ret->mac) && ret->ethernet;
+			break;
+		case IFLA_MTU:
+			ret->mtu = length >= 4 ? mnl_attr_get_u32(attr) : 0;
+			break;
+		case IFLA_MASTER:
+			ret->master = length >= 4 ? mnl_attr_get_u32(attr) : 0;
+			break;
+		case IFLA_LINK:
+			ret->lower = length >= 4 ? mnl_attr_get_u32(attr) : 0;
+			break;
+		case IFLA_LINK_NETNSID:
+			ret->vlan_elsewhere = true;
+			break;
+		case IFLA_LINKINFO:
+			read_linkinfo(attr, ret);
+			break;
+		}
+	}
+	return ret->name[0];
+}
+
+static uint32_t read_route_mtu(const struct nlattr *metrics)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, metrics)
+	{
+		if (mnl_attr_get_type(attr) == RTAX_MTU && mnl_attr_get_payload_len(attr) >= 4)
+			return mnl_attr_get_u32(attr);
+	}
+	return 0;
+}
+
+/* RTA_VIA: a gateway of another family than the destination's. */
+static void read_via(const struct nlattr *attr, struct addr *ret)
+{
+	const struct rtvia *via = mnl_attr_get_payload(attr);
+	size_t length = mnl_attr_get_payload_len(attr);
+
+	if (length < sizeof(*via) + 4 || (via->rtvia_family == AF_INET6 && length < sizeof(*via) + 16))
+		return;
+	if (via->rtvia_family != AF_INET && via->rtvia_family != AF_INET6)
+		return;
+	*ret = (struct addr){.family = via->rtvia_family == AF_INET ? 4 : 6};
+	memcpy(ret->bytes, via->rtvia_addr, addr_length(ret));
+}
+
+bool rtnl_read_route(const struct nlmsghdr *message, struct rtnl_route *ret)
+{
+	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+
+	if (message->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(message) < sizeof(*header))
+		return false;
+	*ret = (struct rtnl_route){.type = header->rtm_type};
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		switch (mnl_attr_get_type(attr)) {
+		case RTA_OIF:
+			ret->ifindex = mnl_attr_get_payload_len(attr) >= 4 ? mnl_attr_get_u32(attr) : 0;
+			break;
+		case RTA_GATEWAY:
+			read_addr(attr, header->rtm_family, &ret->gateway);
+			break;
+		case RTA_VIA:
+			read_via(attr, &ret->gateway);
+			break;
+		case RTA_PREFSRC:
+			read_addr(attr, header->rtm_family, &ret->source);
+			break;
+		case RTA_METRICS:
+			ret->mtu = read_route_mtu(attr);
+			break;
+		}
+	}
+	return true;
+}
+
+bool rtnl_read_prefix(const struct nlmsghdr *message, struct rtnl_prefix *ret)
+{
+	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*header))
+		return false;
+	if (header->rtm_family != AF_INET && header->rtm_family != AF_INET6)
+		return false;
+	*ret = (struct rtnl_prefix){.address.family = header->rtm_family == AF_INET ? 4 : 6,
+				    .length = header->rtm_dst_len};
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		if (mnl_attr_get_type(attr) == RTA_DST)
+			read_addr(attr, header->rtm_family, &ret->address);
+	}
+	return ret->length <= addr_length(&ret->address) * 8;
+}
+
+bool rtnl_read_neighbour(const struct nlmsghdr *message, struct rtnl_neighbour *ret)
+{
+	const struct ndmsg *header = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*header) || header->ndm_flags & NTF_PROXY)
+		return false;
+	*ret = (struct rtnl_neighbour){.ifindex = (uint32_t)header->ndm_ifindex, .state = header->ndm_state};
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		if (mnl_attr_get_type(attr) == NDA_DST)
+			read_addr(attr, header->ndm_family, &ret->address);
+		if (mnl_attr_get_type(attr) == NDA_LLADDR)
+			ret->has_mac = read_mac(attr, ret->mac);
+	}
+	return ret->address.family;
+}
+
+/* ---- requests ---- */
+
+struct rtnl {
+	struct mnl_socket *socket;
+	uint32_t seq;
+	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+};
+
+typedef void answer_fn(void *arg, const struct nlmsghdr *message);
+
+int rtnl_open(struct rtnl **ret)
+{
+	struct timeval wait = {.tv_sec = ANSWER_SECONDS};
+	struct rtnl *rtnl = calloc(1, sizeof(*rtnl));
+	int error;
+
+	if (!rtnl)
+		return -ENOMEM;
+	rtnl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (!rtnl->socket || mnl_socket_bind(rtnl->socket, 0, MNL_SOCKET_AUTOPID) ||
+	    setsockopt(mnl_socket_get_fd(rtnl->socket), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait))) {
+		error = -errno;
+		rtnl_close(rtnl);
+		return error;
+	}
+	*ret = rtnl;
+	return 0;
+}
+
+void rtnl_close(struct rtnl *rtnl)
+{
+	if (!rtnl)
+		return;
+	if (rtnl->socket)
+		mnl_socket_close(rtnl->socket);
+	free(rtnl);
+}
+
+/* Hands the messages of one datagram that answer the last request to fn. 1: more will come; 0: that was all. */
+static int take_answer(struct rtnl *rtnl, int length, answer_fn *fn, void *arg)
+{
+	const struct nlmsghdr *message = (const struct nlmsghdr *)rtnl->answer;
+	int interrupted = 0;
+
+	for (; mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length)) {
+		if (message->nlmsg_seq != rtnl->seq) /* late answer to a question that was given up */
+			continue;
+		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
+			interrupted = -EINTR;
+		if (message->nlmsg_type == NLMSG_ERROR) {
+			if (mnl_nlmsg_get_payload_len(message) < sizeof(struct nlmsgerr))
+				return -EBADMSG;
+			return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(message))->error;
+		}
+		if (message->nlmsg_type == NLMSG_DONE)
+			return interrupted;
+		if (fn)
+			fn(arg, message);
+		if (!(message->nlmsg_flags & NLM_F_MULTI))
+			return 0;
+	}
+	return interrupted ? interrupted : 1;
+}
+
+static int request(struct rtnl *rtnl, struct nlmsghdr *message, answer_fn *fn, void *arg)
+{
+	ssize_t length;
+	int more;
+
+	message->nlmsg_seq = ++rtnl->seq;
+	if (mnl_socket_sendto(rtnl->socket, message, message->nlmsg_len) < 0)
+		return -errno;
+	do {
+		do
+			length = mnl_socket_recvfrom(rtnl->socket, rtnl->answer, sizeof(rtnl->answer));
+		while (length < 0 && errno == EINTR);
+		if (length < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		more = take_answer(rtnl, (int)length, fn, arg);
+	} while (more > 0);
+	return more;
+}
+
+static int family_of(const struct addr *address)
+{
+	return address->family == 4 ? AF_INET : AF_INET6;
+}
+
+struct link_answer {
+	void (*link)(void *arg, const struct rtnl_link *link);
+	void *arg;
+};
+
+static void answer_link(void *arg, const struct nlmsghdr *message)
+{
+	const struct link_answer *answer = arg;
+	struct rtnl_link link;
+
+	if (rtnl_read_link(message, &link))
+		answer->link(answer->arg, &link);
+}
+
+int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link *link), void *arg)
+{
+	_Alignas(struct nlmsghdr) char buffer[256];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *header;
+	struct link_answer answer = {link, arg};
+
+	message->nlmsg_type = RTM_GETLINK;
+	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->ifi_family = AF_UNSPEC;
+	mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	return request(rtnl, message, answer_link, &answer);
+}
+
+static void answer_route(void *arg, const struct nlmsghdr *message)
+{
+	rtnl_read_route(message, arg);
+}
+
+int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route *ret)
+{
+	_Alignas(struct nlmsghdr) char buffer[256];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct rtnl_route route = {0};
+	struct rtmsg *header;
+	int error;
+
+	message->nlmsg_type = RTM_GETROUTE;
+	message->nlmsg_flags = NLM_F_REQUEST;
+	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->rtm_family = (unsigned char)family_of(address);
+	header->rtm_dst_len = (unsigned char)(addr_length(address) * 8);
+	mnl_attr_put(message, RTA_DST, addr_length(address), address->bytes);
+	error = request(rtnl, message, answer_route, &route);
+	if (!error)
+		*ret = route;
+	return error;
+}
+
+static struct nlmsghdr *put_neighbour(char *buffer, uint16_t type, uint16_t flags, uint32_t ifindex,
+				      const struct addr *address, struct ndmsg **ret_header)
+{
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct ndmsg *header;
+
+	message->nlmsg_type = type;
+	message->nlmsg_flags = NLM_F_REQUEST | flags;
+	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->ndm_family = (unsigned char)family_of(address);
+	header->ndm_ifindex = (int)ifindex;
+	mnl_attr_put(message, NDA_DST, addr_length(address), address->bytes);
+	*ret_header = header;
+	return message;
+}
+
+static void answer_neighbour(void *arg, const struct nlmsghdr *message)
+{
+	rtnl_read_neighbour(message, arg);
+}
+
+int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address, struct rtnl_neighbour *ret)
+{
+	_Alignas(struct nlmsghdr) char buffer[256];
+	struct rtnl_neighbour neighbour = {0};
+	struct ndmsg *header;
+	int error = request(rtnl, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header), answer_neighbour,
+			    &neighbour);
+
+	if (!error)
+		*ret = neighbour;
+	return error;
+}
+
+int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
+{
+	_Alignas(struct nlmsghdr) char buffer[256];
+	struct ndmsg *header;
+	struct nlmsghdr *message =
+	    put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE, ifindex, address, &header);
+
+	header->ndm_flags = NTF_USE;
+	header->ndm_state = NUD_NONE;
+	return request(rtnl, message, NULL, NULL);
+}
+
+int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
+{
+	_Alignas(struct nlmsghdr) char buffer[256];
+	struct ndmsg *header;
+	/* Without NLM_F_REPLACE and without a MAC: the kernel changes the state and nothing else. */
+	struct nlmsghdr *message = put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK, ifindex, address, &header);
+
+	header->ndm_state = NUD_PROBE;
+	return request(rtnl, message, NULL, NULL);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* rtnetlink as values: asks the kernel one question at a time, and reads what its messages say.
+ * Called by neigh.c, neigh_entry.c and neigh_link.c. */
+#ifndef LBD_NEIGH_RTNL_H
+#define LBD_NEIGH_RTNL_H
+
+#include <libmnl/libmnl.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+
+struct rtnl_link {
+	uint32_t ifindex;
+	char name[IF_NAMESIZE];
+	bool ethernet; /* has 6-byte MAC addresses; not so: tunnels, tun, ppp */
+	bool up;       /* switched on */
+	bool carrier;
+	uint8_t mac[6];
+	uint32_t mtu;
+	uint32_t master;     /* ifindex of the bond or bridge that it is a port of; 0: none */
+	bool vlan;           /* the fields below hold for a VLAN only */
+	bool vlan_elsewhere; /* the device below is in another network namespace */
+	uint16_t vlan_id;
+	uint16_t vlan_protocol; /* ETH_P_8021Q or ETH_P_8021AD */
+	uint32_t lower;         /* ifindex of the device below */
+};
+
+struct rtnl_route {
+	uint8_t type;        /* RTN_UNICAST, RTN_LOCAL, ... */
+	uint32_t ifindex;    /* of the egress; 0: none */
+	struct addr gateway; /* none: on the link. May be IPv6 for an IPv4 destination */
+	struct addr source;
+	uint32_t mtu; /* of the route; 0: the link's */
+};
+
+struct rtnl_neighbour {
+	uint32_t ifindex;
+	struct addr address;
+	uint16_t state; /* NUD_* */
+	bool has_mac;
+	uint8_t mac[6];
+};
+
+/* What a route message is about: these destinations. */
+struct rtnl_prefix {
+	struct addr address; /* family is always set */
+	unsigned length;
+};
+
+/* ---- messages. False: not about what is asked for, *ret is garbage then ---- */
+
+bool rtnl_read_link(const struct nlmsghdr *message, struct rtnl_link *ret);
+bool rtnl_read_route(const struct nlmsghdr *message, struct rtnl_route *ret);
+bool rtnl_read_prefix(const struct nlmsghdr *message, struct rtnl_prefix *ret);
+bool rtnl_read_neighbour(const struct nlmsghdr *message, struct rtnl_neighbour *ret);
+
+/* ---- requests: answered by the kernel at once; -ETIMEDOUT after a second ---- */
+
+struct rtnl;
+
+int rtnl_open(struct rtnl **ret);
+void rtnl_close(struct rtnl *rtnl);
+/* Calls link for each interface. -EINTR if they changed meanwhile: ask again. */
+int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link *link), void *arg);
+/* Where this host would send a packet for address: one next hop, also of a multipath route. -ENETUNREACH: no route. */
+int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route *ret);
+/* -ENOENT: the kernel has no such entry. */
+int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address, struct rtnl_neighbour *ret);
+/* As if a packet were to be sent: makes the entry, and sends ARP or ND for it where it is not known. It must be neither
+ * permanent nor noarp: the kernel would take that away. */
+int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
+/* Verifies a valid entry now: its MAC stays in use, unicast probes go to it, and it fails after the third without an
+ * answer. Not for permanent or noarp. */
+int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A verb with the words it was called with, and its requests to lbd. */
+#include "verb.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb_api.h"
+#include "common/cleanup.h"
+#include "client.h"
+
+/* Every verb takes these; they are not in its table. */
+static const struct verb_option common_options[] = {
+    {.name = "--help"}, {.name = "--json"}, {.name = "--socket", .value = "PATH"}};
+
+static const struct verb_option *find_in(const struct verb_option *options, size_t max, const char *name, size_t length)
+{
+	for (size_t i = 0; i < max && options[i].name; i++)
+		if (strlen(options[i].name) == length && strncmp(options[i].name, name, length) == 0)
+			return &options[i];
+	return NULL;
+}
+
+const struct verb_option *call_common_option(const char *word)
+{
+	return find_in(common_options, sizeof(common_options) / sizeof(*common_options), word, strcspn(word, "="));
+}
+
+static int check_choice(const struct verb *verb, const struct verb_option *option, const char *value, struct error *err)
+{
+	size_t length = strlen(value);
+
+	if (!option->choice)
+		return 0;
+	for (const char *word = option->choice; word; word = strchr(word, '|') ? strchr(word, '|') + 1 : NULL)
+		if (strcspn(word, "|") == length && strncmp(word, value, length) == 0)
+			return 0;
+	return error_set(err, -EINVAL, "%s: %s %s: expected %s", verb->name, option->name, value, option->choice);
+}
+
+static int take_common(const struct verb *verb, const struct verb_option *option, const char *value, struct call *call,
+		       struct error *err)
+{
+	if (strcmp(option->name, "--help") == 0) {
+		call->help = true;
+	} else if (strcmp(option->name, "--json") == 0) {
+		if (!(verb->flags & VERB_JSON))
+			return error_set(err, -EINVAL, "%s: --json: shows no data", verb->name);
+		call->json = true;
+	} else {
+		if (!(verb->flags & VERB_TALKS))
+			return error_set(err, -EINVAL, "%s: --socket: does not talk to lbd", verb->name);
+		call->socket = value;
+	}
+	return 0;
+}
+
+static int take_option(const struct verb *verb, const struct verb_option *option, const char *value, struct call *call,
+		       struct error *err)
+{
+	int result = check_choice(verb, option, value, err);
+
+	if (result)
+		return result;
+	if (!option->many && call_option(call, option->name))
+		return error_set(err, -EINVAL, "%s: %s: given twice", verb->name, option->name);
+	call->values[call->values_count++] = (struct call_value){option, value};
+	return 0;
+}
+
+/* An option word and, if it takes one, its value (the next word, or after "="). Returns the words used or -EINVAL. */
+static int parse_option(const struct verb *verb, char *const *words, int count, struct call *call, struct error *err)
+{
+	const char *word = strcmp(words[0], "-h") == 0 ? "--help" : words[0], *equals = strchr(word, '='), *value = "";
+	size_t length = equals ? (size_t)(equals - word) : strlen(word);
+	const struct verb_option *option = find_in(verb->options, VERB_MAX_OPTIONS, word, length), *common = NULL;
+	int used = 1, result;
+
+	if (!option)
+		option = common = call_common_option(word);
+	if (!option)
+		return error_set(err, -EINVAL, "%s: %.*s: no such option", verb->name, (int)length, word);
+	if (!option->value && !option->choice) {
+		if (equals)
+			return error_set(err, -EINVAL, "%s: %s: takes no value", verb->name, option->name);
+	} else if (equals) {
+		value = equals + 1;
+	} else if (count > 1) {
+		value = words[1];
+		used = 2;
+	} else {
+		return error_set(err, -EINVAL, "%s: %s: expected %s after it", verb->name, option->name,
+				 option->choice ? option->choice : option->value);
+	}
+	result = common ? take_common(verb, common, value, call, err) : take_option(verb, option, value, call, err);
+	return result ? result : used;
+}
+
+static int check_complete(const struct verb *verb, const struct call *call, struct error *err)
+{
+	unsigned wanted = 0;
+
+	while (wanted < VERB_MAX_ARGUMENTS && verb->arguments[wanted].name)
+		wanted++;
+	if (call->arguments_count > wanted)
+		return error_set(err, -EINVAL, "%s: %s: one argument too many", verb->name, call->arguments[wanted]);
+	if (call->arguments_count < wanted && !verb->arguments[call->arguments_count].optional)
+		return error_set(err, -EINVAL, "%s: %s is missing", verb->name,
+				 verb->arguments[call->arguments_count].name);
+	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++)
+		if (verb->options[i].required && !call_option(call, verb->options[i].name))
+			return error_set(err, -EINVAL, "%s: %s %s is missing", verb->name, verb->options[i].name,
+					 verb->options[i].value);
+	return 0;
+}
+
+bool word_is_option(const char *word)
+{
+	return word[0] == '-' && word[1] && (word[1] < '0' || word[1] > '9');
+}
+
+int call_parse(const struct verb *verb, char *const *words, int count, struct call *call, struct error *err)
+{
+	const char *socket = getenv(LB_API_SOCKET_ENV);
+	bool only_arguments = false;
+
+	*call = (struct call){.verb = verb, .socket = socket && *socket ? socket : LB_API_SOCKET};
+	call->arguments = calloc((size_t)count + 1, sizeof(*call->arguments));
+	call->values = calloc((size_t)count + 1, sizeof(*call->values));
+	if (!call->arguments || !call->values)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (int i = 0; i < count;) {
+		if (!only_arguments && strcmp(words[i], "--") == 0) {
+			only_arguments = true;
+			i++;
+		} else if (!only_arguments && word_is_option(words[i])) {
+			int used = parse_option(verb, words + i, count - i, call, err);
+
+			if (used < 0)
+				return used;
+			i += used;
+		} else {
+			call->arguments[call->arguments_count++] = words[i++];
+		}
+	}
+	return call->help ? 0 : check_complete(verb, call, err);
+}
+
+void call_release(struct call *call)
+{
+	client_close(call->client);
+	free(call->arguments);
+	free(call->values);
+	*call = (struct call){0};
+}
+
+const char *call_argument(const struct call *call, unsigned at)
+{
+	return at < call->arguments_count ? call->arguments[at] : NULL;
+}
+
+const char *call_next_option(const struct call *call, const char *name, unsigned *at)
+{
+	while (*at < call->values_count) {
+		const struct call_value *value = &call->values[(*at)++];
+
+		if (strcmp(value->option->name, name) == 0)
+			return value->value;
+	}
+	return NULL;
+}
+
+const char *call_option(const struct call *call, const char *name)
+{
+	unsigned at = 0;
+
+	return call_next_option(call, name, &at);
+}
+
+/* ---- requests ---- */
+
+static int connect_once(struct call *call, struct error *err)
+{
+	return call->client ? 0 : client_open(call->socket, &call->client, err);
+}
+
+int call_get(struct call *call, const char *path, json_t **ret, struct error *err)
+{
+	int result = connect_once(call, err);
+
+	return result ? result : client_get(call->client, path, ret, err);
+}
+
+int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err)
+{
+	json_t *answer = NULL;
+	int result;
+
+	if (!body)
+		return error_set(err, -ENOMEM, "out of memory");
+	result = connect_once(call, err);
+	if (!result)
+		result = client_post(call->client, path, body, &answer, err);
+	json_decref(body);
+	if (!result && ret)
+		*ret = answer;
+	else
+		json_decref(answer);
+	return result;
+}
+
+int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)
+{
+	_cleanup_free_ char *escaped = NULL, *path = NULL;
+	int result = connect_once(call, err);
+
+	if (result)
+		return result;
+	escaped = client_escape(call->client, service ? service : "");
+	if (!escaped || asprintf(&path, "/v1/backends%s%s", service ? "?service=" : "", escaped) < 0) {
+		path = NULL;
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	return client_get(call->client, path, ret, err);
+}

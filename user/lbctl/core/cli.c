@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From argv to a verb's run() and its exit code. */
+#include "cli.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "completion.h"
+#include "help.h"
+#include "man.h"
+
+#define USAGE "usage: lbctl VERB [ARGUMENTS] [OPTIONS]; lbctl help lists the verbs"
+
+enum cli_exit cli_exit_code(int result)
+{
+	switch (result) {
+	case 0:
+		return CLI_OK;
+	case -EINVAL:
+		return CLI_USAGE;
+	case -ETIME:
+		return CLI_TIMEOUT;
+	}
+	return CLI_FAILED;
+}
+
+static int unknown_verb(const char *first, const char *second)
+{
+	char typed[128], nearest[VERB_NAME];
+	bool near;
+
+	if (help_family(NULL, first) && !second) {
+		fprintf(stderr, "lbctl: %s: say what to do:\n", first);
+		help_family(stderr, first);
+		return CLI_USAGE;
+	}
+	snprintf(typed, sizeof(typed), "%s%s%s", first, second ? " " : "", second ? second : "");
+	near = verb_nearest(typed, nearest);
+	if (!near) {
+		snprintf(typed, sizeof(typed), "%s", first);
+		near = verb_nearest(typed, nearest);
+	}
+	fprintf(stderr, "lbctl: %s: no such verb%s%s\n" USAGE "\n", typed, near ? ". Did you mean: lbctl " : "",
+		near ? nearest : "");
+	return CLI_USAGE;
+}
+
+static int run_verb(const struct verb *verb, char **words, int count)
+{
+	struct error err = {""};
+	struct call call = {0};
+	int result;
+
+	result = call_parse(verb, words, count, &call, &err);
+	if (!result && call.help)
+		help_verb(stdout, verb);
+	else if (!result)
+		result = verb->run(&call, &err);
+	call_release(&call);
+	if (fflush(stdout) && !result)
+		result = error_set(&err, -EIO, "standard output: %s", strerror(errno));
+	if (result && err.text[0])
+		fprintf(stderr, "lbctl: %s\n", err.text);
+	if (result == -EINVAL)
+		help_usage(stderr, verb);
+	return cli_exit_code(result);
+}
+
+/* What the Makefile and bash call, not people. */
+static bool run_hidden(int argc, char **argv, int *ret_exit)
+{
+	*ret_exit = CLI_OK;
+	if (strcmp(argv[1], "--generate-man") == 0)
+		man_generate(stdout);
+	else if (strcmp(argv[1], "--generate-completion") == 0)
+		completion_generate(stdout);
+	else if (strcmp(argv[1], "--words") == 0)
+		*ret_exit = cli_exit_code(completion_words(argc - 2, argv + 2, stdout));
+	else
+		return false;
+	if (fflush(stdout))
+		*ret_exit = CLI_FAILED;
+	return true;
+}
+
+/* Options may come before the verb as well: `lbctl --json status`. Moves them behind it. */
+static void verb_first(int argc, char **argv)
+{
+	int at = 1;
+
+	while (at < argc && word_is_option(argv[at])) {
+		bool valued = strcmp(argv[at], "--socket") == 0;
+
+		if (!call_common_option(argv[at]))
+			return;
+		at += valued ? 2 : 1;
+	}
+	if (at == 1 || at >= argc)
+		return;
+	for (int moved = at; moved > 1; moved--) {
+		char *word = argv[1];
+
+		memmove(argv + 1, argv + 2, (size_t)(argc - 2) * sizeof(*argv));
+		argv[argc - 1] = word;
+	}
+}
+
+int cli_main(int argc, char **argv)
+{
+	const struct verb *verb;
+	int words, exit_code;
+
+	setlocale(LC_CTYPE, "");
+	verb_first(argc, argv);
+	if (argc < 2) {
+		help_all(stderr);
+		return CLI_USAGE;
+	}
+	if (run_hidden(argc, argv, &exit_code))
+		return exit_code;
+	if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+		help_all(stdout);
+		return CLI_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0)
+		argv[1] = argv[1] + 2;
+	verb = verb_find(argv + 1, argc - 1, &words);
+	if (verb)
+		return run_verb(verb, argv + 1 + words, argc - 1 - words);
+	if (call_common_option(argv[1])) {
+		fprintf(stderr, "lbctl: %s: expected a verb after the options\n" USAGE "\n", argv[1]);
+		return CLI_USAGE;
+	}
+	if (word_is_option(argv[1])) {
+		fprintf(stderr, "lbctl: %s: no such option\n" USAGE "\n", argv[1]);
+		return CLI_USAGE;
+	}
+	for (int i = 2; i < argc; i++)
+		if ((strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) && help_family(stdout, argv[1]))
+			return CLI_OK;
+	return unknown_verb(argv[1], argc > 2 && !word_is_option(argv[2]) ? argv[2] : NULL);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* HTTP with JSON bodies over lbd's Unix socket (include/lb_api.h), through libcurl. Called by cli.c and top.c. */
+#include "client.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "lb_api.h"
+#include "common/cleanup.h"
+
+#define CONNECT_MS  2000L
+#define ANSWER_MS   30000L             /* an attach loads a program, and may wait for the driver's queues */
+#define ANSWER_MAX  (64 * 1024 * 1024) /* /v1/top with LB_MAX_BACKENDS backends is a quarter of this */
+#define HOW_TO_RUN  "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml"
+#define LINE_OF_LOG "Its log says why: journalctl -u lbd"
+
+struct client {
+	CURL *curl;
+	char socket[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+};
+
+struct body {
+	char *data;
+	size_t length;
+};
+
+int client_open(const char *socket, struct client **ret, struct error *err)
+{
+	struct client *client;
+
+	if (!*socket || strlen(socket) >= sizeof(client->socket))
+		return error_set(err, -EINVAL, "socket %s: expected a path of 1 to %zu bytes", socket,
+				 sizeof(client->socket) - 1);
+	client = calloc(1, sizeof(*client));
+	if (client)
+		client->curl = curl_easy_init();
+	if (!client || !client->curl) {
+		free(client);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	strcpy(client->socket, socket);
+	*ret = client;
+	return 0;
+}
+
+void client_close(struct client *client)
+{
+	if (!client)
+		return;
+	curl_easy_cleanup(client->curl);
+	free(client);
+}
+
+char *client_escape(struct client *client, const char *text)
+{
+	char *escaped = curl_easy_escape(client->curl, text, 0), *copy = escaped ? strdup(escaped) : NULL;
+
+	curl_free(escaped);
+	return copy;
+}
+
+static size_t collect(char *data, size_t size, size_t count, void *arg)
+{
+	struct body *body = arg;
+	char *grown;
+
+	size *= count;
+	if (body->length + size > ANSWER_MAX)
+		return 0;
+	grown = realloc(body->data, body->length + size + 1);
+	if (!grown)
+		return 0;
+	body->data = grown;
+	memcpy(body->data + body->length, data, size);
+	body->length += size;
+	body->data[body->length] = 0;
+	return size;
+}
+
+/* Why nobody answered, from the socket's point of view: what to do next depends on it. */
+static int not_connected(const struct client *client, struct error *err)
+{
+	const char *path = client->socket;
+	struct stat st;
+	long code = 0;
+
+	curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &code);
+	if (stat(path, &st) && errno != ENOENT)
+		code = errno;
+	else if (access(path, F_OK))
+		code = ENOENT;
+	else if (!S_ISSOCK(st.st_mode))
+		return error_set(err, -ENOTSOCK, "%s: is no socket: expected lbd's, such as " LB_API_SOCKET, path);
+	switch (code) {
+	case ENOENT:
+		return error_set(err, -ENOENT, "lbd is not running (no %s).\n" HOW_TO_RUN, path);
+	case ECONNREFUSED:
+		return error_set(err, -ECONNREFUSED,
+				 "lbd is not running (%s is there, but nobody listens).\n" HOW_TO_RUN, path);
+	case EACCES:
+	case EPERM:
+		return error_set(err, -EACCES,
+				 "%s: permission denied: only root and group lbd may talk to lbd.\n"
+				 "Use sudo, or join the group: usermod -aG lbd USER, then log in again",
+				 path);
+	}
+	return error_set(err, -EIO, "%s: cannot connect: %s", path, code ? strerror((int)code) : "no reason given");
+}
+
+static int transfer_failed(const struct client *client, CURLcode code, struct error *err)
+{
+	switch (code) {
+	case CURLE_COULDNT_CONNECT:
+		return not_connected(client, err);
+	case CURLE_OPERATION_TIMEDOUT:
+		return error_set(err, -ETIMEDOUT, "lbd did not answer on %s within %ld s.\n" LINE_OF_LOG,
+				 client->socket, ANSWER_MS / 1000);
+	case CURLE_GOT_NOTHING:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_PARTIAL_FILE:
+		return error_set(err, -ECONNRESET, "lbd closed the connection on %s before it answered.\n" LINE_OF_LOG,
+				 client->socket);
+	default:
+		return error_set(err, -EPROTO, "%s: no answer of lbd's: %s", client->socket, curl_easy_strerror(code));
+	}
+}
+
+/* lbd's own words: a sentence, and what to do next. */
+static int refused(const json_t *answer, long status, struct error *err)
+{
+	const char *sentence = json_text(answer, "error"), *hint = json_text(answer, "hint");
+
+	if (!*sentence)
+		return error_set(err, -EREMOTEIO, "lbd answered with HTTP status %ld and no reason", status);
+	return error_set(err, -EREMOTEIO, "%s%s%s", sentence, *hint ? "\n" : "", hint);
+}
+
+static int read_answer(const struct client *client, const struct body *body, json_t **ret, struct error *err)
+{
+	json_t *answer = json_loadb(body->data ? body->data : "", body->length, JSON_REJECT_DUPLICATES, NULL);
+	long status = 0;
+	int result;
+
+	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= 200 && status < 300 && json_is_object(answer)) {
+		*ret = answer;
+		return 0;
+	}
+	if (json_is_object(answer))
+		result = refused(answer, status, err);
+	else
+		result =
+		    error_set(err, -EPROTO,
+			      "%s: expected a JSON object of lbd's, got HTTP status %ld and %zu bytes of something "
+			      "else.\nIs this lbd's socket? --socket PATH or LBD_SOCKET names another",
+			      client->socket, status, body->length);
+	json_decref(answer);
+	return result;
+}
+
+static int request(struct client *client, const char *path, const char *post, json_t **ret, struct error *err)
+{
+	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+	_cleanup_free_ char *url = NULL;
+	struct body body = {0};
+	CURL *curl = client->curl;
+	CURLcode code;
+	int result;
+
+	if (!headers || asprintf(&url, "http://lbd%s", path) < 0) {
+		url = NULL;
+		curl_slist_free_all(headers);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	curl_easy_reset(curl); /* keeps the connection */
+	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_MS);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	if (post)
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
+	code = curl_easy_perform(curl);
+	result = code == CURLE_OK ? read_answer(client, &body, ret, err) : transfer_failed(client, code, err);
+	curl_slist_free_all(headers);
+	free(body.data);
+	return result;
+}
+
+int client_get(struct client *client, const char *path, json_t **ret, struct error *err)
+{
+	return request(client, path, NULL, ret, err);
+}
+
+int client_post(struct client *client, const char *path, const json_t *body, json_t **ret, struct error *err)
+{
+	_cleanup_free_ char *text = json_dumps(body, JSON_COMPACT);
+
+	if (!text)
+		return error_set(err, -ENOMEM, "out of memory");
+	return request(client, path, text, ret, err);
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Help out of the verb table: for all, for one verb, for a family ("backend"), and the usage line of errors. */
+#include "help.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lb_api.h"
+#include "format.h"
+#include "verb.h"
+
+#define COLUMNS 80
+
+/* One word of the usage line, "[--mode auto|native|generic]" being one; breaks the line before it if need be. */
+static void put_usage(FILE *out, unsigned *column, const char *before, const char *word, const char *value,
+		      const char *after)
+{
+	const unsigned indent = 13; /* as wide as "usage: lbctl " */
+	char text[160];
+	unsigned width;
+
+	snprintf(text, sizeof(text), "%s%s%s%s%s", before, word, value ? " " : "", value ? value : "", after);
+	width = text_width(text);
+	if (*column + 1 + width > COLUMNS) {
+		fprintf(out, "\n%*s", (int)indent, "");
+		*column = indent;
+	} else {
+		putc(' ', out);
+		(*column)++;
+	}
+	fputs(text, out);
+	*column += width;
+}
+
+void help_usage(FILE *out, const struct verb *verb)
+{
+	unsigned column = (unsigned)fprintf(out, "usage: lbctl");
+
+	put_usage(out, &column, "", verb->name, NULL, "");
+	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++) {
+		bool optional = verb->arguments[i].optional;
+
+		put_usage(out, &column, optional ? "[" : "", verb->arguments[i].name, NULL, optional ? "]" : "");
+	}
+	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
+		const struct verb_option *option = &verb->options[i];
+
+		put_usage(out, &column, option->required ? "" : "[", option->name,
+			  option->choice ? option->choice : option->value,
+			  option->required ? (option->many ? "..." : "") : (option->many ? "]..." : "]"));
+	}
+	if (verb->flags & VERB_JSON)
+		put_usage(out, &column, "[", "--json", NULL, "]");
+	putc('\n', out);
+}
+
+static void print_paragraphs(FILE *out, const char *text)
+{
+	while (text) {
+		const char *end = strstr(text, "\n\n");
+		char paragraph[1024];
+
+		snprintf(paragraph, sizeof(paragraph), "%.*s", end ? (int)(end - text) : (int)strlen(text), text);
+		putc('\n', out);
+		text_wrap(out, paragraph, 0, 0, COLUMNS);
+		text = end ? end + 2 : NULL;
+	}
+}
+
+static void print_option(FILE *out, const char *name, const char *value, const char *help)
+{
+	char head[96];
+	int used;
+
+	snprintf(head, sizeof(head), "%s%s%s", name, value ? " " : "", value ? value : "");
+	used = fprintf(out, "  %-18s ", head);
+	if (used > 21)
+		fprintf(out, "\n%*s", 21, "");
+	text_wrap(out, help, 21, 21, COLUMNS);
+}
+
+void help_verb(FILE *out, const struct verb *verb)
+{
+	unsigned column = (unsigned)fprintf(out, "lbctl %s: ", verb->name);
+
+	text_wrap(out, verb->summary, column, 6, COLUMNS);
+	putc('\n', out);
+	help_usage(out, verb);
+	print_paragraphs(out, verb->details);
+	fputs("\nOptions:\n", out);
+	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++)
+		print_option(out, verb->options[i].name,
+			     verb->options[i].choice ? verb->options[i].choice : verb->options[i].value,
+			     verb->options[i].help);
+	if (verb->flags & VERB_JSON)
+		print_option(out, "--json", NULL, "as JSON, for scripts");
+	if (verb->flags & VERB_TALKS)
+		print_option(out, "--socket", "PATH",
+			     "lbd's socket, instead of $" LB_API_SOCKET_ENV " or " LB_API_SOCKET);
+	print_option(out, "-h, --help", NULL, "this text");
+	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
+		fprintf(out, "%s  lbctl %s\n", i ? "" : "\nExamples:\n", verb->examples[i].command);
+		if (verb->examples[i].help) {
+			fputs("      ", out);
+			text_wrap(out, verb->examples[i].help, 6, 6, COLUMNS);
+		}
+	}
+}
+
+void help_all(FILE *out)
+{
+	const struct verb *const *verbs;
+	enum verb_group group = VERB_GROUPS;
+	size_t count;
+
+	fputs("lbctl talks to lbd, the XDP load balancer.\nusage: lbctl VERB [ARGUMENTS] [OPTIONS]\n", out);
+	verbs = verb_list(&count);
+	for (size_t i = 0; i < count; i++) {
+		if (verbs[i]->group != group)
+			fprintf(out, "\n%s:\n", verb_group_title(verbs[i]->group));
+		group = verbs[i]->group;
+		fprintf(out, "  %-21s", verbs[i]->name);
+		text_wrap(out, verbs[i]->summary, 23, 23, COLUMNS);
+	}
+	fputs("\nlbctl help VERB tells more. Most verbs take --json, and --socket PATH (or\n$" LB_API_SOCKET_ENV
+	      ").\nExit status: 0 done, 1 failed, 2 wrong usage, 3 a wait ran out of time.\n",
+	      out);
+}
+
+unsigned help_family(FILE *out, const char *first_word)
+{
+	const struct verb *const *verbs;
+	size_t count, length = strlen(first_word);
+	unsigned found = 0;
+
+	verbs = verb_list(&count);
+	for (size_t i = 0; i < count; i++) {
+		if (strncmp(verbs[i]->name, first_word, length) || verbs[i]->name[length] != ' ')
+			continue;
+		found++;
+		if (!out)
+			continue;
+		fprintf(out, "  lbctl %-21s ", verbs[i]->name);
+		text_wrap(out, verbs[i]->summary, 30, 30, COLUMNS);
+	}
+	return found;
+}
+
+static int run_help(struct call *call, struct error *err)
+{
+	char *words[2] = {(char *)call_argument(call, 0), (char *)call_argument(call, 1)};
+	const struct verb *verb;
+	char typed[128], nearest[VERB_NAME];
+	bool near;
+	int used;
+
+	if (!words[0]) {
+		help_all(stdout);
+		return 0;
+	}
+	verb = verb_find(words, words[1] ? 2 : 1, &used);
+	if (verb && used == (words[1] ? 2 : 1)) {
+		help_verb(stdout, verb);
+		return 0;
+	}
+	if (!words[1] && help_family(stdout, words[0]))
+		return 0;
+	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "", words[1] ? words[1] : "");
+	near = verb_nearest(typed, nearest);
+	return error_set(err, -EINVAL, "help: %s: no such verb%s%s", typed, near ? ". Did you mean: lbctl help " : "",
+			 near ? nearest : "");
+}
+
+REGISTER(verb, help) = {
+    .name = "help",
+    .group = VERB_OTHER,
+    .summary = "list the verbs, or tell all about one",
+    .arguments = {OPTIONAL("VERB", WORDS_VERB), OPTIONAL("WORD", WORDS_VERB)},
+    .examples = {{"help drain", NULL}, {"help backend add", NULL}},
+    .run = run_help,
+};

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl.8 out of the verb table (lbctl --generate-man). */
+#include "man.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lb_api.h"
+#include "verb.h"
+
+/* roff: a backslash starts an escape, "-" is a hyphen unless escaped, "." or "'" starts a request at a line's start. */
+static void put(FILE *out, const char *text)
+{
+	if (*text == '.' || *text == '\'')
+		fputs("\\&", out);
+	for (; *text; text++) {
+		if (text[0] == '\n' && text[1] == '\n') {
+			fputs("\n.PP\n", out);
+			text++;
+		} else if (*text == '\\') {
+			fputs("\\e", out);
+		} else if (*text == '-') {
+			fputs("\\-", out);
+		} else {
+			putc(*text, out);
+		}
+	}
+}
+
+/* "|" of a choice in roman, the words in bold. */
+static void put_choice(FILE *out, const char *choice)
+{
+	fputs("\\fB", out);
+	for (; *choice; choice++) {
+		if (*choice == '|')
+			fputs("\\fR|\\fB", out);
+		else
+			putc(*choice, out);
+	}
+	fputs("\\fR", out);
+}
+
+static void put_option(FILE *out, const struct verb_option *option)
+{
+	fputs("\\fB", out);
+	put(out, option->name);
+	fputs("\\fR", out);
+	if (option->choice) {
+		putc(' ', out);
+		put_choice(out, option->choice);
+	} else if (option->value) {
+		fprintf(out, " \\fI%s\\fR", option->value);
+	}
+}
+
+static void put_synopsis(FILE *out, const struct verb *verb)
+{
+	fputs(".SS \"lbctl ", out);
+	put(out, verb->name);
+	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++)
+		fprintf(out, verb->arguments[i].optional ? " [\\fI%s\\fR]" : " \\fI%s\\fR", verb->arguments[i].name);
+	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
+		fputs(verb->options[i].required ? " " : " [", out);
+		put_option(out, &verb->options[i]);
+		fprintf(out, "%s%s", verb->options[i].required ? "" : "]", verb->options[i].many ? "..." : "");
+	}
+	fputs("\"\n", out);
+}
+
+static void put_verb(FILE *out, const struct verb *verb)
+{
+	put_synopsis(out, verb);
+	put(out, verb->summary);
+	fputs(".\n", out);
+	if (verb->details) {
+		fputs(".PP\n", out);
+		put(out, verb->details);
+		putc('\n', out);
+	}
+	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
+		fputs(".TP\n", out);
+		put_option(out, &verb->options[i]);
+		putc('\n', out);
+		put(out, verb->options[i].help);
+		putc('\n', out);
+	}
+	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
+		fputs(".PP\n", out);
+		if (verb->examples[i].help) {
+			put(out, verb->examples[i].help);
+			fputs(":\n", out);
+		}
+		fputs(".RS 4\n.nf\nlbctl ", out);
+		put(out, verb->examples[i].command);
+		fputs("\n.fi\n.RE\n", out);
+	}
+}
+
+static const char head[] =
+    ".TH LBCTL 8 \"\" \"lbd " LBD_VERSION "\" \"System administration\"\n"
+    ".SH NAME\nlbctl \\- control and watch lbd, the XDP load balancer\n"
+    ".SH SYNOPSIS\n\\fBlbctl\\fR \\fIVERB\\fR [\\fIARGUMENTS\\fR] [\\fIOPTIONS\\fR]\n"
+    ".SH DESCRIPTION\n"
+    "lbctl talks to \\fBlbd\\fR(8) over its Unix socket, which root and the group lbd may use.\n";
+
+static const char tail[] = ".SH OPTIONS\n"
+			   ".TP\n\\fB\\-\\-json\\fR\nShow data as JSON, for scripts.\n"
+			   ".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nlbd's socket.\n"
+			   ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nTell about the verb.\n"
+			   ".SH EXIT STATUS\n"
+			   ".TP\n0\nDone.\n.TP\n1\nFailed; the message says why and what to do next.\n"
+			   ".TP\n2\nWrong usage.\n.TP\n3\nA wait (drain \\-\\-timeout) ran out of time.\n"
+			   ".SH ENVIRONMENT\n"
+			   ".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nlbd's socket, when \\-\\-socket is not given.\n"
+			   ".TP\n\\fBNO_COLOR\\fR\nWhen set to anything, no colours.\n"
+			   ".SH FILES\n"
+			   ".TP\n\\fI" LB_API_SOCKET "\\fR\nlbd's socket.\n"
+			   ".TP\n\\fI/run/lbd/backend\\-host\\-IFACE.json\\fR\nWhat backend\\-host setup changed.\n"
+			   ".SH SEE ALSO\n\\fBlbd\\fR(8)\n";
+
+void man_generate(FILE *out)
+{
+	const struct verb *const *verbs;
+	enum verb_group group = VERB_GROUPS;
+	size_t count;
+
+	fputs(head, out);
+	verbs = verb_list(&count);
+	for (size_t i = 0; i < count; i++) {
+		if (verbs[i]->group != group) {
+			group = verbs[i]->group;
+			fprintf(out, ".SH \"VERBS: %s\"\n", verb_group_title(group));
+		}
+		put_verb(out, verbs[i]);
+	}
+	fputs(tail, out);
+}

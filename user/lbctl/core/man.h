@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl.8 out of the verb table. */
+#ifndef LBCTL_MAN_H
+#define LBCTL_MAN_H
+
+#include <stdio.h>
+
+void man_generate(FILE *out);
+
+#endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Changes to a backend's host that can be taken back: each kind knows how to make, unmake and describe itself. Used by
+ * backend_host.c. */
+#include "change.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lbctl/core/client.h"
+#include "decap.h"
+#include "net.h"
+
+struct kind {
+	const char *name;
+	int (*make)(struct host *host, const json_t *change, struct error *err);
+	/* -ESTALE with err set: somebody else changed it since, so it is left as it is. */
+	int (*unmake)(struct host *host, const json_t *change, struct error *err);
+	void (*describe)(const struct host *host, const json_t *change, bool made, char *text, size_t size);
+};
+
+/* ---- sysctl ---------------------------------------------------------------------------------------------------- */
+
+static int make_sysctl(struct host *host, const json_t *change, struct error *err)
+{
+	return sysctl_write(json_text(change, "path"), json_text(change, "new"), err);
+}
+
+static int unmake_sysctl(struct host *host, const json_t *change, struct error *err)
+{
+	const char *path = json_text(change, "path");
+	char value[SYSCTL_TEXT], name[128];
+	int result = sysctl_read(path, value, err);
+
+	if (result == -ENOENT)
+		return error_set(err, -ESTALE, "%s: gone", sysctl_name(path, name));
+	if (result)
+		return result;
+	if (strcmp(value, json_text(change, "new")) != 0)
+		return error_set(err, -ESTALE, "%s: left at %s: setup made it %s, somebody else changed it since",
+				 sysctl_name(path, name), value, json_text(change, "new"));
+	return sysctl_write(path, json_text(change, "old"), err);
+}
+
+static void describe_sysctl(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+{
+	char name[128];
+
+	snprintf(text, size, "%s: %s -> %s", sysctl_name(json_text(change, "path"), name),
+		 json_text(change, made ? "old" : "new"), json_text(change, made ? "new" : "old"));
+}
+
+/* ---- link ------------------------------------------------------------------------------------------------------ */
+
+static int make_link(struct host *host, const json_t *change, struct error *err)
+{
+	return link_set_up(json_text(change, "name"), true, err);
+}
+
+static int unmake_link(struct host *host, const json_t *change, struct error *err)
+{
+	int result = link_set_up(json_text(change, "name"), false, err);
+
+	return result == -ENODEV ? -ESTALE : result;
+}
+
+static void describe_link(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+{
+	snprintf(text, size, "%s: %s", json_text(change, "name"), made ? "down -> up" : "up -> down");
+}
+
+/* ---- address --------------------------------------------------------------------------------------------------- */
+
+static int set_address(const json_t *change, bool present, struct error *err)
+{
+	struct addr addr;
+
+	if (addr_parse(json_text(change, "address"), &addr))
+		return error_set(err, -EPROTO, "%s: no address", json_text(change, "address"));
+	return address_set(&addr, present, err);
+}
+
+static int make_address(struct host *host, const json_t *change, struct error *err)
+{
+	return set_address(change, true, err);
+}
+
+static int unmake_address(struct host *host, const json_t *change, struct error *err)
+{
+	return set_address(change, false, err);
+}
+
+static void describe_address(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+{
+	const char *address = json_text(change, "address");
+
+	snprintf(text, size, "lo: %s/%d %s", address, strchr(address, ':') ? 128 : 32, made ? "added" : "removed");
+}
+
+/* ---- decapsulator ---------------------------------------------------------------------------------------------- */
+
+static int make_decap(struct host *host, const json_t *change, struct error *err)
+{
+	const char *mode = json_text(change, "mode");
+	bool native;
+	int result = decap_attach(host->ifindex, mode, &native, err);
+
+	if (!result && !native && strcmp(mode, "auto") == 0)
+		fprintf(stderr,
+			"lbctl: warning: %s: its driver has no XDP: the decapsulator runs in generic mode, slower\n",
+			host->interface);
+	return result;
+}
+
+static int unmake_decap(struct host *host, const json_t *change, struct error *err)
+{
+	struct decap decap;
+	int result = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
+
+	if (result == -ENODEV)
+		return error_set(err, -ESTALE, "%s: gone, and the decapsulator with it", host->interface);
+	if (!result && decap.presence != DECAP_OURS)
+		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more", host->interface);
+	return result ? result : decap_detach(host->ifindex, &decap, err);
+}
+
+static void describe_decap(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+{
+	struct decap decap = {0};
+
+	if (made && decap_find(host->ifindex, &decap, NULL) == 0)
+		snprintf(text, size, "%s: decapsulator attached, %s mode", host->interface,
+			 decap.native ? "native" : "generic");
+	else
+		snprintf(text, size, "%s: decapsulator %s", host->interface, made ? "attached" : "detached");
+}
+
+static int set_vip(struct host *host, const json_t *change, bool present, struct error *err)
+{
+	struct decap decap;
+	struct addr vip;
+	int result;
+
+	if (addr_parse(json_text(change, "address"), &vip))
+		return error_set(err, -EPROTO, "%s: no address", json_text(change, "address"));
+	result = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
+	if (result == -ENODEV || (!result && decap.presence != DECAP_OURS))
+		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more", host->interface);
+	return result ? result : decap_set_vip(&decap, &vip, present, err);
+}
+
+static int make_vip(struct host *host, const json_t *change, struct error *err)
+{
+	return set_vip(host, change, true, err);
+}
+
+static int unmake_vip(struct host *host, const json_t *change, struct error *err)
+{
+	return set_vip(host, change, false, err);
+}
+
+static void describe_vip(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+{
+	snprintf(text, size, "%s: decapsulator %s packets for %s", host->interface,
+		 made ? "unwraps" : "no longer unwraps", json_text(change, "address"));
+}
+
+/* ---- kernel tunnels -------------------------------------------------------------------------------------------- */
+
+/* The name is that of the module's fallback device, so that it takes packets of any sender. Loading the module may have
+ * made it already: that the name exists is no failure. */
+static int make_tunnel(struct host *host, const json_t *change, struct error *err)
+{
+	const char *name = json_text(change, "name");
+	const char *const add[] = {"ip", "link", "add", "name", name, "type", json_text(change, "type"), NULL};
+	struct error why;
+	int result = run_ip(add, &why);
+
+	if (if_nametoindex(name))
+		return 0;
+	return error_set(err, result ? result : -ENODEV,
+			 "%s\nHas the kernel a module for %s tunnels? Without --tunnel the decapsulator is used, which "
+			 "needs none",
+			 result ? why.text : name, json_text(change, "type"));
+}
+
+/* A fallback device lives as long as its module: what cannot be removed is at least down (its own "link" change). */
+static int unmake_tunnel(struct host *host, const json_t *change, struct error *err)
+{
+	const char *const del[] = {"ip", "link", "del", json_text(change, "name"), NULL};
+
+	if (if_nametoindex(json_text(change, "name")) && run_ip(del, NULL))
+		return error_set(err, -ESTALE, "%s: stays, down, until its module is unloaded",
+				 json_text(change, "name"));
+	return 0;
+}
+
+static void describe_tunnel(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+{
+	snprintf(text, size, "%s: %s device %s", json_text(change, "name"), json_text(change, "type"),
+		 made ? "made" : "removed");
+}
+
+/* ip6tnl0 takes IPv6 in IPv6 alone until it is told to take IPv4 as well. */
+static int set_proto(const json_t *change, const char *mode, struct error *err)
+{
+	const char *const set[] = {"ip", "-6", "tunnel", "change", json_text(change, "name"), "mode", mode, NULL};
+
+	return run_ip(set, err);
+}
+
+static int make_proto(struct host *host, const json_t *change, struct error *err)
+{
+	return set_proto(change, "any", err);
+}
+
+static int unmake_proto(struct host *host, const json_t *change, struct error *err)
+{
+	return if_nametoindex(json_text(change, "name")) ? set_proto(change, "ip6ip6", err) : 0;
+}
+
+static void describe_proto(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+{
+	snprintf(text, size, "%s: mode %s", json_text(change, "name"), made ? "ip6ip6 -> any" : "any -> ip6ip6");
+}
+
+/* ---- the journal ------------------------------------------------------------------------------------------------ */
+
+static const struct kind kinds[] = {
+    {"sysctl", make_sysctl, unmake_sysctl, describe_sysctl},
+    {"link", make_link, unmake_link, describe_link},
+    {"address", make_address, unmake_address, describe_address},
+    {"decap", make_decap, unmake_decap, describe_decap},
+    {"vip", make_vip, unmake_vip, describe_vip},
+    {"tunnel", make_tunnel, unmake_tunnel, describe_tunnel},
+    {"proto", make_proto, unmake_proto, describe_proto},
+};
+
+static const struct kind *find_kind(const json_t *change)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (strcmp(kinds[i].name, json_text(change, "kind")) == 0)
+			return &kinds[i];
+	return NULL;
+}
+
+static void say(const struct host *host, const struct kind *kind, const json_t *change, bool made)
+{
+	char text[256];
+
+	kind->describe(host, change, made, text, sizeof(text));
+	printf("  %s\n", text);
+}
+
+int host_change(struct host *host, json_t *change, struct error *err)
+{
+	const struct kind *kind = find_kind(change);
+	int result;
+
+	if (!kind || json_array_append_new(host->record.changes, change))
+		return error_set(err, -ENOMEM, "out of memory");
+	result = host_record_save(&host->record, err);
+	if (!result)
+		result = kind->make(host, change, err);
+	if (result) {
+		json_array_remove(host->record.changes, json_array_size(host->record.changes) - 1);
+		host_record_save(&host->record, NULL);
+		return result;
+	}
+	host->changes++;
+	say(host, kind, change, true);
+	return 0;
+}
+
+/* Takes back one change. 0: it is off the record. */
+static int undo_one(struct host *host, size_t at, struct error *err)
+{
+	const json_t *change = json_array_get(host->record.changes, at);
+	const struct kind *kind = find_kind(change);
+	struct error why = {""};
+	int result;
+
+	if (!kind)
+		return error_set(err, -EPROTO, "%s: change %zu: kind \"%s\": not one this lbctl knows",
+				 host->record.path, at, json_text(change, "kind"));
+	result = kind->unmake(host, change, &why);
+	if (result && result != -ESTALE)
+		return error_set(err, result, "%s", why.text);
+	if (result == 0)
+		say(host, kind, change, false);
+	else if (why.text[0])
+		printf("  %s\n", why.text);
+	host->changes++;
+	host->left += result != 0;
+	json_array_remove(host->record.changes, at);
+	return host_record_save(&host->record, err);
+}
+
+int host_undo(struct host *host, size_t from, const char *vip, struct error *err)
+{
+	int first = 0;
+
+	for (size_t at = json_array_size(host->record.changes); at-- > from;) {
+		const json_t *change = json_array_get(host->record.changes, at);
+		int result;
+
+		if (vip && strcmp(json_text(change, "address"), vip) != 0)
+			continue;
+		result = undo_one(host, at, first ? NULL : err);
+		first = first ? first : result;
+	}
+	return first;
+}

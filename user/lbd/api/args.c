@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Reads the fields of a request's body, and says exactly what is wrong with one. Called by api_change.c. */
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+
+#define MAX_MS      (365LL * 24 * 3600 * 1000)
+#define VALUE_SHOWN 64 /* bytes of a wrong value that are quoted */
+
+static int wrong(const json_t *body, const char *name, const char *expected, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+	_cleanup_free_ char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+
+	if (!value)
+		return error_set(err, -EINVAL, "%s: missing: expected %s", name, expected);
+	if (!text)
+		return error_set(err, -ENOMEM, "out of memory");
+	return error_set(err, -EINVAL, "%s: expected %s, got %.*s%s", name, expected, VALUE_SHOWN, text,
+			 strlen(text) > VALUE_SHOWN ? "..." : "");
+}
+
+int api_arg_only(const json_t *body, const char *const *names, struct error *err)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)body, key, value) {
+		const char *const *name = names;
+
+		while (*name && strcmp(*name, key) != 0)
+			name++;
+		if (!*name)
+			return error_set(err, -EINVAL, "%.*s: no such field", VALUE_SHOWN, key);
+	}
+	return 0;
+}
+
+int api_arg_name(const json_t *body, const char *name, const char **ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+	char expected[64];
+
+	snprintf(expected, sizeof(expected), "the name of the %s", name);
+	if (!json_is_string(value) || !json_string_length(value))
+		return wrong(body, name, expected, err);
+	*ret = json_string_value(value);
+	return 0;
+}
+
+int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+
+	if (!json_is_string(value) || addr_parse(json_string_value(value), ret))
+		return wrong(body, name, "an IPv4 or IPv6 address", err);
+	return 0;
+}
+
+int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+	char expected[48];
+
+	snprintf(expected, sizeof(expected), "an integer 0 to %d", CONFIG_MAX_WEIGHT);
+	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > CONFIG_MAX_WEIGHT)
+		return wrong(body, name, expected, err);
+	*ret = (uint32_t)json_integer_value(value);
+	return 0;
+}
+
+int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+
+	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > MAX_MS)
+		return wrong(body, name, "milliseconds, an integer from 0 to those of a year", err);
+	*ret = (uint64_t)json_integer_value(value);
+	return 0;
+}
+
+int api_arg_bool(const json_t *body, const char *name, bool fallback, bool *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+
+	if (value && !json_is_boolean(value))
+		return wrong(body, name, "true or false", err);
+	*ret = value ? json_is_true(value) : fallback;
+	return 0;
+}
+
+int api_arg_mode(const json_t *body, const char *name, enum config_mode *ret, struct error *err)
+{
+	static const char *const names[] = {
+	    [CONFIG_MODE_AUTO] = "auto", [CONFIG_MODE_NATIVE] = "native", [CONFIG_MODE_GENERIC] = "generic"};
+	const json_t *value = json_object_get(body, name);
+
+	if (!value) {
+		*ret = CONFIG_MODE_AUTO;
+		return 0;
+	}
+	for (unsigned i = 0; json_is_string(value) && i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(json_string_value(value), names[i])) {
+			*ret = (enum config_mode)i;
+			return 0;
+		}
+	return wrong(body, name, "\"auto\", \"native\" or \"generic\"", err);
+}

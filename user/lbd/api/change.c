@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* POST: attach, detach, reload, and the run-time changes of backends. Called through the table in api.c. */
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+int api_attach(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"interface", "mode", NULL};
+	const struct attachment *list;
+	const char *name;
+	enum config_mode mode;
+	unsigned count;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_name(call->body, "interface", &name, err)) ||
+	    (rc = api_arg_mode(call->body, "mode", &mode, err)) ||
+	    (rc = attach_interface(call->api->attach, name, mode, err)))
+		return rc;
+	list = attach_list(call->api->attach, &count);
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(list[i].name, name))
+			*ret = json_pack("{s:o}", "interface", api_interface_json(call->api, &list[i]));
+	return 0;
+}
+
+int api_detach(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"interface", NULL};
+	const char *name;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_name(call->body, "interface", &name, err)) ||
+	    (rc = attach_detach(call->api->attach, name, err)))
+		return rc;
+	*ret = json_object();
+	return 0;
+}
+
+int api_reload(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {NULL};
+	unsigned dropped = state_overrides_count(call->api->state);
+	struct state_summary summary;
+	int rc = api_arg_only(call->body, fields, err);
+
+	if (rc)
+		return rc;
+	rc = state_reload(call->api->state, err);
+	if (rc)
+		return rc == -ENOSPC || rc == -ENOMEM ? rc : -EBADMSG;
+	state_summarize(call->api->state, &summary);
+	*ret = json_pack("{s:i, s:i, s:i}", "services", summary.services, "backends", summary.backends,
+			 "dropped_overrides", dropped);
+	return 0;
+}
+
+/* ---- backends ---- */
+
+struct target {
+	const char *service;
+	struct addr address;
+};
+
+static int read_target(const json_t *body, struct target *ret, struct error *err)
+{
+	int rc = api_arg_name(body, "service", &ret->service, err);
+
+	return rc ? rc : api_arg_address(body, "address", &ret->address, err);
+}
+
+static int answer_backend(struct api *api, const struct target *target, json_t **ret)
+{
+	const struct service *service = state_find_service(api->state, target->service);
+	const struct backend *backend = service ? service_find_backend(service, &target->address) : NULL;
+
+	*ret = backend ? json_pack("{s:o}", "backend", api_backend_json(api, backend)) : json_object();
+	return 0;
+}
+
+int api_add(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "weight", NULL};
+	struct target target;
+	uint32_t weight = 100;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)))
+		return rc;
+	if (json_object_get(call->body, "weight") && (rc = api_arg_weight(call->body, "weight", &weight, err)))
+		return rc;
+	rc = state_backend_add(call->api->state, target.service, &target.address, weight, err);
+	return rc ? rc : answer_backend(call->api, &target, ret);
+}
+
+int api_remove(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "now", NULL};
+	struct target target;
+	bool now;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)) ||
+	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
+	    (rc = state_backend_remove(call->api->state, target.service, &target.address, now, err)))
+		return rc;
+	*ret = json_object();
+	return 0;
+}
+
+int api_drain(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "on", "force_after_ms", NULL};
+	bool force = json_object_get(call->body, "force_after_ms");
+	struct target target;
+	uint64_t force_after_ms = 0;
+	bool on;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)) ||
+	    (rc = api_arg_bool(call->body, "on", true, &on, err)) ||
+	    (force && (rc = api_arg_ms(call->body, "force_after_ms", &force_after_ms, err))) ||
+	    (rc = state_backend_drain(call->api->state, target.service, &target.address, on,
+				      force ? &force_after_ms : NULL, err)))
+		return rc;
+	return answer_backend(call->api, &target, ret);
+}
+
+int api_weight(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "weight", NULL};
+	struct target target;
+	uint32_t weight;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)) ||
+	    (rc = api_arg_weight(call->body, "weight", &weight, err)) ||
+	    (rc = state_backend_weight(call->api->state, target.service, &target.address, weight, err)))
+		return rc;
+	return answer_backend(call->api, &target, ret);
+}

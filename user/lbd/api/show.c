@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* GET: what lbd knows, as JSON in the shapes of include/lb_api.h. Called through the table in api.c. */
+#include "internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lb_abi.h"
+#include "lb_api.h"
+#include "lb_reasons.h"
+#include "common/clock.h"
+
+static json_int_t number(uint64_t value)
+{
+	return (json_int_t)value;
+}
+
+/* ---- status ---- */
+
+static void append_feature(void *arg, const char *device, const char *feature)
+{
+	json_array_append_new(arg, json_pack("{s:s, s:s}", "device", device, "feature", feature));
+}
+
+static void append_sentence(void *arg, const char *sentence)
+{
+	json_array_append_new(arg, json_string(sentence));
+}
+
+json_t *api_interface_json(const struct api *api, const struct attachment *attachment)
+{
+	const struct offloads *offloads = attach_offloads(api->attach);
+	json_t *off = json_array(), *warnings = json_array();
+
+	offloads_list(offloads, attachment->ifindex, append_feature, off);
+	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence, warnings);
+	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:o, s:o}", "name", attachment->name, "ifindex",
+			 number(attachment->ifindex), "mode", attachment->native ? "native" : "generic", "dispatcher",
+			 attachment->dispatcher, "running", attach_interface_runs(attachment->name), "turned_off", off,
+			 "warnings", warnings);
+}
+
+static json_t *interfaces_json(const struct api *api)
+{
+	unsigned count;
+	const struct attachment *list = attach_list(api->attach, &count);
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(array, api_interface_json(api, &list[i]));
+	return array;
+}
+
+static unsigned limited_services(const struct api *api)
+{
+	unsigned count, limited = 0;
+	struct service *const *services = state_services(api->state, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct dp_service_stats stats = {0};
+		struct dp_service key;
+
+		service_key(services[i], &key);
+		dataplane_service_stats(api->dp, &key, &stats);
+		limited += stats.limited;
+	}
+	return limited;
+}
+
+/* Where the seed in force comes from. */
+static const char *seed_origin(const struct api *api)
+{
+	const struct config *config = state_config(api->state);
+
+	if (!config->hash_seed)
+		return "random";
+	return config->hash_seed == dataplane_hash_seed(api->dp) ? "config" : "pinned";
+}
+
+/* "late_ms" is of the last one to two minutes: whether it is late now, not whether it ever was. */
+static json_t *loop_json(const struct api *api)
+{
+	const struct lateness_meter *meter = lateness_meter(api->lateness);
+	uint64_t recent_us = lateness_recent(meter, clock_monotonic_us());
+
+	return json_pack("{s:I, s:I}", "late_ms", number(recent_us / 1000), "late_max_ms",
+			 number(meter->max_us / 1000));
+}
+
+static json_t *status_json(const struct api *api)
+{
+	char seed[24];
+	struct state_summary summary;
+	struct dp_memory memory;
+	struct utsname system;
+
+	uname(&system);
+	snprintf(seed, sizeof(seed), "0x%016" PRIx64, dataplane_hash_seed(api->dp));
+	state_summarize(api->state, &summary);
+	dataplane_memory(api->dp, &memory);
+	return json_pack(
+	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, "
+	    "s:I, "
+	    "s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, s:o, s:s}",
+	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
+	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config", state_config_path(api->state),
+	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
+	    interfaces_json(api), "services", summary.services, "services_down", summary.services_down,
+	    "services_panic", summary.services_panic, "services_backup", summary.services_backup, "services_blind",
+	    summary.services_blind, "backends", summary.backends, "backends_up", summary.backends_up, "memory", "total",
+	    number(memory.total), "flows", number(memory.flows), "arena", number(memory.arena), "services",
+	    number(memory.services), "backends", number(memory.backends), "counters", number(memory.counters), "other",
+	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "entries",
+	    number(memory.flow_entries), "without_place", number(state_flows_without_place(api->state)),
+	    "limited_services", limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
+	    loop_json(api), "kernel", system.release);
+}
+
+int api_status(struct api_call *call, json_t **ret, struct error *err)
+{
+	*ret = status_json(call->api);
+	return 0;
+}
+
+/* ---- services ---- */
+
+static const char *forward_name(uint8_t forward)
+{
+	static const char *const names[] = {
+	    [LB_FORWARD_IPIP] = "ipip", [LB_FORWARD_GUE] = "gue", [LB_FORWARD_L2] = "l2", [LB_FORWARD_GRE] = "gre"};
+
+	return names[forward];
+}
+
+static const char *tracking_name(uint8_t tracking)
+{
+	static const char *const names[] = {
+	    [CONFIG_TRACKING_AUTO] = "auto", [CONFIG_TRACKING_ALWAYS] = "always", [CONFIG_TRACKING_NEVER] = "never"};
+
+	return names[tracking];
+}
+
+static json_t *service_json(const struct api *api, const struct service *service)
+{
+	const struct config_service *config = service->config;
+	struct dp_service_stats stats = {0};
+	struct dp_service key;
+	char vip[ADDR_TEXT], digest[20];
+
+	service_key(service, &key);
+	dataplane_service_stats(api->dp, &key, &stats);
+	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I}",
+			 "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
+			 config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
+			 config->algorithm->name, "forward", forward_name(config->forward), "tracking",
+			 tracking_name(config->tracking), "status", service_status_name(service->status), "backends",
+			 service->backends_count, "backends_up", service->up, "slots", number(stats.slots),
+			 "slots_in_transition", number(stats.slots_in_transition), "ring_digest", digest, "limited",
+			 stats.limited, "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
+			 "flows", number(stats.counts.flows));
+}
+
+static json_t *services_json(const struct api *api)
+{
+	unsigned count;
+	struct service *const *services = state_services(api->state, &count);
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(array, service_json(api, services[i]));
+	return array;
+}
+
+int api_services(struct api_call *call, json_t **ret, struct error *err)
+{
+	*ret = json_pack("{s:o}", "services", services_json(call->api));
+	return 0;
+}
+
+/* ---- backends ---- */
+
+static const char *interface_name(struct api *api, uint32_t ifindex)
+{
+	if (ifindex == api->named_ifindex)
+		return api->named;
+	if (!if_indextoname(ifindex, api->named))
+		snprintf(api->named, sizeof(api->named), "if%u", ifindex);
+	api->named_ifindex = ifindex;
+	return api->named;
+}
+
+static json_t *next_hop_json(struct api *api, const struct backend *backend)
+{
+	const uint8_t *m = backend->hop.dst_mac;
+	char mac[18];
+
+	if (!backend->has_hop)
+		return json_null();
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	return json_pack("{s:s, s:s, s:i, s:i}", "interface", interface_name(api, backend->hop.ifindex), "mac", mac,
+			 "mtu", backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
+}
+
+/* Seconds, or null when there is nothing to count. */
+static json_t *seconds_json(bool there, uint64_t ms)
+{
+	return there ? json_integer((json_int_t)(ms / 1000)) : json_null();
+}
+
+/* What holds a drain, and until when. */
+static json_t *drain_json(const struct backend *backend, const struct dp_backend_stats *stats)
+{
+	uint64_t now = clock_monotonic_ms();
+	bool held = backend->condition != BACKEND_DRAINED && stats->held_ms != UINT32_MAX;
+
+	if (!backend->drain && !backend->removed)
+		return json_null();
+	return json_pack(
+	    "{s:o, s:o, s:o, s:b, s:I}", "since_s",
+	    seconds_json(backend->drain_ms && now >= backend->drain_ms, now - backend->drain_ms), "last_packet_s",
+	    seconds_json(held, stats->held_ms), "forced_in_s",
+	    seconds_json(backend->has_force && !backend->forced, backend->force_ms > now ? backend->force_ms - now : 0),
+	    "forced", backend->forced, "given_up", number(backend->given_up));
+}
+
+json_t *api_backend_json(struct api *api, const struct backend *backend)
+{
+	uint64_t now = clock_wall_ms();
+	struct dp_backend_stats stats = {0};
+	struct dp_service key;
+	char address[ADDR_TEXT];
+
+	service_key(backend->service, &key);
+	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
+	return json_pack(
+	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "service",
+	    backend->service->config->name, "address", addr_format(&backend->address, address), "weight",
+	    number(backend->weight), "effective_weight", number(backend->effective_weight), "backup", backend->backup,
+	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
+	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
+	    number(backend->latency_us), "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
+	    "flows", number(stats.counts.flows), "active", (json_int_t)stats.active, "slots", number(stats.slots),
+	    "kept_slots", number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
+	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
+}
+
+static void append_backends(struct api *api, const struct service *service, json_t *array)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		json_array_append_new(array, api_backend_json(api, service->backends[i]));
+}
+
+static json_t *backends_json(struct api *api)
+{
+	unsigned count;
+	struct service *const *services = state_services(api->state, &count);
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		append_backends(api, services[i], array);
+	return array;
+}
+
+int api_backends(struct api_call *call, json_t **ret, struct error *err)
+{
+	const char *name = evhttp_find_header(call->query, "service");
+	const struct service *service;
+	json_t *array;
+
+	if (!name) {
+		*ret = json_pack("{s:o}", "backends", backends_json(call->api));
+		return 0;
+	}
+	service = state_find_service(call->api->state, name);
+	if (!service)
+		return error_set(err, -ENOENT, "service \"%.64s\": no such service", name);
+	array = json_array();
+	append_backends(call->api, service, array);
+	*ret = json_pack("{s:o}", "backends", array);
+	return 0;
+}
+
+/* ---- stats ---- */
+
+struct counter_text {
+	const char *name, *help;
+	enum lb_outcome outcome; /* of reasons */
+};
+
+static const struct counter_text counters[LB_COUNTERS] = {
+#define X(name, outcome, help) {#name, help, LB_##outcome},
+    LB_REASONS(X)
+#undef X
+#define X(name, help) {#name, help, LB_SENT},
+	LB_EVENTS(X)
+#undef X
+};
+
+static json_t *reasons_json(const struct lb_reason_count counts[LB_COUNTERS])
+{
+	static const char *const outcomes[] = {[LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", counters[i].name, "outcome",
+						outcomes[counters[i].outcome], "help", counters[i].help, "packets",
+						number(counts[i].packets), "bytes", number(counts[i].bytes)));
+	return array;
+}
+
+static json_t *events_json(const struct lb_reason_count counts[LB_COUNTERS])
+{
+	json_t *array = json_array();
+
+	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
+		json_array_append_new(array, json_pack("{s:s, s:s, s:I}", "name", counters[i].name, "help",
+						       counters[i].help, "count", number(counts[i].packets)));
+	return array;
+}
+
+int api_stats(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+
+	dataplane_reason_counts(call->api->dp, counts);
+	*ret = json_pack("{s:o, s:o}", "reasons", reasons_json(counts), "events", events_json(counts));
+	return 0;
+}
+
+int api_top(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+
+	dataplane_reason_counts(call->api->dp, counts);
+	*ret = json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "time_ms", number(clock_monotonic_ms()), "status",
+			 status_json(call->api), "services", services_json(call->api), "backends",
+			 backends_json(call->api), "reasons", reasons_json(counts), "events", events_json(counts));
+	return 0;
+}

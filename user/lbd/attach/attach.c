@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which interfaces carry the program, and how it got there; errors that say what to do. Called by state and api. */
+#include "internal.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xdp/libxdp.h>
+
+#include "common/cleanup.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "offloads.h"
+
+struct attach {
+	struct dataplane *dp;
+	char *pin, *links; /* PIN, PIN/links */
+	struct offloads *offloads;
+	bool dispatcher_allowed;
+	struct attachment *list;
+	unsigned count;
+};
+
+/* ---- what is on an interface ---- */
+
+/* A program belongs to this data plane when it uses its map `settings`, whichever lbd loaded it. */
+bool attach_is_ours(struct dataplane *dp, int fd)
+{
+	int settings = bpf_object__find_map_fd_by_name(dataplane_object(dp), "settings");
+	struct bpf_map_info map = {0};
+	struct bpf_prog_info info = {0};
+	uint32_t ids[64] = {0}, map_size = sizeof(map), size = sizeof(info);
+
+	info.nr_map_ids = 64;
+	info.map_ids = (uintptr_t)ids;
+	if (settings < 0 || bpf_obj_get_info_by_fd(settings, &map, &map_size) ||
+	    bpf_obj_get_info_by_fd(fd, &info, &size))
+		return false;
+	for (unsigned i = 0; i < info.nr_map_ids && i < 64; i++)
+		if (ids[i] == map.id)
+			return true;
+	return false;
+}
+
+static void look_inside(struct dataplane *dp, uint32_t ifindex, struct occupant *found)
+{
+	struct xdp_multiprog *there = xdp_multiprog__get_from_ifindex((int)ifindex);
+	struct xdp_program *program = NULL;
+
+	if (libxdp_get_error(there))
+		return;
+	found->dispatcher = !xdp_multiprog__is_legacy(there);
+	while (found->dispatcher && (program = xdp_multiprog__next_prog(program, there)))
+		if (attach_is_ours(dp, xdp_program__fd(program)))
+			found->ours = xdp_program__id(program);
+	xdp_multiprog__close(there);
+}
+
+int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	struct bpf_prog_info info = {0};
+	struct occupant found = {0};
+	uint32_t size = sizeof(info);
+	_cleanup_close_ int fd = -1;
+	int rc = bpf_xdp_query((int)ifindex, 0, &query);
+
+	if (rc)
+		return rc;
+	found.native = query.drv_prog_id;
+	found.id = query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id;
+	if (!found.id)
+		found.id = query.hw_prog_id;
+	if (found.id)
+		fd = bpf_prog_get_fd_by_id(found.id); /* not without CAP_SYS_ADMIN: then it stays a stranger */
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size)) {
+		snprintf(found.name, sizeof(found.name), "%s", info.name);
+		if (attach_is_ours(dp, fd))
+			found.ours = found.id;
+		else
+			look_inside(dp, ifindex, &found);
+	}
+	*ret = found;
+	return 0;
+}
+
+/* ---- the list ---- */
+
+static struct attachment *find(const struct attach *attach, const char *name)
+{
+	for (unsigned i = 0; i < attach->count; i++)
+		if (!strcmp(attach->list[i].name, name))
+			return &attach->list[i];
+	return NULL;
+}
+
+static int remember(struct attach *attach, const char *name, uint32_t ifindex, bool native, bool dispatcher)
+{
+	struct attachment *list = realloc(attach->list, (attach->count + 1) * sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	attach->list = list;
+	list[attach->count] = (struct attachment){.ifindex = ifindex, .native = native, .dispatcher = dispatcher};
+	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
+	attach->count++;
+	return 0;
+}
+
+static void forget(struct attach *attach, struct attachment *gone)
+{
+	*gone = attach->list[--attach->count];
+}
+
+const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count)
+{
+	*ret_count = attach->count;
+	return attach->list;
+}
+
+const struct offloads *attach_offloads(const struct attach *attach)
+{
+	return attach->offloads;
+}
+
+bool attach_is_idle(const struct attach *attach)
+{
+	return !attach->count && !rmdir(attach->links);
+}
+
+/* ---- attaching ---- */
+
+/* At the start, and again when somebody has removed them since. */
+static int make_directories(const struct attach *attach, struct error *err)
+{
+	int rc = directory_make_all(attach->links, 0700);
+
+	if (rc)
+		return error_set(err, rc, "%s: cannot be made: %s", attach->links, strerror(-rc));
+	return 0;
+}
+
+static const char *mode_name(bool native)
+{
+	return native ? "native" : "generic";
+}
+
+static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native, bool join,
+			  char why[256])
+{
+	bool dispatcher = false;
+	char path[PATH_MAX];
+	int rc = -EOPNOTSUPP;
+
+	if (attach->dispatcher_allowed) {
+		rc = dispatcher_attach(attach->dp, ifindex, native, why);
+		dispatcher = !rc;
+		log_debug("%s: dispatcher, %s: %s", name, mode_name(native), rc ? why : "ok");
+	}
+	if (rc && !join) {
+		if (!link_path(path, sizeof(path), attach->links, name)) {
+			snprintf(why, 256, "the pin path is too long");
+			return -ENAMETOOLONG;
+		}
+		unlink(path); /* a link whose interface is gone, from before */
+		rc = link_attach(dataplane_program_fd(attach->dp), ifindex, native, path, why);
+		log_debug("%s: link, %s: %s", name, mode_name(native), rc ? why : "ok");
+	}
+	return rc ? rc : remember(attach, name, ifindex, native, dispatcher);
+}
+
+/* Is there room for the program? join: only inside the dispatcher that is there. */
+static int check_occupant(struct attach *attach, const char *name, uint32_t ifindex, bool *ret_join, struct error *err)
+{
+	struct occupant there;
+	int rc = attach_look(attach->dp, ifindex, &there);
+
+	if (rc)
+		return error_set(err, rc, "%s: cannot see which XDP program is attached: %s", name, strerror(-rc));
+	if (there.ours)
+		return error_set(
+		    err, -EBUSY,
+		    "%s: carries this lbd's program (id %u) by a link that is not pinned under %s: end the "
+		    "process that holds it",
+		    name, there.ours, attach->links);
+	if (there.id && !there.dispatcher)
+		return error_set(err, -EBUSY,
+				 "%s: has another XDP program (%s%sid %u), and not in a dispatcher: detach it first: "
+				 "ip link set dev %s xdp off",
+				 name, there.name, *there.name ? ", " : "", there.id, name);
+	if (there.id && !attach->dispatcher_allowed)
+		return error_set(
+		    err, -EBUSY,
+		    "%s: has programs in a dispatcher (id %u), but the kernel refuses lbd to join it (BPF EXT "
+		    "programs): detach them first: xdp-loader unload %s --all",
+		    name, there.id, name);
+	*ret_join = there.id;
+	return 0;
+}
+
+static int attach_new_interface(struct attach *attach, const char *name, uint32_t ifindex, enum config_mode mode,
+				struct error *err)
+{
+	char why[256] = "";
+	bool join = false;
+	int rc = check_occupant(attach, name, ifindex, &join, err);
+
+	if (!rc)
+		rc = make_directories(attach, err);
+	if (rc)
+		return rc;
+	if (mode != CONFIG_MODE_GENERIC) {
+		offloads_prepare(attach->offloads, ifindex, true);
+		rc = attach_in_mode(attach, name, ifindex, true, join, why);
+		if (!rc || mode == CONFIG_MODE_NATIVE)
+			return rc ? error_set(err, -EOPNOTSUPP, "%s: native XDP refused: %s", name, why) : 0;
+		log_warning("%s: native XDP refused: %s; generic mode is used, which is slower", name, why);
+	}
+	offloads_prepare(attach->offloads, ifindex, false);
+	rc = attach_in_mode(attach, name, ifindex, false, join, why);
+	return rc ? error_set(err, rc, "%s: generic XDP refused: %s", name, why) : 0;
+}
+
+int attach_interface(struct attach *attach, const char *name, enum config_mode mode, struct error *err)
+{
+	const struct attachment *there = find(attach, name);
+	uint32_t ifindex = if_nametoindex(name);
+	int rc;
+
+	if (!ifindex)
+		return error_set(err, -ENODEV, "%s: no such interface; ip link lists them", name);
+	if (there && mode != CONFIG_MODE_AUTO && there->native != (mode == CONFIG_MODE_NATIVE))
+		return error_set(err, -EBUSY, "%s: attached in %s mode: detach it first to change that", name,
+				 mode_name(there->native));
+	if (there)
+		return 0;
+	rc = attach_new_interface(attach, name, ifindex, mode, err);
+	if (rc) {
+		offloads_restore(attach->offloads, ifindex);
+		return rc;
+	}
+	there = find(attach, name);
+	log_info("%s: attached, %s mode, %s", name, mode_name(there->native),
+		 there->dispatcher ? "in a dispatcher" : "alone");
+	rc = dataplane_add_egress(attach->dp, ifindex);
+	if (rc)
+		log_warning("%s: packets cannot be redirected to it: %s", name, strerror(-rc));
+	return 0;
+}
+
+int attach_detach(struct attach *attach, const char *name, struct error *err)
+{
+	struct attachment *there = find(attach, name);
+	struct occupant occupant = {0};
+	char path[PATH_MAX];
+	int rc;
+
+	if (!there)
+		return error_set(err, -ENODEV, "%s: not attached; lbctl status lists the interfaces that are", name);
+	if (there->dispatcher) {
+		rc = attach_look(attach->dp, there->ifindex, &occupant);
+		if (!rc && occupant.ours)
+			rc = dispatcher_detach(there->ifindex, occupant.ours);
+	} else {
+		rc = link_path(path, sizeof(path), attach->links, name) ? link_detach(path) : -ENAMETOOLONG;
+	}
+	if (rc && rc != -ENOENT && rc != -ENODEV)
+		return error_set(err, rc, "%s: cannot be detached: %s", name, strerror(-rc));
+	if (rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) && occupant.ours)
+		return error_set(err, -EBUSY,
+				 "%s: still carries this lbd's program (id %u), by a link that is not pinned under %s: "
+				 "end the process that holds it",
+				 name, occupant.ours, attach->links);
+	log_info("%s: detached", name);
+	offloads_restore(attach->offloads, there->ifindex);
+	forget(attach, there);
+	return 0;
+}
+
+void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present)
+{
+	char old_path[PATH_MAX], new_path[PATH_MAX];
+
+	for (unsigned i = 0; i < attach->count; i++) {
+		struct attachment *there = &attach->list[i];
+
+		if (there->ifindex != ifindex || (present && !strcmp(there->name, name)))
+			continue;
+		if (!link_path(old_path, sizeof(old_path), attach->links, there->name) ||
+		    !link_path(new_path, sizeof(new_path), attach->links, name))
+			return;
+		if (present) {
+			log_info("%s: is called %s now", there->name, name);
+			if (!there->dispatcher && rename(old_path, new_path))
+				log_warning("%s: %s", new_path, strerror(errno));
+			snprintf(there->name, sizeof(there->name), "%s", name);
+		} else {
+			log_warning("%s: is gone, and the program with it", there->name);
+			if (!there->dispatcher)
+				unlink(old_path);
+			offloads_restore(attach->offloads, there->ifindex);
+			forget(attach, there);
+		}
+		return;
+	}
+}
+
+void attach_check(struct attach *attach)
+{
+	for (unsigned i = 0; i < attach->count;) {
+		struct attachment *there = &attach->list[i];
+		LIBBPF_OPTS(bpf_xdp_query_opts, query);
+
+		if (bpf_xdp_query((int)there->ifindex, 0, &query) || query.attach_mode != XDP_ATTACHED_NONE) {
+			i++; /* its interface may be gone: attach_link_changed is told of that */
+			continue;
+		}
+		log_error(
+		    "%s: somebody took lbd's program off it, or removed its pin under %s: nothing is forwarded there; "
+		    "to attach it again: lbctl attach %s",
+		    there->name, attach->links, there->name);
+		offloads_restore(attach->offloads, there->ifindex);
+		forget(attach, there);
+	}
+}
+
+bool attach_interface_runs(const char *name)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {0};
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request))
+		return false;
+	return request.ifr_flags & IFF_UP && request.ifr_flags & IFF_RUNNING;
+}
+
+/* ---- takeover ---- */
+
+/* Its interface may have got another name while no lbd ran: the pin goes by the name, and is looked for by it. path is
+ * where the link is pinned; changed when that has changed. */
+static void follow_rename(struct attach *attach, char path[PATH_MAX], const char *name)
+{
+	char expected[PATH_MAX];
+
+	if (!link_path(expected, sizeof(expected), attach->links, name) || !strcmp(path, expected))
+		return;
+	if (renameat2(AT_FDCWD, path, AT_FDCWD, expected, RENAME_NOREPLACE)) {
+		log_warning("%s: cannot be renamed to %s: %s", path, expected, strerror(errno));
+		return;
+	}
+	log_info("%s: its interface is called %s now", path, name);
+	strcpy(path, expected);
+}
+
+static void adopt_link(struct attach *attach, const char *file)
+{
+	uint32_t ifindex, program_id;
+	struct bpf_prog_info own = {0};
+	uint32_t size = sizeof(own);
+	struct occupant there;
+	char name[IF_NAMESIZE], path[PATH_MAX];
+	int rc = 0;
+
+	if (snprintf(path, sizeof(path), "%s/%s", attach->links, file) >= (int)sizeof(path))
+		return;
+	if (link_inspect(path, &ifindex, &program_id)) {
+		log_warning("%s: not an XDP link, left alone", path);
+		return;
+	}
+	if (!ifindex || !if_indextoname(ifindex, name)) {
+		log_info("%s: its interface is gone, forgotten", path);
+		unlink(path);
+		return;
+	}
+	if (attach_look(attach->dp, ifindex, &there) || there.id != program_id) {
+		log_warning("%s: of another network namespace, left alone", path);
+		return;
+	}
+	follow_rename(attach, path, name);
+	/* Swapped in one step even if the code is the same: constants may differ. */
+	if (!bpf_obj_get_info_by_fd(dataplane_program_fd(attach->dp), &own, &size) && own.id != program_id)
+		rc = link_replace(path, dataplane_program_fd(attach->dp));
+	if (rc)
+		log_error("%s: still runs the program of a former lbd (id %u): %s", name, program_id, strerror(-rc));
+	if (remember(attach, name, ifindex, there.native, false))
+		log_error("%s: out of memory", name);
+	else
+		log_info("%s: taken over, %s mode, alone", name, mode_name(there.native));
+}
+
+static void adopt_links(struct attach *attach)
+{
+	DIR *directory = opendir(attach->links);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory)))
+		if (entry->d_name[0] != '.')
+			adopt_link(attach, entry->d_name);
+	if (directory)
+		closedir(directory);
+}
+
+static bool same_code(uint32_t id, int fd)
+{
+	_cleanup_close_ int other = bpf_prog_get_fd_by_id(id);
+	struct bpf_prog_info a = {0}, b = {0};
+	uint32_t a_size = sizeof(a), b_size = sizeof(b);
+
+	return other >= 0 && !bpf_obj_get_info_by_fd(other, &a, &a_size) && !bpf_obj_get_info_by_fd(fd, &b, &b_size) &&
+	       !memcmp(a.tag, b.tag, sizeof(a.tag));
+}
+
+/* Other code is attached beside the old first, which is then taken out: no packet goes past both. */
+static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_t ifindex, const struct occupant *there)
+{
+	char why[256] = "";
+	int rc = 0;
+
+	if (!same_code(there->ours, dataplane_program_fd(attach->dp))) {
+		rc = dispatcher_attach(attach->dp, ifindex, there->native, why);
+		if (!rc && dispatcher_detach(ifindex, there->ours))
+			log_warning("%s: the program of a former lbd (id %u) is still in the dispatcher, after the new",
+				    name, there->ours);
+	}
+	if (rc)
+		log_error("%s: still runs the program of a former lbd (id %u): %s", name, there->ours, why);
+	if (remember(attach, name, ifindex, there->native, true))
+		log_error("%s: out of memory", name);
+	else
+		log_info("%s: taken over, %s mode, in a dispatcher", name, mode_name(there->native));
+}
+
+static void adopt_dispatchers(struct attach *attach)
+{
+	struct if_nameindex *all = if_nameindex();
+
+	for (struct if_nameindex *one = all; one && one->if_index; one++) {
+		struct occupant there;
+
+		if (!attach_look(attach->dp, one->if_index, &there) && there.dispatcher && there.ours)
+			adopt_in_dispatcher(attach, one->if_name, one->if_index, &there);
+	}
+	if_freenameindex(all);
+}
+
+/* ---- life ---- */
+
+static int print_as_debug(enum libxdp_print_level level, const char *format, va_list args)
+{
+	char line[1024];
+
+	vsnprintf(line, sizeof(line), format, args);
+	line[strcspn(line, "\n")] = 0;
+	log_debug("%s", line);
+	return 0;
+}
+
+int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret, struct error *err)
+{
+	struct attach *attach = calloc(1, sizeof(*attach));
+	int rc;
+
+	if (!attach)
+		return error_set(err, -ENOMEM, "out of memory");
+	attach->pin = strdup(pin);
+	attach->offloads = offloads_new(offloads);
+	if (asprintf(&attach->links, "%s/links", pin) < 0)
+		attach->links = NULL;
+	if (!attach->pin || !attach->links || !attach->offloads)
+		rc = error_set(err, -ENOMEM, "out of memory");
+	else
+		rc = make_directories(attach, err);
+	if (rc) {
+		attach_free(attach);
+		return rc;
+	}
+	attach->dp = dp;
+	libxdp_set_print(print_as_debug);
+	attach->dispatcher_allowed = dispatcher_allowed();
+	if (!attach->dispatcher_allowed)
+		log_debug("the kernel refuses EXT programs: no dispatcher, programs are attached alone");
+	adopt_links(attach);
+	adopt_dispatchers(attach);
+	for (unsigned i = 0; i < attach->count; i++)
+		dataplane_add_egress(dp, attach->list[i].ifindex);
+	*ret = attach;
+	return 0;
+}
+
+void attach_free(struct attach *attach)
+{
+	if (!attach)
+		return;
+	offloads_free(attach->offloads);
+	free(attach->pin);
+	free(attach->links);
+	free(attach->list);
+	free(attach);
+}

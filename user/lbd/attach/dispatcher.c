@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The program beside others on an interface, through libxdp's dispatcher: a copy of it, loaded as an extension of the
+ * dispatcher, on the maps the data plane has open. Called by attach.c. */
+#include "internal.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <xdp/libxdp.h>
+
+#include "lb.skel.h"
+
+bool dispatcher_allowed(void)
+{
+	/* return 0; without a target to extend: EINVAL where extensions are known, EPERM where they are refused. */
+	const struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K}, {.code = BPF_JMP | BPF_EXIT}};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_EXT, "lbd_probe", "Dual BSD/GPL", program, 2, NULL);
+
+	if (fd < 0)
+		return errno != EPERM;
+	close(fd);
+	return true;
+}
+
+/* The one that is attached; the object may hold others. */
+static struct bpf_program *main_program(struct dataplane *dp)
+{
+	struct bpf_program *program;
+
+	bpf_object__for_each_program (program, dataplane_object(dp)) {
+		if (bpf_program__fd(program) == dataplane_program_fd(dp))
+			return program;
+	}
+	return NULL;
+}
+
+/* Every map, the constants' too: the copy is the same program on the same data. */
+static int share_maps(struct bpf_object *from, struct bpf_object *to)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map (map, to) {
+		struct bpf_map *original = bpf_object__find_map_by_name(from, bpf_map__name(map));
+		int rc = original ? bpf_map__reuse_fd(map, bpf_map__fd(original)) : -ENOENT;
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int prepare_copy(struct dataplane *dp, struct lb_bpf *copy, const char **ret_section)
+{
+	struct bpf_program *original = main_program(dp), *program;
+	int rc = share_maps(dataplane_object(dp), copy->obj);
+
+	if (rc)
+		return rc;
+	if (!original)
+		return -ENOENT;
+	bpf_object__for_each_program (program, copy->obj) {
+		if (strcmp(bpf_program__name(program), bpf_program__name(original)) != 0)
+			bpf_program__set_autoload(program, false);
+	}
+	*ret_section = bpf_program__section_name(original);
+	return 0;
+}
+
+/* libxdp falls back to a program alone, and not by a link: that is undone. */
+static int undo_lone_program(uint32_t ifindex)
+{
+	struct xdp_multiprog *there = xdp_multiprog__get_from_ifindex((int)ifindex);
+	int rc = 0;
+
+	if (libxdp_get_error(there))
+		return -ENOENT;
+	if (xdp_multiprog__is_legacy(there)) {
+		xdp_multiprog__detach(there);
+		rc = -EOPNOTSUPP;
+	}
+	xdp_multiprog__close(there);
+	return rc;
+}
+
+int dispatcher_attach(struct dataplane *dp, uint32_t ifindex, bool native, char why[256])
+{
+	struct lb_bpf *copy = lb_bpf__open();
+	struct xdp_program *program;
+	const char *section;
+	int rc;
+
+	if (!copy) {
+		rc = -errno;
+		snprintf(why, 256, "cannot open the program: %s", strerror(-rc));
+		return rc;
+	}
+	rc = prepare_copy(dp, copy, &section);
+	if (!rc) {
+		program = xdp_program__from_bpf_obj(copy->obj, section);
+		rc = (int)libxdp_get_error(program);
+		if (!rc) {
+			rc = xdp_program__attach(program, (int)ifindex, native ? XDP_MODE_NATIVE : XDP_MODE_SKB, 0);
+			xdp_program__close(program);
+		}
+		if (!rc)
+			rc = undo_lone_program(ifindex);
+	}
+	lb_bpf__destroy(copy);
+	if (rc)
+		libxdp_strerror(rc, why, 256);
+	return rc;
+}
+
+int dispatcher_detach(uint32_t ifindex, uint32_t program_id)
+{
+	struct xdp_program *program = xdp_program__from_id(program_id);
+	int rc = (int)libxdp_get_error(program);
+
+	if (rc)
+		return rc;
+	rc = xdp_program__detach(program, (int)ifindex, XDP_MODE_UNSPEC, 0);
+	xdp_program__close(program);
+	return rc;
+}

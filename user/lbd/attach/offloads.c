@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Keeps receive offloads off that would show the program something else than what was on the wire. Called by attach.c,
+ * api_show.c. */
+#include "offloads.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/rtnl.h"
+#include "ethtool.h"
+
+#define DEVICES_MAX 64 /* an interface and those below it */
+
+/* Where a device stands: XDP in generic mode looks at packets after the devices below have joined them and taken their
+ * tags off; GRO of the interface itself the kernel leaves out (netif_elide_gro). A VLAN takes its tag off anyway. */
+enum place {
+	PLACE_SELF = 1 << 0,
+	PLACE_PORT = 1 << 1,       /* of the bond or bridge that it is */
+	PLACE_UNDER_VLAN = 1 << 2, /* the device that it is a VLAN of */
+	PLACE_ANY = PLACE_SELF | PLACE_PORT | PLACE_UNDER_VLAN,
+};
+
+static const struct {
+	const char *name;         /* the kernel's */
+	const char *ethtool;      /* ethtool -K's */
+	unsigned native, generic; /* enum place: where it does harm */
+	const char *harm;
+} kinds[] = {
+    {"rx-lro", "lro", PLACE_ANY, PLACE_ANY, "it joins packets, which then look too long for the tunnel"},
+    {"rx-gro-hw", "rx-gro-hw", PLACE_ANY, PLACE_ANY, "it joins packets, which then look too long for the tunnel"},
+    {"rx-gro", "gro", 0, PLACE_PORT | PLACE_UNDER_VLAN, "it joins packets, which then look too long for the tunnel"},
+    {"rx-vlan-hw-parse", "rxvlan", PLACE_SELF | PLACE_PORT, PLACE_SELF | PLACE_PORT,
+     "it hides VLAN tags from the program: what comes in tagged leaves with the wrong tag"},
+};
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+struct turned_off {
+	uint32_t ifindex; /* of the interface with the program */
+	uint32_t device;
+	unsigned kind;
+};
+
+struct offloads {
+	char *path;
+	int feature[KINDS]; /* ethtool_feature_find */
+	struct turned_off *list;
+	unsigned count;
+};
+
+/* ---- devices ---- */
+
+struct device {
+	uint32_t ifindex;
+	enum place place;
+};
+
+struct search {
+	struct device of;
+	struct device found[DEVICES_MAX];
+	unsigned count;
+};
+
+static void add_device(struct search *search, uint32_t ifindex, enum place place)
+{
+	if (search->count < DEVICES_MAX)
+		search->found[search->count++] = (struct device){ifindex, place};
+}
+
+static void look_at_link(void *arg, const struct rtnl_link *link)
+{
+	struct search *search = arg;
+
+	if (link->master == search->of.ifindex)
+		add_device(search, link->ifindex, search->of.place == PLACE_SELF ? PLACE_PORT : search->of.place);
+	if (link->ifindex == search->of.ifindex && link->vlan && !link->vlan_elsewhere)
+		add_device(search, link->lower, PLACE_UNDER_VLAN);
+}
+
+/* The interface and those below it, to any depth: a VLAN of a bond is common. */
+static void find_devices(uint32_t ifindex, struct search *search)
+{
+	struct rtnl *rtnl = NULL;
+
+	search->count = 0;
+	add_device(search, ifindex, PLACE_SELF);
+	if (rtnl_open(&rtnl))
+		return;
+	for (unsigned i = 0; i < search->count; i++) {
+		search->of = search->found[i];
+		if (rtnl_links(rtnl, look_at_link, search))
+			break;
+	}
+	rtnl_close(rtnl);
+}
+
+/* ---- what was turned off ---- */
+
+static bool is_recorded(const struct offloads *offloads, const struct turned_off *entry)
+{
+	for (unsigned i = 0; i < offloads->count; i++)
+		if (!memcmp(&offloads->list[i], entry, sizeof(*entry)))
+			return true;
+	return false;
+}
+
+static bool is_off_for_any(const struct offloads *offloads, uint32_t device, unsigned kind)
+{
+	for (unsigned i = 0; i < offloads->count; i++)
+		if (offloads->list[i].device == device && offloads->list[i].kind == kind)
+			return true;
+	return false;
+}
+
+static int record(struct offloads *offloads, const struct turned_off *entry)
+{
+	struct turned_off *list;
+
+	if (is_recorded(offloads, entry))
+		return 0;
+	list = reallocarray(offloads->list, offloads->count + 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	offloads->list = list;
+	list[offloads->count++] = *entry;
+	return 0;
+}
+
+static json_t *to_json(const struct offloads *offloads)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; list && i < offloads->count; i++) {
+		const struct turned_off *entry = &offloads->list[i];
+		json_t *item = json_pack("{s:I, s:I, s:s}", "for", (json_int_t)entry->ifindex, "device",
+					 (json_int_t)entry->device, "feature", kinds[entry->kind].name);
+
+		if (json_array_append_new(list, item)) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static void save(const struct offloads *offloads)
+{
+	char temporary[PATH_MAX];
+	json_t *list;
+
+	if (!offloads->count) {
+		unlink(offloads->path);
+		return;
+	}
+	list = to_json(offloads);
+	if (snprintf(temporary, sizeof(temporary), "%s.tmp", offloads->path) >= (int)sizeof(temporary) || !list ||
+	    json_dump_file(list, temporary, JSON_COMPACT) || rename(temporary, offloads->path))
+		log_warning("%s: cannot be written: offloads that are turned off now stay off if lbd is restarted "
+			    "before the interface is detached",
+			    offloads->path);
+	json_decref(list);
+}
+
+static void load_item(struct offloads *offloads, const json_t *item)
+{
+	const json_t *device = json_object_get(item, "device"), *ifindex = json_object_get(item, "for");
+	const char *name = json_string_value(json_object_get(item, "feature"));
+
+	for (unsigned kind = 0; name && kind < KINDS; kind++) {
+		const struct turned_off entry = {(uint32_t)json_integer_value(ifindex),
+						 (uint32_t)json_integer_value(device), kind};
+
+		if (!strcmp(kinds[kind].name, name) && record(offloads, &entry))
+			log_warning("%s: out of memory", offloads->path);
+	}
+}
+
+static void load(struct offloads *offloads)
+{
+	json_error_t why;
+	json_t *list, *item;
+	size_t i;
+
+	if (access(offloads->path, F_OK))
+		return;
+	list = json_load_file(offloads->path, JSON_REJECT_DUPLICATES, &why);
+	if (!list)
+		log_warning("%s:%d: %s: what it lists stays turned off", offloads->path, why.line, why.text);
+	json_array_foreach (list, i, item)
+		load_item(offloads, item);
+	json_decref(list);
+}
+
+struct offloads *offloads_new(const char *path)
+{
+	struct offloads *offloads = calloc(1, sizeof(*offloads));
+
+	if (offloads)
+		offloads->path = strdup(path);
+	if (!offloads || !offloads->path) {
+		free(offloads);
+		return NULL;
+	}
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		offloads->feature[kind] = ethtool_feature_find(kinds[kind].name);
+	load(offloads);
+	return offloads;
+}
+
+void offloads_free(struct offloads *offloads)
+{
+	if (!offloads)
+		return;
+	free(offloads->path);
+	free(offloads->list);
+	free(offloads);
+}
+
+/* ---- on and off ---- */
+
+/* Is it on, on a device where it does harm? A device that does not tell has none. */
+static bool is_harmful(const struct offloads *offloads, unsigned kind, const struct device *device, const char *name,
+		       bool native)
+{
+	unsigned places = native ? kinds[kind].native : kinds[kind].generic;
+	bool on = false;
+
+	return places & device->place && offloads->feature[kind] >= 0 &&
+	       !ethtool_feature_read(name, offloads->feature[kind], &on) && on;
+}
+
+static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct device *device, unsigned kind,
+		     bool native)
+{
+	const struct turned_off entry = {ifindex, device->ifindex, kind};
+	char name[IF_NAMESIZE];
+	int rc;
+
+	if (!if_indextoname(device->ifindex, name))
+		return;
+	if (!is_harmful(offloads, kind, device, name, native)) {
+		if (is_off_for_any(offloads, device->ifindex, kind))
+			record(offloads, &entry); /* this interface needs it off, too */
+		return;
+	}
+	rc = ethtool_feature_set(name, offloads->feature[kind], false);
+	if (!rc)
+		rc = record(offloads, &entry);
+	if (rc)
+		log_warning("%s: %s cannot be turned off (%s), and %s", name, kinds[kind].ethtool, strerror(-rc),
+			    kinds[kind].harm);
+	else
+		log_info("%s: %s turned off until lbd is detached: %s", name, kinds[kind].ethtool, kinds[kind].harm);
+}
+
+void offloads_prepare(struct offloads *offloads, uint32_t ifindex, bool native)
+{
+	struct search search;
+
+	find_devices(ifindex, &search);
+	for (unsigned i = 0; i < search.count; i++)
+		for (unsigned kind = 0; kind < KINDS; kind++)
+			turn_off(offloads, ifindex, &search.found[i], kind, native);
+	save(offloads);
+}
+
+static void turn_on(const struct offloads *offloads, const struct turned_off *entry)
+{
+	char name[IF_NAMESIZE];
+	int rc;
+
+	if (offloads->feature[entry->kind] < 0 || !if_indextoname(entry->device, name))
+		return;
+	rc = ethtool_feature_set(name, offloads->feature[entry->kind], true);
+	if (rc)
+		log_warning("%s: %s cannot be turned on again: %s; try: ethtool -K %s %s on", name,
+			    kinds[entry->kind].ethtool, strerror(-rc), name, kinds[entry->kind].ethtool);
+	else
+		log_info("%s: %s turned on again", name, kinds[entry->kind].ethtool);
+}
+
+void offloads_restore(struct offloads *offloads, uint32_t ifindex)
+{
+	unsigned i = 0;
+
+	while (i < offloads->count) {
+		const struct turned_off entry = offloads->list[i];
+
+		if (entry.ifindex != ifindex) {
+			i++;
+			continue;
+		}
+		offloads->list[i] = offloads->list[--offloads->count];
+		if (!is_off_for_any(offloads, entry.device, entry.kind))
+			turn_on(offloads, &entry);
+	}
+	save(offloads);
+}
+
+/* ---- for status ---- */
+
+/* On a veth they are the other end's: what it joined or tagged in software comes as it is. In native mode the kernel
+ * sees to the joining. */
+static void check_veth(const char *name, void (*fn)(void *arg, const char *sentence), void *arg)
+{
+	char driver[ETHTOOL_DRIVER], sentence[OFFLOADS_SENTENCE];
+
+	ethtool_driver(name, driver);
+	if (strcmp(driver, "veth") != 0)
+		return;
+	snprintf(
+	    sentence, sizeof(sentence),
+	    "%s is a veth in generic mode: what its other end joins or tags in software reaches the program as it is; "
+	    "on the other end: ethtool -K PEER tso off gso off txvlan off",
+	    name);
+	fn(arg, sentence);
+}
+
+void offloads_check(const struct offloads *offloads, uint32_t ifindex, bool native,
+		    void (*fn)(void *arg, const char *sentence), void *arg)
+{
+	char name[IF_NAMESIZE], sentence[OFFLOADS_SENTENCE];
+	struct search search;
+
+	find_devices(ifindex, &search);
+	for (unsigned i = 0; i < search.count; i++) {
+		if (!if_indextoname(search.found[i].ifindex, name))
+			continue;
+		for (unsigned kind = 0; kind < KINDS; kind++) {
+			if (!is_harmful(offloads, kind, &search.found[i], name, native))
+				continue;
+			snprintf(sentence, sizeof(sentence), "%s: %s is on, and %s: ethtool -K %s %s off", name,
+				 kinds[kind].ethtool, kinds[kind].harm, name, kinds[kind].ethtool);
+			fn(arg, sentence);
+		}
+		if (!native)
+			check_veth(name, fn, arg);
+	}
+}
+
+void offloads_list(const struct offloads *offloads, uint32_t ifindex,
+		   void (*fn)(void *arg, const char *device, const char *feature), void *arg)
+{
+	char name[IF_NAMESIZE];
+
+	for (unsigned i = 0; i < offloads->count; i++)
+		if (offloads->list[i].ifindex == ifindex && if_indextoname(offloads->list[i].device, name))
+			fn(arg, name, kinds[offloads->list[i].kind].ethtool);
+}

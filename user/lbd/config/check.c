@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What holds between the parts of a config: nothing twice, nothing over its limit, no VIP that is a backend.
+ * Called by config.c after config_read. Sorted lists, so that the largest config takes milliseconds. */
+#include "check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/ring_size.h"
+
+/* ---- services ----------------------------------------------------------------------------------------------- */
+
+/* Later in the file is greater, so that of two alike the later one is told. */
+static int by_position(const void *a, const void *b)
+{
+	return (a > b) - (a < b);
+}
+
+static int compare_address(const struct config_service *a, const struct config_service *b)
+{
+	int r = addr_compare(&a->vip, &b->vip);
+
+	if (!r)
+		r = a->protocol - b->protocol;
+	return r ? r : a->port - b->port;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct config_service *const *first = a, *const *second = b;
+	int r = compare_address(*first, *second);
+
+	return r ? r : by_position(*first, *second);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct config_service *const *first = a, *const *second = b;
+	int r = strcmp((*first)->name, (*second)->name);
+
+	return r ? r : by_position(*first, *second);
+}
+
+static void service_place(const struct config_place *root, const struct config *config,
+			  const struct config_service *service, struct config_place *ret)
+{
+	config_place_item(root, "services", (size_t)(service - config->services), ret);
+}
+
+static void check_addresses(const struct config_place *root, const struct config *config,
+			    const struct config_service **sorted)
+{
+	struct config_place at, before;
+	char vip[ADDR_TEXT];
+
+	qsort(sorted, config->services_count, sizeof(*sorted), by_address);
+	for (unsigned i = 1; i < config->services_count; i++) {
+		if (compare_address(sorted[i - 1], sorted[i]))
+			continue;
+		service_place(root, config, sorted[i], &at);
+		service_place(root, config, sorted[i - 1], &before);
+		config_complain(&at, "vip", addr_format(&sorted[i]->vip, vip),
+				"%s of line %zu has this VIP, protocol and port: expected another", before.object,
+				before.line);
+	}
+}
+
+static void check_names(const struct config_place *root, const struct config *config,
+			const struct config_service **sorted)
+{
+	struct config_place at, before;
+
+	qsort(sorted, config->services_count, sizeof(*sorted), by_name);
+	for (unsigned i = 1; i < config->services_count; i++) {
+		if (strcmp(sorted[i - 1]->name, sorted[i]->name))
+			continue;
+		service_place(root, config, sorted[i], &at);
+		service_place(root, config, sorted[i - 1], &before);
+		config_complain(&at, "name", sorted[i]->name, "the service of line %zu has this name: expected another",
+				before.line);
+	}
+}
+
+/* ---- backends ----------------------------------------------------------------------------------------------- */
+
+struct member {
+	const struct config_service *service;
+	const struct config_backend *backend;
+};
+
+static int by_member(const void *a, const void *b)
+{
+	const struct member *first = a, *second = b;
+	int r = addr_compare(&first->backend->address, &second->backend->address);
+
+	if (!r)
+		r = by_position(first->service, second->service);
+	return r ? r : by_position(first->backend, second->backend);
+}
+
+static void member_place(const struct config_place *root, const struct config *config, const struct member *member,
+			 struct config_place *ret)
+{
+	struct config_place service;
+
+	service_place(root, config, member->service, &service);
+	config_place_item(&service, "backends", (size_t)(member->backend - member->service->backends), ret);
+}
+
+static void check_twice(const struct config_place *root, const struct config *config, const struct member *before,
+			const struct member *member)
+{
+	struct config_place at, before_at;
+	char address[ADDR_TEXT];
+
+	if (before->service != member->service || !addr_equal(&before->backend->address, &member->backend->address))
+		return;
+	member_place(root, config, before, &before_at);
+	member_place(root, config, member, &at);
+	config_complain(&at, "address", addr_format(&member->backend->address, address),
+			"listed twice, see line %zu: expected once", before_at.line);
+}
+
+/* Packets for a VIP that is a backend would come back to the balancer. vips is sorted by address. */
+static void check_not_vip(const struct config_place *root, const struct config *config,
+			  const struct config_service *const *vips, unsigned *next_vip, const struct member *member)
+{
+	const struct addr *address = &member->backend->address;
+	struct config_place at, vip_at;
+	char text[ADDR_TEXT];
+
+	while (*next_vip < config->services_count && addr_compare(&vips[*next_vip]->vip, address) < 0)
+		(*next_vip)++;
+	if (*next_vip == config->services_count || !addr_equal(&vips[*next_vip]->vip, address))
+		return;
+	member_place(root, config, member, &at);
+	service_place(root, config, vips[*next_vip], &vip_at);
+	config_complain(&at, "address", addr_format(address, text),
+			"is the VIP of %s: expected the address of a backend", vip_at.object);
+}
+
+static void check_members(const struct config_place *root, const struct config *config,
+			  const struct config_service **vips, size_t count)
+{
+	_cleanup_free_ struct member *members = calloc(count + 1, sizeof(*members));
+	unsigned next_vip = 0;
+	size_t n = 0;
+
+	if (!members) {
+		config_source_oom(root->source);
+		return;
+	}
+	for (unsigned i = 0; i < config->services_count; i++)
+		for (unsigned j = 0; j < config->services[i].backends_count; j++)
+			members[n++] = (struct member){&config->services[i], &config->services[i].backends[j]};
+	qsort(members, count, sizeof(*members), by_member);
+	qsort(vips, config->services_count, sizeof(*vips), by_address);
+	for (size_t i = 0; i < count; i++) {
+		check_not_vip(root, config, vips, &next_vip, &members[i]);
+		if (i)
+			check_twice(root, config, &members[i - 1], &members[i]);
+	}
+}
+
+/* ---- sizes -------------------------------------------------------------------------------------------------- */
+
+static uint32_t next_prime(uint32_t n, int step)
+{
+	while (n > 2 && !is_prime(n))
+		n += (uint32_t)step;
+	return n;
+}
+
+static void check_slots(const struct config_place *at, const struct config_service *service)
+{
+	char text[24];
+
+	if (!service->slots)
+		return;
+	snprintf(text, sizeof(text), "%u", service->slots);
+	if (!is_prime(service->slots))
+		config_complain(at, "slots", text, "expected a prime, such as %u or %u", next_prime(service->slots, -1),
+				next_prime(service->slots, 1));
+	else if (service->slots < service->backends_count)
+		config_complain(at, "slots", text, "expected at least one for each of the %u backends",
+				service->backends_count);
+}
+
+static void check_limits(const struct config_place *root, const struct config *config, size_t backends)
+{
+	const struct config_limits *limits = &config->limits;
+	struct config_place at;
+	uint64_t slots = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+
+		service_place(root, config, service, &at);
+		check_slots(&at, service);
+		slots += service->slots ? service->slots : ring_size(service->backends_count);
+	}
+	if (config->services_count > limits->services)
+		config_complain(root, "services", NULL, "%u services: expected at most %u, see limits: services",
+				config->services_count, limits->services);
+	if (backends > limits->backends)
+		config_complain(root, "services", NULL,
+				"%zu backends in all: expected at most %u, see limits: backends", backends,
+				limits->backends);
+	if (slots > limits->slots)
+		config_complain(root, "services", NULL,
+				"%" PRIu64 " slots in all: expected at most %u, see limits: slots", slots,
+				limits->slots);
+}
+
+void config_check(struct config_source *source, const struct config *config)
+{
+	_cleanup_free_ const struct config_service **sorted = calloc(config->services_count + 1, sizeof(void *));
+	struct config_place root;
+	size_t backends = 0;
+
+	if (!sorted) {
+		config_source_oom(source);
+		return;
+	}
+	for (unsigned i = 0; i < config->services_count; i++) {
+		sorted[i] = &config->services[i];
+		backends += config->services[i].backends_count;
+	}
+	config_place_root(source, &root);
+	check_addresses(&root, config, sorted);
+	check_names(&root, config, sorted);
+	check_members(&root, config, sorted, backends);
+	check_limits(&root, config, backends);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The YAML file as a validated value: text -> tree (config_source) -> keys and types (config_schema) -> values
+ * (config_value) -> the whole (config_check). Called by main and state (reload). */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "check.h"
+#include "schema.h"
+#include "service.h"
+#include "source.h"
+#include "value.h"
+
+#define MAX_FILE (16u << 20) /* bytes; the limits of everything in it need less than 4 MiB */
+
+static int build(struct config_source *source, struct config **ret)
+{
+	struct raw_config *raw = NULL;
+	struct config *config;
+
+	if (config_schema_load(source, &raw))
+		return source->error;
+	config = calloc(1, sizeof(*config));
+	if (config)
+		config_read(source, raw, config);
+	else
+		config_source_oom(source);
+	config_schema_free(raw);
+	if (!source->error)
+		config_check(source, config);
+	if (source->error)
+		config_free(config);
+	else
+		*ret = config;
+	return source->error;
+}
+
+int config_parse(const char *text, size_t length, const char *name, struct config **ret, struct error *err)
+{
+	struct config_source source;
+	int r = config_source_load(&source, name, text, length);
+
+	if (!r)
+		r = build(&source, ret);
+	if (r)
+		error_set(err, r, "%s", source.complaint.text);
+	config_source_done(&source);
+	return r;
+}
+
+/* Reads up to max bytes; a directory is refused by read itself. Returns the length or -errno. */
+static ssize_t read_all(int fd, char *text, size_t max)
+{
+	size_t length = 0;
+	ssize_t n;
+
+	while (length < max) {
+		n = read(fd, text + length, max - length);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		length += (size_t)n;
+	}
+	return (ssize_t)length;
+}
+
+int config_load(const char *path, struct config **ret, struct error *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	ssize_t length;
+
+	if (fd < 0) {
+		int r = -errno;
+
+		return error_set(err, r, "%s: cannot open: %s", path, strerror(-r));
+	}
+	text = malloc(MAX_FILE + 1);
+	if (!text)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	length = read_all(fd, text, MAX_FILE + 1);
+	if (length < 0)
+		return error_set(err, (int)length, "%s: cannot read: %s", path, strerror((int)-length));
+	if (length > (ssize_t)MAX_FILE)
+		return error_set(err, -EFBIG, "%s: too large: expected at most %u MiB", path, MAX_FILE >> 20);
+	return config_parse(text, (size_t)length, path, ret, err);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		free(config->interfaces[i]);
+	for (unsigned i = 0; i < config->services_count; i++)
+		config_service_done(&config->services[i]);
+	free(config->interfaces);
+	free(config->services);
+	free(config->pin);
+	free(config->socket);
+	free(config->state);
+	free(config->group);
+	free(config->metrics);
+	free(config);
+}
+
+const struct config_service *config_find_service(const struct config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (!strcmp(config->services[i].name, name))
+			return &config->services[i];
+	return NULL;
+}

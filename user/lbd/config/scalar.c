@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Text of single values -> numbers, with ranges that also say what was expected. Called by config_value.c and
+ * config_service.c. */
+#include "scalar.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+/* Digits in front; *ret_rest is what follows them. strtoull alone would take signs and blanks too. */
+static int parse_digits(const char *text, int base, uint64_t *ret, const char **ret_rest)
+{
+	const char *digits = base == 16 ? "0123456789abcdefABCDEF" : "0123456789";
+	size_t length = strspn(text, digits);
+
+	if (!length)
+		return -EINVAL;
+	errno = 0;
+	*ret = strtoull(text, NULL, base);
+	*ret_rest = text + length;
+	return errno == ERANGE ? -ERANGE : 0;
+}
+
+static int parse_count(const char *text, uint64_t *ret)
+{
+	const char *rest;
+	int r = parse_digits(text, 10, ret, &rest);
+
+	return r ? r : *rest ? -EINVAL : 0;
+}
+
+static int parse_seed(const char *text, uint64_t *ret)
+{
+	const char *rest;
+	bool hex = !strncmp(text, "0x", 2);
+	int r = parse_digits(hex ? text + 2 : text, hex ? 16 : 10, ret, &rest);
+
+	return r ? r : *rest ? -EINVAL : 0;
+}
+
+static int parse_percent(const char *text, uint64_t *ret)
+{
+	const char *rest;
+	int r = parse_digits(text, 10, ret, &rest);
+
+	return r ? r : *rest && strcmp(rest, "%") ? -EINVAL : 0;
+}
+
+/* Units end with an unnamed one. */
+static int parse_with_unit(const char *text, const struct unit *units, uint64_t *ret)
+{
+	const char *rest;
+	int r = parse_digits(text, 10, ret, &rest);
+
+	if (r)
+		return r;
+	for (; units->name; units++)
+		if (!strcmp(rest, units->name))
+			return __builtin_mul_overflow(*ret, units->factor, ret) ? -ERANGE : 0;
+	return -EINVAL;
+}
+
+/* The largest unit that leaves a whole number; units come in growing order. */
+static const char *format_with_unit(uint64_t value, const struct unit *units, char text[24])
+{
+	const struct unit *best = units;
+
+	for (; units->name; units++)
+		if (value % units->factor == 0)
+			best = units;
+	snprintf(text, 24, "%" PRIu64 "%s", value / best->factor, best->name);
+	return text;
+}
+
+static const struct unit times[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {NULL, 0}};
+static const struct unit sizes[] = {{"", 1}, {"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
+
+static int parse_duration(const char *text, uint64_t *ret)
+{
+	if (parse_count(text, ret) == 0)
+		return *ret ? -EDOM : 0;
+	return parse_with_unit(text, times, ret);
+}
+
+static int parse_size(const char *text, uint64_t *ret)
+{
+	return parse_with_unit(text, sizes, ret);
+}
+
+static const char *format_count(uint64_t value, char text[24])
+{
+	snprintf(text, 24, "%" PRIu64, value);
+	return text;
+}
+
+static const char *format_duration(uint64_t value, char text[24])
+{
+	return value ? format_with_unit(value, times, text) : "0s";
+}
+
+static const char *format_size(uint64_t value, char text[24])
+{
+	return format_with_unit(value, sizes, text);
+}
+
+static const char *format_percent(uint64_t value, char text[24])
+{
+	snprintf(text, 24, "%" PRIu64 "%%", value);
+	return text;
+}
+
+const struct config_scalar config_count = {parse_count, format_count, NULL};
+const struct config_scalar config_seed = {parse_seed, format_count, "a number, decimal or 0x and hexadecimal"};
+const struct config_scalar config_duration = {parse_duration, format_duration, "a number and ms, s, m or h"};
+const struct config_scalar config_size = {parse_size, format_size, "a number, k, M or G may follow"};
+const struct config_scalar config_percent = {parse_percent, format_percent, NULL};
+
+void config_read_number(const struct config_place *at, const char *key, const char *text,
+			const struct config_range *range, uint64_t *ret)
+{
+	const char *syntax = range->scalar->syntax, *word = range->word;
+	char min[24], max[24];
+	uint64_t value = 0;
+	int r;
+
+	if (word && !strcmp(text, word)) {
+		*ret = 0;
+		return;
+	}
+	r = range->scalar->parse(text, &value);
+	if (r == 0 && value >= range->min && value <= range->max) {
+		*ret = value;
+		return;
+	}
+	if (r == -EDOM) {
+		config_complain(at, key, text, "expected a unit (ms, s, m or h), such as %.20ss", text);
+		return;
+	}
+	if (r != -EINVAL)
+		syntax = NULL;
+	config_complain(at, key, text, "expected %s to %s%s%s%s%s%s", range->scalar->format(range->min, min),
+			range->scalar->format(range->max, max), word ? " or " : "", word ? word : "",
+			syntax ? " (" : "", syntax ? syntax : "", syntax ? ")" : "");
+}
+
+/* ---- tables of keys ----------------------------------------------------------------------------------------- */
+
+static uint64_t load(const void *at, size_t width)
+{
+	if (width == 1)
+		return *(const uint8_t *)at;
+	if (width == 2)
+		return *(const uint16_t *)at;
+	return width == 4 ? *(const uint32_t *)at : *(const uint64_t *)at;
+}
+
+static void store(void *at, size_t width, uint64_t value)
+{
+	if (width == 1)
+		*(uint8_t *)at = (uint8_t)value;
+	else if (width == 2)
+		*(uint16_t *)at = (uint16_t)value;
+	else if (width == 4)
+		*(uint32_t *)at = (uint32_t)value;
+	else
+		*(uint64_t *)at = value;
+}
+
+static const char *text_at(const void *raw, size_t offset)
+{
+	return *(char *const *)((const char *)raw + offset);
+}
+
+void config_read_numbers(const struct config_place *at, const struct config_number_key *keys, const void *raw,
+			 void *value)
+{
+	for (; keys->key; keys++) {
+		const char *text = text_at(raw, keys->raw);
+		void *to = (char *)value + keys->value;
+		uint64_t number = load(to, keys->width);
+
+		if (!text)
+			continue;
+		config_read_number(at, keys->key, text, &keys->range, &number);
+		store(to, keys->width, number);
+	}
+}
+
+void config_copy_text(const struct config_place *at, const char *text, char **ret)
+{
+	char *copy = strdup(text);
+
+	if (!copy) {
+		config_source_oom(at->source);
+		return;
+	}
+	free(*ret);
+	*ret = copy;
+}
+
+void config_read_texts(const struct config_place *at, const struct config_text_key *keys, const void *raw, void *value)
+{
+	for (; keys->key; keys++) {
+		const char *text = text_at(raw, keys->raw);
+
+		if (!text)
+			continue;
+		if (keys->valid(text))
+			config_copy_text(at, text, (char **)((char *)value + keys->value));
+		else
+			config_complain(at, keys->key, text, "expected %s", keys->expected);
+	}
+}
+
+/* ---- addresses ---------------------------------------------------------------------------------------------- */
+
+static const char *why_no_host4(const uint8_t bytes[4])
+{
+	static const uint8_t broadcast[4] = {255, 255, 255, 255};
+
+	if (bytes[0] == 0)
+		return "an unspecified address";
+	if (bytes[0] == 127)
+		return "a loopback address";
+	if ((bytes[0] & 0xf0) == 0xe0)
+		return "a multicast address";
+	return memcmp(bytes, broadcast, 4) ? NULL : "the broadcast address";
+}
+
+/* Link-local: only with an interface would it say which host. */
+static const char *why_no_host6(const uint8_t bytes[16])
+{
+	static const uint8_t unspecified[16], loopback[16] = {[15] = 1}, mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (!memcmp(bytes, unspecified, 16))
+		return "an unspecified address";
+	if (!memcmp(bytes, loopback, 16))
+		return "a loopback address";
+	if (bytes[0] == 0xff)
+		return "a multicast address";
+	if (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80)
+		return "a link-local address";
+	return memcmp(bytes, mapped, sizeof(mapped)) ? NULL : "an IPv4-mapped address";
+}
+
+void config_read_address(const struct config_place *at, const char *key, const char *text, struct addr *ret)
+{
+	struct addr addr;
+	const char *why;
+
+	if (!text) {
+		config_complain(at, key, NULL, "missing: expected an IPv4 or IPv6 address");
+		return;
+	}
+	if (addr_parse(text, &addr)) {
+		config_complain(at, key, text, "expected an IPv4 or IPv6 address, without a port or prefix length");
+		return;
+	}
+	why = addr.family == 4 ? why_no_host4(addr.bytes) : why_no_host6(addr.bytes);
+	if (why)
+		config_complain(at, key, text, "%s: expected the address of one host", why);
+	else
+		*ret = addr;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The keys of a config file, as one libcyaml schema. Called by config.c. A key is added here, in config_schema.h and
+ * in config_value.c. */
+#include "schema.h"
+
+#include <cyaml/cyaml.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "config.h"
+#include "shape.h"
+
+#define MAX_INTERFACES 64
+
+#define OPTIONAL       CYAML_FLAG_OPTIONAL
+#define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
+/* clang-format off */
+#define TEXT(key, type, member)         CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct type, member, 0, CONFIG_MAX_TEXT)
+#define WORD(key, type, member, words)                                                                                 \
+	CYAML_FIELD_ENUM_PTR(key, OPTIONAL | STRICT, struct type, member, words, CYAML_ARRAY_LEN(words))
+#define REQUIRED_WORD(key, type, member, words)                                                                        \
+	CYAML_FIELD_ENUM(key, STRICT, struct type, member, words, CYAML_ARRAY_LEN(words))
+#define WORD_SET(key, type, member, words)                                                                             \
+	CYAML_FIELD_FLAGS_PTR(key, OPTIONAL | STRICT, struct type, member, words, CYAML_ARRAY_LEN(words))
+#define GROUP(key, type, member, keys)  CYAML_FIELD_MAPPING_PTR(key, OPTIONAL, struct type, member, keys)
+
+/* ---- words -------------------------------------------------------------------------------------------------- */
+
+static const cyaml_strval_t mode_words[] = {
+	{"auto", CONFIG_MODE_AUTO}, {"native", CONFIG_MODE_NATIVE}, {"generic", CONFIG_MODE_GENERIC}};
+static const cyaml_strval_t protocol_words[] = {{"tcp", CONFIG_TCP}, {"udp", CONFIG_UDP}};
+static const cyaml_strval_t forward_words[] = {
+	{"ipip", LB_FORWARD_IPIP}, {"gue", LB_FORWARD_GUE}, {"gre", LB_FORWARD_GRE}, {"l2", LB_FORWARD_L2}};
+static const cyaml_strval_t tracking_words[] = {
+	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
+static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
+static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
+/* Not CYAML_BOOL: to libcyaml whatever is not a no is a yes. */
+static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
+
+/* ---- keys --------------------------------------------------------------------------------------------------- */
+
+static const cyaml_schema_field_t mask_keys[] = {
+	TEXT("v4", raw_families, v4),
+	TEXT("v6", raw_families, v6),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t idle_keys[] = {
+	TEXT("tcp", raw_protocols, tcp),
+	TEXT("udp", raw_protocols, udp),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t health_keys[] = {
+	TEXT("type", raw_health, type),
+	TEXT("port", raw_health, port),
+	TEXT("path", raw_health, path),
+	TEXT("host", raw_health, host),
+	TEXT("status", raw_health, status),
+	TEXT("interval", raw_health, interval),
+	TEXT("timeout", raw_health, timeout),
+	TEXT("rise", raw_health, rise),
+	TEXT("fall", raw_health, fall),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t backend_keys[] = {
+	TEXT("address", raw_backend, address),
+	TEXT("weight", raw_backend, weight),
+	WORD("backup", raw_backend, backup, yes_words),
+	CYAML_FIELD_END};
+static const cyaml_schema_value_t backend_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};
+
+#define INHERITED_KEYS                                                                                                 \
+	TEXT("algorithm", raw_service, algorithm),                                                                     \
+	WORD_SET("hash", raw_service, hash, hash_words),                                                               \
+	WORD("forward", raw_service, forward, forward_words),                                                          \
+	WORD("tracking", raw_service, tracking, tracking_words),                                                       \
+	WORD("affinity", raw_service, affinity, affinity_words),                                                       \
+	TEXT("affinity-timeout", raw_service, affinity_timeout),                                                       \
+	GROUP("affinity-mask", raw_service, affinity_mask, mask_keys),                                                 \
+	GROUP("idle-timeout", raw_service, idle_timeout, idle_keys),                                                   \
+	TEXT("slow-start", raw_service, slow_start),                                                                   \
+	TEXT("panic-threshold", raw_service, panic_threshold),                                                         \
+	GROUP("health", raw_service, health, health_keys)
+
+static const cyaml_schema_field_t defaults_keys[] = {INHERITED_KEYS, CYAML_FIELD_END};
+
+static const cyaml_schema_field_t service_keys[] = {
+	TEXT("name", raw_service, name),
+	TEXT("vip", raw_service, vip),
+	REQUIRED_WORD("protocol", raw_service, protocol, protocol_words),
+	TEXT("port", raw_service, port),
+	INHERITED_KEYS,
+	TEXT("slots", raw_service, slots),
+	CYAML_FIELD_SEQUENCE("backends", CYAML_FLAG_POINTER, struct raw_service, backends, &backend_schema, 1,
+			     LB_MAX_BACKENDS),
+	CYAML_FIELD_END};
+static const cyaml_schema_value_t service_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_service, service_keys)};
+
+static const cyaml_schema_field_t encap_keys[] = {
+	TEXT("source-v4", raw_encap, source_v4),
+	TEXT("source-v6", raw_encap, source_v6),
+	TEXT("gue-port", raw_encap, gue_port),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t limits_keys[] = {
+	TEXT("services", raw_limits, services),
+	TEXT("backends", raw_limits, backends),
+	TEXT("slots", raw_limits, slots),
+	TEXT("flows", raw_limits, flows),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_value_t interface_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
+
+static const cyaml_schema_field_t config_keys[] = {
+	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces,
+			     &interface_schema, 0, MAX_INTERFACES),
+	WORD("mode", raw_config, mode, mode_words),
+	TEXT("pin", raw_config, pin),
+	TEXT("socket", raw_config, socket),
+	TEXT("state", raw_config, state),
+	TEXT("group", raw_config, group),
+	TEXT("metrics", raw_config, metrics),
+	TEXT("hash-seed", raw_config, hash_seed),
+	GROUP("encap", raw_config, encap, encap_keys),
+	GROUP("limits", raw_config, limits, limits_keys),
+	GROUP("defaults", raw_config, defaults, defaults_keys),
+	/* Required, so that a file cut short does not silently remove every service. */
+	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0,
+			     LB_MAX_SERVICES),
+	CYAML_FIELD_END};
+static const cyaml_schema_value_t config_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, config_keys)};
+/* clang-format on */
+
+/* ---- loading ------------------------------------------------------------------------------------------------ */
+
+/* libcyaml's first error line; the later ones are its way through the schema. */
+static void keep_first(cyaml_log_t level, void *arg, const char *format, va_list args)
+{
+	struct error *first = arg;
+
+	(void)level;
+	if (!*first->text)
+		vsnprintf(first->text, sizeof(first->text), format, args);
+}
+
+static cyaml_config_t cyaml_options(struct error *first)
+{
+	return (cyaml_config_t){
+	    .log_fn = keep_first, .log_ctx = first, .log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem};
+}
+
+/* The very text went through libyaml before: what fails in there now is memory. */
+static bool is_memory_error(cyaml_err_t r)
+{
+	return r == CYAML_ERR_OOM || r == CYAML_ERR_LIBYAML_PARSER_INIT || r == CYAML_ERR_LIBYAML_EVENT_INIT ||
+	       r == CYAML_ERR_LIBYAML_PARSER;
+}
+
+int config_schema_load(struct config_source *source, struct raw_config **ret)
+{
+	struct error first = {""};
+	const cyaml_config_t options = cyaml_options(&first);
+	cyaml_data_t *raw = NULL;
+	cyaml_err_t r;
+
+	if (config_shape_check(source, &config_schema))
+		return source->error;
+	r = cyaml_load_data((const uint8_t *)source->text, source->length, &options, &config_schema, &raw, NULL);
+	if (r == CYAML_OK) {
+		*ret = raw;
+		return 0;
+	}
+	if (is_memory_error(r))
+		config_source_oom(source);
+	else
+		source->error = error_set(&source->complaint, -EINVAL, "%s: libcyaml: %s: %.200s", source->name,
+					  cyaml_strerror(r), first.text);
+	return source->error;
+}
+
+void config_schema_free(struct raw_config *raw)
+{
+	struct error first = {""};
+	const cyaml_config_t options = cyaml_options(&first);
+
+	cyaml_free(&options, &config_schema, raw, 0);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The keys of a config file, and their values as libcyaml loads them: words of a fixed set are already numbers, the
+ * rest is text. A NULL pointer: the key is not there. Called by config.c; read by config_value.c and config_service.c.
+ */
+#ifndef LBD_CONFIG_SCHEMA_H
+#define LBD_CONFIG_SCHEMA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "source.h"
+
+struct raw_families { /* one value for each address family */
+	char *v4, *v6;
+};
+
+struct raw_protocols {
+	char *tcp, *udp;
+};
+
+struct raw_health {
+	char *type, *port, *path, *host, *status, *interval, *timeout, *rise, *fall;
+};
+
+struct raw_backend {
+	char *address, *weight;
+	uint8_t *backup; /* 0 or 1 */
+};
+
+struct raw_service { /* `defaults` too: the keys below the line */
+	char *name, *vip, *port, *slots;
+	uint8_t protocol; /* enum config_protocol */
+	struct raw_backend *backends;
+	unsigned backends_count;
+	/* ---- */
+	char *algorithm, *affinity_timeout, *slow_start, *panic_threshold;
+	uint8_t *hash;     /* enum lb_hash_fields */
+	uint8_t *forward;  /* enum lb_forward */
+	uint8_t *tracking; /* enum config_tracking */
+	uint8_t *affinity; /* 0 or 1 */
+	struct raw_families *affinity_mask;
+	struct raw_protocols *idle_timeout;
+	struct raw_health *health;
+};
+
+struct raw_encap {
+	char *source_v4, *source_v6, *gue_port;
+};
+
+struct raw_limits {
+	char *services, *backends, *slots, *flows;
+};
+
+struct raw_config {
+	char **interfaces;
+	unsigned interfaces_count;
+	uint8_t *mode; /* enum config_mode */
+	char *pin, *socket, *state, *group, *metrics, *hash_seed;
+	struct raw_encap *encap;
+	struct raw_limits *limits;
+	struct raw_service *defaults;
+	struct raw_service *services;
+	unsigned services_count;
+};
+
+/* Checks keys and types against the schema, then loads. 0 with *ret owned by the caller (config_schema_free), or
+ * -EINVAL or -ENOMEM with source->complaint set. */
+int config_schema_load(struct config_source *source, struct raw_config **ret);
+void config_schema_free(struct raw_config *raw); /* NULL is fine */
+
+#endif

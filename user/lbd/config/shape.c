@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Keys and types of a config's tree against a libcyaml schema, with errors for people. Called by config_schema.c. */
+#include "shape.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/spelling.h"
+
+/* Aliases make a small file large; the items of all lists together are bounded before libcyaml copies them. */
+#define MAX_ITEMS 100000
+
+struct shape {
+	struct config_source *source;
+	size_t items; /* of all lists so far */
+};
+
+static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields, const struct config_place *at);
+
+/* ---- words -------------------------------------------------------------------------------------------------- */
+
+static const char *type_name(const yaml_node_t *node)
+{
+	switch (node->type) {
+	case YAML_SEQUENCE_NODE:
+		return "a list";
+	case YAML_MAPPING_NODE:
+		return "a mapping";
+	default:
+		return node->data.scalar.length ? (const char *)node->data.scalar.value : "nothing";
+	}
+}
+
+/* Appends ", word" or " or word" to a list in text. */
+static void append_word(char *text, size_t size, const char *word, bool first, bool last)
+{
+	size_t length = strlen(text);
+
+	snprintf(text + length, size - length, "%s%s", first ? "" : last ? " or " : ", ", word);
+}
+
+static const char *list_words(const cyaml_schema_value_t *schema, char text[], size_t size)
+{
+	*text = 0;
+	for (uint32_t i = 0; i < schema->enumeration.count; i++)
+		append_word(text, size, schema->enumeration.strings[i].str, i == 0, i + 1 == schema->enumeration.count);
+	return text;
+}
+
+static const char *list_keys(const cyaml_schema_field_t *fields, char text[], size_t size)
+{
+	*text = 0;
+	for (const cyaml_schema_field_t *field = fields; field->key; field++)
+		append_word(text, size, field->key, field == fields, !field[1].key);
+	return text;
+}
+
+/* ---- the nearest known key ---------------------------------------------------------------------------------- */
+
+/* NULL when none is near: a third of the letters may differ, at least one; or the one begins with the other. */
+static const char *nearest_key(const cyaml_schema_field_t *fields, const char *key)
+{
+	unsigned length = (unsigned)strlen(key), best = length / 3 ? length / 3 : 1;
+	const char *nearest = NULL;
+
+	for (; fields->key; fields++) {
+		unsigned d = spelling_distance(key, fields->key);
+
+		if (d < best + !nearest) {
+			best = d;
+			nearest = fields->key;
+		} else if (!nearest && length >= 3 && !strncmp(key, fields->key, length)) {
+			nearest = fields->key;
+		}
+	}
+	return nearest;
+}
+
+static void complain_key(const cyaml_schema_field_t *fields, const struct config_place *at, const yaml_node_t *node)
+{
+	const char *key = (const char *)node->data.scalar.value, *nearest = nearest_key(fields, key);
+	char text[400];
+
+	if (!strcmp(key, "<<"))
+		config_complain_node(at, node, NULL, key,
+				     "merge keys are not supported: use `defaults`, or an alias for a whole value");
+	else if (nearest)
+		config_complain_node(at, node, NULL, key, "unknown key: did you mean %s?", nearest);
+	else
+		config_complain_node(at, node, NULL, key, "unknown key: expected %s",
+				     list_keys(fields, text, sizeof(text)));
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------- */
+
+static bool is_text(const struct config_place *at, const char *key, const yaml_node_t *node, const char *expected)
+{
+	const char *value;
+
+	if (node->type != YAML_SCALAR_NODE) {
+		config_complain_node(at, node, key, type_name(node), "expected %s", expected);
+		return false;
+	}
+	value = (const char *)node->data.scalar.value;
+	if (node->data.scalar.length > CONFIG_MAX_TEXT)
+		config_complain_node(at, node, key, value, "expected at most %d bytes", CONFIG_MAX_TEXT);
+	else if (strlen(value) != node->data.scalar.length)
+		config_complain_node(at, node, key, value, "expected text without a zero byte");
+	else
+		return true;
+	return false;
+}
+
+static void check_word(const cyaml_schema_value_t *schema, const struct config_place *at, const char *key,
+		       const yaml_node_t *node)
+{
+	char words[200];
+
+	list_words(schema, words, sizeof(words));
+	if (!is_text(at, key, node, words))
+		return;
+	for (uint32_t i = 0; i < schema->enumeration.count; i++)
+		if (!strcmp((const char *)node->data.scalar.value, schema->enumeration.strings[i].str))
+			return;
+	config_complain_node(at, node, key, (const char *)node->data.scalar.value, "expected %s", words);
+}
+
+static bool is_list(struct shape *shape, const struct config_place *at, const char *key, const yaml_node_t *node)
+{
+	if (node->type != YAML_SEQUENCE_NODE) {
+		config_complain_node(at, node, key, type_name(node), "expected a list");
+		return false;
+	}
+	shape->items += (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
+	if (shape->items > MAX_ITEMS)
+		config_complain_node(at, node, key, NULL, "too long: expected at most %d items in all lists together",
+				     MAX_ITEMS);
+	return shape->items <= MAX_ITEMS;
+}
+
+static void check_words(struct shape *shape, const cyaml_schema_value_t *schema, const struct config_place *at,
+			const char *key, const yaml_node_t *node)
+{
+	if (!is_list(shape, at, key, node))
+		return;
+	for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
+	     item++)
+		check_word(schema, at, key, yaml_document_get_node(&shape->source->document, *item));
+}
+
+static void check_item(struct shape *shape, const cyaml_schema_value_t *entry, const struct config_place *at,
+		       const char *key, size_t index, const yaml_node_t *node)
+{
+	struct config_place place;
+
+	if (entry->type == CYAML_STRING) {
+		is_text(at, key, node, "a single value");
+		return;
+	}
+	config_place_item(at, key, index, &place);
+	check_mapping(shape, entry->mapping.fields, &place);
+}
+
+static void check_list(struct shape *shape, const cyaml_schema_value_t *schema, const struct config_place *at,
+		       const char *key, const yaml_node_t *node)
+{
+	const yaml_node_item_t *items;
+	size_t count;
+
+	if (!is_list(shape, at, key, node))
+		return;
+	items = node->data.sequence.items.start;
+	count = (size_t)(node->data.sequence.items.top - items);
+	if (count < schema->sequence.min)
+		config_complain_node(at, node, key, NULL, "empty: expected at least one");
+	if (count > schema->sequence.max) {
+		config_complain_node(at, node, key, NULL, "%zu items: expected at most %u", count,
+				     schema->sequence.max);
+		return;
+	}
+	for (size_t i = 0; i < count && shape->items <= MAX_ITEMS; i++)
+		check_item(shape, schema->sequence.entry, at, key, i,
+			   yaml_document_get_node(&shape->source->document, items[i]));
+}
+
+static void check_value(struct shape *shape, const cyaml_schema_value_t *schema, const struct config_place *at,
+			const char *key, const yaml_node_t *node)
+{
+	struct config_place place;
+
+	switch (schema->type) {
+	case CYAML_MAPPING:
+		config_place_field(at, key, &place);
+		check_mapping(shape, schema->mapping.fields, &place);
+		break;
+	case CYAML_SEQUENCE:
+		check_list(shape, schema, at, key, node);
+		break;
+	case CYAML_FLAGS:
+		check_words(shape, schema, at, key, node);
+		break;
+	case CYAML_ENUM:
+		check_word(schema, at, key, node);
+		break;
+	default:
+		is_text(at, key, node, "a single value");
+	}
+}
+
+/* ---- mappings ----------------------------------------------------------------------------------------------- */
+
+static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields, const char *key)
+{
+	for (; fields->key; fields++)
+		if (!strcmp(fields->key, key))
+			return fields;
+	return NULL;
+}
+
+static void check_required(const cyaml_schema_field_t *fields, const struct config_place *at)
+{
+	char words[200];
+
+	for (; fields->key; fields++) {
+		if (fields->value.flags & CYAML_FLAG_OPTIONAL || config_source_value(at->source, at->node, fields->key))
+			continue;
+		config_complain(at, fields->key, NULL, "missing: expected %s",
+				fields->value.type == CYAML_ENUM ? list_words(&fields->value, words, sizeof(words))
+								 : "a list");
+	}
+}
+
+static void check_pair(struct shape *shape, const cyaml_schema_field_t *fields, const struct config_place *at,
+		       const yaml_node_pair_t *pair)
+{
+	const yaml_node_t *key_node = yaml_document_get_node(&shape->source->document, pair->key);
+	const yaml_node_t *value = yaml_document_get_node(&shape->source->document, pair->value);
+	const yaml_node_pair_t *first;
+	const cyaml_schema_field_t *field;
+
+	if (!is_text(at, NULL, key_node, "a key"))
+		return;
+	field = find_field(fields, (const char *)key_node->data.scalar.value);
+	if (!field) {
+		complain_key(fields, at, key_node);
+		return;
+	}
+	first = config_source_pair(at->source, at->node, field->key);
+	if (first != pair) {
+		const yaml_node_t *before = yaml_document_get_node(&shape->source->document, first->key);
+
+		config_complain_node(at, key_node, field->key, NULL, "given twice: expected once, see line %zu",
+				     before->start_mark.line + 1);
+		return;
+	}
+	check_value(shape, &field->value, at, field->key, value);
+}
+
+static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields, const struct config_place *at)
+{
+	const yaml_node_t *node = at->node;
+	char keys[400];
+
+	if (node->type != YAML_MAPPING_NODE) {
+		config_complain_node(at, node, NULL, type_name(node), "expected a mapping with the keys %s",
+				     list_keys(fields, keys, sizeof(keys)));
+		return;
+	}
+	for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++)
+		check_pair(shape, fields, at, pair);
+	check_required(fields, at);
+}
+
+int config_shape_check(struct config_source *source, const cyaml_schema_value_t *schema)
+{
+	struct shape shape = {.source = source};
+	struct config_place root;
+
+	config_place_root(source, &root);
+	check_mapping(&shape, schema->mapping.fields, &root);
+	return source->error;
+}

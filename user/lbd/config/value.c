@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From text to values: everything but the services. Called by config.c, before config_check. */
+#include "value.h"
+
+#include <ctype.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "scalar.h"
+#include "service.h"
+
+/* ---- defaults ----------------------------------------------------------------------------------------------- */
+
+static const struct config config_defaults = {
+    .mode = CONFIG_MODE_AUTO,
+    .encap_source4 = {.family = 4, .bytes = {172, 16}},
+    .encap_source4_len = 16,
+    .encap_source6 = {.family = 6, .bytes = {0x01}}, /* 100::/64, the discard prefix (RFC 6666) */
+    .encap_source6_len = 64,
+    .gue_port = 6080,
+    .limits = {.services = 1024, .backends = 16384, .slots = 4 << 20, .flows = 1 << 20},
+};
+
+static const struct raw_config default_texts = {
+    .pin = (char *)"/sys/fs/bpf/lbd",
+    .socket = (char *)"/run/lbd/lbd.sock",
+    .state = (char *)"/var/lib/lbd",
+    .group = (char *)"lbd",
+    .metrics = (char *)"127.0.0.1:9469",
+};
+
+/* ---- keys --------------------------------------------------------------------------------------------------- */
+
+static bool is_path(const char *text)
+{
+	return *text == '/';
+}
+
+static bool is_socket_path(const char *text)
+{
+	return *text == '/' && strlen(text) < sizeof(((struct sockaddr_un *)0)->sun_path);
+}
+
+static bool is_group(const char *text)
+{
+	return *text && strlen(text) <= 64 &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			    "0123456789._-") == strlen(text);
+}
+
+/* As the kernel has it: dev_valid_name(). */
+static bool is_interface(const char *text)
+{
+	if (!*text || strlen(text) >= IFNAMSIZ || !strcmp(text, ".") || !strcmp(text, ".."))
+		return false;
+	for (; *text; text++)
+		if (*text == '/' || *text == ':' || isspace((unsigned char)*text))
+			return false;
+	return true;
+}
+
+static const struct config_text_key texts[] = {
+    CONFIG_TEXT("pin", raw_config, pin, config, pin, is_path, "an absolute path on a bpffs"),
+    CONFIG_TEXT("socket", raw_config, socket, config, socket, is_socket_path, "an absolute path of at most 107 bytes"),
+    CONFIG_TEXT("state", raw_config, state, config, state, is_path, "an absolute path"),
+    CONFIG_TEXT("group", raw_config, group, config, group, is_group, "the name of a group"),
+    {.key = NULL},
+};
+
+static const struct config_number_key numbers[] = {
+    CONFIG_NUMBER("hash-seed", raw_config, hash_seed, config, hash_seed, seed, 1, UINT64_MAX),
+    {.key = NULL},
+};
+
+static const struct config_number_key encap_numbers[] = {
+    CONFIG_NUMBER("gue-port", raw_encap, gue_port, config, gue_port, count, 1, 65535),
+    {.key = NULL},
+};
+
+/* flows: the table has twice as many entries and the bucket is found with 31 bits of the hash. */
+static const struct config_number_key limits_numbers[] = {
+    CONFIG_NUMBER("services", raw_limits, services, config_limits, services, size, 1, LB_MAX_SERVICES),
+    CONFIG_NUMBER("backends", raw_limits, backends, config_limits, backends, size, 1, LB_MAX_BACKENDS),
+    CONFIG_NUMBER("slots", raw_limits, slots, config_limits, slots, size, 1 << 10, 1 << 28),
+    CONFIG_NUMBER("flows", raw_limits, flows, config_limits, flows, size, 1 << 10, 1 << 28),
+    {.key = NULL},
+};
+
+/* ---- values of their own kind ------------------------------------------------------------------------------- */
+
+/* ADDRESS:PORT, brackets around IPv6, or off. */
+static void read_metrics(const struct config_place *at, const char *text, struct config *config)
+{
+	const char *colon = strrchr(text, ':');
+	size_t length = colon ? (size_t)(colon - text) : 0;
+	bool brackets = length >= 2 && text[0] == '[' && text[length - 1] == ']';
+	char host[ADDR_TEXT + 2] = "";
+	uint64_t port = 0;
+
+	if (!strcmp(text, "off"))
+		return;
+	if (length < sizeof(host))
+		snprintf(host, sizeof(host), "%.*s", (int)(brackets ? length - 2 : length), text + brackets);
+	if (addr_parse(host, &config->metrics_address) || (config->metrics_address.family == 6) != brackets ||
+	    config_count.parse(colon + 1, &port) || port < 1 || port > 65535) {
+		config_complain(at, "metrics", text,
+				"expected an address and port, such as 127.0.0.1:9469 or "
+				"[::1]:9469, or off");
+		return;
+	}
+	config->metrics_port = (uint16_t)port;
+	config_copy_text(at, text, &config->metrics);
+}
+
+static void read_prefix(const struct config_place *at, const char *key, const char *text, uint8_t family,
+			unsigned min_len, struct addr *ret, unsigned *ret_len)
+{
+	struct addr addr;
+	unsigned len;
+
+	if (!text)
+		return;
+	if (addr_parse_prefix(text, &addr, &len) || addr.family != family || len < min_len) {
+		config_complain(at, key, text,
+				"expected an IPv%u prefix from /%u to /%u with no bits beyond it, such as %s", family,
+				min_len, family == 4 ? 32 : 128, family == 4 ? "172.16.0.0/16" : "100::/64");
+		return;
+	}
+	*ret = addr;
+	*ret_len = len;
+}
+
+static void read_encap(const struct config_place *root, const struct raw_encap *raw, struct config *config)
+{
+	struct config_place at;
+
+	config_place_field(root, "encap", &at);
+	config_read_numbers(&at, encap_numbers, raw, config);
+	read_prefix(&at, "source-v4", raw->source_v4, 4, 8, &config->encap_source4, &config->encap_source4_len);
+	read_prefix(&at, "source-v6", raw->source_v6, 6, 16, &config->encap_source6, &config->encap_source6_len);
+}
+
+static void read_limits(const struct config_place *root, const struct raw_limits *raw, struct config_limits *limits)
+{
+	struct config_place at;
+
+	config_place_field(root, "limits", &at);
+	config_read_numbers(&at, limits_numbers, raw, limits);
+}
+
+static void read_interfaces(const struct config_place *root, const struct raw_config *raw, struct config *config)
+{
+	config->interfaces = calloc(raw->interfaces_count + 1, sizeof(*config->interfaces));
+	if (!config->interfaces) {
+		config_source_oom(root->source);
+		return;
+	}
+	config->interfaces_count = raw->interfaces_count;
+	for (unsigned i = 0; i < raw->interfaces_count; i++) {
+		if (!is_interface(raw->interfaces[i]))
+			config_complain_item(root, "interfaces", i, raw->interfaces[i],
+					     "expected the name of an interface, 1 to %d bytes", IFNAMSIZ - 1);
+		for (unsigned j = 0; j < i; j++)
+			if (!strcmp(raw->interfaces[i], raw->interfaces[j]))
+				config_complain_item(root, "interfaces", i, raw->interfaces[i],
+						     "listed twice: expected once");
+		config_copy_text(root, raw->interfaces[i], &config->interfaces[i]);
+	}
+}
+
+static void read_services(const struct config_place *root, const struct raw_config *raw, struct config *config)
+{
+	config->services = calloc(raw->services_count + 1, sizeof(*config->services));
+	if (!config->services) {
+		config_source_oom(root->source);
+		return;
+	}
+	config->services_count = raw->services_count;
+	if (raw->defaults)
+		config_read_defaults(root, raw->defaults);
+	for (unsigned i = 0; i < raw->services_count; i++)
+		config_read_service(root, i, raw->defaults, &raw->services[i], &config->services[i]);
+}
+
+void config_read(struct config_source *source, const struct raw_config *raw, struct config *config)
+{
+	struct config_place root;
+
+	config_place_root(source, &root);
+	*config = config_defaults;
+	config_read_texts(&root, texts, &default_texts, config);
+	config_read_texts(&root, texts, raw, config);
+	config_read_numbers(&root, numbers, raw, config);
+	if (raw->mode)
+		config->mode = *raw->mode;
+	read_metrics(&root, raw->metrics ? raw->metrics : default_texts.metrics, config);
+	if (raw->encap)
+		read_encap(&root, raw->encap, config);
+	if (raw->limits)
+		read_limits(&root, raw->limits, &config->limits);
+	read_interfaces(&root, raw, config);
+	read_services(&root, raw, config);
+}

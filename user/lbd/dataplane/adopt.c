@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Takes over what a former lbd left in the maps: which service has which id, which backends are its, which regions of
+ * the arena are in use. Writes nothing that packets read, but for what a crash left half done.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define START_AFRESH "to end their forwarding and start afresh, remove the directory of pins (rm -r)"
+
+static int contradiction(struct error *err, const struct dp_service *key, const char *what)
+{
+	char text[DP_KEY_TEXT];
+
+	return error_set(err, -EPROTO, "the pinned maps contradict themselves: %s: %s; " START_AFRESH,
+			 dp_key_text(key, text), what);
+}
+
+struct adoption {
+	struct dataplane *dp;
+	struct error *err;
+};
+
+static int adopt_service(void *arg, const struct dp_service *key, uint32_t id)
+{
+	const struct adoption *adoption = arg;
+	struct dataplane *dp = adoption->dp;
+	struct record *record;
+
+	if (!id || id >= dp->maps.service_slots || dp->by_id[id])
+		return contradiction(adoption->err, key, "a service id is out of range or used twice");
+	if (dp->maps.services[id].id != id)
+		return contradiction(adoption->err, key, "the table of ports names a service that is not there");
+	record = calloc(1, sizeof(*record));
+	if (!record)
+		return error_set(adoption->err, -ENOMEM, "out of memory");
+	record->want = *key;
+	record->id = id;
+	record->adopted = record->slot_era = true;
+	dp->by_id[id] = record;
+	dp->service_ids.state[id] = ID_USED;
+	dp->records[dp->records_count++] = record;
+	return 0;
+}
+
+static int compare_records(const void *a, const void *b)
+{
+	return dp_compare_keys(&(*(struct record *const *)a)->want, &(*(struct record *const *)b)->want);
+}
+
+/* ---- backends ---- */
+
+static int adopt_backend(struct dataplane *dp, struct record *record, uint32_t id)
+{
+	const struct lb_backend *line = &dp->maps.backends[id];
+	struct member *members = reallocarray(record->members, record->count + 1, sizeof(*members));
+
+	if (!members)
+		return -ENOMEM;
+	record->members = members;
+	members[record->count] = (struct member){.id = id};
+	members[record->count].want.address.family = line->family;
+	memcpy(members[record->count].want.address.bytes, line->outer_dst, sizeof(line->outer_dst));
+	members[record->count].want.usable = line->flags & LB_BACKEND_USABLE;
+	record->count++;
+	dp->backend_ids.state[id] = ID_USED;
+	dp->died_at[id] = 1; /* if it is dead: nobody knows since when */
+	dp->traits[id] = BACKEND_PRESENT | (line->flags & LB_BACKEND_USABLE ? BACKEND_ALIVE : 0);
+	return 0;
+}
+
+/* Its service is gone, or it was removed and nobody has seen its flows off yet. */
+static void abandon_backend(struct dataplane *dp, uint32_t id)
+{
+	struct lb_backend *line = &dp->maps.backends[id];
+
+	if (line->service >= dp->maps.service_slots)
+		line->service = 0;
+	dp_update(&line->flags, 0);
+	ids_leave(&dp->backend_ids, id);
+	dp->grace_owed = true;
+}
+
+static int adopt_backends(struct dataplane *dp)
+{
+	static const struct lb_backend unused;
+	int r = 0;
+
+	for (uint32_t id = 1; !r && id < dp->maps.backend_slots; id++) {
+		const struct lb_backend *line = &dp->maps.backends[id];
+		struct record *record = line->service < dp->maps.service_slots ? dp->by_id[line->service] : NULL;
+
+		if (record && line->flags & LB_BACKEND_USED)
+			r = adopt_backend(dp, record, id);
+		else if (memcmp(line, &unused, sizeof(unused)))
+			abandon_backend(dp, id);
+	}
+	return r;
+}
+
+/* ---- the arena ---- */
+
+static int adopt_region(struct dataplane *dp, uint64_t region)
+{
+	return region ? arena_take_at(&dp->arena, LB_REGION_BASE(region), LB_REGION_SIZE(region)) : 0;
+}
+
+/* Nobody has swept for so long that ticks may have wrapped: what looks young may be old, and the other way round. */
+#define ABSENCE_TICKS 1024
+
+static bool was_away(const struct dataplane *dp, uint32_t now)
+{
+	return (int32_t)(now - dp->maps.settings->swept) > ABSENCE_TICKS;
+}
+
+void dp_restart_clocks(struct dataplane *dp, uint32_t now)
+{
+	for (size_t i = 0; i < dp->records_count; i++) {
+		uint64_t ring = dp->maps.services[dp->records[i]->id].ring;
+
+		for (uint32_t at = 0; dp->records[i]->in_transition && at < LB_REGION_SIZE(ring); at++)
+			dp_store(&dp_stamps(dp, ring)[at], (uint16_t)now);
+	}
+	for (uint32_t i = 0; i < dp->maps.flow_words; i++) {
+		uint64_t entry = dp_load(&dp->maps.flows[i]);
+
+		if (LB_FLOW_STATE(entry) && LB_FLOW_STATE(entry) != LB_FLOW_DORMANT)
+			__atomic_compare_exchange_n(&dp->maps.flows[i], &entry,
+						    (entry & ~(uint64_t)LB_FLOW_TICK_MASK) | (now & LB_FLOW_TICK_MASK),
+						    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	}
+}
+
+/* When a transition began is not known any more: take it for now. That is later than it was, so nothing settles early.
+ */
+static int adopt_ring(struct dataplane *dp, struct record *record)
+{
+	const struct lb_service *line = &dp->maps.services[record->id];
+	uint32_t size = LB_REGION_SIZE(line->ring), now = dp_tick(dp);
+
+	record->wanted_size = size;
+	record->since = calloc(size + 1, sizeof(*record->since));
+	if (!record->since)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < size; i++)
+		record->since[i] = now;
+	ring_count(dp, record, now);
+	return 0;
+}
+
+static int adopt_regions(struct dataplane *dp, struct record *record, struct error *err)
+{
+	struct lb_service *line = &dp->maps.services[record->id];
+	int r = adopt_region(dp, line->ring);
+
+	/* killed between the two stores of a resize: the new ring is in nobody's hands yet */
+	if (line->old_ring == line->ring)
+		dp_store(&line->old_ring, 0);
+
+	if (!r)
+		r = adopt_region(dp, line->old_ring);
+	if (!r)
+		r = adopt_region(dp, line->pick);
+	if (!r)
+		r = adopt_ring(dp, record);
+	if (r == -ENOMEM)
+		return error_set(err, r, "out of memory");
+	return r ? contradiction(err, &record->want, "its slots overlap with another service's") : 0;
+}
+
+/* A service that no table names: a former lbd was stopped while it made or removed it. */
+static void abandon_services(struct dataplane *dp)
+{
+	for (uint32_t id = 1; id < dp->maps.service_slots; id++) {
+		if (dp->by_id[id] || !(dp->maps.services[id].id || dp->maps.services[id].ring))
+			continue;
+		memset(&dp->maps.services[id], 0, sizeof(struct lb_service));
+		ids_leave(&dp->service_ids, id);
+		dp->grace_owed = true;
+	}
+}
+
+int dp_adopt(struct dataplane *dp, struct error *err)
+{
+	struct adoption adoption = {dp, err};
+	int r;
+
+	dp->records = calloc(dp->maps.service_slots, sizeof(*dp->records));
+	if (!dp->records)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = tables_walk(dp, adopt_service, &adoption);
+	if (r == -EBADMSG)
+		return error_set(err, -EPROTO, "the pinned VIP tables contradict themselves; " START_AFRESH);
+	if (r)
+		return r == -ENOMEM ? error_set(err, r, "out of memory") : r;
+	qsort(dp->records, dp->records_count, sizeof(*dp->records), compare_records);
+	if (adopt_backends(dp))
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < dp->records_count; i++) {
+		struct record *record = dp->records[i];
+
+		if (record->count)
+			qsort(record->members, record->count, sizeof(*record->members), member_compare);
+		r = adopt_regions(dp, record, err);
+		if (r)
+			return r;
+	}
+	abandon_services(dp);
+	if (was_away(dp, dp_tick(dp)))
+		dp_restart_clocks(dp, dp_tick(dp));
+	dp->adopted = dp->records_count > 0;
+	return 0;
+}

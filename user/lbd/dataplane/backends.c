@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The line of a backend: outer header, next hop, flags; and the cost of a flow on it. Called by dp_commit.c. */
+#include "internal.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "bpf/csum.h"
+#include "common/log.h"
+
+#define LINE_WORDS (sizeof(struct lb_backend) / sizeof(uint64_t))
+#define FLAGS_WORD (offsetof(struct lb_backend, service) / sizeof(uint64_t))
+
+_Static_assert(offsetof(struct lb_backend, flags) / sizeof(uint64_t) == FLAGS_WORD,
+	       "the owner and the flags are one word");
+
+/* The outer source: the configured prefix, whose other bits the data plane fills; without one the host's own. */
+static void set_source(const struct dataplane *dp, const struct dp_backend *want, struct lb_backend *line)
+{
+	bool v6 = want->address.family == 6;
+	const struct addr *prefix = &dp->encap_source[v6];
+	unsigned len = dp->encap_source_len[v6], fixed = v6 ? 96 : 0;
+
+	line->spread = 0;
+	if (!prefix->family) {
+		memset(line->outer_src, 0, sizeof(line->outer_src));
+		if (want->hop.source.family == want->address.family)
+			memcpy(line->outer_src, want->hop.source.bytes, sizeof(line->outer_src));
+		return;
+	}
+	memcpy(line->outer_src, prefix->bytes, sizeof(line->outer_src));
+	if (len < fixed + 32)
+		line->spread = htonl(len <= fixed ? 0xffffffff : 0xffffffff >> (len - fixed));
+}
+
+static uint8_t outer_protocol(const struct dp_service *service)
+{
+	if (service->forward == LB_FORWARD_GUE)
+		return IPPROTO_UDP;
+	if (service->forward == LB_FORWARD_GRE)
+		return IPPROTO_GRE;
+	return service->vip.family == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
+}
+
+static void set_path(const struct dataplane *dp, const struct dp_service *service, const struct dp_backend *want,
+		     struct lb_backend *line)
+{
+	memcpy(line->dst_mac, want->hop.dst_mac, sizeof(line->dst_mac));
+	memcpy(line->src_mac, want->hop.src_mac, sizeof(line->src_mac));
+	line->vlan_tci = htons(want->hop.vlan_tci);
+	line->mtu = want->hop.mtu;
+	line->ifindex = want->hop.ifindex;
+	set_source(dp, want, line);
+	line->csum = 0;
+	if (want->address.family == 4)
+		line->csum =
+		    lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0], outer_protocol(service));
+}
+
+/* A line cannot be written at once: word by word, the one with owner and flags last. What most often changes, the MAC
+ * of the next hop, is within one word. */
+static void write_line(struct lb_backend *at, const struct lb_backend *line)
+{
+	line_word words[LINE_WORDS], *to = (line_word *)at;
+
+	memcpy(words, line, sizeof(words));
+	for (size_t i = 0; i < LINE_WORDS; i++)
+		if (i != FLAGS_WORD)
+			dp_update(&to[i], words[i]);
+	dp_update(&to[FLAGS_WORD], words[FLAGS_WORD]);
+}
+
+static void write_member(struct dataplane *dp, const struct service_plan *plan, const struct member *member)
+{
+	struct lb_backend *at = &dp->maps.backends[member->id], line = *at;
+
+	line.service = plan->record->id;
+	line.family = member->want.address.family;
+	memcpy(line.outer_dst, member->want.address.bytes, sizeof(line.outer_dst));
+	line.flags = LB_BACKEND_USED;
+	if (member->want.usable) {
+		line.flags |= LB_BACKEND_USABLE;
+		set_path(dp, &plan->want, &member->want, &line);
+	}
+	write_line(at, &line);
+}
+
+/* A redirect must be possible before a packet is told to take it. */
+static void open_egress(struct dataplane *dp, const struct member *member)
+{
+	const struct lb_backend *line = &dp->maps.backends[member->id];
+	char address[ADDR_TEXT];
+	int r;
+
+	if (line->flags & LB_BACKEND_USABLE && line->ifindex == member->want.hop.ifindex)
+		return;
+	r = dataplane_add_egress(dp, member->want.hop.ifindex);
+	if (r)
+		log_warning("backend %s: interface %u cannot be redirected to: %s",
+			    addr_format(&member->want.address, address), member->want.hop.ifindex, strerror(-r));
+}
+
+void backends_publish(struct dataplane *dp, const struct service_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++) {
+		const struct member *member = &plan->members[i];
+
+		if (!member->want.usable)
+			continue;
+		open_egress(dp, member);
+		write_member(dp, plan, member);
+		dp_update(&dp->maps.loads[member->id].cost, pick_cost(plan, i));
+	}
+}
+
+void backends_withdraw(struct dataplane *dp, const struct service_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++) {
+		const struct member *member = &plan->members[i];
+
+		if (member->want.usable)
+			continue;
+		if (dp->maps.backends[member->id].flags & LB_BACKEND_USABLE)
+			dp->grace_owed = true;
+		write_member(dp, plan, member);
+		dp_update(&dp->maps.loads[member->id].cost, 0);
+	}
+}
+
+void backend_retire(struct dataplane *dp, uint16_t id)
+{
+	dp_store(&dp->maps.backends[id].flags, 0);
+	dp_update(&dp->maps.loads[id].cost, 0);
+	dp->slots_of[id] = dp->kept_of[id] = 0;
+	ids_leave(&dp->backend_ids, id);
+	dp->grace_owed = true;
+}

@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Makes the maps hold just the wanted services: a plan that can fail and changes nothing, then writes that cannot, in
+ * an order that is safe for packets in flight. */
+#include "internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#define SYN_IDLE_MS 15000 /* a handshake with two lost SYNs takes 7 s */
+
+struct plan {
+	struct service_plan *services; /* one for each wanted service, sorted by key */
+	size_t count;
+	struct record **records; /* what dp->records will be */
+	struct record **removed;
+	size_t removed_count;
+	struct tables_plan tables;
+	bool tables_change;
+};
+
+/* ---- comparing ---- */
+
+static bool backends_equal(const struct dp_backend *a, const struct dp_backend *b)
+{
+	return addr_equal(&a->address, &b->address) && a->weight == b->weight && a->usable == b->usable &&
+	       a->latency_us == b->latency_us && (!a->usable || next_hop_equal(&a->hop, &b->hop));
+}
+
+static bool services_equal(const struct dp_service *a, const struct dp_service *b)
+{
+	return a->algorithm == b->algorithm && a->hash == b->hash && a->forward == b->forward && a->mask4 == b->mask4 &&
+	       a->mask6 == b->mask6 && a->track_always == b->track_always && a->track_never == b->track_never &&
+	       a->affinity == b->affinity && a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
+	       a->affinity_ms == b->affinity_ms && a->slots == b->slots && a->ring_backends == b->ring_backends;
+}
+
+static bool is_unchanged(const struct service_plan *plan)
+{
+	const struct record *record = plan->record;
+
+	if (plan->made || record->adopted || record->count != plan->count ||
+	    !services_equal(&record->want, &plan->want))
+		return false;
+	for (unsigned i = 0; i < plan->count; i++)
+		if (!backends_equal(&record->members[i].want, &plan->members[i].want))
+			return false;
+	return true;
+}
+
+/* ---- planning one service ---- */
+
+/* The wanted backends, sorted, with the ids they have. */
+static int plan_members(struct service_plan *plan, const struct dp_service *want, struct error *err)
+{
+	char key[DP_KEY_TEXT], address[ADDR_TEXT];
+
+	plan->members = calloc(want->backends_count + 1, sizeof(*plan->members));
+	if (!plan->members)
+		return error_set(err, -ENOMEM, "out of memory");
+	plan->count = want->backends_count;
+	for (unsigned i = 0; i < plan->count; i++)
+		plan->members[i].want = want->backends[i];
+	qsort(plan->members, plan->count, sizeof(*plan->members), member_compare);
+	for (unsigned i = 0; i < plan->count; i++) {
+		const struct member *before = record_find(plan->record, &plan->members[i].want.address);
+
+		if (i && !member_compare(&plan->members[i - 1], &plan->members[i]))
+			return error_set(err, -EEXIST, "%s: backend %s: given twice, expected once",
+					 dp_key_text(want, key), addr_format(&plan->members[i].want.address, address));
+		if (before) {
+			plan->members[i].id = before->id;
+			plan->members[i].drain_round = before->drain_round;
+		}
+	}
+	return 0;
+}
+
+/* An id for a new object, at the price of a pass over the flow table when those that were given up are not clean yet.
+ */
+static uint32_t take_id(struct dataplane *dp, struct ids *ids)
+{
+	uint32_t id = ids_take(ids);
+
+	if (id || !(ids->leaving || ids->quarantined))
+		return id;
+	dp_purge(dp);
+	return ids_take(ids);
+}
+
+static int plan_ids(struct dataplane *dp, struct service_plan *plan, struct error *err)
+{
+	char key[DP_KEY_TEXT], address[ADDR_TEXT];
+
+	for (unsigned i = 0; i < plan->count; i++) {
+		struct member *member = &plan->members[i];
+
+		if (member->id)
+			continue;
+		member->id = take_id(dp, &dp->backend_ids);
+		if (!member->id)
+			return error_set(err, -ENOSPC,
+					 "%s: backend %s: limits.backends: %u: all are in use, expected a larger limit",
+					 dp_key_text(&plan->want, key), addr_format(&member->want.address, address),
+					 dp->maps.backend_slots - 1);
+	}
+	return 0;
+}
+
+static int plan_record(struct dataplane *dp, struct service_plan *plan, struct error *err)
+{
+	char key[DP_KEY_TEXT];
+
+	plan->record = calloc(1, sizeof(*plan->record));
+	if (!plan->record)
+		return error_set(err, -ENOMEM, "out of memory");
+	plan->made = true;
+	plan->record->want = plan->want;
+	plan->record->full_before = dp_event(dp, LB_EVENT_flow_table_full);
+	plan->record->id = take_id(dp, &dp->service_ids);
+	if (!plan->record->id)
+		return error_set(err, -ENOSPC, "%s: limits.services: %u: all are in use, expected a larger limit",
+				 dp_key_text(&plan->want, key), dp->maps.service_slots - 1);
+	return 0;
+}
+
+/* record: the one there is, or NULL. */
+static int plan_service(struct dataplane *dp, struct service_plan *plan, const struct dp_service *want,
+			struct record *record, struct error *err)
+{
+	int r;
+
+	plan->want = *want;
+	plan->want.backends = NULL;
+	plan->want.track_always |= want->affinity || want->algorithm->select != LB_SELECT_SLOT;
+	plan->want.track_never &= !plan->want.track_always;
+	plan->record = record;
+	r = record ? 0 : plan_record(dp, plan, err);
+	if (!r)
+		r = plan_members(plan, want, err);
+	if (r || is_unchanged(plan))
+		return r;
+	plan->changed = true;
+	r = plan_ids(dp, plan, err);
+	if (r)
+		return r;
+	r = pick_plan_make(dp, plan, err);
+	if (!r)
+		r = ring_plan_make(dp, plan, err);
+	return r;
+}
+
+static void service_plan_done(struct dataplane *dp, struct service_plan *plan)
+{
+	ring_plan_done(dp, &plan->ring);
+	pick_plan_done(dp, &plan->pick);
+	free(plan->members);
+	plan->members = NULL;
+}
+
+/* Gives back what a plan that is not carried out has taken. */
+static void service_plan_cancel(struct dataplane *dp, struct service_plan *plan)
+{
+	for (unsigned i = 0; plan->members && i < plan->count; i++) {
+		const struct member *member = &plan->members[i];
+
+		if (member->id && (plan->made || !record_find(plan->record, &member->want.address)))
+			ids_untake(&dp->backend_ids, member->id);
+	}
+	if (plan->made) {
+		if (plan->record->id)
+			ids_untake(&dp->service_ids, plan->record->id);
+		record_free(plan->record);
+	}
+	service_plan_done(dp, plan);
+}
+
+/* ---- planning the whole ---- */
+
+static int compare_wanted(const void *a, const void *b)
+{
+	return dp_compare_keys(*(const struct dp_service *const *)a, *(const struct dp_service *const *)b);
+}
+
+static const struct dp_service **sort_wanted(const struct dp_service *services, size_t count)
+{
+	const struct dp_service **sorted = calloc(count + 1, sizeof(*sorted));
+
+	if (!sorted)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		sorted[i] = &services[i];
+	qsort(sorted, count, sizeof(*sorted), compare_wanted);
+	return sorted;
+}
+
+/* Both lists are sorted: one walk finds the services that stay, come and go. */
+static int plan_services(struct dataplane *dp, const struct dp_service **wanted, size_t count, struct plan *plan,
+			 struct error *err)
+{
+	char key[DP_KEY_TEXT];
+	size_t at = 0;
+	int r;
+
+	for (size_t i = 0; i < count; i++) {
+		struct service_plan *service = &plan->services[i];
+		int order = 1;
+
+		if (i && !dp_compare_keys(wanted[i - 1], wanted[i]))
+			return error_set(err, -EEXIST, "%s: given twice, expected once", dp_key_text(wanted[i], key));
+		while (at < dp->records_count && (order = dp_compare_keys(&dp->records[at]->want, wanted[i])) < 0)
+			plan->removed[plan->removed_count++] = dp->records[at++];
+		plan->count = i + 1;
+		r = plan_service(dp, service, wanted[i], at < dp->records_count && !order ? dp->records[at] : NULL,
+				 err);
+		if (r)
+			return r;
+		at += !service->made;
+		plan->records[i] = service->record;
+		plan->tables_change |= service->made;
+	}
+	while (at < dp->records_count)
+		plan->removed[plan->removed_count++] = dp->records[at++];
+	plan->tables_change |= plan->removed_count > 0;
+	return 0;
+}
+
+static int plan_tables(struct dataplane *dp, struct plan *plan, struct error *err)
+{
+	_cleanup_free_ struct table_entry *entries = NULL;
+	int r;
+
+	if (!plan->tables_change)
+		return 0;
+	entries = calloc(plan->count + 1, sizeof(*entries));
+	if (!entries)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < plan->count; i++)
+		entries[i] = (struct table_entry){&plan->services[i].want, plan->records[i]->id};
+	r = tables_plan_make(dp, entries, plan->count, &plan->tables);
+	if (r == -ENOSPC)
+		return error_set(
+		    err, r, "limits.services: %u: the VIP tables cannot take %zu services, expected a larger limit",
+		    dp->maps.service_slots - 1, plan->count);
+	return r ? error_set(err, r, "out of memory") : 0;
+}
+
+static int plan_make(struct dataplane *dp, const struct dp_service *services, size_t count, struct plan *plan,
+		     struct error *err)
+{
+	_cleanup_free_ const struct dp_service **wanted = sort_wanted(services, count);
+	int r;
+
+	plan->services = calloc(count + 1, sizeof(*plan->services));
+	plan->records = calloc(count + 1, sizeof(*plan->records));
+	plan->removed = calloc(dp->records_count + 1, sizeof(*plan->removed));
+	if (!wanted || !plan->services || !plan->records || !plan->removed)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (count >= dp->maps.service_slots)
+		return error_set(err, -ENOSPC, "limits.services: %u: %zu services are wanted, expected a larger limit",
+				 dp->maps.service_slots - 1, count);
+	r = plan_services(dp, wanted, count, plan, err);
+	if (r)
+		return r;
+	if (dp_retire_room(dp, 3 * (count + dp->records_count)))
+		return error_set(err, -ENOMEM, "out of memory");
+	return plan_tables(dp, plan, err);
+}
+
+static void plan_done(struct dataplane *dp, struct plan *plan, bool cancel)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		if (cancel)
+			service_plan_cancel(dp, &plan->services[i]);
+		else
+			service_plan_done(dp, &plan->services[i]);
+	}
+	tables_plan_done(&plan->tables);
+	free(plan->services);
+	free(plan->records);
+	free(plan->removed);
+}
+
+/* ---- carrying it out ---- */
+
+static void warn_of_moves(const struct service_plan *plan, const struct lb_service *line)
+{
+	char key[DP_KEY_TEXT];
+
+	if (plan->made ||
+	    (line->hash == plan->want.hash && line->mask4 == plan->want.mask4 && line->mask6 == plan->want.mask6))
+		return;
+	log_warning("%s: what the slot hash is made of has changed: established flows that are not tracked may move",
+		    dp_key_text(&plan->want, key));
+}
+
+static uint16_t lesser(uint16_t a, uint16_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What a service says of itself, two words; they come after its slots and lists. */
+static void write_service(struct dataplane *dp, const struct service_plan *plan)
+{
+	struct lb_service *at = &dp->maps.services[plan->record->id], line = *at;
+	const struct dp_service *want = &plan->want;
+	const size_t settings = offsetof(struct lb_service, select) / sizeof(uint64_t);
+	const size_t idles = offsetof(struct lb_service, udp_idle) / sizeof(uint64_t);
+	uint64_t words[sizeof(line) / sizeof(uint64_t)];
+
+	line.select = want->algorithm->select;
+	line.hash = want->hash;
+	line.flags = (want->track_always ? LB_SERVICE_TRACK_ALWAYS : 0) |
+		     (want->track_never ? LB_SERVICE_TRACK_NEVER : 0) | (want->affinity ? LB_SERVICE_AFFINITY : 0);
+	line.forward = want->forward;
+	line.mask4 = want->mask4;
+	line.mask6 = want->mask6;
+	line.tcp_idle = dp_ticks(want->tcp_idle_ms);
+	line.udp_idle = dp_ticks(want->udp_idle_ms);
+	/* an entry that outlived the settling of its slot would contradict it when the tuple is used again */
+	line.syn_idle = lesser(dp_ticks(SYN_IDLE_MS), line.tcp_idle);
+	line.affinity_idle = dp_ticks(want->affinity_ms);
+	memcpy(words, &line, sizeof(words));
+	dp_update((line_word *)at + idles, words[idles]);
+	dp_update((line_word *)at + settings, words[settings]);
+	dp_update(&at->id, plan->record->id);
+}
+
+static void set_traits(struct dataplane *dp, struct service_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++) {
+		struct member *member = &plan->members[i];
+		uint8_t before = dp->traits[member->id], after = BACKEND_PRESENT;
+
+		if (member->want.usable)
+			after |= member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
+		if (!(after & BACKEND_ALIVE) && (before & BACKEND_ALIVE || !before))
+			dp->died_at[member->id] = dp_tick(dp);
+		if (after & BACKEND_ALIVE && before && !(before & BACKEND_ALIVE))
+			after |= BACKEND_REVIVED;
+		if (after & BACKEND_DRAINS && !(before & BACKEND_DRAINS))
+			member->drain_round = dp->sweep.round;
+		dp->traits[member->id] = after;
+	}
+}
+
+/* The members that the plan leaves out. They are dead to the rules from now on, but their lines stay until no slot and
+ * no list names them. Returns whether packets in flight may have been told to go to one. */
+static bool part_with(struct dataplane *dp, struct record *record, const struct service_plan *plan, uint16_t *leaving,
+		      size_t *leaving_count)
+{
+	bool in_use = false;
+
+	for (unsigned i = 0; i < record->count; i++) {
+		const struct member *member = &record->members[i];
+		bool alive = dp->traits[member->id] & BACKEND_ALIVE;
+
+		if (plan && bsearch(member, plan->members, plan->count, sizeof(*member), member_compare))
+			continue;
+		in_use |= alive && (dp->slots_of[member->id] || dp->maps.loads[member->id].cost);
+		if (alive)
+			dp->died_at[member->id] = dp_tick(dp);
+		dp->traits[member->id] = 0;
+		leaving[(*leaving_count)++] = member->id;
+	}
+	return in_use;
+}
+
+static void apply_service(struct dataplane *dp, struct service_plan *plan)
+{
+	struct record *record = plan->record;
+	const struct lb_service *line = &dp->maps.services[record->id];
+
+	warn_of_moves(plan, line);
+	set_traits(dp, plan);
+	backends_publish(dp, plan);
+	ring_apply(dp, plan);
+	pick_apply(dp, plan);
+	write_service(dp, plan);
+	record->slot_era |= record->adopted || !plan->want.track_always;
+	record->adopted = false;
+	record->want = plan->want;
+	record->digest = plan->ring.digest;
+	free(record->members);
+	record->members = plan->members;
+	record->count = plan->count;
+	plan->members = NULL;
+	dp->by_id[record->id] = record;
+	ring_count(dp, record, dp_tick(dp));
+}
+
+/* The members belong to the record by now: lend them to the plan once more. */
+static void withdraw_dead(struct dataplane *dp, struct service_plan *plan)
+{
+	plan->members = plan->record->members;
+	backends_withdraw(dp, plan);
+	plan->members = NULL;
+}
+
+static void remove_record(struct dataplane *dp, struct record *record)
+{
+	struct lb_service *line = &dp->maps.services[record->id];
+
+	dp_store(&line->id, 0);
+	dp_retire(dp, line->ring);
+	dp_retire(dp, line->old_ring);
+	dp_retire(dp, line->pick);
+	dp_store(&line->ring, 0);
+	dp_store(&line->old_ring, 0);
+	dp_store(&line->pick, 0);
+	memset(line, 0, sizeof(*line));
+	ids_leave(&dp->service_ids, record->id);
+	dp->by_id[record->id] = NULL;
+	dp->grace_owed = true;
+	record_free(record);
+}
+
+/* Backends, slots, services, tables; then the removals in reverse. leaving: room for all members there are. */
+static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leaving)
+{
+	size_t leaving_count = 0;
+	bool in_use = false;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		struct service_plan *service = &plan->services[i];
+
+		if (!service->changed)
+			continue;
+		in_use |= part_with(dp, service->record, service, leaving, &leaving_count);
+		apply_service(dp, service);
+	}
+	if (plan->tables_change)
+		tables_apply(dp, &plan->tables);
+	for (size_t i = 0; i < plan->removed_count; i++)
+		in_use |= part_with(dp, plan->removed[i], NULL, leaving, &leaving_count);
+	/* A packet may have read a slot just before it was rewritten: what it names lives on until the packet is gone.
+	 */
+	if (in_use) {
+		dp->grace_owed = true;
+		dp_grace(dp);
+	}
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->services[i].changed)
+			withdraw_dead(dp, &plan->services[i]);
+	for (size_t i = 0; i < plan->removed_count; i++)
+		remove_record(dp, plan->removed[i]);
+	for (size_t i = 0; i < leaving_count; i++)
+		backend_retire(dp, leaving[i]);
+	free(dp->records);
+	dp->records = plan->records;
+	dp->records_count = plan->count;
+	plan->records = NULL;
+}
+
+/* Half of the flow table's places are shared out evenly: so much is sure for each service, whatever is done to the
+ * others. The other half is for whoever comes. */
+static void share_places(struct dataplane *dp)
+{
+	int32_t half = dp->maps.flow_words / 2 < INT32_MAX ? (int32_t)(dp->maps.flow_words / 2) : INT32_MAX;
+
+	dp_update(&dp->maps.turns[0].share, half);
+	for (size_t i = 0; i < dp->records_count; i++)
+		dp_update(&dp->maps.turns[dp->records[i]->id].share, half / (int32_t)dp->records_count);
+}
+
+int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count, struct error *err)
+{
+	_cleanup_free_ uint16_t *leaving = calloc(dp->maps.backend_slots, sizeof(*leaving));
+	struct plan plan = {0};
+	int r;
+
+	if (!leaving)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = plan_make(dp, services, count, &plan, err);
+	if (!r) {
+		plan_apply(dp, &plan, leaving);
+		share_places(dp);
+	}
+	plan_done(dp, &plan, r);
+	return r;
+}
+
+/* The record as a wanted service again, to be planned anew. */
+static int rewant(const struct record *record, struct dp_service *ret)
+{
+	struct dp_backend *backends = calloc(record->count + 1, sizeof(*backends));
+
+	if (!backends)
+		return -ENOMEM;
+	for (unsigned i = 0; i < record->count; i++)
+		backends[i] = record->members[i].want;
+	*ret = record->want;
+	ret->backends = backends;
+	ret->backends_count = record->count;
+	return 0;
+}
+
+void dp_resize(struct dataplane *dp, struct record *record)
+{
+	struct service_plan plan = {.want = record->want, .record = record, .changed = true};
+	struct dp_service want;
+	struct error err;
+	int r = rewant(record, &want);
+
+	if (!r) {
+		r = plan_members(&plan, &want, &err);
+		free(want.backends);
+	}
+	if (!r)
+		r = pick_plan_make(dp, &plan, &err);
+	if (!r)
+		r = ring_plan_make(dp, &plan, &err);
+	if (!r && dp_retire_room(dp, 3))
+		r = error_set(&err, -ENOMEM, "out of memory");
+	if (!r)
+		apply_service(dp, &plan);
+	else
+		log_warning("the ring keeps its size: %s", r == -ENOMEM ? "out of memory" : err.text);
+	service_plan_done(dp, &plan);
+}

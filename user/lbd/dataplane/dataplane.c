@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Life of the data plane: opens the embedded program, sizes, pins, adopts and maps the maps, loads. What is written
+ * into them is in dp_*.c. Called by main.c, attach.c. */
+#include "dataplane.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+
+#include "common/cleanup.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "lbd/host/host.h"
+#include "internal.h"
+#include "lb.skel.h"
+
+/* The maps that outlive the process. `settings` is pinned last: the set is whole when it is there. */
+enum map_index {
+	MAP_VIPS,
+	MAP_PORTS,
+	MAP_SERVICES,
+	MAP_ARENA,
+	MAP_FRONTS,
+	MAP_STAMPS,
+	MAP_BACKENDS,
+	MAP_LOADS,
+	MAP_TURNS,
+	MAP_FLOWS,
+	MAP_FRAGS,
+	MAP_BACKEND_COUNTS,
+	MAP_REASON_COUNTS,
+	MAP_TOTALS,
+	MAP_EGRESS,
+	MAP_SETTINGS,
+	MAPS,
+};
+
+static const char *const map_names[MAPS] = {
+    "vips",  "ports", "services", "arena",          "fronts",        "stamps", "backends", "loads",
+    "turns", "flows", "frags",    "backend_counts", "reason_counts", "totals", "egress",   "settings",
+};
+
+struct mapping {
+	struct bpf_map *map;
+	void *at; /* NULL: not mapped */
+	size_t bytes;
+};
+
+/* ---- libbpf's messages ---- */
+
+#define LOG_TAIL_LINES 40 /* of a verifier log: the end says what was wrong */
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *from;
+	unsigned lines = 0;
+
+	if (level == LIBBPF_DEBUG || vasprintf(&text, format, args) < 0)
+		return 0;
+	for (from = text + strlen(text); from > text; from--)
+		if (from[-1] == '\n' && ++lines > LOG_TAIL_LINES)
+			break;
+	for (char *line, *rest = (char *)from; (line = strsep(&rest, "\n"));)
+		if (*line)
+			log_debug("%s", line);
+	return 0;
+}
+
+/* ---- sizes ---- */
+
+static uint32_t flow_buckets(uint32_t flows)
+{
+	uint32_t buckets = 2;
+
+	while ((uint64_t)buckets * LB_FLOW_WAYS < 2 * (uint64_t)flows)
+		buckets *= 2;
+	return buckets;
+}
+
+static uint32_t entries_of(const struct dataplane *dp, unsigned map)
+{
+	return bpf_map__max_entries(dp->mappings[map].map);
+}
+
+/* Cache lines of slots. */
+static uint32_t arena_lines(uint32_t slots)
+{
+	return (slots + ARENA_ALIGN - 1) / ARENA_ALIGN;
+}
+
+static int check_limit(struct error *err, const char *name, uint32_t value, uint32_t most)
+{
+	if (value && value <= most)
+		return 0;
+	return error_set(err, -EINVAL, "limits.%s: %u: expected 1 to %u", name, value, most);
+}
+
+static int check_limits(const struct dataplane_options *options, struct error *err)
+{
+	int r = check_limit(err, "services", options->services, LB_MAX_SERVICES);
+
+	if (!r)
+		r = check_limit(err, "backends", options->backends, LB_MAX_BACKENDS);
+	if (!r)
+		r = check_limit(err, "slots", options->slots, 1u << 30);
+	return r ? r : check_limit(err, "flows", options->flows, 1u << 30);
+}
+
+static int size_maps(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus)
+{
+	uint32_t services = options->services + 1, backends = options->backends + 1;
+	uint32_t lines = arena_lines(options->slots);
+	const uint32_t entries[MAPS] = {
+	    [MAP_VIPS] = 2 * tables_vip_buckets(options->services),
+	    [MAP_PORTS] = 2 * tables_port_buckets(options->services),
+	    [MAP_SERVICES] = services,
+	    [MAP_ARENA] = lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
+	    [MAP_FRONTS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_front_line)),
+	    [MAP_STAMPS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
+	    [MAP_BACKENDS] = backends,
+	    [MAP_LOADS] = backends,
+	    [MAP_TURNS] = services,
+	    [MAP_FLOWS] = flow_buckets(options->flows),
+	    [MAP_BACKEND_COUNTS] = cpus * backends,
+	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
+	    [MAP_TOTALS] = services,
+	};
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < MAPS; i++)
+		if (entries[i])
+			r = bpf_map__set_max_entries(dp->mappings[i].map, entries[i]);
+	return r;
+}
+
+/* ---- pins ---- */
+
+static int pin_path(const struct dataplane *dp, unsigned map, char path[PATH_MAX])
+{
+	return snprintf(path, PATH_MAX, "%s/maps/%s", dp->pin, map_names[map]) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int prepare_directory(const struct dataplane *dp, struct error *err)
+{
+	char path[PATH_MAX];
+	struct statfs fs;
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/maps", dp->pin) >= (int)sizeof(path))
+		return error_set(err, -ENAMETOOLONG, "pin: the path is too long");
+	r = directory_make_all(path, 0700);
+	if (r)
+		return error_set(err, r, "pin: %s: cannot be made: %s", path, strerror(-r));
+	if (statfs(path, &fs) || fs.f_type != BPF_FS_MAGIC)
+		return error_set(err, -EINVAL,
+				 "pin: %s: expected a directory on a bpffs (mount one: mount -t bpf bpf /sys/fs/bpf)",
+				 dp->pin);
+	return 0;
+}
+
+static int check_version(const struct dataplane *dp, int fd, struct error *err)
+{
+	struct bpf_map_info info = {0};
+	__u32 length = sizeof(info);
+	_cleanup_free_ struct lb_settings *settings = NULL;
+	const __u32 key = 0;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &length))
+		return error_set(err, -errno, "pin: %s/maps/settings: %s", dp->pin, strerror(errno));
+	settings = calloc(1, info.value_size + sizeof(*settings));
+	if (!settings)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (info.type != BPF_MAP_TYPE_ARRAY || bpf_map_lookup_elem(fd, &key, settings))
+		return error_set(err, -EPROTO, "pin: %s/maps/settings: expected the settings of an lbd", dp->pin);
+	if (settings->abi_version != LB_ABI_VERSION)
+		return error_set(
+		    err, -EPROTO,
+		    "pin: %s: the pinned maps are of ABI version %u, expected %u; they go on forwarding. Start the "
+		    "lbd that made them, or end its forwarding and all its flows, and start afresh: rm -r %s (and "
+		    "xdp-loader unload IFACE --all, where it is in a dispatcher)",
+		    dp->pin, settings->abi_version, LB_ABI_VERSION, dp->pin);
+	return 0;
+}
+
+/* Takes one pinned map in place of the one that the object would make; it keeps its size. */
+static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
+{
+	struct bpf_map *map = dp->mappings[index].map;
+	struct bpf_map_info info = {0};
+	__u32 length = sizeof(info);
+	char path[PATH_MAX];
+	_cleanup_close_ int fd = -1;
+
+	pin_path(dp, index, path);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return error_set(
+		    err, -EPROTO,
+		    "pin: %s: %s; the pinned set is not whole: to end its forwarding and start afresh: rm -r %s", path,
+		    strerror(errno), dp->pin);
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) || info.type != bpf_map__type(map) ||
+	    info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map))
+		return error_set(err, -EPROTO,
+				 "pin: %s: expected a map of another type or layout: to end its forwarding and start "
+				 "afresh: rm -r %s",
+				 path, dp->pin);
+	if (bpf_map__reuse_fd(map, fd))
+		return error_set(err, -errno, "pin: %s: %s", path, strerror(errno));
+	return 0;
+}
+
+/* Whether there is a set of maps to take over; remains of one that was never completed are removed. */
+static int find_pins(struct dataplane *dp, bool *ret_found, struct error *err)
+{
+	char path[PATH_MAX];
+	_cleanup_close_ int fd = -1;
+
+	pin_path(dp, MAP_SETTINGS, path);
+	fd = bpf_obj_get(path);
+	*ret_found = fd >= 0;
+	if (fd >= 0)
+		return check_version(dp, fd, err);
+	if (errno != ENOENT)
+		return error_set(err, -errno, "pin: %s: %s%s", path, strerror(errno),
+				 errno == EPERM ? ": needs root or CAP_BPF and CAP_NET_ADMIN" : "");
+	for (unsigned i = 0; i < MAPS; i++) {
+		pin_path(dp, i, path);
+		unlink(path);
+	}
+	return 0;
+}
+
+static void warn_limit(const char *name, uint32_t has, uint32_t wanted)
+{
+	if (has != wanted)
+		log_warning(
+		    "limits.%s: %u is asked for, the pinned maps keep their %u: limits change when they are made anew",
+		    name, wanted, has);
+}
+
+/* Sizes are those of the pinned maps by now. */
+static void warn_limits(const struct dataplane *dp, const struct dataplane_options *options)
+{
+	uint32_t lines = entries_of(dp, MAP_ARENA) / (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
+
+	warn_limit("services", entries_of(dp, MAP_SERVICES) - 1, options->services);
+	warn_limit("backends", entries_of(dp, MAP_BACKENDS) - 1, options->backends);
+	if (lines != arena_lines(options->slots))
+		warn_limit("slots", lines * ARENA_ALIGN, options->slots);
+	if (entries_of(dp, MAP_FLOWS) != flow_buckets(options->flows))
+		warn_limit("flows", entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS / 2, options->flows);
+}
+
+static int reuse_pins(struct dataplane *dp, const struct dataplane_options *options, bool *ret_found, struct error *err)
+{
+	int r = prepare_directory(dp, err);
+
+	if (!r)
+		r = find_pins(dp, ret_found, err);
+	for (unsigned i = 0; !r && *ret_found && i < MAPS; i++)
+		r = reuse_map(dp, i, err);
+	if (!r && *ret_found)
+		warn_limits(dp, options);
+	return r;
+}
+
+static int pin_maps(struct dataplane *dp, struct error *err)
+{
+	char path[PATH_MAX];
+
+	for (unsigned i = 0; i < MAPS; i++) {
+		pin_path(dp, i, path);
+		if (bpf_map__pin(dp->mappings[i].map, path))
+			return error_set(err, -errno, "pin: %s: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+void dataplane_unpin(struct dataplane *dp)
+{
+	char path[PATH_MAX];
+
+	if (!dp->pin)
+		return;
+	for (unsigned i = MAPS; i-- > 0;) {
+		pin_path(dp, i, path);
+		if (unlink(path) && errno != ENOENT)
+			log_warning("pin: %s: cannot be removed: %s", path, strerror(errno));
+	}
+	if (snprintf(path, sizeof(path), "%s/maps", dp->pin) < (int)sizeof(path))
+		rmdir(path);
+	rmdir(dp->pin);
+}
+
+/* ---- load ---- */
+
+static int explain_load(int r, struct error *err)
+{
+	struct utsname host;
+
+	if (r == -EPERM)
+		return error_set(err, r, "the program cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
+	if (r == -ENOMEM || r == -E2BIG)
+		return error_set(err, r, "the program and its maps cannot be loaded: %s (limits: too large?)",
+				 strerror(-r));
+	if (uname(&host))
+		strcpy(host.release, "?");
+	return error_set(
+	    err, r,
+	    "the kernel's verifier refused the program: %s (kernel %s, expected %s or later; the end of its log is "
+	    "shown at level debug)",
+	    strerror(-r), host.release, KERNEL_OLDEST_TESTED);
+}
+
+static int find_maps(struct dataplane *dp, struct error *err)
+{
+	dp->mappings = calloc(MAPS, sizeof(*dp->mappings));
+	if (!dp->mappings)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < MAPS; i++) {
+		dp->mappings[i].map = bpf_object__find_map_by_name(dp->skel->obj, map_names[i]);
+		if (!dp->mappings[i].map)
+			return error_set(err, -ENOENT, "the program has no map %s", map_names[i]);
+	}
+	return 0;
+}
+
+static int map_memory(struct dataplane *dp, struct error *err)
+{
+	for (unsigned i = 0; i < MAPS; i++) {
+		struct mapping *mapping = &dp->mappings[i];
+		size_t page = sysconf(_SC_PAGESIZE), bytes;
+		void *at;
+
+		bytes = (bpf_map__value_size(mapping->map) + 7) / 8 * 8 * (size_t)bpf_map__max_entries(mapping->map);
+		mapping->bytes = (bytes + page - 1) / page * page;
+		if (i == MAP_EGRESS)
+			continue;
+		at = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(mapping->map), 0);
+		if (at == MAP_FAILED)
+			return error_set(err, -errno, "map %s: cannot be mapped: %s", map_names[i], strerror(errno));
+		mapping->at = at;
+	}
+	return 0;
+}
+
+static void name_maps(struct dataplane *dp, uint32_t cpus)
+{
+	dp->maps = (struct dp_maps){
+	    .settings = dp->mappings[MAP_SETTINGS].at,
+	    .vips = dp->mappings[MAP_VIPS].at,
+	    .ports = dp->mappings[MAP_PORTS].at,
+	    .services = dp->mappings[MAP_SERVICES].at,
+	    .arena = dp->mappings[MAP_ARENA].at,
+	    .fronts = dp->mappings[MAP_FRONTS].at,
+	    .stamps = dp->mappings[MAP_STAMPS].at,
+	    .backends = dp->mappings[MAP_BACKENDS].at,
+	    .loads = dp->mappings[MAP_LOADS].at,
+	    .turns = dp->mappings[MAP_TURNS].at,
+	    .flows = dp->mappings[MAP_FLOWS].at,
+	    .frags = dp->mappings[MAP_FRAGS].at,
+	    .backend_counts = dp->mappings[MAP_BACKEND_COUNTS].at,
+	    .reason_counts = dp->mappings[MAP_REASON_COUNTS].at,
+	    .totals = dp->mappings[MAP_TOTALS].at,
+	    .vip_buckets = entries_of(dp, MAP_VIPS),
+	    .port_buckets = entries_of(dp, MAP_PORTS),
+	    .service_slots = entries_of(dp, MAP_SERVICES),
+	    .backend_slots = entries_of(dp, MAP_BACKENDS),
+	    .arena_slots = entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
+	    .flow_words = entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS,
+	    .frag_words = entries_of(dp, MAP_FRAGS),
+	    .cpus = cpus,
+	};
+	dp->egress_fd = bpf_map__fd(dp->mappings[MAP_EGRESS].map);
+	dp->other_bytes = dp->mappings[MAP_EGRESS].bytes;
+}
+
+static int open_object(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus, bool *ret_pinned,
+		       struct error *err)
+{
+	int r;
+
+	libbpf_set_print(print_libbpf);
+	dp->skel = lb_bpf__open();
+	if (!dp->skel)
+		return error_set(err, -errno, "the embedded program cannot be opened: %s", strerror(errno));
+	r = find_maps(dp, err);
+	if (r)
+		return r;
+	r = size_maps(dp, options, cpus);
+	if (r)
+		return error_set(err, r, "the maps cannot be sized: %s", strerror(-r));
+	return dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
+}
+
+static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
+{
+	int r;
+
+	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
+	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
+	r = lb_bpf__load(dp->skel);
+	if (r)
+		return explain_load(r, err);
+	r = map_memory(dp, err);
+	if (!r)
+		name_maps(dp, cpus);
+	return r;
+}
+
+static int open_all(struct dataplane *dp, const struct dataplane_options *options, struct error *err)
+{
+	int cpus = libbpf_num_possible_cpus(), r;
+	bool pinned = false;
+
+	if (cpus < 0)
+		return error_set(err, cpus, "the number of CPUs cannot be read: %s", strerror(-cpus));
+	r = open_object(dp, options, cpus, &pinned, err);
+	if (!r)
+		r = load_object(dp, cpus, err);
+	if (!r)
+		r = dp_start(dp, options, err);
+	if (!r && dp->pin && !pinned)
+		r = pin_maps(dp, err);
+	return r;
+}
+
+int dataplane_open(const struct dataplane_options *options, struct dataplane **ret, struct error *err)
+{
+	struct dataplane *dp;
+	int r = check_limits(options, err);
+
+	if (r)
+		return r;
+	dp = calloc(1, sizeof(*dp));
+	if (dp && options->pin)
+		dp->pin = strdup(options->pin);
+	if (!dp || (options->pin && !dp->pin)) {
+		free(dp);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	dp->egress_fd = dp->grace_map_fd = -1;
+	r = open_all(dp, options, err);
+	if (r)
+		dataplane_close(dp);
+	else
+		*ret = dp;
+	return r;
+}
+
+void dataplane_close(struct dataplane *dp)
+{
+	if (!dp)
+		return;
+	dp_stop(dp);
+	for (unsigned i = 0; dp->mappings && i < MAPS; i++)
+		if (dp->mappings[i].at)
+			munmap(dp->mappings[i].at, dp->mappings[i].bytes);
+	free(dp->mappings);
+	lb_bpf__destroy(dp->skel);
+	free(dp->pin);
+	free(dp);
+}
+
+/* ---- for attach.c ---- */
+
+bool dataplane_adopted(const struct dataplane *dp)
+{
+	return dp->adopted;
+}
+
+int dataplane_program_fd(const struct dataplane *dp)
+{
+	return bpf_program__fd(dp->skel->progs.lb);
+}
+
+struct bpf_object *dataplane_object(const struct dataplane *dp)
+{
+	return dp->skel->obj;
+}
+
+int dataplane_add_egress(struct dataplane *dp, uint32_t ifindex)
+{
+	if (dp->egress_fd < 0)
+		return 0;
+	return bpf_map_update_elem(dp->egress_fd, &ifindex, &ifindex, BPF_ANY) ? -errno : 0;
+}

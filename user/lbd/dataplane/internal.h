@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the parts of the data plane's control share: dataplane.c (life), adopt.c (takeover), commit.c (changes, on
+ * top of rings.c, picks.c, tables.c, backends.c, ids.c), sweep.c, stats.c. Included by those alone
+ * and by their tests, which put plain memory in place of the maps. */
+#ifndef LBD_DATAPLANE_INTERNAL_H
+#define LBD_DATAPLANE_INTERNAL_H
+
+#include "arena.h"
+#include "dataplane.h"
+
+/* ---- the maps ------------------------------------------------------------------------------------------------ */
+
+struct dp_maps {
+	struct lb_settings *settings;
+	struct lb_vip_bucket *vips;
+	struct lb_port_bucket *ports;
+	struct lb_service *services;
+	uint32_t *arena;
+	uint16_t *fronts; /* of the slots: written by dp_slot_store */
+	uint16_t *stamps;
+	struct lb_backend *backends;
+	struct lb_load *loads;
+	struct lb_turn *turns;
+	uint64_t *flows; /* LB_FLOW_WAYS words a bucket */
+	uint64_t *frags;
+	struct lb_backend_count *backend_counts;
+	struct lb_reason_count *reason_counts;
+	struct lb_total *totals;
+
+	uint32_t vip_buckets, port_buckets;    /* of both halves */
+	uint32_t service_slots, backend_slots; /* highest id + 1 */
+	uint32_t arena_slots, flow_words, frag_words, cpus;
+};
+
+/* Eight bytes of a line, whatever its fields are. */
+typedef uint64_t __attribute__((may_alias)) line_word;
+
+/* One aligned store that a packet on another CPU sees whole, after all stores before it. */
+#define dp_store(at, value) __atomic_store_n(at, value, __ATOMIC_RELEASE)
+#define dp_load(at)         __atomic_load_n(at, __ATOMIC_ACQUIRE)
+/* The same, but leaves the line alone when it holds the value already. */
+#define dp_update(at, value)                                                                                           \
+	do {                                                                                                           \
+		__typeof__(*(at)) dp_value = (value);                                                                  \
+		if (dp_load(at) != dp_value)                                                                           \
+			dp_store(at, dp_value);                                                                        \
+	} while (0)
+
+/* ---- ids (ids.c) ------------------------------------------------------------------------------------------ */
+
+enum id_state {
+	ID_FREE,
+	ID_USED,
+	ID_LEAVING,     /* given up; packets in flight may still use it: until the next grace period */
+	ID_QUARANTINED, /* the flow table may still name it: until a whole round of the sweep has cleared it */
+};
+
+struct ids {
+	uint8_t *state;  /* enum id_state */
+	uint32_t *since; /* round of the sweep in which the quarantine began */
+	uint32_t count;  /* ids are 1..count-1 */
+	uint32_t leaving, quarantined;
+	uint32_t first_free; /* no lower one is free */
+};
+
+int ids_init(struct ids *ids, uint32_t count);
+void ids_done(struct ids *ids);
+/* The lowest free id, now in use; 0 when there is none. */
+uint32_t ids_take(struct ids *ids);
+void ids_untake(struct ids *ids, uint32_t id); /* was never shown to the data plane: free at once */
+void ids_leave(struct ids *ids, uint32_t id);
+
+/* ---- services ------------------------------------------------------------------------------------------------ */
+
+struct member {
+	struct dp_backend want; /* as last committed */
+	uint16_t id;
+	uint32_t drain_round; /* of the sweep, in which its weight became 0 */
+};
+
+/* A service the maps hold. Its rings and lists are named by its line in maps.services, nowhere else. */
+struct record {
+	struct dp_service want; /* as last committed; backends NULL */
+	uint32_t id;
+	bool adopted;           /* from a former process: `want` and the members' weights are not known yet */
+	struct member *members; /* sorted by address */
+	unsigned count;
+	uint16_t *since;        /* per slot of the ring: tick in which its transition began */
+	uint32_t in_transition; /* slots */
+	uint32_t wanted_size;   /* of the ring, once the resize under way has settled */
+	bool slot_era;          /* once chose by slot: older flows may be in no entry */
+	uint64_t full_before;   /* flow_table_full when the service was made */
+	uint64_t digest;        /* of the wanted ring */
+	int32_t held_before;    /* turns[].held when the round of the sweep began */
+};
+
+struct sweep {
+	enum { SWEEP_IDLE, SWEEP_FLOWS, SWEEP_FRAGS, SWEEP_SLOTS } phase;
+	uint32_t round;     /* number of the round under way, or of the last one */
+	uint32_t completed; /* number of the last round that ended */
+	uint32_t now;       /* tick in which the round began */
+	uint32_t stepped;   /* tick of the last step; 0: none yet */
+	uint32_t at;        /* word of the table, or service id */
+	uint32_t slot;      /* of that service's ring */
+	uint64_t entries;   /* live, so far in this round */
+	uint64_t entries_last;
+};
+
+struct dataplane {
+	struct dp_maps maps;
+	struct arena arena;
+	struct ids service_ids, backend_ids;
+	struct record **records; /* sorted by key */
+	size_t records_count;
+	struct record **by_id; /* service id -> record */
+
+	/* Per backend id. */
+	uint8_t *traits;        /* enum backend_trait */
+	uint32_t *slots_of;     /* slots whose current it is */
+	uint32_t *kept_of;      /* slots that keep it, as of the last pass */
+	uint32_t *counting;     /* entries that make it active, so far in this round */
+	uint32_t *closing;      /* entries of flows that may be closing, so far in this round */
+	uint32_t *marked;       /* those of counting that are but marks of older flows */
+	uint32_t *holding;      /* entries that count for a service's share (LB_FLOW_HELD), so far in this round */
+	uint32_t *live_of;      /* counting and closing, at the end of the last round */
+	int32_t *active_before; /* loads[].active when the round began */
+	uint32_t *died_at;      /* tick since which it is or was dead */
+	uint64_t *label_of;     /* of its address, for digests of rings */
+
+	uint64_t *retired; /* regions to be freed after the next grace period */
+	size_t retired_count, retired_room;
+	bool grace_owed;  /* something waits for packets in flight */
+	bool half_owed;   /* so does the half of the tables that is not in force */
+	int grace_map_fd; /* see dp_grace */
+
+	struct sweep sweep;
+
+	/* The outer source addresses, from the options. */
+	struct addr encap_source[2]; /* IPv4, IPv6 */
+	unsigned encap_source_len[2];
+
+	/* What dataplane.c opened; NULL and -1 in tests on plain memory. */
+	struct lb_bpf *skel;
+	struct mapping *mappings;
+	char *pin;
+	int egress_fd;
+	uint32_t clock;       /* tests: the tick it is; 0: what the clock says */
+	bool calm;            /* tests: no packet is ever in flight while lbd works, so that nothing is waited for */
+	uint64_t other_bytes; /* of the maps that are not in dp_maps */
+	bool adopted;
+};
+
+enum backend_trait {
+	BACKEND_ALIVE = 1 << 0,   /* of a service, and usable */
+	BACKEND_DRAINS = 1 << 1,  /* alive with weight 0 */
+	BACKEND_PRESENT = 1 << 2, /* of a service, alive or not: slots may name it */
+	BACKEND_REVIVED = 1 << 3, /* alive since this commit, dead before */
+};
+
+/* Builds the process's view of the maps (all fields of maps set, encap_source set): adopts what is in them. 0, -ENOMEM,
+ * or -EPROTO when they contradict themselves. */
+int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err);
+void dp_stop(struct dataplane *dp);
+int dp_adopt(struct dataplane *dp, struct error *err);
+
+/* Waits until no packet can hold anything that was unpublished before, then lets the ids and regions that wait for that
+ * move on. Tens of milliseconds; returns at once when nothing waits. */
+void dp_grace(struct dataplane *dp);
+/* After the next grace period the region is free. Cannot fail: see dp_retire_room. */
+void dp_retire(struct dataplane *dp, uint64_t region);
+int dp_retire_room(struct dataplane *dp, size_t more);
+void dp_free_region(struct dataplane *dp, uint64_t region);
+/* The id is free of packets and flows after a grace period and a whole round: called by the sweep and dp_purge. */
+void dp_release_quarantine(struct dataplane *dp, uint32_t before_round);
+
+struct record *dp_find(const struct dataplane *dp, const struct dp_service *key);
+struct member *record_find(const struct record *record, const struct addr *address);
+/* Order of members by address, for qsort and bsearch. */
+int member_compare(const void *a, const void *b);
+/* Order of (vip, protocol, port). */
+int dp_compare_keys(const struct dp_service *a, const struct dp_service *b);
+void record_free(struct record *record);
+
+/* The words of a region, and the stamps of its slots. */
+static inline uint32_t *dp_slots(const struct dataplane *dp, uint64_t region)
+{
+	return dp->maps.arena + LB_REGION_BASE(region);
+}
+
+/* Writes a slot, then its front: a packet that sees the front of a transition finds the slot that explains it. */
+static inline void dp_slot_store(const struct dataplane *dp, uint32_t at, uint32_t slot)
+{
+	dp_update(&dp->maps.arena[at], slot);
+	dp_update(&dp->maps.fronts[at], lb_front(slot));
+}
+
+static inline uint16_t *dp_stamps(const struct dataplane *dp, uint64_t region)
+{
+	return dp->maps.stamps + LB_REGION_BASE(region);
+}
+
+/* Ticks since, of a clock that wraps at mask. The data plane's clock may be a little ahead of what lbd has read. */
+static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)
+{
+	uint32_t age = (now - then) & mask;
+
+	return age > mask - 64 ? 0 : age;
+}
+#define dp_flow_age(now, entry) dp_age(now, LB_FLOW_TICK(entry), LB_FLOW_TICK_MASK)
+/* Compared with the beginning of a round, which may have been long ago when lbd was stopped meanwhile. */
+static inline uint32_t dp_stamp_age(uint32_t now, uint16_t stamp)
+{
+	int16_t age = (int16_t)(now - stamp);
+
+	return age > 0 ? (uint32_t)age : 0;
+}
+
+/* Ticks of CLOCK_MONOTONIC_COARSE, as the data plane counts them; or what a test has set. */
+uint32_t dp_tick(const struct dataplane *dp);
+/* Whole ticks that cover ms, 1..LB_FLOW_MAX_IDLE. */
+uint16_t dp_ticks(uint32_t ms);
+/* Sum of an event counter over the CPUs. */
+uint64_t dp_event(const struct dataplane *dp, unsigned counter);
+/* "192.0.2.1:80/tcp", "[2001:db8::1]:any/udp" for messages. */
+#define DP_KEY_TEXT (ADDR_TEXT + 20)
+const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT]);
+
+/* ---- a change, planned before the first write (commit.c) ---------------------------------------------------- */
+
+struct ring_plan {
+	uint32_t size;       /* from now on */
+	uint32_t wanted;     /* differs from size while an older resize has not settled */
+	uint64_t region;     /* new one, when the ring is new or changes size; else 0 */
+	uint16_t *since;     /* for the new one */
+	uint16_t *table;     /* wanted backend of every slot */
+	uint16_t *old_table; /* the same for the ring that will be or is old_ring; NULL when there is none */
+	uint64_t digest;     /* of the table: of addresses, so that it is the same on every machine */
+};
+
+struct pick_plan {
+	bool changed;
+	uint64_t region; /* new one, or 0: no list */
+	uint32_t *list;
+	uint32_t count;
+	uint32_t median_us; /* latency of those that were measured */
+};
+
+struct service_plan {
+	struct dp_service want; /* backends NULL */
+	struct record *record;
+	bool made;              /* the record is new */
+	bool changed;           /* else nothing below is set */
+	struct member *members; /* sorted by address, ids given */
+	unsigned count;
+	struct ring_plan ring;
+	struct pick_plan pick;
+};
+
+/* rings.c */
+/* Size, region and tables. -EINVAL (slots is no prime), -ENOSPC, -ENOMEM with err set. */
+int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
+/* Writes the slots and names the rings in the service's line; traits of the backends are already the new ones. */
+void ring_apply(struct dataplane *dp, struct service_plan *plan);
+void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);
+/* Counts slots_of, kept_of and in_transition of a service anew. */
+void ring_count(struct dataplane *dp, struct record *record, uint32_t now);
+uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
+/* Marks of older flows were lost lately: those flows may live, and no slot knows. The next packet of such a flow makes
+ * a new mark, and the one after that holds its slot: two idle timeouts. */
+bool ring_has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now);
+/* What a slot becomes when `wanted` is its backend. */
+struct slot_rules {
+	bool never;
+	bool learns;   /* there may be flows that are not in the flow table yet */
+	bool hears;    /* older flows show themselves while learning: TCP */
+	bool resizing; /* keeper 0: it is in the old ring */
+};
+struct slot_change {
+	uint32_t slot;
+	bool moved; /* current changed: stamp it */
+	bool began; /* a transition began, or its learning anew */
+};
+enum keeper_claim {
+	KEEPER_GONE,
+	KEEPER_STANDS,     /* also while it is dead: it may be back before its flows are over */
+	KEEPER_SUPERSEDED, /* flows that found no place in the table have gone to current while it was dead */
+};
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, enum keeper_claim claim,
+			      struct slot_rules rules);
+
+/* picks.c */
+int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
+void pick_apply(struct dataplane *dp, struct service_plan *plan);
+void pick_plan_done(struct dataplane *dp, struct pick_plan *pick);
+/* Cost of a new flow on the member, 0 when it takes none; 1 where the algorithm knows no cost (affinity asks too). */
+uint32_t pick_cost(const struct service_plan *plan, unsigned member);
+
+/* backends.c */
+/* Writes the lines of members that are usable, flags last; and later those of members that are not. */
+void backends_publish(struct dataplane *dp, const struct service_plan *plan);
+void backends_withdraw(struct dataplane *dp, const struct service_plan *plan);
+/* A removed one: takes no packet from now on; its id leaves. */
+void backend_retire(struct dataplane *dp, uint16_t id);
+
+/* tables.c */
+struct tables_plan {
+	struct lb_vip_bucket *vips;
+	struct lb_port_bucket *ports;
+	struct lb_tables tables; /* bases are set when it is applied */
+};
+struct table_entry {
+	const struct dp_service *key;
+	uint32_t id;
+};
+/* Tables for these services (sorted by key). -ENOSPC when none without an overflow is found, -ENOMEM. */
+int tables_plan_make(const struct dataplane *dp, const struct table_entry *entries, size_t count,
+		     struct tables_plan *ret);
+void tables_apply(struct dataplane *dp, const struct tables_plan *plan);
+void tables_plan_done(struct tables_plan *plan);
+/* Buckets of one half that so many services need at most. */
+uint32_t tables_vip_buckets(uint32_t services);
+uint32_t tables_port_buckets(uint32_t services);
+/* Calls found for every (VIP, protocol, port) in the half that is in force. Stops at and returns the first non-zero.
+ * -EBADMSG: the tables contradict themselves; -ENOMEM. */
+int tables_walk(const struct dataplane *dp, int (*found)(void *arg, const struct dp_service *key, uint32_t id),
+		void *arg);
+
+/* commit.c: makes the ring of one service the size it should be, after the resize before has settled. */
+void dp_resize(struct dataplane *dp, struct record *record);
+
+/* entries.c */
+/* Of a backend that is gone? */
+bool entry_is_void(const struct dataplane *dp, uint64_t entry);
+/* Replaces an entry of the flow table, and the numbers that count it. The overflow mark is the bucket's and stays. to: the
+ * new entry, 0: none. False: a packet was faster, the entry lives. */
+bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to);
+/* Clears the entry of the fragment table if it names a backend that is gone. */
+void frag_purge(struct dataplane *dp, uint64_t *at);
+/* Clears the flow table at once, in one pass, of entries that name backends which are gone: when an id is needed again
+ * before the sweep got around to it. */
+void dp_purge(struct dataplane *dp);
+
+/* adopt.c: lbd was away for so long that ticks may have wrapped. Nothing settles, and no entry is over, until an
+ * idle timeout from now has shown what lives: stamps and entries that no packet renews by then go. */
+void dp_restart_clocks(struct dataplane *dp, uint32_t now);
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The list that new flows are picked from: turns for (weighted) round robin, members and their costs for the least-cost
+ * algorithms. Called by dp_commit.c. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+
+#define TURNS_AT_MOST 8192 /* entries of a weighted list; an unweighted one has one for each backend */
+
+static uint32_t effective_weight(const struct member *member)
+{
+	return member->want.usable ? member->want.weight : 0;
+}
+
+/* ---- least cost ---- */
+
+static int compare_u32(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* What stands for the latency of those that were not measured yet: the median of the others, 0 when there are none. */
+static int fill_in_latencies(struct service_plan *plan)
+{
+	_cleanup_free_ uint32_t *known = calloc(plan->count + 1, sizeof(*known));
+	unsigned count = 0;
+
+	if (!known)
+		return -ENOMEM;
+	for (unsigned i = 0; i < plan->count; i++)
+		if (plan->members[i].want.usable && plan->members[i].want.latency_us)
+			known[count++] = plan->members[i].want.latency_us;
+	qsort(known, count, sizeof(*known), compare_u32);
+	plan->pick.median_us = count ? known[count / 2] : 0;
+	return 0;
+}
+
+uint32_t pick_cost(const struct service_plan *plan, unsigned index)
+{
+	const struct member *member = &plan->members[index];
+	uint32_t weight = effective_weight(member);
+	uint32_t latency_us = member->want.latency_us ? member->want.latency_us : plan->pick.median_us;
+
+	if (!weight || !plan->want.algorithm->cost)
+		return !!weight;
+	return plan->want.algorithm->cost(weight, latency_us);
+}
+
+static void list_members(struct service_plan *plan)
+{
+	for (unsigned i = 0; i < plan->count; i++)
+		if (pick_cost(plan, i))
+			plan->pick.list[plan->pick.count++] = plan->members[i].id;
+}
+
+/* ---- turns ---- */
+
+struct turn {
+	uint32_t id;
+	uint32_t weight;
+	int64_t claim;
+	uint64_t rest; /* of the division by which the weight was scaled */
+};
+
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static int compare_rests(const void *a, const void *b)
+{
+	const struct turn *const *x = a, *const *y = b;
+
+	if ((*x)->rest != (*y)->rest)
+		return (*x)->rest > (*y)->rest ? -1 : 1;
+	return (*x > *y) - (*x < *y);
+}
+
+/* Scales the weights to sum up to most, each at least 1, by largest remainder. */
+static int scale_weights(struct turn *turns, unsigned count, uint64_t sum, uint32_t most)
+{
+	_cleanup_free_ struct turn **by_rest = calloc(count, sizeof(*by_rest));
+	uint64_t given = 0;
+
+	if (!by_rest)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t share = (uint64_t)turns[i].weight * most;
+
+		turns[i].rest = share < sum ? 0 : share % sum;
+		turns[i].weight = share < sum ? 1 : share / sum;
+		given += turns[i].weight;
+		by_rest[i] = &turns[i];
+	}
+	qsort(by_rest, count, sizeof(*by_rest), compare_rests);
+	for (unsigned i = 0; i < count && given < most; i++, given++)
+		by_rest[i]->weight++;
+	return 0;
+}
+
+/* Reduces the weights to what the list can hold. ret_sum: the length of the list. */
+static int reduce_weights(struct turn *turns, unsigned count, uint64_t *ret_sum)
+{
+	uint32_t most = count > TURNS_AT_MOST ? count : TURNS_AT_MOST, divisor = 0;
+	uint64_t sum = 0;
+	int r;
+
+	for (unsigned i = 0; i < count; i++)
+		divisor = gcd(turns[i].weight, divisor);
+	for (unsigned i = 0; i < count; i++)
+		sum += turns[i].weight /= divisor;
+	if (sum > most) {
+		r = scale_weights(turns, count, sum, most);
+		if (r)
+			return r;
+		sum = 0;
+		for (unsigned i = 0; i < count; i++)
+			sum += turns[i].weight;
+	}
+	*ret_sum = sum;
+	return 0;
+}
+
+/* Smooth weighted round robin: at every turn each claim grows by the weight, and the largest claim is served and pays
+ * the sum. Nobody is ever more than a turn ahead or behind, so the heavy do not come in bursts. */
+static void sequence(struct turn *turns, unsigned count, uint64_t sum, uint32_t *list)
+{
+	for (uint64_t at = 0; at < sum; at++) {
+		struct turn *next = turns;
+
+		for (unsigned i = 0; i < count; i++) {
+			turns[i].claim += turns[i].weight;
+			if (turns[i].claim > next->claim)
+				next = &turns[i];
+		}
+		next->claim -= (int64_t)sum;
+		list[at] = next->id;
+	}
+}
+
+/* Everyone once, in order: what the sequence would give too, without the square of their number. */
+static void sequence_of_equals(const struct turn *turns, unsigned count, uint32_t *list)
+{
+	for (unsigned i = 0; i < count; i++)
+		list[i] = turns[i].id;
+}
+
+static int list_turns(struct service_plan *plan)
+{
+	_cleanup_free_ struct turn *turns = calloc(plan->count + 1, sizeof(*turns));
+	unsigned count = 0;
+	uint64_t sum = 0;
+	int r;
+
+	if (!turns)
+		return -ENOMEM;
+	for (unsigned i = 0; i < plan->count; i++) {
+		uint32_t weight = effective_weight(&plan->members[i]);
+
+		if (weight)
+			turns[count++] = (struct turn){.id = plan->members[i].id, .weight = weight};
+	}
+	if (!count)
+		return 0;
+	r = reduce_weights(turns, count, &sum);
+	if (r)
+		return r;
+	plan->pick.list = calloc(sum, sizeof(*plan->pick.list));
+	if (!plan->pick.list)
+		return -ENOMEM;
+	if (sum == count)
+		sequence_of_equals(turns, count, plan->pick.list);
+	else
+		sequence(turns, count, sum, plan->pick.list);
+	plan->pick.count = sum;
+	return 0;
+}
+
+/* ---- the plan ---- */
+
+static int make_list(struct service_plan *plan)
+{
+	int r;
+
+	switch (plan->want.algorithm->select) {
+	case LB_SELECT_TURN:
+		return list_turns(plan);
+	case LB_SELECT_COST:
+		r = fill_in_latencies(plan);
+		if (r)
+			return r;
+		plan->pick.list = calloc(plan->count + 1, sizeof(*plan->pick.list));
+		if (!plan->pick.list)
+			return -ENOMEM;
+		list_members(plan);
+		return 0;
+	case LB_SELECT_SLOT:
+		break;
+	}
+	return 0;
+}
+
+int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err)
+{
+	const struct lb_service *line = &dp->maps.services[plan->record->id];
+	uint32_t base, size = LB_REGION_SIZE(line->pick);
+	char key[DP_KEY_TEXT];
+	int r = make_list(plan);
+
+	if (r)
+		return error_set(err, r, "out of memory");
+	plan->pick.changed = size != plan->pick.count ||
+			     (size && memcmp(dp_slots(dp, line->pick), plan->pick.list, size * sizeof(uint32_t)));
+	if (!plan->pick.changed || !plan->pick.count)
+		return 0;
+	r = arena_take(&dp->arena, plan->pick.count, &base);
+	if (r)
+		return error_set(err, r,
+				 "%s: limits.slots: %u: no room for a list of %u turns, expected a larger limit",
+				 dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->pick.count);
+	plan->pick.region = LB_REGION(base, plan->pick.count);
+	return 0;
+}
+
+/* turns[].next is left alone: whatever it is, the next turn is within the new list. */
+void pick_apply(struct dataplane *dp, struct service_plan *plan)
+{
+	struct lb_service *line = &dp->maps.services[plan->record->id];
+	uint64_t before = line->pick;
+
+	if (!plan->pick.changed)
+		return;
+	if (plan->pick.region)
+		memcpy(dp_slots(dp, plan->pick.region), plan->pick.list, plan->pick.count * sizeof(uint32_t));
+	dp_store(&line->pick, plan->pick.region);
+	plan->pick.region = 0;
+	dp_retire(dp, before);
+}
+
+void pick_plan_done(struct dataplane *dp, struct pick_plan *pick)
+{
+	dp_free_region(dp, pick->region);
+	free(pick->list);
+	*pick = (struct pick_plan){0};
+}

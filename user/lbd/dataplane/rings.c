@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Rings of slots: what a change makes of every slot, and how a ring changes size. docs/tracking.md has the rules.
+ * Called by dp_commit.c; counts also by sweep.c and dp_adopt.c. */
+#include "internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "common/cleanup.h"
+#include "common/ring_size.h"
+#include "maglev.h"
+
+static bool is_present(const struct dataplane *dp, uint32_t id)
+{
+	return dp->traits[id] & BACKEND_PRESENT;
+}
+
+uint16_t ring_idle(const struct lb_service *line, uint8_t protocol)
+{
+	return protocol == IPPROTO_UDP ? line->udp_idle : line->tcp_idle;
+}
+
+bool ring_has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now)
+{
+	const struct lb_service *line = &dp->maps.services[record->id];
+	uint32_t forgotten = dp_load(&dp->maps.turns[record->id].forgotten);
+
+	return forgotten && (int32_t)(now - forgotten) <= 2 * ring_idle(line, record->want.protocol);
+}
+
+/* ---- the plan ---- */
+
+/* Of the configuration alone: whatever happened before, two balancers that are asked for the same have the same ring.
+ */
+static uint32_t wanted_size(const struct service_plan *plan)
+{
+	if (plan->want.slots)
+		return plan->want.slots;
+	return ring_size(plan->want.ring_backends ? plan->want.ring_backends : plan->count);
+}
+
+static uint16_t *make_table(const struct dataplane *dp, const struct service_plan *plan, uint32_t size)
+{
+	_cleanup_free_ struct maglev_backend *backends = calloc(plan->count + 1, sizeof(*backends));
+	uint16_t *table = calloc(size, sizeof(*table));
+
+	if (!backends || !table) {
+		free(table);
+		return NULL;
+	}
+	for (unsigned i = 0; i < plan->count; i++) {
+		const struct member *member = &plan->members[i];
+		uint32_t weight = member->want.usable ? member->want.weight : 0;
+
+		backends[i] = (struct maglev_backend){member->want.address, weight, member->id};
+		dp->label_of[member->id] = maglev_label(&member->want.address);
+	}
+	if (maglev_fill(backends, plan->count, dp->maps.settings->flow_seed, table, size)) {
+		free(table);
+		return NULL;
+	}
+	return table;
+}
+
+/* FNV-1a over the backends' labels in the order of the slots. */
+static uint64_t table_digest(const struct dataplane *dp, const uint16_t *table, uint32_t size)
+{
+	uint64_t digest = 0xcbf29ce484222325ULL;
+
+	for (uint32_t i = 0; i < size; i++)
+		digest = (digest ^ dp->label_of[table[i]]) * 0x100000001b3ULL;
+	return digest;
+}
+
+static int take_region(struct dataplane *dp, struct service_plan *plan, struct error *err)
+{
+	uint32_t base;
+	char key[DP_KEY_TEXT];
+	int r = arena_take(&dp->arena, plan->ring.size, &base);
+
+	if (r)
+		return error_set(
+		    err, r, "%s: limits.slots: %u: no room for %u more slots (%u are unused), expected a larger limit",
+		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->ring.size, arena_unused(&dp->arena));
+	plan->ring.region = LB_REGION(base, plan->ring.size);
+	plan->ring.since = calloc(plan->ring.size, sizeof(*plan->ring.since));
+	return plan->ring.since ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err)
+{
+	const struct lb_service *line = &dp->maps.services[plan->record->id];
+	uint32_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);
+	struct ring_plan *ring = &plan->ring;
+	char key[DP_KEY_TEXT];
+	int r;
+
+	ring->wanted = wanted_size(plan);
+	ring->size = old_size && !plan->want.track_never ? size : ring->wanted;
+	if (!is_prime(ring->wanted))
+		return error_set(err, -EINVAL, "%s: slots: %u: expected a prime number", dp_key_text(&plan->want, key),
+				 ring->wanted);
+	if (ring->size != size) {
+		r = take_region(dp, plan, err);
+		if (r)
+			return r;
+		old_size = size;
+	}
+	ring->table = make_table(dp, plan, ring->size);
+	if (ring->table)
+		ring->digest = table_digest(dp, ring->table, ring->size);
+	if (old_size)
+		ring->old_table = make_table(dp, plan, old_size);
+	if (!ring->table || (old_size && !ring->old_table))
+		return error_set(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+void ring_plan_done(struct dataplane *dp, struct ring_plan *ring)
+{
+	dp_free_region(dp, ring->region);
+	free(ring->since);
+	free(ring->table);
+	free(ring->old_table);
+	*ring = (struct ring_plan){0};
+}
+
+/* ---- one slot ---- */
+
+static struct slot_change stable(uint16_t wanted)
+{
+	return (struct slot_change){.slot = LB_SLOT(wanted, wanted)};
+}
+
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, enum keeper_claim claim,
+			      struct slot_rules rules)
+{
+	uint16_t current = LB_SLOT_CURRENT(slot), keeper = LB_SLOT_KEEPER(slot);
+	uint32_t flags = slot & (LB_SLOT_TRANSITION | LB_SLOT_LEARNING);
+
+	if (rules.never)
+		return stable(wanted);
+	if (!flags) {
+		if (!current_present)
+			return stable(wanted);
+		if (current == wanted)
+			return (struct slot_change){.slot = slot};
+		flags = LB_SLOT_TRANSITION | (rules.learns ? LB_SLOT_LEARNING : 0);
+		return (struct slot_change){LB_SLOT(wanted, current) | flags, true, true};
+	}
+	if (claim != KEEPER_STANDS && !(rules.resizing && !keeper))
+		keeper = claim == KEEPER_SUPERSEDED && current_present ? current : wanted;
+	/* older TCP flows left no mark while their keeper was current: they have an idle timeout from here to be heard
+	 */
+	if (rules.hears && current != wanted && (current == keeper || (rules.resizing && !keeper)))
+		return (struct slot_change){LB_SLOT(wanted, keeper) | flags | LB_SLOT_LEARNING, true, true};
+	return (struct slot_change){LB_SLOT(wanted, keeper) | flags, current != wanted, false};
+}
+
+/* ---- a ring that keeps its size ---- */
+
+/* When a service begins or ends to track always, slots that stay on their backend need a transition too. What is in the
+ * table only (always -> auto) must be looked up until it is over; what is not in it must be heard of, or learnt (auto
+ * -> always, UDP: a miss would be a new flow). */
+static uint32_t forced_flags(const struct lb_service *line, const struct service_plan *plan)
+{
+	bool was = line->flags & LB_SERVICE_TRACK_ALWAYS, is = plan->want.track_always;
+
+	if (plan->want.track_never || was == is)
+		return 0;
+	if (was && plan->want.protocol == IPPROTO_UDP)
+		return LB_SLOT_TRANSITION;
+	return LB_SLOT_TRANSITION | LB_SLOT_LEARNING;
+}
+
+/* TCP: older flows that live are heard of within an idle timeout. UDP has no SYN: without an entry a flow that was
+ * there before a transition looks like a new one, and is to be learnt. Where all were tracked before, or have been
+ * learnt since, one without an entry is a new one, and is picked for. */
+static bool may_learn(const struct dataplane *dp, const struct lb_service *line, const struct service_plan *plan)
+{
+	const uint32_t *slots = dp_slots(dp, line->ring);
+
+	if (plan->want.protocol != IPPROTO_UDP || !(line->flags & LB_SERVICE_TRACK_ALWAYS))
+		return true;
+	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++)
+		if (slots[i] & LB_SLOT_LEARNING)
+			return true;
+	return false;
+}
+
+static enum keeper_claim keeper_claim(const struct dataplane *dp, const struct record *record, uint32_t id)
+{
+	uint32_t unplaced = dp_load(&dp->maps.turns[record->id].unplaced);
+	uint8_t traits = dp->traits[id];
+
+	if (traits & BACKEND_ALIVE && !(traits & BACKEND_REVIVED))
+		return KEEPER_STANDS;
+	if (unplaced && dp->died_at[id] && (int32_t)(unplaced - dp->died_at[id]) >= 0)
+		return KEEPER_SUPERSEDED;
+	return traits & BACKEND_PRESENT ? KEEPER_STANDS : KEEPER_GONE;
+}
+
+static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32_t now)
+{
+	const struct lb_service *line = &dp->maps.services[plan->record->id];
+	struct slot_rules rules = {.never = plan->want.track_never,
+				   .learns = may_learn(dp, line, plan),
+				   .hears = plan->want.protocol == IPPROTO_TCP,
+				   .resizing = line->old_ring != 0};
+	const uint32_t *slots = dp_slots(dp, line->ring);
+	uint32_t base = LB_REGION_BASE(line->ring);
+	uint16_t *stamps = dp_stamps(dp, line->ring);
+	uint32_t forced = forced_flags(line, plan);
+
+	for (uint32_t i = 0; i < plan->ring.size; i++) {
+		struct slot_change change =
+		    slot_after(slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
+			       keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
+
+		/* a slot that is in transition already owes an idle timeout from here, too: tracked flows did not stamp
+		 */
+		if (forced) {
+			change.began |= !(change.slot & LB_SLOT_TRANSITION);
+			change.slot |= change.began ? forced : 0;
+			change.moved = true;
+		}
+		if (change.began)
+			plan->record->since[i] = now;
+		if (change.moved)
+			dp_store(&stamps[i], (uint16_t)now);
+		dp_slot_store(dp, base + i, change.slot);
+	}
+}
+
+/* The ring that says who keeps untracked flows while the new one settles: keepers that die are replaced, no more. They
+ * do not wait for the dead to come back: a slot of the new ring may stand for several of the old one, and could not
+ * tell flows that have gone to its current meanwhile, for want of a place in the table, from those of the others. */
+static void update_old_keepers(struct dataplane *dp, const struct service_plan *plan, uint64_t region)
+{
+	uint32_t *slots = dp_slots(dp, region);
+	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
+		if (!(dp->traits[LB_SLOT_KEEPER(slots[i])] & BACKEND_ALIVE))
+			dp_update(&slots[i], (slots[i] & ~own) | LB_SLOT(0, plan->ring.old_table[i]));
+}
+
+/* When the ring becomes the old one: its current backends are where those flows have gone. */
+static void supersede_keepers(struct dataplane *dp, const struct record *record, uint64_t region)
+{
+	uint32_t *slots = dp_slots(dp, region);
+	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
+		if (slots[i] & LB_SLOT_TRANSITION &&
+		    keeper_claim(dp, record, LB_SLOT_KEEPER(slots[i])) == KEEPER_SUPERSEDED)
+			dp_update(&slots[i], (slots[i] & ~own) | LB_SLOT(0, LB_SLOT_CURRENT(slots[i])));
+}
+
+/* ---- a ring that changes size ---- */
+
+/* Nothing that lives depends on a ring whose slots all are stable on nobody. */
+static bool is_bare(const struct dataplane *dp, uint64_t region)
+{
+	const uint32_t *slots = dp_slots(dp, region);
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
+		if (slots[i] & LB_SLOT_TRANSITION || is_present(dp, LB_SLOT_CURRENT(slots[i])))
+			return false;
+	return true;
+}
+
+/* UDP flows may live that found no place in the table, and go to their keepers. */
+static bool lately_unplaced(const struct dataplane *dp, uint32_t service, uint32_t now)
+{
+	uint32_t unplaced = dp_load(&dp->maps.turns[service].unplaced);
+
+	return unplaced && (int32_t)(now - unplaced) <= dp->maps.services[service].udp_idle;
+}
+
+/* A UDP slot that has learnt has no untracked flow left: flows yet to come must not be learnt with its keeper. */
+static void forget_learnt(struct dataplane *dp, uint64_t region)
+{
+	uint32_t *slots = dp_slots(dp, region);
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++) {
+		uint16_t current = LB_SLOT_CURRENT(slots[i]);
+
+		if (slots[i] & LB_SLOT_TRANSITION && !(slots[i] & LB_SLOT_LEARNING))
+			dp_update(&slots[i], LB_SLOT(current, current) | LB_SLOT_TRANSITION);
+	}
+}
+
+static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stable_at_once, bool learns, uint32_t now)
+{
+	uint32_t base = LB_REGION_BASE(plan->ring.region);
+	uint32_t flags = LB_SLOT_TRANSITION | (learns ? LB_SLOT_LEARNING : 0);
+
+	for (uint32_t i = 0; i < plan->ring.size; i++) {
+		uint16_t wanted = plan->ring.table[i];
+
+		plan->ring.since[i] = now;
+		dp->maps.stamps[base + i] = now;
+		dp_slot_store(dp, base + i, stable_at_once ? LB_SLOT(wanted, wanted) : LB_SLOT(wanted, 0) | flags);
+	}
+}
+
+static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_t now)
+{
+	struct lb_service *line = &dp->maps.services[plan->record->id];
+	uint64_t old_ring = line->old_ring, ring = line->ring;
+	bool bare = plan->want.track_never || is_bare(dp, ring), learns = may_learn(dp, line, plan);
+
+	fill_new(dp, plan, bare, learns, now);
+	if (!bare) {
+		if (learns && plan->want.protocol == IPPROTO_UDP && !lately_unplaced(dp, plan->record->id, now))
+			forget_learnt(dp, ring);
+		supersede_keepers(dp, plan->record, ring);
+		update_old_keepers(dp, plan, ring);
+		/* A packet between the two stores finds the same keeper in either. */
+		dp_store(&line->old_ring, ring);
+	}
+	dp_store(&line->ring, plan->ring.region);
+	if (bare && old_ring)
+		dp_store(&line->old_ring, 0);
+	if (bare)
+		dp_retire(dp, ring);
+	dp_retire(dp, old_ring);
+	plan->ring.region = 0;
+	free(plan->record->since);
+	plan->record->since = plan->ring.since;
+	plan->ring.since = NULL;
+}
+
+void ring_apply(struct dataplane *dp, struct service_plan *plan)
+{
+	struct lb_service *line = &dp->maps.services[plan->record->id];
+	uint32_t now = dp_tick(dp);
+
+	plan->record->wanted_size = plan->ring.wanted;
+	if (plan->ring.region) {
+		change_ring(dp, plan, now);
+		return;
+	}
+	update_slots(dp, plan, now);
+	if (!line->old_ring)
+		return;
+	if (plan->want.track_never) {
+		dp_retire(dp, line->old_ring);
+		dp_store(&line->old_ring, 0);
+	} else {
+		update_old_keepers(dp, plan, line->old_ring);
+	}
+}
+
+/* ---- counts ---- */
+
+/* Keepers of the hashes of slot `at` are in all slots of the old ring that its share of the hash range touches. */
+static void count_old_keepers(struct dataplane *dp, const struct lb_service *line, uint32_t at)
+{
+	uint64_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);
+	const uint32_t *old = dp_slots(dp, line->old_ring);
+	uint32_t current = LB_SLOT_CURRENT(dp_slots(dp, line->ring)[at]);
+
+	for (uint64_t i = at * old_size / size; i * size < (at + 1) * old_size; i++)
+		if (LB_SLOT_KEEPER(old[i]) != current)
+			dp->kept_of[LB_SLOT_KEEPER(old[i])]++;
+}
+
+void ring_count(struct dataplane *dp, struct record *record, uint32_t now)
+{
+	const struct lb_service *line = &dp->maps.services[record->id];
+	const uint32_t *slots = dp_slots(dp, line->ring);
+	const uint16_t *stamps = dp_stamps(dp, line->ring);
+	uint16_t idle = ring_idle(line, record->want.protocol);
+	bool forgotten = ring_has_forgotten(dp, record, now);
+
+	for (unsigned i = 0; i < record->count; i++)
+		dp->slots_of[record->members[i].id] = dp->kept_of[record->members[i].id] = 0;
+	record->in_transition = 0;
+	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++) {
+		uint32_t slot = slots[i], current = LB_SLOT_CURRENT(slot), keeper = LB_SLOT_KEEPER(slot);
+
+		dp->slots_of[current]++;
+		if (!(slot & LB_SLOT_TRANSITION))
+			continue;
+		record->in_transition++;
+		if (!forgotten && dp_stamp_age(now, dp_load(&stamps[i])) > idle)
+			continue;
+		if (line->old_ring && !keeper)
+			count_old_keepers(dp, line, i);
+		else if (keeper != current)
+			dp->kept_of[keeper]++;
+	}
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The process's view of the maps, from the maps alone: arrays, settings of new maps, adoption of old ones. */
+#include "internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lb_hash.h"
+#include "common/log.h"
+
+#define ICMP_PER_TICK 100 /* errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more */
+
+/* Arrays by backend id have a place for every id that a slot can name. */
+#define IDS (LB_MAX_BACKENDS + 1)
+
+static int make_arrays(struct dataplane *dp)
+{
+	dp->by_id = calloc(dp->maps.service_slots, sizeof(*dp->by_id));
+	dp->traits = calloc(IDS, sizeof(*dp->traits));
+	dp->slots_of = calloc(IDS, sizeof(*dp->slots_of));
+	dp->kept_of = calloc(IDS, sizeof(*dp->kept_of));
+	dp->counting = calloc(IDS, sizeof(*dp->counting));
+	dp->closing = calloc(IDS, sizeof(*dp->closing));
+	dp->marked = calloc(IDS, sizeof(*dp->marked));
+	dp->holding = calloc(IDS, sizeof(*dp->holding));
+	dp->live_of = calloc(IDS, sizeof(*dp->live_of));
+	dp->active_before = calloc(IDS, sizeof(*dp->active_before));
+	dp->died_at = calloc(IDS, sizeof(*dp->died_at));
+	dp->label_of = calloc(IDS, sizeof(*dp->label_of));
+	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting || !dp->closing ||
+	    !dp->marked || !dp->holding || !dp->live_of || !dp->active_before || !dp->died_at || !dp->label_of)
+		return -ENOMEM;
+	if (ids_init(&dp->service_ids, dp->maps.service_slots) || ids_init(&dp->backend_ids, dp->maps.backend_slots))
+		return -ENOMEM;
+	return arena_init(&dp->arena, dp->maps.arena_slots);
+}
+
+/* What a fresh set of maps says of itself; the version last, as a sign that the rest is there. */
+static void init_settings(struct dataplane *dp, const struct dataplane_options *options)
+{
+	struct lb_settings *settings = dp->maps.settings;
+
+	settings->flow_seed = options->hash_seed;
+	lb_hash_key_make(options->hash_seed, &settings->key);
+	settings->swept = dp_tick(dp);
+	dp_store(&settings->abi_version, LB_ABI_VERSION);
+}
+
+static void keep_seed(const struct dataplane *dp, const struct dataplane_options *options)
+{
+	if (!options->hash_seed_default && dp->maps.settings->flow_seed != options->hash_seed)
+		log_warning("hash-seed: 0x%016llx is ignored, the pinned maps keep 0x%016llx: another seed would move "
+			    "every flow",
+			    (unsigned long long)options->hash_seed, (unsigned long long)dp->maps.settings->flow_seed);
+}
+
+int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err)
+{
+	struct lb_settings *settings = dp->maps.settings;
+
+	dp->grace_map_fd = -1;
+	dp->encap_source[0] = options->encap_source4;
+	dp->encap_source[1] = options->encap_source6;
+	dp->encap_source_len[0] = options->encap_source4_len;
+	dp->encap_source_len[1] = options->encap_source6_len;
+	if (make_arrays(dp))
+		return error_set(err, -ENOMEM, "out of memory");
+	if (settings->abi_version)
+		keep_seed(dp, options);
+	else
+		init_settings(dp, options);
+	dp_update(&settings->gue_port, htons(options->gue_port));
+	dp_update(&settings->icmp_per_tick, ICMP_PER_TICK);
+	return dp_adopt(dp, err);
+}
+
+uint64_t dataplane_hash_seed(const struct dataplane *dp)
+{
+	return dp->maps.settings->flow_seed;
+}
+
+void dp_stop(struct dataplane *dp)
+{
+	for (size_t i = 0; i < dp->records_count; i++)
+		record_free(dp->records[i]);
+	free(dp->records);
+	free(dp->by_id);
+	free(dp->traits);
+	free(dp->slots_of);
+	free(dp->kept_of);
+	free(dp->counting);
+	free(dp->closing);
+	free(dp->marked);
+	free(dp->holding);
+	free(dp->live_of);
+	free(dp->active_before);
+	free(dp->died_at);
+	free(dp->label_of);
+	free(dp->retired);
+	ids_done(&dp->service_ids);
+	ids_done(&dp->backend_ids);
+	arena_done(&dp->arena);
+	if (dp->grace_map_fd >= 0)
+		close(dp->grace_map_fd);
+}

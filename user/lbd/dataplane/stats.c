@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Numbers out of the maps: counts of services and backends, what still depends on a backend, memory.
+ * Called by metrics.c, api.c and state.c. */
+#include "internal.h"
+
+#include <errno.h>
+
+static uint64_t read_count(const __u64 *at)
+{
+	return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_counts *sum)
+{
+	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
+		const struct lb_backend_count *count =
+		    &dp->maps.backend_counts[(size_t)cpu * dp->maps.backend_slots + id];
+
+		sum->packets += read_count(&count->packets);
+		sum->bytes += read_count(&count->bytes);
+		sum->flows += read_count(&count->flows);
+	}
+}
+
+/* Removed backends whose counts have not been folded into the total yet. */
+static void add_leaving(const struct dataplane *dp, uint32_t service, struct dp_counts *sum)
+{
+	for (uint32_t id = 1; dp->backend_ids.leaving && id < dp->backend_ids.count; id++)
+		if (dp->backend_ids.state[id] == ID_LEAVING && dp->maps.backends[id].service == service)
+			add_backend(dp, id, sum);
+}
+
+int dataplane_service_stats(const struct dataplane *dp, const struct dp_service *key, struct dp_service_stats *ret)
+{
+	const struct record *record = dp_find(dp, key);
+	const struct lb_total *total;
+	const struct lb_turn *turn;
+
+	if (!record)
+		return -ENOENT;
+	turn = &dp->maps.turns[record->id];
+	total = &dp->maps.totals[record->id];
+	*ret = (struct dp_service_stats){
+	    .counts = {total->packets, total->bytes, total->flows},
+	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
+	    .slots_in_transition = record->in_transition,
+	    .ring_digest = record->digest,
+	    .limited =
+		dp_load(&turn->held) >= turn->share && dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
+	};
+	for (unsigned i = 0; i < record->count; i++)
+		add_backend(dp, record->members[i].id, &ret->counts);
+	add_leaving(dp, record->id, &ret->counts);
+	return 0;
+}
+
+/* A service that has tracked every flow since it was made, and found room for each, has none outside the table. */
+static bool has_untracked(const struct dataplane *dp, const struct record *record)
+{
+	return record->slot_era || dp_event(dp, LB_EVENT_flow_table_full) != record->full_before;
+}
+
+/* docs/tracking.md, last rule: no slot keeps it, no live entry names it, as a whole round since has seen. */
+static bool is_drained(const struct dataplane *dp, const struct record *record, const struct member *member)
+{
+	if (!(dp->traits[member->id] & BACKEND_DRAINS))
+		return false;
+	if (record->want.track_never)
+		return true;
+	if (dp->sweep.completed <= member->drain_round || dp->live_of[member->id])
+		return false;
+	return !dp->kept_of[member->id] || !has_untracked(dp, record);
+}
+
+/* Since the last packet that went to it other than by its slots' current, to the tick. */
+static uint32_t held_ms(const struct dataplane *dp, const struct record *record, const struct member *member)
+{
+	const struct lb_service *line = &dp->maps.services[record->id];
+	const uint32_t *slots = dp_slots(dp, line->ring), now = dp_tick(dp);
+	const uint16_t *stamps = dp_stamps(dp, line->ring);
+	uint32_t least = UINT32_MAX;
+
+	if (!(dp->traits[member->id] & BACKEND_DRAINS) || !dp->kept_of[member->id])
+		return UINT32_MAX;
+	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++) {
+		uint32_t keeper = LB_SLOT_KEEPER(slots[i]), age = dp_stamp_age(now, dp_load(&stamps[i]));
+
+		if (slots[i] & LB_SLOT_TRANSITION && age < least &&
+		    (keeper == member->id || (line->old_ring && !keeper)))
+			least = age;
+	}
+	return least == UINT32_MAX ? least : (uint32_t)(((uint64_t)least << LB_TICK_SHIFT) / 1000000);
+}
+
+int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service *key, const struct addr *backend,
+			    struct dp_backend_stats *ret)
+{
+	const struct record *record = dp_find(dp, key);
+	const struct member *member = record ? record_find(record, backend) : NULL;
+	int32_t active;
+
+	if (!member)
+		return -ENOENT;
+	active = __atomic_load_n(&dp->maps.loads[member->id].active, __ATOMIC_RELAXED);
+	*ret = (struct dp_backend_stats){
+	    .active = active > 0 ? active : 0,
+	    .slots = dp->slots_of[member->id],
+	    .kept_slots = has_untracked(dp, record) ? dp->kept_of[member->id] : 0,
+	    .held_ms = held_ms(dp, record, member),
+	    .drained = is_drained(dp, record, member),
+	};
+	add_backend(dp, member->id, &ret->counts);
+	return 0;
+}
+
+uint64_t dp_event(const struct dataplane *dp, unsigned counter)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
+		sum += read_count(&dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS + counter].packets);
+	return sum;
+}
+
+void dataplane_reason_counts(const struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS])
+{
+	for (unsigned i = 0; i < LB_COUNTERS; i++) {
+		ret[i] = (struct lb_reason_count){0};
+		for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
+			const struct lb_reason_count *row = &dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS];
+
+			ret[i].packets += read_count(&row[i].packets);
+			ret[i].bytes += read_count(&row[i].bytes);
+		}
+	}
+}
+
+void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
+{
+	const struct dp_maps *maps = &dp->maps;
+
+	*ret = (struct dp_memory){
+	    .flows = maps->flow_words * sizeof(uint64_t),
+	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t)),
+	    .services = maps->service_slots * (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn)) +
+			maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
+			maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
+	    .backends = maps->backend_slots * (uint64_t)(sizeof(struct lb_backend) + sizeof(struct lb_load)),
+	    .counters = maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
+				      LB_COUNTERS * sizeof(struct lb_reason_count)) +
+			maps->service_slots * (uint64_t)sizeof(struct lb_total),
+	    .other = sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) + dp->other_bytes,
+	    .flow_capacity = maps->flow_words,
+	    .flow_entries = dp->sweep.entries_last,
+	};
+	ret->total = ret->flows + ret->arena + ret->services + ret->backends + ret->counters + ret->other;
+}

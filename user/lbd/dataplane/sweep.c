@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The sweep, in bounded steps: flow entries expire and are counted, then slots in transition settle, resizes end, ids
+ * get free. docs/tracking.md has the rules. */
+#include "internal.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+/* How long a flow that has ended by its own word holds a drain, ticks: RFC 5382 and conntrack give a half-closed one 2
+ * minutes; an RST may be forged, and the flow go on. */
+#define FIN_HOLDS 112
+#define RST_HOLDS 10
+
+/* ---- flow entries ---- */
+
+static const struct lb_service *service_of(const struct dataplane *dp, uint64_t entry)
+{
+	return &dp->maps.services[dp->maps.backends[LB_FLOW_BACKEND(entry)].service];
+}
+
+/* Whether the slot of its hash decides for the flow, and the entry is not asked for. Its fingerprint has all of the
+ * hash that a slot is found by but two bits: those may name one slot or two. Not known of services that hash less. */
+static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
+{
+	const struct lb_service *line = service_of(dp, entry);
+	const uint32_t *slots = dp_slots(dp, line->ring);
+	uint32_t size = LB_REGION_SIZE(line->ring), high = (uint32_t)(entry >> LB_FLOW_FP_SHIFT) << 2;
+	uint32_t first = (uint32_t)((uint64_t)high * size >> 32), last = (uint32_t)((uint64_t)(high | 3) * size >> 32);
+
+	if (!size || line->flags & LB_SERVICE_TRACK_ALWAYS || line->hash != LB_HASH_FULL || line->mask4 != 32 ||
+	    line->mask6 != 128)
+		return false;
+	return !(slots[first] & LB_SLOT_TRANSITION) && !(slots[last] & LB_SLOT_TRANSITION);
+}
+
+/* Where the table decides always, an entry that is there is right however long its flow has been silent. It goes when
+ * its place is needed. */
+static bool may_sleep(const struct dataplane *dp, uint64_t entry)
+{
+	const uint32_t lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
+
+	return lasting >> LB_FLOW_STATE(entry) & 1 && service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS &&
+	       dp->traits[LB_FLOW_BACKEND(entry)] & BACKEND_ALIVE;
+}
+
+static uint64_t asleep(uint64_t entry)
+{
+	const uint64_t state = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
+
+	return (entry & ~state & ~LB_FLOW_OVERFLOW) | (uint64_t)LB_FLOW_DORMANT << LB_FLOW_STATE_SHIFT;
+}
+
+/* True: nothing is left of it that counts. */
+static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uint32_t now)
+{
+	uint32_t state = LB_FLOW_STATE(entry);
+
+	if (entry_is_void(dp, entry) || is_settled_past(dp, entry))
+		return entry_change(dp, at, entry, 0);
+	if (state == LB_FLOW_DORMANT)
+		return service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS ? false : entry_change(dp, at, entry, 0);
+	if (dp_flow_age(now, entry) <= lb_flow_idle(service_of(dp, entry), state))
+		return false;
+	return entry_change(dp, at, entry, may_sleep(dp, entry) ? asleep(entry) : 0);
+}
+
+/* Which entries hold a drain: those of flows that live, as far as a table can know. The marks of older flows do not:
+ * anybody can make one, and what they stand for is held by the slots. */
+static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
+{
+	uint32_t id = LB_FLOW_BACKEND(entry), state = LB_FLOW_STATE(entry), age = dp_flow_age(now, entry);
+
+	dp->sweep.entries++;
+	if (LB_FLOW_COUNTED >> state & 1)
+		dp->counting[id]++;
+	if (LB_FLOW_HELD >> state & 1)
+		dp->holding[id]++;
+	if (state == LB_FLOW_KEPT)
+		dp->marked[id]++;
+	else if ((state == LB_FLOW_FIN && age <= FIN_HOLDS) || (state == LB_FLOW_RST && age <= RST_HOLDS))
+		dp->closing[id]++;
+}
+
+/* Keeps a place free in a bucket that dormant entries have filled: an insert that must evict costs more. */
+static void make_room(struct dataplane *dp, uint64_t *bucket, uint32_t now)
+{
+	uint64_t *oldest = NULL, entry = 0;
+
+	for (unsigned way = 0; way < LB_FLOW_WAYS; way++) {
+		uint64_t word = dp_load(&bucket[way]);
+
+		if (!LB_FLOW_STATE(word))
+			return;
+		if (LB_FLOW_STATE(word) != LB_FLOW_DORMANT ||
+		    (oldest && dp_flow_age(now, word) <= dp_flow_age(now, entry)))
+			continue;
+		oldest = &bucket[way];
+		entry = word;
+	}
+	if (oldest)
+		entry_change(dp, oldest, entry, 0);
+}
+
+static void sweep_flows(struct dataplane *dp, uint32_t end, uint32_t now)
+{
+	for (; dp->sweep.at < end; dp->sweep.at++) {
+		uint64_t *at = &dp->maps.flows[dp->sweep.at];
+		uint64_t entry = dp_load(at);
+
+		if (LB_FLOW_STATE(entry) && !retire_entry(dp, at, entry, now))
+			count_entry(dp, dp_load(at), now);
+		if (dp->sweep.at % LB_FLOW_WAYS == LB_FLOW_WAYS - 1)
+			make_room(dp, at - (LB_FLOW_WAYS - 1), now);
+	}
+}
+
+/* ---- fragments ---- */
+
+static void sweep_frags(struct dataplane *dp, uint32_t end)
+{
+	for (; dp->sweep.at < end; dp->sweep.at++)
+		frag_purge(dp, &dp->maps.frags[dp->sweep.at]);
+}
+
+/* ---- slots ---- */
+
+static uint16_t record_idle(const struct dataplane *dp, const struct record *record)
+{
+	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
+}
+
+/* One slot, if it is in transition. now: when the round began, so that the flow table has been looked at since. */
+static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index, bool may_settle)
+{
+	uint32_t at = LB_REGION_BASE(dp->maps.services[record->id].ring) + index;
+	uint32_t now = dp->sweep.now, idle = record_idle(dp, record), slot = dp->maps.arena[at];
+	uint16_t current = LB_SLOT_CURRENT(slot);
+
+	if (!(slot & LB_SLOT_TRANSITION))
+		return;
+	if (may_settle && dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) > idle) {
+		dp_slot_store(dp, at, LB_SLOT(current, current));
+		return;
+	}
+	if (slot & LB_SLOT_LEARNING && dp_stamp_age(now, record->since[index]) > idle)
+		dp_slot_store(dp, at, slot & ~LB_SLOT_LEARNING);
+}
+
+/* All slots of the service were looked at. */
+static void end_service(struct dataplane *dp, struct record *record)
+{
+	struct lb_service *line = &dp->maps.services[record->id];
+
+	ring_count(dp, record, dp->sweep.now);
+	if (record->in_transition)
+		return;
+	if (line->old_ring && !dp_retire_room(dp, 1)) {
+		dp_retire(dp, line->old_ring);
+		dp_store(&line->old_ring, 0);
+	}
+	if (!line->old_ring && !record->adopted && record->wanted_size != LB_REGION_SIZE(line->ring))
+		dp_resize(dp, record);
+}
+
+static bool is_settled(const struct dataplane *dp, const struct record *record)
+{
+	return !record || (!record->in_transition && !dp->maps.services[record->id].old_ring);
+}
+
+/* Looks at no more than budget slots; returns how many. */
+static size_t sweep_slots(struct dataplane *dp, size_t budget)
+{
+	struct sweep *sweep = &dp->sweep;
+	size_t done = 0;
+
+	while (sweep->at < dp->maps.service_slots && done < budget) {
+		struct record *record = dp->by_id[sweep->at];
+		bool may_settle;
+		uint32_t size;
+
+		if (is_settled(dp, record)) {
+			sweep->at++;
+			sweep->slot = 0;
+			continue;
+		}
+		size = LB_REGION_SIZE(dp->maps.services[record->id].ring);
+		may_settle = !ring_has_forgotten(dp, record, sweep->now);
+		for (; sweep->slot < size && done < budget; sweep->slot++, done++)
+			settle_slot(dp, record, sweep->slot, may_settle);
+		if (sweep->slot < size)
+			break;
+		end_service(dp, record);
+		sweep->at++;
+		sweep->slot = 0;
+	}
+	return done;
+}
+
+/* ---- rounds ---- */
+
+static void begin_round(struct dataplane *dp, uint32_t now)
+{
+	struct sweep *sweep = &dp->sweep;
+	size_t ids = dp->maps.backend_slots;
+
+	dp_grace(dp);
+	sweep->round++;
+	sweep->now = now;
+	sweep->entries = 0;
+	memset(dp->counting, 0, ids * sizeof(*dp->counting));
+	memset(dp->closing, 0, ids * sizeof(*dp->closing));
+	memset(dp->marked, 0, ids * sizeof(*dp->marked));
+	memset(dp->holding, 0, ids * sizeof(*dp->holding));
+	for (size_t id = 0; id < ids; id++)
+		dp->active_before[id] = __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < dp->records_count; i++)
+		dp->records[i]->held_before =
+		    __atomic_load_n(&dp->maps.turns[dp->records[i]->id].held, __ATOMIC_RELAXED);
+}
+
+/* Packets come and go while the table is counted: what was counted is right if it lies between what the number was
+ * before and is now. Otherwise it is off, and moved by the difference, as packets go on changing it. Returns it. */
+static int32_t correct(int32_t *at, int32_t before, int32_t counted)
+{
+	int32_t after = __atomic_load_n(at, __ATOMIC_RELAXED);
+	int32_t least = before < after ? before : after, most = before < after ? after : before, by = 0;
+
+	if (counted < least)
+		by = counted - least;
+	else if (counted > most)
+		by = counted - most;
+	return by ? __atomic_add_fetch(at, by, __ATOMIC_RELAXED) : after;
+}
+
+static void correct_active(struct dataplane *dp)
+{
+	for (uint32_t id = 1; id < dp->maps.backend_slots; id++)
+		correct(&dp->maps.loads[id].active, dp->active_before[id], (int32_t)dp->counting[id]);
+}
+
+static uint32_t count_held(const struct dataplane *dp, const struct record *record)
+{
+	uint32_t held = 0;
+
+	for (unsigned i = 0; i < record->count; i++)
+		held += dp->holding[record->members[i].id];
+	return held;
+}
+
+/* As correct_active: what was counted is right if it lies between what `held` was before and is now. Then what is held
+ * beyond the shares is summed up anew. */
+static void correct_held(struct dataplane *dp)
+{
+	struct lb_turn *common = &dp->maps.turns[0];
+	int64_t beyond = 0;
+
+	for (size_t i = 0; i < dp->records_count; i++) {
+		struct record *record = dp->records[i];
+		struct lb_turn *turn = &dp->maps.turns[record->id];
+		int32_t held = correct(&turn->held, record->held_before, count_held(dp, record));
+
+		beyond += held > turn->share ? held - turn->share : 0;
+	}
+	dp_update(&common->held, (int32_t)beyond);
+}
+
+static void end_flows(struct dataplane *dp)
+{
+	correct_active(dp);
+	correct_held(dp);
+	for (uint32_t id = 0; id < dp->maps.backend_slots; id++)
+		dp->live_of[id] = dp->counting[id] - dp->marked[id] + dp->closing[id];
+	dp->sweep.entries_last = dp->sweep.entries;
+}
+
+static void end_round(struct dataplane *dp)
+{
+	dp_release_quarantine(dp, dp->sweep.round);
+	dp->sweep.completed = dp->sweep.round;
+	dp_store(&dp->maps.settings->swept, dp->sweep.now);
+}
+
+static size_t left_in_round(const struct dataplane *dp)
+{
+	size_t left = 0;
+
+	switch (dp->sweep.phase) {
+	case SWEEP_FLOWS:
+		left += dp->maps.flow_words - dp->sweep.at + dp->maps.frag_words;
+		break;
+	case SWEEP_FRAGS:
+		left += dp->maps.frag_words - dp->sweep.at;
+		break;
+	case SWEEP_SLOTS:
+		break;
+	case SWEEP_IDLE:
+		return 0;
+	}
+	for (size_t i = 0; i < dp->records_count; i++)
+		if (!is_settled(dp, dp->records[i]))
+			left += LB_REGION_SIZE(dp->maps.services[dp->records[i]->id].ring);
+	return left + 1; /* the round has not ended */
+}
+
+/* The end of what a step may look at in a table of so many words. */
+static uint32_t step_end(const struct sweep *sweep, size_t budget, uint32_t words)
+{
+	return budget < words - sweep->at ? sweep->at + budget : words;
+}
+
+static void next_phase(struct dataplane *dp)
+{
+	dp->sweep.phase++;
+	dp->sweep.at = dp->sweep.slot = 0;
+}
+
+/* One phase's share of the step; returns what is left of the budget. */
+static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
+{
+	struct sweep *sweep = &dp->sweep;
+	uint32_t from = sweep->at;
+
+	switch (sweep->phase) {
+	case SWEEP_FLOWS:
+		sweep_flows(dp, step_end(sweep, budget, dp->maps.flow_words), now);
+		budget -= sweep->at - from;
+		if (sweep->at == dp->maps.flow_words) {
+			end_flows(dp);
+			next_phase(dp);
+		}
+		return budget;
+	case SWEEP_FRAGS:
+		sweep_frags(dp, step_end(sweep, budget, dp->maps.frag_words));
+		budget -= sweep->at - from;
+		if (sweep->at == dp->maps.frag_words)
+			next_phase(dp);
+		return budget;
+	case SWEEP_SLOTS:
+		budget -= sweep_slots(dp, budget);
+		if (sweep->at == dp->maps.service_slots) {
+			end_round(dp);
+			sweep->phase = SWEEP_IDLE;
+		}
+		return budget;
+	case SWEEP_IDLE:
+		break;
+	}
+	return 0;
+}
+
+/* A step this long after the one before: lbd was stopped. No idle time is that long, and ages are told apart up to
+ * twice as many ticks. */
+#define STOPPED_TICKS 8192
+
+size_t dataplane_sweep(struct dataplane *dp, size_t budget, uint32_t now_tick)
+{
+	uint32_t now = now_tick ? now_tick : dp_tick(dp);
+
+	if (dp->sweep.stepped && (int32_t)(now - dp->sweep.stepped) > STOPPED_TICKS)
+		dp_restart_clocks(dp, now);
+	dp->sweep.stepped = now;
+
+	if (dp->sweep.phase == SWEEP_IDLE) {
+		begin_round(dp, now);
+		next_phase(dp);
+	}
+	while (budget && dp->sweep.phase != SWEEP_IDLE)
+		budget = step(dp, budget, now);
+	return left_in_round(dp);
+}

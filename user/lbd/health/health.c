@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* When to probe, and what a run of results means. How to probe is a kind's job (health/). */
+#include "health.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
+
+#include <event2/event_struct.h>
+#include <event2/util.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "failure.h"
+#include "schedule.h"
+#include "span.h"
+#include "verdict.h"
+
+#define WARN_EVERY_US 60000000ULL
+
+struct kind_state {
+	const struct health_kind *kind;
+	void *state;
+};
+
+struct health_check {
+	LIST_ENTRY(health_check) link;
+	struct health *health;
+	const struct kind_state *kind;
+	struct health_spec config;
+	struct health_probe_spec spec;
+	struct event timer; /* for the next probe, or while one runs for its timeout */
+	struct health_probe *probe;
+	bool repeated; /* the probe before this one was void */
+	bool placed;   /* its place in the interval has been drawn */
+	enum health_status status;
+	uint32_t streak; /* probes in a row that contradict the status */
+	uint64_t since_us, probe_us;
+	uint64_t late_us, beats; /* how late the loop had been in all when the probe began, and its beats */
+	char why[FAILURE_TEXT];
+	health_result_fn *result;
+	void *arg;
+};
+
+struct health {
+	struct event_base *base;
+	const struct lateness *lateness;
+	LIST_HEAD(check_list, health_check) checks;
+	struct kind_state *kinds;
+	unsigned kinds_count;
+	uint64_t warned_us, warned_late_us;
+};
+
+static uint32_t random_draw(void)
+{
+	uint32_t value;
+
+	evutil_secure_rng_get_bytes(&value, sizeof(value));
+	return value;
+}
+
+/* ---- what results mean ---- */
+
+static void set_status(struct health_check *check, enum health_status status)
+{
+	check->status = status;
+	check->streak = 0;
+	check->since_us = clock_monotonic_us();
+}
+
+/* Counts one probe that was run; true if the status changed. */
+static bool count(struct health_check *check, bool passed)
+{
+	enum health_status says = passed ? HEALTH_UP : HEALTH_DOWN;
+	uint32_t needed = passed ? check->config.rise : check->config.fall;
+
+	if (check->status == says) {
+		check->streak = 0;
+		return false;
+	}
+	if (check->status != HEALTH_UNKNOWN && ++check->streak < needed)
+		return false;
+	set_status(check, says);
+	return true;
+}
+
+/* The check may be gone afterwards. */
+static void report(struct health_check *check, bool changed, uint32_t latency_us, const char *reason)
+{
+	uint64_t since_ms = (clock_monotonic_us() - check->since_us) / 1000;
+	char why[FAILURE_TEXT];
+	struct health_result result = {
+	    .status = check->status,
+	    .changed = changed,
+	    .latency_us = latency_us,
+	    .since_ms = since_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)since_ms,
+	    .why = why,
+	};
+
+	snprintf(why, sizeof(why), "%s", reason);
+	check->result(check->arg, &result);
+}
+
+/* This host lacks descriptors, memory or ports: that says nothing about the backend, which keeps its status. The next
+ * interval tries again. */
+static void probe_not_run(struct health_check *check, const char *reason)
+{
+	struct health *health = check->health;
+	uint64_t now_us = clock_monotonic_us();
+	char why[FAILURE_TEXT];
+	char address[ADDR_TEXT];
+
+	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, reason);
+	if (!health->warned_us || now_us - health->warned_us >= WARN_EVERY_US) {
+		health->warned_us = now_us;
+		log_warning("health check of %s port %u: %s; its status stays as it was (said once a minute)",
+			    addr_format(&check->spec.address, address), check->spec.port, why);
+	}
+	report(check, false, 0, why);
+}
+
+/* ---- when to probe ---- */
+
+static void wait_ms(struct health_check *check, uint64_t ms)
+{
+	struct timeval wait = span_of_ms(ms);
+
+	event_base_update_cache_time(check->health->base); /* else it counts from when this turn of the loop began */
+	event_add(&check->timer, &wait);
+}
+
+static void wait_for_next(struct health_check *check)
+{
+	uint64_t gone_ms = (clock_monotonic_us() - check->probe_us) / 1000;
+
+	wait_ms(check, schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
+	check->placed = true;
+}
+
+static void wait_for_first(struct health_check *check)
+{
+	check->placed = check->status != HEALTH_UNKNOWN;
+	wait_ms(check, schedule_first(check->config.interval_ms, check->placed, random_draw()));
+}
+
+/* ---- one probe ---- */
+
+/* How late the loop was since the probe began. */
+static uint64_t late_us(const struct health_check *check, uint64_t now_us)
+{
+	return lateness_total(lateness_meter(check->health->lateness), now_us) - check->late_us;
+}
+
+static void conclude(struct health_check *check, bool passed, const char *why, uint32_t latency_us)
+{
+	bool changed = count(check, passed);
+
+	check->repeated = false;
+	wait_for_next(check);
+	if (!passed)
+		snprintf(check->why, sizeof(check->why), "%s", why);
+	else if (check->status == HEALTH_UP)
+		check->why[0] = 0;
+	report(check, changed, passed ? latency_us : 0, check->why);
+}
+
+/* Nothing is reported: it is as if the probe had not been. */
+static void repeat_void(struct health_check *check, uint64_t late)
+{
+	struct health *health = check->health;
+	uint64_t now_us = clock_monotonic_us();
+
+	if (!health->warned_late_us || now_us - health->warned_late_us >= WARN_EVERY_US) {
+		health->warned_late_us = now_us;
+		log_warning(
+		    "lbd was %llu ms late during a health check: checks that fail at such a time are made again "
+		    "before they count (said once a minute)",
+		    (unsigned long long)late / 1000);
+	}
+	check->repeated = true;
+	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw())); /* not all in one instant */
+}
+
+static enum verdict judge(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,
+			  uint64_t *ret_wait_us)
+{
+	uint64_t now_us = clock_monotonic_us();
+	struct verdict_case of = {
+	    .timeout_us = check->config.timeout_ms * 1000ULL,
+	    .elapsed_us = now_us - check->probe_us,
+	    .late_us = late_us(check, now_us),
+	    .beats = lateness_meter(check->health->lateness)->beats - check->beats,
+	    .timed_out = timed_out,
+	    .repeated = check->repeated,
+	};
+
+	*ret_late_us = of.late_us;
+	if (timed_out && of.elapsed_us > of.timeout_us + of.late_us)
+		*ret_late_us = of.elapsed_us - of.timeout_us;
+	return verdict_of(&of, ret_wait_us);
+}
+
+/* What a late loop measures is no latency of the backend. */
+static uint32_t measured(const struct health_check *check, uint32_t latency_us)
+{
+	return late_us(check, clock_monotonic_us()) > latency_us / 4 ? 0 : latency_us;
+}
+
+static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
+{
+	struct health_check *check = arg;
+	uint64_t late = 0, wait;
+
+	check->probe = NULL;
+	event_del(&check->timer);
+	if (outcome == HEALTH_NOT_RUN) {
+		wait_for_next(check);
+		probe_not_run(check, why);
+	} else if (outcome == HEALTH_PASSED) {
+		conclude(check, true, NULL, measured(check, latency_us));
+	} else if (judge(check, false, &late, &wait) == VERDICT_VOID) {
+		repeat_void(check, late);
+	} else {
+		conclude(check, false, why, 0);
+	}
+}
+
+/* What has come while the loop was busy is taken before anything is said of the backend. */
+static void probe_timed_out(struct health_check *check)
+{
+	const struct health_kind *kind = check->kind->kind;
+	enum verdict verdict;
+	uint64_t late, wait_us;
+	char why[FAILURE_TEXT];
+
+	if (kind->serve(check->probe))
+		return; /* the check too may be gone */
+	verdict = judge(check, true, &late, &wait_us);
+	if (verdict == VERDICT_WAIT) {
+		wait_ms(check, wait_us / 1000 + 1);
+		return;
+	}
+	failure_timeout(why, kind->waits_for(check->probe), check->config.timeout_ms);
+	kind->cancel(check->probe);
+	check->probe = NULL;
+	if (verdict == VERDICT_VOID)
+		repeat_void(check, late);
+	else
+		conclude(check, false, why, 0);
+}
+
+static void start_probe(struct health_check *check)
+{
+	check->probe_us = clock_monotonic_us();
+	check->late_us = lateness_total(lateness_meter(check->health->lateness), check->probe_us);
+	check->beats = lateness_meter(check->health->lateness)->beats;
+	check->probe =
+	    check->kind->kind->start(check->kind->state, check->health->base, &check->spec, probe_done, check);
+	if (check->probe) {
+		wait_ms(check, check->config.timeout_ms);
+		return;
+	}
+	wait_for_next(check);
+	probe_not_run(check, strerror(errno));
+}
+
+static void on_timer(int fd, short what, void *arg)
+{
+	struct health_check *check = arg;
+
+	if (check->probe)
+		probe_timed_out(check);
+	else
+		start_probe(check);
+}
+
+/* ---- checks ---- */
+
+static void config_done(struct health_spec *config)
+{
+	free(config->type);
+	free(config->path);
+	free(config->host);
+}
+
+static int config_copy(const struct health_spec *from, struct health_spec *ret)
+{
+	struct health_spec copy = *from;
+
+	copy.type = strdup(from->type);
+	copy.path = from->path ? strdup(from->path) : NULL;
+	copy.host = from->host ? strdup(from->host) : NULL;
+	if (!copy.type || (from->path && !copy.path) || (from->host && !copy.host)) {
+		config_done(&copy);
+		return -ENOMEM;
+	}
+	*ret = copy;
+	return 0;
+}
+
+static const struct kind_state *find_state(const struct health *health, const char *type)
+{
+	for (unsigned i = 0; i < health->kinds_count; i++)
+		if (!strcmp(health->kinds[i].kind->name, type))
+			return &health->kinds[i];
+	return NULL;
+}
+
+struct health_check *health_add(struct health *health, const struct health_spec *spec, const struct addr *address,
+				uint16_t port, enum health_status initial, health_result_fn *result, void *arg)
+{
+	const struct kind_state *kind = find_state(health, spec->type);
+	struct health_check *check;
+
+	if (!kind) {
+		errno = EINVAL;
+		return NULL;
+	}
+	check = calloc(1, sizeof(*check));
+	if (!check || config_copy(spec, &check->config)) {
+		free(check);
+		errno = ENOMEM;
+		return NULL;
+	}
+	check->health = health;
+	check->kind = kind;
+	check->spec = (struct health_probe_spec){
+	    .address = *address, .port = spec->port ? spec->port : port, .config = &check->config};
+	check->result = result;
+	check->arg = arg;
+	set_status(check, initial);
+	evtimer_assign(&check->timer, health->base, on_timer, check);
+	LIST_INSERT_HEAD(&health->checks, check, link);
+	wait_for_first(check);
+	return check;
+}
+
+void health_remove(struct health_check *check)
+{
+	if (!check)
+		return;
+	event_del(&check->timer);
+	if (check->probe)
+		check->kind->kind->cancel(check->probe);
+	LIST_REMOVE(check, link);
+	config_done(&check->config);
+	free(check);
+}
+
+/* ---- the scheduler ---- */
+
+const struct health_kind *health_kind_find(const char *name)
+{
+	registry_for_each (health_kind, kind)
+		if (!strcmp(kind->name, name))
+			return kind;
+	return NULL;
+}
+
+/* A running probe holds a descriptor: thousands at once need more than the usual 1024. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		log_warning("raising the limit of open files to %llu: %m", (unsigned long long)limit.rlim_max);
+}
+
+static int open_kinds(struct health *health, struct error *err)
+{
+	int error;
+
+	/* cppcheck-suppress comparePointers; both ends of one section */
+	health->kinds = calloc((size_t)(__stop_health_kind - __start_health_kind), sizeof(*health->kinds));
+	if (!health->kinds)
+		return error_set(err, -ENOMEM, "health checks: out of memory");
+	registry_for_each (health_kind, kind) {
+		struct kind_state *state = &health->kinds[health->kinds_count];
+
+		error = kind->open ? kind->open(health->base, &state->state) : 0;
+		if (error)
+			return error_set(err, error, "health checks of type %s: %s", kind->name, strerror(-error));
+		state->kind = kind;
+		health->kinds_count++;
+	}
+	return 0;
+}
+
+int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret, struct error *err)
+{
+	struct health *health = calloc(1, sizeof(*health));
+	int error;
+
+	if (!health)
+		return error_set(err, -ENOMEM, "health checks: out of memory");
+	health->base = base;
+	health->lateness = lateness;
+	LIST_INIT(&health->checks);
+	raise_descriptor_limit();
+	error = open_kinds(health, err);
+	if (error) {
+		health_free(health);
+		return error;
+	}
+	*ret = health;
+	return 0;
+}
+
+void health_free(struct health *health)
+{
+	struct health_check *check;
+
+	if (!health)
+		return;
+	while ((check = LIST_FIRST(&health->checks)))
+		health_remove(check);
+	for (unsigned i = 0; i < health->kinds_count; i++)
+		if (health->kinds[i].kind->close)
+			health->kinds[i].kind->close(health->kinds[i].state);
+	free(health->kinds);
+	free(health);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the host must give before the data plane is opened. Called by main. */
+#include "host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "common/cleanup.h"
+#include "common/files.h"
+#include "common/log.h"
+
+#define BPFFS "/sys/fs/bpf"
+
+void host_raise_memlock(void)
+{
+	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
+		log_debug("RLIMIT_MEMLOCK stays as it is: %s", strerror(errno));
+}
+
+/* ---- directories ---- */
+
+int host_make_parent(const char *path, struct error *err)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	const char *directory = copy ? dirname(copy) : NULL;
+	int rc;
+
+	if (!directory)
+		return error_set(err, -ENOMEM, "out of memory");
+	rc = directory_make(directory, 0755);
+	if (rc)
+		return error_set(err, rc, "socket: %s: the directory %s cannot be made: %s", path, directory,
+				 strerror(-rc));
+	return 0;
+}
+
+static bool on_bpffs(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	const char *at = copy;
+	struct statfs fs;
+
+	while (at && statfs(at, &fs)) {
+		if (errno != ENOENT || !strcmp(at, "/") || !strcmp(at, "."))
+			return false;
+		at = dirname(copy);
+	}
+	return at && fs.f_type == BPF_FS_MAGIC;
+}
+
+/* Under `ip netns exec` and in some containers a mount is seen by this process and its children alone. */
+static void warn_if_mount_is_private(void)
+{
+	struct stat own, first;
+
+	if (!stat("/proc/self/ns/mnt", &own) && !stat("/proc/1/ns/mnt", &first) && own.st_ino != first.st_ino)
+		log_warning(BPFFS ": mounted for this mount namespace alone: when its last process ends, pins and "
+				  "programs go with it");
+}
+
+int host_prepare_pin(const char *path, struct error *err)
+{
+	size_t length = strlen(BPFFS);
+	bool usual = !strncmp(path, BPFFS, length) && (path[length] == '/' || !path[length]);
+	int rc;
+
+	if (!on_bpffs(path) && usual) {
+		if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
+			return error_set(
+			    err, -errno,
+			    "pin: %s: no bpf file system is mounted, and mounting one failed (%s): mount -t bpf "
+			    "bpf " BPFFS,
+			    path, strerror(errno));
+		log_info(BPFFS ": bpf file system mounted");
+		warn_if_mount_is_private();
+	}
+	if (!on_bpffs(path))
+		return error_set(err, -EINVAL,
+				 "pin: %s: expected a directory on a bpf file system, such as " BPFFS "/lbd", path);
+	rc = directory_make_all(path, 0700);
+	if (rc)
+		return error_set(err, rc, "pin: %s: cannot be made: %s", path, strerror(-rc));
+	return 0;
+}
+
+/* ---- locks ---- */
+
+/* Who holds the flock, as /proc/locks tells: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF". 0: unknown. */
+static int lock_holder(int fd)
+{
+	_cleanup_fclose_ FILE *locks = fopen("/proc/locks", "re");
+	char line[256];
+	struct stat st;
+
+	if (!locks || fstat(fd, &st))
+		return 0;
+	while (fgets(line, sizeof(line), locks)) {
+		unsigned long inode;
+		int pid;
+
+		if (sscanf(line, "%*s FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st.st_ino)
+			return pid;
+	}
+	return 0;
+}
+
+static int lock(const char *path, int flags, const char *key, const char *value, int *ret, struct error *err)
+{
+	_cleanup_close_ int fd = open(path, flags | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return error_set(err, -errno, "%s: %s: %s: %s", key, value, path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+		return error_set(err, -EBUSY,
+				 "%s: %s: in use by another lbd (pid %d): stop it first, or give this one its own", key,
+				 value, lock_holder(fd));
+	*ret = fd;
+	fd = -1;
+	return 0;
+}
+
+int host_lock(const char *socket, const char *pin, struct host_locks *ret, struct error *err)
+{
+	struct host_locks locks = {-1, -1};
+	char path[PATH_MAX];
+	int rc;
+
+	if (snprintf(path, sizeof(path), "%s.lock", socket) >= (int)sizeof(path))
+		return error_set(err, -ENAMETOOLONG, "socket: the path is too long");
+	rc = lock(path, O_RDWR | O_CREAT | O_NOFOLLOW, "socket", socket, &locks.socket, err);
+	if (!rc)
+		rc = lock(pin, O_RDONLY | O_DIRECTORY, "pin", pin, &locks.pin, err);
+	if (rc)
+		host_unlock(&locks);
+	else
+		*ret = locks;
+	return rc;
+}
+
+void host_unlock(struct host_locks *locks)
+{
+	cleanup_close_at(&locks->socket);
+	cleanup_close_at(&locks->pin);
+	*locks = (struct host_locks){-1, -1};
+}

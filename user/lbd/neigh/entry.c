@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Neighbour entries, each with a timer: alive ones are verified every few seconds, so that a MAC that moved or a dead
+ * neighbour is noticed although the kernel would believe it for most of a minute; dead ones are asked for again.
+ * Called by neigh.c. */
+#include "entry.h"
+
+#include <errno.h>
+#include <event2/util.h>
+#include <linux/neighbour.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/log.h"
+
+#define BUCKETS 4096
+/* An alive neighbour is verified this often. With n > 5000 entries: every n ms, so that it is never more than a
+ * thousand a second. */
+#define VERIFY_MS 5000
+/* How long one that no longer answers (or never did) has to answer to ARP or ND before it counts as dead: the kernel
+ * asks once a second, so one lost packet decides nothing. */
+#define GRACE_MS 1500
+/* A dead one is asked for again this often. */
+#define RETRY_MS     5000
+#define WARN_SECONDS 60
+
+#define VALID        (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
+
+struct entry_table {
+	struct event_base *base;
+	struct rtnl *rtnl;
+	entry_changed_fn *changed;
+	unsigned count;
+	time_t warned_at;
+	LIST_HEAD(entry_list, entry) buckets[BUCKETS];
+};
+
+static uint64_t random_below(uint64_t bound)
+{
+	uint32_t value;
+
+	evutil_secure_rng_get_bytes(&value, sizeof(value));
+	return bound ? value % bound : 0;
+}
+
+static void wait_ms(struct entry *entry, uint64_t ms)
+{
+	struct timeval wait = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	event_base_update_cache_time(entry->table->base);
+	event_add(&entry->timer, &wait);
+}
+
+static uint64_t verify_interval_ms(const struct entry_table *table)
+{
+	return table->count > VERIFY_MS ? table->count : VERIFY_MS;
+}
+
+/* Give or take a tenth, so that entries that came together drift apart. */
+static void wait_about_ms(struct entry *entry, uint64_t ms)
+{
+	wait_ms(entry, ms - ms / 10 + random_below(ms / 5));
+}
+
+static void solicit(struct entry *entry)
+{
+	entry->error = rtnl_solicit(entry->table->rtnl, entry->ifindex, &entry->address);
+}
+
+/* ---- what the kernel's state means ---- */
+
+static void update_valid(struct entry *entry, uint16_t state, const uint8_t mac[6])
+{
+	bool was_alive = entry->verdict == ENTRY_ALIVE, same_mac = !memcmp(entry->mac, mac, 6);
+
+	entry->fixed = state & (NUD_PERMANENT | NUD_NOARP);
+	if (was_alive && same_mac)
+		return;
+	entry->verdict = ENTRY_ALIVE;
+	entry->error = 0;
+	entry->known = true;
+	memcpy(entry->mac, mac, 6);
+	if (!was_alive)
+		wait_ms(entry, random_below(verify_interval_ms(entry->table)));
+	entry->table->changed(entry);
+}
+
+/* The kernel gave up on it after unicast probes, or somebody flushed the table. The neighbour may just have a new MAC:
+ * what was told of it stays in force while it is asked for by broadcast. */
+static void update_invalid(struct entry *entry)
+{
+	entry->fixed = false;
+	if (entry->verdict != ENTRY_ALIVE)
+		return;
+	entry->verdict = ENTRY_WAITING;
+	solicit(entry);
+	wait_ms(entry, GRACE_MS);
+}
+
+static void update(struct entry *entry, const struct rtnl_neighbour *neighbour)
+{
+	if (neighbour->state & VALID && neighbour->has_mac)
+		update_valid(entry, neighbour->state, neighbour->mac);
+	else
+		update_invalid(entry);
+}
+
+/* An answer that does not come leaves the entry as it is. */
+static void ask_kernel(struct entry *entry)
+{
+	struct rtnl_neighbour neighbour = {0};
+	int error = rtnl_neighbour(entry->table->rtnl, entry->ifindex, &entry->address, &neighbour);
+
+	if (!error || error == -ENOENT)
+		update(entry, &neighbour);
+}
+
+/* ---- the timer ---- */
+
+/* The kernel could not ask, be it that its neighbour table is full: that says nothing about the neighbour, and takes no
+ * live one out. It is tried again soon. */
+static void stay_as_known(struct entry *entry)
+{
+	struct entry_table *table = entry->table;
+	time_t now = time(NULL);
+	char address[ADDR_TEXT];
+
+	if (now - table->warned_at >= WARN_SECONDS) {
+		table->warned_at = now;
+		log_warning("neighbour %s: the kernel cannot ask for it (%s); its last MAC stays in use",
+			    addr_format(&entry->address, address),
+			    entry->error == -ENOBUFS ? "its neighbour table is full, see gc_thresh3 in arp(7)"
+						     : strerror(-entry->error));
+	}
+	entry->verdict = ENTRY_ALIVE;
+	wait_ms(entry, GRACE_MS);
+	entry->table->changed(entry);
+}
+
+static void grace_is_over(struct entry *entry)
+{
+	if (entry->known && entry->error) {
+		stay_as_known(entry);
+		return;
+	}
+	entry->verdict = ENTRY_DEAD;
+	entry->known = false;
+	wait_about_ms(entry, RETRY_MS);
+	entry->table->changed(entry);
+}
+
+static void ask_again(struct entry *entry)
+{
+	int was = entry->error;
+
+	solicit(entry);
+	wait_about_ms(entry, RETRY_MS);
+	if (entry->error != was)
+		entry->table->changed(entry);
+}
+
+static void on_timer(int fd, short what, void *arg)
+{
+	struct entry *entry = arg;
+	enum entry_verdict verdict = entry->verdict;
+
+	ask_kernel(entry); /* notifications may be lost, and a fixed entry must not be touched */
+	if (entry->verdict != verdict)
+		return; /* it took its next step */
+	switch (verdict) {
+	case ENTRY_ALIVE:
+		wait_about_ms(entry, verify_interval_ms(entry->table));
+		if (!entry->fixed)
+			rtnl_verify(entry->table->rtnl, entry->ifindex, &entry->address);
+		break;
+	case ENTRY_WAITING:
+		grace_is_over(entry);
+		break;
+	case ENTRY_DEAD:
+		ask_again(entry);
+		break;
+	}
+}
+
+/* ---- the table ---- */
+
+static unsigned bucket_of(uint32_t ifindex, const struct addr *address)
+{
+	uint32_t hash = 2166136261u ^ ifindex; /* FNV-1a */
+
+	for (size_t i = 0; i < addr_length(address); i++)
+		hash = (hash ^ address->bytes[i]) * 16777619u;
+	return hash % BUCKETS;
+}
+
+static struct entry *find(struct entry_table *table, uint32_t ifindex, const struct addr *address)
+{
+	struct entry *entry;
+
+	for (entry = LIST_FIRST(&table->buckets[bucket_of(ifindex, address)]); entry; entry = LIST_NEXT(entry, chain))
+		if (entry->ifindex == ifindex && addr_equal(&entry->address, address))
+			return entry;
+	return NULL;
+}
+
+struct entry_table *entry_table_new(struct event_base *base, struct rtnl *rtnl, entry_changed_fn *changed)
+{
+	struct entry_table *table = calloc(1, sizeof(*table));
+
+	if (!table)
+		return NULL;
+	table->base = base;
+	table->rtnl = rtnl;
+	table->changed = changed;
+	return table;
+}
+
+void entry_table_free(struct entry_table *table)
+{
+	struct entry *entry;
+
+	if (!table)
+		return;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		while ((entry = LIST_FIRST(&table->buckets[i])))
+			entry_put(entry);
+	free(table);
+}
+
+struct entry *entry_get(struct entry_table *table, uint32_t ifindex, const struct addr *address)
+{
+	struct entry *entry = find(table, ifindex, address);
+
+	if (entry)
+		return entry;
+	entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return NULL;
+	entry->table = table;
+	entry->ifindex = ifindex;
+	entry->address = *address;
+	entry->verdict = ENTRY_WAITING;
+	LIST_INIT(&entry->targets);
+	evtimer_assign(&entry->timer, table->base, on_timer, entry);
+	LIST_INSERT_HEAD(&table->buckets[bucket_of(ifindex, address)], entry, chain);
+	table->count++;
+	ask_kernel(entry);
+	if (entry->verdict == ENTRY_WAITING) {
+		solicit(entry);
+		wait_ms(entry, GRACE_MS);
+	}
+	return entry;
+}
+
+void entry_put(struct entry *entry)
+{
+	if (!entry || !LIST_EMPTY(&entry->targets))
+		return;
+	event_del(&entry->timer);
+	LIST_REMOVE(entry, chain);
+	entry->table->count--;
+	free(entry);
+}
+
+void entry_told(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone)
+{
+	struct entry *entry = find(table, neighbour->ifindex, &neighbour->address);
+
+	if (entry && gone)
+		update_invalid(entry);
+	else if (entry)
+		update(entry, neighbour);
+}
+
+void entry_table_refresh(struct entry_table *table)
+{
+	struct entry *entry;
+
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		for (entry = LIST_FIRST(&table->buckets[i]); entry; entry = LIST_NEXT(entry, chain))
+			if (entry->verdict != ENTRY_WAITING)
+				wait_ms(entry, random_below(GRACE_MS));
+	}
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The kernel's neighbour entries that next hops depend on: followed, kept fresh, and judged. One entry serves all the
+ * addresses behind it. Called by neigh.c. */
+#ifndef LBD_NEIGH_ENTRY_H
+#define LBD_NEIGH_ENTRY_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/rtnl.h"
+
+enum entry_verdict {
+	ENTRY_WAITING, /* asked; nobody can say yet */
+	ENTRY_ALIVE,
+	ENTRY_DEAD,
+};
+
+struct target;
+struct entry_table;
+
+struct entry {
+	LIST_ENTRY(entry) chain;
+	struct entry_table *table;
+	uint32_t ifindex;
+	struct addr address;
+	enum entry_verdict verdict;
+	bool fixed; /* permanent or noarp: nothing to refresh */
+	bool known; /* mac holds: it was alive, and has not died since */
+	uint8_t mac[6];
+	int error; /* -errno of the last request to the kernel about it, 0 if it went well */
+	struct event timer;
+	LIST_HEAD(entry_targets, target) targets; /* neigh.c's: whose next hop it is */
+};
+
+/* Called from the loop when an entry's verdict, MAC or error changed. */
+typedef void entry_changed_fn(struct entry *entry);
+
+/* NULL: out of memory. */
+struct entry_table *entry_table_new(struct event_base *base, struct rtnl *rtnl, entry_changed_fn *changed);
+void entry_table_free(struct entry_table *table);
+/* Finds the entry or starts to follow it, which asks the kernel at once. NULL: out of memory. */
+struct entry *entry_get(struct entry_table *table, uint32_t ifindex, const struct addr *address);
+/* Stops following it once it has no targets. NULL is fine. */
+void entry_put(struct entry *entry);
+/* The kernel told about a neighbour; gone: it has deleted the entry. */
+void entry_told(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone);
+/* Messages were lost: asks about every entry within a second. */
+void entry_table_refresh(struct entry_table *table);
+
+#endif

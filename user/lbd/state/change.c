@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Changes that people ask for: run-time changes of backends, and the reload. Each works on a copy of the overrides and
+ * switches to it whole. Called by api and main. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+/* ---- one backend ---- */
+
+struct change {
+	struct service *service;
+	struct backend *backend;           /* NULL: there is none yet */
+	const struct config_backend *file; /* NULL: not in the file */
+	struct overrides overrides;        /* a copy, to be changed */
+	struct override *entry;
+	char label[SERVICE_LABEL + ADDR_TEXT + 16]; /* "web 192.0.2.10:80/tcp: backend 10.0.0.11" */
+};
+
+static const struct config_backend *find_in_file(const struct service *service, const struct addr *address)
+{
+	for (unsigned i = 0; i < service->config->backends_count; i++)
+		if (addr_equal(&service->config->backends[i].address, address))
+			return &service->config->backends[i];
+	return NULL;
+}
+
+static int change_begin(struct state *state, const char *name, const struct addr *address, struct change *ret,
+			struct error *err)
+{
+	struct change change = {.service = state_find_service(state, name)};
+	char label[SERVICE_LABEL], text[ADDR_TEXT];
+
+	if (!change.service)
+		return error_set(err, -ENOENT, "service \"%s\": no such service", name);
+	change.backend = service_find_backend(change.service, address);
+	change.file = find_in_file(change.service, address);
+	snprintf(change.label, sizeof(change.label), "%s: backend %s", service_label(change.service, label),
+		 addr_format(address, text));
+	if (overrides_copy(&state->overrides, &change.overrides))
+		return error_set(err, -ENOMEM, "out of memory");
+	change.entry = overrides_get(&change.overrides, change.service->config->name, address);
+	if (!change.entry) {
+		overrides_done(&change.overrides);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	*ret = change;
+	return 0;
+}
+
+/* An entry that says no more than the file does goes. */
+static void change_tidy(struct change *change)
+{
+	struct override *entry = change->entry;
+
+	entry->added = !change->file;
+	if (change->file && entry->has_weight && entry->weight == change->file->weight)
+		entry->has_weight = false;
+	if (change->file ? !entry->has_weight && !entry->drain && !entry->removed : entry->removed)
+		overrides_drop(&change->overrides, entry);
+	change->entry = NULL;
+}
+
+static int change_end(struct state *state, struct change *change, struct error *err)
+{
+	int rc;
+
+	change_tidy(change);
+	rc = state_switch(state, state->config, &change->overrides, err);
+	overrides_done(&change->overrides);
+	return rc;
+}
+
+static int change_refuse(struct change *change, struct error *err, int code, const char *why)
+{
+	overrides_done(&change->overrides);
+	return error_set(err, code, "%s: %s", change->label, why);
+}
+
+/* As change_begin, for a backend that must be there and stay. */
+static int change_existing(struct state *state, const char *name, const struct addr *address, struct change *ret,
+			   struct error *err)
+{
+	int rc = change_begin(state, name, address, ret, err);
+
+	if (rc)
+		return rc;
+	if (!ret->backend)
+		return change_refuse(ret, err, -ENOENT, "no such backend");
+	if (ret->backend->removed)
+		return change_refuse(ret, err, -ENOENT, "is being removed; add it to keep it");
+	return 0;
+}
+
+/* The rules the file is held to. */
+static const char *address_flaw(const struct state *state, const struct change *change, const struct addr *address)
+{
+	const struct config_service *config = change->service->config;
+
+	if (config->forward == LB_FORWARD_L2 && address->family != config->vip.family)
+		return "is not of the VIP's family, and forward: l2 cannot change the family";
+	for (unsigned i = 0; i < state->world.count; i++)
+		if (addr_equal(&state->world.services[i]->config->vip, address))
+			return "is a VIP: expected the address of a backend";
+	return NULL;
+}
+
+int state_backend_add(struct state *state, const char *service, const struct addr *address, uint32_t weight,
+		      struct error *err)
+{
+	struct change change;
+	const char *flaw;
+	int rc = change_begin(state, service, address, &change, err);
+
+	if (rc)
+		return rc;
+	if (change.backend && !change.backend->removed)
+		return change_refuse(&change, err, -EEXIST, "is there already");
+	flaw = address_flaw(state, &change, address);
+	if (flaw)
+		return change_refuse(&change, err, -EINVAL, flaw);
+	change.entry->removed = change.entry->drain = false;
+	change.entry->has_weight = true;
+	change.entry->weight = weight;
+	rc = change_end(state, &change, err);
+	if (!rc)
+		log_info("%s added, weight %u", change.label, weight);
+	return rc;
+}
+
+int state_backend_remove(struct state *state, const char *service, const struct addr *address, bool now,
+			 struct error *err)
+{
+	struct change change;
+	int rc = change_begin(state, service, address, &change, err);
+
+	if (rc)
+		return rc;
+	if (!change.backend)
+		return change_refuse(&change, err, -ENOENT, "no such backend");
+	change.backend->cut = now;
+	change.entry->removed = true;
+	change.entry->drain = change.entry->has_weight = false;
+	rc = change_end(state, &change, err);
+	if (rc)
+		change.backend->cut = false;
+	else
+		log_info("%s removed%s", change.label, now ? " at once" : " once drained");
+	return rc;
+}
+
+static void set_drain(struct override *entry, bool on, const uint64_t *force_after_ms)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (!on || !entry->drain)
+		entry->drain_ms = on ? now : 0;
+	if (!on || !entry->drain)
+		entry->has_force = false;
+	entry->drain = on;
+	if (on && force_after_ms) {
+		entry->has_force = true;
+		entry->force_ms = now + *force_after_ms;
+	}
+}
+
+int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
+			const uint64_t *force_after_ms, struct error *err)
+{
+	struct change change;
+	int rc = change_existing(state, service, address, &change, err);
+
+	if (rc)
+		return rc;
+	set_drain(change.entry, on, force_after_ms);
+	if (!change.file && !change.entry->has_weight) {
+		change.entry->has_weight = true;
+		change.entry->weight = change.backend->weight;
+	}
+	rc = change_end(state, &change, err);
+	if (!rc && !on)
+		log_info("%s: drain called off", change.label);
+	return rc;
+}
+
+int state_backend_weight(struct state *state, const char *service, const struct addr *address, uint32_t weight,
+			 struct error *err)
+{
+	struct change change;
+	int rc = change_existing(state, service, address, &change, err);
+
+	if (rc)
+		return rc;
+	change.entry->has_weight = true;
+	change.entry->weight = weight;
+	rc = change_end(state, &change, err);
+	if (!rc)
+		log_info("%s: weight %u", change.label, weight);
+	return rc;
+}
+
+/* ---- the file ---- */
+
+static bool same_prefix(const struct addr *a, unsigned a_len, const struct addr *b, unsigned b_len)
+{
+	return a_len == b_len && addr_equal(a, b);
+}
+
+static bool same_metrics(const struct config *a, const struct config *b)
+{
+	if (!a->metrics || !b->metrics)
+		return !a->metrics == !b->metrics;
+	return a->metrics_port == b->metrics_port && addr_equal(&a->metrics_address, &b->metrics_address);
+}
+
+/* What only a start reads. */
+static void warn_of_fixed_keys(const struct config *old, const struct config *new, uint64_t seed)
+{
+	const struct {
+		const char *key;
+		bool same;
+		bool pinned; /* lives in the pinned maps */
+	} keys[] = {
+	    {"pin", !strcmp(old->pin, new->pin), false},
+	    {"socket", !strcmp(old->socket, new->socket), false},
+	    {"state", !strcmp(old->state, new->state), false},
+	    {"group", !strcmp(old->group, new->group), false},
+	    {"metrics", same_metrics(old, new), false},
+	    {"encap: gue-port", old->gue_port == new->gue_port, false},
+	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
+	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},
+	    {"encap: source-v4, source-v6",
+	     same_prefix(&old->encap_source4, old->encap_source4_len, &new->encap_source4, new->encap_source4_len) &&
+		 same_prefix(&old->encap_source6, old->encap_source6_len, &new->encap_source6, new->encap_source6_len),
+	     false},
+	};
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (keys[i].same)
+			continue;
+		if (keys[i].pinned)
+			log_warning("reload: %s: needs new maps: detach the interfaces, then restart lbd", keys[i].key);
+		else
+			log_warning("reload: %s: is read at the start only: restart lbd, forwarding goes on meanwhile",
+				    keys[i].key);
+	}
+}
+
+int state_reload(struct state *state, struct error *err)
+{
+	struct overrides none = {0};
+	struct config *config;
+	struct state_summary summary;
+	unsigned dropped = state->overrides.count;
+	int rc = config_load(state->config_path, &config, err);
+
+	if (rc)
+		return rc;
+	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
+	rc = state_switch(state, config, &none, err);
+	if (rc) {
+		config_free(config);
+		return rc;
+	}
+	state_interfaces_changed(state);
+	state_summarize(state, &summary);
+	log_info("reloaded %s: services: %u, backends: %u%s", state->config_path, summary.services, summary.backends,
+		 dropped ? "; run-time changes dropped" : "");
+	return 0;
+}

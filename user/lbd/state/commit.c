@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From a world to the data plane, and from one world to the next; logs what changed. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* ---- to the data plane ---- */
+
+static void service_describe(const struct service *service, struct dp_backend *backends, struct dp_service *ret)
+{
+	const struct config_service *config = service->config;
+
+	*ret = (struct dp_service){
+	    .vip = config->vip,
+	    .protocol = config->protocol,
+	    .port = config->port,
+	    .algorithm = config->algorithm,
+	    .hash = config->hash,
+	    .forward = config->forward,
+	    .mask4 = config->mask4,
+	    .mask6 = config->mask6,
+	    .track_always = config->tracking == CONFIG_TRACKING_ALWAYS || config->algorithm->select != LB_SELECT_SLOT,
+	    .track_never = config->tracking == CONFIG_TRACKING_NEVER && config->algorithm->select == LB_SELECT_SLOT,
+	    .affinity = config->affinity,
+	    .tcp_idle_ms = config->tcp_idle_ms,
+	    .udp_idle_ms = config->udp_idle_ms,
+	    .affinity_ms = config->affinity_timeout_ms,
+	    .slots = config->slots,
+	    .backends = backends,
+	    .backends_count = service->backends_count,
+	};
+	for (unsigned i = 0; i < service->backends_count; i++)
+		ret->ring_backends += !service->backends[i]->removed;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		backends[i] = (struct dp_backend){
+		    .address = backend->address,
+		    .weight = backend->effective_weight,
+		    .usable = backend_usable(backend),
+		    .hop = backend->hop,
+		    .latency_us = backend->latency_us,
+		};
+	}
+}
+
+static unsigned world_count_backends(const struct world *world)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < world->count; i++)
+		count += world->services[i]->backends_count;
+	return count;
+}
+
+static void world_latencies_sent(struct world *world)
+{
+	for (unsigned i = 0; i < world->count; i++)
+		for (unsigned j = 0; j < world->services[i]->backends_count; j++)
+			world->services[i]->backends[j]->latency_sent_us = world->services[i]->backends[j]->latency_us;
+}
+
+int world_commit(struct state *state, struct world *world, struct error *err)
+{
+	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
+	_cleanup_free_ struct dp_backend *backends = calloc(world_count_backends(world) + 1, sizeof(*backends));
+	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms();
+	struct dp_backend *next = backends;
+	int rc;
+
+	if (!services || !backends)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < world->count; i++) {
+		service_weigh(world->services[i], now, wall);
+		service_describe(world->services[i], next, &services[i]);
+		next += world->services[i]->backends_count;
+	}
+	rc = dataplane_commit(state->options.dataplane, services, world->count, err);
+	if (!rc)
+		world_latencies_sent(world);
+	return rc;
+}
+
+/* ---- to the log ---- */
+
+static void backend_report(struct backend *backend)
+{
+	char label[SERVICE_LABEL], address[ADDR_TEXT];
+	enum backend_condition before = backend->reported;
+
+	if (backend->condition == before)
+		return;
+	backend->reported = backend->condition;
+	service_label(backend->service, label);
+	addr_format(&backend->address, address);
+	switch (backend->condition) {
+	case BACKEND_UP:
+		log_info("%s: backend %s %s", label, address,
+			 before == BACKEND_STARTING ? "has its full weight" : "up");
+		break;
+	case BACKEND_STARTING:
+		log_info("%s: backend %s up, slow start over %u s", label, address,
+			 backend->service->config->slow_start_ms / 1000);
+		break;
+	case BACKEND_DRAINING:
+		log_info("%s: backend %s draining%s", label, address, backend->removed ? ", then removed" : "");
+		break;
+	case BACKEND_DRAINED:
+		log_info("%s: backend %s drained: no flow depends on it", label, address);
+		break;
+	case BACKEND_CHECKING:
+		log_info("%s: backend %s is checked before it takes traffic", label, address);
+		break;
+	case BACKEND_NO_NEXT_HOP:
+	case BACKEND_DOWN:
+		log_warning("%s: backend %s down: %s", label, address, backend->why);
+		break;
+	}
+}
+
+static unsigned count_frozen(const struct service *service)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++)
+		count += service->backends[i]->frozen;
+	return count;
+}
+
+static void service_report(struct service *service)
+{
+	const struct health_spec *health = &service->config->health;
+	char label[SERVICE_LABEL];
+	bool recovered;
+
+	if (service->status == service->reported)
+		return;
+	service_label(service, label);
+	recovered = service->reported != SERVICE_UP && service->reported != SERVICE_DEGRADED;
+	service->reported = service->status;
+	switch (service->status) {
+	case SERVICE_UP:
+	case SERVICE_DEGRADED:
+		if (recovered)
+			log_info("%s: %u of %u backends up", label, service->up, service->backends_count);
+		break;
+	case SERVICE_PANIC:
+		log_warning("%s: fewer than %u %% of the backends are up: all are used", label,
+			    service->config->panic_threshold);
+		break;
+	case SERVICE_BACKUP:
+		log_warning("%s: no backend but backups is up: they take the traffic", label);
+		break;
+	case SERVICE_BLIND:
+		log_warning(
+		    "%s: blind: none of %u backends has answered within %.3g s; the ring is frozen until they are "
+		    "judged again",
+		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
+		break;
+	case SERVICE_DOWN:
+		log_warning("%s: no backend is up: packets to it are dropped", label);
+		break;
+	}
+}
+
+void world_report(const struct world *world)
+{
+	for (unsigned i = 0; i < world->count; i++) {
+		for (unsigned j = 0; j < world->services[i]->backends_count; j++)
+			backend_report(world->services[i]->backends[j]);
+		service_report(world->services[i]);
+	}
+}
+
+/* ---- from one world to the next ---- */
+
+int state_switch(struct state *state, struct config *config, struct overrides *overrides, struct error *err)
+{
+	struct error save_error;
+	struct world next;
+	int rc = world_build(state, config, overrides, &state->world, &next);
+
+	if (rc)
+		return error_set(err, rc, "out of memory");
+	rc = world_commit(state, &next, err);
+	if (rc) {
+		world_free(&next);
+		return rc;
+	}
+	world_hand_over(state, &state->world, &next);
+	world_report(&state->world);
+	if (state->config != config)
+		config_free(state->config);
+	state->config = config;
+	if (overrides != &state->overrides) {
+		overrides_done(&state->overrides);
+		state->overrides = *overrides;
+		*overrides = (struct overrides){0};
+		if (state->overrides_path && overrides_save(&state->overrides, state->overrides_path, &save_error))
+			log_warning("%s: run-time changes will not survive a restart of lbd", save_error.text);
+	}
+	state->first = false;
+	return 0;
+}

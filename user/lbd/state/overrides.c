@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service", "address", ... } ] }.
+ * Called by state. */
+#include "overrides.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/files.h"
+#include "lbd/config/config.h"
+
+#define OVERRIDES_VERSION 1
+
+void overrides_done(struct overrides *overrides)
+{
+	for (unsigned i = 0; i < overrides->count; i++)
+		free(overrides->list[i].service);
+	free(overrides->list);
+	*overrides = (struct overrides){0};
+}
+
+struct override *overrides_find(const struct overrides *overrides, const char *service, const struct addr *address)
+{
+	for (unsigned i = 0; i < overrides->count; i++) {
+		struct override *entry = &overrides->list[i];
+
+		if (!strcmp(entry->service, service) && addr_equal(&entry->address, address))
+			return entry;
+	}
+	return NULL;
+}
+
+struct override *overrides_get(struct overrides *overrides, const char *service, const struct addr *address)
+{
+	struct override *entry = overrides_find(overrides, service, address), *list;
+	char *name;
+
+	if (entry)
+		return entry;
+	list = realloc(overrides->list, (overrides->count + 1) * sizeof(*list));
+	if (!list)
+		return NULL;
+	overrides->list = list;
+	name = strdup(service);
+	if (!name)
+		return NULL;
+	entry = &list[overrides->count++];
+	*entry = (struct override){.service = name, .address = *address};
+	return entry;
+}
+
+void overrides_drop(struct overrides *overrides, struct override *entry)
+{
+	size_t at = (size_t)(entry - overrides->list);
+
+	free(entry->service);
+	memmove(entry, entry + 1, (overrides->count - at - 1) * sizeof(*entry));
+	overrides->count--;
+}
+
+int overrides_copy(const struct overrides *overrides, struct overrides *ret)
+{
+	struct overrides copy = {0};
+
+	for (unsigned i = 0; i < overrides->count; i++) {
+		const struct override *from = &overrides->list[i];
+		struct override *to = overrides_get(&copy, from->service, &from->address);
+		char *name;
+
+		if (!to) {
+			overrides_done(&copy);
+			return -ENOMEM;
+		}
+		name = to->service;
+		*to = *from;
+		to->service = name;
+	}
+	*ret = copy;
+	return 0;
+}
+
+/* ---- the file ---- */
+
+static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index, struct error *err)
+{
+	const char *service, *text;
+	struct override *entry;
+	struct addr address;
+	json_t *weight = NULL;
+	json_int_t drain_ms = 0, force_ms = -1;
+	int drain = 0, added = 0, removed = 0;
+	json_error_t why;
+
+	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b}", "service", &service,
+			   "address", &text, "weight", &weight, "drain", &drain, "drain_ms", &drain_ms, "force_ms",
+			   &force_ms, "added", &added, "removed", &removed))
+		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
+	if (addr_parse(text, &address))
+		return error_set(err, -EINVAL, "%s: entry %u: address: \"%s\": expected an IP address", path, index,
+				 text);
+	if (weight && (!json_is_integer(weight) || json_integer_value(weight) < 0 ||
+		       json_integer_value(weight) > CONFIG_MAX_WEIGHT))
+		return error_set(err, -EINVAL, "%s: entry %u: weight: expected an integer 0 to %u", path, index,
+				 CONFIG_MAX_WEIGHT);
+	if (added && !weight)
+		return error_set(err, -EINVAL, "%s: entry %u: an added backend needs a weight", path, index);
+	entry = overrides_get(into, service, &address);
+	if (!entry)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	entry->has_weight = weight;
+	entry->weight = weight ? (uint32_t)json_integer_value(weight) : 0;
+	entry->drain = drain;
+	entry->drain_ms = drain_ms > 0 ? (uint64_t)drain_ms : 0;
+	entry->has_force = drain && force_ms >= 0;
+	entry->force_ms = entry->has_force ? (uint64_t)force_ms : 0;
+	entry->added = added;
+	entry->removed = removed;
+	return 0;
+}
+
+static int overrides_from_json(json_t *root, const char *path, struct overrides *ret, struct error *err)
+{
+	struct overrides into = {0};
+	json_t *list, *item;
+	json_error_t why;
+	size_t i;
+	int version, rc;
+
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o}", "version", &version, "backends", &list))
+		return error_set(err, -EINVAL, "%s: %s", path, why.text);
+	if (version != OVERRIDES_VERSION || !json_is_array(list))
+		return error_set(err, -EINVAL, "%s: version %d: expected version %d with a list of backends", path,
+				 version, OVERRIDES_VERSION);
+	json_array_foreach (list, i, item) {
+		rc = entry_from_json(item, &into, path, (unsigned)i, err);
+		if (rc) {
+			overrides_done(&into);
+			return rc;
+		}
+	}
+	*ret = into;
+	return 0;
+}
+
+int overrides_load(const char *path, struct overrides *ret, struct error *err)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	json_error_t why;
+	json_t *root;
+	int rc;
+
+	if (!file && errno == ENOENT) {
+		*ret = (struct overrides){0};
+		return 0;
+	}
+	if (!file)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	root = json_loadf(file, JSON_REJECT_DUPLICATES, &why);
+	if (!root)
+		return error_set(err, -EINVAL, "%s:%d: %s", path, why.line, why.text);
+	rc = overrides_from_json(root, path, ret, err);
+	json_decref(root);
+	return rc;
+}
+
+static json_t *entry_to_json(const struct override *entry)
+{
+	char text[ADDR_TEXT];
+	json_t *item =
+	    json_pack("{s:s, s:s}", "service", entry->service, "address", addr_format(&entry->address, text));
+
+	if (item && entry->has_weight)
+		json_object_set_new(item, "weight", json_integer(entry->weight));
+	if (item && entry->drain)
+		json_object_set_new(item, "drain", json_true());
+	if (item && entry->drain && entry->drain_ms)
+		json_object_set_new(item, "drain_ms", json_integer((json_int_t)entry->drain_ms));
+	if (item && entry->drain && entry->has_force)
+		json_object_set_new(item, "force_ms", json_integer((json_int_t)entry->force_ms));
+	if (item && entry->added)
+		json_object_set_new(item, "added", json_true());
+	if (item && entry->removed)
+		json_object_set_new(item, "removed", json_true());
+	return item;
+}
+
+static char *overrides_to_text(const struct overrides *overrides)
+{
+	json_t *list = json_array(), *root;
+	char *text;
+
+	for (unsigned i = 0; i < overrides->count; i++)
+		json_array_append_new(list, entry_to_json(&overrides->list[i]));
+	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
+	text = root && json_array_size(list) == overrides->count ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	json_decref(root);
+	return text;
+}
+
+int overrides_save(const struct overrides *overrides, const char *path, struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int rc;
+
+	if (!overrides->count) {
+		if (unlink(path) && errno != ENOENT)
+			return error_set(err, -errno, "%s: %s", path, strerror(errno));
+		return 0;
+	}
+	text = overrides_to_text(overrides);
+	if (!text)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	rc = file_replace(path, text);
+	return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
+}

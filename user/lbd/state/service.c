@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One service: its key in the data plane, its label in log lines and errors, its backends by address. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void service_key(const struct service *service, struct dp_service *ret)
+{
+	*ret = (struct dp_service){
+	    .vip = service->config->vip, .protocol = service->config->protocol, .port = service->config->port};
+}
+
+const char *service_label(const struct service *service, char text[SERVICE_LABEL])
+{
+	const struct config_service *config = service->config;
+	const char *protocol = config->protocol == CONFIG_TCP ? "tcp" : "udp";
+	char vip[ADDR_TEXT], key[ADDR_TEXT + 16], port[8] = "*";
+
+	if (config->port)
+		snprintf(port, sizeof(port), "%u", config->port);
+	snprintf(key, sizeof(key), config->vip.family == 6 ? "[%s]:%s/%s" : "%s:%s/%s", addr_format(&config->vip, vip),
+		 port, protocol);
+	if (!strcmp(config->name, key))
+		snprintf(text, SERVICE_LABEL, "%s", key);
+	else
+		snprintf(text, SERVICE_LABEL, "%.256s %s", config->name, key);
+	return text;
+}
+
+bool service_is_checked(const struct config_service *config)
+{
+	return strcmp(config->health.type, "none") != 0;
+}
+
+struct backend *service_find_backend(const struct service *service, const struct addr *address)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (addr_equal(&service->backends[i]->address, address))
+			return service->backends[i];
+	return NULL;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What is heard of the backends: results of probes and next hops, and who hears them. A new world takes the probes and
+ * the neighbour watches over from the one before it. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+/* ---- results ---- */
+
+/* What a server said may hold anything: it ends on terminals and in JSON. */
+static void copy_plain(char into[256], const char *text)
+{
+	snprintf(into, 256, "%s", text);
+	for (; *into; into++)
+		if (*into < ' ' || *into > '~')
+			*into = '?';
+}
+
+static void note_probe(struct backend *backend, bool passed, uint64_t now_ms)
+{
+	if (passed) {
+		backend->passed_ms = now_ms;
+		backend->failing_ms = 0;
+		return;
+	}
+	backend->failed_ms = now_ms;
+	if (!backend->failing_ms)
+		backend->failing_ms = now_ms;
+}
+
+static void on_health(void *arg, const struct health_result *result)
+{
+	struct backend *backend = *(struct backend **)arg;
+	uint64_t now = clock_monotonic_ms();
+	char why[256];
+
+	if (result->latency_us) {
+		backend->latency_us =
+		    latency_peak_ewma(backend->latency_us, result->latency_us, now - backend->latency_at_ms);
+		backend->latency_at_ms = now;
+	}
+	note_probe(backend, result->latency_us, now);
+	copy_plain(why, result->why ? result->why : "");
+	if (result->status == backend->health && !strcmp(backend->health_why, why))
+		return;
+	memcpy(backend->health_why, why, sizeof(why));
+	backend->health = result->status;
+	state_touch(backend->service->state);
+}
+
+static void on_next_hop(void *arg, const struct addr *address, const struct next_hop *hop, const char *why)
+{
+	struct backend *backend = *(struct backend **)arg;
+
+	backend->hop_known = true;
+	backend->has_hop = hop;
+	if (hop)
+		backend->hop = *hop;
+	copy_plain(backend->hop_why, hop || !why ? "" : why);
+	state_touch(backend->service->state);
+}
+
+/* ---- from one world to the next ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static bool same_check(const struct config_service *a, const struct config_service *b)
+{
+	const struct health_spec *x = &a->health, *y = &b->health;
+
+	return same_text(x->type, y->type) && (x->port ? x->port : a->port) == (y->port ? y->port : b->port) &&
+	       same_text(x->path, y->path) && same_text(x->host, y->host) && x->status_min == y->status_min &&
+	       x->status_max == y->status_max && x->interval_ms == y->interval_ms && x->timeout_ms == y->timeout_ms &&
+	       x->rise == y->rise && x->fall == y->fall;
+}
+
+static void backend_take_over(struct backend *backend)
+{
+	struct backend *former = backend->former;
+
+	backend->former = NULL;
+	if (!former)
+		return;
+	backend->handle = former->handle;
+	former->handle = NULL;
+	if (backend->handle)
+		*backend->handle = backend;
+	backend->watch = former->watch;
+	former->watch = NULL;
+	if (same_check(former->service->config, backend->service->config)) {
+		backend->check = former->check;
+		former->check = NULL;
+	}
+}
+
+/* Out of memory leaves it unchecked, and so without traffic if it never had any: said, and tried at the next change. */
+static void backend_start(struct backend *backend)
+{
+	struct state *state = backend->service->state;
+	const struct config_service *config = backend->service->config;
+	char text[ADDR_TEXT], label[SERVICE_LABEL];
+
+	if (!backend->handle)
+		backend->handle = malloc(sizeof(struct backend *));
+	if (backend->handle) {
+		*backend->handle = backend;
+		if (!backend->watch)
+			backend->watch =
+			    neigh_watch(state->options.neigh, &backend->address, on_next_hop, backend->handle);
+		if (!backend->check && service_is_checked(config))
+			backend->check = health_add(state->options.health, &config->health, &backend->address,
+						    config->port, backend->health, on_health, backend->handle);
+	}
+	if (!backend->watch || (!backend->check && service_is_checked(config)))
+		log_error("%s: backend %s: out of memory, it is not watched", service_label(backend->service, label),
+			  addr_format(&backend->address, text));
+}
+
+/* The draining ones that nobody continues. */
+static void report_gone(const struct service *service)
+{
+	char text[ADDR_TEXT], label[SERVICE_LABEL];
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		if (backend->removed && backend->handle && !backend->cut)
+			log_info("%s: backend %s drained and removed", service_label(service, label),
+				 addr_format(&backend->address, text));
+	}
+}
+
+void world_hand_over(struct state *state, struct world *present, struct world *next)
+{
+	struct world old = *present;
+
+	for (unsigned i = 0; i < next->count; i++)
+		for (unsigned j = 0; j < next->services[i]->backends_count; j++)
+			backend_take_over(next->services[i]->backends[j]);
+	for (unsigned i = 0; i < old.count; i++)
+		report_gone(old.services[i]);
+	*present = *next;
+	*next = (struct world){0};
+	world_free(&old);
+	for (unsigned i = 0; i < present->count; i++)
+		for (unsigned j = 0; j < present->services[i]->backends_count; j++)
+			backend_start(present->services[i]->backends[j]);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Builds the services and backends that config and run-time changes ask for, continuing what is known from before. */
+#include "internal.h"
+
+/* On top of an interval and a timeout, in which the first probe ends: for the next hop to answer. */
+#define OPENING_EXTRA_MS 1000
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+
+/* ---- making and freeing ---- */
+
+static void backend_free(struct backend *backend)
+{
+	if (!backend)
+		return;
+	health_remove(backend->check);
+	if (backend->watch)
+		neigh_unwatch(backend->watch);
+	free(backend->handle);
+	free(backend);
+}
+
+static void service_free(struct service *service)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		backend_free(service->backends[i]);
+	free(service->backends);
+	free(service);
+}
+
+void world_free(struct world *world)
+{
+	for (unsigned i = 0; i < world->count; i++)
+		service_free(world->services[i]);
+	free(world->services);
+	*world = (struct world){0};
+}
+
+static struct backend *service_append(struct service *service, const struct addr *address)
+{
+	unsigned count = service->backends_count;
+	struct backend **list = realloc(service->backends, (count + 1) * sizeof(struct backend *)), *backend;
+
+	if (!list)
+		return NULL;
+	service->backends = list;
+	backend = calloc(1, sizeof(*backend));
+	if (!backend)
+		return NULL;
+	backend->service = service;
+	backend->address = *address;
+	backend->condition = backend->reported = BACKEND_CHECKING;
+	list[service->backends_count++] = backend;
+	return backend;
+}
+
+static struct service *world_append(struct world *world, struct state *state, struct config_service *config)
+{
+	struct service **list = realloc(world->services, (world->count + 1) * sizeof(struct service *)), *service;
+
+	if (!list)
+		return NULL;
+	world->services = list;
+	service = calloc(1, sizeof(*service));
+	if (!service)
+		return NULL;
+	service->state = state;
+	service->config = config;
+	service->status = service->reported = SERVICE_DOWN;
+	list[world->count++] = service;
+	return service;
+}
+
+/* ---- what was known before ---- */
+
+static struct service *world_find(const struct world *world, const struct config_service *config)
+{
+	for (unsigned i = 0; i < world->count; i++) {
+		const struct config_service *known = world->services[i]->config;
+
+		if (known->port == config->port && known->protocol == config->protocol &&
+		    addr_equal(&known->vip, &config->vip))
+			return world->services[i];
+	}
+	return NULL;
+}
+
+/* Everything but what config and run-time changes say, and what belongs to the object itself. */
+static void backend_continue(struct backend *backend, struct backend *former)
+{
+	backend->former = former;
+	backend->condition = former->condition;
+	backend->reported = former->reported;
+	backend->since_ms = former->since_ms;
+	backend->latency_us = former->latency_us;
+	backend->latency_sent_us = former->latency_sent_us;
+	backend->latency_at_ms = former->latency_at_ms;
+	backend->has_hop = former->has_hop;
+	backend->hop = former->hop;
+	backend->hop_known = former->hop_known;
+	backend->health = former->health;
+	backend->ramp_start_ms = former->ramp_start_ms;
+	backend->able = former->able;
+	backend->fresh = former->fresh;
+	backend->effective_weight = former->effective_weight;
+	backend->passed_ms = former->passed_ms;
+	backend->failed_ms = former->failed_ms;
+	backend->failing_ms = former->failing_ms;
+	backend->seen = former->seen;
+	backend->lost_ms = former->lost_ms;
+	backend->frozen = former->frozen;
+	backend->calm = former->calm;
+	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
+	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
+	if (backend->drain || backend->removed)
+		backend->drained |= former->drained && !former->forced;
+	if (backend->forced)
+		backend->given_up = former->given_up;
+}
+
+/* A backend that the adopted maps use is taken to be well until a probe or a neighbour says otherwise. */
+static void backend_adopt(struct backend *backend, const struct dp_backend *adopted)
+{
+	backend->has_hop = backend->hop_known = true;
+	backend->hop = adopted->hop;
+	backend->health = HEALTH_UP;
+	backend->able = true;
+}
+
+/* ---- building ---- */
+
+/* One whose deadline has passed was forced by this lbd or a former one. */
+static void backend_drain(struct backend *backend, const struct override *change)
+{
+	backend->drain = true;
+	backend->drain_ms = change->drain_ms;
+	backend->has_force = change->has_force;
+	backend->force_ms = change->force_ms;
+	backend->forced = backend->drained = change->has_force && clock_monotonic_ms() >= change->force_ms;
+}
+
+static int add_from_file(struct service *service, const struct overrides *overrides)
+{
+	const struct config_service *config = service->config;
+
+	for (unsigned i = 0; i < config->backends_count; i++) {
+		const struct config_backend *wanted = &config->backends[i];
+		const struct override *change = overrides_find(overrides, config->name, &wanted->address);
+		struct backend *backend;
+
+		if (change && change->removed)
+			continue;
+		backend = service_append(service, &wanted->address);
+		if (!backend)
+			return -ENOMEM;
+		backend->backup = wanted->backup;
+		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
+		backend->runtime = change;
+		if (change && change->drain)
+			backend_drain(backend, change);
+	}
+	return 0;
+}
+
+static int add_from_overrides(struct service *service, const struct overrides *overrides)
+{
+	for (unsigned i = 0; i < overrides->count; i++) {
+		const struct override *change = &overrides->list[i];
+		struct backend *backend;
+
+		if (!change->added || strcmp(change->service, service->config->name) != 0 ||
+		    service_find_backend(service, &change->address))
+			continue;
+		backend = service_append(service, &change->address);
+		if (!backend)
+			return -ENOMEM;
+		backend->weight = change->weight;
+		backend->runtime = true;
+		if (change->drain)
+			backend_drain(backend, change);
+	}
+	return 0;
+}
+
+static bool keeps_nothing(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->cut || backend->drained ||
+	       ((backend->health != HEALTH_UP || !backend->has_hop) && !backend_may_return(backend, now_ms));
+}
+
+/* Those that nobody asks for any more stay while flows depend on them; the dead keep nothing. */
+static int keep_leaving(struct service *service, const struct service *former)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	for (unsigned i = 0; i < former->backends_count; i++) {
+		struct backend *before = former->backends[i], *backend;
+
+		if (service_find_backend(service, &before->address) || keeps_nothing(before, now))
+			continue;
+		backend = service_append(service, &before->address);
+		if (!backend)
+			return -ENOMEM;
+		backend->weight = before->weight;
+		backend->backup = before->backup;
+		backend->removed = backend->runtime = true;
+		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
+	}
+	return 0;
+}
+
+static int continue_former(struct service *service, const struct service *former)
+{
+	int rc = keep_leaving(service, former);
+
+	service->status = former->status;
+	service->reported = former->reported;
+	service->opened = former->opened;
+	service->opens_ms = former->opens_ms;
+	service->blind = former->blind;
+	service->blind_ms = former->blind_ms;
+	service->sight_ms = former->sight_ms;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+		struct backend *before = service_find_backend(former, &backend->address);
+
+		if (before)
+			backend_continue(backend, before);
+	}
+	return rc;
+}
+
+static int continue_adopted(struct service *service)
+{
+	_cleanup_free_ struct dp_backend *adopted = NULL;
+	struct dp_service key;
+	unsigned count;
+
+	service_key(service, &key);
+	count = dataplane_adopted_backends(service->state->options.dataplane, &key, &adopted);
+	for (unsigned i = 0; i < count; i++) {
+		struct backend *backend = service_find_backend(service, &adopted[i].address);
+
+		if (!adopted[i].usable)
+			continue;
+		if (!backend) {
+			backend = service_append(service, &adopted[i].address);
+			if (!backend)
+				return -ENOMEM;
+			backend->removed = backend->runtime = true;
+			backend->drain_ms = clock_monotonic_ms();
+		}
+		backend_adopt(backend, &adopted[i]);
+		service->opened = true;
+	}
+	return 0;
+}
+
+static int service_build(struct service *service, const struct overrides *overrides, const struct world *present)
+{
+	struct state *state = service->state;
+	struct service *former = world_find(present, service->config);
+	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
+	int rc = add_from_file(service, overrides);
+
+	service->opens_ms = clock_monotonic_ms() + service->config->health.interval_ms +
+			    service->config->health.timeout_ms + OPENING_EXTRA_MS;
+	if (!rc)
+		rc = add_from_overrides(service, overrides);
+	if (!rc && adopted)
+		rc = continue_adopted(service);
+	if (!rc && former)
+		rc = continue_former(service, former);
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+
+		backend->fresh |= !backend->former && !former && !adopted;
+		if (!service_is_checked(service->config))
+			backend->health = HEALTH_UP;
+	}
+	return rc;
+}
+
+int world_build(struct state *state, struct config *config, const struct overrides *overrides,
+		const struct world *present, struct world *ret)
+{
+	struct world world = {0};
+	int rc = 0;
+
+	for (unsigned i = 0; i < config->services_count && !rc; i++) {
+		struct service *service = world_append(&world, state, &config->services[i]);
+
+		rc = service ? service_build(service, overrides, present) : -ENOMEM;
+	}
+	if (rc)
+		world_free(&world);
+	else
+		*ret = world;
+	return rc;
+}
