@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One row of counters per CPU, plain additions; lbd adds the rows up. An XDP program does not migrate and is not
- * interrupted by another packet on its CPU. And the way from a reason to the XDP action.
- * Called by lb.h at the packet's end, and by flow.h for events. */
+/* One row of counters per CPU, plain additions; lbd adds the rows up. An XDP program does not
+ * migrate and is not interrupted by another packet on its CPU. And the way from a reason to the
+ * XDP action. */
 #ifndef LB_COUNT_H
 #define LB_COUNT_H
 

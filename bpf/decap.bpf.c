@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* For backends: takes the outer header off packets for the VIPs of this host and hands them to the stack. IP in
- * IP, GRE and GUE variant 0, each in all four pairings; ECN as RFC 6040, section 4.2. Everything else passes untouched.
- * Loaded by lbctl's backend-host verb. */
+/* For backends: takes the outer header off packets for the VIPs of this host and hands them to the
+ * stack. IP in IP, GRE and GUE variant 0, each in all four pairings; ECN as RFC 6040, section 4.2.
+ * Everything else passes untouched. Loaded by lbctl's backend-host verb. */
 #include "parse.h"
 #include "csum.h"
 
@@ -12,7 +12,8 @@
 #define LINK_WORDS  ((ETH_HLEN + LB_MAX_TAGS * LB_VLAN_LEN) / 2)
 #define GUE_PLAIN   0 /* variant 0, data, no extension words */
 
-const volatile __be16 gue_port = bpf_htons(6080); /* UDP destination of GUE: lbd's default; 0: none */
+const volatile __be16 gue_port =
+    bpf_htons(6080); /* UDP destination of GUE: lbd's default; 0: none */
 
 /* The VIPs of this host: 16 bytes, IPv4 as ::ffff:a.b.c.d. */
 struct {
@@ -25,7 +26,8 @@ struct {
 struct decap_counts {
 	__u64 passed; /* not in a tunnel, or not for a VIP of this host */
 	__u64 decapsulated;
-	__u64 dropped; /* for a VIP: congestion that the inner packet cannot tell of, or no room to work in */
+	__u64 dropped; /* for a VIP: congestion that the inner packet cannot tell of, or no room to
+			  work in */
 };
 
 struct {
@@ -43,8 +45,10 @@ struct tunnel {
 
 /* ---- what is inside ---- */
 
-/* inner: where it begins. Kept as an offset, which the verifier follows through the branches better than a pointer. */
-static __always_inline bool set_inner(const struct packet *p, struct tunnel *t, void *inner, __u8 protocol)
+/* inner: where it begins. Kept as an offset, which the verifier follows through the branches better
+ * than a pointer. */
+static __always_inline bool set_inner(const struct packet *p, struct tunnel *t, void *inner,
+				      __u8 protocol)
 {
 	__u64 offset = inner - (void *)(long)p->ctx->data;
 
@@ -167,7 +171,8 @@ static __always_inline bool ecn_set(const struct packet *p, const struct tunnel 
 
 /* ---- the outer header goes ---- */
 
-/* The link header, tags and all, moves up to the inner packet. First out of the packet: it may overlap itself. */
+/* The link header, tags and all, moves up to the inner packet. First out of the packet: it may
+ * overlap itself. */
 static __always_inline bool strip(const struct packet *p, __u32 inner_offset, __u8 family)
 {
 	const __be16 ethertype = family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow table: two buckets of eight words, one cache line each; changed by compare-and-exchange on single words, so
- * a flow's packets may arrive on any CPU. Rules: docs/tracking.md, "Flow table". Called by select.h and icmp.h. */
+/* The flow table: two buckets of eight words, one cache line each; changed by
+ * compare-and-exchange on single words, so a flow's packets may arrive on any CPU. Rules:
+ * docs/tracking.md, "Flow table". */
 #ifndef LB_FLOW_H
 #define LB_FLOW_H
 
@@ -8,14 +9,18 @@
 #include "maps.h"
 #include "packet.h"
 
-#define FLOW_TRIES       3 /* of an insert that loses races */
-#define FLOW_QUIET       8 /* ticks after which a flow that FIN or RST was seen of is evicted before fresh handshakes */
-#define FLOW_REUSE_QUIET 112 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
+#define FLOW_TRIES 3 /* of an insert that loses races */
+#define FLOW_QUIET                                                                        \
+	8 /* ticks after which a flow that FIN or RST was seen of is evicted before fresh \
+	     handshakes */
+#define FLOW_REUSE_QUIET \
+	112 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
 
-/* Ticks since the entry's last packet. Another CPU may be in a later tick than this packet was when it read the clock.
- */
+/* Ticks since the entry's last packet. Another CPU may be in a later tick than this packet was when
+ * it read the
+ * clock. */
 static __always_inline __u32 flow_age(__u64 entry, __u32 now)
 {
 	__u32 age = (now - LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK;
@@ -115,7 +120,8 @@ static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 ha
 }
 
 /* Reads again what it found: the one word that is then acted upon is the one that was checked. */
-static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 hash, __u64 *ret_entry)
+static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 hash,
+					   __u64 *ret_entry)
 {
 	__u32 way = flow_way_of(bucket, hash);
 
@@ -142,7 +148,8 @@ static __always_inline __u64 *flow_find(__u64 hash, __u64 *ret_entry)
 	return bucket ? flow_find_in(bucket, hash, ret_entry) : NULL;
 }
 
-/* Puts an entry where old was read. False: somebody else was faster. The bucket's overflow mark stays. */
+/* Puts an entry where old was read. False: somebody else was faster. The bucket's overflow mark
+ * stays. */
 static __always_inline bool flow_replace(__u64 *place, __u64 old, __u64 entry)
 {
 	if (__sync_val_compare_and_swap(place, old, entry | (old & LB_FLOW_OVERFLOW)) != old)
@@ -163,7 +170,8 @@ static __always_inline void flow_note_unplaced(__u32 service, __u32 now)
 		turn->unplaced = now;
 }
 
-/* Notes that an older flow of this service has no mark any more: its next packet will look like the first. */
+/* Notes that an older flow of this service has no mark any more: its next packet will look like the
+ * first. */
 static __always_inline void flow_note_forgotten(__u32 service, __u32 now)
 {
 	struct lb_turn *turn = turn_of(service);
@@ -174,8 +182,8 @@ static __always_inline void flow_note_forgotten(__u32 service, __u32 now)
 
 /* How willingly an entry is given up. */
 enum flow_class {
-	FLOW_FIRM,     /* never */
-	FLOW_LAST,     /* the mark of an older flow that goes on; FIN or RST seen in an earlier tick */
+	FLOW_FIRM, /* never */
+	FLOW_LAST, /* the mark of an older flow that goes on; FIN or RST seen in an earlier tick */
 	FLOW_RECENT,   /* embryonic, of this very tick */
 	FLOW_CLOSED,   /* FIN or RST seen, and quiet */
 	FLOW_SILENT,   /* for longer than its idle timeout */
@@ -189,7 +197,9 @@ static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct 
 	const __u32 unproved = LB_FLOW_SET(SYN) | LB_FLOW_SET(AFFINITY_NEW) | LB_FLOW_SET(HEARD);
 
 	if (age > lb_flow_idle(service, state))
-		return service->flags & LB_SERVICE_TRACK_ALWAYS && flow_is(state, lasting) ? FLOW_SILENT : FLOW_OVER;
+		return service->flags & LB_SERVICE_TRACK_ALWAYS && flow_is(state, lasting)
+			   ? FLOW_SILENT
+			   : FLOW_OVER;
 	if (flow_is(state, unproved))
 		return age ? FLOW_UNPROVED : FLOW_RECENT;
 	if (flow_is(state, LB_FLOW_SET(FIN) | LB_FLOW_SET(RST)))
@@ -197,8 +207,8 @@ static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct 
 	return state == LB_FLOW_KEPT ? FLOW_LAST : FLOW_FIRM;
 }
 
-/* The higher the sooner it is given up, 0 never: its class, and in a class the older one first. Established entries of
- * this tick or the last cannot have expired: no look-up for them. */
+/* The higher the sooner it is given up, 0 never: its class, and in a class the older one first.
+ * Established entries of this tick or the last cannot have expired: no look-up for them. */
 LB_APART __u32 flow_rank(__u64 entry, __u32 now)
 {
 	__u32 age = flow_age(entry, now), state = LB_FLOW_STATE(entry), id, class;
@@ -214,14 +224,15 @@ LB_APART __u32 flow_rank(__u64 entry, __u32 now)
 	return class ? class << LB_FLOW_TICK_BITS | age : 0;
 }
 
-/* The entry of a bucket that is given up most willingly: its rank times LB_FLOW_WAYS plus its way. Of equals any: were
- * it always the first or the last, a flood would choose whom it pushes out. */
+/* The entry of a bucket that is given up most willingly: its rank times LB_FLOW_WAYS plus its way.
+ * Of equals any: were it always the first or the last, a flood would choose whom it pushes out. */
 static __always_inline __u32 flow_victim_in(struct lb_flow_bucket *bucket, __u32 now)
 {
 	__u32 toss = bpf_get_prandom_u32() % LB_FLOW_WAYS, best = 0, i;
 
 	for (i = 0; i < LB_FLOW_WAYS; i++) {
-		__u32 rank = flow_rank(flow_read(&bucket->flow[i]), now) * LB_FLOW_WAYS + (i ^ toss);
+		__u32 rank =
+		    flow_rank(flow_read(&bucket->flow[i]), now) * LB_FLOW_WAYS + (i ^ toss);
 
 		best = rank > best ? rank : best;
 		OPAQUE(best);
@@ -245,7 +256,8 @@ static __always_inline __u64 *flow_empty_in(struct lb_flow_bucket *bucket, __u64
 	return way < LB_FLOW_WAYS ? &bucket->flow[way] : NULL;
 }
 
-/* Marks the first bucket before an entry of its is placed in the second, so that no lookup can miss it. */
+/* Marks the first bucket before an entry of its is placed in the second, so that no lookup can miss
+ * it. */
 static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 {
 	if (!(flow_read(&first->flow[0]) & LB_FLOW_OVERFLOW))
@@ -315,8 +327,9 @@ LB_APART __u32 flow_recorded(__u64 hash)
 	return flow_find(hash, &entry) ? LB_FLOW_BACKEND(entry) : 0;
 }
 
-/* The backend that the table now has for the flow: this one, or another when a packet of the same flow was faster on
- * another CPU; 0: there is no place. Not apart itself: a call less, and less stack. */
+/* The backend that the table now has for the flow: this one, or another when a packet of the same
+ * flow was faster on another CPU; 0: there is no place. Not apart itself: a call less, and less
+ * stack. */
 static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state, __u32 now)
 {
 	__u64 entry = flow_entry(hash, backend, state, now);
@@ -356,29 +369,33 @@ static __always_inline __u32 flow_next_state(__u32 state, __u32 tcp_flags)
 		return LB_FLOW_FIN;
 	if (tcp_flags & LB_TCP_SYN && state == LB_FLOW_SYN)
 		return LB_FLOW_SYN;
-	/* the client acknowledges what the server still sends; a SYN opens a new flow on the same backend */
+	/* the client acknowledges what the server still sends; a SYN opens a new flow on the same
+	 * backend */
 	if (state == LB_FLOW_FIN && !(tcp_flags & LB_TCP_SYN))
 		return LB_FLOW_FIN;
 	/* also after RST: the server did not believe it (RFC 5961), for the client goes on */
 	return LB_FLOW_ESTABLISHED;
 }
 
-/* Writes only when tick or state changed; a lost race leaves what the winner wrote, which is as good. Returns the new
- * state. */
+/* Writes only when tick or state changed; a lost race leaves what the winner wrote, which is as
+ * good. Returns the new state. */
 static __always_inline __u32 flow_refresh_to(__u64 *place, __u64 entry, __u32 after, __u32 now)
 {
-	const __u64 changing = ((__u64)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT) | LB_FLOW_TICK_MASK;
+	const __u64 changing =
+	    ((__u64)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT) | LB_FLOW_TICK_MASK;
 	__u64 fresh = (entry & ~changing) | (__u64)after << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
 	__u32 before = LB_FLOW_STATE(entry);
 
-	if (fresh == entry || __sync_val_compare_and_swap(place, entry, fresh) != entry || before == after)
+	if (fresh == entry || __sync_val_compare_and_swap(place, entry, fresh) != entry ||
+	    before == after)
 		return after;
 	flow_count(LB_FLOW_BACKEND(entry), before, -1);
 	flow_count(LB_FLOW_BACKEND(entry), after, 1);
 	return after;
 }
 
-static __always_inline __u32 flow_refresh(__u64 *place, __u64 entry, __u32 tcp_flags, __u32 now, bool is_tcp)
+static __always_inline __u32 flow_refresh(__u64 *place, __u64 entry, __u32 tcp_flags, __u32 now,
+					  bool is_tcp)
 {
 	__u32 state = LB_FLOW_STATE(entry), after;
 

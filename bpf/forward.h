@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sends a packet to its backend: hop limit, room in front, link and outer header, egress. RFC 2003 (IP in IP), RFC 2473
- * (in IPv6), RFC 6040 (ECN, normal mode: the outer header has the inner's DSCP and ECN), RFC 2784 and 7676 (GRE, in
- * IPv6), draft-ietf-intarea-gue (GUE variant 0), RFC 6935 and 6936 (its UDP checksum is zero over IPv6 too: the inner
- * packet has its own). Called by lb.h, last. */
+/* Sends a packet to its backend: hop limit, room in front, link and outer header, egress. RFC
+ * 2003 (IP in IP), RFC 2473 (in IPv6), RFC 6040 (ECN, normal mode: the outer header has the
+ * inner's DSCP and ECN), RFC 2784 and 7676 (GRE, in IPv6), draft-ietf-intarea-gue (GUE variant
+ * 0), RFC 6935 and 6936 (its UDP checksum is zero over IPv6 too: the inner packet has its own). */
 #ifndef LB_FORWARD_H
 #define LB_FORWARD_H
 
@@ -61,8 +61,10 @@ static __always_inline __u32 link_length(const struct lb_backend *b)
 	return likely(!b->vlan_tci) ? ETH_HLEN : ETH_HLEN + LB_VLAN_LEN;
 }
 
-/* Both addresses at once, for the backend's line begins with them; link: link_length, a constant where it matters. */
-static __always_inline void link_write(void *data, const struct lb_backend *b, __be16 ethertype, __u32 link)
+/* Both addresses at once, for the backend's line begins with them; link: link_length, a constant
+ * where it matters. */
+static __always_inline void link_write(void *data, const struct lb_backend *b, __be16 ethertype,
+				       __u32 link)
 {
 	__be16 *type = data + 2 * ETH_ALEN;
 
@@ -82,8 +84,8 @@ static __always_inline __be32 outer_source(const struct lb_backend *b, __be32 ba
 }
 
 /* Word by word. The identification is 0: with DF set it has no meaning (RFC 6864). */
-static __always_inline void outer_write_v4(void *to, const struct packet *p, const struct route *r, __u8 protocol,
-					   __u32 length)
+static __always_inline void outer_write_v4(void *to, const struct packet *p, const struct route *r,
+					   __u8 protocol, __u32 length)
 {
 	const struct lb_backend *b = r->backend;
 	__be32 source = outer_source(b, b->outer_src[0], r->hash), *word = to;
@@ -92,13 +94,14 @@ static __always_inline void outer_write_v4(void *to, const struct packet *p, con
 	word[0] = bpf_htonl(0x45000000 | tos << 16 | length);
 	word[1] = bpf_htonl(IPV4_DF);
 	word[2] =
-	    OUTER_WORD(OUTER_TTL, protocol, csum_outer(b->csum, tos, bpf_htons(length), OUTER_TTL, source & b->spread));
+	    OUTER_WORD(OUTER_TTL, protocol,
+		       csum_outer(b->csum, tos, bpf_htons(length), OUTER_TTL, source & b->spread));
 	word[3] = source;
 	word[4] = b->outer_dst[0];
 }
 
-static __always_inline void outer_write_v6(void *to, const struct packet *p, const struct route *r, __u8 protocol,
-					   __u32 payload)
+static __always_inline void outer_write_v6(void *to, const struct packet *p, const struct route *r,
+					   __u8 protocol, __u32 payload)
 {
 	const struct lb_backend *b = r->backend;
 	const __u32 flow_label = (__u32)(r->hash >> 12) & 0xfffff;
@@ -143,7 +146,8 @@ static __always_inline __u8 outer_protocol(const struct packet *p, enum lb_forwa
 	return tunnel == LB_FORWARD_GRE ? IPPROTO_GRE : inner_protocol(p);
 }
 
-static __always_inline void gue_write(struct gue_header *gue, const struct packet *p, const struct route *r)
+static __always_inline void gue_write(struct gue_header *gue, const struct packet *p,
+				      const struct route *r)
 {
 	gue->udp.source = bpf_htons(GUE_FIRST_PORT | (r->hash & 0x3fff));
 	gue->udp.dest = r->settings->gue_port;
@@ -178,8 +182,10 @@ static __always_inline int egress_send(const struct packet *p, const struct lb_b
 	return LB_REASON_forwarded_redirect;
 }
 
-/* Room for `outer` bytes and the link header before the IP packet; ret_data: the frame's new start. */
-static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 outer, void **ret_data)
+/* Room for `outer` bytes and the link header before the IP packet; ret_data: the frame's new
+ * start. */
+static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 outer,
+				      void **ret_data)
 {
 	if (bpf_xdp_adjust_head(p->ctx, (int)p->l3_offset - (int)(link + outer)))
 		return false;
@@ -188,7 +194,8 @@ static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 
 }
 
 /* link and tunnel are constants here: each combination is straight code. */
-static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link, enum lb_forward tunnel)
+static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link,
+				    enum lb_forward tunnel)
 {
 	const __u32 outer = sizeof(struct iphdr) + tunnel_overhead(tunnel);
 	void *data;
@@ -201,7 +208,8 @@ static __always_inline int encap_v4(const struct packet *p, const struct route *
 	return egress_send(p, r->backend);
 }
 
-static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u32 link, enum lb_forward tunnel)
+static __always_inline int encap_v6(const struct packet *p, const struct route *r, __u32 link,
+				    enum lb_forward tunnel)
 {
 	const __u32 outer = sizeof(struct ipv6hdr) + tunnel_overhead(tunnel);
 	void *data;
@@ -209,20 +217,25 @@ static __always_inline int encap_v6(const struct packet *p, const struct route *
 	if (!make_room(p, link, outer, &data))
 		return LB_REASON_no_headroom;
 	link_write(data, r->backend, bpf_htons(ETH_P_IPV6), link);
-	outer_write_v6(data + link, p, r, outer_protocol(p, tunnel), p->length + tunnel_overhead(tunnel));
+	outer_write_v6(data + link, p, r, outer_protocol(p, tunnel),
+		       p->length + tunnel_overhead(tunnel));
 	between_write(data + link + sizeof(struct ipv6hdr), p, r, tunnel);
 	return egress_send(p, r->backend);
 }
 
-static __always_inline int encap(const struct packet *p, const struct route *r, __u32 link, enum lb_forward tunnel)
+static __always_inline int encap(const struct packet *p, const struct route *r, __u32 link,
+				 enum lb_forward tunnel)
 {
-	return r->backend->family == 4 ? encap_v4(p, r, link, tunnel) : encap_v6(p, r, link, tunnel);
+	return r->backend->family == 4 ? encap_v4(p, r, link, tunnel)
+				       : encap_v6(p, r, link, tunnel);
 }
 
-static __always_inline int forward_tunnel(const struct packet *p, const struct route *r, enum lb_forward tunnel)
+static __always_inline int forward_tunnel(const struct packet *p, const struct route *r,
+					  enum lb_forward tunnel)
 {
 	const struct lb_backend *b = r->backend;
-	const __u32 outer = tunnel_overhead(tunnel) + (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 outer = tunnel_overhead(tunnel) +
+			    (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	int reason;
 
 	if (unlikely(p->length + outer > b->mtu))
@@ -235,7 +248,8 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, tunnel);
 }
 
-/* link: a constant here. A 6.1 verifier does not connect a length in a register with a tag that it has seen spilled. */
+/* link: a constant here. A 6.1 verifier does not connect a length in a register with a tag that it
+ * has seen spilled. */
 static __always_inline int direct(const struct packet *p, const struct lb_backend *b, __u32 link)
 {
 	void *data = (void *)(long)p->ctx->data;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Later fragments carry no ports: they follow their datagram's first one, of which a small direct-mapped table
- * remembers the backend. Two datagrams in flight that share a place (p = 1/8192 each) lose one of them; a wrong match
- * needs 32 more bits to agree, of the same second or so. Called by lb.h. */
+/* Later fragments carry no ports: they follow their datagram's first one, of which a small
+ * direct-mapped table remembers the backend. Two datagrams in flight that share a place (p =
+ * 1/8192 each) lose one of them; a wrong match needs 32 more bits to agree, of the same second
+ * or so. */
 #ifndef LB_FRAG_H
 #define LB_FRAG_H
 
@@ -18,7 +19,8 @@ static __always_inline __u64 fragment_hash(const struct packet *p, const struct 
 {
 	__u32 protocol = p->family == 4 ? p->protocol : 0;
 
-	return packet_hash_prefix(p, &r->settings->key, p->fragment, protocol | LB_HASH_DOMAIN_FRAGMENT, 32, 128);
+	return packet_hash_prefix(p, &r->settings->key, p->fragment,
+				  protocol | LB_HASH_DOMAIN_FRAGMENT, 32, 128);
 }
 
 static __always_inline __u64 *fragment_place(__u64 hash)
@@ -28,15 +30,17 @@ static __always_inline __u64 *fragment_place(__u64 hash)
 	return bpf_map_lookup_elem(&frags, &index);
 }
 
-/* A first fragment: its rest will go the same way, to the backend or, where no service took it, to the kernel. */
-static __always_inline void fragment_remember(const struct packet *p, const struct route *r, int reason)
+/* A first fragment: its rest will go the same way, to the backend or, where no service took it, to
+ * the kernel. */
+static __always_inline void fragment_remember(const struct packet *p, const struct route *r,
+					      int reason)
 {
 	__u64 hash = fragment_hash(p, r), *place = fragment_place(hash);
 	__u64 backend = goes_on(reason) ? r->backend_id : 0;
 
 	if (place && (goes_on(reason) || reason == LB_REASON_vip_no_service))
-		*(volatile __u64 *)place =
-		    hash >> 32 << 32 | LB_FRAG_USED | backend << LB_FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
+		*(volatile __u64 *)place = hash >> 32 << 32 | LB_FRAG_USED |
+					   backend << LB_FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
 }
 
 static __always_inline int fragment_lost(const struct packet *p)

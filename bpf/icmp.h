@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* ICMP and ICMPv6 for a VIP: echo requests are answered, errors that quote a flow of the VIP go to that flow's backend,
- * and a packet too long for its tunnel draws "fragmentation needed" (RFC 1191) or "packet too big" (RFC 4443). All of
- * it is rare, so nothing here is inlined into the common path. Called by lb.h (icmp_to_vip) and forward.h
- * (icmp_too_big). */
+/* ICMP and ICMPv6 for a VIP: echo requests are answered, errors that quote a flow of the VIP go
+ * to that flow's backend, and a packet too long for its tunnel draws "fragmentation needed" (RFC
+ * 1191) or "packet too big" (RFC 4443). All of it is rare, so nothing here is inlined into the
+ * common path. */
 #ifndef LB_ICMP_H
 #define LB_ICMP_H
 
@@ -81,8 +81,9 @@ static __always_inline void swap_macs(struct ethhdr *eth)
 	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
 }
 
-/* One word changes, so the checksum is right whatever the length. A sum of zero can mean data of all zeros, whose
- * checksum is 0xffff, or a sum of 0xffff, for which every receiver takes 0xffff too: RFC 1624, section 3. */
+/* One word changes, so the checksum is right whatever the length. A sum of zero can mean data of
+ * all zeros, whose checksum is 0xffff, or a sum of 0xffff, for which every receiver takes 0xffff
+ * too: RFC 1624, section 3. */
 static __always_inline void echo_write_v4(struct iphdr *ip, struct icmp_header *icmp)
 {
 	__be32 client;
@@ -91,7 +92,8 @@ static __always_inline void echo_write_v4(struct iphdr *ip, struct icmp_header *
 	if (!ip)
 		return;
 	client = ip->saddr;
-	check = csum_replace(icmp->check, CSUM_WORD(ICMP_ECHO_REQUEST, 0), CSUM_WORD(ICMP_ECHO_REPLY, 0));
+	check = csum_replace(icmp->check, CSUM_WORD(ICMP_ECHO_REQUEST, 0),
+			     CSUM_WORD(ICMP_ECHO_REPLY, 0));
 
 	ip->check = csum_replace(ip->check, CSUM_WORD(ip->ttl, 0), CSUM_WORD(ICMP_TTL, 0));
 	ip->ttl = ICMP_TTL;
@@ -111,7 +113,8 @@ static __always_inline void echo_write_v6(struct ipv6hdr *ip, struct icmp_header
 	ip->saddr = ip->daddr;
 	ip->daddr = client;
 	ip->hop_limit = ICMP_TTL;
-	icmp->check = csum_replace(icmp->check, CSUM_WORD(ICMP6_ECHO_REQUEST, 0), CSUM_WORD(ICMP6_ECHO_REPLY, 0));
+	icmp->check = csum_replace(icmp->check, CSUM_WORD(ICMP6_ECHO_REQUEST, 0),
+				   CSUM_WORD(ICMP6_ECHO_REPLY, 0));
 	icmp->type = ICMP6_ECHO_REPLY;
 }
 
@@ -133,7 +136,8 @@ static __always_inline int echo_answer(struct packet *p)
 
 /* ---- errors that quote a flow ---- */
 
-/* The quoted packet went from the VIP to the client: the tuple is turned round. ports as they are quoted. */
+/* The quoted packet went from the VIP to the client: the tuple is turned round. ports as they are
+ * quoted. */
 static __always_inline __u32 turn_ports(__u32 ports)
 {
 	return ports << 16 | ports >> 16;
@@ -175,9 +179,11 @@ static __always_inline bool quoted_v6(const struct packet *p, struct lb_tuple *t
 	const __u32 *ports;
 	__u64 extensions;
 
-	if (!outer || (void *)(ip + 1) > p->end || ip->version != 6 || !same_v6(&ip->saddr, &outer->daddr))
+	if (!outer || (void *)(ip + 1) > p->end || ip->version != 6 ||
+	    !same_v6(&ip->saddr, &outer->daddr))
 		return false;
-	extensions = parse_extensions(p->ctx, (void *)(ip + 1) - (void *)(long)p->ctx->data, ip->nexthdr);
+	extensions =
+	    parse_extensions(p->ctx, (void *)(ip + 1) - (void *)(long)p->ctx->data, ip->nexthdr);
 	if (extensions == EXTENSIONS_BAD || EXTENSIONS_KIND(extensions) == PACKET_LATER_FRAGMENT)
 		return false;
 	ports = (void *)(ip + 1) + (EXTENSIONS_LENGTH(extensions) & 2047);
@@ -201,15 +207,17 @@ static __always_inline int error_follow(const struct packet *p, struct route *r)
 	if (!goes_on(service_find(r, tuple.protocol, tuple.ports)))
 		return LB_REASON_vip_icmp_other;
 	r->hash = quoted_hash(&tuple, 0);
-	return route_to(r, select_quoted(r->hash, quoted_hash(&tuple, r->service->id), r->service->id, tuple.protocol));
+	return route_to(r, select_quoted(r->hash, quoted_hash(&tuple, r->service->id),
+					 r->service->id, tuple.protocol));
 }
 
 static __always_inline bool is_error(const struct packet *p, __u8 type)
 {
 	if (p->family == 4)
-		return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
-	return type == ICMP6_UNREACHABLE || type == ICMP6_PACKET_TOO_BIG || type == ICMP6_TIME_EXCEEDED ||
-	       type == ICMP6_PARAMETER_PROBLEM;
+		return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED ||
+		       type == ICMP_PARAMETER_PROBLEM;
+	return type == ICMP6_UNREACHABLE || type == ICMP6_PACKET_TOO_BIG ||
+	       type == ICMP6_TIME_EXCEEDED || type == ICMP6_PARAMETER_PROBLEM;
 }
 
 static __always_inline int icmp_to_vip(struct packet *p, struct route *r)
@@ -249,7 +257,8 @@ static __always_inline bool icmp_allowed(void)
 	return true;
 }
 
-/* RFC 1122: no error about an error, about a later fragment, to what is not one host; RFC 1191: only with DF. */
+/* RFC 1122: no error about an error, about a later fragment, to what is not one host; RFC 1191:
+ * only with DF. */
 static __always_inline bool too_big_owed(const struct packet *p)
 {
 	const struct iphdr *ip;
@@ -297,8 +306,8 @@ static __always_inline void too_big_write_v4(struct iphdr *ip, __u32 by, __u32 q
 	ip->protocol = IPPROTO_ICMP;
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
-	ip->check =
-	    csum_outer(lb_backend_csum(ip->saddr, 0, ip->daddr, IPPROTO_ICMP), ICMP_PRECEDENCE, tot_len, ICMP_TTL, 0);
+	ip->check = csum_outer(lb_backend_csum(ip->saddr, 0, ip->daddr, IPPROTO_ICMP),
+			       ICMP_PRECEDENCE, tot_len, ICMP_TTL, 0);
 	sum = bpf_csum_diff(NULL, 0, (void *)icmp, ICMP_HEADER, 0);
 	icmp->check = ~csum_fold(bpf_csum_diff(NULL, 0, (void *)quoted, quote, sum));
 }
@@ -328,13 +337,15 @@ static __always_inline void too_big_write_v6(struct ipv6hdr *ip, __u32 by, __u32
 /* Cuts the frame to `quote` bytes of the packet and puts the answer's headers before them. */
 static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 mtu)
 {
-	const __u32 by = (p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + ICMP_HEADER;
+	const __u32 by =
+	    (p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + ICMP_HEADER;
 	__u32 l3_offset = p->l3_offset;
 	void *data, *end, *ip;
 
 	if (l3_offset < ETH_HLEN || l3_offset > MAX_L3_OFFSET)
 		return LB_REASON_too_big;
-	if (bpf_xdp_adjust_tail(p->ctx, (int)(l3_offset + quote) - (int)bpf_xdp_get_buff_len(p->ctx)) ||
+	if (bpf_xdp_adjust_tail(p->ctx,
+				(int)(l3_offset + quote) - (int)bpf_xdp_get_buff_len(p->ctx)) ||
 	    bpf_xdp_adjust_head(p->ctx, -(int)by))
 		return LB_REASON_no_headroom;
 	data = (void *)(long)p->ctx->data;
@@ -350,7 +361,8 @@ static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 m
 	return LB_REASON_too_big_answered;
 }
 
-/* mtu: the longest packet that would have gone through, bytes. A number of enum lb_reason comes back. */
+/* mtu: the longest packet that would have gone through, bytes. A number of enum lb_reason comes
+ * back. */
 LB_APART int icmp_too_big(struct xdp_md *ctx, __u32 mtu)
 {
 	struct packet p = {.ctx = ctx};

@@ -3,7 +3,8 @@
  * Loaded by user/lbd/dataplane.c, attached by user/lbd/attach.c. */
 #include "lb.h"
 
-/* frags: takes frames in several buffers (jumbo frames). All headers it looks at are in the first. */
+/* frags: takes frames in several buffers (jumbo frames). All headers it looks at are in the
+ * first. */
 SEC("xdp.frags")
 int lb(struct xdp_md *ctx)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One packet's story, top to bottom; a header for each stage. A stage returns LB_GO_ON or the reason that ends the
- * story. Included by lb.bpf.c, which is the program, and by tools/bench.bpf.c, which measures it. */
+/* One packet's story, top to bottom; a header for each stage. A stage returns LB_GO_ON or the
+ * reason that ends the story. */
 #ifndef LB_H
 #define LB_H
 
@@ -14,10 +14,12 @@
 #include "forward.h"
 #include "count.h"
 
-/* ICMP and later fragments have no ports of their own: they follow a flow that is found otherwise. */
+/* ICMP and later fragments have no ports of their own: they follow a flow that is found
+ * otherwise. */
 static __always_inline bool is_follower(const struct packet *p)
 {
-	return p->kind == PACKET_LATER_FRAGMENT || p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6;
+	return p->kind == PACKET_LATER_FRAGMENT || p->protocol == IPPROTO_ICMP ||
+	       p->protocol == IPPROTO_ICMPV6;
 }
 
 LB_APART int follow(struct xdp_md *ctx)
@@ -27,7 +29,8 @@ LB_APART int follow(struct xdp_md *ctx)
 	struct route r = {};
 	int reason;
 
-	if (!scratch || !goes_on(parse_link(&p)) || !goes_on(vip_find(&p, &r)) || !goes_on(parse_transport(&p)))
+	if (!scratch || !goes_on(parse_link(&p)) || !goes_on(vip_find(&p, &r)) ||
+	    !goes_on(parse_transport(&p)))
 		return LB_REASON_vip_malformed;
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		reason = fragment_follow(&p, &r);
@@ -73,8 +76,8 @@ static __always_inline int route_rare(struct packet *p, struct route *r)
 	return reason;
 }
 
-/* Where a packet for a VIP goes. A route without a backend ends for the reason returned; the verifier would not see
- * that a reason to go on means a backend. */
+/* Where a packet for a VIP goes. A route without a backend ends for the reason returned; the
+ * verifier would not see that a reason to go on means a backend. */
 static __always_inline int route(struct packet *p, struct route *r)
 {
 	return likely(parse_plain(p)) ? route_flow(p, r) : route_rare(p, r);

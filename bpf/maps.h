@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Every map of the program and the constants the loader sets before it loads. Layouts: include/lb_abi.h.
- * Included by lb.h; sizes (max_entries) are defaults that user/lbd/dataplane.c overrides before load. */
+/* Every map of the program and the constants the loader sets before it loads. Layouts:
+ * include/lb_abi.h. Sizes (max_entries) are defaults: lbd sets them before it loads. */
 #ifndef LB_MAPS_H
 #define LB_MAPS_H
 
@@ -15,17 +15,18 @@
 #define LB_SYNS 16384
 #endif
 
-const volatile __u32 flow_mask = 1;     /* buckets of `flows` - 1; at least two buckets */
-const volatile __u32 backend_slots = 2; /* length of a row of `backend_counts`: entries of `backends` */
+const volatile __u32 flow_mask = 1; /* buckets of `flows` - 1; at least two buckets */
+/* length of a row of `backend_counts`: entries of `backends` */
+const volatile __u32 backend_slots = 2;
 
 /* Values of a BPF array begin on a cache line only when it can be mapped. */
-#define LB_ARRAY(name, value_type, entries)                                                                            \
-	struct {                                                                                                       \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                      \
-		__uint(map_flags, BPF_F_MMAPABLE);                                                                     \
-		__uint(max_entries, entries);                                                                          \
-		__type(key, __u32);                                                                                    \
-		__type(value, value_type);                                                                             \
+#define LB_ARRAY(name, value_type, entries)        \
+	struct {                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);  \
+		__uint(map_flags, BPF_F_MMAPABLE); \
+		__uint(max_entries, entries);      \
+		__type(key, __u32);                \
+		__type(value, value_type);         \
 	} name SEC(".maps")
 
 LB_ARRAY(settings, struct lb_settings, 1);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the stages know of one packet, and where it is sent. Kept in registers: whatever is passed to a function that is
- * not inlined is a copy, made where that rare call is made.
- * Included by every stage. */
+/* What the stages know of one packet, and where it is sent. Kept in registers: whatever is
+ * passed to a function that is not inlined is a copy, made where that rare call is made. */
 #ifndef LB_PACKET_H
 #define LB_PACKET_H
 
@@ -27,20 +26,21 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
 
-/* A rare or long part of the story, apart from the common path. Global on purpose: the verifier checks such a function
- * once, alone, instead of once for every way that leads to it. It may take the context, numbers and pointers to plain
- * structs, and knows nothing of packet or map pointers of its caller. */
+/* A rare or long part of the story, apart from the common path. Global on purpose: the verifier
+ * checks such a function once, alone, instead of once for every way that leads to it. It may take
+ * the context, numbers and pointers to plain structs, and knows nothing of packet or map pointers
+ * of its caller. */
 #define LB_APART __attribute__((noinline))
 
-/* Hides a number from the compiler, which then cannot make a copy of what follows for each of its values: the verifier
- * would walk them all. */
+/* Hides a number from the compiler, which then cannot make a copy of what follows for each of its
+ * values: the verifier would walk them all. */
 #define OPAQUE(x) asm volatile("" : "+r"(x))
 
 /* What a stage returns when the packet's story is not over; anything else is an enum lb_reason. */
 #define LB_GO_ON (-1)
 
-/* By its sign: a 6.1 verifier learns nothing from "not equal", and would walk on with a reason that had ended the
- * story. */
+/* By its sign: a 6.1 verifier learns nothing from "not equal", and would walk on with a reason that
+ * had ended the story. */
 static __always_inline bool goes_on(int reason)
 {
 	return reason < 0;
@@ -62,16 +62,17 @@ enum packet_kind {
 
 struct packet {
 	struct xdp_md *ctx;
-	void *l3;           /* the IP header, readable to its fixed length */
-	void *l4;           /* readable to the fixed length of TCP or UDP where protocol says so */
-	void *end;          /* of the linear part */
-	__u32 l3_offset;    /* of l3 from the frame's start */
-	__u32 length;       /* of the IP packet as its header says; of the frame where there is none. Bytes */
-	__u32 ports;        /* the first word of TCP or UDP: client's, VIP's, wire order */
-	__u32 fragment;     /* identification of a fragment, wire order */
-	__u32 seq;          /* of a TCP packet that is not plain, wire order; for scratch.h */
-	__u8 family;        /* 4 or 6 */
-	__u8 protocol;      /* after IPv6 extension headers */
+	void *l3;        /* the IP header, readable to its fixed length */
+	void *l4;        /* readable to the fixed length of TCP or UDP where protocol says so */
+	void *end;       /* of the linear part */
+	__u32 l3_offset; /* of l3 from the frame's start */
+	__u32 length;    /* of the IP packet as its header says; of the frame where there is none.
+			    Bytes */
+	__u32 ports;     /* the first word of TCP or UDP: client's, VIP's, wire order */
+	__u32 fragment;  /* identification of a fragment, wire order */
+	__u32 seq;       /* of a TCP packet that is not plain, wire order; for scratch.h */
+	__u8 family;     /* 4 or 6 */
+	__u8 protocol;   /* after IPv6 extension headers */
 	__u8 traffic_class; /* DSCP and ECN */
 	__u8 tcp_flags;     /* LB_TCP_*; 0 unless TCP */
 	__u8 kind;          /* enum packet_kind */

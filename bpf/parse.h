@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From bytes to struct packet: Ethernet and VLAN tags, IPv4 with options, IPv6 with extension headers, TCP, UDP.
- * parse_link comes before the VIP is known and only ever passes a packet; parse_transport after it, and drops what is
- * broken.
- * Called by lb.h; parse_extensions also by icmp.h, for quoted packets. */
+/* From bytes to struct packet: Ethernet and VLAN tags, IPv4 with options, IPv6 with extension
+ * headers, TCP, UDP. parse_link comes before the VIP is known and only ever passes a packet;
+ * parse_transport after it, and drops what is broken. */
 #ifndef LB_PARSE_H
 #define LB_PARSE_H
 
@@ -27,7 +26,8 @@ static __always_inline bool is_vlan(__be16 ethertype)
 	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
-/* Steps over tags: moves *offset behind them and returns the ethertype found there, 0 when the frame is cut short. */
+/* Steps over tags: moves *offset behind them and returns the ethertype found there, 0 when the
+ * frame is cut short. */
 static __always_inline __be16 parse_tags(void *data, void *end, __be16 ethertype, __u32 *offset)
 {
 	struct vlan_tag *tag;
@@ -91,8 +91,8 @@ static __always_inline int parse_link(struct packet *p)
 
 /* ---- IPv6 extension headers: one number says it all ---- */
 
-/* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31), identification of the fragment
- * (32-63, wire order). All ones: cut short or too many. */
+/* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31),
+ * identification of the fragment (32-63, wire order). All ones: cut short or too many. */
 #define EXTENSIONS_BAD         (~0ULL)
 #define EXTENSIONS_PROTOCOL(x) ((__u8)(x))
 #define EXTENSIONS_KIND(x)     ((__u32)((x) >> 8) & 3)
@@ -181,7 +181,8 @@ static __always_inline int parse_ipv4(struct packet *p)
 	p->traffic_class = ip->tos;
 	if (unlikely(ip->frag_off & bpf_htons(IPV4_FRAGMENT))) {
 		p->fragment = ip->id;
-		p->kind = ip->frag_off & bpf_htons(IPV4_OFFSET) ? PACKET_LATER_FRAGMENT : PACKET_FIRST_FRAGMENT;
+		p->kind = ip->frag_off & bpf_htons(IPV4_OFFSET) ? PACKET_LATER_FRAGMENT
+								: PACKET_FIRST_FRAGMENT;
 		if (p->kind == PACKET_LATER_FRAGMENT)
 			return LB_GO_ON;
 	}
@@ -220,10 +221,12 @@ static __always_inline int parse_transport(struct packet *p)
 	return p->family == 4 ? parse_ipv4(p) : parse_ipv6(p);
 }
 
-/* Fewer bytes came than the IP header says. Of a frame in several buffers only the first is in sight, so ask. */
+/* Fewer bytes came than the IP header says. Of a frame in several buffers only the first is in
+ * sight, so ask. */
 static __always_inline bool is_cut_short(const struct packet *p)
 {
-	return p->l3 + p->length > p->end && bpf_xdp_get_buff_len(p->ctx) < p->l3_offset + p->length;
+	return p->l3 + p->length > p->end &&
+	       bpf_xdp_get_buff_len(p->ctx) < p->l3_offset + p->length;
 }
 
 /* The sequence number of a TCP packet, wire order. */
@@ -255,14 +258,16 @@ LB_APART int parse_rare(struct xdp_md *ctx)
 	return reason;
 }
 
-/* The common case, all in sight: a whole TCP or UDP packet without options or extensions. False says nothing about the
- * packet but that parse_transport has to look at it; the traffic class is known either way. */
+/* The common case, all in sight: a whole TCP or UDP packet without options or extensions. False
+ * says nothing about the packet but that parse_transport has to look at it; the traffic class is
+ * known either way. */
 static __always_inline bool parse_plain_ports(struct packet *p, __u32 header)
 {
 	if (p->l3 + p->length > p->end)
 		return false;
 	p->l4 = p->l3 + header;
-	return (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) && goes_on(parse_ports(p, header));
+	return (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) &&
+	       goes_on(parse_ports(p, header));
 }
 
 static __always_inline bool parse_plain_v4(struct packet *p)
@@ -306,8 +311,8 @@ static __always_inline int parse_not_plain(struct packet *p)
 	return reason;
 }
 
-/* The header again, for functions that are not inlined: their copy of struct packet has lost, for the verifier, the tie
- * between family and readable length. Never NULL. */
+/* The header again, for functions that are not inlined: their copy of struct packet has lost, for
+ * the verifier, the tie between family and readable length. Never NULL. */
 static __always_inline struct iphdr *header_v4(const struct packet *p)
 {
 	struct iphdr *ip = p->l3;
@@ -322,8 +327,10 @@ static __always_inline struct ipv6hdr *header_v6(const struct packet *p)
 	return (void *)(ip + 1) > p->end ? NULL : ip;
 }
 
-/* The hashes straight from the packet: two 64-bit loads an address, for packet data may be read unaligned. */
-static __always_inline __u64 packet_hash_prefix(const struct packet *p, const struct lb_hash_key *key, __u32 ports,
+/* The hashes straight from the packet: two 64-bit loads an address, for packet data may be read
+ * unaligned. */
+static __always_inline __u64 packet_hash_prefix(const struct packet *p,
+						const struct lb_hash_key *key, __u32 ports,
 						__u32 protocol, __u32 bits4, __u32 bits6)
 {
 	if (p->family == 4) {
@@ -334,7 +341,8 @@ static __always_inline __u64 packet_hash_prefix(const struct packet *p, const st
 		const struct ipv6hdr *ip = p->l3;
 		const __u64 *client = (const void *)&ip->saddr, *vip = (const void *)&ip->daddr;
 
-		return lb_hash_v6_prefix(key, client[0], client[1], vip[0], vip[1], ports, protocol, bits6);
+		return lb_hash_v6_prefix(key, client[0], client[1], vip[0], vip[1], ports, protocol,
+					 bits6);
 	}
 }
 

@@ -24,8 +24,8 @@ struct follower_way {
 	__u32 pad;
 };
 
-/* What rare functions hand back to the common path: on the stack it would cost that path, which has 512 bytes for all
- * frames together. */
+/* What rare functions hand back to the common path: on the stack it would cost that path, which has
+ * 512 bytes for all frames together. */
 struct scratch {
 	struct transport transport;
 	struct follower_way way;

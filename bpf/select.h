@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which backend gets the packet: the slot says so, or, for a slot in transition and for services that track always, the
- * flow table, the keeper, or a fresh pick. Rules: docs/tracking.md, "The packet"; the numbers below are its steps.
- */
+/* Which backend gets the packet: the slot says so, or, for a slot in transition and for services
+ * that track always, the flow table, the keeper, or a fresh pick. Rules: docs/tracking.md, "The
+ * packet"; the numbers below are its
+ * steps. */
 #ifndef LB_SELECT_H
 #define LB_SELECT_H
 
@@ -27,9 +28,11 @@ struct flow_query {
 	__u64 packet;      /* FLOW_PACKET, and TCP's sequence number (32-63) */
 };
 
-/* What is known of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags (16-23), whether it
- * is TCP (24); and, for flow_route, TCP's sequence number (32-63). In one word, for each costs eight bytes of stack. */
-#define FLOW_PACKET(service, tcp_flags, is_tcp) ((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
+/* What is known of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags
+ * (16-23), whether it is TCP (24); and, for flow_route, TCP's sequence number (32-63). In one word,
+ * for each costs eight bytes of stack. */
+#define FLOW_PACKET(service, tcp_flags, is_tcp) \
+	((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
 
 static __always_inline __u32 query_service(const struct flow_query *q)
 {
@@ -127,9 +130,11 @@ static __always_inline bool tracks_always(const struct lb_service *service)
 	return service->flags & LB_SERVICE_TRACKING;
 }
 
-/* A keeper that is 0 or unusable stands for current. While the ring changes size the frozen one knows the keeper of a
- * slot that has none; one that has settled since, and changed again, has its own. */
-static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash, const struct lb_service *service)
+/* A keeper that is 0 or unusable stands for current. While the ring changes size the frozen one
+ * knows the keeper of a slot that has none; one that has settled since, and changed again, has its
+ * own. */
+static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash,
+					 const struct lb_service *service)
 {
 	__u64 old_ring = region_read(&service->old_ring);
 	__u32 keeper = LB_SLOT_KEEPER(slot);
@@ -148,7 +153,8 @@ static __always_inline __u32 pick_turn(const struct lb_service *service)
 
 	if (!turn || !LB_REGION_SIZE(pick))
 		return 0;
-	return slot_read(LB_REGION_BASE(pick) + __sync_fetch_and_add(&turn->next, 1) % LB_REGION_SIZE(pick));
+	return slot_read(LB_REGION_BASE(pick) +
+			 __sync_fetch_and_add(&turn->next, 1) % LB_REGION_SIZE(pick));
 }
 
 struct candidate {
@@ -156,8 +162,10 @@ struct candidate {
 	__u32 id;
 };
 
-/* Takes the member at `index` of the arena if it costs less than the best so far and may take a new flow. */
-static __always_inline void consider(__u32 index, const struct lb_service *service, struct candidate *best)
+/* Takes the member at `index` of the arena if it costs less than the best so far and may take a new
+ * flow. */
+static __always_inline void consider(__u32 index, const struct lb_service *service,
+				     struct candidate *best)
 {
 	__u32 id = slot_read(index);
 	struct lb_load *load = load_find(id);
@@ -166,7 +174,8 @@ static __always_inline void consider(__u32 index, const struct lb_service *servi
 
 	if (!load || !load->cost)
 		return;
-	active = load->active > 0 ? load->active : 0; /* below zero for moments, until the sweep corrects it */
+	active = load->active > 0 ? load->active
+				  : 0; /* below zero for moments, until the sweep corrects it */
 	cost = (active + 1ULL) * load->cost;
 	if (cost >= best->cost || !backend_serves(id, service))
 		return;
@@ -180,9 +189,9 @@ static __always_inline __u32 draw(__u32 below)
 	return ((__u64)bpf_get_prandom_u32() * below) >> 32;
 }
 
-/* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn at random
- * (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The search begins anywhere: of several
- * that are idle the first would get all short flows. */
+/* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn
+ * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The
+ * search begins anywhere: of several that are idle the first would get all short flows. */
 LB_APART __u32 pick_cost(__u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
@@ -199,9 +208,8 @@ LB_APART __u32 pick_cost(__u32 service_id)
 		at = base + draw(size);
 		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++) {
 			consider(at, service, &best);
-			at = at + 1 == base + size
-				 ? base
-				 : at + 1; /* `<` here makes the verifier's work eight times as much */
+			at = at + 1 == base + size ? base : at + 1; /* `<` here makes the verifier's
+								       work eight times as much */
 		}
 	} else {
 		for (i = 0; i < 2; i++)
@@ -255,19 +263,22 @@ LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 	if (!place || !service)
 		return 0;
 	id = LB_FLOW_BACKEND(entry);
-	if (!flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)) || !takes_new(id) ||
-	    !backend_serves(id, service) || flow_age(entry, now) > service->affinity_idle)
+	if (!flow_is(LB_FLOW_STATE(entry), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)) ||
+	    !takes_new(id) || !backend_serves(id, service) ||
+	    flow_age(entry, now) > service->affinity_idle)
 		return 0;
 	flow_refresh_to(place, entry, LB_FLOW_STATE(entry), now);
 	return id;
 }
 
-/* state: LB_FLOW_AFFINITY_NEW, until a flow of the client is established: before that anybody could fill the table. */
+/* state: LB_FLOW_AFFINITY_NEW, until a flow of the client is established: before that anybody could
+ * fill the table. */
 LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
 {
 	__u64 old, *place = flow_find(client_hash, &old);
 
-	if (place && !flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
+	if (place &&
+	    !flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
 		return 0; /* the fingerprint of a flow, which keeps its entry */
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
 		return flow_refresh_to(place, old, LB_FLOW_AFFINITY, now); /* it may have expired */
@@ -276,7 +287,8 @@ LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
 	return flow_insert(client_hash, id, state, now);
 }
 
-static __always_inline __u32 pick_with_affinity(const struct flow_query *q, const struct lb_service *service)
+static __always_inline __u32 pick_with_affinity(const struct flow_query *q,
+						const struct lb_service *service)
 {
 	__u32 id;
 
@@ -291,10 +303,10 @@ static __always_inline __u32 pick_with_affinity(const struct flow_query *q, cons
 
 /* ---- sequence numbers of SYNs ---- */
 
-/* While a slot is in transition a SYN may be forged in the name of an older flow that nobody has heard of since. The
- * first packet after it tells: it is the handshake's, whose sequence numbers go on from the SYN's, or the older flow's.
- * One word, of the last SYN: part of the hash (63-46), tick (45-32) and sequence number. Direct-mapped and lossy:
- * without a word the SYN is believed. */
+/* While a slot is in transition a SYN may be forged in the name of an older flow that nobody has
+ * heard of since. The first packet after it tells: it is the handshake's, whose sequence numbers go
+ * on from the SYN's, or the older flow's. One word, of the last SYN: part of the hash (63-46), tick
+ * (45-32) and sequence number. Direct-mapped and lossy: without a word the SYN is believed. */
 #define SYN_HASH   (~0ULL << 46)
 #define SYN_WINDOW 65536 /* bytes that may come first: more than an initial window (RFC 6928) */
 
@@ -322,13 +334,15 @@ LB_APART int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
 	if (!place)
 		return 0;
 	word = *(volatile __u64 *)place;
-	return !((word ^ hash) & SYN_HASH) && flow_age(word >> 32, now) <= idle && seq - (__u32)word - 1 >= SYN_WINDOW;
+	return !((word ^ hash) & SYN_HASH) && flow_age(word >> 32, now) <= idle &&
+	       seq - (__u32)word - 1 >= SYN_WINDOW;
 }
 
 /* ---- step 2: the flow table ---- */
 
 /* Goes where packets without an entry go, and says so to the slot when that is not current. */
-static __always_inline __u32 go_to_keeper(const struct flow_query *q, const struct lb_service *service)
+static __always_inline __u32 go_to_keeper(const struct flow_query *q,
+					  const struct lb_service *service)
 {
 	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
 
@@ -337,8 +351,10 @@ static __always_inline __u32 go_to_keeper(const struct flow_query *q, const stru
 	return keeper;
 }
 
-/* A service that always tracks finds its flows whatever the slot does: only others need the slot held. */
-static __always_inline __u32 go_to_tracked(const struct flow_query *q, const struct lb_service *service, __u32 id)
+/* A service that always tracks finds its flows whatever the slot does: only others need the slot
+ * held. */
+static __always_inline __u32 go_to_tracked(const struct flow_query *q,
+					   const struct lb_service *service, __u32 id)
 {
 	if (!tracks_always(service) && id != LB_SLOT_CURRENT(q->slot))
 		slot_stamp(q);
@@ -350,9 +366,11 @@ static __always_inline bool opens_flow(__u32 tcp_flags)
 	return (tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
 }
 
-/* Step 4: no place. Where the flow's later packets will go without an entry: to the keeper. A UDP flow looks like a new
- * one with each packet: as long as one may still be without an entry, the keeper decides for all that have none. */
-static __always_inline __u32 flow_unplaced(const struct flow_query *q, const struct lb_service *service)
+/* Step 4: no place. Where the flow's later packets will go without an entry: to the keeper. A UDP
+ * flow looks like a new one with each packet: as long as one may still be without an entry, the
+ * keeper decides for all that have none. */
+static __always_inline __u32 flow_unplaced(const struct flow_query *q,
+					   const struct lb_service *service)
 {
 	count_event(LB_EVENT_flow_table_full);
 	if (service->select != LB_SELECT_SLOT)
@@ -370,13 +388,15 @@ static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle
 	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
 }
 
-/* Whether the packet may be of a flow that has no entry, and is not new. UDP has no SYN: in the learning period every
- * flow may be. */
-static __always_inline bool may_be_older(const struct flow_query *q, const struct lb_service *service)
+/* Whether the packet may be of a flow that has no entry, and is not new. UDP has no SYN: in the
+ * learning period every flow may be. */
+static __always_inline bool may_be_older(const struct flow_query *q,
+					 const struct lb_service *service)
 {
 	if (query_tcp(q))
 		return !opens_flow(query_flags(q));
-	return q->slot & LB_SLOT_LEARNING || lately_unplaced(query_service(q), q->now, service->udp_idle);
+	return q->slot & LB_SLOT_LEARNING ||
+	       lately_unplaced(query_service(q), q->now, service->udp_idle);
 }
 
 /* The state of the entry that this packet makes. */
@@ -384,20 +404,24 @@ static __always_inline __u32 flow_first_state(const struct flow_query *q)
 {
 	if (!query_tcp(q))
 		return LB_FLOW_UDP_NEW;
-	return opens_flow(query_flags(q)) ? LB_FLOW_SYN : flow_next_state(LB_FLOW_SYN, query_flags(q));
+	return opens_flow(query_flags(q)) ? LB_FLOW_SYN
+					  : flow_next_state(LB_FLOW_SYN, query_flags(q));
 }
 
-/* The service has its share of the table, and nothing is left of the common half: docs/tracking.md, "Shares". */
+/* The service has its share of the table, and nothing is left of the common half: docs/tracking.md,
+ * "Shares". */
 static __always_inline bool is_limited(__u32 service)
 {
 	struct lb_turn *turn = turn_of(service), *common = turn_of(0);
 
-	return turn && common && common->share && turn->held >= turn->share && common->held >= common->share;
+	return turn && common && common->share && turn->held >= turn->share &&
+	       common->held >= common->share;
 }
 
 /* place: of an entry that is void now, to be written over; NULL: a new one is made. */
-static __always_inline __u32 flow_record(const struct flow_query *q, const struct lb_service *service, __u32 id,
-					 __u64 *place, __u64 old)
+static __always_inline __u32 flow_record(const struct flow_query *q,
+					 const struct lb_service *service, __u32 id, __u64 *place,
+					 __u64 old)
 {
 	__u32 state = flow_first_state(q), placed;
 
@@ -412,8 +436,8 @@ static __always_inline __u32 flow_record(const struct flow_query *q, const struc
 	return go_to_tracked(q, service, placed) | FLOW_RECORDED;
 }
 
-static __always_inline __u32 flow_new(const struct flow_query *q, const struct lb_service *service, __u64 *place,
-				      __u64 old)
+static __always_inline __u32 flow_new(const struct flow_query *q, const struct lb_service *service,
+				      __u64 *place, __u64 old)
 {
 	__u32 id = 0;
 
@@ -428,8 +452,9 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 	return flow_record(q, service, id & LB_MAX_BACKENDS, place, old) | (id & FLOW_PICKED);
 }
 
-/* What an older flow's mark becomes when the flow proves that it goes on. Where the table decides always it becomes an
- * entry like others; and after a SYN, for it may be a new flow by now, which must stay as well. */
+/* What an older flow's mark becomes when the flow proves that it goes on. Where the table decides
+ * always it becomes an entry like others; and after a SYN, for it may be a new flow by now, which
+ * must stay as well. */
 static __always_inline __u32 mark_next(const struct flow_query *q, const struct lb_service *service)
 {
 	if (query_flags(q) & (LB_TCP_FIN | LB_TCP_RST))
@@ -439,17 +464,20 @@ static __always_inline __u32 mark_next(const struct flow_query *q, const struct 
 	return LB_FLOW_KEPT;
 }
 
-/* A TCP packet without an entry that decides, and not of a new flow: its flow is older than the transition, or than the
- * table's deciding, or found no place in it. Any address can be forged, so one packet alone holds nothing after the
- * learning period: a flow that lives has left its mark by then, and proves with a packet in a later tick that it goes
- * on. place: of that mark; NULL: none. */
-static __always_inline __u32 flow_older(const struct flow_query *q, const struct lb_service *service, __u64 *place,
-					__u64 mark)
+/* A TCP packet without an entry that decides, and not of a new flow: its flow is older than the
+ * transition, or than the table's deciding, or found no place in it. Any address can be forged, so
+ * one packet alone holds nothing after the learning period: a flow that lives has left its mark by
+ * then, and proves with a packet in a later tick that it goes on. place: of that mark; NULL:
+ * none. */
+static __always_inline __u32 flow_older(const struct flow_query *q,
+					const struct lb_service *service, __u64 *place, __u64 mark)
 {
 	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
-	bool away = keeper != LB_SLOT_CURRENT(q->slot), known = place && LB_FLOW_BACKEND(mark) == keeper;
+	bool away = keeper != LB_SLOT_CURRENT(q->slot),
+	     known = place && LB_FLOW_BACKEND(mark) == keeper;
 	bool syn = opens_flow(query_flags(q));
-	bool goes_on = known && (syn || flow_age(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
+	bool goes_on =
+	    known && (syn || flow_age(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
 	bool holds = goes_on || q->slot & LB_SLOT_LEARNING;
 
 	if (!keeper || (!away && !tracks_always(service) && !syn && (!place || known)))
@@ -458,7 +486,8 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
 		flow_refresh_to(place, mark, mark_next(q, service), q->now);
 	else if (place && !known)
 		flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
-	else if (!place && !(query_flags(q) & LB_TCP_RST) && !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
+	else if (!place && !(query_flags(q) & LB_TCP_RST) &&
+		 !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
 		flow_note_forgotten(query_service(q), q->now);
 		holds = true; /* it cannot prove anything later */
 	}
@@ -470,9 +499,10 @@ static __always_inline __u32 flow_older(const struct flow_query *q, const struct
 	return keeper;
 }
 
-/* A SYN on the tuple of an entry. What may live keeps its backend, which answers with a challenge (RFC 5961) or takes
- * the tuple for a new connection. Only where the backend takes no new flow, and the old one has ended by its own word
- * or gone silent, and some time has passed, is it a new flow for another. */
+/* A SYN on the tuple of an entry. What may live keeps its backend, which answers with a challenge
+ * (RFC 5961) or takes the tuple for a new connection. Only where the backend takes no new flow, and
+ * the old one has ended by its own word or gone silent, and some time has passed, is it a new flow
+ * for another. */
 static __always_inline bool opens_anew(__u64 entry, __u32 now)
 {
 	const __u32 over = LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(DORMANT);
@@ -482,7 +512,8 @@ static __always_inline bool opens_anew(__u64 entry, __u32 now)
 }
 
 /* A packet of a flow whose entry decides. */
-static __always_inline __u32 flow_tracked(const struct flow_query *q, const struct lb_service *service, __u64 *place,
+static __always_inline __u32 flow_tracked(const struct flow_query *q,
+					  const struct lb_service *service, __u64 *place,
 					  __u64 entry)
 {
 	__u32 id = LB_FLOW_BACKEND(entry), before = LB_FLOW_STATE(entry);
@@ -495,7 +526,8 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q, const stru
 }
 
 /* Whether a mark is of the slot's own keeper, and of a flow that lives. */
-static __always_inline bool is_live_mark(const struct flow_query *q, const struct lb_service *service, __u64 mark)
+static __always_inline bool is_live_mark(const struct flow_query *q,
+					 const struct lb_service *service, __u64 mark)
 {
 	return flow_age(mark, q->now) <= service->tcp_idle &&
 	       LB_FLOW_BACKEND(mark) == slot_keeper(q->slot, q->slot_hash, service);
@@ -508,16 +540,18 @@ struct flow_found {
 	__u32 serves; /* its backend may get this service's packets */
 };
 
-/* A handshake that the packet does not belong to: its backend is unusable by now, or the sequence numbers differ and
- * the slot has a keeper whose older flow it may be of. */
-static __always_inline bool is_of_other_handshake(const struct flow_query *q, const struct lb_service *service,
+/* A handshake that the packet does not belong to: its backend is unusable by now, or the sequence
+ * numbers differ and the slot has a keeper whose older flow it may be of. */
+static __always_inline bool is_of_other_handshake(const struct flow_query *q,
+						  const struct lb_service *service,
 						  const struct flow_found *found)
 {
 	if (LB_FLOW_STATE(found->entry) != LB_FLOW_SYN || opens_flow(query_flags(q)))
 		return false;
 	if (!found->serves)
 		return true;
-	return q->slot & LB_SLOT_TRANSITION && syn_denies(q->hash, query_seq(q), q->now, service->syn_idle) &&
+	return q->slot & LB_SLOT_TRANSITION &&
+	       syn_denies(q->hash, query_seq(q), q->now, service->syn_idle) &&
 	       slot_keeper(q->slot, q->slot_hash, service) != LB_FLOW_BACKEND(found->entry);
 }
 
@@ -534,7 +568,8 @@ static __always_inline bool is_foreign(const struct flow_query *q, const struct 
 	return owner && owner != query_service(q);
 }
 
-/* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then. False: it is new. */
+/* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then.
+ * False: it is new. */
 static __always_inline bool flow_known(const struct flow_query *q, const struct lb_service *service,
 				       const struct flow_found *found, bool syn, __u32 *ret_id)
 {
@@ -554,7 +589,8 @@ static __always_inline bool flow_known(const struct flow_query *q, const struct 
 #define FOUND_MARK   2u
 #define FOUND_ANEW   4u /* a SYN that is not for its flow */
 
-static __always_inline __u32 flow_judge(const struct flow_query *q, const struct lb_service *service,
+static __always_inline __u32 flow_judge(const struct flow_query *q,
+					const struct lb_service *service,
 					const struct flow_found *found)
 {
 	__u32 facts = found->serves;
@@ -563,12 +599,14 @@ static __always_inline __u32 flow_judge(const struct flow_query *q, const struct
 	    is_of_other_handshake(q, service, found))
 		facts |= FOUND_MARK;
 	if (opens_flow(query_flags(q)) &&
-	    (opens_anew(found->entry, q->now) || (facts & FOUND_MARK && !is_live_mark(q, service, found->entry))))
+	    (opens_anew(found->entry, q->now) ||
+	     (facts & FOUND_MARK && !is_live_mark(q, service, found->entry))))
 		facts |= FOUND_ANEW;
 	return facts;
 }
 
-static __always_inline __u32 flow_route_by(const struct flow_query *q, const struct lb_service *service)
+static __always_inline __u32 flow_route_by(const struct flow_query *q,
+					   const struct lb_service *service)
 {
 	const bool syn = opens_flow(query_flags(q));
 	struct flow_found found = {};
@@ -592,9 +630,10 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q, const str
 	return flow_new(q, service, found.place, found.entry);
 }
 
-/* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers only, which need no
- * stack of the caller's. */
-LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index, __u64 packet)
+/* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers
+ * only, which need no stack of the caller's. */
+LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index,
+			  __u64 packet)
 {
 	struct flow_query q = {
 	    .hash = hash,
@@ -641,8 +680,9 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 		       24 + __builtin_offsetof(union selection, tcp_idle),
 	       "union selection mirrors struct lb_service");
 
-/* Whether the slot of the whole tuple's hash decides, unless it is in transition: what most services do, in one test.
- */
+/* Whether the slot of the whole tuple's hash decides, unless it is in transition: what most
+ * services do, in one
+ * test. */
 static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
 	const union selection mask4 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask4 = 0xff};
@@ -658,17 +698,19 @@ static __always_inline __u64 slot_hash(const struct packet *p, const struct rout
 {
 	const struct lb_service *service = r->service;
 
-	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, service->hash), p->protocol,
-				  service->mask4, service->mask6);
+	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, service->hash),
+				  p->protocol, service->mask4, service->mask6);
 }
 
-/* Affinity is of one client with one service: the client's port is left out, the service's stays. */
+/* Affinity is of one client with one service: the client's port is left out, the service's
+ * stays. */
 static __always_inline __u64 client_hash(const struct packet *p, const struct route *r)
 {
 	const struct lb_service *service = r->service;
 
 	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, LB_HASH_DPORT),
-				  p->protocol | LB_HASH_DOMAIN_CLIENT, service->mask4, service->mask6);
+				  p->protocol | LB_HASH_DOMAIN_CLIENT, service->mask4,
+				  service->mask6);
 }
 
 static __always_inline bool is_syn(const struct packet *p)
@@ -676,11 +718,12 @@ static __always_inline bool is_syn(const struct packet *p)
 	return opens_flow(p->tcp_flags);
 }
 
-/* The sequence number of a TCP packet, host order; of one that is not plain as parse_rare has left it. Looked up anew:
- * kept from the parser it would cost every packet a place on the stack. */
+/* The sequence number of a TCP packet, host order; of one that is not plain as parse_rare has left
+ * it. Looked up anew: kept from the parser it would cost every packet a place on the stack. */
 LB_APART __u32 packet_seq(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 {
-	const void *l3 = (void *)(long)ctx->data + (l3_offset & 31), *end = (void *)(long)ctx->data_end;
+	const void *l3 = (void *)(long)ctx->data + (l3_offset & 31),
+		   *end = (void *)(long)ctx->data_end;
 	const struct ipv6hdr *ip6 = l3;
 	const struct iphdr *ip = l3;
 	struct scratch *scratch = scratch_of();
@@ -693,8 +736,8 @@ LB_APART __u32 packet_seq(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 	return scratch ? bpf_ntohl(scratch->transport.seq) : 0;
 }
 
-static __always_inline void select_tracked(const struct packet *p, struct route *r, __u64 hash, __u32 slot_index,
-					   bool in_transition)
+static __always_inline void select_tracked(const struct packet *p, struct route *r, __u64 hash,
+					   __u32 slot_index, bool in_transition)
 {
 	const bool is_tcp = p->protocol == IPPROTO_TCP;
 	__u64 client = unlikely(r->service->flags & LB_SERVICE_AFFINITY) ? client_hash(p, r) : 0;
@@ -704,8 +747,9 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 
 	if (unlikely(id & (FLOW_PICKED | FLOW_PROVED)))
 		affinity_write(client, id & LB_MAX_BACKENDS,
-			       id & FLOW_PROVED && !is_limited(r->service->id) ? LB_FLOW_AFFINITY
-									       : LB_FLOW_AFFINITY_NEW,
+			       id & FLOW_PROVED && !is_limited(r->service->id)
+				   ? LB_FLOW_AFFINITY
+				   : LB_FLOW_AFFINITY_NEW,
 			       tick_now());
 	/* a TCP flow counts when its SYN is sent, tracked or not */
 	if (!is_tcp && id & FLOW_RECORDED)
@@ -728,7 +772,8 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 		hash = slot_hash(p, r);
 	index = ring_slot_index(ring, hash);
 	front = front_read(index);
-	if (unlikely(front & LB_FRONT_TRANSITION) || (unlikely(!straight) && tracks_always(r->service)))
+	if (unlikely(front & LB_FRONT_TRANSITION) ||
+	    (unlikely(!straight) && tracks_always(r->service)))
 		select_tracked(p, r, hash, index, front & LB_FRONT_TRANSITION);
 	else
 		r->backend_id = front;
@@ -747,7 +792,8 @@ LB_APART __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
 	return service_id ? lb_slot_hash(tuple, &s->key, service) : lb_flow_hash(tuple, &s->key);
 }
 
-/* Where the flow of an ICMP error is: as its own next packet would go, but nothing is recorded. The backend's id. */
+/* Where the flow of an ICMP error is: as its own next packet would go, but nothing is recorded. The
+ * backend's id. */
 LB_APART __u32 select_quoted(__u64 hash, __u64 slot_hash, __u32 service_id, __u32 protocol)
 {
 	struct lb_service *service = service_of(service_id);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Whose packet is it: destination address -> VIP, then VIP, protocol and port -> service. Both tables are small, in
- * plain arrays, one cache line a bucket; lbd picks a seed with which no bucket overflows. Called by lb.h, and by icmp.h
- * for the flow an ICMP error quotes. */
+/* Whose packet is it: destination address -> VIP, then VIP, protocol and port -> service. Both
+ * tables are small, in plain arrays, one cache line a bucket; lbd picks a seed with which no
+ * bucket overflows. */
 #ifndef LB_SERVICE_H
 #define LB_SERVICE_H
 
@@ -15,7 +15,8 @@ static __always_inline struct lb_settings *settings_of(void)
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
-/* Puts settings and the tables in force into the route; the packet uses the same tables to its end. */
+/* Puts settings and the tables in force into the route; the packet uses the same tables to its
+ * end. */
 static __always_inline int tables_find(struct route *r)
 {
 	r->settings = settings_of();
@@ -39,7 +40,8 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 		return LB_REASON_not_vip;
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
-		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4 || !bucket->vip[i].id)
+		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4 ||
+		    !bucket->vip[i].id)
 			continue;
 		r->vip = bucket->vip[i].id;
 		r->vip_flags = bucket->vip[i].flags;
@@ -87,7 +89,8 @@ static __always_inline int vip_find(const struct packet *p, struct route *r)
 static __always_inline __u32 port_find(const struct route *r, __u8 protocol, __u32 port)
 {
 	__u64 key = LB_PORT_KEY(r->vip, port, protocol);
-	__u32 index = r->tables->port_base + (lb_port_hash(r->vip_hash, key, r->seed) & r->tables->port_mask);
+	__u32 index =
+	    r->tables->port_base + (lb_port_hash(r->vip_hash, key, r->seed) & r->tables->port_mask);
 	struct lb_port_bucket *bucket = bpf_map_lookup_elem(&ports, &index);
 	int i;
 

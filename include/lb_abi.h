@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The layout of every map, shared by the XDP program and lbd. A change of layout bumps LB_ABI_VERSION.
- * Included by bpf/maps.h (after vmlinux-free kernel headers) and by user/lbd/dataplane.c. */
+/* The layout of every map, shared by the XDP program and lbd. A change of layout bumps
+ * LB_ABI_VERSION. */
 #ifndef LB_ABI_H
 #define LB_ABI_H
 
@@ -8,17 +8,18 @@
 
 #define LB_ABI_VERSION 3
 
-/* ---- limits ------------------------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 
-#define LB_BACKEND_BITS  15
-#define LB_MAX_BACKENDS  ((1 << LB_BACKEND_BITS) - 1) /* (service, backend) pairs; ids are 1..; 0 is "none" */
-#define LB_MAX_SERVICES  16384                        /* service ids are 1..; 0 is "none" */
-#define LB_EXACT_MEMBERS 64                           /* least-cost search is exact up to here, two choices above */
+#define LB_BACKEND_BITS 15
+#define LB_MAX_BACKENDS \
+	((1 << LB_BACKEND_BITS) - 1) /* (service, backend) pairs; ids are 1..; 0 is "none" */
+#define LB_MAX_SERVICES  16384       /* service ids are 1..; 0 is "none" */
+#define LB_EXACT_MEMBERS 64          /* least-cost search is exact up to here, two choices above */
 
-/* ---- settings: one element, mmapable ------------------------------------------------------------------------- */
+/* ---- settings: one element, mmapable ---- */
 
-/* Where the VIP and port tables are. lbd fills the half that is not in use, flips `active`, and waits for a grace
- * period before it touches the other half again. */
+/* Where the VIP and port tables are. lbd fills the half that is not in use, flips `active`, and
+ * waits for a grace period before it touches the other half again. */
 struct lb_tables {
 	__u32 vip_base;  /* first bucket of map `vips` */
 	__u32 vip_mask;  /* number of buckets - 1 (power of two) */
@@ -36,15 +37,17 @@ struct lb_hash_key {
 struct lb_settings {
 	__u32 abi_version;
 	__u32 active;    /* 0 or 1: which of tables[] is in force */
-	__u64 flow_seed; /* what the hash key is made of; the same on every instance that must agree (`hash-seed`) */
+	__u64 flow_seed; /* what the hash key is made of; the same on every instance that must agree
+			    (`hash-seed`) */
 	__be16 gue_port; /* outer UDP destination of forward: gue */
 	__u16 icmp_per_tick; /* ICMP errors the VIPs may send per tick and CPU */
-	__u32 swept;         /* tick in which lbd last ended a round of the sweep: a gap shows that it was away */
+	__u32 swept; /* tick in which lbd last ended a round of the sweep: a gap shows that it was
+			away */
 	struct lb_hash_key key;
 	struct lb_tables tables[2];
 };
 
-/* ---- vips: VIP address -> VIP id. Buckets of one cache line ------------------------------------------------- */
+/* ---- vips: VIP address -> VIP id. Buckets of one cache line ---- */
 
 #define LB_VIP_WAYS 2
 
@@ -65,23 +68,25 @@ struct lb_vip_bucket {
 	struct lb_vip vip[LB_VIP_WAYS];
 };
 
-/* ---- ports: (VIP id, protocol, port) -> service id ---------------------------------------------------------- */
+/* ---- ports: (VIP id, protocol, port) -> service id ---- */
 
 #define LB_PORT_WAYS 8
 
-/* One word: vip id << 48 | port (host order) << 32 | protocol << 24 | service id (16 bits, low). 0: empty. */
-#define LB_PORT_KEY(vip, port, proto) ((__u64)(vip) << 48 | (__u64)(port) << 32 | (__u64)(proto) << 24)
-#define LB_PORT_KEY_MASK              (~0xffffffULL)
-#define LB_PORT_VIP(word)             ((__u32)((word) >> 48))
-#define LB_PORT_SERVICE(word)         ((__u32)((word)&0xffff))
+/* One word: vip id << 48 | port (host order) << 32 | protocol << 24 | service id (16 bits, low). 0:
+ * empty. */
+#define LB_PORT_KEY(vip, port, proto) \
+	((__u64)(vip) << 48 | (__u64)(port) << 32 | (__u64)(proto) << 24)
+#define LB_PORT_KEY_MASK      (~0xffffffULL)
+#define LB_PORT_VIP(word)     ((__u32)((word) >> 48))
+#define LB_PORT_SERVICE(word) ((__u32)((word)&0xffff))
 
 struct lb_port_bucket {
 	__u64 port[LB_PORT_WAYS];
 };
 
-/* The hashes of both tables; lbd builds them with the very same functions. The seed is part of the odd multiplier
- * (multiply-shift, Dietzfelbinger 1997): were it added to the key, another seed would only shift all buckets alike, and
- * no choice of it could part two keys that collide. */
+/* The hashes of both tables; lbd builds them with the very same functions. The seed is part of the
+ * odd multiplier (multiply-shift, Dietzfelbinger 1997): were it added to the key, another seed
+ * would only shift all buckets alike, and no choice of it could part two keys that collide. */
 #define LB_TABLE_MULTIPLIER(seed) (0x9e3779b97f4a7c15ULL ^ (__u64)(seed) << 1)
 
 static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
@@ -97,20 +102,21 @@ static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
 	return (__u32)(h >> 32);
 }
 
-/* Of the VIP's hash, not of its id: so the program looks for VIP and port at the same time, and does not wait for one
- * to begin with the other. */
+/* Of the VIP's hash, not of its id: so the program looks for VIP and port at the same time, and
+ * does not wait for one to begin with the other. */
 static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u32 seed)
 {
 	return vip_hash + (__u32)(((key >> 24 & 0xffffff) * LB_TABLE_MULTIPLIER(seed)) >> 32);
 }
 
-/* ---- services ------------------------------------------------------------------------------------------------ */
+/* ---- services ---- */
 
 /* How a new flow's backend is found. */
 enum lb_select {
 	LB_SELECT_SLOT, /* the ring's slot: maglev, source-hash */
 	LB_SELECT_TURN, /* the next entry of the turn list: (weighted) round robin */
-	LB_SELECT_COST, /* least (active + 1) * cost among the members: least-conn, least-response-time */
+	LB_SELECT_COST, /* least (active + 1) * cost among the members: least-conn,
+			   least-response-time */
 };
 
 /* What the slot hash is made of besides the client address. Both: the whole 5-tuple. */
@@ -121,9 +127,11 @@ enum lb_hash_fields {
 };
 
 enum lb_service_flags {
-	LB_SERVICE_TRACK_ALWAYS = 1 << 0, /* every flow is in the flow table (always set unless LB_SELECT_SLOT) */
-	LB_SERVICE_TRACK_NEVER = 1 << 1,  /* the flow table is not touched, slots never are in transition */
-	LB_SERVICE_AFFINITY = 1 << 2,     /* new flows of a client go where its last one went */
+	LB_SERVICE_TRACK_ALWAYS =
+	    1 << 0, /* every flow is in the flow table (always set unless LB_SELECT_SLOT) */
+	LB_SERVICE_TRACK_NEVER =
+	    1 << 1, /* the flow table is not touched, slots never are in transition */
+	LB_SERVICE_AFFINITY = 1 << 2, /* new flows of a client go where its last one went */
 };
 
 enum lb_forward {
@@ -133,23 +141,27 @@ enum lb_forward {
 	LB_FORWARD_GRE,  /* IP + 4-byte GRE header (RFC 2784: no checksum, no key) */
 };
 
-/* A region of the arena, read and written as one word: base (high 32 bits, in slots) and length. 0: none. */
+/* A region of the arena, read and written as one word: base (high 32 bits, in slots) and length. 0:
+ * none. */
 #define LB_REGION(base, size) ((__u64)(base) << 32 | (__u32)(size))
 #define LB_REGION_BASE(r)     ((__u32)((r) >> 32))
 #define LB_REGION_SIZE(r)     ((__u32)(r))
 
 struct lb_service {
 	__u64 ring;     /* Maglev slots: see struct lb_slot words */
-	__u64 old_ring; /* while the ring changes size: the frozen ring that says who keeps untracked flows */
-	__u64 pick;     /* LB_SELECT_TURN: the turn list; LB_SELECT_COST: the members. u32 backend ids in the arena */
-	__u8 select;    /* enum lb_select */
-	__u8 hash;      /* enum lb_hash_fields */
-	__u8 flags;     /* enum lb_service_flags */
-	__u8 forward;   /* enum lb_forward */
-	__u8 mask4;     /* prefix length of the client address in the slot hash and in affinity, 32 and 128: all */
+	__u64 old_ring; /* while the ring changes size: the frozen ring that says who keeps
+			   untracked flows */
+	__u64 pick;   /* LB_SELECT_TURN: the turn list; LB_SELECT_COST: the members. u32 backend ids
+			 in the arena */
+	__u8 select;  /* enum lb_select */
+	__u8 hash;    /* enum lb_hash_fields */
+	__u8 flags;   /* enum lb_service_flags */
+	__u8 forward; /* enum lb_forward */
+	__u8 mask4; /* prefix length of the client address in the slot hash and in affinity, 32 and
+		       128: all */
 	__u8 mask6;
-	__u16
-	    tcp_idle; /* ticks without a packet after which a TCP flow is over, also one that FIN or RST was seen of */
+	__u16 tcp_idle; /* ticks without a packet after which a TCP flow is over, also one that FIN
+			   or RST was seen of */
 	__u16 udp_idle; /* ticks */
 	__u16 syn_idle; /* ticks an embryonic flow is kept */
 	__u16 pad2;
@@ -159,10 +171,11 @@ struct lb_service {
 	__u64 pad1[2];
 };
 
-/* ---- arena: slots, turn lists and member lists, two 32-bit words an element --------------------------------- */
+/* ---- arena: slots, turn lists and member lists, two 32-bit words an element ---- */
 
-/* A slot is one word: current backend (bits 0-14), keeper (15-29), learning (30), transition (31). Learning: the first
- * idle timeout of the transition, in which every older flow that lives is heard of. docs/tracking.md has the rules. */
+/* A slot is one word: current backend (bits 0-14), keeper (15-29), learning (30), transition (31).
+ * Learning: the first idle timeout of the transition, in which every older flow that lives is heard
+ * of. docs/tracking.md has the rules. */
 #define LB_SLOT_LEARNING         (1u << 30)
 #define LB_SLOT_TRANSITION       (1u << 31)
 #define LB_SLOT(current, keeper) ((__u32)(current) | (__u32)(keeper) << LB_BACKEND_BITS)
@@ -173,9 +186,10 @@ struct lb_arena_line {
 	__u32 slot[2];
 };
 
-/* fronts: what the common path needs of each slot of the arena (same index), in half the bytes: with many services the
- * ring decides what stays in the caches. Current backend (bits 0-14) and transition (15); lbd writes it after the slot.
- */
+/* fronts: what the common path needs of each slot of the arena (same index), in half the bytes:
+ * with many services the ring decides what stays in the caches. Current backend (bits 0-14) and
+ * transition (15); lbd writes it after the
+ * slot. */
 #define LB_FRONT_TRANSITION (1u << 15)
 
 struct lb_front_line {
@@ -187,19 +201,21 @@ static inline __u16 lb_front(__u32 slot)
 	return (__u16)(LB_SLOT_CURRENT(slot) | (slot & LB_SLOT_TRANSITION) >> 16);
 }
 
-/* stamps: one 16-bit tick for each slot of the arena (same index). While a slot is in transition: the last tick in
- * which a packet of it went to another backend than its current; lbd writes the tick of the transition's start. */
+/* stamps: one 16-bit tick for each slot of the arena (same index). While a slot is in transition:
+ * the last tick in which a packet of it went to another backend than its current; lbd writes the
+ * tick of the transition's start. */
 struct lb_stamp_line {
 	__u16 tick[4];
 };
 
-/* The slot of a flow hash in a ring of `size` slots: multiply-shift over the high half (Lemire 2016). */
+/* The slot of a flow hash in a ring of `size` slots: multiply-shift over the high half (Lemire
+ * 2016). */
 static inline __u32 lb_ring_index(__u64 hash, __u32 size)
 {
 	return (__u32)(((hash >> 32) * size) >> 32);
 }
 
-/* ---- backends: one cache line each -------------------------------------------------------------------------- */
+/* ---- backends: one cache line each ---- */
 
 enum lb_backend_flags {
 	LB_BACKEND_USED = 1 << 0,   /* the id is taken */
@@ -212,12 +228,13 @@ struct lb_backend {
 	__be16 vlan_tci; /* of the egress link, 0: untagged */
 	__u16 mtu;       /* of the egress link: the longest outer IP packet, bytes */
 	__u32 ifindex;   /* of the egress link (the device below a VLAN) */
-	__u32 csum;      /* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src prefix and dst,
-			    as 16-bit words in wire order; TOS, length, TTL and the spread bits are added per packet */
-	__u16 service;   /* owner: a flow entry that names a backend of another service is no match */
-	__u8 flags;      /* enum lb_backend_flags */
-	__u8 family;     /* of the outer header: 4 or 6 */
-	__be32 spread;   /* mask over the last 32 bits of outer_src that vary with the flow */
+	__u32 csum;    /* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src
+			  prefix and dst,    as 16-bit words in wire order; TOS, length, TTL and the
+			  spread bits are added per packet */
+	__u16 service; /* owner: a flow entry that names a backend of another service is no match */
+	__u8 flags;    /* enum lb_backend_flags */
+	__u8 family;   /* of the outer header: 4 or 6 */
+	__be32 spread; /* mask over the last 32 bits of outer_src that vary with the flow */
 	__be32 outer_src[4]; /* IPv4: [0] */
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
 };
@@ -225,27 +242,29 @@ struct lb_backend {
 /* loads: what the least-cost search reads, and the flow table keeps up. mmapable. */
 struct lb_load {
 	__s32 active; /* tracked live flows; atomic; corrected by the sweep */
-	__u32
-	    cost; /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0: takes no new flow */
+	__u32 cost; /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0:
+		       takes no new flow */
 };
 
-/* turns: what the data plane itself keeps of a service. One line each. turns[0]: the part of the flow table that is for
- * whoever comes: how many places of it the services hold beyond their shares, and how many it has. */
+/* turns: what the data plane itself keeps of a service. One line each. turns[0]: the part of the
+ * flow table that is for whoever comes: how many places of it the services hold beyond their
+ * shares, and how many it has. */
 struct lb_turn {
-	__u64 next;      /* position in the turn list, atomic */
-	__u32 unplaced;  /* the last tick in which a new flow found no place in the table; 0: never */
+	__u64 next; /* position in the turn list, atomic */
+	__u32
+	    unplaced; /* the last tick in which a new flow found no place in the table; 0: never */
 	__u32 forgotten; /* the last tick in which the mark of an older flow was lost; 0: never */
 	__s32 held;      /* entries of LB_FLOW_HELD, atomic, corrected by the sweep */
 	__s32 share;     /* of them that it is sure of, written by lbd */
 	__u64 pad[5];
 };
 
-/* ---- flows: set-associative, one line a bucket -------------------------------------------------------------- */
+/* ---- flows: set-associative, one line a bucket ---- */
 
 /* An entry is one word, changed by compare-and-exchange only:
- *   fingerprint 30 bits (63-34) | overflow 1 (33, of the bucket, in way 0 only) | backend 15 (32-18) | state 4 (17-14)
- *   | tick 14 (13-0)
- * The bucket comes from the low 31 bits of the hash, the fingerprint is its high 30. */
+ *   fingerprint 30 bits (63-34) | overflow 1 (33, of the bucket, in way 0 only) | backend 15
+ * (32-18) | state 4 (17-14) | tick 14 (13-0) The bucket comes from the low 31 bits of the hash, the
+ * fingerprint is its high 30. */
 #define LB_FLOW_WAYS          8
 #define LB_FLOW_TICK_BITS     14
 #define LB_FLOW_TICK_MASK     ((1u << LB_FLOW_TICK_BITS) - 1)
@@ -254,7 +273,8 @@ struct lb_turn {
 #define LB_FLOW_BACKEND_SHIFT 18
 #define LB_FLOW_OVERFLOW      (1ULL << 33)
 #define LB_FLOW_FP_SHIFT      34
-#define LB_FLOW_MAX_IDLE      8000 /* ticks, 2 h 23 min (RFC 5382 asks for 2 h 4 min); half the wrap of the tick */
+#define LB_FLOW_MAX_IDLE \
+	8000 /* ticks, 2 h 23 min (RFC 5382 asks for 2 h 4 min); half the wrap of the tick */
 
 /* docs/tracking.md, "Flow table", says what becomes what. */
 enum lb_flow_state {
@@ -269,15 +289,17 @@ enum lb_flow_state {
 	LB_FLOW_AFFINITY,
 	LB_FLOW_HEARD,   /* an older TCP flow seen on its keeper in one tick: decides nothing */
 	LB_FLOW_KEPT,    /* the same, seen in a later tick again */
-	LB_FLOW_DORMANT, /* silent for longer than its idle timeout, where the table decides always */
+	LB_FLOW_DORMANT, /* silent past its idle timeout, where the table decides always */
 };
 
 #define LB_FLOW_SET(state) (1u << LB_FLOW_##state)
 /* The states that make a flow active. */
-#define LB_FLOW_COUNTED                                                                                                \
-	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(KEPT))
+#define LB_FLOW_COUNTED                                                                          \
+	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | \
+	 LB_FLOW_SET(KEPT))
 /* Those of entries that nobody may evict while they live. */
-#define LB_FLOW_FIRM (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
+#define LB_FLOW_FIRM \
+	(LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
 /* Those that count for a service's share: a handshake must find its place sure when it is done. */
 #define LB_FLOW_HELD       (LB_FLOW_FIRM | LB_FLOW_SET(SYN))
 
@@ -309,7 +331,7 @@ struct lb_flow_bucket {
 /* One tick is 2^30 ns (1.07 s) of CLOCK_MONOTONIC_COARSE, on both sides. */
 #define LB_TICK_SHIFT 30
 
-/* ---- counters: plain arrays with one row per CPU, summed by lbd --------------------------------------------- */
+/* ---- counters: plain arrays with one row per CPU, summed by lbd ---- */
 
 /* backend_counts[cpu * backends + id] */
 struct lb_backend_count {
@@ -325,7 +347,8 @@ struct lb_reason_count {
 	__u64 bytes;
 };
 
-/* totals[service]: what removed backends had counted. Written by lbd only, so that a service's totals never sink. */
+/* totals[service]: what removed backends had counted. Written by lbd only, so that a service's
+ * totals never sink. */
 struct lb_total {
 	__u64 packets;
 	__u64 bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* clang-format off */
 /* What lbctl and lbd say to each other: HTTP/1.1 with JSON bodies over the Unix socket. `curl --unix-socket` speaks it
- * too. Included by user/lbd/api.c and user/lbctl/client.c.
+ * too.
  *
  * Every answer is a JSON object. Success: 200. Failure: 400 (bad argument), 404 (no such object), 409 (conflict), 422
  * (the config is bad), 500; body { "error": "one sentence: object, value, what was expected", "hint": "what to do next"
@@ -50,8 +50,7 @@
  *
  * "since_s" is how long the condition has held, in seconds; "uptime_s" likewise. Counts ("packets", "bytes", "flows")
  * only grow, over restarts of lbd too. 404 for an unknown path, service, backend or interface; 405 for a wrong method;
- * 409 for a backend that exists already, an interface with a foreign program, a limit that is reached.
- */
+ * 409 for a backend that exists already, an interface with a foreign program, a limit that is reached. */
 /* clang-format on */
 #ifndef LB_API_H
 #define LB_API_H

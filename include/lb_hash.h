@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow hash: which slot, bucket and fingerprint a flow has. Pure: compiles for BPF and for the host.
- * Included by bpf/packet.h, select.h, frag.h, flow.h and by the tests' model. */
+/* The flow hash: which slot, bucket and fingerprint a flow has. Pure: compiles for BPF and for
+ * the host. */
 #ifndef LB_HASH_H
 #define LB_HASH_H
 
@@ -31,16 +31,17 @@ static inline void lb_hash_key_make(__u64 seed, struct lb_hash_key *ret)
 	}
 }
 
-/* NH (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", CRYPTO 1999): the sum of products of keyed words. Whatever two
- * tuples somebody chooses who does not know the key, they collide for one key in 2^32; no two collide for every key.
- * That is universal, not cryptographic: it says nothing once hashes are shown, and they never are. */
+/* NH (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", CRYPTO 1999): the sum of products of keyed
+ * words. Whatever two tuples somebody chooses who does not know the key, they collide for one key
+ * in 2^32; no two collide for every key. That is universal, not cryptographic: it says nothing once
+ * hashes are shown, and they never are. */
 LB_HASH_INLINE __u64 lb_hash_pair_nh(const struct lb_hash_key *key, __u32 at, __u32 a, __u32 b)
 {
 	return (__u64)(__u32)(a + key->word[at]) * (__u32)(b + key->word[at + 1]);
 }
 
-/* Spreads the sum over all bits: slot, bucket and fingerprint are parts of it. One to one, so that it adds no
- * collision. Two rounds of multiply and fold, multipliers from splitmix64. */
+/* Spreads the sum over all bits: slot, bucket and fingerprint are parts of it. One to one, so that
+ * it adds no collision. Two rounds of multiply and fold, multipliers from splitmix64. */
 LB_HASH_INLINE __u64 lb_hash_finish(__u64 h)
 {
 	h = (h ^ h >> 32) * 0xbf58476d1ce4e5b9ULL;
@@ -49,15 +50,18 @@ LB_HASH_INLINE __u64 lb_hash_finish(__u64 h)
 	return LB_HASH_FINAL(h);
 }
 
-/* All addresses and ports as they lie in the packet: ports is the first word of the TCP or UDP header. protocol may
- * carry more bits (LB_HASH_DOMAIN_*) to tell apart hashes of different things. */
-LB_HASH_INLINE __u64 lb_hash_v4(const struct lb_hash_key *key, __be32 client, __be32 vip, __u32 ports, __u32 protocol)
+/* All addresses and ports as they lie in the packet: ports is the first word of the TCP or UDP
+ * header. protocol may carry more bits (LB_HASH_DOMAIN_*) to tell apart hashes of different
+ * things. */
+LB_HASH_INLINE __u64 lb_hash_v4(const struct lb_hash_key *key, __be32 client, __be32 vip,
+				__u32 ports, __u32 protocol)
 {
-	return lb_hash_finish(lb_hash_pair_nh(key, 0, client, ports) + lb_hash_pair_nh(key, 2, vip, protocol));
+	return lb_hash_finish(lb_hash_pair_nh(key, 0, client, ports) +
+			      lb_hash_pair_nh(key, 2, vip, protocol));
 }
 
-LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high, __u64 client_low, __u64 vip_high,
-				__u64 vip_low, __u32 ports, __u32 protocol)
+LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high, __u64 client_low,
+				__u64 vip_high, __u64 vip_low, __u32 ports, __u32 protocol)
 {
 	__u64 h = lb_hash_pair_nh(key, 0, (__u32)client_low, ports);
 
@@ -85,13 +89,16 @@ struct lb_tuple {
 LB_HASH_INLINE __u32 lb_hash_ports(__u32 ports, __u8 fields)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return ports & ((fields & LB_HASH_SPORT ? 0x0000ffff : 0) | (fields & LB_HASH_DPORT ? 0xffff0000 : 0));
+	return ports & ((fields & LB_HASH_SPORT ? 0x0000ffff : 0) |
+			(fields & LB_HASH_DPORT ? 0xffff0000 : 0));
 #else
-	return ports & ((fields & LB_HASH_SPORT ? 0xffff0000 : 0) | (fields & LB_HASH_DPORT ? 0x0000ffff : 0));
+	return ports & ((fields & LB_HASH_SPORT ? 0xffff0000 : 0) |
+			(fields & LB_HASH_DPORT ? 0x0000ffff : 0));
 #endif
 }
 
-/* The first `bits` of eight bytes in wire order, as a mask over the word they make in memory. bits: up to 64. */
+/* The first `bits` of eight bytes in wire order, as a mask over the word they make in memory. bits:
+ * up to 64. */
 LB_HASH_INLINE __u64 lb_hash_prefix(__u32 bits)
 {
 	__u64 mask = bits == 0 ? 0 : bits >= 64 ? ~0ULL : ~0ULL << (64 - bits);
@@ -103,8 +110,8 @@ LB_HASH_INLINE __u64 lb_hash_prefix(__u32 bits)
 }
 
 /* The same hashes of a prefix of the client's address. */
-LB_HASH_INLINE __u64 lb_hash_v4_prefix(const struct lb_hash_key *key, __be32 client, __be32 vip, __u32 ports,
-				       __u32 protocol, __u32 bits)
+LB_HASH_INLINE __u64 lb_hash_v4_prefix(const struct lb_hash_key *key, __be32 client, __be32 vip,
+				       __u32 ports, __u32 protocol, __u32 bits)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	client &= (__u32)lb_hash_prefix(bits);
@@ -114,8 +121,9 @@ LB_HASH_INLINE __u64 lb_hash_v4_prefix(const struct lb_hash_key *key, __be32 cli
 	return lb_hash_v4(key, client, vip, ports, protocol);
 }
 
-LB_HASH_INLINE __u64 lb_hash_v6_prefix(const struct lb_hash_key *key, __u64 client_high, __u64 client_low,
-				       __u64 vip_high, __u64 vip_low, __u32 ports, __u32 protocol, __u32 bits)
+LB_HASH_INLINE __u64 lb_hash_v6_prefix(const struct lb_hash_key *key, __u64 client_high,
+				       __u64 client_low, __u64 vip_high, __u64 vip_low, __u32 ports,
+				       __u32 protocol, __u32 bits)
 {
 	client_high &= lb_hash_prefix(bits > 64 ? 64 : bits);
 	client_low &= lb_hash_prefix(bits > 64 ? bits - 64 : 0);
@@ -132,19 +140,23 @@ LB_HASH_INLINE __u64 lb_hash_pair(const __be32 *word)
 #endif
 }
 
-/* A tuple's hash of some fields (enum lb_hash_fields) and the first `bits` of the client's address. */
-LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key, __u32 domain,
-				   __u8 fields, __u32 bits)
+/* A tuple's hash of some fields (enum lb_hash_fields) and the first `bits` of the client's
+ * address. */
+LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key,
+				   __u32 domain, __u8 fields, __u32 bits)
 {
 	__u32 ports = lb_hash_ports(tuple->ports, fields), protocol = tuple->protocol | domain;
 
 	if (tuple->family == 4)
-		return lb_hash_v4_prefix(key, tuple->client[0], tuple->vip[0], ports, protocol, bits);
+		return lb_hash_v4_prefix(key, tuple->client[0], tuple->vip[0], ports, protocol,
+					 bits);
 	return lb_hash_v6_prefix(key, lb_hash_pair(tuple->client), lb_hash_pair(tuple->client + 2),
-				 lb_hash_pair(tuple->vip), lb_hash_pair(tuple->vip + 2), ports, protocol, bits);
+				 lb_hash_pair(tuple->vip), lb_hash_pair(tuple->vip + 2), ports,
+				 protocol, bits);
 }
 
-/* The whole tuple's: what bucket and fingerprint are made of, and the slot of a service that hashes all. */
+/* The whole tuple's: what bucket and fingerprint are made of, and the slot of a service that hashes
+ * all. */
 LB_HASH_INLINE __u64 lb_flow_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key)
 {
 	return lb_tuple_hash(tuple, key, 0, LB_HASH_FULL, 128);
@@ -154,11 +166,12 @@ LB_HASH_INLINE __u64 lb_flow_hash(const struct lb_tuple *tuple, const struct lb_
 LB_HASH_INLINE __u64 lb_slot_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key,
 				  const struct lb_service *service)
 {
-	return lb_tuple_hash(tuple, key, 0, service->hash, tuple->family == 4 ? service->mask4 : service->mask6);
+	return lb_tuple_hash(tuple, key, 0, service->hash,
+			     tuple->family == 4 ? service->mask4 : service->mask6);
 }
 
-/* The flow table's two buckets: the second from the first and the fingerprint, and the other way round. Differs from
- * the bucket it is given as long as there are two. */
+/* The flow table's two buckets: the second from the first and the fingerprint, and the other way
+ * round. Differs from the bucket it is given as long as there are two. */
 LB_HASH_INLINE __u32 lb_bucket(__u64 hash, __u32 mask)
 {
 	return (__u32)hash & 0x7fffffff & mask;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The benchmark's harness. One run is one block of packets: writes the next packet, calls the candidate as a function,
- * restores the headroom; and stores the time that the block took. The same program as lbd loads (bpf/lb.h), beside two
- * floors and a no-op whose cost is the harness's own. The verifier allows 512 bytes of stack for all frames together,
- * so the only one below the candidate's is that of the loop, of the smallest size there is. Loaded by tools/bench_ns.c.
- */
+/* The benchmark's harness. One run is one block of packets: writes the next packet, calls the
+ * candidate as a function, restores the headroom; and stores the time that the block took. The same
+ * program as lbd loads (bpf/lb.h), beside two floors and a no-op whose cost is the harness's own.
+ * The verifier allows 512 bytes of stack for all frames together, so the only one below the
+ * candidate's is that of the loop, of the smallest size there is. Loaded by
+ * tools/bench_ns.c. */
 #include "bpf/lb.h"
 #include "bench.h"
 
@@ -45,7 +46,8 @@ __noinline int candidate_floor_macswap(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-/* The least any IP-in-IP balancer does: room, Ethernet, and an outer header in which nothing depends on the packet. */
+/* The least any IP-in-IP balancer does: room, Ethernet, and an outer header in which nothing
+ * depends on the packet. */
 __noinline int candidate_floor_encap(struct xdp_md *ctx)
 {
 	struct ethhdr *eth, *old;
@@ -104,8 +106,8 @@ static __always_inline __u32 next_flow(struct bench_job *job)
 	return (__u32)(((__u64)job->next * job->flows) >> 32);
 }
 
-/* Headers are written field by field as programs read them: a load that straddles two stores still in flight would wait
- * for both, which no packet from a network card does. */
+/* Headers are written field by field as programs read them: a load that straddles two stores still
+ * in flight would wait for both, which no packet from a network card does. */
 static __always_inline void copy_words(void *to, const void *from, int words)
 {
 #pragma unroll
@@ -197,15 +199,15 @@ LB_APART int block_end(void)
 	return 0;
 }
 
-#define HARNESS(name)                                                                                                  \
-	SEC("xdp") int bench_##name(struct xdp_md *ctx)                                                                \
-	{                                                                                                              \
-		if (block_begin())                                                                                     \
-			return XDP_ABORTED;                                                                            \
-		for (int i = 0; i < BENCH_BLOCK_PACKETS; i++)                                                          \
-			if (packet_begin(ctx) || packet_end(ctx, candidate_##name(ctx)))                               \
-				return XDP_ABORTED;                                                                    \
-		return block_end() ? XDP_ABORTED : XDP_PASS;                                                           \
+#define HARNESS(name)                                                                    \
+	SEC("xdp") int bench_##name(struct xdp_md *ctx)                                  \
+	{                                                                                \
+		if (block_begin())                                                       \
+			return XDP_ABORTED;                                              \
+		for (int i = 0; i < BENCH_BLOCK_PACKETS; i++)                            \
+			if (packet_begin(ctx) || packet_end(ctx, candidate_##name(ctx))) \
+				return XDP_ABORTED;                                      \
+		return block_end() ? XDP_ABORTED : XDP_PASS;                             \
 	}
 
 HARNESS(noop)

@@ -5,8 +5,9 @@
 
 #include <linux/types.h>
 
-#define BENCH_BLOCK_PACKETS 2048 /* in one run of a program: the verifier walks the loop turn by turn */
-#define BENCH_FRAME_MAX     128
+#define BENCH_BLOCK_PACKETS \
+	2048 /* in one run of a program: the verifier walks the loop turn by turn */
+#define BENCH_FRAME_MAX 128
 
 /* What to send: a frame, and how flows differ from it. */
 struct bench_job {

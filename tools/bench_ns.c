@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Nanoseconds a packet of lbd's program beside two floors, net of the harness, in one run: candidates are interleaved,
- * verdicts and bytes are checked before and after, else the figure is void. Called by tools/bench. usage: bench_ns
- * [--rounds N] [--json FILE] [--list] [SCENARIO...] */
+/* Nanoseconds a packet of lbd's program beside two floors, net of the harness, in one run:
+ * candidates are interleaved, verdicts and bytes are checked before and after, else the figure
+ * is void. usage: bench_ns [--rounds N] [--json FILE] [--list] [SCENARIO...] */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -33,7 +33,8 @@
 #define FLOOD      (8 << 20)   /* SYNs: four for each place of the flow table */
 #define CHECKED    256         /* packets compared byte for byte, before and again after */
 
-static const char *const candidate_names[CANDIDATES] = {"harness", "floor-macswap", "floor-encap", "lbd"};
+static const char *const candidate_names[CANDIDATES] = {"harness", "floor-macswap", "floor-encap",
+							"lbd"};
 
 enum traffic { ESTABLISHED, SYN, DATAGRAM };
 enum changes { STABLE, TENTH, ALL };
@@ -317,7 +318,8 @@ static void frame_ipv6(struct bench_job *job, const struct scenario *scenario)
 static void job_set(struct bench *bench, bool sequential)
 {
 	const struct scenario *scenario = bench->scenario;
-	struct bench_job job = {.flows = scenario->flows, .services = scenario->services, .sequential = sequential};
+	struct bench_job job = {
+	    .flows = scenario->flows, .services = scenario->services, .sequential = sequential};
 
 	memcpy(job.frame, "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01", 12);
 	if (scenario->ipv6)
@@ -329,21 +331,26 @@ static void job_set(struct bench *bench, bool sequential)
 
 /* ---- the services ---- */
 
-static void backends_fill(struct dp_backend *backends, const struct scenario *scenario, uint32_t service, bool changed)
+static void backends_fill(struct dp_backend *backends, const struct scenario *scenario,
+			  uint32_t service, bool changed)
 {
 	for (uint32_t i = 0; i < BACKENDS * 2; i++) {
 		struct dp_backend *backend = &backends[i];
 		char text[ADDR_TEXT];
 		bool second = i >= BACKENDS;
 
-		*backend = (struct dp_backend){.weight = second ? 0 : 100, .usable = true, .latency_us = 1000};
+		*backend = (struct dp_backend){
+		    .weight = second ? 0 : 100, .usable = true, .latency_us = 1000};
 		if (scenario->ipv6)
 			snprintf(text, sizeof(text), "2001:db8:b:%x::%x", service, i + 11);
 		else
-			snprintf(text, sizeof(text), "10.%u.%u.%u", service >> 8, service & 255, i + 11);
+			snprintf(text, sizeof(text), "10.%u.%u.%u", service >> 8, service & 255,
+				 i + 11);
 		addr_parse(text, &backend->address);
-		backend->hop = (struct next_hop){
-		    .ifindex = 1, .mtu = 1600, .src_mac = {2, 0, 0, 0, 0, 2}, .dst_mac = {2, 0, 0, 0, 1, (uint8_t)i}};
+		backend->hop = (struct next_hop){.ifindex = 1,
+						 .mtu = 1600,
+						 .src_mac = {2, 0, 0, 0, 0, 2},
+						 .dst_mac = {2, 0, 0, 0, 1, (uint8_t)i}};
 		if (changed && scenario->changes == ALL)
 			backend->weight = second ? 100 : 0;
 		if (changed && scenario->changes == TENTH && i == 0)
@@ -415,7 +422,8 @@ static int map_share(struct bench *bench)
 static void *map_view(struct bpf_map *map, size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	void *at = mmap(NULL, (size + page - 1) / page * page, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	void *at = mmap(NULL, (size + page - 1) / page * page, PROT_READ | PROT_WRITE, MAP_SHARED,
+			bpf_map__fd(map), 0);
 
 	return at == MAP_FAILED ? NULL : at;
 }
@@ -424,7 +432,8 @@ static int programs_load(struct bench *bench)
 {
 	bench->skel = bench_bpf__open();
 	if (!bench->skel || map_share(bench) || bench_bpf__load(bench->skel)) {
-		fprintf(stderr, "bench_ns: the benchmark's programs do not load: %s\n", strerror(errno));
+		fprintf(stderr, "bench_ns: the benchmark's programs do not load: %s\n",
+			strerror(errno));
 		return -1;
 	}
 	bench->job = map_view(bench->skel->maps.bench_jobs, sizeof(*bench->job));
@@ -432,10 +441,11 @@ static int programs_load(struct bench *bench)
 	return bench->job && bench->result ? 0 : -1;
 }
 
-static int run(const struct bpf_program *program, const void *in, uint32_t length, void *out, uint32_t *ret_length)
+static int run(const struct bpf_program *program, const void *in, uint32_t length, void *out,
+	       uint32_t *ret_length)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = in, .data_size_in = length, .data_out = out,
-		    .data_size_out = out ? *ret_length : 0, .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = in, .data_size_in = length,
+		    .data_out = out, .data_size_out = out ? *ret_length : 0, .repeat = 1);
 
 	if (bpf_prog_test_run_opts(bpf_program__fd(program), &options) && errno != ENOSPC)
 		return -errno;
@@ -447,8 +457,8 @@ static int run(const struct bpf_program *program, const void *in, uint32_t lengt
 static const struct bpf_program *bench_program(const struct bench *bench, int candidate)
 {
 	const struct bpf_program *const programs[CANDIDATES] = {
-	    bench->skel->progs.bench_noop, bench->skel->progs.bench_floor_macswap, bench->skel->progs.bench_floor_encap,
-	    bench->skel->progs.bench_lbd};
+	    bench->skel->progs.bench_noop, bench->skel->progs.bench_floor_macswap,
+	    bench->skel->progs.bench_floor_encap, bench->skel->progs.bench_lbd};
 
 	return programs[candidate];
 }
@@ -471,7 +481,8 @@ static uint64_t reason_packets(const struct bench *bench, enum lb_reason reason)
 	return counts[reason].packets;
 }
 
-/* The inner packet came through as it went in, but for TTL - 1 and a header checksum that still fits. */
+/* The inner packet came through as it went in, but for TTL - 1 and a header checksum that still
+ * fits. */
 static bool inner_is_right(const uint8_t *in, const uint8_t *out, uint32_t length, bool ipv6)
 {
 	uint8_t was[BENCH_FRAME_MAX], is[BENCH_FRAME_MAX];
@@ -492,22 +503,25 @@ static bool inner_is_right(const uint8_t *in, const uint8_t *out, uint32_t lengt
 static bool outer_is_right(const struct bench *bench, const uint8_t *outer, uint32_t inner_length)
 {
 	if (bench->scenario->ipv6)
-		return outer[0] >> 4 == 6 && outer[6] == 41 && (uint32_t)(outer[4] << 8 | outer[5]) == inner_length &&
+		return outer[0] >> 4 == 6 && outer[6] == 41 &&
+		       (uint32_t)(outer[4] << 8 | outer[5]) == inner_length &&
 		       !memcmp(outer + 24, "\x20\x01\x0d\xb8\x00\x0b", 6);
 	return outer[0] == 0x45 && outer[9] == 4 && sum16(outer, 20) == 0xffff &&
-	       (uint32_t)(outer[2] << 8 | outer[3]) == inner_length + 20 && outer[16] == 10 && outer[19] >= 11 &&
-	       outer[19] < 11 + BACKENDS * 2;
+	       (uint32_t)(outer[2] << 8 | outer[3]) == inner_length + 20 && outer[16] == 10 &&
+	       outer[19] >= 11 && outer[19] < 11 + BACKENDS * 2;
 }
 
 static bool packet_is_right(const struct bench *bench, const uint8_t *frame)
 {
-	uint32_t length = bench->job->length, out_length = 256, extra = bench->scenario->ipv6 ? 40 : 20;
+	uint32_t length = bench->job->length, out_length = 256,
+		 extra = bench->scenario->ipv6 ? 40 : 20;
 	uint8_t out[256];
 	int verdict = run(bench->skel->progs.one_lbd, frame, length, out, &out_length);
 
 	if (bench->scenario->not_vip)
 		return verdict == 2 && out_length == length && !memcmp(out, frame, length);
-	return verdict == 3 && out_length == length + extra && !memcmp(out, "\x02\x00\x00\x00\x01", 5) &&
+	return verdict == 3 && out_length == length + extra &&
+	       !memcmp(out, "\x02\x00\x00\x00\x01", 5) &&
 	       outer_is_right(bench, out + 14, length - 14) &&
 	       inner_is_right(frame + 14, out + 14 + extra, length - 14, bench->scenario->ipv6);
 }
@@ -516,16 +530,18 @@ static bool verify(const struct bench *bench)
 {
 	for (uint32_t i = 0; i < CHECKED; i++) {
 		uint8_t frame[BENCH_FRAME_MAX];
-		uint32_t flow = i * 2654435761u % (bench->scenario->fresh ? 1u << 20 : bench->scenario->flows);
+		uint32_t flow =
+		    i * 2654435761u % (bench->scenario->fresh ? 1u << 20 : bench->scenario->flows);
 
 		memcpy(frame, bench->job->frame, sizeof(frame));
 		put32(frame + bench->job->source_offset, 0x0b000000 + (flow >> 3));
 		put16(frame + bench->job->port_offset, 1024 + (flow & 7) * 4099);
 		if (bench->job->services > 1)
-			put16(frame + bench->job->vip_offset, (flow * 40503u >> 4) % bench->job->services);
+			put16(frame + bench->job->vip_offset,
+			      (flow * 40503u >> 4) % bench->job->services);
 		if (!packet_is_right(bench, frame)) {
-			fprintf(stderr, "bench_ns: %s: packet of flow %u came out wrong\n", bench->scenario->name,
-				flow);
+			fprintf(stderr, "bench_ns: %s: packet of flow %u came out wrong\n",
+				bench->scenario->name, flow);
 			return false;
 		}
 	}
@@ -656,7 +672,8 @@ static void events_print(const struct bench *bench, const struct events *before)
 	for (int i = 0; i < LB_COUNTERS; i++)
 		if (after.count[i].packets != before->count[i].packets)
 			printf("    %-20s %llu\n", names[i],
-			       (unsigned long long)(after.count[i].packets - before->count[i].packets));
+			       (unsigned long long)(after.count[i].packets -
+						    before->count[i].packets));
 }
 
 /* Where every flow was sent beforehand, each packet must have found its entry. */
@@ -665,16 +682,18 @@ static bool all_found(const struct bench *bench, const struct events *before)
 	struct events now;
 
 	events_read(bench, &now);
-	return !bench->scenario->warm ||
-	       (now.count[LB_EVENT_flow_inserted].packets == before->count[LB_EVENT_flow_inserted].packets &&
-		now.count[LB_EVENT_keeper_packets].packets == before->count[LB_EVENT_keeper_packets].packets);
+	return !bench->scenario->warm || (now.count[LB_EVENT_flow_inserted].packets ==
+					      before->count[LB_EVENT_flow_inserted].packets &&
+					  now.count[LB_EVENT_keeper_packets].packets ==
+					      before->count[LB_EVENT_keeper_packets].packets);
 }
 
 static int scenario_measure(struct bench *bench, unsigned rounds, struct figures *ret)
 {
 	uint64_t before, sent = 0, right = 0, got;
 	struct events events;
-	enum lb_reason reason = bench->scenario->not_vip ? LB_REASON_not_vip : LB_REASON_forwarded_tx;
+	enum lb_reason reason =
+	    bench->scenario->not_vip ? LB_REASON_not_vip : LB_REASON_forwarded_tx;
 
 	ret->verified &= verify(bench);
 	events_read(bench, &events);
@@ -728,21 +747,23 @@ static int scenario_run(const struct scenario *scenario, unsigned rounds, struct
 
 /* ---- output ---- */
 
-static void json_row(FILE *json, bool *first, const struct scenario *scenario, const struct figures *figures,
-		     int candidate)
+static void json_row(FILE *json, bool *first, const struct scenario *scenario,
+		     const struct figures *figures, int candidate)
 {
 	fprintf(json,
-		"%s\n  {\"scenario\": \"%s\", \"candidate\": \"%s\", \"net_ns_p10\": %.2f, \"net_ns_median\": %.2f, "
-		"\"verified\": %s}",
-		*first ? "" : ",", scenario->name, candidate_names[candidate], figures->p10[candidate],
-		figures->median[candidate], figures->verified ? "true" : "false");
+		"%s\n  {\"scenario\": \"%s\", \"candidate\": \"%s\", \"net_ns_p10\": %.2f, "
+		"\"net_ns_median\": %.2f, \"verified\": %s}",
+		*first ? "" : ",", scenario->name, candidate_names[candidate],
+		figures->p10[candidate], figures->median[candidate],
+		figures->verified ? "true" : "false");
 	*first = false;
 }
 
 static void table_row(const struct scenario *scenario, const struct figures *figures)
 {
-	printf("%-27s %6.1f %6.1f %7.1f %7.1f %6.2fx %s\n", scenario->name, figures->p10[1], figures->p10[2],
-	       figures->p10[LBD], figures->median[LBD], figures->p10[LBD] / figures->p10[2],
+	printf("%-27s %6.1f %6.1f %7.1f %7.1f %6.2fx %s\n", scenario->name, figures->p10[1],
+	       figures->p10[2], figures->p10[LBD], figures->median[LBD],
+	       figures->p10[LBD] / figures->p10[2],
 	       figures->verified ? "yes" : "NO: the figure is void");
 	fflush(stdout);
 }
@@ -764,8 +785,9 @@ static int run_all(int argc, char **argv, unsigned rounds, FILE *json)
 
 	if (json)
 		fputc('[', json);
-	printf("ns a packet, net of the harness (10th percentile; lbd's median too)\n%-27s %6s %6s %7s %7s %7s %s\n",
-	       "scenario", "mac", "encap", "lbd", "median", "/encap", "verified");
+	printf(
+	    "ns a packet, net of the harness (10th percentile; lbd's median too)\n%-27s %6s %6s %7s %7s %7s %s\n",
+	    "scenario", "mac", "encap", "lbd", "median", "/encap", "verified");
 	for (size_t i = 0; i < SCENARIOS; i++) {
 		struct figures figures = {0};
 
@@ -811,10 +833,13 @@ int main(int argc, char **argv)
 			}
 		} else if (option == 'l') {
 			for (size_t i = 0; i < SCENARIOS; i++)
-				printf("%-28s %s, %s\n", scenarios[i].name, scenarios[i].algorithm, scenarios[i].help);
+				printf("%-28s %s, %s\n", scenarios[i].name, scenarios[i].algorithm,
+				       scenarios[i].help);
 			return 0;
 		} else {
-			fprintf(stderr, "usage: bench_ns [--rounds N] [--json FILE] [--list] [SCENARIO...]\n");
+			fprintf(
+			    stderr,
+			    "usage: bench_ns [--rounds N] [--json FILE] [--list] [SCENARIO...]\n");
 			return 2;
 		}
 	}
@@ -822,6 +847,8 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	CPU_ZERO(&cpu);
 	CPU_SET(1, &cpu);
-	sched_setaffinity(0, sizeof(cpu), &cpu); /* one core: caches stay its own. Fails quietly with a single core */
+	sched_setaffinity(
+	    0, sizeof(cpu),
+	    &cpu); /* one core: caches stay its own. Fails quietly with a single core */
 	return run_all(argc, argv, rounds, json);
 }

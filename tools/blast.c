@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* UDP requests and answers in batches, as many as two cores can carry, with every loss counted. Called by tools/bench.
+/* UDP requests and answers in batches, as many as two cores can carry, with every loss counted.
  * usage: blast server ADDRESS PORT
- *        blast client ADDRESS PORT RATE SECONDS FLOWS     RATE in requests a second; prints one JSON object */
+ *        blast client ADDRESS PORT RATE SECONDS FLOWS     RATE in requests a second; prints one
+ * JSON object */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -136,7 +137,8 @@ static void client_receive(struct client *client, int wait_ms)
 	int ready = epoll_wait(client->epoll, events, BATCH, wait_ms);
 
 	for (int i = 0; i < ready; i++) {
-		int got = recvmmsg(events[i].data.fd, client->in.message, BATCH, MSG_DONTWAIT, NULL);
+		int got =
+		    recvmmsg(events[i].data.fd, client->in.message, BATCH, MSG_DONTWAIT, NULL);
 
 		client->received += got > 0 ? (uint64_t)got : 0;
 	}
@@ -176,10 +178,11 @@ static int ask(const struct addr *address, uint16_t port, double rate, double le
 			quiet = seconds();
 	}
 	getrusage(RUSAGE_SELF, &use);
-	printf("{\"sent\": %llu, \"answered\": %llu, \"lost\": %llu, \"seconds\": %.3f, \"per_second\": %.0f}\n",
-	       (unsigned long long)client.sent, (unsigned long long)client.received,
-	       (unsigned long long)(client.sent - client.received), end - begin,
-	       (double)client.received / (end - begin));
+	printf(
+	    "{\"sent\": %llu, \"answered\": %llu, \"lost\": %llu, \"seconds\": %.3f, \"per_second\": %.0f}\n",
+	    (unsigned long long)client.sent, (unsigned long long)client.received,
+	    (unsigned long long)(client.sent - client.received), end - begin,
+	    (double)client.received / (end - begin));
 	return 0;
 }
 
@@ -193,9 +196,12 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_NOFILE, &files);
 	if (argc == 4 && !strcmp(argv[1], "server") && !addr_parse(argv[2], &address))
 		return serve(&address, (uint16_t)atoi(argv[3]));
-	if (argc == 7 && !strcmp(argv[1], "client") && !addr_parse(argv[2], &address) && atoi(argv[6]) > 0 &&
-	    atoi(argv[6]) <= MAX_FLOWS)
-		return ask(&address, (uint16_t)atoi(argv[3]), atof(argv[4]), atof(argv[5]), atoi(argv[6]));
-	fprintf(stderr, "usage: blast server ADDRESS PORT | blast client ADDRESS PORT RATE SECONDS FLOWS\n");
+	if (argc == 7 && !strcmp(argv[1], "client") && !addr_parse(argv[2], &address) &&
+	    atoi(argv[6]) > 0 && atoi(argv[6]) <= MAX_FLOWS)
+		return ask(&address, (uint16_t)atoi(argv[3]), atof(argv[4]), atof(argv[5]),
+			   atoi(argv[6]));
+	fprintf(
+	    stderr,
+	    "usage: blast server ADDRESS PORT | blast client ADDRESS PORT RATE SECONDS FLOWS\n");
 	return 2;
 }

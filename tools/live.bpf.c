@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Makes frames in a driver's place: run with BPF_F_TEST_XDP_LIVE_FRAMES, each run of the program is a frame that leaves
- * through an interface. The client's address counts through the flows. Loaded by tools/live.c. */
+/* Makes frames in a driver's place: run with BPF_F_TEST_XDP_LIVE_FRAMES, each run of the program is
+ * a frame that leaves through an interface. The client's address counts through the flows. Loaded
+ * by tools/live.c. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sends live frames (UDP over IPv4) out of an interface as fast as one core makes them. Called by tools/bench-veth.
- * usage: live OBJECT INTERFACE DST-MAC SRC-MAC VIP PORT FLOWS FRAMES       prints the microseconds it took */
+/* Sends live frames (UDP over IPv4) out of an interface as fast as one core makes them. usage:
+ * live OBJECT INTERFACE DST-MAC SRC-MAC VIP PORT FLOWS FRAMES prints the microseconds it took */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -57,9 +57,11 @@ struct constants {
 	uint8_t headers[42];
 } __attribute__((packed));
 
-static int constants_set(struct bpf_object *object, const char *interface, const char *flows, const uint8_t *frame)
+static int constants_set(struct bpf_object *object, const char *interface, const char *flows,
+			 const uint8_t *frame)
 {
-	struct constants values = {if_nametoindex(interface), (uint32_t)strtoul(flows, NULL, 10), {0}};
+	struct constants values = {
+	    if_nametoindex(interface), (uint32_t)strtoul(flows, NULL, 10), {0}};
 	struct bpf_map *map;
 
 	if (!values.ifindex || !values.flows)
@@ -89,7 +91,8 @@ int main(int argc, char **argv)
 	double begin;
 
 	if (argc != 9 || frame_fill(frame, argv)) {
-		fprintf(stderr, "usage: live OBJECT INTERFACE DST-MAC SRC-MAC VIP PORT FLOWS FRAMES\n");
+		fprintf(stderr,
+			"usage: live OBJECT INTERFACE DST-MAC SRC-MAC VIP PORT FLOWS FRAMES\n");
 		return 2;
 	}
 	object = bpf_object__open_file(argv[1], NULL);

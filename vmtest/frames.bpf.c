@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The two ends of the comparison with IPVS: makes frames in a driver's place, and takes what the load balancer sends.
- * Compiled by bench.sh, loaded by frames.c. */
+/* The two ends of the comparison with IPVS: makes frames in a driver's place, and takes what the
+ * load balancer sends. Compiled by bench.sh, loaded by frames.c. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -88,11 +88,13 @@ int frames_make(struct xdp_md *ctx)
 	return (int)bpf_redirect(t->ifindex, 0);
 }
 
-static int is_ours(const struct iphdr *outer, const struct iphdr *inner, const struct frames_traffic *t)
+static int is_ours(const struct iphdr *outer, const struct iphdr *inner,
+		   const struct frames_traffic *t)
 {
 	return outer->ihl == 5 && inner->daddr == t->vip && inner->protocol == t->protocol &&
 	       inner->tot_len == bpf_htons(FRAMES_LENGTH - ETH_HLEN) &&
-	       bpf_ntohl(inner->saddr) >> FRAMES_SOURCE_BITS == FRAMES_SOURCES >> FRAMES_SOURCE_BITS;
+	       bpf_ntohl(inner->saddr) >> FRAMES_SOURCE_BITS ==
+		   FRAMES_SOURCES >> FRAMES_SOURCE_BITS;
 }
 
 SEC("xdp")
@@ -104,8 +106,8 @@ int frames_take(struct xdp_md *ctx)
 	struct frames_arrived *count;
 	__u32 zero = 0;
 
-	if ((void *)(inner + 1) > (void *)(long)ctx->data_end || eth->h_proto != bpf_htons(ETH_P_IP) ||
-	    outer->protocol != IPPROTO_IPIP)
+	if ((void *)(inner + 1) > (void *)(long)ctx->data_end ||
+	    eth->h_proto != bpf_htons(ETH_P_IP) || outer->protocol != IPPROTO_IPIP)
 		return XDP_PASS;
 	t = bpf_map_lookup_elem(&traffic, &zero);
 	count = bpf_map_lookup_elem(&arrived, &zero);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Feeds a load balancer with frames as a driver would, takes what it sends, and reads the CPU time of the threads that
- * did its work. Called by guest/bench: one JSON object a run. */
+/* Feeds a load balancer with frames as a driver would, takes what it sends, and reads the CPU
+ * time of the threads that did its work. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -79,7 +79,8 @@ static struct frames_arrived arrived(const struct run *run)
 	return sum;
 }
 
-/* Both programs, and the taking one on the interface in native mode, in the place of what is there. */
+/* Both programs, and the taking one on the interface in native mode, in the place of what is
+ * there. */
 static void load(struct run *run)
 {
 	uint32_t former = 0;
@@ -111,15 +112,17 @@ static void unload(struct run *run)
 static void make(const struct run *run, uint32_t count)
 {
 	uint8_t frame[FRAMES_LENGTH] = {0};
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame), .repeat = (int)count,
-		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame),
+		    .repeat = (int)count, .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
 
 	if (bpf_prog_test_run_opts(run->make_fd, &options))
 		die("making frames (BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18)");
 }
 
-/* Sends all frames, never more than fit in the rings, each batch when the one before has arrived or is given up. */
-static void feed(const struct run *run, uint64_t *ret_sent, uint64_t *ret_cpu_ns, struct frames_arrived *ret_arrived)
+/* Sends all frames, never more than fit in the rings, each batch when the one before has arrived or
+ * is given up. */
+static void feed(const struct run *run, uint64_t *ret_sent, uint64_t *ret_cpu_ns,
+		 struct frames_arrived *ret_arrived)
 {
 	struct frames_arrived before = arrived(run), now = before;
 	uint64_t cpu = cpu_ns(run), sent = 0;
@@ -139,7 +142,8 @@ static void feed(const struct run *run, uint64_t *ret_sent, uint64_t *ret_cpu_ns
 	}
 	*ret_sent = sent;
 	*ret_cpu_ns = cpu_ns(run) - cpu;
-	*ret_arrived = (struct frames_arrived){.good = now.good - before.good, .bad = now.bad - before.bad};
+	*ret_arrived =
+	    (struct frames_arrived){.good = now.good - before.good, .bad = now.bad - before.bad};
 }
 
 static void parse_word(struct run *run, const char *word, const char *value)
@@ -197,8 +201,9 @@ int main(int argc, char **argv)
 		die(run.interface);
 	load(&run);
 	feed(&run, &sent, &cpu, &got);
-	printf("{\"sent\": %llu, \"arrived\": %llu, \"bad\": %llu, \"cpu_ns\": %llu}\n", (unsigned long long)sent,
-	       (unsigned long long)got.good, (unsigned long long)got.bad, (unsigned long long)cpu);
+	printf("{\"sent\": %llu, \"arrived\": %llu, \"bad\": %llu, \"cpu_ns\": %llu}\n",
+	       (unsigned long long)sent, (unsigned long long)got.good, (unsigned long long)got.bad,
+	       (unsigned long long)cpu);
 	unload(&run);
 	return 0;
 }

@@ -5,7 +5,7 @@
 
 #include <linux/types.h>
 
-#define FRAMES_LENGTH      74          /* bytes of a frame: Ethernet, IPv4, TCP or UDP, a little payload */
+#define FRAMES_LENGTH      74 /* bytes of a frame: Ethernet, IPv4, TCP or UDP, a little payload */
 #define FRAMES_SOURCES     0xc6120000u /* 198.18.0.0/15, set aside for such measurements (RFC 2544) */
 #define FRAMES_SOURCE_BITS 17
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Asks this kernel's verifier about every program, at every option: TAP, then a table of what it looked at and how much
- * room is left below its limits. usage: verifier DIRECTORY..., each with the *.bpf.o of one compiler. */
+/* Asks this kernel's verifier about every program, at every option: TAP, then a table of what it
+ * looked at and how much room is left below its limits. usage: verifier DIRECTORY..., each with the
+ * *.bpf.o of one compiler. */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
@@ -27,7 +28,8 @@
 #define MAX_ROWS     512
 #define MAX_SWITCHES 8 /* one-byte constants: each doubles the options tried */
 
-/* What lbd may set before it loads the program: sizes. Programs without such a map or constant ignore it. */
+/* What lbd may set before it loads the program: sizes. Programs without such a map or constant
+ * ignore it. */
 struct sizing {
 	const char *name;
 	uint32_t cpus, services, backends, slots, flow_buckets;
@@ -46,7 +48,8 @@ struct switches {
 	unsigned count;
 };
 
-/* What the verifier allows, and what a program may take of it: the next compiler or kernel finds room. */
+/* What the verifier allows, and what a program may take of it: the next compiler or kernel finds
+ * room. */
 #define LIMIT_STACK        512
 #define LIMIT_INSTRUCTIONS 1000000
 #define LIMIT_FRAMES       8
@@ -109,8 +112,8 @@ static void set_entries(struct bpf_object *object, const char *name, uint64_t en
 }
 
 /* The constants, for this sizing and with the switches of `bits` on. */
-static void set_constants(struct bpf_object *object, const struct sizing *size, const struct switches *switches,
-			  unsigned bits)
+static void set_constants(struct bpf_object *object, const struct sizing *size,
+			  const struct switches *switches, unsigned bits)
 {
 	const struct {
 		const char *name;
@@ -143,7 +146,8 @@ static void set_constants(struct bpf_object *object, const struct sizing *size, 
 }
 
 /* As dataplane.c does for a config with these limits. */
-static void apply(struct bpf_object *object, const struct sizing *size, const struct switches *switches, unsigned bits)
+static void apply(struct bpf_object *object, const struct sizing *size,
+		  const struct switches *switches, unsigned bits)
 {
 	set_entries(object, "vips", size->services);
 	set_entries(object, "ports", size->services);
@@ -162,14 +166,15 @@ static void apply(struct bpf_object *object, const struct sizing *size, const st
 }
 
 /* "default" or "default+NAME+NAME": the sizing and the switches that are on. */
-static void option_name(char *text, size_t room, const struct sizing *size, const struct switches *switches,
-			unsigned bits)
+static void option_name(char *text, size_t room, const struct sizing *size,
+			const struct switches *switches, unsigned bits)
 {
 	size_t length = (size_t)snprintf(text, room, "%s", size->name);
 
 	for (unsigned i = 0; i < switches->count && length < room; i++)
 		if (bits >> i & 1)
-			length += (size_t)snprintf(text + length, room - length, "+%s", switches->name[i]);
+			length += (size_t)snprintf(text + length, room - length, "+%s",
+						   switches->name[i]);
 }
 
 static void print_tail(const char *log)
@@ -203,7 +208,8 @@ static uint32_t depths_read(const char *log, uint32_t *depth)
 	const char *at = strstr(log, "stack depth ");
 	uint32_t count = 0;
 
-	for (at = at ? at + strlen("stack depth ") : ""; *at >= '0' && *at <= '9' && count < MAX_SUBPROGS; count++) {
+	for (at = at ? at + strlen("stack depth ") : "";
+	     *at >= '0' && *at <= '9' && count < MAX_SUBPROGS; count++) {
 		char *end;
 
 		depth[count] = (uint32_t)strtoul(at, &end, 10);
@@ -212,11 +218,13 @@ static uint32_t depths_read(const char *log, uint32_t *depth)
 	return count;
 }
 
-/* As the kernel has the program: its code, and the functions that are left of it. False if they cannot be had. */
+/* As the kernel has the program: its code, and the functions that are left of it. False if they
+ * cannot be had. */
 static bool functions_read(int fd, const char *log, struct functions *ret)
 {
 	_cleanup_free_ struct bpf_func_info *info = calloc(MAX_SUBPROGS, sizeof(*info));
-	struct bpf_prog_info have = {0}, want = {.nr_func_info = MAX_SUBPROGS, .func_info_rec_size = sizeof(*info)};
+	struct bpf_prog_info have = {0}, want = {.nr_func_info = MAX_SUBPROGS,
+						 .func_info_rec_size = sizeof(*info)};
 	uint32_t size = sizeof(have);
 
 	if (!info || bpf_obj_get_info_by_fd(fd, &have, &size))
@@ -253,16 +261,17 @@ static int function_called(const struct functions *all, uint32_t at)
 	return -1;
 }
 
-/* Bytes of a function's frame as the kernel adds them up: a multiple of 32, or of 16 since Linux 6.9. The stricter
- * counts, so that all kernels agree. */
+/* Bytes of a function's frame as the kernel adds them up: a multiple of 32, or of 16 since
+ * Linux 6.9. The stricter counts, so that all kernels agree. */
 static uint32_t frame_bytes(const struct functions *all, uint32_t function)
 {
 	return ((all->depth[function] ?: 1) + 31) / 32 * 32;
 }
 
-/* The deepest way down from a function: bytes of stack, and the functions on it. The verifier allows no recursion, and
- * 8 frames. */
-static uint32_t deepest(const struct functions *all, uint32_t function, uint32_t *ret_frames, uint32_t *ret_way)
+/* The deepest way down from a function: bytes of stack, and the functions on it. The verifier
+ * allows no recursion, and 8 frames. */
+static uint32_t deepest(const struct functions *all, uint32_t function, uint32_t *ret_frames,
+			uint32_t *ret_way)
 {
 	uint32_t end = function + 1 < all->count ? all->begin[function + 1] : all->length;
 	uint32_t stack = 0, frames = 0;
@@ -277,7 +286,8 @@ static uint32_t deepest(const struct functions *all, uint32_t function, uint32_t
 		if (below > stack) {
 			stack = below;
 			frames = count;
-			memcpy(ret_way + 1, way, (count < LIMIT_FRAMES ? count : LIMIT_FRAMES - 1) * sizeof(*way));
+			memcpy(ret_way + 1, way,
+			       (count < LIMIT_FRAMES ? count : LIMIT_FRAMES - 1) * sizeof(*way));
 		}
 	}
 	*ret_way = function;
@@ -286,17 +296,17 @@ static uint32_t deepest(const struct functions *all, uint32_t function, uint32_t
 }
 
 /* "lb 224, follow 32": the functions of a way and what each takes. */
-static void way_name(const struct functions *all, const struct btf *btf, const uint32_t *way, uint32_t count,
-		     char *text, size_t room)
+static void way_name(const struct functions *all, const struct btf *btf, const uint32_t *way,
+		     uint32_t count, char *text, size_t room)
 {
 	size_t length = 0;
 
 	for (uint32_t i = 0; i < count && i < LIMIT_FRAMES && length < room; i++) {
 		const struct btf_type *type = btf__type_by_id(btf, all->type[way[i]]);
 
-		length +=
-		    (size_t)snprintf(text + length, room - length, "%s%s %u", i ? ", " : "",
-				     type ? btf__name_by_offset(btf, type->name_off) : "?", frame_bytes(all, way[i]));
+		length += (size_t)snprintf(text + length, room - length, "%s%s %u", i ? ", " : "",
+					   type ? btf__name_by_offset(btf, type->name_off) : "?",
+					   frame_bytes(all, way[i]));
 	}
 }
 
@@ -327,7 +337,8 @@ static uint32_t greater(uint32_t a, uint32_t b)
 }
 
 /* Notes what the verifier looked at of one loaded program. */
-static bool note_program(const struct bpf_program *program, const struct btf *btf, const char *log, struct row *row)
+static bool note_program(const struct bpf_program *program, const struct btf *btf, const char *log,
+			 struct row *row)
 {
 	struct functions functions = {0};
 	struct bpf_prog_info info = {0};
@@ -350,8 +361,8 @@ static bool note_program(const struct bpf_program *program, const struct btf *bt
 }
 
 /* A test for each program of the loaded object. */
-static void report_programs(struct bpf_object *object, const char *compiler, const char *file, const char *option,
-			    char (*logs)[STATS_SIZE])
+static void report_programs(struct bpf_object *object, const char *compiler, const char *file,
+			    const char *option, char (*logs)[STATS_SIZE])
 {
 	struct bpf_program *program;
 	unsigned number = 0;
@@ -362,9 +373,11 @@ static void report_programs(struct bpf_object *object, const char *compiler, con
 
 		if (bpf_program__fd(program) < 0)
 			continue;
-		known = note_program(program, bpf_object__btf(object), log, row_of(file, name, compiler));
-		printf("%sok %u - verifier_accepts_%s_of_%s_by_%s_at_%s%s\n", known ? "" : "not ", ++tests, name, file,
-		       compiler, option, known ? "" : " (accepted, but its stack depth cannot be read)");
+		known = note_program(program, bpf_object__btf(object), log,
+				     row_of(file, name, compiler));
+		printf("%sok %u - verifier_accepts_%s_of_%s_by_%s_at_%s%s\n", known ? "" : "not ",
+		       ++tests, name, file, compiler, option,
+		       known ? "" : " (accepted, but its stack depth cannot be read)");
 		failures += !known;
 	}
 }
@@ -373,8 +386,8 @@ static void report_programs(struct bpf_object *object, const char *compiler, con
 static void print_refusal(const char *path, const struct sizing *size, unsigned bits)
 {
 	static char log[LOG_SIZE];
-	LIBBPF_OPTS(bpf_object_open_opts, options, .kernel_log_buf = log, .kernel_log_size = sizeof(log),
-		    .kernel_log_level = LOG_TRACE);
+	LIBBPF_OPTS(bpf_object_open_opts, options, .kernel_log_buf = log,
+		    .kernel_log_size = sizeof(log), .kernel_log_level = LOG_TRACE);
 	struct bpf_object *object = bpf_object__open_file(path, &options);
 	struct switches switches = {0};
 
@@ -389,8 +402,8 @@ static void print_refusal(const char *path, const struct sizing *size, unsigned 
 }
 
 /* Loads one object at one option. False if it was refused. */
-static bool try_option(const char *path, const char *compiler, const struct sizing *size, unsigned bits,
-		       unsigned *ret_switches)
+static bool try_option(const char *path, const char *compiler, const struct sizing *size,
+		       unsigned bits, unsigned *ret_switches)
 {
 	static char logs[MAX_PROGRAMS][STATS_SIZE];
 	const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
@@ -420,8 +433,8 @@ static bool try_option(const char *path, const char *compiler, const struct sizi
 	error = bpf_object__load(object);
 	if (error) {
 		print_refusal(path, size, bits);
-		printf("not ok %u - verifier_accepts_%s_by_%s_at_%s (%s)\n", ++tests, file, compiler, option,
-		       strerror(-error));
+		printf("not ok %u - verifier_accepts_%s_by_%s_at_%s (%s)\n", ++tests, file,
+		       compiler, option, strerror(-error));
 		failures++;
 	} else {
 		report_programs(object, compiler, file, option, logs);
@@ -437,8 +450,9 @@ static bool is_product(const char *path)
 	return !strcmp(file, "lb.bpf.o") || !strcmp(file, "decap.bpf.o");
 }
 
-/* One object at every sizing and every combination of switches, up to the first refusal: a program that is too much for
- * the verifier keeps it busy for minutes each time. Programs of tests and benchmarks are loaded with one sizing. */
+/* One object at every sizing and every combination of switches, up to the first refusal: a program
+ * that is too much for the verifier keeps it busy for minutes each time. Programs of tests and
+ * benchmarks are loaded with one sizing. */
 static void try_object(const char *path, const char *compiler)
 {
 	for (size_t s = 0; s < sizeof(sizings) / sizeof(*sizings); s++) {
@@ -481,17 +495,18 @@ static const struct bounds *bounds_of(const struct row *row)
 static void report_room(const struct row *row)
 {
 	const struct bounds *bounds = bounds_of(row);
-	bool room =
-	    row->stack <= bounds->stack && row->verified <= bounds->instructions && row->frames <= bounds->frames;
+	bool room = row->stack <= bounds->stack && row->verified <= bounds->instructions &&
+		    row->frames <= bounds->frames;
 
 	if (!room) {
-		printf("#   stack %u (at most %u: %s), instructions %u (at most %u), frames %u (at most %u)\n",
-		       row->stack, bounds->stack, row->deepest, row->verified, bounds->instructions, row->frames,
-		       bounds->frames);
+		printf(
+		    "#   stack %u (at most %u: %s), instructions %u (at most %u), frames %u (at most %u)\n",
+		    row->stack, bounds->stack, row->deepest, row->verified, bounds->instructions,
+		    row->frames, bounds->frames);
 		failures++;
 	}
-	printf("%sok %u - %s_of_%s_by_%s_keeps_room_below_the_verifier's_limits\n", room ? "" : "not ", ++tests,
-	       row->program, row->object, row->compiler);
+	printf("%sok %u - %s_of_%s_by_%s_keeps_room_below_the_verifier's_limits\n",
+	       room ? "" : "not ", ++tests, row->program, row->object, row->compiler);
 }
 
 /* Rows begin with "#| ": vmtest/run.sh puts those of all kernels under one another. */
@@ -500,17 +515,18 @@ static void print_table(void)
 	struct utsname kernel;
 
 	uname(&kernel);
-	printf("#| %-12s %-20s %-10s %-22s %7s %10s %6s %6s %5s %6s\n", "object", "program", "compiler", "kernel",
-	       "options", "verified", "of 1M", "length", "stack", "frames");
+	printf("#| %-12s %-20s %-10s %-22s %7s %10s %6s %6s %5s %6s\n", "object", "program",
+	       "compiler", "kernel", "options", "verified", "of 1M", "length", "stack", "frames");
 	for (uint32_t i = 0; i < rows_count; i++) {
 		const struct row *row = &rows[i];
 
-		printf("#| %-12s %-20s %-10s %-22s %7u %10u %5.1f%% %6u %5u %6u\n", row->object, row->program,
-		       row->compiler, kernel.release, row->options, row->verified,
-		       100.0 * row->verified / LIMIT_INSTRUCTIONS, row->length, row->stack, row->frames);
+		printf("#| %-12s %-20s %-10s %-22s %7u %10u %5.1f%% %6u %5u %6u\n", row->object,
+		       row->program, row->compiler, kernel.release, row->options, row->verified,
+		       100.0 * row->verified / LIMIT_INSTRUCTIONS, row->length, row->stack,
+		       row->frames);
 	}
-	printf("# the verifier's limits: %d instructions verified, %d bytes of stack, %d frames\n", LIMIT_INSTRUCTIONS,
-	       LIMIT_STACK, LIMIT_FRAMES);
+	printf("# the verifier's limits: %d instructions verified, %d bytes of stack, %d frames\n",
+	       LIMIT_INSTRUCTIONS, LIMIT_STACK, LIMIT_FRAMES);
 }
 
 static int silent(enum libbpf_print_level level, const char *format, va_list args)
@@ -523,7 +539,9 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	libbpf_set_print(silent);
 	if (argc < 2) {
-		fprintf(stderr, "usage: verifier DIRECTORY...: the *.bpf.o in each are offered to this kernel\n");
+		fprintf(
+		    stderr,
+		    "usage: verifier DIRECTORY...: the *.bpf.o in each are offered to this kernel\n");
 		return 2;
 	}
 	for (int i = 1; i < argc; i++)

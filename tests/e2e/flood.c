@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A SYN flood from distinct sources, written straight to an interface.
- * usage: flood INTERFACE VIP PORT COUNT RATE   (the next hop is found by asking the kernel's neighbour table) */
+ * usage: flood INTERFACE VIP PORT COUNT RATE   (the next hop is found by asking the kernel's
+ * neighbour table) */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -37,7 +38,8 @@ static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint1
 {
 	uint32_t pseudo;
 
-	frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .daddr = vip};
+	frame->ip = (struct iphdr){
+	    .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .daddr = vip};
 	frame->ip.tot_len = htons(sizeof(frame->ip) + sizeof(frame->tcp));
 	frame->ip.saddr = htonl(0x0b000000 + number); /* 11.0.0.0/8: nobody here */
 	frame->ip.check = htons(fold(add(&frame->ip, sizeof(frame->ip))));
@@ -60,9 +62,10 @@ static void next_hop_mac(const char *interface, uint8_t mac[6])
 	if (!arp)
 		die("/proc/net/arp");
 	while (fgets(line, sizeof(line), arp)) {
-		if (sscanf(line, "%*s %*s %*s %31s %*s %63s", text, device) == 2 && !strcmp(device, interface) &&
-		    sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
-			   &mac[5]) == 6) {
+		if (sscanf(line, "%*s %*s %*s %31s %*s %63s", text, device) == 2 &&
+		    !strcmp(device, interface) &&
+		    sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2],
+			   &mac[3], &mac[4], &mac[5]) == 6) {
 			fclose(arp);
 			return;
 		}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What an attacker sends who knows the ports of a connection, and nothing else: one packet with wrong numbers for each
- * connection that this host has with VIP:PORT from the local ports FIRST to LAST. An end that follows RFC 5961 ignores
- * it or challenges it.
- * usage: forge VIP PORT syn|fin|rst FIRST LAST     prints how many it has sent */
+/* What an attacker sends who knows the ports of a connection, and nothing else: one packet with
+ * wrong numbers for each connection that this host has with VIP:PORT from the local ports FIRST to
+ * LAST. An end that follows RFC 5961 ignores it or challenges it. usage: forge VIP PORT syn|fin|rst
+ * FIRST LAST     prints how many it has sent */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -34,7 +34,8 @@ static bool parse_line(const char *line, struct tuple *ret)
 {
 	unsigned from, from_port, to, to_port, state;
 
-	if (sscanf(line, " %*u: %8X:%4X %8X:%4X %2X", &from, &from_port, &to, &to_port, &state) != 5 ||
+	if (sscanf(line, " %*u: %8X:%4X %8X:%4X %2X", &from, &from_port, &to, &to_port, &state) !=
+		5 ||
 	    state != TCP_ESTABLISHED)
 		return false;
 	*ret = (struct tuple){from, to, (uint16_t)from_port, (uint16_t)to_port};
@@ -48,9 +49,16 @@ static void forge(int fd, const struct tuple *tuple, uint8_t flags)
 		struct iphdr ip;
 		struct tcphdr tcp;
 	} __attribute__((packed)) packet = {
-	    .ip =
-		{.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .saddr = tuple->from, .daddr = tuple->to},
-	    .tcp = {.source = htons(tuple->from_port), .dest = htons(tuple->to_port), .doff = 5, .window = htons(512)},
+	    .ip = {.version = 4,
+		   .ihl = 5,
+		   .ttl = 64,
+		   .protocol = IPPROTO_TCP,
+		   .saddr = tuple->from,
+		   .daddr = tuple->to},
+	    .tcp = {.source = htons(tuple->from_port),
+		    .dest = htons(tuple->to_port),
+		    .doff = 5,
+		    .window = htons(512)},
 	};
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = tuple->to};
 	uint32_t pseudo;
@@ -62,7 +70,8 @@ static void forge(int fd, const struct tuple *tuple, uint8_t flags)
 		die("getrandom");
 	pseudo = add(&packet.ip.saddr, 8) + IPPROTO_TCP + sizeof(packet.tcp);
 	packet.tcp.check = htons(fold(pseudo + add(&packet.tcp, sizeof(packet.tcp))));
-	if (sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)) != sizeof(packet))
+	if (sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)) !=
+	    sizeof(packet))
 		die("sendto");
 }
 
@@ -91,13 +100,14 @@ int main(int argc, char **argv)
 	port = (unsigned)atoi(argv[2]);
 	first = (unsigned)atoi(argv[4]);
 	last = (unsigned)atoi(argv[5]);
-	fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW); /* the IP header is ours, and nothing is received */
+	fd = socket(AF_INET, SOCK_RAW,
+		    IPPROTO_RAW); /* the IP header is ours, and nothing is received */
 	file = fopen("/proc/self/net/tcp", "r");
 	if (fd < 0 || !file)
 		die(file ? "raw socket" : "/proc/self/net/tcp");
 	while (fgets(line, sizeof(line), file)) {
-		if (!parse_line(line, &tuple) || tuple.to != vip || tuple.to_port != port || tuple.from_port < first ||
-		    tuple.from_port > last)
+		if (!parse_line(line, &tuple) || tuple.to != vip || tuple.to_port != port ||
+		    tuple.from_port < first || tuple.from_port > last)
 			continue;
 		forge(fd, &tuple, flags_of(argv[3]));
 		sent++;

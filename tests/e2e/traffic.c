@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Real traffic for the lab: servers that say their name, and clients that count every lost, late or misplaced answer.
- * Called by tools/demo and the tests of tests/e2e. `traffic help` lists the modes. */
+/* Real traffic for the lab: servers that say their name, and clients that count every lost, late
+ * or misplaced answer. `traffic help` lists the modes. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,8 @@
 
 enum protocol { HTTP, TCP, UDP };
 
-/* How a client ends a connection: as usual, by a reset, or without a word, as one that lost its power. */
+/* How a client ends a connection: as usual, by a reset, or without a word, as one that lost its
+ * power. */
 enum ending { FIN, RST, SILENT };
 
 struct options {
@@ -43,14 +44,17 @@ struct options {
 	uint64_t interval_ns; /* hold: between two lines of a connection; 0: the next at SIGUSR1 */
 	const char *progress; /* load: a file that gets one line per failure */
 	/* clients */
-	struct addr from;     /* their address; family 0: the kernel's choice */
-	uint16_t from_port;   /* of the first flow, each later one has the next; 0: the kernel's choice */
-	enum ending ending;   /* of what they close first */
-	bool in_turn;         /* load: a request starts when the one before has ended; who answered is told in order */
-	uint64_t requests;    /* load: start so many, instead of for some seconds; 0: by the clock */
-	unsigned every;       /* load: of so many requests one stays open after its answer */
-	uint64_t linger_ns;   /* load: for how long */
-	uint64_t lifetime_ns; /* hold: after this a connection is closed and opened anew; 0: never */
+	struct addr from; /* their address; family 0: the kernel's choice */
+	/* of the first flow, each later one has the next; 0: the kernel's choice */
+	uint16_t from_port;
+	enum ending ending; /* of what they close first */
+	bool in_turn; /* load: a request starts when the one before has ended; who answered is told
+			 in order */
+	uint64_t requests;  /* load: start so many, instead of for some seconds; 0: by the clock */
+	unsigned every;     /* load: of so many requests one stays open after its answer */
+	uint64_t linger_ns; /* load: for how long */
+	/* hold: after this a connection is closed and opened anew; 0: never */
+	uint64_t lifetime_ns;
 	/* servers */
 	unsigned ports;    /* serve-tcp: of so many ports in a row */
 	uint64_t delay_ns; /* serve-http: before each answer */
@@ -113,7 +117,8 @@ static void tally_print(const struct tally *tally)
 {
 	printf("{");
 	for (unsigned i = 0; i < tally->names; i++)
-		printf("%s\"%s\": %llu", i ? ", " : "", tally->name[i], (unsigned long long)tally->count[i]);
+		printf("%s\"%s\": %llu", i ? ", " : "", tally->name[i],
+		       (unsigned long long)tally->count[i]);
 	printf("}");
 }
 
@@ -124,7 +129,8 @@ static int client_socket(const struct options *options, int flags)
 {
 	static uint16_t flows;
 	int type = options->protocol == UDP ? SOCK_DGRAM : SOCK_STREAM, one = 1;
-	int fd = socket(options->target.family == 4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | flags, 0);
+	int fd = socket(options->target.family == 4 ? AF_INET : AF_INET6,
+			type | SOCK_CLOEXEC | flags, 0);
 	struct sockaddr_storage from;
 	struct addr any = {.family = options->target.family};
 	socklen_t length;
@@ -134,7 +140,8 @@ static int client_socket(const struct options *options, int flags)
 	if (!options->from.family && !options->from_port)
 		return fd;
 	length = addr_to_sockaddr(options->from.family ? &options->from : &any,
-				  options->from_port ? (uint16_t)(options->from_port + flows++) : 0, &from);
+				  options->from_port ? (uint16_t)(options->from_port + flows++) : 0,
+				  &from);
 	/* Without a port of its own the kernel shall choose it in connect(), by the whole tuple. */
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -143,7 +150,8 @@ static int client_socket(const struct options *options, int flags)
 	return fd;
 }
 
-/* TCP hides a lost SYN behind a second, sent 1 s later. To the client that is a failure, however patient it is. */
+/* TCP hides a lost SYN behind a second, sent 1 s later. To the client that is a failure, however
+ * patient it is. */
 static bool syn_was_lost(const struct options *options, int fd)
 {
 	struct tcp_info info = {0};
@@ -160,7 +168,8 @@ static void client_close(const struct options *options, int fd)
 
 	if (options->ending == RST)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	else if (options->ending == SILENT && setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)))
+	else if (options->ending == SILENT &&
+		 setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)))
 		die("TCP_REPAIR");
 	close(fd);
 }
@@ -204,7 +213,8 @@ static void load_failed(struct load *load, const struct request *request, const 
 		load->last_failure_ns = request->start_ns;
 	snprintf(load->last_failure, sizeof(load->last_failure), "%s", why);
 	if (load->progress) {
-		fprintf(load->progress, "%.3f %.3f %s\n", (double)(request->start_ns - load->begin_ns) / 1e9,
+		fprintf(load->progress, "%.3f %.3f %s\n",
+			(double)(request->start_ns - load->begin_ns) / 1e9,
 			(double)(at - request->start_ns) / 1e9, why);
 		fflush(load->progress);
 	}
@@ -228,7 +238,8 @@ static void load_answered(struct load *load, struct request *request, const char
 	load->answered++;
 	if (load->latencies == load->latency_room) {
 		load->latency_room = load->latency_room ? load->latency_room * 2 : 4096;
-		load->latency_us = realloc(load->latency_us, load->latency_room * sizeof(*load->latency_us));
+		load->latency_us =
+		    realloc(load->latency_us, load->latency_room * sizeof(*load->latency_us));
 		if (!load->latency_us)
 			die("memory");
 	}
@@ -270,7 +281,8 @@ static void load_start(struct load *load)
 
 	if (!request)
 		return; /* all slots wait: the ones that wait will be counted as they time out */
-	*request = (struct request){.start_ns = now_ns(), .stays = options->every && load->sent % options->every == 0};
+	*request = (struct request){.start_ns = now_ns(),
+				    .stays = options->every && load->sent % options->every == 0};
 	request->fd = client_socket(options, SOCK_NONBLOCK);
 	load->sent++;
 	load->waiting++;
@@ -297,7 +309,8 @@ static void load_complete(struct load *load, struct request *request)
 	const char *name = load->options->protocol == HTTP ? http_name(request) : request->answer;
 
 	if (!name || !*name)
-		load_fail(load, request, request->length ? "not the answer expected" : "closed without an answer");
+		load_fail(load, request,
+			  request->length ? "not the answer expected" : "closed without an answer");
 	else
 		load_answered(load, request, name);
 }
@@ -311,7 +324,8 @@ static bool answer_is_whole(const struct load *load, const struct request *reque
 
 static void load_send(struct load *load, struct request *request)
 {
-	static const char http[] = "GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n", line[] = "who\n";
+	static const char http[] = "GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n",
+			  line[] = "who\n";
 	const char *text = load->options->protocol == HTTP ? http : line;
 	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = request};
 
@@ -337,7 +351,8 @@ static void load_event(struct load *load, struct request *request, uint32_t even
 		load_send(load, request);
 	if (request->fd < 0 || !(events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP)))
 		return;
-	got = recv(request->fd, request->answer + request->length, sizeof(request->answer) - 1 - request->length, 0);
+	got = recv(request->fd, request->answer + request->length,
+		   sizeof(request->answer) - 1 - request->length, 0);
 	if (got < 0 && errno == EAGAIN)
 		return;
 	if (got < 0) {
@@ -366,7 +381,9 @@ static unsigned load_expire(struct load *load)
 			if (now > request->until_ns)
 				request_end(load, request);
 		} else if (now - request->start_ns > load->options->timeout_ns) {
-			load_fail(load, request, request->connected ? "no answer in time" : "no connection in time");
+			load_fail(load, request,
+				  request->connected ? "no answer in time"
+						     : "no connection in time");
 		}
 	}
 	return open;
@@ -392,13 +409,15 @@ static double percentile_ms(const struct load *load, double part)
 static void load_report(struct load *load)
 {
 	qsort(load->latency_us, load->latencies, sizeof(*load->latency_us), compare_u32);
-	printf("{\"sent\": %llu, \"answered\": %llu, \"failed\": %llu, ", (unsigned long long)load->sent,
-	       (unsigned long long)load->answered, (unsigned long long)load->failed);
+	printf("{\"sent\": %llu, \"answered\": %llu, \"failed\": %llu, ",
+	       (unsigned long long)load->sent, (unsigned long long)load->answered,
+	       (unsigned long long)load->failed);
 	printf("\"first_failure_s\": %.3f, \"last_failure_s\": %.3f, \"last_failure\": \"%s\", ",
 	       load->failed ? (double)(load->first_failure_ns - load->begin_ns) / 1e9 : -1,
-	       load->failed ? (double)(load->last_failure_ns - load->begin_ns) / 1e9 : -1, load->last_failure);
-	printf("\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"by\": ", percentile_ms(load, 0.5),
-	       percentile_ms(load, 0.99), percentile_ms(load, 1));
+	       load->failed ? (double)(load->last_failure_ns - load->begin_ns) / 1e9 : -1,
+	       load->last_failure);
+	printf("\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"by\": ",
+	       percentile_ms(load, 0.5), percentile_ms(load, 0.99), percentile_ms(load, 1));
 	tally_print(&load->tally);
 	if (load->options->every) {
 		printf(", \"stayed\": ");
@@ -428,7 +447,8 @@ static bool load_goes_on(const struct load *load, uint64_t now)
 /* Starts what is due. next_ns: when the next is. */
 static void load_start_due(struct load *load, uint64_t now, uint64_t gap_ns, uint64_t *next_ns)
 {
-	for (unsigned burst = 0; *next_ns <= now && burst < 64 && load_goes_on(load, now); burst++) {
+	for (unsigned burst = 0; *next_ns <= now && burst < 64 && load_goes_on(load, now);
+	     burst++) {
 		if (load->options->in_turn && load->waiting)
 			return;
 		load_start(load);
@@ -456,7 +476,8 @@ static int load_wait_ms(const struct load *load, bool starting, uint64_t now, ui
 static int run_load(const struct options *options)
 {
 	struct load load = {.options = options, .slots = 8192, .begin_ns = now_ns()};
-	uint64_t gap_ns = (uint64_t)(1e9 / options->rate), next = load.begin_ns, expired = load.begin_ns;
+	uint64_t gap_ns = (uint64_t)(1e9 / options->rate), next = load.begin_ns,
+		 expired = load.begin_ns;
 
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
 	load.request = calloc(load.slots, sizeof(*load.request));
@@ -510,7 +531,8 @@ struct holding {
 
 static void held_broke(struct holding *holding, struct held *held, const char *why)
 {
-	fprintf(stderr, "traffic: hold: connection to %s broke: %s\n", held->name[0] ? held->name : "nobody", why);
+	fprintf(stderr, "traffic: hold: connection to %s broke: %s\n",
+		held->name[0] ? held->name : "nobody", why);
 	close(held->fd);
 	held->fd = -1;
 	holding->broken++;
@@ -520,8 +542,9 @@ static void held_open(struct holding *holding, struct held *held)
 {
 	struct sockaddr_storage to;
 	socklen_t length = addr_to_sockaddr(&holding->options->target, holding->options->port, &to);
-	struct timeval limit = {.tv_sec = (time_t)(holding->options->timeout_ns / 1000000000),
-				.tv_usec = (suseconds_t)(holding->options->timeout_ns % 1000000000 / 1000)};
+	struct timeval limit = {
+	    .tv_sec = (time_t)(holding->options->timeout_ns / 1000000000),
+	    .tv_usec = (suseconds_t)(holding->options->timeout_ns % 1000000000 / 1000)};
 
 	held->fd = client_socket(holding->options, 0);
 	held->name[0] = 0;
@@ -595,17 +618,18 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 		return;
 	}
 	held->asked_ns = now;
-	held->next_ns = holding->options->interval_ns ? now + holding->options->interval_ns : UINT64_MAX;
+	held->next_ns =
+	    holding->options->interval_ns ? now + holding->options->interval_ns : UINT64_MAX;
 	holding->asked++;
 }
 
 static void hold_report(const struct holding *holding)
 {
-	printf("{\"connections\": %u, \"opened\": %llu, \"asked\": %llu, \"answered\": %llu, \"broken\": %llu, "
-	       "\"moved\": %llu, \"by\": ",
-	       holding->options->connections, (unsigned long long)holding->opened, (unsigned long long)holding->asked,
-	       (unsigned long long)holding->answered, (unsigned long long)holding->broken,
-	       (unsigned long long)holding->moved);
+	printf("{\"connections\": %u, \"opened\": %llu, \"asked\": %llu, \"answered\": %llu, "
+	       "\"broken\": %llu, \"moved\": %llu, \"by\": ",
+	       holding->options->connections, (unsigned long long)holding->opened,
+	       (unsigned long long)holding->asked, (unsigned long long)holding->answered,
+	       (unsigned long long)holding->broken, (unsigned long long)holding->moved);
 	tally_print(&holding->tally);
 	printf("}\n");
 }
@@ -618,7 +642,8 @@ static bool hold_waits(const struct holding *holding)
 	return false;
 }
 
-/* With interval 0 all connections ask at once, at SIGUSR1; a line says that all answers of a round are here. */
+/* With interval 0 all connections ask at once, at SIGUSR1; a line says that all answers of a round
+ * are here. */
 static void hold_rounds(struct holding *holding)
 {
 	if (holding->options->interval_ns)
@@ -646,7 +671,8 @@ static int run_hold(const struct options *options)
 		die("memory");
 	for (unsigned i = 0; i < options->connections; i++) {
 		held_open(&holding, &holding.held[i]);
-		holding.held[i].next_ns = now_ns() + options->interval_ns * i / options->connections;
+		holding.held[i].next_ns =
+		    now_ns() + options->interval_ns * i / options->connections;
 	}
 	fprintf(stderr, "traffic: hold: %u connections open\n", options->connections);
 	end = now_ns() + (uint64_t)(options->seconds * 1e9);
@@ -667,8 +693,9 @@ static int run_hold(const struct options *options)
 
 /* ---- half-close: the client says that it has sent all, and the answer comes late ---- */
 
-#define LATE_END     "end\n"
-#define LATE_FILLING 300000 /* bytes, more than a server sends before the first of them is acknowledged */
+#define LATE_END "end\n"
+#define LATE_FILLING \
+	300000 /* bytes, more than a server sends before the first of them is acknowledged */
 
 struct late_answer {
 	size_t length;
@@ -727,7 +754,8 @@ static int run_half_close(const struct options *options)
 		int err = late_read(fds[i], &answer);
 
 		if (err) {
-			fprintf(stderr, "traffic: half-close: after %zu bytes: %s\n", answer.length, strerror(-err));
+			fprintf(stderr, "traffic: half-close: after %zu bytes: %s\n", answer.length,
+				strerror(-err));
 			broken++;
 		} else {
 			tally_add(&whole, answer.name);
@@ -766,7 +794,8 @@ static int serve_udp(const struct options *options)
 	while (!stopped) {
 		struct sockaddr_storage from;
 		socklen_t length = sizeof(from);
-		ssize_t got = recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&from, &length);
+		ssize_t got =
+		    recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&from, &length);
 		int said = snprintf(text, sizeof(text), "%s\n", options->name);
 
 		if (got >= 0)
@@ -817,7 +846,8 @@ static int serve_tcp(const struct options *options)
 		for (int i = 0; i < count; i++) {
 			int fd = events[i].data.fd;
 
-			if (fd < first || fd > last) { /* descriptors of listeners were given in a row */
+			if (fd < first ||
+			    fd > last) { /* descriptors of listeners were given in a row */
 				serve_line(epoll, fd, options->name);
 				continue;
 			}
@@ -888,7 +918,8 @@ static void answer_due(struct pending *pending, unsigned *count, const char *nam
 			pending[kept++] = pending[i];
 			continue;
 		}
-		dprintf(pending[i].fd, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
+		dprintf(pending[i].fd,
+			"HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
 			strlen(name) + 1, name);
 		shutdown(pending[i].fd, SHUT_WR);
 		close(pending[i].fd);
@@ -896,7 +927,8 @@ static void answer_due(struct pending *pending, unsigned *count, const char *nam
 	*count = kept;
 }
 
-/* The head of a request fits one segment here. It is read before the answer: a close with unread bytes would reset. */
+/* The head of a request fits one segment here. It is read before the answer: a close with unread
+ * bytes would reset. */
 static void take_request(int listener, uint64_t delay_ns, struct pending *pending, unsigned *count)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -924,7 +956,8 @@ static int serve_http(const struct options *options)
 		die("listen");
 	while (!stopped) {
 		if (poll(&ready, 1, count ? 1 : 1000) > 0)
-			take_request(listener, options->delay_ns + (slow ? options->slow_ns : 0), pending, &count);
+			take_request(listener, options->delay_ns + (slow ? options->slow_ns : 0),
+				     pending, &count);
 		answer_due(pending, &count, options->name);
 	}
 	close(listener);
@@ -974,7 +1007,9 @@ static void take_option(struct options *options, const char *key, const char *va
 	else if (!strcmp(key, "slow"))
 		options->slow_ns = seconds_of(value);
 	else if (!strcmp(key, "ending"))
-		options->ending = !strcmp(value, "rst") ? RST : !strcmp(value, "silent") ? SILENT : FIN;
+		options->ending = !strcmp(value, "rst")      ? RST
+				  : !strcmp(value, "silent") ? SILENT
+							     : FIN;
 	else if (!strcmp(key, "ports"))
 		options->ports = (unsigned)atoi(value);
 	else if (!strcmp(key, "every"))
@@ -993,8 +1028,8 @@ static void take_option(struct options *options, const char *key, const char *va
 	}
 }
 
-/* A machine that is many times slower than one of its own says so (tools/lab.sh): fewer requests a second, and
- * more time for each. */
+/* A machine that is many times slower than one of its own says so (tools/lab.sh): fewer requests a
+ * second, and more time for each. */
 static void slow_down(struct options *options)
 {
 	const char *text = getenv("LAB_SLOWDOWN");

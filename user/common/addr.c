@@ -52,7 +52,8 @@ int addr_parse_prefix(const char *text, struct addr *ret, unsigned *ret_len)
 
 const char *addr_format(const struct addr *addr, char text[ADDR_TEXT])
 {
-	if (!addr->family || !inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, text, ADDR_TEXT))
+	if (!addr->family ||
+	    !inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, text, ADDR_TEXT))
 		strcpy(text, "none");
 	return text;
 }

@@ -9,6 +9,7 @@ struct error {
 
 /* Writes the sentence (object: value: what was expected). Returns code (a negative errno), so that
  * `return error_set(err, -EINVAL, ...)` reads well. err may be NULL. */
-int error_set(struct error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int error_set(struct error *err, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -13,7 +13,8 @@
 
 #include "cleanup.h"
 
-/* One that a crash has left is removed first: it may have another's owner, or be no regular file. */
+/* One that a crash has left is removed first: it may have another's owner, or be no regular
+ * file. */
 static int write_durably(const char *path, const char *text)
 {
 	_cleanup_close_ int fd = -1;
@@ -39,7 +40,8 @@ static int write_durably(const char *path, const char *text)
 static int sync_directory_of(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);
-	_cleanup_close_ int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	_cleanup_close_ int fd =
+	    copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	if (fd < 0)
 		return copy ? -errno : -ENOMEM;

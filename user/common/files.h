@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
-/* Writes text to path, whole or not at all: a temporary file beside it (mode 0600), fsync, rename, fsync of the
- * directory. Follows no symbolic link at either path. 0 or -errno. */
+/* Writes text to path, whole or not at all: a temporary file beside it (mode 0600), fsync, rename,
+ * fsync of the directory. Follows no symbolic link at either path. 0 or -errno. */
 int file_replace(const char *path, const char *text);
 
 /* Makes a directory if it is not there. 0 or -errno. */

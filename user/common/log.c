@@ -14,8 +14,10 @@ void log_set_level(int level)
 
 void log_print(int level, const char *format, ...)
 {
-	static const char *const words[] = {
-	    [LOG_ERR] = "error: ", [LOG_WARNING] = "warning: ", [LOG_INFO] = "", [LOG_DEBUG] = "debug: "};
+	static const char *const words[] = {[LOG_ERR] = "error: ",
+					    [LOG_WARNING] = "warning: ",
+					    [LOG_INFO] = "",
+					    [LOG_DEBUG] = "debug: "};
 	char line[2048];
 	va_list args;
 

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 bool is_prime(uint32_t n);
-/* The size for this many backends: a prime from a ladder that doubles (251, 509, 1021, ...), at least 100 slots a
- * backend. */
+/* The size for this many backends: a prime from a ladder that doubles (251, 509, 1021, ...), at
+ * least 100 slots a backend. */
 uint32_t ring_size(size_t backends);
 
 #endif

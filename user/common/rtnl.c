@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* rtnetlink as values: messages read into structs, and requests with a bounded wait.
- * Called by neigh.c, neigh_entry.c and neigh_link.c. */
+/* rtnetlink as values: messages read into structs, and requests with a bounded wait. */
 #include "rtnl.h"
 
 #include <errno.h>
@@ -45,7 +44,8 @@ static void read_vlan(const struct nlattr *data, struct rtnl_link *ret)
 	{
 		if (mnl_attr_get_type(attr) == IFLA_VLAN_ID && mnl_attr_get_payload_len(attr) >= 2)
 			ret->vlan_id = mnl_attr_get_u16(attr);
-		if (mnl_attr_get_type(attr) == IFLA_VLAN_PROTOCOL && mnl_attr_get_payload_len(attr) >= 2)
+		if (mnl_attr_get_type(attr) == IFLA_VLAN_PROTOCOL &&
+		    mnl_attr_get_payload_len(attr) >= 2)
 			ret->vlan_protocol = ntohs(mnl_attr_get_u16(attr));
 	}
 }
@@ -59,7 +59,8 @@ static void read_linkinfo(const struct nlattr *info, struct rtnl_link *ret)
 		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
 			ret->vlan = mnl_attr_get_payload_len(attr) >= 4 &&
 				    !memcmp(mnl_attr_get_payload(attr), "vlan", 4) &&
-				    strnlen(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr)) == 4;
+				    strnlen(mnl_attr_get_payload(attr),
+					    mnl_attr_get_payload_len(attr)) == 4;
 		if (mnl_attr_get_type(attr) == IFLA_INFO_DATA)
 			data = attr;
 	}
@@ -85,7 +86,8 @@ bool rtnl_read_link(const struct nlmsghdr *message, struct rtnl_link *ret)
 
 		switch (mnl_attr_get_type(attr)) {
 		case IFLA_IFNAME:
-			strncpy(ret->name, mnl_attr_get_payload(attr), length < IF_NAMESIZE ? length : IF_NAMESIZE - 1);
+			strncpy(ret->name, mnl_attr_get_payload(attr),
+				length < IF_NAMESIZE ? length : IF_NAMESIZE - 1);
 			break;
 		case IFLA_ADDRESS:
 			ret->ethernet = read_mac(attr, ret->mac) && ret->ethernet;
@@ -128,7 +130,8 @@ static void read_via(const struct nlattr *attr, struct addr *ret)
 	const struct rtvia *via = mnl_attr_get_payload(attr);
 	size_t length = mnl_attr_get_payload_len(attr);
 
-	if (length < sizeof(*via) + 4 || (via->rtvia_family == AF_INET6 && length < sizeof(*via) + 16))
+	if (length < sizeof(*via) + 4 ||
+	    (via->rtvia_family == AF_INET6 && length < sizeof(*via) + 16))
 		return;
 	if (via->rtvia_family != AF_INET && via->rtvia_family != AF_INET6)
 		return;
@@ -141,14 +144,16 @@ bool rtnl_read_route(const struct nlmsghdr *message, struct rtnl_route *ret)
 	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
 
-	if (message->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(message) < sizeof(*header))
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(*header))
 		return false;
 	*ret = (struct rtnl_route){.type = header->rtm_type};
 	mnl_attr_for_each(attr, message, sizeof(*header))
 	{
 		switch (mnl_attr_get_type(attr)) {
 		case RTA_OIF:
-			ret->ifindex = mnl_attr_get_payload_len(attr) >= 4 ? mnl_attr_get_u32(attr) : 0;
+			ret->ifindex =
+			    mnl_attr_get_payload_len(attr) >= 4 ? mnl_attr_get_u32(attr) : 0;
 			break;
 		case RTA_GATEWAY:
 			read_addr(attr, header->rtm_family, &ret->gateway);
@@ -193,7 +198,8 @@ bool rtnl_read_neighbour(const struct nlmsghdr *message, struct rtnl_neighbour *
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*header) || header->ndm_flags & NTF_PROXY)
 		return false;
-	*ret = (struct rtnl_neighbour){.ifindex = (uint32_t)header->ndm_ifindex, .state = header->ndm_state};
+	*ret = (struct rtnl_neighbour){.ifindex = (uint32_t)header->ndm_ifindex,
+				       .state = header->ndm_state};
 	mnl_attr_for_each(attr, message, sizeof(*header))
 	{
 		if (mnl_attr_get_type(attr) == NDA_DST)
@@ -224,7 +230,8 @@ int rtnl_open(struct rtnl **ret)
 		return -ENOMEM;
 	rtnl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	if (!rtnl->socket || mnl_socket_bind(rtnl->socket, 0, MNL_SOCKET_AUTOPID) ||
-	    setsockopt(mnl_socket_get_fd(rtnl->socket), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait))) {
+	    setsockopt(mnl_socket_get_fd(rtnl->socket), SOL_SOCKET, SO_RCVTIMEO, &wait,
+		       sizeof(wait))) {
 		error = -errno;
 		rtnl_close(rtnl);
 		return error;
@@ -242,14 +249,16 @@ void rtnl_close(struct rtnl *rtnl)
 	free(rtnl);
 }
 
-/* Hands the messages of one datagram that answer the last request to fn. 1: more will come; 0: that was all. */
+/* Hands the messages of one datagram that answer the last request to fn. 1: more will come; 0: that
+ * was all. */
 static int take_answer(struct rtnl *rtnl, int length, answer_fn *fn, void *arg)
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)rtnl->answer;
 	int interrupted = 0;
 
 	for (; mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length)) {
-		if (message->nlmsg_seq != rtnl->seq) /* late answer to a question that was given up */
+		if (message->nlmsg_seq !=
+		    rtnl->seq) /* late answer to a question that was given up */
 			continue;
 		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
 			interrupted = -EINTR;
@@ -278,7 +287,8 @@ static int request(struct rtnl *rtnl, struct nlmsghdr *message, answer_fn *fn, v
 		return -errno;
 	do {
 		do
-			length = mnl_socket_recvfrom(rtnl->socket, rtnl->answer, sizeof(rtnl->answer));
+			length =
+			    mnl_socket_recvfrom(rtnl->socket, rtnl->answer, sizeof(rtnl->answer));
 		while (length < 0 && errno == EINTR);
 		if (length < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
@@ -367,13 +377,14 @@ static void answer_neighbour(void *arg, const struct nlmsghdr *message)
 	rtnl_read_neighbour(message, arg);
 }
 
-int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address, struct rtnl_neighbour *ret)
+int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address,
+		   struct rtnl_neighbour *ret)
 {
 	_Alignas(struct nlmsghdr) char buffer[256];
 	struct rtnl_neighbour neighbour = {0};
 	struct ndmsg *header;
-	int error = request(rtnl, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header), answer_neighbour,
-			    &neighbour);
+	int error = request(rtnl, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header),
+			    answer_neighbour, &neighbour);
 
 	if (!error)
 		*ret = neighbour;
@@ -384,8 +395,8 @@ int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address
 {
 	_Alignas(struct nlmsghdr) char buffer[256];
 	struct ndmsg *header;
-	struct nlmsghdr *message =
-	    put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE, ifindex, address, &header);
+	struct nlmsghdr *message = put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE,
+						 ifindex, address, &header);
 
 	header->ndm_flags = NTF_USE;
 	header->ndm_state = NUD_NONE;
@@ -396,8 +407,10 @@ int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
 {
 	_Alignas(struct nlmsghdr) char buffer[256];
 	struct ndmsg *header;
-	/* Without NLM_F_REPLACE and without a MAC: the kernel changes the state and nothing else. */
-	struct nlmsghdr *message = put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK, ifindex, address, &header);
+	/* Without NLM_F_REPLACE and without a MAC: the kernel changes the state and nothing
+	 * else. */
+	struct nlmsghdr *message =
+	    put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK, ifindex, address, &header);
 
 	header->ndm_state = NUD_PROBE;
 	return request(rtnl, message, NULL, NULL);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* rtnetlink as values: asks the kernel one question at a time, and reads what its messages say.
- * Called by neigh.c, neigh_entry.c and neigh_link.c. */
+/* rtnetlink as values: asks the kernel one question at a time, and reads what its messages say. */
 #ifndef LBD_NEIGH_RTNL_H
 #define LBD_NEIGH_RTNL_H
 
@@ -64,15 +63,17 @@ int rtnl_open(struct rtnl **ret);
 void rtnl_close(struct rtnl *rtnl);
 /* Calls link for each interface. -EINTR if they changed meanwhile: ask again. */
 int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link *link), void *arg);
-/* Where this host would send a packet for address: one next hop, also of a multipath route. -ENETUNREACH: no route. */
+/* Where this host would send a packet for address: one next hop, also of a multipath route.
+ * -ENETUNREACH: no route. */
 int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route *ret);
 /* -ENOENT: the kernel has no such entry. */
-int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address, struct rtnl_neighbour *ret);
-/* As if a packet were to be sent: makes the entry, and sends ARP or ND for it where it is not known. It must be neither
- * permanent nor noarp: the kernel would take that away. */
+int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address,
+		   struct rtnl_neighbour *ret);
+/* As if a packet were to be sent: makes the entry, and sends ARP or ND for it where it is not
+ * known. It must be neither permanent nor noarp: the kernel would take that away. */
 int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
-/* Verifies a valid entry now: its MAC stays in use, unicast probes go to it, and it fails after the third without an
- * answer. Not for permanent or noarp. */
+/* Verifies a valid entry now: its MAC stays in use, unicast probes go to it, and it fails after the
+ * third without an answer. Not for permanent or noarp. */
 int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
 
 #endif

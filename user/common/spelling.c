@@ -35,7 +35,8 @@ unsigned spelling_distance(const char *a, const char *b)
 
 		now[0] = (unsigned)i;
 		for (size_t j = 1; j <= n; j++) {
-			now[j] = least(last[j] + 1, least(now[j - 1] + 1, last[j - 1] + !same(a[i - 1], b[j - 1])));
+			now[j] = least(last[j] + 1, least(now[j - 1] + 1,
+							  last[j - 1] + !same(a[i - 1], b[j - 1])));
 			if (i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1]))
 				now[j] = least(now[j], before[j - 2] + 1);
 		}

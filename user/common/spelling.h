@@ -5,8 +5,8 @@
 
 #define SPELLING_MAX 40 /* longer words are SPELLING_MAX apart */
 
-/* Edits (insert, delete, replace, swap of neighbours) between two words, the optimal string alignment distance. Case does
- * not matter, and '_' is as good as '-'. */
+/* Edits (insert, delete, replace, swap of neighbours) between two words, the optimal string
+ * alignment distance. Case does not matter, and '_' is as good as '-'. */
 unsigned spelling_distance(const char *a, const char *b);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backend add, remove, drain, undrain, weight: run-time changes of one backend, which hold until the config
- * says otherwise. Called by cli.c through the verb table. */
+/* lbctl backend add, remove, drain, undrain, weight: run-time changes of one backend, which hold
+ * until the config says otherwise. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,12 +17,13 @@ static int weight_of(const struct call *call, const char *text, uint64_t *ret, s
 {
 	if (parse_whole(text, 0, LB_API_MAX_WEIGHT, ret) == 0)
 		return 0;
-	return error_set(err, -EINVAL, "%s: weight %s: expected a whole number from 0 to %d", call->verb->name, text,
-			 LB_API_MAX_WEIGHT);
+	return error_set(err, -EINVAL, "%s: weight %s: expected a whole number from 0 to %d",
+			 call->verb->name, text, LB_API_MAX_WEIGHT);
 }
 
 /* POSTs a change; what it says on success ends the line "SERVICE ADDRESS: ". Takes over body. */
-static int change(struct call *call, const char *path, json_t *body, const char *said, struct error *err)
+static int change(struct call *call, const char *path, json_t *body, const char *said,
+		  struct error *err)
 {
 	char address[ADDR_TEXT];
 	json_t *answer = NULL;
@@ -51,11 +52,12 @@ static int run_add(struct call *call, struct error *err)
 
 	if (given && weight_of(call, given, &weight, err))
 		return -EINVAL;
-	snprintf(said, sizeof(said), "added with weight %llu; it takes flows once its health check passes",
+	snprintf(said, sizeof(said),
+		 "added with weight %llu; it takes flows once its health check passes",
 		 (unsigned long long)weight);
 	return change(call, "/v1/backend/add",
-		      json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address", call_argument(call, 1),
-				"weight", (json_int_t)weight),
+		      json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address",
+				call_argument(call, 1), "weight", (json_int_t)weight),
 		      said, err);
 }
 
@@ -64,8 +66,8 @@ static int run_remove(struct call *call, struct error *err)
 	bool now = call_option(call, "--now") != NULL;
 
 	return change(call, "/v1/backend/remove",
-		      json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address", call_argument(call, 1),
-				"now", now),
+		      json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address",
+				call_argument(call, 1), "now", now),
 		      now ? "removed; its flows went to other backends"
 			  : "drains, and is forgotten when its last flow is gone",
 		      err);
@@ -74,14 +76,16 @@ static int run_remove(struct call *call, struct error *err)
 static int run_drain(struct call *call, bool on, const char *said, struct error *err)
 {
 	return change(call, "/v1/backend/drain",
-		      json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address", call_argument(call, 1),
-				"on", on),
+		      json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address",
+				call_argument(call, 1), "on", on),
 		      said, err);
 }
 
 static int run_drain_on(struct call *call, struct error *err)
 {
-	return run_drain(call, true, "takes no new flow; lbctl drain ... --wait says when it is safe to stop", err);
+	return run_drain(call, true,
+			 "takes no new flow; lbctl drain ... --wait says when it is safe to stop",
+			 err);
 }
 
 static int run_drain_off(struct call *call, struct error *err)
@@ -96,10 +100,11 @@ static int run_weight(struct call *call, struct error *err)
 
 	if (weight_of(call, call_argument(call, 2), &weight, err))
 		return -EINVAL;
-	snprintf(said, sizeof(said), "weight %llu%s", (unsigned long long)weight, weight ? "" : ": takes no new flow");
+	snprintf(said, sizeof(said), "weight %llu%s", (unsigned long long)weight,
+		 weight ? "" : ": takes no new flow");
 	return change(call, "/v1/backend/weight",
-		      json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address", call_argument(call, 1),
-				"weight", (json_int_t)weight),
+		      json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address",
+				call_argument(call, 1), "weight", (json_int_t)weight),
 		      said, err);
 }
 
@@ -108,9 +113,12 @@ REGISTER(verb, backend_add) = {
     .group = VERB_CHANGE,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "give a service one more backend",
-    .details = "Holds until the next reload; put it into the config to keep it. Established flows stay where they are.",
+    .details =
+	"Holds until the next reload; put it into the config to keep it. Established flows stay where they are.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_NONE)},
-    .options = {{.name = "--weight", .value = "N", .help = "its share of new flows, 0 to 10000; 100 by default"}},
+    .options = {{.name = "--weight",
+		 .value = "N",
+		 .help = "its share of new flows, 0 to 10000; 100 by default"}},
     .examples = {{"backend add web 10.0.0.13 --weight 50", "at half the share of the others"}},
     .run = run_add,
 };
@@ -122,8 +130,10 @@ REGISTER(verb, backend_remove) = {
     .summary = "take a backend from a service, after it has drained",
     .details = "Holds until the next reload; take it from the config as well to keep it so.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_BACKEND)},
-    .options = {{.name = "--now", .help = "do not drain: its flows go to other backends at once, and break there"}},
-    .examples = {{"backend remove web 10.0.0.12", "no new flow from now on, gone with the last one"},
+    .options = {{.name = "--now",
+		 .help = "do not drain: its flows go to other backends at once, and break there"}},
+    .examples = {{"backend remove web 10.0.0.12",
+		  "no new flow from now on, gone with the last one"},
 		 {"backend remove web 10.0.0.12 --now", "the host is gone anyway"}},
     .run = run_remove,
 };
@@ -154,7 +164,8 @@ REGISTER(verb, backend_weight) = {
     .group = VERB_CHANGE,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "set a backend's share of new flows",
-    .details = "Holds until the next reload. Established flows stay where they are. 0: no new flow.",
+    .details =
+	"Holds until the next reload. Established flows stay where they are. 0: no new flow.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_BACKEND),
 		  ARGUMENT("WEIGHT", WORDS_NONE)},
     .examples = {{"backend weight web 10.0.0.12 200", "twice the default"}},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backends: every backend of one service or of all, and why it is not up. Called by cli.c through the table. */
+/* lbctl backends: every backend of one service or of all, and why it is not up. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,8 @@ static const struct table_column columns[] = {
     {.title = NULL},
 };
 
-/* "100", or "20/100" while slow start, draining or others' health make it another than was asked for. */
+/* "100", or "20/100" while slow start, draining or others' health make it another than was asked
+ * for. */
 static const char *weight_text(const json_t *backend, char text[64])
 {
 	unsigned long long wanted = json_number(backend, "weight");
@@ -62,7 +63,8 @@ static void print_reasons(const json_t *backends, bool coloured)
 	size_t i, told = 0;
 
 	json_array_foreach (backends, i, backend) {
-		const char *condition = json_text(backend, "condition"), *why = json_text(backend, "why");
+		const char *condition = json_text(backend, "condition"),
+			   *why = json_text(backend, "why");
 		char name[160];
 
 		if (!*why || strcmp(condition, "up") == 0)
@@ -88,7 +90,8 @@ static void print_drains(const json_t *backends)
 		struct drain_progress progress;
 
 		drain_read_backend(backend, &progress);
-		if (!json_is_object(json_object_get(backend, "drain")) || (drain_over(&progress) && !progress.forced))
+		if (!json_is_object(json_object_get(backend, "drain")) ||
+		    (drain_over(&progress) && !progress.forced))
 			continue;
 		show_backend_name(backend, name, sizeof(name));
 		drain_describe(&progress, text, sizeof(text));
@@ -108,7 +111,8 @@ static int print_backends(const json_t *answer, struct error *err)
 	size_t i;
 
 	if (json_array_size(backends) == 0) {
-		printf("No backends: add some to the config, or lbctl backend add SERVICE ADDRESS\n");
+		printf(
+		    "No backends: add some to the config, or lbctl backend add SERVICE ADDRESS\n");
 		return 0;
 	}
 	table = table_new(columns);
@@ -140,10 +144,11 @@ REGISTER(verb, backends) = {
     .group = VERB_SHOW,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "list the backends with condition, weight and totals, and why one is not up",
-    .details = "CONDITION is up; starting (slow start); draining (takes no new flow); drained (and nothing depends on "
-	       "it: safe to stop); checking (no probe has ended yet); down, or without a next hop. WEIGHT is "
-	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts tracked flows alone: flows on stable slots "
-	       "need no tracking. LATENCY is that of health probes.",
+    .details = "CONDITION is up; starting (slow start); draining (takes no new flow); "
+	       "drained (and nothing depends on it: safe to stop); checking (no probe has "
+	       "ended yet); down, or without a next hop. WEIGHT is EFFECTIVE/CONFIGURED "
+	       "where the two differ. ACTIVE counts tracked flows alone: flows on stable "
+	       "slots need no tracking. LATENCY is that of health probes.",
     .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
     .examples = {{"backends", "all of them"}, {"backends web", "those of service web"}},
     .run = run_backends,

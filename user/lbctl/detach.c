@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl detach: asks lbd to take its program off an interface. Called by cli.c through the verb table. */
+/* lbctl detach: asks lbd to take its program off an interface. */
 #include <stdio.h>
 
 #include "lbctl/core/show.h"
@@ -9,7 +9,8 @@ static int run_detach(struct call *call, struct error *err)
 {
 	const char *name = call_argument(call, 0);
 	json_t *answer = NULL;
-	int result = call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), &answer, err);
+	int result =
+	    call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), &answer, err);
 
 	if (result)
 		return result;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl drain: no new flow for a backend, and waiting until its host can be stopped. Called by cli.c through the verb
- * table. */
+/* lbctl drain: no new flow for a backend, and waiting until its host can be stopped. */
 #include "drain.h"
 
 #include <errno.h>
@@ -47,8 +46,10 @@ void drain_read_backend(const json_t *backend, struct drain_progress *ret)
 	    .forced = json_flag(drain, "forced"),
 	    .given_up = json_number(drain, "given_up"),
 	};
-	/* A dead backend that drains is "down"; only a healthy condition says that the drain was taken back. */
-	ret->undone = !ret->drained && (strcmp(condition, "up") == 0 || strcmp(condition, "starting") == 0);
+	/* A dead backend that drains is "down"; only a healthy condition says that the drain was
+	 * taken back. */
+	ret->undone =
+	    !ret->drained && (strcmp(condition, "up") == 0 || strcmp(condition, "starting") == 0);
 }
 
 void drain_read(const json_t *answer, const char *address, struct drain_progress *ret)
@@ -68,7 +69,8 @@ void drain_describe(const struct drain_progress *progress, char *text, size_t si
 	if (progress->gone)
 		snprintf(text, size, "drained and forgotten");
 	else if (progress->forced)
-		snprintf(text, size, "forced, %s given up", format_plural(progress->given_up, "active flow", flows));
+		snprintf(text, size, "forced, %s given up",
+			 format_plural(progress->given_up, "active flow", flows));
 	else if (progress->drained)
 		snprintf(text, size, "drained");
 	else if (progress->undone)
@@ -88,22 +90,24 @@ void drain_describe_times(const struct drain_progress *progress, char *text, siz
 	if (drain_over(progress))
 		return;
 	if (progress->since_s)
-		used += (size_t)snprintf(text, size, ", draining for %s", format_duration(progress->since_s, duration));
+		used += (size_t)snprintf(text, size, ", draining for %s",
+					 format_duration(progress->since_s, duration));
 	if (progress->held && used < size)
 		used += (size_t)snprintf(text + used, size - used, ", last packet %s ago",
 					 format_duration(progress->last_packet_s, duration));
 	if (progress->has_deadline && used < size)
-		snprintf(text + used, size - used, ", forced in %s", format_duration(progress->forced_in_s, duration));
+		snprintf(text + used, size - used, ", forced in %s",
+			 format_duration(progress->forced_in_s, duration));
 }
 
-/* ---- waiting --------------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 struct wait {
 	const char *service;
 	char address[ADDR_TEXT];
 	uint64_t started_ms, timeout_ms; /* timeout_ms UINT64_MAX: none */
-	bool terminal;                   /* one line that is written over, else a line for every change */
-	bool forces;                     /* --force-after was given */
+	bool terminal; /* one line that is written over, else a line for every change */
+	bool forces;   /* --force-after was given */
 	uint64_t force_after_ms;
 	bool begun; /* seen without new flows since */
 	char said[160];
@@ -129,16 +133,19 @@ static int finish(const struct wait *wait, const struct drain_progress *progress
 	char elapsed[FORMAT_TEXT], flows[64];
 
 	if (progress->undone)
-		return error_set(err, -ECANCELED, "%s %s: takes new flows again: somebody ended the drain",
+		return error_set(err, -ECANCELED,
+				 "%s %s: takes new flows again: somebody ended the drain",
 				 wait->service, wait->address);
 	if (progress->forced)
-		printf(
-		    "%s %s: drain forced: %s given up, whose packets go to other backends now: safe to stop the host, "
-		    "as far as this service goes\n",
-		    wait->service, wait->address, format_plural(progress->given_up, "active flow", flows));
+		printf("%s %s: drain forced: %s given up, whose packets go to other backends now: "
+		       "safe to stop the host, as far as this service goes\n",
+		       wait->service, wait->address,
+		       format_plural(progress->given_up, "active flow", flows));
 	else
-		printf("%s %s: no flow depends on it (%s): safe to stop the host, as far as this service goes\n",
-		       wait->service, wait->address, format_duration((clock_monotonic_ms() - wait->started_ms) / 1000, elapsed));
+		printf(
+		    "%s %s: no flow depends on it (%s): safe to stop the host, as far as this service goes\n",
+		    wait->service, wait->address,
+		    format_duration((clock_monotonic_ms() - wait->started_ms) / 1000, elapsed));
 	return 0;
 }
 
@@ -147,8 +154,10 @@ static int timed_out(const struct wait *wait, struct error *err)
 	char elapsed[FORMAT_TEXT];
 
 	return error_set(
-	    err, -ETIME, "%s %s: not drained after %s: %s%s.\nIt goes on draining; run this again to wait on",
-	    wait->service, wait->address, format_duration(wait->timeout_ms / 1000, elapsed), wait->said, wait->times);
+	    err, -ETIME,
+	    "%s %s: not drained after %s: %s%s.\nIt goes on draining; run this again to wait on",
+	    wait->service, wait->address, format_duration(wait->timeout_ms / 1000, elapsed),
+	    wait->said, wait->times);
 }
 
 static int wait_drained(struct call *call, struct wait *wait, struct error *err)
@@ -191,35 +200,40 @@ static int show_begun(const struct wait *wait, const json_t *answer)
 	drain_describe_times(&progress, times, sizeof(times));
 	printf("%s %s: takes no new flow; %s%s\n", wait->service, wait->address, text, times);
 	if (!progress.drained)
-		printf("To wait until its host can be stopped: lbctl drain %s %s --wait\n", wait->service,
-		       wait->address);
+		printf("To wait until its host can be stopped: lbctl drain %s %s --wait\n",
+		       wait->service, wait->address);
 	return 0;
 }
 
 static int read_wait(const struct call *call, struct wait *ret, struct error *err)
 {
-	const char *timeout = call_option(call, "--timeout"), *force = call_option(call, "--force-after");
+	const char *timeout = call_option(call, "--timeout"),
+		   *force = call_option(call, "--force-after");
 
 	*ret = (struct wait){.service = call_argument(call, 0),
 			     .timeout_ms = UINT64_MAX,
 			     .started_ms = clock_monotonic_ms(),
 			     .terminal = isatty(STDOUT_FILENO)};
 	if (timeout && parse_duration(timeout, &ret->timeout_ms))
-		return error_set(err, -EINVAL, "drain: --timeout %s: expected a duration such as 60s, 5m or 1h",
+		return error_set(err, -EINVAL,
+				 "drain: --timeout %s: expected a duration such as 60s, 5m or 1h",
 				 timeout);
 	if (force && parse_duration(force, &ret->force_after_ms))
-		return error_set(err, -EINVAL, "drain: --force-after %s: expected a duration such as 60s, 5m or 1h",
-				 force);
+		return error_set(
+		    err, -EINVAL,
+		    "drain: --force-after %s: expected a duration such as 60s, 5m or 1h", force);
 	ret->forces = force;
 	return show_read_address("drain", call_argument(call, 1), ret->address, err);
 }
 
 static json_t *drain_request(const struct wait *wait)
 {
-	json_t *body = json_pack("{s:s, s:s, s:b}", "service", wait->service, "address", wait->address, "on", 1);
+	json_t *body = json_pack("{s:s, s:s, s:b}", "service", wait->service, "address",
+				 wait->address, "on", 1);
 
 	if (body && wait->forces)
-		json_object_set_new(body, "force_after_ms", json_integer((json_int_t)wait->force_after_ms));
+		json_object_set_new(body, "force_after_ms",
+				    json_integer((json_int_t)wait->force_after_ms));
 	return body;
 }
 
@@ -259,13 +273,16 @@ REGISTER(verb, drain) = {
 	"break. The verb says how many flows that were; exit status 0. To drop the deadline: `lbctl backend undrain`, "
 	"then drain again.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND)},
-    .options = {{.name = "--wait", .help = "wait until it is drained, and show what remains"},
-		{.name = "--timeout",
-		 .value = "TIME",
-		 .help = "wait no longer than this: 60s, 5m, 1h; implies --wait. Without it there is no limit"},
-		{.name = "--force-after",
-		 .value = "TIME",
-		 .help = "end the drain after this, from now on, and give up the flows that are left"}},
-    .examples = {{"drain web 10.0.0.12 --wait --timeout 10m && ssh 10.0.0.12 reboot", "a rolling update's step"}},
+    .options =
+	{{.name = "--wait", .help = "wait until it is drained, and show what remains"},
+	 {.name = "--timeout",
+	  .value = "TIME",
+	  .help =
+	      "wait no longer than this: 60s, 5m, 1h; implies --wait. Without it there is no limit"},
+	 {.name = "--force-after",
+	  .value = "TIME",
+	  .help = "end the drain after this, from now on, and give up the flows that are left"}},
+    .examples = {{"drain web 10.0.0.12 --wait --timeout 10m && ssh 10.0.0.12 reboot",
+		  "a rolling update's step"}},
     .run = run_drain,
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How far a drain has come, as a value. Used by drain.c and its test. */
+/* How far a drain has come, as a value. */
 #ifndef LBCTL_DRAIN_H
 #define LBCTL_DRAIN_H
 
@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 struct drain_progress {
-	bool gone;    /* lbd knows no such backend any more: it was removed, and forgotten when drained */
+	bool gone;    /* lbd knows no such backend any more: it was removed, and forgotten when
+		       * drained */
 	bool drained; /* nothing depends on it */
 	bool undone;  /* somebody gave it new flows again */
 	bool forced;  /* its deadline came first, and lbd gave up what was left */
@@ -29,8 +30,8 @@ bool drain_over(const struct drain_progress *progress);
 void drain_read_backend(const json_t *backend, struct drain_progress *ret);
 /* What remains, in one line: "12 active flows, 34 slots kept for older ones". */
 void drain_describe(const struct drain_progress *progress, char *text, size_t size);
-/* Since when, how busy, how long yet, as far as lbd tells: ", draining for 3 min, last packet 2 s ago, forced in
- * 7 min", or "". */
+/* Since when, how busy, how long yet, as far as lbd tells: ", draining for 3 min, last packet 2 s
+ * ago, forced in 7 min", or "". */
 void drain_describe_times(const struct drain_progress *progress, char *text, size_t size);
 
 #endif

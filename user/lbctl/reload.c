@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl reload: asks lbd to read its config again. Called by cli.c through the verb table. */
+/* lbctl reload: asks lbd to read its config again. */
 #include <stdio.h>
 
 #include "lbctl/core/client.h"
@@ -12,10 +12,12 @@ static void print_reloaded(const json_t *answer)
 	uint64_t dropped = json_number(answer, "dropped_overrides");
 	char services[64], backends[64], changes[64];
 
-	printf("reloaded: %s, %s\n", format_plural(json_number(answer, "services"), "service", services),
+	printf("reloaded: %s, %s\n",
+	       format_plural(json_number(answer, "services"), "service", services),
 	       format_plural(json_number(answer, "backends"), "backend", backends));
 	if (dropped)
-		printf("%s made at run time gave way to the file\n", format_plural(dropped, "change", changes));
+		printf("%s made at run time gave way to the file\n",
+		       format_plural(dropped, "change", changes));
 }
 
 static int run_reload(struct call *call, struct error *err)
@@ -38,9 +40,10 @@ REGISTER(verb, reload) = {
     .group = VERB_CHANGE,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "read the config file again",
-    .details = "All or nothing: a bad file changes nothing, and the answer names file, line and what was expected. "
-	       "Flows stay where they are. Where file and run-time changes (backend add, remove, drain, weight) "
-	       "differ, the file wins.",
-    .examples = {{"reload", "after editing /etc/lbd/lbd.yaml; `lbd --check FILE` tries a file without lbd"}},
+    .details = "All or nothing: a bad file changes nothing, and the answer names file, line "
+	       "and what was expected. Flows stay where they are. Where file and run-time "
+	       "changes (backend add, remove, drain, weight) differ, the file wins.",
+    .examples = {{"reload",
+		  "after editing /etc/lbd/lbd.yaml; `lbd --check FILE` tries a file without lbd"}},
     .run = run_reload,
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl services: every service, a row each. Called by cli.c through the verb table. */
+/* lbctl services: every service, a row each. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -32,7 +32,8 @@ static void add_service(struct table *table, const json_t *service)
 		  format_endpoint(json_text(service, "vip"), json_number(service, "port"),
 				  json_text(service, "protocol"), vip));
 	table_add(table, format_tone(status), status);
-	snprintf(up, sizeof(up), "%llu/%llu", (unsigned long long)json_number(service, "backends_up"),
+	snprintf(up, sizeof(up), "%llu/%llu",
+		 (unsigned long long)json_number(service, "backends_up"),
 		 (unsigned long long)json_number(service, "backends"));
 	table_add(table, TONE_PLAIN, up);
 	table_add(table, TONE_PLAIN, json_text(service, "algorithm"));
@@ -54,8 +55,10 @@ static void print_changing(const json_t *services)
 
 		if (changing) {
 			text_put(stdout, json_text(service, "name"));
-			printf(": %llu of %llu slots still follow older flows to where they began\n",
-			       (unsigned long long)changing, (unsigned long long)json_number(service, "slots"));
+			printf(
+			    ": %llu of %llu slots still follow older flows to where they began\n",
+			    (unsigned long long)changing,
+			    (unsigned long long)json_number(service, "slots"));
 		}
 	}
 }
@@ -68,7 +71,8 @@ static void print_limited(const json_t *services)
 	json_array_foreach (services, i, service)
 		if (json_flag(service, "limited")) {
 			text_put(stdout, json_text(service, "name"));
-			printf(": has its share of a crowded flow table: new flows go by slot; raise limits: flows\n");
+			printf(
+			    ": has its share of a crowded flow table: new flows go by slot; raise limits: flows\n");
 		}
 }
 
@@ -112,12 +116,13 @@ REGISTER(verb, services) = {
     .group = VERB_SHOW,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "list the services with status and totals",
-    .details =
-	"STATUS is up; degraded (some backends are down); panic (so few are healthy that all are used); backup "
-	"(only backups serve); blind (no backend answers any more, as if this host's own link had failed: the "
-	"ring stays as it was until they are judged again); or down. RING is the number of slots and the beginning "
-	"of a digest of who has them: balancers with the same config, hash-seed and healthy backends show the same. "
-	"FLOWS counts new flows since the service was made.",
+    .details = "STATUS is up; degraded (some backends are down); panic (so few are healthy "
+	       "that all are used); backup (only backups serve); blind (no backend answers "
+	       "any more, as if this host's own link had failed: the ring stays as it was "
+	       "until they are judged again); or down. RING is the number of slots and the "
+	       "beginning of a digest of who has them: balancers with the same config, "
+	       "hash-seed and healthy backends show the same. FLOWS counts new flows since "
+	       "the service was made.",
     .examples = {{"services", "a row for each service"}},
     .run = run_services,
 };

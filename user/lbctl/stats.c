@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl stats: how every packet's story ended, by outcome and reason. Called by cli.c through the verb table. */
+/* lbctl stats: how every packet's story ended, by outcome and reason. */
 #include <stdio.h>
 #include <string.h>
 
@@ -23,8 +23,8 @@ struct paper { /* what is printed on, and how */
 	bool coloured, all;
 };
 
-static void print_line(const struct paper *paper, const char *name, const char *packets, const char *bytes,
-		       const char *help)
+static void print_line(const struct paper *paper, const char *name, const char *packets,
+		       const char *bytes, const char *help)
 {
 	const unsigned indent = 2 + NAME + 2 * (COUNT + 1) + 2;
 
@@ -45,15 +45,18 @@ static void print_outcome(const struct paper *paper, size_t outcome, const json_
 			bytes += json_number(reason, "bytes");
 		}
 	}
-	printf("%s%s%s: %s packets, %s\n", format_escape(packets ? outcomes[outcome].tone : TONE_DIM, paper->coloured),
-	       outcomes[outcome].title, format_escape(TONE_PLAIN, paper->coloured), format_count(packets, packets_text),
-	       format_bytes(bytes, bytes_text));
+	printf("%s%s%s: %s packets, %s\n",
+	       format_escape(packets ? outcomes[outcome].tone : TONE_DIM, paper->coloured),
+	       outcomes[outcome].title, format_escape(TONE_PLAIN, paper->coloured),
+	       format_count(packets, packets_text), format_bytes(bytes, bytes_text));
 	json_array_foreach (reasons, i, reason) {
 		if (strcmp(json_text(reason, "outcome"), outcomes[outcome].name) ||
 		    (!paper->all && !json_number(reason, "packets")))
 			continue;
-		print_line(paper, json_text(reason, "name"), format_count(json_number(reason, "packets"), packets_text),
-			   format_bytes(json_number(reason, "bytes"), bytes_text), json_text(reason, "help"));
+		print_line(paper, json_text(reason, "name"),
+			   format_count(json_number(reason, "packets"), packets_text),
+			   format_bytes(json_number(reason, "bytes"), bytes_text),
+			   json_text(reason, "help"));
 	}
 }
 
@@ -68,7 +71,8 @@ static void print_events(const struct paper *paper, const json_t *events)
 			continue;
 		if (!shown++)
 			printf("Events on the way\n");
-		print_line(paper, json_text(event, "name"), format_count(json_number(event, "count"), count), "",
+		print_line(paper, json_text(event, "name"),
+			   format_count(json_number(event, "count"), count), "",
 			   json_text(event, "help"));
 	}
 }
@@ -106,8 +110,10 @@ REGISTER(verb, stats) = {
     .group = VERB_SHOW,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "count what became of packets: sent, passed or dropped, and why",
-    .details = "Totals since the data plane was loaded; they outlive a restart of lbd. `lbctl top` shows rates.",
+    .details =
+	"Totals since the data plane was loaded; they outlive a restart of lbd. `lbctl top` shows rates.",
     .options = {{.name = "--all", .help = "also the reasons that never happened"}},
-    .examples = {{"stats", "what happened"}, {"stats --all", "what could, with what it would mean"}},
+    .examples = {{"stats", "what happened"},
+		 {"stats --all", "what could, with what it would mean"}},
     .run = run_stats,
 };

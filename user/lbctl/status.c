@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl status: is it forwarding, where, and with what. Called by cli.c through the verb table. */
+/* lbctl status: is it forwarding, where, and with what. */
 #include <stdio.h>
 #include <string.h>
 
@@ -39,11 +39,14 @@ static const char *first_not_running(const json_t *interfaces)
 	return NULL;
 }
 
-/* The first line answers the question that people come with; the hint says what to do about a no. */
+/* The first line answers the question that people come with; the hint says what to do about a
+ * no. */
 static void print_verdict(const json_t *status, bool coloured)
 {
-	uint64_t services = json_number(status, "services"), down = json_number(status, "services_down");
-	uint64_t backends = json_number(status, "backends"), up = json_number(status, "backends_up");
+	uint64_t services = json_number(status, "services"),
+		 down = json_number(status, "services_down");
+	uint64_t backends = json_number(status, "backends"),
+		 up = json_number(status, "backends_up");
 	const json_t *interfaces = json_object_get(status, "interfaces");
 	const char *still = first_not_running(interfaces);
 	enum tone tone = TONE_BAD;
@@ -52,32 +55,40 @@ static void print_verdict(const json_t *status, bool coloured)
 	if (json_array_size(interfaces) == 0) {
 		strcpy(text, "Not forwarding: no interface is attached. Next: lbctl attach IFACE");
 	} else if (still && !any_runs(interfaces)) {
-		snprintf(text, sizeof(text),
-			 "Not forwarding: %s is down or has no carrier. Next: ip link set %s up, and its cable", still,
-			 still);
+		snprintf(
+		    text, sizeof(text),
+		    "Not forwarding: %s is down or has no carrier. Next: ip link set %s up, and its cable",
+		    still, still);
 	} else if (services == 0) {
-		strcpy(text, "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
+		strcpy(
+		    text,
+		    "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
 	} else if (json_number(status, "services_blind")) {
-		snprintf(text, sizeof(text),
-			 "Blind: no backend of %s answers. Next: this host's own links, then lbctl backends",
-			 format_plural(json_number(status, "services_blind"), "service", some));
+		snprintf(
+		    text, sizeof(text),
+		    "Blind: no backend of %s answers. Next: this host's own links, then lbctl backends",
+		    format_plural(json_number(status, "services_blind"), "service", some));
 	} else if (up == 0) {
-		snprintf(text, sizeof(text), "Not forwarding: none of %s is up. Why: lbctl backends",
+		snprintf(text, sizeof(text),
+			 "Not forwarding: none of %s is up. Why: lbctl backends",
 			 format_plural(backends, "backend", some));
 	} else if (still) {
 		tone = TONE_WARN;
 		snprintf(text, sizeof(text), "Forwarding, but %s is down or has no carrier", still);
 	} else if (down) {
 		tone = TONE_WARN;
-		snprintf(text, sizeof(text), "Forwarding, but %llu of %s %s down. Why: lbctl backends",
-			 (unsigned long long)down, format_plural(services, "service", some), down == 1 ? "is" : "are");
+		snprintf(text, sizeof(text),
+			 "Forwarding, but %llu of %s %s down. Why: lbctl backends",
+			 (unsigned long long)down, format_plural(services, "service", some),
+			 down == 1 ? "is" : "are");
 	} else {
 		tone = up < backends ? TONE_WARN : TONE_GOOD;
 		snprintf(text, sizeof(text), "Forwarding: %s, %llu of %llu backends up",
 			 format_plural(services, "service", some), (unsigned long long)up,
 			 (unsigned long long)backends);
 	}
-	printf("%s%s%s\n\n", format_escape(tone, coloured), text, format_escape(TONE_PLAIN, coloured));
+	printf("%s%s%s\n\n", format_escape(tone, coloured), text,
+	       format_escape(TONE_PLAIN, coloured));
 }
 
 static void print_offloads(const json_t *turned_off, unsigned columns)
@@ -88,9 +99,10 @@ static void print_offloads(const json_t *turned_off, unsigned columns)
 
 	json_array_foreach (turned_off, i, entry)
 		if (used < sizeof(line))
-			used += (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s",
-						 i ? "," : "turned off:", json_text(entry, "device"),
-						 json_text(entry, "feature"));
+			used +=
+			    (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s",
+					     i ? "," : "turned off:", json_text(entry, "device"),
+					     json_text(entry, "feature"));
 	if (!used)
 		return;
 	printf("%*s", LABEL, "");
@@ -119,15 +131,18 @@ static void print_interfaces(const json_t *status, unsigned columns)
 
 static void print_memory(const json_t *status, unsigned columns)
 {
-	static const char *const parts[] = {"flows", "arena", "services", "backends", "counters", "other"};
+	static const char *const parts[] = {"flows",    "arena",    "services",
+					    "backends", "counters", "other"};
 	const json_t *memory = json_object_get(status, "memory");
 	char line[512], amount[FORMAT_TEXT];
 	size_t used;
 
-	used = (size_t)snprintf(line, sizeof(line), "%s in maps:", format_bytes(json_number(memory, "total"), amount));
+	used = (size_t)snprintf(line, sizeof(line),
+				"%s in maps:", format_bytes(json_number(memory, "total"), amount));
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-		used += (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s", i ? "," : "", parts[i],
-					 format_bytes(json_number(memory, parts[i]), amount));
+		used +=
+		    (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s", i ? "," : "",
+				     parts[i], format_bytes(json_number(memory, parts[i]), amount));
 	printf("%-*s", LABEL, "Memory");
 	text_wrap(stdout, line, LABEL, LABEL, columns);
 }
@@ -146,13 +161,16 @@ static void print_config(const json_t *status)
 /* Of the states that are neither up nor down only those that are there. */
 static void print_services(const json_t *status)
 {
-	uint64_t panic = json_number(status, "services_panic"), backup = json_number(status, "services_backup");
+	uint64_t panic = json_number(status, "services_panic"),
+		 backup = json_number(status, "services_backup");
 	uint64_t blind = json_number(status, "services_blind");
 
-	printf("%-*s%llu, %llu down", LABEL, "Services", (unsigned long long)json_number(status, "services"),
+	printf("%-*s%llu, %llu down", LABEL, "Services",
+	       (unsigned long long)json_number(status, "services"),
 	       (unsigned long long)json_number(status, "services_down"));
 	if (panic)
-		printf(", %llu in panic: too few backends are up, so all are used", (unsigned long long)panic);
+		printf(", %llu in panic: too few backends are up, so all are used",
+		       (unsigned long long)panic);
 	if (backup)
 		printf(", %llu on backups alone", (unsigned long long)backup);
 	if (blind)
@@ -161,26 +179,31 @@ static void print_services(const json_t *status)
 	putchar('\n');
 }
 
-/* Whoever tracks every flow cannot, and a change of backends may then move some: say so, and what to do. */
+/* Whoever tracks every flow cannot, and a change of backends may then move some: say so, and what
+ * to do. */
 static void print_crowded(const json_t *flows, unsigned columns)
 {
-	uint64_t missed = json_number(flows, "without_place"), limited = json_number(flows, "limited_services");
+	uint64_t missed = json_number(flows, "without_place"),
+		 limited = json_number(flows, "limited_services");
 	char line[512], count[64], services[64];
 	size_t used = 0;
 
 	if (!missed && !limited)
 		return;
 	if (missed)
-		used = (size_t)snprintf(line, sizeof(line),
-					"Warning: %s found no place in the last minute and went by slot. ",
-					format_plural(missed, "new flow", count));
+		used = (size_t)snprintf(
+		    line, sizeof(line),
+		    "Warning: %s found no place in the last minute and went by slot. ",
+		    format_plural(missed, "new flow", count));
 	if (limited)
-		used += (size_t)snprintf(line + used, sizeof(line) - used,
-					 "%s%s %s its share of the table (lbctl services). ",
-					 missed ? "" : "Warning: ", format_plural(limited, "service", services),
-					 limited == 1 ? "has" : "have");
-	snprintf(line + used, sizeof(line) - used,
-		 "Next: raise limits: flows in the config (needs new maps), or shorten idle-timeout");
+		used += (size_t)snprintf(
+		    line + used, sizeof(line) - used,
+		    "%s%s %s its share of the table (lbctl services). ",
+		    missed ? "" : "Warning: ", format_plural(limited, "service", services),
+		    limited == 1 ? "has" : "have");
+	snprintf(
+	    line + used, sizeof(line) - used,
+	    "Next: raise limits: flows in the config (needs new maps), or shorten idle-timeout");
 	printf("%*s", LABEL, "");
 	text_wrap(stdout, line, LABEL, LABEL, columns);
 }
@@ -193,11 +216,11 @@ static void print_lateness(const json_t *status, unsigned columns)
 
 	if (late_ms < LATE_MS)
 		return;
-	snprintf(
-	    line, sizeof(line),
-	    "Warning: was up to %llu ms late in the last two minutes: it gets too little CPU, or was stopped. Health "
-	    "checks took longer; no backend was called down for it.",
-	    (unsigned long long)late_ms);
+	snprintf(line, sizeof(line),
+		 "Warning: was up to %llu ms late in the last two minutes: it gets too little "
+		 "CPU, or was stopped. Health checks took longer; no backend was called down "
+		 "for it.",
+		 (unsigned long long)late_ms);
 	printf("%*s", LABEL, "");
 	text_wrap(stdout, line, LABEL, LABEL, columns);
 }
@@ -225,17 +248,19 @@ static void print_status(const json_t *status)
 	print_verdict(status, format_coloured(stdout));
 	print_interfaces(status, columns ? columns : 80);
 	print_services(status);
-	printf("%-*s%llu, %llu up\n", LABEL, "Backends", (unsigned long long)json_number(status, "backends"),
+	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
+	       (unsigned long long)json_number(status, "backends"),
 	       (unsigned long long)json_number(status, "backends_up"));
-	printf("%-*s%s, room for %s (flows on stable slots need no entry)\n", LABEL, "Tracked flows",
-	       format_count(json_number(flows, "entries"), entries),
+	printf("%-*s%s, room for %s (flows on stable slots need no entry)\n", LABEL,
+	       "Tracked flows", format_count(json_number(flows, "entries"), entries),
 	       format_count(json_number(flows, "capacity"), capacity));
 	print_crowded(flows, columns ? columns : 80);
 	print_memory(status, columns ? columns : 80);
 	print_seed(status);
 	print_config(status);
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
-	       (unsigned long long)json_number(status, "pid"), format_duration(json_number(status, "uptime_s"), uptime),
+	       (unsigned long long)json_number(status, "pid"),
+	       format_duration(json_number(status, "uptime_s"), uptime),
 	       json_flag(status, "adopted") ? ", took over from an earlier lbd" : "");
 	print_lateness(status, columns ? columns : 80);
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));
@@ -261,8 +286,10 @@ REGISTER(verb, status) = {
     .group = VERB_SHOW,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "is it forwarding, on which interfaces, with how much memory",
-    .details = "The first line answers whether traffic is forwarded; when it is not, it says what to do next.",
+    .details =
+	"The first line answers whether traffic is forwarded; when it is not, it says what to do next.",
     .examples = {{"status", "one look"},
-		 {"status --json | jq .memory.total", "for scripts: the fields are those of GET /v1/status"}},
+		 {"status --json | jq .memory.total",
+		  "for scripts: the fields are those of GET /v1/status"}},
     .run = run_status,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl top: rates, health and drops, live on a terminal (ncurses) or once as plain text. Polls GET /v1/top. Called by
- * cli.c through the verb table. */
+/* lbctl top: rates, health and drops, live on a terminal (ncurses) or once as plain text. Polls
+ * GET /v1/top. */
 #include <curses.h>
 #include <errno.h>
 #include <signal.h>
@@ -37,7 +37,8 @@ static void on_signal(int signal_number)
 	stopped = signal_number;
 }
 
-/* Without SA_RESTART, so that a wait for a key ends and the terminal is put back by the normal way out. */
+/* Without SA_RESTART, so that a wait for a key ends and the terminal is put back by the normal way
+ * out. */
 static void watch_signals(void)
 {
 	const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
@@ -81,11 +82,12 @@ static void top_done(struct top *top)
 	top_model_done(&top->model);
 }
 
-/* ---- plain ----------------------------------------------------------------------------------------------------- */
+/* ---- plain ---- */
 
 static void pause_ms(uint64_t ms)
 {
-	const struct timespec pause = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	const struct timespec pause = {.tv_sec = (time_t)(ms / 1000),
+				       .tv_nsec = (long)(ms % 1000) * 1000000};
 
 	nanosleep(&pause, NULL);
 }
@@ -119,7 +121,7 @@ static int print_once(struct top *top, struct error *err)
 	return result;
 }
 
-/* ---- curses ---------------------------------------------------------------------------------------------------- */
+/* ---- curses ---- */
 
 static int attributes(enum tone tone)
 {
@@ -183,7 +185,8 @@ static void draw_footer(const struct top *top, size_t hidden)
 		addnstr(top->trouble, COLS - 1);
 	} else {
 		attrset(A_DIM);
-		printw("q quit  s sort  d %s  arrows scroll", top->options.drops ? "services" : "drops");
+		printw("q quit  s sort  d %s  arrows scroll",
+		       top->options.drops ? "services" : "drops");
 		if (hidden)
 			printw("  (%zu more lines)", hidden);
 	}
@@ -282,7 +285,9 @@ static void run_loop(struct top *top)
 
 		if (now >= next) {
 			/* The first frame comes soon, made of a short interval. */
-			next = now + (top->shown ? top->interval_ms : top->interval_ms < 300 ? top->interval_ms : 300);
+			next = now + (top->shown               ? top->interval_ms
+				      : top->interval_ms < 300 ? top->interval_ms
+							       : 300);
 			sample_or_complain(top);
 			draw(top);
 			continue;
@@ -305,10 +310,13 @@ static int run_screen(struct top *top, struct error *err)
 	SCREEN *screen;
 
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-		return error_set(err, -ENOTTY, "top: needs a terminal; lbctl top --once prints one frame as text");
+		return error_set(
+		    err, -ENOTTY,
+		    "top: needs a terminal; lbctl top --once prints one frame as text");
 	screen = newterm(NULL, stdout, stdin);
 	if (!screen)
-		return error_set(err, -ENOTTY, "top: TERM=%s: no such terminal type; lbctl top --once needs none",
+		return error_set(err, -ENOTTY,
+				 "top: TERM=%s: no such terminal type; lbctl top --once needs none",
 				 getenv("TERM") ? getenv("TERM") : "");
 	watch_signals();
 	cbreak();
@@ -324,7 +332,8 @@ static int run_screen(struct top *top, struct error *err)
 
 static int read_sort(const struct call *call, enum top_sort *ret)
 {
-	static const char *const words[TOP_SORTS] = {"config", "packets", "bits", "flows", "active"};
+	static const char *const words[TOP_SORTS] = {"config", "packets", "bits", "flows",
+						     "active"};
 	const char *given = call_option(call, "--sort");
 
 	for (int i = 0; given && i < TOP_SORTS; i++)
@@ -340,9 +349,11 @@ static int run_top(struct call *call, struct error *err)
 	bool once = call_option(call, "--once") || call->json;
 	int result;
 
-	if (interval &&
-	    (parse_duration(interval, &top.interval_ms) || top.interval_ms < MIN_MS || top.interval_ms > MAX_MS))
-		return error_set(err, -EINVAL, "top: --interval %s: expected a duration from 100ms to 1h", interval);
+	if (interval && (parse_duration(interval, &top.interval_ms) || top.interval_ms < MIN_MS ||
+			 top.interval_ms > MAX_MS))
+		return error_set(err, -EINVAL,
+				 "top: --interval %s: expected a duration from 100ms to 1h",
+				 interval);
 	read_sort(call, &top.options.sort);
 	top.options.drops = call_option(call, "--drops") != NULL;
 	if (once && format_columns(stdout))
@@ -357,12 +368,18 @@ REGISTER(verb, top) = {
     .group = VERB_SHOW,
     .flags = VERB_TALKS | VERB_JSON,
     .summary = "live rates of services and backends, health and drops",
-    .details = "Keys: q quits; s changes the order; d shows every reason instead of the services; arrows, Page Up, "
-	       "Page Down, Home and End scroll. When lbd goes away, top waits for it.",
-    .options = {{.name = "--interval", .value = "TIME", .help = "between samples: 1s by default, 100ms at least"},
-		{.name = "--sort", .choice = "config|packets|bits|flows|active", .help = "the order to start with"},
+    .details = "Keys: q quits; s changes the order; d shows every reason instead of the "
+	       "services; arrows, Page Up, Page Down, Home and End scroll. When lbd goes "
+	       "away, top waits for it.",
+    .options = {{.name = "--interval",
+		 .value = "TIME",
+		 .help = "between samples: 1s by default, 100ms at least"},
+		{.name = "--sort",
+		 .choice = "config|packets|bits|flows|active",
+		 .help = "the order to start with"},
 		{.name = "--drops", .help = "start with the reasons"},
-		{.name = "--once", .help = "print one frame as plain text, made of two samples an interval apart"}},
+		{.name = "--once",
+		 .help = "print one frame as plain text, made of two samples an interval apart"}},
     .examples = {{"top", NULL}, {"top --once --interval 5s", "five seconds' rates, for a log"}},
     .run = run_top,
 };

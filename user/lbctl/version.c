@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl version: of lbctl, and of the lbd that runs. Called by cli.c through the verb table. */
+/* lbctl version: of lbctl, and of the lbd that runs. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +16,8 @@ static int run_version(struct call *call, struct error *err)
 	int result = 0;
 
 	if (call->json) {
-		json_t *answer =
-		    json_pack("{s:s, s:s?}", "lbctl", LBD_VERSION, "lbd", runs ? json_text(status, "version") : NULL);
+		json_t *answer = json_pack("{s:s, s:s?}", "lbctl", LBD_VERSION, "lbd",
+					   runs ? json_text(status, "version") : NULL);
 
 		result = show_json(answer, err);
 		json_decref(answer);
@@ -26,7 +26,8 @@ static int run_version(struct call *call, struct error *err)
 		if (runs)
 			printf("lbd   %s\n", json_text(status, "version"));
 		if (runs && strcmp(json_text(status, "version"), LBD_VERSION) != 0)
-			printf("The two differ: restart lbd to run what is installed; forwarding goes on meanwhile\n");
+			printf(
+			    "The two differ: restart lbd to run what is installed; forwarding goes on meanwhile\n");
 	}
 	json_decref(status);
 	return result;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbd: reads the command line and the config, brings the modules up in order, and runs the loop until a signal ends it.
- * What happens on a change is in state.c. */
+/* lbd: reads the command line and the config, brings the modules up in order, and runs the loop
+ * until a signal ends it. What happens on a change is in state.c. */
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
@@ -59,8 +59,8 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 	state_summarize(daemon->state, &summary);
 	snprintf(text, sizeof(text), "%s%u of %u services up, %u of %u backends up",
 		 forwards(daemon) ? "" : "no interface attached, ",
-		 summary.services - summary.services_down - summary.services_blind, summary.services,
-		 summary.backends_up, summary.backends);
+		 summary.services - summary.services_down - summary.services_blind,
+		 summary.services, summary.backends_up, summary.backends);
 	if (!strcmp(text, daemon->said))
 		return;
 	memcpy(daemon->said, text, sizeof(text));
@@ -79,11 +79,12 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 	struct daemon *daemon = arg;
 
 	notify_send("STOPPING=1");
-	log_info("stopped by SIG%s%s", sigabbrev_np(number),
-		 forwards(daemon)
-		     ? ": the program stays attached and traffic goes on, without health checks. To end that, "
-		       "start lbd again and: lbctl detach IFACE"
-		     : "");
+	log_info(
+	    "stopped by SIG%s%s", sigabbrev_np(number),
+	    forwards(daemon)
+		? ": the program stays attached and traffic goes on, without health checks. To "
+		  "end that, start lbd again and: lbctl detach IFACE"
+		: "");
 	event_base_loopbreak(daemon->base);
 }
 
@@ -110,7 +111,8 @@ static int watch_events(struct daemon *daemon)
 	daemon->hangup = evsignal_new(daemon->base, SIGHUP, on_hangup, daemon);
 	daemon->status = event_new(daemon->base, -1, EV_PERSIST, on_status, daemon);
 	daemon->watchdog = event_new(daemon->base, -1, EV_PERSIST, on_watchdog, daemon);
-	if (!daemon->terminate || !daemon->interrupt || !daemon->hangup || !daemon->status || !daemon->watchdog)
+	if (!daemon->terminate || !daemon->interrupt || !daemon->hangup || !daemon->status ||
+	    !daemon->watchdog)
 		return -ENOMEM;
 	if (evsignal_add(daemon->terminate, NULL) || evsignal_add(daemon->interrupt, NULL) ||
 	    evsignal_add(daemon->hangup, NULL) || event_add(daemon->status, &second))
@@ -148,16 +150,19 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	return rc;
 }
 
-/* A lost SYN is sent again after 1 s; a check that ends before fails, and here that alone takes the backend down. */
+/* A lost SYN is sent again after 1 s; a check that ends before fails, and here that alone takes the
+ * backend down. */
 static void note_unforgiving_checks(const struct config *config)
 {
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct health_spec *health = &config->services[i].health;
 
-		if (health->fall == 1 && health->timeout_ms < SYN_FORGIVEN_MS && strcmp(health->type, "none") != 0)
-			log_info("service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a backend down; "
-				 "expected at least %u ms, or fall of 2 or more",
-				 config->services[i].name, health->timeout_ms, SYN_FORGIVEN_MS);
+		if (health->fall == 1 && health->timeout_ms < SYN_FORGIVEN_MS &&
+		    strcmp(health->type, "none") != 0)
+			log_info(
+			    "service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a "
+			    "backend down; expected at least %u ms, or fall of 2 or more",
+			    config->services[i].name, health->timeout_ms, SYN_FORGIVEN_MS);
 	}
 }
 
@@ -169,7 +174,8 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	uname(&system);
 	host_raise_memlock();
 	kernel_check_jit();
-	if ((rc = kernel_check(system.release, kernel_probe, err)) || (rc = host_make_parent(config->socket, err)) ||
+	if ((rc = kernel_check(system.release, kernel_probe, err)) ||
+	    (rc = host_make_parent(config->socket, err)) ||
 	    (rc = host_prepare_pin(config->pin, err)) ||
 	    (rc = host_lock(config->socket, config->pin, &daemon->locks, err)))
 		return rc;
@@ -179,7 +185,8 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	return 0;
 }
 
-/* A file beside the socket: what outlives lbd, but not the host's next start. NULL: out of memory. */
+/* A file beside the socket: what outlives lbd, but not the host's next start. NULL: out of
+ * memory. */
 static char *beside_socket(const struct config *config, const char *name)
 {
 	_cleanup_free_ char *copy = strdup(config->socket);
@@ -197,7 +204,8 @@ static int start_attach(struct daemon *daemon, const struct config *config, stru
 }
 
 /* Takes config over, also on error. */
-static int start_state(struct daemon *daemon, struct config *config, const char *config_path, struct error *err)
+static int start_state(struct daemon *daemon, struct config *config, const char *config_path,
+		       struct error *err)
 {
 	_cleanup_free_ char *overrides = beside_socket(config, "overrides.json");
 	struct state_options options = {.base = daemon->base,
@@ -216,7 +224,8 @@ static int start_state(struct daemon *daemon, struct config *config, const char 
 	return state_new(&options, &daemon->state, err);
 }
 
-/* A lone failure must not take down what already forwards: at a takeover it is said, and the rest goes on. */
+/* A lone failure must not take down what already forwards: at a takeover it is said, and the rest
+ * goes on. */
 static int start_interfaces(struct daemon *daemon, struct error *err)
 {
 	int rc = state_attach_interfaces(daemon->state, err);
@@ -231,12 +240,13 @@ static int start_faces(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
 	struct error metrics_error;
-	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, daemon->lateness, config->socket,
-			 config->group, &daemon->api, err);
+	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, daemon->lateness,
+			 config->socket, config->group, &daemon->api, err);
 
 	if (!rc && config->metrics &&
-	    metrics_new(daemon->base, daemon->state, daemon->dp, daemon->lateness, &config->metrics_address,
-			config->metrics_port, &daemon->metrics, &metrics_error))
+	    metrics_new(daemon->base, daemon->state, daemon->dp, daemon->lateness,
+			&config->metrics_address, config->metrics_port, &daemon->metrics,
+			&metrics_error))
 		log_error("%s; lbd runs without metrics", metrics_error.text);
 	return rc;
 }
@@ -249,15 +259,16 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 	if (rc)
 		return rc;
 	note_unforgiving_checks(config);
-	if ((rc = prepare_host(daemon, config, err)) || (rc = open_dataplane(daemon, config, err)) ||
+	if ((rc = prepare_host(daemon, config, err)) ||
+	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
 	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) ||
 	    (rc = start_attach(daemon, config, err))) {
 		config_free(config);
 		return rc;
 	}
-	if ((rc = start_state(daemon, config, config_path, err)) || (rc = start_interfaces(daemon, err)) ||
-	    (rc = start_faces(daemon, err)))
+	if ((rc = start_state(daemon, config, config_path, err)) ||
+	    (rc = start_interfaces(daemon, err)) || (rc = start_faces(daemon, err)))
 		return rc;
 	return watch_events(daemon) ? error_set(err, -ENOMEM, "out of memory") : 0;
 }
@@ -266,8 +277,8 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 static void stop(struct daemon *daemon)
 {
 	bool unpin = daemon->attach && attach_is_idle(daemon->attach);
-	struct event *const events[] = {daemon->terminate, daemon->interrupt, daemon->hangup, daemon->status,
-					daemon->watchdog};
+	struct event *const events[] = {daemon->terminate, daemon->interrupt, daemon->hangup,
+					daemon->status, daemon->watchdog};
 
 	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
@@ -345,20 +356,21 @@ static const struct option long_options[] = {
 
 static void print_help(FILE *to)
 {
-	fprintf(to,
-		"Usage: lbd [-c FILE] [--debug]\n"
-		"       lbd --check FILE\n"
-		"\n"
-		"Layer 4 load balancer: forwards flows in XDP, decides where they go. Runs in the foreground.\n"
-		"\n"
-		"  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
-		"      --check FILE   only say whether FILE is a good config: exit 0 if so, 1 if not\n"
-		"      --debug        log what happens in detail\n"
-		"      --version      print the version and the version of the map layout\n"
-		"  -h, --help         print this\n"
-		"\n"
-		"SIGHUP reloads the config; SIGTERM and SIGINT end lbd, and traffic goes on. Change and watch it with "
-		"lbctl.\n");
+	fprintf(
+	    to,
+	    "Usage: lbd [-c FILE] [--debug]\n"
+	    "       lbd --check FILE\n"
+	    "\n"
+	    "Layer 4 load balancer: forwards flows in XDP, decides where they go. Runs in the foreground.\n"
+	    "\n"
+	    "  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
+	    "      --check FILE   only say whether FILE is a good config: exit 0 if so, 1 if not\n"
+	    "      --debug        log what happens in detail\n"
+	    "      --version      print the version and the version of the map layout\n"
+	    "  -h, --help         print this\n"
+	    "\n"
+	    "SIGHUP reloads the config; SIGTERM and SIGINT end lbd, and traffic goes on. Change and watch it with "
+	    "lbctl.\n");
 }
 
 static int usage(const char *what, const char *value)

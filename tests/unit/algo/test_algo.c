@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What every registered algorithm promises, whichever there are: names, coverage, determinism, weights, disruption;
- * then what each promises of its own. Run by `make check`. */
+/* What every registered algorithm promises, whichever there are: names, coverage, determinism,
+ * weights, disruption; then what each promises of its own. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,8 @@ static struct want want;
 
 static struct memory_dataplane *commit(const struct algo *algo, bool weighted)
 {
-	struct memory_dataplane *memory = memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
 
 	want_init(&want, "192.0.2.1", IPPROTO_TCP, 80, algo->name);
 	for (unsigned n = 0; n < BACKENDS; n++)
@@ -72,9 +73,10 @@ static void names_are_unique_and_found_in_both_forms(void **state)
 
 static void the_promised_algorithms_are_there(void **state)
 {
-	static const char *const names[][2] = {{"maglev", "mh"},      {"source-hash", "sh"},
-					       {"round-robin", "rr"}, {"weighted-round-robin", "wrr"},
-					       {"least-conn", "lc"},  {"least-response-time", "lrt"}};
+	static const char *const names[][2] = {
+	    {"maglev", "mh"},      {"source-hash", "sh"},
+	    {"round-robin", "rr"}, {"weighted-round-robin", "wrr"},
+	    {"least-conn", "lc"},  {"least-response-time", "lrt"}};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		assert_non_null(algo_find(names[i][0]));
@@ -107,7 +109,8 @@ static void two_instances_with_one_config_decide_alike(void **state)
 	registry_for_each (algo, a) {
 		struct memory_dataplane *one = commit(a, true), *two = commit(a, true);
 
-		assert_memory_equal(one->maps.arena, two->maps.arena, one->maps.arena_slots * sizeof(uint32_t));
+		assert_memory_equal(one->maps.arena, two->maps.arena,
+				    one->maps.arena_slots * sizeof(uint32_t));
 		assert_memory_equal(one->maps.backends, two->maps.backends,
 				    one->maps.backend_slots * sizeof(struct lb_backend));
 		memory_dataplane_free(one);
@@ -147,7 +150,8 @@ static void a_lost_backend_moves_under_two_percent_of_the_other_slots(void **sta
 	registry_for_each (algo, a) {
 		struct memory_dataplane *memory = commit(a, false);
 		uint32_t size, *slots = want_slots(memory->dp, &want, &size), moved = 0;
-		uint32_t *before = calloc(size, sizeof(*before)), id = want_id(memory->dp, &want, 50);
+		uint32_t *before = calloc(size, sizeof(*before)),
+			 id = want_id(memory->dp, &want, 50);
 
 		assert_non_null(before);
 		memcpy(before, slots, size * sizeof(*before));
@@ -155,8 +159,8 @@ static void a_lost_backend_moves_under_two_percent_of_the_other_slots(void **sta
 		want_commit(memory->dp, &want, 1);
 		for (uint32_t i = 0; i < size; i++) {
 			assert_int_not_equal(LB_SLOT_CURRENT(slots[i]), id);
-			moved +=
-			    LB_SLOT_CURRENT(before[i]) != id && LB_SLOT_CURRENT(before[i]) != LB_SLOT_CURRENT(slots[i]);
+			moved += LB_SLOT_CURRENT(before[i]) != id &&
+				 LB_SLOT_CURRENT(before[i]) != LB_SLOT_CURRENT(slots[i]);
 		}
 		assert_true(moved * 50 < size);
 		free(before);
@@ -194,7 +198,8 @@ static void turns(struct memory_dataplane *memory, const uint32_t *weights, unsi
 
 static void the_heavy_take_turns_with_the_light(void **state)
 {
-	struct memory_dataplane *memory = memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
 	uint32_t share[BACKENDS], run = 0;
 	uint64_t pick;
 
@@ -212,7 +217,8 @@ static void the_heavy_take_turns_with_the_light(void **state)
 
 static void awkward_weights_make_a_bounded_list_that_serves_all(void **state)
 {
-	struct memory_dataplane *memory = memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
 	uint32_t share[BACKENDS], size;
 
 	turns(memory, (uint32_t[]){9973, 7919, 1, 5003}, 4);
@@ -231,7 +237,8 @@ static void least_conn_costs_are_in_inverse_proportion_to_weights(void **state)
 	const struct algo *lc = algo_find("lc");
 
 	for (uint32_t weight = 1; weight <= 10000; weight++)
-		assert_in_range((uint64_t)lc->cost(weight, 0) * weight, (1u << 24) * 0.999, 1u << 24);
+		assert_in_range((uint64_t)lc->cost(weight, 0) * weight, (1u << 24) * 0.999,
+				1u << 24);
 	assert_true(lc->cost(UINT32_MAX, 0) >= 1);
 }
 
@@ -248,15 +255,18 @@ static void least_response_time_costs_follow_latency_and_stay_in_range(void **st
 
 static void one_that_was_not_measured_costs_like_the_median(void **state)
 {
-	struct memory_dataplane *memory = memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
 	const struct lb_load *loads = memory->maps.loads;
 
 	want_init(&want, "192.0.2.1", IPPROTO_TCP, 80, "lrt");
 	for (unsigned n = 0; n < 4; n++)
 		want_add(&want, n, 10)->latency_us = n * 1000;
 	want_commit(memory->dp, &want, 1);
-	assert_int_equal(loads[want_id(memory->dp, &want, 0)].cost, loads[want_id(memory->dp, &want, 2)].cost);
-	assert_true(loads[want_id(memory->dp, &want, 1)].cost < loads[want_id(memory->dp, &want, 3)].cost);
+	assert_int_equal(loads[want_id(memory->dp, &want, 0)].cost,
+			 loads[want_id(memory->dp, &want, 2)].cost);
+	assert_true(loads[want_id(memory->dp, &want, 1)].cost <
+		    loads[want_id(memory->dp, &want, 3)].cost);
 	memory_dataplane_free(memory);
 }
 

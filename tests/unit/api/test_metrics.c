@@ -24,14 +24,17 @@ static void family_states_help_and_type(void **unused)
 	struct evbuffer *text = evbuffer_new();
 
 	metrics_family(text, "lbd_x_total", "counter", "Things, in a \\ path\nof two lines.");
-	expect(text, "# HELP lbd_x_total Things, in a \\\\ path\\nof two lines.\n# TYPE lbd_x_total counter\n");
+	expect(
+	    text,
+	    "# HELP lbd_x_total Things, in a \\\\ path\\nof two lines.\n# TYPE lbd_x_total counter\n");
 }
 
 static void label_values_are_escaped(void **unused)
 {
 	struct evbuffer *text = evbuffer_new();
 
-	metrics_sample(text, "lbd_up", (const char *[]){"service", "a \"b\"\\c\nd", "port", "80", NULL}, 1);
+	metrics_sample(text, "lbd_up",
+		       (const char *[]){"service", "a \"b\"\\c\nd", "port", "80", NULL}, 1);
 	expect(text, "lbd_up{service=\"a \\\"b\\\"\\\\c\\nd\",port=\"80\"} 1\n");
 }
 

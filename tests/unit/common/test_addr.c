@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Addresses as values: what is one, how it is written, and how it compares. Run by tests/run. */
+/* Addresses as values: what is one, how it is written, and how it compares. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,8 +62,10 @@ static void no_address_is_written_as_none(void **state)
 static void what_is_no_address_is_refused_and_leaves_the_value_alone(void **state)
 {
 	static const char *const rows[] = {
-	    "",      " ",   "1.2.3",   "1.2.3.4.5",    "1.2.3.256", "01.2.3.4 ",  "1.2.3.4/32", "1.2.3.4:80",
-	    "[::1]", ":::", "1::2::3", "fe80::1%eth0", "localhost", "0x7f000001", "12345::",    "1:2:3:4:5:6:7:8:9"};
+	    "",          " ",          "1.2.3",      "1.2.3.4.5",
+	    "1.2.3.256", "01.2.3.4 ",  "1.2.3.4/32", "1.2.3.4:80",
+	    "[::1]",     ":::",        "1::2::3",    "fe80::1%eth0",
+	    "localhost", "0x7f000001", "12345::",    "1:2:3:4:5:6:7:8:9"};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct addr addr = {.family = 9};
@@ -79,8 +81,9 @@ static void a_prefix_has_a_length_and_no_bits_beyond_it(void **state)
 	static const struct {
 		const char *text;
 		unsigned len;
-	} rows[] = {{"0.0.0.0/0", 0}, {"10.0.0.0/8", 8},     {"10.128.0.0/9", 9}, {"10.0.0.1/32", 32},
-		    {"::/0", 0},      {"2001:db8::/32", 32}, {"100::/64", 64},    {"::1/128", 128}};
+	} rows[] = {{"0.0.0.0/0", 0},    {"10.0.0.0/8", 8}, {"10.128.0.0/9", 9},
+		    {"10.0.0.1/32", 32}, {"::/0", 0},       {"2001:db8::/32", 32},
+		    {"100::/64", 64},    {"::1/128", 128}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct addr addr;
@@ -125,8 +128,9 @@ static void a_bad_prefix_is_refused_and_leaves_the_values_alone(void **state)
 
 static void addresses_are_ordered_by_family_then_value(void **state)
 {
-	static const char *const ascending[] = {"0.0.0.0", "9.255.255.255", "10.0.0.0",   "10.0.0.1", "255.0.0.0",
-						"::",      "::1",           "2001:db8::", "ff00::"};
+	static const char *const ascending[] = {
+	    "0.0.0.0", "9.255.255.255", "10.0.0.0",   "10.0.0.1", "255.0.0.0",
+	    "::",      "::1",           "2001:db8::", "ff00::"};
 	const size_t count = sizeof(ascending) / sizeof(ascending[0]);
 
 	for (size_t i = 0; i < count; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The config file: what is refused and in which words, what the defaults are, and that no text, however broken,
- * does harm. Run by tests/run. */
+/* The config file: what is refused and in which words, what the defaults are, and that no text,
+ * however broken, does harm. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,18 +17,18 @@
 #include "lbd/config/config.h"
 
 /* A service in five lines; keys follow from line 6 on. */
-#define WEB                                                                                                            \
-	"services:\n"                                                                                                  \
-	"  - name: web\n"                                                                                              \
-	"    vip: 192.0.2.10\n"                                                                                        \
-	"    protocol: tcp\n"                                                                                          \
+#define WEB                     \
+	"services:\n"           \
+	"  - name: web\n"       \
+	"    vip: 192.0.2.10\n" \
+	"    protocol: tcp\n"   \
 	"    port: 80\n"
 #define BACKENDS "    backends: [{address: 10.0.0.11}]\n"
 /* A second one. */
-#define DNS                                                                                                            \
-	"  - name: dns\n"                                                                                              \
-	"    vip: 192.0.2.53\n"                                                                                        \
-	"    protocol: udp\n"                                                                                          \
+#define DNS                     \
+	"  - name: dns\n"       \
+	"    vip: 192.0.2.53\n" \
+	"    protocol: udp\n"   \
 	"    port: 53\n"
 
 /* Long values, doubled up. */
@@ -40,7 +40,7 @@
 #define BRACKETS OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128 OPEN128
 #define NAME_107 X16 X16 X16 X16 X16 X16 "xxxxxxxxxxx"
 
-/* ---- what is refused ---------------------------------------------------------------------------------------- */
+/* ---- what is refused ---- */
 
 struct refusal {
 	const char *promise;
@@ -50,37 +50,38 @@ struct refusal {
 
 static const struct refusal refusals[] = {
     {"an_empty_file", "", "1: empty: expected at least `services:` and a list"},
-    {"a_file_of_comments", "# nothing\n# here\n", "1: empty: expected at least `services:` and a list"},
+    {"a_file_of_comments", "# nothing\n# here\n",
+     "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
-     "2: nothing: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
-     "encap, "
-     "limits, defaults or services"},
+     "2: nothing: expected a mapping with the keys interfaces, mode, pin, socket, "
+     "state, group, metrics, hash-seed, encap, limits, defaults or services"},
     {"a_scalar", "hello\n",
-     "1: hello: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
-     "encap, "
-     "limits, defaults or services"},
+     "1: hello: expected a mapping with the keys interfaces, mode, pin, socket, "
+     "state, group, metrics, hash-seed, encap, limits, defaults or services"},
     {"a_list_at_the_top", "- a\n",
-     "1: a list: expected a mapping with the keys interfaces, mode, pin, socket, state, group, metrics, hash-seed, "
-     "encap, "
-     "limits, defaults or services"},
+     "1: a list: expected a mapping with the keys interfaces, mode, pin, socket, "
+     "state, group, metrics, hash-seed, encap, limits, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
     {"an_unclosed_quote", WEB "    algorithm: \"maglev\n" BACKENDS,
      "8: not YAML: found unexpected end of stream while scanning a quoted scalar that begins in line 6"},
     {"an_unclosed_bracket", "interfaces: [eth0\nservices: []\n",
      "2: not YAML: did not find expected ',' or ']' while parsing a flow sequence that begins in line 1"},
-    {"bytes_that_are_no_text", "interfaces: [eth0]\npin: \xff\n", "2: not YAML: invalid leading UTF-8 octet"},
-    {"a_control_character", "interfaces: [eth0]\npin: \x01\n", "2: not YAML: control characters are not allowed"},
-    {"an_alias_to_nothing", WEB "    health: *none\n" BACKENDS, "6: not YAML: found undefined alias"},
-    {"a_second_document", "services: []\n---\nservices: []\n", "2: a second YAML document: expected one"},
+    {"bytes_that_are_no_text", "interfaces: [eth0]\npin: \xff\n",
+     "2: not YAML: invalid leading UTF-8 octet"},
+    {"a_control_character", "interfaces: [eth0]\npin: \x01\n",
+     "2: not YAML: control characters are not allowed"},
+    {"an_alias_to_nothing", WEB "    health: *none\n" BACKENDS,
+     "6: not YAML: found undefined alias"},
+    {"a_second_document", "services: []\n---\nservices: []\n",
+     "2: a second YAML document: expected one"},
     {"a_broken_second_document", "services: []\n---\n[\n",
      "4: not YAML: did not find expected node content while parsing a flow node"},
     {"nesting_without_end", "pin: " BRACKETS "\n",
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
-     "2: foo: unknown key: expected interfaces, mode, pin, socket, state, group, metrics, hash-seed, encap, limits, "
-     "defaults "
-     "or services"},
+     "2: foo: unknown key: expected interfaces, mode, pin, socket, state, group, "
+     "metrics, hash-seed, encap, limits, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
@@ -89,14 +90,16 @@ static const struct refusal refusals[] = {
      "6: service web: Algorithm: unknown key: did you mean algorithm?"},
     {"the_beginning_of_a_key", WEB "    algo: maglev\n" BACKENDS,
      "6: service web: algo: unknown key: did you mean algorithm?"},
-    {"an_unknown_key_of_a_backend", WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
+    {"an_unknown_key_of_a_backend",
+     WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
      "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight or backup"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
-     "6: service web: health: uri: unknown key: expected type, port, path, host, status, interval, timeout, rise or "
-     "fall"},
+     "6: service web: health: uri: unknown key: expected type, port, path, host, "
+     "status, interval, timeout, rise or fall"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
-     "1: defaults: vip: unknown key: expected algorithm, hash, forward, tracking, affinity, affinity-timeout, "
-     "affinity-mask, idle-timeout, slow-start, panic-threshold or health"},
+     "1: defaults: vip: unknown key: expected algorithm, hash, forward, tracking, "
+     "affinity, affinity-timeout, affinity-mask, idle-timeout, slow-start, "
+     "panic-threshold or health"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
      "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
     {"a_key_given_twice", WEB "    port: 81\n" BACKENDS,
@@ -105,40 +108,52 @@ static const struct refusal refusals[] = {
      "3: socket: given twice: expected once, see line 2"},
     {"a_key_that_is_a_list", "? [a]\n: 1\nservices: []\n", "1: a list: expected a key"},
     {"no_services", "interfaces: [eth0]\n", "1: services: missing: expected a list"},
-    {"a_service_without_vip", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n" BACKENDS,
+    {"a_service_without_vip",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n" BACKENDS,
      "2: service web: vip: missing: expected an IPv4 or IPv6 address"},
-    {"a_service_without_protocol", "services:\n  - name: web\n    vip: 192.0.2.1\n    port: 80\n" BACKENDS,
+    {"a_service_without_protocol",
+     "services:\n  - name: web\n    vip: 192.0.2.1\n    port: 80\n" BACKENDS,
      "2: service web: protocol: missing: expected tcp or udp"},
-    {"a_service_without_port", "services:\n  - name: web\n    vip: 192.0.2.1\n    protocol: tcp\n" BACKENDS,
+    {"a_service_without_port",
+     "services:\n  - name: web\n    vip: 192.0.2.1\n    protocol: tcp\n" BACKENDS,
      "2: service web: port: missing: expected 1 to 65535 or any"},
     {"a_service_without_backends", WEB, "2: service web: backends: missing: expected a list"},
     {"a_backend_without_address", WEB "    backends: [{ weight: 1 }]\n",
      "6: service web: backend #1: address: missing: expected an IPv4 or IPv6 address"},
     {"services_as_mapping", "services: { a: 1 }\n", "1: services: a mapping: expected a list"},
     {"services_as_nothing", "services:\n", "1: services: nothing: expected a list"},
-    {"a_service_that_is_a_word", "services:\n  - web\n", "2: service #1: web: expected a mapping with the keys *"},
-    {"a_port_that_is_a_list", "services:\n  - vip: 192.0.2.1\n    protocol: tcp\n    port: [80, 443]\n" BACKENDS,
+    {"a_service_that_is_a_word", "services:\n  - web\n",
+     "2: service #1: web: expected a mapping with the keys *"},
+    {"a_port_that_is_a_list",
+     "services:\n  - vip: 192.0.2.1\n    protocol: tcp\n    port: [80, 443]\n" BACKENDS,
      "4: service #1: port: a list: expected a single value"},
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
-     "6: service web: health: http: expected a mapping with the keys type, port, path, host, status, interval, "
-     "timeout, rise or fall"},
+     "6: service web: health: http: expected a mapping with the keys type, port, "
+     "path, host, status, interval, timeout, rise or fall"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight or backup"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
-    {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n", "1: interfaces: eth0: expected a list"},
-    {"a_value_with_a_zero_byte", "pin: \"/a\\0b\"\nservices: []\n", "1: pin: /a: expected text without a zero byte"},
+    {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
+     "1: interfaces: eth0: expected a list"},
+    {"a_value_with_a_zero_byte", "pin: \"/a\\0b\"\nservices: []\n",
+     "1: pin: /a: expected text without a zero byte"},
     {"a_value_too_long", "pin: /" LONG "\nservices: []\n",
      "1: pin: /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: expected at most 1023 bytes"},
     {"a_value_with_escapes_is_shown_harmless", "mode: \"\\e[31mred\"\nservices: []\n",
      "1: mode: ?[31mred: expected auto, native or generic"},
-    {"an_unknown_mode", "mode: fast\nservices: []\n", "1: mode: fast: expected auto, native or generic"},
-    {"a_pin_that_is_relative", "pin: lbd\nservices: []\n", "1: pin: lbd: expected an absolute path on a bpffs"},
+    {"an_unknown_mode", "mode: fast\nservices: []\n",
+     "1: mode: fast: expected auto, native or generic"},
+    {"a_pin_that_is_relative", "pin: lbd\nservices: []\n",
+     "1: pin: lbd: expected an absolute path on a bpffs"},
     {"a_socket_path_too_long", "socket: /" NAME_107 "\nservices: []\n",
-     "1: socket: /xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: expected an absolute path of at "
-     "most 107 bytes"},
-    {"a_group_of_blanks", "group: a b\nservices: []\n", "1: group: a b: expected the name of a group"},
-    {"an_interface_name_too_long", "interfaces:\n  - eth0\n  - interface-is-too-long\nservices: []\n",
+     "1: socket: "
+     "/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: "
+     "expected an absolute path of at most 107 bytes"},
+    {"a_group_of_blanks", "group: a b\nservices: []\n",
+     "1: group: a b: expected the name of a group"},
+    {"an_interface_name_too_long",
+     "interfaces:\n  - eth0\n  - interface-is-too-long\nservices: []\n",
      "3: interfaces: interface-is-too-long: expected the name of an interface, 1 to 15 bytes"},
     {"an_interface_name_with_a_slash", "interfaces: [eth/0]\nservices: []\n",
      "1: interfaces: eth/0: expected the name of an interface, 1 to 15 bytes"},
@@ -154,18 +169,22 @@ static const struct refusal refusals[] = {
      "1: metrics: 127.0.0.1:0: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
     {"a_hash_seed_over_64_bits", "hash-seed: 18446744073709551616\nservices: []\n",
      "1: hash-seed: 18446744073709551616: expected 1 to 18446744073709551615"},
-    {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n", "1: hash-seed: 0: expected 1 to 18446744073709551615"},
-    {"a_state_directory_that_is_relative", "state: lbd\nservices: []\n", "1: state: lbd: expected an absolute path"},
+    {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n",
+     "1: hash-seed: 0: expected 1 to 18446744073709551615"},
+    {"a_state_directory_that_is_relative", "state: lbd\nservices: []\n",
+     "1: state: lbd: expected an absolute path"},
     {"a_hash_seed_that_is_a_word", "hash-seed: random\nservices: []\n",
      "1: hash-seed: random: expected 1 to 18446744073709551615 (a number, decimal or 0x and hexadecimal)"},
     {"an_encap_source_of_the_other_family", "encap:\n  source-v4: 100::/64\nservices: []\n",
-     "2: encap: source-v4: 100::/64: expected an IPv4 prefix from /8 to /32 with no bits beyond it, such as "
-     "172.16.0.0/16"},
+     "2: encap: source-v4: 100::/64: expected an IPv4 prefix from /8 to /32 with "
+     "no bits beyond it, such as 172.16.0.0/16"},
     {"an_encap_source_with_host_bits", "encap:\n  source-v6: fd00::1/64\nservices: []\n",
-     "2: encap: source-v6: fd00::1/64: expected an IPv6 prefix from /16 to /128 with no bits beyond it, such as "
-     "100::/64"},
-    {"a_gue_port_0", "encap: { gue-port: 0 }\nservices: []\n", "1: encap: gue-port: 0: expected 1 to 65535"},
-    {"a_limit_too_high", "limits:\n  backends: 32k\nservices: []\n", "2: limits: backends: 32k: expected 1 to 32767"},
+     "2: encap: source-v6: fd00::1/64: expected an IPv6 prefix from /16 to /128 "
+     "with no bits beyond it, such as 100::/64"},
+    {"a_gue_port_0", "encap: { gue-port: 0 }\nservices: []\n",
+     "1: encap: gue-port: 0: expected 1 to 65535"},
+    {"a_limit_too_high", "limits:\n  backends: 32k\nservices: []\n",
+     "2: limits: backends: 32k: expected 1 to 32767"},
     {"a_limit_with_a_bad_unit", "limits:\n  flows: 1MB\nservices: []\n",
      "2: limits: flows: 1MB: expected 1k to 256M (a number, k, M or G may follow)"},
     {"a_limit_that_overflows", "limits:\n  flows: 17179869184G\nservices: []\n",
@@ -177,15 +196,20 @@ static const struct refusal refusals[] = {
      "3: services: 2 backends in all: expected at most 1, see limits: backends"},
     {"more_slots_than_the_limit", "limits: { slots: 1k }\n" WEB "    slots: 65537\n" BACKENDS,
      "3: services: 65537 slots in all: expected at most 1024, see limits: slots"},
-    {"a_port_of_70000", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 70000\n" BACKENDS,
+    {"a_port_of_70000",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 70000\n" BACKENDS,
      "5: service web: port: 70000: expected 1 to 65535 or any"},
-    {"a_port_of_0", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 0\n" BACKENDS,
+    {"a_port_of_0",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 0\n" BACKENDS,
      "5: service web: port: 0: expected 1 to 65535 or any"},
-    {"a_port_by_name", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: http\n" BACKENDS,
+    {"a_port_by_name",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: http\n" BACKENDS,
      "5: service web: port: http: expected 1 to 65535 or any"},
-    {"an_empty_port", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port:\n" BACKENDS,
+    {"an_empty_port",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port:\n" BACKENDS,
      "5: service web: port: \"\": expected 1 to 65535 or any"},
-    {"an_unknown_protocol", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: sctp\n    port: 1\n" BACKENDS,
+    {"an_unknown_protocol",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: sctp\n    port: 1\n" BACKENDS,
      "4: service web: protocol: sctp: expected tcp or udp"},
     {"a_vip_with_a_port",
      "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 192.0.2.10:80\n" BACKENDS,
@@ -196,41 +220,52 @@ static const struct refusal refusals[] = {
     {"a_vip_that_is_a_name",
      "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: www.example.org\n" BACKENDS,
      "5: service web: vip: www.example.org: expected an IPv4 or IPv6 address, without a port or prefix length"},
-    {"a_vip_unspecified", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 0.0.0.0\n" BACKENDS,
+    {"a_vip_unspecified",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 0.0.0.0\n" BACKENDS,
      "5: service web: vip: 0.0.0.0: an unspecified address: expected the address of one host"},
-    {"a_vip_unspecified_v6", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: \"::\"\n" BACKENDS,
+    {"a_vip_unspecified_v6",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: \"::\"\n" BACKENDS,
      "5: service web: vip: ::: an unspecified address: expected the address of one host"},
-    {"a_vip_loopback", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 127.0.0.1\n" BACKENDS,
+    {"a_vip_loopback",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 127.0.0.1\n" BACKENDS,
      "5: service web: vip: 127.0.0.1: a loopback address: expected the address of one host"},
-    {"a_vip_loopback_v6", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: \"::1\"\n" BACKENDS,
+    {"a_vip_loopback_v6",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: \"::1\"\n" BACKENDS,
      "5: service web: vip: ::1: a loopback address: expected the address of one host"},
-    {"a_vip_multicast", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 239.1.2.3\n" BACKENDS,
+    {"a_vip_multicast",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 239.1.2.3\n" BACKENDS,
      "5: service web: vip: 239.1.2.3: a multicast address: expected the address of one host"},
-    {"a_vip_multicast_v6", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: ff02::1\n" BACKENDS,
+    {"a_vip_multicast_v6",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: ff02::1\n" BACKENDS,
      "5: service web: vip: ff02::1: a multicast address: expected the address of one host"},
     {"a_vip_broadcast",
      "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: 255.255.255.255\n" BACKENDS,
      "5: service web: vip: 255.255.255.255: the broadcast address: expected the address of one host"},
-    {"a_vip_link_local", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: fe80::1\n" BACKENDS,
+    {"a_vip_link_local",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: fe80::1\n" BACKENDS,
      "5: service web: vip: fe80::1: a link-local address: expected the address of one host"},
-    {"a_vip_mapped", "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: ::ffff:192.0.2.1\n" BACKENDS,
+    {"a_vip_mapped",
+     "services:\n  - name: web\n    protocol: tcp\n    port: 80\n    vip: ::ffff:192.0.2.1\n" BACKENDS,
      "5: service web: vip: ::ffff:192.0.2.1: an IPv4-mapped address: expected the address of one host"},
     {"a_name_with_a_blank",
      "services:\n  - name: web 1\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
      "2: service web 1: name: web 1: expected 1 to 63 letters, digits or any of . _ - : / [ ]"},
-    {"an_empty_name", "services:\n  - name:\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
+    {"an_empty_name",
+     "services:\n  - name:\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
      "2: service #1: name: \"\": expected 1 to 63 letters, digits or any of . _ - : / [ ]"},
     {"an_unnamed_service_is_called_by_its_number",
      WEB BACKENDS "  - vip: 192.0.2.11\n    protocol: tcp\n    port: 70000\n" BACKENDS,
      "9: service #2: port: 70000: expected 1 to 65535 or any"},
-    {"a_name_used_twice", WEB BACKENDS "  - name: web\n    vip: 192.0.2.11\n    protocol: tcp\n    port: 80\n" BACKENDS,
+    {"a_name_used_twice",
+     WEB BACKENDS "  - name: web\n    vip: 192.0.2.11\n    protocol: tcp\n    port: 80\n" BACKENDS,
      "7: service web: name: web: the service of line 2 has this name: expected another"},
     {"a_vip_protocol_and_port_used_twice",
      WEB BACKENDS "  - name: www\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
      "8: service www: vip: 192.0.2.10: service web of line 2 has this VIP, protocol and port: expected another"},
     {"an_ipv6_vip_written_in_two_ways",
-     "services:\n  - {vip: \"2001:db8::1\", protocol: tcp, port: 80, backends: [{address: 10.0.0.1}]}\n  - {vip: "
-     "\"2001:DB8:0::1\", protocol: tcp, port: 80, backends: [{address: 10.0.0.1}]}\n",
+     "services:\n  - {vip: \"2001:db8::1\", protocol: tcp, port: 80, backends: "
+     "[{address: 10.0.0.1}]}\n  - {vip: \"2001:DB8:0::1\", protocol: tcp, port: "
+     "80, backends: [{address: 10.0.0.1}]}\n",
      "3: service #2: vip: 2001:db8::1: service #1 of line 2 has this VIP, protocol and port: expected another"},
     {"an_unknown_algorithm", WEB "    algorithm: fastest\n" BACKENDS,
      "6: service web: algorithm: fastest: expected one of *"},
@@ -245,15 +280,15 @@ static const struct refusal refusals[] = {
     {"a_hash_of_ports_for_source_hash",
      WEB "    algorithm: source-hash\n"
 	 "    hash: [source-port]\n" BACKENDS,
-     "7: service web: hash: has no meaning for source-hash, which hashes the client address alone: expected another "
-     "algorithm"},
+     "7: service web: hash: has no meaning for source-hash, which hashes the "
+     "client address alone: expected another algorithm"},
     {"an_unknown_forward", WEB "    forward: nat\n" BACKENDS,
      "6: service web: forward: nat: expected ipip, gue, gre or l2"},
     {"l2_to_the_other_family",
      WEB "    forward: l2\n"
 	 "    backends: [{address: 10.0.0.1}, {address: \"fd00::1\"}]\n",
-     "7: service web: backend fd00::1: address: fd00::1: expected an IPv4 address as the VIP is one: `forward: l2` "
-     "cannot change the family"},
+     "7: service web: backend fd00::1: address: fd00::1: expected an IPv4 address "
+     "as the VIP is one: `forward: l2` cannot change the family"},
     {"an_unknown_tracking", WEB "    tracking: sometimes\n" BACKENDS,
      "6: service web: tracking: sometimes: expected auto, always or never"},
     {"tracking_never_for_least_conn",
@@ -272,8 +307,8 @@ static const struct refusal refusals[] = {
     {"an_affinity_timeout_without_affinity", WEB "    affinity-timeout: 5m\n" BACKENDS,
      "6: service web: affinity-timeout: 5m: has no meaning without `affinity: client-ip`"},
     {"an_affinity_mask_without_affinity", WEB "    affinity-mask: { v4: 24 }\n" BACKENDS,
-     "6: service web: affinity-mask: has no meaning for maglev without `affinity: client-ip`: expected that, or "
-     "source-hash"},
+     "6: service web: affinity-mask: has no meaning for maglev without `affinity: "
+     "client-ip`: expected that, or source-hash"},
     {"an_affinity_mask_too_long",
      WEB "    affinity: client-ip\n"
 	 "    affinity-mask: { v4: 33 }\n" BACKENDS,
@@ -297,13 +332,17 @@ static const struct refusal refusals[] = {
     {"slots_that_are_no_prime", WEB "    slots: 65536\n" BACKENDS,
      "6: service web: slots: 65536: expected a prime, such as 65521 or 65537"},
     {"slots_fewer_than_backends",
-     WEB "    slots: 3\n"
-	 "    backends: [{address: 10.0.0.1}, {address: 10.0.0.2}, {address: 10.0.0.3}, {address: 10.0.0.4}]\n",
+     WEB
+     "    slots: 3\n"
+     "    backends: [{address: 10.0.0.1}, {address: 10.0.0.2}, {address: 10.0.0.3}, {address: 10.0.0.4}]\n",
      "6: service web: slots: 3: expected at least one for each of the 4 backends"},
-    {"an_empty_list_of_backends", WEB "    backends: []\n", "6: service web: backends: empty: expected at least one"},
-    {"backends_as_nothing", WEB "    backends:\n", "6: service web: backends: nothing: expected a list"},
+    {"an_empty_list_of_backends", WEB "    backends: []\n",
+     "6: service web: backends: empty: expected at least one"},
+    {"backends_as_nothing", WEB "    backends:\n",
+     "6: service web: backends: nothing: expected a list"},
     {"a_weight_of_minus_1",
-     WEB "    backends:\n      - { address: 10.0.0.1 }\n      - { address: 10.0.0.2, weight: -1 }\n",
+     WEB
+     "    backends:\n      - { address: 10.0.0.1 }\n      - { address: 10.0.0.2, weight: -1 }\n",
      "8: service web: backend 10.0.0.2: weight: -1: expected 0 to 10000"},
     {"a_weight_too_large", WEB "    backends: [{address: 10.0.0.1, weight: 10001}]\n",
      "6: service web: backend 10.0.0.1: weight: 10001: expected 0 to 10000"},
@@ -312,16 +351,17 @@ static const struct refusal refusals[] = {
     {"a_backup_that_is_a_number", WEB "    backends: [{address: 10.0.0.1, backup: 1}]\n",
      "6: service web: backend 10.0.0.1: backup: 1: expected true, false, yes or no"},
     {"a_backend_listed_twice",
-     WEB "    backends:\n      - address: 10.0.0.1\n      - address: 10.0.0.2\n      - address: 10.0.0.1\n",
+     WEB
+     "    backends:\n      - address: 10.0.0.1\n      - address: 10.0.0.2\n      - address: 10.0.0.1\n",
      "9: service web: backend 10.0.0.1: address: 10.0.0.1: listed twice, see line 7: expected once"},
     {"a_backend_that_is_the_vip", WEB "    backends: [{address: 192.0.2.10}]\n",
      "6: service web: backend 192.0.2.10: address: 192.0.2.10: is the VIP itself: expected the backend's own address"},
     {"a_backend_that_is_another_vip", WEB "    backends: [{address: 192.0.2.53}]\n" DNS BACKENDS,
-     "6: service web: backend 192.0.2.53: address: 192.0.2.53: is the VIP of service dns: expected the address of a "
-     "backend"},
+     "6: service web: backend 192.0.2.53: address: 192.0.2.53: is the VIP of "
+     "service dns: expected the address of a backend"},
     {"a_backend_with_a_port", WEB "    backends: [{address: \"10.0.0.1:8080\"}]\n",
-     "6: service web: backend 10.0.0.1:8080: address: 10.0.0.1:8080: expected an IPv4 or IPv6 address, without a port "
-     "or prefix length"},
+     "6: service web: backend 10.0.0.1:8080: address: 10.0.0.1:8080: expected an "
+     "IPv4 or IPv6 address, without a port or prefix length"},
     {"a_backend_on_loopback", WEB "    backends: [{address: 127.0.0.1}]\n",
      "6: service web: backend 127.0.0.1: address: 127.0.0.1: a loopback address: expected the address of one host"},
     {"a_backend_that_is_multicast", WEB "    backends: [{address: \"ff05::2\"}]\n",
@@ -332,7 +372,8 @@ static const struct refusal refusals[] = {
      "6: service web: health: port: 0: expected 1 to 65535"},
     {"a_health_path_without_slash", WEB "    health: { type: http, path: healthz }\n" BACKENDS,
      "6: service web: health: path: healthz: expected a path that begins with / and has no blanks"},
-    {"a_health_path_that_injects_a_header", WEB "    health: { type: http, path: \"/\\r\\nHost: x\" }\n" BACKENDS,
+    {"a_health_path_that_injects_a_header",
+     WEB "    health: { type: http, path: \"/\\r\\nHost: x\" }\n" BACKENDS,
      "6: service web: health: path: /??Host: x: expected a path that begins with / and has no blanks"},
     {"a_health_host_with_a_blank", WEB "    health: { type: http, host: \"a b\" }\n" BACKENDS,
      "6: service web: health: host: a b: expected a host name, a port may follow"},
@@ -340,7 +381,8 @@ static const struct refusal refusals[] = {
      "6: service web: health: path: /healthz: has no meaning for a tcp check: expected `type: http` beside it"},
     {"a_health_status_of_99", WEB "    health: { type: http, status: 99 }\n" BACKENDS,
      "6: service web: health: status: 99: expected a status from 100 to 599, or a range of them such as 200-399"},
-    {"a_health_status_range_upside_down", WEB "    health: { type: http, status: 300-200 }\n" BACKENDS,
+    {"a_health_status_range_upside_down",
+     WEB "    health: { type: http, status: 300-200 }\n" BACKENDS,
      "6: service web: health: status: 300-200: expected a status from 100 to 599, or a range of them such as 200-399"},
     {"a_health_status_that_is_a_word", WEB "    health: { type: http, status: OK }\n" BACKENDS,
      "6: service web: health: status: OK: expected a status from 100 to 599, or a range of them such as 200-399"},
@@ -350,15 +392,20 @@ static const struct refusal refusals[] = {
      "6: service web: health: interval: 10ms: expected 100ms to 1h"},
     {"a_health_timeout_of_0", WEB "    health: { timeout: 0s }\n" BACKENDS,
      "6: service web: health: timeout: 0s: expected 10ms to 10m"},
-    {"a_health_timeout_as_long_as_the_interval", WEB "    health: { interval: 1s, timeout: 1s }\n" BACKENDS,
+    {"a_health_timeout_as_long_as_the_interval",
+     WEB "    health: { interval: 1s, timeout: 1s }\n" BACKENDS,
      "6: service web: health: timeout: 1s: expected less than the interval, 1s"},
-    {"a_health_timeout_longer_than_the_default_interval", WEB "    health: { timeout: 3s }\n" BACKENDS,
+    {"a_health_timeout_longer_than_the_default_interval",
+     WEB "    health: { timeout: 3s }\n" BACKENDS,
      "6: service web: health: timeout: 3s: expected less than the interval, 2s"},
     {"an_interval_shorter_than_the_timeout_of_defaults",
-     "defaults: { health: { interval: 10s, timeout: 5s } }\n" WEB "    health: { interval: 3s }\n" BACKENDS,
+     "defaults: { health: { interval: 10s, timeout: 5s } }\n" WEB
+     "    health: { interval: 3s }\n" BACKENDS,
      "7: service web: health: interval: 3s: expected more than the timeout, 5s"},
-    {"a_rise_of_0", WEB "    health: { rise: 0 }\n" BACKENDS, "6: service web: health: rise: 0: expected 1 to 1000"},
-    {"a_fall_of_0", WEB "    health: { fall: 0 }\n" BACKENDS, "6: service web: health: fall: 0: expected 1 to 1000"},
+    {"a_rise_of_0", WEB "    health: { rise: 0 }\n" BACKENDS,
+     "6: service web: health: rise: 0: expected 1 to 1000"},
+    {"a_fall_of_0", WEB "    health: { fall: 0 }\n" BACKENDS,
+     "6: service web: health: fall: 0: expected 1 to 1000"},
     {"a_check_of_any_port",
      "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: any\n"
      "    health: { type: tcp }\n" BACKENDS,
@@ -373,10 +420,12 @@ static const struct refusal refusals[] = {
     {"a_wrong_value_that_an_alias_brings_at_its_anchor",
      "pin: &a /lbd\nsocket: /run/s\n" WEB "    slow-start: *a\n" BACKENDS,
      "1: service web: slow-start: /lbd: expected 0s to 1h (a number and ms, s, m or h)"},
-    {"an_alias_within_itself", "services: &s\n  - *s\n", "1: service #1: a list: expected a mapping with the keys *"},
+    {"an_alias_within_itself", "services: &s\n  - *s\n",
+     "1: service #1: a list: expected a mapping with the keys *"},
     {"aliases_that_multiply",
-     "interfaces: &i [a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, "
-     "a, a, a, a, a, a, a, a]\nservices: [ *i, *i ]\n",
+     "interfaces: &i [a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, "
+     "a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a]\nservices: [ *i, "
+     "*i ]\n",
      "1: service #1: a list: expected a mapping with the keys *"},
 };
 
@@ -388,7 +437,8 @@ static void is_refused(void **state)
 	struct error err = {""};
 	size_t length = star && !star[1] ? (size_t)(star - row->error) : strlen(row->error) + 1;
 
-	assert_int_equal(config_parse(row->yaml, strlen(row->yaml), "lbd.yaml", &config, &err), -EINVAL);
+	assert_int_equal(config_parse(row->yaml, strlen(row->yaml), "lbd.yaml", &config, &err),
+			 -EINVAL);
 	assert_null(config);
 	assert_memory_equal(err.text, "lbd.yaml:", 9);
 	if (strncmp(err.text + 9, row->error, length))
@@ -403,20 +453,23 @@ static void idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table(void **sta
 	char yaml[512], expected[64];
 	struct error err = {""};
 
-	snprintf(yaml, sizeof(yaml),
-		 WEB "    affinity: client-ip\n    affinity-timeout: %us\n    idle-timeout: { tcp: %us }\n" BACKENDS,
-		 (unsigned)longest, (unsigned)longest);
+	snprintf(
+	    yaml, sizeof(yaml),
+	    WEB
+	    "    affinity: client-ip\n    affinity-timeout: %us\n    idle-timeout: { tcp: %us }\n" BACKENDS,
+	    (unsigned)longest, (unsigned)longest);
 	assert_int_equal(config_parse(yaml, strlen(yaml), "lbd.yaml", &config, &err), 0);
 	assert_int_equal(config->services[0].tcp_idle_ms, longest * 1000);
 	assert_int_equal(config->services[0].affinity_timeout_ms, longest * 1000);
 	config_free(config);
-	snprintf(yaml, sizeof(yaml), WEB "    idle-timeout: { tcp: %us }\n" BACKENDS, (unsigned)longest + 1);
+	snprintf(yaml, sizeof(yaml), WEB "    idle-timeout: { tcp: %us }\n" BACKENDS,
+		 (unsigned)longest + 1);
 	assert_int_equal(config_parse(yaml, strlen(yaml), "lbd.yaml", &config, &err), -EINVAL);
 	snprintf(expected, sizeof(expected), "expected 3s to %us", (unsigned)longest);
 	assert_non_null(strstr(err.text, expected));
 }
 
-/* ---- what is taken ------------------------------------------------------------------------------------------ */
+/* ---- what is taken ---- */
 
 static struct config *parse(const char *yaml)
 {
@@ -522,11 +575,14 @@ static void the_default_check_depends_on_what_there_is_to_connect_to(void **stat
 	assert_health_type(WEB BACKENDS, "tcp");
 	assert_health_type("services:\n" DNS BACKENDS, "none");
 	assert_health_type("services:\n" DNS "    health: { port: 8053 }\n" BACKENDS, "tcp");
-	assert_health_type("services:\n" DNS "    health: { type: http, port: 8053 }\n" BACKENDS, "http");
+	assert_health_type("services:\n" DNS "    health: { type: http, port: 8053 }\n" BACKENDS,
+			   "http");
 	assert_health_type(
-	    "services:\n  - { vip: 192.0.2.1, protocol: tcp, port: any, backends: [{address: 10.0.0.1}] }\n", "none");
+	    "services:\n  - { vip: 192.0.2.1, protocol: tcp, port: any, backends: [{address: 10.0.0.1}] }\n",
+	    "none");
 	assert_health_type("defaults: { health: { type: http } }\n" WEB BACKENDS, "http");
-	assert_health_type("defaults: { health: { type: http } }\n" WEB "    health: { type: none }\n" BACKENDS,
+	assert_health_type("defaults: { health: { type: http } }\n" WEB
+			   "    health: { type: none }\n" BACKENDS,
 			   "none");
 }
 
@@ -543,10 +599,10 @@ static void the_default_timeout_fits_into_the_interval(void **state)
 
 static void a_service_without_a_name_is_named_after_its_vip(void **state)
 {
-	struct config *config =
-	    parse("services:\n"
-		  "  - { vip: 192.0.2.1, protocol: udp, port: 53, backends: [{address: 10.0.0.1}] }\n"
-		  "  - { vip: 2001:db8::1, protocol: tcp, port: any, backends: [{address: 10.0.0.1}] }\n");
+	struct config *config = parse(
+	    "services:\n"
+	    "  - { vip: 192.0.2.1, protocol: udp, port: 53, backends: [{address: 10.0.0.1}] }\n"
+	    "  - { vip: 2001:db8::1, protocol: tcp, port: any, backends: [{address: 10.0.0.1}] }\n");
 
 	assert_non_null(config_find_service(config, "192.0.2.1:53/udp"));
 	assert_non_null(config_find_service(config, "[2001:db8::1]:any/tcp"));
@@ -717,9 +773,10 @@ static void services_inherit_defaults_key_by_key(void **state)
 
 static void algorithms_go_by_their_short_names_too(void **state)
 {
-	static const char *const names[][2] = {{"mh", "maglev"},      {"sh", "source-hash"},
-					       {"rr", "round-robin"}, {"wrr", "weighted-round-robin"},
-					       {"lc", "least-conn"},  {"least-response-time", "least-response-time"}};
+	static const char *const names[][2] = {
+	    {"mh", "maglev"},      {"sh", "source-hash"},
+	    {"rr", "round-robin"}, {"wrr", "weighted-round-robin"},
+	    {"lc", "least-conn"},  {"least-response-time", "least-response-time"}};
 	char yaml[512];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -743,7 +800,8 @@ static void an_empty_hash_means_the_client_alone(void **state)
 static void a_hash_from_defaults_is_for_the_services_it_fits(void **state)
 {
 	struct config *config =
-	    parse("defaults: { hash: [source-port] }\n" WEB BACKENDS DNS "    algorithm: source-hash\n" BACKENDS
+	    parse("defaults: { hash: [source-port] }\n" WEB BACKENDS DNS
+		  "    algorithm: source-hash\n" BACKENDS
 		  "  - { vip: 192.0.2.1, protocol: tcp, port: 1, algorithm: rr,\n"
 		  "      backends: [{address: 10.0.0.1}] }\n");
 
@@ -777,17 +835,17 @@ static void metrics_can_be_off(void **state)
 
 static void one_vip_serves_both_protocols_and_many_ports(void **state)
 {
-	struct config *config =
-	    parse("services:\n"
-		  "  - { vip: 192.0.2.1, protocol: tcp, port: 53, backends: [{address: 10.0.0.1}] }\n"
-		  "  - { vip: 192.0.2.1, protocol: udp, port: 53, backends: [{address: 10.0.0.1}] }\n"
-		  "  - { vip: 192.0.2.1, protocol: udp, port: any, backends: [{address: 10.0.0.1}] }\n");
+	struct config *config = parse(
+	    "services:\n"
+	    "  - { vip: 192.0.2.1, protocol: tcp, port: 53, backends: [{address: 10.0.0.1}] }\n"
+	    "  - { vip: 192.0.2.1, protocol: udp, port: 53, backends: [{address: 10.0.0.1}] }\n"
+	    "  - { vip: 192.0.2.1, protocol: udp, port: any, backends: [{address: 10.0.0.1}] }\n");
 
 	assert_int_equal(config->services_count, 3);
 	config_free(config);
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static void a_file_that_is_not_there_is_refused_with_the_reason(void **state)
 {
@@ -795,7 +853,8 @@ static void a_file_that_is_not_there_is_refused_with_the_reason(void **state)
 	struct error err = {""};
 
 	assert_int_equal(config_load("/nonexistent/lbd.yaml", &config, &err), -ENOENT);
-	assert_string_equal(err.text, "/nonexistent/lbd.yaml: cannot open: No such file or directory");
+	assert_string_equal(err.text,
+			    "/nonexistent/lbd.yaml: cannot open: No such file or directory");
 	assert_null(config);
 }
 
@@ -890,7 +949,8 @@ static struct config *parse_example_with_its_defaults(void)
 
 static void the_defaults_of_the_example_are_the_defaults(void **state)
 {
-	struct config *example = parse_example_with_its_defaults(), *defaults = parse("services: []\n");
+	struct config *example = parse_example_with_its_defaults(),
+		      *defaults = parse("services: []\n");
 
 	assert_int_equal(example->mode, defaults->mode);
 	assert_string_equal(example->pin, defaults->pin);
@@ -912,7 +972,8 @@ static void the_defaults_of_the_example_are_the_defaults(void **state)
 static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 {
 	struct config *example = parse_example_with_its_defaults(), *config = parse(WEB BACKENDS);
-	const struct config_service *shown = &example->services[0], *defaults = &config->services[0];
+	const struct config_service *shown = &example->services[0],
+				    *defaults = &config->services[0];
 
 	assert_ptr_equal(shown->algorithm, defaults->algorithm);
 	assert_int_equal(shown->hash, defaults->hash);
@@ -927,7 +988,7 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 	config_free(config);
 }
 
-/* ---- any text ----------------------------------------------------------------------------------------------- */
+/* ---- any text ---- */
 
 /* Value or one error; and what passed our look at the shape, libcyaml loads. */
 static int try_text(const char *text, size_t length)
@@ -971,7 +1032,8 @@ static uint32_t random_next(uint32_t *seed)
 static void mutate(char *text, size_t *length, size_t max, uint32_t *seed)
 {
 	static const char bytes[] = ":-[]{},&*!|>'\"%@`#?\n\t 0129azx.\\\0\xff\xc3";
-	size_t at = random_next(seed) % *length, from = random_next(seed) % *length, n = random_next(seed) % 40;
+	size_t at = random_next(seed) % *length, from = random_next(seed) % *length,
+	       n = random_next(seed) % 40;
 
 	switch (random_next(seed) % 4) {
 	case 0:
@@ -1018,19 +1080,21 @@ static void aliases_cannot_multiply_without_bound(void **state)
 	char *yaml = malloc(size);
 
 	assert_non_null(yaml);
-	length = (size_t)snprintf(yaml, size,
-				  "services:\n  - &s\n    vip: 192.0.2.1\n    protocol: tcp\n    port: 80\n"
-				  "    backends:\n");
+	length = (size_t)snprintf(
+	    yaml, size,
+	    "services:\n  - &s\n    vip: 192.0.2.1\n    protocol: tcp\n    port: 80\n"
+	    "    backends:\n");
 	for (unsigned i = 0; i < 1000; i++)
-		length += (size_t)snprintf(yaml + length, size - length, "      - address: 10.0.%u.%u\n", i / 250,
-					   1 + i % 250);
+		length += (size_t)snprintf(yaml + length, size - length,
+					   "      - address: 10.0.%u.%u\n", i / 250, 1 + i % 250);
 	for (unsigned i = 0; i < 10000; i++)
 		length += (size_t)snprintf(yaml + length, size - length, "  - *s\n");
 	assert_int_equal(try_text(yaml, length), -EINVAL);
 	free(yaml);
 }
 
-/* Quadratic steps anywhere would take minutes. Under ASan every realloc copies, and libcyaml grows lists one by one. */
+/* Quadratic steps anywhere would take minutes. Under ASan every realloc copies, and libcyaml grows
+ * lists one by one. */
 #ifdef __SANITIZE_ADDRESS__
 #define MANY_SERVICES (LB_MAX_SERVICES / 4)
 #else
@@ -1044,19 +1108,21 @@ static void the_largest_config_is_read(void **state)
 	struct config *config;
 
 	assert_non_null(yaml);
-	length = (size_t)snprintf(yaml, size, "limits: { services: 16k, backends: 32767, slots: 64M }\nservices:\n");
+	length = (size_t)snprintf(
+	    yaml, size, "limits: { services: 16k, backends: 32767, slots: 64M }\nservices:\n");
 	for (unsigned i = 0; i < MANY_SERVICES; i++)
-		length += (size_t)snprintf(yaml + length, size - length,
-					   "  - { name: s%u, vip: 192.0.%u.%u, protocol: tcp, port: 80, slots: 251,\n"
-					   "      backends: [{address: 10.0.0.1}%s] }\n",
-					   i, i / 250, 1 + i % 250, i ? ", {address: 10.0.0.2}" : "");
+		length += (size_t)snprintf(
+		    yaml + length, size - length,
+		    "  - { name: s%u, vip: 192.0.%u.%u, protocol: tcp, port: 80, slots: 251,\n"
+		    "      backends: [{address: 10.0.0.1}%s] }\n",
+		    i, i / 250, 1 + i % 250, i ? ", {address: 10.0.0.2}" : "");
 	config = parse(yaml);
 	assert_int_equal(config->services_count, MANY_SERVICES);
 	config_free(config);
 	free(yaml);
 }
 
-/* ---- all ---------------------------------------------------------------------------------------------------- */
+/* ---- all ---- */
 
 static const struct CMUnitTest others[] = {
     cmocka_unit_test(idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table),
@@ -1099,7 +1165,8 @@ int main(void)
 
 	for (size_t i = 0; i < REFUSALS; i++) {
 		snprintf(names[i], sizeof(names[i]), "%s_is_refused", refusals[i].promise);
-		tests[i] = (struct CMUnitTest){names[i], is_refused, NULL, NULL, (void *)&refusals[i]};
+		tests[i] =
+		    (struct CMUnitTest){names[i], is_refused, NULL, NULL, (void *)&refusals[i]};
 	}
 	memcpy(tests + REFUSALS, others, sizeof(others));
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The arena allocator: regions never overlap, gaps coalesce, a takeover gets the same map. Run by `make check`. */
+/* The arena allocator: regions never overlap, gaps coalesce, a takeover gets the same map. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Commits on plain memory: slot rules one by one, stable ids, what is written and what is not, limits, resizes, tables,
- * takeover. Run by `make check`. */
+/* Commits on plain memory: slot rules one by one, stable ids, what is written and what is not,
+ * limits, resizes, tables, takeover. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -73,17 +73,23 @@ static void the_first_keeper_stays_through_later_moves(void **state)
 
 static void the_dead_keep_their_slots_and_the_gone_nothing(void **state)
 {
-	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, KEEPER_STANDS, tcp).slot, LB_SLOT(B, A) | T);
+	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, KEEPER_STANDS, tcp).slot,
+			 LB_SLOT(B, A) | T);
 	assert_int_equal(slot_after(LB_SLOT(A, A), B, false, KEEPER_GONE, tcp).slot, LB_SLOT(B, B));
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_GONE, tcp).slot, LB_SLOT(C, C) | T);
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, false, KEEPER_STANDS, tcp).slot, LB_SLOT(C, A) | T);
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, B, true, KEEPER_GONE, tcp).slot, LB_SLOT(B, B) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_GONE, tcp).slot,
+			 LB_SLOT(C, C) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, false, KEEPER_STANDS, tcp).slot,
+			 LB_SLOT(C, A) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, B, true, KEEPER_GONE, tcp).slot,
+			 LB_SLOT(B, B) | T);
 }
 
 static void flows_that_went_to_current_for_want_of_a_keeper_stay_there(void **state)
 {
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_SUPERSEDED, tcp).slot, LB_SLOT(C, B) | T);
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, false, KEEPER_SUPERSEDED, tcp).slot, LB_SLOT(C, C) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_SUPERSEDED, tcp).slot,
+			 LB_SLOT(C, B) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, false, KEEPER_SUPERSEDED, tcp).slot,
+			 LB_SLOT(C, C) | T);
 }
 
 static void older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current(void **state)
@@ -106,21 +112,26 @@ static void with_nobody_wanted_the_draining_keep_their_flows(void **state)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, A), 0, true, true, tcp).slot, LB_SLOT(0, A) | T);
 	assert_int_equal(slot_after(LB_SLOT(A, A), 0, false, false, tcp).slot, 0);
-	assert_int_equal(slot_after(LB_SLOT(0, A) | T, B, false, true, tcp).slot, LB_SLOT(B, A) | T);
+	assert_int_equal(slot_after(LB_SLOT(0, A) | T, B, false, true, tcp).slot,
+			 LB_SLOT(B, A) | T);
 	assert_int_equal(slot_after(0, B, false, false, tcp).slot, LB_SLOT(B, B));
 }
 
 static void without_tracking_a_slot_is_never_in_transition(void **state)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, true, never).slot, LB_SLOT(B, B));
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T | L, B, true, true, never).slot, LB_SLOT(B, B));
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T | L, B, true, true, never).slot,
+			 LB_SLOT(B, B));
 }
 
 static void while_resizing_keeper_0_stands_for_the_old_ring(void **state)
 {
-	assert_int_equal(slot_after(LB_SLOT(A, 0) | T, B, true, false, resizing).slot, LB_SLOT(B, 0) | T);
-	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, true, resizing).slot, LB_SLOT(B, A) | T);
-	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, false, resizing).slot, LB_SLOT(C, C) | T);
+	assert_int_equal(slot_after(LB_SLOT(A, 0) | T, B, true, false, resizing).slot,
+			 LB_SLOT(B, 0) | T);
+	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, true, resizing).slot,
+			 LB_SLOT(B, A) | T);
+	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, false, resizing).slot,
+			 LB_SLOT(C, C) | T);
 }
 
 /* ---- services and backends ---- */
@@ -135,10 +146,12 @@ static uint16_t service_of(const char *vip, int protocol, int port)
 	memcpy(words, address.bytes, sizeof(words));
 	for (unsigned i = 0; i < LB_VIP_WAYS; i++) {
 		uint32_t vip_hash = lb_vip_hash(words, address.family, tables->seed), bucket;
-		const struct lb_vip *found = &dp->maps.vips[tables->vip_base + (vip_hash & tables->vip_mask)].vip[i];
+		const struct lb_vip *found =
+		    &dp->maps.vips[tables->vip_base + (vip_hash & tables->vip_mask)].vip[i];
 		uint64_t key = LB_PORT_KEY(found->id, port, protocol);
 
-		if (!found->id || found->family != address.family || memcmp(found->addr, words, sizeof(words)))
+		if (!found->id || found->family != address.family ||
+		    memcmp(found->addr, words, sizeof(words)))
 			continue;
 		bucket = lb_port_hash(vip_hash, key, tables->seed) & tables->port_mask;
 		for (unsigned way = 0; way < LB_PORT_WAYS; way++) {
@@ -201,7 +214,8 @@ static void a_backend_line_has_outer_header_and_next_hop(void **state)
 	assert_int_equal(line->spread, htonl(0xffff));
 	assert_int_equal(line->outer_src[0], htonl(0xac100000));
 	assert_int_equal(line->outer_dst[0], htonl(0x0a000005));
-	assert_int_equal(line->csum, lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0], 4));
+	assert_int_equal(line->csum,
+			 lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0], 4));
 	assert_memory_equal(line->dst_mac, backend->hop.dst_mac, 6);
 	assert_int_equal(line->service, want_line(dp, &want)->id);
 }
@@ -286,7 +300,8 @@ static void a_new_backend_takes_its_slots_and_only_those_change(void **state)
 			continue;
 		assert_int_equal(LB_SLOT_KEEPER(slots[i]), LB_SLOT_CURRENT(before[i]));
 		assert_true(slots[i] & T);
-		assert_int_equal(dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring) + i], 10000);
+		assert_int_equal(dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring) + i],
+				 10000);
 		taken += LB_SLOT_CURRENT(slots[i]) == id;
 	}
 	assert_in_range(taken, size / 6, size / 6 + 1);
@@ -339,8 +354,8 @@ static void a_backend_that_stays_dead_is_given_up_after_an_idle_time(void **stat
 	assert_int_equal(stats.slots_in_transition, 0);
 }
 
-/* Backend 1 of two dies at 10000 and is back later, and a new flow found no place in the table in that tick (0: none
- * did). Whether it has its slots to itself again. */
+/* Backend 1 of two dies at 10000 and is back later, and a new flow found no place in the table in
+ * that tick (0: none did). Whether it has its slots to itself again. */
 static bool claims_its_slots_back(uint32_t unplaced, bool takeover)
 {
 	struct lb_service *line;
@@ -360,7 +375,8 @@ static bool claims_its_slots_back(uint32_t unplaced, bool takeover)
 		dp = memory_dataplane_restart(memory);
 	dp->maps.turns[line->id].unplaced = unplaced;
 	dp->clock = 10010;
-	want.service.tcp_idle_ms += 5000; /* some other change meanwhile, after which it is dead still */
+	want.service.tcp_idle_ms +=
+	    5000; /* some other change meanwhile, after which it is dead still */
 	want_commit(dp, &want, 1);
 	dp->clock = 10020;
 	want_find(&want, 1)->usable = true;
@@ -379,7 +395,8 @@ static void a_flow_that_lacked_a_place_before_a_backends_death_costs_it_nothing(
 	assert_true(claims_its_slots_back(9999, false));
 }
 
-static void a_flow_that_lacked_a_place_in_the_tick_of_a_backends_death_stays_where_it_went(void **state)
+static void a_flow_that_lacked_a_place_in_the_tick_of_a_backends_death_stays_where_it_went(
+    void **state)
 {
 	assert_false(claims_its_slots_back(10000, false));
 }
@@ -438,7 +455,8 @@ static void a_removed_backend_keeps_no_slot(void **state)
 	assert_int_equal(slots_with(line->ring, ANY, id), 0);
 }
 
-static void older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again(void **state)
+static void older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again(
+    void **state)
 {
 	uint16_t id, idle;
 	uint64_t ring;
@@ -449,14 +467,16 @@ static void older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_t
 	ring = want_line(dp, &want)->ring;
 	idle = want_line(dp, &want)->tcp_idle;
 	id = want_id(dp, &want, 1);
-	for (unsigned times = 0; times < 2; times++) { /* the second time its slots are in transition already */
+	for (unsigned times = 0; times < 2;
+	     times++) { /* the second time its slots are in transition already */
 		dp->clock = 10000 + times * (idle + 10);
 		want_find(&want, 1)->weight = 0;
 		want_commit(dp, &want, 1);
 		for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
 			if (LB_SLOT_KEEPER(dp->maps.arena[LB_REGION_BASE(ring) + i]) == id) {
 				assert_true(dp->maps.arena[LB_REGION_BASE(ring) + i] & L);
-				dp->maps.stamps[LB_REGION_BASE(ring) + i] = dp->clock + idle; /* it is used */
+				dp->maps.stamps[LB_REGION_BASE(ring) + i] =
+				    dp->clock + idle; /* it is used */
 			}
 		sweep_rounds(dp, 1, dp->clock + idle);
 		assert_true(slots_with(ring, ANY, id) > 100);
@@ -504,13 +524,15 @@ static void many_vips_of_both_families_are_all_found(void **state)
 	char vip[64];
 
 	for (unsigned i = 0; i < 600; i++) {
-		snprintf(vip, sizeof(vip), i % 3 ? "10.%u.%u.1" : "2001:db8::%x:%x", i / 250, i % 250);
+		snprintf(vip, sizeof(vip), i % 3 ? "10.%u.%u.1" : "2001:db8::%x:%x", i / 250,
+			 i % 250);
 		want_init(&wants[i], vip, i % 2 ? IPPROTO_TCP : IPPROTO_UDP, 1000 + i, "maglev");
 	}
 	want_commit(dp, wants, 600);
 	for (unsigned i = 0; i < 600; i++) {
 		addr_format(&wants[i].service.vip, vip);
-		assert_int_equal(service_of(vip, wants[i].service.protocol, 1000 + i), want_line(dp, &wants[i])->id);
+		assert_int_equal(service_of(vip, wants[i].service.protocol, 1000 + i),
+				 want_line(dp, &wants[i])->id);
 	}
 }
 
@@ -597,7 +619,8 @@ static void an_id_in_quarantine_is_cleaned_when_it_is_the_last(void **state)
 	for (unsigned n = 0; n < 4; n++)
 		want_add(&want, n, 1);
 	want_commit(dp, &want, 1);
-	dp->maps.flows[3] = 1ULL << 63 | 4ULL << LB_FLOW_BACKEND_SHIFT | LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT;
+	dp->maps.flows[3] =
+	    1ULL << 63 | 4ULL << LB_FLOW_BACKEND_SHIFT | LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT;
 	dp->maps.loads[4].active = 3; /* off by two */
 	want_remove(&want, 3);
 	want_commit(dp, &want, 1);
@@ -680,9 +703,10 @@ static void a_dead_keeper_leaves_the_old_ring(void **state)
 	struct lb_service *line = resize_with_a_dead_keeper(0);
 
 	assert_int_equal(slots_with(line->old_ring, ANY, want_id(dp, &want, 1)), 0);
-	assert_int_equal(slots_with(line->old_ring, want_id(dp, &want, 0), ANY),
-			 slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 0)) +
-			     slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)));
+	assert_int_equal(
+	    slots_with(line->old_ring, want_id(dp, &want, 0), ANY),
+	    slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 0)) +
+		slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)));
 	assert_true(slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)) > 0);
 }
 
@@ -691,7 +715,8 @@ static void flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes
 	struct lb_service *line = resize_with_a_dead_keeper(10005);
 
 	assert_int_equal(slots_with(line->old_ring, ANY, want_id(dp, &want, 1)), 0);
-	assert_int_equal(slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)), 0);
+	assert_int_equal(slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)),
+			 0);
 }
 
 static void a_keeper_that_dies_during_a_resize_leaves_the_old_ring(void **state)
@@ -760,7 +785,8 @@ static void rings_of_the_same_configuration_have_the_same_digest(void **state)
 	want_commit(dp, &want, 1);
 	want_add(&want, 1, 10); /* with another id */
 	want_commit(dp, &want, 1);
-	sweep_rounds(dp, 2, 10000 + want_line(dp, &want)->tcp_idle + 1); /* one resize after the other */
+	sweep_rounds(dp, 2,
+		     10000 + want_line(dp, &want)->tcp_idle + 1); /* one resize after the other */
 	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
 	assert_true(stats.ring_digest == first.ring_digest);
 }
@@ -779,7 +805,8 @@ static void a_first_backend_needs_no_transition(void **state)
 	assert_int_equal(size, 509);
 	assert_int_equal(want_line(dp, &want)->old_ring, 0);
 	for (uint32_t i = 0; i < size; i++)
-		assert_int_equal(slots[i], LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
+		assert_int_equal(slots[i],
+				 LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
 }
 
 static void without_tracking_a_ring_is_replaced_at_once(void **state)
@@ -825,7 +852,8 @@ static void affinity_tracks_always_and_knows_who_takes_new_flows(void **state)
 	want_add(&want, 0, 1);
 	want_add(&want, 1, 0);
 	want_commit(dp, &want, 1);
-	assert_int_equal(want_line(dp, &want)->flags, LB_SERVICE_AFFINITY | LB_SERVICE_TRACK_ALWAYS);
+	assert_int_equal(want_line(dp, &want)->flags,
+			 LB_SERVICE_AFFINITY | LB_SERVICE_TRACK_ALWAYS);
 	assert_true(dp->maps.loads[want_id(dp, &want, 0)].cost > 0);
 	assert_int_equal(dp->maps.loads[want_id(dp, &want, 1)].cost, 0);
 }
@@ -890,8 +918,8 @@ static uint32_t stamped_at(uint32_t tick)
 	return count;
 }
 
-/* What is in the table only must be looked up until it is over. Slots that are in transition keep their time to learn,
- * and owe one more to settle. */
+/* What is in the table only must be looked up until it is over. Slots that are in transition keep
+ * their time to learn, and owe one more to settle. */
 static void when_a_service_ends_to_track_always_its_slots_are_in_transition(void **state)
 {
 	uint32_t learning;
@@ -940,8 +968,9 @@ static void when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn(vo
 	assert_int_equal(flagged(L), 0);
 }
 
-/* A UDP ring of 251 in which the slots of backend 0 have moved, and have learnt if so wanted, changes its size; a flow
- * found no place lately if so wanted. How many slots of the old ring keep backend 0. */
+/* A UDP ring of 251 in which the slots of backend 0 have moved, and have learnt if so wanted,
+ * changes its size; a flow found no place lately if so wanted. How many slots of the old ring keep
+ * backend 0. */
 static uint32_t kept_after_resize(bool learnt, bool unplaced)
 {
 	uint16_t idle, id;
@@ -1014,7 +1043,8 @@ static void a_change_of_weight_changes_the_ring(void **state)
 	before = slots_with(want_line(dp, &want)->ring, want_id(dp, &want, 0), ANY);
 	want_find(&want, 0)->weight = 30;
 	want_commit(dp, &want, 1);
-	assert_true(slots_with(want_line(dp, &want)->ring, want_id(dp, &want, 0), ANY) > before + 40);
+	assert_true(slots_with(want_line(dp, &want)->ring, want_id(dp, &want, 0), ANY) >
+		    before + 40);
 }
 
 /* ---- takeover ---- */
@@ -1028,7 +1058,8 @@ static void snapshot(void **ret, const void *from, size_t bytes)
 
 static void a_takeover_with_the_same_config_writes_nothing(void **state)
 {
-	size_t slots = dp->maps.arena_slots * sizeof(uint32_t), stamps = dp->maps.arena_slots * sizeof(uint16_t);
+	size_t slots = dp->maps.arena_slots * sizeof(uint32_t),
+	       stamps = dp->maps.arena_slots * sizeof(uint16_t);
 	size_t lines = dp->maps.backend_slots * sizeof(struct lb_backend);
 	size_t services = dp->maps.service_slots * sizeof(struct lb_service);
 	void *before[5];
@@ -1137,7 +1168,8 @@ int main(void)
 	    TEST(many_vips_of_both_families_are_all_found),
 	    TEST(a_limit_that_is_reached_changes_nothing_and_is_named),
 	    cmocka_unit_test_setup_teardown(too_many_backends_are_refused, make_small, teardown),
-	    cmocka_unit_test_setup_teardown(an_id_in_quarantine_is_cleaned_when_it_is_the_last, make_small, teardown),
+	    cmocka_unit_test_setup_teardown(an_id_in_quarantine_is_cleaned_when_it_is_the_last,
+					    make_small, teardown),
 	    TEST(doubles_and_sizes_that_are_no_primes_are_refused),
 	    TEST(a_ring_grows_beside_the_old_one_and_waits_for_it),
 	    TEST(a_ring_has_the_size_of_its_configuration_whatever_was_before),
@@ -1156,7 +1188,8 @@ int main(void)
 	    TEST(after_a_takeover_a_flow_may_have_lacked_a_place_while_a_backend_was_dead),
 	    TEST(a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile),
 	    TEST(a_removed_backend_keeps_no_slot),
-	    TEST(older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again),
+	    TEST(
+		older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again),
 	    TEST(a_dead_keeper_leaves_the_old_ring),
 	    TEST(flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes_size),
 	    TEST(a_keeper_that_dies_during_a_resize_leaves_the_old_ring),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Nodes with one configuration have one ring, whatever they went through. LBD_SEED=n runs that history alone. */
+/* Nodes with one configuration have one ring, whatever they went through. LBD_SEED=n runs that
+ * history alone. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +21,8 @@
 #define BACKENDS 30
 #define IDLE     3 /* ticks */
 
-/* What an administrator and health checks have said so far. A removed backend drains until it is gone. */
+/* What an administrator and health checks have said so far. A removed backend drains until it is
+ * gone. */
 struct node {
 	struct memory_dataplane *memory;
 	struct want want;
@@ -29,7 +31,8 @@ struct node {
 	char text[CHANGES * 40]; /* the history, for people */
 };
 
-static const struct memory_limits limits = {.services = 1, .backends = 200, .slots = 40000, .flow_buckets = 4};
+static const struct memory_limits limits = {
+    .services = 1, .backends = 200, .slots = 40000, .flow_buckets = 4};
 
 static void node_init(struct node *node, uint32_t now)
 {
@@ -194,9 +197,9 @@ static void compare(const struct node *node, const struct node *fresh, uint64_t 
 		unsettled += !!(slots[i] & LB_SLOT_TRANSITION);
 	}
 	if (size != fresh_size || differ || unsettled)
-		fail_msg("LBD_SEED=%llu: %u slots, expected %u as in a fresh node; %u differ, %u have not settled "
-			 "after:%s",
-			 (unsigned long long)seed, size, fresh_size, differ, unsettled, node->text);
+		fail_msg(
+		    "LBD_SEED=%llu: %u slots, expected %u as in a fresh node; %u differ, %u have not settled after:%s",
+		    (unsigned long long)seed, size, fresh_size, differ, unsettled, node->text);
 }
 
 static void ring_is_a_function_of_the_configuration(void **state)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The sweep on plain memory: expiry, active counts, settling, draining, quarantine, folded counts, bounded steps,
- * speed. Run by `make check`. */
+/* The sweep on plain memory: expiry, active counts, settling, draining, quarantine, folded
+ * counts, bounded steps, speed. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,10 +93,11 @@ static void entries_expire_by_the_idle_time_of_their_state(void **state)
 {
 	static const struct {
 		uint32_t flow_state, idle;
-	} cases[] = {{LB_FLOW_SYN, 14},       {LB_FLOW_ESTABLISHED, TCP_IDLE}, {LB_FLOW_FIN, TCP_IDLE},
-		     {LB_FLOW_RST, TCP_IDLE}, {LB_FLOW_HEARD, TCP_IDLE},       {LB_FLOW_KEPT, TCP_IDLE},
-		     {LB_FLOW_UDP, UDP_IDLE}, {LB_FLOW_UDP_NEW, UDP_IDLE},     {LB_FLOW_AFFINITY_NEW, 559},
-		     {LB_FLOW_AFFINITY, 559}};
+	} cases[] = {{LB_FLOW_SYN, 14},           {LB_FLOW_ESTABLISHED, TCP_IDLE},
+		     {LB_FLOW_FIN, TCP_IDLE},     {LB_FLOW_RST, TCP_IDLE},
+		     {LB_FLOW_HEARD, TCP_IDLE},   {LB_FLOW_KEPT, TCP_IDLE},
+		     {LB_FLOW_UDP, UDP_IDLE},     {LB_FLOW_UDP_NEW, UDP_IDLE},
+		     {LB_FLOW_AFFINITY_NEW, 559}, {LB_FLOW_AFFINITY, 559}};
 	uint32_t id = want_id(dp, &want, 0);
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -184,10 +185,12 @@ static void the_oldest_sleeper_makes_room_in_a_full_bucket(void **state)
 	uint32_t id = want_id(dp, &want, 0);
 
 	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
-		dp->maps.flows[8 + way] = entry(id, LB_FLOW_DORMANT, NOW - 10 - (way == 5 ? 100 : way));
+		dp->maps.flows[8 + way] =
+		    entry(id, LB_FLOW_DORMANT, NOW - 10 - (way == 5 ? 100 : way));
 	sweep_rounds(dp, 2, NOW);
 	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
-		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]), way == 5 ? 0 : LB_FLOW_DORMANT);
+		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]),
+				 way == 5 ? 0 : LB_FLOW_DORMANT);
 }
 
 static void none_that_is_awake_makes_room(void **state)
@@ -195,21 +198,24 @@ static void none_that_is_awake_makes_room(void **state)
 	uint32_t id = want_id(dp, &want, 0);
 
 	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
-		dp->maps.flows[8 + way] = entry(id, way == 2 ? LB_FLOW_DORMANT : LB_FLOW_ESTABLISHED, NOW - 20);
+		dp->maps.flows[8 + way] =
+		    entry(id, way == 2 ? LB_FLOW_DORMANT : LB_FLOW_ESTABLISHED, NOW - 20);
 	dp->maps.flows[8 + 4] = entry(id, LB_FLOW_ESTABLISHED, NOW - 100);
 	sweep_rounds(dp, 1, NOW);
 	for (uint32_t way = 0; way < LB_FLOW_WAYS; way++)
-		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]), way == 2 ? 0 : LB_FLOW_ESTABLISHED);
+		assert_int_equal(LB_FLOW_STATE(dp->maps.flows[8 + way]),
+				 way == 2 ? 0 : LB_FLOW_ESTABLISHED);
 }
 
-/* A stable slot's flows are not looked up: what the table has of them would only mislead after the next change. */
+/* A stable slot's flows are not looked up: what the table has of them would only mislead after the
+ * next change. */
 static void entries_of_settled_slots_go(void **state)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), id = want_id(dp, &want, 0);
 	uint64_t high = 0x9abcdef0;
 	uint32_t slot = (uint32_t)(high * size >> 32);
-	uint64_t mine =
-	    (high << 32 & ~0ULL << LB_FLOW_FP_SHIFT) | (entry(id, LB_FLOW_ESTABLISHED, NOW) & ((1ULL << 33) - 1));
+	uint64_t mine = (high << 32 & ~0ULL << LB_FLOW_FP_SHIFT) |
+			(entry(id, LB_FLOW_ESTABLISHED, NOW) & ((1ULL << 33) - 1));
 
 	want.service.hash = LB_HASH_FULL;
 	want_commit(dp, &want, 1);
@@ -232,12 +238,14 @@ static void an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition(
 
 	want.service.hash = LB_HASH_FULL;
 	want_commit(dp, &want, 1);
-	do { /* the first hash of a slot, which shares its upper 30 bits with the last of the slot before */
+	do { /* the first hash of a slot, which shares its upper 30 bits with the last of the slot
+		before */
 		high = ((uint64_t)++at << 32) / size + 1;
 		assert_true(at < size);
 	} while (!(high & 3));
 	assert_int_equal((high & ~3ULL) * size >> 32, at - 1);
-	mine = ((high & ~3ULL) << 32) | (entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW) & ((1ULL << 33) - 1));
+	mine = ((high & ~3ULL) << 32) |
+	       (entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW) & ((1ULL << 33) - 1));
 	for (uint32_t i = at - 1; i <= at; i++) {
 		dp->maps.flows[9] = mine;
 		slots[i] |= T;
@@ -350,7 +358,8 @@ static void steps_look_at_no_more_than_their_budget(void **state)
 static void later_fragments_of_the_gone_are_forgotten(void **state)
 {
 	dp->maps.frags[3] = 77ULL << 32 | LB_FRAG_USED | 9u << LB_FRAG_BACKEND_SHIFT;
-	dp->maps.frags[4] = 77ULL << 32 | LB_FRAG_USED | want_id(dp, &want, 0) << LB_FRAG_BACKEND_SHIFT;
+	dp->maps.frags[4] =
+	    77ULL << 32 | LB_FRAG_USED | want_id(dp, &want, 0) << LB_FRAG_BACKEND_SHIFT;
 	sweep_rounds(dp, 1, NOW);
 	assert_true(dp->maps.frags[3] == 0);
 	assert_true(dp->maps.frags[4] != 0);
@@ -377,10 +386,12 @@ static void slots_settle_an_idle_time_after_the_last_packet_elsewhere(void **sta
 	sweep_rounds(dp, 1, NOW + TCP_IDLE + 51);
 	assert_int_equal(service_stats().slots_in_transition, 0);
 	for (uint32_t i = 0; i < size; i++)
-		assert_int_equal(slots[i], LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
+		assert_int_equal(slots[i],
+				 LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
 }
 
-/* The flows of the middle backend have an idle time from the second change on to show themselves. */
+/* The flows of the middle backend have an idle time from the second change on to show
+ * themselves. */
 static void a_second_change_puts_off_settling(void **state)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
@@ -398,7 +409,8 @@ static void a_second_change_puts_off_settling(void **state)
 	assert_true(slots[at] & T);
 }
 
-/* A round that has passed an entry's place cannot know of packets since: slots settle by the tick in which it began. */
+/* A round that has passed an entry's place cannot know of packets since: slots settle by the tick
+ * in which it began. */
 static void slots_settle_by_the_tick_in_which_the_round_began(void **state)
 {
 	want_add(&want, 2, 10);
@@ -580,7 +592,8 @@ static void the_totals_of_a_service_never_sink(void **state)
 	uint32_t row = dp->maps.backend_slots;
 	uint16_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
 
-	dp->maps.backend_counts[id] = (struct lb_backend_count){.packets = 10, .bytes = 1000, .flows = 1};
+	dp->maps.backend_counts[id] =
+	    (struct lb_backend_count){.packets = 10, .bytes = 1000, .flows = 1};
 	dp->maps.backend_counts[row + id].packets = 5;
 	dp->maps.backend_counts[other].packets = 2;
 	assert_int_equal(service_stats().counts.packets, 17);
@@ -601,7 +614,8 @@ static void the_totals_of_a_service_never_sink(void **state)
 static void a_million_entries_are_counted(void **state)
 {
 	enum { BUCKETS = 1 << 18 };
-	struct memory_dataplane *large = memory_dataplane_new((struct memory_limits){8, 64, 8192, BUCKETS});
+	struct memory_dataplane *large =
+	    memory_dataplane_new((struct memory_limits){8, 64, 8192, BUCKETS});
 
 	large->dp->clock = NOW;
 	want_commit(large->dp, &want, 1);
@@ -666,7 +680,8 @@ static void a_service_that_has_taken_more_than_there_is_is_limited(void **state)
 
 /* ---- lbd was away ---- */
 
-static void after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(void **state)
+static void after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(
+    void **state)
 {
 	uint32_t away = NOW + 3 * LB_FLOW_TICK_MASK, id = want_id(dp, &want, 0);
 	uint32_t size, *slots;
@@ -711,7 +726,8 @@ static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
 	dp->clock = away;
 	dp = memory_dataplane_restart(memory);
 	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[9]), away & LB_FLOW_TICK_MASK);
-	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[10]), NOW & LB_FLOW_TICK_MASK); /* it is not young: it sleeps */
+	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[10]),
+			 NOW & LB_FLOW_TICK_MASK); /* it is not young: it sleeps */
 }
 
 /* The same lbd, that was stopped meanwhile. */
@@ -810,8 +826,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TCP(entries_expire_by_the_idle_time_of_their_state),
-	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_flow_sleeps, setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(the_oldest_sleeper_makes_room_in_a_full_bucket, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_flow_sleeps,
+					    setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(the_oldest_sleeper_makes_room_in_a_full_bucket,
+					    setup_turns, teardown),
 	    TCP(entries_of_settled_slots_go),
 	    TCP(each_service_has_a_share_and_the_rest_is_common),
 	    TCP(a_service_that_has_taken_more_than_there_is_is_limited),
@@ -830,33 +848,44 @@ int main(void)
 	    TCP(later_fragments_of_the_gone_are_forgotten),
 	    TCP(slots_settle_an_idle_time_after_the_last_packet_elsewhere),
 	    TCP(a_second_change_puts_off_settling),
-	    cmocka_unit_test_setup_teardown(udp_slots_stop_learning_after_an_idle_time, setup_udp, teardown),
+	    cmocka_unit_test_setup_teardown(udp_slots_stop_learning_after_an_idle_time, setup_udp,
+					    teardown),
 	    TCP(an_old_ring_goes_when_all_slots_have_settled),
 	    TCP(a_draining_backend_is_done_when_no_slot_and_no_entry_names_it),
-	    cmocka_unit_test_setup_teardown(where_all_flows_are_in_the_table_draining_ends_with_the_last, setup_turns,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(a_flow_that_found_no_room_makes_draining_wait, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(
+		where_all_flows_are_in_the_table_draining_ends_with_the_last, setup_turns,
+		teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_found_no_room_makes_draining_wait,
+					    setup_turns, teardown),
 	    TCP(an_id_is_free_after_a_whole_round_that_began_later),
 	    TCP(the_totals_of_a_service_never_sink),
-	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_udp_flow_sleeps, setup_udp_turns,
+	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_udp_flow_sleeps,
+					    setup_udp_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_has_ended_does_not_sleep, setup_turns,
 					    teardown),
-	    cmocka_unit_test_setup_teardown(a_flow_that_has_ended_does_not_sleep, setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(a_silent_flow_of_a_dead_backend_does_not_sleep, setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_entries_of_settled_slots_stay, setup_turns,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(sleepers_go_when_the_service_tracks_by_slot_again, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_silent_flow_of_a_dead_backend_does_not_sleep,
+					    setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(
+		where_the_table_decides_always_entries_of_settled_slots_stay, setup_turns,
+		teardown),
+	    cmocka_unit_test_setup_teardown(sleepers_go_when_the_service_tracks_by_slot_again,
+					    setup_turns, teardown),
 	    cmocka_unit_test_setup_teardown(none_that_is_awake_makes_room, setup_turns, teardown),
 	    TCP(an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition),
 	    TCP(entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix),
 	    TCP(slots_settle_by_the_tick_in_which_the_round_began),
-	    cmocka_unit_test_setup_teardown(a_half_closed_flow_holds_a_drain_for_two_minutes, setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(a_flow_that_was_reset_holds_a_drain_for_ten_seconds, setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(the_mark_of_an_older_flow_holds_no_drain, setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(a_drain_begins_with_its_commit_and_not_with_later_ones, setup_turns,
+	    cmocka_unit_test_setup_teardown(a_half_closed_flow_holds_a_drain_for_two_minutes,
+					    setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_was_reset_holds_a_drain_for_ten_seconds,
+					    setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(the_mark_of_an_older_flow_holds_no_drain, setup_turns,
 					    teardown),
+	    cmocka_unit_test_setup_teardown(a_drain_begins_with_its_commit_and_not_with_later_ones,
+					    setup_turns, teardown),
 	    TCP(a_drain_waits_for_slots_where_flows_from_before_tracking_may_live),
 	    TCP(after_an_absence_of_one_wrap_no_flow_is_over_too_early),
-	    cmocka_unit_test_setup_teardown(learning_goes_on_for_an_idle_time_after_a_takeover, setup_udp, teardown),
+	    cmocka_unit_test_setup_teardown(learning_goes_on_for_an_idle_time_after_a_takeover,
+					    setup_udp, teardown),
 	    TCP(after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
 	    TCP(after_a_takeover_slots_keep_what_they_kept),
 	    TCP(a_million_entries_are_counted),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow hash's promises that do not show in how flows spread: every field counts, no pair of tuples collides for
- * every seed, and a flow's two buckets find each other. Run by `make check`. */
+/* The flow hash's promises that do not show in how flows spread: every field counts, no pair of
+ * tuples collides for every seed, and a flow's two buckets find each other. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -28,13 +28,17 @@ static int collisions(struct lb_tuple a, struct lb_tuple b)
 
 static struct lb_tuple tuple4(__u32 client, __u32 vip, __u32 ports, __u8 protocol)
 {
-	return (struct lb_tuple){.client = {client}, .vip = {vip}, .ports = ports, .protocol = protocol, .family = 4};
+	return (struct lb_tuple){
+	    .client = {client}, .vip = {vip}, .ports = ports, .protocol = protocol, .family = 4};
 }
 
 static struct lb_tuple tuple6(void)
 {
-	return (struct lb_tuple){
-	    .client = {1, 2, 3, 4}, .vip = {5, 6, 7, 8}, .ports = 9, .protocol = IPPROTO_TCP, .family = 6};
+	return (struct lb_tuple){.client = {1, 2, 3, 4},
+				 .vip = {5, 6, 7, 8},
+				 .ports = 9,
+				 .protocol = IPPROTO_TCP,
+				 .family = 6};
 }
 
 static void every_field_of_an_ipv4_tuple_counts(void **state)
@@ -68,8 +72,9 @@ static void every_word_of_an_ipv6_tuple_counts(void **state)
 	}
 }
 
-/* Pairs that collide for every key as soon as a part of the construction is missing: a factor without a key (its other
- * factor's word is then multiplied by zero), a sum in place of a product, one key for two pairs. */
+/* Pairs that collide for every key as soon as a part of the construction is missing: a factor
+ * without a key (its other factor's word is then multiplied by zero), a sum in place of a product,
+ * one key for two pairs. */
 static void no_pair_of_tuples_collides_for_every_seed(void **state)
 {
 	struct lb_tuple a = tuple6(), b = tuple6();
@@ -100,7 +105,8 @@ static void the_words_of_a_key_differ_and_depend_on_the_seed(void **state)
 	assert_int_equal(equal, 0);
 }
 
-/* A ring takes the high half, a bucket the low, a fingerprint the high 30 bits: neighbours must differ in all. */
+/* A ring takes the high half, a bucket the low, a fingerprint the high 30 bits: neighbours must
+ * differ in all. */
 static void a_small_difference_is_in_all_parts_of_the_hash(void **state)
 {
 	struct lb_hash_key key;
@@ -109,14 +115,16 @@ static void a_small_difference_is_in_all_parts_of_the_hash(void **state)
 
 	lb_hash_key_make(1, &key);
 	for (__u32 port = 0; port < 1000; port++) {
-		struct lb_tuple even = tuple4(1, 2, 2 * port, 6), odd = tuple4(1, 2, 2 * port + 1, 6);
+		struct lb_tuple even = tuple4(1, 2, 2 * port, 6),
+				odd = tuple4(1, 2, 2 * port + 1, 6);
 		__u64 difference = lb_flow_hash(&even, &key) ^ lb_flow_hash(&odd, &key);
 
 		differs |= difference;
 		flipped += __builtin_popcountll(difference);
 	}
 	assert_true(differs == ~0ULL);
-	assert_in_range(flipped, 31000, 33000); /* half of the bits: 32000, standard deviation 126 */
+	assert_in_range(flipped, 31000,
+			33000); /* half of the bits: 32000, standard deviation 126 */
 }
 
 static void the_two_buckets_of_a_flow_differ_and_find_each_other(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Maglev tables: coverage, shares, determinism, disruption, speed. Run by `make check`. */
+/* Maglev tables: coverage, shares, determinism, disruption, speed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,8 +21,8 @@ static uint32_t share[MOST + 1];
 static void make(size_t count, uint32_t weight)
 {
 	for (size_t i = 0; i < count; i++)
-		backends[i] =
-		    (struct maglev_backend){.address = {4, {10, 0, i >> 8, i & 255}}, .weight = weight, .id = i + 1};
+		backends[i] = (struct maglev_backend){
+		    .address = {4, {10, 0, i >> 8, i & 255}}, .weight = weight, .id = i + 1};
 }
 
 static void fill(size_t count, uint16_t *to, uint32_t size)
@@ -85,7 +85,8 @@ static void a_table_is_the_same_in_every_version(void **state)
 	fill(10, table, 1021);
 	for (unsigned i = 0; i < 1021; i++)
 		sum = (sum ^ table[i]) * 1099511628211ULL;
-	/* Another value here: an upgrade would move flows, and instances of both versions would disagree. */
+	/* Another value here: an upgrade would move flows, and instances of both versions would
+	 * disagree. */
 	assert_true(sum == 0xc950a8665843bf76ULL);
 }
 
@@ -190,8 +191,9 @@ static double best_fill_ms(unsigned count)
 	return best;
 }
 
-/* CPU time of one run against that of the same run: a step for every backend at every slot would be hundreds of times.
- */
+/* CPU time of one run against that of the same run: a step for every backend at every slot would be
+ * hundreds of
+ * times. */
 static void a_thousand_backends_cost_little_more_than_ten(void **state)
 {
 	double few = best_fill_ms(10), many = best_fill_ms(MOST);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health checks: counting with a scripted kind, the real kinds against servers on the same loop. Tests wait for what is
- * to happen, however long the machine takes; rules about time have a clock of their own in test_lateness.c. */
+/* Health checks: counting with a scripted kind, the real kinds against servers on the same loop.
+ * Tests wait for what is to happen, however long the machine takes; rules about time have a clock
+ * of their own in test_lateness.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -32,7 +33,9 @@
 
 #define HANG_MS    60000 /* nothing takes so long: it hangs */
 #define PATIENT_MS 30000 /* a timeout that no probe reaches */
-#define COARSE_MS  15    /* libevent counts by the coarse clock: a timer may be early by its step, up to 10 ms */
+#define COARSE_MS                                                                                \
+	15 /* libevent counts by the coarse clock: a timer may be early by its step, up to 10 ms \
+	    * \ */
 
 static struct event_base *base;
 static struct lateness *lateness;
@@ -50,7 +53,8 @@ static void run_for(uint64_t ms)
 {
 	uint64_t end = now_ms() + ms, now;
 
-	while ((now = now_ms()) < end) { /* an exit that run_until left behind may end a round early */
+	while ((now = now_ms()) <
+	       end) { /* an exit that run_until left behind may end a round early */
 		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
 				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
 
@@ -124,13 +128,13 @@ static void on_result(void *arg, const struct health_result *result)
 static struct health_spec spec_of(const char *type)
 {
 	return (struct health_spec){.type = (char *)type,
-				      .path = (char *)"/",
-				      .status_min = 200,
-				      .status_max = 399,
-				      .interval_ms = 200,
-				      .timeout_ms = PATIENT_MS,
-				      .rise = 2,
-				      .fall = 3};
+				    .path = (char *)"/",
+				    .status_min = 200,
+				    .status_max = 399,
+				    .interval_ms = 200,
+				    .timeout_ms = PATIENT_MS,
+				    .rise = 2,
+				    .fall = 3};
 }
 
 static struct health_check *add(const struct health_spec *spec, const char *address, uint16_t port,
@@ -146,7 +150,8 @@ static struct health_check *add(const struct health_spec *spec, const char *addr
 }
 
 /* Probes until a latency was measured, which a late loop does not, and says what was told. */
-static struct told probe_measured(const struct health_spec *spec, const char *address, uint16_t port)
+static struct told probe_measured(const struct health_spec *spec, const char *address,
+				  uint16_t port)
 {
 	struct told told = {0};
 	struct health_check *check = add(spec, address, port, HEALTH_UNKNOWN, &told);
@@ -167,8 +172,9 @@ static struct told probe_once(const struct health_spec *spec, const char *addres
 	return told;
 }
 
-/* ---- a kind whose results are written down beforehand: '+', '-', '!' (not run), '?' (cannot start), '~' (hangs) ----
- */
+/* ---- a kind whose results are written down beforehand: '+', '-', '!' (not run), '?' (cannot
+ * start), '~' (hangs)
+ * ---- */
 
 static const char *script;
 static unsigned script_started, script_cancelled;
@@ -211,8 +217,9 @@ static const char *script_waits_for(const struct health_probe *probe)
 	return "script: timed out";
 }
 
-static struct health_probe *script_start(void *state, struct event_base *loop, const struct health_probe_spec *spec,
-					 health_done_fn *done, void *arg)
+static struct health_probe *script_start(void *state, struct event_base *loop,
+					 const struct health_probe_spec *spec, health_done_fn *done,
+					 void *arg)
 {
 	struct health_probe *probe;
 	struct timeval soon = {.tv_usec = 1000};
@@ -243,7 +250,8 @@ REGISTER(health_kind, scripted) = {.name = "scripted",
 				   .waits_for = script_waits_for,
 				   .cancel = script_cancel};
 
-/* The statuses after each probe of the script, as letters: ? unknown, u up, d down; capital where changed is set. */
+/* The statuses after each probe of the script, as letters: ? unknown, u up, d down; capital where
+ * changed is set. */
 static void assert_statuses(const char *probes, enum health_status initial, const char *expected)
 {
 	struct health_spec spec = spec_of("scripted");
@@ -328,7 +336,8 @@ static void since_counts_from_the_last_change(void **state)
 	spec.interval_ms = 50;
 	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
 	assert_true(run_until(&told.results, 9));
-	assert_true(told.since_ms >= 200); /* eight intervals of 25 or of 47 to 50 ms, by a coarse clock */
+	assert_true(told.since_ms >=
+		    200); /* eight intervals of 25 or of 47 to 50 ms, by a coarse clock */
 	up = now_ms();
 	assert_true(run_until(&told.results, 12));
 	assert_int_equal(told.status, HEALTH_DOWN);
@@ -336,7 +345,8 @@ static void since_counts_from_the_last_change(void **state)
 	health_remove(check);
 }
 
-/* A probe that ends more than an interval after its start, as the loop was late, has the next one sooner. */
+/* A probe that ends more than an interval after its start, as the loop was late, has the next one
+ * sooner. */
 static bool was_late(void)
 {
 	return lateness_meter(lateness)->max_us > LATENESS_BEAT_US / 2;
@@ -373,7 +383,8 @@ static void first_probes_are_spread(void **state)
 	for (unsigned i = 0; i < CHECKS; i++)
 		checks[i] = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &told);
 	assert_true(run_until(&told.results, CHECKS));
-	assert_true(script_times[CHECKS - 1] - start >= 200); /* of 400; by chance less: once in 2^60 */
+	assert_true(script_times[CHECKS - 1] - start >=
+		    200); /* of 400; by chance less: once in 2^60 */
 	for (unsigned i = 0; i < CHECKS; i++)
 		health_remove(checks[i]);
 }
@@ -465,7 +476,8 @@ static void connection_end(struct connection *connection)
 	static const struct linger reset = {.l_onoff = 1};
 
 	if (connection->server->reset)
-		setsockopt(bufferevent_getfd(connection->bev), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		setsockopt(bufferevent_getfd(connection->bev), SOL_SOCKET, SO_LINGER, &reset,
+			   sizeof(reset));
 	event_free(connection->timer);
 	bufferevent_free(connection->bev);
 	free(connection);
@@ -501,7 +513,8 @@ static void on_request(struct bufferevent *bev, void *arg)
 {
 	struct connection *connection = arg;
 	struct server *server = connection->server;
-	struct timeval delay = {.tv_sec = server->delay_ms / 1000, .tv_usec = server->delay_ms % 1000 * 1000};
+	struct timeval delay = {.tv_sec = server->delay_ms / 1000,
+				.tv_usec = server->delay_ms % 1000 * 1000};
 	size_t used = strlen(server->request);
 
 	used += bufferevent_read(bev, server->request + used, sizeof(server->request) - 1 - used);
@@ -513,7 +526,8 @@ static void on_request(struct bufferevent *bev, void *arg)
 	event_add(connection->timer, &delay);
 }
 
-static void on_accept(struct evconnlistener *listener, int fd, struct sockaddr *from, int length, void *arg)
+static void on_accept(struct evconnlistener *listener, int fd, struct sockaddr *from, int length,
+		      void *arg)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
 
@@ -534,10 +548,13 @@ static void server_start(struct server *server, const char *address)
 	socklen_t length = sizeof(at);
 
 	assert_int_equal(addr_parse(address, &addr), 0);
-	server->listener = evconnlistener_new_bind(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE, 4096,
-						   (struct sockaddr *)&at, (int)addr_to_sockaddr(&addr, 0, &at));
+	server->listener =
+	    evconnlistener_new_bind(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE, 4096,
+				    (struct sockaddr *)&at, (int)addr_to_sockaddr(&addr, 0, &at));
 	assert_non_null(server->listener);
-	assert_int_equal(getsockname(evconnlistener_get_fd(server->listener), (struct sockaddr *)&at, &length), 0);
+	assert_int_equal(
+	    getsockname(evconnlistener_get_fd(server->listener), (struct sockaddr *)&at, &length),
+	    0);
 	server->port = ntohs(((struct sockaddr_in *)&at)->sin_port);
 }
 
@@ -648,7 +665,8 @@ static void tcp_timeout_is_strict_and_said(void **state)
 	assert_int_equal(told.status, HEALTH_DOWN);
 	assert_string_equal(told.why, "connect: timed out after 150 ms");
 	spec.timeout_ms = 1000;
-	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why, "connect: timed out after 1 s");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why,
+			    "connect: timed out after 1 s");
 	full_stop(&full);
 }
 
@@ -674,7 +692,9 @@ static pid_t prompt_server_start(uint16_t *ret_port)
 		int fd = accept(listener, NULL, NULL);
 
 		(void)!write(fd, answer, sizeof(answer) - 1);
-		shutdown(fd, SHUT_WR); /* and it stays open: a close with an unread request would reset it */
+		shutdown(
+		    fd,
+		    SHUT_WR); /* and it stays open: a close with an unread request would reset it */
 	}
 	close(listener);
 	return pid;
@@ -686,7 +706,8 @@ static void prompt_server_stop(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-/* Turns the loop until each of the checks has so many results, with something that takes pause_ms in every turn. */
+/* Turns the loop until each of the checks has so many results, with something that takes pause_ms
+ * in every turn. */
 static void run_late(const struct told *told, unsigned checks, unsigned wanted, unsigned pause_ms)
 {
 	uint64_t end = now_ms() + HANG_MS;
@@ -773,10 +794,12 @@ static void tcp_backend_that_goes_and_comes_is_followed(void **state)
 	server_stop(&server);
 	assert_true(run_until(&told.changes, 2));
 	assert_int_equal(told.status, HEALTH_DOWN);
-	assert_in_range(told.results - before, 3, 4); /* fall, and one that may have been under way */
+	assert_in_range(told.results - before, 3,
+			4); /* fall, and one that may have been under way */
 	at.sin_port = htons(server.port);
-	server.listener = evconnlistener_new_bind(base, on_accept, &server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE,
-						  16, (struct sockaddr *)&at, sizeof(at));
+	server.listener = evconnlistener_new_bind(base, on_accept, &server,
+						  LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, 16,
+						  (struct sockaddr *)&at, sizeof(at));
 	assert_non_null(server.listener);
 	assert_true(run_until(&told.changes, 3));
 	assert_int_equal(told.status, HEALTH_UP);
@@ -885,24 +908,29 @@ static struct told http_answer(const char *answer)
 
 static void http_status_in_range_is_up(void **state)
 {
-	assert_int_equal(http_answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").status, HEALTH_UP);
+	assert_int_equal(http_answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").status,
+			 HEALTH_UP);
 	assert_int_equal(http_answer("HTTP/1.1 204 No Content\r\n\r\n").status, HEALTH_UP);
 	assert_int_equal(http_answer("HTTP/1.0 200 OK\r\n\r\nuntil the end").status, HEALTH_UP);
 	/* a redirect is an answer, and is not followed */
-	assert_int_equal(http_answer("HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n").status, HEALTH_UP);
+	assert_int_equal(
+	    http_answer("HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n").status,
+	    HEALTH_UP);
 }
 
 static void http_status_out_of_range_is_said(void **state)
 {
 	struct health_spec spec = spec_of("http");
 	struct server server = {.answer = "HTTP/1.1 204 No Content\r\n\r\n"};
-	struct told told = http_answer("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+	struct told told =
+	    http_answer("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
 
 	assert_int_equal(told.status, HEALTH_DOWN);
 	assert_string_equal(told.why, "HTTP status 503, expected 200-399");
 	spec.status_min = spec.status_max = 200;
 	server_start(&server, "127.0.0.1");
-	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why, "HTTP status 204, expected 200");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why,
+			    "HTTP status 204, expected 200");
 	server_stop(&server);
 }
 
@@ -947,20 +975,25 @@ static void http_timeouts_say_what_did_not_come(void **state)
 
 	spec.timeout_ms = tls.timeout_ms = 150;
 	full_start(&full);
-	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why, "connect: timed out after 150 ms");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why,
+			    "connect: timed out after 150 ms");
 	full_stop(&full);
 	server_start(&server, "127.0.0.1");
-	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why, "HTTP: no answer after 150 ms");
-	assert_string_equal(probe_once(&tls, "127.0.0.1", server.port).why, "TLS: handshake not complete after 150 ms");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why,
+			    "HTTP: no answer after 150 ms");
+	assert_string_equal(probe_once(&tls, "127.0.0.1", server.port).why,
+			    "TLS: handshake not complete after 150 ms");
 	server.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nslow";
-	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why, "HTTP: answer not complete after 150 ms");
+	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why,
+			    "HTTP: answer not complete after 150 ms");
 	server_stop(&server);
 }
 
 static void http_answer_after_the_timeout_is_none(void **state)
 {
 	struct health_spec spec = spec_of("http");
-	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = HANG_MS};
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+				.delay_ms = HANG_MS};
 	uint64_t start;
 
 	server_start(&server, "127.0.0.1");
@@ -974,7 +1007,8 @@ static void http_answer_after_the_timeout_is_none(void **state)
 static void http_latency_is_connect_to_answer(void **state)
 {
 	struct health_spec spec = spec_of("http");
-	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", .delay_ms = 100};
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+				.delay_ms = 100};
 	uint64_t start = now_ms();
 	struct told told;
 
@@ -1015,7 +1049,8 @@ static void http_request_is_as_configured(void **state)
 	server_start(&server, "::1");
 	spec.path = (char *)"/a/../health?deep=1";
 	assert_int_equal(probe_once(&spec, "::1", server.port).status, HEALTH_UP);
-	assert_ptr_equal(strstr(server.request, "GET /a/../health?deep=1 HTTP/1.1\r\n"), server.request);
+	assert_ptr_equal(strstr(server.request, "GET /a/../health?deep=1 HTTP/1.1\r\n"),
+			 server.request);
 	snprintf(expected, sizeof(expected), "\r\nHost: [::1]:%u\r\n", server.port);
 	assert_non_null(strstr(server.request, expected));
 	assert_non_null(strstr(server.request, "\r\nUser-Agent: lbd/" LBD_VERSION "\r\n"));
@@ -1045,7 +1080,8 @@ static void http_ignores_proxies_of_the_environment(void **state)
 static void http_connects_anew_for_every_probe(void **state)
 {
 	struct health_spec spec = spec_of("http");
-	struct server server = {.answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"};
+	struct server server = {
+	    .answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"};
 	struct told told = {0};
 	struct health_check *check;
 
@@ -1103,8 +1139,8 @@ static void http_checks_may_be_removed_by_each_others_results(void **state)
 
 /* ---- https ---- */
 
-#define TLS_FILES                                                                                                      \
-	"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=wrong.example -keyout k.pem -out c.pem "          \
+#define TLS_FILES                                                                                             \
+	"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=wrong.example -keyout k.pem -out c.pem " \
 	">/dev/null 2>&1"
 
 /* openssl s_server in a directory of its own; 0 if there is no openssl. */
@@ -1126,8 +1162,9 @@ static pid_t tls_server_start(char directory[32], uint16_t port)
 		_exit(1);
 	freopen("/dev/null", "r+", stdout);
 	freopen("/dev/null", "r+", stderr);
-	execlp("openssl", "openssl", "s_server", "-accept", accept, "-cert", "c.pem", "-key", "k.pem", "-www",
-	       "-servername", "sni.example", "-servername_fatal", "-cert2", "c.pem", "-key2", "k.pem", NULL);
+	execlp("openssl", "openssl", "s_server", "-accept", accept, "-cert", "c.pem", "-key",
+	       "k.pem", "-www", "-servername", "sni.example", "-servername_fatal", "-cert2",
+	       "c.pem", "-key2", "k.pem", NULL);
 	_exit(1);
 }
 
@@ -1191,7 +1228,8 @@ static double cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* count checks of one interval against one listener: every one is up after its first probe, and stays up. */
+/* count checks of one interval against one listener: every one is up after its first probe, and
+ * stays up. */
 static void assert_many_are_up(const char *type, unsigned count, const char *answer)
 {
 	struct health_spec spec = spec_of(type);
@@ -1222,7 +1260,8 @@ static void assert_many_are_up(const char *type, unsigned count, const char *ans
 		assert_int_equal(told[i].changes, 1);
 		health_remove(checks[i]);
 	}
-	print_message("# %u %s probes, and their server: %.0f us of CPU each\n", results, type, cpu * 1e6 / results);
+	print_message("# %u %s probes, and their server: %.0f us of CPU each\n", results, type,
+		      cpu * 1e6 / results);
 	server_stop(&server);
 	free(checks);
 	free(told);
@@ -1238,7 +1277,8 @@ static void five_hundred_http_checks_at_once_are_all_up(void **state)
 	assert_many_are_up("http", 500, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
 
-/* Its own network namespace where that is allowed, so that no firewall or busy port of the host disturbs. */
+/* Its own network namespace where that is allowed, so that no firewall or busy port of the host
+ * disturbs. */
 static int enter_namespace(void **state)
 {
 	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Rules about time, each with a clock of the test's own: how late the loop is, what a probe of a late loop says, when
- * the next probe begins. */
+/* Rules about time, each with a clock of the test's own: how late the loop is, what a probe of a
+ * late loop says, when the next probe begins. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -58,7 +58,8 @@ static void stop_between_two_beats_is_seen_but_for_one_beat(void **state)
 
 		lateness_start(&meter, 0);
 		lateness_beat(&meter, begin + SECOND); /* stopped for a second from begin on */
-		assert_in_range(lateness_total(&meter, begin + SECOND), SECOND - LATENESS_BEAT_US, SECOND);
+		assert_in_range(lateness_total(&meter, begin + SECOND), SECOND - LATENESS_BEAT_US,
+				SECOND);
 	}
 }
 
@@ -97,12 +98,14 @@ static void recent_lateness_is_forgotten_within_two_minutes(void **state)
 		lateness_beat(&meter, now += LATENESS_BEAT_US);
 	assert_int_equal(lateness_recent(&meter, now), 0);
 	assert_int_equal(meter.max_us, 700 * MS);
-	assert_int_equal(lateness_recent(&meter, now + LATENESS_BEAT_US + 400 * MS), 400 * MS); /* one is due */
+	assert_int_equal(lateness_recent(&meter, now + LATENESS_BEAT_US + 400 * MS),
+			 400 * MS); /* one is due */
 }
 
 /* ---- what a probe says ---- */
 
-static enum verdict timed_out(uint64_t elapsed_us, uint64_t late_us, bool repeated, uint64_t *ret_wait_us)
+static enum verdict timed_out(uint64_t elapsed_us, uint64_t late_us, bool repeated,
+			      uint64_t *ret_wait_us)
 {
 	const struct verdict_case of = {.timeout_us = SECOND,
 					.elapsed_us = elapsed_us,
@@ -128,7 +131,8 @@ static void timeout_of_a_late_loop_is_void(void **state)
 	uint64_t wait;
 
 	assert_int_equal(timed_out(SECOND, 101 * MS, false, &wait), VERDICT_VOID);
-	assert_int_equal(timed_out(1101 * MS, 0, false, &wait), VERDICT_VOID); /* the timeout itself was late */
+	assert_int_equal(timed_out(1101 * MS, 0, false, &wait),
+			 VERDICT_VOID); /* the timeout itself was late */
 	assert_int_equal(timed_out(3600 * SECOND, 3599 * SECOND, false, &wait), VERDICT_VOID);
 }
 
@@ -160,7 +164,8 @@ static void repeated_probe_is_given_turns_of_the_loop_however_short_its_timeout(
 
 static void bad_answer_to_a_late_loop_is_void_once(void **state)
 {
-	struct verdict_case of = {.timeout_us = SECOND, .elapsed_us = 70 * SECOND, .late_us = 70 * SECOND};
+	struct verdict_case of = {
+	    .timeout_us = SECOND, .elapsed_us = 70 * SECOND, .late_us = 70 * SECOND};
 	uint64_t wait;
 
 	assert_int_equal(verdict_of(&of, &wait), VERDICT_VOID);
@@ -204,9 +209,11 @@ static void probes_start_an_interval_apart_or_up_to_5_percent_less(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		for (unsigned j = 0; j < 10000; j++) {
 			uint64_t gone = draw() % (intervals[i] + 1);
-			uint64_t start_to_start = gone + schedule_next(intervals[i], true, gone, draw());
+			uint64_t start_to_start =
+			    gone + schedule_next(intervals[i], true, gone, draw());
 
-			assert_in_range(start_to_start, intervals[i] - intervals[i] / 20, intervals[i]);
+			assert_in_range(start_to_start, intervals[i] - intervals[i] / 20,
+					intervals[i]);
 		}
 }
 
@@ -229,7 +236,8 @@ static void first_probe_comes_soon_unless_the_status_is_known(void **state)
 	uint64_t most_new = 0, most_known = 0;
 
 	for (unsigned j = 0; j < 10000; j++) {
-		uint64_t new = schedule_first(60000, false, draw()), known = schedule_first(60000, true, draw());
+		uint64_t new = schedule_first(60000, false, draw()),
+			 known = schedule_first(60000, true, draw());
 
 		most_new = new > most_new ? new : most_new;
 		most_known = known > most_known ? known : most_known;
@@ -239,7 +247,8 @@ static void first_probe_comes_soon_unless_the_status_is_known(void **state)
 	assert_in_range(most_known, 59000, 59999);
 }
 
-/* Else a thousand checks that a stop has delayed would all begin in one instant, now and ever after. */
+/* Else a thousand checks that a stop has delayed would all begin in one instant, now and ever
+ * after. */
 static void checks_that_missed_their_time_are_spread_again(void **state)
 {
 	unsigned tenths[10] = {0};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What lbd says of a kernel that lacks something; that it is true is shown in a guest (vmtest/guest/too-old.sh). */
+/* What lbd says of a kernel that lacks something; that it is true is shown in a guest
+ * (vmtest/guest/too-old.sh). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,10 +41,12 @@ static void every_missing_feature_is_named_with_its_release(void **state)
 	struct error err;
 
 	assert_int_equal(kernel_check("5.10.0-39-amd64", is_5_10, &err), -EOPNOTSUPP);
-	assert_string_equal(err.text,
-			    "kernel 5.10.0-39-amd64: expected Linux 6.1 or later: it lacks the coarse clock in "
-			    "programs (bpf_ktime_get_coarse_ns), since Linux 5.11; XDP on frames in several buffers "
-			    "(BPF_F_XDP_HAS_FRAGS, bpf_xdp_get_buff_len), since Linux 5.18");
+	assert_string_equal(
+	    err.text,
+	    "kernel 5.10.0-39-amd64: expected Linux 6.1 or later: it lacks the coarse "
+	    "clock in programs (bpf_ktime_get_coarse_ns), since Linux 5.11; XDP on frames "
+	    "in several buffers (BPF_F_XDP_HAS_FRAGS, bpf_xdp_get_buff_len), since Linux "
+	    "5.18");
 }
 
 static void a_new_kernel_built_without_bpf_is_refused(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Runs lbctl as a process of its own, and takes what it prints and its exit code. Included by test_lbctl_*.c. */
+/* Runs lbctl as a process of its own, and takes what it prints and its exit code. */
 #ifndef LBD_TEST_LBCTL_RUN_H
 #define LBD_TEST_LBCTL_RUN_H
 
@@ -27,7 +27,8 @@ static inline void lbctl_take(FILE *from, char *text, size_t size)
 }
 
 /* words: what follows "lbctl", NULL-terminated. prepare (may be NULL) runs in the child first. */
-static inline void lbctl_run_after(struct lbctl_run *ret, void (*prepare)(void), const char *const *words)
+static inline void lbctl_run_after(struct lbctl_run *ret, void (*prepare)(void),
+				   const char *const *words)
 {
 	FILE *out = tmpfile(), *err = tmpfile();
 	char *argv[32] = {(char *)"lbctl"};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests lbctl as a process against a stand-in for lbd: requests, human and JSON output, errors and exit codes. */
+/* Tests lbctl as a process against a stand-in for lbd: requests, human and JSON output, errors and
+ * exit codes. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,12 +13,13 @@
 #include "support/fake_lbd.h"
 #include "lbctl_run.h"
 
-#define STATUS(interfaces, services, down, backends, up)                                                               \
-	"{\"version\":\"" LBD_VERSION "\",\"abi\":1,\"pid\":42,\"uptime_s\":11520,\"config\":\"/etc/lbd/lbd.yaml\","   \
-	"\"adopted\":true,\"overrides\":2,\"interfaces\":[" interfaces "],\"services\":" #services                     \
-	",\"services_down\":" #down ",\"backends\":" #backends ",\"backends_up\":" #up                                 \
-	",\"memory\":{\"total\":146800640,\"flows\":134217728,\"arena\":8388608,\"services\":1048576,\"backends\":"    \
-	"1048576,\"counters\":1048576,\"other\":1048576},\"flows\":{\"capacity\":2097152,\"entries\":1234},"           \
+#define STATUS(interfaces, services, down, backends, up)                                                            \
+	"{\"version\":\"" LBD_VERSION                                                                               \
+	"\",\"abi\":1,\"pid\":42,\"uptime_s\":11520,\"config\":\"/etc/lbd/lbd.yaml\","                              \
+	"\"adopted\":true,\"overrides\":2,\"interfaces\":[" interfaces "],\"services\":" #services                  \
+	",\"services_down\":" #down ",\"backends\":" #backends ",\"backends_up\":" #up                              \
+	",\"memory\":{\"total\":146800640,\"flows\":134217728,\"arena\":8388608,\"services\":1048576,\"backends\":" \
+	"1048576,\"counters\":1048576,\"other\":1048576},\"flows\":{\"capacity\":2097152,\"entries\":1234},"        \
 	"\"kernel\":\"6.1.0-28-amd64\"}"
 #define ETH0 "{\"name\":\"eth0\",\"ifindex\":2,\"mode\":\"native\",\"dispatcher\":true}"
 #define ETH1 "{\"name\":\"eth1\",\"ifindex\":3,\"mode\":\"generic\",\"dispatcher\":false}"
@@ -59,14 +61,19 @@ static void the_first_line_of_status_says_whether_it_forwards(void **state)
 	} cases[] = {
 	    {STATUS(ETH0, 3, 0, 9, 9), "Forwarding: 3 services, 9 of 9 backends up"},
 	    {STATUS(ETH0, 1, 0, 2, 1), "Forwarding: 1 service, 1 of 2 backends up"},
-	    {STATUS(ETH0, 3, 1, 9, 6), "Forwarding, but 1 of 3 services is down. Why: lbctl backends"},
-	    {STATUS(ETH0, 3, 3, 9, 0), "Not forwarding: none of 9 backends is up. Why: lbctl backends"},
-	    {STATUS("", 3, 0, 9, 9), "Not forwarding: no interface is attached. Next: lbctl attach IFACE"},
-	    {STATUS(ETH0, 0, 0, 0, 0), "Not forwarding: the config has no services. Next: edit it, then lbctl reload"},
+	    {STATUS(ETH0, 3, 1, 9, 6),
+	     "Forwarding, but 1 of 3 services is down. Why: lbctl backends"},
+	    {STATUS(ETH0, 3, 3, 9, 0),
+	     "Not forwarding: none of 9 backends is up. Why: lbctl backends"},
+	    {STATUS("", 3, 0, 9, 9),
+	     "Not forwarding: no interface is attached. Next: lbctl attach IFACE"},
+	    {STATUS(ETH0, 0, 0, 0, 0),
+	     "Not forwarding: the config has no services. Next: edit it, then lbctl reload"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		const struct fake_answer answers[] = {{"GET /v1/status", 200, cases[i].status}, {NULL}};
+		const struct fake_answer answers[] = {{"GET /v1/status", 200, cases[i].status},
+						      {NULL}};
 
 		RUN(answers, "status");
 		assert_int_equal(run.exit_code, 0);
@@ -76,7 +83,8 @@ static void the_first_line_of_status_says_whether_it_forwards(void **state)
 
 static void status_names_modes_memory_and_changes(void **state)
 {
-	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0 "," ETH1, 3, 0, 9, 9)}, {NULL}};
+	const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200, STATUS(ETH0 "," ETH1, 3, 0, 9, 9)}, {NULL}};
 
 	RUN(answers, "status");
 	assert_non_null(strstr(run.out, "eth0: native, beside other XDP programs"));
@@ -91,9 +99,8 @@ static void status_shows_the_seed_blind_services_and_a_crowded_table(void **stat
 {
 	const struct fake_answer answers[] = {
 	    {"GET /v1/status", 200,
-	     "{\"interfaces\":[" ETH0 "],\"services\":3,\"services_down\":0,\"services_blind\":2,\"backends\":9,"
-	     "\"backends_up\":3,\"flows\":{\"capacity\":2000,\"entries\":1999,\"without_place\":17,"
-	     "\"limited_services\":1},\"hash_seed\":\"0x00000000feedface\",\"hash_seed_from\":\"random\"}"},
+	     "{\"interfaces\":[" ETH0
+	     "],\"services\":3,\"services_down\":0,\"services_blind\":2,\"backends\":9,\"backends_up\":3,\"flows\":{\"capacity\":2000,\"entries\":1999,\"without_place\":17,\"limited_services\":1},\"hash_seed\":\"0x00000000feedface\",\"hash_seed_from\":\"random\"}"},
 	    {NULL}};
 
 	RUN(answers, "status");
@@ -104,8 +111,9 @@ static void status_shows_the_seed_blind_services_and_a_crowded_table(void **stat
 	assert_non_null(strstr(run.out, "0x00000000feedface, random"));
 }
 
-#define LATE(ms)                                                                                                       \
-	"{\"interfaces\":[" ETH0 "],\"services\":1,\"backends\":2,\"backends_up\":2,\"loop\":{\"late_ms\":" #ms        \
+#define LATE(ms)                                                                       \
+	"{\"interfaces\":[" ETH0                                                       \
+	"],\"services\":1,\"backends\":2,\"backends_up\":2,\"loop\":{\"late_ms\":" #ms \
 	",\"late_max_ms\":9000}}"
 
 static void status_warns_of_lateness_that_matters(void **state)
@@ -121,7 +129,8 @@ static void status_warns_of_lateness_that_matters(void **state)
 
 static void json_is_what_lbd_said(void **state)
 {
-	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0, 3, 0, 9, 9)}, {NULL}};
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0, 3, 0, 9, 9)},
+					      {NULL}};
 	json_t *printed, *said = json_loads(answers[0].body, 0, NULL);
 
 	RUN(answers, "status", "--json");
@@ -152,7 +161,8 @@ static void changes_are_posted_as_the_contract_says(void **state)
 		const char *words[7], *request;
 	} cases[] = {
 	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"auto\"}\n"},
-	    {{"attach", "eth0", "--mode", "native"}, "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"native\"}\n"},
+	    {{"attach", "eth0", "--mode", "native"},
+	     "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"native\"}\n"},
 	    {{"detach", "eth0"}, "POST /v1/detach {\"interface\":\"eth0\"}\n"},
 	    {{"reload"}, "POST /v1/reload {}\n"},
 	    {{"backend", "add", "web", "10.0.0.1"},
@@ -191,7 +201,8 @@ static void changes_are_posted_as_the_contract_says(void **state)
 static void a_refusal_prints_lbds_sentence_and_hint_and_exits_1(void **state)
 {
 	const struct fake_answer answers[] = {
-	    {"POST /v1/attach", 404, "{\"error\":\"nope: no such interface\",\"hint\":\"ip link lists them\"}"},
+	    {"POST /v1/attach", 404,
+	     "{\"error\":\"nope: no such interface\",\"hint\":\"ip link lists them\"}"},
 	    {NULL}};
 
 	RUN(answers, "attach", "nope");
@@ -202,7 +213,8 @@ static void a_refusal_prints_lbds_sentence_and_hint_and_exits_1(void **state)
 
 static void a_bad_argument_to_lbd_is_a_failure_not_wrong_usage(void **state)
 {
-	const struct fake_answer answers[] = {{"POST /v1/reload", 400, "{\"error\":\"no\",\"hint\":\"\"}"}, {NULL}};
+	const struct fake_answer answers[] = {
+	    {"POST /v1/reload", 400, "{\"error\":\"no\",\"hint\":\"\"}"}, {NULL}};
 
 	RUN(answers, "reload");
 	assert_int_equal(run.exit_code, 1);
@@ -213,8 +225,9 @@ static void a_missing_socket_says_how_to_start_lbd(void **state)
 {
 	lbctl_run(&run, "status", "--socket", "/tmp/no-such-directory/lbd.sock");
 	assert_int_equal(run.exit_code, 1);
-	assert_string_equal(run.err, "lbctl: lbd is not running (no /tmp/no-such-directory/lbd.sock).\n"
-				     "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml\n");
+	assert_string_equal(run.err,
+			    "lbctl: lbd is not running (no /tmp/no-such-directory/lbd.sock).\n"
+			    "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml\n");
 }
 
 static void a_socket_without_listener_says_so(void **state)
@@ -314,13 +327,14 @@ static void stats_hides_what_never_happened_unless_asked(void **state)
 {
 	const struct fake_answer answers[] = {
 	    {"GET /v1/stats", 200,
-	     "{\"reasons\":[{\"name\":\"forwarded_tx\",\"outcome\":\"sent\",\"help\":\"sent on\",\"packets\":1200000,"
-	     "\"bytes\":1048576},{\"name\":\"ttl_exceeded\",\"outcome\":\"dropped\",\"help\":\"used up\",\"packets\":0,"
-	     "\"bytes\":0}],\"events\":[{\"name\":\"flow_evicted\",\"help\":\"replaced\",\"count\":0}]}"},
+	     "{\"reasons\":[{\"name\":\"forwarded_tx\",\"outcome\":\"sent\",\"help\":\"sent "
+	     "on\",\"packets\":1200000,\"bytes\":1048576},{\"name\":\"ttl_exceeded\",\"outcome\":\"dropped\",\"help\":\"used "
+	     "up\",\"packets\":0,\"bytes\":0}],\"events\":[{\"name\":\"flow_evicted\",\"help\":\"replaced\",\"count\":0}]}"},
 	    {NULL}};
 
 	RUN(answers, "stats");
-	assert_non_null(strstr(run.out, "Sent: to a backend, or answered: 1.20M packets, 1.00 MiB\n"));
+	assert_non_null(
+	    strstr(run.out, "Sent: to a backend, or answered: 1.20M packets, 1.00 MiB\n"));
 	assert_non_null(strstr(run.out, "forwarded_tx"));
 	assert_null(strstr(run.out, "ttl_exceeded"));
 	assert_null(strstr(run.out, "flow_evicted"));
@@ -333,16 +347,13 @@ static void services_tell_status_and_transitions(void **state)
 {
 	const struct fake_answer answers[] = {
 	    {"GET /v1/services", 200,
-	     "{\"services\":[{\"name\":\"web\",\"vip\":\"2001:db8::10\",\"protocol\":\"tcp\",\"port\":443,"
-	     "\"algorithm\":\"maglev\",\"forward\":\"ipip\",\"status\":\"degraded\",\"backends\":3,\"backends_up\":2,"
-	     "\"slots\":1021,\"slots_in_transition\":12,\"ring_digest\":\"89abcdef01234567\",\"limited\":true,"
-	     "\"flows\":1500,\"bytes\":2000000}]}"},
+	     "{\"services\":[{\"name\":\"web\",\"vip\":\"2001:db8::10\",\"protocol\":\"tcp\",\"port\":443,\"algorithm\":\"maglev\",\"forward\":\"ipip\",\"status\":\"degraded\",\"backends\":3,\"backends_up\":2,\"slots\":1021,\"slots_in_transition\":12,\"ring_digest\":\"89abcdef01234567\",\"limited\":true,\"flows\":1500,\"bytes\":2000000}]}"},
 	    {NULL}};
 
 	RUN(answers, "services");
-	assert_non_null(
-	    strstr(run.out,
-		   "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 89abcdef  1.50k  2.00M"));
+	assert_non_null(strstr(
+	    run.out,
+	    "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 89abcdef  1.50k  2.00M"));
 	assert_non_null(strstr(run.out, "web: 12 of 1021 slots"));
 	assert_non_null(strstr(run.out, "web: has its share of a crowded flow table"));
 }

@@ -13,9 +13,9 @@
 
 #define BACKENDS "GET /v1/backends?service=web"
 #define DRAIN    "POST /v1/backend/drain"
-#define OF(condition, active, kept, drained)                                                                           \
-	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"" condition "\",\"active\":" #active           \
-	",\"kept_slots\":" #kept ",\"drained\":" #drained "}"
+#define OF(condition, active, kept, drained)                                        \
+	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"" condition \
+	"\",\"active\":" #active ",\"kept_slots\":" #kept ",\"drained\":" #drained "}"
 #define LIST(backend) "{\"backends\":[" backend "]}"
 #define ONE(backend)  "{\"backend\":" backend "}"
 
@@ -72,30 +72,30 @@ static void a_backend_that_is_up_again_ends_the_wait(void **state)
 	assert_true(drain_over(&progress));
 }
 
-#define DRAINING(drain)                                                                                                \
-	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"draining\",\"active\":2,\"kept_slots\":0,"     \
+#define DRAINING(drain)                                                                                            \
+	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"draining\",\"active\":2,\"kept_slots\":0," \
 	"\"drained\":false,\"drain\":" drain "}"
-#define FORCED                                                                                                         \
-	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"drained\",\"active\":0,\"kept_slots\":0,"      \
-	"\"drained\":true,\"drain\":{\"since_s\":60,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":true,"      \
+#define FORCED                                                                                                    \
+	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"drained\",\"active\":0,\"kept_slots\":0," \
+	"\"drained\":true,\"drain\":{\"since_s\":60,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":true," \
 	"\"given_up\":7}}"
 
 static void what_holds_a_drain_is_shown_with_its_age(void **state)
 {
 	char text[160];
-	struct drain_progress progress = progress_of(LIST(
-	    DRAINING("{\"since_s\":180,\"last_packet_s\":2,\"forced_in_s\":420,\"forced\":false,\"given_up\":0}")));
+	struct drain_progress progress = progress_of(LIST(DRAINING(
+	    "{\"since_s\":180,\"last_packet_s\":2,\"forced_in_s\":420,\"forced\":false,\"given_up\":0}")));
 
 	drain_describe_times(&progress, text, sizeof(text));
 	assert_string_equal(text, ", draining for 3 min, last packet 2 s ago, forced in 7 min");
-	progress = progress_of(LIST(
-	    DRAINING("{\"since_s\":180,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":false,\"given_up\":0}")));
+	progress = progress_of(LIST(DRAINING(
+	    "{\"since_s\":180,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":false,\"given_up\":0}")));
 	drain_describe_times(&progress, text, sizeof(text));
 	assert_string_equal(text, ", draining for 3 min");
 }
 
-static void run_against(const struct fake_answer *answers, char *requests, size_t size, const char *option,
-			const char *value)
+static void run_against(const struct fake_answer *answers, char *requests, size_t size,
+			const char *option, const char *value)
 {
 	struct fake_lbd fake;
 
@@ -119,15 +119,17 @@ static void wait_prints_a_line_per_change_and_exits_0_when_drained(void **state)
 	assert_non_null(strstr(requests, "\"address\":\"10.0.0.12\""));
 	assert_non_null(strstr(requests, "\"on\":true"));
 	assert_string_equal(run.err, "");
-	assert_non_null(strstr(run.out, "web 10.0.0.12: 2 active flows, 1 slot kept for older ones\nweb 10.0.0.12: no "
-					"flow depends on it"));
+	assert_non_null(strstr(
+	    run.out,
+	    "web 10.0.0.12: 2 active flows, 1 slot kept for older ones\nweb 10.0.0.12: no flow depends on it"));
 	assert_non_null(strstr(run.out, "safe to stop the host"));
 }
 
 static void timeout_exits_3_and_says_what_remains(void **state)
 {
-	const struct fake_answer answers[] = {
-	    {DRAIN, 200, ONE(OF("draining", 2, 1, false))}, {BACKENDS, 200, LIST(OF("draining", 2, 1, false))}, {NULL}};
+	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))},
+					      {BACKENDS, 200, LIST(OF("draining", 2, 1, false))},
+					      {NULL}};
 	char requests[4096];
 
 	run_against(answers, requests, sizeof(requests), "--timeout", "300ms");
@@ -165,7 +167,8 @@ static void a_forced_drain_exits_0_and_says_how_many_flows_were_given_up(void **
 
 static void a_deadline_is_lbds_to_keep(void **state)
 {
-	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))}, {NULL}};
+	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))},
+					      {NULL}};
 	char requests[4096];
 
 	run_against(answers, requests, sizeof(requests), "--force-after", "10m");
@@ -188,7 +191,8 @@ static void a_deadline_that_is_no_time_is_refused_before_anything_drains(void **
 
 static void without_wait_it_says_how_to_wait(void **state)
 {
-	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))}, {NULL}};
+	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))},
+					      {NULL}};
 	char requests[4096];
 
 	run_against(answers, requests, sizeof(requests), NULL, NULL);

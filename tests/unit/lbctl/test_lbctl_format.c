@@ -18,9 +18,10 @@ static void counts_take_at_most_six_characters(void **state)
 	static const struct {
 		uint64_t count;
 		const char *text;
-	} cases[] = {{0, "0"},           {999, "999"},          {1000, "1.00k"},      {12345, "12.3k"},
-		     {99949, "99.9k"},   {99950, "100k"},       {999499, "999k"},     {999500, "1.00M"},
-		     {1200000, "1.20M"}, {4560000000, "4.56G"}, {UINT64_MAX, "18.4E"}};
+	} cases[] = {
+	    {0, "0"},           {999, "999"},          {1000, "1.00k"},      {12345, "12.3k"},
+	    {99949, "99.9k"},   {99950, "100k"},       {999499, "999k"},     {999500, "1.00M"},
+	    {1200000, "1.20M"}, {4560000000, "4.56G"}, {UINT64_MAX, "18.4E"}};
 	char text[FORMAT_TEXT];
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -122,7 +123,8 @@ static void conditions_have_the_tone_they_deserve(void **state)
 	assert_int_equal(format_tone("something new"), TONE_BAD);
 }
 
-static void print_to(char *text, size_t size, const struct table *table, unsigned columns, bool coloured)
+static void print_to(char *text, size_t size, const struct table *table, unsigned columns,
+		     bool coloured)
 {
 	FILE *out = tmpfile();
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests lbctl backend-host in network namespaces of its own: what setup changes, that undo restores just that, and
- * what is refused. Needs root. */
+/* Tests lbctl backend-host in network namespaces of its own: what setup changes, that undo restores
+ * just that, and what is refused. Needs root. */
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <sched.h>
@@ -17,29 +17,33 @@
 
 static struct lbctl_run run;
 
-/* A new namespace with a pair of links, one of which is the backend's; records go to a /run of its own. */
+/* A new namespace with a pair of links, one of which is the backend's; records go to a /run of its
+ * own. */
 static int enter_namespace(void **state)
 {
 	if (geteuid() != 0)
 		return 0;
-	if (unshare(CLONE_NEWNET | CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	if (unshare(CLONE_NEWNET | CLONE_NEWNS) ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("none", "/run", "tmpfs", 0, NULL))
 		return -1;
 	/* lo was up once: the kernel gives it 127.0.0.1 then, and leaves it there. */
-	return system("ip link add test0 mtu 1500 type veth peer name test1 && ip addr add 10.9.0.1/24 dev test0 && "
-		      "ip link set test0 up && ip link set test1 up && ip link set lo up && ip link set lo down");
+	return system("ip link add test0 mtu 1500 type veth peer name test1 && ip addr add "
+		      "10.9.0.1/24 dev test0 && ip link set test0 up && ip link set test1 up && ip "
+		      "link set lo up && ip link set lo down");
 }
 
-#define REQUIRE_ROOT()                                                                                                 \
-	do {                                                                                                           \
-		if (geteuid() != 0)                                                                                    \
-			skip();                                                                                        \
+#define REQUIRE_ROOT()              \
+	do {                        \
+		if (geteuid() != 0) \
+			skip();     \
 	} while (0)
 
-static const char *const watched[] = {"net/ipv4/conf/test0/arp_ignore",   "net/ipv4/conf/all/arp_ignore",
-				      "net/ipv4/conf/test0/arp_announce", "net/ipv4/conf/all/arp_announce",
-				      "net/ipv4/conf/test0/rp_filter",    "net/ipv4/conf/all/rp_filter",
-				      "net/ipv6/conf/lo/disable_ipv6",    "net/ipv6/conf/test0/disable_ipv6"};
+static const char *const watched[] = {
+    "net/ipv4/conf/test0/arp_ignore",   "net/ipv4/conf/all/arp_ignore",
+    "net/ipv4/conf/test0/arp_announce", "net/ipv4/conf/all/arp_announce",
+    "net/ipv4/conf/test0/rp_filter",    "net/ipv4/conf/all/rp_filter",
+    "net/ipv6/conf/lo/disable_ipv6",    "net/ipv6/conf/test0/disable_ipv6"};
 
 /* All that setup may touch, as text. */
 static void snapshot(char *text, size_t size)
@@ -56,7 +60,8 @@ static void snapshot(char *text, size_t size)
 	assert_int_equal(getifaddrs(&all), 0);
 	for (struct ifaddrs *at = all; at; at = at->ifa_next)
 		if (at->ifa_addr && at->ifa_addr->sa_family == AF_INET)
-			used += (size_t)snprintf(text + used, size - used, "%s has an IPv4 address\n", at->ifa_name);
+			used += (size_t)snprintf(text + used, size - used,
+						 "%s has an IPv4 address\n", at->ifa_name);
 	freeifaddrs(all);
 	snprintf(text + used, size - used, "lo %s\n", link_is_up("lo") ? "up" : "down");
 }
@@ -81,7 +86,8 @@ static void setup_says_each_change_and_undo_restores_just_that(void **state)
 	REQUIRE_ROOT();
 	write_sysctl("net/ipv4/conf/test0/rp_filter", "1");
 	snapshot(before, sizeof(before));
-	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10", "--vip", "2001:db8::10");
+	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10", "--vip",
+		  "2001:db8::10");
 	assert_string_equal(run.err, "");
 	assert_int_equal(run.exit_code, 0);
 	assert_non_null(strstr(run.out, "net.ipv4.conf.test0.arp_ignore: 0 -> 1\n"));
@@ -141,7 +147,8 @@ static void undo_of_one_vip_keeps_the_others(void **state)
 	char where[IF_NAMESIZE];
 
 	REQUIRE_ROOT();
-	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10", "--vip", "192.0.2.11");
+	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10", "--vip",
+		  "192.0.2.11");
 	lbctl_run(&run, "backend-host", "undo", "--iface", "test0", "--vip", "192.0.2.11");
 	assert_int_equal(run.exit_code, 0);
 	interface_of("192.0.2.11", where);
@@ -183,8 +190,10 @@ static void a_setup_that_fails_half_way_takes_its_changes_back(void **state)
 
 	REQUIRE_ROOT();
 	snapshot(before, sizeof(before));
-	/* A setting that reads as empty and cannot be written stands in for whatever may go wrong. */
-	assert_int_equal(mount("/dev/full", "/proc/sys/net/ipv4/conf/all/arp_announce", NULL, MS_BIND, NULL), 0);
+	/* A setting that reads as empty and cannot be written stands in for whatever may go
+	 * wrong. */
+	assert_int_equal(
+	    mount("/dev/full", "/proc/sys/net/ipv4/conf/all/arp_announce", NULL, MS_BIND, NULL), 0);
 	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10");
 	umount2("/proc/sys/net/ipv4/conf/all/arp_announce", MNT_DETACH);
 	assert_int_equal(run.exit_code, 1);
@@ -235,7 +244,8 @@ static void become_nobody(void)
 
 static void only_root_may(void **state)
 {
-	const char *words[] = {"backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10", NULL};
+	const char *words[] = {"backend-host", "setup",      "--iface", "test0",
+			       "--vip",        "192.0.2.10", NULL};
 
 	REQUIRE_ROOT();
 	lbctl_run_after(&run, become_nobody, words);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests user/lbctl/top_model.c and top_view.c: rates between two samples, and the frame made of them. */
+/* Tests user/lbctl/top_model.c and top_view.c: rates between two samples, and the frame made of
+ * them. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,8 +36,8 @@ static char text_of_sample[8192];
 /* At a time, with so many packets of web (100 bytes each, a flow in ten) and so many drops. */
 static const char *sample_text(int ms, long long packets, long long drops)
 {
-	snprintf(text_of_sample, sizeof(text_of_sample), SAMPLE, ms, packets, packets * 100, packets / 10, packets,
-		 packets * 100, packets / 10, packets, drops);
+	snprintf(text_of_sample, sizeof(text_of_sample), SAMPLE, ms, packets, packets * 100,
+		 packets / 10, packets, packets * 100, packets / 10, packets, drops);
 	return text_of_sample;
 }
 
@@ -151,7 +152,8 @@ static void once_prints_a_plain_frame_of_two_samples(void **state)
 {
 	static char first[8192], second[8192];
 	static struct lbctl_run run;
-	struct fake_answer answers[] = {{"GET /v1/top", 200, first}, {"GET /v1/top", 200, second}, {NULL}};
+	struct fake_answer answers[] = {
+	    {"GET /v1/top", 200, first}, {"GET /v1/top", 200, second}, {NULL}};
 	struct fake_lbd fake;
 
 	strcpy(first, sample_text(1000, 1000, 10));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests the verb table and what derives from it: help, man page, completion, usage errors, suggestions. */
+/* Tests the verb table and what derives from it: help, man page, completion, usage errors,
+ * suggestions. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,7 +88,8 @@ static void help_man_and_completion_cover_every_verb_and_option(void **state)
 		assert_non_null(strstr(run.out, verbs[i]->name));
 		assert_non_null(strstr(bash.out, verbs[i]->name));
 		for (const char *at = verbs[i]->name; *at; at++)
-			strncat(escaped, *at == '-' ? "\\-" : (char[2]){*at, 0}, sizeof(escaped) - strlen(escaped) - 1);
+			strncat(escaped, *at == '-' ? "\\-" : (char[2]){*at, 0},
+				sizeof(escaped) - strlen(escaped) - 1);
 		assert_non_null(strstr(man.out, escaped));
 		for (unsigned o = 0; o < VERB_MAX_OPTIONS && verbs[i]->options[o].name; o++)
 			assert_non_null(strstr(bash.out, verbs[i]->options[o].name));
@@ -175,9 +177,12 @@ static void a_misspelt_verb_draws_the_nearest_one(void **state)
 {
 	static const struct {
 		const char *first, *second, *nearest;
-	} cases[] = {{"statsu", NULL, "lbctl stats\n"},  {"atach", "eth0", "lbctl attach\n"},
-		     {"back", NULL, "lbctl backend"},    {"backend", "ad", "lbctl backend add\n"},
-		     {"realod", NULL, "lbctl reload\n"}, {"backend-host", "stup", "lbctl backend-host setup\n"}};
+	} cases[] = {{"statsu", NULL, "lbctl stats\n"},
+		     {"atach", "eth0", "lbctl attach\n"},
+		     {"back", NULL, "lbctl backend"},
+		     {"backend", "ad", "lbctl backend add\n"},
+		     {"realod", NULL, "lbctl reload\n"},
+		     {"backend-host", "stup", "lbctl backend-host setup\n"}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		lbctl_run(&run, cases[i].first, cases[i].second);
@@ -192,7 +197,8 @@ static void a_misspelt_verb_draws_the_nearest_one(void **state)
 
 static void options_may_stand_anywhere_and_be_joined_with_equals(void **state)
 {
-	char *words[] = {"--mode=generic", "eth0", "--json", "--socket", "/x"}, *ends[] = {"--", "--mode"};
+	char *words[] = {"--mode=generic", "eth0", "--json", "--socket", "/x"},
+	     *ends[] = {"--", "--mode"};
 	char *name[] = {"attach"};
 	struct call call;
 	struct error err;

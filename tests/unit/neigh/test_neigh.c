@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Next hops, against the kernel's own routes and neighbours: a veth pair between this process's network namespace and
- * a second one, where the neighbours live. Run by tests/run; needs root. */
+/* Next hops, against the kernel's own routes and neighbours: a veth pair between this process's
+ * network namespace and a second one, where the neighbours live. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -70,7 +70,8 @@ static void run_for(uint64_t ms)
 {
 	uint64_t end = now_ms() + ms, now;
 
-	while ((now = now_ms()) < end) { /* an exit that run_until left behind may end a round early */
+	while ((now = now_ms()) <
+	       end) { /* an exit that run_until left behind may end a round early */
 		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
 				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
 
@@ -88,11 +89,11 @@ static void turn(void)
 }
 
 /* Turns the loop until the condition holds, however long the machine takes. */
-#define RUN_UNTIL(condition)                                                                                           \
-	do {                                                                                                           \
-		for (uint64_t end = now_ms() + HANG_MS; !(condition) && now_ms() < end;)                               \
-			turn();                                                                                        \
-		assert_true(condition);                                                                                \
+#define RUN_UNTIL(condition)                                                             \
+	do {                                                                             \
+		for (uint64_t end = now_ms() + HANG_MS; !(condition) && now_ms() < end;) \
+			turn();                                                          \
+		assert_true(condition);                                                  \
 	} while (0)
 
 /* ---- what a watch told ---- */
@@ -108,10 +109,12 @@ struct told {
 
 static void format_mac(const uint8_t mac[6], char text[18])
 {
-	snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+		 mac[5]);
 }
 
-static void on_changed(void *arg, const struct addr *address, const struct next_hop *hop, const char *why)
+static void on_changed(void *arg, const struct addr *address, const struct next_hop *hop,
+		       const char *why)
 {
 	struct told *told = arg;
 
@@ -163,8 +166,9 @@ static void assert_source(const struct next_hop *hop, const char *expected)
 /* A device sends from some moment after its peer came up: half a second may pass. */
 static void wait_for_links(void)
 {
-	here("for i in $(seq 100); do ip -o link show nt0 | grep -q 'state UP' && "
-	     "nsenter -t %d -n ip -o link show nt1 | grep -q 'state UP' && exit 0; sleep 0.02; done; exit 1",
+	here("for i in $(seq 100); do ip -o link show nt0 | grep -q 'state UP' && nsenter "
+	     "-t %d -n ip -o link show nt1 | grep -q 'state UP' && exit 0; sleep 0.02; "
+	     "done; exit 1",
 	     there);
 }
 
@@ -187,13 +191,15 @@ static int begin(void **state)
 			pause();
 	}
 	/* fresh namespaces for each test: this one too */
-	if (read(ready[0], &byte, 1) != 1 || close(ready[0]) || close(ready[1]) || unshare(CLONE_NEWNET))
+	if (read(ready[0], &byte, 1) != 1 || close(ready[0]) || close(ready[1]) ||
+	    unshare(CLONE_NEWNET))
 		return -1;
 	here("ip link set lo up");
 	here("ip link add nt0 address " MAC_HERE " type veth peer name nt1 address " MAC_THERE);
 	here("ip link set nt1 netns %d", there);
 	here("ip addr add 10.9.0.1/24 dev nt0 && ip addr add fd09::1/64 dev nt0 nodad");
-	/* neighbour discovery waits for the link-local address, and that for a second of duplicate detection */
+	/* neighbour discovery waits for the link-local address, and that for a second of duplicate
+	 * detection */
 	here("echo 0 >/proc/sys/net/ipv6/conf/nt0/accept_dad");
 	on_peer("sh -c 'echo 0 >/proc/sys/net/ipv6/conf/nt1/accept_dad'");
 	on_peer("ip addr add 10.9.0.2/24 dev nt1");
@@ -317,16 +323,20 @@ static void silent_neighbour_is_said(void **state)
 static void what_is_not_a_unicast_route_is_said(void **state)
 {
 	needs_root();
-	here("ip route add unreachable 192.0.2.1 && ip route add prohibit 192.0.2.2 && ip route add blackhole "
-	     "192.0.2.3");
+	here("ip route add unreachable 192.0.2.1 && ip route add prohibit 192.0.2.2 && ip "
+	     "route add blackhole 192.0.2.3");
 	here("ip -6 route add unreachable 2001:db8::1 && ip -6 route add prohibit 2001:db8::2");
 	assert_string_equal(ask("198.51.100.7").why, "no route");
 	assert_string_equal(ask("2001:db8::7").why, "no route");
-	assert_string_equal(ask("192.0.2.1").why, "no route: the matching one is of type unreachable");
+	assert_string_equal(ask("192.0.2.1").why,
+			    "no route: the matching one is of type unreachable");
 	assert_string_equal(ask("192.0.2.2").why, "no route: the matching one is of type prohibit");
-	assert_string_equal(ask("192.0.2.3").why, "no route: the matching one is of type blackhole");
-	assert_string_equal(ask("2001:db8::1").why, "no route: the matching one is of type unreachable");
-	assert_string_equal(ask("2001:db8::2").why, "no route: the matching one is of type prohibit");
+	assert_string_equal(ask("192.0.2.3").why,
+			    "no route: the matching one is of type blackhole");
+	assert_string_equal(ask("2001:db8::1").why,
+			    "no route: the matching one is of type unreachable");
+	assert_string_equal(ask("2001:db8::2").why,
+			    "no route: the matching one is of type prohibit");
 	assert_string_equal(ask("10.9.0.1").why, "is an address of this host");
 	assert_string_equal(ask("127.0.0.5").why, "is an address of this host");
 	assert_string_equal(ask("fd09::1").why, "is an address of this host");
@@ -445,10 +455,12 @@ static void verified_neighbour_is_told_once_and_a_permanent_one_stays_permanent(
 /* A second pair of links, 10.10.0.1/24 here and 10.10.0.2 there. */
 static void add_second_link(void)
 {
-	here("ip link add nt2 address 02:00:00:00:01:01 type veth peer name nt3 address 02:00:00:00:01:02");
+	here(
+	    "ip link add nt2 address 02:00:00:00:01:01 type veth peer name nt3 address 02:00:00:00:01:02");
 	/* without IPv6, whose late address events would make every route be asked for again */
 	here("echo 1 >/proc/sys/net/ipv6/conf/nt2/disable_ipv6");
-	here("ip link set nt3 netns %d && ip addr add 10.10.0.1/24 dev nt2 && ip link set nt2 up", there);
+	here("ip link set nt3 netns %d && ip addr add 10.10.0.1/24 dev nt2 && ip link set nt2 up",
+	     there);
 	on_peer("ip addr add 10.10.0.2/24 dev nt3");
 	on_peer("ip link set nt3 up");
 }
@@ -490,8 +502,8 @@ static void burst_of_route_changes_is_told_once(void **state)
 	here("ip route add 198.51.100.0/24 via 10.9.0.2");
 	watch("198.51.100.7", &told);
 	RUN_UNTIL(told.hops >= 1);
-	here("ip route change 198.51.100.0/24 via 10.10.0.2; ip route del 198.51.100.0/24;"
-	     "ip route add 198.51.100.0/24 via 10.10.0.2 mtu 1300");
+	here("ip route change 198.51.100.0/24 via 10.10.0.2; ip route del "
+	     "198.51.100.0/24;ip route add 198.51.100.0/24 via 10.10.0.2 mtu 1300");
 	RUN_UNTIL(told.hop.mtu == 1300);
 	run_for(300);
 	assert_int_equal(told.calls, 2);
@@ -688,11 +700,13 @@ static void lost_messages_are_made_up_for(void **state)
 	here("ip route add 198.51.100.0/24 via 10.9.0.2");
 	watch("198.51.100.7", &told);
 	RUN_UNTIL(told.hops >= 1);
-	/* more messages than the event socket holds, while nobody reads them; the change comes last */
+	/* more messages than the event socket holds, while nobody reads them; the change comes
+	 * last */
 	batch = popen("ip -batch -", "w");
 	assert_non_null(batch);
 	for (unsigned i = 0; i < 30000; i++)
-		fprintf(batch, "route add 172.%u.%u.%u/32 via 10.9.0.2\n", 16 + i / 62500, i / 250 % 250, i % 250);
+		fprintf(batch, "route add 172.%u.%u.%u/32 via 10.9.0.2\n", 16 + i / 62500,
+			i / 250 % 250, i % 250);
 	assert_int_equal(pclose(batch), 0);
 	here("ip route change 198.51.100.0/24 via 10.10.0.2");
 	RUN_UNTIL(told.hops >= 2 && !strcmp(told.dst_mac, "02:00:00:00:01:02"));
@@ -700,19 +714,23 @@ static void lost_messages_are_made_up_for(void **state)
 
 /* ---- pure: what this kernel may not have ---- */
 
-static enum hop_verdict decide(const struct rtnl_link *link, const struct rtnl_link *lower, enum entry_verdict verdict,
-			       struct next_hop *hop, char why[HOP_WHY])
+static enum hop_verdict decide(const struct rtnl_link *link, const struct rtnl_link *lower,
+			       enum entry_verdict verdict, struct next_hop *hop, char why[HOP_WHY])
 {
-	struct entry entry = {.verdict = verdict, .address = {.family = 4, .bytes = {10, 0, 0, 1}}, .mac = {2, 0, 9}};
-	struct hop_facts facts = {
-	    .route = {.type = RTN_UNICAST, .ifindex = link->ifindex}, .link = link, .lower = lower, .entry = &entry};
+	struct entry entry = {
+	    .verdict = verdict, .address = {.family = 4, .bytes = {10, 0, 0, 1}}, .mac = {2, 0, 9}};
+	struct hop_facts facts = {.route = {.type = RTN_UNICAST, .ifindex = link->ifindex},
+				  .link = link,
+				  .lower = lower,
+				  .entry = &entry};
 
 	return hop_decide(&facts, hop, why);
 }
 
 static struct rtnl_link link_named(const char *name, uint32_t ifindex)
 {
-	struct rtnl_link link = {.ifindex = ifindex, .ethernet = true, .up = true, .carrier = true, .mtu = 1500};
+	struct rtnl_link link = {
+	    .ifindex = ifindex, .ethernet = true, .up = true, .carrier = true, .mtu = 1500};
 
 	snprintf(link.name, sizeof(link.name), "%s", name);
 	return link;
@@ -752,7 +770,8 @@ static void vlans_that_cannot_be_forwarded_to_are_said(void **state)
 	assert_int_equal(decide(&vlan, &lower, ENTRY_ALIVE, &hop, why), HOP_NONE);
 	assert_string_equal(why, "link eth0.7 is a VLAN inside VLAN eth0: not supported");
 	assert_int_equal(decide(&vlan, NULL, ENTRY_ALIVE, &hop, why), HOP_NONE);
-	assert_string_equal(why, "link eth0.7 is a VLAN of a device in another network namespace: not supported");
+	assert_string_equal(
+	    why, "link eth0.7 is a VLAN of a device in another network namespace: not supported");
 }
 
 static void link_without_ethernet_is_said(void **state)
@@ -763,7 +782,8 @@ static void link_without_ethernet_is_said(void **state)
 
 	link.ethernet = false;
 	assert_int_equal(decide(&link, NULL, ENTRY_ALIVE, &hop, why), HOP_NONE);
-	assert_string_equal(why, "link wg0 is not Ethernet: forwarding through it is not supported");
+	assert_string_equal(why,
+			    "link wg0 is not Ethernet: forwarding through it is not supported");
 }
 
 static void waiting_neighbour_decides_nothing(void **state)
@@ -781,12 +801,14 @@ static void full_neighbour_table_names_the_setting(void **state)
 {
 	struct entry entry = {.verdict = ENTRY_DEAD, .error = -ENOBUFS, .address = {.family = 6}};
 	struct rtnl_link link = link_named("eth0", 2);
-	struct hop_facts facts = {.route = {.type = RTN_UNICAST, .ifindex = 2}, .link = &link, .entry = &entry};
+	struct hop_facts facts = {
+	    .route = {.type = RTN_UNICAST, .ifindex = 2}, .link = &link, .entry = &entry};
 	struct next_hop hop;
 	char why[HOP_WHY];
 
 	assert_int_equal(hop_decide(&facts, &hop, why), HOP_NONE);
-	assert_string_equal(why, "the kernel's neighbour table is full (raise net.ipv6.neigh.default.gc_thresh3)");
+	assert_string_equal(
+	    why, "the kernel's neighbour table is full (raise net.ipv6.neigh.default.gc_thresh3)");
 }
 
 static void vlan_link_message_is_read(void **state)

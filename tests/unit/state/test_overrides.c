@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/overrides.c: run-time changes come back from disk as they were, and a broken file is told. */
+/* Promises of user/lbd/overrides.c: run-time changes come back from disk as they were, and a broken
+ * file is told. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

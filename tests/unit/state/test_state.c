@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/state_weigh.c and state_world.c: who gets how much, and what outlives a change. No kernel
- * needed. */
+/* Promises of user/lbd/state_weigh.c and state_world.c: who gets how much, and what outlives a
+ * change. No kernel needed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,8 @@
 #define NOW  1000000ULL
 #define WALL 5000000ULL
 
-static struct health_spec tcp_check = {.type = "tcp", .interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3};
+static struct health_spec tcp_check = {
+    .type = "tcp", .interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3};
 
 static struct addr address(const char *text)
 {
@@ -747,7 +748,8 @@ static void latency_rises_at_once_and_falls_by_half_in_five_seconds(void **unuse
 	assert_int_equal(latency_peak_ewma(101000, 1000, 0), 101000);
 	assert_in_range(latency_peak_ewma(101000, 1000, 2500), 71000, 72500); /* 2^-0.5 = 0.707 */
 	assert_int_equal(latency_peak_ewma(101000, 1000, 3600000), 1000);
-	assert_in_range(latency_peak_ewma(UINT32_MAX, 0, 1), UINT32_MAX / 10000 * 9998, UINT32_MAX / 10000 * 9999);
+	assert_in_range(latency_peak_ewma(UINT32_MAX, 0, 1), UINT32_MAX / 10000 * 9998,
+			UINT32_MAX / 10000 * 9999);
 }
 
 /* Probes come each 250 ms or each two seconds: the half-life is the same. */
@@ -798,7 +800,8 @@ static struct world build(struct worlds *worlds, const struct world *present)
 {
 	struct world world;
 
-	assert_int_equal(world_build(&worlds->state, &worlds->config, &worlds->overrides, present, &world), 0);
+	assert_int_equal(
+	    world_build(&worlds->state, &worlds->config, &worlds->overrides, present, &world), 0);
 	return world;
 }
 
@@ -823,7 +826,8 @@ static void overrides_apply_over_the_file(void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, world;
-	struct addr one = address("10.0.0.1"), two = address("10.0.0.2"), nine = address("10.0.0.9");
+	struct addr one = address("10.0.0.1"), two = address("10.0.0.2"),
+		    nine = address("10.0.0.9");
 	struct override *entry;
 
 	worlds_set(&worlds);
@@ -1066,7 +1070,8 @@ int main(void)
 	    cmocka_unit_test(a_draining_backend_is_not_forgotten_by_a_blind_host),
 	    cmocka_unit_test(a_draining_backend_that_died_alone_has_drained_an_interval_later),
 	    cmocka_unit_test(the_end_of_a_drained_host_is_no_loss),
-	    cmocka_unit_test(a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow),
+	    cmocka_unit_test(
+		a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow),
 	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
 	    cmocka_unit_test(latency_falls_as_fast_however_often_it_is_measured),
 	    cmocka_unit_test(overrides_apply_over_the_file),
@@ -1074,7 +1079,8 @@ int main(void)
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(dead_or_cut_backend_goes_at_once),
 	    cmocka_unit_test(a_drain_past_its_deadline_is_over_and_its_backend_unused),
-	    cmocka_unit_test(a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change),
+	    cmocka_unit_test(
+		a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change),
 	    cmocka_unit_test(service_is_known_by_its_key_and_not_its_name),
 	    cmocka_unit_test(unchecked_backends_count_as_healthy),
 	    cmocka_unit_test(labels_name_service_and_key_once),

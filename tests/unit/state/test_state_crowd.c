@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/state_crowd.c: when flows without a place in the flow table are shown and logged. */
+/* Promises of user/lbd/state_crowd.c: when flows without a place in the flow table are shown and
+ * logged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -15,33 +15,39 @@
 static const struct verb_option common_options[] = {
     {.name = "--help"}, {.name = "--json"}, {.name = "--socket", .value = "PATH"}};
 
-static const struct verb_option *find_in(const struct verb_option *options, size_t max, const char *name, size_t length)
+static const struct verb_option *find_in(const struct verb_option *options, size_t max,
+					 const char *name, size_t length)
 {
 	for (size_t i = 0; i < max && options[i].name; i++)
-		if (strlen(options[i].name) == length && strncmp(options[i].name, name, length) == 0)
+		if (strlen(options[i].name) == length &&
+		    strncmp(options[i].name, name, length) == 0)
 			return &options[i];
 	return NULL;
 }
 
 const struct verb_option *call_common_option(const char *word)
 {
-	return find_in(common_options, sizeof(common_options) / sizeof(*common_options), word, strcspn(word, "="));
+	return find_in(common_options, sizeof(common_options) / sizeof(*common_options), word,
+		       strcspn(word, "="));
 }
 
-static int check_choice(const struct verb *verb, const struct verb_option *option, const char *value, struct error *err)
+static int check_choice(const struct verb *verb, const struct verb_option *option,
+			const char *value, struct error *err)
 {
 	size_t length = strlen(value);
 
 	if (!option->choice)
 		return 0;
-	for (const char *word = option->choice; word; word = strchr(word, '|') ? strchr(word, '|') + 1 : NULL)
+	for (const char *word = option->choice; word;
+	     word = strchr(word, '|') ? strchr(word, '|') + 1 : NULL)
 		if (strcspn(word, "|") == length && strncmp(word, value, length) == 0)
 			return 0;
-	return error_set(err, -EINVAL, "%s: %s %s: expected %s", verb->name, option->name, value, option->choice);
+	return error_set(err, -EINVAL, "%s: %s %s: expected %s", verb->name, option->name, value,
+			 option->choice);
 }
 
-static int take_common(const struct verb *verb, const struct verb_option *option, const char *value, struct call *call,
-		       struct error *err)
+static int take_common(const struct verb *verb, const struct verb_option *option, const char *value,
+		       struct call *call, struct error *err)
 {
 	if (strcmp(option->name, "--help") == 0) {
 		call->help = true;
@@ -51,14 +57,15 @@ static int take_common(const struct verb *verb, const struct verb_option *option
 		call->json = true;
 	} else {
 		if (!(verb->flags & VERB_TALKS))
-			return error_set(err, -EINVAL, "%s: --socket: does not talk to lbd", verb->name);
+			return error_set(err, -EINVAL, "%s: --socket: does not talk to lbd",
+					 verb->name);
 		call->socket = value;
 	}
 	return 0;
 }
 
-static int take_option(const struct verb *verb, const struct verb_option *option, const char *value, struct call *call,
-		       struct error *err)
+static int take_option(const struct verb *verb, const struct verb_option *option, const char *value,
+		       struct call *call, struct error *err)
 {
 	int result = check_choice(verb, option, value, err);
 
@@ -70,31 +77,38 @@ static int take_option(const struct verb *verb, const struct verb_option *option
 	return 0;
 }
 
-/* An option word and, if it takes one, its value (the next word, or after "="). Returns the words used or -EINVAL. */
-static int parse_option(const struct verb *verb, char *const *words, int count, struct call *call, struct error *err)
+/* An option word and, if it takes one, its value (the next word, or after "="). Returns the words
+ * used or -EINVAL. */
+static int parse_option(const struct verb *verb, char *const *words, int count, struct call *call,
+			struct error *err)
 {
-	const char *word = strcmp(words[0], "-h") == 0 ? "--help" : words[0], *equals = strchr(word, '='), *value = "";
+	const char *word = strcmp(words[0], "-h") == 0 ? "--help" : words[0],
+		   *equals = strchr(word, '='), *value = "";
 	size_t length = equals ? (size_t)(equals - word) : strlen(word);
-	const struct verb_option *option = find_in(verb->options, VERB_MAX_OPTIONS, word, length), *common = NULL;
+	const struct verb_option *option = find_in(verb->options, VERB_MAX_OPTIONS, word, length),
+				 *common = NULL;
 	int used = 1, result;
 
 	if (!option)
 		option = common = call_common_option(word);
 	if (!option)
-		return error_set(err, -EINVAL, "%s: %.*s: no such option", verb->name, (int)length, word);
+		return error_set(err, -EINVAL, "%s: %.*s: no such option", verb->name, (int)length,
+				 word);
 	if (!option->value && !option->choice) {
 		if (equals)
-			return error_set(err, -EINVAL, "%s: %s: takes no value", verb->name, option->name);
+			return error_set(err, -EINVAL, "%s: %s: takes no value", verb->name,
+					 option->name);
 	} else if (equals) {
 		value = equals + 1;
 	} else if (count > 1) {
 		value = words[1];
 		used = 2;
 	} else {
-		return error_set(err, -EINVAL, "%s: %s: expected %s after it", verb->name, option->name,
-				 option->choice ? option->choice : option->value);
+		return error_set(err, -EINVAL, "%s: %s: expected %s after it", verb->name,
+				 option->name, option->choice ? option->choice : option->value);
 	}
-	result = common ? take_common(verb, common, value, call, err) : take_option(verb, option, value, call, err);
+	result = common ? take_common(verb, common, value, call, err)
+			: take_option(verb, option, value, call, err);
 	return result ? result : used;
 }
 
@@ -105,14 +119,15 @@ static int check_complete(const struct verb *verb, const struct call *call, stru
 	while (wanted < VERB_MAX_ARGUMENTS && verb->arguments[wanted].name)
 		wanted++;
 	if (call->arguments_count > wanted)
-		return error_set(err, -EINVAL, "%s: %s: one argument too many", verb->name, call->arguments[wanted]);
+		return error_set(err, -EINVAL, "%s: %s: one argument too many", verb->name,
+				 call->arguments[wanted]);
 	if (call->arguments_count < wanted && !verb->arguments[call->arguments_count].optional)
 		return error_set(err, -EINVAL, "%s: %s is missing", verb->name,
 				 verb->arguments[call->arguments_count].name);
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++)
 		if (verb->options[i].required && !call_option(call, verb->options[i].name))
-			return error_set(err, -EINVAL, "%s: %s %s is missing", verb->name, verb->options[i].name,
-					 verb->options[i].value);
+			return error_set(err, -EINVAL, "%s: %s %s is missing", verb->name,
+					 verb->options[i].name, verb->options[i].value);
 	return 0;
 }
 
@@ -121,7 +136,8 @@ bool word_is_option(const char *word)
 	return word[0] == '-' && word[1] && (word[1] < '0' || word[1] > '9');
 }
 
-int call_parse(const struct verb *verb, char *const *words, int count, struct call *call, struct error *err)
+int call_parse(const struct verb *verb, char *const *words, int count, struct call *call,
+	       struct error *err)
 {
 	const char *socket = getenv(LB_API_SOCKET_ENV);
 	bool only_arguments = false;
@@ -219,7 +235,8 @@ int call_backends(struct call *call, const char *service, json_t **ret, struct e
 	if (result)
 		return result;
 	escaped = client_escape(call->client, service ? service : "");
-	if (!escaped || asprintf(&path, "/v1/backends%s%s", service ? "?service=" : "", escaped) < 0) {
+	if (!escaped ||
+	    asprintf(&path, "/v1/backends%s%s", service ? "?service=" : "", escaped) < 0) {
 		path = NULL;
 		return error_set(err, -ENOMEM, "out of memory");
 	}

@@ -42,8 +42,8 @@ static int unknown_verb(const char *first, const char *second)
 		snprintf(typed, sizeof(typed), "%s", first);
 		near = verb_nearest(typed, nearest);
 	}
-	fprintf(stderr, "lbctl: %s: no such verb%s%s\n" USAGE "\n", typed, near ? ". Did you mean: lbctl " : "",
-		near ? nearest : "");
+	fprintf(stderr, "lbctl: %s: no such verb%s%s\n" USAGE "\n", typed,
+		near ? ". Did you mean: lbctl " : "", near ? nearest : "");
 	return CLI_USAGE;
 }
 
@@ -130,7 +130,8 @@ int cli_main(int argc, char **argv)
 	if (verb)
 		return run_verb(verb, argv + 1 + words, argc - 1 - words);
 	if (call_common_option(argv[1])) {
-		fprintf(stderr, "lbctl: %s: expected a verb after the options\n" USAGE "\n", argv[1]);
+		fprintf(stderr, "lbctl: %s: expected a verb after the options\n" USAGE "\n",
+			argv[1]);
 		return CLI_USAGE;
 	}
 	if (word_is_option(argv[1])) {
@@ -138,7 +139,8 @@ int cli_main(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	for (int i = 2; i < argc; i++)
-		if ((strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) && help_family(stdout, argv[1]))
+		if ((strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) &&
+		    help_family(stdout, argv[1]))
 			return CLI_OK;
 	return unknown_verb(argv[1], argc > 2 && !word_is_option(argv[2]) ? argv[2] : NULL);
 }

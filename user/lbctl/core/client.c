@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* HTTP with JSON bodies over lbd's Unix socket (include/lb_api.h), through libcurl. Called by cli.c and top.c. */
+/* HTTP with JSON bodies over lbd's Unix socket (include/lb_api.h), through libcurl. */
 #include "client.h"
 
 #include <curl/curl.h>
@@ -12,9 +12,10 @@
 #include "lb_api.h"
 #include "common/cleanup.h"
 
-#define CONNECT_MS  2000L
-#define ANSWER_MS   30000L             /* an attach loads a program, and may wait for the driver's queues */
-#define ANSWER_MAX  (64 * 1024 * 1024) /* /v1/top with LB_MAX_BACKENDS backends is a quarter of this */
+#define CONNECT_MS 2000L
+#define ANSWER_MS  30000L /* an attach loads a program, and may wait for the driver's queues */
+#define ANSWER_MAX \
+	(64 * 1024 * 1024) /* /v1/top with LB_MAX_BACKENDS backends is a quarter of this */
 #define HOW_TO_RUN  "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml"
 #define LINE_OF_LOG "Its log says why: journalctl -u lbd"
 
@@ -33,8 +34,8 @@ int client_open(const char *socket, struct client **ret, struct error *err)
 	struct client *client;
 
 	if (!*socket || strlen(socket) >= sizeof(client->socket))
-		return error_set(err, -EINVAL, "socket %s: expected a path of 1 to %zu bytes", socket,
-				 sizeof(client->socket) - 1);
+		return error_set(err, -EINVAL, "socket %s: expected a path of 1 to %zu bytes",
+				 socket, sizeof(client->socket) - 1);
 	client = calloc(1, sizeof(*client));
 	if (client)
 		client->curl = curl_easy_init();
@@ -57,7 +58,8 @@ void client_close(struct client *client)
 
 char *client_escape(struct client *client, const char *text)
 {
-	char *escaped = curl_easy_escape(client->curl, text, 0), *copy = escaped ? strdup(escaped) : NULL;
+	char *escaped = curl_easy_escape(client->curl, text, 0),
+	     *copy = escaped ? strdup(escaped) : NULL;
 
 	curl_free(escaped);
 	return copy;
@@ -94,21 +96,25 @@ static int not_connected(const struct client *client, struct error *err)
 	else if (access(path, F_OK))
 		code = ENOENT;
 	else if (!S_ISSOCK(st.st_mode))
-		return error_set(err, -ENOTSOCK, "%s: is no socket: expected lbd's, such as " LB_API_SOCKET, path);
+		return error_set(err, -ENOTSOCK,
+				 "%s: is no socket: expected lbd's, such as " LB_API_SOCKET, path);
 	switch (code) {
 	case ENOENT:
 		return error_set(err, -ENOENT, "lbd is not running (no %s).\n" HOW_TO_RUN, path);
 	case ECONNREFUSED:
-		return error_set(err, -ECONNREFUSED,
-				 "lbd is not running (%s is there, but nobody listens).\n" HOW_TO_RUN, path);
+		return error_set(
+		    err, -ECONNREFUSED,
+		    "lbd is not running (%s is there, but nobody listens).\n" HOW_TO_RUN, path);
 	case EACCES:
 	case EPERM:
-		return error_set(err, -EACCES,
-				 "%s: permission denied: only root and group lbd may talk to lbd.\n"
-				 "Use sudo, or join the group: usermod -aG lbd USER, then log in again",
-				 path);
+		return error_set(
+		    err, -EACCES,
+		    "%s: permission denied: only root and group lbd may talk to lbd.\n"
+		    "Use sudo, or join the group: usermod -aG lbd USER, then log in again",
+		    path);
 	}
-	return error_set(err, -EIO, "%s: cannot connect: %s", path, code ? strerror((int)code) : "no reason given");
+	return error_set(err, -EIO, "%s: cannot connect: %s", path,
+			 code ? strerror((int)code) : "no reason given");
 }
 
 static int transfer_failed(const struct client *client, CURLcode code, struct error *err)
@@ -117,16 +123,20 @@ static int transfer_failed(const struct client *client, CURLcode code, struct er
 	case CURLE_COULDNT_CONNECT:
 		return not_connected(client, err);
 	case CURLE_OPERATION_TIMEDOUT:
-		return error_set(err, -ETIMEDOUT, "lbd did not answer on %s within %ld s.\n" LINE_OF_LOG,
+		return error_set(err, -ETIMEDOUT,
+				 "lbd did not answer on %s within %ld s.\n" LINE_OF_LOG,
 				 client->socket, ANSWER_MS / 1000);
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
 	case CURLE_PARTIAL_FILE:
-		return error_set(err, -ECONNRESET, "lbd closed the connection on %s before it answered.\n" LINE_OF_LOG,
-				 client->socket);
+		return error_set(
+		    err, -ECONNRESET,
+		    "lbd closed the connection on %s before it answered.\n" LINE_OF_LOG,
+		    client->socket);
 	default:
-		return error_set(err, -EPROTO, "%s: no answer of lbd's: %s", client->socket, curl_easy_strerror(code));
+		return error_set(err, -EPROTO, "%s: no answer of lbd's: %s", client->socket,
+				 curl_easy_strerror(code));
 	}
 }
 
@@ -136,13 +146,16 @@ static int refused(const json_t *answer, long status, struct error *err)
 	const char *sentence = json_text(answer, "error"), *hint = json_text(answer, "hint");
 
 	if (!*sentence)
-		return error_set(err, -EREMOTEIO, "lbd answered with HTTP status %ld and no reason", status);
+		return error_set(err, -EREMOTEIO, "lbd answered with HTTP status %ld and no reason",
+				 status);
 	return error_set(err, -EREMOTEIO, "%s%s%s", sentence, *hint ? "\n" : "", hint);
 }
 
-static int read_answer(const struct client *client, const struct body *body, json_t **ret, struct error *err)
+static int read_answer(const struct client *client, const struct body *body, json_t **ret,
+		       struct error *err)
 {
-	json_t *answer = json_loadb(body->data ? body->data : "", body->length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *answer =
+	    json_loadb(body->data ? body->data : "", body->length, JSON_REJECT_DUPLICATES, NULL);
 	long status = 0;
 	int result;
 
@@ -154,16 +167,18 @@ static int read_answer(const struct client *client, const struct body *body, jso
 	if (json_is_object(answer))
 		result = refused(answer, status, err);
 	else
-		result =
-		    error_set(err, -EPROTO,
-			      "%s: expected a JSON object of lbd's, got HTTP status %ld and %zu bytes of something "
-			      "else.\nIs this lbd's socket? --socket PATH or LBD_SOCKET names another",
-			      client->socket, status, body->length);
+		result = error_set(
+		    err, -EPROTO,
+		    "%s: expected a JSON object of lbd's, got HTTP status %ld and %zu bytes of "
+		    "something else.\nIs this lbd's socket? --socket PATH or LBD_SOCKET names "
+		    "another",
+		    client->socket, status, body->length);
 	json_decref(answer);
 	return result;
 }
 
-static int request(struct client *client, const char *path, const char *post, json_t **ret, struct error *err)
+static int request(struct client *client, const char *path, const char *post, json_t **ret,
+		   struct error *err)
 {
 	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 	_cleanup_free_ char *url = NULL;
@@ -190,7 +205,8 @@ static int request(struct client *client, const char *path, const char *post, js
 	if (post)
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
 	code = curl_easy_perform(curl);
-	result = code == CURLE_OK ? read_answer(client, &body, ret, err) : transfer_failed(client, code, err);
+	result = code == CURLE_OK ? read_answer(client, &body, ret, err)
+				  : transfer_failed(client, code, err);
 	curl_slist_free_all(headers);
 	free(body.data);
 	return result;
@@ -201,7 +217,8 @@ int client_get(struct client *client, const char *path, json_t **ret, struct err
 	return request(client, path, NULL, ret, err);
 }
 
-int client_post(struct client *client, const char *path, const json_t *body, json_t **ret, struct error *err)
+int client_post(struct client *client, const char *path, const json_t *body, json_t **ret,
+		struct error *err)
 {
 	_cleanup_free_ char *text = json_dumps(body, JSON_COMPACT);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* HTTP with JSON bodies over lbd's Unix socket (include/lb_api.h), through libcurl. Called by cli.c and top.c. */
+/* HTTP with JSON bodies over lbd's Unix socket (include/lb_api.h), through libcurl. */
 #ifndef LBCTL_CLIENT_H
 #define LBCTL_CLIENT_H
 
@@ -13,17 +13,19 @@ struct client;
 
 /* Does not connect yet. -ENOMEM, or -EINVAL when the path is too long for a Unix socket. */
 int client_open(const char *socket, struct client **ret, struct error *err);
-void client_close(struct client *client); /* NULL is fine */
-
-/* path as in lb_api.h: "/v1/status". *ret is an object, owned by the caller. Errors say what to do next: -ENOENT and
- * -ECONNREFUSED (lbd is not running), -EACCES, -ETIMEDOUT, -EPROTO (not lbd's answer), -EREMOTEIO (lbd said no). */
+/* NULL is fine */ /* path as in lb_api.h: "/v1/status". *ret is an object, owned by the caller.
+		      Errors say what to do next: -ENOENT and -ECONNREFUSED (lbd is not running),
+		      -EACCES, -ETIMEDOUT, -EPROTO (not lbd's answer), -EREMOTEIO (lbd said no). */
+void client_close(struct client *client);
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err);
-int client_post(struct client *client, const char *path, const json_t *body, json_t **ret, struct error *err);
+int client_post(struct client *client, const char *path, const json_t *body, json_t **ret,
+		struct error *err);
 /* text as it may stand in a query; allocated, NULL when out of memory. */
 char *client_escape(struct client *client, const char *text);
 
-/* What an object holds under a name; "", 0, false or 0.0 when it does not, so that an older lbd's answer still shows.
- */
+/* What an object holds under a name; "", 0, false or 0.0 when it does not, so that an older lbd's
+ * answer still
+ * shows. */
 static inline const char *json_text(const json_t *object, const char *name)
 {
 	const char *text = json_string_value(json_object_get(object, name));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Bash completion: a small script (lbctl --generate-completion) that asks lbctl itself for words (lbctl --words), so
- * that verbs, options, services and backends are never out of date. */
+/* Bash completion: a small script (lbctl --generate-completion) that asks lbctl itself for words
+ * (lbctl --words), so that verbs, options, services and backends are never out of date. */
 #include "completion.h"
 
 #include <errno.h>
@@ -35,7 +35,8 @@ static const char script[] =
     "}\n"
     "complete -F _lbctl lbctl\n";
 
-/* The verbs also as comments: what the script offers can be read in it, and tests can see that none is missing. */
+/* The verbs also as comments: what the script offers can be read in it, and tests can see that none
+ * is missing. */
 void completion_generate(FILE *out)
 {
 	const struct verb *const *verbs;
@@ -61,8 +62,10 @@ static void put_verbs(FILE *out, const char *first_word)
 		const char *name = verbs[i]->name, *space = strchr(name, ' ');
 
 		if (!first_word)
-			fprintf(out, "%.*s\n", space ? (int)(space - name) : (int)strlen(name), name);
-		else if (space && (size_t)(space - name) == length && strncmp(name, first_word, length) == 0)
+			fprintf(out, "%.*s\n", space ? (int)(space - name) : (int)strlen(name),
+				name);
+		else if (space && (size_t)(space - name) == length &&
+			 strncmp(name, first_word, length) == 0)
 			fprintf(out, "%s\n", space + 1);
 	}
 }
@@ -166,7 +169,8 @@ int completion_words(int argc, char **argv, FILE *out)
 	at = call.arguments_count;
 	if (call.arguments && !(argc > used && put_value(out, &call, verb, argv[argc - 1]))) {
 		if (at < VERB_MAX_ARGUMENTS && verb->arguments[at].name)
-			put_kind(out, &call, verb->arguments[at].words, at ? call.arguments[at - 1] : NULL);
+			put_kind(out, &call, verb->arguments[at].words,
+				 at ? call.arguments[at - 1] : NULL);
 		put_options(out, verb);
 	}
 	call_release(&call);

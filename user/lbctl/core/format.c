@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Numbers, times and colours for human eyes, and the way back: durations and weights as people type them. */
+/* Numbers, times and colours for human eyes, and the way back: durations and weights as people type
+ * them. */
 #include "format.h"
 
 #include <errno.h>
@@ -11,7 +12,8 @@
 #include <wchar.h>
 
 /* Three digits and a unit. The limits are where rounding would make a fourth digit. */
-static const char *three_digits(double value, double step, const char *const *units, char text[FORMAT_TEXT])
+static const char *three_digits(double value, double step, const char *const *units,
+				char text[FORMAT_TEXT])
 {
 	unsigned unit = 0;
 
@@ -22,7 +24,11 @@ static const char *three_digits(double value, double step, const char *const *un
 	if (unit == 0)
 		snprintf(text, FORMAT_TEXT, "%.0f%s", value, units[0]);
 	else
-		snprintf(text, FORMAT_TEXT, "%.*f%s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, units[unit]);
+		snprintf(text, FORMAT_TEXT, "%.*f%s",
+			 value < 9.995   ? 2
+			 : value < 99.95 ? 1
+					 : 0,
+			 value, units[unit]);
 	return text;
 }
 
@@ -45,7 +51,8 @@ const char *format_rate(double per_second, char text[FORMAT_TEXT])
 
 const char *format_bytes(uint64_t bytes, char text[FORMAT_TEXT])
 {
-	static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB", NULL};
+	static const char *const units[] = {" B",   " KiB", " MiB", " GiB",
+					    " TiB", " PiB", " EiB", NULL};
 
 	return three_digits((double)bytes, 1024, units, text);
 }
@@ -104,8 +111,8 @@ const char *format_endpoint(const char *address, uint64_t port, const char *prot
 
 	if (port)
 		snprintf(number, sizeof(number), "%u", (unsigned)port);
-	snprintf(text, 96, "%s%.46s%s:%s%s%.8s", v6 ? "[" : "", address, v6 ? "]" : "", number, *protocol ? "/" : "",
-		 protocol);
+	snprintf(text, 96, "%s%.46s%s:%s%s%.8s", v6 ? "[" : "", address, v6 ? "]" : "", number,
+		 *protocol ? "/" : "", protocol);
 	return text;
 }
 
@@ -128,7 +135,8 @@ int parse_duration(const char *text, uint64_t *ret_ms)
 	static const struct {
 		const char *name;
 		uint64_t ms;
-	} units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+	} units[] = {{"", 1000},     {"ms", 1},      {"s", 1000},    {"m", 60000},
+		     {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
 	const uint64_t year_ms = 366ULL * 86400000;
 	size_t digits = strspn(text, "0123456789");
 	char head[24];
@@ -177,8 +185,9 @@ bool format_coloured(FILE *out)
 const char *format_escape(enum tone tone, bool coloured)
 {
 	static const char *const escapes[TONE_COUNT] = {
-	    [TONE_PLAIN] = "\033[0m", [TONE_GOOD] = "\033[32m", [TONE_WARN] = "\033[33m",   [TONE_BAD] = "\033[31m",
-	    [TONE_DIM] = "\033[2m",   [TONE_BOLD] = "\033[1m",  [TONE_REVERSE] = "\033[7m",
+	    [TONE_PLAIN] = "\033[0m",   [TONE_GOOD] = "\033[32m", [TONE_WARN] = "\033[33m",
+	    [TONE_BAD] = "\033[31m",    [TONE_DIM] = "\033[2m",   [TONE_BOLD] = "\033[1m",
+	    [TONE_REVERSE] = "\033[7m",
 	};
 	return coloured ? escapes[tone] : "";
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Numbers, times and colours for human eyes, and the way back: durations and weights as people type them.
- * Pure but for format_colour. Used by every verb. */
+/* Numbers, times and colours for human eyes, and the way back: durations and weights as people
+ * type them. Pure but for format_colour. */
 #ifndef LBCTL_FORMAT_H
 #define LBCTL_FORMAT_H
 
@@ -25,8 +25,10 @@ const char *format_age(uint64_t seconds, char text[FORMAT_TEXT]);
 const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT]);
 /* "1 backend", "2 backends" */
 const char *format_plural(uint64_t count, const char *noun, char text[64]);
-/* ADDRESS:PORT, with brackets for IPv6; port 0 is "any". protocol is appended as "/tcp" unless empty. */
-const char *format_endpoint(const char *address, uint64_t port, const char *protocol, char text[96]);
+/* ADDRESS:PORT, with brackets for IPv6; port 0 is "any". protocol is appended as "/tcp" unless
+ * empty. */
+const char *format_endpoint(const char *address, uint64_t port, const char *protocol,
+			    char text[96]);
 
 /* "90" (seconds), "500ms", "60s", "5m", "2h", "1d". 0, or -EINVAL; -ERANGE above a year. */
 int parse_duration(const char *text, uint64_t *ret_ms);
@@ -35,9 +37,19 @@ int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
 
 /* ---- colours ---- */
 
-enum tone { TONE_PLAIN, TONE_GOOD, TONE_WARN, TONE_BAD, TONE_DIM, TONE_BOLD, TONE_REVERSE, TONE_COUNT };
+enum tone {
+	TONE_PLAIN,
+	TONE_GOOD,
+	TONE_WARN,
+	TONE_BAD,
+	TONE_DIM,
+	TONE_BOLD,
+	TONE_REVERSE,
+	TONE_COUNT
+};
 
-/* Of a backend's condition or a service's status: up is good, down is bad, what is on its way is a warning. */
+/* Of a backend's condition or a service's status: up is good, down is bad, what is on its way is a
+ * warning. */
 enum tone format_tone(const char *condition);
 /* True on a terminal without NO_COLOR (no-color.org) and with a TERM that is not "dumb". */
 bool format_coloured(FILE *out);
@@ -52,10 +64,11 @@ unsigned format_columns(FILE *out);
 unsigned text_width(const char *text);
 /* Bytes of the longest head that fits in so many columns. */
 size_t text_head(const char *text, unsigned columns);
-/* Writes text to out with control characters replaced by "?", so that no server's message can drive the terminal. */
+/* Writes text to out with control characters replaced by "?", so that no server's message can drive
+ * the terminal. */
 void text_put(FILE *out, const char *text);
-/* Writes text broken at spaces so that no line passes `columns`; lines after the first are indented. column says
- * where the first one starts. Ends with a newline. columns 0: no breaks. */
+/* Writes text broken at spaces so that no line passes `columns`; lines after the first are
+ * indented. column says where the first one starts. Ends with a newline. columns 0: no breaks. */
 void text_wrap(FILE *out, const char *text, unsigned column, unsigned indent, unsigned columns);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Help out of the verb table: for all, for one verb, for a family ("backend"), and the usage line of errors. */
+/* Help out of the verb table: for all, for one verb, for a family ("backend"), and the usage line
+ * of errors. */
 #include "help.h"
 
 #include <errno.h>
@@ -12,15 +13,17 @@
 
 #define COLUMNS 80
 
-/* One word of the usage line, "[--mode auto|native|generic]" being one; breaks the line before it if need be. */
-static void put_usage(FILE *out, unsigned *column, const char *before, const char *word, const char *value,
-		      const char *after)
+/* One word of the usage line, "[--mode auto|native|generic]" being one; breaks the line before it
+ * if need be. */
+static void put_usage(FILE *out, unsigned *column, const char *before, const char *word,
+		      const char *value, const char *after)
 {
 	const unsigned indent = 13; /* as wide as "usage: lbctl " */
 	char text[160];
 	unsigned width;
 
-	snprintf(text, sizeof(text), "%s%s%s%s%s", before, word, value ? " " : "", value ? value : "", after);
+	snprintf(text, sizeof(text), "%s%s%s%s%s", before, word, value ? " " : "",
+		 value ? value : "", after);
 	width = text_width(text);
 	if (*column + 1 + width > COLUMNS) {
 		fprintf(out, "\n%*s", (int)indent, "");
@@ -41,14 +44,16 @@ void help_usage(FILE *out, const struct verb *verb)
 	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++) {
 		bool optional = verb->arguments[i].optional;
 
-		put_usage(out, &column, optional ? "[" : "", verb->arguments[i].name, NULL, optional ? "]" : "");
+		put_usage(out, &column, optional ? "[" : "", verb->arguments[i].name, NULL,
+			  optional ? "]" : "");
 	}
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
 		const struct verb_option *option = &verb->options[i];
 
 		put_usage(out, &column, option->required ? "" : "[", option->name,
 			  option->choice ? option->choice : option->value,
-			  option->required ? (option->many ? "..." : "") : (option->many ? "]..." : "]"));
+			  option->required ? (option->many ? "..." : "")
+					   : (option->many ? "]..." : "]"));
 	}
 	if (verb->flags & VERB_JSON)
 		put_usage(out, &column, "[", "--json", NULL, "]");
@@ -61,7 +66,8 @@ static void print_paragraphs(FILE *out, const char *text)
 		const char *end = strstr(text, "\n\n");
 		char paragraph[1024];
 
-		snprintf(paragraph, sizeof(paragraph), "%.*s", end ? (int)(end - text) : (int)strlen(text), text);
+		snprintf(paragraph, sizeof(paragraph), "%.*s",
+			 end ? (int)(end - text) : (int)strlen(text), text);
 		putc('\n', out);
 		text_wrap(out, paragraph, 0, 0, COLUMNS);
 		text = end ? end + 2 : NULL;
@@ -91,7 +97,8 @@ void help_verb(FILE *out, const struct verb *verb)
 	fputs("\nOptions:\n", out);
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++)
 		print_option(out, verb->options[i].name,
-			     verb->options[i].choice ? verb->options[i].choice : verb->options[i].value,
+			     verb->options[i].choice ? verb->options[i].choice
+						     : verb->options[i].value,
 			     verb->options[i].help);
 	if (verb->flags & VERB_JSON)
 		print_option(out, "--json", NULL, "as JSON, for scripts");
@@ -114,7 +121,9 @@ void help_all(FILE *out)
 	enum verb_group group = VERB_GROUPS;
 	size_t count;
 
-	fputs("lbctl talks to lbd, the XDP load balancer.\nusage: lbctl VERB [ARGUMENTS] [OPTIONS]\n", out);
+	fputs(
+	    "lbctl talks to lbd, the XDP load balancer.\nusage: lbctl VERB [ARGUMENTS] [OPTIONS]\n",
+	    out);
 	verbs = verb_list(&count);
 	for (size_t i = 0; i < count; i++) {
 		if (verbs[i]->group != group)
@@ -123,9 +132,10 @@ void help_all(FILE *out)
 		fprintf(out, "  %-21s", verbs[i]->name);
 		text_wrap(out, verbs[i]->summary, 23, 23, COLUMNS);
 	}
-	fputs("\nlbctl help VERB tells more. Most verbs take --json, and --socket PATH (or\n$" LB_API_SOCKET_ENV
-	      ").\nExit status: 0 done, 1 failed, 2 wrong usage, 3 a wait ran out of time.\n",
-	      out);
+	fputs(
+	    "\nlbctl help VERB tells more. Most verbs take --json, and --socket PATH (or\n$" LB_API_SOCKET_ENV
+	    ").\nExit status: 0 done, 1 failed, 2 wrong usage, 3 a wait ran out of time.\n",
+	    out);
 }
 
 unsigned help_family(FILE *out, const char *first_word)
@@ -166,10 +176,11 @@ static int run_help(struct call *call, struct error *err)
 	}
 	if (!words[1] && help_family(stdout, words[0]))
 		return 0;
-	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "", words[1] ? words[1] : "");
+	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "",
+		 words[1] ? words[1] : "");
 	near = verb_nearest(typed, nearest);
-	return error_set(err, -EINVAL, "help: %s: no such verb%s%s", typed, near ? ". Did you mean: lbctl help " : "",
-			 near ? nearest : "");
+	return error_set(err, -EINVAL, "help: %s: no such verb%s%s", typed,
+			 near ? ". Did you mean: lbctl help " : "", near ? nearest : "");
 }
 
 REGISTER(verb, help) = {

@@ -8,7 +8,8 @@
 #include "lb_api.h"
 #include "verb.h"
 
-/* roff: a backslash starts an escape, "-" is a hyphen unless escaped, "." or "'" starts a request at a line's start. */
+/* roff: a backslash starts an escape, "-" is a hyphen unless escaped, "." or "'" starts a request
+ * at a line's start. */
 static void put(FILE *out, const char *text)
 {
 	if (*text == '.' || *text == '\'')
@@ -58,11 +59,13 @@ static void put_synopsis(FILE *out, const struct verb *verb)
 	fputs(".SS \"lbctl ", out);
 	put(out, verb->name);
 	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++)
-		fprintf(out, verb->arguments[i].optional ? " [\\fI%s\\fR]" : " \\fI%s\\fR", verb->arguments[i].name);
+		fprintf(out, verb->arguments[i].optional ? " [\\fI%s\\fR]" : " \\fI%s\\fR",
+			verb->arguments[i].name);
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
 		fputs(verb->options[i].required ? " " : " [", out);
 		put_option(out, &verb->options[i]);
-		fprintf(out, "%s%s", verb->options[i].required ? "" : "]", verb->options[i].many ? "..." : "");
+		fprintf(out, "%s%s", verb->options[i].required ? "" : "]",
+			verb->options[i].many ? "..." : "");
 	}
 	fputs("\"\n", out);
 }
@@ -103,20 +106,21 @@ static const char head[] =
     ".SH DESCRIPTION\n"
     "lbctl talks to \\fBlbd\\fR(8) over its Unix socket, which root and the group lbd may use.\n";
 
-static const char tail[] = ".SH OPTIONS\n"
-			   ".TP\n\\fB\\-\\-json\\fR\nShow data as JSON, for scripts.\n"
-			   ".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nlbd's socket.\n"
-			   ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nTell about the verb.\n"
-			   ".SH EXIT STATUS\n"
-			   ".TP\n0\nDone.\n.TP\n1\nFailed; the message says why and what to do next.\n"
-			   ".TP\n2\nWrong usage.\n.TP\n3\nA wait (drain \\-\\-timeout) ran out of time.\n"
-			   ".SH ENVIRONMENT\n"
-			   ".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nlbd's socket, when \\-\\-socket is not given.\n"
-			   ".TP\n\\fBNO_COLOR\\fR\nWhen set to anything, no colours.\n"
-			   ".SH FILES\n"
-			   ".TP\n\\fI" LB_API_SOCKET "\\fR\nlbd's socket.\n"
-			   ".TP\n\\fI/run/lbd/backend\\-host\\-IFACE.json\\fR\nWhat backend\\-host setup changed.\n"
-			   ".SH SEE ALSO\n\\fBlbd\\fR(8)\n";
+static const char tail[] =
+    ".SH OPTIONS\n"
+    ".TP\n\\fB\\-\\-json\\fR\nShow data as JSON, for scripts.\n"
+    ".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nlbd's socket.\n"
+    ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nTell about the verb.\n"
+    ".SH EXIT STATUS\n"
+    ".TP\n0\nDone.\n.TP\n1\nFailed; the message says why and what to do next.\n"
+    ".TP\n2\nWrong usage.\n.TP\n3\nA wait (drain \\-\\-timeout) ran out of time.\n"
+    ".SH ENVIRONMENT\n"
+    ".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nlbd's socket, when \\-\\-socket is not given.\n"
+    ".TP\n\\fBNO_COLOR\\fR\nWhen set to anything, no colours.\n"
+    ".SH FILES\n"
+    ".TP\n\\fI" LB_API_SOCKET "\\fR\nlbd's socket.\n"
+    ".TP\n\\fI/run/lbd/backend\\-host\\-IFACE.json\\fR\nWhat backend\\-host setup changed.\n"
+    ".SH SEE ALSO\n\\fBlbd\\fR(8)\n";
 
 void man_generate(FILE *out)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What several verbs print alike: answers as JSON, and how an interface or a backend is described. */
+/* What several verbs print alike: answers as JSON, and how an interface or a backend is
+ * described. */
 #include "show.h"
 
 #include <errno.h>
@@ -20,8 +21,9 @@ const char *show_mode(const json_t *interface)
 	bool native = strcmp(json_text(interface, "mode"), "native") == 0;
 
 	if (json_flag(interface, "dispatcher"))
-		return native ? "native, beside other XDP programs (libxdp dispatcher)"
-			      : "generic (slower than native), beside other XDP programs (libxdp dispatcher)";
+		return native
+			   ? "native, beside other XDP programs (libxdp dispatcher)"
+			   : "generic (slower than native), beside other XDP programs (libxdp dispatcher)";
 	return native ? "native, alone" : "generic (slower than native), alone";
 }
 
@@ -38,6 +40,8 @@ int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], s
 		addr_format(&addr, ret);
 		return 0;
 	}
-	return error_set(err, -EINVAL, "%s: %s: expected an IPv4 or IPv6 address, such as 10.0.0.11 or 2001:db8::11",
-			 verb, text);
+	return error_set(
+	    err, -EINVAL,
+	    "%s: %s: expected an IPv4 or IPv6 address, such as 10.0.0.11 or 2001:db8::11", verb,
+	    text);
 }

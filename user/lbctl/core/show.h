@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What several verbs print alike: answers as JSON, and how an interface or a backend is described. */
+/* What several verbs print alike: answers as JSON, and how an interface or a backend is
+ * described. */
 #ifndef LBCTL_SHOW_H
 #define LBCTL_SHOW_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Aligned tables. Used by the verbs that list things. */
+/* Aligned tables. */
 #include "table.h"
 
 #include <errno.h>
@@ -68,14 +68,16 @@ static void natural_widths(const struct table *table, unsigned widths[TABLE_COLU
 	for (unsigned c = 0; c < table->columns_count; c++)
 		widths[c] = text_width(table->columns[c].title);
 	for (size_t i = 0; i < table->cells_count; i++) {
-		unsigned *width = &widths[i % table->columns_count], needed = text_width(table->cells[i].text);
+		unsigned *width = &widths[i % table->columns_count],
+			 needed = text_width(table->cells[i].text);
 
 		if (needed > *width)
 			*width = needed;
 	}
 }
 
-/* Takes a column at a time from the widest that may shrink, until the row fits or nothing is left to take. */
+/* Takes a column at a time from the widest that may shrink, until the row fits or nothing is left
+ * to take. */
 static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS], unsigned columns)
 {
 	unsigned total = GAP * (table->columns_count - 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Aligned tables. Used by the verbs that list things. */
+/* Aligned tables. */
 #ifndef LBCTL_TABLE_H
 #define LBCTL_TABLE_H
 

@@ -33,8 +33,9 @@ const struct verb *const *verb_list(size_t *ret_count)
 const char *verb_group_title(enum verb_group group)
 {
 	static const char *const titles[] = {
-	    [VERB_INTERFACES] = "Interfaces",     [VERB_SHOW] = "Looking", [VERB_CHANGE] = "Changing",
-	    [VERB_BACKEND_HOST] = "On a backend", [VERB_OTHER] = "Other",
+	    [VERB_INTERFACES] = "Interfaces", [VERB_SHOW] = "Looking",
+	    [VERB_CHANGE] = "Changing",       [VERB_BACKEND_HOST] = "On a backend",
+	    [VERB_OTHER] = "Other",
 	};
 	return titles[group];
 }

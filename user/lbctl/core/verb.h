@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a verb is: one file that fills in this table and registers it. Dispatch, help, usage errors, man page and
- * completion all derive from it. */
+/* What a verb is: one file that fills in this table and registers it. Dispatch, help, usage errors,
+ * man page and completion all derive from it. */
 #ifndef LBCTL_VERB_H
 #define LBCTL_VERB_H
 
@@ -15,22 +15,24 @@
 #define VERB_MAX_OPTIONS   8
 #define VERB_MAX_EXAMPLES  4
 
-enum verb_group { /* in the order help shows them */
-		  VERB_INTERFACES,
-		  VERB_SHOW,
-		  VERB_CHANGE,
-		  VERB_BACKEND_HOST,
-		  VERB_OTHER,
-		  VERB_GROUPS
+/* in the order help shows them */
+enum verb_group {
+	VERB_INTERFACES,
+	VERB_SHOW,
+	VERB_CHANGE,
+	VERB_BACKEND_HOST,
+	VERB_OTHER,
+	VERB_GROUPS
 };
 
-enum verb_words { /* what a word stands for, for completion */
-		  WORDS_NONE,
-		  WORDS_INTERFACE,
-		  WORDS_SERVICE,
-		  WORDS_BACKEND, /* of the service in the argument before */
-		  WORDS_VERB,
-		  WORDS_FILE,
+/* what a word stands for, for completion */
+enum verb_words {
+	WORDS_NONE,
+	WORDS_INTERFACE,
+	WORDS_SERVICE,
+	WORDS_BACKEND, /* of the service in the argument before */
+	WORDS_VERB,
+	WORDS_FILE,
 };
 
 enum verb_flags {
@@ -45,13 +47,13 @@ struct verb_argument {
 };
 
 /* For the table. */
-#define ARGUMENT(name, words)                                                                                          \
-	{                                                                                                              \
-		name, words, false                                                                                     \
+#define ARGUMENT(name, words)      \
+	{                          \
+		name, words, false \
 	}
-#define OPTIONAL(name, words)                                                                                          \
-	{                                                                                                              \
-		name, words, true                                                                                      \
+#define OPTIONAL(name, words)     \
+	{                         \
+		name, words, true \
 	}
 
 struct verb_option {
@@ -80,7 +82,8 @@ struct verb {
 	struct verb_argument arguments[VERB_MAX_ARGUMENTS];
 	struct verb_option options[VERB_MAX_OPTIONS];
 	struct verb_example examples[VERB_MAX_EXAMPLES];
-	/* 0, or -errno with err set: -EINVAL is a usage error, -ETIME a wait that ran out (see cli_exit_code). */
+	/* 0, or -errno with err set: -EINVAL is a usage error, -ETIME a wait that ran out (see
+	 * cli_exit_code). */
 	int (*run)(struct call *call, struct error *err);
 };
 
@@ -93,7 +96,8 @@ const struct verb *const *verb_list(size_t *ret_count);
 /* The title of a group, as help and man page show it. */
 const char *verb_group_title(enum verb_group group);
 
-/* The verb that the first one or two words name; *ret_words says how many. NULL if there is none. */
+/* The verb that the first one or two words name; *ret_words says how many. NULL if there is
+ * none. */
 const struct verb *verb_find(char *const *words, int count, int *ret_words);
 #define VERB_NAME 32 /* room for a verb's name */
 /* The verb or family ("backend") nearest to what was typed; false when nothing is near. */
@@ -120,10 +124,13 @@ struct call {
 	struct client *client; /* opened by the first request */
 };
 
-/* Fills call from the words after the verb. 0, or -EINVAL with err set. Release with call_release, also on failure. */
-int call_parse(const struct verb *verb, char *const *words, int count, struct call *call, struct error *err);
+/* Fills call from the words after the verb. 0, or -EINVAL with err set. Release with call_release,
+ * also on failure. */
+int call_parse(const struct verb *verb, char *const *words, int count, struct call *call,
+	       struct error *err);
 void call_release(struct call *call);
-/* One of the options that every verb takes, and that are not in its table; "--socket=PATH" too. NULL: it is not. */
+/* One of the options that every verb takes, and that are not in its table; "--socket=PATH" too.
+ * NULL: it is not. */
 const struct verb_option *call_common_option(const char *word);
 /* Not so "-1": that is a (bad) number, for the verb to refuse. */
 bool word_is_option(const char *word);

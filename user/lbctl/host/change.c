@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changes to a backend's host that can be taken back: each kind knows how to make, unmake and describe itself. Used by
- * backend_host.c. */
+/* Changes to a backend's host that can be taken back: each kind knows how to make, unmake and
+ * describe itself. */
 #include "change.h"
 
 #include <errno.h>
@@ -16,10 +16,11 @@ struct kind {
 	int (*make)(struct host *host, const json_t *change, struct error *err);
 	/* -ESTALE with err set: somebody else changed it since, so it is left as it is. */
 	int (*unmake)(struct host *host, const json_t *change, struct error *err);
-	void (*describe)(const struct host *host, const json_t *change, bool made, char *text, size_t size);
+	void (*describe)(const struct host *host, const json_t *change, bool made, char *text,
+			 size_t size);
 };
 
-/* ---- sysctl ---------------------------------------------------------------------------------------------------- */
+/* ---- sysctl ---- */
 
 static int make_sysctl(struct host *host, const json_t *change, struct error *err)
 {
@@ -37,12 +38,14 @@ static int unmake_sysctl(struct host *host, const json_t *change, struct error *
 	if (result)
 		return result;
 	if (strcmp(value, json_text(change, "new")) != 0)
-		return error_set(err, -ESTALE, "%s: left at %s: setup made it %s, somebody else changed it since",
+		return error_set(err, -ESTALE,
+				 "%s: left at %s: setup made it %s, somebody else changed it since",
 				 sysctl_name(path, name), value, json_text(change, "new"));
 	return sysctl_write(path, json_text(change, "old"), err);
 }
 
-static void describe_sysctl(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+static void describe_sysctl(const struct host *host, const json_t *change, bool made, char *text,
+			    size_t size)
 {
 	char name[128];
 
@@ -50,7 +53,7 @@ static void describe_sysctl(const struct host *host, const json_t *change, bool 
 		 json_text(change, made ? "old" : "new"), json_text(change, made ? "new" : "old"));
 }
 
-/* ---- link ------------------------------------------------------------------------------------------------------ */
+/* ---- link ---- */
 
 static int make_link(struct host *host, const json_t *change, struct error *err)
 {
@@ -64,12 +67,14 @@ static int unmake_link(struct host *host, const json_t *change, struct error *er
 	return result == -ENODEV ? -ESTALE : result;
 }
 
-static void describe_link(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+static void describe_link(const struct host *host, const json_t *change, bool made, char *text,
+			  size_t size)
 {
-	snprintf(text, size, "%s: %s", json_text(change, "name"), made ? "down -> up" : "up -> down");
+	snprintf(text, size, "%s: %s", json_text(change, "name"),
+		 made ? "down -> up" : "up -> down");
 }
 
-/* ---- address --------------------------------------------------------------------------------------------------- */
+/* ---- address ---- */
 
 static int set_address(const json_t *change, bool present, struct error *err)
 {
@@ -90,14 +95,16 @@ static int unmake_address(struct host *host, const json_t *change, struct error 
 	return set_address(change, false, err);
 }
 
-static void describe_address(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+static void describe_address(const struct host *host, const json_t *change, bool made, char *text,
+			     size_t size)
 {
 	const char *address = json_text(change, "address");
 
-	snprintf(text, size, "lo: %s/%d %s", address, strchr(address, ':') ? 128 : 32, made ? "added" : "removed");
+	snprintf(text, size, "lo: %s/%d %s", address, strchr(address, ':') ? 128 : 32,
+		 made ? "added" : "removed");
 }
 
-/* ---- decapsulator ---------------------------------------------------------------------------------------------- */
+/* ---- decapsulator ---- */
 
 static int make_decap(struct host *host, const json_t *change, struct error *err)
 {
@@ -106,9 +113,10 @@ static int make_decap(struct host *host, const json_t *change, struct error *err
 	int result = decap_attach(host->ifindex, mode, &native, err);
 
 	if (!result && !native && strcmp(mode, "auto") == 0)
-		fprintf(stderr,
-			"lbctl: warning: %s: its driver has no XDP: the decapsulator runs in generic mode, slower\n",
-			host->interface);
+		fprintf(
+		    stderr,
+		    "lbctl: warning: %s: its driver has no XDP: the decapsulator runs in generic mode, slower\n",
+		    host->interface);
 	return result;
 }
 
@@ -118,13 +126,16 @@ static int unmake_decap(struct host *host, const json_t *change, struct error *e
 	int result = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
 
 	if (result == -ENODEV)
-		return error_set(err, -ESTALE, "%s: gone, and the decapsulator with it", host->interface);
+		return error_set(err, -ESTALE, "%s: gone, and the decapsulator with it",
+				 host->interface);
 	if (!result && decap.presence != DECAP_OURS)
-		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more", host->interface);
+		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
+				 host->interface);
 	return result ? result : decap_detach(host->ifindex, &decap, err);
 }
 
-static void describe_decap(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+static void describe_decap(const struct host *host, const json_t *change, bool made, char *text,
+			   size_t size)
 {
 	struct decap decap = {0};
 
@@ -132,7 +143,8 @@ static void describe_decap(const struct host *host, const json_t *change, bool m
 		snprintf(text, size, "%s: decapsulator attached, %s mode", host->interface,
 			 decap.native ? "native" : "generic");
 	else
-		snprintf(text, size, "%s: decapsulator %s", host->interface, made ? "attached" : "detached");
+		snprintf(text, size, "%s: decapsulator %s", host->interface,
+			 made ? "attached" : "detached");
 }
 
 static int set_vip(struct host *host, const json_t *change, bool present, struct error *err)
@@ -145,7 +157,8 @@ static int set_vip(struct host *host, const json_t *change, bool present, struct
 		return error_set(err, -EPROTO, "%s: no address", json_text(change, "address"));
 	result = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
 	if (result == -ENODEV || (!result && decap.presence != DECAP_OURS))
-		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more", host->interface);
+		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
+				 host->interface);
 	return result ? result : decap_set_vip(&decap, &vip, present, err);
 }
 
@@ -159,32 +172,35 @@ static int unmake_vip(struct host *host, const json_t *change, struct error *err
 	return set_vip(host, change, false, err);
 }
 
-static void describe_vip(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+static void describe_vip(const struct host *host, const json_t *change, bool made, char *text,
+			 size_t size)
 {
 	snprintf(text, size, "%s: decapsulator %s packets for %s", host->interface,
 		 made ? "unwraps" : "no longer unwraps", json_text(change, "address"));
 }
 
-/* ---- kernel tunnels -------------------------------------------------------------------------------------------- */
+/* ---- kernel tunnels ---- */
 
-/* The name is that of the module's fallback device, so that it takes packets of any sender. Loading the module may have
- * made it already: that the name exists is no failure. */
+/* The name is that of the module's fallback device, so that it takes packets of any sender. Loading
+ * the module may have made it already: that the name exists is no failure. */
 static int make_tunnel(struct host *host, const json_t *change, struct error *err)
 {
 	const char *name = json_text(change, "name");
-	const char *const add[] = {"ip", "link", "add", "name", name, "type", json_text(change, "type"), NULL};
+	const char *const add[] = {
+	    "ip", "link", "add", "name", name, "type", json_text(change, "type"), NULL};
 	struct error why;
 	int result = run_ip(add, &why);
 
 	if (if_nametoindex(name))
 		return 0;
 	return error_set(err, result ? result : -ENODEV,
-			 "%s\nHas the kernel a module for %s tunnels? Without --tunnel the decapsulator is used, which "
-			 "needs none",
+			 "%s\nHas the kernel a module for %s tunnels? Without --tunnel the "
+			 "decapsulator is used, which needs none",
 			 result ? why.text : name, json_text(change, "type"));
 }
 
-/* A fallback device lives as long as its module: what cannot be removed is at least down (its own "link" change). */
+/* A fallback device lives as long as its module: what cannot be removed is at least down (its own
+ * "link" change). */
 static int unmake_tunnel(struct host *host, const json_t *change, struct error *err)
 {
 	const char *const del[] = {"ip", "link", "del", json_text(change, "name"), NULL};
@@ -195,16 +211,18 @@ static int unmake_tunnel(struct host *host, const json_t *change, struct error *
 	return 0;
 }
 
-static void describe_tunnel(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+static void describe_tunnel(const struct host *host, const json_t *change, bool made, char *text,
+			    size_t size)
 {
-	snprintf(text, size, "%s: %s device %s", json_text(change, "name"), json_text(change, "type"),
-		 made ? "made" : "removed");
+	snprintf(text, size, "%s: %s device %s", json_text(change, "name"),
+		 json_text(change, "type"), made ? "made" : "removed");
 }
 
 /* ip6tnl0 takes IPv6 in IPv6 alone until it is told to take IPv4 as well. */
 static int set_proto(const json_t *change, const char *mode, struct error *err)
 {
-	const char *const set[] = {"ip", "-6", "tunnel", "change", json_text(change, "name"), "mode", mode, NULL};
+	const char *const set[] = {"ip",   "-6", "tunnel", "change", json_text(change, "name"),
+				   "mode", mode, NULL};
 
 	return run_ip(set, err);
 }
@@ -219,12 +237,14 @@ static int unmake_proto(struct host *host, const json_t *change, struct error *e
 	return if_nametoindex(json_text(change, "name")) ? set_proto(change, "ip6ip6", err) : 0;
 }
 
-static void describe_proto(const struct host *host, const json_t *change, bool made, char *text, size_t size)
+static void describe_proto(const struct host *host, const json_t *change, bool made, char *text,
+			   size_t size)
 {
-	snprintf(text, size, "%s: mode %s", json_text(change, "name"), made ? "ip6ip6 -> any" : "any -> ip6ip6");
+	snprintf(text, size, "%s: mode %s", json_text(change, "name"),
+		 made ? "ip6ip6 -> any" : "any -> ip6ip6");
 }
 
-/* ---- the journal ------------------------------------------------------------------------------------------------ */
+/* ---- the journal ---- */
 
 static const struct kind kinds[] = {
     {"sysctl", make_sysctl, unmake_sysctl, describe_sysctl},
@@ -281,7 +301,8 @@ static int undo_one(struct host *host, size_t at, struct error *err)
 	int result;
 
 	if (!kind)
-		return error_set(err, -EPROTO, "%s: change %zu: kind \"%s\": not one this lbctl knows",
+		return error_set(err, -EPROTO,
+				 "%s: change %zu: kind \"%s\": not one this lbctl knows",
 				 host->record.path, at, json_text(change, "kind"));
 	result = kind->unmake(host, change, &why);
 	if (result && result != -ESTALE)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the attached decapsulator counts, named by its own BTF: a lbctl that is older or newer than the program still
- * shows every counter under its right name. Called by backend_host.c. */
+/* What the attached decapsulator counts, named by its own BTF: a lbctl that is older or newer
+ * than the program still shows every counter under its right name. */
 #include "decap.h"
 
 #include <bpf/bpf.h>
@@ -24,8 +24,9 @@ struct counter_map {
 
 static bool holds_counters(const struct bpf_map_info *info)
 {
-	return (info->type == BPF_MAP_TYPE_ARRAY || info->type == BPF_MAP_TYPE_PERCPU_ARRAY) && info->btf_id &&
-	       info->btf_value_type_id && info->name[0] != '.' && !strchr(info->name, '.');
+	return (info->type == BPF_MAP_TYPE_ARRAY || info->type == BPF_MAP_TYPE_PERCPU_ARRAY) &&
+	       info->btf_id && info->btf_value_type_id && info->name[0] != '.' &&
+	       !strchr(info->name, '.');
 }
 
 /* One element, all CPUs' values of it; allocated, NULL when it cannot be read. */
@@ -39,22 +40,25 @@ static void *read_element(const struct counter_map *map, uint32_t key)
 	return NULL;
 }
 
-static int add_counter(json_t *into, const struct counter_map *map, const void *values, size_t offset, const char *name)
+static int add_counter(json_t *into, const struct counter_map *map, const void *values,
+		       size_t offset, const char *name)
 {
 	uint64_t sum = 0;
 
 	for (int cpu = 0; cpu < map->copies; cpu++) {
 		uint64_t value;
 
-		memcpy(&value, (const char *)values + (size_t)cpu * map->stride + offset, sizeof(value));
+		memcpy(&value, (const char *)values + (size_t)cpu * map->stride + offset,
+		       sizeof(value));
 		sum += value;
 	}
 	return json_object_set_new(into, name, json_integer((json_int_t)sum));
 }
 
-/* A struct of 64-bit members: each is a counter. prefix names the element, "" when there is but one. */
-static int add_members(json_t *into, const struct counter_map *map, const struct btf_type *type, const void *values,
-		       const char *prefix)
+/* A struct of 64-bit members: each is a counter. prefix names the element, "" when there is but
+ * one. */
+static int add_members(json_t *into, const struct counter_map *map, const struct btf_type *type,
+		       const void *values, const char *prefix)
 {
 	const struct btf_member *member = btf_members(type);
 
@@ -71,7 +75,8 @@ static int add_members(json_t *into, const struct counter_map *map, const struct
 	return 0;
 }
 
-/* The number of an element; "" for the only one. (An array's key is an integer to BTF: no enum could name it.) */
+/* The number of an element; "" for the only one. (An array's key is an integer to BTF: no enum
+ * could name it.) */
 static void name_element(const struct counter_map *map, uint32_t key, char name[64])
 {
 	if (map->info.max_entries == 1)
@@ -122,7 +127,8 @@ static bool open_counters(uint32_t id, struct counter_map *ret)
 json_t *decap_counters(const struct decap *decap)
 {
 	uint32_t ids[MAX_MAPS], length = sizeof(struct bpf_prog_info);
-	struct bpf_prog_info program = {.nr_map_ids = MAX_MAPS, .map_ids = (uint64_t)(uintptr_t)ids};
+	struct bpf_prog_info program = {.nr_map_ids = MAX_MAPS,
+					.map_ids = (uint64_t)(uintptr_t)ids};
 	json_t *counters = json_object();
 	_cleanup_close_ int fd = -1;
 	int result = 0;

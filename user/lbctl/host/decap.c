@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The XDP decapsulator (bpf/decap.bpf.c) on a backend's interface: found by its program, which also leads to its maps.
- * Used by backend_host.c and host_change.c. */
+/* The XDP decapsulator (bpf/decap.bpf.c) on a backend's interface: found by its program, which
+ * also leads to its maps. */
 #include "decap.h"
 
 #include <bpf/bpf.h>
@@ -39,29 +39,33 @@ int decap_find(unsigned ifindex, struct decap *ret, struct error *err)
 
 	*ret = (struct decap){0};
 	if (result)
-		return error_set(err, result, "cannot ask which XDP program the interface has: %s", strerror(-result));
-	ret->program_id = query.prog_id ? query.prog_id : query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id;
+		return error_set(err, result, "cannot ask which XDP program the interface has: %s",
+				 strerror(-result));
+	ret->program_id = query.prog_id       ? query.prog_id
+			  : query.drv_prog_id ? query.drv_prog_id
+					      : query.skb_prog_id;
 	ret->native = query.attach_mode != XDP_ATTACHED_SKB;
 	if (!ret->program_id)
 		return 0;
 	result = program_info(ret->program_id, &info);
 	if (result)
-		return error_set(err, result, "XDP program %u: cannot look into it: %s", ret->program_id,
-				 strerror(-result));
+		return error_set(err, result, "XDP program %u: cannot look into it: %s",
+				 ret->program_id, strerror(-result));
 	memcpy(ret->program_name, info.name, sizeof(ret->program_name));
 	ret->program_name[sizeof(ret->program_name) - 1] = 0;
 	ret->presence = strcmp(ret->program_name, PROGRAM_NAME) == 0 ? DECAP_OURS : DECAP_OTHER;
 	return 0;
 }
 
-/* ---- attach ------------------------------------------------------------------------------------------------------ */
+/* ---- attach ---- */
 
 static int attach_as(unsigned ifindex, int program, uint32_t mode)
 {
 	return bpf_xdp_attach((int)ifindex, program, mode | XDP_FLAGS_UPDATE_IF_NOEXIST, NULL);
 }
 
-static int attach_in_mode(unsigned ifindex, int program, const char *mode, bool *ret_native, struct error *err)
+static int attach_in_mode(unsigned ifindex, int program, const char *mode, bool *ret_native,
+			  struct error *err)
 {
 	int result = -EOPNOTSUPP;
 
@@ -72,9 +76,12 @@ static int attach_in_mode(unsigned ifindex, int program, const char *mode, bool 
 	if (result && result != -EBUSY && result != -EEXIST && strcmp(mode, "native") != 0)
 		result = attach_as(ifindex, program, XDP_FLAGS_SKB_MODE);
 	if (result == -EOPNOTSUPP && strcmp(mode, "native") == 0)
-		return error_set(err, result, "the interface's driver has no native XDP.\nLeave out --mode native");
+		return error_set(
+		    err, result,
+		    "the interface's driver has no native XDP.\nLeave out --mode native");
 	if (result)
-		return error_set(err, result, "cannot attach the decapsulator in %s mode: %s", mode, strerror(-result));
+		return error_set(err, result, "cannot attach the decapsulator in %s mode: %s", mode,
+				 strerror(-result));
 	return 0;
 }
 
@@ -89,15 +96,15 @@ static int explain_load(int error, struct error *err)
 	struct utsname host;
 
 	if (error == EPERM)
-		return error_set(err, -EPERM,
-				 "the decapsulator cannot be loaded: needs root or CAP_BPF and "
-				 "CAP_NET_ADMIN");
+		return error_set(
+		    err, -EPERM,
+		    "the decapsulator cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
 	if (uname(&host))
 		strcpy(host.release, "?");
 	return error_set(
 	    err, -EOPNOTSUPP,
-	    "kernel %s refused the decapsulator: %s: expected Linux 6.1 or later. With --tunnel the kernel's own "
-	    "tunnels take its place",
+	    "kernel %s refused the decapsulator: %s: expected Linux 6.1 or later. With "
+	    "--tunnel the kernel's own tunnels take its place",
 	    host.release, strerror(error));
 }
 
@@ -110,8 +117,9 @@ int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct er
 	skeleton = decap_bpf__open_and_load();
 	if (!skeleton)
 		return explain_load(errno, err);
-	result = attach_in_mode(ifindex, bpf_program__fd(bpf_object__find_program_by_name(skeleton->obj, PROGRAM_NAME)),
-				mode, ret_native, err);
+	result = attach_in_mode(
+	    ifindex, bpf_program__fd(bpf_object__find_program_by_name(skeleton->obj, PROGRAM_NAME)),
+	    mode, ret_native, err);
 	decap_bpf__destroy(skeleton);
 	return result;
 }
@@ -123,22 +131,24 @@ int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err)
 	int result = fd < 0 ? fd : 0;
 
 	if (!result)
-		result = bpf_xdp_detach((int)ifindex,
-					XDP_FLAGS_REPLACE | (decap->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE),
-					&options);
+		result = bpf_xdp_detach(
+		    (int)ifindex,
+		    XDP_FLAGS_REPLACE | (decap->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE),
+		    &options);
 	if (result)
-		return error_set(err, result, "cannot detach the decapsulator (program %u): %s", decap->program_id,
-				 strerror(-result));
+		return error_set(err, result, "cannot detach the decapsulator (program %u): %s",
+				 decap->program_id, strerror(-result));
 	return 0;
 }
 
-/* ---- maps -------------------------------------------------------------------------------------------------------- */
+/* ---- maps ---- */
 
 /* A map of the program by name: descriptor (the caller closes it) and info; -ENOENT. */
 static int open_map(const struct decap *decap, const char *name, struct bpf_map_info *info)
 {
 	uint32_t ids[MAX_MAPS], length;
-	struct bpf_prog_info program = {.nr_map_ids = MAX_MAPS, .map_ids = (uint64_t)(uintptr_t)ids};
+	struct bpf_prog_info program = {.nr_map_ids = MAX_MAPS,
+					.map_ids = (uint64_t)(uintptr_t)ids};
 
 	if (decap->presence != DECAP_OURS || program_info(decap->program_id, &program))
 		return -ENOENT;
@@ -147,7 +157,8 @@ static int open_map(const struct decap *decap, const char *name, struct bpf_map_
 
 		length = sizeof(*info);
 		memset(info, 0, sizeof(*info));
-		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, info, &length) == 0 && strcmp(info->name, name) == 0)
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, info, &length) == 0 &&
+		    strcmp(info->name, name) == 0)
 			return fd;
 		if (fd >= 0)
 			close(fd);
@@ -175,10 +186,12 @@ bool decap_has_vip(const struct decap *decap, const struct addr *vip)
 	_cleanup_close_ int fd = open_map(decap, "vips", &info);
 	uint64_t value[8];
 
-	return fd >= 0 && info.value_size <= sizeof(value) && bpf_map_lookup_elem(fd, &key, value) == 0;
+	return fd >= 0 && info.value_size <= sizeof(value) &&
+	       bpf_map_lookup_elem(fd, &key, value) == 0;
 }
 
-int decap_set_vip(const struct decap *decap, const struct addr *vip, bool present, struct error *err)
+int decap_set_vip(const struct decap *decap, const struct addr *vip, bool present,
+		  struct error *err)
 {
 	struct vip_key key = key_of(vip);
 	struct bpf_map_info info;
@@ -188,15 +201,18 @@ int decap_set_vip(const struct decap *decap, const struct addr *vip, bool presen
 	int result;
 
 	if (fd < 0 || info.key_size != sizeof(key) || info.value_size > sizeof(value))
-		return error_set(err, -EPROTO,
-				 "the decapsulator that is attached is of another version.\nDetach it first: "
-				 "lbctl backend-host undo, or ip link set dev IFACE xdp off");
-	result = present ? bpf_map_update_elem(fd, &key, value, BPF_ANY) : bpf_map_delete_elem(fd, &key);
+		return error_set(
+		    err, -EPROTO,
+		    "the decapsulator that is attached is of another version.\nDetach it first: "
+		    "lbctl backend-host undo, or ip link set dev IFACE xdp off");
+	result =
+	    present ? bpf_map_update_elem(fd, &key, value, BPF_ANY) : bpf_map_delete_elem(fd, &key);
 	if (result == 0 || (!present && result == -ENOENT))
 		return 0;
 	if (result == -E2BIG || result == -ENOSPC)
-		return error_set(err, result, "%s: the decapsulator has room for %u VIPs, all taken",
+		return error_set(err, result,
+				 "%s: the decapsulator has room for %u VIPs, all taken",
 				 addr_format(vip, text), info.max_entries);
-	return error_set(err, result, "%s: cannot tell the decapsulator: %s", addr_format(vip, text),
-			 strerror(-result));
+	return error_set(err, result, "%s: cannot tell the decapsulator: %s",
+			 addr_format(vip, text), strerror(-result));
 }

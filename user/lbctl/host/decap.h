@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The XDP decapsulator (bpf/decap.bpf.c) on a backend's interface: found by its program, which also leads to its maps.
- * Attached through netlink, so that it stays without a process or a pin, also where bpffs is hidden (ip netns exec).
- * Used by backend_host.c and host_change.c. */
+/* The XDP decapsulator (bpf/decap.bpf.c) on a backend's interface: found by its program, which
+ * also leads to its maps. Attached through netlink, so that it stays without a process or a pin,
+ * also where bpffs is hidden (ip netns exec). */
 #ifndef LBCTL_HOST_DECAP_H
 #define LBCTL_HOST_DECAP_H
 
@@ -34,9 +34,10 @@ int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err)
 
 /* Is the address one whose packets are decapsulated? */
 bool decap_has_vip(const struct decap *decap, const struct addr *vip);
-int decap_set_vip(const struct decap *decap, const struct addr *vip, bool present, struct error *err);
-/* { NAME: number } of everything it counts, summed over CPUs and named by its BTF; empty when it is not ours or cannot
- * be read; NULL when out of memory. */
+int decap_set_vip(const struct decap *decap, const struct addr *vip, bool present,
+		  struct error *err);
+/* { NAME: number } of everything it counts, summed over CPUs and named by its BTF; empty when it is
+ * not ours or cannot be read; NULL when out of memory. */
 json_t *decap_counters(const struct decap *decap);
 
 #endif

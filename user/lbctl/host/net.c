@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The host's network as backend-host needs it: sysctls, links, addresses of lo. Used by backend_host.c and
- * host_change.c. */
+/* The host's network as backend-host needs it: sysctls, links, addresses of lo. */
 #include "net.h"
 
 #include <errno.h>
@@ -20,7 +19,7 @@
 
 extern char **environ;
 
-/* ---- sysctl ---------------------------------------------------------------------------------------------------- */
+/* ---- sysctl ---- */
 
 const char *sysctl_name(const char *path, char name[128])
 {
@@ -42,7 +41,8 @@ int sysctl_read(const char *path, char value[SYSCTL_TEXT], struct error *err)
 		return -ENOENT;
 	length = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (length < 0)
-		return error_set(err, -errno, "%s: cannot read it: %s", sysctl_name(path, name), strerror(errno));
+		return error_set(err, -errno, "%s: cannot read it: %s", sysctl_name(path, name),
+				 strerror(errno));
 	text[length] = 0;
 	text[strcspn(text, "\n")] = 0;
 	strcpy(value, text);
@@ -57,12 +57,12 @@ int sysctl_write(const char *path, const char *value, struct error *err)
 	snprintf(file, sizeof(file), "/proc/sys/%s", path);
 	fd = open(file, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		return error_set(err, -errno, "%s: cannot set it to %s: %s", sysctl_name(path, name), value,
-				 strerror(errno));
+		return error_set(err, -errno, "%s: cannot set it to %s: %s",
+				 sysctl_name(path, name), value, strerror(errno));
 	return 0;
 }
 
-/* ---- addresses -------------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static bool same_address(const struct sockaddr *sa, const struct addr *addr)
 {
@@ -80,7 +80,8 @@ int address_find(const struct addr *addr, char interface[IF_NAMESIZE], struct er
 	struct ifaddrs *all;
 
 	if (getifaddrs(&all))
-		return error_set(err, -errno, "cannot list the host's addresses: %s", strerror(errno));
+		return error_set(err, -errno, "cannot list the host's addresses: %s",
+				 strerror(errno));
 	interface[0] = 0;
 	for (const struct ifaddrs *at = all; at; at = at->ifa_next)
 		if (same_address(at->ifa_addr, addr))
@@ -115,7 +116,8 @@ static void build_address(struct nlmsghdr *message, const struct addr *addr, boo
 	struct ifaddrmsg *body;
 
 	message->nlmsg_type = present ? RTM_NEWADDR : RTM_DELADDR;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | (present ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	message->nlmsg_flags =
+	    NLM_F_REQUEST | NLM_F_ACK | (present ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	message->nlmsg_seq = 1;
 	body = mnl_nlmsg_put_extra_header(message, sizeof(*body));
 	body->ifa_family = addr->family == 4 ? AF_INET : AF_INET6;
@@ -158,11 +160,11 @@ int address_set(const struct addr *addr, bool present, struct error *err)
 	result = exchange(message);
 	if (result == 0 || (present && result == -EEXIST) || (!present && result == -EADDRNOTAVAIL))
 		return 0;
-	return error_set(err, result, "lo: cannot %s %s/%zu: %s", present ? "add" : "remove", addr_format(addr, text),
-			 addr_length(addr) * 8, strerror(-result));
+	return error_set(err, result, "lo: cannot %s %s/%zu: %s", present ? "add" : "remove",
+			 addr_format(addr, text), addr_length(addr) * 8, strerror(-result));
 }
 
-/* ---- links ------------------------------------------------------------------------------------------------------ */
+/* ---- links ---- */
 
 static int link_ioctl(const char *interface, unsigned long what, struct ifreq *request)
 {
@@ -187,12 +189,13 @@ int link_set_up(const char *interface, bool up, struct error *err)
 	int result = link_ioctl(interface, SIOCGIFFLAGS, &request);
 
 	if (!result) {
-		request.ifr_flags = (short)(up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP);
+		request.ifr_flags =
+		    (short)(up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP);
 		result = link_ioctl(interface, SIOCSIFFLAGS, &request);
 	}
 	if (result)
-		return error_set(err, result, "%s: cannot set it %s: %s", interface, up ? "up" : "down",
-				 strerror(-result));
+		return error_set(err, result, "%s: cannot set it %s: %s", interface,
+				 up ? "up" : "down", strerror(-result));
 	return 0;
 }
 
@@ -216,7 +219,8 @@ static int spawn_ip(const char *const *arguments, pid_t *ret_child, int *ret_mes
 	if (!result) {
 		result = posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
 		if (!result)
-			result = posix_spawnp(ret_child, "ip", &actions, NULL, (char *const *)arguments, environ);
+			result = posix_spawnp(ret_child, "ip", &actions, NULL,
+					      (char *const *)arguments, environ);
 		posix_spawn_file_actions_destroy(&actions);
 	}
 	close(ends[1]);
@@ -240,9 +244,11 @@ int run_ip(const char *const *arguments, struct error *err)
 	result = spawn_ip(arguments, &child, &messages);
 	if (result) {
 		messages = -1;
-		return error_set(err, -result, "%s: cannot run it: %s.\nInstall iproute2", line, strerror(result));
+		return error_set(err, -result, "%s: cannot run it: %s.\nInstall iproute2", line,
+				 strerror(result));
 	}
-	while (used < sizeof(said) - 1 && (got = read(messages, said + used, sizeof(said) - 1 - used)) > 0)
+	while (used < sizeof(said) - 1 &&
+	       (got = read(messages, said + used, sizeof(said) - 1 - used)) > 0)
 		used += (size_t)got;
 	said[used] = 0;
 	said[strcspn(said, "\n")] = 0;

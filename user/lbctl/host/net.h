@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The host's network as backend-host needs it: sysctls, links, addresses of lo. Used by backend_host.c and
- * host_change.c. */
+/* The host's network as backend-host needs it: sysctls, links, addresses of lo. */
 #ifndef LBCTL_HOST_NET_H
 #define LBCTL_HOST_NET_H
 
@@ -13,7 +12,8 @@
 
 #define SYSCTL_TEXT 64 /* room for a value */
 
-/* path as below /proc/sys: "net/ipv4/conf/eth0/arp_ignore". 0, -ENOENT (err untouched), or -errno with err set. */
+/* path as below /proc/sys: "net/ipv4/conf/eth0/arp_ignore". 0, -ENOENT (err untouched), or -errno
+ * with err set. */
 int sysctl_read(const char *path, char value[SYSCTL_TEXT], struct error *err);
 int sysctl_write(const char *path, const char *value, struct error *err);
 /* As sysctl(8) writes it: dots for slashes and the other way round. */
@@ -23,8 +23,9 @@ const char *sysctl_name(const char *path, char name[128]);
 int address_find(const struct addr *addr, char interface[IF_NAMESIZE], struct error *err);
 /* Does the interface have an address of this family (IPv6: other than link-local)? */
 bool address_has_family(const char *interface, uint8_t family);
-/* Adds ADDR/32 or /128 to lo, or removes it. An IPv6 one is made without duplicate detection, and deprecated: the host
- * never picks it as its own source. -EEXIST and -EADDRNOTAVAIL are no errors: then it is as wanted. */
+/* Adds ADDR/32 or /128 to lo, or removes it. An IPv6 one is made without duplicate detection, and
+ * deprecated: the host never picks it as its own source. -EEXIST and -EADDRNOTAVAIL are no errors:
+ * then it is as wanted. */
 int address_set(const struct addr *addr, bool present, struct error *err);
 
 bool link_is_up(const char *interface);

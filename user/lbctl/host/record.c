@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The journal of what `backend-host setup` changed, so that undo restores just that: a JSON file per interface, written
- * before each change is made. Used by backend_host.c and host_change.c. */
+/* The journal of what `backend-host setup` changed, so that undo restores just that: a JSON file
+ * per interface, written before each change is made. */
 #include "record.h"
 
 #include <errno.h>
@@ -18,8 +18,9 @@
 #define SO_NETNS_COOKIE 71 /* Linux 5.14; not in every libc's headers */
 #endif
 
-/* 0: the namespace of process 1, else its cookie, which is never used again before a reboot. Files below /proc/PID/net
- * have an inode of their own in every namespace; to compare /proc/1/ns/net would need the right to trace process 1. */
+/* 0: the namespace of process 1, else its cookie, which is never used again before a reboot. Files
+ * below /proc/PID/net have an inode of their own in every namespace; to compare /proc/1/ns/net
+ * would need the right to trace process 1. */
 static uint64_t namespace_cookie(void)
 {
 	_cleanup_close_ int fd = -1;
@@ -49,24 +50,27 @@ static int parse(struct host_record *record, struct error *err)
 	changes = json_object_get(root, "changes");
 	if (!json_is_array(changes)) {
 		json_decref(root);
-		return error_set(err, -EPROTO,
-				 "%s: expected a record of backend-host setup: %s.\n"
-				 "What was changed is not known; put it right by hand and remove the file",
-				 record->path, root ? "has no list of changes" : at.text);
+		return error_set(
+		    err, -EPROTO,
+		    "%s: expected a record of backend-host setup: %s.\n"
+		    "What was changed is not known; put it right by hand and remove the file",
+		    record->path, root ? "has no list of changes" : at.text);
 	}
 	record->changes = json_incref(changes);
 	json_decref(root);
 	return 0;
 }
 
-int host_record_open(const char *directory, const char *interface, struct host_record *ret, struct error *err)
+int host_record_open(const char *directory, const char *interface, struct host_record *ret,
+		     struct error *err)
 {
 	uint64_t cookie = namespace_cookie();
 	char suffix[32] = "";
 
 	if (cookie)
 		snprintf(suffix, sizeof(suffix), "@%llu", (unsigned long long)cookie);
-	snprintf(ret->path, sizeof(ret->path), "%s/backend-host-%s%s.json", directory, interface, suffix);
+	snprintf(ret->path, sizeof(ret->path), "%s/backend-host-%s%s.json", directory, interface,
+		 suffix);
 	return parse(ret, err);
 }
 
@@ -82,7 +86,8 @@ static int write_file(const char *path, const json_t *root)
 
 	if (!file)
 		return -errno;
-	if (json_dumpf(root, file, JSON_INDENT(2)) || putc('\n', file) == EOF || fflush(file) || fsync(fileno(file)))
+	if (json_dumpf(root, file, JSON_INDENT(2)) || putc('\n', file) == EOF || fflush(file) ||
+	    fsync(fileno(file)))
 		return errno ? -errno : -EIO;
 	return 0;
 }
@@ -95,13 +100,16 @@ int host_record_save(const struct host_record *record, struct error *err)
 
 	if (json_array_size(record->changes) == 0) {
 		if (unlink(record->path) && errno != ENOENT)
-			return error_set(err, -errno, "%s: cannot remove it: %s", record->path, strerror(errno));
+			return error_set(err, -errno, "%s: cannot remove it: %s", record->path,
+					 strerror(errno));
 		return 0;
 	}
-	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(record->path, '/') - record->path), record->path);
+	snprintf(directory, sizeof(directory), "%.*s",
+		 (int)(strrchr(record->path, '/') - record->path), record->path);
 	result = directory_make(directory, 0755);
 	if (result)
-		return error_set(err, result, "%s: cannot make it: %s", directory, strerror(-result));
+		return error_set(err, result, "%s: cannot make it: %s", directory,
+				 strerror(-result));
 	root = json_pack("{s:O}", "changes", record->changes);
 	if (!root)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -111,6 +119,7 @@ int host_record_save(const struct host_record *record, struct error *err)
 	if (!result && rename(temporary, record->path))
 		result = -errno;
 	if (result)
-		return error_set(err, result, "%s: cannot write it: %s", record->path, strerror(-result));
+		return error_set(err, result, "%s: cannot write it: %s", record->path,
+				 strerror(-result));
 	return 0;
 }

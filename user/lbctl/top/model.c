@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What lbctl top shows, as a value: two samples of GET /v1/top become rates. Pure. Used by top.c, top_view.c, tests. */
+/* What lbctl top shows, as a value: two samples of GET /v1/top become rates. Pure. */
 #include "model.h"
 
 #include <errno.h>
@@ -17,9 +17,11 @@ static char *copy(const json_t *object, const char *name, bool *failed)
 	return text;
 }
 
-/* The object of an earlier sample that has the same values under these names (the second may be NULL). Looks first
- * where it was last time: with thousands of backends a search for each would be felt. */
-static const json_t *find_same(const json_t *array, size_t guess, const json_t *wanted, const char *a, const char *b)
+/* The object of an earlier sample that has the same values under these names (the second may be
+ * NULL). Looks first where it was last time: with thousands of backends a search for each would be
+ * felt. */
+static const json_t *find_same(const json_t *array, size_t guess, const json_t *wanted,
+			       const char *a, const char *b)
 {
 	size_t count = json_array_size(array);
 
@@ -50,7 +52,8 @@ static struct top_rates rates(const json_t *before, const json_t *now, double se
 
 static int read_services(const json_t *before, const json_t *now, struct top_model *model)
 {
-	const json_t *olds = json_object_get(before, "services"), *news = json_object_get(now, "services"), *service;
+	const json_t *olds = json_object_get(before, "services"),
+		     *news = json_object_get(now, "services"), *service;
 	bool failed = false;
 	size_t i;
 
@@ -63,12 +66,14 @@ static int read_services(const json_t *before, const json_t *now, struct top_mod
 
 		row->name = copy(service, "name", &failed);
 		row->status = copy(service, "status", &failed);
-		row->endpoint = strdup(format_endpoint(json_text(service, "vip"), json_number(service, "port"),
-						       json_text(service, "protocol"), endpoint));
+		row->endpoint =
+		    strdup(format_endpoint(json_text(service, "vip"), json_number(service, "port"),
+					   json_text(service, "protocol"), endpoint));
 		failed |= !row->endpoint;
 		row->backends_count_up = json_number(service, "backends_up");
 		row->backends_all = json_number(service, "backends");
-		row->rates = rates(find_same(olds, i, service, "name", NULL), service, model->seconds);
+		row->rates =
+		    rates(find_same(olds, i, service, "name", NULL), service, model->seconds);
 		model->total.packets += row->rates.packets;
 		model->total.bits += row->rates.bits;
 		model->total.flows += row->rates.flows;
@@ -76,7 +81,8 @@ static int read_services(const json_t *before, const json_t *now, struct top_mod
 	return failed ? -ENOMEM : 0;
 }
 
-static struct top_service *service_of(const struct top_model *model, const char *name, size_t *guess)
+static struct top_service *service_of(const struct top_model *model, const char *name,
+				      size_t *guess)
 {
 	for (size_t i = 0; i < model->services_count; i++) {
 		size_t at = (*guess + i) % model->services_count;
@@ -89,7 +95,8 @@ static struct top_service *service_of(const struct top_model *model, const char 
 	return NULL;
 }
 
-static int add_backend(struct top_service *service, const json_t *before, const json_t *now, double seconds)
+static int add_backend(struct top_service *service, const json_t *before, const json_t *now,
+		       double seconds)
 {
 	size_t count = service->backends_count;
 	struct top_backend *row, *grown;
@@ -102,8 +109,8 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 		service->backends = grown;
 	}
 	row = &service->backends[service->backends_count++];
-	*row =
-	    (struct top_backend){.weight = json_number(now, "effective_weight"), .rates = rates(before, now, seconds)};
+	*row = (struct top_backend){.weight = json_number(now, "effective_weight"),
+				    .rates = rates(before, now, seconds)};
 	row->address = copy(now, "address", &failed);
 	row->condition = copy(now, "condition", &failed);
 	row->why = copy(now, "why", &failed);
@@ -113,17 +120,19 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 
 static int read_backends(const json_t *before, const json_t *now, struct top_model *model)
 {
-	const json_t *olds = json_object_get(before, "backends"), *news = json_object_get(now, "backends"), *backend;
+	const json_t *olds = json_object_get(before, "backends"),
+		     *news = json_object_get(now, "backends"), *backend;
 	size_t i, guess = 0;
 	int result = 0;
 
 	json_array_foreach (news, i, backend) {
-		struct top_service *service = service_of(model, json_text(backend, "service"), &guess);
+		struct top_service *service =
+		    service_of(model, json_text(backend, "service"), &guess);
 
 		if (!service)
 			continue;
-		result =
-		    add_backend(service, find_same(olds, i, backend, "address", "service"), backend, model->seconds);
+		result = add_backend(service, find_same(olds, i, backend, "address", "service"),
+				     backend, model->seconds);
 		if (result)
 			return result;
 		model->total.active += json_number(backend, "active");
@@ -141,10 +150,11 @@ static void count_outcome(struct top_model *model, const struct top_reason *reas
 		model->dropped += reason->packets;
 }
 
-static int read_counters(const json_t *before, const json_t *now, const char *list, const char *count,
-			 struct top_model *model)
+static int read_counters(const json_t *before, const json_t *now, const char *list,
+			 const char *count, struct top_model *model)
 {
-	const json_t *olds = json_object_get(before, list), *news = json_object_get(now, list), *counter;
+	const json_t *olds = json_object_get(before, list), *news = json_object_get(now, list),
+		     *counter;
 	bool failed = false;
 	size_t i;
 
@@ -153,9 +163,11 @@ static int read_counters(const json_t *before, const json_t *now, const char *li
 
 		row->name = copy(counter, "name", &failed);
 		row->help = copy(counter, "help", &failed);
-		row->outcome = strcmp(list, "events") == 0 ? strdup("event") : copy(counter, "outcome", &failed);
+		row->outcome = strcmp(list, "events") == 0 ? strdup("event")
+							   : copy(counter, "outcome", &failed);
 		row->total = json_number(counter, count);
-		row->packets = rate(find_same(olds, i, counter, "name", NULL), counter, count, model->seconds);
+		row->packets =
+		    rate(find_same(olds, i, counter, "name", NULL), counter, count, model->seconds);
 		if (failed || !row->outcome)
 			return -ENOMEM;
 		count_outcome(model, row);
@@ -167,8 +179,8 @@ int top_model_read(const json_t *before, const json_t *now, struct top_model *re
 {
 	uint64_t began = json_number(before, "time_ms"), ended = json_number(now, "time_ms");
 	struct top_model model = {.seconds = (double)(ended - began) / 1000};
-	size_t counters =
-	    json_array_size(json_object_get(now, "reasons")) + json_array_size(json_object_get(now, "events"));
+	size_t counters = json_array_size(json_object_get(now, "reasons")) +
+			  json_array_size(json_object_get(now, "events"));
 	int result;
 
 	if (ended <= began)
@@ -217,7 +229,7 @@ void top_model_done(struct top_model *model)
 	*model = (struct top_model){0};
 }
 
-/* ---- order ----------------------------------------------------------------------------------------------------- */
+/* ---- order ---- */
 
 static double sort_key(const struct top_rates *of, enum top_sort sort)
 {
@@ -262,7 +274,8 @@ void top_model_sort(struct top_model *model, enum top_sort sort)
 {
 	if (sort == TOP_SORT_CONFIG)
 		return;
-	qsort_r(model->services, model->services_count, sizeof(*model->services), compare_services, &sort);
+	qsort_r(model->services, model->services_count, sizeof(*model->services), compare_services,
+		&sort);
 	for (size_t i = 0; i < model->services_count; i++)
 		qsort_r(model->services[i].backends, model->services[i].backends_count,
 			sizeof(*model->services[i].backends), compare_backends, &sort);
@@ -270,7 +283,8 @@ void top_model_sort(struct top_model *model, enum top_sort sort)
 
 const char *top_sort_name(enum top_sort sort)
 {
-	static const char *const names[TOP_SORTS] = {"config", "packets", "bits", "new flows", "active"};
+	static const char *const names[TOP_SORTS] = {"config", "packets", "bits", "new flows",
+						     "active"};
 
 	return names[sort];
 }

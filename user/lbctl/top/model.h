@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What lbctl top shows, as a value: two samples of GET /v1/top become rates. Pure. Used by top.c, top_view.c, tests. */
+/* What lbctl top shows, as a value: two samples of GET /v1/top become rates. Pure. */
 #ifndef LBCTL_TOP_MODEL_H
 #define LBCTL_TOP_MODEL_H
 
@@ -44,10 +44,17 @@ struct top_model {
 	json_t *status; /* as in /v1/status */
 };
 
-enum top_sort { TOP_SORT_CONFIG, TOP_SORT_PACKETS, TOP_SORT_BITS, TOP_SORT_FLOWS, TOP_SORT_ACTIVE, TOP_SORTS };
+enum top_sort {
+	TOP_SORT_CONFIG,
+	TOP_SORT_PACKETS,
+	TOP_SORT_BITS,
+	TOP_SORT_FLOWS,
+	TOP_SORT_ACTIVE,
+	TOP_SORTS
+};
 
-/* Rates between two answers; a counter that is new or went back counts as 0. 0, -ENOMEM, or -EINVAL when no time
- * passed between the two. Release with top_model_done. */
+/* Rates between two answers; a counter that is new or went back counts as 0. 0, -ENOMEM, or -EINVAL
+ * when no time passed between the two. Release with top_model_done. */
 int top_model_read(const json_t *before, const json_t *now, struct top_model *ret);
 void top_model_done(struct top_model *model);
 /* Services, and backends within each, by falling rate; TOP_SORT_CONFIG leaves them as they came. */

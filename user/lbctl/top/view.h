@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A frame of lbctl top as lines of toned text, for a terminal or plain paper. Pure. Used by top.c and tests. */
+/* A frame of lbctl top as lines of toned text, for a terminal or plain paper. Pure. */
 #ifndef LBCTL_TOP_VIEW_H
 #define LBCTL_TOP_VIEW_H
 
@@ -33,7 +33,8 @@ struct top_frame {
 	bool failed; /* out of memory: lines are missing */
 };
 
-void top_view_render(const struct top_model *model, const struct top_options *options, struct top_frame *ret);
+void top_view_render(const struct top_model *model, const struct top_options *options,
+		     struct top_frame *ret);
 void top_view_done(struct top_frame *frame);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The registered algorithms by name. Called by config.c. */
+/* The registered algorithms by name. */
 #include "algo.h"
 
 #include <stddef.h>

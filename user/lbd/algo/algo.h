@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* An algorithm: one file in algo/, which fills in this table. Read by config.c (names) and dataplane.c (what to write).
- */
+/* An algorithm: one file in algo/, which fills in this table. Read by config.c (names) and
+ * dataplane.c (what to
+ * write). */
 #ifndef LBD_ALGO_H
 #define LBD_ALGO_H
 
@@ -16,9 +17,10 @@ struct algo {
 	const char *help;       /* one line, for man pages and errors */
 	enum lb_select select;
 	uint8_t hash;         /* default enum lb_hash_fields of the slot hash */
-	bool ignores_weights; /* backends are equal: state.c hands on the same weight for each that is above 0 */
-	/* For LB_SELECT_COST: the cost of one flow on a backend, 1..2^31. weight >= 1; latency_us is the moving
-	 * average of what health probes measure, 0 when unknown. NULL otherwise. */
+	bool ignores_weights; /* backends are equal: state.c hands on the same weight for each that
+				 is above 0 */
+	/* For LB_SELECT_COST: the cost of one flow on a backend, 1..2^31. weight >= 1; latency_us
+	 * is the moving average of what health probes measure, 0 when unknown. NULL otherwise. */
 	uint32_t (*cost)(uint32_t weight, uint32_t latency_us);
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A new flow goes to the backend with the fewest active flows per weight. Registered in algo.h's list. */
+/* A new flow goes to the backend with the fewest active flows per weight. Registered in algo.h's
+ * list. */
 #include "algo.h"
 
 /* Weights go up to 10 000: then a cost is still exact to half a percent of a percent. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The whole flow decides, through a Maglev table: nothing is stored, and a lost backend moves its own flows alone.
- * Registered in algo.h's list. */
+/* The whole flow decides, through a Maglev table: nothing is stored, and a lost backend moves its
+ * own flows alone. Registered in algo.h's list. */
 #include "algo.h"
 
 REGISTER(algo, maglev) = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A listener that rests when accept fails. Called by api.c, metrics.c. */
+/* A listener that rests when accept fails. */
 #include "accept.h"
 
 #include <errno.h>
@@ -27,7 +27,8 @@ static void on_again(evutil_socket_t fd, short events, void *arg)
 	evconnlistener_enable(rest->listener);
 }
 
-/* libevent hands over the argument of the accept callback, which is evhttp's: so the rest is found in this list. */
+/* libevent hands over the argument of the accept callback, which is evhttp's: so the rest is found
+ * in this list. */
 static struct accept_rest *all[4];
 
 static struct accept_rest *find(const struct evconnlistener *listener)
@@ -52,10 +53,12 @@ static void on_error(struct evconnlistener *listener, void *arg)
 	if (now - rest->warned_at < WARN_SECONDS)
 		return;
 	rest->warned_at = now;
-	log_warning("%s: a connection cannot be taken: %s; it waits (said once a minute)", rest->what, strerror(code));
+	log_warning("%s: a connection cannot be taken: %s; it waits (said once a minute)",
+		    rest->what, strerror(code));
 }
 
-struct accept_rest *accept_rest_new(struct event_base *base, struct evconnlistener *listener, const char *what)
+struct accept_rest *accept_rest_new(struct event_base *base, struct evconnlistener *listener,
+				    const char *what)
 {
 	struct accept_rest *rest = calloc(1, sizeof(*rest));
 	size_t at = 0;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The control socket: one table says who answers what; errors become HTTP statuses here and nowhere else. Called by
- * main.
- */
+/* The control socket: one table says who answers what; errors become HTTP statuses here and
+ * nowhere else. */
 #include "internal.h"
 
 #include <errno.h>
@@ -46,7 +45,8 @@ static void answer(struct evhttp_request *request, int status, const char *reaso
 	struct evbuffer *buffer = evbuffer_new();
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 
-	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", "application/json");
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
+			  "application/json");
 	if (buffer && text)
 		evbuffer_add_printf(buffer, "%s\n", text);
 	else
@@ -74,7 +74,8 @@ static const struct failure failures[] = {
     {-EOPNOTSUPP, 409, "Conflict", "--mode generic needs nothing of the driver, and is slower"},
     {-ENOSPC, 409, "Conflict",
      "Raise it under limits in the config; the pinned maps keep their size until they are removed"},
-    {-EBADMSG, 422, "Unprocessable Entity", "Nothing was changed; lbd --check FILE tries a file without loading it"},
+    {-EBADMSG, 422, "Unprocessable Entity",
+     "Nothing was changed; lbd --check FILE tries a file without loading it"},
 };
 
 static void answer_failure(struct evhttp_request *request, int code, const char *sentence)
@@ -106,7 +107,8 @@ static const char *method_name(struct evhttp_request *request)
 	}
 }
 
-static int find_route(struct evhttp_request *request, const char *path, const struct api_route **ret, struct error *err)
+static int find_route(struct evhttp_request *request, const char *path,
+		      const struct api_route **ret, struct error *err)
 {
 	bool known = false;
 
@@ -137,7 +139,8 @@ static int read_body(struct evhttp_request *request, json_t **ret, struct error 
 		return error_set(err, -ENOMEM, "out of memory");
 	body = json_loadb(text, length ? length : 2, JSON_REJECT_DUPLICATES, &why);
 	if (!body)
-		return error_set(err, -EINVAL, "body: line %d, column %d: %s", why.line, why.column, why.text);
+		return error_set(err, -EINVAL, "body: line %d, column %d: %s", why.line, why.column,
+				 why.text);
 	if (!json_is_object(body)) {
 		json_decref(body);
 		return error_set(err, -EINVAL, "body: expected a JSON object");
@@ -198,10 +201,13 @@ static int remove_stale(const char *path, struct error *err)
 	struct stat there;
 
 	if (lstat(path, &there))
-		return errno == ENOENT ? 0 : error_set(err, -errno, "socket: %s: %s", path, strerror(errno));
+		return errno == ENOENT
+			   ? 0
+			   : error_set(err, -errno, "socket: %s: %s", path, strerror(errno));
 	if (!S_ISSOCK(there.st_mode))
-		return error_set(err, -EEXIST, "socket: %s: is there and is no socket: remove it, or name another",
-				 path);
+		return error_set(
+		    err, -EEXIST,
+		    "socket: %s: is there and is no socket: remove it, or name another", path);
 	return unlink(path) ? error_set(err, -errno, "socket: %s: %s", path, strerror(errno)) : 0;
 }
 
@@ -211,13 +217,16 @@ static void open_to_group(const char *path, const char *group)
 	const struct group *entry = getgrnam(group);
 
 	if (!entry)
-		log_warning("socket: %s: group \"%s\" does not exist: root only. To make it: groupadd --system %s",
-			    path, group, group);
+		log_warning(
+		    "socket: %s: group \"%s\" does not exist: root only. To make it: groupadd --system %s",
+		    path, group, group);
 	else if (chown(path, 0, entry->gr_gid) || chmod(path, 0660))
-		log_warning("socket: %s: cannot be given to group \"%s\": %s", path, group, strerror(errno));
+		log_warning("socket: %s: cannot be given to group \"%s\": %s", path, group,
+			    strerror(errno));
 }
 
-static struct evconnlistener *listen_on(struct event_base *base, const char *path, struct error *err)
+static struct evconnlistener *listen_on(struct event_base *base, const char *path,
+					struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct evconnlistener *listener;
@@ -230,8 +239,9 @@ static struct evconnlistener *listen_on(struct event_base *base, const char *pat
 	}
 	strcpy(address.sun_path, path);
 	before = umask(0177);
-	listener = evconnlistener_new_bind(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 64,
-					   (struct sockaddr *)&address, sizeof(address));
+	listener =
+	    evconnlistener_new_bind(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+				    64, (struct sockaddr *)&address, sizeof(address));
 	umask(before);
 	if (!listener)
 		error_set(err, -errno, "socket: %s: %s", path, strerror(errno));
@@ -255,22 +265,27 @@ static int serve(struct api *api, struct event_base *base, struct error *err)
 	evhttp_set_max_body_size(api->http, LB_API_MAX_BODY);
 	evhttp_set_max_headers_size(api->http, 16384);
 	evhttp_set_timeout(api->http, IDLE_TIMEOUT_S);
-	evhttp_set_allowed_methods(api->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
-						  EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+	evhttp_set_allowed_methods(api->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
+						  EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
+						  EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
 	evhttp_set_gencb(api->http, on_request, api);
 	return 0;
 }
 
-int api_new(struct event_base *base, struct state *state, struct attach *attach, struct dataplane *dp,
-	    const struct lateness *lateness, const char *path, const char *group, struct api **ret, struct error *err)
+int api_new(struct event_base *base, struct state *state, struct attach *attach,
+	    struct dataplane *dp, const struct lateness *lateness, const char *path,
+	    const char *group, struct api **ret, struct error *err)
 {
 	struct api *api = calloc(1, sizeof(*api));
 	int rc;
 
 	if (!api)
 		return error_set(err, -ENOMEM, "out of memory");
-	*api = (struct api){
-	    .state = state, .attach = attach, .dp = dp, .lateness = lateness, .start_ms = clock_monotonic_ms()};
+	*api = (struct api){.state = state,
+			    .attach = attach,
+			    .dp = dp,
+			    .lateness = lateness,
+			    .start_ms = clock_monotonic_ms()};
 	rc = host_make_parent(path, err);
 	if (!rc)
 		rc = remove_stale(path, err);

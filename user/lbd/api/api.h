@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The control socket: HTTP with JSON bodies on a Unix socket (include/lb_api.h), through libevent. Called by main. */
+/* The control socket: HTTP with JSON bodies on a Unix socket (include/lb_api.h), through
+ * libevent. */
 #ifndef LBD_API_H
 #define LBD_API_H
 
@@ -9,8 +10,9 @@
 struct api;
 
 /* Binds path (its directory is made if missing, a stale socket is replaced, mode 0660, group). */
-int api_new(struct event_base *base, struct state *state, struct attach *attach, struct dataplane *dp,
-	    const struct lateness *lateness, const char *path, const char *group, struct api **ret, struct error *err);
+int api_new(struct event_base *base, struct state *state, struct attach *attach,
+	    struct dataplane *dp, const struct lateness *lateness, const char *path,
+	    const char *group, struct api **ret, struct error *err);
 void api_free(struct api *api);
 
 #endif

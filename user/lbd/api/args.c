@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Reads the fields of a request's body, and says exactly what is wrong with one. Called by api_change.c. */
+/* Reads the fields of a request's body, and says exactly what is wrong with one. */
 #include "internal.h"
 
 #include <errno.h>
@@ -13,14 +13,15 @@
 static int wrong(const json_t *body, const char *name, const char *expected, struct error *err)
 {
 	const json_t *value = json_object_get(body, name);
-	_cleanup_free_ char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text =
+	    value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 
 	if (!value)
 		return error_set(err, -EINVAL, "%s: missing: expected %s", name, expected);
 	if (!text)
 		return error_set(err, -ENOMEM, "out of memory");
-	return error_set(err, -EINVAL, "%s: expected %s, got %.*s%s", name, expected, VALUE_SHOWN, text,
-			 strlen(text) > VALUE_SHOWN ? "..." : "");
+	return error_set(err, -EINVAL, "%s: expected %s, got %.*s%s", name, expected, VALUE_SHOWN,
+			 text, strlen(text) > VALUE_SHOWN ? "..." : "");
 }
 
 int api_arg_only(const json_t *body, const char *const *names, struct error *err)
@@ -66,7 +67,8 @@ int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct e
 	char expected[48];
 
 	snprintf(expected, sizeof(expected), "an integer 0 to %d", CONFIG_MAX_WEIGHT);
-	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > CONFIG_MAX_WEIGHT)
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) > CONFIG_MAX_WEIGHT)
 		return wrong(body, name, expected, err);
 	*ret = (uint32_t)json_integer_value(value);
 	return 0;
@@ -76,7 +78,8 @@ int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error
 {
 	const json_t *value = json_object_get(body, name);
 
-	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > MAX_MS)
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) > MAX_MS)
 		return wrong(body, name, "milliseconds, an integer from 0 to those of a year", err);
 	*ret = (uint64_t)json_integer_value(value);
 	return 0;
@@ -94,8 +97,9 @@ int api_arg_bool(const json_t *body, const char *name, bool fallback, bool *ret,
 
 int api_arg_mode(const json_t *body, const char *name, enum config_mode *ret, struct error *err)
 {
-	static const char *const names[] = {
-	    [CONFIG_MODE_AUTO] = "auto", [CONFIG_MODE_NATIVE] = "native", [CONFIG_MODE_GENERIC] = "generic"};
+	static const char *const names[] = {[CONFIG_MODE_AUTO] = "auto",
+					    [CONFIG_MODE_NATIVE] = "native",
+					    [CONFIG_MODE_GENERIC] = "generic"};
 	const json_t *value = json_object_get(body, name);
 
 	if (!value) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* POST: attach, detach, reload, and the run-time changes of backends. Called through the table in api.c. */
+/* POST: attach, detach, reload, and the run-time changes of backends. Called through the table in
+ * api.c. */
 #include "internal.h"
 
 #include <errno.h>
@@ -14,14 +15,16 @@ int api_attach(struct api_call *call, json_t **ret, struct error *err)
 	unsigned count;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_name(call->body, "interface", &name, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = api_arg_name(call->body, "interface", &name, err)) ||
 	    (rc = api_arg_mode(call->body, "mode", &mode, err)) ||
 	    (rc = attach_interface(call->api->attach, name, mode, err)))
 		return rc;
 	list = attach_list(call->api->attach, &count);
 	for (unsigned i = 0; i < count; i++)
 		if (!strcmp(list[i].name, name))
-			*ret = json_pack("{s:o}", "interface", api_interface_json(call->api, &list[i]));
+			*ret = json_pack("{s:o}", "interface",
+					 api_interface_json(call->api, &list[i]));
 	return 0;
 }
 
@@ -31,7 +34,8 @@ int api_detach(struct api_call *call, json_t **ret, struct error *err)
 	const char *name;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = api_arg_name(call->body, "interface", &name, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = api_arg_name(call->body, "interface", &name, err)) ||
 	    (rc = attach_detach(call->api->attach, name, err)))
 		return rc;
 	*ret = json_object();
@@ -51,8 +55,8 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 	if (rc)
 		return rc == -ENOSPC || rc == -ENOMEM ? rc : -EBADMSG;
 	state_summarize(call->api->state, &summary);
-	*ret = json_pack("{s:i, s:i, s:i}", "services", summary.services, "backends", summary.backends,
-			 "dropped_overrides", dropped);
+	*ret = json_pack("{s:i, s:i, s:i}", "services", summary.services, "backends",
+			 summary.backends, "dropped_overrides", dropped);
 	return 0;
 }
 
@@ -73,9 +77,11 @@ static int read_target(const json_t *body, struct target *ret, struct error *err
 static int answer_backend(struct api *api, const struct target *target, json_t **ret)
 {
 	const struct service *service = state_find_service(api->state, target->service);
-	const struct backend *backend = service ? service_find_backend(service, &target->address) : NULL;
+	const struct backend *backend =
+	    service ? service_find_backend(service, &target->address) : NULL;
 
-	*ret = backend ? json_pack("{s:o}", "backend", api_backend_json(api, backend)) : json_object();
+	*ret =
+	    backend ? json_pack("{s:o}", "backend", api_backend_json(api, backend)) : json_object();
 	return 0;
 }
 
@@ -86,9 +92,11 @@ int api_add(struct api_call *call, json_t **ret, struct error *err)
 	uint32_t weight = 100;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)))
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_target(call->body, &target, err)))
 		return rc;
-	if (json_object_get(call->body, "weight") && (rc = api_arg_weight(call->body, "weight", &weight, err)))
+	if (json_object_get(call->body, "weight") &&
+	    (rc = api_arg_weight(call->body, "weight", &weight, err)))
 		return rc;
 	rc = state_backend_add(call->api->state, target.service, &target.address, weight, err);
 	return rc ? rc : answer_backend(call->api, &target, ret);
@@ -101,9 +109,11 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 	bool now;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_target(call->body, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
-	    (rc = state_backend_remove(call->api->state, target.service, &target.address, now, err)))
+	    (rc =
+		 state_backend_remove(call->api->state, target.service, &target.address, now, err)))
 		return rc;
 	*ret = json_object();
 	return 0;
@@ -118,7 +128,8 @@ int api_drain(struct api_call *call, json_t **ret, struct error *err)
 	bool on;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_target(call->body, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "on", true, &on, err)) ||
 	    (force && (rc = api_arg_ms(call->body, "force_after_ms", &force_after_ms, err))) ||
 	    (rc = state_backend_drain(call->api->state, target.service, &target.address, on,
@@ -134,9 +145,11 @@ int api_weight(struct api_call *call, json_t **ret, struct error *err)
 	uint32_t weight;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read_target(call->body, &target, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_target(call->body, &target, err)) ||
 	    (rc = api_arg_weight(call->body, "weight", &weight, err)) ||
-	    (rc = state_backend_weight(call->api->state, target.service, &target.address, weight, err)))
+	    (rc = state_backend_weight(call->api->state, target.service, &target.address, weight,
+				       err)))
 		return rc;
 	return answer_backend(call->api, &target, ret);
 }

@@ -29,7 +29,8 @@ struct api_call {
 	const struct evkeyvalq *query; /* of the URI */
 };
 
-/* 0 with *ret set, or -errno with err saying the sentence for the user; the code becomes the HTTP status. */
+/* 0 with *ret set, or -errno with err saying the sentence for the user; the code becomes the HTTP
+ * status. */
 typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
 
 struct api_route {

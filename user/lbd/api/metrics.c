@@ -86,21 +86,26 @@ static const struct {
 	const char *name, *type, *help;
 	service_value *value;
 } service_families[] = {
-    {"lbd_service_packets_total", "counter", "Packets sent to backends, present and past.", service_packets},
-    {"lbd_service_bytes_total", "counter", "Bytes of IP packets sent to backends, before encapsulation.",
-     service_bytes},
-    {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.", service_flows},
+    {"lbd_service_packets_total", "counter", "Packets sent to backends, present and past.",
+     service_packets},
+    {"lbd_service_bytes_total", "counter",
+     "Bytes of IP packets sent to backends, before encapsulation.", service_bytes},
+    {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.",
+     service_flows},
     {"lbd_service_up", "gauge", "1 if some backend takes traffic.", service_up},
     {"lbd_service_panic", "gauge", "1 if so few backends are up that all are used.", service_panic},
-    {"lbd_service_blind", "gauge", "1 if no backend answers any more and the ring is frozen.", service_blind},
-    {"lbd_service_limited", "gauge", "1 if it has its share of a crowded flow table: new flows go by slot.",
-     service_limited},
-    {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.", service_backups},
-    {"lbd_service_slots_in_transition", "gauge", "Slots whose older flows still depend on a former backend.",
-     service_transition},
+    {"lbd_service_blind", "gauge", "1 if no backend answers any more and the ring is frozen.",
+     service_blind},
+    {"lbd_service_limited", "gauge",
+     "1 if it has its share of a crowded flow table: new flows go by slot.", service_limited},
+    {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.",
+     service_backups},
+    {"lbd_service_slots_in_transition", "gauge",
+     "Slots whose older flows still depend on a former backend.", service_transition},
 };
 
-static void service_row_fill(const struct dataplane *dp, const struct service *service, struct service_row *row)
+static void service_row_fill(const struct dataplane *dp, const struct service *service,
+			     struct service_row *row)
 {
 	const struct config_service *config = service->config;
 	struct dp_service key;
@@ -123,7 +128,8 @@ static void service_row_fill(const struct dataplane *dp, const struct service *s
 static void write_services(struct evbuffer *text, const struct service_row *rows, unsigned count)
 {
 	for (unsigned f = 0; f < sizeof(service_families) / sizeof(service_families[0]); f++) {
-		metrics_family(text, service_families[f].name, service_families[f].type, service_families[f].help);
+		metrics_family(text, service_families[f].name, service_families[f].type,
+			       service_families[f].help);
 		for (unsigned i = 0; i < count; i++)
 			metrics_sample(text, service_families[f].name, rows[i].labels,
 				       service_families[f].value(&rows[i]));
@@ -191,16 +197,19 @@ static const struct {
 	backend_value *value;
 } backend_families[] = {
     {"lbd_backend_packets_total", "counter", "Packets sent to the backend.", backend_packets},
-    {"lbd_backend_bytes_total", "counter", "Bytes of IP packets sent to the backend, before encapsulation.",
-     backend_bytes},
-    {"lbd_backend_new_flows_total", "counter", "TCP SYNs, and UDP flows where they are tracked.", backend_flows},
+    {"lbd_backend_bytes_total", "counter",
+     "Bytes of IP packets sent to the backend, before encapsulation.", backend_bytes},
+    {"lbd_backend_new_flows_total", "counter", "TCP SYNs, and UDP flows where they are tracked.",
+     backend_flows},
     {"lbd_backend_up", "gauge", "1 if its health check passes and it has a next hop.", backend_up},
     {"lbd_backend_draining", "gauge", "1 if it was asked to take no new flow.", backend_draining},
-    {"lbd_backend_weight", "gauge", "Weight in force: after slow start, drain, backups and panic.", backend_weight},
+    {"lbd_backend_weight", "gauge", "Weight in force: after slow start, drain, backups and panic.",
+     backend_weight},
     {"lbd_backend_active_flows", "gauge", "Live flows that are tracked.", backend_active},
-    {"lbd_backend_slots", "gauge", "Slots of the service that send new flows to it.", backend_slots},
-    {"lbd_backend_latency_seconds", "gauge", "Of health probes, as a moving average that follows peaks at once.",
-     backend_latency},
+    {"lbd_backend_slots", "gauge", "Slots of the service that send new flows to it.",
+     backend_slots},
+    {"lbd_backend_latency_seconds", "gauge",
+     "Of health probes, as a moving average that follows peaks at once.", backend_latency},
 };
 
 static void backend_row_fill(const struct dataplane *dp, const struct service_row *service,
@@ -220,7 +229,8 @@ static void backend_row_fill(const struct dataplane *dp, const struct service_ro
 static void write_backends(struct evbuffer *text, const struct backend_row *rows, unsigned count)
 {
 	for (unsigned f = 0; f < sizeof(backend_families) / sizeof(backend_families[0]); f++) {
-		metrics_family(text, backend_families[f].name, backend_families[f].type, backend_families[f].help);
+		metrics_family(text, backend_families[f].name, backend_families[f].type,
+			       backend_families[f].help);
 		for (unsigned i = 0; i < count; i++)
 			metrics_sample(text, backend_families[f].name, rows[i].labels,
 				       backend_families[f].value(&rows[i]));
@@ -244,7 +254,8 @@ static int write_state(const struct metrics *metrics, struct evbuffer *text)
 	for (unsigned i = 0; i < count; i++) {
 		service_row_fill(metrics->dp, services[i], &rows[i]);
 		for (unsigned j = 0; j < services[i]->backends_count; j++)
-			backend_row_fill(metrics->dp, &rows[i], services[i]->backends[j], &backends[filled++]);
+			backend_row_fill(metrics->dp, &rows[i], services[i]->backends[j],
+					 &backends[filled++]);
 	}
 	write_services(text, rows, count);
 	write_backends(text, backends, filled);
@@ -264,20 +275,23 @@ static const struct {
 
 static void write_reasons(struct evbuffer *text, const struct lb_reason_count *counts)
 {
-	static const char *const outcomes[] = {[LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
+	static const char *const outcomes[] = {
+	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
 
-	metrics_family(text, "lbd_packets_total", "counter", "Packets seen, by how their story ended.");
+	metrics_family(text, "lbd_packets_total", "counter",
+		       "Packets seen, by how their story ended.");
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
-		metrics_sample(
-		    text, "lbd_packets_total",
-		    (const char *[]){"reason", reasons[i].name, "outcome", outcomes[reasons[i].outcome], NULL},
-		    (double)counts[i].packets);
-	metrics_family(text, "lbd_bytes_total", "counter", "Bytes of packets seen, by how their story ended.");
+		metrics_sample(text, "lbd_packets_total",
+			       (const char *[]){"reason", reasons[i].name, "outcome",
+						outcomes[reasons[i].outcome], NULL},
+			       (double)counts[i].packets);
+	metrics_family(text, "lbd_bytes_total", "counter",
+		       "Bytes of packets seen, by how their story ended.");
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
-		metrics_sample(
-		    text, "lbd_bytes_total",
-		    (const char *[]){"reason", reasons[i].name, "outcome", outcomes[reasons[i].outcome], NULL},
-		    (double)counts[i].bytes);
+		metrics_sample(text, "lbd_bytes_total",
+			       (const char *[]){"reason", reasons[i].name, "outcome",
+						outcomes[reasons[i].outcome], NULL},
+			       (double)counts[i].bytes);
 }
 
 static void write_events(struct evbuffer *text, const struct lb_reason_count *counts)
@@ -288,9 +302,11 @@ static void write_events(struct evbuffer *text, const struct lb_reason_count *co
 #undef X
 	};
 
-	metrics_family(text, "lbd_events_total", "counter", "What happened on the way, beside how it ended.");
+	metrics_family(text, "lbd_events_total", "counter",
+		       "What happened on the way, beside how it ended.");
 	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
-		metrics_sample(text, "lbd_events_total", (const char *[]){"event", names[i - LB_REASON_COUNT], NULL},
+		metrics_sample(text, "lbd_events_total",
+			       (const char *[]){"event", names[i - LB_REASON_COUNT], NULL},
 			       (double)counts[i].packets);
 }
 
@@ -300,15 +316,18 @@ static void write_memory(struct evbuffer *text, const struct dp_memory *memory)
 		const char *part;
 		uint64_t bytes;
 	} parts[] = {
-	    {"flows", memory->flows},       {"arena", memory->arena},       {"services", memory->services},
-	    {"backends", memory->backends}, {"counters", memory->counters}, {"other", memory->other},
+	    {"flows", memory->flows},       {"arena", memory->arena},
+	    {"services", memory->services}, {"backends", memory->backends},
+	    {"counters", memory->counters}, {"other", memory->other},
 	};
 
 	metrics_family(text, "lbd_memory_bytes", "gauge", "Memory of the maps.");
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		metrics_sample(text, "lbd_memory_bytes", (const char *[]){"part", parts[i].part, NULL},
+		metrics_sample(text, "lbd_memory_bytes",
+			       (const char *[]){"part", parts[i].part, NULL},
 			       (double)parts[i].bytes);
-	metrics_family(text, "lbd_flow_entries", "gauge", "Live entries of the flow table at the last sweep.");
+	metrics_family(text, "lbd_flow_entries", "gauge",
+		       "Live entries of the flow table at the last sweep.");
 	metrics_sample(text, "lbd_flow_entries", NULL, (double)memory->flow_entries);
 	metrics_family(text, "lbd_flow_capacity", "gauge", "Places in the flow table.");
 	metrics_sample(text, "lbd_flow_capacity", NULL, (double)memory->flow_capacity);
@@ -320,16 +339,17 @@ static void write_lateness(struct evbuffer *text, const struct lateness_meter *m
 	uint64_t beats = 0;
 	char bound[24];
 
-	metrics_family(text, "lbd_loop_late_seconds", "histogram",
-		       "How late lbd's loop was, measured 20 times a second. Its lateness counts against no backend.");
+	metrics_family(
+	    text, "lbd_loop_late_seconds", "histogram",
+	    "How late lbd's loop was, measured 20 times a second. Its lateness counts against no backend.");
 	for (unsigned i = 0; i < LATENESS_BUCKETS; i++) {
 		beats += meter->buckets[i];
 		if (i < LATENESS_BUCKETS - 1)
 			snprintf(bound, sizeof(bound), "%g", bounds[i] / 1e6);
 		else
 			snprintf(bound, sizeof(bound), "+Inf");
-		metrics_sample(text, "lbd_loop_late_seconds_bucket", (const char *[]){"le", bound, NULL},
-			       (double)beats);
+		metrics_sample(text, "lbd_loop_late_seconds_bucket",
+			       (const char *[]){"le", bound, NULL}, (double)beats);
 	}
 	metrics_sample(text, "lbd_loop_late_seconds_sum", NULL, (double)meter->sum_us / 1e6);
 	metrics_sample(text, "lbd_loop_late_seconds_count", NULL, (double)meter->beats);
@@ -343,8 +363,10 @@ static int write_all(const struct metrics *metrics, struct evbuffer *text)
 
 	snprintf(abi, sizeof(abi), "%d", LB_ABI_VERSION);
 	metrics_family(text, "lbd_build_info", "gauge", "1; the labels tell the version.");
-	metrics_sample(text, "lbd_build_info", (const char *[]){"version", LBD_VERSION, "abi", abi, NULL}, 1);
-	metrics_family(text, "lbd_start_time_seconds", "gauge", "When this lbd started, in seconds since 1970.");
+	metrics_sample(text, "lbd_build_info",
+		       (const char *[]){"version", LBD_VERSION, "abi", abi, NULL}, 1);
+	metrics_family(text, "lbd_start_time_seconds", "gauge",
+		       "When this lbd started, in seconds since 1970.");
 	metrics_sample(text, "lbd_start_time_seconds", NULL, metrics->start_time);
 	write_lateness(text, lateness_meter(metrics->lateness));
 	dataplane_reason_counts(metrics->dp, counts);
@@ -361,7 +383,8 @@ static void answer(struct evhttp_request *request, int status, const char *reaso
 {
 	struct evbuffer *text = evbuffer_new();
 
-	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", "text/plain; charset=utf-8");
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
+			  "text/plain; charset=utf-8");
 	if (text)
 		evbuffer_add_printf(text, "%s\n", line);
 	evhttp_send_reply(request, status, reason, text);
@@ -409,8 +432,8 @@ static void on_other(struct evhttp_request *request, void *arg)
 		answer(request, HTTP_NOTFOUND, "Not Found", "metrics are at /metrics");
 }
 
-static int serve(struct metrics *metrics, struct event_base *base, const struct addr *address, uint16_t port,
-		 struct error *err)
+static int serve(struct metrics *metrics, struct event_base *base, const struct addr *address,
+		 uint16_t port, struct error *err)
 {
 	struct evhttp_bound_socket *bound;
 	char text[ADDR_TEXT];
@@ -426,17 +449,19 @@ static int serve(struct metrics *metrics, struct event_base *base, const struct 
 	errno = 0;
 	bound = evhttp_bind_socket_with_handle(metrics->http, text, port);
 	if (!bound)
-		return error_set(err, errno ? -errno : -EADDRNOTAVAIL,
-				 "metrics: %s port %u: %s; choose another address, or `metrics: off`", text, port,
-				 strerror(errno ? errno : EADDRNOTAVAIL));
+		return error_set(
+		    err, errno ? -errno : -EADDRNOTAVAIL,
+		    "metrics: %s port %u: %s; choose another address, or `metrics: off`", text,
+		    port, strerror(errno ? errno : EADDRNOTAVAIL));
 	metrics->rest = accept_rest_new(base, evhttp_bound_socket_get_listener(bound), "metrics");
 	if (!metrics->rest)
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
 
-int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp, const struct lateness *lateness,
-		const struct addr *address, uint16_t port, struct metrics **ret, struct error *err)
+int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp,
+		const struct lateness *lateness, const struct addr *address, uint16_t port,
+		struct metrics **ret, struct error *err)
 {
 	struct metrics *metrics = calloc(1, sizeof(*metrics));
 	struct timespec now;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The Prometheus text format 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats/. Called by metrics.c.
- */
+/* The Prometheus text format 0.0.4:
+ * https://prometheus.io/docs/instrumenting/exposition_formats/. */
 #include "metrics_text.h"
 
 #include <stdio.h>
@@ -29,7 +29,8 @@ void metrics_family(struct evbuffer *text, const char *name, const char *type, c
 	evbuffer_add_printf(text, "\n# TYPE %s %s\n", name, type);
 }
 
-void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels, double value)
+void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels,
+		    double value)
 {
 	char digits[32];
 
@@ -39,7 +40,8 @@ void metrics_sample(struct evbuffer *text, const char *name, const char *const *
 		add_escaped(text, label[1], "\\\n\"");
 		evbuffer_add(text, "\"", 1);
 	}
-	/* The shorter form where it reads back as the same value, as it does for whole numbers below 10^15. */
+	/* The shorter form where it reads back as the same value, as it does for whole numbers
+	 * below 10^15. */
 	snprintf(digits, sizeof(digits), "%.15g", value);
 	if (strtod(digits, NULL) != value)
 		snprintf(digits, sizeof(digits), "%.17g", value);

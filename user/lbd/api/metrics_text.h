@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The Prometheus text format 0.0.4, line by line. Called by metrics.c. */
+/* The Prometheus text format 0.0.4, line by line. */
 #ifndef LBD_METRICS_TEXT_H
 #define LBD_METRICS_TEXT_H
 
@@ -8,6 +8,7 @@
 /* # HELP and # TYPE of a family. */
 void metrics_family(struct evbuffer *text, const char *name, const char *type, const char *help);
 /* One sample. labels: name, value, name, value, ..., NULL; NULL: none. Values are escaped. */
-void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels, double value);
+void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels,
+		    double value);
 
 #endif

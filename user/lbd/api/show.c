@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET: what lbd knows, as JSON in the shapes of include/lb_api.h. Called through the table in api.c. */
+/* GET: what lbd knows, as JSON in the shapes of include/lb_api.h. Called through the table in
+ * api.c. */
 #include "internal.h"
 
 #include <errno.h>
@@ -37,11 +38,13 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 	json_t *off = json_array(), *warnings = json_array();
 
 	offloads_list(offloads, attachment->ifindex, append_feature, off);
-	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence, warnings);
+	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence,
+		       warnings);
 	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:o, s:o}", "name", attachment->name, "ifindex",
-			 number(attachment->ifindex), "mode", attachment->native ? "native" : "generic", "dispatcher",
-			 attachment->dispatcher, "running", attach_interface_runs(attachment->name), "turned_off", off,
-			 "warnings", warnings);
+			 number(attachment->ifindex), "mode",
+			 attachment->native ? "native" : "generic", "dispatcher",
+			 attachment->dispatcher, "running", attach_interface_runs(attachment->name),
+			 "turned_off", off, "warnings", warnings);
 }
 
 static json_t *interfaces_json(const struct api *api)
@@ -103,20 +106,23 @@ static json_t *status_json(const struct api *api)
 	state_summarize(api->state, &summary);
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
-	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, "
-	    "s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, s:o, s:s}",
+	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
+	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, "
+	    "s:o, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
-	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config", state_config_path(api->state),
-	    "adopted", dataplane_adopted(api->dp), "overrides", state_overrides_count(api->state), "interfaces",
-	    interfaces_json(api), "services", summary.services, "services_down", summary.services_down,
-	    "services_panic", summary.services_panic, "services_backup", summary.services_backup, "services_blind",
-	    summary.services_blind, "backends", summary.backends, "backends_up", summary.backends_up, "memory", "total",
-	    number(memory.total), "flows", number(memory.flows), "arena", number(memory.arena), "services",
-	    number(memory.services), "backends", number(memory.backends), "counters", number(memory.counters), "other",
-	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "entries",
-	    number(memory.flow_entries), "without_place", number(state_flows_without_place(api->state)),
-	    "limited_services", limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
+	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
+	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "overrides",
+	    state_overrides_count(api->state), "interfaces", interfaces_json(api), "services",
+	    summary.services, "services_down", summary.services_down, "services_panic",
+	    summary.services_panic, "services_backup", summary.services_backup, "services_blind",
+	    summary.services_blind, "backends", summary.backends, "backends_up",
+	    summary.backends_up, "memory", "total", number(memory.total), "flows",
+	    number(memory.flows), "arena", number(memory.arena), "services",
+	    number(memory.services), "backends", number(memory.backends), "counters",
+	    number(memory.counters), "other", number(memory.other), "flows", "capacity",
+	    number(memory.flow_capacity), "entries", number(memory.flow_entries), "without_place",
+	    number(state_flows_without_place(api->state)), "limited_services",
+	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "kernel", system.release);
 }
 
@@ -130,16 +136,19 @@ int api_status(struct api_call *call, json_t **ret, struct error *err)
 
 static const char *forward_name(uint8_t forward)
 {
-	static const char *const names[] = {
-	    [LB_FORWARD_IPIP] = "ipip", [LB_FORWARD_GUE] = "gue", [LB_FORWARD_L2] = "l2", [LB_FORWARD_GRE] = "gre"};
+	static const char *const names[] = {[LB_FORWARD_IPIP] = "ipip",
+					    [LB_FORWARD_GUE] = "gue",
+					    [LB_FORWARD_L2] = "l2",
+					    [LB_FORWARD_GRE] = "gre"};
 
 	return names[forward];
 }
 
 static const char *tracking_name(uint8_t tracking)
 {
-	static const char *const names[] = {
-	    [CONFIG_TRACKING_AUTO] = "auto", [CONFIG_TRACKING_ALWAYS] = "always", [CONFIG_TRACKING_NEVER] = "never"};
+	static const char *const names[] = {[CONFIG_TRACKING_AUTO] = "auto",
+					    [CONFIG_TRACKING_ALWAYS] = "always",
+					    [CONFIG_TRACKING_NEVER] = "never"};
 
 	return names[tracking];
 }
@@ -154,15 +163,17 @@ static json_t *service_json(const struct api *api, const struct service *service
 	service_key(service, &key);
 	dataplane_service_stats(api->dp, &key, &stats);
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
-	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I}",
-			 "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
-			 config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
-			 config->algorithm->name, "forward", forward_name(config->forward), "tracking",
-			 tracking_name(config->tracking), "status", service_status_name(service->status), "backends",
-			 service->backends_count, "backends_up", service->up, "slots", number(stats.slots),
-			 "slots_in_transition", number(stats.slots_in_transition), "ring_digest", digest, "limited",
-			 stats.limited, "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
-			 "flows", number(stats.counts.flows));
+	return json_pack(
+	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I}",
+	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
+	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
+	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
+	    tracking_name(config->tracking), "status", service_status_name(service->status),
+	    "backends", service->backends_count, "backends_up", service->up, "slots",
+	    number(stats.slots), "slots_in_transition", number(stats.slots_in_transition),
+	    "ring_digest", digest, "limited", stats.limited, "packets",
+	    number(stats.counts.packets), "bytes", number(stats.counts.bytes), "flows",
+	    number(stats.counts.flows));
 }
 
 static json_t *services_json(const struct api *api)
@@ -201,9 +212,11 @@ static json_t *next_hop_json(struct api *api, const struct backend *backend)
 
 	if (!backend->has_hop)
 		return json_null();
-	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
-	return json_pack("{s:s, s:s, s:i, s:i}", "interface", interface_name(api, backend->hop.ifindex), "mac", mac,
-			 "mtu", backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		 m[5]);
+	return json_pack("{s:s, s:s, s:i, s:i}", "interface",
+			 interface_name(api, backend->hop.ifindex), "mac", mac, "mtu",
+			 backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
 }
 
 /* Seconds, or null when there is nothing to count. */
@@ -222,9 +235,10 @@ static json_t *drain_json(const struct backend *backend, const struct dp_backend
 		return json_null();
 	return json_pack(
 	    "{s:o, s:o, s:o, s:b, s:I}", "since_s",
-	    seconds_json(backend->drain_ms && now >= backend->drain_ms, now - backend->drain_ms), "last_packet_s",
-	    seconds_json(held, stats->held_ms), "forced_in_s",
-	    seconds_json(backend->has_force && !backend->forced, backend->force_ms > now ? backend->force_ms - now : 0),
+	    seconds_json(backend->drain_ms && now >= backend->drain_ms, now - backend->drain_ms),
+	    "last_packet_s", seconds_json(held, stats->held_ms), "forced_in_s",
+	    seconds_json(backend->has_force && !backend->forced,
+			 backend->force_ms > now ? backend->force_ms - now : 0),
 	    "forced", backend->forced, "given_up", number(backend->given_up));
 }
 
@@ -238,14 +252,16 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
-	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "service",
-	    backend->service->config->name, "address", addr_format(&backend->address, address), "weight",
-	    number(backend->weight), "effective_weight", number(backend->effective_weight), "backup", backend->backup,
+	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
+	    "service", backend->service->config->name, "address",
+	    addr_format(&backend->address, address), "weight", number(backend->weight),
+	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
 	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
 	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
-	    number(backend->latency_us), "packets", number(stats.counts.packets), "bytes", number(stats.counts.bytes),
-	    "flows", number(stats.counts.flows), "active", (json_int_t)stats.active, "slots", number(stats.slots),
-	    "kept_slots", number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
+	    number(backend->latency_us), "packets", number(stats.counts.packets), "bytes",
+	    number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
+	    (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots",
+	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
 }
 
@@ -303,14 +319,16 @@ static const struct counter_text counters[LB_COUNTERS] = {
 
 static json_t *reasons_json(const struct lb_reason_count counts[LB_COUNTERS])
 {
-	static const char *const outcomes[] = {[LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
+	static const char *const outcomes[] = {
+	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
 	json_t *array = json_array();
 
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
-		json_array_append_new(array,
-				      json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", counters[i].name, "outcome",
-						outcomes[counters[i].outcome], "help", counters[i].help, "packets",
-						number(counts[i].packets), "bytes", number(counts[i].bytes)));
+		json_array_append_new(
+		    array,
+		    json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", counters[i].name, "outcome",
+			      outcomes[counters[i].outcome], "help", counters[i].help, "packets",
+			      number(counts[i].packets), "bytes", number(counts[i].bytes)));
 	return array;
 }
 
@@ -319,8 +337,9 @@ static json_t *events_json(const struct lb_reason_count counts[LB_COUNTERS])
 	json_t *array = json_array();
 
 	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
-		json_array_append_new(array, json_pack("{s:s, s:s, s:I}", "name", counters[i].name, "help",
-						       counters[i].help, "count", number(counts[i].packets)));
+		json_array_append_new(array, json_pack("{s:s, s:s, s:I}", "name", counters[i].name,
+						       "help", counters[i].help, "count",
+						       number(counts[i].packets)));
 	return array;
 }
 
@@ -329,7 +348,8 @@ int api_stats(struct api_call *call, json_t **ret, struct error *err)
 	struct lb_reason_count counts[LB_COUNTERS];
 
 	dataplane_reason_counts(call->api->dp, counts);
-	*ret = json_pack("{s:o, s:o}", "reasons", reasons_json(counts), "events", events_json(counts));
+	*ret =
+	    json_pack("{s:o, s:o}", "reasons", reasons_json(counts), "events", events_json(counts));
 	return 0;
 }
 
@@ -338,8 +358,9 @@ int api_top(struct api_call *call, json_t **ret, struct error *err)
 	struct lb_reason_count counts[LB_COUNTERS];
 
 	dataplane_reason_counts(call->api->dp, counts);
-	*ret = json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "time_ms", number(clock_monotonic_ms()), "status",
-			 status_json(call->api), "services", services_json(call->api), "backends",
-			 backends_json(call->api), "reasons", reasons_json(counts), "events", events_json(counts));
+	*ret = json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "time_ms", number(clock_monotonic_ms()),
+			 "status", status_json(call->api), "services", services_json(call->api),
+			 "backends", backends_json(call->api), "reasons", reasons_json(counts),
+			 "events", events_json(counts));
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which interfaces carry the program, and how it got there; errors that say what to do. Called by state and api. */
+/* Which interfaces carry the program, and how it got there; errors that say what to do. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -84,7 +84,8 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 	if (!found.id)
 		found.id = query.hw_prog_id;
 	if (found.id)
-		fd = bpf_prog_get_fd_by_id(found.id); /* not without CAP_SYS_ADMIN: then it stays a stranger */
+		fd = bpf_prog_get_fd_by_id(
+		    found.id); /* not without CAP_SYS_ADMIN: then it stays a stranger */
 	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size)) {
 		snprintf(found.name, sizeof(found.name), "%s", info.name);
 		if (attach_is_ours(dp, fd))
@@ -106,14 +107,16 @@ static struct attachment *find(const struct attach *attach, const char *name)
 	return NULL;
 }
 
-static int remember(struct attach *attach, const char *name, uint32_t ifindex, bool native, bool dispatcher)
+static int remember(struct attach *attach, const char *name, uint32_t ifindex, bool native,
+		    bool dispatcher)
 {
 	struct attachment *list = realloc(attach->list, (attach->count + 1) * sizeof(*list));
 
 	if (!list)
 		return -ENOMEM;
 	attach->list = list;
-	list[attach->count] = (struct attachment){.ifindex = ifindex, .native = native, .dispatcher = dispatcher};
+	list[attach->count] =
+	    (struct attachment){.ifindex = ifindex, .native = native, .dispatcher = dispatcher};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
 	attach->count++;
 	return 0;
@@ -157,8 +160,8 @@ static const char *mode_name(bool native)
 	return native ? "native" : "generic";
 }
 
-static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native, bool join,
-			  char why[256])
+static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native,
+			  bool join, char why[256])
 {
 	bool dispatcher = false;
 	char path[PATH_MAX];
@@ -182,36 +185,39 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 }
 
 /* Is there room for the program? join: only inside the dispatcher that is there. */
-static int check_occupant(struct attach *attach, const char *name, uint32_t ifindex, bool *ret_join, struct error *err)
+static int check_occupant(struct attach *attach, const char *name, uint32_t ifindex, bool *ret_join,
+			  struct error *err)
 {
 	struct occupant there;
 	int rc = attach_look(attach->dp, ifindex, &there);
 
 	if (rc)
-		return error_set(err, rc, "%s: cannot see which XDP program is attached: %s", name, strerror(-rc));
+		return error_set(err, rc, "%s: cannot see which XDP program is attached: %s", name,
+				 strerror(-rc));
 	if (there.ours)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: carries this lbd's program (id %u) by a link that is not pinned under %s: end the "
-		    "process that holds it",
+		    "%s: carries this lbd's program (id %u) by a link that is not pinned under "
+		    "%s: end the process that holds it",
 		    name, there.ours, attach->links);
 	if (there.id && !there.dispatcher)
-		return error_set(err, -EBUSY,
-				 "%s: has another XDP program (%s%sid %u), and not in a dispatcher: detach it first: "
-				 "ip link set dev %s xdp off",
-				 name, there.name, *there.name ? ", " : "", there.id, name);
+		return error_set(
+		    err, -EBUSY,
+		    "%s: has another XDP program (%s%sid %u), and not in a dispatcher: detach it "
+		    "first: ip link set dev %s xdp off",
+		    name, there.name, *there.name ? ", " : "", there.id, name);
 	if (there.id && !attach->dispatcher_allowed)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: has programs in a dispatcher (id %u), but the kernel refuses lbd to join it (BPF EXT "
-		    "programs): detach them first: xdp-loader unload %s --all",
+		    "%s: has programs in a dispatcher (id %u), but the kernel refuses lbd to join "
+		    "it (BPF EXT programs): detach them first: xdp-loader unload %s --all",
 		    name, there.id, name);
 	*ret_join = there.id;
 	return 0;
 }
 
-static int attach_new_interface(struct attach *attach, const char *name, uint32_t ifindex, enum config_mode mode,
-				struct error *err)
+static int attach_new_interface(struct attach *attach, const char *name, uint32_t ifindex,
+				enum config_mode mode, struct error *err)
 {
 	char why[256] = "";
 	bool join = false;
@@ -225,15 +231,19 @@ static int attach_new_interface(struct attach *attach, const char *name, uint32_
 		offloads_prepare(attach->offloads, ifindex, true);
 		rc = attach_in_mode(attach, name, ifindex, true, join, why);
 		if (!rc || mode == CONFIG_MODE_NATIVE)
-			return rc ? error_set(err, -EOPNOTSUPP, "%s: native XDP refused: %s", name, why) : 0;
-		log_warning("%s: native XDP refused: %s; generic mode is used, which is slower", name, why);
+			return rc ? error_set(err, -EOPNOTSUPP, "%s: native XDP refused: %s", name,
+					      why)
+				  : 0;
+		log_warning("%s: native XDP refused: %s; generic mode is used, which is slower",
+			    name, why);
 	}
 	offloads_prepare(attach->offloads, ifindex, false);
 	rc = attach_in_mode(attach, name, ifindex, false, join, why);
 	return rc ? error_set(err, rc, "%s: generic XDP refused: %s", name, why) : 0;
 }
 
-int attach_interface(struct attach *attach, const char *name, enum config_mode mode, struct error *err)
+int attach_interface(struct attach *attach, const char *name, enum config_mode mode,
+		     struct error *err)
 {
 	const struct attachment *there = find(attach, name);
 	uint32_t ifindex = if_nametoindex(name);
@@ -242,7 +252,8 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	if (!ifindex)
 		return error_set(err, -ENODEV, "%s: no such interface; ip link lists them", name);
 	if (there && mode != CONFIG_MODE_AUTO && there->native != (mode == CONFIG_MODE_NATIVE))
-		return error_set(err, -EBUSY, "%s: attached in %s mode: detach it first to change that", name,
+		return error_set(err, -EBUSY,
+				 "%s: attached in %s mode: detach it first to change that", name,
 				 mode_name(there->native));
 	if (there)
 		return 0;
@@ -268,21 +279,25 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 	int rc;
 
 	if (!there)
-		return error_set(err, -ENODEV, "%s: not attached; lbctl status lists the interfaces that are", name);
+		return error_set(err, -ENODEV,
+				 "%s: not attached; lbctl status lists the interfaces that are",
+				 name);
 	if (there->dispatcher) {
 		rc = attach_look(attach->dp, there->ifindex, &occupant);
 		if (!rc && occupant.ours)
 			rc = dispatcher_detach(there->ifindex, occupant.ours);
 	} else {
-		rc = link_path(path, sizeof(path), attach->links, name) ? link_detach(path) : -ENAMETOOLONG;
+		rc = link_path(path, sizeof(path), attach->links, name) ? link_detach(path)
+									: -ENAMETOOLONG;
 	}
 	if (rc && rc != -ENOENT && rc != -ENODEV)
 		return error_set(err, rc, "%s: cannot be detached: %s", name, strerror(-rc));
 	if (rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) && occupant.ours)
-		return error_set(err, -EBUSY,
-				 "%s: still carries this lbd's program (id %u), by a link that is not pinned under %s: "
-				 "end the process that holds it",
-				 name, occupant.ours, attach->links);
+		return error_set(
+		    err, -EBUSY,
+		    "%s: still carries this lbd's program (id %u), by a link that is not pinned "
+		    "under %s: end the process that holds it",
+		    name, occupant.ours, attach->links);
 	log_info("%s: detached", name);
 	offloads_restore(attach->offloads, there->ifindex);
 	forget(attach, there);
@@ -323,13 +338,14 @@ void attach_check(struct attach *attach)
 		struct attachment *there = &attach->list[i];
 		LIBBPF_OPTS(bpf_xdp_query_opts, query);
 
-		if (bpf_xdp_query((int)there->ifindex, 0, &query) || query.attach_mode != XDP_ATTACHED_NONE) {
+		if (bpf_xdp_query((int)there->ifindex, 0, &query) ||
+		    query.attach_mode != XDP_ATTACHED_NONE) {
 			i++; /* its interface may be gone: attach_link_changed is told of that */
 			continue;
 		}
 		log_error(
-		    "%s: somebody took lbd's program off it, or removed its pin under %s: nothing is forwarded there; "
-		    "to attach it again: lbctl attach %s",
+		    "%s: somebody took lbd's program off it, or removed its pin under %s: nothing "
+		    "is forwarded there; to attach it again: lbctl attach %s",
 		    there->name, attach->links, there->name);
 		offloads_restore(attach->offloads, there->ifindex);
 		forget(attach, there);
@@ -349,8 +365,8 @@ bool attach_interface_runs(const char *name)
 
 /* ---- takeover ---- */
 
-/* Its interface may have got another name while no lbd ran: the pin goes by the name, and is looked for by it. path is
- * where the link is pinned; changed when that has changed. */
+/* Its interface may have got another name while no lbd ran: the pin goes by the name, and is looked
+ * for by it. path is where the link is pinned; changed when that has changed. */
 static void follow_rename(struct attach *attach, char path[PATH_MAX], const char *name)
 {
 	char expected[PATH_MAX];
@@ -391,10 +407,12 @@ static void adopt_link(struct attach *attach, const char *file)
 	}
 	follow_rename(attach, path, name);
 	/* Swapped in one step even if the code is the same: constants may differ. */
-	if (!bpf_obj_get_info_by_fd(dataplane_program_fd(attach->dp), &own, &size) && own.id != program_id)
+	if (!bpf_obj_get_info_by_fd(dataplane_program_fd(attach->dp), &own, &size) &&
+	    own.id != program_id)
 		rc = link_replace(path, dataplane_program_fd(attach->dp));
 	if (rc)
-		log_error("%s: still runs the program of a former lbd (id %u): %s", name, program_id, strerror(-rc));
+		log_error("%s: still runs the program of a former lbd (id %u): %s", name,
+			  program_id, strerror(-rc));
 	if (remember(attach, name, ifindex, there.native, false))
 		log_error("%s: out of memory", name);
 	else
@@ -419,12 +437,14 @@ static bool same_code(uint32_t id, int fd)
 	struct bpf_prog_info a = {0}, b = {0};
 	uint32_t a_size = sizeof(a), b_size = sizeof(b);
 
-	return other >= 0 && !bpf_obj_get_info_by_fd(other, &a, &a_size) && !bpf_obj_get_info_by_fd(fd, &b, &b_size) &&
-	       !memcmp(a.tag, b.tag, sizeof(a.tag));
+	return other >= 0 && !bpf_obj_get_info_by_fd(other, &a, &a_size) &&
+	       !bpf_obj_get_info_by_fd(fd, &b, &b_size) && !memcmp(a.tag, b.tag, sizeof(a.tag));
 }
 
-/* Other code is attached beside the old first, which is then taken out: no packet goes past both. */
-static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_t ifindex, const struct occupant *there)
+/* Other code is attached beside the old first, which is then taken out: no packet goes past
+ * both. */
+static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_t ifindex,
+				const struct occupant *there)
 {
 	char why[256] = "";
 	int rc = 0;
@@ -432,15 +452,18 @@ static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_
 	if (!same_code(there->ours, dataplane_program_fd(attach->dp))) {
 		rc = dispatcher_attach(attach->dp, ifindex, there->native, why);
 		if (!rc && dispatcher_detach(ifindex, there->ours))
-			log_warning("%s: the program of a former lbd (id %u) is still in the dispatcher, after the new",
-				    name, there->ours);
+			log_warning(
+			    "%s: the program of a former lbd (id %u) is still in the dispatcher, after the new",
+			    name, there->ours);
 	}
 	if (rc)
-		log_error("%s: still runs the program of a former lbd (id %u): %s", name, there->ours, why);
+		log_error("%s: still runs the program of a former lbd (id %u): %s", name,
+			  there->ours, why);
 	if (remember(attach, name, ifindex, there->native, true))
 		log_error("%s: out of memory", name);
 	else
-		log_info("%s: taken over, %s mode, in a dispatcher", name, mode_name(there->native));
+		log_info("%s: taken over, %s mode, in a dispatcher", name,
+			 mode_name(there->native));
 }
 
 static void adopt_dispatchers(struct attach *attach)
@@ -450,7 +473,8 @@ static void adopt_dispatchers(struct attach *attach)
 	for (struct if_nameindex *one = all; one && one->if_index; one++) {
 		struct occupant there;
 
-		if (!attach_look(attach->dp, one->if_index, &there) && there.dispatcher && there.ours)
+		if (!attach_look(attach->dp, one->if_index, &there) && there.dispatcher &&
+		    there.ours)
 			adopt_in_dispatcher(attach, one->if_name, one->if_index, &there);
 	}
 	if_freenameindex(all);
@@ -468,7 +492,8 @@ static int print_as_debug(enum libxdp_print_level level, const char *format, va_
 	return 0;
 }
 
-int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret, struct error *err)
+int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret,
+	       struct error *err)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
 	int rc;
@@ -491,7 +516,8 @@ int attach_new(struct dataplane *dp, const char *pin, const char *offloads, stru
 	libxdp_set_print(print_as_debug);
 	attach->dispatcher_allowed = dispatcher_allowed();
 	if (!attach->dispatcher_allowed)
-		log_debug("the kernel refuses EXT programs: no dispatcher, programs are attached alone");
+		log_debug(
+		    "the kernel refuses EXT programs: no dispatcher, programs are attached alone");
 	adopt_links(attach);
 	adopt_dispatchers(attach);
 	for (unsigned i = 0; i < attach->count; i++)

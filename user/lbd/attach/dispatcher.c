@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The program beside others on an interface, through libxdp's dispatcher: a copy of it, loaded as an extension of the
- * dispatcher, on the maps the data plane has open. Called by attach.c. */
+/* The program beside others on an interface, through libxdp's dispatcher: a copy of it, loaded
+ * as an extension of the dispatcher, on the maps the data plane has open. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -14,8 +14,10 @@
 
 bool dispatcher_allowed(void)
 {
-	/* return 0; without a target to extend: EINVAL where extensions are known, EPERM where they are refused. */
-	const struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K}, {.code = BPF_JMP | BPF_EXIT}};
+	/* return 0; without a target to extend: EINVAL where extensions are known, EPERM where they
+	 * are refused. */
+	const struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K},
+					   {.code = BPF_JMP | BPF_EXIT}};
 	int fd = bpf_prog_load(BPF_PROG_TYPE_EXT, "lbd_probe", "Dual BSD/GPL", program, 2, NULL);
 
 	if (fd < 0)
@@ -101,7 +103,8 @@ int dispatcher_attach(struct dataplane *dp, uint32_t ifindex, bool native, char 
 		program = xdp_program__from_bpf_obj(copy->obj, section);
 		rc = (int)libxdp_get_error(program);
 		if (!rc) {
-			rc = xdp_program__attach(program, (int)ifindex, native ? XDP_MODE_NATIVE : XDP_MODE_SKB, 0);
+			rc = xdp_program__attach(program, (int)ifindex,
+						 native ? XDP_MODE_NATIVE : XDP_MODE_SKB, 0);
 			xdp_program__close(program);
 		}
 		if (!rc)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A network device's features, through the ethtool ioctl: names once, then words of bits. Called by offloads.c. */
+/* A network device's features, through the ethtool ioctl: names once, then words of bits. */
 #include "ethtool.h"
 
 #include <errno.h>
@@ -61,7 +61,8 @@ int ethtool_feature_find(const char *feature)
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < names->len && i < count && i < WORDS * 32; i++)
-		if (!strncmp((const char *)names->data + (size_t)i * ETH_GSTRING_LEN, feature, ETH_GSTRING_LEN))
+		if (!strncmp((const char *)names->data + (size_t)i * ETH_GSTRING_LEN, feature,
+			     ETH_GSTRING_LEN))
 			return (int)i;
 	return -ENOENT;
 }
@@ -89,8 +90,8 @@ int ethtool_feature_set(const char *device, int feature, bool on)
 	bool is_on;
 	int rc;
 
-	/* The kernel takes as many words as it has, no more: those up to the feature's own are enough, if it has just
-	 * as many; otherwise it says EINVAL, and is given the next. */
+	/* The kernel takes as many words as it has, no more: those up to the feature's own are
+	 * enough, if it has just as many; otherwise it says EINVAL, and is given the next. */
 	set.words[feature / 32].valid = 1u << feature % 32;
 	set.words[feature / 32].requested = (__u32)on << feature % 32;
 	while ((rc = request(device, &set)) == -EINVAL && set.head.size < WORDS)

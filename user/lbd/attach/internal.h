@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The two ways onto an interface that attach.c chooses between: beside other programs (libxdp's dispatcher), or alone
- * (a pinned bpf_link). */
+/* The two ways onto an interface that attach.c chooses between: beside other programs (libxdp's
+ * dispatcher), or alone (a pinned bpf_link). */
 #ifndef LBD_ATTACH_INTERNAL_H
 #define LBD_ATTACH_INTERNAL_H
 
@@ -24,8 +24,9 @@ bool attach_is_ours(struct dataplane *dp, int fd);
 
 /* False where the kernel refuses programs of type EXT, which the dispatcher is made of. */
 bool dispatcher_allowed(void);
-/* Loads a copy of the program on the same maps and puts it into the interface's dispatcher (made if missing). 0 or
- * -errno; -EOPNOTSUPP: there can be no dispatcher here, and nothing was left attached. */
+/* Loads a copy of the program on the same maps and puts it into the interface's dispatcher (made if
+ * missing). 0 or -errno; -EOPNOTSUPP: there can be no dispatcher here, and nothing was left
+ * attached. */
 int dispatcher_attach(struct dataplane *dp, uint32_t ifindex, bool native, char why[256]);
 /* Takes one program out of the dispatcher, which goes with its last program. */
 int dispatcher_detach(uint32_t ifindex, uint32_t program_id);
@@ -34,12 +35,14 @@ int dispatcher_detach(uint32_t ifindex, uint32_t program_id);
 
 /* Attaches by link and pins it at path. 0 or -errno with the driver's reason in why. */
 int link_attach(int program_fd, uint32_t ifindex, bool native, const char *path, char why[256]);
-/* Is the pinned link there, and of which interface? ret_ifindex 0: its interface is gone. 0 or -errno. */
+/* Is the pinned link there, and of which interface? ret_ifindex 0: its interface is gone. 0 or
+ * -errno. */
 int link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id);
 /* Swaps the program in one step. */
 int link_replace(const char *path, int program_fd);
 int link_detach(const char *path);
-/* PIN/links/IFNAME; bpffs takes no dots in names, so '.' and '%' are written %2e and %25. false: too long. */
+/* PIN/links/IFNAME; bpffs takes no dots in names, so '.' and '%' are written %2e and %25. false:
+ * too long. */
 bool link_path(char *text, size_t size, const char *directory, const char *name);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keeps receive offloads off that would show the program something else than what was on the wire. Called by attach.c,
- * api_show.c. */
+/* Keeps receive offloads off that would show the program something else than what was on the
+ * wire. */
 #include "offloads.h"
 
 #include <errno.h>
@@ -19,8 +19,9 @@
 
 #define DEVICES_MAX 64 /* an interface and those below it */
 
-/* Where a device stands: XDP in generic mode looks at packets after the devices below have joined them and taken their
- * tags off; GRO of the interface itself the kernel leaves out (netif_elide_gro). A VLAN takes its tag off anyway. */
+/* Where a device stands: XDP in generic mode looks at packets after the devices below have joined
+ * them and taken their tags off; GRO of the interface itself the kernel leaves out
+ * (netif_elide_gro). A VLAN takes its tag off anyway. */
 enum place {
 	PLACE_SELF = 1 << 0,
 	PLACE_PORT = 1 << 1,       /* of the bond or bridge that it is */
@@ -34,9 +35,12 @@ static const struct {
 	unsigned native, generic; /* enum place: where it does harm */
 	const char *harm;
 } kinds[] = {
-    {"rx-lro", "lro", PLACE_ANY, PLACE_ANY, "it joins packets, which then look too long for the tunnel"},
-    {"rx-gro-hw", "rx-gro-hw", PLACE_ANY, PLACE_ANY, "it joins packets, which then look too long for the tunnel"},
-    {"rx-gro", "gro", 0, PLACE_PORT | PLACE_UNDER_VLAN, "it joins packets, which then look too long for the tunnel"},
+    {"rx-lro", "lro", PLACE_ANY, PLACE_ANY,
+     "it joins packets, which then look too long for the tunnel"},
+    {"rx-gro-hw", "rx-gro-hw", PLACE_ANY, PLACE_ANY,
+     "it joins packets, which then look too long for the tunnel"},
+    {"rx-gro", "gro", 0, PLACE_PORT | PLACE_UNDER_VLAN,
+     "it joins packets, which then look too long for the tunnel"},
     {"rx-vlan-hw-parse", "rxvlan", PLACE_SELF | PLACE_PORT, PLACE_SELF | PLACE_PORT,
      "it hides VLAN tags from the program: what comes in tagged leaves with the wrong tag"},
 };
@@ -80,7 +84,8 @@ static void look_at_link(void *arg, const struct rtnl_link *link)
 	struct search *search = arg;
 
 	if (link->master == search->of.ifindex)
-		add_device(search, link->ifindex, search->of.place == PLACE_SELF ? PLACE_PORT : search->of.place);
+		add_device(search, link->ifindex,
+			   search->of.place == PLACE_SELF ? PLACE_PORT : search->of.place);
 	if (link->ifindex == search->of.ifindex && link->vlan && !link->vlan_elsewhere)
 		add_device(search, link->lower, PLACE_UNDER_VLAN);
 }
@@ -140,8 +145,9 @@ static json_t *to_json(const struct offloads *offloads)
 
 	for (unsigned i = 0; list && i < offloads->count; i++) {
 		const struct turned_off *entry = &offloads->list[i];
-		json_t *item = json_pack("{s:I, s:I, s:s}", "for", (json_int_t)entry->ifindex, "device",
-					 (json_int_t)entry->device, "feature", kinds[entry->kind].name);
+		json_t *item =
+		    json_pack("{s:I, s:I, s:s}", "for", (json_int_t)entry->ifindex, "device",
+			      (json_int_t)entry->device, "feature", kinds[entry->kind].name);
 
 		if (json_array_append_new(list, item)) {
 			json_decref(list);
@@ -161,17 +167,21 @@ static void save(const struct offloads *offloads)
 		return;
 	}
 	list = to_json(offloads);
-	if (snprintf(temporary, sizeof(temporary), "%s.tmp", offloads->path) >= (int)sizeof(temporary) || !list ||
-	    json_dump_file(list, temporary, JSON_COMPACT) || rename(temporary, offloads->path))
-		log_warning("%s: cannot be written: offloads that are turned off now stay off if lbd is restarted "
-			    "before the interface is detached",
-			    offloads->path);
+	if (snprintf(temporary, sizeof(temporary), "%s.tmp", offloads->path) >=
+		(int)sizeof(temporary) ||
+	    !list || json_dump_file(list, temporary, JSON_COMPACT) ||
+	    rename(temporary, offloads->path))
+		log_warning(
+		    "%s: cannot be written: offloads that are turned off now stay off if lbd is "
+		    "restarted before the interface is detached",
+		    offloads->path);
 	json_decref(list);
 }
 
 static void load_item(struct offloads *offloads, const json_t *item)
 {
-	const json_t *device = json_object_get(item, "device"), *ifindex = json_object_get(item, "for");
+	const json_t *device = json_object_get(item, "device"),
+		     *ifindex = json_object_get(item, "for");
 	const char *name = json_string_value(json_object_get(item, "feature"));
 
 	for (unsigned kind = 0; name && kind < KINDS; kind++) {
@@ -193,7 +203,8 @@ static void load(struct offloads *offloads)
 		return;
 	list = json_load_file(offloads->path, JSON_REJECT_DUPLICATES, &why);
 	if (!list)
-		log_warning("%s:%d: %s: what it lists stays turned off", offloads->path, why.line, why.text);
+		log_warning("%s:%d: %s: what it lists stays turned off", offloads->path, why.line,
+			    why.text);
 	json_array_foreach (list, i, item)
 		load_item(offloads, item);
 	json_decref(list);
@@ -227,8 +238,8 @@ void offloads_free(struct offloads *offloads)
 /* ---- on and off ---- */
 
 /* Is it on, on a device where it does harm? A device that does not tell has none. */
-static bool is_harmful(const struct offloads *offloads, unsigned kind, const struct device *device, const char *name,
-		       bool native)
+static bool is_harmful(const struct offloads *offloads, unsigned kind, const struct device *device,
+		       const char *name, bool native)
 {
 	unsigned places = native ? kinds[kind].native : kinds[kind].generic;
 	bool on = false;
@@ -237,8 +248,8 @@ static bool is_harmful(const struct offloads *offloads, unsigned kind, const str
 	       !ethtool_feature_read(name, offloads->feature[kind], &on) && on;
 }
 
-static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct device *device, unsigned kind,
-		     bool native)
+static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct device *device,
+		     unsigned kind, bool native)
 {
 	const struct turned_off entry = {ifindex, device->ifindex, kind};
 	char name[IF_NAMESIZE];
@@ -255,10 +266,11 @@ static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct d
 	if (!rc)
 		rc = record(offloads, &entry);
 	if (rc)
-		log_warning("%s: %s cannot be turned off (%s), and %s", name, kinds[kind].ethtool, strerror(-rc),
-			    kinds[kind].harm);
+		log_warning("%s: %s cannot be turned off (%s), and %s", name, kinds[kind].ethtool,
+			    strerror(-rc), kinds[kind].harm);
 	else
-		log_info("%s: %s turned off until lbd is detached: %s", name, kinds[kind].ethtool, kinds[kind].harm);
+		log_info("%s: %s turned off until lbd is detached: %s", name, kinds[kind].ethtool,
+			 kinds[kind].harm);
 }
 
 void offloads_prepare(struct offloads *offloads, uint32_t ifindex, bool native)
@@ -282,7 +294,8 @@ static void turn_on(const struct offloads *offloads, const struct turned_off *en
 	rc = ethtool_feature_set(name, offloads->feature[entry->kind], true);
 	if (rc)
 		log_warning("%s: %s cannot be turned on again: %s; try: ethtool -K %s %s on", name,
-			    kinds[entry->kind].ethtool, strerror(-rc), name, kinds[entry->kind].ethtool);
+			    kinds[entry->kind].ethtool, strerror(-rc), name,
+			    kinds[entry->kind].ethtool);
 	else
 		log_info("%s: %s turned on again", name, kinds[entry->kind].ethtool);
 }
@@ -307,8 +320,8 @@ void offloads_restore(struct offloads *offloads, uint32_t ifindex)
 
 /* ---- for status ---- */
 
-/* On a veth they are the other end's: what it joined or tagged in software comes as it is. In native mode the kernel
- * sees to the joining. */
+/* On a veth they are the other end's: what it joined or tagged in software comes as it is. In
+ * native mode the kernel sees to the joining. */
 static void check_veth(const char *name, void (*fn)(void *arg, const char *sentence), void *arg)
 {
 	char driver[ETHTOOL_DRIVER], sentence[OFFLOADS_SENTENCE];
@@ -316,11 +329,11 @@ static void check_veth(const char *name, void (*fn)(void *arg, const char *sente
 	ethtool_driver(name, driver);
 	if (strcmp(driver, "veth") != 0)
 		return;
-	snprintf(
-	    sentence, sizeof(sentence),
-	    "%s is a veth in generic mode: what its other end joins or tags in software reaches the program as it is; "
-	    "on the other end: ethtool -K PEER tso off gso off txvlan off",
-	    name);
+	snprintf(sentence, sizeof(sentence),
+		 "%s is a veth in generic mode: what its other end joins or tags in software "
+		 "reaches the program as it is; on the other end: ethtool -K PEER tso off gso "
+		 "off txvlan off",
+		 name);
 	fn(arg, sentence);
 }
 
@@ -337,7 +350,8 @@ void offloads_check(const struct offloads *offloads, uint32_t ifindex, bool nati
 		for (unsigned kind = 0; kind < KINDS; kind++) {
 			if (!is_harmful(offloads, kind, &search.found[i], name, native))
 				continue;
-			snprintf(sentence, sizeof(sentence), "%s: %s is on, and %s: ethtool -K %s %s off", name,
+			snprintf(sentence, sizeof(sentence),
+				 "%s: %s is on, and %s: ethtool -K %s %s off", name,
 				 kinds[kind].ethtool, kinds[kind].harm, name, kinds[kind].ethtool);
 			fn(arg, sentence);
 		}
@@ -352,6 +366,7 @@ void offloads_list(const struct offloads *offloads, uint32_t ifindex,
 	char name[IF_NAMESIZE];
 
 	for (unsigned i = 0; i < offloads->count; i++)
-		if (offloads->list[i].ifindex == ifindex && if_indextoname(offloads->list[i].device, name))
+		if (offloads->list[i].ifindex == ifindex &&
+		    if_indextoname(offloads->list[i].device, name))
 			fn(arg, name, kinds[offloads->list[i].kind].ethtool);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What holds between the parts of a config: nothing twice, nothing over its limit, no VIP that is a backend.
- * Called by config.c after config_read. Sorted lists, so that the largest config takes milliseconds. */
+/* What holds between the parts of a config: nothing twice, nothing over its limit, no VIP that
+ * is a backend. Sorted lists, so that the largest config takes milliseconds. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -11,7 +11,7 @@
 #include "common/cleanup.h"
 #include "common/ring_size.h"
 
-/* ---- services ----------------------------------------------------------------------------------------------- */
+/* ---- services ---- */
 
 /* Later in the file is greater, so that of two alike the later one is told. */
 static int by_position(const void *a, const void *b)
@@ -63,8 +63,8 @@ static void check_addresses(const struct config_place *root, const struct config
 		service_place(root, config, sorted[i], &at);
 		service_place(root, config, sorted[i - 1], &before);
 		config_complain(&at, "vip", addr_format(&sorted[i]->vip, vip),
-				"%s of line %zu has this VIP, protocol and port: expected another", before.object,
-				before.line);
+				"%s of line %zu has this VIP, protocol and port: expected another",
+				before.object, before.line);
 	}
 }
 
@@ -79,12 +79,13 @@ static void check_names(const struct config_place *root, const struct config *co
 			continue;
 		service_place(root, config, sorted[i], &at);
 		service_place(root, config, sorted[i - 1], &before);
-		config_complain(&at, "name", sorted[i]->name, "the service of line %zu has this name: expected another",
+		config_complain(&at, "name", sorted[i]->name,
+				"the service of line %zu has this name: expected another",
 				before.line);
 	}
 }
 
-/* ---- backends ----------------------------------------------------------------------------------------------- */
+/* ---- backends ---- */
 
 struct member {
 	const struct config_service *service;
@@ -101,22 +102,24 @@ static int by_member(const void *a, const void *b)
 	return r ? r : by_position(first->backend, second->backend);
 }
 
-static void member_place(const struct config_place *root, const struct config *config, const struct member *member,
-			 struct config_place *ret)
+static void member_place(const struct config_place *root, const struct config *config,
+			 const struct member *member, struct config_place *ret)
 {
 	struct config_place service;
 
 	service_place(root, config, member->service, &service);
-	config_place_item(&service, "backends", (size_t)(member->backend - member->service->backends), ret);
+	config_place_item(&service, "backends",
+			  (size_t)(member->backend - member->service->backends), ret);
 }
 
-static void check_twice(const struct config_place *root, const struct config *config, const struct member *before,
-			const struct member *member)
+static void check_twice(const struct config_place *root, const struct config *config,
+			const struct member *before, const struct member *member)
 {
 	struct config_place at, before_at;
 	char address[ADDR_TEXT];
 
-	if (before->service != member->service || !addr_equal(&before->backend->address, &member->backend->address))
+	if (before->service != member->service ||
+	    !addr_equal(&before->backend->address, &member->backend->address))
 		return;
 	member_place(root, config, before, &before_at);
 	member_place(root, config, member, &at);
@@ -124,15 +127,18 @@ static void check_twice(const struct config_place *root, const struct config *co
 			"listed twice, see line %zu: expected once", before_at.line);
 }
 
-/* Packets for a VIP that is a backend would come back to the balancer. vips is sorted by address. */
+/* Packets for a VIP that is a backend would come back to the balancer. vips is sorted by
+ * address. */
 static void check_not_vip(const struct config_place *root, const struct config *config,
-			  const struct config_service *const *vips, unsigned *next_vip, const struct member *member)
+			  const struct config_service *const *vips, unsigned *next_vip,
+			  const struct member *member)
 {
 	const struct addr *address = &member->backend->address;
 	struct config_place at, vip_at;
 	char text[ADDR_TEXT];
 
-	while (*next_vip < config->services_count && addr_compare(&vips[*next_vip]->vip, address) < 0)
+	while (*next_vip < config->services_count &&
+	       addr_compare(&vips[*next_vip]->vip, address) < 0)
 		(*next_vip)++;
 	if (*next_vip == config->services_count || !addr_equal(&vips[*next_vip]->vip, address))
 		return;
@@ -155,7 +161,8 @@ static void check_members(const struct config_place *root, const struct config *
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
 		for (unsigned j = 0; j < config->services[i].backends_count; j++)
-			members[n++] = (struct member){&config->services[i], &config->services[i].backends[j]};
+			members[n++] =
+			    (struct member){&config->services[i], &config->services[i].backends[j]};
 	qsort(members, count, sizeof(*members), by_member);
 	qsort(vips, config->services_count, sizeof(*vips), by_address);
 	for (size_t i = 0; i < count; i++) {
@@ -165,7 +172,7 @@ static void check_members(const struct config_place *root, const struct config *
 	}
 }
 
-/* ---- sizes -------------------------------------------------------------------------------------------------- */
+/* ---- sizes ---- */
 
 static uint32_t next_prime(uint32_t n, int step)
 {
@@ -182,14 +189,16 @@ static void check_slots(const struct config_place *at, const struct config_servi
 		return;
 	snprintf(text, sizeof(text), "%u", service->slots);
 	if (!is_prime(service->slots))
-		config_complain(at, "slots", text, "expected a prime, such as %u or %u", next_prime(service->slots, -1),
-				next_prime(service->slots, 1));
+		config_complain(at, "slots", text, "expected a prime, such as %u or %u",
+				next_prime(service->slots, -1), next_prime(service->slots, 1));
 	else if (service->slots < service->backends_count)
-		config_complain(at, "slots", text, "expected at least one for each of the %u backends",
+		config_complain(at, "slots", text,
+				"expected at least one for each of the %u backends",
 				service->backends_count);
 }
 
-static void check_limits(const struct config_place *root, const struct config *config, size_t backends)
+static void check_limits(const struct config_place *root, const struct config *config,
+			 size_t backends)
 {
 	const struct config_limits *limits = &config->limits;
 	struct config_place at;
@@ -203,21 +212,23 @@ static void check_limits(const struct config_place *root, const struct config *c
 		slots += service->slots ? service->slots : ring_size(service->backends_count);
 	}
 	if (config->services_count > limits->services)
-		config_complain(root, "services", NULL, "%u services: expected at most %u, see limits: services",
+		config_complain(root, "services", NULL,
+				"%u services: expected at most %u, see limits: services",
 				config->services_count, limits->services);
 	if (backends > limits->backends)
 		config_complain(root, "services", NULL,
-				"%zu backends in all: expected at most %u, see limits: backends", backends,
-				limits->backends);
+				"%zu backends in all: expected at most %u, see limits: backends",
+				backends, limits->backends);
 	if (slots > limits->slots)
 		config_complain(root, "services", NULL,
-				"%" PRIu64 " slots in all: expected at most %u, see limits: slots", slots,
-				limits->slots);
+				"%" PRIu64 " slots in all: expected at most %u, see limits: slots",
+				slots, limits->slots);
 }
 
 void config_check(struct config_source *source, const struct config *config)
 {
-	_cleanup_free_ const struct config_service **sorted = calloc(config->services_count + 1, sizeof(void *));
+	_cleanup_free_ const struct config_service **sorted =
+	    calloc(config->services_count + 1, sizeof(void *));
 	struct config_place root;
 	size_t backends = 0;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What holds between the parts of a config: nothing twice, nothing over its limit, no VIP that is a backend.
- * Called by config.c after config_read. */
+/* What holds between the parts of a config: nothing twice, nothing over its limit, no VIP that
+ * is a backend. */
 #ifndef LBD_CONFIG_CHECK_H
 #define LBD_CONFIG_CHECK_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The YAML file as a validated value: text -> tree (config_source) -> keys and types (config_schema) -> values
- * (config_value) -> the whole (config_check). Called by main and state (reload). */
+/* The YAML file as a validated value: text -> tree (config_source) -> keys and types
+ * (config_schema) -> values (config_value) -> the whole (config_check). */
 #include "config.h"
 
 #include <errno.h>
@@ -40,7 +40,8 @@ static int build(struct config_source *source, struct config **ret)
 	return source->error;
 }
 
-int config_parse(const char *text, size_t length, const char *name, struct config **ret, struct error *err)
+int config_parse(const char *text, size_t length, const char *name, struct config **ret,
+		 struct error *err)
 {
 	struct config_source source;
 	int r = config_source_load(&source, name, text, length);
@@ -88,9 +89,11 @@ int config_load(const char *path, struct config **ret, struct error *err)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
 	length = read_all(fd, text, MAX_FILE + 1);
 	if (length < 0)
-		return error_set(err, (int)length, "%s: cannot read: %s", path, strerror((int)-length));
+		return error_set(err, (int)length, "%s: cannot read: %s", path,
+				 strerror((int)-length));
 	if (length > (ssize_t)MAX_FILE)
-		return error_set(err, -EFBIG, "%s: too large: expected at most %u MiB", path, MAX_FILE >> 20);
+		return error_set(err, -EFBIG, "%s: too large: expected at most %u MiB", path,
+				 MAX_FILE >> 20);
 	return config_parse(text, (size_t)length, path, ret, err);
 }
 

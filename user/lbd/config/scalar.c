@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Text of single values -> numbers, with ranges that also say what was expected. Called by config_value.c and
- * config_service.c. */
+/* Text of single values -> numbers, with ranges that also say what was expected. */
 #include "scalar.h"
 
 #include <errno.h>
@@ -14,7 +13,8 @@ struct unit {
 	uint64_t factor;
 };
 
-/* Digits in front; *ret_rest is what follows them. strtoull alone would take signs and blanks too. */
+/* Digits in front; *ret_rest is what follows them. strtoull alone would take signs and blanks
+ * too. */
 static int parse_digits(const char *text, int base, uint64_t *ret, const char **ret_rest)
 {
 	const char *digits = base == 16 ? "0123456789abcdefABCDEF" : "0123456789";
@@ -79,8 +79,10 @@ static const char *format_with_unit(uint64_t value, const struct unit *units, ch
 	return text;
 }
 
-static const struct unit times[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {NULL, 0}};
-static const struct unit sizes[] = {{"", 1}, {"K", 1 << 10}, {"k", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
+static const struct unit times[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {NULL, 0}};
+static const struct unit sizes[] = {{"", 1},        {"K", 1 << 10}, {"k", 1 << 10},
+				    {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
 
 static int parse_duration(const char *text, uint64_t *ret)
 {
@@ -117,9 +119,12 @@ static const char *format_percent(uint64_t value, char text[24])
 }
 
 const struct config_scalar config_count = {parse_count, format_count, NULL};
-const struct config_scalar config_seed = {parse_seed, format_count, "a number, decimal or 0x and hexadecimal"};
-const struct config_scalar config_duration = {parse_duration, format_duration, "a number and ms, s, m or h"};
-const struct config_scalar config_size = {parse_size, format_size, "a number, k, M or G may follow"};
+const struct config_scalar config_seed = {parse_seed, format_count,
+					  "a number, decimal or 0x and hexadecimal"};
+const struct config_scalar config_duration = {parse_duration, format_duration,
+					      "a number and ms, s, m or h"};
+const struct config_scalar config_size = {parse_size, format_size,
+					  "a number, k, M or G may follow"};
 const struct config_scalar config_percent = {parse_percent, format_percent, NULL};
 
 void config_read_number(const struct config_place *at, const char *key, const char *text,
@@ -140,17 +145,19 @@ void config_read_number(const struct config_place *at, const char *key, const ch
 		return;
 	}
 	if (r == -EDOM) {
-		config_complain(at, key, text, "expected a unit (ms, s, m or h), such as %.20ss", text);
+		config_complain(at, key, text, "expected a unit (ms, s, m or h), such as %.20ss",
+				text);
 		return;
 	}
 	if (r != -EINVAL)
 		syntax = NULL;
-	config_complain(at, key, text, "expected %s to %s%s%s%s%s%s", range->scalar->format(range->min, min),
-			range->scalar->format(range->max, max), word ? " or " : "", word ? word : "",
-			syntax ? " (" : "", syntax ? syntax : "", syntax ? ")" : "");
+	config_complain(
+	    at, key, text, "expected %s to %s%s%s%s%s%s", range->scalar->format(range->min, min),
+	    range->scalar->format(range->max, max), word ? " or " : "", word ? word : "",
+	    syntax ? " (" : "", syntax ? syntax : "", syntax ? ")" : "");
 }
 
-/* ---- tables of keys ----------------------------------------------------------------------------------------- */
+/* ---- tables of keys ---- */
 
 static uint64_t load(const void *at, size_t width)
 {
@@ -178,8 +185,8 @@ static const char *text_at(const void *raw, size_t offset)
 	return *(char *const *)((const char *)raw + offset);
 }
 
-void config_read_numbers(const struct config_place *at, const struct config_number_key *keys, const void *raw,
-			 void *value)
+void config_read_numbers(const struct config_place *at, const struct config_number_key *keys,
+			 const void *raw, void *value)
 {
 	for (; keys->key; keys++) {
 		const char *text = text_at(raw, keys->raw);
@@ -205,7 +212,8 @@ void config_copy_text(const struct config_place *at, const char *text, char **re
 	*ret = copy;
 }
 
-void config_read_texts(const struct config_place *at, const struct config_text_key *keys, const void *raw, void *value)
+void config_read_texts(const struct config_place *at, const struct config_text_key *keys,
+		       const void *raw, void *value)
 {
 	for (; keys->key; keys++) {
 		const char *text = text_at(raw, keys->raw);
@@ -219,7 +227,7 @@ void config_read_texts(const struct config_place *at, const struct config_text_k
 	}
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static const char *why_no_host4(const uint8_t bytes[4])
 {
@@ -237,7 +245,8 @@ static const char *why_no_host4(const uint8_t bytes[4])
 /* Link-local: only with an interface would it say which host. */
 static const char *why_no_host6(const uint8_t bytes[16])
 {
-	static const uint8_t unspecified[16], loopback[16] = {[15] = 1}, mapped[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t unspecified[16], loopback[16] = {[15] = 1},
+					      mapped[12] = {[10] = 0xff, [11] = 0xff};
 
 	if (!memcmp(bytes, unspecified, 16))
 		return "an unspecified address";
@@ -250,7 +259,8 @@ static const char *why_no_host6(const uint8_t bytes[16])
 	return memcmp(bytes, mapped, sizeof(mapped)) ? NULL : "an IPv4-mapped address";
 }
 
-void config_read_address(const struct config_place *at, const char *key, const char *text, struct addr *ret)
+void config_read_address(const struct config_place *at, const char *key, const char *text,
+			 struct addr *ret)
 {
 	struct addr addr;
 	const char *why;
@@ -260,7 +270,9 @@ void config_read_address(const struct config_place *at, const char *key, const c
 		return;
 	}
 	if (addr_parse(text, &addr)) {
-		config_complain(at, key, text, "expected an IPv4 or IPv6 address, without a port or prefix length");
+		config_complain(
+		    at, key, text,
+		    "expected an IPv4 or IPv6 address, without a port or prefix length");
 		return;
 	}
 	why = addr.family == 4 ? why_no_host4(addr.bytes) : why_no_host6(addr.bytes);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Text of single values -> numbers, with ranges that also say what was expected. Called by config_value.c and
- * config_service.c. */
+/* Text of single values -> numbers, with ranges that also say what was expected. */
 #ifndef LBD_CONFIG_SCALAR_H
 #define LBD_CONFIG_SCALAR_H
 
@@ -34,13 +33,14 @@ struct config_range {
 void config_read_number(const struct config_place *at, const char *key, const char *text,
 			const struct config_range *range, uint64_t *ret);
 
-/* ---- tables of keys: from a struct of texts (config_schema.h) to a struct of values (config.h) ---- */
+/* ---- tables of keys: from a struct of texts (config_schema.h) to a struct of values (config.h)
+ * ---- */
 
 struct config_number_key {
 	const char *key; /* NULL: the end of the table */
-	size_t raw;      /* offset of the char * in the struct of texts; NULL there: the value stays */
-	size_t value;    /* offset of the integer in the struct of values */
-	size_t width;    /* of the integer, bytes */
+	size_t raw;   /* offset of the char * in the struct of texts; NULL there: the value stays */
+	size_t value; /* offset of the integer in the struct of values */
+	size_t width; /* of the integer, bytes */
 	struct config_range range;
 };
 
@@ -52,21 +52,23 @@ struct config_text_key {
 };
 
 /* clang-format off */
-#define CONFIG_NUMBER(key, text_type, text, value_type, member, number, least, most, ...)                              \
-	{key, offsetof(struct text_type, text), offsetof(struct value_type, member),                                   \
-	 sizeof(((struct value_type *)0)->member),                                                                     \
+#define CONFIG_NUMBER(key, text_type, text, value_type, member, number, least, most, ...) \
+	{key, offsetof(struct text_type, text), offsetof(struct value_type, member), \
+	 sizeof(((struct value_type *)0)->member), \
 	 {.scalar = &config_##number, .min = (least), .max = (most), ##__VA_ARGS__}}
-#define CONFIG_TEXT(key, text_type, text, value_type, member, valid, expected)                                         \
+#define CONFIG_TEXT(key, text_type, text, value_type, member, valid, expected) \
 	{key, offsetof(struct text_type, text), offsetof(struct value_type, member), valid, expected}
 /* clang-format on */
 
-void config_read_numbers(const struct config_place *at, const struct config_number_key *keys, const void *raw,
-			 void *value);
+void config_read_numbers(const struct config_place *at, const struct config_number_key *keys,
+			 const void *raw, void *value);
 /* The texts are copied; one that is there already is freed. */
-void config_read_texts(const struct config_place *at, const struct config_text_key *keys, const void *raw, void *value);
+void config_read_texts(const struct config_place *at, const struct config_text_key *keys,
+		       const void *raw, void *value);
 void config_copy_text(const struct config_place *at, const char *text, char **ret);
 
 /* Sets *ret to an address that one host can have, or complains; also when text is NULL. */
-void config_read_address(const struct config_place *at, const char *key, const char *text, struct addr *ret);
+void config_read_address(const struct config_place *at, const char *key, const char *text,
+			 struct addr *ret);
 
 #endif

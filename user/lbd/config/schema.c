@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The keys of a config file, as one libcyaml schema. Called by config.c. A key is added here, in config_schema.h and
+/* The keys of a config file, as one libcyaml schema. A key is added here, in config_schema.h and
  * in config_value.c. */
 #include "schema.h"
 
@@ -16,15 +16,15 @@
 #define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
 /* clang-format off */
 #define TEXT(key, type, member)         CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct type, member, 0, CONFIG_MAX_TEXT)
-#define WORD(key, type, member, words)                                                                                 \
+#define WORD(key, type, member, words) \
 	CYAML_FIELD_ENUM_PTR(key, OPTIONAL | STRICT, struct type, member, words, CYAML_ARRAY_LEN(words))
-#define REQUIRED_WORD(key, type, member, words)                                                                        \
+#define REQUIRED_WORD(key, type, member, words) \
 	CYAML_FIELD_ENUM(key, STRICT, struct type, member, words, CYAML_ARRAY_LEN(words))
-#define WORD_SET(key, type, member, words)                                                                             \
+#define WORD_SET(key, type, member, words) \
 	CYAML_FIELD_FLAGS_PTR(key, OPTIONAL | STRICT, struct type, member, words, CYAML_ARRAY_LEN(words))
 #define GROUP(key, type, member, keys)  CYAML_FIELD_MAPPING_PTR(key, OPTIONAL, struct type, member, keys)
 
-/* ---- words -------------------------------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static const cyaml_strval_t mode_words[] = {
 	{"auto", CONFIG_MODE_AUTO}, {"native", CONFIG_MODE_NATIVE}, {"generic", CONFIG_MODE_GENERIC}};
@@ -38,7 +38,7 @@ static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
 /* Not CYAML_BOOL: to libcyaml whatever is not a no is a yes. */
 static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
 
-/* ---- keys --------------------------------------------------------------------------------------------------- */
+/* ---- keys ---- */
 
 static const cyaml_schema_field_t mask_keys[] = {
 	TEXT("v4", raw_families, v4),
@@ -70,17 +70,17 @@ static const cyaml_schema_field_t backend_keys[] = {
 static const cyaml_schema_value_t backend_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};
 
-#define INHERITED_KEYS                                                                                                 \
-	TEXT("algorithm", raw_service, algorithm),                                                                     \
-	WORD_SET("hash", raw_service, hash, hash_words),                                                               \
-	WORD("forward", raw_service, forward, forward_words),                                                          \
-	WORD("tracking", raw_service, tracking, tracking_words),                                                       \
-	WORD("affinity", raw_service, affinity, affinity_words),                                                       \
-	TEXT("affinity-timeout", raw_service, affinity_timeout),                                                       \
-	GROUP("affinity-mask", raw_service, affinity_mask, mask_keys),                                                 \
-	GROUP("idle-timeout", raw_service, idle_timeout, idle_keys),                                                   \
-	TEXT("slow-start", raw_service, slow_start),                                                                   \
-	TEXT("panic-threshold", raw_service, panic_threshold),                                                         \
+#define INHERITED_KEYS \
+	TEXT("algorithm", raw_service, algorithm), \
+	WORD_SET("hash", raw_service, hash, hash_words), \
+	WORD("forward", raw_service, forward, forward_words), \
+	WORD("tracking", raw_service, tracking, tracking_words), \
+	WORD("affinity", raw_service, affinity, affinity_words), \
+	TEXT("affinity-timeout", raw_service, affinity_timeout), \
+	GROUP("affinity-mask", raw_service, affinity_mask, mask_keys), \
+	GROUP("idle-timeout", raw_service, idle_timeout, idle_keys), \
+	TEXT("slow-start", raw_service, slow_start), \
+	TEXT("panic-threshold", raw_service, panic_threshold), \
 	GROUP("health", raw_service, health, health_keys)
 
 static const cyaml_schema_field_t defaults_keys[] = {INHERITED_KEYS, CYAML_FIELD_END};
@@ -135,7 +135,7 @@ static const cyaml_schema_value_t config_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, config_keys)};
 /* clang-format on */
 
-/* ---- loading ------------------------------------------------------------------------------------------------ */
+/* ---- loading ---- */
 
 /* libcyaml's first error line; the later ones are its way through the schema. */
 static void keep_first(cyaml_log_t level, void *arg, const char *format, va_list args)
@@ -149,15 +149,17 @@ static void keep_first(cyaml_log_t level, void *arg, const char *format, va_list
 
 static cyaml_config_t cyaml_options(struct error *first)
 {
-	return (cyaml_config_t){
-	    .log_fn = keep_first, .log_ctx = first, .log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem};
+	return (cyaml_config_t){.log_fn = keep_first,
+				.log_ctx = first,
+				.log_level = CYAML_LOG_ERROR,
+				.mem_fn = cyaml_mem};
 }
 
 /* The very text went through libyaml before: what fails in there now is memory. */
 static bool is_memory_error(cyaml_err_t r)
 {
-	return r == CYAML_ERR_OOM || r == CYAML_ERR_LIBYAML_PARSER_INIT || r == CYAML_ERR_LIBYAML_EVENT_INIT ||
-	       r == CYAML_ERR_LIBYAML_PARSER;
+	return r == CYAML_ERR_OOM || r == CYAML_ERR_LIBYAML_PARSER_INIT ||
+	       r == CYAML_ERR_LIBYAML_EVENT_INIT || r == CYAML_ERR_LIBYAML_PARSER;
 }
 
 int config_schema_load(struct config_source *source, struct raw_config **ret)
@@ -169,7 +171,8 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 
 	if (config_shape_check(source, &config_schema))
 		return source->error;
-	r = cyaml_load_data((const uint8_t *)source->text, source->length, &options, &config_schema, &raw, NULL);
+	r = cyaml_load_data((const uint8_t *)source->text, source->length, &options, &config_schema,
+			    &raw, NULL);
 	if (r == CYAML_OK) {
 		*ret = raw;
 		return 0;
@@ -177,8 +180,8 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 	if (is_memory_error(r))
 		config_source_oom(source);
 	else
-		source->error = error_set(&source->complaint, -EINVAL, "%s: libcyaml: %s: %.200s", source->name,
-					  cyaml_strerror(r), first.text);
+		source->error = error_set(&source->complaint, -EINVAL, "%s: libcyaml: %s: %.200s",
+					  source->name, cyaml_strerror(r), first.text);
 	return source->error;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The keys of a config file, and their values as libcyaml loads them: words of a fixed set are already numbers, the
- * rest is text. A NULL pointer: the key is not there. Called by config.c; read by config_value.c and config_service.c.
- */
+/* The keys of a config file, and their values as libcyaml loads them: words of a fixed set are
+ * already numbers, the rest is text. A NULL pointer: the key is not there. */
 #ifndef LBD_CONFIG_SCHEMA_H
 #define LBD_CONFIG_SCHEMA_H
 
@@ -63,8 +62,8 @@ struct raw_config {
 	unsigned services_count;
 };
 
-/* Checks keys and types against the schema, then loads. 0 with *ret owned by the caller (config_schema_free), or
- * -EINVAL or -ENOMEM with source->complaint set. */
+/* Checks keys and types against the schema, then loads. 0 with *ret owned by the caller
+ * (config_schema_free), or -EINVAL or -ENOMEM with source->complaint set. */
 int config_schema_load(struct config_source *source, struct raw_config **ret);
 void config_schema_free(struct raw_config *raw); /* NULL is fine */
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One service of a config: from text to values, defaults, and what excludes what within it. Called by config_value.c.
- */
+/* One service of a config: from text to values, defaults, and what excludes what within it. */
 #include "service.h"
 
 #include <stdio.h>
@@ -15,11 +14,13 @@
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
 
-/* Idle times are counted in ticks of 2^30 ns: at least two, at most LB_FLOW_MAX_IDLE, in whole seconds. */
+/* Idle times are counted in ticks of 2^30 ns: at least two, at most LB_FLOW_MAX_IDLE, in whole
+ * seconds. */
 #define MIN_IDLE  (3 * SECOND)
 #define MAX_IDLE  ((uint64_t)((LB_FLOW_MAX_IDLE * (1ULL << LB_TICK_SHIFT)) / 1000000000) * SECOND)
 #define MAX_SLOTS ((1 << 28) - 1)
-/* A lost SYN is sent again after 1 s (RFC 6298): this forgives one, and the answer has half a second. */
+/* A lost SYN is sent again after 1 s (RFC 6298): this forgives one, and the answer has half a
+ * second. */
 #define DEFAULT_TIMEOUT (3 * SECOND / 2)
 #define MAX_NAME        63
 
@@ -31,16 +32,19 @@ static const struct config_service service_defaults = {
     .affinity_timeout_ms = 10 * MINUTE,
     .tcp_idle_ms = 5 * MINUTE,
     .udp_idle_ms = 30 * SECOND,
-    .health = {.status_min = 200, .status_max = 399, .interval_ms = 2 * SECOND, .rise = 2, .fall = 3},
+    .health =
+	{.status_min = 200, .status_max = 399, .interval_ms = 2 * SECOND, .rise = 2, .fall = 3},
 };
 
-/* ---- keys --------------------------------------------------------------------------------------------------- */
+/* ---- keys ---- */
 
 /* What lbctl, metrics labels and URLs take without quoting; the default name is of it too. */
 static bool is_name(const char *text)
 {
 	return *text && strlen(text) <= MAX_NAME &&
-	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/[]") == strlen(text);
+	       strspn(text,
+		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/[]") ==
+		   strlen(text);
 }
 
 /* Goes into a request as it is: no blank, no line end. */
@@ -75,10 +79,12 @@ static const struct config_number_key service_numbers[] = {
 };
 
 static const struct config_number_key inherited_numbers[] = {
-    CONFIG_NUMBER("affinity-timeout", raw_service, affinity_timeout, config_service, affinity_timeout_ms, duration,
-		  MIN_IDLE, MAX_IDLE),
-    CONFIG_NUMBER("slow-start", raw_service, slow_start, config_service, slow_start_ms, duration, 0, HOUR),
-    CONFIG_NUMBER("panic-threshold", raw_service, panic_threshold, config_service, panic_threshold, percent, 0, 100),
+    CONFIG_NUMBER("affinity-timeout", raw_service, affinity_timeout, config_service,
+		  affinity_timeout_ms, duration, MIN_IDLE, MAX_IDLE),
+    CONFIG_NUMBER("slow-start", raw_service, slow_start, config_service, slow_start_ms, duration, 0,
+		  HOUR),
+    CONFIG_NUMBER("panic-threshold", raw_service, panic_threshold, config_service, panic_threshold,
+		  percent, 0, 100),
     {.key = NULL},
 };
 
@@ -89,20 +95,24 @@ static const struct config_number_key mask_numbers[] = {
 };
 
 static const struct config_number_key idle_numbers[] = {
-    CONFIG_NUMBER("tcp", raw_protocols, tcp, config_service, tcp_idle_ms, duration, MIN_IDLE, MAX_IDLE),
-    CONFIG_NUMBER("udp", raw_protocols, udp, config_service, udp_idle_ms, duration, MIN_IDLE, MAX_IDLE),
+    CONFIG_NUMBER("tcp", raw_protocols, tcp, config_service, tcp_idle_ms, duration, MIN_IDLE,
+		  MAX_IDLE),
+    CONFIG_NUMBER("udp", raw_protocols, udp, config_service, udp_idle_ms, duration, MIN_IDLE,
+		  MAX_IDLE),
     {.key = NULL},
 };
 
 static const struct config_number_key backend_numbers[] = {
-    CONFIG_NUMBER("weight", raw_backend, weight, config_backend, weight, count, 0, CONFIG_MAX_WEIGHT),
+    CONFIG_NUMBER("weight", raw_backend, weight, config_backend, weight, count, 0,
+		  CONFIG_MAX_WEIGHT),
     {.key = NULL},
 };
 
 static const struct config_number_key health_numbers[] = {
     CONFIG_NUMBER("port", raw_health, port, health_spec, port, count, 1, 65535),
     CONFIG_NUMBER("interval", raw_health, interval, health_spec, interval_ms, duration, 100, HOUR),
-    CONFIG_NUMBER("timeout", raw_health, timeout, health_spec, timeout_ms, duration, 10, 10 * MINUTE),
+    CONFIG_NUMBER("timeout", raw_health, timeout, health_spec, timeout_ms, duration, 10,
+		  10 * MINUTE),
     CONFIG_NUMBER("rise", raw_health, rise, health_spec, rise, count, 1, 1000),
     CONFIG_NUMBER("fall", raw_health, fall, health_spec, fall, count, 1, 1000),
     {.key = NULL},
@@ -111,11 +121,12 @@ static const struct config_number_key health_numbers[] = {
 static const struct config_text_key health_texts[] = {
     CONFIG_TEXT("path", raw_health, path, health_spec, path, is_url_path,
 		"a path that begins with / and has no blanks"),
-    CONFIG_TEXT("host", raw_health, host, health_spec, host, is_host, "a host name, a port may follow"),
+    CONFIG_TEXT("host", raw_health, host, health_spec, host, is_host,
+		"a host name, a port may follow"),
     {.key = NULL},
 };
 
-/* ---- health ------------------------------------------------------------------------------------------------- */
+/* ---- health ---- */
 
 static void read_type(const struct config_place *at, const char *text, struct health_spec *health)
 {
@@ -142,17 +153,19 @@ static void read_status(const struct config_place *at, const char *text, struct 
 	if (sscanf(text, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
 		max = min;
 	if (text[strspn(text, "0123456789-")] || text[end] || min < 100 || max > 599 || min > max) {
-		config_complain(at, "status", text,
-				"expected a status from 100 to 599, or a range of them such as 200-399");
+		config_complain(
+		    at, "status", text,
+		    "expected a status from 100 to 599, or a range of them such as 200-399");
 		return;
 	}
 	health->status_min = min;
 	health->status_max = max;
 }
 
-/* A probe ends before the next begins. Without a timeout of its own it has three quarters of the interval, 1.5 s at
- * most. */
-static void check_timing(const struct config_place *at, const struct raw_health *raw, struct health_spec *health)
+/* A probe ends before the next begins. Without a timeout of its own it has three quarters of the
+ * interval, 1.5 s at most. */
+static void check_timing(const struct config_place *at, const struct raw_health *raw,
+			 struct health_spec *health)
 {
 	char text[24];
 
@@ -166,7 +179,8 @@ static void check_timing(const struct config_place *at, const struct raw_health 
 				config_duration.format(health->timeout_ms, text));
 }
 
-static void read_health(const struct config_place *parent, const struct raw_health *raw, struct health_spec *health)
+static void read_health(const struct config_place *parent, const struct raw_health *raw,
+			struct health_spec *health)
 {
 	struct config_place at;
 
@@ -180,8 +194,10 @@ static void read_health(const struct config_place *parent, const struct raw_heal
 	check_timing(&at, raw, health);
 }
 
-/* Keys that only HTTP checks read, given beside another type: a check that is not what was meant. */
-static void check_http_keys(const struct config_place *at, const struct raw_health *raw, const char *type)
+/* Keys that only HTTP checks read, given beside another type: a check that is not what was
+ * meant. */
+static void check_http_keys(const struct config_place *at, const struct raw_health *raw,
+			    const char *type)
 {
 	const struct {
 		const char *key, *value;
@@ -191,8 +207,9 @@ static void check_http_keys(const struct config_place *at, const struct raw_heal
 		return;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (keys[i].value)
-			config_complain(at, keys[i].key, keys[i].value,
-					"has no meaning for a %s check: expected `type: http` beside it", type);
+			config_complain(
+			    at, keys[i].key, keys[i].value,
+			    "has no meaning for a %s check: expected `type: http` beside it", type);
 }
 
 /* TCP services are checked by default; for UDP, and for any port, someone has to say where. */
@@ -209,19 +226,23 @@ static void finish_health(const struct config_place *service_at, const struct ra
 	if (!health->path)
 		config_copy_text(&at, "/", &health->path);
 	if (!health->timeout_ms)
-		health->timeout_ms =
-		    health->interval_ms < 4 * DEFAULT_TIMEOUT / 3 ? health->interval_ms * 3 / 4 : DEFAULT_TIMEOUT;
+		health->timeout_ms = health->interval_ms < 4 * DEFAULT_TIMEOUT / 3
+					 ? health->interval_ms * 3 / 4
+					 : DEFAULT_TIMEOUT;
 	if (!health->type)
 		return;
-	if (strcmp(health->type, "none") && !health->port && !service->port && own->port && !strcmp(own->port, "any"))
-		config_complain(&at, "port", NULL, "missing: expected 1 to 65535, since the service takes any port");
+	if (strcmp(health->type, "none") && !health->port && !service->port && own->port &&
+	    !strcmp(own->port, "any"))
+		config_complain(&at, "port", NULL,
+				"missing: expected 1 to 65535, since the service takes any port");
 	if (own->health)
 		check_http_keys(&at, own->health, health->type);
 }
 
-/* ---- keys that `defaults` has too --------------------------------------------------------------------------- */
+/* ---- keys that `defaults` has too ---- */
 
-static void read_algorithm(const struct config_place *at, const char *text, struct config_service *service)
+static void read_algorithm(const struct config_place *at, const char *text,
+			   struct config_service *service)
 {
 	const struct algo *algo = algo_find(text);
 	char names[512] = "";
@@ -233,12 +254,14 @@ static void read_algorithm(const struct config_place *at, const char *text, stru
 	registry_for_each (algo, known) {
 		size_t length = strlen(names);
 
-		snprintf(names + length, sizeof(names) - length, "%s%s", length ? ", " : "", known->name);
+		snprintf(names + length, sizeof(names) - length, "%s%s", length ? ", " : "",
+			 known->name);
 	}
 	config_complain(at, "algorithm", text, "expected one of %s", names);
 }
 
-static void read_inherited(const struct config_place *at, const struct raw_service *raw, struct config_service *service)
+static void read_inherited(const struct config_place *at, const struct raw_service *raw,
+			   struct config_service *service)
 {
 	struct config_place group;
 
@@ -273,10 +296,11 @@ void config_read_defaults(const struct config_place *root, const struct raw_serv
 	config_service_done(&service);
 }
 
-/* ---- backends ----------------------------------------------------------------------------------------------- */
+/* ---- backends ---- */
 
-static void read_backend(const struct config_place *service_at, unsigned index, const struct raw_backend *raw,
-			 const struct config_service *service, struct config_backend *backend)
+static void read_backend(const struct config_place *service_at, unsigned index,
+			 const struct raw_backend *raw, const struct config_service *service,
+			 struct config_backend *backend)
 {
 	struct config_place at;
 
@@ -288,14 +312,18 @@ static void read_backend(const struct config_place *service_at, unsigned index, 
 	if (!backend->address.family || !service->vip.family)
 		return;
 	if (addr_equal(&backend->address, &service->vip))
-		config_complain(&at, "address", raw->address, "is the VIP itself: expected the backend's own address");
-	else if (service->forward == LB_FORWARD_L2 && backend->address.family != service->vip.family)
 		config_complain(&at, "address", raw->address,
-				"expected an IPv%u address as the VIP is one: `forward: l2` cannot change the family",
-				service->vip.family);
+				"is the VIP itself: expected the backend's own address");
+	else if (service->forward == LB_FORWARD_L2 &&
+		 backend->address.family != service->vip.family)
+		config_complain(
+		    &at, "address", raw->address,
+		    "expected an IPv%u address as the VIP is one: `forward: l2` cannot change the family",
+		    service->vip.family);
 }
 
-static void read_backends(const struct config_place *at, const struct raw_service *raw, struct config_service *service)
+static void read_backends(const struct config_place *at, const struct raw_service *raw,
+			  struct config_service *service)
 {
 	service->backends = calloc(raw->backends_count, sizeof(*service->backends));
 	if (!service->backends) {
@@ -307,10 +335,10 @@ static void read_backends(const struct config_place *at, const struct raw_servic
 		read_backend(at, i, &raw->backends[i], service, &service->backends[i]);
 }
 
-/* ---- what excludes what ------------------------------------------------------------------------------------- */
+/* ---- what excludes what ---- */
 
-/* The hash says which slot, so it means something only to algorithms that choose by slot. One that is inherited from
- * `defaults` is for the services it fits. */
+/* The hash says which slot, so it means something only to algorithms that choose by slot. One that
+ * is inherited from `defaults` is for the services it fits. */
 static void finish_hash(const struct config_place *at, const struct raw_service *defaults,
 			const struct raw_service *own, struct config_service *service)
 {
@@ -318,13 +346,14 @@ static void finish_hash(const struct config_place *at, const struct raw_service 
 	bool by_slot = algo->select == LB_SELECT_SLOT;
 
 	if (own->hash && !by_slot)
-		config_complain(at, "hash", NULL, "has no meaning for %s, which picks a backend for each flow",
+		config_complain(at, "hash", NULL,
+				"has no meaning for %s, which picks a backend for each flow",
 				algo->name);
 	else if (own->hash && *own->hash && !algo->hash)
-		config_complain(at, "hash", NULL,
-				"has no meaning for %s, which hashes the client address alone: expected "
-				"another algorithm",
-				algo->name);
+		config_complain(
+		    at, "hash", NULL,
+		    "has no meaning for %s, which hashes the client address alone: expected another algorithm",
+		    algo->name);
 	service->hash = algo->hash;
 	if (by_slot && algo->hash && defaults && defaults->hash)
 		service->hash = *defaults->hash;
@@ -339,15 +368,17 @@ static void check_choice(const struct config_place *at, const struct raw_service
 	bool by_client = algo->select == LB_SELECT_SLOT && !service->hash;
 
 	if (service->tracking == CONFIG_TRACKING_NEVER && algo->select != LB_SELECT_SLOT)
-		config_complain(at, "tracking", "never", "expected auto or always, since %s tracks every flow",
-				algo->name);
-	if (service->tracking == CONFIG_TRACKING_NEVER && service->affinity)
 		config_complain(at, "tracking", "never",
-				"expected auto or always, since `affinity: client-ip` remembers clients");
+				"expected auto or always, since %s tracks every flow", algo->name);
+	if (service->tracking == CONFIG_TRACKING_NEVER && service->affinity)
+		config_complain(
+		    at, "tracking", "never",
+		    "expected auto or always, since `affinity: client-ip` remembers clients");
 	if (own->affinity_mask && !service->affinity && !by_client)
-		config_complain(at, "affinity-mask", NULL,
-				"has no meaning for %s without `affinity: client-ip`: expected that, or source-hash",
-				algo->name);
+		config_complain(
+		    at, "affinity-mask", NULL,
+		    "has no meaning for %s without `affinity: client-ip`: expected that, or source-hash",
+		    algo->name);
 	if (own->affinity_timeout && !service->affinity)
 		config_complain(at, "affinity-timeout", own->affinity_timeout,
 				"has no meaning without `affinity: client-ip`");
@@ -361,13 +392,14 @@ static void name_after_vip(const struct config_place *at, struct config_service 
 
 	if (service->port)
 		snprintf(port, sizeof(port), "%u", service->port);
-	snprintf(name, sizeof(name), "%s%s%s:%s/%s", six ? "[" : "", addr_format(&service->vip, vip), six ? "]" : "",
-		 port, protocol);
+	snprintf(name, sizeof(name), "%s%s%s:%s/%s", six ? "[" : "",
+		 addr_format(&service->vip, vip), six ? "]" : "", port, protocol);
 	config_copy_text(at, name, &service->name);
 }
 
-void config_read_service(const struct config_place *root, unsigned index, const struct raw_service *defaults,
-			 const struct raw_service *own, struct config_service *service)
+void config_read_service(const struct config_place *root, unsigned index,
+			 const struct raw_service *defaults, const struct raw_service *own,
+			 struct config_service *service)
 {
 	struct config_place at, defaults_at;
 

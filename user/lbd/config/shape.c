@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keys and types of a config's tree against a libcyaml schema, with errors for people. Called by config_schema.c. */
+/* Keys and types of a config's tree against a libcyaml schema, with errors for people. */
 #include "shape.h"
 
 #include <errno.h>
@@ -8,7 +8,8 @@
 
 #include "common/spelling.h"
 
-/* Aliases make a small file large; the items of all lists together are bounded before libcyaml copies them. */
+/* Aliases make a small file large; the items of all lists together are bounded before libcyaml
+ * copies them. */
 #define MAX_ITEMS 100000
 
 struct shape {
@@ -16,9 +17,10 @@ struct shape {
 	size_t items; /* of all lists so far */
 };
 
-static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields, const struct config_place *at);
+static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields,
+			  const struct config_place *at);
 
-/* ---- words -------------------------------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static const char *type_name(const yaml_node_t *node)
 {
@@ -44,7 +46,8 @@ static const char *list_words(const cyaml_schema_value_t *schema, char text[], s
 {
 	*text = 0;
 	for (uint32_t i = 0; i < schema->enumeration.count; i++)
-		append_word(text, size, schema->enumeration.strings[i].str, i == 0, i + 1 == schema->enumeration.count);
+		append_word(text, size, schema->enumeration.strings[i].str, i == 0,
+			    i + 1 == schema->enumeration.count);
 	return text;
 }
 
@@ -56,9 +59,10 @@ static const char *list_keys(const cyaml_schema_field_t *fields, char text[], si
 	return text;
 }
 
-/* ---- the nearest known key ---------------------------------------------------------------------------------- */
+/* ---- the nearest known key ---- */
 
-/* NULL when none is near: a third of the letters may differ, at least one; or the one begins with the other. */
+/* NULL when none is near: a third of the letters may differ, at least one; or the one begins with
+ * the other. */
 static const char *nearest_key(const cyaml_schema_field_t *fields, const char *key)
 {
 	unsigned length = (unsigned)strlen(key), best = length / 3 ? length / 3 : 1;
@@ -77,14 +81,17 @@ static const char *nearest_key(const cyaml_schema_field_t *fields, const char *k
 	return nearest;
 }
 
-static void complain_key(const cyaml_schema_field_t *fields, const struct config_place *at, const yaml_node_t *node)
+static void complain_key(const cyaml_schema_field_t *fields, const struct config_place *at,
+			 const yaml_node_t *node)
 {
-	const char *key = (const char *)node->data.scalar.value, *nearest = nearest_key(fields, key);
+	const char *key = (const char *)node->data.scalar.value,
+		   *nearest = nearest_key(fields, key);
 	char text[400];
 
 	if (!strcmp(key, "<<"))
-		config_complain_node(at, node, NULL, key,
-				     "merge keys are not supported: use `defaults`, or an alias for a whole value");
+		config_complain_node(
+		    at, node, NULL, key,
+		    "merge keys are not supported: use `defaults`, or an alias for a whole value");
 	else if (nearest)
 		config_complain_node(at, node, NULL, key, "unknown key: did you mean %s?", nearest);
 	else
@@ -92,9 +99,10 @@ static void complain_key(const cyaml_schema_field_t *fields, const struct config
 				     list_keys(fields, text, sizeof(text)));
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
-static bool is_text(const struct config_place *at, const char *key, const yaml_node_t *node, const char *expected)
+static bool is_text(const struct config_place *at, const char *key, const yaml_node_t *node,
+		    const char *expected)
 {
 	const char *value;
 
@@ -104,7 +112,8 @@ static bool is_text(const struct config_place *at, const char *key, const yaml_n
 	}
 	value = (const char *)node->data.scalar.value;
 	if (node->data.scalar.length > CONFIG_MAX_TEXT)
-		config_complain_node(at, node, key, value, "expected at most %d bytes", CONFIG_MAX_TEXT);
+		config_complain_node(at, node, key, value, "expected at most %d bytes",
+				     CONFIG_MAX_TEXT);
 	else if (strlen(value) != node->data.scalar.length)
 		config_complain_node(at, node, key, value, "expected text without a zero byte");
 	else
@@ -112,8 +121,8 @@ static bool is_text(const struct config_place *at, const char *key, const yaml_n
 	return false;
 }
 
-static void check_word(const cyaml_schema_value_t *schema, const struct config_place *at, const char *key,
-		       const yaml_node_t *node)
+static void check_word(const cyaml_schema_value_t *schema, const struct config_place *at,
+		       const char *key, const yaml_node_t *node)
 {
 	char words[200];
 
@@ -121,12 +130,15 @@ static void check_word(const cyaml_schema_value_t *schema, const struct config_p
 	if (!is_text(at, key, node, words))
 		return;
 	for (uint32_t i = 0; i < schema->enumeration.count; i++)
-		if (!strcmp((const char *)node->data.scalar.value, schema->enumeration.strings[i].str))
+		if (!strcmp((const char *)node->data.scalar.value,
+			    schema->enumeration.strings[i].str))
 			return;
-	config_complain_node(at, node, key, (const char *)node->data.scalar.value, "expected %s", words);
+	config_complain_node(at, node, key, (const char *)node->data.scalar.value, "expected %s",
+			     words);
 }
 
-static bool is_list(struct shape *shape, const struct config_place *at, const char *key, const yaml_node_t *node)
+static bool is_list(struct shape *shape, const struct config_place *at, const char *key,
+		    const yaml_node_t *node)
 {
 	if (node->type != YAML_SEQUENCE_NODE) {
 		config_complain_node(at, node, key, type_name(node), "expected a list");
@@ -134,23 +146,26 @@ static bool is_list(struct shape *shape, const struct config_place *at, const ch
 	}
 	shape->items += (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
 	if (shape->items > MAX_ITEMS)
-		config_complain_node(at, node, key, NULL, "too long: expected at most %d items in all lists together",
+		config_complain_node(at, node, key, NULL,
+				     "too long: expected at most %d items in all lists together",
 				     MAX_ITEMS);
 	return shape->items <= MAX_ITEMS;
 }
 
-static void check_words(struct shape *shape, const cyaml_schema_value_t *schema, const struct config_place *at,
-			const char *key, const yaml_node_t *node)
+static void check_words(struct shape *shape, const cyaml_schema_value_t *schema,
+			const struct config_place *at, const char *key, const yaml_node_t *node)
 {
 	if (!is_list(shape, at, key, node))
 		return;
-	for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
-	     item++)
-		check_word(schema, at, key, yaml_document_get_node(&shape->source->document, *item));
+	for (const yaml_node_item_t *item = node->data.sequence.items.start;
+	     item < node->data.sequence.items.top; item++)
+		check_word(schema, at, key,
+			   yaml_document_get_node(&shape->source->document, *item));
 }
 
-static void check_item(struct shape *shape, const cyaml_schema_value_t *entry, const struct config_place *at,
-		       const char *key, size_t index, const yaml_node_t *node)
+static void check_item(struct shape *shape, const cyaml_schema_value_t *entry,
+		       const struct config_place *at, const char *key, size_t index,
+		       const yaml_node_t *node)
 {
 	struct config_place place;
 
@@ -162,8 +177,8 @@ static void check_item(struct shape *shape, const cyaml_schema_value_t *entry, c
 	check_mapping(shape, entry->mapping.fields, &place);
 }
 
-static void check_list(struct shape *shape, const cyaml_schema_value_t *schema, const struct config_place *at,
-		       const char *key, const yaml_node_t *node)
+static void check_list(struct shape *shape, const cyaml_schema_value_t *schema,
+		       const struct config_place *at, const char *key, const yaml_node_t *node)
 {
 	const yaml_node_item_t *items;
 	size_t count;
@@ -184,8 +199,8 @@ static void check_list(struct shape *shape, const cyaml_schema_value_t *schema, 
 			   yaml_document_get_node(&shape->source->document, items[i]));
 }
 
-static void check_value(struct shape *shape, const cyaml_schema_value_t *schema, const struct config_place *at,
-			const char *key, const yaml_node_t *node)
+static void check_value(struct shape *shape, const cyaml_schema_value_t *schema,
+			const struct config_place *at, const char *key, const yaml_node_t *node)
 {
 	struct config_place place;
 
@@ -208,7 +223,7 @@ static void check_value(struct shape *shape, const cyaml_schema_value_t *schema,
 	}
 }
 
-/* ---- mappings ----------------------------------------------------------------------------------------------- */
+/* ---- mappings ---- */
 
 static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields, const char *key)
 {
@@ -223,16 +238,18 @@ static void check_required(const cyaml_schema_field_t *fields, const struct conf
 	char words[200];
 
 	for (; fields->key; fields++) {
-		if (fields->value.flags & CYAML_FLAG_OPTIONAL || config_source_value(at->source, at->node, fields->key))
+		if (fields->value.flags & CYAML_FLAG_OPTIONAL ||
+		    config_source_value(at->source, at->node, fields->key))
 			continue;
 		config_complain(at, fields->key, NULL, "missing: expected %s",
-				fields->value.type == CYAML_ENUM ? list_words(&fields->value, words, sizeof(words))
-								 : "a list");
+				fields->value.type == CYAML_ENUM
+				    ? list_words(&fields->value, words, sizeof(words))
+				    : "a list");
 	}
 }
 
-static void check_pair(struct shape *shape, const cyaml_schema_field_t *fields, const struct config_place *at,
-		       const yaml_node_pair_t *pair)
+static void check_pair(struct shape *shape, const cyaml_schema_field_t *fields,
+		       const struct config_place *at, const yaml_node_pair_t *pair)
 {
 	const yaml_node_t *key_node = yaml_document_get_node(&shape->source->document, pair->key);
 	const yaml_node_t *value = yaml_document_get_node(&shape->source->document, pair->value);
@@ -248,26 +265,31 @@ static void check_pair(struct shape *shape, const cyaml_schema_field_t *fields, 
 	}
 	first = config_source_pair(at->source, at->node, field->key);
 	if (first != pair) {
-		const yaml_node_t *before = yaml_document_get_node(&shape->source->document, first->key);
+		const yaml_node_t *before =
+		    yaml_document_get_node(&shape->source->document, first->key);
 
-		config_complain_node(at, key_node, field->key, NULL, "given twice: expected once, see line %zu",
+		config_complain_node(at, key_node, field->key, NULL,
+				     "given twice: expected once, see line %zu",
 				     before->start_mark.line + 1);
 		return;
 	}
 	check_value(shape, &field->value, at, field->key, value);
 }
 
-static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields, const struct config_place *at)
+static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields,
+			  const struct config_place *at)
 {
 	const yaml_node_t *node = at->node;
 	char keys[400];
 
 	if (node->type != YAML_MAPPING_NODE) {
-		config_complain_node(at, node, NULL, type_name(node), "expected a mapping with the keys %s",
+		config_complain_node(at, node, NULL, type_name(node),
+				     "expected a mapping with the keys %s",
 				     list_keys(fields, keys, sizeof(keys)));
 		return;
 	}
-	for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++)
+	for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+	     pair < node->data.mapping.pairs.top; pair++)
 		check_pair(shape, fields, at, pair);
 	check_required(fields, at);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The text of a config as a tree with line numbers, and the one error that is reported about it: the first by line.
- * Called by the other config_*.c files only. */
+/* The text of a config as a tree with line numbers, and the one error that is reported about it:
+ * the first by line. */
 #include "source.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #define SHOWN_VALUE 64 /* bytes of a wrong value that an error repeats */
 
-/* ---- parsing ------------------------------------------------------------------------------------------------ */
+/* ---- parsing ---- */
 
 /* libyaml gives a byte offset instead of a line when it cannot even decode the text. */
 static size_t line_of_offset(const struct config_source *source, size_t offset)
@@ -39,7 +39,8 @@ static int complain_not_yaml(struct config_source *source, const yaml_parser_t *
 	size_t line = parser->problem_mark.line + 1, context_line = parser->context_mark.line + 1;
 	char context[128] = "";
 
-	if (parser->error == YAML_MEMORY_ERROR || !parser->problem) { /* the composer forgets to say */
+	if (parser->error == YAML_MEMORY_ERROR ||
+	    !parser->problem) { /* the composer forgets to say */
 		config_source_oom(source);
 		return source->error;
 	}
@@ -48,11 +49,12 @@ static int complain_not_yaml(struct config_source *source, const yaml_parser_t *
 	if (line_starts_with_tab(source, line))
 		snprintf(context, sizeof(context), ": indent with spaces, not tabs");
 	else if (parser->context && context_line != line)
-		snprintf(context, sizeof(context), " %s that begins in line %zu", parser->context, context_line);
+		snprintf(context, sizeof(context), " %s that begins in line %zu", parser->context,
+			 context_line);
 	else if (parser->context)
 		snprintf(context, sizeof(context), " %s", parser->context);
-	return source->error = error_set(&source->complaint, -EINVAL, "%s:%zu: not YAML: %s%s", source->name, line,
-					 parser->problem, context);
+	return source->error = error_set(&source->complaint, -EINVAL, "%s:%zu: not YAML: %s%s",
+					 source->name, line, parser->problem, context);
 }
 
 /* A second document would be ignored: the user did not mean that. */
@@ -63,20 +65,23 @@ static int check_single(struct config_source *source, yaml_parser_t *parser)
 	size_t line;
 
 	if (!root)
-		return source->error = error_set(&source->complaint, -EINVAL,
-						 "%s:1: empty: expected at least `services:` and a list", source->name);
+		return source->error = error_set(
+			   &source->complaint, -EINVAL,
+			   "%s:1: empty: expected at least `services:` and a list", source->name);
 	if (!yaml_parser_load(parser, &second))
 		return complain_not_yaml(source, parser);
 	line = second.start_mark.line + 1;
 	root = yaml_document_get_root_node(&second);
 	if (root)
-		error_set(&source->complaint, 0, "%s:%zu: a second YAML document: expected one", source->name, line);
+		error_set(&source->complaint, 0, "%s:%zu: a second YAML document: expected one",
+			  source->name, line);
 	source->error = root ? -EINVAL : 0;
 	yaml_document_delete(&second);
 	return source->error;
 }
 
-int config_source_load(struct config_source *source, const char *name, const char *text, size_t length)
+int config_source_load(struct config_source *source, const char *name, const char *text,
+		       size_t length)
 {
 	yaml_parser_t parser;
 	int r;
@@ -100,23 +105,26 @@ void config_source_done(struct config_source *source)
 	yaml_document_delete(&source->document);
 }
 
-/* ---- places ------------------------------------------------------------------------------------------------- */
+/* ---- places ---- */
 
-const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping, const char *key)
+const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping,
+					   const char *key)
 {
 	if (!mapping || mapping->type != YAML_MAPPING_NODE)
 		return NULL;
-	for (const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start; pair < mapping->data.mapping.pairs.top;
-	     pair++) {
+	for (const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+	     pair < mapping->data.mapping.pairs.top; pair++) {
 		const yaml_node_t *node = yaml_document_get_node(&source->document, pair->key);
 
-		if (node->type == YAML_SCALAR_NODE && !strcmp((const char *)node->data.scalar.value, key))
+		if (node->type == YAML_SCALAR_NODE &&
+		    !strcmp((const char *)node->data.scalar.value, key))
 			return pair;
 	}
 	return NULL;
 }
 
-yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t *mapping, const char *key)
+yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t *mapping,
+				 const char *key)
 {
 	const yaml_node_pair_t *pair = config_source_pair(source, mapping, key);
 
@@ -130,7 +138,8 @@ static yaml_node_t *item_node(const struct config_place *at, const char *key, si
 	if (!list || list->type != YAML_SEQUENCE_NODE ||
 	    index >= (size_t)(list->data.sequence.items.top - list->data.sequence.items.start))
 		return NULL;
-	return yaml_document_get_node(&at->source->document, list->data.sequence.items.start[index]);
+	return yaml_document_get_node(&at->source->document,
+				      list->data.sequence.items.start[index]);
 }
 
 /* Escapes can put any byte into a value; none of them may reach a terminal. */
@@ -141,7 +150,9 @@ static const char *printable(const char *value, char text[SHOWN_VALUE + 4])
 	if (!*value)
 		return "\"\"";
 	for (; length < SHOWN_VALUE && value[length]; length++)
-		text[length] = (unsigned char)value[length] < ' ' || value[length] == 0x7f ? '?' : value[length];
+		text[length] = (unsigned char)value[length] < ' ' || value[length] == 0x7f
+				   ? '?'
+				   : value[length];
 	while (value[length] && length && ((unsigned char)value[length] & 0xc0) == 0x80)
 		length--; /* not within a UTF-8 character */
 	strcpy(text + length, value[length] ? "..." : "");
@@ -155,7 +166,8 @@ static size_t line_of(const yaml_node_t *node, size_t otherwise)
 
 void config_place_root(struct config_source *source, struct config_place *ret)
 {
-	*ret = (struct config_place){.source = source, .node = yaml_document_get_root_node(&source->document)};
+	*ret = (struct config_place){.source = source,
+				     .node = yaml_document_get_root_node(&source->document)};
 	ret->line = line_of(ret->node, 1);
 }
 
@@ -164,10 +176,12 @@ void config_place_field(const struct config_place *at, const char *key, struct c
 	ret->source = at->source;
 	ret->node = config_source_value(at->source, at->node, key);
 	ret->line = line_of(ret->node, at->line);
-	snprintf(ret->object, sizeof(ret->object), "%.120s%s%s", at->object, *at->object ? ": " : "", key);
+	snprintf(ret->object, sizeof(ret->object), "%.120s%s%s", at->object,
+		 *at->object ? ": " : "", key);
 }
 
-void config_place_item(const struct config_place *at, const char *key, size_t index, struct config_place *ret)
+void config_place_item(const struct config_place *at, const char *key, size_t index,
+		       struct config_place *ret)
 {
 	static const struct {
 		const char *list, *one, *label;
@@ -185,21 +199,23 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
 			label = config_source_value(at->source, ret->node, words[i].label);
 		}
 	if (label && label->type == YAML_SCALAR_NODE && label->data.scalar.length)
-		snprintf(ret->object, sizeof(ret->object), "%.120s%s%s %s", at->object, separator, one,
-			 printable((const char *)label->data.scalar.value, text));
+		snprintf(ret->object, sizeof(ret->object), "%.120s%s%s %s", at->object, separator,
+			 one, printable((const char *)label->data.scalar.value, text));
 	else
-		snprintf(ret->object, sizeof(ret->object), "%.120s%s%s #%zu", at->object, separator, one, index + 1);
+		snprintf(ret->object, sizeof(ret->object), "%.120s%s%s #%zu", at->object, separator,
+			 one, index + 1);
 }
 
-/* ---- complaints --------------------------------------------------------------------------------------------- */
+/* ---- complaints ---- */
 
 void config_source_oom(struct config_source *source)
 {
 	source->error = error_set(&source->complaint, -ENOMEM, "%s: out of memory", source->name);
 }
 
-__attribute__((format(printf, 5, 0))) static void complain(const struct config_place *at, const yaml_node_t *node,
-							   const char *key, const char *value, const char *format,
+__attribute__((format(printf, 5, 0))) static void complain(const struct config_place *at,
+							   const yaml_node_t *node, const char *key,
+							   const char *value, const char *format,
 							   va_list args)
 {
 	struct config_source *source = at->source;
@@ -210,22 +226,25 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 		return;
 	vsnprintf(expected, sizeof(expected), format, args);
 	source->error_line = line;
-	source->error = error_set(&source->complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line, at->object,
-				  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
-				  value ? printable(value, shown) : "", value ? ": " : "", expected);
+	source->error =
+	    error_set(&source->complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line,
+		      at->object, *at->object ? ": " : "", key ? key : "", key ? ": " : "",
+		      value ? printable(value, shown) : "", value ? ": " : "", expected);
 }
 
-void config_complain(const struct config_place *at, const char *key, const char *value, const char *format, ...)
+void config_complain(const struct config_place *at, const char *key, const char *value,
+		     const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	complain(at, key ? config_source_value(at->source, at->node, key) : NULL, key, value, format, args);
+	complain(at, key ? config_source_value(at->source, at->node, key) : NULL, key, value,
+		 format, args);
 	va_end(args);
 }
 
-void config_complain_item(const struct config_place *at, const char *key, size_t index, const char *value,
-			  const char *format, ...)
+void config_complain_item(const struct config_place *at, const char *key, size_t index,
+			  const char *value, const char *format, ...)
 {
 	va_list args;
 
@@ -234,8 +253,8 @@ void config_complain_item(const struct config_place *at, const char *key, size_t
 	va_end(args);
 }
 
-void config_complain_node(const struct config_place *at, const yaml_node_t *node, const char *key, const char *value,
-			  const char *format, ...)
+void config_complain_node(const struct config_place *at, const yaml_node_t *node, const char *key,
+			  const char *value, const char *format, ...)
 {
 	va_list args;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The text of a config as a tree with line numbers, and the one error that is reported about it: the first by line.
- * Called by the other config_*.c files only. */
+/* The text of a config as a tree with line numbers, and the one error that is reported about it:
+ * the first by line. */
 #ifndef LBD_CONFIG_SOURCE_H
 #define LBD_CONFIG_SOURCE_H
 
@@ -28,31 +28,39 @@ struct config_place {
 	char object[256];  /* "", "service web", "service web: backend 10.0.0.11" */
 };
 
-/* Parses text (both must outlive source). 0, or -EINVAL or -ENOMEM with source->complaint set. In every case call
- * config_source_done afterwards. */
-int config_source_load(struct config_source *source, const char *name, const char *text, size_t length);
+/* Parses text (both must outlive source). 0, or -EINVAL or -ENOMEM with source->complaint set. In
+ * every case call config_source_done afterwards. */
+int config_source_load(struct config_source *source, const char *name, const char *text,
+		       size_t length);
 void config_source_done(struct config_source *source);
 
 /* The first pair of a mapping with this key, and its value; NULL if there is none. */
-const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping, const char *key);
-yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t *mapping, const char *key);
+const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping,
+					   const char *key);
+yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t *mapping,
+				 const char *key);
 
 void config_place_root(struct config_source *source, struct config_place *ret);
 /* The mapping under a key: "service web: health". */
 void config_place_field(const struct config_place *at, const char *key, struct config_place *ret);
-/* Item `index` of the list under a key, a mapping: "service web" when its name is known, else "service #2". */
-void config_place_item(const struct config_place *at, const char *key, size_t index, struct config_place *ret);
+/* Item `index` of the list under a key, a mapping: "service web" when its name is known, else
+ * "service #2". */
+void config_place_item(const struct config_place *at, const char *key, size_t index,
+		       struct config_place *ret);
 
-/* Records "FILE:LINE: object: key: value: what was expected" unless an earlier line is on record. The line is the one
- * of the key's value, else of the place. key and value may be NULL: left out. value may hold anything. */
-void config_complain(const struct config_place *at, const char *key, const char *value, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+/* Records "FILE:LINE: object: key: value: what was expected" unless an earlier line is on record.
+ * The line is the one of the key's value, else of the place. key and value may be NULL: left out.
+ * value may hold anything. */
+void config_complain(const struct config_place *at, const char *key, const char *value,
+		     const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* The same about item `index` of the list under key. */
-void config_complain_item(const struct config_place *at, const char *key, size_t index, const char *value,
-			  const char *format, ...) __attribute__((format(printf, 5, 6)));
+void config_complain_item(const struct config_place *at, const char *key, size_t index,
+			  const char *value, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 /* The same about the node itself. */
-void config_complain_node(const struct config_place *at, const yaml_node_t *node, const char *key, const char *value,
-			  const char *format, ...) __attribute__((format(printf, 5, 6)));
+void config_complain_node(const struct config_place *at, const yaml_node_t *node, const char *key,
+			  const char *value, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 /* Records that memory ran out; goes before every complaint. */
 void config_source_oom(struct config_source *source);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From text to values: everything but the services. Called by config.c, before config_check. */
+/* From text to values: everything but the services. */
 #include "value.h"
 
 #include <ctype.h>
@@ -12,7 +12,7 @@
 #include "scalar.h"
 #include "service.h"
 
-/* ---- defaults ----------------------------------------------------------------------------------------------- */
+/* ---- defaults ---- */
 
 static const struct config config_defaults = {
     .mode = CONFIG_MODE_AUTO,
@@ -32,7 +32,7 @@ static const struct raw_config default_texts = {
     .metrics = (char *)"127.0.0.1:9469",
 };
 
-/* ---- keys --------------------------------------------------------------------------------------------------- */
+/* ---- keys ---- */
 
 static bool is_path(const char *text)
 {
@@ -47,8 +47,8 @@ static bool is_socket_path(const char *text)
 static bool is_group(const char *text)
 {
 	return *text && strlen(text) <= 64 &&
-	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			    "0123456789._-") == strlen(text);
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		   strlen(text);
 }
 
 /* As the kernel has it: dev_valid_name(). */
@@ -64,7 +64,8 @@ static bool is_interface(const char *text)
 
 static const struct config_text_key texts[] = {
     CONFIG_TEXT("pin", raw_config, pin, config, pin, is_path, "an absolute path on a bpffs"),
-    CONFIG_TEXT("socket", raw_config, socket, config, socket, is_socket_path, "an absolute path of at most 107 bytes"),
+    CONFIG_TEXT("socket", raw_config, socket, config, socket, is_socket_path,
+		"an absolute path of at most 107 bytes"),
     CONFIG_TEXT("state", raw_config, state, config, state, is_path, "an absolute path"),
     CONFIG_TEXT("group", raw_config, group, config, group, is_group, "the name of a group"),
     {.key = NULL},
@@ -82,14 +83,16 @@ static const struct config_number_key encap_numbers[] = {
 
 /* flows: the table has twice as many entries and the bucket is found with 31 bits of the hash. */
 static const struct config_number_key limits_numbers[] = {
-    CONFIG_NUMBER("services", raw_limits, services, config_limits, services, size, 1, LB_MAX_SERVICES),
-    CONFIG_NUMBER("backends", raw_limits, backends, config_limits, backends, size, 1, LB_MAX_BACKENDS),
+    CONFIG_NUMBER("services", raw_limits, services, config_limits, services, size, 1,
+		  LB_MAX_SERVICES),
+    CONFIG_NUMBER("backends", raw_limits, backends, config_limits, backends, size, 1,
+		  LB_MAX_BACKENDS),
     CONFIG_NUMBER("slots", raw_limits, slots, config_limits, slots, size, 1 << 10, 1 << 28),
     CONFIG_NUMBER("flows", raw_limits, flows, config_limits, flows, size, 1 << 10, 1 << 28),
     {.key = NULL},
 };
 
-/* ---- values of their own kind ------------------------------------------------------------------------------- */
+/* ---- values of their own kind ---- */
 
 /* ADDRESS:PORT, brackets around IPv6, or off. */
 static void read_metrics(const struct config_place *at, const char *text, struct config *config)
@@ -103,20 +106,22 @@ static void read_metrics(const struct config_place *at, const char *text, struct
 	if (!strcmp(text, "off"))
 		return;
 	if (length < sizeof(host))
-		snprintf(host, sizeof(host), "%.*s", (int)(brackets ? length - 2 : length), text + brackets);
-	if (addr_parse(host, &config->metrics_address) || (config->metrics_address.family == 6) != brackets ||
+		snprintf(host, sizeof(host), "%.*s", (int)(brackets ? length - 2 : length),
+			 text + brackets);
+	if (addr_parse(host, &config->metrics_address) ||
+	    (config->metrics_address.family == 6) != brackets ||
 	    config_count.parse(colon + 1, &port) || port < 1 || port > 65535) {
-		config_complain(at, "metrics", text,
-				"expected an address and port, such as 127.0.0.1:9469 or "
-				"[::1]:9469, or off");
+		config_complain(
+		    at, "metrics", text,
+		    "expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off");
 		return;
 	}
 	config->metrics_port = (uint16_t)port;
 	config_copy_text(at, text, &config->metrics);
 }
 
-static void read_prefix(const struct config_place *at, const char *key, const char *text, uint8_t family,
-			unsigned min_len, struct addr *ret, unsigned *ret_len)
+static void read_prefix(const struct config_place *at, const char *key, const char *text,
+			uint8_t family, unsigned min_len, struct addr *ret, unsigned *ret_len)
 {
 	struct addr addr;
 	unsigned len;
@@ -124,26 +129,32 @@ static void read_prefix(const struct config_place *at, const char *key, const ch
 	if (!text)
 		return;
 	if (addr_parse_prefix(text, &addr, &len) || addr.family != family || len < min_len) {
-		config_complain(at, key, text,
-				"expected an IPv%u prefix from /%u to /%u with no bits beyond it, such as %s", family,
-				min_len, family == 4 ? 32 : 128, family == 4 ? "172.16.0.0/16" : "100::/64");
+		config_complain(
+		    at, key, text,
+		    "expected an IPv%u prefix from /%u to /%u with no bits beyond it, such as %s",
+		    family, min_len, family == 4 ? 32 : 128,
+		    family == 4 ? "172.16.0.0/16" : "100::/64");
 		return;
 	}
 	*ret = addr;
 	*ret_len = len;
 }
 
-static void read_encap(const struct config_place *root, const struct raw_encap *raw, struct config *config)
+static void read_encap(const struct config_place *root, const struct raw_encap *raw,
+		       struct config *config)
 {
 	struct config_place at;
 
 	config_place_field(root, "encap", &at);
 	config_read_numbers(&at, encap_numbers, raw, config);
-	read_prefix(&at, "source-v4", raw->source_v4, 4, 8, &config->encap_source4, &config->encap_source4_len);
-	read_prefix(&at, "source-v6", raw->source_v6, 6, 16, &config->encap_source6, &config->encap_source6_len);
+	read_prefix(&at, "source-v4", raw->source_v4, 4, 8, &config->encap_source4,
+		    &config->encap_source4_len);
+	read_prefix(&at, "source-v6", raw->source_v6, 6, 16, &config->encap_source6,
+		    &config->encap_source6_len);
 }
 
-static void read_limits(const struct config_place *root, const struct raw_limits *raw, struct config_limits *limits)
+static void read_limits(const struct config_place *root, const struct raw_limits *raw,
+			struct config_limits *limits)
 {
 	struct config_place at;
 
@@ -151,7 +162,8 @@ static void read_limits(const struct config_place *root, const struct raw_limits
 	config_read_numbers(&at, limits_numbers, raw, limits);
 }
 
-static void read_interfaces(const struct config_place *root, const struct raw_config *raw, struct config *config)
+static void read_interfaces(const struct config_place *root, const struct raw_config *raw,
+			    struct config *config)
 {
 	config->interfaces = calloc(raw->interfaces_count + 1, sizeof(*config->interfaces));
 	if (!config->interfaces) {
@@ -162,7 +174,8 @@ static void read_interfaces(const struct config_place *root, const struct raw_co
 	for (unsigned i = 0; i < raw->interfaces_count; i++) {
 		if (!is_interface(raw->interfaces[i]))
 			config_complain_item(root, "interfaces", i, raw->interfaces[i],
-					     "expected the name of an interface, 1 to %d bytes", IFNAMSIZ - 1);
+					     "expected the name of an interface, 1 to %d bytes",
+					     IFNAMSIZ - 1);
 		for (unsigned j = 0; j < i; j++)
 			if (!strcmp(raw->interfaces[i], raw->interfaces[j]))
 				config_complain_item(root, "interfaces", i, raw->interfaces[i],
@@ -171,7 +184,8 @@ static void read_interfaces(const struct config_place *root, const struct raw_co
 	}
 }
 
-static void read_services(const struct config_place *root, const struct raw_config *raw, struct config *config)
+static void read_services(const struct config_place *root, const struct raw_config *raw,
+			  struct config *config)
 {
 	config->services = calloc(raw->services_count + 1, sizeof(*config->services));
 	if (!config->services) {
@@ -182,7 +196,8 @@ static void read_services(const struct config_place *root, const struct raw_conf
 	if (raw->defaults)
 		config_read_defaults(root, raw->defaults);
 	for (unsigned i = 0; i < raw->services_count; i++)
-		config_read_service(root, i, raw->defaults, &raw->services[i], &config->services[i]);
+		config_read_service(root, i, raw->defaults, &raw->services[i],
+				    &config->services[i]);
 }
 
 void config_read(struct config_source *source, const struct raw_config *raw, struct config *config)

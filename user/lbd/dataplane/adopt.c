@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Takes over what a former lbd left in the maps: which service has which id, which backends are its, which regions of
- * the arena are in use. Writes nothing that packets read, but for what a crash left half done.
- */
+/* Takes over what a former lbd left in the maps: which service has which id, which backends are
+ * its, which regions of the arena are in use. Writes nothing that packets read, but for what a
+ * crash left half
+ * done. */
 #include "internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define START_AFRESH "to end their forwarding and start afresh, remove the directory of pins (rm -r)"
+#define START_AFRESH \
+	"to end their forwarding and start afresh, remove the directory of pins (rm -r)"
 
 static int contradiction(struct error *err, const struct dp_service *key, const char *what)
 {
 	char text[DP_KEY_TEXT];
 
-	return error_set(err, -EPROTO, "the pinned maps contradict themselves: %s: %s; " START_AFRESH,
+	return error_set(err, -EPROTO,
+			 "the pinned maps contradict themselves: %s: %s; " START_AFRESH,
 			 dp_key_text(key, text), what);
 }
 
@@ -30,9 +33,11 @@ static int adopt_service(void *arg, const struct dp_service *key, uint32_t id)
 	struct record *record;
 
 	if (!id || id >= dp->maps.service_slots || dp->by_id[id])
-		return contradiction(adoption->err, key, "a service id is out of range or used twice");
+		return contradiction(adoption->err, key,
+				     "a service id is out of range or used twice");
 	if (dp->maps.services[id].id != id)
-		return contradiction(adoption->err, key, "the table of ports names a service that is not there");
+		return contradiction(adoption->err, key,
+				     "the table of ports names a service that is not there");
 	record = calloc(1, sizeof(*record));
 	if (!record)
 		return error_set(adoption->err, -ENOMEM, "out of memory");
@@ -47,7 +52,8 @@ static int adopt_service(void *arg, const struct dp_service *key, uint32_t id)
 
 static int compare_records(const void *a, const void *b)
 {
-	return dp_compare_keys(&(*(struct record *const *)a)->want, &(*(struct record *const *)b)->want);
+	return dp_compare_keys(&(*(struct record *const *)a)->want,
+			       &(*(struct record *const *)b)->want);
 }
 
 /* ---- backends ---- */
@@ -90,7 +96,8 @@ static int adopt_backends(struct dataplane *dp)
 
 	for (uint32_t id = 1; !r && id < dp->maps.backend_slots; id++) {
 		const struct lb_backend *line = &dp->maps.backends[id];
-		struct record *record = line->service < dp->maps.service_slots ? dp->by_id[line->service] : NULL;
+		struct record *record =
+		    line->service < dp->maps.service_slots ? dp->by_id[line->service] : NULL;
 
 		if (record && line->flags & LB_BACKEND_USED)
 			r = adopt_backend(dp, record, id);
@@ -104,10 +111,12 @@ static int adopt_backends(struct dataplane *dp)
 
 static int adopt_region(struct dataplane *dp, uint64_t region)
 {
-	return region ? arena_take_at(&dp->arena, LB_REGION_BASE(region), LB_REGION_SIZE(region)) : 0;
+	return region ? arena_take_at(&dp->arena, LB_REGION_BASE(region), LB_REGION_SIZE(region))
+		      : 0;
 }
 
-/* Nobody has swept for so long that ticks may have wrapped: what looks young may be old, and the other way round. */
+/* Nobody has swept for so long that ticks may have wrapped: what looks young may be old, and the
+ * other way round. */
 #define ABSENCE_TICKS 1024
 
 static bool was_away(const struct dataplane *dp, uint32_t now)
@@ -120,7 +129,8 @@ void dp_restart_clocks(struct dataplane *dp, uint32_t now)
 	for (size_t i = 0; i < dp->records_count; i++) {
 		uint64_t ring = dp->maps.services[dp->records[i]->id].ring;
 
-		for (uint32_t at = 0; dp->records[i]->in_transition && at < LB_REGION_SIZE(ring); at++)
+		for (uint32_t at = 0; dp->records[i]->in_transition && at < LB_REGION_SIZE(ring);
+		     at++)
 			dp_store(&dp_stamps(dp, ring)[at], (uint16_t)now);
 	}
 	for (uint32_t i = 0; i < dp->maps.flow_words; i++) {
@@ -128,13 +138,15 @@ void dp_restart_clocks(struct dataplane *dp, uint32_t now)
 
 		if (LB_FLOW_STATE(entry) && LB_FLOW_STATE(entry) != LB_FLOW_DORMANT)
 			__atomic_compare_exchange_n(&dp->maps.flows[i], &entry,
-						    (entry & ~(uint64_t)LB_FLOW_TICK_MASK) | (now & LB_FLOW_TICK_MASK),
+						    (entry & ~(uint64_t)LB_FLOW_TICK_MASK) |
+							(now & LB_FLOW_TICK_MASK),
 						    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 	}
 }
 
-/* When a transition began is not known any more: take it for now. That is later than it was, so nothing settles early.
- */
+/* When a transition began is not known any more: take it for now. That is later than it was, so
+ * nothing settles
+ * early. */
 static int adopt_ring(struct dataplane *dp, struct record *record)
 {
 	const struct lb_service *line = &dp->maps.services[record->id];
@@ -167,7 +179,8 @@ static int adopt_regions(struct dataplane *dp, struct record *record, struct err
 		r = adopt_ring(dp, record);
 	if (r == -ENOMEM)
 		return error_set(err, r, "out of memory");
-	return r ? contradiction(err, &record->want, "its slots overlap with another service's") : 0;
+	return r ? contradiction(err, &record->want, "its slots overlap with another service's")
+		 : 0;
 }
 
 /* A service that no table names: a former lbd was stopped while it made or removed it. */
@@ -192,7 +205,8 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = tables_walk(dp, adopt_service, &adoption);
 	if (r == -EBADMSG)
-		return error_set(err, -EPROTO, "the pinned VIP tables contradict themselves; " START_AFRESH);
+		return error_set(err, -EPROTO,
+				 "the pinned VIP tables contradict themselves; " START_AFRESH);
 	if (r)
 		return r == -ENOMEM ? error_set(err, r, "out of memory") : r;
 	qsort(dp->records, dp->records_count, sizeof(*dp->records), compare_records);
@@ -202,7 +216,8 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 		struct record *record = dp->records[i];
 
 		if (record->count)
-			qsort(record->members, record->count, sizeof(*record->members), member_compare);
+			qsort(record->members, record->count, sizeof(*record->members),
+			      member_compare);
 		r = adopt_regions(dp, record, err);
 		if (r)
 			return r;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a takeover tells the rest of lbd about the backends that a former one left. Called by state_world.c, through
- * dataplane.h. */
+/* What a takeover tells the rest of lbd about the backends that a former one left. */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -10,14 +9,16 @@
 /* The next hop as backends_publish wrote it. */
 static struct next_hop hop_of(const struct lb_backend *line)
 {
-	struct next_hop hop = {.ifindex = line->ifindex, .vlan_tci = ntohs(line->vlan_tci), .mtu = line->mtu};
+	struct next_hop hop = {
+	    .ifindex = line->ifindex, .vlan_tci = ntohs(line->vlan_tci), .mtu = line->mtu};
 
 	memcpy(hop.src_mac, line->src_mac, sizeof(hop.src_mac));
 	memcpy(hop.dst_mac, line->dst_mac, sizeof(hop.dst_mac));
 	return hop;
 }
 
-unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_service *key, struct dp_backend **ret)
+unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_service *key,
+				    struct dp_backend **ret)
 {
 	const struct record *record = dp_find(dp, key);
 	struct dp_backend *list;

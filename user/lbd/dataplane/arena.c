@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* First-fit allocation of arena regions with coalescing gaps. Called by dp_rings.c, dp_picks.c, dp_adopt.c. */
+/* First-fit allocation of arena regions with coalescing gaps. */
 #include "arena.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which regions of the slot arena are taken: first fit over a sorted list of gaps, kept in the process alone and built
- * again on a takeover. Pure. Called by dp_rings.c, dp_picks.c, dp_adopt.c. */
+/* Which regions of the slot arena are taken: first fit over a sorted list of gaps, kept in the
+ * process alone and built again on a takeover. Pure. */
 #ifndef LBD_ARENA_H
 #define LBD_ARENA_H
 
@@ -27,10 +27,11 @@ int arena_init(struct arena *arena, uint32_t slots);
 void arena_done(struct arena *arena);
 /* Takes size (not 0) slots. 0, -ENOSPC when no gap is large enough, -ENOMEM. */
 int arena_take(struct arena *arena, uint32_t size, uint32_t *ret_base);
-/* Takes this very region, as a former process left it. 0, -EEXIST when part of it is taken, -EINVAL when it is outside
- * the arena or does not begin on a line, -ENOMEM. */
+/* Takes this very region, as a former process left it. 0, -EEXIST when part of it is taken, -EINVAL
+ * when it is outside the arena or does not begin on a line, -ENOMEM. */
 int arena_take_at(struct arena *arena, uint32_t base, uint32_t size);
-/* Gives back what was taken with the same size. Cannot fail: the room for its gap was made when it was taken. */
+/* Gives back what was taken with the same size. Cannot fail: the room for its gap was made when it
+ * was taken. */
 void arena_give(struct arena *arena, uint32_t base, uint32_t size);
 /* Slots not taken. */
 uint32_t arena_unused(const struct arena *arena);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The line of a backend: outer header, next hop, flags; and the cost of a flow on it. Called by dp_commit.c. */
+/* The line of a backend: outer header, next hop, flags; and the cost of a flow on it. */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -14,8 +14,10 @@
 _Static_assert(offsetof(struct lb_backend, flags) / sizeof(uint64_t) == FLAGS_WORD,
 	       "the owner and the flags are one word");
 
-/* The outer source: the configured prefix, whose other bits the data plane fills; without one the host's own. */
-static void set_source(const struct dataplane *dp, const struct dp_backend *want, struct lb_backend *line)
+/* The outer source: the configured prefix, whose other bits the data plane fills; without one the
+ * host's own. */
+static void set_source(const struct dataplane *dp, const struct dp_backend *want,
+		       struct lb_backend *line)
 {
 	bool v6 = want->address.family == 6;
 	const struct addr *prefix = &dp->encap_source[v6];
@@ -42,8 +44,8 @@ static uint8_t outer_protocol(const struct dp_service *service)
 	return service->vip.family == 6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
 }
 
-static void set_path(const struct dataplane *dp, const struct dp_service *service, const struct dp_backend *want,
-		     struct lb_backend *line)
+static void set_path(const struct dataplane *dp, const struct dp_service *service,
+		     const struct dp_backend *want, struct lb_backend *line)
 {
 	memcpy(line->dst_mac, want->hop.dst_mac, sizeof(line->dst_mac));
 	memcpy(line->src_mac, want->hop.src_mac, sizeof(line->src_mac));
@@ -53,12 +55,12 @@ static void set_path(const struct dataplane *dp, const struct dp_service *servic
 	set_source(dp, want, line);
 	line->csum = 0;
 	if (want->address.family == 4)
-		line->csum =
-		    lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0], outer_protocol(service));
+		line->csum = lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0],
+					     outer_protocol(service));
 }
 
-/* A line cannot be written at once: word by word, the one with owner and flags last. What most often changes, the MAC
- * of the next hop, is within one word. */
+/* A line cannot be written at once: word by word, the one with owner and flags last. What most
+ * often changes, the MAC of the next hop, is within one word. */
 static void write_line(struct lb_backend *at, const struct lb_backend *line)
 {
 	line_word words[LINE_WORDS], *to = (line_word *)at;
@@ -70,7 +72,8 @@ static void write_line(struct lb_backend *at, const struct lb_backend *line)
 	dp_update(&to[FLAGS_WORD], words[FLAGS_WORD]);
 }
 
-static void write_member(struct dataplane *dp, const struct service_plan *plan, const struct member *member)
+static void write_member(struct dataplane *dp, const struct service_plan *plan,
+			 const struct member *member)
 {
 	struct lb_backend *at = &dp->maps.backends[member->id], line = *at;
 
@@ -97,7 +100,8 @@ static void open_egress(struct dataplane *dp, const struct member *member)
 	r = dataplane_add_egress(dp, member->want.hop.ifindex);
 	if (r)
 		log_warning("backend %s: interface %u cannot be redirected to: %s",
-			    addr_format(&member->want.address, address), member->want.hop.ifindex, strerror(-r));
+			    addr_format(&member->want.address, address), member->want.hop.ifindex,
+			    strerror(-r));
 }
 
 void backends_publish(struct dataplane *dp, const struct service_plan *plan)

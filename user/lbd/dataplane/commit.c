@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Makes the maps hold just the wanted services: a plan that can fail and changes nothing, then writes that cannot, in
- * an order that is safe for packets in flight. */
+/* Makes the maps hold just the wanted services: a plan that can fail and changes nothing, then
+ * writes that cannot, in an order that is safe for packets in flight. */
 #include "internal.h"
 
 #include <errno.h>
@@ -27,16 +27,19 @@ struct plan {
 
 static bool backends_equal(const struct dp_backend *a, const struct dp_backend *b)
 {
-	return addr_equal(&a->address, &b->address) && a->weight == b->weight && a->usable == b->usable &&
-	       a->latency_us == b->latency_us && (!a->usable || next_hop_equal(&a->hop, &b->hop));
+	return addr_equal(&a->address, &b->address) && a->weight == b->weight &&
+	       a->usable == b->usable && a->latency_us == b->latency_us &&
+	       (!a->usable || next_hop_equal(&a->hop, &b->hop));
 }
 
 static bool services_equal(const struct dp_service *a, const struct dp_service *b)
 {
-	return a->algorithm == b->algorithm && a->hash == b->hash && a->forward == b->forward && a->mask4 == b->mask4 &&
-	       a->mask6 == b->mask6 && a->track_always == b->track_always && a->track_never == b->track_never &&
-	       a->affinity == b->affinity && a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
-	       a->affinity_ms == b->affinity_ms && a->slots == b->slots && a->ring_backends == b->ring_backends;
+	return a->algorithm == b->algorithm && a->hash == b->hash && a->forward == b->forward &&
+	       a->mask4 == b->mask4 && a->mask6 == b->mask6 && a->track_always == b->track_always &&
+	       a->track_never == b->track_never && a->affinity == b->affinity &&
+	       a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
+	       a->affinity_ms == b->affinity_ms && a->slots == b->slots &&
+	       a->ring_backends == b->ring_backends;
 }
 
 static bool is_unchanged(const struct service_plan *plan)
@@ -67,11 +70,13 @@ static int plan_members(struct service_plan *plan, const struct dp_service *want
 		plan->members[i].want = want->backends[i];
 	qsort(plan->members, plan->count, sizeof(*plan->members), member_compare);
 	for (unsigned i = 0; i < plan->count; i++) {
-		const struct member *before = record_find(plan->record, &plan->members[i].want.address);
+		const struct member *before =
+		    record_find(plan->record, &plan->members[i].want.address);
 
 		if (i && !member_compare(&plan->members[i - 1], &plan->members[i]))
 			return error_set(err, -EEXIST, "%s: backend %s: given twice, expected once",
-					 dp_key_text(want, key), addr_format(&plan->members[i].want.address, address));
+					 dp_key_text(want, key),
+					 addr_format(&plan->members[i].want.address, address));
 		if (before) {
 			plan->members[i].id = before->id;
 			plan->members[i].drain_round = before->drain_round;
@@ -80,8 +85,9 @@ static int plan_members(struct service_plan *plan, const struct dp_service *want
 	return 0;
 }
 
-/* An id for a new object, at the price of a pass over the flow table when those that were given up are not clean yet.
- */
+/* An id for a new object, at the price of a pass over the flow table when those that were given up
+ * are not clean
+ * yet. */
 static uint32_t take_id(struct dataplane *dp, struct ids *ids)
 {
 	uint32_t id = ids_take(ids);
@@ -103,10 +109,12 @@ static int plan_ids(struct dataplane *dp, struct service_plan *plan, struct erro
 			continue;
 		member->id = take_id(dp, &dp->backend_ids);
 		if (!member->id)
-			return error_set(err, -ENOSPC,
-					 "%s: backend %s: limits.backends: %u: all are in use, expected a larger limit",
-					 dp_key_text(&plan->want, key), addr_format(&member->want.address, address),
-					 dp->maps.backend_slots - 1);
+			return error_set(
+			    err, -ENOSPC,
+			    "%s: backend %s: limits.backends: %u: all are in use, expected a larger limit",
+			    dp_key_text(&plan->want, key),
+			    addr_format(&member->want.address, address),
+			    dp->maps.backend_slots - 1);
 	}
 	return 0;
 }
@@ -123,14 +131,15 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 	plan->record->full_before = dp_event(dp, LB_EVENT_flow_table_full);
 	plan->record->id = take_id(dp, &dp->service_ids);
 	if (!plan->record->id)
-		return error_set(err, -ENOSPC, "%s: limits.services: %u: all are in use, expected a larger limit",
+		return error_set(err, -ENOSPC,
+				 "%s: limits.services: %u: all are in use, expected a larger limit",
 				 dp_key_text(&plan->want, key), dp->maps.service_slots - 1);
 	return 0;
 }
 
 /* record: the one there is, or NULL. */
-static int plan_service(struct dataplane *dp, struct service_plan *plan, const struct dp_service *want,
-			struct record *record, struct error *err)
+static int plan_service(struct dataplane *dp, struct service_plan *plan,
+			const struct dp_service *want, struct record *record, struct error *err)
 {
 	int r;
 
@@ -183,7 +192,8 @@ static void service_plan_cancel(struct dataplane *dp, struct service_plan *plan)
 
 static int compare_wanted(const void *a, const void *b)
 {
-	return dp_compare_keys(*(const struct dp_service *const *)a, *(const struct dp_service *const *)b);
+	return dp_compare_keys(*(const struct dp_service *const *)a,
+			       *(const struct dp_service *const *)b);
 }
 
 static const struct dp_service **sort_wanted(const struct dp_service *services, size_t count)
@@ -199,8 +209,8 @@ static const struct dp_service **sort_wanted(const struct dp_service *services, 
 }
 
 /* Both lists are sorted: one walk finds the services that stay, come and go. */
-static int plan_services(struct dataplane *dp, const struct dp_service **wanted, size_t count, struct plan *plan,
-			 struct error *err)
+static int plan_services(struct dataplane *dp, const struct dp_service **wanted, size_t count,
+			 struct plan *plan, struct error *err)
 {
 	char key[DP_KEY_TEXT];
 	size_t at = 0;
@@ -211,12 +221,14 @@ static int plan_services(struct dataplane *dp, const struct dp_service **wanted,
 		int order = 1;
 
 		if (i && !dp_compare_keys(wanted[i - 1], wanted[i]))
-			return error_set(err, -EEXIST, "%s: given twice, expected once", dp_key_text(wanted[i], key));
-		while (at < dp->records_count && (order = dp_compare_keys(&dp->records[at]->want, wanted[i])) < 0)
+			return error_set(err, -EEXIST, "%s: given twice, expected once",
+					 dp_key_text(wanted[i], key));
+		while (at < dp->records_count &&
+		       (order = dp_compare_keys(&dp->records[at]->want, wanted[i])) < 0)
 			plan->removed[plan->removed_count++] = dp->records[at++];
 		plan->count = i + 1;
-		r = plan_service(dp, service, wanted[i], at < dp->records_count && !order ? dp->records[at] : NULL,
-				 err);
+		r = plan_service(dp, service, wanted[i],
+				 at < dp->records_count && !order ? dp->records[at] : NULL, err);
 		if (r)
 			return r;
 		at += !service->made;
@@ -244,13 +256,14 @@ static int plan_tables(struct dataplane *dp, struct plan *plan, struct error *er
 	r = tables_plan_make(dp, entries, plan->count, &plan->tables);
 	if (r == -ENOSPC)
 		return error_set(
-		    err, r, "limits.services: %u: the VIP tables cannot take %zu services, expected a larger limit",
+		    err, r,
+		    "limits.services: %u: the VIP tables cannot take %zu services, expected a larger limit",
 		    dp->maps.service_slots - 1, plan->count);
 	return r ? error_set(err, r, "out of memory") : 0;
 }
 
-static int plan_make(struct dataplane *dp, const struct dp_service *services, size_t count, struct plan *plan,
-		     struct error *err)
+static int plan_make(struct dataplane *dp, const struct dp_service *services, size_t count,
+		     struct plan *plan, struct error *err)
 {
 	_cleanup_free_ const struct dp_service **wanted = sort_wanted(services, count);
 	int r;
@@ -261,8 +274,10 @@ static int plan_make(struct dataplane *dp, const struct dp_service *services, si
 	if (!wanted || !plan->services || !plan->records || !plan->removed)
 		return error_set(err, -ENOMEM, "out of memory");
 	if (count >= dp->maps.service_slots)
-		return error_set(err, -ENOSPC, "limits.services: %u: %zu services are wanted, expected a larger limit",
-				 dp->maps.service_slots - 1, count);
+		return error_set(
+		    err, -ENOSPC,
+		    "limits.services: %u: %zu services are wanted, expected a larger limit",
+		    dp->maps.service_slots - 1, count);
 	r = plan_services(dp, wanted, count, plan, err);
 	if (r)
 		return r;
@@ -291,11 +306,12 @@ static void warn_of_moves(const struct service_plan *plan, const struct lb_servi
 {
 	char key[DP_KEY_TEXT];
 
-	if (plan->made ||
-	    (line->hash == plan->want.hash && line->mask4 == plan->want.mask4 && line->mask6 == plan->want.mask6))
+	if (plan->made || (line->hash == plan->want.hash && line->mask4 == plan->want.mask4 &&
+			   line->mask6 == plan->want.mask6))
 		return;
-	log_warning("%s: what the slot hash is made of has changed: established flows that are not tracked may move",
-		    dp_key_text(&plan->want, key));
+	log_warning(
+	    "%s: what the slot hash is made of has changed: established flows that are not tracked may move",
+	    dp_key_text(&plan->want, key));
 }
 
 static uint16_t lesser(uint16_t a, uint16_t b)
@@ -315,13 +331,15 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	line.select = want->algorithm->select;
 	line.hash = want->hash;
 	line.flags = (want->track_always ? LB_SERVICE_TRACK_ALWAYS : 0) |
-		     (want->track_never ? LB_SERVICE_TRACK_NEVER : 0) | (want->affinity ? LB_SERVICE_AFFINITY : 0);
+		     (want->track_never ? LB_SERVICE_TRACK_NEVER : 0) |
+		     (want->affinity ? LB_SERVICE_AFFINITY : 0);
 	line.forward = want->forward;
 	line.mask4 = want->mask4;
 	line.mask6 = want->mask6;
 	line.tcp_idle = dp_ticks(want->tcp_idle_ms);
 	line.udp_idle = dp_ticks(want->udp_idle_ms);
-	/* an entry that outlived the settling of its slot would contradict it when the tuple is used again */
+	/* an entry that outlived the settling of its slot would contradict it when the tuple is
+	 * used again */
 	line.syn_idle = lesser(dp_ticks(SYN_IDLE_MS), line.tcp_idle);
 	line.affinity_idle = dp_ticks(want->affinity_ms);
 	memcpy(words, &line, sizeof(words));
@@ -337,7 +355,8 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 		uint8_t before = dp->traits[member->id], after = BACKEND_PRESENT;
 
 		if (member->want.usable)
-			after |= member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
+			after |=
+			    member->want.weight ? BACKEND_ALIVE : BACKEND_ALIVE | BACKEND_DRAINS;
 		if (!(after & BACKEND_ALIVE) && (before & BACKEND_ALIVE || !before))
 			dp->died_at[member->id] = dp_tick(dp);
 		if (after & BACKEND_ALIVE && before && !(before & BACKEND_ALIVE))
@@ -348,10 +367,11 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 	}
 }
 
-/* The members that the plan leaves out. They are dead to the rules from now on, but their lines stay until no slot and
- * no list names them. Returns whether packets in flight may have been told to go to one. */
-static bool part_with(struct dataplane *dp, struct record *record, const struct service_plan *plan, uint16_t *leaving,
-		      size_t *leaving_count)
+/* The members that the plan leaves out. They are dead to the rules from now on, but their lines
+ * stay until no slot and no list names them. Returns whether packets in flight may have been told
+ * to go to one. */
+static bool part_with(struct dataplane *dp, struct record *record, const struct service_plan *plan,
+		      uint16_t *leaving, size_t *leaving_count)
 {
 	bool in_use = false;
 
@@ -359,7 +379,8 @@ static bool part_with(struct dataplane *dp, struct record *record, const struct 
 		const struct member *member = &record->members[i];
 		bool alive = dp->traits[member->id] & BACKEND_ALIVE;
 
-		if (plan && bsearch(member, plan->members, plan->count, sizeof(*member), member_compare))
+		if (plan &&
+		    bsearch(member, plan->members, plan->count, sizeof(*member), member_compare))
 			continue;
 		in_use |= alive && (dp->slots_of[member->id] || dp->maps.loads[member->id].cost);
 		if (alive)
@@ -419,7 +440,8 @@ static void remove_record(struct dataplane *dp, struct record *record)
 	record_free(record);
 }
 
-/* Backends, slots, services, tables; then the removals in reverse. leaving: room for all members there are. */
+/* Backends, slots, services, tables; then the removals in reverse. leaving: room for all members
+ * there are. */
 static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leaving)
 {
 	size_t leaving_count = 0;
@@ -437,8 +459,9 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		tables_apply(dp, &plan->tables);
 	for (size_t i = 0; i < plan->removed_count; i++)
 		in_use |= part_with(dp, plan->removed[i], NULL, leaving, &leaving_count);
-	/* A packet may have read a slot just before it was rewritten: what it names lives on until the packet is gone.
-	 */
+	/* A packet may have read a slot just before it was rewritten: what it names lives on until
+	 * the packet is
+	 * gone. */
 	if (in_use) {
 		dp->grace_owed = true;
 		dp_grace(dp);
@@ -456,18 +479,21 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 	plan->records = NULL;
 }
 
-/* Half of the flow table's places are shared out evenly: so much is sure for each service, whatever is done to the
- * others. The other half is for whoever comes. */
+/* Half of the flow table's places are shared out evenly: so much is sure for each service, whatever
+ * is done to the others. The other half is for whoever comes. */
 static void share_places(struct dataplane *dp)
 {
-	int32_t half = dp->maps.flow_words / 2 < INT32_MAX ? (int32_t)(dp->maps.flow_words / 2) : INT32_MAX;
+	int32_t half =
+	    dp->maps.flow_words / 2 < INT32_MAX ? (int32_t)(dp->maps.flow_words / 2) : INT32_MAX;
 
 	dp_update(&dp->maps.turns[0].share, half);
 	for (size_t i = 0; i < dp->records_count; i++)
-		dp_update(&dp->maps.turns[dp->records[i]->id].share, half / (int32_t)dp->records_count);
+		dp_update(&dp->maps.turns[dp->records[i]->id].share,
+			  half / (int32_t)dp->records_count);
 }
 
-int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count, struct error *err)
+int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count,
+		     struct error *err)
 {
 	_cleanup_free_ uint16_t *leaving = calloc(dp->maps.backend_slots, sizeof(*leaving));
 	struct plan plan = {0};
@@ -519,6 +545,7 @@ void dp_resize(struct dataplane *dp, struct record *record)
 	if (!r)
 		apply_service(dp, &plan);
 	else
-		log_warning("the ring keeps its size: %s", r == -ENOMEM ? "out of memory" : err.text);
+		log_warning("the ring keeps its size: %s",
+			    r == -ENOMEM ? "out of memory" : err.text);
 	service_plan_done(dp, &plan);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Life of the data plane: opens the embedded program, sizes, pins, adopts and maps the maps, loads. What is written
- * into them is in dp_*.c. Called by main.c, attach.c. */
+/* Life of the data plane: opens the embedded program, sizes, pins, adopts and maps the maps,
+ * loads. What is written into them is in dp_*.c. */
 #include "dataplane.h"
 
 #include <bpf/bpf.h>
@@ -21,7 +21,8 @@
 #include "internal.h"
 #include "lb.skel.h"
 
-/* The maps that outlive the process. `settings` is pinned last: the set is whole when it is there. */
+/* The maps that outlive the process. `settings` is pinned last: the set is whole when it is
+ * there. */
 enum map_index {
 	MAP_VIPS,
 	MAP_PORTS,
@@ -43,8 +44,9 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "vips",  "ports", "services", "arena",          "fronts",        "stamps", "backends", "loads",
-    "turns", "flows", "frags",    "backend_counts", "reason_counts", "totals", "egress",   "settings",
+    "vips",          "ports",  "services", "arena",    "fronts", "stamps",
+    "backends",      "loads",  "turns",    "flows",    "frags",  "backend_counts",
+    "reason_counts", "totals", "egress",   "settings",
 };
 
 struct mapping {
@@ -145,7 +147,9 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 
 static int pin_path(const struct dataplane *dp, unsigned map, char path[PATH_MAX])
 {
-	return snprintf(path, PATH_MAX, "%s/maps/%s", dp->pin, map_names[map]) < PATH_MAX ? 0 : -ENAMETOOLONG;
+	return snprintf(path, PATH_MAX, "%s/maps/%s", dp->pin, map_names[map]) < PATH_MAX
+		   ? 0
+		   : -ENAMETOOLONG;
 }
 
 static int prepare_directory(const struct dataplane *dp, struct error *err)
@@ -160,9 +164,10 @@ static int prepare_directory(const struct dataplane *dp, struct error *err)
 	if (r)
 		return error_set(err, r, "pin: %s: cannot be made: %s", path, strerror(-r));
 	if (statfs(path, &fs) || fs.f_type != BPF_FS_MAGIC)
-		return error_set(err, -EINVAL,
-				 "pin: %s: expected a directory on a bpffs (mount one: mount -t bpf bpf /sys/fs/bpf)",
-				 dp->pin);
+		return error_set(
+		    err, -EINVAL,
+		    "pin: %s: expected a directory on a bpffs (mount one: mount -t bpf bpf /sys/fs/bpf)",
+		    dp->pin);
 	return 0;
 }
 
@@ -174,18 +179,21 @@ static int check_version(const struct dataplane *dp, int fd, struct error *err)
 	const __u32 key = 0;
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &length))
-		return error_set(err, -errno, "pin: %s/maps/settings: %s", dp->pin, strerror(errno));
+		return error_set(err, -errno, "pin: %s/maps/settings: %s", dp->pin,
+				 strerror(errno));
 	settings = calloc(1, info.value_size + sizeof(*settings));
 	if (!settings)
 		return error_set(err, -ENOMEM, "out of memory");
 	if (info.type != BPF_MAP_TYPE_ARRAY || bpf_map_lookup_elem(fd, &key, settings))
-		return error_set(err, -EPROTO, "pin: %s/maps/settings: expected the settings of an lbd", dp->pin);
+		return error_set(err, -EPROTO,
+				 "pin: %s/maps/settings: expected the settings of an lbd", dp->pin);
 	if (settings->abi_version != LB_ABI_VERSION)
 		return error_set(
 		    err, -EPROTO,
-		    "pin: %s: the pinned maps are of ABI version %u, expected %u; they go on forwarding. Start the "
-		    "lbd that made them, or end its forwarding and all its flows, and start afresh: rm -r %s (and "
-		    "xdp-loader unload IFACE --all, where it is in a dispatcher)",
+		    "pin: %s: the pinned maps are of ABI version %u, expected %u; they go on "
+		    "forwarding. Start the lbd that made them, or end its forwarding and all its "
+		    "flows, and start afresh: rm -r %s (and xdp-loader unload IFACE --all, where "
+		    "it is in a dispatcher)",
 		    dp->pin, settings->abi_version, LB_ABI_VERSION, dp->pin);
 	return 0;
 }
@@ -204,20 +212,21 @@ static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 	if (fd < 0)
 		return error_set(
 		    err, -EPROTO,
-		    "pin: %s: %s; the pinned set is not whole: to end its forwarding and start afresh: rm -r %s", path,
-		    strerror(errno), dp->pin);
+		    "pin: %s: %s; the pinned set is not whole: to end its forwarding and start afresh: rm -r %s",
+		    path, strerror(errno), dp->pin);
 	if (bpf_obj_get_info_by_fd(fd, &info, &length) || info.type != bpf_map__type(map) ||
 	    info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map))
-		return error_set(err, -EPROTO,
-				 "pin: %s: expected a map of another type or layout: to end its forwarding and start "
-				 "afresh: rm -r %s",
-				 path, dp->pin);
+		return error_set(
+		    err, -EPROTO,
+		    "pin: %s: expected a map of another type or layout: to end its forwarding and start afresh: rm -r %s",
+		    path, dp->pin);
 	if (bpf_map__reuse_fd(map, fd))
 		return error_set(err, -errno, "pin: %s: %s", path, strerror(errno));
 	return 0;
 }
 
-/* Whether there is a set of maps to take over; remains of one that was never completed are removed. */
+/* Whether there is a set of maps to take over; remains of one that was never completed are
+ * removed. */
 static int find_pins(struct dataplane *dp, bool *ret_found, struct error *err)
 {
 	char path[PATH_MAX];
@@ -249,7 +258,8 @@ static void warn_limit(const char *name, uint32_t has, uint32_t wanted)
 /* Sizes are those of the pinned maps by now. */
 static void warn_limits(const struct dataplane *dp, const struct dataplane_options *options)
 {
-	uint32_t lines = entries_of(dp, MAP_ARENA) / (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
+	uint32_t lines = entries_of(dp, MAP_ARENA) /
+			 (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
 
 	warn_limit("services", entries_of(dp, MAP_SERVICES) - 1, options->services);
 	warn_limit("backends", entries_of(dp, MAP_BACKENDS) - 1, options->backends);
@@ -259,7 +269,8 @@ static void warn_limits(const struct dataplane *dp, const struct dataplane_optio
 		warn_limit("flows", entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS / 2, options->flows);
 }
 
-static int reuse_pins(struct dataplane *dp, const struct dataplane_options *options, bool *ret_found, struct error *err)
+static int reuse_pins(struct dataplane *dp, const struct dataplane_options *options,
+		      bool *ret_found, struct error *err)
 {
 	int r = prepare_directory(dp, err);
 
@@ -307,17 +318,19 @@ static int explain_load(int r, struct error *err)
 	struct utsname host;
 
 	if (r == -EPERM)
-		return error_set(err, r, "the program cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
+		return error_set(
+		    err, r,
+		    "the program cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
 	if (r == -ENOMEM || r == -E2BIG)
-		return error_set(err, r, "the program and its maps cannot be loaded: %s (limits: too large?)",
-				 strerror(-r));
+		return error_set(
+		    err, r, "the program and its maps cannot be loaded: %s (limits: too large?)",
+		    strerror(-r));
 	if (uname(&host))
 		strcpy(host.release, "?");
-	return error_set(
-	    err, r,
-	    "the kernel's verifier refused the program: %s (kernel %s, expected %s or later; the end of its log is "
-	    "shown at level debug)",
-	    strerror(-r), host.release, KERNEL_OLDEST_TESTED);
+	return error_set(err, r,
+			 "the kernel's verifier refused the program: %s (kernel %s, expected %s or "
+			 "later; the end of its log is shown at level debug)",
+			 strerror(-r), host.release, KERNEL_OLDEST_TESTED);
 }
 
 static int find_maps(struct dataplane *dp, struct error *err)
@@ -340,13 +353,16 @@ static int map_memory(struct dataplane *dp, struct error *err)
 		size_t page = sysconf(_SC_PAGESIZE), bytes;
 		void *at;
 
-		bytes = (bpf_map__value_size(mapping->map) + 7) / 8 * 8 * (size_t)bpf_map__max_entries(mapping->map);
+		bytes = (bpf_map__value_size(mapping->map) + 7) / 8 * 8 *
+			(size_t)bpf_map__max_entries(mapping->map);
 		mapping->bytes = (bytes + page - 1) / page * page;
 		if (i == MAP_EGRESS)
 			continue;
-		at = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(mapping->map), 0);
+		at = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  bpf_map__fd(mapping->map), 0);
 		if (at == MAP_FAILED)
-			return error_set(err, -errno, "map %s: cannot be mapped: %s", map_names[i], strerror(errno));
+			return error_set(err, -errno, "map %s: cannot be mapped: %s", map_names[i],
+					 strerror(errno));
 		mapping->at = at;
 	}
 	return 0;
@@ -374,7 +390,8 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .port_buckets = entries_of(dp, MAP_PORTS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),
 	    .backend_slots = entries_of(dp, MAP_BACKENDS),
-	    .arena_slots = entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
+	    .arena_slots =
+		entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
 	    .flow_words = entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS,
 	    .frag_words = entries_of(dp, MAP_FRAGS),
 	    .cpus = cpus,
@@ -383,15 +400,16 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	dp->other_bytes = dp->mappings[MAP_EGRESS].bytes;
 }
 
-static int open_object(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus, bool *ret_pinned,
-		       struct error *err)
+static int open_object(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus,
+		       bool *ret_pinned, struct error *err)
 {
 	int r;
 
 	libbpf_set_print(print_libbpf);
 	dp->skel = lb_bpf__open();
 	if (!dp->skel)
-		return error_set(err, -errno, "the embedded program cannot be opened: %s", strerror(errno));
+		return error_set(err, -errno, "the embedded program cannot be opened: %s",
+				 strerror(errno));
 	r = find_maps(dp, err);
 	if (r)
 		return r;
@@ -416,13 +434,15 @@ static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
 	return r;
 }
 
-static int open_all(struct dataplane *dp, const struct dataplane_options *options, struct error *err)
+static int open_all(struct dataplane *dp, const struct dataplane_options *options,
+		    struct error *err)
 {
 	int cpus = libbpf_num_possible_cpus(), r;
 	bool pinned = false;
 
 	if (cpus < 0)
-		return error_set(err, cpus, "the number of CPUs cannot be read: %s", strerror(-cpus));
+		return error_set(err, cpus, "the number of CPUs cannot be read: %s",
+				 strerror(-cpus));
 	r = open_object(dp, options, cpus, &pinned, err);
 	if (!r)
 		r = load_object(dp, cpus, err);
@@ -433,7 +453,8 @@ static int open_all(struct dataplane *dp, const struct dataplane_options *option
 	return r;
 }
 
-int dataplane_open(const struct dataplane_options *options, struct dataplane **ret, struct error *err)
+int dataplane_open(const struct dataplane_options *options, struct dataplane **ret,
+		   struct error *err)
 {
 	struct dataplane *dp;
 	int r = check_limits(options, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Entries of the flow and fragment tables that go: one by one in the sweep, or all those of backends that are gone at
- * once. */
+/* Entries of the flow and fragment tables that go: one by one in the sweep, or all those of
+ * backends that are gone at once. */
 #include "internal.h"
 
 bool entry_is_void(const struct dataplane *dp, uint64_t entry)
@@ -13,7 +13,8 @@ bool entry_is_void(const struct dataplane *dp, uint64_t entry)
 bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
-	bool counted = LB_FLOW_COUNTED >> LB_FLOW_STATE(entry) & 1, held = LB_FLOW_HELD >> LB_FLOW_STATE(entry) & 1;
+	bool counted = LB_FLOW_COUNTED >> LB_FLOW_STATE(entry) & 1,
+	     held = LB_FLOW_HELD >> LB_FLOW_STATE(entry) & 1;
 
 	if ((at - dp->maps.flows) % LB_FLOW_WAYS == 0)
 		to |= entry & LB_FLOW_OVERFLOW;
@@ -22,7 +23,8 @@ bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t t
 	if (counted && id < dp->maps.backend_slots)
 		__atomic_fetch_sub(&dp->maps.loads[id].active, 1, __ATOMIC_RELAXED);
 	if (held && id < dp->maps.backend_slots)
-		__atomic_fetch_sub(&dp->maps.turns[dp->maps.backends[id].service].held, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_sub(&dp->maps.turns[dp->maps.backends[id].service].held, 1,
+				   __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -32,7 +34,8 @@ void frag_purge(struct dataplane *dp, uint64_t *at)
 	uint32_t id = LB_FRAG_BACKEND(word);
 
 	if (id && (id >= dp->maps.backend_slots || dp->backend_ids.state[id] != ID_USED))
-		__atomic_compare_exchange_n(at, &word, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+		__atomic_compare_exchange_n(at, &word, 0, false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_RELAXED);
 }
 
 void dp_purge(struct dataplane *dp)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Ids of services and backends, and what must pass before one, or a region of the arena, is used again: a grace period
- * for packets in flight, then a clean flow table. Called by dp_commit.c, dp_adopt.c, sweep.c. */
+/* Ids of services and backends, and what must pass before one, or a region of the arena, is used
+ * again: a grace period for packets in flight, then a clean flow table. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -65,8 +65,8 @@ void ids_leave(struct ids *ids, uint32_t id)
 
 /* ---- the grace period ---- */
 
-/* An update of a map of maps returns after synchronize_rcu (kernel/bpf/syscall.c, maybe_wait_bpf_programs): for kernels
- * that refuse membarrier, as those with nohz_full do. */
+/* An update of a map of maps returns after synchronize_rcu (kernel/bpf/syscall.c,
+ * maybe_wait_bpf_programs): for kernels that refuse membarrier, as those with nohz_full do. */
 static int wait_by_map(struct dataplane *dp)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options);
@@ -77,14 +77,15 @@ static int wait_by_map(struct dataplane *dp)
 		return inner;
 	options.inner_map_fd = inner;
 	if (dp->grace_map_fd < 0)
-		dp->grace_map_fd = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "lbd_grace", 4, 4, 1, &options);
+		dp->grace_map_fd =
+		    bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "lbd_grace", 4, 4, 1, &options);
 	if (dp->grace_map_fd < 0)
 		return dp->grace_map_fd;
 	return bpf_map_update_elem(dp->grace_map_fd, &key, &inner, BPF_ANY);
 }
 
-/* MEMBARRIER_CMD_GLOBAL is synchronize_rcu, and an XDP program runs inside an RCU read section. Where neither works,
- * a second is far longer than any packet takes. */
+/* MEMBARRIER_CMD_GLOBAL is synchronize_rcu, and an XDP program runs inside an RCU read section.
+ * Where neither works, a second is far longer than any packet takes. */
 static void wait_for_packets(struct dataplane *dp)
 {
 	if (!syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
@@ -93,13 +94,15 @@ static void wait_for_packets(struct dataplane *dp)
 		sleep(1);
 }
 
-/* The counts of a backend that is gone go to its service, so that the service's totals never sink. */
+/* The counts of a backend that is gone go to its service, so that the service's totals never
+ * sink. */
 static void fold_counts(struct dataplane *dp, uint32_t id)
 {
 	struct lb_total *total = &dp->maps.totals[dp->maps.backends[id].service];
 
 	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
-		struct lb_backend_count *count = &dp->maps.backend_counts[(size_t)cpu * dp->maps.backend_slots + id];
+		struct lb_backend_count *count =
+		    &dp->maps.backend_counts[(size_t)cpu * dp->maps.backend_slots + id];
 
 		total->packets += count->packets;
 		total->bytes += count->bytes;

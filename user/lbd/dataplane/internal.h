@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the parts of the data plane's control share: dataplane.c (life), adopt.c (takeover), commit.c (changes, on
- * top of rings.c, picks.c, tables.c, backends.c, ids.c), sweep.c, stats.c. Included by those alone
- * and by their tests, which put plain memory in place of the maps. */
+/* What the parts of the data plane's control share: dataplane.c (life), adopt.c (takeover),
+ * commit.c (changes, on top of rings.c, picks.c, tables.c, backends.c, ids.c), sweep.c, stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
 #include "arena.h"
 #include "dataplane.h"
 
-/* ---- the maps ------------------------------------------------------------------------------------------------ */
+/* ---- the maps ---- */
 
 struct dp_maps {
 	struct lb_settings *settings;
@@ -39,20 +38,21 @@ typedef uint64_t __attribute__((may_alias)) line_word;
 #define dp_store(at, value) __atomic_store_n(at, value, __ATOMIC_RELEASE)
 #define dp_load(at)         __atomic_load_n(at, __ATOMIC_ACQUIRE)
 /* The same, but leaves the line alone when it holds the value already. */
-#define dp_update(at, value)                                                                                           \
-	do {                                                                                                           \
-		__typeof__(*(at)) dp_value = (value);                                                                  \
-		if (dp_load(at) != dp_value)                                                                           \
-			dp_store(at, dp_value);                                                                        \
+#define dp_update(at, value)                          \
+	do {                                          \
+		__typeof__(*(at)) dp_value = (value); \
+		if (dp_load(at) != dp_value)          \
+			dp_store(at, dp_value);       \
 	} while (0)
 
-/* ---- ids (ids.c) ------------------------------------------------------------------------------------------ */
+/* ---- ids (ids.c) ---- */
 
 enum id_state {
 	ID_FREE,
 	ID_USED,
-	ID_LEAVING,     /* given up; packets in flight may still use it: until the next grace period */
-	ID_QUARANTINED, /* the flow table may still name it: until a whole round of the sweep has cleared it */
+	ID_LEAVING, /* given up; packets in flight may still use it: until the next grace period */
+	ID_QUARANTINED, /* the flow table may still name it: until a whole round of the sweep has
+			   cleared it */
 };
 
 struct ids {
@@ -70,7 +70,7 @@ uint32_t ids_take(struct ids *ids);
 void ids_untake(struct ids *ids, uint32_t id); /* was never shown to the data plane: free at once */
 void ids_leave(struct ids *ids, uint32_t id);
 
-/* ---- services ------------------------------------------------------------------------------------------------ */
+/* ---- services ---- */
 
 struct member {
 	struct dp_backend want; /* as last committed */
@@ -78,11 +78,12 @@ struct member {
 	uint32_t drain_round; /* of the sweep, in which its weight became 0 */
 };
 
-/* A service the maps hold. Its rings and lists are named by its line in maps.services, nowhere else. */
+/* A service the maps hold. Its rings and lists are named by its line in maps.services, nowhere
+ * else. */
 struct record {
 	struct dp_service want; /* as last committed; backends NULL */
 	uint32_t id;
-	bool adopted;           /* from a former process: `want` and the members' weights are not known yet */
+	bool adopted; /* from a former process: `want` and the members' weights are not known yet */
 	struct member *members; /* sorted by address */
 	unsigned count;
 	uint16_t *since;        /* per slot of the ring: tick in which its transition began */
@@ -115,14 +116,15 @@ struct dataplane {
 	struct record **by_id; /* service id -> record */
 
 	/* Per backend id. */
-	uint8_t *traits;        /* enum backend_trait */
-	uint32_t *slots_of;     /* slots whose current it is */
-	uint32_t *kept_of;      /* slots that keep it, as of the last pass */
-	uint32_t *counting;     /* entries that make it active, so far in this round */
-	uint32_t *closing;      /* entries of flows that may be closing, so far in this round */
-	uint32_t *marked;       /* those of counting that are but marks of older flows */
-	uint32_t *holding;      /* entries that count for a service's share (LB_FLOW_HELD), so far in this round */
-	uint32_t *live_of;      /* counting and closing, at the end of the last round */
+	uint8_t *traits;    /* enum backend_trait */
+	uint32_t *slots_of; /* slots whose current it is */
+	uint32_t *kept_of;  /* slots that keep it, as of the last pass */
+	uint32_t *counting; /* entries that make it active, so far in this round */
+	uint32_t *closing;  /* entries of flows that may be closing, so far in this round */
+	uint32_t *marked;   /* those of counting that are but marks of older flows */
+	uint32_t *holding;  /* entries that count for a service's share (LB_FLOW_HELD), so far in
+			       this round */
+	uint32_t *live_of;  /* counting and closing, at the end of the last round */
 	int32_t *active_before; /* loads[].active when the round began */
 	uint32_t *died_at;      /* tick since which it is or was dead */
 	uint64_t *label_of;     /* of its address, for digests of rings */
@@ -144,8 +146,9 @@ struct dataplane {
 	struct mapping *mappings;
 	char *pin;
 	int egress_fd;
-	uint32_t clock;       /* tests: the tick it is; 0: what the clock says */
-	bool calm;            /* tests: no packet is ever in flight while lbd works, so that nothing is waited for */
+	uint32_t clock; /* tests: the tick it is; 0: what the clock says */
+	bool calm; /* tests: no packet is ever in flight while lbd works, so that nothing is waited
+		      for */
 	uint64_t other_bytes; /* of the maps that are not in dp_maps */
 	bool adopted;
 };
@@ -157,20 +160,21 @@ enum backend_trait {
 	BACKEND_REVIVED = 1 << 3, /* alive since this commit, dead before */
 };
 
-/* Builds the process's view of the maps (all fields of maps set, encap_source set): adopts what is in them. 0, -ENOMEM,
- * or -EPROTO when they contradict themselves. */
+/* Builds the process's view of the maps (all fields of maps set, encap_source set): adopts what is
+ * in them. 0, -ENOMEM, or -EPROTO when they contradict themselves. */
 int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err);
 void dp_stop(struct dataplane *dp);
 int dp_adopt(struct dataplane *dp, struct error *err);
 
-/* Waits until no packet can hold anything that was unpublished before, then lets the ids and regions that wait for that
- * move on. Tens of milliseconds; returns at once when nothing waits. */
+/* Waits until no packet can hold anything that was unpublished before, then lets the ids and
+ * regions that wait for that move on. Tens of milliseconds; returns at once when nothing waits. */
 void dp_grace(struct dataplane *dp);
 /* After the next grace period the region is free. Cannot fail: see dp_retire_room. */
 void dp_retire(struct dataplane *dp, uint64_t region);
 int dp_retire_room(struct dataplane *dp, size_t more);
 void dp_free_region(struct dataplane *dp, uint64_t region);
-/* The id is free of packets and flows after a grace period and a whole round: called by the sweep and dp_purge. */
+/* The id is free of packets and flows after a grace period and a whole round: called by the sweep
+ * and dp_purge. */
 void dp_release_quarantine(struct dataplane *dp, uint32_t before_round);
 
 struct record *dp_find(const struct dataplane *dp, const struct dp_service *key);
@@ -187,7 +191,8 @@ static inline uint32_t *dp_slots(const struct dataplane *dp, uint64_t region)
 	return dp->maps.arena + LB_REGION_BASE(region);
 }
 
-/* Writes a slot, then its front: a packet that sees the front of a transition finds the slot that explains it. */
+/* Writes a slot, then its front: a packet that sees the front of a transition finds the slot that
+ * explains it. */
 static inline void dp_slot_store(const struct dataplane *dp, uint32_t at, uint32_t slot)
 {
 	dp_update(&dp->maps.arena[at], slot);
@@ -199,7 +204,8 @@ static inline uint16_t *dp_stamps(const struct dataplane *dp, uint64_t region)
 	return dp->maps.stamps + LB_REGION_BASE(region);
 }
 
-/* Ticks since, of a clock that wraps at mask. The data plane's clock may be a little ahead of what lbd has read. */
+/* Ticks since, of a clock that wraps at mask. The data plane's clock may be a little ahead of what
+ * lbd has read. */
 static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)
 {
 	uint32_t age = (now - then) & mask;
@@ -207,7 +213,8 @@ static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)
 	return age > mask - 64 ? 0 : age;
 }
 #define dp_flow_age(now, entry) dp_age(now, LB_FLOW_TICK(entry), LB_FLOW_TICK_MASK)
-/* Compared with the beginning of a round, which may have been long ago when lbd was stopped meanwhile. */
+/* Compared with the beginning of a round, which may have been long ago when lbd was stopped
+ * meanwhile. */
 static inline uint32_t dp_stamp_age(uint32_t now, uint16_t stamp)
 {
 	int16_t age = (int16_t)(now - stamp);
@@ -225,7 +232,7 @@ uint64_t dp_event(const struct dataplane *dp, unsigned counter);
 #define DP_KEY_TEXT (ADDR_TEXT + 20)
 const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT]);
 
-/* ---- a change, planned before the first write (commit.c) ---------------------------------------------------- */
+/* ---- a change, planned before the first write (commit.c) ---- */
 
 struct ring_plan {
 	uint32_t size;       /* from now on */
@@ -233,8 +240,9 @@ struct ring_plan {
 	uint64_t region;     /* new one, when the ring is new or changes size; else 0 */
 	uint16_t *since;     /* for the new one */
 	uint16_t *table;     /* wanted backend of every slot */
-	uint16_t *old_table; /* the same for the ring that will be or is old_ring; NULL when there is none */
-	uint64_t digest;     /* of the table: of addresses, so that it is the same on every machine */
+	uint16_t *old_table; /* the same for the ring that will be or is old_ring; NULL when there
+				is none */
+	uint64_t digest; /* of the table: of addresses, so that it is the same on every machine */
 };
 
 struct pick_plan {
@@ -259,14 +267,15 @@ struct service_plan {
 /* rings.c */
 /* Size, region and tables. -EINVAL (slots is no prime), -ENOSPC, -ENOMEM with err set. */
 int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
-/* Writes the slots and names the rings in the service's line; traits of the backends are already the new ones. */
+/* Writes the slots and names the rings in the service's line; traits of the backends are already
+ * the new ones. */
 void ring_apply(struct dataplane *dp, struct service_plan *plan);
 void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);
 /* Counts slots_of, kept_of and in_transition of a service anew. */
 void ring_count(struct dataplane *dp, struct record *record, uint32_t now);
 uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
-/* Marks of older flows were lost lately: those flows may live, and no slot knows. The next packet of such a flow makes
- * a new mark, and the one after that holds its slot: two idle timeouts. */
+/* Marks of older flows were lost lately: those flows may live, and no slot knows. The next packet
+ * of such a flow makes a new mark, and the one after that holds its slot: two idle timeouts. */
 bool ring_has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now);
 /* What a slot becomes when `wanted` is its backend. */
 struct slot_rules {
@@ -283,20 +292,23 @@ struct slot_change {
 enum keeper_claim {
 	KEEPER_GONE,
 	KEEPER_STANDS,     /* also while it is dead: it may be back before its flows are over */
-	KEEPER_SUPERSEDED, /* flows that found no place in the table have gone to current while it was dead */
+	KEEPER_SUPERSEDED, /* flows that found no place in the table have gone to current while it
+			      was dead */
 };
-struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, enum keeper_claim claim,
-			      struct slot_rules rules);
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present,
+			      enum keeper_claim claim, struct slot_rules rules);
 
 /* picks.c */
 int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
 void pick_apply(struct dataplane *dp, struct service_plan *plan);
 void pick_plan_done(struct dataplane *dp, struct pick_plan *pick);
-/* Cost of a new flow on the member, 0 when it takes none; 1 where the algorithm knows no cost (affinity asks too). */
+/* Cost of a new flow on the member, 0 when it takes none; 1 where the algorithm knows no cost
+ * (affinity asks too). */
 uint32_t pick_cost(const struct service_plan *plan, unsigned member);
 
 /* backends.c */
-/* Writes the lines of members that are usable, flags last; and later those of members that are not. */
+/* Writes the lines of members that are usable, flags last; and later those of members that are
+ * not. */
 void backends_publish(struct dataplane *dp, const struct service_plan *plan);
 void backends_withdraw(struct dataplane *dp, const struct service_plan *plan);
 /* A removed one: takes no packet from now on; its id leaves. */
@@ -312,7 +324,8 @@ struct table_entry {
 	const struct dp_service *key;
 	uint32_t id;
 };
-/* Tables for these services (sorted by key). -ENOSPC when none without an overflow is found, -ENOMEM. */
+/* Tables for these services (sorted by key). -ENOSPC when none without an overflow is found,
+ * -ENOMEM. */
 int tables_plan_make(const struct dataplane *dp, const struct table_entry *entries, size_t count,
 		     struct tables_plan *ret);
 void tables_apply(struct dataplane *dp, const struct tables_plan *plan);
@@ -320,28 +333,30 @@ void tables_plan_done(struct tables_plan *plan);
 /* Buckets of one half that so many services need at most. */
 uint32_t tables_vip_buckets(uint32_t services);
 uint32_t tables_port_buckets(uint32_t services);
-/* Calls found for every (VIP, protocol, port) in the half that is in force. Stops at and returns the first non-zero.
- * -EBADMSG: the tables contradict themselves; -ENOMEM. */
-int tables_walk(const struct dataplane *dp, int (*found)(void *arg, const struct dp_service *key, uint32_t id),
-		void *arg);
+/* Calls found for every (VIP, protocol, port) in the half that is in force. Stops at and returns
+ * the first non-zero. -EBADMSG: the tables contradict themselves; -ENOMEM. */
+int tables_walk(const struct dataplane *dp,
+		int (*found)(void *arg, const struct dp_service *key, uint32_t id), void *arg);
 
-/* commit.c: makes the ring of one service the size it should be, after the resize before has settled. */
+/* commit.c: makes the ring of one service the size it should be, after the resize before has
+ * settled. */
 void dp_resize(struct dataplane *dp, struct record *record);
 
 /* entries.c */
 /* Of a backend that is gone? */
 bool entry_is_void(const struct dataplane *dp, uint64_t entry);
-/* Replaces an entry of the flow table, and the numbers that count it. The overflow mark is the bucket's and stays. to: the
- * new entry, 0: none. False: a packet was faster, the entry lives. */
+/* Replaces an entry of the flow table, and the numbers that count it. The overflow mark is the
+ * bucket's and stays. to: the new entry, 0: none. False: a packet was faster, the entry lives. */
 bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to);
 /* Clears the entry of the fragment table if it names a backend that is gone. */
 void frag_purge(struct dataplane *dp, uint64_t *at);
-/* Clears the flow table at once, in one pass, of entries that name backends which are gone: when an id is needed again
- * before the sweep got around to it. */
+/* Clears the flow table at once, in one pass, of entries that name backends which are gone: when an
+ * id is needed again before the sweep got around to it. */
 void dp_purge(struct dataplane *dp);
 
-/* adopt.c: lbd was away for so long that ticks may have wrapped. Nothing settles, and no entry is over, until an
- * idle timeout from now has shown what lives: stamps and entries that no packet renews by then go. */
+/* adopt.c: lbd was away for so long that ticks may have wrapped. Nothing settles, and no entry is
+ * over, until an idle timeout from now has shown what lives: stamps and entries that no packet
+ * renews by then go. */
 void dp_restart_clocks(struct dataplane *dp, uint32_t now);
 
 #endif

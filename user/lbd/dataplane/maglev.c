@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Weighted Maglev tables (Eisenbud et al., NSDI 2016, section 3.4). Pure: the same backends give the same table on
- * every machine. Called by dp_rings.c. */
+/* Weighted Maglev tables (Eisenbud et al., NSDI 2016, section 3.4). Pure: the same backends give
+ * the same table on every machine. */
 #include "maglev.h"
 
 #include <endian.h>
@@ -11,8 +11,8 @@
 #include "common/cleanup.h"
 #include "common/ring_size.h"
 
-
-/* A backend's permutation of the slots is start, start + skip, start + 2 skip, ... modulo the size. */
+/* A backend's permutation of the slots is start, start + skip, start + 2 skip, ... modulo the
+ * size. */
 struct walker {
 	uint64_t credit; /* a turn costs the largest weight */
 	uint32_t weight;
@@ -47,7 +47,8 @@ uint64_t maglev_label(const struct addr *address)
 	return hash_address(address, 0);
 }
 
-static void walker_init(struct walker *walker, const struct maglev_backend *backend, uint64_t seed, uint32_t size)
+static void walker_init(struct walker *walker, const struct maglev_backend *backend, uint64_t seed,
+			uint32_t size)
 {
 	uint64_t hash = hash_address(&backend->address, seed);
 
@@ -66,9 +67,10 @@ static int compare_backends(const void *a, const void *b)
 	return addr_compare(&(*x)->address, &(*y)->address);
 }
 
-/* The walkers of those with weight, in the order of their addresses: the order breaks ties within a round. */
-static struct walker *make_walkers(const struct maglev_backend *backends, size_t count, uint64_t seed, uint32_t size,
-				   size_t *ret_count)
+/* The walkers of those with weight, in the order of their addresses: the order breaks ties within a
+ * round. */
+static struct walker *make_walkers(const struct maglev_backend *backends, size_t count,
+				   uint64_t seed, uint32_t size, size_t *ret_count)
 {
 	_cleanup_free_ const struct maglev_backend **sorted = calloc(count + 1, sizeof(*sorted));
 	struct walker *walkers = calloc(count + 1, sizeof(*walkers));
@@ -101,7 +103,8 @@ static void take_slot(struct walker *walker, uint16_t *table, uint32_t size)
 	walker->next = at;
 }
 
-int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t seed, uint16_t *table, uint32_t size)
+int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t seed, uint16_t *table,
+		uint32_t size)
 {
 	_cleanup_free_ struct walker *walkers = NULL;
 	uint32_t heaviest = 0, filled = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Weighted Maglev: fills a lookup table (Eisenbud et al., NSDI 2016, section 3.4; weights as turns in proportion).
- * Pure. Called by dp_rings.c. */
+/* Weighted Maglev: fills a lookup table (Eisenbud et al., NSDI 2016, section 3.4; weights as
+ * turns in proportion). Pure. */
 #ifndef LBD_MAGLEV_H
 #define LBD_MAGLEV_H
 
@@ -15,9 +15,10 @@ struct maglev_backend {
 	uint16_t id;         /* what is written into the table; not 0 */
 };
 
-/* Fills table[size] (size: a prime) with ids, 0 everywhere if no backend has weight. 0, -ENOMEM, or -EINVAL (size not
- * prime). */
-int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t seed, uint16_t *table, uint32_t size);
+/* Fills table[size] (size: a prime) with ids, 0 everywhere if no backend has weight. 0, -ENOMEM, or
+ * -EINVAL (size not prime). */
+int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t seed, uint16_t *table,
+		uint32_t size);
 /* A number for an address, the same on every machine. */
 uint64_t maglev_label(const struct addr *address);
 

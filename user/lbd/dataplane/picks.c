@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The list that new flows are picked from: turns for (weighted) round robin, members and their costs for the least-cost
- * algorithms. Called by dp_commit.c. */
+/* The list that new flows are picked from: turns for (weighted) round robin, members and their
+ * costs for the least-cost algorithms. */
 #include "internal.h"
 
 #include <errno.h>
@@ -9,7 +9,8 @@
 
 #include "common/cleanup.h"
 
-#define TURNS_AT_MOST 8192 /* entries of a weighted list; an unweighted one has one for each backend */
+#define TURNS_AT_MOST \
+	8192 /* entries of a weighted list; an unweighted one has one for each backend */
 
 static uint32_t effective_weight(const struct member *member)
 {
@@ -25,7 +26,8 @@ static int compare_u32(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* What stands for the latency of those that were not measured yet: the median of the others, 0 when there are none. */
+/* What stands for the latency of those that were not measured yet: the median of the others, 0 when
+ * there are none. */
 static int fill_in_latencies(struct service_plan *plan)
 {
 	_cleanup_free_ uint32_t *known = calloc(plan->count + 1, sizeof(*known));
@@ -45,7 +47,8 @@ uint32_t pick_cost(const struct service_plan *plan, unsigned index)
 {
 	const struct member *member = &plan->members[index];
 	uint32_t weight = effective_weight(member);
-	uint32_t latency_us = member->want.latency_us ? member->want.latency_us : plan->pick.median_us;
+	uint32_t latency_us =
+	    member->want.latency_us ? member->want.latency_us : plan->pick.median_us;
 
 	if (!weight || !plan->want.algorithm->cost)
 		return !!weight;
@@ -133,8 +136,9 @@ static int reduce_weights(struct turn *turns, unsigned count, uint64_t *ret_sum)
 	return 0;
 }
 
-/* Smooth weighted round robin: at every turn each claim grows by the weight, and the largest claim is served and pays
- * the sum. Nobody is ever more than a turn ahead or behind, so the heavy do not come in bursts. */
+/* Smooth weighted round robin: at every turn each claim grows by the weight, and the largest claim
+ * is served and pays the sum. Nobody is ever more than a turn ahead or behind, so the heavy do not
+ * come in bursts. */
 static void sequence(struct turn *turns, unsigned count, uint64_t sum, uint32_t *list)
 {
 	for (uint64_t at = 0; at < sum; at++) {
@@ -221,15 +225,17 @@ int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 
 	if (r)
 		return error_set(err, r, "out of memory");
-	plan->pick.changed = size != plan->pick.count ||
-			     (size && memcmp(dp_slots(dp, line->pick), plan->pick.list, size * sizeof(uint32_t)));
+	plan->pick.changed =
+	    size != plan->pick.count ||
+	    (size && memcmp(dp_slots(dp, line->pick), plan->pick.list, size * sizeof(uint32_t)));
 	if (!plan->pick.changed || !plan->pick.count)
 		return 0;
 	r = arena_take(&dp->arena, plan->pick.count, &base);
 	if (r)
-		return error_set(err, r,
-				 "%s: limits.slots: %u: no room for a list of %u turns, expected a larger limit",
-				 dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->pick.count);
+		return error_set(
+		    err, r,
+		    "%s: limits.slots: %u: no room for a list of %u turns, expected a larger limit",
+		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->pick.count);
 	plan->pick.region = LB_REGION(base, plan->pick.count);
 	return 0;
 }
@@ -243,7 +249,8 @@ void pick_apply(struct dataplane *dp, struct service_plan *plan)
 	if (!plan->pick.changed)
 		return;
 	if (plan->pick.region)
-		memcpy(dp_slots(dp, plan->pick.region), plan->pick.list, plan->pick.count * sizeof(uint32_t));
+		memcpy(dp_slots(dp, plan->pick.region), plan->pick.list,
+		       plan->pick.count * sizeof(uint32_t));
 	dp_store(&line->pick, plan->pick.region);
 	plan->pick.region = 0;
 	dp_retire(dp, before);

@@ -64,7 +64,8 @@ struct member *record_find(const struct record *record, const struct addr *addre
 
 int member_compare(const void *a, const void *b)
 {
-	return addr_compare(&((const struct member *)a)->want.address, &((const struct member *)b)->want.address);
+	return addr_compare(&((const struct member *)a)->want.address,
+			    &((const struct member *)b)->want.address);
 }
 
 const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT])
@@ -75,6 +76,7 @@ const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT])
 	addr_format(&key->vip, address);
 	if (key->port)
 		snprintf(port, sizeof(port), "%u", key->port);
-	snprintf(text, DP_KEY_TEXT, key->vip.family == 6 ? "[%s]:%s/%s" : "%s:%s/%s", address, port, protocol);
+	snprintf(text, DP_KEY_TEXT, key->vip.family == 6 ? "[%s]:%s/%s" : "%s:%s/%s", address, port,
+		 protocol);
 	return text;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Rings of slots: what a change makes of every slot, and how a ring changes size. docs/tracking.md has the rules.
- * Called by dp_commit.c; counts also by sweep.c and dp_adopt.c. */
+/* Rings of slots: what a change makes of every slot, and how a ring changes size.
+ * docs/tracking.md has the rules. */
 #include "internal.h"
 
 #include <errno.h>
@@ -26,13 +26,15 @@ bool ring_has_forgotten(const struct dataplane *dp, const struct record *record,
 	const struct lb_service *line = &dp->maps.services[record->id];
 	uint32_t forgotten = dp_load(&dp->maps.turns[record->id].forgotten);
 
-	return forgotten && (int32_t)(now - forgotten) <= 2 * ring_idle(line, record->want.protocol);
+	return forgotten &&
+	       (int32_t)(now - forgotten) <= 2 * ring_idle(line, record->want.protocol);
 }
 
 /* ---- the plan ---- */
 
-/* Of the configuration alone: whatever happened before, two balancers that are asked for the same have the same ring.
- */
+/* Of the configuration alone: whatever happened before, two balancers that are asked for the same
+ * have the same
+ * ring. */
 static uint32_t wanted_size(const struct service_plan *plan)
 {
 	if (plan->want.slots)
@@ -40,7 +42,8 @@ static uint32_t wanted_size(const struct service_plan *plan)
 	return ring_size(plan->want.ring_backends ? plan->want.ring_backends : plan->count);
 }
 
-static uint16_t *make_table(const struct dataplane *dp, const struct service_plan *plan, uint32_t size)
+static uint16_t *make_table(const struct dataplane *dp, const struct service_plan *plan,
+			    uint32_t size)
 {
 	_cleanup_free_ struct maglev_backend *backends = calloc(plan->count + 1, sizeof(*backends));
 	uint16_t *table = calloc(size, sizeof(*table));
@@ -81,8 +84,10 @@ static int take_region(struct dataplane *dp, struct service_plan *plan, struct e
 
 	if (r)
 		return error_set(
-		    err, r, "%s: limits.slots: %u: no room for %u more slots (%u are unused), expected a larger limit",
-		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->ring.size, arena_unused(&dp->arena));
+		    err, r,
+		    "%s: limits.slots: %u: no room for %u more slots (%u are unused), expected a larger limit",
+		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->ring.size,
+		    arena_unused(&dp->arena));
 	plan->ring.region = LB_REGION(base, plan->ring.size);
 	plan->ring.since = calloc(plan->ring.size, sizeof(*plan->ring.since));
 	return plan->ring.since ? 0 : error_set(err, -ENOMEM, "out of memory");
@@ -99,8 +104,8 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 	ring->wanted = wanted_size(plan);
 	ring->size = old_size && !plan->want.track_never ? size : ring->wanted;
 	if (!is_prime(ring->wanted))
-		return error_set(err, -EINVAL, "%s: slots: %u: expected a prime number", dp_key_text(&plan->want, key),
-				 ring->wanted);
+		return error_set(err, -EINVAL, "%s: slots: %u: expected a prime number",
+				 dp_key_text(&plan->want, key), ring->wanted);
 	if (ring->size != size) {
 		r = take_region(dp, plan, err);
 		if (r)
@@ -133,8 +138,8 @@ static struct slot_change stable(uint16_t wanted)
 	return (struct slot_change){.slot = LB_SLOT(wanted, wanted)};
 }
 
-struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present, enum keeper_claim claim,
-			      struct slot_rules rules)
+struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present,
+			      enum keeper_claim claim, struct slot_rules rules)
 {
 	uint16_t current = LB_SLOT_CURRENT(slot), keeper = LB_SLOT_KEEPER(slot);
 	uint32_t flags = slot & (LB_SLOT_TRANSITION | LB_SLOT_LEARNING);
@@ -151,17 +156,20 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 	}
 	if (claim != KEEPER_STANDS && !(rules.resizing && !keeper))
 		keeper = claim == KEEPER_SUPERSEDED && current_present ? current : wanted;
-	/* older TCP flows left no mark while their keeper was current: they have an idle timeout from here to be heard
-	 */
+	/* older TCP flows left no mark while their keeper was current: they have an idle timeout
+	 * from here to be
+	 * heard */
 	if (rules.hears && current != wanted && (current == keeper || (rules.resizing && !keeper)))
-		return (struct slot_change){LB_SLOT(wanted, keeper) | flags | LB_SLOT_LEARNING, true, true};
+		return (struct slot_change){LB_SLOT(wanted, keeper) | flags | LB_SLOT_LEARNING,
+					    true, true};
 	return (struct slot_change){LB_SLOT(wanted, keeper) | flags, current != wanted, false};
 }
 
 /* ---- a ring that keeps its size ---- */
 
-/* When a service begins or ends to track always, slots that stay on their backend need a transition too. What is in the
- * table only (always -> auto) must be looked up until it is over; what is not in it must be heard of, or learnt (auto
+/* When a service begins or ends to track always, slots that stay on their backend need a transition
+ * too. What is in the table only (always -> auto) must be looked up until it is over; what is not
+ * in it must be heard of, or learnt (auto
  * -> always, UDP: a miss would be a new flow). */
 static uint32_t forced_flags(const struct lb_service *line, const struct service_plan *plan)
 {
@@ -174,10 +182,12 @@ static uint32_t forced_flags(const struct lb_service *line, const struct service
 	return LB_SLOT_TRANSITION | LB_SLOT_LEARNING;
 }
 
-/* TCP: older flows that live are heard of within an idle timeout. UDP has no SYN: without an entry a flow that was
- * there before a transition looks like a new one, and is to be learnt. Where all were tracked before, or have been
- * learnt since, one without an entry is a new one, and is picked for. */
-static bool may_learn(const struct dataplane *dp, const struct lb_service *line, const struct service_plan *plan)
+/* TCP: older flows that live are heard of within an idle timeout. UDP has no SYN: without an entry
+ * a flow that was there before a transition looks like a new one, and is to be learnt. Where all
+ * were tracked before, or have been learnt since, one without an entry is a new one, and is picked
+ * for. */
+static bool may_learn(const struct dataplane *dp, const struct lb_service *line,
+		      const struct service_plan *plan)
 {
 	const uint32_t *slots = dp_slots(dp, line->ring);
 
@@ -189,7 +199,8 @@ static bool may_learn(const struct dataplane *dp, const struct lb_service *line,
 	return false;
 }
 
-static enum keeper_claim keeper_claim(const struct dataplane *dp, const struct record *record, uint32_t id)
+static enum keeper_claim keeper_claim(const struct dataplane *dp, const struct record *record,
+				      uint32_t id)
 {
 	uint32_t unplaced = dp_load(&dp->maps.turns[record->id].unplaced);
 	uint8_t traits = dp->traits[id];
@@ -214,12 +225,13 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	uint32_t forced = forced_flags(line, plan);
 
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
-		struct slot_change change =
-		    slot_after(slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
-			       keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
+		struct slot_change change = slot_after(
+		    slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
+		    keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
 
-		/* a slot that is in transition already owes an idle timeout from here, too: tracked flows did not stamp
-		 */
+		/* a slot that is in transition already owes an idle timeout from here, too: tracked
+		 * flows did not
+		 * stamp */
 		if (forced) {
 			change.began |= !(change.slot & LB_SLOT_TRANSITION);
 			change.slot |= change.began ? forced : 0;
@@ -233,17 +245,20 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	}
 }
 
-/* The ring that says who keeps untracked flows while the new one settles: keepers that die are replaced, no more. They
- * do not wait for the dead to come back: a slot of the new ring may stand for several of the old one, and could not
- * tell flows that have gone to its current meanwhile, for want of a place in the table, from those of the others. */
-static void update_old_keepers(struct dataplane *dp, const struct service_plan *plan, uint64_t region)
+/* The ring that says who keeps untracked flows while the new one settles: keepers that die are
+ * replaced, no more. They do not wait for the dead to come back: a slot of the new ring may stand
+ * for several of the old one, and could not tell flows that have gone to its current meanwhile, for
+ * want of a place in the table, from those of the others. */
+static void update_old_keepers(struct dataplane *dp, const struct service_plan *plan,
+			       uint64_t region)
 {
 	uint32_t *slots = dp_slots(dp, region);
 	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
 
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
 		if (!(dp->traits[LB_SLOT_KEEPER(slots[i])] & BACKEND_ALIVE))
-			dp_update(&slots[i], (slots[i] & ~own) | LB_SLOT(0, plan->ring.old_table[i]));
+			dp_update(&slots[i],
+				  (slots[i] & ~own) | LB_SLOT(0, plan->ring.old_table[i]));
 }
 
 /* When the ring becomes the old one: its current backends are where those flows have gone. */
@@ -255,7 +270,8 @@ static void supersede_keepers(struct dataplane *dp, const struct record *record,
 	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
 		if (slots[i] & LB_SLOT_TRANSITION &&
 		    keeper_claim(dp, record, LB_SLOT_KEEPER(slots[i])) == KEEPER_SUPERSEDED)
-			dp_update(&slots[i], (slots[i] & ~own) | LB_SLOT(0, LB_SLOT_CURRENT(slots[i])));
+			dp_update(&slots[i],
+				  (slots[i] & ~own) | LB_SLOT(0, LB_SLOT_CURRENT(slots[i])));
 }
 
 /* ---- a ring that changes size ---- */
@@ -279,7 +295,8 @@ static bool lately_unplaced(const struct dataplane *dp, uint32_t service, uint32
 	return unplaced && (int32_t)(now - unplaced) <= dp->maps.services[service].udp_idle;
 }
 
-/* A UDP slot that has learnt has no untracked flow left: flows yet to come must not be learnt with its keeper. */
+/* A UDP slot that has learnt has no untracked flow left: flows yet to come must not be learnt with
+ * its keeper. */
 static void forget_learnt(struct dataplane *dp, uint64_t region)
 {
 	uint32_t *slots = dp_slots(dp, region);
@@ -292,7 +309,8 @@ static void forget_learnt(struct dataplane *dp, uint64_t region)
 	}
 }
 
-static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stable_at_once, bool learns, uint32_t now)
+static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stable_at_once,
+		     bool learns, uint32_t now)
 {
 	uint32_t base = LB_REGION_BASE(plan->ring.region);
 	uint32_t flags = LB_SLOT_TRANSITION | (learns ? LB_SLOT_LEARNING : 0);
@@ -302,7 +320,9 @@ static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stabl
 
 		plan->ring.since[i] = now;
 		dp->maps.stamps[base + i] = now;
-		dp_slot_store(dp, base + i, stable_at_once ? LB_SLOT(wanted, wanted) : LB_SLOT(wanted, 0) | flags);
+		dp_slot_store(dp, base + i,
+			      stable_at_once ? LB_SLOT(wanted, wanted)
+					     : LB_SLOT(wanted, 0) | flags);
 	}
 }
 
@@ -314,7 +334,8 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_
 
 	fill_new(dp, plan, bare, learns, now);
 	if (!bare) {
-		if (learns && plan->want.protocol == IPPROTO_UDP && !lately_unplaced(dp, plan->record->id, now))
+		if (learns && plan->want.protocol == IPPROTO_UDP &&
+		    !lately_unplaced(dp, plan->record->id, now))
 			forget_learnt(dp, ring);
 		supersede_keepers(dp, plan->record, ring);
 		update_old_keepers(dp, plan, ring);
@@ -356,7 +377,8 @@ void ring_apply(struct dataplane *dp, struct service_plan *plan)
 
 /* ---- counts ---- */
 
-/* Keepers of the hashes of slot `at` are in all slots of the old ring that its share of the hash range touches. */
+/* Keepers of the hashes of slot `at` are in all slots of the old ring that its share of the hash
+ * range touches. */
 static void count_old_keepers(struct dataplane *dp, const struct lb_service *line, uint32_t at)
 {
 	uint64_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);
@@ -380,7 +402,8 @@ void ring_count(struct dataplane *dp, struct record *record, uint32_t now)
 		dp->slots_of[record->members[i].id] = dp->kept_of[record->members[i].id] = 0;
 	record->in_transition = 0;
 	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++) {
-		uint32_t slot = slots[i], current = LB_SLOT_CURRENT(slot), keeper = LB_SLOT_KEEPER(slot);
+		uint32_t slot = slots[i], current = LB_SLOT_CURRENT(slot),
+			 keeper = LB_SLOT_KEEPER(slot);
 
 		dp->slots_of[current]++;
 		if (!(slot & LB_SLOT_TRANSITION))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The process's view of the maps, from the maps alone: arrays, settings of new maps, adoption of old ones. */
+/* The process's view of the maps, from the maps alone: arrays, settings of new maps, adoption of
+ * old ones. */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -10,7 +11,9 @@
 #include "lb_hash.h"
 #include "common/log.h"
 
-#define ICMP_PER_TICK 100 /* errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more */
+#define ICMP_PER_TICK                                                                             \
+	100 /* errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more \
+	     * \ */
 
 /* Arrays by backend id have a place for every id that a slot can name. */
 #define IDS (LB_MAX_BACKENDS + 1)
@@ -29,10 +32,12 @@ static int make_arrays(struct dataplane *dp)
 	dp->active_before = calloc(IDS, sizeof(*dp->active_before));
 	dp->died_at = calloc(IDS, sizeof(*dp->died_at));
 	dp->label_of = calloc(IDS, sizeof(*dp->label_of));
-	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting || !dp->closing ||
-	    !dp->marked || !dp->holding || !dp->live_of || !dp->active_before || !dp->died_at || !dp->label_of)
+	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting ||
+	    !dp->closing || !dp->marked || !dp->holding || !dp->live_of || !dp->active_before ||
+	    !dp->died_at || !dp->label_of)
 		return -ENOMEM;
-	if (ids_init(&dp->service_ids, dp->maps.service_slots) || ids_init(&dp->backend_ids, dp->maps.backend_slots))
+	if (ids_init(&dp->service_ids, dp->maps.service_slots) ||
+	    ids_init(&dp->backend_ids, dp->maps.backend_slots))
 		return -ENOMEM;
 	return arena_init(&dp->arena, dp->maps.arena_slots);
 }
@@ -51,9 +56,10 @@ static void init_settings(struct dataplane *dp, const struct dataplane_options *
 static void keep_seed(const struct dataplane *dp, const struct dataplane_options *options)
 {
 	if (!options->hash_seed_default && dp->maps.settings->flow_seed != options->hash_seed)
-		log_warning("hash-seed: 0x%016llx is ignored, the pinned maps keep 0x%016llx: another seed would move "
-			    "every flow",
-			    (unsigned long long)options->hash_seed, (unsigned long long)dp->maps.settings->flow_seed);
+		log_warning(
+		    "hash-seed: 0x%016llx is ignored, the pinned maps keep 0x%016llx: another seed would move every flow",
+		    (unsigned long long)options->hash_seed,
+		    (unsigned long long)dp->maps.settings->flow_seed);
 }
 
 int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err)

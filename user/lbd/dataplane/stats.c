@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Numbers out of the maps: counts of services and backends, what still depends on a backend, memory.
- * Called by metrics.c, api.c and state.c. */
+/* Numbers out of the maps: counts of services and backends, what still depends on a backend,
+ * memory. */
 #include "internal.h"
 
 #include <errno.h>
@@ -26,11 +26,13 @@ static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_count
 static void add_leaving(const struct dataplane *dp, uint32_t service, struct dp_counts *sum)
 {
 	for (uint32_t id = 1; dp->backend_ids.leaving && id < dp->backend_ids.count; id++)
-		if (dp->backend_ids.state[id] == ID_LEAVING && dp->maps.backends[id].service == service)
+		if (dp->backend_ids.state[id] == ID_LEAVING &&
+		    dp->maps.backends[id].service == service)
 			add_backend(dp, id, sum);
 }
 
-int dataplane_service_stats(const struct dataplane *dp, const struct dp_service *key, struct dp_service_stats *ret)
+int dataplane_service_stats(const struct dataplane *dp, const struct dp_service *key,
+			    struct dp_service_stats *ret)
 {
 	const struct record *record = dp_find(dp, key);
 	const struct lb_total *total;
@@ -45,8 +47,8 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
 	    .ring_digest = record->digest,
-	    .limited =
-		dp_load(&turn->held) >= turn->share && dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
+	    .limited = dp_load(&turn->held) >= turn->share &&
+		       dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);
@@ -54,14 +56,17 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	return 0;
 }
 
-/* A service that has tracked every flow since it was made, and found room for each, has none outside the table. */
+/* A service that has tracked every flow since it was made, and found room for each, has none
+ * outside the table. */
 static bool has_untracked(const struct dataplane *dp, const struct record *record)
 {
 	return record->slot_era || dp_event(dp, LB_EVENT_flow_table_full) != record->full_before;
 }
 
-/* docs/tracking.md, last rule: no slot keeps it, no live entry names it, as a whole round since has seen. */
-static bool is_drained(const struct dataplane *dp, const struct record *record, const struct member *member)
+/* docs/tracking.md, last rule: no slot keeps it, no live entry names it, as a whole round since has
+ * seen. */
+static bool is_drained(const struct dataplane *dp, const struct record *record,
+		       const struct member *member)
 {
 	if (!(dp->traits[member->id] & BACKEND_DRAINS))
 		return false;
@@ -73,7 +78,8 @@ static bool is_drained(const struct dataplane *dp, const struct record *record, 
 }
 
 /* Since the last packet that went to it other than by its slots' current, to the tick. */
-static uint32_t held_ms(const struct dataplane *dp, const struct record *record, const struct member *member)
+static uint32_t held_ms(const struct dataplane *dp, const struct record *record,
+			const struct member *member)
 {
 	const struct lb_service *line = &dp->maps.services[record->id];
 	const uint32_t *slots = dp_slots(dp, line->ring), now = dp_tick(dp);
@@ -83,17 +89,19 @@ static uint32_t held_ms(const struct dataplane *dp, const struct record *record,
 	if (!(dp->traits[member->id] & BACKEND_DRAINS) || !dp->kept_of[member->id])
 		return UINT32_MAX;
 	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++) {
-		uint32_t keeper = LB_SLOT_KEEPER(slots[i]), age = dp_stamp_age(now, dp_load(&stamps[i]));
+		uint32_t keeper = LB_SLOT_KEEPER(slots[i]),
+			 age = dp_stamp_age(now, dp_load(&stamps[i]));
 
 		if (slots[i] & LB_SLOT_TRANSITION && age < least &&
 		    (keeper == member->id || (line->old_ring && !keeper)))
 			least = age;
 	}
-	return least == UINT32_MAX ? least : (uint32_t)(((uint64_t)least << LB_TICK_SHIFT) / 1000000);
+	return least == UINT32_MAX ? least
+				   : (uint32_t)(((uint64_t)least << LB_TICK_SHIFT) / 1000000);
 }
 
-int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service *key, const struct addr *backend,
-			    struct dp_backend_stats *ret)
+int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service *key,
+			    const struct addr *backend, struct dp_backend_stats *ret)
 {
 	const struct record *record = dp_find(dp, key);
 	const struct member *member = record ? record_find(record, backend) : NULL;
@@ -118,7 +126,8 @@ uint64_t dp_event(const struct dataplane *dp, unsigned counter)
 	uint64_t sum = 0;
 
 	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
-		sum += read_count(&dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS + counter].packets);
+		sum += read_count(
+		    &dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS + counter].packets);
 	return sum;
 }
 
@@ -127,7 +136,8 @@ void dataplane_reason_counts(const struct dataplane *dp, struct lb_reason_count 
 	for (unsigned i = 0; i < LB_COUNTERS; i++) {
 		ret[i] = (struct lb_reason_count){0};
 		for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
-			const struct lb_reason_count *row = &dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS];
+			const struct lb_reason_count *row =
+			    &dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS];
 
 			ret[i].packets += read_count(&row[i].packets);
 			ret[i].bytes += read_count(&row[i].bytes);
@@ -142,16 +152,21 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 	*ret = (struct dp_memory){
 	    .flows = maps->flow_words * sizeof(uint64_t),
 	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t)),
-	    .services = maps->service_slots * (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn)) +
+	    .services = maps->service_slots *
+			    (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn)) +
 			maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
 			maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
-	    .backends = maps->backend_slots * (uint64_t)(sizeof(struct lb_backend) + sizeof(struct lb_load)),
-	    .counters = maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
-				      LB_COUNTERS * sizeof(struct lb_reason_count)) +
-			maps->service_slots * (uint64_t)sizeof(struct lb_total),
-	    .other = sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) + dp->other_bytes,
+	    .backends = maps->backend_slots *
+			(uint64_t)(sizeof(struct lb_backend) + sizeof(struct lb_load)),
+	    .counters =
+		maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
+			      LB_COUNTERS * sizeof(struct lb_reason_count)) +
+		maps->service_slots * (uint64_t)sizeof(struct lb_total),
+	    .other =
+		sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
 	};
-	ret->total = ret->flows + ret->arena + ret->services + ret->backends + ret->counters + ret->other;
+	ret->total =
+	    ret->flows + ret->arena + ret->services + ret->backends + ret->counters + ret->other;
 }

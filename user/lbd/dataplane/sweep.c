@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The sweep, in bounded steps: flow entries expire and are counted, then slots in transition settle, resizes end, ids
- * get free. docs/tracking.md has the rules. */
+/* The sweep, in bounded steps: flow entries expire and are counted, then slots in transition
+ * settle, resizes end, ids get free. docs/tracking.md has the rules. */
 #include "internal.h"
 
 #include <netinet/in.h>
 #include <string.h>
 
-/* How long a flow that has ended by its own word holds a drain, ticks: RFC 5382 and conntrack give a half-closed one 2
- * minutes; an RST may be forged, and the flow go on. */
+/* How long a flow that has ended by its own word holds a drain, ticks: RFC 5382 and conntrack give
+ * a half-closed one 2 minutes; an RST may be forged, and the flow go on. */
 #define FIN_HOLDS 112
 #define RST_HOLDS 10
 
@@ -18,28 +18,32 @@ static const struct lb_service *service_of(const struct dataplane *dp, uint64_t 
 	return &dp->maps.services[dp->maps.backends[LB_FLOW_BACKEND(entry)].service];
 }
 
-/* Whether the slot of its hash decides for the flow, and the entry is not asked for. Its fingerprint has all of the
- * hash that a slot is found by but two bits: those may name one slot or two. Not known of services that hash less. */
+/* Whether the slot of its hash decides for the flow, and the entry is not asked for. Its
+ * fingerprint has all of the hash that a slot is found by but two bits: those may name one slot or
+ * two. Not known of services that hash less. */
 static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
 {
 	const struct lb_service *line = service_of(dp, entry);
 	const uint32_t *slots = dp_slots(dp, line->ring);
-	uint32_t size = LB_REGION_SIZE(line->ring), high = (uint32_t)(entry >> LB_FLOW_FP_SHIFT) << 2;
-	uint32_t first = (uint32_t)((uint64_t)high * size >> 32), last = (uint32_t)((uint64_t)(high | 3) * size >> 32);
+	uint32_t size = LB_REGION_SIZE(line->ring), high = (uint32_t)(entry >> LB_FLOW_FP_SHIFT)
+							   << 2;
+	uint32_t first = (uint32_t)((uint64_t)high * size >> 32),
+		 last = (uint32_t)((uint64_t)(high | 3) * size >> 32);
 
-	if (!size || line->flags & LB_SERVICE_TRACK_ALWAYS || line->hash != LB_HASH_FULL || line->mask4 != 32 ||
-	    line->mask6 != 128)
+	if (!size || line->flags & LB_SERVICE_TRACK_ALWAYS || line->hash != LB_HASH_FULL ||
+	    line->mask4 != 32 || line->mask6 != 128)
 		return false;
 	return !(slots[first] & LB_SLOT_TRANSITION) && !(slots[last] & LB_SLOT_TRANSITION);
 }
 
-/* Where the table decides always, an entry that is there is right however long its flow has been silent. It goes when
- * its place is needed. */
+/* Where the table decides always, an entry that is there is right however long its flow has been
+ * silent. It goes when its place is needed. */
 static bool may_sleep(const struct dataplane *dp, uint64_t entry)
 {
 	const uint32_t lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
 
-	return lasting >> LB_FLOW_STATE(entry) & 1 && service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS &&
+	return lasting >> LB_FLOW_STATE(entry) & 1 &&
+	       service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS &&
 	       dp->traits[LB_FLOW_BACKEND(entry)] & BACKEND_ALIVE;
 }
 
@@ -47,7 +51,8 @@ static uint64_t asleep(uint64_t entry)
 {
 	const uint64_t state = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
 
-	return (entry & ~state & ~LB_FLOW_OVERFLOW) | (uint64_t)LB_FLOW_DORMANT << LB_FLOW_STATE_SHIFT;
+	return (entry & ~state & ~LB_FLOW_OVERFLOW) | (uint64_t)LB_FLOW_DORMANT
+							  << LB_FLOW_STATE_SHIFT;
 }
 
 /* True: nothing is left of it that counts. */
@@ -58,17 +63,20 @@ static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uin
 	if (entry_is_void(dp, entry) || is_settled_past(dp, entry))
 		return entry_change(dp, at, entry, 0);
 	if (state == LB_FLOW_DORMANT)
-		return service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS ? false : entry_change(dp, at, entry, 0);
+		return service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS
+			   ? false
+			   : entry_change(dp, at, entry, 0);
 	if (dp_flow_age(now, entry) <= lb_flow_idle(service_of(dp, entry), state))
 		return false;
 	return entry_change(dp, at, entry, may_sleep(dp, entry) ? asleep(entry) : 0);
 }
 
-/* Which entries hold a drain: those of flows that live, as far as a table can know. The marks of older flows do not:
- * anybody can make one, and what they stand for is held by the slots. */
+/* Which entries hold a drain: those of flows that live, as far as a table can know. The marks of
+ * older flows do not: anybody can make one, and what they stand for is held by the slots. */
 static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 {
-	uint32_t id = LB_FLOW_BACKEND(entry), state = LB_FLOW_STATE(entry), age = dp_flow_age(now, entry);
+	uint32_t id = LB_FLOW_BACKEND(entry), state = LB_FLOW_STATE(entry),
+		 age = dp_flow_age(now, entry);
 
 	dp->sweep.entries++;
 	if (LB_FLOW_COUNTED >> state & 1)
@@ -77,11 +85,13 @@ static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 		dp->holding[id]++;
 	if (state == LB_FLOW_KEPT)
 		dp->marked[id]++;
-	else if ((state == LB_FLOW_FIN && age <= FIN_HOLDS) || (state == LB_FLOW_RST && age <= RST_HOLDS))
+	else if ((state == LB_FLOW_FIN && age <= FIN_HOLDS) ||
+		 (state == LB_FLOW_RST && age <= RST_HOLDS))
 		dp->closing[id]++;
 }
 
-/* Keeps a place free in a bucket that dormant entries have filled: an insert that must evict costs more. */
+/* Keeps a place free in a bucket that dormant entries have filled: an insert that must evict costs
+ * more. */
 static void make_room(struct dataplane *dp, uint64_t *bucket, uint32_t now)
 {
 	uint64_t *oldest = NULL, entry = 0;
@@ -129,8 +139,10 @@ static uint16_t record_idle(const struct dataplane *dp, const struct record *rec
 	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
 }
 
-/* One slot, if it is in transition. now: when the round began, so that the flow table has been looked at since. */
-static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index, bool may_settle)
+/* One slot, if it is in transition. now: when the round began, so that the flow table has been
+ * looked at since. */
+static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index,
+			bool may_settle)
 {
 	uint32_t at = LB_REGION_BASE(dp->maps.services[record->id].ring) + index;
 	uint32_t now = dp->sweep.now, idle = record_idle(dp, record), slot = dp->maps.arena[at];
@@ -158,7 +170,8 @@ static void end_service(struct dataplane *dp, struct record *record)
 		dp_retire(dp, line->old_ring);
 		dp_store(&line->old_ring, 0);
 	}
-	if (!line->old_ring && !record->adopted && record->wanted_size != LB_REGION_SIZE(line->ring))
+	if (!line->old_ring && !record->adopted &&
+	    record->wanted_size != LB_REGION_SIZE(line->ring))
 		dp_resize(dp, record);
 }
 
@@ -212,18 +225,21 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	memset(dp->marked, 0, ids * sizeof(*dp->marked));
 	memset(dp->holding, 0, ids * sizeof(*dp->holding));
 	for (size_t id = 0; id < ids; id++)
-		dp->active_before[id] = __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
+		dp->active_before[id] =
+		    __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < dp->records_count; i++)
 		dp->records[i]->held_before =
 		    __atomic_load_n(&dp->maps.turns[dp->records[i]->id].held, __ATOMIC_RELAXED);
 }
 
-/* Packets come and go while the table is counted: what was counted is right if it lies between what the number was
- * before and is now. Otherwise it is off, and moved by the difference, as packets go on changing it. Returns it. */
+/* Packets come and go while the table is counted: what was counted is right if it lies between what
+ * the number was before and is now. Otherwise it is off, and moved by the difference, as packets go
+ * on changing it. Returns it. */
 static int32_t correct(int32_t *at, int32_t before, int32_t counted)
 {
 	int32_t after = __atomic_load_n(at, __ATOMIC_RELAXED);
-	int32_t least = before < after ? before : after, most = before < after ? after : before, by = 0;
+	int32_t least = before < after ? before : after, most = before < after ? after : before,
+		by = 0;
 
 	if (counted < least)
 		by = counted - least;
@@ -235,7 +251,8 @@ static int32_t correct(int32_t *at, int32_t before, int32_t counted)
 static void correct_active(struct dataplane *dp)
 {
 	for (uint32_t id = 1; id < dp->maps.backend_slots; id++)
-		correct(&dp->maps.loads[id].active, dp->active_before[id], (int32_t)dp->counting[id]);
+		correct(&dp->maps.loads[id].active, dp->active_before[id],
+			(int32_t)dp->counting[id]);
 }
 
 static uint32_t count_held(const struct dataplane *dp, const struct record *record)
@@ -247,8 +264,8 @@ static uint32_t count_held(const struct dataplane *dp, const struct record *reco
 	return held;
 }
 
-/* As correct_active: what was counted is right if it lies between what `held` was before and is now. Then what is held
- * beyond the shares is summed up anew. */
+/* As correct_active: what was counted is right if it lies between what `held` was before and is
+ * now. Then what is held beyond the shares is summed up anew. */
 static void correct_held(struct dataplane *dp)
 {
 	struct lb_turn *common = &dp->maps.turns[0];
@@ -348,8 +365,8 @@ static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
 	return 0;
 }
 
-/* A step this long after the one before: lbd was stopped. No idle time is that long, and ages are told apart up to
- * twice as many ticks. */
+/* A step this long after the one before: lbd was stopped. No idle time is that long, and ages are
+ * told apart up to twice as many ticks. */
 #define STOPPED_TICKS 8192
 
 size_t dataplane_sweep(struct dataplane *dp, size_t budget, uint32_t now_tick)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The VIP and port tables: built in memory with a seed under which no bucket overflows, copied into the half that is
- * not in force, then put in force with one store. Called by dp_commit.c and, to read them back, dp_adopt.c. */
+/* The VIP and port tables: built in memory with a seed under which no bucket overflows, copied
+ * into the half that is not in force, then put in force with one store. */
 #include "internal.h"
 
 #include <errno.h>
@@ -13,8 +13,8 @@
 #define SEEDS_PER_SIZE 64   /* before a larger table is tried */
 #define SEEDS_AT_MOST  8192 /* at the full size */
 
-/* A bucket of two overflows when three of N VIPs meet: N^3 / 6B^2 times in B buckets. Under four times, one seed in
- * fifty has none. */
+/* A bucket of two overflows when three of N VIPs meet: N^3 / 6B^2 times in B buckets. Under four
+ * times, one seed in fifty has none. */
 uint32_t tables_vip_buckets(uint32_t services)
 {
 	uint64_t n = services;
@@ -60,8 +60,8 @@ static uint8_t any_flag(const struct dp_service *key)
 /* Entries are sorted, so that those of a VIP are neighbours. */
 static int content_make(const struct table_entry *entries, size_t count, struct content *ret)
 {
-	struct content content = {calloc(count + 1, sizeof(*content.vips)), calloc(count + 1, sizeof(*content.ports)),
-				  0, count};
+	struct content content = {calloc(count + 1, sizeof(*content.vips)),
+				  calloc(count + 1, sizeof(*content.ports)), 0, count};
 
 	if (!content.vips || !content.ports) {
 		content_done(&content);
@@ -78,7 +78,8 @@ static int content_make(const struct table_entry *entries, size_t count, struct 
 			vip->id = content.vips_count;
 		}
 		content.vips[content.vips_count - 1].flags |= any_flag(key);
-		content.ports[i] = LB_PORT_KEY(content.vips_count, key->port, key->protocol) | entries[i].id;
+		content.ports[i] =
+		    LB_PORT_KEY(content.vips_count, key->port, key->protocol) | entries[i].id;
 	}
 	*ret = content;
 	return 0;
@@ -90,7 +91,8 @@ static uint32_t vip_bucket(const struct lb_vip *vip, const struct lb_tables *tab
 }
 
 /* VIP ids count from 1 in the order of content->vips. */
-static uint32_t port_bucket(const struct content *content, uint64_t port, const struct lb_tables *tables)
+static uint32_t port_bucket(const struct content *content, uint64_t port,
+			    const struct lb_tables *tables)
 {
 	const struct lb_vip *vip = &content->vips[LB_PORT_VIP(port) - 1];
 	uint32_t vip_hash = lb_vip_hash(vip->addr, vip->family, tables->seed);
@@ -112,8 +114,9 @@ static bool seed_fits(const struct content *content, const struct lb_tables *tab
 	return true;
 }
 
-/* The smallest tables that take the content: what packets touch stays small. Some room, so that most keys stand in
- * their bucket's first way: with 64 services a branch predictor that cannot guess the way costs 10 ns a packet. */
+/* The smallest tables that take the content: what packets touch stays small. Some room, so that
+ * most keys stand in their bucket's first way: with 64 services a branch predictor that cannot
+ * guess the way costs 10 ns a packet. */
 static int choose(const struct dataplane *dp, const struct content *content, struct lb_tables *ret)
 {
 	uint32_t vip_most = dp->maps.vip_buckets / 2, port_most = dp->maps.port_buckets / 2;
@@ -154,7 +157,8 @@ static void place(const struct content *content, struct tables_plan *plan)
 		*way = content->vips[i];
 	}
 	for (size_t i = 0; i < content->ports_count; i++) {
-		__u64 *way = plan->ports[port_bucket(content, content->ports[i], &plan->tables)].port;
+		__u64 *way =
+		    plan->ports[port_bucket(content, content->ports[i], &plan->tables)].port;
 
 		while (*way)
 			way++;
@@ -205,8 +209,10 @@ void tables_apply(struct dataplane *dp, const struct tables_plan *plan)
 		dp_grace(dp);
 	tables.vip_base = spare * (dp->maps.vip_buckets / 2);
 	tables.port_base = spare * (dp->maps.port_buckets / 2);
-	memcpy(&dp->maps.vips[tables.vip_base], plan->vips, (tables.vip_mask + 1) * sizeof(*plan->vips));
-	memcpy(&dp->maps.ports[tables.port_base], plan->ports, (tables.port_mask + 1) * sizeof(*plan->ports));
+	memcpy(&dp->maps.vips[tables.vip_base], plan->vips,
+	       (tables.vip_mask + 1) * sizeof(*plan->vips));
+	memcpy(&dp->maps.ports[tables.port_base], plan->ports,
+	       (tables.port_mask + 1) * sizeof(*plan->ports));
 	settings->tables[spare] = tables;
 	dp_store(&settings->active, spare);
 	dp->grace_owed = dp->half_owed = true;
@@ -228,8 +234,8 @@ static const struct lb_vip **index_vips(const struct dataplane *dp, const struct
 	return by_id;
 }
 
-int tables_walk(const struct dataplane *dp, int (*found)(void *arg, const struct dp_service *key, uint32_t id),
-		void *arg)
+int tables_walk(const struct dataplane *dp,
+		int (*found)(void *arg, const struct dp_service *key, uint32_t id), void *arg)
 {
 	const struct lb_tables *tables = &dp->maps.settings->tables[dp->maps.settings->active & 1];
 	_cleanup_free_ const struct lb_vip **vips = NULL;

@@ -54,7 +54,8 @@ static void on_timer(int fd, short what, void *arg)
 static void on_socket(int fd, short what, void *arg)
 {
 	struct curl_loop *loop = arg;
-	int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+	int action =
+	    (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
 	int running;
 
 	curl_multi_socket_action(loop->multi, fd, action, &running);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The words for what went wrong with a probe. Called by the kinds in this directory. */
+/* The words for what went wrong with a probe. */
 #include "failure.h"
 
 #include <errno.h>
@@ -46,7 +46,8 @@ bool failure_is_local(int error)
 	case ENFILE:
 	case ENOMEM:
 	case ENOBUFS:
-	case EADDRNOTAVAIL: /* every local port to this backend is taken, or there is no source address yet */
+	case EADDRNOTAVAIL: /* every local port to this backend is taken, or there is no source
+			       address yet */
 	case EAFNOSUPPORT:  /* IPv6 is switched off here */
 		return true;
 	default:

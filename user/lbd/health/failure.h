@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The words for what went wrong with a probe, the same for every kind, as `lbctl backends` shows them.
- * Called by the kinds in this directory. */
+/* The words for what went wrong with a probe, the same for every kind, as `lbctl backends` shows
+ * them. */
 #ifndef LBD_HEALTH_FAILURE_H
 #define LBD_HEALTH_FAILURE_H
 
@@ -14,7 +14,8 @@
 void failure_connect(char text[FAILURE_TEXT], int error);
 /* "connect: timed out after 1 s": stage, what did not come, and the limit. */
 void failure_timeout(char text[FAILURE_TEXT], const char *what, uint32_t timeout_ms);
-/* True if this errno tells of a shortage on this host (descriptors, memory, ports), not of the backend. */
+/* True if this errno tells of a shortage on this host (descriptors, memory, ports), not of the
+ * backend. */
 bool failure_is_local(int error);
 
 #endif

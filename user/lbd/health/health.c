@@ -39,7 +39,8 @@ struct health_check {
 	enum health_status status;
 	uint32_t streak; /* probes in a row that contradict the status */
 	uint64_t since_us, probe_us;
-	uint64_t late_us, beats; /* how late the loop had been in all when the probe began, and its beats */
+	uint64_t late_us,
+	    beats; /* how late the loop had been in all when the probe began, and its beats */
 	char why[FAILURE_TEXT];
 	health_result_fn *result;
 	void *arg;
@@ -88,7 +89,8 @@ static bool count(struct health_check *check, bool passed)
 }
 
 /* The check may be gone afterwards. */
-static void report(struct health_check *check, bool changed, uint32_t latency_us, const char *reason)
+static void report(struct health_check *check, bool changed, uint32_t latency_us,
+		   const char *reason)
 {
 	uint64_t since_ms = (clock_monotonic_us() - check->since_us) / 1000;
 	char why[FAILURE_TEXT];
@@ -104,8 +106,8 @@ static void report(struct health_check *check, bool changed, uint32_t latency_us
 	check->result(check->arg, &result);
 }
 
-/* This host lacks descriptors, memory or ports: that says nothing about the backend, which keeps its status. The next
- * interval tries again. */
+/* This host lacks descriptors, memory or ports: that says nothing about the backend, which keeps
+ * its status. The next interval tries again. */
 static void probe_not_run(struct health_check *check, const char *reason)
 {
 	struct health *health = check->health;
@@ -116,8 +118,9 @@ static void probe_not_run(struct health_check *check, const char *reason)
 	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, reason);
 	if (!health->warned_us || now_us - health->warned_us >= WARN_EVERY_US) {
 		health->warned_us = now_us;
-		log_warning("health check of %s port %u: %s; its status stays as it was (said once a minute)",
-			    addr_format(&check->spec.address, address), check->spec.port, why);
+		log_warning(
+		    "health check of %s port %u: %s; its status stays as it was (said once a minute)",
+		    addr_format(&check->spec.address, address), check->spec.port, why);
 	}
 	report(check, false, 0, why);
 }
@@ -128,7 +131,8 @@ static void wait_ms(struct health_check *check, uint64_t ms)
 {
 	struct timeval wait = span_of_ms(ms);
 
-	event_base_update_cache_time(check->health->base); /* else it counts from when this turn of the loop began */
+	event_base_update_cache_time(
+	    check->health->base); /* else it counts from when this turn of the loop began */
 	event_add(&check->timer, &wait);
 }
 
@@ -136,7 +140,8 @@ static void wait_for_next(struct health_check *check)
 {
 	uint64_t gone_ms = (clock_monotonic_us() - check->probe_us) / 1000;
 
-	wait_ms(check, schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
+	wait_ms(check,
+		schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
 	check->placed = true;
 }
 
@@ -176,12 +181,13 @@ static void repeat_void(struct health_check *check, uint64_t late)
 	if (!health->warned_late_us || now_us - health->warned_late_us >= WARN_EVERY_US) {
 		health->warned_late_us = now_us;
 		log_warning(
-		    "lbd was %llu ms late during a health check: checks that fail at such a time are made again "
-		    "before they count (said once a minute)",
+		    "lbd was %llu ms late during a health check: checks that fail at such a time "
+		    "are made again before they count (said once a minute)",
 		    (unsigned long long)late / 1000);
 	}
 	check->repeated = true;
-	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw())); /* not all in one instant */
+	wait_ms(check, schedule_first(check->config.interval_ms, false,
+				      random_draw())); /* not all in one instant */
 }
 
 static enum verdict judge(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,
@@ -257,8 +263,8 @@ static void start_probe(struct health_check *check)
 	check->probe_us = clock_monotonic_us();
 	check->late_us = lateness_total(lateness_meter(check->health->lateness), check->probe_us);
 	check->beats = lateness_meter(check->health->lateness)->beats;
-	check->probe =
-	    check->kind->kind->start(check->kind->state, check->health->base, &check->spec, probe_done, check);
+	check->probe = check->kind->kind->start(check->kind->state, check->health->base,
+						&check->spec, probe_done, check);
 	if (check->probe) {
 		wait_ms(check, check->config.timeout_ms);
 		return;
@@ -309,8 +315,9 @@ static const struct kind_state *find_state(const struct health *health, const ch
 	return NULL;
 }
 
-struct health_check *health_add(struct health *health, const struct health_spec *spec, const struct addr *address,
-				uint16_t port, enum health_status initial, health_result_fn *result, void *arg)
+struct health_check *health_add(struct health *health, const struct health_spec *spec,
+				const struct addr *address, uint16_t port,
+				enum health_status initial, health_result_fn *result, void *arg)
 {
 	const struct kind_state *kind = find_state(health, spec->type);
 	struct health_check *check;
@@ -369,7 +376,8 @@ static void raise_descriptor_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit))
-		log_warning("raising the limit of open files to %llu: %m", (unsigned long long)limit.rlim_max);
+		log_warning("raising the limit of open files to %llu: %m",
+			    (unsigned long long)limit.rlim_max);
 }
 
 static int open_kinds(struct health *health, struct error *err)
@@ -377,7 +385,8 @@ static int open_kinds(struct health *health, struct error *err)
 	int error;
 
 	/* cppcheck-suppress comparePointers; both ends of one section */
-	health->kinds = calloc((size_t)(__stop_health_kind - __start_health_kind), sizeof(*health->kinds));
+	health->kinds =
+	    calloc((size_t)(__stop_health_kind - __start_health_kind), sizeof(*health->kinds));
 	if (!health->kinds)
 		return error_set(err, -ENOMEM, "health checks: out of memory");
 	registry_for_each (health_kind, kind) {
@@ -385,14 +394,16 @@ static int open_kinds(struct health *health, struct error *err)
 
 		error = kind->open ? kind->open(health->base, &state->state) : 0;
 		if (error)
-			return error_set(err, error, "health checks of type %s: %s", kind->name, strerror(-error));
+			return error_set(err, error, "health checks of type %s: %s", kind->name,
+					 strerror(-error));
 		state->kind = kind;
 		health->kinds_count++;
 	}
 	return 0;
 }
 
-int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret, struct error *err)
+int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret,
+	       struct error *err)
 {
 	struct health *health = calloc(1, sizeof(*health));
 	int error;

@@ -70,7 +70,8 @@ static curl_off_t time_of(const struct health_probe *probe, CURLINFO which)
 
 static const char *http_waits_for(const struct health_probe *probe)
 {
-	long connected_from = 0; /* CURLINFO_CONNECT_TIME_T stays 0 through the TLS handshake: a port tells */
+	long connected_from =
+	    0; /* CURLINFO_CONNECT_TIME_T stays 0 through the TLS handshake: a port tells */
 
 	curl_easy_getinfo(probe->transfer, CURLINFO_LOCAL_PORT, &connected_from);
 	if (!connected_from)
@@ -104,10 +105,11 @@ static enum health_outcome judge_status(const struct health_probe *probe, char w
 	if (status >= (long)config->status_min && status <= (long)config->status_max)
 		return HEALTH_PASSED;
 	if (config->status_min == config->status_max)
-		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u", status, config->status_min);
+		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u", status,
+			 config->status_min);
 	else
-		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u-%u", status, config->status_min,
-			 config->status_max);
+		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u-%u", status,
+			 config->status_min, config->status_max);
 	return HEALTH_FAILED;
 }
 
@@ -119,12 +121,15 @@ static void judge_other(const struct health_probe *probe, CURLcode code, char wh
 	curl_easy_getinfo(probe->transfer, CURLINFO_OS_ERRNO, &error);
 	if (code == CURLE_RECV_ERROR && error == ECONNRESET)
 		text = "connection reset before the answer was complete";
-	if (strstr(text, "error:") && strrchr(text, ':')[1]) /* OpenSSL: error:CODE:LIBRARY::REASON */
+	if (strstr(text, "error:") &&
+	    strrchr(text, ':')[1]) /* OpenSSL: error:CODE:LIBRARY::REASON */
 		text = strrchr(text, ':') + 1;
-	snprintf(why, FAILURE_TEXT, "%s: %s", code == CURLE_SSL_CONNECT_ERROR ? "TLS" : "HTTP", text);
+	snprintf(why, FAILURE_TEXT, "%s: %s", code == CURLE_SSL_CONNECT_ERROR ? "TLS" : "HTTP",
+		 text);
 }
 
-static enum health_outcome judge(const struct health_probe *probe, CURLcode code, char why[FAILURE_TEXT])
+static enum health_outcome judge(const struct health_probe *probe, CURLcode code,
+				 char why[FAILURE_TEXT])
 {
 	switch (code) {
 	case CURLE_WRITE_ERROR: /* on_header or on_body has had enough */
@@ -223,12 +228,13 @@ static bool set_target(struct health_probe *probe)
 
 	addr_format(&probe->spec->address, address);
 	if (!config->host) {
-		length =
-		    asprintf(&url, "%s://%s%s%s:%u/", probe->state->scheme, open, address, close, probe->spec->port);
+		length = asprintf(&url, "%s://%s%s%s:%u/", probe->state->scheme, open, address,
+				  close, probe->spec->port);
 	} else {
-		/* The host is in the URL for TLS, which sends it as SNI; a port in it is for the Host header alone. */
-		length = asprintf(&url, "%s://%.*s:%u/", probe->state->scheme, (int)strcspn(config->host, ":"),
-				  config->host, probe->spec->port);
+		/* The host is in the URL for TLS, which sends it as SNI; a port in it is for the
+		 * Host header alone. */
+		length = asprintf(&url, "%s://%.*s:%u/", probe->state->scheme,
+				  (int)strcspn(config->host, ":"), config->host, probe->spec->port);
 		if (asprintf(&host, "Host: %s", config->host) < 0)
 			host = NULL;
 		snprintf(to, sizeof(to), "::%s%s%s:%u", open, address, close, probe->spec->port);
@@ -239,8 +245,10 @@ static bool set_target(struct health_probe *probe)
 		url = NULL;
 		return false;
 	}
-	return list_add(&probe->headers, "Connection: close") && !curl_easy_setopt(probe->transfer, CURLOPT_URL, url) &&
-	       !curl_easy_setopt(probe->transfer, CURLOPT_REQUEST_TARGET, config->path ? config->path : "/") &&
+	return list_add(&probe->headers, "Connection: close") &&
+	       !curl_easy_setopt(probe->transfer, CURLOPT_URL, url) &&
+	       !curl_easy_setopt(probe->transfer, CURLOPT_REQUEST_TARGET,
+				 config->path ? config->path : "/") &&
 	       !curl_easy_setopt(probe->transfer, CURLOPT_HTTPHEADER, probe->headers) &&
 	       !curl_easy_setopt(probe->transfer, CURLOPT_CONNECT_TO, probe->connect_to);
 }
@@ -268,14 +276,16 @@ static void set_options(struct health_probe *probe)
 	curl_easy_setopt(transfer, CURLOPT_HEADERDATA, probe);
 	curl_easy_setopt(transfer, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(transfer, CURLOPT_WRITEDATA, probe);
-	/* The certificate is not verified: backends are asked by address, and the question is whether they live. */
+	/* The certificate is not verified: backends are asked by address, and the question is
+	 * whether they live. */
 	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYPEER, 0L);
 	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYHOST, 0L);
 	curl_easy_setopt(transfer, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 }
 
-static struct health_probe *http_start(void *state, struct event_base *base, const struct health_probe_spec *spec,
-				       health_done_fn *done, void *arg)
+static struct health_probe *http_start(void *state, struct event_base *base,
+				       const struct health_probe_spec *spec, health_done_fn *done,
+				       void *arg)
 {
 	struct health_probe *probe = calloc(1, sizeof(*probe));
 

@@ -8,29 +8,33 @@
 
 #define SCHEDULE_FIRST_MAX_MS 500
 
-/* From start to start an interval, or up to 5 % less: jitter keeps checks from falling into step, and never prolongs
- * the fall x interval + timeout after which a dead backend is down, as long as the loop is on time. The second probe
- * (placed: false) draws the check's place in the interval, as first ones come early. gone_ms: since the last start.
- * Where that is more than an interval, the loop was late, and all checks with it: each draws a new place, or they would
- * all begin in one instant, now and from then on. */
-static inline uint64_t schedule_next(uint32_t interval_ms, bool placed, uint64_t gone_ms, uint32_t draw)
+/* From start to start an interval, or up to 5 % less: jitter keeps checks from falling into step,
+ * and never prolongs the fall x interval + timeout after which a dead backend is down, as long as
+ * the loop is on time. The second probe (placed: false) draws the check's place in the interval, as
+ * first ones come early. gone_ms: since the last start. Where that is more than an interval, the
+ * loop was late, and all checks with it: each draws a new place, or they would all begin in one
+ * instant, now and from then on. */
+static inline uint64_t schedule_next(uint32_t interval_ms, bool placed, uint64_t gone_ms,
+				     uint32_t draw)
 {
-	uint64_t next_ms = interval_ms - draw % (placed ? interval_ms / 20 + 1 : interval_ms / 2 + 1);
+	uint64_t next_ms =
+	    interval_ms - draw % (placed ? interval_ms / 20 + 1 : interval_ms / 2 + 1);
 
 	if (gone_ms > interval_ms)
 		return draw % (interval_ms / 2 + 1);
 	return next_ms > gone_ms ? next_ms - gone_ms : 0;
 }
 
-/* The first result of a new backend is waited for: soon, as is that of a probe made again. One whose status is known
- * goes to its place in the interval.
- */
+/* The first result of a new backend is waited for: soon, as is that of a probe made again. One
+ * whose status is known goes to its place in the
+ * interval. */
 static inline uint64_t schedule_first(uint32_t interval_ms, bool known, uint32_t draw)
 {
 	uint32_t within_ms = interval_ms;
 
 	if (!known)
-		within_ms = within_ms / 4 < SCHEDULE_FIRST_MAX_MS ? within_ms / 4 : SCHEDULE_FIRST_MAX_MS;
+		within_ms =
+		    within_ms / 4 < SCHEDULE_FIRST_MAX_MS ? within_ms / 4 : SCHEDULE_FIRST_MAX_MS;
 	return within_ms ? draw % within_ms : 0;
 }
 

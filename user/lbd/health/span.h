@@ -8,7 +8,8 @@
 
 static inline struct timeval span_of_ms(uint64_t ms)
 {
-	return (struct timeval){.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+	return (struct timeval){.tv_sec = (time_t)(ms / 1000),
+				.tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 }
 
 #endif

@@ -47,7 +47,8 @@ static void tcp_ready(int fd, short what, void *arg)
 
 	tcp_cancel(probe);
 	if (!error) {
-		done(done_arg, HEALTH_PASSED, NULL, latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
+		done(done_arg, HEALTH_PASSED, NULL,
+		     latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
 		return;
 	}
 	failure_connect(why, error);
@@ -69,19 +70,22 @@ static const char *tcp_waits_for(const struct health_probe *probe)
 	return "connect: timed out";
 }
 
-/* A socket that sends RST when closed, so that no probe leaves a port in TIME_WAIT. -1 with errno set. */
+/* A socket that sends RST when closed, so that no probe leaves a port in TIME_WAIT. -1 with errno
+ * set. */
 static int tcp_socket(const struct addr *address)
 {
 	static const struct linger reset = {.l_onoff = 1};
-	int fd = socket(address->family == 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(address->family == 4 ? AF_INET : AF_INET6,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	return fd;
 }
 
-static struct health_probe *tcp_start(void *state, struct event_base *base, const struct health_probe_spec *spec,
-				      health_done_fn *done, void *arg)
+static struct health_probe *tcp_start(void *state, struct event_base *base,
+				      const struct health_probe_spec *spec, health_done_fn *done,
+				      void *arg)
 {
 	struct health_probe *probe = calloc(1, sizeof(*probe));
 	struct sockaddr_storage to;

@@ -4,13 +4,14 @@
 
 #include "lbd/host/host.h"
 
-/* So much lateness no answer is lost by: what a timer is late on any machine, a tenth of the timeout. The timeout that
- * comes late itself tells of what the beats missed. */
+/* So much lateness no answer is lost by: what a timer is late on any machine, a tenth of the
+ * timeout. The timeout that comes late itself tells of what the beats missed. */
 static bool is_late(const struct verdict_case *of)
 {
 	uint64_t some_us = of->timeout_us / 10;
 
-	return of->late_us > some_us || (of->timed_out && of->elapsed_us > of->timeout_us + some_us);
+	return of->late_us > some_us ||
+	       (of->timed_out && of->elapsed_us > of->timeout_us + some_us);
 }
 
 enum verdict verdict_of(const struct verdict_case *of, uint64_t *ret_wait_us)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the host must give before the data plane is opened. Called by main. */
+/* What the host must give before the data plane is opened. */
 #include "host.h"
 
 #include <errno.h>
@@ -41,8 +41,8 @@ int host_make_parent(const char *path, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = directory_make(directory, 0755);
 	if (rc)
-		return error_set(err, rc, "socket: %s: the directory %s cannot be made: %s", path, directory,
-				 strerror(-rc));
+		return error_set(err, rc, "socket: %s: the directory %s cannot be made: %s", path,
+				 directory, strerror(-rc));
 	return 0;
 }
 
@@ -60,14 +60,17 @@ static bool on_bpffs(const char *path)
 	return at && fs.f_type == BPF_FS_MAGIC;
 }
 
-/* Under `ip netns exec` and in some containers a mount is seen by this process and its children alone. */
+/* Under `ip netns exec` and in some containers a mount is seen by this process and its children
+ * alone. */
 static void warn_if_mount_is_private(void)
 {
 	struct stat own, first;
 
-	if (!stat("/proc/self/ns/mnt", &own) && !stat("/proc/1/ns/mnt", &first) && own.st_ino != first.st_ino)
-		log_warning(BPFFS ": mounted for this mount namespace alone: when its last process ends, pins and "
-				  "programs go with it");
+	if (!stat("/proc/self/ns/mnt", &own) && !stat("/proc/1/ns/mnt", &first) &&
+	    own.st_ino != first.st_ino)
+		log_warning(
+		    BPFFS
+		    ": mounted for this mount namespace alone: when its last process ends, pins and programs go with it");
 }
 
 int host_prepare_pin(const char *path, struct error *err)
@@ -80,15 +83,16 @@ int host_prepare_pin(const char *path, struct error *err)
 		if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 			return error_set(
 			    err, -errno,
-			    "pin: %s: no bpf file system is mounted, and mounting one failed (%s): mount -t bpf "
-			    "bpf " BPFFS,
+			    "pin: %s: no bpf file system is mounted, and mounting one failed (%s): mount -t bpf bpf " BPFFS,
 			    path, strerror(errno));
 		log_info(BPFFS ": bpf file system mounted");
 		warn_if_mount_is_private();
 	}
 	if (!on_bpffs(path))
-		return error_set(err, -EINVAL,
-				 "pin: %s: expected a directory on a bpf file system, such as " BPFFS "/lbd", path);
+		return error_set(
+		    err, -EINVAL,
+		    "pin: %s: expected a directory on a bpf file system, such as " BPFFS "/lbd",
+		    path);
 	rc = directory_make_all(path, 0700);
 	if (rc)
 		return error_set(err, rc, "pin: %s: cannot be made: %s", path, strerror(-rc));
@@ -97,7 +101,8 @@ int host_prepare_pin(const char *path, struct error *err)
 
 /* ---- locks ---- */
 
-/* Who holds the flock, as /proc/locks tells: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF". 0: unknown. */
+/* Who holds the flock, as /proc/locks tells: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF". 0:
+ * unknown. */
 static int lock_holder(int fd)
 {
 	_cleanup_fclose_ FILE *locks = fopen("/proc/locks", "re");
@@ -110,22 +115,25 @@ static int lock_holder(int fd)
 		unsigned long inode;
 		int pid;
 
-		if (sscanf(line, "%*s FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st.st_ino)
+		if (sscanf(line, "%*s FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 &&
+		    inode == st.st_ino)
 			return pid;
 	}
 	return 0;
 }
 
-static int lock(const char *path, int flags, const char *key, const char *value, int *ret, struct error *err)
+static int lock(const char *path, int flags, const char *key, const char *value, int *ret,
+		struct error *err)
 {
 	_cleanup_close_ int fd = open(path, flags | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return error_set(err, -errno, "%s: %s: %s: %s", key, value, path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
-		return error_set(err, -EBUSY,
-				 "%s: %s: in use by another lbd (pid %d): stop it first, or give this one its own", key,
-				 value, lock_holder(fd));
+		return error_set(
+		    err, -EBUSY,
+		    "%s: %s: in use by another lbd (pid %d): stop it first, or give this one its own",
+		    key, value, lock_holder(fd));
 	*ret = fd;
 	fd = -1;
 	return 0;

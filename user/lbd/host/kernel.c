@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Asks the kernel for each feature with the smallest map or program that needs it. Called by main. */
+/* Asks the kernel for each feature with the smallest map or program that needs it. */
 #include "kernel.h"
 
 #include <bpf/bpf.h>
@@ -26,8 +26,8 @@ static const struct {
 
 /* ---- probes ---- */
 
-/* A descriptor or a negative errno: only what an unknown feature gives is a no. No permission or no memory is for the
- * load to explain. */
+/* A descriptor or a negative errno: only what an unknown feature gives is a no. No permission or no
+ * memory is for the load to explain. */
 static int made(int fd)
 {
 	if (fd >= 0) {
@@ -52,7 +52,8 @@ static int probe_program(uint32_t flags)
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, options, .prog_flags = flags);
 
-	return made(bpf_prog_load(BPF_PROG_TYPE_XDP, NULL, "GPL", pass, sizeof(pass) / sizeof(*pass), &options));
+	return made(bpf_prog_load(BPF_PROG_TYPE_XDP, NULL, "GPL", pass,
+				  sizeof(pass) / sizeof(*pass), &options));
 }
 
 static int probe_helper(enum bpf_func_id helper)
@@ -103,12 +104,14 @@ int kernel_check(const char *release, int (*probe)(enum kernel_feature), struct 
 
 	for (int i = 0; i < KERNEL_FEATURES && length < sizeof(missing); i++)
 		if (probe((enum kernel_feature)i))
-			length += (size_t)snprintf(missing + length, sizeof(missing) - length, "%s%s, since Linux %s",
-						   length ? "; " : "", features[i].what, features[i].since);
+			length += (size_t)snprintf(missing + length, sizeof(missing) - length,
+						   "%s%s, since Linux %s", length ? "; " : "",
+						   features[i].what, features[i].since);
 	if (length)
 		return error_set(err, -EOPNOTSUPP,
-				 "kernel %s: expected Linux " KERNEL_OLDEST_TESTED " or later: it lacks %s", release,
-				 missing);
+				 "kernel %s: expected Linux " KERNEL_OLDEST_TESTED
+				 " or later: it lacks %s",
+				 release, missing);
 	if (older_than_tested(release))
 		log_warning("kernel %s: older than Linux " KERNEL_OLDEST_TESTED
 			    ", the oldest lbd is tested on; the features it needs are there",
@@ -122,6 +125,7 @@ void kernel_check_jit(void)
 	int on = 1;
 
 	if (file && fscanf(file, "%d", &on) == 1 && !on)
-		log_warning("net.core.bpf_jit_enable: 0: the kernel interprets lbd's program, which is many times "
-			    "slower: sysctl -w net.core.bpf_jit_enable=1");
+		log_warning(
+		    "net.core.bpf_jit_enable: 0: the kernel interprets lbd's program, which is "
+		    "many times slower: sysctl -w net.core.bpf_jit_enable=1");
 }

@@ -42,7 +42,8 @@ static void turn_minute(struct lateness_meter *meter, uint64_t now_us)
 {
 	if (now_us - meter->minute_us < MINUTE_US)
 		return;
-	meter->last_minute_us = now_us - meter->minute_us < 2 * MINUTE_US ? meter->this_minute_us : 0;
+	meter->last_minute_us =
+	    now_us - meter->minute_us < 2 * MINUTE_US ? meter->this_minute_us : 0;
 	meter->this_minute_us = 0;
 	meter->minute_us = now_us;
 }
@@ -94,7 +95,8 @@ static void on_beat(int fd, short what, void *arg)
 		lateness_start(&lateness->meter, clock_monotonic_us());
 	else
 		lateness_beat(&lateness->meter, clock_monotonic_us());
-	event_base_update_cache_time(lateness->base); /* else it counts from when this turn of the loop began */
+	event_base_update_cache_time(
+	    lateness->base); /* else it counts from when this turn of the loop began */
 	event_add(&lateness->beat, &wait);
 }
 

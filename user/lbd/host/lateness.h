@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How late the loop is: a beat that is due every 50 ms, and when it really came. A long callback, a CPU that others
- * have, a stopped process: each shows here, whatever its cause. The meter alone has no clock of its own; tests bring
- * theirs. */
+/* How late the loop is: a beat that is due every 50 ms, and when it really came. A long callback, a
+ * CPU that others have, a stopped process: each shows here, whatever its cause. The meter alone has
+ * no clock of its own; tests bring theirs. */
 #ifndef LBD_LATENESS_H
 #define LBD_LATENESS_H
 
@@ -11,9 +11,9 @@
 #define LATENESS_BEAT_US 50000
 
 /* Upper bounds of the histogram, us; what is later falls into one more bucket, without a bound. */
-#define LATENESS_BOUNDS                                                                                                \
-	{                                                                                                              \
-		1000, 5000, 20000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000                           \
+#define LATENESS_BOUNDS                                                                      \
+	{                                                                                    \
+		1000, 5000, 20000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000 \
 	}
 #define LATENESS_BUCKETS 11
 
@@ -29,8 +29,9 @@ struct lateness_meter {
 void lateness_start(struct lateness_meter *meter, uint64_t now_us);
 /* A beat has come. The next is due LATENESS_BEAT_US after now_us. */
 void lateness_beat(struct lateness_meter *meter, uint64_t now_us);
-/* All lateness since the start, us, that of a beat which is due and has not come included. Never decreases. A spell of
- * lateness is told short by up to LATENESS_BEAT_US, as it may begin between two beats. */
+/* All lateness since the start, us, that of a beat which is due and has not come included. Never
+ * decreases. A spell of lateness is told short by up to LATENESS_BEAT_US, as it may begin between
+ * two beats. */
 uint64_t lateness_total(const struct lateness_meter *meter, uint64_t now_us);
 /* The latest beat of the last one to two minutes, us. */
 uint64_t lateness_recent(const struct lateness_meter *meter, uint64_t now_us);

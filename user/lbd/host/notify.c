@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The protocol of sd_notify(3). Called by main. */
+/* The protocol of sd_notify(3). */
 #include "notify.h"
 
 #include <errno.h>
@@ -34,7 +34,8 @@ void notify_send(const char *format, ...)
 		address.sun_path[0] = 0;
 	length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0)
+	if (fd < 0 ||
+	    sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0)
 		log_debug("NOTIFY_SOCKET %s: %s", path, strerror(errno));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tells systemd how the service is: the protocol of sd_notify(3), a datagram to $NOTIFY_SOCKET. Nothing happens when
- * there is none. Called by main. */
+/* Tells systemd how the service is: the protocol of sd_notify(3), a datagram to $NOTIFY_SOCKET.
+ * Nothing happens when there is none. */
 #ifndef LBD_NOTIFY_H
 #define LBD_NOTIFY_H
 

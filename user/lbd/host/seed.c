@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The key of the flow hash: from the config, else random, made once and kept in the state directory. */
+/* The key of the flow hash: from the config, else random, made once and kept in the state
+ * directory. */
 #include "seed.h"
 
 #include <errno.h>
@@ -50,13 +51,18 @@ static int check_file(int fd, const char *path, struct error *err)
 	if (fstat(fd, &file))
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(file.st_mode))
-		return error_set(err, -EINVAL, "%s: expected a regular file; remove it, and lbd makes a new one", path);
+		return error_set(err, -EINVAL,
+				 "%s: expected a regular file; remove it, and lbd makes a new one",
+				 path);
 	if (file.st_uid != geteuid())
-		return error_set(err, -EPERM, "%s: belongs to user %u: expected user %u, whom lbd runs as", path,
+		return error_set(err, -EPERM,
+				 "%s: belongs to user %u: expected user %u, whom lbd runs as", path,
 				 (unsigned)file.st_uid, (unsigned)geteuid());
 	if (file.st_mode & 077)
-		return error_set(err, -EPERM, "%s: mode %04o: expected 0600, as the seed is a secret: chmod 600 %s",
-				 path, file.st_mode & 07777, path);
+		return error_set(
+		    err, -EPERM,
+		    "%s: mode %04o: expected 0600, as the seed is a secret: chmod 600 %s", path,
+		    file.st_mode & 07777, path);
 	return 0;
 }
 
@@ -72,7 +78,8 @@ static int read_kept(const char *path, uint64_t *ret, struct error *err)
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	if (fd < 0 && errno == ELOOP)
-		return error_set(err, -ELOOP, "%s: is a symbolic link: expected a regular file", path);
+		return error_set(err, -ELOOP, "%s: is a symbolic link: expected a regular file",
+				 path);
 	if (fd < 0)
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	rc = check_file(fd, path, err);
@@ -82,11 +89,12 @@ static int read_kept(const char *path, uint64_t *ret, struct error *err)
 	if (length < 0)
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (memchr(text, 0, (size_t)length) || parse(text, ret))
-		return error_set(err, -EINVAL,
-				 "%s: holds no seed: expected 0x and %d hexadecimal digits, not all 0. Put the seed "
-				 "back (pinned maps show it in lbctl status), or remove the file: lbd then keeps that "
-				 "of the pinned maps, or makes a new one",
-				 path, DIGITS);
+		return error_set(
+		    err, -EINVAL,
+		    "%s: holds no seed: expected 0x and %d hexadecimal digits, not all 0. Put the "
+		    "seed back (pinned maps show it in lbctl status), or remove the file: lbd "
+		    "then keeps that of the pinned maps, or makes a new one",
+		    path, DIGITS);
 	return 0;
 }
 
@@ -98,8 +106,10 @@ static int make_random(uint64_t *ret, struct error *err)
 		ssize_t n = getrandom(&value, sizeof(value), 0);
 
 		if (n < 0 && errno != EINTR)
-			return error_set(err, -errno, "hash-seed: no random number: %s; set hash-seed in the config",
-					 strerror(errno));
+			return error_set(
+			    err, -errno,
+			    "hash-seed: no random number: %s; set hash-seed in the config",
+			    strerror(errno));
 		if (n != sizeof(value))
 			value = 0;
 	}
@@ -145,8 +155,9 @@ void seed_keep(const struct seed *seed, const char *directory, uint64_t in_force
 		rc = file_replace(path, text);
 	if (rc)
 		log_warning(
-		    "hash-seed: cannot be kept in %s: %s. When the maps are made anew, after a boot for one, it "
-		    "is another: make the directory writable, or set hash-seed in the config",
+		    "hash-seed: cannot be kept in %s: %s. When the maps are made anew, after a "
+		    "boot for one, it is another: make the directory writable, or set hash-seed "
+		    "in the config",
 		    path, strerror(-rc));
 	else if (seed->kept)
 		log_info("hash-seed: %s now holds that of the pinned maps", path);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Neighbour entries, each with a timer: alive ones are verified every few seconds, so that a MAC that moved or a dead
- * neighbour is noticed although the kernel would believe it for most of a minute; dead ones are asked for again.
- * Called by neigh.c. */
+/* Neighbour entries, each with a timer: alive ones are verified every few seconds, so that a MAC
+ * that moved or a dead neighbour is noticed although the kernel would believe it for most of a
+ * minute; dead ones are asked for again. */
 #include "entry.h"
 
 #include <errno.h>
@@ -14,11 +14,11 @@
 #include "common/log.h"
 
 #define BUCKETS 4096
-/* An alive neighbour is verified this often. With n > 5000 entries: every n ms, so that it is never more than a
- * thousand a second. */
+/* An alive neighbour is verified this often. With n > 5000 entries: every n ms, so that it is never
+ * more than a thousand a second. */
 #define VERIFY_MS 5000
-/* How long one that no longer answers (or never did) has to answer to ARP or ND before it counts as dead: the kernel
- * asks once a second, so one lost packet decides nothing. */
+/* How long one that no longer answers (or never did) has to answer to ARP or ND before it counts as
+ * dead: the kernel asks once a second, so one lost packet decides nothing. */
 #define GRACE_MS 1500
 /* A dead one is asked for again this often. */
 #define RETRY_MS     5000
@@ -45,7 +45,8 @@ static uint64_t random_below(uint64_t bound)
 
 static void wait_ms(struct entry *entry, uint64_t ms)
 {
-	struct timeval wait = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+	struct timeval wait = {.tv_sec = (time_t)(ms / 1000),
+			       .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
 	event_base_update_cache_time(entry->table->base);
 	event_add(&entry->timer, &wait);
@@ -85,8 +86,8 @@ static void update_valid(struct entry *entry, uint16_t state, const uint8_t mac[
 	entry->table->changed(entry);
 }
 
-/* The kernel gave up on it after unicast probes, or somebody flushed the table. The neighbour may just have a new MAC:
- * what was told of it stays in force while it is asked for by broadcast. */
+/* The kernel gave up on it after unicast probes, or somebody flushed the table. The neighbour may
+ * just have a new MAC: what was told of it stays in force while it is asked for by broadcast. */
 static void update_invalid(struct entry *entry)
 {
 	entry->fixed = false;
@@ -117,8 +118,8 @@ static void ask_kernel(struct entry *entry)
 
 /* ---- the timer ---- */
 
-/* The kernel could not ask, be it that its neighbour table is full: that says nothing about the neighbour, and takes no
- * live one out. It is tried again soon. */
+/* The kernel could not ask, be it that its neighbour table is full: that says nothing about the
+ * neighbour, and takes no live one out. It is tried again soon. */
 static void stay_as_known(struct entry *entry)
 {
 	struct entry_table *table = entry->table;
@@ -127,10 +128,12 @@ static void stay_as_known(struct entry *entry)
 
 	if (now - table->warned_at >= WARN_SECONDS) {
 		table->warned_at = now;
-		log_warning("neighbour %s: the kernel cannot ask for it (%s); its last MAC stays in use",
-			    addr_format(&entry->address, address),
-			    entry->error == -ENOBUFS ? "its neighbour table is full, see gc_thresh3 in arp(7)"
-						     : strerror(-entry->error));
+		log_warning(
+		    "neighbour %s: the kernel cannot ask for it (%s); its last MAC stays in use",
+		    addr_format(&entry->address, address),
+		    entry->error == -ENOBUFS
+			? "its neighbour table is full, see gc_thresh3 in arp(7)"
+			: strerror(-entry->error));
 	}
 	entry->verdict = ENTRY_ALIVE;
 	wait_ms(entry, GRACE_MS);
@@ -197,13 +200,15 @@ static struct entry *find(struct entry_table *table, uint32_t ifindex, const str
 {
 	struct entry *entry;
 
-	for (entry = LIST_FIRST(&table->buckets[bucket_of(ifindex, address)]); entry; entry = LIST_NEXT(entry, chain))
+	for (entry = LIST_FIRST(&table->buckets[bucket_of(ifindex, address)]); entry;
+	     entry = LIST_NEXT(entry, chain))
 		if (entry->ifindex == ifindex && addr_equal(&entry->address, address))
 			return entry;
 	return NULL;
 }
 
-struct entry_table *entry_table_new(struct event_base *base, struct rtnl *rtnl, entry_changed_fn *changed)
+struct entry_table *entry_table_new(struct event_base *base, struct rtnl *rtnl,
+				    entry_changed_fn *changed)
 {
 	struct entry_table *table = calloc(1, sizeof(*table));
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The kernel's neighbour entries that next hops depend on: followed, kept fresh, and judged. One entry serves all the
- * addresses behind it. Called by neigh.c. */
+/* The kernel's neighbour entries that next hops depend on: followed, kept fresh, and judged. One
+ * entry serves all the addresses behind it. */
 #ifndef LBD_NEIGH_ENTRY_H
 #define LBD_NEIGH_ENTRY_H
 
@@ -39,7 +39,8 @@ struct entry {
 typedef void entry_changed_fn(struct entry *entry);
 
 /* NULL: out of memory. */
-struct entry_table *entry_table_new(struct event_base *base, struct rtnl *rtnl, entry_changed_fn *changed);
+struct entry_table *entry_table_new(struct event_base *base, struct rtnl *rtnl,
+				    entry_changed_fn *changed);
 void entry_table_free(struct entry_table *table);
 /* Finds the entry or starts to follow it, which asks the kernel at once. NULL: out of memory. */
 struct entry *entry_get(struct entry_table *table, uint32_t ifindex, const struct addr *address);

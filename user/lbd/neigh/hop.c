@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From route, link and neighbour to a next hop, or to why there is none. Called by neigh.c. */
+/* From route, link and neighbour to a next hop, or to why there is none. */
 #include "hop.h"
 
 #include <errno.h>
@@ -30,7 +30,8 @@ static enum hop_verdict no_route(const struct hop_facts *facts, char why[HOP_WHY
 	case -EINVAL:
 		return none(why, "no route: the matching one is of type blackhole");
 	default:
-		snprintf(why, HOP_WHY, "asking the kernel for the route: %s", strerror(-facts->route_error));
+		snprintf(why, HOP_WHY, "asking the kernel for the route: %s",
+			 strerror(-facts->route_error));
 		return HOP_NONE;
 	}
 }
@@ -62,16 +63,23 @@ bool hop_link_usable(const struct rtnl_link *link, const struct rtnl_link *lower
 	else if (!link->carrier)
 		snprintf(why, HOP_WHY, "link %s has no carrier", link->name);
 	else if (!link->ethernet)
-		snprintf(why, HOP_WHY, "link %s is not Ethernet: forwarding through it is not supported", link->name);
-	else if (link->vlan && (link->vlan_elsewhere || !lower))
-		snprintf(why, HOP_WHY, "link %s is a VLAN of a device in another network namespace: not supported",
+		snprintf(why, HOP_WHY,
+			 "link %s is not Ethernet: forwarding through it is not supported",
 			 link->name);
+	else if (link->vlan && (link->vlan_elsewhere || !lower))
+		snprintf(
+		    why, HOP_WHY,
+		    "link %s is a VLAN of a device in another network namespace: not supported",
+		    link->name);
 	else if (link->vlan && lower->vlan)
-		snprintf(why, HOP_WHY, "link %s is a VLAN inside VLAN %s: not supported", link->name, lower->name);
+		snprintf(why, HOP_WHY, "link %s is a VLAN inside VLAN %s: not supported",
+			 link->name, lower->name);
 	else if (link->vlan && link->vlan_protocol != ETH_P_8021Q)
-		snprintf(why, HOP_WHY, "link %s is an 802.1ad VLAN: only 802.1Q is supported", link->name);
+		snprintf(why, HOP_WHY, "link %s is an 802.1ad VLAN: only 802.1Q is supported",
+			 link->name);
 	else if (!out->ethernet)
-		snprintf(why, HOP_WHY, "link %s, below %s, is not Ethernet: not supported", out->name, link->name);
+		snprintf(why, HOP_WHY, "link %s, below %s, is not Ethernet: not supported",
+			 out->name, link->name);
 	else
 		return true;
 	return false;
@@ -84,15 +92,17 @@ static enum hop_verdict no_answer(const struct hop_facts *facts, char why[HOP_WH
 
 	addr_format(&entry->address, address);
 	if (entry->error == -ENOBUFS)
-		snprintf(why, HOP_WHY, "the kernel's neighbour table is full (raise net.%s.neigh.default.gc_thresh3)",
-			 entry->address.family == 4 ? "ipv4" : "ipv6");
+		snprintf(
+		    why, HOP_WHY,
+		    "the kernel's neighbour table is full (raise net.%s.neigh.default.gc_thresh3)",
+		    entry->address.family == 4 ? "ipv4" : "ipv6");
 	else if (entry->error)
-		snprintf(why, HOP_WHY, "asking the kernel to resolve %s on %s: %s", address, facts->link->name,
-			 strerror(-entry->error));
+		snprintf(why, HOP_WHY, "asking the kernel to resolve %s on %s: %s", address,
+			 facts->link->name, strerror(-entry->error));
 	else
 		snprintf(why, HOP_WHY, "no answer to %s on %s (%s%s)",
-			 entry->address.family == 4 ? "ARP" : "neighbour discovery", facts->link->name,
-			 facts->route.gateway.family ? "gateway " : "", address);
+			 entry->address.family == 4 ? "ARP" : "neighbour discovery",
+			 facts->link->name, facts->route.gateway.family ? "gateway " : "", address);
 	return HOP_NONE;
 }
 
@@ -103,7 +113,8 @@ static uint16_t mtu_of(const struct rtnl_route *route, const struct rtnl_link *l
 	return mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu;
 }
 
-enum hop_verdict hop_decide(const struct hop_facts *facts, struct next_hop *ret_hop, char why[HOP_WHY])
+enum hop_verdict hop_decide(const struct hop_facts *facts, struct next_hop *ret_hop,
+			    char why[HOP_WHY])
 {
 	const struct rtnl_link *link = facts->link;
 

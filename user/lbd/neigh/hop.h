@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From what the kernel said about route, link and neighbour to a next hop, or to the sentence that says why there is
- * none. Pure. Called by neigh.c. */
+/* From what the kernel said about route, link and neighbour to a next hop, or to the sentence
+ * that says why there is none. Pure. */
 #ifndef LBD_NEIGH_HOP_H
 #define LBD_NEIGH_HOP_H
 
@@ -26,8 +26,10 @@ struct hop_facts {
 };
 
 /* Whether link (with lower, if it is a VLAN) can carry forwarded packets; if not, false and why. */
-bool hop_link_usable(const struct rtnl_link *link, const struct rtnl_link *lower, char why[HOP_WHY]);
+bool hop_link_usable(const struct rtnl_link *link, const struct rtnl_link *lower,
+		     char why[HOP_WHY]);
 /* Fills ret_hop (HOP_READY) or why (HOP_NONE). */
-enum hop_verdict hop_decide(const struct hop_facts *facts, struct next_hop *ret_hop, char why[HOP_WHY]);
+enum hop_verdict hop_decide(const struct hop_facts *facts, struct next_hop *ret_hop,
+			    char why[HOP_WHY]);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The interfaces of this host, as the kernel last told. Called by neigh.c. */
+/* The interfaces of this host, as the kernel last told. */
 #include "link.h"
 
 #include <errno.h>
@@ -53,7 +53,8 @@ static struct link *find(const struct link_table *table, uint32_t ifindex)
 {
 	struct link *link;
 
-	for (link = LIST_FIRST(&table->buckets[ifindex % BUCKETS]); link; link = LIST_NEXT(link, chain))
+	for (link = LIST_FIRST(&table->buckets[ifindex % BUCKETS]); link;
+	     link = LIST_NEXT(link, chain))
 		if (link->is.ifindex == ifindex)
 			return link;
 	return NULL;
@@ -70,8 +71,9 @@ static enum link_change compare(const struct rtnl_link *was, const struct rtnl_l
 {
 	if (strcmp(was->name, is->name) || memcmp(was->mac, is->mac, sizeof(is->mac)))
 		return LINK_SEEN;
-	if (was->mtu != is->mtu || was->up != is->up || was->carrier != is->carrier || was->ethernet != is->ethernet ||
-	    was->vlan != is->vlan || was->vlan_elsewhere != is->vlan_elsewhere || was->vlan_id != is->vlan_id ||
+	if (was->mtu != is->mtu || was->up != is->up || was->carrier != is->carrier ||
+	    was->ethernet != is->ethernet || was->vlan != is->vlan ||
+	    was->vlan_elsewhere != is->vlan_elsewhere || was->vlan_id != is->vlan_id ||
 	    was->vlan_protocol != is->vlan_protocol || was->lower != is->lower)
 		return LINK_OTHER;
 	return LINK_SAME;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The interfaces of this host, as the kernel last told. Called by neigh.c. */
+/* The interfaces of this host, as the kernel last told. */
 #ifndef LBD_NEIGH_LINK_H
 #define LBD_NEIGH_LINK_H
 

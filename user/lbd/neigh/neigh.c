@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Watches: each watched address is a target, which follows its route, the route's link and the neighbour behind it.
- * Kernel events mark targets dirty; work, a moment later, asks again and tells what changed. Called by state.c. */
+/* Watches: each watched address is a target, which follows its route, the route's link and the
+ * neighbour behind it. Kernel events mark targets dirty; work, a moment later, asks again and
+ * tells what changed. */
 #include "neigh.h"
 
 #include <errno.h>
@@ -64,7 +65,8 @@ struct neigh {
 	struct link_table *links;
 	struct entry_table *entries;
 	LIST_HEAD(target_chain, target) buckets[BUCKETS];
-	LIST_HEAD(target_list, target) targets; /* all: walked for each route message, of which millions may come */
+	LIST_HEAD(target_list, target)
+	targets; /* all: walked for each route message, of which millions may come */
 	struct target_queue dirty;
 	struct watch_queue pending;
 	unsigned reread_bucket;
@@ -113,7 +115,8 @@ static bool within(const struct addr *address, const struct rtnl_prefix *prefix)
 {
 	unsigned whole = prefix->length / 8, rest = prefix->length % 8;
 
-	if (address->family != prefix->address.family || memcmp(address->bytes, prefix->address.bytes, whole))
+	if (address->family != prefix->address.family ||
+	    memcmp(address->bytes, prefix->address.bytes, whole))
 		return false;
 	return !rest || !((address->bytes[whole] ^ prefix->address.bytes[whole]) >> (8 - rest));
 }
@@ -150,8 +153,8 @@ static void make_pending(struct neigh_watch *watch)
 	work_now(neigh);
 }
 
-static void find_links(const struct neigh *neigh, uint32_t ifindex, const struct rtnl_link **ret_link,
-		       const struct rtnl_link **ret_lower)
+static void find_links(const struct neigh *neigh, uint32_t ifindex,
+		       const struct rtnl_link **ret_link, const struct rtnl_link **ret_lower)
 {
 	const struct rtnl_link *link = link_find(neigh->links, ifindex);
 
@@ -178,8 +181,8 @@ static void judge(struct target *target)
 	verdict = hop_decide(&facts, &hop, why);
 	if (verdict == HOP_WAIT)
 		return;
-	if (target->told && target->has_hop == (verdict == HOP_READY) && !strcmp(target->why, why) &&
-	    next_hop_equal(&target->hop, &hop))
+	if (target->told && target->has_hop == (verdict == HOP_READY) &&
+	    !strcmp(target->why, why) && next_hop_equal(&target->hop, &hop))
 		return;
 	target->told = true;
 	target->has_hop = verdict == HOP_READY;
@@ -219,7 +222,8 @@ static struct entry *find_entry(struct target *target)
 	char why[HOP_WHY];
 
 	find_links(target->neigh, route->ifindex, &link, &lower);
-	if (target->route_error || route->type != RTN_UNICAST || !link || !hop_link_usable(link, lower, why))
+	if (target->route_error || route->type != RTN_UNICAST || !link ||
+	    !hop_link_usable(link, lower, why))
 		return NULL;
 	return entry_get(target->neigh->entries, route->ifindex,
 			 route->gateway.family ? &route->gateway : &target->address);
@@ -281,7 +285,8 @@ static void on_work(int fd, short what, void *arg)
 	struct target *target;
 	bool answered = !neigh->lost || read_all(neigh);
 
-	for (unsigned i = 0; answered && i < WORK_TARGETS && (target = TAILQ_FIRST(&neigh->dirty)); i++) {
+	for (unsigned i = 0; answered && i < WORK_TARGETS && (target = TAILQ_FIRST(&neigh->dirty));
+	     i++) {
 		clear_dirty(target);
 		answered = resolve(target);
 		if (!answered)
@@ -318,7 +323,8 @@ static void on_link_change(void *arg, enum link_change change, const struct rtnl
 
 	mark_targets(neigh, NULL);
 	if (neigh->link_changed && change != LINK_OTHER)
-		neigh->link_changed(neigh->link_arg, link->ifindex, link->name, change != LINK_GONE);
+		neigh->link_changed(neigh->link_arg, link->ifindex, link->name,
+				    change != LINK_GONE);
 }
 
 static void link_told(struct neigh *neigh, const struct nlmsghdr *message)
@@ -353,7 +359,8 @@ static void take_event(struct neigh *neigh, const struct nlmsghdr *message)
 		if (rtnl_read_prefix(message, &prefix))
 			mark_targets(neigh, &prefix);
 		break;
-	default: /* addresses (preferred sources), rules and next-hop objects: they may concern any route */
+	default: /* addresses (preferred sources), rules and next-hop objects: they may concern any
+		    route */
 		mark_targets(neigh, NULL);
 		break;
 	}
@@ -364,15 +371,16 @@ static void on_readable(int fd, short what, void *arg)
 	struct neigh *neigh = arg;
 
 	for (unsigned i = 0; i < EVENT_READS; i++) {
-		ssize_t received = mnl_socket_recvfrom(neigh->events, neigh->buffer, sizeof(neigh->buffer));
+		ssize_t received =
+		    mnl_socket_recvfrom(neigh->events, neigh->buffer, sizeof(neigh->buffer));
 		int length = (int)received;
 
 		if (received < 0 && errno == EAGAIN)
 			break;
 		if (received < 0 && errno != EINTR)
 			neigh->lost = true; /* ENOBUFS: the kernel told more than fits */
-		for (struct nlmsghdr *message = (struct nlmsghdr *)neigh->buffer; mnl_nlmsg_ok(message, length);
-		     message = mnl_nlmsg_next(message, &length))
+		for (struct nlmsghdr *message = (struct nlmsghdr *)neigh->buffer;
+		     mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length))
 			take_event(neigh, message);
 	}
 	if (neigh->lost)
@@ -394,7 +402,8 @@ static struct target *find_target(struct neigh *neigh, const struct addr *addres
 {
 	struct target *target;
 
-	for (target = LIST_FIRST(&neigh->buckets[bucket_of(address)]); target; target = LIST_NEXT(target, chain))
+	for (target = LIST_FIRST(&neigh->buckets[bucket_of(address)]); target;
+	     target = LIST_NEXT(target, chain))
 		if (addr_equal(&target->address, address))
 			return target;
 	return NULL;
@@ -437,7 +446,8 @@ static void target_free(struct target *target)
 	free(target);
 }
 
-struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address, neigh_changed_fn *changed, void *arg)
+struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
+				neigh_changed_fn *changed, void *arg)
 {
 	struct neigh_watch *watch = calloc(1, sizeof(*watch));
 	struct target *target = find_target(neigh, address);
@@ -492,7 +502,8 @@ static int open_events(struct neigh *neigh)
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	for (unsigned i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(groups[i])))
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i],
+			       sizeof(groups[i])))
 			return -errno;
 	return 0;
 }
@@ -502,7 +513,8 @@ static int make_events(struct neigh *neigh)
 	static const struct timeval second = {.tv_sec = 1};
 	struct event_base *base = neigh->base;
 
-	neigh->readable = event_new(base, mnl_socket_get_fd(neigh->events), EV_READ | EV_PERSIST, on_readable, neigh);
+	neigh->readable = event_new(base, mnl_socket_get_fd(neigh->events), EV_READ | EV_PERSIST,
+				    on_readable, neigh);
 	neigh->work = evtimer_new(base, on_work, neigh);
 	neigh->debounce = evtimer_new(base, on_work, neigh);
 	neigh->reread = event_new(base, -1, EV_PERSIST, on_reread, neigh);
@@ -517,7 +529,8 @@ static int start(struct neigh *neigh, struct error *err)
 	int error = rtnl_open(&neigh->rtnl);
 
 	if (!error)
-		error = open_events(neigh); /* before the first reading, so that no change is missed */
+		error =
+		    open_events(neigh); /* before the first reading, so that no change is missed */
 	if (error)
 		return error_set(err, error, "rtnetlink: opening a socket: %s", strerror(-error));
 	neigh->links = link_table_new(on_link_change, neigh);
@@ -526,7 +539,8 @@ static int start(struct neigh *neigh, struct error *err)
 		return error_set(err, -ENOMEM, "rtnetlink: out of memory");
 	error = link_table_read(neigh->links, neigh->rtnl);
 	if (error)
-		return error_set(err, error, "rtnetlink: reading the interfaces: %s", strerror(-error));
+		return error_set(err, error, "rtnetlink: reading the interfaces: %s",
+				 strerror(-error));
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Follows routes and neighbours through rtnetlink (libmnl) and keeps the next hop of every watched address fresh.
- * One netlink socket for events and one for requests, both on the loop. Called by state.c. */
+/* Follows routes and neighbours through rtnetlink (libmnl) and keeps the next hop of every
+ * watched address fresh. One netlink socket for events and one for requests, both on the loop. */
 #ifndef LBD_NEIGH_H
 #define LBD_NEIGH_H
 
@@ -12,7 +12,7 @@
 #include "common/error.h"
 
 struct next_hop {
-	uint32_t ifindex;  /* of the egress device; of the device below when the route's is a VLAN */
+	uint32_t ifindex; /* of the egress device; of the device below when the route's is a VLAN */
 	uint16_t vlan_tci; /* host order; 0: untagged */
 	uint16_t mtu;      /* of the route or link, bytes of IP packet, at most 65535 */
 	uint8_t src_mac[6], dst_mac[6];
@@ -25,15 +25,18 @@ struct neigh;
 struct neigh_watch;
 
 /* Called from the loop whenever a watched address's next hop appears, changes or goes.
- * hop is NULL when there is none; then why says it: "no route", "no answer to ARP on eth1 (192.0.2.1)", "link eth1 is
- * down". */
-typedef void neigh_changed_fn(void *arg, const struct addr *address, const struct next_hop *hop, const char *why);
+ * hop is NULL when there is none; then why says it: "no route", "no answer to ARP on eth1
+ * (192.0.2.1)", "link eth1 is down". */
+typedef void neigh_changed_fn(void *arg, const struct addr *address, const struct next_hop *hop,
+			      const char *why);
 
 /* 0, or -errno with err set. */
 int neigh_new(struct event_base *base, struct neigh **ret, struct error *err);
 void neigh_free(struct neigh *neigh);
-/* Starts to watch; the callback comes later from the loop, at least once. Several watches of one address are fine. */
-struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address, neigh_changed_fn *changed, void *arg);
+/* Starts to watch; the callback comes later from the loop, at least once. Several watches of one
+ * address are fine. */
+struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
+				neigh_changed_fn *changed, void *arg);
 void neigh_unwatch(struct neigh_watch *watch);
 /* Called whenever an interface comes, goes, is renamed or changes its address (for attach.c). */
 typedef void neigh_link_fn(void *arg, uint32_t ifindex, const char *name, bool present);

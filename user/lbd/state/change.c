@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changes that people ask for: run-time changes of backends, and the reload. Each works on a copy of the overrides and
- * switches to it whole. Called by api and main. */
+/* Changes that people ask for: run-time changes of backends, and the reload. Each works on a
+ * copy of the overrides and switches to it whole. */
 #include "internal.h"
 
 #include <errno.h>
@@ -21,7 +21,8 @@ struct change {
 	char label[SERVICE_LABEL + ADDR_TEXT + 16]; /* "web 192.0.2.10:80/tcp: backend 10.0.0.11" */
 };
 
-static const struct config_backend *find_in_file(const struct service *service, const struct addr *address)
+static const struct config_backend *find_in_file(const struct service *service,
+						 const struct addr *address)
 {
 	for (unsigned i = 0; i < service->config->backends_count; i++)
 		if (addr_equal(&service->config->backends[i].address, address))
@@ -29,8 +30,8 @@ static const struct config_backend *find_in_file(const struct service *service, 
 	return NULL;
 }
 
-static int change_begin(struct state *state, const char *name, const struct addr *address, struct change *ret,
-			struct error *err)
+static int change_begin(struct state *state, const char *name, const struct addr *address,
+			struct change *ret, struct error *err)
 {
 	struct change change = {.service = state_find_service(state, name)};
 	char label[SERVICE_LABEL], text[ADDR_TEXT];
@@ -39,8 +40,8 @@ static int change_begin(struct state *state, const char *name, const struct addr
 		return error_set(err, -ENOENT, "service \"%s\": no such service", name);
 	change.backend = service_find_backend(change.service, address);
 	change.file = find_in_file(change.service, address);
-	snprintf(change.label, sizeof(change.label), "%s: backend %s", service_label(change.service, label),
-		 addr_format(address, text));
+	snprintf(change.label, sizeof(change.label), "%s: backend %s",
+		 service_label(change.service, label), addr_format(address, text));
 	if (overrides_copy(&state->overrides, &change.overrides))
 		return error_set(err, -ENOMEM, "out of memory");
 	change.entry = overrides_get(&change.overrides, change.service->config->name, address);
@@ -82,8 +83,8 @@ static int change_refuse(struct change *change, struct error *err, int code, con
 }
 
 /* As change_begin, for a backend that must be there and stay. */
-static int change_existing(struct state *state, const char *name, const struct addr *address, struct change *ret,
-			   struct error *err)
+static int change_existing(struct state *state, const char *name, const struct addr *address,
+			   struct change *ret, struct error *err)
 {
 	int rc = change_begin(state, name, address, ret, err);
 
@@ -97,7 +98,8 @@ static int change_existing(struct state *state, const char *name, const struct a
 }
 
 /* The rules the file is held to. */
-static const char *address_flaw(const struct state *state, const struct change *change, const struct addr *address)
+static const char *address_flaw(const struct state *state, const struct change *change,
+				const struct addr *address)
 {
 	const struct config_service *config = change->service->config;
 
@@ -109,8 +111,8 @@ static const char *address_flaw(const struct state *state, const struct change *
 	return NULL;
 }
 
-int state_backend_add(struct state *state, const char *service, const struct addr *address, uint32_t weight,
-		      struct error *err)
+int state_backend_add(struct state *state, const char *service, const struct addr *address,
+		      uint32_t weight, struct error *err)
 {
 	struct change change;
 	const char *flaw;
@@ -132,8 +134,8 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	return rc;
 }
 
-int state_backend_remove(struct state *state, const char *service, const struct addr *address, bool now,
-			 struct error *err)
+int state_backend_remove(struct state *state, const char *service, const struct addr *address,
+			 bool now, struct error *err)
 {
 	struct change change;
 	int rc = change_begin(state, service, address, &change, err);
@@ -168,8 +170,8 @@ static void set_drain(struct override *entry, bool on, const uint64_t *force_aft
 	}
 }
 
-int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
-			const uint64_t *force_after_ms, struct error *err)
+int state_backend_drain(struct state *state, const char *service, const struct addr *address,
+			bool on, const uint64_t *force_after_ms, struct error *err)
 {
 	struct change change;
 	int rc = change_existing(state, service, address, &change, err);
@@ -187,8 +189,8 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 	return rc;
 }
 
-int state_backend_weight(struct state *state, const char *service, const struct addr *address, uint32_t weight,
-			 struct error *err)
+int state_backend_weight(struct state *state, const char *service, const struct addr *address,
+			 uint32_t weight, struct error *err)
 {
 	struct change change;
 	int rc = change_existing(state, service, address, &change, err);
@@ -214,7 +216,8 @@ static bool same_metrics(const struct config *a, const struct config *b)
 {
 	if (!a->metrics || !b->metrics)
 		return !a->metrics == !b->metrics;
-	return a->metrics_port == b->metrics_port && addr_equal(&a->metrics_address, &b->metrics_address);
+	return a->metrics_port == b->metrics_port &&
+	       addr_equal(&a->metrics_address, &b->metrics_address);
 }
 
 /* What only a start reads. */
@@ -234,8 +237,10 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},
 	    {"encap: source-v4, source-v6",
-	     same_prefix(&old->encap_source4, old->encap_source4_len, &new->encap_source4, new->encap_source4_len) &&
-		 same_prefix(&old->encap_source6, old->encap_source6_len, &new->encap_source6, new->encap_source6_len),
+	     same_prefix(&old->encap_source4, old->encap_source4_len, &new->encap_source4,
+			 new->encap_source4_len) &&
+		 same_prefix(&old->encap_source6, old->encap_source6_len, &new->encap_source6,
+			     new->encap_source6_len),
 	     false},
 	};
 
@@ -243,10 +248,13 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 		if (keys[i].same)
 			continue;
 		if (keys[i].pinned)
-			log_warning("reload: %s: needs new maps: detach the interfaces, then restart lbd", keys[i].key);
+			log_warning(
+			    "reload: %s: needs new maps: detach the interfaces, then restart lbd",
+			    keys[i].key);
 		else
-			log_warning("reload: %s: is read at the start only: restart lbd, forwarding goes on meanwhile",
-				    keys[i].key);
+			log_warning(
+			    "reload: %s: is read at the start only: restart lbd, forwarding goes on meanwhile",
+			    keys[i].key);
 	}
 }
 
@@ -268,7 +276,7 @@ int state_reload(struct state *state, struct error *err)
 	}
 	state_interfaces_changed(state);
 	state_summarize(state, &summary);
-	log_info("reloaded %s: services: %u, backends: %u%s", state->config_path, summary.services, summary.backends,
-		 dropped ? "; run-time changes dropped" : "");
+	log_info("reloaded %s: services: %u, backends: %u%s", state->config_path, summary.services,
+		 summary.backends, dropped ? "; run-time changes dropped" : "");
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What state does by the clock: the commit at the end of a turn of the loop, ramps and drains each second, the sweep of
- * the flow table in bounded steps. */
+/* What state does by the clock: the commit at the end of a turn of the loop, ramps and drains each
+ * second, the sweep of the flow table in bounded steps. */
 #include "internal.h"
 
 #include <errno.h>
@@ -55,12 +55,14 @@ static bool drain_ended(struct backend *backend)
 	if (backend->condition != BACKEND_DRAINING)
 		return false;
 	service_key(backend->service, &key);
-	if (!dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address, &stats))
+	if (!dataplane_backend_stats(backend->service->state->options.dataplane, &key,
+				     &backend->address, &stats))
 		backend->drained = stats.drained;
 	return backend->drained;
 }
 
-/* What still holds the drain at its deadline is given up: from now on the data plane must not use the backend. */
+/* What still holds the drain at its deadline is given up: from now on the data plane must not use
+ * the backend. */
 static bool drain_forced(struct backend *backend, uint64_t now_ms)
 {
 	struct dp_backend_stats stats = {0};
@@ -70,12 +72,14 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 	if (!backend->has_force || backend->drained || now_ms < backend->force_ms)
 		return false;
 	service_key(backend->service, &key);
-	dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address, &stats);
+	dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address,
+				&stats);
 	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
-	log_warning("%s: backend %s: drain forced at its deadline: %" PRIu64 " active flows and %u slots of older ones "
-		    "given up, their packets go to other backends",
-		    service_label(backend->service, label), addr_format(&backend->address, address), backend->given_up,
-		    stats.kept_slots);
+	log_warning(
+	    "%s: backend %s: drain forced at its deadline: %" PRIu64
+	    " active flows and %u slots of older ones given up, their packets go to other backends",
+	    service_label(backend->service, label), addr_format(&backend->address, address),
+	    backend->given_up, stats.kept_slots);
 	backend->forced = backend->drained = true;
 	return true;
 }
@@ -97,8 +101,10 @@ static void backend_tick(struct backend *backend, struct tick *tick)
 
 	ended |= drain_forced(backend, clock_monotonic_ms());
 
-	tick->commit |= ended || settles(backend) || backend->ramp_start_ms || latency_moved(backend);
-	tick->forget |= backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
+	tick->commit |=
+	    ended || settles(backend) || backend->ramp_start_ms || latency_moved(backend);
+	tick->forget |=
+	    backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
 }
 
 static void watch_crowd(struct state *state)
@@ -110,8 +116,9 @@ static void watch_crowd(struct state *state)
 	if (crowd_sample(&state->crowd, counts[LB_EVENT_flow_table_full].packets,
 			 counts[LB_EVENT_fallback_slot].packets, now))
 		log_warning(
-		    "flow table: no place for %" PRIu64 " new flows in the last minute: they go by slot, and a "
-		    "change of backends may move them. Raise limits: flows (now %u; needs new maps), or shorten "
+		    "flow table: no place for %" PRIu64
+		    " new flows in the last minute: they go by slot, and a change of backends may "
+		    "move them. Raise limits: flows (now %u; needs new maps), or shorten "
 		    "idle-timeout; lbctl services says which service is limited",
 		    crowd_last_minute(&state->crowd, now), state->config->limits.flows);
 }

@@ -12,7 +12,8 @@
 
 /* ---- to the data plane ---- */
 
-static void service_describe(const struct service *service, struct dp_backend *backends, struct dp_service *ret)
+static void service_describe(const struct service *service, struct dp_backend *backends,
+			     struct dp_service *ret)
 {
 	const struct config_service *config = service->config;
 
@@ -25,8 +26,10 @@ static void service_describe(const struct service *service, struct dp_backend *b
 	    .forward = config->forward,
 	    .mask4 = config->mask4,
 	    .mask6 = config->mask6,
-	    .track_always = config->tracking == CONFIG_TRACKING_ALWAYS || config->algorithm->select != LB_SELECT_SLOT,
-	    .track_never = config->tracking == CONFIG_TRACKING_NEVER && config->algorithm->select == LB_SELECT_SLOT,
+	    .track_always = config->tracking == CONFIG_TRACKING_ALWAYS ||
+			    config->algorithm->select != LB_SELECT_SLOT,
+	    .track_never = config->tracking == CONFIG_TRACKING_NEVER &&
+			   config->algorithm->select == LB_SELECT_SLOT,
 	    .affinity = config->affinity,
 	    .tcp_idle_ms = config->tcp_idle_ms,
 	    .udp_idle_ms = config->udp_idle_ms,
@@ -63,13 +66,15 @@ static void world_latencies_sent(struct world *world)
 {
 	for (unsigned i = 0; i < world->count; i++)
 		for (unsigned j = 0; j < world->services[i]->backends_count; j++)
-			world->services[i]->backends[j]->latency_sent_us = world->services[i]->backends[j]->latency_us;
+			world->services[i]->backends[j]->latency_sent_us =
+			    world->services[i]->backends[j]->latency_us;
 }
 
 int world_commit(struct state *state, struct world *world, struct error *err)
 {
 	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
-	_cleanup_free_ struct dp_backend *backends = calloc(world_count_backends(world) + 1, sizeof(*backends));
+	_cleanup_free_ struct dp_backend *backends =
+	    calloc(world_count_backends(world) + 1, sizeof(*backends));
 	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms();
 	struct dp_backend *next = backends;
 	int rc;
@@ -109,7 +114,8 @@ static void backend_report(struct backend *backend)
 			 backend->service->config->slow_start_ms / 1000);
 		break;
 	case BACKEND_DRAINING:
-		log_info("%s: backend %s draining%s", label, address, backend->removed ? ", then removed" : "");
+		log_info("%s: backend %s draining%s", label, address,
+			 backend->removed ? ", then removed" : "");
 		break;
 	case BACKEND_DRAINED:
 		log_info("%s: backend %s drained: no flow depends on it", label, address);
@@ -148,7 +154,8 @@ static void service_report(struct service *service)
 	case SERVICE_UP:
 	case SERVICE_DEGRADED:
 		if (recovered)
-			log_info("%s: %u of %u backends up", label, service->up, service->backends_count);
+			log_info("%s: %u of %u backends up", label, service->up,
+				 service->backends_count);
 		break;
 	case SERVICE_PANIC:
 		log_warning("%s: fewer than %u %% of the backends are up: all are used", label,
@@ -159,8 +166,8 @@ static void service_report(struct service *service)
 		break;
 	case SERVICE_BLIND:
 		log_warning(
-		    "%s: blind: none of %u backends has answered within %.3g s; the ring is frozen until they are "
-		    "judged again",
+		    "%s: blind: none of %u backends has answered within %.3g s; the ring is "
+		    "frozen until they are judged again",
 		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
 		break;
 	case SERVICE_DOWN:
@@ -180,7 +187,8 @@ void world_report(const struct world *world)
 
 /* ---- from one world to the next ---- */
 
-int state_switch(struct state *state, struct config *config, struct overrides *overrides, struct error *err)
+int state_switch(struct state *state, struct config *config, struct overrides *overrides,
+		 struct error *err)
 {
 	struct error save_error;
 	struct world next;
@@ -202,8 +210,10 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		overrides_done(&state->overrides);
 		state->overrides = *overrides;
 		*overrides = (struct overrides){0};
-		if (state->overrides_path && overrides_save(&state->overrides, state->overrides_path, &save_error))
-			log_warning("%s: run-time changes will not survive a restart of lbd", save_error.text);
+		if (state->overrides_path &&
+		    overrides_save(&state->overrides, state->overrides_path, &save_error))
+			log_warning("%s: run-time changes will not survive a restart of lbd",
+				    save_error.text);
 	}
 	state->first = false;
 	return 0;

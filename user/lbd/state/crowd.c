@@ -21,8 +21,10 @@ static uint64_t growth(uint64_t before, uint64_t now)
 
 bool crowd_sample(struct crowd *crowd, uint64_t full, uint64_t by_slot, uint64_t now_ms)
 {
-	uint64_t more_full = growth(crowd->full, full), more_by_slot = growth(crowd->by_slot, by_slot);
-	uint64_t more = more_full > more_by_slot ? more_full : more_by_slot; /* most flows count as both */
+	uint64_t more_full = growth(crowd->full, full),
+		 more_by_slot = growth(crowd->by_slot, by_slot);
+	uint64_t more =
+	    more_full > more_by_slot ? more_full : more_by_slot; /* most flows count as both */
 	bool known = crowd->known;
 
 	forget_old(crowd, now_ms / PART_MS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keeps the program on the interfaces the config names: at the start, after a reload, and when one comes (back). Called
- * by state.c and main. */
+/* Keeps the program on the interfaces the config names: at the start, after a reload, and when one
+ * comes (back). Called by state.c and main. */
 #include "internal.h"
 
 #include <errno.h>
@@ -66,8 +66,9 @@ void state_interfaces_changed(struct state *state)
 	list = attach_list(state->options.attach, &count);
 	for (unsigned i = 0; i < count; i++)
 		if (!in_config(state->config, list[i].name))
-			log_warning("%s: attached, but not in the config's interfaces; detach it with: lbctl detach %s",
-				    list[i].name, list[i].name);
+			log_warning(
+			    "%s: attached, but not in the config's interfaces; detach it with: lbctl detach %s",
+			    list[i].name, list[i].name);
 }
 
 static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service", "address", ... } ] }.
- * Called by state. */
+/* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
+ * "address", ... } ] }. */
 #include "overrides.h"
 
 #include <errno.h>
@@ -22,7 +22,8 @@ void overrides_done(struct overrides *overrides)
 	*overrides = (struct overrides){0};
 }
 
-struct override *overrides_find(const struct overrides *overrides, const char *service, const struct addr *address)
+struct override *overrides_find(const struct overrides *overrides, const char *service,
+				const struct addr *address)
 {
 	for (unsigned i = 0; i < overrides->count; i++) {
 		struct override *entry = &overrides->list[i];
@@ -33,7 +34,8 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
 	return NULL;
 }
 
-struct override *overrides_get(struct overrides *overrides, const char *service, const struct addr *address)
+struct override *overrides_get(struct overrides *overrides, const char *service,
+			       const struct addr *address)
 {
 	struct override *entry = overrides_find(overrides, service, address), *list;
 	char *name;
@@ -84,7 +86,8 @@ int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 
 /* ---- the file ---- */
 
-static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index, struct error *err)
+static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
+			   struct error *err)
 {
 	const char *service, *text;
 	struct override *entry;
@@ -94,19 +97,22 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	int drain = 0, added = 0, removed = 0;
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b}", "service", &service,
-			   "address", &text, "weight", &weight, "drain", &drain, "drain_ms", &drain_ms, "force_ms",
-			   &force_ms, "added", &added, "removed", &removed))
+	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b}",
+			   "service", &service, "address", &text, "weight", &weight, "drain",
+			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
+			   "removed", &removed))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
 	if (addr_parse(text, &address))
-		return error_set(err, -EINVAL, "%s: entry %u: address: \"%s\": expected an IP address", path, index,
-				 text);
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: address: \"%s\": expected an IP address", path,
+				 index, text);
 	if (weight && (!json_is_integer(weight) || json_integer_value(weight) < 0 ||
 		       json_integer_value(weight) > CONFIG_MAX_WEIGHT))
-		return error_set(err, -EINVAL, "%s: entry %u: weight: expected an integer 0 to %u", path, index,
-				 CONFIG_MAX_WEIGHT);
+		return error_set(err, -EINVAL, "%s: entry %u: weight: expected an integer 0 to %u",
+				 path, index, CONFIG_MAX_WEIGHT);
 	if (added && !weight)
-		return error_set(err, -EINVAL, "%s: entry %u: an added backend needs a weight", path, index);
+		return error_set(err, -EINVAL, "%s: entry %u: an added backend needs a weight",
+				 path, index);
 	entry = overrides_get(into, service, &address);
 	if (!entry)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
@@ -121,7 +127,8 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	return 0;
 }
 
-static int overrides_from_json(json_t *root, const char *path, struct overrides *ret, struct error *err)
+static int overrides_from_json(json_t *root, const char *path, struct overrides *ret,
+			       struct error *err)
 {
 	struct overrides into = {0};
 	json_t *list, *item;
@@ -132,8 +139,9 @@ static int overrides_from_json(json_t *root, const char *path, struct overrides 
 	if (json_unpack_ex(root, &why, 0, "{s:i, s:o}", "version", &version, "backends", &list))
 		return error_set(err, -EINVAL, "%s: %s", path, why.text);
 	if (version != OVERRIDES_VERSION || !json_is_array(list))
-		return error_set(err, -EINVAL, "%s: version %d: expected version %d with a list of backends", path,
-				 version, OVERRIDES_VERSION);
+		return error_set(err, -EINVAL,
+				 "%s: version %d: expected version %d with a list of backends",
+				 path, version, OVERRIDES_VERSION);
 	json_array_foreach (list, i, item) {
 		rc = entry_from_json(item, &into, path, (unsigned)i, err);
 		if (rc) {
@@ -169,8 +177,8 @@ int overrides_load(const char *path, struct overrides *ret, struct error *err)
 static json_t *entry_to_json(const struct override *entry)
 {
 	char text[ADDR_TEXT];
-	json_t *item =
-	    json_pack("{s:s, s:s}", "service", entry->service, "address", addr_format(&entry->address, text));
+	json_t *item = json_pack("{s:s, s:s}", "service", entry->service, "address",
+				 addr_format(&entry->address, text));
 
 	if (item && entry->has_weight)
 		json_object_set_new(item, "weight", json_integer(entry->weight));
@@ -195,7 +203,8 @@ static char *overrides_to_text(const struct overrides *overrides)
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
-	text = root && json_array_size(list) == overrides->count ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	text = root && json_array_size(list) == overrides->count ? json_dumps(root, JSON_INDENT(2))
+								 : NULL;
 	json_decref(root);
 	return text;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What was changed at run time, on top of the config file: a list keyed by service name and backend address, kept as
- * JSON so that a drain outlives a kill -9 of lbd. A plain value; called by state. */
+/* What was changed at run time, on top of the config file: a list keyed by service name and backend
+ * address, kept as JSON so that a drain outlives a kill -9 of lbd. A plain value; called by
+ * state. */
 #ifndef LBD_OVERRIDES_H
 #define LBD_OVERRIDES_H
 
@@ -16,7 +17,8 @@ struct override {
 	bool has_weight; /* weight stands in for the file's; always set with added */
 	uint32_t weight;
 	bool drain;
-	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain began; the file does not outlive a boot, nor need it */
+	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain began; the file does not outlive a
+			      boot, nor need it */
 	bool has_force;    /* the drain ends at force_ms, whatever still holds it */
 	uint64_t force_ms; /* CLOCK_MONOTONIC */
 	bool added;        /* not in the file */
@@ -28,18 +30,23 @@ struct overrides {
 	unsigned count;
 };
 
-/* Reads path; a file that does not exist gives an empty list. 0, or -errno with *ret untouched and err naming the file.
- */
+/* Reads path; a file that does not exist gives an empty list. 0, or -errno with *ret untouched and
+ * err naming the
+ * file. */
 int overrides_load(const char *path, struct overrides *ret, struct error *err);
-/* Writes path whole or not at all (temporary file, fsync, rename, fsync of the directory); an empty list removes it. */
+/* Writes path whole or not at all (temporary file, fsync, rename, fsync of the directory); an empty
+ * list removes it. */
 int overrides_save(const struct overrides *overrides, const char *path, struct error *err);
 int overrides_copy(const struct overrides *overrides, struct overrides *ret); /* 0 or -ENOMEM */
 void overrides_done(struct overrides *overrides);
 
 /* NULL if there is none. */
-struct override *overrides_find(const struct overrides *overrides, const char *service, const struct addr *address);
-/* The entry, made if missing (nothing set); NULL when out of memory. Valid until the next change of the list. */
-struct override *overrides_get(struct overrides *overrides, const char *service, const struct addr *address);
+struct override *overrides_find(const struct overrides *overrides, const char *service,
+				const struct addr *address);
+/* The entry, made if missing (nothing set); NULL when out of memory. Valid until the next change of
+ * the list. */
+struct override *overrides_get(struct overrides *overrides, const char *service,
+			       const struct addr *address);
 void overrides_drop(struct overrides *overrides, struct override *entry);
 
 #endif

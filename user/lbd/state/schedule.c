@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* When the present world is committed next: at the end of this turn of the loop, or after a rest. */
+/* When the present world is committed next: at the end of this turn of the loop, or after a
+ * rest. */
 #include "internal.h"
 
 #include "common/clock.h"
@@ -9,7 +10,8 @@
 
 void state_arm(struct event *event, uint64_t us)
 {
-	struct timeval in = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+	struct timeval in = {.tv_sec = (time_t)(us / 1000000),
+			     .tv_usec = (suseconds_t)(us % 1000000)};
 
 	event_add(event, &in);
 }
@@ -19,10 +21,12 @@ void state_touch(struct state *state)
 	uint64_t now = clock_monotonic_us();
 
 	if (!event_pending(state->commit, EV_TIMEOUT, NULL))
-		state_arm(state->commit, state->rest_until_us > now ? state->rest_until_us - now : 0);
+		state_arm(state->commit,
+			  state->rest_until_us > now ? state->rest_until_us - now : 0);
 }
 
-/* Thousands of probes may change something in every turn of the loop: commits take a tenth of the time at most. */
+/* Thousands of probes may change something in every turn of the loop: commits take a tenth of the
+ * time at most. */
 void state_rest(struct state *state, uint64_t start_us)
 {
 	uint64_t end = clock_monotonic_us(), rest = (end - start_us) * COMMIT_REST_TIMES;

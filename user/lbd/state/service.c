@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One service: its key in the data plane, its label in log lines and errors, its backends by address. */
+/* One service: its key in the data plane, its label in log lines and errors, its backends by
+ * address. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -7,8 +8,9 @@
 
 void service_key(const struct service *service, struct dp_service *ret)
 {
-	*ret = (struct dp_service){
-	    .vip = service->config->vip, .protocol = service->config->protocol, .port = service->config->port};
+	*ret = (struct dp_service){.vip = service->config->vip,
+				   .protocol = service->config->protocol,
+				   .port = service->config->port};
 }
 
 const char *service_label(const struct service *service, char text[SERVICE_LABEL])
@@ -19,8 +21,8 @@ const char *service_label(const struct service *service, char text[SERVICE_LABEL
 
 	if (config->port)
 		snprintf(port, sizeof(port), "%u", config->port);
-	snprintf(key, sizeof(key), config->vip.family == 6 ? "[%s]:%s/%s" : "%s:%s/%s", addr_format(&config->vip, vip),
-		 port, protocol);
+	snprintf(key, sizeof(key), config->vip.family == 6 ? "[%s]:%s/%s" : "%s:%s/%s",
+		 addr_format(&config->vip, vip), port, protocol);
 	if (!strcmp(config->name, key))
 		snprintf(text, SERVICE_LABEL, "%s", key);
 	else

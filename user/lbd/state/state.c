@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The life of the state, and the questions others ask it. Changes are in state_change.c, what follows from them in
- * state_world.c, state_weigh.c and state_commit.c. Called by main, api, metrics. */
+/* The life of the state, and the questions others ask it. Changes are in state_change.c, what
+ * follows from them in state_world.c, state_weigh.c and state_commit.c. */
 #include "internal.h"
 
 #include <errno.h>
@@ -40,13 +40,14 @@ static void read_overrides(struct state *state, struct overrides *ret)
 
 		if (still_applies(state, entry))
 			continue;
-		log_warning("%s: service \"%s\", backend %s: no longer in the config, the run-time change is dropped",
-			    state->overrides_path, entry->service, addr_format(&entry->address, address));
+		log_warning(
+		    "%s: service \"%s\", backend %s: no longer in the config, the run-time change is dropped",
+		    state->overrides_path, entry->service, addr_format(&entry->address, address));
 		overrides_drop(ret, entry);
 	}
 	if (ret->count)
-		log_info("%s: %u run-time changes are still in force; a reload drops them", state->overrides_path,
-			 ret->count);
+		log_info("%s: %u run-time changes are still in force; a reload drops them",
+			 state->overrides_path, ret->count);
 }
 
 static int state_start(struct state *state, struct error *err)

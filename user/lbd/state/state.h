@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Where the sources meet: config x runtime changes x health x next hops -> the wanted services, committed to the data
- * plane. Changes are collected and committed once per turn of the loop. Called by main, api, metrics. */
+/* Where the sources meet: config x runtime changes x health x next hops -> the wanted services,
+ * committed to the data plane. Changes are collected and committed once per turn of the loop. */
 #ifndef LBD_STATE_H
 #define LBD_STATE_H
 
@@ -12,14 +12,15 @@
 #include "lbd/health/health.h"
 #include "lbd/neigh/neigh.h"
 
-enum backend_condition { /* in the order they are checked: the first that applies is what users see */
-			 BACKEND_UP,
-			 BACKEND_STARTING, /* slow start */
-			 BACKEND_DRAINING, /* asked to drain, or removed and still with flows */
-			 BACKEND_DRAINED,  /* and nothing depends on it any more: safe to stop */
-			 BACKEND_CHECKING, /* no probe has ended yet */
-			 BACKEND_NO_NEXT_HOP,
-			 BACKEND_DOWN,
+/* in the order they are checked: the first that applies is what users see */
+enum backend_condition {
+	BACKEND_UP,
+	BACKEND_STARTING, /* slow start */
+	BACKEND_DRAINING, /* asked to drain, or removed and still with flows */
+	BACKEND_DRAINED,  /* and nothing depends on it any more: safe to stop */
+	BACKEND_CHECKING, /* no probe has ended yet */
+	BACKEND_NO_NEXT_HOP,
+	BACKEND_DOWN,
 };
 
 struct backend {
@@ -48,7 +49,8 @@ struct backend {
 	uint64_t ramp_start_ms; /* CLOCK_MONOTONIC; 0: no ramp */
 
 	/* What follows is state's own. */
-	struct backend **handle; /* what check and watch call back with: the object may be replaced, this stays */
+	struct backend **handle; /* what check and watch call back with: the object may be replaced,
+				    this stays */
 	struct backend *former;  /* while a new world is built: the one it continues */
 	bool hop_known;          /* the neighbour watch has answered once */
 	bool able;               /* healthy, reachable, wanted: may take new flows */
@@ -73,7 +75,14 @@ struct backend {
 	} calm;
 };
 
-enum service_status { SERVICE_UP, SERVICE_DEGRADED, SERVICE_PANIC, SERVICE_BACKUP, SERVICE_BLIND, SERVICE_DOWN };
+enum service_status {
+	SERVICE_UP,
+	SERVICE_DEGRADED,
+	SERVICE_PANIC,
+	SERVICE_BACKUP,
+	SERVICE_BLIND,
+	SERVICE_DOWN
+};
 
 struct service {
 	struct state *state;
@@ -83,12 +92,13 @@ struct service {
 	unsigned up;         /* backends in condition UP or STARTING */
 	bool panic;          /* panic-threshold reached: all backends used */
 	bool backups_active; /* only backups live */
-	bool blind;          /* no backend answers any more: the ring is frozen, see service_watch */
-	uint64_t blind_ms;   /* CLOCK_MONOTONIC when that began */
-	uint64_t sight_ms;   /* CLOCK_MONOTONIC when the first of them was back; 0: none is */
-	bool opened;         /* takes traffic: its first ring is made once every backend has been judged, not of the
-				quickest one alone, which would become the keeper of every slot */
-	uint64_t opens_ms;   /* CLOCK_MONOTONIC: or at this time, whatever is still being checked */
+	bool blind;        /* no backend answers any more: the ring is frozen, see service_watch */
+	uint64_t blind_ms; /* CLOCK_MONOTONIC when that began */
+	uint64_t sight_ms; /* CLOCK_MONOTONIC when the first of them was back; 0: none is */
+	/* takes traffic: its first ring is made once every backend has been judged, not of the
+	 * quickest one alone, which would become the keeper of every slot */
+	bool opened;
+	uint64_t opens_ms; /* CLOCK_MONOTONIC: or at this time, whatever is still being checked */
 	enum service_status status, reported;
 };
 
@@ -98,7 +108,8 @@ struct state_options {
 	struct event_base *base;
 	struct config *config;      /* taken over by state */
 	const char *config_path;    /* copied */
-	const char *overrides_path; /* copied; run-time changes survive a restart of lbd here; NULL: not kept */
+	const char *overrides_path; /* copied; run-time changes survive a restart of lbd here; NULL:
+				       not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;
@@ -109,17 +120,20 @@ struct state_options {
 int state_new(const struct state_options *options, struct state **ret, struct error *err);
 void state_free(struct state *state);
 
-/* Attaches the interfaces of the config; those that do not exist yet are attached when they appear. All are tried; the
- * first error is returned. */
+/* Attaches the interfaces of the config; those that do not exist yet are attached when they appear.
+ * All are tried; the first error is returned. */
 int state_attach_interfaces(struct state *state, struct error *err);
 
 const char *state_config_path(const struct state *state);
-unsigned state_overrides_count(const struct state *state); /* backends that differ from the file at run time */
+/* backends that differ from the file at run time */
+unsigned state_overrides_count(const struct state *state);
 struct state_summary {
-	unsigned services, services_down, services_panic, services_backup, services_blind, backends, backends_up;
+	unsigned services, services_down, services_panic, services_backup, services_blind, backends,
+	    backends_up;
 };
 void state_summarize(const struct state *state, struct state_summary *ret);
-/* New flows that were sent by slot in the last minute because the flow table had no place for them. */
+/* New flows that were sent by slot in the last minute because the flow table had no place for
+ * them. */
 uint64_t state_flows_without_place(const struct state *state);
 
 const struct config *state_config(const struct state *state);
@@ -127,24 +141,27 @@ struct service *const *state_services(const struct state *state, unsigned *ret_c
 struct service *state_find_service(const struct state *state, const char *name);
 struct backend *service_find_backend(const struct service *service, const struct addr *address);
 
-/* Reads the file again. All or nothing: on error nothing changes. The file wins over run-time changes. */
+/* Reads the file again. All or nothing: on error nothing changes. The file wins over run-time
+ * changes. */
 int state_reload(struct state *state, struct error *err);
 /* Run-time changes. -ENOENT, -EEXIST, -EINVAL with err set. */
-int state_backend_add(struct state *state, const char *service, const struct addr *address, uint32_t weight,
-		      struct error *err);
+int state_backend_add(struct state *state, const char *service, const struct addr *address,
+		      uint32_t weight, struct error *err);
 /* now: its flows are cut over at once; otherwise it drains first and then disappears. */
-int state_backend_remove(struct state *state, const char *service, const struct addr *address, bool now,
-			 struct error *err);
-/* force_after_ms: from now on; after that the drain ends, and what still holds it goes to other backends. NULL: a
- * deadline that is set already stays, and there is none else. */
-int state_backend_drain(struct state *state, const char *service, const struct addr *address, bool on,
-			const uint64_t *force_after_ms, struct error *err);
-int state_backend_weight(struct state *state, const char *service, const struct addr *address, uint32_t weight,
-			 struct error *err);
+int state_backend_remove(struct state *state, const char *service, const struct addr *address,
+			 bool now, struct error *err);
+/* force_after_ms: from now on; after that the drain ends, and what still holds it goes to other
+ * backends. NULL: a deadline that is set already stays, and there is none else. */
+int state_backend_drain(struct state *state, const char *service, const struct addr *address,
+			bool on, const uint64_t *force_after_ms, struct error *err);
+int state_backend_weight(struct state *state, const char *service, const struct addr *address,
+			 uint32_t weight, struct error *err);
 
-const char *backend_condition_name(enum backend_condition condition); /* "up", "starting", "draining", ... */
-const char *service_status_name(enum service_status status);          /* as in include/lb_api.h */
-/* The key the data plane knows the service by; backends are not filled in. */
+/* "up", "starting", "draining", ... */
+const char *backend_condition_name(enum backend_condition condition);
+/* as in include/lb_api.h */ /* The key the data plane knows the service by; backends are not filled
+				in. */
+const char *service_status_name(enum service_status status);
 void service_key(const struct service *service, struct dp_service *ret);
 /* "web 192.0.2.10:80/tcp", for log lines and errors; any port is "*". */
 #define SERVICE_LABEL 384

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What is heard of the backends: results of probes and next hops, and who hears them. A new world takes the probes and
- * the neighbour watches over from the one before it. */
+/* What is heard of the backends: results of probes and next hops, and who hears them. A new world
+ * takes the probes and the neighbour watches over from the one before it. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -40,8 +40,8 @@ static void on_health(void *arg, const struct health_result *result)
 	char why[256];
 
 	if (result->latency_us) {
-		backend->latency_us =
-		    latency_peak_ewma(backend->latency_us, result->latency_us, now - backend->latency_at_ms);
+		backend->latency_us = latency_peak_ewma(backend->latency_us, result->latency_us,
+							now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
 	note_probe(backend, result->latency_us, now);
@@ -53,7 +53,8 @@ static void on_health(void *arg, const struct health_result *result)
 	state_touch(backend->service->state);
 }
 
-static void on_next_hop(void *arg, const struct addr *address, const struct next_hop *hop, const char *why)
+static void on_next_hop(void *arg, const struct addr *address, const struct next_hop *hop,
+			const char *why)
 {
 	struct backend *backend = *(struct backend **)arg;
 
@@ -76,9 +77,11 @@ static bool same_check(const struct config_service *a, const struct config_servi
 {
 	const struct health_spec *x = &a->health, *y = &b->health;
 
-	return same_text(x->type, y->type) && (x->port ? x->port : a->port) == (y->port ? y->port : b->port) &&
-	       same_text(x->path, y->path) && same_text(x->host, y->host) && x->status_min == y->status_min &&
-	       x->status_max == y->status_max && x->interval_ms == y->interval_ms && x->timeout_ms == y->timeout_ms &&
+	return same_text(x->type, y->type) &&
+	       (x->port ? x->port : a->port) == (y->port ? y->port : b->port) &&
+	       same_text(x->path, y->path) && same_text(x->host, y->host) &&
+	       x->status_min == y->status_min && x->status_max == y->status_max &&
+	       x->interval_ms == y->interval_ms && x->timeout_ms == y->timeout_ms &&
 	       x->rise == y->rise && x->fall == y->fall;
 }
 
@@ -101,7 +104,8 @@ static void backend_take_over(struct backend *backend)
 	}
 }
 
-/* Out of memory leaves it unchecked, and so without traffic if it never had any: said, and tried at the next change. */
+/* Out of memory leaves it unchecked, and so without traffic if it never had any: said, and tried at
+ * the next change. */
 static void backend_start(struct backend *backend)
 {
 	struct state *state = backend->service->state;
@@ -113,14 +117,16 @@ static void backend_start(struct backend *backend)
 	if (backend->handle) {
 		*backend->handle = backend;
 		if (!backend->watch)
-			backend->watch =
-			    neigh_watch(state->options.neigh, &backend->address, on_next_hop, backend->handle);
+			backend->watch = neigh_watch(state->options.neigh, &backend->address,
+						     on_next_hop, backend->handle);
 		if (!backend->check && service_is_checked(config))
-			backend->check = health_add(state->options.health, &config->health, &backend->address,
-						    config->port, backend->health, on_health, backend->handle);
+			backend->check =
+			    health_add(state->options.health, &config->health, &backend->address,
+				       config->port, backend->health, on_health, backend->handle);
 	}
 	if (!backend->watch || (!backend->check && service_is_checked(config)))
-		log_error("%s: backend %s: out of memory, it is not watched", service_label(backend->service, label),
+		log_error("%s: backend %s: out of memory, it is not watched",
+			  service_label(backend->service, label),
 			  addr_format(&backend->address, text));
 }
 
@@ -133,7 +139,8 @@ static void report_gone(const struct service *service)
 		const struct backend *backend = service->backends[i];
 
 		if (backend->removed && backend->handle && !backend->cut)
-			log_info("%s: backend %s drained and removed", service_label(service, label),
+			log_info("%s: backend %s drained and removed",
+				 service_label(service, label),
 				 addr_format(&backend->address, text));
 	}
 }

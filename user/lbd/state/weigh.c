@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From what is known of a service's backends to who gets how much: conditions, slow start, backups, panic, and what a
- * host does that sees none of them any more. Pure. */
+/* From what is known of a service's backends to who gets how much: conditions, slow start, backups,
+ * panic, and what a host does that sees none of them any more. Pure. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -10,13 +10,17 @@
 #define LATENCY_HALF_LIFE_MS 5000
 #define LOSS_MARGIN_MS       100  /* for timers that are late */
 #define SIGHT_MARGIN_MS      1000 /* for next hops to answer after the link is back */
-#define EQUAL_SHARE          100  /* of backends whose weights are ignored; a ramp still goes up to it */
+#define EQUAL_SHARE          100 /* of backends whose weights are ignored; a ramp still goes up to it */
 
 const char *backend_condition_name(enum backend_condition condition)
 {
 	static const char *const names[] = {
-	    [BACKEND_UP] = "up",           [BACKEND_STARTING] = "starting", [BACKEND_DRAINING] = "draining",
-	    [BACKEND_DRAINED] = "drained", [BACKEND_CHECKING] = "checking", [BACKEND_NO_NEXT_HOP] = "no-next-hop",
+	    [BACKEND_UP] = "up",
+	    [BACKEND_STARTING] = "starting",
+	    [BACKEND_DRAINING] = "draining",
+	    [BACKEND_DRAINED] = "drained",
+	    [BACKEND_CHECKING] = "checking",
+	    [BACKEND_NO_NEXT_HOP] = "no-next-hop",
 	    [BACKEND_DOWN] = "down",
 	};
 
@@ -40,8 +44,9 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 
 	if (sample_us >= average_us || halvings > 31)
 		return sample_us;
-	/* What is left of the distance to the sample: 2^-(elapsed / half-life). Between whole halvings a parabola with
-	 * the right slope at the start, or many samples within a half-life would add up to another. */
+	/* What is left of the distance to the sample: 2^-(elapsed / half-life). Between whole
+	 * halvings a parabola with the right slope at the start, or many samples within a half-life
+	 * would add up to another. */
 	above = (average_us - sample_us) >> halvings;
 	return sample_us + (uint32_t)(above * (1 - part * (0.6931 - 0.1931 * part)));
 }
@@ -54,7 +59,8 @@ static bool leaving(const struct backend *backend)
 /* Has everything answered that decides whether it may be used? */
 static bool answered(const struct backend *backend)
 {
-	return backend->health == HEALTH_DOWN || (backend->health == HEALTH_UP && backend->hop_known);
+	return backend->health == HEALTH_DOWN ||
+	       (backend->health == HEALTH_UP && backend->hop_known);
 }
 
 static bool judged(const struct backend *backend)
@@ -79,7 +85,8 @@ static bool service_opens(const struct service *service, uint64_t now_ms)
 
 static bool panics_to(const struct backend *backend)
 {
-	return backend->service->panic && !backend->backup && !leaving(backend) && judged(backend) && backend->has_hop;
+	return backend->service->panic && !backend->backup && !leaving(backend) &&
+	       judged(backend) && backend->has_hop;
 }
 
 bool backend_usable(const struct backend *backend)
@@ -102,7 +109,8 @@ uint32_t service_loss_window_ms(const struct service *service)
 
 static bool lost_lately(const struct backend *backend, uint64_t now_ms)
 {
-	return backend->lost_ms && now_ms - backend->lost_ms <= service_loss_window_ms(backend->service);
+	return backend->lost_ms &&
+	       now_ms - backend->lost_ms <= service_loss_window_ms(backend->service);
 }
 
 bool backend_may_return(const struct backend *backend, uint64_t now_ms)
@@ -110,7 +118,8 @@ bool backend_may_return(const struct backend *backend, uint64_t now_ms)
 	return backend->frozen || lost_lately(backend, now_ms);
 }
 
-/* What the data plane was told last, unless a loss may have shaped it that turns out to be the first of many. */
+/* What the data plane was told last, unless a loss may have shaped it that turns out to be the
+ * first of many. */
 static void service_remember(struct service *service, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < service->backends_count; i++)
@@ -125,9 +134,9 @@ static void service_remember(struct service *service, uint64_t now_ms)
 	}
 }
 
-/* Has a check of another one passed since its first one failed that made it a loss? Between these lies more than an
- * interval, in which every other is checked; with fall 1 there is only the probe itself, and the interval before it
- * must do. */
+/* Has a check of another one passed since its first one failed that made it a loss? Between these
+ * lies more than an interval, in which every other is checked; with fall 1 there is only the probe
+ * itself, and the interval before it must do. */
 static bool loss_has_witness(const struct backend *lost)
 {
 	const struct service *service = lost->service;
@@ -137,7 +146,8 @@ static bool loss_has_witness(const struct backend *lost)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *other = service->backends[i];
 
-		if (other != lost && other->passed_ms && other->passed_ms + reach_ms >= lost->failing_ms)
+		if (other != lost && other->passed_ms &&
+		    other->passed_ms + reach_ms >= lost->failing_ms)
 			return true;
 	}
 	return false;
@@ -145,7 +155,8 @@ static bool loss_has_witness(const struct backend *lost)
 
 struct sight {
 	unsigned seen, lost; /* backends: can be reached; could be so lately */
-	bool doubtful;       /* one was lost just now, and no check of another has passed since its first failed */
+	bool doubtful; /* one was lost just now, and no check of another has passed since its first
+			  failed */
 };
 
 /* A drained one may be stopped at any time: its loss says nothing. */
@@ -168,7 +179,8 @@ static void service_look(struct service *service, uint64_t now_ms, struct sight 
 	}
 }
 
-/* All that could be reached, two or more, are lost; or one is, and the others were silent all the while. */
+/* All that could be reached, two or more, are lost; or one is, and the others were silent all the
+ * while. */
 static bool is_blinded(const struct sight *sight)
 {
 	return sight->seen + sight->lost >= 2 && (!sight->seen || sight->doubtful);
@@ -218,11 +230,13 @@ static uint64_t sight_since(const struct service *service, uint64_t now_ms)
 	return 0;
 }
 
-/* Not for the first that answers, which would get everything: for all, or for as long as a backend takes to rise. */
+/* Not for the first that answers, which would get everything: for all, or for as long as a backend
+ * takes to rise. */
 static bool service_sees(const struct service *service, uint64_t now_ms)
 {
 	const struct health_spec *health = &service->config->health;
-	uint64_t longest = (uint64_t)health->rise * health->interval_ms + health->timeout_ms + SIGHT_MARGIN_MS;
+	uint64_t longest =
+	    (uint64_t)health->rise * health->interval_ms + health->timeout_ms + SIGHT_MARGIN_MS;
 
 	if (!service->sight_ms)
 		return false;
@@ -234,8 +248,9 @@ static bool service_sees(const struct service *service, uint64_t now_ms)
 	return true;
 }
 
-/* When this host cannot tell its own failure from that of all backends, the ring stays as it was before the first was
- * lost, until all are judged again. A lone backend is always believed: nobody could take its place. */
+/* When this host cannot tell its own failure from that of all backends, the ring stays as it was
+ * before the first was lost, until all are judged again. A lone backend is always believed: nobody
+ * could take its place. */
 static void service_watch(struct service *service, uint64_t now_ms)
 {
 	struct sight sight;
@@ -257,7 +272,8 @@ static void service_watch(struct service *service, uint64_t now_ms)
 
 /* ---- one backend ---- */
 
-/* A backend that comes into rotation starts its ramp; at a first start all come at once, and none does. */
+/* A backend that comes into rotation starts its ramp; at a first start all come at once, and none
+ * does. */
 static void backend_follow(struct backend *backend, uint64_t now_ms)
 {
 	bool able = reachable(backend) && !leaving(backend) && backend->weight > 0;
@@ -277,7 +293,8 @@ static void backend_follow(struct backend *backend, uint64_t now_ms)
 /* A dead backend keeps nothing, but it must be dead for certain. */
 static bool backend_is_drained(const struct backend *backend, uint64_t now_ms)
 {
-	return backend->drained || (judged(backend) && !reachable(backend) && !backend_may_return(backend, now_ms));
+	return backend->drained ||
+	       (judged(backend) && !reachable(backend) && !backend_may_return(backend, now_ms));
 }
 
 static enum backend_condition backend_judge(const struct backend *backend, uint64_t now_ms)
@@ -322,7 +339,8 @@ static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
 	if (!backend->ramp_start_ms)
 		return backend_share(backend);
 	elapsed = now_ms - backend->ramp_start_ms;
-	weight = backend_share(backend) * (RAMP_FLOOR_PERCENT * length + (100 - RAMP_FLOOR_PERCENT) * elapsed) /
+	weight = backend_share(backend) *
+		 (RAMP_FLOOR_PERCENT * length + (100 - RAMP_FLOOR_PERCENT) * elapsed) /
 		 (100 * length);
 	return weight ? (uint32_t)weight : 1;
 }
@@ -354,7 +372,8 @@ static struct tally service_count(struct service *service)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
-		service->up += backend->condition == BACKEND_UP || backend->condition == BACKEND_STARTING;
+		service->up +=
+		    backend->condition == BACKEND_UP || backend->condition == BACKEND_STARTING;
 		if (leaving(backend) || !backend->weight)
 			continue;
 		tally.wanted++;
@@ -372,14 +391,16 @@ static struct tally service_count(struct service *service)
 static bool frozen_on_backups(const struct service *service)
 {
 	for (unsigned i = 0; i < service->backends_count; i++)
-		if (service->backends[i]->backup && service->backends[i]->frozen && service->backends[i]->calm.weight)
+		if (service->backends[i]->backup && service->backends[i]->frozen &&
+		    service->backends[i]->calm.weight)
 			return true;
 	return false;
 }
 
 static enum service_status service_judge(struct service *service, const struct tally *tally)
 {
-	bool few = tally->primaries_able * 100ULL < (uint64_t)service->config->panic_threshold * tally->primaries;
+	bool few = tally->primaries_able * 100ULL <
+		   (uint64_t)service->config->panic_threshold * tally->primaries;
 
 	if (service->blind) {
 		service->panic = false;
@@ -394,7 +415,8 @@ static enum service_status service_judge(struct service *service, const struct t
 		return SERVICE_PANIC;
 	if (!tally->primaries_able)
 		return SERVICE_DOWN;
-	return tally->primaries_able + tally->backups_able < tally->wanted ? SERVICE_DEGRADED : SERVICE_UP;
+	return tally->primaries_able + tally->backups_able < tally->wanted ? SERVICE_DEGRADED
+									   : SERVICE_UP;
 }
 
 void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
@@ -410,5 +432,6 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 	tally = service_count(service);
 	service->status = service_judge(service, &tally);
 	for (unsigned i = 0; i < service->backends_count; i++)
-		service->backends[i]->effective_weight = backend_weigh(service->backends[i], now_ms);
+		service->backends[i]->effective_weight =
+		    backend_weigh(service->backends[i], now_ms);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Builds the services and backends that config and run-time changes ask for, continuing what is known from before. */
+/* Builds the services and backends that config and run-time changes ask for, continuing what is
+ * known from before. */
 #include "internal.h"
 
-/* On top of an interval and a timeout, in which the first probe ends: for the next hop to answer. */
+/* On top of an interval and a timeout, in which the first probe ends: for the next hop to
+ * answer. */
 #define OPENING_EXTRA_MS 1000
 
 #include <errno.h>
@@ -44,7 +46,8 @@ void world_free(struct world *world)
 static struct backend *service_append(struct service *service, const struct addr *address)
 {
 	unsigned count = service->backends_count;
-	struct backend **list = realloc(service->backends, (count + 1) * sizeof(struct backend *)), *backend;
+	struct backend **list = realloc(service->backends, (count + 1) * sizeof(struct backend *)),
+		       *backend;
 
 	if (!list)
 		return NULL;
@@ -59,9 +62,12 @@ static struct backend *service_append(struct service *service, const struct addr
 	return backend;
 }
 
-static struct service *world_append(struct world *world, struct state *state, struct config_service *config)
+static struct service *world_append(struct world *world, struct state *state,
+				    struct config_service *config)
 {
-	struct service **list = realloc(world->services, (world->count + 1) * sizeof(struct service *)), *service;
+	struct service **list =
+			   realloc(world->services, (world->count + 1) * sizeof(struct service *)),
+		       *service;
 
 	if (!list)
 		return NULL;
@@ -123,7 +129,8 @@ static void backend_continue(struct backend *backend, struct backend *former)
 		backend->given_up = former->given_up;
 }
 
-/* A backend that the adopted maps use is taken to be well until a probe or a neighbour says otherwise. */
+/* A backend that the adopted maps use is taken to be well until a probe or a neighbour says
+ * otherwise. */
 static void backend_adopt(struct backend *backend, const struct dp_backend *adopted)
 {
 	backend->has_hop = backend->hop_known = true;
@@ -141,7 +148,8 @@ static void backend_drain(struct backend *backend, const struct override *change
 	backend->drain_ms = change->drain_ms;
 	backend->has_force = change->has_force;
 	backend->force_ms = change->force_ms;
-	backend->forced = backend->drained = change->has_force && clock_monotonic_ms() >= change->force_ms;
+	backend->forced = backend->drained =
+	    change->has_force && clock_monotonic_ms() >= change->force_ms;
 }
 
 static int add_from_file(struct service *service, const struct overrides *overrides)
@@ -150,7 +158,8 @@ static int add_from_file(struct service *service, const struct overrides *overri
 
 	for (unsigned i = 0; i < config->backends_count; i++) {
 		const struct config_backend *wanted = &config->backends[i];
-		const struct override *change = overrides_find(overrides, config->name, &wanted->address);
+		const struct override *change =
+		    overrides_find(overrides, config->name, &wanted->address);
 		struct backend *backend;
 
 		if (change && change->removed)
@@ -190,7 +199,8 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 static bool keeps_nothing(const struct backend *backend, uint64_t now_ms)
 {
 	return backend->cut || backend->drained ||
-	       ((backend->health != HEALTH_UP || !backend->has_hop) && !backend_may_return(backend, now_ms));
+	       ((backend->health != HEALTH_UP || !backend->has_hop) &&
+		!backend_may_return(backend, now_ms));
 }
 
 /* Those that nobody asks for any more stay while flows depend on them; the dead keep nothing. */
@@ -261,7 +271,8 @@ static int continue_adopted(struct service *service)
 	return 0;
 }
 
-static int service_build(struct service *service, const struct overrides *overrides, const struct world *present)
+static int service_build(struct service *service, const struct overrides *overrides,
+			 const struct world *present)
 {
 	struct state *state = service->state;
 	struct service *former = world_find(present, service->config);
