@@ -3,6 +3,9 @@ BUILD := build
 ifdef SAN
 BUILD := build/asan
 endif
+ifdef COV
+BUILD := build/coverage
+endif
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -22,7 +25,7 @@ SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest vmbench fresh lint format
+SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -36,6 +39,10 @@ ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
 ifdef SAN
 ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+ifdef COV
+ALL_CFLAGS += -O0 --coverage
+ALL_LDFLAGS += --coverage
 endif
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Iinclude -Itests -I. $(BPF_INCLUDES) -MMD -MP
 
@@ -58,7 +65,7 @@ BENCH_NS := $(BUILD)/tools/bench_ns
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
-.PHONY: all tests tools bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants format lint install uninstall clean distclean help
+.PHONY: all tests tools bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
@@ -184,8 +191,31 @@ vmbench: ## lbd and IPVS side by side in one guest, as ratios (root)
 fresh: ## the README's commands on a fresh Debian 12: debootstrap, clone of HEAD, make demo, make check (root; FRESH="demo" for one; tools/fresh --help)
 	@tools/fresh $(FRESH)
 
+coverage: ## lines and branches of user/ that the unit tests run, file by file (root)
+	@tools/deps build test coverage
+	@$(MAKE) -j2 tests COV=1
+	@find build/coverage -name '*.gcda' -delete
+	@status=0; for program in $$(find build/coverage/tests/unit -name 'test_*' -type f -executable | sort); do \
+		$$program >build/coverage/last.log 2>&1 || { cat build/coverage/last.log; status=1; }; done; \
+	gcovr --root . --object-directory build/coverage --filter user/ --sort-percentage --txt-metric line; exit $$status
+
+compile_commands: ## build/compile_commands.json, for editors and clangd
+	@tools/deps build test
+	@$(MAKE) --no-print-directory --dry-run --always-make V=1 tests bench-programs | grep -E -- ' -c -o [^ ]+ [^ ]+\.c$$' | \
+		jq -R -s --arg dir "$(CURDIR)" 'split("\n") | map(select(. != "") | \
+			{directory: $$dir, command: ., file: (split(" ") | last)})' >build/compile_commands.json
+	@echo "build/compile_commands.json: $$(jq length build/compile_commands.json) files"
+
+rooms: ## the rooms of user/lbd from top to bottom, and which includes which
+	@tools/rooms
+
+dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
+	@mkdir -p build
+	@git archive --prefix=lbd-$(VERSION)/ -o build/lbd-$(VERSION).tar.gz HEAD
+	@echo build/lbd-$(VERSION).tar.gz
+
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/rooms tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
@@ -196,6 +226,7 @@ lint: ## formatting, cppcheck and shellcheck; any finding fails
 	@clang-format --dry-run -Werror $(FORMATTED)
 	@cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
 		--suppress=nullPointerOutOfMemory --include=tools/cppcheck.h -Iinclude -Iuser -I. user include
+	@tools/rooms --check
 	@shellcheck -x -S warning $(wildcard $(SHELLED))
 
 install: all ## install lbd, lbctl, man pages, completion, systemd unit, its group and an example config (PREFIX, DESTDIR)
@@ -223,5 +254,5 @@ distclean: ## remove build/ whole
 	rm -rf build
 
 help: ## this list
-	@awk -F ' ## ' '/^[a-z-]+:.* ## /{split($$1, t, ":"); printf "  make %-12s %s\n", t[1], $$2}' $(MAKEFILE_LIST)
-	@echo 'Variables: V=1 (show commands), SAN=1 (sanitizers, into build/asan), KEEP=1 (demo), KERNEL=6.1 (vmtest), PREFIX, DESTDIR.'
+	@awk -F ' ## ' '/^[a-z_-]+:.* ## /{split($$1, t, ":"); printf "  make %-16s %s\n", t[1], $$2}' $(MAKEFILE_LIST)
+	@echo 'Variables: V=1 (show commands), SAN=1 (sanitizers, into build/asan), COV=1 (coverage, into build/coverage), KEEP=1 (demo), KERNEL=6.1 (vmtest), PREFIX, DESTDIR.'
