@@ -53,7 +53,7 @@ static __always_inline void count_backend(__u32 cpu, const struct route *r, __u3
 		count->flows++;
 }
 
-LB_APART int count_event(__u32 event)
+LB_NOINLINE int count_event(__u32 event)
 {
 	count_reason(bpf_get_smp_processor_id(), event, 0);
 	return 0;

@@ -90,7 +90,7 @@ static __always_inline bool parse_gre(const struct packet *p, struct tunnel *t)
 
 static __always_inline bool parse_tunnel(struct packet *p, struct tunnel *t)
 {
-	if (!goes_on(parse_transport(p)) || p->kind != PACKET_WHOLE)
+	if (!continues(parse_transport(p)) || p->kind != PACKET_WHOLE)
 		return false;
 	t->outer_ecn = p->traffic_class & ECN_MASK;
 	if (p->protocol == IPPROTO_UDP)
@@ -211,7 +211,7 @@ int decap(struct xdp_md *ctx)
 
 	if (!count)
 		return XDP_PASS;
-	if (!goes_on(parse_link(&p)) || !parse_tunnel(&p, &t) || !inner_is_for_us(&p, &t)) {
+	if (!continues(parse_link(&p)) || !parse_tunnel(&p, &t) || !inner_is_for_us(&p, &t)) {
 		count->passed++;
 		return XDP_PASS;
 	}

@@ -209,7 +209,7 @@ static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct 
 
 /* The higher the sooner it is given up, 0 never: its class, and in a class the older one first.
  * Established entries of this tick or the last cannot have expired: no look-up for them. */
-LB_APART __u32 flow_rank(__u64 entry, __u32 now)
+LB_NOINLINE __u32 flow_rank(__u64 entry, __u32 now)
 {
 	__u32 age = flow_age(entry, now), state = LB_FLOW_STATE(entry), id, class;
 	struct lb_service *service;
@@ -267,7 +267,7 @@ static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 enum flow_fill { FLOW_FULL, FLOW_FILLED, FLOW_RACED };
 
 /* Takes the place of an entry that may be given up, when both buckets are full. */
-LB_APART int flow_evict(__u64 hash, __u64 entry, __u32 now)
+LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
 	struct lb_flow_bucket *first = flow_bucket(index);
@@ -298,7 +298,7 @@ LB_APART int flow_evict(__u64 hash, __u64 entry, __u32 now)
 }
 
 /* Takes an empty place. */
-LB_APART int flow_fill(__u64 hash, __u64 entry)
+LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
 	struct lb_flow_bucket *first = flow_bucket(index), *second;
@@ -320,7 +320,7 @@ LB_APART int flow_fill(__u64 hash, __u64 entry)
 }
 
 /* The backend that the flow's entry names, 0: it has none. */
-LB_APART __u32 flow_recorded(__u64 hash)
+LB_NOINLINE __u32 flow_recorded(__u64 hash)
 {
 	__u64 entry;
 
@@ -383,10 +383,10 @@ static __always_inline __u32 flow_refresh_to(__u64 *place, __u64 entry, __u32 af
 {
 	const __u64 changing =
 	    ((__u64)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT) | LB_FLOW_TICK_MASK;
-	__u64 fresh = (entry & ~changing) | (__u64)after << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
+	__u64 updated = (entry & ~changing) | (__u64)after << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
 	__u32 before = LB_FLOW_STATE(entry);
 
-	if (fresh == entry || __sync_val_compare_and_swap(place, entry, fresh) != entry ||
+	if (updated == entry || __sync_val_compare_and_swap(place, entry, updated) != entry ||
 	    before == after)
 		return after;
 	flow_count(LB_FLOW_BACKEND(entry), before, -1);

@@ -52,7 +52,7 @@ static __always_inline int hop_limit_decrease(const struct packet *p)
 			return LB_REASON_ttl_exceeded;
 		ip->hop_limit--;
 	}
-	return LB_GO_ON;
+	return LB_CONTINUE;
 }
 
 /* Bytes of Ethernet in front of what is sent, with the tag of the backend's link. */
@@ -241,7 +241,7 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	if (unlikely(p->length + outer > b->mtu))
 		return icmp_too_big(p->ctx, b->mtu > outer ? b->mtu - outer : 0);
 	reason = hop_limit_decrease(p);
-	if (!goes_on(reason))
+	if (!continues(reason))
 		return reason;
 	if (likely(link_length(b) == ETH_HLEN))
 		return encap(p, r, ETH_HLEN, tunnel);

@@ -36,9 +36,9 @@ static __always_inline void fragment_remember(const struct packet *p, const stru
 					      int reason)
 {
 	__u64 hash = fragment_hash(p, r), *place = fragment_place(hash);
-	__u64 backend = goes_on(reason) ? r->backend_id : 0;
+	__u64 backend = continues(reason) ? r->backend_id : 0;
 
-	if (place && (goes_on(reason) || reason == LB_REASON_vip_no_service))
+	if (place && (continues(reason) || reason == LB_REASON_vip_no_service))
 		*(volatile __u64 *)place = hash >> 32 << 32 | LB_FRAG_USED |
 					   backend << LB_FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
 }

@@ -204,7 +204,7 @@ static __always_inline int error_follow(const struct packet *p, struct route *r)
 		return LB_REASON_vip_icmp_other;
 	if (tuple.protocol != IPPROTO_TCP && tuple.protocol != IPPROTO_UDP)
 		return LB_REASON_vip_icmp_other;
-	if (!goes_on(service_find(r, tuple.protocol, tuple.ports)))
+	if (!continues(service_find(r, tuple.protocol, tuple.ports)))
 		return LB_REASON_vip_icmp_other;
 	r->hash = quoted_hash(&tuple, 0);
 	return route_to(r, select_quoted(r->hash, quoted_hash(&tuple, r->service->id),
@@ -363,11 +363,11 @@ static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 m
 
 /* mtu: the longest packet that would have gone through, bytes. A number of enum lb_reason comes
  * back. */
-LB_APART int icmp_too_big(struct xdp_md *ctx, __u32 mtu)
+LB_NOINLINE int icmp_too_big(struct xdp_md *ctx, __u32 mtu)
 {
 	struct packet p = {.ctx = ctx};
 
-	if (!goes_on(parse_link(&p)) || !goes_on(parse_transport(&p)))
+	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)))
 		return LB_REASON_too_big;
 	if (!too_big_owed(&p) || !icmp_allowed())
 		return LB_REASON_too_big;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One packet's story, top to bottom; a header for each stage. A stage returns LB_GO_ON or the
+/* One packet's story, top to bottom; a header for each stage. A stage returns LB_CONTINUE or the
  * reason that ends the story. */
 #ifndef LB_H
 #define LB_H
@@ -22,15 +22,15 @@ static __always_inline bool is_follower(const struct packet *p)
 	       p->protocol == IPPROTO_ICMPV6;
 }
 
-LB_APART int follow(struct xdp_md *ctx)
+LB_NOINLINE int follow(struct xdp_md *ctx)
 {
 	struct scratch *scratch = scratch_of();
 	struct packet p = {.ctx = ctx};
 	struct route r = {};
 	int reason;
 
-	if (!scratch || !goes_on(parse_link(&p)) || !goes_on(vip_find(&p, &r)) ||
-	    !goes_on(parse_transport(&p)))
+	if (!scratch || !continues(parse_link(&p)) || !continues(vip_find(&p, &r)) ||
+	    !continues(parse_transport(&p)))
 		return LB_REASON_vip_malformed;
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		reason = fragment_follow(&p, &r);
@@ -47,7 +47,7 @@ static __always_inline int route_follower(const struct packet *p, struct route *
 	int reason = follow(p->ctx);
 	struct scratch *scratch = scratch_of();
 
-	if (!goes_on(reason))
+	if (!continues(reason))
 		return reason;
 	if (!scratch)
 		return LB_REASON_vip_malformed;
@@ -59,14 +59,14 @@ static __always_inline int route_flow(const struct packet *p, struct route *r)
 {
 	int reason = service_find(r, p->protocol, p->ports);
 
-	return goes_on(reason) ? select_backend(p, r) : reason;
+	return continues(reason) ? select_backend(p, r) : reason;
 }
 
 static __always_inline int route_rare(struct packet *p, struct route *r)
 {
 	int reason = parse_not_plain(p);
 
-	if (!goes_on(reason))
+	if (!continues(reason))
 		return reason;
 	if (is_follower(p))
 		return route_follower(p, r);
@@ -104,7 +104,7 @@ static __always_inline int serve(struct packet *p)
 	struct route r = {};
 	int reason = vip_find(p, &r);
 
-	if (goes_on(reason))
+	if (continues(reason))
 		reason = route(p, &r);
 	if (!r.backend)
 		return end(reason, p);
@@ -121,7 +121,7 @@ static __always_inline int lb_packet(struct xdp_md *ctx)
 	struct packet p = {.ctx = ctx};
 	int reason = parse_link(&p);
 
-	if (!goes_on(reason))
+	if (!continues(reason))
 		return end(reason, &p);
 	if (p.family == 4) {
 		p.family = 4;

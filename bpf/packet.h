@@ -30,18 +30,18 @@
  * checks such a function once, alone, instead of once for every way that leads to it. It may take
  * the context, numbers and pointers to plain structs, and knows nothing of packet or map pointers
  * of its caller. */
-#define LB_APART __attribute__((noinline))
+#define LB_NOINLINE __attribute__((noinline))
 
 /* Hides a number from the compiler, which then cannot make a copy of what follows for each of its
  * values: the verifier would walk them all. */
 #define OPAQUE(x) asm volatile("" : "+r"(x))
 
 /* What a stage returns when the packet's story is not over; anything else is an enum lb_reason. */
-#define LB_GO_ON (-1)
+#define LB_CONTINUE (-1)
 
 /* By its sign: a 6.1 verifier learns nothing from "not equal", and would walk on with a reason that
  * had ended the story. */
-static __always_inline bool goes_on(int reason)
+static __always_inline bool continues(int reason)
 {
 	return reason < 0;
 }

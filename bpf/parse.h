@@ -53,7 +53,7 @@ static __always_inline int parse_ip_fixed(struct packet *p, __be16 ethertype)
 			return LB_REASON_malformed;
 		p->family = 4;
 		p->length = bpf_ntohs(ip->tot_len);
-		return LB_GO_ON;
+		return LB_CONTINUE;
 	}
 	if (ethertype == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip = p->l3;
@@ -62,7 +62,7 @@ static __always_inline int parse_ip_fixed(struct packet *p, __be16 ethertype)
 			return LB_REASON_malformed;
 		p->family = 6;
 		p->length = bpf_ntohs(ip->payload_len) + (__u32)sizeof(*ip);
-		return LB_GO_ON;
+		return LB_CONTINUE;
 	}
 	return LB_REASON_not_ip;
 }
@@ -106,7 +106,7 @@ static __always_inline bool is_extension(__u32 next)
 }
 
 /* offset: of the first extension header from the frame's start; next: its type. */
-LB_APART __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
+LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 {
 	void *first = (void *)(long)ctx->data + (offset & 4095), *end = (void *)(long)ctx->data_end;
 	__u32 at = 0, kind = PACKET_WHOLE, fragment = 0;
@@ -161,7 +161,7 @@ static __always_inline int parse_ports(struct packet *p, __u32 header)
 			return LB_REASON_vip_malformed;
 		p->ports = *(__u32 *)udp;
 	}
-	return LB_GO_ON;
+	return LB_CONTINUE;
 }
 
 static __always_inline int parse_ipv4(struct packet *p)
@@ -184,7 +184,7 @@ static __always_inline int parse_ipv4(struct packet *p)
 		p->kind = ip->frag_off & bpf_htons(IPV4_OFFSET) ? PACKET_LATER_FRAGMENT
 								: PACKET_FIRST_FRAGMENT;
 		if (p->kind == PACKET_LATER_FRAGMENT)
-			return LB_GO_ON;
+			return LB_CONTINUE;
 	}
 	p->l4 = p->l3 + header;
 	return parse_ports(p, header);
@@ -209,7 +209,7 @@ static __always_inline int parse_ipv6(struct packet *p)
 		p->kind = EXTENSIONS_KIND(extensions);
 		p->fragment = EXTENSIONS_FRAGMENT(extensions);
 		if (p->kind == PACKET_LATER_FRAGMENT)
-			return LB_GO_ON;
+			return LB_CONTINUE;
 		header += EXTENSIONS_LENGTH(extensions) & 2047;
 	}
 	p->l4 = p->l3 + header;
@@ -237,17 +237,17 @@ static __always_inline __u32 tcp_seq(const void *tcp, const void *end)
 	return (const void *)(header + 1) <= end ? header->seq : 0;
 }
 
-/* Parses what is not plain, from the start. LB_GO_ON or the reason why not. */
-LB_APART int parse_rare(struct xdp_md *ctx)
+/* Parses what is not plain, from the start. LB_CONTINUE or the reason why not. */
+LB_NOINLINE int parse_rare(struct xdp_md *ctx)
 {
 	struct scratch *scratch = scratch_of();
 	struct packet p = {.ctx = ctx};
 	int reason;
 
-	if (!scratch || !goes_on(parse_link(&p)) || is_cut_short(&p))
+	if (!scratch || !continues(parse_link(&p)) || is_cut_short(&p))
 		return LB_REASON_vip_malformed;
 	reason = parse_transport(&p);
-	if (goes_on(reason) && p.protocol == IPPROTO_TCP && p.l4)
+	if (continues(reason) && p.protocol == IPPROTO_TCP && p.l4)
 		p.seq = tcp_seq(p.l4, p.end);
 	scratch->transport = (struct transport){.ports = p.ports,
 						.fragment = p.fragment,
@@ -267,7 +267,7 @@ static __always_inline bool parse_plain_ports(struct packet *p, __u32 header)
 		return false;
 	p->l4 = p->l3 + header;
 	return (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP) &&
-	       goes_on(parse_ports(p, header));
+	       continues(parse_ports(p, header));
 }
 
 static __always_inline bool parse_plain_v4(struct packet *p)

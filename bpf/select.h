@@ -192,7 +192,7 @@ static __always_inline __u32 draw(__u32 below)
 /* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn
  * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The
  * search begins anywhere: of several that are idle the first would get all short flows. */
-LB_APART __u32 pick_cost(__u32 service_id)
+LB_NOINLINE __u32 pick_cost(__u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
 	struct candidate best = {.cost = ~0ULL};
@@ -254,7 +254,7 @@ static __always_inline bool takes_new(__u32 id)
 }
 
 /* The client's last backend, if it still takes new flows; 0: none. */
-LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
+LB_NOINLINE __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 {
 	struct lb_service *service = service_of(service_id);
 	__u64 entry, *place = flow_find(client_hash, &entry);
@@ -273,7 +273,7 @@ LB_APART __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 
 /* state: LB_FLOW_AFFINITY_NEW, until a flow of the client is established: before that anybody could
  * fill the table. */
-LB_APART int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
+LB_NOINLINE int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
 {
 	__u64 old, *place = flow_find(client_hash, &old);
 
@@ -317,7 +317,7 @@ static __always_inline __u64 *syn_place(__u64 hash)
 	return bpf_map_lookup_elem(&syns, &index);
 }
 
-LB_APART int syn_remember(__u64 hash, __u32 seq, __u32 now)
+LB_NOINLINE int syn_remember(__u64 hash, __u32 seq, __u32 now)
 {
 	__u64 *place = syn_place(hash);
 
@@ -327,7 +327,7 @@ LB_APART int syn_remember(__u64 hash, __u32 seq, __u32 now)
 }
 
 /* idle: how long ago the SYN may have been, ticks. */
-LB_APART int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
+LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
 {
 	__u64 *place = syn_place(hash), word;
 
@@ -476,13 +476,13 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
 	bool away = keeper != LB_SLOT_CURRENT(q->slot),
 	     known = place && LB_FLOW_BACKEND(mark) == keeper;
 	bool syn = opens_flow(query_flags(q));
-	bool goes_on =
+	bool confirmed =
 	    known && (syn || flow_age(mark, q->now) || LB_FLOW_STATE(mark) == LB_FLOW_KEPT);
-	bool holds = goes_on || q->slot & LB_SLOT_LEARNING;
+	bool holds = confirmed || q->slot & LB_SLOT_LEARNING;
 
 	if (!keeper || (!away && !tracks_always(service) && !syn && (!place || known)))
 		return keeper;
-	if (goes_on)
+	if (confirmed)
 		flow_refresh_to(place, mark, mark_next(q, service), q->now);
 	else if (place && !known)
 		flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
@@ -503,7 +503,7 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
  * (RFC 5961) or takes the tuple for a new connection. Only where the backend takes no new flow, and
  * the old one has ended by its own word or gone silent, and some time has passed, is it a new flow
  * for another. */
-static __always_inline bool opens_anew(__u64 entry, __u32 now)
+static __always_inline bool reuses_tuple(__u64 entry, __u32 now)
 {
 	const __u32 over = LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(DORMANT);
 
@@ -587,9 +587,9 @@ static __always_inline bool flow_known(const struct flow_query *q, const struct 
 /* What flow_route_by knows of the entry. In one word, for each costs eight bytes of stack. */
 #define FOUND_SERVES 1u
 #define FOUND_MARK   2u
-#define FOUND_ANEW   4u /* a SYN that is not for its flow */
+#define FOUND_REUSED   4u /* a SYN that is not for its flow */
 
-static __always_inline __u32 flow_judge(const struct flow_query *q,
+static __always_inline __u32 flow_facts(const struct flow_query *q,
 					const struct lb_service *service,
 					const struct flow_found *found)
 {
@@ -599,9 +599,9 @@ static __always_inline __u32 flow_judge(const struct flow_query *q,
 	    is_of_other_handshake(q, service, found))
 		facts |= FOUND_MARK;
 	if (opens_flow(query_flags(q)) &&
-	    (opens_anew(found->entry, q->now) ||
+	    (reuses_tuple(found->entry, q->now) ||
 	     (facts & FOUND_MARK && !is_live_mark(q, service, found->entry))))
-		facts |= FOUND_ANEW;
+		facts |= FOUND_REUSED;
 	return facts;
 }
 
@@ -619,20 +619,20 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q,
 		found.serves = backend_serves(LB_FLOW_BACKEND(found.entry), service);
 		if (is_foreign(q, &found))
 			return flow_unplaced(q, service);
-		facts = flow_judge(q, service, &found);
+		facts = flow_facts(q, service, &found);
 	}
 	OPAQUE(facts); /* else the verifier follows each way to them on to the end */
-	if (query_tcp(q) && !(facts & FOUND_ANEW) && (found.place ? facts & FOUND_MARK : !syn))
+	if (query_tcp(q) && !(facts & FOUND_REUSED) && (found.place ? facts & FOUND_MARK : !syn))
 		return flow_older(q, service, found.place, found.entry);
 	found.serves = facts & FOUND_SERVES;
-	if (found.place && !(facts & FOUND_ANEW) && flow_known(q, service, &found, syn, &id))
+	if (found.place && !(facts & FOUND_REUSED) && flow_known(q, service, &found, syn, &id))
 		return id;
 	return flow_new(q, service, found.place, found.entry);
 }
 
 /* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers
  * only, which need no stack of the caller's. */
-LB_APART __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index,
+LB_NOINLINE __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index,
 			  __u64 packet)
 {
 	struct flow_query q = {
@@ -661,7 +661,7 @@ static __always_inline int route_to(struct route *r, __u32 id)
 		return LB_REASON_no_backend;
 	r->backend_id = id;
 	r->backend = backend;
-	return LB_GO_ON;
+	return LB_CONTINUE;
 }
 
 /* ---- step 1 ---- */
@@ -720,7 +720,7 @@ static __always_inline bool is_syn(const struct packet *p)
 
 /* The sequence number of a TCP packet, host order; of one that is not plain as parse_rare has left
  * it. Looked up anew: kept from the parser it would cost every packet a place on the stack. */
-LB_APART __u32 packet_seq(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
+LB_NOINLINE __u32 packet_seq(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 {
 	const void *l3 = (void *)(long)ctx->data + (l3_offset & 31),
 		   *end = (void *)(long)ctx->data_end;
@@ -778,11 +778,11 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	else
 		r->backend_id = front;
 	r->backend = backend_find(r->backend_id);
-	return r->backend ? LB_GO_ON : LB_REASON_no_backend;
+	return r->backend ? LB_CONTINUE : LB_REASON_no_backend;
 }
 
 /* The hash of a quoted flow; of what the service hashes, when service_id is not 0. */
-LB_APART __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
+LB_NOINLINE __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
 	struct lb_settings *s = settings_of();
@@ -794,7 +794,7 @@ LB_APART __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
 
 /* Where the flow of an ICMP error is: as its own next packet would go, but nothing is recorded. The
  * backend's id. */
-LB_APART __u32 select_quoted(__u64 hash, __u64 slot_hash, __u32 service_id, __u32 protocol)
+LB_NOINLINE __u32 select_quoted(__u64 hash, __u64 slot_hash, __u32 service_id, __u32 protocol)
 {
 	struct lb_service *service = service_of(service_id);
 	__u64 ring, entry, *place;

@@ -24,7 +24,7 @@ static __always_inline int tables_find(struct route *r)
 		return LB_REASON_not_vip;
 	r->tables = &r->settings->tables[r->settings->active & 1];
 	r->seed = r->tables->seed;
-	return LB_GO_ON;
+	return LB_CONTINUE;
 }
 
 static __always_inline int vip_find_v4(struct route *r, __be32 address)
@@ -45,7 +45,7 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 			continue;
 		r->vip = bucket->vip[i].id;
 		r->vip_flags = bucket->vip[i].flags;
-		return LB_GO_ON;
+		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
 }
@@ -71,14 +71,14 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 			continue;
 		r->vip = vip->id;
 		r->vip_flags = vip->flags;
-		return LB_GO_ON;
+		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
 }
 
 static __always_inline int vip_find(const struct packet *p, struct route *r)
 {
-	if (!goes_on(tables_find(r)))
+	if (!continues(tables_find(r)))
 		return LB_REASON_not_vip;
 	if (p->family == 4)
 		return vip_find_v4(r, ((struct iphdr *)p->l3)->daddr);
@@ -125,7 +125,7 @@ static __always_inline int service_find(struct route *r, __u8 protocol, __u32 po
 	r->service = bpf_map_lookup_elem(&services, &id);
 	if (!r->service || !r->service->id)
 		return LB_REASON_vip_no_service;
-	return LB_GO_ON;
+	return LB_CONTINUE;
 }
 
 #endif

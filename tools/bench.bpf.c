@@ -160,14 +160,14 @@ static __always_inline void restore(struct xdp_md *ctx, __u32 length)
 	bpf_xdp_adjust_head(ctx, (int)have - (int)length);
 }
 
-LB_APART int packet_begin(struct xdp_md *ctx)
+LB_NOINLINE int packet_begin(struct xdp_md *ctx)
 {
 	struct bench_job *j = job();
 
 	return j ? write_packet(ctx, j) : -1;
 }
 
-LB_APART int packet_end(struct xdp_md *ctx, __u32 verdict)
+LB_NOINLINE int packet_end(struct xdp_md *ctx, __u32 verdict)
 {
 	struct bench_job *j = job();
 	struct bench_result *r = result();
@@ -179,7 +179,7 @@ LB_APART int packet_end(struct xdp_md *ctx, __u32 verdict)
 	return 0;
 }
 
-LB_APART int block_begin(void)
+LB_NOINLINE int block_begin(void)
 {
 	struct bench_result *r = result();
 
@@ -189,7 +189,7 @@ LB_APART int block_begin(void)
 	return 0;
 }
 
-LB_APART int block_end(void)
+LB_NOINLINE int block_end(void)
 {
 	struct bench_result *r = result();
 

@@ -116,7 +116,7 @@ static __always_inline void restore(struct xdp_md *ctx)
 }
 
 /* Apart: the verifier looks at them alone, and what they keep is not on the stack of the program under test. */
-LB_APART int load_shot(struct xdp_md *ctx)
+LB_NOINLINE int load_shot(struct xdp_md *ctx)
 {
 	struct batch_control *c = control();
 	struct shot *shot = next_shot();
@@ -127,12 +127,12 @@ LB_APART int load_shot(struct xdp_md *ctx)
 	return write_packet(ctx, shot);
 }
 
-LB_APART int one_packet(struct xdp_md *ctx)
+LB_NOINLINE int one_packet(struct xdp_md *ctx)
 {
 	return lb_packet(ctx);
 }
 
-LB_APART int end_shot(struct xdp_md *ctx, __u32 verdict)
+LB_NOINLINE int end_shot(struct xdp_md *ctx, __u32 verdict)
 {
 	struct batch_control *c = control();
 	struct shot *shot = next_shot();

@@ -30,7 +30,7 @@ struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplan
 		abort();
 	dp->maps = *maps;
 	dp->egress_fd = -1;
-	dp->calm = true;
+	dp->skip_grace = true;
 	dp->clock = clock;
 	if (dp_start(dp, options, &err))
 		fail_msg("dp_start: %s", err.text);

@@ -96,9 +96,9 @@ static void turn(void)
 		assert_true(condition);                                                  \
 	} while (0)
 
-/* ---- what a watch told ---- */
+/* ---- what a watch reported ---- */
 
-struct told {
+struct reported {
 	unsigned calls, hops;
 	bool has_hop;
 	struct next_hop hop;
@@ -116,42 +116,42 @@ static void format_mac(const uint8_t mac[6], char text[18])
 static void on_changed(void *arg, const struct addr *address, const struct next_hop *hop,
 		       const char *why)
 {
-	struct told *told = arg;
+	struct reported *reported = arg;
 
-	told->calls++;
-	told->has_hop = hop;
-	snprintf(told->why, sizeof(told->why), "%s", why);
+	reported->calls++;
+	reported->has_hop = hop;
+	snprintf(reported->why, sizeof(reported->why), "%s", why);
 	if (hop) {
-		told->hops++;
-		told->hop = *hop;
-		format_mac(hop->dst_mac, told->dst_mac);
-		format_mac(hop->src_mac, told->src_mac);
+		reported->hops++;
+		reported->hop = *hop;
+		format_mac(hop->dst_mac, reported->dst_mac);
+		format_mac(hop->src_mac, reported->src_mac);
 	}
-	neigh_unwatch(told->unwatch);
-	told->unwatch = NULL;
+	neigh_unwatch(reported->unwatch);
+	reported->unwatch = NULL;
 }
 
-static struct neigh_watch *watch(const char *address, struct told *told)
+static struct neigh_watch *watch(const char *address, struct reported *reported)
 {
 	struct neigh_watch *watching;
 	struct addr addr;
 
 	assert_int_equal(addr_parse(address, &addr), 0);
-	watching = neigh_watch(neigh, &addr, on_changed, told);
+	watching = neigh_watch(neigh, &addr, on_changed, reported);
 	assert_non_null(watching);
 	return watching;
 }
 
 /* Waits for the first word on an address. */
-static struct told ask(const char *address)
+static struct reported ask(const char *address)
 {
-	struct told told = {0};
-	struct neigh_watch *watching = watch(address, &told);
+	struct reported reported = {0};
+	struct neigh_watch *watching = watch(address, &reported);
 
-	assert_int_equal(told.calls, 0);
-	RUN_UNTIL(told.calls >= 1);
+	assert_int_equal(reported.calls, 0);
+	RUN_UNTIL(reported.calls >= 1);
 	neigh_unwatch(watching);
-	return told;
+	return reported;
 }
 
 static void assert_source(const struct next_hop *hop, const char *expected)
@@ -238,86 +238,86 @@ static void hurry(void)
 
 static void neighbour_on_the_link_is_resolved(void **state)
 {
-	struct told told;
+	struct reported reported;
 
 	needs_root();
-	told = ask("10.9.0.2");
-	assert_true(told.has_hop);
-	assert_string_equal(told.why, "");
-	assert_string_equal(told.dst_mac, MAC_THERE);
-	assert_string_equal(told.src_mac, MAC_HERE);
-	assert_int_equal(told.hop.ifindex, if_nametoindex("nt0"));
-	assert_int_equal(told.hop.mtu, 1500);
-	assert_int_equal(told.hop.vlan_tci, 0);
-	assert_source(&told.hop, "10.9.0.1");
+	reported = ask("10.9.0.2");
+	assert_true(reported.has_hop);
+	assert_string_equal(reported.why, "");
+	assert_string_equal(reported.dst_mac, MAC_THERE);
+	assert_string_equal(reported.src_mac, MAC_HERE);
+	assert_int_equal(reported.hop.ifindex, if_nametoindex("nt0"));
+	assert_int_equal(reported.hop.mtu, 1500);
+	assert_int_equal(reported.hop.vlan_tci, 0);
+	assert_source(&reported.hop, "10.9.0.1");
 }
 
 static void ipv6_neighbour_is_resolved(void **state)
 {
-	struct told told;
+	struct reported reported;
 
 	needs_root();
-	told = ask("fd09::2");
-	assert_true(told.has_hop);
-	assert_string_equal(told.dst_mac, MAC_THERE);
-	assert_string_equal(told.src_mac, MAC_HERE);
-	assert_source(&told.hop, "fd09::1");
+	reported = ask("fd09::2");
+	assert_true(reported.has_hop);
+	assert_string_equal(reported.dst_mac, MAC_THERE);
+	assert_string_equal(reported.src_mac, MAC_HERE);
+	assert_source(&reported.hop, "fd09::1");
 	/* nobody has this address */
-	told = ask("fd09::77");
-	assert_false(told.has_hop);
-	assert_string_equal(told.why, "no answer to neighbour discovery on nt0 (fd09::77)");
+	reported = ask("fd09::77");
+	assert_false(reported.has_hop);
+	assert_string_equal(reported.why, "no answer to neighbour discovery on nt0 (fd09::77)");
 }
 
 static void route_gives_gateway_mtu_and_source(void **state)
 {
-	struct told told;
+	struct reported reported;
 
 	needs_root();
 	here("ip addr add 10.9.0.9/24 dev nt0");
 	here("ip route add 198.51.100.0/24 via 10.9.0.2 mtu 1400 src 10.9.0.9");
-	told = ask("198.51.100.7");
-	assert_true(told.has_hop);
-	assert_string_equal(told.dst_mac, MAC_THERE);
-	assert_int_equal(told.hop.mtu, 1400);
-	assert_source(&told.hop, "10.9.0.9");
+	reported = ask("198.51.100.7");
+	assert_true(reported.has_hop);
+	assert_string_equal(reported.dst_mac, MAC_THERE);
+	assert_int_equal(reported.hop.mtu, 1400);
+	assert_source(&reported.hop, "10.9.0.9");
 	here("ip route add 203.0.113.0/24 via 10.9.0.77");
 	assert_string_equal(ask("203.0.113.7").why, "no answer to ARP on nt0 (gateway 10.9.0.77)");
 }
 
 static void ipv4_through_an_ipv6_gateway_is_resolved(void **state)
 {
-	struct told told;
+	struct reported reported;
 
 	needs_root();
 	here("ip route add 198.51.100.0/24 via inet6 fd09::2");
-	told = ask("198.51.100.7");
-	assert_true(told.has_hop);
-	assert_string_equal(told.dst_mac, MAC_THERE);
-	assert_source(&told.hop, "10.9.0.1");
+	reported = ask("198.51.100.7");
+	assert_true(reported.has_hop);
+	assert_string_equal(reported.dst_mac, MAC_THERE);
+	assert_source(&reported.hop, "10.9.0.1");
 }
 
 static void one_hop_of_a_multipath_route_is_taken(void **state)
 {
-	struct told told;
+	struct reported reported;
 
 	needs_root();
 	on_peer("ip addr add 10.9.0.3/24 dev nt1");
 	here("ip route add 198.51.100.0/24 nexthop via 10.9.0.2 nexthop via 10.9.0.3");
-	told = ask("198.51.100.7");
-	assert_true(told.has_hop);
-	assert_string_equal(told.dst_mac, MAC_THERE);
+	reported = ask("198.51.100.7");
+	assert_true(reported.has_hop);
+	assert_string_equal(reported.dst_mac, MAC_THERE);
 }
 
 static void silent_neighbour_is_said(void **state)
 {
 	uint64_t start = now_ms();
-	struct told told;
+	struct reported reported;
 
 	needs_root();
-	told = ask("10.9.0.77");
+	reported = ask("10.9.0.77");
 	assert_true(now_ms() - start >= 1300);
-	assert_false(told.has_hop);
-	assert_string_equal(told.why, "no answer to ARP on nt0 (10.9.0.77)");
+	assert_false(reported.has_hop);
+	assert_string_equal(reported.why, "no answer to ARP on nt0 (10.9.0.77)");
 }
 
 static void what_is_not_a_unicast_route_is_said(void **state)
@@ -357,33 +357,33 @@ static void tun_device_is_not_supported(void **state)
 
 static void moved_mac_is_noticed_without_a_gap(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
-	watch("10.9.0.2", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("10.9.0.2", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	on_peer("ip link set nt1 address " MAC_MOVED);
 	/* verified, given up, and found by broadcast */
-	RUN_UNTIL(told.calls >= 2);
-	assert_true(told.has_hop);
-	assert_string_equal(told.dst_mac, MAC_MOVED);
+	RUN_UNTIL(reported.calls >= 2);
+	assert_true(reported.has_hop);
+	assert_string_equal(reported.dst_mac, MAC_MOVED);
 }
 
 static void dead_neighbour_is_noticed_and_its_return(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
 	hurry();
-	watch("10.9.0.2", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("10.9.0.2", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	on_peer("ip addr del 10.9.0.2/24 dev nt1");
-	RUN_UNTIL(told.calls >= 2);
-	assert_false(told.has_hop);
-	assert_string_equal(told.why, "no answer to ARP on nt0 (10.9.0.2)");
+	RUN_UNTIL(reported.calls >= 2);
+	assert_false(reported.has_hop);
+	assert_string_equal(reported.why, "no answer to ARP on nt0 (10.9.0.2)");
 	on_peer("ip addr add 10.9.0.2/24 dev nt1");
-	RUN_UNTIL(told.calls >= 3);
-	assert_true(told.has_hop);
+	RUN_UNTIL(reported.calls >= 3);
+	assert_true(reported.has_hop);
 }
 
 /* The right to change neighbours, of this process alone: commands that it runs have it anyway. */
@@ -403,52 +403,52 @@ static void set_net_admin(bool on)
 /* As when the kernel's table is full, which would disturb the whole machine. */
 static void neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
-	watch("10.9.0.2", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("10.9.0.2", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	set_net_admin(false);
 	on_peer("ip addr del 10.9.0.2/24 dev nt1");
 	here("ip neigh flush dev nt0");
 	run_for(4000);
 	set_net_admin(true);
-	assert_int_equal(told.calls, 1);
+	assert_int_equal(reported.calls, 1);
 	/* now it can, and nobody answers */
-	RUN_UNTIL(told.calls >= 2);
-	assert_false(told.has_hop);
-	assert_string_equal(told.why, "no answer to ARP on nt0 (10.9.0.2)");
+	RUN_UNTIL(reported.calls >= 2);
+	assert_false(reported.has_hop);
+	assert_string_equal(reported.why, "no answer to ARP on nt0 (10.9.0.2)");
 }
 
 static void flushed_neighbour_table_is_no_change(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
-	watch("10.9.0.2", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("10.9.0.2", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	here("ip neigh flush dev nt0");
 	run_for(2000);
-	assert_int_equal(told.calls, 1);
+	assert_int_equal(reported.calls, 1);
 }
 
 static void verified_neighbour_is_told_once_and_a_permanent_one_stays_permanent(void **state)
 {
-	struct told told = {0}, live = {0};
+	struct reported reported = {0}, live = {0};
 
 	needs_root();
 	here("ip neigh add 10.9.0.5 lladdr 02:00:00:00:00:55 dev nt0 nud permanent");
-	watch("10.9.0.5", &told);
+	watch("10.9.0.5", &reported);
 	watch("10.9.0.2", &live);
-	RUN_UNTIL(told.calls >= 1);
-	assert_string_equal(told.dst_mac, "02:00:00:00:00:55");
+	RUN_UNTIL(reported.calls >= 1);
+	assert_string_equal(reported.dst_mac, "02:00:00:00:00:55");
 	here("ip neigh replace 10.9.0.5 lladdr 02:00:00:00:00:56 dev nt0 nud permanent");
-	RUN_UNTIL(told.calls >= 2);
-	assert_string_equal(told.dst_mac, "02:00:00:00:00:56");
+	RUN_UNTIL(reported.calls >= 2);
+	assert_string_equal(reported.dst_mac, "02:00:00:00:00:56");
 	run_for(6000); /* more than one verification */
 	assert_int_equal(live.calls, 1);
 	here("ip neigh show 10.9.0.2 dev nt0 | grep -Eq 'REACHABLE|PROBE'");
-	assert_int_equal(told.calls, 2);
+	assert_int_equal(reported.calls, 2);
 	here("ip neigh show 10.9.0.5 dev nt0 | grep -q PERMANENT");
 }
 
@@ -467,122 +467,122 @@ static void add_second_link(void)
 
 static void route_changes_are_followed(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
 	add_second_link();
-	watch("198.51.100.7", &told);
-	RUN_UNTIL(told.calls >= 1);
-	assert_string_equal(told.why, "no route");
+	watch("198.51.100.7", &reported);
+	RUN_UNTIL(reported.calls >= 1);
+	assert_string_equal(reported.why, "no route");
 	here("ip route add default via 10.9.0.2");
-	RUN_UNTIL(told.calls >= 2);
-	assert_string_equal(told.dst_mac, MAC_THERE);
+	RUN_UNTIL(reported.calls >= 2);
+	assert_string_equal(reported.dst_mac, MAC_THERE);
 	here("ip route add 198.51.100.0/24 via 10.10.0.2");
-	RUN_UNTIL(told.calls >= 3);
-	assert_string_equal(told.dst_mac, "02:00:00:00:01:02");
-	assert_string_equal(told.src_mac, "02:00:00:00:01:01");
+	RUN_UNTIL(reported.calls >= 3);
+	assert_string_equal(reported.dst_mac, "02:00:00:00:01:02");
+	assert_string_equal(reported.src_mac, "02:00:00:00:01:01");
 	here("ip route change 198.51.100.0/24 via 10.10.0.2 mtu 1300");
-	RUN_UNTIL(told.calls >= 4);
-	assert_int_equal(told.hop.mtu, 1300);
+	RUN_UNTIL(reported.calls >= 4);
+	assert_int_equal(reported.hop.mtu, 1300);
 	here("ip route del 198.51.100.0/24");
-	RUN_UNTIL(told.calls >= 5);
-	assert_string_equal(told.dst_mac, MAC_THERE);
+	RUN_UNTIL(reported.calls >= 5);
+	assert_string_equal(reported.dst_mac, MAC_THERE);
 	/* not about this address */
 	here("ip route add 198.51.101.0/24 via 10.10.0.2");
 	run_for(300);
-	assert_int_equal(told.calls, 5);
+	assert_int_equal(reported.calls, 5);
 }
 
 static void burst_of_route_changes_is_told_once(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
 	add_second_link();
 	here("ip route add 198.51.100.0/24 via 10.9.0.2");
-	watch("198.51.100.7", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("198.51.100.7", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	here("ip route change 198.51.100.0/24 via 10.10.0.2; ip route del "
 	     "198.51.100.0/24;ip route add 198.51.100.0/24 via 10.10.0.2 mtu 1300");
-	RUN_UNTIL(told.hop.mtu == 1300);
+	RUN_UNTIL(reported.hop.mtu == 1300);
 	run_for(300);
-	assert_int_equal(told.calls, 2);
-	assert_string_equal(told.dst_mac, "02:00:00:00:01:02");
-	assert_int_equal(told.hop.mtu, 1300);
+	assert_int_equal(reported.calls, 2);
+	assert_string_equal(reported.dst_mac, "02:00:00:00:01:02");
+	assert_int_equal(reported.hop.mtu, 1300);
 }
 
 static void link_that_goes_down_is_said_and_its_return(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
-	watch("10.9.0.2", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("10.9.0.2", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	here("ip link set nt0 down");
-	RUN_UNTIL(told.calls >= 2);
-	assert_false(told.has_hop);
-	assert_string_equal(told.why, "link nt0 is down");
+	RUN_UNTIL(reported.calls >= 2);
+	assert_false(reported.has_hop);
+	assert_string_equal(reported.why, "link nt0 is down");
 	here("ip link set nt0 up");
-	RUN_UNTIL(told.hops >= 2);
+	RUN_UNTIL(reported.hops >= 2);
 	on_peer("ip link set nt1 down");
-	RUN_UNTIL(!told.has_hop && !strcmp(told.why, "link nt0 has no carrier"));
+	RUN_UNTIL(!reported.has_hop && !strcmp(reported.why, "link nt0 has no carrier"));
 	on_peer("ip link set nt1 up");
-	RUN_UNTIL(told.hops >= 3);
+	RUN_UNTIL(reported.hops >= 3);
 	here("ip link del nt0");
-	RUN_UNTIL(!told.has_hop && !strcmp(told.why, "no route"));
+	RUN_UNTIL(!reported.has_hop && !strcmp(reported.why, "no route"));
 }
 
 static void mac_and_mtu_of_the_own_link_are_followed(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 	char source[ADDR_TEXT];
 
 	needs_root();
-	watch("10.9.0.2", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("10.9.0.2", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	here("ip link set nt0 mtu 1450");
-	RUN_UNTIL(told.hop.mtu == 1450);
+	RUN_UNTIL(reported.hop.mtu == 1450);
 	here("ip link set nt0 address 02:00:00:00:00:17");
-	RUN_UNTIL(told.has_hop && !strcmp(told.src_mac, "02:00:00:00:00:17"));
+	RUN_UNTIL(reported.has_hop && !strcmp(reported.src_mac, "02:00:00:00:00:17"));
 	here("ip addr del 10.9.0.1/24 dev nt0 && ip addr add 10.9.0.8/24 dev nt0");
-	RUN_UNTIL(told.has_hop && !strcmp(addr_format(&told.hop.source, source), "10.9.0.8"));
+	RUN_UNTIL(reported.has_hop && !strcmp(addr_format(&reported.hop.source, source), "10.9.0.8"));
 }
 
-struct link_told {
+struct link_reported {
 	char log[512];
 };
 
 static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 {
-	struct link_told *told = arg;
-	size_t used = strlen(told->log);
+	struct link_reported *reported = arg;
+	size_t used = strlen(reported->log);
 
-	snprintf(told->log + used, sizeof(told->log) - used, "%c%s ", present ? '+' : '-', name);
+	snprintf(reported->log + used, sizeof(reported->log) - used, "%c%s ", present ? '+' : '-', name);
 }
 
 static void links_that_come_go_or_are_renamed_are_told(void **state)
 {
-	struct link_told told = {0};
+	struct link_reported reported = {0};
 
 	needs_root();
-	neigh_on_link(neigh, on_link, &told);
+	neigh_on_link(neigh, on_link, &reported);
 	run_for(100);
-	assert_string_equal(told.log, "");
+	assert_string_equal(reported.log, "");
 	here("ip link add name ntb type bridge");
-	RUN_UNTIL(!strcmp(told.log, "+ntb "));
+	RUN_UNTIL(!strcmp(reported.log, "+ntb "));
 	here("ip link set ntb name ntc");
-	RUN_UNTIL(!strcmp(told.log, "+ntb +ntc "));
+	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc "));
 	here("ip link set ntc address 02:00:00:00:00:77");
-	RUN_UNTIL(!strcmp(told.log, "+ntb +ntc +ntc "));
+	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc +ntc "));
 	here("ip link set ntc mtu 1400"); /* of no interest */
 	run_for(100);
 	here("ip link del ntc");
-	RUN_UNTIL(!strcmp(told.log, "+ntb +ntc +ntc -ntc "));
+	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc +ntc -ntc "));
 }
 
 static void vlan_gives_the_device_below_and_its_id(void **state)
 {
-	struct told told;
+	struct reported reported;
 
 	needs_root();
 	if (system("ip link add link nt0 name nt0.7 type vlan id 7 2>/dev/null") != 0)
@@ -591,19 +591,19 @@ static void vlan_gives_the_device_below_and_its_id(void **state)
 	on_peer("ip link add link nt1 name nt1.7 type vlan id 7");
 	on_peer("ip addr add 10.7.0.2/24 dev nt1.7");
 	on_peer("ip link set nt1.7 up");
-	told = ask("10.7.0.2");
-	assert_true(told.has_hop);
-	assert_int_equal(told.hop.ifindex, if_nametoindex("nt0"));
-	assert_int_equal(told.hop.vlan_tci, 7);
-	assert_int_equal(told.hop.mtu, 1480);
-	assert_string_equal(told.dst_mac, MAC_THERE);
+	reported = ask("10.7.0.2");
+	assert_true(reported.has_hop);
+	assert_int_equal(reported.hop.ifindex, if_nametoindex("nt0"));
+	assert_int_equal(reported.hop.vlan_tci, 7);
+	assert_int_equal(reported.hop.mtu, 1480);
+	assert_string_equal(reported.dst_mac, MAC_THERE);
 }
 
 /* ---- watches ---- */
 
 static void every_watch_of_an_address_is_told(void **state)
 {
-	struct told first = {0}, second = {0}, late = {0};
+	struct reported first = {0}, second = {0}, late = {0};
 	struct neigh_watch *a, *b;
 
 	needs_root();
@@ -624,7 +624,7 @@ static void every_watch_of_an_address_is_told(void **state)
 
 static void watch_may_be_stopped_by_its_own_or_anothers_call(void **state)
 {
-	struct told first = {0}, second = {0};
+	struct reported first = {0}, second = {0};
 	struct neigh_watch *a, *b;
 
 	needs_root();
@@ -641,13 +641,13 @@ static void watch_may_be_stopped_by_its_own_or_anothers_call(void **state)
 
 static void watch_stopped_before_it_was_told_is_silent(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 
 	needs_root();
-	neigh_unwatch(watch("10.9.0.2", &told));
-	neigh_unwatch(watch("10.9.0.77", &told));
+	neigh_unwatch(watch("10.9.0.2", &reported));
+	neigh_unwatch(watch("10.9.0.77", &reported));
 	run_for(1800);
-	assert_int_equal(told.calls, 0);
+	assert_int_equal(reported.calls, 0);
 	neigh_unwatch(NULL);
 }
 
@@ -663,7 +663,7 @@ static double cpu_seconds(void)
 static void ten_thousand_watches_are_told_and_moved(void **state)
 {
 	enum { WATCHES = 10000 };
-	struct told all = {0};
+	struct reported all = {0};
 	uint64_t start;
 	double cpu;
 
@@ -692,14 +692,14 @@ static void ten_thousand_watches_are_told_and_moved(void **state)
 
 static void lost_messages_are_made_up_for(void **state)
 {
-	struct told told = {0};
+	struct reported reported = {0};
 	FILE *batch;
 
 	needs_root();
 	add_second_link();
 	here("ip route add 198.51.100.0/24 via 10.9.0.2");
-	watch("198.51.100.7", &told);
-	RUN_UNTIL(told.hops >= 1);
+	watch("198.51.100.7", &reported);
+	RUN_UNTIL(reported.hops >= 1);
 	/* more messages than the event socket holds, while nobody reads them; the change comes
 	 * last */
 	batch = popen("ip -batch -", "w");
@@ -709,7 +709,7 @@ static void lost_messages_are_made_up_for(void **state)
 			i / 250 % 250, i % 250);
 	assert_int_equal(pclose(batch), 0);
 	here("ip route change 198.51.100.0/24 via 10.10.0.2");
-	RUN_UNTIL(told.hops >= 2 && !strcmp(told.dst_mac, "02:00:00:00:01:02"));
+	RUN_UNTIL(reported.hops >= 2 && !strcmp(reported.dst_mac, "02:00:00:00:01:02"));
 }
 
 /* ---- pure: what this kernel may not have ---- */

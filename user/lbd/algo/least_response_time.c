@@ -7,7 +7,7 @@
 #define COST_OF_1_US \
 	1024u /* at weight 1; keeps 0.1 us apart at weight 100, and up to 2 s at weight 1 */
 #define UNKNOWN_US 1000u /* nobody in the service has been measured: any equal figure will do */
-#define DEAREST    (1ull << 31) /* the range that algo.h promises */
+#define COST_MAX    (1ull << 31) /* the range that algo.h promises */
 
 /* A backend that has not been measured counts like the median of its service, which dp_picks.c puts
  * in latency_us; 0 comes here only while none has been. */
@@ -15,8 +15,8 @@ static uint32_t cost(uint32_t weight, uint32_t latency_us)
 {
 	uint64_t cost = (uint64_t)(latency_us ? latency_us : UNKNOWN_US) * COST_OF_1_US / weight;
 
-	if (cost > DEAREST)
-		return DEAREST;
+	if (cost > COST_MAX)
+		return COST_MAX;
 	return cost ? cost : 1;
 }
 

@@ -43,7 +43,7 @@ static int adopt_service(void *arg, const struct dp_service *key, uint32_t id)
 		return error_set(adoption->err, -ENOMEM, "out of memory");
 	record->want = *key;
 	record->id = id;
-	record->adopted = record->slot_era = true;
+	record->adopted = record->chose_by_slot = true;
 	dp->by_id[id] = record;
 	dp->service_ids.state[id] = ID_USED;
 	dp->records[dp->records_count++] = record;

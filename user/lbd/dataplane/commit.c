@@ -370,7 +370,7 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 /* The members that the plan leaves out. They are dead to the rules from now on, but their lines
  * stay until no slot and no list names them. Returns whether packets in flight may have been told
  * to go to one. */
-static bool part_with(struct dataplane *dp, struct record *record, const struct service_plan *plan,
+static bool drop_members(struct dataplane *dp, struct record *record, const struct service_plan *plan,
 		      uint16_t *leaving, size_t *leaving_count)
 {
 	bool in_use = false;
@@ -402,7 +402,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	ring_apply(dp, plan);
 	pick_apply(dp, plan);
 	write_service(dp, plan);
-	record->slot_era |= record->adopted || !plan->want.track_always;
+	record->chose_by_slot |= record->adopted || !plan->want.track_always;
 	record->adopted = false;
 	record->want = plan->want;
 	record->digest = plan->ring.digest;
@@ -452,13 +452,13 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 
 		if (!service->changed)
 			continue;
-		in_use |= part_with(dp, service->record, service, leaving, &leaving_count);
+		in_use |= drop_members(dp, service->record, service, leaving, &leaving_count);
 		apply_service(dp, service);
 	}
 	if (plan->tables_change)
 		tables_apply(dp, &plan->tables);
 	for (size_t i = 0; i < plan->removed_count; i++)
-		in_use |= part_with(dp, plan->removed[i], NULL, leaving, &leaving_count);
+		in_use |= drop_members(dp, plan->removed[i], NULL, leaving, &leaving_count);
 	/* A packet may have read a slot just before it was rewritten: what it names lives on until
 	 * the packet is
 	 * gone. */
@@ -511,7 +511,7 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
 }
 
 /* The record as a wanted service again, to be planned anew. */
-static int rewant(const struct record *record, struct dp_service *ret)
+static int record_to_wanted(const struct record *record, struct dp_service *ret)
 {
 	struct dp_backend *backends = calloc(record->count + 1, sizeof(*backends));
 
@@ -530,7 +530,7 @@ void dp_resize(struct dataplane *dp, struct record *record)
 	struct service_plan plan = {.want = record->want, .record = record, .changed = true};
 	struct dp_service want;
 	struct error err;
-	int rc = rewant(record, &want);
+	int rc = record_to_wanted(record, &want);
 
 	if (!rc) {
 		rc = plan_members(&plan, &want, &err);

@@ -129,7 +129,7 @@ void dp_grace(struct dataplane *dp)
 {
 	if (!dp->grace_owed)
 		return;
-	if (!dp->calm)
+	if (!dp->skip_grace)
 		wait_for_packets(dp);
 	for (size_t i = 0; i < dp->retired_count; i++)
 		dp_free_region(dp, dp->retired[i]);

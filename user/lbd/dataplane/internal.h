@@ -89,7 +89,7 @@ struct record {
 	uint16_t *since;        /* per slot of the ring: tick in which its transition began */
 	uint32_t in_transition; /* slots */
 	uint32_t wanted_size;   /* of the ring, once the resize under way has settled */
-	bool slot_era;          /* once chose by slot: older flows may be in no entry */
+	bool chose_by_slot;          /* once chose by slot: older flows may be in no entry */
 	uint64_t full_before;   /* flow_table_full when the service was made */
 	uint64_t digest;        /* of the wanted ring */
 	int32_t held_before;    /* turns[].held when the round of the sweep began */
@@ -147,7 +147,7 @@ struct dataplane {
 	char *pin;
 	int egress_fd;
 	uint32_t clock; /* tests: the tick it is; 0: what the clock says */
-	bool calm; /* tests: no packet is ever in flight while lbd works, so that nothing is waited
+	bool skip_grace; /* tests: no packet is ever in flight while lbd works, so that nothing is waited
 		      for */
 	uint64_t other_bytes; /* of the maps that are not in dp_maps */
 	bool adopted;

@@ -60,7 +60,7 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
  * outside the table. */
 static bool has_untracked(const struct dataplane *dp, const struct record *record)
 {
-	return record->slot_era || dp_event(dp, LB_EVENT_flow_table_full) != record->full_before;
+	return record->chose_by_slot || dp_event(dp, LB_EVENT_flow_table_full) != record->full_before;
 }
 
 /* docs/tracking.md, last rule: no slot keeps it, no live entry names it, as a whole round since has

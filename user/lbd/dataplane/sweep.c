@@ -38,7 +38,7 @@ static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
 
 /* Where the table decides always, an entry that is there is right however long its flow has been
  * silent. It goes when its place is needed. */
-static bool may_sleep(const struct dataplane *dp, uint64_t entry)
+static bool may_be_dormant(const struct dataplane *dp, uint64_t entry)
 {
 	const uint32_t lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
 
@@ -47,7 +47,7 @@ static bool may_sleep(const struct dataplane *dp, uint64_t entry)
 	       dp->traits[LB_FLOW_BACKEND(entry)] & BACKEND_ALIVE;
 }
 
-static uint64_t asleep(uint64_t entry)
+static uint64_t dormant_of(uint64_t entry)
 {
 	const uint64_t state = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
 
@@ -68,7 +68,7 @@ static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uin
 			   : entry_change(dp, at, entry, 0);
 	if (dp_flow_age(now, entry) <= lb_flow_idle(service_of(dp, entry), state))
 		return false;
-	return entry_change(dp, at, entry, may_sleep(dp, entry) ? asleep(entry) : 0);
+	return entry_change(dp, at, entry, may_be_dormant(dp, entry) ? dormant_of(entry) : 0);
 }
 
 /* Which entries hold a drain: those of flows that live, as far as a table can know. The marks of

@@ -24,7 +24,7 @@ static void take_out(struct curl_loop *loop, CURL *transfer)
 	curl_multi_remove_handle(loop->multi, transfer);
 }
 
-static void tell_ended(struct curl_loop *loop)
+static void report_ended(struct curl_loop *loop)
 {
 	CURLMsg *message;
 	int left;
@@ -48,7 +48,7 @@ static void on_timer(int fd, short what, void *arg)
 	int running;
 
 	curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	tell_ended(loop);
+	report_ended(loop);
 }
 
 static void on_socket(int fd, short what, void *arg)
@@ -59,7 +59,7 @@ static void on_socket(int fd, short what, void *arg)
 	int running;
 
 	curl_multi_socket_action(loop->multi, fd, action, &running);
-	tell_ended(loop);
+	report_ended(loop);
 }
 
 static int want_timer(CURLM *multi, long timeout_ms, void *arg)
@@ -151,7 +151,7 @@ bool curl_loop_serve(struct curl_loop *loop, CURL *transfer, curl_socket_t fd)
 	loop->served = transfer;
 	curl_multi_socket_action(loop->multi, fd < 0 ? CURL_SOCKET_TIMEOUT : fd, 0,
 				 &running); /* 0: curl looks itself */
-	tell_ended(loop);
+	report_ended(loop);
 	ended = !loop->served;
 	loop->served = NULL;
 	return ended;

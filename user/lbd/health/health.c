@@ -38,7 +38,7 @@ struct health_check {
 	bool placed;   /* its place in the interval has been drawn */
 	enum health_status status;
 	uint32_t streak; /* probes in a row that contradict the status */
-	uint64_t since_us, probe_us;
+	uint64_t probe_us; /* when the last probe began */
 	uint64_t late_us,
 	    beats; /* how late the loop had been in all when the probe began, and its beats */
 	char why[FAILURE_TEXT];
@@ -69,36 +69,30 @@ static void set_status(struct health_check *check, enum health_status status)
 {
 	check->status = status;
 	check->streak = 0;
-	check->since_us = clock_monotonic_us();
 }
 
-/* Counts one probe that was run; true if the status changed. */
-static bool count(struct health_check *check, bool passed)
+/* Counts one probe that was run, and changes the status when rise or fall is reached. */
+static void count(struct health_check *check, bool passed)
 {
 	enum health_status says = passed ? HEALTH_UP : HEALTH_DOWN;
 	uint32_t needed = passed ? check->config.rise : check->config.fall;
 
 	if (check->status == says) {
 		check->streak = 0;
-		return false;
+		return;
 	}
 	if (check->status != HEALTH_UNKNOWN && ++check->streak < needed)
-		return false;
+		return;
 	set_status(check, says);
-	return true;
 }
 
 /* The check may be gone afterwards. */
-static void report(struct health_check *check, bool changed, uint32_t latency_us,
-		   const char *reason)
+static void report(struct health_check *check, uint32_t latency_us, const char *reason)
 {
-	uint64_t since_ms = (clock_monotonic_us() - check->since_us) / 1000;
 	char why[FAILURE_TEXT];
 	struct health_result result = {
 	    .status = check->status,
-	    .changed = changed,
 	    .latency_us = latency_us,
-	    .since_ms = since_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)since_ms,
 	    .why = why,
 	};
 
@@ -122,7 +116,7 @@ static void probe_not_run(struct health_check *check, const char *reason)
 		    "health check of %s port %u: %s; its status stays as it was (said once a minute)",
 		    addr_format(&check->spec.address, address), check->spec.port, why);
 	}
-	report(check, false, 0, why);
+	report(check, 0, why);
 }
 
 /* ---- when to probe ---- */
@@ -161,15 +155,14 @@ static uint64_t late_us(const struct health_check *check, uint64_t now_us)
 
 static void conclude(struct health_check *check, bool passed, const char *why, uint32_t latency_us)
 {
-	bool changed = count(check, passed);
-
+	count(check, passed);
 	check->repeated = false;
 	wait_for_next(check);
 	if (!passed)
 		snprintf(check->why, sizeof(check->why), "%s", why);
 	else if (check->status == HEALTH_UP)
 		check->why[0] = 0;
-	report(check, changed, passed ? latency_us : 0, check->why);
+	report(check, passed ? latency_us : 0, check->why);
 }
 
 /* Nothing is reported: it is as if the probe had not been. */
@@ -190,7 +183,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 				      random_draw())); /* not all in one instant */
 }
 
-static enum verdict judge(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,
+static enum verdict current_verdict(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,
 			  uint64_t *ret_wait_us)
 {
 	uint64_t now_us = clock_monotonic_us();
@@ -227,7 +220,7 @@ static void probe_done(void *arg, enum health_outcome outcome, const char *why, 
 		probe_not_run(check, why);
 	} else if (outcome == HEALTH_PASSED) {
 		conclude(check, true, NULL, measured(check, latency_us));
-	} else if (judge(check, false, &late, &wait) == VERDICT_VOID) {
+	} else if (current_verdict(check, false, &late, &wait) == VERDICT_VOID) {
 		repeat_void(check, late);
 	} else {
 		conclude(check, false, why, 0);
@@ -244,7 +237,7 @@ static void probe_timed_out(struct health_check *check)
 
 	if (kind->serve(check->probe))
 		return; /* the check too may be gone */
-	verdict = judge(check, true, &late, &wait_us);
+	verdict = current_verdict(check, true, &late, &wait_us);
 	if (verdict == VERDICT_WAIT) {
 		wait_ms(check, wait_us / 1000 + 1);
 		return;

@@ -29,10 +29,8 @@ enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
 
 struct health_result {
 	enum health_status status;
-	bool changed;        /* status differs from the one last reported */
 	uint32_t latency_us; /* of this probe, connect to answer; 0 if it failed, or this loop was
 				late */
-	uint32_t since_ms;   /* how long the status has held */
 	const char *why; /* last failure: "connect: timed out after 1 s", "HTTP status 503, expected
 			    200-399"; "" if none */
 };
@@ -42,7 +40,7 @@ struct health_check; /* one backend's check */
 
 /* Called from the loop after every finished probe, but for one that is void: see health/verdict.h.
  * A probe that this host could not run (no descriptor, port or memory left) leaves the status as it
- * is: changed is false, latency_us 0, and why says "probe not run: ...". */
+ * is: latency_us is 0, and why says "probe not run: ...". */
 typedef void health_result_fn(void *arg, const struct health_result *result);
 
 /* lateness is that of base's loop, and outlives ret. */
@@ -81,7 +79,6 @@ typedef void health_done_fn(void *arg, enum health_outcome outcome, const char *
 
 struct health_kind {
 	const char *name; /* "tcp" */
-	const char *help;
 	/* Set up and torn down once per scheduler; state is handed to start. May be NULL. */
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);

@@ -83,7 +83,7 @@ static const char *http_waits_for(const struct health_probe *probe)
 	return "HTTP: answer not complete";
 }
 
-static enum health_outcome judge_connect(const struct health_probe *probe, char why[FAILURE_TEXT])
+static enum health_outcome connect_outcome(const struct health_probe *probe, char why[FAILURE_TEXT])
 {
 	long error = probe->socket_error;
 
@@ -96,7 +96,7 @@ static enum health_outcome judge_connect(const struct health_probe *probe, char 
 	return failure_is_local((int)error) ? HEALTH_NOT_RUN : HEALTH_FAILED;
 }
 
-static enum health_outcome judge_status(const struct health_probe *probe, char why[FAILURE_TEXT])
+static enum health_outcome status_outcome(const struct health_probe *probe, char why[FAILURE_TEXT])
 {
 	const struct health_spec *config = probe->spec->config;
 	long status = 0;
@@ -113,7 +113,7 @@ static enum health_outcome judge_status(const struct health_probe *probe, char w
 	return HEALTH_FAILED;
 }
 
-static void judge_other(const struct health_probe *probe, CURLcode code, char why[FAILURE_TEXT])
+static void describe_other(const struct health_probe *probe, CURLcode code, char why[FAILURE_TEXT])
 {
 	const char *text = probe->curl_error[0] ? probe->curl_error : curl_easy_strerror(code);
 	long error = 0;
@@ -128,19 +128,19 @@ static void judge_other(const struct health_probe *probe, CURLcode code, char wh
 		 text);
 }
 
-static enum health_outcome judge(const struct health_probe *probe, CURLcode code,
+static enum health_outcome outcome_of(const struct health_probe *probe, CURLcode code,
 				 char why[FAILURE_TEXT])
 {
 	switch (code) {
 	case CURLE_WRITE_ERROR: /* on_header or on_body has had enough */
 		if (probe->headers_length <= HEADERS_MAX)
-			return judge_status(probe, why);
+			return status_outcome(probe, why);
 		snprintf(why, FAILURE_TEXT, "HTTP: headers longer than %d KiB", HEADERS_MAX / 1024);
 		return HEALTH_FAILED;
 	case CURLE_OK:
-		return judge_status(probe, why);
+		return status_outcome(probe, why);
 	case CURLE_COULDNT_CONNECT:
-		return judge_connect(probe, why);
+		return connect_outcome(probe, why);
 	case CURLE_OUT_OF_MEMORY:
 	case CURLE_FAILED_INIT:
 		snprintf(why, FAILURE_TEXT, "%s", strerror(ENOMEM));
@@ -156,7 +156,7 @@ static enum health_outcome judge(const struct health_probe *probe, CURLcode code
 		snprintf(why, FAILURE_TEXT, "HTTP: the answer is not HTTP");
 		return HEALTH_FAILED;
 	default:
-		judge_other(probe, code, why);
+		describe_other(probe, code, why);
 		return HEALTH_FAILED;
 	}
 }
@@ -168,7 +168,7 @@ static void on_end(void *arg, CURLcode code)
 	void *done_arg = probe->arg;
 	curl_off_t latency_us = time_of(probe, CURLINFO_STARTTRANSFER_TIME_T);
 	char why[FAILURE_TEXT] = "";
-	enum health_outcome outcome = judge(probe, code, why);
+	enum health_outcome outcome = outcome_of(probe, code, why);
 
 	probe_free(probe);
 	done(done_arg, outcome, outcome == HEALTH_PASSED ? NULL : why, (uint32_t)latency_us);
@@ -344,7 +344,6 @@ static void http_close(void *arg)
 
 REGISTER(health_kind, http) = {
     .name = "http",
-    .help = "GET path answers with a status in the wanted range",
     .open = open_http,
     .close = http_close,
     .start = http_start,
@@ -355,7 +354,6 @@ REGISTER(health_kind, http) = {
 
 REGISTER(health_kind, https) = {
     .name = "https",
-    .help = "the same over TLS; the certificate is not verified",
     .open = open_https,
     .close = http_close,
     .start = http_start,

@@ -117,7 +117,6 @@ static struct health_probe *tcp_start(void *state, struct event_base *base,
 
 REGISTER(health_kind, tcp) = {
     .name = "tcp",
-    .help = "the backend accepts a TCP connection",
     .start = tcp_start,
     .serve = tcp_serve,
     .waits_for = tcp_waits_for,

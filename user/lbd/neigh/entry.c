@@ -267,7 +267,7 @@ void entry_put(struct entry *entry)
 	free(entry);
 }
 
-void entry_told(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone)
+void entry_on_event(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone)
 {
 	struct entry *entry = find(table, neighbour->ifindex, &neighbour->address);
 

@@ -47,7 +47,7 @@ struct entry *entry_get(struct entry_table *table, uint32_t ifindex, const struc
 /* Stops following it once it has no targets. NULL is fine. */
 void entry_put(struct entry *entry);
 /* The kernel told about a neighbour; gone: it has deleted the entry. */
-void entry_told(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone);
+void entry_on_event(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone);
 /* Messages were lost: asks about every entry within a second. */
 void entry_table_refresh(struct entry_table *table);
 

@@ -49,7 +49,7 @@ struct target {
 	int route_error;
 	uint32_t last_ifindex; /* of the latest route there was */
 	struct entry *entry;
-	bool told, has_hop; /* what the watches were told, or are about to be */
+	bool reported, has_hop; /* what the watches were told, or are about to be */
 	struct next_hop hop;
 	char why[HOP_WHY];
 };
@@ -163,7 +163,7 @@ static void find_links(const struct neigh *neigh, uint32_t ifindex,
 }
 
 /* Judges what is known about a target, and tells its watches if that is news. */
-static void judge(struct target *target)
+static void update_hop(struct target *target)
 {
 	struct neigh *neigh = target->neigh;
 	struct hop_facts facts = {
@@ -181,10 +181,10 @@ static void judge(struct target *target)
 	verdict = hop_decide(&facts, &hop, why);
 	if (verdict == HOP_WAIT)
 		return;
-	if (target->told && target->has_hop == (verdict == HOP_READY) &&
+	if (target->reported && target->has_hop == (verdict == HOP_READY) &&
 	    !strcmp(target->why, why) && next_hop_equal(&target->hop, &hop))
 		return;
-	target->told = true;
+	target->reported = true;
 	target->has_hop = verdict == HOP_READY;
 	target->hop = hop;
 	memcpy(target->why, why, sizeof(why));
@@ -197,7 +197,7 @@ static void on_entry_changed(struct entry *entry)
 	struct target *target;
 
 	for (target = LIST_FIRST(&entry->targets); target; target = LIST_NEXT(target, of_entry))
-		judge(target);
+		update_hop(target);
 }
 
 static void set_entry(struct target *target, struct entry *entry)
@@ -243,14 +243,14 @@ static bool resolve(struct target *target)
 	else if (target->route.type == RTN_UNICAST)
 		target->last_ifindex = target->route.ifindex;
 	set_entry(target, find_entry(target));
-	judge(target);
+	update_hop(target);
 	return answered;
 }
 
 /* ---- the work ---- */
 
 /* A watch may be stopped, or another started, by any of the calls. */
-static void tell_pending(struct neigh *neigh)
+static void notify_pending(struct neigh *neigh)
 {
 	struct neigh_watch *watch;
 
@@ -296,7 +296,7 @@ static void on_work(int fd, short what, void *arg)
 		work_in_ms(neigh, RETRY_MS);
 	else if (!TAILQ_EMPTY(&neigh->dirty))
 		work_now(neigh);
-	tell_pending(neigh);
+	notify_pending(neigh);
 }
 
 /* Each second a part of the targets, so that all had their turn after REREAD_SECONDS. */
@@ -327,7 +327,7 @@ static void on_link_change(void *arg, enum link_change change, const struct rtnl
 				    change != LINK_GONE);
 }
 
-static void link_told(struct neigh *neigh, const struct nlmsghdr *message)
+static void link_on_event(struct neigh *neigh, const struct nlmsghdr *message)
 {
 	struct rtnl_link link;
 
@@ -347,12 +347,12 @@ static void take_event(struct neigh *neigh, const struct nlmsghdr *message)
 	switch (message->nlmsg_type) {
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
-		link_told(neigh, message);
+		link_on_event(neigh, message);
 		break;
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
 		if (rtnl_read_neighbour(message, &neighbour))
-			entry_told(neigh->entries, &neighbour, message->nlmsg_type == RTM_DELNEIGH);
+			entry_on_event(neigh->entries, &neighbour, message->nlmsg_type == RTM_DELNEIGH);
 		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
@@ -462,7 +462,7 @@ struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
 	watch->changed = changed;
 	watch->arg = arg;
 	LIST_INSERT_HEAD(&target->watches, watch, of_target);
-	if (target->told)
+	if (target->reported)
 		make_pending(watch);
 	work_now(neigh);
 	return watch;
