@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One row of counters per CPU, plain additions; lbd adds the rows up. An XDP program does not
- * migrate and is not interrupted by another packet on its CPU. And the way from a reason to the
- * XDP action. */
+/* Counters, and the XDP action of each reason. One row of counters per CPU, incremented without
+ * atomics; lbd sums the rows. An XDP program does not migrate and is not interrupted by another
+ * packet on its CPU. */
 #ifndef LB_COUNT_H
 #define LB_COUNT_H
 
 #include "maps.h"
 #include "packet.h"
 
-/* The reasons of each outcome, as sets of bits. */
+/* The reasons of each outcome, as bit sets. */
 enum {
 #define X(name, outcome, help) | (LB_##outcome == LB_SENT ? 1u << LB_REASON_##name : 0)
 	LB_SENT_SET = 0 LB_REASONS(X),

@@ -5,9 +5,9 @@
 
 #include <linux/types.h>
 
-/* 16-bit words are taken as they lie in memory: a one's complement sum does not care for byte order
- * as long as every addend and the result are loaded and stored the same way (RFC 1071, section 2
- * (B)). */
+/* 16-bit words are summed in memory byte order: a one's complement sum does not depend on byte
+ * order as long as every addend and the result are loaded and stored the same way (RFC 1071,
+ * section 2 (B)). */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define CSUM_WORD(high, low) ((__u32)(low) << 8 | (__u32)(high))
 #else
@@ -27,7 +27,7 @@ static inline __attribute__((always_inline)) __u32 csum_halves(__u32 word)
 	return (word & 0xffff) + (word >> 16);
 }
 
-/* The checksum after one 16-bit word of the data changed (RFC 1624, equation 3). Never gives
+/* The checksum after one 16-bit word of the data changed (RFC 1624, equation 3). Never returns
  * 0xffff. */
 static inline __attribute__((always_inline)) __u16 csum_replace(__u16 check, __u16 before,
 								__u16 after)
@@ -35,8 +35,9 @@ static inline __attribute__((always_inline)) __u16 csum_replace(__u16 check, __u
 	return (__u16)~csum_fold((__u16)~check + (__u32)(__u16)~before + after);
 }
 
-/* The checksum of an IPv4 header whose TTL was decreased by one: the header's sum sinks by 0x0100,
- * so the checksum rises by it. 0xffff is no valid IPv4 header checksum, and becomes 0. */
+/* The checksum of an IPv4 header whose TTL was decreased by one: the header's sum decreases by
+ * 0x0100, so the checksum increases by it. 0xffff is not a valid IPv4 header checksum, and becomes
+ * 0. */
 static inline __attribute__((always_inline)) __u16 csum_ttl_decreased(__u16 check)
 {
 	__u32 sum = (__u32)check + CSUM_WORD(1, 0);
@@ -44,10 +45,10 @@ static inline __attribute__((always_inline)) __u16 csum_ttl_decreased(__u16 chec
 	return (__u16)(sum + (sum >= 0xffff));
 }
 
-/* lb_backend.csum: what is the same in every outer IPv4 header to this backend. Version and header
- * length 0x4500 (TOS left out), identification 0, DF 0x4000, protocol (TTL left out), the source
- * without the bits of `spread`, the destination. src, spread and dst are in wire order, protocol is
- * 4 (IPv4 in IPv4), 41 (IPv6 in IPv4), 17 (GUE) or 47 (GRE). */
+/* lb_backend.csum: the sum of the fields that are the same in every outer IPv4 header to this
+ * backend. Version and header length 0x4500 (without TOS), identification 0, DF 0x4000, protocol
+ * (without TTL), the source without the bits of `spread`, the destination. src, spread and dst are
+ * in wire order, protocol is 4 (IPv4 in IPv4), 41 (IPv6 in IPv4), 17 (GUE) or 47 (GRE). */
 static inline __attribute__((always_inline)) __u32 lb_backend_csum(__be32 src, __be32 spread,
 								   __be32 dst, __u8 protocol)
 {
@@ -56,8 +57,8 @@ static inline __attribute__((always_inline)) __u32 lb_backend_csum(__be32 src, _
 	return csum_fold(sum + csum_halves((__u32)src & ~(__u32)spread) + csum_halves((__u32)dst));
 }
 
-/* The rest of that header: length is the whole outer packet in wire order, varied the spread bits
- * of its source. */
+/* The checksum of that header with the remaining fields added. length: of the whole outer packet,
+ * wire order; varied: the spread bits of its source. */
 static inline __attribute__((always_inline)) __u16 csum_outer(__u32 backend_csum, __u8 tos,
 							      __be16 length, __u8 ttl, __u32 varied)
 {

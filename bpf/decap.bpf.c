@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* For backends: takes the outer header off packets for the VIPs of this host and hands them to the
- * stack. IP in IP, GRE and GUE variant 0, each in all four pairings; ECN as RFC 6040, section 4.2.
- * Everything else passes untouched. Loaded by lbctl's backend-host verb. */
+/* For backends: removes the outer header of packets for the VIPs of this host and passes them to
+ * the kernel. IP in IP, GRE and GUE variant 0, each in all four combinations of IPv4 and IPv6; ECN
+ * as in RFC 6040, section 4.2. Everything else passes unchanged. */
 #include "parse.h"
 #include "csum.h"
 
@@ -26,8 +26,8 @@ struct {
 struct decap_counts {
 	__u64 passed; /* not in a tunnel, or not for a VIP of this host */
 	__u64 decapsulated;
-	__u64 dropped; /* for a VIP: congestion that the inner packet cannot tell of, or no room to
-			  work in */
+	/* for a VIP: congestion (ECN CE) that the inner packet cannot carry, or not enough room */
+	__u64 dropped;
 };
 
 struct {
@@ -43,10 +43,10 @@ struct tunnel {
 	__u8 outer_ecn;
 };
 
-/* ---- what is inside ---- */
+/* ---- the inner packet ---- */
 
-/* inner: where it begins. Kept as an offset, which the verifier follows through the branches better
- * than a pointer. */
+/* inner: the start of the inner packet. Kept as an offset, which the verifier tracks through
+ * branches better than a pointer. */
 static __always_inline bool set_inner(const struct packet *p, struct tunnel *t, void *inner,
 				      __u8 protocol)
 {
@@ -169,10 +169,10 @@ static __always_inline bool ecn_set(const struct packet *p, const struct tunnel 
 	return (void *)(v6 + 1) <= p->end && ecn_set_v6(v6, t->outer_ecn);
 }
 
-/* ---- the outer header goes ---- */
+/* ---- removing the outer header ---- */
 
-/* The link header, tags and all, moves up to the inner packet. First out of the packet: it may
- * overlap itself. */
+/* Moves the link header, with its tags, up to the inner packet. Copied to the stack first: source
+ * and destination may overlap. */
 static __always_inline bool strip(const struct packet *p, __u32 inner_offset, __u8 family)
 {
 	const __be16 ethertype = family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);

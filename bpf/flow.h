@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow table: two buckets of eight words, one cache line each; changed by
- * compare-and-exchange on single words, so a flow's packets may arrive on any CPU. Rules:
+/* The flow table: a flow has two buckets of eight words, one cache line each. Entries are changed
+ * by compare-and-exchange on single words, so the packets of a flow may arrive on any CPU. Rules:
  * docs/tracking.md, "Flow table". */
 #ifndef LB_FLOW_H
 #define LB_FLOW_H
@@ -9,18 +9,16 @@
 #include "maps.h"
 #include "packet.h"
 
-#define FLOW_TRIES 3 /* of an insert that loses races */
-#define FLOW_QUIET                                                                        \
-	8 /* ticks after which a flow that FIN or RST was seen of is evicted before fresh \
-	     handshakes */
-#define FLOW_REUSE_QUIET \
-	112 /* ticks after which a SYN may open a new flow on a tuple that looks closed */
+#define FLOW_TRIES 3 /* attempts of an insert that loses races */
+/* Ticks after which a flow that FIN or RST was seen of is evicted before fresh handshakes */
+#define FLOW_QUIET 8
+/* Ticks after which a SYN may open a new flow on a tuple that looks closed */
+#define FLOW_REUSE_QUIET 112
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
 
-/* Ticks since the entry's last packet. Another CPU may be in a later tick than this packet was when
- * it read the
- * clock. */
+/* Ticks since the entry's last packet. Another CPU may have written a later tick than the one this
+ * packet has read: that counts as age 0. */
 static __always_inline __u32 flow_age(__u64 entry, __u32 now)
 {
 	__u32 age = (now - LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK;
@@ -28,7 +26,7 @@ static __always_inline __u32 flow_age(__u64 entry, __u32 now)
 	return age > LB_FLOW_TICK_MASK - 64 ? 0 : age;
 }
 
-/* Whether a state is one of a set (LB_FLOW_SET). */
+/* Whether a state is in a set (LB_FLOW_SET). */
 static __always_inline bool flow_is(__u32 state, __u32 set)
 {
 	return set >> state & 1;
@@ -60,7 +58,7 @@ static __always_inline struct lb_turn *turn_of(__u32 service)
 	return bpf_map_lookup_elem(&turns, &service);
 }
 
-/* The service of a backend, 0: it is gone. */
+/* The service of a backend; 0: the backend is gone. */
 static __always_inline __u32 owner_of(__u32 backend_id)
 {
 	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
@@ -78,12 +76,12 @@ static __always_inline void flow_count_held(__u32 backend, int by)
 	before = __sync_fetch_and_add(&turn->held, by);
 	if (by > 0 ? before < turn->share : before <= turn->share)
 		return;
-	common = turn_of(0); /* beyond its share */
+	common = turn_of(0); /* beyond the share: counts for the common half */
 	if (common)
 		__sync_fetch_and_add(&common->held, by);
 }
 
-/* active and held += by, when an entry in this state is one that counts. */
+/* Adds `by` to active and held if entries in this state count for them. */
 static __always_inline void flow_count(__u32 backend, __u32 state, int by)
 {
 	struct lb_load *load;
@@ -97,13 +95,13 @@ static __always_inline void flow_count(__u32 backend, __u32 state, int by)
 		__sync_fetch_and_add(&load->active, by);
 }
 
-/* Whether an entry is of the flow with this hash, as far as a fingerprint can tell. */
+/* Whether an entry belongs to the flow with this hash, as far as the fingerprint shows. */
 static __always_inline bool flow_matches(__u64 entry, __u64 hash)
 {
 	return (entry ^ hash) >> LB_FLOW_FP_SHIFT == 0 && LB_FLOW_STATE(entry);
 }
 
-/* The way of a flow's entry, LB_FLOW_WAYS: none. */
+/* The way of a flow's entry; LB_FLOW_WAYS: none. */
 static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 hash)
 {
 	__u32 way = LB_FLOW_WAYS, i;
@@ -115,11 +113,11 @@ static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 ha
 			break;
 		}
 	}
-	OPAQUE(way); /* else the verifier follows each of the ways to the program's end */
+	OPAQUE(way); /* otherwise the verifier follows each of the ways to the end of the program */
 	return way;
 }
 
-/* Reads again what it found: the one word that is then acted upon is the one that was checked. */
+/* Reads the entry again: the word that is checked must be the word that is returned. */
 static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 hash,
 					   __u64 *ret_entry)
 {
@@ -131,7 +129,7 @@ static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 
 	return flow_matches(*ret_entry, hash) ? &bucket->flow[way] : NULL;
 }
 
-/* The place of a flow's entry and what was read there; NULL: none. */
+/* The place of a flow's entry, and the entry read there; NULL: none. */
 static __always_inline __u64 *flow_find(__u64 hash, __u64 *ret_entry)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
@@ -148,8 +146,7 @@ static __always_inline __u64 *flow_find(__u64 hash, __u64 *ret_entry)
 	return bucket ? flow_find_in(bucket, hash, ret_entry) : NULL;
 }
 
-/* Puts an entry where old was read. False: somebody else was faster. The bucket's overflow mark
- * stays. */
+/* Replaces old by entry. False: another CPU was faster. The bucket's overflow bit stays. */
 static __always_inline bool flow_replace(__u64 *place, __u64 old, __u64 entry)
 {
 	if (__sync_val_compare_and_swap(place, old, entry | (old & LB_FLOW_OVERFLOW)) != old)
@@ -170,8 +167,8 @@ static __always_inline void flow_note_unplaced(__u32 service, __u32 now)
 		turn->unplaced = now;
 }
 
-/* Notes that an older flow of this service has no mark any more: its next packet will look like the
- * first. */
+/* Notes that an older flow of this service lost its mark: its next packet will look like its first
+ * one. */
 static __always_inline void flow_note_forgotten(__u32 service, __u32 now)
 {
 	struct lb_turn *turn = turn_of(service);
@@ -180,15 +177,15 @@ static __always_inline void flow_note_forgotten(__u32 service, __u32 now)
 		turn->forgotten = now;
 }
 
-/* How willingly an entry is given up. */
+/* How readily an entry is evicted. */
 enum flow_class {
-	FLOW_FIRM, /* never */
-	FLOW_LAST, /* the mark of an older flow that goes on; FIN or RST seen in an earlier tick */
-	FLOW_RECENT,   /* embryonic, of this very tick */
-	FLOW_CLOSED,   /* FIN or RST seen, and quiet */
-	FLOW_SILENT,   /* for longer than its idle timeout */
-	FLOW_UNPROVED, /* embryonic, or heard of once */
-	FLOW_OVER,     /* expired, and nothing may ask for it; or its backend is gone */
+	FLOW_FIRM,     /* never */
+	FLOW_LAST,     /* KEPT, or FIN or RST seen in an earlier tick */
+	FLOW_RECENT,   /* embryonic, of this tick */
+	FLOW_CLOSED,   /* FIN or RST seen, and no packet for FLOW_QUIET ticks */
+	FLOW_SILENT,   /* dormant: no packet for longer than the idle timeout */
+	FLOW_UNPROVED, /* embryonic, or HEARD, of an earlier tick */
+	FLOW_OVER,     /* expired and not needed any more, or its backend is gone */
 };
 
 static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct lb_service *service)
@@ -207,8 +204,8 @@ static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct 
 	return state == LB_FLOW_KEPT ? FLOW_LAST : FLOW_FIRM;
 }
 
-/* The higher the sooner it is given up, 0 never: its class, and in a class the older one first.
- * Established entries of this tick or the last cannot have expired: no look-up for them. */
+/* The entry with the highest rank is evicted first; 0: never. Ordered by class, then by age.
+ * Established entries of this tick or the last cannot have expired, so they need no look-up. */
 LB_NOINLINE __u32 flow_rank(__u64 entry, __u32 now)
 {
 	__u32 age = flow_age(entry, now), state = LB_FLOW_STATE(entry), id, class;
@@ -224,8 +221,9 @@ LB_NOINLINE __u32 flow_rank(__u64 entry, __u32 now)
 	return class ? class << LB_FLOW_TICK_BITS | age : 0;
 }
 
-/* The entry of a bucket that is given up most willingly: its rank times LB_FLOW_WAYS plus its way.
- * Of equals any: were it always the first or the last, a flood would choose whom it pushes out. */
+/* The first entry of a bucket to evict: its rank times LB_FLOW_WAYS plus its way. Among equals a
+ * random one: if it were always the first or the last, a flood could choose which entry it pushes
+ * out. */
 static __always_inline __u32 flow_victim_in(struct lb_flow_bucket *bucket, __u32 now)
 {
 	__u32 toss = bpf_get_prandom_u32() % LB_FLOW_WAYS, best = 0, i;
@@ -256,8 +254,8 @@ static __always_inline __u64 *flow_empty_in(struct lb_flow_bucket *bucket, __u64
 	return way < LB_FLOW_WAYS ? &bucket->flow[way] : NULL;
 }
 
-/* Marks the first bucket before an entry of its is placed in the second, so that no lookup can miss
- * it. */
+/* Sets the overflow bit of the first bucket before one of its entries is placed in the second, so
+ * that no lookup can miss the entry. */
 static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 {
 	if (!(flow_read(&first->flow[0]) & LB_FLOW_OVERFLOW))
@@ -266,7 +264,7 @@ static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 
 enum flow_fill { FLOW_FULL, FLOW_FILLED, FLOW_RACED };
 
-/* Takes the place of an entry that may be given up, when both buckets are full. */
+/* Both buckets are full: replaces an entry that may be evicted. */
 LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
@@ -286,7 +284,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 	}
 	place = &first->flow[victim % LB_FLOW_WAYS];
 	old = flow_read(place);
-	/* again: it may have come to life since */
+	/* checked again: a packet may have renewed it since */
 	if (!flow_rank(old, now))
 		return FLOW_FULL;
 	if (!flow_replace(place, old, entry))
@@ -297,7 +295,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 	return FLOW_FILLED;
 }
 
-/* Takes an empty place. */
+/* Inserts into an empty place. */
 LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 {
 	__u32 index = lb_bucket(hash, flow_mask);
@@ -319,7 +317,7 @@ LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 	return flow_replace(place, old, entry) ? FLOW_FILLED : FLOW_RACED;
 }
 
-/* The backend that the flow's entry names, 0: it has none. */
+/* The backend in the flow's entry; 0: the flow has no entry. */
 LB_NOINLINE __u32 flow_recorded(__u64 hash)
 {
 	__u64 entry;
@@ -327,8 +325,8 @@ LB_NOINLINE __u32 flow_recorded(__u64 hash)
 	return flow_find(hash, &entry) ? LB_FLOW_BACKEND(entry) : 0;
 }
 
-/* The backend that the table now has for the flow: this one, or another when a packet of the same
- * flow was faster on another CPU; 0: there is no place. Not apart itself: a call less, and less
+/* Returns the backend that the table now has for the flow: this one, or another if a packet of the
+ * same flow was faster on another CPU; 0: there is no place. Inlined, as a call would need more
  * stack. */
 static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state, __u32 now)
 {
@@ -346,7 +344,7 @@ static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state,
 		}
 		if (filled == FLOW_FULL)
 			return 0;
-		/* both aimed at the same place: the winner may have been of the same flow */
+		/* lost a race for the place: the winner may be a packet of the same flow */
 		other = flow_recorded(hash);
 		if (other)
 			return other;
@@ -369,16 +367,16 @@ static __always_inline __u32 flow_next_state(__u32 state, __u32 tcp_flags)
 		return LB_FLOW_FIN;
 	if (tcp_flags & LB_TCP_SYN && state == LB_FLOW_SYN)
 		return LB_FLOW_SYN;
-	/* the client acknowledges what the server still sends; a SYN opens a new flow on the same
-	 * backend */
+	/* half-closed: the client still acknowledges what the server sends; a SYN opens a new flow
+	 * on the same backend */
 	if (state == LB_FLOW_FIN && !(tcp_flags & LB_TCP_SYN))
 		return LB_FLOW_FIN;
-	/* also after RST: the server did not believe it (RFC 5961), for the client goes on */
+	/* also after RST: as the client continues, the server has rejected it (RFC 5961) */
 	return LB_FLOW_ESTABLISHED;
 }
 
-/* Writes only when tick or state changed; a lost race leaves what the winner wrote, which is as
- * good. Returns the new state. */
+/* Writes only if tick or state changed. After a lost race the winner's entry stays, which is just
+ * as recent. Returns the new state. */
 static __always_inline __u32 flow_refresh_to(__u64 *place, __u64 entry, __u32 after, __u32 now)
 {
 	const __u64 changing =

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sends a packet to its backend: hop limit, room in front, link and outer header, egress. RFC
- * 2003 (IP in IP), RFC 2473 (in IPv6), RFC 6040 (ECN, normal mode: the outer header has the
- * inner's DSCP and ECN), RFC 2784 and 7676 (GRE, in IPv6), draft-ietf-intarea-gue (GUE variant
- * 0), RFC 6935 and 6936 (its UDP checksum is zero over IPv6 too: the inner packet has its own). */
+/* Sends a packet to its backend: hop limit, headroom, link header and outer header, egress. RFC
+ * 2003 (IP in IP), RFC 2473 (in IPv6), RFC 6040 (ECN, normal mode: the outer header has the inner's
+ * DSCP and ECN), RFC 2784 and 7676 (GRE, in IPv6), draft-ietf-intarea-gue (GUE variant 0), RFC 6935
+ * and 6936 (its UDP checksum is zero over IPv6 too: the inner packet has its own). */
 #ifndef LB_FORWARD_H
 #define LB_FORWARD_H
 
@@ -12,14 +12,15 @@
 #include "packet.h"
 
 #define OUTER_TTL 64
-/* TTL, protocol and checksum (a word in wire order) as the one word they are written as. */
+/* TTL, protocol and checksum (in wire order) combined into the one word that is written. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define OUTER_WORD(ttl, protocol, check) ((__u32)(check) << 16 | (__u32)(protocol) << 8 | (ttl))
 #else
 #define OUTER_WORD(ttl, protocol, check) ((__u32)(ttl) << 24 | (__u32)(protocol) << 16 | (check))
 #endif
-#define GUE_LEN        4
-#define GUE_FIRST_PORT 0xc000 /* 49152: the dynamic ports, of which the hash picks one */
+#define GUE_LEN 4
+/* 49152: the first of the dynamic ports; the hash picks one of them */
+#define GUE_FIRST_PORT 0xc000
 
 struct gue_header {
 	struct udphdr udp;
@@ -35,7 +36,7 @@ struct gre_header {
 	__be16 ethertype;     /* of the inner packet */
 };
 
-/* RFC 2003, section 3.1: forwarding counts one hop, inside. */
+/* RFC 2003, section 3.1: forwarding counts as one hop, in the inner header. */
 static __always_inline int hop_limit_decrease(const struct packet *p)
 {
 	if (p->family == 4) {
@@ -55,14 +56,14 @@ static __always_inline int hop_limit_decrease(const struct packet *p)
 	return LB_CONTINUE;
 }
 
-/* Bytes of Ethernet in front of what is sent, with the tag of the backend's link. */
+/* Length of the Ethernet header that is sent, with the VLAN tag of the backend's link. */
 static __always_inline __u32 link_length(const struct lb_backend *b)
 {
 	return likely(!b->vlan_tci) ? ETH_HLEN : ETH_HLEN + LB_VLAN_LEN;
 }
 
-/* Both addresses at once, for the backend's line begins with them; link: link_length, a constant
- * where it matters. */
+/* Copies both addresses at once, as the backend's line begins with them. link: link_length, a
+ * constant on the common path. */
 static __always_inline void link_write(void *data, const struct lb_backend *b, __be16 ethertype,
 				       __u32 link)
 {
@@ -83,7 +84,7 @@ static __always_inline __be32 outer_source(const struct lb_backend *b, __be32 ba
 	return base ^ ((base ^ (__u32)hash) & b->spread);
 }
 
-/* Word by word. The identification is 0: with DF set it has no meaning (RFC 6864). */
+/* Written word by word. The identification is 0: with DF set it has no meaning (RFC 6864). */
 static __always_inline void outer_write_v4(void *to, const struct packet *p, const struct route *r,
 					   __u8 protocol, __u32 length)
 {
@@ -129,7 +130,7 @@ static __always_inline __be16 inner_ethertype(const struct packet *p)
 	return p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 }
 
-/* ---- tunnels: enum lb_forward, a constant wherever it is passed on ---- */
+/* ---- tunnels: enum lb_forward, a constant in every call ---- */
 
 /* Bytes between the outer and the inner IP header. */
 static __always_inline __u32 tunnel_overhead(enum lb_forward tunnel)
@@ -193,7 +194,8 @@ static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 
 	return *ret_data + link + outer <= (void *)(long)p->ctx->data_end;
 }
 
-/* link and tunnel are constants here: each combination is straight code. */
+/* link and tunnel are constants here: each combination gets its own code without branches on
+ * them. */
 static __always_inline int encap_v4(const struct packet *p, const struct route *r, __u32 link,
 				    enum lb_forward tunnel)
 {
@@ -248,8 +250,8 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, tunnel);
 }
 
-/* link: a constant here. A 6.1 verifier does not connect a length in a register with a tag that it
- * has seen spilled. */
+/* link: a constant here. The verifier of Linux 6.1 does not connect a length in a register with a
+ * tag that was spilled to the stack. */
 static __always_inline int direct(const struct packet *p, const struct lb_backend *b, __u32 link)
 {
 	void *data = (void *)(long)p->ctx->data;
@@ -262,7 +264,7 @@ static __always_inline int direct(const struct packet *p, const struct lb_backen
 	return egress_send(p, b);
 }
 
-/* Direct routing: the packet stays as it is, to the last bit of its TTL. */
+/* Direct routing: the IP packet is not changed, not even its TTL. */
 static __always_inline int forward_l2(const struct packet *p, const struct route *r)
 {
 	const struct lb_backend *b = r->backend;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Later fragments carry no ports: they follow their datagram's first one, of which a small
- * direct-mapped table remembers the backend. Two datagrams in flight that share a place (p =
- * 1/8192 each) lose one of them; a wrong match needs 32 more bits to agree, of the same second
- * or so. */
+/* Later fragments carry no ports: they follow the first fragment of their datagram. A small
+ * direct-mapped table holds its backend. If two datagrams in flight share a place (p = 1/8192
+ * each), one of them is lost; a wrong match needs 32 more hash bits to agree within FRAG_IDLE. */
 #ifndef LB_FRAG_H
 #define LB_FRAG_H
 
@@ -12,9 +11,9 @@
 #include "parse.h"
 #include "select.h"
 
-#define FRAG_IDLE 30 /* ticks: as long as receivers commonly wait for a datagram's rest */
+#define FRAG_IDLE 30 /* ticks: as long as receivers commonly wait for the rest of a datagram */
 
-/* What names a datagram: RFC 791 takes the protocol, RFC 8200 does not. */
+/* What identifies a datagram: RFC 791 includes the protocol, RFC 8200 does not. */
 static __always_inline __u64 fragment_hash(const struct packet *p, const struct route *r)
 {
 	__u32 protocol = p->family == 4 ? p->protocol : 0;
@@ -30,8 +29,8 @@ static __always_inline __u64 *fragment_place(__u64 hash)
 	return bpf_map_lookup_elem(&frags, &index);
 }
 
-/* A first fragment: its rest will go the same way, to the backend or, where no service took it, to
- * the kernel. */
+/* A first fragment: the rest of the datagram goes the same way, to the backend, or to the kernel if
+ * no service has the port. */
 static __always_inline void fragment_remember(const struct packet *p, const struct route *r,
 					      int reason)
 {
@@ -52,7 +51,7 @@ static __always_inline int fragment_lost(const struct packet *p)
 	return LB_REASON_vip_no_service;
 }
 
-/* Finds the way of a later fragment. */
+/* Finds the backend of a later fragment. */
 static __always_inline int fragment_follow(const struct packet *p, struct route *r)
 {
 	__u64 hash = fragment_hash(p, r), *place = fragment_place(hash), word;

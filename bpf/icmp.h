@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* ICMP and ICMPv6 for a VIP: echo requests are answered, errors that quote a flow of the VIP go
- * to that flow's backend, and a packet too long for its tunnel draws "fragmentation needed" (RFC
- * 1191) or "packet too big" (RFC 4443). All of it is rare, so nothing here is inlined into the
- * common path. */
+/* ICMP and ICMPv6 for a VIP: echo requests are answered, errors that quote a flow of the VIP go to
+ * that flow's backend, and a packet too long for its tunnel is answered with "fragmentation needed"
+ * (RFC 1191) or "packet too big" (RFC 4443). All of this is rare, so nothing here is inlined into
+ * the common path. */
 #ifndef LB_ICMP_H
 #define LB_ICMP_H
 
@@ -13,7 +13,7 @@
 #include "select.h"
 #include "service.h"
 
-/* linux/icmp.h drags in the C library's headers, which have no BPF flavour. */
+/* linux/icmp.h includes the C library's headers, which do not exist for BPF. */
 struct icmp_header {
 	__u8 type;
 	__u8 code;
@@ -40,13 +40,14 @@ enum icmp_type {
 #define ICMP_TTL              64
 #define ICMP_PRECEDENCE       0xc0 /* internetwork control: RFC 1812, section 4.3.2.5 */
 #define ICMP_HEADER           ((__u32)sizeof(struct icmp_header))
-#define QUOTE_LONG            512 /* bytes of the packet quoted; an answer stays below 576 and 1280 bytes */
-#define QUOTE_SHORT           128
-#define MAX_L3_OFFSET         (ETH_HLEN + LB_MAX_TAGS * LB_VLAN_LEN)
+/* Bytes of the packet that are quoted; an answer stays below 576 and 1280 bytes */
+#define QUOTE_LONG    512
+#define QUOTE_SHORT   128
+#define MAX_L3_OFFSET (ETH_HLEN + LB_MAX_TAGS * LB_VLAN_LEN)
 
-/* ---- whom to answer ---- */
+/* ---- which senders are answered ---- */
 
-/* RFC 1122, section 3.2.2: never to what is not one host. */
+/* RFC 1122, section 3.2.2: no error to an address that is not a single host. */
 static __always_inline bool is_one_host_v4(const struct iphdr *ip)
 {
 	__u32 first = ip ? bpf_ntohl(ip->saddr) >> 24 : 0;
@@ -54,7 +55,7 @@ static __always_inline bool is_one_host_v4(const struct iphdr *ip)
 	return first != 0 && first != 127 && first < 224;
 }
 
-/* RFC 4443, section 2.4 (e.6): neither the unspecified address nor multicast. */
+/* RFC 4443, section 2.4 (e.6): not to the unspecified address or multicast. */
 static __always_inline bool is_one_host_v6(const struct ipv6hdr *ip)
 {
 	const __be32 *word;
@@ -81,9 +82,9 @@ static __always_inline void swap_macs(struct ethhdr *eth)
 	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
 }
 
-/* One word changes, so the checksum is right whatever the length. A sum of zero can mean data of
- * all zeros, whose checksum is 0xffff, or a sum of 0xffff, for which every receiver takes 0xffff
- * too: RFC 1624, section 3. */
+/* One word changes, so the checksum can be updated without reading the rest. A result of zero can
+ * stand for data of all zeros, whose checksum is 0xffff, or for a sum of 0xffff, for which every
+ * receiver accepts 0xffff too: RFC 1624, section 3. */
 static __always_inline void echo_write_v4(struct iphdr *ip, struct icmp_header *icmp)
 {
 	__be32 client;
@@ -136,14 +137,13 @@ static __always_inline int echo_answer(struct packet *p)
 
 /* ---- errors that quote a flow ---- */
 
-/* The quoted packet went from the VIP to the client: the tuple is turned round. ports as they are
- * quoted. */
+/* The quoted packet went from the VIP to the client, so the tuple is reversed. ports: as quoted. */
 static __always_inline __u32 turn_ports(__u32 ports)
 {
 	return ports << 16 | ports >> 16;
 }
 
-/* Reads the quoted IPv4 packet into tuple; false: it is none of this VIP's flows. */
+/* Reads the quoted IPv4 packet into tuple; false: it is not a flow of this VIP. */
 static __always_inline bool quoted_v4(const struct packet *p, struct lb_tuple *tuple)
 {
 	const struct iphdr *outer = header_v4(p), *ip = p->l4 + ICMP_HEADER;
@@ -257,8 +257,8 @@ static __always_inline bool icmp_allowed(void)
 	return true;
 }
 
-/* RFC 1122: no error about an error, about a later fragment, to what is not one host; RFC 1191:
- * only with DF. */
+/* RFC 1122: no error about an ICMP packet or a later fragment, nor to an address that is not a
+ * single host; RFC 1191: only with DF. */
 static __always_inline bool too_big_owed(const struct packet *p)
 {
 	const struct iphdr *ip;
@@ -271,7 +271,7 @@ static __always_inline bool too_big_owed(const struct packet *p)
 	return p->protocol != IPPROTO_ICMP && ip && ip->frag_off & bpf_htons(IPV4_DF);
 }
 
-/* Moves the link header from `by` bytes further on to the frame's start, turned round. */
+/* Moves the link header from offset `by` to the start of the frame, with its addresses swapped. */
 static __always_inline void link_return(void *data, __u32 l3_offset, __u32 by)
 {
 	struct ethhdr *to = data, *from = data + by;
@@ -285,7 +285,7 @@ static __always_inline void link_return(void *data, __u32 l3_offset, __u32 by)
 			*(__be16 *)(data + at) = *(__be16 *)(data + by + at);
 }
 
-/* The packet quoted lies `by` bytes behind ip. */
+/* The quoted packet begins `by` bytes after ip. */
 static __always_inline void too_big_write_v4(struct iphdr *ip, __u32 by, __u32 quote, __u32 mtu)
 {
 	struct iphdr *quoted = (void *)ip + by;
@@ -334,7 +334,8 @@ static __always_inline void too_big_write_v6(struct ipv6hdr *ip, __u32 by, __u32
 	icmp->check = ~csum_fold(bpf_csum_diff(NULL, 0, (void *)quoted, quote, sum));
 }
 
-/* Cuts the frame to `quote` bytes of the packet and puts the answer's headers before them. */
+/* Truncates the frame to `quote` bytes of the packet and puts the headers of the answer in
+ * front. */
 static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 mtu)
 {
 	const __u32 by =
@@ -361,8 +362,7 @@ static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 m
 	return LB_REASON_too_big_answered;
 }
 
-/* mtu: the longest packet that would have gone through, bytes. A number of enum lb_reason comes
- * back. */
+/* mtu: the longest packet that would fit, bytes. Returns an enum lb_reason. */
 LB_NOINLINE int icmp_too_big(struct xdp_md *ctx, __u32 mtu)
 {
 	struct packet p = {.ctx = ctx};

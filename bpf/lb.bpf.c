@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The load balancer's XDP program: the entry; the story is in lb.h.
- * Loaded by user/lbd/dataplane.c, attached by user/lbd/attach.c. */
+/* The load balancer's XDP program: its entry point. The packet path begins in lb.h. */
 #include "lb.h"
 
-/* frags: takes frames in several buffers (jumbo frames). All headers it looks at are in the
- * first. */
+/* xdp.frags: accepts frames in several buffers (jumbo frames). All headers that are read are in the
+ * first buffer. */
 SEC("xdp.frags")
 int lb(struct xdp_md *ctx)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One packet's story, top to bottom; a header for each stage. A stage returns LB_CONTINUE or the
- * reason that ends the story. */
+/* The path of a packet, top to bottom; each stage has a header of its own. A stage returns
+ * LB_CONTINUE, or the reason with which the packet ends. */
 #ifndef LB_H
 #define LB_H
 
@@ -14,8 +14,8 @@
 #include "forward.h"
 #include "count.h"
 
-/* ICMP and later fragments have no ports of their own: they follow a flow that is found
- * otherwise. */
+/* ICMP and later fragments have no ports of their own: they follow a flow that is found by other
+ * means. */
 static __always_inline bool is_follower(const struct packet *p)
 {
 	return p->kind == PACKET_LATER_FRAGMENT || p->protocol == IPPROTO_ICMP ||
@@ -76,8 +76,9 @@ static __always_inline int route_rare(struct packet *p, struct route *r)
 	return reason;
 }
 
-/* Where a packet for a VIP goes. A route without a backend ends for the reason returned; the
- * verifier would not see that a reason to go on means a backend. */
+/* Finds the backend of a packet to a VIP. Without r->backend the packet ends with the reason
+ * returned. The caller tests the backend, not the reason: the verifier does not know that
+ * LB_CONTINUE implies a backend. */
 static __always_inline int route(struct packet *p, struct route *r)
 {
 	return likely(parse_plain(p)) ? route_flow(p, r) : route_rare(p, r);
@@ -98,7 +99,8 @@ static __always_inline int end_forwarded(int reason, const struct packet *p, con
 	return reason_action(reason);
 }
 
-/* From the IP header on. p->family is a constant here: each family has its own straight code. */
+/* From the IP header on. p->family is a constant here: each family gets its own code without
+ * branches on it. */
 static __always_inline int serve(struct packet *p)
 {
 	struct route r = {};

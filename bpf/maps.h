@@ -15,11 +15,11 @@
 #define LB_SYNS 16384
 #endif
 
-const volatile __u32 flow_mask = 1; /* buckets of `flows` - 1; at least two buckets */
+const volatile __u32 flow_mask = 1; /* number of buckets of `flows` - 1; at least two buckets */
 /* length of a row of `backend_counts`: entries of `backends` */
 const volatile __u32 backend_slots = 2;
 
-/* Values of a BPF array begin on a cache line only when it can be mapped. */
+/* The values of a BPF array begin on a cache line only if the array is mmapable. */
 #define LB_ARRAY(name, value_type, entries)        \
 	struct {                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY);  \
@@ -41,10 +41,10 @@ LB_ARRAY(loads, struct lb_load, 2);
 LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
 LB_ARRAY(frags, __u64, LB_FRAGS);
-LB_ARRAY(syns, __u64, LB_SYNS); /* of the program alone */
+LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);
 LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
-LB_ARRAY(totals, struct lb_total, 2); /* lbd's alone */
+LB_ARRAY(totals, struct lb_total, 2); /* used by lbd only */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the stages know of one packet, and where it is sent. Kept in registers: whatever is
- * passed to a function that is not inlined is a copy, made where that rare call is made. */
+/* What the stages know about a packet, and where it is sent. Both structs are kept in registers: a
+ * function that is not inlined gets a copy, made only where such a rare call is made. */
 #ifndef LB_PACKET_H
 #define LB_PACKET_H
 
@@ -26,21 +26,20 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
 
-/* A rare or long part of the story, apart from the common path. Global on purpose: the verifier
- * checks such a function once, alone, instead of once for every way that leads to it. It may take
- * the context, numbers and pointers to plain structs, and knows nothing of packet or map pointers
- * of its caller. */
+/* For a rare or long part, out of the common path. Global on purpose: the verifier checks a global
+ * function once, on its own, instead of once for every path that calls it. It may take the context,
+ * numbers and pointers to plain structs, and cannot take packet or map pointers of its caller. */
 #define LB_NOINLINE __attribute__((noinline))
 
-/* Hides a number from the compiler, which then cannot make a copy of what follows for each of its
- * values: the verifier would walk them all. */
+/* Hides a number from the compiler, which then cannot duplicate the code that follows for each of
+ * its values: the verifier would walk every copy. */
 #define OPAQUE(x) asm volatile("" : "+r"(x))
 
-/* What a stage returns when the packet's story is not over; anything else is an enum lb_reason. */
+/* What a stage returns when the next one is to continue; anything else is an enum lb_reason. */
 #define LB_CONTINUE (-1)
 
-/* By its sign: a 6.1 verifier learns nothing from "not equal", and would walk on with a reason that
- * had ended the story. */
+/* Tests the sign: the verifier of Linux 6.1 learns nothing from "not equal", and would continue
+ * with a reason that has ended the packet. */
 static __always_inline bool continues(int reason)
 {
 	return reason < 0;
@@ -63,16 +62,16 @@ enum packet_kind {
 struct packet {
 	struct xdp_md *ctx;
 	void *l3;        /* the IP header, readable to its fixed length */
-	void *l4;        /* readable to the fixed length of TCP or UDP where protocol says so */
+	void *l4;        /* readable to the fixed length of TCP or UDP if protocol is one of them */
 	void *end;       /* of the linear part */
 	__u32 l3_offset; /* of l3 from the frame's start */
-	__u32 length;    /* of the IP packet as its header says; of the frame where there is none.
-			    Bytes */
-	__u32 ports;     /* the first word of TCP or UDP: client's, VIP's, wire order */
-	__u32 fragment;  /* identification of a fragment, wire order */
-	__u32 seq;       /* of a TCP packet that is not plain, wire order; for scratch.h */
-	__u8 family;     /* 4 or 6 */
-	__u8 protocol;   /* after IPv6 extension headers */
+	/* bytes: of the IP packet according to its header; of the frame if it is not IP */
+	__u32 length;
+	__u32 ports;        /* the first word of TCP or UDP: client's, VIP's, wire order */
+	__u32 fragment;     /* identification of a fragment, wire order */
+	__u32 seq;          /* of a TCP packet that is not plain, wire order; for scratch.h */
+	__u8 family;        /* 4 or 6 */
+	__u8 protocol;      /* after IPv6 extension headers */
 	__u8 traffic_class; /* DSCP and ECN */
 	__u8 tcp_flags;     /* LB_TCP_*; 0 unless TCP */
 	__u8 kind;          /* enum packet_kind */
@@ -81,16 +80,16 @@ struct packet {
 /* Where the packet goes, filled stage by stage. */
 struct route {
 	struct lb_settings *settings;
-	struct lb_tables *tables;   /* in force when the packet came */
+	struct lb_tables *tables;   /* in use when the packet arrived */
 	__u32 seed;                 /* of the tables */
 	struct lb_service *service; /* of the backend */
-	struct lb_backend *backend; /* not NULL: the packet goes there */
+	struct lb_backend *backend; /* NULL: none; otherwise the packet goes there */
 	__u64 hash;                 /* of the flow */
 	__u32 vip;                  /* its id */
 	__u32 vip_hash;
 	__u32 vip_flags;
 	__u32 backend_id;
-	__u32 new_flow; /* to be counted as one */
+	__u32 new_flow; /* to be counted as a new flow */
 };
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* From bytes to struct packet: Ethernet and VLAN tags, IPv4 with options, IPv6 with extension
- * headers, TCP, UDP. parse_link comes before the VIP is known and only ever passes a packet;
- * parse_transport after it, and drops what is broken. */
+ * headers, TCP, UDP. parse_link runs before the VIP is known: what it cannot parse is passed.
+ * parse_transport runs after: what it cannot parse is dropped. */
 #ifndef LB_PARSE_H
 #define LB_PARSE_H
 
@@ -26,8 +26,8 @@ static __always_inline bool is_vlan(__be16 ethertype)
 	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
-/* Steps over tags: moves *offset behind them and returns the ethertype found there, 0 when the
- * frame is cut short. */
+/* Skips tags: moves *offset behind them and returns the ethertype found there, 0 if the frame is
+ * truncated. */
 static __always_inline __be16 parse_tags(void *data, void *end, __be16 ethertype, __u32 *offset)
 {
 	struct vlan_tag *tag;
@@ -77,7 +77,7 @@ static __always_inline int parse_link(struct packet *p)
 	if (data + ETH_HLEN > p->end)
 		return LB_REASON_malformed;
 	p->l3_offset = ETH_HLEN;
-	/* not through struct ethhdr: that is packed, and read by the byte */
+	/* not through struct ethhdr: that is packed, and would be read byte by byte */
 	ethertype = *(__be16 *)(data + 2 * ETH_ALEN);
 	if (unlikely(is_vlan(ethertype))) {
 		ethertype = parse_tags(data, p->end, ethertype, &p->l3_offset);
@@ -89,10 +89,10 @@ static __always_inline int parse_link(struct packet *p)
 	return parse_ip_fixed(p, ethertype);
 }
 
-/* ---- IPv6 extension headers: one number says it all ---- */
+/* ---- IPv6 extension headers: the result is packed into one number ---- */
 
 /* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31),
- * identification of the fragment (32-63, wire order). All ones: cut short or too many. */
+ * identification of the fragment (32-63, wire order). All ones: truncated, or too many. */
 #define EXTENSIONS_BAD         (~0ULL)
 #define EXTENSIONS_PROTOCOL(x) ((__u8)(x))
 #define EXTENSIONS_KIND(x)     ((__u32)((x) >> 8) & 3)
@@ -144,7 +144,7 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 
 /* ---- transport ---- */
 
-/* header: length of the IP header with its options or extensions, already added to l3 in l4. */
+/* header: length of the IP header with its options or extensions; l4 is already l3 + header. */
 static __always_inline int parse_ports(struct packet *p, __u32 header)
 {
 	if (p->protocol == IPPROTO_TCP) {
@@ -221,8 +221,8 @@ static __always_inline int parse_transport(struct packet *p)
 	return p->family == 4 ? parse_ipv4(p) : parse_ipv6(p);
 }
 
-/* Fewer bytes came than the IP header says. Of a frame in several buffers only the first is in
- * sight, so ask. */
+/* Whether the frame is shorter than the IP header claims. Of a frame in several buffers only the
+ * first is readable, so the total length is asked for. */
 static __always_inline bool is_cut_short(const struct packet *p)
 {
 	return p->l3 + p->length > p->end &&
@@ -237,7 +237,7 @@ static __always_inline __u32 tcp_seq(const void *tcp, const void *end)
 	return (const void *)(header + 1) <= end ? header->seq : 0;
 }
 
-/* Parses what is not plain, from the start. LB_CONTINUE or the reason why not. */
+/* Parses a packet that is not plain, from the start. Returns LB_CONTINUE or the reason. */
 LB_NOINLINE int parse_rare(struct xdp_md *ctx)
 {
 	struct scratch *scratch = scratch_of();
@@ -258,9 +258,9 @@ LB_NOINLINE int parse_rare(struct xdp_md *ctx)
 	return reason;
 }
 
-/* The common case, all in sight: a whole TCP or UDP packet without options or extensions. False
- * says nothing about the packet but that parse_transport has to look at it; the traffic class is
- * known either way. */
+/* The common case: a whole TCP or UDP packet without options or extensions, with all headers in the
+ * first buffer. False only means that parse_transport has to look at the packet; the traffic class
+ * is set either way. */
 static __always_inline bool parse_plain_ports(struct packet *p, __u32 header)
 {
 	if (p->l3 + p->length > p->end)
@@ -311,8 +311,8 @@ static __always_inline int parse_not_plain(struct packet *p)
 	return reason;
 }
 
-/* The header again, for functions that are not inlined: their copy of struct packet has lost, for
- * the verifier, the tie between family and readable length. Never NULL. */
+/* The header again, for functions that are not inlined: in their copy of struct packet the verifier
+ * no longer connects the family with the readable length. In fact never NULL. */
 static __always_inline struct iphdr *header_v4(const struct packet *p)
 {
 	struct iphdr *ip = p->l3;
@@ -327,7 +327,7 @@ static __always_inline struct ipv6hdr *header_v6(const struct packet *p)
 	return (void *)(ip + 1) > p->end ? NULL : ip;
 }
 
-/* The hashes straight from the packet: two 64-bit loads an address, for packet data may be read
+/* The hashes directly from the packet: two 64-bit loads per address, as packet data may be read
  * unaligned. */
 static __always_inline __u64 packet_hash_prefix(const struct packet *p,
 						const struct lb_hash_key *key, __u32 ports,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What rare functions hand back to the common path. */
+/* Results that rare functions return to the common path. */
 #ifndef LB_SCRATCH_H
 #define LB_SCRATCH_H
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-/* What parse_rare finds, for the common path to take over. */
+/* What parse_rare has found; the common path copies it. */
 struct transport {
 	__u32 ports;
 	__u32 fragment;
@@ -17,15 +17,14 @@ struct transport {
 	__u8 pad;
 };
 
-/* Where a follower was found to go. */
+/* Where a follower goes. */
 struct follower_way {
 	__u64 hash;
 	__u32 backend;
 	__u32 pad;
 };
 
-/* What rare functions hand back to the common path: on the stack it would cost that path, which has
- * 512 bytes for all frames together. */
+/* Not on the stack: that has 512 bytes for all frames together, and the common path needs them. */
 struct scratch {
 	struct transport transport;
 	struct follower_way way;

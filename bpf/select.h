@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which backend gets the packet: the slot says so, or, for a slot in transition and for services
- * that track always, the flow table, the keeper, or a fresh pick. Rules: docs/tracking.md, "The
- * packet"; the numbers below are its
- * steps. */
+/* Which backend gets the packet: the slot decides, or, in a slot in transition and for services
+ * that track always, the flow table, the keeper, or a new pick. Rules: docs/tracking.md, "The
+ * packet"; the step numbers below are those of that section. */
 #ifndef LB_SELECT_H
 #define LB_SELECT_H
 
@@ -12,25 +11,25 @@
 #include "parse.h"
 #include "service.h"
 
-/* Beside a backend's id: what flow_route says of the flow. */
-#define FLOW_RECORDED (1u << 31) /* a new entry */
-#define FLOW_PICKED   (1u << 30) /* the client's affinity is to be written */
-#define FLOW_PROVED   (1u << 29) /* and it is to stay: a flow is established */
+/* Flags beside the backend's id in the result of flow_route. */
+#define FLOW_RECORDED (1u << 31) /* a new entry was made */
+#define FLOW_PICKED   (1u << 30) /* the client's affinity entry must be written */
+#define FLOW_PROVED   (1u << 29) /* a flow was established: the affinity entry becomes firm */
 
-/* All that the decision needs, for the functions that are not inlined. */
+/* All that the decision needs. */
 struct flow_query {
 	__u64 hash;        /* of the flow */
-	__u64 slot_hash;   /* of what the service hashes: picks the slot */
+	__u64 slot_hash;   /* over the fields that the service hashes: picks the slot */
 	__u64 client_hash; /* the client's affinity entry */
-	__u32 slot;        /* the word */
+	__u32 slot;        /* the slot's word */
 	__u32 slot_index;  /* in the arena */
 	__u32 now;         /* tick */
-	__u64 packet;      /* FLOW_PACKET, and TCP's sequence number (32-63) */
+	__u64 packet;      /* FLOW_PACKET, and the TCP sequence number (32-63) */
 };
 
-/* What is known of the packet besides its hashes, as one number: service id (bits 0-15), TCP flags
- * (16-23), whether it is TCP (24); and, for flow_route, TCP's sequence number (32-63). In one word,
- * for each costs eight bytes of stack. */
+/* The packet besides its hashes, as one number: service id (bits 0-15), TCP flags (16-23), whether
+ * it is TCP (24); for flow_route also the TCP sequence number (32-63). One word instead of several,
+ * as each argument costs eight bytes of stack. */
 #define FLOW_PACKET(service, tcp_flags, is_tcp) \
 	((service) | (__u32)(tcp_flags) << 16 | (__u32)(is_tcp) << 24)
 
@@ -68,7 +67,8 @@ static __always_inline struct lb_backend *backend_find(__u32 id)
 	return backend && backend->flags & LB_BACKEND_USABLE ? backend : NULL;
 }
 
-/* Whether this service's packets may go there: an entry may be older than its backend's death. */
+/* Whether this service's packets may go to the backend: an entry may name one that has died
+ * since. */
 static __always_inline bool backend_serves(__u32 id, const struct lb_service *service)
 {
 	struct lb_backend *backend = backend_find(id);
@@ -91,7 +91,7 @@ static __always_inline __u32 slot_read(__u32 index)
 	return slots ? *(volatile __u32 *)&slots->slot[index & 1] : 0;
 }
 
-/* The slot's front: all that a stable slot takes. */
+/* The slot's front: all that is needed for a stable slot. */
 static __always_inline __u32 front_read(__u32 index)
 {
 	__u32 line = index / 4;
@@ -100,7 +100,7 @@ static __always_inline __u32 front_read(__u32 index)
 	return slots ? *(volatile __u16 *)&slots->front[index & 3] : 0;
 }
 
-/* A region is read and written as one word: base and size belong together. */
+/* Read as one word, so that base and size belong together. */
 static __always_inline __u64 region_read(const __u64 *region)
 {
 	return *(const volatile __u64 *)region;
@@ -111,7 +111,7 @@ static __always_inline __u32 ring_slot_index(__u64 ring, __u64 hash)
 	return LB_REGION_BASE(ring) + lb_ring_index(hash, LB_REGION_SIZE(ring));
 }
 
-/* Says that a packet of this slot went elsewhere than to its current backend. */
+/* Notes that a packet of this slot went to a backend other than its current. */
 static __always_inline void slot_stamp(const struct flow_query *q)
 {
 	__u32 line = q->slot_index / 4;
@@ -124,15 +124,15 @@ static __always_inline void slot_stamp(const struct flow_query *q)
 
 #define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
 
-/* The flow table is asked for every packet of the service, not only in transitions. */
+/* Whether every packet of the service is looked up in the flow table, not only in transitions. */
 static __always_inline bool tracks_always(const struct lb_service *service)
 {
 	return service->flags & LB_SERVICE_TRACKING;
 }
 
-/* A keeper that is 0 or unusable stands for current. While the ring changes size the frozen one
- * knows the keeper of a slot that has none; one that has settled since, and changed again, has its
- * own. */
+/* The backend of untracked older flows. If the keeper is 0 or unusable, it is current. While the
+ * ring changes size, the keeper of a slot without one is in the frozen ring; a slot that has
+ * settled since and changed again has its own. */
 static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash,
 					 const struct lb_service *service)
 {
@@ -162,8 +162,8 @@ struct candidate {
 	__u32 id;
 };
 
-/* Takes the member at `index` of the arena if it costs less than the best so far and may take a new
- * flow. */
+/* Makes the member at `index` of the arena the best, if it costs less than the best so far and
+ * takes new flows. */
 static __always_inline void consider(__u32 index, const struct lb_service *service,
 				     struct candidate *best)
 {
@@ -174,8 +174,8 @@ static __always_inline void consider(__u32 index, const struct lb_service *servi
 
 	if (!load || !load->cost)
 		return;
-	active = load->active > 0 ? load->active
-				  : 0; /* below zero for moments, until the sweep corrects it */
+	/* may be negative until the sweep corrects it */
+	active = load->active > 0 ? load->active : 0;
 	cost = (active + 1ULL) * load->cost;
 	if (cost >= best->cost || !backend_serves(id, service))
 		return;
@@ -183,7 +183,7 @@ static __always_inline void consider(__u32 index, const struct lb_service *servi
 	best->id = id;
 }
 
-/* A number below `below`, any with the same chance. */
+/* A random number below `below`, uniformly distributed. */
 static __always_inline __u32 draw(__u32 below)
 {
 	return ((__u64)bpf_get_prandom_u32() * below) >> 32;
@@ -191,7 +191,8 @@ static __always_inline __u32 draw(__u32 below)
 
 /* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn
  * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The
- * search begins anywhere: of several that are idle the first would get all short flows. */
+ * search begins at a random member: otherwise the first of several idle ones would get all short
+ * flows. */
 LB_NOINLINE __u32 pick_cost(__u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
@@ -208,8 +209,9 @@ LB_NOINLINE __u32 pick_cost(__u32 service_id)
 		at = base + draw(size);
 		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++) {
 			consider(at, service, &best);
-			at = at + 1 == base + size ? base : at + 1; /* `<` here makes the verifier's
-								       work eight times as much */
+			/* `==`: with `<` the verifier would process eight times as many
+			 * instructions */
+			at = at + 1 == base + size ? base : at + 1;
 		}
 	} else {
 		for (i = 0; i < 2; i++)
@@ -230,7 +232,7 @@ static __always_inline __u32 pick_by_algorithm(const struct lb_service *service,
 	}
 }
 
-/* The backend of a new flow, 0: none. */
+/* The backend of a new flow; 0: none. */
 static __always_inline __u32 pick(const struct flow_query *q, const struct lb_service *service)
 {
 	const __u32 current = LB_SLOT_CURRENT(q->slot);
@@ -244,7 +246,7 @@ static __always_inline __u32 pick(const struct flow_query *q, const struct lb_se
 	return backend_serves(id, service) ? id : 0;
 }
 
-/* ---- affinity: new flows of a client go where its last one went ---- */
+/* ---- affinity: new flows of a client go to the backend of its last one ---- */
 
 static __always_inline bool takes_new(__u32 id)
 {
@@ -271,15 +273,15 @@ LB_NOINLINE __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 	return id;
 }
 
-/* state: LB_FLOW_AFFINITY_NEW, until a flow of the client is established: before that anybody could
- * fill the table. */
+/* state: LB_FLOW_AFFINITY_NEW until a flow of the client is established, so that forged addresses
+ * cannot fill the table with firm entries. */
 LB_NOINLINE int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 now)
 {
 	__u64 old, *place = flow_find(client_hash, &old);
 
 	if (place &&
 	    !flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
-		return 0; /* the fingerprint of a flow, which keeps its entry */
+		return 0; /* a flow has the same fingerprint: it keeps its entry */
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
 		return flow_refresh_to(place, old, LB_FLOW_AFFINITY, now); /* it may have expired */
 	if (place)
@@ -303,12 +305,14 @@ static __always_inline __u32 pick_with_affinity(const struct flow_query *q,
 
 /* ---- sequence numbers of SYNs ---- */
 
-/* While a slot is in transition a SYN may be forged in the name of an older flow that nobody has
- * heard of since. The first packet after it tells: it is the handshake's, whose sequence numbers go
- * on from the SYN's, or the older flow's. One word, of the last SYN: part of the hash (63-46), tick
- * (45-32) and sequence number. Direct-mapped and lossy: without a word the SYN is believed. */
-#define SYN_HASH   (~0ULL << 46)
-#define SYN_WINDOW 65536 /* bytes that may come first: more than an initial window (RFC 6928) */
+/* In a slot in transition, a SYN may be forged with the addresses of an older flow that has not
+ * sent since. The first packet after it shows which: in a handshake, its sequence number follows
+ * that of the SYN; otherwise the packet is of the older flow. One word per place, for the last SYN:
+ * part of the hash (63-46), tick (45-32) and sequence number. Direct-mapped and lossy: if the word
+ * is missing, the SYN counts as genuine. */
+#define SYN_HASH (~0ULL << 46)
+/* Bytes that the first packet may be ahead of the SYN: more than an initial window (RFC 6928) */
+#define SYN_WINDOW 65536
 
 static __always_inline __u64 *syn_place(__u64 hash)
 {
@@ -326,7 +330,8 @@ LB_NOINLINE int syn_remember(__u64 hash, __u32 seq, __u32 now)
 	return 0;
 }
 
-/* idle: how long ago the SYN may have been, ticks. */
+/* Whether the packet cannot be of the handshake that the last SYN began. idle: the greatest age of
+ * the SYN, ticks. */
 LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
 {
 	__u64 *place = syn_place(hash), word;
@@ -340,7 +345,7 @@ LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
 
 /* ---- step 2: the flow table ---- */
 
-/* Goes where packets without an entry go, and says so to the slot when that is not current. */
+/* The backend of packets without an entry; stamps the slot if that is not current. */
 static __always_inline __u32 go_to_keeper(const struct flow_query *q,
 					  const struct lb_service *service)
 {
@@ -351,8 +356,8 @@ static __always_inline __u32 go_to_keeper(const struct flow_query *q,
 	return keeper;
 }
 
-/* A service that always tracks finds its flows whatever the slot does: only others need the slot
- * held. */
+/* The backend of a tracked flow; stamps the slot if that is not current. A service that tracks
+ * always finds its flows whatever happens to the slot, and needs no stamp. */
 static __always_inline __u32 go_to_tracked(const struct flow_query *q,
 					   const struct lb_service *service, __u32 id)
 {
@@ -366,9 +371,9 @@ static __always_inline bool opens_flow(__u32 tcp_flags)
 	return (tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
 }
 
-/* Step 4: no place. Where the flow's later packets will go without an entry: to the keeper. A UDP
- * flow looks like a new one with each packet: as long as one may still be without an entry, the
- * keeper decides for all that have none. */
+/* Step 4: no place. The flow's later packets will go to the keeper, so this one does too. A UDP
+ * flow without an entry looks like a new one with every packet: as long as such a flow may be live,
+ * the keeper decides for all flows without an entry. */
 static __always_inline __u32 flow_unplaced(const struct flow_query *q,
 					   const struct lb_service *service)
 {
@@ -380,7 +385,7 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q,
 	return go_to_keeper(q, service);
 }
 
-/* idle: how long ago the last such flow may have been, ticks. */
+/* Whether a new flow found no place within the last `idle` ticks. */
 static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
 {
 	struct lb_turn *turn = turn_of(service);
@@ -388,8 +393,8 @@ static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle
 	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
 }
 
-/* Whether the packet may be of a flow that has no entry, and is not new. UDP has no SYN: in the
- * learning period every flow may be. */
+/* Whether the packet may be of an older flow that has no entry. UDP has no SYN: while the slot is
+ * learning, any flow may be an older one. */
 static __always_inline bool may_be_older(const struct flow_query *q,
 					 const struct lb_service *service)
 {
@@ -399,7 +404,7 @@ static __always_inline bool may_be_older(const struct flow_query *q,
 	       lately_unplaced(query_service(q), q->now, service->udp_idle);
 }
 
-/* The state of the entry that this packet makes. */
+/* The state of the entry that this packet creates. */
 static __always_inline __u32 flow_first_state(const struct flow_query *q)
 {
 	if (!query_tcp(q))
@@ -408,8 +413,8 @@ static __always_inline __u32 flow_first_state(const struct flow_query *q)
 					  : flow_next_state(LB_FLOW_SYN, query_flags(q));
 }
 
-/* The service has its share of the table, and nothing is left of the common half: docs/tracking.md,
- * "Shares". */
+/* Whether the service has used up its share of the table, and the common half is used up too:
+ * docs/tracking.md, "Shares". */
 static __always_inline bool is_limited(__u32 service)
 {
 	struct lb_turn *turn = turn_of(service), *common = turn_of(0);
@@ -418,7 +423,7 @@ static __always_inline bool is_limited(__u32 service)
 	       common->held >= common->share;
 }
 
-/* place: of an entry that is void now, to be written over; NULL: a new one is made. */
+/* Records a new flow. place: of an entry to overwrite; NULL: a new entry is inserted. */
 static __always_inline __u32 flow_record(const struct flow_query *q,
 					 const struct lb_service *service, __u32 id, __u64 *place,
 					 __u64 old)
@@ -452,9 +457,9 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 	return flow_record(q, service, id & LB_MAX_BACKENDS, place, old) | (id & FLOW_PICKED);
 }
 
-/* What an older flow's mark becomes when the flow proves that it goes on. Where the table decides
- * always it becomes an entry like others; and after a SYN, for it may be a new flow by now, which
- * must stay as well. */
+/* The next state of an older flow's mark when a packet confirms that the flow is live. If the
+ * service tracks always, it becomes an ordinary entry. So it does after a SYN: that may have opened
+ * a new flow, which must stay on the backend too. */
 static __always_inline __u32 mark_next(const struct flow_query *q, const struct lb_service *service)
 {
 	if (query_flags(q) & (LB_TCP_FIN | LB_TCP_RST))
@@ -464,11 +469,11 @@ static __always_inline __u32 mark_next(const struct flow_query *q, const struct 
 	return LB_FLOW_KEPT;
 }
 
-/* A TCP packet without an entry that decides, and not of a new flow: its flow is older than the
- * transition, or than the table's deciding, or found no place in it. Any address can be forged, so
- * one packet alone holds nothing after the learning period: a flow that lives has left its mark by
- * then, and proves with a packet in a later tick that it goes on. place: of that mark; NULL:
- * none. */
+/* A TCP packet of an older flow: it has no entry that decides and opens no new flow. Its flow began
+ * before the transition, or before the service tracked always, or found no place. Addresses can be
+ * forged, so after the learning period a single packet does not keep the slot in transition: a live
+ * flow has left its mark by then, and a packet in a later tick confirms it. place: of that mark;
+ * NULL: none. */
 static __always_inline __u32 flow_older(const struct flow_query *q,
 					const struct lb_service *service, __u64 *place, __u64 mark)
 {
@@ -489,7 +494,7 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
 	else if (!place && !(query_flags(q) & LB_TCP_RST) &&
 		 !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
 		flow_note_forgotten(query_service(q), q->now);
-		holds = true; /* it cannot prove anything later */
+		holds = true; /* without a mark it cannot be confirmed later */
 	}
 	if (!away)
 		return keeper;
@@ -499,10 +504,10 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
 	return keeper;
 }
 
-/* A SYN on the tuple of an entry. What may live keeps its backend, which answers with a challenge
- * (RFC 5961) or takes the tuple for a new connection. Only where the backend takes no new flow, and
- * the old one has ended by its own word or gone silent, and some time has passed, is it a new flow
- * for another. */
+/* Whether a SYN on the tuple of an entry opens a new flow on another backend. A flow that may be
+ * live keeps its backend, which answers with a challenge ACK (RFC 5961) or accepts a new
+ * connection. It is a new flow elsewhere only if the backend takes no new flows, and the old flow
+ * was closed, reset or dormant, and FLOW_REUSE_QUIET ticks have passed. */
 static __always_inline bool reuses_tuple(__u64 entry, __u32 now)
 {
 	const __u32 over = LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(DORMANT);
@@ -511,7 +516,7 @@ static __always_inline bool reuses_tuple(__u64 entry, __u32 now)
 	       !takes_new(LB_FLOW_BACKEND(entry));
 }
 
-/* A packet of a flow whose entry decides. */
+/* The backend of a flow whose entry decides; renews the entry. */
 static __always_inline __u32 flow_tracked(const struct flow_query *q,
 					  const struct lb_service *service, __u64 *place,
 					  __u64 entry)
@@ -525,7 +530,7 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q,
 	return go_to_tracked(q, service, id);
 }
 
-/* Whether a mark is of the slot's own keeper, and of a flow that lives. */
+/* Whether a mark names the slot's keeper and has not expired. */
 static __always_inline bool is_live_mark(const struct flow_query *q,
 					 const struct lb_service *service, __u64 mark)
 {
@@ -535,13 +540,14 @@ static __always_inline bool is_live_mark(const struct flow_query *q,
 
 /* What flow_route_by finds in the table. */
 struct flow_found {
-	__u64 *place; /* NULL: nothing, and the rest means nothing */
+	__u64 *place; /* NULL: no entry; the other fields are not valid then */
 	__u64 entry;
 	__u32 serves; /* its backend may get this service's packets */
 };
 
-/* A handshake that the packet does not belong to: its backend is unusable by now, or the sequence
- * numbers differ and the slot has a keeper whose older flow it may be of. */
+/* Whether the entry is a handshake that the packet does not belong to: its backend has become
+ * unusable, or the sequence numbers do not match and the packet may be of an older flow of the
+ * slot's keeper. */
 static __always_inline bool is_of_other_handshake(const struct flow_query *q,
 						  const struct lb_service *service,
 						  const struct flow_found *found)
@@ -555,7 +561,8 @@ static __always_inline bool is_of_other_handshake(const struct flow_query *q,
 	       slot_keeper(q->slot, q->slot_hash, service) != LB_FLOW_BACKEND(found->entry);
 }
 
-/* The fingerprint of another service's flow, or of a client: that keeps its entry. */
+/* Whether the entry is of another service's flow, or of a client, with the same fingerprint: it
+ * must not be changed. */
 static __always_inline bool is_foreign(const struct flow_query *q, const struct flow_found *found)
 {
 	__u32 owner;
@@ -568,8 +575,8 @@ static __always_inline bool is_foreign(const struct flow_query *q, const struct 
 	return owner && owner != query_service(q);
 }
 
-/* Whether the entry's flow is the packet's own, or may be: *ret_id is where the packet goes then.
- * False: it is new. */
+/* Whether the packet is, or may be, of the entry's flow; *ret_id is its backend then. False: it is
+ * of a new flow. */
 static __always_inline bool flow_known(const struct flow_query *q, const struct lb_service *service,
 				       const struct flow_found *found, bool syn, __u32 *ret_id)
 {
@@ -579,15 +586,16 @@ static __always_inline bool flow_known(const struct flow_query *q, const struct 
 	}
 	if (!query_tcp(q) || syn || !owner_of(LB_FLOW_BACKEND(found->entry)))
 		return false;
-	/* its backend is unusable: who opened nothing elsewhere finds it again when it is back */
+	/* the backend is unusable: the entry stays, for when the backend is back before the flow is
+	 * over */
 	*ret_id = go_to_keeper(q, service);
 	return true;
 }
 
-/* What flow_route_by knows of the entry. In one word, for each costs eight bytes of stack. */
+/* Properties of the entry found. In one word, as each would cost eight bytes of stack. */
 #define FOUND_SERVES 1u
 #define FOUND_MARK   2u
-#define FOUND_REUSED   4u /* a SYN that is not for its flow */
+#define FOUND_REUSED 4u /* the packet is a SYN that opens another flow on the tuple */
 
 static __always_inline __u32 flow_facts(const struct flow_query *q,
 					const struct lb_service *service,
@@ -621,7 +629,7 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q,
 			return flow_unplaced(q, service);
 		facts = flow_facts(q, service, &found);
 	}
-	OPAQUE(facts); /* else the verifier follows each way to them on to the end */
+	OPAQUE(facts); /* otherwise the verifier follows each path to this point up to the end */
 	if (query_tcp(q) && !(facts & FOUND_REUSED) && (found.place ? facts & FOUND_MARK : !syn))
 		return flow_older(q, service, found.place, found.entry);
 	found.serves = facts & FOUND_SERVES;
@@ -630,10 +638,10 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q,
 	return flow_new(q, service, found.place, found.entry);
 }
 
-/* The backend's id, 0: none; with FLOW_RECORDED if the flow is a new one in the table. Numbers
- * only, which need no stack of the caller's. */
+/* The backend's id and flags (FLOW_RECORDED, ...); 0: none. All arguments are numbers, which need
+ * no stack of the caller. */
 LB_NOINLINE __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index,
-			  __u64 packet)
+			     __u64 packet)
 {
 	struct flow_query q = {
 	    .hash = hash,
@@ -649,7 +657,7 @@ LB_NOINLINE __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u
 	return service ? flow_route_by(&q, service) : 0;
 }
 
-/* To a backend that was found by other means than its service's slots. */
+/* Routes to a backend that was not found through the slots of its service. */
 static __always_inline int route_to(struct route *r, __u32 id)
 {
 	struct lb_backend *backend = backend_find(id);
@@ -666,7 +674,7 @@ static __always_inline int route_to(struct route *r, __u32 id)
 
 /* ---- step 1 ---- */
 
-/* The bytes of a service that say how it selects, as the one word they are read as. */
+/* The fields of a service that control the selection, read as one word. */
 union selection {
 	struct {
 		__u8 select, hash, flags, forward, mask4, mask6;
@@ -680,9 +688,8 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 		       24 + __builtin_offsetof(union selection, tcp_idle),
 	       "union selection mirrors struct lb_service");
 
-/* Whether the slot of the whole tuple's hash decides, unless it is in transition: what most
- * services do, in one
- * test. */
+/* Whether the service hashes the whole tuple and does not track always, as most do: then the slot
+ * alone decides, unless it is in transition. One comparison tests all of it. */
 static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
 	const union selection mask4 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask4 = 0xff};
@@ -702,8 +709,8 @@ static __always_inline __u64 slot_hash(const struct packet *p, const struct rout
 				  p->protocol, service->mask4, service->mask6);
 }
 
-/* Affinity is of one client with one service: the client's port is left out, the service's
- * stays. */
+/* The hash of a client's affinity entry: the service's port is part of it, the client's port is
+ * not. */
 static __always_inline __u64 client_hash(const struct packet *p, const struct route *r)
 {
 	const struct lb_service *service = r->service;
@@ -718,8 +725,9 @@ static __always_inline bool is_syn(const struct packet *p)
 	return opens_flow(p->tcp_flags);
 }
 
-/* The sequence number of a TCP packet, host order; of one that is not plain as parse_rare has left
- * it. Looked up anew: kept from the parser it would cost every packet a place on the stack. */
+/* The sequence number of a TCP packet, host order; if the packet is not plain, the one that
+ * parse_rare has stored. Read again here: kept since parsing, it would cost every packet space on
+ * the stack. */
 LB_NOINLINE __u32 packet_seq(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 {
 	const void *l3 = (void *)(long)ctx->data + (l3_offset & 31),
@@ -757,7 +765,7 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 	r->backend_id = id & LB_MAX_BACKENDS;
 }
 
-/* The backend of a packet whose protocol and ports are known. */
+/* Selects the backend of a packet whose protocol and ports are known. */
 static __always_inline int select_backend(const struct packet *p, struct route *r)
 {
 	const bool straight = is_straight(r->service, p->family);
@@ -781,7 +789,8 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	return r->backend ? LB_CONTINUE : LB_REASON_no_backend;
 }
 
-/* The hash of a quoted flow; of what the service hashes, when service_id is not 0. */
+/* The hash of a quoted flow: of the whole tuple, or with a service_id of the fields that this
+ * service hashes. */
 LB_NOINLINE __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
@@ -792,8 +801,8 @@ LB_NOINLINE __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
 	return service_id ? lb_slot_hash(tuple, &s->key, service) : lb_flow_hash(tuple, &s->key);
 }
 
-/* Where the flow of an ICMP error is: as its own next packet would go, but nothing is recorded. The
- * backend's id. */
+/* The id of the backend for the flow quoted in an ICMP error: the one that the flow's next packet
+ * would go to. Nothing is recorded. */
 LB_NOINLINE __u32 select_quoted(__u64 hash, __u64 slot_hash, __u32 service_id, __u32 protocol)
 {
 	struct lb_service *service = service_of(service_id);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Whose packet is it: destination address -> VIP, then VIP, protocol and port -> service. Both
- * tables are small, in plain arrays, one cache line a bucket; lbd picks a seed with which no
+/* Finds the service: destination address -> VIP, then VIP, protocol and port -> service. Both
+ * tables are hash tables in plain arrays, one cache line per bucket; lbd picks a seed with which no
  * bucket overflows. */
 #ifndef LB_SERVICE_H
 #define LB_SERVICE_H
@@ -15,8 +15,8 @@ static __always_inline struct lb_settings *settings_of(void)
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
-/* Puts settings and the tables in force into the route; the packet uses the same tables to its
- * end. */
+/* Puts the settings and the tables in use into the route; the packet uses the same tables
+ * throughout. */
 static __always_inline int tables_find(struct route *r)
 {
 	r->settings = settings_of();
@@ -106,7 +106,7 @@ static __always_inline __u32 port_find(const struct route *r, __u8 protocol, __u
 	return 0;
 }
 
-/* ports: the first word of TCP or UDP on its way to the VIP. */
+/* ports: the first word of the TCP or UDP header of a packet to the VIP. */
 static __always_inline int service_find(struct route *r, __u8 protocol, __u32 ports)
 {
 	__u32 id, any;

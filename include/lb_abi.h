@@ -11,38 +11,40 @@
 /* ---- limits ---- */
 
 #define LB_BACKEND_BITS 15
-#define LB_MAX_BACKENDS \
-	((1 << LB_BACKEND_BITS) - 1) /* (service, backend) pairs; ids are 1..; 0 is "none" */
-#define LB_MAX_SERVICES  16384       /* service ids are 1..; 0 is "none" */
-#define LB_EXACT_MEMBERS 64          /* least-cost search is exact up to here, two choices above */
+/* (service, backend) pairs; ids are 1..; 0 is "none" */
+#define LB_MAX_BACKENDS  ((1 << LB_BACKEND_BITS) - 1)
+#define LB_MAX_SERVICES  16384 /* service ids are 1..; 0 is "none" */
+#define LB_EXACT_MEMBERS 64    /* least-cost search is exact up to here, two choices above */
 
 /* ---- settings: one element, mmapable ---- */
 
 /* Where the VIP and port tables are. lbd fills the half that is not in use, flips `active`, and
- * waits for a grace period before it touches the other half again. */
+ * waits for a grace period before it writes the other half again. */
 struct lb_tables {
 	__u32 vip_base;  /* first bucket of map `vips` */
 	__u32 vip_mask;  /* number of buckets - 1 (power of two) */
 	__u32 port_base; /* first bucket of map `ports` */
 	__u32 port_mask;
-	__u32 seed; /* of both hashes, chosen so that no bucket overflows */
+	__u32 seed; /* of both hashes; chosen so that no bucket overflows */
 	__u32 pad[3];
 };
 
-/* The key of the flow hash (lb_hash.h), made of flow_seed. */
+/* The key of the flow hash (lb_hash.h), derived from flow_seed. */
 struct lb_hash_key {
 	__u32 word[10];
 };
 
 struct lb_settings {
 	__u32 abi_version;
-	__u32 active;    /* 0 or 1: which of tables[] is in force */
-	__u64 flow_seed; /* what the hash key is made of; the same on every instance that must agree
-			    (`hash-seed`) */
-	__be16 gue_port; /* outer UDP destination of forward: gue */
+	__u32 active; /* 0 or 1: which of tables[] is in use */
+	/* the hash key is derived from it; all instances that must agree have the same one
+	 * (`hash-seed`) */
+	__u64 flow_seed;
+	__be16 gue_port;     /* outer UDP destination of forward: gue */
 	__u16 icmp_per_tick; /* ICMP errors the VIPs may send per tick and CPU */
-	__u32 swept; /* tick in which lbd last ended a round of the sweep: a gap shows that it was
-			away */
+	/* tick in which lbd last ended a round of the sweep: a gap shows that lbd was not running
+	 */
+	__u32 swept;
 	struct lb_hash_key key;
 	struct lb_tables tables[2];
 };
@@ -52,7 +54,7 @@ struct lb_settings {
 #define LB_VIP_WAYS 2
 
 enum lb_vip_flags {
-	LB_VIP_ANY_TCP = 1 << 0, /* a service takes every TCP port: look again with port 0 */
+	LB_VIP_ANY_TCP = 1 << 0, /* a service takes every TCP port: look up port 0 too */
 	LB_VIP_ANY_UDP = 1 << 1,
 };
 
@@ -84,9 +86,9 @@ struct lb_port_bucket {
 	__u64 port[LB_PORT_WAYS];
 };
 
-/* The hashes of both tables; lbd builds them with the very same functions. The seed is part of the
- * odd multiplier (multiply-shift, Dietzfelbinger 1997): were it added to the key, another seed
- * would only shift all buckets alike, and no choice of it could part two keys that collide. */
+/* The hashes of both tables; lbd and the program use the same functions. The seed is part of the
+ * odd multiplier (multiply-shift, Dietzfelbinger 1997): if it were added to the key, another seed
+ * would only shift all buckets alike, and no seed could separate two keys that collide. */
 #define LB_TABLE_MULTIPLIER(seed) (0x9e3779b97f4a7c15ULL ^ (__u64)(seed) << 1)
 
 static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
@@ -102,8 +104,8 @@ static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
 	return (__u32)(h >> 32);
 }
 
-/* Of the VIP's hash, not of its id: so the program looks for VIP and port at the same time, and
- * does not wait for one to begin with the other. */
+/* Uses the VIP's hash, not its id: the program can look up VIP and port at the same time instead of
+ * one after the other. */
 static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u32 seed)
 {
 	return vip_hash + (__u32)(((key >> 24 & 0xffffff) * LB_TABLE_MULTIPLIER(seed)) >> 32);
@@ -115,11 +117,11 @@ static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u32 seed)
 enum lb_select {
 	LB_SELECT_SLOT, /* the ring's slot: maglev, source-hash */
 	LB_SELECT_TURN, /* the next entry of the turn list: (weighted) round robin */
-	LB_SELECT_COST, /* least (active + 1) * cost among the members: least-conn,
-			   least-response-time */
+	/* least (active + 1) * cost among the members: least-conn, least-response-time */
+	LB_SELECT_COST,
 };
 
-/* What the slot hash is made of besides the client address. Both: the whole 5-tuple. */
+/* What the slot hash covers besides the client address. Both ports: the whole 5-tuple. */
 enum lb_hash_fields {
 	LB_HASH_SPORT = 1 << 0,
 	LB_HASH_DPORT = 1 << 1,
@@ -130,8 +132,8 @@ enum lb_service_flags {
 	LB_SERVICE_TRACK_ALWAYS =
 	    1 << 0, /* every flow is in the flow table (always set unless LB_SELECT_SLOT) */
 	LB_SERVICE_TRACK_NEVER =
-	    1 << 1, /* the flow table is not touched, slots never are in transition */
-	LB_SERVICE_AFFINITY = 1 << 2, /* new flows of a client go where its last one went */
+	    1 << 1, /* the flow table is not used; slots are never in transition */
+	LB_SERVICE_AFFINITY = 1 << 2, /* new flows of a client go to the backend of its last one */
 };
 
 enum lb_forward {
@@ -148,22 +150,25 @@ enum lb_forward {
 #define LB_REGION_SIZE(r)     ((__u32)(r))
 
 struct lb_service {
-	__u64 ring;     /* Maglev slots: see struct lb_slot words */
-	__u64 old_ring; /* while the ring changes size: the frozen ring that says who keeps
-			   untracked flows */
-	__u64 pick;   /* LB_SELECT_TURN: the turn list; LB_SELECT_COST: the members. u32 backend ids
-			 in the arena */
+	__u64 ring; /* Maglev slots: LB_SLOT words in the arena */
+	/* while the ring changes size: the frozen old ring, which has the keepers of untracked
+	 * flows */
+	__u64 old_ring;
+	/* LB_SELECT_TURN: the turn list; LB_SELECT_COST: the members. u32 backend ids in the arena
+	 */
+	__u64 pick;
 	__u8 select;  /* enum lb_select */
 	__u8 hash;    /* enum lb_hash_fields */
 	__u8 flags;   /* enum lb_service_flags */
 	__u8 forward; /* enum lb_forward */
-	__u8 mask4; /* prefix length of the client address in the slot hash and in affinity, 32 and
-		       128: all */
+	/* prefix length of the client address in the slot hash and in affinity; 32 and 128: the
+	 * whole address */
+	__u8 mask4;
 	__u8 mask6;
-	__u16 tcp_idle; /* ticks without a packet after which a TCP flow is over, also one that FIN
-			   or RST was seen of */
+	/* ticks without a packet after which a TCP flow is over, with or without FIN or RST */
+	__u16 tcp_idle;
 	__u16 udp_idle; /* ticks */
-	__u16 syn_idle; /* ticks an embryonic flow is kept */
+	__u16 syn_idle; /* ticks for which an embryonic flow is kept */
 	__u16 pad2;
 	__u16 affinity_idle;
 	__u32 id; /* its own, 1.. ; 0: this service is not in use */
@@ -171,11 +176,11 @@ struct lb_service {
 	__u64 pad1[2];
 };
 
-/* ---- arena: slots, turn lists and member lists, two 32-bit words an element ---- */
+/* ---- arena: slots, turn lists and member lists; two 32-bit words per element ---- */
 
 /* A slot is one word: current backend (bits 0-14), keeper (15-29), learning (30), transition (31).
- * Learning: the first idle timeout of the transition, in which every older flow that lives is heard
- * of. docs/tracking.md has the rules. */
+ * Learning: the first idle timeout of the transition, in which every live older flow shows itself.
+ * docs/tracking.md has the rules. */
 #define LB_SLOT_LEARNING         (1u << 30)
 #define LB_SLOT_TRANSITION       (1u << 31)
 #define LB_SLOT(current, keeper) ((__u32)(current) | (__u32)(keeper) << LB_BACKEND_BITS)
@@ -187,9 +192,8 @@ struct lb_arena_line {
 };
 
 /* fronts: what the common path needs of each slot of the arena (same index), in half the bytes:
- * with many services the ring decides what stays in the caches. Current backend (bits 0-14) and
- * transition (15); lbd writes it after the
- * slot. */
+ * with many services the size of the rings decides what stays in the CPU caches. Current backend
+ * (bits 0-14) and transition (15). lbd writes the slot first, then its front. */
 #define LB_FRONT_TRANSITION (1u << 15)
 
 struct lb_front_line {
@@ -202,8 +206,8 @@ static inline __u16 lb_front(__u32 slot)
 }
 
 /* stamps: one 16-bit tick for each slot of the arena (same index). While a slot is in transition:
- * the last tick in which a packet of it went to another backend than its current; lbd writes the
- * tick of the transition's start. */
+ * the last tick in which one of its packets went to a backend other than its current. lbd writes
+ * the tick in which the transition began. */
 struct lb_stamp_line {
 	__u16 tick[4];
 };
@@ -219,7 +223,7 @@ static inline __u32 lb_ring_index(__u64 hash, __u32 size)
 
 enum lb_backend_flags {
 	LB_BACKEND_USED = 1 << 0,   /* the id is taken */
-	LB_BACKEND_USABLE = 1 << 1, /* alive and with a next hop: packets may go there */
+	LB_BACKEND_USABLE = 1 << 1, /* alive and has a next hop: packets may be sent to it */
 };
 
 struct lb_backend {
@@ -228,38 +232,41 @@ struct lb_backend {
 	__be16 vlan_tci; /* of the egress link, 0: untagged */
 	__u16 mtu;       /* of the egress link: the longest outer IP packet, bytes */
 	__u32 ifindex;   /* of the egress link (the device below a VLAN) */
-	__u32 csum;    /* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src
-			  prefix and dst,    as 16-bit words in wire order; TOS, length, TTL and the
-			  spread bits are added per packet */
-	__u16 service; /* owner: a flow entry that names a backend of another service is no match */
+	/* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src prefix and dst,
+	 * as 16-bit words in wire order; TOS, length, TTL and the spread bits are added per packet
+	 */
+	__u32 csum;
+	/* owner: a flow entry that names a backend of another service does not match */
+	__u16 service;
 	__u8 flags;    /* enum lb_backend_flags */
 	__u8 family;   /* of the outer header: 4 or 6 */
-	__be32 spread; /* mask over the last 32 bits of outer_src that vary with the flow */
+	__be32 spread; /* mask of the bits in the last 32 of outer_src that vary with the flow */
 	__be32 outer_src[4]; /* IPv4: [0] */
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
 };
 
-/* loads: what the least-cost search reads, and the flow table keeps up. mmapable. */
+/* loads: what the least-cost search reads and the flow table maintains. mmapable. */
 struct lb_load {
 	__s32 active; /* tracked live flows; atomic; corrected by the sweep */
-	__u32 cost; /* of one flow, as the algorithm's cost() says (user/lbd/algo.h), up to 2^31; 0:
-		       takes no new flow */
+	/* of one flow, from the algorithm's cost() (user/lbd/algo/algo.h), up to 2^31; 0: takes no
+	 * new flow */
+	__u32 cost;
 };
 
-/* turns: what the data plane itself keeps of a service. One line each. turns[0]: the part of the
- * flow table that is for whoever comes: how many places of it the services hold beyond their
- * shares, and how many it has. */
+/* turns: per-service state that the XDP program maintains. One line each. turns[0] is the common
+ * half of the flow table: `held` is the number of places that services hold beyond their shares,
+ * `share` the number of places it has. */
 struct lb_turn {
 	__u64 next; /* position in the turn list, atomic */
 	__u32
 	    unplaced; /* the last tick in which a new flow found no place in the table; 0: never */
 	__u32 forgotten; /* the last tick in which the mark of an older flow was lost; 0: never */
-	__s32 held;      /* entries of LB_FLOW_HELD, atomic, corrected by the sweep */
-	__s32 share;     /* of them that it is sure of, written by lbd */
+	__s32 held;      /* entries in a state of LB_FLOW_HELD; atomic; corrected by the sweep */
+	__s32 share;     /* entries that are guaranteed to the service; written by lbd */
 	__u64 pad[5];
 };
 
-/* ---- flows: set-associative, one line a bucket ---- */
+/* ---- flows: set-associative, one cache line per bucket ---- */
 
 /* An entry is one word, changed by compare-and-exchange only:
  *   fingerprint 30 bits (63-34) | overflow 1 (33, of the bucket, in way 0 only) | backend 15
@@ -273,10 +280,10 @@ struct lb_turn {
 #define LB_FLOW_BACKEND_SHIFT 18
 #define LB_FLOW_OVERFLOW      (1ULL << 33)
 #define LB_FLOW_FP_SHIFT      34
-#define LB_FLOW_MAX_IDLE \
-	8000 /* ticks, 2 h 23 min (RFC 5382 asks for 2 h 4 min); half the wrap of the tick */
+/* Ticks, 2 h 23 min (RFC 5382 asks for 2 h 4 min); half the wrap of the tick */
+#define LB_FLOW_MAX_IDLE 8000
 
-/* docs/tracking.md, "Flow table", says what becomes what. */
+/* The transitions between states are in docs/tracking.md, "Flow table". */
 enum lb_flow_state {
 	LB_FLOW_EMPTY,
 	LB_FLOW_SYN,         /* embryonic: a SYN was seen, nothing since */
@@ -285,29 +292,32 @@ enum lb_flow_state {
 	LB_FLOW_RST,         /* an RST was seen and nothing since */
 	LB_FLOW_UDP_NEW,     /* one datagram was seen */
 	LB_FLOW_UDP,
-	LB_FLOW_AFFINITY_NEW, /* a client, not a flow; no flow of it has been established yet */
+	LB_FLOW_AFFINITY_NEW, /* a client, not a flow; none of its flows has been established yet */
 	LB_FLOW_AFFINITY,
-	LB_FLOW_HEARD,   /* an older TCP flow seen on its keeper in one tick: decides nothing */
-	LB_FLOW_KEPT,    /* the same, seen in a later tick again */
-	LB_FLOW_DORMANT, /* silent past its idle timeout, where the table decides always */
+	/* mark: an older TCP flow was seen on its keeper in one tick; decides nothing */
+	LB_FLOW_HEARD,
+	LB_FLOW_KEPT, /* mark: the same flow was seen again in a later tick */
+	/* silent for longer than its idle timeout; only where the service tracks always */
+	LB_FLOW_DORMANT,
 };
 
 #define LB_FLOW_SET(state) (1u << LB_FLOW_##state)
-/* The states that make a flow active. */
+/* The states that count as an active flow. */
 #define LB_FLOW_COUNTED                                                                          \
 	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | \
 	 LB_FLOW_SET(KEPT))
-/* Those of entries that nobody may evict while they live. */
+/* The states of entries that are not evicted while the flow is live. */
 #define LB_FLOW_FIRM \
 	(LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
-/* Those that count for a service's share: a handshake must find its place sure when it is done. */
+/* The states that count towards a service's share. SYN is one of them: a handshake must still have
+ * its place when it completes. */
 #define LB_FLOW_HELD       (LB_FLOW_FIRM | LB_FLOW_SET(SYN))
 
 #define LB_FLOW_STATE(e)   ((__u32)((e) >> LB_FLOW_STATE_SHIFT) & LB_FLOW_STATE_MASK)
 #define LB_FLOW_BACKEND(e) ((__u32)((e) >> LB_FLOW_BACKEND_SHIFT) & LB_MAX_BACKENDS)
 #define LB_FLOW_TICK(e)    ((__u32)(e)&LB_FLOW_TICK_MASK)
 
-/* The idle time after which an entry in this state is over, by its own service. Ticks. */
+/* The idle time, in ticks, after which an entry of this service in this state has expired. */
 static inline __u32 lb_flow_idle(const struct lb_service *service, __u32 state)
 {
 	switch (state) {
@@ -341,14 +351,14 @@ struct lb_backend_count {
 	__u64 pad;
 };
 
-/* reason_counts[cpu * LB_REASONS + reason] */
+/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event */
 struct lb_reason_count {
 	__u64 packets;
 	__u64 bytes;
 };
 
-/* totals[service]: what removed backends had counted. Written by lbd only, so that a service's
- * totals never sink. */
+/* totals[service]: the counts of removed backends, so that a service's totals never decrease.
+ * Written by lbd only. */
 struct lb_total {
 	__u64 packets;
 	__u64 bytes;
@@ -356,8 +366,8 @@ struct lb_total {
 	__u64 pad;
 };
 
-/* frags: where the first fragment of a datagram went. Direct-mapped, one word:
- * fingerprint 32 (63-32) | used 1 (31) | backend 15 (28-14), 0: to the kernel | tick 14 (13-0) */
+/* frags: where the first fragment of a datagram went. Direct-mapped, one word: fingerprint 32
+ * (63-32) | used 1 (31) | backend 15 (28-14), 0: to the kernel | tick 14 (13-0) */
 #define LB_FRAG_USED          (1ULL << 31)
 #define LB_FRAG_BACKEND_SHIFT LB_FLOW_TICK_BITS
 #define LB_FRAG_BACKEND(word) ((__u32)((word) >> LB_FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow hash: which slot, bucket and fingerprint a flow has. Pure: compiles for BPF and for
- * the host. */
+/* The flow hash: gives a flow its slot, bucket and fingerprint. Pure: compiles for BPF and for the
+ * host. */
 #ifndef LB_HASH_H
 #define LB_HASH_H
 
@@ -10,12 +10,12 @@
 
 #define LB_HASH_INLINE static inline __attribute__((always_inline))
 
-/* A build for tests may keep only some of the bits, so that collisions become common. */
+/* A test build may keep only some of the bits, so that collisions become common. */
 #ifndef LB_HASH_FINAL
 #define LB_HASH_FINAL(h) (h)
 #endif
 
-/* The key of a seed: ten words of SplitMix64 (Steele, Lea, Flood, 2014). */
+/* Derives the key from the seed: ten words of SplitMix64 (Steele, Lea, Flood, 2014). */
 static inline void lb_hash_key_make(__u64 seed, struct lb_hash_key *ret)
 {
 	__u32 i;
@@ -32,16 +32,16 @@ static inline void lb_hash_key_make(__u64 seed, struct lb_hash_key *ret)
 }
 
 /* NH (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", CRYPTO 1999): the sum of products of keyed
- * words. Whatever two tuples somebody chooses who does not know the key, they collide for one key
- * in 2^32; no two collide for every key. That is universal, not cryptographic: it says nothing once
- * hashes are shown, and they never are. */
+ * words. Any two tuples chosen without knowledge of the key collide for one key in 2^32; no two
+ * collide for every key. The hash is universal, not cryptographic: the bound does not hold if hash
+ * values become known, so they are never shown. */
 LB_HASH_INLINE __u64 lb_hash_pair_nh(const struct lb_hash_key *key, __u32 at, __u32 a, __u32 b)
 {
 	return (__u64)(__u32)(a + key->word[at]) * (__u32)(b + key->word[at + 1]);
 }
 
-/* Spreads the sum over all bits: slot, bucket and fingerprint are parts of it. One to one, so that
- * it adds no collision. Two rounds of multiply and fold, multipliers from splitmix64. */
+/* Spreads the sum over all bits: slot, bucket and fingerprint are parts of it. It is a bijection,
+ * so it adds no collisions. Two rounds of multiply and fold; multipliers from splitmix64. */
 LB_HASH_INLINE __u64 lb_hash_finish(__u64 h)
 {
 	h = (h ^ h >> 32) * 0xbf58476d1ce4e5b9ULL;
@@ -50,9 +50,9 @@ LB_HASH_INLINE __u64 lb_hash_finish(__u64 h)
 	return LB_HASH_FINAL(h);
 }
 
-/* All addresses and ports as they lie in the packet: ports is the first word of the TCP or UDP
- * header. protocol may carry more bits (LB_HASH_DOMAIN_*) to tell apart hashes of different
- * things. */
+/* Addresses and ports are in the byte order of the packet; ports is the first word of the TCP or
+ * UDP header. protocol may carry more bits (LB_HASH_DOMAIN_*) to separate hashes of different
+ * kinds. */
 LB_HASH_INLINE __u64 lb_hash_v4(const struct lb_hash_key *key, __be32 client, __be32 vip,
 				__u32 ports, __u32 protocol)
 {
@@ -75,17 +75,17 @@ LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high
 #define LB_HASH_DOMAIN_CLIENT   (1u << 8) /* affinity entries */
 #define LB_HASH_DOMAIN_FRAGMENT (1u << 9)
 
-/* What a hash is made of. Both addresses of an IPv4 tuple are in [0], the rest is not read. */
+/* The input of a hash. IPv4: both addresses are in [0], the rest is not read. */
 struct lb_tuple {
 	__be32 client[4];
 	__be32 vip[4];
-	__u32 ports; /* as in the packet: client's port, then the VIP's */
+	__u32 ports; /* as in the packet: the client's port, then the VIP's */
 	__u8 protocol;
 	__u8 family;
 	__u8 pad[2];
 };
 
-/* What is left of the ports when a service hashes only some of them (enum lb_hash_fields). */
+/* Clears the ports that are not hashed (enum lb_hash_fields). */
 LB_HASH_INLINE __u32 lb_hash_ports(__u32 ports, __u8 fields)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -97,8 +97,8 @@ LB_HASH_INLINE __u32 lb_hash_ports(__u32 ports, __u8 fields)
 #endif
 }
 
-/* The first `bits` of eight bytes in wire order, as a mask over the word they make in memory. bits:
- * up to 64. */
+/* A mask of the first `bits` bits of eight bytes in wire order, for these bytes loaded as one
+ * 64-bit word. bits: up to 64. */
 LB_HASH_INLINE __u64 lb_hash_prefix(__u32 bits)
 {
 	__u64 mask = bits == 0 ? 0 : bits >= 64 ? ~0ULL : ~0ULL << (64 - bits);
@@ -109,7 +109,7 @@ LB_HASH_INLINE __u64 lb_hash_prefix(__u32 bits)
 	return mask;
 }
 
-/* The same hashes of a prefix of the client's address. */
+/* The same hashes over a prefix of the client's address. */
 LB_HASH_INLINE __u64 lb_hash_v4_prefix(const struct lb_hash_key *key, __be32 client, __be32 vip,
 				       __u32 ports, __u32 protocol, __u32 bits)
 {
@@ -130,7 +130,7 @@ LB_HASH_INLINE __u64 lb_hash_v6_prefix(const struct lb_hash_key *key, __u64 clie
 	return lb_hash_v6(key, client_high, client_low, vip_high, vip_low, ports, protocol);
 }
 
-/* Two 32-bit words as the one word they make in memory. */
+/* Two adjacent 32-bit words as one 64-bit word, as a single load would read them. */
 LB_HASH_INLINE __u64 lb_hash_pair(const __be32 *word)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -140,7 +140,7 @@ LB_HASH_INLINE __u64 lb_hash_pair(const __be32 *word)
 #endif
 }
 
-/* A tuple's hash of some fields (enum lb_hash_fields) and the first `bits` of the client's
+/* The hash of a tuple over some fields (enum lb_hash_fields) and the first `bits` of the client's
  * address. */
 LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key,
 				   __u32 domain, __u8 fields, __u32 bits)
@@ -155,14 +155,14 @@ LB_HASH_INLINE __u64 lb_tuple_hash(const struct lb_tuple *tuple, const struct lb
 				 protocol, bits);
 }
 
-/* The whole tuple's: what bucket and fingerprint are made of, and the slot of a service that hashes
- * all. */
+/* The hash of the whole tuple: gives bucket and fingerprint, and the slot if the service hashes all
+ * fields. */
 LB_HASH_INLINE __u64 lb_flow_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key)
 {
 	return lb_tuple_hash(tuple, key, 0, LB_HASH_FULL, 128);
 }
 
-/* The slot's, of what the service hashes. */
+/* The hash that picks the slot: over the fields that the service hashes. */
 LB_HASH_INLINE __u64 lb_slot_hash(const struct lb_tuple *tuple, const struct lb_hash_key *key,
 				  const struct lb_service *service)
 {
@@ -170,8 +170,8 @@ LB_HASH_INLINE __u64 lb_slot_hash(const struct lb_tuple *tuple, const struct lb_
 			     tuple->family == 4 ? service->mask4 : service->mask6);
 }
 
-/* The flow table's two buckets: the second from the first and the fingerprint, and the other way
- * round. Differs from the bucket it is given as long as there are two. */
+/* The flow table's two buckets: either one follows from the other and the fingerprint. They differ
+ * as long as the table has at least two buckets. */
 LB_HASH_INLINE __u32 lb_bucket(__u64 hash, __u32 mask)
 {
 	return (__u32)hash & 0x7fffffff & mask;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Every way a packet's story ends, from one list: the XDP action, the metric and the help text. */
+/* The result of every packet, in one list: name, outcome (XDP action) and help text, for the XDP
+ * program, `lbctl stats` and the metrics. */
 #ifndef LB_REASONS_H
 #define LB_REASONS_H
 
@@ -10,23 +11,23 @@
 	X(forwarded_tx, SENT, "sent to a backend through the interface it came in on")            \
 	X(forwarded_redirect, SENT, "sent to a backend through another interface")                \
 	X(echo_answered, SENT, "echo request to a VIP, answered")                                 \
-	X(too_big_answered, SENT, "too long for the tunnel, answered with ICMP packet too big")   \
+	X(too_big_answered, SENT, "too long for the tunnel; answered with ICMP packet too big")   \
 	/* passed */                                                                              \
 	X(not_ip, PASSED, "neither IPv4 nor IPv6")                                                \
 	X(not_vip, PASSED, "destination is not a VIP")                                            \
-	X(malformed, PASSED, "header cut short or with impossible lengths")                       \
-	X(vip_no_service, PASSED, "to a VIP, but to a protocol or port without a service")        \
+	X(malformed, PASSED, "truncated header or impossible lengths")                            \
+	X(vip_no_service, PASSED, "to a VIP, but no service has this protocol and port")          \
 	X(vip_icmp_other, PASSED,                                                                 \
-	  "ICMP to a VIP that is neither an echo request nor quotes a known flow")                \
+	  "ICMP to a VIP: neither an echo request nor an error about a known flow")               \
 	/* dropped */                                                                             \
 	X(no_backend, DROPPED, "the service has no usable backend")                               \
-	X(vip_malformed, DROPPED, "to a VIP, with a header cut short or impossible lengths")      \
+	X(vip_malformed, DROPPED, "to a VIP, with a truncated header or impossible lengths")      \
 	X(fragment_unknown, DROPPED, "later fragment to a VIP whose first fragment was not seen") \
 	X(too_big, DROPPED,                                                                       \
-	  "too long for the tunnel, and no ICMP was owed or the rate limit was reached")          \
-	X(ttl_exceeded, DROPPED, "TTL or hop limit was used up")                                  \
+	  "too long for the tunnel; no ICMP error is due, or its rate limit was reached")         \
+	X(ttl_exceeded, DROPPED, "TTL or hop limit exceeded")                                     \
 	X(no_headroom, DROPPED, "the driver left no room for the outer header")                   \
-	X(redirect_failed, DROPPED, "the egress interface is not known to the program")
+	X(redirect_failed, DROPPED, "the egress interface is not in the program's list")
 
 enum lb_reason {
 #define X(name, outcome, help) LB_REASON_##name,
@@ -35,14 +36,13 @@ enum lb_reason {
 	    LB_REASON_COUNT
 };
 
-/* Events that are not an end of a packet's story: counted beside the reasons, in the same map,
- * after them. */
+/* Events that do not end a packet: counted in the same map as the reasons, after them. */
 #define LB_EVENTS(X)                                                                            \
-	X(flow_inserted, "flow table: entries made")                                            \
+	X(flow_inserted, "flow table: entries inserted")                                        \
 	X(flow_evicted, "flow table: embryonic, closing or idle entries replaced by new flows") \
-	X(flow_table_full, "flow table: new flows for which no place was found")                \
+	X(flow_table_full, "flow table: new flows that found no place")                         \
 	X(keeper_packets, "packets of older flows sent to their slot's keeper")                 \
-	X(fallback_slot, "flows of a tracking algorithm sent by slot, for want of an entry")
+	X(fallback_slot, "flows of a tracking algorithm sent by slot because they have no entry")
 
 enum lb_event {
 	LB_EVENT_BASE = LB_REASON_COUNT - 1,

@@ -5,8 +5,8 @@
 
 #include <linux/types.h>
 
-#define BENCH_BLOCK_PACKETS \
-	2048 /* in one run of a program: the verifier walks the loop turn by turn */
+/* In one run of a program: the verifier walks the loop turn by turn */
+#define BENCH_BLOCK_PACKETS 2048
 #define BENCH_FRAME_MAX 128
 
 /* What to send: a frame, and how flows differ from it. */

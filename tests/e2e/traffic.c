@@ -48,8 +48,8 @@ struct options {
 	/* of the first flow, each later one has the next; 0: the kernel's choice */
 	uint16_t from_port;
 	enum ending ending; /* of what they close first */
-	bool in_turn; /* load: a request starts when the one before has ended; who answered is told
-			 in order */
+	/* load: a request starts when the one before has ended; who answered is told in order */
+	bool in_turn;
 	uint64_t requests;  /* load: start so many, instead of for some seconds; 0: by the clock */
 	unsigned every;     /* load: of so many requests one stays open after its answer */
 	uint64_t linger_ns; /* load: for how long */
@@ -694,8 +694,8 @@ static int run_hold(const struct options *options)
 /* ---- half-close: the client says that it has sent all, and the answer comes late ---- */
 
 #define LATE_END "end\n"
-#define LATE_FILLING \
-	300000 /* bytes, more than a server sends before the first of them is acknowledged */
+/* Bytes, more than a server sends before the first of them is acknowledged */
+#define LATE_FILLING 300000
 
 struct late_answer {
 	size_t length;

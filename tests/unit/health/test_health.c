@@ -33,9 +33,8 @@
 
 #define HANG_MS    60000 /* nothing takes so long: it hangs */
 #define PATIENT_MS 30000 /* a timeout that no probe reaches */
-#define COARSE_MS                                                                                \
-	15 /* libevent counts by the coarse clock: a timer may be early by its step, up to 10 ms \
-	    * \ */
+/* Libevent counts by the coarse clock: a timer may be early by its step, up to 10 ms */
+#define COARSE_MS 15
 
 static struct event_base *base;
 static struct lateness *lateness;

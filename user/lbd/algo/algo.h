@@ -17,8 +17,8 @@ struct algo {
 	const char *help;       /* one line, for man pages and errors */
 	enum lb_select select;
 	uint8_t hash;         /* default enum lb_hash_fields of the slot hash */
-	bool ignores_weights; /* backends are equal: state.c hands on the same weight for each that
-				 is above 0 */
+	/* backends are equal: state.c hands on the same weight for each that is above 0 */
+	bool ignores_weights;
 	/* For LB_SELECT_COST: the cost of one flow on a backend, 1..2^31. weight >= 1; latency_us
 	 * is the moving average of what health probes measure, 0 when unknown. NULL otherwise. */
 	uint32_t (*cost)(uint32_t weight, uint32_t latency_us);

@@ -4,8 +4,8 @@
  * Registered in algo.h's list. */
 #include "algo.h"
 
-#define COST_OF_1_US \
-	1024u /* at weight 1; keeps 0.1 us apart at weight 100, and up to 2 s at weight 1 */
+/* At weight 1; keeps 0.1 us apart at weight 100, and up to 2 s at weight 1 */
+#define COST_OF_1_US 1024u
 #define UNKNOWN_US 1000u /* nobody in the service has been measured: any equal figure will do */
 #define COST_MAX    (1ull << 31) /* the range that algo.h promises */
 

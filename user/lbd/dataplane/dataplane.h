@@ -26,8 +26,8 @@ struct dataplane_options {
 	uint32_t services, backends, slots,
 	    flows; /* limits; a pinned set keeps its own and a warning is logged */
 	uint64_t hash_seed;
-	bool hash_seed_default; /* no seed is configured: the pinned maps' counts, without a
-				 * warning */
+	/* no seed is configured: the pinned maps' counts, without a warning */
+	bool hash_seed_default;
 	uint16_t gue_port;
 	struct addr encap_source4, encap_source6;
 	unsigned encap_source4_len, encap_source6_len;
@@ -36,8 +36,8 @@ struct dataplane_options {
 struct dp_backend {
 	struct addr address;
 	uint32_t weight; /* effective; 0: takes no new flow (draining) */
-	bool usable; /* false: dead; others stand in for it, and it finds its flows when it is back
-			in time */
+	/* false: dead; others stand in for it, and it finds its flows when it is back in time */
+	bool usable;
 	struct next_hop hop; /* valid when usable */
 	uint32_t latency_us; /* for LB_SELECT_COST algorithms */
 };
@@ -51,8 +51,8 @@ struct dp_service {
 	bool track_always, track_never, affinity;
 	uint32_t tcp_idle_ms, udp_idle_ms, affinity_ms;
 	uint32_t slots;         /* prime; 0: chosen */
-	unsigned ring_backends; /* those the configuration asks for: they alone size the ring; 0:
-				   all of backends */
+	/* those the configuration asks for: they alone size the ring; 0: all of backends */
+	unsigned ring_backends;
 	/* those not in the list are removed: their flows go to others at once */
 	struct dp_backend *backends;
 	unsigned backends_count;
@@ -76,8 +76,8 @@ struct dp_service_stats {
 	uint32_t slots, slots_in_transition;
 	/* of what the ring is to hold: the same config and seed give the same */
 	uint64_t ring_digest;
-	bool limited; /* holds more than its share of a crowded flow table: its new flows go by
-		       * slot */
+	/* holds more than its share of a crowded flow table: its new flows go by slot */
+	bool limited;
 };
 
 struct dp_memory { /* bytes */

@@ -51,8 +51,8 @@ enum id_state {
 	ID_FREE,
 	ID_USED,
 	ID_LEAVING, /* given up; packets in flight may still use it: until the next grace period */
-	ID_QUARANTINED, /* the flow table may still name it: until a whole round of the sweep has
-			   cleared it */
+	/* the flow table may still name it: until a whole round of the sweep has cleared it */
+	ID_QUARANTINED,
 };
 
 struct ids {
@@ -122,8 +122,8 @@ struct dataplane {
 	uint32_t *counting; /* entries that make it active, so far in this round */
 	uint32_t *closing;  /* entries of flows that may be closing, so far in this round */
 	uint32_t *marked;   /* those of counting that are but marks of older flows */
-	uint32_t *holding;  /* entries that count for a service's share (LB_FLOW_HELD), so far in
-			       this round */
+	/* entries that count for a service's share (LB_FLOW_HELD), so far in this round */
+	uint32_t *holding;
 	uint32_t *live_of;  /* counting and closing, at the end of the last round */
 	int32_t *active_before; /* loads[].active when the round began */
 	uint32_t *died_at;      /* tick since which it is or was dead */
@@ -147,8 +147,8 @@ struct dataplane {
 	char *pin;
 	int egress_fd;
 	uint32_t clock; /* tests: the tick it is; 0: what the clock says */
-	bool skip_grace; /* tests: no packet is ever in flight while lbd works, so that nothing is waited
-		      for */
+	/* tests: no packet is ever in flight while lbd works, so that nothing is waited for */
+	bool skip_grace;
 	uint64_t other_bytes; /* of the maps that are not in dp_maps */
 	bool adopted;
 };
@@ -240,8 +240,8 @@ struct ring_plan {
 	uint64_t region;     /* new one, when the ring is new or changes size; else 0 */
 	uint16_t *since;     /* for the new one */
 	uint16_t *table;     /* wanted backend of every slot */
-	uint16_t *old_table; /* the same for the ring that will be or is old_ring; NULL when there
-				is none */
+	/* the same for the ring that will be or is old_ring; NULL when there is none */
+	uint16_t *old_table;
 	uint64_t digest; /* of the table: of addresses, so that it is the same on every machine */
 };
 
@@ -292,8 +292,8 @@ struct slot_change {
 enum keeper_claim {
 	KEEPER_GONE,
 	KEEPER_STANDS,     /* also while it is dead: it may be back before its flows are over */
-	KEEPER_SUPERSEDED, /* flows that found no place in the table have gone to current while it
-			      was dead */
+	/* flows that found no place in the table have gone to current while it was dead */
+	KEEPER_SUPERSEDED,
 };
 struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present,
 			      enum keeper_claim claim, struct slot_rules rules);

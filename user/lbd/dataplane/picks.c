@@ -9,8 +9,8 @@
 
 #include "common/cleanup.h"
 
-#define TURNS_AT_MOST \
-	8192 /* entries of a weighted list; an unweighted one has one for each backend */
+/* Entries of a weighted list; an unweighted one has one for each backend */
+#define TURNS_AT_MOST 8192
 
 static uint32_t effective_weight(const struct member *member)
 {

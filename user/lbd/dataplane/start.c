@@ -11,9 +11,8 @@
 #include "lb_hash.h"
 #include "common/log.h"
 
-#define ICMP_PER_TICK                                                                             \
-	100 /* errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more \
-	     * \ */
+/* Errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more */
+#define ICMP_PER_TICK 100
 
 /* Arrays by backend id have a place for every id that a slot can name. */
 #define IDS (LB_MAX_BACKENDS + 1)

@@ -46,8 +46,8 @@ bool failure_is_local(int error)
 	case ENFILE:
 	case ENOMEM:
 	case ENOBUFS:
-	case EADDRNOTAVAIL: /* every local port to this backend is taken, or there is no source
-			       address yet */
+	/* every local port to this backend is taken, or there is no source address yet */
+	case EADDRNOTAVAIL:
 	case EAFNOSUPPORT:  /* IPv6 is switched off here */
 		return true;
 	default:

@@ -29,10 +29,10 @@ enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
 
 struct health_result {
 	enum health_status status;
-	uint32_t latency_us; /* of this probe, connect to answer; 0 if it failed, or this loop was
-				late */
-	const char *why; /* last failure: "connect: timed out after 1 s", "HTTP status 503, expected
-			    200-399"; "" if none */
+	/* of this probe, connect to answer; 0 if it failed, or this loop was late */
+	uint32_t latency_us;
+	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if none */
+	const char *why;
 };
 
 struct health;       /* the scheduler */

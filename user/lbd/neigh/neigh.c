@@ -359,8 +359,8 @@ static void take_event(struct neigh *neigh, const struct nlmsghdr *message)
 		if (rtnl_read_prefix(message, &prefix))
 			mark_targets(neigh, &prefix);
 		break;
-	default: /* addresses (preferred sources), rules and next-hop objects: they may concern any
-		    route */
+	/* addresses (preferred sources), rules and next-hop objects: they may concern any route */
+	default:
 		mark_targets(neigh, NULL);
 		break;
 	}
