@@ -280,7 +280,7 @@ static void another_abi_version_is_refused_and_left_alone(void **state)
 	want_commit(dp, &want, 1);
 	dp->maps.settings->abi_version = 77;
 	dataplane_close(dp);
-	refused(&opts, -EPROTO, "the pinned maps are of ABI version 77, expected ");
+	refused(&opts, -EPROTO, "the pinned maps have ABI version 77, expected ");
 	refused(&opts, -EPROTO, "ABI version 77");
 }
 
@@ -290,7 +290,7 @@ static void a_set_of_pins_that_is_not_whole_is_refused(void **state)
 
 	dataplane_close(open_pinned());
 	unlink_pin("arena");
-	refused(&opts, -EPROTO, "the pinned set is not whole");
+	refused(&opts, -EPROTO, "the set of pinned maps is incomplete");
 }
 
 /* lbd was stopped while it made its first pins. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* An algorithm: one file in algo/, which fills in this table. Read by config.c (names) and
- * dataplane.c (what to
- * write). */
+/* A balancing algorithm: one file in algo/, which registers this table. */
 #ifndef LBD_ALGO_H
 #define LBD_ALGO_H
 
@@ -13,20 +11,20 @@
 
 struct algo {
 	const char *name;       /* "least-conn" */
-	const char *short_name; /* as IPVS says it: "lc" */
+	const char *short_name; /* the name in IPVS: "lc" */
 	const char *help;       /* one line, for man pages and errors */
 	enum lb_select select;
-	uint8_t hash;         /* default enum lb_hash_fields of the slot hash */
-	/* backends are equal: state.c hands on the same weight for each that is above 0 */
+	uint8_t hash; /* default enum lb_hash_fields of the slot hash */
+	/* every weight above 0 counts the same */
 	bool ignores_weights;
-	/* For LB_SELECT_COST: the cost of one flow on a backend, 1..2^31. weight >= 1; latency_us
-	 * is the moving average of what health probes measure, 0 when unknown. NULL otherwise. */
+	/* For LB_SELECT_COST, else NULL: the cost of one flow on a backend, 1..2^31. weight >= 1;
+	 * latency_us: moving average of the health probes' latency, 0: unknown. */
 	uint32_t (*cost)(uint32_t weight, uint32_t latency_us);
 };
 
 REGISTRY(algo, struct algo);
 
-/* By name or short name; NULL if there is none. */
+/* By name or short name; NULL: there is none. */
 const struct algo *algo_find(const char *name);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A new flow goes to the backend with the fewest active flows per weight. Registered in algo.h's
- * list. */
+/* A new flow goes to the backend with the fewest active flows per weight. */
 #include "algo.h"
 
-/* Weights go up to 10 000: then a cost is still exact to half a percent of a percent. */
+/* Weights go up to 10 000: there a cost is still exact to 0.06 %. */
 #define COST_OF_WEIGHT_1 (1u << 24)
 
 static uint32_t cost(uint32_t weight, uint32_t latency_us)

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A new flow goes where latency, times active flows plus one, per weight is least (after Finagle's
- * peak EWMA balancer). The latency is the health probes': under DSR no reply passes here.
- * Registered in algo.h's list. */
+/* A new flow goes to the backend with the least latency * (active flows + 1) / weight (after
+ * Finagle's peak EWMA balancer). The latency is measured by health probes: with DSR no reply passes
+ * the balancer. */
 #include "algo.h"
 
-/* At weight 1; keeps 0.1 us apart at weight 100, and up to 2 s at weight 1 */
+/* Cost of 1 us at weight 1: resolves 0.1 us at weight 100, and reaches 2 s at weight 1 */
 #define COST_OF_1_US 1024u
-#define UNKNOWN_US 1000u /* nobody in the service has been measured: any equal figure will do */
-#define COST_MAX    (1ull << 31) /* the range that algo.h promises */
+/* No backend of the service was measured: any value will do if it is the same for all */
+#define UNKNOWN_US 1000u
+#define COST_MAX   (1ull << 31) /* the upper bound in algo.h */
 
-/* A backend that has not been measured counts like the median of its service, which dp_picks.c puts
- * in latency_us; 0 comes here only while none has been. */
+/* For a backend that was not measured yet, latency_us is the median of its service (picks.c); it is
+ * 0 only while no backend was measured. */
 static uint32_t cost(uint32_t weight, uint32_t latency_us)
 {
 	uint64_t cost = (uint64_t)(latency_us ? latency_us : UNKNOWN_US) * COST_OF_1_US / weight;

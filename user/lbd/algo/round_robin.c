@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Backends take new flows in turn, each as many as any other. Registered in algo.h's list. */
+/* Backends take new flows in turn, each the same number. */
 #include "algo.h"
 
 REGISTER(algo, round_robin) = {

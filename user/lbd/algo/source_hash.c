@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The client address alone decides, through a Maglev table: a lost backend moves its own clients
- * alone. Registered in algo.h's list. */
+/* The hash of the client address selects a slot of a Maglev table: a lost backend moves its own
+ * clients only. */
 #include "algo.h"
 
 REGISTER(algo, source_hash) = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Backends take new flows in turn, in proportion to their weights and without bursts (dp_picks.c
- * makes the list). Registered in algo.h's list. */
+/* Backends take new flows in turn, in proportion to their weights and without bursts
+ * (dataplane/picks.c makes the list). */
 #include "algo.h"
 
 REGISTER(algo, weighted_round_robin) = {

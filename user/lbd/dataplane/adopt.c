@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Takes over what a former lbd left in the maps: which service has which id, which backends are
- * its, which regions of the arena are in use. Writes nothing that packets read, but for what a
- * crash left half
+/* Takes over the maps of a previous lbd: reads the ids of services, their backends and the regions
+ * of the arena in use. Writes nothing that packets read, except to repair what a crash left half
  * done. */
 #include "internal.h"
 
@@ -9,15 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define START_AFRESH \
-	"to end their forwarding and start afresh, remove the directory of pins (rm -r)"
+#define START_OVER "to end their forwarding and start over, remove the pin directory (rm -r)"
 
 static int contradiction(struct error *err, const struct dp_service *key, const char *what)
 {
 	char text[DP_KEY_TEXT];
 
-	return error_set(err, -EPROTO,
-			 "the pinned maps contradict themselves: %s: %s; " START_AFRESH,
+	return error_set(err, -EPROTO, "the pinned maps are inconsistent: %s: %s; " START_OVER,
 			 dp_key_text(key, text), what);
 }
 
@@ -37,13 +34,13 @@ static int adopt_service(void *arg, const struct dp_service *key, uint32_t id)
 				     "a service id is out of range or used twice");
 	if (dp->maps.services[id].id != id)
 		return contradiction(adoption->err, key,
-				     "the table of ports names a service that is not there");
+				     "the port table names a service that does not exist");
 	record = calloc(1, sizeof(*record));
 	if (!record)
 		return error_set(adoption->err, -ENOMEM, "out of memory");
 	record->want = *key;
 	record->id = id;
-	record->adopted = record->chose_by_slot = true;
+	record->adopted = record->ever_by_slot = true;
 	dp->by_id[id] = record;
 	dp->service_ids.state[id] = ID_USED;
 	dp->records[dp->records_count++] = record;
@@ -72,12 +69,12 @@ static int adopt_backend(struct dataplane *dp, struct record *record, uint32_t i
 	members[record->count].want.usable = line->flags & LB_BACKEND_USABLE;
 	record->count++;
 	dp->backend_ids.state[id] = ID_USED;
-	dp->died_at[id] = 1; /* if it is dead: nobody knows since when */
+	dp->died_at[id] = 1; /* if it is dead: since when is not known */
 	dp->traits[id] = BACKEND_PRESENT | (line->flags & LB_BACKEND_USABLE ? BACKEND_ALIVE : 0);
 	return 0;
 }
 
-/* Its service is gone, or it was removed and nobody has seen its flows off yet. */
+/* A backend whose service is gone, or that was removed but is not out of quarantine yet. */
 static void abandon_backend(struct dataplane *dp, uint32_t id)
 {
 	struct lb_backend *line = &dp->maps.backends[id];
@@ -115,8 +112,7 @@ static int adopt_region(struct dataplane *dp, uint64_t region)
 		      : 0;
 }
 
-/* Nobody has swept for so long that ticks may have wrapped: what looks young may be old, and the
- * other way round. */
+/* No sweep for so long: ticks may have wrapped, and an old entry may look new. */
 #define ABSENCE_TICKS 1024
 
 static bool was_away(const struct dataplane *dp, uint32_t now)
@@ -144,9 +140,8 @@ void dp_restart_clocks(struct dataplane *dp, uint32_t now)
 	}
 }
 
-/* When a transition began is not known any more: take it for now. That is later than it was, so
- * nothing settles
- * early. */
+/* The beginning of a transition is not in the maps: the present is taken instead. That is later, so
+ * nothing settles early. */
 static int adopt_ring(struct dataplane *dp, struct record *record)
 {
 	const struct lb_service *line = &dp->maps.services[record->id];
@@ -167,7 +162,7 @@ static int adopt_regions(struct dataplane *dp, struct record *record, struct err
 	struct lb_service *line = &dp->maps.services[record->id];
 	int rc = adopt_region(dp, line->ring);
 
-	/* killed between the two stores of a resize: the new ring is in nobody's hands yet */
+	/* killed between the two stores of a resize: the new ring is not in use yet */
 	if (line->old_ring == line->ring)
 		dp_store(&line->old_ring, 0);
 
@@ -179,11 +174,12 @@ static int adopt_regions(struct dataplane *dp, struct record *record, struct err
 		rc = adopt_ring(dp, record);
 	if (rc == -ENOMEM)
 		return error_set(err, rc, "out of memory");
-	return rc ? contradiction(err, &record->want, "its slots overlap with another service's")
+	return rc ? contradiction(err, &record->want,
+				  "its slots overlap with those of another service")
 		  : 0;
 }
 
-/* A service that no table names: a former lbd was stopped while it made or removed it. */
+/* Services that no table names: the previous lbd was stopped while creating or removing them. */
 static void abandon_services(struct dataplane *dp)
 {
 	for (uint32_t id = 1; id < dp->maps.service_slots; id++) {
@@ -206,7 +202,7 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 	rc = tables_walk(dp, adopt_service, &adoption);
 	if (rc == -EBADMSG)
 		return error_set(err, -EPROTO,
-				 "the pinned VIP tables contradict themselves; " START_AFRESH);
+				 "the pinned VIP tables are inconsistent; " START_OVER);
 	if (rc)
 		return rc == -ENOMEM ? error_set(err, rc, "out of memory") : rc;
 	qsort(dp->records, dp->records_count, sizeof(*dp->records), compare_records);

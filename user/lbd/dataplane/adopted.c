@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a takeover tells the rest of lbd about the backends that a former one left. */
+/* The backends that a takeover found in the maps, for the rest of lbd. */
 #include "internal.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The next hop as backends_publish wrote it. */
+/* The next hop that backends_publish wrote. */
 static struct next_hop hop_of(const struct lb_backend *line)
 {
 	struct next_hop hop = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which regions of the slot arena are taken: first fit over a sorted list of gaps, kept in the
- * process alone and built again on a takeover. Pure. */
+/* Allocator of the slot arena: first fit over a sorted list of gaps. The list is kept in the
+ * process only and rebuilt on a takeover. Pure. */
 #ifndef LBD_ARENA_H
 #define LBD_ARENA_H
 
@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Regions begin on a cache line of slots and are rounded up to whole ones: no two share a line. */
+/* Regions begin on a cache line of slots and are rounded up to whole lines: no two regions share a
+ * line. */
 #define ARENA_ALIGN 16u
 
 struct arena_gap {
@@ -25,15 +26,15 @@ struct arena {
 /* An empty arena of so many slots. 0 or -ENOMEM. */
 int arena_init(struct arena *arena, uint32_t slots);
 void arena_done(struct arena *arena);
-/* Takes size (not 0) slots. 0, -ENOSPC when no gap is large enough, -ENOMEM. */
+/* Takes size (not 0) slots. 0, -ENOSPC if no gap is large enough, -ENOMEM. */
 int arena_take(struct arena *arena, uint32_t size, uint32_t *ret_base);
-/* Takes this very region, as a former process left it. 0, -EEXIST when part of it is taken, -EINVAL
- * when it is outside the arena or does not begin on a line, -ENOMEM. */
+/* Takes exactly this region, which a previous process used. 0, -EEXIST if part of it is taken,
+ * -EINVAL if it is outside the arena or does not begin on a line, -ENOMEM. */
 int arena_take_at(struct arena *arena, uint32_t base, uint32_t size);
-/* Gives back what was taken with the same size. Cannot fail: the room for its gap was made when it
+/* Frees a region that was taken with the same size. Cannot fail: room for its gap was made when it
  * was taken. */
 void arena_give(struct arena *arena, uint32_t base, uint32_t size);
-/* Slots not taken. */
+/* Number of free slots. */
 uint32_t arena_unused(const struct arena *arena);
 
 #endif

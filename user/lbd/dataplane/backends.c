@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The line of a backend: outer header, next hop, flags; and the cost of a flow on it. */
+/* Writes a backend's map value: outer header, next hop, flags; and the cost of a flow on it. */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -14,8 +14,8 @@
 _Static_assert(offsetof(struct lb_backend, flags) / sizeof(uint64_t) == FLAGS_WORD,
 	       "the owner and the flags are one word");
 
-/* The outer source: the configured prefix, whose other bits the data plane fills; without one the
- * host's own. */
+/* The outer source address: the configured prefix, whose remaining bits the program fills in;
+ * without one, the address of the host. */
 static void set_source(const struct dataplane *dp, const struct dp_backend *want,
 		       struct lb_backend *line)
 {
@@ -59,8 +59,8 @@ static void set_path(const struct dataplane *dp, const struct dp_service *servic
 					     outer_protocol(service));
 }
 
-/* A line cannot be written at once: word by word, the one with owner and flags last. What most
- * often changes, the MAC of the next hop, is within one word. */
+/* The value cannot be written in one store: it is written word by word, the word with owner and
+ * flags last. What changes most often, the MAC of the next hop, is within one word. */
 static void write_line(struct lb_backend *at, const struct lb_backend *line)
 {
 	line_word words[LINE_WORDS], *to = (line_word *)at;
@@ -88,7 +88,7 @@ static void write_member(struct dataplane *dp, const struct service_plan *plan,
 	write_line(at, &line);
 }
 
-/* A redirect must be possible before a packet is told to take it. */
+/* The interface must be in the egress map before packets are redirected to it. */
 static void open_egress(struct dataplane *dp, const struct member *member)
 {
 	const struct lb_backend *line = &dp->maps.backends[member->id];
@@ -99,7 +99,7 @@ static void open_egress(struct dataplane *dp, const struct member *member)
 		return;
 	rc = dataplane_add_egress(dp, member->want.hop.ifindex);
 	if (rc)
-		log_warning("backend %s: interface %u cannot be redirected to: %s",
+		log_warning("backend %s: redirects to interface %u are not possible: %s",
 			    addr_format(&member->want.address, address), member->want.hop.ifindex,
 			    strerror(-rc));
 }

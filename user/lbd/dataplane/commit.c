@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Makes the maps hold just the wanted services: a plan that can fail and changes nothing, then
- * writes that cannot, in an order that is safe for packets in flight. */
+/* Makes the maps hold exactly the wanted services. First a plan, which may fail and changes
+ * nothing; then the writes, which cannot fail, in an order that is safe for packets in flight. */
 #include "internal.h"
 
 #include <errno.h>
@@ -57,7 +57,7 @@ static bool is_unchanged(const struct service_plan *plan)
 
 /* ---- planning one service ---- */
 
-/* The wanted backends, sorted, with the ids they have. */
+/* The wanted backends, sorted, with the ids that they already have. */
 static int plan_members(struct service_plan *plan, const struct dp_service *want, struct error *err)
 {
 	char key[DP_KEY_TEXT], address[ADDR_TEXT];
@@ -85,9 +85,8 @@ static int plan_members(struct service_plan *plan, const struct dp_service *want
 	return 0;
 }
 
-/* An id for a new object, at the price of a pass over the flow table when those that were given up
- * are not clean
- * yet. */
+/* An id for a new object. Costs a pass over the flow table if all free ids are still leaving or
+ * quarantined. */
 static uint32_t take_id(struct dataplane *dp, struct ids *ids)
 {
 	uint32_t id = ids_take(ids);
@@ -137,7 +136,7 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 	return 0;
 }
 
-/* record: the one there is, or NULL. */
+/* record: the existing one, or NULL. */
 static int plan_service(struct dataplane *dp, struct service_plan *plan,
 			const struct dp_service *want, struct record *record, struct error *err)
 {
@@ -171,7 +170,7 @@ static void service_plan_done(struct dataplane *dp, struct service_plan *plan)
 	plan->members = NULL;
 }
 
-/* Gives back what a plan that is not carried out has taken. */
+/* Frees what a plan that is not applied has taken. */
 static void service_plan_cancel(struct dataplane *dp, struct service_plan *plan)
 {
 	for (unsigned i = 0; plan->members && i < plan->count; i++) {
@@ -208,7 +207,7 @@ static const struct dp_service **sort_wanted(const struct dp_service *services, 
 	return sorted;
 }
 
-/* Both lists are sorted: one walk finds the services that stay, come and go. */
+/* Both lists are sorted: one pass finds the services that are kept, added and removed. */
 static int plan_services(struct dataplane *dp, const struct dp_service **wanted, size_t count,
 			 struct plan *plan, struct error *err)
 {
@@ -300,7 +299,7 @@ static void plan_done(struct dataplane *dp, struct plan *plan, bool cancel)
 	free(plan->removed);
 }
 
-/* ---- carrying it out ---- */
+/* ---- applying the plan ---- */
 
 static void warn_of_moves(const struct service_plan *plan, const struct lb_service *line)
 {
@@ -310,7 +309,7 @@ static void warn_of_moves(const struct service_plan *plan, const struct lb_servi
 			   line->mask6 == plan->want.mask6))
 		return;
 	log_warning(
-	    "%s: what the slot hash is made of has changed: established flows that are not tracked may move",
+	    "%s: the fields of the slot hash have changed: established flows that are not tracked may move",
 	    dp_key_text(&plan->want, key));
 }
 
@@ -319,7 +318,7 @@ static uint16_t lesser(uint16_t a, uint16_t b)
 	return a < b ? a : b;
 }
 
-/* What a service says of itself, two words; they come after its slots and lists. */
+/* Writes the settings of a service, two words, after its slots and lists. */
 static void write_service(struct dataplane *dp, const struct service_plan *plan)
 {
 	struct lb_service *at = &dp->maps.services[plan->record->id], line = *at;
@@ -338,8 +337,8 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	line.mask6 = want->mask6;
 	line.tcp_idle = dp_ticks(want->tcp_idle_ms);
 	line.udp_idle = dp_ticks(want->udp_idle_ms);
-	/* an entry that outlived the settling of its slot would contradict it when the tuple is
-	 * used again */
+	/* an entry must not outlive the settling of its slot: it would contradict the slot when the
+	 * tuple is used again */
 	line.syn_idle = lesser(dp_ticks(SYN_IDLE_MS), line.tcp_idle);
 	line.affinity_idle = dp_ticks(want->affinity_ms);
 	memcpy(words, &line, sizeof(words));
@@ -367,11 +366,11 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 	}
 }
 
-/* The members that the plan leaves out. They are dead to the rules from now on, but their lines
- * stay until no slot and no list names them. Returns whether packets in flight may have been told
- * to go to one. */
-static bool drop_members(struct dataplane *dp, struct record *record, const struct service_plan *plan,
-		      uint16_t *leaving, size_t *leaving_count)
+/* Drops the members that are not in the plan. The slot rules treat them as gone from now on, but
+ * their map values stay until no slot and no list names them. Returns whether packets in flight may
+ * be on their way to one. */
+static bool drop_members(struct dataplane *dp, struct record *record,
+			 const struct service_plan *plan, uint16_t *leaving, size_t *leaving_count)
 {
 	bool in_use = false;
 
@@ -402,7 +401,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	ring_apply(dp, plan);
 	pick_apply(dp, plan);
 	write_service(dp, plan);
-	record->chose_by_slot |= record->adopted || !plan->want.track_always;
+	record->ever_by_slot |= record->adopted || !plan->want.track_always;
 	record->adopted = false;
 	record->want = plan->want;
 	record->digest = plan->ring.digest;
@@ -414,7 +413,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	ring_count(dp, record, dp_tick(dp));
 }
 
-/* The members belong to the record by now: lend them to the plan once more. */
+/* The members belong to the record by now: the plan borrows them. */
 static void withdraw_dead(struct dataplane *dp, struct service_plan *plan)
 {
 	plan->members = plan->record->members;
@@ -440,8 +439,8 @@ static void remove_record(struct dataplane *dp, struct record *record)
 	record_free(record);
 }
 
-/* Backends, slots, services, tables; then the removals in reverse. leaving: room for all members
- * there are. */
+/* Writes backends, slots, services, tables; then removes in reverse order. leaving: has room for
+ * all backends. */
 static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leaving)
 {
 	size_t leaving_count = 0;
@@ -459,9 +458,8 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		tables_apply(dp, &plan->tables);
 	for (size_t i = 0; i < plan->removed_count; i++)
 		in_use |= drop_members(dp, plan->removed[i], NULL, leaving, &leaving_count);
-	/* A packet may have read a slot just before it was rewritten: what it names lives on until
-	 * the packet is
-	 * gone. */
+	/* A packet may have read a slot just before it was rewritten: the backend in it must stay
+	 * until the packet is gone. */
 	if (in_use) {
 		dp->grace_owed = true;
 		dp_grace(dp);
@@ -479,8 +477,8 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 	plan->records = NULL;
 }
 
-/* Half of the flow table's places are shared out evenly: so much is sure for each service, whatever
- * is done to the others. The other half is for whoever comes. */
+/* Half of the flow table's places are shared out evenly and guaranteed to each service, whatever
+ * load the others get. Any service may use the other half. */
 static void share_places(struct dataplane *dp)
 {
 	int32_t half =
@@ -510,7 +508,7 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
 	return rc;
 }
 
-/* The record as a wanted service again, to be planned anew. */
+/* The wanted service that the record was made from, to plan it again. */
 static int record_to_wanted(const struct record *record, struct dp_service *ret)
 {
 	struct dp_backend *backends = calloc(record->count + 1, sizeof(*backends));
@@ -545,7 +543,6 @@ void dp_resize(struct dataplane *dp, struct record *record)
 	if (!rc)
 		apply_service(dp, &plan);
 	else
-		log_warning("the ring keeps its size: %s",
-			    rc == -ENOMEM ? "out of memory" : err.text);
+		log_warning("ring not resized: %s", rc == -ENOMEM ? "out of memory" : err.text);
 	service_plan_done(dp, &plan);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Life of the data plane: opens the embedded program, sizes, pins, adopts and maps the maps,
- * loads. What is written into them is in dp_*.c. */
+/* Opens and closes the data plane: opens the embedded program, sizes the maps, pins them or reuses
+ * pinned ones, loads the program, maps the maps into memory. */
 #include "dataplane.h"
 
 #include <bpf/bpf.h>
@@ -21,8 +21,8 @@
 #include "internal.h"
 #include "lb.skel.h"
 
-/* The maps that outlive the process. `settings` is pinned last: the set is whole when it is
- * there. */
+/* The maps that outlive the process. `settings` is pinned last: if it exists, the set is
+ * complete. */
 enum map_index {
 	MAP_VIPS,
 	MAP_PORTS,
@@ -57,7 +57,7 @@ struct mapping {
 
 /* ---- libbpf's messages ---- */
 
-#define LOG_TAIL_LINES 40 /* of a verifier log: the end says what was wrong */
+#define LOG_TAIL_LINES 40 /* of a verifier log: the error is at its end */
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -92,7 +92,7 @@ static uint32_t entries_of(const struct dataplane *dp, unsigned map)
 	return bpf_map__max_entries(dp->mappings[map].map);
 }
 
-/* Cache lines of slots. */
+/* Number of cache lines for so many slots. */
 static uint32_t arena_lines(uint32_t slots)
 {
 	return (slots + ARENA_ALIGN - 1) / ARENA_ALIGN;
@@ -162,7 +162,7 @@ static int prepare_directory(const struct dataplane *dp, struct error *err)
 		return error_set(err, -ENAMETOOLONG, "pin: the path is too long");
 	rc = directory_make_all(path, 0700);
 	if (rc)
-		return error_set(err, rc, "pin: %s: cannot be made: %s", path, strerror(-rc));
+		return error_set(err, rc, "pin: %s: cannot be created: %s", path, strerror(-rc));
 	if (statfs(path, &fs) || fs.f_type != BPF_FS_MAGIC)
 		return error_set(
 		    err, -EINVAL,
@@ -185,20 +185,20 @@ static int check_version(const struct dataplane *dp, int fd, struct error *err)
 	if (!settings)
 		return error_set(err, -ENOMEM, "out of memory");
 	if (info.type != BPF_MAP_TYPE_ARRAY || bpf_map_lookup_elem(fd, &key, settings))
-		return error_set(err, -EPROTO,
-				 "pin: %s/maps/settings: expected the settings of an lbd", dp->pin);
+		return error_set(err, -EPROTO, "pin: %s/maps/settings: not the settings map of lbd",
+				 dp->pin);
 	if (settings->abi_version != LB_ABI_VERSION)
 		return error_set(
 		    err, -EPROTO,
-		    "pin: %s: the pinned maps are of ABI version %u, expected %u; they go on "
-		    "forwarding. Start the lbd that made them, or end its forwarding and all its "
-		    "flows, and start afresh: rm -r %s (and xdp-loader unload IFACE --all, where "
-		    "it is in a dispatcher)",
+		    "pin: %s: the pinned maps have ABI version %u, expected %u. Forwarding "
+		    "continues. Start the version of lbd that created them. Or start over, which "
+		    "ends forwarding and breaks all flows: rm -r %s (and xdp-loader unload IFACE "
+		    "--all, if it is in a dispatcher)",
 		    dp->pin, settings->abi_version, LB_ABI_VERSION, dp->pin);
 	return 0;
 }
 
-/* Takes one pinned map in place of the one that the object would make; it keeps its size. */
+/* Uses a pinned map instead of creating one; it keeps its size. */
 static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 {
 	struct bpf_map *map = dp->mappings[index].map;
@@ -212,21 +212,20 @@ static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 	if (fd < 0)
 		return error_set(
 		    err, -EPROTO,
-		    "pin: %s: %s; the pinned set is not whole: to end its forwarding and start afresh: rm -r %s",
+		    "pin: %s: %s: the set of pinned maps is incomplete. To end its forwarding and start over: rm -r %s",
 		    path, strerror(errno), dp->pin);
 	if (bpf_obj_get_info_by_fd(fd, &info, &length) || info.type != bpf_map__type(map) ||
 	    info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map))
 		return error_set(
 		    err, -EPROTO,
-		    "pin: %s: expected a map of another type or layout: to end its forwarding and start afresh: rm -r %s",
+		    "pin: %s: a map of another type or layout than expected. To end its forwarding and start over: rm -r %s",
 		    path, dp->pin);
 	if (bpf_map__reuse_fd(map, fd))
 		return error_set(err, -errno, "pin: %s: %s", path, strerror(errno));
 	return 0;
 }
 
-/* Whether there is a set of maps to take over; remains of one that was never completed are
- * removed. */
+/* Whether there is a set of maps to take over. Removes the remains of an incomplete one. */
 static int find_pins(struct dataplane *dp, bool *ret_found, struct error *err)
 {
 	char path[PATH_MAX];
@@ -251,11 +250,11 @@ static void warn_limit(const char *name, uint32_t has, uint32_t wanted)
 {
 	if (has != wanted)
 		log_warning(
-		    "limits.%s: %u is asked for, the pinned maps keep their %u: limits change when they are made anew",
+		    "limits.%s: %u ignored: the pinned maps keep %u; limits change when the maps are recreated",
 		    name, wanted, has);
 }
 
-/* Sizes are those of the pinned maps by now. */
+/* By now the map sizes are those of the pinned maps. */
 static void warn_limits(const struct dataplane *dp, const struct dataplane_options *options)
 {
 	uint32_t lines = entries_of(dp, MAP_ARENA) /
@@ -491,7 +490,7 @@ void dataplane_close(struct dataplane *dp)
 	free(dp);
 }
 
-/* ---- for attach.c ---- */
+/* ---- for attaching ---- */
 
 bool dataplane_adopted(const struct dataplane *dp)
 {

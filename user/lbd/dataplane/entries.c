@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Entries of the flow and fragment tables that go: one by one in the sweep, or all those of
- * backends that are gone at once. */
+/* Removes entries of the flow and fragment tables: one by one for the sweep, or at once all those
+ * of backends that are gone. */
 #include "internal.h"
 
 bool entry_is_void(const struct dataplane *dp, uint64_t entry)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Ids of services and backends, and what must pass before one, or a region of the arena, is used
- * again: a grace period for packets in flight, then a clean flow table. */
+/* Ids of services and backends. Before an id is used again, a grace period for packets in flight
+ * must pass and the flow table must be free of it; before a region of the arena is, a grace
+ * period. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -66,7 +67,7 @@ void ids_leave(struct ids *ids, uint32_t id)
 /* ---- the grace period ---- */
 
 /* An update of a map of maps returns after synchronize_rcu (kernel/bpf/syscall.c,
- * maybe_wait_bpf_programs): for kernels that refuse membarrier, as those with nohz_full do. */
+ * maybe_wait_bpf_programs): for kernels that refuse membarrier, such as those with nohz_full. */
 static int wait_by_map(struct dataplane *dp)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options);
@@ -84,8 +85,8 @@ static int wait_by_map(struct dataplane *dp)
 	return bpf_map_update_elem(dp->grace_map_fd, &key, &inner, BPF_ANY);
 }
 
-/* MEMBARRIER_CMD_GLOBAL is synchronize_rcu, and an XDP program runs inside an RCU read section.
- * Where neither works, a second is far longer than any packet takes. */
+/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu, and an XDP program runs inside an RCU read-side
+ * section. If neither works, wait a second, which is far longer than any packet takes. */
 static void wait_for_packets(struct dataplane *dp)
 {
 	if (!syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
@@ -94,8 +95,7 @@ static void wait_for_packets(struct dataplane *dp)
 		sleep(1);
 }
 
-/* The counts of a backend that is gone go to its service, so that the service's totals never
- * sink. */
+/* Adds the counts of a removed backend to its service's totals, so that these never decrease. */
 static void fold_counts(struct dataplane *dp, uint32_t id)
 {
 	struct lb_total *total = &dp->maps.totals[dp->maps.backends[id].service];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the parts of the data plane's control share: dataplane.c (life), adopt.c (takeover),
- * commit.c (changes, on top of rings.c, picks.c, tables.c, backends.c, ids.c), sweep.c, stats.c. */
+/* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
+ * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, ids.c), sweep.c, stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -15,7 +15,7 @@ struct dp_maps {
 	struct lb_port_bucket *ports;
 	struct lb_service *services;
 	uint32_t *arena;
-	uint16_t *fronts; /* of the slots: written by dp_slot_store */
+	uint16_t *fronts; /* of the slots; written by dp_slot_store */
 	uint16_t *stamps;
 	struct lb_backend *backends;
 	struct lb_load *loads;
@@ -26,18 +26,18 @@ struct dp_maps {
 	struct lb_reason_count *reason_counts;
 	struct lb_total *totals;
 
-	uint32_t vip_buckets, port_buckets;    /* of both halves */
+	uint32_t vip_buckets, port_buckets;    /* in both halves */
 	uint32_t service_slots, backend_slots; /* highest id + 1 */
 	uint32_t arena_slots, flow_words, frag_words, cpus;
 };
 
-/* Eight bytes of a line, whatever its fields are. */
+/* Eight bytes of a map value, regardless of its fields. */
 typedef uint64_t __attribute__((may_alias)) line_word;
 
-/* One aligned store that a packet on another CPU sees whole, after all stores before it. */
+/* One aligned store: a packet on another CPU sees it whole, and after all stores before it. */
 #define dp_store(at, value) __atomic_store_n(at, value, __ATOMIC_RELEASE)
 #define dp_load(at)         __atomic_load_n(at, __ATOMIC_ACQUIRE)
-/* The same, but leaves the line alone when it holds the value already. */
+/* The same, but does not write if the value is already there. */
 #define dp_update(at, value)                          \
 	do {                                          \
 		__typeof__(*(at)) dp_value = (value); \
@@ -50,8 +50,9 @@ typedef uint64_t __attribute__((may_alias)) line_word;
 enum id_state {
 	ID_FREE,
 	ID_USED,
-	ID_LEAVING, /* given up; packets in flight may still use it: until the next grace period */
-	/* the flow table may still name it: until a whole round of the sweep has cleared it */
+	/* given up, but packets in flight may still use it until the next grace period */
+	ID_LEAVING,
+	/* the flow table may still name it until a whole round of the sweep has cleared it */
 	ID_QUARANTINED,
 };
 
@@ -60,14 +61,14 @@ struct ids {
 	uint32_t *since; /* round of the sweep in which the quarantine began */
 	uint32_t count;  /* ids are 1..count-1 */
 	uint32_t leaving, quarantined;
-	uint32_t first_free; /* no lower one is free */
+	uint32_t first_free; /* no lower id is free */
 };
 
 int ids_init(struct ids *ids, uint32_t count);
 void ids_done(struct ids *ids);
-/* The lowest free id, now in use; 0 when there is none. */
+/* Takes the lowest free id; 0: none is free. */
 uint32_t ids_take(struct ids *ids);
-void ids_untake(struct ids *ids, uint32_t id); /* was never shown to the data plane: free at once */
+void ids_untake(struct ids *ids, uint32_t id); /* the data plane has never seen it: free at once */
 void ids_leave(struct ids *ids, uint32_t id);
 
 /* ---- services ---- */
@@ -75,35 +76,35 @@ void ids_leave(struct ids *ids, uint32_t id);
 struct member {
 	struct dp_backend want; /* as last committed */
 	uint16_t id;
-	uint32_t drain_round; /* of the sweep, in which its weight became 0 */
+	uint32_t drain_round; /* round of the sweep in which its weight became 0 */
 };
 
-/* A service the maps hold. Its rings and lists are named by its line in maps.services, nowhere
- * else. */
+/* A service in the maps. Its rings and lists are only in its value in maps.services. */
 struct record {
 	struct dp_service want; /* as last committed; backends NULL */
 	uint32_t id;
-	bool adopted; /* from a former process: `want` and the members' weights are not known yet */
+	/* taken over, and not committed since: `want` and the members' weights are not known yet */
+	bool adopted;
 	struct member *members; /* sorted by address */
 	unsigned count;
 	uint16_t *since;        /* per slot of the ring: tick in which its transition began */
 	uint32_t in_transition; /* slots */
-	uint32_t wanted_size;   /* of the ring, once the resize under way has settled */
-	bool chose_by_slot;          /* once chose by slot: older flows may be in no entry */
-	uint64_t full_before;   /* flow_table_full when the service was made */
-	uint64_t digest;        /* of the wanted ring */
-	int32_t held_before;    /* turns[].held when the round of the sweep began */
+	uint32_t wanted_size;   /* size of the ring after the current resize has settled */
+	bool ever_by_slot;    /* has selected by slot at some time: older flows may have no entry */
+	uint64_t full_before; /* flow_table_full when the service was created */
+	uint64_t digest;      /* of the wanted ring */
+	int32_t held_before;  /* turns[].held when the round of the sweep began */
 };
 
 struct sweep {
 	enum { SWEEP_IDLE, SWEEP_FLOWS, SWEEP_FRAGS, SWEEP_SLOTS } phase;
-	uint32_t round;     /* number of the round under way, or of the last one */
+	uint32_t round;     /* number of the current round, or of the last one */
 	uint32_t completed; /* number of the last round that ended */
 	uint32_t now;       /* tick in which the round began */
 	uint32_t stepped;   /* tick of the last step; 0: none yet */
 	uint32_t at;        /* word of the table, or service id */
 	uint32_t slot;      /* of that service's ring */
-	uint64_t entries;   /* live, so far in this round */
+	uint64_t entries;   /* live entries so far in this round */
 	uint64_t entries_last;
 };
 
@@ -118,21 +119,21 @@ struct dataplane {
 	/* Per backend id. */
 	uint8_t *traits;    /* enum backend_trait */
 	uint32_t *slots_of; /* slots whose current it is */
-	uint32_t *kept_of;  /* slots that keep it, as of the last pass */
-	uint32_t *counting; /* entries that make it active, so far in this round */
-	uint32_t *closing;  /* entries of flows that may be closing, so far in this round */
-	uint32_t *marked;   /* those of counting that are but marks of older flows */
-	/* entries that count for a service's share (LB_FLOW_HELD), so far in this round */
+	uint32_t *kept_of;  /* slots in transition that keep it, at the last count */
+	uint32_t *counting; /* entries in a state of LB_FLOW_COUNTED, so far in this round */
+	uint32_t *closing;  /* closing entries that hold a drain, so far in this round */
+	uint32_t *marked;   /* of those in `counting`: marks of older flows */
+	/* entries in a state of LB_FLOW_HELD, so far in this round */
 	uint32_t *holding;
-	uint32_t *live_of;  /* counting and closing, at the end of the last round */
+	uint32_t *live_of;      /* entries that hold a drain, at the end of the last round */
 	int32_t *active_before; /* loads[].active when the round began */
-	uint32_t *died_at;      /* tick since which it is or was dead */
-	uint64_t *label_of;     /* of its address, for digests of rings */
+	uint32_t *died_at;      /* tick in which it last became dead */
+	uint64_t *label_of;     /* maglev_label of its address, for digests of rings */
 
-	uint64_t *retired; /* regions to be freed after the next grace period */
+	uint64_t *retired; /* regions to free after the next grace period */
 	size_t retired_count, retired_room;
-	bool grace_owed;  /* something waits for packets in flight */
-	bool half_owed;   /* so does the half of the tables that is not in force */
+	bool grace_owed;  /* something waits for the next grace period */
+	bool half_owed;   /* so does the half of the tables that is not in use */
 	int grace_map_fd; /* see dp_grace */
 
 	struct sweep sweep;
@@ -141,40 +142,41 @@ struct dataplane {
 	struct addr encap_source[2]; /* IPv4, IPv6 */
 	unsigned encap_source_len[2];
 
-	/* What dataplane.c opened; NULL and -1 in tests on plain memory. */
+	/* Opened by dataplane.c; NULL and -1 in tests on plain memory. */
 	struct lb_bpf *skel;
 	struct mapping *mappings;
 	char *pin;
 	int egress_fd;
-	uint32_t clock; /* tests: the tick it is; 0: what the clock says */
-	/* tests: no packet is ever in flight while lbd works, so that nothing is waited for */
+	uint32_t clock; /* tests: the current tick; 0: read the clock */
+	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
-	uint64_t other_bytes; /* of the maps that are not in dp_maps */
+	uint64_t other_bytes; /* size of the maps that are not in dp_maps */
 	bool adopted;
 };
 
 enum backend_trait {
-	BACKEND_ALIVE = 1 << 0,   /* of a service, and usable */
-	BACKEND_DRAINS = 1 << 1,  /* alive with weight 0 */
-	BACKEND_PRESENT = 1 << 2, /* of a service, alive or not: slots may name it */
-	BACKEND_REVIVED = 1 << 3, /* alive since this commit, dead before */
+	BACKEND_ALIVE = 1 << 0,   /* belongs to a service, and usable */
+	BACKEND_DRAINS = 1 << 1,  /* alive, with weight 0 */
+	BACKEND_PRESENT = 1 << 2, /* belongs to a service, alive or not: slots may name it */
+	BACKEND_REVIVED = 1 << 3, /* became alive with this commit */
 };
 
-/* Builds the process's view of the maps (all fields of maps set, encap_source set): adopts what is
- * in them. 0, -ENOMEM, or -EPROTO when they contradict themselves. */
+/* Builds the process's view of the maps; dp->maps must be set. Adopts what is in them. 0, -ENOMEM,
+ * or -EPROTO if the maps are inconsistent. */
 int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err);
 void dp_stop(struct dataplane *dp);
 int dp_adopt(struct dataplane *dp, struct error *err);
 
-/* Waits until no packet can hold anything that was unpublished before, then lets the ids and
- * regions that wait for that move on. Tens of milliseconds; returns at once when nothing waits. */
+/* Waits until no packet in flight can use anything that was withdrawn before, then frees the
+ * waiting regions and quarantines the waiting ids. Tens of milliseconds; returns at once if nothing
+ * waits. */
 void dp_grace(struct dataplane *dp);
-/* After the next grace period the region is free. Cannot fail: see dp_retire_room. */
+/* Frees the region after the next grace period. Cannot fail: dp_retire_room has made room. */
 void dp_retire(struct dataplane *dp, uint64_t region);
 int dp_retire_room(struct dataplane *dp, size_t more);
 void dp_free_region(struct dataplane *dp, uint64_t region);
-/* The id is free of packets and flows after a grace period and a whole round: called by the sweep
- * and dp_purge. */
+/* Frees the ids whose quarantine began before this round: by then no packet and no entry uses
+ * them. */
 void dp_release_quarantine(struct dataplane *dp, uint32_t before_round);
 
 struct record *dp_find(const struct dataplane *dp, const struct dp_service *key);
@@ -185,14 +187,14 @@ int member_compare(const void *a, const void *b);
 int dp_compare_keys(const struct dp_service *a, const struct dp_service *b);
 void record_free(struct record *record);
 
-/* The words of a region, and the stamps of its slots. */
+/* The slots of a region. */
 static inline uint32_t *dp_slots(const struct dataplane *dp, uint64_t region)
 {
 	return dp->maps.arena + LB_REGION_BASE(region);
 }
 
-/* Writes a slot, then its front: a packet that sees the front of a transition finds the slot that
- * explains it. */
+/* Writes a slot, then its front: a packet that sees the transition in the front must find it in the
+ * slot. */
 static inline void dp_slot_store(const struct dataplane *dp, uint32_t at, uint32_t slot)
 {
 	dp_update(&dp->maps.arena[at], slot);
@@ -204,8 +206,8 @@ static inline uint16_t *dp_stamps(const struct dataplane *dp, uint64_t region)
 	return dp->maps.stamps + LB_REGION_BASE(region);
 }
 
-/* Ticks since, of a clock that wraps at mask. The data plane's clock may be a little ahead of what
- * lbd has read. */
+/* Ticks from then to now, of a clock that wraps at mask. A packet may have read a later tick than
+ * lbd: that counts as age 0. */
 static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)
 {
 	uint32_t age = (now - then) & mask;
@@ -213,8 +215,8 @@ static inline uint32_t dp_age(uint32_t now, uint32_t then, uint32_t mask)
 	return age > mask - 64 ? 0 : age;
 }
 #define dp_flow_age(now, entry) dp_age(now, LB_FLOW_TICK(entry), LB_FLOW_TICK_MASK)
-/* Compared with the beginning of a round, which may have been long ago when lbd was stopped
- * meanwhile. */
+/* now: the beginning of a round. It may be long ago if lbd was stopped in between, so later stamps
+ * count as age 0. */
 static inline uint32_t dp_stamp_age(uint32_t now, uint16_t stamp)
 {
 	int16_t age = (int16_t)(now - stamp);
@@ -222,9 +224,10 @@ static inline uint32_t dp_stamp_age(uint32_t now, uint16_t stamp)
 	return age > 0 ? (uint32_t)age : 0;
 }
 
-/* Ticks of CLOCK_MONOTONIC_COARSE, as the data plane counts them; or what a test has set. */
+/* The current tick of CLOCK_MONOTONIC_COARSE, as the program computes it; or the one a test has
+ * set. */
 uint32_t dp_tick(const struct dataplane *dp);
-/* Whole ticks that cover ms, 1..LB_FLOW_MAX_IDLE. */
+/* ms in ticks, rounded up, 1..LB_FLOW_MAX_IDLE. */
 uint16_t dp_ticks(uint32_t ms);
 /* Sum of an event counter over the CPUs. */
 uint64_t dp_event(const struct dataplane *dp, unsigned counter);
@@ -235,29 +238,29 @@ const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT]);
 /* ---- a change, planned before the first write (commit.c) ---- */
 
 struct ring_plan {
-	uint32_t size;       /* from now on */
-	uint32_t wanted;     /* differs from size while an older resize has not settled */
-	uint64_t region;     /* new one, when the ring is new or changes size; else 0 */
-	uint16_t *since;     /* for the new one */
-	uint16_t *table;     /* wanted backend of every slot */
-	/* the same for the ring that will be or is old_ring; NULL when there is none */
+	uint32_t size;   /* from now on */
+	uint32_t wanted; /* differs from size while an earlier resize has not settled */
+	uint64_t region; /* if the ring is new or changes size; else 0 */
+	uint16_t *since; /* for the new region */
+	uint16_t *table; /* wanted backend of every slot */
+	/* the same for old_ring, present or future; NULL: none */
 	uint16_t *old_table;
-	uint64_t digest; /* of the table: of addresses, so that it is the same on every machine */
+	uint64_t digest; /* of the backends' addresses: the same on every machine */
 };
 
 struct pick_plan {
 	bool changed;
-	uint64_t region; /* new one, or 0: no list */
+	uint64_t region; /* 0: no list */
 	uint32_t *list;
 	uint32_t count;
-	uint32_t median_us; /* latency of those that were measured */
+	uint32_t median_us; /* latency of the measured members */
 };
 
 struct service_plan {
 	struct dp_service want; /* backends NULL */
 	struct record *record;
 	bool made;              /* the record is new */
-	bool changed;           /* else nothing below is set */
+	bool changed;           /* false: nothing below is set */
 	struct member *members; /* sorted by address, ids given */
 	unsigned count;
 	struct ring_plan ring;
@@ -267,32 +270,33 @@ struct service_plan {
 /* rings.c */
 /* Size, region and tables. -EINVAL (slots is no prime), -ENOSPC, -ENOMEM with err set. */
 int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
-/* Writes the slots and names the rings in the service's line; traits of the backends are already
- * the new ones. */
+/* Writes the slots, and the rings into the service's value. The traits of the backends must be the
+ * new ones. */
 void ring_apply(struct dataplane *dp, struct service_plan *plan);
 void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);
-/* Counts slots_of, kept_of and in_transition of a service anew. */
+/* Counts slots_of, kept_of and in_transition of a service again. */
 void ring_count(struct dataplane *dp, struct record *record, uint32_t now);
 uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
-/* Marks of older flows were lost lately: those flows may live, and no slot knows. The next packet
- * of such a flow makes a new mark, and the one after that holds its slot: two idle timeouts. */
+/* Whether marks of older flows were lost recently: those flows may be live without holding their
+ * slots. The next packet of such a flow makes a new mark, and the one after that holds the slot:
+ * two idle timeouts. */
 bool ring_has_forgotten(const struct dataplane *dp, const struct record *record, uint32_t now);
-/* What a slot becomes when `wanted` is its backend. */
+/* How slots of a service change. */
 struct slot_rules {
 	bool never;
-	bool learns;   /* there may be flows that are not in the flow table yet */
-	bool hears;    /* older flows show themselves while learning: TCP */
-	bool resizing; /* keeper 0: it is in the old ring */
+	bool learns;   /* there may be live flows that are not in the flow table */
+	bool hears;    /* TCP: older flows leave marks while learning */
+	bool resizing; /* keeper 0: the keeper is in the old ring */
 };
 struct slot_change {
 	uint32_t slot;
-	bool moved; /* current changed: stamp it */
-	bool began; /* a transition began, or its learning anew */
+	bool moved; /* stamp it */
+	bool began; /* a transition began, or its learning began again */
 };
 enum keeper_claim {
 	KEEPER_GONE,
-	KEEPER_STANDS,     /* also while it is dead: it may be back before its flows are over */
-	/* flows that found no place in the table have gone to current while it was dead */
+	KEEPER_STANDS, /* also while it is dead: it may be back before its flows are over */
+	/* while it was dead, flows without a place in the table went to current */
 	KEEPER_SUPERSEDED,
 };
 struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present,
@@ -302,61 +306,61 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err);
 void pick_apply(struct dataplane *dp, struct service_plan *plan);
 void pick_plan_done(struct dataplane *dp, struct pick_plan *pick);
-/* Cost of a new flow on the member, 0 when it takes none; 1 where the algorithm knows no cost
- * (affinity asks too). */
+/* Cost of a new flow on the member; 0: it takes none. 1 if the algorithm has no costs, as affinity
+ * needs to know which members take new flows. */
 uint32_t pick_cost(const struct service_plan *plan, unsigned member);
 
 /* backends.c */
-/* Writes the lines of members that are usable, flags last; and later those of members that are
+/* Write the values of the members that are usable, flags last; and, later, of those that are
  * not. */
 void backends_publish(struct dataplane *dp, const struct service_plan *plan);
 void backends_withdraw(struct dataplane *dp, const struct service_plan *plan);
-/* A removed one: takes no packet from now on; its id leaves. */
+/* Withdraws a removed backend and gives up its id. */
 void backend_retire(struct dataplane *dp, uint16_t id);
 
 /* tables.c */
 struct tables_plan {
 	struct lb_vip_bucket *vips;
 	struct lb_port_bucket *ports;
-	struct lb_tables tables; /* bases are set when it is applied */
+	struct lb_tables tables; /* the bases are set by tables_apply */
 };
 struct table_entry {
 	const struct dp_service *key;
 	uint32_t id;
 };
-/* Tables for these services (sorted by key). -ENOSPC when none without an overflow is found,
+/* Tables for these services (sorted by key). 0; -ENOSPC: no seed without an overflow was found;
  * -ENOMEM. */
 int tables_plan_make(const struct dataplane *dp, const struct table_entry *entries, size_t count,
 		     struct tables_plan *ret);
 void tables_apply(struct dataplane *dp, const struct tables_plan *plan);
 void tables_plan_done(struct tables_plan *plan);
-/* Buckets of one half that so many services need at most. */
+/* Buckets that one half needs for so many services. */
 uint32_t tables_vip_buckets(uint32_t services);
 uint32_t tables_port_buckets(uint32_t services);
-/* Calls found for every (VIP, protocol, port) in the half that is in force. Stops at and returns
- * the first non-zero. -EBADMSG: the tables contradict themselves; -ENOMEM. */
+/* Calls found for every (VIP, protocol, port) in the half that is in use. Stops at the first
+ * non-zero result and returns it. -EBADMSG: the tables are inconsistent; -ENOMEM. */
 int tables_walk(const struct dataplane *dp,
 		int (*found)(void *arg, const struct dp_service *key, uint32_t id), void *arg);
 
-/* commit.c: makes the ring of one service the size it should be, after the resize before has
+/* commit.c: resizes the ring of one service to its wanted size, after the previous resize has
  * settled. */
 void dp_resize(struct dataplane *dp, struct record *record);
 
 /* entries.c */
-/* Of a backend that is gone? */
+/* Whether the entry's backend is gone. */
 bool entry_is_void(const struct dataplane *dp, uint64_t entry);
-/* Replaces an entry of the flow table, and the numbers that count it. The overflow mark is the
- * bucket's and stays. to: the new entry, 0: none. False: a packet was faster, the entry lives. */
+/* Replaces an entry of the flow table and corrects the counts. The bucket's overflow bit stays. to:
+ * the new entry; 0: none. False: a packet was faster and has renewed the entry. */
 bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to);
 /* Clears the entry of the fragment table if it names a backend that is gone. */
 void frag_purge(struct dataplane *dp, uint64_t *at);
-/* Clears the flow table at once, in one pass, of entries that name backends which are gone: when an
- * id is needed again before the sweep got around to it. */
+/* Removes all entries of backends that are gone from the flow table in one pass: when an id is
+ * needed before the sweep has freed one. */
 void dp_purge(struct dataplane *dp);
 
-/* adopt.c: lbd was away for so long that ticks may have wrapped. Nothing settles, and no entry is
- * over, until an idle timeout from now has shown what lives: stamps and entries that no packet
- * renews by then go. */
+/* adopt.c: lbd was not running for so long that ticks may have wrapped. Gives all stamps of slots
+ * in transition and all entries the present tick: nothing settles and no entry expires until an
+ * idle timeout from now, in which live flows renew theirs. */
 void dp_restart_clocks(struct dataplane *dp, uint32_t now);
 
 #endif

@@ -11,10 +11,10 @@
 #include "common/cleanup.h"
 #include "common/ring_size.h"
 
-/* A backend's permutation of the slots is start, start + skip, start + 2 skip, ... modulo the
+/* A backend's permutation of the slots: start, start + skip, start + 2 skip, ... modulo the
  * size. */
 struct walker {
-	uint64_t credit; /* a turn costs the largest weight */
+	uint64_t credit; /* a slot costs the largest weight */
 	uint32_t weight;
 	uint32_t next, skip;
 	uint16_t id;
@@ -67,7 +67,7 @@ static int compare_backends(const void *a, const void *b)
 	return addr_compare(&(*x)->address, &(*y)->address);
 }
 
-/* The walkers of those with weight, in the order of their addresses: the order breaks ties within a
+/* The walkers of the backends with weight, sorted by address: the order decides who goes first in a
  * round. */
 static struct walker *make_walkers(const struct maglev_backend *backends, size_t count,
 				   uint64_t seed, uint32_t size, size_t *ret_count)

@@ -10,16 +10,16 @@
 #include "common/addr.h"
 
 struct maglev_backend {
-	struct addr address; /* its identity: the order of the list does not matter */
+	struct addr address; /* identifies the backend: the order of the list does not matter */
 	uint32_t weight;     /* 0: gets no slot */
-	uint16_t id;         /* what is written into the table; not 0 */
+	uint16_t id;         /* the value written into the table; not 0 */
 };
 
 /* Fills table[size] (size: a prime) with ids, 0 everywhere if no backend has weight. 0, -ENOMEM, or
  * -EINVAL (size not prime). */
 int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t seed, uint16_t *table,
 		uint32_t size);
-/* A number for an address, the same on every machine. */
+/* A hash of the address, the same on every machine. */
 uint64_t maglev_label(const struct addr *address);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The list that new flows are picked from: turns for (weighted) round robin, members and their
+/* Lists from which new flows are assigned: turns for (weighted) round robin; members and their
  * costs for the least-cost algorithms. */
 #include "internal.h"
 
@@ -9,7 +9,8 @@
 
 #include "common/cleanup.h"
 
-/* Entries of a weighted list; an unweighted one has one for each backend */
+/* Length of a weighted list, unless there are more backends; an unweighted one has one turn per
+ * backend */
 #define TURNS_AT_MOST 8192
 
 static uint32_t effective_weight(const struct member *member)
@@ -26,8 +27,8 @@ static int compare_u32(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* What stands for the latency of those that were not measured yet: the median of the others, 0 when
- * there are none. */
+/* The latency of members that were not measured yet: the median of the others; 0: there are
+ * none. */
 static int fill_in_latencies(struct service_plan *plan)
 {
 	_cleanup_free_ uint32_t *known = calloc(plan->count + 1, sizeof(*known));
@@ -68,7 +69,7 @@ struct turn {
 	uint32_t id;
 	uint32_t weight;
 	int64_t claim;
-	uint64_t rest; /* of the division by which the weight was scaled */
+	uint64_t rest; /* remainder of scaling the weight */
 };
 
 static uint32_t gcd(uint32_t a, uint32_t b)
@@ -91,7 +92,7 @@ static int compare_rests(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Scales the weights to sum up to most, each at least 1, by largest remainder. */
+/* Scales the weights so that their sum is `most` and each is at least 1 (largest remainder). */
 static int scale_weights(struct turn *turns, unsigned count, uint64_t sum, uint32_t most)
 {
 	_cleanup_free_ struct turn **by_rest = calloc(count, sizeof(*by_rest));
@@ -113,7 +114,7 @@ static int scale_weights(struct turn *turns, unsigned count, uint64_t sum, uint3
 	return 0;
 }
 
-/* Reduces the weights to what the list can hold. ret_sum: the length of the list. */
+/* Reduces the weights so that the list can hold their sum. ret_sum: the length of the list. */
 static int reduce_weights(struct turn *turns, unsigned count, uint64_t *ret_sum)
 {
 	uint32_t most = count > TURNS_AT_MOST ? count : TURNS_AT_MOST, divisor = 0;
@@ -136,9 +137,9 @@ static int reduce_weights(struct turn *turns, unsigned count, uint64_t *ret_sum)
 	return 0;
 }
 
-/* Smooth weighted round robin: at every turn each claim grows by the weight, and the largest claim
- * is served and pays the sum. Nobody is ever more than a turn ahead or behind, so the heavy do not
- * come in bursts. */
+/* Smooth weighted round robin: at every turn each claim grows by the member's weight; the member
+ * with the largest claim gets the turn, and its claim decreases by the sum. No member is ever more
+ * than a turn ahead or behind, so turns of large weights do not come in bursts. */
 static void sequence(struct turn *turns, unsigned count, uint64_t sum, uint32_t *list)
 {
 	for (uint64_t at = 0; at < sum; at++) {
@@ -154,7 +155,7 @@ static void sequence(struct turn *turns, unsigned count, uint64_t sum, uint32_t 
 	}
 }
 
-/* Everyone once, in order: what the sequence would give too, without the square of their number. */
+/* Equal weights: each member once, in order. The same result as sequence(), in linear time. */
 static void sequence_of_equals(const struct turn *turns, unsigned count, uint32_t *list)
 {
 	for (unsigned i = 0; i < count; i++)
@@ -240,7 +241,7 @@ int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 	return 0;
 }
 
-/* turns[].next is left alone: whatever it is, the next turn is within the new list. */
+/* turns[].next is not reset: it is used modulo the list's length. */
 void pick_apply(struct dataplane *dp, struct service_plan *plan)
 {
 	struct lb_service *line = &dp->maps.services[plan->record->id];

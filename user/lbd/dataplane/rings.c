@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Rings of slots: what a change makes of every slot, and how a ring changes size.
- * docs/tracking.md has the rules. */
+/* Rings of slots: the change of every slot, and of a ring's size. Rules: docs/tracking.md, "lbd:
+ * changes". */
 #include "internal.h"
 
 #include <errno.h>
@@ -32,9 +32,8 @@ bool ring_has_forgotten(const struct dataplane *dp, const struct record *record,
 
 /* ---- the plan ---- */
 
-/* Of the configuration alone: whatever happened before, two balancers that are asked for the same
- * have the same
- * ring. */
+/* Depends on the configuration only: two balancers with the same configuration have the same ring,
+ * whatever happened before. */
 static uint32_t wanted_size(const struct service_plan *plan)
 {
 	if (plan->want.slots)
@@ -156,9 +155,8 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 	}
 	if (claim != KEEPER_STANDS && !(rules.resizing && !keeper))
 		keeper = claim == KEEPER_SUPERSEDED && current_present ? current : wanted;
-	/* older TCP flows left no mark while their keeper was current: they have an idle timeout
-	 * from here to be
-	 * heard */
+	/* older TCP flows left no mark while their keeper was current: they get an idle timeout
+	 * from now on to leave one */
 	if (rules.hears && current != wanted && (current == keeper || (rules.resizing && !keeper)))
 		return (struct slot_change){LB_SLOT(wanted, keeper) | flags | LB_SLOT_LEARNING,
 					    true, true};
@@ -167,10 +165,10 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 
 /* ---- a ring that keeps its size ---- */
 
-/* When a service begins or ends to track always, slots that stay on their backend need a transition
- * too. What is in the table only (always -> auto) must be looked up until it is over; what is not
- * in it must be heard of, or learnt (auto
- * -> always, UDP: a miss would be a new flow). */
+/* When a service starts or stops tracking always, slots that stay on their backend need a
+ * transition too. It stops: flows that only the table knows must be looked up until they are over.
+ * It starts: flows that are not in the table must leave a mark (TCP) or be learnt (UDP, where a
+ * miss would be a new flow). */
 static uint32_t forced_flags(const struct lb_service *line, const struct service_plan *plan)
 {
 	bool was = line->flags & LB_SERVICE_TRACK_ALWAYS, is = plan->want.track_always;
@@ -182,10 +180,10 @@ static uint32_t forced_flags(const struct lb_service *line, const struct service
 	return LB_SLOT_TRANSITION | LB_SLOT_LEARNING;
 }
 
-/* TCP: older flows that live are heard of within an idle timeout. UDP has no SYN: without an entry
- * a flow that was there before a transition looks like a new one, and is to be learnt. Where all
- * were tracked before, or have been learnt since, one without an entry is a new one, and is picked
- * for. */
+/* Whether slots are to learn in a new transition. TCP: always, as live older flows leave marks
+ * within an idle timeout. UDP has no SYN: a flow from before the transition that has no entry looks
+ * like a new one, and must be learnt. If all flows were tracked before, or have been learnt since,
+ * a flow without an entry is a new one, and a backend is picked for it. */
 static bool may_learn(const struct dataplane *dp, const struct lb_service *line,
 		      const struct service_plan *plan)
 {
@@ -229,9 +227,8 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 		    slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
 		    keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
 
-		/* a slot that is in transition already owes an idle timeout from here, too: tracked
-		 * flows did not
-		 * stamp */
+		/* a slot that is already in transition needs an idle timeout from now on too:
+		 * tracked flows did not stamp it */
 		if (forced) {
 			change.began |= !(change.slot & LB_SLOT_TRANSITION);
 			change.slot |= change.began ? forced : 0;
@@ -245,10 +242,10 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	}
 }
 
-/* The ring that says who keeps untracked flows while the new one settles: keepers that die are
- * replaced, no more. They do not wait for the dead to come back: a slot of the new ring may stand
- * for several of the old one, and could not tell flows that have gone to its current meanwhile, for
- * want of a place in the table, from those of the others. */
+/* The old ring has the keepers of untracked flows while the new one settles: only keepers that die
+ * are replaced. Their slots do not wait for them to come back: a slot of the new ring may stand for
+ * several slots of the old one, and flows that went to its current meanwhile, as they found no
+ * place in the table, could not be told from those of the other slots. */
 static void update_old_keepers(struct dataplane *dp, const struct service_plan *plan,
 			       uint64_t region)
 {
@@ -261,7 +258,8 @@ static void update_old_keepers(struct dataplane *dp, const struct service_plan *
 				  (slots[i] & ~own) | LB_SLOT(0, plan->ring.old_table[i]));
 }
 
-/* When the ring becomes the old one: its current backends are where those flows have gone. */
+/* When the ring becomes the old one: flows without a place in the table that went to current while
+ * the keeper was dead stay there. */
 static void supersede_keepers(struct dataplane *dp, const struct record *record, uint64_t region)
 {
 	uint32_t *slots = dp_slots(dp, region);
@@ -276,7 +274,7 @@ static void supersede_keepers(struct dataplane *dp, const struct record *record,
 
 /* ---- a ring that changes size ---- */
 
-/* Nothing that lives depends on a ring whose slots all are stable on nobody. */
+/* Whether no live flow depends on the ring: all slots are stable, and their backends are gone. */
 static bool is_bare(const struct dataplane *dp, uint64_t region)
 {
 	const uint32_t *slots = dp_slots(dp, region);
@@ -287,7 +285,7 @@ static bool is_bare(const struct dataplane *dp, uint64_t region)
 	return true;
 }
 
-/* UDP flows may live that found no place in the table, and go to their keepers. */
+/* Whether there may be live UDP flows that found no place in the table and go to their keepers. */
 static bool lately_unplaced(const struct dataplane *dp, uint32_t service, uint32_t now)
 {
 	uint32_t unplaced = dp_load(&dp->maps.turns[service].unplaced);
@@ -295,8 +293,8 @@ static bool lately_unplaced(const struct dataplane *dp, uint32_t service, uint32
 	return unplaced && (int32_t)(now - unplaced) <= dp->maps.services[service].udp_idle;
 }
 
-/* A UDP slot that has learnt has no untracked flow left: flows yet to come must not be learnt with
- * its keeper. */
+/* A UDP slot that has learnt has no untracked flows left: later flows must not be learnt with its
+ * keeper. */
 static void forget_learnt(struct dataplane *dp, uint64_t region)
 {
 	uint32_t *slots = dp_slots(dp, region);
@@ -339,7 +337,7 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_
 			forget_learnt(dp, ring);
 		supersede_keepers(dp, plan->record, ring);
 		update_old_keepers(dp, plan, ring);
-		/* A packet between the two stores finds the same keeper in either. */
+		/* A packet between the two stores finds the same keeper in both rings. */
 		dp_store(&line->old_ring, ring);
 	}
 	dp_store(&line->ring, plan->ring.region);
@@ -377,8 +375,8 @@ void ring_apply(struct dataplane *dp, struct service_plan *plan)
 
 /* ---- counts ---- */
 
-/* Keepers of the hashes of slot `at` are in all slots of the old ring that its share of the hash
- * range touches. */
+/* The keepers of slot `at` are in all slots of the old ring that overlap with its part of the hash
+ * range. */
 static void count_old_keepers(struct dataplane *dp, const struct lb_service *line, uint32_t at)
 {
 	uint64_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);

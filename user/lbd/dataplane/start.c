@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The process's view of the maps, from the maps alone: arrays, settings of new maps, adoption of
- * old ones. */
+/* Builds the process's view of the maps: arrays, settings of new maps, adoption of existing
+ * ones. */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -11,10 +11,10 @@
 #include "lb_hash.h"
 #include "common/log.h"
 
-/* Errors a VIP sends, each CPU: path MTU discovery needs a few, a flood gets no more */
+/* ICMP errors per tick and CPU: path MTU discovery needs a few, and a flood gets no more */
 #define ICMP_PER_TICK 100
 
-/* Arrays by backend id have a place for every id that a slot can name. */
+/* Arrays indexed by backend id have an element for every id that a slot can name. */
 #define IDS (LB_MAX_BACKENDS + 1)
 
 static int make_arrays(struct dataplane *dp)
@@ -41,7 +41,8 @@ static int make_arrays(struct dataplane *dp)
 	return arena_init(&dp->arena, dp->maps.arena_slots);
 }
 
-/* What a fresh set of maps says of itself; the version last, as a sign that the rest is there. */
+/* Fills in the settings of new maps. The version is written last: it shows that the rest is
+ * valid. */
 static void init_settings(struct dataplane *dp, const struct dataplane_options *options)
 {
 	struct lb_settings *settings = dp->maps.settings;
@@ -56,7 +57,7 @@ static void keep_seed(const struct dataplane *dp, const struct dataplane_options
 {
 	if (!options->hash_seed_default && dp->maps.settings->flow_seed != options->hash_seed)
 		log_warning(
-		    "hash-seed: 0x%016llx is ignored, the pinned maps keep 0x%016llx: another seed would move every flow",
+		    "hash-seed: 0x%016llx ignored: the pinned maps keep 0x%016llx, as another seed would move every flow",
 		    (unsigned long long)options->hash_seed,
 		    (unsigned long long)dp->maps.settings->flow_seed);
 }

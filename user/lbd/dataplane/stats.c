@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Numbers out of the maps: counts of services and backends, what still depends on a backend,
+/* Statistics from the maps: counts of services and backends, what still depends on a backend,
  * memory. */
 #include "internal.h"
 
@@ -22,7 +22,7 @@ static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_count
 	}
 }
 
-/* Removed backends whose counts have not been folded into the total yet. */
+/* Adds removed backends whose counts are not in the total yet. */
 static void add_leaving(const struct dataplane *dp, uint32_t service, struct dp_counts *sum)
 {
 	for (uint32_t id = 1; dp->backend_ids.leaving && id < dp->backend_ids.count; id++)
@@ -56,15 +56,16 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	return 0;
 }
 
-/* A service that has tracked every flow since it was made, and found room for each, has none
- * outside the table. */
+/* Whether there may be flows without an entry: not if the service has tracked every flow since it
+ * was created and found a place for each. */
 static bool has_untracked(const struct dataplane *dp, const struct record *record)
 {
-	return record->chose_by_slot || dp_event(dp, LB_EVENT_flow_table_full) != record->full_before;
+	return record->ever_by_slot ||
+	       dp_event(dp, LB_EVENT_flow_table_full) != record->full_before;
 }
 
-/* docs/tracking.md, last rule: no slot keeps it, no live entry names it, as a whole round since has
- * seen. */
+/* docs/tracking.md, "lbd: settling": a whole round since the drain began has found that no slot
+ * keeps the backend and no live entry names it. */
 static bool is_drained(const struct dataplane *dp, const struct record *record,
 		       const struct member *member)
 {
@@ -77,7 +78,8 @@ static bool is_drained(const struct dataplane *dp, const struct record *record,
 	return !dp->kept_of[member->id] || !has_untracked(dp, record);
 }
 
-/* Since the last packet that went to it other than by its slots' current, to the tick. */
+/* Time since the last packet of a slot that keeps the backend went elsewhere than to current, in
+ * whole ticks. */
 static uint32_t held_ms(const struct dataplane *dp, const struct record *record,
 			const struct member *member)
 {

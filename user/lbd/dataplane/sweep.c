@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The sweep, in bounded steps: flow entries expire and are counted, then slots in transition
- * settle, resizes end, ids get free. docs/tracking.md has the rules. */
+/* The sweep, in bounded steps: expires and counts flow entries, then settles slots in transition,
+ * ends resizes and frees ids. Rules: docs/tracking.md, "lbd: settling". */
 #include "internal.h"
 
 #include <netinet/in.h>
 #include <string.h>
 
-/* How long a flow that has ended by its own word holds a drain, ticks: RFC 5382 and conntrack give
- * a half-closed one 2 minutes; an RST may be forged, and the flow go on. */
+/* How long a flow holds a drain after FIN or RST, ticks. FIN: RFC 5382 and conntrack keep a
+ * half-closed flow for 2 minutes. RST: it may be forged, and the flow continue. */
 #define FIN_HOLDS 112
 #define RST_HOLDS 10
 
@@ -18,9 +18,10 @@ static const struct lb_service *service_of(const struct dataplane *dp, uint64_t 
 	return &dp->maps.services[dp->maps.backends[LB_FLOW_BACKEND(entry)].service];
 }
 
-/* Whether the slot of its hash decides for the flow, and the entry is not asked for. Its
- * fingerprint has all of the hash that a slot is found by but two bits: those may name one slot or
- * two. Not known of services that hash less. */
+/* Whether the flow's slot is stable, so that the entry is not looked up any more. The slot is found
+ * by the high 32 bits of the hash, and the fingerprint has the upper 30 of them: the flow may be in
+ * one of up to two slots. False for services that do not hash all fields: their slots are not
+ * known. */
 static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
 {
 	const struct lb_service *line = service_of(dp, entry);
@@ -36,8 +37,8 @@ static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
 	return !(slots[first] & LB_SLOT_TRANSITION) && !(slots[last] & LB_SLOT_TRANSITION);
 }
 
-/* Where the table decides always, an entry that is there is right however long its flow has been
- * silent. It goes when its place is needed. */
+/* Whether an expired entry becomes dormant instead of being removed. If the service tracks always,
+ * an entry stays valid however long its flow is silent; it is evicted when its place is needed. */
 static bool may_be_dormant(const struct dataplane *dp, uint64_t entry)
 {
 	const uint32_t lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
@@ -55,7 +56,8 @@ static uint64_t dormant_of(uint64_t entry)
 							  << LB_FLOW_STATE_SHIFT;
 }
 
-/* True: nothing is left of it that counts. */
+/* Removes the entry or makes it dormant, if it is due. True: it was changed, and does not count any
+ * more. */
 static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uint32_t now)
 {
 	uint32_t state = LB_FLOW_STATE(entry);
@@ -71,8 +73,8 @@ static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uin
 	return entry_change(dp, at, entry, may_be_dormant(dp, entry) ? dormant_of(entry) : 0);
 }
 
-/* Which entries hold a drain: those of flows that live, as far as a table can know. The marks of
- * older flows do not: anybody can make one, and what they stand for is held by the slots. */
+/* Counts the entry, for `active`, shares and drains. Entries of live flows hold a drain; marks of
+ * older flows do not: they can be forged, and the slots hold the drain for such flows. */
 static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry), state = LB_FLOW_STATE(entry),
@@ -90,7 +92,7 @@ static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 		dp->closing[id]++;
 }
 
-/* Keeps a place free in a bucket that dormant entries have filled: an insert that must evict costs
+/* Frees a place in a bucket that is full and has dormant entries: an insert that must evict costs
  * more. */
 static void make_room(struct dataplane *dp, uint64_t *bucket, uint32_t now)
 {
@@ -139,8 +141,8 @@ static uint16_t record_idle(const struct dataplane *dp, const struct record *rec
 	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
 }
 
-/* One slot, if it is in transition. now: when the round began, so that the flow table has been
- * looked at since. */
+/* Settles one slot, or ends its learning. Ages count up to the beginning of the round, as the flow
+ * table was looked at after that. */
 static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index,
 			bool may_settle)
 {
@@ -158,7 +160,7 @@ static void settle_slot(struct dataplane *dp, struct record *record, uint32_t in
 		dp_slot_store(dp, at, slot & ~LB_SLOT_LEARNING);
 }
 
-/* All slots of the service were looked at. */
+/* After all slots of the service were looked at. */
 static void end_service(struct dataplane *dp, struct record *record)
 {
 	struct lb_service *line = &dp->maps.services[record->id];
@@ -180,7 +182,7 @@ static bool is_settled(const struct dataplane *dp, const struct record *record)
 	return !record || (!record->in_transition && !dp->maps.services[record->id].old_ring);
 }
 
-/* Looks at no more than budget slots; returns how many. */
+/* Looks at up to budget slots; returns how many. */
 static size_t sweep_slots(struct dataplane *dp, size_t budget)
 {
 	struct sweep *sweep = &dp->sweep;
@@ -232,9 +234,9 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 		    __atomic_load_n(&dp->maps.turns[dp->records[i]->id].held, __ATOMIC_RELAXED);
 }
 
-/* Packets come and go while the table is counted: what was counted is right if it lies between what
- * the number was before and is now. Otherwise it is off, and moved by the difference, as packets go
- * on changing it. Returns it. */
+/* Packets change the number while the table is counted. If the count lies between the number's
+ * values before and now, the number is right. Otherwise it is corrected by the difference, with an
+ * atomic add. Returns the number. */
 static int32_t correct(int32_t *at, int32_t before, int32_t counted)
 {
 	int32_t after = __atomic_load_n(at, __ATOMIC_RELAXED);
@@ -264,8 +266,7 @@ static uint32_t count_held(const struct dataplane *dp, const struct record *reco
 	return held;
 }
 
-/* As correct_active: what was counted is right if it lies between what `held` was before and is
- * now. Then what is held beyond the shares is summed up anew. */
+/* Corrects `held` of each service, then recomputes what they hold beyond their shares. */
 static void correct_held(struct dataplane *dp)
 {
 	struct lb_turn *common = &dp->maps.turns[0];
@@ -319,7 +320,7 @@ static size_t left_in_round(const struct dataplane *dp)
 	return left + 1; /* the round has not ended */
 }
 
-/* The end of what a step may look at in a table of so many words. */
+/* Where this step ends in a table of so many words. */
 static uint32_t step_end(const struct sweep *sweep, size_t budget, uint32_t words)
 {
 	return budget < words - sweep->at ? sweep->at + budget : words;
@@ -331,7 +332,7 @@ static void next_phase(struct dataplane *dp)
 	dp->sweep.at = dp->sweep.slot = 0;
 }
 
-/* One phase's share of the step; returns what is left of the budget. */
+/* Runs the current phase with the budget; returns what is left of it. */
 static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
 {
 	struct sweep *sweep = &dp->sweep;
@@ -365,8 +366,8 @@ static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
 	return 0;
 }
 
-/* A step this long after the one before: lbd was stopped. No idle time is that long, and ages are
- * told apart up to twice as many ticks. */
+/* So many ticks between two steps: lbd was stopped. No idle time is that long, and ages are
+ * unambiguous up to twice as many ticks. */
 #define STOPPED_TICKS 8192
 
 size_t dataplane_sweep(struct dataplane *dp, size_t budget, uint32_t now_tick)

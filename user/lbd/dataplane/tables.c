@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The VIP and port tables: built in memory with a seed under which no bucket overflows, copied
- * into the half that is not in force, then put in force with one store. */
+/* The VIP and port tables: built in memory with a seed for which no bucket overflows, copied into
+ * the half that is not in use, then activated with one store. */
 #include "internal.h"
 
 #include <errno.h>
@@ -13,8 +13,8 @@
 #define SEEDS_PER_SIZE 64   /* before a larger table is tried */
 #define SEEDS_AT_MOST  8192 /* at the full size */
 
-/* A bucket of two overflows when three of N VIPs meet: N^3 / 6B^2 times in B buckets. Under four
- * times, one seed in fifty has none. */
+/* A bucket of two overflows when three of N VIPs fall into it: with B buckets this happens N^3 /
+ * 6B^2 times on average. If that is below four, one seed in fifty has no overflow. */
 uint32_t tables_vip_buckets(uint32_t services)
 {
 	uint64_t n = services;
@@ -25,7 +25,7 @@ uint32_t tables_vip_buckets(uint32_t services)
 	return buckets;
 }
 
-/* One of eight ways in use on average. */
+/* On average one of the eight ways is in use. */
 uint32_t tables_port_buckets(uint32_t services)
 {
 	uint32_t buckets = 4;
@@ -35,9 +35,9 @@ uint32_t tables_port_buckets(uint32_t services)
 	return buckets;
 }
 
-#define FEW_SERVICES 256 /* up to here room costs no cache that others need */
+#define FEW_SERVICES 256 /* up to here larger tables do not displace other data from the caches */
 
-/* What goes into the tables, before it has a place. */
+/* The content of the tables, before it is placed in buckets. */
 struct content {
 	struct lb_vip *vips;
 	uint64_t *ports;
@@ -57,7 +57,7 @@ static uint8_t any_flag(const struct dp_service *key)
 	return key->protocol == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
 }
 
-/* Entries are sorted, so that those of a VIP are neighbours. */
+/* Entries are sorted, so those of a VIP are adjacent. */
 static int content_make(const struct table_entry *entries, size_t count, struct content *ret)
 {
 	struct content content = {calloc(count + 1, sizeof(*content.vips)),
@@ -100,7 +100,7 @@ static uint32_t port_bucket(const struct content *content, uint64_t port,
 	return lb_port_hash(vip_hash, port & LB_PORT_KEY_MASK, tables->seed) & tables->port_mask;
 }
 
-/* used: room for the larger of both tables. */
+/* used: has an element for every bucket of the larger table. */
 static bool seed_fits(const struct content *content, const struct lb_tables *tables, uint8_t *used)
 {
 	memset(used, 0, tables->vip_mask + 1);
@@ -114,9 +114,9 @@ static bool seed_fits(const struct content *content, const struct lb_tables *tab
 	return true;
 }
 
-/* The smallest tables that take the content: what packets touch stays small. Some room, so that
- * most keys stand in their bucket's first way: with 64 services a branch predictor that cannot
- * guess the way costs 10 ns a packet. */
+/* Finds the smallest tables that hold the content, so that packets touch few cache lines. With few
+ * services there is some room, so that most keys are in the first way of their bucket: with 64
+ * services, branch mispredictions on the way cost 10 ns per packet. */
 static int choose(const struct dataplane *dp, const struct content *content, struct lb_tables *ret)
 {
 	uint32_t vip_most = dp->maps.vip_buckets / 2, port_most = dp->maps.port_buckets / 2;
@@ -220,7 +220,7 @@ void tables_apply(struct dataplane *dp, const struct tables_plan *plan)
 
 /* ---- reading them back ---- */
 
-/* The VIPs by their ids: 65 536 places. */
+/* The VIPs by id: 65 536 elements. */
 static const struct lb_vip **index_vips(const struct dataplane *dp, const struct lb_tables *tables)
 {
 	const struct lb_vip **by_id = calloc(65536, sizeof(*by_id));
