@@ -257,10 +257,9 @@ struct lb_load {
  * half of the flow table: `held` is the number of places that services hold beyond their shares,
  * `share` the number of places it has. */
 struct lb_turn {
-	__u64 next; /* position in the turn list, atomic */
-	__u32
-	    unplaced; /* the last tick in which a new flow found no place in the table; 0: never */
-	__u32 forgotten; /* the last tick in which the mark of an older flow was lost; 0: never */
+	__u64 next;      /* position in the turn list, atomic */
+	__u32 unplaced;  /* last tick in which a new flow found no place in the table; 0: never */
+	__u32 forgotten; /* last tick in which the mark of an older flow was lost; 0: never */
 	__s32 held;      /* entries in a state of LB_FLOW_HELD; atomic; corrected by the sweep */
 	__s32 share;     /* entries that are guaranteed to the service; written by lbd */
 	__u64 pad[5];
@@ -269,9 +268,9 @@ struct lb_turn {
 /* ---- flows: set-associative, one cache line per bucket ---- */
 
 /* An entry is one word, changed by compare-and-exchange only:
- *   fingerprint 30 bits (63-34) | overflow 1 (33, of the bucket, in way 0 only) | backend 15
- * (32-18) | state 4 (17-14) | tick 14 (13-0) The bucket comes from the low 31 bits of the hash, the
- * fingerprint is its high 30. */
+ *   fingerprint 30 bits (63-34) | overflow 1 (33; of the bucket, in way 0 only) |
+ *   backend 15 (32-18) | state 4 (17-14) | tick 14 (13-0)
+ * The bucket comes from the low 31 bits of the hash, the fingerprint is its high 30 bits. */
 #define LB_FLOW_WAYS          8
 #define LB_FLOW_TICK_BITS     14
 #define LB_FLOW_TICK_MASK     ((1u << LB_FLOW_TICK_BITS) - 1)

@@ -149,8 +149,8 @@ bool curl_loop_serve(struct curl_loop *loop, CURL *transfer, curl_socket_t fd)
 	bool ended;
 
 	loop->served = transfer;
-	curl_multi_socket_action(loop->multi, fd < 0 ? CURL_SOCKET_TIMEOUT : fd, 0,
-				 &running); /* 0: curl looks itself */
+	/* events 0: curl checks the socket itself */
+	curl_multi_socket_action(loop->multi, fd < 0 ? CURL_SOCKET_TIMEOUT : fd, 0, &running);
 	report_ended(loop);
 	ended = !loop->served;
 	loop->served = NULL;

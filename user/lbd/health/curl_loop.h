@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Runs libcurl transfers on the libevent loop: curl says which sockets and which time it waits for,
- * this waits. */
+/* Runs libcurl transfers on the libevent loop: waits for the sockets and timeouts that curl asks
+ * for. */
 #ifndef LBD_HEALTH_CURL_LOOP_H
 #define LBD_HEALTH_CURL_LOOP_H
 
@@ -10,19 +10,20 @@
 
 struct curl_loop;
 
-/* Called from the loop when a transfer has ended; it is out of the loop by then. arg: its
+/* Called from the loop when a transfer has ended, after its removal from the loop. arg: its
  * CURLOPT_PRIVATE. */
 typedef void curl_loop_done_fn(void *arg, CURLcode code);
 
 /* 0 or -ENOMEM. */
 int curl_loop_new(struct event_base *base, curl_loop_done_fn *done, struct curl_loop **ret);
-/* every transfer was removed before */ /* Starts a transfer. 0 or -ENOMEM. */
+/* Every transfer must have been removed before. */
 void curl_loop_free(struct curl_loop *loop);
+/* Starts a transfer. 0 or -ENOMEM. */
 int curl_loop_add(struct curl_loop *loop, CURL *transfer);
-/* Takes what has come for a transfer on its socket, without waiting. True: it has ended, and done
- * was called, or it was removed meanwhile. fd -1: it has no socket yet. */
+/* Handles what has arrived on a transfer's socket, without waiting. True: it has ended and done was
+ * called, or it was removed meanwhile. fd -1: it has no socket yet. */
 bool curl_loop_serve(struct curl_loop *loop, CURL *transfer, curl_socket_t fd);
-/* Abandons one that has not ended. Not to be called from curl's own callbacks. */
+/* Aborts a running transfer. Must not be called from curl's own callbacks. */
 void curl_loop_remove(struct curl_loop *loop, CURL *transfer);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The words for what went wrong with a probe. */
+/* Texts for failed probes. */
 #include "failure.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ void failure_connect(char text[FAILURE_TEXT], int error)
 	    {ENOPROTOOPT, "protocol unreachable"},
 	    {EACCES, "refused by a route or firewall of this host"},
 	    {EPERM, "refused by a route or firewall of this host"},
-	    {EINVAL, "refused by a route of this host"}, /* what a blackhole route answers */
+	    {EINVAL, "refused by a route of this host"}, /* result of a blackhole route */
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -46,9 +46,9 @@ bool failure_is_local(int error)
 	case ENFILE:
 	case ENOMEM:
 	case ENOBUFS:
-	/* every local port to this backend is taken, or there is no source address yet */
+	/* every local port to this backend is in use, or there is no source address yet */
 	case EADDRNOTAVAIL:
-	case EAFNOSUPPORT:  /* IPv6 is switched off here */
+	case EAFNOSUPPORT: /* IPv6 is switched off here */
 		return true;
 	default:
 		return false;

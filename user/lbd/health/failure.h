@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The words for what went wrong with a probe, the same for every kind, as `lbctl backends` shows
- * them. */
+/* Texts for failed probes, common to all kinds, as `lbctl backends` shows them. */
 #ifndef LBD_HEALTH_FAILURE_H
 #define LBD_HEALTH_FAILURE_H
 
@@ -12,10 +11,10 @@
 
 /* "connect: refused", "connect: no route to host", ...; error is a positive errno. */
 void failure_connect(char text[FAILURE_TEXT], int error);
-/* "connect: timed out after 1 s": stage, what did not come, and the limit. */
+/* "connect: timed out after 1 s": what is missing, and the limit. */
 void failure_timeout(char text[FAILURE_TEXT], const char *what, uint32_t timeout_ms);
-/* True if this errno tells of a shortage on this host (descriptors, memory, ports), not of the
- * backend. */
+/* Whether this errno means a shortage on this host (descriptors, memory, ports), not a failure of
+ * the backend. */
 bool failure_is_local(int error);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* When to probe, and what a run of results means. How to probe is a kind's job (health/). */
+/* Schedules the probes and derives a check's status from their results. */
 #include "health.h"
 
 #include <errno.h>
@@ -32,15 +32,14 @@ struct health_check {
 	const struct kind_state *kind;
 	struct health_spec config;
 	struct health_probe_spec spec;
-	struct event timer; /* for the next probe, or while one runs for its timeout */
+	struct event timer; /* for the next probe or, while one runs, for its timeout */
 	struct health_probe *probe;
 	bool repeated; /* the probe before this one was void */
 	bool placed;   /* its place in the interval has been drawn */
 	enum health_status status;
-	uint32_t streak; /* probes in a row that contradict the status */
-	uint64_t probe_us; /* when the last probe began */
-	uint64_t late_us,
-	    beats; /* how late the loop had been in all when the probe began, and its beats */
+	uint32_t streak;         /* probes in a row that contradict the status */
+	uint64_t probe_us;       /* when the last probe began */
+	uint64_t late_us, beats; /* total lateness and beats of the loop when the probe began */
 	char why[FAILURE_TEXT];
 	health_result_fn *result;
 	void *arg;
@@ -63,7 +62,7 @@ static uint32_t random_draw(void)
 	return value;
 }
 
-/* ---- what results mean ---- */
+/* ---- results ---- */
 
 static void set_status(struct health_check *check, enum health_status status)
 {
@@ -101,7 +100,7 @@ static void report(struct health_check *check, uint32_t latency_us, const char *
 }
 
 /* This host lacks descriptors, memory or ports: that says nothing about the backend, which keeps
- * its status. The next interval tries again. */
+ * its status. The next probe comes after the interval. */
 static void probe_not_run(struct health_check *check, const char *reason)
 {
 	struct health *health = check->health;
@@ -113,7 +112,7 @@ static void probe_not_run(struct health_check *check, const char *reason)
 	if (!health->warned_us || now_us - health->warned_us >= WARN_EVERY_US) {
 		health->warned_us = now_us;
 		log_warning(
-		    "health check of %s port %u: %s; its status stays as it was (said once a minute)",
+		    "health check of %s port %u: %s; its status is unchanged (logged once a minute)",
 		    addr_format(&check->spec.address, address), check->spec.port, why);
 	}
 	report(check, 0, why);
@@ -125,8 +124,8 @@ static void wait_ms(struct health_check *check, uint64_t ms)
 {
 	struct timeval wait = span_of_ms(ms);
 
-	event_base_update_cache_time(
-	    check->health->base); /* else it counts from when this turn of the loop began */
+	/* otherwise the time counts from the start of this turn of the loop */
+	event_base_update_cache_time(check->health->base);
 	event_add(&check->timer, &wait);
 }
 
@@ -147,7 +146,7 @@ static void wait_for_first(struct health_check *check)
 
 /* ---- one probe ---- */
 
-/* How late the loop was since the probe began. */
+/* How late the loop was, in all, since the probe began. */
 static uint64_t late_us(const struct health_check *check, uint64_t now_us)
 {
 	return lateness_total(lateness_meter(check->health->lateness), now_us) - check->late_us;
@@ -165,7 +164,7 @@ static void conclude(struct health_check *check, bool passed, const char *why, u
 	report(check, passed ? latency_us : 0, check->why);
 }
 
-/* Nothing is reported: it is as if the probe had not been. */
+/* Nothing is reported, as if the probe had not taken place. */
 static void repeat_void(struct health_check *check, uint64_t late)
 {
 	struct health *health = check->health;
@@ -174,17 +173,17 @@ static void repeat_void(struct health_check *check, uint64_t late)
 	if (!health->warned_late_us || now_us - health->warned_late_us >= WARN_EVERY_US) {
 		health->warned_late_us = now_us;
 		log_warning(
-		    "lbd was %llu ms late during a health check: checks that fail at such a time "
-		    "are made again before they count (said once a minute)",
+		    "lbd was %llu ms late during a health check: probes that fail at such a time "
+		    "are repeated before they count (logged once a minute)",
 		    (unsigned long long)late / 1000);
 	}
 	check->repeated = true;
-	wait_ms(check, schedule_first(check->config.interval_ms, false,
-				      random_draw())); /* not all in one instant */
+	/* at a random time: not all checks at the same moment */
+	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw()));
 }
 
-static enum verdict current_verdict(const struct health_check *check, bool timed_out, uint64_t *ret_late_us,
-			  uint64_t *ret_wait_us)
+static enum verdict current_verdict(const struct health_check *check, bool timed_out,
+				    uint64_t *ret_late_us, uint64_t *ret_wait_us)
 {
 	uint64_t now_us = clock_monotonic_us();
 	struct verdict_case of = {
@@ -202,7 +201,7 @@ static enum verdict current_verdict(const struct health_check *check, bool timed
 	return verdict_of(&of, ret_wait_us);
 }
 
-/* What a late loop measures is no latency of the backend. */
+/* The latency, or 0 if the loop was too late to measure it. */
 static uint32_t measured(const struct health_check *check, uint32_t latency_us)
 {
 	return late_us(check, clock_monotonic_us()) > latency_us / 4 ? 0 : latency_us;
@@ -227,7 +226,7 @@ static void probe_done(void *arg, enum health_outcome outcome, const char *why, 
 	}
 }
 
-/* What has come while the loop was busy is taken before anything is said of the backend. */
+/* What has arrived while the loop was busy is handled first: it may be the answer. */
 static void probe_timed_out(struct health_check *check)
 {
 	const struct health_kind *kind = check->kind->kind;
@@ -236,7 +235,7 @@ static void probe_timed_out(struct health_check *check)
 	char why[FAILURE_TEXT];
 
 	if (kind->serve(check->probe))
-		return; /* the check too may be gone */
+		return; /* the check may be freed too */
 	verdict = current_verdict(check, true, &late, &wait_us);
 	if (verdict == VERDICT_WAIT) {
 		wait_ms(check, wait_us / 1000 + 1);
@@ -360,7 +359,7 @@ const struct health_kind *health_kind_find(const char *name)
 	return NULL;
 }
 
-/* A running probe holds a descriptor: thousands at once need more than the usual 1024. */
+/* Each running probe has a descriptor: thousands of them need more than the usual 1024. */
 static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;

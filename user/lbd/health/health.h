@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health checks: when to probe, rise and fall, spread over the interval; how to probe is a kind,
- * one file in health/. Thousands at once on the one loop, no threads. */
+/* Health checks: schedules the probes, spread over the interval, and counts rise and fall. How to
+ * probe is a kind, one file each in health/. Thousands of checks run on the one event loop, without
+ * threads. */
 #ifndef LBD_HEALTH_H
 #define LBD_HEALTH_H
 
@@ -29,36 +30,36 @@ enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
 
 struct health_result {
 	enum health_status status;
-	/* of this probe, connect to answer; 0 if it failed, or this loop was late */
+	/* of this probe, connect to answer; 0: it failed, or the loop was late */
 	uint32_t latency_us;
-	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if none */
+	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if
+	 * none */
 	const char *why;
 };
 
 struct health;       /* the scheduler */
 struct health_check; /* one backend's check */
 
-/* Called from the loop after every finished probe, but for one that is void: see health/verdict.h.
- * A probe that this host could not run (no descriptor, port or memory left) leaves the status as it
- * is: latency_us is 0, and why says "probe not run: ...". */
+/* Called from the loop after every finished probe, except void ones: see health/verdict.h. A probe
+ * that this host could not run (no descriptor, port or memory left) does not change the status:
+ * latency_us is 0, and why is "probe not run: ...". */
 typedef void health_result_fn(void *arg, const struct health_result *result);
 
-/* lateness is that of base's loop, and outlives ret. */
+/* lateness: of base's loop; must outlive *ret. */
 int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret,
 	       struct error *err);
 void health_free(struct health *health);
-/* spec is copied. port: the service's, used when spec->port is 0. initial: the status to start with
- * (a takeover keeps the old one; a first start passes HEALTH_UNKNOWN: the first probe decides
- * alone, in either direction). First probe within a small random part of the interval. NULL with
- * errno EINVAL (no such kind) or ENOMEM. */
+/* spec is copied. port: the service's, used if spec->port is 0. initial: the status to start with;
+ * with HEALTH_UNKNOWN the first probe alone sets the status. The first probe comes within a small
+ * random part of the interval. NULL with errno EINVAL (no such kind) or ENOMEM. */
 struct health_check *health_add(struct health *health, const struct health_spec *spec,
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg);
-void health_remove(struct health_check *check); /* NULL is fine; a running probe is abandoned */
+void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
 
 /* ---- kinds ---- */
 
-struct health_probe; /* a kind's own state of one running probe */
+struct health_probe; /* a kind's state of a running probe */
 
 struct health_probe_spec {
 	struct addr address;
@@ -69,7 +70,7 @@ struct health_probe_spec {
 enum health_outcome {
 	HEALTH_PASSED,
 	HEALTH_FAILED,
-	HEALTH_NOT_RUN, /* this host lacked something: says nothing about the backend */
+	HEALTH_NOT_RUN, /* this host lacked a resource: no information about the backend */
 };
 
 /* Called once per probe. why: NULL when passed. latency_us: connect to answer when passed, else
@@ -79,20 +80,20 @@ typedef void health_done_fn(void *arg, enum health_outcome outcome, const char *
 
 struct health_kind {
 	const char *name; /* "tcp" */
-	/* Set up and torn down once per scheduler; state is handed to start. May be NULL. */
+	/* Called once per scheduler; start gets the state. May be NULL. */
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);
-	/* Starts one probe; done is called from the loop exactly once, unless cancelled, and never
-	 * from within start. NULL with errno set when this host is out of resources. spec and what
-	 * it points to outlive the probe. The scheduler keeps the time: a kind waits for as long as
-	 * it is let. */
+	/* Starts a probe. done is called from the loop, exactly once unless the probe is cancelled,
+	 * and never from within start. NULL with errno set: this host is out of resources. spec and
+	 * what it points to outlive the probe. The scheduler has the timeout: a kind waits until it
+	 * is cancelled. */
 	struct health_probe *(*start)(void *state, struct event_base *base,
 				      const struct health_probe_spec *spec, health_done_fn *done,
 				      void *arg);
-	/* Takes what has come by now, without waiting. True: the probe has ended and is gone, done
-	 * was called, or somebody cancelled it. */
+	/* Handles what has arrived by now, without waiting. True: the probe has ended and is freed;
+	 * done was called, or the probe was cancelled. */
 	bool (*serve)(struct health_probe *probe);
-	/* What has not come yet: "connect: timed out". A constant. */
+	/* What is missing, for a timeout: "connect: timed out". A string constant. */
 	const char *(*waits_for)(const struct health_probe *probe);
 	void (*cancel)(struct health_probe *probe);
 };

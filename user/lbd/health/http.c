@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health check kinds http and https: GET answers with a wanted status in time. */
+/* Health check kinds http and https: a GET is answered in time with an expected status. */
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -14,9 +14,9 @@
 #include "health.h"
 
 #define HEADERS_MAX (64 * 1024)
-/* So much of a body has to come in time; what is longer is cut off there and counts as answered. */
+/* So much of a body must arrive in time; a longer one is cut off here and counts as complete. */
 #define BODY_MAX (64 * 1024)
-/* 0 would be curl's own limit, 5 min: shorter than the longest timeout. */
+/* 0 would mean curl's own limit of 5 min, which is shorter than the longest timeout. */
 #define NO_LIMIT_MS (24 * 3600 * 1000L)
 
 struct http_state {
@@ -30,7 +30,7 @@ struct health_probe {
 	CURL *transfer;
 	struct curl_slist *headers, *connect_to;
 	int fd;           /* -1: none yet */
-	int socket_error; /* errno of a socket() that failed: this host's fault */
+	int socket_error; /* errno of a failed socket(): a problem of this host */
 	size_t headers_length, body_length;
 	char curl_error[CURL_ERROR_SIZE];
 	health_done_fn *done;
@@ -58,7 +58,7 @@ static void http_cancel(struct health_probe *probe)
 	probe_free(probe);
 }
 
-/* ---- what came back ---- */
+/* ---- results ---- */
 
 static curl_off_t time_of(const struct health_probe *probe, CURLINFO which)
 {
@@ -70,8 +70,8 @@ static curl_off_t time_of(const struct health_probe *probe, CURLINFO which)
 
 static const char *http_waits_for(const struct health_probe *probe)
 {
-	long connected_from =
-	    0; /* CURLINFO_CONNECT_TIME_T stays 0 through the TLS handshake: a port tells */
+	/* CURLINFO_CONNECT_TIME_T stays 0 during the TLS handshake; the local port does not */
+	long connected_from = 0;
 
 	curl_easy_getinfo(probe->transfer, CURLINFO_LOCAL_PORT, &connected_from);
 	if (!connected_from)
@@ -129,10 +129,10 @@ static void describe_other(const struct health_probe *probe, CURLcode code, char
 }
 
 static enum health_outcome outcome_of(const struct health_probe *probe, CURLcode code,
-				 char why[FAILURE_TEXT])
+				      char why[FAILURE_TEXT])
 {
 	switch (code) {
-	case CURLE_WRITE_ERROR: /* on_header or on_body has had enough */
+	case CURLE_WRITE_ERROR: /* on_header or on_body has reached its limit */
 		if (probe->headers_length <= HEADERS_MAX)
 			return status_outcome(probe, why);
 		snprintf(why, FAILURE_TEXT, "HTTP: headers longer than %d KiB", HEADERS_MAX / 1024);
@@ -151,7 +151,7 @@ static enum health_outcome outcome_of(const struct health_probe *probe, CURLcode
 	case CURLE_PARTIAL_FILE:
 		snprintf(why, FAILURE_TEXT, "HTTP: connection closed in the middle of the answer");
 		return HEALTH_FAILED;
-	case CURLE_UNSUPPORTED_PROTOCOL: /* how curl says "HTTP/0.9": no status line */
+	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 for curl: no status line */
 	case CURLE_WEIRD_SERVER_REPLY:
 		snprintf(why, FAILURE_TEXT, "HTTP: the answer is not HTTP");
 		return HEALTH_FAILED;
@@ -174,7 +174,7 @@ static void on_end(void *arg, CURLcode code)
 	done(done_arg, outcome, outcome == HEALTH_PASSED ? NULL : why, (uint32_t)latency_us);
 }
 
-/* ---- what is asked ---- */
+/* ---- the request ---- */
 
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
@@ -231,8 +231,8 @@ static bool set_target(struct health_probe *probe)
 		length = asprintf(&url, "%s://%s%s%s:%u/", probe->state->scheme, open, address,
 				  close, probe->spec->port);
 	} else {
-		/* The host is in the URL for TLS, which sends it as SNI; a port in it is for the
-		 * Host header alone. */
+		/* The host is in the URL as TLS sends it as SNI; its port, if any, is for the Host
+		 * header only. */
 		length = asprintf(&url, "%s://%.*s:%u/", probe->state->scheme,
 				  (int)strcspn(config->host, ":"), config->host, probe->spec->port);
 		if (asprintf(&host, "Host: %s", config->host) < 0)
@@ -264,10 +264,11 @@ static void set_options(struct health_probe *probe)
 	curl_easy_setopt(transfer, CURLOPT_PROXY, ""); /* not even from the environment */
 	curl_easy_setopt(transfer, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(transfer, CURLOPT_USERAGENT, "lbd/" LBD_VERSION);
-	/* The scheduler keeps the time. Curl looks at its clock before it looks at the sockets. */
+	/* The scheduler has the timeout: curl checks its clock before its sockets, and would miss
+	 * an answer that has arrived. */
 	curl_easy_setopt(transfer, CURLOPT_TIMEOUT_MS, 0L);
 	curl_easy_setopt(transfer, CURLOPT_CONNECTTIMEOUT_MS, NO_LIMIT_MS);
-	/* Each probe makes its own connection: one that is kept open would hide a dead listener. */
+	/* Each probe makes a new connection: one that is kept open would hide a dead listener. */
 	curl_easy_setopt(transfer, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(transfer, CURLOPT_FORBID_REUSE, 1L);
 	curl_easy_setopt(transfer, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -276,8 +277,8 @@ static void set_options(struct health_probe *probe)
 	curl_easy_setopt(transfer, CURLOPT_HEADERDATA, probe);
 	curl_easy_setopt(transfer, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(transfer, CURLOPT_WRITEDATA, probe);
-	/* The certificate is not verified: backends are asked by address, and the question is
-	 * whether they live. */
+	/* The certificate is not verified: backends are probed by address, and the probe only tests
+	 * whether they work. */
 	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYPEER, 0L);
 	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYHOST, 0L);
 	curl_easy_setopt(transfer, CURLOPT_SSL_SESSIONID_CACHE, 0L);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* libevent's way to write a span. */
+/* A time span for libevent. */
 #ifndef LBD_HEALTH_SPAN_H
 #define LBD_HEALTH_SPAN_H
 

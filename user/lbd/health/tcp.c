@@ -70,8 +70,8 @@ static const char *tcp_waits_for(const struct health_probe *probe)
 	return "connect: timed out";
 }
 
-/* A socket that sends RST when closed, so that no probe leaves a port in TIME_WAIT. -1 with errno
- * set. */
+/* A socket that sends RST when closed, so that no probe leaves a port in TIME_WAIT. -1: see
+ * errno. */
 static int tcp_socket(const struct addr *address)
 {
 	static const struct linger reset = {.l_onoff = 1};

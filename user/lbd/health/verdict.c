@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Lateness of the loop against time that a backend had. No clock, no state. */
+/* Compares the lateness of the loop with the time that a backend had. No clock, no state. */
 #include "verdict.h"
 
 #include "lbd/host/host.h"
 
-/* So much lateness no answer is lost by: what a timer is late on any machine, a tenth of the
- * timeout. The timeout that comes late itself tells of what the beats missed. */
+/* Lateness up to a tenth of the timeout is normal for timers and loses no answer. A timeout that
+ * itself comes late shows lateness that the beats have missed. */
 static bool is_late(const struct verdict_case *of)
 {
 	uint64_t some_us = of->timeout_us / 10;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Neighbour entries, each with a timer: alive ones are verified every few seconds, so that a MAC
- * that moved or a dead neighbour is noticed although the kernel would believe it for most of a
- * minute; dead ones are asked for again. */
+/* Neighbour entries, each with a timer. Alive ones are verified every few seconds, so that a
+ * changed MAC or a dead neighbour is noticed although the kernel would trust its entry for most of
+ * a minute. Dead ones are solicited again. */
 #include "entry.h"
 
 #include <errno.h>
@@ -14,13 +14,13 @@
 #include "common/log.h"
 
 #define BUCKETS 4096
-/* An alive neighbour is verified this often. With n > 5000 entries: every n ms, so that it is never
- * more than a thousand a second. */
+/* How often an alive neighbour is verified. With n > 5000 entries: every n ms, so that there are at
+ * most 1000 verifications a second. */
 #define VERIFY_MS 5000
-/* How long one that no longer answers (or never did) has to answer to ARP or ND before it counts as
- * dead: the kernel asks once a second, so one lost packet decides nothing. */
+/* How long a neighbour that does not answer ARP or ND is waited for before it counts as dead: the
+ * kernel asks once a second, so a single lost packet decides nothing. */
 #define GRACE_MS 1500
-/* A dead one is asked for again this often. */
+/* How often a dead neighbour is solicited. */
 #define RETRY_MS     5000
 #define WARN_SECONDS 60
 
@@ -57,7 +57,7 @@ static uint64_t verify_interval_ms(const struct entry_table *table)
 	return table->count > VERIFY_MS ? table->count : VERIFY_MS;
 }
 
-/* Give or take a tenth, so that entries that came together drift apart. */
+/* Waits ms, plus or minus a tenth, so that entries created together drift apart. */
 static void wait_about_ms(struct entry *entry, uint64_t ms)
 {
 	wait_ms(entry, ms - ms / 10 + random_below(ms / 5));
@@ -68,7 +68,7 @@ static void solicit(struct entry *entry)
 	entry->error = rtnl_solicit(entry->table->rtnl, entry->ifindex, &entry->address);
 }
 
-/* ---- what the kernel's state means ---- */
+/* ---- the kernel's state ---- */
 
 static void update_valid(struct entry *entry, uint16_t state, const uint8_t mac[6])
 {
@@ -86,8 +86,8 @@ static void update_valid(struct entry *entry, uint16_t state, const uint8_t mac[
 	entry->table->changed(entry);
 }
 
-/* The kernel gave up on it after unicast probes, or somebody flushed the table. The neighbour may
- * just have a new MAC: what was told of it stays in force while it is asked for by broadcast. */
+/* The kernel gave up after unicast probes, or the table was flushed. The neighbour may just have a
+ * new MAC: the last result stays while the kernel asks by broadcast. */
 static void update_invalid(struct entry *entry)
 {
 	entry->fixed = false;
@@ -106,7 +106,7 @@ static void update(struct entry *entry, const struct rtnl_neighbour *neighbour)
 		update_invalid(entry);
 }
 
-/* An answer that does not come leaves the entry as it is. */
+/* Without an answer of the kernel the entry stays as it is. */
 static void ask_kernel(struct entry *entry)
 {
 	struct rtnl_neighbour neighbour = {0};
@@ -118,8 +118,8 @@ static void ask_kernel(struct entry *entry)
 
 /* ---- the timer ---- */
 
-/* The kernel could not ask, be it that its neighbour table is full: that says nothing about the
- * neighbour, and takes no live one out. It is tried again soon. */
+/* The kernel could not send a solicitation, for example as its neighbour table is full. That says
+ * nothing about the neighbour: a live one stays alive, and the next try comes soon. */
 static void stay_as_known(struct entry *entry)
 {
 	struct entry_table *table = entry->table;
@@ -129,7 +129,7 @@ static void stay_as_known(struct entry *entry)
 	if (now - table->warned_at >= WARN_SECONDS) {
 		table->warned_at = now;
 		log_warning(
-		    "neighbour %s: the kernel cannot ask for it (%s); its last MAC stays in use",
+		    "neighbour %s: the kernel cannot solicit it (%s); its last MAC stays in use",
 		    addr_format(&entry->address, address),
 		    entry->error == -ENOBUFS
 			? "its neighbour table is full, see gc_thresh3 in arp(7)"
@@ -167,9 +167,9 @@ static void on_timer(int fd, short what, void *arg)
 	struct entry *entry = arg;
 	enum entry_verdict verdict = entry->verdict;
 
-	ask_kernel(entry); /* notifications may be lost, and a fixed entry must not be touched */
+	ask_kernel(entry); /* messages may be lost, and a fixed entry must not be verified */
 	if (entry->verdict != verdict)
-		return; /* it took its next step */
+		return; /* the update has set the next timer */
 	switch (verdict) {
 	case ENTRY_ALIVE:
 		wait_about_ms(entry, verify_interval_ms(entry->table));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The kernel's neighbour entries that next hops depend on: followed, kept fresh, and judged. One
- * entry serves all the addresses behind it. */
+/* The kernel's neighbour entries that next hops depend on: follows their state and verifies them.
+ * One entry serves all addresses behind it. */
 #ifndef LBD_NEIGH_ENTRY_H
 #define LBD_NEIGH_ENTRY_H
 
@@ -13,7 +13,7 @@
 #include "common/rtnl.h"
 
 enum entry_verdict {
-	ENTRY_WAITING, /* asked; nobody can say yet */
+	ENTRY_WAITING, /* asked, no result yet */
 	ENTRY_ALIVE,
 	ENTRY_DEAD,
 };
@@ -27,28 +27,29 @@ struct entry {
 	uint32_t ifindex;
 	struct addr address;
 	enum entry_verdict verdict;
-	bool fixed; /* permanent or noarp: nothing to refresh */
-	bool known; /* mac holds: it was alive, and has not died since */
+	bool fixed; /* permanent or noarp: needs no verification */
+	bool known; /* mac is valid: it was alive and has not died since */
 	uint8_t mac[6];
-	int error; /* -errno of the last request to the kernel about it, 0 if it went well */
+	int error; /* -errno of the last request to the kernel about it; 0: success */
 	struct event timer;
-	LIST_HEAD(entry_targets, target) targets; /* neigh.c's: whose next hop it is */
+	/* owned by neigh.c: the targets whose next hop it is */
+	LIST_HEAD(entry_targets, target) targets;
 };
 
-/* Called from the loop when an entry's verdict, MAC or error changed. */
+/* Called from the loop when an entry's verdict, MAC or error has changed. */
 typedef void entry_changed_fn(struct entry *entry);
 
 /* NULL: out of memory. */
 struct entry_table *entry_table_new(struct event_base *base, struct rtnl *rtnl,
 				    entry_changed_fn *changed);
 void entry_table_free(struct entry_table *table);
-/* Finds the entry or starts to follow it, which asks the kernel at once. NULL: out of memory. */
+/* Returns the entry; a new one asks the kernel at once. NULL: out of memory. */
 struct entry *entry_get(struct entry_table *table, uint32_t ifindex, const struct addr *address);
-/* Stops following it once it has no targets. NULL is fine. */
+/* Frees the entry if it has no targets. NULL is allowed. */
 void entry_put(struct entry *entry);
-/* The kernel told about a neighbour; gone: it has deleted the entry. */
+/* Handles a neighbour message of the kernel; gone: the kernel has deleted the entry. */
 void entry_on_event(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone);
-/* Messages were lost: asks about every entry within a second. */
+/* For lost messages: asks about every entry, within GRACE_MS. */
 void entry_table_refresh(struct entry_table *table);
 
 #endif

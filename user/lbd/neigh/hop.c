@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From route, link and neighbour to a next hop, or to why there is none. */
+/* Computes a next hop from route, link and neighbour, or the reason why there is none. */
 #include "hop.h"
 
 #include <errno.h>
@@ -18,7 +18,8 @@ static enum hop_verdict no_route(const struct hop_facts *facts, char why[HOP_WHY
 {
 	switch (facts->route_error) {
 	case -ENETUNREACH:
-		if (facts->last && !facts->last->up) { /* the routes went with the link */
+		/* the kernel removes the routes of a link that goes down */
+		if (facts->last && !facts->last->up) {
 			snprintf(why, HOP_WHY, "link %s is down", facts->last->name);
 			return HOP_NONE;
 		}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The interfaces of this host, as the kernel last told. */
+/* The interfaces of this host, from the kernel's messages. */
 #include "link.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 struct link {
 	LIST_ENTRY(link) chain;
 	struct rtnl_link is;
-	unsigned generation; /* of the reading that saw it last */
+	unsigned generation; /* of the last link_table_read that saw it */
 };
 
 struct link_table {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The interfaces of this host, as the kernel last told. */
+/* The interfaces of this host, from the kernel's messages. */
 #ifndef LBD_NEIGH_LINK_H
 #define LBD_NEIGH_LINK_H
 
@@ -13,11 +13,11 @@ struct link_table;
 enum link_change {
 	LINK_SAME,
 	LINK_OTHER, /* MTU, up, carrier, VLAN */
-	LINK_SEEN,  /* new, or another name or MAC: what neigh_on_link tells of */
+	LINK_SEEN,  /* new, or another name or MAC address */
 	LINK_GONE,
 };
 
-/* Called for each interface that changed, with its name (the last one when it is gone). */
+/* Called for each interface that changed. LINK_GONE: link is its last state. */
 typedef void link_changed_fn(void *arg, enum link_change change, const struct rtnl_link *link);
 
 struct link_table *link_table_new(link_changed_fn *changed, void *arg); /* NULL: out of memory */
@@ -27,7 +27,7 @@ const struct rtnl_link *link_find(const struct link_table *table, uint32_t ifind
 /* 0 or -ENOMEM. */
 int link_put(struct link_table *table, const struct rtnl_link *link);
 void link_delete(struct link_table *table, uint32_t ifindex);
-/* Asks the kernel for all of them, and tells what differs. 0 or -errno. */
+/* Reads all interfaces from the kernel and reports the changes. 0 or -errno. */
 int link_table_read(struct link_table *table, struct rtnl *rtnl);
 
 #endif

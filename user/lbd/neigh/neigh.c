@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Watches: each watched address is a target, which follows its route, the route's link and the
- * neighbour behind it. Kernel events mark targets dirty; work, a moment later, asks again and
- * tells what changed. */
+ * neighbour. Kernel events mark targets dirty; a moment later on_work asks the kernel again and
+ * reports the changes. */
 #include "neigh.h"
 
 #include <errno.h>
@@ -20,18 +20,19 @@
 #define BUCKETS        4096
 #define DEBOUNCE_MS    50   /* route changes come in bursts */
 #define RETRY_MS       1000 /* after a request that the kernel did not answer */
-#define WORK_TARGETS   256  /* route requests in one turn of the loop, some 10 us each */
-#define EVENT_READS    64   /* datagrams in one turn of the loop */
+#define WORK_TARGETS   256  /* route requests per turn of the loop, some 10 us each */
+#define EVENT_READS    64   /* datagrams per turn of the loop */
 #define EVENT_BUFFER   32768
 #define RECEIVE_BUFFER (4 << 20)
-/* What the kernel does not tell of, such as a learnt path MTU, is asked for once in this time. */
+/* Some changes, such as a learnt path MTU, cause no message: every route is asked for once in this
+ * time. */
 #define REREAD_SECONDS 60
 
 struct neigh_watch {
 	LIST_ENTRY(neigh_watch) of_target;
 	TAILQ_ENTRY(neigh_watch) in_pending;
 	struct target *target;
-	bool pending; /* waits to be called */
+	bool pending; /* its callback is due */
 	neigh_changed_fn *changed;
 	void *arg;
 };
@@ -47,9 +48,9 @@ struct target {
 	bool dirty;
 	struct rtnl_route route;
 	int route_error;
-	uint32_t last_ifindex; /* of the latest route there was */
+	uint32_t last_ifindex; /* of the last route there was */
 	struct entry *entry;
-	bool reported, has_hop; /* what the watches were told, or are about to be */
+	bool reported, has_hop; /* what was reported to the watches, or is about to be */
 	struct next_hop hop;
 	char why[HOP_WHY];
 };
@@ -70,15 +71,15 @@ struct neigh {
 	struct target_queue dirty;
 	struct watch_queue pending;
 	unsigned reread_bucket;
-	bool lost; /* messages: everything has to be read again */
+	bool lost; /* messages were lost: everything must be read again */
 	neigh_link_fn *link_changed;
 	void *link_arg;
 	_Alignas(struct nlmsghdr) char buffer[EVENT_BUFFER];
 };
 
-/* ---- when to work ---- */
+/* ---- scheduling the work ---- */
 
-/* In the next turn of the loop: events are seen in between. */
+/* In the next turn of the loop, so that events are handled in between. */
 static void work_now(struct neigh *neigh)
 {
 	static const struct timeval now = {0};
@@ -133,7 +134,7 @@ static void mark_targets(struct neigh *neigh, const struct rtnl_prefix *prefix)
 		work_in_ms(neigh, DEBOUNCE_MS);
 }
 
-/* ---- what a target is told ---- */
+/* ---- the next hop of a target ---- */
 
 bool next_hop_equal(const struct next_hop *a, const struct next_hop *b)
 {
@@ -162,7 +163,7 @@ static void find_links(const struct neigh *neigh, uint32_t ifindex,
 	*ret_lower = link && link->vlan ? link_find(neigh->links, link->lower) : NULL;
 }
 
-/* Judges what is known about a target, and tells its watches if that is news. */
+/* Computes a target's next hop from what is known, and reports a change to its watches. */
 static void update_hop(struct target *target)
 {
 	struct neigh *neigh = target->neigh;
@@ -214,7 +215,7 @@ static void set_entry(struct target *target, struct entry *entry)
 	entry_put(old);
 }
 
-/* The neighbour of a target's route; NULL where there is none to ask for. */
+/* The neighbour of a target's route; NULL: the route has none. */
 static struct entry *find_entry(struct target *target)
 {
 	const struct rtnl_route *route = &target->route;
@@ -229,7 +230,7 @@ static struct entry *find_entry(struct target *target)
 			 route->gateway.family ? &route->gateway : &target->address);
 }
 
-/* False: the kernel did not answer; a next hop that was told stays in force. */
+/* False: the kernel did not answer; a next hop that was reported stays. */
 static bool resolve(struct target *target)
 {
 	int rc = rtnl_route(target->neigh->rtnl, &target->address, &target->route);
@@ -249,7 +250,7 @@ static bool resolve(struct target *target)
 
 /* ---- the work ---- */
 
-/* A watch may be stopped, or another started, by any of the calls. */
+/* Each callback may stop watches and start others. */
 static void notify_pending(struct neigh *neigh)
 {
 	struct neigh_watch *watch;
@@ -268,7 +269,7 @@ static void notify_pending(struct neigh *neigh)
 	}
 }
 
-/* After lost messages. False: the kernel did not answer. */
+/* After lost messages: reads everything again. False: the kernel did not answer. */
 static bool read_all(struct neigh *neigh)
 {
 	if (link_table_read(neigh->links, neigh->rtnl))
@@ -299,7 +300,7 @@ static void on_work(int fd, short what, void *arg)
 	notify_pending(neigh);
 }
 
-/* Each second a part of the targets, so that all had their turn after REREAD_SECONDS. */
+/* Marks a part of the targets dirty every second, so that REREAD_SECONDS cover all. */
 static void on_reread(int fd, short what, void *arg)
 {
 	struct neigh *neigh = arg;
@@ -315,7 +316,7 @@ static void on_reread(int fd, short what, void *arg)
 		work_now(neigh);
 }
 
-/* ---- what the kernel tells ---- */
+/* ---- messages from the kernel ---- */
 
 static void on_link_change(void *arg, enum link_change change, const struct rtnl_link *link)
 {
@@ -352,14 +353,15 @@ static void take_event(struct neigh *neigh, const struct nlmsghdr *message)
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
 		if (rtnl_read_neighbour(message, &neighbour))
-			entry_on_event(neigh->entries, &neighbour, message->nlmsg_type == RTM_DELNEIGH);
+			entry_on_event(neigh->entries, &neighbour,
+				       message->nlmsg_type == RTM_DELNEIGH);
 		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
 		if (rtnl_read_prefix(message, &prefix))
 			mark_targets(neigh, &prefix);
 		break;
-	/* addresses (preferred sources), rules and next-hop objects: they may concern any route */
+	/* addresses (preferred sources), rules and next-hop objects: any route may be affected */
 	default:
 		mark_targets(neigh, NULL);
 		break;
@@ -378,7 +380,7 @@ static void on_readable(int fd, short what, void *arg)
 		if (received < 0 && errno == EAGAIN)
 			break;
 		if (received < 0 && errno != EINTR)
-			neigh->lost = true; /* ENOBUFS: the kernel told more than fits */
+			neigh->lost = true; /* ENOBUFS: the socket buffer has overflowed */
 		for (struct nlmsghdr *message = (struct nlmsghdr *)neigh->buffer;
 		     mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length))
 			take_event(neigh, message);
@@ -432,7 +434,7 @@ static struct target *target_new(struct neigh *neigh, const struct addr *address
 	return target;
 }
 
-/* With its watches. */
+/* Also frees its watches. */
 static void target_free(struct target *target)
 {
 	struct neigh_watch *watch;
@@ -486,7 +488,7 @@ void neigh_on_link(struct neigh *neigh, neigh_link_fn *changed, void *arg)
 	neigh->link_arg = arg;
 }
 
-/* ---- begin and end ---- */
+/* ---- opening and closing ---- */
 
 static int open_events(struct neigh *neigh)
 {
@@ -529,7 +531,7 @@ static int start(struct neigh *neigh, struct error *err)
 	int rc = rtnl_open(&neigh->rtnl);
 
 	if (!rc)
-		rc = open_events(neigh); /* before the first reading, so that no change is missed */
+		rc = open_events(neigh); /* before the first read, so that no change is missed */
 	if (rc)
 		return error_set(err, rc, "rtnetlink: opening a socket: %s", strerror(-rc));
 	neigh->links = link_table_new(on_link_change, neigh);

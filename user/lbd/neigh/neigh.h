@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Follows routes and neighbours through rtnetlink (libmnl) and keeps the next hop of every
- * watched address fresh. One netlink socket for events and one for requests, both on the loop. */
+/* Follows routes and neighbours through rtnetlink (libmnl) and keeps the next hop of every watched
+ * address up to date. One netlink socket for events and one for requests, both on the event
+ * loop. */
 #ifndef LBD_NEIGH_H
 #define LBD_NEIGH_H
 
@@ -12,11 +13,12 @@
 #include "common/error.h"
 
 struct next_hop {
-	uint32_t ifindex; /* of the egress device; of the device below when the route's is a VLAN */
+	/* of the egress device; if the route's device is a VLAN, of the device below */
+	uint32_t ifindex;
 	uint16_t vlan_tci; /* host order; 0: untagged */
-	uint16_t mtu;      /* of the route or link, bytes of IP packet, at most 65535 */
+	uint16_t mtu;      /* of the route or link: bytes of an IP packet, at most 65535 */
 	uint8_t src_mac[6], dst_mac[6];
-	struct addr source; /* the address the kernel would send from */
+	struct addr source; /* the source address that the kernel would choose */
 };
 
 bool next_hop_equal(const struct next_hop *a, const struct next_hop *b);
@@ -24,8 +26,8 @@ bool next_hop_equal(const struct next_hop *a, const struct next_hop *b);
 struct neigh;
 struct neigh_watch;
 
-/* Called from the loop whenever a watched address's next hop appears, changes or goes.
- * hop is NULL when there is none; then why says it: "no route", "no answer to ARP on eth1
+/* Called from the loop whenever the next hop of a watched address appears, changes or disappears.
+ * hop is NULL if there is none; why is the reason then: "no route", "no answer to ARP on eth1
  * (192.0.2.1)", "link eth1 is down". */
 typedef void neigh_changed_fn(void *arg, const struct addr *address, const struct next_hop *hop,
 			      const char *why);
@@ -33,12 +35,12 @@ typedef void neigh_changed_fn(void *arg, const struct addr *address, const struc
 /* 0, or -errno with err set. */
 int neigh_new(struct event_base *base, struct neigh **ret, struct error *err);
 void neigh_free(struct neigh *neigh);
-/* Starts to watch; the callback comes later from the loop, at least once. Several watches of one
- * address are fine. */
+/* Starts a watch. The callback is called later from the loop, at least once. An address may have
+ * several watches. NULL: out of memory. */
 struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
 				neigh_changed_fn *changed, void *arg);
 void neigh_unwatch(struct neigh_watch *watch);
-/* Called whenever an interface comes, goes, is renamed or changes its address (for attach.c). */
+/* Called whenever an interface appears, disappears, is renamed or changes its MAC address. */
 typedef void neigh_link_fn(void *arg, uint32_t ifindex, const char *name, bool present);
 void neigh_on_link(struct neigh *neigh, neigh_link_fn *changed, void *arg);
 
