@@ -12,8 +12,8 @@
 #define LINK_WORDS  ((ETH_HLEN + LB_MAX_TAGS * LB_VLAN_LEN) / 2)
 #define GUE_PLAIN   0 /* variant 0, data, no extension words */
 
-const volatile __be16 gue_port =
-    bpf_htons(6080); /* UDP destination of GUE: lbd's default; 0: none */
+/* UDP destination of GUE: lbd's default; 0: none */
+const volatile __be16 gue_port = bpf_htons(6080);
 
 /* The VIPs of this host: 16 bytes, IPv4 as ::ffff:a.b.c.d. */
 struct {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The benchmark's harness. One run is one block of packets: writes the next packet, calls the
- * candidate as a function, restores the headroom; and stores the time that the block took. The same
- * program as lbd loads (bpf/lb.h), beside two floors and a no-op whose cost is the harness's own.
- * The verifier allows 512 bytes of stack for all frames together, so the only one below the
- * candidate's is that of the loop, of the smallest size there is. Loaded by
- * tools/bench_ns.c. */
+/* The benchmark's harness. One run handles one block of packets. For each packet: writes it, calls
+ * the candidate as a function, restores the headroom. Stores the time that the block took.
+ * Candidates: the program that lbd loads (bpf/lb.h), two floors, and a no-op whose cost is that of
+ * the harness. The verifier allows 512 bytes of stack for all frames together, so the only one
+ * below the candidate's is that of the loop, which is kept as small
+ * as possible. */
 #include "bpf/lb.h"
 #include "bench.h"
 
@@ -46,8 +46,8 @@ __noinline int candidate_floor_macswap(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-/* The least any IP-in-IP balancer does: room, Ethernet, and an outer header in which nothing
- * depends on the packet. */
+/* The minimum for any IP-in-IP balancer: headroom, Ethernet header, and an outer header in which
+ * nothing depends on the packet. */
 __noinline int candidate_floor_encap(struct xdp_md *ctx)
 {
 	struct ethhdr *eth, *old;
@@ -106,8 +106,8 @@ static __always_inline __u32 next_flow(struct bench_job *job)
 	return (__u32)(((__u64)job->next * job->flows) >> 32);
 }
 
-/* Headers are written field by field as programs read them: a load that straddles two stores still
- * in flight would wait for both, which no packet from a network card does. */
+/* Headers are written with the field sizes that programs read: a load that spans two pending stores
+ * would wait for both, which does not happen with packets from a network card. */
 static __always_inline void copy_words(void *to, const void *from, int words)
 {
 #pragma unroll
@@ -151,12 +151,12 @@ static __always_inline int write_packet(struct xdp_md *ctx, struct bench_job *jo
 	return 0;
 }
 
-/* Brings the packet back to its length: the next one starts where this one did. */
+/* Restores the packet's length, so that the next one starts at the same place. */
 static __always_inline void restore(struct xdp_md *ctx, __u32 length)
 {
 	long have = (long)ctx->data_end - (long)ctx->data;
 
-	OPAQUE(have); /* else the compiler reorders into 32-bit arithmetic on packet pointers */
+	OPAQUE(have); /* otherwise the compiler uses 32-bit arithmetic on packet pointers */
 	bpf_xdp_adjust_head(ctx, (int)have - (int)length);
 }
 
@@ -215,7 +215,7 @@ HARNESS(floor_macswap)
 HARNESS(floor_encap)
 HARNESS(lbd)
 
-/* One packet as it is: for checking verdict and bytes in the same run. */
+/* One packet as given: to check verdict and bytes in the same process. */
 SEC("xdp") int one_lbd(struct xdp_md *ctx)
 {
 	return candidate_lbd(ctx);

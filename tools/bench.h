@@ -5,9 +5,9 @@
 
 #include <linux/types.h>
 
-/* In one run of a program: the verifier walks the loop turn by turn */
+/* Packets in one run of a program: the verifier walks the loop iteration by iteration */
 #define BENCH_BLOCK_PACKETS 2048
-#define BENCH_FRAME_MAX 128
+#define BENCH_FRAME_MAX     128
 
 /* What to send: a frame, and how flows differ from it. */
 struct bench_job {

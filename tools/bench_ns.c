@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Nanoseconds a packet of lbd's program beside two floors, net of the harness, in one run:
- * candidates are interleaved, verdicts and bytes are checked before and after, else the figure
- * is void. usage: bench_ns [--rounds N] [--json FILE] [--list] [SCENARIO...] */
+/* Measures nanoseconds per packet of lbd's program and of two floors, net of the harness, in one
+ * run: candidates are interleaved. Verdicts and bytes are checked before and after; if they are
+ * wrong, the figure is void.
+ * usage: bench_ns [--rounds N] [--json FILE] [--list] [SCENARIO...] */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -28,10 +29,10 @@
 #define LBD        3
 #define BACKENDS   10
 #define FIRST_VIP  0xc0000000u /* 192.0.0.0: service i is at 192.0.0.0 + i */
-#define SETUPS     3           /* of a scenario; rounds of each */
-#define BLOCKS     32          /* of packets, in a round of a candidate */
-#define FLOOD      (8 << 20)   /* SYNs: four for each place of the flow table */
-#define CHECKED    256         /* packets compared byte for byte, before and again after */
+#define SETUPS     3           /* set-ups of a scenario; rounds in each */
+#define BLOCKS     32          /* blocks of packets per round and candidate */
+#define FLOOD      (8 << 20)   /* SYNs: four for each place in the flow table */
+#define CHECKED    256         /* packets that are compared byte for byte, before and after */
 
 static const char *const candidate_names[CANDIDATES] = {"harness", "floor-macswap", "floor-encap",
 							"lbd"};
@@ -50,7 +51,7 @@ struct scenario {
 	bool ipv6, not_vip;
 	bool warm;    /* every flow's SYN is sent before the measurement */
 	bool flooded; /* then the flow table is filled with embryonic flows */
-	bool fresh;   /* every packet is a flow never seen before */
+	bool fresh;   /* every packet is a new flow */
 };
 
 static const struct scenario scenarios[] = {
@@ -229,7 +230,8 @@ static const struct scenario scenarios[] = {
 #define SCENARIOS (sizeof(scenarios) / sizeof(*scenarios))
 
 struct figures {
-	double p10[CANDIDATES], median[CANDIDATES]; /* net for all but the harness itself */
+	/* net of the harness, except for the harness itself */
+	double p10[CANDIDATES], median[CANDIDATES];
 	bool verified;
 };
 
@@ -276,7 +278,7 @@ static void frame_layer4(uint8_t *at, const struct scenario *scenario, uint32_t 
 		put16(at + 4, length);
 		return;
 	}
-	put32(at + 4, scenario->traffic != SYN); /* of the SYN before it: 0 */
+	put32(at + 4, scenario->traffic != SYN); /* of the SYN before: 0 */
 	at[12] = 5 << 4;
 	at[13] = scenario->traffic == SYN ? 0x02 : 0x10;
 	put16(at + 14, 65535);
@@ -481,8 +483,7 @@ static uint64_t reason_packets(const struct bench *bench, enum lb_reason reason)
 	return counts[reason].packets;
 }
 
-/* The inner packet came through as it went in, but for TTL - 1 and a header checksum that still
- * fits. */
+/* Whether the inner packet is unchanged except for TTL - 1 and a correct header checksum. */
 static bool inner_is_right(const uint8_t *in, const uint8_t *out, uint32_t length, bool ipv6)
 {
 	uint8_t was[BENCH_FRAME_MAX], is[BENCH_FRAME_MAX];
@@ -587,7 +588,7 @@ static int warm_up(struct bench *bench)
 	return 0;
 }
 
-/* SYNs of flows never seen before. */
+/* SYNs of new flows. */
 static int flood(struct bench *bench)
 {
 	job_set(bench, true);
@@ -646,7 +647,7 @@ static int scenario_prepare(struct bench *bench)
 	return 0;
 }
 
-/* With BENCH_EVENTS set: what the program counted while it was measured. */
+/* With BENCH_EVENTS set: prints the program's counters for the measurement. */
 struct events {
 	struct lb_reason_count count[LB_COUNTERS];
 };
@@ -676,7 +677,7 @@ static void events_print(const struct bench *bench, const struct events *before)
 						    before->count[i].packets));
 }
 
-/* Where every flow was sent beforehand, each packet must have found its entry. */
+/* If every flow's SYN was sent beforehand, each packet must have found an entry. */
 static bool all_found(const struct bench *bench, const struct events *before)
 {
 	struct events now;
@@ -713,7 +714,7 @@ static int scenario_measure(struct bench *bench, unsigned rounds, struct figures
 	return 0;
 }
 
-/* One set-up of a scenario: fresh maps, programs loaded anew. */
+/* One set-up of a scenario: new maps, programs loaded again. */
 static int scenario_once(struct bench *bench, unsigned rounds, struct figures *ret)
 {
 	int rc = scenario_prepare(bench);
@@ -786,7 +787,7 @@ static int run_all(int argc, char **argv, unsigned rounds, FILE *json)
 	if (json)
 		fputc('[', json);
 	printf(
-	    "ns a packet, net of the harness (10th percentile; lbd's median too)\n%-27s %6s %6s %7s %7s %7s %s\n",
+	    "ns per packet, net of the harness (10th percentile; lbd: median too)\n%-27s %6s %6s %7s %7s %7s %s\n",
 	    "scenario", "mac", "encap", "lbd", "median", "/encap", "verified");
 	for (size_t i = 0; i < SCENARIOS; i++) {
 		struct figures figures = {0};
@@ -847,8 +848,7 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	CPU_ZERO(&cpu);
 	CPU_SET(1, &cpu);
-	sched_setaffinity(
-	    0, sizeof(cpu),
-	    &cpu); /* one core: caches stay its own. Fails quietly with a single core */
+	/* one core, whose caches are not shared with other work; may fail with a single core */
+	sched_setaffinity(0, sizeof(cpu), &cpu);
 	return run_all(argc, argv, rounds, json);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* UDP requests and answers in batches, as many as two cores can carry, with every loss counted.
+/* UDP requests and answers in batches, as many as two cores can handle; counts every loss.
  * usage: blast server ADDRESS PORT
- *        blast client ADDRESS PORT RATE SECONDS FLOWS     RATE in requests a second; prints one
- * JSON object */
+ *        blast client ADDRESS PORT RATE SECONDS FLOWS
+ * RATE is in requests a second. The client prints one JSON object. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

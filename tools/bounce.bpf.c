@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sends every packet back as it came, addresses swapped: the floor in tools/bench-veth. */
+/* Sends every packet back with its MAC addresses swapped: the floor in tools/bench-veth. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Macros of libraries, in words that cppcheck understands: it does not read system headers. */
+/* Macros of libraries, defined for cppcheck, which does not read system headers. */
 #define json_array_foreach(array, index, value)                                                   \
 	for (index = 0; index < json_array_size(array) && (value = json_array_get(array, index)); \
 	     index++)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Drops everything: the end of the line in tools/bench-veth, where the driver's counter says how
- * much arrived. */
+/* Drops everything: the receiving end in tools/bench-veth, where the driver counts what arrives. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Makes frames in a driver's place: run with BPF_F_TEST_XDP_LIVE_FRAMES, each run of the program is
- * a frame that leaves through an interface. The client's address counts through the flows. Loaded
- * by tools/live.c. */
+/* Generates frames instead of a driver: with BPF_F_TEST_XDP_LIVE_FRAMES each run of the program
+ * sends a frame through an interface. The client's address counts through the flows. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -22,7 +21,7 @@ SEC("xdp") int live(struct xdp_md *ctx)
 
 	if (data + HEADERS > end)
 		return XDP_ABORTED;
-	/* Pages come round again with what the load balancer made of them. */
+	/* Pages are recycled with what the load balancer wrote into them. */
 	for (int i = 0; i < HEADERS; i += 2)
 		*(__u16 *)(data + i) = *(const volatile __u16 *)(headers + i);
 	ip->saddr = bpf_htonl(0x0b000000 | made++ % flows);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sends live frames (UDP over IPv4) out of an interface as fast as one core makes them. usage:
- * live OBJECT INTERFACE DST-MAC SRC-MAC VIP PORT FLOWS FRAMES prints the microseconds it took */
+/* Sends live frames (UDP over IPv4) through an interface as fast as one core generates them, and
+ * prints how many microseconds it took.
+ * usage: live OBJECT INTERFACE DST-MAC SRC-MAC VIP PORT FLOWS FRAMES */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>

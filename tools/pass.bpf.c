@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Passes everything. On the lab's end of the load balancer's cable: a veth takes frames sent by
- * XDP_TX only when its own end runs NAPI, and with GRO as the means of that its NAPI was seen to
- * stop for good under load (kernel 6.18). Attached by tools/lab.sh. */
+/* Passes everything. For the lab's end of the load balancer's veth pair: a veth accepts frames sent
+ * by XDP_TX only if its own end runs NAPI. An XDP program enables NAPI; with GRO instead, NAPI can
+ * stop for good under load (seen with Linux 6.18). */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

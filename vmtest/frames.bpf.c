@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The two ends of the comparison with IPVS: makes frames in a driver's place, and takes what the
- * load balancer sends. Compiled by bench.sh, loaded by frames.c. */
+/* Both ends of the comparison with IPVS: generates frames instead of a driver, and receives what
+ * the load balancer sends. Loaded by frames.c. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -62,7 +62,7 @@ static void write_udp(struct udphdr *udp, const struct frames_traffic *t, __be16
 	};
 }
 
-/* Frames come back from a pool as they were left: every header is written anew. */
+/* Frames are recycled with their old content, so every header is written again. */
 SEC("xdp")
 int frames_make(struct xdp_md *ctx)
 {

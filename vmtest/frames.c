@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Feeds a load balancer with frames as a driver would, takes what it sends, and reads the CPU
- * time of the threads that did its work. */
+/* Feeds a load balancer with frames as a driver would, receives what it sends, and reads the CPU
+ * time of the threads that do its work. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,9 +19,10 @@
 
 #include "frames.h"
 
-#define BATCH        128 /* frames in flight: half a veth ring, so that none is lost for want of room */
+/* Frames in flight: half a veth ring, so that none is lost because the ring is full */
+#define BATCH        128
 #define SETTLE_US    200
-#define PATIENCE     500 /* times SETTLE_US that a batch may take */
+#define PATIENCE     500 /* a batch may take so many times SETTLE_US */
 #define MAX_THREADS  16
 #define TCP_FLAG_SYN 0x02
 #define TCP_FLAG_ACK 0x10
@@ -42,7 +43,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* Nanoseconds that the threads have run, from the scheduler's own account. */
+/* CPU time of the threads in nanoseconds, from the scheduler's accounting. */
 static uint64_t cpu_ns(const struct run *run)
 {
 	uint64_t sum = 0;
@@ -79,8 +80,8 @@ static struct frames_arrived arrived(const struct run *run)
 	return sum;
 }
 
-/* Both programs, and the taking one on the interface in native mode, in the place of what is
- * there. */
+/* Loads both programs, and attaches the receiving one to the interface in native mode, in place of
+ * the program that is there. */
 static void load(struct run *run)
 {
 	uint32_t former = 0;
@@ -98,7 +99,7 @@ static void load(struct run *run)
 		die(run->interface);
 }
 
-/* Puts back what was on the interface. */
+/* Restores the program that was on the interface. */
 static void unload(struct run *run)
 {
 	if (bpf_xdp_attach((int)run->traffic.ifindex, run->former_fd, XDP_FLAGS_DRV_MODE, NULL))
@@ -108,7 +109,7 @@ static void unload(struct run *run)
 	bpf_object__close(run->bpf);
 }
 
-/* Sends count frames in one go. */
+/* Sends count frames in one run. */
 static void make(const struct run *run, uint32_t count)
 {
 	uint8_t frame[FRAMES_LENGTH] = {0};
@@ -116,11 +117,11 @@ static void make(const struct run *run, uint32_t count)
 		    .repeat = (int)count, .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
 
 	if (bpf_prog_test_run_opts(run->make_fd, &options))
-		die("making frames (BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18)");
+		die("sending frames (BPF_F_TEST_XDP_LIVE_FRAMES, since Linux 5.18)");
 }
 
-/* Sends all frames, never more than fit in the rings, each batch when the one before has arrived or
- * is given up. */
+/* Sends all frames in batches that fit in the rings; each batch after the previous one has arrived
+ * or timed out. */
 static void feed(const struct run *run, uint64_t *ret_sent, uint64_t *ret_cpu_ns,
 		 struct frames_arrived *ret_arrived)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Asks this kernel's verifier about every program, at every option: TAP, then a table of what it
- * looked at and how much room is left below its limits. usage: verifier DIRECTORY..., each with the
- * *.bpf.o of one compiler. */
+/* Loads every program with every option through this kernel's verifier. Prints TAP, then a table of
+ * what the verifier processed and how much is left below its limits.
+ * usage: verifier DIRECTORY..., each with the *.bpf.o of one compiler */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
@@ -19,17 +19,17 @@
 #include "common/cleanup.h"
 
 #define LOG_SIZE     (16u << 20)
-#define STATS_SIZE   (1u << 20) /* of one program's log of figures alone */
+#define STATS_SIZE   (1u << 20) /* of one program's log of statistics */
 #define LOG_STATS    4          /* BPF_LOG_STATS */
 #define LOG_TRACE    1
-#define LOG_TAIL     4000 /* characters of a refusal's log that are shown */
+#define LOG_TAIL     4000 /* characters of the log that are shown when a program is refused */
 #define MAX_PROGRAMS 16   /* of an object */
 #define MAX_SUBPROGS 256
 #define MAX_ROWS     512
-#define MAX_SWITCHES 8 /* one-byte constants: each doubles the options tried */
+#define MAX_SWITCHES 8 /* one-byte constants: each doubles the number of options */
 
-/* What lbd may set before it loads the program: sizes. Programs without such a map or constant
- * ignore it. */
+/* Sizes that lbd sets before it loads the program. Programs without such a map or constant ignore
+ * them. */
 struct sizing {
 	const char *name;
 	uint32_t cpus, services, backends, slots, flow_buckets;
@@ -48,8 +48,8 @@ struct switches {
 	unsigned count;
 };
 
-/* What the verifier allows, and what a program may take of it: the next compiler or kernel finds
- * room. */
+/* The verifier's limits, and how much of them a program may use, so that the next compiler or
+ * kernel has room. */
 #define LIMIT_STACK        512
 #define LIMIT_INSTRUCTIONS 1000000
 #define LIMIT_FRAMES       8
@@ -59,19 +59,19 @@ struct bounds {
 };
 
 static const struct bounds product_bounds = {448, 300000, 7};
-static const struct bounds other_bounds = {480, 300000, 7}; /* a caller's frame more */
+static const struct bounds other_bounds = {480, 300000, 7}; /* one frame more for a caller */
 
-/* The most that a program of one compiler took, of all options. */
+/* The most that a program of one compiler used, over all options. */
 struct row {
 	char object[64], program[64], compiler[64];
 	uint32_t verified, length, stack, frames, options;
-	char deepest[256]; /* the calls that take that stack */
+	char deepest[256]; /* the calls that use that stack */
 };
 
 static struct row rows[MAX_ROWS];
 static unsigned tests, failures, rows_count;
 
-/* Where a constant is in .rodata: its offset, or -1. With collect, also gathers the switches. */
+/* The offset of a constant in .rodata, or -1. With collect, also gathers the switches. */
 static int rodata_find(const struct btf *btf, const char *wanted, struct switches *collect)
 {
 	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
@@ -111,7 +111,7 @@ static void set_entries(struct bpf_object *object, const char *name, uint64_t en
 		bpf_map__set_max_entries(map, (uint32_t)entries);
 }
 
-/* The constants, for this sizing and with the switches of `bits` on. */
+/* Sets the constants for this sizing, with the switches of `bits` on. */
 static void set_constants(struct bpf_object *object, const struct sizing *size,
 			  const struct switches *switches, unsigned bits)
 {
@@ -145,7 +145,7 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 	bpf_map__set_initial_value(map, value, length);
 }
 
-/* As dataplane.c does for a config with these limits. */
+/* As dataplane.c does for a configuration with these limits. */
 static void apply(struct bpf_object *object, const struct sizing *size,
 		  const struct switches *switches, unsigned bits)
 {
@@ -192,7 +192,7 @@ static void print_tail(const char *log)
 
 /* ---- stack and frames ---- */
 
-/* The functions of a loaded program: where each begins, what it calls, and the stack it has. */
+/* The functions of a loaded program: start, calls and stack. */
 struct functions {
 	uint32_t count;
 	uint32_t begin[MAX_SUBPROGS];
@@ -202,7 +202,7 @@ struct functions {
 	uint32_t length;
 };
 
-/* "stack depth 208+40+8" in the verifier's log: a figure a function. Returns how many. */
+/* Reads "stack depth 208+40+8" in the verifier's log, one number per function. Returns how many. */
 static uint32_t depths_read(const char *log, uint32_t *depth)
 {
 	const char *at = strstr(log, "stack depth ");
@@ -218,8 +218,7 @@ static uint32_t depths_read(const char *log, uint32_t *depth)
 	return count;
 }
 
-/* As the kernel has the program: its code, and the functions that are left of it. False if they
- * cannot be had. */
+/* The program as the kernel has it: code, and the functions that remain. False: not available. */
 static bool functions_read(int fd, const char *log, struct functions *ret)
 {
 	_cleanup_free_ struct bpf_func_info *info = calloc(MAX_SUBPROGS, sizeof(*info));
@@ -245,7 +244,7 @@ static bool functions_read(int fd, const char *log, struct functions *ret)
 	return ret->count && ret->count == want.nr_func_info;
 }
 
-/* The function that the instruction calls, or hands over to be called; -1 for none. */
+/* The function that the instruction calls, or passes as a callback; -1: none. */
 static int function_called(const struct functions *all, uint32_t at)
 {
 	const struct bpf_insn *insn = &all->code[at];
@@ -261,14 +260,14 @@ static int function_called(const struct functions *all, uint32_t at)
 	return -1;
 }
 
-/* Bytes of a function's frame as the kernel adds them up: a multiple of 32, or of 16 since
- * Linux 6.9. The stricter counts, so that all kernels agree. */
+/* Bytes of a function's frame as the kernel counts them: a multiple of 32, or of 16 since Linux
+ * 6.9. The stricter rule is used, so that all kernels agree. */
 static uint32_t frame_bytes(const struct functions *all, uint32_t function)
 {
 	return ((all->depth[function] ?: 1) + 31) / 32 * 32;
 }
 
-/* The deepest way down from a function: bytes of stack, and the functions on it. The verifier
+/* The deepest call chain from a function: bytes of stack, and the functions in it. The verifier
  * allows no recursion, and 8 frames. */
 static uint32_t deepest(const struct functions *all, uint32_t function, uint32_t *ret_frames,
 			uint32_t *ret_way)
@@ -295,7 +294,7 @@ static uint32_t deepest(const struct functions *all, uint32_t function, uint32_t
 	return stack + frame_bytes(all, function);
 }
 
-/* "lb 224, follow 32": the functions of a way and what each takes. */
+/* "lb 224, follow 32": the functions of a call chain and the stack of each. */
 static void way_name(const struct functions *all, const struct btf *btf, const uint32_t *way,
 		     uint32_t count, char *text, size_t room)
 {
@@ -336,7 +335,7 @@ static uint32_t greater(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
-/* Notes what the verifier looked at of one loaded program. */
+/* Records what the verifier processed for one loaded program. */
 static bool note_program(const struct bpf_program *program, const struct btf *btf, const char *log,
 			 struct row *row)
 {
@@ -360,7 +359,7 @@ static bool note_program(const struct bpf_program *program, const struct btf *bt
 	return known;
 }
 
-/* A test for each program of the loaded object. */
+/* One test for each program of the loaded object. */
 static void report_programs(struct bpf_object *object, const char *compiler, const char *file,
 			    const char *option, char (*logs)[STATS_SIZE])
 {
@@ -382,7 +381,7 @@ static void report_programs(struct bpf_object *object, const char *compiler, con
 	}
 }
 
-/* Once more, for the verifier's own words; the log of the first try holds figures alone. */
+/* Loads again to show the verifier's log: that of the first try has statistics only. */
 static void print_refusal(const char *path, const struct sizing *size, unsigned bits)
 {
 	static char log[LOG_SIZE];
@@ -401,7 +400,7 @@ static void print_refusal(const char *path, const struct sizing *size, unsigned 
 	bpf_object__close(object);
 }
 
-/* Loads one object at one option. False if it was refused. */
+/* Loads one object with one option. False: it was refused. */
 static bool try_option(const char *path, const char *compiler, const struct sizing *size,
 		       unsigned bits, unsigned *ret_switches)
 {
@@ -450,8 +449,8 @@ static bool is_product(const char *path)
 	return !strcmp(file, "lb.bpf.o") || !strcmp(file, "decap.bpf.o");
 }
 
-/* One object at every sizing and every combination of switches, up to the first refusal: a program
- * that is too much for the verifier keeps it busy for minutes each time. Programs of tests and
+/* Loads one object with every sizing and every combination of switches, up to the first refusal: a
+ * program that is too complex keeps the verifier busy for minutes each time. Programs of tests and
  * benchmarks are loaded with one sizing. */
 static void try_object(const char *path, const char *compiler)
 {
@@ -484,14 +483,14 @@ static void try_directory(const char *directory)
 	globfree(&found);
 }
 
-/* ---- what came of it ---- */
+/* ---- results ---- */
 
 static const struct bounds *bounds_of(const struct row *row)
 {
 	return is_product(row->object) ? &product_bounds : &other_bounds;
 }
 
-/* A test for each program: what it took, at whatever option, leaves room. */
+/* One test for each program: with every option it leaves room below the limits. */
 static void report_room(const struct row *row)
 {
 	const struct bounds *bounds = bounds_of(row);
@@ -509,7 +508,7 @@ static void report_room(const struct row *row)
 	       room ? "" : "not ", ++tests, row->program, row->object, row->compiler);
 }
 
-/* Rows begin with "#| ": vmtest/run.sh puts those of all kernels under one another. */
+/* Rows begin with "#| ": vmtest/run.sh collects those of all kernels into one table. */
 static void print_table(void)
 {
 	struct utsname kernel;
@@ -541,7 +540,7 @@ int main(int argc, char **argv)
 	if (argc < 2) {
 		fprintf(
 		    stderr,
-		    "usage: verifier DIRECTORY...: the *.bpf.o in each are offered to this kernel\n");
+		    "usage: verifier DIRECTORY...: loads the *.bpf.o of each through this kernel's verifier\n");
 		return 2;
 	}
 	for (int i = 1; i < argc; i++)

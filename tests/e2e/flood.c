@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A SYN flood from distinct sources, written straight to an interface.
- * usage: flood INTERFACE VIP PORT COUNT RATE   (the next hop is found by asking the kernel's
- * neighbour table) */
+/* A SYN flood from distinct sources, written directly to an interface.
+ * usage: flood INTERFACE VIP PORT COUNT RATE
+ * The next hop comes from the kernel's neighbour table. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -41,7 +41,7 @@ static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint1
 	frame->ip = (struct iphdr){
 	    .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .daddr = vip};
 	frame->ip.tot_len = htons(sizeof(frame->ip) + sizeof(frame->tcp));
-	frame->ip.saddr = htonl(0x0b000000 + number); /* 11.0.0.0/8: nobody here */
+	frame->ip.saddr = htonl(0x0b000000 + number); /* 11.0.0.0/8: not used in the lab */
 	frame->ip.check = htons(fold(add(&frame->ip, sizeof(frame->ip))));
 	frame->tcp = (struct tcphdr){.source = htons((uint16_t)(1024 + number % 60000)),
 				     .dest = htons(port),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What an attacker sends who knows the ports of a connection, and nothing else: one packet with
- * wrong numbers for each connection that this host has with VIP:PORT from the local ports FIRST to
- * LAST. An end that follows RFC 5961 ignores it or challenges it. usage: forge VIP PORT syn|fin|rst
- * FIRST LAST     prints how many it has sent */
+/* Sends what an attacker who only knows the ports of a connection can send: one packet with wrong
+ * sequence numbers for each connection of this host to VIP:PORT from the local ports FIRST to LAST.
+ * A host that follows RFC 5961 ignores it or answers with a challenge ACK. Prints the number of
+ * packets sent.
+ * usage: forge VIP PORT syn|fin|rst FIRST LAST */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -29,7 +30,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-/* An established connection of a line of /proc/net/tcp. */
+/* Parses a line of /proc/net/tcp: an established connection. */
 static bool parse_line(const char *line, struct tuple *ret)
 {
 	unsigned from, from_port, to, to_port, state;
@@ -42,7 +43,7 @@ static bool parse_line(const char *line, struct tuple *ret)
 	return true;
 }
 
-/* flags: as the header has them. FIN and RST come with ACK, as most do. */
+/* flags: as in the header. FIN and RST are sent with ACK, as usual. */
 static void forge(int fd, const struct tuple *tuple, uint8_t flags)
 {
 	struct {
@@ -100,8 +101,8 @@ int main(int argc, char **argv)
 	port = (unsigned)atoi(argv[2]);
 	first = (unsigned)atoi(argv[4]);
 	last = (unsigned)atoi(argv[5]);
-	fd = socket(AF_INET, SOCK_RAW,
-		    IPPROTO_RAW); /* the IP header is ours, and nothing is received */
+	/* with its own IP header, and receives nothing */
+	fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
 	file = fopen("/proc/self/net/tcp", "r");
 	if (fd < 0 || !file)
 		die(file ? "raw socket" : "/proc/self/net/tcp");

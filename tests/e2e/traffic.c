@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Real traffic for the lab: servers that say their name, and clients that count every lost, late
- * or misplaced answer. `traffic help` lists the modes. */
+/* Real traffic for the lab: servers that answer with their name, and clients that count every lost,
+ * late or misplaced answer. `traffic help` lists the modes. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 
 enum protocol { HTTP, TCP, UDP };
 
-/* How a client ends a connection: as usual, by a reset, or without a word, as one that lost its
+/* How a client ends a connection: with FIN, with RST, or silently, like a client that lost its
  * power. */
 enum ending { FIN, RST, SILENT };
 
@@ -38,27 +38,27 @@ struct options {
 	uint16_t port;
 	const char *name;     /* servers: what they answer */
 	double rate;          /* new requests a second */
-	double seconds;       /* how long to start new ones */
+	double seconds;       /* for how long new ones are started */
 	uint64_t timeout_ns;  /* of one request */
 	unsigned connections; /* hold: how many */
-	uint64_t interval_ns; /* hold: between two lines of a connection; 0: the next at SIGUSR1 */
+	uint64_t interval_ns; /* hold: between two lines of a connection; 0: one at each SIGUSR1 */
 	const char *progress; /* load: a file that gets one line per failure */
 	/* clients */
-	struct addr from; /* their address; family 0: the kernel's choice */
-	/* of the first flow, each later one has the next; 0: the kernel's choice */
+	struct addr from; /* source address; family 0: the kernel chooses */
+	/* of the first flow, counting up; 0: the kernel chooses */
 	uint16_t from_port;
-	enum ending ending; /* of what they close first */
-	/* load: a request starts when the one before has ended; who answered is told in order */
+	enum ending ending; /* how connections end that the client closes first */
+	/* load: a request starts when the one before has ended; the order of answers is printed */
 	bool in_turn;
-	uint64_t requests;  /* load: start so many, instead of for some seconds; 0: by the clock */
-	unsigned every;     /* load: of so many requests one stays open after its answer */
+	uint64_t requests;  /* load: number of requests, instead of a duration; 0: by duration */
+	unsigned every;     /* load: one of so many requests stays open after its answer */
 	uint64_t linger_ns; /* load: for how long */
-	/* hold: after this a connection is closed and opened anew; 0: never */
+	/* hold: after this a connection is closed and reopened; 0: never */
 	uint64_t lifetime_ns;
 	/* servers */
-	unsigned ports;    /* serve-tcp: of so many ports in a row */
+	unsigned ports;    /* serve-tcp: number of consecutive ports */
 	uint64_t delay_ns; /* serve-http: before each answer */
-	uint64_t slow_ns;  /* serve-http: added to that while slow */
+	uint64_t slow_ns;  /* serve-http: added to the delay while slow */
 };
 
 static uint64_t now_ns(void)
@@ -75,7 +75,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-static volatile sig_atomic_t stopped, slow, asked; /* asked: SIGUSR1, to clients that wait for it */
+static volatile sig_atomic_t stopped, slow, asked; /* SIGUSR1, for clients that wait for it */
 
 static void on_signal(int signal)
 {
@@ -87,7 +87,7 @@ static void on_signal(int signal)
 		stopped = 1;
 }
 
-/* ---- who answered how often ---- */
+/* ---- answers per server ---- */
 
 struct tally {
 	char name[MAX_NAMES][NAME_LENGTH];
@@ -95,7 +95,7 @@ struct tally {
 	unsigned names;
 };
 
-/* Returns the name's index; MAX_NAMES: there was no room for it. */
+/* Returns the name's index; MAX_NAMES: no room for it. */
 static unsigned tally_add(struct tally *tally, const char *name)
 {
 	unsigned i;
@@ -124,7 +124,7 @@ static void tally_print(const struct tally *tally)
 
 /* ---- sockets of clients ---- */
 
-/* From the client address and the next of the ports that were asked for, if any were. */
+/* Binds to the client address and the next of the requested ports, if any. */
 static int client_socket(const struct options *options, int flags)
 {
 	static uint16_t flows;
@@ -142,7 +142,7 @@ static int client_socket(const struct options *options, int flags)
 	length = addr_to_sockaddr(options->from.family ? &options->from : &any,
 				  options->from_port ? (uint16_t)(options->from_port + flows++) : 0,
 				  &from);
-	/* Without a port of its own the kernel shall choose it in connect(), by the whole tuple. */
+	/* Without a requested port, the kernel chooses one in connect(), by the whole tuple. */
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&from, length))
@@ -150,8 +150,8 @@ static int client_socket(const struct options *options, int flags)
 	return fd;
 }
 
-/* TCP hides a lost SYN behind a second, sent 1 s later. To the client that is a failure, however
- * patient it is. */
+/* TCP repeats a lost SYN after 1 s. A lost SYN counts as a failure, whatever the client's
+ * timeout. */
 static bool syn_was_lost(const struct options *options, int fd)
 {
 	struct tcp_info info = {0};
@@ -195,7 +195,7 @@ struct load {
 	char last_failure[128];
 	struct tally tally, stayed;
 	uint64_t waiting;  /* requests without an answer yet */
-	uint8_t *sequence; /* in turn: indices into the tally's names */
+	uint8_t *sequence; /* with in_turn: indices into the tally's names */
 	uint32_t *latency_us;
 	size_t latencies, latency_room;
 	FILE *progress;
@@ -280,7 +280,7 @@ static void load_start(struct load *load)
 	socklen_t length = addr_to_sockaddr(&options->target, options->port, &to);
 
 	if (!request)
-		return; /* all slots wait: the ones that wait will be counted as they time out */
+		return; /* all slots are in use: their requests count when they time out */
 	*request = (struct request){.start_ns = now_ns(),
 				    .stays = options->every && load->sent % options->every == 0};
 	request->fd = client_socket(options, SOCK_NONBLOCK);
@@ -303,7 +303,8 @@ static const char *http_name(const struct request *request)
 	return body + 4;
 }
 
-/* The server has closed (HTTP), or a line is here (TCP, UDP). */
+/* Whether the answer is complete: the server has closed (HTTP), or a line has arrived (TCP,
+ * UDP). */
 static void load_complete(struct load *load, struct request *request)
 {
 	const char *name = load->options->protocol == HTTP ? http_name(request) : request->answer;
@@ -405,7 +406,7 @@ static double percentile_ms(const struct load *load, double part)
 	return load->latency_us[at < load->latencies ? at : load->latencies - 1] / 1000.0;
 }
 
-/* One JSON object: easy to read for people, and for jq and sed. */
+/* Prints one JSON object. */
 static void load_report(struct load *load)
 {
 	qsort(load->latency_us, load->latencies, sizeof(*load->latency_us), compare_u32);
@@ -432,7 +433,7 @@ static void load_report(struct load *load)
 	printf("}\n");
 }
 
-/* May another request start now? */
+/* Whether another request may start now. */
 static bool load_goes_on(const struct load *load, uint64_t now)
 {
 	const struct options *options = load->options;
@@ -444,7 +445,7 @@ static bool load_goes_on(const struct load *load, uint64_t now)
 	return now < load->begin_ns + (uint64_t)(options->seconds * 1e9);
 }
 
-/* Starts what is due. next_ns: when the next is. */
+/* Starts the requests that are due. next_ns: when the next one is due. */
 static void load_start_due(struct load *load, uint64_t now, uint64_t gap_ns, uint64_t *next_ns)
 {
 	for (unsigned burst = 0; *next_ns <= now && burst < 64 && load_goes_on(load, now);
@@ -465,7 +466,7 @@ static void load_turn(struct load *load, int wait_ms)
 		load_event(load, events[i].data.ptr, events[i].events);
 }
 
-/* How long nothing but answers is of interest. */
+/* How long to wait for answers only. */
 static int load_wait_ms(const struct load *load, bool starting, uint64_t now, uint64_t next_ns)
 {
 	if (!starting || (load->options->in_turn && load->waiting))
@@ -513,18 +514,18 @@ static int run_load(const struct options *options)
 
 struct held {
 	int fd;
-	char name[NAME_LENGTH]; /* who answered first */
-	uint64_t asked_ns;      /* 0: no question is open */
+	char name[NAME_LENGTH]; /* the server that answered first */
+	uint64_t asked_ns;      /* 0: no request is open */
 	uint64_t next_ns;
-	uint64_t end_ns; /* of its lifetime; 0: none */
+	uint64_t end_ns; /* end of its lifetime; 0: none */
 };
 
 struct holding {
 	const struct options *options;
 	struct held *held;
 	uint64_t opened, asked, answered, moved, broken, late;
-	bool ending;     /* nothing more is asked; what was asked is waited for */
-	unsigned rounds; /* of questions at SIGUSR1, the first at once */
+	bool ending;     /* no more requests; open ones are waited for */
+	unsigned rounds; /* rounds of requests at SIGUSR1; the first begins at once */
 	bool in_round;
 	struct tally tally;
 };
@@ -552,7 +553,7 @@ static void held_open(struct holding *holding, struct held *held)
 	holding->opened++;
 	setsockopt(held->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(held->fd, (struct sockaddr *)&to, length)) {
-		/* Told to stop in the middle of it, it is no failure. */
+		/* Being stopped in the middle of it is not a failure. */
 		if (errno != EINTR || !stopped) {
 			fprintf(stderr, "traffic: hold: connect: %s\n", strerror(errno));
 			holding->broken++;
@@ -642,8 +643,8 @@ static bool hold_waits(const struct holding *holding)
 	return false;
 }
 
-/* With interval 0 all connections ask at once, at SIGUSR1; a line says that all answers of a round
- * are here. */
+/* With interval 0 all connections send a request at each SIGUSR1; a line reports that all answers
+ * of a round have arrived. */
 static void hold_rounds(struct holding *holding)
 {
 	if (holding->options->interval_ns)
@@ -691,10 +692,10 @@ static int run_hold(const struct options *options)
 	return holding.broken || holding.moved ? 1 : 0;
 }
 
-/* ---- half-close: the client says that it has sent all, and the answer comes late ---- */
+/* ---- half-close: the client ends its half, and the answer comes later ---- */
 
 #define LATE_END "end\n"
-/* Bytes, more than a server sends before the first of them is acknowledged */
+/* Bytes: more than a server sends before the first acknowledgement */
 #define LATE_FILLING 300000
 
 struct late_answer {
@@ -733,7 +734,7 @@ static int late_open(const struct options *options)
 	return fd;
 }
 
-/* Opens all, waits for SIGUSR1, ends its half of each, reads the answers. */
+/* Opens all connections, waits for SIGUSR1, ends its half of each, reads the answers. */
 static int run_half_close(const struct options *options)
 {
 	int *fds = calloc(options->connections, sizeof(*fds));
@@ -846,8 +847,8 @@ static int serve_tcp(const struct options *options)
 		for (int i = 0; i < count; i++) {
 			int fd = events[i].data.fd;
 
-			if (fd < first ||
-			    fd > last) { /* descriptors of listeners were given in a row */
+			/* the listeners have consecutive descriptors */
+			if (fd < first || fd > last) {
 				serve_line(epoll, fd, options->name);
 				continue;
 			}
@@ -861,7 +862,7 @@ static int serve_tcp(const struct options *options)
 
 /* ---- a server that reads to the end of the stream, and answers late ---- */
 
-/* In a process of its own: it only waits. */
+/* In a process of its own, as it mostly waits. */
 static void answer_late(int fd, const struct options *options)
 {
 	static char text[LATE_FILLING];
@@ -927,8 +928,8 @@ static void answer_due(struct pending *pending, unsigned *count, const char *nam
 	*count = kept;
 }
 
-/* The head of a request fits one segment here. It is read before the answer: a close with unread
- * bytes would reset. */
+/* The head of a request fits in one segment here. It is read before the answer is sent: a close
+ * with unread bytes would send RST. */
 static void take_request(int listener, uint64_t delay_ns, struct pending *pending, unsigned *count)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -1028,8 +1029,8 @@ static void take_option(struct options *options, const char *key, const char *va
 	}
 }
 
-/* A machine that is many times slower than one of its own says so (tools/lab.sh): fewer requests a
- * second, and more time for each. */
+/* On a slow machine LAB_SLOWDOWN (tools/lab.sh) means fewer requests a second, and more time for
+ * each. */
 static void slow_down(struct options *options)
 {
 	const char *text = getenv("LAB_SLOWDOWN");

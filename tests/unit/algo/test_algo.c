@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What every registered algorithm promises, whichever there are: names, coverage, determinism,
- * weights, disruption; then what each promises of its own. */
+/* Properties of all registered algorithms: names, coverage, determinism, weights, disruption; then
+ * those of single algorithms. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,7 +27,7 @@ static struct memory_dataplane *commit(const struct algo *algo, bool weighted)
 	return memory;
 }
 
-/* How many slots each backend is current of, by number; returns the size of the ring. */
+/* Counts the slots of which each backend is current, by number; returns the size of the ring. */
 static uint32_t slot_shares(const struct memory_dataplane *memory, uint32_t share[BACKENDS])
 {
 	uint32_t size, *slots = want_slots(memory->dp, &want, &size);
@@ -41,7 +41,7 @@ static uint32_t slot_shares(const struct memory_dataplane *memory, uint32_t shar
 	return size;
 }
 
-/* The same of the list that is picked from. */
+/* The same for the pick list. */
 static uint32_t pick_shares(const struct memory_dataplane *memory, uint32_t share[BACKENDS])
 {
 	uint64_t pick = want_line(memory->dp, &want)->pick;
@@ -86,7 +86,7 @@ static void the_promised_algorithms_are_there(void **state)
 	assert_int_equal(algo_find("source-hash")->hash, 0);
 }
 
-/* Slots serve every algorithm: those that pick fall back on them when the flow table is full. */
+/* Every algorithm has slots: those that pick use them when the flow table is full. */
 static void every_backend_is_covered_by_every_algorithm(void **state)
 {
 	uint32_t share[BACKENDS];
@@ -168,7 +168,7 @@ static void a_lost_backend_moves_under_two_percent_of_the_other_slots(void **sta
 	}
 }
 
-static void one_without_weight_gets_nothing_new(void **state)
+static void a_backend_without_weight_gets_no_new_flow(void **state)
 {
 	uint32_t share[BACKENDS];
 
@@ -196,7 +196,7 @@ static void turns(struct memory_dataplane *memory, const uint32_t *weights, unsi
 	want_commit(memory->dp, &want, 1);
 }
 
-static void the_heavy_take_turns_with_the_light(void **state)
+static void heavy_backends_take_turns_with_light_ones(void **state)
 {
 	struct memory_dataplane *memory =
 	    memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
@@ -210,7 +210,8 @@ static void the_heavy_take_turns_with_the_light(void **state)
 		uint32_t id = memory->maps.arena[LB_REGION_BASE(pick) + i % 7];
 
 		run = id == want_id(memory->dp, &want, 0) ? run + 1 : 0;
-		assert_true(run <= 4); /* over the end of the list too: a a b a c a a | a a b ... */
+		/* also across the end of the list: a a b a c a a | a a b ... */
+		assert_true(run <= 4);
 	}
 	memory_dataplane_free(memory);
 }
@@ -253,7 +254,7 @@ static void least_response_time_costs_follow_latency_and_stay_in_range(void **st
 	assert_true(lrt->cost(1, UINT32_MAX) <= 1u << 31);
 }
 
-static void one_that_was_not_measured_costs_like_the_median(void **state)
+static void a_backend_that_was_not_measured_costs_like_the_median(void **state)
 {
 	struct memory_dataplane *memory =
 	    memory_dataplane_new((struct memory_limits){4, 256, 65536, 16});
@@ -279,12 +280,12 @@ int main(void)
 	    cmocka_unit_test(two_instances_with_one_config_decide_alike),
 	    cmocka_unit_test(weights_are_kept_to_two_slots_and_to_a_turn),
 	    cmocka_unit_test(a_lost_backend_moves_under_two_percent_of_the_other_slots),
-	    cmocka_unit_test(one_without_weight_gets_nothing_new),
-	    cmocka_unit_test(the_heavy_take_turns_with_the_light),
+	    cmocka_unit_test(a_backend_without_weight_gets_no_new_flow),
+	    cmocka_unit_test(heavy_backends_take_turns_with_light_ones),
 	    cmocka_unit_test(awkward_weights_make_a_bounded_list_that_serves_all),
 	    cmocka_unit_test(least_conn_costs_are_in_inverse_proportion_to_weights),
 	    cmocka_unit_test(least_response_time_costs_follow_latency_and_stay_in_range),
-	    cmocka_unit_test(one_that_was_not_measured_costs_like_the_median),
+	    cmocka_unit_test(a_backend_that_was_not_measured_costs_like_the_median),
 	};
 
 	return cmocka_run_group_tests_name("algo", tests, NULL, NULL);

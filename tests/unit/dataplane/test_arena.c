@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The arena allocator: regions never overlap, gaps coalesce, a takeover gets the same map. */
+/* The arena allocator: regions never overlap, gaps coalesce, a takeover gets the same regions. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +26,7 @@ static void regions_begin_on_lines_and_do_not_overlap(void **state)
 	arena_done(&arena);
 }
 
-static void a_full_arena_says_so_and_is_whole_again_when_all_is_given_back(void **state)
+static void a_full_arena_refuses_and_is_whole_again_when_all_is_freed(void **state)
 {
 	struct arena arena;
 	uint32_t base[4], over;
@@ -66,7 +66,7 @@ static void regions_of_a_former_process_are_taken_where_they_are(void **state)
 	arena_done(&arena);
 }
 
-/* A thousand random steps against a map of bytes. */
+/* A thousand random steps, compared with a byte map. */
 static void random_use_agrees_with_a_map_of_lines(void **state)
 {
 	enum { SLOTS = 4096, LINES = SLOTS / ARENA_ALIGN, LIVE = 64 };
@@ -109,7 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(regions_begin_on_lines_and_do_not_overlap),
-	    cmocka_unit_test(a_full_arena_says_so_and_is_whole_again_when_all_is_given_back),
+	    cmocka_unit_test(a_full_arena_refuses_and_is_whole_again_when_all_is_freed),
 	    cmocka_unit_test(regions_of_a_former_process_are_taken_where_they_are),
 	    cmocka_unit_test(random_use_agrees_with_a_map_of_lines),
 	};

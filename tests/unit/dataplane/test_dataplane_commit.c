@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Commits on plain memory: slot rules one by one, stable ids, what is written and what is not,
- * limits, resizes, tables, takeover. */
+/* Commits on plain memory: slot rules, stable ids, what is written and what is not, limits,
+ * resizes, tables, takeover. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -71,7 +71,7 @@ static void the_first_keeper_stays_through_later_moves(void **state)
 	assert_int_equal(slot_after(LB_SLOT(B, A) | T, A, true, true, tcp).slot, LB_SLOT(A, A) | T);
 }
 
-static void the_dead_keep_their_slots_and_the_gone_nothing(void **state)
+static void dead_backends_keep_their_slots_and_gone_ones_nothing(void **state)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, KEEPER_STANDS, tcp).slot,
 			 LB_SLOT(B, A) | T);
@@ -84,7 +84,7 @@ static void the_dead_keep_their_slots_and_the_gone_nothing(void **state)
 			 LB_SLOT(B, B) | T);
 }
 
-static void flows_that_went_to_current_for_want_of_a_keeper_stay_there(void **state)
+static void flows_that_went_to_current_without_a_keeper_stay_there(void **state)
 {
 	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_SUPERSEDED, tcp).slot,
 			 LB_SLOT(C, B) | T);
@@ -92,7 +92,7 @@ static void flows_that_went_to_current_for_want_of_a_keeper_stay_there(void **st
 			 LB_SLOT(C, C) | T);
 }
 
-static void older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current(void **state)
+static void learning_begins_again_when_a_keeper_ceases_to_be_current(void **state)
 {
 	const struct slot_rules hears = {.learns = true, .hears = true};
 	const struct slot_rules hears_resizing = {.learns = true, .hears = true, .resizing = true};
@@ -108,7 +108,7 @@ static void older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current(vo
 	assert_true(change.began && change.moved);
 }
 
-static void with_nobody_wanted_the_draining_keep_their_flows(void **state)
+static void with_no_wanted_backend_draining_ones_keep_their_flows(void **state)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, A), 0, true, true, tcp).slot, LB_SLOT(0, A) | T);
 	assert_int_equal(slot_after(LB_SLOT(A, A), 0, false, false, tcp).slot, 0);
@@ -164,7 +164,7 @@ static uint16_t service_of(const char *vip, int protocol, int port)
 	return 0;
 }
 
-/* How many slots of a region have this current and this keeper. ANY: whatever it is. */
+/* The number of slots of a region with this current and this keeper. ANY: matches all. */
 #define ANY UINT16_MAX
 static uint32_t slots_with(uint64_t region, uint16_t current, uint16_t keeper)
 {
@@ -249,7 +249,7 @@ static void the_same_again_writes_nothing(void **state)
 	assert_non_null(before);
 	memcpy(before, dp->maps.arena, bytes);
 	active = dp->maps.settings->active;
-	for (unsigned n = 0; n < 5; n++) { /* another order is the same */
+	for (unsigned n = 0; n < 5; n++) { /* the order does not matter */
 		struct dp_backend swap = want.backends[n];
 
 		want.backends[n] = want.backends[9 - n];
@@ -354,8 +354,8 @@ static void a_backend_that_stays_dead_is_given_up_after_an_idle_time(void **stat
 	assert_int_equal(stats.slots_in_transition, 0);
 }
 
-/* Backend 1 of two dies at 10000 and is back later, and a new flow found no place in the table in
- * that tick (0: none did). Whether it has its slots to itself again. */
+/* Backend 1 of two dies at 10000 and is back later; a new flow found no place in the table in tick
+ * `unplaced` (0: none did). Whether the backend gets all its slots back. */
 static bool claims_its_slots_back(uint32_t unplaced, bool takeover)
 {
 	struct lb_service *line;
@@ -375,8 +375,8 @@ static bool claims_its_slots_back(uint32_t unplaced, bool takeover)
 		dp = memory_dataplane_restart(memory);
 	dp->maps.turns[line->id].unplaced = unplaced;
 	dp->clock = 10010;
-	want.service.tcp_idle_ms +=
-	    5000; /* some other change meanwhile, after which it is dead still */
+	/* some other change meanwhile, with the backend still dead */
+	want.service.tcp_idle_ms += 5000;
 	want_commit(dp, &want, 1);
 	dp->clock = 10020;
 	want_find(&want, 1)->usable = true;
@@ -411,7 +411,7 @@ static void after_a_takeover_a_flow_may_have_lacked_a_place_while_a_backend_was_
 	assert_false(claims_its_slots_back(10005, true));
 }
 
-/* The same when death, want of a place and return lie between two commits that look at the slot. */
+/* The same if death, the flow without a place, and return all lie between two commits. */
 static void a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile(void **state)
 {
 	struct lb_service *line;
@@ -430,7 +430,7 @@ static void a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile(
 	want_commit(dp, &want, 1);
 	assert_true(slots_with(line->ring, id, ANY) > 100);
 	assert_int_equal(slots_with(line->ring, id, id), 0);
-	dp->clock = 10030; /* and from now on it is a backend like any other */
+	dp->clock = 10030; /* from now on it is an ordinary backend */
 	want_find(&want, 1)->weight = 0;
 	want_commit(dp, &want, 1);
 	assert_int_equal(slots_with(line->ring, id, ANY), 0);
@@ -468,15 +468,15 @@ static void older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_t
 	idle = want_line(dp, &want)->tcp_idle;
 	id = want_id(dp, &want, 1);
 	for (unsigned times = 0; times < 2;
-	     times++) { /* the second time its slots are in transition already */
+	     times++) { /* the second time, its slots are already in transition */
 		dp->clock = 10000 + times * (idle + 10);
 		want_find(&want, 1)->weight = 0;
 		want_commit(dp, &want, 1);
 		for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
 			if (LB_SLOT_KEEPER(dp->maps.arena[LB_REGION_BASE(ring) + i]) == id) {
 				assert_true(dp->maps.arena[LB_REGION_BASE(ring) + i] & L);
-				dp->maps.stamps[LB_REGION_BASE(ring) + i] =
-				    dp->clock + idle; /* it is used */
+				/* it is used */
+				dp->maps.stamps[LB_REGION_BASE(ring) + i] = dp->clock + idle;
 			}
 		sweep_rounds(dp, 1, dp->clock + idle);
 		assert_true(slots_with(ring, ANY, id) > 100);
@@ -621,7 +621,7 @@ static void an_id_in_quarantine_is_cleaned_when_it_is_the_last(void **state)
 	want_commit(dp, &want, 1);
 	dp->maps.flows[3] =
 	    1ULL << 63 | 4ULL << LB_FLOW_BACKEND_SHIFT | LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT;
-	dp->maps.loads[4].active = 3; /* off by two */
+	dp->maps.loads[4].active = 3; /* wrong by two */
 	want_remove(&want, 3);
 	want_commit(dp, &want, 1);
 	want_add(&want, 9, 1);
@@ -672,12 +672,13 @@ static void a_ring_grows_beside_the_old_one_and_waits_for_it(void **state)
 		want_add(&want, n, 1);
 	want_commit(dp, &want, 1);
 	assert_int_equal(LB_REGION_SIZE(line->ring), 509);
-	sweep_rounds(dp, 2, 10000 + line->tcp_idle + 1); /* settles, which starts the next one */
+	/* the slots settle, which starts the next resize */
+	sweep_rounds(dp, 2, 10000 + line->tcp_idle + 1);
 	assert_int_equal(LB_REGION_SIZE(line->ring), 1021);
 	assert_int_equal(LB_REGION_SIZE(line->old_ring), 509);
 }
 
-/* Three backends; the second dies, and at last the ring changes its size. */
+/* Three backends; the second dies, then the ring changes its size. */
 static struct lb_service *resize_with_a_dead_keeper(uint32_t unplaced)
 {
 	struct lb_service *line;
@@ -691,7 +692,7 @@ static struct lb_service *resize_with_a_dead_keeper(uint32_t unplaced)
 	want_commit(dp, &want, 1);
 	dp->maps.turns[line->id].unplaced = unplaced;
 	dp->clock = 10010;
-	want_find(&want, 0)->weight = 0; /* so that the old ring would have others by now */
+	want_find(&want, 0)->weight = 0; /* so that the old ring would have other backends by now */
 	want.service.slots = 509;
 	want_commit(dp, &want, 1);
 	assert_int_equal(LB_REGION_SIZE(line->old_ring), 251);
@@ -737,7 +738,7 @@ static void a_keeper_that_dies_during_a_resize_leaves_the_old_ring(void **state)
 	assert_int_equal(slots_with(line->old_ring, ANY, 0), 0);
 }
 
-/* All backends drain: nobody is current, but the keepers have their flows. */
+/* All backends drain: no slot has a current, but the keepers have their flows. */
 static void a_ring_on_nobody_that_keeps_flows_is_not_thrown_away(void **state)
 {
 	want.service.slots = 251;
@@ -785,8 +786,8 @@ static void rings_of_the_same_configuration_have_the_same_digest(void **state)
 	want_commit(dp, &want, 1);
 	want_add(&want, 1, 10); /* with another id */
 	want_commit(dp, &want, 1);
-	sweep_rounds(dp, 2,
-		     10000 + want_line(dp, &want)->tcp_idle + 1); /* one resize after the other */
+	/* one resize after the other */
+	sweep_rounds(dp, 2, 10000 + want_line(dp, &want)->tcp_idle + 1);
 	assert_int_equal(dataplane_service_stats(dp, &want.service, &stats), 0);
 	assert_true(stats.ring_digest == first.ring_digest);
 }
@@ -858,7 +859,7 @@ static void affinity_tracks_always_and_knows_who_takes_new_flows(void **state)
 	assert_int_equal(dp->maps.loads[want_id(dp, &want, 1)].cost, 0);
 }
 
-/* How many slots of the ring have any of these flags. */
+/* The number of slots of the ring with any of these flags. */
 static uint32_t flagged(uint32_t flags)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), count = 0;
@@ -876,7 +877,8 @@ static void udp_with(const char *algorithm, unsigned backends)
 	want_commit(dp, &want, 1);
 }
 
-/* Else new flows would go to keepers instead of in turn, for an idle time after every change. */
+/* Otherwise new flows would go to keepers instead of in turn, for an idle time after every
+ * change. */
 static void where_every_udp_flow_is_tracked_nothing_is_left_to_learn(void **state)
 {
 	udp_with("wrr", 3);
@@ -918,8 +920,8 @@ static uint32_t stamped_at(uint32_t tick)
 	return count;
 }
 
-/* What is in the table only must be looked up until it is over. Slots that are in transition keep
- * their time to learn, and owe one more to settle. */
+/* Flows that only the table knows must be looked up until they are over. Slots already in
+ * transition keep their learning time, and need another idle timeout to settle. */
 static void when_a_service_ends_to_track_always_its_slots_are_in_transition(void **state)
 {
 	uint32_t learning;
@@ -968,9 +970,9 @@ static void when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn(vo
 	assert_int_equal(flagged(L), 0);
 }
 
-/* A UDP ring of 251 in which the slots of backend 0 have moved, and have learnt if so wanted,
- * changes its size; a flow found no place lately if so wanted. How many slots of the old ring keep
- * backend 0. */
+/* A UDP ring of 251 slots in which the slots of backend 0 have moved changes its size. Optionally
+ * the slots have learnt, or a flow found no place recently. Returns how many slots of the old ring
+ * keep backend 0. */
 static uint32_t kept_after_resize(bool learnt, bool unplaced)
 {
 	uint16_t idle, id;
@@ -1115,8 +1117,8 @@ static void a_takeover_does_not_reuse_the_id_of_one_removed_before(void **state)
 	assert_int_equal(want_id(dp, &want, 8), id);
 }
 
-/* The ring is frozen as the old one, and not replaced yet. */
-static void an_lbd_killed_between_the_stores_of_a_resize_is_succeeded(void **state)
+/* The ring has become the old one, and the new one is not in use yet. */
+static void an_lbd_killed_between_the_stores_of_a_resize_is_taken_over(void **state)
 {
 	for (unsigned n = 0; n < 3; n++)
 		want_add(&want, n, 1);
@@ -1127,7 +1129,7 @@ static void an_lbd_killed_between_the_stores_of_a_resize_is_succeeded(void **sta
 	assert_int_equal(want_line(dp, &want)->old_ring, 0);
 }
 
-static void maps_that_contradict_themselves_are_refused(void **state)
+static void inconsistent_maps_are_refused(void **state)
 {
 	struct dataplane other = {.egress_fd = -1, .grace_map_fd = -1};
 	struct error err = {0};
@@ -1149,10 +1151,10 @@ int main(void)
 	    cmocka_unit_test(a_slot_whose_backend_stays_is_untouched),
 	    cmocka_unit_test(a_stable_slot_that_moves_keeps_the_old_backend),
 	    cmocka_unit_test(the_first_keeper_stays_through_later_moves),
-	    cmocka_unit_test(the_dead_keep_their_slots_and_the_gone_nothing),
-	    cmocka_unit_test(flows_that_went_to_current_for_want_of_a_keeper_stay_there),
-	    cmocka_unit_test(older_flows_are_heard_anew_when_their_keeper_ceases_to_be_current),
-	    cmocka_unit_test(with_nobody_wanted_the_draining_keep_their_flows),
+	    cmocka_unit_test(dead_backends_keep_their_slots_and_gone_ones_nothing),
+	    cmocka_unit_test(flows_that_went_to_current_without_a_keeper_stay_there),
+	    cmocka_unit_test(learning_begins_again_when_a_keeper_ceases_to_be_current),
+	    cmocka_unit_test(with_no_wanted_backend_draining_ones_keep_their_flows),
 	    cmocka_unit_test(without_tracking_a_slot_is_never_in_transition),
 	    cmocka_unit_test(while_resizing_keeper_0_stands_for_the_old_ring),
 	    TEST(a_committed_service_is_found_and_described),
@@ -1205,8 +1207,8 @@ int main(void)
 	    TEST(a_change_of_weight_changes_the_ring),
 	    TEST(a_takeover_with_the_same_config_writes_nothing),
 	    TEST(a_takeover_does_not_reuse_the_id_of_one_removed_before),
-	    TEST(an_lbd_killed_between_the_stores_of_a_resize_is_succeeded),
-	    TEST(maps_that_contradict_themselves_are_refused),
+	    TEST(an_lbd_killed_between_the_stores_of_a_resize_is_taken_over),
+	    TEST(inconsistent_maps_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("dataplane commit", tests, NULL, NULL);

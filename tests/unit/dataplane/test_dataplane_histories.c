@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Nodes with one configuration have one ring, whatever they went through. LBD_SEED=n runs that
- * history alone. */
+/* Nodes with the same configuration have the same ring, whatever happened to them before.
+ * LBD_SEED=n runs only that history. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,14 +21,14 @@
 #define BACKENDS 30
 #define IDLE     3 /* ticks */
 
-/* What an administrator and health checks have said so far. A removed backend drains until it is
- * gone. */
+/* A node with its administrator's changes and health results so far. A removed backend drains until
+ * it is gone. */
 struct node {
 	struct memory_dataplane *memory;
 	struct want want;
 	bool leaving[BACKENDS];
 	uint32_t now;
-	char text[CHANGES * 40]; /* the history, for people */
+	char text[CHANGES * 40]; /* the history as text, for the failure message */
 };
 
 static const struct memory_limits limits = {
@@ -83,7 +83,7 @@ static void add(struct node *node, unsigned n, uint32_t weight)
 	tell(node, "add", n);
 }
 
-/* Those that are leaving are gone when they have drained; at the latest at the end. */
+/* Removes leaving backends once they have drained, or at the end. */
 static void leave(struct node *node, unsigned n)
 {
 	if (!node->leaving[n])
@@ -149,19 +149,20 @@ static void live_through(struct node *node, uint64_t seed)
 	for (uint32_t i = 0; i < changes; i++) {
 		change(node, seed, i);
 		if (!sequence_roll(seed, i, 8, 4))
-			continue; /* committed together with the next one */
+			continue; /* committed together with the next change */
 		commit(node);
 		pass(node, sequence_roll(seed, i, 9, 2 * IDLE));
 	}
 	for (unsigned n = 0; n < BACKENDS && sequence_roll(seed, 0, 10, 2); n++)
 		leave(node, n);
 	commit(node);
-	/* a resize may wait for one that waits for a change, each for two idle timeouts */
+	/* a resize may wait for another one, which waits for a change, each for two idle
+	 * timeouts */
 	pass(node, 4 * (2 * IDLE + 3));
 }
 
-/* One that has never known anything but the end of that. */
-static void begin_anew(struct node *node, const struct node *like)
+/* A new node with the final configuration only. */
+static void start_fresh_node(struct node *node, const struct node *like)
 {
 	node_init(node, 77);
 	node->want.service.slots = like->want.service.slots;
@@ -178,7 +179,7 @@ static void begin_anew(struct node *node, const struct node *like)
 	pass(node, 2 * IDLE + 3);
 }
 
-/* The last byte of the address of a slot's backend, 0: the slot has none. */
+/* The last byte of the address of a slot's backend; BACKENDS: the slot has none. */
 static unsigned backend_of(const struct node *node, uint32_t slot)
 {
 	const struct lb_backend *backend = &node->memory->maps.backends[LB_SLOT_CURRENT(slot)];
@@ -211,14 +212,14 @@ static void ring_is_a_function_of_the_configuration(void **state)
 	for (uint64_t seed = first; seed < first + count; seed++) {
 		node_init(&node, 1000);
 		live_through(&node, seed);
-		begin_anew(&fresh, &node);
+		start_fresh_node(&fresh, &node);
 		compare(&node, &fresh, seed);
 		memory_dataplane_free(node.memory);
 		memory_dataplane_free(fresh.memory);
 	}
 }
 
-/* The example of an operator: eleven are added, ten of them removed. */
+/* An operator's example: eleven backends are added, ten of them removed. */
 static void backends_that_came_and_went_leave_no_trace_in_the_ring(void **state)
 {
 	static struct node node, fresh;
@@ -236,7 +237,7 @@ static void backends_that_came_and_went_leave_no_trace_in_the_ring(void **state)
 	}
 	commit(&node);
 	pass(&node, 4 * (2 * IDLE + 3));
-	begin_anew(&fresh, &node);
+	start_fresh_node(&fresh, &node);
 	compare(&node, &fresh, 0);
 	memory_dataplane_free(node.memory);
 	memory_dataplane_free(fresh.memory);

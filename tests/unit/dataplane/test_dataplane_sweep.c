@@ -30,7 +30,8 @@ static void make(int protocol, const char *algorithm)
 	for (unsigned n = 0; n < 2; n++)
 		want_add(&want, n, 10);
 	want.service.slots = 251;
-	want.service.hash = LB_HASH_SPORT; /* so that no entry shows its slot, see below */
+	/* so that the slot of an entry is not known, see below */
+	want.service.hash = LB_HASH_SPORT;
 	want_commit(dp, &want, 1);
 }
 
@@ -109,7 +110,7 @@ static void entries_expire_by_the_idle_time_of_their_state(void **state)
 	}
 }
 
-static void where_the_table_decides_always_a_silent_flow_sleeps(void **state)
+static void where_the_table_decides_always_a_silent_flow_becomes_dormant(void **state)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -119,7 +120,8 @@ static void where_the_table_decides_always_a_silent_flow_sleeps(void **state)
 	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
 	assert_int_equal(LB_FLOW_BACKEND(dp->maps.flows[9]), id);
 	assert_int_equal(dp->maps.loads[id].active, 0);
-	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK); /* it may sleep past every wrap */
+	/* it stays dormant, however often ticks wrap */
+	sweep_rounds(dp, 1, NOW + 20 * LB_FLOW_TICK_MASK);
 	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
 	want_find(&want, 0)->usable = false; /* it may be back */
 	want_commit(dp, &want, 1);
@@ -131,14 +133,14 @@ static void where_the_table_decides_always_a_silent_flow_sleeps(void **state)
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-static void where_the_table_decides_always_a_silent_udp_flow_sleeps(void **state)
+static void where_the_table_decides_always_a_silent_udp_flow_becomes_dormant(void **state)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_UDP, NOW);
 	sweep_rounds(dp, 1, NOW + UDP_IDLE + 1);
 	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
 }
 
-static void a_flow_that_has_ended_does_not_sleep(void **state)
+static void a_flow_that_has_ended_does_not_become_dormant(void **state)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -149,7 +151,7 @@ static void a_flow_that_has_ended_does_not_sleep(void **state)
 	assert_true(dp->maps.flows[10] == 0);
 }
 
-static void a_silent_flow_of_a_dead_backend_does_not_sleep(void **state)
+static void a_silent_flow_of_a_dead_backend_does_not_become_dormant(void **state)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
 	want_find(&want, 0)->usable = false;
@@ -169,7 +171,7 @@ static void where_the_table_decides_always_entries_of_settled_slots_stay(void **
 	assert_true(dp->maps.flows[9] != 0);
 }
 
-static void sleepers_go_when_the_service_tracks_by_slot_again(void **state)
+static void dormant_entries_go_when_the_service_tracks_by_slot_again(void **state)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_DORMANT, NOW - 400);
 	sweep_rounds(dp, 1, NOW);
@@ -180,7 +182,7 @@ static void sleepers_go_when_the_service_tracks_by_slot_again(void **state)
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-static void the_oldest_sleeper_makes_room_in_a_full_bucket(void **state)
+static void the_oldest_dormant_entry_makes_room_in_a_full_bucket(void **state)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -193,7 +195,7 @@ static void the_oldest_sleeper_makes_room_in_a_full_bucket(void **state)
 				 way == 5 ? 0 : LB_FLOW_DORMANT);
 }
 
-static void none_that_is_awake_makes_room(void **state)
+static void only_a_dormant_entry_makes_room(void **state)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -207,8 +209,7 @@ static void none_that_is_awake_makes_room(void **state)
 				 way == 2 ? 0 : LB_FLOW_ESTABLISHED);
 }
 
-/* A stable slot's flows are not looked up: what the table has of them would only mislead after the
- * next change. */
+/* A stable slot's flows are not looked up: old entries would be wrong after the next change. */
 static void entries_of_settled_slots_go(void **state)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), id = want_id(dp, &want, 0);
@@ -230,7 +231,7 @@ static void entries_of_settled_slots_go(void **state)
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-/* The two bits that the fingerprint lacks may name either of two slots. */
+/* Without the two bits that the fingerprint lacks, the flow may be of either of two slots. */
 static void an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition(void **state)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
@@ -238,8 +239,8 @@ static void an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition(
 
 	want.service.hash = LB_HASH_FULL;
 	want_commit(dp, &want, 1);
-	do { /* the first hash of a slot, which shares its upper 30 bits with the last of the slot
-		before */
+	/* find a first hash of a slot whose upper 30 bits equal those of the last hash before it */
+	do {
 		high = ((uint64_t)++at << 32) / size + 1;
 		assert_true(at < size);
 	} while (!(high & 3));
@@ -300,7 +301,7 @@ static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
 	dp->maps.flows[1] = entry(id, LB_FLOW_ESTABLISHED, NOW);
 	dp->maps.flows[20] = entry(id, LB_FLOW_SYN, NOW);
 	dp->maps.flows[30] = entry(id, LB_FLOW_FIN, NOW);
-	dp->maps.loads[id].active = 7; /* off by five */
+	dp->maps.loads[id].active = 7; /* wrong by five */
 	dp->maps.loads[other].active = -3;
 	sweep_rounds(dp, 1, NOW);
 	assert_int_equal(dp->maps.loads[id].active, 2);
@@ -310,7 +311,7 @@ static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
 	assert_int_equal(dp->maps.loads[id].active, 0);
 }
 
-/* Not only at the end of the round, which in a large table is seconds away. */
+/* At once, not at the end of the round, which takes seconds with a large table. */
 static void an_entry_that_goes_is_not_counted_any_more(void **state)
 {
 	uint32_t id = want_id(dp, &want, 0);
@@ -327,7 +328,7 @@ static void an_entry_that_goes_is_not_counted_any_more(void **state)
 	assert_int_equal(turns->held, 1);
 }
 
-/* Packets that come while the table is counted must not be taken for an error. */
+/* Packets that arrive during the count must not be corrected as an error. */
 static void active_is_left_alone_while_flows_come_and_go(void **state)
 {
 	uint32_t id = want_id(dp, &want, 0);
@@ -335,7 +336,8 @@ static void active_is_left_alone_while_flows_come_and_go(void **state)
 	dp->maps.flows[400] = entry(id, LB_FLOW_ESTABLISHED, NOW);
 	dp->maps.loads[id].active = 1;
 	dataplane_sweep(dp, 100, NOW);
-	dp->maps.flows[5] = entry(id, LB_FLOW_ESTABLISHED, NOW); /* behind the sweep: not counted */
+	/* already passed by the sweep: not counted */
+	dp->maps.flows[5] = entry(id, LB_FLOW_ESTABLISHED, NOW);
 	__atomic_fetch_add(&dp->maps.loads[id].active, 1, __ATOMIC_RELAXED);
 	while (dataplane_sweep(dp, 100, NOW))
 		;
@@ -355,7 +357,7 @@ static void steps_look_at_no_more_than_their_budget(void **state)
 	assert_in_range(steps, dp->maps.flow_words / 10, dp->maps.flow_words / 10 + 20);
 }
 
-static void later_fragments_of_the_gone_are_forgotten(void **state)
+static void later_fragments_of_gone_backends_are_forgotten(void **state)
 {
 	dp->maps.frags[3] = 77ULL << 32 | LB_FRAG_USED | 9u << LB_FRAG_BACKEND_SHIFT;
 	dp->maps.frags[4] =
@@ -390,8 +392,7 @@ static void slots_settle_an_idle_time_after_the_last_packet_elsewhere(void **sta
 				 LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
 }
 
-/* The flows of the middle backend have an idle time from the second change on to show
- * themselves. */
+/* The flows of the middle backend get an idle time from the second change on. */
 static void a_second_change_puts_off_settling(void **state)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
@@ -409,8 +410,8 @@ static void a_second_change_puts_off_settling(void **state)
 	assert_true(slots[at] & T);
 }
 
-/* A round that has passed an entry's place cannot know of packets since: slots settle by the tick
- * in which it began. */
+/* A round does not see packets after it has passed an entry's place: slots settle by the tick in
+ * which the round began. */
 static void slots_settle_by_the_tick_in_which_the_round_began(void **state)
 {
 	want_add(&want, 2, 10);
@@ -486,12 +487,12 @@ static void where_all_flows_are_in_the_table_draining_ends_with_the_last(void **
 	assert_false(backend_stats(1).drained);
 	sweep_rounds(dp, 1, NOW);
 	assert_false(backend_stats(1).drained);
-	dp->maps.flows[9] = 0; /* FIN, then a packet that needed the place */
+	dp->maps.flows[9] = 0; /* FIN, then evicted by another flow */
 	sweep_rounds(dp, 1, NOW + 1);
 	assert_true(backend_stats(1).drained);
 }
 
-/* Entries of such a state hold a drain for so many ticks. */
+/* Asserts that entries in this state hold a drain for so many ticks. */
 static void holds_a_drain(uint32_t flow_state, uint32_t ticks)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 1), flow_state, NOW);
@@ -514,7 +515,7 @@ static void a_flow_that_was_reset_holds_a_drain_for_ten_seconds(void **state)
 	holds_a_drain(LB_FLOW_RST, 10);
 }
 
-/* Anybody can make one, and what it stands for is held by the slots. */
+/* Marks can be forged, and the slots hold the drain for such flows. */
 static void the_mark_of_an_older_flow_holds_no_drain(void **state)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 1), LB_FLOW_KEPT, NOW);
@@ -528,7 +529,7 @@ static void the_mark_of_an_older_flow_holds_no_drain(void **state)
 static void a_drain_begins_with_its_commit_and_not_with_later_ones(void **state)
 {
 	sweep_rounds(dp, 3, NOW);
-	dataplane_sweep(dp, 100, NOW); /* a round is under way */
+	dataplane_sweep(dp, 100, NOW); /* begins a round */
 	want_find(&want, 1)->weight = 0;
 	want_commit(dp, &want, 1);
 	want_add(&want, 2, 10);
@@ -543,7 +544,7 @@ static void a_drain_begins_with_its_commit_and_not_with_later_ones(void **state)
 	assert_true(backend_stats(1).drained);
 }
 
-/* It has chosen by slot before: flows may live that are in no entry. */
+/* The service selected by slot before: there may be live flows without an entry. */
 static void a_drain_waits_for_slots_where_flows_from_before_tracking_may_live(void **state)
 {
 	want.service.algorithm = algo_find("round-robin");
@@ -574,7 +575,7 @@ static void an_id_is_free_after_a_whole_round_that_began_later(void **state)
 {
 	uint16_t id = want_id(dp, &want, 0);
 
-	dataplane_sweep(dp, 100, NOW); /* a round is under way and past some buckets */
+	dataplane_sweep(dp, 100, NOW); /* a round is running and has passed some buckets */
 	dp->maps.flows[3] = entry(id, LB_FLOW_ESTABLISHED, NOW);
 	want_remove(&want, 0);
 	want_commit(dp, &want, 1);
@@ -587,7 +588,7 @@ static void an_id_is_free_after_a_whole_round_that_began_later(void **state)
 	assert_true(dp->maps.flows[3] == 0);
 }
 
-static void the_totals_of_a_service_never_sink(void **state)
+static void the_totals_of_a_service_never_decrease(void **state)
 {
 	uint32_t row = dp->maps.backend_slots;
 	uint16_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
@@ -715,7 +716,7 @@ static void a_short_absence_changes_no_age(void **state)
 	assert_true(dp->maps.flows[9] == before);
 }
 
-/* One wrap, and a little: what is old looks young. */
+/* One wrap and a little: old entries look new. */
 static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
 {
 	uint32_t away = NOW + LB_FLOW_TICK_MASK + 100, id = want_id(dp, &want, 0);
@@ -726,11 +727,11 @@ static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
 	dp->clock = away;
 	dp = memory_dataplane_restart(memory);
 	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[9]), away & LB_FLOW_TICK_MASK);
-	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[10]),
-			 NOW & LB_FLOW_TICK_MASK); /* it is not young: it sleeps */
+	/* it is not new: it is dormant */
+	assert_int_equal(LB_FLOW_TICK(dp->maps.flows[10]), NOW & LB_FLOW_TICK_MASK);
 }
 
-/* The same lbd, that was stopped meanwhile. */
+/* The same process, which was stopped in between. */
 static void after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(void **state)
 {
 	uint32_t away = NOW + LB_FLOW_TICK_MASK + 5000;
@@ -745,8 +746,9 @@ static void after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_pa
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-/* Only an absence renews stamps: that nobody knows when learning began must not end it. */
-static void learning_goes_on_for_an_idle_time_after_a_takeover(void **state)
+/* Only an absence renews stamps. After a takeover the beginning of learning is not known; that must
+ * not end it. */
+static void learning_continues_for_an_idle_time_after_a_takeover(void **state)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
 	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
@@ -791,9 +793,9 @@ static void no_slot_settles_while_marks_are_lost(void **state)
 	assert_int_equal(service_stats().slots_in_transition, 0);
 }
 
-/* ---- found in review ---- */
+/* ---- long rounds, lost marks ---- */
 
-/* lbd was stopped, or its machine was, in the middle of a round. */
+/* lbd, or its machine, was stopped in the middle of a round. */
 static void a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile(void **state)
 {
 	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
@@ -809,7 +811,7 @@ static void a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile(v
 	assert_in_range(service_stats().slots_in_transition, 80, 100);
 }
 
-/* What lets no slot settle lets no drain end. */
+/* Lost marks keep a drain from ending, as they keep slots from settling. */
 static void no_drain_ends_while_marks_are_lost(void **state)
 {
 	want_find(&want, 1)->weight = 0;
@@ -826,9 +828,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TCP(entries_expire_by_the_idle_time_of_their_state),
-	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_flow_sleeps,
-					    setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(the_oldest_sleeper_makes_room_in_a_full_bucket,
+	    cmocka_unit_test_setup_teardown(
+		where_the_table_decides_always_a_silent_flow_becomes_dormant, setup_turns,
+		teardown),
+	    cmocka_unit_test_setup_teardown(the_oldest_dormant_entry_makes_room_in_a_full_bucket,
 					    setup_turns, teardown),
 	    TCP(entries_of_settled_slots_go),
 	    TCP(each_service_has_a_share_and_the_rest_is_common),
@@ -845,7 +848,7 @@ int main(void)
 	    TCP(an_entry_that_goes_is_not_counted_any_more),
 	    TCP(active_is_left_alone_while_flows_come_and_go),
 	    TCP(steps_look_at_no_more_than_their_budget),
-	    TCP(later_fragments_of_the_gone_are_forgotten),
+	    TCP(later_fragments_of_gone_backends_are_forgotten),
 	    TCP(slots_settle_an_idle_time_after_the_last_packet_elsewhere),
 	    TCP(a_second_change_puts_off_settling),
 	    cmocka_unit_test_setup_teardown(udp_slots_stop_learning_after_an_idle_time, setup_udp,
@@ -858,19 +861,20 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_flow_that_found_no_room_makes_draining_wait,
 					    setup_turns, teardown),
 	    TCP(an_id_is_free_after_a_whole_round_that_began_later),
-	    TCP(the_totals_of_a_service_never_sink),
-	    cmocka_unit_test_setup_teardown(where_the_table_decides_always_a_silent_udp_flow_sleeps,
-					    setup_udp_turns, teardown),
-	    cmocka_unit_test_setup_teardown(a_flow_that_has_ended_does_not_sleep, setup_turns,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(a_silent_flow_of_a_dead_backend_does_not_sleep,
+	    TCP(the_totals_of_a_service_never_decrease),
+	    cmocka_unit_test_setup_teardown(
+		where_the_table_decides_always_a_silent_udp_flow_becomes_dormant, setup_udp_turns,
+		teardown),
+	    cmocka_unit_test_setup_teardown(a_flow_that_has_ended_does_not_become_dormant,
+					    setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(a_silent_flow_of_a_dead_backend_does_not_become_dormant,
 					    setup_turns, teardown),
 	    cmocka_unit_test_setup_teardown(
 		where_the_table_decides_always_entries_of_settled_slots_stay, setup_turns,
 		teardown),
-	    cmocka_unit_test_setup_teardown(sleepers_go_when_the_service_tracks_by_slot_again,
-					    setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(none_that_is_awake_makes_room, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(
+		dormant_entries_go_when_the_service_tracks_by_slot_again, setup_turns, teardown),
+	    cmocka_unit_test_setup_teardown(only_a_dormant_entry_makes_room, setup_turns, teardown),
 	    TCP(an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition),
 	    TCP(entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix),
 	    TCP(slots_settle_by_the_tick_in_which_the_round_began),
@@ -884,7 +888,7 @@ int main(void)
 					    setup_turns, teardown),
 	    TCP(a_drain_waits_for_slots_where_flows_from_before_tracking_may_live),
 	    TCP(after_an_absence_of_one_wrap_no_flow_is_over_too_early),
-	    cmocka_unit_test_setup_teardown(learning_goes_on_for_an_idle_time_after_a_takeover,
+	    cmocka_unit_test_setup_teardown(learning_continues_for_an_idle_time_after_a_takeover,
 					    setup_udp, teardown),
 	    TCP(after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
 	    TCP(after_a_takeover_slots_keep_what_they_kept),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The flow hash's promises that do not show in how flows spread: every field counts, no pair of
- * tuples collides for every seed, and a flow's two buckets find each other. */
+/* Properties of the flow hash other than the spread of flows: every field counts, no pair of tuples
+ * collides for every seed, and each of a flow's two buckets gives the other. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -13,7 +13,7 @@
 
 #define SEEDS 1000
 
-/* For how many of the seeds both tuples have the same hash. */
+/* The number of seeds for which both tuples have the same hash. */
 static int collisions(struct lb_tuple a, struct lb_tuple b)
 {
 	struct lb_hash_key key;
@@ -73,7 +73,7 @@ static void every_word_of_an_ipv6_tuple_counts(void **state)
 }
 
 /* Pairs that collide for every key as soon as a part of the construction is missing: a factor
- * without a key (its other factor's word is then multiplied by zero), a sum in place of a product,
+ * without a key (the other factor's word is then multiplied by zero), a sum instead of a product,
  * one key for two pairs. */
 static void no_pair_of_tuples_collides_for_every_seed(void **state)
 {
@@ -105,8 +105,8 @@ static void the_words_of_a_key_differ_and_depend_on_the_seed(void **state)
 	assert_int_equal(equal, 0);
 }
 
-/* A ring takes the high half, a bucket the low, a fingerprint the high 30 bits: neighbours must
- * differ in all. */
+/* A ring uses the high half, a bucket the low half, a fingerprint the high 30 bits: similar tuples
+ * must differ in all three. */
 static void a_small_difference_is_in_all_parts_of_the_hash(void **state)
 {
 	struct lb_hash_key key;
@@ -123,8 +123,8 @@ static void a_small_difference_is_in_all_parts_of_the_hash(void **state)
 		flipped += __builtin_popcountll(difference);
 	}
 	assert_true(differs == ~0ULL);
-	assert_in_range(flipped, 31000,
-			33000); /* half of the bits: 32000, standard deviation 126 */
+	/* half of the bits: 32000, standard deviation 126 */
+	assert_in_range(flipped, 31000, 33000);
 }
 
 static void the_two_buckets_of_a_flow_differ_and_find_each_other(void **state)
@@ -143,10 +143,11 @@ static void the_two_buckets_of_a_flow_differ_and_find_each_other(void **state)
 	}
 	for (int i = 0; i < 64; i++)
 		most = seen[i] > most ? seen[i] : most;
-	assert_in_range(most, 3, 20); /* those of one bucket, some 100, share no second one */
+	/* the flows of one bucket, some 100, have different second buckets */
+	assert_in_range(most, 3, 20);
 }
 
-static void a_hash_takes_the_ports_it_is_told_to(void **state)
+static void a_hash_covers_the_ports_it_is_asked_to(void **state)
 {
 	const __u32 ports = htonl(1000u << 16 | 80);
 
@@ -156,7 +157,7 @@ static void a_hash_takes_the_ports_it_is_told_to(void **state)
 	assert_int_equal(lb_hash_ports(ports, LB_HASH_FULL), ports);
 }
 
-static void a_prefix_is_as_long_as_it_says(void **state)
+static void a_prefix_has_its_length(void **state)
 {
 	for (__u32 bits = 0; bits <= 64; bits++) {
 		__u64 word = lb_hash_prefix(bits);
@@ -177,8 +178,8 @@ int main(void)
 	    cmocka_unit_test(the_words_of_a_key_differ_and_depend_on_the_seed),
 	    cmocka_unit_test(a_small_difference_is_in_all_parts_of_the_hash),
 	    cmocka_unit_test(the_two_buckets_of_a_flow_differ_and_find_each_other),
-	    cmocka_unit_test(a_hash_takes_the_ports_it_is_told_to),
-	    cmocka_unit_test(a_prefix_is_as_long_as_it_says),
+	    cmocka_unit_test(a_hash_covers_the_ports_it_is_asked_to),
+	    cmocka_unit_test(a_prefix_has_its_length),
 	};
 
 	return cmocka_run_group_tests_name("hash", tests, NULL, NULL);

@@ -85,7 +85,7 @@ static void a_table_is_the_same_in_every_version(void **state)
 	fill(10, table, 1021);
 	for (unsigned i = 0; i < 1021; i++)
 		sum = (sum ^ table[i]) * 1099511628211ULL;
-	/* Another value here: an upgrade would move flows, and instances of both versions would
+	/* If this value changes, an upgrade moves flows, and instances of both versions
 	 * disagree. */
 	assert_true(sum == 0xc950a8665843bf76ULL);
 }
@@ -191,9 +191,8 @@ static double best_fill_ms(unsigned count)
 	return best;
 }
 
-/* CPU time of one run against that of the same run: a step for every backend at every slot would be
- * hundreds of
- * times. */
+/* Compares CPU times of the same process: one step per backend and slot would take hundreds of
+ * times as long. */
 static void a_thousand_backends_cost_little_more_than_ten(void **state)
 {
 	double few = best_fill_ms(10), many = best_fill_ms(MOST);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health checks: counting with a scripted kind, the real kinds against servers on the same loop.
- * Tests wait for what is to happen, however long the machine takes; rules about time have a clock
- * of their own in test_lateness.c. */
+/* Health checks: rise and fall with a scripted kind, the real kinds with servers on the same loop.
+ * Tests wait for a condition, however long it takes; rules about time are tested with a simulated
+ * clock in test_lateness.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -31,9 +31,9 @@
 
 #include "lbd/health/health.h"
 
-#define HANG_MS    60000 /* nothing takes so long: it hangs */
+#define HANG_MS    60000 /* a wait that long means that the test hangs */
 #define PATIENT_MS 30000 /* a timeout that no probe reaches */
-/* Libevent counts by the coarse clock: a timer may be early by its step, up to 10 ms */
+/* libevent uses the coarse clock: a timer may be early by its resolution, up to 10 ms */
 #define COARSE_MS 15
 
 static struct event_base *base;
@@ -52,8 +52,8 @@ static void run_for(uint64_t ms)
 {
 	uint64_t end = now_ms() + ms, now;
 
-	while ((now = now_ms()) <
-	       end) { /* an exit that run_until left behind may end a round early */
+	/* a loop exit left over from run_until may end a round early */
+	while ((now = now_ms()) < end) {
 		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
 				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
 
@@ -99,9 +99,9 @@ struct reported {
 	enum health_status status;
 	uint32_t latency_us;
 	char why[320], last_failure[320];
-	struct health_check *remove; /* when told, remove it */
-	const struct reported *removed;  /* what that one had reported */
-	unsigned removed_results;    /* and how often, until it was removed */
+	struct health_check *remove;    /* a check to remove in the callback */
+	const struct reported *removed; /* what that check has reported */
+	unsigned removed_results;       /* how often, until it was removed */
 };
 
 static void on_result(void *arg, const struct health_result *result)
@@ -148,9 +148,9 @@ static struct health_check *add(const struct health_spec *spec, const char *addr
 	return check;
 }
 
-/* Probes until a latency was measured, which a late loop does not, and says what was told. */
+/* Probes until a latency was measured, which a late loop does not do; returns the last result. */
 static struct reported probe_measured(const struct health_spec *spec, const char *address,
-				  uint16_t port)
+				      uint16_t port)
 {
 	struct reported reported = {0};
 	struct health_check *check = add(spec, address, port, HEALTH_UNKNOWN, &reported);
@@ -160,8 +160,9 @@ static struct reported probe_measured(const struct health_spec *spec, const char
 	return reported;
 }
 
-/* Probes once and says what was told. */
-static struct reported probe_once(const struct health_spec *spec, const char *address, uint16_t port)
+/* Probes once; returns the result. */
+static struct reported probe_once(const struct health_spec *spec, const char *address,
+				  uint16_t port)
 {
 	struct reported reported = {0};
 	struct health_check *check = add(spec, address, port, HEALTH_UNKNOWN, &reported);
@@ -171,8 +172,7 @@ static struct reported probe_once(const struct health_spec *spec, const char *ad
 	return reported;
 }
 
-/* ---- a kind whose results are written down beforehand: '+', '-', '!' (not run), '?' (cannot
- * start), '~' (hangs)
+/* ---- a kind with scripted results: '+', '-', '!' (not run), '?' (cannot start), '~' (hangs)
  * ---- */
 
 static const char *script;
@@ -249,7 +249,7 @@ REGISTER(health_kind, scripted) = {.name = "scripted",
 				   .cancel = script_cancel};
 
 /* The statuses after each probe of the script, as letters: ? unknown, u up, d down; capital where
- * changed is set. */
+ * the status has changed. */
 static void assert_statuses(const char *probes, enum health_status initial, const char *expected)
 {
 	struct health_spec spec = spec_of("scripted");
@@ -273,7 +273,7 @@ static void assert_statuses(const char *probes, enum health_status initial, cons
 	assert_string_equal(seen, expected);
 }
 
-static void first_probe_of_an_unknown_decides_alone(void **state)
+static void first_probe_of_an_unknown_backend_decides_alone(void **state)
 {
 	assert_statuses("+", HEALTH_UNKNOWN, "U");
 	assert_statuses("-", HEALTH_UNKNOWN, "D");
@@ -295,11 +295,11 @@ static void kept_status_is_not_a_change_and_needs_the_full_count(void **state)
 	assert_statuses("-++", HEALTH_DOWN, "ddU");
 }
 
-static void probe_that_could_not_run_says_nothing_about_the_backend(void **state)
+static void probe_that_could_not_run_does_not_change_the_status(void **state)
 {
 	assert_statuses("!?", HEALTH_UNKNOWN, "??");
 	assert_statuses("!?!?!?!?", HEALTH_UP, "uuuuuuuu");
-	/* nor does it interrupt a run of failures */
+	/* it does not interrupt a series of failures either */
 	assert_statuses("-!-?-", HEALTH_UP, "uuuuD");
 }
 
@@ -323,14 +323,14 @@ static void why_holds_the_last_failure_until_up_again(void **state)
 	health_remove(check);
 }
 
-/* A probe that ends more than an interval after its start, as the loop was late, has the next one
- * sooner. */
+/* If a probe ends more than an interval after its start because the loop was late, the next one
+ * comes sooner. */
 static bool was_late(void)
 {
 	return lateness_meter(lateness)->max_us > LATENESS_BEAT_US / 2;
 }
 
-/* How much later one comes is the machine's affair; what is asked of it is in test_lateness.c. */
+/* Probes may come later on a busy machine; the calculated times are tested in test_lateness.c. */
 static void probes_start_an_interval_apart(void **state)
 {
 	struct health_spec spec = spec_of("scripted");
@@ -361,8 +361,8 @@ static void first_probes_are_spread(void **state)
 	for (unsigned i = 0; i < CHECKS; i++)
 		checks[i] = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &reported);
 	assert_true(run_until(&reported.results, CHECKS));
-	assert_true(script_times[CHECKS - 1] - start >=
-		    200); /* of 400; by chance less: once in 2^60 */
+	/* of 400; fewer by chance: once in 2^60 */
+	assert_true(script_times[CHECKS - 1] - start >= 200);
 	for (unsigned i = 0; i < CHECKS; i++)
 		health_remove(checks[i]);
 }
@@ -374,7 +374,7 @@ static void probe_that_does_not_end_has_timed_out(void **state)
 	struct health_check *check;
 	uint64_t start = now_ms();
 
-	script = "~~"; /* the second if the loop is late */
+	script = "~~"; /* two results if the loop is late */
 	script_cancelled = 0;
 	spec.timeout_ms = 150;
 	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &reported);
@@ -435,9 +435,9 @@ struct server {
 	uint16_t port;
 	const char *answer; /* NULL: none */
 	unsigned delay_ms;  /* before the answer */
-	bool close;         /* hang up after the answer, or without one */
-	bool reset;         /* hang up with RST */
-	bool any;           /* answer whatever comes, not just a whole request */
+	bool close;         /* close after the answer, or without one */
+	bool reset;         /* close with RST */
+	bool any;           /* answer any bytes, not only a complete request */
 	unsigned accepted, requests;
 	char request[4096];
 };
@@ -500,7 +500,7 @@ static void on_request(struct bufferevent *bev, void *arg)
 	if (!server->any && !strstr(server->request, "\r\n\r\n"))
 		return;
 	server->requests++;
-	event_base_update_cache_time(base); /* the delay counts from here */
+	event_base_update_cache_time(base); /* the delay begins here */
 	event_add(connection->timer, &delay);
 }
 
@@ -539,10 +539,10 @@ static void server_start(struct server *server, const char *address)
 static void server_stop(struct server *server)
 {
 	evconnlistener_free(server->listener);
-	run_for(30); /* connections see the probe's RST and go */
+	run_for(30); /* connections end with the probe's RST */
 }
 
-/* A port that nobody listens on. */
+/* A port without a listener. */
 static uint16_t closed_port(void)
 {
 	struct server server = {0};
@@ -618,7 +618,7 @@ static void tcp_port_of_the_check_wins_over_the_services(void **state)
 	server_stop(&server);
 }
 
-static void tcp_refused_is_said(void **state)
+static void tcp_refused_is_reported(void **state)
 {
 	struct health_spec spec = spec_of("tcp");
 	struct reported reported = probe_once(&spec, "127.0.0.1", closed_port());
@@ -628,7 +628,7 @@ static void tcp_refused_is_said(void **state)
 	assert_int_equal(reported.latency_us, 0);
 }
 
-static void tcp_timeout_is_strict_and_said(void **state)
+static void tcp_timeout_is_strict_and_reported(void **state)
 {
 	struct health_spec spec = spec_of("tcp");
 	struct full full;
@@ -650,7 +650,7 @@ static void tcp_timeout_is_strict_and_said(void **state)
 
 /* ---- a late loop ---- */
 
-/* A server of its own process, which is never late: answers every connection at once. */
+/* A server in a process of its own, which is never late: answers every connection at once. */
 static pid_t prompt_server_start(uint16_t *ret_port)
 {
 	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -664,15 +664,14 @@ static pid_t prompt_server_start(uint16_t *ret_port)
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &length), 0);
 	*ret_port = ntohs(at.sin_port);
 	pid = fork();
-	if (!pid) /* a test that fails does not stop it */
+	if (!pid) /* a failing test does not stop it */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (!pid) {
 		int fd = accept(listener, NULL, NULL);
 
 		(void)!write(fd, answer, sizeof(answer) - 1);
-		shutdown(
-		    fd,
-		    SHUT_WR); /* and it stays open: a close with an unread request would reset it */
+		/* the connection stays open: a close with an unread request would send RST */
+		shutdown(fd, SHUT_WR);
 	}
 	close(listener);
 	return pid;
@@ -684,9 +683,10 @@ static void prompt_server_stop(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-/* Turns the loop until each of the checks has so many results, with something that takes pause_ms
- * in every turn. */
-static void run_late(const struct reported *reported, unsigned checks, unsigned wanted, unsigned pause_ms)
+/* Runs the loop until each of the checks has so many results, with a pause of pause_ms in every
+ * turn. */
+static void run_late(const struct reported *reported, unsigned checks, unsigned wanted,
+		     unsigned pause_ms)
 {
 	uint64_t end = now_ms() + HANG_MS;
 	unsigned done = 0;
@@ -700,7 +700,7 @@ static void run_late(const struct reported *reported, unsigned checks, unsigned 
 	assert_int_equal(done, checks);
 }
 
-/* Many checks, so that a turn finds many answers and many timeouts that are due. */
+/* Many checks, so that a turn of the loop finds many answers and many due timeouts. */
 static void assert_not_blamed_for_a_late_loop(const char *type)
 {
 	enum { CHECKS = 100 };
@@ -772,8 +772,8 @@ static void tcp_backend_that_goes_and_comes_is_followed(void **state)
 	server_stop(&server);
 	assert_true(run_until(&reported.changes, 2));
 	assert_int_equal(reported.status, HEALTH_DOWN);
-	assert_in_range(reported.results - before, 3,
-			4); /* fall, and one that may have been under way */
+	/* fall, and one probe that may have been running */
+	assert_in_range(reported.results - before, 3, 4);
 	at.sin_port = htons(server.port);
 	server.listener = evconnlistener_new_bind(base, on_accept, &server,
 						  LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, 16,
@@ -795,7 +795,7 @@ static void tcp_check_removed_during_a_probe_is_silent(void **state)
 	full_start(&full);
 	spec.interval_ms = 20;
 	check = add(&spec, "127.0.0.1", full.port, HEALTH_UNKNOWN, &reported);
-	run_for(60); /* it has begun, and does not end */
+	run_for(60); /* the probe has begun, and does not end */
 	health_remove(check);
 	run_for(200);
 	assert_int_equal(reported.results, 0);
@@ -830,7 +830,7 @@ static void probes_leave_no_port_in_time_wait(void **state)
 	server_stop(&server);
 }
 
-/* No descriptor is left for the length of one probe of each type. */
+/* There is no free descriptor during one probe of each type. */
 static void running_out_of_descriptors_takes_no_backend_down(void **state)
 {
 	static const char *const types[] = {"tcp", "http"};
@@ -846,7 +846,8 @@ static void running_out_of_descriptors_takes_no_backend_down(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		struct health_spec spec = spec_of(types[i]);
 		struct reported reported = {0};
-		struct health_check *check = add(&spec, "127.0.0.1", server.port, HEALTH_UP, &reported);
+		struct health_check *check =
+		    add(&spec, "127.0.0.1", server.port, HEALTH_UP, &reported);
 
 		spec.fall = 1;
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
@@ -890,13 +891,13 @@ static void http_status_in_range_is_up(void **state)
 			 HEALTH_UP);
 	assert_int_equal(http_answer("HTTP/1.1 204 No Content\r\n\r\n").status, HEALTH_UP);
 	assert_int_equal(http_answer("HTTP/1.0 200 OK\r\n\r\nuntil the end").status, HEALTH_UP);
-	/* a redirect is an answer, and is not followed */
+	/* a redirect counts as an answer and is not followed */
 	assert_int_equal(
 	    http_answer("HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n").status,
 	    HEALTH_UP);
 }
 
-static void http_status_out_of_range_is_said(void **state)
+static void http_status_out_of_range_is_reported(void **state)
 {
 	struct health_spec spec = spec_of("http");
 	struct server server = {.answer = "HTTP/1.1 204 No Content\r\n\r\n"};
@@ -912,7 +913,7 @@ static void http_status_out_of_range_is_said(void **state)
 	server_stop(&server);
 }
 
-static void http_garbage_is_said(void **state)
+static void http_garbage_is_reported(void **state)
 {
 	struct reported reported = http_answer("SSH-2.0-OpenSSH_9.2p1\r\n");
 
@@ -920,14 +921,14 @@ static void http_garbage_is_said(void **state)
 	assert_string_equal(reported.why, "HTTP: the answer is not HTTP");
 }
 
-static void http_connection_closed_early_is_said(void **state)
+static void http_connection_closed_early_is_reported(void **state)
 {
 	assert_string_equal(http_answer(NULL).why, "HTTP: connection closed without an answer");
 	assert_string_equal(http_answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").why,
 			    "HTTP: connection closed in the middle of the answer");
 }
 
-static void http_connection_reset_is_said(void **state)
+static void http_connection_reset_is_reported(void **state)
 {
 	struct health_spec spec = spec_of("http");
 	struct server server = {.reset = true, .close = true};
@@ -938,14 +939,14 @@ static void http_connection_reset_is_said(void **state)
 	server_stop(&server);
 }
 
-static void http_refused_is_said_as_tcp_says_it(void **state)
+static void http_refused_is_reported_as_by_tcp(void **state)
 {
 	struct health_spec spec = spec_of("http");
 
 	assert_string_equal(probe_once(&spec, "127.0.0.1", closed_port()).why, "connect: refused");
 }
 
-static void http_timeouts_say_what_did_not_come(void **state)
+static void http_timeouts_report_what_is_missing(void **state)
 {
 	struct health_spec spec = spec_of("http"), tls = spec_of("https");
 	struct server server = {0};
@@ -967,7 +968,7 @@ static void http_timeouts_say_what_did_not_come(void **state)
 	server_stop(&server);
 }
 
-static void http_answer_after_the_timeout_is_none(void **state)
+static void http_answer_after_the_timeout_does_not_count(void **state)
 {
 	struct health_spec spec = spec_of("http");
 	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -1055,7 +1056,7 @@ static void http_ignores_proxies_of_the_environment(void **state)
 	unsetenv("all_proxy");
 }
 
-static void http_connects_anew_for_every_probe(void **state)
+static void http_makes_a_new_connection_for_every_probe(void **state)
 {
 	struct health_spec spec = spec_of("http");
 	struct server server = {
@@ -1174,7 +1175,7 @@ static void https_unverified_certificate_is_up_and_the_host_is_the_sni(void **st
 	health_remove(check);
 	assert_string_equal(reported.why, "");
 	assert_int_equal(reported.status, HEALTH_UP);
-	/* this server refuses any other name, and says so in a TLS alert */
+	/* this server refuses any other name with a TLS alert */
 	spec.host = (char *)"other.example";
 	reported = probe_once(&spec, "127.0.0.1", port);
 	assert_int_equal(reported.status, HEALTH_DOWN);
@@ -1206,8 +1207,8 @@ static double cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* count checks of one interval against one listener: every one is up after its first probe, and
- * stays up. */
+/* `count` checks with one interval and one listener: each is up after its first probe, and stays
+ * up. */
 static void assert_many_are_up(const char *type, unsigned count, const char *answer)
 {
 	struct health_spec spec = spec_of(type);
@@ -1255,8 +1256,8 @@ static void five_hundred_http_checks_at_once_are_all_up(void **state)
 	assert_many_are_up("http", 500, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
 
-/* Its own network namespace where that is allowed, so that no firewall or busy port of the host
- * disturbs. */
+/* In a network namespace of its own, if permitted, so that firewall rules and used ports of the
+ * host do not interfere. */
 static int enter_namespace(void **state)
 {
 	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
@@ -1276,11 +1277,11 @@ static int enter_namespace(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-	    TEST(first_probe_of_an_unknown_decides_alone),
+	    TEST(first_probe_of_an_unknown_backend_decides_alone),
 	    TEST(fall_counts_failures_in_a_row),
 	    TEST(rise_counts_successes_in_a_row),
 	    TEST(kept_status_is_not_a_change_and_needs_the_full_count),
-	    TEST(probe_that_could_not_run_says_nothing_about_the_backend),
+	    TEST(probe_that_could_not_run_does_not_change_the_status),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(probes_start_an_interval_apart),
 	    TEST(first_probes_are_spread),
@@ -1291,8 +1292,8 @@ int main(void)
 	    TEST(tcp_up_with_latency_when_something_listens),
 	    TEST(tcp_works_over_ipv6),
 	    TEST(tcp_port_of_the_check_wins_over_the_services),
-	    TEST(tcp_refused_is_said),
-	    TEST(tcp_timeout_is_strict_and_said),
+	    TEST(tcp_refused_is_reported),
+	    TEST(tcp_timeout_is_strict_and_reported),
 	    TEST(tcp_backend_is_not_blamed_for_a_late_loop),
 	    TEST(http_backend_is_not_blamed_for_a_late_loop),
 	    TEST(dead_backend_is_found_by_a_loop_that_is_always_late),
@@ -1302,18 +1303,18 @@ int main(void)
 	    TEST(running_out_of_descriptors_takes_no_backend_down),
 	    TEST(limit_of_open_files_is_raised),
 	    TEST(http_status_in_range_is_up),
-	    TEST(http_status_out_of_range_is_said),
-	    TEST(http_garbage_is_said),
-	    TEST(http_connection_closed_early_is_said),
-	    TEST(http_connection_reset_is_said),
-	    TEST(http_refused_is_said_as_tcp_says_it),
-	    TEST(http_timeouts_say_what_did_not_come),
-	    TEST(http_answer_after_the_timeout_is_none),
+	    TEST(http_status_out_of_range_is_reported),
+	    TEST(http_garbage_is_reported),
+	    TEST(http_connection_closed_early_is_reported),
+	    TEST(http_connection_reset_is_reported),
+	    TEST(http_refused_is_reported_as_by_tcp),
+	    TEST(http_timeouts_report_what_is_missing),
+	    TEST(http_answer_after_the_timeout_does_not_count),
 	    TEST(http_latency_is_connect_to_answer),
 	    TEST(http_long_body_is_cut_off_and_long_headers_refused),
 	    TEST(http_request_is_as_configured),
 	    TEST(http_ignores_proxies_of_the_environment),
-	    TEST(http_connects_anew_for_every_probe),
+	    TEST(http_makes_a_new_connection_for_every_probe),
 	    TEST(http_check_removed_during_a_probe_is_silent),
 	    TEST(http_checks_may_be_removed_by_each_others_results),
 	    TEST(https_unverified_certificate_is_up_and_the_host_is_the_sni),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Rules about time, each with a clock of the test's own: how late the loop is, what a probe of a
- * late loop says, when the next probe begins. */
+/* Rules about time, tested with a simulated clock: how late the loop is, whether a probe of a late
+ * loop counts, when the next probe begins. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -51,13 +51,13 @@ static void lateness_grows_while_a_beat_is_due_and_never_shrinks(void **state)
 	assert_in_range(last, 8 * SECOND, 9 * SECOND); /* 300 of every 350 ms */
 }
 
-static void stop_between_two_beats_is_seen_but_for_one_beat(void **state)
+static void stop_between_two_beats_is_seen_except_for_one_beat(void **state)
 {
 	for (uint64_t begin = 0; begin <= LATENESS_BEAT_US; begin += MS) {
 		struct lateness_meter meter;
 
 		lateness_start(&meter, 0);
-		lateness_beat(&meter, begin + SECOND); /* stopped for a second from begin on */
+		lateness_beat(&meter, begin + SECOND); /* stopped for a second, starting at begin */
 		assert_in_range(lateness_total(&meter, begin + SECOND), SECOND - LATENESS_BEAT_US,
 				SECOND);
 	}
@@ -98,11 +98,11 @@ static void recent_lateness_is_forgotten_within_two_minutes(void **state)
 		lateness_beat(&meter, now += LATENESS_BEAT_US);
 	assert_int_equal(lateness_recent(&meter, now), 0);
 	assert_int_equal(meter.max_us, 700 * MS);
-	assert_int_equal(lateness_recent(&meter, now + LATENESS_BEAT_US + 400 * MS),
-			 400 * MS); /* one is due */
+	/* one is due */
+	assert_int_equal(lateness_recent(&meter, now + LATENESS_BEAT_US + 400 * MS), 400 * MS);
 }
 
-/* ---- what a probe says ---- */
+/* ---- whether a probe counts ---- */
 
 static enum verdict timed_out(uint64_t elapsed_us, uint64_t late_us, bool repeated,
 			      uint64_t *ret_wait_us)
@@ -131,8 +131,8 @@ static void timeout_of_a_late_loop_is_void(void **state)
 	uint64_t wait;
 
 	assert_int_equal(timed_out(SECOND, 101 * MS, false, &wait), VERDICT_VOID);
-	assert_int_equal(timed_out(1101 * MS, 0, false, &wait),
-			 VERDICT_VOID); /* the timeout itself was late */
+	/* the timeout itself was late */
+	assert_int_equal(timed_out(1101 * MS, 0, false, &wait), VERDICT_VOID);
 	assert_int_equal(timed_out(3600 * SECOND, 3599 * SECOND, false, &wait), VERDICT_VOID);
 }
 
@@ -176,7 +176,7 @@ static void bad_answer_to_a_late_loop_is_void_once(void **state)
 	assert_int_equal(verdict_of(&of, &wait), VERDICT_FAILED);
 }
 
-/* However late: of every second the loop listens for percent only. */
+/* The loop listens for only `percent` of every second. */
 static void dead_backend_is_found_however_late_the_loop_is(void **state)
 {
 	for (unsigned percent = 1; percent <= 100; percent++) {
@@ -247,8 +247,8 @@ static void first_probe_comes_soon_unless_the_status_is_known(void **state)
 	assert_in_range(most_known, 59000, 59999);
 }
 
-/* Else a thousand checks that a stop has delayed would all begin in one instant, now and ever
- * after. */
+/* Otherwise a thousand checks that a stop has delayed would all begin at the same moment from then
+ * on. */
 static void checks_that_missed_their_time_are_spread_again(void **state)
 {
 	unsigned tenths[10] = {0};
@@ -268,7 +268,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(beats_on_time_are_no_lateness),
 	    cmocka_unit_test(lateness_grows_while_a_beat_is_due_and_never_shrinks),
-	    cmocka_unit_test(stop_between_two_beats_is_seen_but_for_one_beat),
+	    cmocka_unit_test(stop_between_two_beats_is_seen_except_for_one_beat),
 	    cmocka_unit_test(histogram_has_each_beat_once_in_its_bucket),
 	    cmocka_unit_test(recent_lateness_is_forgotten_within_two_minutes),
 	    cmocka_unit_test(timeout_with_a_loop_on_time_is_a_failure),

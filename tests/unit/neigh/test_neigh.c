@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Next hops, against the kernel's own routes and neighbours: a veth pair between this process's
- * network namespace and a second one, where the neighbours live. */
+/* Next hops, tested with the kernel's routes and neighbours: a veth pair between this process's
+ * network namespace and a second one, in which the neighbours are. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -48,7 +48,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Runs a command here; it has to succeed. */
+/* Runs a command in this namespace; it must succeed. */
 __attribute__((format(printf, 1, 2))) static void here(const char *format, ...)
 {
 	char command[512];
@@ -64,14 +64,14 @@ __attribute__((format(printf, 1, 2))) static void here(const char *format, ...)
 /* The same in the second namespace. */
 #define on_peer(command) here("nsenter -t %d -n " command, there)
 
-#define HANG_MS          60000 /* nothing takes so long: it hangs */
+#define HANG_MS          60000 /* a wait that long means that the test hangs */
 
 static void run_for(uint64_t ms)
 {
 	uint64_t end = now_ms() + ms, now;
 
-	while ((now = now_ms()) <
-	       end) { /* an exit that run_until left behind may end a round early */
+	/* a loop exit left over from run_until may end a round early */
+	while ((now = now_ms()) < end) {
 		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
 				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
 
@@ -104,7 +104,7 @@ struct reported {
 	struct next_hop hop;
 	char why[256];
 	char dst_mac[18], src_mac[18];
-	struct neigh_watch *unwatch; /* when told, stop this watch */
+	struct neigh_watch *unwatch; /* a watch to stop in the callback */
 };
 
 static void format_mac(const uint8_t mac[6], char text[18])
@@ -142,7 +142,7 @@ static struct neigh_watch *watch(const char *address, struct reported *reported)
 	return watching;
 }
 
-/* Waits for the first word on an address. */
+/* Waits for the first report on an address. */
 static struct reported ask(const char *address)
 {
 	struct reported reported = {0};
@@ -163,7 +163,7 @@ static void assert_source(const struct next_hop *hop, const char *expected)
 
 /* ---- two namespaces ---- */
 
-/* A device sends from some moment after its peer came up: half a second may pass. */
+/* A device can send only some time after its peer came up, up to half a second. */
 static void wait_for_links(void)
 {
 	here("for i in $(seq 100); do ip -o link show nt0 | grep -q 'state UP' && nsenter "
@@ -190,7 +190,7 @@ static int begin(void **state)
 		for (;;)
 			pause();
 	}
-	/* fresh namespaces for each test: this one too */
+	/* new namespaces for each test, including this one */
 	if (read(ready[0], &byte, 1) != 1 || close(ready[0]) || close(ready[1]) ||
 	    unshare(CLONE_NEWNET))
 		return -1;
@@ -198,8 +198,8 @@ static int begin(void **state)
 	here("ip link add nt0 address " MAC_HERE " type veth peer name nt1 address " MAC_THERE);
 	here("ip link set nt1 netns %d", there);
 	here("ip addr add 10.9.0.1/24 dev nt0 && ip addr add fd09::1/64 dev nt0 nodad");
-	/* neighbour discovery waits for the link-local address, and that for a second of duplicate
-	 * detection */
+	/* neighbour discovery needs the link-local address, which waits a second for duplicate
+	 * address detection */
 	here("echo 0 >/proc/sys/net/ipv6/conf/nt0/accept_dad");
 	on_peer("sh -c 'echo 0 >/proc/sys/net/ipv6/conf/nt1/accept_dad'");
 	on_peer("ip addr add 10.9.0.2/24 dev nt1");
@@ -225,10 +225,11 @@ static int end(void **state)
 static void needs_root(void)
 {
 	if (!allowed)
-		skip(); /* no right to make network namespaces */
+		skip(); /* not permitted to create network namespaces */
 }
 
-/* The kernel gives up on an entry after 3 probes: not 3 s in tests that are not about that. */
+/* The kernel gives up on an entry after 3 probes: shortened, so that tests that are not about it do
+ * not wait 3 s. */
 static void hurry(void)
 {
 	here("echo 200 >/proc/sys/net/ipv4/neigh/nt0/retrans_time_ms");
@@ -262,7 +263,7 @@ static void ipv6_neighbour_is_resolved(void **state)
 	assert_string_equal(reported.dst_mac, MAC_THERE);
 	assert_string_equal(reported.src_mac, MAC_HERE);
 	assert_source(&reported.hop, "fd09::1");
-	/* nobody has this address */
+	/* no host has this address */
 	reported = ask("fd09::77");
 	assert_false(reported.has_hop);
 	assert_string_equal(reported.why, "no answer to neighbour discovery on nt0 (fd09::77)");
@@ -308,7 +309,7 @@ static void one_hop_of_a_multipath_route_is_taken(void **state)
 	assert_string_equal(reported.dst_mac, MAC_THERE);
 }
 
-static void silent_neighbour_is_said(void **state)
+static void silent_neighbour_is_reported(void **state)
 {
 	uint64_t start = now_ms();
 	struct reported reported;
@@ -320,7 +321,7 @@ static void silent_neighbour_is_said(void **state)
 	assert_string_equal(reported.why, "no answer to ARP on nt0 (10.9.0.77)");
 }
 
-static void what_is_not_a_unicast_route_is_said(void **state)
+static void route_that_is_not_unicast_is_reported(void **state)
 {
 	needs_root();
 	here("ip route add unreachable 192.0.2.1 && ip route add prohibit 192.0.2.2 && ip "
@@ -349,7 +350,7 @@ static void tun_device_is_not_supported(void **state)
 	if (system("ip tuntap add nttun mode tun 2>/dev/null") != 0)
 		skip(); /* no tun driver */
 	here("ip addr add 10.8.0.1/24 dev nttun && ip link set nttun up");
-	/* without an owner process a tun device has no carrier, which is said first */
+	/* without an owner process a tun device has no carrier, which is reported first */
 	assert_string_equal(ask("10.8.0.2").why, "link nttun has no carrier");
 }
 
@@ -363,7 +364,7 @@ static void moved_mac_is_noticed_without_a_gap(void **state)
 	watch("10.9.0.2", &reported);
 	RUN_UNTIL(reported.hops >= 1);
 	on_peer("ip link set nt1 address " MAC_MOVED);
-	/* verified, given up, and found by broadcast */
+	/* the kernel verifies it, gives up, and finds it by broadcast */
 	RUN_UNTIL(reported.calls >= 2);
 	assert_true(reported.has_hop);
 	assert_string_equal(reported.dst_mac, MAC_MOVED);
@@ -386,7 +387,7 @@ static void dead_neighbour_is_noticed_and_its_return(void **state)
 	assert_true(reported.has_hop);
 }
 
-/* The right to change neighbours, of this process alone: commands that it runs have it anyway. */
+/* Changes CAP_NET_ADMIN of this process only: the commands that it runs keep it. */
 static void set_net_admin(bool on)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -400,7 +401,7 @@ static void set_net_admin(bool on)
 	assert_int_equal(syscall(SYS_capset, &header, data), 0);
 }
 
-/* As when the kernel's table is full, which would disturb the whole machine. */
+/* The same as a full neighbour table, which would disturb the whole machine. */
 static void neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was(void **state)
 {
 	struct reported reported = {0};
@@ -414,7 +415,7 @@ static void neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was(void **stat
 	run_for(4000);
 	set_net_admin(true);
 	assert_int_equal(reported.calls, 1);
-	/* now it can, and nobody answers */
+	/* now it can, and there is no answer */
 	RUN_UNTIL(reported.calls >= 2);
 	assert_false(reported.has_hop);
 	assert_string_equal(reported.why, "no answer to ARP on nt0 (10.9.0.2)");
@@ -432,7 +433,7 @@ static void flushed_neighbour_table_is_no_change(void **state)
 	assert_int_equal(reported.calls, 1);
 }
 
-static void verified_neighbour_is_told_once_and_a_permanent_one_stays_permanent(void **state)
+static void verified_neighbour_is_reported_once_and_a_permanent_one_stays_permanent(void **state)
 {
 	struct reported reported = {0}, live = {0};
 
@@ -457,7 +458,7 @@ static void add_second_link(void)
 {
 	here(
 	    "ip link add nt2 address 02:00:00:00:01:01 type veth peer name nt3 address 02:00:00:00:01:02");
-	/* without IPv6, whose late address events would make every route be asked for again */
+	/* without IPv6: its late address events would cause every route to be looked up again */
 	here("echo 1 >/proc/sys/net/ipv6/conf/nt2/disable_ipv6");
 	here("ip link set nt3 netns %d && ip addr add 10.10.0.1/24 dev nt2 && ip link set nt2 up",
 	     there);
@@ -487,13 +488,13 @@ static void route_changes_are_followed(void **state)
 	here("ip route del 198.51.100.0/24");
 	RUN_UNTIL(reported.calls >= 5);
 	assert_string_equal(reported.dst_mac, MAC_THERE);
-	/* not about this address */
+	/* does not cover this address */
 	here("ip route add 198.51.101.0/24 via 10.10.0.2");
 	run_for(300);
 	assert_int_equal(reported.calls, 5);
 }
 
-static void burst_of_route_changes_is_told_once(void **state)
+static void burst_of_route_changes_is_reported_once(void **state)
 {
 	struct reported reported = {0};
 
@@ -511,7 +512,7 @@ static void burst_of_route_changes_is_told_once(void **state)
 	assert_int_equal(reported.hop.mtu, 1300);
 }
 
-static void link_that_goes_down_is_said_and_its_return(void **state)
+static void link_that_goes_down_is_reported_and_its_return(void **state)
 {
 	struct reported reported = {0};
 
@@ -545,7 +546,8 @@ static void mac_and_mtu_of_the_own_link_are_followed(void **state)
 	here("ip link set nt0 address 02:00:00:00:00:17");
 	RUN_UNTIL(reported.has_hop && !strcmp(reported.src_mac, "02:00:00:00:00:17"));
 	here("ip addr del 10.9.0.1/24 dev nt0 && ip addr add 10.9.0.8/24 dev nt0");
-	RUN_UNTIL(reported.has_hop && !strcmp(addr_format(&reported.hop.source, source), "10.9.0.8"));
+	RUN_UNTIL(reported.has_hop &&
+		  !strcmp(addr_format(&reported.hop.source, source), "10.9.0.8"));
 }
 
 struct link_reported {
@@ -557,10 +559,11 @@ static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 	struct link_reported *reported = arg;
 	size_t used = strlen(reported->log);
 
-	snprintf(reported->log + used, sizeof(reported->log) - used, "%c%s ", present ? '+' : '-', name);
+	snprintf(reported->log + used, sizeof(reported->log) - used, "%c%s ", present ? '+' : '-',
+		 name);
 }
 
-static void links_that_come_go_or_are_renamed_are_told(void **state)
+static void links_that_come_go_or_are_renamed_are_reported(void **state)
 {
 	struct link_reported reported = {0};
 
@@ -574,7 +577,7 @@ static void links_that_come_go_or_are_renamed_are_told(void **state)
 	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc "));
 	here("ip link set ntc address 02:00:00:00:00:77");
 	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc +ntc "));
-	here("ip link set ntc mtu 1400"); /* of no interest */
+	here("ip link set ntc mtu 1400"); /* not reported */
 	run_for(100);
 	here("ip link del ntc");
 	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc +ntc -ntc "));
@@ -601,7 +604,7 @@ static void vlan_gives_the_device_below_and_its_id(void **state)
 
 /* ---- watches ---- */
 
-static void every_watch_of_an_address_is_told(void **state)
+static void every_watch_of_an_address_is_called(void **state)
 {
 	struct reported first = {0}, second = {0}, late = {0};
 	struct neigh_watch *a, *b;
@@ -611,7 +614,7 @@ static void every_watch_of_an_address_is_told(void **state)
 	b = watch("10.9.0.2", &second);
 	RUN_UNTIL(first.hops >= 1);
 	assert_int_equal(second.hops, 1);
-	watch("10.9.0.2", &late); /* what is known already is told too, from the loop */
+	watch("10.9.0.2", &late); /* what is already known is reported too, from the loop */
 	assert_int_equal(late.calls, 0);
 	RUN_UNTIL(late.hops >= 1);
 	assert_int_equal(first.calls, 1);
@@ -639,7 +642,7 @@ static void watch_may_be_stopped_by_its_own_or_anothers_call(void **state)
 	RUN_UNTIL(!first.unwatch);
 }
 
-static void watch_stopped_before_it_was_told_is_silent(void **state)
+static void watch_stopped_before_its_first_call_is_silent(void **state)
 {
 	struct reported reported = {0};
 
@@ -660,7 +663,7 @@ static double cpu_seconds(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-static void ten_thousand_watches_are_told_and_moved(void **state)
+static void ten_thousand_watches_are_called_and_moved(void **state)
 {
 	enum { WATCHES = 10000 };
 	struct reported all = {0};
@@ -678,7 +681,7 @@ static void ten_thousand_watches_are_told_and_moved(void **state)
 		watch(address, &all);
 	}
 	RUN_UNTIL(all.hops >= WATCHES);
-	print_message("# %d watches told after %d ms\n", WATCHES, (int)(now_ms() - start));
+	print_message("# %d watches called after %d ms\n", WATCHES, (int)(now_ms() - start));
 	start = now_ms();
 	here("ip route change 172.20.0.0/16 via 10.10.0.2");
 	RUN_UNTIL(all.hops >= 2 * WATCHES);
@@ -700,7 +703,7 @@ static void lost_messages_are_made_up_for(void **state)
 	here("ip route add 198.51.100.0/24 via 10.9.0.2");
 	watch("198.51.100.7", &reported);
 	RUN_UNTIL(reported.hops >= 1);
-	/* more messages than the event socket holds, while nobody reads them; the change comes
+	/* more messages than the event socket holds, while they are not read; the change comes
 	 * last */
 	batch = popen("ip -batch -", "w");
 	assert_non_null(batch);
@@ -712,7 +715,7 @@ static void lost_messages_are_made_up_for(void **state)
 	RUN_UNTIL(reported.hops >= 2 && !strcmp(reported.dst_mac, "02:00:00:00:01:02"));
 }
 
-/* ---- pure: what this kernel may not have ---- */
+/* ---- pure functions: for what this kernel may not support ---- */
 
 static enum hop_verdict decide(const struct rtnl_link *link, const struct rtnl_link *lower,
 			       enum entry_verdict verdict, struct next_hop *hop, char why[HOP_WHY])
@@ -755,7 +758,7 @@ static void vlan_hop_is_the_device_below_with_the_vlans_mac_and_mtu(void **state
 	assert_int_equal(hop.src_mac[5], 9);
 }
 
-static void vlans_that_cannot_be_forwarded_to_are_said(void **state)
+static void vlans_that_cannot_be_forwarded_to_are_reported(void **state)
 {
 	struct rtnl_link lower = link_named("eth0", 2), vlan = link_named("eth0.7", 3);
 	struct next_hop hop;
@@ -774,7 +777,7 @@ static void vlans_that_cannot_be_forwarded_to_are_said(void **state)
 	    why, "link eth0.7 is a VLAN of a device in another network namespace: not supported");
 }
 
-static void link_without_ethernet_is_said(void **state)
+static void link_without_ethernet_is_reported(void **state)
 {
 	struct rtnl_link link = link_named("wg0", 2);
 	struct next_hop hop;
@@ -842,7 +845,7 @@ static void vlan_link_message_is_read(void **state)
 	assert_int_equal(link.vlan_id, 7);
 	assert_int_equal(link.vlan_protocol, ETH_P_8021Q);
 	assert_int_equal(link.mac[5], 7);
-	/* a bridge's word on its port is not a link's */
+	/* a bridge's message about its port is not a link message */
 	header->ifi_family = AF_BRIDGE;
 	assert_false(rtnl_read_link(message, &link));
 }
@@ -863,28 +866,28 @@ int main(void)
 	    TEST(route_gives_gateway_mtu_and_source),
 	    TEST(ipv4_through_an_ipv6_gateway_is_resolved),
 	    TEST(one_hop_of_a_multipath_route_is_taken),
-	    TEST(silent_neighbour_is_said),
-	    TEST(what_is_not_a_unicast_route_is_said),
+	    TEST(silent_neighbour_is_reported),
+	    TEST(route_that_is_not_unicast_is_reported),
 	    TEST(tun_device_is_not_supported),
 	    TEST(moved_mac_is_noticed_without_a_gap),
 	    TEST(dead_neighbour_is_noticed_and_its_return),
 	    TEST(neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was),
 	    TEST(flushed_neighbour_table_is_no_change),
-	    TEST(verified_neighbour_is_told_once_and_a_permanent_one_stays_permanent),
+	    TEST(verified_neighbour_is_reported_once_and_a_permanent_one_stays_permanent),
 	    TEST(route_changes_are_followed),
-	    TEST(burst_of_route_changes_is_told_once),
-	    TEST(link_that_goes_down_is_said_and_its_return),
+	    TEST(burst_of_route_changes_is_reported_once),
+	    TEST(link_that_goes_down_is_reported_and_its_return),
 	    TEST(mac_and_mtu_of_the_own_link_are_followed),
-	    TEST(links_that_come_go_or_are_renamed_are_told),
+	    TEST(links_that_come_go_or_are_renamed_are_reported),
 	    TEST(vlan_gives_the_device_below_and_its_id),
-	    TEST(every_watch_of_an_address_is_told),
+	    TEST(every_watch_of_an_address_is_called),
 	    TEST(watch_may_be_stopped_by_its_own_or_anothers_call),
-	    TEST(watch_stopped_before_it_was_told_is_silent),
-	    TEST(ten_thousand_watches_are_told_and_moved),
+	    TEST(watch_stopped_before_its_first_call_is_silent),
+	    TEST(ten_thousand_watches_are_called_and_moved),
 	    TEST(lost_messages_are_made_up_for),
 	    cmocka_unit_test(vlan_hop_is_the_device_below_with_the_vlans_mac_and_mtu),
-	    cmocka_unit_test(vlans_that_cannot_be_forwarded_to_are_said),
-	    cmocka_unit_test(link_without_ethernet_is_said),
+	    cmocka_unit_test(vlans_that_cannot_be_forwarded_to_are_reported),
+	    cmocka_unit_test(link_without_ethernet_is_reported),
 	    cmocka_unit_test(waiting_neighbour_decides_nothing),
 	    cmocka_unit_test(full_neighbour_table_names_the_setting),
 	    cmocka_unit_test(vlan_link_message_is_read),

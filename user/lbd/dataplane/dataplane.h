@@ -23,8 +23,8 @@ struct dataplane;
 struct dataplane_options {
 	/* directory on a bpffs; created if missing. NULL: nothing is pinned (tests) */
 	const char *pin;
-	uint32_t services, backends, slots,
-	    flows; /* limits; pinned maps keep theirs, with a warning in the log */
+	/* limits; pinned maps keep theirs, with a warning in the log */
+	uint32_t services, backends, slots, flows;
 	uint64_t hash_seed;
 	/* no seed is configured: the seed of the pinned maps is used, without a warning */
 	bool hash_seed_default;

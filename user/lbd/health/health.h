@@ -20,8 +20,8 @@ struct health_spec {
 	uint16_t port; /* 0: the service's */
 	char *path;    /* http: default "/" */
 	char *host;    /* http: Host header; NULL: the backend's address */
-	uint32_t status_min,
-	    status_max; /* http: default 200-399; `status: 200` or `status: 200-204` */
+	/* http: default 200-399; `status: 200` or `status: 200-204` */
+	uint32_t status_min, status_max;
 	uint32_t interval_ms, timeout_ms; /* default 2s, 1s */
 	uint32_t rise, fall;              /* default 2, 3 */
 };

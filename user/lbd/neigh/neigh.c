@@ -66,8 +66,8 @@ struct neigh {
 	struct link_table *links;
 	struct entry_table *entries;
 	LIST_HEAD(target_chain, target) buckets[BUCKETS];
-	LIST_HEAD(target_list, target)
-	targets; /* all: walked for each route message, of which millions may come */
+	/* all targets: walked for each route message, of which there may be millions */
+	LIST_HEAD(target_list, target) targets;
 	struct target_queue dirty;
 	struct watch_queue pending;
 	unsigned reread_bucket;
