@@ -797,10 +797,10 @@ static int serve_udp(const struct options *options)
 		socklen_t length = sizeof(from);
 		ssize_t got =
 		    recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&from, &length);
-		int said = snprintf(text, sizeof(text), "%s\n", options->name);
+		int bytes = snprintf(text, sizeof(text), "%s\n", options->name);
 
 		if (got >= 0)
-			sendto(fd, text, (size_t)said, 0, (struct sockaddr *)&from, length);
+			sendto(fd, text, (size_t)bytes, 0, (struct sockaddr *)&from, length);
 	}
 	close(fd);
 	return 0;
@@ -810,11 +810,11 @@ static void serve_line(int epoll, int fd, const char *name)
 {
 	char text[2048];
 	ssize_t got = recv(fd, text, sizeof(text), 0);
-	int said = snprintf(text, sizeof(text), "%s\n", name);
+	int bytes = snprintf(text, sizeof(text), "%s\n", name);
 
 	if (got < 0 && errno == EAGAIN)
 		return;
-	if (got <= 0 || send(fd, text, (size_t)said, MSG_NOSIGNAL) != said) {
+	if (got <= 0 || send(fd, text, (size_t)bytes, MSG_NOSIGNAL) != bytes) {
 		epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
 		close(fd);
 	}
@@ -974,7 +974,7 @@ static const char usage[] =
     "  ask-http | ask-tcp | ask-udp      one request after the other: requests (100), timeout\n"
     "  hold | hold-udp                   long-lived connections: connections (100), interval (s, 0.2; 0: all ask at\n"
     "                                    SIGUSR1), seconds, timeout, lifetime (s; then each is closed and opened "
-    "anew)\n"
+    "again)\n"
     "  half-close                        connections (100) whose client's half ends at SIGUSR1: timeout of the answer\n"
     "  serve-tcp | serve-udp             answer each line or datagram with name; ports N: on so many in a row (tcp)\n"
     "  serve-http                        the same after delay s, and slow s more between SIGUSR1 and SIGUSR2\n"
