@@ -65,7 +65,8 @@ test_weights_at_run_time_hold_for_new_flows_at_once() {
 	for service in $SERVICES; do
 		address=$(backend_address 1 ${service: -1})
 		lbctl backend weight $service "$address" 300 >/dev/null || return 1
-		flows $service 120 "b1 has three of six shares" '.by == {b1: 60, b2: 20, b3: 20, b4: 20}'
+		flows $service 120 "b1 has three of six shares" \
+			'.by == {b1: 60, b2: 20, b3: 20, b4: 20}'
 		lbctl backend weight $service "$address" 0 >/dev/null || return 1
 		flows $service 60 "b1 has none" '.by == {b2: 20, b3: 20, b4: 20}'
 	done
@@ -102,12 +103,13 @@ test_slow_start_lets_the_share_of_a_returned_backend_grow() {
 	expect "condition" "$(backend tcp4 2 condition)" = up
 }
 none_starts() {
-	[ "$(lbctl backends tcp4 --json | json '[.backends[].effective_weight] | unique')" = "[100]" ]
+	[ "$(lbctl backends tcp4 --json |
+		json '[.backends[].effective_weight] | unique')" = "[100]" ]
 }
 starting() { [ "$(backend "$1" "$2" condition)" = starting ]; }
 heavier() { [ "$(backend tcp4 2 effective_weight)" -ge "$1" ]; }
-# Its weight grows while 400 flows start: it gets its share of them by the weight before, by the weight
-# afterwards, or between the two.
+# Its weight grows while 400 flows start: it gets at least its share by the weight before, and at
+# most its share by the weight afterwards.
 share_of_b2_is_its_weight() {
 	local before after result got
 	before=$(backend tcp4 2 effective_weight) || return 1
@@ -116,9 +118,10 @@ share_of_b2_is_its_weight() {
 	echo "# b2 of weight $before to $after: $(field "$result" .by)"
 	expect "failures" "$(field "$result" .failed)" = 0
 	got=$(answered_by "$result" b2) || return 1
-	expect "b2's $got flows to be a share by weight $before to $after" "$(field "[$before, $after]" '
-		map(400 * . / (300 + .)) | $got >= .[0] - 4 and $got <= .[1] + 4' \
-		--argjson got "$got")" = true
+	expect "b2's $got flows to be a share by weight $before to $after" \
+		"$(field "[$before, $after]" '
+			map(400 * . / (300 + .)) | $got >= .[0] - 4 and $got <= .[1] + 4' \
+			--argjson got "$got")" = true
 }
 
 # ---- drain ----
@@ -127,6 +130,7 @@ share_of_b2_is_its_weight() {
 hold() { # SERVICE COUNT
 	local options="connections $2 interval 0.5 seconds 3600" port="from-port 50000"
 	(
+		# shellcheck disable=SC2034 # in_ns reads it
 		LAB_EXEC="exec"
 		# shellcheck disable=SC2086
 		case $1 in
@@ -142,8 +146,8 @@ let_go() { # SERVICE
 	kill "$(cat "$WORK/held-$1.pid")"
 }
 
-# Each service drains b2 while flows are held there, until they end. UDP has no SYN: with maglev, for
-# one idle time after a change, a new flow looks like an older one and may still go to b2
+# Each service drains b2 while flows are held there, until they end. UDP has no SYN: with maglev, a
+# new flow looks like an older one for one idle time after a change, and may still go to b2
 # (docs/tracking.md, learning).
 drains_until_the_last_flow_is_gone() { # ALGORITHM
 	local service address status held
@@ -172,12 +176,13 @@ drains_until_the_last_flow_is_gone() { # ALGORITHM
 	for service in $SERVICES; do
 		wait "$(cat "$WORK/drain-$service.pid")"
 		status=$?
-		expect "$service: exit status of the wait: $(cat "$WORK/drain-$service.out")" $status = 0
-		expect "$service: lines that say it is safe" \
-			"$(printed drain-$service 'no flow depends on it.*safe to stop the host')" = 1
+		tail -n 1 "$WORK/drain-$service.out" | sed "s/^/# $service: /"
+		expect "$service: exit status of the wait" $status = 0
+		expect "$service: lines that say it is safe" "$(printed drain-$service \
+			'no flow depends on it.*safe to stop the host')" = 1
 		expect "$service: condition" "$(backend $service 2 condition)" = drained
 		held=$(cat "$WORK/held-$service.json")
-		echo "# $service: held: $held; $(tail -n 1 "$WORK/drain-$service.out")"
+		echo "# $service: held: $held"
 		expect "$service: held on b2" "$(answered_by "$held" b2)" -gt 0
 		expect "$service: moved or broken" "$(broken_or_moved held-$service)" = 0
 	done
@@ -192,8 +197,12 @@ held_by_all() { # COUNT
 	done
 	sleep 1 # and each has asked
 }
-test_drain_waits_for_the_last_flow_of_least_conn() { drains_until_the_last_flow_is_gone least-conn; }
-test_drain_waits_for_the_last_flow_of_maglev() { drains_until_the_last_flow_is_gone maglev; }
+test_drain_waits_for_the_last_flow_of_least_conn() {
+	drains_until_the_last_flow_is_gone least-conn
+}
+test_drain_waits_for_the_last_flow_of_maglev() {
+	drains_until_the_last_flow_is_gone maglev
+}
 
 test_a_drain_that_somebody_ends_is_no_success() {
 	local wait status
@@ -246,7 +255,8 @@ test_drain_of_what_does_not_exist_is_refused() {
 	lbctl drain tcp4 10.0.0.99 --wait >"$WORK/drain.out" 2>&1
 	status=$?
 	expect "exit status" $status = 1
-	expect "lines that name it: $(cat "$WORK/drain.out")" "$(printed drain '10\.0\.0\.99')" -ge 1
+	sed 's/^/# /' "$WORK/drain.out"
+	expect "lines that name the backend" "$(printed drain '10\.0\.0\.99')" -ge 1
 	lbctl drain tcp4 10.0.0.12 --timeout soon >"$WORK/drain.out" 2>&1
 	status=$?
 	expect "exit status of a bad option" $status = 2

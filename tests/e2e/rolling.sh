@@ -44,14 +44,15 @@ drain() { # N
 }
 
 replace() { # N
-	local service
+	local service address
 	drain "$1" || return 1
 	lab_kill "nginx-b$1"
 	lab_kill "tcp-b$1"
 	start_servers "$1"
 	lab_wait_for 10 "b$1's servers" servers_answer "$1" || return 1
 	for service in $LOADS; do
-		lbctl backend undrain $service "$(backend_address "$1" ${service: -1})" >/dev/null || return 1
+		address=$(backend_address "$1" ${service: -1})
+		lbctl backend undrain $service "$address" >/dev/null || return 1
 	done
 }
 # A restart may be too short for a health check to notice, so the servers themselves are asked.
