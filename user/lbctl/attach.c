@@ -2,7 +2,7 @@
 /* lbctl attach: asks lbd to put its program on an interface. */
 #include <stdio.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lb_api.h"
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"

@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
-#include "lbctl/host/change.h"
-#include "lbctl/host/decap.h"
-#include "lbctl/host/net.h"
+#include "lbctl/backend_host/change.h"
+#include "lbctl/backend_host/decap.h"
+#include "lbctl/backend_host/net.h"
 
 #define MAX_VIPS   256
 #define INNER_MTU  1500 /* what clients send at most, mostly */

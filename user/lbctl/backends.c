@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
-#include "drain.h"
+#include "lbctl/drain/progress.h"
 
 static const struct table_column columns[] = {
     {.title = "SERVICE", .shrinks = true},

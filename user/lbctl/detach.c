@@ -2,6 +2,7 @@
 /* lbctl detach: asks lbd to take its program off an interface. */
 #include <stdio.h>
 
+#include "lbctl/core/call.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 

@@ -2,8 +2,9 @@
 /* lbctl reload: asks lbd to read its config again. */
 #include <stdio.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 

@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "common/clock.h"
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/top/model.h"

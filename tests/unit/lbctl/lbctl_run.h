@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lbctl/core/call.h"
 #include "lbctl/core/cli.h"
 #include "lbctl/core/completion.h"
 #include "lbctl/core/help.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests user/lbctl/drain.c: how far a drain has come, and the wait for its end. */
+/* Tests user/lbctl/drain/ and drain.c: how far a drain has come, and the wait for its end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "lbctl/drain.h"
+#include "lbctl/drain/progress.h"
 #include "support/fake_lbd.h"
 #include "lbctl_run.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests user/lbctl/format.c and table.c: numbers, times, widths. */
+/* Tests user/lbctl/core/format.c and table.c: numbers, times, widths. */
 #include <errno.h>
 #include <locale.h>
 #include <math.h>

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "lbctl/host/net.h"
+#include "lbctl/backend_host/net.h"
 #include "lbctl_run.h"
 
 static struct lbctl_run run;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests user/lbctl/top_model.c and top_view.c: rates between two samples, and the frame made of
+/* Tests user/lbctl/top/: rates between two samples, and the frame made of
  * them. */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A verb with the words it was called with, and its requests to lbd. */
-#include "verb.h"
+#include "call.h"
 
 #include <errno.h>
 #include <stdio.h>

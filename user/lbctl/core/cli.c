@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "call.h"
 #include "completion.h"
 #include "help.h"
 #include "man.h"

@@ -11,6 +11,7 @@
 
 #include "lb_api.h"
 #include "common/cleanup.h"
+#include "json.h"
 
 #define CONNECT_MS 2000L
 #define ANSWER_MS  30000L /* an attach loads a program, and may wait for the driver's queues */

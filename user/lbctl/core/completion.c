@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "lb_api.h"
-#include "client.h"
+#include "call.h"
+#include "json.h"
 #include "verb.h"
 
 static const char script[] =

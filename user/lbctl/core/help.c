@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lb_api.h"
+#include "call.h"
 #include "format.h"
 #include "verb.h"
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
+#include "json.h"
 
 int show_json(const json_t *answer, struct error *err)
 {

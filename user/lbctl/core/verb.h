@@ -4,7 +4,6 @@
 #ifndef LBCTL_VERB_H
 #define LBCTL_VERB_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -102,50 +101,5 @@ const struct verb *verb_find(char *const *words, int count, int *ret_words);
 #define VERB_NAME 32 /* room for a verb's name */
 /* The verb or family ("backend") nearest to what was typed; false when nothing is near. */
 bool verb_nearest(const char *typed, char ret[VERB_NAME]);
-
-/* ---- a call ---- */
-
-struct call_value {
-	const struct verb_option *option;
-	const char *value; /* "" for a flag */
-};
-
-struct client;
-
-/* A verb with the words it was called with. */
-struct call {
-	const struct verb *verb;
-	const char *socket;
-	bool json, help;
-	const char **arguments; /* as many as were given */
-	unsigned arguments_count;
-	struct call_value *values;
-	unsigned values_count;
-	struct client *client; /* opened by the first request */
-};
-
-/* Fills call from the words after the verb. 0, or -EINVAL with err set. Release with call_release,
- * also on failure. */
-int call_parse(const struct verb *verb, char *const *words, int count, struct call *call,
-	       struct error *err);
-void call_release(struct call *call);
-/* One of the options that every verb takes, and that are not in its table; "--socket=PATH" too.
- * NULL: it is not. */
-const struct verb_option *call_common_option(const char *word);
-/* Not so "-1": that is a (bad) number, for the verb to refuse. */
-bool word_is_option(const char *word);
-/* The argument at this place; NULL when it was left out. */
-const char *call_argument(const struct call *call, unsigned at);
-/* The value of an option, "" for a flag; NULL when it was not given. */
-const char *call_option(const struct call *call, const char *name);
-/* The next value of an option that may be repeated; *at starts at 0. NULL at the end. */
-const char *call_next_option(const struct call *call, const char *name, unsigned *at);
-
-/* One request to lbd (client.h) on the call's own connection. *ret is owned by the caller. */
-int call_get(struct call *call, const char *path, json_t **ret, struct error *err);
-/* body is taken over, also on failure; NULL (out of memory) is refused. ret may be NULL. */
-int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err);
-/* GET /v1/backends of one service, or of all (NULL). */
-int call_backends(struct call *call, const char *service, json_t **ret, struct error *err);
 
 #endif

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 
 static char *copy(const json_t *object, const char *name, bool *failed)
 {

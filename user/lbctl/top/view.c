@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/json.h"
 
 #define NUMBERS     42 /* columns of weight and rates, at the right */
 #define CONDITION   11

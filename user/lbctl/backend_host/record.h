@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The journal of what `backend-host setup` changed, so that undo restores just that: a JSON file
  * per interface, written before each change is made. */
-#ifndef LBCTL_HOST_RECORD_H
-#define LBCTL_HOST_RECORD_H
+#ifndef LBCTL_BACKEND_HOST_RECORD_H
+#define LBCTL_BACKEND_HOST_RECORD_H
 
 #include <jansson.h>
 

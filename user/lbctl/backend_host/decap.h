@@ -2,8 +2,8 @@
 /* The XDP decapsulator (bpf/decap.bpf.c) on a backend's interface: found by its program, which
  * also leads to its maps. Attached through netlink, so that it stays without a process or a pin,
  * also where bpffs is hidden (ip netns exec). */
-#ifndef LBCTL_HOST_DECAP_H
-#define LBCTL_HOST_DECAP_H
+#ifndef LBCTL_BACKEND_HOST_DECAP_H
+#define LBCTL_BACKEND_HOST_DECAP_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Changes to a backend's host that can be taken back: each kind knows how to make, unmake and
  * describe itself. */
-#ifndef LBCTL_HOST_CHANGE_H
-#define LBCTL_HOST_CHANGE_H
+#ifndef LBCTL_BACKEND_HOST_CHANGE_H
+#define LBCTL_BACKEND_HOST_CHANGE_H
 
 #include <jansson.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The host's network as backend-host needs it: sysctls, links, addresses of lo. */
-#ifndef LBCTL_HOST_NET_H
-#define LBCTL_HOST_NET_H
+#ifndef LBCTL_BACKEND_HOST_NET_H
+#define LBCTL_BACKEND_HOST_NET_H
 
 #include <net/if.h>
 #include <stdbool.h>

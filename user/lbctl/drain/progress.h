@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* How far a drain has come, as a value. */
-#ifndef LBCTL_DRAIN_H
-#define LBCTL_DRAIN_H
+#ifndef LBCTL_DRAIN_PROGRESS_H
+#define LBCTL_DRAIN_PROGRESS_H
 
 #include <jansson.h>
 #include <stdbool.h>

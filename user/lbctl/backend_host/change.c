@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
 #include "decap.h"
 #include "net.h"
+#include "lbctl/core/json.h"
 
 struct kind {
 	const char *name;
