@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backend-host setup, undo, status: makes the host it runs on a backend (direct server
- * return), and takes that back. Talks to the kernel, not to lbd. */
+/* lbctl backend-host setup, undo, status: configures this host as a backend (direct server return),
+ * and undoes that. Works on the kernel, without lbd. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 #include "lbctl/backend_host/net.h"
 
 #define MAX_VIPS   256
-#define INNER_MTU  1500 /* what clients send at most, mostly */
+#define INNER_MTU  1500 /* the usual maximum of clients */
 #define IPV4_OUTER 20
 #define IPV6_OUTER 40
 #define GUE_EXTRA  12 /* UDP and GUE headers */
@@ -35,7 +35,15 @@ static bool has_family(const struct vips *vips, uint8_t family)
 	return false;
 }
 
-/* ---- what was asked for ---- */
+/* ---- arguments ---- */
+
+static void add_vip(struct vips *vips, const struct addr *vip)
+{
+	for (size_t i = 0; i < vips->count; i++)
+		if (addr_equal(&vips->list[i], vip))
+			return;
+	vips->list[vips->count++] = *vip;
+}
 
 static bool is_unicast(const struct addr *addr)
 {
@@ -56,24 +64,23 @@ static int read_vips(const struct call *call, struct vips *ret, struct error *er
 
 	ret->count = 0;
 	while ((text = call_next_option(call, "--vip", &at))) {
-		struct addr *vip = &ret->list[ret->count];
-		bool known = false;
+		struct addr vip;
 
 		if (ret->count == MAX_VIPS)
-			return error_set(err, -EINVAL, "%s: --vip: expected at most %d",
-					 call->verb->name, MAX_VIPS);
-		if (addr_parse(text, vip))
+			return error_set(err, -EINVAL, "%s: --vip %s: expected at most %d VIPs",
+					 call->verb->name, text, MAX_VIPS);
+		if (addr_parse(text, &vip))
 			return error_set(
 			    err, -EINVAL,
-			    "%s: --vip %s: expected an address without a prefix, such as 192.0.2.10 or 2001:db8::10",
+			    "%s: --vip %s: expected an address without a prefix, such as "
+			    "192.0.2.10 or 2001:db8::10",
 			    call->verb->name, text);
-		if (!is_unicast(vip))
-			return error_set(err, -EINVAL,
-					 "%s: --vip %s: expected a unicast address of some network",
-					 call->verb->name, text);
-		for (size_t i = 0; i < ret->count; i++)
-			known |= addr_equal(&ret->list[i], vip);
-		ret->count += !known;
+		if (!is_unicast(&vip))
+			return error_set(
+			    err, -EINVAL,
+			    "%s: --vip %s: expected a unicast address, not loopback or link-local",
+			    call->verb->name, text);
+		add_vip(ret, &vip);
 	}
 	return 0;
 }
@@ -83,12 +90,14 @@ static int open_host(const struct call *call, struct host *ret, struct error *er
 	const char *interface = call_option(call, "--iface");
 
 	if (strlen(interface) >= IF_NAMESIZE || strchr(interface, '/') || !*interface)
-		return error_set(err, -EINVAL, "%s: --iface %s: expected an interface's name",
+		return error_set(err, -EINVAL,
+				 "%s: --iface \"%s\": expected the name of an interface",
 				 call->verb->name, interface);
 	if (geteuid() != 0)
 		return error_set(
 		    err, -EPERM,
-		    "%s: only root may look into and change the network.\nTry: sudo lbctl %s",
+		    "%s: permission denied: only root may inspect and change the network.\n"
+		    "Try: sudo lbctl %s",
 		    call->verb->name, call->verb->name);
 	*ret = (struct host){.interface = interface, .ifindex = if_nametoindex(interface)};
 	return host_record_open(HOST_RUN_DIRECTORY, interface, &ret->record, err);
@@ -105,11 +114,11 @@ static int no_such_interface(const struct host *host, struct error *err)
 				 at->if_name);
 	if (all)
 		if_freenameindex(all);
-	return error_set(err, -ENODEV, "%s: no such interface.\nThere are:%s", host->interface,
-			 names[0] ? names : " none but lo");
+	return error_set(err, -ENODEV, "%s: no such interface.\nInterfaces:%s", host->interface,
+			 names[0] ? names : " lo only");
 }
 
-/* Everything that can be wrong is found before the first change. */
+/* Finds what is wrong before the first change. */
 static int check(const struct host *host, const struct vips *vips, bool tunnel, struct error *err)
 {
 	struct decap decap;
@@ -118,9 +127,9 @@ static int check(const struct host *host, const struct vips *vips, bool tunnel, 
 	if (!host->ifindex)
 		return no_such_interface(host, err);
 	if (strcmp(host->interface, "lo") == 0)
-		return error_set(
-		    err, -EINVAL,
-		    "--iface lo: expected the interface that packets of the load balancer come in on");
+		return error_set(err, -EINVAL,
+				 "--iface lo: expected the "
+				 "interface on which packets of the load balancer arrive");
 	for (size_t i = 0; i < vips->count; i++) {
 		char where[IF_NAMESIZE], text[ADDR_TEXT];
 
@@ -131,8 +140,8 @@ static int check(const struct host *host, const struct vips *vips, bool tunnel, 
 		if (where[0] && strcmp(where, "lo") != 0)
 			return error_set(
 			    err, -EADDRINUSE,
-			    "VIP %s is already on %s, where the host answers ARP for it; a backend holds "
-			    "it on lo.\nIf it is a leftover: ip addr del %s dev %s",
+			    "VIP %s is already on %s, where the host answers ARP for it: expected "
+			    "it on lo only.\nTo remove it: ip addr del %s dev %s",
 			    text, where, text, where);
 	}
 	if (tunnel)
@@ -141,26 +150,26 @@ static int check(const struct host *host, const struct vips *vips, bool tunnel, 
 	if (!rc && decap.presence == DECAP_OTHER)
 		return error_set(
 		    err, -EEXIST,
-		    "%s: another XDP program is attached (%s, id %u).\nTake it off (ip link set "
-		    "dev %s xdp off), or use the kernel's tunnels: --tunnel",
+		    "%s: another XDP program is attached (%s, id %u).\nDetach it (ip link set dev "
+		    "%s xdp off), or use the kernel's tunnels: --tunnel",
 		    host->interface, decap.program_name, decap.program_id, host->interface);
 	return rc;
 }
 
-/* ---- steps: each makes only what is missing ---- */
+/* ---- steps: each changes only what is missing ---- */
 
 static const struct setting {
 	const char *path;  /* with %s for the interface */
-	const char *good;  /* values that do, each one character */
-	const char *value; /* what it is set to otherwise */
-	uint8_t family;    /* of VIPs that need it */
+	const char *good;  /* accepted values, one character each */
+	const char *value; /* the value to set otherwise */
+	uint8_t family;    /* of the VIPs that need it */
 } settings[] = {
     /* The host must not answer ARP for a VIP: clients' packets would bypass the load balancer. The
-     * kernel takes the greater of `all` and the interface's, and other interfaces may be in the
-     * same network: both are set. */
+     * kernel uses the greater of `all` and the interface's value. Both are set, as other interfaces
+     * may be in the same network. */
     {"net/ipv4/conf/%s/arp_ignore", "128", "1", 4},
     {"net/ipv4/conf/all/arp_ignore", "128", "1", 4},
-    /* Nor ask with a VIP as the sender. */
+    /* It must not send ARP requests with a VIP as the sender either. */
     {"net/ipv4/conf/%s/arp_announce", "2", "2", 4},
     {"net/ipv4/conf/all/arp_announce", "2", "2", 4},
     {"net/ipv6/conf/%s/disable_ipv6", "0", "0", 6},
@@ -192,16 +201,16 @@ static int set_one(struct host *host, const struct setting *setting, struct erro
 	rc = sysctl_read(path, value, err);
 	if (rc == -ENOENT)
 		return error_set(err, -EAFNOSUPPORT,
-				 "the kernel has no %s: IPv%d is switched off (ipv6.disable=1?)",
+				 "%s: not in this kernel: IPv%d is disabled (ipv6.disable=1?)",
 				 path, setting->family);
 	if (rc || is_good(setting, value))
 		return rc;
 	return set_sysctl(host, path, value, setting->value, err);
 }
 
-/* Strict reverse-path filtering drops what comes in on another way than replies leave. The kernel
- * takes the greater of `all` and the interface's, and 2 (loose) is greater than 1 (strict): to set
- * the interface's is enough. */
+/* Strict reverse-path filtering drops packets that arrive on another interface than the replies
+ * leave by. The kernel uses the greater of `all` and the interface's value, and 2 (loose) is
+ * greater than 1 (strict): it is enough to set the interface's. */
 static int loosen_rp_filter(struct host *host, const char *interface, struct error *err)
 {
 	char path[128], all[SYSCTL_TEXT], own[SYSCTL_TEXT];
@@ -211,7 +220,7 @@ static int loosen_rp_filter(struct host *host, const char *interface, struct err
 	if (!rc)
 		rc = sysctl_read(path, own, err);
 	if (rc == -ENOENT)
-		return error_set(err, -ENOENT, "%s: not there", path);
+		return error_set(err, -ENOENT, "%s: expected in the kernel, but missing", path);
 	if (rc || (atoi(all) > atoi(own) ? atoi(all) : atoi(own)) != 1)
 		return rc;
 	return set_sysctl(host, path, own, "2", err);
@@ -236,7 +245,7 @@ static int bring_up(struct host *host, const char *link, struct error *err)
 		   : host_change(host, json_pack("{s:s, s:s}", "kind", "link", "name", link), err);
 }
 
-/* Routes to an address of lo exist only while lo is up. */
+/* An address on lo has a route only while lo is up. */
 static int add_addresses(struct host *host, const struct vips *vips, struct error *err)
 {
 	int rc = bring_up(host, "lo", err);
@@ -302,8 +311,8 @@ static int add_tunnel(struct host *host, const char *name, const char *type, str
 	return rc ? rc : bring_up(host, name, err);
 }
 
-/* The outer header has the family of the address that the load balancer knows this host by: any
- * that IFACE has. */
+/* The load balancer may use any address of IFACE, so the outer header may have any family that
+ * IFACE has an address of. */
 static int add_tunnels(struct host *host, const struct vips *vips, struct error *err)
 {
 	bool outer4 = address_has_family(host->interface, 4),
@@ -313,7 +322,8 @@ static int add_tunnels(struct host *host, const struct vips *vips, struct error 
 
 	if (!outer4 && !outer6)
 		return error_set(err, -EADDRNOTAVAIL,
-				 "%s: has no address that a tunnel could end at", host->interface);
+				 "%s: no address: expected one for the end of the tunnel",
+				 host->interface);
 	if (outer4 && inner4)
 		rc = add_tunnel(host, "tunl0", "ipip", err);
 	if (!rc && outer4 && inner4)
@@ -341,12 +351,13 @@ static void check_mtu(const struct host *host)
 
 	if (mtu < 0 || mtu >= needed)
 		return;
-	snprintf(text, sizeof(text),
-		 "MTU: %s has %d: room for a client's packet of %d bytes in an IPv4 tunnel, of "
-		 "%d in an IPv6 one (%d less with forward: gue, 4 with gre). To longer ones "
-		 "the load balancer answers \"packet too big\", and clients adapt; an MTU of "
-		 "%d from there to here would spare them that.",
-		 host->interface, mtu, mtu - IPV4_OUTER, mtu - IPV6_OUTER, GUE_EXTRA, needed);
+	snprintf(
+	    text, sizeof(text),
+	    "MTU: %s has %d, which leaves %d bytes for a client's packet in an IPv4 tunnel and "
+	    "%d in an IPv6 tunnel (%d less with forward: gue, 4 less with gre). The load "
+	    "balancer answers larger packets with \"packet too big\", and clients adapt. An "
+	    "MTU of %d on the way from the load balancer to this host avoids that.",
+	    host->interface, mtu, mtu - IPV4_OUTER, mtu - IPV6_OUTER, GUE_EXTRA, needed);
 	text_wrap(stdout, text, 0, 0, 80);
 }
 
@@ -356,8 +367,8 @@ static int setup(struct host *host, const struct vips *vips, const struct call *
 	const char *mode = call_option(call, "--mode");
 	int rc;
 
-	/* What is most likely to fail comes first; the host holds a VIP only once it keeps quiet
-	 * about it. */
+	/* The step most likely to fail comes first. A VIP is added only when the host no longer
+	 * answers ARP for it. */
 	if (call_option(call, "--tunnel"))
 		rc = add_tunnels(host, vips, err);
 	else
@@ -369,13 +380,12 @@ static int setup(struct host *host, const struct vips *vips, const struct call *
 	return rc;
 }
 
-/* err keeps the reason of the failure: that the way back fails too would be the smaller news, and
- * is on record. */
-static void take_back(struct host *host, size_t before)
+/* err keeps the reason of the first failure. What cannot be undone stays on record. */
+static void undo_since(struct host *host, size_t before)
 {
 	if (json_array_size(host->record.changes) == before)
 		return;
-	printf("That failed; taking back what was changed:\n");
+	printf("Setup failed; undoing its changes:\n");
 	host_undo(host, before, NULL, NULL);
 }
 
@@ -394,17 +404,16 @@ static int run_setup(struct call *call, struct error *err)
 		before = json_array_size(host.record.changes);
 		rc = setup(&host, &vips, call, err);
 		if (rc)
-			take_back(&host, before);
+			undo_since(&host, before);
 	}
 	if (!rc) {
 		char changes[64];
 
 		if (host.changes)
-			printf("%s: is a backend's interface now: %s, recorded in %s\n",
-			       host.interface, format_plural(host.changes, "change", changes),
-			       host.record.path);
+			printf("%s: set up as a backend: %s, recorded in %s\n", host.interface,
+			       format_plural(host.changes, "change", changes), host.record.path);
 		else
-			printf("%s: nothing to change: all is set up already\n", host.interface);
+			printf("%s: nothing to change: already set up\n", host.interface);
 		check_mtu(&host);
 	}
 	host_record_close(&host.record);
@@ -436,8 +445,8 @@ static int run_undo(struct call *call, struct error *err)
 		rc = open_host(call, &host, err);
 	if (!rc && json_array_size(host.record.changes) == 0) {
 		if (host.ifindex)
-			printf("%s: nothing to undo: there is no record of a setup (%s)\n",
-			       host.interface, host.record.path);
+			printf("%s: nothing to undo: no record of a setup (%s)\n", host.interface,
+			       host.record.path);
 		else
 			rc = no_such_interface(&host, err);
 	} else if (!rc) {
@@ -447,9 +456,9 @@ static int run_undo(struct call *call, struct error *err)
 			       host.interface);
 		else if (!rc)
 			printf("%s: %s%s\n", host.interface,
-			       vips.count ? "these addresses are no longer served here"
-					  : "is as it was before setup",
-			       host.left ? ", but for what is said above" : "");
+			       vips.count ? "these addresses are no longer set up"
+					  : "restored to its state before setup",
+			       host.left ? ", except as listed above" : "");
 	}
 	host_record_close(&host.record);
 	return rc;
@@ -457,24 +466,20 @@ static int run_undo(struct call *call, struct error *err)
 
 /* ---- status ---- */
 
-/* The VIPs that setup knows of: those on record, and those asked about. */
-static json_t *status_vips(const struct host *host, const struct vips *asked,
+/* The VIPs on record and those on the command line. */
+static json_t *status_vips(const struct host *host, const struct vips *given,
 			   const struct decap *decap)
 {
 	json_t *list = json_array();
 	const json_t *change;
-	struct vips vips = *asked;
+	struct vips vips = *given;
 	size_t i;
 
 	json_array_foreach (host->record.changes, i, change) {
-		bool known = false;
+		struct addr vip;
 
-		if (vips.count == MAX_VIPS ||
-		    addr_parse(json_text(change, "address"), &vips.list[vips.count]))
-			continue;
-		for (size_t v = 0; v < vips.count; v++)
-			known |= addr_equal(&vips.list[v], &vips.list[vips.count]);
-		vips.count += !known;
+		if (vips.count < MAX_VIPS && addr_parse(json_text(change, "address"), &vip) == 0)
+			add_vip(&vips, &vip);
 	}
 	for (i = 0; list && i < vips.count; i++) {
 		char text[ADDR_TEXT], where[IF_NAMESIZE] = "";
@@ -505,7 +510,7 @@ static json_t *status_settings(const struct host *host)
 	return list;
 }
 
-static json_t *status_collect(const struct host *host, const struct vips *asked,
+static json_t *status_collect(const struct host *host, const struct vips *given,
 			      const struct decap *decap)
 {
 	static const char *const presence[] = {
@@ -516,7 +521,7 @@ static json_t *status_collect(const struct host *host, const struct vips *asked,
 			 decap->presence == DECAP_NONE ? ""
 			 : decap->native               ? "native"
 						       : "generic",
-			 "mtu", link_mtu(host->interface), "vips", status_vips(host, asked, decap),
+			 "mtu", link_mtu(host->interface), "vips", status_vips(host, given, decap),
 			 "settings", status_settings(host), "counters", decap_counters(decap),
 			 "record", host->record.path, "changes",
 			 (int)json_array_size(host->record.changes));
@@ -550,16 +555,16 @@ static void print_status(const json_t *status)
 	size_t i;
 
 	if (strcmp(program, "decapsulator") == 0)
-		printf("Decapsulator   on %s, %s mode\n", json_text(status, "interface"),
+		printf("Decapsulator   attached to %s, %s mode\n", json_text(status, "interface"),
 		       json_text(status, "mode"));
 	else
-		printf("Decapsulator   not on %s%s\n", json_text(status, "interface"),
+		printf("Decapsulator   not attached to %s%s\n", json_text(status, "interface"),
 		       strcmp(program, "other") == 0 ? " (another XDP program is)" : "");
 	print_vips(status);
 	json_array_foreach (json_object_get(status, "settings"), i, setting) {
 		printf("%-15s%s = %s%s\n", i ? "" : "Settings", json_text(setting, "name"),
 		       json_text(setting, "value"),
-		       json_flag(setting, "good") ? "" : "  (not as a backend needs it)");
+		       json_flag(setting, "good") ? "" : "  (wrong for a backend)");
 		good &= json_flag(setting, "good");
 	}
 	printf("MTU            %llu\n", (unsigned long long)json_number(status, "mtu"));
@@ -571,7 +576,7 @@ static void print_status(const json_t *status)
 	       (unsigned long long)json_number(status, "changes"), json_text(status, "record"));
 	if (!good)
 		printf(
-		    "To set what is not as a backend needs it: lbctl backend-host setup --iface %s --vip ADDRESS\n",
+		    "To correct the settings: lbctl backend-host setup --iface %s --vip ADDRESS\n",
 		    json_text(status, "interface"));
 }
 
@@ -608,34 +613,36 @@ static int run_status(struct call *call, struct error *err)
 #define IFACE_OPTION                                                                             \
 	{                                                                                        \
 		.name = "--iface", .value = "IFACE", .words = WORDS_INTERFACE, .required = true, \
-		.help = "the interface that packets of the load balancer come in on"             \
+		.help = "the interface on which packets of the load balancer arrive"             \
 	}
 
 REGISTER(verb, backend_host_setup) = {
     .name = "backend-host setup",
     .group = VERB_BACKEND_HOST,
-    .summary = "make this host a backend",
+    .summary = "configure this host as a backend",
     .details =
-	"Run it on the backend, as root. Attaches the decapsulator, which unwraps what the load balancer sends "
-	"(IP in IP, GRE, or GUE on port 6080, in every pairing of IPv4 and IPv6) for the VIPs alone; puts the VIPs on "
-	"lo; keeps the host from answering ARP for them; loosens a strict rp_filter; and looks at the MTU. Each change "
-	"is shown with the old and the new value, and recorded under /run/lbd so that undo restores just that. Running "
-	"it "
-	"again changes nothing; with more VIPs it adds those. When a step fails, the run takes back what it did.\n\n"
-	"Settings do not outlive a reboot: run it from a systemd unit or the like.",
+	"Run it on the backend, as root. It attaches the decapsulator, which decapsulates packets "
+	"from the load balancer (IP in IP, GRE, or GUE on port 6080, IPv4 and IPv6 in any "
+	"combination) for the given VIPs only; adds the VIPs to lo; stops the host from answering "
+	"ARP for them; changes a strict rp_filter to loose; and checks the MTU. Each change is "
+	"printed with the old and the new value, and recorded under /run/lbd so that undo restores "
+	"exactly that. Running it again changes nothing; with more VIPs it adds those. If a step "
+	"fails, the changes of that run are undone.\n\n"
+	"The settings do not survive a reboot: run it at boot, for example from a systemd unit.",
     .options =
 	{IFACE_OPTION,
 	 {.name = "--vip",
 	  .value = "ADDRESS",
 	  .required = true,
 	  .many = true,
-	  .help = "a VIP that this host serves; once for each"},
+	  .help = "a VIP that this host serves; may be given more than once"},
 	 {.name = "--mode",
 	  .choice = "auto|native|generic",
-	  .help = "of the decapsulator: in the driver, or on top of it; auto takes what there is"},
+	  .help = "XDP mode of the decapsulator; auto (default): native if the driver supports it, "
+		  "else generic"},
 	 {.name = "--tunnel",
 	  .help = "use the kernel's own tunnels (ipip, sit, ip6tnl) instead of the "
-		  "decapsulator; for forward: ipip alone"}},
+		  "decapsulator; only for forward: ipip"}},
     .examples = {{"backend-host setup --iface eth0 --vip 192.0.2.10 --vip 2001:db8::10",
 		  "serve two VIPs"}},
     .run = run_setup,
@@ -644,15 +651,16 @@ REGISTER(verb, backend_host_setup) = {
 REGISTER(verb, backend_host_undo) = {
     .name = "backend-host undo",
     .group = VERB_BACKEND_HOST,
-    .summary = "take back what backend-host setup changed here",
+    .summary = "undo the changes of backend-host setup",
     .details =
-	"Restores the old values, last change first. What somebody else changed since is left as it is, and said.",
+	"Restores the old values, last change first. Values that have been changed since are "
+	"left alone and listed.",
     .options = {IFACE_OPTION,
 		{.name = "--vip",
 		 .value = "ADDRESS",
 		 .many = true,
-		 .help = "take back this address alone, and keep the rest"}},
-    .examples = {{"backend-host undo --iface eth0", "the host is as it was"}},
+		 .help = "undo only this address and keep the rest"}},
+    .examples = {{"backend-host undo --iface eth0", "restore the state before setup"}},
     .run = run_undo,
 };
 
@@ -660,10 +668,10 @@ REGISTER(verb, backend_host_status) = {
     .name = "backend-host status",
     .group = VERB_BACKEND_HOST,
     .flags = VERB_JSON,
-    .summary = "show the decapsulator here, its counters, the VIPs and settings",
+    .summary = "show the decapsulator of this host, its counters, VIPs and settings",
     .options =
 	{IFACE_OPTION,
-	 {.name = "--vip", .value = "ADDRESS", .many = true, .help = "look at this address too"}},
+	 {.name = "--vip", .value = "ADDRESS", .many = true, .help = "show this address too"}},
     .examples = {{"backend-host status --iface eth0", NULL}},
     .run = run_status,
 };

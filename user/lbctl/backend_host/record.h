@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The journal of what `backend-host setup` changed, so that undo restores just that: a JSON file
- * per interface, written before each change is made. */
+/* The journal of the changes of `backend-host setup`, for undo: a JSON file per interface, written
+ * before each change is made. */
 #ifndef LBCTL_BACKEND_HOST_RECORD_H
 #define LBCTL_BACKEND_HOST_RECORD_H
 
@@ -15,13 +15,13 @@ struct host_record {
 	json_t *changes; /* array of objects with "kind", in the order they were made */
 };
 
-/* Reads the record of an interface, empty when there is none. Interfaces of the same name in other
- * network namespaces have records of their own: all but the first process's namespace have their
- * cookie in the file's name. */
+/* Reads the record of an interface, empty if there is none. Interfaces of the same name in
+ * different network namespaces have different records: the file name contains the cookie of the
+ * namespace, unless it is that of process 1. */
 int host_record_open(const char *directory, const char *interface, struct host_record *ret,
 		     struct error *err);
 void host_record_close(struct host_record *record);
-/* Writes the file (safe against a crash in between), or removes it when no change is left. */
+/* Writes the file whole or not at all, or removes it if no change is left. */
 int host_record_save(const struct host_record *record, struct error *err);
 
 #endif

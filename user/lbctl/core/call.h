@@ -15,12 +15,12 @@ struct call_value {
 
 struct client;
 
-/* A verb with the words it was called with. */
+/* A verb with the arguments and options of one call. */
 struct call {
 	const struct verb *verb;
 	const char *socket;
 	bool json, help;
-	const char **arguments; /* as many as were given */
+	const char **arguments; /* arguments_count of them */
 	unsigned arguments_count;
 	struct call_value *values;
 	unsigned values_count;
@@ -32,23 +32,23 @@ struct call {
 int call_parse(const struct verb *verb, char *const *words, int count, struct call *call,
 	       struct error *err);
 void call_release(struct call *call);
-/* One of the options that every verb takes, and that are not in its table; "--socket=PATH" too.
- * NULL: it is not. */
+/* The option if it is one that every verb takes (not in a verb's table), else NULL. word may be
+ * "--socket=PATH". */
 const struct verb_option *call_common_option(const char *word);
-/* Not so "-1": that is a (bad) number, for the verb to refuse. */
+/* "-1" is not an option but a bad number, which the verb refuses. */
 bool word_is_option(const char *word);
-/* The argument at this place; NULL when it was left out. */
+/* The argument at this position, NULL if it was not given. */
 const char *call_argument(const struct call *call, unsigned at);
-/* The value of an option, "" for a flag; NULL when it was not given. */
+/* The value of an option, "" for a flag, NULL if it was not given. */
 const char *call_option(const struct call *call, const char *name);
-/* The next value of an option that may be repeated; *at starts at 0. NULL at the end. */
+/* The next value of an option that may be given more than once; *at starts at 0. NULL: no more. */
 const char *call_next_option(const struct call *call, const char *name, unsigned *at);
 
 /* One request to lbd (client.h) on the call's own connection. *ret is owned by the caller. */
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err);
-/* body is taken over, also on failure; NULL (out of memory) is refused. ret may be NULL. */
+/* Takes over body, also on failure; body NULL is -ENOMEM. ret may be NULL. */
 int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err);
-/* GET /v1/backends of one service, or of all (NULL). */
+/* GET /v1/backends of one service; service NULL: of all. */
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err);
 
 #endif

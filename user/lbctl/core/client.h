@@ -9,7 +9,8 @@
 
 struct client;
 
-/* Does not connect yet. -ENOMEM, or -EINVAL when the path is too long for a Unix socket. */
+/* Does not connect yet. 0, -ENOMEM, or -EINVAL if the path is empty or too long for a Unix socket.
+ */
 int client_open(const char *socket, struct client **ret, struct error *err);
 void client_close(struct client *client); /* NULL is fine */
 /* path as in lb_api.h: "/v1/status". *ret is an object, owned by the caller. The error text names
@@ -18,7 +19,7 @@ void client_close(struct client *client); /* NULL is fine */
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err);
 int client_post(struct client *client, const char *path, const json_t *body, json_t **ret,
 		struct error *err);
-/* text as it may stand in a query; allocated, NULL when out of memory. */
+/* text escaped for use in a query string; allocated, NULL if out of memory. */
 char *client_escape(struct client *client, const char *text);
 
 #endif

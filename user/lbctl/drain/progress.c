@@ -37,8 +37,8 @@ void drain_read_backend(const json_t *backend, struct drain_progress *ret)
 	    .forced = json_flag(drain, "forced"),
 	    .given_up = json_number(drain, "given_up"),
 	};
-	/* A dead backend that drains is "down"; only a healthy condition says that the drain was
-	 * taken back. */
+	/* A draining backend that fails its checks is "down"; only a healthy condition shows that
+	 * the drain was ended. */
 	ret->undone =
 	    !ret->drained && (strcmp(condition, "up") == 0 || strcmp(condition, "starting") == 0);
 }
@@ -58,16 +58,16 @@ void drain_describe(const struct drain_progress *progress, char *text, size_t si
 	char flows[64], slots[64];
 
 	if (progress->gone)
-		snprintf(text, size, "drained and forgotten");
+		snprintf(text, size, "drained and removed");
 	else if (progress->forced)
 		snprintf(text, size, "forced, %s given up",
 			 format_plural(progress->given_up, "active flow", flows));
 	else if (progress->drained)
 		snprintf(text, size, "drained");
 	else if (progress->undone)
-		snprintf(text, size, "not draining any more");
+		snprintf(text, size, "no longer draining");
 	else
-		snprintf(text, size, "%s, %s kept for older ones",
+		snprintf(text, size, "%s, %s kept for older flows",
 			 format_plural(progress->active, "active flow", flows),
 			 format_plural(progress->kept_slots, "slot", slots));
 }
