@@ -23,7 +23,7 @@
  *        "memory": { "total", "flows", "arena", "services", "backends", "counters",
  *                    "other" } (bytes),
  *        "flows": { "capacity", "entries" (at the last sweep),
- *                   "without_place": new flows of the last minute that were sent by slot because the
+ *                   "without_place": new flows of the last minute, sent by slot because the
  *                                    table had no place for them,
  *                   "limited_services": number of services that are "limited", see SERVICE },
  *        "hash_seed": "0x" and 16 digits,
@@ -86,8 +86,8 @@
  *                            (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
  *
- * Names that end in "_s" are seconds. The counts "packets", "bytes" and "flows" only grow; a restart
- * of lbd keeps them. */
+ * Names that end in "_s" are seconds. The counts "packets", "bytes" and "flows" only grow; a
+ * restart of lbd keeps them. */
 /* clang-format on */
 #ifndef LB_API_H
 #define LB_API_H
