@@ -229,9 +229,10 @@ static void print_lateness(const json_t *status, unsigned columns)
 }
 
 /* The seed is shown in full: load balancers that share traffic must have the same. */
-static void print_seed(const json_t *status)
+static void print_seed(const json_t *status, unsigned columns)
 {
 	const char *from = json_text(status, "hash_seed_from"), *note = "";
+	char line[256];
 
 	if (!*json_text(status, "hash_seed"))
 		return;
@@ -240,17 +241,19 @@ static void print_seed(const json_t *status)
 	else if (strcmp(from, "pinned") == 0)
 		note = ", from the pinned maps: hash-seed in the config is ignored until they are "
 		       "recreated";
-	printf("%-*s%s%s\n", LABEL, "Hash seed", json_text(status, "hash_seed"), note);
+	snprintf(line, sizeof(line), "%s%s", json_text(status, "hash_seed"), note);
+	printf("%-*s", LABEL, "Hash seed");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
 }
 
 static void print_status(const json_t *status)
 {
 	const json_t *flows = json_object_get(status, "flows");
-	unsigned columns = format_columns(stdout);
+	unsigned columns = format_columns(stdout) ? format_columns(stdout) : 80;
 	char entries[FORMAT_TEXT], capacity[FORMAT_TEXT], uptime[FORMAT_TEXT];
 
 	print_verdict(status, format_coloured(stdout));
-	print_interfaces(status, columns ? columns : 80);
+	print_interfaces(status, columns);
 	print_services(status);
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
 	       (unsigned long long)json_number(status, "backends"),
@@ -258,15 +261,15 @@ static void print_status(const json_t *status)
 	printf("%-*s%s of %s entries (flows in stable slots need no entry)\n", LABEL,
 	       "Tracked flows", format_count(json_number(flows, "entries"), entries),
 	       format_count(json_number(flows, "capacity"), capacity));
-	print_crowded(flows, columns ? columns : 80);
-	print_memory(status, columns ? columns : 80);
-	print_seed(status);
+	print_crowded(flows, columns);
+	print_memory(status, columns);
+	print_seed(status, columns);
 	print_config(status);
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
 	       (unsigned long long)json_number(status, "pid"),
 	       format_duration(json_number(status, "uptime_s"), uptime),
 	       json_flag(status, "adopted") ? ", took over from a previous lbd" : "");
-	print_lateness(status, columns ? columns : 80);
+	print_lateness(status, columns);
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));
 }
 
