@@ -17,6 +17,7 @@
 
 #include "support/memory_dataplane.h"
 #include "support/packet.h"
+#include "support/test_registry.h"
 
 #define VIP      "192.0.2.1"
 #define LOOPBACK 1
@@ -157,7 +158,7 @@ static void promise_coverage(struct dataplane *dp, const struct algo *algo)
 	open_flows(dp, 0, FLOWS, NULL, share);
 	check_shares(algo, share);
 }
-static void every_backend_gets_its_share_of_flows(void **state)
+LB_TEST(every_backend_gets_its_share_of_flows)
 {
 	for_each_algorithm(promise_coverage);
 }
@@ -174,7 +175,7 @@ static void promise_weights(struct dataplane *dp, const struct algo *algo)
 	open_flows(dp, 0, FLOWS, NULL, share);
 	check_shares(algo, share);
 }
-static void flows_follow_the_weights_and_none_goes_to_the_drained_or_dead(void **state)
+LB_TEST(flows_follow_the_weights_and_none_goes_to_the_drained_or_dead)
 {
 	for_each_algorithm(promise_weights);
 }
@@ -196,7 +197,7 @@ static void promise_stay(struct dataplane *dp, const struct algo *algo)
 		if (send_flow(dp, i, ACK) != owner[i])
 			fail_msg("%s: flow %u left backend %d", algo->name, i, owner[i]);
 }
-static void established_flows_stay_through_changes(void **state)
+LB_TEST(established_flows_stay_through_changes)
 {
 	for_each_algorithm(promise_stay);
 }
@@ -220,12 +221,12 @@ static void promise_loss(struct dataplane *dp, const struct algo *algo)
 	}
 	assert_true(lost > 0);
 }
-static void a_lost_backend_moves_its_own_flows_alone(void **state)
+LB_TEST(a_lost_backend_moves_its_own_flows_alone)
 {
 	for_each_algorithm(promise_loss);
 }
 
-static void two_balancers_send_each_flow_alike_where_the_packet_decides(void **state)
+LB_TEST(two_balancers_send_each_flow_alike_where_the_packet_decides)
 {
 	registry_for_each (algo, a) {
 		struct dataplane *one, *two;
@@ -244,7 +245,7 @@ static void two_balancers_send_each_flow_alike_where_the_packet_decides(void **s
 }
 
 /* In any `count` flows in a row each backend has its whole turns. */
-static void turns_are_exact_in_every_window(void **state)
+LB_TEST(turns_are_exact_in_every_window)
 {
 	struct dataplane *dp = open_with(algo_find("wrr"), IPPROTO_TCP);
 	int owner[210];
@@ -266,7 +267,7 @@ static void turns_are_exact_in_every_window(void **state)
 }
 
 /* Of twice the latency half the flows: active flows times latency is what gets even. */
-static void least_response_time_shares_by_latency(void **state)
+LB_TEST(least_response_time_shares_by_latency)
 {
 	struct dataplane *dp = open_with(algo_find("lrt"), IPPROTO_TCP);
 	unsigned share[BACKENDS];
@@ -280,17 +281,4 @@ static void least_response_time_shares_by_latency(void **state)
 	dataplane_close(dp);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_backend_gets_its_share_of_flows),
-	    cmocka_unit_test(flows_follow_the_weights_and_none_goes_to_the_drained_or_dead),
-	    cmocka_unit_test(established_flows_stay_through_changes),
-	    cmocka_unit_test(a_lost_backend_moves_its_own_flows_alone),
-	    cmocka_unit_test(two_balancers_send_each_flow_alike_where_the_packet_decides),
-	    cmocka_unit_test(turns_are_exact_in_every_window),
-	    cmocka_unit_test(least_response_time_shares_by_latency),
-	};
-
-	return cmocka_run_group_tests_name("algorithms", tests, NULL, NULL);
-}
+LB_TEST_MAIN("algorithms")

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "support/test_registry.h"
 #include "support/world.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -139,7 +140,7 @@ static unsigned long long number(const char *variable, unsigned long long otherw
 	return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void no_established_flow_moves_while_its_backend_lives(void **state)
+LB_TEST(no_established_flow_moves_while_its_backend_lives)
 {
 	unsigned long long first = number("LBD_SEED", 1), count = number("LBD_SEQUENCES", SEQUENCES);
 	unsigned long long packets = 0, checked = 0, to_keepers = 0, forged = 0, woken = 0, returned = 0;
@@ -170,11 +171,4 @@ static void no_established_flow_moves_while_its_backend_lives(void **state)
 	assert_true(checked);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(no_established_flow_moves_while_its_backend_lives),
-	};
-
-	return cmocka_run_group_tests_name("invariant", tests, setup, teardown);
-}
+LB_TEST_MAIN("invariant", .open = setup, .close = teardown)

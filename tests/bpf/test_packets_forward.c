@@ -271,7 +271,7 @@ static int gue_source_port(struct fixture *f, const struct layer *in, size_t off
 	return sport;
 }
 
-static void gue_source_ports_differ_between_flows(void **state)
+LB_TEST(gue_source_ports_differ_between_flows)
 {
 	struct fixture *f = fixture_get();
 	bool seen[65536] = {false};
@@ -297,7 +297,7 @@ static void spreading_service(struct fixture *f, const char *dst, const char *sr
 	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
 }
 
-static void the_outer_flow_label_varies_with_the_flow(void **state)
+LB_TEST(the_outer_flow_label_varies_with_the_flow)
 {
 	struct fixture *f = fixture_get();
 	bool seen[4096] = {false};
@@ -342,7 +342,7 @@ static int count_sources(struct fixture *f, int family)
 	return distinct;
 }
 
-static void the_outer_ipv4_source_varies_inside_its_prefix(void **state)
+LB_TEST(the_outer_ipv4_source_varies_inside_its_prefix)
 {
 	struct fixture *f = fixture_get();
 
@@ -350,7 +350,7 @@ static void the_outer_ipv4_source_varies_inside_its_prefix(void **state)
 	assert_in_range(count_sources(f, 4), 480, 512);
 }
 
-static void the_outer_ipv6_source_varies_inside_its_prefix(void **state)
+LB_TEST(the_outer_ipv6_source_varies_inside_its_prefix)
 {
 	struct fixture *f = fixture_get();
 
@@ -358,7 +358,7 @@ static void the_outer_ipv6_source_varies_inside_its_prefix(void **state)
 	assert_in_range(count_sources(f, 6), 480, 512);
 }
 
-static void a_narrow_source_prefix_is_not_left(void **state)
+LB_TEST(a_narrow_source_prefix_is_not_left)
 {
 	struct fixture *f = fixture_get();
 
@@ -366,7 +366,7 @@ static void a_narrow_source_prefix_is_not_left(void **state)
 	assert_int_equal(count_sources(f, 4), 16);
 }
 
-static void every_packet_of_a_flow_has_the_same_outer_source(void **state)
+LB_TEST(every_packet_of_a_flow_has_the_same_outer_source)
 {
 	struct fixture *f = fixture_get();
 	int first;
@@ -382,7 +382,7 @@ static void every_packet_of_a_flow_has_the_same_outer_source(void **state)
 }
 
 /* The checksums of the outer and inner headers are right whatever is in them: expectations are built from scratch. */
-static void header_checksums_are_right_for_random_headers(void **state)
+LB_TEST(header_checksums_are_right_for_random_headers)
 {
 	struct fixture *f = fixture_get();
 
@@ -408,7 +408,7 @@ static void header_checksums_are_right_for_random_headers(void **state)
 }
 
 /* Each of the 65 536 sums an inner header can have, those next to the wrap among them. */
-static void the_inner_checksum_is_right_for_every_sum(void **state)
+LB_TEST(the_inner_checksum_is_right_for_every_sum)
 {
 	struct fixture *f = fixture_get();
 
@@ -424,7 +424,7 @@ static void the_inner_checksum_is_right_for_every_sum(void **state)
 }
 
 /* The same of the outer header, through the function that makes it: no packet can reach all of its sums. */
-static void the_outer_checksum_is_right_for_random_headers(void **state)
+LB_TEST(the_outer_checksum_is_right_for_random_headers)
 {
 	struct packet p;
 
@@ -445,7 +445,7 @@ static void the_outer_checksum_is_right_for_random_headers(void **state)
 	}
 }
 
-static void every_payload_length_up_to_a_full_frame_is_carried(void **state)
+LB_TEST(every_payload_length_up_to_a_full_frame_is_carried)
 {
 	struct fixture *f = fixture_get();
 
@@ -456,7 +456,7 @@ static void every_payload_length_up_to_a_full_frame_is_carried(void **state)
 			   DATA(len)));
 }
 
-static void every_length_of_ipv4_options_is_carried(void **state)
+LB_TEST(every_length_of_ipv4_options_is_carried)
 {
 	static const char nops[41] = "\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1";
 	struct fixture *f = fixture_get();
@@ -470,7 +470,7 @@ static void every_length_of_ipv4_options_is_carried(void **state)
 
 /* ---- counters ---- */
 
-static void a_forwarded_packet_is_counted_with_its_inner_length(void **state)
+LB_TEST(a_forwarded_packet_is_counted_with_its_inner_length)
 {
 	struct fixture *f = fixture_get();
 	struct lb_backend_count before, after;
@@ -485,7 +485,7 @@ static void a_forwarded_packet_is_counted_with_its_inner_length(void **state)
 	assert_int_equal(after.flows - before.flows, 1);
 }
 
-static void only_a_syn_counts_as_a_new_flow(void **state)
+LB_TEST(only_a_syn_counts_as_a_new_flow)
 {
 	struct fixture *f = fixture_get();
 	struct lb_backend_count before = fixture_backend_count(f, 1), after;
@@ -500,7 +500,7 @@ static void only_a_syn_counts_as_a_new_flow(void **state)
 	assert_int_equal(after.flows - before.flows, 1);
 }
 
-static void a_drop_is_not_counted_to_the_backend(void **state)
+LB_TEST(a_drop_is_not_counted_to_the_backend)
 {
 	struct fixture *f = fixture_get();
 	struct lb_backend_count before = fixture_backend_count(f, 1), after;
@@ -511,7 +511,7 @@ static void a_drop_is_not_counted_to_the_backend(void **state)
 }
 
 /* Of an IP packet its length is counted, of anything else the frame's. */
-static void every_reason_counts_bytes(void **state)
+LB_TEST(every_reason_counts_bytes)
 {
 	struct fixture *f = fixture_get();
 
@@ -526,7 +526,7 @@ static void every_reason_counts_bytes(void **state)
 
 /* ---- a driver without headroom ---- */
 
-static void a_frame_without_headroom_is_a_counted_drop(void **state)
+LB_TEST(a_frame_without_headroom_is_a_counted_drop)
 {
 	struct fixture *f = fixture_get();
 
@@ -537,26 +537,4 @@ static void a_frame_without_headroom_is_a_counted_drop(void **state)
 	assert_int_equal(f->verdict, XDP_DROP);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(the_outer_flow_label_varies_with_the_flow),
-	    cmocka_unit_test(gue_source_ports_differ_between_flows),
-	    cmocka_unit_test(the_outer_ipv4_source_varies_inside_its_prefix),
-	    cmocka_unit_test(the_outer_ipv6_source_varies_inside_its_prefix),
-	    cmocka_unit_test(a_narrow_source_prefix_is_not_left),
-	    cmocka_unit_test(every_packet_of_a_flow_has_the_same_outer_source),
-	    cmocka_unit_test(header_checksums_are_right_for_random_headers),
-	    cmocka_unit_test(the_inner_checksum_is_right_for_every_sum),
-	    cmocka_unit_test(the_outer_checksum_is_right_for_random_headers),
-	    cmocka_unit_test(every_payload_length_up_to_a_full_frame_is_carried),
-	    cmocka_unit_test(every_length_of_ipv4_options_is_carried),
-	    cmocka_unit_test(a_forwarded_packet_is_counted_with_its_inner_length),
-	    cmocka_unit_test(only_a_syn_counts_as_a_new_flow),
-	    cmocka_unit_test(a_drop_is_not_counted_to_the_backend),
-	    cmocka_unit_test(every_reason_counts_bytes),
-	    cmocka_unit_test(a_frame_without_headroom_is_a_counted_drop),
-	};
-
-	return run_packet_tests("packets: forward", cases, ARRAY_SIZE(cases), tests, ARRAY_SIZE(tests));
-}
+PACKET_TEST_MAIN("packets: forward", cases)

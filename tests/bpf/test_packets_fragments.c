@@ -39,7 +39,7 @@ static const struct packet_case cases[] = {
 };
 
 /* A first fragment makes its datagram known; each later one then leaves the same way, byte for byte. */
-static void later_fragments_follow_the_first(void **state)
+LB_TEST(later_fragments_follow_the_first)
 {
 	struct fixture *f = fixture_get();
 
@@ -62,7 +62,7 @@ static void later_fragments_follow_the_first(void **state)
 	}
 }
 
-static void later_ipv6_fragments_follow_the_first(void **state)
+LB_TEST(later_ipv6_fragments_follow_the_first)
 {
 	struct fixture *f = fixture_get();
 
@@ -77,7 +77,7 @@ static void later_ipv6_fragments_follow_the_first(void **state)
 	}
 }
 
-static void later_fragments_are_forwarded_by_l2(void **state)
+LB_TEST(later_fragments_are_forwarded_by_l2)
 {
 	struct fixture *f = fixture_get();
 
@@ -88,7 +88,7 @@ static void later_fragments_are_forwarded_by_l2(void **state)
 }
 
 /* The fragment entry names client, VIP, protocol and identification: one that differs in any of them is another's. */
-static void a_fragment_of_another_datagram_does_not_follow(void **state)
+LB_TEST(a_fragment_of_another_datagram_does_not_follow)
 {
 	struct fixture *f = fixture_get();
 
@@ -103,7 +103,7 @@ static void a_fragment_of_another_datagram_does_not_follow(void **state)
 }
 
 /* As if every other datagram had the same place. */
-static void a_fragment_whose_place_another_datagram_has_does_not_follow(void **state)
+LB_TEST(a_fragment_whose_place_another_datagram_has_does_not_follow)
 {
 	struct fixture *f = fixture_get();
 	uint64_t word = 0;
@@ -121,7 +121,7 @@ static void a_fragment_whose_place_another_datagram_has_does_not_follow(void **s
 	expect(f, LB_REASON_fragment_unknown, PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
 }
 
-static void a_later_fragment_of_a_dead_backend_is_dropped(void **state)
+LB_TEST(a_later_fragment_of_a_dead_backend_is_dropped)
 {
 	struct fixture *f = fixture_get();
 
@@ -142,7 +142,7 @@ static void age_fragments(struct fixture *f, uint64_t ticks)
 		f->map.frags[i] = (f->map.frags[i] & ~0xfffULL) | ((f->map.frags[i] - ticks) & 0xfff);
 }
 
-static void a_datagrams_way_is_forgotten_after_half_a_minute(void **state)
+LB_TEST(a_datagrams_way_is_forgotten_after_half_a_minute)
 {
 	struct fixture *f = fixture_get();
 
@@ -156,7 +156,7 @@ static void a_datagrams_way_is_forgotten_after_half_a_minute(void **state)
 	expect_built(f, LB_REASON_fragment_unknown, NULL);
 }
 
-static void later_fragments_of_what_was_passed_are_passed(void **state)
+LB_TEST(later_fragments_of_what_was_passed_are_passed)
 {
 	struct fixture *f = fixture_get();
 
@@ -165,7 +165,7 @@ static void later_fragments_of_what_was_passed_are_passed(void **state)
 	expect(f, LB_REASON_vip_no_service, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
 }
 
-static void no_fragment_is_answered_as_an_echo(void **state)
+LB_TEST(no_fragment_is_answered_as_an_echo)
 {
 	struct fixture *f = fixture_get();
 
@@ -178,7 +178,7 @@ static void no_fragment_is_answered_as_an_echo(void **state)
 	assert_int_not_equal(f->verdict, XDP_TX);
 }
 
-static void a_tcp_fragment_that_overwrites_ports_is_no_new_flow(void **state)
+LB_TEST(a_tcp_fragment_that_overwrites_ports_is_no_new_flow)
 {
 	struct fixture *f = fixture_get();
 
@@ -187,20 +187,4 @@ static void a_tcp_fragment_that_overwrites_ports_is_no_new_flow(void **state)
 	       PKT(ETH(), IN4(FRAG4(1, 3)), TCP(.sport = 1, .dport = P_IPIP4, .flags = SYN)), NULL);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(later_fragments_follow_the_first),
-	    cmocka_unit_test(later_ipv6_fragments_follow_the_first),
-	    cmocka_unit_test(later_fragments_are_forwarded_by_l2),
-	    cmocka_unit_test(a_fragment_of_another_datagram_does_not_follow),
-	    cmocka_unit_test(a_fragment_whose_place_another_datagram_has_does_not_follow),
-	    cmocka_unit_test(a_later_fragment_of_a_dead_backend_is_dropped),
-	    cmocka_unit_test(a_datagrams_way_is_forgotten_after_half_a_minute),
-	    cmocka_unit_test(later_fragments_of_what_was_passed_are_passed),
-	    cmocka_unit_test(no_fragment_is_answered_as_an_echo),
-	    cmocka_unit_test(a_tcp_fragment_that_overwrites_ports_is_no_new_flow),
-	};
-
-	return run_packet_tests("packets: fragments", cases, ARRAY_SIZE(cases), tests, ARRAY_SIZE(tests));
-}
+PACKET_TEST_MAIN("packets: fragments", cases)

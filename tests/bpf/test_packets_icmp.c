@@ -131,7 +131,7 @@ static int backend_byte(const struct fixture *f)
 	return f->out.data[14 + 19];
 }
 
-static void an_icmp_error_reaches_the_backend_of_its_flow(void **state)
+LB_TEST(an_icmp_error_reaches_the_backend_of_its_flow)
 {
 	struct fixture *f = fixture_get();
 	int other = 0;
@@ -153,7 +153,7 @@ static void an_icmp_error_reaches_the_backend_of_its_flow(void **state)
 	assert_in_range(other, 50, 150);
 }
 
-static void an_icmpv6_error_reaches_the_backend_of_its_flow(void **state)
+LB_TEST(an_icmpv6_error_reaches_the_backend_of_its_flow)
 {
 	struct fixture *f = fixture_get();
 	uint16_t ids[2];
@@ -172,7 +172,7 @@ static void an_icmpv6_error_reaches_the_backend_of_its_flow(void **state)
 	}
 }
 
-static void an_icmp_error_follows_a_tracked_flow(void **state)
+LB_TEST(an_icmp_error_follows_a_tracked_flow)
 {
 	struct fixture *f = fixture_get();
 	uint16_t ids[2], service = two_backends(f, VIP4, ids);
@@ -196,7 +196,7 @@ static void an_icmp_error_follows_a_tracked_flow(void **state)
 }
 
 /* The mark of an older flow decides nothing: the keeper may be another by now. */
-static void an_icmp_error_does_not_follow_a_mark(void **state)
+LB_TEST(an_icmp_error_does_not_follow_a_mark)
 {
 	struct fixture *f = fixture_get();
 	uint16_t ids[2], service = two_backends(f, VIP4, ids);
@@ -215,7 +215,7 @@ static void an_icmp_error_does_not_follow_a_mark(void **state)
 	assert_int_equal(backend_byte(f), 12);
 }
 
-static void an_icmp_error_about_udp_goes_to_the_keeper_only_while_learning(void **state)
+LB_TEST(an_icmp_error_about_udp_goes_to_the_keeper_only_while_learning)
 {
 	struct fixture *f = fixture_get();
 	uint16_t service = fixture_service(f, VIP4, IPPROTO_UDP, 7000, (struct lb_service){.forward = LB_FORWARD_IPIP});
@@ -234,7 +234,7 @@ static void an_icmp_error_about_udp_goes_to_the_keeper_only_while_learning(void 
 	assert_int_equal(backend_byte(f), 11);
 }
 
-static void an_icmp_error_makes_no_flow_entry(void **state)
+LB_TEST(an_icmp_error_makes_no_flow_entry)
 {
 	struct fixture *f = fixture_get();
 	uint16_t ids[2], service = two_backends(f, VIP4, ids);
@@ -276,64 +276,64 @@ static void too_big6(struct fixture *f, const struct layer *in, int mtu)
 #define FULL_TCP4(port) PKT(ETH(), IN4(.frag = 0x4000), TCP(.sport = 1, .dport = port, .flags = ACK), DATA(1460))
 #define FULL_TCP6(port) PKT(ETH(), IN6(), TCP(.sport = 1, .dport = port, .flags = ACK), DATA(1440))
 
-static void a_full_frame_with_df_draws_fragmentation_needed(void **state)
+LB_TEST(a_full_frame_with_df_draws_fragmentation_needed)
 {
 	too_big4(fixture_get(), FULL_TCP4(P_IPIP4), 1480);
 }
 
-static void fragmentation_needed_says_what_the_ipv6_tunnel_leaves(void **state)
+LB_TEST(fragmentation_needed_says_what_the_ipv6_tunnel_leaves)
 {
 	too_big4(fixture_get(), FULL_TCP4(P_IPIP6), 1460);
 }
 
-static void fragmentation_needed_says_what_gue_leaves(void **state)
+LB_TEST(fragmentation_needed_says_what_gue_leaves)
 {
 	too_big4(fixture_get(), FULL_TCP4(P_GUE4), 1500 - 20 - 8 - 4);
 }
 
-static void fragmentation_needed_says_what_gue_over_ipv6_leaves(void **state)
+LB_TEST(fragmentation_needed_says_what_gue_over_ipv6_leaves)
 {
 	too_big4(fixture_get(), FULL_TCP4(P_GUE6), 1500 - 40 - 8 - 4);
 }
 
-static void fragmentation_needed_says_what_gre_leaves(void **state)
+LB_TEST(fragmentation_needed_says_what_gre_leaves)
 {
 	too_big4(fixture_get(), FULL_TCP4(P_GRE4), 1500 - 20 - 4);
 }
 
-static void fragmentation_needed_says_what_gre_over_ipv6_leaves(void **state)
+LB_TEST(fragmentation_needed_says_what_gre_over_ipv6_leaves)
 {
 	too_big4(fixture_get(), FULL_TCP4(P_GRE6), 1500 - 40 - 4);
 }
 
-static void one_byte_too_many_draws_fragmentation_needed(void **state)
+LB_TEST(one_byte_too_many_draws_fragmentation_needed)
 {
 	too_big4(fixture_get(),
 		 PKT(ETH(), IN4(.frag = 0x4000), TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(1441)), 1480);
 }
 
-static void a_full_ipv6_frame_draws_packet_too_big(void **state)
+LB_TEST(a_full_ipv6_frame_draws_packet_too_big)
 {
 	too_big6(fixture_get(), FULL_TCP6(P_IPIP4), 1480);
 }
 
-static void packet_too_big_says_what_the_ipv6_tunnel_leaves(void **state)
+LB_TEST(packet_too_big_says_what_the_ipv6_tunnel_leaves)
 {
 	too_big6(fixture_get(), FULL_TCP6(P_IPIP6), 1460);
 }
 
-static void too_big_for_the_link_is_answered_by_l2(void **state)
+LB_TEST(too_big_for_the_link_is_answered_by_l2)
 {
 	too_big4(fixture_get(),
 		 PKT(ETH(), IN4(.frag = 0x4000), TCP(.sport = 1, .dport = P_L2, .flags = ACK), DATA(1461)), 1500);
 }
 
-static void too_big_for_the_link_is_answered_by_l2_over_ipv6(void **state)
+LB_TEST(too_big_for_the_link_is_answered_by_l2_over_ipv6)
 {
 	too_big6(fixture_get(), PKT(ETH(), IN6(), TCP(.sport = 1, .dport = P_L2, .flags = ACK), DATA(1441)), 1500);
 }
 
-static void too_big_with_ip_options_quotes_them(void **state)
+LB_TEST(too_big_with_ip_options_quotes_them)
 {
 	too_big4(fixture_get(),
 		 PKT(ETH(), IN4(.frag = 0x4000, .options = "\1\1\1\1", .options_len = 4),
@@ -341,12 +341,12 @@ static void too_big_with_ip_options_quotes_them(void **state)
 		 1480);
 }
 
-static void too_big_with_an_odd_length_is_answered(void **state)
+LB_TEST(too_big_with_an_odd_length_is_answered)
 {
 	too_big4(fixture_get(), PKT(ETH(), IN4(.frag = 0x4000), UDP(.sport = 1, .dport = P_IPIP4), DATA(1471)), 1480);
 }
 
-static void too_big_in_a_vlan_is_answered_in_it(void **state)
+LB_TEST(too_big_in_a_vlan_is_answered_in_it)
 {
 	struct fixture *f = fixture_get();
 	const struct layer *in = PKT(ETH(), VLAN(.tci = 7), IN4(.frag = 0x4000),
@@ -359,7 +359,7 @@ static void too_big_in_a_vlan_is_answered_in_it(void **state)
 		   ICMP(.type = 3, .code = 4, .rest = 1480), RAW(whole.data + 18, QUOTED)));
 }
 
-static void too_big_answers_do_not_exceed_the_rate(void **state)
+LB_TEST(too_big_answers_do_not_exceed_the_rate)
 {
 	struct fixture *f = fixture_get();
 	int answered = 0, dropped = 0;
@@ -379,7 +379,7 @@ static void too_big_answers_do_not_exceed_the_rate(void **state)
 		assert_int_equal(answered, 5);
 }
 
-static void the_rate_is_granted_anew_in_the_next_tick(void **state)
+LB_TEST(the_rate_is_granted_anew_in_the_next_tick)
 {
 	struct fixture *f = fixture_get();
 
@@ -391,7 +391,7 @@ static void the_rate_is_granted_anew_in_the_next_tick(void **state)
 	}
 }
 
-static void a_rate_of_zero_answers_nothing(void **state)
+LB_TEST(a_rate_of_zero_answers_nothing)
 {
 	struct fixture *f = fixture_get();
 
@@ -400,13 +400,13 @@ static void a_rate_of_zero_answers_nothing(void **state)
 	expect(f, LB_REASON_too_big, FULL_TCP6(P_IPIP6), NULL);
 }
 
-static void a_packet_without_df_draws_no_answer(void **state)
+LB_TEST(a_packet_without_df_draws_no_answer)
 {
 	expect(fixture_get(), LB_REASON_too_big,
 	       PKT(ETH(), IN4(), TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(1460)), NULL);
 }
 
-static void nobody_but_one_host_is_answered(void **state)
+LB_TEST(nobody_but_one_host_is_answered)
 {
 	static const char *const sources[] = {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"};
 	struct fixture *f = fixture_get();
@@ -425,7 +425,7 @@ static void nobody_but_one_host_is_answered(void **state)
 	       PKT(ETH(), IP6(.src = "ff02::1", .dst = VIP6), ICMP6(.type = 128, .id = 1), DATA(8)), NULL);
 }
 
-static void an_icmp_error_that_is_too_big_draws_none(void **state)
+LB_TEST(an_icmp_error_that_is_too_big_draws_none)
 {
 	/* RFC 1122 section 3.2.2: never an ICMP error about an ICMP error */
 	expect(fixture_get(), LB_REASON_too_big,
@@ -434,36 +434,4 @@ static void an_icmp_error_that_is_too_big_draws_none(void **state)
 	       NULL);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(an_icmp_error_reaches_the_backend_of_its_flow),
-	    cmocka_unit_test(an_icmpv6_error_reaches_the_backend_of_its_flow),
-	    cmocka_unit_test(an_icmp_error_follows_a_tracked_flow),
-	    cmocka_unit_test(an_icmp_error_does_not_follow_a_mark),
-	    cmocka_unit_test(an_icmp_error_about_udp_goes_to_the_keeper_only_while_learning),
-	    cmocka_unit_test(an_icmp_error_makes_no_flow_entry),
-	    cmocka_unit_test(a_full_frame_with_df_draws_fragmentation_needed),
-	    cmocka_unit_test(fragmentation_needed_says_what_the_ipv6_tunnel_leaves),
-	    cmocka_unit_test(fragmentation_needed_says_what_gue_leaves),
-	    cmocka_unit_test(fragmentation_needed_says_what_gue_over_ipv6_leaves),
-	    cmocka_unit_test(fragmentation_needed_says_what_gre_leaves),
-	    cmocka_unit_test(fragmentation_needed_says_what_gre_over_ipv6_leaves),
-	    cmocka_unit_test(one_byte_too_many_draws_fragmentation_needed),
-	    cmocka_unit_test(a_full_ipv6_frame_draws_packet_too_big),
-	    cmocka_unit_test(packet_too_big_says_what_the_ipv6_tunnel_leaves),
-	    cmocka_unit_test(too_big_for_the_link_is_answered_by_l2),
-	    cmocka_unit_test(too_big_for_the_link_is_answered_by_l2_over_ipv6),
-	    cmocka_unit_test(too_big_with_ip_options_quotes_them),
-	    cmocka_unit_test(too_big_with_an_odd_length_is_answered),
-	    cmocka_unit_test(too_big_in_a_vlan_is_answered_in_it),
-	    cmocka_unit_test(too_big_answers_do_not_exceed_the_rate),
-	    cmocka_unit_test(the_rate_is_granted_anew_in_the_next_tick),
-	    cmocka_unit_test(a_rate_of_zero_answers_nothing),
-	    cmocka_unit_test(a_packet_without_df_draws_no_answer),
-	    cmocka_unit_test(nobody_but_one_host_is_answered),
-	    cmocka_unit_test(an_icmp_error_that_is_too_big_draws_none),
-	};
-
-	return run_packet_tests("packets: icmp", cases, ARRAY_SIZE(cases), tests, ARRAY_SIZE(tests));
-}
+PACKET_TEST_MAIN("packets: icmp", cases)

@@ -152,7 +152,7 @@ static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vi
 	inet_ntop(vip->family == 4 ? AF_INET : AF_INET6, addr, ret, size);
 }
 
-static void a_neighbour_of_a_vip_in_its_bucket_is_not_it(void **state)
+LB_TEST(a_neighbour_of_a_vip_in_its_bucket_is_not_it)
 {
 	struct fixture *f = fixture_get();
 	char address[INET6_ADDRSTRLEN];
@@ -167,7 +167,7 @@ static void a_neighbour_of_a_vip_in_its_bucket_is_not_it(void **state)
 	}
 }
 
-static void every_vip_of_a_full_table_is_found(void **state)
+LB_TEST(every_vip_of_a_full_table_is_found)
 {
 	struct fixture *f = fixture_get();
 	char address[INET6_ADDRSTRLEN];
@@ -183,7 +183,7 @@ static void every_vip_of_a_full_table_is_found(void **state)
 	}
 }
 
-static void the_tables_in_force_are_the_ones_looked_at(void **state)
+LB_TEST(the_tables_in_force_are_the_ones_looked_at)
 {
 	struct fixture *f = fixture_get();
 
@@ -224,45 +224,45 @@ static void cut_everywhere(const struct layer *layers)
 	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
 }
 
-static void no_cut_tcp4_packet_is_forwarded(void **state)
+LB_TEST(no_cut_tcp4_packet_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN4(), SYN_WEB, DATA(3)));
 }
 
-static void no_cut_tcp4_packet_with_options_and_tags_is_forwarded(void **state)
+LB_TEST(no_cut_tcp4_packet_with_options_and_tags_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), VLAN(.tpid = 0x88a8), VLAN(.tci = 7),
 			   IN4(.options = "\1\1\1\1\1\1\1\1", .options_len = 8),
 			   TCP(.sport = 1, .dport = 80, .flags = SYN, .options_len = 8)));
 }
 
-static void no_cut_udp4_packet_is_forwarded(void **state)
+LB_TEST(no_cut_udp4_packet_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN4(), UDP(.sport = 1, .dport = 80), DATA(5)));
 }
 
-static void no_cut_udp6_packet_is_forwarded(void **state)
+LB_TEST(no_cut_udp6_packet_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN6(), UDP(.sport = 1, .dport = 80), DATA(5)));
 }
 
-static void no_cut_tcp6_packet_with_extension_headers_is_forwarded(void **state)
+LB_TEST(no_cut_tcp6_packet_with_extension_headers_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 1), SYN_WEB, DATA(3)));
 }
 
-static void no_cut_l2_packet_is_forwarded(void **state)
+LB_TEST(no_cut_l2_packet_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), VLAN(.tci = 2), IN4(), TCP(.sport = 1, .dport = P_L2, .flags = SYN)));
 }
 
-static void no_cut_icmp_error_is_forwarded(void **state)
+LB_TEST(no_cut_icmp_error_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IP4(.src = "203.0.113.1", .dst = VIP4), ICMP(.type = 3, .code = 1),
 			   IP4(.src = VIP4, .dst = CLIENT4), TCP(.sport = 80, .dport = 1, .first = 8)));
 }
 
-static void no_cut_fragment_is_forwarded(void **state)
+LB_TEST(no_cut_fragment_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = 80), DATA(24)));
 }
@@ -293,7 +293,7 @@ static void check_anything(struct fixture *f)
 		fail_msg("a packet that was passed was changed");
 }
 
-static void twenty_thousand_random_packets_have_one_reason_each(void **state)
+LB_TEST(twenty_thousand_random_packets_have_one_reason_each)
 {
 	struct fixture *f = fixture_get();
 
@@ -325,7 +325,7 @@ static const struct layer *const seeds[] = {
     PKT(ETH(), IN6(), ICMP6(.type = 128, .id = 3), DATA(33)),
 };
 
-static void twenty_thousand_damaged_packets_have_one_reason_each(void **state)
+LB_TEST(twenty_thousand_damaged_packets_have_one_reason_each)
 {
 	struct fixture *f = fixture_get();
 
@@ -341,23 +341,4 @@ static void twenty_thousand_damaged_packets_have_one_reason_each(void **state)
 	}
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_neighbour_of_a_vip_in_its_bucket_is_not_it),
-	    cmocka_unit_test(every_vip_of_a_full_table_is_found),
-	    cmocka_unit_test(the_tables_in_force_are_the_ones_looked_at),
-	    cmocka_unit_test(no_cut_tcp4_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_tcp4_packet_with_options_and_tags_is_forwarded),
-	    cmocka_unit_test(no_cut_udp4_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_udp6_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_tcp6_packet_with_extension_headers_is_forwarded),
-	    cmocka_unit_test(no_cut_l2_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_icmp_error_is_forwarded),
-	    cmocka_unit_test(no_cut_fragment_is_forwarded),
-	    cmocka_unit_test(twenty_thousand_random_packets_have_one_reason_each),
-	    cmocka_unit_test(twenty_thousand_damaged_packets_have_one_reason_each),
-	};
-
-	return run_packet_tests("packets: pass", cases, ARRAY_SIZE(cases), tests, ARRAY_SIZE(tests));
-}
+PACKET_TEST_MAIN("packets: pass", cases)

@@ -13,6 +13,7 @@
 #include "common/ring_size.h"
 #include "lbd/dataplane/maglev.h"
 #include "support/bpf_fixture.h"
+#include "support/test_registry.h"
 
 #define FLOWS      1000000
 #define SAMPLE     2000
@@ -99,7 +100,7 @@ static void assert_shares(const struct ring *ring, const uint32_t *weights, int 
 	}
 }
 
-static void ten_equal_backends_share_a_million_flows_within_two_percent(void **state)
+LB_TEST(ten_equal_backends_share_a_million_flows_within_two_percent)
 {
 	struct ring ring = ring_make(10, NULL, 0);
 
@@ -108,7 +109,7 @@ static void ten_equal_backends_share_a_million_flows_within_two_percent(void **s
 	free(ring.table);
 }
 
-static void weights_1_2_3_share_a_million_flows_within_two_percent(void **state)
+LB_TEST(weights_1_2_3_share_a_million_flows_within_two_percent)
 {
 	static const uint32_t weights[] = {1, 2, 3};
 	struct ring ring = ring_make(3, weights, 0);
@@ -118,7 +119,7 @@ static void weights_1_2_3_share_a_million_flows_within_two_percent(void **state)
 	free(ring.table);
 }
 
-static void removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows(void **state)
+LB_TEST(removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows)
 {
 	struct ring before = ring_make(100, NULL, 0), after = ring_make(100, NULL, 37);
 	uint32_t others = 0, moved = 0;
@@ -179,7 +180,7 @@ static void packet_of_flow(struct fixture *f, int family, uint32_t n)
 					 TCP(.sport = sport, .dport = 80, .flags = ACK)));
 }
 
-static void the_program_sends_each_flow_where_the_hash_says(void **state)
+LB_TEST_SETUP(the_program_sends_each_flow_where_the_hash_says, fixture_clear, NULL)
 {
 	struct fixture *f = fixture_get();
 	struct ring ring = ring_make(10, NULL, 0);
@@ -199,14 +200,4 @@ static void the_program_sends_each_flow_where_the_hash_says(void **state)
 	free(ring.table);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(ten_equal_backends_share_a_million_flows_within_two_percent),
-	    cmocka_unit_test(weights_1_2_3_share_a_million_flows_within_two_percent),
-	    cmocka_unit_test(removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows),
-	    cmocka_unit_test_setup(the_program_sends_each_flow_where_the_hash_says, fixture_clear),
-	};
-
-	return cmocka_run_group_tests_name("spread", tests, fixture_open, fixture_close);
-}
+LB_TEST_MAIN("spread", .open = fixture_open, .close = fixture_close)

@@ -147,21 +147,20 @@ static void run_case(void **state)
 	expect(fixture_get(), c->reason, c->in, c->out);
 }
 
-int run_packet_tests(const char *group, const struct packet_case *cases, size_t case_count,
-		     const struct CMUnitTest *tests, size_t test_count)
+int run_packet_tests(const char *group, const struct packet_case *cases, size_t count)
 {
-	_cleanup_free_ struct CMUnitTest *all = calloc(case_count + test_count, sizeof(*all));
+	_cleanup_free_ struct CMUnitTest *table = calloc(count, sizeof(*table));
 
-	if (!all)
+	if (!table)
 		return 1;
-	for (size_t i = 0; i < case_count; i++)
-		all[i] = (struct CMUnitTest){.name = cases[i].name,
-					     .test_func = run_case,
-					     .setup_func = world_setup,
-					     .initial_state = (void *)&cases[i]};
-	for (size_t i = 0; i < test_count; i++) {
-		all[case_count + i] = tests[i];
-		all[case_count + i].setup_func = world_setup;
-	}
-	return _cmocka_run_group_tests(group, all, case_count + test_count, fixture_open, fixture_close);
+	for (size_t i = 0; i < count; i++)
+		table[i] = (struct CMUnitTest){.name = cases[i].name,
+					       .test_func = run_case,
+					       .initial_state = (void *)&cases[i]};
+	return lb_test_run(&(struct lb_test_group){.name = group,
+						   .open = fixture_open,
+						   .close = fixture_close,
+						   .setup = world_setup,
+						   .table = table,
+						   .table_count = count});
 }

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 
 #include "bpf_fixture.h"
+#include "test_registry.h"
 
 /* ---- the world: the destination port says which way a packet takes. Each service has one backend ---- */
 
@@ -81,8 +82,13 @@ void expect(struct fixture *f, int reason, const struct layer *in, const struct 
 /* The same for f->in, a packet that is already built. */
 void expect_built(struct fixture *f, int reason, const struct layer *out);
 
-/* Runs the cases and then the other tests as one cmocka group in the world; returns the number of failures. */
-int run_packet_tests(const char *group, const struct packet_case *cases, size_t case_count,
-		     const struct CMUnitTest *tests, size_t test_count);
+/* Runs the cases and then the registered tests, each with the maps as world_setup fills them. Returns what main does. */
+int run_packet_tests(const char *group, const struct packet_case *cases, size_t count);
+
+#define PACKET_TEST_MAIN(group, cases)                                                             \
+	int main(void)                                                                             \
+	{                                                                                          \
+		return run_packet_tests(group, cases, ARRAY_SIZE(cases));                          \
+	}
 
 #endif
