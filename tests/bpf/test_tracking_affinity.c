@@ -5,7 +5,7 @@
 
 #include "support/rig.h"
 
-static struct rig affinity_rig(int mask4)
+static struct rig make_affinity(int mask4)
 {
 	static const int list[] = {A, B, C};
 	struct rig r = rig_make_turns(list, 3);
@@ -24,7 +24,7 @@ static void age_affinity(struct rig *r, int state, uint32_t ticks)
 
 LB_TEST(a_client_goes_where_its_last_flow_went)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 
 	for (int host = 1; host <= 30; host++) {
 		int backend;
@@ -39,7 +39,7 @@ LB_TEST(a_client_goes_where_its_last_flow_went)
 
 LB_TEST(affinity_by_prefix_takes_neighbours_for_one_client)
 {
-	struct rig r = affinity_rig(24);
+	struct rig r = make_affinity(24);
 	int backend = rig_tcp(&r, 1, SYN);
 
 	strcpy(r.client, "198.51.100.200");
@@ -50,7 +50,7 @@ LB_TEST(affinity_by_prefix_takes_neighbours_for_one_client)
 
 LB_TEST(affinity_to_a_dead_backend_is_written_anew)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 	int first = rig_tcp(&r, 1, SYN), second;
 
 	rig_set_usable(&r, first, false);
@@ -63,7 +63,7 @@ LB_TEST(affinity_to_a_dead_backend_is_written_anew)
 
 LB_TEST(affinity_is_forgotten_after_its_idle_time)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 
 	assert_int_equal(rig_tcp(&r, 1, SYN), A);
 	age_affinity(&r, LB_FLOW_AFFINITY_NEW, 290);
@@ -75,7 +75,7 @@ LB_TEST(affinity_is_forgotten_after_its_idle_time)
 
 LB_TEST(a_new_flow_of_a_client_renews_its_affinity)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 
 	for (int client = 1; client < 8; client++) {
 		assert_int_equal(rig_tcp(&r, client, SYN), A);
@@ -99,7 +99,7 @@ LB_TEST(an_established_flow_renews_an_affinity_that_has_expired)
 
 LB_TEST(affinity_is_firm_once_a_flow_is_established)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 	int firm = 0;
 
 	assert_int_equal(rig_tcp(&r, 1, SYN), A);
@@ -135,7 +135,7 @@ LB_TEST(affinity_is_not_firm_beyond_the_services_share)
 
 LB_TEST(a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 
 	for (int client = 0; client < 4 * RIG_PLACES; client++) {
 		snprintf(r.client, sizeof(r.client), "198.%d.%d.%d", 18 + client / 40000,
@@ -148,7 +148,7 @@ LB_TEST(a_syn_flood_on_a_service_with_affinity_takes_no_place_for_good)
 
 LB_TEST(affinity_takes_a_client_from_a_backend_that_drains)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 
 	assert_int_equal(rig_tcp(&r, 1, SYN), A);
 	rig_tcp(&r, 1, ACK);
@@ -159,7 +159,7 @@ LB_TEST(affinity_takes_a_client_from_a_backend_that_drains)
 
 LB_TEST(affinity_does_not_move_an_established_flow)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 	int first = rig_tcp(&r, 1, SYN), second;
 
 	rig_tcp(&r, 1, ACK);
@@ -172,7 +172,7 @@ LB_TEST(affinity_does_not_move_an_established_flow)
 
 LB_TEST(an_affinity_entry_is_not_an_active_flow)
 {
-	struct rig r = affinity_rig(32);
+	struct rig r = make_affinity(32);
 
 	rig_tcp(&r, 1, SYN);
 	assert_int_equal(rig_entries(&r), 2);
@@ -181,8 +181,7 @@ LB_TEST(an_affinity_entry_is_not_an_active_flow)
 
 LB_TEST(affinity_is_not_written_over_a_flow)
 {
-	struct rig r = affinity_rig(32);
-	const uint64_t mask = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
+	struct rig r = make_affinity(32);
 	__u64 *entry = NULL, before;
 
 	rig_tcp(&r, 1, SYN);
@@ -190,8 +189,8 @@ LB_TEST(affinity_is_not_written_over_a_flow)
 		if (LB_FLOW_STATE(*rig_place(&r, i)) == LB_FLOW_AFFINITY_NEW)
 			entry = rig_place(&r, i);
 	assert_non_null(entry);
-	/* as a false match of the fingerprint would give */
-	*entry = before = (*entry & ~mask) | (uint64_t)LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT;
+	entry_set_state(entry, LB_FLOW_ESTABLISHED); /* as when two fingerprints are the same */
+	before = *entry;
 	rig_tcp(&r, 2, SYN);
 	rig_tcp(&r, 2, ACK);
 	assert_true(*entry == before);

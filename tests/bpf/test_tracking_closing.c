@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* docs/tracking.md: FIN, RST and long silence: half-closed flows, flows that survive an RST, tuples
- * that are used again, dormant entries. */
+/* docs/tracking.md: what FIN, RST and a long silence do to a flow: half-closed flows, flows that
+ * survive an RST, tuples that are used again, dormant entries. */
 #include "support/rig.h"
 
 LB_TEST(a_fin_half_closes_and_later_packets_still_arrive)
@@ -14,8 +14,8 @@ LB_TEST(a_fin_half_closes_and_later_packets_still_arrive)
 	assert_entry(*rig_only_entry(&r), LB_FLOW_FIN, r.tcp_id[B]);
 	assert_int_equal(rig_active(&r, B), 0);
 	rig_set_slots(&r, C, A, T);
-	for (int minute = 0; minute < 10;
-	     minute++) { /* the server goes on sending, the client acknowledges */
+	/* the server goes on sending, the client acknowledges */
+	for (int minute = 0; minute < 10; minute++) {
 		entry_age(rig_only_entry(&r), 60);
 		assert_int_equal(rig_tcp(&r, 1, ACK), B);
 		assert_entry(*rig_only_entry(&r), LB_FLOW_FIN, r.tcp_id[B]);
@@ -39,7 +39,7 @@ LB_TEST(an_rst_that_the_flow_survives_is_forgotten)
 	assert_int_equal(rig_active(&r, B), 1);
 }
 
-/* Whoever sent it: the backend challenges it, or takes it for a new connection. */
+/* The backend answers the SYN: with a challenge ACK, or as a new connection. */
 static void syn_stays(int flags)
 {
 	struct rig r = RIG();
@@ -89,9 +89,7 @@ LB_TEST(a_tuple_that_was_closed_is_used_again_elsewhere_once_its_backend_drains)
 	assert_int_equal(rig_tcp(&r, 1, ACK), C);
 }
 
-/* A tuple in this state, quiet for longer than a forged packet would make it so, on a backend that
- * takes no new flow.
- */
+/* The entry is in this state and has been quiet for 2 minutes; its backend takes no new flow. */
 static void a_syn_opens_anew_after(int entry_state)
 {
 	struct rig r = RIG();

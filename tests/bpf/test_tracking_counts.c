@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The active flows of a backend, the counters of a backend and of the flow table, and two CPUs on
- * one table. */
+/* The counts of active flows, packets, bytes and entries; and two CPUs that share a flow table. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -95,7 +94,7 @@ LB_TEST(an_insert_is_counted_once)
 	assert_int_equal(rig_counted(&r, LB_EVENT_flow_inserted), 0);
 }
 
-/* ---- many CPUs ---- */
+/* ---- two CPUs ---- */
 
 #define SENDER_FLOWS  60
 #define SENDER_ROUNDS 60
@@ -105,29 +104,33 @@ struct sender {
 	struct fixture fixture; /* of its own: packets and results; the maps are shared */
 	pthread_t thread;
 	int cpu, first_client;
-	int astray; /* packets that went elsewhere than to B */
+	int astray; /* packets that did not go to B */
 };
+
+static void send_handshake(struct sender *s, int client)
+{
+	s->astray += rig_tcp_uncounted(&s->r, client, SYN) != B;
+	s->astray += rig_tcp_uncounted(&s->r, client, ACK) != B;
+}
 
 static void *send_flows(void *arg)
 {
 	struct sender *s = arg;
+	int end = s->first_client + SENDER_FLOWS;
 	cpu_set_t cpus;
 
 	CPU_ZERO(&cpus);
 	CPU_SET(s->cpu, &cpus);
 	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	for (int round = 0; round < SENDER_ROUNDS; round++)
-		for (int client = s->first_client; client < s->first_client + SENDER_FLOWS;
-		     client++) {
-			s->astray += rig_tcp_uncounted(&s->r, client, SYN) != B;
-			s->astray += rig_tcp_uncounted(&s->r, client, ACK) != B;
-			s->astray +=
-			    rig_tcp_uncounted(&s->r, client, round % 2 ? FIN | ACK : RST) != B;
+		for (int client = s->first_client; client < end; client++) {
+			int last = round % 2 ? FIN | ACK : RST;
+
+			send_handshake(s, client);
+			s->astray += rig_tcp_uncounted(&s->r, client, last) != B;
 		}
-	for (int client = s->first_client; client < s->first_client + SENDER_FLOWS; client++) {
-		s->astray += rig_tcp_uncounted(&s->r, client, SYN) != B;
-		s->astray += rig_tcp_uncounted(&s->r, client, ACK) != B;
-	}
+	for (int client = s->first_client; client < end; client++)
+		send_handshake(s, client);
 	return NULL;
 }
 
@@ -135,6 +138,7 @@ LB_TEST(flows_of_several_cpus_share_the_table_without_losing_one)
 {
 	struct rig r = RIG();
 	struct sender *senders = calloc(2, sizeof(*senders));
+	int failed;
 
 	assert_non_null(senders);
 	rig_set_slots(&r, B, A, T);
@@ -144,15 +148,15 @@ LB_TEST(flows_of_several_cpus_share_the_table_without_losing_one)
 		senders[i].r.f = &senders[i].fixture;
 		senders[i].cpu = i;
 		senders[i].first_client = 1 + i * SENDER_FLOWS;
-		assert_int_equal(pthread_create(&senders[i].thread, NULL, send_flows, &senders[i]),
-				 0);
+		failed = pthread_create(&senders[i].thread, NULL, send_flows, &senders[i]);
+		assert_int_equal(failed, 0);
 	}
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_join(senders[i].thread, NULL), 0);
 	assert_int_equal(senders[0].astray + senders[1].astray, 0);
 	assert_int_equal(rig_active(&r, B), 2 * SENDER_FLOWS);
 	assert_int_equal(rig_entries(&r), 2 * SENDER_FLOWS);
-	rig_set_slots(&r, C, A, T); /* on whatever CPU the next packet arrives */
+	rig_set_slots(&r, C, A, T); /* now their entries alone keep the flows on B */
 	for (int client = 1; client <= 2 * SENDER_FLOWS; client++)
 		assert_int_equal(rig_tcp(&r, client, ACK), B);
 	free(senders);

@@ -5,8 +5,7 @@
 
 #include "support/rig.h"
 
-/* Fills both buckets of every flow with entries in `state`, quiet for so many ticks; none may go.
- */
+/* Fills the table with entries in this state, so many ticks old. None may give way. */
 static void never_evicted(int entry_state, uint32_t ticks)
 {
 	struct rig r = RIG();
@@ -47,8 +46,7 @@ LB_TEST(a_closing_entry_that_is_not_quiet_is_never_evicted)
 	never_evicted(LB_FLOW_FIN, 0);
 }
 
-/* A packet reads the clock once. Another CPU may have renewed the entry since, in the tick that has
- * just begun. */
+/* A packet reads the clock once. Another CPU may renew the entry after that, in the next tick. */
 LB_TEST(an_entry_renewed_in_a_tick_yet_to_come_is_not_over)
 {
 	struct rig r = RIG();
@@ -87,7 +85,7 @@ LB_TEST(a_syn_flood_pushes_out_no_established_flow)
 
 /* ---- what gives way ---- */
 
-/* A table full of entries in `state`, so many ticks old, takes a new flow. */
+/* A table full of entries in this state, so many ticks old, takes a new flow. */
 static void gives_way(int entry_state, uint32_t ticks)
 {
 	struct rig r = RIG();
@@ -198,7 +196,7 @@ struct kind {
 	uint32_t quiet; /* ticks */
 };
 
-/* In a full table with one entry of the first kind in each bucket, that one goes. */
+/* A full table has one entry of the first kind in each bucket. That one gives way. */
 static void goes_before(void **state, uint8_t flags, struct kind first, struct kind second)
 {
 	struct rig r;
@@ -222,8 +220,8 @@ static void goes_before(void **state, uint8_t flags, struct kind first, struct k
 			 first.state, first.quiet, second.state, second.quiet);
 }
 
-/* docs/tracking.md, "Eviction": from the most to the least willing. The quiet times are such that
- * within a class the second would go, being older. */
+/* In the order of docs/tracking.md, "Flow table". In most pairs the second entry is the older one,
+ * so that its age alone would make it give way first. */
 LB_TEST(entries_give_way_in_the_order_of_their_classes)
 {
 	static const struct kind expired = {LB_FLOW_SYN, 61}, embryonic = {LB_FLOW_SYN, 9},
@@ -249,7 +247,7 @@ LB_TEST(entries_give_way_in_the_order_of_their_classes)
 	goes_before(state, 0, kept, established);
 }
 
-/* Else a flood would choose whom it pushes out: the youngest, or whoever is first in the bucket. */
+/* If it were always the same place or the youngest, a flood could choose whom it evicts. */
 LB_TEST(of_equal_entries_any_gives_way)
 {
 	struct rig r = RIG();
@@ -267,21 +265,21 @@ LB_TEST(of_equal_entries_any_gives_way)
 	assert_int_equal(ways, (1u << LB_FLOW_WAYS) - 1);
 }
 
-/* Of equals in both buckets too: the second is for when the first has nothing that is as willing.
- */
+/* The second bucket is for when the first has no entry of that class. */
 LB_TEST(an_entry_of_the_first_bucket_goes_before_an_equal_one_of_the_second)
 {
 	struct rig r = RIG();
+	int first;
 
 	rig_set_slots(&r, B, A, T);
 	rig_tcp(&r, 1, SYN);
-	for (int i = 0, at = rig_only_entry(&r) - r.f->map.flows[0].flow; i < 20; i++) {
+	first = (rig_only_entry(&r) - r.f->map.flows[0].flow) / LB_FLOW_WAYS * LB_FLOW_WAYS;
+	for (int i = 0; i < 20; i++) {
 		rig_clear_table(&r);
 		rig_fill_table(&r, r.tcp_id[C], LB_FLOW_SYN, fixture_tick() - 3);
 		rig_tcp(&r, 1, SYN);
 		for (int way = 0, found = 0; way < LB_FLOW_WAYS; way++) {
-			found += LB_FLOW_BACKEND(*rig_place(&r, at / LB_FLOW_WAYS * LB_FLOW_WAYS +
-								    way)) == r.tcp_id[B];
+			found += LB_FLOW_BACKEND(*rig_place(&r, first + way)) == r.tcp_id[B];
 			if (way == LB_FLOW_WAYS - 1)
 				assert_int_equal(found, 1);
 		}

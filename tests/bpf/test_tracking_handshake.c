@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* docs/tracking.md: SYNs and what follows them: new flows, SYNs on tuples of older flows, true and
- * forged. */
+/* docs/tracking.md: SYNs and the packets after them. A SYN may open a flow, be repeated, or hit the
+ * tuple of an older flow, where it may be forged. */
 #include "support/rig.h"
 
 LB_TEST(a_syn_goes_to_current_and_the_flow_stays_there)
@@ -57,8 +57,8 @@ LB_TEST(the_first_packets_of_a_handshake_may_come_in_any_order)
 
 	rig_set_slots(&r, B, A, T | L);
 	assert_int_equal(rig_tcp_seq(&r, 1, SYN, 0xfffffff0), B);
-	assert_int_equal(rig_tcp_seq(&r, 1, ACK | PSH, 0xfffffff1 + 14600),
-			 B); /* the window's last, over the wrap */
+	/* the last of the first window, past the wrap */
+	assert_int_equal(rig_tcp_seq(&r, 1, ACK | PSH, 0xfffffff1 + 14600), B);
 	assert_entry(*rig_only_entry(&r), LB_FLOW_ESTABLISHED, r.tcp_id[B]);
 	assert_int_equal(rig_tcp_seq(&r, 1, ACK, 0xfffffff1), B);
 	assert_int_equal(rig_tcp_seq(&r, 1, ACK, 0xfffffff1 + 10000000), B);
@@ -77,7 +77,7 @@ LB_TEST(the_sequence_number_is_found_behind_options_too)
 				   TCP(.sport = 1, .dport = 80, .flags = ACK, .seq = 4000)));
 	fixture_send(r.f);
 	assert_int_equal(rig_went_to(&r), A);
-	assert_int_equal(rig_tcp_seq(&r, 1, SYN, 5000), A); /* it was heard of */
+	assert_int_equal(rig_tcp_seq(&r, 1, SYN, 5000), A); /* the ACK left a mark */
 }
 
 LB_TEST(a_syn_forged_for_an_older_flow_that_was_silent_moves_it_not)
@@ -85,16 +85,16 @@ LB_TEST(a_syn_forged_for_an_older_flow_that_was_silent_moves_it_not)
 	struct rig r = RIG();
 
 	rig_set_slots(&r, B, A, T | L);
-	assert_int_equal(rig_tcp_seq(&r, 1, SYN, 1000), B); /* may be a new one */
+	assert_int_equal(rig_tcp_seq(&r, 1, SYN, 1000), B); /* may open a new flow */
 	assert_int_equal(rig_tcp_seq(&r, 1, ACK, 1000 + 70000), A);
 	assert_entry(*rig_only_entry(&r), LB_FLOW_HEARD, r.tcp_id[A]);
 	assert_int_equal(rig_active(&r, B), 0);
 	assert_int_equal(rig_tcp_seq(&r, 1, ACK, 1000 + 70001), A);
 	assert_int_equal(rig_tcp_seq(&r, 2, SYN, 2000), B);
-	assert_int_equal(rig_tcp_seq(&r, 2, ACK | PSH, 2000), A); /* before it */
+	assert_int_equal(rig_tcp_seq(&r, 2, ACK | PSH, 2000), A); /* before the SYN */
 }
 
-/* Somebody sent a SYN in its name, and the backend that it went to died. */
+/* A SYN was forged in its name, and the backend that got it died. */
 LB_TEST(an_older_flow_survives_a_handshake_on_its_tuple_whose_backend_died)
 {
 	struct rig r = RIG();
@@ -143,8 +143,8 @@ LB_TEST(a_syn_on_an_older_flow_that_was_heard_of_stays_on_its_keeper)
 	rig_set_slots(&r, B, A, T);
 	assert_int_equal(rig_tcp(&r, 1, ACK), A);
 	assert_int_equal(rig_tcp(&r, 1, SYN), A);
-	assert_entry(*rig_only_entry(&r), LB_FLOW_ESTABLISHED,
-		     r.tcp_id[A]); /* old or new: it has one backend */
+	/* whether the flow is old or new, A has it */
+	assert_entry(*rig_only_entry(&r), LB_FLOW_ESTABLISHED, r.tcp_id[A]);
 	assert_int_equal(rig_tcp(&r, 1, ACK), A);
 	rig_set_slots(&r, C, B, T);
 	assert_int_equal(rig_tcp(&r, 1, ACK), A);
@@ -163,8 +163,7 @@ LB_TEST(a_syn_on_the_mark_of_a_keeper_that_is_dead_is_a_new_flow)
 	assert_int_equal(rig_tcp(&r, 1, ACK), B);
 }
 
-/* The mark of an older flow is all that is known of it. Its flow may be silent for as long as its
- * idle timeout. */
+/* Only a mark shows that the older flow lives, and it may be silent up to its idle timeout. */
 LB_TEST(a_syn_takes_no_silent_older_flow_from_a_keeper_that_drains)
 {
 	struct rig r = RIG();
@@ -176,7 +175,7 @@ LB_TEST(a_syn_takes_no_silent_older_flow_from_a_keeper_that_drains)
 	assert_entry(*rig_only_entry(&r), LB_FLOW_KEPT, r.tcp_id[A]);
 	r.f->map.loads[r.tcp_id[A]].cost = 0;
 	entry_age(rig_only_entry(&r), 120);
-	rig_tcp(&r, 1, SYN); /* anybody's */
+	rig_tcp(&r, 1, SYN); /* perhaps forged */
 	assert_int_equal(rig_tcp(&r, 1, ACK), A);
 }
 

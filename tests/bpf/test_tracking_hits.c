@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* docs/tracking.md: hits on entries whose backend is dead or gone, and on entries of other services
- * and of clients. */
+/* docs/tracking.md: hits on entries of dead and removed backends, of other services, and of clients
+ * (affinity). */
 #include "support/rig.h"
 
 LB_TEST(a_hit_on_a_dead_backend_goes_to_the_keeper_until_it_is_back)
@@ -55,9 +55,7 @@ LB_TEST(an_entry_of_another_service_is_no_match_and_stays)
 	rig_tcp(&r, 1, SYN);
 	rig_tcp(&r, 1, ACK);
 	entry = rig_only_entry(&r);
-	*entry = (*entry & ~((uint64_t)LB_MAX_BACKENDS << LB_FLOW_BACKEND_SHIFT)) |
-		 (uint64_t)r.udp_id[C]
-		     << LB_FLOW_BACKEND_SHIFT; /* as a false match of the fingerprint would give */
+	entry_set_backend(entry, r.udp_id[C]); /* as when two fingerprints are the same */
 	before = *entry;
 	for (int i = 0; i < 4; i++) {
 		assert_int_equal(rig_tcp(&r, 1, flags[i]), A);

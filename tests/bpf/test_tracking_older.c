@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* docs/tracking.md: older, untracked TCP flows in slots in transition: learning, the marks HEARD
- * and KEPT, stamps. */
+/* docs/tracking.md: older, untracked TCP flows while their slot is in transition: the learning
+ * period, the marks HEARD and KEPT, stamps. */
 #include "support/rig.h"
 
 LB_TEST(an_older_flow_goes_to_the_keeper_and_stamps_its_slot)
@@ -27,8 +27,8 @@ LB_TEST(after_learning_one_packet_of_an_older_flow_holds_nothing)
 
 	rig_set_slots(&r, B, A, T);
 	assert_int_equal(rig_tcp(&r, 1, ACK), A);
-	assert_int_equal(rig_tcp(&r, 1, ACK),
-			 A); /* nor do two of one tick: a forger sends as many */
+	/* nor do two packets in one tick: a forger may send any number */
+	assert_int_equal(rig_tcp(&r, 1, ACK), A);
 	assert_int_equal(rig_stamped(&r, r.tcp), 0);
 	assert_int_equal(rig_active(&r, A), 0);
 	assert_entry(*rig_only_entry(&r), LB_FLOW_HEARD, r.tcp_id[A]);
@@ -148,8 +148,7 @@ LB_TEST(an_older_flow_whose_keeper_is_current_leaves_no_mark)
 	assert_int_equal(rig_entries(&r), 0);
 }
 
-/* Where all flows are tracked, too: the entry may be evicted at any time, and then the slot must
- * have the keeper still.
+/* A mark may be evicted at any time, and then the slot's keeper decides. So it decides before, too.
  */
 LB_TEST(a_kept_entry_follows_the_keeper)
 {
@@ -175,7 +174,7 @@ LB_TEST(a_kept_flow_counts_as_active_of_its_keeper)
 	entry_age(rig_only_entry(&r), 1);
 	rig_tcp(&r, 1, ACK);
 	rig_tcp(&r, 1, ACK);
-	rig_tcp(&r, 2, ACK); /* may be anybody's */
+	rig_tcp(&r, 2, ACK); /* one packet alone, perhaps forged */
 	assert_int_equal(rig_active(&r, A), 1);
 }
 
@@ -220,11 +219,9 @@ LB_TEST(the_mark_of_another_service_stays)
 		rig_set_slots(&r, B, A, T);
 		rig_tcp(&r, 1, SYN);
 		entry = rig_only_entry(&r);
-		/* as a false match of the fingerprint would give */
-		*entry = (*entry & (~0ULL << LB_FLOW_FP_SHIFT)) |
-			 (uint64_t)r.udp_id[C] << LB_FLOW_BACKEND_SHIFT |
-			 (uint64_t)states[i] << LB_FLOW_STATE_SHIFT |
-			 (fixture_tick() & LB_FLOW_TICK_MASK);
+		/* as when two fingerprints are the same */
+		entry_set_backend(entry, r.udp_id[C]);
+		entry_set_state(entry, states[i]);
 		before = *entry;
 		for (int j = 0; j < 4; j++) {
 			assert_int_equal(rig_tcp(&r, 1, flags[j]), A);

@@ -145,7 +145,7 @@ LB_TEST(a_negative_active_count_counts_as_none)
 	assert_int_equal(rig_tcp(&c.r, 1, SYN), 0);
 }
 
-/* Short flows one at a time: when each begins, all members are idle. */
+/* The flows are short and come one at a time: when each begins, four members are idle. */
 LB_TEST(members_that_are_equally_idle_share_the_flows)
 {
 	struct crowd c;
@@ -160,10 +160,10 @@ LB_TEST(members_that_are_equally_idle_share_the_flows)
 		rig_tcp(&c.r, 1 + client, RST);
 	}
 	assert_int_equal(got[2], 0);
+	/* 40 on average, and 80 for the one after the busy one; standard deviation 6 */
 	for (int i = 0; i < 5; i++)
 		if (i != 2)
-			assert_true(got[i] >= 15); /* 40 on average, and 80 for the one behind the
-						      busy one; deviation 6 */
+			assert_true(got[i] >= 15);
 }
 
 LB_TEST(a_member_of_cost_zero_takes_no_new_flow)
@@ -227,9 +227,8 @@ LB_TEST(above_64_members_flows_spread_better_than_by_chance)
 
 		squares += off * off;
 	}
-	assert_in_range(
-	    squares, 0,
-	    180); /* one choice: 300, standard deviation 42; the better of two: about 80 */
+	/* one choice: 300, standard deviation 42; the better of two: about 80 */
+	assert_in_range(squares, 0, 180);
 }
 
 RIG_TEST_MAIN("tracking: picks")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* docs/tracking.md, "Flow table" and "Shares": the two buckets of a flow, the share of a service,
- * flows without a place. */
+/* docs/tracking.md, "Flow table" and "Shares": the two buckets of a flow, the shares of services,
+ * flows that find no place. */
 #include "support/rig.h"
 
 LB_TEST(a_full_first_bucket_overflows_into_the_second)
@@ -19,12 +19,12 @@ LB_TEST(a_full_first_bucket_overflows_into_the_second)
 		    entry_make(way, r.tcp_id[C], LB_FLOW_ESTABLISHED, fixture_tick());
 	assert_int_equal(rig_tcp(&r, 1, SYN), B);
 	assert_int_equal(rig_entries(&r), LB_FLOW_WAYS + 1);
-	assert_int_equal(rig_counted(&r, LB_EVENT_flow_evicted), 0); /* nobody had to give way */
+	assert_int_equal(rig_counted(&r, LB_EVENT_flow_evicted), 0); /* there was room */
 	assert_true(first->flow[0] & LB_FLOW_OVERFLOW);
 	rig_set_slots(&r, C, A, T);
 	assert_int_equal(rig_tcp(&r, 1, ACK), B);
 
-	/* the mark outlives the entry it is stored with */
+	/* the flag outlives the entry whose word it is stored in */
 	first->flow[0] = LB_FLOW_OVERFLOW;
 	assert_int_equal(rig_tcp(&r, 1, ACK), B);
 	for (int client = 2; client < 400; client++)

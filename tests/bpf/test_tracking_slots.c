@@ -27,8 +27,7 @@ LB_TEST(a_stable_slot_does_not_read_the_flow_table)
 
 	rig_set_slots(&r, B, A, T);
 	assert_int_equal(rig_tcp(&r, 1, SYN), B);
-	rig_set_stable(
-	    &r, A); /* as after a settling that must not have been: the entry is not looked at */
+	rig_set_stable(&r, A); /* too early; but the entry is not looked at any more */
 	assert_int_equal(rig_tcp(&r, 1, ACK), A);
 }
 
@@ -180,7 +179,7 @@ LB_TEST(while_a_ring_is_resized_the_old_one_says_who_keeps)
 	assert_int_equal(rig_tcp(&r, 3, ACK), B);
 }
 
-/* It was in transition itself when it became the old one. */
+/* The old ring was in transition when the resize began. */
 LB_TEST(while_a_ring_is_resized_the_old_ones_keepers_count_not_its_current)
 {
 	struct rig r = RIG();
@@ -192,7 +191,7 @@ LB_TEST(while_a_ring_is_resized_the_old_ones_keepers_count_not_its_current)
 	assert_int_equal(rig_tcp(&r, 1, ACK), A);
 }
 
-/* It has settled before the others, and changed again. */
+/* The slot settled before the others of the new ring, and changed again. */
 LB_TEST(while_a_ring_is_resized_a_keeper_of_its_own_counts)
 {
 	struct rig r = RIG();
@@ -204,7 +203,7 @@ LB_TEST(while_a_ring_is_resized_a_keeper_of_its_own_counts)
 	assert_int_equal(rig_tcp(&r, 1, ACK), B);
 }
 
-/* Each flow must have its own old slot's keeper, not just any. */
+/* A flow goes to the keeper of its own slot of the old ring, not of any slot. */
 LB_TEST(the_old_ring_is_asked_at_the_flows_own_slot)
 {
 	struct rig r = RIG();
@@ -239,9 +238,9 @@ LB_TEST(the_old_ring_is_asked_with_the_fields_the_service_hashes)
 
 /* ---- what the hash covers ---- */
 
-/* The slots of a ring of 251, each another backend's, in turn: what a slot hash covers is seen in
- * where flows go. */
-static struct rig hashing_rig(int fields, int mask4)
+/* A ring of 251 slots which belong to A, B, C in turn, so that flows of different slots mostly go
+ * to different backends. fields: LB_HASH_*. */
+static struct rig make_hashing(int fields, int mask4)
 {
 	struct rig r = rig_make((struct lb_service){.mask4 = mask4});
 	uint32_t words[251];
@@ -264,7 +263,7 @@ static int backends_of_one_client(struct rig *r)
 
 LB_TEST(a_hash_of_the_client_address_ignores_its_ports)
 {
-	struct rig r = hashing_rig(0, 32);
+	struct rig r = make_hashing(0, 32);
 	int seen = 0;
 
 	for (int host = 1; host < 40; host++) {
@@ -277,21 +276,21 @@ LB_TEST(a_hash_of_the_client_address_ignores_its_ports)
 
 LB_TEST(a_hash_of_the_5_tuple_spreads_one_client)
 {
-	struct rig r = hashing_rig(LB_HASH_FULL, 32);
+	struct rig r = make_hashing(LB_HASH_FULL, 32);
 
 	assert_int_equal(backends_of_one_client(&r), 3);
 }
 
 LB_TEST(a_hash_with_the_source_port_spreads_one_client)
 {
-	struct rig r = hashing_rig(LB_HASH_SPORT, 32);
+	struct rig r = make_hashing(LB_HASH_SPORT, 32);
 
 	assert_int_equal(backends_of_one_client(&r), 3);
 }
 
 LB_TEST(a_hash_of_a_prefix_ignores_the_host)
 {
-	struct rig r = hashing_rig(0, 24);
+	struct rig r = make_hashing(0, 24);
 	int first = rig_tcp(&r, 1, ACK);
 
 	for (int host = 1; host < 40; host++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* docs/tracking.md: UDP flows, while a slot learns and later, and without a place in the table. */
+/* docs/tracking.md: UDP flows in the learning period, after it, and without a place in the table.
+ */
 #include "support/rig.h"
 
 LB_TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper)
@@ -54,22 +55,20 @@ LB_TEST(a_udp_flow_without_a_place_goes_where_it_will_go_later)
 	assert_int_equal(rig_udp(&r, 1), A);
 	assert_int_equal(rig_udp(&r, 2), A);
 	assert_int_equal(rig_entries(&r), 2);
-	r.f->map.turns[r.udp].unplaced -=
-	    61; /* an idle timeout later none is left that has no entry */
+	/* an idle timeout later every flow that lives has an entry */
+	r.f->map.turns[r.udp].unplaced -= 61;
 	assert_int_equal(rig_udp(&r, 3), B);
 	assert_int_equal(rig_udp(&r, 1), A);
 }
 
-/* It has no place as long as the other has it: later it looks like a new one. */
+/* The flow gets no entry while the other one is there, and later it looks like a new flow. */
 LB_TEST(a_udp_flow_whose_place_another_service_has_stays_with_the_keeper)
 {
 	struct rig r = RIG();
 
 	rig_set_slots(&r, B, A, T);
 	assert_int_equal(rig_udp(&r, 1), B);
-	*rig_only_entry(&r) =
-	    (*rig_only_entry(&r) & ~((uint64_t)LB_MAX_BACKENDS << LB_FLOW_BACKEND_SHIFT)) |
-	    (uint64_t)r.tcp_id[C] << LB_FLOW_BACKEND_SHIFT;
+	entry_set_backend(rig_only_entry(&r), r.tcp_id[C]);
 	assert_int_equal(rig_udp(&r, 1), A);
 	rig_clear_table(&r);
 	assert_int_equal(rig_udp(&r, 1), A);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The fixture of the tracking tests: one TCP and one UDP service on the same backends, on the real
- * program. All slots of a service's ring hold the same word, so it does not matter which slot a
- * flow hashes to. A client is a source port.
+/* The fixture of the tracking tests, on the real program: one TCP and one UDP service with the same
+ * three backends, A, B and C. All slots of a service's ring hold the same word, so it does not
+ * matter which slot a flow hashes to. A client is a source port.
  *
- * Also here: the flow table as a test reads and writes it. */
+ * And the flow table, as a test reads and writes it. */
 #ifndef LBD_TEST_RIG_H
 #define LBD_TEST_RIG_H
 
@@ -31,12 +31,10 @@ struct rig {
 	char client[INET6_ADDRSTRLEN];
 };
 
-/* tcp: the fields of the TCP service that are not the defaults of fixture_service. The UDP service
- * has the defaults. */
+/* tcp: what the TCP service has besides the defaults of fixture_service. */
 struct rig rig_make(struct lb_service tcp);
 #define RIG() rig_make((struct lb_service){0})
-/* The TCP service takes turns by this list of backends and tracks always. Its slots are stable on
- * C. */
+/* The TCP service takes turns by this list and tracks always. All slots are stable on C. */
 struct rig rig_make_turns(const int *list, int count);
 /* The test group of a program that tests with a rig. */
 #define RIG_TEST_MAIN(group)                                                                       \
@@ -55,8 +53,7 @@ void rig_set_slots(struct rig *r, int current, int keeper, uint32_t flags);
 void rig_set_stable(struct rig *r, int backend);
 /* For both services. */
 void rig_set_usable(struct rig *r, int backend, bool usable);
-/* The places that the TCP and the UDP service each are sure to have. None is left of the common
- * half. */
+/* Each service is sure of so many places in the flow table, and the common half is used up. */
 void rig_set_share(struct rig *r, int share);
 /* The active flows of the TCP service on this backend. */
 int rig_active(struct rig *r, int backend);
@@ -64,8 +61,7 @@ int rig_active(struct rig *r, int backend);
 /* ---- packets: each returns the backend that it went to, or NOWHERE ---- */
 
 int rig_went_to(struct rig *r);
-/* A TCP packet with these flags. Its sequence number is RIG_ISN in a SYN, RIG_ISN + 1 in any other.
- */
+/* A TCP packet with these flags. The sequence number is RIG_ISN in a SYN, else RIG_ISN + 1. */
 int rig_tcp(struct rig *r, int client, int flags);
 int rig_tcp_seq(struct rig *r, int client, int flags, uint32_t seq);
 /* rig_tcp without counters, for several senders at a time. */
