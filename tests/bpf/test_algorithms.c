@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What every registered algorithm promises, through lbd's own maps and the real XDP program, packet by packet:
- * coverage, weights, flows that stay, a lost backend. tests/unit/test_algo.c has the same of the tables. Run by `make
- * check`. */
+/* What every registered algorithm promises, packet by packet through the real XDP program on maps
+ * that lbd writes: coverage, weights, flows that stay, a lost backend. tests/unit has the same
+ * promises for the tables alone. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -82,7 +82,7 @@ static int send_packet(struct dataplane *dp, const struct packet *in)
 	return NONE;
 }
 
-/* Every flow is another client's, as source-hash tells clients apart and nothing else. flags: of TCP. */
+/* Each flow has its own client address, for source-hash looks at nothing else. flags: TCP's. */
 static int send_flow(struct dataplane *dp, unsigned flow, int flags)
 {
 	struct packet in;
@@ -131,7 +131,7 @@ static void for_each_algorithm(void (*promise)(struct dataplane *dp, const struc
 
 /* ---- the promises ---- */
 
-/* Shares of flows that all stay open. By slot: binomial, with a deviation of about 11 of 120. */
+/* All flows stay open. Where slots decide, shares are binomial: 120, standard deviation 11. */
 static void check_shares(const struct algo *algo, const unsigned share[BACKENDS])
 {
 	unsigned sum = 0;
@@ -180,7 +180,7 @@ LB_TEST(flows_follow_the_weights_and_none_goes_to_the_drained_or_dead)
 	for_each_algorithm(promise_weights);
 }
 
-/* Weights change, one drains, one is added: what was there stays, and the drained one gets nothing. */
+/* Weights change, one backend drains, one is added: established flows stay where they are. */
 static void promise_stay(struct dataplane *dp, const struct algo *algo)
 {
 	unsigned share[BACKENDS];
@@ -202,7 +202,7 @@ LB_TEST(established_flows_stay_through_changes)
 	for_each_algorithm(promise_stay);
 }
 
-/* Flows of the others stay where they are; those of the dead find another at once. */
+/* Flows of the other backends stay; those of the dead one get another backend at once. */
 static void promise_loss(struct dataplane *dp, const struct algo *algo)
 {
 	unsigned share[BACKENDS], lost = 0;
@@ -244,7 +244,7 @@ LB_TEST(two_balancers_send_each_flow_alike_where_the_packet_decides)
 	}
 }
 
-/* In any `count` flows in a row each backend has its whole turns. */
+/* In any 21 flows in a row each backend gets as many as its weight says. */
 LB_TEST(turns_are_exact_in_every_window)
 {
 	struct dataplane *dp = open_with(algo_find("wrr"), IPPROTO_TCP);
@@ -266,7 +266,7 @@ LB_TEST(turns_are_exact_in_every_window)
 	dataplane_close(dp);
 }
 
-/* Of twice the latency half the flows: active flows times latency is what gets even. */
+/* The product of active flows and latency is evened out: twice the latency, half the flows. */
 LB_TEST(least_response_time_shares_by_latency)
 {
 	struct dataplane *dp = open_with(algo_find("lrt"), IPPROTO_TCP);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* dataplane.c on real maps and the real program: opening, pins, takeover, refusals. Run by `make check`.
- * Pins are under /sys/fs/bpf/lbd-test-PID, which is removed in the end. */
+/* The data plane on real maps and the real program: opening, pins, takeover, refusals. Pins are
+ * under /sys/fs/bpf/lbd-test-PID, which is removed at the end. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/magic.h>
@@ -321,7 +321,7 @@ LB_TEST(unpinning_leaves_nothing)
 	dataplane_close(dp);
 }
 
-/* A grace period is waited for when something is owed, and the next commit may then use what was freed. */
+/* After a removal the next commit waits for a grace period and may then use what was freed. */
 LB_TEST(removals_wait_for_packets_in_flight)
 {
 	struct dataplane *dp = open_pinned();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The decapsulator of backends: what was tunnelled to a VIP of this host comes out as it went in, with congestion marks
- * as RFC 6040 says, and nothing else is touched. Run by `make check`. */
+/* The decapsulator of backends: a packet that was tunnelled to a VIP of this host comes out as it
+ * went in, with congestion marks as in RFC 6040. All other packets are unchanged. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>

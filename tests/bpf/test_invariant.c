@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The invariant of docs/tracking.md on the real program: no established flow moves while its backend lives, through
- * random sequences of changes and attacks (tests/support/world.h says what they are). A sequence that fails is
- * shortened and printed with its seed. LBD_SEED=n runs that one alone, LBD_SEQUENCES=n sets how many are run.
- * LBD_ACTORS=all,-away or none,flood,wake leaves out who is not named (tests/support/sequence.h). */
+/* The invariant of docs/tracking.md on the real program: no established flow moves while its
+ * backend lives, through random sequences of changes and attacks (tests/support/world.h describes
+ * them). A sequence that fails is shortened and printed with its seed.
+ *
+ *   LBD_SEED=n           runs that sequence alone
+ *   LBD_SEQUENCES=n      runs so many
+ *   LBD_ACTORS=all,-away or none,flood,wake: only these actors (tests/support/sequence.h) */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,7 +30,7 @@
 
 static struct batch batches[TABLES];
 static struct world world;
-static struct error lacking; /* why nothing can be run; empty: it can */
+static struct error lacking; /* why nothing can be run here; empty: it can */
 
 static const uint32_t table_flows[TABLES] = {
     [TABLE_ROOMY] = 2048, [TABLE_TIGHT] = 32, [TABLE_LARGE] = 16384, [TABLE_NARROW] = 2048};
@@ -96,20 +99,20 @@ static bool fails(void *arg, const struct sequence *s)
 	return world.failure[0];
 }
 
-/* Shortens what failed and tells it. */
+/* Shortens the sequence that failed and prints it with what happens in it. */
 static void report(struct sequence *s)
 {
 	char first[sizeof(world.failure)];
 
 	memcpy(first, world.failure, sizeof(first));
 	sequence_shrink(s, fails, NULL, SHRINK_RUNS);
-	printf("# seed %llu fails: %s\n# what is left of it when all is taken away that it does not need:\n",
+	printf("# seed %llu fails: %s\n# shortened to what still fails:\n",
 	       (unsigned long long)s->seed, first);
 	sequence_print(s, stdout);
-	printf("# what happens:\n");
+	printf("# trace:\n");
 	fails(NULL, s);
 	world_run(&world, &batches[s->table], s, stdout, world.guilty);
-	printf("# %s\n# LBD_SEED=%llu repeats it\n", world.failure, (unsigned long long)s->seed);
+	printf("# %s\n# to repeat: LBD_SEED=%llu\n", world.failure, (unsigned long long)s->seed);
 	fflush(stdout);
 	fail_msg("seed %llu: %s", (unsigned long long)s->seed, world.failure);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A packet to a VIP leaves as it should, every byte of it: tunnels, VLANs, options, TTL, TOS, checksums, ports.
- * Run by `make check`. */
+/* What is forwarded, byte by byte: tunnels, VLANs, options, TTL, TOS, checksums, ports. */
 #include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -10,7 +9,7 @@
 #include "bpf/csum.h"
 #include "support/packet_case.h"
 
-/* A client's packet to a world port, and what is left of it in the tunnel. */
+/* A client's packet to a service of packet_case.h, and the same packet inside the tunnel. */
 #define SYN_TO(port)  TCP(.sport = 40000, .dport = port, .seq = 7, .flags = SYN)
 #define DGRAM_TO(prt) UDP(.sport = 40000, .dport = prt)
 
@@ -250,7 +249,7 @@ static const struct packet_case cases[] = {
 	 .out = PKT(TO_BACKEND, IN4(.frag = 0x4000), TCP(.sport = 1, .dport = P_L2, .flags = ACK), DATA(1460))),
 };
 
-/* ---- what no table can say: fields that vary with the flow, and headers at random ---- */
+/* ---- fields that vary with the flow, and random headers ---- */
 
 /* The 16 bits at `offset` of what came out. */
 static int out16(const struct fixture *f, size_t offset)
@@ -258,7 +257,7 @@ static int out16(const struct fixture *f, size_t offset)
 	return f->out.data[offset] << 8 | f->out.data[offset + 1];
 }
 
-/* Sends the packet; the GUE source port, which must be a dynamic one (RFC 6335), comes back. */
+/* Sends the packet and returns the GUE source port, which must be a dynamic one (RFC 6335). */
 static int gue_source_port(struct fixture *f, const struct layer *in, size_t offset)
 {
 	int sport;
@@ -312,8 +311,8 @@ LB_TEST(the_outer_flow_label_varies_with_the_flow)
 	assert_in_range(distinct, 230, 256);
 }
 
-/* Sends 512 flows; each must leave with an outer source inside the prefix, right in every other byte; returns how many
- * sources there were. */
+/* Sends 512 flows. Each must leave with an outer source in the prefix and with every other byte as
+ * expected. Returns the number of different sources. */
 static int count_sources(struct fixture *f, int family)
 {
 	size_t last16 = family == 4 ? 14 + 14 : 14 + 22; /* the low 16 bits of the outer source */
@@ -381,7 +380,7 @@ LB_TEST(every_packet_of_a_flow_has_the_same_outer_source)
 	assert_int_equal(out16(f, 28), first);
 }
 
-/* The checksums of the outer and inner headers are right whatever is in them: expectations are built from scratch. */
+/* The expected packets, checksums included, are computed from scratch. */
 LB_TEST(header_checksums_are_right_for_random_headers)
 {
 	struct fixture *f = fixture_get();
@@ -423,7 +422,7 @@ LB_TEST(the_inner_checksum_is_right_for_every_sum)
 	}
 }
 
-/* The same of the outer header, through the function that makes it: no packet can reach all of its sums. */
+/* Calls the function that makes the outer checksum: no packet can reach all of its sums. */
 LB_TEST(the_outer_checksum_is_right_for_random_headers)
 {
 	struct packet p;
@@ -474,7 +473,7 @@ LB_TEST(a_forwarded_packet_is_counted_with_its_inner_length)
 {
 	struct fixture *f = fixture_get();
 	struct lb_backend_count before, after;
-	uint16_t id = 1; /* of the first service of the world: VIP4 TCP P_IPIP4 */
+	uint16_t id = 1; /* of the first service: VIP4 TCP P_IPIP4 */
 
 	before = fixture_backend_count(f, id);
 	expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(), SYN_TO(P_IPIP4), DATA(100)),
@@ -510,7 +509,7 @@ LB_TEST(a_drop_is_not_counted_to_the_backend)
 	assert_int_equal(after.packets, before.packets);
 }
 
-/* Of an IP packet its length is counted, of anything else the frame's. */
+/* For an IP packet its own length is counted, for anything else the length of the frame. */
 LB_TEST(every_reason_counts_bytes)
 {
 	struct fixture *f = fixture_get();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Fragments of a VIP's flow go where the first fragment went; without a first one they are a counted drop.
- * Run by `make check`. */
+/* Fragments follow the first fragment of their datagram. If none came, they are dropped and
+ * counted. */
 #include <linux/bpf.h>
 
 #include "support/packet_case.h"
@@ -38,7 +38,7 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), UDP(.sport = 1, .dport = 9999), DATA(600))),
 };
 
-/* A first fragment makes its datagram known; each later one then leaves the same way, byte for byte. */
+/* The first fragment records its datagram. Each later one leaves the same way, byte for byte. */
 LB_TEST(later_fragments_follow_the_first)
 {
 	struct fixture *f = fixture_get();
@@ -87,7 +87,7 @@ LB_TEST(later_fragments_are_forwarded_by_l2)
 	       PKT(TO_BACKEND, IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
 }
 
-/* The fragment entry names client, VIP, protocol and identification: one that differs in any of them is another's. */
+/* An entry is found by client, VIP, protocol and identification: all four must match. */
 LB_TEST(a_fragment_of_another_datagram_does_not_follow)
 {
 	struct fixture *f = fixture_get();
@@ -102,7 +102,7 @@ LB_TEST(a_fragment_of_another_datagram_does_not_follow)
 	       PKT(ETH(), IP4(.src = CLIENT4, .dst = VIP4_ANY, FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
 }
 
-/* As if every other datagram had the same place. */
+/* Every place of the fragment table is taken by another datagram. */
 LB_TEST(a_fragment_whose_place_another_datagram_has_does_not_follow)
 {
 	struct fixture *f = fixture_get();
@@ -169,7 +169,7 @@ LB_TEST(no_fragment_is_answered_as_an_echo)
 {
 	struct fixture *f = fixture_get();
 
-	/* the answer to a first fragment alone would be a wrong one */
+	/* the whole echo request is not in the first fragment, so no reply can be right */
 	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), ICMP(.type = 8, .id = 1), DATA(64)));
 	fixture_send(f);
 	assert_int_not_equal(f->verdict, XDP_TX);

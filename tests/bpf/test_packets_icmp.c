@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* ICMP at a VIP: echo is answered, errors find the flow they quote, packets too big for the tunnel draw an answer.
- * Run by `make check`. */
+/* ICMP at a VIP: echo requests are answered, errors go to the backend of the flow that they quote,
+ * and packets that are too big for the tunnel are answered. */
 #include <linux/bpf.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@
 #define ANSWER       ETH(.dst = PACKET_MAC_PEER, .src = PACKET_MAC_LB)
 #define ANSWER4(...) IP4(.src = VIP4, .dst = CLIENT4, __VA_ARGS__)
 #define ANSWER6(...) IP6(.src = VIP6, .dst = CLIENT6, __VA_ARGS__)
-/* A quoted packet: what a backend had sent to the client in the VIP's name; the first eight bytes of its transport. */
+/* A quoted packet: from the VIP to the client, cut after eight bytes of its transport header. */
 #define QUOTE4(...)      IP4(.src = VIP4, .dst = CLIENT4, .ttl = 50, .len = 500, __VA_ARGS__)
 #define QUOTE6(...)      IP6(.src = VIP6, .dst = CLIENT6, .hop = 50, .len = 500, __VA_ARGS__)
 #define QUOTED_TCP(port) TCP(.sport = port, .dport = 40000, .seq = 1, .first = 8)
@@ -109,7 +109,7 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(), QUOTED_TCP(P_DEAD))),
 };
 
-/* ---- errors follow the flow, not just the service ---- */
+/* ---- errors follow the flow, not only the service ---- */
 
 static uint16_t two_backends(struct fixture *f, const char *vip, uint16_t ids[2])
 {
@@ -195,7 +195,7 @@ LB_TEST(an_icmp_error_follows_a_tracked_flow)
 	assert_int_equal(backend_byte(f), 11);
 }
 
-/* The mark of an older flow decides nothing: the keeper may be another by now. */
+/* A mark decides nothing, for the keeper may have changed since. */
 LB_TEST(an_icmp_error_does_not_follow_a_mark)
 {
 	struct fixture *f = fixture_get();
@@ -229,7 +229,8 @@ LB_TEST(an_icmp_error_about_udp_goes_to_the_keeper_only_while_learning)
 	fixture_ring(f, service, 7, LB_SLOT(new, old) | LB_SLOT_TRANSITION);
 	fixture_send(f);
 	assert_int_equal(backend_byte(f), 12);
-	f->map.turns[service].unplaced = fixture_tick(); /* or while flows may live that found no place in the table */
+	f->map.turns[service].unplaced =
+	    fixture_tick(); /* or while there may be live flows that found no place in the table */
 	fixture_send(f);
 	assert_int_equal(backend_byte(f), 11);
 }

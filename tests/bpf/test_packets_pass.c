@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What is not for a VIP is passed on untouched, every bit of it, whatever it is; and no packet, however broken, makes
- * the program do anything but one counted thing. Run by `make check`. */
+/* What is not for a VIP is passed unchanged. And every packet, however broken, has one outcome,
+ * which is counted once. */
 #include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -11,24 +11,30 @@
 
 #define OTHER4 "192.0.2.99"
 #define OTHER6 "2001:db8::99"
-/* To an address that is no VIP, though the port is one of a service. */
+/* To an address that is no VIP; the port is that of a service. */
 #define NOT4(...) IP4(.src = CLIENT4, .dst = OTHER4, __VA_ARGS__)
 #define NOT6(...) IP6(.src = CLIENT6, .dst = OTHER6, __VA_ARGS__)
 #define SYN_WEB   TCP(.sport = 1, .dport = 80, .flags = SYN)
 
 static const struct packet_case cases[] = {
     /* ---- not IP ---- */
-    CASE("arp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "ff:ff:ff:ff:ff:ff", .type = 0x0806), DATA(28))),
-    CASE("lldp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "01:80:c2:00:00:0e", .type = 0x88cc), DATA(60))),
-    CASE("stp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "01:80:c2:00:00:00", .type = 38), DATA(46))),
+    CASE("arp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "ff:ff:ff:ff:ff:ff", .type = 0x0806), DATA(28))),
+    CASE("lldp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "01:80:c2:00:00:0e", .type = 0x88cc), DATA(60))),
+    CASE("stp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "01:80:c2:00:00:00", .type = 38), DATA(46))),
     CASE("eapol_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x888e), DATA(20))),
-    CASE("lacp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "01:80:c2:00:00:02", .type = 0x8809), DATA(110))),
+    CASE("lacp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "01:80:c2:00:00:02", .type = 0x8809), DATA(110))),
     CASE("mpls_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x8847), DATA(64))),
     CASE("pppoe_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x8864), DATA(64))),
-    CASE("arp_in_a_vlan_is_passed_untouched", not_ip, .in = PKT(ETH(), VLAN(.tci = 5, .type = 0x0806), DATA(28))),
+    CASE("arp_in_a_vlan_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(), VLAN(.tci = 5, .type = 0x0806), DATA(28))),
     CASE("a_bare_ethernet_header_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x0806))),
     CASE("three_vlan_tags_are_passed_untouched", not_ip,
-	 .in = PKT(ETH(), VLAN(.tci = 1, .tpid = 0x88a8), VLAN(.tci = 2), VLAN(.tci = 3), IN4(), SYN_WEB)),
+	 .in = PKT(ETH(), VLAN(.tci = 1, .tpid = 0x88a8), VLAN(.tci = 2), VLAN(.tci = 3), IN4(),
+		   SYN_WEB)),
 
     /* ---- IP, not to a VIP ---- */
     CASE("tcp4_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(), SYN_WEB)),
@@ -36,7 +42,8 @@ static const struct packet_case cases[] = {
     CASE("udp_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(), UDP(.sport = 1, .dport = 80), DATA(9))),
     CASE("a_packet_from_a_vip_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP4(.src = VIP4, .dst = CLIENT4), TCP(.sport = 80, .dport = 1, .flags = ACK))),
+	 .in = PKT(ETH(), IP4(.src = VIP4, .dst = CLIENT4),
+		   TCP(.sport = 80, .dport = 1, .flags = ACK))),
     CASE("a_first_fragment_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(.frag = 0x2000, .id = 5), UDP(.sport = 1, .dport = 80), DATA(600))),
     CASE("a_later_fragment_to_another_address_is_passed_untouched", not_vip,
@@ -44,38 +51,48 @@ static const struct packet_case cases[] = {
     CASE("an_ipv6_fragment_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT6(), FRAG6(.offset = 1232, .id = 9, .next = 17), DATA(400))),
     CASE("ipv4_options_to_another_address_are_passed_untouched", not_vip,
-	 .in = PKT(ETH(), NOT4(.options = "\x07\x07\x04\x00\x00\x00\x00\x00", .options_len = 8), SYN_WEB)),
+	 .in = PKT(ETH(), NOT4(.options = "\x07\x07\x04\x00\x00\x00\x00\x00", .options_len = 8),
+		   SYN_WEB)),
     CASE("router_alert_igmp_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(),
-		   IP4(.src = CLIENT4, .dst = "224.0.0.22", .ttl = 1, .proto = 2, .options = "\x94\x04\x00\x00",
-		       .options_len = 4),
+		   IP4(.src = CLIENT4, .dst = "224.0.0.22", .ttl = 1, .proto = 2,
+		       .options = "\x94\x04\x00\x00", .options_len = 4),
 		   DATA(16))),
-    CASE("ip_in_ip_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(), IN4(), SYN_WEB)),
-    CASE("ipv6_in_ipv4_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(), IN6(), SYN_WEB)),
-    CASE("ipv6_in_ipv6_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT6(), IN6(), SYN_WEB)),
-    CASE("gre_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.proto = 47), DATA(80))),
-    CASE("esp_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.proto = 50), DATA(80))),
+    CASE("ip_in_ip_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(), IN4(), SYN_WEB)),
+    CASE("ipv6_in_ipv4_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(), IN6(), SYN_WEB)),
+    CASE("ipv6_in_ipv6_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT6(), IN6(), SYN_WEB)),
+    CASE("gre_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.proto = 47), DATA(80))),
+    CASE("esp_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.proto = 50), DATA(80))),
     CASE("ah_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT6(), EXT6(.type = 51, .extra = 4), SYN_WEB)),
-    CASE("sctp_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.proto = 132), DATA(40))),
+    CASE("sctp_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.proto = 132), DATA(40))),
     CASE("ospf_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP4(.src = CLIENT4, .dst = "224.0.0.5", .ttl = 1, .proto = 89), DATA(44))),
+	 .in =
+	     PKT(ETH(), IP4(.src = CLIENT4, .dst = "224.0.0.5", .ttl = 1, .proto = 89), DATA(44))),
     CASE("echo_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(), ICMP(.type = 8, .id = 1, .seq = 1), DATA(56))),
     CASE("icmp_errors_to_another_address_are_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(), ICMP(.type = 3, .code = 1), IP4(.src = VIP4, .dst = CLIENT4),
 		   TCP(.sport = 80, .dport = 1, .first = 8))),
     CASE("neighbour_solicitation_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP6(.src = CLIENT6, .dst = "ff02::1:ff00:10", .hop = 255), ICMP6(.type = 135), DATA(24))),
+	 .in = PKT(ETH(), IP6(.src = CLIENT6, .dst = "ff02::1:ff00:10", .hop = 255),
+		   ICMP6(.type = 135), DATA(24))),
     CASE("mld_with_hop_by_hop_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP6(.src = "fe80::1", .dst = "ff02::16", .hop = 1), EXT6(.type = 0), ICMP6(.type = 143),
-		   DATA(20))),
+	 .in = PKT(ETH(), IP6(.src = "fe80::1", .dst = "ff02::16", .hop = 1), EXT6(.type = 0),
+		   ICMP6(.type = 143), DATA(20))),
     CASE("extension_headers_to_another_address_are_passed_untouched", not_vip,
-	 .in = PKT(ETH(), NOT6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 3), EXT6(.type = 43), SYN_WEB)),
+	 .in = PKT(ETH(), NOT6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 3), EXT6(.type = 43),
+		   SYN_WEB)),
     CASE("ten_extension_headers_to_another_address_are_passed_untouched", not_vip,
-	 .in = PKT(ETH(), NOT6(), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
-		   EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
-		   EXT6(.type = 60), SYN_WEB)),
+	 .in = PKT(ETH(), NOT6(), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
+		   EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
+		   EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), SYN_WEB)),
     CASE("a_jumbogram_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT6(.len = ZERO), EXT6(.type = 0), SYN_WEB)),
     CASE("broadcast_dhcp_is_passed_untouched", not_vip,
@@ -96,29 +113,43 @@ static const struct packet_case cases[] = {
     CASE("a_vlan_tag_within_a_q_in_q_tag_of_802_1q_is_looked_through", not_vip,
 	 .in = PKT(ETH(), VLAN(.tci = 3), VLAN(.tci = 7), NOT4(), SYN_WEB)),
 
-    /* ---- impossible headers that reach nobody ---- */
-    CASE("ipv4_with_version_6_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.version = 6), SYN_WEB)),
-    CASE("ipv6_with_version_4_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT6(.version = 4), SYN_WEB)),
-    CASE("an_ipv4_header_of_16_bytes_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.ihl = 4), SYN_WEB)),
-    CASE("half_an_ipv4_header_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x0800), DATA(10))),
-    CASE("half_an_ipv6_header_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x86dd), DATA(30))),
-    CASE("a_vlan_tag_cut_short_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x8100), DATA(2))),
+    /* ---- impossible headers, not to a VIP ---- */
+    CASE("ipv4_with_version_6_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.version = 6), SYN_WEB)),
+    CASE("ipv6_with_version_4_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT6(.version = 4), SYN_WEB)),
+    CASE("an_ipv4_header_of_16_bytes_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.ihl = 4), SYN_WEB)),
+    CASE("half_an_ipv4_header_is_passed_untouched", malformed,
+	 .in = PKT(ETH(.type = 0x0800), DATA(10))),
+    CASE("half_an_ipv6_header_is_passed_untouched", malformed,
+	 .in = PKT(ETH(.type = 0x86dd), DATA(30))),
+    CASE("a_vlan_tag_cut_short_is_passed_untouched", malformed,
+	 .in = PKT(ETH(.type = 0x8100), DATA(2))),
 
     /* ---- impossible headers to a VIP ---- */
     CASE("options_cut_short_to_a_vip_are_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(.ihl = 15, .proto = 6), DATA(20))),
-    CASE("ipv4_with_version_6_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.version = 6), SYN_WEB)),
-    CASE("ipv6_with_version_4_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN6(.version = 4), SYN_WEB)),
-    CASE("an_ipv4_header_of_16_bytes_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.ihl = 4), SYN_WEB)),
+    CASE("ipv4_with_version_6_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.version = 6), SYN_WEB)),
+    CASE("ipv6_with_version_4_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN6(.version = 4), SYN_WEB)),
+    CASE("an_ipv4_header_of_16_bytes_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.ihl = 4), SYN_WEB)),
     CASE("an_ipv4_length_beyond_the_frame_to_a_vip_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(.len = 9000), SYN_WEB)),
-    CASE("an_ipv4_length_shorter_than_its_header_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.len = 10), SYN_WEB)),
-    CASE("an_ipv4_length_that_ends_inside_tcp_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.len = 30), SYN_WEB)),
+    CASE("an_ipv4_length_shorter_than_its_header_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.len = 10), SYN_WEB)),
+    CASE("an_ipv4_length_that_ends_inside_tcp_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.len = 30), SYN_WEB)),
     CASE("an_ipv6_length_beyond_the_frame_to_a_vip_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN6(.len = 9000), SYN_WEB)),
-    CASE("an_ipv6_length_that_ends_inside_tcp_is_dropped", vip_malformed, .in = PKT(ETH(), IN6(.len = 10), SYN_WEB)),
-    CASE("a_cut_udp_header_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.proto = 17), DATA(7))),
-    CASE("a_cut_icmp_header_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.proto = 1), DATA(5))),
+    CASE("an_ipv6_length_that_ends_inside_tcp_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN6(.len = 10), SYN_WEB)),
+    CASE("a_cut_udp_header_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.proto = 17), DATA(7))),
+    CASE("a_cut_icmp_header_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.proto = 1), DATA(5))),
     CASE("a_jumbogram_to_a_vip_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN6(.len = ZERO), EXT6(.type = 0), SYN_WEB)),
     CASE("an_extension_header_that_says_too_much_is_dropped", vip_malformed,
@@ -138,7 +169,7 @@ static void sends_to(struct fixture *f, int family, const char *dst)
 	fixture_send(f);
 }
 
-/* An address that differs from the VIP in one 32-bit word, and yet lies in the same bucket of the table. */
+/* An address that differs from the VIP in one 32-bit word and hashes to the same bucket. */
 static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vip, int word, char *ret, size_t size)
 {
 	const struct lb_tables *tables = &f->map.settings->tables[1];
@@ -267,7 +298,7 @@ LB_TEST(no_cut_fragment_is_forwarded)
 	cut_everywhere(PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = 80), DATA(24)));
 }
 
-/* ---- anything at all ---- */
+/* ---- random packets ---- */
 
 static uint32_t random_state = 1;
 
@@ -279,7 +310,7 @@ static uint32_t random32(void)
 	return random_state;
 }
 
-/* The outcome of the fuzzed f->in must be an action we know, with just one reason, and passed means untouched. */
+/* The action must be a known one with exactly one reason, and a passed packet must be unchanged. */
 static void check_anything(struct fixture *f)
 {
 	fixture_send(f);
@@ -312,7 +343,7 @@ LB_TEST(twenty_thousand_random_packets_have_one_reason_each)
 	}
 }
 
-/* Good packets to a VIP, of every kind the program knows. */
+/* Valid packets to a VIP, of every kind that the program handles. */
 static const struct layer *const seeds[] = {
     PKT(ETH(), IN4(), SYN_WEB, DATA(8)),
     PKT(ETH(), VLAN(.tci = 9), IN6(), EXT6(.type = 0), UDP(.sport = 1, .dport = 81), DATA(30)),

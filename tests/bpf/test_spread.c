@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How flows spread: a million distinct ones, through the very hash and ring arithmetic of the XDP program compiled for
- * the host, over rings that lbd fills; a sample of them goes through the real program, which must agree.
- * Run by `make check`. */
+/* How a million flows spread over backends. They are hashed on the host, with the code that the XDP
+ * program has (lb_hash.h), over rings that lbd fills. A sample of them is sent through the program,
+ * which must choose the same backends. */
 #include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>

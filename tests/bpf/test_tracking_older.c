@@ -148,8 +148,7 @@ LB_TEST(an_older_flow_whose_keeper_is_current_leaves_no_mark)
 	assert_int_equal(rig_entries(&r), 0);
 }
 
-/* A mark may be evicted at any time, and then the slot's keeper decides. So it decides before, too.
- */
+/* A mark may be evicted at any time. So the slot's keeper decides, with the mark and without. */
 LB_TEST(a_kept_entry_follows_the_keeper)
 {
 	struct rig r = RIG();

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* docs/tracking.md: UDP flows in the learning period, after it, and without a place in the table.
- */
+/* docs/tracking.md: UDP flows in the learning period, after it, and without a place. */
 #include "support/rig.h"
 
 LB_TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* libFuzzer entry for the config parser: any bytes give a value or one error, never both, neither, or a crash; and what
- * passes our own look at the shape, libcyaml loads. Run by hand:
+/* libFuzzer entry for the config parser: any bytes give either a config or an error, never both and
+ * never a crash; and libcyaml loads whatever passes our own check of the shape. To build and run:
  *   clang -g -O1 -D_GNU_SOURCE -DLBD_VERSION='"fuzz"' -fsanitize=fuzzer,address,undefined \
  *       -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config*.c \
  *       user/lbd/algo.c user/lbd/algo/[a-z]*.c user/lbd/maglev.c user/lbd/health.c \

@@ -28,14 +28,14 @@ static void *map_memory(const struct bpf_map *map, size_t bytes)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-/* The maps of the product's object in place of those that the test's would make. */
+/* The maps of the product's object in place of those of the test's. */
 static int share_maps(struct batch *batch)
 {
 	struct bpf_map *map, *shared;
 	int r = 0;
 
 	bpf_object__for_each_map (map, batch->object) {
-		/* its own: it has another size, see batch.bpf.c */
+		/* not shared: it has another size, see batch.bpf.c */
 		if (bpf_map__is_internal(map) || !strcmp(bpf_map__name(map), "syns"))
 			continue;
 		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner), bpf_map__name(map));
@@ -130,7 +130,7 @@ void batch_close(struct batch *batch)
 	*batch = (struct batch){0};
 }
 
-/* Fragments are none of this driver's. */
+/* All maps but the fragments, which no sequence sends. */
 void batch_clear(struct batch *batch, uint64_t dice)
 {
 	const struct dp_maps *m = &batch->owner->maps;

@@ -11,11 +11,12 @@
 #define BATCH_TEMPLATES 4
 #define BATCH_SYNS      (1 << 18) /* entries of the map syns */
 
-/* What is left of a hash in tests/bpf/batch_narrow.bpf.c: ten bits, so that tuples collide as if somebody could forge
- * collisions. They are spread again, so that buckets, fingerprints and slots are chosen as evenly as ever. */
+/* The hash of tests/bpf/batch_narrow.bpf.c: ten bits of the real one, so that tuples collide as if
+ * an attacker could forge collisions. The ten bits are spread over all 64, so that buckets,
+ * fingerprints and slots are still chosen evenly. */
 #define BATCH_NARROW(h) (((h) >> 54) * 0x9e3779b97f4a7c15ULL + 0x94d049bb133111ebULL)
 
-/* One packet: a template, and what is its own; and what became of it. */
+/* One packet: a template, the fields that differ from it, and the outcome. */
 struct shot {
 	__be32 client; /* the last word of its address */
 	__be16 port;

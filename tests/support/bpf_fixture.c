@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Loads the XDP program with small maps in a network namespace of its own and writes the maps after lb_abi.h.
- * Called by tests/bpf. */
+/* Loads the XDP program with small maps in a network namespace of its own, and writes the maps as
+ * lb_abi.h defines them. */
 #include "bpf_fixture.h"
 
 #include <arpa/inet.h>
@@ -127,7 +127,8 @@ static int load(struct fixture *f)
 	return err;
 }
 
-/* What the machine lacks is a skip; a program that the verifier refuses to root is a failure. */
+/* Where the machine cannot load programs, tests are skipped. A program that the verifier refuses is
+ * a failure. */
 int fixture_open(void **state)
 {
 	struct fixture *f = &fixture;
@@ -477,7 +478,7 @@ void fixture_wait_new_tick(void)
 
 /* ---- one packet ---- */
 
-/* Tests write slots; their fronts follow, as lbd's dp_slot_store makes them. */
+/* Tests write slots alone. Their fronts are derived here, as lbd derives them with every store. */
 static void sync_fronts(struct fixture *f)
 {
 	for (uint32_t i = 0; i < f->slots; i++)

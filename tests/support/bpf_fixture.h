@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The real XDP program with small maps that the test itself fills (after include/lb_abi.h, without dataplane.c), and
- * one packet at a time through it. Used by tests/bpf.
+/* The real XDP program with small maps, and one packet at a time through it. The test itself fills
+ * the maps as include/lb_abi.h defines them, without the code of lbd.
  *
- * cmocka: fixture_open and fixture_close are the group's setup and teardown, fixture_clear each test's setup. A test
- * begins with fixture_get(), which skips it, visibly, where programs cannot be loaded. Failures abort the test. */
+ * cmocka: fixture_open and fixture_close are the group's setup and teardown, fixture_clear each
+ * test's setup. A test begins with fixture_get(), which skips it, visibly, where programs cannot be
+ * loaded. Failures abort the test. */
 #ifndef LBD_TEST_BPF_FIXTURE_H
 #define LBD_TEST_BPF_FIXTURE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A stand-in for lbd: a child process that answers on a Unix socket with what it was told, and keeps what it was asked.
- * Used by tests/unit/test_lbctl_*.c. */
+/* In place of lbd: a child process that gives prepared answers on a Unix socket and logs the
+ * requests. */
 #include "fake_lbd.h"
 
 #include <errno.h>

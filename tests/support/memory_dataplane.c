@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Plain memory in place of the maps. Used by tests/unit/test_dataplane_*.c. */
+/* Plain memory in place of the maps. */
 #include "memory_dataplane.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A data plane on plain memory in place of BPF maps: no privileges, and sanitizers see every access. Services and
- * backends to commit come from small builders. Used by tests/unit/test_dataplane_*.c. */
+/* A data plane on plain memory in place of BPF maps: no privileges, and sanitizers see every
+ * access. Services and backends to commit come from small builders. */
 #ifndef LBD_TEST_MEMORY_DATAPLANE_H
 #define LBD_TEST_MEMORY_DATAPLANE_H
 
@@ -21,7 +21,7 @@ struct memory_dataplane {
 
 /* Empty maps, and an lbd on them. Aborts when memory is short. */
 struct memory_dataplane *memory_dataplane_new(struct memory_limits limits);
-/* The lbd is gone, the maps stay; another one takes over. Returns its dataplane. */
+/* Closes this lbd and starts another one on the same maps. Returns its dataplane. */
 struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory);
 void memory_dataplane_free(struct memory_dataplane *memory);
 /* An lbd on these maps, plain or the kernel's, that never waits for packets in flight. clock: the tick it is, 0: what

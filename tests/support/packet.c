@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Packets from layers: writes every header first, then fills lengths and checksums from the innermost outwards.
- * Called by tests/bpf and tests/support/bpf_fixture.c. The decoded diff is in packet_print.c. */
+/* Packets from layers: writes all headers first, then fills in lengths and checksums from the
+ * innermost outwards. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static int or_default(int value, int otherwise)
 	return value == ZERO ? 0 : value ? value : otherwise;
 }
 
-/* The packet that ANY fields are taken from, while one is built like another. */
+/* The packet that ANY fields are taken from, during packet_build_like. */
 static _Thread_local const struct packet *model;
 
 /* value, or when it is ANY the bits of the model's word at the place that `at` is of p. */
@@ -57,7 +57,7 @@ static uint32_t or_model(const struct packet *p, const uint8_t *at, int value, u
 	if (value != ANY)
 		return value;
 	if (!model || offset + 4 > model->len)
-		die("ANY", "there is no such field in the packet to be like");
+		die("ANY", "the other packet ends before this field");
 	memcpy(&word, model->data + offset, 4);
 	return ntohl(word) & bits;
 }
@@ -79,7 +79,7 @@ static void put_addr(uint8_t *at, const char *text, int family)
 	memcpy(at, addr.bytes, addr_length(&addr));
 }
 
-/* ---- what a layer is called by the one before it ---- */
+/* ---- the type of a layer, as the one before it names it ---- */
 
 static int ethertype_of(const struct layer *layer)
 {

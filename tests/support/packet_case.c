@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The shared world of the packet tests, and the one function behind every row of their tables.
- * Called by tests/bpf/test_packets_*.c. */
+/* The services of the packet tests, and the function that runs one row of their tables. */
 #include "packet_case.h"
 
 #include <linux/bpf.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Packet tests as tables: a name that is a promise, the packet in, the reason, the packet out; and the set of VIPs,
- * services and backends that all of them share. Used by tests/bpf/test_packets_*.c. */
+/* Packet tests as tables: name, packet in, reason, packet out. And the VIPs, services and backends
+ * that all of these tests share. */
 #ifndef LBD_TEST_PACKET_CASE_H
 #define LBD_TEST_PACKET_CASE_H
 
@@ -9,7 +9,7 @@
 #include "bpf_fixture.h"
 #include "test_registry.h"
 
-/* ---- the world: the destination port says which way a packet takes. Each service has one backend ---- */
+/* ---- VIPs and services, each with one backend: the port chooses how a packet is forwarded ---- */
 
 #define VIP4       "192.0.2.10"
 #define VIP6       "2001:db8::10"
@@ -50,7 +50,7 @@ enum world_port {
 #define WORLD_VLAN     100
 #define WORLD_GUE_PORT 6080
 
-/* Fills the maps with the above, for TCP and UDP. Setup of each test: after fixture_clear. */
+/* Clears the maps and fills them with the above, for TCP and UDP: the setup of each test. */
 int world_setup(void **state);
 
 /* ---- what goes in and comes out ---- */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Packets as text: one field a line, and the lines in which two packets differ.
- * Called by the tests when an expectation fails. */
+/* Packets as text: one field a line, and the lines in which two packets differ. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -62,7 +62,7 @@ static struct sequence_service make_service(struct dice *dice, enum sequence_tab
 	static const uint8_t algorithms[] = {0, 0, 0, 0, 1, 2, 3, SOURCE_HASH};
 	static const uint32_t idles[] = {2, 3, 5, 10, 20};
 
-	/* with a narrow hash clients collide as well, which affinity must not mind but the model would */
+	/* no affinity with a narrow hash: clients collide, too, and the model does not know that */
 	return (struct sequence_service){
 	    .udp = !roll(dice, 3),
 	    .v6 = roll(dice, 2),
@@ -75,8 +75,8 @@ static struct sequence_service make_service(struct dice *dice, enum sequence_tab
 	};
 }
 
-/* The backend that a step is about. Who died or was drained last comes back more often than others do: there the old
- * and the new meet. */
+/* The backend that a step is about. Mostly the one that died or was drained last comes back, since
+ * its older flows then meet new ones. */
 static unsigned make_backend(struct dice *dice, const struct sequence *s, const struct step *step)
 {
 	bool returns = step->kind == STEP_RECOVER || step->kind == STEP_WEIGHT || step->kind == STEP_ADD;
@@ -91,7 +91,8 @@ static unsigned make_backend(struct dice *dice, const struct sequence *s, const 
 	return roll(dice, SEQUENCE_BACKENDS);
 }
 
-/* Steps in an order that chance alone finds too seldom: what was settled changes while its entries are still there. */
+/* Orders of steps that are too rare at random: a settled slot changes while its entries still
+ * exist. */
 static const enum step_kind scripts[][7] = {
     {STEP_SETTLE, STEP_SWEEP, STEP_REMOVE, STEP_PASS, STEP_ADD, STEP_PASS, STEP_PASS},
     {STEP_SETTLE, STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_PASS, STEP_PASS},
@@ -135,12 +136,15 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 		step.value = 1 + roll(dice, s->table == TABLE_LARGE ? 20000 : 10000);
 		break;
 	case STEP_FLOOD:
-		/* where hashes collide, a lone packet's mark is taken for that of a flow which has no other */
+		/* where hashes collide, a flow without a mark may match the mark of a lone packet
+		 */
 		step.flood = roll(dice, s->table == TABLE_NARROW ? FLOOD_ACK : FLOODS);
 		step.value = PICK(dice, floods);
 		break;
 	case STEP_AWAY:
-		step.value = PICK(dice, absences); /* the long ones around a wrap of the ticks in entries and stamps */
+		step.value = PICK(
+		    dice,
+		    absences); /* the long ones: about a wrap of the ticks in entries or stamps */
 		step.value += step.value > 100 ? roll(dice, 12) - 12 : 0;
 		break;
 	default:
@@ -149,7 +153,7 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 	return step;
 }
 
-/* Behaviour is in half of the sequences, so that what one actor breaks is seen without the others. */
+/* Each actor is in half of the sequences, so that what it finds shows without the others. */
 static uint32_t make_actors(struct dice *dice)
 {
 	uint32_t actors = ACTORS_PROMISES;
@@ -184,7 +188,7 @@ static void make_steps(struct dice *dice, struct sequence *s)
 
 void sequence_make(uint64_t seed, enum sequence_table table, struct sequence *ret)
 {
-	/* shortly before a wrap of the flow table's tick, of the stamps', of neither */
+	/* far from any wrap, before one of the flow table's ticks, and before ones of the stamps */
 	static const uint32_t ticks[] = {5000, 8 * 4096 - 20, 65536 - 20, 3 * 65536 - 40};
 	struct dice dice = {.seed = sequence_roll(seed, 0, 1, UINT32_MAX) + seed};
 
@@ -219,7 +223,7 @@ void sequence_allow(struct sequence *s, uint32_t actors)
 	s->steps_count = kept;
 }
 
-/* ---- for people ---- */
+/* ---- printing ---- */
 
 static void print_service(const struct sequence *s, unsigned number, FILE *to)
 {
@@ -244,7 +248,7 @@ void step_print(const struct step *step, FILE *to)
 
 	switch (step->kind) {
 	case STEP_RESIZE:
-		fprintf(to, "service %u: the ring is to have %u slots", step->service, step->value);
+		fprintf(to, "service %u: slots: %u", step->service, step->value);
 		break;
 	case STEP_TRACKING:
 		fprintf(to, "service %u: tracking %s", step->service, step->value ? "always" : "auto");
@@ -336,7 +340,7 @@ static void without_flows(const struct sequence *s, unsigned from, unsigned coun
 	ret->flows_count -= count;
 }
 
-/* Ever smaller runs of elements are left out. Returns whether any could be. */
+/* Leaves out ever smaller runs of elements. Returns whether any could be left out. */
 static bool shrink_list(struct shrinking *x, const unsigned *count,
 			void (*without)(const struct sequence *, unsigned, unsigned, struct sequence *))
 {

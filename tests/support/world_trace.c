@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tells of one flow what it sends and what the maps have for it. For people who look into a sequence that fails: the
- * model knows nothing of this. */
+/* Prints what one flow sends and what the maps hold for it, for a reader who looks into a sequence
+ * that fails. The model does not use any of this. */
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -24,7 +24,7 @@ void world_trace_packet(const struct world *w, const struct pending *pending, co
 	    [SHOT_WAKES] = "sends after a long silence",
 	};
 
-	if (!w->trace || pending->flow != w->told)
+	if (!w->trace || pending->flow != w->traced)
 		return;
 	fprintf(w->trace, "    tick %u: flow %u %s: ", w->at, pending->flow, kinds[pending->kind]);
 	if (shot->verdict == XDP_TX)
@@ -100,15 +100,15 @@ void world_trace(const struct world *w)
 	static const char *const states[LB_FLOW_STATE_MASK + 1] = {"none",     "SYN",     "ESTABLISHED", "FIN",
 								   "RST",      "UDP_NEW", "UDP",         "AFFINITY_NEW",
 								   "AFFINITY", "HEARD",   "KEPT",        "DORMANT"};
-	const struct want *want = &w->want[world_service_of(w, w->told)];
+	const struct want *want = &w->want[world_service_of(w, w->traced)];
 	const struct lb_hash_key *key;
 	uint64_t entry;
 	struct lb_tuple tuple;
 
-	if (!w->trace || w->told == NO_FLOW)
+	if (!w->trace || w->traced == NO_FLOW)
 		return;
 	key = &w->dp->maps.settings->key;
-	tuple = tuple_of(w, w->told);
+	tuple = tuple_of(w, w->traced);
 	trace_slot(w, want, as_the_build(w, lb_slot_hash(&tuple, key, want_line(w->dp, want))));
 	entry = entry_of(w, as_the_build(w, lb_flow_hash(&tuple, key)));
 	fprintf(w->trace, "; its entry: %s", states[LB_FLOW_STATE(entry)]);
