@@ -2,9 +2,9 @@
 /* libFuzzer entry for the config parser: any bytes give either a config or an error, never both and
  * never a crash; and libcyaml loads whatever passes our own check of the shape. To build and run:
  *   clang -g -O1 -D_GNU_SOURCE -DLBD_VERSION='"fuzz"' -fsanitize=fuzzer,address,undefined \
- *       -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config*.c \
- *       user/lbd/algo.c user/lbd/algo/[a-z]*.c user/lbd/maglev.c user/lbd/health.c \
- *       user/lbd/health/[a-z]*.c user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml
+ *       -Iinclude -Iuser -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config/[a-z]*.c \
+ *       user/lbd/algo/[a-z]*.c user/lbd/dataplane/maglev.c user/lbd/health/[a-z]*.c \
+ *       user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml
  *   build/fuzz_config -max_len=4096 -max_total_time=60 CORPUS dist
  */
 #include <stdlib.h>
