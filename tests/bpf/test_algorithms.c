@@ -61,12 +61,12 @@ static void commit(struct dataplane *dp)
 	want_commit(dp, &want, 1);
 }
 
-/* The number of the backend that the packet is sent to, by its outer address; NONE: it is dropped. */
+/* The backend that the packet is sent to, by its outer address. NONE: it is dropped. */
 static int send_packet(struct dataplane *dp, const struct packet *in)
 {
 	struct packet out;
-	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->data, .data_size_in = in->len, .data_out = out.data,
-		    .data_size_out = sizeof(out.data));
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->data, .data_size_in = in->len,
+		    .data_out = out.data, .data_size_out = sizeof(out.data));
 
 	assert_int_equal(bpf_prog_test_run_opts(dataplane_program_fd(dp), &run), 0);
 	if (run.retval == XDP_DROP)
@@ -78,7 +78,8 @@ static int send_packet(struct dataplane *dp, const struct packet *in)
 		if (!memcmp(out.data + 14 + 16, address.bytes, 4))
 			return (int)n;
 	}
-	fail_msg("sent to %u.%u.%u.%u, which is no backend", out.data[30], out.data[31], out.data[32], out.data[33]);
+	fail_msg("sent to %u.%u.%u.%u, which is no backend", out.data[30], out.data[31],
+		 out.data[32], out.data[33]);
 	return NONE;
 }
 
@@ -88,18 +89,21 @@ static int send_flow(struct dataplane *dp, unsigned flow, int flags)
 	struct packet in;
 	char client[32];
 
-	snprintf(client, sizeof(client), "10.%u.%u.%u", 1 + flow / 65536, flow / 256 % 256, flow % 256);
+	snprintf(client, sizeof(client), "10.%u.%u.%u", 1 + flow / 65536, flow / 256 % 256,
+		 flow % 256);
 	if (want.service.protocol == IPPROTO_TCP)
-		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
-				      TCP(.sport = (int)(1024 + flow), .dport = 80, .flags = flags)));
+		packet_build(&in,
+			     PKT(ETH(), IP4(.src = client, .dst = VIP),
+				 TCP(.sport = (int)(1024 + flow), .dport = 80, .flags = flags)));
 	else
 		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
 				      UDP(.sport = (int)(1024 + flow), .dport = 80), DATA(10)));
 	return send_packet(dp, &in);
 }
 
-/* Opens flows from `first` on; owner[i] is the backend of the i-th, share[n] how many backend n got. */
-static void open_flows(struct dataplane *dp, unsigned first, unsigned count, int *owner, unsigned share[BACKENDS])
+/* Opens flows from `first` on. owner[i]: the backend of the i-th; share[n]: flows of backend n. */
+static void open_flows(struct dataplane *dp, unsigned first, unsigned count, int *owner,
+		       unsigned share[BACKENDS])
 {
 	memset(share, 0, BACKENDS * sizeof(*share));
 	for (unsigned i = 0; i < count; i++) {
@@ -140,13 +144,15 @@ static void check_shares(const struct algo *algo, const unsigned share[BACKENDS]
 		sum += want_find(&want, n)->usable ? want_find(&want, n)->weight : 0;
 	for (unsigned n = 0; n < BACKENDS; n++) {
 		unsigned weight = want_find(&want, n)->usable ? want_find(&want, n)->weight : 0;
-		unsigned ideal = FLOWS * weight / sum, slack = algo->select == LB_SELECT_SLOT ? 3 + ideal / 2 : 2;
+		unsigned ideal = FLOWS * weight / sum,
+			 slack = algo->select == LB_SELECT_SLOT ? 3 + ideal / 2 : 2;
 
 		if (!weight)
 			slack = 0;
 		if (share[n] + slack < ideal || share[n] > ideal + slack)
-			fail_msg("%s: backend %u of weight %u got %u of %u flows, expected %u +- %u", algo->name, n,
-				 weight, share[n], FLOWS, ideal, slack);
+			fail_msg(
+			    "%s: backend %u of weight %u got %u of %u flows, expected %u +- %u",
+			    algo->name, n, weight, share[n], FLOWS, ideal, slack);
 	}
 }
 
@@ -217,7 +223,8 @@ static void promise_loss(struct dataplane *dp, const struct algo *algo)
 
 		lost += owner[i] == 5;
 		if (owner[i] == 5 ? backend == 5 || backend == NONE : backend != owner[i])
-			fail_msg("%s: flow %u of backend %d went to %d after 5 died", algo->name, i, owner[i], backend);
+			fail_msg("%s: flow %u of backend %d went to %d after 5 died", algo->name, i,
+				 owner[i], backend);
 	}
 	assert_true(lost > 0);
 }
@@ -251,8 +258,9 @@ LB_TEST(turns_are_exact_in_every_window)
 	int owner[210];
 	unsigned share[BACKENDS];
 
+	/* 6 4 2 1 1 1 1 1 1 1 1 1: 21 turns */
 	for (unsigned n = 0; n < BACKENDS; n++)
-		want_find(&want, n)->weight = n < 3 ? 300 - 100 * n : 50; /* 6 4 2 1 1 1 1 1 1 1 1 1: 21 turns */
+		want_find(&want, n)->weight = n < 3 ? 300 - 100 * n : 50;
 	commit(dp);
 	open_flows(dp, 0, 210, owner, share);
 	for (unsigned from = 0; from + 21 <= 210; from++) {

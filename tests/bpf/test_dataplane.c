@@ -102,8 +102,9 @@ static void unlink_pin(const char *name)
 static int teardown(void **state)
 {
 	static const char *const names[] = {
-	    "vips",  "ports", "services", "arena",  "fronts",         "stamps",        "backends", "loads",
-	    "turns", "flows", "frags",    "totals", "backend_counts", "reason_counts", "egress",   "settings"};
+	    "vips",           "ports",         "services", "arena",   "fronts", "stamps",
+	    "backends",       "loads",         "turns",    "flows",   "frags",  "totals",
+	    "backend_counts", "reason_counts", "egress",   "settings"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -160,8 +161,8 @@ LB_TEST(memory_is_what_the_limits_say)
 	assert_int_equal(memory.flow_capacity, 8192); /* twice the limit */
 	assert_int_equal(memory.flows, 8192 * 8);
 	assert_int_equal(memory.arena, 65536 * 8);
-	assert_int_equal(memory.total, memory.flows + memory.arena + memory.services + memory.backends +
-					   memory.counters + memory.other);
+	assert_int_equal(memory.total, memory.flows + memory.arena + memory.services +
+					   memory.backends + memory.counters + memory.other);
 	dataplane_close(dp);
 }
 

@@ -66,15 +66,16 @@ static int read_actors(void)
 static int setup(void **state)
 {
 	struct error err = {0};
-	int r = read_actors();
+	int rc = read_actors();
 
-	for (unsigned i = 0; i < TABLES && !r; i++)
-		r = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], i == TABLE_NARROW, &batches[i], &err);
-	if (r == -EPERM)
+	for (unsigned i = 0; i < TABLES && !rc; i++)
+		rc = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], i == TABLE_NARROW,
+				&batches[i], &err);
+	if (rc == -EPERM)
 		lacking = err;
-	else if (r)
+	else if (rc)
 		fprintf(stderr, "%s\n", err.text);
-	return r == -EPERM ? 0 : r;
+	return rc == -EPERM ? 0 : rc;
 }
 
 static int teardown(void **state)
@@ -145,8 +146,10 @@ static unsigned long long number(const char *variable, unsigned long long otherw
 
 LB_TEST(no_established_flow_moves_while_its_backend_lives)
 {
-	unsigned long long first = number("LBD_SEED", 1), count = number("LBD_SEQUENCES", SEQUENCES);
-	unsigned long long packets = 0, checked = 0, to_keepers = 0, forged = 0, woken = 0, returned = 0;
+	unsigned long long first = number("LBD_SEED", 1);
+	unsigned long long count = number("LBD_SEQUENCES", SEQUENCES);
+	unsigned long long packets = 0, checked = 0, to_keepers = 0, forged = 0, woken = 0;
+	unsigned long long returned = 0;
 	unsigned live_most = 0;
 	double begin = seconds();
 
@@ -166,11 +169,12 @@ LB_TEST(no_established_flow_moves_while_its_backend_lives)
 		returned += world.returned;
 		live_most = world.live_most > live_most ? world.live_most : live_most;
 	}
-	print_message("# seeds %llu to %llu: %llu packets, %llu checked, %llu of older flows to keepers, %llu forged, "
-		      "%llu after a "
-		      "long silence, %llu to a backend that is back, up to %u flows live at once, %.1f s\n",
-		      first, first + count - 1, packets, checked, to_keepers, forged, woken, returned, live_most,
-		      seconds() - begin);
+	print_message("# seeds %llu to %llu: %llu packets, %llu checked, %llu forged, %.1f s\n",
+		      first, first + count - 1, packets, checked, forged, seconds() - begin);
+	print_message("# %llu of older flows to keepers, %llu after a long silence\n", to_keepers,
+		      woken);
+	print_message("# %llu to a backend that is back, up to %u live flows at once\n", returned,
+		      live_most);
 	assert_true(checked);
 }
 

@@ -170,7 +170,8 @@ static void sends_to(struct fixture *f, int family, const char *dst)
 }
 
 /* An address that differs from the VIP in one 32-bit word and hashes to the same bucket. */
-static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vip, int word, char *ret, size_t size)
+static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vip, int word,
+				char *ret, size_t size)
 {
 	const struct lb_tables *tables = &f->map.settings->tables[1];
 	uint32_t bucket = lb_vip_hash(vip->addr, vip->family, tables->seed) & tables->vip_mask;
@@ -204,11 +205,13 @@ LB_TEST(every_vip_of_a_full_table_is_found)
 	char address[INET6_ADDRSTRLEN];
 
 	for (int i = 0; f->vips <= FIXTURE_VIPS; i++) {
-		snprintf(address, sizeof(address), i % 2 ? "2001:db8:1::%d" : "203.0.113.%d", 1 + i);
+		snprintf(address, sizeof(address), i % 2 ? "2001:db8:1::%d" : "203.0.113.%d",
+			 1 + i);
 		fixture_vip(f, address);
 	}
 	for (uint32_t id = 1; id < f->vips; id++) {
-		inet_ntop(f->vip[id].family == 4 ? AF_INET : AF_INET6, f->vip[id].addr, address, sizeof(address));
+		inet_ntop(f->vip[id].family == 4 ? AF_INET : AF_INET6, f->vip[id].addr, address,
+			  sizeof(address));
 		sends_to(f, f->vip[id].family, address);
 		assert_int_not_equal(f->reason, LB_REASON_not_vip);
 	}
@@ -279,23 +282,27 @@ LB_TEST(no_cut_udp6_packet_is_forwarded)
 
 LB_TEST(no_cut_tcp6_packet_with_extension_headers_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), IN6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 1), SYN_WEB, DATA(3)));
+	cut_everywhere(
+	    PKT(ETH(), IN6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 1), SYN_WEB, DATA(3)));
 }
 
 LB_TEST(no_cut_l2_packet_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), VLAN(.tci = 2), IN4(), TCP(.sport = 1, .dport = P_L2, .flags = SYN)));
+	cut_everywhere(
+	    PKT(ETH(), VLAN(.tci = 2), IN4(), TCP(.sport = 1, .dport = P_L2, .flags = SYN)));
 }
 
 LB_TEST(no_cut_icmp_error_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), IP4(.src = "203.0.113.1", .dst = VIP4), ICMP(.type = 3, .code = 1),
-			   IP4(.src = VIP4, .dst = CLIENT4), TCP(.sport = 80, .dport = 1, .first = 8)));
+	cut_everywhere(PKT(ETH(), IP4(.src = "203.0.113.1", .dst = VIP4),
+			   ICMP(.type = 3, .code = 1), IP4(.src = VIP4, .dst = CLIENT4),
+			   TCP(.sport = 80, .dport = 1, .first = 8)));
 }
 
 LB_TEST(no_cut_fragment_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = 80), DATA(24)));
+	cut_everywhere(
+	    PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = 80), DATA(24)));
 }
 
 /* ---- random packets ---- */
@@ -333,7 +340,8 @@ LB_TEST(twenty_thousand_random_packets_have_one_reason_each)
 		for (size_t at = 0; at < f->in.len; at++)
 			f->in.data[at] = random32();
 		if (i % 2) { /* half of them look like IP to a VIP */
-			static const uint8_t type4[] = {0x08, 0x00, 0x45}, type6[] = {0x86, 0xdd, 0x60};
+			static const uint8_t type4[] = {0x08, 0x00, 0x45},
+					     type6[] = {0x86, 0xdd, 0x60};
 
 			memcpy(f->in.data + 12, i % 4 == 1 ? type4 : type6, 3);
 			if (f->in.len >= 34 && i % 4 == 1)
@@ -350,7 +358,8 @@ static const struct layer *const seeds[] = {
     PKT(ETH(), IN4(), ICMP(.type = 8, .id = 3), DATA(33)),
     PKT(ETH(), IN4(), ICMP(.type = 3, .code = 4), IP4(.src = VIP4, .dst = CLIENT4),
 	TCP(.sport = 80, .dport = 9, .first = 8)),
-    PKT(ETH(), IN6(), ICMP6(.type = 1), IP6(.src = VIP6, .dst = CLIENT6), UDP(.sport = 80, .dport = 9), DATA(9)),
+    PKT(ETH(), IN6(), ICMP6(.type = 1), IP6(.src = VIP6, .dst = CLIENT6),
+	UDP(.sport = 80, .dport = 9), DATA(9)),
     PKT(ETH(), IN4(.frag = 0x2000, .id = 4), UDP(.sport = 1, .dport = 83), DATA(64)),
     PKT(ETH(), IN6(), FRAG6(.offset = 64, .id = 4), UDP(.sport = 1, .dport = 84), DATA(64)),
     PKT(ETH(), IN6(), ICMP6(.type = 128, .id = 3), DATA(33)),

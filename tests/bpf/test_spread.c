@@ -29,7 +29,7 @@ struct ring {
 	uint16_t *table; /* backends are numbered from 1 in it */
 };
 
-/* A Maglev ring over 10.0.0.11 and up; `without` (from 1) is left out, 0: nobody. */
+/* A Maglev ring over 10.0.0.11 and up; `without` (from 1) is left out, 0: none. */
 static struct ring ring_make(int backends, const uint32_t *weights, int without)
 {
 	struct maglev_backend members[MAX_COUNT];
@@ -39,8 +39,10 @@ static struct ring ring_make(int backends, const uint32_t *weights, int without)
 	for (int i = 1; i <= backends; i++) {
 		if (i == without)
 			continue;
-		members[count] = (struct maglev_backend){.id = i, .weight = weights ? weights[i - 1] : 1};
-		members[count++].address = (struct addr){.family = 4, .bytes = {10, 0, 0, FIRST_SLOT - 1 + i}};
+		members[count] =
+		    (struct maglev_backend){.id = i, .weight = weights ? weights[i - 1] : 1};
+		members[count++].address =
+		    (struct addr){.family = 4, .bytes = {10, 0, 0, FIRST_SLOT - 1 + i}};
 	}
 	ring.table = calloc(ring.size, sizeof(*ring.table));
 	assert_non_null(ring.table);
@@ -48,7 +50,7 @@ static struct ring ring_make(int backends, const uint32_t *weights, int without)
 	return ring;
 }
 
-/* Flow number n, all of them different: clients of a few networks with many ports each, as a site sees them. */
+/* Flow number n: clients of a few networks with many ports each. No two flows are the same. */
 static struct lb_tuple flow(int family, uint32_t n)
 {
 	struct lb_tuple tuple = {.family = family, .protocol = IPPROTO_TCP};
@@ -95,8 +97,8 @@ static void assert_shares(const struct ring *ring, const uint32_t *weights, int 
 		double share = (double)FLOWS * (weights ? weights[i - 1] : 1) / total;
 
 		if (counts[i] < share * 0.98 || counts[i] > share * 1.02)
-			fail_msg("IPv%d: backend %d got %u of %u flows, expected %.0f within 2 %%", family, i,
-				 counts[i], FLOWS, share);
+			fail_msg("IPv%d: backend %d got %u of %u flows, expected %.0f within 2 %%",
+				 family, i, counts[i], FLOWS, share);
 	}
 }
 
@@ -134,7 +136,7 @@ LB_TEST(removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows
 		moved += was != is;
 	}
 	if (moved * 100ULL >= others * 2ULL)
-		fail_msg("%u of %u flows that were not on the removed backend moved, expected under 2 %%", moved,
+		fail_msg("%u of %u flows of the other backends moved, expected under 2 %%", moved,
 			 others);
 	free(before.table);
 	free(after.table);
@@ -145,7 +147,8 @@ LB_TEST(removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows
 /* The service of that VIP with the ring's slots, all of them stable. */
 static void install(struct fixture *f, const char *vip, const struct ring *ring)
 {
-	uint16_t service = fixture_service(f, vip, IPPROTO_TCP, 80, (struct lb_service){.forward = LB_FORWARD_IPIP});
+	uint16_t service = fixture_service(f, vip, IPPROTO_TCP, 80,
+					   (struct lb_service){.forward = LB_FORWARD_IPIP});
 	uint16_t ids[MAX_COUNT + 1] = {0};
 	uint32_t *words = calloc(ring->size, sizeof(*words));
 
@@ -195,7 +198,8 @@ LB_TEST_SETUP(the_program_sends_each_flow_where_the_hash_says, fixture_clear, NU
 		packet_of_flow(f, family, n);
 		fixture_send_uncounted(f);
 		assert_int_equal(f->verdict, XDP_TX);
-		assert_int_equal(f->out.data[14 + 19] - FIRST_SLOT + 1, backend_of(&ring, family, n));
+		assert_int_equal(f->out.data[14 + 19] - FIRST_SLOT + 1,
+				 backend_of(&ring, family, n));
 	}
 	free(ring.table);
 }

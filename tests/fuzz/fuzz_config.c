@@ -18,9 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config *config = NULL;
 	struct error err = {""};
-	int r = config_parse((const char *)data, size, "f", &config, &err);
+	int rc = config_parse((const char *)data, size, "f", &config, &err);
 
-	if (r ? config || strncmp(err.text, "f:", 2) || !strncmp(err.text, "f: libcyaml", 11) : !config)
+	if (rc ? config || strncmp(err.text, "f:", 2) || !strncmp(err.text, "f: libcyaml", 11)
+	       : !config)
 		abort();
 	config_free(config);
 	return 0;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the program that sends many packets (tests/bpf/batch.bpf.c) and its driver (tests/support/batch.c) share. */
+/* Shared by the program that sends many packets, tests/bpf/batch.bpf.c, and its driver, batch.c. */
 #ifndef LBD_TEST_BATCH_ABI_H
 #define LBD_TEST_BATCH_ABI_H
 
 #include <linux/types.h>
 
 #define BATCH_MOST      32768 /* shots */
-#define BATCH_ROUND     1024  /* of them in one run of the program: the verifier walks the loop turn by turn */
+#define BATCH_ROUND     1024  /* in one run of the program: the verifier unrolls the loop */
 #define BATCH_FRAME     74    /* bytes: Ethernet, IPv6, TCP; IPv4 and UDP have a longer payload */
 #define BATCH_TEMPLATES 4
 #define BATCH_SYNS      (1 << 18) /* entries of the map syns */

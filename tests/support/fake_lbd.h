@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 struct fake_answer {
-	const char *request; /* "GET /v1/status", the whole path with its query; NULL ends the list */
+	const char *request; /* "GET /v1/status", with the query if there is one; NULL: the end */
 	int status;
 	const char *body; /* NULL: the connection is closed without an answer */
 };

@@ -16,7 +16,7 @@
 
 #define PACKET_MAX 4096
 #define ZERO       (-1)
-#define ANY        (-2) /* packet_build_like: what the other packet has; for .flow of IP6 and .sport of UDP */
+#define ANY        (-2) /* packet_build_like copies it; for .flow of IP6 and .sport of UDP */
 
 struct packet {
 	size_t len;
@@ -74,10 +74,10 @@ struct layer_ip6 {
 	int version; /* default 6 */
 };
 
-/* Hop-by-hop (0), routing (43), destination options (60), AH (51), mobility (135): a body of pad options. */
+/* Hop-by-hop (0), routing (43), AH (51), destination options (60), mobility (135): with padding. */
 struct layer_ext6 {
 	int type;
-	int extra;  /* 8-byte words after the first; for AH 4-byte words after the first 8 bytes (an even number) */
+	int extra;  /* 8-byte words after the first; AH: 4-byte words after 8 bytes, even */
 	int next;   /* default: of the next layer */
 	int hdrlen; /* default: as extra says */
 };

@@ -44,7 +44,8 @@ static const struct path paths[] = {
 static uint16_t single(struct fixture *f, const char *vip, int proto, int port, int forward,
 		       const struct backend_spec *spec)
 {
-	uint16_t service = fixture_service(f, vip, proto, port, (struct lb_service){.forward = forward});
+	uint16_t service =
+	    fixture_service(f, vip, proto, port, (struct lb_service){.forward = forward});
 	uint16_t backend = fixture_backend(f, service, spec);
 
 	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
@@ -105,7 +106,9 @@ static int action_of(int reason)
 
 	if (reason == LB_REASON_forwarded_redirect)
 		return XDP_REDIRECT;
-	return outcomes[reason] == LB_SENT ? XDP_TX : outcomes[reason] == LB_PASSED ? XDP_PASS : XDP_DROP;
+	return outcomes[reason] == LB_SENT     ? XDP_TX
+	       : outcomes[reason] == LB_PASSED ? XDP_PASS
+					       : XDP_DROP;
 }
 
 static void compare(struct fixture *f, const struct layer *out)
@@ -127,7 +130,8 @@ void expect_built(struct fixture *f, int reason, const struct layer *out)
 	fixture_send(f);
 	if (f->reason != reason) {
 		packet_print("packet in", &f->in);
-		fail_msg("reason: expected %s, got %s", fixture_reason_name(reason), fixture_reason_name(f->reason));
+		fail_msg("reason: expected %s, got %s", fixture_reason_name(reason),
+			 fixture_reason_name(f->reason));
 	}
 	assert_int_equal(f->verdict, action_of(reason));
 	compare(f, out);

@@ -13,7 +13,7 @@
 
 #define VIP4       "192.0.2.10"
 #define VIP6       "2001:db8::10"
-#define VIP4_ANY   "192.0.2.11" /* TCP: any port to BACKEND4, port 443 to BACKEND4_B. No UDP service */
+#define VIP4_ANY   "192.0.2.11" /* TCP only: port 443 to BACKEND4_B, any other to BACKEND4 */
 #define VIP6_ANY   "2001:db8::11"
 #define VIP4_EMPTY "192.0.2.12" /* a VIP without any service */
 #define VIP4_UDP   "192.0.2.13" /* UDP: any port to BACKEND4 */
@@ -68,13 +68,13 @@ struct packet_case {
 	const char *name;
 	int reason; /* enum lb_reason: also says the XDP action */
 	const struct layer *in;
-	const struct layer *out; /* SENT: what leaves. PASSED: NULL, it must be the packet that came in */
+	const struct layer *out; /* SENT: what leaves. PASSED: NULL; the packet must be unchanged */
 };
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define CASE(promise, why, ...)                                                                                        \
-	{                                                                                                              \
-		.name = promise, .reason = LB_REASON_##why, __VA_ARGS__                                                \
+#define CASE(promise, why, ...)                                         \
+	{                                                               \
+		.name = promise, .reason = LB_REASON_##why, __VA_ARGS__ \
 	}
 
 /* Sends the packet and checks reason, action, and every byte that leaves. */
@@ -82,13 +82,13 @@ void expect(struct fixture *f, int reason, const struct layer *in, const struct 
 /* The same for f->in, a packet that is already built. */
 void expect_built(struct fixture *f, int reason, const struct layer *out);
 
-/* Runs the cases and then the registered tests, each with the maps as world_setup fills them. Returns what main does. */
+/* Runs the cases and then the registered tests, each with world_setup. Returns what main does. */
 int run_packet_tests(const char *group, const struct packet_case *cases, size_t count);
 
-#define PACKET_TEST_MAIN(group, cases)                                                             \
-	int main(void)                                                                             \
-	{                                                                                          \
-		return run_packet_tests(group, cases, ARRAY_SIZE(cases));                          \
+#define PACKET_TEST_MAIN(group, cases)                                    \
+	int main(void)                                                    \
+	{                                                                 \
+		return run_packet_tests(group, cases, ARRAY_SIZE(cases)); \
 	}
 
 #endif

@@ -37,7 +37,7 @@ struct rig rig_make(struct lb_service tcp);
 /* The TCP service takes turns by this list and tracks always. All slots are stable on C. */
 struct rig rig_make_turns(const int *list, int count);
 /* The test group of a program that tests with a rig. */
-#define RIG_TEST_MAIN(group)                                                                       \
+#define RIG_TEST_MAIN(group) \
 	LB_TEST_MAIN(group, .open = fixture_open, .close = fixture_close, .setup = fixture_clear)
 
 /* ---- slots and backends ---- */

@@ -67,7 +67,7 @@ enum flood { /* of tuples that no flow has */
 struct step {
 	enum step_kind kind;
 	uint8_t service, backend, flood;
-	bool with_next; /* a change that is committed together with the next one; STEP_PASS: no sweep meanwhile */
+	bool with_next; /* a change: committed with the next one; STEP_PASS: without a sweep */
 	uint32_t value;
 	uint64_t seed;
 };
@@ -110,7 +110,8 @@ void step_print(const struct step *step, FILE *to);
 /* Leaves out steps, flows, ticks, actors and backends as long as the sequence still fails, until no
  * single one can be left out (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing
  * input", 2002). runs: how often `fails` is called at most. */
-void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s), void *arg, unsigned runs);
+void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s),
+		     void *arg, unsigned runs);
 
 /* A number below `below`, from a seed, an actor and a purpose. It depends on nothing else. */
 uint32_t sequence_roll(uint64_t seed, uint32_t actor, uint32_t purpose, uint32_t below);

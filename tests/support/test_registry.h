@@ -27,13 +27,13 @@ struct lb_test {
 REGISTRY(lb_tests, struct lb_test);
 
 /* A test with a setup and a teardown of its own, in place of the group's. NULL: the group's. */
-#define LB_TEST_SETUP(test, before, after)                                                         \
-	static void test(void **state);                                                            \
-	REGISTER(lb_tests, test) = {.unit = {.name = #test,                                        \
-					     .test_func = test,                                    \
-					     .setup_func = before,                                 \
-					     .teardown_func = after},                              \
-				    .line = __LINE__};                                             \
+#define LB_TEST_SETUP(test, before, after)                            \
+	static void test(void **state);                               \
+	REGISTER(lb_tests, test) = {.unit = {.name = #test,           \
+					     .test_func = test,       \
+					     .setup_func = before,    \
+					     .teardown_func = after}, \
+				    .line = __LINE__};                \
 	static void test(void **state)
 
 #define LB_TEST(test) LB_TEST_SETUP(test, NULL, NULL)
@@ -51,10 +51,10 @@ struct lb_test_group {
 int lb_test_run(const struct lb_test_group *group);
 
 /* The program's main. The arguments are the fields of struct lb_test_group. */
-#define LB_TEST_MAIN(group, ...)                                                                   \
-	int main(void)                                                                             \
-	{                                                                                          \
-		return lb_test_run(&(struct lb_test_group){.name = group, __VA_ARGS__});           \
+#define LB_TEST_MAIN(group, ...)                                                         \
+	int main(void)                                                                   \
+	{                                                                                \
+		return lb_test_run(&(struct lb_test_group){.name = group, __VA_ARGS__}); \
 	}
 
 #endif

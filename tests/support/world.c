@@ -24,7 +24,8 @@ static int number_of(const struct step *step)
 
 static void add_backend(struct world *w, unsigned service, unsigned backend, uint32_t weight)
 {
-	struct dp_backend *added = want_add(&w->want[service], service * SEQUENCE_BACKENDS + backend, weight);
+	struct dp_backend *added =
+	    want_add(&w->want[service], service * SEQUENCE_BACKENDS + backend, weight);
 
 	added->hop.ifindex = LOOPBACK;
 }
@@ -83,10 +84,12 @@ static void check_fronts(struct world *w)
 	for (unsigned i = 0; i < w->sequence->services; i++) {
 		uint64_t ring = want_line(w->dp, &w->want[i])->ring;
 
-		for (uint32_t at = LB_REGION_BASE(ring); at < LB_REGION_BASE(ring) + LB_REGION_SIZE(ring); at++)
+		for (uint32_t at = LB_REGION_BASE(ring);
+		     at < LB_REGION_BASE(ring) + LB_REGION_SIZE(ring); at++)
 			if (w->dp->maps.fronts[at] != lb_front(w->dp->maps.arena[at]))
-				world_fail(w, "tick %u: service %u: slot %u: front %#x, slot %#x", w->now, i,
-					   at - LB_REGION_BASE(ring), w->dp->maps.fronts[at], w->dp->maps.arena[at]);
+				world_fail(w, "tick %u: service %u: slot %u: front %#x, slot %#x",
+					   w->now, i, at - LB_REGION_BASE(ring),
+					   w->dp->maps.fronts[at], w->dp->maps.arena[at]);
 	}
 }
 
@@ -150,7 +153,8 @@ static void sweep_round(struct world *w)
 static void let_settle(struct world *w, const struct step *step)
 {
 	world_end_flows(w, step->seed, false);
-	for (uint32_t i = 0; i < 2 * w->sequence->service[step->service].idle + 2 && !w->failure[0]; i++) {
+	for (uint32_t i = 0; i < 2 * w->sequence->service[step->service].idle + 2 && !w->failure[0];
+	     i++) {
 		world_tick(w, step->seed + i + 1);
 		sweep_round(w);
 	}
@@ -341,8 +345,8 @@ static void settle_all(struct world *w)
 	ticks = 3 * (2 * idle + 4) + 2 * idle; /* affinity lasts for two idle timeouts */
 	for (uint32_t i = 0; i < ticks && !w->failure[0]; i++) {
 		w->dp->clock = ++w->now;
-		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE && w->sequence->table != TABLE_TIGHT &&
-		    !w->batch->narrow)
+		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE &&
+		    w->sequence->table != TABLE_TIGHT && !w->batch->narrow)
 			world_trickle(w, w->sequence->seed + i, TRICKLE);
 		if (i % 2 || idle <= TRICKLE_IDLE)
 			sweep_round(w);

@@ -101,9 +101,9 @@ struct world {
 	struct want want[SEQUENCE_SERVICES];
 	bool changed; /* want[] was changed and not yet committed */
 	bool service_changed[SEQUENCE_SERVICES];
-	uint32_t committed[SEQUENCE_SERVICES];     /* tick of the last change, after that tick's packets */
-	bool resized[SEQUENCE_SERVICES];           /* its ring was to change size */
-	uint32_t tracked_since[SEQUENCE_SERVICES]; /* tick since which all flows are; UINT32_MAX: they are not */
+	uint32_t committed[SEQUENCE_SERVICES]; /* the last change came after this tick's packets */
+	bool resized[SEQUENCE_SERVICES];       /* its ring was to change size */
+	uint32_t tracked_since[SEQUENCE_SERVICES]; /* all flows, since this tick; UINT32_MAX: not */
 	uint64_t rings[SEQUENCE_SERVICES]; /* as of the last look: a sweep may begin a resize */
 	uint32_t now;
 	const struct step *flood; /* under way; NULL: none */
@@ -133,7 +133,8 @@ void world_run(struct world *w, struct batch *batch, const struct sequence *s, F
 
 /* world_trace.c: prints a packet of the traced flow, and its slot and entry. Nothing without a
  * trace. */
-void world_trace_packet(const struct world *w, const struct pending *pending, const struct shot *shot);
+void world_trace_packet(const struct world *w, const struct pending *pending,
+			const struct shot *shot);
 void world_trace(const struct world *w);
 
 /* world_flows.c */
@@ -143,7 +144,8 @@ uint32_t world_client_of(uint32_t flow);
 /* The longest silence, in ticks, that does not end the flow. */
 uint32_t world_patience(const struct world *w, uint32_t flow);
 /* Queues a packet. Its tick is no earlier than those of the packets before it. */
-void world_send(struct world *w, uint32_t flow, enum shot_kind kind, uint8_t tcp_flags, uint32_t tick);
+void world_send(struct world *w, uint32_t flow, enum shot_kind kind, uint8_t tcp_flags,
+		uint32_t tick);
 /* One tick passes. Flows begin, send and end as the random numbers of the seed say. */
 void world_tick(struct world *w, uint64_t seed);
 /* So many ticks without an lbd. Some of the live flows go on sending, as rarely as the idle timeout
@@ -156,7 +158,8 @@ void world_end_flows(struct world *w, uint64_t seed, bool all);
 /* Forged packets in the name of a flow, at random. */
 void world_forge(struct world *w, uint32_t flow, uint64_t seed);
 /* Queues the packets `from` to `to` of a flood. tick: of the flood, from 0. */
-void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from, uint32_t to);
+void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from,
+		 uint32_t to);
 /* Lone packets from tuples that no flow has, to all services. */
 void world_trickle(struct world *w, uint64_t seed, uint32_t count);
 

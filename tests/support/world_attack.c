@@ -5,14 +5,14 @@
 
 #include <arpa/inet.h>
 
-#define FIN             0x01
-#define SYN             0x02
-#define RST             0x04
-#define ACK             0x10
+#define FIN            0x01
+#define SYN            0x02
+#define RST            0x04
+#define ACK            0x10
 
-#define FORGED_OF       24    /* one chance in so many is taken */
-#define OUTSIDER_PORT   65100 /* above those of flows */
-#define OUTSIDER_PORTS  400
+#define FORGED_OF      24    /* one chance in so many is taken */
+#define OUTSIDER_PORT  65100 /* above those of flows */
+#define OUTSIDER_PORTS 400
 
 /* Only while the owner is usable: if another backend got the packet, the flow would end. */
 void world_forge(struct world *w, uint32_t number, uint64_t seed)
@@ -34,8 +34,10 @@ void world_forge(struct world *w, uint32_t number, uint64_t seed)
 	for (unsigned i = 0; i < sizeof(forgeries) / sizeof(*forgeries); i++) {
 		bool syn = forgeries[i].flags == SYN && !world_is_udp(w, number);
 
-		if (world_acts(w, forgeries[i].actor) && !sequence_roll(seed, number, 20 + i, FORGED_OF))
-			world_send(w, number, syn ? SHOT_FORGED_SYN : SHOT_FORGED, forgeries[i].flags, w->now);
+		if (world_acts(w, forgeries[i].actor) &&
+		    !sequence_roll(seed, number, 20 + i, FORGED_OF))
+			world_send(w, number, syn ? SHOT_FORGED_SYN : SHOT_FORGED,
+				   forgeries[i].flags, w->now);
 	}
 }
 
@@ -43,7 +45,8 @@ void world_forge(struct world *w, uint32_t number, uint64_t seed)
 static void send_outsider(struct world *w, unsigned service, uint64_t seed, uint32_t number,
 			  uint8_t tcp_flags)
 {
-	uint32_t flows = w->sequence->flows_count, client = sequence_roll(seed, number, 30, 1 << 20);
+	uint32_t flows = w->sequence->flows_count,
+		 client = sequence_roll(seed, number, 30, 1 << 20);
 
 	if (w->pending_count == BATCH_MOST)
 		world_fire(w);
@@ -59,7 +62,8 @@ static void send_outsider(struct world *w, unsigned service, uint64_t seed, uint
 }
 
 /* All datagrams are alike: a flood of UDP has one, two or three of each tuple. */
-void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from, uint32_t to)
+void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from,
+		 uint32_t to)
 {
 	bool answers = step->flood == FLOOD_ANSWERED || step->flood == FLOOD_ESTABLISHED;
 	bool again = step->flood == FLOOD_ESTABLISHED && tick;
@@ -79,7 +83,6 @@ void world_trickle(struct world *w, uint64_t seed, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		for (unsigned service = 0; service < w->sequence->services; service++)
-			send_outsider(w, service, seed, 2 * i + 1,
-				      ACK); /* so many that few tuples repeat */
+			send_outsider(w, service, seed, 2 * i + 1, ACK); /* few tuples repeat */
 	world_fire(w);
 }

@@ -29,7 +29,8 @@ uint32_t world_patience(const struct world *w, uint32_t flow)
 {
 	uint32_t idle = idle_of(w, flow);
 
-	return w->flows[flow].phase == FLOW_HALF && idle > HALF_CLOSED_MOST ? HALF_CLOSED_MOST : idle;
+	return w->flows[flow].phase == FLOW_HALF && idle > HALF_CLOSED_MOST ? HALF_CLOSED_MOST
+									    : idle;
 }
 
 /* Four flows of each client; a generation is a new port. */
@@ -66,18 +67,20 @@ static uint32_t seq_of(const struct world *w, uint32_t number, enum shot_kind ki
 	}
 }
 
-void world_send(struct world *w, uint32_t number, enum shot_kind kind, uint8_t tcp_flags, uint32_t tick)
+void world_send(struct world *w, uint32_t number, enum shot_kind kind, uint8_t tcp_flags,
+		uint32_t tick)
 {
 	unsigned service = world_service_of(w, number);
 
 	if (w->pending_count == BATCH_MOST)
 		world_fire(w);
-	w->batch->shots[w->pending_count] = (struct shot){.client = htonl(world_client_of(number)),
-							  .port = htons(world_port_of(w, number)),
-							  .tcp_flags = tcp_flags,
-							  .seq = htonl(seq_of(w, number, kind, tick)),
-							  .template = service,
-							  .tick = tick};
+	w->batch->shots[w->pending_count] =
+	    (struct shot){.client = htonl(world_client_of(number)),
+			  .port = htons(world_port_of(w, number)),
+			  .tcp_flags = tcp_flags,
+			  .seq = htonl(seq_of(w, number, kind, tick)),
+			  .template = service,
+			  .tick = tick};
 	w->pending[w->pending_count++] = (struct pending){number, kind, service};
 }
 
@@ -151,7 +154,8 @@ static bool sends_now(const struct world *w, uint32_t number, uint64_t seed)
 {
 	bool last_chance = w->now - w->flows[number].last == world_patience(w, number);
 
-	return last_chance ? sequence_roll(seed, number, 0, 8) < 7 : !sequence_roll(seed, number, 0, 3);
+	return last_chance ? sequence_roll(seed, number, 0, 8) < 7
+			   : !sequence_roll(seed, number, 0, 3);
 }
 
 static void live_on(struct world *w, uint32_t number, uint64_t seed)
@@ -221,7 +225,8 @@ void world_tick(struct world *w, uint64_t seed)
 }
 
 /* The live flows that go on while there is no lbd: as many as ABSENCE_PACKETS allows. */
-static unsigned choose_survivors(const struct world *w, uint64_t seed, uint32_t ticks, uint16_t *ret)
+static unsigned choose_survivors(const struct world *w, uint64_t seed, uint32_t ticks,
+				 uint16_t *ret)
 {
 	uint64_t packets = 0;
 	unsigned count = 0;
@@ -267,7 +272,8 @@ void world_end_flows(struct world *w, uint64_t seed, bool all)
 	for (unsigned i = 0; i < w->sequence->flows_count; i++) {
 		uint32_t number = w->sequence->flows[i];
 
-		if (w->flows[number].phase >= FLOW_LIVE && (all || sequence_roll(seed, number, 7, 16)))
+		if (w->flows[number].phase >= FLOW_LIVE &&
+		    (all || sequence_roll(seed, number, 7, 16)))
 			end_flow(w, number, seed);
 	}
 	world_fire(w);

@@ -117,8 +117,9 @@ static bool owner_is_there(const struct world *w, uint32_t number)
 	if (!is_usable(w, flow->owner) || flow->removals != w->removals[flow->owner])
 		return false;
 	return flow->deaths == w->deaths[flow->owner] ||
-	       (world_acts(w, ACTOR_RETURN) && !w->batch->narrow && !w->resized[world_service_of(w, number)] &&
-		!pressed_since(w, flow->opened) && w->at - flow->served <= world_patience(w, number));
+	       (world_acts(w, ACTOR_RETURN) && !w->batch->narrow &&
+		!w->resized[world_service_of(w, number)] && !pressed_since(w, flow->opened) &&
+		w->at - flow->served <= world_patience(w, number));
 }
 
 /* Excused: a flow that was not yet seen in two ticks has no firm place in the table, and a full
@@ -141,7 +142,8 @@ static bool is_excused_as_closing(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return !world_acts(w, ACTOR_CLOSING_FULL) && flow->closing && evicted_since(w, flow->closing);
+	return !world_acts(w, ACTOR_CLOSING_FULL) && flow->closing &&
+	       evicted_since(w, flow->closing);
 }
 
 /* Excused: where hashes collide, a flow without a place may match the entry of a later one. */
@@ -155,7 +157,8 @@ static bool is_bound(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (flow->phase < FLOW_LIVE || flow->owner < 0 || w->at - flow->last > world_patience(w, number))
+	if (flow->phase < FLOW_LIVE || flow->owner < 0 ||
+	    w->at - flow->last > world_patience(w, number))
 		return false;
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
@@ -174,9 +177,10 @@ static bool is_bound_asleep(const struct world *w, uint32_t number)
 
 	if (w->sequence->table != TABLE_ROOMY || w->flooded >= flow->last)
 		return false;
-	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
-	       flow->firm && !flow->unplaced && !flow->forged && !flow->fin && !flow->doubtful && !flow->again &&
-	       !world_is_udp(w, number) && is_tracked(w, number) && owner_is_there(w, number) &&
+	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE &&
+	       flow->owner >= 0 && flow->firm && !flow->unplaced && !flow->forged && !flow->fin &&
+	       !flow->doubtful && !flow->again && !world_is_udp(w, number) &&
+	       is_tracked(w, number) && owner_is_there(w, number) &&
 	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
 	       !pressed_since(w, flow->last);
 }
@@ -188,7 +192,8 @@ static bool is_known(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (is_tracked(w, number) && flow->firm && !flow->unplaced && !pressed_since(w, flow->opened))
+	if (is_tracked(w, number) && flow->firm && !flow->unplaced &&
+	    !pressed_since(w, flow->opened))
 		return true;
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
@@ -198,7 +203,8 @@ static bool is_known(const struct world *w, uint32_t number)
  * tuples share them. */
 static bool shows_forged_syn(const struct world *w)
 {
-	return w->sequence->table == TABLE_ROOMY && !w->batch->narrow && !world_acts(w, ACTOR_FLOOD);
+	return w->sequence->table == TABLE_ROOMY && !w->batch->narrow &&
+	       !world_acts(w, ACTOR_FLOOD);
 }
 
 static void check_owner(struct world *w, uint32_t number, int to, const char *what)
@@ -223,7 +229,8 @@ static bool may_be_learnt(const struct world *w, uint32_t number, const bool *le
 	unsigned service = world_service_of(w, number);
 
 	return world_is_udp(w, number) &&
-	       (learning[service] || (w->full_tick && w->at - w->full_tick <= w->sequence->service[service].idle));
+	       (learning[service] ||
+		(w->full_tick && w->at - w->full_tick <= w->sequence->service[service].idle));
 }
 
 /* Excused: a tuple that is used again may go where it went before, also when that backend drains. A
@@ -232,7 +239,8 @@ static bool is_excused_to_old(const struct world *w, uint32_t number, int to)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return (flow->heard && (flow->went == to || flow->owner == to)) || pressed_since(w, w->at) || w->batch->narrow;
+	return (flow->heard && (flow->went == to || flow->owner == to)) ||
+	       pressed_since(w, w->at) || w->batch->narrow;
 }
 
 static void check_new(struct world *w, uint32_t number, int to, const bool *learning)
@@ -288,7 +296,8 @@ static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum
 	    (flow->deaths != w->deaths[flow->answered] && !world_acts(w, ACTOR_RETURN)) ||
 	    evicted_since(w, flow->opened) || w->batch->narrow)
 		return true;
-	return kind == SHOT_SYN_REPEATED && (changed_since(w, number, flow->opened) || pressed_since(w, flow->opened));
+	return kind == SHOT_SYN_REPEATED &&
+	       (changed_since(w, number, flow->opened) || pressed_since(w, flow->opened));
 }
 
 /* If the packet may go elsewhere and does, the server there does not know the flow: the handshake
@@ -345,7 +354,8 @@ static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_f
 	flow->fin |= tcp_flags & FIN;
 }
 
-static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind, uint8_t tcp_flags)
+static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind,
+			 uint8_t tcp_flags)
 {
 	struct flow *flow = &w->flows[number];
 
@@ -357,7 +367,8 @@ static void check_forged(struct world *w, uint32_t number, int to, enum shot_kin
 		return;
 	}
 	if (is_bound(w, number))
-		check_owner(w, number, to, kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
+		check_owner(w, number, to,
+			    kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
 }
 
 /* Excused: a flow that was silent for longer than the idle timeout is over; a datagram begins a new
@@ -393,7 +404,8 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	}
 }
 
-static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to, const bool *learning)
+static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to,
+		  const bool *learning)
 {
 	struct flow *flow = &w->flows[pending->flow];
 
