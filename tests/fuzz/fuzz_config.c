@@ -4,7 +4,7 @@
  *   clang -g -O1 -D_GNU_SOURCE -DLBD_VERSION='"fuzz"' -fsanitize=fuzzer,address,undefined \
  *       -Iinclude -Iuser -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config/[a-z]*.c \
  *       user/lbd/algo/[a-z]*.c user/lbd/dataplane/maglev.c user/lbd/health/[a-z]*.c \
- *       user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml
+ *       user/lbd/host/lateness.c user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml -lmnl
  *   build/fuzz_config -max_len=4096 -max_total_time=60 CORPUS dist
  */
 #include <stdlib.h>
