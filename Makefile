@@ -202,8 +202,8 @@ coverage: ## lines and branches of user/ that the unit tests run, file by file (
 compile_commands: ## build/compile_commands.json, for editors and clangd
 	@tools/deps build test
 	@$(MAKE) --no-print-directory --dry-run --always-make V=1 tests bench-programs | grep -E -- ' -c -o [^ ]+ [^ ]+\.c$$' | \
-		jq -R -s --arg dir "$(CURDIR)" 'split("\n") | map(select(. != "") | \
-			{directory: $$dir, command: ., file: (split(" ") | last)})' >build/compile_commands.json
+		jq -R -s --arg dir "$(CURDIR)" '[split("\n")[] | select(. != "") | {directory: $$dir, command: ., file: (split(" ") | last)}]' \
+		>build/compile_commands.json
 	@echo "build/compile_commands.json: $$(jq length build/compile_commands.json) files"
 
 rooms: ## the rooms of user/lbd from top to bottom, and which includes which

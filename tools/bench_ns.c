@@ -716,33 +716,33 @@ static int scenario_measure(struct bench *bench, unsigned rounds, struct figures
 /* One set-up of a scenario: fresh maps, programs loaded anew. */
 static int scenario_once(struct bench *bench, unsigned rounds, struct figures *ret)
 {
-	int err = scenario_prepare(bench);
+	int rc = scenario_prepare(bench);
 
-	if (!err)
-		err = scenario_measure(bench, rounds, ret);
+	if (!rc)
+		rc = scenario_measure(bench, rounds, ret);
 	bench_bpf__destroy(bench->skel);
 	dataplane_close(bench->dp);
 	bench->skel = NULL;
 	bench->dp = NULL;
-	return err;
+	return rc;
 }
 
 static int scenario_run(const struct scenario *scenario, unsigned rounds, struct figures *ret)
 {
 	struct bench bench = {.scenario = scenario};
-	int err = 0;
+	int rc = 0;
 
-	for (int i = 0; i < CANDIDATES && !err; i++)
+	for (int i = 0; i < CANDIDATES && !rc; i++)
 		if (!(bench.samples[i] = calloc((size_t)rounds * SETUPS * BLOCKS, sizeof(double))))
-			err = -ENOMEM;
+			rc = -ENOMEM;
 	ret->verified = true;
-	for (int i = 0; i < SETUPS && !err; i++)
-		err = scenario_once(&bench, rounds, ret);
-	if (!err)
+	for (int i = 0; i < SETUPS && !rc; i++)
+		rc = scenario_once(&bench, rounds, ret);
+	if (!rc)
 		figures_take(&bench, ret);
 	for (int i = 0; i < CANDIDATES; i++)
 		free(bench.samples[i]);
-	return err;
+	return rc;
 }
 
 /* ---- output ---- */

@@ -412,7 +412,7 @@ static bool try_option(const char *path, const char *compiler, const struct sizi
 	struct bpf_program *program;
 	unsigned number = 0;
 	char option[256];
-	int error;
+	int rc;
 
 	if (!object) {
 		printf("not ok %u - %s opens: %s\n", ++tests, path, strerror(errno));
@@ -430,17 +430,17 @@ static bool try_option(const char *path, const char *compiler, const struct sizi
 	*ret_switches = switches.count;
 	apply(object, size, &switches, bits);
 	option_name(option, sizeof(option), size, &switches, bits);
-	error = bpf_object__load(object);
-	if (error) {
+	rc = bpf_object__load(object);
+	if (rc) {
 		print_refusal(path, size, bits);
 		printf("not ok %u - verifier_accepts_%s_by_%s_at_%s (%s)\n", ++tests, file,
-		       compiler, option, strerror(-error));
+		       compiler, option, strerror(-rc));
 		failures++;
 	} else {
 		report_programs(object, compiler, file, option, logs);
 	}
 	bpf_object__close(object);
-	return !error;
+	return !rc;
 }
 
 static bool is_product(const char *path)

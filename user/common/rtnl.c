@@ -224,7 +224,7 @@ int rtnl_open(struct rtnl **ret)
 {
 	struct timeval wait = {.tv_sec = ANSWER_SECONDS};
 	struct rtnl *rtnl = calloc(1, sizeof(*rtnl));
-	int error;
+	int rc;
 
 	if (!rtnl)
 		return -ENOMEM;
@@ -232,9 +232,9 @@ int rtnl_open(struct rtnl **ret)
 	if (!rtnl->socket || mnl_socket_bind(rtnl->socket, 0, MNL_SOCKET_AUTOPID) ||
 	    setsockopt(mnl_socket_get_fd(rtnl->socket), SOL_SOCKET, SO_RCVTIMEO, &wait,
 		       sizeof(wait))) {
-		error = -errno;
+		rc = -errno;
 		rtnl_close(rtnl);
-		return error;
+		return rc;
 	}
 	*ret = rtnl;
 	return 0;
@@ -342,7 +342,7 @@ int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route 
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	struct rtnl_route route = {0};
 	struct rtmsg *header;
-	int error;
+	int rc;
 
 	message->nlmsg_type = RTM_GETROUTE;
 	message->nlmsg_flags = NLM_F_REQUEST;
@@ -350,10 +350,10 @@ int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route 
 	header->rtm_family = (unsigned char)family_of(address);
 	header->rtm_dst_len = (unsigned char)(addr_length(address) * 8);
 	mnl_attr_put(message, RTA_DST, addr_length(address), address->bytes);
-	error = request(rtnl, message, answer_route, &route);
-	if (!error)
+	rc = request(rtnl, message, answer_route, &route);
+	if (!rc)
 		*ret = route;
-	return error;
+	return rc;
 }
 
 static struct nlmsghdr *put_neighbour(char *buffer, uint16_t type, uint16_t flags, uint32_t ifindex,
@@ -383,12 +383,12 @@ int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *addre
 	_Alignas(struct nlmsghdr) char buffer[256];
 	struct rtnl_neighbour neighbour = {0};
 	struct ndmsg *header;
-	int error = request(rtnl, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header),
-			    answer_neighbour, &neighbour);
+	int rc = request(rtnl, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header),
+			 answer_neighbour, &neighbour);
 
-	if (!error)
+	if (!rc)
 		*ret = neighbour;
-	return error;
+	return rc;
 }
 
 int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)

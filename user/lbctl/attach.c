@@ -10,21 +10,21 @@ static int run_attach(struct call *call, struct error *err)
 {
 	const char *mode = call_option(call, "--mode");
 	json_t *answer = NULL, *interface;
-	int result;
+	int rc;
 
-	result = call_post(call, "/v1/attach",
-			   json_pack("{s:s, s:s}", "interface", call_argument(call, 0), "mode",
-				     mode ? mode : "auto"),
-			   &answer, err);
-	if (result)
-		return result;
+	rc = call_post(call, "/v1/attach",
+		       json_pack("{s:s, s:s}", "interface", call_argument(call, 0), "mode",
+				 mode ? mode : "auto"),
+		       &answer, err);
+	if (rc)
+		return rc;
 	interface = json_object_get(answer, "interface");
 	if (call->json)
-		result = show_json(answer, err);
+		rc = show_json(answer, err);
 	else
 		printf("%s: attached, %s\n", call_argument(call, 0), show_mode(interface));
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, attach) = {

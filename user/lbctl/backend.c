@@ -27,21 +27,21 @@ static int change(struct call *call, const char *path, json_t *body, const char 
 {
 	char address[ADDR_TEXT];
 	json_t *answer = NULL;
-	int result = show_read_address(call->verb->name, call_argument(call, 1), address, err);
+	int rc = show_read_address(call->verb->name, call_argument(call, 1), address, err);
 
-	if (result) {
+	if (rc) {
 		json_decref(body);
-		return result;
+		return rc;
 	}
-	result = call_post(call, path, body, &answer, err);
-	if (result)
-		return result;
+	rc = call_post(call, path, body, &answer, err);
+	if (rc)
+		return rc;
 	if (call->json)
-		result = show_json(answer, err);
+		rc = show_json(answer, err);
 	else
 		printf("%s %s: %s\n", call_argument(call, 0), address, said);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 static int run_add(struct call *call, struct error *err)

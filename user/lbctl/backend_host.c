@@ -112,7 +112,7 @@ static int no_such_interface(const struct host *host, struct error *err)
 static int check(const struct host *host, const struct vips *vips, bool tunnel, struct error *err)
 {
 	struct decap decap;
-	int result;
+	int rc;
 
 	if (!host->ifindex)
 		return no_such_interface(host, err);
@@ -123,9 +123,9 @@ static int check(const struct host *host, const struct vips *vips, bool tunnel, 
 	for (size_t i = 0; i < vips->count; i++) {
 		char where[IF_NAMESIZE], text[ADDR_TEXT];
 
-		result = address_find(&vips->list[i], where, err);
-		if (result)
-			return result;
+		rc = address_find(&vips->list[i], where, err);
+		if (rc)
+			return rc;
 		addr_format(&vips->list[i], text);
 		if (where[0] && strcmp(where, "lo") != 0)
 			return error_set(
@@ -136,14 +136,14 @@ static int check(const struct host *host, const struct vips *vips, bool tunnel, 
 	}
 	if (tunnel)
 		return 0;
-	result = decap_find(host->ifindex, &decap, err);
-	if (!result && decap.presence == DECAP_OTHER)
+	rc = decap_find(host->ifindex, &decap, err);
+	if (!rc && decap.presence == DECAP_OTHER)
 		return error_set(
 		    err, -EEXIST,
 		    "%s: another XDP program is attached (%s, id %u).\nTake it off (ip link set "
 		    "dev %s xdp off), or use the kernel's tunnels: --tunnel",
 		    host->interface, decap.program_name, decap.program_id, host->interface);
-	return result;
+	return rc;
 }
 
 /* ---- steps: each makes only what is missing ---- */
@@ -185,16 +185,16 @@ static int set_sysctl(struct host *host, const char *path, const char *old, cons
 static int set_one(struct host *host, const struct setting *setting, struct error *err)
 {
 	char path[128], value[SYSCTL_TEXT];
-	int result;
+	int rc;
 
 	snprintf(path, sizeof(path), setting->path, host->interface);
-	result = sysctl_read(path, value, err);
-	if (result == -ENOENT)
+	rc = sysctl_read(path, value, err);
+	if (rc == -ENOENT)
 		return error_set(err, -EAFNOSUPPORT,
 				 "the kernel has no %s: IPv%d is switched off (ipv6.disable=1?)",
 				 path, setting->family);
-	if (result || is_good(setting, value))
-		return result;
+	if (rc || is_good(setting, value))
+		return rc;
 	return set_sysctl(host, path, value, setting->value, err);
 }
 
@@ -204,26 +204,26 @@ static int set_one(struct host *host, const struct setting *setting, struct erro
 static int loosen_rp_filter(struct host *host, const char *interface, struct error *err)
 {
 	char path[128], all[SYSCTL_TEXT], own[SYSCTL_TEXT];
-	int result = sysctl_read("net/ipv4/conf/all/rp_filter", all, err);
+	int rc = sysctl_read("net/ipv4/conf/all/rp_filter", all, err);
 
 	snprintf(path, sizeof(path), "net/ipv4/conf/%s/rp_filter", interface);
-	if (!result)
-		result = sysctl_read(path, own, err);
-	if (result == -ENOENT)
+	if (!rc)
+		rc = sysctl_read(path, own, err);
+	if (rc == -ENOENT)
 		return error_set(err, -ENOENT, "%s: not there", path);
-	if (result || (atoi(all) > atoi(own) ? atoi(all) : atoi(own)) != 1)
-		return result;
+	if (rc || (atoi(all) > atoi(own) ? atoi(all) : atoi(own)) != 1)
+		return rc;
 	return set_sysctl(host, path, own, "2", err);
 }
 
 static int apply_settings(struct host *host, const struct vips *vips, struct error *err)
 {
 	for (size_t i = 0; i < SETTINGS; i++) {
-		int result =
+		int rc =
 		    has_family(vips, settings[i].family) ? set_one(host, &settings[i], err) : 0;
 
-		if (result)
-			return result;
+		if (rc)
+			return rc;
 	}
 	return has_family(vips, 4) ? loosen_rp_filter(host, host->interface, err) : 0;
 }
@@ -238,43 +238,42 @@ static int bring_up(struct host *host, const char *link, struct error *err)
 /* Routes to an address of lo exist only while lo is up. */
 static int add_addresses(struct host *host, const struct vips *vips, struct error *err)
 {
-	int result = bring_up(host, "lo", err);
+	int rc = bring_up(host, "lo", err);
 
-	for (size_t i = 0; !result && i < vips->count; i++) {
+	for (size_t i = 0; !rc && i < vips->count; i++) {
 		char where[IF_NAMESIZE], text[ADDR_TEXT];
 
-		result = address_find(&vips->list[i], where, err);
-		if (!result && !where[0])
-			result = host_change(host,
-					     json_pack("{s:s, s:s}", "kind", "address", "address",
-						       addr_format(&vips->list[i], text)),
-					     err);
+		rc = address_find(&vips->list[i], where, err);
+		if (!rc && !where[0])
+			rc = host_change(host,
+					 json_pack("{s:s, s:s}", "kind", "address", "address",
+						   addr_format(&vips->list[i], text)),
+					 err);
 	}
-	return result;
+	return rc;
 }
 
 static int add_decap(struct host *host, const struct vips *vips, const char *mode,
 		     struct error *err)
 {
 	struct decap decap;
-	int result = decap_find(host->ifindex, &decap, err);
+	int rc = decap_find(host->ifindex, &decap, err);
 
-	if (!result && decap.presence == DECAP_NONE) {
-		result =
-		    host_change(host, json_pack("{s:s, s:s}", "kind", "decap", "mode", mode), err);
-		if (!result)
-			result = decap_find(host->ifindex, &decap, err);
+	if (!rc && decap.presence == DECAP_NONE) {
+		rc = host_change(host, json_pack("{s:s, s:s}", "kind", "decap", "mode", mode), err);
+		if (!rc)
+			rc = decap_find(host->ifindex, &decap, err);
 	}
-	for (size_t i = 0; !result && i < vips->count; i++) {
+	for (size_t i = 0; !rc && i < vips->count; i++) {
 		char text[ADDR_TEXT];
 
 		if (!decap_has_vip(&decap, &vips->list[i]))
-			result = host_change(host,
-					     json_pack("{s:s, s:s}", "kind", "vip", "address",
-						       addr_format(&vips->list[i], text)),
-					     err);
+			rc = host_change(host,
+					 json_pack("{s:s, s:s}", "kind", "vip", "address",
+						   addr_format(&vips->list[i], text)),
+					 err);
 	}
-	return result;
+	return rc;
 }
 
 /* ---- the kernel's tunnels instead ---- */
@@ -292,14 +291,14 @@ static bool on_record(const struct host *host, const char *kind)
 
 static int add_tunnel(struct host *host, const char *name, const char *type, struct error *err)
 {
-	int result = 0;
+	int rc = 0;
 
 	if (!if_nametoindex(name))
-		result = host_change(
+		rc = host_change(
 		    host,
 		    json_pack("{s:s, s:s, s:s}", "kind", "tunnel", "name", name, "type", type),
 		    err);
-	return result ? result : bring_up(host, name, err);
+	return rc ? rc : bring_up(host, name, err);
 }
 
 /* The outer header has the family of the address that the load balancer knows this host by: any
@@ -309,25 +308,25 @@ static int add_tunnels(struct host *host, const struct vips *vips, struct error 
 	bool outer4 = address_has_family(host->interface, 4),
 	     outer6 = address_has_family(host->interface, 6);
 	bool inner4 = has_family(vips, 4), inner6 = has_family(vips, 6);
-	int result = 0;
+	int rc = 0;
 
 	if (!outer4 && !outer6)
 		return error_set(err, -EADDRNOTAVAIL,
 				 "%s: has no address that a tunnel could end at", host->interface);
 	if (outer4 && inner4)
-		result = add_tunnel(host, "tunl0", "ipip", err);
-	if (!result && outer4 && inner4)
-		result = loosen_rp_filter(host, "tunl0", err);
-	if (!result && outer4 && inner6)
-		result = add_tunnel(host, "sit0", "sit", err);
-	if (!result && outer6)
-		result = add_tunnel(host, "ip6tnl0", "ip6tnl", err);
-	if (!result && outer6 && inner4 && !on_record(host, "proto"))
-		result = host_change(
-		    host, json_pack("{s:s, s:s}", "kind", "proto", "name", "ip6tnl0"), err);
-	if (!result && outer6 && inner4)
-		result = loosen_rp_filter(host, "ip6tnl0", err);
-	return result;
+		rc = add_tunnel(host, "tunl0", "ipip", err);
+	if (!rc && outer4 && inner4)
+		rc = loosen_rp_filter(host, "tunl0", err);
+	if (!rc && outer4 && inner6)
+		rc = add_tunnel(host, "sit0", "sit", err);
+	if (!rc && outer6)
+		rc = add_tunnel(host, "ip6tnl0", "ip6tnl", err);
+	if (!rc && outer6 && inner4 && !on_record(host, "proto"))
+		rc = host_change(host, json_pack("{s:s, s:s}", "kind", "proto", "name", "ip6tnl0"),
+				 err);
+	if (!rc && outer6 && inner4)
+		rc = loosen_rp_filter(host, "ip6tnl0", err);
+	return rc;
 }
 
 /* ---- setup ---- */
@@ -354,19 +353,19 @@ static int setup(struct host *host, const struct vips *vips, const struct call *
 		 struct error *err)
 {
 	const char *mode = call_option(call, "--mode");
-	int result;
+	int rc;
 
 	/* What is most likely to fail comes first; the host holds a VIP only once it keeps quiet
 	 * about it. */
 	if (call_option(call, "--tunnel"))
-		result = add_tunnels(host, vips, err);
+		rc = add_tunnels(host, vips, err);
 	else
-		result = add_decap(host, vips, mode ? mode : "auto", err);
-	if (!result)
-		result = apply_settings(host, vips, err);
-	if (!result)
-		result = add_addresses(host, vips, err);
-	return result;
+		rc = add_decap(host, vips, mode ? mode : "auto", err);
+	if (!rc)
+		rc = apply_settings(host, vips, err);
+	if (!rc)
+		rc = add_addresses(host, vips, err);
+	return rc;
 }
 
 /* err keeps the reason of the failure: that the way back fails too would be the smaller news, and
@@ -384,19 +383,19 @@ static int run_setup(struct call *call, struct error *err)
 	struct vips vips;
 	struct host host = {0};
 	size_t before;
-	int result = read_vips(call, &vips, err);
+	int rc = read_vips(call, &vips, err);
 
-	if (!result)
-		result = open_host(call, &host, err);
-	if (!result)
-		result = check(&host, &vips, call_option(call, "--tunnel"), err);
-	if (!result) {
+	if (!rc)
+		rc = open_host(call, &host, err);
+	if (!rc)
+		rc = check(&host, &vips, call_option(call, "--tunnel"), err);
+	if (!rc) {
 		before = json_array_size(host.record.changes);
-		result = setup(&host, &vips, call, err);
-		if (result)
+		rc = setup(&host, &vips, call, err);
+		if (rc)
 			take_back(&host, before);
 	}
-	if (!result) {
+	if (!rc) {
 		char changes[64];
 
 		if (host.changes)
@@ -408,7 +407,7 @@ static int run_setup(struct call *call, struct error *err)
 		check_mtu(&host);
 	}
 	host_record_close(&host.record);
-	return result;
+	return rc;
 }
 
 /* ---- undo ---- */
@@ -419,10 +418,9 @@ static int undo_vips(struct host *host, const struct vips *vips, struct error *e
 
 	for (size_t i = 0; i < vips->count; i++) {
 		char text[ADDR_TEXT];
-		int result =
-		    host_undo(host, 0, addr_format(&vips->list[i], text), first ? NULL : err);
+		int rc = host_undo(host, 0, addr_format(&vips->list[i], text), first ? NULL : err);
 
-		first = first ? first : result;
+		first = first ? first : rc;
 	}
 	return first;
 }
@@ -431,29 +429,29 @@ static int run_undo(struct call *call, struct error *err)
 {
 	struct vips vips;
 	struct host host = {0};
-	int result = read_vips(call, &vips, err);
+	int rc = read_vips(call, &vips, err);
 
-	if (!result)
-		result = open_host(call, &host, err);
-	if (!result && json_array_size(host.record.changes) == 0) {
+	if (!rc)
+		rc = open_host(call, &host, err);
+	if (!rc && json_array_size(host.record.changes) == 0) {
 		if (host.ifindex)
 			printf("%s: nothing to undo: there is no record of a setup (%s)\n",
 			       host.interface, host.record.path);
 		else
-			result = no_such_interface(&host, err);
-	} else if (!result) {
-		result = vips.count ? undo_vips(&host, &vips, err) : host_undo(&host, 0, NULL, err);
-		if (!result && !host.changes)
+			rc = no_such_interface(&host, err);
+	} else if (!rc) {
+		rc = vips.count ? undo_vips(&host, &vips, err) : host_undo(&host, 0, NULL, err);
+		if (!rc && !host.changes)
 			printf("%s: nothing to undo: setup added none of these addresses\n",
 			       host.interface);
-		else if (!result)
+		else if (!rc)
 			printf("%s: %s%s\n", host.interface,
 			       vips.count ? "these addresses are no longer served here"
 					  : "is as it was before setup",
 			       host.left ? ", but for what is said above" : "");
 	}
 	host_record_close(&host.record);
-	return result;
+	return rc;
 }
 
 /* ---- status ---- */
@@ -582,26 +580,26 @@ static int run_status(struct call *call, struct error *err)
 	struct host host = {0};
 	struct decap decap = {0};
 	json_t *status;
-	int result = read_vips(call, &vips, err);
+	int rc = read_vips(call, &vips, err);
 
-	if (!result)
-		result = open_host(call, &host, err);
-	if (!result && !host.ifindex)
-		result = no_such_interface(&host, err);
-	if (!result)
-		result = decap_find(host.ifindex, &decap, err);
-	if (!result) {
+	if (!rc)
+		rc = open_host(call, &host, err);
+	if (!rc && !host.ifindex)
+		rc = no_such_interface(&host, err);
+	if (!rc)
+		rc = decap_find(host.ifindex, &decap, err);
+	if (!rc) {
 		status = status_collect(&host, &vips, &decap);
 		if (!status)
-			result = error_set(err, -ENOMEM, "out of memory");
+			rc = error_set(err, -ENOMEM, "out of memory");
 		else if (call->json)
-			result = show_json(status, err);
+			rc = show_json(status, err);
 		else
 			print_status(status);
 		json_decref(status);
 	}
 	host_record_close(&host.record);
-	return result;
+	return rc;
 }
 
 /* ---- the table ---- */

@@ -107,7 +107,7 @@ static int print_backends(const json_t *answer, struct error *err)
 	const json_t *backends = json_object_get(answer, "backends"), *backend;
 	bool coloured = format_coloured(stdout);
 	struct table *table;
-	int result;
+	int rc;
 	size_t i;
 
 	if (json_array_size(backends) == 0) {
@@ -118,10 +118,10 @@ static int print_backends(const json_t *answer, struct error *err)
 	table = table_new(columns);
 	json_array_foreach (backends, i, backend)
 		add_backend(table, backend);
-	result = table_print(table, stdout, format_columns(stdout), coloured);
+	rc = table_print(table, stdout, format_columns(stdout), coloured);
 	table_free(table);
-	if (result)
-		return error_set(err, result, "out of memory");
+	if (rc)
+		return error_set(err, rc, "out of memory");
 	print_reasons(backends, coloured);
 	print_drains(backends);
 	return 0;
@@ -130,13 +130,13 @@ static int print_backends(const json_t *answer, struct error *err)
 static int run_backends(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
-	int result = call_backends(call, call_argument(call, 0), &answer, err);
+	int rc = call_backends(call, call_argument(call, 0), &answer, err);
 
-	if (result)
-		return result;
-	result = call->json ? show_json(answer, err) : print_backends(answer, err);
+	if (rc)
+		return rc;
+	rc = call->json ? show_json(answer, err) : print_backends(answer, err);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, backends) = {

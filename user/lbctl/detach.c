@@ -9,17 +9,16 @@ static int run_detach(struct call *call, struct error *err)
 {
 	const char *name = call_argument(call, 0);
 	json_t *answer = NULL;
-	int result =
-	    call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), &answer, err);
+	int rc = call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), &answer, err);
 
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	if (call->json)
-		result = show_json(answer, err);
+		rc = show_json(answer, err);
 	else
 		printf("%s: detached; packets to VIPs on it are no longer forwarded\n", name);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, detach) = {

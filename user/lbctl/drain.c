@@ -167,10 +167,10 @@ static int wait_drained(struct call *call, struct wait *wait, struct error *err)
 
 	for (;;) {
 		json_t *answer = NULL;
-		int result = call_backends(call, wait->service, &answer, err);
+		int rc = call_backends(call, wait->service, &answer, err);
 
-		if (result)
-			return result;
+		if (rc)
+			return rc;
 		drain_read(answer, wait->address, &progress);
 		json_decref(answer);
 		wait->begun |= !progress.undone;
@@ -241,19 +241,19 @@ static int run_drain(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
 	struct wait wait;
-	int result = read_wait(call, &wait, err);
+	int rc = read_wait(call, &wait, err);
 
-	if (result)
-		return result;
-	result = call_post(call, "/v1/backend/drain", drain_request(&wait), &answer, err);
-	if (result)
-		return result;
+	if (rc)
+		return rc;
+	rc = call_post(call, "/v1/backend/drain", drain_request(&wait), &answer, err);
+	if (rc)
+		return rc;
 	if (call_option(call, "--wait") || call_option(call, "--timeout"))
-		result = wait_drained(call, &wait, err);
+		rc = wait_drained(call, &wait, err);
 	else
-		result = call->json ? show_json(answer, err) : show_begun(&wait, answer);
+		rc = call->json ? show_json(answer, err) : show_begun(&wait, answer);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, drain) = {

@@ -23,16 +23,16 @@ static void print_reloaded(const json_t *answer)
 static int run_reload(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
-	int result = call_post(call, "/v1/reload", json_object(), &answer, err);
+	int rc = call_post(call, "/v1/reload", json_object(), &answer, err);
 
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	if (call->json)
-		result = show_json(answer, err);
+		rc = show_json(answer, err);
 	else
 		print_reloaded(answer);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, reload) = {

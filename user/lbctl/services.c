@@ -80,7 +80,7 @@ static int print_services(const json_t *answer, struct error *err)
 {
 	const json_t *services = json_object_get(answer, "services"), *service;
 	struct table *table = table_new(columns);
-	int result;
+	int rc;
 	size_t i;
 
 	if (json_array_size(services) == 0) {
@@ -90,10 +90,10 @@ static int print_services(const json_t *answer, struct error *err)
 	}
 	json_array_foreach (services, i, service)
 		add_service(table, service);
-	result = table_print(table, stdout, format_columns(stdout), format_coloured(stdout));
+	rc = table_print(table, stdout, format_columns(stdout), format_coloured(stdout));
 	table_free(table);
-	if (result)
-		return error_set(err, result, "out of memory");
+	if (rc)
+		return error_set(err, rc, "out of memory");
 	print_changing(services);
 	print_limited(services);
 	return 0;
@@ -102,13 +102,13 @@ static int print_services(const json_t *answer, struct error *err)
 static int run_services(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
-	int result = call_get(call, "/v1/services", &answer, err);
+	int rc = call_get(call, "/v1/services", &answer, err);
 
-	if (result)
-		return result;
-	result = call->json ? show_json(answer, err) : print_services(answer, err);
+	if (rc)
+		return rc;
+	rc = call->json ? show_json(answer, err) : print_services(answer, err);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, services) = {

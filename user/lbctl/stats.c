@@ -93,16 +93,16 @@ static void print_stats(const json_t *answer, bool all)
 static int run_stats(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
-	int result = call_get(call, "/v1/stats", &answer, err);
+	int rc = call_get(call, "/v1/stats", &answer, err);
 
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	if (call->json)
-		result = show_json(answer, err);
+		rc = show_json(answer, err);
 	else
 		print_stats(answer, call_option(call, "--all"));
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, stats) = {

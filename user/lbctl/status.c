@@ -269,16 +269,16 @@ static void print_status(const json_t *status)
 static int run_status(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
-	int result = call_get(call, "/v1/status", &answer, err);
+	int rc = call_get(call, "/v1/status", &answer, err);
 
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	if (call->json)
-		result = show_json(answer, err);
+		rc = show_json(answer, err);
 	else
 		print_status(answer);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, status) = {

@@ -54,16 +54,16 @@ static int take_sample(struct top *top, struct error *err)
 {
 	struct top_model model;
 	json_t *now = NULL;
-	int result = call_get(top->call, "/v1/top", &now, err);
+	int rc = call_get(top->call, "/v1/top", &now, err);
 
-	if (result) {
+	if (rc) {
 		json_decref(top->sample);
 		top->sample = NULL;
-		return result;
+		return rc;
 	}
 	if (top->sample) {
-		result = top_model_read(top->sample, now, &model);
-		if (result == 0) {
+		rc = top_model_read(top->sample, now, &model);
+		if (rc == 0) {
 			top_model_done(&top->model);
 			top->model = model;
 			top->shown = true;
@@ -71,7 +71,7 @@ static int take_sample(struct top *top, struct error *err)
 	}
 	json_decref(top->sample);
 	top->sample = now;
-	if (result == -ENOMEM)
+	if (rc == -ENOMEM)
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -95,14 +95,14 @@ static void pause_ms(uint64_t ms)
 static int print_once(struct top *top, struct error *err)
 {
 	struct top_frame frame;
-	int result = take_sample(top, err);
+	int rc = take_sample(top, err);
 
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	pause_ms(top->interval_ms);
-	result = take_sample(top, err);
-	if (result)
-		return result;
+	rc = take_sample(top, err);
+	if (rc)
+		return rc;
 	if (top->call->json)
 		return show_json(top->sample, err);
 	if (!top->shown)
@@ -116,9 +116,9 @@ static int print_once(struct top *top, struct error *err)
 			length--;
 		printf("%.*s\n", (int)length, frame.lines[i].text);
 	}
-	result = frame.failed ? error_set(err, -ENOMEM, "out of memory") : 0;
+	rc = frame.failed ? error_set(err, -ENOMEM, "out of memory") : 0;
 	top_view_done(&frame);
-	return result;
+	return rc;
 }
 
 /* ---- curses ---- */
@@ -347,7 +347,7 @@ static int run_top(struct call *call, struct error *err)
 	const char *interval = call_option(call, "--interval");
 	struct top top = {.call = call, .interval_ms = DEFAULT_MS, .options = {.columns = 80}};
 	bool once = call_option(call, "--once") || call->json;
-	int result;
+	int rc;
 
 	if (interval && (parse_duration(interval, &top.interval_ms) || top.interval_ms < MIN_MS ||
 			 top.interval_ms > MAX_MS))
@@ -358,9 +358,9 @@ static int run_top(struct call *call, struct error *err)
 	top.options.drops = call_option(call, "--drops") != NULL;
 	if (once && format_columns(stdout))
 		top.options.columns = format_columns(stdout);
-	result = once ? print_once(&top, err) : run_screen(&top, err);
+	rc = once ? print_once(&top, err) : run_screen(&top, err);
 	top_done(&top);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, top) = {

@@ -13,13 +13,13 @@ static int run_version(struct call *call, struct error *err)
 	json_t *status = NULL;
 	struct error silent;
 	bool runs = call_get(call, "/v1/status", &status, &silent) == 0;
-	int result = 0;
+	int rc = 0;
 
 	if (call->json) {
 		json_t *answer = json_pack("{s:s, s:s?}", "lbctl", LBD_VERSION, "lbd",
 					   runs ? json_text(status, "version") : NULL);
 
-		result = show_json(answer, err);
+		rc = show_json(answer, err);
 		json_decref(answer);
 	} else {
 		printf("lbctl %s\n", LBD_VERSION);
@@ -30,7 +30,7 @@ static int run_version(struct call *call, struct error *err)
 			    "The two differ: restart lbd to run what is installed; forwarding goes on meanwhile\n");
 	}
 	json_decref(status);
-	return result;
+	return rc;
 }
 
 REGISTER(verb, version) = {

@@ -136,9 +136,9 @@ static void addresses_are_ordered_by_family_then_value(void **state)
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < count; j++) {
 			struct addr a = parse(ascending[i]), b = parse(ascending[j]);
-			int r = addr_compare(&a, &b);
+			int rc = addr_compare(&a, &b);
 
-			assert_int_equal((r > 0) - (r < 0), (i > j) - (i < j));
+			assert_int_equal((rc > 0) - (rc < 0), (i > j) - (i < j));
 			assert_int_equal(addr_equal(&a, &b), i == j);
 		}
 }

@@ -996,13 +996,13 @@ static int try_text(const char *text, size_t length)
 	struct config *config = NULL;
 	struct error err = {""};
 	char *copy = malloc(length + 1); /* its own allocation: a read beyond the end is seen */
-	int r;
+	int rc;
 
 	assert_non_null(copy);
 	memcpy(copy, text, length);
-	r = config_parse(copy, length, "f", &config, &err);
+	rc = config_parse(copy, length, "f", &config, &err);
 	free(copy);
-	if (r) {
+	if (rc) {
 		assert_null(config);
 		assert_memory_equal(err.text, "f:", 2);
 		if (!strncmp(err.text, "f: libcyaml", 11))
@@ -1011,7 +1011,7 @@ static int try_text(const char *text, size_t length)
 		assert_non_null(config);
 	}
 	config_free(config);
-	return r;
+	return rc;
 }
 
 static void every_prefix_of_a_file_is_taken_or_refused(void **state)

@@ -52,11 +52,11 @@ static json_t *sample(int ms, long long packets, long long drops)
 static int model_of(struct top_model *model, int ms, long long packets, long long drops)
 {
 	json_t *before = sample(1000, 1000, 10), *now = sample(ms, packets, drops);
-	int result = top_model_read(before, now, model);
+	int rc = top_model_read(before, now, model);
 
 	json_decref(before);
 	json_decref(now);
-	return result;
+	return rc;
 }
 
 static void rates_are_per_second_of_the_time_that_passed(void **state)

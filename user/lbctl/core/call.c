@@ -67,10 +67,10 @@ static int take_common(const struct verb *verb, const struct verb_option *option
 static int take_option(const struct verb *verb, const struct verb_option *option, const char *value,
 		       struct call *call, struct error *err)
 {
-	int result = check_choice(verb, option, value, err);
+	int rc = check_choice(verb, option, value, err);
 
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	if (!option->many && call_option(call, option->name))
 		return error_set(err, -EINVAL, "%s: %s: given twice", verb->name, option->name);
 	call->values[call->values_count++] = (struct call_value){option, value};
@@ -87,7 +87,7 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 	size_t length = equals ? (size_t)(equals - word) : strlen(word);
 	const struct verb_option *option = find_in(verb->options, VERB_MAX_OPTIONS, word, length),
 				 *common = NULL;
-	int used = 1, result;
+	int used = 1, rc;
 
 	if (!option)
 		option = common = call_common_option(word);
@@ -107,9 +107,9 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 		return error_set(err, -EINVAL, "%s: %s: expected %s after it", verb->name,
 				 option->name, option->choice ? option->choice : option->value);
 	}
-	result = common ? take_common(verb, common, value, call, err)
-			: take_option(verb, option, value, call, err);
-	return result ? result : used;
+	rc = common ? take_common(verb, common, value, call, err)
+		    : take_option(verb, option, value, call, err);
+	return rc ? rc : used;
 }
 
 static int check_complete(const struct verb *verb, const struct call *call, struct error *err)
@@ -204,36 +204,36 @@ static int connect_once(struct call *call, struct error *err)
 
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err)
 {
-	int result = connect_once(call, err);
+	int rc = connect_once(call, err);
 
-	return result ? result : client_get(call->client, path, ret, err);
+	return rc ? rc : client_get(call->client, path, ret, err);
 }
 
 int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err)
 {
 	json_t *answer = NULL;
-	int result;
+	int rc;
 
 	if (!body)
 		return error_set(err, -ENOMEM, "out of memory");
-	result = connect_once(call, err);
-	if (!result)
-		result = client_post(call->client, path, body, &answer, err);
+	rc = connect_once(call, err);
+	if (!rc)
+		rc = client_post(call->client, path, body, &answer, err);
 	json_decref(body);
-	if (!result && ret)
+	if (!rc && ret)
 		*ret = answer;
 	else
 		json_decref(answer);
-	return result;
+	return rc;
 }
 
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)
 {
 	_cleanup_free_ char *escaped = NULL, *path = NULL;
-	int result = connect_once(call, err);
+	int rc = connect_once(call, err);
 
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	escaped = client_escape(call->client, service ? service : "");
 	if (!escaped ||
 	    asprintf(&path, "/v1/backends%s%s", service ? "?service=" : "", escaped) < 0) {

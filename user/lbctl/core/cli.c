@@ -13,9 +13,9 @@
 
 #define USAGE "usage: lbctl VERB [ARGUMENTS] [OPTIONS]; lbctl help lists the verbs"
 
-enum cli_exit cli_exit_code(int result)
+enum cli_exit cli_exit_code(int rc)
 {
-	switch (result) {
+	switch (rc) {
 	case 0:
 		return CLI_OK;
 	case -EINVAL:
@@ -51,21 +51,21 @@ static int run_verb(const struct verb *verb, char **words, int count)
 {
 	struct error err = {""};
 	struct call call = {0};
-	int result;
+	int rc;
 
-	result = call_parse(verb, words, count, &call, &err);
-	if (!result && call.help)
+	rc = call_parse(verb, words, count, &call, &err);
+	if (!rc && call.help)
 		help_verb(stdout, verb);
-	else if (!result)
-		result = verb->run(&call, &err);
+	else if (!rc)
+		rc = verb->run(&call, &err);
 	call_release(&call);
-	if (fflush(stdout) && !result)
-		result = error_set(&err, -EIO, "standard output: %s", strerror(errno));
-	if (result && err.text[0])
+	if (fflush(stdout) && !rc)
+		rc = error_set(&err, -EIO, "standard output: %s", strerror(errno));
+	if (rc && err.text[0])
 		fprintf(stderr, "lbctl: %s\n", err.text);
-	if (result == -EINVAL)
+	if (rc == -EINVAL)
 		help_usage(stderr, verb);
-	return cli_exit_code(result);
+	return cli_exit_code(rc);
 }
 
 /* What the Makefile and bash call, not people. */

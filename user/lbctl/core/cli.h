@@ -7,6 +7,6 @@ enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_TIMEOUT = 3 };
 
 /* The whole program; returns the exit code. */
 int cli_main(int argc, char **argv);
-enum cli_exit cli_exit_code(int result);
+enum cli_exit cli_exit_code(int rc);
 
 #endif

@@ -157,7 +157,7 @@ static int read_answer(const struct client *client, const struct body *body, jso
 	json_t *answer =
 	    json_loadb(body->data ? body->data : "", body->length, JSON_REJECT_DUPLICATES, NULL);
 	long status = 0;
-	int result;
+	int rc;
 
 	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (status >= 200 && status < 300 && json_is_object(answer)) {
@@ -165,16 +165,16 @@ static int read_answer(const struct client *client, const struct body *body, jso
 		return 0;
 	}
 	if (json_is_object(answer))
-		result = refused(answer, status, err);
+		rc = refused(answer, status, err);
 	else
-		result = error_set(
+		rc = error_set(
 		    err, -EPROTO,
 		    "%s: expected a JSON object of lbd's, got HTTP status %ld and %zu bytes of "
 		    "something else.\nIs this lbd's socket? --socket PATH or LBD_SOCKET names "
 		    "another",
 		    client->socket, status, body->length);
 	json_decref(answer);
-	return result;
+	return rc;
 }
 
 static int request(struct client *client, const char *path, const char *post, json_t **ret,
@@ -185,7 +185,7 @@ static int request(struct client *client, const char *path, const char *post, js
 	struct body body = {0};
 	CURL *curl = client->curl;
 	CURLcode code;
-	int result;
+	int rc;
 
 	if (!headers || asprintf(&url, "http://lbd%s", path) < 0) {
 		url = NULL;
@@ -205,11 +205,11 @@ static int request(struct client *client, const char *path, const char *post, js
 	if (post)
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
 	code = curl_easy_perform(curl);
-	result = code == CURLE_OK ? read_answer(client, &body, ret, err)
-				  : transfer_failed(client, code, err);
+	rc = code == CURLE_OK ? read_answer(client, &body, ret, err)
+			      : transfer_failed(client, code, err);
 	curl_slist_free_all(headers);
 	free(body.data);
-	return result;
+	return rc;
 }
 
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err)

@@ -31,12 +31,12 @@ static int unmake_sysctl(struct host *host, const json_t *change, struct error *
 {
 	const char *path = json_text(change, "path");
 	char value[SYSCTL_TEXT], name[128];
-	int result = sysctl_read(path, value, err);
+	int rc = sysctl_read(path, value, err);
 
-	if (result == -ENOENT)
+	if (rc == -ENOENT)
 		return error_set(err, -ESTALE, "%s: gone", sysctl_name(path, name));
-	if (result)
-		return result;
+	if (rc)
+		return rc;
 	if (strcmp(value, json_text(change, "new")) != 0)
 		return error_set(err, -ESTALE,
 				 "%s: left at %s: setup made it %s, somebody else changed it since",
@@ -62,9 +62,9 @@ static int make_link(struct host *host, const json_t *change, struct error *err)
 
 static int unmake_link(struct host *host, const json_t *change, struct error *err)
 {
-	int result = link_set_up(json_text(change, "name"), false, err);
+	int rc = link_set_up(json_text(change, "name"), false, err);
 
-	return result == -ENODEV ? -ESTALE : result;
+	return rc == -ENODEV ? -ESTALE : rc;
 }
 
 static void describe_link(const struct host *host, const json_t *change, bool made, char *text,
@@ -110,28 +110,28 @@ static int make_decap(struct host *host, const json_t *change, struct error *err
 {
 	const char *mode = json_text(change, "mode");
 	bool native;
-	int result = decap_attach(host->ifindex, mode, &native, err);
+	int rc = decap_attach(host->ifindex, mode, &native, err);
 
-	if (!result && !native && strcmp(mode, "auto") == 0)
+	if (!rc && !native && strcmp(mode, "auto") == 0)
 		fprintf(
 		    stderr,
 		    "lbctl: warning: %s: its driver has no XDP: the decapsulator runs in generic mode, slower\n",
 		    host->interface);
-	return result;
+	return rc;
 }
 
 static int unmake_decap(struct host *host, const json_t *change, struct error *err)
 {
 	struct decap decap;
-	int result = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
+	int rc = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
 
-	if (result == -ENODEV)
+	if (rc == -ENODEV)
 		return error_set(err, -ESTALE, "%s: gone, and the decapsulator with it",
 				 host->interface);
-	if (!result && decap.presence != DECAP_OURS)
+	if (!rc && decap.presence != DECAP_OURS)
 		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
 				 host->interface);
-	return result ? result : decap_detach(host->ifindex, &decap, err);
+	return rc ? rc : decap_detach(host->ifindex, &decap, err);
 }
 
 static void describe_decap(const struct host *host, const json_t *change, bool made, char *text,
@@ -151,15 +151,15 @@ static int set_vip(struct host *host, const json_t *change, bool present, struct
 {
 	struct decap decap;
 	struct addr vip;
-	int result;
+	int rc;
 
 	if (addr_parse(json_text(change, "address"), &vip))
 		return error_set(err, -EPROTO, "%s: no address", json_text(change, "address"));
-	result = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
-	if (result == -ENODEV || (!result && decap.presence != DECAP_OURS))
+	rc = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
+	if (rc == -ENODEV || (!rc && decap.presence != DECAP_OURS))
 		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
 				 host->interface);
-	return result ? result : decap_set_vip(&decap, &vip, present, err);
+	return rc ? rc : decap_set_vip(&decap, &vip, present, err);
 }
 
 static int make_vip(struct host *host, const json_t *change, struct error *err)
@@ -189,14 +189,14 @@ static int make_tunnel(struct host *host, const json_t *change, struct error *er
 	const char *const add[] = {
 	    "ip", "link", "add", "name", name, "type", json_text(change, "type"), NULL};
 	struct error why;
-	int result = run_ip(add, &why);
+	int rc = run_ip(add, &why);
 
 	if (if_nametoindex(name))
 		return 0;
-	return error_set(err, result ? result : -ENODEV,
+	return error_set(err, rc ? rc : -ENODEV,
 			 "%s\nHas the kernel a module for %s tunnels? Without --tunnel the "
 			 "decapsulator is used, which needs none",
-			 result ? why.text : name, json_text(change, "type"));
+			 rc ? why.text : name, json_text(change, "type"));
 }
 
 /* A fallback device lives as long as its module: what cannot be removed is at least down (its own
@@ -275,17 +275,17 @@ static void say(const struct host *host, const struct kind *kind, const json_t *
 int host_change(struct host *host, json_t *change, struct error *err)
 {
 	const struct kind *kind = find_kind(change);
-	int result;
+	int rc;
 
 	if (!kind || json_array_append_new(host->record.changes, change))
 		return error_set(err, -ENOMEM, "out of memory");
-	result = host_record_save(&host->record, err);
-	if (!result)
-		result = kind->make(host, change, err);
-	if (result) {
+	rc = host_record_save(&host->record, err);
+	if (!rc)
+		rc = kind->make(host, change, err);
+	if (rc) {
 		json_array_remove(host->record.changes, json_array_size(host->record.changes) - 1);
 		host_record_save(&host->record, NULL);
-		return result;
+		return rc;
 	}
 	host->changes++;
 	say(host, kind, change, true);
@@ -298,21 +298,21 @@ static int undo_one(struct host *host, size_t at, struct error *err)
 	const json_t *change = json_array_get(host->record.changes, at);
 	const struct kind *kind = find_kind(change);
 	struct error why = {""};
-	int result;
+	int rc;
 
 	if (!kind)
 		return error_set(err, -EPROTO,
 				 "%s: change %zu: kind \"%s\": not one this lbctl knows",
 				 host->record.path, at, json_text(change, "kind"));
-	result = kind->unmake(host, change, &why);
-	if (result && result != -ESTALE)
-		return error_set(err, result, "%s", why.text);
-	if (result == 0)
+	rc = kind->unmake(host, change, &why);
+	if (rc && rc != -ESTALE)
+		return error_set(err, rc, "%s", why.text);
+	if (rc == 0)
 		say(host, kind, change, false);
 	else if (why.text[0])
 		printf("  %s\n", why.text);
 	host->changes++;
-	host->left += result != 0;
+	host->left += rc != 0;
 	json_array_remove(host->record.changes, at);
 	return host_record_save(&host->record, err);
 }
@@ -323,12 +323,12 @@ int host_undo(struct host *host, size_t from, const char *vip, struct error *err
 
 	for (size_t at = json_array_size(host->record.changes); at-- > from;) {
 		const json_t *change = json_array_get(host->record.changes, at);
-		int result;
+		int rc;
 
 		if (vip && strcmp(json_text(change, "address"), vip) != 0)
 			continue;
-		result = undo_one(host, at, first ? NULL : err);
-		first = first ? first : result;
+		rc = undo_one(host, at, first ? NULL : err);
+		first = first ? first : rc;
 	}
 	return first;
 }

@@ -131,23 +131,23 @@ json_t *decap_counters(const struct decap *decap)
 					.map_ids = (uint64_t)(uintptr_t)ids};
 	json_t *counters = json_object();
 	_cleanup_close_ int fd = -1;
-	int result = 0;
+	int rc = 0;
 
 	if (!counters || decap->presence != DECAP_OURS)
 		return counters;
 	fd = bpf_prog_get_fd_by_id(decap->program_id);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &program, &length))
 		return counters;
-	for (uint32_t i = 0; !result && i < program.nr_map_ids && i < MAX_MAPS; i++) {
+	for (uint32_t i = 0; !rc && i < program.nr_map_ids && i < MAX_MAPS; i++) {
 		struct counter_map map;
 
 		if (!open_counters(ids[i], &map))
 			continue;
-		result = map.copies > 0 ? add_map(counters, &map) : 0;
+		rc = map.copies > 0 ? add_map(counters, &map) : 0;
 		btf__free(map.btf);
 		close(map.fd);
 	}
-	if (!result)
+	if (!rc)
 		return counters;
 	json_decref(counters);
 	return NULL;

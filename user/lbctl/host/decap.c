@@ -35,22 +35,22 @@ int decap_find(unsigned ifindex, struct decap *ret, struct error *err)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	struct bpf_prog_info info = {0};
-	int result = bpf_xdp_query((int)ifindex, 0, &query);
+	int rc = bpf_xdp_query((int)ifindex, 0, &query);
 
 	*ret = (struct decap){0};
-	if (result)
-		return error_set(err, result, "cannot ask which XDP program the interface has: %s",
-				 strerror(-result));
+	if (rc)
+		return error_set(err, rc, "cannot ask which XDP program the interface has: %s",
+				 strerror(-rc));
 	ret->program_id = query.prog_id       ? query.prog_id
 			  : query.drv_prog_id ? query.drv_prog_id
 					      : query.skb_prog_id;
 	ret->native = query.attach_mode != XDP_ATTACHED_SKB;
 	if (!ret->program_id)
 		return 0;
-	result = program_info(ret->program_id, &info);
-	if (result)
-		return error_set(err, result, "XDP program %u: cannot look into it: %s",
-				 ret->program_id, strerror(-result));
+	rc = program_info(ret->program_id, &info);
+	if (rc)
+		return error_set(err, rc, "XDP program %u: cannot look into it: %s",
+				 ret->program_id, strerror(-rc));
 	memcpy(ret->program_name, info.name, sizeof(ret->program_name));
 	ret->program_name[sizeof(ret->program_name) - 1] = 0;
 	ret->presence = strcmp(ret->program_name, PROGRAM_NAME) == 0 ? DECAP_OURS : DECAP_OTHER;
@@ -67,21 +67,20 @@ static int attach_as(unsigned ifindex, int program, uint32_t mode)
 static int attach_in_mode(unsigned ifindex, int program, const char *mode, bool *ret_native,
 			  struct error *err)
 {
-	int result = -EOPNOTSUPP;
+	int rc = -EOPNOTSUPP;
 
 	if (strcmp(mode, "generic") != 0)
-		result = attach_as(ifindex, program, XDP_FLAGS_DRV_MODE);
-	*ret_native = result == 0;
+		rc = attach_as(ifindex, program, XDP_FLAGS_DRV_MODE);
+	*ret_native = rc == 0;
 	/* Whatever native mode lacks (driver, MTU, queues), generic may have. */
-	if (result && result != -EBUSY && result != -EEXIST && strcmp(mode, "native") != 0)
-		result = attach_as(ifindex, program, XDP_FLAGS_SKB_MODE);
-	if (result == -EOPNOTSUPP && strcmp(mode, "native") == 0)
+	if (rc && rc != -EBUSY && rc != -EEXIST && strcmp(mode, "native") != 0)
+		rc = attach_as(ifindex, program, XDP_FLAGS_SKB_MODE);
+	if (rc == -EOPNOTSUPP && strcmp(mode, "native") == 0)
 		return error_set(
-		    err, result,
-		    "the interface's driver has no native XDP.\nLeave out --mode native");
-	if (result)
-		return error_set(err, result, "cannot attach the decapsulator in %s mode: %s", mode,
-				 strerror(-result));
+		    err, rc, "the interface's driver has no native XDP.\nLeave out --mode native");
+	if (rc)
+		return error_set(err, rc, "cannot attach the decapsulator in %s mode: %s", mode,
+				 strerror(-rc));
 	return 0;
 }
 
@@ -91,11 +90,11 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 }
 
 /* -EINVAL would say that the command line is wrong. */
-static int explain_load(int error, struct error *err)
+static int explain_load(int rc, struct error *err)
 {
 	struct utsname host;
 
-	if (error == EPERM)
+	if (rc == EPERM)
 		return error_set(
 		    err, -EPERM,
 		    "the decapsulator cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
@@ -105,39 +104,39 @@ static int explain_load(int error, struct error *err)
 	    err, -EOPNOTSUPP,
 	    "kernel %s refused the decapsulator: %s: expected Linux 6.1 or later. With "
 	    "--tunnel the kernel's own tunnels take its place",
-	    host.release, strerror(error));
+	    host.release, strerror(rc));
 }
 
 int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct error *err)
 {
 	struct decap_bpf *skeleton;
-	int result;
+	int rc;
 
 	libbpf_set_print(silent); /* what is wrong is said below, once */
 	skeleton = decap_bpf__open_and_load();
 	if (!skeleton)
 		return explain_load(errno, err);
-	result = attach_in_mode(
+	rc = attach_in_mode(
 	    ifindex, bpf_program__fd(bpf_object__find_program_by_name(skeleton->obj, PROGRAM_NAME)),
 	    mode, ret_native, err);
 	decap_bpf__destroy(skeleton);
-	return result;
+	return rc;
 }
 
 int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err)
 {
 	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(decap->program_id);
 	LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = fd);
-	int result = fd < 0 ? fd : 0;
+	int rc = fd < 0 ? fd : 0;
 
-	if (!result)
-		result = bpf_xdp_detach(
-		    (int)ifindex,
-		    XDP_FLAGS_REPLACE | (decap->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE),
-		    &options);
-	if (result)
-		return error_set(err, result, "cannot detach the decapsulator (program %u): %s",
-				 decap->program_id, strerror(-result));
+	if (!rc)
+		rc = bpf_xdp_detach((int)ifindex,
+				    XDP_FLAGS_REPLACE |
+					(decap->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE),
+				    &options);
+	if (rc)
+		return error_set(err, rc, "cannot detach the decapsulator (program %u): %s",
+				 decap->program_id, strerror(-rc));
 	return 0;
 }
 
@@ -198,21 +197,20 @@ int decap_set_vip(const struct decap *decap, const struct addr *vip, bool presen
 	_cleanup_close_ int fd = open_map(decap, "vips", &info);
 	uint64_t value[8] = {1};
 	char text[ADDR_TEXT];
-	int result;
+	int rc;
 
 	if (fd < 0 || info.key_size != sizeof(key) || info.value_size > sizeof(value))
 		return error_set(
 		    err, -EPROTO,
 		    "the decapsulator that is attached is of another version.\nDetach it first: "
 		    "lbctl backend-host undo, or ip link set dev IFACE xdp off");
-	result =
+	rc =
 	    present ? bpf_map_update_elem(fd, &key, value, BPF_ANY) : bpf_map_delete_elem(fd, &key);
-	if (result == 0 || (!present && result == -ENOENT))
+	if (rc == 0 || (!present && rc == -ENOENT))
 		return 0;
-	if (result == -E2BIG || result == -ENOSPC)
-		return error_set(err, result,
-				 "%s: the decapsulator has room for %u VIPs, all taken",
+	if (rc == -E2BIG || rc == -ENOSPC)
+		return error_set(err, rc, "%s: the decapsulator has room for %u VIPs, all taken",
 				 addr_format(vip, text), info.max_entries);
-	return error_set(err, result, "%s: cannot tell the decapsulator: %s",
-			 addr_format(vip, text), strerror(-result));
+	return error_set(err, rc, "%s: cannot tell the decapsulator: %s", addr_format(vip, text),
+			 strerror(-rc));
 }

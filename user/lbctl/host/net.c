@@ -137,7 +137,7 @@ static int exchange(struct nlmsghdr *message)
 	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	char answer[4096];
 	ssize_t length;
-	int result = 0;
+	int rc = 0;
 
 	if (!socket)
 		return -errno;
@@ -145,23 +145,23 @@ static int exchange(struct nlmsghdr *message)
 	    mnl_socket_sendto(socket, message, message->nlmsg_len) < 0 ||
 	    (length = mnl_socket_recvfrom(socket, answer, sizeof(answer))) < 0 ||
 	    mnl_cb_run(answer, (size_t)length, 1, mnl_socket_get_portid(socket), NULL, NULL) < 0)
-		result = -errno;
+		rc = -errno;
 	mnl_socket_close(socket);
-	return result;
+	return rc;
 }
 
 int address_set(const struct addr *addr, bool present, struct error *err)
 {
 	char buffer[512], text[ADDR_TEXT];
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-	int result;
+	int rc;
 
 	build_address(message, addr, present);
-	result = exchange(message);
-	if (result == 0 || (present && result == -EEXIST) || (!present && result == -EADDRNOTAVAIL))
+	rc = exchange(message);
+	if (rc == 0 || (present && rc == -EEXIST) || (!present && rc == -EADDRNOTAVAIL))
 		return 0;
-	return error_set(err, result, "lo: cannot %s %s/%zu: %s", present ? "add" : "remove",
-			 addr_format(addr, text), addr_length(addr) * 8, strerror(-result));
+	return error_set(err, rc, "lo: cannot %s %s/%zu: %s", present ? "add" : "remove",
+			 addr_format(addr, text), addr_length(addr) * 8, strerror(-rc));
 }
 
 /* ---- links ---- */
@@ -186,48 +186,48 @@ bool link_is_up(const char *interface)
 int link_set_up(const char *interface, bool up, struct error *err)
 {
 	struct ifreq request = {0};
-	int result = link_ioctl(interface, SIOCGIFFLAGS, &request);
+	int rc = link_ioctl(interface, SIOCGIFFLAGS, &request);
 
-	if (!result) {
+	if (!rc) {
 		request.ifr_flags =
 		    (short)(up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP);
-		result = link_ioctl(interface, SIOCSIFFLAGS, &request);
+		rc = link_ioctl(interface, SIOCSIFFLAGS, &request);
 	}
-	if (result)
-		return error_set(err, result, "%s: cannot set it %s: %s", interface,
-				 up ? "up" : "down", strerror(-result));
+	if (rc)
+		return error_set(err, rc, "%s: cannot set it %s: %s", interface, up ? "up" : "down",
+				 strerror(-rc));
 	return 0;
 }
 
 int link_mtu(const char *interface)
 {
 	struct ifreq request = {0};
-	int result = link_ioctl(interface, SIOCGIFMTU, &request);
+	int rc = link_ioctl(interface, SIOCGIFMTU, &request);
 
-	return result ? result : request.ifr_mtu;
+	return rc ? rc : request.ifr_mtu;
 }
 
 /* Starts `ip` with its messages going to a pipe; *ret_messages is the end to read. */
 static int spawn_ip(const char *const *arguments, pid_t *ret_child, int *ret_messages)
 {
 	posix_spawn_file_actions_t actions;
-	int ends[2], result;
+	int ends[2], rc;
 
 	if (pipe2(ends, O_CLOEXEC))
 		return errno;
-	result = posix_spawn_file_actions_init(&actions);
-	if (!result) {
-		result = posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
-		if (!result)
-			result = posix_spawnp(ret_child, "ip", &actions, NULL,
-					      (char *const *)arguments, environ);
+	rc = posix_spawn_file_actions_init(&actions);
+	if (!rc) {
+		rc = posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
+		if (!rc)
+			rc = posix_spawnp(ret_child, "ip", &actions, NULL, (char *const *)arguments,
+					  environ);
 		posix_spawn_file_actions_destroy(&actions);
 	}
 	close(ends[1]);
 	*ret_messages = ends[0];
-	if (result)
+	if (rc)
 		close(ends[0]);
-	return result;
+	return rc;
 }
 
 int run_ip(const char *const *arguments, struct error *err)
@@ -237,15 +237,15 @@ int run_ip(const char *const *arguments, struct error *err)
 	size_t used = 0;
 	ssize_t got;
 	pid_t child;
-	int status, result;
+	int status, rc;
 
 	for (unsigned i = 1; arguments[i]; i++)
 		snprintf(line + strlen(line), sizeof(line) - strlen(line), " %s", arguments[i]);
-	result = spawn_ip(arguments, &child, &messages);
-	if (result) {
+	rc = spawn_ip(arguments, &child, &messages);
+	if (rc) {
 		messages = -1;
-		return error_set(err, -result, "%s: cannot run it: %s.\nInstall iproute2", line,
-				 strerror(result));
+		return error_set(err, -rc, "%s: cannot run it: %s.\nInstall iproute2", line,
+				 strerror(rc));
 	}
 	while (used < sizeof(said) - 1 &&
 	       (got = read(messages, said + used, sizeof(said) - 1 - used)) > 0)

@@ -96,7 +96,7 @@ int host_record_save(const struct host_record *record, struct error *err)
 {
 	json_t *root;
 	char temporary[sizeof(record->path) + 8], directory[sizeof(record->path)];
-	int result;
+	int rc;
 
 	if (json_array_size(record->changes) == 0) {
 		if (unlink(record->path) && errno != ENOENT)
@@ -106,20 +106,18 @@ int host_record_save(const struct host_record *record, struct error *err)
 	}
 	snprintf(directory, sizeof(directory), "%.*s",
 		 (int)(strrchr(record->path, '/') - record->path), record->path);
-	result = directory_make(directory, 0755);
-	if (result)
-		return error_set(err, result, "%s: cannot make it: %s", directory,
-				 strerror(-result));
+	rc = directory_make(directory, 0755);
+	if (rc)
+		return error_set(err, rc, "%s: cannot make it: %s", directory, strerror(-rc));
 	root = json_pack("{s:O}", "changes", record->changes);
 	if (!root)
 		return error_set(err, -ENOMEM, "out of memory");
 	snprintf(temporary, sizeof(temporary), "%s.new", record->path);
-	result = write_file(temporary, root);
+	rc = write_file(temporary, root);
 	json_decref(root);
-	if (!result && rename(temporary, record->path))
-		result = -errno;
-	if (result)
-		return error_set(err, result, "%s: cannot write it: %s", record->path,
-				 strerror(-result));
+	if (!rc && rename(temporary, record->path))
+		rc = -errno;
+	if (rc)
+		return error_set(err, rc, "%s: cannot write it: %s", record->path, strerror(-rc));
 	return 0;
 }

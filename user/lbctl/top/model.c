@@ -123,7 +123,7 @@ static int read_backends(const json_t *before, const json_t *now, struct top_mod
 	const json_t *olds = json_object_get(before, "backends"),
 		     *news = json_object_get(now, "backends"), *backend;
 	size_t i, guess = 0;
-	int result = 0;
+	int rc = 0;
 
 	json_array_foreach (news, i, backend) {
 		struct top_service *service =
@@ -131,10 +131,10 @@ static int read_backends(const json_t *before, const json_t *now, struct top_mod
 
 		if (!service)
 			continue;
-		result = add_backend(service, find_same(olds, i, backend, "address", "service"),
-				     backend, model->seconds);
-		if (result)
-			return result;
+		rc = add_backend(service, find_same(olds, i, backend, "address", "service"),
+				 backend, model->seconds);
+		if (rc)
+			return rc;
 		model->total.active += json_number(backend, "active");
 	}
 	return 0;
@@ -181,24 +181,24 @@ int top_model_read(const json_t *before, const json_t *now, struct top_model *re
 	struct top_model model = {.seconds = (double)(ended - began) / 1000};
 	size_t counters = json_array_size(json_object_get(now, "reasons")) +
 			  json_array_size(json_object_get(now, "events"));
-	int result;
+	int rc;
 
 	if (ended <= began)
 		return -EINVAL;
 	model.status = json_incref(json_object_get(now, "status"));
 	model.reasons = calloc(counters + 1, sizeof(*model.reasons));
-	result = model.reasons ? read_services(before, now, &model) : -ENOMEM;
-	if (!result)
-		result = read_backends(before, now, &model);
-	if (!result)
-		result = read_counters(before, now, "reasons", "packets", &model);
-	if (!result)
-		result = read_counters(before, now, "events", "count", &model);
-	if (result)
+	rc = model.reasons ? read_services(before, now, &model) : -ENOMEM;
+	if (!rc)
+		rc = read_backends(before, now, &model);
+	if (!rc)
+		rc = read_counters(before, now, "reasons", "packets", &model);
+	if (!rc)
+		rc = read_counters(before, now, "events", "count", &model);
+	if (rc)
 		top_model_done(&model);
 	else
 		*ret = model;
-	return result;
+	return rc;
 }
 
 static void service_done(struct top_service *service)

@@ -21,27 +21,27 @@ static int by_position(const void *a, const void *b)
 
 static int compare_address(const struct config_service *a, const struct config_service *b)
 {
-	int r = addr_compare(&a->vip, &b->vip);
+	int rc = addr_compare(&a->vip, &b->vip);
 
-	if (!r)
-		r = a->protocol - b->protocol;
-	return r ? r : a->port - b->port;
+	if (!rc)
+		rc = a->protocol - b->protocol;
+	return rc ? rc : a->port - b->port;
 }
 
 static int by_address(const void *a, const void *b)
 {
 	const struct config_service *const *first = a, *const *second = b;
-	int r = compare_address(*first, *second);
+	int rc = compare_address(*first, *second);
 
-	return r ? r : by_position(*first, *second);
+	return rc ? rc : by_position(*first, *second);
 }
 
 static int by_name(const void *a, const void *b)
 {
 	const struct config_service *const *first = a, *const *second = b;
-	int r = strcmp((*first)->name, (*second)->name);
+	int rc = strcmp((*first)->name, (*second)->name);
 
-	return r ? r : by_position(*first, *second);
+	return rc ? rc : by_position(*first, *second);
 }
 
 static void service_place(const struct config_place *root, const struct config *config,
@@ -95,11 +95,11 @@ struct member {
 static int by_member(const void *a, const void *b)
 {
 	const struct member *first = a, *second = b;
-	int r = addr_compare(&first->backend->address, &second->backend->address);
+	int rc = addr_compare(&first->backend->address, &second->backend->address);
 
-	if (!r)
-		r = by_position(first->service, second->service);
-	return r ? r : by_position(first->backend, second->backend);
+	if (!rc)
+		rc = by_position(first->service, second->service);
+	return rc ? rc : by_position(first->backend, second->backend);
 }
 
 static void member_place(const struct config_place *root, const struct config *config,

@@ -44,14 +44,14 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 		 struct error *err)
 {
 	struct config_source source;
-	int r = config_source_load(&source, name, text, length);
+	int rc = config_source_load(&source, name, text, length);
 
-	if (!r)
-		r = build(&source, ret);
-	if (r)
-		error_set(err, r, "%s", source.complaint.text);
+	if (!rc)
+		rc = build(&source, ret);
+	if (rc)
+		error_set(err, rc, "%s", source.complaint.text);
 	config_source_done(&source);
-	return r;
+	return rc;
 }
 
 /* Reads up to max bytes; a directory is refused by read itself. Returns the length or -errno. */
@@ -80,9 +80,9 @@ int config_load(const char *path, struct config **ret, struct error *err)
 	ssize_t length;
 
 	if (fd < 0) {
-		int r = -errno;
+		int rc = -errno;
 
-		return error_set(err, r, "%s: cannot open: %s", path, strerror(-r));
+		return error_set(err, rc, "%s: cannot open: %s", path, strerror(-rc));
 	}
 	text = malloc(MAX_FILE + 1);
 	if (!text)

@@ -31,36 +31,36 @@ static int parse_digits(const char *text, int base, uint64_t *ret, const char **
 static int parse_count(const char *text, uint64_t *ret)
 {
 	const char *rest;
-	int r = parse_digits(text, 10, ret, &rest);
+	int rc = parse_digits(text, 10, ret, &rest);
 
-	return r ? r : *rest ? -EINVAL : 0;
+	return rc ? rc : *rest ? -EINVAL : 0;
 }
 
 static int parse_seed(const char *text, uint64_t *ret)
 {
 	const char *rest;
 	bool hex = !strncmp(text, "0x", 2);
-	int r = parse_digits(hex ? text + 2 : text, hex ? 16 : 10, ret, &rest);
+	int rc = parse_digits(hex ? text + 2 : text, hex ? 16 : 10, ret, &rest);
 
-	return r ? r : *rest ? -EINVAL : 0;
+	return rc ? rc : *rest ? -EINVAL : 0;
 }
 
 static int parse_percent(const char *text, uint64_t *ret)
 {
 	const char *rest;
-	int r = parse_digits(text, 10, ret, &rest);
+	int rc = parse_digits(text, 10, ret, &rest);
 
-	return r ? r : *rest && strcmp(rest, "%") ? -EINVAL : 0;
+	return rc ? rc : *rest && strcmp(rest, "%") ? -EINVAL : 0;
 }
 
 /* Units end with an unnamed one. */
 static int parse_with_unit(const char *text, const struct unit *units, uint64_t *ret)
 {
 	const char *rest;
-	int r = parse_digits(text, 10, ret, &rest);
+	int rc = parse_digits(text, 10, ret, &rest);
 
-	if (r)
-		return r;
+	if (rc)
+		return rc;
 	for (; units->name; units++)
 		if (!strcmp(rest, units->name))
 			return __builtin_mul_overflow(*ret, units->factor, ret) ? -ERANGE : 0;
@@ -133,23 +133,23 @@ void config_read_number(const struct config_place *at, const char *key, const ch
 	const char *syntax = range->scalar->syntax, *word = range->word;
 	char min[24], max[24];
 	uint64_t value = 0;
-	int r;
+	int rc;
 
 	if (word && !strcmp(text, word)) {
 		*ret = 0;
 		return;
 	}
-	r = range->scalar->parse(text, &value);
-	if (r == 0 && value >= range->min && value <= range->max) {
+	rc = range->scalar->parse(text, &value);
+	if (rc == 0 && value >= range->min && value <= range->max) {
 		*ret = value;
 		return;
 	}
-	if (r == -EDOM) {
+	if (rc == -EDOM) {
 		config_complain(at, key, text, "expected a unit (ms, s, m or h), such as %.20ss",
 				text);
 		return;
 	}
-	if (r != -EINVAL)
+	if (rc != -EINVAL)
 		syntax = NULL;
 	config_complain(
 	    at, key, text, "expected %s to %s%s%s%s%s%s", range->scalar->format(range->min, min),

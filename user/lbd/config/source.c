@@ -84,7 +84,7 @@ int config_source_load(struct config_source *source, const char *name, const cha
 		       size_t length)
 {
 	yaml_parser_t parser;
-	int r;
+	int rc;
 
 	*source = (struct config_source){.name = name, .text = text, .length = length};
 	if (!yaml_parser_initialize(&parser)) {
@@ -93,11 +93,11 @@ int config_source_load(struct config_source *source, const char *name, const cha
 	}
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
 	if (yaml_parser_load(&parser, &source->document))
-		r = check_single(source, &parser);
+		rc = check_single(source, &parser);
 	else
-		r = complain_not_yaml(source, &parser);
+		rc = complain_not_yaml(source, &parser);
 	yaml_parser_delete(&parser);
-	return r;
+	return rc;
 }
 
 void config_source_done(struct config_source *source)

@@ -92,19 +92,19 @@ static void abandon_backend(struct dataplane *dp, uint32_t id)
 static int adopt_backends(struct dataplane *dp)
 {
 	static const struct lb_backend unused;
-	int r = 0;
+	int rc = 0;
 
-	for (uint32_t id = 1; !r && id < dp->maps.backend_slots; id++) {
+	for (uint32_t id = 1; !rc && id < dp->maps.backend_slots; id++) {
 		const struct lb_backend *line = &dp->maps.backends[id];
 		struct record *record =
 		    line->service < dp->maps.service_slots ? dp->by_id[line->service] : NULL;
 
 		if (record && line->flags & LB_BACKEND_USED)
-			r = adopt_backend(dp, record, id);
+			rc = adopt_backend(dp, record, id);
 		else if (memcmp(line, &unused, sizeof(unused)))
 			abandon_backend(dp, id);
 	}
-	return r;
+	return rc;
 }
 
 /* ---- the arena ---- */
@@ -165,22 +165,22 @@ static int adopt_ring(struct dataplane *dp, struct record *record)
 static int adopt_regions(struct dataplane *dp, struct record *record, struct error *err)
 {
 	struct lb_service *line = &dp->maps.services[record->id];
-	int r = adopt_region(dp, line->ring);
+	int rc = adopt_region(dp, line->ring);
 
 	/* killed between the two stores of a resize: the new ring is in nobody's hands yet */
 	if (line->old_ring == line->ring)
 		dp_store(&line->old_ring, 0);
 
-	if (!r)
-		r = adopt_region(dp, line->old_ring);
-	if (!r)
-		r = adopt_region(dp, line->pick);
-	if (!r)
-		r = adopt_ring(dp, record);
-	if (r == -ENOMEM)
-		return error_set(err, r, "out of memory");
-	return r ? contradiction(err, &record->want, "its slots overlap with another service's")
-		 : 0;
+	if (!rc)
+		rc = adopt_region(dp, line->old_ring);
+	if (!rc)
+		rc = adopt_region(dp, line->pick);
+	if (!rc)
+		rc = adopt_ring(dp, record);
+	if (rc == -ENOMEM)
+		return error_set(err, rc, "out of memory");
+	return rc ? contradiction(err, &record->want, "its slots overlap with another service's")
+		  : 0;
 }
 
 /* A service that no table names: a former lbd was stopped while it made or removed it. */
@@ -198,17 +198,17 @@ static void abandon_services(struct dataplane *dp)
 int dp_adopt(struct dataplane *dp, struct error *err)
 {
 	struct adoption adoption = {dp, err};
-	int r;
+	int rc;
 
 	dp->records = calloc(dp->maps.service_slots, sizeof(*dp->records));
 	if (!dp->records)
 		return error_set(err, -ENOMEM, "out of memory");
-	r = tables_walk(dp, adopt_service, &adoption);
-	if (r == -EBADMSG)
+	rc = tables_walk(dp, adopt_service, &adoption);
+	if (rc == -EBADMSG)
 		return error_set(err, -EPROTO,
 				 "the pinned VIP tables contradict themselves; " START_AFRESH);
-	if (r)
-		return r == -ENOMEM ? error_set(err, r, "out of memory") : r;
+	if (rc)
+		return rc == -ENOMEM ? error_set(err, rc, "out of memory") : rc;
 	qsort(dp->records, dp->records_count, sizeof(*dp->records), compare_records);
 	if (adopt_backends(dp))
 		return error_set(err, -ENOMEM, "out of memory");
@@ -218,9 +218,9 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 		if (record->count)
 			qsort(record->members, record->count, sizeof(*record->members),
 			      member_compare);
-		r = adopt_regions(dp, record, err);
-		if (r)
-			return r;
+		rc = adopt_regions(dp, record, err);
+		if (rc)
+			return rc;
 	}
 	abandon_services(dp);
 	if (was_away(dp, dp_tick(dp)))

@@ -93,15 +93,15 @@ static void open_egress(struct dataplane *dp, const struct member *member)
 {
 	const struct lb_backend *line = &dp->maps.backends[member->id];
 	char address[ADDR_TEXT];
-	int r;
+	int rc;
 
 	if (line->flags & LB_BACKEND_USABLE && line->ifindex == member->want.hop.ifindex)
 		return;
-	r = dataplane_add_egress(dp, member->want.hop.ifindex);
-	if (r)
+	rc = dataplane_add_egress(dp, member->want.hop.ifindex);
+	if (rc)
 		log_warning("backend %s: interface %u cannot be redirected to: %s",
 			    addr_format(&member->want.address, address), member->want.hop.ifindex,
-			    strerror(-r));
+			    strerror(-rc));
 }
 
 void backends_publish(struct dataplane *dp, const struct service_plan *plan)

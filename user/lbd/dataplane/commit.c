@@ -141,26 +141,26 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 static int plan_service(struct dataplane *dp, struct service_plan *plan,
 			const struct dp_service *want, struct record *record, struct error *err)
 {
-	int r;
+	int rc;
 
 	plan->want = *want;
 	plan->want.backends = NULL;
 	plan->want.track_always |= want->affinity || want->algorithm->select != LB_SELECT_SLOT;
 	plan->want.track_never &= !plan->want.track_always;
 	plan->record = record;
-	r = record ? 0 : plan_record(dp, plan, err);
-	if (!r)
-		r = plan_members(plan, want, err);
-	if (r || is_unchanged(plan))
-		return r;
+	rc = record ? 0 : plan_record(dp, plan, err);
+	if (!rc)
+		rc = plan_members(plan, want, err);
+	if (rc || is_unchanged(plan))
+		return rc;
 	plan->changed = true;
-	r = plan_ids(dp, plan, err);
-	if (r)
-		return r;
-	r = pick_plan_make(dp, plan, err);
-	if (!r)
-		r = ring_plan_make(dp, plan, err);
-	return r;
+	rc = plan_ids(dp, plan, err);
+	if (rc)
+		return rc;
+	rc = pick_plan_make(dp, plan, err);
+	if (!rc)
+		rc = ring_plan_make(dp, plan, err);
+	return rc;
 }
 
 static void service_plan_done(struct dataplane *dp, struct service_plan *plan)
@@ -214,7 +214,7 @@ static int plan_services(struct dataplane *dp, const struct dp_service **wanted,
 {
 	char key[DP_KEY_TEXT];
 	size_t at = 0;
-	int r;
+	int rc;
 
 	for (size_t i = 0; i < count; i++) {
 		struct service_plan *service = &plan->services[i];
@@ -227,10 +227,10 @@ static int plan_services(struct dataplane *dp, const struct dp_service **wanted,
 		       (order = dp_compare_keys(&dp->records[at]->want, wanted[i])) < 0)
 			plan->removed[plan->removed_count++] = dp->records[at++];
 		plan->count = i + 1;
-		r = plan_service(dp, service, wanted[i],
-				 at < dp->records_count && !order ? dp->records[at] : NULL, err);
-		if (r)
-			return r;
+		rc = plan_service(dp, service, wanted[i],
+				  at < dp->records_count && !order ? dp->records[at] : NULL, err);
+		if (rc)
+			return rc;
 		at += !service->made;
 		plan->records[i] = service->record;
 		plan->tables_change |= service->made;
@@ -244,7 +244,7 @@ static int plan_services(struct dataplane *dp, const struct dp_service **wanted,
 static int plan_tables(struct dataplane *dp, struct plan *plan, struct error *err)
 {
 	_cleanup_free_ struct table_entry *entries = NULL;
-	int r;
+	int rc;
 
 	if (!plan->tables_change)
 		return 0;
@@ -253,20 +253,20 @@ static int plan_tables(struct dataplane *dp, struct plan *plan, struct error *er
 		return error_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < plan->count; i++)
 		entries[i] = (struct table_entry){&plan->services[i].want, plan->records[i]->id};
-	r = tables_plan_make(dp, entries, plan->count, &plan->tables);
-	if (r == -ENOSPC)
+	rc = tables_plan_make(dp, entries, plan->count, &plan->tables);
+	if (rc == -ENOSPC)
 		return error_set(
-		    err, r,
+		    err, rc,
 		    "limits.services: %u: the VIP tables cannot take %zu services, expected a larger limit",
 		    dp->maps.service_slots - 1, plan->count);
-	return r ? error_set(err, r, "out of memory") : 0;
+	return rc ? error_set(err, rc, "out of memory") : 0;
 }
 
 static int plan_make(struct dataplane *dp, const struct dp_service *services, size_t count,
 		     struct plan *plan, struct error *err)
 {
 	_cleanup_free_ const struct dp_service **wanted = sort_wanted(services, count);
-	int r;
+	int rc;
 
 	plan->services = calloc(count + 1, sizeof(*plan->services));
 	plan->records = calloc(count + 1, sizeof(*plan->records));
@@ -278,9 +278,9 @@ static int plan_make(struct dataplane *dp, const struct dp_service *services, si
 		    err, -ENOSPC,
 		    "limits.services: %u: %zu services are wanted, expected a larger limit",
 		    dp->maps.service_slots - 1, count);
-	r = plan_services(dp, wanted, count, plan, err);
-	if (r)
-		return r;
+	rc = plan_services(dp, wanted, count, plan, err);
+	if (rc)
+		return rc;
 	if (dp_retire_room(dp, 3 * (count + dp->records_count)))
 		return error_set(err, -ENOMEM, "out of memory");
 	return plan_tables(dp, plan, err);
@@ -497,17 +497,17 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
 {
 	_cleanup_free_ uint16_t *leaving = calloc(dp->maps.backend_slots, sizeof(*leaving));
 	struct plan plan = {0};
-	int r;
+	int rc;
 
 	if (!leaving)
 		return error_set(err, -ENOMEM, "out of memory");
-	r = plan_make(dp, services, count, &plan, err);
-	if (!r) {
+	rc = plan_make(dp, services, count, &plan, err);
+	if (!rc) {
 		plan_apply(dp, &plan, leaving);
 		share_places(dp);
 	}
-	plan_done(dp, &plan, r);
-	return r;
+	plan_done(dp, &plan, rc);
+	return rc;
 }
 
 /* The record as a wanted service again, to be planned anew. */
@@ -530,22 +530,22 @@ void dp_resize(struct dataplane *dp, struct record *record)
 	struct service_plan plan = {.want = record->want, .record = record, .changed = true};
 	struct dp_service want;
 	struct error err;
-	int r = rewant(record, &want);
+	int rc = rewant(record, &want);
 
-	if (!r) {
-		r = plan_members(&plan, &want, &err);
+	if (!rc) {
+		rc = plan_members(&plan, &want, &err);
 		free(want.backends);
 	}
-	if (!r)
-		r = pick_plan_make(dp, &plan, &err);
-	if (!r)
-		r = ring_plan_make(dp, &plan, &err);
-	if (!r && dp_retire_room(dp, 3))
-		r = error_set(&err, -ENOMEM, "out of memory");
-	if (!r)
+	if (!rc)
+		rc = pick_plan_make(dp, &plan, &err);
+	if (!rc)
+		rc = ring_plan_make(dp, &plan, &err);
+	if (!rc && dp_retire_room(dp, 3))
+		rc = error_set(&err, -ENOMEM, "out of memory");
+	if (!rc)
 		apply_service(dp, &plan);
 	else
 		log_warning("the ring keeps its size: %s",
-			    r == -ENOMEM ? "out of memory" : err.text);
+			    rc == -ENOMEM ? "out of memory" : err.text);
 	service_plan_done(dp, &plan);
 }

@@ -107,13 +107,13 @@ static int check_limit(struct error *err, const char *name, uint32_t value, uint
 
 static int check_limits(const struct dataplane_options *options, struct error *err)
 {
-	int r = check_limit(err, "services", options->services, LB_MAX_SERVICES);
+	int rc = check_limit(err, "services", options->services, LB_MAX_SERVICES);
 
-	if (!r)
-		r = check_limit(err, "backends", options->backends, LB_MAX_BACKENDS);
-	if (!r)
-		r = check_limit(err, "slots", options->slots, 1u << 30);
-	return r ? r : check_limit(err, "flows", options->flows, 1u << 30);
+	if (!rc)
+		rc = check_limit(err, "backends", options->backends, LB_MAX_BACKENDS);
+	if (!rc)
+		rc = check_limit(err, "slots", options->slots, 1u << 30);
+	return rc ? rc : check_limit(err, "flows", options->flows, 1u << 30);
 }
 
 static int size_maps(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus)
@@ -135,12 +135,12 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
 	    [MAP_TOTALS] = services,
 	};
-	int r = 0;
+	int rc = 0;
 
-	for (unsigned i = 0; !r && i < MAPS; i++)
+	for (unsigned i = 0; !rc && i < MAPS; i++)
 		if (entries[i])
-			r = bpf_map__set_max_entries(dp->mappings[i].map, entries[i]);
-	return r;
+			rc = bpf_map__set_max_entries(dp->mappings[i].map, entries[i]);
+	return rc;
 }
 
 /* ---- pins ---- */
@@ -156,13 +156,13 @@ static int prepare_directory(const struct dataplane *dp, struct error *err)
 {
 	char path[PATH_MAX];
 	struct statfs fs;
-	int r;
+	int rc;
 
 	if (snprintf(path, sizeof(path), "%s/maps", dp->pin) >= (int)sizeof(path))
 		return error_set(err, -ENAMETOOLONG, "pin: the path is too long");
-	r = directory_make_all(path, 0700);
-	if (r)
-		return error_set(err, r, "pin: %s: cannot be made: %s", path, strerror(-r));
+	rc = directory_make_all(path, 0700);
+	if (rc)
+		return error_set(err, rc, "pin: %s: cannot be made: %s", path, strerror(-rc));
 	if (statfs(path, &fs) || fs.f_type != BPF_FS_MAGIC)
 		return error_set(
 		    err, -EINVAL,
@@ -272,15 +272,15 @@ static void warn_limits(const struct dataplane *dp, const struct dataplane_optio
 static int reuse_pins(struct dataplane *dp, const struct dataplane_options *options,
 		      bool *ret_found, struct error *err)
 {
-	int r = prepare_directory(dp, err);
+	int rc = prepare_directory(dp, err);
 
-	if (!r)
-		r = find_pins(dp, ret_found, err);
-	for (unsigned i = 0; !r && *ret_found && i < MAPS; i++)
-		r = reuse_map(dp, i, err);
-	if (!r && *ret_found)
+	if (!rc)
+		rc = find_pins(dp, ret_found, err);
+	for (unsigned i = 0; !rc && *ret_found && i < MAPS; i++)
+		rc = reuse_map(dp, i, err);
+	if (!rc && *ret_found)
 		warn_limits(dp, options);
-	return r;
+	return rc;
 }
 
 static int pin_maps(struct dataplane *dp, struct error *err)
@@ -313,24 +313,24 @@ void dataplane_unpin(struct dataplane *dp)
 
 /* ---- load ---- */
 
-static int explain_load(int r, struct error *err)
+static int explain_load(int rc, struct error *err)
 {
 	struct utsname host;
 
-	if (r == -EPERM)
+	if (rc == -EPERM)
 		return error_set(
-		    err, r,
+		    err, rc,
 		    "the program cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
-	if (r == -ENOMEM || r == -E2BIG)
+	if (rc == -ENOMEM || rc == -E2BIG)
 		return error_set(
-		    err, r, "the program and its maps cannot be loaded: %s (limits: too large?)",
-		    strerror(-r));
+		    err, rc, "the program and its maps cannot be loaded: %s (limits: too large?)",
+		    strerror(-rc));
 	if (uname(&host))
 		strcpy(host.release, "?");
-	return error_set(err, r,
+	return error_set(err, rc,
 			 "the kernel's verifier refused the program: %s (kernel %s, expected %s or "
 			 "later; the end of its log is shown at level debug)",
-			 strerror(-r), host.release, KERNEL_OLDEST_TESTED);
+			 strerror(-rc), host.release, KERNEL_OLDEST_TESTED);
 }
 
 static int find_maps(struct dataplane *dp, struct error *err)
@@ -403,64 +403,64 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 static int open_object(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus,
 		       bool *ret_pinned, struct error *err)
 {
-	int r;
+	int rc;
 
 	libbpf_set_print(print_libbpf);
 	dp->skel = lb_bpf__open();
 	if (!dp->skel)
 		return error_set(err, -errno, "the embedded program cannot be opened: %s",
 				 strerror(errno));
-	r = find_maps(dp, err);
-	if (r)
-		return r;
-	r = size_maps(dp, options, cpus);
-	if (r)
-		return error_set(err, r, "the maps cannot be sized: %s", strerror(-r));
+	rc = find_maps(dp, err);
+	if (rc)
+		return rc;
+	rc = size_maps(dp, options, cpus);
+	if (rc)
+		return error_set(err, rc, "the maps cannot be sized: %s", strerror(-rc));
 	return dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
 }
 
 static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
 {
-	int r;
+	int rc;
 
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
-	r = lb_bpf__load(dp->skel);
-	if (r)
-		return explain_load(r, err);
-	r = map_memory(dp, err);
-	if (!r)
+	rc = lb_bpf__load(dp->skel);
+	if (rc)
+		return explain_load(rc, err);
+	rc = map_memory(dp, err);
+	if (!rc)
 		name_maps(dp, cpus);
-	return r;
+	return rc;
 }
 
 static int open_all(struct dataplane *dp, const struct dataplane_options *options,
 		    struct error *err)
 {
-	int cpus = libbpf_num_possible_cpus(), r;
+	int cpus = libbpf_num_possible_cpus(), rc;
 	bool pinned = false;
 
 	if (cpus < 0)
 		return error_set(err, cpus, "the number of CPUs cannot be read: %s",
 				 strerror(-cpus));
-	r = open_object(dp, options, cpus, &pinned, err);
-	if (!r)
-		r = load_object(dp, cpus, err);
-	if (!r)
-		r = dp_start(dp, options, err);
-	if (!r && dp->pin && !pinned)
-		r = pin_maps(dp, err);
-	return r;
+	rc = open_object(dp, options, cpus, &pinned, err);
+	if (!rc)
+		rc = load_object(dp, cpus, err);
+	if (!rc)
+		rc = dp_start(dp, options, err);
+	if (!rc && dp->pin && !pinned)
+		rc = pin_maps(dp, err);
+	return rc;
 }
 
 int dataplane_open(const struct dataplane_options *options, struct dataplane **ret,
 		   struct error *err)
 {
 	struct dataplane *dp;
-	int r = check_limits(options, err);
+	int rc = check_limits(options, err);
 
-	if (r)
-		return r;
+	if (rc)
+		return rc;
 	dp = calloc(1, sizeof(*dp));
 	if (dp && options->pin)
 		dp->pin = strdup(options->pin);
@@ -469,12 +469,12 @@ int dataplane_open(const struct dataplane_options *options, struct dataplane **r
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	dp->egress_fd = dp->grace_map_fd = -1;
-	r = open_all(dp, options, err);
-	if (r)
+	rc = open_all(dp, options, err);
+	if (rc)
 		dataplane_close(dp);
 	else
 		*ret = dp;
-	return r;
+	return rc;
 }
 
 void dataplane_close(struct dataplane *dp)

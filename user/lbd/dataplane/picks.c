@@ -118,16 +118,16 @@ static int reduce_weights(struct turn *turns, unsigned count, uint64_t *ret_sum)
 {
 	uint32_t most = count > TURNS_AT_MOST ? count : TURNS_AT_MOST, divisor = 0;
 	uint64_t sum = 0;
-	int r;
+	int rc;
 
 	for (unsigned i = 0; i < count; i++)
 		divisor = gcd(turns[i].weight, divisor);
 	for (unsigned i = 0; i < count; i++)
 		sum += turns[i].weight /= divisor;
 	if (sum > most) {
-		r = scale_weights(turns, count, sum, most);
-		if (r)
-			return r;
+		rc = scale_weights(turns, count, sum, most);
+		if (rc)
+			return rc;
 		sum = 0;
 		for (unsigned i = 0; i < count; i++)
 			sum += turns[i].weight;
@@ -166,7 +166,7 @@ static int list_turns(struct service_plan *plan)
 	_cleanup_free_ struct turn *turns = calloc(plan->count + 1, sizeof(*turns));
 	unsigned count = 0;
 	uint64_t sum = 0;
-	int r;
+	int rc;
 
 	if (!turns)
 		return -ENOMEM;
@@ -178,9 +178,9 @@ static int list_turns(struct service_plan *plan)
 	}
 	if (!count)
 		return 0;
-	r = reduce_weights(turns, count, &sum);
-	if (r)
-		return r;
+	rc = reduce_weights(turns, count, &sum);
+	if (rc)
+		return rc;
 	plan->pick.list = calloc(sum, sizeof(*plan->pick.list));
 	if (!plan->pick.list)
 		return -ENOMEM;
@@ -196,15 +196,15 @@ static int list_turns(struct service_plan *plan)
 
 static int make_list(struct service_plan *plan)
 {
-	int r;
+	int rc;
 
 	switch (plan->want.algorithm->select) {
 	case LB_SELECT_TURN:
 		return list_turns(plan);
 	case LB_SELECT_COST:
-		r = fill_in_latencies(plan);
-		if (r)
-			return r;
+		rc = fill_in_latencies(plan);
+		if (rc)
+			return rc;
 		plan->pick.list = calloc(plan->count + 1, sizeof(*plan->pick.list));
 		if (!plan->pick.list)
 			return -ENOMEM;
@@ -221,19 +221,19 @@ int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
 	uint32_t base, size = LB_REGION_SIZE(line->pick);
 	char key[DP_KEY_TEXT];
-	int r = make_list(plan);
+	int rc = make_list(plan);
 
-	if (r)
-		return error_set(err, r, "out of memory");
+	if (rc)
+		return error_set(err, rc, "out of memory");
 	plan->pick.changed =
 	    size != plan->pick.count ||
 	    (size && memcmp(dp_slots(dp, line->pick), plan->pick.list, size * sizeof(uint32_t)));
 	if (!plan->pick.changed || !plan->pick.count)
 		return 0;
-	r = arena_take(&dp->arena, plan->pick.count, &base);
-	if (r)
+	rc = arena_take(&dp->arena, plan->pick.count, &base);
+	if (rc)
 		return error_set(
-		    err, r,
+		    err, rc,
 		    "%s: limits.slots: %u: no room for a list of %u turns, expected a larger limit",
 		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->pick.count);
 	plan->pick.region = LB_REGION(base, plan->pick.count);

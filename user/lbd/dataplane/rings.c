@@ -80,11 +80,11 @@ static int take_region(struct dataplane *dp, struct service_plan *plan, struct e
 {
 	uint32_t base;
 	char key[DP_KEY_TEXT];
-	int r = arena_take(&dp->arena, plan->ring.size, &base);
+	int rc = arena_take(&dp->arena, plan->ring.size, &base);
 
-	if (r)
+	if (rc)
 		return error_set(
-		    err, r,
+		    err, rc,
 		    "%s: limits.slots: %u: no room for %u more slots (%u are unused), expected a larger limit",
 		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->ring.size,
 		    arena_unused(&dp->arena));
@@ -99,7 +99,7 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 	uint32_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);
 	struct ring_plan *ring = &plan->ring;
 	char key[DP_KEY_TEXT];
-	int r;
+	int rc;
 
 	ring->wanted = wanted_size(plan);
 	ring->size = old_size && !plan->want.track_never ? size : ring->wanted;
@@ -107,9 +107,9 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 		return error_set(err, -EINVAL, "%s: slots: %u: expected a prime number",
 				 dp_key_text(&plan->want, key), ring->wanted);
 	if (ring->size != size) {
-		r = take_region(dp, plan, err);
-		if (r)
-			return r;
+		rc = take_region(dp, plan, err);
+		if (rc)
+			return rc;
 		old_size = size;
 	}
 	ring->table = make_table(dp, plan, ring->size);

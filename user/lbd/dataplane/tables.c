@@ -171,25 +171,25 @@ int tables_plan_make(const struct dataplane *dp, const struct table_entry *entri
 {
 	struct tables_plan plan = {0};
 	struct content content;
-	int r = content_make(entries, count, &content);
+	int rc = content_make(entries, count, &content);
 
-	if (r)
-		return r;
-	r = choose(dp, &content, &plan.tables);
-	if (!r) {
+	if (rc)
+		return rc;
+	rc = choose(dp, &content, &plan.tables);
+	if (!rc) {
 		plan.vips = calloc(plan.tables.vip_mask + 1, sizeof(*plan.vips));
 		plan.ports = calloc(plan.tables.port_mask + 1, sizeof(*plan.ports));
 		if (!plan.vips || !plan.ports)
-			r = -ENOMEM;
+			rc = -ENOMEM;
 	}
-	if (r) {
+	if (rc) {
 		tables_plan_done(&plan);
 	} else {
 		place(&content, &plan);
 		*ret = plan;
 	}
 	content_done(&content);
-	return r;
+	return rc;
 }
 
 void tables_plan_done(struct tables_plan *plan)
@@ -240,7 +240,7 @@ int tables_walk(const struct dataplane *dp,
 	const struct lb_tables *tables = &dp->maps.settings->tables[dp->maps.settings->active & 1];
 	_cleanup_free_ const struct lb_vip **vips = NULL;
 	const __u64 *ports;
-	int r = 0;
+	int rc = 0;
 
 	if ((uint64_t)tables->vip_base + tables->vip_mask >= dp->maps.vip_buckets ||
 	    (uint64_t)tables->port_base + tables->port_mask >= dp->maps.port_buckets)
@@ -249,7 +249,7 @@ int tables_walk(const struct dataplane *dp,
 	if (!vips)
 		return -ENOMEM;
 	ports = dp->maps.ports[tables->port_base].port;
-	for (size_t i = 0; !r && i < ((size_t)tables->port_mask + 1) * LB_PORT_WAYS; i++) {
+	for (size_t i = 0; !rc && i < ((size_t)tables->port_mask + 1) * LB_PORT_WAYS; i++) {
 		const struct lb_vip *vip = vips[ports[i] >> 48];
 		struct dp_service key = {.protocol = ports[i] >> 24, .port = ports[i] >> 32};
 
@@ -259,7 +259,7 @@ int tables_walk(const struct dataplane *dp,
 			return -EBADMSG;
 		key.vip.family = vip->family;
 		memcpy(key.vip.bytes, vip->addr, sizeof(key.vip.bytes));
-		r = found(arg, &key, LB_PORT_SERVICE(ports[i]));
+		rc = found(arg, &key, LB_PORT_SERVICE(ports[i]));
 	}
-	return r;
+	return rc;
 }

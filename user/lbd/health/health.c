@@ -382,7 +382,7 @@ static void raise_descriptor_limit(void)
 
 static int open_kinds(struct health *health, struct error *err)
 {
-	int error;
+	int rc;
 
 	/* cppcheck-suppress comparePointers; both ends of one section */
 	health->kinds =
@@ -392,10 +392,10 @@ static int open_kinds(struct health *health, struct error *err)
 	registry_for_each (health_kind, kind) {
 		struct kind_state *state = &health->kinds[health->kinds_count];
 
-		error = kind->open ? kind->open(health->base, &state->state) : 0;
-		if (error)
-			return error_set(err, error, "health checks of type %s: %s", kind->name,
-					 strerror(-error));
+		rc = kind->open ? kind->open(health->base, &state->state) : 0;
+		if (rc)
+			return error_set(err, rc, "health checks of type %s: %s", kind->name,
+					 strerror(-rc));
 		state->kind = kind;
 		health->kinds_count++;
 	}
@@ -406,7 +406,7 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 	       struct error *err)
 {
 	struct health *health = calloc(1, sizeof(*health));
-	int error;
+	int rc;
 
 	if (!health)
 		return error_set(err, -ENOMEM, "health checks: out of memory");
@@ -414,10 +414,10 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 	health->lateness = lateness;
 	LIST_INIT(&health->checks);
 	raise_descriptor_limit();
-	error = open_kinds(health, err);
-	if (error) {
+	rc = open_kinds(health, err);
+	if (rc) {
 		health_free(health);
-		return error;
+		return rc;
 	}
 	*ret = health;
 	return 0;

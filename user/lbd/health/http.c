@@ -310,15 +310,15 @@ static struct health_probe *http_start(void *state, struct event_base *base,
 static int open_scheme(struct event_base *base, const char *scheme, void **ret)
 {
 	struct http_state *state = calloc(1, sizeof(*state));
-	int error;
+	int rc;
 
 	if (!state)
 		return -ENOMEM;
 	state->scheme = scheme;
-	error = curl_loop_new(base, on_end, &state->loop);
-	if (error) {
+	rc = curl_loop_new(base, on_end, &state->loop);
+	if (rc) {
 		free(state);
-		return error;
+		return rc;
 	}
 	*ret = state;
 	return 0;

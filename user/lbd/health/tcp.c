@@ -30,10 +30,10 @@ static void tcp_cancel(struct health_probe *probe)
 
 static int socket_error(int fd)
 {
-	int error = 0;
-	socklen_t length = sizeof(error);
+	int rc = 0;
+	socklen_t length = sizeof(rc);
 
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? errno : error;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &rc, &length) ? errno : rc;
 }
 
 static void tcp_ready(int fd, short what, void *arg)
@@ -42,17 +42,17 @@ static void tcp_ready(int fd, short what, void *arg)
 	health_done_fn *done = probe->done;
 	void *done_arg = probe->arg;
 	uint64_t latency_us = clock_monotonic_us() - probe->start_us;
-	int error = probe->error ? probe->error : socket_error(fd);
+	int rc = probe->error ? probe->error : socket_error(fd);
 	char why[FAILURE_TEXT];
 
 	tcp_cancel(probe);
-	if (!error) {
+	if (!rc) {
 		done(done_arg, HEALTH_PASSED, NULL,
 		     latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
 		return;
 	}
-	failure_connect(why, error);
-	done(done_arg, failure_is_local(error) ? HEALTH_NOT_RUN : HEALTH_FAILED, why, 0);
+	failure_connect(why, rc);
+	done(done_arg, failure_is_local(rc) ? HEALTH_NOT_RUN : HEALTH_FAILED, why, 0);
 }
 
 static bool tcp_serve(struct health_probe *probe)

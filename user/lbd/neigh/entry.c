@@ -110,9 +110,9 @@ static void update(struct entry *entry, const struct rtnl_neighbour *neighbour)
 static void ask_kernel(struct entry *entry)
 {
 	struct rtnl_neighbour neighbour = {0};
-	int error = rtnl_neighbour(entry->table->rtnl, entry->ifindex, &entry->address, &neighbour);
+	int rc = rtnl_neighbour(entry->table->rtnl, entry->ifindex, &entry->address, &neighbour);
 
-	if (!error || error == -ENOENT)
+	if (!rc || rc == -ENOENT)
 		update(entry, &neighbour);
 }
 

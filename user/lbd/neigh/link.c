@@ -138,14 +138,14 @@ static void drop_unseen(struct link_table *table)
 
 int link_table_read(struct link_table *table, struct rtnl *rtnl)
 {
-	int error = -EINTR;
+	int rc = -EINTR;
 
 	table->generation++;
 	table->read_error = 0;
-	for (unsigned i = 0; i < READ_TRIES && error == -EINTR; i++)
-		error = rtnl_links(rtnl, read_one, table);
-	if (error || table->read_error)
-		return error ? error : table->read_error;
+	for (unsigned i = 0; i < READ_TRIES && rc == -EINTR; i++)
+		rc = rtnl_links(rtnl, read_one, table);
+	if (rc || table->read_error)
+		return rc ? rc : table->read_error;
 	drop_unseen(table);
 	return 0;
 }

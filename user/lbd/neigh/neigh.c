@@ -232,13 +232,13 @@ static struct entry *find_entry(struct target *target)
 /* False: the kernel did not answer; a next hop that was told stays in force. */
 static bool resolve(struct target *target)
 {
-	int error = rtnl_route(target->neigh->rtnl, &target->address, &target->route);
-	bool answered = error != -ETIMEDOUT && error != -ENOBUFS && error != -ENOMEM;
+	int rc = rtnl_route(target->neigh->rtnl, &target->address, &target->route);
+	bool answered = rc != -ETIMEDOUT && rc != -ENOBUFS && rc != -ENOMEM;
 
 	if (!answered && target->has_hop)
 		return false;
-	target->route_error = error;
-	if (error)
+	target->route_error = rc;
+	if (rc)
 		target->route = (struct rtnl_route){0};
 	else if (target->route.type == RTN_UNICAST)
 		target->last_ifindex = target->route.ifindex;
@@ -526,38 +526,36 @@ static int make_events(struct neigh *neigh)
 
 static int start(struct neigh *neigh, struct error *err)
 {
-	int error = rtnl_open(&neigh->rtnl);
+	int rc = rtnl_open(&neigh->rtnl);
 
-	if (!error)
-		error =
-		    open_events(neigh); /* before the first reading, so that no change is missed */
-	if (error)
-		return error_set(err, error, "rtnetlink: opening a socket: %s", strerror(-error));
+	if (!rc)
+		rc = open_events(neigh); /* before the first reading, so that no change is missed */
+	if (rc)
+		return error_set(err, rc, "rtnetlink: opening a socket: %s", strerror(-rc));
 	neigh->links = link_table_new(on_link_change, neigh);
 	neigh->entries = entry_table_new(neigh->base, neigh->rtnl, on_entry_changed);
 	if (!neigh->links || !neigh->entries || make_events(neigh))
 		return error_set(err, -ENOMEM, "rtnetlink: out of memory");
-	error = link_table_read(neigh->links, neigh->rtnl);
-	if (error)
-		return error_set(err, error, "rtnetlink: reading the interfaces: %s",
-				 strerror(-error));
+	rc = link_table_read(neigh->links, neigh->rtnl);
+	if (rc)
+		return error_set(err, rc, "rtnetlink: reading the interfaces: %s", strerror(-rc));
 	return 0;
 }
 
 int neigh_new(struct event_base *base, struct neigh **ret, struct error *err)
 {
 	struct neigh *neigh = calloc(1, sizeof(*neigh));
-	int error;
+	int rc;
 
 	if (!neigh)
 		return error_set(err, -ENOMEM, "rtnetlink: out of memory");
 	neigh->base = base;
 	TAILQ_INIT(&neigh->dirty);
 	TAILQ_INIT(&neigh->pending);
-	error = start(neigh, err);
-	if (error) {
+	rc = start(neigh, err);
+	if (rc) {
 		neigh_free(neigh);
-		return error;
+		return rc;
 	}
 	*ret = neigh;
 	return 0;
