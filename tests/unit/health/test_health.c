@@ -97,6 +97,8 @@ static int stop_loop(void **state)
 
 struct told {
 	unsigned results, changes, passed;
+	enum health_outcome outcome;
+	uint64_t began_ms;
 	enum health_status status;
 	uint32_t latency_us, since_ms;
 	char why[320], last_failure[320];
@@ -110,6 +112,8 @@ static void on_result(void *arg, const struct health_result *result)
 	struct told *told = arg;
 
 	told->changes += result->changed;
+	told->outcome = result->outcome;
+	told->began_ms = result->began_ms;
 	told->passed += result->latency_us > 0;
 	told->status = result->status;
 	told->latency_us = result->latency_us;
@@ -615,6 +619,8 @@ static void tcp_up_with_latency_when_something_listens(void **state)
 	told = probe_measured(&spec, "127.0.0.1", server.port);
 	assert_int_equal(told.status, HEALTH_UP);
 	assert_true(told.latency_us / 1000 <= now_ms() - start);
+	assert_int_equal(told.outcome, HEALTH_PASSED);
+	assert_true(told.began_ms + 1 >= start && told.began_ms <= now_ms());
 	assert_string_equal(told.why, "");
 	server_stop(&server);
 }
@@ -648,6 +654,7 @@ static void tcp_refused_is_said(void **state)
 	assert_int_equal(told.status, HEALTH_DOWN);
 	assert_string_equal(told.why, "connect: refused");
 	assert_int_equal(told.latency_us, 0);
+	assert_int_equal(told.outcome, HEALTH_FAILED);
 }
 
 static void tcp_timeout_is_strict_and_said(void **state)
@@ -740,6 +747,7 @@ static void assert_not_blamed_for_a_late_loop(const char *type)
 	for (unsigned i = 0; i < CHECKS; i++) {
 		assert_string_equal(told[i].last_failure, "");
 		assert_int_equal(told[i].status, HEALTH_UP);
+		assert_int_equal(told[i].outcome, HEALTH_PASSED);
 		health_remove(checks[i]);
 	}
 	prompt_server_stop(pid);
@@ -876,6 +884,7 @@ static void running_out_of_descriptors_takes_no_backend_down(void **state)
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 		assert_true(told.results >= 2);
 		assert_int_equal(told.status, HEALTH_UP);
+		assert_int_equal(told.outcome, HEALTH_NOT_RUN);
 		assert_non_null(strstr(told.why, "probe not run: "));
 		assert_non_null(strstr(told.why, "oo many open files"));
 		assert_true(run_until(&told.passed, 1));

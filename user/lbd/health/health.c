@@ -89,12 +89,14 @@ static bool count(struct health_check *check, bool passed)
 }
 
 /* The check may be gone afterwards. */
-static void report(struct health_check *check, bool changed, uint32_t latency_us,
-		   const char *reason)
+static void report(struct health_check *check, enum health_outcome outcome, bool changed,
+		   uint32_t latency_us, const char *reason)
 {
 	uint64_t since_ms = (clock_monotonic_us() - check->since_us) / 1000;
 	char why[FAILURE_TEXT];
 	struct health_result result = {
+	    .outcome = outcome,
+	    .began_ms = check->probe_us / 1000,
 	    .status = check->status,
 	    .changed = changed,
 	    .latency_us = latency_us,
@@ -122,7 +124,7 @@ static void probe_not_run(struct health_check *check, const char *reason)
 		    "health check of %s port %u: %s; its status stays as it was (said once a minute)",
 		    addr_format(&check->spec.address, address), check->spec.port, why);
 	}
-	report(check, false, 0, why);
+	report(check, HEALTH_NOT_RUN, false, 0, why);
 }
 
 /* ---- when to probe ---- */
@@ -169,7 +171,8 @@ static void conclude(struct health_check *check, bool passed, const char *why, u
 		snprintf(check->why, sizeof(check->why), "%s", why);
 	else if (check->status == HEALTH_UP)
 		check->why[0] = 0;
-	report(check, changed, passed ? latency_us : 0, check->why);
+	report(check, passed ? HEALTH_PASSED : HEALTH_FAILED, changed, passed ? latency_us : 0,
+	       check->why);
 }
 
 /* Nothing is reported: it is as if the probe had not been. */
