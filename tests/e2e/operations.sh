@@ -201,7 +201,7 @@ test_a_drain_with_a_deadline_gives_up_what_is_left() {
 	sleep 1
 	lbctl drain tcp4 10.0.0.12 --force-after 5s >"$WORK/drain.out" || return 1
 	lbctl backends tcp4 | tail -n 1 | sed 's/^/# /'
-	expect "what it says" "$(grep -c 'takes no new flow; [1-9].*forced in [345] s' "$WORK/drain.out")" = 1
+	expect "what it says" "$(grep -c 'takes no new flows; [1-9].*forced in [345] s' "$WORK/drain.out")" = 1
 	expect "condition before the deadline" "$(backend tcp4 2 condition)" = draining
 	lab_kill lbd KILL
 	lab_lbd_start || return 1
@@ -241,7 +241,7 @@ test_backups_serve_only_while_no_other_lives() {
 	for service in $SERVICES; do flows $service 20 "the backup has all" 'd["by"] == {"b4": 20}'; done
 	expect "lbd_service_backups_active" "$(metric lbd_service_backups_active tcp6)" = 1
 	expect "lbctl services" "$(lbctl services | grep -c ' backup ')" = 4
-	expect "lbctl status" "$(lbctl status | grep -c '^Services *4, 0 down, 4 on backups alone$')" = 1
+	expect "lbctl status" "$(lbctl status | grep -c '^Services *4, 0 down, 4 on backup backends only$')" = 1
 	start_nginx 2
 	lab_wait_for 5 "the backups' service to end" service_is degraded || return 1
 	for service in $SERVICES; do flows $service 20 "the backup has none again" 'd["by"] == {"b2": 20}'; done
