@@ -44,6 +44,32 @@ test_no_connection_breaks_when_the_link_loses_its_carrier() { held_across carrie
 # The carrier stays: one check after another fails.
 test_no_connection_breaks_when_a_switch_on_the_way_fails() { held_across switch_off switch_on; }
 
+# So short that some backends are found down and others are not. Their flows, too, must find them
+# when the link is back.
+test_no_connection_breaks_when_the_link_is_back_before_all_are_down() {
+	local pids=() kind
+	traffic hold $VIP4 7000 connections 150 seconds 20 timeout 15 \
+		>"$WORK/4.json" 2>"$WORK/4.err" & pids+=($!)
+	traffic hold $VIP6 7000 connections 150 seconds 20 timeout 15 \
+		>"$WORK/6.json" 2>"$WORK/6.err" & pids+=($!)
+	lab_wait_for 10 "the connections" \
+		grep -q "connections open" "$WORK/4.err" "$WORK/6.err"
+	sleep 1
+	for _ in 1 2 3; do
+		switch_off
+		lab_wait_for 6 "the first loss" some_are_down
+		switch_on
+		lab_wait_for 15 "all backends to be up" backends_up $((6 * COUNT))
+	done
+	wait "${pids[@]}"
+	for kind in 4 6; do
+		echo "# $(cat "$WORK/$kind.json")"
+		expect "broken or moved connections (IPv$kind)" "$(broken_or_moved $kind)" = 0
+		expect "connections held (IPv$kind)" "$(report_field $kind .opened)" = 150
+	done
+}
+some_are_down() { ! backends_up $((6 * COUNT)); }
+
 logged() { # PATTERN: in how many lines of the log
 	grep -c "$1" "$WORK/lbd.log"
 }
