@@ -153,7 +153,7 @@ $(BENCH_NS): $(BENCH_NS).o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
 deps: ## install the Debian packages that building and testing need (root)
 	@tools/deps build demo test
 
-demo: ## the main job on real traffic, in namespaces: a story that ends non-zero if any of it did not happen (root; KEEP=1 leaves the lab up)
+demo: ## the main features on real traffic, in namespaces; fails at the first step that fails (root; KEEP=1 leaves the lab up)
 	@tools/deps build demo
 	@$(MAKE) -j2 all tools
 	@KEEP=$(KEEP) tools/demo
@@ -215,7 +215,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/rooms tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint

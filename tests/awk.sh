@@ -1,7 +1,7 @@
-# awk that works on each line when it comes. Sourced by the runners: tests/run, vmtest/run.sh, vmtest/guest/run.
+# awk that handles each line as it arrives: "${awk_by_line[@]}" PROGRAM.
 # shellcheck shell=bash
 
-# Debian's awk, mawk, holds back what comes through a pipe until it has 4 KB, unless told to go line by line.
+# Debian's awk is mawk, which reads a pipe in blocks of 4 KB unless it is interactive.
 awk_by_line=(awk)
-# shellcheck disable=SC2034 # for those that source it
+# shellcheck disable=SC2034 # used where this file is sourced
 case $(awk -W version 2>&1 </dev/null) in mawk*) awk_by_line=(awk -W interactive) ;; esac

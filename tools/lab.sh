@@ -1,25 +1,25 @@
 #!/bin/bash
-# The lab: a client, a router, a load balancer and backends, each a network namespace. Sourced by tools/demo and tests/e2e.
+# The lab: a client, a router, a load balancer and backends, each a network namespace.
 #
-#   client --- router --- lb          clients 198.51.100.2, 2001:db8:c::2      router .1 / ::1 on both sides
-#                |  \--- b1           inside  10.0.0.0/24, 2001:db8:b::/64: lb .2, backends .11 .12 ...
-#                |   \-- b2           VIPs    192.0.2.0/24, 2001:db8:5::/64, routed to lb
+#   client --- router --- lb     client 198.51.100.2, 2001:db8:c::2; the router is .1 and ::1
+#                |  \--- b1      inside 10.0.0.0/24, 2001:db8:b::/64: lb .2, backends .11 .12 ...
+#                |   \-- b2      VIPs   192.0.2.0/24, 2001:db8:5::/64, routed to lb
 #
-# lab_up N [ROUTER_MTU]  lab_down  in_ns NS CMD...  lab_backend N up|down  lab_daemon ... see each.
-# LAB names the namespaces (default lbd): NS is client, router, lb, b1 ...
+# Start with lab_up, lab_backend_servers and lab_lbd_start; lab_down removes everything. LAB is the
+# prefix of the namespaces' names (default lbd): a function's NAME is client, router, lb, b1 ...
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
 LAB=${LAB:-lbd}
 WORK=${WORK:-}
 PATH=$PATH:/usr/sbin:/sbin
-LAB_PYTHON=$(python3 -c 'import sys; print(sys.executable)') # the interpreter itself: wrappers cost more than the work
 LAB_PIDS=()
 LAB_EXEC= # "exec" in a background job's own shell, so that its pid is the program's
-# VIPs that the backends' UDP servers answer from (a UDP server must answer from the address it was asked at).
+# The VIPs of the UDP services. A UDP server must answer from the address that was asked, so the
+# backends' servers are bound to these.
 LAB_UDP4=192.0.2.30
 LAB_UDP6=2001:db8:5::30
-# So that a flow goes to the same backend in each run. Empty: lbd makes a seed of its own, as by default.
+# A fixed seed sends a flow to the same backend in each run. Empty: lbd makes its own seed.
 LAB_SEED=${LAB_SEED-0x6c62645f73656564}
 
 ns() { echo "$LAB-$1"; }
@@ -38,12 +38,12 @@ lab_need_root() {
 		exit 1
 	}
 	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || {
-		echo "cannot mount bpffs on /sys/fs/bpf: is this a container without CAP_SYS_ADMIN?" >&2
+		echo "cannot mount bpffs on /sys/fs/bpf: expected CAP_SYS_ADMIN" >&2
 		exit 1
 	}
 }
 
-# A namespace with what every host of the lab needs.
+# A namespace with the sysctls that every host of the lab needs.
 lab_host() { # NAME
 	ip netns add "$(ns "$1")"
 	in_ns "$1" ip link set lo up
@@ -51,7 +51,7 @@ lab_host() { # NAME
 		net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 2>/dev/null || true
 }
 
-# A cable: NAME's eth0 to the router. Checksums are made in software so that what is tunnelled is whole.
+# A cable: NAME's eth0 to the router. Without checksum offload: tunnelled packets need real ones.
 lab_cable() { # NAME IPV4/LEN IPV6/LEN MTU
 	local name=$1 v4=$2 v6=$3 mtu=$4
 	ip -n "$(ns "$name")" link add eth0 type veth peer name "to-$name" netns "$(ns router)"
@@ -92,7 +92,7 @@ lab_up() { # BACKENDS [INSIDE_MTU]
 	in_ns router ip -6 route add 2001:db8:5::/64 via 2001:db8:b::2
 }
 
-# An XDP program on the far end, so that it takes what XDP_TX sends: see tools/pass.bpf.c.
+# An XDP program on the far end of a veth pair lets it receive what XDP_TX sends: tools/pass.bpf.c.
 lab_takes_xdp_frames() { # INTERFACE of the router
 	bpftool prog load "$BUILD/pass.bpf.o" "/sys/fs/bpf/$LAB-pass" type xdp 2>/dev/null &&
 		in_ns router bpftool net attach xdpdrv pinned "/sys/fs/bpf/$LAB-pass" dev "$1"
@@ -105,23 +105,26 @@ lab_join_inside() { # NAME
 	in_ns "$1" ip -6 route add default via 2001:db8:b::1 mtu 1500
 }
 
-# Makes b$1 a backend for the VIPs, and starts nginx, a TCP and a UDP server there that answer with its name.
+# Makes b$1 a backend for the VIPs. Starts nginx, a TCP and a UDP server that answer with its name.
 lab_backend_servers() { # N VIP...
 	local i=$1 dir=$WORK/b$1
 	shift
 	mkdir -p "$dir/logs"
 	local args=()
 	for vip in "$@"; do args+=(--vip "$vip"); done
-	in_ns "b$i" "$BUILD/lbctl" backend-host setup --iface eth0 "${args[@]}" >"$dir/setup.log" 2>&1 || {
+	in_ns "b$i" "$BUILD/lbctl" backend-host setup --iface eth0 "${args[@]}" \
+		>"$dir/setup.log" 2>&1 || {
 		cat "$dir/setup.log" >&2
 		return 1
 	}
 	cat >"$dir/nginx.conf" <<-CONF
-		daemon off; pid $dir/nginx.pid; error_log $dir/error.log; worker_processes 1; master_process off;
+		daemon off; pid $dir/nginx.pid; error_log $dir/error.log;
+		worker_processes 1; master_process off;
 		events { worker_connections 8192; }
 		http {
-		  access_log off; client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
-		  uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5; default_type text/plain; sendfile on;
+		  client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
+		  uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5;
+		  access_log off; default_type text/plain; sendfile on;
 		  server {
 		    listen 80 backlog=8192; listen [::]:80 backlog=8192;
 		    location = /healthz { return 200 "ok\n"; }
@@ -132,8 +135,10 @@ lab_backend_servers() { # N VIP...
 	CONF
 	lab_spawn "nginx-b$i" in_ns "b$i" nginx -c "$dir/nginx.conf"
 	lab_spawn "tcp-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-tcp :: 7000 name "b$i"
-	lab_spawn "udp-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP4" 5353 name "b$i"
-	lab_spawn "udp6-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP6" 5353 name "b$i"
+	lab_spawn "udp-b$i" in_ns "b$i" \
+		"$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP4" 5353 name "b$i"
+	lab_spawn "udp6-b$i" in_ns "b$i" \
+		"$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP6" 5353 name "b$i"
 }
 
 # Starts a command in the background and remembers its process id under a name.
@@ -156,7 +161,8 @@ lab_kill() { # NAME [SIGNAL]
 	rm -f "$WORK/$1.pid"
 }
 
-# A machine that is so many times slower than one of its own (an emulated one) gets more time; see also traffic.c.
+# How many times slower this machine is than real hardware (an emulated guest: 5). Limits are
+# multiplied by it; tests/e2e/traffic.c divides its rates by it.
 export LAB_SLOWDOWN=${LAB_SLOWDOWN:-1}
 
 lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
@@ -164,7 +170,7 @@ lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || {
-			echo "waited in vain for $what" >&2
+			echo "timed out waiting for $what" >&2
 			return 1
 		}
 		sleep 0.1
@@ -182,9 +188,19 @@ lab_lbd_start() {
 
 lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/lbd.sock" "$@"; }
 traffic() { in_ns client "$BUILD/tests/e2e/traffic" "$@"; }
-json() { "$LAB_PYTHON" -SE -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1], {"d": d}))' "$1"; }
 
-# The head of a config file: where this lab's lbd keeps its things.
+# Reads JSON. Prints the value of the filter: a string bare, anything else as compact JSON.
+# No value, null or an empty string is an error.
+json() { # FILTER [JQ-OPTION | FILE]... <JSON
+	local filter=$1 value
+	shift
+	value=$(jq -cr "($filter) | if . == null then error(\"null\") else . end" "$@") &&
+		[ -n "$value" ] && printf '%s\n' "$value" && return
+	echo "json: no value: $filter" >&2
+	return 1
+}
+
+# The head of a config file: the interface, and where this lab's lbd keeps its files.
 lab_config_head() {
 	cat <<-CONF
 		interfaces: [eth0]
@@ -197,14 +213,19 @@ lab_config_head() {
 	[ -z "$LAB_SEED" ] || echo "hash-seed: $LAB_SEED"
 }
 
+lab_namespaces() { # PATTERN
+	ip netns list 2>/dev/null | awk -v pattern="$1" '$1 ~ pattern { print $1 }'
+}
+
 lab_down() {
 	local name pid
 	for pid in "${LAB_PIDS[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
 	LAB_PIDS=()
-	for name in $(ip netns list 2>/dev/null | awk -v lab="^$LAB-b[0-9]" '$1 ~ lab {print $1}'); do
-		nsenter --net="/run/netns/$name" "$BUILD/lbctl" backend-host undo --iface eth0 >/dev/null 2>&1
+	for name in $(lab_namespaces "^$LAB-b[0-9]"); do
+		nsenter --net="/run/netns/$name" \
+			"$BUILD/lbctl" backend-host undo --iface eth0 >/dev/null 2>&1
 	done
-	for name in $(ip netns list 2>/dev/null | awk -v lab="^$LAB-" '$1 ~ lab {print $1}'); do
+	for name in $(lab_namespaces "^$LAB-"); do
 		for pid in $(ip netns pids "$name" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
 		ip netns del "$name"
 	done

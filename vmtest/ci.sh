@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# What of vmtest is in make check: the oldest promised kernel's verifier, packet and smoke tests. TAP. Called by tests/run.
+# The part of vmtest that make check runs: the oldest supported kernel's verifier, packet and smoke
+# tests. Prints TAP.
 cd "$(dirname "$0")/.." || exit 1
 
 for tool in qemu-system-x86_64 busybox depmod; do
 	command -v $tool >/dev/null && continue
-	echo "ok 1 - 6.1 guest # SKIP this machine has no $tool (packages: vmtest/packages.txt)"
+	echo "ok 1 - 6.1 guest # SKIP no $tool (packages: vmtest/packages.txt)"
 	echo "1..1"
 	exit 0
 done
-VM_TIMEOUT=${VM_TIMEOUT:-900} exec vmtest/run.sh 6.1 verifier packets smoke
+VM_TIMEOUT=${VM_TIMEOUT:-1800} exec vmtest/run.sh 6.1 verifier packets smoke

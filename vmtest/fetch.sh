@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# Brings a kernel of kernels.txt, or virtme-ng, under build/vmtest/ and prints where it is; nothing is installed.
-# Called by vm.sh; by hand: vmtest/fetch.sh 6.1 | virtme-ng [--refresh]
+# Fetches a kernel of kernels.txt, or virtme-ng, into build/vmtest/ and prints its path.
+# usage: vmtest/fetch.sh KERNEL|virtme-ng [--refresh]
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -22,9 +22,9 @@ sources_of() {
 	esac
 }
 
-# apt with a sources list and state of its own: the host's lists, cache and packages are not touched, its proxy
-# settings apply. The sandbox user is off because _apt may not write below a private checkout; signatures are
-# checked all the same.
+# apt with its own sources list and state: the host's lists, cache and packages are not touched,
+# its proxy settings apply. Without the sandbox user, because _apt may not write below a private
+# checkout; signatures are still checked.
 suite_apt() {
 	local tool=$1 suite=$2 dir=$out/apt/$2
 	shift 2
@@ -42,8 +42,9 @@ suite_update() {
 		die "$suite: apt-get update failed (mirror $mirror; set VMTEST_MIRROR for another)"
 }
 
-# Downloads a package of a suite (apt checks it against the signed lists), unpacks it into a directory and compares
-# every file with the package's own checksums. The directory appears complete or not at all.
+# Downloads a package of a suite (apt checks it against the signed lists), unpacks it into a
+# directory and compares every file with the package's checksums. The directory appears complete or
+# not at all.
 unpack() {
 	local suite=$1 package=$2 into=$3 work=$3.part
 	rm -rf "$work" && mkdir -p "$work/deb" "$work/control" "$work/root"
@@ -58,7 +59,7 @@ unpack() {
 	rm -rf "$into" && mv "$work/root" "$into" && rm -rf "$work"
 }
 
-# The concrete kernel a metapackage of a suite stands for.
+# The kernel package that a metapackage of a suite depends on.
 resolve() {
 	local suite=$1 package=$2 found
 	found=$(suite_apt apt-cache "$suite" depends "$package" |
@@ -77,8 +78,10 @@ fetch_kernel() {
 	fi
 	version=$(basename "$(kernel_image "$dir")")
 	version=${version#vmlinuz-}
-	[ -d "$dir/lib/modules/$version" ] || die "kernel $name: no vmlinuz with its modules in $dir"
-	# 6.12 packs its modules with xz, which neither virtme-ng's initramfs nor its busybox unpack.
+	[ -d "$dir/lib/modules/$version" ] ||
+		die "kernel $name: no vmlinuz with its modules in $dir"
+	# 6.12 has modules packed with xz, which neither virtme-ng's initramfs nor its busybox
+	# unpack.
 	if [ ! -e "$dir/.depmod" ]; then
 		find "$dir/lib/modules/$version" -name '*.ko.xz' -print0 | xargs -0 -r -n 64 xz -d
 		depmod -b "$dir" "$version"
@@ -87,7 +90,7 @@ fetch_kernel() {
 	kernel_image "$dir"
 }
 
-# virtme-ng of Debian 13: plain Python that runs on Debian 12's.
+# virtme-ng of Debian 13, in plain Python: Debian 12's Python runs it.
 fetch_virtme() {
 	local dir=$out/virtme-ng
 	if [ ! -e "$dir/.package" ] || [ -n "$refresh" ]; then
@@ -99,7 +102,8 @@ fetch_virtme() {
 
 refresh=
 [ "${2:-}" = --refresh ] && refresh=yes
-[ $# -ge 1 ] || die "usage: vmtest/fetch.sh KERNEL|virtme-ng [--refresh]; kernels: $(sed -n 's/^\([^# ]*\) .*/\1/p' "$here/kernels.txt" | tr '\n' ' ')"
+kernels() { sed -n 's/^\([^# ]*\) .*/\1/p' "$here/kernels.txt" | paste -sd' '; }
+[ $# -ge 1 ] || die "usage: vmtest/fetch.sh KERNEL|virtme-ng [--refresh]; kernels: $(kernels)"
 
 mkdir -p "$out"
 exec 9>"$out/fetch.lock"
@@ -112,7 +116,10 @@ fi
 while read -r name suite package _; do
 	[ "$name" = "$1" ] || continue
 	case $suite in
-	*/*) [ -r "$suite" ] || die "kernel $name: $suite: no such file (kernels.txt)"; echo "$suite" ;;
+	*/*)
+		[ -r "$suite" ] || die "kernel $name: $suite: no such file (kernels.txt)"
+		echo "$suite"
+		;;
 	*) fetch_kernel "$name" "$suite" "$package" ;;
 	esac
 	exit

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# Offers every BPF program to the verifier of the kernel that runs, as the default compiler and the oldest installed one made
-# it. TAP. In make check.
+# Loads every BPF program into the running kernel, as compiled by the default compiler and by the
+# oldest installed one, to see whether the verifier accepts it. Prints TAP.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 compiled=build/vmtest/bpf-host
@@ -19,5 +19,6 @@ if [ -n "$failed" ]; then
 	printf '%s\n' "$failed"
 	exit 1
 fi
-[ "$oldest" = "$(tools/clangs --all | tail -n 1)" ] || echo "# the oldest compiler promised is not installed: $oldest stands in"
+supported=$(tools/clangs --all | tail -n 1)
+[ "$oldest" = "$supported" ] || echo "# $supported is not installed: $oldest is used in its place"
 exec build/vmtest/verifier "$compiled"/*

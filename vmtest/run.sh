@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# The project's tests in virtual machines, as one TAP stream and a summary. usage:
-# vmtest/run.sh KERNEL|all [SUITE[:TEST]...]. What was built (make tests) is what is tested.
+# Runs the project's tests, as make tests built them, in virtual machines: one TAP stream and a
+# summary.
+# usage: vmtest/run.sh KERNEL|all [SUITE[:TEST]...]
 set -uo pipefail
 # shellcheck source=vmtest/rehome.sh
 . "$(dirname "$0")/rehome.sh"
@@ -16,15 +17,18 @@ readonly all_suites="verifier unit packets smoke tunnels multiqueue bonding-vlan
 
 kernels() { awk '!/^#/ && NF {print $1}' "$here/kernels.txt"; }
 suites_of() { # KERNEL: the kernel's own, else all
-	awk -v name="$1" -v all="$all_suites" '$1 == name && NF > 3 { gsub(",", " ", $4); all = $4 } END { print all }' "$here/kernels.txt"
+	awk -v name="$1" -v all="$all_suites" '
+		$1 == name && NF > 3 { gsub(",", " ", $4); all = $4 }
+		END { print all }' "$here/kernels.txt"
 }
 
 usage() {
 	cat <<-TEXT
 		usage: vmtest/run.sh KERNEL|all [SUITE[:TEST]...]
-		  KERNEL  a name of vmtest/kernels.txt ($(kernels | paste -sd' ')) or the path of a vmlinuz
-		  SUITE   of: $all_suites (default: all of them, or the kernel's own)
-		          or a script of tests/e2e: forward, failover ...; TEST picks one of its tests
+		  KERNEL  of kernels.txt ($(kernels | paste -sd" ")), or the path of a vmlinuz
+		  SUITE   of: $all_suites
+		          (default: all of them, or the kernel's own), or a script of
+		          tests/e2e: forward, failover ...; TEST picks one of its tests
 		VM_TIMEOUT, VM_CPUS, VM_MEMORY, VM_ACCEL: see vmtest/vm.sh
 	TEXT
 }
@@ -58,7 +62,8 @@ number() {
 			else passed++
 			sub(/ok - /, "ok " n " - ")
 		}
-		sub(/^#\| /, "") { # a row of the verifier'"'"'s table; the first of each kernel is its head
+		# Rows of the verifier table; the first row of each kernel is the head.
+		sub(/^#\| /, "") {
 			if (!/^object / || !rows) row[++rows] = $0
 			next
 		}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The product's own source, but for the clock and the dice: the test sets both, so that hours pass in no time and a
- * seed repeats a run. Takes many packets through it in one BPF_PROG_TEST_RUN. The program under test is called from a
- * loop without a callback, which is one frame of the smallest size more than the product has: the verifier allows 512
- * bytes for all frames together. Loaded by tests/support/batch.c. */
+/* The source of the product with a clock and random numbers that the test sets, so that hours pass
+ * at once and a seed repeats a run. One BPF_PROG_TEST_RUN sends many packets through it. The
+ * program under test is called from a plain loop, not from a callback: that adds one stack frame of
+ * the smallest size to those of the product, and the verifier allows 512 bytes for all frames
+ * together. */
 #include <stddef.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -56,7 +57,7 @@ static __always_inline __u32 test_dice(void)
 #define LB_SYNS                 BATCH_SYNS /* so that hardly two of a sequence share a place */
 #include "bpf/lb.h"
 
-/* The shot whose turn it is, or NULL when all were fired. */
+/* The next shot, or NULL when all were fired. */
 static __always_inline struct shot *next_shot(void)
 {
 	struct batch_control *c = control();
@@ -115,7 +116,8 @@ static __always_inline void restore(struct xdp_md *ctx)
 	bpf_xdp_adjust_head(ctx, (int)have - BATCH_FRAME);
 }
 
-/* Apart: the verifier looks at them alone, and what they keep is not on the stack of the program under test. */
+/* Global functions: verified on their own, and their variables are not on the stack of the program
+ * under test. */
 LB_NOINLINE int load_shot(struct xdp_md *ctx)
 {
 	struct batch_control *c = control();

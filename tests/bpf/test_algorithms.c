@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What every registered algorithm promises, through lbd's own maps and the real XDP program, packet by packet:
- * coverage, weights, flows that stay, a lost backend. tests/unit/test_algo.c has the same of the tables. Run by `make
- * check`. */
+/* What every registered algorithm promises, packet by packet through the real XDP program on maps
+ * that lbd writes: coverage, weights, flows that stay, a lost backend. tests/unit has the same
+ * promises for the tables alone. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -17,6 +17,7 @@
 
 #include "support/memory_dataplane.h"
 #include "support/packet.h"
+#include "support/test_registry.h"
 
 #define VIP      "192.0.2.1"
 #define LOOPBACK 1
@@ -60,12 +61,12 @@ static void commit(struct dataplane *dp)
 	want_commit(dp, &want, 1);
 }
 
-/* The number of the backend that the packet is sent to, by its outer address; NONE: it is dropped. */
+/* The backend that the packet is sent to, by its outer address. NONE: it is dropped. */
 static int send_packet(struct dataplane *dp, const struct packet *in)
 {
 	struct packet out;
-	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->data, .data_size_in = in->len, .data_out = out.data,
-		    .data_size_out = sizeof(out.data));
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->data, .data_size_in = in->len,
+		    .data_out = out.data, .data_size_out = sizeof(out.data));
 
 	assert_int_equal(bpf_prog_test_run_opts(dataplane_program_fd(dp), &run), 0);
 	if (run.retval == XDP_DROP)
@@ -77,28 +78,32 @@ static int send_packet(struct dataplane *dp, const struct packet *in)
 		if (!memcmp(out.data + 14 + 16, address.bytes, 4))
 			return (int)n;
 	}
-	fail_msg("sent to %u.%u.%u.%u, which is no backend", out.data[30], out.data[31], out.data[32], out.data[33]);
+	fail_msg("sent to %u.%u.%u.%u, which is no backend", out.data[30], out.data[31],
+		 out.data[32], out.data[33]);
 	return NONE;
 }
 
-/* Every flow is another client's, as source-hash tells clients apart and nothing else. flags: of TCP. */
+/* Each flow has its own client address, for source-hash looks at nothing else. flags: TCP's. */
 static int send_flow(struct dataplane *dp, unsigned flow, int flags)
 {
 	struct packet in;
 	char client[32];
 
-	snprintf(client, sizeof(client), "10.%u.%u.%u", 1 + flow / 65536, flow / 256 % 256, flow % 256);
+	snprintf(client, sizeof(client), "10.%u.%u.%u", 1 + flow / 65536, flow / 256 % 256,
+		 flow % 256);
 	if (want.service.protocol == IPPROTO_TCP)
-		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
-				      TCP(.sport = (int)(1024 + flow), .dport = 80, .flags = flags)));
+		packet_build(&in,
+			     PKT(ETH(), IP4(.src = client, .dst = VIP),
+				 TCP(.sport = (int)(1024 + flow), .dport = 80, .flags = flags)));
 	else
 		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
 				      UDP(.sport = (int)(1024 + flow), .dport = 80), DATA(10)));
 	return send_packet(dp, &in);
 }
 
-/* Opens flows from `first` on; owner[i] is the backend of the i-th, share[n] how many backend n got. */
-static void open_flows(struct dataplane *dp, unsigned first, unsigned count, int *owner, unsigned share[BACKENDS])
+/* Opens flows from `first` on. owner[i]: the backend of the i-th; share[n]: flows of backend n. */
+static void open_flows(struct dataplane *dp, unsigned first, unsigned count, int *owner,
+		       unsigned share[BACKENDS])
 {
 	memset(share, 0, BACKENDS * sizeof(*share));
 	for (unsigned i = 0; i < count; i++) {
@@ -130,7 +135,7 @@ static void for_each_algorithm(void (*promise)(struct dataplane *dp, const struc
 
 /* ---- the promises ---- */
 
-/* Shares of flows that all stay open. By slot: binomial, with a deviation of about 11 of 120. */
+/* All flows stay open. Where slots decide, shares are binomial: 120, standard deviation 11. */
 static void check_shares(const struct algo *algo, const unsigned share[BACKENDS])
 {
 	unsigned sum = 0;
@@ -139,13 +144,15 @@ static void check_shares(const struct algo *algo, const unsigned share[BACKENDS]
 		sum += want_find(&want, n)->usable ? want_find(&want, n)->weight : 0;
 	for (unsigned n = 0; n < BACKENDS; n++) {
 		unsigned weight = want_find(&want, n)->usable ? want_find(&want, n)->weight : 0;
-		unsigned ideal = FLOWS * weight / sum, slack = algo->select == LB_SELECT_SLOT ? 3 + ideal / 2 : 2;
+		unsigned ideal = FLOWS * weight / sum,
+			 slack = algo->select == LB_SELECT_SLOT ? 3 + ideal / 2 : 2;
 
 		if (!weight)
 			slack = 0;
 		if (share[n] + slack < ideal || share[n] > ideal + slack)
-			fail_msg("%s: backend %u of weight %u got %u of %u flows, expected %u +- %u", algo->name, n,
-				 weight, share[n], FLOWS, ideal, slack);
+			fail_msg(
+			    "%s: backend %u of weight %u got %u of %u flows, expected %u +- %u",
+			    algo->name, n, weight, share[n], FLOWS, ideal, slack);
 	}
 }
 
@@ -157,7 +164,7 @@ static void promise_coverage(struct dataplane *dp, const struct algo *algo)
 	open_flows(dp, 0, FLOWS, NULL, share);
 	check_shares(algo, share);
 }
-static void every_backend_gets_its_share_of_flows(void **state)
+LB_TEST(every_backend_gets_its_share_of_flows)
 {
 	for_each_algorithm(promise_coverage);
 }
@@ -174,12 +181,12 @@ static void promise_weights(struct dataplane *dp, const struct algo *algo)
 	open_flows(dp, 0, FLOWS, NULL, share);
 	check_shares(algo, share);
 }
-static void flows_follow_the_weights_and_none_goes_to_the_drained_or_dead(void **state)
+LB_TEST(flows_follow_the_weights_and_none_goes_to_the_drained_or_dead)
 {
 	for_each_algorithm(promise_weights);
 }
 
-/* Weights change, one drains, one is added: what was there stays, and the drained one gets nothing. */
+/* Weights change, one backend drains, one is added: established flows stay where they are. */
 static void promise_stay(struct dataplane *dp, const struct algo *algo)
 {
 	unsigned share[BACKENDS];
@@ -196,12 +203,12 @@ static void promise_stay(struct dataplane *dp, const struct algo *algo)
 		if (send_flow(dp, i, ACK) != owner[i])
 			fail_msg("%s: flow %u left backend %d", algo->name, i, owner[i]);
 }
-static void established_flows_stay_through_changes(void **state)
+LB_TEST(established_flows_stay_through_changes)
 {
 	for_each_algorithm(promise_stay);
 }
 
-/* Flows of the others stay where they are; those of the dead find another at once. */
+/* Flows of the other backends stay; those of the dead one get another backend at once. */
 static void promise_loss(struct dataplane *dp, const struct algo *algo)
 {
 	unsigned share[BACKENDS], lost = 0;
@@ -216,16 +223,17 @@ static void promise_loss(struct dataplane *dp, const struct algo *algo)
 
 		lost += owner[i] == 5;
 		if (owner[i] == 5 ? backend == 5 || backend == NONE : backend != owner[i])
-			fail_msg("%s: flow %u of backend %d went to %d after 5 died", algo->name, i, owner[i], backend);
+			fail_msg("%s: flow %u of backend %d went to %d after 5 died", algo->name, i,
+				 owner[i], backend);
 	}
 	assert_true(lost > 0);
 }
-static void a_lost_backend_moves_its_own_flows_alone(void **state)
+LB_TEST(a_lost_backend_moves_its_own_flows_alone)
 {
 	for_each_algorithm(promise_loss);
 }
 
-static void two_balancers_send_each_flow_alike_where_the_packet_decides(void **state)
+LB_TEST(two_balancers_send_each_flow_alike_where_the_packet_decides)
 {
 	registry_for_each (algo, a) {
 		struct dataplane *one, *two;
@@ -243,15 +251,16 @@ static void two_balancers_send_each_flow_alike_where_the_packet_decides(void **s
 	}
 }
 
-/* In any `count` flows in a row each backend has its whole turns. */
-static void turns_are_exact_in_every_window(void **state)
+/* In any 21 flows in a row each backend gets as many as its weight says. */
+LB_TEST(turns_are_exact_in_every_window)
 {
 	struct dataplane *dp = open_with(algo_find("wrr"), IPPROTO_TCP);
 	int owner[210];
 	unsigned share[BACKENDS];
 
+	/* 6 4 2 1 1 1 1 1 1 1 1 1: 21 turns */
 	for (unsigned n = 0; n < BACKENDS; n++)
-		want_find(&want, n)->weight = n < 3 ? 300 - 100 * n : 50; /* 6 4 2 1 1 1 1 1 1 1 1 1: 21 turns */
+		want_find(&want, n)->weight = n < 3 ? 300 - 100 * n : 50;
 	commit(dp);
 	open_flows(dp, 0, 210, owner, share);
 	for (unsigned from = 0; from + 21 <= 210; from++) {
@@ -265,8 +274,8 @@ static void turns_are_exact_in_every_window(void **state)
 	dataplane_close(dp);
 }
 
-/* Of twice the latency half the flows: active flows times latency is what gets even. */
-static void least_response_time_shares_by_latency(void **state)
+/* The product of active flows and latency is evened out: twice the latency, half the flows. */
+LB_TEST(least_response_time_shares_by_latency)
 {
 	struct dataplane *dp = open_with(algo_find("lrt"), IPPROTO_TCP);
 	unsigned share[BACKENDS];
@@ -280,17 +289,4 @@ static void least_response_time_shares_by_latency(void **state)
 	dataplane_close(dp);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_backend_gets_its_share_of_flows),
-	    cmocka_unit_test(flows_follow_the_weights_and_none_goes_to_the_drained_or_dead),
-	    cmocka_unit_test(established_flows_stay_through_changes),
-	    cmocka_unit_test(a_lost_backend_moves_its_own_flows_alone),
-	    cmocka_unit_test(two_balancers_send_each_flow_alike_where_the_packet_decides),
-	    cmocka_unit_test(turns_are_exact_in_every_window),
-	    cmocka_unit_test(least_response_time_shares_by_latency),
-	};
-
-	return cmocka_run_group_tests_name("algorithms", tests, NULL, NULL);
-}
+LB_TEST_MAIN("algorithms")

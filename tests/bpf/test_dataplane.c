@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* dataplane.c on real maps and the real program: opening, pins, takeover, refusals. Run by `make check`.
- * Pins are under /sys/fs/bpf/lbd-test-PID, which is removed in the end. */
+/* The data plane on real maps and the real program: opening, pins, takeover, refusals. Pins are
+ * under /sys/fs/bpf/lbd-test-PID, which is removed at the end. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/magic.h>
@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "support/memory_dataplane.h"
+#include "support/test_registry.h"
 
 #define LOOPBACK 1
 
@@ -101,8 +102,9 @@ static void unlink_pin(const char *name)
 static int teardown(void **state)
 {
 	static const char *const names[] = {
-	    "vips",  "ports", "services", "arena",  "fronts",         "stamps",        "backends", "loads",
-	    "turns", "flows", "frags",    "totals", "backend_counts", "reason_counts", "egress",   "settings"};
+	    "vips",           "ports",         "services", "arena",   "fronts", "stamps",
+	    "backends",       "loads",         "turns",    "flows",   "frags",  "totals",
+	    "backend_counts", "reason_counts", "egress",   "settings"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -115,7 +117,7 @@ static int teardown(void **state)
 
 /* ---- opening ---- */
 
-static void what_is_mapped_is_what_the_kernel_has(void **state)
+LB_TEST(what_is_mapped_is_what_the_kernel_has)
 {
 	struct dataplane *dp = open_pinned();
 	uint32_t id, ifindex = LOOPBACK, value = 0;
@@ -139,7 +141,7 @@ static void what_is_mapped_is_what_the_kernel_has(void **state)
 	dataplane_close(dp);
 }
 
-static void the_program_is_an_xdp_program(void **state)
+LB_TEST(the_program_is_an_xdp_program)
 {
 	struct dataplane *dp = open_pinned();
 	struct bpf_prog_info info = {0};
@@ -150,7 +152,7 @@ static void the_program_is_an_xdp_program(void **state)
 	dataplane_close(dp);
 }
 
-static void memory_is_what_the_limits_say(void **state)
+LB_TEST(memory_is_what_the_limits_say)
 {
 	struct dataplane *dp = open_pinned();
 	struct dp_memory memory;
@@ -159,13 +161,13 @@ static void memory_is_what_the_limits_say(void **state)
 	assert_int_equal(memory.flow_capacity, 8192); /* twice the limit */
 	assert_int_equal(memory.flows, 8192 * 8);
 	assert_int_equal(memory.arena, 65536 * 8);
-	assert_int_equal(memory.total, memory.flows + memory.arena + memory.services + memory.backends +
-					   memory.counters + memory.other);
+	assert_int_equal(memory.total, memory.flows + memory.arena + memory.services +
+					   memory.backends + memory.counters + memory.other);
 	dataplane_close(dp);
 }
 
 /* 1000 services, 10 000 backends, room for a million flows. */
-static void the_maps_of_a_large_installation_stay_below_300_mb(void **state)
+LB_TEST(the_maps_of_a_large_installation_stay_below_300_mb)
 {
 	struct dataplane_options opts = options();
 	struct dataplane *dp;
@@ -183,7 +185,7 @@ static void the_maps_of_a_large_installation_stay_below_300_mb(void **state)
 	dataplane_close(dp);
 }
 
-static void without_a_pin_nothing_is_left(void **state)
+LB_TEST(without_a_pin_nothing_is_left)
 {
 	struct dataplane_options opts = options();
 	struct stat st;
@@ -193,7 +195,7 @@ static void without_a_pin_nothing_is_left(void **state)
 	assert_int_equal(stat(pin, &st), -1);
 }
 
-static void impossible_limits_are_refused_with_the_range(void **state)
+LB_TEST(impossible_limits_are_refused_with_the_range)
 {
 	struct dataplane_options opts = options();
 
@@ -204,7 +206,7 @@ static void impossible_limits_are_refused_with_the_range(void **state)
 	refused(&opts, -EINVAL, "limits.services: 0: expected 1 to 16384");
 }
 
-static void a_directory_that_is_not_on_a_bpffs_is_refused(void **state)
+LB_TEST(a_directory_that_is_not_on_a_bpffs_is_refused)
 {
 	struct dataplane_options opts = options();
 	char path[] = "/tmp/lbd-test-XXXXXX", maps[64];
@@ -220,7 +222,7 @@ static void a_directory_that_is_not_on_a_bpffs_is_refused(void **state)
 
 /* ---- takeover ---- */
 
-static void a_second_lbd_takes_over_and_touches_no_slot(void **state)
+LB_TEST(a_second_lbd_takes_over_and_touches_no_slot)
 {
 	struct dataplane *dp = open_pinned();
 	uint16_t id[3];
@@ -253,7 +255,7 @@ static void a_second_lbd_takes_over_and_touches_no_slot(void **state)
 	dataplane_close(dp);
 }
 
-static void pinned_maps_keep_their_sizes_and_their_seed(void **state)
+LB_TEST(pinned_maps_keep_their_sizes_and_their_seed)
 {
 	struct dataplane_options opts = options();
 	struct dataplane *dp = open_pinned();
@@ -272,7 +274,7 @@ static void pinned_maps_keep_their_sizes_and_their_seed(void **state)
 	dataplane_close(dp);
 }
 
-static void another_abi_version_is_refused_and_left_alone(void **state)
+LB_TEST(another_abi_version_is_refused_and_left_alone)
 {
 	struct dataplane_options opts = options();
 	struct dataplane *dp = open_pinned();
@@ -284,7 +286,7 @@ static void another_abi_version_is_refused_and_left_alone(void **state)
 	refused(&opts, -EPROTO, "ABI version 77");
 }
 
-static void a_set_of_pins_that_is_not_whole_is_refused(void **state)
+LB_TEST(a_set_of_pins_that_is_not_whole_is_refused)
 {
 	struct dataplane_options opts = options();
 
@@ -294,7 +296,7 @@ static void a_set_of_pins_that_is_not_whole_is_refused(void **state)
 }
 
 /* lbd was stopped while it made its first pins. */
-static void remains_of_a_set_that_was_never_complete_are_replaced(void **state)
+LB_TEST(remains_of_a_set_that_was_never_complete_are_replaced)
 {
 	struct dataplane *dp = open_pinned();
 
@@ -309,7 +311,7 @@ static void remains_of_a_set_that_was_never_complete_are_replaced(void **state)
 	dataplane_close(dp);
 }
 
-static void unpinning_leaves_nothing(void **state)
+LB_TEST(unpinning_leaves_nothing)
 {
 	struct dataplane *dp = open_pinned();
 	struct stat st;
@@ -320,8 +322,8 @@ static void unpinning_leaves_nothing(void **state)
 	dataplane_close(dp);
 }
 
-/* A grace period is waited for when something is owed, and the next commit may then use what was freed. */
-static void removals_wait_for_packets_in_flight(void **state)
+/* After a removal the next commit waits for a grace period and may then use what was freed. */
+LB_TEST(removals_wait_for_packets_in_flight)
 {
 	struct dataplane *dp = open_pinned();
 	uint16_t id;
@@ -339,26 +341,4 @@ static void removals_wait_for_packets_in_flight(void **state)
 	dataplane_close(dp);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    TEST(what_is_mapped_is_what_the_kernel_has),
-	    TEST(the_program_is_an_xdp_program),
-	    TEST(memory_is_what_the_limits_say),
-	    TEST(the_maps_of_a_large_installation_stay_below_300_mb),
-	    TEST(without_a_pin_nothing_is_left),
-	    TEST(impossible_limits_are_refused_with_the_range),
-	    TEST(a_directory_that_is_not_on_a_bpffs_is_refused),
-	    TEST(a_second_lbd_takes_over_and_touches_no_slot),
-	    TEST(pinned_maps_keep_their_sizes_and_their_seed),
-	    TEST(another_abi_version_is_refused_and_left_alone),
-	    TEST(a_set_of_pins_that_is_not_whole_is_refused),
-	    TEST(remains_of_a_set_that_was_never_complete_are_replaced),
-	    TEST(unpinning_leaves_nothing),
-	    TEST(removals_wait_for_packets_in_flight),
-	};
-
-	return cmocka_run_group_tests_name("dataplane", tests, NULL, NULL);
-}
+LB_TEST_MAIN("dataplane", .setup = setup, .teardown = teardown)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The decapsulator of backends: what was tunnelled to a VIP of this host comes out as it went in, with congestion marks
- * as RFC 6040 says, and nothing else is touched. Run by `make check`. */
+/* The decapsulator of backends: a packet that was tunnelled to a VIP of this host comes out as it
+ * went in, with congestion marks as in RFC 6040. All other packets are unchanged. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -27,17 +27,17 @@ struct decap_case {
 	bool untouched;
 };
 
-#define OPENED(promise, what_in, what_out)                                                                             \
-	{                                                                                                              \
-		.name = promise, .in = PKT what_in, .out = PKT what_out                                                \
+#define OPENED(promise, what_in, what_out)                              \
+	{                                                               \
+		.name = promise, .in = PKT what_in, .out = PKT what_out \
 	}
-#define UNTOUCHED(promise, ...)                                                                                        \
-	{                                                                                                              \
-		.name = promise, .in = PKT(__VA_ARGS__), .untouched = true                                             \
+#define UNTOUCHED(promise, ...)                                            \
+	{                                                                  \
+		.name = promise, .in = PKT(__VA_ARGS__), .untouched = true \
 	}
-#define DROPPED(promise, ...)                                                                                          \
-	{                                                                                                              \
-		.name = promise, .in = PKT(__VA_ARGS__)                                                                \
+#define DROPPED(promise, ...)                           \
+	{                                               \
+		.name = promise, .in = PKT(__VA_ARGS__) \
 	}
 
 /* clang-format off */
@@ -127,7 +127,9 @@ static void add_vip(int family, const char *address)
 	unsigned char key[16] = {[10] = 0xff, [11] = 0xff}, value = 1;
 
 	assert_int_equal(inet_pton(family, address, family == AF_INET ? key + 12 : key), 1);
-	assert_int_equal(bpf_map__update_elem(skel->maps.vips, key, sizeof(key), &value, sizeof(value), BPF_ANY), 0);
+	assert_int_equal(
+	    bpf_map__update_elem(skel->maps.vips, key, sizeof(key), &value, sizeof(value), BPF_ANY),
+	    0);
 }
 
 static int open_decap(void **state)
@@ -156,8 +158,9 @@ static uint64_t counted(size_t offset)
 	uint64_t sum = 0, one;
 
 	assert_non_null(counts);
-	assert_int_equal(
-	    bpf_map__lookup_elem(skel->maps.counts, &zero, sizeof(zero), counts, (size_t)cpus * sizeof(*counts), 0), 0);
+	assert_int_equal(bpf_map__lookup_elem(skel->maps.counts, &zero, sizeof(zero), counts,
+					      (size_t)cpus * sizeof(*counts), 0),
+			 0);
 	for (int i = 0; i < cpus; i++) {
 		memcpy(&one, (const char *)&counts[i] + offset, sizeof(one));
 		sum += one;
@@ -172,8 +175,8 @@ static void run_case(void **state)
 {
 	const struct decap_case *c = *state;
 	struct packet in, expected, out = {0};
-	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in.data, .data_out = out.data, .data_size_out = PACKET_MAX,
-		    .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in.data, .data_out = out.data,
+		    .data_size_out = PACKET_MAX, .repeat = 1);
 	size_t counter = c->untouched ? PASSED_AT : c->out ? OPENED_AT : DROPPED_AT;
 	uint64_t before;
 
@@ -199,7 +202,8 @@ int main(void)
 	struct CMUnitTest tests[ARRAY_SIZE(cases)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		tests[i] = (struct CMUnitTest){
-		    .name = cases[i].name, .test_func = run_case, .initial_state = (void *)&cases[i]};
+		tests[i] = (struct CMUnitTest){.name = cases[i].name,
+					       .test_func = run_case,
+					       .initial_state = (void *)&cases[i]};
 	return cmocka_run_group_tests_name("decap", tests, open_decap, close_decap);
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The invariant of docs/tracking.md on the real program: no established flow moves while its backend lives, through
- * random sequences of changes and attacks (tests/support/world.h says what they are). A sequence that fails is
- * shortened and printed with its seed. LBD_SEED=n runs that one alone, LBD_SEQUENCES=n sets how many are run.
- * LBD_ACTORS=all,-away or none,flood,wake leaves out who is not named (tests/support/sequence.h). */
+/* The invariant of docs/tracking.md on the real program: no established flow moves while its
+ * backend lives, through random sequences of changes and attacks (tests/support/world.h describes
+ * them). A sequence that fails is shortened and printed with its seed.
+ *
+ *   LBD_SEED=n           runs that sequence alone
+ *   LBD_SEQUENCES=n      runs so many
+ *   LBD_ACTORS=all,-away or none,flood,wake: only these actors (tests/support/sequence.h) */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +15,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "support/test_registry.h"
 #include "support/world.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -26,7 +30,7 @@
 
 static struct batch batches[TABLES];
 static struct world world;
-static struct error lacking; /* why nothing can be run; empty: it can */
+static struct error lacking; /* why nothing can be run here; empty: it can */
 
 static const uint32_t table_flows[TABLES] = {
     [TABLE_ROOMY] = 2048, [TABLE_TIGHT] = 32, [TABLE_LARGE] = 16384, [TABLE_NARROW] = 2048};
@@ -62,15 +66,16 @@ static int read_actors(void)
 static int setup(void **state)
 {
 	struct error err = {0};
-	int r = read_actors();
+	int rc = read_actors();
 
-	for (unsigned i = 0; i < TABLES && !r; i++)
-		r = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], i == TABLE_NARROW, &batches[i], &err);
-	if (r == -EPERM)
+	for (unsigned i = 0; i < TABLES && !rc; i++)
+		rc = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], i == TABLE_NARROW,
+				&batches[i], &err);
+	if (rc == -EPERM)
 		lacking = err;
-	else if (r)
+	else if (rc)
 		fprintf(stderr, "%s\n", err.text);
-	return r == -EPERM ? 0 : r;
+	return rc == -EPERM ? 0 : rc;
 }
 
 static int teardown(void **state)
@@ -95,20 +100,20 @@ static bool fails(void *arg, const struct sequence *s)
 	return world.failure[0];
 }
 
-/* Shortens what failed and tells it. */
+/* Shortens the sequence that failed and prints it with what happens in it. */
 static void report(struct sequence *s)
 {
 	char first[sizeof(world.failure)];
 
 	memcpy(first, world.failure, sizeof(first));
 	sequence_shrink(s, fails, NULL, SHRINK_RUNS);
-	printf("# seed %llu fails: %s\n# what is left of it when all is taken away that it does not need:\n",
+	printf("# seed %llu fails: %s\n# shortened to what still fails:\n",
 	       (unsigned long long)s->seed, first);
 	sequence_print(s, stdout);
-	printf("# what happens:\n");
+	printf("# trace:\n");
 	fails(NULL, s);
 	world_run(&world, &batches[s->table], s, stdout, world.guilty);
-	printf("# %s\n# LBD_SEED=%llu repeats it\n", world.failure, (unsigned long long)s->seed);
+	printf("# %s\n# to repeat: LBD_SEED=%llu\n", world.failure, (unsigned long long)s->seed);
 	fflush(stdout);
 	fail_msg("seed %llu: %s", (unsigned long long)s->seed, world.failure);
 }
@@ -139,10 +144,12 @@ static unsigned long long number(const char *variable, unsigned long long otherw
 	return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void no_established_flow_moves_while_its_backend_lives(void **state)
+LB_TEST(no_established_flow_moves_while_its_backend_lives)
 {
-	unsigned long long first = number("LBD_SEED", 1), count = number("LBD_SEQUENCES", SEQUENCES);
-	unsigned long long packets = 0, checked = 0, to_keepers = 0, forged = 0, woken = 0, returned = 0;
+	unsigned long long first = number("LBD_SEED", 1);
+	unsigned long long count = number("LBD_SEQUENCES", SEQUENCES);
+	unsigned long long packets = 0, checked = 0, to_keepers = 0, forged = 0, woken = 0;
+	unsigned long long returned = 0;
 	unsigned live_most = 0;
 	double begin = seconds();
 
@@ -162,19 +169,13 @@ static void no_established_flow_moves_while_its_backend_lives(void **state)
 		returned += world.returned;
 		live_most = world.live_most > live_most ? world.live_most : live_most;
 	}
-	print_message("# seeds %llu to %llu: %llu packets, %llu checked, %llu of older flows to keepers, %llu forged, "
-		      "%llu after a "
-		      "long silence, %llu to a backend that is back, up to %u flows live at once, %.1f s\n",
-		      first, first + count - 1, packets, checked, to_keepers, forged, woken, returned, live_most,
-		      seconds() - begin);
+	print_message("# seeds %llu to %llu: %llu packets, %llu checked, %llu forged, %.1f s\n",
+		      first, first + count - 1, packets, checked, forged, seconds() - begin);
+	print_message("# %llu of older flows to keepers, %llu after a long silence\n", to_keepers,
+		      woken);
+	print_message("# %llu to a backend that is back, up to %u live flows at once\n", returned,
+		      live_most);
 	assert_true(checked);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(no_established_flow_moves_while_its_backend_lives),
-	};
-
-	return cmocka_run_group_tests_name("invariant", tests, setup, teardown);
-}
+LB_TEST_MAIN("invariant", .open = setup, .close = teardown)

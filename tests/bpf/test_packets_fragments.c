@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Fragments of a VIP's flow go where the first fragment went; without a first one they are a counted drop.
- * Run by `make check`. */
+/* Fragments follow the first fragment of their datagram. If none came, they are dropped and
+ * counted. */
 #include <linux/bpf.h>
 
 #include "support/packet_case.h"
@@ -12,15 +12,17 @@
 static const struct packet_case cases[] = {
     CASE("a_first_fragment_goes_to_its_flows_backend", forwarded_tx,
 	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), UDP(.sport = 1, .dport = P_IPIP4), DATA(600)),
-	 .out = PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(MF, 5)), UDP(.sport = 1, .dport = P_IPIP4), DATA(600))),
+	 .out = PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(MF, 5)),
+		    UDP(.sport = 1, .dport = P_IPIP4), DATA(600))),
     CASE("a_first_ipv6_fragment_goes_to_its_flows_backend", forwarded_tx,
-	 .in = PKT(ETH(), IN6(), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = P_IPIP6), DATA(600)),
-	 .out = PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = P_IPIP6),
-		    DATA(600))),
+	 .in = PKT(ETH(), IN6(), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = P_IPIP6),
+		   DATA(600)),
+	 .out = PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.more = 1, .id = 5),
+		    UDP(.sport = 1, .dport = P_IPIP6), DATA(600))),
     CASE("an_atomic_ipv6_fragment_is_a_whole_packet", forwarded_tx,
 	 .in = PKT(ETH(), IN6(), FRAG6(.id = 5), TCP(.sport = 1, .dport = P_IPIP6, .flags = SYN)),
-	 .out =
-	     PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.id = 5), TCP(.sport = 1, .dport = P_IPIP6, .flags = SYN))),
+	 .out = PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.id = 5),
+		    TCP(.sport = 1, .dport = P_IPIP6, .flags = SYN))),
     CASE("a_later_fragment_of_an_unknown_datagram_is_dropped", fragment_unknown,
 	 .in = PKT(ETH(), IN4(FRAG4(AT(608), 9), .proto = 17), DATA(100))),
     CASE("a_middle_fragment_of_an_unknown_datagram_is_dropped", fragment_unknown,
@@ -28,8 +30,8 @@ static const struct packet_case cases[] = {
     CASE("a_later_ipv6_fragment_of_an_unknown_datagram_is_dropped", fragment_unknown,
 	 .in = PKT(ETH(), IN6(), FRAG6(.offset = 608, .id = 9, .next = 17), DATA(100))),
     CASE("a_first_ipv6_fragment_behind_options_goes_to_its_flows_backend", forwarded_tx,
-	 .in = PKT(ETH(), IN6(), EXT6(.type = 60), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = P_IPIP6),
-		   DATA(64)),
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 60), FRAG6(.more = 1, .id = 5),
+		   UDP(.sport = 1, .dport = P_IPIP6), DATA(64)),
 	 .out = PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), EXT6(.type = 60), FRAG6(.more = 1, .id = 5),
 		    UDP(.sport = 1, .dport = P_IPIP6), DATA(64))),
     CASE("a_first_fragment_too_short_for_its_ports_is_dropped", vip_malformed,
@@ -38,77 +40,92 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), UDP(.sport = 1, .dport = 9999), DATA(600))),
 };
 
-/* A first fragment makes its datagram known; each later one then leaves the same way, byte for byte. */
-static void later_fragments_follow_the_first(void **state)
+/* The first fragment records its datagram. Each later one leaves the same way, byte for byte. */
+LB_TEST(later_fragments_follow_the_first)
 {
 	struct fixture *f = fixture_get();
 
 	for (int id = 1; id < 200; id += 7) {
 		int port = id % 2 ? P_IPIP4 : P_VLAN;
 
-		packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, id)), UDP(.sport = id, .dport = port), DATA(600)));
+		packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, id)), UDP(.sport = id, .dport = port),
+					 DATA(600)));
 		fixture_send(f);
 		assert_int_equal(f->reason, LB_REASON_forwarded_tx);
-		expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(FRAG4(MF | AT(608), id), .proto = 17), DATA(800)),
+		expect(f, LB_REASON_forwarded_tx,
+		       PKT(ETH(), IN4(FRAG4(MF | AT(608), id), .proto = 17), DATA(800)),
 		       port == P_IPIP4
-			   ? PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(MF | AT(608), id), .proto = 17), DATA(800))
+			   ? PKT(TO_BACKEND, OUT4(),
+				 IN4(.ttl = 63, FRAG4(MF | AT(608), id), .proto = 17), DATA(800))
 			   : PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), OUT4(),
 				 IN4(.ttl = 63, FRAG4(MF | AT(608), id), .proto = 17), DATA(800)));
-		expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(FRAG4(AT(1408), id), .proto = 17), DATA(3)),
+		expect(f, LB_REASON_forwarded_tx,
+		       PKT(ETH(), IN4(FRAG4(AT(1408), id), .proto = 17), DATA(3)),
 		       port == P_IPIP4
-			   ? PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(AT(1408), id), .proto = 17), DATA(3))
+			   ? PKT(TO_BACKEND, OUT4(),
+				 IN4(.ttl = 63, FRAG4(AT(1408), id), .proto = 17), DATA(3))
 			   : PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), OUT4(),
 				 IN4(.ttl = 63, FRAG4(AT(1408), id), .proto = 17), DATA(3)));
 	}
 }
 
-static void later_ipv6_fragments_follow_the_first(void **state)
+LB_TEST(later_ipv6_fragments_follow_the_first)
 {
 	struct fixture *f = fixture_get();
 
 	for (int id = 1; id < 200; id += 7) {
-		packet_build(&f->in, PKT(ETH(), IN6(), FRAG6(.more = 1, .id = id), UDP(.sport = id, .dport = P_IPIP6),
-					 DATA(600)));
+		packet_build(&f->in, PKT(ETH(), IN6(), FRAG6(.more = 1, .id = id),
+					 UDP(.sport = id, .dport = P_IPIP6), DATA(600)));
 		fixture_send(f);
 		assert_int_equal(f->reason, LB_REASON_forwarded_tx);
 		expect(f, LB_REASON_forwarded_tx,
 		       PKT(ETH(), IN6(), FRAG6(.offset = 608, .id = id, .next = 17), DATA(100)),
-		       PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), FRAG6(.offset = 608, .id = id, .next = 17), DATA(100)));
+		       PKT(TO_BACKEND, OUT6(), IN6(.hop = 63),
+			   FRAG6(.offset = 608, .id = id, .next = 17), DATA(100)));
 	}
 }
 
-static void later_fragments_are_forwarded_by_l2(void **state)
+LB_TEST(later_fragments_are_forwarded_by_l2)
 {
 	struct fixture *f = fixture_get();
 
-	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_L2), DATA(64)));
+	packet_build(&f->in,
+		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_L2), DATA(64)));
 	fixture_send(f);
 	expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)),
 	       PKT(TO_BACKEND, IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
 }
 
-/* The fragment entry names client, VIP, protocol and identification: one that differs in any of them is another's. */
-static void a_fragment_of_another_datagram_does_not_follow(void **state)
+/* An entry is found by client, VIP, protocol and identification: all four must match. */
+LB_TEST(a_fragment_of_another_datagram_does_not_follow)
 {
 	struct fixture *f = fixture_get();
 
-	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	packet_build(&f->in,
+		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
 	fixture_send(f);
-	expect(f, LB_REASON_fragment_unknown, PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
-	expect(f, LB_REASON_fragment_unknown, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 6), DATA(9)), NULL);
 	expect(f, LB_REASON_fragment_unknown,
-	       PKT(ETH(), IP4(.src = "198.51.100.8", .dst = VIP4, FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
+	       PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
 	expect(f, LB_REASON_fragment_unknown,
-	       PKT(ETH(), IP4(.src = CLIENT4, .dst = VIP4_ANY, FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
+	       PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 6), DATA(9)), NULL);
+	expect(f, LB_REASON_fragment_unknown,
+	       PKT(ETH(), IP4(.src = "198.51.100.8", .dst = VIP4, FRAG4(AT(72), 3), .proto = 17),
+		   DATA(9)),
+	       NULL);
+	expect(f, LB_REASON_fragment_unknown,
+	       PKT(ETH(), IP4(.src = CLIENT4, .dst = VIP4_ANY, FRAG4(AT(72), 3), .proto = 17),
+		   DATA(9)),
+	       NULL);
 }
 
-/* As if every other datagram had the same place. */
-static void a_fragment_whose_place_another_datagram_has_does_not_follow(void **state)
+/* Every place of the fragment table is taken by another datagram. */
+LB_TEST(a_fragment_whose_place_another_datagram_has_does_not_follow)
 {
 	struct fixture *f = fixture_get();
 	uint64_t word = 0;
 
-	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	packet_build(&f->in,
+		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
 	fixture_send(f);
 	for (uint32_t i = 0; i < f->frag_count; i++)
 		word |= f->map.frags[i];
@@ -118,14 +135,16 @@ static void a_fragment_whose_place_another_datagram_has_does_not_follow(void **s
 	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
 	fixture_send(f);
 	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
-	expect(f, LB_REASON_fragment_unknown, PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
+	expect(f, LB_REASON_fragment_unknown,
+	       PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
 }
 
-static void a_later_fragment_of_a_dead_backend_is_dropped(void **state)
+LB_TEST(a_later_fragment_of_a_dead_backend_is_dropped)
 {
 	struct fixture *f = fixture_get();
 
-	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	packet_build(&f->in,
+		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
 	fixture_send(f);
 	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
 	for (uint16_t id = 1; id < f->backends; id++)
@@ -135,18 +154,20 @@ static void a_later_fragment_of_a_dead_backend_is_dropped(void **state)
 	assert_int_equal(f->verdict, XDP_DROP);
 }
 
-/* Makes every remembered fragment older by so many ticks: the tick is the low 12 bits of an entry. */
+/* Makes every fragment entry older by so many ticks. The tick is in the low 12 bits of an entry. */
 static void age_fragments(struct fixture *f, uint64_t ticks)
 {
 	for (uint32_t i = 0; i < f->frag_count; i++)
-		f->map.frags[i] = (f->map.frags[i] & ~0xfffULL) | ((f->map.frags[i] - ticks) & 0xfff);
+		f->map.frags[i] =
+		    (f->map.frags[i] & ~0xfffULL) | ((f->map.frags[i] - ticks) & 0xfff);
 }
 
-static void a_datagrams_way_is_forgotten_after_half_a_minute(void **state)
+LB_TEST(a_datagrams_way_is_forgotten_after_half_a_minute)
 {
 	struct fixture *f = fixture_get();
 
-	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	packet_build(&f->in,
+		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
 	fixture_send(f);
 	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
 	age_fragments(f, 25);
@@ -156,20 +177,21 @@ static void a_datagrams_way_is_forgotten_after_half_a_minute(void **state)
 	expect_built(f, LB_REASON_fragment_unknown, NULL);
 }
 
-static void later_fragments_of_what_was_passed_are_passed(void **state)
+LB_TEST(later_fragments_of_what_was_passed_are_passed)
 {
 	struct fixture *f = fixture_get();
 
-	expect(f, LB_REASON_vip_no_service, PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = 9999), DATA(64)),
+	expect(f, LB_REASON_vip_no_service,
+	       PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = 9999), DATA(64)), NULL);
+	expect(f, LB_REASON_vip_no_service, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)),
 	       NULL);
-	expect(f, LB_REASON_vip_no_service, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)), NULL);
 }
 
-static void no_fragment_is_answered_as_an_echo(void **state)
+LB_TEST(no_fragment_is_answered_as_an_echo)
 {
 	struct fixture *f = fixture_get();
 
-	/* the answer to a first fragment alone would be a wrong one */
+	/* the whole echo request is not in the first fragment, so no reply can be right */
 	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)), ICMP(.type = 8, .id = 1), DATA(64)));
 	fixture_send(f);
 	assert_int_not_equal(f->verdict, XDP_TX);
@@ -178,7 +200,7 @@ static void no_fragment_is_answered_as_an_echo(void **state)
 	assert_int_not_equal(f->verdict, XDP_TX);
 }
 
-static void a_tcp_fragment_that_overwrites_ports_is_no_new_flow(void **state)
+LB_TEST(a_tcp_fragment_that_overwrites_ports_is_no_new_flow)
 {
 	struct fixture *f = fixture_get();
 
@@ -187,20 +209,4 @@ static void a_tcp_fragment_that_overwrites_ports_is_no_new_flow(void **state)
 	       PKT(ETH(), IN4(FRAG4(1, 3)), TCP(.sport = 1, .dport = P_IPIP4, .flags = SYN)), NULL);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(later_fragments_follow_the_first),
-	    cmocka_unit_test(later_ipv6_fragments_follow_the_first),
-	    cmocka_unit_test(later_fragments_are_forwarded_by_l2),
-	    cmocka_unit_test(a_fragment_of_another_datagram_does_not_follow),
-	    cmocka_unit_test(a_fragment_whose_place_another_datagram_has_does_not_follow),
-	    cmocka_unit_test(a_later_fragment_of_a_dead_backend_is_dropped),
-	    cmocka_unit_test(a_datagrams_way_is_forgotten_after_half_a_minute),
-	    cmocka_unit_test(later_fragments_of_what_was_passed_are_passed),
-	    cmocka_unit_test(no_fragment_is_answered_as_an_echo),
-	    cmocka_unit_test(a_tcp_fragment_that_overwrites_ports_is_no_new_flow),
-	};
-
-	return run_packet_tests("packets: fragments", cases, ARRAY_SIZE(cases), tests, ARRAY_SIZE(tests));
-}
+PACKET_TEST_MAIN("packets: fragments", cases)

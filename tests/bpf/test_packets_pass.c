@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What is not for a VIP is passed on untouched, every bit of it, whatever it is; and no packet, however broken, makes
- * the program do anything but one counted thing. Run by `make check`. */
+/* What is not for a VIP is passed unchanged. And every packet, however broken, has one outcome,
+ * which is counted once. */
 #include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -11,24 +11,30 @@
 
 #define OTHER4 "192.0.2.99"
 #define OTHER6 "2001:db8::99"
-/* To an address that is no VIP, though the port is one of a service. */
+/* To an address that is no VIP; the port is that of a service. */
 #define NOT4(...) IP4(.src = CLIENT4, .dst = OTHER4, __VA_ARGS__)
 #define NOT6(...) IP6(.src = CLIENT6, .dst = OTHER6, __VA_ARGS__)
 #define SYN_WEB   TCP(.sport = 1, .dport = 80, .flags = SYN)
 
 static const struct packet_case cases[] = {
     /* ---- not IP ---- */
-    CASE("arp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "ff:ff:ff:ff:ff:ff", .type = 0x0806), DATA(28))),
-    CASE("lldp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "01:80:c2:00:00:0e", .type = 0x88cc), DATA(60))),
-    CASE("stp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "01:80:c2:00:00:00", .type = 38), DATA(46))),
+    CASE("arp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "ff:ff:ff:ff:ff:ff", .type = 0x0806), DATA(28))),
+    CASE("lldp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "01:80:c2:00:00:0e", .type = 0x88cc), DATA(60))),
+    CASE("stp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "01:80:c2:00:00:00", .type = 38), DATA(46))),
     CASE("eapol_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x888e), DATA(20))),
-    CASE("lacp_is_passed_untouched", not_ip, .in = PKT(ETH(.dst = "01:80:c2:00:00:02", .type = 0x8809), DATA(110))),
+    CASE("lacp_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(.dst = "01:80:c2:00:00:02", .type = 0x8809), DATA(110))),
     CASE("mpls_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x8847), DATA(64))),
     CASE("pppoe_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x8864), DATA(64))),
-    CASE("arp_in_a_vlan_is_passed_untouched", not_ip, .in = PKT(ETH(), VLAN(.tci = 5, .type = 0x0806), DATA(28))),
+    CASE("arp_in_a_vlan_is_passed_untouched", not_ip,
+	 .in = PKT(ETH(), VLAN(.tci = 5, .type = 0x0806), DATA(28))),
     CASE("a_bare_ethernet_header_is_passed_untouched", not_ip, .in = PKT(ETH(.type = 0x0806))),
     CASE("three_vlan_tags_are_passed_untouched", not_ip,
-	 .in = PKT(ETH(), VLAN(.tci = 1, .tpid = 0x88a8), VLAN(.tci = 2), VLAN(.tci = 3), IN4(), SYN_WEB)),
+	 .in = PKT(ETH(), VLAN(.tci = 1, .tpid = 0x88a8), VLAN(.tci = 2), VLAN(.tci = 3), IN4(),
+		   SYN_WEB)),
 
     /* ---- IP, not to a VIP ---- */
     CASE("tcp4_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(), SYN_WEB)),
@@ -36,7 +42,8 @@ static const struct packet_case cases[] = {
     CASE("udp_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(), UDP(.sport = 1, .dport = 80), DATA(9))),
     CASE("a_packet_from_a_vip_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP4(.src = VIP4, .dst = CLIENT4), TCP(.sport = 80, .dport = 1, .flags = ACK))),
+	 .in = PKT(ETH(), IP4(.src = VIP4, .dst = CLIENT4),
+		   TCP(.sport = 80, .dport = 1, .flags = ACK))),
     CASE("a_first_fragment_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(.frag = 0x2000, .id = 5), UDP(.sport = 1, .dport = 80), DATA(600))),
     CASE("a_later_fragment_to_another_address_is_passed_untouched", not_vip,
@@ -44,38 +51,48 @@ static const struct packet_case cases[] = {
     CASE("an_ipv6_fragment_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT6(), FRAG6(.offset = 1232, .id = 9, .next = 17), DATA(400))),
     CASE("ipv4_options_to_another_address_are_passed_untouched", not_vip,
-	 .in = PKT(ETH(), NOT4(.options = "\x07\x07\x04\x00\x00\x00\x00\x00", .options_len = 8), SYN_WEB)),
+	 .in = PKT(ETH(), NOT4(.options = "\x07\x07\x04\x00\x00\x00\x00\x00", .options_len = 8),
+		   SYN_WEB)),
     CASE("router_alert_igmp_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(),
-		   IP4(.src = CLIENT4, .dst = "224.0.0.22", .ttl = 1, .proto = 2, .options = "\x94\x04\x00\x00",
-		       .options_len = 4),
+		   IP4(.src = CLIENT4, .dst = "224.0.0.22", .ttl = 1, .proto = 2,
+		       .options = "\x94\x04\x00\x00", .options_len = 4),
 		   DATA(16))),
-    CASE("ip_in_ip_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(), IN4(), SYN_WEB)),
-    CASE("ipv6_in_ipv4_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(), IN6(), SYN_WEB)),
-    CASE("ipv6_in_ipv6_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT6(), IN6(), SYN_WEB)),
-    CASE("gre_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.proto = 47), DATA(80))),
-    CASE("esp_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.proto = 50), DATA(80))),
+    CASE("ip_in_ip_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(), IN4(), SYN_WEB)),
+    CASE("ipv6_in_ipv4_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(), IN6(), SYN_WEB)),
+    CASE("ipv6_in_ipv6_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT6(), IN6(), SYN_WEB)),
+    CASE("gre_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.proto = 47), DATA(80))),
+    CASE("esp_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.proto = 50), DATA(80))),
     CASE("ah_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT6(), EXT6(.type = 51, .extra = 4), SYN_WEB)),
-    CASE("sctp_to_another_address_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.proto = 132), DATA(40))),
+    CASE("sctp_to_another_address_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.proto = 132), DATA(40))),
     CASE("ospf_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP4(.src = CLIENT4, .dst = "224.0.0.5", .ttl = 1, .proto = 89), DATA(44))),
+	 .in =
+	     PKT(ETH(), IP4(.src = CLIENT4, .dst = "224.0.0.5", .ttl = 1, .proto = 89), DATA(44))),
     CASE("echo_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(), ICMP(.type = 8, .id = 1, .seq = 1), DATA(56))),
     CASE("icmp_errors_to_another_address_are_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT4(), ICMP(.type = 3, .code = 1), IP4(.src = VIP4, .dst = CLIENT4),
 		   TCP(.sport = 80, .dport = 1, .first = 8))),
     CASE("neighbour_solicitation_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP6(.src = CLIENT6, .dst = "ff02::1:ff00:10", .hop = 255), ICMP6(.type = 135), DATA(24))),
+	 .in = PKT(ETH(), IP6(.src = CLIENT6, .dst = "ff02::1:ff00:10", .hop = 255),
+		   ICMP6(.type = 135), DATA(24))),
     CASE("mld_with_hop_by_hop_is_passed_untouched", not_vip,
-	 .in = PKT(ETH(), IP6(.src = "fe80::1", .dst = "ff02::16", .hop = 1), EXT6(.type = 0), ICMP6(.type = 143),
-		   DATA(20))),
+	 .in = PKT(ETH(), IP6(.src = "fe80::1", .dst = "ff02::16", .hop = 1), EXT6(.type = 0),
+		   ICMP6(.type = 143), DATA(20))),
     CASE("extension_headers_to_another_address_are_passed_untouched", not_vip,
-	 .in = PKT(ETH(), NOT6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 3), EXT6(.type = 43), SYN_WEB)),
+	 .in = PKT(ETH(), NOT6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 3), EXT6(.type = 43),
+		   SYN_WEB)),
     CASE("ten_extension_headers_to_another_address_are_passed_untouched", not_vip,
-	 .in = PKT(ETH(), NOT6(), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
-		   EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
-		   EXT6(.type = 60), SYN_WEB)),
+	 .in = PKT(ETH(), NOT6(), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
+		   EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60),
+		   EXT6(.type = 60), EXT6(.type = 60), EXT6(.type = 60), SYN_WEB)),
     CASE("a_jumbogram_to_another_address_is_passed_untouched", not_vip,
 	 .in = PKT(ETH(), NOT6(.len = ZERO), EXT6(.type = 0), SYN_WEB)),
     CASE("broadcast_dhcp_is_passed_untouched", not_vip,
@@ -96,29 +113,43 @@ static const struct packet_case cases[] = {
     CASE("a_vlan_tag_within_a_q_in_q_tag_of_802_1q_is_looked_through", not_vip,
 	 .in = PKT(ETH(), VLAN(.tci = 3), VLAN(.tci = 7), NOT4(), SYN_WEB)),
 
-    /* ---- impossible headers that reach nobody ---- */
-    CASE("ipv4_with_version_6_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.version = 6), SYN_WEB)),
-    CASE("ipv6_with_version_4_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT6(.version = 4), SYN_WEB)),
-    CASE("an_ipv4_header_of_16_bytes_is_passed_untouched", not_vip, .in = PKT(ETH(), NOT4(.ihl = 4), SYN_WEB)),
-    CASE("half_an_ipv4_header_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x0800), DATA(10))),
-    CASE("half_an_ipv6_header_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x86dd), DATA(30))),
-    CASE("a_vlan_tag_cut_short_is_passed_untouched", malformed, .in = PKT(ETH(.type = 0x8100), DATA(2))),
+    /* ---- impossible headers, not to a VIP ---- */
+    CASE("ipv4_with_version_6_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.version = 6), SYN_WEB)),
+    CASE("ipv6_with_version_4_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT6(.version = 4), SYN_WEB)),
+    CASE("an_ipv4_header_of_16_bytes_is_passed_untouched", not_vip,
+	 .in = PKT(ETH(), NOT4(.ihl = 4), SYN_WEB)),
+    CASE("half_an_ipv4_header_is_passed_untouched", malformed,
+	 .in = PKT(ETH(.type = 0x0800), DATA(10))),
+    CASE("half_an_ipv6_header_is_passed_untouched", malformed,
+	 .in = PKT(ETH(.type = 0x86dd), DATA(30))),
+    CASE("a_vlan_tag_cut_short_is_passed_untouched", malformed,
+	 .in = PKT(ETH(.type = 0x8100), DATA(2))),
 
     /* ---- impossible headers to a VIP ---- */
     CASE("options_cut_short_to_a_vip_are_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(.ihl = 15, .proto = 6), DATA(20))),
-    CASE("ipv4_with_version_6_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.version = 6), SYN_WEB)),
-    CASE("ipv6_with_version_4_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN6(.version = 4), SYN_WEB)),
-    CASE("an_ipv4_header_of_16_bytes_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.ihl = 4), SYN_WEB)),
+    CASE("ipv4_with_version_6_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.version = 6), SYN_WEB)),
+    CASE("ipv6_with_version_4_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN6(.version = 4), SYN_WEB)),
+    CASE("an_ipv4_header_of_16_bytes_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.ihl = 4), SYN_WEB)),
     CASE("an_ipv4_length_beyond_the_frame_to_a_vip_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(.len = 9000), SYN_WEB)),
-    CASE("an_ipv4_length_shorter_than_its_header_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.len = 10), SYN_WEB)),
-    CASE("an_ipv4_length_that_ends_inside_tcp_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.len = 30), SYN_WEB)),
+    CASE("an_ipv4_length_shorter_than_its_header_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.len = 10), SYN_WEB)),
+    CASE("an_ipv4_length_that_ends_inside_tcp_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.len = 30), SYN_WEB)),
     CASE("an_ipv6_length_beyond_the_frame_to_a_vip_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN6(.len = 9000), SYN_WEB)),
-    CASE("an_ipv6_length_that_ends_inside_tcp_is_dropped", vip_malformed, .in = PKT(ETH(), IN6(.len = 10), SYN_WEB)),
-    CASE("a_cut_udp_header_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.proto = 17), DATA(7))),
-    CASE("a_cut_icmp_header_to_a_vip_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.proto = 1), DATA(5))),
+    CASE("an_ipv6_length_that_ends_inside_tcp_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN6(.len = 10), SYN_WEB)),
+    CASE("a_cut_udp_header_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.proto = 17), DATA(7))),
+    CASE("a_cut_icmp_header_to_a_vip_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.proto = 1), DATA(5))),
     CASE("a_jumbogram_to_a_vip_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN6(.len = ZERO), EXT6(.type = 0), SYN_WEB)),
     CASE("an_extension_header_that_says_too_much_is_dropped", vip_malformed,
@@ -138,8 +169,9 @@ static void sends_to(struct fixture *f, int family, const char *dst)
 	fixture_send(f);
 }
 
-/* An address that differs from the VIP in one 32-bit word, and yet lies in the same bucket of the table. */
-static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vip, int word, char *ret, size_t size)
+/* An address that differs from the VIP in one 32-bit word and hashes to the same bucket. */
+static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vip, int word,
+				char *ret, size_t size)
 {
 	const struct lb_tables *tables = &f->map.settings->tables[1];
 	uint32_t bucket = lb_vip_hash(vip->addr, vip->family, tables->seed) & tables->vip_mask;
@@ -152,7 +184,7 @@ static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vi
 	inet_ntop(vip->family == 4 ? AF_INET : AF_INET6, addr, ret, size);
 }
 
-static void a_neighbour_of_a_vip_in_its_bucket_is_not_it(void **state)
+LB_TEST(a_neighbour_of_a_vip_in_its_bucket_is_not_it)
 {
 	struct fixture *f = fixture_get();
 	char address[INET6_ADDRSTRLEN];
@@ -167,23 +199,25 @@ static void a_neighbour_of_a_vip_in_its_bucket_is_not_it(void **state)
 	}
 }
 
-static void every_vip_of_a_full_table_is_found(void **state)
+LB_TEST(every_vip_of_a_full_table_is_found)
 {
 	struct fixture *f = fixture_get();
 	char address[INET6_ADDRSTRLEN];
 
 	for (int i = 0; f->vips <= FIXTURE_VIPS; i++) {
-		snprintf(address, sizeof(address), i % 2 ? "2001:db8:1::%d" : "203.0.113.%d", 1 + i);
+		snprintf(address, sizeof(address), i % 2 ? "2001:db8:1::%d" : "203.0.113.%d",
+			 1 + i);
 		fixture_vip(f, address);
 	}
 	for (uint32_t id = 1; id < f->vips; id++) {
-		inet_ntop(f->vip[id].family == 4 ? AF_INET : AF_INET6, f->vip[id].addr, address, sizeof(address));
+		inet_ntop(f->vip[id].family == 4 ? AF_INET : AF_INET6, f->vip[id].addr, address,
+			  sizeof(address));
 		sends_to(f, f->vip[id].family, address);
 		assert_int_not_equal(f->reason, LB_REASON_not_vip);
 	}
 }
 
-static void the_tables_in_force_are_the_ones_looked_at(void **state)
+LB_TEST(the_tables_in_force_are_the_ones_looked_at)
 {
 	struct fixture *f = fixture_get();
 
@@ -224,50 +258,54 @@ static void cut_everywhere(const struct layer *layers)
 	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
 }
 
-static void no_cut_tcp4_packet_is_forwarded(void **state)
+LB_TEST(no_cut_tcp4_packet_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN4(), SYN_WEB, DATA(3)));
 }
 
-static void no_cut_tcp4_packet_with_options_and_tags_is_forwarded(void **state)
+LB_TEST(no_cut_tcp4_packet_with_options_and_tags_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), VLAN(.tpid = 0x88a8), VLAN(.tci = 7),
 			   IN4(.options = "\1\1\1\1\1\1\1\1", .options_len = 8),
 			   TCP(.sport = 1, .dport = 80, .flags = SYN, .options_len = 8)));
 }
 
-static void no_cut_udp4_packet_is_forwarded(void **state)
+LB_TEST(no_cut_udp4_packet_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN4(), UDP(.sport = 1, .dport = 80), DATA(5)));
 }
 
-static void no_cut_udp6_packet_is_forwarded(void **state)
+LB_TEST(no_cut_udp6_packet_is_forwarded)
 {
 	cut_everywhere(PKT(ETH(), IN6(), UDP(.sport = 1, .dport = 80), DATA(5)));
 }
 
-static void no_cut_tcp6_packet_with_extension_headers_is_forwarded(void **state)
+LB_TEST(no_cut_tcp6_packet_with_extension_headers_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), IN6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 1), SYN_WEB, DATA(3)));
+	cut_everywhere(
+	    PKT(ETH(), IN6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 1), SYN_WEB, DATA(3)));
 }
 
-static void no_cut_l2_packet_is_forwarded(void **state)
+LB_TEST(no_cut_l2_packet_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), VLAN(.tci = 2), IN4(), TCP(.sport = 1, .dport = P_L2, .flags = SYN)));
+	cut_everywhere(
+	    PKT(ETH(), VLAN(.tci = 2), IN4(), TCP(.sport = 1, .dport = P_L2, .flags = SYN)));
 }
 
-static void no_cut_icmp_error_is_forwarded(void **state)
+LB_TEST(no_cut_icmp_error_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), IP4(.src = "203.0.113.1", .dst = VIP4), ICMP(.type = 3, .code = 1),
-			   IP4(.src = VIP4, .dst = CLIENT4), TCP(.sport = 80, .dport = 1, .first = 8)));
+	cut_everywhere(PKT(ETH(), IP4(.src = "203.0.113.1", .dst = VIP4),
+			   ICMP(.type = 3, .code = 1), IP4(.src = VIP4, .dst = CLIENT4),
+			   TCP(.sport = 80, .dport = 1, .first = 8)));
 }
 
-static void no_cut_fragment_is_forwarded(void **state)
+LB_TEST(no_cut_fragment_is_forwarded)
 {
-	cut_everywhere(PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = 80), DATA(24)));
+	cut_everywhere(
+	    PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = 80), DATA(24)));
 }
 
-/* ---- anything at all ---- */
+/* ---- random packets ---- */
 
 static uint32_t random_state = 1;
 
@@ -279,7 +317,7 @@ static uint32_t random32(void)
 	return random_state;
 }
 
-/* The outcome of the fuzzed f->in must be an action we know, with just one reason, and passed means untouched. */
+/* The action must be a known one with exactly one reason, and a passed packet must be unchanged. */
 static void check_anything(struct fixture *f)
 {
 	fixture_send(f);
@@ -293,7 +331,7 @@ static void check_anything(struct fixture *f)
 		fail_msg("a packet that was passed was changed");
 }
 
-static void twenty_thousand_random_packets_have_one_reason_each(void **state)
+LB_TEST(twenty_thousand_random_packets_have_one_reason_each)
 {
 	struct fixture *f = fixture_get();
 
@@ -302,7 +340,8 @@ static void twenty_thousand_random_packets_have_one_reason_each(void **state)
 		for (size_t at = 0; at < f->in.len; at++)
 			f->in.data[at] = random32();
 		if (i % 2) { /* half of them look like IP to a VIP */
-			static const uint8_t type4[] = {0x08, 0x00, 0x45}, type6[] = {0x86, 0xdd, 0x60};
+			static const uint8_t type4[] = {0x08, 0x00, 0x45},
+					     type6[] = {0x86, 0xdd, 0x60};
 
 			memcpy(f->in.data + 12, i % 4 == 1 ? type4 : type6, 3);
 			if (f->in.len >= 34 && i % 4 == 1)
@@ -312,20 +351,21 @@ static void twenty_thousand_random_packets_have_one_reason_each(void **state)
 	}
 }
 
-/* Good packets to a VIP, of every kind the program knows. */
+/* Valid packets to a VIP, of every kind that the program handles. */
 static const struct layer *const seeds[] = {
     PKT(ETH(), IN4(), SYN_WEB, DATA(8)),
     PKT(ETH(), VLAN(.tci = 9), IN6(), EXT6(.type = 0), UDP(.sport = 1, .dport = 81), DATA(30)),
     PKT(ETH(), IN4(), ICMP(.type = 8, .id = 3), DATA(33)),
     PKT(ETH(), IN4(), ICMP(.type = 3, .code = 4), IP4(.src = VIP4, .dst = CLIENT4),
 	TCP(.sport = 80, .dport = 9, .first = 8)),
-    PKT(ETH(), IN6(), ICMP6(.type = 1), IP6(.src = VIP6, .dst = CLIENT6), UDP(.sport = 80, .dport = 9), DATA(9)),
+    PKT(ETH(), IN6(), ICMP6(.type = 1), IP6(.src = VIP6, .dst = CLIENT6),
+	UDP(.sport = 80, .dport = 9), DATA(9)),
     PKT(ETH(), IN4(.frag = 0x2000, .id = 4), UDP(.sport = 1, .dport = 83), DATA(64)),
     PKT(ETH(), IN6(), FRAG6(.offset = 64, .id = 4), UDP(.sport = 1, .dport = 84), DATA(64)),
     PKT(ETH(), IN6(), ICMP6(.type = 128, .id = 3), DATA(33)),
 };
 
-static void twenty_thousand_damaged_packets_have_one_reason_each(void **state)
+LB_TEST(twenty_thousand_damaged_packets_have_one_reason_each)
 {
 	struct fixture *f = fixture_get();
 
@@ -341,23 +381,4 @@ static void twenty_thousand_damaged_packets_have_one_reason_each(void **state)
 	}
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_neighbour_of_a_vip_in_its_bucket_is_not_it),
-	    cmocka_unit_test(every_vip_of_a_full_table_is_found),
-	    cmocka_unit_test(the_tables_in_force_are_the_ones_looked_at),
-	    cmocka_unit_test(no_cut_tcp4_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_tcp4_packet_with_options_and_tags_is_forwarded),
-	    cmocka_unit_test(no_cut_udp4_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_udp6_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_tcp6_packet_with_extension_headers_is_forwarded),
-	    cmocka_unit_test(no_cut_l2_packet_is_forwarded),
-	    cmocka_unit_test(no_cut_icmp_error_is_forwarded),
-	    cmocka_unit_test(no_cut_fragment_is_forwarded),
-	    cmocka_unit_test(twenty_thousand_random_packets_have_one_reason_each),
-	    cmocka_unit_test(twenty_thousand_damaged_packets_have_one_reason_each),
-	};
-
-	return run_packet_tests("packets: pass", cases, ARRAY_SIZE(cases), tests, ARRAY_SIZE(tests));
-}
+PACKET_TEST_MAIN("packets: pass", cases)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How flows spread: a million distinct ones, through the very hash and ring arithmetic of the XDP program compiled for
- * the host, over rings that lbd fills; a sample of them goes through the real program, which must agree.
- * Run by `make check`. */
+/* How a million flows spread over backends. They are hashed on the host, with the code that the XDP
+ * program has (lb_hash.h), over rings that lbd fills. A sample of them is sent through the program,
+ * which must choose the same backends. */
 #include <arpa/inet.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
@@ -13,6 +13,7 @@
 #include "common/ring_size.h"
 #include "lbd/dataplane/maglev.h"
 #include "support/bpf_fixture.h"
+#include "support/test_registry.h"
 
 #define FLOWS      1000000
 #define SAMPLE     2000
@@ -28,7 +29,7 @@ struct ring {
 	uint16_t *table; /* backends are numbered from 1 in it */
 };
 
-/* A Maglev ring over 10.0.0.11 and up; `without` (from 1) is left out, 0: nobody. */
+/* A Maglev ring over 10.0.0.11 and up; `without` (from 1) is left out, 0: none. */
 static struct ring ring_make(int backends, const uint32_t *weights, int without)
 {
 	struct maglev_backend members[MAX_COUNT];
@@ -38,8 +39,10 @@ static struct ring ring_make(int backends, const uint32_t *weights, int without)
 	for (int i = 1; i <= backends; i++) {
 		if (i == without)
 			continue;
-		members[count] = (struct maglev_backend){.id = i, .weight = weights ? weights[i - 1] : 1};
-		members[count++].address = (struct addr){.family = 4, .bytes = {10, 0, 0, FIRST_SLOT - 1 + i}};
+		members[count] =
+		    (struct maglev_backend){.id = i, .weight = weights ? weights[i - 1] : 1};
+		members[count++].address =
+		    (struct addr){.family = 4, .bytes = {10, 0, 0, FIRST_SLOT - 1 + i}};
 	}
 	ring.table = calloc(ring.size, sizeof(*ring.table));
 	assert_non_null(ring.table);
@@ -47,7 +50,7 @@ static struct ring ring_make(int backends, const uint32_t *weights, int without)
 	return ring;
 }
 
-/* Flow number n, all of them different: clients of a few networks with many ports each, as a site sees them. */
+/* Flow number n: clients of a few networks with many ports each. No two flows are the same. */
 static struct lb_tuple flow(int family, uint32_t n)
 {
 	struct lb_tuple tuple = {.family = family, .protocol = IPPROTO_TCP};
@@ -94,12 +97,12 @@ static void assert_shares(const struct ring *ring, const uint32_t *weights, int 
 		double share = (double)FLOWS * (weights ? weights[i - 1] : 1) / total;
 
 		if (counts[i] < share * 0.98 || counts[i] > share * 1.02)
-			fail_msg("IPv%d: backend %d got %u of %u flows, expected %.0f within 2 %%", family, i,
-				 counts[i], FLOWS, share);
+			fail_msg("IPv%d: backend %d got %u of %u flows, expected %.0f within 2 %%",
+				 family, i, counts[i], FLOWS, share);
 	}
 }
 
-static void ten_equal_backends_share_a_million_flows_within_two_percent(void **state)
+LB_TEST(ten_equal_backends_share_a_million_flows_within_two_percent)
 {
 	struct ring ring = ring_make(10, NULL, 0);
 
@@ -108,7 +111,7 @@ static void ten_equal_backends_share_a_million_flows_within_two_percent(void **s
 	free(ring.table);
 }
 
-static void weights_1_2_3_share_a_million_flows_within_two_percent(void **state)
+LB_TEST(weights_1_2_3_share_a_million_flows_within_two_percent)
 {
 	static const uint32_t weights[] = {1, 2, 3};
 	struct ring ring = ring_make(3, weights, 0);
@@ -118,7 +121,7 @@ static void weights_1_2_3_share_a_million_flows_within_two_percent(void **state)
 	free(ring.table);
 }
 
-static void removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows(void **state)
+LB_TEST(removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows)
 {
 	struct ring before = ring_make(100, NULL, 0), after = ring_make(100, NULL, 37);
 	uint32_t others = 0, moved = 0;
@@ -133,7 +136,7 @@ static void removing_one_of_100_backends_moves_under_two_percent_of_the_others_f
 		moved += was != is;
 	}
 	if (moved * 100ULL >= others * 2ULL)
-		fail_msg("%u of %u flows that were not on the removed backend moved, expected under 2 %%", moved,
+		fail_msg("%u of %u flows of the other backends moved, expected under 2 %%", moved,
 			 others);
 	free(before.table);
 	free(after.table);
@@ -144,7 +147,8 @@ static void removing_one_of_100_backends_moves_under_two_percent_of_the_others_f
 /* The service of that VIP with the ring's slots, all of them stable. */
 static void install(struct fixture *f, const char *vip, const struct ring *ring)
 {
-	uint16_t service = fixture_service(f, vip, IPPROTO_TCP, 80, (struct lb_service){.forward = LB_FORWARD_IPIP});
+	uint16_t service = fixture_service(f, vip, IPPROTO_TCP, 80,
+					   (struct lb_service){.forward = LB_FORWARD_IPIP});
 	uint16_t ids[MAX_COUNT + 1] = {0};
 	uint32_t *words = calloc(ring->size, sizeof(*words));
 
@@ -179,7 +183,7 @@ static void packet_of_flow(struct fixture *f, int family, uint32_t n)
 					 TCP(.sport = sport, .dport = 80, .flags = ACK)));
 }
 
-static void the_program_sends_each_flow_where_the_hash_says(void **state)
+LB_TEST_SETUP(the_program_sends_each_flow_where_the_hash_says, fixture_clear, NULL)
 {
 	struct fixture *f = fixture_get();
 	struct ring ring = ring_make(10, NULL, 0);
@@ -194,19 +198,10 @@ static void the_program_sends_each_flow_where_the_hash_says(void **state)
 		packet_of_flow(f, family, n);
 		fixture_send_uncounted(f);
 		assert_int_equal(f->verdict, XDP_TX);
-		assert_int_equal(f->out.data[14 + 19] - FIRST_SLOT + 1, backend_of(&ring, family, n));
+		assert_int_equal(f->out.data[14 + 19] - FIRST_SLOT + 1,
+				 backend_of(&ring, family, n));
 	}
 	free(ring.table);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(ten_equal_backends_share_a_million_flows_within_two_percent),
-	    cmocka_unit_test(weights_1_2_3_share_a_million_flows_within_two_percent),
-	    cmocka_unit_test(removing_one_of_100_backends_moves_under_two_percent_of_the_others_flows),
-	    cmocka_unit_test_setup(the_program_sends_each_flow_where_the_hash_says, fixture_clear),
-	};
-
-	return cmocka_run_group_tests_name("spread", tests, fixture_open, fixture_close);
-}
+LB_TEST_MAIN("spread", .open = fixture_open, .close = fixture_close)

@@ -1,10 +1,11 @@
 #!/bin/bash
-# The control socket, run-time changes, interfaces and metrics of lbd, as their users meet them.
-export LAB_SEED= # the default: lbd makes one
+# The control socket, run-time changes, interfaces and metrics of lbd, as their users see them.
+export LAB_SEED= # the default: lbd makes its own
 . "$(dirname "$0")/lib.sh"
 
 api() { # METHOD PATH [BODY]: the answer, then the HTTP status on a line of its own
-	curl -s -m 60 --unix-socket "$WORK/lbd.sock" -X "$1" ${3:+-d "$3"} -w '\n%{http_code}\n' "http://lbd$2"
+	curl -s -m 60 --unix-socket "$WORK/lbd.sock" -X "$1" ${3:+-d "$3"} \
+		-w '\n%{http_code}\n' "http://lbd$2"
 }
 
 # The status and, where given, a part of the answer.
@@ -17,25 +18,29 @@ answers() { # STATUS PART METHOD PATH [BODY]
 	FAILED=1
 }
 
-of_backend() { # ADDRESS EXPRESSION, in terms of b
-	lbctl backends web4 --json | json "[$2 for b in d['backends'] if b['address'] == '$1'][0]"
-}
-lbd_pid() { lbctl status --json | json 'd["pid"]'; }
+status() { lbctl status --json | json "$1"; } # FILTER
+lbd_pid() { status .pid; }
 stop_lbd() { # SIGNAL
 	local pid
 	pid=$(lbd_pid) || return 1
 	kill "-$1" "$pid"
-	lab_wait_for 3 "lbd to end" eval "! kill -0 $pid"
+	lab_wait_for 3 "lbd to end" has_ended "$pid"
 }
-condition_is() { [ "$(of_backend "$1" "b['condition']")" = "$2" ]; }
-logged() { grep -qF "$1" "$WORK/lbd.log" || { echo "# the log lacks: $1"; FAILED=1; }; }
+has_ended() { ! kill -0 "$1"; } # PID
+logged() { # TEXT
+	grep -qF "$1" "$WORK/lbd.log" && return
+	echo "# the log lacks: $1"
+	FAILED=1
+}
 
 test_every_reading_path_answers() {
 	local path
-	for path in status services backends 'backends?service=web4' stats top; do answers 200 "{" GET "/v1/$path"; done
+	for path in status services backends 'backends?service=web4' stats top; do
+		answers 200 "{" GET "/v1/$path"
+	done
 }
 
-test_wrong_requests_are_told_what_is_wrong() {
+test_wrong_requests_get_an_answer_that_names_the_error() {
 	local target='"service":"web4","address":"10.0.0.11"'
 	answers 404 'no such path' GET /v1/nothing
 	answers 405 'not with this method' GET /v1/reload
@@ -44,44 +49,63 @@ test_wrong_requests_are_told_what_is_wrong() {
 	answers 400 'line 1' POST /v1/attach '{'
 	answers 400 'expected a JSON object' POST /v1/attach '[1]'
 	answers 400 'interface: missing: expected the name of the interface' POST /v1/attach '{}'
-	answers 400 'mode: expected \"auto\", \"native\" or \"generic\", got \"turbo\"' POST /v1/attach '{"interface":"eth0","mode":"turbo"}'
+	answers 400 'mode: expected \"auto\", \"native\" or \"generic\", got \"turbo\"' \
+		POST /v1/attach '{"interface":"eth0","mode":"turbo"}'
 	answers 404 'nope0: no such interface' POST /v1/attach '{"interface":"nope0"}'
 	answers 404 'nope0: not attached' POST /v1/detach '{"interface":"nope0"}'
-	answers 400 'weight: expected an integer 0 to 10000, got \"abc\"' POST /v1/backend/weight "{$target,\"weight\":\"abc\"}"
-	answers 400 'weight: expected an integer 0 to 10000, got 10001' POST /v1/backend/weight "{$target,\"weight\":10001}"
+	answers 400 'weight: expected an integer 0 to 10000, got \"abc\"' \
+		POST /v1/backend/weight "{$target,\"weight\":\"abc\"}"
+	answers 400 'weight: expected an integer 0 to 10000, got 10001' \
+		POST /v1/backend/weight "{$target,\"weight\":10001}"
 	answers 400 'weihgt: no such field' POST /v1/backend/weight "{$target,\"weihgt\":1}"
-	answers 400 'address: expected an IPv4 or IPv6 address, got \"10.0.0.256\"' POST /v1/backend/drain '{"service":"web4","address":"10.0.0.256"}'
-	answers 404 'backend 10.0.0.99: no such backend' POST /v1/backend/drain '{"service":"web4","address":"10.0.0.99"}'
-	answers 400 'on: expected true or false, got \"yes\"' POST /v1/backend/drain "{$target,\"on\":\"yes\"}"
+	answers 400 'address: expected an IPv4 or IPv6 address, got \"10.0.0.256\"' \
+		POST /v1/backend/drain '{"service":"web4","address":"10.0.0.256"}'
+	answers 404 'backend 10.0.0.99: no such backend' \
+		POST /v1/backend/drain '{"service":"web4","address":"10.0.0.99"}'
+	answers 400 'on: expected true or false, got \"yes\"' \
+		POST /v1/backend/drain "{$target,\"on\":\"yes\"}"
 	answers 409 'is there already' POST /v1/backend/add "{$target}"
-	answers 400 'is a VIP' POST /v1/backend/add "{\"service\":\"web4\",\"address\":\"$VIP4\"}"
+	answers 400 'is a VIP' \
+		POST /v1/backend/add "{\"service\":\"web4\",\"address\":\"$VIP4\"}"
 	head -c 1200000 /dev/zero | tr '\0' ' ' >"$WORK/big"
 	answers 413 '' POST /v1/reload "@$WORK/big"
 	answers 200 '{' GET /v1/status
 }
 
-test_bad_file_changes_nothing_and_is_told_by_line() {
+weights() {
+	lbctl backends --json | json '
+		[.backends[] | [.service, .address, .weight // error("no weight")]]'
+}
+
+test_bad_file_changes_nothing_and_the_error_names_its_line() {
 	local before
-	before=$(lbctl backends --json | json '[(b["service"], b["address"], b["weight"]) for b in d["backends"]]')
+	before=$(weights) || return 1
 	sed -i.good 's/port: 80$/port: 70000/' "$WORK/lbd.yaml"
 	answers 422 "lbd.yaml:" POST /v1/reload '{}'
 	kill -HUP "$(lbd_pid)"
-	lab_wait_for 3 "the refusal in the log" grep -q "not reloaded, nothing has changed" "$WORK/lbd.log"
+	lab_wait_for 3 "the refusal in the log" \
+		grep -q "not reloaded, nothing has changed" "$WORK/lbd.log"
 	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
-	expect "backends" "$(lbctl backends --json | json '[(b["service"], b["address"], b["weight"]) for b in d["backends"]]')" = "$before"
+	expect "backends" "$(weights)" = "$before"
 }
 
 # ---- the seed, and the ring that follows from it ----
 
-seed() { lbctl status --json | json 'd["hash_seed"]'; }
-digests() { "$@" services --json | json 'sorted((s["name"], s["slots"], s["ring_digest"]) for s in d["services"])'; }
+seed() { status .hash_seed; }
+digests() { # LBCTL
+	"$@" services --json | json '
+		[.services[] | [.name, .slots, .ring_digest // error("no digest")]] | sort'
+}
 other_lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/other.sock" "$@"; }
-other_is_up() { [ "$(other_lbctl status --json | json 'd["backends_up"]')" = 6 ]; }
+other_is_up() { [ "$(other_lbctl status --json | json .backends_up)" = 6 ]; }
 
-# Starts a second lbd beside the first, with maps and state of its own and no interface. It is left to end_other.
+# Starts a second lbd beside the first, with its own maps and state and without an interface.
+# end_other stops it.
 start_other() { # SEED-LINE
-	sed -e "s|^socket:.*|socket: $WORK/other.sock|" -e "s|^pin:.*|pin: /sys/fs/bpf/$LAB/other|" \
-		-e "s|^state:.*|state: $WORK/other-state|" -e 's|^interfaces:.*|interfaces: []|' -e 's|^metrics:.*|metrics: off|' \
+	sed -e "s|^socket:.*|socket: $WORK/other.sock|" \
+		-e "s|^pin:.*|pin: /sys/fs/bpf/$LAB/other|" \
+		-e "s|^state:.*|state: $WORK/other-state|" \
+		-e 's|^interfaces:.*|interfaces: []|' -e 's|^metrics:.*|metrics: off|' \
 		"$WORK/lbd.yaml" >"$WORK/other.yaml"
 	echo "$1" >>"$WORK/other.yaml"
 	lab_spawn other in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml"
@@ -105,24 +129,30 @@ test_two_balancers_without_a_seed_have_rings_of_their_own() {
 }
 
 test_run_time_changes_outlive_kill_9_and_end_with_a_reload() {
-	lbctl backend weight web4 10.0.0.11 7 && lbctl backend drain web4 10.0.0.12 && lbctl backend add web4 10.0.0.77 --weight 9 || return 1
-	expect "overrides" "$(lbctl status --json | json 'd["overrides"]')" = 3
+	lbctl backend weight web4 10.0.0.11 7 && lbctl backend drain web4 10.0.0.12 &&
+		lbctl backend add web4 10.0.0.77 --weight 9 || return 1
+	expect "overrides" "$(status .overrides)" = 3
 	stop_lbd KILL
 	lab_lbd_start || return 1
 	logged "3 run-time changes are still in force"
-	expect "weight" "$(of_backend 10.0.0.11 "b['weight']")" = 7
-	lab_wait_for 3 "10.0.0.12 to drain" eval 'condition_is 10.0.0.12 draining || condition_is 10.0.0.12 drained'
-	expect "added backend's weight" "$(of_backend 10.0.0.77 "b['weight']")" = 9
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lab_wait_for 3 "10.0.0.12 to drain" drains_or_is_drained 10.0.0.12
+	expect "added backend's weight" "$(backend_field web4 10.0.0.77 weight)" = 9
 	answers 200 '"dropped_overrides":3' POST /v1/reload '{}'
-	expect "weight after the reload" "$(of_backend 10.0.0.11 "b['weight']")" = 100
-	expect "overrides after the reload" "$(lbctl status --json | json 'd["overrides"]')" = 0
+	expect "weight after the reload" "$(backend_field web4 10.0.0.11 weight)" = 100
+	expect "overrides after the reload" "$(status .overrides)" = 0
 	lab_wait_for 5 "all to be up" backends_up 6
+}
+drains_or_is_drained() { # ADDRESS
+	case $(backend_field web4 "$1" condition) in draining | drained) ;; *) return 1 ;; esac
 }
 
 test_removed_backend_drains_and_is_forgotten() {
 	lbctl backend remove web4 10.0.0.11 || return 1
-	lab_wait_for 20 "the log to say so" grep -q "web4 .*backend 10.0.0.11 drained and removed" "$WORK/lbd.log"
-	expect "backends of web4" "$(lbctl backends web4 --json | json 'len(d["backends"])')" = 1
+	lab_wait_for 20 "its removal in the log" \
+		grep -q "web4 .*backend 10.0.0.11 drained and removed" "$WORK/lbd.log"
+	expect "backends of web4" \
+		"$(lbctl backends web4 --json | json '.backends | length')" = 1
 	lbctl reload || return 1
 	lab_wait_for 5 "all to be up" backends_up 6
 }
@@ -133,21 +163,24 @@ test_second_lbd_is_refused_and_names_the_first() {
 	[[ $out == *"in use by another lbd (pid $(lbd_pid))"* ]] || { echo "# $out"; FAILED=1; }
 	sed "s|^socket:.*|socket: $WORK/other.sock|" "$WORK/lbd.yaml" >"$WORK/other.yaml"
 	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml" 2>&1) && FAILED=1
-	[[ $out == *"pin: /sys/fs/bpf/$LAB: in use by another lbd"* ]] || { echo "# $out"; FAILED=1; }
+	[[ $out == *"pin: /sys/fs/bpf/$LAB: in use by another lbd"* ]] || {
+		echo "# $out"
+		FAILED=1
+	}
 	answers 200 '{' GET /v1/status
 }
 
 test_the_seed_is_kept_over_restarts_of_lbd() {
 	local before
-	before=$(seed)
+	before=$(seed) || return 1
 	expect "mode of the file" "$(stat -c %a "$WORK/state/hash-seed")" = 600
 	expect "what the file holds" "$(cat "$WORK/state/hash-seed")" = "$before"
 	lab_kill lbd KILL
 	rm "$WORK/state/hash-seed"
 	lab_lbd_start || return 1
 	expect "the pinned maps' seed" "$(seed)" = "$before"
-	expect "the file, made anew" "$(cat "$WORK/state/hash-seed")" = "$before"
-	expect "warnings of the seed" "$(grep -c 'warning: hash-seed' "$WORK/lbd.log")" = 0
+	expect "what the new file holds" "$(cat "$WORK/state/hash-seed")" = "$before"
+	expect "warnings about the seed" "$(grep -c 'warning: hash-seed' "$WORK/lbd.log")" = 0
 	lab_wait_for 10 "all to be up" backends_up 6
 }
 
@@ -158,7 +191,8 @@ test_a_seed_file_that_holds_none_is_refused_and_kept() {
 	echo "no seed" >"$WORK/state/hash-seed"
 	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1
 	echo "# $out"
-	[[ $out == *"$WORK/state/hash-seed: holds no seed: expected 0x and 16 hexadecimal digits"* ]] || FAILED=1
+	grep -qF "$WORK/state/hash-seed: holds no seed: expected 0x and 16 hexadecimal digits" \
+		<<<"$out" || FAILED=1
 	expect "the file" "$(cat "$WORK/state/hash-seed")" = "no seed"
 	cat "$WORK/good-seed" >"$WORK/state/hash-seed"
 	lab_lbd_start || return 1
@@ -169,8 +203,8 @@ test_socket_is_for_root_and_its_group_alone() {
 	expect "mode of the socket" "$(stat -c %a "$WORK/lbd.sock")" = 660
 }
 
-# Then the program has no link of its own to pin.
-in_a_dispatcher() { [ "$(lbctl status --json | json 'd["interfaces"][0]["dispatcher"]')" = True ]; }
+# A program in a dispatcher has no link of its own to pin.
+in_a_dispatcher() { [ "$(status '.interfaces[0].dispatcher')" = true ]; }
 
 test_interface_that_comes_back_is_attached_again() {
 	local pins=eth0
@@ -180,24 +214,30 @@ test_interface_that_comes_back_is_attached_again() {
 	! in_a_dispatcher || pins=
 	for _ in 1 2; do
 		ip -n "$(ns lb)" link add late.0 type veth peer name late.1
-		lab_wait_for 5 "late.0 to be attached" eval '[[ $(lbctl status) == *late.0* ]]'
+		lab_wait_for 5 "late.0 to be attached" late_0_is attached
 		ip -n "$(ns lb)" link del late.0
-		lab_wait_for 5 "late.0 to be forgotten" eval '[[ $(lbctl status) != *late.0* ]]'
+		lab_wait_for 5 "late.0 to be gone" late_0_is gone
 	done
-	expect "pins left" "$(ls "/sys/fs/bpf/$LAB/links")" = "$pins"
+	expect "pins left" "[$(ls "/sys/fs/bpf/$LAB/links")]" = "[$pins]"
 	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
 	lbctl reload
 }
+late_0_is() { # attached | gone
+	local filter='if any(.interfaces[]; .name == "late.0") then "attached" else "gone" end'
+	[ "$(status "$filter")" = "$1" ]
+}
 
-test_strangers_program_is_left_alone_and_named() {
+test_another_xdp_program_is_left_alone_and_named() {
 	ip -n "$(ns lb)" link add taken type veth peer name taken-peer
 	bpftool prog load "$BUILD/pass.bpf.o" "/sys/fs/bpf/$LAB-taken" type xdp &&
-		in_ns lb bpftool net attach xdpdrv pinned "/sys/fs/bpf/$LAB-taken" dev taken || return 1
+		in_ns lb bpftool net attach \
+			xdpdrv pinned "/sys/fs/bpf/$LAB-taken" dev taken || return 1
 	rm "/sys/fs/bpf/$LAB-taken"
 	answers 409 'taken: has another XDP program (' POST /v1/attach '{"interface":"taken"}'
 	in_ns lb ip link set dev taken xdp off
 	answers 200 '"mode":"native"' POST /v1/attach '{"interface":"taken"}'
-	answers 409 'attached in native mode' POST /v1/attach '{"interface":"taken","mode":"generic"}'
+	answers 409 'attached in native mode' \
+		POST /v1/attach '{"interface":"taken","mode":"generic"}'
 	answers 200 '{}' POST /v1/detach '{"interface":"taken"}'
 	[[ $(ip -n "$(ns lb)" link show taken) != *xdp* ]] || { echo "# still attached"; FAILED=1; }
 	ip -n "$(ns lb)" link del taken
@@ -205,40 +245,68 @@ test_strangers_program_is_left_alone_and_named() {
 
 test_driver_that_refuses_native_mode_is_quoted() {
 	ip -n "$(ns lb)" link add switch type bridge
-	answers 409 'switch: native XDP refused: Underlying driver does not support XDP in native mode' POST /v1/attach '{"interface":"switch","mode":"native"}'
+	local refusal='native XDP refused: Underlying driver does not support XDP in native mode'
+	answers 409 "switch: $refusal" \
+		POST /v1/attach '{"interface":"switch","mode":"native"}'
 	answers 200 '"mode":"generic"' POST /v1/attach '{"interface":"switch"}'
 	logged "generic mode is used, which is slower"
 	answers 200 '{}' POST /v1/detach '{"interface":"switch"}'
 	ip -n "$(ns lb)" link del switch
 }
 
+# Checks metrics in the text format. Prints how many there are, or what is wrong.
+check_metrics() { # FILE
+	awk '
+		function fail(what) { print "# line " NR ": " what ": " $0; failed = 1; exit 1 }
+		function kind_of(family) {
+			if (family ~ /_total$/) return "counter"
+			return family == "lbd_loop_late_seconds" ? "histogram" : "gauge"
+		}
+		/^# HELP / {
+			family = $3
+			if (family in families) fail("family twice")
+			families[family]
+			families_seen++
+			next
+		}
+		/^# TYPE / {
+			if (NF != 4 || $3 != family) fail("expected the type of " family)
+			if ($4 != kind_of(family)) fail("expected " kind_of(family))
+			histogram = $4 == "histogram"
+			next
+		}
+		{
+			if ($0 !~ /^[a-z_]+(\{([a-z_]+="([^"\\]|\\["\\n])*",?)+\})? -?[0-9.e+-]+$/)
+				fail("no sample")
+			name = sample = $0
+			sub(/[{ ].*/, "", name)
+			sub(/ [^ ]*$/, "", sample)
+			part = substr(name, length(family) + 1)
+			if (index(name, family) != 1 ||
+			    (histogram ? part !~ /^_(bucket|sum|count)$/ : part != ""))
+				fail("sample outside of its family " family)
+			if (sample in samples) fail("sample twice")
+			samples[sample]
+			samples_seen++
+			if (name == "lbd_backend_up" && index(sample, "backend=\"10.0.0.11\""))
+				up = 1
+		}
+		END {
+			if (failed) exit 1
+			if (!("lbd_loop_late_seconds_bucket{le=\"+Inf\"}" in samples))
+				fail("no bucket +Inf of lbd_loop_late_seconds")
+			if (!up) fail("no lbd_backend_up of 10.0.0.11")
+			print "# " families_seen " families, " samples_seen " samples"
+		}' "$1"
+}
+
 test_metrics_are_in_the_text_format() {
-	in_ns lb curl -s -D "$WORK/head" http://127.0.0.1:9469/metrics >"$WORK/metrics" || return 1
+	local url=http://127.0.0.1:9469/metrics
+	in_ns lb curl -s -D "$WORK/head" $url >"$WORK/metrics" || return 1
 	grep -qi 'content-type: text/plain; version=0.0.4' "$WORK/head" || FAILED=1
-	python3 - "$WORK/metrics" <<-'PY' || FAILED=1
-		import re, sys
-		current, seen, samples = None, set(), set()
-		for line in open(sys.argv[1]):
-		    line = line.rstrip("\n")
-		    if line.startswith("# HELP "):
-		        current = line.split()[2]
-		        assert current not in seen, "family twice: " + current
-		        seen.add(current)
-		    elif line.startswith("# TYPE "):
-		        name, kind = line.split()[2:]
-		        assert name == current, line
-		        assert kind == ("counter" if name.endswith("_total") else "histogram" if name == "lbd_loop_late_seconds" else "gauge"), line
-		        parts = [current + part for part in ("_bucket", "_sum", "_count")] if kind == "histogram" else [current]
-		    else:
-		        sample = re.fullmatch(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\["\\n])*",?)+\})? (-?[0-9.e+-]+)', line)
-		        assert sample and sample.group(1) in parts, line
-		        assert sample.group(1, 2) not in samples, "sample twice: " + line
-		        samples.add(sample.group(1, 2))
-		assert ("lbd_loop_late_seconds_bucket", '{le="+Inf"}') in samples
-		assert any('lbd_backend_up' == s[0] and 'backend="10.0.0.11"' in s[1] for s in samples)
-		print(f"# {len(seen)} families, {len(samples)} samples")
-	PY
-	expect "status of a POST" "$(in_ns lb curl -s -o /dev/null -w '%{http_code}' -X POST http://127.0.0.1:9469/metrics)" = 405
+	check_metrics "$WORK/metrics" || FAILED=1
+	expect "status of a POST" \
+		"$(in_ns lb curl -s -o /dev/null -w '%{http_code}' -X POST $url)" = 405
 }
 
 rxvlan() { in_ns lb ethtool -k eth0 | awk '/^rx-vlan-offload:/ {print $2}'; }
@@ -252,11 +320,17 @@ test_offloads_that_hide_what_was_on_the_wire_are_off_while_attached() {
 	expect "rxvlan while attached again" "$(rxvlan)" = off
 }
 
-test_status_tells_when_the_program_was_taken_off() {
-	if in_a_dispatcher; then in_ns lb ip link set dev eth0 xdp off; else rm "/sys/fs/bpf/$LAB/links/eth0"; fi || return 1
-	lab_wait_for 5 "lbd to notice" eval 'lbctl status | grep -q "^Not forwarding: no interface is attached"' || return 1
-	lbctl attach eth0 >/dev/null && lbctl status | grep -q "^Forwarding"
+test_status_reports_that_the_program_was_detached() {
+	if in_a_dispatcher; then
+		in_ns lb ip link set dev eth0 xdp off || return 1
+	else
+		rm "/sys/fs/bpf/$LAB/links/eth0" || return 1
+	fi
+	lab_wait_for 5 "lbd to notice" \
+		status_begins_with "Not forwarding: no interface is attached" || return 1
+	lbctl attach eth0 >/dev/null && status_begins_with Forwarding
 }
+status_begins_with() { lbctl status | grep -q "^$1"; } # TEXT
 
 test_detach_then_stop_leaves_no_pins() {
 	answers 200 '{}' POST /v1/detach '{"interface":"eth0"}'
@@ -270,7 +344,9 @@ test_detach_then_stop_leaves_no_pins() {
 two_services_of_two_backends() {
 	lab_need_root
 	lab_up 2 || return 1
-	for i in 1 2; do lab_backend_servers $i $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1; done
+	for i in 1 2; do
+		lab_backend_servers $i $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
+	done
 	{
 		lab_config_head
 		echo "services:"

@@ -1,23 +1,24 @@
 #!/bin/bash
-# Forwarding on real traffic in native mode: every family and protocol, whole files, what is not for a VIP, counters.
+# Forwarding of real traffic in native mode: every family and protocol, whole files, traffic that is
+# not for a VIP, counters.
 . "$(dirname "$0")/lib.sh"
 
 BACKENDS_UP=3
 
 share_is_fair() { # RESULT BACKENDS: every backend answered at least half of its share
-	field "$1" "min(d['by'].values()) >= d['answered'] / $2 / 2 and len(d['by']) == $2"
+	field "$1" '([.by[]] | min) >= .answered / $n / 2 and (.by | length) == $n' --argjson n "$2"
 }
 
 volley() { # MODE VIP PORT
 	local result
 	result=$(traffic "$1" "$2" "$3" rate 1500 seconds 2)
 	echo "# $result"
-	expect "failures" "$(field "$result" 'd["failed"]')" = 0
-	expect "all backends to share" "$(share_is_fair "$result" $BACKENDS_UP)" = True
+	expect "failures" "$(field "$result" .failed)" = 0
+	expect "all backends to share" "$(share_is_fair "$result" $BACKENDS_UP)" = true
 }
 
 test_interface_runs_in_the_mode_asked_for() {
-	expect mode "$(lbctl status --json | json 'd["interfaces"][0]["mode"]')" = "${MODE:-native}"
+	expect mode "$(lbctl status --json | json '.interfaces[0].mode')" = "${MODE:-native}"
 }
 
 test_http_over_ipv4_reaches_every_backend() { volley load-http $VIP4 80; }
@@ -51,56 +52,59 @@ upload() { # VIP-IN-URL LISTEN-FAMILY
 test_large_file_sent_over_ipv4_arrives_byte_for_byte() { upload $VIP4; }
 test_large_file_sent_over_ipv6_arrives_byte_for_byte() { upload "[$VIP6]"; }
 
-# On a backend's wire: outer packets of 1520 bytes hold the client's segments of 1500.
+# On a backend's link, outer packets of 1520 bytes hold the client's segments of 1500.
 test_segments_through_the_tunnel_are_full_size() {
 	local longest
 	for i in $(seq $BACKENDS_UP); do
-		lab_spawn "dump-b$i" in_ns router timeout 20 tcpdump -nn -q -i "to-b$i" -c 2000 "ip proto 4 and dst host 10.0.0.$((10 + i))" -v
+		lab_spawn "dump-b$i" in_ns router timeout 20 tcpdump -nn -q -v -i "to-b$i" -c 2000 \
+			"ip proto 4 and dst host 10.0.0.$((10 + i))"
 	done
 	sleep 1
 	in_ns client curl -s -m 60 -T "$WORK/files/small" "http://$VIP4:8081/" >/dev/null
 	sleep 0.5
 	for i in $(seq $BACKENDS_UP); do lab_kill "dump-b$i" INT; done
-	longest=$(cat "$WORK"/dump-b*.log | grep -o 'proto IPIP (4), length [0-9]*' | awk '{ print $5 }' | sort -n | tail -n 1)
+	longest=$(cat "$WORK"/dump-b*.log | grep -o 'proto IPIP (4), length [0-9]*' |
+		awk '{ print $5 }' | sort -n | tail -n 1)
 	expect "longest outer packet" "$longest" = 1520
 }
 
 test_ping_to_a_vip_is_answered_ipv4_and_ipv6() {
-	in_ns client ping -q -c 3 -i 0.2 -W 1 $VIP4 && in_ns client ping -q -c 3 -i 0.2 -W 1 $VIP6 &&
+	in_ns client ping -q -c 3 -i 0.2 -W 1 $VIP4 &&
+		in_ns client ping -q -c 3 -i 0.2 -W 1 $VIP6 &&
 		in_ns client ping -q -c 3 -i 0.2 -W 1 -s 1400 $VIP4
 }
 
 test_traffic_that_is_not_for_a_vip_reaches_the_host_itself() {
-	in_ns client ping -q -c 2 -i 0.2 -W 1 10.0.0.2 && in_ns client ping -q -c 2 -i 0.2 -W 1 2001:db8:b::2 &&
+	in_ns client ping -q -c 2 -i 0.2 -W 1 10.0.0.2 &&
+		in_ns client ping -q -c 2 -i 0.2 -W 1 2001:db8:b::2 &&
 		in_ns client ping -q -c 1 -W 1 -s 4000 10.0.0.2
 }
 
 test_a_port_of_a_vip_without_a_service_is_not_forwarded() {
-	local before after
-	before=$(lbctl stats --json | json '[r["packets"] for r in d["reasons"] if r["name"] == "vip_no_service"][0]')
+	local before
+	before=$(reason_packets vip_no_service) || return 1
 	in_ns client curl -s -m 1 "http://$VIP4:81/" && return 1
-	after=$(lbctl stats --json | json '[r["packets"] for r in d["reasons"] if r["name"] == "vip_no_service"][0]')
-	expect "vip_no_service" "$after" -gt "$before"
+	expect "vip_no_service" "$(reason_packets vip_no_service)" -gt "$before"
 }
 
 test_new_flows_are_counted_per_service_and_backend() {
 	local before after sum sent
-	before=$(lbctl services --json | json '[s["flows"] for s in d["services"] if s["name"] == "web4"][0]')
-	sent=$(traffic load-http $VIP4 80 rate 500 seconds 1 | json 'd["sent"]')
-	after=$(lbctl services --json | json '[s["flows"] for s in d["services"] if s["name"] == "web4"][0]')
-	sum=$(lbctl backends web4 --json | json 'sum(b["flows"] for b in d["backends"])')
+	before=$(service_field web4 flows) || return 1
+	sent=$(traffic load-http $VIP4 80 rate 500 seconds 1 | json .sent) || return 1
+	after=$(service_field web4 flows) || return 1
+	sum=$(lbctl backends web4 --json | json '[.backends[].flows] | add')
 	expect "new flows of web4" $((after - before)) -ge "$sent"
 	expect "sum over backends" "$sum" = "$after"
 }
 
 test_metrics_say_the_same_as_lbctl() {
-	local metric api
-	metric=$(in_ns lb curl -s http://127.0.0.1:9469/metrics | awk '/^lbd_service_new_flows_total\{.*web4/ {print int($2)}')
-	api=$(lbctl services --json | json '[s["flows"] for s in d["services"] if s["name"] == "web4"][0]')
-	expect "lbd_service_new_flows_total of web4" "$metric" = "$api"
+	local metric
+	metric=$(in_ns lb curl -s http://127.0.0.1:9469/metrics |
+		awk '/^lbd_service_new_flows_total\{.*web4/ { print int($2) }')
+	expect "lbd_service_new_flows_total of web4" "$metric" = "$(service_field web4 flows)"
 }
 
-# Sends back the sha256 of what was PUT. One process a backend, IPv4 and IPv6.
+# A server on each backend that answers a PUT with the sha256 of the body, over IPv4 and IPv6.
 put_server() {
 	cat >"$WORK/put.py" <<-'PY'
 		import hashlib, http.server, socket
@@ -114,17 +118,21 @@ put_server() {
 		            if not part: return
 		            digest.update(part); left -= len(part)
 		        text = (digest.hexdigest() + "\n").encode()
-		        self.send_response(200); self.send_header("Content-Length", str(len(text)))
-		        self.send_header("Connection", "close"); self.end_headers(); self.wfile.write(text)
+		        self.send_response(200)
+		        self.send_header("Content-Length", str(len(text)))
+		        self.send_header("Connection", "close"); self.end_headers()
+		        self.wfile.write(text)
 		    def log_message(self, *args): pass
 		class Server(http.server.ThreadingHTTPServer):
 		    address_family = socket.AF_INET6
 		Server(("::", 8081), Handler).serve_forever()
 	PY
-	for i in $(seq $BACKENDS_UP); do lab_spawn "put-b$i" in_ns "b$i" python3 "$WORK/put.py"; done
+	for i in $(seq $BACKENDS_UP); do
+		lab_spawn "put-b$i" in_ns "b$i" python3 "$WORK/put.py"
+	done
 }
 
-# Uploads, and the other tunnels, which the decapsulator opens too.
+# Services for uploads, and for the other tunnels that the decapsulator accepts.
 more_services() {
 	config_service gre4 "$LAB_UDP4" tcp 7000 4 $BACKENDS_UP "forward: gre"
 	config_service gre6 "$LAB_UDP6" tcp 7000 6 $BACKENDS_UP "forward: gre"

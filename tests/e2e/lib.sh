@@ -1,18 +1,22 @@
 #!/bin/bash
-# What every end-to-end test shares: the lab, TAP, and a config to start from. Sourced first by each tests/e2e/*.sh.
-# A test is a function named test_PROMISE; it fails by returning non-zero, or through `expect`; it skips through `skip WHY`.
+# What every end-to-end test shares: the lab, TAP, and a config to start from.
+# A test is a function named test_PROMISE. It fails by returning non-zero, or through `expect`. It
+# skips through `skip WHY`.
 # shellcheck disable=SC2034
 LAB=${LAB:-lbt$$}
 # shellcheck source=tools/lab.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../tools/lab.sh"
 
-# Tests wait for what is to happen. A limit only ends a test that hangs: no machine is too slow for it.
+# Tests wait for a condition, and go on when it holds. These seconds are added to every limit: only
+# a test that hangs reaches it, however slow the machine.
 LAB_GRACE=60
 
 VIP4=192.0.2.10
 VIP6=2001:db8:5::10
+CHECK_TIMES="interval: 500ms, timeout: 450ms, rise: 2, fall: 3"
 
-# Three services over N backends: web4 and web6 (nginx), tcp4 and tcp6 (long-lived lines), udp4 and udp6.
+# Six services over the same N backends: web4 and web6 (HTTP, nginx), tcp4 and tcp6 (long-lived
+# connections), udp4 and udp6.
 # shellcheck disable=SC2154
 config_services() { # N [SERVICE-EXTRA-LINES]
 	local n=$1 extra=${2:-}
@@ -25,16 +29,17 @@ config_services() { # N [SERVICE-EXTRA-LINES]
 	config_service udp6 "$LAB_UDP6" udp 5353 6 "$n" "$extra"
 }
 
-# One service. Its checks forgive two lost packets, or a server that gets no CPU for a second. FAMILY is that of the backends' addresses. The caller may set HEALTH, BACKENDS ("1 3": only those), WEIGHTS
-# ("300 100": of the first, the second ...) and BACKUPS ("4": those that are).
+# One service. A backend stays up when two checks in a row fail. FAMILY (4 or 6) is that of the
+# backends' addresses. The caller may set HEALTH (another check), BACKENDS ("1 3": only these),
+# WEIGHTS ("300 100": of the first and the second backend) and BACKUPS ("4": these are backups).
 config_service() { # NAME VIP PROTOCOL PORT FAMILY BACKENDS EXTRA
-	local i list
+	local i list health="{ type: http, port: 80, path: /healthz, $CHECK_TIMES }"
 	cat <<-CONF
 		  - name: $1
 		    vip: $2
 		    protocol: $3
 		    port: $4
-		    health: ${HEALTH:-{ type: http, port: 80, path: /healthz, interval: 500ms, timeout: 450ms, rise: 2, fall: 3 \}}
+		    health: ${HEALTH:-$health}
 	CONF
 	[ -z "$7" ] || sed 's/^/    /' <<<"$7"
 	echo "    backends:"
@@ -75,30 +80,58 @@ lab_with_lbd() { # N [EXTRA]
 }
 
 backends_up() { # COUNT
-	[ "$(lbctl status --json | json 'd["backends_up"]')" = "$1" ]
+	[ "$(lbctl status --json | json .backends_up)" = "$1" ]
 }
 
 nothing_in_transition() {
-	[ "$(lbctl services --json | json 'sum(s["slots_in_transition"] for s in d["services"])')" = 0 ]
+	[ "$(lbctl services --json | json '[.services[].slots_in_transition] | add')" = 0 ]
 }
 
+# A value of `lbctl services`, `lbctl backends` or `lbctl stats`.
+service_field() { # SERVICE FIELD
+	lbctl services --json |
+		json '.services[] | select(.name == $name) | .[$field]' \
+			--arg name "$1" --arg field "$2"
+}
+backend_field() { # SERVICE ADDRESS FIELD
+	lbctl backends "$1" --json |
+		json '.backends[] | select(.address == $address) | .[$field]' \
+			--arg address "$2" --arg field "$3"
+}
+reason_packets() { # REASON
+	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
+}
+
+# An empty text is never as expected: the command that should have printed it failed.
 expect() { # WHAT ACTUAL OP VALUE
-	if test "$2" "$3" "$4" 2>/dev/null; then return 0; fi
-	echo "# expected $1 $3 $4, got '$2'"
+	if [ -n "$2" ] && [ -n "$4" ] && test "$2" "$3" "$4" 2>/dev/null; then return 0; fi
+	echo "# expected $1 $3 '$4', got '$2'"
 	FAILED=1
 	return 1
 }
 
-skip() {
+skip() { # WHY
 	SKIP=$*
 	return 0
 }
 
-# Field of a JSON text: field TEXT 'd["failed"]'
-field() { printf '%s' "$1" | json "$2"; }
+# ---- reports of tests/e2e/traffic ----
 
-# A load that goes on until it is ended: load_start NAME MODE ...; load_end NAME waits for what was asked, and its report is
-# in $WORK/NAME.json.
+field() { json "$2" "${@:3}" <<<"$1"; } # REPORT FILTER [JQ-OPTION]...
+
+# How many requests or connections a backend answered. The report lists only backends that answered.
+answered_by() { # REPORT BACKEND
+	field "$1" '.by | objects | .[$backend] // 0' --arg backend "$2"
+}
+
+# Connections of a hold that broke or met another backend.
+broken_or_moved() { # NAME
+	json '(.broken | numbers) + (.moved | numbers)' <"$WORK/$1.json"
+}
+report_field() { json "$2" <"$WORK/$1.json"; } # NAME FILTER
+
+# A load that goes on until load_end, which waits for the answers to what was sent. The report is
+# then in $WORK/NAME.json.
 load_start() { # NAME TRAFFIC-ARGUMENT...
 	local name=$1
 	shift
@@ -113,7 +146,7 @@ load_end() { # NAME
 	echo "# $1: $(cat "$WORK/$1.json")"
 }
 
-# Runs set_up; when it fails, that is the one failed test.
+# Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
 set_up_or_end() { # COMMAND...
 	"$@" >"/tmp/$LAB.setup" 2>&1 && {
 		rm -f "/tmp/$LAB.setup"
@@ -144,7 +177,7 @@ run_tests() {
 			grep '^# ' "/tmp/$LAB.out" || true
 		else
 			sed 's/^/# /' "/tmp/$LAB.out" | tail -n 60
-			[ ! -f "$WORK/lbd.log" ] || { echo "# --- lbd's log"; tail -n 20 "$WORK/lbd.log" | sed 's/^/# /'; }
+			[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
 			echo "not ok $number - ${name#test_}"
 			failed=1
 		fi

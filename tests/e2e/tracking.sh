@@ -1,11 +1,12 @@
 #!/bin/bash
-# Long-lived connections through every kind of change: none is reset, none moves. And a SYN flood.
+# Long-lived connections stay where they are through every kind of change and through a SYN flood.
 . "$(dirname "$0")/lib.sh"
 
 through_changes() { # VIP SERVICE ADDRESS-PREFIX
 	local vip=$1 service=$2 at=$3
 	load_start hold hold "$vip" 7000 connections 400 interval 0.3
-	lab_wait_for 5 "connections" grep -q "400 connections open" "$WORK/hold.err" || return 1
+	lab_wait_for 5 "connections" \
+		grep -q "400 connections open" "$WORK/hold.err" || return 1
 	sleep 1
 	lbctl backend add "$service" "${at}14" >/dev/null || return 1
 	sleep 1
@@ -24,12 +25,16 @@ through_changes() { # VIP SERVICE ADDRESS-PREFIX
 	sleep 6
 	load_end hold
 	tail -n 3 "$WORK/hold.err" | sed 's/^/# /'
-	expect "broken connections" "$(json 'd["broken"]' <"$WORK/hold.json")" = 0
-	expect "moved connections" "$(json 'd["moved"]' <"$WORK/hold.json")" = 0
+	expect "broken connections" "$(report_field hold .broken)" = 0
+	expect "moved connections" "$(report_field hold .moved)" = 0
 }
 
-test_tcp_over_ipv4_stays_through_adds_drains_weights_removal_and_reload() { through_changes $VIP4 tcp4 10.0.0.; }
-test_tcp_over_ipv6_stays_through_adds_drains_weights_removal_and_reload() { through_changes $VIP6 tcp6 2001:db8:b::; }
+test_tcp_over_ipv4_stays_through_adds_drains_weights_removal_and_reload() {
+	through_changes $VIP4 tcp4 10.0.0.
+}
+test_tcp_over_ipv6_stays_through_adds_drains_weights_removal_and_reload() {
+	through_changes $VIP6 tcp6 2001:db8:b::
+}
 
 test_a_drained_backend_takes_no_new_flow() {
 	local result
@@ -37,24 +42,28 @@ test_a_drained_backend_takes_no_new_flow() {
 	sleep 0.3
 	result=$(traffic load-http $VIP4 80 rate 500 seconds 1)
 	lbctl backend undrain web4 10.0.0.11 >/dev/null
-	expect failures "$(field "$result" 'd["failed"]')" = 0
-	expect "b1's new flows" "$(field "$result" "d['by'].get('b1', 0)")" = 0
+	expect failures "$(field "$result" .failed)" = 0
+	expect "b1's new flows" "$(answered_by "$result" b1)" = 0
 }
 
-# A million SYNs from distinct sources at a service that tracks every flow, and at one whose slots are in transition.
+# A million SYNs from distinct sources, at a service whose slots are in transition: a new weight
+# has just moved some of them.
 test_a_syn_flood_of_a_million_sources_breaks_no_open_connection() {
 	local i
-	for i in 1 2 3 4 5; do in_ns b$i ip route add blackhole 11.0.0.0/8; done # what answers the flood ends here
+	# The backends' answers to the flood go nowhere.
+	for i in 1 2 3 4 5; do in_ns b$i ip route add blackhole 11.0.0.0/8; done
 	load_start hold hold $VIP4 7000 connections 1000 interval 1 timeout 20
-	lab_wait_for 10 "connections" grep -q "1000 connections open" "$WORK/hold.err" || return 1
+	lab_wait_for 10 "connections" \
+		grep -q "1000 connections open" "$WORK/hold.err" || return 1
 	sleep 1.5
 	lbctl backend weight tcp4 10.0.0.11 20 >/dev/null || return 1
-	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7000 $((1000000 / LAB_SLOWDOWN)) $((60000 / LAB_SLOWDOWN)) || return 1
+	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7000 \
+		$((1000000 / LAB_SLOWDOWN)) $((60000 / LAB_SLOWDOWN)) || return 1
 	lbctl backend weight tcp4 10.0.0.11 100 >/dev/null || return 1
 	sleep 4
 	load_end hold
-	expect "connections" "$(json 'd["connections"]' <"$WORK/hold.json")" = 1000
-	expect "broken or moved" "$(json 'd["broken"] + d["moved"]' <"$WORK/hold.json")" = 0
+	expect "connections" "$(report_field hold .connections)" = 1000
+	expect "broken or moved" "$(broken_or_moved hold)" = 0
 }
 
 # Five backends with servers; the services start with the first three.
@@ -64,7 +73,9 @@ set_up() {
 lab_with_lbd_of() { # N backends in the lab, those of $BACKENDS in the config
 	lab_need_root
 	lab_up "$1" || return 1
-	for i in $(seq "$1"); do lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1; done
+	for i in $(seq "$1"); do
+		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
+	done
 	{
 		lab_config_head
 		config_services "$1" "${EXTRA:-}"

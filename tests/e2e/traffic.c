@@ -434,7 +434,7 @@ static void load_report(struct load *load)
 }
 
 /* Whether another request may start now. */
-static bool load_goes_on(const struct load *load, uint64_t now)
+static bool load_continues(const struct load *load, uint64_t now)
 {
 	const struct options *options = load->options;
 
@@ -448,7 +448,7 @@ static bool load_goes_on(const struct load *load, uint64_t now)
 /* Starts the requests that are due. next_ns: when the next one is due. */
 static void load_start_due(struct load *load, uint64_t now, uint64_t gap_ns, uint64_t *next_ns)
 {
-	for (unsigned burst = 0; *next_ns <= now && burst < 64 && load_goes_on(load, now);
+	for (unsigned burst = 0; *next_ns <= now && burst < 64 && load_continues(load, now);
 	     burst++) {
 		if (load->options->in_turn && load->waiting)
 			return;
@@ -491,7 +491,7 @@ static int run_load(const struct options *options)
 		die(options->progress);
 	for (;;) {
 		uint64_t now = now_ns();
-		bool starting = load_goes_on(&load, now);
+		bool starting = load_continues(&load, now);
 
 		load_start_due(&load, now, gap_ns, &next);
 		load_turn(&load, load_wait_ms(&load, starting, now, next));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* libFuzzer entry for the config parser: any bytes give a value or one error, never both, neither, or a crash; and what
- * passes our own look at the shape, libcyaml loads. Run by hand:
+/* libFuzzer entry for the config parser: any bytes give either a config or an error, never both and
+ * never a crash; and libcyaml loads whatever passes our own check of the shape. To build and run:
  *   clang -g -O1 -D_GNU_SOURCE -DLBD_VERSION='"fuzz"' -fsanitize=fuzzer,address,undefined \
- *       -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config*.c \
- *       user/lbd/algo.c user/lbd/algo/[a-z]*.c user/lbd/maglev.c user/lbd/health.c \
- *       user/lbd/health/[a-z]*.c user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml
+ *       -Iinclude -Iuser -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config/[a-z]*.c \
+ *       user/lbd/algo/[a-z]*.c user/lbd/dataplane/maglev.c user/lbd/health/[a-z]*.c \
+ *       user/lbd/host/lateness.c user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml -lmnl
  *   build/fuzz_config -max_len=4096 -max_total_time=60 CORPUS dist
  */
 #include <stdlib.h>
@@ -18,9 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config *config = NULL;
 	struct error err = {""};
-	int r = config_parse((const char *)data, size, "f", &config, &err);
+	int rc = config_parse((const char *)data, size, "f", &config, &err);
 
-	if (r ? config || strncmp(err.text, "f:", 2) || !strncmp(err.text, "f: libcyaml", 11) : !config)
+	if (rc ? config || strncmp(err.text, "f:", 2) || !strncmp(err.text, "f: libcyaml", 11)
+	       : !config)
 		abort();
 	config_free(config);
 	return 0;

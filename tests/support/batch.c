@@ -28,37 +28,38 @@ static void *map_memory(const struct bpf_map *map, size_t bytes)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-/* The maps of the product's object in place of those that the test's would make. */
+/* The maps of the product's object in place of those of the test's. */
 static int share_maps(struct batch *batch)
 {
 	struct bpf_map *map, *shared;
-	int r = 0;
+	int rc = 0;
 
 	bpf_object__for_each_map (map, batch->object) {
-		/* its own: it has another size, see batch.bpf.c */
+		/* not shared: it has another size, see batch.bpf.c */
 		if (bpf_map__is_internal(map) || !strcmp(bpf_map__name(map), "syns"))
 			continue;
-		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner), bpf_map__name(map));
-		if (!r && shared)
-			r = bpf_map__reuse_fd(map, bpf_map__fd(shared));
+		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner),
+						      bpf_map__name(map));
+		if (!rc && shared)
+			rc = bpf_map__reuse_fd(map, bpf_map__fd(shared));
 	}
-	return r;
+	return rc;
 }
 
 /* The two builds have skeletons of two types, with the same constants and maps. */
-#define OPENER(name)                                                                                                   \
-	static int open_##name(struct batch *batch)                                                                    \
-	{                                                                                                              \
-		const struct dp_maps *maps = &batch->owner->maps;                                                      \
-		struct name##_bpf *skel = name##_bpf__open();                                                          \
-                                                                                                                       \
-		if (!skel)                                                                                             \
-			return -errno;                                                                                 \
-		batch->build = skel;                                                                                   \
-		batch->object = skel->obj;                                                                             \
-		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1;                                         \
-		skel->rodata->backend_slots = maps->backend_slots;                                                     \
-		return 0;                                                                                              \
+#define OPENER(name)                                                           \
+	static int open_##name(struct batch *batch)                            \
+	{                                                                      \
+		const struct dp_maps *maps = &batch->owner->maps;              \
+		struct name##_bpf *skel = name##_bpf__open();                  \
+                                                                               \
+		if (!skel)                                                     \
+			return -errno;                                         \
+		batch->build = skel;                                           \
+		batch->object = skel->obj;                                     \
+		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1; \
+		skel->rodata->backend_slots = maps->backend_slots;             \
+		return 0;                                                      \
 	}
 OPENER(batch)
 OPENER(batch_narrow)
@@ -73,14 +74,14 @@ static void *shared_memory(const struct batch *batch, const char *name, size_t b
 static int load(struct batch *batch, bool narrow)
 {
 	size_t turns = batch->owner->maps.service_slots * sizeof(*batch->turns);
-	int r = narrow ? open_batch_narrow(batch) : open_batch(batch);
+	int rc = narrow ? open_batch_narrow(batch) : open_batch(batch);
 
-	if (!r)
-		r = share_maps(batch);
-	if (!r)
-		r = bpf_object__load(batch->object);
-	if (r)
-		return r;
+	if (!rc)
+		rc = share_maps(batch);
+	if (!rc)
+		rc = bpf_object__load(batch->object);
+	if (rc)
+		return rc;
 	batch->control = shared_memory(batch, "batch_control", sizeof(*batch->control));
 	batch->shots = shared_memory(batch, "batch_shots", BATCH_MOST * sizeof(*batch->shots));
 	batch->turns = shared_memory(batch, "turns", turns);
@@ -88,8 +89,8 @@ static int load(struct batch *batch, bool narrow)
 	return batch->control && batch->shots && batch->turns && batch->syns ? 0 : -ENOMEM;
 }
 
-int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, bool narrow, struct batch *ret,
-	       struct error *err)
+int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, bool narrow,
+	       struct batch *ret, struct error *err)
 {
 	struct batch batch = {.narrow = narrow,
 			      .options = {.services = services,
@@ -98,18 +99,19 @@ int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t fl
 					  .flows = flows,
 					  .hash_seed = 42,
 					  .gue_port = 6080}};
-	int r = dataplane_open(&batch.options, &batch.owner, err);
+	int rc = dataplane_open(&batch.options, &batch.owner, err);
 
-	if (r)
-		return r;
-	r = load(&batch, narrow);
-	if (r) {
-		error_set(err, r, "%s: %s", narrow ? "batch_narrow.bpf.o" : "batch.bpf.o", strerror(-r));
+	if (rc)
+		return rc;
+	rc = load(&batch, narrow);
+	if (rc) {
+		error_set(err, rc, "%s: %s", narrow ? "batch_narrow.bpf.o" : "batch.bpf.o",
+			  strerror(-rc));
 		batch_close(&batch);
 	} else {
 		*ret = batch;
 	}
-	return r;
+	return rc;
 }
 
 void batch_close(struct batch *batch)
@@ -130,7 +132,7 @@ void batch_close(struct batch *batch)
 	*batch = (struct batch){0};
 }
 
-/* Fragments are none of this driver's. */
+/* All maps but the fragments, which no sequence sends. */
 void batch_clear(struct batch *batch, uint64_t dice)
 {
 	const struct dp_maps *m = &batch->owner->maps;
@@ -146,7 +148,8 @@ void batch_clear(struct batch *batch, uint64_t dice)
 	memset(m->loads, 0, m->backend_slots * sizeof(*m->loads));
 	memset(m->flows, 0, m->flow_words * sizeof(*m->flows));
 	memset(m->totals, 0, m->service_slots * sizeof(*m->totals));
-	memset(m->backend_counts, 0, (size_t)m->cpus * m->backend_slots * sizeof(*m->backend_counts));
+	memset(m->backend_counts, 0,
+	       (size_t)m->cpus * m->backend_slots * sizeof(*m->backend_counts));
 	memset(m->reason_counts, 0, (size_t)m->cpus * LB_COUNTERS * sizeof(*m->reason_counts));
 	memset(batch->turns, 0, m->service_slots * sizeof(*batch->turns));
 	memset(batch->syns, 0, BATCH_SYNS * sizeof(*batch->syns));
@@ -159,7 +162,8 @@ struct dataplane *batch_lbd(const struct batch *batch, uint32_t tick)
 }
 
 /* Offsets are those that batch.bpf.c writes to. */
-void batch_template(struct batch *batch, unsigned number, const struct addr *vip, int protocol, uint16_t port)
+void batch_template(struct batch *batch, unsigned number, const struct addr *vip, int protocol,
+		    uint16_t port)
 {
 	struct template *t = &batch->control->templates[number];
 	struct ethhdr *eth = (void *)t->frame;
@@ -202,10 +206,10 @@ void batch_fire(struct batch *batch, uint32_t count)
 	batch->control->shots = count;
 	batch->control->fired = 0;
 	for (uint32_t sent = 0; sent < count; sent += BATCH_ROUND) {
-		int r = bpf_prog_test_run_opts(bpf_program__fd(program), &opts);
+		int rc = bpf_prog_test_run_opts(bpf_program__fd(program), &opts);
 
-		if (r)
-			fail_msg("BPF_PROG_TEST_RUN: %s", strerror(-r));
+		if (rc)
+			fail_msg("BPF_PROG_TEST_RUN: %s", strerror(-rc));
 		if (opts.retval != XDP_PASS)
 			break;
 	}

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the program that sends many packets (tests/bpf/batch.bpf.c) and its driver (tests/support/batch.c) share. */
+/* Shared by the program that sends many packets, tests/bpf/batch.bpf.c, and its driver, batch.c. */
 #ifndef LBD_TEST_BATCH_ABI_H
 #define LBD_TEST_BATCH_ABI_H
 
 #include <linux/types.h>
 
 #define BATCH_MOST      32768 /* shots */
-#define BATCH_ROUND     1024  /* of them in one run of the program: the verifier walks the loop turn by turn */
+#define BATCH_ROUND     1024  /* in one run of the program: the verifier unrolls the loop */
 #define BATCH_FRAME     74    /* bytes: Ethernet, IPv6, TCP; IPv4 and UDP have a longer payload */
 #define BATCH_TEMPLATES 4
 #define BATCH_SYNS      (1 << 18) /* entries of the map syns */
 
-/* What is left of a hash in tests/bpf/batch_narrow.bpf.c: ten bits, so that tuples collide as if somebody could forge
- * collisions. They are spread again, so that buckets, fingerprints and slots are chosen as evenly as ever. */
+/* The hash of tests/bpf/batch_narrow.bpf.c: ten bits of the real one, so that tuples collide as if
+ * an attacker could forge collisions. The ten bits are spread over all 64, so that buckets,
+ * fingerprints and slots are still chosen evenly. */
 #define BATCH_NARROW(h) (((h) >> 54) * 0x9e3779b97f4a7c15ULL + 0x94d049bb133111ebULL)
 
-/* One packet: a template, and what is its own; and what became of it. */
+/* One packet: a template, the fields that differ from it, and the outcome. */
 struct shot {
 	__be32 client; /* the last word of its address */
 	__be16 port;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Loads the XDP program with small maps in a network namespace of its own and writes the maps after lb_abi.h.
- * Called by tests/bpf. */
+/* Loads the XDP program with small maps in a network namespace of its own, and writes the maps as
+ * lb_abi.h defines them. */
 #include "bpf_fixture.h"
 
 #include <arpa/inet.h>
@@ -54,7 +54,8 @@ static size_t map_bytes(const struct bpf_map *map)
 
 static void *map_memory(const struct bpf_map *map)
 {
-	void *at = mmap(NULL, map_bytes(map), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	void *at =
+	    mmap(NULL, map_bytes(map), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 
 	return at == MAP_FAILED ? NULL : at;
 }
@@ -78,13 +79,14 @@ static int map_maps(struct fixture *f)
 	f->frag_count = bpf_map__max_entries(f->skel->maps.frags);
 	m->backend_counts = map_memory(f->skel->maps.backend_counts);
 	m->reason_counts = map_memory(f->skel->maps.reason_counts);
-	return m->settings && m->vips && m->ports && m->services && m->arena && m->fronts && m->stamps && m->backends &&
-		       m->loads && m->turns && m->flows && m->frags && m->backend_counts && m->reason_counts
+	return m->settings && m->vips && m->ports && m->services && m->arena && m->fronts &&
+		       m->stamps && m->backends && m->loads && m->turns && m->flows && m->frags &&
+		       m->backend_counts && m->reason_counts
 		   ? 0
 		   : -errno;
 }
 
-/* A network namespace with lo and a veth pair: nothing of the machine is touched, and it ends with the process. */
+/* A network namespace of our own, with lo and a veth pair. It ends with the process. */
 static int make_interfaces(struct fixture *f)
 {
 	if (unshare(CLONE_NEWNET))
@@ -108,43 +110,46 @@ static int stay_on_cpu(void)
 
 static int load(struct fixture *f)
 {
-	int err = stay_on_cpu();
+	int rc = stay_on_cpu();
 
-	if (!err)
-		err = make_interfaces(f);
-	if (err)
-		return err;
+	if (!rc)
+		rc = make_interfaces(f);
+	if (rc)
+		return rc;
 	f->cpus = libbpf_num_possible_cpus();
 	f->skel = lb_bpf__open();
 	if (!f->skel)
 		return -errno;
 	size_maps(f);
-	err = lb_bpf__load(f->skel);
-	if (!err)
-		err = map_maps(f);
-	if (!err)
-		err = bpf_map_update_elem(bpf_map__fd(f->skel->maps.egress), &f->egress, &f->egress, BPF_ANY);
-	return err;
+	rc = lb_bpf__load(f->skel);
+	if (!rc)
+		rc = map_maps(f);
+	if (!rc)
+		rc = bpf_map_update_elem(bpf_map__fd(f->skel->maps.egress), &f->egress, &f->egress,
+					 BPF_ANY);
+	return rc;
 }
 
-/* What the machine lacks is a skip; a program that the verifier refuses to root is a failure. */
+/* Where the machine cannot load programs, tests are skipped. A program that the verifier refuses is
+ * a failure. */
 int fixture_open(void **state)
 {
 	struct fixture *f = &fixture;
-	int err;
+	int rc;
 
 	if (geteuid()) {
 		snprintf(f->skip, sizeof(f->skip), "not root: programs cannot be loaded");
 		return 0;
 	}
-	err = load(f);
-	if (err == -EPERM || err == -ENODEV) {
-		snprintf(f->skip, sizeof(f->skip), "no BPF or no veth interfaces here: %s", strerror(-err));
+	rc = load(f);
+	if (rc == -EPERM || rc == -ENODEV) {
+		snprintf(f->skip, sizeof(f->skip), "no BPF or no veth interfaces here: %s",
+			 strerror(-rc));
 		return 0;
 	}
-	if (err)
-		fprintf(stderr, "loading lb.bpf.o: %s\n", strerror(-err));
-	return err;
+	if (rc)
+		fprintf(stderr, "loading lb.bpf.o: %s\n", strerror(-rc));
+	return rc;
 }
 
 int fixture_close(void **state)
@@ -218,7 +223,8 @@ static void clear_icmp_budget(struct fixture *f)
 	void *zeros = calloc(f->cpus, (bpf_map__value_size(f->skel->maps.icmp_budgets) + 7) & ~7u);
 
 	assert_non_null(zeros);
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(f->skel->maps.icmp_budgets), &key, zeros, BPF_ANY), 0);
+	assert_int_equal(
+	    bpf_map_update_elem(bpf_map__fd(f->skel->maps.icmp_budgets), &key, zeros, BPF_ANY), 0);
 	free(zeros);
 }
 
@@ -253,7 +259,8 @@ int fixture_clear(void **state)
 static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
 {
 	const struct lb_vip *vip = &f->vip[id];
-	uint32_t bucket = TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, seed) & (TABLE_BUCKETS - 1));
+	uint32_t bucket =
+	    TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, seed) & (TABLE_BUCKETS - 1));
 
 	for (int way = 0; way < LB_VIP_WAYS; way++) {
 		struct lb_vip *at = &f->map.vips[bucket].vip[way];
@@ -269,7 +276,8 @@ static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
 static bool place_port(struct fixture *f, uint64_t word, uint32_t seed)
 {
 	const struct lb_vip *vip = &f->vip[LB_PORT_VIP(word)];
-	uint32_t hash = lb_port_hash(lb_vip_hash(vip->addr, vip->family, seed), word & LB_PORT_KEY_MASK, seed);
+	uint32_t hash =
+	    lb_port_hash(lb_vip_hash(vip->addr, vip->family, seed), word & LB_PORT_KEY_MASK, seed);
 	uint32_t bucket = TABLE_BUCKETS + (hash & (TABLE_BUCKETS - 1));
 
 	for (int way = 0; way < LB_PORT_WAYS; way++) {
@@ -334,7 +342,8 @@ static void default_service(struct lb_service *s)
 	s->affinity_idle = s->affinity_idle ? s->affinity_idle : 300;
 }
 
-uint16_t fixture_service(struct fixture *f, const char *vip, int proto, int port, struct lb_service service)
+uint16_t fixture_service(struct fixture *f, const char *vip, int proto, int port,
+			 struct lb_service service)
 {
 	uint16_t vip_id = fixture_vip(f, vip);
 
@@ -353,7 +362,8 @@ uint16_t fixture_service(struct fixture *f, const char *vip, int proto, int port
 static int outer_protocol(const struct fixture *f, const struct lb_service *service)
 {
 	for (uint32_t i = 0; i < f->ports; i++)
-		if (LB_PORT_SERVICE(f->port[i]) == service->id && service->forward == LB_FORWARD_IPIP)
+		if (LB_PORT_SERVICE(f->port[i]) == service->id &&
+		    service->forward == LB_FORWARD_IPIP)
 			return f->vip[f->port[i] >> 48].family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
 	return service->forward == LB_FORWARD_GRE ? IPPROTO_GRE : IPPROTO_UDP;
 }
@@ -371,8 +381,9 @@ static uint32_t constant_sum(const struct lb_backend *b, int protocol)
 
 static void parse_mac(const char *text, uint8_t mac[6])
 {
-	assert_int_equal(
-	    sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]), 6);
+	assert_int_equal(sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2],
+				&mac[3], &mac[4], &mac[5]),
+			 6);
 }
 
 uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backend_spec *spec)
@@ -389,7 +400,11 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 
 	assert_in_range(f->backends, 1, FIXTURE_BACKENDS - 1);
 	assert_int_equal(addr_parse(spec->dst, &dst), 0);
-	assert_int_equal(addr_parse(spec->src ? spec->src : dst.family == 4 ? "10.0.0.1" : "fd00::1", &src), 0);
+	assert_int_equal(addr_parse(spec->src         ? spec->src
+				    : dst.family == 4 ? "10.0.0.1"
+						      : "fd00::1",
+				    &src),
+			 0);
 	b.family = dst.family;
 	memcpy(b.outer_src, src.bytes, 16);
 	memcpy(b.outer_dst, dst.bytes, 16);
@@ -435,7 +450,8 @@ struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t 
 	struct lb_backend_count sum = {0};
 
 	for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
-		const struct lb_backend_count *row = &f->map.backend_counts[cpu * FIXTURE_BACKENDS + id];
+		const struct lb_backend_count *row =
+		    &f->map.backend_counts[cpu * FIXTURE_BACKENDS + id];
 
 		sum.packets += row->packets;
 		sum.bytes += row->bytes;
@@ -477,7 +493,7 @@ void fixture_wait_new_tick(void)
 
 /* ---- one packet ---- */
 
-/* Tests write slots; their fronts follow, as lbd's dp_slot_store makes them. */
+/* Tests write slots alone. Their fronts are derived here, as lbd derives them with every store. */
 static void sync_fronts(struct fixture *f)
 {
 	for (uint32_t i = 0; i < f->slots; i++)
@@ -486,15 +502,16 @@ static void sync_fronts(struct fixture *f)
 
 static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *ctx)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len, .data_out = f->out.data,
-		    .data_size_out = sizeof(f->out.data), .ctx_in = ctx, .ctx_size_in = ctx ? sizeof(*ctx) : 0);
-	int err;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len,
+		    .data_out = f->out.data, .data_size_out = sizeof(f->out.data), .ctx_in = ctx,
+		    .ctx_size_in = ctx ? sizeof(*ctx) : 0);
+	int rc;
 
 	sync_fronts(f);
-	err = bpf_prog_test_run_opts(bpf_program__fd(f->skel->progs.lb), &opts);
+	rc = bpf_prog_test_run_opts(bpf_program__fd(f->skel->progs.lb), &opts);
 
-	if (err)
-		return err;
+	if (rc)
+		return rc;
 	f->verdict = opts.retval;
 	f->out.len = opts.data_size_out;
 	return 0;
@@ -502,10 +519,10 @@ static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *c
 
 void fixture_send_uncounted(struct fixture *f)
 {
-	int err = run(f, f->in.data, f->in.len, NULL);
+	int rc = run(f, f->in.data, f->in.len, NULL);
 
-	if (err)
-		fail_msg("BPF_PROG_TEST_RUN with %zu bytes: %s", f->in.len, strerror(-err));
+	if (rc)
+		fail_msg("BPF_PROG_TEST_RUN with %zu bytes: %s", f->in.len, strerror(-rc));
 }
 
 void fixture_send(struct fixture *f)
@@ -518,11 +535,11 @@ int fixture_send_with_metadata(struct fixture *f, uint32_t metadata)
 {
 	uint8_t data[256 + PACKET_MAX] = {0};
 	struct xdp_md ctx = {.data = metadata, .data_end = metadata + f->in.len};
-	int err;
+	int rc;
 
 	memcpy(data + metadata, f->in.data, f->in.len);
-	err = run(f, data, metadata + f->in.len, &ctx);
-	if (!err)
+	rc = run(f, data, metadata + f->in.len, &ctx);
+	if (!rc)
 		read_counts(f);
-	return err;
+	return rc;
 }

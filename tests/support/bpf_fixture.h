@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The real XDP program with small maps that the test itself fills (after include/lb_abi.h, without dataplane.c), and
- * one packet at a time through it. Used by tests/bpf.
+/* The real XDP program with small maps, and one packet at a time through it. The test itself fills
+ * the maps as include/lb_abi.h defines them, without the code of lbd.
  *
- * cmocka: fixture_open and fixture_close are the group's setup and teardown, fixture_clear each test's setup. A test
- * begins with fixture_get(), which skips it, visibly, where programs cannot be loaded. Failures abort the test. */
+ * cmocka: fixture_open and fixture_close are the group's setup and teardown, fixture_clear each
+ * test's setup. A test begins with fixture_get(), which skips it, visibly, where programs cannot be
+ * loaded. Failures abort the test. */
 #ifndef LBD_TEST_BPF_FIXTURE_H
 #define LBD_TEST_BPF_FIXTURE_H
 
@@ -59,10 +60,10 @@ struct fixture {
 
 	/* the last packet */
 	struct packet in, out;
-	int verdict;                                /* XDP_* */
-	int reason;                                 /* enum lb_reason; -1: none or more than one was counted */
-	uint64_t count[LB_COUNTERS];                /* what the packet added to each reason and event */
-	uint64_t bytes[LB_COUNTERS];                /* the same, bytes */
+	int verdict;                 /* XDP_* */
+	int reason;                  /* enum lb_reason; -1: none or more than one was counted */
+	uint64_t count[LB_COUNTERS]; /* what the packet added to each reason and event */
+	uint64_t bytes[LB_COUNTERS]; /* the same, bytes */
 	struct lb_reason_count before[LB_COUNTERS]; /* the sums up to the last packet */
 };
 
@@ -79,10 +80,11 @@ struct fixture *fixture_or_null(void);
 
 /* The id of the VIP, made when it is new. */
 uint16_t fixture_vip(struct fixture *f, const char *address);
-/* A service with its VIP and port entries; returns its id. proto: IPPROTO_*; port 0: any. Fields of `service` that are
- * zero take defaults: the whole 5-tuple, all of the client address, idle times of 300 (TCP), 60 (UDP), 60 (SYN), 4
- * (FIN) and 300 (affinity) ticks. */
-uint16_t fixture_service(struct fixture *f, const char *vip, int proto, int port, struct lb_service service);
+/* A service with its VIP and port entries; returns its id. proto: IPPROTO_*; port 0: any. Fields of
+ * `service` that are zero take defaults: the whole 5-tuple, all of the client address, idle times
+ * of 300 (TCP), 60 (UDP), 60 (SYN), 4 (FIN) and 300 (affinity) ticks. */
+uint16_t fixture_service(struct fixture *f, const char *vip, int proto, int port,
+			 struct lb_service service);
 
 struct backend_spec {
 	const char *dst;     /* outer destination: its family is the backend's */
@@ -101,7 +103,8 @@ struct backend_spec {
 uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backend_spec *spec);
 void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable);
 
-/* Takes count slots of the arena and writes the words; returns the region for lb_service.ring, old_ring or pick. */
+/* Takes count slots of the arena and writes the words; returns the region for lb_service.ring,
+ * old_ring or pick. */
 uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count);
 /* Gives the service a ring whose every slot is `word`. */
 void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t word);
@@ -120,8 +123,8 @@ void fixture_wait_new_tick(void);
 void fixture_send(struct fixture *f);
 /* The same without the counters (faster): only verdict and out are set. */
 void fixture_send_uncounted(struct fixture *f);
-/* fixture_send for a frame with so many bytes of XDP metadata, which leave less headroom. 0, or -errno when the kernel
- * refuses. */
+/* fixture_send for a frame with so many bytes of XDP metadata, which leave less headroom. 0, or
+ * -errno when the kernel refuses. */
 int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
 
 const char *fixture_reason_name(int reason);

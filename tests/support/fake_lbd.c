@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A stand-in for lbd: a child process that answers on a Unix socket with what it was told, and keeps what it was asked.
- * Used by tests/unit/test_lbctl_*.c. */
+/* In place of lbd: a child process that gives prepared answers on a Unix socket and logs the
+ * requests. */
 #include "fake_lbd.h"
 
 #include <errno.h>
@@ -23,7 +23,8 @@ struct server {
 	FILE *log;
 };
 
-/* Reads one request; line becomes "GET /path", *ret_body points into text. 0, or -1 at the end of the connection. */
+/* Reads one request; line becomes "GET /path", *ret_body points into text. 0, or -1 at the end of
+ * the connection. */
 static int read_request(int fd, char *text, size_t size, char line[512], char **ret_body)
 {
 	size_t used = 0, wanted = SIZE_MAX;
@@ -40,7 +41,8 @@ static int read_request(int fd, char *text, size_t size, char line[512], char **
 		if (!end)
 			continue;
 		length = strcasestr(text, "\r\nContent-Length:");
-		wanted = (size_t)(end + 4 - text) + (length && length < end ? strtoul(length + 17, NULL, 10) : 0);
+		wanted = (size_t)(end + 4 - text) +
+			 (length && length < end ? strtoul(length + 17, NULL, 10) : 0);
 		*ret_body = end + 4;
 	}
 	text[strcspn(text, "\r")] = 0;
@@ -66,7 +68,8 @@ static const struct fake_answer *choose(struct server *server, const char *reque
 
 static int serve_one(struct server *server, int fd)
 {
-	static const struct fake_answer unknown = {"", 404, "{\"error\":\"no such path\",\"hint\":\"\"}"};
+	static const struct fake_answer unknown = {"", 404,
+						   "{\"error\":\"no such path\",\"hint\":\"\"}"};
 	static char text[1 << 16], line[512];
 	const struct fake_answer *answer;
 	char *body = text;
@@ -80,8 +83,10 @@ static int serve_one(struct server *server, int fd)
 		answer = &unknown;
 	if (!answer->body)
 		return -1;
-	return dprintf(fd, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-		       answer->status, strlen(answer->body), answer->body) < 0
+	return dprintf(
+		   fd,
+		   "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+		   answer->status, strlen(answer->body), answer->body) < 0
 		   ? -1
 		   : 0;
 }
@@ -116,7 +121,8 @@ int fake_lbd_start(struct fake_lbd *fake, const struct fake_answer *answers)
 	snprintf(fake->log, sizeof(fake->log), "%s/log", fake->directory);
 	strcpy(address.sun_path, fake->socket);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 8))
+	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) ||
+	    listen(listener, 8))
 		return -errno;
 	fake->child = fork();
 	if (fake->child == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A stand-in for lbd: a child process that answers on a Unix socket with what it was told, and keeps what it was asked.
- * Used by tests/unit/test_lbctl_*.c. */
+/* In place of lbd: a child process that gives prepared answers on a Unix socket and logs the
+ * requests. */
 #ifndef LBD_TEST_FAKE_LBD_H
 #define LBD_TEST_FAKE_LBD_H
 
@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 struct fake_answer {
-	const char *request; /* "GET /v1/status", the whole path with its query; NULL ends the list */
+	const char *request; /* "GET /v1/status", with the query if there is one; NULL: the end */
 	int status;
 	const char *body; /* NULL: the connection is closed without an answer */
 };
@@ -18,10 +18,10 @@ struct fake_lbd {
 	char directory[32], socket[48], log[48];
 };
 
-/* Answers to the same request are given in turn, the last one from then on. An unknown request draws a 404. 0 or
- * -errno. */
+/* Several answers to one request are given in turn, and the last one from then on. An unknown
+ * request gets a 404. 0 or -errno. */
 int fake_lbd_start(struct fake_lbd *fake, const struct fake_answer *answers);
-/* What was asked so far, a line each: "POST /v1/reload {}". */
+/* The requests so far, one a line: "POST /v1/reload {}". */
 void fake_lbd_requests(const struct fake_lbd *fake, char *text, size_t size);
 void fake_lbd_stop(struct fake_lbd *fake);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Plain memory in place of the maps. Used by tests/unit/test_dataplane_*.c. */
+/* Plain memory in place of the maps. */
 #include "memory_dataplane.h"
 
 #include <setjmp.h>
@@ -21,7 +21,8 @@ static void *lines(size_t count, size_t size)
 	return memset(at, 0, (count * size + 63) / 64 * 64);
 }
 
-struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplane_options *options, uint32_t clock)
+struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplane_options *options,
+			       uint32_t clock)
 {
 	struct dataplane *dp = calloc(1, sizeof(*dp));
 	struct error err = {0};
@@ -65,7 +66,8 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->turns = lines(maps->service_slots, sizeof(*maps->turns));
 	maps->flows = lines(maps->flow_words, sizeof(*maps->flows));
 	maps->frags = lines(maps->frag_words, sizeof(*maps->frags));
-	maps->backend_counts = lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->backend_counts));
+	maps->backend_counts =
+	    lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->backend_counts));
 	maps->reason_counts = lines((size_t)CPUS * LB_COUNTERS, sizeof(*maps->reason_counts));
 	maps->totals = lines(maps->service_slots, sizeof(*maps->totals));
 	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
@@ -146,7 +148,8 @@ struct dp_backend *want_add(struct want *want, unsigned n, uint32_t weight)
 	struct dp_backend *backend = &want->backends[want->service.backends_count++];
 
 	assert_true(want->service.backends_count <= WANT_MOST);
-	*backend = (struct dp_backend){.address = want_address(n), .weight = weight, .usable = true};
+	*backend =
+	    (struct dp_backend){.address = want_address(n), .weight = weight, .usable = true};
 	backend->hop = (struct next_hop){.ifindex = 7,
 					 .mtu = 1500,
 					 .src_mac = {2, 0, 0, 0, 0, 1},
@@ -167,15 +170,15 @@ void want_commit(struct dataplane *dp, struct want *wants, unsigned count)
 {
 	struct dp_service *services = calloc(count + 1, sizeof(*services));
 	struct error err = {0};
-	int r;
+	int rc;
 
 	if (!services)
 		abort();
 	for (unsigned i = 0; i < count; i++)
 		services[i] = wants[i].service;
-	r = dataplane_commit(dp, services, count, &err);
+	rc = dataplane_commit(dp, services, count, &err);
 	free(services);
-	if (r)
+	if (rc)
 		fail_msg("commit: %s", err.text);
 }
 

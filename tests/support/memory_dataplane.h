@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A data plane on plain memory in place of BPF maps: no privileges, and sanitizers see every access. Services and
- * backends to commit come from small builders. Used by tests/unit/test_dataplane_*.c. */
+/* A data plane on plain memory in place of BPF maps: no privileges, and sanitizers see every
+ * access. Services and backends to commit come from small builders. */
 #ifndef LBD_TEST_MEMORY_DATAPLANE_H
 #define LBD_TEST_MEMORY_DATAPLANE_H
 
@@ -21,12 +21,13 @@ struct memory_dataplane {
 
 /* Empty maps, and an lbd on them. Aborts when memory is short. */
 struct memory_dataplane *memory_dataplane_new(struct memory_limits limits);
-/* The lbd is gone, the maps stay; another one takes over. Returns its dataplane. */
+/* Closes this lbd and starts another one on the same maps. Returns its dataplane. */
 struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory);
 void memory_dataplane_free(struct memory_dataplane *memory);
-/* An lbd on these maps, plain or the kernel's, that never waits for packets in flight. clock: the tick it is, 0: what
- * the clock says. Ended by dataplane_close. */
-struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplane_options *options, uint32_t clock);
+/* An lbd on these maps, plain or the kernel's, that never waits for packets in flight. clock: its
+ * tick, 0: that of the real clock. Ended by dataplane_close. */
+struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplane_options *options,
+			       uint32_t clock);
 
 #define WANT_MOST 256 /* backends of a service */
 
@@ -36,7 +37,7 @@ struct want {
 	struct dp_backend backends[WANT_MOST];
 };
 
-/* vip "192.0.2.1", protocol IPPROTO_*, algorithm by name, idle timeouts 300 s TCP and 30 s UDP, no backends. */
+/* vip "192.0.2.1", protocol IPPROTO_*. Idle timeouts: TCP 300 s, UDP 30 s. No backends. */
 void want_init(struct want *want, const char *vip, int protocol, int port, const char *algorithm);
 /* Adds backend 10.0.x.y of number n: alive, reached through interface 7. */
 struct dp_backend *want_add(struct want *want, unsigned n, uint32_t weight);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Packets from layers: writes every header first, then fills lengths and checksums from the innermost outwards.
- * Called by tests/bpf and tests/support/bpf_fixture.c. The decoded diff is in packet_print.c. */
+/* Packets from layers: writes all headers first, then fills in lengths and checksums from the
+ * innermost outwards. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static int or_default(int value, int otherwise)
 	return value == ZERO ? 0 : value ? value : otherwise;
 }
 
-/* The packet that ANY fields are taken from, while one is built like another. */
+/* The packet that ANY fields are taken from, during packet_build_like. */
 static _Thread_local const struct packet *model;
 
 /* value, or when it is ANY the bits of the model's word at the place that `at` is of p. */
@@ -57,14 +57,15 @@ static uint32_t or_model(const struct packet *p, const uint8_t *at, int value, u
 	if (value != ANY)
 		return value;
 	if (!model || offset + 4 > model->len)
-		die("ANY", "there is no such field in the packet to be like");
+		die("ANY", "the other packet ends before this field");
 	memcpy(&word, model->data + offset, 4);
 	return ntohl(word) & bits;
 }
 
 static void put_mac(uint8_t *at, const char *text)
 {
-	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5]) != 6)
+	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &at[0], &at[1], &at[2], &at[3], &at[4],
+		   &at[5]) != 6)
 		die("MAC address", text);
 }
 
@@ -79,7 +80,7 @@ static void put_addr(uint8_t *at, const char *text, int family)
 	memcpy(at, addr.bytes, addr_length(&addr));
 }
 
-/* ---- what a layer is called by the one before it ---- */
+/* ---- the type of a layer, as the one before it names it ---- */
 
 static int ethertype_of(const struct layer *layer)
 {
@@ -222,7 +223,8 @@ static void write_udp(struct packet *p, const struct layer *layer)
 {
 	uint8_t *at = grow(p, 8);
 
-	put16(at, layer->udp.sport == ANY ? or_model(p, at, ANY, ~0u) >> 16 : (unsigned)layer->udp.sport);
+	put16(at, layer->udp.sport == ANY ? or_model(p, at, ANY, ~0u) >> 16
+					  : (unsigned)layer->udp.sport);
 	put16(at + 2, layer->udp.dport);
 	cut(p, at, layer->udp.first);
 }
@@ -250,7 +252,8 @@ static void write_icmp(struct packet *p, const struct layer *layer)
 
 	at[0] = layer->icmp.type;
 	at[1] = layer->icmp.code;
-	put32(at + 4, layer->icmp.rest | (uint32_t)layer->icmp.id << 16 | (uint32_t)layer->icmp.seq);
+	put32(at + 4,
+	      layer->icmp.rest | (uint32_t)layer->icmp.id << 16 | (uint32_t)layer->icmp.seq);
 }
 
 static void write_data(struct packet *p, const struct layer *layer)
@@ -307,8 +310,9 @@ static void store_csum(uint8_t *at, uint16_t sum, int bad)
 	memcpy(at, &csum, 2);
 }
 
-/* The sum of the pseudo-header made of the IP header `ip` (RFC 9293 section 3.1, RFC 8200 section 8.1). */
-static uint32_t pseudo_sum(const struct packet *p, const struct layer *ip, size_t ip_at, int proto, size_t len)
+/* The sum of the pseudo-header of the header `ip`: RFC 9293 section 3.1, RFC 8200 section 8.1. */
+static uint32_t pseudo_sum(const struct packet *p, const struct layer *ip, size_t ip_at, int proto,
+			   size_t len)
 {
 	uint8_t tail[8] = {0};
 
@@ -343,7 +347,8 @@ static void finish_tcp(struct packet *p, const struct layer *layer, const struct
 	size_t len = span->end - span->at;
 
 	if (!layer->tcp.first)
-		store_csum(at + 16, packet_sum(at, len, pseudo_sum(p, span->ip, span->ip_at, 6, len)),
+		store_csum(at + 16,
+			   packet_sum(at, len, pseudo_sum(p, span->ip, span->ip_at, 6, len)),
 			   layer->tcp.bad_csum);
 }
 
@@ -357,7 +362,8 @@ static void finish_udp(struct packet *p, const struct layer *layer, const struct
 	put16(at + 4, or_default(layer->udp.len, len));
 	if (layer->udp.no_csum)
 		return;
-	store_csum(at + 6, packet_sum(at, len, pseudo_sum(p, span->ip, span->ip_at, 17, len)), layer->udp.bad_csum);
+	store_csum(at + 6, packet_sum(at, len, pseudo_sum(p, span->ip, span->ip_at, 17, len)),
+		   layer->udp.bad_csum);
 	if (!at[6] && !at[7]) /* zero means "none": RFC 768 */
 		put16(at + 6, 0xffff);
 }
@@ -366,7 +372,8 @@ static void finish_icmp(struct packet *p, const struct layer *layer, const struc
 {
 	uint8_t *at = p->data + span->at;
 	size_t len = span->end - span->at;
-	uint32_t pseudo = layer->kind == LAYER_ICMP6 ? pseudo_sum(p, span->ip, span->ip_at, 58, len) : 0;
+	uint32_t pseudo =
+	    layer->kind == LAYER_ICMP6 ? pseudo_sum(p, span->ip, span->ip_at, 58, len) : 0;
 
 	store_csum(at + 2, packet_sum(at, len, pseudo), layer->icmp.bad_csum);
 }
@@ -421,7 +428,8 @@ void packet_build(struct packet *ret, const struct layer *layers)
 	}
 	while (count--) {
 		spans[count].end = ret->len - padding;
-		if ((layers[count].kind == LAYER_TCP || layers[count].kind == LAYER_UDP) && !spans[count].ip)
+		if ((layers[count].kind == LAYER_TCP || layers[count].kind == LAYER_UDP) &&
+		    !spans[count].ip)
 			die("packet", "TCP or UDP without an IP layer before it");
 		finish_layer(ret, &layers[count], &spans[count]);
 	}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Builds packets from a list of layers, and compares two packets with a decoded diff. Written from the RFCs, without a
- * line of bpf/: what tests/bpf expects is made here. Used by tests/bpf and tests/e2e helpers.
+/* Builds packets from a list of layers, and compares two packets with a decoded diff. Written from
+ * the RFCs and without any code of bpf/, so that expectations share no mistake with the program.
  *
- *   packet_build(&p, PKT(ETH(), IP4(.src = "192.0.2.1", .dst = "192.0.2.10"), TCP(.dport = 80, .flags = SYN),
- * DATA(10)));
+ *   packet_build(&p, PKT(ETH(), IP4(.src = "192.0.2.1", .dst = "192.0.2.10"),
+ *                        TCP(.dport = 80, .flags = SYN), DATA(10)));
  *
- * A field that is left out is computed or takes its default; ZERO writes a zero where the default is another value.
- */
+ * A field that is left out is computed or takes its default; ZERO writes a zero where the default
+ * is another value. */
 #ifndef LBD_TEST_PACKET_H
 #define LBD_TEST_PACKET_H
 
@@ -16,7 +16,7 @@
 
 #define PACKET_MAX 4096
 #define ZERO       (-1)
-#define ANY        (-2) /* packet_build_like: what the other packet has; for .flow of IP6 and .sport of UDP */
+#define ANY        (-2) /* packet_build_like copies it; for .flow of IP6 and .sport of UDP */
 
 struct packet {
 	size_t len;
@@ -74,10 +74,10 @@ struct layer_ip6 {
 	int version; /* default 6 */
 };
 
-/* Hop-by-hop (0), routing (43), destination options (60), AH (51), mobility (135): a body of pad options. */
+/* Hop-by-hop (0), routing (43), AH (51), destination options (60), mobility (135): with padding. */
 struct layer_ext6 {
 	int type;
-	int extra;  /* 8-byte words after the first; for AH 4-byte words after the first 8 bytes (an even number) */
+	int extra;  /* 8-byte words after the first; AH: 4-byte words after 8 bytes, even */
 	int next;   /* default: of the next layer */
 	int hdrlen; /* default: as extra says */
 };
@@ -171,16 +171,16 @@ struct layer {
 #define PACKET_MAC_LB   "02:00:00:00:00:01"
 #define PACKET_MAC_PEER "02:00:00:00:00:02"
 
-/* Builds; a list that does not fit or has an address that cannot be parsed aborts the test program with a message. */
+/* Aborts the program with a message if the list does not fit or an address cannot be parsed. */
 void packet_build(struct packet *ret, const struct layer *layers);
 
-/* The same, and fields that are ANY are taken from the same place of `like`. */
+/* The same; fields that are ANY are copied from the same place of `like`. */
 void packet_build_like(struct packet *ret, const struct layer *layers, const struct packet *like);
 
 /* One's complement sum of 16-bit words as they lie in memory, folded, not inverted (RFC 1071). */
 uint16_t packet_sum(const void *data, size_t len, uint32_t start);
 
-/* True if alike; otherwise prints on stderr the fields that differ, and lines of the payload as hex. */
+/* True if they are the same; otherwise prints on stderr the fields and payload that differ. */
 bool packet_same(const struct packet *expected, const struct packet *got);
 
 /* Prints the packet decoded, one field a line, on stderr. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The shared world of the packet tests, and the one function behind every row of their tables.
- * Called by tests/bpf/test_packets_*.c. */
+/* The services of the packet tests, and the function that runs one row of their tables. */
 #include "packet_case.h"
 
 #include <linux/bpf.h>
@@ -45,7 +44,8 @@ static const struct path paths[] = {
 static uint16_t single(struct fixture *f, const char *vip, int proto, int port, int forward,
 		       const struct backend_spec *spec)
 {
-	uint16_t service = fixture_service(f, vip, proto, port, (struct lb_service){.forward = forward});
+	uint16_t service =
+	    fixture_service(f, vip, proto, port, (struct lb_service){.forward = forward});
 	uint16_t backend = fixture_backend(f, service, spec);
 
 	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
@@ -106,7 +106,9 @@ static int action_of(int reason)
 
 	if (reason == LB_REASON_forwarded_redirect)
 		return XDP_REDIRECT;
-	return outcomes[reason] == LB_SENT ? XDP_TX : outcomes[reason] == LB_PASSED ? XDP_PASS : XDP_DROP;
+	return outcomes[reason] == LB_SENT     ? XDP_TX
+	       : outcomes[reason] == LB_PASSED ? XDP_PASS
+					       : XDP_DROP;
 }
 
 static void compare(struct fixture *f, const struct layer *out)
@@ -128,7 +130,8 @@ void expect_built(struct fixture *f, int reason, const struct layer *out)
 	fixture_send(f);
 	if (f->reason != reason) {
 		packet_print("packet in", &f->in);
-		fail_msg("reason: expected %s, got %s", fixture_reason_name(reason), fixture_reason_name(f->reason));
+		fail_msg("reason: expected %s, got %s", fixture_reason_name(reason),
+			 fixture_reason_name(f->reason));
 	}
 	assert_int_equal(f->verdict, action_of(reason));
 	compare(f, out);
@@ -147,21 +150,20 @@ static void run_case(void **state)
 	expect(fixture_get(), c->reason, c->in, c->out);
 }
 
-int run_packet_tests(const char *group, const struct packet_case *cases, size_t case_count,
-		     const struct CMUnitTest *tests, size_t test_count)
+int run_packet_tests(const char *group, const struct packet_case *cases, size_t count)
 {
-	_cleanup_free_ struct CMUnitTest *all = calloc(case_count + test_count, sizeof(*all));
+	_cleanup_free_ struct CMUnitTest *table = calloc(count, sizeof(*table));
 
-	if (!all)
+	if (!table)
 		return 1;
-	for (size_t i = 0; i < case_count; i++)
-		all[i] = (struct CMUnitTest){.name = cases[i].name,
-					     .test_func = run_case,
-					     .setup_func = world_setup,
-					     .initial_state = (void *)&cases[i]};
-	for (size_t i = 0; i < test_count; i++) {
-		all[case_count + i] = tests[i];
-		all[case_count + i].setup_func = world_setup;
-	}
-	return _cmocka_run_group_tests(group, all, case_count + test_count, fixture_open, fixture_close);
+	for (size_t i = 0; i < count; i++)
+		table[i] = (struct CMUnitTest){.name = cases[i].name,
+					       .test_func = run_case,
+					       .initial_state = (void *)&cases[i]};
+	return lb_test_run(&(struct lb_test_group){.name = group,
+						   .open = fixture_open,
+						   .close = fixture_close,
+						   .setup = world_setup,
+						   .table = table,
+						   .table_count = count});
 }

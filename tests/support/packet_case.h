@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Packet tests as tables: a name that is a promise, the packet in, the reason, the packet out; and the set of VIPs,
- * services and backends that all of them share. Used by tests/bpf/test_packets_*.c. */
+/* Packet tests as tables: name, packet in, reason, packet out. And the VIPs, services and backends
+ * that all of these tests share. */
 #ifndef LBD_TEST_PACKET_CASE_H
 #define LBD_TEST_PACKET_CASE_H
 
 #include <netinet/in.h>
 
 #include "bpf_fixture.h"
+#include "test_registry.h"
 
-/* ---- the world: the destination port says which way a packet takes. Each service has one backend ---- */
+/* ---- VIPs and services, each with one backend: the port chooses how a packet is forwarded ---- */
 
 #define VIP4       "192.0.2.10"
 #define VIP6       "2001:db8::10"
-#define VIP4_ANY   "192.0.2.11" /* TCP: any port to BACKEND4, port 443 to BACKEND4_B. No UDP service */
+#define VIP4_ANY   "192.0.2.11" /* TCP only: port 443 to BACKEND4_B, any other to BACKEND4 */
 #define VIP6_ANY   "2001:db8::11"
 #define VIP4_EMPTY "192.0.2.12" /* a VIP without any service */
 #define VIP4_UDP   "192.0.2.13" /* UDP: any port to BACKEND4 */
@@ -49,7 +50,7 @@ enum world_port {
 #define WORLD_VLAN     100
 #define WORLD_GUE_PORT 6080
 
-/* Fills the maps with the above, for TCP and UDP. Setup of each test: after fixture_clear. */
+/* Clears the maps and fills them with the above, for TCP and UDP: the setup of each test. */
 int world_setup(void **state);
 
 /* ---- what goes in and comes out ---- */
@@ -67,13 +68,13 @@ struct packet_case {
 	const char *name;
 	int reason; /* enum lb_reason: also says the XDP action */
 	const struct layer *in;
-	const struct layer *out; /* SENT: what leaves. PASSED: NULL, it must be the packet that came in */
+	const struct layer *out; /* SENT: what leaves. PASSED: NULL; the packet must be unchanged */
 };
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define CASE(promise, why, ...)                                                                                        \
-	{                                                                                                              \
-		.name = promise, .reason = LB_REASON_##why, __VA_ARGS__                                                \
+#define CASE(promise, why, ...)                                         \
+	{                                                               \
+		.name = promise, .reason = LB_REASON_##why, __VA_ARGS__ \
 	}
 
 /* Sends the packet and checks reason, action, and every byte that leaves. */
@@ -81,8 +82,13 @@ void expect(struct fixture *f, int reason, const struct layer *in, const struct 
 /* The same for f->in, a packet that is already built. */
 void expect_built(struct fixture *f, int reason, const struct layer *out);
 
-/* Runs the cases and then the other tests as one cmocka group in the world; returns the number of failures. */
-int run_packet_tests(const char *group, const struct packet_case *cases, size_t case_count,
-		     const struct CMUnitTest *tests, size_t test_count);
+/* Runs the cases and then the registered tests, each with world_setup. Returns what main does. */
+int run_packet_tests(const char *group, const struct packet_case *cases, size_t count);
+
+#define PACKET_TEST_MAIN(group, cases)                                    \
+	int main(void)                                                    \
+	{                                                                 \
+		return run_packet_tests(group, cases, ARRAY_SIZE(cases)); \
+	}
 
 #endif

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-const char *const sequence_algorithms[SEQUENCE_ALGORITHMS] = {"maglev", "round-robin", "weighted-round-robin",
-							      "least-conn", "source-hash"};
+const char *const sequence_algorithms[SEQUENCE_ALGORITHMS] = {
+    "maglev", "round-robin", "weighted-round-robin", "least-conn", "source-hash"};
 const char *const sequence_actors[ACTORS] = {
     [ACTOR_HALF_CLOSE] = "half-close",
     [ACTOR_SLOW_HANDSHAKE] = "slow-handshake",
@@ -22,11 +22,13 @@ const char *const sequence_actors[ACTORS] = {
     [ACTOR_CLOSING_FULL] = "closing-full",
     [ACTOR_COLLIDE] = "collide",
 };
-#define ACTORS_PROMISES (1u << ACTOR_RETURN | 1u << ACTOR_WAKE | 1u << ACTOR_UDP_FULL | 1u << ACTOR_COLLIDE)
+#define ACTORS_PROMISES \
+	(1u << ACTOR_RETURN | 1u << ACTOR_WAKE | 1u << ACTOR_UDP_FULL | 1u << ACTOR_COLLIDE)
 
-#define SOURCE_HASH     (SEQUENCE_ALGORITHMS - 1)
+#define SOURCE_HASH (SEQUENCE_ALGORITHMS - 1)
 
-/* SplitMix64's finalizer (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014). */
+/* SplitMix64's finalizer: Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+ * 2014. */
 uint32_t sequence_roll(uint64_t seed, uint32_t actor, uint32_t purpose, uint32_t below)
 {
 	uint64_t x = seed + actor * 0x9e3779b97f4a7c15ULL + purpose * 0xd1342543de82ef95ULL;
@@ -62,7 +64,7 @@ static struct sequence_service make_service(struct dice *dice, enum sequence_tab
 	static const uint8_t algorithms[] = {0, 0, 0, 0, 1, 2, 3, SOURCE_HASH};
 	static const uint32_t idles[] = {2, 3, 5, 10, 20};
 
-	/* with a narrow hash clients collide as well, which affinity must not mind but the model would */
+	/* no affinity with a narrow hash: clients collide, too, and the model does not know that */
 	return (struct sequence_service){
 	    .udp = !roll(dice, 3),
 	    .v6 = roll(dice, 2),
@@ -75,23 +77,26 @@ static struct sequence_service make_service(struct dice *dice, enum sequence_tab
 	};
 }
 
-/* The backend that a step is about. Who died or was drained last comes back more often than others do: there the old
- * and the new meet. */
+/* The backend that a step is about. Mostly the one that died or was drained last comes back, since
+ * its older flows then meet new ones. */
 static unsigned make_backend(struct dice *dice, const struct sequence *s, const struct step *step)
 {
-	bool returns = step->kind == STEP_RECOVER || step->kind == STEP_WEIGHT || step->kind == STEP_ADD;
+	bool returns =
+	    step->kind == STEP_RECOVER || step->kind == STEP_WEIGHT || step->kind == STEP_ADD;
 
 	for (unsigned i = s->steps_count; returns && i-- > 0 && roll(dice, 8);) {
 		const struct step *before = &s->steps[i];
 
-		if (before->service == step->service && (before->kind == STEP_DIE || before->kind == STEP_DRAIN ||
-							 (before->kind == STEP_REMOVE && step->kind == STEP_ADD)))
+		if (before->service == step->service &&
+		    (before->kind == STEP_DIE || before->kind == STEP_DRAIN ||
+		     (before->kind == STEP_REMOVE && step->kind == STEP_ADD)))
 			return before->backend;
 	}
 	return roll(dice, SEQUENCE_BACKENDS);
 }
 
-/* Steps in an order that chance alone finds too seldom: what was settled changes while its entries are still there. */
+/* Orders of steps that are too rare at random: a settled slot changes while its entries still
+ * exist. */
 static const enum step_kind scripts[][7] = {
     {STEP_SETTLE, STEP_SWEEP, STEP_REMOVE, STEP_PASS, STEP_ADD, STEP_PASS, STEP_PASS},
     {STEP_SETTLE, STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_PASS, STEP_PASS},
@@ -107,9 +112,11 @@ static const enum step_kind scripts[][7] = {
 };
 #define SCRIPT_LENGTH (sizeof(scripts[0]) / sizeof(scripts[0][0]))
 
-static struct step make_step(struct dice *dice, const struct sequence *s, enum step_kind kind, unsigned service)
+static struct step make_step(struct dice *dice, const struct sequence *s, enum step_kind kind,
+			     unsigned service)
 {
-	static const uint32_t floods[] = {30, 100, 300, 4000}, absences[] = {7, 30, 3000, 4096, 12288, 16384, 65536};
+	static const uint32_t floods[] = {30, 100, 300, 4000},
+			      absences[] = {7, 30, 3000, 4096, 12288, 16384, 65536};
 	struct step step = {
 	    .kind = kind,
 	    .service = service,
@@ -135,12 +142,12 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 		step.value = 1 + roll(dice, s->table == TABLE_LARGE ? 20000 : 10000);
 		break;
 	case STEP_FLOOD:
-		/* where hashes collide, a lone packet's mark is taken for that of a flow which has no other */
+		/* where hashes collide, a flow may match the mark of a lone packet */
 		step.flood = roll(dice, s->table == TABLE_NARROW ? FLOOD_ACK : FLOODS);
 		step.value = PICK(dice, floods);
 		break;
 	case STEP_AWAY:
-		step.value = PICK(dice, absences); /* the long ones around a wrap of the ticks in entries and stamps */
+		step.value = PICK(dice, absences); /* long ones: near a wrap of ticks or stamps */
 		step.value += step.value > 100 ? roll(dice, 12) - 12 : 0;
 		break;
 	default:
@@ -149,7 +156,7 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 	return step;
 }
 
-/* Behaviour is in half of the sequences, so that what one actor breaks is seen without the others. */
+/* Each actor is in half of the sequences, so that what it finds shows without the others. */
 static uint32_t make_actors(struct dice *dice)
 {
 	uint32_t actors = ACTORS_PROMISES;
@@ -162,18 +169,20 @@ static uint32_t make_actors(struct dice *dice)
 static void make_steps(struct dice *dice, struct sequence *s)
 {
 	static const enum step_kind kinds[] = {
-	    STEP_ADD,    STEP_ADD,      STEP_ADD,       STEP_REMOVE,   STEP_DIE,  STEP_DIE,  STEP_RECOVER,
-	    STEP_DRAIN,  STEP_WEIGHT,   STEP_WEIGHT,    STEP_WEIGHT,   STEP_PASS, STEP_PASS, STEP_PASS,
-	    STEP_PASS,   STEP_PASS,     STEP_PASS,      STEP_PASS,     STEP_PASS, STEP_PASS, STEP_SWEEP,
-	    STEP_SWEEP,  STEP_SETTLE,   STEP_SETTLE,    STEP_RESIZE,   STEP_ADD,  STEP_PASS, STEP_RECOVER,
-	    STEP_RESIZE, STEP_TRACKING, STEP_ALGORITHM, STEP_TAKEOVER, STEP_FLOOD};
+	    STEP_ADD,       STEP_ADD,      STEP_ADD,    STEP_REMOVE,  STEP_DIE,    STEP_DIE,
+	    STEP_RECOVER,   STEP_DRAIN,    STEP_WEIGHT, STEP_WEIGHT,  STEP_WEIGHT, STEP_PASS,
+	    STEP_PASS,      STEP_PASS,     STEP_PASS,   STEP_PASS,    STEP_PASS,   STEP_PASS,
+	    STEP_PASS,      STEP_PASS,     STEP_SWEEP,  STEP_SWEEP,   STEP_SETTLE, STEP_SETTLE,
+	    STEP_RESIZE,    STEP_ADD,      STEP_PASS,   STEP_RECOVER, STEP_RESIZE, STEP_TRACKING,
+	    STEP_ALGORITHM, STEP_TAKEOVER, STEP_FLOOD};
 
 	while (s->steps_count < SEQUENCE_STEPS) {
 		bool scripted = !roll(dice, 12);
 		const enum step_kind *script = PICK(dice, scripts);
 		unsigned service = roll(dice, s->services);
 
-		for (unsigned i = 0; i < (scripted ? SCRIPT_LENGTH : 1) && s->steps_count < SEQUENCE_STEPS; i++) {
+		for (unsigned i = 0;
+		     i < (scripted ? SCRIPT_LENGTH : 1) && s->steps_count < SEQUENCE_STEPS; i++) {
 			enum step_kind kind = scripted ? script[i] : PICK(dice, kinds);
 
 			s->steps[s->steps_count] = make_step(dice, s, kind, service);
@@ -184,7 +193,7 @@ static void make_steps(struct dice *dice, struct sequence *s)
 
 void sequence_make(uint64_t seed, enum sequence_table table, struct sequence *ret)
 {
-	/* shortly before a wrap of the flow table's tick, of the stamps', of neither */
+	/* far from any wrap, before one of the flow table's ticks, and before ones of the stamps */
 	static const uint32_t ticks[] = {5000, 8 * 4096 - 20, 65536 - 20, 3 * 65536 - 40};
 	struct dice dice = {.seed = sequence_roll(seed, 0, 1, UINT32_MAX) + seed};
 
@@ -219,16 +228,17 @@ void sequence_allow(struct sequence *s, uint32_t actors)
 	s->steps_count = kept;
 }
 
-/* ---- for people ---- */
+/* ---- printing ---- */
 
 static void print_service(const struct sequence *s, unsigned number, FILE *to)
 {
 	const struct sequence_service *service = &s->service[number];
 
-	fprintf(to, "  service %u: %s over IPv%d, %s%s%s, idle timeout %u ticks, %u slots, backends", number,
-		service->udp ? "UDP" : "TCP", service->v6 ? 6 : 4, sequence_algorithms[service->algorithm],
-		service->always ? ", tracking always" : "", service->affinity ? ", affinity" : "", service->idle,
-		service->slots);
+	fprintf(to,
+		"  service %u: %s over IPv%d, %s%s%s, idle timeout %u ticks, %u slots, backends",
+		number, service->udp ? "UDP" : "TCP", service->v6 ? 6 : 4,
+		sequence_algorithms[service->algorithm], service->always ? ", tracking always" : "",
+		service->affinity ? ", affinity" : "", service->idle, service->slots);
 	for (unsigned i = 0; i < service->backends; i++)
 		fprintf(to, " %u", i);
 	fprintf(to, "\n");
@@ -237,23 +247,31 @@ static void print_service(const struct sequence *s, unsigned number, FILE *to)
 void step_print(const struct step *step, FILE *to)
 {
 	static const char *const backend_changes[] = {
-	    [STEP_ADD] = "is added with weight", [STEP_REMOVE] = "is removed", [STEP_DIE] = "dies",
-	    [STEP_RECOVER] = "recovers",         [STEP_DRAIN] = "drains",      [STEP_WEIGHT] = "gets weight",
+	    [STEP_ADD] = "is added with weight",
+	    [STEP_REMOVE] = "is removed",
+	    [STEP_DIE] = "dies",
+	    [STEP_RECOVER] = "recovers",
+	    [STEP_DRAIN] = "drains",
+	    [STEP_WEIGHT] = "gets weight",
 	};
-	static const char *const floods[FLOODS] = {"SYN", "SYN and ACK", "SYN, ACK and a later ACK", "lone ACKs"};
+	static const char *const floods[FLOODS] = {"SYN", "SYN and ACK", "SYN, ACK and a later ACK",
+						   "lone ACKs"};
 
 	switch (step->kind) {
 	case STEP_RESIZE:
-		fprintf(to, "service %u: the ring is to have %u slots", step->service, step->value);
+		fprintf(to, "service %u: slots: %u", step->service, step->value);
 		break;
 	case STEP_TRACKING:
-		fprintf(to, "service %u: tracking %s", step->service, step->value ? "always" : "auto");
+		fprintf(to, "service %u: tracking %s", step->service,
+			step->value ? "always" : "auto");
 		break;
 	case STEP_ALGORITHM:
-		fprintf(to, "service %u: algorithm %s", step->service, sequence_algorithms[step->value]);
+		fprintf(to, "service %u: algorithm %s", step->service,
+			sequence_algorithms[step->value]);
 		break;
 	case STEP_PASS:
-		fprintf(to, "%u ticks of traffic%s", step->value, step->with_next ? " without a sweep" : "");
+		fprintf(to, "%u ticks of traffic%s", step->value,
+			step->with_next ? " without a sweep" : "");
 		return;
 	case STEP_SWEEP:
 		fprintf(to, "the sweep looks at %u entries", step->value);
@@ -265,14 +283,16 @@ void step_print(const struct step *step, FILE *to)
 		fprintf(to, "another lbd takes over");
 		return;
 	case STEP_FLOOD:
-		fprintf(to, "service %u: 2 ticks of traffic with a flood of %u packets: %s", step->service, step->value,
-			floods[step->flood]);
+		fprintf(to, "service %u: 2 ticks of traffic with a flood of %u packets: %s",
+			step->service, step->value, floods[step->flood]);
 		return;
 	case STEP_AWAY:
-		fprintf(to, "no lbd for %u ticks; the next change is that of another one", step->value);
+		fprintf(to, "no lbd for %u ticks; the next change is that of another one",
+			step->value);
 		return;
 	default:
-		fprintf(to, "service %u: backend %u %s", step->service, step->backend, backend_changes[step->kind]);
+		fprintf(to, "service %u: backend %u %s", step->service, step->backend,
+			backend_changes[step->kind]);
 		if (step->kind == STEP_ADD || step->kind == STEP_WEIGHT)
 			fprintf(to, " %u", step->value);
 	}
@@ -282,9 +302,11 @@ void step_print(const struct step *step, FILE *to)
 
 void sequence_print(const struct sequence *s, FILE *to)
 {
-	static const char *const tables[TABLES] = {"roomy", "tight", "large", "roomy with a narrow hash"};
+	static const char *const tables[TABLES] = {"roomy", "tight", "large",
+						   "roomy with a narrow hash"};
 
-	fprintf(to, "  at tick %u, flow table %s, %u flows", s->tick, tables[s->table], s->flows_count);
+	fprintf(to, "  at tick %u, flow table %s, %u flows", s->tick, tables[s->table],
+		s->flows_count);
 	for (unsigned i = 0; i < s->flows_count && s->flows_count <= 8; i++)
 		fprintf(to, "%s%u", i ? ", " : ": ", s->flows[i]);
 	fprintf(to, "\n  actors:");
@@ -322,23 +344,28 @@ static bool try(struct shrinking *x, const struct sequence *candidate)
 	return true;
 }
 
-static void without_steps(const struct sequence *s, unsigned from, unsigned count, struct sequence *ret)
+static void without_steps(const struct sequence *s, unsigned from, unsigned count,
+			  struct sequence *ret)
 {
 	*ret = *s;
-	memmove(&ret->steps[from], &ret->steps[from + count], (s->steps_count - from - count) * sizeof(*s->steps));
+	memmove(&ret->steps[from], &ret->steps[from + count],
+		(s->steps_count - from - count) * sizeof(*s->steps));
 	ret->steps_count -= count;
 }
 
-static void without_flows(const struct sequence *s, unsigned from, unsigned count, struct sequence *ret)
+static void without_flows(const struct sequence *s, unsigned from, unsigned count,
+			  struct sequence *ret)
 {
 	*ret = *s;
-	memmove(&ret->flows[from], &ret->flows[from + count], (s->flows_count - from - count) * sizeof(*s->flows));
+	memmove(&ret->flows[from], &ret->flows[from + count],
+		(s->flows_count - from - count) * sizeof(*s->flows));
 	ret->flows_count -= count;
 }
 
-/* Ever smaller runs of elements are left out. Returns whether any could be. */
+/* Leaves out ever smaller runs of elements. Returns whether any could be left out. */
 static bool shrink_list(struct shrinking *x, const unsigned *count,
-			void (*without)(const struct sequence *, unsigned, unsigned, struct sequence *))
+			void (*without)(const struct sequence *, unsigned, unsigned,
+					struct sequence *))
 {
 	struct sequence candidate;
 	bool any = false;
@@ -414,13 +441,15 @@ static bool shrink_setup(struct shrinking *x)
 		}
 		candidate = *x->s;
 		candidate.service[i].affinity = candidate.service[i].always = false;
-		if (x->s->table != TABLE_NARROW && (x->s->service[i].affinity || x->s->service[i].always))
+		if (x->s->table != TABLE_NARROW &&
+		    (x->s->service[i].affinity || x->s->service[i].always))
 			any |= try(x, &candidate);
 	}
 	return any;
 }
 
-void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s), void *arg, unsigned runs)
+void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s),
+		     void *arg, unsigned runs)
 {
 	struct shrinking x = {s, fails, arg, runs};
 	bool any = true;

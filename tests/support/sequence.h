@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A random sequence of changes to services with flows on them, as a list that can be run, shortened and read. A seed
- * makes the whole of it; a step's own dice are its own, so that it does the same without its neighbours. */
+/* A random sequence of changes to services with flows on them: a list of steps that can be run,
+ * shortened and printed. It is made from a seed. Each step has a seed of its own, so that it does
+ * the same when the steps around it are left out. */
 #ifndef LBD_TEST_SEQUENCE_H
 #define LBD_TEST_SEQUENCE_H
 
@@ -13,22 +14,23 @@
 #define SEQUENCE_STEPS    40
 #define SEQUENCE_FLOWS    5000
 
-/* Who does more than open, send and end, and which promises are held beyond the plain one. Each can be left out. */
+/* What flows and others do beyond opening, sending and ending, and which further promises are
+ * checked. Each can be left out. */
 enum actor {
 	ACTOR_HALF_CLOSE,     /* clients send FIN and go on with ACKs */
 	ACTOR_SLOW_HANDSHAKE, /* a SYN is answered, or repeated, some ticks later */
-	ACTOR_FORGED_RST,     /* somebody sends one packet of a tuple that is not his */
+	ACTOR_FORGED_RST,     /* a forged packet in the name of a flow */
 	ACTOR_FORGED_FIN,
 	ACTOR_FORGED_SYN,
 	ACTOR_FORGED_ACK,
-	ACTOR_FLOOD,        /* STEP_FLOOD */
-	ACTOR_TRICKLE,      /* lone packets of tuples that nobody has, while all should settle */
-	ACTOR_AWAY,         /* STEP_AWAY */
-	ACTOR_RETURN,       /* a dead backend that is back within an idle timeout has its flows */
-	ACTOR_WAKE,         /* where all flows are tracked and nothing changed, silence loses none */
-	ACTOR_UDP_FULL,     /* UDP flows stay also after the table was full */
-	ACTOR_CLOSING_FULL, /* a full table keeps flows in whose name FIN or RST came */
-	ACTOR_COLLIDE,      /* TABLE_NARROW; without it the test makes such sequences with TABLE_ROOMY */
+	ACTOR_FLOOD,    /* STEP_FLOOD */
+	ACTOR_TRICKLE,  /* lone packets of tuples that no flow has, while all should settle */
+	ACTOR_AWAY,     /* STEP_AWAY */
+	ACTOR_RETURN,   /* a dead backend that is back within an idle timeout gets its flows */
+	ACTOR_WAKE,     /* where all flows are tracked and nothing changed, silence loses none */
+	ACTOR_UDP_FULL, /* UDP flows stay, also after the table was full */
+	ACTOR_CLOSING_FULL, /* a full table keeps flows in whose name a FIN or RST came */
+	ACTOR_COLLIDE, /* TABLE_NARROW; without it the test makes such sequences with TABLE_ROOMY */
 	ACTORS,
 };
 #define ACTORS_ALL ((1u << ACTORS) - 1)
@@ -49,12 +51,12 @@ enum step_kind {
 	STEP_PASS,     /* value: ticks, in each of which flows come, send and end */
 	STEP_SWEEP,    /* value: entries to look at */
 	STEP_SETTLE,   /* most flows end, time passes, the sweep goes round */
-	STEP_TAKEOVER, /* this lbd goes, another one adopts the maps */
-	STEP_FLOOD,    /* value: packets a tick; flood: of which kind. For two ticks, with the traffic of the flows */
-	STEP_AWAY,     /* value: ticks for which there is no lbd; the next commit is that of another one */
+	STEP_TAKEOVER, /* this lbd ends, another one adopts the maps */
+	STEP_FLOOD,    /* value: packets a tick, for two ticks, beside the flows; flood: the kind */
+	STEP_AWAY,     /* value: ticks without an lbd; the next commit is that of another one */
 };
 
-enum flood { /* of tuples that nobody has */
+enum flood { /* of tuples that no flow has */
 	     FLOOD_SYN,
 	     FLOOD_ANSWERED,    /* SYN and ACK */
 	     FLOOD_ESTABLISHED, /* and an ACK in the next tick */
@@ -65,13 +67,13 @@ enum flood { /* of tuples that nobody has */
 struct step {
 	enum step_kind kind;
 	uint8_t service, backend, flood;
-	bool with_next; /* a change that is committed together with the next one; STEP_PASS: no sweep meanwhile */
+	bool with_next; /* a change: committed with the next one; STEP_PASS: without a sweep */
 	uint32_t value;
 	uint64_t seed;
 };
 
-/* The flow table it runs with. TABLE_NARROW: roomy, and the hash has so few bits that flows collide; all services track
- * always. */
+/* The size of the flow table. TABLE_NARROW: as TABLE_ROOMY, with so few bits in the hash that flows
+ * collide; all services track always. */
 enum sequence_table { TABLE_ROOMY, TABLE_TIGHT, TABLE_LARGE, TABLE_NARROW, TABLES };
 
 struct sequence {
@@ -93,7 +95,7 @@ struct sequence {
 	unsigned flows_count;
 };
 
-/* source-hash is the last: its slot hash is made of other fields, so that no service changes to it or from it. */
+/* source-hash is the last. Its slots hash other fields, so no service changes to it or from it. */
 #define SEQUENCE_ALGORITHMS 5
 extern const char *const sequence_algorithms[SEQUENCE_ALGORITHMS];
 
@@ -101,15 +103,17 @@ extern const char *const sequence_algorithms[SEQUENCE_ALGORITHMS];
 void sequence_make(uint64_t seed, enum sequence_table table, struct sequence *ret);
 /* Leaves out all actors but these (bits by enum actor), and their steps. */
 void sequence_allow(struct sequence *s, uint32_t actors);
-/* For people: what it begins with, then a line for each step. */
+/* Prints what it begins with, then a line for each step. */
 void sequence_print(const struct sequence *s, FILE *to);
 /* "backend 3 dies"; value in ticks, slots, weight. */
 void step_print(const struct step *step, FILE *to);
-/* Takes steps, flows, ticks, actors and backends away as long as it still fails: what is left is needed, each alone
- * (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002). runs: of fails, at most. */
-void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s), void *arg, unsigned runs);
+/* Leaves out steps, flows, ticks, actors and backends as long as the sequence still fails, until no
+ * single one can be left out (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing
+ * input", 2002). runs: how often `fails` is called at most. */
+void sequence_shrink(struct sequence *s, bool (*fails)(void *arg, const struct sequence *s),
+		     void *arg, unsigned runs);
 
-/* A number below `below`, from a seed, an actor and a purpose: the same whoever else draws. */
+/* A number below `below`, from a seed, an actor and a purpose. It depends on nothing else. */
 uint32_t sequence_roll(uint64_t seed, uint32_t actor, uint32_t purpose, uint32_t below);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Carries out a sequence step by step, and looks at the end whether anything is left. */
+/* Runs a sequence step by step, and checks at the end that everything has settled. */
 #include "world.h"
 
 #include <setjmp.h>
@@ -9,10 +9,10 @@
 #include <cmocka.h>
 
 #define TICK_MS      1073 /* a little less than a tick: idle timeouts are rounded up to ticks */
-#define TRICKLE      40   /* strangers' packets a tick and service */
+#define TRICKLE      40   /* lone packets a tick and service */
 #define TRICKLE_IDLE 5    /* ticks: longer ones would take too long */
 #define ABSENCE_EDGE 6    /* ticks at either end of a long absence */
-#define LONG_ABSENCE 100  /* ticks, from which on only a few flows are looked at */
+#define LONG_ABSENCE 100  /* ticks; from here on only a few flows send */
 #define LOOPBACK     1    /* where BPF_PROG_TEST_RUN says packets come from */
 
 /* ---- changes ---- */
@@ -24,7 +24,8 @@ static int number_of(const struct step *step)
 
 static void add_backend(struct world *w, unsigned service, unsigned backend, uint32_t weight)
 {
-	struct dp_backend *added = want_add(&w->want[service], service * SEQUENCE_BACKENDS + backend, weight);
+	struct dp_backend *added =
+	    want_add(&w->want[service], service * SEQUENCE_BACKENDS + backend, weight);
 
 	added->hop.ifindex = LOOPBACK;
 }
@@ -56,7 +57,7 @@ static void change_present(struct world *w, const struct step *step, struct dp_b
 	}
 }
 
-/* A change that makes no sense, such as the death of the dead, is none. */
+/* A change that is not possible, such as the death of a dead backend, changes nothing. */
 static void change(struct world *w, const struct step *step)
 {
 	struct want *want = &w->want[step->service];
@@ -77,20 +78,22 @@ static void change(struct world *w, const struct step *step)
 		change_present(w, step, backend);
 }
 
-/* What the common path reads of a slot says what the slot says. */
+/* The front of each slot, which the common path reads, agrees with the slot. */
 static void check_fronts(struct world *w)
 {
 	for (unsigned i = 0; i < w->sequence->services; i++) {
 		uint64_t ring = want_line(w->dp, &w->want[i])->ring;
 
-		for (uint32_t at = LB_REGION_BASE(ring); at < LB_REGION_BASE(ring) + LB_REGION_SIZE(ring); at++)
+		for (uint32_t at = LB_REGION_BASE(ring);
+		     at < LB_REGION_BASE(ring) + LB_REGION_SIZE(ring); at++)
 			if (w->dp->maps.fronts[at] != lb_front(w->dp->maps.arena[at]))
-				world_fail(w, "tick %u: service %u: slot %u: front %#x, slot %#x", w->now, i,
-					   at - LB_REGION_BASE(ring), w->dp->maps.fronts[at], w->dp->maps.arena[at]);
+				world_fail(w, "tick %u: service %u: slot %u: front %#x, slot %#x",
+					   w->now, i, at - LB_REGION_BASE(ring),
+					   w->dp->maps.fronts[at], w->dp->maps.arena[at]);
 	}
 }
 
-/* A resize that waited for another begins in the sweep: for the model a change like any other. */
+/* A resize that waited for another begins in the sweep. To the model it is a change like others. */
 static void note_rings(struct world *w)
 {
 	for (unsigned i = 0; i < w->sequence->services; i++) {
@@ -150,7 +153,8 @@ static void sweep_round(struct world *w)
 static void let_settle(struct world *w, const struct step *step)
 {
 	world_end_flows(w, step->seed, false);
-	for (uint32_t i = 0; i < 2 * w->sequence->service[step->service].idle + 2 && !w->failure[0]; i++) {
+	for (uint32_t i = 0; i < 2 * w->sequence->service[step->service].idle + 2 && !w->failure[0];
+	     i++) {
 		world_tick(w, step->seed + i + 1);
 		sweep_round(w);
 	}
@@ -172,8 +176,8 @@ static void take_over(struct world *w)
 	commit(w);
 }
 
-/* A while without a sweep, in which tuples are used again as ever; if it is long, only a few flows are looked at. The
- * next commit, with a change or without, is that of another lbd. */
+/* No sweep for a while. Flows go on; if the absence is long, only a few do. The next commit, with
+ * or without a change, is that of another lbd. */
 static void go_away(struct world *w, const struct step *step)
 {
 	uint32_t ticks = step->value < LONG_ABSENCE ? step->value : ABSENCE_EDGE;
@@ -284,7 +288,7 @@ static unsigned count_entries(const struct world *w, uint32_t id, uint32_t state
 	return count;
 }
 
-/* One CPU, and no packet within a round of the sweep: the counts are exact. */
+/* With one CPU and no packet within a round of the sweep, the counts are exact. */
 static void check_active(struct world *w, const struct want *want, bool over)
 {
 	const uint32_t counted = LB_FLOW_COUNTED;
@@ -295,9 +299,9 @@ static void check_active(struct world *w, const struct want *want, bool over)
 		int active = w->dp->maps.loads[id].active, entries = count_entries(w, id, counted);
 
 		if (active != entries || (over && active))
-			world_fail(w, "tick %u: backend %u: %d active flows, %d in the table%s", w->now,
-				   backend->address.bytes[3] % SEQUENCE_BACKENDS, active, entries,
-				   over ? ", and all are over" : "");
+			world_fail(w, "tick %u: backend %u: %d active flows, %d in the table%s",
+				   w->now, backend->address.bytes[3] % SEQUENCE_BACKENDS, active,
+				   entries, over ? ", expected none" : "");
 	}
 }
 
@@ -309,19 +313,18 @@ static void check_settled(struct world *w, unsigned number)
 
 	dataplane_service_stats(w->dp, &want->service, &service);
 	if (service.slots_in_transition || want_line(w->dp, want)->old_ring)
-		world_fail(w, "tick %u: service %u: all flows are over, %u slots are in transition still%s", w->now,
-			   number, service.slots_in_transition,
-			   want_line(w->dp, want)->old_ring ? ", the old ring is there" : "");
+		world_fail(w, "tick %u: service %u: no flow is left, but %u slots in transition%s",
+			   w->now, number, service.slots_in_transition,
+			   want_line(w->dp, want)->old_ring ? " and the old ring" : "");
 	for (unsigned i = 0; i < want->service.backends_count; i++) {
 		dataplane_backend_stats(w->dp, &want->service, &want->backends[i].address, &stats);
 		if (want->backends[i].usable && !want->backends[i].weight && !stats.drained)
-			world_fail(w, "tick %u: backend %u: all flows are over, it is not drained", w->now,
-				   want->backends[i].address.bytes[3] % SEQUENCE_BACKENDS);
+			world_fail(w, "tick %u: backend %u: no flow is left, but it is not drained",
+				   w->now, want->backends[i].address.bytes[3] % SEQUENCE_BACKENDS);
 	}
 }
 
-/* Packets within a round may make its counts wrong, until one in which nothing comes, goes or expires: correct_active.
- */
+/* Packets within a round make its counts inexact, until a round in which no flow begins or ends. */
 static bool has_split_rounds(const struct sequence *s)
 {
 	for (unsigned i = 0; i < s->steps_count; i++)
@@ -330,9 +333,9 @@ static bool has_split_rounds(const struct sequence *s)
 	return false;
 }
 
-/* What the flows left behind times out, and strangers' lone packets hold nothing, unless the table or the hash is too
- * small to tell that they are lone. A slot may take two idle timeouts where lone packets come, and a resize may have
- * waited for another, which may have waited for a change: three times. */
+/* After the last flow everything times out. Lone packets must not prevent that, unless the table or
+ * the hash is too small to see that they are lone. With lone packets a slot may take two idle
+ * timeouts. A resize may have waited for another, which waited for a change: three times that. */
 static void settle_all(struct world *w)
 {
 	uint32_t idle = 0, ticks;
@@ -342,8 +345,8 @@ static void settle_all(struct world *w)
 	ticks = 3 * (2 * idle + 4) + 2 * idle; /* affinity lasts for two idle timeouts */
 	for (uint32_t i = 0; i < ticks && !w->failure[0]; i++) {
 		w->dp->clock = ++w->now;
-		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE && w->sequence->table != TABLE_TIGHT &&
-		    !w->batch->narrow)
+		if (world_acts(w, ACTOR_TRICKLE) && idle <= TRICKLE_IDLE &&
+		    w->sequence->table != TABLE_TIGHT && !w->batch->narrow)
 			world_trickle(w, w->sequence->seed + i, TRICKLE);
 		if (i % 2 || idle <= TRICKLE_IDLE)
 			sweep_round(w);
@@ -351,7 +354,7 @@ static void settle_all(struct world *w)
 	for (unsigned i = 0; i < w->sequence->services && !w->failure[0]; i++)
 		check_settled(w, i);
 	for (uint32_t i = 0; i < 2 && !w->failure[0]; i++) {
-		w->dp->clock = w->now += 2 * idle + 4; /* the strangers' last packets time out as well */
+		w->dp->clock = w->now += 2 * idle + 4; /* the last lone packets time out, too */
 		sweep_round(w);
 		sweep_round(w);
 	}
@@ -372,13 +375,14 @@ static void end(struct world *w)
 	}
 }
 
-void world_run(struct world *w, struct batch *batch, const struct sequence *s, FILE *trace, unsigned told)
+void world_run(struct world *w, struct batch *batch, const struct sequence *s, FILE *trace,
+	       unsigned traced)
 {
 	memset(w, 0, sizeof(*w));
 	w->batch = batch;
 	w->sequence = s;
 	w->trace = trace;
-	w->told = told;
+	w->traced = traced;
 	begin(w);
 	for (unsigned i = 0; i < s->steps_count && !w->failure[0]; i++) {
 		trace_step(w, i);

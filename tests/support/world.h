@@ -1,28 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Runs a sequence on the real program and maps, with flows whose model knows only what the two ends of a flow know:
- * which backend answered it, whether that backend lives, and whether the flow kept sending. The model ends a flow where
- * its ends do, not where the program does.
+/* Runs a sequence on the real program and maps, and checks each packet against a model of the
+ * flows. The model knows only what the two ends of a flow know: which backend answered, whether
+ * that backend is alive, and whether the flow kept sending. It ends a flow where the ends do, not
+ * where the program does. There is no other model of the invariant in the tree.
  *
- * What it holds (world_model.c):
- * - A flow is established by the first packet after its SYN, at the backend where the SYN went; a UDP flow by its first
- *   datagram. While it sends at least once per idle timeout and its backend is usable, it does not move: not when
- *   anything else changes, not when the table is full, not when others send SYN, FIN, RST or ACK in its name.
- * - A client that sent FIN goes on sending ACKs, each within the idle timeout and 4 minutes: it lives on.
- * - SYN, its repetitions and the first packet after it go to one backend. A new flow goes to a backend that takes some.
- * - A backend that died and is back within one idle timeout has the flows that were silent or dropped meanwhile.
- * - Where all flows are tracked and nothing changed, a flow that was silent for longer is still where it was.
- * What it excuses is in world_model.c, each at its test, marked "Excused:".
+ * What the model checks (world_model.c):
+ * - A TCP flow is established by the first packet after its SYN, on the backend that got the SYN;
+ *   a UDP flow by its first datagram. While it sends at least once per idle timeout and its backend
+ *   is usable, it does not move: whatever else changes, when the table is full, when others send
+ *   SYN, FIN, RST or ACK in its name.
+ * - A client that has sent FIN and goes on sending ACKs, each within the idle timeout and within
+ *   4 minutes, does not move either.
+ * - A SYN, its repetitions and the first packet after it go to one backend. A new flow goes to a
+ *   backend that takes new flows.
+ * - A backend that died and is back within one idle timeout gets the flows that were silent or
+ *   dropped meanwhile.
+ * - Where all flows are tracked and nothing changed, a flow that was silent for longer is still on
+ *   its backend.
  *
- * What it cannot see:
- * - True sequence numbers. A real end tells a forged RST from the true one, and the model says which it is; so a forged
- *   RST that hits the window, which does end a flow, is not among its packets.
- * - Answers. They do not pass the balancer; that a server goes on sending to a half-closed client is the client's ACKs.
- * - Several CPUs: one packet at a time, none while lbd writes. Lost races and the order of writes are seen elsewhere.
- * - Fragments, ICMP errors, tracking `never`, hashes of fewer fields but source-hash, more than two services.
- * - The places that a full table is sure to keep for each service: it sees that no flow moves, not who found none.
- * - Collisions where flows are not all tracked: the narrow hash is only for services that track always. Nor those with
- *   the marks that strangers' lone packets leave.
- * - Time within a tick; a clock that jumps; a reload that fails half way. */
+ * The exceptions are in world_model.c, each at its check, marked "Excused:".
+ *
+ * What it does not cover:
+ * - Real sequence numbers. A real end can tell a forged RST from a true one, and so can the model.
+ *   A forged RST that hits the window does end a flow, and is not among the packets.
+ * - Replies, which do not pass the balancer. That a server goes on sending to a half-closed client
+ *   shows in the client's ACKs.
+ * - Several CPUs: there is one packet at a time, and none while lbd writes. test_tracking_counts.c
+ *   has two CPUs on one flow table.
+ * - Fragments, ICMP errors, tracking `never`, hashes of fewer fields other than source-hash, more
+ *   than two services.
+ * - The share of the table that each service is sure of: the model checks that no flow moves, not
+ *   which flow found no place.
+ * - Collisions where not all flows are tracked: the narrow hash is for services that track always.
+ *   Nor collisions with the marks of lone packets.
+ * - Time within a tick, a clock that jumps, a reload that fails half way. */
 #ifndef LBD_TEST_WORLD_H
 #define LBD_TEST_WORLD_H
 
@@ -31,10 +42,10 @@
 #include "sequence.h"
 
 #define WORLD_BACKENDS (SEQUENCE_SERVICES * SEQUENCE_BACKENDS)
-#define NO_FLOW        UINT16_MAX /* the packet is of a flood */
+#define NO_FLOW        UINT16_MAX /* the packet belongs to no flow of the model */
 
 enum flow_phase {
-	FLOW_NONE,    /* over, or never was */
+	FLOW_NONE,    /* over, or never begun */
 	FLOW_OPENING, /* SYN sent */
 	FLOW_LIVE,    /* established */
 	FLOW_HALF,    /* the client has sent FIN, the server goes on */
@@ -45,26 +56,26 @@ struct flow {
 	bool firm;           /* has sent in a later tick than the one that established it */
 	bool unplaced;       /* the table was full while it was not firm */
 	uint32_t isn;        /* of its SYN */
-	bool doubtful;       /* a forged SYN came before it could be known */
+	bool doubtful;       /* a forged SYN came before the program had seen the flow */
 	bool again;          /* its tuple was used before */
-	bool fin;            /* somebody sent FIN in its name, perhaps itself */
-	bool forged;         /* somebody sent in its name since its last packet */
+	bool fin;            /* a FIN was sent in its name, by itself or forged */
+	bool forged;         /* a packet was forged in its name since its last one */
 	uint16_t generation; /* a new one is a new tuple */
-	int16_t owner;       /* the backend that answered, still there when the flow is over; -1: none */
+	int16_t owner;       /* the backend that answered, also when the flow is over; -1: none */
 	int16_t answered;    /* the one that its last SYN, later its last packet, went to */
-	int16_t went;        /* where the last packet of the tuple went, whoever sent it */
+	int16_t went;        /* where the last packet of the tuple went, forged ones included */
 	uint32_t deaths;     /* of that one, up to then */
 	uint32_t removals;
 	/* ticks */
 	uint32_t opened, established, last; /* its own packets */
 	uint32_t served;                    /* of the last one that its owner got */
-	uint32_t closing; /* of the first FIN, or an RST after which it sent nothing, whose ever; 0: none */
-	uint32_t heard;   /* of the last one by whoever */
+	uint32_t heard;                     /* of the last one, forged ones included */
+	uint32_t closing; /* of the first FIN or of an RST with nothing after it, forged or not */
 };
 
 enum shot_kind {
 	SHOT_OPENS_FRESH, /* SYN or first datagram of a tuple that was never used */
-	SHOT_OPENS_AGAIN, /* of a tuple that was used before: what is left of that flow may decide */
+	SHOT_OPENS_AGAIN, /* of a tuple that was used before: an entry of that flow may decide */
 	SHOT_SYN_REPEATED,
 	SHOT_ESTABLISHES, /* the first packet after the SYN */
 	SHOT_LIVES,
@@ -88,39 +99,42 @@ struct world {
 	const struct sequence *sequence;
 	struct dataplane *dp; /* NULL: there is no lbd */
 	struct want want[SEQUENCE_SERVICES];
-	bool changed; /* wants that were not committed yet */
+	bool changed; /* want[] was changed and not yet committed */
 	bool service_changed[SEQUENCE_SERVICES];
-	uint32_t committed[SEQUENCE_SERVICES];     /* tick of the last change, after that tick's packets */
-	bool resized[SEQUENCE_SERVICES];           /* its ring was to change size */
-	uint32_t tracked_since[SEQUENCE_SERVICES]; /* tick since which all flows are; UINT32_MAX: they are not */
-	uint64_t rings[SEQUENCE_SERVICES];         /* a sweep may begin a resize */
+	uint32_t committed[SEQUENCE_SERVICES]; /* the last change came after this tick's packets */
+	bool resized[SEQUENCE_SERVICES];       /* its ring was to change size */
+	uint32_t tracked_since[SEQUENCE_SERVICES]; /* all flows, since this tick; UINT32_MAX: not */
+	uint64_t rings[SEQUENCE_SERVICES]; /* as of the last look: a sweep may begin a resize */
 	uint32_t now;
 	const struct step *flood; /* under way; NULL: none */
-	uint32_t flood_tick;      /* from 0 */
-	uint32_t flooded;         /* the last tick in which one was; 0: never */
+	uint32_t flood_tick;      /* of this flood, from 0 */
+	uint32_t flooded;         /* the last tick with a flood; 0: none yet */
 	uint32_t deaths[WORLD_BACKENDS], removals[WORLD_BACKENDS];
 	struct flow flows[SEQUENCE_FLOWS];
 	struct pending pending[BATCH_MOST];
 	unsigned pending_count;
 	uint64_t full, evicted;           /* events counted so far */
-	uint32_t full_tick, evicted_tick; /* the last ticks in which some were; 0: none */
+	uint32_t full_tick, evicted_tick; /* the last ticks with such events; 0: none */
 	uint32_t at;                      /* tick of the packet that is checked */
-	FILE *trace;                      /* what happens, for people; NULL: not told */
-	unsigned told;                    /* the flow whose packets are told */
+	FILE *trace;                      /* a readable trace of the run; NULL: none */
+	unsigned traced;                  /* the flow whose packets are in the trace */
 
 	/* results */
 	char failure[512]; /* empty: none */
-	unsigned guilty;   /* the flow it is about */
+	unsigned guilty;   /* the flow that the failure is about */
 	uint64_t packets, checked, to_keepers, forged, woken, returned;
 	unsigned live_most;
 };
 
-/* Runs it to the end or to the first failure, which is then in w->failure. w is written anew. trace: where to tell what
- * happens to services, and to one flow; or NULL. */
-void world_run(struct world *w, struct batch *batch, const struct sequence *s, FILE *trace, unsigned told);
+/* Runs the sequence to its end or to the first failure, which is then in w->failure. w is
+ * overwritten. trace: gets the changes of services and the packets of one flow; or NULL. */
+void world_run(struct world *w, struct batch *batch, const struct sequence *s, FILE *trace,
+	       unsigned traced);
 
-/* world_trace.c: the told flow's packet, and what the maps have for the flow; nothing when there is no trace. */
-void world_trace_packet(const struct world *w, const struct pending *pending, const struct shot *shot);
+/* world_trace.c: prints a packet of the traced flow, and its slot and entry. Nothing without a
+ * trace. */
+void world_trace_packet(const struct world *w, const struct pending *pending,
+			const struct shot *shot);
 void world_trace(const struct world *w);
 
 /* world_flows.c */
@@ -129,28 +143,31 @@ uint16_t world_port_of(const struct world *w, uint32_t flow);
 uint32_t world_client_of(uint32_t flow);
 /* The longest silence, in ticks, that does not end the flow. */
 uint32_t world_patience(const struct world *w, uint32_t flow);
-/* Adds a packet to those that are sent next, at a tick that is no earlier than theirs. */
-void world_send(struct world *w, uint32_t flow, enum shot_kind kind, uint8_t tcp_flags, uint32_t tick);
-/* One tick passes; flows come, send and end as the step's dice say. */
+/* Queues a packet. Its tick is no earlier than those of the packets before it. */
+void world_send(struct world *w, uint32_t flow, enum shot_kind kind, uint8_t tcp_flags,
+		uint32_t tick);
+/* One tick passes. Flows begin, send and end as the random numbers of the seed say. */
 void world_tick(struct world *w, uint64_t seed);
-/* No lbd for so many ticks; some of the flows that live go on sending as seldom as they may. */
+/* So many ticks without an lbd. Some of the live flows go on sending, as rarely as the idle timeout
+ * allows. */
 void world_absence(struct world *w, uint64_t seed, uint32_t ticks);
-/* Every flow that lives (all: or all but one in sixteen) sends its last packet. */
+/* The live flows send their last packet; without `all`, one in sixteen goes on. */
 void world_end_flows(struct world *w, uint64_t seed, bool all);
 
 /* world_attack.c */
-/* Packets in the name of a flow, as the dice say. */
+/* Forged packets in the name of a flow, at random. */
 void world_forge(struct world *w, uint32_t flow, uint64_t seed);
-/* Adds a part of a tick's flood; tick: of the flood, from 0. */
-void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from, uint32_t to);
-/* Lone packets of tuples that nobody has, to all services. */
+/* Queues the packets `from` to `to` of a flood. tick: of the flood, from 0. */
+void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from,
+		 uint32_t to);
+/* Lone packets from tuples that no flow has, to all services. */
 void world_trickle(struct world *w, uint64_t seed, uint32_t count);
 
 /* world_model.c */
 bool world_acts(const struct world *w, enum actor actor);
 bool world_is_udp(const struct world *w, uint32_t flow);
 const struct dp_backend *world_backend(const struct world *w, int number);
-/* Sends what is pending and checks where it went. */
+/* Sends the queued packets and checks where each went. */
 void world_fire(struct world *w);
 void world_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What strangers send into a world: single packets in the name of its flows, and floods from tuples that nobody has. */
+/* Packets that are not of the flows themselves: forged ones in their name, floods, and lone
+ * packets. */
 #include "world.h"
 
 #include <arpa/inet.h>
 
-#define FIN             0x01
-#define SYN             0x02
-#define RST             0x04
-#define ACK             0x10
+#define FIN            0x01
+#define SYN            0x02
+#define RST            0x04
+#define ACK            0x10
 
-#define FORGED_OF       24    /* one in so many chances is taken */
-#define STRANGERS_PORT  65100 /* above those of flows */
-#define STRANGERS_PORTS 400
+#define FORGED_OF      24    /* one chance in so many is taken */
+#define OUTSIDER_PORT  65100 /* above those of flows */
+#define OUTSIDER_PORTS 400
 
-/* In the name of a flow whose backend is usable: what a stand-in gets ends the flow, as its own packet would. */
+/* Only while the owner is usable: if another backend got the packet, the flow would end. */
 void world_forge(struct world *w, uint32_t number, uint64_t seed)
 {
 	static const struct {
@@ -33,22 +34,26 @@ void world_forge(struct world *w, uint32_t number, uint64_t seed)
 	for (unsigned i = 0; i < sizeof(forgeries) / sizeof(*forgeries); i++) {
 		bool syn = forgeries[i].flags == SYN && !world_is_udp(w, number);
 
-		if (world_acts(w, forgeries[i].actor) && !sequence_roll(seed, number, 20 + i, FORGED_OF))
-			world_send(w, number, syn ? SHOT_FORGED_SYN : SHOT_FORGED, forgeries[i].flags, w->now);
+		if (world_acts(w, forgeries[i].actor) &&
+		    !sequence_roll(seed, number, 20 + i, FORGED_OF))
+			world_send(w, number, syn ? SHOT_FORGED_SYN : SHOT_FORGED,
+				   forgeries[i].flags, w->now);
 	}
 }
 
-/* Those of even numbers have the addresses of clients. */
-static void send_stranger(struct world *w, unsigned service, uint64_t seed, uint32_t number, uint8_t tcp_flags)
+/* A packet of a tuple that no flow has. Those of even numbers have the address of a client. */
+static void send_outsider(struct world *w, unsigned service, uint64_t seed, uint32_t number,
+			  uint8_t tcp_flags)
 {
-	uint32_t flows = w->sequence->flows_count, client = sequence_roll(seed, number, 30, 1 << 20);
+	uint32_t flows = w->sequence->flows_count,
+		 client = sequence_roll(seed, number, 30, 1 << 20);
 
 	if (w->pending_count == BATCH_MOST)
 		world_fire(w);
 	client = number & 1 ? 0x0c000000 + client : world_client_of(client % (flows + 1));
 	w->batch->shots[w->pending_count] = (struct shot){
 	    .client = htonl(client),
-	    .port = htons(STRANGERS_PORT + sequence_roll(seed, number, 31, STRANGERS_PORTS)),
+	    .port = htons(OUTSIDER_PORT + sequence_roll(seed, number, 31, OUTSIDER_PORTS)),
 	    .tcp_flags = tcp_flags,
 	    .template = service,
 	    .tick = w->now,
@@ -56,8 +61,9 @@ static void send_stranger(struct world *w, unsigned service, uint64_t seed, uint
 	w->pending[w->pending_count++] = (struct pending){NO_FLOW, SHOT_FLOOD, service};
 }
 
-/* UDP has one kind of packet: a flood of it has one, two, or three of each tuple. */
-void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from, uint32_t to)
+/* All datagrams are alike: a flood of UDP has one, two or three of each tuple. */
+void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32_t from,
+		 uint32_t to)
 {
 	bool answers = step->flood == FLOOD_ANSWERED || step->flood == FLOOD_ESTABLISHED;
 	bool again = step->flood == FLOOD_ESTABLISHED && tick;
@@ -67,9 +73,9 @@ void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32
 		uint64_t seed = again ? step->seed : step->seed + tick;
 
 		if (step->flood != FLOOD_ACK && !again)
-			send_stranger(w, step->service, seed, i, SYN);
+			send_outsider(w, step->service, seed, i, SYN);
 		if (answers || step->flood == FLOOD_ACK)
-			send_stranger(w, step->service, seed, i, ACK);
+			send_outsider(w, step->service, seed, i, ACK);
 	}
 }
 
@@ -77,6 +83,6 @@ void world_trickle(struct world *w, uint64_t seed, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		for (unsigned service = 0; service < w->sequence->services; service++)
-			send_stranger(w, service, seed, 2 * i + 1, ACK); /* hardly a tuple twice */
+			send_outsider(w, service, seed, 2 * i + 1, ACK); /* few tuples repeat */
 	world_fire(w);
 }

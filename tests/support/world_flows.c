@@ -29,7 +29,8 @@ uint32_t world_patience(const struct world *w, uint32_t flow)
 {
 	uint32_t idle = idle_of(w, flow);
 
-	return w->flows[flow].phase == FLOW_HALF && idle > HALF_CLOSED_MOST ? HALF_CLOSED_MOST : idle;
+	return w->flows[flow].phase == FLOW_HALF && idle > HALF_CLOSED_MOST ? HALF_CLOSED_MOST
+									    : idle;
 }
 
 /* Four flows of each client; a generation is a new port. */
@@ -43,7 +44,7 @@ uint32_t world_client_of(uint32_t flow)
 	return 0x0b000000 + flow / 4;
 }
 
-/* What a flow has sent by the time that its handshake is over: more than anybody's first window. */
+/* The bytes that a flow has sent when its handshake is over: more than any first window. */
 #define SENT 200000
 
 /* A forger does not know where the flow is. */
@@ -66,18 +67,20 @@ static uint32_t seq_of(const struct world *w, uint32_t number, enum shot_kind ki
 	}
 }
 
-void world_send(struct world *w, uint32_t number, enum shot_kind kind, uint8_t tcp_flags, uint32_t tick)
+void world_send(struct world *w, uint32_t number, enum shot_kind kind, uint8_t tcp_flags,
+		uint32_t tick)
 {
 	unsigned service = world_service_of(w, number);
 
 	if (w->pending_count == BATCH_MOST)
 		world_fire(w);
-	w->batch->shots[w->pending_count] = (struct shot){.client = htonl(world_client_of(number)),
-							  .port = htons(world_port_of(w, number)),
-							  .tcp_flags = tcp_flags,
-							  .seq = htonl(seq_of(w, number, kind, tick)),
-							  .template = service,
-							  .tick = tick};
+	w->batch->shots[w->pending_count] =
+	    (struct shot){.client = htonl(world_client_of(number)),
+			  .port = htons(world_port_of(w, number)),
+			  .tcp_flags = tcp_flags,
+			  .seq = htonl(seq_of(w, number, kind, tick)),
+			  .template = service,
+			  .tick = tick};
 	w->pending[w->pending_count++] = (struct pending){number, kind, service};
 }
 
@@ -113,7 +116,7 @@ static void open_flow(struct world *w, uint32_t number, uint64_t seed)
 		send_now(w, number, SHOT_ESTABLISHES, ACK);
 }
 
-/* A SYN was sent some ticks ago: it is repeated, followed, or given up. */
+/* A SYN was sent some ticks ago: the flow repeats it, establishes, or gives up. */
 static void shake_hands(struct world *w, uint32_t number, uint64_t seed)
 {
 	struct flow *flow = &w->flows[number];
@@ -127,7 +130,7 @@ static void shake_hands(struct world *w, uint32_t number, uint64_t seed)
 		send_now(w, number, SHOT_SYN_REPEATED, SYN);
 }
 
-/* RST; or FIN of both ends, often with the last ACK; a half-closed one only ends. */
+/* By RST, or by FIN of both ends, often with a last ACK. A half-closed flow just ends. */
 static void end_flow(struct world *w, uint32_t number, uint64_t seed)
 {
 	uint32_t how = sequence_roll(seed, number, 5, 3);
@@ -146,12 +149,13 @@ static void end_flow(struct world *w, uint32_t number, uint64_t seed)
 	}
 }
 
-/* A few fall silent for too long. */
+/* A few flows miss the idle timeout. */
 static bool sends_now(const struct world *w, uint32_t number, uint64_t seed)
 {
 	bool last_chance = w->now - w->flows[number].last == world_patience(w, number);
 
-	return last_chance ? sequence_roll(seed, number, 0, 8) < 7 : !sequence_roll(seed, number, 0, 3);
+	return last_chance ? sequence_roll(seed, number, 0, 8) < 7
+			   : !sequence_roll(seed, number, 0, 3);
 }
 
 static void live_on(struct world *w, uint32_t number, uint64_t seed)
@@ -170,7 +174,7 @@ static void live_on(struct world *w, uint32_t number, uint64_t seed)
 static void be_late(struct world *w, uint32_t number, uint64_t seed)
 {
 	if (w->flows[number].phase == FLOW_HALF)
-		w->flows[number].phase = FLOW_NONE; /* the server gave up, too */
+		w->flows[number].phase = FLOW_NONE; /* the server has given up, too */
 	else if (!sequence_roll(seed, number, 0, 6))
 		send_now(w, number, SHOT_WAKES, ACK);
 	else if (!sequence_roll(seed, number, 1, 4))
@@ -220,8 +224,9 @@ void world_tick(struct world *w, uint64_t seed)
 	w->live_most = live > w->live_most ? live : w->live_most;
 }
 
-/* The live flows that go on while there is no lbd; no more than the packets they send allow. */
-static unsigned choose_survivors(const struct world *w, uint64_t seed, uint32_t ticks, uint16_t *ret)
+/* The live flows that go on while there is no lbd: as many as ABSENCE_PACKETS allows. */
+static unsigned choose_survivors(const struct world *w, uint64_t seed, uint32_t ticks,
+				 uint16_t *ret)
 {
 	uint64_t packets = 0;
 	unsigned count = 0;
@@ -267,7 +272,8 @@ void world_end_flows(struct world *w, uint64_t seed, bool all)
 	for (unsigned i = 0; i < w->sequence->flows_count; i++) {
 		uint32_t number = w->sequence->flows[i];
 
-		if (w->flows[number].phase >= FLOW_LIVE && (all || sequence_roll(seed, number, 7, 16)))
+		if (w->flows[number].phase >= FLOW_LIVE &&
+		    (all || sequence_roll(seed, number, 7, 16)))
 			end_flow(w, number, seed);
 	}
 	world_fire(w);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The model: where each packet may go, as the ends of its flow see it. What it excuses is marked "Excused:", and stands
- * in README.md, "Limits". It reads the program's state in two places only, both of them to excuse: whether a slot
- * learns, and whether the table had no place or gave one away. */
+/* The model: where each packet may go, as the ends of its flow see it. The exceptions are marked
+ * "Excused:" and are in README.md, "Limits". The model reads the program's state in two places
+ * only, both for exceptions: whether a slot learns, and whether the table was full or evicted an
+ * entry. */
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -46,7 +47,7 @@ static const char *name_of(int number, char text[32])
 	return text;
 }
 
-/* ---- what the model asks ---- */
+/* ---- questions about services and backends ---- */
 
 static bool is_usable(const struct world *w, int number)
 {
@@ -81,7 +82,7 @@ static bool any_slot_learns(const struct world *w, unsigned service)
 	return false;
 }
 
-/* It was established where all flows are tracked, and that has not ended since. */
+/* The flow was established after its service began to track all flows, which it still does. */
 static bool is_tracked(const struct world *w, uint32_t flow)
 {
 	return w->flows[flow].established > w->tracked_since[world_service_of(w, flow)];
@@ -103,11 +104,12 @@ static bool pressed_since(const struct world *w, uint32_t tick)
 	return w->full_tick >= tick || w->evicted_tick >= tick;
 }
 
-/* ---- whether a flow has its backend ---- */
+/* ---- which flows must be on their backend ---- */
 
-/* One that died has its flows again if it is back within an idle timeout of the last packet that it got.
- * Excused: while a ring changes size, its dead keepers are replaced at once; and where the table had no place, a flow
- * that has come meanwhile may have none either, and stays. */
+/* A backend that died gets a flow again if it is back within an idle timeout of the last packet
+ * that it got of the flow. Excused: while a ring changes size, its dead keepers are replaced at
+ * once. And where the table was full, a flow that began meanwhile may have no place either, and
+ * stays where it went. */
 static bool owner_is_there(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
@@ -115,12 +117,14 @@ static bool owner_is_there(const struct world *w, uint32_t number)
 	if (!is_usable(w, flow->owner) || flow->removals != w->removals[flow->owner])
 		return false;
 	return flow->deaths == w->deaths[flow->owner] ||
-	       (world_acts(w, ACTOR_RETURN) && !w->batch->narrow && !w->resized[world_service_of(w, number)] &&
-		!pressed_since(w, flow->opened) && w->at - flow->served <= world_patience(w, number));
+	       (world_acts(w, ACTOR_RETURN) && !w->batch->narrow &&
+		!w->resized[world_service_of(w, number)] && !pressed_since(w, flow->opened) &&
+		w->at - flow->served <= world_patience(w, number));
 }
 
-/* Excused: a flow that was not yet seen in two ticks has no firm place in the table, and a full one may give it to
- * others. One datagram alone makes no flow: nobody can tell it from a new one when the service changes. */
+/* Excused: a flow that was not yet seen in two ticks has no firm place in the table, and a full
+ * table may evict it. One datagram is not yet a flow: when the service changes, the next one looks
+ * new. */
 static bool is_excused_as_new(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
@@ -132,27 +136,29 @@ static bool is_excused_as_new(const struct world *w, uint32_t number)
 	return evicted_since(w, flow->opened);
 }
 
-/* Excused where ACTOR_CLOSING_FULL is left out: a full table gives away the places of flows in whose name a FIN came,
- * or an RST and nothing since. */
+/* Excused unless ACTOR_CLOSING_FULL: a full table evicts flows in whose name a FIN came, or an RST
+ * and nothing since. */
 static bool is_excused_as_closing(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return !world_acts(w, ACTOR_CLOSING_FULL) && flow->closing && evicted_since(w, flow->closing);
+	return !world_acts(w, ACTOR_CLOSING_FULL) && flow->closing &&
+	       evicted_since(w, flow->closing);
 }
 
-/* Excused: where hashes collide, a flow that has no place shares that of another one that comes later. */
+/* Excused: where hashes collide, a flow without a place may match the entry of a later one. */
 static bool is_excused_as_colliding(const struct world *w, uint32_t number)
 {
 	return w->batch->narrow && w->flows[number].unplaced;
 }
 
-/* Whether the flow must be where it is. */
+/* Whether the next packet of the flow must go to its owner. */
 static bool is_bound(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (flow->phase < FLOW_LIVE || flow->owner < 0 || w->at - flow->last > world_patience(w, number))
+	if (flow->phase < FLOW_LIVE || flow->owner < 0 ||
+	    w->at - flow->last > world_patience(w, number))
 		return false;
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
@@ -160,40 +166,45 @@ static bool is_bound(const struct world *w, uint32_t number)
 	       !is_excused_as_closing(w, number) && !is_excused_as_colliding(w, number);
 }
 
-/* A silence longer than the idle timeout ends no connection where nothing has to be settled or given away.
- * Excused: half-closed flows, those that somebody forged a FIN of, or any packet since their last, those that were not
- * firm; those of a tuple that was used before, which may be taken for the older flow; UDP; crowded tables and floods,
- * which need the place. */
+/* Where all flows are tracked and nothing changed, a silence longer than the idle timeout ends no
+ * connection.
+ * Excused: flows that are half-closed or were not firm; flows in whose name a FIN was forged, or
+ * any packet since their last one; flows of a tuple that was used before; UDP; crowded tables and
+ * floods. */
 static bool is_bound_asleep(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
 	if (w->sequence->table != TABLE_ROOMY || w->flooded >= flow->last)
 		return false;
-	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE && flow->owner >= 0 &&
-	       flow->firm && !flow->unplaced && !flow->forged && !flow->fin && !flow->doubtful && !flow->again &&
-	       !world_is_udp(w, number) && is_tracked(w, number) && owner_is_there(w, number) &&
+	return world_acts(w, ACTOR_WAKE) && !w->batch->narrow && flow->phase == FLOW_LIVE &&
+	       flow->owner >= 0 && flow->firm && !flow->unplaced && !flow->forged && !flow->fin &&
+	       !flow->doubtful && !flow->again && !world_is_udp(w, number) &&
+	       is_tracked(w, number) && owner_is_there(w, number) &&
 	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
 	       !pressed_since(w, flow->last);
 }
 
-/* Whether the program can know that the flow lives when somebody forges a SYN. It cannot, of an untracked flow that has
- * not sent since its service changed, nor where the table had no place for what it had seen: the SYN is taken for a new
- * flow's then. */
+/* Whether the program can know that the flow is live when a SYN is forged in its name. It cannot
+ * know an untracked flow that has not sent since its service changed, nor a flow whose entry or
+ * mark found no place: then the SYN opens a new flow. */
 static bool is_known(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	if (is_tracked(w, number) && flow->firm && !flow->unplaced && !pressed_since(w, flow->opened))
+	if (is_tracked(w, number) && flow->firm && !flow->unplaced &&
+	    !pressed_since(w, flow->opened))
 		return true;
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
 
-/* Whether the flow's own next packet shows by its sequence number that such a SYN was not its own.
- * Excused: the numbers of SYNs are kept in few places, which floods write over; colliding tuples share them. */
-static bool is_told_apart(const struct world *w)
+/* Whether the next packet of the flow itself shows, by its sequence number, that such a SYN was
+ * forged. Excused: there are few places for the numbers of SYNs. Floods overwrite them, colliding
+ * tuples share them. */
+static bool shows_forged_syn(const struct world *w)
 {
-	return w->sequence->table == TABLE_ROOMY && !w->batch->narrow && !world_acts(w, ACTOR_FLOOD);
+	return w->sequence->table == TABLE_ROOMY && !w->batch->narrow &&
+	       !world_acts(w, ACTOR_FLOOD);
 }
 
 static void check_owner(struct world *w, uint32_t number, int to, const char *what)
@@ -204,29 +215,32 @@ static void check_owner(struct world *w, uint32_t number, int to, const char *wh
 	w->checked++;
 	w->returned += flow->deaths != w->deaths[flow->owner];
 	if (to != flow->owner)
-		world_fail(w, "tick %u: flow %u is %s on %s, which lives, and %s went to %s", w->at, number,
-			   flow->phase == FLOW_HALF ? "half-closed" : "established", name_of(flow->owner, owner), what,
-			   name_of(to, name));
+		world_fail(w, "tick %u: flow %u is %s on %s, which is alive, but %s went to %s",
+			   w->at, number, flow->phase == FLOW_HALF ? "half-closed" : "established",
+			   name_of(flow->owner, owner), what, name_of(to, name));
 }
 
 /* ---- a flow begins ---- */
 
-/* Excused: UDP, for an idle timeout after the table had no place for somebody: it may be a flow that has none. */
+/* Excused: UDP, for an idle timeout after the table was full: the flow may be an older one without
+ * a place. */
 static bool may_be_learnt(const struct world *w, uint32_t number, const bool *learning)
 {
 	unsigned service = world_service_of(w, number);
 
 	return world_is_udp(w, number) &&
-	       (learning[service] || (w->full_tick && w->at - w->full_tick <= w->sequence->service[service].idle));
+	       (learning[service] ||
+		(w->full_tick && w->at - w->full_tick <= w->sequence->service[service].idle));
 }
 
-/* Excused: a tuple that is used again may go where it was, also when that backend drains. A flow for which the table
- * has no place is decided by its slot. UDP in the learning period: it may be an older flow. */
+/* Excused: a tuple that is used again may go where it went before, also when that backend drains. A
+ * flow that finds no place goes by its slot. UDP in the learning period may be an older flow. */
 static bool is_excused_to_old(const struct world *w, uint32_t number, int to)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return (flow->heard && (flow->went == to || flow->owner == to)) || pressed_since(w, w->at) || w->batch->narrow;
+	return (flow->heard && (flow->went == to || flow->owner == to)) ||
+	       pressed_since(w, w->at) || w->batch->narrow;
 }
 
 static void check_new(struct world *w, uint32_t number, int to, const bool *learning)
@@ -238,8 +252,8 @@ static void check_new(struct world *w, uint32_t number, int to, const bool *lear
 		return;
 	w->checked++;
 	if (to < 0 || (!takes_new(world_backend(w, to)) && !is_excused_to_old(w, number, to)))
-		world_fail(w, "tick %u: flow %u is new and went to %s, which takes no new flow", w->at, number,
-			   name_of(to, name));
+		world_fail(w, "tick %u: new flow %u went to %s, which takes no new flows", w->at,
+			   number, name_of(to, name));
 }
 
 static void note_answer(const struct world *w, struct flow *flow, int to)
@@ -272,8 +286,8 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 		flow->phase = to >= 0 ? FLOW_OPENING : FLOW_NONE;
 }
 
-/* Excused: an embryonic flow's place may be given to others; and a SYN that is repeated after the service changed, or
- * when there is a place for it by now, is another one. */
+/* Excused: the entry of an embryonic flow may be evicted; and a SYN that is repeated after the
+ * service changed, or after the table got room for it, counts as a new one. */
 static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum shot_kind kind)
 {
 	const struct flow *flow = &w->flows[number];
@@ -282,10 +296,12 @@ static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum
 	    (flow->deaths != w->deaths[flow->answered] && !world_acts(w, ACTOR_RETURN)) ||
 	    evicted_since(w, flow->opened) || w->batch->narrow)
 		return true;
-	return kind == SHOT_SYN_REPEATED && (changed_since(w, number, flow->opened) || pressed_since(w, flow->opened));
+	return kind == SHOT_SYN_REPEATED &&
+	       (changed_since(w, number, flow->opened) || pressed_since(w, flow->opened));
 }
 
-/* If it goes elsewhere, and may, the server there knows nothing of it: the handshake fails. */
+/* If the packet may go elsewhere and does, the server there does not know the flow: the handshake
+ * fails. */
 static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_kind kind)
 {
 	struct flow *flow = &w->flows[number];
@@ -294,8 +310,8 @@ static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_ki
 	if (flow->phase != FLOW_OPENING)
 		return;
 	if (to != flow->answered && !is_excused_in_handshake(w, number, kind))
-		world_fail(w, "tick %u: flow %u: its SYN went to %s, the next packet to %s", w->at, number,
-			   name_of(flow->answered, before), name_of(to, after));
+		world_fail(w, "tick %u: flow %u: the SYN went to %s, the next packet to %s", w->at,
+			   number, name_of(flow->answered, before), name_of(to, after));
 	flow->unplaced |= w->full_tick == w->at;
 	if (kind == SHOT_SYN_REPEATED)
 		note_answer(w, flow, to);
@@ -309,8 +325,8 @@ static void go_on_opening(struct world *w, uint32_t number, int to, enum shot_ki
 
 /* ---- a flow goes on ---- */
 
-/* Where nobody could answer, nothing was reset. Where somebody else did, the flow is over; and so is one of a backend
- * that was removed, also if that is there again. */
+/* A packet that was dropped while the owner was dead ends nothing. One that another backend got
+ * ends the flow, and so does the removal of the owner, even if it was added again. */
 static void go_on(struct world *w, uint32_t number, int to)
 {
 	struct flow *flow = &w->flows[number];
@@ -323,14 +339,14 @@ static void go_on(struct world *w, uint32_t number, int to)
 	}
 	flow->firm |= w->at > flow->established;
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
-	/* one whose place was given away meanwhile has none, though its slot may lead to the same backend for now */
+	/* if its entry was evicted meanwhile, only its slot leads to this backend, for now */
 	if (!flow->fin && !(flow->closing && evicted_since(w, flow->closing)))
 		flow->closing = 0;
 	flow->served = w->at;
 	note_answer(w, flow, to);
 }
 
-/* What follows an RST shows that nobody took it for true; what follows a FIN shows nothing. */
+/* A packet after an RST shows that the ends ignored the RST. A packet after a FIN shows nothing. */
 static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_flags)
 {
 	if (!flow->closing && tcp_flags & (FIN | RST))
@@ -338,7 +354,8 @@ static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_f
 	flow->fin |= tcp_flags & FIN;
 }
 
-static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind, uint8_t tcp_flags)
+static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind,
+			 uint8_t tcp_flags)
 {
 	struct flow *flow = &w->flows[number];
 
@@ -346,14 +363,16 @@ static void check_forged(struct world *w, uint32_t number, int to, enum shot_kin
 	flow->forged = true;
 	note_closing(w, flow, tcp_flags);
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number)) {
-		flow->doubtful |= !is_told_apart(w);
+		flow->doubtful |= !shows_forged_syn(w);
 		return;
 	}
 	if (is_bound(w, number))
-		check_owner(w, number, to, kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
+		check_owner(w, number, to,
+			    kind == SHOT_FORGED_SYN ? "a forged SYN" : "a forged packet");
 }
 
-/* Excused: a flow that was silent for longer than the idle timeout is over; a datagram is a new one's. */
+/* Excused: a flow that was silent for longer than the idle timeout is over; a datagram begins a new
+ * one. */
 static void wake_anywhere(struct world *w, uint32_t number, int to)
 {
 	if (world_is_udp(w, number))
@@ -385,7 +404,8 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	}
 }
 
-static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to, const bool *learning)
+static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to,
+		  const bool *learning)
 {
 	struct flow *flow = &w->flows[pending->flow];
 
@@ -416,7 +436,8 @@ static void check(struct world *w, const struct pending *pending, uint8_t tcp_fl
 
 /* ---- packets ---- */
 
-/* The number of the backend, -1: none. Where nobody may go, nothing does. */
+/* The number of the backend, -1: none. No packet may go to another service's, a dead or a removed
+ * one. */
 static int destination(struct world *w, const struct pending *pending, const struct shot *shot)
 {
 	int number = ntohl(shot->outer_dst) & 0xff;
@@ -424,11 +445,11 @@ static int destination(struct world *w, const struct pending *pending, const str
 	if (shot->verdict != XDP_TX)
 		return -1;
 	if (number / SEQUENCE_BACKENDS != (int)pending->service)
-		world_fail(w, "tick %u: flow %u of service %u went to backend %d of another", w->at, pending->flow,
-			   pending->service, number);
+		world_fail(w, "tick %u: flow %u of service %u went to backend %d of another one",
+			   w->at, pending->flow, pending->service, number);
 	else if (!is_usable(w, number))
-		world_fail(w, "tick %u: flow %u went to backend %d, which is dead or gone", w->at, pending->flow,
-			   number % SEQUENCE_BACKENDS);
+		world_fail(w, "tick %u: flow %u went to backend %d, which is dead or removed",
+			   w->at, pending->flow, number % SEQUENCE_BACKENDS);
 	return w->failure[0] ? -1 : number;
 }
 

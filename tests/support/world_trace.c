@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tells of one flow what it sends and what the maps have for it. For people who look into a sequence that fails: the
- * model knows nothing of this. */
+/* Prints what one flow sends and what the maps hold for it, for a reader who looks into a sequence
+ * that fails. The model does not use any of this. */
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -9,7 +9,8 @@
 
 #include "lb_hash.h"
 
-void world_trace_packet(const struct world *w, const struct pending *pending, const struct shot *shot)
+void world_trace_packet(const struct world *w, const struct pending *pending,
+			const struct shot *shot)
 {
 	static const char *const kinds[SHOT_KINDS] = {
 	    [SHOT_OPENS_FRESH] = "opens",
@@ -24,11 +25,12 @@ void world_trace_packet(const struct world *w, const struct pending *pending, co
 	    [SHOT_WAKES] = "sends after a long silence",
 	};
 
-	if (!w->trace || pending->flow != w->told)
+	if (!w->trace || pending->flow != w->traced)
 		return;
 	fprintf(w->trace, "    tick %u: flow %u %s: ", w->at, pending->flow, kinds[pending->kind]);
 	if (shot->verdict == XDP_TX)
-		fprintf(w->trace, "to backend %u\n", (ntohl(shot->outer_dst) & 0xff) % SEQUENCE_BACKENDS);
+		fprintf(w->trace, "to backend %u\n",
+			(ntohl(shot->outer_dst) & 0xff) % SEQUENCE_BACKENDS);
 	else
 		fprintf(w->trace, "nowhere\n");
 }
@@ -69,10 +71,11 @@ static void trace_slot(const struct world *w, const struct want *want, uint64_t 
 		fprintf(w->trace, ", in transition%s, stamped %u ticks ago",
 			slot & LB_SLOT_LEARNING ? " and learning" : "",
 			(uint16_t)(w->now - dp_stamps(w->dp, line->ring)[index]));
-	if (line->old_ring)
-		print_backend(w, "; the old ring's keeper:",
-			      LB_SLOT_KEEPER(dp_slots(
-				  w->dp, line->old_ring)[lb_ring_index(hash, LB_REGION_SIZE(line->old_ring))]));
+	if (line->old_ring) {
+		index = lb_ring_index(hash, LB_REGION_SIZE(line->old_ring));
+		slot = dp_slots(w->dp, line->old_ring)[index];
+		print_backend(w, "; the old ring's keeper:", LB_SLOT_KEEPER(slot));
+	}
 }
 
 static uint64_t entry_of(const struct world *w, uint64_t hash)
@@ -80,7 +83,8 @@ static uint64_t entry_of(const struct world *w, uint64_t hash)
 	uint32_t mask = w->dp->maps.flow_words / LB_FLOW_WAYS - 1, bucket = lb_bucket(hash, mask);
 	const uint64_t *flows = w->dp->maps.flows;
 
-	for (unsigned second = 0; second < 2; second++, bucket = lb_bucket_other(bucket, hash, mask))
+	for (unsigned second = 0; second < 2;
+	     second++, bucket = lb_bucket_other(bucket, hash, mask))
 		for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 			uint64_t entry = flows[bucket * LB_FLOW_WAYS + i];
 
@@ -97,24 +101,25 @@ static uint64_t as_the_build(const struct world *w, uint64_t hash)
 
 void world_trace(const struct world *w)
 {
-	static const char *const states[LB_FLOW_STATE_MASK + 1] = {"none",     "SYN",     "ESTABLISHED", "FIN",
-								   "RST",      "UDP_NEW", "UDP",         "AFFINITY_NEW",
-								   "AFFINITY", "HEARD",   "KEPT",        "DORMANT"};
-	const struct want *want = &w->want[world_service_of(w, w->told)];
+	static const char *const states[LB_FLOW_STATE_MASK + 1] = {
+	    "none", "SYN",          "ESTABLISHED", "FIN",   "RST",  "UDP_NEW",
+	    "UDP",  "AFFINITY_NEW", "AFFINITY",    "HEARD", "KEPT", "DORMANT"};
+	const struct want *want = &w->want[world_service_of(w, w->traced)];
 	const struct lb_hash_key *key;
 	uint64_t entry;
 	struct lb_tuple tuple;
 
-	if (!w->trace || w->told == NO_FLOW)
+	if (!w->trace || w->traced == NO_FLOW)
 		return;
 	key = &w->dp->maps.settings->key;
-	tuple = tuple_of(w, w->told);
+	tuple = tuple_of(w, w->traced);
 	trace_slot(w, want, as_the_build(w, lb_slot_hash(&tuple, key, want_line(w->dp, want))));
 	entry = entry_of(w, as_the_build(w, lb_flow_hash(&tuple, key)));
 	fprintf(w->trace, "; its entry: %s", states[LB_FLOW_STATE(entry)]);
 	if (entry) {
 		print_backend(w, ",", LB_FLOW_BACKEND(entry));
-		fprintf(w->trace, ", %u ticks old", (uint32_t)(w->now - LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK);
+		fprintf(w->trace, ", %u ticks old",
+			(uint32_t)(w->now - LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK);
 	}
 	fprintf(w->trace, "\n");
 }

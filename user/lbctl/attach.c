@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl attach: asks lbd to put its program on an interface. */
+/* lbctl attach: asks lbd to attach its XDP program to an interface. */
 #include <stdio.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -30,19 +30,22 @@ static int run_attach(struct call *call, struct error *err)
 REGISTER(verb, attach) = {
     .name = "attach",
     .group = VERB_INTERFACES,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "put the load balancer on an interface",
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "attach the load balancer to an interface",
     .details =
-	"From then on packets to a VIP that come in on IFACE are forwarded. Attaching twice changes nothing. "
-	"Other XDP programs stay where the kernel lets libxdp's dispatcher load.\n\n"
-	"The interfaces that the config names are attached by lbd itself; this verb adds one while lbd runs.",
+	"Packets for a VIP that arrive on IFACE are then forwarded. Attaching again changes "
+	"nothing. Other XDP programs on IFACE keep running if the kernel can load libxdp's "
+	"dispatcher.\n\n"
+	"lbd attaches to the interfaces in its config by itself. This verb adds one while lbd "
+	"is running.",
     .arguments = {ARGUMENT("IFACE", WORDS_INTERFACE)},
     .options = {{.name = "--mode",
 		 .choice = "auto|native|generic",
 		 .help =
-		     "native runs in the driver; generic works on every interface and is slower; "
-		     "auto (the default) takes native where the driver has it and else generic"}},
-    .examples = {{"attach eth0", "forward what comes in on eth0"},
-		 {"attach eth0 --mode native", "the same, or fail if the driver has no XDP"}},
+		     "native: in the driver; generic: works on every interface, but slower; auto "
+		     "(default): native if the driver supports it, else generic"}},
+    .examples = {{"attach eth0", "forward packets that arrive on eth0"},
+		 {"attach eth0 --mode native",
+		  "the same, but fail if the driver has no native XDP"}},
     .run = run_attach,
 };

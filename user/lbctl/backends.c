@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backends: every backend of one service or of all, and why it is not up. */
+/* lbctl backends: the backends of one service or of all, and why one is not up. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
-#include "drain.h"
+#include "lbctl/drain/progress.h"
 
 static const struct table_column columns[] = {
     {.title = "SERVICE", .shrinks = true},
@@ -24,17 +25,17 @@ static const struct table_column columns[] = {
     {.title = NULL},
 };
 
-/* "100", or "20/100" while slow start, draining or others' health make it another than was asked
- * for. */
+/* "100", or "20/100" while slow start, a drain or the health of other backends changes the
+ * effective weight. */
 static const char *weight_text(const json_t *backend, char text[64])
 {
-	unsigned long long wanted = json_number(backend, "weight");
+	unsigned long long configured = json_number(backend, "weight");
 	unsigned long long effective = json_number(backend, "effective_weight");
 
-	if (wanted == effective)
-		snprintf(text, 64, "%llu", wanted);
+	if (configured == effective)
+		snprintf(text, 64, "%llu", configured);
 	else
-		snprintf(text, 64, "%llu/%llu", effective, wanted);
+		snprintf(text, 64, "%llu/%llu", effective, configured);
 	return text;
 }
 
@@ -56,11 +57,11 @@ static void add_backend(struct table *table, const json_t *backend)
 	table_add(table, TONE_PLAIN, format_count(json_number(backend, "bytes"), text));
 }
 
-/* Below the table: what is wrong, in whole sentences that no column has room for. */
+/* Below the table: why backends are not up, in sentences too long for a column. */
 static void print_reasons(const json_t *backends, bool coloured)
 {
 	const json_t *backend;
-	size_t i, told = 0;
+	size_t i, shown = 0;
 
 	json_array_foreach (backends, i, backend) {
 		const char *condition = json_text(backend, "condition"),
@@ -70,7 +71,7 @@ static void print_reasons(const json_t *backends, bool coloured)
 		if (!*why || strcmp(condition, "up") == 0)
 			continue;
 		show_backend_name(backend, name, sizeof(name));
-		fputs(told++ ? "" : "\n", stdout);
+		fputs(shown++ ? "" : "\n", stdout);
 		fputs(format_escape(format_tone(condition), coloured), stdout);
 		text_put(stdout, name);
 		printf(" %s: ", condition);
@@ -79,11 +80,11 @@ static void print_reasons(const json_t *backends, bool coloured)
 	}
 }
 
-/* What still holds those that drain. */
+/* What still holds each drain. */
 static void print_drains(const json_t *backends)
 {
 	const json_t *backend;
-	size_t i, told = 0;
+	size_t i, shown = 0;
 
 	json_array_foreach (backends, i, backend) {
 		char name[160], text[160], times[160];
@@ -96,9 +97,9 @@ static void print_drains(const json_t *backends)
 		show_backend_name(backend, name, sizeof(name));
 		drain_describe(&progress, text, sizeof(text));
 		drain_describe_times(&progress, times, sizeof(times));
-		fputs(told++ ? "" : "\n", stdout);
+		fputs(shown++ ? "" : "\n", stdout);
 		text_put(stdout, name);
-		printf(" drains: %s%s\n", text, times);
+		printf(" draining: %s%s\n", text, times);
 	}
 }
 
@@ -111,8 +112,8 @@ static int print_backends(const json_t *answer, struct error *err)
 	size_t i;
 
 	if (json_array_size(backends) == 0) {
-		printf(
-		    "No backends: add some to the config, or lbctl backend add SERVICE ADDRESS\n");
+		printf("No backends: add some to the config, or use "
+		       "lbctl backend add SERVICE ADDRESS\n");
 		return 0;
 	}
 	table = table_new(columns);
@@ -142,14 +143,14 @@ static int run_backends(struct call *call, struct error *err)
 REGISTER(verb, backends) = {
     .name = "backends",
     .group = VERB_SHOW,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "list the backends with condition, weight and totals, and why one is not up",
-    .details = "CONDITION is up; starting (slow start); draining (takes no new flow); "
-	       "drained (and nothing depends on it: safe to stop); checking (no probe has "
-	       "ended yet); down, or without a next hop. WEIGHT is EFFECTIVE/CONFIGURED "
-	       "where the two differ. ACTIVE counts tracked flows alone: flows on stable "
-	       "slots need no tracking. LATENCY is that of health probes.",
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "list backends with condition, weight and totals, and why one is not up",
+    .details = "CONDITION is one of: up; starting (slow start); draining (takes no new flows); "
+	       "drained (no flow depends on it: safe to stop); checking (no health check has "
+	       "finished yet); down; no-next-hop (no route or no neighbour). WEIGHT is "
+	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
+	       "flows in stable slots need no tracking. LATENCY is that of health checks.",
     .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
-    .examples = {{"backends", "all of them"}, {"backends web", "those of service web"}},
+    .examples = {{"backends", "all backends"}, {"backends web", "the backends of service web"}},
     .run = run_backends,
 };

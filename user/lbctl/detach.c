@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl detach: asks lbd to take its program off an interface. */
+/* lbctl detach: asks lbd to detach its XDP program from an interface. */
 #include <stdio.h>
 
+#include "lbctl/core/call.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -16,7 +17,7 @@ static int run_detach(struct call *call, struct error *err)
 	if (call->json)
 		rc = show_json(answer, err);
 	else
-		printf("%s: detached; packets to VIPs on it are no longer forwarded\n", name);
+		printf("%s: detached; packets that arrive on it are no longer forwarded\n", name);
 	json_decref(answer);
 	return rc;
 }
@@ -24,10 +25,11 @@ static int run_detach(struct call *call, struct error *err)
 REGISTER(verb, detach) = {
     .name = "detach",
     .group = VERB_INTERFACES,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "take the load balancer off an interface",
-    .details = "Forwarding on IFACE ends at once; other interfaces go on.",
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "detach the load balancer from an interface",
+    .details = "Packets that arrive on IFACE are no longer forwarded. Forwarding on other "
+	       "interfaces continues.",
     .arguments = {ARGUMENT("IFACE", WORDS_INTERFACE)},
-    .examples = {{"detach eth0", "stop forwarding what comes in on eth0"}},
+    .examples = {{"detach eth0", "stop forwarding packets that arrive on eth0"}},
     .run = run_detach,
 };

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl: what people type. The program is in cli.c, so that tests can call it. */
+/* lbctl. core/ finds the verb and calls it; each file beside this one is a verb or a family of
+ * verbs; a directory named after a verb holds its parts. main is apart so that tests can call
+ * cli_main. */
 #include "lbctl/core/cli.h"
 
 int main(int argc, char **argv)

@@ -2,8 +2,9 @@
 /* lbctl reload: asks lbd to read its config again. */
 #include <stdio.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -16,8 +17,8 @@ static void print_reloaded(const json_t *answer)
 	       format_plural(json_number(answer, "services"), "service", services),
 	       format_plural(json_number(answer, "backends"), "backend", backends));
 	if (dropped)
-		printf("%s made at run time gave way to the file\n",
-		       format_plural(dropped, "change", changes));
+		printf("%s dropped: the config file takes precedence\n",
+		       format_plural(dropped, "run-time change", changes));
 }
 
 static int run_reload(struct call *call, struct error *err)
@@ -38,12 +39,13 @@ static int run_reload(struct call *call, struct error *err)
 REGISTER(verb, reload) = {
     .name = "reload",
     .group = VERB_CHANGE,
-    .flags = VERB_TALKS | VERB_JSON,
+    .flags = VERB_SOCKET | VERB_JSON,
     .summary = "read the config file again",
-    .details = "All or nothing: a bad file changes nothing, and the answer names file, line "
-	       "and what was expected. Flows stay where they are. Where file and run-time "
-	       "changes (backend add, remove, drain, weight) differ, the file wins.",
+    .details = "All or nothing: a bad file changes nothing, and the error names the file, the "
+	       "line and what was expected. Flows keep their backends. Run-time changes (backend "
+	       "add, remove, drain, weight) are dropped: the file takes precedence.",
     .examples = {{"reload",
-		  "after editing /etc/lbd/lbd.yaml; `lbd --check FILE` tries a file without lbd"}},
+		  "after editing /etc/lbd/lbd.yaml; `lbd --check FILE` checks a file without "
+		  "loading it"}},
     .run = run_reload,
 };

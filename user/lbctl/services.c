@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl services: every service, a row each. */
+/* lbctl services: one row per service. */
 #include <errno.h>
 #include <stdio.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
@@ -55,10 +56,10 @@ static void print_changing(const json_t *services)
 
 		if (changing) {
 			text_put(stdout, json_text(service, "name"));
-			printf(
-			    ": %llu of %llu slots still follow older flows to where they began\n",
-			    (unsigned long long)changing,
-			    (unsigned long long)json_number(service, "slots"));
+			printf(": %llu of %llu slots in transition: older flows keep "
+			       "their previous backend\n",
+			       (unsigned long long)changing,
+			       (unsigned long long)json_number(service, "slots"));
 		}
 	}
 }
@@ -71,8 +72,8 @@ static void print_limited(const json_t *services)
 	json_array_foreach (services, i, service)
 		if (json_flag(service, "limited")) {
 			text_put(stdout, json_text(service, "name"));
-			printf(
-			    ": has its share of a crowded flow table: new flows go by slot; raise limits: flows\n");
+			printf(": reached its share of the crowded flow table: its new flows are "
+			       "sent by slot. Next: raise limits: flows\n");
 		}
 }
 
@@ -114,15 +115,15 @@ static int run_services(struct call *call, struct error *err)
 REGISTER(verb, services) = {
     .name = "services",
     .group = VERB_SHOW,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "list the services with status and totals",
-    .details = "STATUS is up; degraded (some backends are down); panic (so few are healthy "
-	       "that all are used); backup (only backups serve); blind (no backend answers "
-	       "any more, as if this host's own link had failed: the ring stays as it was "
-	       "until they are judged again); or down. RING is the number of slots and the "
-	       "beginning of a digest of who has them: balancers with the same config, "
-	       "hash-seed and healthy backends show the same. FLOWS counts new flows since "
-	       "the service was made.",
-    .examples = {{"services", "a row for each service"}},
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "list services with status and totals",
+    .details = "STATUS is one of: up; degraded (some backends are down); panic (too few backends "
+	       "are healthy, so all are used); backup (only backup backends are used); blind (no "
+	       "backend answers, as if this host's own link had failed: the ring is frozen until "
+	       "health checks have new results); down. RING is the number of slots and the first "
+	       "digits of a digest of their backends: load balancers with the same config, "
+	       "hash-seed and healthy backends show the same. FLOWS counts new flows since the "
+	       "service was created.",
+    .examples = {{"services", "one row per service"}},
     .run = run_services,
 };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl stats: how every packet's story ended, by outcome and reason. */
+/* lbctl stats: packets by outcome and reason. */
 #include <stdio.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -14,25 +15,25 @@
 static const struct {
 	const char *name, *title;
 	enum tone tone;
-} outcomes[] = {{"sent", "Sent: to a backend, or answered", TONE_GOOD},
-		{"passed", "Passed: to the kernel, untouched", TONE_PLAIN},
+} outcomes[] = {{"sent", "Sent (forwarded or answered)", TONE_GOOD},
+		{"passed", "Passed (to the kernel, unchanged)", TONE_PLAIN},
 		{"dropped", "Dropped", TONE_BAD}};
 
-struct paper { /* what is printed on, and how */
+struct output {
 	unsigned columns;
 	bool coloured, all;
 };
 
-static void print_line(const struct paper *paper, const char *name, const char *packets,
+static void print_line(const struct output *output, const char *name, const char *packets,
 		       const char *bytes, const char *help)
 {
 	const unsigned indent = 2 + NAME + 2 * (COUNT + 1) + 2;
 
 	printf("  %-*s %*s %*s  ", NAME, name, COUNT, packets, COUNT, bytes);
-	text_wrap(stdout, help, indent, indent, paper->columns);
+	text_wrap(stdout, help, indent, indent, output->columns);
 }
 
-static void print_outcome(const struct paper *paper, size_t outcome, const json_t *reasons)
+static void print_outcome(const struct output *output, size_t outcome, const json_t *reasons)
 {
 	char packets_text[FORMAT_TEXT], bytes_text[FORMAT_TEXT];
 	uint64_t packets = 0, bytes = 0;
@@ -46,32 +47,32 @@ static void print_outcome(const struct paper *paper, size_t outcome, const json_
 		}
 	}
 	printf("%s%s%s: %s packets, %s\n",
-	       format_escape(packets ? outcomes[outcome].tone : TONE_DIM, paper->coloured),
-	       outcomes[outcome].title, format_escape(TONE_PLAIN, paper->coloured),
+	       format_escape(packets ? outcomes[outcome].tone : TONE_DIM, output->coloured),
+	       outcomes[outcome].title, format_escape(TONE_PLAIN, output->coloured),
 	       format_count(packets, packets_text), format_bytes(bytes, bytes_text));
 	json_array_foreach (reasons, i, reason) {
 		if (strcmp(json_text(reason, "outcome"), outcomes[outcome].name) ||
-		    (!paper->all && !json_number(reason, "packets")))
+		    (!output->all && !json_number(reason, "packets")))
 			continue;
-		print_line(paper, json_text(reason, "name"),
+		print_line(output, json_text(reason, "name"),
 			   format_count(json_number(reason, "packets"), packets_text),
 			   format_bytes(json_number(reason, "bytes"), bytes_text),
 			   json_text(reason, "help"));
 	}
 }
 
-static void print_events(const struct paper *paper, const json_t *events)
+static void print_events(const struct output *output, const json_t *events)
 {
 	const json_t *event;
 	char count[FORMAT_TEXT];
 	size_t i, shown = 0;
 
 	json_array_foreach (events, i, event) {
-		if (!paper->all && !json_number(event, "count"))
+		if (!output->all && !json_number(event, "count"))
 			continue;
 		if (!shown++)
-			printf("Events on the way\n");
-		print_line(paper, json_text(event, "name"),
+			printf("Events\n");
+		print_line(output, json_text(event, "name"),
 			   format_count(json_number(event, "count"), count), "",
 			   json_text(event, "help"));
 	}
@@ -79,15 +80,15 @@ static void print_events(const struct paper *paper, const json_t *events)
 
 static void print_stats(const json_t *answer, bool all)
 {
-	struct paper paper = {format_columns(stdout), format_coloured(stdout), all};
+	struct output output = {format_columns(stdout), format_coloured(stdout), all};
 
-	if (!paper.columns)
-		paper.columns = 80;
+	if (!output.columns)
+		output.columns = 80;
 	for (size_t i = 0; i < sizeof(outcomes) / sizeof(*outcomes); i++)
-		print_outcome(&paper, i, json_object_get(answer, "reasons"));
-	print_events(&paper, json_object_get(answer, "events"));
+		print_outcome(&output, i, json_object_get(answer, "reasons"));
+	print_events(&output, json_object_get(answer, "events"));
 	if (!all)
-		printf("What never happened is hidden; lbctl stats --all shows it\n");
+		printf("Counters at zero are hidden; lbctl stats --all shows them\n");
 }
 
 static int run_stats(struct call *call, struct error *err)
@@ -108,12 +109,12 @@ static int run_stats(struct call *call, struct error *err)
 REGISTER(verb, stats) = {
     .name = "stats",
     .group = VERB_SHOW,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "count what became of packets: sent, passed or dropped, and why",
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "count packets by outcome (sent, passed, dropped) and reason",
     .details =
-	"Totals since the data plane was loaded; they outlive a restart of lbd. `lbctl top` shows rates.",
-    .options = {{.name = "--all", .help = "also the reasons that never happened"}},
-    .examples = {{"stats", "what happened"},
-		 {"stats --all", "what could, with what it would mean"}},
+	"Totals since the maps were created; a restart of lbd keeps them. `lbctl top` shows rates.",
+    .options = {{.name = "--all", .help = "also show counters at zero"}},
+    .examples = {{"stats", "the counters that are not zero"},
+		 {"stats --all", "every counter with its meaning"}},
     .run = run_stats,
 };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl status: is it forwarding, where, and with what. */
+/* lbctl status: is traffic forwarded, on which interfaces, with how much memory. */
 #include <stdio.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -27,7 +28,7 @@ static bool any_runs(const json_t *interfaces)
 	return false;
 }
 
-/* NULL: all run. */
+/* NULL: all are running. */
 static const char *first_not_running(const json_t *interfaces)
 {
 	const json_t *interface;
@@ -39,8 +40,7 @@ static const char *first_not_running(const json_t *interfaces)
 	return NULL;
 }
 
-/* The first line answers the question that people come with; the hint says what to do about a
- * no. */
+/* The first line says whether traffic is forwarded; if it is not, also what to do next. */
 static void print_verdict(const json_t *status, bool coloured)
 {
 	uint64_t services = json_number(status, "services"),
@@ -55,19 +55,19 @@ static void print_verdict(const json_t *status, bool coloured)
 	if (json_array_size(interfaces) == 0) {
 		strcpy(text, "Not forwarding: no interface is attached. Next: lbctl attach IFACE");
 	} else if (still && !any_runs(interfaces)) {
-		snprintf(
-		    text, sizeof(text),
-		    "Not forwarding: %s is down or has no carrier. Next: ip link set %s up, and its cable",
-		    still, still);
+		snprintf(text, sizeof(text),
+			 "Not forwarding: %s is down or has no carrier. "
+			 "Next: ip link set %s up, or check its cable",
+			 still, still);
 	} else if (services == 0) {
 		strcpy(
 		    text,
 		    "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
 	} else if (json_number(status, "services_blind")) {
-		snprintf(
-		    text, sizeof(text),
-		    "Blind: no backend of %s answers. Next: this host's own links, then lbctl backends",
-		    format_plural(json_number(status, "services_blind"), "service", some));
+		snprintf(text, sizeof(text),
+			 "Blind: no backend of %s answers. "
+			 "Next: check this host's own links, then lbctl backends",
+			 format_plural(json_number(status, "services_blind"), "service", some));
 	} else if (up == 0) {
 		snprintf(text, sizeof(text),
 			 "Not forwarding: none of %s is up. Why: lbctl backends",
@@ -91,6 +91,13 @@ static void print_verdict(const json_t *status, bool coloured)
 	       format_escape(TONE_PLAIN, coloured));
 }
 
+/* A line without a label, wrapped under the values. */
+static void print_unlabelled(const char *line, unsigned columns)
+{
+	printf("%*s", LABEL, "");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
 static void print_offloads(const json_t *turned_off, unsigned columns)
 {
 	const json_t *entry;
@@ -99,14 +106,13 @@ static void print_offloads(const json_t *turned_off, unsigned columns)
 
 	json_array_foreach (turned_off, i, entry)
 		if (used < sizeof(line))
-			used +=
-			    (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s",
-					     i ? "," : "turned off:", json_text(entry, "device"),
-					     json_text(entry, "feature"));
+			used += (size_t)snprintf(
+			    line + used, sizeof(line) - used, "%s %s %s",
+			    i ? "," : "Offloads turned off:", json_text(entry, "device"),
+			    json_text(entry, "feature"));
 	if (!used)
 		return;
-	printf("%*s", LABEL, "");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	print_unlabelled(line, columns);
 }
 
 static void print_interfaces(const json_t *status, unsigned columns)
@@ -123,8 +129,7 @@ static void print_interfaces(const json_t *status, unsigned columns)
 		print_offloads(json_object_get(interface, "turned_off"), columns);
 		json_array_foreach (json_object_get(interface, "warnings"), j, warning) {
 			snprintf(line, sizeof(line), "Warning: %s", json_string_value(warning));
-			printf("%*s", LABEL, "");
-			text_wrap(stdout, line, LABEL, LABEL, columns);
+			print_unlabelled(line, columns);
 		}
 	}
 }
@@ -158,7 +163,7 @@ static void print_config(const json_t *status)
 	putchar('\n');
 }
 
-/* Of the states that are neither up nor down only those that are there. */
+/* States other than up and down are shown only if a service is in them. */
 static void print_services(const json_t *status)
 {
 	uint64_t panic = json_number(status, "services_panic"),
@@ -172,15 +177,14 @@ static void print_services(const json_t *status)
 		printf(", %llu in panic: too few backends are up, so all are used",
 		       (unsigned long long)panic);
 	if (backup)
-		printf(", %llu on backups alone", (unsigned long long)backup);
+		printf(", %llu on backup backends only", (unsigned long long)backup);
 	if (blind)
-		printf(", %llu blind: the ring is frozen until the backends are judged again",
+		printf(", %llu blind: the ring is frozen until health checks have new results",
 		       (unsigned long long)blind);
 	putchar('\n');
 }
 
-/* Whoever tracks every flow cannot, and a change of backends may then move some: say so, and what
- * to do. */
+/* Flows without an entry may move when backends change, also in services that track every flow. */
 static void print_crowded(const json_t *flows, unsigned columns)
 {
 	uint64_t missed = json_number(flows, "without_place"),
@@ -193,22 +197,22 @@ static void print_crowded(const json_t *flows, unsigned columns)
 	if (missed)
 		used = (size_t)snprintf(
 		    line, sizeof(line),
-		    "Warning: %s found no place in the last minute and went by slot. ",
+		    "Warning: %s found no place in the last minute (flow table full) "
+		    "and were sent by slot. ",
 		    format_plural(missed, "new flow", count));
 	if (limited)
 		used += (size_t)snprintf(
 		    line + used, sizeof(line) - used,
-		    "%s%s %s its share of the table (lbctl services). ",
+		    "%s%s reached %s share of the flow table (lbctl services). ",
 		    missed ? "" : "Warning: ", format_plural(limited, "service", services),
-		    limited == 1 ? "has" : "have");
+		    limited == 1 ? "its" : "their");
 	snprintf(
 	    line + used, sizeof(line) - used,
-	    "Next: raise limits: flows in the config (needs new maps), or shorten idle-timeout");
-	printf("%*s", LABEL, "");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	    "Next: raise limits: flows in the config (requires new maps) or shorten idle-timeout");
+	print_unlabelled(line, columns);
 }
 
-/* Only what is worth a look: below that, nothing that lbd does comes noticeably later. */
+/* Below LATE_MS nothing that lbd does is noticeably late. */
 static void print_lateness(const json_t *status, unsigned columns)
 {
 	uint64_t late_ms = json_number(json_object_get(status, "loop"), "late_ms");
@@ -217,52 +221,55 @@ static void print_lateness(const json_t *status, unsigned columns)
 	if (late_ms < LATE_MS)
 		return;
 	snprintf(line, sizeof(line),
-		 "Warning: was up to %llu ms late in the last two minutes: it gets too little "
-		 "CPU, or was stopped. Health checks took longer; no backend was called down "
-		 "for it.",
+		 "Warning: lbd ran up to %llu ms late in the last two minutes: it gets too little "
+		 "CPU or was stopped. Health checks were late; no backend is marked down for "
+		 "that.",
 		 (unsigned long long)late_ms);
-	printf("%*s", LABEL, "");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	print_unlabelled(line, columns);
 }
 
-/* The seed itself is what fleets compare. */
-static void print_seed(const json_t *status)
+/* The seed is shown in full: load balancers that share traffic must have the same. */
+static void print_seed(const json_t *status, unsigned columns)
 {
 	const char *from = json_text(status, "hash_seed_from"), *note = "";
+	char line[256];
 
 	if (!*json_text(status, "hash_seed"))
 		return;
 	if (strcmp(from, "random") == 0)
-		note = ", random: balancers that share traffic must be given the same one";
+		note = ", random: load balancers that share traffic need the same hash-seed";
 	else if (strcmp(from, "pinned") == 0)
-		note = ", of the pinned maps: the config has another, for when they are made anew";
-	printf("%-*s%s%s\n", LABEL, "Hash seed", json_text(status, "hash_seed"), note);
+		note = ", from the pinned maps: hash-seed in the config is ignored until they are "
+		       "recreated";
+	snprintf(line, sizeof(line), "%s%s", json_text(status, "hash_seed"), note);
+	printf("%-*s", LABEL, "Hash seed");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
 }
 
 static void print_status(const json_t *status)
 {
 	const json_t *flows = json_object_get(status, "flows");
-	unsigned columns = format_columns(stdout);
+	unsigned columns = format_columns(stdout) ? format_columns(stdout) : 80;
 	char entries[FORMAT_TEXT], capacity[FORMAT_TEXT], uptime[FORMAT_TEXT];
 
 	print_verdict(status, format_coloured(stdout));
-	print_interfaces(status, columns ? columns : 80);
+	print_interfaces(status, columns);
 	print_services(status);
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
 	       (unsigned long long)json_number(status, "backends"),
 	       (unsigned long long)json_number(status, "backends_up"));
-	printf("%-*s%s, room for %s (flows on stable slots need no entry)\n", LABEL,
+	printf("%-*s%s of %s entries (flows in stable slots need no entry)\n", LABEL,
 	       "Tracked flows", format_count(json_number(flows, "entries"), entries),
 	       format_count(json_number(flows, "capacity"), capacity));
-	print_crowded(flows, columns ? columns : 80);
-	print_memory(status, columns ? columns : 80);
-	print_seed(status);
+	print_crowded(flows, columns);
+	print_memory(status, columns);
+	print_seed(status, columns);
 	print_config(status);
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
 	       (unsigned long long)json_number(status, "pid"),
 	       format_duration(json_number(status, "uptime_s"), uptime),
-	       json_flag(status, "adopted") ? ", took over from an earlier lbd" : "");
-	print_lateness(status, columns ? columns : 80);
+	       json_flag(status, "adopted") ? ", took over from a previous lbd" : "");
+	print_lateness(status, columns);
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));
 }
 
@@ -284,12 +291,11 @@ static int run_status(struct call *call, struct error *err)
 REGISTER(verb, status) = {
     .name = "status",
     .group = VERB_SHOW,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "is it forwarding, on which interfaces, with how much memory",
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "show whether traffic is forwarded, the interfaces and the memory used",
     .details =
-	"The first line answers whether traffic is forwarded; when it is not, it says what to do next.",
-    .examples = {{"status", "one look"},
-		 {"status --json | jq .memory.total",
-		  "for scripts: the fields are those of GET /v1/status"}},
+	"The first line says whether traffic is forwarded; if it is not, also what to do next.",
+    .examples = {{"status", NULL},
+		 {"status --json | jq .memory.total", "for scripts: the fields of GET /v1/status"}},
     .run = run_status,
 };

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "common/clock.h"
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/top/model.h"
@@ -22,12 +22,12 @@
 struct top {
 	struct call *call;
 	uint64_t interval_ms;
-	json_t *sample; /* the last answer; NULL: none since lbd was last away */
+	json_t *sample; /* the last answer; NULL: the last request failed, or none was made */
 	struct top_model model;
-	bool shown; /* model holds something */
+	bool has_model;
 	struct top_options options;
 	size_t scroll;
-	char trouble[256]; /* why there is no new sample */
+	char failure[256]; /* why there is no new sample; "" if there is one */
 };
 
 static volatile sig_atomic_t stopped;
@@ -37,8 +37,8 @@ static void on_signal(int signal_number)
 	stopped = signal_number;
 }
 
-/* Without SA_RESTART, so that a wait for a key ends and the terminal is put back by the normal way
- * out. */
+/* Without SA_RESTART: a signal ends the wait for a key, and the normal exit restores the terminal.
+ */
 static void watch_signals(void)
 {
 	const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
@@ -49,7 +49,7 @@ static void watch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* Takes a sample; with one before it, makes the model of the time between. */
+/* Takes a sample. If there is an earlier one, makes the model of the time between the two. */
 static int take_sample(struct top *top, struct error *err)
 {
 	struct top_model model;
@@ -66,7 +66,7 @@ static int take_sample(struct top *top, struct error *err)
 		if (rc == 0) {
 			top_model_done(&top->model);
 			top->model = model;
-			top->shown = true;
+			top->has_model = true;
 		}
 	}
 	json_decref(top->sample);
@@ -105,8 +105,10 @@ static int print_once(struct top *top, struct error *err)
 		return rc;
 	if (top->call->json)
 		return show_json(top->sample, err);
-	if (!top->shown)
-		return error_set(err, -EPROTO, "lbd's clock stood still between two samples");
+	if (!top->has_model)
+		return error_set(
+		    err, -EPROTO,
+		    "top: GET /v1/top: expected time_ms to increase between two samples");
 	top_model_sort(&top->model, top->options.sort);
 	top_view_render(&top->model, &top->options, &frame);
 	for (size_t i = 0; i < frame.lines_count; i++) {
@@ -147,9 +149,7 @@ static int attributes(enum tone tone)
 
 static void begin_colours(void)
 {
-	const char *refused = getenv("NO_COLOR");
-
-	if ((refused && *refused) || !has_colors() || start_color() == ERR)
+	if (format_no_color() || !has_colors() || start_color() == ERR)
 		return;
 	use_default_colors();
 	init_pair(1, COLOR_GREEN, -1);
@@ -180,9 +180,9 @@ static void draw_line(int row, const struct top_line *line)
 static void draw_footer(const struct top *top, size_t hidden)
 {
 	move(LINES - 1, 0);
-	if (top->trouble[0]) {
+	if (top->failure[0]) {
 		attrset(attributes(TONE_BAD));
-		addnstr(top->trouble, COLS - 1);
+		addnstr(top->failure, COLS - 1);
 	} else {
 		attrset(A_DIM);
 		printw("q quit  s sort  d %s  arrows scroll",
@@ -200,7 +200,7 @@ static void draw(struct top *top)
 	size_t body_rows, body, row = 0;
 
 	erase();
-	if (top->shown) {
+	if (top->has_model) {
 		top->options.columns = (unsigned)COLS;
 		top_view_render(&top->model, &top->options, &frame);
 	}
@@ -212,14 +212,14 @@ static void draw(struct top *top)
 		top->scroll = body > body_rows ? body - body_rows : 0;
 	for (size_t i = 0; i < body_rows && top->scroll + i < body; i++)
 		draw_line((int)(row + i), &frame.lines[frame.head_count + top->scroll + i]);
-	if (!top->shown && !top->trouble[0])
+	if (!top->has_model && !top->failure[0])
 		mvaddstr(0, 0, "measuring...");
 	draw_footer(top, body > top->scroll + body_rows ? body - top->scroll - body_rows : 0);
 	refresh();
 	top_view_done(&frame);
 }
 
-/* Returns false when it is time to leave. */
+/* Returns false to quit. */
 static bool handle_key(struct top *top, int key)
 {
 	size_t page = LINES > 8 ? (size_t)LINES - 8 : 1;
@@ -230,7 +230,7 @@ static bool handle_key(struct top *top, int key)
 		return false;
 	case 's':
 		top->options.sort = (top->options.sort + 1) % TOP_SORTS;
-		if (top->shown && top->options.sort != TOP_SORT_CONFIG)
+		if (top->has_model && top->options.sort != TOP_SORT_CONFIG)
 			top_model_sort(&top->model, top->options.sort);
 		break;
 	case 'd':
@@ -262,15 +262,15 @@ static bool handle_key(struct top *top, int key)
 	return true;
 }
 
-static void sample_or_complain(struct top *top)
+static void sample_or_show_failure(struct top *top)
 {
 	struct error err;
 
-	top->trouble[0] = 0;
+	top->failure[0] = 0;
 	if (take_sample(top, &err)) {
 		err.text[strcspn(err.text, "\n")] = 0;
-		snprintf(top->trouble, sizeof(top->trouble), "%.200s Trying again.", err.text);
-	} else if (top->shown) {
+		snprintf(top->failure, sizeof(top->failure), "%.200s Retrying.", err.text);
+	} else if (top->has_model) {
 		top_model_sort(&top->model, top->options.sort);
 	}
 }
@@ -284,11 +284,11 @@ static void run_loop(struct top *top)
 		int key;
 
 		if (now >= next) {
-			/* The first frame comes soon, made of a short interval. */
-			next = now + (top->shown               ? top->interval_ms
+			/* A short first interval shows the first frame soon. */
+			next = now + (top->has_model           ? top->interval_ms
 				      : top->interval_ms < 300 ? top->interval_ms
 							       : 300);
-			sample_or_complain(top);
+			sample_or_show_failure(top);
 			draw(top);
 			continue;
 		}
@@ -312,11 +312,11 @@ static int run_screen(struct top *top, struct error *err)
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return error_set(
 		    err, -ENOTTY,
-		    "top: needs a terminal; lbctl top --once prints one frame as text");
+		    "top: standard input or output is not a terminal. Next: lbctl top --once");
 	screen = newterm(NULL, stdout, stdin);
 	if (!screen)
 		return error_set(err, -ENOTTY,
-				 "top: TERM=%s: no such terminal type; lbctl top --once needs none",
+				 "top: TERM=%s: unknown terminal type. Next: lbctl top --once",
 				 getenv("TERM") ? getenv("TERM") : "");
 	watch_signals();
 	cbreak();
@@ -330,7 +330,7 @@ static int run_screen(struct top *top, struct error *err)
 	return 0;
 }
 
-static int read_sort(const struct call *call, enum top_sort *ret)
+static void read_sort(const struct call *call, enum top_sort *ret)
 {
 	static const char *const words[TOP_SORTS] = {"config", "packets", "bits", "flows",
 						     "active"};
@@ -339,7 +339,6 @@ static int read_sort(const struct call *call, enum top_sort *ret)
 	for (int i = 0; given && i < TOP_SORTS; i++)
 		if (strcmp(given, words[i]) == 0)
 			*ret = (enum top_sort)i;
-	return 0;
 }
 
 static int run_top(struct call *call, struct error *err)
@@ -366,20 +365,20 @@ static int run_top(struct call *call, struct error *err)
 REGISTER(verb, top) = {
     .name = "top",
     .group = VERB_SHOW,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "live rates of services and backends, health and drops",
-    .details = "Keys: q quits; s changes the order; d shows every reason instead of the "
-	       "services; arrows, Page Up, Page Down, Home and End scroll. When lbd goes "
-	       "away, top waits for it.",
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "show live rates of services and backends, health and drops",
+    .details = "Keys: q quits; s changes the sort order; d switches between services and reasons; "
+	       "arrows, Page Up, Page Down, Home and End scroll. If lbd stops, top keeps trying "
+	       "until it is back.",
     .options = {{.name = "--interval",
 		 .value = "TIME",
-		 .help = "between samples: 1s by default, 100ms at least"},
+		 .help = "time between samples: 100ms to 1h, default 1s"},
 		{.name = "--sort",
 		 .choice = "config|packets|bits|flows|active",
-		 .help = "the order to start with"},
-		{.name = "--drops", .help = "start with the reasons"},
+		 .help = "the initial sort order"},
+		{.name = "--drops", .help = "start with the table of reasons"},
 		{.name = "--once",
-		 .help = "print one frame as plain text, made of two samples an interval apart"}},
-    .examples = {{"top", NULL}, {"top --once --interval 5s", "five seconds' rates, for a log"}},
+		 .help = "print one frame as plain text and exit; its rates are of one interval"}},
+    .examples = {{"top", NULL}, {"top --once --interval 5s", "rates over five seconds, for a log"}},
     .run = run_top,
 };

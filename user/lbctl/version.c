@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl version: of lbctl, and of the lbd that runs. */
+/* lbctl version: the versions of lbctl and of the running lbd. */
 #include <stdio.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/call.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
-/* lbd need not run: lbctl's own version is an answer too. */
+/* Succeeds without lbd: lbctl's own version is shown then. */
 static int run_version(struct call *call, struct error *err)
 {
 	json_t *status = NULL;
@@ -26,8 +27,8 @@ static int run_version(struct call *call, struct error *err)
 		if (runs)
 			printf("lbd   %s\n", json_text(status, "version"));
 		if (runs && strcmp(json_text(status, "version"), LBD_VERSION) != 0)
-			printf(
-			    "The two differ: restart lbd to run what is installed; forwarding goes on meanwhile\n");
+			printf("The versions differ: restart lbd to run the installed version; "
+			       "forwarding continues during the restart\n");
 	}
 	json_decref(status);
 	return rc;
@@ -36,8 +37,8 @@ static int run_version(struct call *call, struct error *err)
 REGISTER(verb, version) = {
     .name = "version",
     .group = VERB_OTHER,
-    .flags = VERB_TALKS | VERB_JSON,
-    .summary = "show the version of lbctl and of the lbd that runs",
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "show the versions of lbctl and of the running lbd",
     .examples = {{"version", NULL}},
     .run = run_version,
 };

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# lbd on a bond of two links, and with its backends behind a VLAN. Run by guest/run.
+# lbd on a bond of two links, and with its backends behind a VLAN.
 # shellcheck source=vmtest/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# ---- bond0 of two cables; everything comes and goes through it ----
+# ---- bond0 of two cables; all traffic goes through it ----
 
 # A second cable, and a bond over both in place of eth0.
 bond() { # MODE
@@ -55,15 +55,19 @@ test_bond_forwards_through_the_other_link_when_one_fails() {
 	local active
 	active=$(in_ns lb cat /sys/class/net/bond0/bonding/active_slave)
 	in_ns lb ip link set "$active" down
-	lab_wait_for 20 "the bond to switch" bash -c "! nsenter --net=/run/netns/$(ns lb) ip -d link show bond0 | grep -q 'active_slave $active '"
+	lab_wait_for 20 "the bond to switch" other_link_is_active "$active"
 	in_ns client ping -q -c 1 -W 5 10.0.0.2
 	requests_are_answered load-http $VIP4 80
 }
 
-# ---- backends in VLAN 100 of the cable that clients come in on untagged; then clients in it too ----
+other_link_is_active() { # FORMER
+	! in_ns lb ip -d link show bond0 | grep -q "active_slave $1 "
+}
 
-# Moves the backends to a bridge of their own, which reaches lb through VLAN 100 of its cable. The tag must be in the
-# frame, where XDP sees it: no VLAN offload.
+# ---- backends in VLAN 100 of lb's cable, clients untagged; then clients in the VLAN too ----
+
+# Moves the backends to another bridge, which reaches lb through VLAN 100 of its cable. Without VLAN
+# offload, so that the tag is in the frame, where XDP sees it.
 vlan() {
 	local i
 	in_ns router ethtool -K to-lb txvlan off rxvlan off >/dev/null 2>&1
@@ -106,13 +110,18 @@ vlan_lab() {
 
 test_vlan_backends_behind_a_vlan_have_a_next_hop_with_its_tag() {
 	vlan_lab || return 1
-	expect "VLAN of the next hops" "$(lbctl backends web4 --json | json 'sorted({b["next_hop"]["vlan"] for b in d["backends"]})')" = "[100]"
+	expect "VLAN of the next hops" "$(lbctl backends web4 --json |
+		json '[.backends[].next_hop.vlan] | unique')" = "[100]"
 }
-test_vlan_untagged_clients_reach_tagged_backends_ipv4() { requests_are_answered load-http $VIP4 80; }
-test_vlan_untagged_clients_reach_tagged_backends_ipv6() { requests_are_answered load-http $VIP6 80; }
+test_vlan_untagged_clients_reach_tagged_backends_ipv4() {
+	requests_are_answered load-http $VIP4 80
+}
+test_vlan_untagged_clients_reach_tagged_backends_ipv6() {
+	requests_are_answered load-http $VIP6 80
+}
 test_vlan_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
 
-# Clients' packets come in through the VLAN, too.
+# Clients' packets come in through the VLAN too.
 test_vlan_tagged_clients_reach_tagged_backends() {
 	in_ns router ip route replace 192.0.2.0/24 via 10.0.100.2
 	in_ns router ip -6 route replace 2001:db8:5::/64 via 2001:db8:100::2

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# virtio-net with several queues in native XDP mode, with real traffic. Run by guest/run.
-# vm.sh gives the guest two NICs joined outside of it (VM_NICS): one is the load balancer's, the other is in the router.
+# virtio-net with several queues in native XDP mode, with real traffic. The guest has two NICs that
+# are connected outside of it (VM_NICS of vm.sh): one is the load balancer's, the other the
+# router's.
 # shellcheck source=vmtest/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -11,9 +12,11 @@ test_http_over_ipv6_reaches_every_backend() { requests_are_answered load-http $V
 test_udp_reaches_every_backend() { requests_are_answered load-udp "$LAB_UDP4" 5353; }
 test_upload_arrives_byte_for_byte() { upload_arrives_whole $VIP4 8081; }
 
-# The driver's count of packets that the program got, by queue: "QUEUE PACKETS". 6.12 says rx0 for what 6.1 calls rx_queue_0.
+# The driver's count of packets that the program got, by queue: "QUEUE PACKETS". The counters of
+# queue 0 begin with rx_queue_0_ in 6.1 and with rx0_ in 6.12.
 queue_packets() {
-	in_ns lb ethtool -S eth0 | sed -nE 's/^ *rx(_queue_)?([0-9]+)_xdp_packets: *([0-9]+)$/\2 \3/p'
+	in_ns lb ethtool -S eth0 |
+		sed -nE 's/^ *rx(_queue_)?([0-9]+)_xdp_packets: *([0-9]+)$/\2 \3/p'
 }
 
 test_every_queue_brings_packets_to_the_program() {
@@ -29,20 +32,21 @@ test_every_queue_brings_packets_to_the_program() {
 test_nothing_was_dropped_for_want_of_room() {
 	local count
 	for count in no_headroom redirect_failed; do
-		expect "$count" "$(lbctl stats --json | json "[r['packets'] for r in d['reasons'] if r['name'] == '$count'][0]")" = 0
+		expect "$count" "$(reason_packets $count)" = 0
 	done
-	expect "XDP drops of the driver" "$(in_ns lb ethtool -S eth0 | awk '/xdp_drops/ {n += $2} END {print n + 0}')" = 0
+	expect "XDP drops of the driver" "$(in_ns lb ethtool -S eth0 |
+		awk '/xdp_drops/ { n += $2 } END { print n + 0 }')" = 0
 }
 
-# The NIC with a MAC address.
+# The name of the NIC with a MAC address.
 nic() { # MAC
-	ip -j link | json "[l['ifname'] for l in d if l.get('address') == '$1'][0]" 2>/dev/null
+	ip -j link | json '.[] | select(.address == $mac) | .ifname' --arg mac "$1"
 }
 
-# Puts the two NICs where the lab has the load balancer's veth pair.
+# Puts the two NICs in the place of the load balancer's veth pair.
 virtio_cable() {
 	local near far
-	near=$(nic 52:54:00:00:00:00) far=$(nic 52:54:00:00:00:01)
+	near=$(nic 52:54:00:00:00:00) && far=$(nic 52:54:00:00:00:01) || return 1
 	ip -n "$(ns router)" link del to-lb
 	ip link set "$near" netns "$(ns lb)" name eth0
 	ip link set "$far" netns "$(ns router)" name to-lb
@@ -74,8 +78,8 @@ set_up() {
 
 need_modules virtio_net_with_several_queues virtio_net
 udevadm settle 2>/dev/null || sleep 2
-if [ -z "$(nic 52:54:00:00:00:01)" ]; then
-	echo "ok 1 - virtio_net_with_several_queues # SKIP the guest has no NICs: the host has no tap devices"
+if [ "$(ip -j link | json 'any(.[]; .address == "52:54:00:00:00:01")')" = false ]; then
+	echo "ok 1 - virtio_net_with_several_queues # SKIP no NICs: the host has no tap devices"
 	echo "1..1"
 	exit 0
 fi

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# The main job once, quickly: attach in native mode, forward, check health, count, go on without lbd. Run by guest/run.
+# Each main feature once, quickly: attach in native mode, forward, check health, forward without
+# lbd.
 # shellcheck source=vmtest/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# Backends that decapsulate with the kernel's own tunnel modules: what lbd encapsulates is taken by ipip, sit,
-# ip6_tunnel, ip_gre, ip6_gre and fou (GUE) as it is. Run by guest/run.
+# Backends that decapsulate with the kernel's own tunnel modules: ipip, sit, ip6_tunnel, ip_gre,
+# ip6_gre and fou (GUE) accept what lbd encapsulates.
 # shellcheck source=vmtest/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# Each way to a backend has a port of its own, on VIP4 and VIP6: a service of that port uses that way alone.
+# Each encapsulation has a port of its own on VIP4 and VIP6: the services of that port use only
+# that one.
 IPIP_OVER_4=8081
 IPIP_OVER_6=8082
 GUE_OVER_4=8083
@@ -14,7 +15,8 @@ GRE_OVER_4=8085
 GRE_OVER_6=8086
 GUE_PORT=6080
 
-# A receiver for every pairing; the tunnels' remote is open, because lbd's outer source varies with the flow.
+# A tunnel device for every pairing of families. Its remote is any address, because lbd's outer
+# source address varies with the flow.
 kernel_tunnels() { # N
 	local v4=10.0.0.$((10 + $1)) v6=2001:db8:b::$((10 + $1)) device
 	in_ns "b$1" ip link add t44 type ipip local "$v4" remote any mode ipip
@@ -29,20 +31,25 @@ kernel_tunnels() { # N
 	in_ns "b$1" ip addr add $VIP6/128 dev lo nodad
 }
 
-# The bytes a device took (its packets may have been joined by GRO), and the packets it refused.
+# What a device received on all backends: "BYTES ERRORS". Bytes, as GRO may have merged packets.
 device_counts() { # DEVICE
 	local i
 	for i in $(seq $BACKENDS_UP); do
-		in_ns "b$i" ip -j -s link show "$1" | json '"%d %d" % (d[0]["stats64"]["rx"]["bytes"], d[0]["stats64"]["rx"]["errors"])'
-	done | awk '{b += $1; e += $2} END {print b, e}'
+		in_ns "b$i" ip -j -s link show "$1"
+	done | json '
+		map(.[0].stats64.rx)
+		| if length == $backends and all(.bytes != null and .errors != null)
+			then "\(map(.bytes) | add) \(map(.errors) | add)"
+			else error("no counters") end' -s --argjson backends $BACKENDS_UP
 }
 
-# A file through one way: whole at the other end, through the kernel's device, which saw no error.
+# A file through one encapsulation: it arrives whole, through the kernel's device, which saw no
+# error.
 taken_by() { # DEVICE HOST PORT
 	local before after
-	before=$(device_counts "$1")
+	before=$(device_counts "$1") || return 1
 	upload_arrives_whole "$2" "$3"
-	after=$(device_counts "$1")
+	after=$(device_counts "$1") || return 1
 	expect "bytes through $1" $((${after% *} - ${before% *})) -ge $FILE_SIZE
 	expect "errors of $1" "${after#* }" = 0
 }
@@ -67,7 +74,8 @@ test_ip6gre_takes_6in6() { taken_by g6 "[$VIP6]" $GRE_OVER_6; }
 test_no_outer_header_was_malformed() {
 	local i counter
 	for i in $(seq $BACKENDS_UP); do
-		for counter in IpInHdrErrors IpExtInCsumErrors Ip6InHdrErrors UdpInCsumErrors Udp6InCsumErrors; do
+		for counter in IpInHdrErrors IpExtInCsumErrors Ip6InHdrErrors UdpInCsumErrors \
+			Udp6InCsumErrors; do
 			expect "$counter of b$i" "$(snmp "$i" $counter | cut -d. -f1)" = 0
 		done
 	done
@@ -96,7 +104,8 @@ set_up() {
 	lab_need_root
 	lab_up $BACKENDS_UP || return 1
 	for i in $(seq $BACKENDS_UP); do kernel_tunnels "$i" || return 1; done
-	put_servers $IPIP_OVER_4 $IPIP_OVER_6 $GUE_OVER_4 $GUE_OVER_6 $GRE_OVER_4 $GRE_OVER_6 || return 1
+	put_servers $IPIP_OVER_4 $IPIP_OVER_6 $GUE_OVER_4 $GUE_OVER_6 $GRE_OVER_4 $GRE_OVER_6 ||
+		return 1
 	{ lab_config_head; tunnel_services; } >"$WORK/lbd.yaml"
 	lbd_up $((12 * BACKENDS_UP))
 }

@@ -96,6 +96,8 @@ static int stop_loop(void **state)
 
 struct reported {
 	unsigned results, changes, passed;
+	enum health_outcome outcome;
+	uint64_t began_ms;
 	enum health_status status;
 	uint32_t latency_us;
 	char why[320], last_failure[320];
@@ -109,6 +111,8 @@ static void on_result(void *arg, const struct health_result *result)
 	struct reported *reported = arg;
 
 	reported->changes += result->status != reported->status;
+	reported->outcome = result->outcome;
+	reported->began_ms = result->began_ms;
 	reported->passed += result->latency_us > 0;
 	reported->status = result->status;
 	reported->latency_us = result->latency_us;
@@ -597,6 +601,8 @@ static void tcp_up_with_latency_when_something_listens(void **state)
 	reported = probe_measured(&spec, "127.0.0.1", server.port);
 	assert_int_equal(reported.status, HEALTH_UP);
 	assert_true(reported.latency_us / 1000 <= now_ms() - start);
+	assert_int_equal(reported.outcome, HEALTH_PASSED);
+	assert_true(reported.began_ms + 1 >= start && reported.began_ms <= now_ms());
 	assert_string_equal(reported.why, "");
 	server_stop(&server);
 }
@@ -630,6 +636,7 @@ static void tcp_refused_is_reported(void **state)
 	assert_int_equal(reported.status, HEALTH_DOWN);
 	assert_string_equal(reported.why, "connect: refused");
 	assert_int_equal(reported.latency_us, 0);
+	assert_int_equal(reported.outcome, HEALTH_FAILED);
 }
 
 static void tcp_timeout_is_strict_and_reported(void **state)
@@ -722,6 +729,7 @@ static void assert_not_blamed_for_a_late_loop(const char *type)
 	for (unsigned i = 0; i < CHECKS; i++) {
 		assert_string_equal(reported[i].last_failure, "");
 		assert_int_equal(reported[i].status, HEALTH_UP);
+		assert_int_equal(reported[i].outcome, HEALTH_PASSED);
 		health_remove(checks[i]);
 	}
 	prompt_server_stop(pid);
@@ -859,6 +867,7 @@ static void running_out_of_descriptors_takes_no_backend_down(void **state)
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 		assert_true(reported.results >= 2);
 		assert_int_equal(reported.status, HEALTH_UP);
+		assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
 		assert_non_null(strstr(reported.why, "probe not run: "));
 		assert_non_null(strstr(reported.why, "oo many open files"));
 		assert_true(run_until(&reported.passed, 1));

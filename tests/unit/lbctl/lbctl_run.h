@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Runs lbctl as a process of its own, and takes what it prints and its exit code. */
+/* Runs lbctl in a child process and collects its output and exit code. */
 #ifndef LBD_TEST_LBCTL_RUN_H
 #define LBD_TEST_LBCTL_RUN_H
 
@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lbctl/core/call.h"
 #include "lbctl/core/cli.h"
 #include "lbctl/core/completion.h"
 #include "lbctl/core/help.h"

@@ -13,13 +13,14 @@
 #include "support/fake_lbd.h"
 #include "lbctl_run.h"
 
-#define STATUS(interfaces, services, down, backends, up)                                                            \
-	"{\"version\":\"" LBD_VERSION                                                                               \
-	"\",\"abi\":1,\"pid\":42,\"uptime_s\":11520,\"config\":\"/etc/lbd/lbd.yaml\","                              \
-	"\"adopted\":true,\"overrides\":2,\"interfaces\":[" interfaces "],\"services\":" #services                  \
-	",\"services_down\":" #down ",\"backends\":" #backends ",\"backends_up\":" #up                              \
-	",\"memory\":{\"total\":146800640,\"flows\":134217728,\"arena\":8388608,\"services\":1048576,\"backends\":" \
-	"1048576,\"counters\":1048576,\"other\":1048576},\"flows\":{\"capacity\":2097152,\"entries\":1234},"        \
+#define STATUS(interfaces, services, down, backends, up)                                           \
+	"{\"version\":\"" LBD_VERSION                                                              \
+	"\",\"abi\":1,\"pid\":42,\"uptime_s\":11520,\"config\":\"/etc/lbd/lbd.yaml\","             \
+	"\"adopted\":true,\"overrides\":2,\"interfaces\":[" interfaces "],\"services\":" #services \
+	",\"services_down\":" #down ",\"backends\":" #backends ",\"backends_up\":" #up             \
+	",\"memory\":{\"total\":146800640,\"flows\":134217728,\"arena\":8388608,"                  \
+	"\"services\":1048576,\"backends\":1048576,\"counters\":1048576,"                          \
+	"\"other\":1048576},\"flows\":{\"capacity\":2097152,\"entries\":1234},"                    \
 	"\"kernel\":\"6.1.0-28-amd64\"}"
 #define ETH0 "{\"name\":\"eth0\",\"ifindex\":2,\"mode\":\"native\",\"dispatcher\":true}"
 #define ETH1 "{\"name\":\"eth1\",\"ifindex\":3,\"mode\":\"generic\",\"dispatcher\":false}"
@@ -28,7 +29,7 @@ static struct lbctl_run run;
 static char requests[8192];
 static struct fake_lbd fake;
 
-/* Runs lbctl with these words and --socket against a fake that knows these answers. */
+/* Runs lbctl with these words and --socket against a fake that has these answers. */
 static void run_against(const struct fake_answer *answers, const char *const *words)
 {
 	const char *all[16] = {NULL};
@@ -100,7 +101,10 @@ static void status_shows_the_seed_blind_services_and_a_crowded_table(void **stat
 	const struct fake_answer answers[] = {
 	    {"GET /v1/status", 200,
 	     "{\"interfaces\":[" ETH0
-	     "],\"services\":3,\"services_down\":0,\"services_blind\":2,\"backends\":9,\"backends_up\":3,\"flows\":{\"capacity\":2000,\"entries\":1999,\"without_place\":17,\"limited_services\":1},\"hash_seed\":\"0x00000000feedface\",\"hash_seed_from\":\"random\"}"},
+	     "],\"services\":3,\"services_down\":0,\"services_blind\":2,\"backends\":9,"
+	     "\"backends_up\":3,\"flows\":{\"capacity\":2000,\"entries\":1999,"
+	     "\"without_place\":17,\"limited_services\":1},"
+	     "\"hash_seed\":\"0x00000000feedface\",\"hash_seed_from\":\"random\"}"},
 	    {NULL}};
 
 	RUN(answers, "status");
@@ -116,37 +120,38 @@ static void status_shows_the_seed_blind_services_and_a_crowded_table(void **stat
 	"],\"services\":1,\"backends\":2,\"backends_up\":2,\"loop\":{\"late_ms\":" #ms \
 	",\"late_max_ms\":9000}}"
 
-static void status_warns_of_lateness_that_matters(void **state)
+static void status_warns_of_noticeable_lateness(void **state)
 {
 	const struct fake_answer late[] = {{"GET /v1/status", 200, LATE(430)}, {NULL}};
 	const struct fake_answer on_time[] = {{"GET /v1/status", 200, LATE(99)}, {NULL}};
 
 	RUN(late, "status");
-	assert_non_null(strstr(run.out, "Warning: was up to 430 ms late"));
+	assert_non_null(strstr(run.out, "Warning: lbd ran up to 430 ms late"));
 	RUN(on_time, "status");
 	assert_null(strstr(run.out, "late"));
 }
 
-static void json_is_what_lbd_said(void **state)
+static void json_output_is_the_answer_of_lbd(void **state)
 {
 	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0, 3, 0, 9, 9)},
 					      {NULL}};
-	json_t *printed, *said = json_loads(answers[0].body, 0, NULL);
+	json_t *printed, *answer = json_loads(answers[0].body, 0, NULL);
 
 	RUN(answers, "status", "--json");
 	printed = json_loads(run.out, 0, NULL);
-	assert_true(json_equal(printed, said));
+	assert_true(json_equal(printed, answer));
 	assert_true(strstr(run.out, "\n  \"") != NULL);
 	json_decref(printed);
-	json_decref(said);
+	json_decref(answer);
 }
 
-static void backends_of_a_service_are_asked_for_with_its_name_escaped(void **state)
+static void the_name_of_a_service_is_escaped_in_the_request(void **state)
 {
 	const struct fake_answer answers[] = {
 	    {"GET /v1/backends?service=192.0.2.10%3A80%2Ftcp%20%26x", 200,
-	     "{\"backends\":[{\"service\":\"w\",\"address\":\"10.0.0.11\",\"condition\":\"down\",\"why\":\"connect: "
-	     "refused\",\"since_s\":75,\"weight\":100,\"effective_weight\":0}]}"},
+	     "{\"backends\":[{\"service\":\"w\",\"address\":\"10.0.0.11\","
+	     "\"condition\":\"down\",\"why\":\"connect: refused\",\"since_s\":75,"
+	     "\"weight\":100,\"effective_weight\":0}]}"},
 	    {NULL}};
 
 	RUN(answers, "backends", "192.0.2.10:80/tcp &x");
@@ -166,19 +171,24 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {{"detach", "eth0"}, "POST /v1/detach {\"interface\":\"eth0\"}\n"},
 	    {{"reload"}, "POST /v1/reload {}\n"},
 	    {{"backend", "add", "web", "10.0.0.1"},
-	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":100}\n"},
+	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"weight\":100}\n"},
 	    {{"backend", "add", "web", "10.0.0.1", "--weight", "7"},
 	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":7}\n"},
 	    {{"backend", "remove", "web", "10.0.0.1"},
-	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\",\"now\":false}\n"},
+	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"now\":false}\n"},
 	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
-	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\",\"now\":true}\n"},
+	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"now\":true}\n"},
 	    {{"backend", "drain", "web", "10.0.0.1"},
 	     "POST /v1/backend/drain {\"service\":\"web\",\"address\":\"10.0.0.1\",\"on\":true}\n"},
 	    {{"backend", "undrain", "web", "10.0.0.1"},
-	     "POST /v1/backend/drain {\"service\":\"web\",\"address\":\"10.0.0.1\",\"on\":false}\n"},
+	     "POST /v1/backend/drain {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"on\":false}\n"},
 	    {{"backend", "weight", "web", "10.0.0.1", "0"},
-	     "POST /v1/backend/weight {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":0}\n"},
+	     "POST /v1/backend/weight {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"weight\":0}\n"},
 	};
 	const struct fake_answer answers[] = {
 	    {"POST /v1/attach", 200, "{\"interface\":" ETH0 "}"},
@@ -225,9 +235,9 @@ static void a_missing_socket_says_how_to_start_lbd(void **state)
 {
 	lbctl_run(&run, "status", "--socket", "/tmp/no-such-directory/lbd.sock");
 	assert_int_equal(run.exit_code, 1);
-	assert_string_equal(run.err,
-			    "lbctl: lbd is not running (no /tmp/no-such-directory/lbd.sock).\n"
-			    "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml\n");
+	assert_string_equal(
+	    run.err, "lbctl: lbd is not running (no socket /tmp/no-such-directory/lbd.sock).\n"
+		     "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml\n");
 }
 
 static void a_socket_without_listener_says_so(void **state)
@@ -241,7 +251,7 @@ static void a_socket_without_listener_says_so(void **state)
 	lbctl_run(&run, "status", "--socket", fake.socket);
 	fake_lbd_stop(&fake);
 	assert_int_equal(run.exit_code, 1);
-	assert_non_null(strstr(run.err, "is there, but nobody listens"));
+	assert_non_null(strstr(run.err, "no process listens on"));
 	assert_non_null(strstr(run.err, "systemctl start lbd"));
 }
 
@@ -263,12 +273,12 @@ static void without_permission_it_says_who_has_it(void **state)
 	chmod(fake.socket, 0600);
 	lbctl_run_after(&run, become_nobody, words);
 	assert_int_equal(run.exit_code, 1);
-	assert_non_null(strstr(run.err, "only root and group lbd may talk to lbd"));
+	assert_non_null(strstr(run.err, "only root and group lbd may connect"));
 	chmod(fake.directory, 0700);
 	lbctl_run_after(&run, become_nobody, words);
 	fake_lbd_stop(&fake);
 	assert_int_equal(run.exit_code, 1);
-	assert_non_null(strstr(run.err, "only root and group lbd may talk to lbd"));
+	assert_non_null(strstr(run.err, "only root and group lbd may connect"));
 }
 
 static void a_closed_connection_points_to_the_log(void **state)
@@ -280,7 +290,7 @@ static void a_closed_connection_points_to_the_log(void **state)
 	assert_non_null(strstr(run.err, "journalctl -u lbd"));
 }
 
-static void an_answer_that_is_not_lbds_is_refused(void **state)
+static void an_answer_that_is_not_from_lbd_is_refused(void **state)
 {
 	const struct fake_answer answers[] = {{"GET /v1/status", 200, "<html>"}, {NULL}};
 
@@ -323,18 +333,18 @@ static void version_works_without_lbd(void **state)
 	assert_string_equal(run.out, "lbctl " LBD_VERSION "\n");
 }
 
-static void stats_hides_what_never_happened_unless_asked(void **state)
+static void stats_hides_counters_at_zero_without_all(void **state)
 {
 	const struct fake_answer answers[] = {
 	    {"GET /v1/stats", 200,
 	     "{\"reasons\":[{\"name\":\"forwarded_tx\",\"outcome\":\"sent\",\"help\":\"sent "
-	     "on\",\"packets\":1200000,\"bytes\":1048576},{\"name\":\"ttl_exceeded\",\"outcome\":\"dropped\",\"help\":\"used "
-	     "up\",\"packets\":0,\"bytes\":0}],\"events\":[{\"name\":\"flow_evicted\",\"help\":\"replaced\",\"count\":0}]}"},
+	     "on\",\"packets\":1200000,\"bytes\":1048576},{\"name\":\"ttl_exceeded\","
+	     "\"outcome\":\"dropped\",\"help\":\"used up\",\"packets\":0,\"bytes\":0}],"
+	     "\"events\":[{\"name\":\"flow_evicted\",\"help\":\"replaced\",\"count\":0}]}"},
 	    {NULL}};
 
 	RUN(answers, "stats");
-	assert_non_null(
-	    strstr(run.out, "Sent: to a backend, or answered: 1.20M packets, 1.00 MiB\n"));
+	assert_non_null(strstr(run.out, "Sent (forwarded or answered): 1.20M packets, 1.00 MiB\n"));
 	assert_non_null(strstr(run.out, "forwarded_tx"));
 	assert_null(strstr(run.out, "ttl_exceeded"));
 	assert_null(strstr(run.out, "flow_evicted"));
@@ -343,19 +353,24 @@ static void stats_hides_what_never_happened_unless_asked(void **state)
 	assert_non_null(strstr(run.out, "flow_evicted"));
 }
 
-static void services_tell_status_and_transitions(void **state)
+static void services_show_status_and_transitions(void **state)
 {
 	const struct fake_answer answers[] = {
 	    {"GET /v1/services", 200,
-	     "{\"services\":[{\"name\":\"web\",\"vip\":\"2001:db8::10\",\"protocol\":\"tcp\",\"port\":443,\"algorithm\":\"maglev\",\"forward\":\"ipip\",\"status\":\"degraded\",\"backends\":3,\"backends_up\":2,\"slots\":1021,\"slots_in_transition\":12,\"ring_digest\":\"89abcdef01234567\",\"limited\":true,\"flows\":1500,\"bytes\":2000000}]}"},
+	     "{\"services\":[{\"name\":\"web\",\"vip\":\"2001:db8::10\","
+	     "\"protocol\":\"tcp\",\"port\":443,\"algorithm\":\"maglev\","
+	     "\"forward\":\"ipip\",\"status\":\"degraded\",\"backends\":3,"
+	     "\"backends_up\":2,\"slots\":1021,\"slots_in_transition\":12,"
+	     "\"ring_digest\":\"89abcdef01234567\",\"limited\":true,\"flows\":1500,"
+	     "\"bytes\":2000000}]}"},
 	    {NULL}};
 
 	RUN(answers, "services");
 	assert_non_null(strstr(
-	    run.out,
-	    "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 89abcdef  1.50k  2.00M"));
-	assert_non_null(strstr(run.out, "web: 12 of 1021 slots"));
-	assert_non_null(strstr(run.out, "web: has its share of a crowded flow table"));
+	    run.out, "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 "
+		     "89abcdef  1.50k  2.00M"));
+	assert_non_null(strstr(run.out, "web: 12 of 1021 slots in transition"));
+	assert_non_null(strstr(run.out, "web: reached its share of the crowded flow table"));
 }
 
 int main(void)
@@ -364,9 +379,9 @@ int main(void)
 	    cmocka_unit_test(the_first_line_of_status_says_whether_it_forwards),
 	    cmocka_unit_test(status_names_modes_memory_and_changes),
 	    cmocka_unit_test(status_shows_the_seed_blind_services_and_a_crowded_table),
-	    cmocka_unit_test(status_warns_of_lateness_that_matters),
-	    cmocka_unit_test(json_is_what_lbd_said),
-	    cmocka_unit_test(backends_of_a_service_are_asked_for_with_its_name_escaped),
+	    cmocka_unit_test(status_warns_of_noticeable_lateness),
+	    cmocka_unit_test(json_output_is_the_answer_of_lbd),
+	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
 	    cmocka_unit_test(a_refusal_prints_lbds_sentence_and_hint_and_exits_1),
 	    cmocka_unit_test(a_bad_argument_to_lbd_is_a_failure_not_wrong_usage),
@@ -374,12 +389,12 @@ int main(void)
 	    cmocka_unit_test(a_socket_without_listener_says_so),
 	    cmocka_unit_test(without_permission_it_says_who_has_it),
 	    cmocka_unit_test(a_closed_connection_points_to_the_log),
-	    cmocka_unit_test(an_answer_that_is_not_lbds_is_refused),
+	    cmocka_unit_test(an_answer_that_is_not_from_lbd_is_refused),
 	    cmocka_unit_test(a_socket_path_that_is_too_long_is_wrong_usage),
 	    cmocka_unit_test(the_environment_names_the_socket),
 	    cmocka_unit_test(version_works_without_lbd),
-	    cmocka_unit_test(stats_hides_what_never_happened_unless_asked),
-	    cmocka_unit_test(services_tell_status_and_transitions),
+	    cmocka_unit_test(stats_hides_counters_at_zero_without_all),
+	    cmocka_unit_test(services_show_status_and_transitions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests user/lbctl/drain.c: how far a drain has come, and the wait for its end. */
+/* Tests user/lbctl/drain.c and drain/: the progress of a drain, and the wait for its end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "lbctl/drain.h"
+#include "lbctl/drain/progress.h"
 #include "support/fake_lbd.h"
 #include "lbctl_run.h"
 
@@ -32,14 +32,14 @@ static struct drain_progress progress_of(const char *text)
 	return progress;
 }
 
-static void a_draining_backend_is_not_over(void **state)
+static void a_draining_backend_is_not_yet_drained(void **state)
 {
 	struct drain_progress progress = progress_of(LIST(OF("draining", 12, 1, false)));
 	char text[128];
 
 	assert_false(drain_over(&progress));
 	drain_describe(&progress, text, sizeof(text));
-	assert_string_equal(text, "12 active flows, 1 slot kept for older ones");
+	assert_string_equal(text, "12 active flows, 1 slot kept for older flows");
 }
 
 static void no_active_flow_is_not_yet_drained_while_slots_are_kept(void **state)
@@ -49,7 +49,7 @@ static void no_active_flow_is_not_yet_drained_while_slots_are_kept(void **state)
 	assert_false(drain_over(&progress));
 }
 
-static void a_backend_that_lbd_forgot_is_drained(void **state)
+static void a_backend_that_lbd_has_removed_is_drained(void **state)
 {
 	struct drain_progress progress = progress_of(LIST(""));
 
@@ -57,7 +57,7 @@ static void a_backend_that_lbd_forgot_is_drained(void **state)
 	assert_true(drain_over(&progress));
 }
 
-static void a_dead_draining_backend_is_waited_for_until_lbd_says_drained(void **state)
+static void a_draining_backend_that_is_down_is_waited_for_until_lbd_reports_drained(void **state)
 {
 	struct drain_progress progress = progress_of(LIST(OF("down", 0, 0, false)));
 
@@ -72,24 +72,26 @@ static void a_backend_that_is_up_again_ends_the_wait(void **state)
 	assert_true(drain_over(&progress));
 }
 
-#define DRAINING(drain)                                                                                            \
-	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"draining\",\"active\":2,\"kept_slots\":0," \
-	"\"drained\":false,\"drain\":" drain "}"
-#define FORCED                                                                                                    \
-	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"drained\",\"active\":0,\"kept_slots\":0," \
-	"\"drained\":true,\"drain\":{\"since_s\":60,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":true," \
-	"\"given_up\":7}}"
+#define DRAINING(drain)                                                              \
+	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"draining\"," \
+	"\"active\":2,\"kept_slots\":0,\"drained\":false,\"drain\":" drain "}"
+#define FORCED                                                                      \
+	"{\"service\":\"web\",\"address\":\"10.0.0.12\",\"condition\":\"drained\"," \
+	"\"active\":0,\"kept_slots\":0,\"drained\":true,\"drain\":{\"since_s\":60," \
+	"\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":true,\"given_up\":7}}"
 
 static void what_holds_a_drain_is_shown_with_its_age(void **state)
 {
 	char text[160];
-	struct drain_progress progress = progress_of(LIST(DRAINING(
-	    "{\"since_s\":180,\"last_packet_s\":2,\"forced_in_s\":420,\"forced\":false,\"given_up\":0}")));
+	struct drain_progress progress = progress_of(LIST(
+	    DRAINING("{\"since_s\":180,\"last_packet_s\":2,\"forced_in_s\":420,\"forced\":false,"
+		     "\"given_up\":0}")));
 
 	drain_describe_times(&progress, text, sizeof(text));
 	assert_string_equal(text, ", draining for 3 min, last packet 2 s ago, forced in 7 min");
-	progress = progress_of(LIST(DRAINING(
-	    "{\"since_s\":180,\"last_packet_s\":null,\"forced_in_s\":null,\"forced\":false,\"given_up\":0}")));
+	progress = progress_of(
+	    LIST(DRAINING("{\"since_s\":180,\"last_packet_s\":null,\"forced_in_s\":null,"
+			  "\"forced\":false,\"given_up\":0}")));
 	drain_describe_times(&progress, text, sizeof(text));
 	assert_string_equal(text, ", draining for 3 min");
 }
@@ -119,9 +121,9 @@ static void wait_prints_a_line_per_change_and_exits_0_when_drained(void **state)
 	assert_non_null(strstr(requests, "\"address\":\"10.0.0.12\""));
 	assert_non_null(strstr(requests, "\"on\":true"));
 	assert_string_equal(run.err, "");
-	assert_non_null(strstr(
-	    run.out,
-	    "web 10.0.0.12: 2 active flows, 1 slot kept for older ones\nweb 10.0.0.12: no flow depends on it"));
+	assert_non_null(strstr(run.out,
+			       "web 10.0.0.12: 2 active flows, 1 slot kept for older flows\n"
+			       "web 10.0.0.12: no flow depends on it"));
 	assert_non_null(strstr(run.out, "safe to stop the host"));
 }
 
@@ -165,7 +167,7 @@ static void a_forced_drain_exits_0_and_says_how_many_flows_were_given_up(void **
 	assert_null(strstr(run.out, "no flow depends on it"));
 }
 
-static void a_deadline_is_lbds_to_keep(void **state)
+static void the_deadline_is_sent_to_lbd(void **state)
 {
 	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))},
 					      {NULL}};
@@ -178,7 +180,7 @@ static void a_deadline_is_lbds_to_keep(void **state)
 	assert_null(strstr(requests, "force_after_ms"));
 }
 
-static void a_deadline_that_is_no_time_is_refused_before_anything_drains(void **state)
+static void a_bad_deadline_is_refused_before_the_drain_begins(void **state)
 {
 	const struct fake_answer answers[] = {{NULL}};
 	char requests[4096];
@@ -204,18 +206,19 @@ static void without_wait_it_says_how_to_wait(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_draining_backend_is_not_over),
+	    cmocka_unit_test(a_draining_backend_is_not_yet_drained),
 	    cmocka_unit_test(no_active_flow_is_not_yet_drained_while_slots_are_kept),
-	    cmocka_unit_test(a_backend_that_lbd_forgot_is_drained),
-	    cmocka_unit_test(a_dead_draining_backend_is_waited_for_until_lbd_says_drained),
+	    cmocka_unit_test(a_backend_that_lbd_has_removed_is_drained),
+	    cmocka_unit_test(
+		a_draining_backend_that_is_down_is_waited_for_until_lbd_reports_drained),
 	    cmocka_unit_test(a_backend_that_is_up_again_ends_the_wait),
 	    cmocka_unit_test(wait_prints_a_line_per_change_and_exits_0_when_drained),
 	    cmocka_unit_test(timeout_exits_3_and_says_what_remains),
 	    cmocka_unit_test(a_drain_that_somebody_ended_exits_1),
 	    cmocka_unit_test(what_holds_a_drain_is_shown_with_its_age),
 	    cmocka_unit_test(a_forced_drain_exits_0_and_says_how_many_flows_were_given_up),
-	    cmocka_unit_test(a_deadline_is_lbds_to_keep),
-	    cmocka_unit_test(a_deadline_that_is_no_time_is_refused_before_anything_drains),
+	    cmocka_unit_test(the_deadline_is_sent_to_lbd),
+	    cmocka_unit_test(a_bad_deadline_is_refused_before_the_drain_begins),
 	    cmocka_unit_test(without_wait_it_says_how_to_wait),
 	};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests user/lbctl/format.c and table.c: numbers, times, widths. */
+/* Tests user/lbctl/core/format.c and table.c: numbers, times, widths. */
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
@@ -54,7 +54,7 @@ static void rates_show_less_than_one_a_second(void **state)
 	assert_string_equal(format_rate(1390000, text), "1.39M");
 }
 
-static void times_read_as_people_say_them(void **state)
+static void times_have_one_or_two_units(void **state)
 {
 	char text[FORMAT_TEXT];
 
@@ -115,7 +115,7 @@ static void whole_numbers_are_digits_within_their_range(void **state)
 	assert_int_equal(value, 10);
 }
 
-static void conditions_have_the_tone_they_deserve(void **state)
+static void each_condition_has_its_tone(void **state)
 {
 	assert_int_equal(format_tone("up"), TONE_GOOD);
 	assert_int_equal(format_tone("draining"), TONE_WARN);
@@ -193,11 +193,11 @@ int main(void)
 	    cmocka_unit_test(counts_take_at_most_six_characters),
 	    cmocka_unit_test(bytes_step_by_1024),
 	    cmocka_unit_test(rates_show_less_than_one_a_second),
-	    cmocka_unit_test(times_read_as_people_say_them),
+	    cmocka_unit_test(times_have_one_or_two_units),
 	    cmocka_unit_test(endpoints_bracket_ipv6_and_name_any_port),
 	    cmocka_unit_test(durations_are_read_with_and_without_units),
 	    cmocka_unit_test(whole_numbers_are_digits_within_their_range),
-	    cmocka_unit_test(conditions_have_the_tone_they_deserve),
+	    cmocka_unit_test(each_condition_has_its_tone),
 	    cmocka_unit_test(tables_align_left_and_right),
 	    cmocka_unit_test(tables_shrink_to_the_terminal),
 	    cmocka_unit_test(wide_characters_count_their_columns),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests lbctl backend-host in network namespaces of its own: what setup changes, that undo restores
- * just that, and what is refused. Needs root. */
+/* Tests lbctl backend-host in network namespaces of its own: what setup changes, that undo
+ * restores exactly that, and what is refused. Needs root. */
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <sched.h>
@@ -12,13 +12,13 @@
 
 #include <cmocka.h>
 
-#include "lbctl/host/net.h"
+#include "lbctl/backend_host/net.h"
 #include "lbctl_run.h"
 
 static struct lbctl_run run;
 
-/* A new namespace with a pair of links, one of which is the backend's; records go to a /run of its
- * own. */
+/* A new network namespace with a pair of links, one of them the backend's, and a private /run for
+ * the records. */
 static int enter_namespace(void **state)
 {
 	if (geteuid() != 0)
@@ -27,7 +27,7 @@ static int enter_namespace(void **state)
 	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("none", "/run", "tmpfs", 0, NULL))
 		return -1;
-	/* lo was up once: the kernel gives it 127.0.0.1 then, and leaves it there. */
+	/* Set lo up once: the kernel adds 127.0.0.1 then and keeps it. */
 	return system("ip link add test0 mtu 1500 type veth peer name test1 && ip addr add "
 		      "10.9.0.1/24 dev test0 && ip link set test0 up && ip link set test1 up && ip "
 		      "link set lo up && ip link set lo down");
@@ -79,7 +79,7 @@ static void interface_of(const char *text, char where[IF_NAMESIZE])
 	assert_int_equal(address_find(&addr, where, NULL), 0);
 }
 
-static void setup_says_each_change_and_undo_restores_just_that(void **state)
+static void setup_prints_each_change_and_undo_restores_exactly_that(void **state)
 {
 	char before[2048], after[2048], where[IF_NAMESIZE];
 
@@ -139,7 +139,7 @@ static void status_shows_the_decapsulator_its_vips_and_counters(void **state)
 	json_decref(status);
 	lbctl_run(&run, "backend-host", "undo", "--iface", "test0");
 	lbctl_run(&run, "backend-host", "status", "--iface", "test0");
-	assert_non_null(strstr(run.out, "not on test0"));
+	assert_non_null(strstr(run.out, "not attached to test0"));
 }
 
 static void undo_of_one_vip_keeps_the_others(void **state)
@@ -158,7 +158,7 @@ static void undo_of_one_vip_keeps_the_others(void **state)
 	lbctl_run(&run, "backend-host", "undo", "--iface", "test0");
 }
 
-static void undo_leaves_what_somebody_else_changed_since(void **state)
+static void undo_leaves_alone_what_was_changed_since(void **state)
 {
 	char value[SYSCTL_TEXT];
 
@@ -184,7 +184,7 @@ static void stricter_settings_than_needed_are_kept(void **state)
 	write_sysctl("net/ipv4/conf/all/arp_ignore", "0");
 }
 
-static void a_setup_that_fails_half_way_takes_its_changes_back(void **state)
+static void a_setup_that_fails_undoes_its_changes(void **state)
 {
 	char before[2048], after[2048];
 
@@ -198,14 +198,14 @@ static void a_setup_that_fails_half_way_takes_its_changes_back(void **state)
 	umount2("/proc/sys/net/ipv4/conf/all/arp_announce", MNT_DETACH);
 	assert_int_equal(run.exit_code, 1);
 	assert_non_null(strstr(run.err, "net.ipv4.conf.all.arp_announce: cannot set it"));
-	assert_non_null(strstr(run.out, "taking back what was changed"));
+	assert_non_null(strstr(run.out, "undoing its changes"));
 	snapshot(after, sizeof(after));
 	assert_string_equal(after, before);
 	lbctl_run(&run, "backend-host", "undo", "--iface", "test0");
 	assert_non_null(strstr(run.out, "nothing to undo"));
 }
 
-static void the_mtu_is_looked_at(void **state)
+static void setup_reports_an_mtu_that_is_too_small(void **state)
 {
 	REQUIRE_ROOT();
 	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10");
@@ -218,7 +218,7 @@ static void the_mtu_is_looked_at(void **state)
 	assert_int_equal(system("ip link set test0 mtu 1500"), 0);
 }
 
-static void what_cannot_be_is_refused_before_any_change(void **state)
+static void bad_arguments_are_refused_before_any_change(void **state)
 {
 	char before[2048], after[2048];
 
@@ -226,7 +226,7 @@ static void what_cannot_be_is_refused_before_any_change(void **state)
 	snapshot(before, sizeof(before));
 	lbctl_run(&run, "backend-host", "setup", "--iface", "nope0", "--vip", "192.0.2.10");
 	assert_int_equal(run.exit_code, 1);
-	assert_non_null(strstr(run.err, "nope0: no such interface.\nThere are: "));
+	assert_non_null(strstr(run.err, "nope0: no such interface.\nInterfaces: "));
 	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "10.9.0.1");
 	assert_int_equal(run.exit_code, 1);
 	assert_non_null(strstr(run.err, "VIP 10.9.0.1 is already on test0"));
@@ -242,7 +242,7 @@ static void become_nobody(void)
 		_exit(99);
 }
 
-static void only_root_may(void **state)
+static void only_root_may_run_setup(void **state)
 {
 	const char *words[] = {"backend-host", "setup",      "--iface", "test0",
 			       "--vip",        "192.0.2.10", NULL};
@@ -257,16 +257,16 @@ static void only_root_may(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(setup_says_each_change_and_undo_restores_just_that),
+	    cmocka_unit_test(setup_prints_each_change_and_undo_restores_exactly_that),
 	    cmocka_unit_test(setup_twice_changes_nothing_the_second_time),
 	    cmocka_unit_test(status_shows_the_decapsulator_its_vips_and_counters),
 	    cmocka_unit_test(undo_of_one_vip_keeps_the_others),
-	    cmocka_unit_test(undo_leaves_what_somebody_else_changed_since),
+	    cmocka_unit_test(undo_leaves_alone_what_was_changed_since),
 	    cmocka_unit_test(stricter_settings_than_needed_are_kept),
-	    cmocka_unit_test(a_setup_that_fails_half_way_takes_its_changes_back),
-	    cmocka_unit_test(the_mtu_is_looked_at),
-	    cmocka_unit_test(what_cannot_be_is_refused_before_any_change),
-	    cmocka_unit_test(only_root_may),
+	    cmocka_unit_test(a_setup_that_fails_undoes_its_changes),
+	    cmocka_unit_test(setup_reports_an_mtu_that_is_too_small),
+	    cmocka_unit_test(bad_arguments_are_refused_before_any_change),
+	    cmocka_unit_test(only_root_may_run_setup),
 	};
 
 	return cmocka_run_group_tests(tests, enter_namespace, NULL);

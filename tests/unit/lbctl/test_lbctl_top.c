@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests user/lbctl/top_model.c and top_view.c: rates between two samples, and the frame made of
+/* Tests user/lbctl/top/: rates between two samples, and the frame made of
  * them. */
 #include <errno.h>
 #include <setjmp.h>
@@ -13,27 +13,33 @@
 #include "support/fake_lbd.h"
 #include "lbctl_run.h"
 
-#define SAMPLE                                                                                                         \
-	"{\"time_ms\":%d,\"status\":{\"version\":\"0.1.0\",\"uptime_s\":60,\"interfaces\":[{\"name\":\"eth0\","        \
-	"\"mode\":\"native\"}],\"services\":2,\"services_down\":0,\"backends\":3,\"backends_up\":2,\"flows\":"         \
-	"{\"entries\":5,\"capacity\":10}},\"services\":[{\"name\":\"web\",\"vip\":\"192.0.2.10\",\"protocol\":"        \
-	"\"tcp\",\"port\":80,\"status\":\"degraded\",\"backends\":2,\"backends_up\":1,\"packets\":%lld,\"bytes\":%"    \
-	"lld,"                                                                                                         \
-	"\"flows\":%lld},{\"name\":\"dns\",\"vip\":\"2001:db8::10\",\"protocol\":\"udp\",\"port\":53,\"status\":"      \
-	"\"up\",\"backends\":1,\"backends_up\":1,\"packets\":0,\"bytes\":0,\"flows\":0}],\"backends\":["               \
-	"{\"service\":\"web\",\"address\":\"10.0.0.11\",\"condition\":\"up\",\"why\":\"\",\"effective_weight\":100,"   \
-	"\"packets\":%lld,\"bytes\":%lld,\"flows\":%lld,\"active\":7},{\"service\":\"web\",\"address\":\"10.0.0.12\"," \
-	"\"condition\":\"down\",\"why\":\"connect: timed out\",\"effective_weight\":0,\"packets\":0,\"bytes\":0,"      \
-	"\"flows\":0,\"active\":0},{\"service\":\"dns\",\"address\":\"10.0.0.11\",\"condition\":\"up\",\"why\":"       \
-	"\"\",\"effective_weight\":100,\"packets\":0,\"bytes\":0,\"flows\":0,\"active\":2}],\"reasons\":["             \
-	"{\"name\":\"forwarded_tx\",\"outcome\":\"sent\",\"help\":\"sent\",\"packets\":%lld,\"bytes\":0},"             \
-	"{\"name\":\"no_backend\",\"outcome\":\"dropped\",\"help\":\"the service has no usable backend\","             \
-	"\"packets\":%lld,\"bytes\":0}],\"events\":[{\"name\":\"flow_inserted\",\"help\":\"entries "                   \
-	"made\",\"count\":3}]}"
+#define SAMPLE                                                                         \
+	"{\"time_ms\":%d,\"status\":{\"version\":\"0.1.0\",\"uptime_s\":60,"           \
+	"\"interfaces\":[{\"name\":\"eth0\",\"mode\":\"native\"}],\"services\":2,"     \
+	"\"services_down\":0,\"backends\":3,\"backends_up\":2,"                        \
+	"\"flows\":{\"entries\":5,\"capacity\":10}},\"services\":[{\"name\":\"web\","  \
+	"\"vip\":\"192.0.2.10\",\"protocol\":\"tcp\",\"port\":80,"                     \
+	"\"status\":\"degraded\",\"backends\":2,\"backends_up\":1,\"packets\":%lld,"   \
+	"\"bytes\":%lld,\"flows\":%lld},{\"name\":\"dns\",\"vip\":\"2001:db8::10\","   \
+	"\"protocol\":\"udp\",\"port\":53,\"status\":\"up\",\"backends\":1,"           \
+	"\"backends_up\":1,\"packets\":0,\"bytes\":0,\"flows\":0}],"                   \
+	"\"backends\":[{\"service\":\"web\",\"address\":\"10.0.0.11\","                \
+	"\"condition\":\"up\",\"why\":\"\",\"effective_weight\":100,\"packets\":%lld," \
+	"\"bytes\":%lld,\"flows\":%lld,\"active\":7},{\"service\":\"web\","            \
+	"\"address\":\"10.0.0.12\",\"condition\":\"down\","                            \
+	"\"why\":\"connect: timed out\",\"effective_weight\":0,\"packets\":0,"         \
+	"\"bytes\":0,\"flows\":0,\"active\":0},{\"service\":\"dns\","                  \
+	"\"address\":\"10.0.0.11\",\"condition\":\"up\",\"why\":\"\","                 \
+	"\"effective_weight\":100,\"packets\":0,\"bytes\":0,\"flows\":0,"              \
+	"\"active\":2}],\"reasons\":[{\"name\":\"forwarded_tx\",\"outcome\":\"sent\"," \
+	"\"help\":\"sent\",\"packets\":%lld,\"bytes\":0},{\"name\":\"no_backend\","    \
+	"\"outcome\":\"dropped\",\"help\":\"the service has no usable backend\","      \
+	"\"packets\":%lld,\"bytes\":0}],\"events\":[{\"name\":\"flow_inserted\","      \
+	"\"help\":\"entries made\",\"count\":3}]}"
 
 static char text_of_sample[8192];
 
-/* At a time, with so many packets of web (100 bytes each, a flow in ten) and so many drops. */
+/* packets: of service web, 100 bytes each, one new flow per ten packets. */
 static const char *sample_text(int ms, long long packets, long long drops)
 {
 	snprintf(text_of_sample, sizeof(text_of_sample), SAMPLE, ms, packets, packets * 100,
@@ -77,7 +83,7 @@ static void rates_are_per_second_of_the_time_that_passed(void **state)
 	top_model_done(&model);
 }
 
-static void counters_that_went_back_count_as_nothing(void **state)
+static void the_rate_of_a_counter_that_decreased_is_0(void **state)
 {
 	struct top_model model;
 
@@ -87,7 +93,7 @@ static void counters_that_went_back_count_as_nothing(void **state)
 	top_model_done(&model);
 }
 
-static void a_clock_that_stood_still_or_went_back_gives_no_model(void **state)
+static void samples_without_an_increase_of_time_give_no_model(void **state)
 {
 	struct top_model model;
 
@@ -108,7 +114,7 @@ static void what_is_new_or_missing_in_an_answer_is_no_failure(void **state)
 	json_decref(now);
 }
 
-static void sorting_orders_by_rate_and_else_by_name(void **state)
+static void sorting_is_by_rate_then_by_name(void **state)
 {
 	struct top_model model;
 
@@ -169,7 +175,7 @@ static void once_prints_a_plain_frame_of_two_samples(void **state)
 	assert_non_null(strstr(run.out, "connect: timed out"));
 }
 
-static void without_a_terminal_top_says_what_to_do_instead(void **state)
+static void without_a_terminal_top_suggests_once(void **state)
 {
 	static struct lbctl_run run;
 
@@ -182,13 +188,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(rates_are_per_second_of_the_time_that_passed),
-	    cmocka_unit_test(counters_that_went_back_count_as_nothing),
-	    cmocka_unit_test(a_clock_that_stood_still_or_went_back_gives_no_model),
+	    cmocka_unit_test(the_rate_of_a_counter_that_decreased_is_0),
+	    cmocka_unit_test(samples_without_an_increase_of_time_give_no_model),
 	    cmocka_unit_test(what_is_new_or_missing_in_an_answer_is_no_failure),
-	    cmocka_unit_test(sorting_orders_by_rate_and_else_by_name),
+	    cmocka_unit_test(sorting_is_by_rate_then_by_name),
 	    cmocka_unit_test(every_line_of_a_frame_fits_80_columns),
 	    cmocka_unit_test(once_prints_a_plain_frame_of_two_samples),
-	    cmocka_unit_test(without_a_terminal_top_says_what_to_do_instead),
+	    cmocka_unit_test(without_a_terminal_top_suggests_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

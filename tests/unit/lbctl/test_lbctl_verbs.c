@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tests the verb table and what derives from it: help, man page, completion, usage errors,
+/* Tests the verb table and what is derived from it: help, man page, completion, usage errors,
  * suggestions. */
 #include <errno.h>
 #include <setjmp.h>
@@ -54,7 +54,7 @@ static void every_promised_verb_is_in_the_table(void **state)
 	}
 }
 
-static void every_verb_is_described_whole(void **state)
+static void every_verb_has_a_summary_an_example_and_option_help(void **state)
 {
 	const struct verb *const *verbs;
 	size_t count;
@@ -173,7 +173,7 @@ static void wrong_usage_exits_with_2_and_shows_the_usage_line(void **state)
 	}
 }
 
-static void a_misspelt_verb_draws_the_nearest_one(void **state)
+static void a_misspelt_verb_gets_a_suggestion(void **state)
 {
 	static const struct {
 		const char *first, *second, *nearest;
@@ -236,12 +236,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_promised_verb_is_in_the_table),
-	    cmocka_unit_test(every_verb_is_described_whole),
+	    cmocka_unit_test(every_verb_has_a_summary_an_example_and_option_help),
 	    cmocka_unit_test(help_man_and_completion_cover_every_verb_and_option),
 	    cmocka_unit_test(no_line_of_help_is_wider_than_80_columns),
 	    cmocka_unit_test(asking_any_verb_for_help_exits_with_0),
 	    cmocka_unit_test(wrong_usage_exits_with_2_and_shows_the_usage_line),
-	    cmocka_unit_test(a_misspelt_verb_draws_the_nearest_one),
+	    cmocka_unit_test(a_misspelt_verb_gets_a_suggestion),
 	    cmocka_unit_test(options_may_stand_anywhere_and_be_joined_with_equals),
 	    cmocka_unit_test(completion_offers_verbs_second_words_choices_and_options),
 	};

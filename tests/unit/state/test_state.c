@@ -513,11 +513,11 @@ static void a_probe_that_began_after_sight_returned_and_failed_is_a_verdict(void
 	lose(&scene, 0, 1, NOW + 1000);
 	up(&scene.backends[0]);
 	weigh(&scene, NOW + 5000);
-	scene.backends[1].failed_ms = NOW + 5900; /* may have begun before */
-	weigh(&scene, NOW + 5900);
+	backend_note_probe(&scene.backends[1], false, NOW + 4999, NOW + 5999);
+	weigh(&scene, NOW + 5999);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	scene.backends[1].failed_ms = NOW + 6100;
-	weigh(&scene, NOW + 6100);
+	backend_note_probe(&scene.backends[1], false, NOW + 5001, NOW + 6001);
+	weigh(&scene, NOW + 6001);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	told(&scene.backends[0], true, 100);
 	told(&scene.backends[1], false, 0);
@@ -599,17 +599,19 @@ static void probed_scene(struct scene *scene, unsigned count)
 	weigh(scene, NOW);
 }
 
+/* Two probes that fail, by when they began; both wait for their timeout. */
 static void fails(struct backend *backend, uint64_t first_ms, uint64_t last_ms)
 {
-	backend->failing_ms = first_ms;
-	backend->failed_ms = last_ms;
+	uint32_t timeout_ms = backend->service->config->health.timeout_ms;
+
+	backend_note_probe(backend, false, first_ms, first_ms + timeout_ms);
+	backend_note_probe(backend, false, last_ms, last_ms + timeout_ms);
 	down(backend);
 }
 
-static void passes(struct backend *backend, uint64_t now_ms)
+static void passes(struct backend *backend, uint64_t began_ms, uint64_t now_ms)
 {
-	backend->passed_ms = now_ms;
-	backend->failing_ms = 0;
+	backend_note_probe(backend, true, began_ms, now_ms);
 }
 
 static void a_loss_is_believed_when_another_has_answered_since(void **unused)
@@ -618,7 +620,7 @@ static void a_loss_is_believed_when_another_has_answered_since(void **unused)
 
 	probed_scene(&scene, 3);
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
-	passes(&scene.backends[2], NOW + 2500);
+	passes(&scene.backends[2], NOW + 2500 - 1, NOW + 2500);
 	weigh(&scene, NOW + 6000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	told(&scene.backends[0], false, 0);
@@ -637,6 +639,71 @@ static void a_loss_is_not_believed_when_the_others_were_silent_all_the_while(voi
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
 }
 
+/* The link came back while the last probe of the loss was under way. */
+static void a_loss_is_not_believed_when_the_others_answer_only_after_its_last_probe_began(
+    void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	passes(&scene.backends[2], NOW + 6100, NOW + 6101);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+}
+
+/* The link went away while it was under way, and its answer was faster. */
+static void a_probe_that_began_before_the_first_failure_is_no_witness(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	passes(&scene.backends[2], NOW + 1999, NOW + 2001);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+}
+
+/* The first failure is known only at its timeout; others have answered by then. */
+static void a_witness_may_have_answered_before_the_first_failure_was_known(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	passes(&scene.backends[2], NOW + 2100, NOW + 2101);
+	fails(&scene.backends[0], NOW + 2000, NOW + 4000);
+	weigh(&scene, NOW + 5000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
+/* Neighbours fail before checks where more of these must fail. */
+static void a_next_hop_lost_while_the_others_were_silent_is_not_believed(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	passes(&scene.backends[2], NOW + 1000, NOW + 1001);
+	scene.backends[0].has_hop = false;
+	weigh(&scene, NOW + 1001 + 3101); /* 2 s + 1 s + 0.1 s, and it is too long ago */
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	told(&scene.backends[0], true, 100);
+}
+
+static void a_next_hop_lost_while_another_answered_is_lost(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	passes(&scene.backends[2], NOW + 2000, NOW + 2001);
+	scene.backends[0].has_hop = false;
+	weigh(&scene, NOW + 4000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	told(&scene.backends[0], false, 0);
+}
+
 static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unused)
 {
 	struct scene scene;
@@ -644,11 +711,11 @@ static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unu
 	probed_scene(&scene, 2);
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
 	weigh(&scene, NOW + 6000);
-	passes(&scene.backends[1], NOW + 6500);
+	passes(&scene.backends[1], NOW + 6500 - 1, NOW + 6500);
 	weigh(&scene, NOW + 6500);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	told(&scene.backends[0], true, 100);
-	passes(&scene.backends[0], NOW + 8500);
+	passes(&scene.backends[0], NOW + 8500 - 1, NOW + 8500);
 	up(&scene.backends[0]);
 	weigh(&scene, NOW + 8500);
 	assert_int_equal(scene.service.status, SERVICE_UP);
@@ -661,9 +728,9 @@ static void once_the_others_answer_the_lost_one_that_fails_again_is_dead(void **
 	probed_scene(&scene, 2);
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
 	weigh(&scene, NOW + 6000);
-	passes(&scene.backends[1], NOW + 6500);
+	passes(&scene.backends[1], NOW + 6500 - 1, NOW + 6500);
 	weigh(&scene, NOW + 6500);
-	scene.backends[0].failed_ms = NOW + 8000;
+	backend_note_probe(&scene.backends[0], false, NOW + 7000, NOW + 8000);
 	weigh(&scene, NOW + 8000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	told(&scene.backends[0], false, 0);
@@ -676,8 +743,8 @@ static void with_fall_1_an_answer_of_the_last_interval_is_witness_enough(void **
 
 	probed_scene(&scene, 2);
 	scene.config.health.fall = 1;
-	passes(&scene.backends[1], NOW + 500);
-	fails(&scene.backends[0], NOW + 3000, NOW + 3000);
+	passes(&scene.backends[1], NOW + 500 - 1, NOW + 500);
+	fails(&scene.backends[0], NOW + 2000, NOW + 2000);
 	weigh(&scene, NOW + 3000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 }
@@ -1064,6 +1131,12 @@ int main(void)
 	    cmocka_unit_test(a_blind_host_does_not_panic),
 	    cmocka_unit_test(a_loss_is_believed_when_another_has_answered_since),
 	    cmocka_unit_test(a_loss_is_not_believed_when_the_others_were_silent_all_the_while),
+	    cmocka_unit_test(
+		a_loss_is_not_believed_when_the_others_answer_only_after_its_last_probe_began),
+	    cmocka_unit_test(a_probe_that_began_before_the_first_failure_is_no_witness),
+	    cmocka_unit_test(a_witness_may_have_answered_before_the_first_failure_was_known),
+	    cmocka_unit_test(a_next_hop_lost_while_the_others_were_silent_is_not_believed),
+	    cmocka_unit_test(a_next_hop_lost_while_another_answered_is_lost),
 	    cmocka_unit_test(once_the_others_answer_the_lost_one_is_given_time_to_rise),
 	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_dead),
 	    cmocka_unit_test(with_fall_1_an_answer_of_the_last_interval_is_witness_enough),

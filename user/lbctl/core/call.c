@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A verb with the words it was called with, and its requests to lbd. */
-#include "verb.h"
+/* A call of a verb: its arguments and options, and its requests to lbd. */
+#include "call.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -53,11 +53,13 @@ static int take_common(const struct verb *verb, const struct verb_option *option
 		call->help = true;
 	} else if (strcmp(option->name, "--json") == 0) {
 		if (!(verb->flags & VERB_JSON))
-			return error_set(err, -EINVAL, "%s: --json: shows no data", verb->name);
+			return error_set(err, -EINVAL, "%s: --json: this verb has no JSON output",
+					 verb->name);
 		call->json = true;
 	} else {
-		if (!(verb->flags & VERB_TALKS))
-			return error_set(err, -EINVAL, "%s: --socket: does not talk to lbd",
+		if (!(verb->flags & VERB_SOCKET))
+			return error_set(err, -EINVAL,
+					 "%s: --socket: this verb does not connect to lbd",
 					 verb->name);
 		call->socket = value;
 	}
@@ -72,13 +74,14 @@ static int take_option(const struct verb *verb, const struct verb_option *option
 	if (rc)
 		return rc;
 	if (!option->many && call_option(call, option->name))
-		return error_set(err, -EINVAL, "%s: %s: given twice", verb->name, option->name);
+		return error_set(err, -EINVAL, "%s: %s: given more than once", verb->name,
+				 option->name);
 	call->values[call->values_count++] = (struct call_value){option, value};
 	return 0;
 }
 
-/* An option word and, if it takes one, its value (the next word, or after "="). Returns the words
- * used or -EINVAL. */
+/* An option and its value, if it takes one (the next word, or after "="). Returns the number of
+ * words used or -EINVAL. */
 static int parse_option(const struct verb *verb, char *const *words, int count, struct call *call,
 			struct error *err)
 {
@@ -92,7 +95,7 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 	if (!option)
 		option = common = call_common_option(word);
 	if (!option)
-		return error_set(err, -EINVAL, "%s: %.*s: no such option", verb->name, (int)length,
+		return error_set(err, -EINVAL, "%s: %.*s: unknown option", verb->name, (int)length,
 				 word);
 	if (!option->value && !option->choice) {
 		if (equals)
@@ -104,7 +107,7 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 		value = words[1];
 		used = 2;
 	} else {
-		return error_set(err, -EINVAL, "%s: %s: expected %s after it", verb->name,
+		return error_set(err, -EINVAL, "%s: %s: missing value: expected %s", verb->name,
 				 option->name, option->choice ? option->choice : option->value);
 	}
 	rc = common ? take_common(verb, common, value, call, err)
@@ -114,20 +117,20 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 
 static int check_complete(const struct verb *verb, const struct call *call, struct error *err)
 {
-	unsigned wanted = 0;
+	unsigned count = 0;
 
-	while (wanted < VERB_MAX_ARGUMENTS && verb->arguments[wanted].name)
-		wanted++;
-	if (call->arguments_count > wanted)
-		return error_set(err, -EINVAL, "%s: %s: one argument too many", verb->name,
-				 call->arguments[wanted]);
-	if (call->arguments_count < wanted && !verb->arguments[call->arguments_count].optional)
-		return error_set(err, -EINVAL, "%s: %s is missing", verb->name,
+	while (count < VERB_MAX_ARGUMENTS && verb->arguments[count].name)
+		count++;
+	if (call->arguments_count > count)
+		return error_set(err, -EINVAL, "%s: %s: unexpected argument", verb->name,
+				 call->arguments[count]);
+	if (call->arguments_count < count && !verb->arguments[call->arguments_count].optional)
+		return error_set(err, -EINVAL, "%s: missing argument: expected %s", verb->name,
 				 verb->arguments[call->arguments_count].name);
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++)
 		if (verb->options[i].required && !call_option(call, verb->options[i].name))
-			return error_set(err, -EINVAL, "%s: %s %s is missing", verb->name,
-					 verb->options[i].name, verb->options[i].value);
+			return error_set(err, -EINVAL, "%s: missing option: expected %s %s",
+					 verb->name, verb->options[i].name, verb->options[i].value);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From argv to a verb's run() and its exit code. */
+/* Finds the verb in argv, runs it, and turns its result into an exit code. */
 #include "cli.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "call.h"
 #include "completion.h"
 #include "help.h"
 #include "man.h"
@@ -32,7 +33,7 @@ static int unknown_verb(const char *first, const char *second)
 	bool near;
 
 	if (help_family(NULL, first) && !second) {
-		fprintf(stderr, "lbctl: %s: say what to do:\n", first);
+		fprintf(stderr, "lbctl: %s: incomplete verb: expected one of:\n", first);
 		help_family(stderr, first);
 		return CLI_USAGE;
 	}
@@ -42,7 +43,7 @@ static int unknown_verb(const char *first, const char *second)
 		snprintf(typed, sizeof(typed), "%s", first);
 		near = verb_nearest(typed, nearest);
 	}
-	fprintf(stderr, "lbctl: %s: no such verb%s%s\n" USAGE "\n", typed,
+	fprintf(stderr, "lbctl: %s: unknown verb%s%s\n" USAGE "\n", typed,
 		near ? ". Did you mean: lbctl " : "", near ? nearest : "");
 	return CLI_USAGE;
 }
@@ -68,7 +69,7 @@ static int run_verb(const struct verb *verb, char **words, int count)
 	return cli_exit_code(rc);
 }
 
-/* What the Makefile and bash call, not people. */
+/* Called by the Makefile and by bash completion; not in the help. */
 static bool run_hidden(int argc, char **argv, int *ret_exit)
 {
 	*ret_exit = CLI_OK;
@@ -85,7 +86,7 @@ static bool run_hidden(int argc, char **argv, int *ret_exit)
 	return true;
 }
 
-/* Options may come before the verb as well: `lbctl --json status`. Moves them behind it. */
+/* Moves options before the verb, as in `lbctl --json status`, to the end. */
 static void verb_first(int argc, char **argv)
 {
 	int at = 1;
@@ -130,12 +131,13 @@ int cli_main(int argc, char **argv)
 	if (verb)
 		return run_verb(verb, argv + 1 + words, argc - 1 - words);
 	if (call_common_option(argv[1])) {
-		fprintf(stderr, "lbctl: %s: expected a verb after the options\n" USAGE "\n",
+		fprintf(stderr,
+			"lbctl: %s: missing verb: expected one after the options\n" USAGE "\n",
 			argv[1]);
 		return CLI_USAGE;
 	}
 	if (word_is_option(argv[1])) {
-		fprintf(stderr, "lbctl: %s: no such option\n" USAGE "\n", argv[1]);
+		fprintf(stderr, "lbctl: %s: unknown option\n" USAGE "\n", argv[1]);
 		return CLI_USAGE;
 	}
 	for (int i = 2; i < argc; i++)

@@ -11,13 +11,14 @@
 
 #include "lb_api.h"
 #include "common/cleanup.h"
+#include "json.h"
 
 #define CONNECT_MS 2000L
-#define ANSWER_MS  30000L /* an attach loads a program, and may wait for the driver's queues */
+#define ANSWER_MS  30000L /* an attach loads a program and may wait for the driver's queues */
 #define ANSWER_MAX \
 	(64 * 1024 * 1024) /* /v1/top with LB_MAX_BACKENDS backends is a quarter of this */
-#define HOW_TO_RUN  "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml"
-#define LINE_OF_LOG "Its log says why: journalctl -u lbd"
+#define START_HINT "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml"
+#define LOG_HINT   "See its log: journalctl -u lbd"
 
 struct client {
 	CURL *curl;
@@ -34,7 +35,7 @@ int client_open(const char *socket, struct client **ret, struct error *err)
 	struct client *client;
 
 	if (!*socket || strlen(socket) >= sizeof(client->socket))
-		return error_set(err, -EINVAL, "socket %s: expected a path of 1 to %zu bytes",
+		return error_set(err, -EINVAL, "socket \"%s\": expected a path of 1 to %zu bytes",
 				 socket, sizeof(client->socket) - 1);
 	client = calloc(1, sizeof(*client));
 	if (client)
@@ -83,7 +84,7 @@ static size_t collect(char *data, size_t size, size_t count, void *arg)
 	return size;
 }
 
-/* Why nobody answered, from the socket's point of view: what to do next depends on it. */
+/* Why the connection failed: the hint depends on the state of the socket file. */
 static int not_connected(const struct client *client, struct error *err)
 {
 	const char *path = client->socket;
@@ -97,24 +98,26 @@ static int not_connected(const struct client *client, struct error *err)
 		code = ENOENT;
 	else if (!S_ISSOCK(st.st_mode))
 		return error_set(err, -ENOTSOCK,
-				 "%s: is no socket: expected lbd's, such as " LB_API_SOCKET, path);
+				 "%s: not a socket: expected lbd's socket, such as " LB_API_SOCKET,
+				 path);
 	switch (code) {
 	case ENOENT:
-		return error_set(err, -ENOENT, "lbd is not running (no %s).\n" HOW_TO_RUN, path);
+		return error_set(err, -ENOENT, "lbd is not running (no socket %s).\n" START_HINT,
+				 path);
 	case ECONNREFUSED:
-		return error_set(
-		    err, -ECONNREFUSED,
-		    "lbd is not running (%s is there, but nobody listens).\n" HOW_TO_RUN, path);
+		return error_set(err, -ECONNREFUSED,
+				 "lbd is not running (no process listens on %s).\n" START_HINT,
+				 path);
 	case EACCES:
 	case EPERM:
 		return error_set(
 		    err, -EACCES,
-		    "%s: permission denied: only root and group lbd may talk to lbd.\n"
+		    "%s: permission denied: only root and group lbd may connect.\n"
 		    "Use sudo, or join the group: usermod -aG lbd USER, then log in again",
 		    path);
 	}
 	return error_set(err, -EIO, "%s: cannot connect: %s", path,
-			 code ? strerror((int)code) : "no reason given");
+			 code ? strerror((int)code) : "unknown error");
 }
 
 static int transfer_failed(const struct client *client, CURLcode code, struct error *err)
@@ -124,30 +127,29 @@ static int transfer_failed(const struct client *client, CURLcode code, struct er
 		return not_connected(client, err);
 	case CURLE_OPERATION_TIMEDOUT:
 		return error_set(err, -ETIMEDOUT,
-				 "lbd did not answer on %s within %ld s.\n" LINE_OF_LOG,
+				 "lbd did not answer on %s within %ld s.\n" LOG_HINT,
 				 client->socket, ANSWER_MS / 1000);
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
 	case CURLE_PARTIAL_FILE:
-		return error_set(
-		    err, -ECONNRESET,
-		    "lbd closed the connection on %s before it answered.\n" LINE_OF_LOG,
-		    client->socket);
+		return error_set(err, -ECONNRESET,
+				 "lbd closed the connection on %s without an answer.\n" LOG_HINT,
+				 client->socket);
 	default:
-		return error_set(err, -EPROTO, "%s: no answer of lbd's: %s", client->socket,
-				 curl_easy_strerror(code));
+		return error_set(err, -EPROTO, "%s: expected an answer from lbd: %s",
+				 client->socket, curl_easy_strerror(code));
 	}
 }
 
-/* lbd's own words: a sentence, and what to do next. */
+/* The error and the hint of lbd's answer. */
 static int refused(const json_t *answer, long status, struct error *err)
 {
 	const char *sentence = json_text(answer, "error"), *hint = json_text(answer, "hint");
 
 	if (!*sentence)
-		return error_set(err, -EREMOTEIO, "lbd answered with HTTP status %ld and no reason",
-				 status);
+		return error_set(err, -EREMOTEIO,
+				 "lbd answered with HTTP status %ld and without a reason", status);
 	return error_set(err, -EREMOTEIO, "%s%s%s", sentence, *hint ? "\n" : "", hint);
 }
 
@@ -169,9 +171,9 @@ static int read_answer(const struct client *client, const struct body *body, jso
 	else
 		rc = error_set(
 		    err, -EPROTO,
-		    "%s: expected a JSON object of lbd's, got HTTP status %ld and %zu bytes of "
-		    "something else.\nIs this lbd's socket? --socket PATH or LBD_SOCKET names "
-		    "another",
+		    "%s: expected a JSON object from lbd, got HTTP status %ld and %zu bytes of "
+		    "other content.\nIs this lbd's socket? To choose another: --socket PATH or "
+		    "$" LB_API_SOCKET_ENV,
 		    client->socket, status, body->length);
 	json_decref(answer);
 	return rc;

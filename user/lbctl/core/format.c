@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Numbers, times and colours for human eyes, and the way back: durations and weights as people type
- * them. */
+/* Numbers, times, colours and text for terminals, and the parsing of numbers and durations. */
 #include "format.h"
 
 #include <errno.h>
@@ -11,7 +10,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
-/* Three digits and a unit. The limits are where rounding would make a fourth digit. */
+/* Three digits and a unit. At the limits, rounding would give a fourth digit. */
 static const char *three_digits(double value, double step, const char *const *units,
 				char text[FORMAT_TEXT])
 {
@@ -175,11 +174,18 @@ enum tone format_tone(const char *condition)
 	return TONE_BAD;
 }
 
+bool format_no_color(void)
+{
+	const char *set = getenv("NO_COLOR");
+
+	return set && *set;
+}
+
 bool format_coloured(FILE *out)
 {
-	const char *refused = getenv("NO_COLOR"), *term = getenv("TERM");
+	const char *term = getenv("TERM");
 
-	return isatty(fileno(out)) && !(refused && *refused) && term && strcmp(term, "dumb") != 0;
+	return isatty(fileno(out)) && !format_no_color() && term && strcmp(term, "dumb") != 0;
 }
 
 const char *format_escape(enum tone tone, bool coloured)
@@ -203,7 +209,7 @@ unsigned format_columns(FILE *out)
 	return size.ws_col;
 }
 
-/* One character: its bytes and columns. A byte that is no UTF-8 counts as one column. */
+/* The bytes and columns of one character. A byte that is not UTF-8 counts as one column. */
 static size_t next_character(const char *text, unsigned *ret_columns)
 {
 	mbstate_t state = {0};
@@ -247,16 +253,20 @@ size_t text_head(const char *text, unsigned columns)
 	return at;
 }
 
-void text_put(FILE *out, const char *text)
+char text_printable(char c)
 {
-	for (; *text; text++)
-		putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
+	return (unsigned char)c < 0x20 || c == 0x7f ? '?' : c;
 }
 
-static void put_word(FILE *out, const char *word, size_t length)
+void text_put_bytes(FILE *out, const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
-		putc((unsigned char)word[i] < 0x20 || word[i] == 0x7f ? '?' : word[i], out);
+		putc(text_printable(text[i]), out);
+}
+
+void text_put(FILE *out, const char *text)
+{
+	text_put_bytes(out, text, strlen(text));
 }
 
 void text_wrap(FILE *out, const char *text, unsigned column, unsigned indent, unsigned columns)
@@ -275,7 +285,7 @@ void text_wrap(FILE *out, const char *text, unsigned column, unsigned indent, un
 			putc(' ', out);
 			column++;
 		}
-		put_word(out, text, length);
+		text_put_bytes(out, text, length);
 		column += (unsigned)length;
 		line_start = false;
 		text += length;

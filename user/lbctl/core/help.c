@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Help out of the verb table: for all, for one verb, for a family ("backend"), and the usage line
- * of errors. */
+/* Help, generated from the verb table. */
 #include "help.h"
 
 #include <errno.h>
@@ -8,13 +7,14 @@
 #include <string.h>
 
 #include "lb_api.h"
+#include "call.h"
 #include "format.h"
 #include "verb.h"
 
 #define COLUMNS 80
 
-/* One word of the usage line, "[--mode auto|native|generic]" being one; breaks the line before it
- * if need be. */
+/* One item of the usage line, such as "[--mode auto|native|generic]"; starts a new line if it does
+ * not fit. */
 static void put_usage(FILE *out, unsigned *column, const char *before, const char *word,
 		      const char *value, const char *after)
 {
@@ -80,9 +80,8 @@ static void print_option(FILE *out, const char *name, const char *value, const c
 	int used;
 
 	snprintf(head, sizeof(head), "%s%s%s", name, value ? " " : "", value ? value : "");
-	used = fprintf(out, "  %-18s ", head);
-	if (used > 21)
-		fprintf(out, "\n%*s", 21, "");
+	used = fprintf(out, "  %-18s", head);
+	fprintf(out, used > 20 ? "\n%*s" : "%*s", used > 20 ? 21 : 1, "");
 	text_wrap(out, help, 21, 21, COLUMNS);
 }
 
@@ -101,11 +100,11 @@ void help_verb(FILE *out, const struct verb *verb)
 						     : verb->options[i].value,
 			     verb->options[i].help);
 	if (verb->flags & VERB_JSON)
-		print_option(out, "--json", NULL, "as JSON, for scripts");
-	if (verb->flags & VERB_TALKS)
+		print_option(out, "--json", NULL, "print JSON, for scripts");
+	if (verb->flags & VERB_SOCKET)
 		print_option(out, "--socket", "PATH",
-			     "lbd's socket, instead of $" LB_API_SOCKET_ENV " or " LB_API_SOCKET);
-	print_option(out, "-h, --help", NULL, "this text");
+			     "lbd's socket; default: $" LB_API_SOCKET_ENV ", or " LB_API_SOCKET);
+	print_option(out, "-h, --help", NULL, "show this help");
 	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
 		fprintf(out, "%s  lbctl %s\n", i ? "" : "\nExamples:\n", verb->examples[i].command);
 		if (verb->examples[i].help) {
@@ -121,9 +120,9 @@ void help_all(FILE *out)
 	enum verb_group group = VERB_GROUPS;
 	size_t count;
 
-	fputs(
-	    "lbctl talks to lbd, the XDP load balancer.\nusage: lbctl VERB [ARGUMENTS] [OPTIONS]\n",
-	    out);
+	fputs("lbctl controls and monitors lbd, the XDP load balancer.\n"
+	      "usage: lbctl VERB [ARGUMENTS] [OPTIONS]\n",
+	      out);
 	verbs = verb_list(&count);
 	for (size_t i = 0; i < count; i++) {
 		if (verbs[i]->group != group)
@@ -132,10 +131,10 @@ void help_all(FILE *out)
 		fprintf(out, "  %-21s", verbs[i]->name);
 		text_wrap(out, verbs[i]->summary, 23, 23, COLUMNS);
 	}
-	fputs(
-	    "\nlbctl help VERB tells more. Most verbs take --json, and --socket PATH (or\n$" LB_API_SOCKET_ENV
-	    ").\nExit status: 0 done, 1 failed, 2 wrong usage, 3 a wait ran out of time.\n",
-	    out);
+	fputs("\nlbctl help VERB describes a verb. Most verbs take --json and --socket PATH\n"
+	      "(default: $" LB_API_SOCKET_ENV ", or " LB_API_SOCKET ").\n"
+	      "Exit status: 0 success, 1 failure, 2 wrong usage, 3 a wait timed out.\n",
+	      out);
 }
 
 unsigned help_family(FILE *out, const char *first_word)
@@ -179,14 +178,14 @@ static int run_help(struct call *call, struct error *err)
 	snprintf(typed, sizeof(typed), "%s%s%s", words[0], words[1] ? " " : "",
 		 words[1] ? words[1] : "");
 	near = verb_nearest(typed, nearest);
-	return error_set(err, -EINVAL, "help: %s: no such verb%s%s", typed,
+	return error_set(err, -EINVAL, "help: %s: unknown verb%s%s", typed,
 			 near ? ". Did you mean: lbctl help " : "", near ? nearest : "");
 }
 
 REGISTER(verb, help) = {
     .name = "help",
     .group = VERB_OTHER,
-    .summary = "list the verbs, or tell all about one",
+    .summary = "list the verbs, or describe one",
     .arguments = {OPTIONAL("VERB", WORDS_VERB), OPTIONAL("WORD", WORDS_VERB)},
     .examples = {{"help drain", NULL}, {"help backend add", NULL}},
     .run = run_help,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Help out of the verb table: for all, for one verb, for a family ("backend"), and the usage line
- * of errors. */
+/* Help, generated from the verb table: for all verbs, for one, for a family ("backend"), and the
+ * usage line of errors. */
 #ifndef LBCTL_HELP_H
 #define LBCTL_HELP_H
 
@@ -12,8 +12,7 @@
 void help_usage(FILE *out, const struct verb *verb);
 void help_verb(FILE *out, const struct verb *verb);
 void help_all(FILE *out);
-/* Every verb of a group ("backend"), a line each. Returns how many there are. out: NULL counts
- * only. */
+/* The verbs of a family ("backend"), one per line. Returns their number; out NULL: only that. */
 unsigned help_family(FILE *out, const char *first_word);
 
 #endif

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl.8 out of the verb table (lbctl --generate-man). */
+/* The man page lbctl.8, generated from the verb table (lbctl --generate-man). */
 #include "man.h"
 
+#include <ctype.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "lb_api.h"
 #include "verb.h"
 
-/* roff: a backslash starts an escape, "-" is a hyphen unless escaped, "." or "'" starts a request
- * at a line's start. */
+/* roff: a backslash starts an escape, an unescaped "-" is a hyphen, and "." or "'" at the start of
+ * a line starts a request. */
 static void put(FILE *out, const char *text)
 {
 	if (*text == '.' || *text == '\'')
@@ -26,6 +26,13 @@ static void put(FILE *out, const char *text)
 			putc(*text, out);
 		}
 	}
+}
+
+/* A sentence: the first letter becomes upper case. */
+static void put_sentence(FILE *out, const char *text)
+{
+	putc(toupper((unsigned char)*text), out);
+	put(out, text + 1);
 }
 
 /* "|" of a choice in roman, the words in bold. */
@@ -67,13 +74,13 @@ static void put_synopsis(FILE *out, const struct verb *verb)
 		fprintf(out, "%s%s", verb->options[i].required ? "" : "]",
 			verb->options[i].many ? "..." : "");
 	}
-	fputs("\"\n", out);
+	fprintf(out, "%s\"\n", verb->flags & VERB_JSON ? " [\\fB\\-\\-json\\fR]" : "");
 }
 
 static void put_verb(FILE *out, const struct verb *verb)
 {
 	put_synopsis(out, verb);
-	put(out, verb->summary);
+	put_sentence(out, verb->summary);
 	fputs(".\n", out);
 	if (verb->details) {
 		fputs(".PP\n", out);
@@ -84,13 +91,13 @@ static void put_verb(FILE *out, const struct verb *verb)
 		fputs(".TP\n", out);
 		put_option(out, &verb->options[i]);
 		putc('\n', out);
-		put(out, verb->options[i].help);
-		putc('\n', out);
+		put_sentence(out, verb->options[i].help);
+		fputs(".\n", out);
 	}
 	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
 		fputs(".PP\n", out);
 		if (verb->examples[i].help) {
-			put(out, verb->examples[i].help);
+			put_sentence(out, verb->examples[i].help);
 			fputs(":\n", out);
 		}
 		fputs(".RS 4\n.nf\nlbctl ", out);
@@ -101,25 +108,26 @@ static void put_verb(FILE *out, const struct verb *verb)
 
 static const char head[] =
     ".TH LBCTL 8 \"\" \"lbd " LBD_VERSION "\" \"System administration\"\n"
-    ".SH NAME\nlbctl \\- control and watch lbd, the XDP load balancer\n"
+    ".SH NAME\nlbctl \\- control and monitor lbd, the XDP load balancer\n"
     ".SH SYNOPSIS\n\\fBlbctl\\fR \\fIVERB\\fR [\\fIARGUMENTS\\fR] [\\fIOPTIONS\\fR]\n"
     ".SH DESCRIPTION\n"
-    "lbctl talks to \\fBlbd\\fR(8) over its Unix socket, which root and the group lbd may use.\n";
+    "lbctl talks to \\fBlbd\\fR(8) over a Unix socket that root and the group lbd may use.\n";
 
 static const char tail[] =
     ".SH OPTIONS\n"
-    ".TP\n\\fB\\-\\-json\\fR\nShow data as JSON, for scripts.\n"
-    ".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nlbd's socket.\n"
-    ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nTell about the verb.\n"
+    ".TP\n\\fB\\-\\-json\\fR\nPrint JSON, for scripts.\n"
+    ".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nThe socket of lbd. Default: $" LB_API_SOCKET_ENV
+    ", or " LB_API_SOCKET ".\n"
+    ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow help about the verb.\n"
     ".SH EXIT STATUS\n"
-    ".TP\n0\nDone.\n.TP\n1\nFailed; the message says why and what to do next.\n"
-    ".TP\n2\nWrong usage.\n.TP\n3\nA wait (drain \\-\\-timeout) ran out of time.\n"
+    ".TP\n0\nSuccess.\n.TP\n1\nFailure; the message says why and what to do next.\n"
+    ".TP\n2\nWrong usage.\n.TP\n3\nA wait (drain \\-\\-timeout) timed out.\n"
     ".SH ENVIRONMENT\n"
-    ".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nlbd's socket, when \\-\\-socket is not given.\n"
-    ".TP\n\\fBNO_COLOR\\fR\nWhen set to anything, no colours.\n"
+    ".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nThe socket of lbd, if \\-\\-socket is not given.\n"
+    ".TP\n\\fBNO_COLOR\\fR\nIf set and not empty, output has no colours.\n"
     ".SH FILES\n"
-    ".TP\n\\fI" LB_API_SOCKET "\\fR\nlbd's socket.\n"
-    ".TP\n\\fI/run/lbd/backend\\-host\\-IFACE.json\\fR\nWhat backend\\-host setup changed.\n"
+    ".TP\n\\fI" LB_API_SOCKET "\\fR\nThe default socket of lbd.\n"
+    ".TP\n\\fI/run/lbd/backend\\-host\\-IFACE.json\\fR\nThe changes made by backend\\-host setup.\n"
     ".SH SEE ALSO\n\\fBlbd\\fR(8)\n";
 
 void man_generate(FILE *out)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl.8 out of the verb table. */
+/* The man page lbctl.8, generated from the verb table. */
 #ifndef LBCTL_MAN_H
 #define LBCTL_MAN_H
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What several verbs print alike: answers as JSON, and how an interface or a backend is
- * described. */
+/* Output and arguments that several verbs share. */
 #include "show.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
+#include "json.h"
 
 int show_json(const json_t *answer, struct error *err)
 {
@@ -21,9 +20,9 @@ const char *show_mode(const json_t *interface)
 	bool native = strcmp(json_text(interface, "mode"), "native") == 0;
 
 	if (json_flag(interface, "dispatcher"))
-		return native
-			   ? "native, beside other XDP programs (libxdp dispatcher)"
-			   : "generic (slower than native), beside other XDP programs (libxdp dispatcher)";
+		return native ? "native, beside other XDP programs (libxdp dispatcher)"
+			      : "generic (slower than native), beside other XDP programs "
+				"(libxdp dispatcher)";
 	return native ? "native, alone" : "generic (slower than native), alone";
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define GAP       2
-#define NARROWEST 6 /* columns that a cut cell keeps */
+#define NARROWEST 6 /* columns left of a shrunk column */
 
 struct cell {
 	char *text;
@@ -76,8 +76,8 @@ static void natural_widths(const struct table *table, unsigned widths[TABLE_COLU
 	}
 }
 
-/* Takes a column at a time from the widest that may shrink, until the row fits or nothing is left
- * to take. */
+/* Shrinks the widest column that may shrink, by one at a time, until the row fits or none can
+ * shrink further. */
 static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS], unsigned columns)
 {
 	unsigned total = GAP * (table->columns_count - 1);
@@ -98,7 +98,7 @@ static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS], unsig
 	}
 }
 
-/* The last cell of a row is not padded: no line ends with spaces. */
+/* The last cell of a row is not padded, so that no line ends with spaces. */
 static void put_cell(FILE *out, const char *text, unsigned width, bool right, bool last)
 {
 	unsigned needed = text_width(text);
@@ -108,8 +108,7 @@ static void put_cell(FILE *out, const char *text, unsigned width, bool right, bo
 
 	if (right)
 		fprintf(out, "%*s", padding, "");
-	for (size_t i = 0; i < head; i++)
-		putc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
+	text_put_bytes(out, text, head);
 	if (cut)
 		putc('~', out);
 	if (!right && !last)

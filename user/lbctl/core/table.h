@@ -10,17 +10,17 @@
 struct table_column {
 	const char *title; /* NULL ends the list */
 	bool right;        /* numbers */
-	bool shrinks;      /* is cut when the terminal is too narrow for the whole row */
+	bool shrinks;      /* cells are cut if the terminal is too narrow for the row */
 };
 
 struct table;
 
-/* NULL when out of memory; so are the calls below then: table_print says so. */
+/* NULL if out of memory. The calls below accept NULL; table_print then returns -ENOMEM. */
 struct table *table_new(const struct table_column *columns);
 void table_free(struct table *table);
 /* The next cell, row by row. text is copied. */
 void table_add(struct table *table, enum tone tone, const char *text);
-/* Prints titles and rows; cut to `columns` (0: as wide as it needs). 0 or -ENOMEM. */
+/* Prints titles and rows, cut to `columns` (0: full width). 0 or -ENOMEM. */
 int table_print(const struct table *table, FILE *out, unsigned columns, bool coloured);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The table of verbs: order, look-up, the nearest name to a typing error. */
+/* The table of verbs: order, lookup, and the most similar name to a typing error. */
 #include "verb.h"
 
 #include <stdio.h>
@@ -33,14 +33,14 @@ const struct verb *const *verb_list(size_t *ret_count)
 const char *verb_group_title(enum verb_group group)
 {
 	static const char *const titles[] = {
-	    [VERB_INTERFACES] = "Interfaces", [VERB_SHOW] = "Looking",
-	    [VERB_CHANGE] = "Changing",       [VERB_BACKEND_HOST] = "On a backend",
+	    [VERB_INTERFACES] = "Interfaces", [VERB_SHOW] = "Monitoring",
+	    [VERB_CHANGE] = "Changes",        [VERB_BACKEND_HOST] = "On a backend host",
 	    [VERB_OTHER] = "Other",
 	};
 	return titles[group];
 }
 
-/* How many words of `words` spell this verb; 0 when they do not. */
+/* How many of the words name this verb; 0 if they do not. */
 static int matches(const struct verb *verb, char *const *words, int count)
 {
 	const char *space = strchr(verb->name, ' ');
@@ -65,7 +65,7 @@ const struct verb *verb_find(char *const *words, int count, int *ret_words)
 
 bool verb_nearest(const char *typed, char ret[VERB_NAME])
 {
-	unsigned best = (unsigned)strlen(typed) / 3 + 2; /* more than the most that still is near */
+	unsigned best = (unsigned)strlen(typed) / 3 + 2; /* distances below this are similar */
 	size_t length = strlen(typed);
 	bool found = false;
 

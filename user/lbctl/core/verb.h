@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a verb is: one file that fills in this table and registers it. Dispatch, help, usage errors,
- * man page and completion all derive from it. */
+/* A verb: its file fills in this struct and registers it. Dispatch, help, usage errors, man page
+ * and completion are derived from it. */
 #ifndef LBCTL_VERB_H
 #define LBCTL_VERB_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -15,7 +14,7 @@
 #define VERB_MAX_OPTIONS   8
 #define VERB_MAX_EXAMPLES  4
 
-/* in the order help shows them */
+/* in the order of the help */
 enum verb_group {
 	VERB_INTERFACES,
 	VERB_SHOW,
@@ -25,7 +24,7 @@ enum verb_group {
 	VERB_GROUPS
 };
 
-/* what a word stands for, for completion */
+/* what a word names, for completion */
 enum verb_words {
 	WORDS_NONE,
 	WORDS_INTERFACE,
@@ -36,17 +35,16 @@ enum verb_words {
 };
 
 enum verb_flags {
-	VERB_TALKS = 1 << 0, /* to lbd: takes --socket */
-	VERB_JSON = 1 << 1,  /* shows data: takes --json */
+	VERB_SOCKET = 1 << 0, /* connects to lbd: takes --socket */
+	VERB_JSON = 1 << 1,   /* has JSON output: takes --json */
 };
 
 struct verb_argument {
 	const char *name; /* "SERVICE"; NULL ends the list */
 	enum verb_words words;
-	bool optional; /* then all that follow are */
+	bool optional; /* then all after it are optional too */
 };
 
-/* For the table. */
 #define ARGUMENT(name, words)      \
 	{                          \
 		name, words, false \
@@ -59,7 +57,7 @@ struct verb_argument {
 struct verb_option {
 	const char *name;   /* "--mode"; NULL ends the list */
 	const char *value;  /* "SECONDS"; NULL: a flag */
-	const char *choice; /* "auto|native|generic": the words that are accepted, or NULL */
+	const char *choice; /* "auto|native|generic": the accepted words, or NULL */
 	const char *help;
 	enum verb_words words;
 	bool required;
@@ -82,7 +80,7 @@ struct verb {
 	struct verb_argument arguments[VERB_MAX_ARGUMENTS];
 	struct verb_option options[VERB_MAX_OPTIONS];
 	struct verb_example examples[VERB_MAX_EXAMPLES];
-	/* 0, or -errno with err set: -EINVAL is a usage error, -ETIME a wait that ran out (see
+	/* 0, or -errno with err set: -EINVAL for wrong usage, -ETIME for a wait that timed out (see
 	 * cli_exit_code). */
 	int (*run)(struct call *call, struct error *err);
 };
@@ -91,61 +89,15 @@ REGISTRY(verb, struct verb);
 
 /* ---- the table ---- */
 
-/* Every verb in the order of help: by group, then by name. Valid for the life of the process. */
+/* Every verb, by group and name. */
 const struct verb *const *verb_list(size_t *ret_count);
-/* The title of a group, as help and man page show it. */
+/* The title of a group in help and man page. */
 const char *verb_group_title(enum verb_group group);
 
-/* The verb that the first one or two words name; *ret_words says how many. NULL if there is
- * none. */
+/* The verb that the first one or two words name, NULL if there is none. *ret_words: how many. */
 const struct verb *verb_find(char *const *words, int count, int *ret_words);
 #define VERB_NAME 32 /* room for a verb's name */
-/* The verb or family ("backend") nearest to what was typed; false when nothing is near. */
+/* The verb or family ("backend") most similar to what was typed; false if none is similar. */
 bool verb_nearest(const char *typed, char ret[VERB_NAME]);
-
-/* ---- a call ---- */
-
-struct call_value {
-	const struct verb_option *option;
-	const char *value; /* "" for a flag */
-};
-
-struct client;
-
-/* A verb with the words it was called with. */
-struct call {
-	const struct verb *verb;
-	const char *socket;
-	bool json, help;
-	const char **arguments; /* as many as were given */
-	unsigned arguments_count;
-	struct call_value *values;
-	unsigned values_count;
-	struct client *client; /* opened by the first request */
-};
-
-/* Fills call from the words after the verb. 0, or -EINVAL with err set. Release with call_release,
- * also on failure. */
-int call_parse(const struct verb *verb, char *const *words, int count, struct call *call,
-	       struct error *err);
-void call_release(struct call *call);
-/* One of the options that every verb takes, and that are not in its table; "--socket=PATH" too.
- * NULL: it is not. */
-const struct verb_option *call_common_option(const char *word);
-/* Not so "-1": that is a (bad) number, for the verb to refuse. */
-bool word_is_option(const char *word);
-/* The argument at this place; NULL when it was left out. */
-const char *call_argument(const struct call *call, unsigned at);
-/* The value of an option, "" for a flag; NULL when it was not given. */
-const char *call_option(const struct call *call, const char *name);
-/* The next value of an option that may be repeated; *at starts at 0. NULL at the end. */
-const char *call_next_option(const struct call *call, const char *name, unsigned *at);
-
-/* One request to lbd (client.h) on the call's own connection. *ret is owned by the caller. */
-int call_get(struct call *call, const char *path, json_t **ret, struct error *err);
-/* body is taken over, also on failure; NULL (out of memory) is refused. ret may be NULL. */
-int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err);
-/* GET /v1/backends of one service, or of all (NULL). */
-int call_backends(struct call *call, const char *service, json_t **ret, struct error *err);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What lbctl top shows, as a value: two samples of GET /v1/top become rates. Pure. */
+/* What lbctl top shows: rates made of two samples of GET /v1/top. Pure. */
 #include "model.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 
 static char *copy(const json_t *object, const char *name, bool *failed)
 {
@@ -17,19 +17,19 @@ static char *copy(const json_t *object, const char *name, bool *failed)
 	return text;
 }
 
-/* The object of an earlier sample that has the same values under these names (the second may be
- * NULL). Looks first where it was last time: with thousands of backends a search for each would be
- * felt. */
-static const json_t *find_same(const json_t *array, size_t guess, const json_t *wanted,
-			       const char *a, const char *b)
+/* The object in an array of the earlier sample that has the same values under the names a and b (b
+ * may be NULL). The search starts at guess: with thousands of backends a full search for each is
+ * slow. */
+static const json_t *find_same(const json_t *array, size_t guess, const json_t *like, const char *a,
+			       const char *b)
 {
 	size_t count = json_array_size(array);
 
 	for (size_t i = 0; i < count; i++) {
 		const json_t *object = json_array_get(array, (guess + i) % count);
 
-		if (strcmp(json_text(object, a), json_text(wanted, a)) == 0 &&
-		    (!b || strcmp(json_text(object, b), json_text(wanted, b)) == 0))
+		if (strcmp(json_text(object, a), json_text(like, a)) == 0 &&
+		    (!b || strcmp(json_text(object, b), json_text(like, b)) == 0))
 			return object;
 	}
 	return NULL;
@@ -247,7 +247,8 @@ static double sort_key(const struct top_rates *of, enum top_sort sort)
 	}
 }
 
-static int falling(const struct top_rates *a, const struct top_rates *b, enum top_sort sort)
+/* Descending. */
+static int compare_rates(const struct top_rates *a, const struct top_rates *b, enum top_sort sort)
 {
 	double x = sort_key(a, sort), y = sort_key(b, sort);
 
@@ -257,7 +258,7 @@ static int falling(const struct top_rates *a, const struct top_rates *b, enum to
 static int compare_services(const void *a, const void *b, void *sort)
 {
 	const struct top_service *x = a, *y = b;
-	int order = falling(&x->rates, &y->rates, *(enum top_sort *)sort);
+	int order = compare_rates(&x->rates, &y->rates, *(enum top_sort *)sort);
 
 	return order ? order : strcmp(x->name, y->name);
 }
@@ -265,7 +266,7 @@ static int compare_services(const void *a, const void *b, void *sort)
 static int compare_backends(const void *a, const void *b, void *sort)
 {
 	const struct top_backend *x = a, *y = b;
-	int order = falling(&x->rates, &y->rates, *(enum top_sort *)sort);
+	int order = compare_rates(&x->rates, &y->rates, *(enum top_sort *)sort);
 
 	return order ? order : strcmp(x->address, y->address);
 }

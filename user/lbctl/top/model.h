@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What lbctl top shows, as a value: two samples of GET /v1/top become rates. Pure. */
+/* What lbctl top shows: rates made of two samples of GET /v1/top. Pure. */
 #ifndef LBCTL_TOP_MODEL_H
 #define LBCTL_TOP_MODEL_H
 
@@ -53,11 +53,12 @@ enum top_sort {
 	TOP_SORTS
 };
 
-/* Rates between two answers; a counter that is new or went back counts as 0. 0, -ENOMEM, or -EINVAL
- * when no time passed between the two. Release with top_model_done. */
+/* Rates between two answers; the rate of a counter that is new or has decreased is 0. 0, -ENOMEM,
+ * or -EINVAL if time_ms did not increase. Release with top_model_done. */
 int top_model_read(const json_t *before, const json_t *now, struct top_model *ret);
 void top_model_done(struct top_model *model);
-/* Services, and backends within each, by falling rate; TOP_SORT_CONFIG leaves them as they came. */
+/* Sorts services, and backends within each, by descending rate; TOP_SORT_CONFIG keeps the order of
+ * the answer. */
 void top_model_sort(struct top_model *model, enum top_sort sort);
 const char *top_sort_name(enum top_sort sort);
 

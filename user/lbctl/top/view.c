@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A frame of lbctl top as lines of toned text, for a terminal or plain paper. Pure. */
+/* A frame of lbctl top as lines of text with colours, for a terminal or plain output. Pure. */
 #include "view.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
+#include "lbctl/core/json.h"
 
 #define NUMBERS     42 /* columns of weight and rates, at the right */
 #define CONDITION   11
@@ -47,11 +47,10 @@ static void put(struct top_line *line, enum tone tone, const char *format, ...)
 	vsnprintf(line->text + used, sizeof(line->text) - used, format, args);
 	va_end(args);
 	for (char *at = line->text + used; *at; at++)
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
-			*at = '?';
+		*at = text_printable(*at);
 }
 
-/* A text cut or padded to just so many columns. */
+/* Text cut or padded to this many columns. */
 static void put_cell(struct top_line *line, enum tone tone, const char *text, unsigned columns)
 {
 	unsigned width = text_width(text);
@@ -204,8 +203,7 @@ static void add_reasons(struct top_frame *frame, const struct top_model *model,
 	}
 }
 
-/* The reasons packets are dropped for right now, the most frequent first, in one line under the
- * totals. */
+/* A line with the three most frequent reasons of current drops. */
 static void add_drops(struct top_frame *frame, const struct top_model *model)
 {
 	struct top_line *line = add_line(frame);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A frame of lbctl top as lines of toned text, for a terminal or plain paper. Pure. */
+/* A frame of lbctl top as lines of text with colours, for a terminal or plain output. Pure. */
 #ifndef LBCTL_TOP_VIEW_H
 #define LBCTL_TOP_VIEW_H
 
@@ -9,7 +9,7 @@
 #define TOP_SPANS 4
 #define TOP_LINE  512 /* bytes */
 
-struct top_span { /* from this byte on, until the next span */
+struct top_span { /* from this byte to the next span */
 	unsigned at;
 	enum tone tone;
 };
@@ -26,7 +26,7 @@ struct top_options {
 	bool drops; /* the table of reasons instead of services and backends */
 };
 
-/* The head (title, totals, column names) stays, the body scrolls. */
+/* The head (title, totals, column names) is fixed, the body scrolls. */
 struct top_frame {
 	struct top_line *lines;
 	size_t lines_count, lines_room, head_count;

@@ -86,10 +86,13 @@ static void count(struct health_check *check, bool passed)
 }
 
 /* The check may be gone afterwards. */
-static void report(struct health_check *check, uint32_t latency_us, const char *reason)
+static void report(struct health_check *check, enum health_outcome outcome, uint32_t latency_us,
+		   const char *reason)
 {
 	char why[FAILURE_TEXT];
 	struct health_result result = {
+	    .outcome = outcome,
+	    .began_ms = check->probe_us / 1000,
 	    .status = check->status,
 	    .latency_us = latency_us,
 	    .why = why,
@@ -115,7 +118,7 @@ static void probe_not_run(struct health_check *check, const char *reason)
 		    "health check of %s port %u: %s; its status is unchanged (logged once a minute)",
 		    addr_format(&check->spec.address, address), check->spec.port, why);
 	}
-	report(check, 0, why);
+	report(check, HEALTH_NOT_RUN, 0, why);
 }
 
 /* ---- when to probe ---- */
@@ -161,7 +164,7 @@ static void conclude(struct health_check *check, bool passed, const char *why, u
 		snprintf(check->why, sizeof(check->why), "%s", why);
 	else if (check->status == HEALTH_UP)
 		check->why[0] = 0;
-	report(check, passed ? latency_us : 0, check->why);
+	report(check, passed ? HEALTH_PASSED : HEALTH_FAILED, passed ? latency_us : 0, check->why);
 }
 
 /* Nothing is reported, as if the probe had not taken place. */

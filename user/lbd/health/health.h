@@ -28,7 +28,16 @@ struct health_spec {
 
 enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
 
+/* What one probe found. */
+enum health_outcome {
+	HEALTH_PASSED,
+	HEALTH_FAILED,
+	HEALTH_NOT_RUN, /* this host lacked a resource: no information about the backend */
+};
+
 struct health_result {
+	enum health_outcome outcome; /* of this probe */
+	uint64_t began_ms;           /* CLOCK_MONOTONIC when it began */
 	enum health_status status;
 	/* of this probe, connect to answer; 0: it failed, or the loop was late */
 	uint32_t latency_us;
@@ -65,12 +74,6 @@ struct health_probe_spec {
 	struct addr address;
 	uint16_t port;
 	const struct health_spec *config;
-};
-
-enum health_outcome {
-	HEALTH_PASSED,
-	HEALTH_FAILED,
-	HEALTH_NOT_RUN, /* this host lacked a resource: no information about the backend */
 };
 
 /* Called once per probe. why: NULL when passed. latency_us: connect to answer when passed, else

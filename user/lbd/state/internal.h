@@ -59,6 +59,8 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms);
 uint32_t service_loss_window_ms(const struct service *service);
 /* Was it lost so recently, or is it frozen, that it may yet turn out to be alive? */
 bool backend_may_return(const struct backend *backend, uint64_t now_ms);
+/* A probe of it has ended, at now_ms; began_ms: when it began. Both CLOCK_MONOTONIC. */
+void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t now_ms);
 /* May packets go to it (new flows, or those it keeps)? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a

@@ -61,10 +61,12 @@ struct backend {
 	char health_why[256], hop_why[256];
 	uint32_t latency_sent_us; /* what the data plane was told */
 	uint64_t latency_at_ms;   /* CLOCK_MONOTONIC of the last probe that counted */
-	/* CLOCK_MONOTONIC of probes that ended, 0: none has */
-	uint64_t passed_ms;  /* the last that passed */
-	uint64_t failed_ms;  /* the last that failed */
-	uint64_t failing_ms; /* the first that failed since then; 0: the last one passed */
+	/* CLOCK_MONOTONIC of probes, 0: there was none. */
+	uint64_t passed_ms, passed_began_ms; /* the last that passed: its end, its begin */
+	uint64_t failed_began_ms;            /* the last that failed: its begin */
+	uint64_t failing_ms;                 /* begin of the first that failed since one passed */
+	uint64_t witness_ms; /* the first probe of another backend since failing_ms that passed: its
+				end */
 	bool seen;           /* could be reached when last weighed */
 	uint64_t lost_ms;    /* CLOCK_MONOTONIC when that ended; 0: it has not */
 	bool frozen;         /* its service is blind, and it stays what `calm` says */

@@ -21,18 +21,6 @@ static void copy_plain(char into[256], const char *text)
 			*into = '?';
 }
 
-static void note_probe(struct backend *backend, bool passed, uint64_t now_ms)
-{
-	if (passed) {
-		backend->passed_ms = now_ms;
-		backend->failing_ms = 0;
-		return;
-	}
-	backend->failed_ms = now_ms;
-	if (!backend->failing_ms)
-		backend->failing_ms = now_ms;
-}
-
 static void on_health(void *arg, const struct health_result *result)
 {
 	struct backend *backend = *(struct backend **)arg;
@@ -44,7 +32,9 @@ static void on_health(void *arg, const struct health_result *result)
 							now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
-	note_probe(backend, result->latency_us, now);
+	if (result->outcome != HEALTH_NOT_RUN)
+		backend_note_probe(backend, result->outcome == HEALTH_PASSED, result->began_ms,
+				   now);
 	copy_plain(why, result->why ? result->why : "");
 	if (result->status == backend->health && !strcmp(backend->health_why, why))
 		return;

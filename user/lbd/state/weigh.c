@@ -10,6 +10,7 @@
 #define LATENCY_HALF_LIFE_MS 5000
 #define LOSS_MARGIN_MS       100  /* for timers that are late */
 #define SIGHT_MARGIN_MS      1000 /* for next hops to answer after the link is back */
+#define NEIGHBOUR_LOSS_MS    3000 /* the kernel asks a neighbour three times, once a second */
 #define EQUAL_SHARE          100 /* of backends whose weights are ignored; a ramp still goes up to it */
 
 const char *backend_condition_name(enum backend_condition condition)
@@ -134,29 +135,81 @@ static void service_remember(struct service *service, uint64_t now_ms)
 	}
 }
 
-/* Has a check of another one passed since its first one failed that made it a loss? Between these
- * lies more than an interval, in which every other is checked; with fall 1 there is only the probe
- * itself, and the interval before it must do. */
+/* Probes that began after `failing` had begun to fail, and passed, show that this host was not cut
+ * off all the while. */
+static void backend_hear_witness(struct backend *failing, const struct backend *other)
+{
+	if (other == failing || !failing->failing_ms || failing->witness_ms)
+		return;
+	if (other->passed_ms && other->passed_began_ms >= failing->failing_ms)
+		failing->witness_ms = other->passed_ms;
+}
+
+void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t now_ms)
+{
+	const struct service *service = backend->service;
+
+	if (passed) {
+		backend->passed_ms = now_ms;
+		backend->passed_began_ms = began_ms;
+		backend->failing_ms = backend->witness_ms = 0;
+		for (unsigned i = 0; i < service->backends_count; i++)
+			backend_hear_witness(service->backends[i], backend);
+		return;
+	}
+	backend->failed_began_ms = began_ms;
+	if (backend->failing_ms)
+		return;
+	backend->failing_ms = began_ms;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		backend_hear_witness(backend, service->backends[i]);
+}
+
+/* Every other backend is probed between the first probe of a loss and the last. One that passed by
+ * then is a witness; one that passed later may owe it to a link that has come back. With fall 1
+ * there is only the probe itself, and the interval before it must do. */
 static bool loss_has_witness(const struct backend *lost)
 {
 	const struct service *service = lost->service;
 	const struct health_spec *health = &service->config->health;
-	uint64_t reach_ms = health->timeout_ms + (health->fall > 1 ? 0 : health->interval_ms);
 
+	if (health->fall > 1)
+		return lost->witness_ms && lost->witness_ms <= lost->failed_began_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *other = service->backends[i];
 
 		if (other != lost && other->passed_ms &&
-		    other->passed_ms + reach_ms >= lost->failing_ms)
+		    other->passed_ms + health->interval_ms >= lost->failing_ms)
 			return true;
 	}
 	return false;
 }
 
+/* Its next hop is gone though its checks have not failed yet: has a check of another one passed
+ * while its neighbour was silent? Without checks nobody can be a witness. */
+static bool hop_loss_has_witness(const struct backend *lost, uint64_t now_ms)
+{
+	const struct service *service = lost->service;
+	uint64_t reach_ms = service_loss_window_ms(service);
+	bool probed = false;
+
+	if (reach_ms < NEIGHBOUR_LOSS_MS)
+		reach_ms = NEIGHBOUR_LOSS_MS;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *other = service->backends[i];
+
+		if (other == lost)
+			continue;
+		if (other->passed_ms && other->passed_ms + reach_ms >= now_ms)
+			return true;
+		probed |= other->passed_ms != 0;
+	}
+	return !probed;
+}
+
 struct sight {
 	unsigned seen, lost; /* backends: can be reached; could be so lately */
-	bool doubtful; /* one was lost just now, and no check of another has passed since its first
-			  failed */
+	bool doubtful;       /* one was lost just now, without a witness */
 };
 
 /* A drained one may be stopped at any time: its loss says nothing. */
@@ -173,6 +226,8 @@ static void service_look(struct service *service, uint64_t now_ms, struct sight 
 			backend->lost_ms = now_ms;
 		if (loses && backend->health == HEALTH_DOWN && backend->failing_ms)
 			ret->doubtful |= !loss_has_witness(backend);
+		else if (loses && backend->health == HEALTH_UP)
+			ret->doubtful |= !hop_loss_has_witness(backend, now_ms);
 		backend->seen = sees;
 		ret->seen += sees;
 		ret->lost += lost_lately(backend, now_ms);
@@ -205,7 +260,7 @@ static void service_freeze(struct service *service, uint64_t now_ms)
 /* Can be reached, as a check has shown since then, unless none has ended yet or there are none. */
 static bool shows_since(const struct backend *backend, uint64_t since_ms)
 {
-	bool probed = backend->passed_ms || backend->failed_ms;
+	bool probed = backend->passed_ms || backend->failed_began_ms;
 
 	return reachable(backend) && (!probed || backend->passed_ms >= since_ms);
 }
@@ -217,8 +272,7 @@ static bool judged_anew(const struct backend *backend)
 
 	if (shows_since(backend, service->sight_ms) || backend->drained)
 		return true;
-	return backend->health == HEALTH_DOWN &&
-	       backend->failed_ms > service->sight_ms + service->config->health.timeout_ms;
+	return backend->health == HEALTH_DOWN && backend->failed_began_ms > service->sight_ms;
 }
 
 /* When the first one was back; 0: none is. */

@@ -115,8 +115,10 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->fresh = former->fresh;
 	backend->effective_weight = former->effective_weight;
 	backend->passed_ms = former->passed_ms;
-	backend->failed_ms = former->failed_ms;
+	backend->passed_began_ms = former->passed_began_ms;
+	backend->failed_began_ms = former->failed_began_ms;
 	backend->failing_ms = former->failing_ms;
+	backend->witness_ms = former->witness_ms;
 	backend->seen = former->seen;
 	backend->lost_ms = former->lost_ms;
 	backend->frozen = former->frozen;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The host's network as backend-host needs it: sysctls, links, addresses of lo. */
-#ifndef LBCTL_HOST_NET_H
-#define LBCTL_HOST_NET_H
+/* The network of the host for backend-host: sysctls, links, addresses of lo. */
+#ifndef LBCTL_BACKEND_HOST_NET_H
+#define LBCTL_BACKEND_HOST_NET_H
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -16,16 +16,16 @@
  * with err set. */
 int sysctl_read(const char *path, char value[SYSCTL_TEXT], struct error *err);
 int sysctl_write(const char *path, const char *value, struct error *err);
-/* As sysctl(8) writes it: dots for slashes and the other way round. */
+/* The notation of sysctl(8): dots for slashes and slashes for dots. */
 const char *sysctl_name(const char *path, char name[128]);
 
-/* An address's interface; "" when the host has no such address. */
+/* The interface of an address; "" if the host does not have the address. */
 int address_find(const struct addr *addr, char interface[IF_NAMESIZE], struct error *err);
 /* Does the interface have an address of this family (IPv6: other than link-local)? */
 bool address_has_family(const char *interface, uint8_t family);
-/* Adds ADDR/32 or /128 to lo, or removes it. An IPv6 one is made without duplicate detection, and
- * deprecated: the host never picks it as its own source. -EEXIST and -EADDRNOTAVAIL are no errors:
- * then it is as wanted. */
+/* Adds ADDR/32 or /128 to lo, or removes it. An IPv6 address is added without duplicate address
+ * detection and as deprecated, so that the host never uses it as a source of its own. It is no
+ * error if there is nothing to change. */
 int address_set(const struct addr *addr, bool present, struct error *err);
 
 bool link_is_up(const char *interface);

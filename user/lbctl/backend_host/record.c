@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The journal of what `backend-host setup` changed, so that undo restores just that: a JSON file
- * per interface, written before each change is made. */
+/* The journal of the changes of `backend-host setup`, for undo: a JSON file per interface, written
+ * before each change is made. */
 #include "record.h"
 
 #include <errno.h>
@@ -18,9 +18,9 @@
 #define SO_NETNS_COOKIE 71 /* Linux 5.14; not in every libc's headers */
 #endif
 
-/* 0: the namespace of process 1, else its cookie, which is never used again before a reboot. Files
- * below /proc/PID/net have an inode of their own in every namespace; to compare /proc/1/ns/net
- * would need the right to trace process 1. */
+/* 0 in the namespace of process 1, else the cookie of the namespace, which is unique until a
+ * reboot. Files below /proc/PID/net have a different inode in every namespace; /proc/1/ns/net would
+ * need the right to trace process 1. */
 static uint64_t namespace_cookie(void)
 {
 	_cleanup_close_ int fd = -1;
@@ -53,8 +53,8 @@ static int parse(struct host_record *record, struct error *err)
 		return error_set(
 		    err, -EPROTO,
 		    "%s: expected a record of backend-host setup: %s.\n"
-		    "What was changed is not known; put it right by hand and remove the file",
-		    record->path, root ? "has no list of changes" : at.text);
+		    "The changes are unknown: restore the settings by hand and remove the file",
+		    record->path, root ? "no list of changes" : at.text);
 	}
 	record->changes = json_incref(changes);
 	json_decref(root);
@@ -80,27 +80,25 @@ void host_record_close(struct host_record *record)
 	record->changes = NULL;
 }
 
-static int write_file(const char *path, const json_t *root)
+static int write_file(const char *path, json_t *changes)
 {
-	_cleanup_fclose_ FILE *file = fopen(path, "we");
+	_cleanup_free_ char *text = NULL;
+	json_t *root = json_pack("{s:O}", "changes", changes);
 
-	if (!file)
-		return -errno;
-	if (json_dumpf(root, file, JSON_INDENT(2)) || putc('\n', file) == EOF || fflush(file) ||
-	    fsync(fileno(file)))
-		return errno ? -errno : -EIO;
-	return 0;
+	if (root)
+		text = json_dumps(root, JSON_INDENT(2));
+	json_decref(root);
+	return text ? file_replace(path, text) : -ENOMEM;
 }
 
 int host_record_save(const struct host_record *record, struct error *err)
 {
-	json_t *root;
-	char temporary[sizeof(record->path) + 8], directory[sizeof(record->path)];
+	char directory[sizeof(record->path)];
 	int rc;
 
 	if (json_array_size(record->changes) == 0) {
 		if (unlink(record->path) && errno != ENOENT)
-			return error_set(err, -errno, "%s: cannot remove it: %s", record->path,
+			return error_set(err, -errno, "%s: cannot remove: %s", record->path,
 					 strerror(errno));
 		return 0;
 	}
@@ -108,16 +106,9 @@ int host_record_save(const struct host_record *record, struct error *err)
 		 (int)(strrchr(record->path, '/') - record->path), record->path);
 	rc = directory_make(directory, 0755);
 	if (rc)
-		return error_set(err, rc, "%s: cannot make it: %s", directory, strerror(-rc));
-	root = json_pack("{s:O}", "changes", record->changes);
-	if (!root)
-		return error_set(err, -ENOMEM, "out of memory");
-	snprintf(temporary, sizeof(temporary), "%s.new", record->path);
-	rc = write_file(temporary, root);
-	json_decref(root);
-	if (!rc && rename(temporary, record->path))
-		rc = -errno;
+		return error_set(err, rc, "%s: cannot create: %s", directory, strerror(-rc));
+	rc = write_file(record->path, record->changes);
 	if (rc)
-		return error_set(err, rc, "%s: cannot write it: %s", record->path, strerror(-rc));
+		return error_set(err, rc, "%s: cannot write: %s", record->path, strerror(-rc));
 	return 0;
 }

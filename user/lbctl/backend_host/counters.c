@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the attached decapsulator counts, named by its own BTF: a lbctl that is older or newer
- * than the program still shows every counter under its right name. */
+/* The counters of the attached decapsulator, named by its own BTF, so that an lbctl older or newer
+ * than the program shows every counter under its correct name. */
 #include "decap.h"
 
 #include <bpf/bpf.h>
@@ -19,7 +19,7 @@ struct counter_map {
 	struct bpf_map_info info;
 	struct btf *btf;
 	size_t stride; /* bytes from one CPU's value to the next */
-	int copies;    /* values that a lookup gives */
+	int copies;    /* values that a lookup returns */
 };
 
 static bool holds_counters(const struct bpf_map_info *info)
@@ -29,7 +29,7 @@ static bool holds_counters(const struct bpf_map_info *info)
 	       !strchr(info->name, '.');
 }
 
-/* One element, all CPUs' values of it; allocated, NULL when it cannot be read. */
+/* The values of one element on all CPUs; allocated, NULL if it cannot be read. */
 static void *read_element(const struct counter_map *map, uint32_t key)
 {
 	void *values = calloc((size_t)map->copies, map->stride);
@@ -55,7 +55,7 @@ static int add_counter(json_t *into, const struct counter_map *map, const void *
 	return json_object_set_new(into, name, json_integer((json_int_t)sum));
 }
 
-/* A struct of 64-bit members: each is a counter. prefix names the element, "" when there is but
+/* A struct of 64-bit members: each is a counter. prefix names the element, "" if it is the only
  * one. */
 static int add_members(json_t *into, const struct counter_map *map, const struct btf_type *type,
 		       const void *values, const char *prefix)
@@ -75,8 +75,8 @@ static int add_members(json_t *into, const struct counter_map *map, const struct
 	return 0;
 }
 
-/* The number of an element; "" for the only one. (An array's key is an integer to BTF: no enum
- * could name it.) */
+/* The number of an element, "" for the only one. (The key of an array is an integer in BTF: there
+ * is no enum to name it.) */
 static void name_element(const struct counter_map *map, uint32_t key, char name[64])
 {
 	if (map->info.max_entries == 1)
@@ -87,10 +87,10 @@ static void name_element(const struct counter_map *map, uint32_t key, char name[
 
 static int add_map(json_t *into, const struct counter_map *map)
 {
-	int id = btf__resolve_type(map->btf, map->info.btf_value_type_id), result = 0;
+	int id = btf__resolve_type(map->btf, map->info.btf_value_type_id), rc = 0;
 	const struct btf_type *type = id > 0 ? btf__type_by_id(map->btf, (uint32_t)id) : NULL;
 
-	for (uint32_t key = 0; type && !result && key < map->info.max_entries; key++) {
+	for (uint32_t key = 0; type && !rc && key < map->info.max_entries; key++) {
 		_cleanup_free_ void *values = read_element(map, key);
 		char name[64];
 
@@ -98,14 +98,14 @@ static int add_map(json_t *into, const struct counter_map *map)
 			continue;
 		name_element(map, key, name);
 		if (btf_is_struct(type))
-			result = add_members(into, map, type, values, name);
+			rc = add_members(into, map, type, values, name);
 		else if (map->info.value_size == sizeof(uint64_t))
-			result = add_counter(into, map, values, 0, *name ? name : map->info.name);
+			rc = add_counter(into, map, values, 0, *name ? name : map->info.name);
 	}
-	return result;
+	return rc;
 }
 
-/* Opens a map that holds counters; false when it is another one. */
+/* Opens a map that holds counters; false if it does not. */
 static bool open_counters(uint32_t id, struct counter_map *ret)
 {
 	uint32_t length = sizeof(ret->info);

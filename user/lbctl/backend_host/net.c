@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The host's network as backend-host needs it: sysctls, links, addresses of lo. */
+/* The network of the host for backend-host: sysctls, links, addresses of lo. */
 #include "net.h"
 
 #include <errno.h>
@@ -41,7 +41,7 @@ int sysctl_read(const char *path, char value[SYSCTL_TEXT], struct error *err)
 		return -ENOENT;
 	length = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (length < 0)
-		return error_set(err, -errno, "%s: cannot read it: %s", sysctl_name(path, name),
+		return error_set(err, -errno, "%s: cannot read: %s", sysctl_name(path, name),
 				 strerror(errno));
 	text[length] = 0;
 	text[strcspn(text, "\n")] = 0;
@@ -207,7 +207,7 @@ int link_mtu(const char *interface)
 	return rc ? rc : request.ifr_mtu;
 }
 
-/* Starts `ip` with its messages going to a pipe; *ret_messages is the end to read. */
+/* Starts `ip` with its stderr in a pipe; *ret_messages is the read end. */
 static int spawn_ip(const char *const *arguments, pid_t *ret_child, int *ret_messages)
 {
 	posix_spawn_file_actions_t actions;
@@ -233,7 +233,7 @@ static int spawn_ip(const char *const *arguments, pid_t *ret_child, int *ret_mes
 int run_ip(const char *const *arguments, struct error *err)
 {
 	_cleanup_close_ int messages = -1;
-	char line[256] = "ip", said[512];
+	char line[256] = "ip", message[512];
 	size_t used = 0;
 	ssize_t got;
 	pid_t child;
@@ -244,18 +244,18 @@ int run_ip(const char *const *arguments, struct error *err)
 	rc = spawn_ip(arguments, &child, &messages);
 	if (rc) {
 		messages = -1;
-		return error_set(err, -rc, "%s: cannot run it: %s.\nInstall iproute2", line,
+		return error_set(err, -rc, "%s: cannot run: %s.\nInstall iproute2", line,
 				 strerror(rc));
 	}
-	while (used < sizeof(said) - 1 &&
-	       (got = read(messages, said + used, sizeof(said) - 1 - used)) > 0)
+	while (used < sizeof(message) - 1 &&
+	       (got = read(messages, message + used, sizeof(message) - 1 - used)) > 0)
 		used += (size_t)got;
-	said[used] = 0;
-	said[strcspn(said, "\n")] = 0;
+	message[used] = 0;
+	message[strcspn(message, "\n")] = 0;
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
 			return error_set(err, -errno, "%s: %s", line, strerror(errno));
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		return error_set(err, -EOPNOTSUPP, "%s: %s", line, said);
+		return error_set(err, -EOPNOTSUPP, "%s: %s", line, message);
 	return 0;
 }

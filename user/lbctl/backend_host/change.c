@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changes to a backend's host that can be taken back: each kind knows how to make, unmake and
- * describe itself. */
+/* Changes to the host of a backend that can be undone. Each kind has functions to make, unmake and
+ * describe a change. */
 #include "change.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "lbctl/core/client.h"
 #include "decap.h"
 #include "net.h"
+#include "lbctl/core/json.h"
 
 struct kind {
 	const char *name;
 	int (*make)(struct host *host, const json_t *change, struct error *err);
-	/* -ESTALE with err set: somebody else changed it since, so it is left as it is. */
+	/* -ESTALE with err set: someone else has changed it since, so it is left alone. */
 	int (*unmake)(struct host *host, const json_t *change, struct error *err);
 	void (*describe)(const struct host *host, const json_t *change, bool made, char *text,
 			 size_t size);
@@ -34,12 +34,12 @@ static int unmake_sysctl(struct host *host, const json_t *change, struct error *
 	int rc = sysctl_read(path, value, err);
 
 	if (rc == -ENOENT)
-		return error_set(err, -ESTALE, "%s: gone", sysctl_name(path, name));
+		return error_set(err, -ESTALE, "%s: no longer exists", sysctl_name(path, name));
 	if (rc)
 		return rc;
 	if (strcmp(value, json_text(change, "new")) != 0)
 		return error_set(err, -ESTALE,
-				 "%s: left at %s: setup made it %s, somebody else changed it since",
+				 "%s: left at %s: setup had set it to %s, and it was changed since",
 				 sysctl_name(path, name), value, json_text(change, "new"));
 	return sysctl_write(path, json_text(change, "old"), err);
 }
@@ -76,23 +76,35 @@ static void describe_link(const struct host *host, const json_t *change, bool ma
 
 /* ---- address ---- */
 
-static int set_address(const json_t *change, bool present, struct error *err)
+static int read_address(const struct host *host, const json_t *change, struct addr *ret,
+			struct error *err)
+{
+	const char *text = json_text(change, "address");
+
+	if (addr_parse(text, ret))
+		return error_set(err, -EPROTO,
+				 "%s: address \"%s\": expected an IPv4 or IPv6 address",
+				 host->record.path, text);
+	return 0;
+}
+
+static int set_address(const struct host *host, const json_t *change, bool present,
+		       struct error *err)
 {
 	struct addr addr;
+	int rc = read_address(host, change, &addr, err);
 
-	if (addr_parse(json_text(change, "address"), &addr))
-		return error_set(err, -EPROTO, "%s: no address", json_text(change, "address"));
-	return address_set(&addr, present, err);
+	return rc ? rc : address_set(&addr, present, err);
 }
 
 static int make_address(struct host *host, const json_t *change, struct error *err)
 {
-	return set_address(change, true, err);
+	return set_address(host, change, true, err);
 }
 
 static int unmake_address(struct host *host, const json_t *change, struct error *err)
 {
-	return set_address(change, false, err);
+	return set_address(host, change, false, err);
 }
 
 static void describe_address(const struct host *host, const json_t *change, bool made, char *text,
@@ -113,10 +125,10 @@ static int make_decap(struct host *host, const json_t *change, struct error *err
 	int rc = decap_attach(host->ifindex, mode, &native, err);
 
 	if (!rc && !native && strcmp(mode, "auto") == 0)
-		fprintf(
-		    stderr,
-		    "lbctl: warning: %s: its driver has no XDP: the decapsulator runs in generic mode, slower\n",
-		    host->interface);
+		fprintf(stderr,
+			"lbctl: warning: %s: the driver has no native XDP: the "
+			"decapsulator runs in generic mode, which is slower\n",
+			host->interface);
 	return rc;
 }
 
@@ -126,7 +138,8 @@ static int unmake_decap(struct host *host, const json_t *change, struct error *e
 	int rc = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
 
 	if (rc == -ENODEV)
-		return error_set(err, -ESTALE, "%s: gone, and the decapsulator with it",
+		return error_set(err, -ESTALE,
+				 "%s: the interface no longer exists, nor does its decapsulator",
 				 host->interface);
 	if (!rc && decap.presence != DECAP_OURS)
 		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
@@ -151,10 +164,10 @@ static int set_vip(struct host *host, const json_t *change, bool present, struct
 {
 	struct decap decap;
 	struct addr vip;
-	int rc;
+	int rc = read_address(host, change, &vip, err);
 
-	if (addr_parse(json_text(change, "address"), &vip))
-		return error_set(err, -EPROTO, "%s: no address", json_text(change, "address"));
+	if (rc)
+		return rc;
 	rc = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
 	if (rc == -ENODEV || (!rc && decap.presence != DECAP_OURS))
 		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
@@ -181,8 +194,8 @@ static void describe_vip(const struct host *host, const json_t *change, bool mad
 
 /* ---- kernel tunnels ---- */
 
-/* The name is that of the module's fallback device, so that it takes packets of any sender. Loading
- * the module may have made it already: that the name exists is no failure. */
+/* The name is that of the module's fallback device, which takes packets from any sender. Loading
+ * the module may have created it already: an existing device is no failure. */
 static int make_tunnel(struct host *host, const json_t *change, struct error *err)
 {
 	const char *name = json_text(change, "name");
@@ -194,19 +207,20 @@ static int make_tunnel(struct host *host, const json_t *change, struct error *er
 	if (if_nametoindex(name))
 		return 0;
 	return error_set(err, rc ? rc : -ENODEV,
-			 "%s\nHas the kernel a module for %s tunnels? Without --tunnel the "
-			 "decapsulator is used, which needs none",
+			 "%s\nDoes the kernel have a module for %s tunnels? Without --tunnel the "
+			 "decapsulator is used, which needs no module",
 			 rc ? why.text : name, json_text(change, "type"));
 }
 
-/* A fallback device lives as long as its module: what cannot be removed is at least down (its own
- * "link" change). */
+/* A fallback device exists as long as its module. If it cannot be removed, it is at least set down
+ * (its own "link" change). */
 static int unmake_tunnel(struct host *host, const json_t *change, struct error *err)
 {
 	const char *const del[] = {"ip", "link", "del", json_text(change, "name"), NULL};
 
 	if (if_nametoindex(json_text(change, "name")) && run_ip(del, NULL))
-		return error_set(err, -ESTALE, "%s: stays, down, until its module is unloaded",
+		return error_set(err, -ESTALE,
+				 "%s: cannot be removed: stays, down, until its module is unloaded",
 				 json_text(change, "name"));
 	return 0;
 }
@@ -215,10 +229,10 @@ static void describe_tunnel(const struct host *host, const json_t *change, bool 
 			    size_t size)
 {
 	snprintf(text, size, "%s: %s device %s", json_text(change, "name"),
-		 json_text(change, "type"), made ? "made" : "removed");
+		 json_text(change, "type"), made ? "created" : "removed");
 }
 
-/* ip6tnl0 takes IPv6 in IPv6 alone until it is told to take IPv4 as well. */
+/* ip6tnl0 takes only IPv6 in IPv6 by default; mode any takes IPv4 as well. */
 static int set_proto(const json_t *change, const char *mode, struct error *err)
 {
 	const char *const set[] = {"ip",   "-6", "tunnel", "change", json_text(change, "name"),
@@ -264,7 +278,8 @@ static const struct kind *find_kind(const json_t *change)
 	return NULL;
 }
 
-static void say(const struct host *host, const struct kind *kind, const json_t *change, bool made)
+static void print_change(const struct host *host, const struct kind *kind, const json_t *change,
+			 bool made)
 {
 	char text[256];
 
@@ -288,11 +303,11 @@ int host_change(struct host *host, json_t *change, struct error *err)
 		return rc;
 	}
 	host->changes++;
-	say(host, kind, change, true);
+	print_change(host, kind, change, true);
 	return 0;
 }
 
-/* Takes back one change. 0: it is off the record. */
+/* Undoes one change. 0: it is no longer on record. */
 static int undo_one(struct host *host, size_t at, struct error *err)
 {
 	const json_t *change = json_array_get(host->record.changes, at);
@@ -301,14 +316,13 @@ static int undo_one(struct host *host, size_t at, struct error *err)
 	int rc;
 
 	if (!kind)
-		return error_set(err, -EPROTO,
-				 "%s: change %zu: kind \"%s\": not one this lbctl knows",
+		return error_set(err, -EPROTO, "%s: change %zu: kind \"%s\": unknown to this lbctl",
 				 host->record.path, at, json_text(change, "kind"));
 	rc = kind->unmake(host, change, &why);
 	if (rc && rc != -ESTALE)
 		return error_set(err, rc, "%s", why.text);
 	if (rc == 0)
-		say(host, kind, change, false);
+		print_change(host, kind, change, false);
 	else if (why.text[0])
 		printf("  %s\n", why.text);
 	host->changes++;

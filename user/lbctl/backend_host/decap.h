@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The XDP decapsulator (bpf/decap.bpf.c) on a backend's interface: found by its program, which
- * also leads to its maps. Attached through netlink, so that it stays without a process or a pin,
- * also where bpffs is hidden (ip netns exec). */
-#ifndef LBCTL_HOST_DECAP_H
-#define LBCTL_HOST_DECAP_H
+/* The XDP decapsulator (bpf/decap.bpf.c) on an interface of a backend: found through the attached
+ * program, which also leads to its maps. It is attached through netlink, so that it stays without a
+ * process or a pin, also where bpffs is not visible (ip netns exec). */
+#ifndef LBCTL_BACKEND_HOST_DECAP_H
+#define LBCTL_BACKEND_HOST_DECAP_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -25,19 +25,19 @@ struct decap {
 	bool native; /* or in the hardware; else generic */
 };
 
-/* What is attached to the interface. */
+/* Finds the XDP program of the interface. 0 (also if there is none), or -errno. */
 int decap_find(unsigned ifindex, struct decap *ret, struct error *err);
-/* mode "auto", "native" or "generic". *ret_native says which it became. */
+/* mode: "auto", "native" or "generic". *ret_native: the mode it has. */
 int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct error *err);
-/* Takes off the program with this id, and no other. */
+/* Detaches this program and no other. */
 int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err);
 
-/* Is the address one whose packets are decapsulated? */
+/* Does it decapsulate packets for this address? */
 bool decap_has_vip(const struct decap *decap, const struct addr *vip);
 int decap_set_vip(const struct decap *decap, const struct addr *vip, bool present,
 		  struct error *err);
-/* { NAME: number } of everything it counts, summed over CPUs and named by its BTF; empty when it is
- * not ours or cannot be read; NULL when out of memory. */
+/* { NAME: number } of all its counters, summed over CPUs and named by its BTF; empty if the program
+ * is not the decapsulator or cannot be read; NULL if out of memory. */
 json_t *decap_counters(const struct decap *decap);
 
 #endif

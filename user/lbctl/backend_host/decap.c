@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The XDP decapsulator (bpf/decap.bpf.c) on a backend's interface: found by its program, which
- * also leads to its maps. */
+/* The XDP decapsulator (bpf/decap.bpf.c) on an interface of a backend: found through the attached
+ * program, which also leads to its maps. */
 #include "decap.h"
 
 #include <bpf/bpf.h>
@@ -39,7 +39,7 @@ int decap_find(unsigned ifindex, struct decap *ret, struct error *err)
 
 	*ret = (struct decap){0};
 	if (rc)
-		return error_set(err, rc, "cannot ask which XDP program the interface has: %s",
+		return error_set(err, rc, "interface %u: cannot query its XDP program: %s", ifindex,
 				 strerror(-rc));
 	ret->program_id = query.prog_id       ? query.prog_id
 			  : query.drv_prog_id ? query.drv_prog_id
@@ -49,7 +49,7 @@ int decap_find(unsigned ifindex, struct decap *ret, struct error *err)
 		return 0;
 	rc = program_info(ret->program_id, &info);
 	if (rc)
-		return error_set(err, rc, "XDP program %u: cannot look into it: %s",
+		return error_set(err, rc, "XDP program %u: cannot get its info: %s",
 				 ret->program_id, strerror(-rc));
 	memcpy(ret->program_name, info.name, sizeof(ret->program_name));
 	ret->program_name[sizeof(ret->program_name) - 1] = 0;
@@ -72,12 +72,13 @@ static int attach_in_mode(unsigned ifindex, int program, const char *mode, bool 
 	if (strcmp(mode, "generic") != 0)
 		rc = attach_as(ifindex, program, XDP_FLAGS_DRV_MODE);
 	*ret_native = rc == 0;
-	/* Whatever native mode lacks (driver, MTU, queues), generic may have. */
+	/* If native mode fails (driver, MTU, queues), generic mode may still work. */
 	if (rc && rc != -EBUSY && rc != -EEXIST && strcmp(mode, "native") != 0)
 		rc = attach_as(ifindex, program, XDP_FLAGS_SKB_MODE);
 	if (rc == -EOPNOTSUPP && strcmp(mode, "native") == 0)
-		return error_set(
-		    err, rc, "the interface's driver has no native XDP.\nLeave out --mode native");
+		return error_set(err, rc,
+				 "--mode native: the driver of the interface has no native XDP.\n"
+				 "Use --mode auto");
 	if (rc)
 		return error_set(err, rc, "cannot attach the decapsulator in %s mode: %s", mode,
 				 strerror(-rc));
@@ -89,7 +90,7 @@ static int silent(enum libbpf_print_level level, const char *format, va_list arg
 	return 0;
 }
 
-/* -EINVAL would say that the command line is wrong. */
+/* Not -EINVAL, which would mean wrong usage. */
 static int explain_load(int rc, struct error *err)
 {
 	struct utsname host;
@@ -97,13 +98,13 @@ static int explain_load(int rc, struct error *err)
 	if (rc == EPERM)
 		return error_set(
 		    err, -EPERM,
-		    "the decapsulator cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
+		    "cannot load the decapsulator: expected root, or CAP_BPF and CAP_NET_ADMIN");
 	if (uname(&host))
 		strcpy(host.release, "?");
 	return error_set(
 	    err, -EOPNOTSUPP,
-	    "kernel %s refused the decapsulator: %s: expected Linux 6.1 or later. With "
-	    "--tunnel the kernel's own tunnels take its place",
+	    "kernel %s refused the decapsulator: %s: expected Linux 6.1 or later. Use --tunnel for "
+	    "the kernel's own tunnels instead",
 	    host.release, strerror(rc));
 }
 
@@ -112,7 +113,7 @@ int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct er
 	struct decap_bpf *skeleton;
 	int rc;
 
-	libbpf_set_print(silent); /* what is wrong is said below, once */
+	libbpf_set_print(silent); /* the error is reported below, once */
 	skeleton = decap_bpf__open_and_load();
 	if (!skeleton)
 		return explain_load(errno, err);
@@ -142,7 +143,8 @@ int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err)
 
 /* ---- maps ---- */
 
-/* A map of the program by name: descriptor (the caller closes it) and info; -ENOENT. */
+/* Opens a map of the program by name. Returns its descriptor, which the caller closes, or -ENOENT.
+ */
 static int open_map(const struct decap *decap, const char *name, struct bpf_map_info *info)
 {
 	uint32_t ids[MAX_MAPS], length;
@@ -202,15 +204,18 @@ int decap_set_vip(const struct decap *decap, const struct addr *vip, bool presen
 	if (fd < 0 || info.key_size != sizeof(key) || info.value_size > sizeof(value))
 		return error_set(
 		    err, -EPROTO,
-		    "the decapsulator that is attached is of another version.\nDetach it first: "
-		    "lbctl backend-host undo, or ip link set dev IFACE xdp off");
+		    "XDP program %u: a decapsulator of another version: expected that of this "
+		    "lbctl.\nDetach it first: lbctl backend-host undo, or ip link set dev IFACE "
+		    "xdp off",
+		    decap->program_id);
 	rc =
 	    present ? bpf_map_update_elem(fd, &key, value, BPF_ANY) : bpf_map_delete_elem(fd, &key);
 	if (rc == 0 || (!present && rc == -ENOENT))
 		return 0;
 	if (rc == -E2BIG || rc == -ENOSPC)
-		return error_set(err, rc, "%s: the decapsulator has room for %u VIPs, all taken",
+		return error_set(err, rc,
+				 "VIP %s: the decapsulator is full: expected at most %u VIPs",
 				 addr_format(vip, text), info.max_entries);
-	return error_set(err, rc, "%s: cannot tell the decapsulator: %s", addr_format(vip, text),
-			 strerror(-rc));
+	return error_set(err, rc, "VIP %s: cannot update the decapsulator: %s",
+			 addr_format(vip, text), strerror(-rc));
 }

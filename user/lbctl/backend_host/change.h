@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Changes to the host of a backend that can be undone. Each kind has functions to make, unmake and
+ * describe a change. */
+#ifndef LBCTL_BACKEND_HOST_CHANGE_H
+#define LBCTL_BACKEND_HOST_CHANGE_H
+
+#include <jansson.h>
+
+#include "record.h"
+
+struct host {
+	const char *interface;
+	unsigned ifindex; /* 0: no such interface (any more) */
+	struct host_record record;
+	unsigned changes; /* made or undone in this run */
+	unsigned left;    /* not undone: changed since by someone else */
+};
+
+/* clang-format off */
+/* Records the change, makes it, and prints it. Takes over change; NULL is -ENOMEM. Kinds:
+ *   { "kind": "sysctl", "path", "old", "new" }
+ *   { "kind": "link", "name" }            the link is set up
+ *   { "kind": "address", "address" }      the address is added to lo
+ *   { "kind": "tunnel", "name", "type" }  the device is created
+ *   { "kind": "proto", "name" }           the mode of an ip6tnl device, from ip6ip6 to any
+ *   { "kind": "decap", "mode" }           the decapsulator is attached
+ *   { "kind": "vip", "address" }          the decapsulator handles the VIP */
+/* clang-format on */
+int host_change(struct host *host, json_t *change, struct error *err);
+/* Undoes the recorded changes from index `from` on, last first; only those of the address vip
+ * unless it is NULL. What someone else has changed since is left alone, and printed. 0, or the
+ * first error (the others are still tried, and what failed stays on record). */
+int host_undo(struct host *host, size_t from, const char *vip, struct error *err);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The VIPs of a backend, without repeats. */
+#include "vips.h"
+
+#include <errno.h>
+
+bool vips_have_family(const struct vips *vips, uint8_t family)
+{
+	for (size_t i = 0; i < vips->count; i++)
+		if (vips->list[i].family == family)
+			return true;
+	return false;
+}
+
+void vips_add(struct vips *vips, const struct addr *vip)
+{
+	for (size_t i = 0; i < vips->count; i++)
+		if (addr_equal(&vips->list[i], vip))
+			return;
+	vips->list[vips->count++] = *vip;
+}
+
+static bool is_unicast(const struct addr *addr)
+{
+	static const struct addr zero6 = {.family = 6},
+				 loopback6 = {.family = 6, .bytes = {[15] = 1}};
+
+	if (addr->family == 4)
+		return addr->bytes[0] != 0 && addr->bytes[0] != 127 && addr->bytes[0] < 224;
+	return addr->bytes[0] != 0xff && !addr_equal(addr, &zero6) &&
+	       !addr_equal(addr, &loopback6) &&
+	       !(addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80);
+}
+
+int vips_read(const struct call *call, struct vips *ret, struct error *err)
+{
+	const char *text;
+	unsigned at = 0;
+
+	ret->count = 0;
+	while ((text = call_next_option(call, "--vip", &at))) {
+		struct addr vip;
+
+		if (ret->count == VIPS_MAX)
+			return error_set(err, -EINVAL, "%s: --vip %s: expected at most %d VIPs",
+					 call->verb->name, text, VIPS_MAX);
+		if (addr_parse(text, &vip))
+			return error_set(
+			    err, -EINVAL,
+			    "%s: --vip %s: expected an address without a prefix, such as "
+			    "192.0.2.10 or 2001:db8::10",
+			    call->verb->name, text);
+		if (!is_unicast(&vip))
+			return error_set(
+			    err, -EINVAL,
+			    "%s: --vip %s: expected a unicast address, not loopback or link-local",
+			    call->verb->name, text);
+		vips_add(ret, &vip);
+	}
+	return 0;
+}
