@@ -42,8 +42,7 @@ struct lb_settings {
 	__u64 flow_seed;
 	__be16 gue_port;     /* outer UDP destination of forward: gue */
 	__u16 icmp_per_tick; /* ICMP errors the VIPs may send per tick and CPU */
-	/* tick in which lbd last ended a round of the sweep: a gap shows that lbd was not running
-	 */
+	/* tick in which lbd last ended a round of the sweep; a gap: lbd was not running */
 	__u32 swept;
 	struct lb_hash_key key;
 	struct lb_tables tables[2];
@@ -154,8 +153,7 @@ struct lb_service {
 	/* while the ring changes size: the frozen old ring, which has the keepers of untracked
 	 * flows */
 	__u64 old_ring;
-	/* LB_SELECT_TURN: the turn list; LB_SELECT_COST: the members. u32 backend ids in the arena
-	 */
+	/* u32 backend ids in the arena. LB_SELECT_TURN: turn list; LB_SELECT_COST: members */
 	__u64 pick;
 	__u8 select;  /* enum lb_select */
 	__u8 hash;    /* enum lb_hash_fields */
@@ -233,8 +231,7 @@ struct lb_backend {
 	__u16 mtu;       /* of the egress link: the longest outer IP packet, bytes */
 	__u32 ifindex;   /* of the egress link (the device below a VLAN) */
 	/* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src prefix and dst,
-	 * as 16-bit words in wire order; TOS, length, TTL and the spread bits are added per packet
-	 */
+	 * as 16-bit words in wire order; the program adds TOS, length, TTL and the spread bits */
 	__u32 csum;
 	/* owner: a flow entry that names a backend of another service does not match */
 	__u16 service;
