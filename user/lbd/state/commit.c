@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From a world to the data plane, and from one world to the next; logs what changed. */
+/* Commits a world to the data plane, switches from one world to the next, logs what changed. */
 #include "internal.h"
 
 #include <errno.h>
@@ -107,7 +107,7 @@ static void backend_report(struct backend *backend)
 	switch (backend->condition) {
 	case BACKEND_UP:
 		log_info("%s: backend %s %s", label, address,
-			 before == BACKEND_STARTING ? "has its full weight" : "up");
+			 before == BACKEND_STARTING ? "up, slow start ended" : "up");
 		break;
 	case BACKEND_STARTING:
 		log_info("%s: backend %s up, slow start over %u s", label, address,
@@ -118,10 +118,10 @@ static void backend_report(struct backend *backend)
 			 backend->removed ? ", then removed" : "");
 		break;
 	case BACKEND_DRAINED:
-		log_info("%s: backend %s drained: no flow depends on it", label, address);
+		log_info("%s: backend %s drained: no flow depends on it any more", label, address);
 		break;
 	case BACKEND_CHECKING:
-		log_info("%s: backend %s is checked before it takes traffic", label, address);
+		log_info("%s: backend %s waits for its first check", label, address);
 		break;
 	case BACKEND_NO_NEXT_HOP:
 	case BACKEND_DOWN:
@@ -158,16 +158,16 @@ static void service_report(struct service *service)
 				 service->backends_count);
 		break;
 	case SERVICE_PANIC:
-		log_warning("%s: fewer than %u %% of the backends are up: all are used", label,
-			    service->config->panic_threshold);
+		log_warning("%s: panic: fewer than %u %% of the backends are up: all are used",
+			    label, service->config->panic_threshold);
 		break;
 	case SERVICE_BACKUP:
-		log_warning("%s: no backend but backups is up: they take the traffic", label);
+		log_warning("%s: only backups are up: they take the traffic", label);
 		break;
 	case SERVICE_BLIND:
 		log_warning(
 		    "%s: blind: none of %u backends has answered within %.3g s; the ring is "
-		    "frozen until they are judged again",
+		    "frozen until all have new check results",
 		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
 		break;
 	case SERVICE_DOWN:
@@ -212,7 +212,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		*overrides = (struct overrides){0};
 		if (state->overrides_path &&
 		    overrides_save(&state->overrides, state->overrides_path, &save_error))
-			log_warning("%s: run-time changes will not survive a restart of lbd",
+			log_warning("%s; a restart of lbd loses the run-time changes",
 				    save_error.text);
 	}
 	state->first = false;
