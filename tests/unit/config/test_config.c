@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The config file: what is refused and in which words, what the defaults are, and that no text,
- * however broken, does harm. */
+/* The config file: what is refused and with which error, the defaults, and that no text, however
+ * broken, does harm. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +31,7 @@
 	"    protocol: udp\n"   \
 	"    port: 53\n"
 
-/* Long values, doubled up. */
+/* A long value, made by doubling. */
 #define X16      "xxxxxxxxxxxxxxxx"
 #define X128     X16 X16 X16 X16 X16 X16 X16 X16
 #define LONG     X128 X128 X128 X128 X128 X128 X128 X128
@@ -45,7 +45,7 @@
 struct refusal {
 	const char *promise;
 	const char *yaml;
-	const char *error; /* after "lbd.yaml:"; one that ends with "*" may go on */
+	const char *error; /* after "lbd.yaml:"; after a final "*" any text may follow */
 };
 
 static const struct refusal refusals[] = {
@@ -445,7 +445,7 @@ static void is_refused(void **state)
 		fail_msg("\n  is     \"%s\"\n  wanted \"%s\"", err.text + 9, row->error);
 }
 
-/* The config takes what the flow table's ticks can count, whole seconds, and not one more. */
+/* The longest idle time is what the flow table's ticks can count, in whole seconds. */
 static void idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table(void **state)
 {
 	uint64_t longest = ((uint64_t)LB_FLOW_MAX_IDLE << LB_TICK_SHIFT) / 1000000000;
@@ -469,7 +469,7 @@ static void idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table(void **sta
 	assert_non_null(strstr(err.text, expected));
 }
 
-/* ---- what is taken ---- */
+/* ---- what is accepted ---- */
 
 static struct config *parse(const char *yaml)
 {
@@ -498,7 +498,7 @@ static void no_services_give_the_defaults(void **state)
 	assert_string_equal(config->pin, "/sys/fs/bpf/lbd");
 	assert_string_equal(config->socket, "/run/lbd/lbd.sock");
 	assert_string_equal(config->state, "/var/lib/lbd");
-	assert_true(config->hash_seed == 0); /* none: seed.c makes or finds one */
+	assert_true(config->hash_seed == 0); /* none: seed.c finds or creates one */
 	assert_string_equal(config->group, "lbd");
 	assert_string_equal(config->metrics, "127.0.0.1:9469");
 	assert_addr(&config->metrics_address, "127.0.0.1");
@@ -990,12 +990,13 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 
 /* ---- any text ---- */
 
-/* Value or one error; and what passed our look at the shape, libcyaml loads. */
+/* A value or one error; libcyaml loads what shape.c accepts. */
 static int try_text(const char *text, size_t length)
 {
 	struct config *config = NULL;
 	struct error err = {""};
-	char *copy = malloc(length + 1); /* its own allocation: a read beyond the end is seen */
+	char *copy =
+	    malloc(length + 1); /* an allocation of its own: ASan sees reads beyond the end */
 	int rc;
 
 	assert_non_null(copy);
@@ -1020,7 +1021,7 @@ static void every_prefix_of_a_file_is_taken_or_refused(void **state)
 
 	for (size_t length = 0; length < sizeof(full); length++)
 		taken += try_text(full, length) == 0;
-	assert_in_range(taken, 1, 60); /* a few ends leave a whole file: of the last lines */
+	assert_in_range(taken, 1, 60); /* a few cuts, in the last lines, leave a valid file */
 }
 
 static uint32_t random_next(uint32_t *seed)
@@ -1073,7 +1074,7 @@ static void mutated_files_are_taken_or_refused(void **state)
 	}
 }
 
-/* Short lists that name each other: what they unfold to is bounded before it is built. */
+/* Short lists of aliases to each other: what they expand to is limited before it is built. */
 static void aliases_cannot_multiply_without_bound(void **state)
 {
 	size_t size = 1 << 20, length;

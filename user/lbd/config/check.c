@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What holds between the parts of a config: nothing twice, nothing over its limit, no VIP that
- * is a backend. Sorted lists, so that the largest config takes milliseconds. */
+/* Checks across the parts of a config: no duplicates, nothing over its limit, no VIP that is a
+ * backend. Works on sorted lists, so that the largest config takes milliseconds. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 
 /* ---- services ---- */
 
-/* Later in the file is greater, so that of two alike the later one is told. */
+/* By place in the file, so that of two equal items the later one is reported. */
 static int by_position(const void *a, const void *b)
 {
 	return (a > b) - (a < b);
@@ -127,8 +127,7 @@ static void check_twice(const struct config_place *root, const struct config *co
 			"listed twice, see line %zu: expected once", before_at.line);
 }
 
-/* Packets for a VIP that is a backend would come back to the balancer. vips is sorted by
- * address. */
+/* Packets to a backend that is a VIP would come back to the balancer. vips is sorted by address. */
 static void check_not_vip(const struct config_place *root, const struct config *config,
 			  const struct config_service *const *vips, unsigned *next_vip,
 			  const struct member *member)
