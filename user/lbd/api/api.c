@@ -168,6 +168,8 @@ static int handle(struct api *api, struct evhttp_request *request, json_t **ret,
 	} else {
 		call.body = body;
 		rc = route->handler(&call, ret, err);
+		if (body)
+			log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
 	}
 	evhttp_clear_headers(&query);
 	json_decref(body);
@@ -183,7 +185,6 @@ static void on_request(struct evhttp_request *request, void *arg)
 
 	api->named_ifindex = 0;
 	rc = handle(api, request, &result, &err);
-
 	if (rc)
 		answer_failure(request, rc, err.text);
 	else if (!result)

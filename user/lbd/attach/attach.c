@@ -171,7 +171,8 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 	if (attach->dispatcher_allowed) {
 		rc = dispatcher_attach(attach->dp, ifindex, native, why);
 		dispatcher = !rc;
-		log_debug("%s: dispatcher, %s: %s", name, mode_name(native), rc ? why : "ok");
+		log_debug("%s: attach in a dispatcher, %s mode: %s", name, mode_name(native),
+			  rc ? why : "ok");
 	}
 	if (rc && !join) {
 		if (!link_path(path, sizeof(path), attach->links, name)) {
@@ -180,7 +181,8 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 		}
 		unlink(path); /* the old link of an interface that is gone */
 		rc = link_attach(dataplane_program_fd(attach->dp), ifindex, native, path, why);
-		log_debug("%s: link, %s: %s", name, mode_name(native), rc ? why : "ok");
+		log_debug("%s: attach by a link, %s mode: %s", name, mode_name(native),
+			  rc ? why : "ok");
 	}
 	return rc ? rc : remember(attach, name, ifindex, native, dispatcher);
 }
@@ -195,6 +197,8 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 	if (rc)
 		return error_set(err, rc, "%s: cannot see which XDP program is attached: %s", name,
 				 strerror(-rc));
+	log_debug("%s: before attaching: program id %u%s%s%s", name, there.id,
+		  *there.name ? ", " : "", there.name, there.dispatcher ? ", a dispatcher" : "");
 	if (there.ours)
 		return error_set(
 		    err, -EBUSY,
@@ -269,6 +273,7 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	log_info("%s: attached, %s mode, %s", name, mode_name(there->native),
 		 there->dispatcher ? "in a dispatcher" : "alone");
 	rc = dataplane_add_egress(attach->dp, ifindex);
+	log_debug("%s: redirects to it: %s", name, rc ? strerror(-rc) : "ok");
 	if (rc)
 		log_warning("%s: packets cannot be redirected to it: %s", name, strerror(-rc));
 	return 0;
@@ -292,6 +297,8 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 		rc = link_path(path, sizeof(path), attach->links, name) ? link_detach(path)
 									: -ENAMETOOLONG;
 	}
+	log_debug("%s: detach from the %s: %s", name, there->dispatcher ? "dispatcher" : "link",
+		  rc ? strerror(-rc) : "ok");
 	if (rc && rc != -ENOENT && rc != -ENODEV)
 		return error_set(err, rc, "%s: cannot detach: %s", name, strerror(-rc));
 	if (rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) && occupant.ours)
@@ -412,6 +419,9 @@ static void adopt_link(struct attach *attach, const char *file)
 	if (!bpf_obj_get_info_by_fd(dataplane_program_fd(attach->dp), &own, &size) &&
 	    own.id != program_id)
 		rc = link_replace(path, dataplane_program_fd(attach->dp));
+	log_debug("%s: takeover of the link, program id %u %s id %u: %s", name, program_id,
+		  own.id == program_id ? "stays as" : "replaced by", own.id,
+		  rc ? strerror(-rc) : "ok");
 	if (rc)
 		log_error("%s: still runs the program of an earlier lbd (id %u): %s", name,
 			  program_id, strerror(-rc));
@@ -490,7 +500,7 @@ static int print_as_debug(enum libxdp_print_level level, const char *format, va_
 
 	vsnprintf(line, sizeof(line), format, args);
 	line[strcspn(line, "\n")] = 0;
-	log_debug("%s", line);
+	log_debug("libxdp: %s", line);
 	return 0;
 }
 

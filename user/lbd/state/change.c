@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,10 +67,31 @@ static void change_tidy(struct change *change)
 	change->entry = NULL;
 }
 
+/* What is to be in force for the backend, before it is compared with the file. */
+static void log_change(const struct change *change)
+{
+	const struct override *entry = change->entry;
+	uint64_t now = clock_monotonic_ms();
+	char weight[32] = "", force[64] = "";
+
+	if (entry->has_weight)
+		snprintf(weight, sizeof(weight), ", weight %u", entry->weight);
+	if (entry->has_force)
+		snprintf(force, sizeof(force), " for at most %" PRIu64 " ms",
+			 entry->force_ms > now ? entry->force_ms - now : 0);
+	log_debug("%s: run-time change: %s%s%s%s", change->label,
+		  entry->removed ? "remove"
+		  : change->file ? "in the file"
+				 : "not in the file",
+		  weight, entry->drain ? ", drain" : "", force);
+}
+
 static int change_end(struct state *state, struct change *change, struct error *err)
 {
 	int rc;
 
+	if (log_debugs())
+		log_change(change);
 	change_tidy(change);
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
@@ -269,6 +291,8 @@ int state_reload(struct state *state, struct error *err)
 
 	if (rc)
 		return rc;
+	log_debug("reload: %s is valid: %u services, %u interfaces; drops %u run-time changes",
+		  state->config_path, config->services_count, config->interfaces_count, dropped);
 	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
 	rc = state_switch(state, config, &none, err);
 	if (rc) {

@@ -39,7 +39,7 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 static bool latency_moved(const struct backend *backend)
 {
 	const struct algo *algorithm = backend->service->config->algorithm;
-	uint64_t now = backend->latency_us, sent = backend->latency_sent_us;
+	uint64_t now = backend->latency_us, sent = backend->sent.latency_us;
 	uint64_t change = now > sent ? now - sent : sent - now;
 
 	return algorithm->cost && change * 100 > sent * LATENCY_STEP_PERCENT &&
@@ -145,8 +145,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct state *state = arg;
+	uint64_t start = clock_monotonic_us();
 	size_t left = dataplane_sweep(state->options.dataplane, SWEEP_STEP_ENTRIES, 0);
 
+	if (log_debugs())
+		debug_sweep(state, start, !left);
 	state_arm(state->sweep, left ? SWEEP_STEP_US : SWEEP_ROUND_US);
 }
 

@@ -62,12 +62,16 @@ static unsigned world_count_backends(const struct world *world)
 	return count;
 }
 
-static void world_latencies_sent(struct world *world)
+/* backends: those of the world, in its order. */
+static void note_sent(struct state *state, struct world *world, const struct dp_backend *backends)
 {
-	for (unsigned i = 0; i < world->count; i++)
+	state->services_sent = world->count;
+	state->backends_sent = world_count_backends(world);
+	for (unsigned i = 0; i < world->count; i++) {
+		world->services[i]->sent = true;
 		for (unsigned j = 0; j < world->services[i]->backends_count; j++)
-			world->services[i]->backends[j]->latency_sent_us =
-			    world->services[i]->backends[j]->latency_us;
+			world->services[i]->backends[j]->sent = *backends++;
+	}
 }
 
 int world_commit(struct state *state, struct world *world, struct error *err)
@@ -75,7 +79,7 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
 	_cleanup_free_ struct dp_backend *backends =
 	    calloc(world_count_backends(world) + 1, sizeof(*backends));
-	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms();
+	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), start;
 	struct dp_backend *next = backends;
 	int rc;
 
@@ -86,9 +90,12 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 		service_describe(world->services[i], next, &services[i]);
 		next += world->services[i]->backends_count;
 	}
+	start = clock_monotonic_us();
 	rc = dataplane_commit(state->options.dataplane, services, world->count, err);
+	if (log_debugs())
+		debug_commit(state, world, backends, clock_monotonic_us() - start, rc ? err : NULL);
 	if (!rc)
-		world_latencies_sent(world);
+		note_sent(state, world, backends);
 	return rc;
 }
 
@@ -102,6 +109,8 @@ static void backend_report(struct backend *backend)
 	if (backend->condition == before)
 		return;
 	backend->reported = backend->condition;
+	if (log_debugs())
+		debug_condition(backend, before);
 	service_label(backend->service, label);
 	addr_format(&backend->address, address);
 	switch (backend->condition) {
@@ -145,6 +154,9 @@ static void service_report(struct service *service)
 	char label[SERVICE_LABEL];
 	bool recovered;
 
+	if (log_debugs() && (service->status != service->reported || !service->open_logged))
+		debug_status(service, service->reported);
+	service->open_logged = service->opened;
 	if (service->status == service->reported)
 		return;
 	service_label(service, label);

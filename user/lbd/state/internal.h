@@ -14,6 +14,13 @@ struct world {
 	unsigned count;
 };
 
+/* One round of the sweep, measured for --debug. */
+struct sweep_round {
+	uint64_t start_us, busy_us; /* CLOCK_MONOTONIC; time in its steps */
+	unsigned steps;
+	unsigned in_transition; /* slots, when the round before it ended */
+};
+
 struct state {
 	struct state_options options; /* config is not used after state_new */
 	char *config_path, *overrides_path;
@@ -23,10 +30,12 @@ struct state {
 	struct event *commit; /* see state_touch */
 	struct event *tick;   /* each second: ramps, latencies, drains */
 	struct event *sweep;
+	struct sweep_round round;
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
 	struct crowd crowd;
+	unsigned services_sent, backends_sent; /* in the last commit */
 };
 
 /* ---- world.c ---- */
@@ -89,6 +98,18 @@ void state_touch(struct state *state);
 void state_rest(struct state *state, uint64_t start_us);
 /* Arms the event to fire once, in this many microseconds. */
 void state_arm(struct event *event, uint64_t us);
+
+/* ---- debug.c: the lines of --debug ---- */
+
+/* Why the backend has its condition; before: the condition it had. */
+void debug_condition(const struct backend *backend, enum backend_condition before);
+void debug_status(const struct service *service, enum service_status before);
+/* A commit succeeded or failed (err) and took so long. Logs what differs from the last commit,
+ * which `sent` still describes. */
+void debug_commit(const struct state *state, const struct world *world,
+		  const struct dp_backend *backends, uint64_t took_us, const struct error *err);
+/* A step of the sweep that began at start_us has ended, and with it the round or not. */
+void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
 
 /* ---- clock.c: timers ---- */
 

@@ -61,8 +61,8 @@ struct backend {
 	bool removed_now;       /* removed without draining */
 	enum backend_condition reported; /* the condition last logged */
 	char health_why[256], hop_why[256];
-	uint32_t latency_sent_us; /* last committed to the data plane */
-	uint64_t latency_at_ms;   /* CLOCK_MONOTONIC of the last latency sample */
+	struct dp_backend sent; /* as last committed; family 0: never */
+	uint64_t latency_at_ms; /* CLOCK_MONOTONIC of the last latency sample */
 	/* CLOCK_MONOTONIC of probes; 0: none */
 	uint64_t passed_ms, passed_began_ms; /* end and begin of the last that passed */
 	uint64_t failed_began_ms;            /* begin of the last that failed */
@@ -104,6 +104,8 @@ struct service {
 	bool opened;
 	uint64_t opens_ms; /* CLOCK_MONOTONIC: opens at this time even without all results */
 	enum service_status status, reported;
+	bool sent;        /* it was in the last commit */
+	bool open_logged; /* that it opened */
 };
 
 struct state;

@@ -104,7 +104,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->reported = former->reported;
 	backend->since_ms = former->since_ms;
 	backend->latency_us = former->latency_us;
-	backend->latency_sent_us = former->latency_sent_us;
+	backend->sent = former->sent;
 	backend->latency_at_ms = former->latency_at_ms;
 	backend->has_hop = former->has_hop;
 	backend->hop = former->hop;
@@ -232,7 +232,9 @@ static int continue_former(struct service *service, const struct service *former
 
 	service->status = former->status;
 	service->reported = former->reported;
+	service->sent = former->sent;
 	service->opened = former->opened;
+	service->open_logged = former->open_logged;
 	service->opens_ms = former->opens_ms;
 	service->blind = former->blind;
 	service->blind_ms = former->blind_ms;
