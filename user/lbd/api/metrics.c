@@ -97,7 +97,7 @@ static const struct {
     {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",
      service_blind},
     {"lbd_service_limited", "gauge",
-     "1 if the flow table is crowded and the service has used its share: new flows go by slot.",
+     "1 if the flow table is crowded and the service has used its share: new flows are sent by slot.",
      service_limited},
     {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.",
      service_backups},
@@ -304,7 +304,7 @@ static void write_events(struct evbuffer *text, const struct lb_reason_count *co
 	};
 
 	metrics_family(text, "lbd_events_total", "counter",
-		       "Events in the handling of packets, beside their reason.");
+		       "Events that packets caused, in addition to their reason.");
 	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
 		metrics_sample(text, "lbd_events_total",
 			       (const char *[]){"event", names[i - LB_REASON_COUNT], NULL},

@@ -41,7 +41,7 @@ static const struct {
     {"rx-gro", "gro", 0, PLACE_PORT | PLACE_UNDER_VLAN,
      "it joins packets, which then look too long for the tunnel"},
     {"rx-vlan-hw-parse", "rxvlan", PLACE_SELF | PLACE_PORT, PLACE_SELF | PLACE_PORT,
-     "it hides VLAN tags from the program: what comes in tagged leaves with the wrong tag"},
+     "it hides VLAN tags from the program: tagged packets leave with the wrong tag"},
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

@@ -62,9 +62,10 @@ static void check_addresses(const struct config_place *root, const struct config
 			continue;
 		service_place(root, config, sorted[i], &at);
 		service_place(root, config, sorted[i - 1], &before);
-		config_complain(&at, "vip", addr_format(&sorted[i]->vip, vip),
-				"%s of line %zu has this VIP, protocol and port: expected another",
-				before.object, before.line);
+		config_complain(
+		    &at, "vip", addr_format(&sorted[i]->vip, vip),
+		    "%s in line %zu has the same VIP, protocol and port: expected others",
+		    before.object, before.line);
 	}
 }
 
@@ -80,7 +81,7 @@ static void check_names(const struct config_place *root, const struct config *co
 		service_place(root, config, sorted[i], &at);
 		service_place(root, config, sorted[i - 1], &before);
 		config_complain(&at, "name", sorted[i]->name,
-				"the service of line %zu has this name: expected another",
+				"the service in line %zu has the same name: expected another",
 				before.line);
 	}
 }

@@ -124,7 +124,7 @@ const struct config_scalar config_seed = {parse_seed, format_count,
 const struct config_scalar config_duration = {parse_duration, format_duration,
 					      "a number and ms, s, m or h"};
 const struct config_scalar config_size = {parse_size, format_size,
-					  "a number, k, M or G may follow"};
+					  "a number, optionally with k, M or G"};
 const struct config_scalar config_percent = {parse_percent, format_percent, NULL};
 
 void config_read_number(const struct config_place *at, const char *key, const char *text,

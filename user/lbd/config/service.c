@@ -122,7 +122,7 @@ static const struct config_text_key health_texts[] = {
     CONFIG_TEXT("path", raw_health, path, health_spec, path, is_url_path,
 		"a path that begins with / and has no blanks"),
     CONFIG_TEXT("host", raw_health, host, health_spec, host, is_host,
-		"a host name, a port may follow"),
+		"a host name, optionally with a port"),
     {.key = NULL},
 };
 
@@ -319,7 +319,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 		 backend->address.family != service->vip.family)
 		config_complain(
 		    &at, "address", raw->address,
-		    "expected an IPv%u address as the VIP is one: `forward: l2` cannot change the family",
+		    "expected an IPv%u address like the VIP: `forward: l2` cannot change the family",
 		    service->vip.family);
 }
 
@@ -353,7 +353,7 @@ static void finish_hash(const struct config_place *at, const struct raw_service 
 	else if (own->hash && *own->hash && !algo->hash)
 		config_complain(
 		    at, "hash", NULL,
-		    "has no meaning for %s, which hashes the client address alone: expected another algorithm",
+		    "has no meaning for %s, which hashes only the client address: expected another algorithm",
 		    algo->name);
 	service->hash = algo->hash;
 	if (by_slot && algo->hash && defaults && defaults->hash)
