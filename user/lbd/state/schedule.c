@@ -25,7 +25,7 @@ void state_touch(struct state *state)
 }
 
 /* Thousands of probes may change something in every turn of the loop. The rest limits commits to a
- * tenth of the time. */
+ * tenth of the time, as long as one takes less than 22 ms. */
 void state_rest(struct state *state, uint64_t start_us)
 {
 	uint64_t end = clock_monotonic_us(), rest = (end - start_us) * COMMIT_REST_TIMES;

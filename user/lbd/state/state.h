@@ -18,7 +18,7 @@ enum backend_condition {
 	BACKEND_STARTING, /* slow start */
 	BACKEND_DRAINING, /* asked to drain, or removed and still with flows */
 	BACKEND_DRAINED,  /* no flow depends on it any more: safe to stop */
-	BACKEND_CHECKING, /* no probe has ended yet */
+	BACKEND_CHECKING, /* no result of check and next hop yet */
 	BACKEND_NO_NEXT_HOP,
 	BACKEND_DOWN,
 };

@@ -58,7 +58,7 @@ static bool is_leaving(const struct backend *backend)
 	return backend->drain || backend->removed;
 }
 
-/* Have its health check and its next hop given a first result? */
+/* Is there enough to decide: a failed check, or a passed one and a result for the next hop? */
 static bool has_results(const struct backend *backend)
 {
 	return backend->health == HEALTH_DOWN ||
