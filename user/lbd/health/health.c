@@ -55,6 +55,27 @@ struct health {
 	uint64_t warned_us, warned_late_us;
 };
 
+/* The result of each probe, for --debug. */
+static void log_result(const struct health_check *check, bool passed, const char *why,
+		       uint32_t latency_us)
+{
+	static const char *const names[] = {
+	    [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up", [HEALTH_DOWN] = "down"};
+	char address[ADDR_TEXT], result[FAILURE_TEXT + 16], streak[48] = "";
+
+	if (passed && latency_us)
+		snprintf(result, sizeof(result), "passed in %u us", latency_us);
+	else
+		snprintf(result, sizeof(result), "%s%s", passed ? "passed" : "failed: ",
+			 passed ? ", latency not measured: the loop was late" : why);
+	if (check->streak)
+		snprintf(streak, sizeof(streak), ", %u of %u probes until %s", check->streak,
+			 passed ? check->config.rise : check->config.fall, passed ? "up" : "down");
+	log_debug("health check of %s port %u: %s probe %s; %s%s",
+		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
+		  result, names[check->status], streak);
+}
+
 static uint32_t random_draw(void)
 {
 	uint32_t value;
@@ -127,27 +148,6 @@ static void probe_not_run(struct health_check *check, const char *reason)
 		    addr_format(&check->spec.address, address), check->spec.port, why);
 	}
 	report(check, HEALTH_NOT_RUN, false, 0, why);
-}
-
-/* The result of each probe, for --debug. */
-static void log_result(const struct health_check *check, bool passed, const char *why,
-		       uint32_t latency_us)
-{
-	static const char *const names[] = {
-	    [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up", [HEALTH_DOWN] = "down"};
-	char address[ADDR_TEXT], result[FAILURE_TEXT + 16], streak[48] = "";
-
-	if (passed && latency_us)
-		snprintf(result, sizeof(result), "passed in %u us", latency_us);
-	else
-		snprintf(result, sizeof(result), "%s%s", passed ? "passed" : "failed: ",
-			 passed ? ", latency not measured: the loop was late" : why);
-	if (check->streak)
-		snprintf(streak, sizeof(streak), ", %u of %u probes until %s", check->streak,
-			 passed ? check->config.rise : check->config.fall, passed ? "up" : "down");
-	log_debug("health check of %s port %u: %s probe %s; %s%s",
-		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
-		  result, names[check->status], streak);
 }
 
 /* ---- when to probe ---- */

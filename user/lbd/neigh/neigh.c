@@ -171,15 +171,6 @@ static void make_pending(struct neigh_watch *watch)
 	work_now(neigh);
 }
 
-static void find_links(const struct neigh *neigh, uint32_t ifindex,
-		       const struct rtnl_link **ret_link, const struct rtnl_link **ret_lower)
-{
-	const struct rtnl_link *link = link_find(neigh->links, ifindex);
-
-	*ret_link = link;
-	*ret_lower = link && link->vlan ? link_find(neigh->links, link->lower) : NULL;
-}
-
 static void log_hop(const struct target *target)
 {
 	const struct next_hop *hop = &target->hop;
@@ -194,6 +185,15 @@ static void log_hop(const struct target *target)
 			  mac[5], hop->vlan_tci & 0xfff, hop->mtu);
 	else
 		log_debug("next hop of %s: none: %s", address, target->why);
+}
+
+static void find_links(const struct neigh *neigh, uint32_t ifindex,
+		       const struct rtnl_link **ret_link, const struct rtnl_link **ret_lower)
+{
+	const struct rtnl_link *link = link_find(neigh->links, ifindex);
+
+	*ret_link = link;
+	*ret_lower = link && link->vlan ? link_find(neigh->links, link->lower) : NULL;
 }
 
 /* Judges what is known about a target, and tells its watches if that is news. */
