@@ -233,13 +233,11 @@ static void log_entry(const struct entry *entry)
 	static const char *const verdicts[] = {[ENTRY_WAITING] = "asked for",
 					       [ENTRY_ALIVE] = "answers",
 					       [ENTRY_DEAD] = "does not answer"};
-	const struct target *target = LIST_FIRST(&entry->targets);
-	const struct rtnl_link *link =
-	    target ? link_find(target->neigh->links, entry->ifindex) : NULL;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], name[IF_NAMESIZE];
 
 	log_debug("neighbour %s on %s: %s%s%s", addr_format(&entry->address, address),
-		  link ? link->name : "?", verdicts[entry->verdict], entry->error ? ": " : "",
+		  if_indextoname(entry->ifindex, name) ? name : "a deleted interface",
+		  verdicts[entry->verdict], entry->error ? ": " : "",
 		  entry->error ? strerror(-entry->error) : "");
 }
 
