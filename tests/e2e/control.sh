@@ -43,8 +43,8 @@ test_every_reading_path_answers() {
 test_wrong_requests_get_an_answer_that_names_the_error() {
 	local target='"service":"web4","address":"10.0.0.11"'
 	answers 404 'no such path' GET /v1/nothing
-	answers 405 'not with this method' GET /v1/reload
-	answers 405 'not with this method' DELETE /v1/status
+	answers 405 'method not allowed' GET /v1/reload
+	answers 405 'method not allowed' DELETE /v1/status
 	answers 404 'service \"nope\": no such service' GET '/v1/backends?service=nope'
 	answers 400 'line 1' POST /v1/attach '{'
 	answers 400 'expected a JSON object' POST /v1/attach '[1]'
@@ -57,14 +57,14 @@ test_wrong_requests_get_an_answer_that_names_the_error() {
 		POST /v1/backend/weight "{$target,\"weight\":\"abc\"}"
 	answers 400 'weight: expected an integer 0 to 10000, got 10001' \
 		POST /v1/backend/weight "{$target,\"weight\":10001}"
-	answers 400 'weihgt: no such field' POST /v1/backend/weight "{$target,\"weihgt\":1}"
+	answers 400 'weihgt: unknown field' POST /v1/backend/weight "{$target,\"weihgt\":1}"
 	answers 400 'address: expected an IPv4 or IPv6 address, got \"10.0.0.256\"' \
 		POST /v1/backend/drain '{"service":"web4","address":"10.0.0.256"}'
 	answers 404 'backend 10.0.0.99: no such backend' \
 		POST /v1/backend/drain '{"service":"web4","address":"10.0.0.99"}'
 	answers 400 'on: expected true or false, got \"yes\"' \
 		POST /v1/backend/drain "{$target,\"on\":\"yes\"}"
-	answers 409 'is there already' POST /v1/backend/add "{$target}"
+	answers 409 'already exists' POST /v1/backend/add "{$target}"
 	answers 400 'is a VIP' \
 		POST /v1/backend/add "{\"service\":\"web4\",\"address\":\"$VIP4\"}"
 	head -c 1200000 /dev/zero | tr '\0' ' ' >"$WORK/big"
@@ -84,7 +84,7 @@ test_bad_file_changes_nothing_and_the_error_names_its_line() {
 	answers 422 "lbd.yaml:" POST /v1/reload '{}'
 	kill -HUP "$(lbd_pid)"
 	lab_wait_for 3 "the refusal in the log" \
-		grep -q "not reloaded, nothing has changed" "$WORK/lbd.log"
+		grep -q "reload failed, nothing changed" "$WORK/lbd.log"
 	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
 	expect "backends" "$(weights)" = "$before"
 }
@@ -233,7 +233,7 @@ test_another_xdp_program_is_left_alone_and_named() {
 		in_ns lb bpftool net attach \
 			xdpdrv pinned "/sys/fs/bpf/$LAB-taken" dev taken || return 1
 	rm "/sys/fs/bpf/$LAB-taken"
-	answers 409 'taken: has another XDP program (' POST /v1/attach '{"interface":"taken"}'
+	answers 409 'taken: another XDP program (' POST /v1/attach '{"interface":"taken"}'
 	in_ns lb ip link set dev taken xdp off
 	answers 200 '"mode":"native"' POST /v1/attach '{"interface":"taken"}'
 	answers 409 'attached in native mode' \

@@ -47,7 +47,7 @@ test_a_bad_file_changes_nothing_and_names_file_line_and_value() {
 	expect "failed requests" "$(field "$result" .failed)" = 0
 	kill -HUP "$(cat "$WORK/lbd.pid")"
 	lab_wait_for 3 "the refusal in the log" \
-		grep -q "not reloaded, nothing has changed" "$WORK/lbd.log" || return 1
+		grep -q "reload failed, nothing changed" "$WORK/lbd.log" || return 1
 	lbctl status >/dev/null || return 1
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* IPv4 and IPv6 addresses as values. Used everywhere in user/. */
+/* IPv4 and IPv6 addresses as values. */
 #ifndef LBD_ADDR_H
 #define LBD_ADDR_H
 
@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define ADDR_TEXT 46 /* room for addr_format, as INET6_ADDRSTRLEN */
+#define ADDR_TEXT 46 /* bytes for addr_format, as INET6_ADDRSTRLEN */
 
 struct addr {
 	uint8_t family;    /* 4, 6, or 0: none */

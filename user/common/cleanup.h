@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Owners that let go at the end of a scope. */
+/* Attributes that free or close a local variable at the end of its scope. */
 #ifndef LBD_CLEANUP_H
 #define LBD_CLEANUP_H
 

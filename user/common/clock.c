@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Clocks as whole numbers. */
+/* Clocks as integers. */
 #include "clock.h"
 
 #include <time.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One sentence that tells the user what is wrong, carried up to the edge that prints it. */
+/* An error as one sentence for the user, passed up to the code that prints it. */
 #ifndef LBD_ERROR_H
 #define LBD_ERROR_H
 
@@ -7,8 +7,8 @@ struct error {
 	char text[1024];
 };
 
-/* Writes the sentence (object: value: what was expected). Returns code (a negative errno), so that
- * `return error_set(err, -EINVAL, ...)` reads well. err may be NULL. */
+/* Writes the sentence (object: value: what was expected). Returns code, a negative errno, for
+ * `return error_set(err, -EINVAL, ...)`. err may be NULL. */
 int error_set(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Files that must be whole or not there, and the directories they are in. */
+/* Atomic replacement of files, and creation of directories. */
 #include "files.h"
 
 #include <errno.h>
@@ -13,8 +13,7 @@
 
 #include "cleanup.h"
 
-/* One that a crash has left is removed first: it may have another's owner, or be no regular
- * file. */
+/* Removes a file left by a crash first: it may have another owner, or be no regular file. */
 static int write_durably(const char *path, const char *text)
 {
 	_cleanup_close_ int fd = -1;
@@ -36,7 +35,7 @@ static int write_durably(const char *path, const char *text)
 	return fsync(fd) ? -errno : 0;
 }
 
-/* So that the rename, too, is on disk. */
+/* Writes the rename to disk too. */
 static int sync_directory_of(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);

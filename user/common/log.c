@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int max_level = LOG_INFO;
+int log_level = LOG_INFO;
 
 void log_set_level(int level)
 {
-	max_level = level;
+	log_level = level;
 }
 
 void log_print(int level, const char *format, ...)
@@ -21,7 +21,7 @@ void log_print(int level, const char *format, ...)
 	char line[2048];
 	va_list args;
 
-	if (level > max_level)
+	if (level > log_level)
 		return;
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);

@@ -4,15 +4,30 @@
 #ifndef LBD_LOG_H
 #define LBD_LOG_H
 
+#include <stdbool.h>
 #include <syslog.h>
 
 /* Lines above this level are not printed; LOG_INFO at the start. */
+extern int log_level;
+
 void log_set_level(int level);
 void log_print(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* For work that is needed for debug lines only. */
+static inline bool log_debugs(void)
+{
+	return log_level >= LOG_DEBUG;
+}
 
 #define log_error(...)   log_print(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_print(LOG_WARNING, __VA_ARGS__)
 #define log_info(...)    log_print(LOG_INFO, __VA_ARGS__)
-#define log_debug(...)   log_print(LOG_DEBUG, __VA_ARGS__)
+
+/* Evaluates its arguments only if the line is printed. */
+#define log_debug(...)                                     \
+	do {                                               \
+		if (log_debugs())                          \
+			log_print(LOG_DEBUG, __VA_ARGS__); \
+	} while (0)
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Kinds that register themselves: each file puts a pointer into a linker section; the users walk
- * it. Works with gcc and clang at any -O, under ASan, LTO and --gc-sections; link the objects
- * directly, not from an archive.
+/* Tables whose entries register themselves: each file puts a pointer into a linker section, and
+ * users walk the section. Works with gcc and clang at any -O, under ASan, LTO and --gc-sections,
+ * but not from a static archive: link the objects directly.
  *
  *   REGISTER(algo, maglev) = { .name = "maglev", ... };         in algo/maglev.c
  *   REGISTRY(algo, struct algo);                                 in the header

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sizes of rings: primes, as Maglev wants them. */
+/* Sizes of rings: primes, as Maglev needs them. */
 #include "ring_size.h"
 
 #define SLOTS_PER_BACKEND 100
@@ -18,7 +18,7 @@ bool is_prime(uint32_t n)
 
 uint32_t ring_size(size_t backends)
 {
-	/* The largest primes below powers of two, but for the one that Maglev is known by. */
+	/* The largest primes below powers of two, except 65537, the size in the Maglev paper. */
 	static const uint32_t ladder[] = {251,   509,   1021,   2039,   4093,   8191,    16381,
 					  32749, 65537, 131071, 262139, 524287, 1048573, 2097143};
 	size_t i = 0;

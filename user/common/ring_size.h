@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sizes of rings: primes, as Maglev wants them. */
+/* Sizes of rings: primes, as Maglev needs them. */
 #ifndef LBD_RING_SIZE_H
 #define LBD_RING_SIZE_H
 
@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 bool is_prime(uint32_t n);
-/* The size for this many backends: a prime from a ladder that doubles (251, 509, 1021, ...), at
- * least 100 slots a backend. */
+/* The size for this many backends: a prime of a series that doubles (251, 509, 1021, ...), with at
+ * least 100 slots per backend as long as the series reaches. */
 uint32_t ring_size(size_t backends);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* rtnetlink as values: messages read into structs, and requests with a bounded wait. */
+/* rtnetlink: messages read into structs, and requests with a timeout. */
 #include "rtnl.h"
 
 #include <errno.h>
@@ -73,7 +73,7 @@ bool rtnl_read_link(const struct nlmsghdr *message, struct rtnl_link *ret)
 	const struct ifinfomsg *header = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
 
-	/* A bridge tells of its ports by link messages of its own family. */
+	/* A bridge sends messages about its ports with its own family. */
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*header) || header->ifi_family != AF_UNSPEC)
 		return false;
 	*ret = (struct rtnl_link){.ifindex = (uint32_t)header->ifi_index,
@@ -249,8 +249,8 @@ void rtnl_close(struct rtnl *rtnl)
 	free(rtnl);
 }
 
-/* Hands the messages of one datagram that answer the last request to fn. 1: more will come; 0: that
- * was all. */
+/* Calls fn for the messages of one datagram that answer the last request. 1: more will come; 0: the
+ * answer is complete; or -errno. */
 static int take_answer(struct rtnl *rtnl, int length, answer_fn *fn, void *arg)
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)rtnl->answer;
@@ -258,7 +258,7 @@ static int take_answer(struct rtnl *rtnl, int length, answer_fn *fn, void *arg)
 
 	for (; mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length)) {
 		if (message->nlmsg_seq !=
-		    rtnl->seq) /* late answer to a question that was given up */
+		    rtnl->seq) /* the late answer to a request that timed out */
 			continue;
 		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
 			interrupted = -EINTR;

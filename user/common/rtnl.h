@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* rtnetlink as values: asks the kernel one question at a time, and reads what its messages say. */
-#ifndef LBD_NEIGH_RTNL_H
-#define LBD_NEIGH_RTNL_H
+/* rtnetlink: messages read into structs, and requests, one at a time. */
+#ifndef LBD_RTNL_H
+#define LBD_RTNL_H
 
 #include <libmnl/libmnl.h>
 #include <net/if.h>
@@ -13,8 +13,8 @@
 struct rtnl_link {
 	uint32_t ifindex;
 	char name[IF_NAMESIZE];
-	bool ethernet; /* has 6-byte MAC addresses; not so: tunnels, tun, ppp */
-	bool up;       /* switched on */
+	bool ethernet; /* has a 6-byte MAC address; false for tunnels, tun, ppp */
+	bool up;       /* administratively */
 	bool carrier;
 	uint8_t mac[6];
 	uint32_t mtu;
@@ -29,7 +29,7 @@ struct rtnl_link {
 struct rtnl_route {
 	uint8_t type;        /* RTN_UNICAST, RTN_LOCAL, ... */
 	uint32_t ifindex;    /* of the egress; 0: none */
-	struct addr gateway; /* none: on the link. May be IPv6 for an IPv4 destination */
+	struct addr gateway; /* family 0: on the link. May be IPv6 for an IPv4 destination */
 	struct addr source;
 	uint32_t mtu; /* of the route; 0: the link's */
 };
@@ -42,38 +42,38 @@ struct rtnl_neighbour {
 	uint8_t mac[6];
 };
 
-/* What a route message is about: these destinations. */
+/* The destinations of a route message. */
 struct rtnl_prefix {
 	struct addr address; /* family is always set */
 	unsigned length;
 };
 
-/* ---- messages. False: not about what is asked for, *ret is garbage then ---- */
+/* ---- messages. False: another kind of message; *ret is undefined then ---- */
 
 bool rtnl_read_link(const struct nlmsghdr *message, struct rtnl_link *ret);
 bool rtnl_read_route(const struct nlmsghdr *message, struct rtnl_route *ret);
 bool rtnl_read_prefix(const struct nlmsghdr *message, struct rtnl_prefix *ret);
 bool rtnl_read_neighbour(const struct nlmsghdr *message, struct rtnl_neighbour *ret);
 
-/* ---- requests: answered by the kernel at once; -ETIMEDOUT after a second ---- */
+/* ---- requests: 0 or -errno; the kernel answers at once, -ETIMEDOUT after a second ---- */
 
 struct rtnl;
 
 int rtnl_open(struct rtnl **ret);
 void rtnl_close(struct rtnl *rtnl);
-/* Calls link for each interface. -EINTR if they changed meanwhile: ask again. */
+/* Calls link for each interface. -EINTR: they changed meanwhile, ask again. */
 int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link *link), void *arg);
-/* Where this host would send a packet for address: one next hop, also of a multipath route.
- * -ENETUNREACH: no route. */
+/* The route of this host to address: one next hop, also of a multipath route. -ENETUNREACH: no
+ * route. */
 int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route *ret);
 /* -ENOENT: the kernel has no such entry. */
 int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address,
 		   struct rtnl_neighbour *ret);
-/* As if a packet were to be sent: makes the entry, and sends ARP or ND for it where it is not
- * known. It must be neither permanent nor noarp: the kernel would take that away. */
+/* As if a packet were to be sent: creates the entry, and sends ARP or ND if the MAC is not known.
+ * Not for entries that are permanent or noarp: they would lose that. */
 int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
-/* Verifies a valid entry now: its MAC stays in use, unicast probes go to it, and it fails after the
- * third without an answer. Not for permanent or noarp. */
+/* Verifies a valid entry now: its MAC stays in use while unicast probes are sent, and the entry
+ * fails after the third without an answer. Not for permanent or noarp ones. */
 int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
 
 #endif

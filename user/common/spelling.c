@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How far a word is from the one that was probably meant. */
+/* The distance between two words. */
 #include "spelling.h"
 
 #include <ctype.h>

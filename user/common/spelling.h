@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How far a word is from the one that was probably meant. */
+/* The distance between two words, for "did you mean". */
 #ifndef LBD_SPELLING_H
 #define LBD_SPELLING_H
 
-#define SPELLING_MAX 40 /* longer words are SPELLING_MAX apart */
+#define SPELLING_MAX 40 /* also the distance from and to longer words */
 
-/* Edits (insert, delete, replace, swap of neighbours) between two words, the optimal string
- * alignment distance. Case does not matter, and '_' is as good as '-'. */
+/* The optimal string alignment distance: edits (insert, delete, replace, swap of neighbours)
+ * between two words. Case does not matter, and '_' equals '-'. */
 unsigned spelling_distance(const char *a, const char *b);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbd: reads the command line and the config, brings the modules up in order, and runs the loop
- * until a signal ends it. What happens on a change is in state.c. */
+/* lbd: reads the command line and the config, starts the rooms in order, and runs the loop until a
+ * signal ends it. */
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
@@ -21,8 +21,8 @@
 #include "lbd/host/host.h"
 #include "lbd/state/state.h"
 
-#define EXIT_USAGE      2
-#define SYN_FORGIVEN_MS 1200
+#define EXIT_USAGE   2
+#define SYN_RETRY_MS 1200 /* a lost SYN is sent again after 1 s (RFC 6298) */
 
 struct daemon {
 	struct host_locks locks;
@@ -36,7 +36,7 @@ struct daemon {
 	struct api *api;
 	struct metrics *metrics;
 	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
-	char said[256]; /* the last STATUS= */
+	char last_status[256]; /* sent to systemd */
 };
 
 static bool forwards(const struct daemon *daemon)
@@ -47,7 +47,7 @@ static bool forwards(const struct daemon *daemon)
 	return count;
 }
 
-/* ---- what systemd is told ---- */
+/* ---- systemd ---- */
 
 static void on_status(evutil_socket_t fd, short what, void *arg)
 {
@@ -61,9 +61,9 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 		 forwards(daemon) ? "" : "no interface attached, ",
 		 summary.services - summary.services_down - summary.services_blind,
 		 summary.services, summary.backends_up, summary.backends);
-	if (!strcmp(text, daemon->said))
+	if (!strcmp(text, daemon->last_status))
 		return;
-	memcpy(daemon->said, text, sizeof(text));
+	memcpy(daemon->last_status, text, sizeof(text));
 	notify_send("STATUS=%s", text);
 }
 
@@ -82,8 +82,8 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 	log_info(
 	    "stopped by SIG%s%s", sigabbrev_np(number),
 	    forwards(daemon)
-		? ": the program stays attached and traffic goes on, without health checks. To "
-		  "end that, start lbd again and: lbctl detach IFACE"
+		? ": the program stays attached and keeps forwarding, without health checks. To "
+		  "end that, start lbd again and run: lbctl detach IFACE"
 		: "");
 	event_base_loopbreak(daemon->base);
 }
@@ -95,7 +95,7 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
 
 	notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
 	if (state_reload(daemon->state, &err))
-		log_error("not reloaded, nothing has changed: %s", err.text);
+		log_error("reload failed, nothing changed: %s", err.text);
 	notify_send("READY=1");
 }
 
@@ -120,7 +120,7 @@ static int watch_events(struct daemon *daemon)
 	return watchdog_us ? event_add(daemon->watchdog, &watchdog) : 0;
 }
 
-/* ---- up and down ---- */
+/* ---- start and stop ---- */
 
 static int open_dataplane(struct daemon *daemon, const struct config *config, struct error *err)
 {
@@ -150,19 +150,19 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	return rc;
 }
 
-/* A lost SYN is sent again after 1 s; a check that ends before fails, and here that alone takes the
+/* A check that times out before a lost SYN is sent again fails; with fall: 1 that alone takes the
  * backend down. */
-static void note_unforgiving_checks(const struct config *config)
+static void note_strict_checks(const struct config *config)
 {
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct health_spec *health = &config->services[i].health;
 
-		if (health->fall == 1 && health->timeout_ms < SYN_FORGIVEN_MS &&
+		if (health->fall == 1 && health->timeout_ms < SYN_RETRY_MS &&
 		    strcmp(health->type, "none") != 0)
 			log_info(
 			    "service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a "
 			    "backend down; expected at least %u ms, or fall of 2 or more",
-			    config->services[i].name, health->timeout_ms, SYN_FORGIVEN_MS);
+			    config->services[i].name, health->timeout_ms, SYN_RETRY_MS);
 	}
 }
 
@@ -185,7 +185,7 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	return 0;
 }
 
-/* A file beside the socket: what outlives lbd, but not the host's next start. NULL: out of
+/* The path of a file beside the socket: its directory outlives lbd, but not a reboot. NULL: out of
  * memory. */
 static char *beside_socket(const struct config *config, const char *name)
 {
@@ -203,7 +203,7 @@ static int start_attach(struct daemon *daemon, const struct config *config, stru
 			: error_set(err, -ENOMEM, "out of memory");
 }
 
-/* Takes config over, also on error. */
+/* Takes ownership of config, also on error. */
 static int start_state(struct daemon *daemon, struct config *config, const char *config_path,
 		       struct error *err)
 {
@@ -224,8 +224,7 @@ static int start_state(struct daemon *daemon, struct config *config, const char 
 	return state_new(&options, &daemon->state, err);
 }
 
-/* A lone failure must not take down what already forwards: at a takeover it is said, and the rest
- * goes on. */
+/* At a takeover a failure is only logged: it must not stop interfaces that already forward. */
 static int start_interfaces(struct daemon *daemon, struct error *err)
 {
 	int rc = state_attach_interfaces(daemon->state, err);
@@ -236,7 +235,7 @@ static int start_interfaces(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
-static int start_faces(struct daemon *daemon, struct error *err)
+static int start_servers(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
 	struct error metrics_error;
@@ -258,7 +257,7 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 
 	if (rc)
 		return rc;
-	note_unforgiving_checks(config);
+	note_strict_checks(config);
 	if ((rc = prepare_host(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
@@ -268,12 +267,12 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 		return rc;
 	}
 	if ((rc = start_state(daemon, config, config_path, err)) ||
-	    (rc = start_interfaces(daemon, err)) || (rc = start_faces(daemon, err)))
+	    (rc = start_interfaces(daemon, err)) || (rc = start_servers(daemon, err)))
 		return rc;
 	return watch_events(daemon) ? error_set(err, -ENOMEM, "out of memory") : 0;
 }
 
-/* The pins are left for the next lbd, unless nothing is attached that could use them. */
+/* Keeps the pins for the next lbd, unless nothing is attached. */
 static void stop(struct daemon *daemon)
 {
 	bool unpin = daemon->attach && attach_is_idle(daemon->attach);
@@ -319,7 +318,8 @@ static int run(const char *config_path)
 			      : "");
 	} else {
 		log_info("%s, %s", config_path,
-			 dataplane_adopted(daemon.dp) ? "taken over from a former lbd" : "started");
+			 dataplane_adopted(daemon.dp) ? "taken over from an earlier lbd"
+						      : "started");
 		notify_send("READY=1");
 		event_base_dispatch(daemon.base);
 	}
@@ -342,7 +342,7 @@ static int check(const char *path)
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
-	note_unforgiving_checks(config);
+	note_strict_checks(config);
 	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
@@ -361,16 +361,16 @@ static void print_help(FILE *to)
 	    "Usage: lbd [-c FILE] [--debug]\n"
 	    "       lbd --check FILE\n"
 	    "\n"
-	    "Layer 4 load balancer: forwards flows in XDP, decides where they go. Runs in the foreground.\n"
+	    "Layer 4 load balancer: forwards flows to backends in XDP. Runs in the foreground.\n"
 	    "\n"
 	    "  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
-	    "      --check FILE   only say whether FILE is a good config: exit 0 if so, 1 if not\n"
-	    "      --debug        log what happens in detail\n"
+	    "      --check FILE   only check FILE: exit 0 if it is valid, 1 if not\n"
+	    "      --debug        also log state decisions, commits, probes, next hops and sweeps\n"
 	    "      --version      print the version and the version of the map layout\n"
 	    "  -h, --help         print this\n"
 	    "\n"
-	    "SIGHUP reloads the config; SIGTERM and SIGINT end lbd, and traffic goes on. Change and watch it with "
-	    "lbctl.\n");
+	    "SIGHUP reloads the config. SIGTERM and SIGINT stop lbd; forwarding continues.\n"
+	    "Use lbctl to change and watch it.\n");
 }
 
 static int usage(const char *what, const char *value)
@@ -393,7 +393,7 @@ int main(int argc, char **argv)
 			break;
 		case 'k':
 			if (optind < argc)
-				return usage("one file at a time", argv[optind]);
+				return usage("expected one file", argv[optind]);
 			return check(optarg);
 		case 'd':
 			log_set_level(LOG_DEBUG);
@@ -409,6 +409,6 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		return usage("takes no such argument; the config is named with -c", argv[optind]);
+		return usage("unexpected argument; name the config with -c", argv[optind]);
 	return run(config_path);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/metrics_text.c: what Prometheus' text format asks for. */
+/* user/lbd/api/metrics_text.c: the rules of the Prometheus text format. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Addresses as values: what is one, how it is written, and how it compares. */
+/* user/common/addr.c: parsing, formatting and comparing addresses. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

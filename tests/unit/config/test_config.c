@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The config file: what is refused and in which words, what the defaults are, and that no text,
- * however broken, does harm. */
+/* The config file: what is refused and with which error, the defaults, and that no text, however
+ * broken, does harm. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +31,7 @@
 	"    protocol: udp\n"   \
 	"    port: 53\n"
 
-/* Long values, doubled up. */
+/* A long value, made by doubling. */
 #define X16      "xxxxxxxxxxxxxxxx"
 #define X128     X16 X16 X16 X16 X16 X16 X16 X16
 #define LONG     X128 X128 X128 X128 X128 X128 X128 X128
@@ -45,7 +45,7 @@
 struct refusal {
 	const char *promise;
 	const char *yaml;
-	const char *error; /* after "lbd.yaml:"; one that ends with "*" may go on */
+	const char *error; /* after "lbd.yaml:"; after a final "*" any text may follow */
 };
 
 static const struct refusal refusals[] = {
@@ -186,7 +186,7 @@ static const struct refusal refusals[] = {
     {"a_limit_too_high", "limits:\n  backends: 32k\nservices: []\n",
      "2: limits: backends: 32k: expected 1 to 32767"},
     {"a_limit_with_a_bad_unit", "limits:\n  flows: 1MB\nservices: []\n",
-     "2: limits: flows: 1MB: expected 1k to 256M (a number, k, M or G may follow)"},
+     "2: limits: flows: 1MB: expected 1k to 256M (a number, optionally with k, M or G)"},
     {"a_limit_that_overflows", "limits:\n  flows: 17179869184G\nservices: []\n",
      "2: limits: flows: 17179869184G: expected 1k to 256M"},
     {"more_services_than_the_limit", "limits: { services: 1 }\n" WEB BACKENDS DNS BACKENDS,
@@ -258,15 +258,15 @@ static const struct refusal refusals[] = {
      "9: service #2: port: 70000: expected 1 to 65535 or any"},
     {"a_name_used_twice",
      WEB BACKENDS "  - name: web\n    vip: 192.0.2.11\n    protocol: tcp\n    port: 80\n" BACKENDS,
-     "7: service web: name: web: the service of line 2 has this name: expected another"},
+     "7: service web: name: web: the service in line 2 has the same name: expected another"},
     {"a_vip_protocol_and_port_used_twice",
      WEB BACKENDS "  - name: www\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" BACKENDS,
-     "8: service www: vip: 192.0.2.10: service web of line 2 has this VIP, protocol and port: expected another"},
+     "8: service www: vip: 192.0.2.10: service web in line 2 has the same VIP, protocol and port: expected others"},
     {"an_ipv6_vip_written_in_two_ways",
      "services:\n  - {vip: \"2001:db8::1\", protocol: tcp, port: 80, backends: "
      "[{address: 10.0.0.1}]}\n  - {vip: \"2001:DB8:0::1\", protocol: tcp, port: "
      "80, backends: [{address: 10.0.0.1}]}\n",
-     "3: service #2: vip: 2001:db8::1: service #1 of line 2 has this VIP, protocol and port: expected another"},
+     "3: service #2: vip: 2001:db8::1: service #1 in line 2 has the same VIP, protocol and port: expected others"},
     {"an_unknown_algorithm", WEB "    algorithm: fastest\n" BACKENDS,
      "6: service web: algorithm: fastest: expected one of *"},
     {"an_unknown_hash_field", WEB "    hash: [source-port, source-address]\n" BACKENDS,
@@ -280,15 +280,15 @@ static const struct refusal refusals[] = {
     {"a_hash_of_ports_for_source_hash",
      WEB "    algorithm: source-hash\n"
 	 "    hash: [source-port]\n" BACKENDS,
-     "7: service web: hash: has no meaning for source-hash, which hashes the "
-     "client address alone: expected another algorithm"},
+     "7: service web: hash: has no meaning for source-hash, which hashes only the "
+     "client address: expected another algorithm"},
     {"an_unknown_forward", WEB "    forward: nat\n" BACKENDS,
      "6: service web: forward: nat: expected ipip, gue, gre or l2"},
     {"l2_to_the_other_family",
      WEB "    forward: l2\n"
 	 "    backends: [{address: 10.0.0.1}, {address: \"fd00::1\"}]\n",
      "7: service web: backend fd00::1: address: fd00::1: expected an IPv4 address "
-     "as the VIP is one: `forward: l2` cannot change the family"},
+     "like the VIP: `forward: l2` cannot change the family"},
     {"an_unknown_tracking", WEB "    tracking: sometimes\n" BACKENDS,
      "6: service web: tracking: sometimes: expected auto, always or never"},
     {"tracking_never_for_least_conn",
@@ -376,7 +376,7 @@ static const struct refusal refusals[] = {
      WEB "    health: { type: http, path: \"/\\r\\nHost: x\" }\n" BACKENDS,
      "6: service web: health: path: /??Host: x: expected a path that begins with / and has no blanks"},
     {"a_health_host_with_a_blank", WEB "    health: { type: http, host: \"a b\" }\n" BACKENDS,
-     "6: service web: health: host: a b: expected a host name, a port may follow"},
+     "6: service web: health: host: a b: expected a host name, optionally with a port"},
     {"a_health_path_for_a_tcp_check", WEB "    health: { path: /healthz }\n" BACKENDS,
      "6: service web: health: path: /healthz: has no meaning for a tcp check: expected `type: http` beside it"},
     {"a_health_status_of_99", WEB "    health: { type: http, status: 99 }\n" BACKENDS,
@@ -445,7 +445,7 @@ static void is_refused(void **state)
 		fail_msg("\n  is     \"%s\"\n  wanted \"%s\"", err.text + 9, row->error);
 }
 
-/* The config takes what the flow table's ticks can count, whole seconds, and not one more. */
+/* The longest idle time is what the flow table's ticks can count, in whole seconds. */
 static void idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table(void **state)
 {
 	uint64_t longest = ((uint64_t)LB_FLOW_MAX_IDLE << LB_TICK_SHIFT) / 1000000000;
@@ -469,7 +469,7 @@ static void idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table(void **sta
 	assert_non_null(strstr(err.text, expected));
 }
 
-/* ---- what is taken ---- */
+/* ---- what is accepted ---- */
 
 static struct config *parse(const char *yaml)
 {
@@ -498,7 +498,7 @@ static void no_services_give_the_defaults(void **state)
 	assert_string_equal(config->pin, "/sys/fs/bpf/lbd");
 	assert_string_equal(config->socket, "/run/lbd/lbd.sock");
 	assert_string_equal(config->state, "/var/lib/lbd");
-	assert_true(config->hash_seed == 0); /* none: seed.c makes or finds one */
+	assert_true(config->hash_seed == 0); /* none: seed.c finds or creates one */
 	assert_string_equal(config->group, "lbd");
 	assert_string_equal(config->metrics, "127.0.0.1:9469");
 	assert_addr(&config->metrics_address, "127.0.0.1");
@@ -990,12 +990,13 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 
 /* ---- any text ---- */
 
-/* Value or one error; and what passed our look at the shape, libcyaml loads. */
+/* A value or one error; libcyaml loads what shape.c accepts. */
 static int try_text(const char *text, size_t length)
 {
 	struct config *config = NULL;
 	struct error err = {""};
-	char *copy = malloc(length + 1); /* its own allocation: a read beyond the end is seen */
+	char *copy =
+	    malloc(length + 1); /* an allocation of its own: ASan sees reads beyond the end */
 	int rc;
 
 	assert_non_null(copy);
@@ -1020,7 +1021,7 @@ static void every_prefix_of_a_file_is_taken_or_refused(void **state)
 
 	for (size_t length = 0; length < sizeof(full); length++)
 		taken += try_text(full, length) == 0;
-	assert_in_range(taken, 1, 60); /* a few ends leave a whole file: of the last lines */
+	assert_in_range(taken, 1, 60); /* a few cuts, in the last lines, leave a valid file */
 }
 
 static uint32_t random_next(uint32_t *seed)
@@ -1073,7 +1074,7 @@ static void mutated_files_are_taken_or_refused(void **state)
 	}
 }
 
-/* Short lists that name each other: what they unfold to is bounded before it is built. */
+/* Short lists of aliases to each other: what they expand to is limited before it is built. */
 static void aliases_cannot_multiply_without_bound(void **state)
 {
 	size_t size = 1 << 20, length;

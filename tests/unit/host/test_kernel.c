@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What lbd says of a kernel that lacks something; that it is true is shown in a guest
- * (vmtest/guest/too-old.sh). */
+/* The errors about kernels that lack features. vmtest/guest/too-old.sh shows that they are true. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,7 +63,7 @@ static void an_older_release_with_features_carried_back_is_taken(void **state)
 	assert_int_equal(kernel_check("5.14.0-427.el9.x86_64", has_all, &err), 0);
 }
 
-static void a_release_that_is_no_number_is_judged_by_features(void **state)
+static void a_release_that_is_no_number_is_checked_by_features(void **state)
 {
 	struct error err;
 
@@ -79,7 +78,7 @@ int main(void)
 	    cmocka_unit_test(every_missing_feature_is_named_with_its_release),
 	    cmocka_unit_test(a_new_kernel_built_without_bpf_is_refused),
 	    cmocka_unit_test(an_older_release_with_features_carried_back_is_taken),
-	    cmocka_unit_test(a_release_that_is_no_number_is_judged_by_features),
+	    cmocka_unit_test(a_release_that_is_no_number_is_checked_by_features),
 	};
 
 	return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/seed.c: which seed counts, and what is kept. */
+/* user/lbd/host/seed.c: which seed has priority, and what is kept. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -156,7 +156,7 @@ static void another_users_file_is_refused(void **unused)
 	}
 	put("0x00000000000000ff\n", 0600);
 	assert_int_equal(chown(file, 12345, (gid_t)-1), 0);
-	refused("belongs to user 12345");
+	refused("owned by user 12345");
 }
 
 static void a_link_a_pipe_and_a_directory_are_refused(void **unused)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/overrides.c: run-time changes come back from disk as they were, and a broken
- * file is told. */
+/* user/lbd/state/overrides.c: run-time changes are read back from disk unchanged, and a broken file
+ * is an error. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,7 +126,7 @@ static void failed_save_keeps_the_old_file(void **state)
 
 	overrides_get(&overrides, "web", &one)->drain = true;
 	assert_int_equal(overrides_save(&overrides, place->path, NULL), 0);
-	assert_int_equal(mkdir(place->temporary, 0700), 0); /* in the way */
+	assert_int_equal(mkdir(place->temporary, 0700), 0); /* blocks the file */
 	overrides_get(&overrides, "dns", &one)->drain = true;
 	assert_int_not_equal(overrides_save(&overrides, place->path, &err), 0);
 	assert_non_null(strstr(err.text, place->path));
@@ -137,7 +137,7 @@ static void failed_save_keeps_the_old_file(void **state)
 	overrides_done(&overrides);
 }
 
-static void broken_files_are_told(void **state)
+static void broken_files_are_errors(void **state)
 {
 	static const struct {
 		const char *text, *says;
@@ -174,7 +174,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(changes_come_back_as_they_were, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(no_changes_leave_no_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(failed_save_keeps_the_old_file, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(broken_files_are_told, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(broken_files_are_errors, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

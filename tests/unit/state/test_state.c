@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/state_weigh.c and state_world.c: who gets how much, and what outlives a
- * change. No kernel needed. */
+/* user/lbd/state/weigh.c and world.c: conditions and weights, and what a change keeps. Needs no
+ * kernel feature. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +52,7 @@ static void scene_set(struct scene *scene, unsigned count)
 					    .health = HEALTH_UP,
 					    .hop_known = true,
 					    .has_hop = true,
-					    .able = true};
+					    .eligible = true};
 	}
 }
 
@@ -86,7 +86,7 @@ static void backend_takes_no_traffic_before_its_first_probe(void **unused)
 
 	scene_set(&scene, 2);
 	scene.backends[0].health = HEALTH_UNKNOWN;
-	scene.backends[0].able = false;
+	scene.backends[0].eligible = false;
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].condition, BACKEND_CHECKING);
 	assert_int_equal(scene.backends[0].effective_weight, 0);
@@ -156,7 +156,7 @@ static void slow_start_goes_from_a_twentieth_to_all(void **unused)
 
 	scene_set(&scene, 2);
 	scene.config.slow_start_ms = 30000;
-	backend->able = false;
+	backend->eligible = false;
 	weigh(&scene, NOW);
 	assert_int_equal(backend->condition, BACKEND_STARTING);
 	assert_int_equal(backend->effective_weight, 5);
@@ -170,14 +170,14 @@ static void slow_start_goes_from_a_twentieth_to_all(void **unused)
 	assert_int_equal(backend->condition, BACKEND_UP);
 }
 
-static void slow_start_begins_anew_after_a_failure(void **unused)
+static void slow_start_begins_again_after_a_failure(void **unused)
 {
 	struct scene scene;
 	struct backend *backend = &scene.backends[0];
 
 	scene_set(&scene, 2);
 	scene.config.slow_start_ms = 30000;
-	backend->able = false;
+	backend->eligible = false;
 	weigh(&scene, NOW);
 	backend->health = HEALTH_DOWN;
 	weigh(&scene, NOW + 20000);
@@ -193,13 +193,13 @@ static void slow_start_never_rounds_down_to_nothing(void **unused)
 
 	scene_set(&scene, 1);
 	scene.config.slow_start_ms = 30000;
-	scene.backends[0].able = false;
+	scene.backends[0].eligible = false;
 	scene.backends[0].weight = 1;
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].effective_weight, 1);
 }
 
-/* Equal, but for a ramp: else one that comes back would get its whole turn at once. */
+/* Equal except during a ramp: otherwise a backend that is back would get its full share at once. */
 static void where_weights_are_ignored_backends_are_equal_and_still_start_slowly(void **unused)
 {
 	struct scene scene;
@@ -210,7 +210,7 @@ static void where_weights_are_ignored_backends_are_equal_and_still_start_slowly(
 	scene.backends[0].weight = 1;
 	scene.backends[1].weight = 0;
 	scene.backends[2].weight = 1;
-	scene.backends[2].able = false;
+	scene.backends[2].eligible = false;
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].effective_weight, 100);
 	assert_int_equal(scene.backends[1].effective_weight, 0);
@@ -226,8 +226,8 @@ static void first_start_has_no_slow_start(void **unused)
 	scene_set(&scene, 2);
 	scene.config.slow_start_ms = 30000;
 	for (unsigned i = 0; i < 2; i++) {
-		scene.backends[i].able = false;
-		scene.backends[i].fresh = true;
+		scene.backends[i].eligible = false;
+		scene.backends[i].first_start = true;
 	}
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].effective_weight, 100);
@@ -271,7 +271,7 @@ static void backups_serve_only_when_no_other_lives(void **unused)
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[1].effective_weight, 100);
 	assert_int_equal(scene.backends[2].effective_weight, 0);
-	assert_true(backend_usable(&scene.backends[2])); /* its flows stay */
+	assert_true(backend_usable(&scene.backends[2])); /* for the flows it has */
 }
 
 static void drained_primaries_make_backups_serve(void **unused)
@@ -285,7 +285,7 @@ static void drained_primaries_make_backups_serve(void **unused)
 	assert_int_equal(scene.backends[1].effective_weight, 100);
 }
 
-static void panic_uses_the_down_below_the_threshold(void **unused)
+static void below_the_threshold_panic_uses_backends_that_are_down(void **unused)
 {
 	struct scene scene;
 
@@ -305,7 +305,7 @@ static void panic_uses_the_down_below_the_threshold(void **unused)
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
 }
 
-static void panic_spares_what_cannot_be_reached_or_is_draining(void **unused)
+static void panic_leaves_out_unreachable_and_draining_backends(void **unused)
 {
 	struct scene scene;
 
@@ -330,14 +330,14 @@ static void no_panic_before_the_first_probes(void **unused)
 	scene.config.panic_threshold = 50;
 	for (unsigned i = 0; i < 3; i++) {
 		scene.backends[i].health = HEALTH_UNKNOWN;
-		scene.backends[i].able = false;
+		scene.backends[i].eligible = false;
 	}
 	weigh(&scene, NOW);
 	assert_int_equal(scene.service.status, SERVICE_DOWN);
 	assert_false(scene.service.panic);
 }
 
-/* ---- a blind host: checks each 2 s, timeout 1 s, rise 2 ---- */
+/* ---- all backends lost at once: interval 2 s, timeout 1 s, rise 2 ---- */
 
 static void blind_scene(struct scene *scene, unsigned count)
 {
@@ -359,7 +359,7 @@ static void lose(struct scene *scene, unsigned first, unsigned last, uint64_t no
 	weigh(scene, now_ms);
 }
 
-static void told(const struct backend *backend, bool usable, uint32_t weight)
+static void expect_traffic(const struct backend *backend, bool usable, uint32_t weight)
 {
 	assert_int_equal(backend_usable(backend), usable);
 	assert_int_equal(backend->effective_weight, weight);
@@ -374,9 +374,9 @@ static void when_all_are_lost_at_once_the_ring_is_frozen(void **unused)
 	weigh(&scene, NOW);
 	lose(&scene, 0, 2, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 100);
-	told(&scene.backends[1], true, 7);
-	told(&scene.backends[2], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[1], true, 7);
+	expect_traffic(&scene.backends[2], true, 100);
 	assert_int_equal(scene.service.up, 0);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
 	assert_string_equal(scene.backends[0].why, "connect: refused");
@@ -389,15 +389,15 @@ static void losses_of_one_interval_and_timeout_count_as_one(void **unused)
 	blind_scene(&scene, 3);
 	lose(&scene, 0, 0, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[0], false, 0);
 	lose(&scene, 1, 1, NOW + 2000);
 	lose(&scene, 2, 2, NOW + 4000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	for (unsigned i = 0; i < 3; i++)
-		told(&scene.backends[i], true, 100);
+		expect_traffic(&scene.backends[i], true, 100);
 }
 
-static void what_died_before_stays_dead(void **unused)
+static void a_backend_lost_before_stays_down(void **unused)
 {
 	struct scene scene;
 
@@ -405,12 +405,12 @@ static void what_died_before_stays_dead(void **unused)
 	lose(&scene, 0, 0, NOW + 1000);
 	lose(&scene, 1, 2, NOW + 20000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], false, 0);
-	told(&scene.backends[1], true, 100);
-	told(&scene.backends[2], true, 100);
+	expect_traffic(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[1], true, 100);
+	expect_traffic(&scene.backends[2], true, 100);
 }
 
-static void lost_next_hops_blind_as_failed_checks_do(void **unused)
+static void lost_next_hops_make_blind_as_failed_checks_do(void **unused)
 {
 	struct scene scene;
 
@@ -418,21 +418,21 @@ static void lost_next_hops_blind_as_failed_checks_do(void **unused)
 	scene.backends[0].has_hop = scene.backends[1].has_hop = false;
 	weigh(&scene, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
 	assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
 }
 
-static void a_lone_backend_is_believed_to_be_dead(void **unused)
+static void the_loss_of_an_only_backend_counts(void **unused)
 {
 	struct scene scene;
 
 	blind_scene(&scene, 1);
 	lose(&scene, 0, 0, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_DOWN);
-	told(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[0], false, 0);
 }
 
-static void the_last_of_many_is_believed_to_be_dead(void **unused)
+static void the_loss_of_the_last_of_many_counts(void **unused)
 {
 	struct scene scene;
 
@@ -441,18 +441,18 @@ static void the_last_of_many_is_believed_to_be_dead(void **unused)
 	lose(&scene, 1, 1, NOW + 11000);
 	lose(&scene, 2, 2, NOW + 21000);
 	assert_int_equal(scene.service.status, SERVICE_DOWN);
-	told(&scene.backends[2], false, 0);
+	expect_traffic(&scene.backends[2], false, 0);
 }
 
-static void one_that_answers_proves_that_the_host_sees(void **unused)
+static void losses_count_while_one_backend_answers(void **unused)
 {
 	struct scene scene;
 
 	blind_scene(&scene, 4);
 	lose(&scene, 0, 2, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[0], false, 0);
-	told(&scene.backends[3], true, 100);
+	expect_traffic(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[3], true, 100);
 }
 
 static void a_first_start_without_any_backend_is_down_and_not_blind(void **unused)
@@ -462,7 +462,7 @@ static void a_first_start_without_any_backend_is_down_and_not_blind(void **unuse
 	scene_set(&scene, 2);
 	scene.config.health = tcp_check;
 	for (unsigned i = 0; i < 2; i++)
-		scene.backends[i].health = HEALTH_UNKNOWN, scene.backends[i].able = false;
+		scene.backends[i].health = HEALTH_UNKNOWN, scene.backends[i].eligible = false;
 	weigh(&scene, NOW);
 	lose(&scene, 0, 1, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_DOWN);
@@ -477,17 +477,17 @@ static void the_first_that_answers_does_not_get_everything(void **unused)
 	up(&scene.backends[0]);
 	weigh(&scene, NOW + 5000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[1], true, 100);
+	expect_traffic(&scene.backends[1], true, 100);
 	up(&scene.backends[1]);
 	weigh(&scene, NOW + 6000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	up(&scene.backends[2]);
 	weigh(&scene, NOW + 7000);
 	assert_int_equal(scene.service.status, SERVICE_UP);
-	told(&scene.backends[1], true, 100);
+	expect_traffic(&scene.backends[1], true, 100);
 }
 
-static void those_that_return_from_blindness_do_not_start_slowly(void **unused)
+static void after_blindness_there_is_no_slow_start(void **unused)
 {
 	struct scene scene;
 
@@ -501,11 +501,11 @@ static void those_that_return_from_blindness_do_not_start_slowly(void **unused)
 	up(&scene.backends[1]);
 	weigh(&scene, NOW + 5000);
 	assert_int_equal(scene.service.status, SERVICE_UP);
-	told(&scene.backends[0], true, 100);
-	told(&scene.backends[1], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[1], true, 100);
 }
 
-static void a_probe_that_began_after_sight_returned_and_failed_is_a_verdict(void **unused)
+static void a_failed_probe_that_began_after_the_first_was_back_is_a_result(void **unused)
 {
 	struct scene scene;
 
@@ -519,8 +519,8 @@ static void a_probe_that_began_after_sight_returned_and_failed_is_a_verdict(void
 	backend_note_probe(&scene.backends[1], false, NOW + 5001, NOW + 6001);
 	weigh(&scene, NOW + 6001);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[0], true, 100);
-	told(&scene.backends[1], false, 0);
+	expect_traffic(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[1], false, 0);
 }
 
 static void the_wait_for_the_others_has_an_end(void **unused)
@@ -535,10 +535,10 @@ static void the_wait_for_the_others_has_an_end(void **unused)
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	weigh(&scene, NOW + 5000 + 6000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[1], false, 0);
+	expect_traffic(&scene.backends[1], false, 0);
 }
 
-static void sight_that_is_lost_again_starts_the_wait_anew(void **unused)
+static void losing_all_again_restarts_the_wait(void **unused)
 {
 	struct scene scene;
 
@@ -549,13 +549,13 @@ static void sight_that_is_lost_again_starts_the_wait_anew(void **unused)
 	lose(&scene, 0, 0, NOW + 7000);
 	weigh(&scene, NOW + 60000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
 	up(&scene.backends[1]);
 	weigh(&scene, NOW + 61000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 }
 
-static void a_blind_host_does_not_turn_to_backups(void **unused)
+static void while_blind_backups_are_not_used(void **unused)
 {
 	struct scene scene;
 
@@ -568,12 +568,12 @@ static void a_blind_host_does_not_turn_to_backups(void **unused)
 	lose(&scene, 2, 2, NOW + 2000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	assert_false(scene.service.backups_active);
-	told(&scene.backends[0], true, 100);
-	told(&scene.backends[1], true, 100);
-	told(&scene.backends[2], true, 0);
+	expect_traffic(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[1], true, 100);
+	expect_traffic(&scene.backends[2], true, 0);
 }
 
-static void a_blind_host_does_not_panic(void **unused)
+static void while_blind_there_is_no_panic(void **unused)
 {
 	struct scene scene;
 
@@ -585,10 +585,10 @@ static void a_blind_host_does_not_panic(void **unused)
 	lose(&scene, 0, 3, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	assert_false(scene.service.panic);
-	told(&scene.backends[1], true, 7);
+	expect_traffic(&scene.backends[1], true, 7);
 }
 
-/* ---- a loss without a witness: probes of each backend end at known times ---- */
+/* ---- an unconfirmed loss: probes of each backend end at known times ---- */
 
 static void probed_scene(struct scene *scene, unsigned count)
 {
@@ -614,7 +614,7 @@ static void passes(struct backend *backend, uint64_t began_ms, uint64_t now_ms)
 	backend_note_probe(backend, true, began_ms, now_ms);
 }
 
-static void a_loss_is_believed_when_another_has_answered_since(void **unused)
+static void a_loss_counts_when_another_has_answered_since(void **unused)
 {
 	struct scene scene;
 
@@ -623,10 +623,10 @@ static void a_loss_is_believed_when_another_has_answered_since(void **unused)
 	passes(&scene.backends[2], NOW + 2500 - 1, NOW + 2500);
 	weigh(&scene, NOW + 6000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[0], false, 0);
 }
 
-static void a_loss_is_not_believed_when_the_others_were_silent_all_the_while(void **unused)
+static void a_loss_does_not_count_when_no_other_has_answered_since(void **unused)
 {
 	struct scene scene;
 
@@ -635,12 +635,12 @@ static void a_loss_is_not_believed_when_the_others_were_silent_all_the_while(voi
 	weigh(&scene, NOW + 6000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	for (unsigned i = 0; i < 3; i++)
-		told(&scene.backends[i], true, 100);
+		expect_traffic(&scene.backends[i], true, 100);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
 }
 
 /* The link came back while the last probe of the loss was under way. */
-static void a_loss_is_not_believed_when_the_others_answer_only_after_its_last_probe_began(
+static void a_loss_does_not_count_when_the_others_answer_only_after_its_last_probe_began(
     void **unused)
 {
 	struct scene scene;
@@ -650,11 +650,11 @@ static void a_loss_is_not_believed_when_the_others_answer_only_after_its_last_pr
 	passes(&scene.backends[2], NOW + 6100, NOW + 6101);
 	weigh(&scene, NOW + 7000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
 }
 
 /* The link went away while it was under way, and its answer was faster. */
-static void a_probe_that_began_before_the_first_failure_is_no_witness(void **unused)
+static void a_probe_that_began_before_the_first_failure_confirms_no_loss(void **unused)
 {
 	struct scene scene;
 
@@ -663,11 +663,11 @@ static void a_probe_that_began_before_the_first_failure_is_no_witness(void **unu
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
 	weigh(&scene, NOW + 7000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
 }
 
 /* The first failure is known only at its timeout; others have answered by then. */
-static void a_witness_may_have_answered_before_the_first_failure_was_known(void **unused)
+static void a_loss_may_be_confirmed_before_the_first_failure_is_known(void **unused)
 {
 	struct scene scene;
 
@@ -676,11 +676,11 @@ static void a_witness_may_have_answered_before_the_first_failure_was_known(void 
 	fails(&scene.backends[0], NOW + 2000, NOW + 4000);
 	weigh(&scene, NOW + 5000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[0], false, 0);
 }
 
 /* Neighbours fail before checks where more of these must fail. */
-static void a_next_hop_lost_while_the_others_were_silent_is_not_believed(void **unused)
+static void a_next_hop_lost_while_no_other_answered_does_not_count(void **unused)
 {
 	struct scene scene;
 
@@ -689,10 +689,10 @@ static void a_next_hop_lost_while_the_others_were_silent_is_not_believed(void **
 	scene.backends[0].has_hop = false;
 	weigh(&scene, NOW + 1001 + 3101); /* 2 s + 1 s + 0.1 s, and it is too long ago */
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
 }
 
-static void a_next_hop_lost_while_another_answered_is_lost(void **unused)
+static void a_next_hop_lost_while_another_answered_counts(void **unused)
 {
 	struct scene scene;
 
@@ -701,7 +701,7 @@ static void a_next_hop_lost_while_another_answered_is_lost(void **unused)
 	scene.backends[0].has_hop = false;
 	weigh(&scene, NOW + 4000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[0], false, 0);
 }
 
 static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unused)
@@ -714,14 +714,14 @@ static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unu
 	passes(&scene.backends[1], NOW + 6500 - 1, NOW + 6500);
 	weigh(&scene, NOW + 6500);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[0], true, 100);
 	passes(&scene.backends[0], NOW + 8500 - 1, NOW + 8500);
 	up(&scene.backends[0]);
 	weigh(&scene, NOW + 8500);
 	assert_int_equal(scene.service.status, SERVICE_UP);
 }
 
-static void once_the_others_answer_the_lost_one_that_fails_again_is_dead(void **unused)
+static void once_the_others_answer_the_lost_one_that_fails_again_is_down(void **unused)
 {
 	struct scene scene;
 
@@ -733,11 +733,11 @@ static void once_the_others_answer_the_lost_one_that_fails_again_is_dead(void **
 	backend_note_probe(&scene.backends[0], false, NOW + 7000, NOW + 8000);
 	weigh(&scene, NOW + 8000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
-	told(&scene.backends[0], false, 0);
+	expect_traffic(&scene.backends[0], false, 0);
 }
 
-/* One failure makes it down: the others may not have been asked since. */
-static void with_fall_1_an_answer_of_the_last_interval_is_witness_enough(void **unused)
+/* One failure takes it down: the others may not have been probed since. */
+static void with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss(void **unused)
 {
 	struct scene scene;
 
@@ -749,7 +749,7 @@ static void with_fall_1_an_answer_of_the_last_interval_is_witness_enough(void **
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 }
 
-static void a_draining_backend_is_not_forgotten_by_a_blind_host(void **unused)
+static void while_blind_a_draining_backend_stays(void **unused)
 {
 	struct scene scene;
 
@@ -762,12 +762,12 @@ static void a_draining_backend_is_not_forgotten_by_a_blind_host(void **unused)
 	lose(&scene, 1, 2, NOW + 2000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
-	told(&scene.backends[0], true, 0);
+	expect_traffic(&scene.backends[0], true, 0);
 	weigh(&scene, NOW + 60000);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
 }
 
-static void a_draining_backend_that_died_alone_has_drained_an_interval_later(void **unused)
+static void a_draining_backend_lost_alone_is_drained_an_interval_later(void **unused)
 {
 	struct scene scene;
 
@@ -781,7 +781,7 @@ static void a_draining_backend_that_died_alone_has_drained_an_interval_later(voi
 	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
 }
 
-static void the_end_of_a_drained_host_is_no_loss(void **unused)
+static void stopping_a_drained_host_is_no_loss(void **unused)
 {
 	struct scene scene;
 
@@ -802,8 +802,8 @@ static void a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_fl
 	scene.backends[0].drain = true;
 	weigh(&scene, NOW + 2000);
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
-	told(&scene.backends[0], true, 0);
-	told(&scene.backends[1], true, 100);
+	expect_traffic(&scene.backends[0], true, 0);
+	expect_traffic(&scene.backends[1], true, 100);
 }
 
 static void latency_rises_at_once_and_falls_by_half_in_five_seconds(void **unused)
@@ -820,7 +820,7 @@ static void latency_rises_at_once_and_falls_by_half_in_five_seconds(void **unuse
 }
 
 /* Probes come each 250 ms or each two seconds: the half-life is the same. */
-static void latency_falls_as_fast_however_often_it_is_measured(void **unused)
+static void latency_falls_at_the_same_rate_however_often_it_is_measured(void **unused)
 {
 	static const unsigned interval_ms[] = {100, 250, 500, 1000, 2000, 2500};
 
@@ -885,7 +885,7 @@ static void make_up(struct world *world)
 		struct backend *backend = world->services[0]->backends[i];
 
 		backend->health = HEALTH_UP;
-		backend->has_hop = backend->hop_known = backend->able = true;
+		backend->has_hop = backend->hop_known = backend->eligible = true;
 	}
 }
 
@@ -918,7 +918,7 @@ static void overrides_apply_over_the_file(void **unused)
 	overrides_done(&worlds.overrides);
 }
 
-static void backends_keep_what_is_known_of_them(void **unused)
+static void backends_keep_their_state(void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, present, next;
@@ -936,7 +936,7 @@ static void backends_keep_what_is_known_of_them(void **unused)
 	assert_int_equal(backend->weight, 5);
 	assert_int_equal(backend->health, HEALTH_UP);
 	assert_true(backend->has_hop);
-	assert_true(backend->able);
+	assert_true(backend->eligible);
 	assert_int_equal(backend->latency_us, 1234);
 	assert_int_equal(backend->since_ms, 99);
 	assert_ptr_equal(backend->former, find(&present, "10.0.0.1"));
@@ -965,7 +965,7 @@ static void removed_backend_drains_before_it_goes(void **unused)
 	world_free(&present);
 }
 
-static void dead_or_cut_backend_goes_at_once(void **unused)
+static void a_dead_backend_or_one_removed_now_goes_at_once(void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, present, next;
@@ -974,7 +974,7 @@ static void dead_or_cut_backend_goes_at_once(void **unused)
 	present = build(&worlds, &none);
 	make_up(&present);
 	find(&present, "10.0.0.2")->health = HEALTH_DOWN;
-	find(&present, "2001:db8::3")->cut = true;
+	find(&present, "2001:db8::3")->removed_now = true;
 	worlds.service.backends_count = 1;
 	next = build(&worlds, &present);
 	assert_int_equal(next.services[0]->backends_count, 1);
@@ -1016,8 +1016,9 @@ static void a_drain_past_its_deadline_is_over_and_its_backend_unused(void **unus
 	overrides_done(&worlds.overrides);
 }
 
-/* A reload in the middle of it must not throw away the backends that a blind host cannot see. */
-static void a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change(void **unused)
+/* A reload while the service is blind must not delete backends that were lost. */
+static void a_blind_service_stays_blind_and_keeps_its_leaving_backends_across_a_change(
+    void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, present, next;
@@ -1039,8 +1040,8 @@ static void a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_ch
 	assert_int_equal(next.services[0]->backends_count, 3);
 	service_weigh(next.services[0], NOW + 2000, WALL);
 	assert_int_equal(next.services[0]->status, SERVICE_BLIND);
-	told(find(&next, "10.0.0.1"), true, 100);
-	told(find(&next, "2001:db8::3"), true, 0);
+	expect_traffic(find(&next, "10.0.0.1"), true, 100);
+	expect_traffic(find(&next, "2001:db8::3"), true, 0);
 	world_free(&next);
 	world_free(&present);
 }
@@ -1104,56 +1105,56 @@ int main(void)
 	    cmocka_unit_test(draining_backend_keeps_its_flows_and_gets_no_new_ones),
 	    cmocka_unit_test(dead_backend_is_drained_at_once),
 	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
-	    cmocka_unit_test(slow_start_begins_anew_after_a_failure),
+	    cmocka_unit_test(slow_start_begins_again_after_a_failure),
 	    cmocka_unit_test(slow_start_never_rounds_down_to_nothing),
 	    cmocka_unit_test(where_weights_are_ignored_backends_are_equal_and_still_start_slowly),
 	    cmocka_unit_test(first_start_has_no_slow_start),
 	    cmocka_unit_test(undrained_backend_starts_slowly),
 	    cmocka_unit_test(backups_serve_only_when_no_other_lives),
 	    cmocka_unit_test(drained_primaries_make_backups_serve),
-	    cmocka_unit_test(panic_uses_the_down_below_the_threshold),
-	    cmocka_unit_test(panic_spares_what_cannot_be_reached_or_is_draining),
+	    cmocka_unit_test(below_the_threshold_panic_uses_backends_that_are_down),
+	    cmocka_unit_test(panic_leaves_out_unreachable_and_draining_backends),
 	    cmocka_unit_test(no_panic_before_the_first_probes),
 	    cmocka_unit_test(when_all_are_lost_at_once_the_ring_is_frozen),
 	    cmocka_unit_test(losses_of_one_interval_and_timeout_count_as_one),
-	    cmocka_unit_test(what_died_before_stays_dead),
-	    cmocka_unit_test(lost_next_hops_blind_as_failed_checks_do),
-	    cmocka_unit_test(a_lone_backend_is_believed_to_be_dead),
-	    cmocka_unit_test(the_last_of_many_is_believed_to_be_dead),
-	    cmocka_unit_test(one_that_answers_proves_that_the_host_sees),
+	    cmocka_unit_test(a_backend_lost_before_stays_down),
+	    cmocka_unit_test(lost_next_hops_make_blind_as_failed_checks_do),
+	    cmocka_unit_test(the_loss_of_an_only_backend_counts),
+	    cmocka_unit_test(the_loss_of_the_last_of_many_counts),
+	    cmocka_unit_test(losses_count_while_one_backend_answers),
 	    cmocka_unit_test(a_first_start_without_any_backend_is_down_and_not_blind),
 	    cmocka_unit_test(the_first_that_answers_does_not_get_everything),
-	    cmocka_unit_test(those_that_return_from_blindness_do_not_start_slowly),
-	    cmocka_unit_test(a_probe_that_began_after_sight_returned_and_failed_is_a_verdict),
+	    cmocka_unit_test(after_blindness_there_is_no_slow_start),
+	    cmocka_unit_test(a_failed_probe_that_began_after_the_first_was_back_is_a_result),
 	    cmocka_unit_test(the_wait_for_the_others_has_an_end),
-	    cmocka_unit_test(sight_that_is_lost_again_starts_the_wait_anew),
-	    cmocka_unit_test(a_blind_host_does_not_turn_to_backups),
-	    cmocka_unit_test(a_blind_host_does_not_panic),
-	    cmocka_unit_test(a_loss_is_believed_when_another_has_answered_since),
-	    cmocka_unit_test(a_loss_is_not_believed_when_the_others_were_silent_all_the_while),
+	    cmocka_unit_test(losing_all_again_restarts_the_wait),
+	    cmocka_unit_test(while_blind_backups_are_not_used),
+	    cmocka_unit_test(while_blind_there_is_no_panic),
+	    cmocka_unit_test(a_loss_counts_when_another_has_answered_since),
+	    cmocka_unit_test(a_loss_does_not_count_when_no_other_has_answered_since),
 	    cmocka_unit_test(
-		a_loss_is_not_believed_when_the_others_answer_only_after_its_last_probe_began),
-	    cmocka_unit_test(a_probe_that_began_before_the_first_failure_is_no_witness),
-	    cmocka_unit_test(a_witness_may_have_answered_before_the_first_failure_was_known),
-	    cmocka_unit_test(a_next_hop_lost_while_the_others_were_silent_is_not_believed),
-	    cmocka_unit_test(a_next_hop_lost_while_another_answered_is_lost),
+		a_loss_does_not_count_when_the_others_answer_only_after_its_last_probe_began),
+	    cmocka_unit_test(a_probe_that_began_before_the_first_failure_confirms_no_loss),
+	    cmocka_unit_test(a_loss_may_be_confirmed_before_the_first_failure_is_known),
+	    cmocka_unit_test(a_next_hop_lost_while_no_other_answered_does_not_count),
+	    cmocka_unit_test(a_next_hop_lost_while_another_answered_counts),
 	    cmocka_unit_test(once_the_others_answer_the_lost_one_is_given_time_to_rise),
-	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_dead),
-	    cmocka_unit_test(with_fall_1_an_answer_of_the_last_interval_is_witness_enough),
-	    cmocka_unit_test(a_draining_backend_is_not_forgotten_by_a_blind_host),
-	    cmocka_unit_test(a_draining_backend_that_died_alone_has_drained_an_interval_later),
-	    cmocka_unit_test(the_end_of_a_drained_host_is_no_loss),
+	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_down),
+	    cmocka_unit_test(with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss),
+	    cmocka_unit_test(while_blind_a_draining_backend_stays),
+	    cmocka_unit_test(a_draining_backend_lost_alone_is_drained_an_interval_later),
+	    cmocka_unit_test(stopping_a_drained_host_is_no_loss),
 	    cmocka_unit_test(
 		a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow),
 	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
-	    cmocka_unit_test(latency_falls_as_fast_however_often_it_is_measured),
+	    cmocka_unit_test(latency_falls_at_the_same_rate_however_often_it_is_measured),
 	    cmocka_unit_test(overrides_apply_over_the_file),
-	    cmocka_unit_test(backends_keep_what_is_known_of_them),
+	    cmocka_unit_test(backends_keep_their_state),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
-	    cmocka_unit_test(dead_or_cut_backend_goes_at_once),
+	    cmocka_unit_test(a_dead_backend_or_one_removed_now_goes_at_once),
 	    cmocka_unit_test(a_drain_past_its_deadline_is_over_and_its_backend_unused),
 	    cmocka_unit_test(
-		a_blind_service_stays_blind_and_keeps_its_leaving_backends_over_a_change),
+		a_blind_service_stays_blind_and_keeps_its_leaving_backends_across_a_change),
 	    cmocka_unit_test(service_is_known_by_its_key_and_not_its_name),
 	    cmocka_unit_test(unchecked_backends_count_as_healthy),
 	    cmocka_unit_test(labels_name_service_and_key_once),

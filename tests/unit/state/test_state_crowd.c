@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Promises of user/lbd/state_crowd.c: when flows without a place in the flow table are shown and
- * logged. */
+/* user/lbd/state/crowd.c: when flows without room in the flow table are counted and logged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +11,7 @@
 
 #define NOW 1000000000ULL
 
-static void what_was_counted_before_is_no_news(void **unused)
+static void what_was_counted_before_lbd_started_does_not_count(void **unused)
 {
 	struct crowd crowd = {0};
 
@@ -58,7 +57,7 @@ static void the_log_warns_at_once_and_then_each_ten_minutes(void **unused)
 	assert_int_equal(crowd_last_minute(&crowd, NOW + 1799000), 60);
 }
 
-static void a_long_pause_forgets_all(void **unused)
+static void after_a_long_pause_the_count_is_zero(void **unused)
 {
 	struct crowd crowd = {0};
 
@@ -71,11 +70,11 @@ static void a_long_pause_forgets_all(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(what_was_counted_before_is_no_news),
+	    cmocka_unit_test(what_was_counted_before_lbd_started_does_not_count),
 	    cmocka_unit_test(growth_is_shown_for_a_minute_and_then_not),
 	    cmocka_unit_test(a_flow_that_counts_as_both_counts_once),
 	    cmocka_unit_test(the_log_warns_at_once_and_then_each_ten_minutes),
-	    cmocka_unit_test(a_long_pause_forgets_all),
+	    cmocka_unit_test(after_a_long_pause_the_count_is_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A listener that rests when accept fails. */
+/* Pauses a listener when accept fails. */
 #include "accept.h"
 
 #include <errno.h>
@@ -27,8 +27,8 @@ static void on_again(evutil_socket_t fd, short events, void *arg)
 	evconnlistener_enable(rest->listener);
 }
 
-/* libevent hands over the argument of the accept callback, which is evhttp's: so the rest is found
- * in this list. */
+/* The argument of the error callback is that of the accept callback, which is evhttp's. So the
+ * accept_rest is found by its listener. */
 static struct accept_rest *all[4];
 
 static struct accept_rest *find(const struct evconnlistener *listener)
@@ -53,7 +53,7 @@ static void on_error(struct evconnlistener *listener, void *arg)
 	if (now - rest->warned_at < WARN_SECONDS)
 		return;
 	rest->warned_at = now;
-	log_warning("%s: a connection cannot be taken: %s; it waits (said once a minute)",
+	log_warning("%s: cannot accept a connection: %s; it waits (logged once a minute)",
 		    rest->what, strerror(code));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The control socket: one table says who answers what; errors become HTTP statuses here and
- * nowhere else. */
+/* The control socket: the table of requests and their handlers, and of errors and their HTTP
+ * statuses. */
 #include "internal.h"
 
 #include <errno.h>
@@ -66,16 +66,16 @@ struct failure {
 
 static const struct failure failures[] = {
     {-EINVAL, 400, "Bad Request", ""},
-    {-ENOENT, 404, "Not Found", "lbctl services and lbctl backends show what there is"},
+    {-ENOENT, 404, "Not Found", "lbctl services and lbctl backends list what exists"},
     {-ENODEV, 404, "Not Found", ""},
-    {-ENOSYS, 405, "Method Not Allowed", "Reading is GET, changing is POST"},
+    {-ENOSYS, 405, "Method Not Allowed", "Use GET to read and POST to change"},
     {-EEXIST, 409, "Conflict", "Change it with lbctl backend weight, or remove it first"},
     {-EBUSY, 409, "Conflict", ""},
-    {-EOPNOTSUPP, 409, "Conflict", "--mode generic needs nothing of the driver, and is slower"},
+    {-EOPNOTSUPP, 409, "Conflict", "--mode generic works with every driver, but is slower"},
     {-ENOSPC, 409, "Conflict",
-     "Raise it under limits in the config; the pinned maps keep their size until they are removed"},
+     "Raise it under limits in the config; pinned maps keep their size until they are removed"},
     {-EBADMSG, 422, "Unprocessable Entity",
-     "Nothing was changed; lbd --check FILE tries a file without loading it"},
+     "Nothing was changed; lbd --check FILE checks a file without loading it"},
 };
 
 static void answer_failure(struct evhttp_request *request, int code, const char *sentence)
@@ -87,7 +87,7 @@ static void answer_failure(struct evhttp_request *request, int code, const char 
 		if (failures[i].code == code)
 			failure = failures[i];
 	body = json_pack("{s:s, s:s}", "error", sentence, "hint", failure.hint);
-	if (!body) /* not UTF-8: what was quoted came from the client */
+	if (!body) /* the sentence quotes the request, which is not UTF-8 */
 		body = json_pack("{s:s, s:s}", "error", "the request is not UTF-8", "hint", "");
 	answer(request, failure.status, failure.reason, body);
 	json_decref(body);
@@ -122,11 +122,11 @@ static int find_route(struct evhttp_request *request, const char *path,
 		}
 	}
 	if (known)
-		return error_set(err, -ENOSYS, "%s: not with this method", path);
+		return error_set(err, -ENOSYS, "%s: method not allowed", path);
 	return error_set(err, -ENOENT, "%.64s: no such path", path ? path : "");
 }
 
-/* The body of a POST; none at all stands for {}. */
+/* The body of a POST; an empty one counts as {}. */
 static int read_body(struct evhttp_request *request, json_t **ret, struct error *err)
 {
 	struct evbuffer *input = evhttp_request_get_input_buffer(request);
@@ -168,6 +168,8 @@ static int handle(struct api *api, struct evhttp_request *request, json_t **ret,
 	} else {
 		call.body = body;
 		rc = route->handler(&call, ret, err);
+		if (body)
+			log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
 	}
 	evhttp_clear_headers(&query);
 	json_decref(body);
@@ -183,7 +185,6 @@ static void on_request(struct evhttp_request *request, void *arg)
 
 	api->named_ifindex = 0;
 	rc = handle(api, request, &result, &err);
-
 	if (rc)
 		answer_failure(request, rc, err.text);
 	else if (!result)
@@ -195,7 +196,7 @@ static void on_request(struct evhttp_request *request, void *arg)
 
 /* ---- socket ---- */
 
-/* The caller holds the lock that goes with the path: a socket that is there belongs to nobody. */
+/* The caller holds the lock of this path: no process uses a socket that exists there. */
 static int remove_stale(const char *path, struct error *err)
 {
 	struct stat there;
@@ -207,21 +208,21 @@ static int remove_stale(const char *path, struct error *err)
 	if (!S_ISSOCK(there.st_mode))
 		return error_set(
 		    err, -EEXIST,
-		    "socket: %s: is there and is no socket: remove it, or name another", path);
+		    "socket: %s: exists and is no socket: remove it, or choose another path", path);
 	return unlink(path) ? error_set(err, -errno, "socket: %s: %s", path, strerror(errno)) : 0;
 }
 
-/* Between bind and chown the socket is root's alone: the umask sees to that. */
+/* Until the chown only root can use the socket: see the umask in listen_on. */
 static void open_to_group(const char *path, const char *group)
 {
 	const struct group *entry = getgrnam(group);
 
 	if (!entry)
 		log_warning(
-		    "socket: %s: group \"%s\" does not exist: root only. To make it: groupadd --system %s",
+		    "socket: %s: group \"%s\" does not exist: only root can use the socket. To create the group: groupadd --system %s",
 		    path, group, group);
 	else if (chown(path, 0, entry->gr_gid) || chmod(path, 0660))
-		log_warning("socket: %s: cannot be given to group \"%s\": %s", path, group,
+		log_warning("socket: %s: cannot give it to group \"%s\": %s", path, group,
 			    strerror(errno));
 }
 

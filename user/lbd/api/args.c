@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Reads the fields of a request's body, and says exactly what is wrong with one. */
+/* Reads the fields of a request's body; errors name field, value and what was expected. */
 #include "internal.h"
 
 #include <errno.h>
@@ -35,7 +35,7 @@ int api_arg_only(const json_t *body, const char *const *names, struct error *err
 		while (*name && strcmp(*name, key) != 0)
 			name++;
 		if (!*name)
-			return error_set(err, -EINVAL, "%.*s: no such field", VALUE_SHOWN, key);
+			return error_set(err, -EINVAL, "%.*s: unknown field", VALUE_SHOWN, key);
 	}
 	return 0;
 }
@@ -80,7 +80,7 @@ int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error
 
 	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
 	    json_integer_value(value) > MAX_MS)
-		return wrong(body, name, "milliseconds, an integer from 0 to those of a year", err);
+		return wrong(body, name, "milliseconds, an integer of at most a year", err);
 	*ret = (uint64_t)json_integer_value(value);
 	return 0;
 }

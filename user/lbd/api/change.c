@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* POST: attach, detach, reload, and the run-time changes of backends. Called through the table in
- * api.c. */
+/* Handlers of POST requests: attach, detach, reload, run-time changes of backends. */
 #include "internal.h"
 
 #include <errno.h>

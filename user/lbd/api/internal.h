@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the api_*.c files share: a handler gets one call, whose body is JSON, and returns JSON. */
+/* Shared by the files of this room: handlers take a call, with JSON in its body, and return
+ * JSON. */
 #ifndef LBD_API_INTERNAL_H
 #define LBD_API_INTERNAL_H
 
@@ -18,7 +19,8 @@ struct api {
 	struct dataplane *dp;
 	const struct lateness *lateness;
 	uint64_t start_ms; /* CLOCK_MONOTONIC */
-	/* The interface last named in this answer: thousands of backends share a few. 0: none. */
+	/* The last interface name looked up for this answer: thousands of backends share a few
+	 * interfaces. 0: none. */
 	uint32_t named_ifindex;
 	char named[IF_NAMESIZE];
 };
@@ -29,8 +31,8 @@ struct api_call {
 	const struct evkeyvalq *query; /* of the URI */
 };
 
-/* 0 with *ret set, or -errno with err saying the sentence for the user; the code becomes the HTTP
- * status. */
+/* 0 with *ret set, or -errno with the sentence for the user in err; the table in api.c gives the
+ * HTTP status. */
 typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
 
 struct api_route {
@@ -39,19 +41,20 @@ struct api_route {
 	api_handler *handler;
 };
 
-/* ---- api_show.c ---- */
+/* ---- show.c ---- */
 api_handler api_status, api_services, api_backends, api_stats, api_top;
 json_t *api_backend_json(struct api *api, const struct backend *backend);
 json_t *api_interface_json(const struct api *api, const struct attachment *attachment);
 
-/* ---- api_change.c ---- */
+/* ---- change.c ---- */
 api_handler api_attach, api_detach, api_reload, api_add, api_remove, api_drain, api_weight;
 
-/* ---- api_args.c: fields of a body. The error names field, value and what was expected ---- */
+/* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 
-/* Refuses fields that are not among names (NULL-terminated). */
+/* -EINVAL if the body has a field that is not in names (NULL-terminated). */
 int api_arg_only(const json_t *body, const char *const *names, struct error *err);
-/* Of a thing that the field is called after: "service", "interface". The text belongs to body. */
+/* The name of an object; the field is called after its kind: "service", "interface". The text
+ * belongs to body. */
 int api_arg_name(const json_t *body, const char *name, const char **ret, struct error *err);
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err);
 int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET /metrics: everything that is counted, for Prometheus. */
+/* GET /metrics: all counters and gauges, for Prometheus. */
 #include "metrics.h"
 
 #include <errno.h>
@@ -92,16 +92,17 @@ static const struct {
      "Bytes of IP packets sent to backends, before encapsulation.", service_bytes},
     {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.",
      service_flows},
-    {"lbd_service_up", "gauge", "1 if some backend takes traffic.", service_up},
-    {"lbd_service_panic", "gauge", "1 if so few backends are up that all are used.", service_panic},
-    {"lbd_service_blind", "gauge", "1 if no backend answers any more and the ring is frozen.",
+    {"lbd_service_up", "gauge", "1 if at least one backend takes traffic.", service_up},
+    {"lbd_service_panic", "gauge", "1 if too few backends are up and all are used.", service_panic},
+    {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",
      service_blind},
     {"lbd_service_limited", "gauge",
-     "1 if it has its share of a crowded flow table: new flows go by slot.", service_limited},
+     "1 if the flow table is crowded and the service has used its share: new flows are sent by slot.",
+     service_limited},
     {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.",
      service_backups},
     {"lbd_service_slots_in_transition", "gauge",
-     "Slots whose older flows still depend on a former backend.", service_transition},
+     "Slots whose older flows still depend on an earlier backend.", service_transition},
 };
 
 static void service_row_fill(const struct dataplane *dp, const struct service *service,
@@ -202,14 +203,15 @@ static const struct {
     {"lbd_backend_new_flows_total", "counter", "TCP SYNs, and UDP flows where they are tracked.",
      backend_flows},
     {"lbd_backend_up", "gauge", "1 if its health check passes and it has a next hop.", backend_up},
-    {"lbd_backend_draining", "gauge", "1 if it was asked to take no new flow.", backend_draining},
-    {"lbd_backend_weight", "gauge", "Weight in force: after slow start, drain, backups and panic.",
+    {"lbd_backend_draining", "gauge", "1 if it is draining: it takes no new flows.",
+     backend_draining},
+    {"lbd_backend_weight", "gauge", "Effective weight, after slow start, drain, backups and panic.",
      backend_weight},
-    {"lbd_backend_active_flows", "gauge", "Live flows that are tracked.", backend_active},
+    {"lbd_backend_active_flows", "gauge", "Tracked live flows.", backend_active},
     {"lbd_backend_slots", "gauge", "Slots of the service that send new flows to it.",
      backend_slots},
     {"lbd_backend_latency_seconds", "gauge",
-     "Of health probes, as a moving average that follows peaks at once.", backend_latency},
+     "Latency of health probes, a moving average that follows peaks at once.", backend_latency},
 };
 
 static void backend_row_fill(const struct dataplane *dp, const struct service_row *service,
@@ -262,7 +264,7 @@ static int write_state(const struct metrics *metrics, struct evbuffer *text)
 	return 0;
 }
 
-/* ---- the whole ---- */
+/* ---- the rest ---- */
 
 static const struct {
 	const char *name;
@@ -278,15 +280,14 @@ static void write_reasons(struct evbuffer *text, const struct lb_reason_count *c
 	static const char *const outcomes[] = {
 	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
 
-	metrics_family(text, "lbd_packets_total", "counter",
-		       "Packets seen, by how their story ended.");
+	metrics_family(text, "lbd_packets_total", "counter", "Packets by outcome and reason.");
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
 		metrics_sample(text, "lbd_packets_total",
 			       (const char *[]){"reason", reasons[i].name, "outcome",
 						outcomes[reasons[i].outcome], NULL},
 			       (double)counts[i].packets);
 	metrics_family(text, "lbd_bytes_total", "counter",
-		       "Bytes of packets seen, by how their story ended.");
+		       "Bytes of packets by outcome and reason.");
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
 		metrics_sample(text, "lbd_bytes_total",
 			       (const char *[]){"reason", reasons[i].name, "outcome",
@@ -303,7 +304,7 @@ static void write_events(struct evbuffer *text, const struct lb_reason_count *co
 	};
 
 	metrics_family(text, "lbd_events_total", "counter",
-		       "What happened on the way, beside how it ended.");
+		       "Events that packets caused, in addition to their reason.");
 	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
 		metrics_sample(text, "lbd_events_total",
 			       (const char *[]){"event", names[i - LB_REASON_COUNT], NULL},
@@ -327,9 +328,10 @@ static void write_memory(struct evbuffer *text, const struct dp_memory *memory)
 			       (const char *[]){"part", parts[i].part, NULL},
 			       (double)parts[i].bytes);
 	metrics_family(text, "lbd_flow_entries", "gauge",
-		       "Live entries of the flow table at the last sweep.");
+		       "Live entries in the flow table at the last sweep.");
 	metrics_sample(text, "lbd_flow_entries", NULL, (double)memory->flow_entries);
-	metrics_family(text, "lbd_flow_capacity", "gauge", "Places in the flow table.");
+	metrics_family(text, "lbd_flow_capacity", "gauge",
+		       "Entries that the flow table has room for.");
 	metrics_sample(text, "lbd_flow_capacity", NULL, (double)memory->flow_capacity);
 }
 
@@ -341,7 +343,7 @@ static void write_lateness(struct evbuffer *text, const struct lateness_meter *m
 
 	metrics_family(
 	    text, "lbd_loop_late_seconds", "histogram",
-	    "How late lbd's loop was, measured 20 times a second. Its lateness counts against no backend.");
+	    "How late lbd's event loop was, measured 20 times a second. Probes that fail while it is late do not count.");
 	for (unsigned i = 0; i < LATENESS_BUCKETS; i++) {
 		beats += meter->buckets[i];
 		if (i < LATENESS_BUCKETS - 1)
@@ -362,11 +364,11 @@ static int write_all(const struct metrics *metrics, struct evbuffer *text)
 	char abi[12];
 
 	snprintf(abi, sizeof(abi), "%d", LB_ABI_VERSION);
-	metrics_family(text, "lbd_build_info", "gauge", "1; the labels tell the version.");
+	metrics_family(text, "lbd_build_info", "gauge", "1; the labels give the version.");
 	metrics_sample(text, "lbd_build_info",
 		       (const char *[]){"version", LBD_VERSION, "abi", abi, NULL}, 1);
 	metrics_family(text, "lbd_start_time_seconds", "gauge",
-		       "When this lbd started, in seconds since 1970.");
+		       "When this lbd started, in seconds since 1970-01-01 UTC.");
 	metrics_sample(text, "lbd_start_time_seconds", NULL, metrics->start_time);
 	write_lateness(text, lateness_meter(metrics->lateness));
 	dataplane_reason_counts(metrics->dp, counts);

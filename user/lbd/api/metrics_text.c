@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In help texts backslash and line feed are escaped, in label values the double quote too. */
+/* Help texts escape backslash and line feed, label values also the double quote. */
 static void add_escaped(struct evbuffer *text, const char *value, const char *special)
 {
 	while (*value) {
@@ -40,8 +40,7 @@ void metrics_sample(struct evbuffer *text, const char *name, const char *const *
 		add_escaped(text, label[1], "\\\n\"");
 		evbuffer_add(text, "\"", 1);
 	}
-	/* The shorter form where it reads back as the same value, as it does for whole numbers
-	 * below 10^15. */
+	/* The shorter form if it reads back as the same value, as whole numbers below 10^15 do. */
 	snprintf(digits, sizeof(digits), "%.15g", value);
 	if (strtod(digits, NULL) != value)
 		snprintf(digits, sizeof(digits), "%.17g", value);

@@ -5,7 +5,7 @@
 
 #include <event2/buffer.h>
 
-/* # HELP and # TYPE of a family. */
+/* The # HELP and # TYPE lines of a family. */
 void metrics_family(struct evbuffer *text, const char *name, const char *type, const char *help);
 /* One sample. labels: name, value, name, value, ..., NULL; NULL: none. Values are escaped. */
 void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels,

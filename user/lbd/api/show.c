@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET: what lbd knows, as JSON in the shapes of include/lb_api.h. Called through the table in
- * api.c. */
+/* Handlers of GET requests: JSON as described in include/lb_api.h. */
 #include "internal.h"
 
 #include <errno.h>
@@ -74,7 +73,7 @@ static unsigned limited_services(const struct api *api)
 	return limited;
 }
 
-/* Where the seed in force comes from. */
+/* The source of the seed in force. */
 static const char *seed_origin(const struct api *api)
 {
 	const struct config *config = state_config(api->state);
@@ -84,7 +83,7 @@ static const char *seed_origin(const struct api *api)
 	return config->hash_seed == dataplane_hash_seed(api->dp) ? "config" : "pinned";
 }
 
-/* "late_ms" is of the last one to two minutes: whether it is late now, not whether it ever was. */
+/* "late_ms" covers the last one to two minutes, "late_max_ms" all of lbd's run. */
 static json_t *loop_json(const struct api *api)
 {
 	const struct lateness_meter *meter = lateness_meter(api->lateness);
@@ -219,13 +218,13 @@ static json_t *next_hop_json(struct api *api, const struct backend *backend)
 			 backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
 }
 
-/* Seconds, or null when there is nothing to count. */
+/* Seconds, or null where there is no such time. */
 static json_t *seconds_json(bool there, uint64_t ms)
 {
 	return there ? json_integer((json_int_t)(ms / 1000)) : json_null();
 }
 
-/* What holds a drain, and until when. */
+/* Progress of a drain: when it began, the last packet that held it, its deadline. */
 static json_t *drain_json(const struct backend *backend, const struct dp_backend_stats *stats)
 {
 	uint64_t now = clock_monotonic_ms();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which interfaces carry the program, and how it got there; errors that say what to do. */
+/* Attaches and detaches interfaces, takes them over at start, keeps the list of attached ones. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -33,9 +33,9 @@ struct attach {
 	unsigned count;
 };
 
-/* ---- what is on an interface ---- */
+/* ---- the program on an interface ---- */
 
-/* A program belongs to this data plane when it uses its map `settings`, whichever lbd loaded it. */
+/* A program belongs to this data plane if it uses its map `settings`, whichever lbd loaded it. */
 bool attach_is_ours(struct dataplane *dp, int fd)
 {
 	int settings = bpf_object__find_map_fd_by_name(dataplane_object(dp), "settings");
@@ -85,7 +85,7 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 		found.id = query.hw_prog_id;
 	if (found.id)
 		fd = bpf_prog_get_fd_by_id(
-		    found.id); /* not without CAP_SYS_ADMIN: then it stays a stranger */
+		    found.id); /* fails without CAP_SYS_ADMIN: then it counts as foreign */
 	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size)) {
 		snprintf(found.name, sizeof(found.name), "%s", info.name);
 		if (attach_is_ours(dp, fd))
@@ -145,13 +145,14 @@ bool attach_is_idle(const struct attach *attach)
 
 /* ---- attaching ---- */
 
-/* At the start, and again when somebody has removed them since. */
+/* At start, and again in case they were removed since. */
 static int make_directories(const struct attach *attach, struct error *err)
 {
 	int rc = directory_make_all(attach->links, 0700);
 
 	if (rc)
-		return error_set(err, rc, "%s: cannot be made: %s", attach->links, strerror(-rc));
+		return error_set(err, rc, "%s: cannot create the directory: %s", attach->links,
+				 strerror(-rc));
 	return 0;
 }
 
@@ -170,21 +171,23 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 	if (attach->dispatcher_allowed) {
 		rc = dispatcher_attach(attach->dp, ifindex, native, why);
 		dispatcher = !rc;
-		log_debug("%s: dispatcher, %s: %s", name, mode_name(native), rc ? why : "ok");
+		log_debug("%s: attach in a dispatcher, %s mode: %s", name, mode_name(native),
+			  rc ? why : "ok");
 	}
 	if (rc && !join) {
 		if (!link_path(path, sizeof(path), attach->links, name)) {
 			snprintf(why, 256, "the pin path is too long");
 			return -ENAMETOOLONG;
 		}
-		unlink(path); /* a link whose interface is gone, from before */
+		unlink(path); /* the old link of an interface that is gone */
 		rc = link_attach(dataplane_program_fd(attach->dp), ifindex, native, path, why);
-		log_debug("%s: link, %s: %s", name, mode_name(native), rc ? why : "ok");
+		log_debug("%s: attach by a link, %s mode: %s", name, mode_name(native),
+			  rc ? why : "ok");
 	}
 	return rc ? rc : remember(attach, name, ifindex, native, dispatcher);
 }
 
-/* Is there room for the program? join: only inside the dispatcher that is there. */
+/* Can the program be attached? *ret_join: only in the dispatcher that is already there. */
 static int check_occupant(struct attach *attach, const char *name, uint32_t ifindex, bool *ret_join,
 			  struct error *err)
 {
@@ -194,23 +197,26 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 	if (rc)
 		return error_set(err, rc, "%s: cannot see which XDP program is attached: %s", name,
 				 strerror(-rc));
+	log_debug("%s: before attaching: program id %u%s%s%s", name, there.id,
+		  *there.name ? ", " : "", there.name, there.dispatcher ? ", a dispatcher" : "");
 	if (there.ours)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: carries this lbd's program (id %u) by a link that is not pinned under "
+		    "%s: this lbd's program (id %u) is attached by a link that is not pinned under "
 		    "%s: end the process that holds it",
 		    name, there.ours, attach->links);
 	if (there.id && !there.dispatcher)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: has another XDP program (%s%sid %u), and not in a dispatcher: detach it "
+		    "%s: another XDP program (%s%sid %u) is attached without a dispatcher: detach it "
 		    "first: ip link set dev %s xdp off",
 		    name, there.name, *there.name ? ", " : "", there.id, name);
 	if (there.id && !attach->dispatcher_allowed)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: has programs in a dispatcher (id %u), but the kernel refuses lbd to join "
-		    "it (BPF EXT programs): detach them first: xdp-loader unload %s --all",
+		    "%s: other programs are attached in a dispatcher (id %u), and the kernel does "
+		    "not let lbd join it (BPF EXT programs): detach them first: "
+		    "xdp-loader unload %s --all",
 		    name, there.id, name);
 	*ret_join = there.id;
 	return 0;
@@ -250,11 +256,12 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	int rc;
 
 	if (!ifindex)
-		return error_set(err, -ENODEV, "%s: no such interface; ip link lists them", name);
+		return error_set(err, -ENODEV, "%s: no such interface; list them with: ip link",
+				 name);
 	if (there && mode != CONFIG_MODE_AUTO && there->native != (mode == CONFIG_MODE_NATIVE))
 		return error_set(err, -EBUSY,
-				 "%s: attached in %s mode: detach it first to change that", name,
-				 mode_name(there->native));
+				 "%s: attached in %s mode: to change the mode, detach it first",
+				 name, mode_name(there->native));
 	if (there)
 		return 0;
 	rc = attach_new_interface(attach, name, ifindex, mode, err);
@@ -266,6 +273,7 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	log_info("%s: attached, %s mode, %s", name, mode_name(there->native),
 		 there->dispatcher ? "in a dispatcher" : "alone");
 	rc = dataplane_add_egress(attach->dp, ifindex);
+	log_debug("%s: redirects to it: %s", name, rc ? strerror(-rc) : "ok");
 	if (rc)
 		log_warning("%s: packets cannot be redirected to it: %s", name, strerror(-rc));
 	return 0;
@@ -280,8 +288,7 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 
 	if (!there)
 		return error_set(err, -ENODEV,
-				 "%s: not attached; lbctl status lists the interfaces that are",
-				 name);
+				 "%s: not attached; attached interfaces: lbctl status", name);
 	if (there->dispatcher) {
 		rc = attach_look(attach->dp, there->ifindex, &occupant);
 		if (!rc && occupant.ours)
@@ -290,12 +297,14 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 		rc = link_path(path, sizeof(path), attach->links, name) ? link_detach(path)
 									: -ENAMETOOLONG;
 	}
+	log_debug("%s: detach from the %s: %s", name, there->dispatcher ? "dispatcher" : "link",
+		  rc ? strerror(-rc) : "ok");
 	if (rc && rc != -ENOENT && rc != -ENODEV)
-		return error_set(err, rc, "%s: cannot be detached: %s", name, strerror(-rc));
+		return error_set(err, rc, "%s: cannot detach: %s", name, strerror(-rc));
 	if (rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) && occupant.ours)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: still carries this lbd's program (id %u), by a link that is not pinned "
+		    "%s: this lbd's program (id %u) is still attached, by a link that is not pinned "
 		    "under %s: end the process that holds it",
 		    name, occupant.ours, attach->links);
 	log_info("%s: detached", name);
@@ -317,12 +326,12 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 		    !link_path(new_path, sizeof(new_path), attach->links, name))
 			return;
 		if (present) {
-			log_info("%s: is called %s now", there->name, name);
+			log_info("%s: renamed to %s", there->name, name);
 			if (!there->dispatcher && rename(old_path, new_path))
 				log_warning("%s: %s", new_path, strerror(errno));
 			snprintf(there->name, sizeof(there->name), "%s", name);
 		} else {
-			log_warning("%s: is gone, and the program with it", there->name);
+			log_warning("%s: interface is gone, and its program with it", there->name);
 			if (!there->dispatcher)
 				unlink(old_path);
 			offloads_restore(attach->offloads, there->ifindex);
@@ -340,11 +349,11 @@ void attach_check(struct attach *attach)
 
 		if (bpf_xdp_query((int)there->ifindex, 0, &query) ||
 		    query.attach_mode != XDP_ATTACHED_NONE) {
-			i++; /* its interface may be gone: attach_link_changed is told of that */
+			i++; /* an interface that is gone is attach_link_changed's to handle */
 			continue;
 		}
 		log_error(
-		    "%s: somebody took lbd's program off it, or removed its pin under %s: nothing "
+		    "%s: another process detached lbd's program, or removed its pin under %s: nothing "
 		    "is forwarded there; to attach it again: lbctl attach %s",
 		    there->name, attach->links, there->name);
 		offloads_restore(attach->offloads, there->ifindex);
@@ -365,8 +374,8 @@ bool attach_interface_runs(const char *name)
 
 /* ---- takeover ---- */
 
-/* Its interface may have got another name while no lbd ran: the pin goes by the name, and is looked
- * for by it. path is where the link is pinned; changed when that has changed. */
+/* The interface may have been renamed while no lbd ran: renames the pin, which is found by the
+ * interface's name, and changes path to match. */
 static void follow_rename(struct attach *attach, char path[PATH_MAX], const char *name)
 {
 	char expected[PATH_MAX];
@@ -377,7 +386,7 @@ static void follow_rename(struct attach *attach, char path[PATH_MAX], const char
 		log_warning("%s: cannot be renamed to %s: %s", path, expected, strerror(errno));
 		return;
 	}
-	log_info("%s: its interface is called %s now", path, name);
+	log_info("%s: its interface is now named %s", path, name);
 	strcpy(path, expected);
 }
 
@@ -393,25 +402,28 @@ static void adopt_link(struct attach *attach, const char *file)
 	if (snprintf(path, sizeof(path), "%s/%s", attach->links, file) >= (int)sizeof(path))
 		return;
 	if (link_inspect(path, &ifindex, &program_id)) {
-		log_warning("%s: not an XDP link, left alone", path);
+		log_warning("%s: not an XDP link, ignored", path);
 		return;
 	}
 	if (!ifindex || !if_indextoname(ifindex, name)) {
-		log_info("%s: its interface is gone, forgotten", path);
+		log_info("%s: its interface is gone, pin removed", path);
 		unlink(path);
 		return;
 	}
 	if (attach_look(attach->dp, ifindex, &there) || there.id != program_id) {
-		log_warning("%s: of another network namespace, left alone", path);
+		log_warning("%s: belongs to another network namespace, ignored", path);
 		return;
 	}
 	follow_rename(attach, path, name);
-	/* Swapped in one step even if the code is the same: constants may differ. */
+	/* Replaced even if the code is the same: constants may differ. */
 	if (!bpf_obj_get_info_by_fd(dataplane_program_fd(attach->dp), &own, &size) &&
 	    own.id != program_id)
 		rc = link_replace(path, dataplane_program_fd(attach->dp));
+	log_debug("%s: takeover of the link, program id %u %s id %u: %s", name, program_id,
+		  own.id == program_id ? "stays as" : "replaced by", own.id,
+		  rc ? strerror(-rc) : "ok");
 	if (rc)
-		log_error("%s: still runs the program of a former lbd (id %u): %s", name,
+		log_error("%s: still runs the program of an earlier lbd (id %u): %s", name,
 			  program_id, strerror(-rc));
 	if (remember(attach, name, ifindex, there.native, false))
 		log_error("%s: out of memory", name);
@@ -441,7 +453,7 @@ static bool same_code(uint32_t id, int fd)
 	       !bpf_obj_get_info_by_fd(fd, &b, &b_size) && !memcmp(a.tag, b.tag, sizeof(a.tag));
 }
 
-/* Other code is attached beside the old first, which is then taken out: no packet goes past
+/* If the code differs, the new program is added before the old one is removed: no packet bypasses
  * both. */
 static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_t ifindex,
 				const struct occupant *there)
@@ -453,11 +465,11 @@ static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_
 		rc = dispatcher_attach(attach->dp, ifindex, there->native, why);
 		if (!rc && dispatcher_detach(ifindex, there->ours))
 			log_warning(
-			    "%s: the program of a former lbd (id %u) is still in the dispatcher, after the new",
+			    "%s: the program of an earlier lbd (id %u) is still in the dispatcher, after the new one",
 			    name, there->ours);
 	}
 	if (rc)
-		log_error("%s: still runs the program of a former lbd (id %u): %s", name,
+		log_error("%s: still runs the program of an earlier lbd (id %u): %s", name,
 			  there->ours, why);
 	if (remember(attach, name, ifindex, there->native, true))
 		log_error("%s: out of memory", name);
@@ -480,7 +492,7 @@ static void adopt_dispatchers(struct attach *attach)
 	if_freenameindex(all);
 }
 
-/* ---- life ---- */
+/* ---- start and end ---- */
 
 static int print_as_debug(enum libxdp_print_level level, const char *format, va_list args)
 {
@@ -488,7 +500,7 @@ static int print_as_debug(enum libxdp_print_level level, const char *format, va_
 
 	vsnprintf(line, sizeof(line), format, args);
 	line[strcspn(line, "\n")] = 0;
-	log_debug("%s", line);
+	log_debug("libxdp: %s", line);
 	return 0;
 }
 
@@ -517,7 +529,7 @@ int attach_new(struct dataplane *dp, const char *pin, const char *offloads, stru
 	attach->dispatcher_allowed = dispatcher_allowed();
 	if (!attach->dispatcher_allowed)
 		log_debug(
-		    "the kernel refuses EXT programs: no dispatcher, programs are attached alone");
+		    "attach: the kernel refuses EXT programs: no dispatcher, programs are attached alone");
 	adopt_links(attach);
 	adopt_dispatchers(attach);
 	for (unsigned i = 0; i < attach->count; i++)

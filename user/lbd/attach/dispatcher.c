@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The program beside others on an interface, through libxdp's dispatcher: a copy of it, loaded
- * as an extension of the dispatcher, on the maps the data plane has open. */
+/* Attaches the program beside others through libxdp's dispatcher: a copy of it on the same maps,
+ * loaded as an extension of the dispatcher. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -14,8 +14,8 @@
 
 bool dispatcher_allowed(void)
 {
-	/* return 0; without a target to extend: EINVAL where extensions are known, EPERM where they
-	 * are refused. */
+	/* An extension without a target: EINVAL where the kernel knows extensions, EPERM where it
+	 * refuses them. */
 	const struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K},
 					   {.code = BPF_JMP | BPF_EXIT}};
 	int fd = bpf_prog_load(BPF_PROG_TYPE_EXT, "lbd_probe", "Dual BSD/GPL", program, 2, NULL);
@@ -26,7 +26,7 @@ bool dispatcher_allowed(void)
 	return true;
 }
 
-/* The one that is attached; the object may hold others. */
+/* The program to attach; the object may hold others. */
 static struct bpf_program *main_program(struct dataplane *dp)
 {
 	struct bpf_program *program;
@@ -38,7 +38,7 @@ static struct bpf_program *main_program(struct dataplane *dp)
 	return NULL;
 }
 
-/* Every map, the constants' too: the copy is the same program on the same data. */
+/* Every map, also that of the constants: the copy is the same program on the same data. */
 static int share_maps(struct bpf_object *from, struct bpf_object *to)
 {
 	struct bpf_map *map;
@@ -70,7 +70,8 @@ static int prepare_copy(struct dataplane *dp, struct lb_bpf *copy, const char **
 	return 0;
 }
 
-/* libxdp falls back to a program alone, and not by a link: that is undone. */
+/* Where there can be no dispatcher, libxdp attaches the program alone and without a link: undoes
+ * that. */
 static int undo_lone_program(uint32_t ifindex)
 {
 	struct xdp_multiprog *there = xdp_multiprog__get_from_ifindex((int)ifindex);

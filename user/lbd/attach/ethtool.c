@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A network device's features, through the ethtool ioctl: names once, then words of bits. */
+/* Features of network devices through the ethtool ioctl: found by name once, then bits in words. */
 #include "ethtool.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 #include "common/cleanup.h"
 
-#define WORDS 8 /* of 32 features each; the kernel has 2 in use */
+#define WORDS 8 /* of 32 features each; the kernel uses 2 */
 
 static int request(const char *device, void *command)
 {
@@ -28,7 +28,7 @@ static int request(const char *device, void *command)
 	return ioctl(fd, SIOCETHTOOL, &request) < 0 ? -errno : 0;
 }
 
-/* How many names there are; lo is in every network namespace. 0 or -errno. */
+/* The number of features; lo exists in every network namespace. 0 or -errno. */
 static int count_names(unsigned *ret)
 {
 	struct {
@@ -90,8 +90,8 @@ int ethtool_feature_set(const char *device, int feature, bool on)
 	bool is_on;
 	int rc;
 
-	/* The kernel takes as many words as it has, no more: those up to the feature's own are
-	 * enough, if it has just as many; otherwise it says EINVAL, and is given the next. */
+	/* The kernel wants exactly as many words as it has, and returns EINVAL otherwise: starts
+	 * with those up to the feature's own, and adds one at a time. */
 	set.words[feature / 32].valid = 1u << feature % 32;
 	set.words[feature / 32].requested = (__u32)on << feature % 32;
 	while ((rc = request(device, &set)) == -EINVAL && set.head.size < WORDS)

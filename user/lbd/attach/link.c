@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The program alone on an interface, held by a bpf_link that is pinned: it stays when lbd goes,
- * and its program is replaced without a gap. */
+/* Attaches the program alone by a pinned bpf_link: it stays attached when lbd ends, and its program
+ * can be replaced without a gap. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -14,7 +14,7 @@
 
 #define LIBBPF_REASON "Kernel error message: "
 
-static char *reason_into; /* where the printer below puts what the driver said */
+static char *reason_into; /* catch_reason copies the driver's reason to this */
 
 static int catch_reason(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -30,8 +30,8 @@ static int catch_reason(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
-/* The kernel keeps a driver's explanation from callers of bpf_link_create, but gives it over
- * netlink: so the same is tried there, only to be refused. */
+/* bpf_link_create does not return the driver's reason, but netlink does: tries the same there, to
+ * be refused again with the reason. */
 static void ask_for_reason(int program_fd, uint32_t ifindex, uint32_t flags, char why[256])
 {
 	libbpf_print_fn_t before;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keeps receive offloads off that would show the program something else than what was on the
- * wire. */
+/* Turns off receive offloads that change packets before the program sees them. */
 #include "offloads.h"
 
 #include <errno.h>
@@ -17,22 +16,22 @@
 #include "common/rtnl.h"
 #include "ethtool.h"
 
-#define DEVICES_MAX 64 /* an interface and those below it */
+#define DEVICES_MAX 64 /* an interface and the devices below it */
 
-/* Where a device stands: XDP in generic mode looks at packets after the devices below have joined
- * them and taken their tags off; GRO of the interface itself the kernel leaves out
- * (netif_elide_gro). A VLAN takes its tag off anyway. */
+/* How a device relates to the interface. Generic XDP sees packets after the devices below have
+ * joined them and removed their tags. The kernel skips the GRO of the interface itself
+ * (netif_elide_gro). A VLAN device removes its tag in any case. */
 enum place {
 	PLACE_SELF = 1 << 0,
-	PLACE_PORT = 1 << 1,       /* of the bond or bridge that it is */
-	PLACE_UNDER_VLAN = 1 << 2, /* the device that it is a VLAN of */
+	PLACE_PORT = 1 << 1,       /* a port of the interface, a bond or bridge */
+	PLACE_UNDER_VLAN = 1 << 2, /* the device below the interface, a VLAN */
 	PLACE_ANY = PLACE_SELF | PLACE_PORT | PLACE_UNDER_VLAN,
 };
 
 static const struct {
 	const char *name;         /* the kernel's */
 	const char *ethtool;      /* ethtool -K's */
-	unsigned native, generic; /* enum place: where it does harm */
+	unsigned native, generic; /* enum place: where it is harmful */
 	const char *harm;
 } kinds[] = {
     {"rx-lro", "lro", PLACE_ANY, PLACE_ANY,
@@ -42,7 +41,7 @@ static const struct {
     {"rx-gro", "gro", 0, PLACE_PORT | PLACE_UNDER_VLAN,
      "it joins packets, which then look too long for the tunnel"},
     {"rx-vlan-hw-parse", "rxvlan", PLACE_SELF | PLACE_PORT, PLACE_SELF | PLACE_PORT,
-     "it hides VLAN tags from the program: what comes in tagged leaves with the wrong tag"},
+     "it hides VLAN tags from the program: tagged packets leave with the wrong tag"},
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -90,7 +89,7 @@ static void look_at_link(void *arg, const struct rtnl_link *link)
 		add_device(search, link->lower, PLACE_UNDER_VLAN);
 }
 
-/* The interface and those below it, to any depth: a VLAN of a bond is common. */
+/* The interface and the devices below it, at any depth: a VLAN of a bond is common. */
 static void find_devices(uint32_t ifindex, struct search *search)
 {
 	struct rtnl *rtnl = NULL;
@@ -107,7 +106,7 @@ static void find_devices(uint32_t ifindex, struct search *search)
 	rtnl_close(rtnl);
 }
 
-/* ---- what was turned off ---- */
+/* ---- the list of what was turned off ---- */
 
 static bool is_recorded(const struct offloads *offloads, const struct turned_off *entry)
 {
@@ -172,8 +171,8 @@ static void save(const struct offloads *offloads)
 	    !list || json_dump_file(list, temporary, JSON_COMPACT) ||
 	    rename(temporary, offloads->path))
 		log_warning(
-		    "%s: cannot be written: offloads that are turned off now stay off if lbd is "
-		    "restarted before the interface is detached",
+		    "%s: cannot write: offloads that are off now stay off if lbd is restarted "
+		    "before the interface is detached",
 		    offloads->path);
 	json_decref(list);
 }
@@ -203,7 +202,7 @@ static void load(struct offloads *offloads)
 		return;
 	list = json_load_file(offloads->path, JSON_REJECT_DUPLICATES, &why);
 	if (!list)
-		log_warning("%s:%d: %s: what it lists stays turned off", offloads->path, why.line,
+		log_warning("%s:%d: %s: the offloads it lists stay off", offloads->path, why.line,
 			    why.text);
 	json_array_foreach (list, i, item)
 		load_item(offloads, item);
@@ -237,7 +236,7 @@ void offloads_free(struct offloads *offloads)
 
 /* ---- on and off ---- */
 
-/* Is it on, on a device where it does harm? A device that does not tell has none. */
+/* Is it on, on a device where it is harmful? A device that does not answer has no such offload. */
 static bool is_harmful(const struct offloads *offloads, unsigned kind, const struct device *device,
 		       const char *name, bool native)
 {
@@ -259,14 +258,14 @@ static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct d
 		return;
 	if (!is_harmful(offloads, kind, device, name, native)) {
 		if (is_off_for_any(offloads, device->ifindex, kind))
-			record(offloads, &entry); /* this interface needs it off, too */
+			record(offloads, &entry); /* this interface needs it off too */
 		return;
 	}
 	rc = ethtool_feature_set(name, offloads->feature[kind], false);
 	if (!rc)
 		rc = record(offloads, &entry);
 	if (rc)
-		log_warning("%s: %s cannot be turned off (%s), and %s", name, kinds[kind].ethtool,
+		log_warning("%s: cannot turn off %s (%s), and %s", name, kinds[kind].ethtool,
 			    strerror(-rc), kinds[kind].harm);
 	else
 		log_info("%s: %s turned off until lbd is detached: %s", name, kinds[kind].ethtool,
@@ -293,7 +292,7 @@ static void turn_on(const struct offloads *offloads, const struct turned_off *en
 		return;
 	rc = ethtool_feature_set(name, offloads->feature[entry->kind], true);
 	if (rc)
-		log_warning("%s: %s cannot be turned on again: %s; try: ethtool -K %s %s on", name,
+		log_warning("%s: cannot turn on %s again: %s; try: ethtool -K %s %s on", name,
 			    kinds[entry->kind].ethtool, strerror(-rc), name,
 			    kinds[entry->kind].ethtool);
 	else
@@ -320,8 +319,8 @@ void offloads_restore(struct offloads *offloads, uint32_t ifindex)
 
 /* ---- for status ---- */
 
-/* On a veth they are the other end's: what it joined or tagged in software comes as it is. In
- * native mode the kernel sees to the joining. */
+/* On a veth the offloads of the other end count: packets that it joins or tags in software arrive
+ * that way. In native mode the kernel handles joined ones. */
 static void check_veth(const char *name, void (*fn)(void *arg, const char *sentence), void *arg)
 {
 	char driver[ETHTOOL_DRIVER], sentence[OFFLOADS_SENTENCE];
@@ -330,9 +329,9 @@ static void check_veth(const char *name, void (*fn)(void *arg, const char *sente
 	if (strcmp(driver, "veth") != 0)
 		return;
 	snprintf(sentence, sizeof(sentence),
-		 "%s is a veth in generic mode: what its other end joins or tags in software "
-		 "reaches the program as it is; on the other end: ethtool -K PEER tso off gso "
-		 "off txvlan off",
+		 "%s is a veth in generic mode: packets that its other end joins or tags in "
+		 "software reach the program that way; on the other end: ethtool -K PEER tso off "
+		 "gso off txvlan off",
 		 name);
 	fn(arg, sentence);
 }

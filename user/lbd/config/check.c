@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What holds between the parts of a config: nothing twice, nothing over its limit, no VIP that
- * is a backend. Sorted lists, so that the largest config takes milliseconds. */
+/* Checks across the parts of a config: no duplicates, nothing over its limit, no VIP that is a
+ * backend. Works on sorted lists, so that the largest config takes milliseconds. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 
 /* ---- services ---- */
 
-/* Later in the file is greater, so that of two alike the later one is told. */
+/* By place in the file, so that of two equal items the later one is reported. */
 static int by_position(const void *a, const void *b)
 {
 	return (a > b) - (a < b);
@@ -62,9 +62,10 @@ static void check_addresses(const struct config_place *root, const struct config
 			continue;
 		service_place(root, config, sorted[i], &at);
 		service_place(root, config, sorted[i - 1], &before);
-		config_complain(&at, "vip", addr_format(&sorted[i]->vip, vip),
-				"%s of line %zu has this VIP, protocol and port: expected another",
-				before.object, before.line);
+		config_complain(
+		    &at, "vip", addr_format(&sorted[i]->vip, vip),
+		    "%s in line %zu has the same VIP, protocol and port: expected others",
+		    before.object, before.line);
 	}
 }
 
@@ -80,7 +81,7 @@ static void check_names(const struct config_place *root, const struct config *co
 		service_place(root, config, sorted[i], &at);
 		service_place(root, config, sorted[i - 1], &before);
 		config_complain(&at, "name", sorted[i]->name,
-				"the service of line %zu has this name: expected another",
+				"the service in line %zu has the same name: expected another",
 				before.line);
 	}
 }
@@ -127,8 +128,7 @@ static void check_twice(const struct config_place *root, const struct config *co
 			"listed twice, see line %zu: expected once", before_at.line);
 }
 
-/* Packets for a VIP that is a backend would come back to the balancer. vips is sorted by
- * address. */
+/* Packets to a backend that is a VIP would come back to the balancer. vips is sorted by address. */
 static void check_not_vip(const struct config_place *root, const struct config *config,
 			  const struct config_service *const *vips, unsigned *next_vip,
 			  const struct member *member)

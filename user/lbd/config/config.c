@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The YAML file as a validated value: text -> tree (config_source) -> keys and types
- * (config_schema) -> values (config_value) -> the whole (config_check). */
+/* Reads the YAML file into a validated value: text -> tree (source.c) -> keys and types (schema.c,
+ * shape.c) -> values (value.c, service.c) -> checks across them (check.c). */
 #include "config.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "source.h"
 #include "value.h"
 
-#define MAX_FILE (16u << 20) /* bytes; the limits of everything in it need less than 4 MiB */
+#define MAX_FILE (16u << 20) /* bytes; the largest config allowed needs less than 4 MiB */
 
 static int build(struct config_source *source, struct config **ret)
 {
@@ -54,7 +54,7 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 	return rc;
 }
 
-/* Reads up to max bytes; a directory is refused by read itself. Returns the length or -errno. */
+/* Reads up to max bytes; read itself refuses a directory. Returns the length or -errno. */
 static ssize_t read_all(int fd, char *text, size_t max)
 {
 	size_t length = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The YAML file as a validated value. Pure: text in, value or one clear error out. */
+/* The config file as a validated value: YAML text in, a value or one error out. */
 #ifndef LBD_CONFIG_H
 #define LBD_CONFIG_H
 
@@ -32,18 +32,18 @@ struct config_service {
 	uint8_t protocol; /* enum config_protocol */
 	uint16_t port;    /* 0: any (`port: any`) */
 	const struct algo *algorithm;
-	uint8_t hash; /* enum lb_hash_fields; `hash: [source-port, destination-port]`, default from
-			 the algorithm */
+	uint8_t hash; /* enum lb_hash_fields; `hash: [source-port, destination-port]`; the algorithm
+			 has the default */
 	uint8_t forward;  /* enum lb_forward */
-	uint8_t tracking; /* enum config_tracking; auto means always for algorithms that pick per
-			     flow */
+	uint8_t tracking; /* enum config_tracking; auto is always for algorithms that pick a backend
+			     for each flow */
 	uint8_t mask4, mask6;              /* `affinity-mask: { v4: 24, v6: 64 }` */
 	bool affinity;                     /* `affinity: client-ip` */
 	uint32_t affinity_timeout_ms;      /* default 10 min, at most LB_FLOW_MAX_IDLE ticks */
 	uint32_t tcp_idle_ms, udp_idle_ms; /* `idle-timeout: { tcp: 300s, udp: 30s }` */
-	uint32_t slots;                    /* a prime; 0: chosen from the number of backends */
+	uint32_t slots;                    /* a prime; 0: by the number of backends */
 	uint32_t slow_start_ms;            /* 0: none */
-	/* percent of healthy backends below which all are used; 0: never */
+	/* percent; with fewer healthy backends all are used; 0: never */
 	uint32_t panic_threshold;
 	struct health_spec health;
 	struct config_backend *backends;
@@ -55,8 +55,7 @@ struct config_limits {
 	uint32_t services; /* default 1024 */
 	uint32_t backends; /* (service, backend) pairs, default 16384, at most LB_MAX_BACKENDS */
 	uint32_t slots;    /* default 4 Mi */
-	uint32_t flows; /* tracked flows there is room for, default 1 M; the table has 2x that many
-			   entries */
+	uint32_t flows;    /* tracked flows, default 1 Mi; the table has twice as many entries */
 };
 
 struct config {
@@ -65,13 +64,13 @@ struct config {
 	enum config_mode mode;
 	char *pin;     /* default /sys/fs/bpf/lbd */
 	char *socket;  /* default /run/lbd/lbd.sock */
-	char *state;   /* directory of what outlives the host's next start; default /var/lib/lbd */
+	char *state;   /* directory of files that survive a reboot; default /var/lib/lbd */
 	char *group;   /* owner group of the socket, default "lbd" */
 	char *metrics; /* `metrics: 127.0.0.1:9469`, "off": NULL */
 	struct addr metrics_address;
 	uint16_t metrics_port;
-	uint64_t hash_seed;                       /* 0: not given, see seed.h */
-	struct addr encap_source4, encap_source6; /* prefixes the outer sources are taken from */
+	uint64_t hash_seed;                            /* 0: not given, see seed.h */
+	struct addr encap_source4, encap_source6;      /* prefixes of the outer source addresses */
 	unsigned encap_source4_len, encap_source6_len; /* default 172.16.0.0/16, 100::/64 */
 	uint16_t gue_port;                             /* default 6080 */
 	struct config_limits limits;
@@ -79,10 +78,10 @@ struct config {
 	unsigned services_count;
 };
 
-/* Reads and validates a file. 0, or -errno with *ret untouched and err saying
- * "FILE:LINE: object: key: value: what was expected". */
+/* Reads and validates a file. 0, or -errno with *ret untouched and "FILE:LINE: object: key: value:
+ * what was expected" in err. */
 int config_load(const char *path, struct config **ret, struct error *err);
-/* The same from memory; name stands for the file in errors. */
+/* The same from memory; errors call the file `name`. */
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
 void config_free(struct config *config);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Text of single values -> numbers, with ranges that also say what was expected. */
+/* Parses single values: numbers with units and ranges, texts, addresses. */
 #include "scalar.h"
 
 #include <errno.h>
@@ -13,8 +13,8 @@ struct unit {
 	uint64_t factor;
 };
 
-/* Digits in front; *ret_rest is what follows them. strtoull alone would take signs and blanks
- * too. */
+/* Leading digits; *ret_rest is the text after them. strtoull alone would also accept signs and
+ * blanks. */
 static int parse_digits(const char *text, int base, uint64_t *ret, const char **ret_rest)
 {
 	const char *digits = base == 16 ? "0123456789abcdefABCDEF" : "0123456789";
@@ -53,7 +53,7 @@ static int parse_percent(const char *text, uint64_t *ret)
 	return rc ? rc : *rest && strcmp(rest, "%") ? -EINVAL : 0;
 }
 
-/* Units end with an unnamed one. */
+/* The list of units ends with a NULL name. */
 static int parse_with_unit(const char *text, const struct unit *units, uint64_t *ret)
 {
 	const char *rest;
@@ -67,7 +67,7 @@ static int parse_with_unit(const char *text, const struct unit *units, uint64_t 
 	return -EINVAL;
 }
 
-/* The largest unit that leaves a whole number; units come in growing order. */
+/* With the largest unit that gives a whole number; units are in ascending order. */
 static const char *format_with_unit(uint64_t value, const struct unit *units, char text[24])
 {
 	const struct unit *best = units;
@@ -124,7 +124,7 @@ const struct config_scalar config_seed = {parse_seed, format_count,
 const struct config_scalar config_duration = {parse_duration, format_duration,
 					      "a number and ms, s, m or h"};
 const struct config_scalar config_size = {parse_size, format_size,
-					  "a number, k, M or G may follow"};
+					  "a number, optionally with k, M or G"};
 const struct config_scalar config_percent = {parse_percent, format_percent, NULL};
 
 void config_read_number(const struct config_place *at, const char *key, const char *text,
@@ -242,7 +242,7 @@ static const char *why_no_host4(const uint8_t bytes[4])
 	return memcmp(bytes, broadcast, 4) ? NULL : "the broadcast address";
 }
 
-/* Link-local: only with an interface would it say which host. */
+/* Link-local addresses name a host only together with an interface. */
 static const char *why_no_host6(const uint8_t bytes[16])
 {
 	static const uint8_t unspecified[16], loopback[16] = {[15] = 1},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Text of single values -> numbers, with ranges that also say what was expected. */
+/* Parses single values: numbers with units and ranges, texts, addresses. */
 #ifndef LBD_CONFIG_SCALAR_H
 #define LBD_CONFIG_SCALAR_H
 
@@ -14,7 +14,7 @@ struct config_scalar {
 	int (*parse)(const char *text, uint64_t *ret);
 	/* The shortest text that parses to value: in text, or constant. */
 	const char *(*format)(uint64_t value, char text[24]);
-	const char *syntax; /* told when the text is no such number; NULL: the range says enough */
+	const char *syntax; /* added to the error for text that is no such number; NULL: nothing */
 };
 
 extern const struct config_scalar config_count;    /* 80 */
@@ -26,21 +26,20 @@ extern const struct config_scalar config_percent;  /* 20, 20% */
 struct config_range {
 	const struct config_scalar *scalar;
 	uint64_t min, max; /* both allowed */
-	const char *word;  /* stands for 0: "any"; NULL: none */
+	const char *word;  /* a word for 0: "any"; NULL: none */
 };
 
 /* Sets *ret, or complains about key and leaves *ret alone. */
 void config_read_number(const struct config_place *at, const char *key, const char *text,
 			const struct config_range *range, uint64_t *ret);
 
-/* ---- tables of keys: from a struct of texts (config_schema.h) to a struct of values (config.h)
- * ---- */
+/* ---- tables of keys: from a struct of texts (schema.h) to a struct of values (config.h) ---- */
 
 struct config_number_key {
 	const char *key; /* NULL: the end of the table */
-	size_t raw;   /* offset of the char * in the struct of texts; NULL there: the value stays */
-	size_t value; /* offset of the integer in the struct of values */
-	size_t width; /* of the integer, bytes */
+	size_t raw;      /* offset of the char * in the struct of texts; if NULL, the value stays */
+	size_t value;    /* offset of the integer in the struct of values */
+	size_t width;    /* of the integer, bytes */
 	struct config_range range;
 };
 
@@ -62,12 +61,12 @@ struct config_text_key {
 
 void config_read_numbers(const struct config_place *at, const struct config_number_key *keys,
 			 const void *raw, void *value);
-/* The texts are copied; one that is there already is freed. */
+/* Copies the texts and frees those they replace. */
 void config_read_texts(const struct config_place *at, const struct config_text_key *keys,
 		       const void *raw, void *value);
 void config_copy_text(const struct config_place *at, const char *text, char **ret);
 
-/* Sets *ret to an address that one host can have, or complains; also when text is NULL. */
+/* Sets *ret to an address that one host can have, else complains, also if text is NULL. */
 void config_read_address(const struct config_place *at, const char *key, const char *text,
 			 struct addr *ret);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The keys of a config file, as one libcyaml schema. A key is added here, in config_schema.h and
- * in config_value.c. */
+/* The keys of a config file as one libcyaml schema. To add a key, add it here, in schema.h, and in
+ * value.c or service.c. */
 #include "schema.h"
 
 #include <cyaml/cyaml.h>
@@ -35,7 +35,7 @@ static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
 static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
-/* Not CYAML_BOOL: to libcyaml whatever is not a no is a yes. */
+/* Not CYAML_BOOL: libcyaml takes every word that is not a no for a yes. */
 static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
 
 /* ---- keys ---- */
@@ -127,7 +127,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	GROUP("encap", raw_config, encap, encap_keys),
 	GROUP("limits", raw_config, limits, limits_keys),
 	GROUP("defaults", raw_config, defaults, defaults_keys),
-	/* Required, so that a file cut short does not silently remove every service. */
+	/* Required, so that a truncated file does not silently remove every service. */
 	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0,
 			     LB_MAX_SERVICES),
 	CYAML_FIELD_END};
@@ -137,7 +137,7 @@ static const cyaml_schema_value_t config_schema = {
 
 /* ---- loading ---- */
 
-/* libcyaml's first error line; the later ones are its way through the schema. */
+/* Keeps libcyaml's first error line; the later ones only list its place in the schema. */
 static void keep_first(cyaml_log_t level, void *arg, const char *format, va_list args)
 {
 	struct error *first = arg;
@@ -155,7 +155,7 @@ static cyaml_config_t cyaml_options(struct error *first)
 				.mem_fn = cyaml_mem};
 }
 
-/* The very text went through libyaml before: what fails in there now is memory. */
+/* libyaml has parsed the same text before: if it fails now, memory is short. */
 static bool is_memory_error(cyaml_err_t r)
 {
 	return r == CYAML_ERR_OOM || r == CYAML_ERR_LIBYAML_PARSER_INIT ||

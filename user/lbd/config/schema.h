@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The keys of a config file, and their values as libcyaml loads them: words of a fixed set are
- * already numbers, the rest is text. A NULL pointer: the key is not there. */
+/* The keys of a config file, and their values as libcyaml loads them: words of a fixed set as
+ * numbers, the rest as text. A NULL pointer: the key is missing. */
 #ifndef LBD_CONFIG_SCHEMA_H
 #define LBD_CONFIG_SCHEMA_H
 
@@ -26,7 +26,7 @@ struct raw_backend {
 	uint8_t *backup; /* 0 or 1 */
 };
 
-struct raw_service { /* `defaults` too: the keys below the line */
+struct raw_service { /* also for `defaults`, which has the keys below the line */
 	char *name, *vip, *port, *slots;
 	uint8_t protocol; /* enum config_protocol */
 	struct raw_backend *backends;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One service of a config: from text to values, defaults, and what excludes what within it. */
+/* One service of a config: text to values, defaults, and keys that exclude each other. */
 #include "service.h"
 
 #include <stdio.h>
@@ -14,13 +14,13 @@
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
 
-/* Idle times are counted in ticks of 2^30 ns: at least two, at most LB_FLOW_MAX_IDLE, in whole
- * seconds. */
+/* The data plane counts idle times in ticks of 2^30 ns: at least two, at most LB_FLOW_MAX_IDLE. The
+ * limits here are whole seconds. */
 #define MIN_IDLE  (3 * SECOND)
 #define MAX_IDLE  ((uint64_t)((LB_FLOW_MAX_IDLE * (1ULL << LB_TICK_SHIFT)) / 1000000000) * SECOND)
 #define MAX_SLOTS ((1 << 28) - 1)
-/* A lost SYN is sent again after 1 s (RFC 6298): this forgives one, and the answer has half a
- * second. */
+/* A lost SYN is sent again after 1 s (RFC 6298): this tolerates one, and leaves half a second for
+ * the answer. */
 #define DEFAULT_TIMEOUT (3 * SECOND / 2)
 #define MAX_NAME        63
 
@@ -38,7 +38,7 @@ static const struct config_service service_defaults = {
 
 /* ---- keys ---- */
 
-/* What lbctl, metrics labels and URLs take without quoting; the default name is of it too. */
+/* Characters that lbctl, metrics labels and URLs take without quoting; default names match too. */
 static bool is_name(const char *text)
 {
 	return *text && strlen(text) <= MAX_NAME &&
@@ -47,7 +47,7 @@ static bool is_name(const char *text)
 		   strlen(text);
 }
 
-/* Goes into a request as it is: no blank, no line end. */
+/* It is sent in a request as it is: no blanks, no line ends. */
 static bool is_visible(const char *text)
 {
 	for (; *text; text++)
@@ -122,7 +122,7 @@ static const struct config_text_key health_texts[] = {
     CONFIG_TEXT("path", raw_health, path, health_spec, path, is_url_path,
 		"a path that begins with / and has no blanks"),
     CONFIG_TEXT("host", raw_health, host, health_spec, host, is_host,
-		"a host name, a port may follow"),
+		"a host name, optionally with a port"),
     {.key = NULL},
 };
 
@@ -162,8 +162,8 @@ static void read_status(const struct config_place *at, const char *text, struct 
 	health->status_max = max;
 }
 
-/* A probe ends before the next begins. Without a timeout of its own it has three quarters of the
- * interval, 1.5 s at most. */
+/* A probe must end before the next begins. The default timeout is three quarters of the interval,
+ * 1.5 s at most. */
 static void check_timing(const struct config_place *at, const struct raw_health *raw,
 			 struct health_spec *health)
 {
@@ -194,7 +194,7 @@ static void read_health(const struct config_place *parent, const struct raw_heal
 	check_timing(&at, raw, health);
 }
 
-/* Keys that only HTTP checks read, given beside another type: a check that is not what was
+/* Complains about keys of HTTP checks beside another type: the check would not be what was
  * meant. */
 static void check_http_keys(const struct config_place *at, const struct raw_health *raw,
 			    const char *type)
@@ -212,7 +212,8 @@ static void check_http_keys(const struct config_place *at, const struct raw_heal
 			    "has no meaning for a %s check: expected `type: http` beside it", type);
 }
 
-/* TCP services are checked by default; for UDP, and for any port, someone has to say where. */
+/* TCP services are checked by default. UDP services, and those with `port: any`, need a port to
+ * check. */
 static void finish_health(const struct config_place *service_at, const struct raw_service *own,
 			  struct config_service *service)
 {
@@ -318,7 +319,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 		 backend->address.family != service->vip.family)
 		config_complain(
 		    &at, "address", raw->address,
-		    "expected an IPv%u address as the VIP is one: `forward: l2` cannot change the family",
+		    "expected an IPv%u address like the VIP: `forward: l2` cannot change the family",
 		    service->vip.family);
 }
 
@@ -335,10 +336,10 @@ static void read_backends(const struct config_place *at, const struct raw_servic
 		read_backend(at, i, &raw->backends[i], service, &service->backends[i]);
 }
 
-/* ---- what excludes what ---- */
+/* ---- keys that exclude each other ---- */
 
-/* The hash says which slot, so it means something only to algorithms that choose by slot. One that
- * is inherited from `defaults` is for the services it fits. */
+/* The hash selects the slot, so it has a meaning only for algorithms that choose by slot. One
+ * inherited from `defaults` is ignored where it has none. */
 static void finish_hash(const struct config_place *at, const struct raw_service *defaults,
 			const struct raw_service *own, struct config_service *service)
 {
@@ -352,7 +353,7 @@ static void finish_hash(const struct config_place *at, const struct raw_service 
 	else if (own->hash && *own->hash && !algo->hash)
 		config_complain(
 		    at, "hash", NULL,
-		    "has no meaning for %s, which hashes the client address alone: expected another algorithm",
+		    "has no meaning for %s, which hashes only the client address: expected another algorithm",
 		    algo->name);
 	service->hash = algo->hash;
 	if (by_slot && algo->hash && defaults && defaults->hash)

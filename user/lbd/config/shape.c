@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keys and types of a config's tree against a libcyaml schema, with errors for people. */
+/* Checks keys and types of a config's tree against a libcyaml schema. */
 #include "shape.h"
 
 #include <errno.h>
@@ -8,8 +8,8 @@
 
 #include "common/spelling.h"
 
-/* Aliases make a small file large; the items of all lists together are bounded before libcyaml
- * copies them. */
+/* Aliases can expand a small file to a large tree: limits the items of all lists together before
+ * libcyaml copies them. */
 #define MAX_ITEMS 100000
 
 struct shape {
@@ -61,8 +61,8 @@ static const char *list_keys(const cyaml_schema_field_t *fields, char text[], si
 
 /* ---- the nearest known key ---- */
 
-/* NULL when none is near: a third of the letters may differ, at least one; or the one begins with
- * the other. */
+/* The known key that was probably meant: a third of the letters may differ, at least one, or key
+ * may be the beginning of it. NULL if none is near. */
 static const char *nearest_key(const cyaml_schema_field_t *fields, const char *key)
 {
 	unsigned length = (unsigned)strlen(key), best = length / 3 ? length / 3 : 1;

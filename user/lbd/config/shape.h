@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keys and types of a config's tree against a libcyaml schema, with errors for people. libcyaml
- * checks the same, but says neither which object nor what was expected. */
+/* Checks keys and types of a config's tree against a libcyaml schema. libcyaml checks the same, but
+ * its errors name neither the object nor what was expected. */
 #ifndef LBD_CONFIG_SHAPE_H
 #define LBD_CONFIG_SHAPE_H
 
@@ -10,8 +10,8 @@
 
 #define CONFIG_MAX_TEXT 1023 /* bytes of one value */
 
-/* Types handled: mapping, sequence, string, enum, flags; keys that must be there: sequence, enum.
- * What passes is loaded by libcyaml without an error. 0, or -EINVAL with source->complaint set. */
+/* Types handled: mapping, sequence, string, enum, flags; required keys: sequence, enum. libcyaml
+ * loads text that passes without an error. 0, or -EINVAL with source->complaint set. */
 int config_shape_check(struct config_source *source, const cyaml_schema_value_t *schema);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The text of a config as a tree with line numbers, and the one error that is reported about it:
- * the first by line. */
+/* The text of a config as a tree with line numbers, and the one error that is reported: the first
+ * by line. */
 #include "source.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static int complain_not_yaml(struct config_source *source, const yaml_parser_t *
 	char context[128] = "";
 
 	if (parser->error == YAML_MEMORY_ERROR ||
-	    !parser->problem) { /* the composer forgets to say */
+	    !parser->problem) { /* libyaml's composer does not set the error */
 		config_source_oom(source);
 		return source->error;
 	}
@@ -57,7 +57,7 @@ static int complain_not_yaml(struct config_source *source, const yaml_parser_t *
 					 source->name, line, parser->problem, context);
 }
 
-/* A second document would be ignored: the user did not mean that. */
+/* A second document is an error: it would be ignored. */
 static int check_single(struct config_source *source, yaml_parser_t *parser)
 {
 	const yaml_node_t *root = yaml_document_get_root_node(&source->document);
@@ -142,7 +142,7 @@ static yaml_node_t *item_node(const struct config_place *at, const char *key, si
 				      list->data.sequence.items.start[index]);
 }
 
-/* Escapes can put any byte into a value; none of them may reach a terminal. */
+/* Escapes can put any byte into a value: replaces those that must not reach a terminal. */
 static const char *printable(const char *value, char text[SHOWN_VALUE + 4])
 {
 	size_t length = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The text of a config as a tree with line numbers, and the one error that is reported about it:
- * the first by line. */
+/* The text of a config as a tree with line numbers, and the one error that is reported: the first
+ * by line. */
 #ifndef LBD_CONFIG_SOURCE_H
 #define LBD_CONFIG_SOURCE_H
 
@@ -17,19 +17,19 @@ struct config_source {
 	yaml_document_t document; /* of libyaml; valid until config_source_done */
 	size_t error_line;        /* of the earliest complaint, from 1 */
 	int error;                /* 0, -EINVAL, or -ENOMEM */
-	struct error complaint;   /* the earliest, as the user reads it */
+	struct error complaint;   /* the earliest, in the user's words */
 };
 
-/* Where in the text, and how to call it: a mapping, and the words that name it to people. */
+/* A place in the text, and its name in errors. */
 struct config_place {
 	struct config_source *source;
-	yaml_node_t *node; /* NULL: the place is not in the text */
-	size_t line;       /* of the node, else of what it would be in */
+	yaml_node_t *node; /* NULL: not in the text */
+	size_t line;       /* of the node, else of its parent */
 	char object[256];  /* "", "service web", "service web: backend 10.0.0.11" */
 };
 
-/* Parses text (both must outlive source). 0, or -EINVAL or -ENOMEM with source->complaint set. In
- * every case call config_source_done afterwards. */
+/* Parses text; name and text must outlive source. 0, or -EINVAL or -ENOMEM with source->complaint
+ * set. Call config_source_done in every case. */
 int config_source_load(struct config_source *source, const char *name, const char *text,
 		       size_t length);
 void config_source_done(struct config_source *source);
@@ -43,25 +43,25 @@ yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t
 void config_place_root(struct config_source *source, struct config_place *ret);
 /* The mapping under a key: "service web: health". */
 void config_place_field(const struct config_place *at, const char *key, struct config_place *ret);
-/* Item `index` of the list under a key, a mapping: "service web" when its name is known, else
- * "service #2". */
+/* Item `index` of the list under a key, a mapping: "service web" if it has a name, else "service
+ * #2". */
 void config_place_item(const struct config_place *at, const char *key, size_t index,
 		       struct config_place *ret);
 
-/* Records "FILE:LINE: object: key: value: what was expected" unless an earlier line is on record.
- * The line is the one of the key's value, else of the place. key and value may be NULL: left out.
- * value may hold anything. */
+/* Records "FILE:LINE: object: key: value: what was expected" unless an earlier line is recorded
+ * already. The line is that of the key's value, else of the place. key and value are left out if
+ * NULL. value may hold any bytes. */
 void config_complain(const struct config_place *at, const char *key, const char *value,
 		     const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* The same about item `index` of the list under key. */
+/* The same for item `index` of the list under key. */
 void config_complain_item(const struct config_place *at, const char *key, size_t index,
 			  const char *value, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
-/* The same about the node itself. */
+/* The same for the node itself. */
 void config_complain_node(const struct config_place *at, const yaml_node_t *node, const char *key,
 			  const char *value, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
-/* Records that memory ran out; goes before every complaint. */
+/* Records that memory ran out, which replaces every other complaint. */
 void config_source_oom(struct config_source *source);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From text to values: everything but the services. */
+/* Text to values: all keys but those of services. */
 #include "value.h"
 
 #include <ctype.h>
@@ -51,7 +51,7 @@ static bool is_group(const char *text)
 		   strlen(text);
 }
 
-/* As the kernel has it: dev_valid_name(). */
+/* The kernel's rule: dev_valid_name(). */
 static bool is_interface(const char *text)
 {
 	if (!*text || strlen(text) >= IFNAMSIZ || !strcmp(text, ".") || !strcmp(text, ".."))
@@ -81,7 +81,7 @@ static const struct config_number_key encap_numbers[] = {
     {.key = NULL},
 };
 
-/* flows: the table has twice as many entries and the bucket is found with 31 bits of the hash. */
+/* flows: the table has twice as many entries, and 31 bits of the hash select the bucket. */
 static const struct config_number_key limits_numbers[] = {
     CONFIG_NUMBER("services", raw_limits, services, config_limits, services, size, 1,
 		  LB_MAX_SERVICES),
@@ -92,7 +92,7 @@ static const struct config_number_key limits_numbers[] = {
     {.key = NULL},
 };
 
-/* ---- values of their own kind ---- */
+/* ---- values with a syntax of their own ---- */
 
 /* ADDRESS:PORT, brackets around IPv6, or off. */
 static void read_metrics(const struct config_place *at, const char *text, struct config *config)

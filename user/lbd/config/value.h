@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From text to values, key by key: ranges, addresses, defaults, and what excludes what within
- * one service. */
+/* Text to values for all keys but those of services: ranges, addresses, defaults. */
 #ifndef LBD_CONFIG_VALUE_H
 #define LBD_CONFIG_VALUE_H
 
@@ -8,7 +7,7 @@
 #include "schema.h"
 
 /* Fills config, which must be zero. Mistakes are complaints in source; then config is incomplete,
- * but can be freed. */
+ * and fit only for config_free. */
 void config_read(struct config_source *source, const struct raw_config *raw, struct config *config);
 
 #endif

@@ -54,6 +54,27 @@ struct health {
 	uint64_t warned_us, warned_late_us;
 };
 
+/* The result of each probe, for --debug. */
+static void log_result(const struct health_check *check, bool passed, const char *why,
+		       uint32_t latency_us)
+{
+	static const char *const names[] = {
+	    [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up", [HEALTH_DOWN] = "down"};
+	char address[ADDR_TEXT], result[FAILURE_TEXT + 16], streak[48] = "";
+
+	if (passed && latency_us)
+		snprintf(result, sizeof(result), "passed in %u us", latency_us);
+	else
+		snprintf(result, sizeof(result), "%s%s", passed ? "passed" : "failed: ",
+			 passed ? ", latency not measured: the loop was late" : why);
+	if (check->streak)
+		snprintf(streak, sizeof(streak), ", %u of %u probes until %s", check->streak,
+			 passed ? check->config.rise : check->config.fall, passed ? "up" : "down");
+	log_debug("health check of %s port %u: %s probe %s; %s%s",
+		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
+		  result, names[check->status], streak);
+}
+
 static uint32_t random_draw(void)
 {
 	uint32_t value;
@@ -112,6 +133,8 @@ static void probe_not_run(struct health_check *check, const char *reason)
 	char address[ADDR_TEXT];
 
 	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, reason);
+	log_debug("health check of %s port %u: %s %s", addr_format(&check->spec.address, address),
+		  check->spec.port, check->config.type, why);
 	if (!health->warned_us || now_us - health->warned_us >= WARN_EVERY_US) {
 		health->warned_us = now_us;
 		log_warning(
@@ -160,6 +183,8 @@ static void conclude(struct health_check *check, bool passed, const char *why, u
 	count(check, passed);
 	check->repeated = false;
 	wait_for_next(check);
+	if (log_debugs())
+		log_result(check, passed, why, latency_us);
 	if (!passed)
 		snprintf(check->why, sizeof(check->why), "%s", why);
 	else if (check->status == HEALTH_UP)
@@ -172,6 +197,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 {
 	struct health *health = check->health;
 	uint64_t now_us = clock_monotonic_us();
+	char address[ADDR_TEXT];
 
 	if (!health->warned_late_us || now_us - health->warned_late_us >= WARN_EVERY_US) {
 		health->warned_late_us = now_us;
@@ -180,6 +206,9 @@ static void repeat_void(struct health_check *check, uint64_t late)
 		    "are repeated before they count (logged once a minute)",
 		    (unsigned long long)late / 1000);
 	}
+	log_debug("health check of %s port %u: %s probe void: lbd was %llu ms late; it is repeated",
+		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
+		  (unsigned long long)late / 1000);
 	check->repeated = true;
 	/* at a random time: not all checks at the same moment */
 	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw()));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the host must give before the data plane is opened. */
+/* Prepares the host before the data plane is opened. */
 #include "host.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ void host_raise_memlock(void)
 	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 
 	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
-		log_debug("RLIMIT_MEMLOCK stays as it is: %s", strerror(errno));
+		log_debug("RLIMIT_MEMLOCK not raised: %s", strerror(errno));
 }
 
 /* ---- directories ---- */
@@ -41,7 +41,7 @@ int host_make_parent(const char *path, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = directory_make(directory, 0755);
 	if (rc)
-		return error_set(err, rc, "socket: %s: the directory %s cannot be made: %s", path,
+		return error_set(err, rc, "socket: %s: cannot create the directory %s: %s", path,
 				 directory, strerror(-rc));
 	return 0;
 }
@@ -60,8 +60,7 @@ static bool on_bpffs(const char *path)
 	return at && fs.f_type == BPF_FS_MAGIC;
 }
 
-/* Under `ip netns exec` and in some containers a mount is seen by this process and its children
- * alone. */
+/* Under `ip netns exec` and in some containers only this process and its children see the mount. */
 static void warn_if_mount_is_private(void)
 {
 	struct stat own, first;
@@ -70,7 +69,7 @@ static void warn_if_mount_is_private(void)
 	    own.st_ino != first.st_ino)
 		log_warning(
 		    BPFFS
-		    ": mounted for this mount namespace alone: when its last process ends, pins and programs go with it");
+		    ": mounted in this mount namespace only: pins and programs are lost when its last process ends");
 }
 
 int host_prepare_pin(const char *path, struct error *err)
@@ -95,14 +94,15 @@ int host_prepare_pin(const char *path, struct error *err)
 		    path);
 	rc = directory_make_all(path, 0700);
 	if (rc)
-		return error_set(err, rc, "pin: %s: cannot be made: %s", path, strerror(-rc));
+		return error_set(err, rc, "pin: %s: cannot create the directory: %s", path,
+				 strerror(-rc));
 	return 0;
 }
 
 /* ---- locks ---- */
 
-/* Who holds the flock, as /proc/locks tells: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF". 0:
- * unknown. */
+/* The pid that holds the flock, from /proc/locks: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF".
+ * 0: unknown. */
 static int lock_holder(int fd)
 {
 	_cleanup_fclose_ FILE *locks = fopen("/proc/locks", "re");
@@ -132,7 +132,7 @@ static int lock(const char *path, int flags, const char *key, const char *value,
 	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: %s: in use by another lbd (pid %d): stop it first, or give this one its own",
+		    "%s: %s: in use by another lbd (pid %d): stop it first, or configure another path",
 		    key, value, lock_holder(fd));
 	*ret = fd;
 	fd = -1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the host must give before the data plane is opened: a bpf file system, locked memory, and
- * no other lbd on the same pin or socket. */
+/* Prepares the host before the data plane is opened: a bpf file system, locked memory, and locks
+ * against a second lbd on the same pin or socket. */
 #ifndef LBD_HOST_H
 #define LBD_HOST_H
 
@@ -10,19 +10,18 @@
 #include "notify.h"
 #include "seed.h"
 
-/* Old kernels count maps against RLIMIT_MEMLOCK. Failing is not an error: newer ones do not. */
+/* Raises RLIMIT_MEMLOCK, which old kernels (before 5.11) apply to maps. A failure is no error. */
 void host_raise_memlock(void);
-/* Makes sure that path lies on a bpf file system (mounts one at /sys/fs/bpf if need be) and
- * exists. */
+/* Creates the directory path on a bpf file system; mounts one at /sys/fs/bpf if there is none. */
 int host_prepare_pin(const char *path, struct error *err);
-/* Makes the directory of a file, one level deep. */
+/* Creates the directory of a file, one level deep. */
 int host_make_parent(const char *path, struct error *err);
 
 struct host_locks {
 	int socket, pin; /* descriptors; -1: not held */
 };
 
-/* Takes both locks, which end with the process. -EBUSY names the process that holds one. */
+/* Takes both locks, which end with the process. -EBUSY with the pid of the holder in err. */
 int host_lock(const char *socket, const char *pin, struct host_locks *ret, struct error *err);
 void host_unlock(struct host_locks *locks);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Asks the kernel for each feature with the smallest map or program that needs it. */
+/* Asks the kernel for each feature, with the smallest map or program that needs it. */
 #include "kernel.h"
 
 #include <bpf/bpf.h>
@@ -26,8 +26,8 @@ static const struct {
 
 /* ---- probes ---- */
 
-/* A descriptor or a negative errno: only what an unknown feature gives is a no. No permission or no
- * memory is for the load to explain. */
+/* fd: a descriptor or a negative errno. Only the errors of an unknown feature count as missing;
+ * lack of permission or memory shows later, when the program is loaded. */
 static int made(int fd)
 {
 	if (fd >= 0) {
@@ -58,7 +58,7 @@ static int probe_program(uint32_t flags)
 
 static int probe_helper(enum bpf_func_id helper)
 {
-	/* 0 is a no, an error is none. */
+	/* 0: missing; an error is unclear and counts as there */
 	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, helper, NULL) ? 0 : -EOPNOTSUPP;
 }
 
@@ -86,7 +86,7 @@ int kernel_probe(enum kernel_feature feature)
 	return -EINVAL;
 }
 
-/* ---- what they mean ---- */
+/* ---- the result ---- */
 
 static bool older_than_tested(const char *release)
 {

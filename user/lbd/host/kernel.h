@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Whether this kernel has what lbd needs, found by asking it: distributions carry features back
- * to older releases. */
+/* Checks that this kernel has what lbd needs. It asks the kernel, not its release number:
+ * distributions backport features. */
 #ifndef LBD_KERNEL_H
 #define LBD_KERNEL_H
 
@@ -15,11 +15,11 @@ enum kernel_feature {
 	KERNEL_FEATURES
 };
 
-/* Asks the kernel: 0 if it has the feature or does not say (no permission, no memory), else a
- * negative errno. */
+/* Asks the kernel: 0 if it has the feature or the answer is unclear (no permission, no memory),
+ * else a negative errno. */
 int kernel_probe(enum kernel_feature feature);
-/* release as uname(2) gives it. 0, or -EOPNOTSUPP with every missing feature named. A kernel older
- * than KERNEL_OLDEST_TESTED that lacks nothing is taken, with a warning. probe: kernel_probe, or a
+/* release: of uname(2). 0, or -EOPNOTSUPP with every missing feature in err. A kernel that is older
+ * than KERNEL_OLDEST_TESTED and lacks nothing is accepted with a warning. probe: kernel_probe, or a
  * test's. */
 int kernel_check(const char *release, int (*probe)(enum kernel_feature), struct error *err);
 /* Warns if the kernel interprets programs instead of compiling them. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What lbd needs of the kernel, oldest first: KERNEL_FEATURE(probe in kernel.c, release it came
- * with, what it is). No include guard: it is a list. */
+/* Kernel features that lbd needs, oldest first: KERNEL_FEATURE(probe in kernel.c, release that
+ * brought it, description). No include guard: it is a list. */
 /* clang-format off */
 KERNEL_FEATURE(bpf,         "3.18", "the bpf system call (CONFIG_BPF_SYSCALL)")
 KERNEL_FEATURE(xdp,         "4.8",  "XDP programs (CONFIG_NET, CONFIG_BPF_SYSCALL)")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Measures how late the loop is, by a beat. */
+/* Measures how late the event loop is, by a timer. */
 #include "lateness.h"
 
 #include <errno.h>
@@ -85,7 +85,7 @@ struct lateness {
 	struct lateness_meter meter;
 };
 
-/* The first beat comes when the loop begins to run: what was before is no lateness. */
+/* The first beat comes when the loop begins to run; time before that is no lateness. */
 static void on_beat(int fd, short what, void *arg)
 {
 	const struct timeval wait = {.tv_usec = LATENESS_BEAT_US};
@@ -96,7 +96,7 @@ static void on_beat(int fd, short what, void *arg)
 	else
 		lateness_beat(&lateness->meter, clock_monotonic_us());
 	event_base_update_cache_time(
-	    lateness->base); /* else it counts from when this turn of the loop began */
+	    lateness->base); /* else the wait would begin with this turn of the loop */
 	event_add(&lateness->beat, &wait);
 }
 

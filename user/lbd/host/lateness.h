@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* How late the loop is: a beat that is due every 50 ms, and when it really came. A long callback, a
- * CPU that others have, a stopped process: each shows here, whatever its cause. The meter alone has
- * no clock of its own; tests bring theirs. */
+/* Measures how late the event loop is: a timer (the beat) is due every 50 ms, and the delay of each
+ * is recorded. Long callbacks, a busy CPU and a stopped process all show. The meter itself has no
+ * clock, for tests. */
 #ifndef LBD_LATENESS_H
 #define LBD_LATENESS_H
 
@@ -10,7 +10,7 @@
 
 #define LATENESS_BEAT_US 50000
 
-/* Upper bounds of the histogram, us; what is later falls into one more bucket, without a bound. */
+/* Upper bounds of the histogram, us; one more bucket has no bound. */
 #define LATENESS_BOUNDS                                                                      \
 	{                                                                                    \
 		1000, 5000, 20000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000 \
@@ -20,27 +20,27 @@
 /* All times are of CLOCK_MONOTONIC, us. */
 struct lateness_meter {
 	uint64_t due_us;                    /* the next beat */
-	uint64_t buckets[LATENESS_BUCKETS]; /* beats so late, each in one bucket */
+	uint64_t buckets[LATENESS_BUCKETS]; /* number of beats */
 	uint64_t beats, sum_us, max_us;
 	uint64_t minute_us;                      /* when the minute below began */
-	uint64_t this_minute_us, last_minute_us; /* the latest beat of each */
+	uint64_t this_minute_us, last_minute_us; /* the longest delay of each */
 };
 
 void lateness_start(struct lateness_meter *meter, uint64_t now_us);
 /* A beat has come. The next is due LATENESS_BEAT_US after now_us. */
 void lateness_beat(struct lateness_meter *meter, uint64_t now_us);
-/* All lateness since the start, us, that of a beat which is due and has not come included. Never
- * decreases. A spell of lateness is told short by up to LATENESS_BEAT_US, as it may begin between
- * two beats. */
+/* All lateness since the start, us, including that of a beat that is overdue now. Never decreases.
+ * Each period of lateness is measured up to LATENESS_BEAT_US too short, as it may begin between two
+ * beats. */
 uint64_t lateness_total(const struct lateness_meter *meter, uint64_t now_us);
-/* The latest beat of the last one to two minutes, us. */
+/* The longest delay of the last one to two minutes, us. */
 uint64_t lateness_recent(const struct lateness_meter *meter, uint64_t now_us);
 
 /* ---- the meter of a loop ---- */
 
 struct lateness;
 
-/* 0 or -ENOMEM. Beats as long as the loop runs. */
+/* 0 or -ENOMEM. The beat runs as long as the loop runs. */
 int lateness_new(struct event_base *base, struct lateness **ret);
 void lateness_free(struct lateness *lateness); /* NULL is fine */
 const struct lateness_meter *lateness_meter(const struct lateness *lateness);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Tells systemd how the service is: the protocol of sd_notify(3), a datagram to $NOTIFY_SOCKET.
- * Nothing happens when there is none. */
+/* Reports the state of the service to systemd: the protocol of sd_notify(3), a datagram to
+ * $NOTIFY_SOCKET. Does nothing if that is not set. */
 #ifndef LBD_NOTIFY_H
 #define LBD_NOTIFY_H
 
 #include <stdint.h>
 
-/* One assignment or more, separated by line feeds: "READY=1\nSTATUS=2 services". */
+/* One or more assignments, separated by line feeds: "READY=1\nSTATUS=2 services". */
 void notify_send(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* How often WATCHDOG=1 is due, in microseconds: half of what systemd waits. 0: no watchdog. */
+/* The interval for WATCHDOG=1, us: half of systemd's timeout. 0: no watchdog. */
 uint64_t notify_watchdog_us(void);
 
 #endif

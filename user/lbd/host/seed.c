@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The key of the flow hash: from the config, else random, made once and kept in the state
- * directory. */
+/* The key of the flow hash: from the config, else a random one that is created once and kept in the
+ * state directory. */
 #include "seed.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ static int seed_path(const char *directory, char path[PATH_MAX], struct error *e
 	return 0;
 }
 
-/* 0x and 16 digits, a line end or none, not zero. */
+/* 0x and 16 hexadecimal digits, not zero; a line end may follow. */
 static int parse(const char *text, uint64_t *ret)
 {
 	uint64_t value;
@@ -43,7 +43,7 @@ static int parse(const char *text, uint64_t *ret)
 	return 0;
 }
 
-/* Whoever can write the file chooses the seed, and who can read it can aim. */
+/* Who can write the file chooses the seed, and who can read it can choose flows for a slot. */
 static int check_file(int fd, const char *path, struct error *err)
 {
 	struct stat file;
@@ -51,17 +51,17 @@ static int check_file(int fd, const char *path, struct error *err)
 	if (fstat(fd, &file))
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(file.st_mode))
-		return error_set(err, -EINVAL,
-				 "%s: expected a regular file; remove it, and lbd makes a new one",
-				 path);
+		return error_set(
+		    err, -EINVAL,
+		    "%s: expected a regular file; if you remove it, lbd creates a new one", path);
 	if (file.st_uid != geteuid())
 		return error_set(err, -EPERM,
-				 "%s: belongs to user %u: expected user %u, whom lbd runs as", path,
+				 "%s: owned by user %u: expected user %u, which lbd runs as", path,
 				 (unsigned)file.st_uid, (unsigned)geteuid());
 	if (file.st_mode & 077)
 		return error_set(
 		    err, -EPERM,
-		    "%s: mode %04o: expected 0600, as the seed is a secret: chmod 600 %s", path,
+		    "%s: mode %04o: expected 0600, because the seed is secret: chmod 600 %s", path,
 		    file.st_mode & 07777, path);
 	return 0;
 }
@@ -91,9 +91,9 @@ static int read_kept(const char *path, uint64_t *ret, struct error *err)
 	if (memchr(text, 0, (size_t)length) || parse(text, ret))
 		return error_set(
 		    err, -EINVAL,
-		    "%s: holds no seed: expected 0x and %d hexadecimal digits, not all 0. Put the "
-		    "seed back (pinned maps show it in lbctl status), or remove the file: lbd "
-		    "then keeps that of the pinned maps, or makes a new one",
+		    "%s: holds no seed: expected 0x and %d hexadecimal digits, not all 0. Restore "
+		    "the seed (lbctl status shows that of pinned maps), or remove the file: lbd then "
+		    "keeps the seed of the pinned maps, or creates a new one",
 		    path, DIGITS);
 	return 0;
 }
@@ -155,12 +155,11 @@ void seed_keep(const struct seed *seed, const char *directory, uint64_t in_force
 		rc = file_replace(path, text);
 	if (rc)
 		log_warning(
-		    "hash-seed: cannot be kept in %s: %s. When the maps are made anew, after a "
-		    "boot for one, it is another: make the directory writable, or set hash-seed "
-		    "in the config",
+		    "hash-seed: cannot be kept in %s: %s. New maps, such as after a reboot, get "
+		    "another seed: make the directory writable, or set hash-seed in the config",
 		    path, strerror(-rc));
 	else if (seed->kept)
-		log_info("hash-seed: %s now holds that of the pinned maps", path);
+		log_info("hash-seed: the seed of the pinned maps is now kept in %s", path);
 	else
 		log_info("hash-seed: kept in %s", path);
 }

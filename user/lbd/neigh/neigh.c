@@ -122,14 +122,32 @@ static bool within(const struct addr *address, const struct rtnl_prefix *prefix)
 	return !rest || !((address->bytes[whole] ^ prefix->address.bytes[whole]) >> (8 - rest));
 }
 
+/* At most once for each target until it is read again, however many messages come. */
+static void log_event(const struct rtnl_prefix *prefix, unsigned marked)
+{
+	char address[ADDR_TEXT];
+
+	if (!marked)
+		return;
+	if (prefix)
+		log_debug("route %s/%u changed: %u next hops are read again",
+			  addr_format(&prefix->address, address), prefix->length, marked);
+	else
+		log_debug("links, addresses or rules changed: %u next hops are read again", marked);
+}
+
 /* prefix NULL: all. */
 static void mark_targets(struct neigh *neigh, const struct rtnl_prefix *prefix)
 {
 	struct target *target;
+	unsigned marked = 0;
 
 	for (target = LIST_FIRST(&neigh->targets); target; target = LIST_NEXT(target, in_all))
-		if (!prefix || within(&target->address, prefix))
+		if (!prefix || within(&target->address, prefix)) {
+			marked += !target->dirty;
 			mark_dirty(target);
+		}
+	log_event(prefix, marked);
 	if (!TAILQ_EMPTY(&neigh->dirty))
 		work_in_ms(neigh, DEBOUNCE_MS);
 }
@@ -152,6 +170,22 @@ static void make_pending(struct neigh_watch *watch)
 		TAILQ_INSERT_TAIL(&neigh->pending, watch, in_pending);
 	}
 	work_now(neigh);
+}
+
+static void log_hop(const struct target *target)
+{
+	const struct next_hop *hop = &target->hop;
+	const uint8_t *mac = hop->dst_mac;
+	const struct rtnl_link *link = link_find(target->neigh->links, hop->ifindex);
+	char address[ADDR_TEXT];
+
+	addr_format(&target->address, address);
+	if (target->has_hop)
+		log_debug("next hop of %s: %s, MAC %02x:%02x:%02x:%02x:%02x:%02x, VLAN %u, MTU %u",
+			  address, link ? link->name : "?", mac[0], mac[1], mac[2], mac[3], mac[4],
+			  mac[5], hop->vlan_tci & 0xfff, hop->mtu);
+	else
+		log_debug("next hop of %s: none: %s", address, target->why);
 }
 
 static void find_links(const struct neigh *neigh, uint32_t ifindex,
@@ -191,12 +225,29 @@ static void update_hop(struct target *target)
 	memcpy(target->why, why, sizeof(why));
 	for (watch = LIST_FIRST(&target->watches); watch; watch = LIST_NEXT(watch, of_target))
 		make_pending(watch);
+	if (log_debugs())
+		log_hop(target);
+}
+
+static void log_entry(const struct entry *entry)
+{
+	static const char *const verdicts[] = {[ENTRY_WAITING] = "asked for",
+					       [ENTRY_ALIVE] = "answers",
+					       [ENTRY_DEAD] = "does not answer"};
+	char address[ADDR_TEXT], name[IF_NAMESIZE];
+
+	log_debug("neighbour %s on %s: %s%s%s", addr_format(&entry->address, address),
+		  if_indextoname(entry->ifindex, name) ? name : "a deleted interface",
+		  verdicts[entry->verdict], entry->error ? ": " : "",
+		  entry->error ? strerror(-entry->error) : "");
 }
 
 static void on_entry_changed(struct entry *entry)
 {
 	struct target *target;
 
+	if (log_debugs())
+		log_entry(entry);
 	for (target = LIST_FIRST(&entry->targets); target; target = LIST_NEXT(target, of_entry))
 		update_hop(target);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changes that people ask for: run-time changes of backends, and the reload. Each works on a
- * copy of the overrides and switches to it whole. */
+/* Changes by the user: run-time changes of backends, and the reload. Each one changes a copy of the
+ * overrides and switches to that copy. */
 #include "internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,9 +15,9 @@
 
 struct change {
 	struct service *service;
-	struct backend *backend;           /* NULL: there is none yet */
+	struct backend *backend;           /* NULL: not there yet */
 	const struct config_backend *file; /* NULL: not in the file */
-	struct overrides overrides;        /* a copy, to be changed */
+	struct overrides overrides;        /* the copy to change */
 	struct override *entry;
 	char label[SERVICE_LABEL + ADDR_TEXT + 16]; /* "web 192.0.2.10:80/tcp: backend 10.0.0.11" */
 };
@@ -53,7 +54,7 @@ static int change_begin(struct state *state, const char *name, const struct addr
 	return 0;
 }
 
-/* An entry that says no more than the file does goes. */
+/* Drops an entry that says the same as the file. */
 static void change_tidy(struct change *change)
 {
 	struct override *entry = change->entry;
@@ -66,10 +67,31 @@ static void change_tidy(struct change *change)
 	change->entry = NULL;
 }
 
+/* What is to be in force for the backend, before it is compared with the file. */
+static void log_change(const struct change *change)
+{
+	const struct override *entry = change->entry;
+	uint64_t now = clock_monotonic_ms();
+	char weight[32] = "", force[64] = "";
+
+	if (entry->has_weight)
+		snprintf(weight, sizeof(weight), ", weight %u", entry->weight);
+	if (entry->has_force)
+		snprintf(force, sizeof(force), " for at most %" PRIu64 " ms",
+			 entry->force_ms > now ? entry->force_ms - now : 0);
+	log_debug("%s: run-time change: %s%s%s%s", change->label,
+		  entry->removed ? "remove"
+		  : change->file ? "in the file"
+				 : "not in the file",
+		  weight, entry->drain ? ", drain" : "", force);
+}
+
 static int change_end(struct state *state, struct change *change, struct error *err)
 {
 	int rc;
 
+	if (log_debugs())
+		log_change(change);
 	change_tidy(change);
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
@@ -82,7 +104,7 @@ static int change_refuse(struct change *change, struct error *err, int code, con
 	return error_set(err, code, "%s: %s", change->label, why);
 }
 
-/* As change_begin, for a backend that must be there and stay. */
+/* As change_begin, for a backend that must exist and is not being removed. */
 static int change_existing(struct state *state, const char *name, const struct addr *address,
 			   struct change *ret, struct error *err)
 {
@@ -93,18 +115,19 @@ static int change_existing(struct state *state, const char *name, const struct a
 	if (!ret->backend)
 		return change_refuse(ret, err, -ENOENT, "no such backend");
 	if (ret->backend->removed)
-		return change_refuse(ret, err, -ENOENT, "is being removed; add it to keep it");
+		return change_refuse(ret, err, -ENOENT,
+				     "is being removed; to keep it: lbctl backend add");
 	return 0;
 }
 
-/* The rules the file is held to. */
+/* The same rules as for addresses in the file. */
 static const char *address_flaw(const struct state *state, const struct change *change,
 				const struct addr *address)
 {
 	const struct config_service *config = change->service->config;
 
 	if (config->forward == LB_FORWARD_L2 && address->family != config->vip.family)
-		return "is not of the VIP's family, and forward: l2 cannot change the family";
+		return "expected an address of the VIP's family: forward: l2 cannot change the family";
 	for (unsigned i = 0; i < state->world.count; i++)
 		if (addr_equal(&state->world.services[i]->config->vip, address))
 			return "is a VIP: expected the address of a backend";
@@ -121,7 +144,7 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	if (rc)
 		return rc;
 	if (change.backend && !change.backend->removed)
-		return change_refuse(&change, err, -EEXIST, "is there already");
+		return change_refuse(&change, err, -EEXIST, "already exists");
 	flaw = address_flaw(state, &change, address);
 	if (flaw)
 		return change_refuse(&change, err, -EINVAL, flaw);
@@ -144,12 +167,12 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 		return rc;
 	if (!change.backend)
 		return change_refuse(&change, err, -ENOENT, "no such backend");
-	change.backend->cut = now;
+	change.backend->removed_now = now;
 	change.entry->removed = true;
 	change.entry->drain = change.entry->has_weight = false;
 	rc = change_end(state, &change, err);
 	if (rc)
-		change.backend->cut = false;
+		change.backend->removed_now = false;
 	else
 		log_info("%s removed%s", change.label, now ? " at once" : " once drained");
 	return rc;
@@ -185,7 +208,7 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 	}
 	rc = change_end(state, &change, err);
 	if (!rc && !on)
-		log_info("%s: drain called off", change.label);
+		log_info("%s: drain cancelled", change.label);
 	return rc;
 }
 
@@ -220,13 +243,13 @@ static bool same_metrics(const struct config *a, const struct config *b)
 	       addr_equal(&a->metrics_address, &b->metrics_address);
 }
 
-/* What only a start reads. */
+/* Warns of changed keys that are read only at start. */
 static void warn_of_fixed_keys(const struct config *old, const struct config *new, uint64_t seed)
 {
 	const struct {
 		const char *key;
 		bool same;
-		bool pinned; /* lives in the pinned maps */
+		bool pinned; /* in the pinned maps */
 	} keys[] = {
 	    {"pin", !strcmp(old->pin, new->pin), false},
 	    {"socket", !strcmp(old->socket, new->socket), false},
@@ -249,11 +272,11 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 			continue;
 		if (keys[i].pinned)
 			log_warning(
-			    "reload: %s: needs new maps: detach the interfaces, then restart lbd",
+			    "reload: %s ignored: the pinned maps keep the old one; to change it, detach the interfaces and restart lbd",
 			    keys[i].key);
 		else
 			log_warning(
-			    "reload: %s: is read at the start only: restart lbd, forwarding goes on meanwhile",
+			    "reload: %s ignored until lbd is restarted; forwarding continues meanwhile",
 			    keys[i].key);
 	}
 }
@@ -268,6 +291,8 @@ int state_reload(struct state *state, struct error *err)
 
 	if (rc)
 		return rc;
+	log_debug("reload: %s is valid: %u services, %u interfaces; drops %u run-time changes",
+		  state->config_path, config->services_count, config->interfaces_count, dropped);
 	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
 	rc = state_switch(state, config, &none, err);
 	if (rc) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What state does by the clock: the commit at the end of a turn of the loop, ramps and drains each
- * second, the sweep of the flow table in bounded steps. */
+/* Timers: the commit of collected changes, ramps and drains each second, and the sweep of the flow
+ * table in bounded steps. */
 #include "internal.h"
 
 #include <errno.h>
@@ -25,9 +25,9 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 	int rc = world_commit(state, &state->world, &err);
 
 	if (rc && !state->commit_failed)
-		log_error("data plane not updated, trying again each second: %s", err.text);
+		log_error("data plane not updated: %s; retrying each second", err.text);
 	else if (!rc && state->commit_failed)
-		log_info("data plane up to date again");
+		log_info("data plane updated again");
 	state->commit_failed = rc;
 	world_report(&state->world);
 	state_rest(state, start);
@@ -35,18 +35,18 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 
 /* ---- each second ---- */
 
-/* Does the algorithm see another cost than the data plane was told? */
+/* Does the algorithm see another cost than the data plane has? */
 static bool latency_moved(const struct backend *backend)
 {
 	const struct algo *algorithm = backend->service->config->algorithm;
-	uint64_t now = backend->latency_us, sent = backend->latency_sent_us;
-	uint64_t apart = now > sent ? now - sent : sent - now;
+	uint64_t now = backend->latency_us, sent = backend->sent.latency_us;
+	uint64_t change = now > sent ? now - sent : sent - now;
 
-	return algorithm->cost && apart * 100 > sent * LATENCY_STEP_PERCENT &&
+	return algorithm->cost && change * 100 > sent * LATENCY_STEP_PERCENT &&
 	       algorithm->cost(1, (uint32_t)now) != algorithm->cost(1, (uint32_t)sent);
 }
 
-/* Asks the data plane whether the last flow of a draining backend is gone. */
+/* Has the last flow of a draining backend ended, by the data plane's count? */
 static bool drain_ended(struct backend *backend)
 {
 	struct dp_backend_stats stats;
@@ -61,8 +61,8 @@ static bool drain_ended(struct backend *backend)
 	return backend->drained;
 }
 
-/* What still holds the drain at its deadline is given up: from now on the data plane must not use
- * the backend. */
+/* At the deadline the remaining flows are given up: from now on the data plane must not use the
+ * backend. */
 static bool drain_forced(struct backend *backend, uint64_t now_ms)
 {
 	struct dp_backend_stats stats = {0};
@@ -77,33 +77,32 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
 	log_warning(
 	    "%s: backend %s: drain forced at its deadline: %" PRIu64
-	    " active flows and %u slots of older ones given up, their packets go to other backends",
+	    " active flows and %u slots of older flows given up; their packets go to other backends",
 	    service_label(backend->service, label), addr_format(&backend->address, address),
 	    backend->given_up, stats.kept_slots);
 	backend->forced = backend->drained = true;
 	return true;
 }
 
-/* A dead backend has drained once it is certain that it is dead. */
-static bool settles(const struct backend *backend)
+/* Such a backend is drained once its loss is certain. */
+static bool is_lost_while_draining(const struct backend *backend)
 {
 	return backend->condition == BACKEND_DRAINING && backend->lost_ms;
 }
 
 struct tick {
-	bool commit; /* the data plane is to be told something */
-	bool forget; /* a removed backend is done */
+	bool commit; /* something may have changed for the data plane */
+	bool remove; /* a removed backend has drained */
 };
 
 static void backend_tick(struct backend *backend, struct tick *tick)
 {
-	bool ended = drain_ended(backend); /* asked whatever else is due */
+	bool ended = drain_ended(backend);
 
 	ended |= drain_forced(backend, clock_monotonic_ms());
-
-	tick->commit |=
-	    ended || settles(backend) || backend->ramp_start_ms || latency_moved(backend);
-	tick->forget |=
+	tick->commit |= ended || is_lost_while_draining(backend) || backend->ramp_start_ms ||
+			latency_moved(backend);
+	tick->remove |=
 	    backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);
 }
 
@@ -116,10 +115,10 @@ static void watch_crowd(struct state *state)
 	if (crowd_sample(&state->crowd, counts[LB_EVENT_flow_table_full].packets,
 			 counts[LB_EVENT_fallback_slot].packets, now))
 		log_warning(
-		    "flow table: no place for %" PRIu64
-		    " new flows in the last minute: they go by slot, and a change of backends may "
-		    "move them. Raise limits: flows (now %u; needs new maps), or shorten "
-		    "idle-timeout; lbctl services says which service is limited",
+		    "flow table: no room for %" PRIu64
+		    " new flows in the last minute: they are sent by slot, and a change of backends "
+		    "may move them. Raise limits: flows (now %u; needs new maps), or shorten "
+		    "idle-timeout; lbctl services shows which service is limited",
 		    crowd_last_minute(&state->crowd, now), state->config->limits.flows);
 }
 
@@ -137,8 +136,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	if (tick.commit)
 		state_touch(state);
-	if (tick.forget && state_switch(state, state->config, &state->overrides, &err))
-		log_error("drained backends not removed, trying again: %s", err.text);
+	if (tick.remove && state_switch(state, state->config, &state->overrides, &err))
+		log_error("drained backends not removed: %s; retrying each second", err.text);
 }
 
 /* ---- sweep ---- */
@@ -146,8 +145,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct state *state = arg;
+	uint64_t start = clock_monotonic_us();
 	size_t left = dataplane_sweep(state->options.dataplane, SWEEP_STEP_ENTRIES, 0);
 
+	if (log_debugs())
+		debug_sweep(state, start, !left);
 	state_arm(state->sweep, left ? SWEEP_STEP_US : SWEEP_ROUND_US);
 }
 

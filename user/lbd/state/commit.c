@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From a world to the data plane, and from one world to the next; logs what changed. */
+/* Commits a world to the data plane, switches from one world to the next, logs what changed. */
 #include "internal.h"
 
 #include <errno.h>
@@ -62,12 +62,16 @@ static unsigned world_count_backends(const struct world *world)
 	return count;
 }
 
-static void world_latencies_sent(struct world *world)
+/* backends: those of the world, in its order. */
+static void note_sent(struct state *state, struct world *world, const struct dp_backend *backends)
 {
-	for (unsigned i = 0; i < world->count; i++)
+	state->services_sent = world->count;
+	state->backends_sent = world_count_backends(world);
+	for (unsigned i = 0; i < world->count; i++) {
+		world->services[i]->sent = true;
 		for (unsigned j = 0; j < world->services[i]->backends_count; j++)
-			world->services[i]->backends[j]->latency_sent_us =
-			    world->services[i]->backends[j]->latency_us;
+			world->services[i]->backends[j]->sent = *backends++;
+	}
 }
 
 int world_commit(struct state *state, struct world *world, struct error *err)
@@ -75,7 +79,7 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
 	_cleanup_free_ struct dp_backend *backends =
 	    calloc(world_count_backends(world) + 1, sizeof(*backends));
-	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms();
+	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), start;
 	struct dp_backend *next = backends;
 	int rc;
 
@@ -86,9 +90,12 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 		service_describe(world->services[i], next, &services[i]);
 		next += world->services[i]->backends_count;
 	}
+	start = clock_monotonic_us();
 	rc = dataplane_commit(state->options.dataplane, services, world->count, err);
+	if (log_debugs())
+		debug_commit(state, world, backends, clock_monotonic_us() - start, rc ? err : NULL);
 	if (!rc)
-		world_latencies_sent(world);
+		note_sent(state, world, backends);
 	return rc;
 }
 
@@ -102,12 +109,14 @@ static void backend_report(struct backend *backend)
 	if (backend->condition == before)
 		return;
 	backend->reported = backend->condition;
+	if (log_debugs())
+		debug_condition(backend, before);
 	service_label(backend->service, label);
 	addr_format(&backend->address, address);
 	switch (backend->condition) {
 	case BACKEND_UP:
 		log_info("%s: backend %s %s", label, address,
-			 before == BACKEND_STARTING ? "has its full weight" : "up");
+			 before == BACKEND_STARTING ? "up, slow start ended" : "up");
 		break;
 	case BACKEND_STARTING:
 		log_info("%s: backend %s up, slow start over %u s", label, address,
@@ -118,10 +127,10 @@ static void backend_report(struct backend *backend)
 			 backend->removed ? ", then removed" : "");
 		break;
 	case BACKEND_DRAINED:
-		log_info("%s: backend %s drained: no flow depends on it", label, address);
+		log_info("%s: backend %s drained: no flow depends on it any more", label, address);
 		break;
 	case BACKEND_CHECKING:
-		log_info("%s: backend %s is checked before it takes traffic", label, address);
+		log_info("%s: backend %s waits for its first check", label, address);
 		break;
 	case BACKEND_NO_NEXT_HOP:
 	case BACKEND_DOWN:
@@ -145,6 +154,9 @@ static void service_report(struct service *service)
 	char label[SERVICE_LABEL];
 	bool recovered;
 
+	if (log_debugs() && (service->status != service->reported || !service->open_logged))
+		debug_status(service, service->reported);
+	service->open_logged = service->opened;
 	if (service->status == service->reported)
 		return;
 	service_label(service, label);
@@ -158,16 +170,16 @@ static void service_report(struct service *service)
 				 service->backends_count);
 		break;
 	case SERVICE_PANIC:
-		log_warning("%s: fewer than %u %% of the backends are up: all are used", label,
-			    service->config->panic_threshold);
+		log_warning("%s: panic: fewer than %u %% of the backends are up: all are used",
+			    label, service->config->panic_threshold);
 		break;
 	case SERVICE_BACKUP:
-		log_warning("%s: no backend but backups is up: they take the traffic", label);
+		log_warning("%s: only backups are up: they take the traffic", label);
 		break;
 	case SERVICE_BLIND:
 		log_warning(
 		    "%s: blind: none of %u backends has answered within %.3g s; the ring is "
-		    "frozen until they are judged again",
+		    "frozen until all have new check results",
 		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
 		break;
 	case SERVICE_DOWN:
@@ -212,7 +224,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		*overrides = (struct overrides){0};
 		if (state->overrides_path &&
 		    overrides_save(&state->overrides, state->overrides_path, &save_error))
-			log_warning("%s: run-time changes will not survive a restart of lbd",
+			log_warning("%s; a restart of lbd loses the run-time changes",
 				    save_error.text);
 	}
 	state->first = false;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Do new flows go by slot because the flow table has no place for them? */
+/* Are new flows sent by slot because the flow table has no room? */
 #include "crowd.h"
 
 #define PART_MS 10000
 #define REST_MS (10 * 60 * 1000)
 
-/* The parts that have passed since the last one count nothing any more. */
+/* Clears the parts that began since the last call. */
 static void forget_old(struct crowd *crowd, uint64_t part)
 {
 	if (part - crowd->part > CROWD_PARTS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Do new flows go by slot because the flow table has no place for them? A minute's memory of what
- * the data plane counts. Pure. */
+/* Are new flows sent by slot because the flow table has no room? Keeps one minute of the data
+ * plane's counters. Pure. */
 #ifndef LBD_STATE_CROWD_H
 #define LBD_STATE_CROWD_H
 
@@ -10,18 +10,18 @@
 #define CROWD_PARTS 6 /* of 10 s */
 
 struct crowd {
-	bool known; /* the counters have been read once: what they held before is not news */
+	bool known; /* the counters have been read once; what they held then does not count */
 	uint64_t full, by_slot;   /* events flow_table_full and fallback_slot, as last read */
-	uint64_t part;            /* the one under way */
-	uint64_t in[CROWD_PARTS]; /* flows without a place */
+	uint64_t part;            /* the current one */
+	uint64_t in[CROWD_PARTS]; /* flows without room, by part */
 	bool warned;
 	uint64_t warned_ms;
 };
 
-/* Takes in the counters; now_ms: CLOCK_MONOTONIC. True when the log should warn: at the first, and
- * at most each ten minutes while it lasts. */
+/* Adds the present counters; now_ms: CLOCK_MONOTONIC. True when a warning is due: at the first such
+ * flow, then at most once in ten minutes. */
 bool crowd_sample(struct crowd *crowd, uint64_t full, uint64_t by_slot, uint64_t now_ms);
-/* Flows without a place in the last minute: 50 to 60 s. */
+/* Flows without room in the last 50 to 60 s. */
 uint64_t crowd_last_minute(const struct crowd *crowd, uint64_t now_ms);
 
 #endif

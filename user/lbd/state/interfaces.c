@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keeps the program on the interfaces the config names: at the start, after a reload, and when one
- * comes (back). Called by state.c and main. */
+/* Attaches the program to the interfaces of the config: at start, after a reload, and when one
+ * appears. */
 #include "internal.h"
 
 #include <errno.h>

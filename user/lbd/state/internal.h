@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the files of this room share: a world is all services and backends at one moment. A change
- * builds the next world beside the present one, commits it, and only then lets it take over; an
- * error leaves everything as it was. */
+/* Shared by the files of this room. A world is all services and backends at one moment. A change
+ * builds the next world beside the present one, commits it, and then replaces the present one; on
+ * error everything stays as it was. */
 #ifndef LBD_STATE_INTERNAL_H
 #define LBD_STATE_INTERNAL_H
 
@@ -14,54 +14,63 @@ struct world {
 	unsigned count;
 };
 
+/* One round of the sweep, measured for --debug. */
+struct sweep_round {
+	uint64_t start_us, busy_us; /* CLOCK_MONOTONIC; time in its steps */
+	unsigned steps;
+	unsigned in_transition; /* slots, when the round before it ended */
+};
+
 struct state {
 	struct state_options options; /* config is not used after state_new */
 	char *config_path, *overrides_path;
 	struct config *config;
 	struct overrides overrides;
 	struct world world;
-	struct event *commit; /* fires at the end of the loop's turn, or after a rest */
+	struct event *commit; /* see state_touch */
 	struct event *tick;   /* each second: ramps, latencies, drains */
 	struct event *sweep;
-	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see on_commit */
+	struct sweep_round round;
+	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
 	bool first;             /* no world has been committed yet */
-	bool commit_failed;     /* tried again each tick; said once */
+	bool commit_failed;     /* tried again each tick, logged once */
 	struct crowd crowd;
+	unsigned services_sent, backends_sent; /* in the last commit */
 };
 
 /* ---- world.c ---- */
 
-/* Builds the world that config and overrides ask for. Backends carry over what is known of them
- * from `present`, and on a takeover from the adopted maps; those no longer asked for stay as
- * `removed` while they drain. 0 or -ENOMEM. */
+/* Builds the world that config and overrides describe. Backends keep their state from `present`,
+ * and at a takeover from the adopted maps. Backends that are no longer wanted stay, marked
+ * `removed`, while they drain. 0 or -ENOMEM. */
 int world_build(struct state *state, struct config *config, const struct overrides *overrides,
 		const struct world *present, struct world *ret);
 void world_free(struct world *world);
 
 /* ---- service.c ---- */
 
-/* Is there a health check at all? */
+/* Does the service have a health check? */
 bool service_is_checked(const struct config_service *config);
 
 /* ---- watch.c ---- */
 
-/* Puts `next` in the place of `present`: hands checks and watches over, starts those that are
- * missing, stops those left. Then frees the former. */
+/* Replaces `present` by `next`, which takes over checks and watches. Stops those that `next` does
+ * not take over, starts those that are missing, and frees the old world. */
 void world_hand_over(struct state *state, struct world *present, struct world *next);
 
 /* ---- weigh.c: pure ---- */
 
-/* Works out conditions, effective weights and status of a service. now_ms: CLOCK_MONOTONIC;
- * wall_ms: CLOCK_REALTIME. */
+/* Decides conditions and effective weights of the backends, and the status of the service. now_ms:
+ * CLOCK_MONOTONIC; wall_ms: CLOCK_REALTIME. */
 void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms);
-/* All backends of a service that are lost within so many ms may have been lost by this host: a
- * probe of each ends once in an interval, and may last its timeout. */
+/* When all backends are lost within this many ms, this host may be what failed: a probe of each
+ * backend ends once in an interval, and lasts its timeout at most. */
 uint32_t service_loss_window_ms(const struct service *service);
-/* Was it lost so recently, or is it frozen, that it may yet turn out to be alive? */
+/* Is its loss so recent that it may be alive, or is it frozen? */
 bool backend_may_return(const struct backend *backend, uint64_t now_ms);
-/* A probe of it has ended, at now_ms; began_ms: when it began. Both CLOCK_MONOTONIC. */
+/* A probe of the backend has ended. began_ms: when it began; both CLOCK_MONOTONIC. */
 void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t now_ms);
-/* May packets go to it (new flows, or those it keeps)? */
+/* May packets be sent to it, of new flows or of those it has? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a
  * half-life of 5 s. */
@@ -69,26 +78,38 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 
 /* ---- commit.c ---- */
 
-/* Weighs the world and makes the data plane hold it. 0 or -errno; the data plane is unchanged on
- * error. */
+/* Weighs the world and commits it to the data plane. 0 or -errno; on error the data plane is
+ * unchanged. */
 int world_commit(struct state *state, struct world *world, struct error *err);
 /* Logs what has changed since the last report. */
 void world_report(const struct world *world);
-/* Builds, commits and switches to another world. config is taken over on success only (it may be
- * the present one); overrides replace the present ones, and are written to disk. */
+/* Builds and commits another world, and switches to it. On success config, which may be the present
+ * one, is owned by state, and overrides replace the present ones and are written to disk. */
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err);
 
 /* ---- schedule.c ---- */
 
-/* Commits the present world soon: at the end of this turn of the loop, unless the last commit was
- * expensive. */
+/* Commits the present world in the next turn of the loop, or when the rest after the last commit is
+ * over (state_rest). Further calls until then change nothing. */
 void state_touch(struct state *state);
-/* A commit that began at start_us (CLOCK_MONOTONIC) has ended: the next by state_touch waits nine
- * times as long as this one took, 200 ms at most. */
+/* A commit that began at start_us (CLOCK_MONOTONIC) has ended. No commit of state_touch comes
+ * before nine times the time it took, 200 ms at most. */
 void state_rest(struct state *state, uint64_t start_us);
-/* Once, in so many microseconds. */
+/* Arms the event to fire once, in this many microseconds. */
 void state_arm(struct event *event, uint64_t us);
+
+/* ---- debug.c: the lines of --debug ---- */
+
+/* Why the backend has its condition; before: the condition it had. */
+void debug_condition(const struct backend *backend, enum backend_condition before);
+void debug_status(const struct service *service, enum service_status before);
+/* A commit succeeded or failed (err) and took so long. Logs what differs from the last commit,
+ * which `sent` still describes. */
+void debug_commit(const struct state *state, const struct world *world,
+		  const struct dp_backend *backends, uint64_t took_us, const struct error *err);
+/* A step of the sweep that began at start_us has ended, and with it the round or not. */
+void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
 
 /* ---- clock.c: timers ---- */
 
@@ -98,7 +119,7 @@ void state_clock_stop(struct state *state);
 /* ---- interfaces.c ---- */
 
 void state_follow_links(struct state *state);
-/* After a reload: attaches what is new, says what is no longer in the file but still attached. */
+/* After a reload: attaches new interfaces, and warns of attached ones that left the file. */
 void state_interfaces_changed(struct state *state);
 
 #endif

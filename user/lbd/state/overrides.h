@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What was changed at run time, on top of the config file: a list keyed by service name and backend
- * address, kept as JSON so that a drain outlives a kill -9 of lbd. A plain value; called by
- * state. */
+/* Run-time changes to the config: a list keyed by service name and backend address, kept as JSON so
+ * that a drain survives a kill -9 of lbd. */
 #ifndef LBD_OVERRIDES_H
 #define LBD_OVERRIDES_H
 
@@ -14,15 +13,15 @@
 struct override {
 	char *service;
 	struct addr address;
-	bool has_weight; /* weight stands in for the file's; always set with added */
+	bool has_weight; /* weight replaces the file's; always set with added */
 	uint32_t weight;
 	bool drain;
-	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain began; the file does not outlive a
-			      boot, nor need it */
-	bool has_force;    /* the drain ends at force_ms, whatever still holds it */
+	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain began; valid until the next boot, as is
+			      the file */
+	bool has_force;    /* the drain ends at force_ms, even if flows remain */
 	uint64_t force_ms; /* CLOCK_MONOTONIC */
 	bool added;        /* not in the file */
-	bool removed;      /* in the file, but not wanted */
+	bool removed;      /* in the file, but removed at run time */
 };
 
 struct overrides {
@@ -31,8 +30,7 @@ struct overrides {
 };
 
 /* Reads path; a file that does not exist gives an empty list. 0, or -errno with *ret untouched and
- * err naming the
- * file. */
+ * err naming the file. */
 int overrides_load(const char *path, struct overrides *ret, struct error *err);
 /* Writes path whole or not at all (temporary file, fsync, rename, fsync of the directory); an empty
  * list removes it. */
@@ -43,7 +41,7 @@ void overrides_done(struct overrides *overrides);
 /* NULL if there is none. */
 struct override *overrides_find(const struct overrides *overrides, const char *service,
 				const struct addr *address);
-/* The entry, made if missing (nothing set); NULL when out of memory. Valid until the next change of
+/* The entry, added with nothing set if missing; NULL: out of memory. Valid until the next change of
  * the list. */
 struct override *overrides_get(struct overrides *overrides, const char *service,
 			       const struct addr *address);

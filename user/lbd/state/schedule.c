@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* When the present world is committed next: at the end of this turn of the loop, or after a
- * rest. */
+/* When the present world is committed next: in the next turn of the loop, or after a rest. */
 #include "internal.h"
 
 #include "common/clock.h"
 
-#define COMMIT_REST_TIMES  9 /* as long as the last commit took */
+#define COMMIT_REST_TIMES  9 /* times the duration of the last commit */
 #define COMMIT_REST_MAX_US 200000
 
 void state_arm(struct event *event, uint64_t us)
@@ -25,8 +24,8 @@ void state_touch(struct state *state)
 			  state->rest_until_us > now ? state->rest_until_us - now : 0);
 }
 
-/* Thousands of probes may change something in every turn of the loop: commits take a tenth of the
- * time at most. */
+/* Thousands of probes may change something in every turn of the loop. The rest limits commits to a
+ * tenth of the time, as long as one takes less than 22 ms. */
 void state_rest(struct state *state, uint64_t start_us)
 {
 	uint64_t end = clock_monotonic_us(), rest = (end - start_us) * COMMIT_REST_TIMES;

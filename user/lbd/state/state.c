@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The life of the state, and the questions others ask it. Changes are in state_change.c, what
- * follows from them in state_world.c, state_weigh.c and state_commit.c. */
+/* Start and end of the state, and read access to it. Changes are in change.c; world.c, weigh.c and
+ * commit.c carry them out. */
 #include "internal.h"
 
 #include <errno.h>
@@ -10,7 +10,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* A service or backend that is gone, or is in the file now, leaves nothing to override. */
+/* Are the entry's service and backend still in the config? An added backend needs the service
+ * only. */
 static bool still_applies(const struct state *state, const struct override *entry)
 {
 	const struct config_service *service = config_find_service(state->config, entry->service);
@@ -23,7 +24,7 @@ static bool still_applies(const struct state *state, const struct override *entr
 	return false;
 }
 
-/* A file that cannot be read must not keep lbd from starting: the config alone then counts. */
+/* A file that cannot be read must not prevent the start: then only the config counts. */
 static void read_overrides(struct state *state, struct overrides *ret)
 {
 	char address[ADDR_TEXT];
@@ -32,7 +33,7 @@ static void read_overrides(struct state *state, struct overrides *ret)
 	if (!state->overrides_path)
 		return;
 	if (overrides_load(state->overrides_path, ret, &err)) {
-		log_error("%s; run-time changes made before are lost", err.text);
+		log_error("%s; earlier run-time changes are lost", err.text);
 		return;
 	}
 	for (unsigned i = ret->count; i-- > 0;) {
@@ -41,7 +42,7 @@ static void read_overrides(struct state *state, struct overrides *ret)
 		if (still_applies(state, entry))
 			continue;
 		log_warning(
-		    "%s: service \"%s\", backend %s: no longer in the config, the run-time change is dropped",
+		    "%s: service \"%s\", backend %s: no longer in the config: run-time change dropped",
 		    state->overrides_path, entry->service, addr_format(&entry->address, address));
 		overrides_drop(ret, entry);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Where the sources meet: config x runtime changes x health x next hops -> the wanted services,
- * committed to the data plane. Changes are collected and committed once per turn of the loop. */
+/* Combines config, run-time changes, health and next hops into the wanted services, and commits
+ * them to the data plane. Changes are collected: one commit serves all of one turn of the loop. */
 #ifndef LBD_STATE_H
 #define LBD_STATE_H
 
@@ -12,13 +12,13 @@
 #include "lbd/health/health.h"
 #include "lbd/neigh/neigh.h"
 
-/* in the order they are checked: the first that applies is what users see */
+/* What users see of a backend. */
 enum backend_condition {
 	BACKEND_UP,
 	BACKEND_STARTING, /* slow start */
 	BACKEND_DRAINING, /* asked to drain, or removed and still with flows */
-	BACKEND_DRAINED,  /* and nothing depends on it any more: safe to stop */
-	BACKEND_CHECKING, /* no probe has ended yet */
+	BACKEND_DRAINED,  /* no flow depends on it any more: safe to stop */
+	BACKEND_CHECKING, /* no result of check and next hop yet */
 	BACKEND_NO_NEXT_HOP,
 	BACKEND_DOWN,
 };
@@ -28,16 +28,16 @@ struct backend {
 	struct addr address;
 	uint32_t weight; /* configured or set at run time */
 	bool backup;
-	bool drain;        /* asked for */
-	uint64_t drain_ms; /* CLOCK_MONOTONIC when that, or removal, began */
-	bool has_force;    /* the drain ends at force_ms, whatever still holds it */
+	bool drain;        /* requested */
+	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain or removal began */
+	bool has_force;    /* the drain ends at force_ms, even if flows remain */
 	uint64_t force_ms; /* CLOCK_MONOTONIC */
-	bool forced;       /* and so it did: it is not used any more */
-	uint64_t given_up; /* active flows at that moment, as far as this lbd saw it */
-	bool removed;      /* gone from the config, draining; forgotten when drained */
+	bool forced;       /* the drain ended at force_ms: the backend is not used any more */
+	uint64_t given_up; /* active flows when this lbd forced the drain */
+	bool removed;      /* no longer wanted, draining; deleted when drained */
 	bool runtime;      /* weight, drain or existence differ from the file */
 	enum backend_condition condition;
-	char why[256];             /* for humans: the last failure, or why there is no next hop */
+	char why[256];             /* for users: the last failure, or why there is no next hop */
 	uint32_t effective_weight; /* after slow start, drain, backups, panic */
 	uint32_t latency_us;       /* peak EWMA of probes */
 	uint64_t since_ms;         /* CLOCK_REALTIME when the condition began */
@@ -48,33 +48,35 @@ struct backend {
 	struct neigh_watch *watch;
 	uint64_t ramp_start_ms; /* CLOCK_MONOTONIC; 0: no ramp */
 
-	/* What follows is state's own. */
-	struct backend **handle; /* what check and watch call back with: the object may be replaced,
-				    this stays */
-	struct backend *former;  /* while a new world is built: the one it continues */
-	bool hop_known;          /* the neighbour watch has answered once */
-	bool able;               /* healthy, reachable, wanted: may take new flows */
-	bool fresh;              /* from the first start: comes up without a ramp */
-	bool drained;            /* the data plane says that nothing depends on it */
-	bool cut;                /* removed without draining */
+	/* The fields below are private to this room. */
+
+	/* The argument of check and watch callbacks. It outlives this object, which the next world
+	 * replaces. */
+	struct backend **handle;
+	struct backend *former; /* while a new world is built: this backend in the present world */
+	bool hop_known;         /* the neighbour watch has given a first result */
+	bool eligible;          /* healthy, reachable, wanted: may take new flows */
+	bool first_start;       /* there since lbd's first start: comes up without a ramp */
+	bool drained;           /* by the data plane's count no flow depends on it */
+	bool removed_now;       /* removed without draining */
 	enum backend_condition reported; /* the condition last logged */
 	char health_why[256], hop_why[256];
-	uint32_t latency_sent_us; /* what the data plane was told */
-	uint64_t latency_at_ms;   /* CLOCK_MONOTONIC of the last probe that counted */
-	/* CLOCK_MONOTONIC of probes, 0: there was none. */
-	uint64_t passed_ms, passed_began_ms; /* the last that passed: its end, its begin */
-	uint64_t failed_began_ms;            /* the last that failed: its begin */
-	uint64_t failing_ms;                 /* begin of the first that failed since one passed */
-	uint64_t witness_ms; /* the first probe of another backend since failing_ms that passed: its
-				end */
-	bool seen;           /* could be reached when last weighed */
-	uint64_t lost_ms;    /* CLOCK_MONOTONIC when that ended; 0: it has not */
-	bool frozen;         /* its service is blind, and it stays what `calm` says */
-	struct {             /* as it was before the last losses of the service began */
+	struct dp_backend sent; /* as last committed; family 0: never */
+	uint64_t latency_at_ms; /* CLOCK_MONOTONIC of the last latency sample */
+	/* CLOCK_MONOTONIC of probes; 0: none */
+	uint64_t passed_ms, passed_began_ms; /* end and begin of the last that passed */
+	uint64_t failed_began_ms;            /* begin of the last that failed */
+	uint64_t failing_ms;   /* begin of the first that failed since the last that passed */
+	uint64_t confirmed_ms; /* end of the first probe of another backend that began after
+				  failing_ms and passed */
+	bool was_reachable;    /* when last weighed */
+	uint64_t lost_ms;      /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
+	bool frozen;           /* its service is blind: the values of before_loss stay in force */
+	struct {               /* before the first of the service's latest losses */
 		uint32_t weight;
-		bool able;
+		bool eligible;
 		uint64_t ramp_start_ms;
-	} calm;
+	} before_loss;
 };
 
 enum service_status {
@@ -91,17 +93,19 @@ struct service {
 	struct config_service *config; /* owned by state's config */
 	struct backend **backends;
 	unsigned backends_count;
-	unsigned up;         /* backends in condition UP or STARTING */
-	bool panic;          /* panic-threshold reached: all backends used */
-	bool backups_active; /* only backups live */
-	bool blind;        /* no backend answers any more: the ring is frozen, see service_watch */
-	uint64_t blind_ms; /* CLOCK_MONOTONIC when that began */
-	uint64_t sight_ms; /* CLOCK_MONOTONIC when the first of them was back; 0: none is */
-	/* takes traffic: its first ring is made once every backend has been judged, not of the
-	 * quickest one alone, which would become the keeper of every slot */
+	unsigned up;            /* backends in condition UP or STARTING */
+	bool panic;             /* panic-threshold reached: all backends used */
+	bool backups_active;    /* only backups are up */
+	bool blind;             /* all backends were lost at once: the ring is frozen */
+	uint64_t blind_ms;      /* CLOCK_MONOTONIC when that began */
+	uint64_t first_back_ms; /* CLOCK_MONOTONIC when the first backend was back; 0: none is */
+	/* Takes traffic. The first ring is built when every backend has a first result: built of
+	 * the fastest backend alone, it would make that one the keeper of every slot. */
 	bool opened;
-	uint64_t opens_ms; /* CLOCK_MONOTONIC: or at this time, whatever is still being checked */
+	uint64_t opens_ms; /* CLOCK_MONOTONIC: opens at this time even without all results */
 	enum service_status status, reported;
+	bool sent;        /* it was in the last commit */
+	bool open_logged; /* that it opened */
 };
 
 struct state;
@@ -110,32 +114,30 @@ struct state_options {
 	struct event_base *base;
 	struct config *config;      /* taken over by state */
 	const char *config_path;    /* copied */
-	const char *overrides_path; /* copied; run-time changes survive a restart of lbd here; NULL:
-				       not kept */
+	const char *overrides_path; /* copied; the file of run-time changes; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;
 	struct health *health;
 };
 
-/* The first commit has been made when it returns. On error the config is freed too. */
+/* Makes the first commit. On error the config is freed too. */
 int state_new(const struct state_options *options, struct state **ret, struct error *err);
 void state_free(struct state *state);
 
-/* Attaches the interfaces of the config; those that do not exist yet are attached when they appear.
- * All are tried; the first error is returned. */
+/* Attaches the interfaces of the config. All are tried, and the first error is returned. An
+ * interface that does not exist is no error: it is attached when it appears. */
 int state_attach_interfaces(struct state *state, struct error *err);
 
 const char *state_config_path(const struct state *state);
-/* backends that differ from the file at run time */
+/* How many backends differ from the file at run time. */
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
 	unsigned services, services_down, services_panic, services_backup, services_blind, backends,
 	    backends_up;
 };
 void state_summarize(const struct state *state, struct state_summary *ret);
-/* New flows that were sent by slot in the last minute because the flow table had no place for
- * them. */
+/* New flows of the last minute that were sent by slot because the flow table had no room. */
 uint64_t state_flows_without_place(const struct state *state);
 
 const struct config *state_config(const struct state *state);
@@ -149,11 +151,11 @@ int state_reload(struct state *state, struct error *err);
 /* Run-time changes. -ENOENT, -EEXIST, -EINVAL with err set. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct error *err);
-/* now: its flows are cut over at once; otherwise it drains first and then disappears. */
+/* now: its flows move to other backends at once; otherwise it is removed when drained. */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
 			 bool now, struct error *err);
-/* force_after_ms: from now on; after that the drain ends, and what still holds it goes to other
- * backends. NULL: a deadline that is set already stays, and there is none else. */
+/* force_after_ms: the drain ends this long from now, and remaining flows move to other backends.
+ * NULL: an earlier deadline stays; without one there is no deadline. */
 int state_backend_drain(struct state *state, const char *service, const struct addr *address,
 			bool on, const uint64_t *force_after_ms, struct error *err);
 int state_backend_weight(struct state *state, const char *service, const struct addr *address,
@@ -161,11 +163,11 @@ int state_backend_weight(struct state *state, const char *service, const struct 
 
 /* "up", "starting", "draining", ... */
 const char *backend_condition_name(enum backend_condition condition);
-/* as in include/lb_api.h */ /* The key the data plane knows the service by; backends are not filled
-				in. */
+/* "up", "degraded", ... as in include/lb_api.h */
 const char *service_status_name(enum service_status status);
+/* The service's key in the data plane; the other fields are 0. */
 void service_key(const struct service *service, struct dp_service *ret);
-/* "web 192.0.2.10:80/tcp", for log lines and errors; any port is "*". */
+/* "web 192.0.2.10:80/tcp" for log lines and errors; `port: any` is "*". */
 #define SERVICE_LABEL 384
 const char *service_label(const struct service *service, char text[SERVICE_LABEL]);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What is heard of the backends: results of probes and next hops, and who hears them. A new world
- * takes the probes and the neighbour watches over from the one before it. */
+/* Results of health checks and next hops, and the handover of checks and neighbour watches from one
+ * world to the next. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 /* ---- results ---- */
 
-/* What a server said may hold anything: it ends on terminals and in JSON. */
+/* The text may hold bytes that a server sent; it is printed on terminals and in JSON. */
 static void copy_plain(char into[256], const char *text)
 {
 	snprintf(into, 256, "%s", text);
@@ -94,8 +94,8 @@ static void backend_take_over(struct backend *backend)
 	}
 }
 
-/* Out of memory leaves it unchecked, and so without traffic if it never had any: said, and tried at
- * the next change. */
+/* Out of memory: the backend stays unchecked, and without traffic if it had none. Logged, and
+ * retried at the next change. */
 static void backend_start(struct backend *backend)
 {
 	struct state *state = backend->service->state;
@@ -115,12 +115,12 @@ static void backend_start(struct backend *backend)
 				       config->port, backend->health, on_health, backend->handle);
 	}
 	if (!backend->watch || (!backend->check && service_is_checked(config)))
-		log_error("%s: backend %s: out of memory, it is not watched",
+		log_error("%s: backend %s: out of memory: neither checked nor watched",
 			  service_label(backend->service, label),
 			  addr_format(&backend->address, text));
 }
 
-/* The draining ones that nobody continues. */
+/* Logs backends that have drained and are not in the next world. */
 static void report_gone(const struct service *service)
 {
 	char text[ADDR_TEXT], label[SERVICE_LABEL];
@@ -128,7 +128,7 @@ static void report_gone(const struct service *service)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
-		if (backend->removed && backend->handle && !backend->cut)
+		if (backend->removed && backend->handle && !backend->removed_now)
 			log_info("%s: backend %s drained and removed",
 				 service_label(service, label),
 				 addr_format(&backend->address, text));

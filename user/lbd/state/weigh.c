@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From what is known of a service's backends to who gets how much: conditions, slow start, backups,
- * panic, and what a host does that sees none of them any more. Pure. */
+/* Decides conditions and effective weights of a service's backends, and its status: health, slow
+ * start, drains, backups, panic, and what happens when all backends are lost at once. Pure: no
+ * clock, no log, no I/O. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -8,10 +9,10 @@
 
 #define RAMP_FLOOR_PERCENT   5
 #define LATENCY_HALF_LIFE_MS 5000
-#define LOSS_MARGIN_MS       100  /* for timers that are late */
-#define SIGHT_MARGIN_MS      1000 /* for next hops to answer after the link is back */
+#define LOSS_MARGIN_MS       100  /* for late timers */
+#define RECOVERY_MARGIN_MS   1000 /* until next hops answer after the link is up again */
 #define NEIGHBOUR_LOSS_MS    3000 /* the kernel asks a neighbour three times, once a second */
-#define EQUAL_SHARE          100 /* of backends whose weights are ignored; a ramp still goes up to it */
+#define EQUAL_SHARE          100  /* weight of each backend where weights are ignored */
 
 const char *backend_condition_name(enum backend_condition condition)
 {
@@ -45,31 +46,31 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 
 	if (sample_us >= average_us || halvings > 31)
 		return sample_us;
-	/* What is left of the distance to the sample: 2^-(elapsed / half-life). Between whole
-	 * halvings a parabola with the right slope at the start, or many samples within a half-life
-	 * would add up to another. */
+	/* The distance to the sample shrinks by 2^-(elapsed / half-life). Between whole halvings
+	 * this is a parabola whose slope is right at 0: otherwise many samples within one half-life
+	 * would give another result than one. */
 	above = (average_us - sample_us) >> halvings;
 	return sample_us + (uint32_t)(above * (1 - part * (0.6931 - 0.1931 * part)));
 }
 
-static bool leaving(const struct backend *backend)
+static bool is_leaving(const struct backend *backend)
 {
 	return backend->drain || backend->removed;
 }
 
-/* Has everything answered that decides whether it may be used? */
-static bool answered(const struct backend *backend)
+/* Is there enough to decide: a failed check, or a passed one and a result for the next hop? */
+static bool has_results(const struct backend *backend)
 {
 	return backend->health == HEALTH_DOWN ||
 	       (backend->health == HEALTH_UP && backend->hop_known);
 }
 
-static bool judged(const struct backend *backend)
+static bool is_decided(const struct backend *backend)
 {
-	return backend->service->opened && answered(backend);
+	return backend->service->opened && has_results(backend);
 }
 
-static bool reachable(const struct backend *backend)
+static bool is_reachable(const struct backend *backend)
 {
 	return backend->service->opened && backend->health == HEALTH_UP && backend->has_hop;
 }
@@ -79,15 +80,15 @@ static bool service_opens(const struct service *service, uint64_t now_ms)
 	if (service->opened || now_ms >= service->opens_ms)
 		return true;
 	for (unsigned i = 0; i < service->backends_count; i++)
-		if (!leaving(service->backends[i]) && !answered(service->backends[i]))
+		if (!is_leaving(service->backends[i]) && !has_results(service->backends[i]))
 			return false;
 	return true;
 }
 
-static bool panics_to(const struct backend *backend)
+static bool is_used_in_panic(const struct backend *backend)
 {
-	return backend->service->panic && !backend->backup && !leaving(backend) &&
-	       judged(backend) && backend->has_hop;
+	return backend->service->panic && !backend->backup && !is_leaving(backend) &&
+	       is_decided(backend) && backend->has_hop;
 }
 
 bool backend_usable(const struct backend *backend)
@@ -96,10 +97,10 @@ bool backend_usable(const struct backend *backend)
 		return false;
 	if (backend->service->blind)
 		return backend->frozen;
-	return reachable(backend) || panics_to(backend);
+	return is_reachable(backend) || is_used_in_panic(backend);
 }
 
-/* ---- a blind host ---- */
+/* ---- all backends lost at once ---- */
 
 uint32_t service_loss_window_ms(const struct service *service)
 {
@@ -108,7 +109,7 @@ uint32_t service_loss_window_ms(const struct service *service)
 	return health->interval_ms + health->timeout_ms + LOSS_MARGIN_MS;
 }
 
-static bool lost_lately(const struct backend *backend, uint64_t now_ms)
+static bool lost_recently(const struct backend *backend, uint64_t now_ms)
 {
 	return backend->lost_ms &&
 	       now_ms - backend->lost_ms <= service_loss_window_ms(backend->service);
@@ -116,12 +117,12 @@ static bool lost_lately(const struct backend *backend, uint64_t now_ms)
 
 bool backend_may_return(const struct backend *backend, uint64_t now_ms)
 {
-	return backend->frozen || lost_lately(backend, now_ms);
+	return backend->frozen || lost_recently(backend, now_ms);
 }
 
-/* What the data plane was told last, unless a loss may have shaped it that turns out to be the
+/* Remembers the weights in force, unless a backend was lost so recently that its loss may be the
  * first of many. */
-static void service_remember(struct service *service, uint64_t now_ms)
+static void remember_before_loss(struct service *service, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < service->backends_count; i++)
 		if (backend_may_return(service->backends[i], now_ms))
@@ -129,20 +130,20 @@ static void service_remember(struct service *service, uint64_t now_ms)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
-		backend->calm.weight = backend->effective_weight;
-		backend->calm.able = backend->able;
-		backend->calm.ramp_start_ms = backend->ramp_start_ms;
+		backend->before_loss.weight = backend->effective_weight;
+		backend->before_loss.eligible = backend->eligible;
+		backend->before_loss.ramp_start_ms = backend->ramp_start_ms;
 	}
 }
 
-/* Probes that began after `failing` had begun to fail, and passed, show that this host was not cut
- * off all the while. */
-static void backend_hear_witness(struct backend *failing, const struct backend *other)
+/* A probe of another backend that began after `failing` began to fail, and passed, shows that this
+ * host was not cut off during the whole time. */
+static void note_confirmation(struct backend *failing, const struct backend *other)
 {
-	if (other == failing || !failing->failing_ms || failing->witness_ms)
+	if (other == failing || !failing->failing_ms || failing->confirmed_ms)
 		return;
 	if (other->passed_ms && other->passed_began_ms >= failing->failing_ms)
-		failing->witness_ms = other->passed_ms;
+		failing->confirmed_ms = other->passed_ms;
 }
 
 void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t now_ms)
@@ -152,9 +153,9 @@ void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms,
 	if (passed) {
 		backend->passed_ms = now_ms;
 		backend->passed_began_ms = began_ms;
-		backend->failing_ms = backend->witness_ms = 0;
+		backend->failing_ms = backend->confirmed_ms = 0;
 		for (unsigned i = 0; i < service->backends_count; i++)
-			backend_hear_witness(service->backends[i], backend);
+			note_confirmation(service->backends[i], backend);
 		return;
 	}
 	backend->failed_began_ms = began_ms;
@@ -162,19 +163,19 @@ void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms,
 		return;
 	backend->failing_ms = began_ms;
 	for (unsigned i = 0; i < service->backends_count; i++)
-		backend_hear_witness(backend, service->backends[i]);
+		note_confirmation(backend, service->backends[i]);
 }
 
-/* Every other backend is probed between the first probe of a loss and the last. One that passed by
- * then is a witness; one that passed later may owe it to a link that has come back. With fall 1
- * there is only the probe itself, and the interval before it must do. */
-static bool loss_has_witness(const struct backend *lost)
+/* Every other backend is probed between the first failed probe of a loss and the last. One that
+ * passed by then confirms the loss; one that passed later may have passed because a link has come
+ * back. With fall: 1 there is only one failed probe, so the interval before it counts. */
+static bool loss_is_confirmed(const struct backend *lost)
 {
 	const struct service *service = lost->service;
 	const struct health_spec *health = &service->config->health;
 
 	if (health->fall > 1)
-		return lost->witness_ms && lost->witness_ms <= lost->failed_began_ms;
+		return lost->confirmed_ms && lost->confirmed_ms <= lost->failed_began_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *other = service->backends[i];
 
@@ -185,9 +186,9 @@ static bool loss_has_witness(const struct backend *lost)
 	return false;
 }
 
-/* Its next hop is gone though its checks have not failed yet: has a check of another one passed
- * while its neighbour was silent? Without checks nobody can be a witness. */
-static bool hop_loss_has_witness(const struct backend *lost, uint64_t now_ms)
+/* The next hop is gone and the health check has not failed yet: has a probe of another backend
+ * passed while the neighbour did not answer? Without probes nothing can contradict the loss. */
+static bool hop_loss_is_confirmed(const struct backend *lost, uint64_t now_ms)
 {
 	const struct service *service = lost->service;
 	uint64_t reach_ms = service_loss_window_ms(service);
@@ -207,117 +208,119 @@ static bool hop_loss_has_witness(const struct backend *lost, uint64_t now_ms)
 	return !probed;
 }
 
-struct sight {
-	unsigned seen, lost; /* backends: can be reached; could be so lately */
-	bool doubtful;       /* one was lost just now, without a witness */
+struct losses {
+	unsigned reachable; /* backends */
+	unsigned lost;      /* recently */
+	bool unconfirmed;   /* one was lost now, and no probe of another confirms it */
 };
 
-/* A drained one may be stopped at any time: its loss says nothing. */
-static void service_look(struct service *service, uint64_t now_ms, struct sight *ret)
+/* A drained backend may be stopped at any time: its loss does not count. */
+static void find_losses(struct service *service, uint64_t now_ms, struct losses *ret)
 {
-	*ret = (struct sight){0};
+	*ret = (struct losses){0};
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
-		bool sees = reachable(backend), loses = backend->seen && !sees && !backend->drained;
+		bool reachable = is_reachable(backend);
+		bool lost = backend->was_reachable && !reachable && !backend->drained;
 
-		if (sees || backend->drained)
+		if (reachable || backend->drained)
 			backend->lost_ms = 0;
-		else if (loses)
+		else if (lost)
 			backend->lost_ms = now_ms;
-		if (loses && backend->health == HEALTH_DOWN && backend->failing_ms)
-			ret->doubtful |= !loss_has_witness(backend);
-		else if (loses && backend->health == HEALTH_UP)
-			ret->doubtful |= !hop_loss_has_witness(backend, now_ms);
-		backend->seen = sees;
-		ret->seen += sees;
-		ret->lost += lost_lately(backend, now_ms);
+		if (lost && backend->health == HEALTH_DOWN && backend->failing_ms)
+			ret->unconfirmed |= !loss_is_confirmed(backend);
+		else if (lost && backend->health == HEALTH_UP)
+			ret->unconfirmed |= !hop_loss_is_confirmed(backend, now_ms);
+		backend->was_reachable = reachable;
+		ret->reachable += reachable;
+		ret->lost += lost_recently(backend, now_ms);
 	}
 }
 
-/* All that could be reached, two or more, are lost; or one is, and the others were silent all the
- * while. */
-static bool is_blinded(const struct sight *sight)
+/* Two or more backends were reachable, and either all of them are lost, or one is and its loss is
+ * not confirmed. */
+static bool makes_blind(const struct losses *losses)
 {
-	return sight->seen + sight->lost >= 2 && (!sight->seen || sight->doubtful);
+	return losses->reachable + losses->lost >= 2 && (!losses->reachable || losses->unconfirmed);
 }
 
-static void service_freeze(struct service *service, uint64_t now_ms)
+static void freeze(struct service *service, uint64_t now_ms)
 {
 	service->blind = true;
 	service->blind_ms = now_ms;
-	service->sight_ms = 0;
+	service->first_back_ms = 0;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
-		backend->frozen = reachable(backend) || lost_lately(backend, now_ms);
+		backend->frozen = is_reachable(backend) || lost_recently(backend, now_ms);
 		if (!backend->frozen)
 			continue;
-		backend->able = backend->calm.able;
-		backend->ramp_start_ms = backend->calm.ramp_start_ms;
+		backend->eligible = backend->before_loss.eligible;
+		backend->ramp_start_ms = backend->before_loss.ramp_start_ms;
 	}
 }
 
-/* Can be reached, as a check has shown since then, unless none has ended yet or there are none. */
-static bool shows_since(const struct backend *backend, uint64_t since_ms)
+/* Is it reachable, and has a probe passed since then? Without probes, the next hop decides. */
+static bool is_back_since(const struct backend *backend, uint64_t since_ms)
 {
 	bool probed = backend->passed_ms || backend->failed_began_ms;
 
-	return reachable(backend) && (!probed || backend->passed_ms >= since_ms);
+	return is_reachable(backend) && (!probed || backend->passed_ms >= since_ms);
 }
 
-/* Judged since the first one was back: reached, or failed by a probe that began after that. */
-static bool judged_anew(const struct backend *backend)
+/* Since the first backend was back: is it reachable, or has a probe that began later failed? */
+static bool is_decided_again(const struct backend *backend)
 {
 	const struct service *service = backend->service;
 
-	if (shows_since(backend, service->sight_ms) || backend->drained)
+	if (is_back_since(backend, service->first_back_ms) || backend->drained)
 		return true;
-	return backend->health == HEALTH_DOWN && backend->failed_began_ms > service->sight_ms;
+	return backend->health == HEALTH_DOWN && backend->failed_began_ms > service->first_back_ms;
 }
 
-/* When the first one was back; 0: none is. */
-static uint64_t sight_since(const struct service *service, uint64_t now_ms)
+/* When the first backend was back; 0: none is. */
+static uint64_t find_first_back(const struct service *service, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < service->backends_count; i++)
-		if (shows_since(service->backends[i], service->blind_ms))
-			return service->sight_ms ? service->sight_ms : now_ms;
+		if (is_back_since(service->backends[i], service->blind_ms))
+			return service->first_back_ms ? service->first_back_ms : now_ms;
 	return 0;
 }
 
-/* Not for the first that answers, which would get everything: for all, or for as long as a backend
- * takes to rise. */
-static bool service_sees(const struct service *service, uint64_t now_ms)
+/* The first backend that is back would get all traffic. So this waits until all have a new result,
+ * or for as long as a backend needs to rise. */
+static bool blindness_is_over(const struct service *service, uint64_t now_ms)
 {
 	const struct health_spec *health = &service->config->health;
 	uint64_t longest =
-	    (uint64_t)health->rise * health->interval_ms + health->timeout_ms + SIGHT_MARGIN_MS;
+	    (uint64_t)health->rise * health->interval_ms + health->timeout_ms + RECOVERY_MARGIN_MS;
 
-	if (!service->sight_ms)
+	if (!service->first_back_ms)
 		return false;
-	if (now_ms >= service->sight_ms + longest)
+	if (now_ms >= service->first_back_ms + longest)
 		return true;
 	for (unsigned i = 0; i < service->backends_count; i++)
-		if (!judged_anew(service->backends[i]))
+		if (!is_decided_again(service->backends[i]))
 			return false;
 	return true;
 }
 
-/* When this host cannot tell its own failure from that of all backends, the ring stays as it was
- * before the first was lost, until all are judged again. A lone backend is always believed: nobody
- * could take its place. */
-static void service_watch(struct service *service, uint64_t now_ms)
+/* When all backends are lost at once, this host may be what failed: the ring stays as it was before
+ * the first loss, until all backends have new results. The loss of an only backend always counts:
+ * no other could take its traffic. */
+static void service_follow_losses(struct service *service, uint64_t now_ms)
 {
-	struct sight sight;
+	struct losses losses;
 
 	if (!service->blind)
-		service_remember(service, now_ms);
-	service_look(service, now_ms, &sight);
-	if (!service->blind && is_blinded(&sight))
-		service_freeze(service, now_ms);
+		remember_before_loss(service, now_ms);
+	find_losses(service, now_ms, &losses);
+	if (!service->blind && makes_blind(&losses))
+		freeze(service, now_ms);
 	if (!service->blind)
 		return;
-	service->sight_ms = sight_since(service, now_ms);
-	if (!service_sees(service, now_ms))
+	service->first_back_ms = find_first_back(service, now_ms);
+	if (!blindness_is_over(service, now_ms))
 		return;
 	service->blind = false;
 	for (unsigned i = 0; i < service->backends_count; i++)
@@ -326,45 +329,45 @@ static void service_watch(struct service *service, uint64_t now_ms)
 
 /* ---- one backend ---- */
 
-/* A backend that comes into rotation starts its ramp; at a first start all come at once, and none
- * does. */
-static void backend_follow(struct backend *backend, uint64_t now_ms)
+/* A backend that becomes eligible starts its ramp, but not when lbd starts for the first time: then
+ * all become eligible together. */
+static void update_eligible(struct backend *backend, uint64_t now_ms)
 {
-	bool able = reachable(backend) && !leaving(backend) && backend->weight > 0;
+	bool eligible = is_reachable(backend) && !is_leaving(backend) && backend->weight > 0;
 	uint32_t slow_start_ms = backend->service->config->slow_start_ms;
 
 	if (backend->frozen)
 		return;
-	if (able && !backend->able) {
-		backend->ramp_start_ms = backend->fresh ? 0 : now_ms;
-		backend->fresh = false;
+	if (eligible && !backend->eligible) {
+		backend->ramp_start_ms = backend->first_start ? 0 : now_ms;
+		backend->first_start = false;
 	}
-	if (!able || !slow_start_ms || now_ms >= backend->ramp_start_ms + slow_start_ms)
+	if (!eligible || !slow_start_ms || now_ms >= backend->ramp_start_ms + slow_start_ms)
 		backend->ramp_start_ms = 0;
-	backend->able = able;
+	backend->eligible = eligible;
 }
 
-/* A dead backend keeps nothing, but it must be dead for certain. */
+/* A dead backend has no flows to drain, but its loss must be certain. */
 static bool backend_is_drained(const struct backend *backend, uint64_t now_ms)
 {
-	return backend->drained ||
-	       (judged(backend) && !reachable(backend) && !backend_may_return(backend, now_ms));
+	return backend->drained || (is_decided(backend) && !is_reachable(backend) &&
+				    !backend_may_return(backend, now_ms));
 }
 
-static enum backend_condition backend_judge(const struct backend *backend, uint64_t now_ms)
+static enum backend_condition decide_condition(const struct backend *backend, uint64_t now_ms)
 {
-	if (leaving(backend))
+	if (is_leaving(backend))
 		return backend_is_drained(backend, now_ms) ? BACKEND_DRAINED : BACKEND_DRAINING;
-	if (reachable(backend))
+	if (is_reachable(backend))
 		return backend->ramp_start_ms ? BACKEND_STARTING : BACKEND_UP;
-	if (!judged(backend))
+	if (!is_decided(backend))
 		return BACKEND_CHECKING;
 	return backend->hop_known && !backend->has_hop ? BACKEND_NO_NEXT_HOP : BACKEND_DOWN;
 }
 
 static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint64_t wall_ms)
 {
-	enum backend_condition condition = backend_judge(backend, now_ms);
+	enum backend_condition condition = decide_condition(backend, now_ms);
 	const char *why = "";
 
 	if (!backend->since_ms || condition != backend->condition)
@@ -378,7 +381,7 @@ static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint
 		snprintf(backend->why, sizeof(backend->why), "%s", why);
 }
 
-/* What its weight means to the algorithm. */
+/* Its full weight, as the algorithm sees it. */
 static uint32_t backend_share(const struct backend *backend)
 {
 	const struct algo *algorithm = backend->service->config->algorithm;
@@ -401,21 +404,21 @@ static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
 
 static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 {
-	if (leaving(backend))
+	if (is_leaving(backend))
 		return 0;
 	if (backend->service->blind)
-		return backend->frozen && backend->weight ? backend->calm.weight : 0;
-	if (panics_to(backend))
+		return backend->frozen && backend->weight ? backend->before_loss.weight : 0;
+	if (is_used_in_panic(backend))
 		return backend_share(backend);
-	if (!backend->able || backend->backup != backend->service->backups_active)
+	if (!backend->eligible || backend->backup != backend->service->backups_active)
 		return 0;
 	return backend_ramped(backend, now_ms);
 }
 
 struct tally {
-	unsigned primaries, primaries_able; /* of those asked to take flows and judged */
-	unsigned backups_able;
-	unsigned wanted; /* asked to take flows, judged or not */
+	unsigned primaries, primaries_eligible; /* wanted ones with results */
+	unsigned backups_eligible;
+	unsigned wanted; /* weight above 0, not leaving */
 };
 
 static struct tally service_count(struct service *service)
@@ -428,32 +431,32 @@ static struct tally service_count(struct service *service)
 
 		service->up +=
 		    backend->condition == BACKEND_UP || backend->condition == BACKEND_STARTING;
-		if (leaving(backend) || !backend->weight)
+		if (is_leaving(backend) || !backend->weight)
 			continue;
 		tally.wanted++;
 		if (backend->backup) {
-			tally.backups_able += backend->able;
-		} else if (judged(backend)) {
+			tally.backups_eligible += backend->eligible;
+		} else if (is_decided(backend)) {
 			tally.primaries++;
-			tally.primaries_able += backend->able;
+			tally.primaries_eligible += backend->eligible;
 		}
 	}
 	return tally;
 }
 
-/* Whose weights the frozen ring has. */
+/* Does the frozen ring send traffic to backups? */
 static bool frozen_on_backups(const struct service *service)
 {
 	for (unsigned i = 0; i < service->backends_count; i++)
 		if (service->backends[i]->backup && service->backends[i]->frozen &&
-		    service->backends[i]->calm.weight)
+		    service->backends[i]->before_loss.weight)
 			return true;
 	return false;
 }
 
-static enum service_status service_judge(struct service *service, const struct tally *tally)
+static enum service_status decide_status(struct service *service, const struct tally *tally)
 {
-	bool few = tally->primaries_able * 100ULL <
+	bool few = tally->primaries_eligible * 100ULL <
 		   (uint64_t)service->config->panic_threshold * tally->primaries;
 
 	if (service->blind) {
@@ -461,16 +464,17 @@ static enum service_status service_judge(struct service *service, const struct t
 		service->backups_active = frozen_on_backups(service);
 		return SERVICE_BLIND;
 	}
-	service->backups_active = !tally->primaries_able && tally->backups_able;
+	service->backups_active = !tally->primaries_eligible && tally->backups_eligible;
 	service->panic = few && !service->backups_active;
 	if (service->backups_active)
 		return SERVICE_BACKUP;
 	if (service->panic)
 		return SERVICE_PANIC;
-	if (!tally->primaries_able)
+	if (!tally->primaries_eligible)
 		return SERVICE_DOWN;
-	return tally->primaries_able + tally->backups_able < tally->wanted ? SERVICE_DEGRADED
-									   : SERVICE_UP;
+	return tally->primaries_eligible + tally->backups_eligible < tally->wanted
+		   ? SERVICE_DEGRADED
+		   : SERVICE_UP;
 }
 
 void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
@@ -478,13 +482,13 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 	struct tally tally;
 
 	service->opened = service_opens(service, now_ms);
-	service_watch(service, now_ms);
+	service_follow_losses(service, now_ms);
 	for (unsigned i = 0; i < service->backends_count; i++) {
-		backend_follow(service->backends[i], now_ms);
+		update_eligible(service->backends[i], now_ms);
 		backend_set_condition(service->backends[i], now_ms, wall_ms);
 	}
 	tally = service_count(service);
-	service->status = service_judge(service, &tally);
+	service->status = decide_status(service, &tally);
 	for (unsigned i = 0; i < service->backends_count; i++)
 		service->backends[i]->effective_weight =
 		    backend_weigh(service->backends[i], now_ms);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Builds the services and backends that config and run-time changes ask for, continuing what is
- * known from before. */
+/* Builds the services and backends that config and run-time changes describe, with the state they
+ * had in the present world. */
 #include "internal.h"
 
-/* On top of an interval and a timeout, in which the first probe ends: for the next hop to
- * answer. */
+/* A service opens an interval, a timeout and this long after its start: time for the first probes
+ * and next hops. */
 #define OPENING_EXTRA_MS 1000
 
 #include <errno.h>
@@ -82,7 +82,7 @@ static struct service *world_append(struct world *world, struct state *state,
 	return service;
 }
 
-/* ---- what was known before ---- */
+/* ---- state from before ---- */
 
 static struct service *world_find(const struct world *world, const struct config_service *config)
 {
@@ -96,7 +96,7 @@ static struct service *world_find(const struct world *world, const struct config
 	return NULL;
 }
 
-/* Everything but what config and run-time changes say, and what belongs to the object itself. */
+/* Copies all but the values of config and run-time changes and the object's own handles. */
 static void backend_continue(struct backend *backend, struct backend *former)
 {
 	backend->former = former;
@@ -104,25 +104,25 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->reported = former->reported;
 	backend->since_ms = former->since_ms;
 	backend->latency_us = former->latency_us;
-	backend->latency_sent_us = former->latency_sent_us;
+	backend->sent = former->sent;
 	backend->latency_at_ms = former->latency_at_ms;
 	backend->has_hop = former->has_hop;
 	backend->hop = former->hop;
 	backend->hop_known = former->hop_known;
 	backend->health = former->health;
 	backend->ramp_start_ms = former->ramp_start_ms;
-	backend->able = former->able;
-	backend->fresh = former->fresh;
+	backend->eligible = former->eligible;
+	backend->first_start = former->first_start;
 	backend->effective_weight = former->effective_weight;
 	backend->passed_ms = former->passed_ms;
 	backend->passed_began_ms = former->passed_began_ms;
 	backend->failed_began_ms = former->failed_began_ms;
 	backend->failing_ms = former->failing_ms;
-	backend->witness_ms = former->witness_ms;
-	backend->seen = former->seen;
+	backend->confirmed_ms = former->confirmed_ms;
+	backend->was_reachable = former->was_reachable;
 	backend->lost_ms = former->lost_ms;
 	backend->frozen = former->frozen;
-	backend->calm = former->calm;
+	backend->before_loss = former->before_loss;
 	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
 	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
 	if (backend->drain || backend->removed)
@@ -131,19 +131,19 @@ static void backend_continue(struct backend *backend, struct backend *former)
 		backend->given_up = former->given_up;
 }
 
-/* A backend that the adopted maps use is taken to be well until a probe or a neighbour says
+/* A backend that the adopted maps use counts as up until a probe or its neighbour shows
  * otherwise. */
 static void backend_adopt(struct backend *backend, const struct dp_backend *adopted)
 {
 	backend->has_hop = backend->hop_known = true;
 	backend->hop = adopted->hop;
 	backend->health = HEALTH_UP;
-	backend->able = true;
+	backend->eligible = true;
 }
 
 /* ---- building ---- */
 
-/* One whose deadline has passed was forced by this lbd or a former one. */
+/* A drain whose deadline has passed was forced, by this lbd or by an earlier one. */
 static void backend_drain(struct backend *backend, const struct override *change)
 {
 	backend->drain = true;
@@ -198,14 +198,14 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 	return 0;
 }
 
-static bool keeps_nothing(const struct backend *backend, uint64_t now_ms)
+static bool has_no_flows(const struct backend *backend, uint64_t now_ms)
 {
-	return backend->cut || backend->drained ||
+	return backend->removed_now || backend->drained ||
 	       ((backend->health != HEALTH_UP || !backend->has_hop) &&
 		!backend_may_return(backend, now_ms));
 }
 
-/* Those that nobody asks for any more stay while flows depend on them; the dead keep nothing. */
+/* Backends that are no longer wanted stay while flows depend on them. */
 static int keep_leaving(struct service *service, const struct service *former)
 {
 	uint64_t now = clock_monotonic_ms();
@@ -213,7 +213,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 	for (unsigned i = 0; i < former->backends_count; i++) {
 		struct backend *before = former->backends[i], *backend;
 
-		if (service_find_backend(service, &before->address) || keeps_nothing(before, now))
+		if (service_find_backend(service, &before->address) || has_no_flows(before, now))
 			continue;
 		backend = service_append(service, &before->address);
 		if (!backend)
@@ -232,11 +232,13 @@ static int continue_former(struct service *service, const struct service *former
 
 	service->status = former->status;
 	service->reported = former->reported;
+	service->sent = former->sent;
 	service->opened = former->opened;
+	service->open_logged = former->open_logged;
 	service->opens_ms = former->opens_ms;
 	service->blind = former->blind;
 	service->blind_ms = former->blind_ms;
-	service->sight_ms = former->sight_ms;
+	service->first_back_ms = former->first_back_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 		struct backend *before = service_find_backend(former, &backend->address);
@@ -292,7 +294,7 @@ static int service_build(struct service *service, const struct overrides *overri
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
-		backend->fresh |= !backend->former && !former && !adopted;
+		backend->first_start |= !backend->former && !former && !adopted;
 		if (!service_is_checked(service->config))
 			backend->health = HEALTH_UP;
 	}
