@@ -406,11 +406,12 @@ static void raise_descriptor_limit(void)
 
 static int open_kinds(struct health *health, struct error *err)
 {
+	size_t count;
 	int rc;
 
 	/* cppcheck-suppress comparePointers; both ends of one section */
-	health->kinds =
-	    calloc((size_t)(__stop_health_kind - __start_health_kind), sizeof(*health->kinds));
+	count = (size_t)(__stop_health_kind - __start_health_kind);
+	health->kinds = calloc(count, sizeof(*health->kinds));
 	if (!health->kinds)
 		return error_set(err, -ENOMEM, "health checks: out of memory");
 	registry_for_each (health_kind, kind) {
