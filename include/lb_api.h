@@ -78,7 +78,9 @@
  * POST /v1/attach          { "interface", "mode": "auto" (default)|"native"|"generic" }
  *                          -> { "interface": INTERFACE }
  * POST /v1/detach          { "interface" } -> {}
- * POST /v1/reload          {} -> { "services", "backends", "dropped_overrides" }
+ * POST /v1/reload          {} -> { "services", "backends",
+ *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
+ *                          "kept", "dropped": [ { "service", "address", "change" } ], 100 in all }
  * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now": bool (default false) } -> {}

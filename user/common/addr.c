@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,64 @@ int addr_compare(const struct addr *a, const struct addr *b)
 	if (a->family != b->family)
 		return a->family - b->family;
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+static const char *why_no_host4(const uint8_t bytes[4])
+{
+	static const uint8_t broadcast[4] = {255, 255, 255, 255};
+
+	if (bytes[0] == 0)
+		return "an unspecified address";
+	if (bytes[0] == 127)
+		return "a loopback address";
+	if ((bytes[0] & 0xf0) == 0xe0)
+		return "a multicast address";
+	return memcmp(bytes, broadcast, 4) ? NULL : "the broadcast address";
+}
+
+/* Link-local addresses name a host only together with an interface. */
+static const char *why_no_host6(const uint8_t bytes[16])
+{
+	static const uint8_t unspecified[16], loopback[16] = {[15] = 1},
+					      mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (!memcmp(bytes, unspecified, 16))
+		return "an unspecified address";
+	if (!memcmp(bytes, loopback, 16))
+		return "a loopback address";
+	if (bytes[0] == 0xff)
+		return "a multicast address";
+	if (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80)
+		return "a link-local address";
+	return memcmp(bytes, mapped, sizeof(mapped)) ? NULL : "an IPv4-mapped address";
+}
+
+const char *addr_why_no_host(const struct addr *addr)
+{
+	return addr->family == 4 ? why_no_host4(addr->bytes) : why_no_host6(addr->bytes);
+}
+
+bool addr_is_own(const struct addr *addr)
+{
+	struct ifaddrs *all = NULL;
+	struct sockaddr_storage wanted;
+	bool own = false;
+
+	addr_to_sockaddr(addr, 0, &wanted);
+	if (getifaddrs(&all))
+		return false;
+	for (const struct ifaddrs *one = all; one && !own; one = one->ifa_next) {
+		const struct sockaddr *there = one->ifa_addr;
+
+		if (!there || there->sa_family != wanted.ss_family)
+			continue;
+		own = addr->family == 4 ? !memcmp(&((const struct sockaddr_in *)there)->sin_addr,
+						  addr->bytes, 4)
+					: !memcmp(&((const struct sockaddr_in6 *)there)->sin6_addr,
+						  addr->bytes, 16);
+	}
+	freeifaddrs(all);
+	return own;
 }
 
 socklen_t addr_to_sockaddr(const struct addr *addr, uint16_t port, struct sockaddr_storage *ret)

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "printable.h"
+
 int error_set(struct error *err, int code, const char *format, ...)
 {
 	va_list args;
@@ -13,5 +15,6 @@ int error_set(struct error *err, int code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(err->text, sizeof(err->text), format, args);
 	va_end(args);
+	make_printable(err->text, true);
 	return code;
 }

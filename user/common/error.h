@@ -8,7 +8,8 @@ struct error {
 };
 
 /* Writes the sentence (object: value: what was expected). Returns code, a negative errno, for
- * `return error_set(err, -EINVAL, ...)`. err may be NULL. */
+ * `return error_set(err, -EINVAL, ...)`. Control characters but line ends become '?' (printable.h).
+ * err may be NULL. */
 int error_set(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

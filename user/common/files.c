@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Atomic replacement of files, and creation of directories. */
+/* Files that a program keeps for its next run. Directories. */
 #include "files.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,6 +61,87 @@ int file_replace(const char *path, const char *text)
 	if (rc)
 		unlink(temporary);
 	return rc ? rc : sync_directory_of(path);
+}
+
+int file_remove(const char *path)
+{
+	if (unlink(path))
+		return errno == ENOENT ? 0 : -errno;
+	return sync_directory_of(path);
+}
+
+int file_set_aside(const char *path)
+{
+	char bad[PATH_MAX];
+
+	if (snprintf(bad, sizeof(bad), "%s.bad", path) >= (int)sizeof(bad))
+		return -ENAMETOOLONG;
+	return rename(path, bad) ? -errno : 0;
+}
+
+/* Anybody else's file could make lbd do what only its own user may order. */
+static int check_kept(int fd, const char *path, size_t max, struct error *err)
+{
+	struct stat file;
+
+	if (fstat(fd, &file))
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISREG(file.st_mode))
+		return error_set(err, -EINVAL, "%s: expected a regular file", path);
+	if (file.st_uid && file.st_uid != geteuid())
+		return error_set(err, -EPERM, "%s: owned by user %u: expected root or user %u",
+				 path, (unsigned)file.st_uid, (unsigned)geteuid());
+	if (file.st_size > (off_t)max)
+		return error_set(err, -EFBIG, "%s: %lld bytes: expected at most %zu", path,
+				 (long long)file.st_size, max);
+	return 0;
+}
+
+/* Reads up to max bytes. The length or -errno. */
+static ssize_t read_whole(int fd, char *text, size_t max)
+{
+	size_t length = 0;
+
+	while (length < max) {
+		ssize_t n = read(fd, text + length, max - length);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			break;
+		if (n > 0)
+			length += (size_t)n;
+	}
+	return (ssize_t)length;
+}
+
+ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	_cleanup_free_ char *text = NULL;
+	ssize_t length;
+	int rc;
+
+	if (fd < 0 && errno == ENOENT)
+		return -ENOENT;
+	if (fd < 0 && errno == ELOOP)
+		return error_set(err, -ELOOP, "%s: is a symbolic link: expected a regular file",
+				 path);
+	if (fd < 0)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	rc = check_kept(fd, path, max, err);
+	if (rc)
+		return rc;
+	text = malloc(max + 1);
+	if (!text)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	length = read_whole(fd, text, max);
+	if (length < 0)
+		return error_set(err, (int)length, "%s: %s", path, strerror((int)-length));
+	text[length] = 0;
+	*ret = text;
+	text = NULL;
+	return length;
 }
 
 int directory_make(const char *path, mode_t mode)

@@ -1,13 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Atomic replacement of files, and creation of directories. */
+/* Files that a program keeps for its next run: read with care, replaced whole. Directories. */
 #ifndef LBD_FILES_H
 #define LBD_FILES_H
 
 #include <sys/types.h>
 
+#include "error.h"
+
 /* Writes text to path completely or not at all: a temporary file beside it (mode 0600), fsync,
  * rename, fsync of the directory. Follows no symbolic link at either path. 0 or -errno. */
 int file_replace(const char *path, const char *text);
+
+/* Removes path, and writes that to disk. 0 or -errno; 0 if it does not exist. */
+int file_remove(const char *path);
+
+/* Reads a file that this program wrote earlier. It must be a regular file of at most max bytes, owned
+ * by root or by the user this process runs as; no link is followed, and nothing blocks. *ret is
+ * allocated and ends with a 0. The length, -ENOENT without a sentence in err if there is none, or
+ * -errno with err naming the file and what was expected. */
+ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *err);
+/* Moves a file that cannot be used out of the way, to path and ".bad", for a person to look at. 0 or
+ * -errno. */
+int file_set_aside(const char *path);
 
 /* Creates a directory if it does not exist. 0 or -errno. */
 int directory_make(const char *path, mode_t mode);

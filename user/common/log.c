@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "printable.h"
+
 int log_level = LOG_INFO;
 
 void log_set_level(int level)
@@ -26,6 +28,7 @@ void log_print(int level, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
+	make_printable(line, false);
 	if (getenv("JOURNAL_STREAM"))
 		fprintf(stderr, "<%d>%s\n", level, line);
 	else

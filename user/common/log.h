@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Log lines on stderr; under systemd (JOURNAL_STREAM set) each with its priority (sd-daemon(3):
- * "<3>text"). */
+ * "<3>text"). A line is one line: control characters in it become '?' (printable.h). */
 #ifndef LBD_LOG_H
 #define LBD_LOG_H
 

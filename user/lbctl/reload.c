@@ -8,17 +8,33 @@
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
+static void print_changes(const json_t *answer, const char *list)
+{
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, list), i, change)
+		printf("  %-8s %s %s: %s\n", list, json_text(change, "service"),
+		       json_text(change, "address"), json_text(change, "change"));
+}
+
 static void print_reloaded(const json_t *answer)
 {
-	uint64_t dropped = json_number(answer, "dropped_overrides");
+	uint64_t kept = json_number(answer, "kept_overrides"),
+		 dropped = json_number(answer, "dropped_overrides");
 	char services[64], backends[64], changes[64];
 
 	printf("reloaded: %s, %s\n",
 	       format_plural(json_number(answer, "services"), "service", services),
 	       format_plural(json_number(answer, "backends"), "backend", backends));
+	if (kept)
+		printf("%s kept: lbctl backend undrain ends one\n",
+		       format_plural(kept, "drain", changes));
+	print_changes(answer, "kept");
 	if (dropped)
 		printf("%s dropped: the config file takes precedence\n",
 		       format_plural(dropped, "run-time change", changes));
+	print_changes(answer, "dropped");
 }
 
 static int run_reload(struct call *call, struct error *err)
@@ -42,8 +58,9 @@ REGISTER(verb, reload) = {
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "read the config file again",
     .details = "All or nothing: a bad file changes nothing, and the error names the file, the "
-	       "line and what was expected. Flows keep their backends. Run-time changes (backend "
-	       "add, remove, drain, weight) are dropped: the file takes precedence.",
+	       "line and what was expected. Flows keep their backends. Drains hold while the "
+	       "backend is in the file. Other run-time changes (backend add, remove, weight) are "
+	       "dropped, and named: the file takes precedence.",
     .examples = {{"reload",
 		  "after editing /etc/lbd/lbd.yaml; `lbd --check FILE` checks a file without "
 		  "loading it"}},

@@ -94,7 +94,7 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
 	struct error err;
 
 	notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
-	if (state_reload(daemon->state, &err))
+	if (state_reload(daemon->state, NULL, &err))
 		log_error("reload failed, nothing changed: %s", err.text);
 	notify_send("READY=1");
 }
@@ -185,29 +185,52 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	return 0;
 }
 
-/* The path of a file beside the socket: its directory outlives lbd, but not a reboot. NULL: out of
- * memory. */
-static char *beside_socket(const struct config *config, const char *name)
+/* Files that outlive lbd, but not a reboot, are beside the socket. Their names begin with the
+ * socket's, so that no two lbds have the same: the socket is locked. An lbd of before left the
+ * socket's name out. */
+struct kept_file {
+	char *path, *former;
+};
+
+static void kept_file_done(struct kept_file *file)
+{
+	free(file->path);
+	free(file->former);
+}
+
+static int kept_file_name(const struct config *config, const char *name, struct kept_file *ret,
+			  struct error *err)
 {
 	_cleanup_free_ char *copy = strdup(config->socket);
-	char *path;
+	struct kept_file file = {0};
 
-	return copy && asprintf(&path, "%s/%s", dirname(copy), name) >= 0 ? path : NULL;
+	if (!copy || asprintf(&file.path, "%s.%s", config->socket, name) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (asprintf(&file.former, "%s/%s", dirname(copy), name) < 0) {
+		free(file.path);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	*ret = file;
+	return 0;
 }
 
 static int start_attach(struct daemon *daemon, const struct config *config, struct error *err)
 {
-	_cleanup_free_ char *offloads = beside_socket(config, "offloads.json");
+	struct kept_file offloads;
+	int rc = kept_file_name(config, "offloads.json", &offloads, err);
 
-	return offloads ? attach_new(daemon->dp, config->pin, offloads, &daemon->attach, err)
-			: error_set(err, -ENOMEM, "out of memory");
+	if (rc)
+		return rc;
+	rc = attach_new(daemon->dp, config->pin, offloads.path, offloads.former, &daemon->attach,
+			err);
+	kept_file_done(&offloads);
+	return rc;
 }
 
 /* Takes ownership of config, also on error. */
 static int start_state(struct daemon *daemon, struct config *config, const char *config_path,
 		       struct error *err)
 {
-	_cleanup_free_ char *overrides = beside_socket(config, "overrides.json");
 	struct state_options options = {.base = daemon->base,
 					.config = config,
 					.config_path = config_path,
@@ -215,13 +238,18 @@ static int start_state(struct daemon *daemon, struct config *config, const char 
 					.attach = daemon->attach,
 					.neigh = daemon->neigh,
 					.health = daemon->health};
+	struct kept_file overrides;
+	int rc = kept_file_name(config, "overrides.json", &overrides, err);
 
-	if (!overrides) {
+	if (rc) {
 		config_free(config);
-		return error_set(err, -ENOMEM, "out of memory");
+		return rc;
 	}
-	options.overrides_path = overrides;
-	return state_new(&options, &daemon->state, err);
+	options.overrides_path = overrides.path;
+	options.overrides_former = overrides.former;
+	rc = state_new(&options, &daemon->state, err);
+	kept_file_done(&overrides);
+	return rc;
 }
 
 /* At a takeover a failure is only logged: it must not stop interfaces that already forward. */

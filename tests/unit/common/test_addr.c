@@ -162,6 +162,42 @@ static void a_sockaddr_has_address_and_port_in_wire_order(void **state)
 	assert_int_equal(in6->sin6_scope_id, 0);
 }
 
+static void addresses_of_no_single_host_are_named(void **state)
+{
+	static const struct {
+		const char *address, *why;
+	} cases[] = {
+	    {"0.0.0.0", "an unspecified address"},  {"0.1.2.3", "an unspecified address"},
+	    {"127.0.0.1", "a loopback address"},    {"127.255.255.255", "a loopback address"},
+	    {"224.0.0.1", "a multicast address"},   {"239.255.255.255", "a multicast address"},
+	    {"255.255.255.255", "the broadcast address"},
+	    {"::", "an unspecified address"},       {"::1", "a loopback address"},
+	    {"ff02::1", "a multicast address"},     {"fe80::1", "a link-local address"},
+	    {"::ffff:10.0.0.1", "an IPv4-mapped address"},
+	    {"10.0.0.1", NULL}, {"1.0.0.0", NULL}, {"2001:db8::1", NULL}, {"fec0::1", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct addr addr = parse(cases[i].address);
+		const char *why = addr_why_no_host(&addr);
+
+		if (cases[i].why)
+			assert_string_equal(why, cases[i].why);
+		else
+			assert_null(why);
+	}
+}
+
+static void an_address_of_this_host_is_known(void **state)
+{
+	struct addr loopback = parse("127.0.0.1"), far = parse("192.0.2.77"),
+		    far6 = parse("2001:db8::77");
+
+	assert_true(addr_is_own(&loopback));
+	assert_false(addr_is_own(&far));
+	assert_false(addr_is_own(&far6));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -173,6 +209,8 @@ int main(void)
 	    cmocka_unit_test(a_bad_prefix_is_refused_and_leaves_the_values_alone),
 	    cmocka_unit_test(addresses_are_ordered_by_family_then_value),
 	    cmocka_unit_test(a_sockaddr_has_address_and_port_in_wire_order),
+	    cmocka_unit_test(addresses_of_no_single_host_are_named),
+	    cmocka_unit_test(an_address_of_this_host_is_known),
 	};
 
 	return cmocka_run_group_tests_name("addr", tests, NULL, NULL);

@@ -66,7 +66,7 @@ static void missing_file_means_no_changes(void **state)
 	struct place *place = *state;
 	struct overrides overrides = {.count = 5};
 
-	assert_int_equal(overrides_load(place->path, &overrides, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &overrides, NULL), 0);
 	assert_int_equal(overrides.count, 0);
 }
 
@@ -89,7 +89,7 @@ static void changes_come_back_as_they_were(void **state)
 	assert_int_not_equal(access(place->temporary, F_OK), 0);
 	assert_int_equal(stat(place->path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
-	assert_int_equal(overrides_load(place->path, &read, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
 	assert_int_equal(read.count, 3);
 	entry = overrides_find(&read, "web \"shop\"", &one);
 	assert_true(entry->has_weight && entry->drain && !entry->added && !entry->removed);
@@ -131,7 +131,7 @@ static void failed_save_keeps_the_old_file(void **state)
 	assert_int_not_equal(overrides_save(&overrides, place->path, &err), 0);
 	assert_non_null(strstr(err.text, place->path));
 	rmdir(place->temporary);
-	assert_int_equal(overrides_load(place->path, &read, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
 	assert_int_equal(read.count, 1);
 	overrides_done(&read);
 	overrides_done(&overrides);
@@ -160,11 +160,42 @@ static void broken_files_are_errors(void **state)
 		struct error err = {0};
 
 		write_file(place->path, files[i].text);
-		assert_int_equal(overrides_load(place->path, &untouched, &err), -EINVAL);
+		assert_int_equal(overrides_load(place->path, 100, &untouched, &err), -EINVAL);
 		assert_int_equal(untouched.count, 5);
 		if (!strstr(err.text, files[i].says))
 			fail_msg("\"%s\" lacks \"%s\"", err.text, files[i].says);
 	}
+}
+
+static void entries_beyond_the_most_are_dropped(void **state)
+{
+	struct place *place = *state;
+	struct overrides read;
+
+	write_file(place->path,
+		   "{\"version\": 1, \"backends\": ["
+		   "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"drain\": true},"
+		   "{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true},"
+		   "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"drain\": true}]}");
+	assert_int_equal(overrides_load(place->path, 2, &read, NULL), 0);
+	assert_int_equal(read.count, 2);
+	overrides_done(&read);
+}
+
+static void lists_are_equal_only_with_the_same_values(void **state)
+{
+	struct overrides one = {0}, two;
+	struct addr there = address("10.0.0.1");
+
+	overrides_get(&one, "web", &there)->drain = true;
+	assert_int_equal(overrides_copy(&one, &two), 0);
+	assert_true(overrides_equal(&one, &two));
+	two.list[0].drain_ms = 5;
+	assert_false(overrides_equal(&one, &two));
+	overrides_drop(&two, &two.list[0]);
+	assert_false(overrides_equal(&one, &two));
+	overrides_done(&one);
+	overrides_done(&two);
 }
 
 int main(void)
@@ -175,6 +206,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(no_changes_leave_no_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(failed_save_keeps_the_old_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(broken_files_are_errors, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(entries_beyond_the_most_are_dropped, set_up, tear_down),
+	    cmocka_unit_test(lists_are_equal_only_with_the_same_values),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

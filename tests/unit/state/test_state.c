@@ -1092,7 +1092,9 @@ static void labels_name_service_and_key_once(void **unused)
 	worlds.service.vip = address("2001:db8::1");
 	worlds.service.protocol = CONFIG_UDP;
 	worlds.service.port = 0;
-	assert_string_equal(service_label(&service, text), "dns [2001:db8::1]:*/udp");
+	assert_string_equal(service_label(&service, text), "dns [2001:db8::1]:any/udp");
+	worlds.service.name = "[2001:db8::1]:any/udp"; /* the default name */
+	assert_string_equal(service_label(&service, text), "[2001:db8::1]:any/udp");
 }
 
 int main(void)

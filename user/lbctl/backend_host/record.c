@@ -18,6 +18,8 @@
 #define SO_NETNS_COOKIE 71 /* Linux 5.14; not in every libc's headers */
 #endif
 
+#define RECORD_BYTES (1u << 20)
+
 /* 0 in the namespace of process 1, else the cookie of the namespace, which is unique until a
  * reboot. Files below /proc/PID/net have a different inode in every namespace; /proc/1/ns/net would
  * need the right to trace process 1. */
@@ -40,13 +42,18 @@ static uint64_t namespace_cookie(void)
 
 static int parse(struct host_record *record, struct error *err)
 {
+	_cleanup_free_ char *text = NULL;
+	ssize_t length = file_read_kept(record->path, RECORD_BYTES, &text, err);
+	json_t *root, *changes;
 	json_error_t at;
-	json_t *root = json_load_file(record->path, JSON_REJECT_DUPLICATES, &at), *changes;
 
-	if (!root && access(record->path, F_OK) && errno == ENOENT) {
+	if (length == -ENOENT) {
 		record->changes = json_array();
 		return record->changes ? 0 : error_set(err, -ENOMEM, "out of memory");
 	}
+	if (length < 0)
+		return (int)length;
+	root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &at);
 	changes = json_object_get(root, "changes");
 	if (!json_is_array(changes)) {
 		json_decref(root);

@@ -9,6 +9,7 @@
 
 #include "lb_api.h"
 #include "common/cleanup.h"
+#include "common/printable.h"
 #include "client.h"
 
 /* Every verb takes these; they are not in its table. */
@@ -205,11 +206,41 @@ static int connect_once(struct call *call, struct error *err)
 	return call->client ? 0 : client_open(call->socket, &call->client, err);
 }
 
+/* Names and sentences of the answer may hold what others chose: they are printed on a terminal. With
+ * --json the answer stays as it is, as JSON escapes control characters. */
+static void make_answer_printable(json_t *value)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *key;
+	json_t *inner;
+	size_t i;
+
+	if (json_is_object(value)) {
+		json_object_foreach (value, key, inner)
+			make_answer_printable(inner);
+	} else if (json_is_array(value)) {
+		json_array_foreach (value, i, inner)
+			make_answer_printable(inner);
+	} else if (json_is_string(value)) {
+		text = strdup(json_string_value(value));
+		if (text)
+			make_printable(text, false);
+		json_string_set(value, text ? text : "?");
+	}
+}
+
+static int answered(const struct call *call, int rc, json_t **ret)
+{
+	if (!rc && ret && !call->json)
+		make_answer_printable(*ret);
+	return rc;
+}
+
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err)
 {
 	int rc = connect_once(call, err);
 
-	return rc ? rc : client_get(call->client, path, ret, err);
+	return rc ? rc : answered(call, client_get(call->client, path, ret, err), ret);
 }
 
 int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err)
@@ -221,7 +252,7 @@ int call_post(struct call *call, const char *path, json_t *body, json_t **ret, s
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = connect_once(call, err);
 	if (!rc)
-		rc = client_post(call->client, path, body, &answer, err);
+		rc = answered(call, client_post(call->client, path, body, &answer, err), &answer);
 	json_decref(body);
 	if (!rc && ret)
 		*ret = answer;
@@ -243,5 +274,5 @@ int call_backends(struct call *call, const char *service, json_t **ret, struct e
 		path = NULL;
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	return client_get(call->client, path, ret, err);
+	return answered(call, client_get(call->client, path, ret, err), ret);
 }

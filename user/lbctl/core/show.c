@@ -10,7 +10,8 @@
 
 int show_json(const json_t *answer, struct error *err)
 {
-	if (json_dumpf(answer, stdout, JSON_INDENT(2)) || putchar('\n') == EOF)
+	/* pure ASCII: some terminals obey control characters beyond it */
+	if (json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII) || putchar('\n') == EOF)
 		return error_set(err, -EIO, "standard output: cannot write the answer");
 	return 0;
 }

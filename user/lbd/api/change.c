@@ -41,21 +41,42 @@ int api_detach(struct api_call *call, json_t **ret, struct error *err)
 	return 0;
 }
 
+/* The first RELOAD_NOTES of them. */
+static json_t *notes_json(const struct reload_report *report, bool kept)
+{
+	json_t *list = json_array();
+	char address[ADDR_TEXT];
+
+	for (unsigned i = 0; i < report->count; i++) {
+		const struct reload_note *note = &report->notes[i];
+
+		if (note->kept == kept)
+			json_array_append_new(
+			    list, json_pack("{s:s, s:s, s:s}", "service", note->service, "address",
+					    addr_format(&note->address, address), "change",
+					    note->what));
+	}
+	return list;
+}
+
 int api_reload(struct api_call *call, json_t **ret, struct error *err)
 {
 	static const char *const fields[] = {NULL};
-	unsigned dropped = state_overrides_count(call->api->state);
+	struct reload_report report;
 	struct state_summary summary;
 	int rc = api_arg_only(call->body, fields, err);
 
 	if (rc)
 		return rc;
-	rc = state_reload(call->api->state, err);
+	rc = state_reload(call->api->state, &report, err);
 	if (rc)
-		return rc == -ENOSPC || rc == -ENOMEM ? rc : -EBADMSG;
+		return rc == -ENOSPC || rc == -ENOMEM || rc == -EIO ? rc : -EBADMSG;
 	state_summarize(call->api->state, &summary);
-	*ret = json_pack("{s:i, s:i, s:i}", "services", summary.services, "backends",
-			 summary.backends, "dropped_overrides", dropped);
+	*ret = json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "services", summary.services, "backends",
+			 summary.backends, "kept_overrides", report.kept, "dropped_overrides",
+			 report.dropped, "kept", notes_json(&report, true), "dropped",
+			 notes_json(&report, false));
+	reload_report_done(&report);
 	return 0;
 }
 

@@ -504,8 +504,18 @@ static int print_as_debug(enum libxdp_print_level level, const char *format, va_
 	return 0;
 }
 
-int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret,
-	       struct error *err)
+static bool is_attached(void *arg, uint32_t ifindex)
+{
+	const struct attach *attach = arg;
+
+	for (unsigned i = 0; i < attach->count; i++)
+		if (attach->list[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
+int attach_new(struct dataplane *dp, const char *pin, const char *offloads, const char *former,
+	       struct attach **ret, struct error *err)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
 	int rc;
@@ -532,6 +542,7 @@ int attach_new(struct dataplane *dp, const char *pin, const char *offloads, stru
 		    "attach: the kernel refuses EXT programs: no dispatcher, programs are attached alone");
 	adopt_links(attach);
 	adopt_dispatchers(attach);
+	offloads_take_over(attach->offloads, former, is_attached, attach);
 	for (unsigned i = 0; i < attach->count; i++)
 		dataplane_add_egress(dp, attach->list[i].ifindex);
 	*ret = attach;

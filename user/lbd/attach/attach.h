@@ -21,10 +21,10 @@ struct attachment {
 struct attach;
 
 /* Takes over interfaces that an earlier lbd attached: the same program is left in place, another
- * one is replaced without a gap. offloads: the file that lists the offloads that were turned
- * off. */
-int attach_new(struct dataplane *dp, const char *pin, const char *offloads, struct attach **ret,
-	       struct error *err);
+ * one is replaced without a gap. offloads: the file that lists the offloads that were turned off;
+ * former: where an lbd of before had it, see offloads_take_over. */
+int attach_new(struct dataplane *dp, const char *pin, const char *offloads, const char *former,
+	       struct attach **ret, struct error *err);
 /* Programs stay attached. */
 void attach_free(struct attach *attach);
 /* Errors say what to do next: no such interface; another XDP program is attached (its name and id);

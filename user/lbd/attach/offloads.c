@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <limits.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +11,13 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/files.h"
 #include "common/log.h"
 #include "common/rtnl.h"
 #include "ethtool.h"
 
 #define DEVICES_MAX 64 /* an interface and the devices below it */
+#define FILE_BYTES  (1u << 20)
 
 /* How a device relates to the interface. Generic XDP sees packets after the devices below have
  * joined them and removed their tags. The kernel skips the GRO of the interface itself
@@ -138,12 +139,12 @@ static int record(struct offloads *offloads, const struct turned_off *entry)
 	return 0;
 }
 
-static json_t *to_json(const struct offloads *offloads)
+static json_t *to_json(const struct turned_off *entries, unsigned count)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; list && i < offloads->count; i++) {
-		const struct turned_off *entry = &offloads->list[i];
+	for (unsigned i = 0; list && i < count; i++) {
+		const struct turned_off *entry = &entries[i];
 		json_t *item =
 		    json_pack("{s:I, s:I, s:s}", "for", (json_int_t)entry->ifindex, "device",
 			      (json_int_t)entry->device, "feature", kinds[entry->kind].name);
@@ -156,28 +157,31 @@ static json_t *to_json(const struct offloads *offloads)
 	return list;
 }
 
-static void save(const struct offloads *offloads)
+static int write_list(const char *path, const struct turned_off *entries, unsigned count)
 {
-	char temporary[PATH_MAX];
+	_cleanup_free_ char *text = NULL;
 	json_t *list;
 
-	if (!offloads->count) {
-		unlink(offloads->path);
-		return;
-	}
-	list = to_json(offloads);
-	if (snprintf(temporary, sizeof(temporary), "%s.tmp", offloads->path) >=
-		(int)sizeof(temporary) ||
-	    !list || json_dump_file(list, temporary, JSON_COMPACT) ||
-	    rename(temporary, offloads->path))
-		log_warning(
-		    "%s: cannot write: offloads that are off now stay off if lbd is restarted "
-		    "before the interface is detached",
-		    offloads->path);
+	if (!count)
+		return file_remove(path);
+	list = to_json(entries, count);
+	text = list ? json_dumps(list, JSON_COMPACT) : NULL;
 	json_decref(list);
+	return text ? file_replace(path, text) : -ENOMEM;
 }
 
-static void load_item(struct offloads *offloads, const json_t *item)
+static void save(const struct offloads *offloads)
+{
+	int rc = write_list(offloads->path, offloads->list, offloads->count);
+
+	if (rc)
+		log_warning(
+		    "%s: cannot write: %s: offloads that are off now stay off if lbd is restarted "
+		    "before the interface is detached",
+		    offloads->path, strerror(-rc));
+}
+
+static int load_item(struct offloads *offloads, const json_t *item)
 {
 	const json_t *device = json_object_get(item, "device"),
 		     *ifindex = json_object_get(item, "for");
@@ -187,26 +191,78 @@ static void load_item(struct offloads *offloads, const json_t *item)
 		const struct turned_off entry = {(uint32_t)json_integer_value(ifindex),
 						 (uint32_t)json_integer_value(device), kind};
 
-		if (!strcmp(kinds[kind].name, name) && record(offloads, &entry))
-			log_warning("%s: out of memory", offloads->path);
+		if (!strcmp(kinds[kind].name, name))
+			return record(offloads, &entry);
 	}
+	return 0; /* a later lbd's */
 }
 
-static void load(struct offloads *offloads)
+static int parse_list(struct offloads *offloads, const char *path, const char *text, size_t length,
+		      struct error *err)
 {
 	json_error_t why;
-	json_t *list, *item;
+	json_t *list = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why), *item;
 	size_t i;
+	int rc = 0;
 
-	if (access(offloads->path, F_OK))
-		return;
-	list = json_load_file(offloads->path, JSON_REJECT_DUPLICATES, &why);
 	if (!list)
-		log_warning("%s:%d: %s: the offloads it lists stay off", offloads->path, why.line,
-			    why.text);
+		return error_set(err, -EINVAL, "%s:%d: %s", path, why.line, why.text);
+	if (!json_is_array(list))
+		rc = error_set(err, -EINVAL, "%s: expected a list", path);
 	json_array_foreach (list, i, item)
-		load_item(offloads, item);
+		if (!rc && load_item(offloads, item))
+			rc = error_set(err, -ENOMEM, "%s: out of memory", path);
 	json_decref(list);
+	return rc;
+}
+
+/* false: there is no list. */
+static bool load(struct offloads *offloads, const char *path)
+{
+	_cleanup_free_ char *text = NULL;
+	struct error err;
+	ssize_t length = file_read_kept(path, FILE_BYTES, &text, &err);
+	int rc = length < 0 ? (int)length
+			    : parse_list(offloads, path, text, (size_t)length, &err);
+
+	if (rc == -ENOENT)
+		return false;
+	if (!rc)
+		return true;
+	rc = file_set_aside(path);
+	log_warning("%s: the offloads it lists stay off; the file is %s%s%s", err.text,
+		    rc ? "in the way and cannot be renamed: " : "now ", rc ? strerror(-rc) : path,
+		    rc ? "" : ".bad");
+	return false;
+}
+
+void offloads_take_over(struct offloads *offloads, const char *former,
+			bool (*mine)(void *arg, uint32_t ifindex), void *arg)
+{
+	struct offloads old = {0};
+	unsigned others = 0;
+
+	if (!access(offloads->path, F_OK) || !load(&old, former))
+		return;
+	for (unsigned i = 0; i < old.count; i++) {
+		const struct turned_off entry = old.list[i];
+
+		if (!mine(arg, entry.ifindex))
+			old.list[others++] = entry;
+		else if (record(offloads, &entry))
+			log_warning("%s: out of memory", former);
+	}
+	if (others < old.count) {
+		int rc;
+
+		save(offloads);
+		rc = write_list(former, old.list, others);
+		log_info("%s: what it lists for interfaces of this lbd is now in %s", former,
+			 offloads->path);
+		if (rc)
+			log_warning("%s: cannot be changed: %s", former, strerror(-rc));
+	}
+	free(old.list);
 }
 
 struct offloads *offloads_new(const char *path)
@@ -221,7 +277,7 @@ struct offloads *offloads_new(const char *path)
 	}
 	for (unsigned kind = 0; kind < KINDS; kind++)
 		offloads->feature[kind] = ethtool_feature_find(kinds[kind].name);
-	load(offloads);
+	load(offloads, offloads->path);
 	return offloads;
 }
 

@@ -13,9 +13,15 @@
 struct offloads;
 
 /* path: the file that lists what was turned off, in a directory that a reboot clears as it resets
- * the offloads. Copied. If it cannot be read, that is logged, and what it listed stays off. NULL:
+ * the offloads. Copied. If it cannot be used, that is logged, what it listed stays off, and it is
+ * renamed to path and ".bad". NULL:
  * out of memory. */
 struct offloads *offloads_new(const char *path);
+/* Once, after an upgrade: former is the file of an lbd of before, which every lbd whose socket was in
+ * the directory shared. Moves from there to the own file, unless that exists, what was turned off
+ * for interfaces that mine accepts. */
+void offloads_take_over(struct offloads *offloads, const char *former,
+			bool (*mine)(void *arg, uint32_t ifindex), void *arg);
 void offloads_free(struct offloads *offloads);
 
 /* Turns off, on the interface and on the devices below it, the offloads that harm the program in

@@ -3,6 +3,7 @@
  * backend. Works on sorted lists, so that the largest config takes milliseconds. */
 #include "check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,24 @@ static void check_members(const struct config_place *root, const struct config *
 		if (i)
 			check_twice(root, config, &members[i - 1], &members[i]);
 	}
+}
+
+int config_check_backend(const struct config *config, const struct config_service *service,
+			 const struct addr *address, struct error *err)
+{
+	const char *why = addr_why_no_host(address);
+
+	if (why)
+		return error_set(err, -EINVAL, "%s: expected the address of one host", why);
+	if (service->forward == LB_FORWARD_L2 && address->family != service->vip.family)
+		return error_set(err, -EINVAL,
+				 "expected an address of the VIP's family: forward: l2 cannot "
+				 "change the family");
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (addr_equal(&config->services[i].vip, address))
+			return error_set(err, -EINVAL,
+					 "is a VIP: expected the address of a backend");
+	return 0;
 }
 
 /* ---- sizes ---- */

@@ -229,36 +229,6 @@ void config_read_texts(const struct config_place *at, const struct config_text_k
 
 /* ---- addresses ---- */
 
-static const char *why_no_host4(const uint8_t bytes[4])
-{
-	static const uint8_t broadcast[4] = {255, 255, 255, 255};
-
-	if (bytes[0] == 0)
-		return "an unspecified address";
-	if (bytes[0] == 127)
-		return "a loopback address";
-	if ((bytes[0] & 0xf0) == 0xe0)
-		return "a multicast address";
-	return memcmp(bytes, broadcast, 4) ? NULL : "the broadcast address";
-}
-
-/* Link-local addresses name a host only together with an interface. */
-static const char *why_no_host6(const uint8_t bytes[16])
-{
-	static const uint8_t unspecified[16], loopback[16] = {[15] = 1},
-					      mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	if (!memcmp(bytes, unspecified, 16))
-		return "an unspecified address";
-	if (!memcmp(bytes, loopback, 16))
-		return "a loopback address";
-	if (bytes[0] == 0xff)
-		return "a multicast address";
-	if (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80)
-		return "a link-local address";
-	return memcmp(bytes, mapped, sizeof(mapped)) ? NULL : "an IPv4-mapped address";
-}
-
 void config_read_address(const struct config_place *at, const char *key, const char *text,
 			 struct addr *ret)
 {
@@ -275,7 +245,7 @@ void config_read_address(const struct config_place *at, const char *key, const c
 		    "expected an IPv4 or IPv6 address, without a port or prefix length");
 		return;
 	}
-	why = addr.family == 4 ? why_no_host4(addr.bytes) : why_no_host6(addr.bytes);
+	why = addr_why_no_host(&addr);
 	if (why)
 		config_complain(at, key, text, "%s: expected the address of one host", why);
 	else

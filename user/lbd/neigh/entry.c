@@ -9,8 +9,8 @@
 #include <linux/neighbour.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #define BUCKETS 4096
@@ -21,17 +21,17 @@
  * kernel asks once a second, so a single lost packet decides nothing. */
 #define GRACE_MS 1500
 /* How often a dead neighbour is solicited. */
-#define RETRY_MS     5000
-#define WARN_SECONDS 60
+#define RETRY_MS 5000
+#define WARN_MS  60000
 
-#define VALID        (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
+#define VALID    (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY)
 
 struct entry_table {
 	struct event_base *base;
 	struct rtnl *rtnl;
 	entry_changed_fn *changed;
 	unsigned count;
-	time_t warned_at;
+	uint64_t warned_ms; /* CLOCK_MONOTONIC; 0: never */
 	LIST_HEAD(entry_list, entry) buckets[BUCKETS];
 };
 
@@ -123,11 +123,11 @@ static void ask_kernel(struct entry *entry)
 static void stay_as_known(struct entry *entry)
 {
 	struct entry_table *table = entry->table;
-	time_t now = time(NULL);
+	uint64_t now = clock_monotonic_ms();
 	char address[ADDR_TEXT];
 
-	if (now - table->warned_at >= WARN_SECONDS) {
-		table->warned_at = now;
+	if (!table->warned_ms || now - table->warned_ms >= WARN_MS) {
+		table->warned_ms = now;
 		log_warning(
 		    "neighbour %s: the kernel cannot solicit it (%s); its last MAC stays in use",
 		    addr_format(&entry->address, address),

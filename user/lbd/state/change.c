@@ -120,34 +120,32 @@ static int change_existing(struct state *state, const char *name, const struct a
 	return 0;
 }
 
-/* The same rules as for addresses in the file. */
-static const char *address_flaw(const struct state *state, const struct change *change,
-				const struct addr *address)
+/* The rules of the file, and one that needs this host: packets to an address of its own would come
+ * back to the balancer. */
+static int check_address(const struct state *state, const struct change *change,
+			 const struct addr *address, struct error *err)
 {
-	const struct config_service *config = change->service->config;
+	int rc = config_check_backend(state->config, change->service->config, address, err);
 
-	if (config->forward == LB_FORWARD_L2 && address->family != config->vip.family)
-		return "expected an address of the VIP's family: forward: l2 cannot change the family";
-	for (unsigned i = 0; i < state->world.count; i++)
-		if (addr_equal(&state->world.services[i]->config->vip, address))
-			return "is a VIP: expected the address of a backend";
-	return NULL;
+	if (!rc && addr_is_own(address))
+		rc = error_set(err, -EINVAL,
+			       "is an address of this host: expected the address of a backend");
+	return rc;
 }
 
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct error *err)
 {
 	struct change change;
-	const char *flaw;
+	struct error flaw;
 	int rc = change_begin(state, service, address, &change, err);
 
 	if (rc)
 		return rc;
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "already exists");
-	flaw = address_flaw(state, &change, address);
-	if (flaw)
-		return change_refuse(&change, err, -EINVAL, flaw);
+	if (check_address(state, &change, address, &flaw))
+		return change_refuse(&change, err, -EINVAL, flaw.text);
 	change.entry->removed = change.entry->drain = false;
 	change.entry->has_weight = true;
 	change.entry->weight = weight;
@@ -281,27 +279,38 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	}
 }
 
-int state_reload(struct state *state, struct error *err)
+int state_reload(struct state *state, struct reload_report *ret, struct error *err)
 {
-	struct overrides none = {0};
+	struct overrides kept = {0};
+	struct reload_report report = {0};
 	struct config *config;
 	struct state_summary summary;
-	unsigned dropped = state->overrides.count;
 	int rc = config_load(state->config_path, &config, err);
 
 	if (rc)
 		return rc;
-	log_debug("reload: %s is valid: %u services, %u interfaces; drops %u run-time changes",
-		  state->config_path, config->services_count, config->interfaces_count, dropped);
 	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
-	rc = state_switch(state, config, &none, err);
+	rc = reload_overrides(state, config, &kept, &report, err);
+	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u drains, drops %u "
+		  "run-time changes",
+		  state->config_path, config->services_count, config->interfaces_count, report.kept,
+		  report.dropped);
+	if (!rc)
+		rc = state_switch(state, config, &kept, err);
+	overrides_done(&kept);
 	if (rc) {
+		reload_report_done(&report);
 		config_free(config);
 		return rc;
 	}
 	state_interfaces_changed(state);
 	state_summarize(state, &summary);
-	log_info("reloaded %s: services: %u, backends: %u%s", state->config_path, summary.services,
-		 summary.backends, dropped ? "; run-time changes dropped" : "");
+	reload_log(&report);
+	log_info("reloaded %s: services: %u, backends: %u", state->config_path, summary.services,
+		 summary.backends);
+	if (ret)
+		*ret = report;
+	else
+		reload_report_done(&report);
 	return 0;
 }

@@ -202,13 +202,19 @@ void world_report(const struct world *world)
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err)
 {
-	struct error save_error;
+	bool changed = overrides != &state->overrides;
 	struct world next;
 	int rc = world_build(state, config, overrides, &state->world, &next);
 
 	if (rc)
 		return error_set(err, rc, "out of memory");
-	rc = world_commit(state, &next, err);
+	if (changed)
+		rc = kept_write(state, overrides, err);
+	if (!rc) {
+		rc = world_commit(state, &next, err);
+		if (rc && changed)
+			kept_restore(state);
+	}
 	if (rc) {
 		world_free(&next);
 		return rc;
@@ -218,14 +224,10 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 	if (state->config != config)
 		config_free(state->config);
 	state->config = config;
-	if (overrides != &state->overrides) {
+	if (changed) {
 		overrides_done(&state->overrides);
 		state->overrides = *overrides;
 		*overrides = (struct overrides){0};
-		if (state->overrides_path &&
-		    overrides_save(&state->overrides, state->overrides_path, &save_error))
-			log_warning("%s; a restart of lbd loses the run-time changes",
-				    save_error.text);
 	}
 	state->first = false;
 	return 0;

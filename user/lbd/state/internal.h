@@ -23,9 +23,10 @@ struct sweep_round {
 
 struct state {
 	struct state_options options; /* config is not used after state_new */
-	char *config_path, *overrides_path;
+	char *config_path, *overrides_path, *overrides_former;
 	struct config *config;
 	struct overrides overrides;
+	bool overrides_stale; /* what is on disk differs from them */
 	struct world world;
 	struct event *commit; /* see state_touch */
 	struct event *tick;   /* each second: ramps, latencies, drains */
@@ -83,10 +84,31 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 int world_commit(struct state *state, struct world *world, struct error *err);
 /* Logs what has changed since the last report. */
 void world_report(const struct world *world);
-/* Builds and commits another world, and switches to it. On success config, which may be the present
- * one, is owned by state, and overrides replace the present ones and are written to disk. */
+/* Builds and commits another world, and switches to it. overrides, unless they are state's own, are
+ * written to disk before. On success config, which may be the present one, is owned by state, and
+ * overrides replace the present ones. On error nothing has changed. */
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err);
+
+/* ---- kept.c: run-time changes on disk ---- */
+
+/* At the start: reads those of an earlier lbd. What cannot be read, or not be applied, is logged and
+ * must not prevent the start. */
+void kept_read(struct state *state);
+/* The world with all of them could not be committed: drops those that add backends, or all. false:
+ * none were left to drop. */
+bool kept_shed(struct state *state);
+/* Writes overrides before they come into force. 0, or -EIO with err set: then nothing is written. */
+int kept_write(struct state *state, const struct overrides *overrides, struct error *err);
+/* They did not come into force: writes the present ones again. */
+void kept_restore(struct state *state);
+
+/* ---- reload.c ---- */
+
+/* The run-time changes that hold under the next config, and what becomes of each. 0 or -ENOMEM. */
+int reload_overrides(const struct state *state, const struct config *next, struct overrides *ret,
+		     struct reload_report *report, struct error *err);
+void reload_log(const struct reload_report *report);
 
 /* ---- schedule.c ---- */
 

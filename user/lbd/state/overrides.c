@@ -6,13 +6,14 @@
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/files.h"
+#include "common/log.h"
 #include "lbd/config/config.h"
 
 #define OVERRIDES_VERSION 1
+#define OVERRIDES_BYTES   (16u << 20) /* LB_MAX_BACKENDS entries need less than half of it */
 
 void overrides_done(struct overrides *overrides)
 {
@@ -28,7 +29,7 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
 	for (unsigned i = 0; i < overrides->count; i++) {
 		struct override *entry = &overrides->list[i];
 
-		if (!strcmp(entry->service, service) && addr_equal(&entry->address, address))
+		if (addr_equal(&entry->address, address) && !strcmp(entry->service, service))
 			return entry;
 	}
 	return NULL;
@@ -61,6 +62,40 @@ void overrides_drop(struct overrides *overrides, struct override *entry)
 	free(entry->service);
 	memmove(entry, entry + 1, (overrides->count - at - 1) * sizeof(*entry));
 	overrides->count--;
+}
+
+void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void *arg)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < overrides->count; i++) {
+		struct override *entry = &overrides->list[i];
+
+		if (keep(arg, entry))
+			overrides->list[kept++] = *entry;
+		else
+			free(entry->service);
+	}
+	overrides->count = kept;
+}
+
+static bool same_entry(const struct override *a, const struct override *b)
+{
+	return !strcmp(a->service, b->service) && addr_equal(&a->address, &b->address) &&
+	       a->has_weight == b->has_weight && (!a->has_weight || a->weight == b->weight) &&
+	       a->drain == b->drain && (!a->drain || a->drain_ms == b->drain_ms) &&
+	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
+	       a->added == b->added && a->removed == b->removed;
+}
+
+bool overrides_equal(const struct overrides *a, const struct overrides *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (unsigned i = 0; i < a->count; i++)
+		if (!same_entry(&a->list[i], &b->list[i]))
+			return false;
+	return true;
 }
 
 int overrides_copy(const struct overrides *overrides, struct overrides *ret)
@@ -127,7 +162,7 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	return 0;
 }
 
-static int overrides_from_json(json_t *root, const char *path, struct overrides *ret,
+static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
 			       struct error *err)
 {
 	struct overrides into = {0};
@@ -142,7 +177,12 @@ static int overrides_from_json(json_t *root, const char *path, struct overrides 
 		return error_set(err, -EINVAL,
 				 "%s: version %d: expected version %d with a list of backends",
 				 path, version, OVERRIDES_VERSION);
+	if (json_array_size(list) > max)
+		log_error("%s: %zu run-time changes: expected at most %u: the others are dropped",
+			  path, json_array_size(list), max);
 	json_array_foreach (list, i, item) {
+		if (i == max)
+			break;
 		rc = entry_from_json(item, &into, path, (unsigned)i, err);
 		if (rc) {
 			overrides_done(&into);
@@ -153,23 +193,24 @@ static int overrides_from_json(json_t *root, const char *path, struct overrides 
 	return 0;
 }
 
-int overrides_load(const char *path, struct overrides *ret, struct error *err)
+int overrides_load(const char *path, unsigned max, struct overrides *ret, struct error *err)
 {
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	_cleanup_free_ char *text = NULL;
+	ssize_t length = file_read_kept(path, OVERRIDES_BYTES, &text, err);
 	json_error_t why;
 	json_t *root;
 	int rc;
 
-	if (!file && errno == ENOENT) {
+	if (length == -ENOENT) {
 		*ret = (struct overrides){0};
 		return 0;
 	}
-	if (!file)
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	root = json_loadf(file, JSON_REJECT_DUPLICATES, &why);
+	if (length < 0)
+		return (int)length;
+	root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
 	if (!root)
 		return error_set(err, -EINVAL, "%s:%d: %s", path, why.line, why.text);
-	rc = overrides_from_json(root, path, ret, err);
+	rc = overrides_from_json(root, path, max, ret, err);
 	json_decref(root);
 	return rc;
 }
@@ -215,9 +256,8 @@ int overrides_save(const struct overrides *overrides, const char *path, struct e
 	int rc;
 
 	if (!overrides->count) {
-		if (unlink(path) && errno != ENOENT)
-			return error_set(err, -errno, "%s: %s", path, strerror(errno));
-		return 0;
+		rc = file_remove(path);
+		return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 	}
 	text = overrides_to_text(overrides);
 	if (!text)

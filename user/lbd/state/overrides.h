@@ -29,11 +29,11 @@ struct overrides {
 	unsigned count;
 };
 
-/* Reads path; a file that does not exist gives an empty list. 0, or -errno with *ret untouched and
- * err naming the file. */
-int overrides_load(const char *path, struct overrides *ret, struct error *err);
+/* Reads path; a file that does not exist gives an empty list. Entries beyond max are dropped, which
+ * is logged. 0, or -errno with *ret untouched and err naming the file. */
+int overrides_load(const char *path, unsigned max, struct overrides *ret, struct error *err);
 /* Writes path whole or not at all (temporary file, fsync, rename, fsync of the directory); an empty
- * list removes it. */
+ * list removes it. When it returns 0, the list is on disk. */
 int overrides_save(const struct overrides *overrides, const char *path, struct error *err);
 int overrides_copy(const struct overrides *overrides, struct overrides *ret); /* 0 or -ENOMEM */
 void overrides_done(struct overrides *overrides);
@@ -45,6 +45,11 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
  * the list. */
 struct override *overrides_get(struct overrides *overrides, const char *service,
 			       const struct addr *address);
+/* Drops the entries for which keep returns false. */
+typedef bool overrides_keep_fn(void *arg, const struct override *entry);
+void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void *arg);
+/* The same entries in the same order. */
+bool overrides_equal(const struct overrides *a, const struct overrides *b);
 void overrides_drop(struct overrides *overrides, struct override *entry);
 
 #endif

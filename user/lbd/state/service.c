@@ -17,7 +17,7 @@ const char *service_label(const struct service *service, char text[SERVICE_LABEL
 {
 	const struct config_service *config = service->config;
 	const char *protocol = config->protocol == CONFIG_TCP ? "tcp" : "udp";
-	char vip[ADDR_TEXT], key[ADDR_TEXT + 16], port[8] = "*";
+	char vip[ADDR_TEXT], key[ADDR_TEXT + 16], port[8] = "any";
 
 	if (config->port)
 		snprintf(port, sizeof(port), "%u", config->port);

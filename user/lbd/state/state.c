@@ -10,58 +10,35 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* Are the entry's service and backend still in the config? An added backend needs the service
- * only. */
-static bool still_applies(const struct state *state, const struct override *entry)
+/* Run-time changes must not prevent the start: without them only the config counts. */
+static int first_world(struct state *state, struct error *err)
 {
-	const struct config_service *service = config_find_service(state->config, entry->service);
+	int rc = state_switch(state, state->config, &state->overrides, err);
 
-	if (!service || entry->added)
-		return service;
-	for (unsigned i = 0; i < service->backends_count; i++)
-		if (addr_equal(&service->backends[i].address, &entry->address))
-			return true;
-	return false;
+	while (rc && rc != -ENOMEM && state->overrides.count) {
+		log_error("%s", err->text);
+		if (!kept_shed(state))
+			break;
+		rc = state_switch(state, state->config, &state->overrides, err);
+	}
+	return rc;
 }
 
-/* A file that cannot be read must not prevent the start: then only the config counts. */
-static void read_overrides(struct state *state, struct overrides *ret)
+static char *copy(const char *text)
 {
-	char address[ADDR_TEXT];
-	struct error err;
-
-	if (!state->overrides_path)
-		return;
-	if (overrides_load(state->overrides_path, ret, &err)) {
-		log_error("%s; earlier run-time changes are lost", err.text);
-		return;
-	}
-	for (unsigned i = ret->count; i-- > 0;) {
-		struct override *entry = &ret->list[i];
-
-		if (still_applies(state, entry))
-			continue;
-		log_warning(
-		    "%s: service \"%s\", backend %s: no longer in the config: run-time change dropped",
-		    state->overrides_path, entry->service, addr_format(&entry->address, address));
-		overrides_drop(ret, entry);
-	}
-	if (ret->count)
-		log_info("%s: %u run-time changes are still in force; a reload drops them",
-			 state->overrides_path, ret->count);
+	return text ? strdup(text) : NULL;
 }
 
 static int state_start(struct state *state, struct error *err)
 {
-	struct overrides overrides = {0};
+	const struct state_options *options = &state->options;
 	int rc;
 
-	if (!state->config_path || (state->options.overrides_path && !state->overrides_path) ||
-	    state_clock_start(state))
+	if (!state->config_path || (options->overrides_path && !state->overrides_path) ||
+	    (options->overrides_former && !state->overrides_former) || state_clock_start(state))
 		return error_set(err, -ENOMEM, "out of memory");
-	read_overrides(state, &overrides);
-	rc = state_switch(state, state->config, &overrides, err);
-	overrides_done(&overrides);
+	kept_read(state);
+	rc = first_world(state, err);
 	if (!rc)
 		state_follow_links(state);
 	return rc;
@@ -78,8 +55,9 @@ int state_new(const struct state_options *options, struct state **ret, struct er
 	}
 	state->options = *options;
 	state->config = options->config;
-	state->config_path = strdup(options->config_path);
-	state->overrides_path = options->overrides_path ? strdup(options->overrides_path) : NULL;
+	state->config_path = copy(options->config_path);
+	state->overrides_path = copy(options->overrides_path);
+	state->overrides_former = copy(options->overrides_former);
 	state->first = true;
 	rc = state_start(state, err);
 	if (rc)
@@ -100,6 +78,7 @@ void state_free(struct state *state)
 	config_free(state->config);
 	free(state->config_path);
 	free(state->overrides_path);
+	free(state->overrides_former);
 	free(state);
 }
 

@@ -115,6 +115,9 @@ struct state_options {
 	struct config *config;      /* taken over by state */
 	const char *config_path;    /* copied */
 	const char *overrides_path; /* copied; the file of run-time changes; NULL: not kept */
+	/* Copied; where an lbd of before had them. Renamed to overrides_path if that does not exist
+	 * and an entry is about this config. NULL: nowhere else. */
+	const char *overrides_former;
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;
@@ -145,10 +148,30 @@ struct service *const *state_services(const struct state *state, unsigned *ret_c
 struct service *state_find_service(const struct state *state, const char *name);
 struct backend *service_find_backend(const struct service *service, const struct addr *address);
 
-/* Reads the file again. All or nothing: on error nothing changes. The file wins over run-time
- * changes. */
-int state_reload(struct state *state, struct error *err);
-/* Run-time changes. -ENOENT, -EEXIST, -EINVAL with err set. */
+/* What a reload did with one run-time change. */
+struct reload_note {
+	char *service; /* its name in the new file, or in the old one if it is gone */
+	struct addr address;
+	bool kept;     /* else dropped */
+	char what[80]; /* "drain", "weight 7 (the file has 100)" */
+};
+
+#define RELOAD_NOTES 100
+
+struct reload_report {
+	struct reload_note *notes;
+	unsigned count;         /* of notes, at most RELOAD_NOTES */
+	unsigned kept, dropped; /* all of them */
+};
+
+void reload_report_done(struct reload_report *report);
+
+/* Reads the file again. All or nothing: on error nothing changes. Drains of backends that are still in
+ * the file hold; from all other run-time changes the file takes over. ret: NULL, or what became of
+ * them, for reload_report_done. */
+int state_reload(struct state *state, struct reload_report *ret, struct error *err);
+/* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
+ * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EIO: it cannot be written to disk. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct error *err);
 /* now: its flows move to other backends at once; otherwise it is removed when drained. */
@@ -167,7 +190,7 @@ const char *backend_condition_name(enum backend_condition condition);
 const char *service_status_name(enum service_status status);
 /* The service's key in the data plane; the other fields are 0. */
 void service_key(const struct service *service, struct dp_service *ret);
-/* "web 192.0.2.10:80/tcp" for log lines and errors; `port: any` is "*". */
+/* "web 192.0.2.10:80/tcp" for log lines and errors; of `port: any` "192.0.2.10:any/tcp". */
 #define SERVICE_LABEL 384
 const char *service_label(const struct service *service, char text[SERVICE_LABEL]);
 

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/common/files.h: only a file that can be trusted is read, and nothing at its place blocks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/files.h"
+
+static char directory[64], path[96], other[96];
+
+static int set_up(void **unused)
+{
+	strcpy(directory, "/tmp/test_files.XXXXXX");
+	if (!mkdtemp(directory))
+		return -1;
+	snprintf(path, sizeof(path), "%s/kept", directory);
+	snprintf(other, sizeof(other), "%s/kept.bad", directory);
+	return 0;
+}
+
+static int tear_down(void **unused)
+{
+	remove(path);
+	remove(other);
+	return rmdir(directory);
+}
+
+static void put(const char *at, const char *text)
+{
+	FILE *out = fopen(at, "w");
+
+	assert_non_null(out);
+	fputs(text, out);
+	fclose(out);
+}
+
+static void expect_refused(int code, const char *says)
+{
+	struct error err = {""};
+	char *text = (char *)"untouched";
+
+	assert_int_equal(file_read_kept(path, 16, &text, &err), code);
+	assert_string_equal(text, "untouched");
+	if (!strstr(err.text, path) || !strstr(err.text, says))
+		fail_msg("\"%s\" lacks \"%s\" or the path", err.text, says);
+}
+
+static void a_file_of_ones_own_is_read_whole(void **unused)
+{
+	char *text;
+
+	put(path, "0123456789abcdef"); /* exactly the limit */
+	assert_int_equal(file_read_kept(path, 16, &text, NULL), 16);
+	assert_string_equal(text, "0123456789abcdef");
+	free(text);
+	put(path, "");
+	assert_int_equal(file_read_kept(path, 16, &text, NULL), 0);
+	assert_string_equal(text, "");
+	free(text);
+}
+
+static void a_missing_file_is_no_error_with_words(void **unused)
+{
+	struct error err = {""};
+	char *text;
+
+	assert_int_equal(file_read_kept(path, 16, &text, &err), -ENOENT);
+	assert_string_equal(err.text, "");
+}
+
+static void a_fifo_is_refused_and_nobody_waits_for_its_writer(void **unused)
+{
+	assert_int_equal(mkfifo(path, 0600), 0);
+	expect_refused(-EINVAL, "expected a regular file");
+}
+
+static void a_directory_and_a_socket_are_refused(void **unused)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	assert_int_equal(mkdir(path, 0700), 0);
+	expect_refused(-EINVAL, "expected a regular file");
+	rmdir(path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	expect_refused(-ENXIO, "");
+	close(fd);
+}
+
+static void a_link_is_not_followed(void **unused)
+{
+	put(other, "text");
+	assert_int_equal(symlink(other, path), 0);
+	expect_refused(-ELOOP, "symbolic link");
+}
+
+static void a_longer_file_is_refused(void **unused)
+{
+	put(path, "0123456789abcdefX");
+	expect_refused(-EFBIG, "17 bytes: expected at most 16");
+}
+
+static void another_users_file_is_refused(void **unused)
+{
+	if (geteuid())
+		skip(); /* only root can give a file away */
+	put(path, "text");
+	assert_int_equal(chown(path, 12345, 0), 0);
+	expect_refused(-EPERM, "owned by user 12345: expected root or user 0");
+}
+
+static void what_is_set_aside_is_kept_whatever_it_is(void **unused)
+{
+	struct stat there;
+
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(file_set_aside(path), 0);
+	assert_int_equal(lstat(other, &there), 0);
+	assert_true(S_ISFIFO(there.st_mode));
+	assert_int_equal(file_set_aside(path), -ENOENT);
+}
+
+static void removing_what_is_not_there_is_no_error(void **unused)
+{
+	put(path, "text");
+	assert_int_equal(file_remove(path), 0);
+	assert_int_not_equal(access(path, F_OK), 0);
+	assert_int_equal(file_remove(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(file_remove(path), -EISDIR);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(a_file_of_ones_own_is_read_whole, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_missing_file_is_no_error_with_words, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(a_fifo_is_refused_and_nobody_waits_for_its_writer,
+					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_directory_and_a_socket_are_refused, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(a_link_is_not_followed, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_longer_file_is_refused, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(another_users_file_is_refused, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(what_is_set_aside_is_kept_whatever_it_is, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(removing_what_is_not_there_is_no_error, set_up,
+					    tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

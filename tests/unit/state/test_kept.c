@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/state/kept.c and reload.c: which run-time changes hold after a start and after a reload.
+ * Needs no kernel feature. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lbd/state/internal.h"
+
+static struct addr address(const char *text)
+{
+	struct addr addr;
+
+	assert_int_equal(addr_parse(text, &addr), 0);
+	return addr;
+}
+
+/* Service "web" with backends 10.0.0.1 and 10.0.0.2 of weight 100, and room for three more. */
+struct scene {
+	char directory[64], own[96], former[96], bad[112];
+	struct config config;
+	struct config_service service;
+	struct config_backend backends[2];
+	struct state state;
+};
+
+static int set_up(void **ret)
+{
+	struct scene *scene = calloc(1, sizeof(*scene));
+
+	strcpy(scene->directory, "/tmp/test_kept.XXXXXX");
+	if (!mkdtemp(scene->directory))
+		return -1;
+	snprintf(scene->own, sizeof(scene->own), "%s/s.overrides.json", scene->directory);
+	snprintf(scene->former, sizeof(scene->former), "%s/overrides.json", scene->directory);
+	snprintf(scene->bad, sizeof(scene->bad), "%s.bad", scene->own);
+	scene->service = (struct config_service){.name = (char *)"web",
+						 .vip = address("192.0.2.10"),
+						 .protocol = CONFIG_TCP,
+						 .port = 80,
+						 .backends = scene->backends,
+						 .backends_count = 2};
+	scene->backends[0] = (struct config_backend){.address = address("10.0.0.1"), .weight = 100};
+	scene->backends[1] = (struct config_backend){.address = address("10.0.0.2"), .weight = 100};
+	scene->config = (struct config){
+	    .services = &scene->service, .services_count = 1, .limits = {.backends = 5}};
+	scene->state = (struct state){.config = &scene->config,
+				      .overrides_path = scene->own,
+				      .overrides_former = scene->former};
+	*ret = scene;
+	return 0;
+}
+
+static int tear_down(void **ret)
+{
+	struct scene *scene = *ret;
+
+	overrides_done(&scene->state.overrides);
+	remove(scene->own);
+	remove(scene->former);
+	remove(scene->bad);
+	rmdir(scene->directory);
+	free(scene);
+	return 0;
+}
+
+static void put(const char *path, const char *text)
+{
+	FILE *out = fopen(path, "w");
+
+	assert_non_null(out);
+	fputs(text, out);
+	fclose(out);
+}
+
+#define LIST(entries)     "{\"version\": 1, \"backends\": [" entries "]}"
+#define DRAIN(name, host) "{\"service\": \"" name "\", \"address\": \"" host "\", \"drain\": true}"
+#define ADD(host) \
+	"{\"service\": \"web\", \"address\": \"" host "\", \"weight\": 9, \"added\": true}"
+
+static struct override *find(const struct scene *scene, const char *text)
+{
+	struct addr addr = address(text);
+
+	return overrides_find(&scene->state.overrides, "web", &addr);
+}
+
+static void the_old_name_is_taken_over_once(void **ret)
+{
+	struct scene *scene = *ret;
+
+	put(scene->former, LIST(DRAIN("web", "10.0.0.2")));
+	kept_read(&scene->state);
+	assert_int_equal(scene->state.overrides.count, 1);
+	assert_true(find(scene, "10.0.0.2")->drain);
+	assert_int_equal(access(scene->own, F_OK), 0);
+	assert_int_not_equal(access(scene->former, F_OK), 0);
+	overrides_done(&scene->state.overrides);
+	put(scene->former, LIST(DRAIN("web", "10.0.0.1")));
+	kept_read(&scene->state);
+	assert_null(find(scene, "10.0.0.1"));
+	assert_int_equal(access(scene->former, F_OK), 0);
+}
+
+static void the_old_file_of_another_lbd_is_left_alone(void **ret)
+{
+	struct scene *scene = *ret;
+
+	put(scene->former, LIST(DRAIN("dns", "10.0.0.2")));
+	kept_read(&scene->state);
+	assert_int_equal(scene->state.overrides.count, 0);
+	assert_int_equal(access(scene->former, F_OK), 0);
+	assert_int_not_equal(access(scene->own, F_OK), 0);
+}
+
+static void a_broken_file_is_kept_as_bad(void **ret)
+{
+	struct scene *scene = *ret;
+
+	put(scene->own, "{");
+	kept_read(&scene->state);
+	assert_int_equal(scene->state.overrides.count, 0);
+	assert_int_equal(access(scene->bad, F_OK), 0);
+	assert_int_not_equal(access(scene->own, F_OK), 0);
+}
+
+static void a_fifo_does_not_hold_the_start(void **ret)
+{
+	struct scene *scene = *ret;
+
+	assert_int_equal(mkfifo(scene->own, 0600), 0);
+	kept_read(&scene->state);
+	assert_int_equal(scene->state.overrides.count, 0);
+	assert_int_equal(access(scene->bad, F_OK), 0);
+}
+
+static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret)
+{
+	struct scene *scene = *ret;
+	struct overrides now;
+
+	put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1") "," ADD("10.0.1.2") ","
+			     ADD("10.0.1.3") "," ADD("10.0.1.4")));
+	kept_read(&scene->state);
+	assert_int_equal(scene->state.overrides.count, 4);
+	assert_true(find(scene, "10.0.0.1")->drain);
+	assert_non_null(find(scene, "10.0.1.3"));
+	assert_null(find(scene, "10.0.1.4"));
+	assert_int_equal(overrides_load(scene->own, 100, &now, NULL), 0);
+	assert_int_equal(now.count, 4);
+	overrides_done(&now);
+}
+
+static void more_changes_than_can_apply_are_not_read(void **ret)
+{
+	struct scene *scene = *ret;
+
+	put(scene->own, LIST(ADD("10.0.1.1") "," ADD("10.0.1.2") "," ADD("10.0.1.3") ","
+			     ADD("10.0.1.4") "," ADD("10.0.1.5") "," ADD("10.0.1.6") ","
+			     ADD("10.0.1.7") "," DRAIN("web", "10.0.0.1")));
+	kept_read(&scene->state);
+	assert_int_equal(scene->state.overrides.count, 3);
+	assert_null(find(scene, "10.0.0.1"));
+}
+
+static void addresses_that_the_file_may_not_name_are_dropped(void **ret)
+{
+	struct scene *scene = *ret;
+
+	put(scene->own, LIST(ADD("127.0.0.1") "," ADD("::") "," ADD("224.0.0.1") ","
+			     ADD("192.0.2.10") "," ADD("10.0.1.1")));
+	kept_read(&scene->state);
+	assert_int_equal(scene->state.overrides.count, 1);
+	assert_non_null(find(scene, "10.0.1.1"));
+}
+
+static void what_does_not_fit_is_shed_added_backends_first(void **ret)
+{
+	struct scene *scene = *ret;
+
+	put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1")));
+	kept_read(&scene->state);
+	assert_true(kept_shed(&scene->state));
+	assert_int_equal(scene->state.overrides.count, 1);
+	assert_non_null(find(scene, "10.0.0.1"));
+	assert_true(kept_shed(&scene->state));
+	assert_int_equal(scene->state.overrides.count, 0);
+	assert_false(kept_shed(&scene->state));
+	assert_int_not_equal(access(scene->own, F_OK), 0);
+}
+
+static void a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_again(void **ret)
+{
+	struct scene *scene = *ret;
+	struct addr one = address("10.0.0.1");
+	struct overrides wanted = {0};
+	struct error err = {""};
+
+	overrides_get(&wanted, "web", &one)->drain = true;
+	assert_int_equal(mkdir(scene->own, 0700), 0);
+	assert_int_equal(kept_write(&scene->state, &wanted, &err), -EIO);
+	assert_non_null(strstr(err.text, scene->own));
+	rmdir(scene->own);
+	assert_int_equal(kept_write(&scene->state, &wanted, &err), 0);
+	assert_int_equal(access(scene->own, F_OK), 0);
+	overrides_done(&wanted);
+}
+
+/* ---- reload ---- */
+
+struct next {
+	struct config config;
+	struct config_service service;
+	struct config_backend backends[2];
+};
+
+static void next_set(struct next *next, const struct scene *scene)
+{
+	next->service = scene->service;
+	memcpy(next->backends, scene->backends, sizeof(next->backends));
+	next->service.backends = next->backends;
+	next->config = scene->config;
+	next->config.services = &next->service;
+}
+
+static struct override *change(struct scene *scene, const char *text)
+{
+	struct addr addr = address(text);
+
+	return overrides_get(&scene->state.overrides, "web", &addr);
+}
+
+static void reload(struct scene *scene, const struct next *next, struct overrides *ret,
+		   struct reload_report *report)
+{
+	*report = (struct reload_report){0};
+	assert_int_equal(
+	    reload_overrides(&scene->state, &next->config, ret, report, NULL), 0);
+}
+
+static void a_drain_holds_and_all_else_is_dropped_by_name(void **ret)
+{
+	struct scene *scene = *ret;
+	struct override *entry = change(scene, "10.0.0.1"), *added;
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	entry->drain = entry->has_weight = entry->has_force = true;
+	entry->weight = 7;
+	entry->drain_ms = 1234;
+	entry->force_ms = 5678;
+	change(scene, "10.0.0.2")->removed = true;
+	added = change(scene, "10.0.1.1");
+	added->added = added->has_weight = true;
+	added->weight = 9;
+	next_set(&next, scene);
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 1);
+	assert_true(kept.list[0].drain && kept.list[0].has_force && !kept.list[0].has_weight);
+	assert_int_equal(kept.list[0].drain_ms, 1234);
+	assert_int_equal(kept.list[0].force_ms, 5678);
+	assert_int_equal(report.kept, 1);
+	assert_int_equal(report.dropped, 3);
+	assert_int_equal(report.count, 4);
+	assert_string_equal(report.notes[0].what, "drain");
+	assert_true(report.notes[0].kept);
+	assert_string_equal(report.notes[1].what, "weight 7 (the file has 100)");
+	assert_string_equal(report.notes[2].what, "removal");
+	assert_string_equal(report.notes[3].what, "backend added, weight 9");
+	reload_report_done(&report);
+	overrides_done(&kept);
+}
+
+static void what_the_file_now_says_too_is_not_dropped(void **ret)
+{
+	struct scene *scene = *ret;
+	struct override *entry = change(scene, "10.0.0.1");
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	entry->has_weight = true;
+	entry->weight = 7;
+	change(scene, "10.0.0.2")->removed = true;
+	next_set(&next, scene);
+	next.backends[0].weight = 7;
+	next.service.backends_count = 1;
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 0);
+	assert_int_equal(report.dropped, 0);
+	reload_report_done(&report);
+}
+
+static void a_drain_holds_when_its_service_is_renamed(void **ret)
+{
+	struct scene *scene = *ret;
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	change(scene, "10.0.0.1")->drain = true;
+	next_set(&next, scene);
+	next.service.name = (char *)"shop";
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 1);
+	assert_string_equal(kept.list[0].service, "shop");
+	assert_string_equal(report.notes[0].service, "shop");
+	reload_report_done(&report);
+	overrides_done(&kept);
+}
+
+static void a_drain_ends_with_its_backend_which_is_named(void **ret)
+{
+	struct scene *scene = *ret;
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	change(scene, "10.0.0.2")->drain = true;
+	next_set(&next, scene);
+	next.service.backends_count = 1;
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 0);
+	assert_int_equal(report.dropped, 1);
+	assert_string_equal(report.notes[0].what, "drain (no longer in the file)");
+	reload_report_done(&report);
+}
+
+static void the_report_is_bounded_and_its_counts_are_not(void **ret)
+{
+	struct scene *scene = *ret;
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	for (unsigned i = 0; i < 2 * RELOAD_NOTES; i++) {
+		struct override *entry;
+		char text[ADDR_TEXT];
+
+		snprintf(text, sizeof(text), "10.0.1.%u", i);
+		entry = change(scene, text);
+		entry->added = entry->has_weight = true;
+	}
+	next_set(&next, scene);
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(report.count, RELOAD_NOTES);
+	assert_int_equal(report.dropped, 2 * RELOAD_NOTES);
+	reload_report_done(&report);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(the_old_name_is_taken_over_once),
+	    TEST(the_old_file_of_another_lbd_is_left_alone),
+	    TEST(a_broken_file_is_kept_as_bad),
+	    TEST(a_fifo_does_not_hold_the_start),
+	    TEST(backends_beyond_the_limit_are_dropped_and_the_others_stay),
+	    TEST(more_changes_than_can_apply_are_not_read),
+	    TEST(addresses_that_the_file_may_not_name_are_dropped),
+	    TEST(what_does_not_fit_is_shed_added_backends_first),
+	    TEST(a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_again),
+	    TEST(a_drain_holds_and_all_else_is_dropped_by_name),
+	    TEST(what_the_file_now_says_too_is_not_dropped),
+	    TEST(a_drain_holds_when_its_service_is_renamed),
+	    TEST(a_drain_ends_with_its_backend_which_is_named),
+	    TEST(the_report_is_bounded_and_its_counts_are_not),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

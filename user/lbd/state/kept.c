@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Run-time changes on disk: read at the start, written before they come into force. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/files.h"
+#include "common/log.h"
+
+#define NAMED 20 /* dropped changes that get a log line of their own */
+
+/* ---- what of them applies ---- */
+
+struct filter {
+	const struct state *state;
+	unsigned room; /* for added backends */
+	unsigned dropped;
+};
+
+static unsigned backends_of(const struct config *config)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++)
+		count += config->services[i].backends_count;
+	return count;
+}
+
+static bool is_in_file(const struct config_service *service, const struct addr *address)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (addr_equal(&service->backends[i].address, address))
+			return true;
+	return false;
+}
+
+/* 0: it applies to the config. */
+static int check_entry(struct filter *filter, const struct override *entry, struct error *why)
+{
+	const struct config *config = filter->state->config;
+	const struct config_service *service = config_find_service(config, entry->service);
+	int rc;
+
+	if (service && is_in_file(service, &entry->address))
+		return 0;
+	if (!service || !entry->added)
+		return error_set(why, -ENOENT, "no longer in the config");
+	rc = config_check_backend(config, service, &entry->address, why);
+	if (rc)
+		return rc;
+	if (!filter->room)
+		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
+				 config->limits.backends);
+	filter->room--;
+	return 0;
+}
+
+static bool keep_applying(void *arg, const struct override *entry)
+{
+	struct filter *filter = arg;
+	char address[ADDR_TEXT];
+	struct error why;
+
+	if (!check_entry(filter, entry, &why))
+		return true;
+	if (filter->dropped++ < NAMED)
+		log_warning("%s: service \"%s\", backend %s: run-time change dropped: %s",
+			    filter->state->overrides_path, entry->service,
+			    addr_format(&entry->address, address), why.text);
+	return false;
+}
+
+static struct filter filter_for(const struct state *state)
+{
+	unsigned backends = backends_of(state->config), limit = state->config->limits.backends;
+
+	return (struct filter){.state = state, .room = limit > backends ? limit - backends : 0};
+}
+
+static void drop_what_does_not_apply(struct state *state)
+{
+	struct filter filter = filter_for(state);
+
+	overrides_filter(&state->overrides, keep_applying, &filter);
+	if (filter.dropped > NAMED)
+		log_warning("%s: %u more run-time changes dropped", state->overrides_path,
+			    filter.dropped - NAMED);
+	state->overrides_stale |= filter.dropped;
+}
+
+/* ---- reading ---- */
+
+/* As many as can apply: each backend of the file, and others up to the limit. */
+static unsigned most_overrides(const struct state *state)
+{
+	return backends_of(state->config) + state->config->limits.backends;
+}
+
+/* false: there is no list. A file that cannot be used is kept for a person to look at. */
+static bool load(struct state *state, const char *path, struct overrides *ret)
+{
+	struct error err;
+	int rc = overrides_load(path, most_overrides(state), ret, &err);
+
+	if (!rc)
+		return true;
+	rc = file_set_aside(path);
+	if (rc)
+		log_error("%s; run-time changes made earlier are lost; it cannot be renamed: %s",
+			  err.text, strerror(-rc));
+	else
+		log_error("%s; run-time changes made earlier are lost; the file is now %s.bad",
+			  err.text, path);
+	return false;
+}
+
+static bool any_applies(const struct state *state, const struct overrides *overrides)
+{
+	struct filter filter = filter_for(state);
+	struct error why;
+
+	for (unsigned i = 0; i < overrides->count; i++)
+		if (!check_entry(&filter, &overrides->list[i], &why))
+			return true;
+	return false;
+}
+
+/* Once, after an upgrade: an lbd of before had one name for the file of every lbd whose socket is in
+ * the directory. It is another's if no entry is about this config. */
+static void take_over_former(struct state *state)
+{
+	struct overrides former = {0};
+
+	if (!state->overrides_former || !access(state->overrides_path, F_OK) ||
+	    access(state->overrides_former, F_OK) || !load(state, state->overrides_former, &former))
+		return;
+	if (!any_applies(state, &former))
+		log_info("%s: has no run-time change of this config: left for another lbd",
+			 state->overrides_former);
+	else if (rename(state->overrides_former, state->overrides_path))
+		log_error("%s: cannot be renamed to %s: %s; its run-time changes are not in force",
+			  state->overrides_former, state->overrides_path, strerror(errno));
+	else
+		log_info("%s: renamed to %s", state->overrides_former, state->overrides_path);
+	overrides_done(&former);
+}
+
+void kept_read(struct state *state)
+{
+	struct error err;
+
+	if (!state->overrides_path)
+		return;
+	take_over_former(state);
+	if (!load(state, state->overrides_path, &state->overrides))
+		return;
+	drop_what_does_not_apply(state);
+	if (state->overrides.count)
+		log_info("%s: %u run-time changes are still in force", state->overrides_path,
+			 state->overrides.count);
+	if (state->overrides_stale && kept_write(state, &state->overrides, &err))
+		log_warning("%s", err.text);
+}
+
+static bool keep_not_added(void *arg, const struct override *entry)
+{
+	return !entry->added;
+}
+
+bool kept_shed(struct state *state)
+{
+	unsigned before = state->overrides.count;
+	struct error err;
+
+	overrides_filter(&state->overrides, keep_not_added, NULL);
+	if (state->overrides.count < before) {
+		log_error("%s: %u backends that were added at run time are dropped",
+			  state->overrides_path, before - state->overrides.count);
+	} else if (before) {
+		log_error("%s: all %u run-time changes are dropped", state->overrides_path, before);
+		overrides_done(&state->overrides);
+	}
+	state->overrides_stale = true;
+	if (kept_write(state, &state->overrides, &err))
+		log_warning("%s", err.text);
+	return state->overrides.count < before;
+}
+
+/* ---- writing ---- */
+
+int kept_write(struct state *state, const struct overrides *overrides, struct error *err)
+{
+	struct error why;
+
+	if (!state->overrides_path ||
+	    (!state->overrides_stale && overrides_equal(overrides, &state->overrides)))
+		return 0;
+	/* After an error it is uncertain what is there: the directory may have failed to sync. */
+	state->overrides_stale = overrides_save(overrides, state->overrides_path, &why);
+	return state->overrides_stale
+		   ? error_set(err, -EIO, "run-time changes cannot be written to disk: %s",
+			       why.text)
+		   : 0;
+}
+
+void kept_restore(struct state *state)
+{
+	struct error err;
+
+	state->overrides_stale = true;
+	if (kept_write(state, &state->overrides, &err))
+		log_error("%s: the file has a change that is not in force: the next start of lbd "
+			  "would apply it",
+			  err.text);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What a reload does with run-time changes: a drain holds while its backend is in the file, which has
+ * no word for it; on all else the file has the last word. */
+#include "internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+
+#define NAMED 20 /* changes that get a log line of their own */
+
+void reload_report_done(struct reload_report *report)
+{
+	for (unsigned i = 0; i < report->count; i++)
+		free(report->notes[i].service);
+	free(report->notes);
+	*report = (struct reload_report){0};
+}
+
+static int note(struct reload_report *report, const char *service, const struct override *entry,
+		bool kept, const char *what)
+{
+	struct reload_note *list;
+	char *name;
+
+	report->kept += kept;
+	report->dropped += !kept;
+	if (report->count == RELOAD_NOTES)
+		return 0;
+	list = realloc(report->notes, (report->count + 1) * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	report->notes = list;
+	name = strdup(service);
+	if (!name)
+		return -ENOMEM;
+	list += report->count++;
+	*list = (struct reload_note){.service = name, .address = entry->address, .kept = kept};
+	snprintf(list->what, sizeof(list->what), "%s", what);
+	return 0;
+}
+
+/* The entry's service in the next config: it is known by VIP, protocol and port, as in the data
+ * plane, so that a drain holds when the service is renamed; else by its name. */
+static const struct config_service *find_next(const struct config *present,
+					      const struct config *next,
+					      const struct override *entry)
+{
+	const struct config_service *old = config_find_service(present, entry->service);
+
+	for (unsigned i = 0; old && i < next->services_count; i++) {
+		const struct config_service *service = &next->services[i];
+
+		if (service->port == old->port && service->protocol == old->protocol &&
+		    addr_equal(&service->vip, &old->vip))
+			return service;
+	}
+	return config_find_service(next, entry->service);
+}
+
+static const struct config_backend *find_backend(const struct config_service *service,
+						 const struct addr *address)
+{
+	for (unsigned i = 0; service && i < service->backends_count; i++)
+		if (addr_equal(&service->backends[i].address, address))
+			return &service->backends[i];
+	return NULL;
+}
+
+static int keep_drain(const struct override *entry, const char *service, struct overrides *kept)
+{
+	struct override *copy = overrides_get(kept, service, &entry->address);
+
+	if (!copy)
+		return -ENOMEM;
+	copy->drain = true;
+	copy->drain_ms = entry->drain_ms;
+	copy->has_force = entry->has_force;
+	copy->force_ms = entry->force_ms;
+	return 0;
+}
+
+/* The words for what of the entry the file overrules; "": it says the same. */
+static void describe_loss(const struct override *entry, const struct config_backend *file,
+			  char what[80])
+{
+	*what = 0;
+	if (entry->removed && file)
+		snprintf(what, 80, "removal");
+	else if (entry->removed)
+		return;
+	else if (entry->added && !file)
+		snprintf(what, 80, "backend added%s, weight %" PRIu32,
+			 entry->drain ? " and drained" : "", entry->weight);
+	else if (entry->has_weight && file && entry->weight != file->weight)
+		snprintf(what, 80, "weight %" PRIu32 " (the file has %" PRIu32 ")", entry->weight,
+			 file->weight);
+	else if (entry->drain && !file)
+		snprintf(what, 80, "drain (no longer in the file)");
+	else if (entry->has_weight && !file)
+		snprintf(what, 80, "weight %" PRIu32 " (no longer in the file)", entry->weight);
+}
+
+static int reload_entry(const struct state *state, const struct config *next,
+			const struct override *entry, struct overrides *kept,
+			struct reload_report *report)
+{
+	const struct config_service *service = find_next(state->config, next, entry);
+	const struct config_backend *file = find_backend(service, &entry->address);
+	const char *name = service ? service->name : entry->service;
+	char what[80];
+	int rc = 0;
+
+	if (entry->drain && file) {
+		rc = keep_drain(entry, name, kept);
+		if (!rc)
+			rc = note(report, name, entry, true, "drain");
+	}
+	describe_loss(entry, file, what);
+	return rc || !*what ? rc : note(report, name, entry, false, what);
+}
+
+int reload_overrides(const struct state *state, const struct config *next, struct overrides *ret,
+		     struct reload_report *report, struct error *err)
+{
+	struct overrides kept = {0};
+
+	for (unsigned i = 0; i < state->overrides.count; i++)
+		if (reload_entry(state, next, &state->overrides.list[i], &kept, report)) {
+			overrides_done(&kept);
+			return error_set(err, -ENOMEM, "out of memory");
+		}
+	*ret = kept;
+	return 0;
+}
+
+void reload_log(const struct reload_report *report)
+{
+	char address[ADDR_TEXT];
+
+	for (unsigned i = 0; i < report->count && i < NAMED; i++) {
+		const struct reload_note *one = &report->notes[i];
+
+		log_info("service %s: backend %s: run-time change %s: %s", one->service,
+			 addr_format(&one->address, address),
+			 one->kept ? "kept by the reload" : "dropped by the reload", one->what);
+	}
+	if (report->kept || report->dropped)
+		log_info("reload: run-time changes: %u drains kept (lbctl backend undrain ends "
+			 "one), %u changes dropped",
+			 report->kept, report->dropped);
+}
