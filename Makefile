@@ -17,6 +17,7 @@ SBINDIR := $(DESTDIR)$(PREFIX)/sbin
 MANDIR := $(DESTDIR)$(PREFIX)/share/man/man8
 UNITDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/lib/systemd/system,/etc/systemd/system)
 COMPLETIONDIR := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/lbd
 SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/sysusers.d)
 
 .DEFAULT_GOAL := all
@@ -229,7 +230,7 @@ lint: ## formatting, cppcheck and shellcheck; any finding fails
 	@tools/rooms --check
 	@shellcheck -x -S warning $(wildcard $(SHELLED))
 
-install: all ## install lbd, lbctl, man pages, completion, systemd unit, its group and an example config (PREFIX, DESTDIR)
+install: all ## install lbd, lbctl, man pages, completion, systemd unit, its user and group, and an example config (PREFIX, DESTDIR)
 	install -D -m 755 $(BUILD)/lbd $(SBINDIR)/lbd
 	install -D -m 755 $(BUILD)/lbctl $(SBINDIR)/lbctl
 	install -D -m 644 $(BUILD)/lbctl.8 $(MANDIR)/lbctl.8
@@ -239,12 +240,14 @@ install: all ## install lbd, lbctl, man pages, completion, systemd unit, its gro
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd.service >$(UNITDIR)/lbd.service
 	install -D -m 644 dist/lbd.sysusers $(SYSUSERSDIR)/lbd.conf
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
-	$(if $(DESTDIR),,@getent group lbd >/dev/null || systemd-sysusers lbd.conf || groupadd --system lbd)
+	install -D -m 644 dist/lbd-shared-interfaces.conf $(DOCDIR)/lbd-shared-interfaces.conf
+	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
+		useradd --system --user-group --no-create-home --shell /usr/sbin/nologin lbd)
 	@echo 'Next: cp $(DESTDIR)/etc/lbd/lbd.yaml.example $(DESTDIR)/etc/lbd/lbd.yaml, edit it, and: systemctl daemon-reload && systemctl enable --now lbd'
 
-uninstall: ## remove what install put there (the config and the group stay)
+uninstall: ## remove what install put there (the config, the user and the group stay)
 	rm -f $(SBINDIR)/lbd $(SBINDIR)/lbctl $(MANDIR)/lbctl.8 $(MANDIR)/lbd.8 $(COMPLETIONDIR)/lbctl $(UNITDIR)/lbd.service \
-		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example
+		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(DOCDIR)/lbd-shared-interfaces.conf
 	-@rmdir $(DESTDIR)/etc/lbd 2>/dev/null || true
 
 clean: ## remove build/, but not what vmtest and fresh fetched

@@ -342,7 +342,8 @@ static int run(const char *config_path)
 	if (rc) {
 		log_error("%s%s", err.text,
 			  (rc == -EACCES || rc == -EPERM) && geteuid()
-			      ? ": lbd needs root, or the capabilities that dist/lbd.service gives"
+			      ? ": lbd needs root, or a user with the capabilities and directories "
+				"that dist/lbd.service gives"
 			      : "");
 	} else {
 		log_info("%s, %s", config_path,

@@ -212,7 +212,7 @@ static int remove_stale(const char *path, struct error *err)
 	return unlink(path) ? error_set(err, -errno, "socket: %s: %s", path, strerror(errno)) : 0;
 }
 
-/* Until the chown only root can use the socket: see the umask in listen_on. */
+/* Until the chmod only root and lbd's user can use the socket: see the umask in listen_on. */
 static void open_to_group(const char *path, const char *group)
 {
 	const struct group *entry = getgrnam(group);

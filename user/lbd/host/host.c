@@ -8,12 +8,14 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/files.h"
@@ -46,18 +48,22 @@ int host_make_parent(const char *path, struct error *err)
 	return 0;
 }
 
-static bool on_bpffs(const char *path)
+/* Of path, or of the first of its parents that exists. 0: it is on a bpf file system; -ENODEV: on
+ * another one; or -errno. */
+static int check_bpffs(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);
 	const char *at = copy;
 	struct statfs fs;
 
-	while (at && statfs(at, &fs)) {
+	if (!copy)
+		return -ENOMEM;
+	while (statfs(at, &fs)) {
 		if (errno != ENOENT || !strcmp(at, "/") || !strcmp(at, "."))
-			return false;
+			return -errno;
 		at = dirname(copy);
 	}
-	return at && fs.f_type == BPF_FS_MAGIC;
+	return fs.f_type == BPF_FS_MAGIC ? 0 : -ENODEV;
 }
 
 /* Under `ip netns exec` and in some containers only this process and its children see the mount. */
@@ -76,9 +82,14 @@ int host_prepare_pin(const char *path, struct error *err)
 {
 	size_t length = strlen(BPFFS);
 	bool usual = !strncmp(path, BPFFS, length) && (path[length] == '/' || !path[length]);
-	int rc;
+	int rc = check_bpffs(path);
 
-	if (!on_bpffs(path) && usual) {
+	if (rc == -EACCES)
+		return error_set(err, rc,
+				 "pin: %s: %s: user %u must be able to search the directories above "
+				 "it and to write to it, see ExecStartPre in dist/lbd.service",
+				 path, strerror(-rc), (unsigned)geteuid());
+	if (rc && usual) {
 		if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 			return error_set(
 			    err, -errno,
@@ -86,8 +97,9 @@ int host_prepare_pin(const char *path, struct error *err)
 			    path, strerror(errno));
 		log_info(BPFFS ": bpf file system mounted");
 		warn_if_mount_is_private();
+		rc = check_bpffs(path);
 	}
-	if (!on_bpffs(path))
+	if (rc)
 		return error_set(
 		    err, -EINVAL,
 		    "pin: %s: expected a directory on a bpf file system, such as " BPFFS "/lbd",
@@ -129,11 +141,17 @@ static int lock(const char *path, int flags, const char *key, const char *value,
 
 	if (fd < 0)
 		return error_set(err, -errno, "%s: %s: %s: %s", key, value, path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		int pid = lock_holder(fd);
+		char holder[32] = "";
+
+		if (pid)
+			snprintf(holder, sizeof(holder), " (pid %d)", pid);
 		return error_set(
 		    err, -EBUSY,
-		    "%s: %s: in use by another lbd (pid %d): stop it first, or configure another path",
-		    key, value, lock_holder(fd));
+		    "%s: %s: in use by another lbd%s: stop it first, or configure another path",
+		    key, value, holder);
+	}
 	*ret = fd;
 	fd = -1;
 	return 0;

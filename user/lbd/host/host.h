@@ -21,7 +21,8 @@ struct host_locks {
 	int socket, pin; /* descriptors; -1: not held */
 };
 
-/* Takes both locks, which end with the process. -EBUSY with the pid of the holder in err. */
+/* Takes both locks, which end with the process. -EBUSY with the pid of the holder, if
+ * it can be found, in err. */
 int host_lock(const char *socket, const char *pin, struct host_locks *ret, struct error *err);
 void host_unlock(struct host_locks *locks);
 
