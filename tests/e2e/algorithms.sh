@@ -22,6 +22,7 @@ use() { # KEY...
 		config_service udp4 "$LAB_UDP4" udp 5353 4 $COUNT "$keys"
 		config_service udp6 "$LAB_UDP6" udp 5353 6 $COUNT "$keys"
 	} >"$WORK/lbd.yaml"
+	end_drains
 	lbctl reload && lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT))
 }
 

@@ -67,9 +67,25 @@ test_wrong_requests_get_an_answer_that_names_the_error() {
 	answers 409 'already exists' POST /v1/backend/add "{$target}"
 	answers 400 'is a VIP' \
 		POST /v1/backend/add "{\"service\":\"web4\",\"address\":\"$VIP4\"}"
+	refuses_backend 127.0.0.1 'a loopback address'
+	refuses_backend 0.0.0.0 'an unspecified address'
+	refuses_backend 224.0.0.5 'a multicast address'
+	refuses_backend 255.255.255.255 'the broadcast address'
+	refuses_backend :: 'an unspecified address'
+	refuses_backend ::1 'a loopback address'
+	refuses_backend ff02::1 'a multicast address'
+	refuses_backend fe80::1 'a link-local address'
+	refuses_backend ::ffff:10.0.0.99 'an IPv4-mapped address'
+	refuses_backend $VIP6 'is a VIP'
+	refuses_backend 10.0.0.2 'is an address of this host'
+	refuses_backend 2001:db8:b::2 'is an address of this host'
 	head -c 1200000 /dev/zero | tr '\0' ' ' >"$WORK/big"
 	answers 413 '' POST /v1/reload "@$WORK/big"
 	answers 200 '{' GET /v1/status
+}
+
+refuses_backend() { # ADDRESS WHY
+	answers 400 "$2" POST /v1/backend/add "{\"service\":\"web4\",\"address\":\"$1\"}"
 }
 
 weights() {
@@ -96,13 +112,15 @@ digests() { # LBCTL
 	"$@" services --json | json '
 		[.services[] | [.name, .slots, .ring_digest // error("no digest")]] | sort'
 }
-other_lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/other.sock" "$@"; }
+OTHER_SOCKET= # default: other.sock beside the first's
+other_socket() { echo "${OTHER_SOCKET:-$WORK/other.sock}"; }
+other_lbctl() { in_ns lb "$BUILD/lbctl" --socket "$(other_socket)" "$@"; }
 other_is_up() { [ "$(other_lbctl status --json | json .backends_up)" = 6 ]; }
 
 # Starts a second lbd beside the first, with its own maps and state and without an interface.
 # end_other stops it.
 start_other() { # SEED-LINE
-	sed -e "s|^socket:.*|socket: $WORK/other.sock|" \
+	sed -e "s|^socket:.*|socket: $(other_socket)|" \
 		-e "s|^pin:.*|pin: /sys/fs/bpf/$LAB/other|" \
 		-e "s|^state:.*|state: $WORK/other-state|" \
 		-e 's|^interfaces:.*|interfaces: []|' -e 's|^metrics:.*|metrics: off|' \
@@ -128,7 +146,7 @@ test_two_balancers_without_a_seed_have_rings_of_their_own() {
 	end_other
 }
 
-test_run_time_changes_outlive_kill_9_and_end_with_a_reload() {
+test_run_time_changes_outlive_kill_9_and_all_but_drains_end_with_a_reload() {
 	lbctl backend weight web4 10.0.0.11 7 && lbctl backend drain web4 10.0.0.12 &&
 		lbctl backend add web4 10.0.0.77 --weight 9 || return 1
 	expect "overrides" "$(status .overrides)" = 3
@@ -138,13 +156,144 @@ test_run_time_changes_outlive_kill_9_and_end_with_a_reload() {
 	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
 	lab_wait_for 3 "10.0.0.12 to drain" drains_or_is_drained 10.0.0.12
 	expect "added backend's weight" "$(backend_field web4 10.0.0.77 weight)" = 9
-	answers 200 '"dropped_overrides":3' POST /v1/reload '{}'
+	answers 200 '"dropped_overrides":2' POST /v1/reload '{}'
 	expect "weight after the reload" "$(backend_field web4 10.0.0.11 weight)" = 100
-	expect "overrides after the reload" "$(status .overrides)" = 0
+	expect "overrides after the reload" "$(status .overrides)" = 1
+	stop_lbd KILL
+	lab_lbd_start || return 1
+	lab_wait_for 3 "10.0.0.12 to drain" drains_or_is_drained 10.0.0.12
+	lbctl backend undrain web4 10.0.0.12
 	lab_wait_for 5 "all to be up" backends_up 6
 }
 drains_or_is_drained() { # ADDRESS
 	case $(backend_field web4 "$1" condition) in draining | drained) ;; *) return 1 ;; esac
+}
+
+# ---- the file of run-time changes ----
+
+other_weight() { # SERVICE ADDRESS
+	other_lbctl backends "$1" --json |
+		json '.backends[] | select(.address == $address) | .weight' --arg address "$2"
+}
+# Restarts the lbd of start_other, with its socket where it was.
+restart_other() {
+	lab_kill other KILL
+	lab_spawn other in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml"
+	lab_wait_for 15 "the other lbd to answer" other_lbctl status
+}
+
+test_two_lbds_in_one_directory_do_not_share_run_time_changes() {
+	start_other "" || { end_other; return 1; }
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null &&
+		other_lbctl backend weight web6 2001:db8:b::12 8 >/dev/null || FAILED=1
+	stop_lbd KILL
+	lab_lbd_start && restart_other || { end_other; return 1; }
+	expect "the first's changes" "$(status .overrides)" = 1
+	expect "the first's weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	expect "the other's changes" "$(other_lbctl status --json | json .overrides)" = 1
+	expect "the other's weight" "$(other_weight web6 2001:db8:b::12)" = 8
+	lbctl reload >/dev/null
+	expect "the other's changes after a reload of the first" \
+		"$(other_lbctl status --json | json .overrides)" = 1
+	end_other
+	rm -f "$WORK"/other.sock.*
+}
+
+test_the_files_of_an_earlier_version_are_taken_over_once() {
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	stop_lbd KILL
+	mv "$WORK/lbd.sock.overrides.json" "$WORK/overrides.json" || return 1
+	mv "$WORK/lbd.sock.offloads.json" "$WORK/offloads.json" || return 1
+	lab_lbd_start || return 1
+	logged "$WORK/overrides.json: renamed to $WORK/lbd.sock.overrides.json"
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	expect "old files left" "$(find "$WORK" -maxdepth 1 -name overrides.json \
+		-o -maxdepth 1 -name offloads.json | wc -l)" = 0
+	expect "offloads in the new file" \
+		"$(json length <"$WORK/lbd.sock.offloads.json")" -gt 0
+	lbctl reload >/dev/null
+}
+
+test_a_broken_file_of_run_time_changes_is_kept_and_named() {
+	local file=$WORK/lbd.sock.overrides.json
+	stop_lbd KILL
+	echo '{ "version": 1, "backends": [ {' >"$file"
+	lab_lbd_start || return 1
+	logged "the file is now $file.bad"
+	expect "the kept file" "$(cat "$file.bad")" = '{ "version": 1, "backends": [ {'
+	rm "$file.bad"
+	lab_wait_for 10 "all to be up" backends_up 6
+}
+
+# One of a kind that blocks whoever opens it, and links that lead elsewhere.
+test_what_lies_in_the_place_of_a_kept_file_does_not_prevent_the_start() {
+	local name
+	stop_lbd KILL
+	echo '{"version":1,"backends":[]}' >"$WORK/elsewhere"
+	rm -f "$WORK"/lbd.sock.*.json
+	mkfifo "$WORK/lbd.sock.overrides.json" "$WORK/offloads.json" || return 1
+	ln -s "$WORK/elsewhere" "$WORK/lbd.sock.offloads.json"
+	lab_lbd_start || return 1
+	logged "$WORK/lbd.sock.overrides.json: expected a regular file"
+	logged "$WORK/lbd.sock.offloads.json: is a symbolic link"
+	rm -f "$WORK"/*.bad "$WORK/offloads.json" "$WORK/elsewhere"
+	lab_wait_for 10 "all to be up" backends_up 6
+}
+
+test_more_run_time_changes_than_fit_are_dropped_with_a_word() {
+	local file=$WORK/lbd.sock.overrides.json
+	stop_lbd KILL
+	jq -n '{version: 1, backends: ([{service: "web4", address: "10.0.0.11", weight: 7}] +
+		[range(20000) | {service: "web4", added: true, weight: 0,
+			address: "10.9.\(. / 250 | floor).\(. % 250 + 1)"}])}' >"$file"
+	lab_lbd_start || return 1
+	expect "lines that say so" "$(grep -cE \
+		'more run-time changes dropped|added at run time are dropped' "$WORK/lbd.log")" -ge 1
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 30 "all to be up" backends_up 6
+}
+
+# The other lbd, with its socket on a file system of 32 KiB.
+with_small_disk() { # FUNCTION
+	local disk=$WORK/disk OTHER_SOCKET=$WORK/disk/s
+	mkdir -p "$disk" && mount -t tmpfs -o size=32k,mode=700 small "$disk" || return 1
+	start_other "" && "$1" "$disk" || FAILED=1
+	end_other
+	umount -l "$disk"
+}
+
+# The change is refused and is not in force.
+is_refused() { # WHY
+	local said
+	said=$(other_lbctl backend weight web4 10.0.0.11 7 2>&1) && FAILED=1
+	echo "# $said"
+	expect "lines that say why" \
+		"$(grep -c "cannot be written to disk: .*/s.overrides.json: $1" <<<"$said")" = 1
+	expect "weight" "$(other_weight web4 10.0.0.11)" = 100
+}
+
+test_a_change_is_refused_when_the_disk_is_full() { with_small_disk full_disk; }
+full_disk() { # DIRECTORY
+	dd if=/dev/zero of="$1/filler" bs=1k status=none 2>/dev/null
+	is_refused "No space left on device"
+	rm "$1/filler"
+	other_lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	expect "weight when there is room" "$(other_weight web4 10.0.0.11)" = 7
+	expect "weight on disk" "$(json '.backends[0].weight' <"$1/s.overrides.json")" = 7
+	# To remove what is no longer needed takes no room.
+	dd if=/dev/zero of="$1/filler" bs=1k status=none 2>/dev/null
+	other_lbctl reload >/dev/null || FAILED=1
+	expect "weight after the reload" "$(other_weight web4 10.0.0.11)" = 100
+}
+
+test_a_change_is_refused_when_the_directory_is_read_only() { with_small_disk read_only_disk; }
+read_only_disk() { # DIRECTORY
+	mount -o remount,ro "$1" || return 1
+	is_refused "Read-only file system"
+	mount -o remount,rw "$1" || return 1
+	other_lbctl backend weight web4 10.0.0.11 7 >/dev/null || FAILED=1
+	expect "weight when it can be written" "$(other_weight web4 10.0.0.11)" = 7
 }
 
 test_removed_backend_drains_and_is_forgotten() {

@@ -83,6 +83,17 @@ backends_up() { # COUNT
 	[ "$(lbctl status --json | json .backends_up)" = "$1" ]
 }
 
+# Drains hold over reloads: ends those that an earlier test left.
+end_drains() {
+	local service address
+	lbctl backends --json | jq -r '.backends[]
+		| select(.condition == "draining" or .condition == "drained")
+		| .service + " " + .address' |
+		while read -r service address; do
+			lbctl backend undrain "$service" "$address" >/dev/null 2>&1
+		done
+}
+
 nothing_in_transition() {
 	[ "$(lbctl services --json | json '[.services[].slots_in_transition] | add')" = 0 ]
 }

@@ -16,6 +16,7 @@ use() { # KEY...
 		config_service udp4 "$LAB_UDP4" udp 5353 4 $COUNT "$keys"
 		config_service udp6 "$LAB_UDP6" udp 5353 6 $COUNT "$keys"
 	} >"$WORK/lbd.yaml"
+	end_drains
 	lbctl reload
 }
 # A UDP service that starts to remember every flow learns the existing ones for one idle time
@@ -249,6 +250,32 @@ test_a_drain_with_a_deadline_gives_up_what_is_left() {
 }
 
 b2_drains() { [ "$(backend tcp4 2 condition)" = draining ]; }
+
+# Automation reloads the file for another service while a host is down for maintenance.
+test_a_drain_holds_over_reloads_until_it_is_ended() {
+	local service address
+	use "algorithm: round-robin" && all_up || return 1
+	for service in $SERVICES; do
+		address=$(backend_address 2 ${service: -1})
+		lbctl backend drain $service "$address" >/dev/null || return 1
+	done
+	config_service unrelated 192.0.2.99 tcp 99 4 1 "" >>"$WORK/lbd.yaml"
+	lbctl reload >"$WORK/reload.out" || return 1
+	expect "lines that count the drains" "$(printed reload '^4 drains kept')" = 1
+	kill -HUP "$(cat "$WORK/lbd.pid")"
+	lab_wait_for 5 "the reload by signal in the log" reloads_are 2 || return 1
+	for service in $SERVICES; do
+		flows $service 60 "nothing new for b2" '.by | has("b2") | not'
+	done
+	for service in $SERVICES; do
+		address=$(backend_address 2 ${service: -1})
+		lbctl backend undrain $service "$address" >/dev/null || return 1
+		flows $service 40 "b2 has its turn again" '.by.b2 == 10'
+	done
+}
+reloads_are() { # COUNT: so many have kept the four drains
+	[ "$(grep -c 'reload: run-time changes: 4 drains kept' "$WORK/lbd.log")" = "$1" ]
+}
 
 test_drain_of_what_does_not_exist_is_refused() {
 	local status

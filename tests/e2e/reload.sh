@@ -55,6 +55,58 @@ services_and_backends() {
 	lbctl services --json | json '[.services[] | [.name, .backends // error("no backends")]]'
 }
 
+test_a_reload_names_what_it_keeps_and_what_it_drops() {
+	local said
+	write_variant 0
+	lbctl reload >/dev/null || return 1
+	lbctl backend drain web4 10.0.0.11 >/dev/null &&
+		lbctl backend weight web4 10.0.0.12 7 >/dev/null &&
+		lbctl backend add web4 10.0.0.77 --weight 9 >/dev/null &&
+		lbctl backend remove web6 2001:db8:b::11 >/dev/null || return 1
+	said=$(lbctl reload) || return 1
+	expect "what lbctl says" "$(sed 's/the file has [0-9]*/the file has N/' <<<"$said" |
+		tail -n +2)" = "1 drain kept: lbctl backend undrain ends one
+  kept     web4 10.0.0.11: drain
+3 run-time changes dropped: the config file takes precedence
+  dropped  web4 10.0.0.12: weight 7 (the file has N)
+  dropped  web4 10.0.0.77: backend added, weight 9
+  dropped  web6 2001:db8:b::11: removal"
+	expect "lines of the log that name them" "$(grep -cE \
+		'run-time change (kept|dropped) by the reload: ' "$WORK/lbd.log")" = 4
+	expect "b1's condition" "$(is_out_of_use web4 10.0.0.11 && echo yes)" = yes
+	lbctl backend undrain web4 10.0.0.11
+}
+is_out_of_use() { # SERVICE ADDRESS
+	case $(backend_field "$1" "$2" condition) in draining | drained) ;; *) return 1 ;; esac
+}
+
+test_a_drain_holds_when_its_service_is_renamed() {
+	write_variant 0
+	lbctl reload >/dev/null && lbctl backend drain web4 10.0.0.11 >/dev/null || return 1
+	sed -i 's/name: web4$/name: shop/' "$WORK/lbd.yaml"
+	lbctl reload || return 1
+	expect "b1's condition" "$(is_out_of_use shop 10.0.0.11 && echo yes)" = yes
+	lbctl backend undrain shop 10.0.0.11
+}
+
+# A drain that the reload keeps must stay on disk when the reload drops something else.
+test_a_reload_that_cannot_write_what_it_keeps_changes_nothing() {
+	local output
+	write_variant 0
+	lbctl reload >/dev/null && lbctl backend drain web4 10.0.0.11 >/dev/null &&
+		lbctl backend weight web4 10.0.0.12 7 >/dev/null || return 1
+	mkdir "$WORK/lbd.sock.overrides.json.tmp" || return 1 # in the way of the new file
+	output=$(lbctl reload 2>&1) && FAILED=1
+	rmdir "$WORK/lbd.sock.overrides.json.tmp"
+	echo "# $output"
+	expect "lines that name the file" \
+		"$(grep -c 'cannot be written to disk: .*lbd.sock.overrides.json' <<<"$output")" = 1
+	expect "weight" "$(backend_field web4 10.0.0.12 weight)" = 7
+	lbctl reload >/dev/null || return 1
+	expect "b1's condition" "$(is_out_of_use web4 10.0.0.11 && echo yes)" = yes
+	lbctl backend undrain web4 10.0.0.11
+}
+
 test_sighup_reloads() {
 	write_variant 0
 	config_service late 192.0.2.99 tcp 99 4 2 "" >>"$WORK/lbd.yaml"

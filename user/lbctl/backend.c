@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backend add, remove, drain, undrain, weight: run-time changes of one backend. They last
- * until the next reload. */
+/* lbctl backend add, remove, drain, undrain, weight: run-time changes of one backend. Drains last until
+ * undrain, the others until the next reload. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -149,7 +149,8 @@ REGISTER(verb, backend_drain) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "stop new flows to a backend; it keeps the flows it has",
-    .details = "The same as `lbctl drain` without its options.",
+    .details = "The same as `lbctl drain` without its options. Lasts until `lbctl backend "
+	       "undrain`, also over a reload.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_BACKEND)},
     .examples = {{"backend drain web 10.0.0.12", "before maintenance"}},
     .run = run_drain_on,
