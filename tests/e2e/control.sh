@@ -227,7 +227,6 @@ test_a_broken_file_of_run_time_changes_is_kept_and_named() {
 
 # One of a kind that blocks whoever opens it, and links that lead elsewhere.
 test_what_lies_in_the_place_of_a_kept_file_does_not_prevent_the_start() {
-	local name
 	stop_lbd KILL
 	echo '{"version":1,"backends":[]}' >"$WORK/elsewhere"
 	rm -f "$WORK"/lbd.sock.*.json

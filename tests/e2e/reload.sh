@@ -96,7 +96,8 @@ test_a_reload_that_cannot_write_what_it_keeps_changes_nothing() {
 	lbctl reload >/dev/null && lbctl backend drain web4 10.0.0.11 >/dev/null &&
 		lbctl backend weight web4 10.0.0.12 7 >/dev/null || return 1
 	mkdir "$WORK/lbd.sock.overrides.json.tmp" || return 1 # in the way of the new file
-	output=$(lbctl reload 2>&1) && FAILED=1
+	output=$(lbctl reload 2>&1)
+	expect "exit status" $? = 1
 	rmdir "$WORK/lbd.sock.overrides.json.tmp"
 	echo "# $output"
 	expect "lines that name the file" \

@@ -120,10 +120,10 @@ bool addr_is_own(const struct addr *addr)
 
 		if (!there || there->sa_family != wanted.ss_family)
 			continue;
-		own = addr->family == 4 ? !memcmp(&((const struct sockaddr_in *)there)->sin_addr,
-						  addr->bytes, 4)
-					: !memcmp(&((const struct sockaddr_in6 *)there)->sin6_addr,
-						  addr->bytes, 16);
+		own = addr->family == 4
+			  ? !memcmp(&((const struct sockaddr_in *)there)->sin_addr, addr->bytes, 4)
+			  : !memcmp(&((const struct sockaddr_in6 *)there)->sin6_addr, addr->bytes,
+				    16);
 	}
 	freeifaddrs(all);
 	return own;

@@ -25,7 +25,8 @@ const char *addr_format(const struct addr *addr, char text[ADDR_TEXT]);
 bool addr_equal(const struct addr *a, const struct addr *b);
 /* <0, 0, >0: IPv4 before IPv6, then by value. */
 int addr_compare(const struct addr *a, const struct addr *b);
-/* Why it cannot be the address of one host elsewhere, such as "a loopback address"; NULL: it can. */
+/* Why it cannot be the address of one host elsewhere, such as "a loopback address"; NULL: it can.
+ */
 const char *addr_why_no_host(const struct addr *addr);
 /* Has an interface of this network namespace the address? */
 bool addr_is_own(const struct addr *addr);

@@ -14,13 +14,13 @@ int file_replace(const char *path, const char *text);
 /* Removes path, and writes that to disk. 0 or -errno; 0 if it does not exist. */
 int file_remove(const char *path);
 
-/* Reads a file that this program wrote earlier. It must be a regular file of at most max bytes, owned
- * by root or by the user this process runs as; no link is followed, and nothing blocks. *ret is
- * allocated and ends with a 0. The length, -ENOENT without a sentence in err if there is none, or
- * -errno with err naming the file and what was expected. */
+/* Reads a file that this program wrote earlier. It must be a regular file of at most max bytes,
+ * owned by root or by the user this process runs as; no link is followed, and nothing blocks. *ret
+ * is allocated and ends with a 0. The length, -ENOENT without a sentence in err if there is none,
+ * or -errno with err naming the file and what was expected. */
 ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *err);
-/* Moves a file that cannot be used out of the way, to path and ".bad", for a person to look at. 0 or
- * -errno. */
+/* Moves a file that cannot be used out of the way, to path and ".bad", for a person to look at. 0
+ * or -errno. */
 int file_set_aside(const char *path);
 
 /* Creates a directory if it does not exist. 0 or -errno. */

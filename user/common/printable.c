@@ -11,7 +11,8 @@ static unsigned decode(const unsigned char *text, uint32_t *ret)
 	static const struct {
 		unsigned char mask, lead;
 		uint32_t least; /* what fewer bytes hold may not be written in so many */
-	} forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+	} forms[] = {
+	    {0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
 
 	for (unsigned more = 0; more < sizeof(forms) / sizeof(forms[0]); more++) {
 		uint32_t character;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backend add, remove, drain, undrain, weight: run-time changes of one backend. Drains last until
- * undrain, the others until the next reload. */
+/* lbctl backend add, remove, drain, undrain, weight: run-time changes of one backend. Drains last
+ * until undrain, the others until the next reload. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

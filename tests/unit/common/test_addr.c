@@ -167,14 +167,22 @@ static void addresses_of_no_single_host_are_named(void **state)
 	static const struct {
 		const char *address, *why;
 	} cases[] = {
-	    {"0.0.0.0", "an unspecified address"},  {"0.1.2.3", "an unspecified address"},
-	    {"127.0.0.1", "a loopback address"},    {"127.255.255.255", "a loopback address"},
-	    {"224.0.0.1", "a multicast address"},   {"239.255.255.255", "a multicast address"},
+	    {"0.0.0.0", "an unspecified address"},
+	    {"0.1.2.3", "an unspecified address"},
+	    {"127.0.0.1", "a loopback address"},
+	    {"127.255.255.255", "a loopback address"},
+	    {"224.0.0.1", "a multicast address"},
+	    {"239.255.255.255", "a multicast address"},
 	    {"255.255.255.255", "the broadcast address"},
-	    {"::", "an unspecified address"},       {"::1", "a loopback address"},
-	    {"ff02::1", "a multicast address"},     {"fe80::1", "a link-local address"},
+	    {"::", "an unspecified address"},
+	    {"::1", "a loopback address"},
+	    {"ff02::1", "a multicast address"},
+	    {"fe80::1", "a link-local address"},
 	    {"::ffff:10.0.0.1", "an IPv4-mapped address"},
-	    {"10.0.0.1", NULL}, {"1.0.0.0", NULL}, {"2001:db8::1", NULL}, {"fec0::1", NULL},
+	    {"10.0.0.1", NULL},
+	    {"1.0.0.0", NULL},
+	    {"2001:db8::1", NULL},
+	    {"fec0::1", NULL},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

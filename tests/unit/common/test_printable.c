@@ -29,7 +29,8 @@ static void text_of_any_script_stays(void **unused)
 {
 	expect("", "");
 	expect("web-1 \"quoted\" 100 %", "web-1 \"quoted\" 100 %");
-	expect("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
+	expect("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80",
+	       "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
 }
 
 static void what_terminals_obey_is_replaced(void **unused)
@@ -37,9 +38,15 @@ static void what_terminals_obey_is_replaced(void **unused)
 	expect("a\x1b[31mred\x1b]0;title\x07", "a?[31mred?]0;title?");
 	expect("tab\tbell\x07 del\x7f", "tab?bell? del?");
 	expect("line\r\nfeed", "line??feed");
-	expect("c1 \xc2\x9b" "31m", "c1 ?31m"); /* CSI as UTF-8 */
-	expect("c1 \x9b" "31m", "c1 ?31m");     /* CSI as one byte */
-	expect("bidi \xe2\x80\xae" "abc", "bidi ?abc");
+	expect("c1 \xc2\x9b"
+	       "31m",
+	       "c1 ?31m"); /* CSI as UTF-8 */
+	expect("c1 \x9b"
+	       "31m",
+	       "c1 ?31m"); /* CSI as one byte */
+	expect("bidi \xe2\x80\xae"
+	       "abc",
+	       "bidi ?abc");
 }
 
 static void bytes_that_are_no_utf8_are_replaced(void **unused)

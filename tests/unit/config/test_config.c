@@ -610,6 +610,41 @@ static void a_service_without_a_name_is_named_after_its_vip(void **state)
 	config_free(config);
 }
 
+/* For backends that are added at run time. */
+static void the_rules_for_addresses_can_be_asked_for_one(void **state)
+{
+	struct config *config = parse(
+	    "services:\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: udp, port: 53, forward: l2, backends: [{address: 10.0.0.1}] }\n"
+	    "  - { name: b, vip: 192.0.2.2, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}] }\n");
+	static const struct {
+		unsigned service;
+		const char *address, *says;
+	} cases[] = {
+	    {1, "127.0.0.1", "a loopback address: expected the address of one host"},
+	    {1, "::", "an unspecified address: expected the address of one host"},
+	    {1, "224.0.0.1", "a multicast address: expected the address of one host"},
+	    {1, "192.0.2.1", "is a VIP: expected the address of a backend"},
+	    {0, "2001:db8::1", "expected an address of the VIP's family"},
+	    {1, "2001:db8::1", NULL},
+	    {0, "10.0.0.2", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct error err = {""};
+		struct addr addr;
+		int rc;
+
+		assert_int_equal(addr_parse(cases[i].address, &addr), 0);
+		rc = config_check_backend(config, &config->services[cases[i].service], &addr, &err);
+		assert_int_equal(rc, cases[i].says ? -EINVAL : 0);
+		if (cases[i].says && !strstr(err.text, cases[i].says))
+			fail_msg("%s: \"%s\" lacks \"%s\"", cases[i].address, err.text,
+				 cases[i].says);
+	}
+	config_free(config);
+}
+
 static const char full[] =
     "# every key there is\n"
     "interfaces: [eth0, bond0.100]\n"
@@ -1133,6 +1168,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(the_default_check_depends_on_what_there_is_to_connect_to),
     cmocka_unit_test(the_default_timeout_fits_into_the_interval),
     cmocka_unit_test(a_service_without_a_name_is_named_after_its_vip),
+    cmocka_unit_test(the_rules_for_addresses_can_be_asked_for_one),
     cmocka_unit_test(every_key_of_the_top_is_read),
     cmocka_unit_test(every_key_of_a_service_is_read),
     cmocka_unit_test(every_key_of_a_health_check_is_read),

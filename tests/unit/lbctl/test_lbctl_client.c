@@ -208,6 +208,53 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	}
 }
 
+static void reload_names_what_was_kept_and_what_was_dropped(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"POST /v1/reload", 200,
+	     "{\"services\":1,\"backends\":2,\"kept_overrides\":1,\"dropped_overrides\":2,"
+	     "\"kept\":[{\"service\":\"web\",\"address\":\"10.0.0.1\",\"change\":\"drain\"}],"
+	     "\"dropped\":[{\"service\":\"web\",\"address\":\"10.0.0.2\",\"change\":\"weight 7\"},"
+	     "{\"service\":\"dns\",\"address\":\"10.0.0.3\",\"change\":\"removal\"}]}"},
+	    {NULL}};
+
+	RUN(answers, "reload");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out,
+			    "reloaded: 1 service, 2 backends\n"
+			    "1 drain kept: lbctl backend undrain ends one\n"
+			    "  kept     web 10.0.0.1: drain\n"
+			    "2 run-time changes dropped: the config file takes precedence\n"
+			    "  dropped  web 10.0.0.2: weight 7\n"
+			    "  dropped  dns 10.0.0.3: removal\n");
+}
+
+#define EVIL "\\u001b[2Jeth\\u009b0\\n"
+
+static void names_in_an_answer_reach_no_terminal_with_escapes(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200,
+	     STATUS("{\"name\":\"" EVIL "\",\"mode\":\"native\",\"dispatcher\":false,"
+		    "\"running\":true,\"turned_off\":[],\"warnings\":[\"" EVIL "\"]}",
+		    3, 0, 9, 9)},
+	    {"POST /v1/attach", 409, "{\"error\":\"" EVIL "\",\"hint\":\"" EVIL "\"}"},
+	    {NULL}};
+
+	RUN(answers, "status");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "?[2Jeth?0?: native"));
+	assert_null(strchr(run.out, '\033'));
+	assert_null(strstr(run.out, "\xc2\x9b"));
+	RUN(answers, "status", "--json");
+	assert_null(strchr(run.out, '\033'));
+	assert_null(strstr(run.out, "\xc2\x9b"));
+	RUN(answers, "attach", "eth0");
+	assert_int_equal(run.exit_code, 1);
+	assert_null(strchr(run.err, '\033'));
+	assert_null(strstr(run.err, "\xc2\x9b"));
+}
+
 static void a_refusal_prints_lbds_sentence_and_hint_and_exits_1(void **state)
 {
 	const struct fake_answer answers[] = {
@@ -383,6 +430,8 @@ int main(void)
 	    cmocka_unit_test(json_output_is_the_answer_of_lbd),
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
+	    cmocka_unit_test(reload_names_what_was_kept_and_what_was_dropped),
+	    cmocka_unit_test(names_in_an_answer_reach_no_terminal_with_escapes),
 	    cmocka_unit_test(a_refusal_prints_lbds_sentence_and_hint_and_exits_1),
 	    cmocka_unit_test(a_bad_argument_to_lbd_is_a_failure_not_wrong_usage),
 	    cmocka_unit_test(a_missing_socket_says_how_to_start_lbd),

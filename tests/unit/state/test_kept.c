@@ -148,8 +148,8 @@ static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret
 	struct scene *scene = *ret;
 	struct overrides now;
 
-	put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1") "," ADD("10.0.1.2") ","
-			     ADD("10.0.1.3") "," ADD("10.0.1.4")));
+	put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1") "," ADD(
+			    "10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4")));
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 4);
 	assert_true(find(scene, "10.0.0.1")->drain);
@@ -164,9 +164,11 @@ static void more_changes_than_can_apply_are_not_read(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->own, LIST(ADD("10.0.1.1") "," ADD("10.0.1.2") "," ADD("10.0.1.3") ","
-			     ADD("10.0.1.4") "," ADD("10.0.1.5") "," ADD("10.0.1.6") ","
-			     ADD("10.0.1.7") "," DRAIN("web", "10.0.0.1")));
+	put(scene->own,
+	    LIST(
+		ADD("10.0.1.1") "," ADD("10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4") "," ADD(
+		    "10.0.1.5") "," ADD("10.0.1.6") "," ADD("10.0.1.7") "," DRAIN("web",
+										  "10.0.0.1")));
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 3);
 	assert_null(find(scene, "10.0.0.1"));
@@ -176,8 +178,8 @@ static void addresses_that_the_file_may_not_name_are_dropped(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->own, LIST(ADD("127.0.0.1") "," ADD("::") "," ADD("224.0.0.1") ","
-			     ADD("192.0.2.10") "," ADD("10.0.1.1")));
+	put(scene->own, LIST(ADD("127.0.0.1") "," ADD("::") "," ADD("224.0.0.1") "," ADD(
+			    "192.0.2.10") "," ADD("10.0.1.1")));
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 1);
 	assert_non_null(find(scene, "10.0.1.1"));
@@ -243,8 +245,7 @@ static void reload(struct scene *scene, const struct next *next, struct override
 		   struct reload_report *report)
 {
 	*report = (struct reload_report){0};
-	assert_int_equal(
-	    reload_overrides(&scene->state, &next->config, ret, report, NULL), 0);
+	assert_int_equal(reload_overrides(&scene->state, &next->config, ret, report, NULL), 0);
 }
 
 static void a_drain_holds_and_all_else_is_dropped_by_name(void **ret)

@@ -206,7 +206,8 @@ static int connect_once(struct call *call, struct error *err)
 	return call->client ? 0 : client_open(call->socket, &call->client, err);
 }
 
-/* Names and sentences of the answer may hold what others chose: they are printed on a terminal. With
+/* Names and sentences of the answer may hold what others chose: they are printed on a terminal.
+ * With
  * --json the answer stays as it is, as JSON escapes control characters. */
 static void make_answer_printable(json_t *value)
 {

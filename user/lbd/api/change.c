@@ -51,10 +51,10 @@ static json_t *notes_json(const struct reload_report *report, bool kept)
 		const struct reload_note *note = &report->notes[i];
 
 		if (note->kept == kept)
-			json_array_append_new(
-			    list, json_pack("{s:s, s:s, s:s}", "service", note->service, "address",
-					    addr_format(&note->address, address), "change",
-					    note->what));
+			json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "service",
+							      note->service, "address",
+							      addr_format(&note->address, address),
+							      "change", note->what));
 	}
 	return list;
 }

@@ -222,8 +222,7 @@ static bool load(struct offloads *offloads, const char *path)
 	_cleanup_free_ char *text = NULL;
 	struct error err;
 	ssize_t length = file_read_kept(path, FILE_BYTES, &text, &err);
-	int rc = length < 0 ? (int)length
-			    : parse_list(offloads, path, text, (size_t)length, &err);
+	int rc = length < 0 ? (int)length : parse_list(offloads, path, text, (size_t)length, &err);
 
 	if (rc == -ENOENT)
 		return false;

@@ -17,9 +17,9 @@ struct offloads;
  * renamed to path and ".bad". NULL:
  * out of memory. */
 struct offloads *offloads_new(const char *path);
-/* Once, after an upgrade: former is the file of an lbd of before, which every lbd whose socket was in
- * the directory shared. Moves from there to the own file, unless that exists, what was turned off
- * for interfaces that mine accepts. */
+/* Once, after an upgrade: former is the file of an lbd of before, which every lbd whose socket was
+ * in the directory shared. Moves from there to the own file, unless that exists, what was turned
+ * off for interfaces that mine accepts. */
 void offloads_take_over(struct offloads *offloads, const char *former,
 			bool (*mine)(void *arg, uint32_t ifindex), void *arg);
 void offloads_free(struct offloads *offloads);

@@ -86,8 +86,8 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 		 struct error *err);
 void config_free(struct config *config);
 const struct config_service *config_find_service(const struct config *config, const char *name);
-/* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with the
- * end of a sentence that begins with the address in err. */
+/* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with
+ * the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,
 			 const struct addr *address, struct error *err);
 

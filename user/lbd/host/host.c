@@ -85,10 +85,11 @@ int host_prepare_pin(const char *path, struct error *err)
 	int rc = check_bpffs(path);
 
 	if (rc == -EACCES)
-		return error_set(err, rc,
-				 "pin: %s: %s: user %u must be able to search the directories above "
-				 "it and to write to it, see ExecStartPre in dist/lbd.service",
-				 path, strerror(-rc), (unsigned)geteuid());
+		return error_set(
+		    err, rc,
+		    "pin: %s: %s: user %u must be able to search the directories above "
+		    "it and to write to it, see ExecStartPre in dist/lbd.service",
+		    path, strerror(-rc), (unsigned)geteuid());
 	if (rc && usual) {
 		if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 			return error_set(

@@ -92,13 +92,14 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 
 /* ---- kept.c: run-time changes on disk ---- */
 
-/* At the start: reads those of an earlier lbd. What cannot be read, or not be applied, is logged and
- * must not prevent the start. */
+/* At the start: reads those of an earlier lbd. What cannot be read, or not be applied, is logged
+ * and must not prevent the start. */
 void kept_read(struct state *state);
 /* The world with all of them could not be committed: drops those that add backends, or all. false:
  * none were left to drop. */
 bool kept_shed(struct state *state);
-/* Writes overrides before they come into force. 0, or -EIO with err set: then nothing is written. */
+/* Writes overrides before they come into force. 0, or -EIO with err set: then nothing is written.
+ */
 int kept_write(struct state *state, const struct overrides *overrides, struct error *err);
 /* They did not come into force: writes the present ones again. */
 void kept_restore(struct state *state);

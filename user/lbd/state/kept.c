@@ -128,8 +128,8 @@ static bool any_applies(const struct state *state, const struct overrides *overr
 	return false;
 }
 
-/* Once, after an upgrade: an lbd of before had one name for the file of every lbd whose socket is in
- * the directory. It is another's if no entry is about this config. */
+/* Once, after an upgrade: an lbd of before had one name for the file of every lbd whose socket is
+ * in the directory. It is another's if no entry is about this config. */
 static void take_over_former(struct state *state)
 {
 	struct overrides former = {0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a reload does with run-time changes: a drain holds while its backend is in the file, which has
- * no word for it; on all else the file has the last word. */
+/* What a reload does with run-time changes: a drain holds while its backend is in the file, which
+ * has no word for it; on all else the file has the last word. */
 #include "internal.h"
 
 #include <errno.h>

@@ -166,9 +166,9 @@ struct reload_report {
 
 void reload_report_done(struct reload_report *report);
 
-/* Reads the file again. All or nothing: on error nothing changes. Drains of backends that are still in
- * the file hold; from all other run-time changes the file takes over. ret: NULL, or what became of
- * them, for reload_report_done. */
+/* Reads the file again. All or nothing: on error nothing changes. Drains of backends that are still
+ * in the file hold; from all other run-time changes the file takes over. ret: NULL, or what became
+ * of them, for reload_report_done. */
 int state_reload(struct state *state, struct reload_report *ret, struct error *err);
 /* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EIO: it cannot be written to disk. */
