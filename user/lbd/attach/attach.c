@@ -83,9 +83,10 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 	found.id = query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id;
 	if (!found.id)
 		found.id = query.hw_prog_id;
-	if (found.id)
-		fd = bpf_prog_get_fd_by_id(
-		    found.id); /* fails without CAP_SYS_ADMIN: then it counts as foreign */
+	if (found.id) {
+		fd = bpf_prog_get_fd_by_id(found.id);
+		found.hidden = fd < 0 && errno == EPERM; /* counts as foreign */
+	}
 	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size)) {
 		snprintf(found.name, sizeof(found.name), "%s", info.name);
 		if (attach_is_ours(dp, fd))
@@ -205,6 +206,13 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 		    "%s: this lbd's program (id %u) is attached by a link that is not pinned under "
 		    "%s: end the process that holds it",
 		    name, there.ours, attach->links);
+	if (there.id && there.hidden)
+		return error_set(
+		    err, -EBUSY,
+		    "%s: an XDP program (id %u) is attached, and lbd may not see whose it is: detach "
+		    "it: ip link set dev %s xdp off; or let lbd share the interface: "
+		    "lbd-shared-interfaces.conf",
+		    name, there.id, name);
 	if (there.id && !there.dispatcher)
 		return error_set(
 		    err, -EBUSY,
@@ -538,8 +546,8 @@ int attach_new(struct dataplane *dp, const char *pin, const char *offloads, cons
 	libxdp_set_print(print_as_debug);
 	attach->dispatcher_allowed = dispatcher_allowed();
 	if (!attach->dispatcher_allowed)
-		log_debug(
-		    "attach: the kernel refuses EXT programs: no dispatcher, programs are attached alone");
+		log_debug("attach: EXT programs are refused, or CAP_SYS_ADMIN is missing: no "
+			  "dispatcher, programs are attached alone");
 	adopt_links(attach);
 	adopt_dispatchers(attach);
 	offloads_take_over(attach->offloads, former, is_attached, attach);

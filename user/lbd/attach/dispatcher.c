@@ -12,14 +12,24 @@
 
 #include "lb.skel.h"
 
+/* libxdp looks up the programs on an interface by id. Where it may not, it attaches alone and
+ * without a link, and lbd could not undo that. */
+static bool may_look_up_programs(void)
+{
+	return bpf_prog_get_fd_by_id(0) >= 0 || errno != EPERM; /* 0 is no program's id */
+}
+
 bool dispatcher_allowed(void)
 {
 	/* An extension without a target: EINVAL where the kernel knows extensions, EPERM where it
 	 * refuses them. */
 	const struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K},
 					   {.code = BPF_JMP | BPF_EXIT}};
-	int fd = bpf_prog_load(BPF_PROG_TYPE_EXT, "lbd_probe", "Dual BSD/GPL", program, 2, NULL);
+	int fd;
 
+	if (!may_look_up_programs())
+		return false;
+	fd = bpf_prog_load(BPF_PROG_TYPE_EXT, "lbd_probe", "Dual BSD/GPL", program, 2, NULL);
 	if (fd < 0)
 		return errno != EPERM;
 	close(fd);

@@ -13,6 +13,7 @@ struct occupant {
 	bool native;
 	bool dispatcher; /* it is libxdp's; ours may be one of the programs in it */
 	uint32_t ours;   /* id of the attached program that uses our maps, 0: none */
+	bool hidden;     /* without CAP_SYS_ADMIN only its id can be seen */
 };
 
 /* 0 or -errno. */
@@ -22,7 +23,8 @@ bool attach_is_ours(struct dataplane *dp, int fd);
 
 /* ---- dispatcher.c ---- */
 
-/* False where the kernel refuses programs of type EXT, which the dispatcher is made of. */
+/* False where the kernel refuses programs of type EXT, which the dispatcher is made of, and without
+ * CAP_SYS_ADMIN. */
 bool dispatcher_allowed(void);
 /* Loads a copy of the program on the same maps and adds it to the interface's dispatcher, which is
  * created if missing. 0 or -errno; -EOPNOTSUPP: no dispatcher is possible here, and nothing was
