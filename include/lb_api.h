@@ -12,6 +12,7 @@
  *      409  conflict: the backend exists already, the interface has another XDP program, the driver
  *           has no native XDP, or a limit is reached
  *      422  the config is bad; nothing was changed
+ *      507  a run-time change cannot be written to disk; nothing was changed
  *      500  any other failure
  *
  * GET  /v1/status

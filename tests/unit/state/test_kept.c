@@ -209,7 +209,7 @@ static void a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_ag
 
 	overrides_get(&wanted, "web", &one)->drain = true;
 	assert_int_equal(mkdir(scene->own, 0700), 0);
-	assert_int_equal(kept_write(&scene->state, &wanted, &err), -EIO);
+	assert_int_equal(kept_write(&scene->state, &wanted, &err), -EROFS);
 	assert_non_null(strstr(err.text, scene->own));
 	rmdir(scene->own);
 	assert_int_equal(kept_write(&scene->state, &wanted, &err), 0);

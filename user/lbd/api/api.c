@@ -74,6 +74,8 @@ static const struct failure failures[] = {
     {-EOPNOTSUPP, 409, "Conflict", "--mode generic works with every driver, but is slower"},
     {-ENOSPC, 409, "Conflict",
      "Raise it under limits in the config; pinned maps keep their size until they are removed"},
+    {-EROFS, 507, "Insufficient Storage",
+     "Nothing was changed. Make room there, or let lbd's user write to the directory"},
     {-EBADMSG, 422, "Unprocessable Entity",
      "Nothing was changed; lbd --check FILE checks a file without loading it"},
 };

@@ -70,7 +70,7 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 		return rc;
 	rc = state_reload(call->api->state, &report, err);
 	if (rc)
-		return rc == -ENOSPC || rc == -ENOMEM || rc == -EIO ? rc : -EBADMSG;
+		return rc == -ENOSPC || rc == -ENOMEM || rc == -EROFS ? rc : -EBADMSG;
 	state_summarize(call->api->state, &summary);
 	*ret = json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "services", summary.services, "backends",
 			 summary.backends, "kept_overrides", report.kept, "dropped_overrides",

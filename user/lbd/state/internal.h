@@ -98,7 +98,7 @@ void kept_read(struct state *state);
 /* The world with all of them could not be committed: drops those that add backends, or all. false:
  * none were left to drop. */
 bool kept_shed(struct state *state);
-/* Writes overrides before they come into force. 0, or -EIO with err set: then nothing is written.
+/* Writes overrides before they come into force. 0, or -EROFS with err set: then nothing is written.
  */
 int kept_write(struct state *state, const struct overrides *overrides, struct error *err);
 /* They did not come into force: writes the present ones again. */

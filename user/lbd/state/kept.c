@@ -201,7 +201,7 @@ int kept_write(struct state *state, const struct overrides *overrides, struct er
 	/* After an error it is uncertain what is there: the directory may have failed to sync. */
 	state->overrides_stale = overrides_save(overrides, state->overrides_path, &why);
 	return state->overrides_stale
-		   ? error_set(err, -EIO, "run-time changes cannot be written to disk: %s",
+		   ? error_set(err, -EROFS, "run-time changes cannot be written to disk: %s",
 			       why.text)
 		   : 0;
 }

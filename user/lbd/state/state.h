@@ -171,7 +171,7 @@ void reload_report_done(struct reload_report *report);
  * of them, for reload_report_done. */
 int state_reload(struct state *state, struct reload_report *ret, struct error *err);
 /* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
- * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EIO: it cannot be written to disk. */
+ * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct error *err);
 /* now: its flows move to other backends at once; otherwise it is removed when drained. */
