@@ -1,0 +1,192 @@
+#!/bin/bash
+# lbd as dist/lbd.service runs it: a user of its own with three capabilities, in a mount namespace of
+# its own where it sees programs, libraries, its directories and its pins.
+. "$(dirname "$0")/lib.sh"
+
+USER_ID=54321
+CAPS=bpf,+perfmon,+net_admin
+CAPS_MASK=000000c000001000 # 12: CAP_NET_ADMIN, 38: CAP_PERFMON, 39: CAP_BPF
+
+# What the unit's lines make of the file system, then lbd without root.
+write_wrapper() {
+	cat >"$WORK/as-unit" <<-SH
+		#!/bin/bash
+		set -e
+		if [ "\$1" != --inside ]; then
+			exec unshare --mount --propagation slave "\$0" --inside "\$@"
+		fi
+		shift
+		root=$WORK/root
+		mount -t tmpfs -o mode=755 root \$root
+		for path in /usr /bin /sbin /lib /lib64 /etc "$BUILD"; do
+			[ -e \$path ] || continue
+			mkdir -p \$root\$path
+			mount --bind -o ro \$path \$root\$path
+			mount -o remount,bind,ro \$root\$path
+		done
+		mkdir -p \$root$WORK \$root/proc \$root/sys
+		mount --bind $WORK \$root$WORK
+		mount -t proc -o subset=pid,hidepid=invisible proc \$root/proc
+		mount -t sysfs -o ro sysfs \$root/sys
+		mount -t tmpfs -o mode=755 bpf \$root/sys/fs/bpf
+		mkdir \$root/sys/fs/bpf/$LAB
+		mount --bind /sys/fs/bpf/$LAB \$root/sys/fs/bpf/$LAB
+		exec chroot \$root setpriv --reuid $USER_ID --regid $USER_ID --clear-groups \\
+			--inh-caps=-all,+$CAPS --ambient-caps=-all,+$CAPS \\
+			--bounding-set=-all,+$CAPS --no-new-privs "$BUILD/lbd" "\$@"
+	SH
+	chmod 755 "$WORK/as-unit"
+	mkdir "$WORK/root"
+}
+
+# As the unit's ExecStartPre does.
+give_pins_to_user() {
+	mkdir -p "/sys/fs/bpf/$LAB" && chown -R $USER_ID:$USER_ID "/sys/fs/bpf/$LAB"
+}
+
+lbd_pid() { lbctl status --json | json .pid; }
+stop_lbd() { # SIGNAL
+	local pid
+	pid=$(lbd_pid) || return 1
+	kill "-$1" "$pid"
+	lab_wait_for 5 "lbd to end" has_ended "$pid"
+}
+has_ended() { ! kill -0 "$1"; } # PID
+logged() { # TEXT
+	grep -qF "$1" "$WORK/lbd.log" && return
+	echo "# the log lacks: $1"
+	FAILED=1
+}
+serves() {
+	local result
+	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
+	expect "failed requests" "$(field "$result" .failed)" = 0
+	expect "requests answered" "$(field "$result" '[.by[]] | add')" -gt 0
+}
+
+test_it_serves_as_a_user_with_three_capabilities() {
+	local of
+	of=/proc/$(lbd_pid)/status
+	expect "user" "$(awk '/^Uid:/ { print $2, $3, $4 }' "$of")" = \
+		"$USER_ID $USER_ID $USER_ID"
+	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+		expect $set "$(awk -v set=$set: '$1 == set { print $2 }' "$of")" = $CAPS_MASK
+	done
+	expect "attached" "$(lbctl status --json | json '.interfaces[0].name')" = eth0
+	serves
+}
+
+test_it_reloads_and_changes_weights() {
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lbctl reload >/dev/null || return 1
+	expect "weight after the reload" "$(backend_field web4 10.0.0.11 weight)" = 100
+	serves
+}
+
+test_interfaces_come_and_go() {
+	ip -n "$(ns lb)" link add late type veth peer name late-peer
+	lbctl attach late >/dev/null || FAILED=1
+	expect "interfaces" "$(lbctl status --json | json '[.interfaces[].name] | sort')" = \
+		'["eth0","late"]'
+	lbctl detach late >/dev/null || FAILED=1
+	ip -n "$(ns lb)" link del late
+}
+
+test_offloads_are_switched_without_root() {
+	in_ns lb ethtool -k eth0 | grep -q '^rx-vlan-offload: off' || FAILED=1
+	expect "offloads listed" "$(json length <"$WORK/lbd.sock.offloads.json")" -gt 0
+}
+
+# Its mount namespace ends with it; the pins must not.
+test_kill_9_and_restart_lose_no_request_and_no_run_time_change() {
+	lbctl backend drain web4 10.0.0.11 >/dev/null || return 1
+	load_start a load-http $VIP4 80 rate 300
+	sleep 0.5
+	stop_lbd KILL
+	expect "pinned maps" "$(find "/sys/fs/bpf/$LAB/maps" -type f | wc -l)" -gt 0
+	sleep 1
+	lab_lbd_start || return 1
+	logged "taken over from an earlier lbd"
+	load_end a
+	expect "failed requests" "$(report_field a .failed)" = 0
+	expect "what is on disk" \
+		"$(lbctl status --json | json .overrides)" = 1
+	lbctl backend undrain web4 10.0.0.11 >/dev/null
+}
+
+# Whose program it is cannot be seen without CAP_SYS_ADMIN.
+test_an_interface_with_another_program_is_refused_and_the_way_out_named() {
+	local output
+	ip -n "$(ns lb)" link add taken type veth peer name taken-peer
+	bpftool prog load "$BUILD/pass.bpf.o" "/sys/fs/bpf/$LAB-taken" type xdp &&
+		in_ns lb bpftool net attach \
+			xdpdrv pinned "/sys/fs/bpf/$LAB-taken" dev taken || return 1
+	rm "/sys/fs/bpf/$LAB-taken"
+	output=$(lbctl attach taken 2>&1)
+	expect "exit status" $? = 1
+	echo "# $output"
+	expect "lines that name the way out" \
+		"$(grep -c 'lbd may not see whose it is.*lbd-shared-interfaces.conf' \
+			<<<"$output")" = 1
+	ip -n "$(ns lb)" link del taken
+}
+
+# Of an lbd that ran as root, as the unit was before.
+test_it_takes_over_from_an_lbd_that_ran_as_root() {
+	local in_dispatcher
+	lbctl detach eth0 >/dev/null && stop_lbd TERM || return 1
+	LBD= lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up 12 || return 1
+	expect "user" "$(awk '/^Uid:/ { print $2 }' "/proc/$(lbd_pid)/status")" = 0
+	in_dispatcher=$(lbctl status --json | json '.interfaces[0].dispatcher')
+	load_start a load-http $VIP4 80 rate 300
+	sleep 0.5
+	stop_lbd KILL
+	give_pins_to_user
+	chown -R $USER_ID:$USER_ID "$WORK"/state "$WORK"/lbd.sock*
+	lab_lbd_start || return 1
+	logged "taken over from an earlier lbd"
+	load_end a
+	expect "failed requests" "$(report_field a .failed)" = 0
+	[ "$in_dispatcher" = false ] || {
+		# It cannot take part in a dispatcher: that goes on without it.
+		logged "eth0: an XDP program (id "
+		in_ns lb ip link set dev eth0 xdp off
+		lbctl attach eth0 >/dev/null || FAILED=1
+	}
+	serves
+}
+
+test_a_pin_that_its_user_cannot_reach_is_named() {
+	local output
+	mkdir -m 700 "/sys/fs/bpf/$LAB-closed" || return 1
+	sed "s|^pin:.*|pin: /sys/fs/bpf/$LAB-closed/pins|; s|^socket:.*|socket: $WORK/t.sock|" \
+		"$WORK/lbd.yaml" >"$WORK/other.yaml"
+	output=$(in_ns lb setpriv --reuid $USER_ID --regid $USER_ID --clear-groups \
+		"$BUILD/lbd" -c "$WORK/other.yaml" 2>&1)
+	rmdir "/sys/fs/bpf/$LAB-closed"
+	echo "# $output"
+	expect "lines that name pin and user" \
+		"$(grep -c "pin: .*Permission denied: user $USER_ID must" <<<"$output")" = 1
+}
+
+two_backends_and_a_user() {
+	lab_need_root
+	lab_up 2 || return 1
+	for i in 1 2; do
+		lab_backend_servers $i $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
+	done
+	{
+		lab_config_head
+		config_services 2 ""
+	} >"$WORK/lbd.yaml"
+	write_wrapper
+	give_pins_to_user
+	chown $USER_ID:$USER_ID "$WORK" && chmod 755 "$WORK"
+	LBD=$WORK/as-unit
+	lab_lbd_start || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 12
+}
+
+set_up_or_end two_backends_and_a_user
+run_tests "$@"
