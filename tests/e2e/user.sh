@@ -1,6 +1,7 @@
 #!/bin/bash
 # lbd as dist/lbd.service runs it: a user of its own with three capabilities, in a mount namespace of
 # its own where it sees programs, libraries, its directories and its pins.
+# shellcheck disable=SC2034 # FAILED and LBD are read by lib.sh and lab.sh
 . "$(dirname "$0")/lib.sh"
 
 USER_ID=54321
@@ -136,7 +137,7 @@ test_an_interface_with_another_program_is_refused_and_the_way_out_named() {
 test_it_takes_over_from_an_lbd_that_ran_as_root() {
 	local in_dispatcher
 	lbctl detach eth0 >/dev/null && stop_lbd TERM || return 1
-	LBD= lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up 12 || return 1
+	LBD="" lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up 12 || return 1
 	expect "user" "$(awk '/^Uid:/ { print $2 }' "/proc/$(lbd_pid)/status")" = 0
 	in_dispatcher=$(lbctl status --json | json '.interfaces[0].dispatcher')
 	load_start a load-http $VIP4 80 rate 300
