@@ -93,7 +93,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 /* ---- kept.c: run-time changes on disk ---- */
 
 /* At the start: reads those of an earlier lbd. What cannot be read, or not be applied, is logged
- * and must not prevent the start. */
+ * and must not prevent the start. The file stays as it is. */
 void kept_read(struct state *state);
 /* The world with all of them could not be committed: drops those that add backends, or all. false:
  * none were left to drop. */

@@ -150,8 +150,6 @@ static void take_over_former(struct state *state)
 
 void kept_read(struct state *state)
 {
-	struct error err;
-
 	if (!state->overrides_path)
 		return;
 	take_over_former(state);
@@ -161,8 +159,6 @@ void kept_read(struct state *state)
 	if (state->overrides.count)
 		log_info("%s: %u run-time changes are still in force", state->overrides_path,
 			 state->overrides.count);
-	if (state->overrides_stale && kept_write(state, &state->overrides, &err))
-		log_warning("%s", err.text);
 }
 
 static bool keep_not_added(void *arg, const struct override *entry)
@@ -173,7 +169,6 @@ static bool keep_not_added(void *arg, const struct override *entry)
 bool kept_shed(struct state *state)
 {
 	unsigned before = state->overrides.count;
-	struct error err;
 
 	overrides_filter(&state->overrides, keep_not_added, NULL);
 	if (state->overrides.count < before) {
@@ -184,8 +179,6 @@ bool kept_shed(struct state *state)
 		overrides_done(&state->overrides);
 	}
 	state->overrides_stale = true;
-	if (kept_write(state, &state->overrides, &err))
-		log_warning("%s", err.text);
 	return state->overrides.count < before;
 }
 

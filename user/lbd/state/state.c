@@ -32,6 +32,7 @@ static char *copy(const char *text)
 static int state_start(struct state *state, struct error *err)
 {
 	const struct state_options *options = &state->options;
+	struct error why;
 	int rc;
 
 	if (!state->config_path || (options->overrides_path && !state->overrides_path) ||
@@ -39,9 +40,12 @@ static int state_start(struct state *state, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	kept_read(state);
 	rc = first_world(state, err);
-	if (!rc)
-		state_follow_links(state);
-	return rc;
+	if (rc)
+		return rc;
+	if (state->overrides_stale && kept_write(state, &state->overrides, &why))
+		log_warning("%s", why.text);
+	state_follow_links(state);
+	return 0;
 }
 
 int state_new(const struct state_options *options, struct state **ret, struct error *err)
