@@ -116,6 +116,22 @@ test_kill_9_and_restart_lose_no_request_and_no_run_time_change() {
 	lbctl backend undrain web4 10.0.0.11 >/dev/null
 }
 
+test_a_change_is_refused_when_the_directory_is_not_writable() {
+	local output
+	chown 0:0 "$WORK" || return 1
+	output=$(lbctl backend weight web4 10.0.0.11 7 2>&1)
+	expect "exit status" $? = 1
+	chown $USER_ID:$USER_ID "$WORK"
+	echo "# $output"
+	expect "lines that name file and reason" "$(grep -c \
+		'cannot be written to disk: .*lbd.sock.overrides.json: Permission denied' \
+		<<<"$output")" = 1
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 100
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || FAILED=1
+	expect "weight when it can be written" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lbctl reload >/dev/null
+}
+
 # Whose program it is cannot be seen without CAP_SYS_ADMIN.
 test_an_interface_with_another_program_is_refused_and_the_way_out_named() {
 	local output
