@@ -1,6 +1,6 @@
 #!/bin/bash
 # lbd as dist/lbd.service runs it: a user of its own with three capabilities, in a mount namespace of
-# its own where it sees programs, libraries, its directories and its pins.
+# its own where it sees programs, libraries, its directories and bpffs.
 # shellcheck disable=SC2034 # FAILED and LBD are read by lib.sh and lab.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -29,9 +29,7 @@ write_wrapper() {
 		mount --bind $WORK \$root$WORK
 		mount -t proc -o subset=pid,hidepid=invisible proc \$root/proc
 		mount -t sysfs -o ro sysfs \$root/sys
-		mount -t tmpfs -o mode=755 bpf \$root/sys/fs/bpf
-		mkdir \$root/sys/fs/bpf/$LAB
-		mount --bind /sys/fs/bpf/$LAB \$root/sys/fs/bpf/$LAB
+		mount --bind /sys/fs/bpf \$root/sys/fs/bpf
 		exec chroot \$root setpriv --reuid $USER_ID --regid $USER_ID --clear-groups \\
 			--inh-caps=-all,+$CAPS --ambient-caps=-all,+$CAPS \\
 			--bounding-set=-all,+$CAPS --no-new-privs "$BUILD/lbd" "\$@"
@@ -42,6 +40,7 @@ write_wrapper() {
 
 # As the unit's ExecStartPre does.
 give_pins_to_user() {
+	chmod o+x /sys/fs/bpf
 	mkdir -p "/sys/fs/bpf/$LAB" && chown -R $USER_ID:$USER_ID "/sys/fs/bpf/$LAB"
 }
 
