@@ -151,7 +151,8 @@ static void print_accept(const json_t *status)
 	if (strcmp(json_text(status, "program"), "decapsulator") != 0)
 		return;
 	if (!json_is_object(accept)) {
-		printf("Accepts        not known: the decapsulator of another version of lbctl\n");
+		printf(
+		    "Accepts        not known: attached by another version of lbctl; setup replaces it\n");
 		return;
 	}
 	print_list("Accepts from", json_object_get(accept, "from"), "nobody");
