@@ -1,6 +1,6 @@
 #!/bin/bash
-# What the decapsulator of a backend accepts, with real packets: forged tunnels from outside reach no
-# port, the balancer's traffic does, and setup changes what is accepted without a gap.
+# What the decapsulator of a backend accepts, with real packets: forged tunnels from outside reach
+# no port, the balancer's traffic does, and setup changes what is accepted without a gap.
 . "$(dirname "$0")/lib.sh"
 
 OPEN_PORT=9999  # of the VIPs on b1: notes what arrives
@@ -40,7 +40,8 @@ listener() {
 # Sends a datagram to a port of a VIP in a tunnel. KIND: ipip, gre, gue, gue1 (variant 1).
 sender() {
 	cat >"$WORK/tunnel.py" <<-'PY'
-		import ipaddress, socket, struct, sys
+		import socket, struct, sys
+		from ipaddress import ip_address
 		kind, source, destination, vip, port, gue_port, text = sys.argv[1:8]
 
 		def total(data):
@@ -51,18 +52,19 @@ sender() {
 		    return 0xffff - value
 
 		def ip(source, destination, protocol, payload):
-		    source, destination = ipaddress.ip_address(source), ipaddress.ip_address(destination)
-		    ends = source.packed + destination.packed
-		    if source.version == 6:
-		        return struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64) + ends + payload
-		    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0) + ends
+		    ends = ip_address(source).packed + ip_address(destination).packed
+		    if len(ends) == 32:
+		        head = struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64)
+		        return head + ends + payload
+		    length = 20 + len(payload)
+		    head = struct.pack("!BBHHHBBH", 0x45, 0, length, 1, 0, 64, protocol, 0) + ends
 		    return head[:10] + struct.pack("!H", total(head)) + head[12:] + payload
 
 		def udp(source, destination, port, payload):
 		    length = 8 + len(payload)
 		    head = struct.pack("!HHHH", 40000, port, length, 0)
-		    pseudo = (ipaddress.ip_address(source).packed + ipaddress.ip_address(destination).packed +
-		              struct.pack("!IHBB", length, 0, 0, 17))
+		    pseudo = ip_address(source).packed + ip_address(destination).packed
+		    pseudo += struct.pack("!IHBB", length, 0, 0, 17)
 		    check = total(pseudo + head + payload) or 0xffff
 		    return head[:6] + struct.pack("!H", check) + payload
 
@@ -75,11 +77,10 @@ sender() {
 		elif kind == "gre":
 		    outer = ip(source, destination, 47,
 		               struct.pack("!HH", 0, 0x86dd if six else 0x0800) + inner)
-		elif kind == "gue":
-		    outer = ip(source, destination, 17, udp(source, destination, int(gue_port),
-		               struct.pack("!BBH", 0, protocol, 0) + inner))
-		elif kind == "gue1":
-		    outer = ip(source, destination, 17, udp(source, destination, int(gue_port), inner))
+		elif kind in ("gue", "gue1"):
+		    gue = struct.pack("!BBH", 0, protocol, 0) if kind == "gue" else b""
+		    outer = ip(source, destination, 17,
+		               udp(source, destination, int(gue_port), gue + inner))
 		else:
 		    sys.exit("kind: %s: expected ipip, gre, gue or gue1" % kind)
 		family = socket.AF_INET6 if outer[0] >> 4 == 6 else socket.AF_INET
@@ -155,7 +156,8 @@ test_a_tunnel_to_an_address_that_the_host_does_not_have_is_refused() {
 	in_ns router ip route add $OTHER4 via 10.0.0.11
 	is_refused foreign_destination ipip 172.16.0.9 $OTHER4 $VIP4 $OPEN_PORT
 	setup_again --to $OTHER4 && is_opened gue 172.16.0.9 $OTHER4 $VIP4 $OPEN_PORT
-	setup_again --to none && is_refused foreign_destination gre 172.16.0.9 $OTHER4 $VIP4 $OPEN_PORT
+	setup_again --to none || return 1
+	is_refused foreign_destination gre 172.16.0.9 $OTHER4 $VIP4 $OPEN_PORT
 }
 
 test_a_new_address_is_accepted_by_the_next_setup() {
@@ -232,10 +234,9 @@ test_what_lbd_sends_is_accepted_by_default() {
 }
 
 test_setup_under_load_loses_nothing() {
-	local i
 	load_start steady load-http $VIP4 80 rate 500
 	lab_wait_for 10 "the load to arrive" counted decapsulated $(($(counter decapsulated) + 100))
-	for i in $(seq 10); do
+	for _ in $(seq 10); do
 		setup_again --port 80/tcp --gue-port 4754 --from 172.16.0.0/16 --from 100::/64 &&
 			setup_again --port any --gue-port 6080 || return 1
 	done

@@ -17,7 +17,8 @@ struct host {
 };
 
 /* clang-format off */
-/* accept: what the decapsulator accepts, see accept.h. Records the change, makes it, and prints it. Takes over change; NULL is -ENOMEM. Kinds:
+/* Records the change, makes it, and prints it. Takes over change; NULL is -ENOMEM. accept, old and
+ * new are as in accept.h. Kinds:
  *   { "kind": "sysctl", "path", "old", "new" }
  *   { "kind": "link", "name" }            the link is set up
  *   { "kind": "address", "address" }      the address is added to lo

@@ -152,7 +152,7 @@ static void print_accept(const json_t *status)
 		return;
 	if (!json_is_object(accept)) {
 		printf(
-		    "Accepts        not known: attached by another version of lbctl; setup replaces it\n");
+		    "Accepts        not known: attached by another version; setup replaces it\n");
 		return;
 	}
 	print_list("Accepts from", json_object_get(accept, "from"), "nobody");
