@@ -243,8 +243,8 @@ REGISTER(verb, backend_host_setup) = {
 	  .help = "UDP port of GUE: encap.gue-port of lbd (default: 6080)"}},
     .examples = {{"backend-host setup --iface eth0 --vip 192.0.2.10 --vip 2001:db8::10",
 		  "serve two VIPs"},
-		 {"backend-host setup --iface eth0 --vip 192.0.2.10 --port 80/tcp --port 443/tcp",
-		  "and nothing but HTTP and HTTPS"}},
+		 {"backend-host setup --iface eth0 --vip 192.0.2.10 --port 80/tcp",
+		  "serve one port of a VIP and no other"}},
     .run = run_setup,
 };
 
