@@ -298,7 +298,8 @@ static const struct decap_case cases[] = {
 		   
 		   ETH(), TUNNEL6(), IN6(), ICMP6(.type = 134), DATA(28)),
 	NOT_SERVED("icmp_in_the_padding_is_not_read",
-		   ETH(), TUNNEL4(), IN4(.proto = 1), PAD(8)),
+		   ETH(), TUNNEL4(.len = 40), IN4(.proto = 1, .len = 20),
+		   RAW("\x03\x04\x00\x00\x00\x00\x00\x00", 8)),
 	OPENED("every_port_is_opened_where_none_is_given",
 	       (ETH(), TUNNEL4(), IN4(), SSH), (ETH(), IN4(), SSH)),
 

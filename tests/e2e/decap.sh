@@ -30,11 +30,13 @@ listener() {
 		inside = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 		inside.bind(("::", int(sys.argv[1])))
 		with open(sys.argv[2], "a", buffering=1) as arrived:
+		    arrived.write("ready\n")
 		    while True:
 		        arrived.write(inside.recv(2048).decode() + "\n")
 	PY
 	: >"$WORK/arrived"
 	lab_spawn listen in_ns b1 python3 "$WORK/listen.py" $OPEN_PORT "$WORK/arrived"
+	lab_wait_for 10 "the listener" has_arrived ready
 }
 
 # Sends a datagram to a port of a VIP in a tunnel. KIND: ipip, gre, gue, gue1 (variant 1).
@@ -282,9 +284,8 @@ set_up() {
 	lab_with_lbd 1 || return 1
 	more_services >>"$WORK/lbd.yaml"
 	lbctl reload && lab_wait_for 10 "more services" backends_up 10 || return 1
-	listener
 	sender
-	lab_wait_for 10 "the listener" is_opened ipip 172.16.0.9 10.0.0.11 $VIP4 $OPEN_PORT
+	listener
 }
 
 set_up_or_end set_up
