@@ -52,7 +52,7 @@ struct options {
 	bool in_turn;
 	uint64_t requests;  /* load: number of requests, instead of a duration; 0: by duration */
 	unsigned every;     /* load: one of so many requests stays open after its answer */
-	uint64_t linger_ns; /* load: for how long */
+	uint64_t linger_ns; /* load: for how long; 0: until SIGUSR1 */
 	/* hold: after this a connection is closed and reopened; 0: never */
 	uint64_t lifetime_ns;
 	/* servers */
@@ -250,7 +250,8 @@ static void load_answered(struct load *load, struct request *request, const char
 		return;
 	}
 	tally_add(&load->stayed, word);
-	request->until_ns = now_ns() + load->options->linger_ns;
+	request->until_ns =
+	    load->options->linger_ns ? now_ns() + load->options->linger_ns : UINT64_MAX;
 	epoll_ctl(load->epoll, EPOLL_CTL_DEL, request->fd, NULL);
 }
 
@@ -379,7 +380,7 @@ static unsigned load_expire(struct load *load)
 			continue;
 		open++;
 		if (request->until_ns) {
-			if (now > request->until_ns)
+			if (now > request->until_ns || (asked && request->until_ns == UINT64_MAX))
 				request_end(load, request);
 		} else if (now - request->start_ns > load->options->timeout_ns) {
 			load_fail(load, request,
@@ -970,7 +971,8 @@ static int serve_http(const struct options *options)
 static const char usage[] =
     "usage: traffic MODE ADDRESS PORT [OPTION VALUE]...\n"
     "  load-http | load-tcp | load-udp   new flows: rate (a second, 100), seconds (5) or requests, timeout (s, 10),\n"
-    "                                    progress (file); every N: one of N stays open for linger s\n"
+    "                                    progress (file); every N: one of N stays open for linger s (0: until\n"
+    "                                    SIGUSR1)\n"
     "  ask-http | ask-tcp | ask-udp      one request after the other: requests (100), timeout\n"
     "  hold | hold-udp                   long-lived connections: connections (100), interval (s, 0.2; 0: all ask at\n"
     "                                    SIGUSR1), seconds, timeout, lifetime (s; then each is closed and opened "

@@ -11,6 +11,7 @@
 #include "lbctl/core/format.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
+#include "lbctl/backend_host/accept.h"
 #include "lbctl/backend_host/change.h"
 #include "lbctl/backend_host/decap.h"
 #include "lbctl/backend_host/setup.h"
@@ -63,36 +64,46 @@ static void undo_since(struct host *host, size_t before)
 	host_undo(host, before, NULL, NULL);
 }
 
+static void report_setup(const struct host *host)
+{
+	char changes[64];
+
+	if (host->changes)
+		printf("%s: set up as a backend: %s, recorded in %s\n", host->interface,
+		       format_plural(host->changes, "change", changes), host->record.path);
+	else
+		printf("%s: nothing to change: already set up\n", host->interface);
+	host_report_mtu(host);
+}
+
 static int run_setup(struct call *call, struct error *err)
 {
 	const char *mode = call_option(call, "--mode");
-	bool tunnel = call_option(call, "--tunnel");
+	struct host_options options = {.tunnel = call_option(call, "--tunnel"),
+				       .mode = mode ? mode : "auto"};
 	struct vips vips;
 	struct host host = {0};
+	json_t *accept = NULL;
 	size_t before;
 	int rc = vips_read(call, &vips, err);
 
 	if (!rc)
+		rc = accept_read(call, &accept, err);
+	options.accept = accept;
+	if (!rc)
 		rc = open_host(call, &host, err);
 	if (!rc)
-		rc = host.ifindex ? host_check(&host, &vips, tunnel, err)
+		rc = host.ifindex ? host_check(&host, &vips, &options, err)
 				  : no_such_interface(&host, err);
 	if (!rc) {
 		before = json_array_size(host.record.changes);
-		rc = host_setup(&host, &vips, tunnel, mode ? mode : "auto", err);
+		rc = host_setup(&host, &vips, &options, err);
 		if (rc)
 			undo_since(&host, before);
 	}
-	if (!rc) {
-		char changes[64];
-
-		if (host.changes)
-			printf("%s: set up as a backend: %s, recorded in %s\n", host.interface,
-			       format_plural(host.changes, "change", changes), host.record.path);
-		else
-			printf("%s: nothing to change: already set up\n", host.interface);
-		host_report_mtu(&host);
-	}
+	if (!rc)
+		report_setup(&host);
+	json_decref(accept);
 	host_record_close(&host.record);
 	return rc;
 }
@@ -185,13 +196,20 @@ REGISTER(verb, backend_host_setup) = {
     .summary = "configure this host as a backend",
     .details =
 	"Run it on the backend, as root. It attaches the decapsulator, which decapsulates packets "
-	"from the load balancer (IP in IP, GRE, or GUE on port 6080, IPv4 and IPv6 in any "
-	"combination) for the given VIPs only; adds the VIPs to lo; stops the host from answering "
-	"ARP for them; changes a strict rp_filter to loose; and checks the MTU. Each change is "
-	"printed with the old and the new value, and recorded under /run/lbd so that undo restores "
-	"exactly that. Running it again changes nothing; with more VIPs it adds those. If a step "
+	"from the load balancer (IP in IP, GRE, or GUE, IPv4 and IPv6 in any combination) for the "
+	"given VIPs only; adds the VIPs to lo; stops the host from answering ARP for them; changes "
+	"a strict rp_filter to loose; and checks the MTU. Each change is printed with the old and "
+	"the new value, and recorded under /run/lbd so that undo restores exactly that. If a step "
 	"fails, the changes of that run are undone.\n\n"
-	"The settings do not survive a reboot: run it at boot, for example from a systemd unit.",
+	"Running it again adds VIPs that are new, and replaces the values of --from, --to, --port "
+	"and --gue-port that are given, without a gap; what is not given stays. It also takes over "
+	"the addresses that the host has by then: run it again when they change, for example from "
+	"a hook of the DHCP client; status shows the difference.\n\n"
+	"Tunnel packets from another source, to an address that is not the host's, or to another "
+	"port are not opened: they pass to the kernel unchanged, and status counts them by "
+	"reason.\n\n"
+	"The settings do not survive a reboot: run it at boot, when the host has its addresses, "
+	"for example from a systemd unit.",
     .options =
 	{IFACE_OPTION,
 	 {.name = "--vip",
@@ -205,9 +223,28 @@ REGISTER(verb, backend_host_setup) = {
 		  "else generic"},
 	 {.name = "--tunnel",
 	  .help = "use the kernel's own tunnels (ipip, sit, ip6tnl) instead of the "
-		  "decapsulator; only for forward: ipip"}},
+		  "decapsulator; only for forward: ipip; they accept packets from any sender"},
+	 {.name = "--from",
+	  .value = "PREFIX",
+	  .many = true,
+	  .help = "outer source addresses that are accepted: encap.source-v4 and source-v6 of lbd "
+		  "(default: 172.16.0.0/16 and 100::/64)"},
+	 {.name = "--to",
+	  .value = "ADDRESS",
+	  .many = true,
+	  .help = "an outer destination that is accepted beside the addresses that the host has "
+		  "now; none: no other (default)"},
+	 {.name = "--port",
+	  .value = "PORT/PROTOCOL",
+	  .many = true,
+	  .help = "a port of the VIPs that is served, such as 80/tcp; any: every port (default)"},
+	 {.name = "--gue-port",
+	  .value = "PORT",
+	  .help = "UDP port of GUE: encap.gue-port of lbd (default: 6080)"}},
     .examples = {{"backend-host setup --iface eth0 --vip 192.0.2.10 --vip 2001:db8::10",
-		  "serve two VIPs"}},
+		  "serve two VIPs"},
+		 {"backend-host setup --iface eth0 --vip 192.0.2.10 --port 80/tcp",
+		  "serve one port of a VIP and no other"}},
     .run = run_setup,
 };
 
@@ -231,7 +268,7 @@ REGISTER(verb, backend_host_status) = {
     .name = "backend-host status",
     .group = VERB_BACKEND_HOST,
     .flags = VERB_JSON,
-    .summary = "show the decapsulator of this host, its counters, VIPs and settings",
+    .summary = "show the decapsulator of this host, what it accepts, its counters and settings",
     .options =
 	{IFACE_OPTION,
 	 {.name = "--vip", .value = "ADDRESS", .many = true, .help = "show this address too"}},

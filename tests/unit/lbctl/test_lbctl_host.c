@@ -2,6 +2,7 @@
 /* Tests lbctl backend-host in network namespaces of its own: what setup changes, that undo
  * restores exactly that, and what is refused. Needs root. */
 #include <ifaddrs.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -236,6 +237,290 @@ static void bad_arguments_are_refused_before_any_change(void **state)
 	assert_string_equal(after, before);
 }
 
+/* ---- what the decapsulator accepts ---- */
+
+#define SETUP(...)                                                                          \
+	lbctl_run(&run, "backend-host", "setup", "--iface", "test0", "--vip", "192.0.2.10", \
+		  __VA_ARGS__)
+
+static json_t *read_status(void)
+{
+	json_t *status;
+
+	lbctl_run(&run, "backend-host", "status", "--iface", "test0", "--json");
+	assert_int_equal(run.exit_code, 0);
+	status = json_loads(run.out, 0, NULL);
+	assert_non_null(status);
+	return status;
+}
+
+static void assert_accepts(const char *expected)
+{
+	json_t *status = read_status();
+	char *text = json_dumps(json_object_get(status, "accepts"), JSON_COMPACT | JSON_SORT_KEYS);
+
+	assert_non_null(text);
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(status);
+}
+
+static void undo_all(void)
+{
+	lbctl_run(&run, "backend-host", "undo", "--iface", "test0");
+	assert_int_equal(run.exit_code, 0);
+}
+
+#define FROM_DEFAULT "\"from\":[\"100::/64\",\"172.16.0.0/16\"]"
+#define TO_TEST0     "\"to\":[{\"address\":\"10.9.0.1\",\"interface\":\"test0\"}]"
+
+static void by_default_tunnels_from_lbds_prefixes_to_the_host_are_accepted(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP(NULL);
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out,
+			       "accepts tunnels: from 100::/64 172.16.0.0/16, to 10.9.0.1, "
+			       "port any, GUE port 6080\n"));
+	assert_accepts("{" FROM_DEFAULT ",\"gue_port\":6080,\"missing\":[],\"ports\":[]," TO_TEST0
+		       "}");
+	undo_all();
+}
+
+static void the_given_options_are_accepted_sorted_and_once(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP("--from", "fd00:1::/32", "--from", "10.1.0.0/16", "--from", "10.1.0.0/16", "--from",
+	      "10.2.0.1", "--to", "10.9.0.9", "--port", "80/tcp", "--port", "53/udp", "--port",
+	      "0080/tcp", "--gue-port", "4754");
+	assert_string_equal(run.err, "");
+	assert_int_equal(run.exit_code, 0);
+	assert_accepts("{\"from\":[\"10.1.0.0/16\",\"10.2.0.1/32\",\"fd00:1::/32\"],"
+		       "\"gue_port\":4754,\"missing\":[],\"ports\":[\"53/udp\",\"80/tcp\"],"
+		       "\"to\":[{\"address\":\"10.9.0.1\",\"interface\":\"test0\"},"
+		       "{\"address\":\"10.9.0.9\",\"interface\":\"\"}]}");
+	undo_all();
+}
+
+static void setup_again_keeps_what_is_not_given(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP("--port", "80/tcp", "--from", "10.1.0.0/16");
+	SETUP("--gue-port", "4754");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "test0: decapsulator: GUE port 6080 -> 4754\n"));
+	SETUP("--from", "10.2.0.0/16");
+	assert_non_null(strstr(run.out, "test0: decapsulator: from 10.1.0.0/16 -> 10.2.0.0/16\n"));
+	assert_accepts("{\"from\":[\"10.2.0.0/16\"],\"gue_port\":4754,\"missing\":[],"
+		       "\"ports\":[\"80/tcp\"]," TO_TEST0 "}");
+	SETUP(NULL);
+	assert_non_null(strstr(run.out, "test0: nothing to change"));
+	SETUP("--port", "any");
+	assert_non_null(strstr(run.out, "test0: decapsulator: port 80/tcp -> any\n"));
+	assert_accepts("{\"from\":[\"10.2.0.0/16\"],\"gue_port\":4754,\"missing\":[],"
+		       "\"ports\":[]," TO_TEST0 "}");
+	undo_all();
+}
+
+/* However often setup ran, one undo removes it all. */
+static void the_record_keeps_one_entry_with_what_was_set(void **state)
+{
+	const json_t *change;
+	json_t *status, *record;
+	size_t i, entries = 0;
+
+	REQUIRE_ROOT();
+	SETUP("--port", "80/tcp", "--to", "10.9.0.9");
+	SETUP("--port", "81/tcp");
+	SETUP("--port", "82/tcp");
+	status = read_status();
+	record = json_load_file(json_string_value(json_object_get(status, "record")), 0, NULL);
+	json_array_foreach (json_object_get(record, "changes"), i, change) {
+		const char *kind = json_string_value(json_object_get(change, "kind"));
+		const json_t *accept = json_object_get(change, "accept");
+
+		assert_string_not_equal(kind, "accept");
+		if (strcmp(kind, "decap") != 0)
+			continue;
+		entries++;
+		assert_string_equal(
+		    json_string_value(json_array_get(json_object_get(accept, "ports"), 0)),
+		    "82/tcp");
+		assert_string_equal(
+		    json_string_value(json_array_get(json_object_get(accept, "to"), 0)),
+		    "10.9.0.9");
+	}
+	assert_int_equal(entries, 1);
+	json_decref(record);
+	json_decref(status);
+	undo_all();
+	status = read_status();
+	assert_string_equal(json_string_value(json_object_get(status, "program")), "none");
+	assert_true(json_is_null(json_object_get(status, "accepts")));
+	json_decref(status);
+}
+
+static uint64_t passed(void)
+{
+	json_t *status = read_status();
+	json_int_t value =
+	    json_integer_value(json_object_get(json_object_get(status, "counters"), "passed"));
+
+	json_decref(status);
+	return (uint64_t)value;
+}
+
+/* A frame that is no tunnel, from the other end of the pair. */
+static void send_frame(void)
+{
+	const uint8_t frame[60] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5};
+	struct sockaddr_ll to = {.sll_family = AF_PACKET,
+				 .sll_ifindex = (int)if_nametoindex("test1")};
+	int fd = socket(AF_PACKET, SOCK_RAW, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(
+	    sendto(fd, frame, sizeof(frame), 0, (const struct sockaddr *)&to, sizeof(to)),
+	    sizeof(frame));
+	close(fd);
+}
+
+static void setup_again_keeps_the_vips_and_the_counters(void **state)
+{
+	uint64_t before;
+
+	REQUIRE_ROOT();
+	SETUP("--vip", "192.0.2.11");
+	send_frame();
+	for (int tries = 0; tries < 1000 && passed() == 0; tries++)
+		usleep(10000);
+	before = passed();
+	assert_true(before > 0);
+	SETUP("--port", "80/tcp");
+	assert_true(passed() >= before);
+	lbctl_run(&run, "backend-host", "status", "--iface", "test0");
+	assert_non_null(strstr(run.out, "192.0.2.10: on lo, unwrapped\n"));
+	assert_non_null(strstr(run.out, "192.0.2.11: on lo, unwrapped\n"));
+	undo_all();
+}
+
+static void an_address_that_is_new_is_named_and_the_next_setup_accepts_it(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP(NULL);
+	assert_int_equal(system("ip addr add 10.9.0.2/24 dev test0"), 0);
+	lbctl_run(&run, "backend-host", "status", "--iface", "test0");
+	assert_non_null(strstr(run.out, "10.9.0.2: on test0, not accepted: new since setup\n"));
+	assert_non_null(strstr(run.out, "To accept tunnels to the new addresses: lbctl "
+					"backend-host setup --iface test0 --vip ADDRESS\n"));
+	SETUP(NULL);
+	assert_non_null(strstr(run.out, "decapsulator: to 10.9.0.1 -> 10.9.0.1 10.9.0.2\n"));
+	assert_int_equal(system("ip addr del 10.9.0.2/24 dev test0"), 0);
+	SETUP(NULL);
+	assert_accepts("{" FROM_DEFAULT ",\"gue_port\":6080,\"missing\":[],\"ports\":[]," TO_TEST0
+		       "}");
+	undo_all();
+}
+
+static void an_address_of_to_stays_until_none_is_given(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP("--to", "10.9.0.9");
+	SETUP(NULL);
+	assert_non_null(strstr(run.out, "test0: nothing to change"));
+	SETUP("--to", "none");
+	assert_accepts("{" FROM_DEFAULT ",\"gue_port\":6080,\"missing\":[],\"ports\":[]," TO_TEST0
+		       "}");
+	undo_all();
+}
+
+static void a_setup_that_fails_accepts_what_it_did_before(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP("--port", "80/tcp");
+	assert_int_equal(
+	    mount("/dev/full", "/proc/sys/net/ipv4/conf/all/arp_announce", NULL, MS_BIND, NULL), 0);
+	SETUP("--port", "81/tcp", "--gue-port", "4754");
+	umount2("/proc/sys/net/ipv4/conf/all/arp_announce", MNT_DETACH);
+	assert_int_equal(run.exit_code, 1);
+	assert_accepts("{" FROM_DEFAULT ",\"gue_port\":6080,\"missing\":[],"
+		       "\"ports\":[\"80/tcp\"]," TO_TEST0 "}");
+	undo_all();
+}
+
+static void a_host_without_an_address_needs_to(void **state)
+{
+	REQUIRE_ROOT();
+	assert_int_equal(system("ip addr del 10.9.0.1/24 dev test0"), 0);
+	SETUP(NULL);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "test0: the host has no address: expected the one by which "
+					"the load balancer knows this backend, or --to ADDRESS"));
+	SETUP("--to", "10.9.0.1");
+	assert_int_equal(run.exit_code, 0);
+	undo_all();
+	assert_int_equal(system("ip addr add 10.9.0.1/24 dev test0"), 0);
+}
+
+static void another_mode_is_refused_while_attached(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP("--mode", "generic");
+	assert_int_equal(run.exit_code, 0);
+	SETUP("--mode", "native");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "--mode native: the decapsulator is attached in generic "
+					"mode.\nTo change the mode: lbctl backend-host undo"));
+	SETUP("--mode", "generic", "--port", "80/tcp");
+	assert_int_equal(run.exit_code, 0);
+	undo_all();
+}
+
+static void a_prefix_of_everybody_is_warned_of(void **state)
+{
+	REQUIRE_ROOT();
+	SETUP("--from", "0.0.0.0/0");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.err, "warning: --from 0.0.0.0/0: tunnels from any sender"));
+	undo_all();
+}
+
+static void wrong_options_are_refused(void **state)
+{
+	static const struct {
+		const char *words[4], *message;
+	} cases[] = {
+	    {{"--from", "10.1.1.1/8"}, "--from 10.1.1.1/8: expected a prefix with no bits"},
+	    {{"--from", "172.16.0.0/33"}, "--from 172.16.0.0/33: expected a prefix"},
+	    {{"--from", "everybody"}, "--from everybody: expected a prefix"},
+	    {{"--from", ""}, "--from : expected a prefix"},
+	    {{"--to", "10.0.0.0/8"}, "--to 10.0.0.0/8: expected a unicast address"},
+	    {{"--to", "127.0.0.1"}, "--to 127.0.0.1: expected a unicast address"},
+	    {{"--to", "ff02::1"}, "--to ff02::1: expected a unicast address"},
+	    {{"--to", "::ffff:10.0.0.1"}, "--to ::ffff:10.0.0.1: expected a unicast address"},
+	    {{"--to", "10.0.0.1", "--to", "none"}, "--to none: expected no other --to"},
+	    {{"--port", "80"}, "--port 80: expected 1 to 65535 and the protocol"},
+	    {{"--port", "0/tcp"}, "--port 0/tcp: expected 1 to 65535"},
+	    {{"--port", "65536/udp"}, "--port 65536/udp: expected 1 to 65535"},
+	    {{"--port", "80/sctp"}, "--port 80/sctp: expected 1 to 65535"},
+	    {{"--port", "-1/tcp"}, "--port -1/tcp: expected 1 to 65535"},
+	    {{"--port", "123456789/tcp"}, "--port 123456789/tcp: expected 1 to 65535"},
+	    {{"--port", "any", "--port", "80/tcp"}, "--port any: expected no other --port"},
+	    {{"--gue-port", "0"}, "--gue-port 0: expected 1 to 65535"},
+	    {{"--gue-port", "65536"}, "--gue-port 65536: expected 1 to 65535"},
+	    {{"--tunnel", "--from", "10.0.0.0/8"}, "--tunnel: expected none of --from"},
+	    {{"--tunnel", "--gue-port", "6080"}, "--tunnel: expected none of --from"},
+	    {{"--vip", "::ffff:192.0.2.1"}, "--vip ::ffff:192.0.2.1: expected a unicast address"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		SETUP(cases[i].words[0], cases[i].words[1], cases[i].words[2], cases[i].words[3]);
+		assert_int_equal(run.exit_code, 2);
+		assert_non_null(strstr(run.err, cases[i].message));
+		assert_string_equal(run.out, "");
+	}
+}
+
 static void become_nobody(void)
 {
 	if (setgid(65534) || setuid(65534))
@@ -266,6 +551,18 @@ int main(void)
 	    cmocka_unit_test(a_setup_that_fails_undoes_its_changes),
 	    cmocka_unit_test(setup_reports_an_mtu_that_is_too_small),
 	    cmocka_unit_test(bad_arguments_are_refused_before_any_change),
+	    cmocka_unit_test(by_default_tunnels_from_lbds_prefixes_to_the_host_are_accepted),
+	    cmocka_unit_test(the_given_options_are_accepted_sorted_and_once),
+	    cmocka_unit_test(setup_again_keeps_what_is_not_given),
+	    cmocka_unit_test(the_record_keeps_one_entry_with_what_was_set),
+	    cmocka_unit_test(setup_again_keeps_the_vips_and_the_counters),
+	    cmocka_unit_test(an_address_that_is_new_is_named_and_the_next_setup_accepts_it),
+	    cmocka_unit_test(an_address_of_to_stays_until_none_is_given),
+	    cmocka_unit_test(a_setup_that_fails_accepts_what_it_did_before),
+	    cmocka_unit_test(a_host_without_an_address_needs_to),
+	    cmocka_unit_test(another_mode_is_refused_while_attached),
+	    cmocka_unit_test(a_prefix_of_everybody_is_warned_of),
+	    cmocka_unit_test(wrong_options_are_refused),
 	    cmocka_unit_test(only_root_may_run_setup),
 	};
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "accept.h"
 #include "decap.h"
 #include "net.h"
 #include "lbctl/core/json.h"
@@ -122,7 +123,7 @@ static int make_decap(struct host *host, const json_t *change, struct error *err
 {
 	const char *mode = json_text(change, "mode");
 	bool native;
-	int rc = decap_attach(host->ifindex, mode, &native, err);
+	int rc = decap_attach(host->ifindex, mode, json_object_get(change, "accept"), &native, err);
 
 	if (!rc && !native && strcmp(mode, "auto") == 0)
 		fprintf(stderr,
@@ -152,12 +153,60 @@ static void describe_decap(const struct host *host, const json_t *change, bool m
 {
 	struct decap decap = {0};
 
-	if (made && decap_find(host->ifindex, &decap, NULL) == 0)
-		snprintf(text, size, "%s: decapsulator attached, %s mode", host->interface,
+	if (made && decap_find(host->ifindex, &decap, NULL) == 0) {
+		snprintf(text, size,
+			 "%s: decapsulator attached, %s mode: accepts tunnels: ", host->interface,
 			 decap.native ? "native" : "generic");
-	else
+		accept_describe(json_object_get(change, "accept"), text + strlen(text),
+				size - strlen(text));
+	} else
 		snprintf(text, size, "%s: decapsulator %s", host->interface,
 			 made ? "attached" : "detached");
+}
+
+/* -ESTALE with err set if it is no longer there. */
+static int find_attached(const struct host *host, struct decap *ret, struct error *err)
+{
+	int rc = host->ifindex ? decap_find(host->ifindex, ret, err) : -ENODEV;
+
+	if (rc == -ENODEV || (!rc && ret->presence != DECAP_OURS))
+		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
+				 host->interface);
+	return rc;
+}
+
+static int set_accept(struct host *host, const json_t *accept, struct error *err)
+{
+	struct decap decap;
+	int rc = find_attached(host, &decap, err);
+
+	return rc ? rc : decap_replace(host->ifindex, &decap, accept, err);
+}
+
+static int make_accept(struct host *host, const json_t *change, struct error *err)
+{
+	return set_accept(host, json_object_get(change, "new"), err);
+}
+
+static int unmake_accept(struct host *host, const json_t *change, struct error *err)
+{
+	const json_t *old = json_object_get(change, "old");
+
+	if (!json_is_object(old))
+		return error_set(err, -ESTALE,
+				 "%s: decapsulator: what it accepted before setup is not known: "
+				 "stays as it is",
+				 host->interface);
+	return set_accept(host, old, err);
+}
+
+static void describe_accept(const struct host *host, const json_t *change, bool made, char *text,
+			    size_t size)
+{
+	snprintf(text, size, "%s: decapsulator: ", host->interface);
+	accept_describe_change(json_object_get(change, made ? "old" : "new"),
+			       json_object_get(change, made ? "new" : "old"), text + strlen(text),
+			       size - strlen(text));
 }
 
 static int set_vip(struct host *host, const json_t *change, bool present, struct error *err)
@@ -166,12 +215,8 @@ static int set_vip(struct host *host, const json_t *change, bool present, struct
 	struct addr vip;
 	int rc = read_address(host, change, &vip, err);
 
-	if (rc)
-		return rc;
-	rc = host->ifindex ? decap_find(host->ifindex, &decap, err) : -ENODEV;
-	if (rc == -ENODEV || (!rc && decap.presence != DECAP_OURS))
-		return error_set(err, -ESTALE, "%s: the decapsulator is not attached any more",
-				 host->interface);
+	if (!rc)
+		rc = find_attached(host, &decap, err);
 	return rc ? rc : decap_set_vip(&decap, &vip, present, err);
 }
 
@@ -265,6 +310,7 @@ static const struct kind kinds[] = {
     {"link", make_link, unmake_link, describe_link},
     {"address", make_address, unmake_address, describe_address},
     {"decap", make_decap, unmake_decap, describe_decap},
+    {"accept", make_accept, unmake_accept, describe_accept},
     {"vip", make_vip, unmake_vip, describe_vip},
     {"tunnel", make_tunnel, unmake_tunnel, describe_tunnel},
     {"proto", make_proto, unmake_proto, describe_proto},
@@ -281,7 +327,7 @@ static const struct kind *find_kind(const json_t *change)
 static void print_change(const struct host *host, const struct kind *kind, const json_t *change,
 			 bool made)
 {
-	char text[256];
+	char text[1024];
 
 	kind->describe(host, change, made, text, sizeof(text));
 	printf("  %s\n", text);

@@ -17,13 +17,15 @@ struct host {
 };
 
 /* clang-format off */
-/* Records the change, makes it, and prints it. Takes over change; NULL is -ENOMEM. Kinds:
+/* Records the change, makes it, and prints it. Takes over change; NULL is -ENOMEM. accept, old and
+ * new are as in accept.h. Kinds:
  *   { "kind": "sysctl", "path", "old", "new" }
  *   { "kind": "link", "name" }            the link is set up
  *   { "kind": "address", "address" }      the address is added to lo
  *   { "kind": "tunnel", "name", "type" }  the device is created
  *   { "kind": "proto", "name" }           the mode of an ip6tnl device, from ip6ip6 to any
- *   { "kind": "decap", "mode" }           the decapsulator is attached
+ *   { "kind": "decap", "mode", "accept" } the decapsulator is attached
+ *   { "kind": "accept", "old", "new" }    it accepts something else; "old": null: not known
  *   { "kind": "vip", "address" }          the decapsulator handles the VIP */
 /* clang-format on */
 int host_change(struct host *host, json_t *change, struct error *err);

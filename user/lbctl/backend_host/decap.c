@@ -13,15 +13,11 @@
 
 #include "common/cleanup.h"
 #include "decap.skel.h"
+#include "maps.h"
 
 #define PROGRAM_NAME "decap"
-#define MAX_MAPS     16
 
-struct vip_key { /* IPv4 as ::ffff:a.b.c.d */
-	uint8_t bytes[16];
-};
-
-static int program_info(uint32_t id, struct bpf_prog_info *info)
+int decap_program_info(uint32_t id, struct bpf_prog_info *info)
 {
 	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
 	uint32_t length = sizeof(*info);
@@ -47,7 +43,7 @@ int decap_find(unsigned ifindex, struct decap *ret, struct error *err)
 	ret->native = query.attach_mode != XDP_ATTACHED_SKB;
 	if (!ret->program_id)
 		return 0;
-	rc = program_info(ret->program_id, &info);
+	rc = decap_program_info(ret->program_id, &info);
 	if (rc)
 		return error_set(err, rc, "XDP program %u: cannot get its info: %s",
 				 ret->program_id, strerror(-rc));
@@ -108,20 +104,82 @@ static int explain_load(int rc, struct error *err)
 	    host.release, strerror(rc));
 }
 
-int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct error *err)
+/* The VIPs and counters of the old instance (NULL: there is none) become those of the new one. */
+static int take_over(struct decap_bpf *skeleton, const struct decap *old, struct error *err)
+{
+	int rc = old ? maps_reuse(old, skeleton->maps.vips, "vips") : 0;
+
+	if (rc)
+		return error_set(
+		    err, -EPROTO,
+		    "XDP program %u: a decapsulator of another version: its VIPs cannot be taken "
+		    "over.\nDetach it first: lbctl backend-host undo, or ip link set dev IFACE xdp "
+		    "off",
+		    old->program_id);
+	if (old)
+		maps_reuse(old, skeleton->maps.counts, "counts");
+	return 0;
+}
+
+static int load(const json_t *accept, const struct decap *old, struct decap_bpf **ret,
+		struct error *err)
 {
 	struct decap_bpf *skeleton;
 	int rc;
 
 	libbpf_set_print(silent); /* the error is reported below, once */
-	skeleton = decap_bpf__open_and_load();
+	skeleton = decap_bpf__open();
 	if (!skeleton)
 		return explain_load(errno, err);
-	rc = attach_in_mode(
-	    ifindex, bpf_program__fd(bpf_object__find_program_by_name(skeleton->obj, PROGRAM_NAME)),
-	    mode, ret_native, err);
+	rc = maps_size(skeleton, accept, err);
+	if (!rc)
+		rc = take_over(skeleton, old, err);
+	if (!rc && decap_bpf__load(skeleton))
+		rc = explain_load(errno, err);
+	if (!rc)
+		rc = maps_fill(skeleton, accept, err);
+	if (rc)
+		decap_bpf__destroy(skeleton);
+	else
+		*ret = skeleton;
+	return rc;
+}
+
+int decap_attach(unsigned ifindex, const char *mode, const json_t *accept, bool *ret_native,
+		 struct error *err)
+{
+	struct decap_bpf *skeleton;
+	int rc = load(accept, NULL, &skeleton, err);
+
+	if (rc)
+		return rc;
+	rc = attach_in_mode(ifindex, bpf_program__fd(skeleton->progs.decap), mode, ret_native, err);
 	decap_bpf__destroy(skeleton);
 	return rc;
+}
+
+static uint32_t mode_of(const struct decap *decap)
+{
+	return decap->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+}
+
+int decap_replace(unsigned ifindex, const struct decap *decap, const json_t *accept,
+		  struct error *err)
+{
+	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(decap->program_id);
+	LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = fd);
+	struct decap_bpf *skeleton;
+	int rc = load(accept, decap, &skeleton, err);
+
+	if (rc)
+		return rc;
+	rc = fd < 0 ? fd
+		    : bpf_xdp_attach((int)ifindex, bpf_program__fd(skeleton->progs.decap),
+				     XDP_FLAGS_REPLACE | mode_of(decap), &options);
+	decap_bpf__destroy(skeleton);
+	return rc ? error_set(err, rc, "cannot replace the decapsulator (program %u): %s",
+			      decap->program_id, strerror(-rc))
+		  : 0;
 }
 
 int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err)
@@ -131,60 +189,20 @@ int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err)
 	int rc = fd < 0 ? fd : 0;
 
 	if (!rc)
-		rc = bpf_xdp_detach((int)ifindex,
-				    XDP_FLAGS_REPLACE |
-					(decap->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE),
-				    &options);
+		rc = bpf_xdp_detach((int)ifindex, XDP_FLAGS_REPLACE | mode_of(decap), &options);
 	if (rc)
 		return error_set(err, rc, "cannot detach the decapsulator (program %u): %s",
 				 decap->program_id, strerror(-rc));
 	return 0;
 }
 
-/* ---- maps ---- */
-
-/* Opens a map of the program by name. Returns its descriptor, which the caller closes, or -ENOENT.
- */
-static int open_map(const struct decap *decap, const char *name, struct bpf_map_info *info)
-{
-	uint32_t ids[MAX_MAPS], length;
-	struct bpf_prog_info program = {.nr_map_ids = MAX_MAPS,
-					.map_ids = (uint64_t)(uintptr_t)ids};
-
-	if (decap->presence != DECAP_OURS || program_info(decap->program_id, &program))
-		return -ENOENT;
-	for (uint32_t i = 0; i < program.nr_map_ids && i < MAX_MAPS; i++) {
-		int fd = bpf_map_get_fd_by_id(ids[i]);
-
-		length = sizeof(*info);
-		memset(info, 0, sizeof(*info));
-		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, info, &length) == 0 &&
-		    strcmp(info->name, name) == 0)
-			return fd;
-		if (fd >= 0)
-			close(fd);
-	}
-	return -ENOENT;
-}
-
-static struct vip_key key_of(const struct addr *vip)
-{
-	struct vip_key key = {{0}};
-
-	if (vip->family == 6) {
-		memcpy(key.bytes, vip->bytes, 16);
-	} else {
-		key.bytes[10] = key.bytes[11] = 0xff;
-		memcpy(key.bytes + 12, vip->bytes, 4);
-	}
-	return key;
-}
+/* ---- VIPs ---- */
 
 bool decap_has_vip(const struct decap *decap, const struct addr *vip)
 {
-	struct vip_key key = key_of(vip);
+	struct in6_addr key = maps_key(vip);
 	struct bpf_map_info info;
-	_cleanup_close_ int fd = open_map(decap, "vips", &info);
+	_cleanup_close_ int fd = maps_open(decap, "vips", &info);
 	uint64_t value[8];
 
 	return fd >= 0 && info.value_size <= sizeof(value) &&
@@ -194,9 +212,9 @@ bool decap_has_vip(const struct decap *decap, const struct addr *vip)
 int decap_set_vip(const struct decap *decap, const struct addr *vip, bool present,
 		  struct error *err)
 {
-	struct vip_key key = key_of(vip);
+	struct in6_addr key = maps_key(vip);
 	struct bpf_map_info info;
-	_cleanup_close_ int fd = open_map(decap, "vips", &info);
+	_cleanup_close_ int fd = maps_open(decap, "vips", &info);
 	uint64_t value[8] = {1};
 	char text[ADDR_TEXT];
 	int rc;

@@ -25,10 +25,20 @@ struct decap {
 	bool native; /* or in the hardware; else generic */
 };
 
+struct bpf_prog_info;
+int decap_program_info(uint32_t id, struct bpf_prog_info *ret);
 /* Finds the XDP program of the interface. 0 (also if there is none), or -errno. */
 int decap_find(unsigned ifindex, struct decap *ret, struct error *err);
-/* mode: "auto", "native" or "generic". *ret_native: the mode it has. */
-int decap_attach(unsigned ifindex, const char *mode, bool *ret_native, struct error *err);
+/* mode: "auto", "native" or "generic". accept: see accept.h. *ret_native: the mode it has. */
+int decap_attach(unsigned ifindex, const char *mode, const json_t *accept, bool *ret_native,
+		 struct error *err);
+/* Puts another instance in its place, in one step: each packet meets the old or the new one. The
+ * VIPs and the counters stay; counters of another version start at 0. */
+int decap_replace(unsigned ifindex, const struct decap *decap, const json_t *accept,
+		  struct error *err);
+/* What it accepts (accept.h, without "to"). NULL if it is not the decapsulator, or of another
+ * version. */
+json_t *decap_accept(const struct decap *decap);
 /* Detaches this program and no other. */
 int decap_detach(unsigned ifindex, const struct decap *decap, struct error *err);
 

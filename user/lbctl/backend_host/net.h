@@ -21,6 +21,9 @@ const char *sysctl_name(const char *path, char name[128]);
 
 /* The interface of an address; "" if the host does not have the address. */
 int address_find(const struct addr *addr, char interface[IF_NAMESIZE], struct error *err);
+/* Visits each address of the host, some of them twice. 0, or -errno with err set. */
+int address_each(void (*visit)(const struct addr *addr, void *context), void *context,
+		 struct error *err);
 /* Does the interface have an address of this family (IPv6: other than link-local)? */
 bool address_has_family(const char *interface, uint8_t family);
 /* Adds ADDR/32 or /128 to lo, or removes it. An IPv6 address is added without duplicate address

@@ -8,6 +8,7 @@
 
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "accept.h"
 #include "decap.h"
 #include "net.h"
 #include "settings.h"
@@ -17,9 +18,31 @@
 #define IPV6_OUTER 40
 #define GUE_EXTRA  12 /* UDP and GUE headers */
 
-int host_check(const struct host *host, const struct vips *vips, bool tunnel, struct error *err)
+/* The decapsulator can be attached, or is, in this mode. */
+static int check_decap(const struct host *host, const char *mode, struct error *err)
 {
 	struct decap decap;
+	int rc = decap_find(host->ifindex, &decap, err);
+
+	if (!rc && decap.presence == DECAP_OTHER)
+		return error_set(
+		    err, -EEXIST,
+		    "%s: another XDP program is attached (%s, id %u).\nDetach it (ip link set dev "
+		    "%s xdp off), or use the kernel's tunnels: --tunnel",
+		    host->interface, decap.program_name, decap.program_id, host->interface);
+	if (!rc && decap.presence == DECAP_OURS && strcmp(mode, "auto") != 0 &&
+	    strcmp(mode, decap.native ? "native" : "generic") != 0)
+		return error_set(
+		    err, -EEXIST,
+		    "%s: --mode %s: the decapsulator is attached in %s mode.\nTo change "
+		    "the mode: lbctl backend-host undo --iface %s, then setup",
+		    host->interface, mode, decap.native ? "native" : "generic", host->interface);
+	return rc;
+}
+
+int host_check(const struct host *host, const struct vips *vips, const struct host_options *options,
+	       struct error *err)
+{
 	int rc;
 
 	if (strcmp(host->interface, "lo") == 0)
@@ -40,16 +63,7 @@ int host_check(const struct host *host, const struct vips *vips, bool tunnel, st
 			    "it on lo only.\nTo remove it: ip addr del %s dev %s",
 			    text, where, text, where);
 	}
-	if (tunnel)
-		return 0;
-	rc = decap_find(host->ifindex, &decap, err);
-	if (!rc && decap.presence == DECAP_OTHER)
-		return error_set(
-		    err, -EEXIST,
-		    "%s: another XDP program is attached (%s, id %u).\nDetach it (ip link set dev "
-		    "%s xdp off), or use the kernel's tunnels: --tunnel",
-		    host->interface, decap.program_name, decap.program_id, host->interface);
-	return rc;
+	return options->tunnel ? 0 : check_decap(host, options->mode, err);
 }
 
 static int bring_up(struct host *host, const char *link, struct error *err)
@@ -77,17 +91,39 @@ static int add_addresses(struct host *host, const struct vips *vips, struct erro
 	return rc;
 }
 
-static int add_decap(struct host *host, const struct vips *vips, const char *mode,
+/* Attaches the decapsulator, or makes it accept what is wanted. */
+static int update_decap(struct host *host, const struct vips *vips,
+			const struct host_options *options, const struct decap *decap,
+			struct error *err)
+{
+	json_t *current = decap_accept(decap), *wanted = NULL;
+	int rc = accept_wanted(host, vips, decap, options->accept, current, &wanted, err);
+
+	if (!rc && decap->presence == DECAP_NONE)
+		rc = host_change(host,
+				 json_pack("{s:s, s:s, s:O}", "kind", "decap", "mode",
+					   options->mode, "accept", wanted),
+				 err);
+	else if (!rc && !accept_is_current(host, wanted, current))
+		rc = host_change(
+		    host,
+		    json_pack("{s:s, s:O?, s:O}", "kind", "accept", "old", current, "new", wanted),
+		    err);
+	json_decref(current);
+	json_decref(wanted);
+	return rc;
+}
+
+static int add_decap(struct host *host, const struct vips *vips, const struct host_options *options,
 		     struct error *err)
 {
 	struct decap decap;
 	int rc = decap_find(host->ifindex, &decap, err);
 
-	if (!rc && decap.presence == DECAP_NONE) {
-		rc = host_change(host, json_pack("{s:s, s:s}", "kind", "decap", "mode", mode), err);
-		if (!rc)
-			rc = decap_find(host->ifindex, &decap, err);
-	}
+	if (!rc)
+		rc = update_decap(host, vips, options, &decap, err);
+	if (!rc)
+		rc = decap_find(host->ifindex, &decap, err);
 	for (size_t i = 0; !rc && i < vips->count; i++) {
 		char text[ADDR_TEXT];
 
@@ -154,21 +190,23 @@ static int add_tunnels(struct host *host, const struct vips *vips, struct error 
 	return rc;
 }
 
-int host_setup(struct host *host, const struct vips *vips, bool tunnel, const char *mode,
+int host_setup(struct host *host, const struct vips *vips, const struct host_options *options,
 	       struct error *err)
 {
 	int rc;
 
 	/* The step most likely to fail comes first. A VIP is added only when the host no longer
 	 * answers ARP for it. */
-	if (tunnel)
+	if (options->tunnel)
 		rc = add_tunnels(host, vips, err);
 	else
-		rc = add_decap(host, vips, mode, err);
+		rc = add_decap(host, vips, options, err);
 	if (!rc)
 		rc = settings_apply(host, vips, err);
 	if (!rc)
 		rc = add_addresses(host, vips, err);
+	if (!rc)
+		rc = accept_fold(host, err);
 	return rc;
 }
 

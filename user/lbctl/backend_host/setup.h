@@ -8,11 +8,17 @@
 #include "change.h"
 #include "vips.h"
 
+struct host_options {
+	bool tunnel;          /* the kernel's tunnels instead of the decapsulator */
+	const char *mode;     /* of the decapsulator: "auto", "native" or "generic" */
+	const json_t *accept; /* what is given of accept.h */
+};
+
 /* Finds what is wrong before the first change. host must have an interface. */
-int host_check(const struct host *host, const struct vips *vips, bool tunnel, struct error *err);
-/* With the kernel's tunnels, or with the decapsulator in mode "auto", "native" or "generic". On an
- * error, the changes made so far are on record. */
-int host_setup(struct host *host, const struct vips *vips, bool tunnel, const char *mode,
+int host_check(const struct host *host, const struct vips *vips, const struct host_options *options,
+	       struct error *err);
+/* On an error, the changes made so far are on record. */
+int host_setup(struct host *host, const struct vips *vips, const struct host_options *options,
 	       struct error *err);
 /* Prints what the MTU of the interface means for clients, if it is too small for their packets. */
 void host_report_mtu(const struct host *host);

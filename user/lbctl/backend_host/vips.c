@@ -3,6 +3,7 @@
 #include "vips.h"
 
 #include <errno.h>
+#include <string.h>
 
 bool vips_have_family(const struct vips *vips, uint8_t family)
 {
@@ -20,7 +21,15 @@ void vips_add(struct vips *vips, const struct addr *vip)
 	vips->list[vips->count++] = *vip;
 }
 
-static bool is_unicast(const struct addr *addr)
+/* The decapsulator's maps hold IPv4 addresses in this form. */
+static bool is_mapped(const struct addr *addr)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(addr->bytes, mapped, sizeof(mapped)) == 0;
+}
+
+bool addr_is_unicast(const struct addr *addr)
 {
 	static const struct addr zero6 = {.family = 6},
 				 loopback6 = {.family = 6, .bytes = {[15] = 1}};
@@ -28,7 +37,7 @@ static bool is_unicast(const struct addr *addr)
 	if (addr->family == 4)
 		return addr->bytes[0] != 0 && addr->bytes[0] != 127 && addr->bytes[0] < 224;
 	return addr->bytes[0] != 0xff && !addr_equal(addr, &zero6) &&
-	       !addr_equal(addr, &loopback6) &&
+	       !addr_equal(addr, &loopback6) && !is_mapped(addr) &&
 	       !(addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80);
 }
 
@@ -50,7 +59,7 @@ int vips_read(const struct call *call, struct vips *ret, struct error *err)
 			    "%s: --vip %s: expected an address without a prefix, such as "
 			    "192.0.2.10 or 2001:db8::10",
 			    call->verb->name, text);
-		if (!is_unicast(&vip))
+		if (!addr_is_unicast(&vip))
 			return error_set(
 			    err, -EINVAL,
 			    "%s: --vip %s: expected a unicast address, not loopback or link-local",

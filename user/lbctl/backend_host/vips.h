@@ -21,6 +21,8 @@ struct vips {
 int vips_read(const struct call *call, struct vips *ret, struct error *err);
 /* Does nothing if the VIP is in the list already. The list must have room: count < VIPS_MAX. */
 void vips_add(struct vips *vips, const struct addr *vip);
+/* Can it be a VIP or the address of a host: neither loopback, link-local, nor IPv4 in IPv6. */
+bool addr_is_unicast(const struct addr *addr);
 bool vips_have_family(const struct vips *vips, uint8_t family);
 
 #endif

@@ -96,6 +96,9 @@ void dataplane_close(struct dataplane *dp);
 /* Removes the pins. Every interface must be detached before. */
 void dataplane_unpin(struct dataplane *dp);
 
+/* How often lbd has stored a word into the maps since it started; flow entries are not counted. */
+uint64_t dataplane_stores(void);
+
 /* True when dataplane_open found pinned maps with services in them (a takeover). */
 bool dataplane_adopted(const struct dataplane *dp);
 /* Until the first commit after a takeover: the backends of a service in the adopted maps, so that

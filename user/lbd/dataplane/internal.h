@@ -34,8 +34,11 @@ struct dp_maps {
 /* Eight bytes of a map value, regardless of its fields. */
 typedef uint64_t __attribute__((may_alias)) line_word;
 
+/* Stores into maps since lbd started. */
+extern uint64_t dp_stores;
+
 /* One aligned store: a packet on another CPU sees it whole, and after all stores before it. */
-#define dp_store(at, value) __atomic_store_n(at, value, __ATOMIC_RELEASE)
+#define dp_store(at, value) (dp_stores++, __atomic_store_n(at, value, __ATOMIC_RELEASE))
 #define dp_load(at)         __atomic_load_n(at, __ATOMIC_ACQUIRE)
 /* The same, but does not write if the value is already there. */
 #define dp_update(at, value)                          \

@@ -5,6 +5,13 @@
 
 #include <errno.h>
 
+uint64_t dp_stores;
+
+uint64_t dataplane_stores(void)
+{
+	return dp_stores;
+}
+
 static uint64_t read_count(const __u64 *at)
 {
 	return __atomic_load_n(at, __ATOMIC_RELAXED);

@@ -79,7 +79,7 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
 	_cleanup_free_ struct dp_backend *backends =
 	    calloc(world_count_backends(world) + 1, sizeof(*backends));
-	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), start;
+	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), start, stores;
 	struct dp_backend *next = backends;
 	int rc;
 
@@ -91,9 +91,11 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 		next += world->services[i]->backends_count;
 	}
 	start = clock_monotonic_us();
+	stores = dataplane_stores();
 	rc = dataplane_commit(state->options.dataplane, services, world->count, err);
 	if (log_debugs())
-		debug_commit(state, world, backends, clock_monotonic_us() - start, rc ? err : NULL);
+		debug_commit(state, world, backends, dataplane_stores() - stores,
+			     clock_monotonic_us() - start, rc ? err : NULL);
 	if (!rc)
 		note_sent(state, world, backends);
 	return rc;

@@ -150,7 +150,7 @@ static void append(char text[256], const char *what, unsigned count)
 }
 
 static void log_commit(const struct changes *changes, unsigned services, unsigned backends,
-		       uint64_t took_us)
+		       uint64_t stores, uint64_t took_us)
 {
 	char text[256] = "";
 
@@ -163,12 +163,14 @@ static void log_commit(const struct changes *changes, unsigned services, unsigne
 	append(text, "next hops", changes->hops);
 	append(text, "latencies", changes->latencies);
 	append(text, "slots in transition there", changes->in_transition);
-	log_debug("commit: services: %u, backends: %u; changed: %s; took %" PRIu64 " us", services,
-		  backends, *text ? text : "nothing", took_us);
+	log_debug("commit: services: %u, backends: %u; changed: %s; %" PRIu64
+		  " words written in %" PRIu64 " us",
+		  services, backends, *text ? text : "nothing", stores, took_us);
 }
 
 void debug_commit(const struct state *state, const struct world *world,
-		  const struct dp_backend *backends, uint64_t took_us, const struct error *err)
+		  const struct dp_backend *backends, uint64_t stores, uint64_t took_us,
+		  const struct error *err)
 {
 	struct changes changes = {0};
 	unsigned count = 0;
@@ -183,7 +185,7 @@ void debug_commit(const struct state *state, const struct world *world,
 	}
 	changes.services_removed = state->services_sent + changes.services_added - world->count;
 	changes.backends_removed = state->backends_sent + changes.backends_added - count;
-	log_commit(&changes, world->count, count, took_us);
+	log_commit(&changes, world->count, count, stores, took_us);
 }
 
 /* ---- sweeps ---- */

@@ -130,7 +130,8 @@ void debug_status(const struct service *service, enum service_status before);
 /* A commit succeeded or failed (err) and took so long. Logs what differs from the last commit,
  * which `sent` still describes. */
 void debug_commit(const struct state *state, const struct world *world,
-		  const struct dp_backend *backends, uint64_t took_us, const struct error *err);
+		  const struct dp_backend *backends, uint64_t stores, uint64_t took_us,
+		  const struct error *err);
 /* A step of the sweep that began at start_us has ended, and with it the round or not. */
 void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
 
