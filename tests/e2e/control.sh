@@ -374,6 +374,19 @@ late_0_is() { # attached | gone
 	[ "$(status "$filter")" = "$1" ]
 }
 
+# The kernel allows all but a slash, a colon and white space.
+test_escapes_in_the_name_of_an_interface_reach_no_terminal() {
+	local name=$'e\e[31m' said
+	ip -n "$(ns lb)" link add "$name" type veth peer name plain || return 1
+	said=$(lbctl attach "$name" && lbctl status) || FAILED=1
+	expect "lines of lbctl that show it" "$(grep -cF 'e?[31m' <<<"$said")" -ge 1
+	expect "escapes printed by lbctl" "$(grep -c $'\e' <<<"$said")" = 0
+	lbctl detach "$name" >/dev/null || FAILED=1
+	ip -n "$(ns lb)" link del "$name"
+	expect "lines of the log that show it" "$(grep -cF 'e?[31m' "$WORK/lbd.log")" -ge 1
+	expect "escapes in the log" "$(grep -c $'\e' "$WORK/lbd.log")" = 0
+}
+
 test_another_xdp_program_is_left_alone_and_named() {
 	ip -n "$(ns lb)" link add taken type veth peer name taken-peer
 	bpftool prog load "$BUILD/pass.bpf.o" "/sys/fs/bpf/$LAB-taken" type xdp &&
