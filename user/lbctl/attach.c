@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "lbctl/core/call.h"
+#include "lbctl/core/format.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -19,10 +20,12 @@ static int run_attach(struct call *call, struct error *err)
 	if (rc)
 		return rc;
 	interface = json_object_get(answer, "interface");
-	if (call->json)
+	if (call->json) {
 		rc = show_json(answer, err);
-	else
-		printf("%s: attached, %s\n", call_argument(call, 0), show_mode(interface));
+	} else {
+		text_put(stdout, call_argument(call, 0));
+		printf(": attached, %s\n", show_mode(interface));
+	}
 	json_decref(answer);
 	return rc;
 }

@@ -36,10 +36,12 @@ static int change(struct call *call, const char *path, json_t *body, const char 
 	rc = call_post(call, path, body, &answer, err);
 	if (rc)
 		return rc;
-	if (call->json)
+	if (call->json) {
 		rc = show_json(answer, err);
-	else
-		printf("%s %s: %s\n", call_argument(call, 0), address, result);
+	} else {
+		text_put(stdout, call_argument(call, 0));
+		printf(" %s: %s\n", address, result);
+	}
 	json_decref(answer);
 	return rc;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "lbctl/core/call.h"
+#include "lbctl/core/format.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -14,10 +15,12 @@ static int run_detach(struct call *call, struct error *err)
 
 	if (rc)
 		return rc;
-	if (call->json)
+	if (call->json) {
 		rc = show_json(answer, err);
-	else
-		printf("%s: detached; packets that arrive on it are no longer forwarded\n", name);
+	} else {
+		text_put(stdout, name);
+		printf(": detached; packets that arrive on it are no longer forwarded\n");
+	}
 	json_decref(answer);
 	return rc;
 }

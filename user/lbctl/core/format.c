@@ -10,6 +10,9 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "common/cleanup.h"
+#include "common/printable.h"
+
 /* Three digits and a unit. At the limits, rounding would give a fourth digit. */
 static const char *three_digits(double value, double step, const char *const *units,
 				char text[FORMAT_TEXT])
@@ -260,8 +263,12 @@ char text_printable(char c)
 
 void text_put_bytes(FILE *out, const char *text, size_t length)
 {
-	for (size_t i = 0; i < length; i++)
-		putc(text_printable(text[i]), out);
+	_cleanup_free_ char *copy = strndup(text, length);
+
+	if (!copy)
+		return;
+	make_printable(copy, false);
+	fputs(copy, out);
 }
 
 void text_put(FILE *out, const char *text)
