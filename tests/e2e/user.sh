@@ -186,6 +186,19 @@ test_a_pin_that_its_user_cannot_reach_is_named() {
 		"$(grep -c "pin: .*Permission denied: user $USER_ID must" <<<"$output")" = 1
 }
 
+test_systemd_rates_the_unit_at_most_1_5() {
+	command -v systemd-analyze >/dev/null || { skip "no systemd-analyze"; return; }
+	systemd-analyze --help | grep -q -- --offline || {
+		skip "systemd-analyze security has no --offline before systemd 250"
+		return
+	}
+	sed 's|@SBINDIR@|/usr/sbin|' "$ROOT/dist/lbd.service" >"$WORK/lbd.service"
+	systemd-analyze security --offline=true --threshold=15 --no-pager "$WORK/lbd.service" \
+		>"$WORK/rating"
+	expect "exit status" $? = 0
+	tail -n 1 "$WORK/rating" | sed 's/^/# /'
+}
+
 two_backends_and_a_user() {
 	lab_need_root
 	lab_up 2 || return 1
