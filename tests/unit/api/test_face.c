@@ -17,9 +17,9 @@
 #include "lbd/api/face.h"
 #include "lbd/host/loop.h"
 
-#define REQUEST "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+#define REQUEST     "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 #define PATIENCE_MS 20000
-#define LARGE   (4 * 1024 * 1024)
+#define LARGE       (4 * 1024 * 1024)
 
 static struct event_base *base;
 static struct face *face;
@@ -315,8 +315,9 @@ static void too_large_bodies_and_heads_are_refused_by_status(void **unused)
 	char *long_head = calloc(1, HTTP_HEAD_MAX + 2000);
 
 	open_face(usual);
-	assert_status(answer_to(client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n")),
-		      "HTTP/1.1 413 ");
+	assert_status(
+	    answer_to(client("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n")),
+	    "HTTP/1.1 413 ");
 	memset(long_head, 'x', HTTP_HEAD_MAX + 1000);
 	assert_status(answer_to(client(long_head)), "HTTP/1.1 431 ");
 	assert_status(answer_to(client("nonsense\r\n\r\n")), "HTTP/1.1 400 ");

@@ -117,13 +117,20 @@ static void a_host_field_gives_the_name_without_port_and_brackets(void **unused)
 	static const struct {
 		const char *field, *name; /* NULL: refused */
 	} cases[] = {
-	    {"localhost", "localhost"},   {"localhost:9469", "localhost"},
-	    {"127.0.0.1:1", "127.0.0.1"}, {"[::1]:9469", "::1"},
-	    {"[::1]", "::1"},             {"lb1.example.com:", "lb1.example.com"},
-	    {"", NULL},                   {":80", NULL},
-	    {"[::1", NULL},               {"[]", NULL},
-	    {"a:80b", NULL},              {"[::1]x", NULL},
-	    {"::1", NULL},                {"01234567890123456789012345678901", NULL},
+	    {"localhost", "localhost"},
+	    {"localhost:9469", "localhost"},
+	    {"127.0.0.1:1", "127.0.0.1"},
+	    {"[::1]:9469", "::1"},
+	    {"[::1]", "::1"},
+	    {"lb1.example.com:", "lb1.example.com"},
+	    {"", NULL},
+	    {":80", NULL},
+	    {"[::1", NULL},
+	    {"[]", NULL},
+	    {"a:80b", NULL},
+	    {"[::1]x", NULL},
+	    {"::1", NULL},
+	    {"01234567890123456789012345678901", NULL},
 	};
 	char name[32];
 
@@ -146,8 +153,8 @@ static void only_the_whole_token_is_the_token(void **unused)
 	assert_false(http_bearer_is("Basic secret-of-16-bytes", "secret-of-16-bytes"));
 	assert_false(http_bearer_is("Bearer secret-of-16-byte", "secret-of-16-bytes"));
 	assert_false(http_bearer_is("Bearer secret-of-16-bytess", "secret-of-16-bytes"));
-	assert_false(http_bearer_is("Bearer secret-of-16-bytessecret-of-16-bytes",
-				    "secret-of-16-bytes"));
+	assert_false(
+	    http_bearer_is("Bearer secret-of-16-bytessecret-of-16-bytes", "secret-of-16-bytes"));
 	assert_false(http_bearer_is("Bearer Secret-of-16-bytes", "secret-of-16-bytes"));
 	assert_false(http_bearer_is("Bearer ", ""));
 }

@@ -75,8 +75,8 @@ static void a_file_that_others_may_use_is_refused(void **unused)
 
 static void what_is_no_token_is_refused(void **unused)
 {
-	static const char *const texts[] = {"", "\n", "short", TOKEN " " TOKEN, TOKEN "\n" TOKEN,
-					    TOKEN "\t", TOKEN "\xc3\xa4"};
+	static const char *const texts[] = {
+	    "", "\n", "short", TOKEN " " TOKEN, TOKEN "\n" TOKEN, TOKEN "\t", TOKEN "\xc3\xa4"};
 	char *longer = calloc(1, TOKEN_MAX + 100);
 
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

@@ -64,8 +64,7 @@ static const struct failure failures[] = {
     {-EOPNOTSUPP, 409, "--mode generic works with every driver, but is slower"},
     {-ENOSPC, 409,
      "Raise it under limits in the config; pinned maps keep their size until they are removed"},
-    {-EBADMSG, 422,
-     "Nothing was changed; lbd --check FILE checks a file without loading it"},
+    {-EBADMSG, 422, "Nothing was changed; lbd --check FILE checks a file without loading it"},
 };
 
 void api_answer_failure(struct face_call *call, int code, const char *sentence)

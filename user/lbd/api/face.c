@@ -17,11 +17,11 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define ACCEPTS_MAX  16    /* in one turn of the loop */
-#define REST_MS      200   /* after accept has failed: it would fail again at once */
-#define READ_MAX     16384 /* bytes in one turn */
-#define SEND_MAX     65536
-#define LINGER_MS    500
+#define ACCEPTS_MAX   16    /* in one turn of the loop */
+#define REST_MS       200   /* after accept has failed: it would fail again at once */
+#define READ_MAX      16384 /* bytes in one turn */
+#define SEND_MAX      65536
+#define LINGER_MS     500
 #define WARN_EVERY_MS 60000
 
 enum stage { READING, WAITING, SENDING, LINGERING };

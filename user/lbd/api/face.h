@@ -13,14 +13,14 @@
 #include "text.h"
 
 /* Why a connection was closed or a request refused: the name in metrics, and the text in logs. */
-#define FACE_REFUSALS(X)                                                            \
+#define FACE_REFUSALS(X)                                                                     \
 	X(connections, "all connections are in use: the oldest without a request is closed") \
-	X(answers, "too many answers are under way")                                \
-	X(bytes, "the requests being read use all memory they may")                 \
-	X(slow_request, "the request was not whole in time")                        \
-	X(slow_answer, "the answer was not taken in time")                          \
-	X(malformed, "the request is malformed or too large")                       \
-	X(host, "the Host field names no host that is allowed")                     \
+	X(answers, "too many answers are under way")                                         \
+	X(bytes, "the requests being read use all memory they may")                          \
+	X(slow_request, "the request was not whole in time")                                 \
+	X(slow_answer, "the answer was not taken in time")                                   \
+	X(malformed, "the request is malformed or too large")                                \
+	X(host, "the Host field names no host that is allowed")                              \
 	X(token, "the bearer token is missing or wrong")
 
 enum face_refusal {
@@ -32,11 +32,11 @@ enum face_refusal {
 
 struct face_limits {
 	unsigned connections;
-	unsigned answers;   /* requests that wait for their answer or are taking it */
-	size_t bytes;       /* of all requests that are being read */
-	size_t body;        /* of one request, bytes */
+	unsigned answers;    /* requests that wait for their answer or are taking it */
+	size_t bytes;        /* of all requests that are being read */
+	size_t body;         /* of one request, bytes */
 	unsigned request_ms; /* from accept until the request is whole */
-	unsigned answer_ms; /* from there until the answer is taken */
+	unsigned answer_ms;  /* from there until the answer is taken */
 };
 
 struct face;

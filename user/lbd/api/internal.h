@@ -18,7 +18,7 @@ TAILQ_HEAD(listings, listing);
 struct api {
 	struct event_base *base;
 	struct face *face;
-	char *path; /* of the socket */
+	char *path;               /* of the socket */
 	struct listings listings; /* that are built, or wait for it */
 	/* Large answers that connections are still taking; NULL: a free place. */
 	struct text *texts[API_TEXTS_MAX];

@@ -41,7 +41,8 @@ static int remove_stale(const char *what, const struct sockaddr_un *address, str
 	if (!S_ISSOCK(there.st_mode))
 		return error_set(
 		    err, -EEXIST,
-		    "%s: %s: exists and is no socket: remove it, or choose another path", what, path);
+		    "%s: %s: exists and is no socket: remove it, or choose another path", what,
+		    path);
 	if (is_listened_on(address))
 		return error_set(err, -EADDRINUSE,
 				 "%s: %s: in use by another process: choose another path", what,
@@ -118,8 +119,7 @@ int listen_tcp(const struct addr *address, uint16_t port, int *ret_fd, struct er
 	}
 	if (rc)
 		return error_set(
-		    err, rc,
-		    "metrics: %s port %u: %s; choose another address, or `metrics: off`",
+		    err, rc, "metrics: %s port %u: %s; choose another address, or `metrics: off`",
 		    addr_format(address, text), port, strerror(-rc));
 	*ret_fd = fd;
 	return 0;

@@ -38,7 +38,7 @@ static void listing_free(struct listing *listing)
 	struct listing *other;
 
 	TAILQ_REMOVE(&listing->api->listings, listing, link);
-	TAILQ_FOREACH (other, &listing->api->listings, link)
+	for (other = TAILQ_FIRST(&listing->api->listings); other; other = TAILQ_NEXT(other, link))
 		if (!other->text)
 			loop_work_start(other->work, 0);
 	loop_work_free(listing->work);
@@ -84,14 +84,18 @@ static void add_head(struct listing *listing)
 
 	text_add(text, "{", 1);
 	if (listing->list == API_LIST_TOP) {
-		text_printf(text, "\"time_ms\":%llu,\"status\":",
-			    (unsigned long long)clock_monotonic_ms());
+		text_printf(
+		    text, "\"time_ms\":%llu,\"status\":", (unsigned long long)clock_monotonic_ms());
 		add_json(text, api_status_json(listing->api));
 		text_add(text, ",", 1);
 	}
-	text_add_string(text, listing->list == API_LIST_BACKENDS ? "\"backends\":["
-								 : "\"services\":[");
-	listing->phase = listing->list == API_LIST_BACKENDS ? BACKENDS : SERVICES;
+	if (listing->list == API_LIST_BACKENDS) {
+		text_add_string(text, "\"backends\":[");
+		listing->phase = BACKENDS;
+	} else {
+		text_add_string(text, "\"services\":[");
+		listing->phase = SERVICES;
+	}
 }
 
 static void add_tail(struct listing *listing)
@@ -143,8 +147,8 @@ static void add_backend(struct listing *listing)
 	const struct service *service = service_now(listing);
 
 	if (service && listing->backend_at < service->backends_count) {
-		add_item(listing, api_backend_json(listing->api,
-						   service->backends[listing->backend_at++]));
+		add_item(listing,
+			 api_backend_json(listing->api, service->backends[listing->backend_at++]));
 	} else if (service) {
 		listing->service_at++;
 		listing->backend_at = 0;
@@ -215,7 +219,7 @@ static bool may_begin(const struct listing *listing)
 {
 	const struct listing *other;
 
-	TAILQ_FOREACH (other, &listing->api->listings, link)
+	for (other = TAILQ_FIRST(&listing->api->listings); other; other = TAILQ_NEXT(other, link))
 		if (other->text && same_list(other, listing->list, listing->service))
 			return false;
 	return has_room(listing->api);
@@ -306,7 +310,7 @@ void listing_join(struct api *api, enum api_list list, const char *service, stru
 {
 	struct listing *listing;
 
-	TAILQ_FOREACH (listing, &api->listings, link)
+	for (listing = TAILQ_FIRST(&api->listings); listing; listing = TAILQ_NEXT(listing, link))
 		if (!listing->text && same_list(listing, list, service))
 			break;
 	if (!listing)

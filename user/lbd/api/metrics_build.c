@@ -199,18 +199,15 @@ static void rows_done(struct rows *rows)
 }
 
 /* address: of a backend; NULL: only the service's labels. */
-static void add_labels(struct rows *rows, const struct service *service,
-		       const struct addr *address, size_t *ret_at, size_t *ret_length)
+static void add_labels(struct rows *rows, const struct service *service, const struct addr *address,
+		       size_t *ret_at, size_t *ret_length)
 {
 	const struct config_service *config = service->config;
 	char vip[ADDR_TEXT], port[8], backend[ADDR_TEXT];
 	const char *labels[] = {
-	    "service",  config->name,
-	    "vip",      addr_format(&config->vip, vip),
-	    "port",     port,
-	    "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp",
-	    NULL,       NULL,
-	    NULL};
+	    "service", config->name, "vip",      addr_format(&config->vip, vip),
+	    "port",    port,         "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp",
+	    NULL,      NULL,         NULL};
 
 	snprintf(port, sizeof(port), "%u", config->port);
 	if (address) {
@@ -287,8 +284,9 @@ struct metrics_build {
 	uint64_t generation; /* of state, when the rows were begun */
 	unsigned restarts;
 	bool collected, globals_written;
-	unsigned service_at, backend_at; /* next to collect: 0 is the service itself, then backends */
-	unsigned family_at, row_at;      /* next to write; families of backends come after services' */
+	unsigned service_at,
+	    backend_at;             /* next to collect: 0 is the service itself, then backends */
+	unsigned family_at, row_at; /* next to write; families of backends come after services' */
 };
 
 static bool restart(struct metrics_build *build)
@@ -313,8 +311,8 @@ static int collect_one(struct metrics_build *build)
 		return build->rows.labels->failed ? -ENOMEM : 0;
 	service = services[build->service_at];
 	if (build->backend_at)
-		added = add_backend(&build->rows, source->dp,
-				    service->backends[build->backend_at - 1]);
+		added =
+		    add_backend(&build->rows, source->dp, service->backends[build->backend_at - 1]);
 	else
 		added = add_service(&build->rows, source->dp, service);
 	if (++build->backend_at > service->backends_count) {

@@ -108,8 +108,7 @@ static void write_face_number(struct text *text, const struct metrics_source *so
 	metrics_family(text, name, type, help);
 	for (unsigned i = 0; i < METRICS_FACES; i++)
 		if (source->faces[i])
-			metrics_sample(text, name,
-				       (const char *[]){"face", face_names[i], NULL},
+			metrics_sample(text, name, (const char *[]){"face", face_names[i], NULL},
 				       value(source->faces[i]));
 }
 
@@ -141,11 +140,10 @@ static void write_faces(struct text *text, const struct metrics_source *source)
 		       "Connections closed and requests refused, by reason.");
 	for (unsigned i = 0; i < METRICS_FACES; i++)
 		for (unsigned j = 0; source->faces[i] && j < FACE_REFUSAL_COUNT; j++)
-			metrics_sample(
-			    text, "lbd_face_refused_total",
-			    (const char *[]){"face", face_names[i], "reason",
-					     face_refusal_name(j), NULL},
-			    (double)face_counts(source->faces[i])->refused[j]);
+			metrics_sample(text, "lbd_face_refused_total",
+				       (const char *[]){"face", face_names[i], "reason",
+							face_refusal_name(j), NULL},
+				       (double)face_counts(source->faces[i])->refused[j]);
 }
 
 void metrics_write_globals(struct text *text, const struct metrics_source *source)

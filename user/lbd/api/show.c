@@ -304,8 +304,7 @@ int api_stats(struct api_call *call, json_t **ret, struct error *err)
 	struct lb_reason_count counts[LB_COUNTERS];
 
 	dataplane_reason_counts(call->api->dp, counts);
-	*ret =
-	    json_pack("{s:o, s:o}", "reasons", api_reasons_json(counts), "events",
-		      api_events_json(counts));
+	*ret = json_pack("{s:o, s:o}", "reasons", api_reasons_json(counts), "events",
+			 api_events_json(counts));
 	return 0;
 }

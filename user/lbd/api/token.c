@@ -25,9 +25,10 @@ static int check_file(int fd, const char *path, struct error *err)
 				 "user that lbd runs as",
 				 path, st.st_uid);
 	if (st.st_mode & (S_IWGRP | S_IRWXO))
-		return error_set(err, -EPERM,
-				 "metrics-token-file: %s: mode %03o: expected 600 or 640: chmod 600 %s",
-				 path, st.st_mode & 0777, path);
+		return error_set(
+		    err, -EPERM,
+		    "metrics-token-file: %s: mode %03o: expected 600 or 640: chmod 600 %s", path,
+		    st.st_mode & 0777, path);
 	return 0;
 }
 
@@ -59,10 +60,11 @@ int token_read(const char *path, char **ret, struct error *err)
 	while (length && (text[length - 1] == '\n' || text[length - 1] == '\r'))
 		length--;
 	if (!is_token(text, (size_t)length))
-		rc = error_set(err, -EINVAL,
-			       "metrics-token-file: %s: expected one line of %d to %d visible ASCII "
-			       "characters, as openssl rand -hex 32 prints",
-			       path, TOKEN_MIN, TOKEN_MAX);
+		rc =
+		    error_set(err, -EINVAL,
+			      "metrics-token-file: %s: expected one line of %d to %d visible ASCII "
+			      "characters, as openssl rand -hex 32 prints",
+			      path, TOKEN_MIN, TOKEN_MAX);
 	else if (!(*ret = strndup(text, (size_t)length)))
 		rc = error_set(err, -ENOMEM, "out of memory");
 	explicit_bzero(text, sizeof(text));

@@ -62,10 +62,10 @@ struct config {
 	char **interfaces;
 	unsigned interfaces_count;
 	enum config_mode mode;
-	char *pin;     /* default /sys/fs/bpf/lbd */
-	char *socket;  /* default /run/lbd/lbd.sock */
-	char *state;   /* directory of files that survive a reboot; default /var/lib/lbd */
-	char *group;   /* owner group of the socket, default "lbd" */
+	char *pin;    /* default /sys/fs/bpf/lbd */
+	char *socket; /* default /run/lbd/lbd.sock */
+	char *state;  /* directory of files that survive a reboot; default /var/lib/lbd */
+	char *group;  /* owner group of the socket, default "lbd" */
 	/* `metrics: 127.0.0.1:9469` or `unix:/run/lbd/metrics.sock`; "off": NULL */
 	char *metrics;
 	char *metrics_path; /* of a Unix socket, in `metrics`; NULL: address and port */

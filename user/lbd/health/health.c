@@ -298,7 +298,9 @@ static void start_probe(struct health_check *check)
 	check->beats = lateness_meter(check->health->lateness)->beats;
 	if (health->running_max && health->running >= health->running_max) {
 		wait_for_next(check);
-		probe_not_run(check, "too many probes run at once: raise the limit of open files (LimitNOFILE)");
+		probe_not_run(
+		    check,
+		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
 		return;
 	}
 	check->probe = check->kind->kind->start(check->kind->state, health->base, &check->spec,

@@ -27,7 +27,7 @@ struct state {
 	struct config *config;
 	struct overrides overrides;
 	struct world world;
-	uint64_t generation; /* of the world */
+	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
 	struct event *tick;   /* each second: ramps, latencies, drains */
 	struct event *sweep;
