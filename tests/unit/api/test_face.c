@@ -84,7 +84,7 @@ static const struct face_limits usual = {.connections = 4,
 
 static void turn(void)
 {
-	event_base_loop(base, EVLOOP_NONBLOCK);
+	event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 }
 
 static int client(const char *text)

@@ -64,11 +64,10 @@ static struct config *make_config(const char *extra)
 
 	text_printf(text, "socket: %s/lbd.sock\ngroup: root\n%s\nservices:\n", directory, extra);
 	for (unsigned i = 0; i < services; i++) {
-		text_printf(
-		    text,
-		    "  - { name: s%u, vip: 192.0.%u.%u, protocol: tcp, port: 80, slots: 1009, "
-		    "health: { type: none }, backends: [",
-		    i, i / 250, i % 250 + 1);
+		text_printf(text,
+			    "  - { name: s%u, vip: 192.0.%u.%u, protocol: tcp, port: 80, "
+			    "health: { type: none }, backends: [",
+			    i, i / 250, i % 250 + 1);
 		for (unsigned j = 0; j < backends; j++)
 			text_printf(text, "%s{ address: 10.0.%u.%u }", j ? ", " : "", j / 250,
 				    j % 250 + 1);
@@ -127,7 +126,10 @@ static void begin_usual(void)
 
 static int end(void **unused)
 {
+	if (!metrics) /* the test failed before it had all */
+		return 0;
 	metrics_free(metrics);
+	metrics = NULL;
 	api_free(api);
 	state_free(state);
 	health_free(health);
@@ -198,7 +200,7 @@ static const char *finish(struct fetch *fetch)
 
 	while (!fetch->done) {
 		assert_true(clock_monotonic_ms() < end_ms);
-		event_base_loop(base, EVLOOP_NONBLOCK);
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 		take(fetch);
 	}
 	close(fetch->fd);
@@ -280,6 +282,7 @@ static void lists_hold_each_service_and_backend_once(void **unused)
 			 404);
 }
 
+/* The second backend comes and goes: those after it move. */
 static void change(unsigned i)
 {
 	struct error err = {0};
@@ -291,35 +294,51 @@ static void change(unsigned i)
 		fail_msg("%s", err.text);
 }
 
-/* Services and backends are replaced between the slices, an odd number of times. */
+/* Each backend but the second is there once, by what stands before and after its address. */
+static void expect_each_once(const char *text, const char *before, const char *after)
+{
+	unsigned *seen = calloc(backends, sizeof(*seen));
+	size_t length = strlen(before);
+
+	assert_non_null(text);
+	while ((text = strstr(text, before))) {
+		unsigned high, low;
+		int end = 0;
+
+		text += length;
+		assert_int_equal(sscanf(text, "10.0.%u.%u%n", &high, &low, &end), 2);
+		assert_int_equal(strncmp(text + end, after, strlen(after)), 0);
+		assert_true(high * 250 + low - 1 < backends);
+		seen[high * 250 + low - 1]++;
+	}
+	for (unsigned i = 0; i < backends; i++)
+		if (seen[i] != 1 && (i != 1 || seen[i]))
+			fail_msg("backend %u: %u times", i, seen[i]);
+	free(seen);
+}
+
 static void texts_are_whole_also_if_backends_change_while_they_are_built(void **unused)
 {
-	unsigned changes = 0, expected = services * backends - 1;
+	const unsigned usual_services = services, usual_backends = backends;
 	struct fetch list, page;
-	const char *body;
-	json_t *answer;
 
+	services = 1;
+	backends = 4000;
 	begin_usual();
 	list = ask(connect_path("lbd.sock"), "/v1/backends", "Host: lbd");
 	page = ask(connect_port(), "/metrics", "Host: localhost");
-	for (unsigned turn = 0; turn < 40 || changes % 2 == 0; turn++) {
-		event_base_loop(base, EVLOOP_NONBLOCK);
-		if (turn > 2 && turn < 30)
-			change(changes++);
-		else if (turn == 30 && changes % 2 == 0)
-			change(changes++);
+	for (unsigned i = 0; i < 13; i++) {
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		change(i);
 	}
-	body = finish(&list);
-	answer = body ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	assert_in_range(json_array_size(json_object_get(answer, "backends")), expected,
-			expected + 1);
-	json_decref(answer);
-	body = finish(&page);
-	assert_non_null(body);
-	assert_in_range(occurrences(body, "\nlbd_backend_up{"), expected, expected + 1);
-	assert_int_equal(occurrences(body, "\nlbd_service_up{"), services);
+	expect_each_once(finish(&list), "\"service\":\"s0\",\"address\":\"", "\"");
+	expect_each_once(strstr(finish(&page), "\nlbd_backend_latency"), "backend=\"", "\"} ");
 	text_unref(list.text);
 	text_unref(page.text);
+	services = usual_services;
+	backends = usual_backends;
 }
 
 static void scrapes_at_the_same_time_share_one_text(void **unused)
