@@ -12,10 +12,9 @@ METRICS=127.0.0.1:9469
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 lbd_pid() { cat "$WORK/lbd.pid"; }
 swarm() { # NAME WHERE PATH [KIND COUNT]...
-	lab_spawn "$@" in_ns lb "$BUILD/tests/e2e/swarm" "${@:2}"
+	lab_spawn "$1" in_ns lb "$BUILD/tests/e2e/swarm" "${@:2}"
 }
 lines_of_log() { wc -l <"$WORK/lbd.log"; }
-logged_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -q "$2"; } # LINES PATTERN
 
 # ---- what is measured ----
 
@@ -81,8 +80,11 @@ expect_undisturbed() { # NAME
 		"$((2 * $(of quiet.notice)))"
 	expect "ms of lbctl status" "$(of "$1.answer")" -le \
 		"$((200 * LAB_SLOWDOWN + 4 * $(of quiet.answer)))"
+	has_real_memory || return 0
 	expect "peak of memory, kB" "$(of "$1.peak")" -le "$((3 * $(of quiet.peak) / 2))"
 }
+# AddressSanitizer keeps freed memory for a while.
+has_real_memory() { ! grep -q __asan_init "$BUILD/lbd"; }
 
 under() { # NAME: measures while the swarms m and c run, then ends them
 	measure "$1" || FAILED=1
@@ -109,9 +111,7 @@ test_idle_and_slow_clients_delay_nothing() {
 }
 
 test_mixed_clients_delay_nothing_and_are_counted() {
-	local lines
 	quiet || return 1
-	lines=$(lines_of_log)
 	swarm m $METRICS /metrics loop 200 idle 100 bytes 100 slow 100
 	swarm c "$WORK/lbd.sock" /v1/top loop 40 idle 20 bytes 20 slow 20
 	under mixed
@@ -127,13 +127,14 @@ refused() { # FACE REASON
 }
 
 test_memory_goes_back_when_the_clients_are_gone() {
+	has_real_memory || { skip "AddressSanitizer keeps freed memory"; return; }
 	quiet || return 1
 	lab_wait_for 30 "memory to go back" memory_is_back ||
 		expect "memory afterwards, kB" "$(rss_kb VmRSS)" -le "$(of quiet.peak)"
 }
 memory_is_back() { [ "$(rss_kb VmRSS)" -le "$(of quiet.peak)" ]; }
 
-test_scrapes_share_a_text_that_is_at_least_a_second_old() {
+test_scrapes_at_the_same_time_share_a_text() {
 	local begin=$SECONDS i pids=() texts
 	for i in $(seq 20); do
 		scrape "$WORK/scrape.$i" &

@@ -115,6 +115,7 @@ static int watch_events(struct daemon *daemon)
 	if (!daemon->terminate || !daemon->interrupt || !daemon->hangup || !daemon->status ||
 	    !daemon->watchdog)
 		return -ENOMEM;
+	event_priority_set(daemon->watchdog, LOOP_WATCHDOG);
 	if (evsignal_add(daemon->terminate, NULL) || evsignal_add(daemon->interrupt, NULL) ||
 	    evsignal_add(daemon->hangup, NULL) || event_add(daemon->status, &second))
 		return -ENOMEM;

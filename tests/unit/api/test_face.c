@@ -64,7 +64,7 @@ static void open_face(struct face_limits limits)
 	struct face_options options = {.base = base,
 				       .name = "test",
 				       .fd = listening(),
-				       .priority = LOOP_METRICS,
+				       .priority = LOOP_BULK,
 				       .limits = limits,
 				       .handler = on_request};
 	struct error err;

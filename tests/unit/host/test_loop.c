@@ -47,7 +47,7 @@ static void core_event_comes_before_the_faces_that_were_ready_first(void **unuse
 	order = core_at = served = 0;
 	for (unsigned i = 0; i < FACES; i++) {
 		faces[i] = event_new(base, -1, 0, on_face, core);
-		event_priority_set(faces[i], LOOP_METRICS);
+		event_priority_set(faces[i], LOOP_BULK);
 		event_active(faces[i], EV_READ, 0);
 	}
 	while (served < FACES)
@@ -95,7 +95,7 @@ static void long_work_lets_other_events_through(void **unused)
 	struct event *tick = event_new(base, -1, EV_PERSIST, on_tick, &job);
 
 	core_at = 0;
-	job.work = loop_work_new(base, LOOP_METRICS, on_step, &job);
+	job.work = loop_work_new(base, LOOP_BULK, on_step, &job);
 	loop_work_start(job.work, 0);
 	event_add(tick, &soon);
 	while (job.work)

@@ -21,6 +21,7 @@
 #define REST_MS       200   /* after accept has failed: it would fail again at once */
 #define READ_MAX      16384 /* bytes in one turn */
 #define SEND_MAX      65536
+#define SEND_BUFFER   65536 /* bytes of an answer that wait in the kernel; it doubles this */
 #define LINGER_MS     500
 #define WARN_EVERY_MS 60000
 
@@ -164,13 +165,24 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	close_call(call);
 }
 
+static void set_priority(const struct face *face, struct event *event, enum loop_priority priority)
+{
+	event_priority_set(event, loop_priority_in(face->options.base, priority));
+}
+
+static bool is_large(const struct face_call *call)
+{
+	return call->stage == SENDING && call->text && call->text->length >= TEXT_LARGE;
+}
+
 static void on_io(evutil_socket_t fd, short what, void *arg);
 
 static void listen_for(struct face_call *call, short what)
 {
 	event_del(&call->io);
 	event_assign(&call->io, call->face->options.base, call->fd, what | EV_PERSIST, on_io, call);
-	event_priority_set(&call->io, call->face->options.priority);
+	set_priority(call->face, &call->io,
+		     is_large(call) ? LOOP_BULK : call->face->options.priority);
 	event_add(&call->io, NULL);
 }
 
@@ -454,11 +466,13 @@ static bool room_for_one(struct face *face)
 static void take_connection(struct face *face, int fd)
 {
 	struct face_call *call = room_for_one(face) ? calloc(1, sizeof(*call)) : NULL;
+	const int buffer = SEND_BUFFER;
 
 	if (!call) {
 		turn_away(fd);
 		return;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	call->face = face;
 	call->fd = fd;
 	call->stage = READING;
@@ -466,9 +480,9 @@ static void take_connection(struct face *face, int fd)
 	TAILQ_INSERT_TAIL(&face->lists[READING], call, link);
 	face->counts.connections++;
 	event_assign(&call->io, face->options.base, fd, EV_READ | EV_PERSIST, on_io, call);
-	event_priority_set(&call->io, face->options.priority);
+	set_priority(face, &call->io, face->options.priority);
 	evtimer_assign(&call->deadline, face->options.base, on_deadline, call);
-	event_priority_set(&call->deadline, face->options.priority);
+	set_priority(face, &call->deadline, face->options.priority);
 	event_add(&call->io, NULL);
 	arm(call, face->options.limits.request_ms);
 	/* A request that is there already is taken before a later connection may displace it. */
@@ -519,22 +533,19 @@ static void on_rest_over(evutil_socket_t fd, short what, void *arg)
 int face_new(const struct face_options *options, struct face **ret, struct error *err)
 {
 	struct face *face = calloc(1, sizeof(*face));
-	int priorities = event_base_get_npriorities(options->base);
 
 	if (!face) {
 		close(options->fd);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	face->options = *options;
-	if (face->options.priority >= priorities) /* a loop without priorities, in tests */
-		face->options.priority = priorities - 1;
 	for (unsigned i = 0; i < sizeof(face->lists) / sizeof(face->lists[0]); i++)
 		TAILQ_INIT(&face->lists[i]);
 	event_assign(&face->accept, options->base, options->fd, EV_READ | EV_PERSIST, on_accept,
 		     face);
 	evtimer_assign(&face->rest, options->base, on_rest_over, face);
-	event_priority_set(&face->accept, face->options.priority);
-	event_priority_set(&face->rest, face->options.priority);
+	set_priority(face, &face->accept, options->priority);
+	set_priority(face, &face->rest, options->priority);
 	event_add(&face->accept, NULL);
 	*ret = face;
 	return 0;

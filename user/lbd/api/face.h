@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "common/error.h"
+#include "lbd/host/host.h"
 #include "http.h"
 #include "text.h"
 
@@ -48,9 +49,9 @@ typedef void face_handler(void *arg, struct face_call *call);
 
 struct face_options {
 	struct event_base *base;
-	const char *name; /* "metrics", for logs */
-	int fd;           /* it listens; the face closes it, also when face_new fails */
-	int priority;     /* of the loop */
+	const char *name;            /* "metrics", for logs */
+	int fd;                      /* it listens; the face closes it, also when face_new fails */
+	enum loop_priority priority; /* of all but large answers, which have LOOP_BULK */
 	struct face_limits limits;
 	face_handler *handler;
 	void *arg;

@@ -13,8 +13,7 @@
 #include "common/log.h"
 #include "lbd/host/host.h"
 
-#define BACKLOG     1024
-#define SEND_BUFFER (256 * 1024) /* bytes of an answer that wait in the kernel, per connection */
+#define BACKLOG 1024
 
 /* ---- Unix ---- */
 
@@ -105,8 +104,7 @@ int listen_tcp(const struct addr *address, uint16_t port, int *ret_fd, struct er
 {
 	struct sockaddr_storage local;
 	socklen_t length = addr_to_sockaddr(address, port, &local);
-	int fd = socket(local.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1,
-	    buffer = SEND_BUFFER, rc;
+	int fd = socket(local.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, rc;
 	char text[ADDR_TEXT];
 
 	if (fd < 0) {
@@ -114,7 +112,6 @@ int listen_tcp(const struct addr *address, uint16_t port, int *ret_fd, struct er
 	} else {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 		rc = bind_and_listen(fd, (const struct sockaddr *)&local, length);
 	}
 	if (rc)

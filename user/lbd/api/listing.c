@@ -294,7 +294,7 @@ static struct listing *listing_new(struct api *api, enum api_list list, const ch
 	listing->list = list;
 	TAILQ_INIT(&listing->waiters);
 	listing->service = service ? strdup(service) : NULL;
-	listing->work = loop_work_new(api->base, LOOP_CONTROL, on_step, listing);
+	listing->work = loop_work_new(api->base, LOOP_BULK, on_step, listing);
 	if (!listing->work || (service && !listing->service)) {
 		loop_work_free(listing->work);
 		free(listing->service);

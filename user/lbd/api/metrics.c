@@ -213,7 +213,7 @@ static int start(struct metrics *metrics, const struct metrics_options *options,
 	struct face_options face = {
 	    .base = options->base,
 	    .name = "metrics",
-	    .priority = LOOP_METRICS,
+	    .priority = LOOP_BULK,
 	    .limits = {.connections = options->connections,
 		       .answers = options->connections / 2 + 1,
 		       .bytes = BYTES_MAX,

@@ -411,7 +411,7 @@ int metrics_build_new(struct event_base *base, const struct metrics_source *sour
 	build->done = done;
 	build->arg = arg;
 	build->text = text_new();
-	build->work = loop_work_new(base, LOOP_METRICS, on_step, build);
+	build->work = loop_work_new(base, LOOP_BULK, on_step, build);
 	if (!build->text || !build->work || !restart(build)) {
 		metrics_build_free(build);
 		return -ENOMEM;

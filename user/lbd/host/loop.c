@@ -30,6 +30,13 @@ struct event_base *loop_new(void)
 	return base;
 }
 
+int loop_priority_in(const struct event_base *base, enum loop_priority priority)
+{
+	int count = event_base_get_npriorities((struct event_base *)base);
+
+	return (int)priority < count ? (int)priority : count - 1;
+}
+
 /* ---- work in slices ---- */
 
 struct loop_work {
@@ -51,18 +58,17 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 	} while (clock_monotonic_us() < end_us);
 }
 
-struct loop_work *loop_work_new(struct event_base *base, int priority, loop_step *step, void *arg)
+struct loop_work *loop_work_new(struct event_base *base, enum loop_priority priority,
+				loop_step *step, void *arg)
 {
 	struct loop_work *work = calloc(1, sizeof(*work));
-	int priorities = event_base_get_npriorities(base);
 
 	if (!work)
 		return NULL;
 	work->step = step;
 	work->arg = arg;
 	evtimer_assign(&work->next, base, on_slice, work);
-	/* a loop without priorities, in tests, has only one */
-	event_priority_set(&work->next, priority < priorities ? priority : priorities - 1);
+	event_priority_set(&work->next, loop_priority_in(base, priority));
 	return work;
 }
 

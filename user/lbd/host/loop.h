@@ -9,12 +9,14 @@
 #include <stdint.h>
 
 /* Lower is more important. libevent gives new events the middle one, LOOP_CORE: health checks,
- * netlink, timers of state. */
-enum loop_priority { LOOP_WATCHDOG, LOOP_UNUSED, LOOP_CORE, LOOP_CONTROL, LOOP_METRICS };
+ * netlink, timers of state. LOOP_BULK: metrics, and answers of many bytes on the control socket. */
+enum loop_priority { LOOP_WATCHDOG, LOOP_UNUSED, LOOP_CORE, LOOP_CONTROL, LOOP_BULK };
 #define LOOP_PRIORITIES 5
 
 /* NULL: out of memory. */
 struct event_base *loop_new(void);
+/* The priority for this base: one without priorities, as in tests, has only 0. */
+int loop_priority_in(const struct event_base *base, enum loop_priority priority);
 
 /* ---- work in slices ---- */
 
@@ -24,7 +26,8 @@ struct loop_work;
  * the work. */
 typedef bool loop_step(void *arg);
 
-struct loop_work *loop_work_new(struct event_base *base, int priority, loop_step *step, void *arg);
+struct loop_work *loop_work_new(struct event_base *base, enum loop_priority priority,
+				loop_step *step, void *arg);
 void loop_work_free(struct loop_work *work); /* NULL is fine */
 /* Calls step from later turns of the loop, in slices of about 2 ms, until it returns false.
  * after_ms: the wait before the first slice. */
