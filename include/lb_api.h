@@ -14,7 +14,7 @@
  *      422  the config is bad; nothing was changed
  *      500  any other failure
  * Each connection takes one request. What is malformed, too large or over a limit of docs/faces.md
- * is answered with 400, 411, 413, 431, 501, 503 or 505 and a line of plain text, or closed.
+ * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
  *      { "version", "abi": 3, "pid", "uptime_s", "config": PATH,

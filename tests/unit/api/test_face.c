@@ -29,6 +29,7 @@ static socklen_t address_length;
 /* What the handler does, and what it saw. */
 static enum { ANSWER, WAIT, ANSWER_LARGE } manner;
 static struct face_waiters waiters;
+static bool json;
 static struct text *large;
 static unsigned handled;
 static char last_body[32];
@@ -64,6 +65,7 @@ static void open_face(struct face_limits limits)
 	struct face_options options = {.base = base,
 				       .name = "test",
 				       .fd = listening(),
+				       .json = json,
 				       .priority = LOOP_BULK,
 				       .limits = limits,
 				       .handler = on_request};
@@ -269,6 +271,25 @@ static void answers_over_the_limit_are_refused_and_do_not_count_as_answers(void 
 	assert_status(answer_to(client(REQUEST)), "HTTP/1.1 200 ");
 }
 
+static void refusals_of_a_json_face_are_json(void **unused)
+{
+	struct face_limits limits = usual;
+	int waiting;
+
+	limits.connections = 1;
+	json = true;
+	open_face(limits);
+	json = false;
+	assert_non_null(strstr(answer_to(client("nonsense\r\n\r\n")),
+			       "\r\n\r\n{\"error\":\"expected a line METHOD PATH HTTP/1.1\","));
+	manner = WAIT;
+	waiting = client(REQUEST);
+	wait_for(&handled, 1);
+	assert_non_null(strstr(answer_to(client(REQUEST)),
+			       "\r\n\r\n{\"error\":\"all connections are in use\","));
+	close(waiting);
+}
+
 static void a_call_that_ends_leaves_the_waiters(void **unused)
 {
 	struct face_limits limits = usual;
@@ -447,6 +468,7 @@ int main(void)
 	    TEST(an_idle_connection_gives_way_to_one_that_asks),
 	    TEST(when_all_connections_wait_for_answers_the_next_is_told_to_retry),
 	    TEST(answers_over_the_limit_are_refused_and_do_not_count_as_answers),
+	    TEST(refusals_of_a_json_face_are_json),
 	    TEST(a_call_that_ends_leaves_the_waiters),
 	    TEST(memory_of_requests_is_limited_over_all_connections),
 	    TEST(too_large_bodies_and_heads_are_refused_by_status),

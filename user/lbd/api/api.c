@@ -196,6 +196,7 @@ static int serve(struct api *api, unsigned connections, const char *group, struc
 	struct face_options face = {
 	    .base = api->base,
 	    .name = "socket",
+	    .json = true,
 	    .priority = LOOP_CONTROL,
 	    .limits = {.connections = connections,
 		       .answers = connections,

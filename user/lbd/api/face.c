@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#define ERROR_FORMAT  "{\"error\":\"%s\",\"hint\":\"Try again later\"}\n"
 #define ACCEPTS_MAX   16    /* in one turn of the loop */
 #define REST_MS       200   /* after accept has failed: it would fail again at once */
 #define READ_MAX      16384 /* bytes in one turn */
@@ -220,11 +221,12 @@ void face_answer(struct face_call *call, int status, const char *type, struct te
 
 void face_answer_line(struct face_call *call, int status, const char *line)
 {
+	bool json = call->face->options.json;
 	struct text *text = text_new();
 
 	if (text)
-		text_printf(text, "%s\n", line);
-	face_answer(call, status, "text/plain; charset=utf-8", text);
+		text_printf(text, json ? ERROR_FORMAT : "%s\n", line);
+	face_answer(call, status, json ? "application/json" : "text/plain; charset=utf-8", text);
 	text_unref(text);
 }
 
@@ -436,12 +438,17 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 /* ---- accept ---- */
 
 /* Answers a connection that there is no room for, without waiting for it. */
-static void turn_away(int fd)
+static void turn_away(const struct face *face, int fd)
 {
-	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-				     "Content-Length: 0\r\nConnection: close\r\n\r\n";
+	char answer[320], body[128];
+	int length = snprintf(body, sizeof(body), face->options.json ? ERROR_FORMAT : "%s\n",
+			      "all connections are in use");
 
-	(void)!send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	length = snprintf(answer, sizeof(answer),
+			  "HTTP/1.1 503 %s\r\nRetry-After: 1\r\nContent-Length: %d\r\n"
+			  "Connection: close\r\n\r\n%s",
+			  http_status_text(503), length, body);
+	(void)!send(fd, answer, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 }
 
@@ -469,7 +476,7 @@ static void take_connection(struct face *face, int fd)
 	const int buffer = SEND_BUFFER;
 
 	if (!call) {
-		turn_away(fd);
+		turn_away(face, fd);
 		return;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));

@@ -51,6 +51,7 @@ struct face_options {
 	struct event_base *base;
 	const char *name;            /* "metrics", for logs */
 	int fd;                      /* it listens; the face closes it, also when face_new fails */
+	bool json;                   /* its own refusals, as include/lb_api.h describes them */
 	enum loop_priority priority; /* of all but large answers, which have LOOP_BULK */
 	struct face_limits limits;
 	face_handler *handler;
@@ -77,7 +78,8 @@ int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *le
 
 /* Ends the call. The text is shared, not copied. NULL: out of memory, the answer is 500. */
 void face_answer(struct face_call *call, int status, const char *type, struct text *text);
-/* The same with a line of plain text. */
+/* The same with a line of plain text, or with the line as the error of a JSON object. The line
+ * holds nothing to escape. */
 void face_answer_line(struct face_call *call, int status, const char *line);
 /* The same, counted and, once a minute, logged. */
 void face_refuse(struct face_call *call, int status, enum face_refusal refusal, const char *line);

@@ -58,7 +58,7 @@ static void open_to_group(const char *what, const char *path, const char *group)
 		log_warning(
 		    "%s: %s: group \"%s\" does not exist: only root can use the socket. To create the group: groupadd --system %s",
 		    what, path, group, group);
-	else if (chown(path, 0, entry->gr_gid) || chmod(path, 0660))
+	else if (chown(path, (uid_t)-1, entry->gr_gid) || chmod(path, 0660))
 		log_warning("%s: %s: cannot give it to group \"%s\": %s", what, path, group,
 			    strerror(errno));
 }
