@@ -17,7 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define ERROR_FORMAT  "{\"error\":\"%s\",\"hint\":\"Try again later\"}\n"
+#define ERROR_FORMAT  "{\"error\":\"%s\",\"hint\":\"%s\"}\n"
 #define ACCEPTS_MAX   16    /* in one turn of the loop */
 #define REST_MS       200   /* after accept has failed: it would fail again at once */
 #define READ_MAX      16384 /* bytes in one turn */
@@ -221,12 +221,15 @@ void face_answer(struct face_call *call, int status, const char *type, struct te
 
 void face_answer_line(struct face_call *call, int status, const char *line)
 {
-	bool json = call->face->options.json;
 	struct text *text = text_new();
 
-	if (text)
-		text_printf(text, json ? ERROR_FORMAT : "%s\n", line);
-	face_answer(call, status, json ? "application/json" : "text/plain; charset=utf-8", text);
+	if (text && call->face->options.json)
+		text_printf(text, ERROR_FORMAT, line, status == 503 ? "Try again" : "");
+	else if (text)
+		text_printf(text, "%s\n", line);
+	face_answer(call, status,
+		    call->face->options.json ? "application/json" : "text/plain; charset=utf-8",
+		    text);
 	text_unref(text);
 }
 
@@ -440,14 +443,16 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 /* Answers a connection that there is no room for, without waiting for it. */
 static void turn_away(const struct face *face, int fd)
 {
-	char answer[320], body[128];
-	int length = snprintf(body, sizeof(body), face->options.json ? ERROR_FORMAT : "%s\n",
-			      "all connections are in use");
+	static const char plain[] = "all connections are in use\n";
+	char answer[320], error[128];
+	const char *body = face->options.json ? error : plain;
+	int length;
 
+	snprintf(error, sizeof(error), ERROR_FORMAT, "all connections are in use", "Try again");
 	length = snprintf(answer, sizeof(answer),
-			  "HTTP/1.1 503 %s\r\nRetry-After: 1\r\nContent-Length: %d\r\n"
+			  "HTTP/1.1 503 %s\r\nRetry-After: 1\r\nContent-Length: %zu\r\n"
 			  "Connection: close\r\n\r\n%s",
-			  http_status_text(503), length, body);
+			  http_status_text(503), strlen(body), body);
 	(void)!send(fd, answer, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 }
