@@ -190,6 +190,7 @@ const char *http_status_text(int status)
 	    {501, "Not Implemented"},
 	    {503, "Service Unavailable"},
 	    {505, "HTTP Version Not Supported"},
+	    {507, "Insufficient Storage"},
 	};
 
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)

@@ -49,7 +49,7 @@ static int remove_stale(const char *what, const struct sockaddr_un *address, str
 	return unlink(path) ? error_set(err, -errno, "%s: %s: %s", what, path, strerror(errno)) : 0;
 }
 
-/* Until the chown only root can use the socket: see the umask in listen_unix. */
+/* Until the chmod only root and lbd's user can use the socket: see the umask in listen_unix. */
 static void open_to_group(const char *what, const char *path, const char *group)
 {
 	const struct group *entry = getgrnam(group);
