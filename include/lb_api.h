@@ -14,6 +14,8 @@
  *      422  the config is bad; nothing was changed
  *      507  a run-time change cannot be written to disk; nothing was changed
  *      500  any other failure
+ * Each connection takes one request. What is malformed, too large or over a limit of docs/faces.md
+ * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
  *      { "version", "abi": 3, "pid", "uptime_s", "config": PATH,

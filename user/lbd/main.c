@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,7 @@ static int watch_events(struct daemon *daemon)
 	if (!daemon->terminate || !daemon->interrupt || !daemon->hangup || !daemon->status ||
 	    !daemon->watchdog)
 		return -ENOMEM;
+	event_priority_set(daemon->watchdog, LOOP_WATCHDOG);
 	if (evsignal_add(daemon->terminate, NULL) || evsignal_add(daemon->interrupt, NULL) ||
 	    evsignal_add(daemon->hangup, NULL) || event_add(daemon->status, &second))
 		return -ENOMEM;
@@ -179,7 +181,7 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	    (rc = host_prepare_pin(config->pin, err)) ||
 	    (rc = host_lock(config->socket, config->pin, &daemon->locks, err)))
 		return rc;
-	daemon->base = event_base_new();
+	daemon->base = loop_new();
 	if (!daemon->base || lateness_new(daemon->base, &daemon->lateness))
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
@@ -266,16 +268,30 @@ static int start_interfaces(struct daemon *daemon, struct error *err)
 static int start_servers(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
+	struct api_options api = {.base = daemon->base,
+				  .state = daemon->state,
+				  .attach = daemon->attach,
+				  .dp = daemon->dp,
+				  .lateness = daemon->lateness};
+	struct metrics_options metrics = {.base = daemon->base,
+					  .state = daemon->state,
+					  .dp = daemon->dp,
+					  .lateness = daemon->lateness};
 	struct error metrics_error;
-	int rc = api_new(daemon->base, daemon->state, daemon->attach, daemon->dp, daemon->lateness,
-			 config->socket, config->group, &daemon->api, err);
+	struct budget budget;
+	int rc;
 
-	if (!rc && config->metrics &&
-	    metrics_new(daemon->base, daemon->state, daemon->dp, daemon->lateness,
-			&config->metrics_address, config->metrics_port, &daemon->metrics,
-			&metrics_error))
+	budget_now(&budget);
+	health_limit(daemon->health, budget.probes);
+	api.connections = budget.control;
+	metrics.connections = budget.metrics;
+	rc = api_new(&api, &daemon->api, err);
+	if (rc || !config->metrics)
+		return rc;
+	metrics.control = api_face(daemon->api);
+	if (metrics_new(&metrics, &daemon->metrics, &metrics_error))
 		log_error("%s; lbd runs without metrics", metrics_error.text);
-	return rc;
+	return 0;
 }
 
 static int start(struct daemon *daemon, const char *config_path, struct error *err)
@@ -337,6 +353,9 @@ static int run(const char *config_path)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* Large answers get memory of their own, which goes back to the system with them. By
+	 * default the first one that is freed raises this limit beyond the size of the next. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	event_set_log_callback(log_libevent);
 	rc = start(&daemon, config_path, &err);
 	if (rc) {

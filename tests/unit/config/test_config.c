@@ -54,13 +54,16 @@ static const struct refusal refusals[] = {
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys interfaces, mode, pin, socket, "
-     "state, group, metrics, hash-seed, encap, limits, defaults or services"},
+     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys interfaces, mode, pin, socket, "
-     "state, group, metrics, hash-seed, encap, limits, defaults or services"},
+     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys interfaces, mode, pin, socket, "
-     "state, group, metrics, hash-seed, encap, limits, defaults or services"},
+     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
     {"an_unclosed_quote", WEB "    algorithm: \"maglev\n" BACKENDS,
@@ -81,7 +84,7 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected interfaces, mode, pin, socket, state, group, "
-     "metrics, hash-seed, encap, limits, defaults or services"},
+     "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
@@ -160,13 +163,24 @@ static const struct refusal refusals[] = {
     {"an_interface_listed_twice", "interfaces:\n  - eth0\n  - eth0\nservices: []\n",
      "3: interfaces: eth0: listed twice: expected once"},
     {"metrics_without_port", "metrics: 127.0.0.1\nservices: []\n",
-     "1: metrics: 127.0.0.1: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+     "1: metrics: 127.0.0.1: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, unix:PATH, or off"},
     {"metrics_on_a_host_name", "metrics: localhost:9469\nservices: []\n",
-     "1: metrics: localhost:9469: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+     "1: metrics: localhost:9469: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, unix:PATH, or off"},
     {"metrics_on_ipv6_without_brackets", "metrics: ::1:9469\nservices: []\n",
-     "1: metrics: ::1:9469: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+     "1: metrics: ::1:9469: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, unix:PATH, or off"},
     {"metrics_on_a_bad_port", "metrics: 127.0.0.1:0\nservices: []\n",
-     "1: metrics: 127.0.0.1:0: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off"},
+     "1: metrics: 127.0.0.1:0: expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, unix:PATH, or off"},
+    {"metrics_on_a_relative_socket", "metrics: unix:metrics.sock\nservices: []\n",
+     "1: metrics: unix:metrics.sock: expected unix: and an absolute path of at most 107 bytes"},
+    {"metrics_on_the_control_socket",
+     "socket: /run/lbd/a.sock\nmetrics: unix:/run/lbd/a.sock\nservices: []\n",
+     "2: metrics: unix:/run/lbd/a.sock: is the control socket: expected another path"},
+    {"metrics_hosts_with_a_port", "metrics-hosts: [lb1, \"lb1:9469\"]\nservices: []\n",
+     "1: metrics-hosts: lb1:9469: expected the name of a host or an address, without port and brackets"},
+    {"metrics_hosts_with_a_pattern", "metrics-hosts: [\"*\"]\nservices: []\n",
+     "1: metrics-hosts: *: expected the name of a host or an address, without port and brackets"},
+    {"a_relative_token_file", "metrics-token-file: token\nservices: []\n",
+     "1: metrics-token-file: token: expected an absolute path"},
     {"a_hash_seed_over_64_bits", "hash-seed: 18446744073709551616\nservices: []\n",
      "1: hash-seed: 18446744073709551616: expected 1 to 18446744073709551615"},
     {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n",
@@ -654,6 +668,8 @@ static const char full[] =
     "state: /var/lib/edge\n"
     "group: netops\n"
     "metrics: '[::1]:9100'\n"
+    "metrics-hosts: [lb1.example.com, 2001:db8::1]\n"
+    "metrics-token-file: /etc/edge/token\n"
     "hash-seed: 0xfeedface12345678\n"
     "encap:\n"
     "  source-v4: 10.255.0.0/16\n"
@@ -721,6 +737,11 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_string_equal(config->metrics, "[::1]:9100");
 	assert_addr(&config->metrics_address, "::1");
 	assert_int_equal(config->metrics_port, 9100);
+	assert_null(config->metrics_path);
+	assert_int_equal(config->metrics_hosts_count, 2);
+	assert_string_equal(config->metrics_hosts[0], "lb1.example.com");
+	assert_string_equal(config->metrics_hosts[1], "2001:db8::1");
+	assert_string_equal(config->metrics_token_file, "/etc/edge/token");
 	assert_true(config->hash_seed == 0xfeedface12345678);
 	assert_addr(&config->encap_source4, "10.255.0.0");
 	assert_int_equal(config->encap_source4_len, 16);
@@ -868,6 +889,16 @@ static void metrics_can_be_off(void **state)
 	config_free(config);
 }
 
+static void metrics_can_be_on_a_unix_socket(void **state)
+{
+	struct config *config = parse("metrics: unix:/run/lbd/metrics.sock\nservices: []\n");
+
+	assert_string_equal(config->metrics, "unix:/run/lbd/metrics.sock");
+	assert_string_equal(config->metrics_path, "/run/lbd/metrics.sock");
+	assert_int_equal(config->metrics_port, 0);
+	config_free(config);
+}
+
 static void one_vip_serves_both_protocols_and_many_ports(void **state)
 {
 	struct config *config = parse(
@@ -993,6 +1024,10 @@ static void the_defaults_of_the_example_are_the_defaults(void **state)
 	assert_string_equal(example->state, defaults->state);
 	assert_string_equal(example->group, defaults->group);
 	assert_string_equal(example->metrics, defaults->metrics);
+	assert_int_equal(defaults->metrics_hosts_count, 0);
+	assert_null(defaults->metrics_token_file);
+	assert_int_equal(example->metrics_hosts_count, 0);
+	assert_null(example->metrics_token_file);
 	assert_true(example->hash_seed == defaults->hash_seed);
 	assert_true(addr_equal(&example->encap_source4, &defaults->encap_source4));
 	assert_true(addr_equal(&example->encap_source6, &defaults->encap_source6));
@@ -1178,6 +1213,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_hash_from_defaults_is_for_the_services_it_fits),
     cmocka_unit_test(encapsulation_takes_all_pairings_of_families),
     cmocka_unit_test(metrics_can_be_off),
+    cmocka_unit_test(metrics_can_be_on_a_unix_socket),
     cmocka_unit_test(one_vip_serves_both_protocols_and_many_ports),
     cmocka_unit_test(a_file_that_is_not_there_is_refused_with_the_reason),
     cmocka_unit_test(a_directory_is_refused_with_the_reason),

@@ -307,6 +307,31 @@ static void probe_that_could_not_run_does_not_change_the_status(void **state)
 	assert_statuses("-!-?-", HEALTH_UP, "uuuuD");
 }
 
+static void probe_over_the_limit_is_not_run_until_another_ends(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct reported hanging = {0}, reported = {0};
+	struct health_check *first, *second;
+
+	health_limit(health, 1);
+	script = "~";
+	script_started = 0;
+	spec.interval_ms = 10;
+	spec.timeout_ms = PATIENT_MS;
+	first = add(&spec, "192.0.2.1", 80, HEALTH_UP, &hanging);
+	assert_true(run_until(&script_started, 1));
+	second = add(&spec, "192.0.2.2", 80, HEALTH_UP, &reported);
+	assert_true(run_until(&reported.results, 2));
+	assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_non_null(strstr(reported.why, "too many probes run at once"));
+	assert_int_equal(script_started, 1);
+	health_remove(first);
+	assert_true(run_until(&reported.passed, 2)); /* each ends and makes room for the next */
+	health_remove(second);
+	health_limit(health, 0);
+}
+
 static void why_holds_the_last_failure_until_up_again(void **state)
 {
 	struct health_spec spec = spec_of("scripted");
@@ -1295,6 +1320,7 @@ int main(void)
 	    TEST(rise_counts_successes_in_a_row),
 	    TEST(kept_status_is_not_a_change_and_needs_the_full_count),
 	    TEST(probe_that_could_not_run_does_not_change_the_status),
+	    TEST(probe_over_the_limit_is_not_run_until_another_ends),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(probes_start_an_interval_apart),
 	    TEST(first_probes_are_spread),

@@ -4,14 +4,22 @@
 #define LBD_API_H
 
 #include "lbd/state/state.h"
+#include "budget.h"
 #include "metrics.h"
 
 struct api;
 
-/* Binds path, mode 0660 and group. Creates its directory if missing, replaces a stale socket. */
-int api_new(struct event_base *base, struct state *state, struct attach *attach,
-	    struct dataplane *dp, const struct lateness *lateness, const char *path,
-	    const char *group, struct api **ret, struct error *err);
-void api_free(struct api *api);
+struct api_options {
+	struct event_base *base;
+	struct state *state; /* its config has the path and the group of the socket */
+	struct attach *attach;
+	struct dataplane *dp;
+	const struct lateness *lateness;
+	unsigned connections; /* at most; see budget.h */
+};
+
+int api_new(const struct api_options *options, struct api **ret, struct error *err);
+void api_free(struct api *api); /* NULL is fine */
+const struct face *api_face(const struct api *api);
 
 #endif

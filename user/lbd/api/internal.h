@@ -4,16 +4,24 @@
 #ifndef LBD_API_INTERNAL_H
 #define LBD_API_INTERNAL_H
 
-#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
 #include <jansson.h>
 #include <net/if.h>
 
 #include "api.h"
+#include "face.h"
+
+#define API_TEXTS_MAX 4
+
+TAILQ_HEAD(listings, listing);
 
 struct api {
-	struct evhttp *http;
-	struct accept_rest *rest;
-	char *path; /* of the socket */
+	struct event_base *base;
+	struct face *face;
+	char *path;               /* of the socket */
+	struct listings listings; /* that are built, or wait for it */
+	/* Large answers that connections are still taking; NULL: a free place. */
+	struct text *texts[API_TEXTS_MAX];
 	struct state *state;
 	struct attach *attach;
 	struct dataplane *dp;
@@ -35,14 +43,31 @@ struct api_call {
  * HTTP status. */
 typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
 
+/* Answers that grow with the number of services or backends are built in slices: listing.c. */
+enum api_list { API_LIST_NONE, API_LIST_SERVICES, API_LIST_BACKENDS, API_LIST_TOP };
+
 struct api_route {
 	const char *method; /* "GET" or "POST" */
 	const char *path;
-	api_handler *handler;
+	api_handler *handler; /* of a list: only checks the call; NULL: nothing to check */
+	enum api_list list;
 };
 
+/* ---- api.c ---- */
+#define API_TYPE "application/json"
+void api_answer_failure(struct face_call *call, int code, const char *sentence);
+
+/* ---- listing.c ---- */
+/* The call waits for the list. service: only this one's backends; NULL: all. */
+void listing_join(struct api *api, enum api_list list, const char *service, struct face_call *call);
+void listings_done(struct api *api);
+
 /* ---- show.c ---- */
-api_handler api_status, api_services, api_backends, api_stats, api_top;
+api_handler api_status, api_backends, api_stats;
+json_t *api_status_json(const struct api *api);
+json_t *api_service_json(const struct api *api, const struct service *service);
+json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS]);
+json_t *api_events_json(const struct lb_reason_count counts[LB_COUNTERS]);
 json_t *api_backend_json(struct api *api, const struct backend *backend);
 json_t *api_interface_json(const struct api *api, const struct attachment *attachment);
 

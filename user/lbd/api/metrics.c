@@ -1,469 +1,243 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET /metrics: all counters and gauges, for Prometheus. */
+/* GET /metrics: who may ask, and the one text that all who ask within a second share. */
 #include "metrics.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/http.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "lb_reasons.h"
-#include "common/cleanup.h"
-#include "accept.h"
-#include "metrics_text.h"
+#include "common/clock.h"
+#include "listen.h"
+#include "metrics_build.h"
+#include "token.h"
 
-#define IDLE_TIMEOUT_S 30
+#define TYPE       "text/plain; version=0.0.4; charset=utf-8"
+#define FRESH_MS   1000
+#define REQUEST_MS 5000
+#define ANSWER_MS  10000
+#define BYTES_MAX  (1024 * 1024)
 
 struct metrics {
-	struct evhttp *http;
-	struct accept_rest *rest;
-	struct state *state;
-	struct dataplane *dp;
-	const struct lateness *lateness;
-	double start_time;
+	struct face *face;
+	struct metrics_source source;
+	struct event_base *base;
+	char *path;  /* of a Unix socket; NULL: TCP */
+	char *token; /* NULL: none is asked for */
+	/* The last text, and the one before it while connections are still taking it. Another is
+	 * built only when that one is gone: there are never more than two and a half. */
+	struct text *present, *former;
+	uint64_t made_ms;     /* CLOCK_MONOTONIC: when present was begun */
+	struct event *forget; /* present, when nobody asks any more */
+	struct metrics_build *build;
+	uint64_t build_ms; /* CLOCK_MONOTONIC: when build was begun */
+	struct face_waiters waiters;
 };
 
-/* ---- services ---- */
+/* ---- who may ask ---- */
 
-struct service_row {
-	struct dp_service_stats stats;
-	const struct service *service;
-	char vip[ADDR_TEXT], port[8];
-	const char *labels[9];
-};
-
-typedef double service_value(const struct service_row *row);
-
-static double service_packets(const struct service_row *row)
+static bool is_listed(const struct config *config, const char *name)
 {
-	return (double)row->stats.counts.packets;
+	for (unsigned i = 0; i < config->metrics_hosts_count; i++)
+		if (!strcasecmp(config->metrics_hosts[i], name))
+			return true;
+	return false;
 }
 
-static double service_bytes(const struct service_row *row)
+static bool is_loopback(const struct addr *address)
 {
-	return (double)row->stats.counts.bytes;
+	static const struct addr loopback6 = {.family = 6, .bytes = {[15] = 1}};
+
+	return address->family == 4 ? address->bytes[0] == 127 : addr_equal(address, &loopback6);
 }
 
-static double service_flows(const struct service_row *row)
+/* A page in a browser can make a name of its own point to this host (DNS rebinding), but the
+ * browser then sends that name. The port says nothing: it is the one that was connected to, or that
+ * of a tunnel in front of it. */
+static bool host_is_allowed(const struct metrics *metrics, const struct face_call *call)
 {
-	return (double)row->stats.counts.flows;
+	const char *host = face_request(call)->host;
+	struct addr named, local;
+	char name[256];
+
+	if (!host || metrics->path) /* HTTP/1.0, which no browser speaks; or a Unix socket */
+		return true;
+	if (!http_host_name(host, name, sizeof(name)))
+		return false;
+	if (!addr_parse(name, &named))
+		return is_loopback(&named) ||
+		       (!listen_local(call, &local) && addr_equal(&named, &local)) ||
+		       is_listed(state_config(metrics->source.state), name);
+	return !strcasecmp(name, "localhost") ||
+	       is_listed(state_config(metrics->source.state), name);
 }
 
-static double service_up(const struct service_row *row)
+static bool may_ask(const struct metrics *metrics, struct face_call *call)
 {
-	return row->service->status != SERVICE_DOWN && !row->service->blind;
-}
+	const struct http_request *request = face_request(call);
 
-static double service_panic(const struct service_row *row)
-{
-	return row->service->panic;
-}
-
-static double service_blind(const struct service_row *row)
-{
-	return row->service->blind;
-}
-
-static double service_limited(const struct service_row *row)
-{
-	return row->stats.limited;
-}
-
-static double service_backups(const struct service_row *row)
-{
-	return row->service->backups_active;
-}
-
-static double service_transition(const struct service_row *row)
-{
-	return row->stats.slots_in_transition;
-}
-
-static const struct {
-	const char *name, *type, *help;
-	service_value *value;
-} service_families[] = {
-    {"lbd_service_packets_total", "counter", "Packets sent to backends, present and past.",
-     service_packets},
-    {"lbd_service_bytes_total", "counter",
-     "Bytes of IP packets sent to backends, before encapsulation.", service_bytes},
-    {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.",
-     service_flows},
-    {"lbd_service_up", "gauge", "1 if at least one backend takes traffic.", service_up},
-    {"lbd_service_panic", "gauge", "1 if too few backends are up and all are used.", service_panic},
-    {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",
-     service_blind},
-    {"lbd_service_limited", "gauge",
-     "1 if the flow table is crowded and the service has used its share: new flows are sent by slot.",
-     service_limited},
-    {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.",
-     service_backups},
-    {"lbd_service_slots_in_transition", "gauge",
-     "Slots whose older flows still depend on an earlier backend.", service_transition},
-};
-
-static void service_row_fill(const struct dataplane *dp, const struct service *service,
-			     struct service_row *row)
-{
-	const struct config_service *config = service->config;
-	struct dp_service key;
-
-	row->service = service;
-	service_key(service, &key);
-	dataplane_service_stats(dp, &key, &row->stats);
-	snprintf(row->port, sizeof(row->port), "%u", config->port);
-	row->labels[0] = "service";
-	row->labels[1] = config->name;
-	row->labels[2] = "vip";
-	row->labels[3] = addr_format(&config->vip, row->vip);
-	row->labels[4] = "port";
-	row->labels[5] = row->port;
-	row->labels[6] = "protocol";
-	row->labels[7] = config->protocol == CONFIG_TCP ? "tcp" : "udp";
-	row->labels[8] = NULL;
-}
-
-static void write_services(struct evbuffer *text, const struct service_row *rows, unsigned count)
-{
-	for (unsigned f = 0; f < sizeof(service_families) / sizeof(service_families[0]); f++) {
-		metrics_family(text, service_families[f].name, service_families[f].type,
-			       service_families[f].help);
-		for (unsigned i = 0; i < count; i++)
-			metrics_sample(text, service_families[f].name, rows[i].labels,
-				       service_families[f].value(&rows[i]));
+	if (!host_is_allowed(metrics, call)) {
+		face_refuse(call, 421, FACE_REFUSED_host,
+			    "this host name is not allowed: list it under metrics-hosts");
+		return false;
 	}
-}
-
-/* ---- backends ---- */
-
-struct backend_row {
-	struct dp_backend_stats stats;
-	const struct backend *backend;
-	char address[ADDR_TEXT];
-	const char *labels[11];
-};
-
-typedef double backend_value(const struct backend_row *row);
-
-static double backend_packets(const struct backend_row *row)
-{
-	return (double)row->stats.counts.packets;
-}
-
-static double backend_bytes(const struct backend_row *row)
-{
-	return (double)row->stats.counts.bytes;
-}
-
-static double backend_flows(const struct backend_row *row)
-{
-	return (double)row->stats.counts.flows;
-}
-
-static double backend_up(const struct backend_row *row)
-{
-	return row->backend->health == HEALTH_UP && row->backend->has_hop;
-}
-
-static double backend_draining(const struct backend_row *row)
-{
-	return row->backend->drain || row->backend->removed;
-}
-
-static double backend_weight(const struct backend_row *row)
-{
-	return row->backend->effective_weight;
-}
-
-static double backend_active(const struct backend_row *row)
-{
-	return row->stats.active;
-}
-
-static double backend_slots(const struct backend_row *row)
-{
-	return row->stats.slots;
-}
-
-static double backend_latency(const struct backend_row *row)
-{
-	return row->backend->latency_us / 1e6;
-}
-
-static const struct {
-	const char *name, *type, *help;
-	backend_value *value;
-} backend_families[] = {
-    {"lbd_backend_packets_total", "counter", "Packets sent to the backend.", backend_packets},
-    {"lbd_backend_bytes_total", "counter",
-     "Bytes of IP packets sent to the backend, before encapsulation.", backend_bytes},
-    {"lbd_backend_new_flows_total", "counter", "TCP SYNs, and UDP flows where they are tracked.",
-     backend_flows},
-    {"lbd_backend_up", "gauge", "1 if its health check passes and it has a next hop.", backend_up},
-    {"lbd_backend_draining", "gauge", "1 if it is draining: it takes no new flows.",
-     backend_draining},
-    {"lbd_backend_weight", "gauge", "Effective weight, after slow start, drain, backups and panic.",
-     backend_weight},
-    {"lbd_backend_active_flows", "gauge", "Tracked live flows.", backend_active},
-    {"lbd_backend_slots", "gauge", "Slots of the service that send new flows to it.",
-     backend_slots},
-    {"lbd_backend_latency_seconds", "gauge",
-     "Latency of health probes, a moving average that follows peaks at once.", backend_latency},
-};
-
-static void backend_row_fill(const struct dataplane *dp, const struct service_row *service,
-			     const struct backend *backend, struct backend_row *row)
-{
-	struct dp_service key;
-
-	row->backend = backend;
-	service_key(service->service, &key);
-	dataplane_backend_stats(dp, &key, &backend->address, &row->stats);
-	memcpy(row->labels, service->labels, 8 * sizeof(row->labels[0]));
-	row->labels[8] = "backend";
-	row->labels[9] = addr_format(&backend->address, row->address);
-	row->labels[10] = NULL;
-}
-
-static void write_backends(struct evbuffer *text, const struct backend_row *rows, unsigned count)
-{
-	for (unsigned f = 0; f < sizeof(backend_families) / sizeof(backend_families[0]); f++) {
-		metrics_family(text, backend_families[f].name, backend_families[f].type,
-			       backend_families[f].help);
-		for (unsigned i = 0; i < count; i++)
-			metrics_sample(text, backend_families[f].name, rows[i].labels,
-				       backend_families[f].value(&rows[i]));
+	if (metrics->token && !http_bearer_is(request->authorization, metrics->token)) {
+		face_refuse(call, 401, FACE_REFUSED_token, "expected the bearer token");
+		return false;
 	}
-}
-
-static int write_state(const struct metrics *metrics, struct evbuffer *text)
-{
-	struct state_summary summary;
-	struct service *const *services;
-	_cleanup_free_ struct service_row *rows = NULL;
-	_cleanup_free_ struct backend_row *backends = NULL;
-	unsigned count, filled = 0;
-
-	state_summarize(metrics->state, &summary);
-	services = state_services(metrics->state, &count);
-	rows = calloc(count + 1, sizeof(*rows));
-	backends = calloc(summary.backends + 1, sizeof(*backends));
-	if (!rows || !backends)
-		return -ENOMEM;
-	for (unsigned i = 0; i < count; i++) {
-		service_row_fill(metrics->dp, services[i], &rows[i]);
-		for (unsigned j = 0; j < services[i]->backends_count; j++)
-			backend_row_fill(metrics->dp, &rows[i], services[i]->backends[j],
-					 &backends[filled++]);
+	if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
+		face_answer_line(call, 405, "only GET and HEAD");
+		return false;
 	}
-	write_services(text, rows, count);
-	write_backends(text, backends, filled);
-	return 0;
+	return true;
 }
 
-/* ---- the rest ---- */
+/* ---- the shared text ---- */
 
-static const struct {
-	const char *name;
-	enum lb_outcome outcome;
-} reasons[] = {
-#define X(name, outcome, help) {#name, LB_##outcome},
-    LB_REASONS(X)
-#undef X
-};
-
-static void write_reasons(struct evbuffer *text, const struct lb_reason_count *counts)
+static void drop(struct text **text)
 {
-	static const char *const outcomes[] = {
-	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
-
-	metrics_family(text, "lbd_packets_total", "counter", "Packets by outcome and reason.");
-	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
-		metrics_sample(text, "lbd_packets_total",
-			       (const char *[]){"reason", reasons[i].name, "outcome",
-						outcomes[reasons[i].outcome], NULL},
-			       (double)counts[i].packets);
-	metrics_family(text, "lbd_bytes_total", "counter",
-		       "Bytes of packets by outcome and reason.");
-	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
-		metrics_sample(text, "lbd_bytes_total",
-			       (const char *[]){"reason", reasons[i].name, "outcome",
-						outcomes[reasons[i].outcome], NULL},
-			       (double)counts[i].bytes);
+	text_unref(*text);
+	*text = NULL;
 }
 
-static void write_events(struct evbuffer *text, const struct lb_reason_count *counts)
+static bool is_taken(const struct text *text)
 {
-	static const char *const names[] = {
-#define X(name, help) #name,
-	    LB_EVENTS(X)
-#undef X
-	};
-
-	metrics_family(text, "lbd_events_total", "counter",
-		       "Events that packets caused, in addition to their reason.");
-	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
-		metrics_sample(text, "lbd_events_total",
-			       (const char *[]){"event", names[i - LB_REASON_COUNT], NULL},
-			       (double)counts[i].packets);
+	return text && text->refs > 1;
 }
 
-static void write_memory(struct evbuffer *text, const struct dp_memory *memory)
+static void arm_forget(struct metrics *metrics)
 {
-	const struct {
-		const char *part;
-		uint64_t bytes;
-	} parts[] = {
-	    {"flows", memory->flows},       {"arena", memory->arena},
-	    {"services", memory->services}, {"backends", memory->backends},
-	    {"counters", memory->counters}, {"other", memory->other},
-	};
+	const struct timeval wait = {.tv_sec = FRESH_MS / 1000};
 
-	metrics_family(text, "lbd_memory_bytes", "gauge", "Memory of the maps.");
-	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		metrics_sample(text, "lbd_memory_bytes",
-			       (const char *[]){"part", parts[i].part, NULL},
-			       (double)parts[i].bytes);
-	metrics_family(text, "lbd_flow_entries", "gauge",
-		       "Live entries in the flow table at the last sweep.");
-	metrics_sample(text, "lbd_flow_entries", NULL, (double)memory->flow_entries);
-	metrics_family(text, "lbd_flow_capacity", "gauge",
-		       "Entries that the flow table has room for.");
-	metrics_sample(text, "lbd_flow_capacity", NULL, (double)memory->flow_capacity);
+	event_add(metrics->forget, &wait);
 }
 
-static void write_lateness(struct evbuffer *text, const struct lateness_meter *meter)
+/* Memory goes back when nobody takes the texts any more. */
+static void on_forget(evutil_socket_t fd, short what, void *arg)
 {
-	static const double bounds[] = LATENESS_BOUNDS;
-	uint64_t beats = 0;
-	char bound[24];
+	struct metrics *metrics = arg;
 
-	metrics_family(
-	    text, "lbd_loop_late_seconds", "histogram",
-	    "How late lbd's event loop was, measured 20 times a second. Probes that fail while it is late do not count.");
-	for (unsigned i = 0; i < LATENESS_BUCKETS; i++) {
-		beats += meter->buckets[i];
-		if (i < LATENESS_BUCKETS - 1)
-			snprintf(bound, sizeof(bound), "%g", bounds[i] / 1e6);
-		else
-			snprintf(bound, sizeof(bound), "+Inf");
-		metrics_sample(text, "lbd_loop_late_seconds_bucket",
-			       (const char *[]){"le", bound, NULL}, (double)beats);
+	if (!is_taken(metrics->former))
+		drop(&metrics->former);
+	if (!is_taken(metrics->present) && clock_monotonic_ms() - metrics->made_ms >= FRESH_MS)
+		drop(&metrics->present);
+	if (metrics->present || metrics->former)
+		arm_forget(metrics);
+}
+
+static void on_built(void *arg, struct text *text)
+{
+	struct metrics *metrics = arg;
+
+	if (text) {
+		if (is_taken(metrics->present))
+			metrics->former = text_ref(metrics->present);
+		drop(&metrics->present);
+		metrics->present = text_ref(text);
+		metrics->made_ms = metrics->build_ms;
+		arm_forget(metrics);
 	}
-	metrics_sample(text, "lbd_loop_late_seconds_sum", NULL, (double)meter->sum_us / 1e6);
-	metrics_sample(text, "lbd_loop_late_seconds_count", NULL, (double)meter->beats);
+	face_answer_all(&metrics->waiters, 200, TYPE, text);
+	metrics_build_free(metrics->build);
+	metrics->build = NULL;
 }
 
-static int write_all(const struct metrics *metrics, struct evbuffer *text)
+/* May another text be built? Not while the former one is still being taken. */
+static bool has_room(struct metrics *metrics)
 {
-	struct lb_reason_count counts[LB_COUNTERS];
-	struct dp_memory memory;
-	char abi[12];
-
-	snprintf(abi, sizeof(abi), "%d", LB_ABI_VERSION);
-	metrics_family(text, "lbd_build_info", "gauge", "1; the labels give the version.");
-	metrics_sample(text, "lbd_build_info",
-		       (const char *[]){"version", LBD_VERSION, "abi", abi, NULL}, 1);
-	metrics_family(text, "lbd_start_time_seconds", "gauge",
-		       "When this lbd started, in seconds since 1970-01-01 UTC.");
-	metrics_sample(text, "lbd_start_time_seconds", NULL, metrics->start_time);
-	write_lateness(text, lateness_meter(metrics->lateness));
-	dataplane_reason_counts(metrics->dp, counts);
-	write_reasons(text, counts);
-	write_events(text, counts);
-	dataplane_memory(metrics->dp, &memory);
-	write_memory(text, &memory);
-	return write_state(metrics, text);
+	if (is_taken(metrics->former))
+		return false;
+	drop(&metrics->former);
+	return true;
 }
 
-/* ---- HTTP ---- */
-
-static void answer(struct evhttp_request *request, int status, const char *reason, const char *line)
+static void answer_metrics(struct metrics *metrics, struct face_call *call)
 {
-	struct evbuffer *text = evbuffer_new();
+	uint64_t now_ms = clock_monotonic_ms();
+	bool fresh = metrics->present && now_ms - metrics->made_ms < FRESH_MS;
 
-	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
-			  "text/plain; charset=utf-8");
-	if (text)
-		evbuffer_add_printf(text, "%s\n", line);
-	evhttp_send_reply(request, status, reason, text);
-	if (text)
-		evbuffer_free(text);
-}
-
-static bool reads(struct evhttp_request *request)
-{
-	enum evhttp_cmd_type command = evhttp_request_get_command(request);
-
-	return command == EVHTTP_REQ_GET || command == EVHTTP_REQ_HEAD;
-}
-
-static void on_metrics(struct evhttp_request *request, void *arg)
-{
-	struct evbuffer *text;
-
-	if (!reads(request)) {
-		answer(request, 405, "Method Not Allowed", "only GET and HEAD");
+	if (fresh || (metrics->present && !metrics->build && !has_room(metrics))) {
+		face_answer(call, 200, TYPE, metrics->present);
 		return;
 	}
-	text = evbuffer_new();
-	if (!text || write_all(arg, text)) {
-		answer(request, HTTP_INTERNAL, "Internal Server Error", "out of memory");
-	} else {
-		evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
-				  "text/plain; version=0.0.4; charset=utf-8");
-		evhttp_send_reply(request, HTTP_OK, "OK", text);
+	if (!metrics->build) {
+		metrics->build_ms = now_ms;
+		if (metrics_build_new(metrics->base, &metrics->source, on_built, metrics,
+				      &metrics->build)) {
+			face_answer(call, 500, TYPE, NULL);
+			return;
+		}
 	}
-	if (text)
-		evbuffer_free(text);
+	face_wait(call, &metrics->waiters);
 }
 
-static void on_other(struct evhttp_request *request, void *arg)
+static bool path_is(const struct http_request *request, const char *path)
 {
-	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
-	const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+	size_t length = strcspn(request->target, "?#");
 
-	if (!reads(request))
-		answer(request, 405, "Method Not Allowed", "only GET and HEAD");
-	else if (path && (!*path || !strcmp(path, "/")))
-		answer(request, HTTP_OK, "OK", "lbd " LBD_VERSION ": metrics are at /metrics");
+	return length == strlen(path) && !memcmp(request->target, path, length);
+}
+
+static void on_request(void *arg, struct face_call *call)
+{
+	struct metrics *metrics = arg;
+
+	if (!may_ask(metrics, call))
+		return;
+	if (path_is(face_request(call), "/metrics"))
+		answer_metrics(metrics, call);
+	else if (path_is(face_request(call), "/"))
+		face_answer_line(call, 200, "lbd " LBD_VERSION ": metrics are at /metrics");
 	else
-		answer(request, HTTP_NOTFOUND, "Not Found", "metrics are at /metrics");
+		face_answer_line(call, 404, "metrics are at /metrics");
 }
 
-static int serve(struct metrics *metrics, struct event_base *base, const struct addr *address,
-		 uint16_t port, struct error *err)
-{
-	struct evhttp_bound_socket *bound;
-	char text[ADDR_TEXT];
+/* ---- start and stop ---- */
 
-	addr_format(address, text);
-	metrics->http = evhttp_new(base);
-	if (!metrics->http || evhttp_set_cb(metrics->http, "/metrics", on_metrics, metrics))
+static int open_socket(struct metrics *metrics, const struct config *config, int *ret_fd,
+		       struct error *err)
+{
+	if (!config->metrics_path)
+		return listen_tcp(&config->metrics_address, config->metrics_port, ret_fd, err);
+	metrics->path = strdup(config->metrics_path);
+	return metrics->path ? listen_unix("metrics", metrics->path, config->group, ret_fd, err)
+			     : error_set(err, -ENOMEM, "out of memory");
+}
+
+static int start(struct metrics *metrics, const struct metrics_options *options, struct error *err)
+{
+	const struct config *config = state_config(options->state);
+	struct face_options face = {
+	    .base = options->base,
+	    .name = "metrics",
+	    .priority = LOOP_BULK,
+	    .limits = {.connections = options->connections,
+		       .answers = options->connections / 2 + 1,
+		       .bytes = BYTES_MAX,
+		       .request_ms = REQUEST_MS,
+		       .answer_ms = ANSWER_MS},
+	    .handler = on_request,
+	    .arg = metrics,
+	};
+	int rc;
+
+	if (config->metrics_token_file &&
+	    (rc = token_read(config->metrics_token_file, &metrics->token, err)))
+		return rc;
+	metrics->forget = event_new(options->base, -1, 0, on_forget, metrics);
+	if (!metrics->forget)
 		return error_set(err, -ENOMEM, "out of memory");
-	evhttp_set_gencb(metrics->http, on_other, NULL);
-	evhttp_set_max_body_size(metrics->http, 4096);
-	evhttp_set_max_headers_size(metrics->http, 16384);
-	evhttp_set_timeout(metrics->http, IDLE_TIMEOUT_S);
-	errno = 0;
-	bound = evhttp_bind_socket_with_handle(metrics->http, text, port);
-	if (!bound)
-		return error_set(
-		    err, errno ? -errno : -EADDRNOTAVAIL,
-		    "metrics: %s port %u: %s; choose another address, or `metrics: off`", text,
-		    port, strerror(errno ? errno : EADDRNOTAVAIL));
-	metrics->rest = accept_rest_new(base, evhttp_bound_socket_get_listener(bound), "metrics");
-	if (!metrics->rest)
-		return error_set(err, -ENOMEM, "out of memory");
+	if ((rc = open_socket(metrics, config, &face.fd, err)) ||
+	    (rc = face_new(&face, &metrics->face, err)))
+		return rc;
+	metrics->source.faces[1] = metrics->face;
 	return 0;
 }
 
-int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp,
-		const struct lateness *lateness, const struct addr *address, uint16_t port,
-		struct metrics **ret, struct error *err)
+int metrics_new(const struct metrics_options *options, struct metrics **ret, struct error *err)
 {
 	struct metrics *metrics = calloc(1, sizeof(*metrics));
 	struct timespec now;
@@ -472,11 +246,16 @@ int metrics_new(struct event_base *base, struct state *state, struct dataplane *
 	if (!metrics)
 		return error_set(err, -ENOMEM, "out of memory");
 	clock_gettime(CLOCK_REALTIME, &now);
-	*metrics = (struct metrics){.state = state,
-				    .dp = dp,
-				    .lateness = lateness,
-				    .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9};
-	rc = serve(metrics, base, address, port, err);
+	metrics->base = options->base;
+	TAILQ_INIT(&metrics->waiters);
+	metrics->source = (struct metrics_source){
+	    .state = options->state,
+	    .dp = options->dp,
+	    .lateness = options->lateness,
+	    .faces = {options->control},
+	    .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9,
+	};
+	rc = start(metrics, options, err);
 	if (rc)
 		metrics_free(metrics);
 	else
@@ -488,8 +267,17 @@ void metrics_free(struct metrics *metrics)
 {
 	if (!metrics)
 		return;
-	accept_rest_free(metrics->rest);
-	if (metrics->http)
-		evhttp_free(metrics->http);
+	face_free(metrics->face);
+	metrics_build_free(metrics->build);
+	text_unref(metrics->present);
+	text_unref(metrics->former);
+	if (metrics->forget)
+		event_free(metrics->forget);
+	if (metrics->face && metrics->path)
+		unlink(metrics->path);
+	free(metrics->path);
+	if (metrics->token)
+		explicit_bzero(metrics->token, strlen(metrics->token));
+	free(metrics->token);
 	free(metrics);
 }

@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET /metrics in the Prometheus text format 0.0.4, over HTTP through libevent. */
+/* GET /metrics in the Prometheus text format 0.0.4, over HTTP on a TCP port or a Unix socket. The
+ * text is made once a second at most, however many ask, in slices of the loop. */
 #ifndef LBD_METRICS_H
 #define LBD_METRICS_H
 
 #include "lbd/state/state.h"
 
 struct metrics;
+struct face;
 
-int metrics_new(struct event_base *base, struct state *state, struct dataplane *dp,
-		const struct lateness *lateness, const struct addr *address, uint16_t port,
-		struct metrics **ret, struct error *err);
-void metrics_free(struct metrics *metrics);
+struct metrics_options {
+	struct event_base *base;
+	struct state *state; /* and its config */
+	struct dataplane *dp;
+	const struct lateness *lateness;
+	const struct face *control; /* for its metrics; outlives the metrics */
+	unsigned connections;       /* at most; see budget.h */
+};
+
+/* Listens where the config says. Fails also if its token file cannot be read or may be read by
+ * others. */
+int metrics_new(const struct metrics_options *options, struct metrics **ret, struct error *err);
+void metrics_free(struct metrics *metrics); /* NULL is fine */
 
 #endif

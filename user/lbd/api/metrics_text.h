@@ -3,12 +3,16 @@
 #ifndef LBD_METRICS_TEXT_H
 #define LBD_METRICS_TEXT_H
 
-#include <event2/buffer.h>
+#include "text.h"
 
 /* The # HELP and # TYPE lines of a family. */
-void metrics_family(struct evbuffer *text, const char *name, const char *type, const char *help);
+void metrics_family(struct text *text, const char *name, const char *type, const char *help);
 /* One sample. labels: name, value, name, value, ..., NULL; NULL: none. Values are escaped. */
-void metrics_sample(struct evbuffer *text, const char *name, const char *const *labels,
-		    double value);
+void metrics_sample(struct text *text, const char *name, const char *const *labels, double value);
+
+/* The same in two parts, for samples that share their labels: {a="b",c="d"}, or nothing. */
+void metrics_labels(struct text *text, const char *const *labels);
+void metrics_line(struct text *text, const char *name, const char *labels, size_t labels_length,
+		  double value);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Handlers of GET requests: JSON as described in include/lb_api.h. */
+/* What GET requests show: JSON as described in include/lb_api.h. */
 #include "internal.h"
 
 #include <errno.h>
+#include <event2/http.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -93,7 +94,7 @@ static json_t *loop_json(const struct api *api)
 			 number(meter->max_us / 1000));
 }
 
-static json_t *status_json(const struct api *api)
+json_t *api_status_json(const struct api *api)
 {
 	char seed[24];
 	struct state_summary summary;
@@ -127,7 +128,7 @@ static json_t *status_json(const struct api *api)
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
 {
-	*ret = status_json(call->api);
+	*ret = api_status_json(call->api);
 	return 0;
 }
 
@@ -152,7 +153,7 @@ static const char *tracking_name(uint8_t tracking)
 	return names[tracking];
 }
 
-static json_t *service_json(const struct api *api, const struct service *service)
+json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
 	struct dp_service_stats stats = {0};
@@ -173,23 +174,6 @@ static json_t *service_json(const struct api *api, const struct service *service
 	    "ring_digest", digest, "limited", stats.limited, "packets",
 	    number(stats.counts.packets), "bytes", number(stats.counts.bytes), "flows",
 	    number(stats.counts.flows));
-}
-
-static json_t *services_json(const struct api *api)
-{
-	unsigned count;
-	struct service *const *services = state_services(api->state, &count);
-	json_t *array = json_array();
-
-	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(array, service_json(api, services[i]));
-	return array;
-}
-
-int api_services(struct api_call *call, json_t **ret, struct error *err)
-{
-	*ret = json_pack("{s:o}", "services", services_json(call->api));
-	return 0;
 }
 
 /* ---- backends ---- */
@@ -264,39 +248,12 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
 }
 
-static void append_backends(struct api *api, const struct service *service, json_t *array)
-{
-	for (unsigned i = 0; i < service->backends_count; i++)
-		json_array_append_new(array, api_backend_json(api, service->backends[i]));
-}
-
-static json_t *backends_json(struct api *api)
-{
-	unsigned count;
-	struct service *const *services = state_services(api->state, &count);
-	json_t *array = json_array();
-
-	for (unsigned i = 0; i < count; i++)
-		append_backends(api, services[i], array);
-	return array;
-}
-
 int api_backends(struct api_call *call, json_t **ret, struct error *err)
 {
 	const char *name = evhttp_find_header(call->query, "service");
-	const struct service *service;
-	json_t *array;
 
-	if (!name) {
-		*ret = json_pack("{s:o}", "backends", backends_json(call->api));
-		return 0;
-	}
-	service = state_find_service(call->api->state, name);
-	if (!service)
+	if (name && !state_find_service(call->api->state, name))
 		return error_set(err, -ENOENT, "service \"%.64s\": no such service", name);
-	array = json_array();
-	append_backends(call->api, service, array);
-	*ret = json_pack("{s:o}", "backends", array);
 	return 0;
 }
 
@@ -316,7 +273,7 @@ static const struct counter_text counters[LB_COUNTERS] = {
 #undef X
 };
 
-static json_t *reasons_json(const struct lb_reason_count counts[LB_COUNTERS])
+json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS])
 {
 	static const char *const outcomes[] = {
 	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
@@ -331,7 +288,7 @@ static json_t *reasons_json(const struct lb_reason_count counts[LB_COUNTERS])
 	return array;
 }
 
-static json_t *events_json(const struct lb_reason_count counts[LB_COUNTERS])
+json_t *api_events_json(const struct lb_reason_count counts[LB_COUNTERS])
 {
 	json_t *array = json_array();
 
@@ -347,19 +304,7 @@ int api_stats(struct api_call *call, json_t **ret, struct error *err)
 	struct lb_reason_count counts[LB_COUNTERS];
 
 	dataplane_reason_counts(call->api->dp, counts);
-	*ret =
-	    json_pack("{s:o, s:o}", "reasons", reasons_json(counts), "events", events_json(counts));
-	return 0;
-}
-
-int api_top(struct api_call *call, json_t **ret, struct error *err)
-{
-	struct lb_reason_count counts[LB_COUNTERS];
-
-	dataplane_reason_counts(call->api->dp, counts);
-	*ret = json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "time_ms", number(clock_monotonic_ms()),
-			 "status", status_json(call->api), "services", services_json(call->api),
-			 "backends", backends_json(call->api), "reasons", reasons_json(counts),
-			 "events", events_json(counts));
+	*ret = json_pack("{s:o, s:o}", "reasons", api_reasons_json(counts), "events",
+			 api_events_json(counts));
 	return 0;
 }

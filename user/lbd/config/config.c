@@ -112,6 +112,11 @@ void config_free(struct config *config)
 	free(config->state);
 	free(config->group);
 	free(config->metrics);
+	free(config->metrics_path);
+	free(config->metrics_token_file);
+	for (unsigned i = 0; i < config->metrics_hosts_count; i++)
+		free(config->metrics_hosts[i]);
+	free(config->metrics_hosts);
 	free(config);
 }
 

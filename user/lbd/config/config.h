@@ -62,13 +62,19 @@ struct config {
 	char **interfaces;
 	unsigned interfaces_count;
 	enum config_mode mode;
-	char *pin;     /* default /sys/fs/bpf/lbd */
-	char *socket;  /* default /run/lbd/lbd.sock */
-	char *state;   /* directory of files that survive a reboot; default /var/lib/lbd */
-	char *group;   /* owner group of the socket, default "lbd" */
-	char *metrics; /* `metrics: 127.0.0.1:9469`, "off": NULL */
+	char *pin;    /* default /sys/fs/bpf/lbd */
+	char *socket; /* default /run/lbd/lbd.sock */
+	char *state;  /* directory of files that survive a reboot; default /var/lib/lbd */
+	char *group;  /* owner group of the socket, default "lbd" */
+	/* `metrics: 127.0.0.1:9469` or `unix:/run/lbd/metrics.sock`; "off": NULL */
+	char *metrics;
+	char *metrics_path; /* of a Unix socket, in `metrics`; NULL: address and port */
 	struct addr metrics_address;
 	uint16_t metrics_port;
+	char *metrics_token_file; /* NULL: no token is asked for */
+	/* names that the Host field may have besides localhost and the address connected to */
+	char **metrics_hosts;
+	unsigned metrics_hosts_count;
 	uint64_t hash_seed;                            /* 0: not given, see seed.h */
 	struct addr encap_source4, encap_source6;      /* prefixes of the outer source addresses */
 	unsigned encap_source4_len, encap_source6_len; /* default 172.16.0.0/16, 100::/64 */

@@ -11,6 +11,7 @@
 #include "shape.h"
 
 #define MAX_INTERFACES 64
+#define MAX_HOSTS      64
 
 #define OPTIONAL       CYAML_FLAG_OPTIONAL
 #define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
@@ -111,18 +112,21 @@ static const cyaml_schema_field_t limits_keys[] = {
 	TEXT("flows", raw_limits, flows),
 	CYAML_FIELD_END};
 
-static const cyaml_schema_value_t interface_schema = {
+static const cyaml_schema_value_t name_schema = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
 
 static const cyaml_schema_field_t config_keys[] = {
 	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces,
-			     &interface_schema, 0, MAX_INTERFACES),
+			     &name_schema, 0, MAX_INTERFACES),
 	WORD("mode", raw_config, mode, mode_words),
 	TEXT("pin", raw_config, pin),
 	TEXT("socket", raw_config, socket),
 	TEXT("state", raw_config, state),
 	TEXT("group", raw_config, group),
 	TEXT("metrics", raw_config, metrics),
+	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts,
+			     &name_schema, 0, MAX_HOSTS),
+	TEXT("metrics-token-file", raw_config, metrics_token_file),
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),
 	GROUP("limits", raw_config, limits, limits_keys),

@@ -54,7 +54,9 @@ struct raw_config {
 	char **interfaces;
 	unsigned interfaces_count;
 	uint8_t *mode; /* enum config_mode */
-	char *pin, *socket, *state, *group, *metrics, *hash_seed;
+	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed;
+	char **metrics_hosts;
+	unsigned metrics_hosts_count;
 	struct raw_encap *encap;
 	struct raw_limits *limits;
 	struct raw_service *defaults;

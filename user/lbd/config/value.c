@@ -44,6 +44,16 @@ static bool is_socket_path(const char *text)
 	return *text == '/' && strlen(text) < sizeof(((struct sockaddr_un *)0)->sun_path);
 }
 
+static bool is_host(const char *text)
+{
+	struct addr address;
+
+	return !addr_parse(text, &address) ||
+	       (*text && strlen(text) <= 253 &&
+		strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		    strlen(text));
+}
+
 static bool is_group(const char *text)
 {
 	return *text && strlen(text) <= 64 &&
@@ -68,6 +78,8 @@ static const struct config_text_key texts[] = {
 		"an absolute path of at most 107 bytes"),
     CONFIG_TEXT("state", raw_config, state, config, state, is_path, "an absolute path"),
     CONFIG_TEXT("group", raw_config, group, config, group, is_group, "the name of a group"),
+    CONFIG_TEXT("metrics-token-file", raw_config, metrics_token_file, config, metrics_token_file,
+		is_path, "an absolute path"),
     {.key = NULL},
 };
 
@@ -94,7 +106,22 @@ static const struct config_number_key limits_numbers[] = {
 
 /* ---- values with a syntax of their own ---- */
 
-/* ADDRESS:PORT, brackets around IPv6, or off. */
+static void read_metrics_path(const struct config_place *at, const char *text,
+			      struct config *config)
+{
+	const char *path = text + strlen("unix:");
+
+	if (!is_socket_path(path))
+		config_complain(at, "metrics", text,
+				"expected unix: and an absolute path of at most 107 bytes");
+	else if (config->socket && !strcmp(path, config->socket))
+		config_complain(at, "metrics", text,
+				"is the control socket: expected another path");
+	config_copy_text(at, text, &config->metrics);
+	config_copy_text(at, path, &config->metrics_path);
+}
+
+/* ADDRESS:PORT, brackets around IPv6; unix:PATH; or off. */
 static void read_metrics(const struct config_place *at, const char *text, struct config *config)
 {
 	const char *colon = strrchr(text, ':');
@@ -105,6 +132,10 @@ static void read_metrics(const struct config_place *at, const char *text, struct
 
 	if (!strcmp(text, "off"))
 		return;
+	if (!strncmp(text, "unix:", 5)) {
+		read_metrics_path(at, text, config);
+		return;
+	}
 	if (length < sizeof(host))
 		snprintf(host, sizeof(host), "%.*s", (int)(brackets ? length - 2 : length),
 			 text + brackets);
@@ -113,11 +144,29 @@ static void read_metrics(const struct config_place *at, const char *text, struct
 	    config_count.parse(colon + 1, &port) || port < 1 || port > 65535) {
 		config_complain(
 		    at, "metrics", text,
-		    "expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, or off");
+		    "expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, unix:PATH, or off");
 		return;
 	}
 	config->metrics_port = (uint16_t)port;
 	config_copy_text(at, text, &config->metrics);
+}
+
+static void read_metrics_hosts(const struct config_place *root, const struct raw_config *raw,
+			       struct config *config)
+{
+	config->metrics_hosts = calloc(raw->metrics_hosts_count + 1, sizeof(char *));
+	if (!config->metrics_hosts) {
+		config_source_oom(root->source);
+		return;
+	}
+	config->metrics_hosts_count = raw->metrics_hosts_count;
+	for (unsigned i = 0; i < raw->metrics_hosts_count; i++) {
+		if (!is_host(raw->metrics_hosts[i]))
+			config_complain_item(root, "metrics-hosts", i, raw->metrics_hosts[i],
+					     "expected the name of a host or an address, without "
+					     "port and brackets");
+		config_copy_text(root, raw->metrics_hosts[i], &config->metrics_hosts[i]);
+	}
 }
 
 static void read_prefix(const struct config_place *at, const char *key, const char *text,
@@ -212,6 +261,7 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 	if (raw->mode)
 		config->mode = *raw->mode;
 	read_metrics(&root, raw->metrics ? raw->metrics : default_texts.metrics, config);
+	read_metrics_hosts(&root, raw, config);
 	if (raw->encap)
 		read_encap(&root, raw->encap, config);
 	if (raw->limits)

@@ -51,6 +51,7 @@ struct health {
 	LIST_HEAD(check_list, health_check) checks;
 	struct kind_state *kinds;
 	unsigned kinds_count;
+	unsigned running, running_max; /* probes; 0: no limit */
 	uint64_t warned_us, warned_late_us;
 };
 
@@ -239,12 +240,18 @@ static uint32_t measured(const struct health_check *check, uint32_t latency_us)
 	return late_us(check, clock_monotonic_us()) > latency_us / 4 ? 0 : latency_us;
 }
 
+static void probe_ended(struct health_check *check)
+{
+	check->probe = NULL;
+	check->health->running--;
+}
+
 static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
 {
 	struct health_check *check = arg;
 	uint64_t late = 0, wait;
 
-	check->probe = NULL;
+	probe_ended(check);
 	event_del(&check->timer);
 	if (outcome == HEALTH_NOT_RUN) {
 		wait_for_next(check);
@@ -275,7 +282,7 @@ static void probe_timed_out(struct health_check *check)
 	}
 	failure_timeout(why, kind->waits_for(check->probe), check->config.timeout_ms);
 	kind->cancel(check->probe);
-	check->probe = NULL;
+	probe_ended(check);
 	if (verdict == VERDICT_VOID)
 		repeat_void(check, late);
 	else
@@ -284,12 +291,22 @@ static void probe_timed_out(struct health_check *check)
 
 static void start_probe(struct health_check *check)
 {
+	struct health *health = check->health;
+
 	check->probe_us = clock_monotonic_us();
 	check->late_us = lateness_total(lateness_meter(check->health->lateness), check->probe_us);
 	check->beats = lateness_meter(check->health->lateness)->beats;
-	check->probe = check->kind->kind->start(check->kind->state, check->health->base,
-						&check->spec, probe_done, check);
+	if (health->running_max && health->running >= health->running_max) {
+		wait_for_next(check);
+		probe_not_run(
+		    check,
+		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
+		return;
+	}
+	check->probe = check->kind->kind->start(check->kind->state, health->base, &check->spec,
+						probe_done, check);
 	if (check->probe) {
+		health->running++;
 		wait_ms(check, check->config.timeout_ms);
 		return;
 	}
@@ -374,8 +391,10 @@ void health_remove(struct health_check *check)
 	if (!check)
 		return;
 	event_del(&check->timer);
-	if (check->probe)
+	if (check->probe) {
 		check->kind->kind->cancel(check->probe);
+		probe_ended(check);
+	}
 	LIST_REMOVE(check, link);
 	config_done(&check->config);
 	free(check);
@@ -446,6 +465,11 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 	}
 	*ret = health;
 	return 0;
+}
+
+void health_limit(struct health *health, unsigned probes)
+{
+	health->running_max = probes;
 }
 
 void health_free(struct health *health)

@@ -58,6 +58,9 @@ typedef void health_result_fn(void *arg, const struct health_result *result);
 int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret,
 	       struct error *err);
 void health_free(struct health *health);
+/* At most so many probes run at the same time: each has a descriptor. A probe beyond that is not
+ * run, as if the host had no descriptor left. 0, the default: no limit. */
+void health_limit(struct health *health, unsigned probes);
 /* spec is copied. port: the service's, used if spec->port is 0. initial: the status to start with;
  * with HEALTH_UNKNOWN the first probe alone sets the status. The first probe comes within a small
  * random part of the interval. NULL with errno EINVAL (no such kind) or ENOMEM. */

@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "kernel.h"
 #include "lateness.h"
+#include "loop.h"
 #include "notify.h"
 #include "seed.h"
 

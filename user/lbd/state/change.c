@@ -237,8 +237,18 @@ static bool same_metrics(const struct config *a, const struct config *b)
 {
 	if (!a->metrics || !b->metrics)
 		return !a->metrics == !b->metrics;
+	if (!a->metrics_path != !b->metrics_path ||
+	    (a->metrics_path && strcmp(a->metrics_path, b->metrics_path) != 0))
+		return false;
 	return a->metrics_port == b->metrics_port &&
 	       addr_equal(&a->metrics_address, &b->metrics_address);
+}
+
+static bool same_token_file(const struct config *a, const struct config *b)
+{
+	const char *first = a->metrics_token_file, *second = b->metrics_token_file;
+
+	return first && second ? !strcmp(first, second) : first == second;
 }
 
 /* Warns of changed keys that are read only at start. */
@@ -254,6 +264,7 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	    {"state", !strcmp(old->state, new->state), false},
 	    {"group", !strcmp(old->group, new->group), false},
 	    {"metrics", same_metrics(old, new), false},
+	    {"metrics-token-file", same_token_file(old, new), false},
 	    {"encap: gue-port", old->gue_port == new->gue_port, false},
 	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},

@@ -222,6 +222,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		return rc;
 	}
 	world_hand_over(state, &state->world, &next);
+	state->generation++;
 	world_report(&state->world);
 	if (state->config != config)
 		config_free(state->config);

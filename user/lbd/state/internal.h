@@ -28,6 +28,7 @@ struct state {
 	struct overrides overrides;
 	bool overrides_stale; /* what is on disk differs from them */
 	struct world world;
+	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
 	struct event *tick;   /* each second: ramps, latencies, drains */
 	struct event *sweep;

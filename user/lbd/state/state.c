@@ -107,6 +107,11 @@ struct service *const *state_services(const struct state *state, unsigned *ret_c
 	return state->world.services;
 }
 
+uint64_t state_generation(const struct state *state)
+{
+	return state->generation;
+}
+
 struct service *state_find_service(const struct state *state, const char *name)
 {
 	for (unsigned i = 0; i < state->world.count; i++)

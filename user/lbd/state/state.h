@@ -145,6 +145,8 @@ uint64_t state_flows_without_place(const struct state *state);
 
 const struct config *state_config(const struct state *state);
 struct service *const *state_services(const struct state *state, unsigned *ret_count);
+/* Changes whenever services and backends are replaced by others: pointers to them are then gone. */
+uint64_t state_generation(const struct state *state);
 struct service *state_find_service(const struct state *state, const char *name);
 struct backend *service_find_backend(const struct service *service, const struct addr *address);
 

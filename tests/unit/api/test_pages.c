@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The metrics and the lists of the control socket, over their sockets, of a state with thousands of
+ * backends on a data plane in plain memory: who is answered, and that texts built in slices are
+ * whole. LBD_TEST_SERVICES and LBD_TEST_BACKENDS (of each service) change the size. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "lbd/api/api.h"
+#include "lbd/api/face.h"
+#include "support/memory_dataplane.h"
+
+#define PATIENCE_MS 60000 /* a loop that takes longer hangs */
+#define TOKEN       "0123456789abcdef"
+
+static unsigned services = 300, backends = 10; /* of each service */
+static char directory[] = "/tmp/test_pages.XXXXXX";
+
+static struct event_base *base;
+static struct lateness *lateness;
+static struct memory_dataplane *memory;
+static struct neigh *neigh;
+static struct health *health;
+static struct state *state;
+static struct api *api;
+static struct metrics *metrics;
+static uint16_t port;
+
+/* ---- lbd, but for the program ---- */
+
+static uint16_t free_port(void)
+{
+	struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
+	socklen_t length = sizeof(here);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&here, sizeof(here)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&here, &length), 0);
+	close(fd);
+	return ntohs(here.sin_port);
+}
+
+static struct config *make_config(const char *extra)
+{
+	struct text *text = text_new();
+	struct config *config;
+	struct error err;
+
+	text_printf(text, "socket: %s/lbd.sock\ngroup: root\n%s\nservices:\n", directory, extra);
+	for (unsigned i = 0; i < services; i++) {
+		text_printf(text,
+			    "  - { name: s%u, vip: 192.0.%u.%u, protocol: tcp, port: 80, "
+			    "health: { type: none }, backends: [",
+			    i, i / 250, i % 250 + 1);
+		for (unsigned j = 0; j < backends; j++)
+			text_printf(text, "%s{ address: 10.0.%u.%u }", j ? ", " : "", j / 250,
+				    j % 250 + 1);
+		text_add_string(text, "] }\n");
+	}
+	assert_false(text->failed);
+	if (config_parse(text->bytes, text->length, "lbd.yaml", &config, &err))
+		fail_msg("%s", err.text);
+	text_unref(text);
+	return config;
+}
+
+static void begin(const char *extra)
+{
+	struct error err = {0};
+
+	base = loop_new();
+	memory = memory_dataplane_new(
+	    (struct memory_limits){services + 8, services * backends + 32, 4 << 20, 64});
+	if (lateness_new(base, &lateness) || neigh_new(base, &neigh, &err) ||
+	    health_new(base, lateness, &health, &err))
+		fail_msg("%s", err.text);
+	const struct state_options options = {.base = base,
+					      .config = make_config(extra),
+					      .config_path = "lbd.yaml",
+					      .dataplane = memory->dp,
+					      .neigh = neigh,
+					      .health = health};
+	if (state_new(&options, &state, &err))
+		fail_msg("%s", err.text);
+	struct api_options for_api = {.base = base,
+				      .state = state,
+				      .dp = memory->dp,
+				      .lateness = lateness,
+				      .connections = 64};
+	if (api_new(&for_api, &api, &err))
+		fail_msg("%s", err.text);
+	struct metrics_options for_metrics = {.base = base,
+					      .state = state,
+					      .dp = memory->dp,
+					      .lateness = lateness,
+					      .control = api_face(api),
+					      .connections = 64};
+	if (metrics_new(&for_metrics, &metrics, &err))
+		fail_msg("%s", err.text);
+}
+
+static void begin_usual(void)
+{
+	char extra[100];
+
+	port = free_port();
+	snprintf(extra, sizeof(extra), "metrics: 127.0.0.1:%u\nmetrics-hosts: [lb1]", port);
+	begin(extra);
+}
+
+static int end(void **unused)
+{
+	if (!metrics) /* the test failed before it had all */
+		return 0;
+	metrics_free(metrics);
+	metrics = NULL;
+	api_free(api);
+	state_free(state);
+	health_free(health);
+	lateness_free(lateness);
+	neigh_free(neigh);
+	memory_dataplane_free(memory);
+	event_base_free(base);
+	return 0;
+}
+
+/* ---- a client ---- */
+
+struct fetch {
+	int fd;
+	bool done;
+	struct text *text;
+};
+
+static int connect_to(const struct sockaddr *address, socklen_t length)
+{
+	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, address, length), 0);
+	return fd;
+}
+
+static int connect_path(const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", directory, name);
+	return connect_to((struct sockaddr *)&address, sizeof(address));
+}
+
+static int connect_port(void)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(0x7f000001)};
+
+	return connect_to((struct sockaddr *)&address, sizeof(address));
+}
+
+static struct fetch ask(int fd, const char *path, const char *fields)
+{
+	char request[512];
+	int length =
+	    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n%s\r\n\r\n", path, fields);
+
+	assert_int_equal(send(fd, request, (size_t)length, MSG_NOSIGNAL), length);
+	return (struct fetch){.fd = fd, .text = text_new()};
+}
+
+static void take(struct fetch *fetch)
+{
+	static char bytes[65536];
+	ssize_t got;
+
+	while (!fetch->done && (got = recv(fetch->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) >= 0) {
+		text_add(fetch->text, bytes, (size_t)got);
+		fetch->done = !got;
+	}
+}
+
+/* One turn of the loop, measured in CPU time. */
+static struct {
+	unsigned turns;
+	uint64_t longest_us, total_us;
+} cost;
+
+static uint64_t cpu_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void turn(void)
+{
+	uint64_t begin_us = cpu_us(), took_us;
+
+	event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	took_us = cpu_us() - begin_us;
+	cost.turns++;
+	cost.total_us += took_us;
+	if (took_us > cost.longest_us)
+		cost.longest_us = took_us;
+}
+
+static void cost_begin(void)
+{
+	for (unsigned i = 0; i < 100; i++) /* what the start has left to do */
+		turn();
+	memset(&cost, 0, sizeof(cost));
+}
+
+static void cost_print(const char *what)
+{
+	print_message("%s: %u services, %u backends: %u turns of the loop, the longest %.1f ms of "
+		      "CPU time, all %.1f ms\n",
+		      what, services, services * backends, cost.turns,
+		      (double)cost.longest_us / 1000, (double)cost.total_us / 1000);
+}
+
+/* Turns the loop until the answer is whole. The body, or NULL with another status than 200. */
+static const char *finish(struct fetch *fetch)
+{
+	uint64_t end_ms = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (!fetch->done) {
+		assert_true(clock_monotonic_ms() < end_ms);
+		turn();
+		take(fetch);
+	}
+	close(fetch->fd);
+	text_add(fetch->text, "", 1);
+	return !strncmp(fetch->text->bytes, "HTTP/1.1 200 ", 13)
+		   ? strstr(fetch->text->bytes, "\r\n\r\n") + 4
+		   : NULL;
+}
+
+static unsigned status_of(int fd, const char *path, const char *fields)
+{
+	struct fetch fetch = ask(fd, path, fields);
+	unsigned status = 0;
+
+	finish(&fetch);
+	sscanf(fetch.text->bytes, "HTTP/1.1 %u", &status);
+	text_unref(fetch.text);
+	return status;
+}
+
+static unsigned occurrences(const char *text, const char *part)
+{
+	unsigned found = 0;
+
+	while ((text = strstr(text, part))) {
+		found++;
+		text++;
+	}
+	return found;
+}
+
+/* ---- whole texts ---- */
+
+static void expect_whole_metrics(const char *text, unsigned expected)
+{
+	assert_non_null(text);
+	assert_int_equal(occurrences(text, "\nlbd_backend_up{"), expected);
+	assert_int_equal(occurrences(text, "\nlbd_backend_latency_seconds{"), expected);
+	assert_int_equal(occurrences(text, "\nlbd_service_up{"), services);
+	assert_int_equal(occurrences(text, "\nlbd_backend_up{service=\"s7\",vip=\"192.0.0.8\",port="
+					   "\"80\",protocol=\"tcp\",backend=\"10.0.0.1\"} "),
+			 1);
+	assert_int_equal(occurrences(text, "\nlbd_face_connections{face=\"metrics\"} 1\n"), 1);
+}
+
+static void metrics_hold_each_service_and_backend_once(void **unused)
+{
+	struct fetch fetch;
+
+	begin_usual();
+	cost_begin();
+	fetch = ask(connect_port(), "/metrics", "Host: localhost");
+	expect_whole_metrics(finish(&fetch), services * backends);
+	cost_print("GET /metrics");
+	text_unref(fetch.text);
+}
+
+static void lists_hold_each_service_and_backend_once(void **unused)
+{
+	static const struct {
+		const char *path, *name;
+		unsigned *count, *by;
+	} lists[] = {
+	    {"/v1/backends", "backends", &services, &backends},
+	    {"/v1/services", "services", &services, NULL},
+	    {"/v1/backends?service=s7", "backends", &backends, NULL},
+	};
+
+	begin_usual();
+	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct fetch fetch;
+		const char *body;
+		json_t *answer;
+
+		cost_begin();
+		fetch = ask(connect_path("lbd.sock"), lists[i].path, "Host: lbd");
+		body = finish(&fetch);
+		cost_print(lists[i].path);
+		answer = body ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL;
+
+		assert_int_equal(json_array_size(json_object_get(answer, lists[i].name)),
+				 *lists[i].count * (lists[i].by ? *lists[i].by : 1));
+		json_decref(answer);
+		text_unref(fetch.text);
+	}
+	assert_int_equal(status_of(connect_path("lbd.sock"), "/v1/backends?service=no", "Host: l"),
+			 404);
+}
+
+/* The second backend comes and goes: those after it move. */
+static void change(unsigned i)
+{
+	struct error err = {0};
+	struct addr address;
+
+	addr_parse("10.0.0.2", &address);
+	if (i % 2 ? state_backend_add(state, "s0", &address, 100, &err)
+		  : state_backend_remove(state, "s0", &address, true, &err))
+		fail_msg("%s", err.text);
+}
+
+/* Each backend but the second is there once, by what stands before and after its address. */
+static void expect_each_once(const char *text, const char *before, const char *after)
+{
+	unsigned *seen = calloc(backends, sizeof(*seen));
+	size_t length = strlen(before);
+
+	assert_non_null(text);
+	while ((text = strstr(text, before))) {
+		unsigned high, low;
+		int end = 0;
+
+		text += length;
+		assert_int_equal(sscanf(text, "10.0.%u.%u%n", &high, &low, &end), 2);
+		assert_int_equal(strncmp(text + end, after, strlen(after)), 0);
+		assert_true(high * 250 + low - 1 < backends);
+		seen[high * 250 + low - 1]++;
+	}
+	for (unsigned i = 0; i < backends; i++)
+		if (seen[i] != 1 && (i != 1 || seen[i]))
+			fail_msg("backend %u: %u times", i, seen[i]);
+	free(seen);
+}
+
+static void texts_are_whole_also_if_backends_change_while_they_are_built(void **unused)
+{
+	const unsigned usual_services = services, usual_backends = backends;
+	struct fetch list, page;
+
+	services = 1;
+	backends = 4000;
+	begin_usual();
+	list = ask(connect_path("lbd.sock"), "/v1/backends", "Host: lbd");
+	page = ask(connect_port(), "/metrics", "Host: localhost");
+	for (unsigned i = 0; i < 13; i++) {
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		change(i);
+	}
+	expect_each_once(finish(&list), "\"service\":\"s0\",\"address\":\"", "\"");
+	expect_each_once(strstr(finish(&page), "\nlbd_backend_latency"), "backend=\"", "\"} ");
+	text_unref(list.text);
+	text_unref(page.text);
+	services = usual_services;
+	backends = usual_backends;
+}
+
+static void scrapes_at_the_same_time_share_one_text(void **unused)
+{
+	struct fetch fetches[20];
+	const char *first;
+
+	begin_usual();
+	for (unsigned i = 0; i < 20; i++)
+		fetches[i] = ask(connect_port(), "/metrics", "Host: localhost");
+	first = finish(&fetches[0]);
+	assert_non_null(first);
+	for (unsigned i = 1; i < 20; i++) {
+		assert_string_equal(finish(&fetches[i]), first);
+		text_unref(fetches[i].text);
+	}
+	text_unref(fetches[0].text);
+}
+
+/* A client that takes nothing holds its text; those after it get texts all the same. */
+static void a_reader_that_stops_does_not_stop_the_others(void **unused)
+{
+	struct fetch stuck, fetch;
+
+	begin_usual();
+	stuck = ask(connect_port(), "/metrics", "Host: localhost");
+	for (unsigned i = 0; i < 3; i++) {
+		fetch = ask(connect_port(), "/metrics", "Host: localhost");
+		assert_non_null(finish(&fetch));
+		text_unref(fetch.text);
+		usleep(1100000);
+	}
+	close(stuck.fd);
+	text_unref(stuck.text);
+}
+
+/* ---- who is answered ---- */
+
+static void only_hosts_that_are_known_are_answered(void **unused)
+{
+	static const struct {
+		const char *fields;
+		unsigned status;
+	} cases[] = {
+	    {"Host: localhost", 200},
+	    {"Host: LOCALHOST:9469", 200},
+	    {"Host: 127.0.0.1", 200},
+	    {"Host: 127.0.0.1:9469", 200},
+	    {"Host: [::1]:9469", 200},
+	    {"Host: lb1:9469", 200},
+	    {"Host: LB1", 200},
+	    {"Host: evil.example", 421},
+	    {"Host: 192.0.2.1", 421},
+	    {"Host: localhost.evil", 421},
+	    {"Host: 127.0.0.1.evil", 421},
+	    {"Host: lb1.evil", 421},
+	    {"Host: evil.example:80", 421},
+	    {"Host: ", 421},
+	    {"X: y", 400},
+	};
+
+	begin_usual();
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		unsigned status = status_of(connect_port(), "/", cases[i].fields);
+
+		if (status != cases[i].status)
+			fail_msg("%s: %u", cases[i].fields, status);
+	}
+	assert_int_equal(status_of(connect_port(), "/metrics", "Host: evil.example"), 421);
+	assert_int_equal(status_of(connect_port(), "/", "Host: localhost\r\nHost: evil"), 400);
+}
+
+static void a_token_is_asked_for_where_one_is_configured(void **unused)
+{
+	char extra[200], path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/token", directory);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(write(fd, TOKEN "\n", 17), 17);
+	close(fd);
+	port = free_port();
+	snprintf(extra, sizeof(extra), "metrics: 127.0.0.1:%u\nmetrics-token-file: %s", port, path);
+	begin(extra);
+	assert_int_equal(status_of(connect_port(), "/metrics", "Host: localhost"), 401);
+	assert_int_equal(status_of(connect_port(), "/metrics",
+				   "Host: localhost\r\nAuthorization: Bearer 0123456789abcdeF"),
+			 401);
+	assert_int_equal(status_of(connect_port(), "/metrics",
+				   "Host: localhost\r\nAuthorization: Bearer " TOKEN),
+			 200);
+	unlink(path);
+}
+
+static void metrics_may_be_on_a_unix_socket_of_mode_660(void **unused)
+{
+	char extra[100], path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/metrics.sock", directory);
+	snprintf(extra, sizeof(extra), "metrics: unix:%s", path);
+	begin(extra);
+	assert_int_equal(status_of(connect_path("metrics.sock"), "/metrics", "Host: any"), 200);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+}
+
+static int set_up_all(void **unused)
+{
+	const char *value = getenv("LBD_TEST_SERVICES");
+
+	log_set_level(LOG_ERR);
+	if (value)
+		services = (unsigned)atoi(value);
+	value = getenv("LBD_TEST_BACKENDS");
+	if (value)
+		backends = (unsigned)atoi(value);
+	return !mkdtemp(directory);
+}
+
+static int tear_down_all(void **unused)
+{
+	libevent_global_shutdown();
+	return rmdir(directory);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(metrics_hold_each_service_and_backend_once),
+	    TEST(lists_hold_each_service_and_backend_once),
+	    TEST(texts_are_whole_also_if_backends_change_while_they_are_built),
+	    TEST(scrapes_at_the_same_time_share_one_text),
+	    TEST(a_reader_that_stops_does_not_stop_the_others),
+	    TEST(only_hosts_that_are_known_are_answered),
+	    TEST(a_token_is_asked_for_where_one_is_configured),
+	    TEST(metrics_may_be_on_a_unix_socket_of_mode_660),
+	};
+
+	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
+}

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Connections of a face, from accept to close. A connection is read until its request is whole,
+ * waits for its answer, sends it, and after a refusal reads on for a moment, so that the refusal is
+ * not lost with what the client still sends. One timer limits each of these stages as a whole:
+ * single bytes do not prolong it. */
+#include "face.h"
+
+#include <errno.h>
+#include <event2/event_struct.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define ERROR_FORMAT  "{\"error\":\"%s\",\"hint\":\"%s\"}\n"
+#define ACCEPTS_MAX   16    /* in one turn of the loop */
+#define REST_MS       200   /* after accept has failed: it would fail again at once */
+#define READ_MAX      16384 /* bytes in one turn */
+#define SEND_MAX      65536
+#define SEND_BUFFER   65536 /* bytes of an answer that wait in the kernel; it doubles this */
+#define LINGER_MS     500
+#define WARN_EVERY_MS 60000
+
+enum stage { READING, WAITING, SENDING, LINGERING };
+
+TAILQ_HEAD(call_list, face_call);
+
+struct face_call {
+	TAILQ_ENTRY(face_call) link; /* in the face's list of its stage, oldest first */
+	TAILQ_ENTRY(face_call) wait;
+	struct face_waiters *waiters; /* the list that `wait` is in; NULL: none */
+	struct face *face;
+	int fd;
+	enum stage stage;
+	uint64_t since_ms; /* CLOCK_MONOTONIC when the stage began */
+	struct event io, deadline;
+	char *in; /* what was read */
+	size_t in_length, in_size;
+	struct http_request request;
+	bool counted; /* among the answers under way; a refusal is not */
+	bool refused; /* by status: linger after the answer */
+	bool head_only;
+	char head[384];
+	size_t head_length, sent; /* sent: of head and text together */
+	struct text *text;
+};
+
+struct face {
+	struct face_options options;
+	struct event accept, rest; /* rest: after accept has failed */
+	struct call_list lists[LINGERING + 1];
+	struct face_counts counts;
+	size_t bytes; /* of all `in` */
+	uint64_t warned_ms, warned_accept_ms;
+	uint64_t quiet; /* refusals since the last warning */
+};
+
+static const struct {
+	const char *name, *text;
+} refusals[] = {
+#define X(name, text) {#name, text},
+    FACE_REFUSALS(X)
+#undef X
+};
+
+const char *face_refusal_name(enum face_refusal refusal)
+{
+	return refusals[refusal].name;
+}
+
+/* ---- counting ---- */
+
+static bool may_warn(uint64_t *at_ms)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	if (*at_ms && now_ms - *at_ms < WARN_EVERY_MS)
+		return false;
+	*at_ms = now_ms;
+	return true;
+}
+
+static void count_refusal(struct face *face, enum face_refusal refusal)
+{
+	face->counts.refused[refusal]++;
+	face->quiet++;
+	if (!may_warn(&face->warned_ms))
+		return;
+	log_warning("%s: %s; %llu refusals since the last such line (logged once a minute, counted "
+		    "in lbd_face_refused_total)",
+		    face->options.name, refusals[refusal].text, (unsigned long long)face->quiet);
+	face->quiet = 0;
+}
+
+/* ---- stages ---- */
+
+static void arm(struct face_call *call, unsigned ms)
+{
+	const struct timeval wait = {.tv_sec = ms / 1000,
+				     .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+
+	/* otherwise the time counts from the start of this turn of the loop */
+	event_base_update_cache_time(call->face->options.base);
+	event_add(&call->deadline, &wait);
+}
+
+static void enter(struct face_call *call, enum stage stage)
+{
+	TAILQ_REMOVE(&call->face->lists[call->stage], call, link);
+	call->stage = stage;
+	call->since_ms = clock_monotonic_ms();
+	TAILQ_INSERT_TAIL(&call->face->lists[stage], call, link);
+}
+
+static void leave_waiters(struct face_call *call)
+{
+	if (call->waiters)
+		TAILQ_REMOVE(call->waiters, call, wait);
+	call->waiters = NULL;
+}
+
+static void release_input(struct face_call *call)
+{
+	call->face->bytes -= call->in_size;
+	free(call->in);
+	call->in = NULL;
+	call->in_length = call->in_size = 0;
+}
+
+static void count_answer(struct face_call *call, bool under_way)
+{
+	if (call->counted != under_way)
+		call->face->counts.answers += under_way ? 1 : -1U;
+	call->counted = under_way;
+}
+
+static void close_call(struct face_call *call)
+{
+	struct face *face = call->face;
+
+	TAILQ_REMOVE(&face->lists[call->stage], call, link);
+	leave_waiters(call);
+	count_answer(call, false);
+	face->counts.connections--;
+	event_del(&call->io);
+	event_del(&call->deadline);
+	release_input(call);
+	text_unref(call->text);
+	close(call->fd);
+	free(call);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct face_call *call = arg;
+
+	if (call->stage == READING)
+		count_refusal(call->face, FACE_REFUSED_slow_request);
+	else if (call->stage != LINGERING)
+		count_refusal(call->face, FACE_REFUSED_slow_answer);
+	close_call(call);
+}
+
+static void set_priority(const struct face *face, struct event *event, enum loop_priority priority)
+{
+	event_priority_set(event, loop_priority_in(face->options.base, priority));
+}
+
+static bool is_large(const struct face_call *call)
+{
+	return call->stage == SENDING && call->text && call->text->length >= TEXT_LARGE;
+}
+
+static void on_io(evutil_socket_t fd, short what, void *arg);
+
+static void listen_for(struct face_call *call, short what)
+{
+	event_del(&call->io);
+	event_assign(&call->io, call->face->options.base, call->fd, what | EV_PERSIST, on_io, call);
+	set_priority(call->face, &call->io,
+		     is_large(call) ? LOOP_BULK : call->face->options.priority);
+	event_add(&call->io, NULL);
+}
+
+/* ---- answers ---- */
+
+static void write_head(struct face_call *call, int status, const char *type)
+{
+	int length = snprintf(
+	    call->head, sizeof(call->head),
+	    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%sConnection: close\r\n\r\n",
+	    status, http_status_text(status), type, call->text ? call->text->length : 0,
+	    status == 503 ? "Retry-After: 1\r\n" : "",
+	    status == 401 ? "WWW-Authenticate: Bearer realm=\"lbd\"\r\n" : "");
+
+	call->head_length = (size_t)length;
+}
+
+/* Sends in later turns of the loop. The answers of a face share the loop in turns. */
+void face_answer(struct face_call *call, int status, const char *type, struct text *text)
+{
+	leave_waiters(call);
+	if (!text || text->failed) {
+		status = 500;
+		text = NULL;
+	}
+	call->text = text ? text_ref(text) : NULL;
+	call->sent = 0;
+	call->refused = status >= 400;
+	write_head(call, status, type);
+	release_input(call);
+	enter(call, SENDING);
+	arm(call, call->face->options.limits.answer_ms);
+	listen_for(call, EV_WRITE);
+}
+
+void face_answer_line(struct face_call *call, int status, const char *line)
+{
+	struct text *text = text_new();
+
+	if (text && call->face->options.json)
+		text_printf(text, ERROR_FORMAT, line, status == 503 ? "Try again" : "");
+	else if (text)
+		text_printf(text, "%s\n", line);
+	face_answer(call, status,
+		    call->face->options.json ? "application/json" : "text/plain; charset=utf-8",
+		    text);
+	text_unref(text);
+}
+
+void face_refuse(struct face_call *call, int status, enum face_refusal refusal, const char *line)
+{
+	count_refusal(call->face, refusal);
+	face_answer_line(call, status, line);
+}
+
+void face_wait(struct face_call *call, struct face_waiters *waiters)
+{
+	call->waiters = waiters;
+	TAILQ_INSERT_TAIL(waiters, call, wait);
+}
+
+void face_answer_all(struct face_waiters *waiters, int status, const char *type, struct text *text)
+{
+	struct face_call *call;
+
+	while ((call = TAILQ_FIRST(waiters)))
+		face_answer(call, status, type, text);
+}
+
+void face_cut(struct face *face, const struct text *text, unsigned older_ms)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	struct face_call *call, *next;
+
+	for (call = TAILQ_FIRST(&face->lists[SENDING]); call; call = next) {
+		next = TAILQ_NEXT(call, link);
+		if (call->text != text || now_ms - call->since_ms < older_ms)
+			continue;
+		count_refusal(face, FACE_REFUSED_slow_answer);
+		close_call(call);
+	}
+}
+
+static void finish(struct face_call *call)
+{
+	if (!call->refused) {
+		close_call(call);
+		return;
+	}
+	count_answer(call, false);
+	text_unref(call->text);
+	call->text = NULL;
+	shutdown(call->fd, SHUT_WR);
+	enter(call, LINGERING);
+	arm(call, LINGER_MS);
+	listen_for(call, EV_READ);
+}
+
+static void send_some(struct face_call *call)
+{
+	size_t text_length = call->text && !call->head_only ? call->text->length : 0;
+	size_t in_head = call->sent < call->head_length ? call->head_length - call->sent : 0;
+	size_t at = call->sent > call->head_length ? call->sent - call->head_length : 0;
+	size_t more = text_length - at < SEND_MAX ? text_length - at : SEND_MAX;
+	struct iovec parts[2] = {{call->head + call->head_length - in_head, in_head},
+				 {more ? call->text->bytes + at : NULL, more}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	ssize_t sent = sendmsg(call->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			close_call(call);
+		return;
+	}
+	call->sent += (size_t)sent;
+	if (call->sent == call->head_length + text_length)
+		finish(call);
+}
+
+/* ---- requests ---- */
+
+static void take_request(struct face_call *call)
+{
+	struct face *face = call->face;
+
+	face->counts.requests++;
+	call->head_only = !strcmp(call->request.method, "HEAD");
+	if (face->counts.answers >= face->options.limits.answers) {
+		face_refuse(call, 503, FACE_REFUSED_answers, "too many answers are under way");
+		return;
+	}
+	count_answer(call, true);
+	enter(call, WAITING);
+	event_del(&call->io);
+	arm(call, face->options.limits.answer_ms);
+	face->options.handler(face->options.arg, call);
+}
+
+static void refuse_request(struct face_call *call, int status, enum face_refusal refusal,
+			   const char *line)
+{
+	call->face->counts.requests++;
+	face_refuse(call, status, refusal, line);
+}
+
+static void take_head(struct face_call *call, size_t length)
+{
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	const char *why = "";
+	int status = http_parse(call->in, length, &call->request, &why);
+
+	if (status) {
+		refuse_request(call, status, FACE_REFUSED_malformed, why);
+		return;
+	}
+	if (call->request.content_length > call->face->options.limits.body) {
+		refuse_request(call, 413, FACE_REFUSED_malformed, "the body is too large");
+		return;
+	}
+	if (call->in_length - length >= call->request.content_length)
+		take_request(call);
+	else if (call->request.expects_continue &&
+		 send(call->fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		close_call(call);
+}
+
+/* Bytes were added: `before` were there. The call may be gone afterwards. */
+static void take_input(struct face_call *call, size_t before)
+{
+	size_t length;
+
+	if (call->request.head_length) {
+		if (call->in_length - call->request.head_length >= call->request.content_length)
+			take_request(call);
+		return;
+	}
+	length = http_head_length(call->in, call->in_length, before);
+	if (length > HTTP_HEAD_MAX || (!length && call->in_length > HTTP_HEAD_MAX))
+		refuse_request(call, 431, FACE_REFUSED_malformed, "the header is too large");
+	else if (length)
+		take_head(call, length);
+}
+
+/* Room for one read. -ENOBUFS: all memory that requests may use is in use. The texts of a parsed
+ * head move with it. */
+static int make_room(struct face_call *call)
+{
+	struct face *face = call->face;
+	struct http_request *request = &call->request;
+	size_t size = call->in_size ? call->in_size * 2 : 1024;
+	char *grown, *old = call->in;
+
+	if (call->in_length < call->in_size)
+		return 0;
+	if (face->bytes + size - call->in_size > face->options.limits.bytes)
+		return -ENOBUFS;
+	grown = malloc(size);
+	if (!grown)
+		return -ENOBUFS;
+	if (old)
+		memcpy(grown, old, call->in_length);
+	if (request->head_length) {
+		request->target = grown + (request->target - old);
+		request->host = request->host ? grown + (request->host - old) : NULL;
+		request->authorization =
+		    request->authorization ? grown + (request->authorization - old) : NULL;
+	}
+	free(old);
+	face->bytes += size - call->in_size;
+	call->in = grown;
+	call->in_size = size;
+	return 0;
+}
+
+static void read_some(struct face_call *call)
+{
+	size_t before = call->in_length, room;
+	ssize_t got;
+
+	if (make_room(call)) {
+		refuse_request(call, 503, FACE_REFUSED_bytes, "too many requests are being read");
+		return;
+	}
+	room = call->in_size - call->in_length;
+	got = recv(call->fd, call->in + before, room < READ_MAX ? room : READ_MAX, MSG_DONTWAIT);
+	if (got > 0) {
+		call->in_length += (size_t)got;
+		take_input(call, before);
+	} else if (!got || (errno != EAGAIN && errno != EINTR)) {
+		close_call(call);
+	}
+}
+
+static void discard_some(struct face_call *call)
+{
+	char bytes[READ_MAX];
+	ssize_t got = recv(call->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	if (!got || (got < 0 && errno != EAGAIN && errno != EINTR))
+		close_call(call);
+}
+
+static void on_io(evutil_socket_t fd, short what, void *arg)
+{
+	struct face_call *call = arg;
+
+	if (call->stage == READING)
+		read_some(call);
+	else if (call->stage == SENDING)
+		send_some(call);
+	else
+		discard_some(call);
+}
+
+/* ---- accept ---- */
+
+/* Answers a connection that there is no room for, without waiting for it. */
+static void turn_away(const struct face *face, int fd)
+{
+	static const char plain[] = "all connections are in use\n";
+	char answer[320], error[128];
+	const char *body = face->options.json ? error : plain;
+	int length;
+
+	snprintf(error, sizeof(error), ERROR_FORMAT, "all connections are in use", "Try again");
+	length = snprintf(answer, sizeof(answer),
+			  "HTTP/1.1 503 %s\r\nRetry-After: 1\r\nContent-Length: %zu\r\n"
+			  "Connection: close\r\n\r\n%s",
+			  http_status_text(503), strlen(body), body);
+	(void)!send(fd, answer, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+/* Room for one more connection: of those without a request the oldest gives way. An idle or slow
+ * client so never keeps out one that asks. */
+static bool room_for_one(struct face *face)
+{
+	struct face_call *oldest;
+
+	if (face->counts.connections < face->options.limits.connections)
+		return true;
+	count_refusal(face, FACE_REFUSED_connections);
+	oldest = TAILQ_FIRST(&face->lists[LINGERING]);
+	if (!oldest)
+		oldest = TAILQ_FIRST(&face->lists[READING]);
+	if (!oldest)
+		return false;
+	close_call(oldest);
+	return true;
+}
+
+static void take_connection(struct face *face, int fd)
+{
+	struct face_call *call = room_for_one(face) ? calloc(1, sizeof(*call)) : NULL;
+	const int buffer = SEND_BUFFER;
+
+	if (!call) {
+		turn_away(face, fd);
+		return;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	call->face = face;
+	call->fd = fd;
+	call->stage = READING;
+	call->since_ms = clock_monotonic_ms();
+	TAILQ_INSERT_TAIL(&face->lists[READING], call, link);
+	face->counts.connections++;
+	event_assign(&call->io, face->options.base, fd, EV_READ | EV_PERSIST, on_io, call);
+	set_priority(face, &call->io, face->options.priority);
+	evtimer_assign(&call->deadline, face->options.base, on_deadline, call);
+	set_priority(face, &call->deadline, face->options.priority);
+	event_add(&call->io, NULL);
+	arm(call, face->options.limits.request_ms);
+	/* A request that is there already is taken before a later connection may displace it. */
+	read_some(call);
+}
+
+static void on_accept_failed(struct face *face)
+{
+	const struct timeval wait = {.tv_usec = REST_MS * 1000};
+	int code = errno;
+
+	event_del(&face->accept);
+	event_add(&face->rest, &wait);
+	if (may_warn(&face->warned_accept_ms))
+		log_warning("%s: cannot accept a connection: %s; it waits (logged once a minute)",
+			    face->options.name, strerror(code));
+}
+
+static void on_accept(evutil_socket_t listener, short what, void *arg)
+{
+	struct face *face = arg;
+
+	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
+		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			take_connection(face, fd);
+			continue;
+		}
+		if (errno == EAGAIN)
+			return;
+		if (errno != EINTR && errno != ECONNABORTED) {
+			on_accept_failed(face);
+			return;
+		}
+	}
+}
+
+static void on_rest_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct face *face = arg;
+
+	event_add(&face->accept, NULL);
+}
+
+/* ---- the face ---- */
+
+int face_new(const struct face_options *options, struct face **ret, struct error *err)
+{
+	struct face *face = calloc(1, sizeof(*face));
+
+	if (!face) {
+		close(options->fd);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	face->options = *options;
+	for (unsigned i = 0; i < sizeof(face->lists) / sizeof(face->lists[0]); i++)
+		TAILQ_INIT(&face->lists[i]);
+	event_assign(&face->accept, options->base, options->fd, EV_READ | EV_PERSIST, on_accept,
+		     face);
+	evtimer_assign(&face->rest, options->base, on_rest_over, face);
+	set_priority(face, &face->accept, options->priority);
+	set_priority(face, &face->rest, options->priority);
+	event_add(&face->accept, NULL);
+	*ret = face;
+	return 0;
+}
+
+void face_free(struct face *face)
+{
+	struct face_call *call;
+
+	if (!face)
+		return;
+	for (unsigned i = 0; i < sizeof(face->lists) / sizeof(face->lists[0]); i++)
+		while ((call = TAILQ_FIRST(&face->lists[i])))
+			close_call(call);
+	event_del(&face->accept);
+	event_del(&face->rest);
+	close(face->options.fd);
+	free(face);
+}
+
+const struct face_counts *face_counts(const struct face *face)
+{
+	return &face->counts;
+}
+
+const struct face_limits *face_limits(const struct face *face)
+{
+	return &face->options.limits;
+}
+
+const struct http_request *face_request(const struct face_call *call)
+{
+	return &call->request;
+}
+
+const char *face_body(const struct face_call *call)
+{
+	return call->in + call->request.head_length;
+}
+
+int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length)
+{
+	return getsockname(call->fd, ret, length) ? -errno : 0;
+}

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Writes the metrics: first a row of values for each service and backend, then family by family
+ * from the rows. Both go in slices. The rows hold nothing of state, so that it may change while
+ * they are written; a change while they are collected begins again. */
+#include "metrics_build.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "metrics_globals.h"
+#include "metrics_text.h"
+
+#define RESTARTS_MAX 3  /* then the rows are collected without a pause */
+#define ROWS_A_STEP  32 /* written in one step */
+
+/* ---- services ---- */
+
+/* What the values of a service are made of. */
+struct service_view {
+	struct dp_service_stats stats;
+	const struct service *service;
+};
+
+typedef double service_value(const struct service_view *of);
+
+static double service_packets(const struct service_view *of)
+{
+	return (double)of->stats.counts.packets;
+}
+
+static double service_bytes(const struct service_view *of)
+{
+	return (double)of->stats.counts.bytes;
+}
+
+static double service_flows(const struct service_view *of)
+{
+	return (double)of->stats.counts.flows;
+}
+
+static double service_up(const struct service_view *of)
+{
+	return of->service->status != SERVICE_DOWN && !of->service->blind;
+}
+
+static double service_panic(const struct service_view *of)
+{
+	return of->service->panic;
+}
+
+static double service_blind(const struct service_view *of)
+{
+	return of->service->blind;
+}
+
+static double service_limited(const struct service_view *of)
+{
+	return of->stats.limited;
+}
+
+static double service_backups(const struct service_view *of)
+{
+	return of->service->backups_active;
+}
+
+static double service_transition(const struct service_view *of)
+{
+	return of->stats.slots_in_transition;
+}
+
+static const struct {
+	const char *name, *type, *help;
+	service_value *value;
+} service_families[] = {
+    {"lbd_service_packets_total", "counter", "Packets sent to backends, present and past.",
+     service_packets},
+    {"lbd_service_bytes_total", "counter",
+     "Bytes of IP packets sent to backends, before encapsulation.", service_bytes},
+    {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.",
+     service_flows},
+    {"lbd_service_up", "gauge", "1 if at least one backend takes traffic.", service_up},
+    {"lbd_service_panic", "gauge", "1 if too few backends are up and all are used.", service_panic},
+    {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",
+     service_blind},
+    {"lbd_service_limited", "gauge",
+     "1 if the flow table is crowded and the service has used its share: new flows are sent by slot.",
+     service_limited},
+    {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.",
+     service_backups},
+    {"lbd_service_slots_in_transition", "gauge",
+     "Slots whose older flows still depend on an earlier backend.", service_transition},
+};
+
+/* ---- backends ---- */
+
+struct backend_view {
+	struct dp_backend_stats stats;
+	const struct backend *backend;
+};
+
+typedef double backend_value(const struct backend_view *of);
+
+static double backend_packets(const struct backend_view *of)
+{
+	return (double)of->stats.counts.packets;
+}
+
+static double backend_bytes(const struct backend_view *of)
+{
+	return (double)of->stats.counts.bytes;
+}
+
+static double backend_flows(const struct backend_view *of)
+{
+	return (double)of->stats.counts.flows;
+}
+
+static double backend_up(const struct backend_view *of)
+{
+	return of->backend->health == HEALTH_UP && of->backend->has_hop;
+}
+
+static double backend_draining(const struct backend_view *of)
+{
+	return of->backend->drain || of->backend->removed;
+}
+
+static double backend_weight(const struct backend_view *of)
+{
+	return of->backend->effective_weight;
+}
+
+static double backend_active(const struct backend_view *of)
+{
+	return of->stats.active;
+}
+
+static double backend_slots(const struct backend_view *of)
+{
+	return of->stats.slots;
+}
+
+static double backend_latency(const struct backend_view *of)
+{
+	return of->backend->latency_us / 1e6;
+}
+
+static const struct {
+	const char *name, *type, *help;
+	backend_value *value;
+} backend_families[] = {
+    {"lbd_backend_packets_total", "counter", "Packets sent to the backend.", backend_packets},
+    {"lbd_backend_bytes_total", "counter",
+     "Bytes of IP packets sent to the backend, before encapsulation.", backend_bytes},
+    {"lbd_backend_new_flows_total", "counter", "TCP SYNs, and UDP flows where they are tracked.",
+     backend_flows},
+    {"lbd_backend_up", "gauge", "1 if its health check passes and it has a next hop.", backend_up},
+    {"lbd_backend_draining", "gauge", "1 if it is draining: it takes no new flows.",
+     backend_draining},
+    {"lbd_backend_weight", "gauge", "Effective weight, after slow start, drain, backups and panic.",
+     backend_weight},
+    {"lbd_backend_active_flows", "gauge", "Tracked live flows.", backend_active},
+    {"lbd_backend_slots", "gauge", "Slots of the service that send new flows to it.",
+     backend_slots},
+    {"lbd_backend_latency_seconds", "gauge",
+     "Latency of health probes, a moving average that follows peaks at once.", backend_latency},
+};
+
+/* ---- rows ---- */
+
+#define SERVICE_VALUES (sizeof(service_families) / sizeof(service_families[0]))
+#define BACKEND_VALUES (sizeof(backend_families) / sizeof(backend_families[0]))
+
+struct service_row {
+	size_t labels, labels_length; /* in the text of labels */
+	double values[SERVICE_VALUES];
+};
+
+struct backend_row {
+	size_t labels, labels_length;
+	double values[BACKEND_VALUES];
+};
+
+struct rows {
+	struct text *labels;
+	struct service_row *services;
+	struct backend_row *backends;
+	unsigned services_count, services_size, backends_count, backends_size;
+};
+
+static void rows_done(struct rows *rows)
+{
+	text_unref(rows->labels);
+	free(rows->services);
+	free(rows->backends);
+	*rows = (struct rows){0};
+}
+
+/* address: of a backend; NULL: only the service's labels. */
+static void add_labels(struct rows *rows, const struct service *service, const struct addr *address,
+		       size_t *ret_at, size_t *ret_length)
+{
+	const struct config_service *config = service->config;
+	char vip[ADDR_TEXT], port[8], backend[ADDR_TEXT];
+	const char *labels[] = {
+	    "service", config->name, "vip",      addr_format(&config->vip, vip),
+	    "port",    port,         "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp",
+	    NULL,      NULL,         NULL};
+
+	snprintf(port, sizeof(port), "%u", config->port);
+	if (address) {
+		labels[8] = "backend";
+		labels[9] = addr_format(address, backend);
+	}
+	*ret_at = rows->labels->length;
+	metrics_labels(rows->labels, labels);
+	*ret_length = rows->labels->length - *ret_at;
+}
+
+/* The array with room for one more item. NULL: out of memory; the array stays. */
+static void *grow(void *array, unsigned count, unsigned *size, size_t width)
+{
+	void *grown;
+
+	if (count < *size)
+		return array;
+	grown = realloc(array, (*size + *size / 2 + 64) * width);
+	if (grown)
+		*size += *size / 2 + 64;
+	return grown;
+}
+
+static bool add_service(struct rows *rows, const struct dataplane *dp,
+			const struct service *service)
+{
+	struct service_view view = {.service = service};
+	struct dp_service key;
+	struct service_row *row =
+	    grow(rows->services, rows->services_count, &rows->services_size, sizeof(*row));
+
+	if (!row)
+		return false;
+	rows->services = row;
+	row += rows->services_count++;
+	service_key(service, &key);
+	dataplane_service_stats(dp, &key, &view.stats);
+	for (unsigned f = 0; f < SERVICE_VALUES; f++)
+		row->values[f] = service_families[f].value(&view);
+	add_labels(rows, service, NULL, &row->labels, &row->labels_length);
+	return true;
+}
+
+static bool add_backend(struct rows *rows, const struct dataplane *dp,
+			const struct backend *backend)
+{
+	struct backend_view view = {.backend = backend};
+	struct dp_service key;
+	struct backend_row *row =
+	    grow(rows->backends, rows->backends_count, &rows->backends_size, sizeof(*row));
+
+	if (!row)
+		return false;
+	rows->backends = row;
+	row += rows->backends_count++;
+	service_key(backend->service, &key);
+	dataplane_backend_stats(dp, &key, &backend->address, &view.stats);
+	for (unsigned f = 0; f < BACKEND_VALUES; f++)
+		row->values[f] = backend_families[f].value(&view);
+	add_labels(rows, backend->service, &backend->address, &row->labels, &row->labels_length);
+	return true;
+}
+
+/* ---- the build ---- */
+
+struct metrics_build {
+	struct metrics_source source;
+	struct loop_work *work;
+	metrics_done_fn *done;
+	void *arg;
+	struct text *text;
+	struct rows rows;
+	uint64_t generation; /* of state, when the rows were begun */
+	unsigned restarts;
+	bool collected, globals_written;
+	unsigned service_at,
+	    backend_at;             /* next to collect: 0 is the service itself, then backends */
+	unsigned family_at, row_at; /* next to write; families of backends come after services' */
+};
+
+static bool restart(struct metrics_build *build)
+{
+	rows_done(&build->rows);
+	build->rows.labels = text_new();
+	build->generation = state_generation(build->source.state);
+	build->service_at = build->backend_at = 0;
+	return build->rows.labels;
+}
+
+/* One row. 1: there are more; 0: that was the last; -ENOMEM. */
+static int collect_one(struct metrics_build *build)
+{
+	const struct metrics_source *source = &build->source;
+	unsigned count;
+	struct service *const *services = state_services(source->state, &count);
+	const struct service *service;
+	bool added;
+
+	if (build->service_at >= count)
+		return build->rows.labels->failed ? -ENOMEM : 0;
+	service = services[build->service_at];
+	if (build->backend_at)
+		added =
+		    add_backend(&build->rows, source->dp, service->backends[build->backend_at - 1]);
+	else
+		added = add_service(&build->rows, source->dp, service);
+	if (++build->backend_at > service->backends_count) {
+		build->backend_at = 0;
+		build->service_at++;
+	}
+	return added ? 1 : -ENOMEM;
+}
+
+static int collect_some(struct metrics_build *build)
+{
+	int rc;
+
+	if (build->generation != state_generation(build->source.state)) {
+		build->restarts++;
+		if (!restart(build))
+			return -ENOMEM;
+	}
+	do
+		rc = collect_one(build);
+	while (rc > 0 && build->restarts > RESTARTS_MAX);
+	build->collected = !rc;
+	return rc < 0 ? rc : 1;
+}
+
+static void write_row(struct metrics_build *build, unsigned family, unsigned row)
+{
+	const struct rows *rows = &build->rows;
+	const char *labels = rows->labels->bytes;
+
+	if (family < SERVICE_VALUES)
+		metrics_line(build->text, service_families[family].name,
+			     labels + rows->services[row].labels, rows->services[row].labels_length,
+			     rows->services[row].values[family]);
+	else
+		metrics_line(build->text, backend_families[family - SERVICE_VALUES].name,
+			     labels + rows->backends[row].labels, rows->backends[row].labels_length,
+			     rows->backends[row].values[family - SERVICE_VALUES]);
+}
+
+static void write_family(struct metrics_build *build, unsigned family)
+{
+	if (family < SERVICE_VALUES)
+		metrics_family(build->text, service_families[family].name,
+			       service_families[family].type, service_families[family].help);
+	else
+		metrics_family(build->text, backend_families[family - SERVICE_VALUES].name,
+			       backend_families[family - SERVICE_VALUES].type,
+			       backend_families[family - SERVICE_VALUES].help);
+}
+
+/* Some rows of a family. 1: there are more; 0: that was the last; -ENOMEM. */
+static int write_some(struct metrics_build *build)
+{
+	unsigned family = build->family_at, count;
+
+	if (!build->globals_written) {
+		metrics_write_globals(build->text, &build->source);
+		build->globals_written = true;
+		return 1;
+	}
+	if (family == SERVICE_VALUES + BACKEND_VALUES)
+		return build->text->failed ? -ENOMEM : 0;
+	count = family < SERVICE_VALUES ? build->rows.services_count : build->rows.backends_count;
+	if (!build->row_at)
+		write_family(build, family);
+	for (unsigned i = 0; i < ROWS_A_STEP && build->row_at < count; i++)
+		write_row(build, family, build->row_at++);
+	if (build->row_at == count) {
+		build->row_at = 0;
+		build->family_at++;
+	}
+	return 1;
+}
+
+static bool on_step(void *arg)
+{
+	struct metrics_build *build = arg;
+	int rc = build->collected ? write_some(build) : collect_some(build);
+
+	if (rc > 0)
+		return true;
+	loop_work_stop(build->work);
+	build->done(build->arg, rc ? NULL : build->text);
+	return false;
+}
+
+int metrics_build_new(struct event_base *base, const struct metrics_source *source,
+		      metrics_done_fn *done, void *arg, struct metrics_build **ret)
+{
+	struct metrics_build *build = calloc(1, sizeof(*build));
+
+	if (!build)
+		return -ENOMEM;
+	build->source = *source;
+	build->done = done;
+	build->arg = arg;
+	build->text = text_new();
+	build->work = loop_work_new(base, LOOP_BULK, on_step, build);
+	if (!build->text || !build->work || !restart(build)) {
+		metrics_build_free(build);
+		return -ENOMEM;
+	}
+	loop_work_start(build->work, 0);
+	*ret = build;
+	return 0;
+}
+
+void metrics_build_free(struct metrics_build *build)
+{
+	if (!build)
+		return;
+	loop_work_free(build->work);
+	rows_done(&build->rows);
+	text_unref(build->text);
+	free(build);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Builds the text of all metrics in slices of the loop. */
+#ifndef LBD_METRICS_BUILD_H
+#define LBD_METRICS_BUILD_H
+
+#include "lbd/state/state.h"
+#include "face.h"
+
+#define METRICS_FACES 2 /* control, metrics */
+
+struct metrics_source {
+	struct state *state;
+	struct dataplane *dp;
+	const struct lateness *lateness;
+	const struct face *faces[METRICS_FACES]; /* NULL: there is none */
+	double start_time;                       /* seconds since 1970 */
+};
+
+struct metrics_build;
+
+/* Called from the loop, once. text: the whole text, of which the build holds a reference; NULL: out
+ * of memory. The callee frees the build, then or later. */
+typedef void metrics_done_fn(void *arg, struct text *text);
+
+/* Starts to build. 0 or -ENOMEM. */
+int metrics_build_new(struct event_base *base, const struct metrics_source *source,
+		      metrics_done_fn *done, void *arg, struct metrics_build **ret);
+void metrics_build_free(struct metrics_build *build); /* ends it if it runs; NULL is fine */
+
+#endif

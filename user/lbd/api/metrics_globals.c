@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Writes the metrics that belong to no service: packets by reason, events, memory, lateness, and
+ * how the faces are used. */
+#include "metrics_globals.h"
+
+#include <stdio.h>
+
+#include "lb_reasons.h"
+#include "metrics_text.h"
+
+static const struct {
+	const char *name;
+	enum lb_outcome outcome;
+} reasons[] = {
+#define X(name, outcome, help) {#name, LB_##outcome},
+    LB_REASONS(X)
+#undef X
+};
+
+static void write_reasons(struct text *text, const struct lb_reason_count *counts)
+{
+	static const char *const outcomes[] = {
+	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
+
+	metrics_family(text, "lbd_packets_total", "counter", "Packets by outcome and reason.");
+	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
+		metrics_sample(text, "lbd_packets_total",
+			       (const char *[]){"reason", reasons[i].name, "outcome",
+						outcomes[reasons[i].outcome], NULL},
+			       (double)counts[i].packets);
+	metrics_family(text, "lbd_bytes_total", "counter",
+		       "Bytes of packets by outcome and reason.");
+	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
+		metrics_sample(text, "lbd_bytes_total",
+			       (const char *[]){"reason", reasons[i].name, "outcome",
+						outcomes[reasons[i].outcome], NULL},
+			       (double)counts[i].bytes);
+}
+
+static void write_events(struct text *text, const struct lb_reason_count *counts)
+{
+	static const char *const names[] = {
+#define X(name, help) #name,
+	    LB_EVENTS(X)
+#undef X
+	};
+
+	metrics_family(text, "lbd_events_total", "counter",
+		       "Events that packets caused, in addition to their reason.");
+	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
+		metrics_sample(text, "lbd_events_total",
+			       (const char *[]){"event", names[i - LB_REASON_COUNT], NULL},
+			       (double)counts[i].packets);
+}
+
+static void write_memory(struct text *text, const struct dp_memory *memory)
+{
+	const struct {
+		const char *part;
+		uint64_t bytes;
+	} parts[] = {
+	    {"flows", memory->flows},       {"arena", memory->arena},
+	    {"services", memory->services}, {"backends", memory->backends},
+	    {"counters", memory->counters}, {"other", memory->other},
+	};
+
+	metrics_family(text, "lbd_memory_bytes", "gauge", "Memory of the maps.");
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		metrics_sample(text, "lbd_memory_bytes",
+			       (const char *[]){"part", parts[i].part, NULL},
+			       (double)parts[i].bytes);
+	metrics_family(text, "lbd_flow_entries", "gauge",
+		       "Live entries in the flow table at the last sweep.");
+	metrics_sample(text, "lbd_flow_entries", NULL, (double)memory->flow_entries);
+	metrics_family(text, "lbd_flow_capacity", "gauge",
+		       "Entries that the flow table has room for.");
+	metrics_sample(text, "lbd_flow_capacity", NULL, (double)memory->flow_capacity);
+}
+
+static void write_lateness(struct text *text, const struct lateness_meter *meter)
+{
+	static const double bounds[] = LATENESS_BOUNDS;
+	uint64_t beats = 0;
+	char bound[24];
+
+	metrics_family(
+	    text, "lbd_loop_late_seconds", "histogram",
+	    "How late lbd's event loop was, measured 20 times a second. Probes that fail while it is late do not count.");
+	for (unsigned i = 0; i < LATENESS_BUCKETS; i++) {
+		beats += meter->buckets[i];
+		if (i < LATENESS_BUCKETS - 1)
+			snprintf(bound, sizeof(bound), "%g", bounds[i] / 1e6);
+		else
+			snprintf(bound, sizeof(bound), "+Inf");
+		metrics_sample(text, "lbd_loop_late_seconds_bucket",
+			       (const char *[]){"le", bound, NULL}, (double)beats);
+	}
+	metrics_sample(text, "lbd_loop_late_seconds_sum", NULL, (double)meter->sum_us / 1e6);
+	metrics_sample(text, "lbd_loop_late_seconds_count", NULL, (double)meter->beats);
+}
+
+static const char *const face_names[METRICS_FACES] = {"control", "metrics"};
+
+static void write_face_number(struct text *text, const struct metrics_source *source,
+			      const char *name, const char *type, const char *help,
+			      double value(const struct face *face))
+{
+	metrics_family(text, name, type, help);
+	for (unsigned i = 0; i < METRICS_FACES; i++)
+		if (source->faces[i])
+			metrics_sample(text, name, (const char *[]){"face", face_names[i], NULL},
+				       value(source->faces[i]));
+}
+
+static double face_connections(const struct face *face)
+{
+	return face_counts(face)->connections;
+}
+
+static double face_connections_max(const struct face *face)
+{
+	return face_limits(face)->connections;
+}
+
+static double face_requests(const struct face *face)
+{
+	return (double)face_counts(face)->requests;
+}
+
+static void write_faces(struct text *text, const struct metrics_source *source)
+{
+	write_face_number(text, source, "lbd_face_connections", "gauge",
+			  "Open connections of the control socket and of the metrics listener.",
+			  face_connections);
+	write_face_number(text, source, "lbd_face_connections_max", "gauge",
+			  "Connections that it may have at the same time.", face_connections_max);
+	write_face_number(text, source, "lbd_face_requests_total", "counter",
+			  "Requests received whole.", face_requests);
+	metrics_family(text, "lbd_face_refused_total", "counter",
+		       "Connections closed and requests refused, by reason.");
+	for (unsigned i = 0; i < METRICS_FACES; i++)
+		for (unsigned j = 0; source->faces[i] && j < FACE_REFUSAL_COUNT; j++)
+			metrics_sample(text, "lbd_face_refused_total",
+				       (const char *[]){"face", face_names[i], "reason",
+							face_refusal_name(j), NULL},
+				       (double)face_counts(source->faces[i])->refused[j]);
+}
+
+void metrics_write_globals(struct text *text, const struct metrics_source *source)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+	struct dp_memory memory;
+	char abi[12];
+
+	snprintf(abi, sizeof(abi), "%d", LB_ABI_VERSION);
+	metrics_family(text, "lbd_build_info", "gauge", "1; the labels give the version.");
+	metrics_sample(text, "lbd_build_info",
+		       (const char *[]){"version", LBD_VERSION, "abi", abi, NULL}, 1);
+	metrics_family(text, "lbd_start_time_seconds", "gauge",
+		       "When this lbd started, in seconds since 1970-01-01 UTC.");
+	metrics_sample(text, "lbd_start_time_seconds", NULL, source->start_time);
+	write_lateness(text, lateness_meter(source->lateness));
+	write_faces(text, source);
+	dataplane_reason_counts(source->dp, counts);
+	write_reasons(text, counts);
+	write_events(text, counts);
+	dataplane_memory(source->dp, &memory);
+	write_memory(text, &memory);
+}
