@@ -10,4 +10,4 @@ for tool in qemu-system-x86_64 busybox depmod; do
 	echo "1..1"
 	exit 0
 done
-VM_TIMEOUT=${VM_TIMEOUT:-1800} exec vmtest/run.sh 6.1 verifier packets smoke
+VM_NICE=${VM_NICE:-0} VM_TIMEOUT=${VM_TIMEOUT:-1800} exec vmtest/run.sh 6.1 verifier packets smoke
