@@ -244,7 +244,7 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 		return icmp_too_big(p->ctx, b->mtu > outer ? b->mtu - outer : 0);
 	reason = hop_limit_decrease(p);
 	if (!continues(reason))
-		return reason;
+		return icmp_time_exceeded(p->ctx);
 	if (likely(link_length(b) == ETH_HLEN))
 		return encap(p, r, ETH_HLEN, tunnel);
 	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, tunnel);

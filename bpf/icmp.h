@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* ICMP and ICMPv6 for a VIP: echo requests are answered, errors that quote a flow of the VIP go to
- * that flow's backend, and a packet too long for its tunnel is answered with "fragmentation needed"
- * (RFC 1191) or "packet too big" (RFC 4443). All of this is rare, so nothing here is inlined into
- * the common path. */
+ * that flow's backend, and packets that cannot be forwarded are answered with an error: too long
+ * for the tunnel (RFC 1191, RFC 4443), hop limit exceeded, nothing there to take it. All of this is
+ * rare, so nothing here is inlined into the common path. */
 #ifndef LB_ICMP_H
 #define LB_ICMP_H
 
+#include "answer.h"
 #include "csum.h"
 #include "maps.h"
 #include "packet.h"
@@ -33,43 +34,26 @@ enum icmp_type {
 	ICMP6_PARAMETER_PROBLEM = 4,
 	ICMP6_ECHO_REQUEST = 128,
 	ICMP6_ECHO_REPLY = 129,
+	ICMP6_ROUTER_SOLICITATION = 133, /* the first of neighbour discovery */
+	ICMP6_REDIRECT = 137,            /* its last */
 };
 
-#define ICMP_CODE_FRAG_NEEDED 4
+enum icmp_code {
+	ICMP_CODE_PROTOCOL = 2, /* of "unreachable" */
+	ICMP_CODE_PORT = 3,
+	ICMP_CODE_FRAG_NEEDED = 4,
+	ICMP6_CODE_PORT = 4,
+	ICMP6_CODE_NEXT_HEADER = 1, /* of "parameter problem": unrecognized */
+};
 
-#define ICMP_TTL              64
-#define ICMP_PRECEDENCE       0xc0 /* internetwork control: RFC 1812, section 4.3.2.5 */
-#define ICMP_HEADER           ((__u32)sizeof(struct icmp_header))
-/* Bytes of the packet that are quoted; an answer stays below 576 and 1280 bytes */
-#define QUOTE_LONG    512
-#define QUOTE_SHORT   128
-#define MAX_L3_OFFSET (ETH_HLEN + LB_MAX_TAGS * LB_VLAN_LEN)
-
-/* ---- which senders are answered ---- */
-
-/* RFC 1122, section 3.2.2: no error to an address that is not a single host. */
-static __always_inline bool is_one_host_v4(const struct iphdr *ip)
-{
-	__u32 first = ip ? bpf_ntohl(ip->saddr) >> 24 : 0;
-
-	return first != 0 && first != 127 && first < 224;
-}
-
-/* RFC 4443, section 2.4 (e.6): not to the unspecified address or multicast. */
-static __always_inline bool is_one_host_v6(const struct ipv6hdr *ip)
-{
-	const __be32 *word;
-
-	if (!ip)
-		return false;
-	word = ip->saddr.in6_u.u6_addr32;
-	return ip->saddr.in6_u.u6_addr8[0] != 0xff && (word[0] | word[1] | word[2] | word[3]);
-}
-
-static __always_inline bool is_answerable(const struct packet *p)
-{
-	return p->family == 4 ? is_one_host_v4(header_v4(p)) : is_one_host_v6(header_v6(p));
-}
+#define ICMP_PRECEDENCE 0xc0 /* internetwork control: RFC 1812, section 4.3.2.5 */
+#define ICMP_HEADER     ((__u32)sizeof(struct icmp_header))
+/* Bytes of the packet that are quoted at most; an answer stays below 576 and 1280 bytes */
+#define QUOTE_MOST 512
+/* RFC 8200, section 5: no path is narrower, and hosts ignore an error that says so (RFC 8201,
+ * section 4). lbd warns of such a path. */
+#define IPV6_LEAST_MTU 1280
+#define MAX_L3_OFFSET  (ETH_HLEN + LB_MAX_TAGS * LB_VLAN_LEN)
 
 /* ---- echo ---- */
 
@@ -96,8 +80,8 @@ static __always_inline void echo_write_v4(struct iphdr *ip, struct icmp_header *
 	check = csum_replace(icmp->check, CSUM_WORD(ICMP_ECHO_REQUEST, 0),
 			     CSUM_WORD(ICMP_ECHO_REPLY, 0));
 
-	ip->check = csum_replace(ip->check, CSUM_WORD(ip->ttl, 0), CSUM_WORD(ICMP_TTL, 0));
-	ip->ttl = ICMP_TTL;
+	ip->check = csum_replace(ip->check, CSUM_WORD(ip->ttl, 0), CSUM_WORD(ANSWER_TTL, 0));
+	ip->ttl = ANSWER_TTL;
 	ip->saddr = ip->daddr;
 	ip->daddr = client;
 	icmp->type = ICMP_ECHO_REPLY;
@@ -113,24 +97,37 @@ static __always_inline void echo_write_v6(struct ipv6hdr *ip, struct icmp_header
 	client = ip->saddr;
 	ip->saddr = ip->daddr;
 	ip->daddr = client;
-	ip->hop_limit = ICMP_TTL;
+	ip->hop_limit = ANSWER_TTL;
 	icmp->check = csum_replace(icmp->check, CSUM_WORD(ICMP6_ECHO_REQUEST, 0),
 				   CSUM_WORD(ICMP6_ECHO_REPLY, 0));
 	icmp->type = ICMP6_ECHO_REPLY;
 }
 
-static __always_inline int echo_answer(struct packet *p)
+/* Whether the checksum is right. header: length of the IP header with what follows it. */
+static __always_inline bool icmp_is_intact(const struct packet *p, __u32 header)
 {
-	void *data = (void *)(long)p->ctx->data, *end = (void *)(long)p->ctx->data_end;
+	return transport_sum(p->ctx, p->family, p->l3_offset,
+			     TRANSPORT(p->protocol, header, p->length - header)) == 0xffff;
+}
 
-	if (data + ETH_HLEN > end || p->l4 + ICMP_HEADER > p->end)
+/* Not called by follow, as its frame and those of the checksum would be too much for the stack. */
+LB_NOINLINE int echo_answer(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct packet p = {.ctx = ctx};
+	__u64 header;
+
+	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)) || !p.l4 ||
+	    data + ETH_HLEN > end || p.l4 + ICMP_HEADER > p.end)
 		return LB_REASON_vip_malformed;
-	if (!is_answerable(p))
-		return LB_REASON_vip_icmp_other;
-	if (p->family == 4)
-		echo_write_v4(header_v4(p), p->l4);
+	header = p.l4 - p.l3;
+	OPAQUE(header);
+	if (!is_answerable(&p) || !answer_allowed(ANSWER_ECHO) || !icmp_is_intact(&p, header))
+		return LB_REASON_echo_refused;
+	if (p.family == 4)
+		echo_write_v4(header_v4(&p), p.l4);
 	else
-		echo_write_v6(header_v6(p), p->l4);
+		echo_write_v6(header_v6(&p), p.l4);
 	swap_macs(data);
 	return LB_REASON_echo_answered;
 }
@@ -143,21 +140,22 @@ static __always_inline __u32 turn_ports(__u32 ports)
 	return ports << 16 | ports >> 16;
 }
 
-/* Reads the quoted IPv4 packet into tuple; false: it is not a flow of this VIP. */
-static __always_inline bool quoted_v4(const struct packet *p, struct lb_tuple *tuple)
+/* Reads the quoted IPv4 packet into tuple; false: it is not a flow of this VIP. left: bytes of the
+ * IP packet from p->l4 on. */
+static __always_inline bool quoted_v4(const struct packet *p, __u32 left, struct lb_tuple *tuple)
 {
 	const struct iphdr *outer = header_v4(p), *ip = p->l4 + ICMP_HEADER;
 	const __u32 *ports;
 	__u32 header;
 
-	if (!outer || (void *)(ip + 1) > p->end)
+	if (!outer || (void *)(ip + 1) > p->end || left < ICMP_HEADER + sizeof(*ip))
 		return false;
 	header = (*(__u8 *)ip & 15) * 4;
 	if (*(__u8 *)ip >> 4 != 4 || header < sizeof(*ip) || ip->saddr != outer->daddr ||
 	    ip->frag_off & bpf_htons(IPV4_OFFSET))
 		return false;
 	ports = (void *)ip + header;
-	if ((void *)(ports + 1) > p->end)
+	if ((void *)(ports + 1) > p->end || left < ICMP_HEADER + header + sizeof(*ports))
 		return false;
 	tuple->client[0] = ip->daddr;
 	tuple->vip[0] = ip->saddr;
@@ -173,21 +171,23 @@ static __always_inline bool same_v6(const struct in6_addr *a, const struct in6_a
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3];
 }
 
-static __always_inline bool quoted_v6(const struct packet *p, struct lb_tuple *tuple)
+static __always_inline bool quoted_v6(const struct packet *p, __u32 left, struct lb_tuple *tuple)
 {
 	const struct ipv6hdr *outer = header_v6(p), *ip = p->l4 + ICMP_HEADER;
+	const __u32 before = ICMP_HEADER + sizeof(*ip);
 	const __u32 *ports;
 	__u64 extensions;
 
-	if (!outer || (void *)(ip + 1) > p->end || ip->version != 6 ||
+	if (!outer || (void *)(ip + 1) > p->end || left < before || ip->version != 6 ||
 	    !same_v6(&ip->saddr, &outer->daddr))
 		return false;
-	extensions =
-	    parse_extensions(p->ctx, (void *)(ip + 1) - (void *)(long)p->ctx->data, ip->nexthdr);
+	extensions = parse_extensions(p->ctx, (void *)(ip + 1) - (void *)(long)p->ctx->data,
+				      ip->nexthdr, left - before);
 	if (extensions == EXTENSIONS_BAD || EXTENSIONS_KIND(extensions) == PACKET_LATER_FRAGMENT)
 		return false;
 	ports = (void *)(ip + 1) + (EXTENSIONS_LENGTH(extensions) & 2047);
-	if ((void *)(ports + 1) > p->end)
+	if ((void *)(ports + 1) > p->end ||
+	    left < before + EXTENSIONS_LENGTH(extensions) + sizeof(*ports))
 		return false;
 	__builtin_memcpy(tuple->client, ip->daddr.in6_u.u6_addr32, sizeof(tuple->client));
 	__builtin_memcpy(tuple->vip, ip->saddr.in6_u.u6_addr32, sizeof(tuple->vip));
@@ -196,11 +196,11 @@ static __always_inline bool quoted_v6(const struct packet *p, struct lb_tuple *t
 	return true;
 }
 
-static __always_inline int error_follow(const struct packet *p, struct route *r)
+static __always_inline int error_follow(const struct packet *p, __u32 left, struct route *r)
 {
 	struct lb_tuple tuple = {.family = p->family};
 
-	if (!(p->family == 4 ? quoted_v4(p, &tuple) : quoted_v6(p, &tuple)))
+	if (!(p->family == 4 ? quoted_v4(p, left, &tuple) : quoted_v6(p, left, &tuple)))
 		return LB_REASON_vip_icmp_other;
 	if (tuple.protocol != IPPROTO_TCP && tuple.protocol != IPPROTO_UDP)
 		return LB_REASON_vip_icmp_other;
@@ -223,52 +223,76 @@ static __always_inline bool is_error(const struct packet *p, __u8 type)
 static __always_inline int icmp_to_vip(struct packet *p, struct route *r)
 {
 	const __u8 echo = p->family == 4 ? ICMP_ECHO_REQUEST : ICMP6_ECHO_REQUEST;
+	const __u32 left = bytes_left(p, p->l4);
 	__u8 type, code;
 
-	if (p->l4 + ICMP_HEADER > p->end)
+	if (left < ICMP_HEADER || p->l4 + ICMP_HEADER > p->end)
 		return LB_REASON_vip_malformed;
 	type = ((__u8 *)p->l4)[0];
 	code = ((__u8 *)p->l4)[1];
 	if (p->kind != PACKET_WHOLE)
 		return LB_REASON_vip_icmp_other;
 	if (type == echo && code == 0)
-		return echo_answer(p);
-	return is_error(p, type) ? error_follow(p, r) : LB_REASON_vip_icmp_other;
+		return LB_REASON_echo_answered; /* by echo_answer */
+	return is_error(p, type) ? error_follow(p, left, r) : LB_REASON_vip_icmp_other;
 }
 
-/* ---- packet too big ---- */
+/* ---- errors that a VIP sends ---- */
 
-/* Whether this CPU may still send an ICMP error in this tick. */
-static __always_inline bool icmp_allowed(void)
+enum icmp_error_kind {
+	ICMP_ERROR_TOO_BIG,
+	ICMP_ERROR_TIME_EXCEEDED,
+	ICMP_ERROR_PORT,     /* nothing listens */
+	ICMP_ERROR_PROTOCOL, /* the VIP does not speak it */
+	ICMP_ERROR_KINDS,
+};
+
+/* What is to be sent, as one number: the kind, and the reasons with which the packet ends if the
+ * error is sent, and if not. */
+#define ICMP_ERROR(kind, sent, unsent) \
+	((__u32)(kind) | (__u32)LB_REASON_##sent << 8 | (__u32)LB_REASON_##unsent << 16)
+#define ICMP_ERROR_KIND(error)   ((error)&0xff)
+#define ICMP_ERROR_SENT(error)   ((error) >> 8 & 0xff)
+#define ICMP_ERROR_UNSENT(error) ((error) >> 16 & 0xff)
+
+/* Type (high byte) and code of each kind. */
+static __always_inline __u32 icmp_error_type(__u32 family, __u32 kind)
 {
-	__u32 zero = 0, now = tick_now();
-	struct lb_settings *s = settings_of();
-	struct icmp_budget *budget = bpf_map_lookup_elem(&icmp_budgets, &zero);
-
-	if (!s || !budget)
-		return false;
-	if (budget->tick != now) {
-		budget->tick = now;
-		budget->sent = 0;
+	switch (kind) {
+	case ICMP_ERROR_TOO_BIG:
+		return family == 4 ? ICMP_UNREACHABLE << 8 | ICMP_CODE_FRAG_NEEDED
+				   : ICMP6_PACKET_TOO_BIG << 8;
+	case ICMP_ERROR_TIME_EXCEEDED:
+		return family == 4 ? ICMP_TIME_EXCEEDED << 8 : ICMP6_TIME_EXCEEDED << 8;
+	case ICMP_ERROR_PORT:
+		return family == 4 ? ICMP_UNREACHABLE << 8 | ICMP_CODE_PORT
+				   : ICMP6_UNREACHABLE << 8 | ICMP6_CODE_PORT;
+	default:
+		return family == 4 ? ICMP_UNREACHABLE << 8 | ICMP_CODE_PROTOCOL
+				   : ICMP6_PARAMETER_PROBLEM << 8 | ICMP6_CODE_NEXT_HEADER;
 	}
-	if (budget->sent >= s->icmp_per_tick)
-		return false;
-	budget->sent++;
-	return true;
 }
 
-/* RFC 1122: no error about an ICMP packet or a later fragment, nor to an address that is not a
- * single host; RFC 1191: only with DF. */
-static __always_inline bool too_big_owed(const struct packet *p)
+static __always_inline __u32 icmp_error_budget(__u32 kind)
 {
-	const struct iphdr *ip;
+	switch (kind) {
+	case ICMP_ERROR_TOO_BIG:
+		return ANSWER_TOO_BIG;
+	case ICMP_ERROR_TIME_EXCEEDED:
+		return ANSWER_TIME_EXCEEDED;
+	default:
+		return ANSWER_REFUSAL;
+	}
+}
 
+/* RFC 1122, section 3.2.2: no error about an ICMP packet or a later fragment, nor to an address
+ * that is not a single host. RFC 1191 asks for DF before "fragmentation needed" is sent; without DF
+ * it is the only thing that can be done for a packet that does not fit, and Linux heeds it. */
+static __always_inline bool icmp_error_owed(const struct packet *p)
+{
 	if (p->kind == PACKET_LATER_FRAGMENT || !is_answerable(p))
 		return false;
-	if (p->family == 6)
-		return p->protocol != IPPROTO_ICMPV6;
-	ip = header_v4(p);
-	return p->protocol != IPPROTO_ICMP && ip && ip->frag_off & bpf_htons(IPV4_DF);
+	return p->protocol != (p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
 /* Moves the link header from offset `by` to the start of the frame, with its addresses swapped. */
@@ -285,58 +309,63 @@ static __always_inline void link_return(void *data, __u32 l3_offset, __u32 by)
 			*(__be16 *)(data + at) = *(__be16 *)(data + by + at);
 }
 
+static __always_inline void icmp_write(struct icmp_header *icmp, __u32 type, __u32 rest)
+{
+	icmp->type = type >> 8;
+	icmp->code = type;
+	icmp->check = 0;
+	icmp->rest = bpf_htonl(rest);
+}
+
 /* The quoted packet begins `by` bytes after ip. */
-static __always_inline void too_big_write_v4(struct iphdr *ip, __u32 by, __u32 quote, __u32 mtu)
+static __always_inline void icmp_error_write_v4(struct iphdr *ip, __u32 by, __u32 quote)
 {
 	struct iphdr *quoted = (void *)ip + by;
-	struct icmp_header *icmp = (void *)(ip + 1);
 	__be16 tot_len = bpf_htons(by + quote);
-	__u32 sum;
 
-	icmp->type = ICMP_UNREACHABLE;
-	icmp->code = ICMP_CODE_FRAG_NEEDED;
-	icmp->check = 0;
-	icmp->rest = bpf_htonl(mtu & 0xffff);
 	*(__u8 *)ip = 0x45;
 	ip->tos = ICMP_PRECEDENCE;
 	ip->tot_len = tot_len;
 	ip->id = 0;
 	ip->frag_off = bpf_htons(IPV4_DF);
-	ip->ttl = ICMP_TTL;
+	ip->ttl = ANSWER_TTL;
 	ip->protocol = IPPROTO_ICMP;
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
 	ip->check = csum_outer(lb_backend_csum(ip->saddr, 0, ip->daddr, IPPROTO_ICMP),
-			       ICMP_PRECEDENCE, tot_len, ICMP_TTL, 0);
-	sum = bpf_csum_diff(NULL, 0, (void *)icmp, ICMP_HEADER, 0);
-	icmp->check = ~csum_fold(bpf_csum_diff(NULL, 0, (void *)quoted, quote, sum));
+			       ICMP_PRECEDENCE, tot_len, ANSWER_TTL, 0);
 }
 
-static __always_inline void too_big_write_v6(struct ipv6hdr *ip, __u32 by, __u32 quote, __u32 mtu)
+static __always_inline void icmp_error_write_v6(struct ipv6hdr *ip, __u32 by, __u32 quote)
 {
 	struct ipv6hdr *quoted = (void *)ip + by;
-	struct icmp_header *icmp = (void *)(ip + 1);
-	__u32 length = ICMP_HEADER + quote, sum;
 
-	icmp->type = ICMP6_PACKET_TOO_BIG;
-	icmp->code = 0;
-	icmp->check = 0;
-	icmp->rest = bpf_htonl(mtu);
 	*(__be32 *)ip = bpf_htonl(6u << 28);
-	ip->payload_len = bpf_htons(length);
+	ip->payload_len = bpf_htons(ICMP_HEADER + quote);
 	ip->nexthdr = IPPROTO_ICMPV6;
-	ip->hop_limit = ICMP_TTL;
+	ip->hop_limit = ANSWER_TTL;
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
-	sum = CSUM_WORD(0, IPPROTO_ICMPV6) + (__u32)bpf_htons(length);
-	sum = bpf_csum_diff(NULL, 0, (void *)&ip->saddr, 2 * sizeof(ip->saddr), sum);
-	sum = bpf_csum_diff(NULL, 0, (void *)icmp, ICMP_HEADER, sum);
-	icmp->check = ~csum_fold(bpf_csum_diff(NULL, 0, (void *)quoted, quote, sum));
+}
+
+/* Writes the checksum of the ICMP packet, which is 0 so far. header: of IP; length: of ICMP. */
+LB_NOINLINE int icmp_seal(struct xdp_md *ctx, __u32 family, __u32 l3_offset, __u32 length)
+{
+	const __u32 header = family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	const __u32 protocol = family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	__u32 sum = transport_sum(ctx, family, l3_offset, TRANSPORT(protocol, header, length));
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct icmp_header *icmp = data + (l3_offset & 31) + header;
+
+	if ((void *)(icmp + 1) > end)
+		return LB_REASON_no_headroom;
+	icmp->check = ~sum;
+	return LB_CONTINUE;
 }
 
 /* Truncates the frame to `quote` bytes of the packet and puts the headers of the answer in
  * front. */
-static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 mtu)
+static __always_inline int icmp_error_send(struct packet *p, __u32 quote, __u32 type, __u32 rest)
 {
 	const __u32 by =
 	    (p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + ICMP_HEADER;
@@ -344,7 +373,7 @@ static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 m
 	void *data, *end, *ip;
 
 	if (l3_offset < ETH_HLEN || l3_offset > MAX_L3_OFFSET)
-		return LB_REASON_too_big;
+		return LB_REASON_no_headroom;
 	if (bpf_xdp_adjust_tail(p->ctx,
 				(int)(l3_offset + quote) - (int)bpf_xdp_get_buff_len(p->ctx)) ||
 	    bpf_xdp_adjust_head(p->ctx, -(int)by))
@@ -352,30 +381,44 @@ static __always_inline int too_big_answer(struct packet *p, __u32 quote, __u32 m
 	data = (void *)(long)p->ctx->data;
 	end = (void *)(long)p->ctx->data_end;
 	ip = data + l3_offset;
-	if (data + by + MAX_L3_OFFSET > end || ip + by + quote > end)
+	if (data + by + MAX_L3_OFFSET > end || ip + by + by - ICMP_HEADER > end)
 		return LB_REASON_no_headroom;
 	link_return(data, l3_offset, by);
+	icmp_write(ip + by - ICMP_HEADER, type, rest);
 	if (p->family == 4)
-		too_big_write_v4(ip, by, quote, mtu);
+		icmp_error_write_v4(ip, by, quote);
 	else
-		too_big_write_v6(ip, by, quote, mtu);
-	return LB_REASON_too_big_answered;
+		icmp_error_write_v6(ip, by, quote);
+	return icmp_seal(p->ctx, p->family, l3_offset, ICMP_HEADER + quote);
 }
 
-/* mtu: the longest packet that would fit, bytes. Returns an enum lb_reason. */
-LB_NOINLINE int icmp_too_big(struct xdp_md *ctx, __u32 mtu)
+/* error: ICMP_ERROR; rest: the second word of the ICMP header. Returns an enum lb_reason. */
+LB_NOINLINE int icmp_error(struct xdp_md *ctx, __u32 error, __u32 rest)
 {
 	struct packet p = {.ctx = ctx};
+	int reason;
 
 	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)))
-		return LB_REASON_too_big;
-	if (!too_big_owed(&p) || !icmp_allowed())
-		return LB_REASON_too_big;
-	if (p.length >= QUOTE_LONG && p.l3 + QUOTE_LONG <= p.end)
-		return too_big_answer(&p, QUOTE_LONG, mtu);
-	if (p.length >= QUOTE_SHORT && p.l3 + QUOTE_SHORT <= p.end)
-		return too_big_answer(&p, QUOTE_SHORT, mtu);
-	return LB_REASON_too_big;
+		return ICMP_ERROR_UNSENT(error);
+	if (ICMP_ERROR_KIND(error) == ICMP_ERROR_TOO_BIG && p.family == 6 && rest < IPV6_LEAST_MTU)
+		return ICMP_ERROR_UNSENT(error);
+	if (!icmp_error_owed(&p) || !answer_allowed(icmp_error_budget(ICMP_ERROR_KIND(error))))
+		return ICMP_ERROR_UNSENT(error);
+	reason = icmp_error_send(&p, p.length < QUOTE_MOST ? p.length : QUOTE_MOST,
+				 icmp_error_type(p.family, ICMP_ERROR_KIND(error)), rest);
+	return continues(reason) ? (int)ICMP_ERROR_SENT(error) : reason;
+}
+
+/* mtu: the longest packet that would fit, bytes. */
+static __always_inline int icmp_too_big(struct xdp_md *ctx, __u32 mtu)
+{
+	return icmp_error(ctx, ICMP_ERROR(ICMP_ERROR_TOO_BIG, too_big_answered, too_big), mtu);
+}
+
+static __always_inline int icmp_time_exceeded(struct xdp_md *ctx)
+{
+	return icmp_error(
+	    ctx, ICMP_ERROR(ICMP_ERROR_TIME_EXCEEDED, time_exceeded_answered, ttl_exceeded), 0);
 }
 
 #endif

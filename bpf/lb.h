@@ -7,10 +7,12 @@
 #include "packet.h"
 #include "maps.h"
 #include "parse.h"
+#include "admit.h"
 #include "service.h"
 #include "select.h"
 #include "frag.h"
 #include "icmp.h"
+#include "refuse.h"
 #include "forward.h"
 #include "count.h"
 
@@ -22,29 +24,50 @@ static __always_inline bool is_follower(const struct packet *p)
 	       p->protocol == IPPROTO_ICMPV6;
 }
 
-LB_NOINLINE int follow(struct xdp_md *ctx)
+/* Parses a follower from the start, in a function of its own. */
+static __always_inline int follower_parse(struct packet *p, struct route *r)
+{
+	if (!continues(parse_link(p)) || !continues(vip_find(p, r)))
+		return LB_REASON_vip_malformed;
+	return parse_transport(p);
+}
+
+static __always_inline int follower_end(int reason, const struct route *r)
 {
 	struct scratch *scratch = scratch_of();
+
+	if (!scratch)
+		return LB_REASON_vip_malformed;
+	scratch->way = (struct follower_way){.hash = r->hash, .backend = r->backend_id};
+	return reason;
+}
+
+LB_NOINLINE int follow_fragment(struct xdp_md *ctx)
+{
 	struct packet p = {.ctx = ctx};
 	struct route r = {};
-	int reason;
 
-	if (!scratch || !continues(parse_link(&p)) || !continues(vip_find(&p, &r)) ||
-	    !continues(parse_transport(&p)))
+	if (!continues(follower_parse(&p, &r)))
 		return LB_REASON_vip_malformed;
-	if (p.kind == PACKET_LATER_FRAGMENT)
-		reason = fragment_follow(&p, &r);
-	else if (p.protocol == (p.family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
-		reason = icmp_to_vip(&p, &r);
-	else
-		reason = LB_REASON_vip_no_service;
-	scratch->way = (struct follower_way){.hash = r.hash, .backend = r.backend_id};
-	return reason;
+	return follower_end(fragment_follow(&p, &r), &r);
+}
+
+LB_NOINLINE int follow_icmp(struct xdp_md *ctx)
+{
+	struct packet p = {.ctx = ctx};
+	struct route r = {};
+
+	if (!continues(follower_parse(&p, &r)) || !p.l4)
+		return LB_REASON_vip_malformed;
+	if (p.protocol != (p.family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return LB_REASON_vip_no_service;
+	return follower_end(icmp_to_vip(&p, &r), &r);
 }
 
 static __always_inline int route_follower(const struct packet *p, struct route *r)
 {
-	int reason = follow(p->ctx);
+	int reason =
+	    p->kind == PACKET_LATER_FRAGMENT ? follow_fragment(p->ctx) : follow_icmp(p->ctx);
 	struct scratch *scratch = scratch_of();
 
 	if (!continues(reason))
@@ -99,6 +122,15 @@ static __always_inline int end_forwarded(int reason, const struct packet *p, con
 	return reason_action(reason);
 }
 
+/* A packet without a backend. Most are not to a VIP: they need no call. */
+static __always_inline int end_refused(int reason, const struct packet *p, const struct route *r)
+{
+	if (likely(reason == LB_REASON_not_vip))
+		return end(LB_REASON_not_vip, p);
+	OPAQUE(reason);
+	return end(refuse(p->ctx, reason, r->service ? r->service->id : 0), p);
+}
+
 /* From the IP header on. p->family is a constant here: each family gets its own code without
  * branches on it. */
 static __always_inline int serve(struct packet *p)
@@ -107,9 +139,11 @@ static __always_inline int serve(struct packet *p)
 	int reason = vip_find(p, &r);
 
 	if (continues(reason))
+		reason = admit(p, &r);
+	if (continues(reason))
 		reason = route(p, &r);
 	if (!r.backend)
-		return end(reason, p);
+		return end_refused(reason, p, &r);
 	reason = forward(p, &r);
 	if (likely(reason == LB_REASON_forwarded_tx))
 		return end_forwarded(LB_REASON_forwarded_tx, p, &r);

@@ -30,6 +30,7 @@ const volatile __u32 backend_slots = 2;
 	} name SEC(".maps")
 
 LB_ARRAY(settings, struct lb_settings, 1);
+LB_ARRAY(links, struct lb_link, LB_LINKS);
 LB_ARRAY(vips, struct lb_vip_bucket, 2);
 LB_ARRAY(ports, struct lb_port_bucket, 2);
 LB_ARRAY(services, struct lb_service, 2);
@@ -53,7 +54,16 @@ struct {
 	__type(value, __u32); /* the same */
 } egress SEC(".maps");
 
-/* How many ICMP errors this CPU has sent in this tick. */
+/* What a VIP itself sends, by kind: a flood of one kind leaves the others their rates. */
+enum answer_kind {
+	ANSWER_TOO_BIG,
+	ANSWER_TIME_EXCEEDED,
+	ANSWER_REFUSAL, /* a TCP reset, or ICMP unreachable */
+	ANSWER_ECHO,
+	ANSWER_KINDS,
+};
+
+/* How many this CPU has sent in this tick. */
 struct icmp_budget {
 	__u32 tick;
 	__u32 sent;
@@ -61,8 +71,8 @@ struct icmp_budget {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	__uint(max_entries, ANSWER_KINDS);
+	__type(key, __u32); /* enum answer_kind */
 	__type(value, struct icmp_budget);
 } icmp_budgets SEC(".maps");
 

@@ -21,6 +21,16 @@ struct vlan_tag {
 	__be16 ethertype; /* of what follows */
 };
 
+/* Bytes of the IP packet from `at` on, 0 if it ends before. Not of the frame: Ethernet pads short
+ * ones. */
+static __always_inline __u32 bytes_left(const struct packet *p, const void *at)
+{
+	__u64 offset = at - p->l3;
+
+	OPAQUE(offset); /* else the compiler subtracts the pointers in 32 bits */
+	return offset < p->length ? p->length - (__u32)offset : 0;
+}
+
 static __always_inline bool is_vlan(__be16 ethertype)
 {
 	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
@@ -105,8 +115,9 @@ static __always_inline bool is_extension(__u32 next)
 	       next == IPPROTO_FRAGMENT;
 }
 
-/* offset: of the first extension header from the frame's start; next: its type. */
-LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
+/* offset: of the first extension header from the frame's start; next: its type; length: bytes of
+ * the IP packet from there on. */
+LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next, __u32 length)
 {
 	void *first = (void *)(long)ctx->data + (offset & 4095), *end = (void *)(long)ctx->data_end;
 	__u32 at = 0, kind = PACKET_WHOLE, fragment = 0;
@@ -114,18 +125,18 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 
 	for (i = 0; i < MAX_EXTENSIONS && is_extension(next); i++) {
 		struct ipv6_opt_hdr *ext;
-		__u32 length;
+		__u32 bytes;
 
-		if (at > MAX_EXT_LENGTH)
+		if (at > MAX_EXT_LENGTH || at + 8 > length)
 			return EXTENSIONS_BAD;
 		ext = first + at;
 		if ((void *)ext + 8 > end)
 			return EXTENSIONS_BAD;
-		length = (ext->hdrlen + 1u) * 8;
+		bytes = (ext->hdrlen + 1u) * 8;
 		if (next == IPPROTO_FRAGMENT) {
 			__be16 position = *(__be16 *)((void *)ext + 2);
 
-			length = 8;
+			bytes = 8;
 			fragment = *(__u32 *)((void *)ext + 4);
 			if (position & bpf_htons(IPV6_OFFSET))
 				kind = PACKET_LATER_FRAGMENT;
@@ -133,7 +144,7 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next)
 				kind = PACKET_FIRST_FRAGMENT;
 		}
 		next = ext->nexthdr;
-		at += length;
+		at += bytes;
 		if (kind == PACKET_LATER_FRAGMENT)
 			break;
 	}
@@ -202,7 +213,8 @@ static __always_inline int parse_ipv6(struct packet *p)
 	p->protocol = ip->nexthdr;
 	p->traffic_class = word >> 20;
 	if (unlikely(is_extension(p->protocol))) {
-		extensions = parse_extensions(p->ctx, p->l3_offset + header, p->protocol);
+		extensions = parse_extensions(p->ctx, p->l3_offset + header, p->protocol,
+					      p->length - header);
 		if (extensions == EXTENSIONS_BAD)
 			return LB_REASON_vip_malformed;
 		p->protocol = EXTENSIONS_PROTOCOL(extensions);

@@ -24,10 +24,15 @@ struct follower_way {
 	__u32 pad;
 };
 
+#define SCRATCH_BYTES 512
+
 /* Not on the stack: that has 512 bytes for all frames together, and the common path needs them. */
 struct scratch {
 	struct transport transport;
 	struct follower_way way;
+	/* a part of the frame, for chunk_sum. The verifier takes the length, rounded up to words,
+	 * for three more than it can be */
+	__u8 bytes[SCRATCH_BYTES + 8];
 };
 
 struct {

@@ -15,6 +15,7 @@
 #define FLOW_RECORDED (1u << 31) /* a new entry was made */
 #define FLOW_PICKED   (1u << 30) /* the client's affinity entry must be written */
 #define FLOW_PROVED   (1u << 29) /* a flow was established: the affinity entry becomes firm */
+#define FLOW_AGAIN    (1u << 28) /* the SYN was sent before: it opens no new flow */
 
 /* All that the decision needs. */
 struct flow_query {
@@ -522,12 +523,15 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q,
 					  __u64 entry)
 {
 	__u32 id = LB_FLOW_BACKEND(entry), before = LB_FLOW_STATE(entry);
-	__u32 after = flow_refresh(place, entry, query_flags(q), q->now, query_tcp(q));
+	__u32 after = flow_refresh(place, entry, query_flags(q), q->now, query_tcp(q)), again = 0;
 
 	if (unlikely(service->flags & LB_SERVICE_AFFINITY) && before != after &&
 	    flow_is(after, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
 		return go_to_tracked(q, service, id) | FLOW_PROVED;
-	return go_to_tracked(q, service, id);
+	if (before == LB_FLOW_SYN && after == LB_FLOW_SYN)
+		again = FLOW_AGAIN;
+	OPAQUE(again);
+	return go_to_tracked(q, service, id) | again;
 }
 
 /* Whether a mark names the slot's keeper and has not expired. */
@@ -752,6 +756,7 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 	__u64 seq = is_tcp && in_transition ? packet_seq(p->ctx, p->l3_offset, p->family) : 0;
 	__u32 id = flow_route(r->hash, hash, client, slot_index,
 			      FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp) | seq << 32);
+	__u32 opened;
 
 	if (unlikely(id & (FLOW_PICKED | FLOW_PROVED)))
 		affinity_write(client, id & LB_MAX_BACKENDS,
@@ -759,9 +764,10 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 				   ? LB_FLOW_AFFINITY
 				   : LB_FLOW_AFFINITY_NEW,
 			       tick_now());
-	/* a TCP flow counts when its SYN is sent, tracked or not */
-	if (!is_tcp && id & FLOW_RECORDED)
-		r->new_flow = 1;
+	/* a TCP flow counts when its SYN is sent, tracked or not, but not when it is sent again */
+	opened = is_tcp ? r->new_flow & ~(id / FLOW_AGAIN) : id / FLOW_RECORDED;
+	OPAQUE(opened);
+	r->new_flow = opened & 1;
 	r->backend_id = id & LB_MAX_BACKENDS;
 }
 

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 3
+#define LB_ABI_VERSION 4
 
 /* ---- limits ---- */
 
@@ -17,6 +17,14 @@
 #define LB_EXACT_MEMBERS 64    /* least-cost search is exact up to here, two choices above */
 
 /* ---- settings: one element, mmapable ---- */
+
+/* What becomes of a packet that nothing takes: its port has no service, or the service has no
+ * usable backend. */
+enum lb_refusal {
+	LB_REFUSE_REJECT, /* a TCP reset or an ICMP error, up to a rate; the rest is dropped */
+	LB_REFUSE_DROP,
+	LB_REFUSE_PASS, /* to the kernel */
+};
 
 /* Where the VIP and port tables are. lbd fills the half that is not in use, flips `active`, and
  * waits for a grace period before it writes the other half again. */
@@ -34,18 +42,48 @@ struct lb_hash_key {
 	__u32 word[10];
 };
 
+/* The first six bytes of a frame, read as a 64-bit word. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LB_MAC_MASK 0x0000ffffffffffffULL
+#else
+#define LB_MAC_MASK 0xffffffffffff0000ULL
+#endif
+#define LB_MAC_NONE (~0ULL) /* no frame's */
+
 struct lb_settings {
 	__u32 abi_version;
 	__u32 active; /* 0 or 1: which of tables[] is in use */
-	/* the hash key is derived from it; all instances that must agree have the same one
-	 * (`hash-seed`) */
-	__u64 flow_seed;
-	__be16 gue_port;     /* outer UDP destination of forward: gue */
-	__u16 icmp_per_tick; /* ICMP errors the VIPs may send per tick and CPU */
+	/* while a single interface has the program: its first address, as in struct lb_link; else
+	 * LB_MAC_NONE. On a line that every packet reads, unlike `links` */
+	__u64 own_mac;
+	__be16 gue_port; /* outer UDP destination of forward: gue */
+	/* answers of each kind that the VIPs may send per tick and CPU: packet too big, time
+	 * exceeded, and resets or unreachables */
+	__u16 icmp_per_tick;
 	/* tick in which lbd last ended a round of the sweep; a gap: lbd was not running */
 	__u32 swept;
 	struct lb_hash_key key;
 	struct lb_tables tables[2];
+	/* A line that only rare packets and lbd read. */
+	/* the hash key is derived from it; all instances that must agree have the same one
+	 * (`hash-seed`) */
+	__u64 flow_seed;
+	__u16 echo_per_tick; /* echo replies per tick and CPU */
+	__u8 unserved;       /* enum lb_refusal: for ports of a VIP without a service */
+	__u8 pad[53];
+};
+
+/* ---- links: the MAC addresses that are this host's, for each interface with the program ---- */
+
+#define LB_LINKS     64
+#define LB_LINK_MACS 7
+
+/* An interface is in element `ifindex % LB_LINKS`, or in the next that is free; with more than
+ * LB_LINK_MACS addresses it has several elements. */
+struct lb_link {
+	__u32 ifindex; /* 0: empty */
+	__u32 pad;
+	__u64 mac[LB_LINK_MACS]; /* as in the frame, the last two bytes zero; 0: none */
 };
 
 /* ---- vips: VIP address -> VIP id. Buckets of one cache line ---- */
@@ -165,9 +203,10 @@ struct lb_service {
 	__u8 mask6;
 	/* ticks without a packet after which a TCP flow is over, with or without FIN or RST */
 	__u16 tcp_idle;
-	__u16 udp_idle; /* ticks */
-	__u16 syn_idle; /* ticks for which an embryonic flow is kept */
-	__u16 pad2;
+	__u16 udp_idle;  /* ticks */
+	__u16 syn_idle;  /* ticks for which an embryonic flow is kept */
+	__u8 no_backend; /* enum lb_refusal: without a usable backend */
+	__u8 pad2;
 	__u16 affinity_idle;
 	__u32 id; /* its own, 1.. ; 0: this service is not in use */
 	__u32 pad0;
@@ -343,7 +382,9 @@ struct lb_flow_bucket {
 struct lb_backend_count {
 	__u64 packets;
 	__u64 bytes; /* inner IP length */
-	__u64 flows; /* TCP SYNs forwarded, and UDP flows where they are tracked */
+	/* TCP SYNs forwarded, of tracked flows only the first; and UDP flows where they are
+	 * tracked */
+	__u64 flows;
 	__u64 pad;
 };
 
@@ -369,7 +410,8 @@ struct lb_total {
 #define LB_FRAG_BACKEND(word) ((__u32)((word) >> LB_FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)
 
 _Static_assert(sizeof(struct lb_tables) == 32, "layout");
-_Static_assert(sizeof(struct lb_settings) == 128, "layout");
+_Static_assert(sizeof(struct lb_settings) == 192, "layout");
+_Static_assert(sizeof(struct lb_link) == 64, "layout");
 _Static_assert(sizeof(struct lb_vip_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_port_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_service) == 64, "layout");

@@ -12,20 +12,39 @@
 	X(forwarded_redirect, SENT, "sent to a backend through another interface")                \
 	X(echo_answered, SENT, "echo request to a VIP, answered")                                 \
 	X(too_big_answered, SENT, "too long for the tunnel; answered with ICMP packet too big")   \
+	X(time_exceeded_answered, SENT, "TTL or hop limit exceeded; answered with ICMP")          \
+	X(unserved_rejected, SENT,                                                                \
+	  "no service has this protocol and port; answered with a reset or ICMP unreachable")     \
+	X(no_backend_rejected, SENT,                                                              \
+	  "the service has no usable backend; answered with a reset or ICMP unreachable")         \
 	/* passed */                                                                              \
 	X(not_ip, PASSED, "neither IPv4 nor IPv6")                                                \
 	X(not_vip, PASSED, "destination is not a VIP")                                            \
 	X(malformed, PASSED, "truncated header or impossible lengths")                            \
-	X(vip_no_service, PASSED, "to a VIP, but no service has this protocol and port")          \
+	X(vip_other_mac, PASSED,                                                                  \
+	  "to a VIP, but the frame is for another host's MAC address, broadcast or multicast")    \
+	X(vip_no_service, PASSED,                                                                 \
+	  "to a VIP, but no service has this protocol and port (`unserved: pass`)")               \
 	X(vip_icmp_other, PASSED,                                                                 \
-	  "ICMP to a VIP: neither an echo request nor an error about a known flow")               \
+	  "ICMP to a VIP that is the kernel's: neighbour discovery, and "                         \
+	  "what no flow is known for (`unserved: pass`)")                                         \
+	X(no_backend_passed, PASSED, "the service has no usable backend (`no-backend: pass`)")    \
 	/* dropped */                                                                             \
-	X(no_backend, DROPPED, "the service has no usable backend")                               \
+	X(no_backend, DROPPED,                                                                    \
+	  "the service has no usable backend; no answer is due, or its rate limit was reached")   \
+	X(unserved, DROPPED,                                                                      \
+	  "to a VIP, but no service has this protocol and port, or no flow is "                   \
+	  "known for this ICMP; no answer is due, or its rate limit was reached")                 \
+	X(martian, DROPPED, "to a VIP from an impossible source address, or from the VIP itself") \
 	X(vip_malformed, DROPPED, "to a VIP, with a truncated header or impossible lengths")      \
+	X(echo_refused, DROPPED,                                                                  \
+	  "echo request to a VIP with a wrong checksum, or above the rate limit")                 \
 	X(fragment_unknown, DROPPED, "later fragment to a VIP whose first fragment was not seen") \
 	X(too_big, DROPPED,                                                                       \
 	  "too long for the tunnel; no ICMP error is due, or its rate limit was reached")         \
-	X(ttl_exceeded, DROPPED, "TTL or hop limit exceeded")                                     \
+	X(ttl_exceeded, DROPPED,                                                                  \
+	  "TTL or hop limit exceeded; no ICMP error is due, or its rate "                         \
+	  "limit was reached")                                                                    \
 	X(no_headroom, DROPPED, "the driver left no room for the outer header")                   \
 	X(redirect_failed, DROPPED, "the egress interface is not in the program's list")
 

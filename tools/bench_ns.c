@@ -33,6 +33,8 @@
 #define BLOCKS     32          /* blocks of packets per round and candidate */
 #define FLOOD      (8 << 20)   /* SYNs: four for each place in the flow table */
 #define CHECKED    256         /* packets that are compared byte for byte, before and after */
+#define INGRESS    1           /* BPF_PROG_TEST_RUN says that frames arrive on lo */
+#define FRAME_MACS "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01"
 
 static const char *const candidate_names[CANDIDATES] = {"harness", "floor-macswap", "floor-encap",
 							"lbd"};
@@ -323,7 +325,7 @@ static void job_set(struct bench *bench, bool sequential)
 	struct bench_job job = {
 	    .flows = scenario->flows, .services = scenario->services, .sequential = sequential};
 
-	memcpy(job.frame, "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01", 12);
+	memcpy(job.frame, FRAME_MACS, 12);
 	if (scenario->ipv6)
 		frame_ipv6(&job, scenario);
 	else
@@ -628,13 +630,16 @@ static int scenario_prepare(struct bench *bench)
 						  .encap_source4_len = 16,
 						  .encap_source6 = {6, {1}},
 						  .encap_source6_len = 64};
+	struct dp_mac ingress = {.ifindex = INGRESS};
 	struct error err = {0};
 
+	memcpy(ingress.mac, FRAME_MACS, sizeof(ingress.mac));
 	if (dataplane_open(&options, &bench->dp, &err)) {
 		fprintf(stderr, "bench_ns: %s\n", err.text);
 		return -1;
 	}
-	if (services_commit(bench, false) || programs_load(bench))
+	if (dataplane_set_macs(bench->dp, &ingress, 1) || services_commit(bench, false) ||
+	    programs_load(bench))
 		return -1;
 	if (bench->scenario->changes != STABLE && services_commit(bench, true))
 		return -1;

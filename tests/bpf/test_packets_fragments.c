@@ -36,8 +36,11 @@ static const struct packet_case cases[] = {
 		    UDP(.sport = 1, .dport = P_IPIP6), DATA(64))),
     CASE("a_first_fragment_too_short_for_its_ports_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(FRAG4(MF, 5), .proto = 6), DATA(8))), /* RFC 1858: tiny fragments */
-    CASE("a_first_fragment_to_a_port_without_a_service_is_passed", vip_no_service,
-	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), UDP(.sport = 1, .dport = 9999), DATA(600))),
+    CASE("a_later_fragment_of_another_protocol_is_dropped", unserved,
+	 .in = PKT(ETH(), IN4(FRAG4(AT(72), 5), .proto = 132), DATA(64))),
+    CASE("a_first_tcp_fragment_to_a_port_without_a_service_draws_no_reset", unserved,
+	 .in = PKT(ETH(), IN4(FRAG4(MF, 5)), TCP(.sport = 1, .dport = 9999, .flags = SYN),
+		   DATA(600))),
 };
 
 /* The first fragment records its datagram. Each later one leaves the same way, byte for byte. */
@@ -181,9 +184,22 @@ LB_TEST(later_fragments_of_what_was_passed_are_passed)
 {
 	struct fixture *f = fixture_get();
 
+	f->map.settings->unserved = LB_REFUSE_PASS;
 	expect(f, LB_REASON_vip_no_service,
 	       PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = 9999), DATA(64)), NULL);
 	expect(f, LB_REASON_vip_no_service, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)),
+	       NULL);
+}
+
+LB_TEST(later_fragments_of_what_was_rejected_are_dropped)
+{
+	struct fixture *f = fixture_get();
+
+	packet_build(&f->in,
+		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = 9999), DATA(64)));
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_unserved_rejected);
+	expect(f, LB_REASON_unserved, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)),
 	       NULL);
 }
 

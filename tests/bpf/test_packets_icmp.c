@@ -60,16 +60,88 @@ static const struct packet_case cases[] = {
     CASE("a_full_size_echo_is_answered", echo_answered,
 	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .id = 2), DATA(1472)),
 	 .out = PKT(ANSWER, ANSWER4(), ICMP(.type = 0, .id = 2), DATA(1472))),
-    CASE("an_echo_request_with_a_code_is_passed", vip_icmp_other,
+    CASE("an_echo_request_with_a_code_is_dropped", unserved,
 	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .code = 1, .id = 2), DATA(8))),
-    CASE("an_ipv6_echo_request_with_a_code_is_passed", vip_icmp_other,
+    CASE("an_ipv6_echo_request_with_a_code_is_dropped", unserved,
 	 .in = PKT(ETH(), IN6(), ICMP6(.type = 128, .code = 1, .id = 2), DATA(8))),
-    CASE("an_echo_reply_to_a_vip_is_passed", vip_icmp_other,
+    CASE("an_echo_reply_to_a_vip_is_dropped", unserved,
 	 .in = PKT(ETH(), IN4(), ICMP(.type = 0, .id = 2), DATA(8))),
-    CASE("a_timestamp_request_to_a_vip_is_passed", vip_icmp_other,
+    CASE("a_timestamp_request_to_a_vip_is_dropped", unserved,
 	 .in = PKT(ETH(), IN4(), ICMP(.type = 13), DATA(12))),
     CASE("neighbour_solicitation_to_a_vip_is_passed", vip_icmp_other,
 	 .in = PKT(ETH(), IN6(.hop = 255), ICMP6(.type = 135), DATA(24))),
+    CASE("neighbour_discovery_that_was_forwarded_is_dropped", unserved,
+	 .in = PKT(ETH(), IN6(.hop = 254), ICMP6(.type = 135), DATA(24))),
+    CASE("an_icmpv6_query_that_is_no_neighbour_discovery_is_dropped", unserved,
+	 .in = PKT(ETH(), IN6(.hop = 255), ICMP6(.type = 139), DATA(24))),
+
+    /* ---- all reading ends where the IP packet ends, also if Ethernet pads it ---- */
+    CASE("icmp_of_0_bytes_is_dropped", vip_malformed, .in = PKT(ETH(), IN4(.proto = 1), PAD(26))),
+    CASE("icmp_of_7_bytes_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN4(.len = 27), ICMP(.type = 8), PAD(18))),
+    CASE("icmpv6_of_0_bytes_is_dropped", vip_malformed, .in = PKT(ETH(), IN6(.next = 58), PAD(60))),
+    CASE("icmpv6_of_7_bytes_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN6(.len = 7), ICMP6(.type = 128), PAD(18))),
+    CASE("a_padded_echo_is_answered", echo_answered,
+	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .id = 1), DATA(1), PAD(17)),
+	 .out = PKT(ANSWER, ANSWER4(), ICMP(.type = 0, .id = 1), DATA(1), PAD(17))),
+    CASE("a_padded_echo_to_an_ipv6_vip_is_answered", echo_answered,
+	 .in = PKT(ETH(), IN6(), ICMP6(.type = 128, .id = 1), DATA(1), PAD(17)),
+	 .out = PKT(ANSWER, ANSWER6(), ICMP6(.type = 129, .id = 1), DATA(1), PAD(17))),
+    CASE("a_quoted_header_in_the_padding_is_not_read", unserved,
+	 .in = PKT(ETH(), FROM_ROUTER4(.len = 47), ICMP(.type = 3, .code = 1), QUOTE4(),
+		   QUOTED_TCP(P_IPIP4))),
+    CASE("quoted_ports_in_the_padding_are_not_read", unserved,
+	 .in = PKT(ETH(), FROM_ROUTER4(.len = 51), ICMP(.type = 3, .code = 1), QUOTE4(),
+		   QUOTED_TCP(P_IPIP4))),
+    CASE("quoted_ports_at_the_very_end_are_read", forwarded_tx,
+	 .in = PKT(ETH(), FROM_ROUTER4(.len = 52), ICMP(.type = 3, .code = 1), QUOTE4(),
+		   QUOTED_TCP(P_IPIP4)),
+	 .out = PKT(TO_BACKEND, OUT4(.len = 72), FROM_ROUTER4(.ttl = 63, .len = 52),
+		    ICMP(.type = 3, .code = 1), QUOTE4(), QUOTED_TCP(P_IPIP4))),
+    CASE("a_quoted_ipv6_header_in_the_padding_is_not_read", unserved,
+	 .in = PKT(ETH(), FROM_ROUTER6(.len = 47), ICMP6(.type = 1, .code = 4), QUOTE6(),
+		   QUOTED_UDP(P_IPIP4))),
+    CASE("quoted_ports_of_ipv6_in_the_padding_are_not_read", unserved,
+	 .in = PKT(ETH(), FROM_ROUTER6(.len = 51), ICMP6(.type = 1, .code = 4), QUOTE6(),
+		   QUOTED_UDP(P_IPIP4))),
+    CASE("quoted_ports_of_ipv6_at_the_very_end_are_read", forwarded_tx,
+	 .in = PKT(ETH(), FROM_ROUTER6(.len = 52), ICMP6(.type = 1, .code = 4), QUOTE6(),
+		   QUOTED_UDP(P_IPIP4)),
+	 .out = PKT(TO_BACKEND, OUT4(.len = 112), FROM_ROUTER6(.hop = 63, .len = 52),
+		    ICMP6(.type = 1, .code = 4), QUOTE6(), QUOTED_UDP(P_IPIP4))),
+    CASE("a_quoted_extension_header_in_the_padding_is_not_read", unserved,
+	 .in = PKT(ETH(), FROM_ROUTER6(.len = 55), ICMP6(.type = 1, .code = 4), QUOTE6(),
+		   EXT6(.type = 60), QUOTED_UDP(P_IPIP4))),
+    CASE("an_extension_header_in_the_padding_is_not_read", vip_malformed,
+	 .in = PKT(ETH(), IN6(.len = 7), EXT6(.type = 60), ICMP6(.type = 128, .id = 1), DATA(8))),
+    CASE("icmpv6_behind_an_extension_header_in_the_padding_is_not_read", vip_malformed,
+	 .in = PKT(ETH(), IN6(.len = 15), EXT6(.type = 60), ICMP6(.type = 128, .id = 1), DATA(8))),
+
+    /* ---- a checksum that is wrong: as a host, the VIP has not seen the request ---- */
+    CASE("an_echo_with_a_wrong_checksum_is_dropped", echo_refused,
+	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .id = 1, .bad_csum = 1), DATA(56))),
+    CASE("an_ipv6_echo_with_a_wrong_checksum_is_dropped", echo_refused,
+	 .in = PKT(ETH(), IN6(), ICMP6(.type = 128, .id = 1, .bad_csum = 256), DATA(56))),
+    CASE("a_long_echo_with_a_wrong_checksum_is_dropped", echo_refused,
+	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .id = 1, .bad_csum = -1), DATA(1400))),
+    CASE("a_long_odd_echo_to_an_ipv6_vip_is_answered", echo_answered,
+	 .in = PKT(ETH(), IN6(), ICMP6(.type = 128, .id = 2), DATA(1017)),
+	 .out = PKT(ANSWER, ANSWER6(), ICMP6(.type = 129, .id = 2), DATA(1017))),
+    CASE("an_echo_of_one_chunk_of_the_sum_is_answered", echo_answered,
+	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .id = 2), DATA(504)),
+	 .out = PKT(ANSWER, ANSWER4(), ICMP(.type = 0, .id = 2), DATA(504))),
+    CASE("an_echo_of_one_byte_more_is_answered", echo_answered,
+	 .in = PKT(ETH(), IN4(), ICMP(.type = 8, .id = 2), DATA(505)),
+	 .out = PKT(ANSWER, ANSWER4(), ICMP(.type = 0, .id = 2), DATA(505))),
+    CASE("an_echo_behind_an_extension_header_is_answered", echo_answered,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 60), ICMP6(.type = 128, .id = 2), DATA(8)),
+	 .out = PKT(ANSWER, ANSWER6(), EXT6(.type = 60), ICMP6(.type = 129, .id = 2), DATA(8))),
+    CASE("an_echo_with_ip_options_is_answered", echo_answered,
+	 .in = PKT(ETH(), IN4(.options = "\1\1\1\1", .options_len = 4), ICMP(.type = 8, .id = 2),
+		   DATA(8)),
+	 .out = PKT(ANSWER, ANSWER4(.options = "\1\1\1\1", .options_len = 4),
+		    ICMP(.type = 0, .id = 2), DATA(8))),
 
     /* ---- errors that quote a flow (RFC 792, RFC 4443) go where the flow goes ---- */
     CASE("port_unreachable_goes_to_the_quoted_flows_backend", forwarded_tx,
@@ -111,12 +183,12 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(), QUOTED_TCP(P_L2)),
 	 .out = PKT(TO_BACKEND, FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(),
 		    QUOTED_TCP(P_L2))),
-    CASE("a_quote_of_an_unknown_port_is_passed", vip_icmp_other,
+    CASE("a_quote_of_an_unknown_port_is_dropped", unserved,
 	 .in = PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 3), QUOTE4(), QUOTED_UDP(9999))),
-    CASE("a_quote_that_was_not_sent_by_the_vip_is_passed", vip_icmp_other,
+    CASE("a_quote_that_was_not_sent_by_the_vip_is_dropped", unserved,
 	 .in = PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 3),
 		   IP4(.src = "192.0.2.99", .dst = CLIENT4), QUOTED_TCP(P_IPIP4))),
-    CASE("a_quote_of_icmp_is_passed", vip_icmp_other,
+    CASE("a_quote_of_icmp_is_dropped", unserved,
 	 .in = PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(),
 		   ICMP(.type = 0, .id = 5))),
     CASE("an_error_for_a_flow_without_a_backend_is_dropped", no_backend,
@@ -434,35 +506,163 @@ LB_TEST(a_rate_of_zero_answers_nothing)
 	expect(f, LB_REASON_too_big, FULL_TCP6(P_IPIP6), NULL);
 }
 
-LB_TEST(a_packet_without_df_draws_no_answer)
+static void set_mtu(struct fixture *f, int mtu)
 {
-	expect(fixture_get(), LB_REASON_too_big,
-	       PKT(ETH(), IN4(), TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(1460)),
+	for (uint32_t id = 1; id < f->backends; id++)
+		f->map.backends[id].mtu = mtu;
+}
+
+LB_TEST(no_packet_too_big_says_less_than_1280)
+{
+	struct fixture *f = fixture_get();
+
+	set_mtu(f, 1300);
+	too_big6(f, FULL_TCP6(P_IPIP4), 1280);
+	set_mtu(f, 1299);
+	expect(f, LB_REASON_too_big, FULL_TCP6(P_IPIP4), NULL);
+	too_big4(f, FULL_TCP4(P_IPIP4), 1279);
+}
+
+/* It cannot be cut in fragments here, and Linux heeds the answer. */
+LB_TEST(a_packet_without_df_draws_fragmentation_needed_too)
+{
+	too_big4(fixture_get(), PKT(ETH(), IN4(), UDP(.sport = 1, .dport = P_IPIP4), DATA(1472)),
+		 1480);
+}
+
+LB_TEST(a_first_fragment_that_is_too_big_draws_fragmentation_needed)
+{
+	too_big4(
+	    fixture_get(),
+	    PKT(ETH(), IN4(.frag = 0x2000, .id = 9), UDP(.sport = 1, .dport = P_IPIP4), DATA(1472)),
+	    1480);
+}
+
+/* ---- time exceeded ---- */
+
+#define SYN_TO(port) TCP(.sport = 1, .dport = port, .flags = SYN)
+
+static void time_exceeded4(struct fixture *f, const struct layer *in, unsigned length)
+{
+	struct packet came;
+
+	packet_build(&came, in);
+	expect(f, LB_REASON_time_exceeded_answered, in,
+	       PKT(ANSWER, ANSWER4(.tos = 0xc0, .frag = 0x4000), ICMP(.type = 11),
+		   RAW(came.data + 14, length)));
+}
+
+static void time_exceeded6(struct fixture *f, const struct layer *in, unsigned length)
+{
+	struct packet came;
+
+	packet_build(&came, in);
+	expect(f, LB_REASON_time_exceeded_answered, in,
+	       PKT(ANSWER, ANSWER6(), ICMP6(.type = 3), RAW(came.data + 14, length)));
+}
+
+LB_TEST(ttl_1_draws_time_exceeded)
+{
+	time_exceeded4(fixture_get(), PKT(ETH(), IN4(.ttl = 1), SYN_TO(P_IPIP4)), 40);
+}
+
+LB_TEST(ttl_0_draws_time_exceeded)
+{
+	time_exceeded4(fixture_get(), PKT(ETH(), IN4(.ttl = ZERO), SYN_TO(P_GUE6)), 40);
+}
+
+LB_TEST(time_exceeded_quotes_no_padding)
+{
+	time_exceeded4(
+	    fixture_get(),
+	    PKT(ETH(), IN4(.ttl = 1), UDP(.sport = 1, .dport = P_IPIP4), DATA(1), PAD(17)), 29);
+}
+
+LB_TEST(time_exceeded_quotes_512_bytes_at_most)
+{
+	time_exceeded4(fixture_get(),
+		       PKT(ETH(), IN4(.ttl = 1), UDP(.sport = 1, .dport = P_IPIP4), DATA(1400)),
+		       QUOTED);
+}
+
+LB_TEST(hop_limit_1_draws_time_exceeded)
+{
+	time_exceeded6(fixture_get(), PKT(ETH(), IN6(.hop = 1), SYN_TO(P_IPIP6)), 60);
+}
+
+LB_TEST(hop_limit_0_draws_time_exceeded)
+{
+	time_exceeded6(fixture_get(), PKT(ETH(), IN6(.hop = ZERO), SYN_TO(P_IPIP4)), 60);
+}
+
+LB_TEST(an_icmp_error_with_ttl_1_draws_none)
+{
+	expect(fixture_get(), LB_REASON_ttl_exceeded,
+	       PKT(ETH(), FROM_ROUTER4(.ttl = 1), ICMP(.type = 3, .code = 1), QUOTE4(),
+		   QUOTED_TCP(P_IPIP4)),
 	       NULL);
 }
 
-LB_TEST(nobody_but_one_host_is_answered)
+/* ---- a rate for each kind of answer ---- */
+
+LB_TEST(echo_answers_do_not_exceed_their_rate)
 {
-	static const char *const sources[] = {"0.0.0.0", "127.0.0.1", "224.0.0.1",
-					      "255.255.255.255"};
+	struct fixture *f = fixture_get();
+	int answered = 0, refused = 0;
+	uint32_t tick;
+
+	f->map.settings->echo_per_tick = 5;
+	fixture_wait_new_tick();
+	tick = fixture_tick();
+	for (int i = 0; i < 50; i++) {
+		packet_build(&f->in, i % 2
+					 ? PKT(ETH(), IN4(), ICMP(.type = 8, .id = 1), DATA(8))
+					 : PKT(ETH(), IN6(), ICMP6(.type = 128, .id = 1), DATA(8)));
+		fixture_send(f);
+		answered += f->reason == LB_REASON_echo_answered;
+		refused += f->reason == LB_REASON_echo_refused && f->verdict == XDP_DROP;
+	}
+	assert_int_equal(answered + refused, 50);
+	if (fixture_tick() == tick)
+		assert_int_equal(answered, 5);
+}
+
+LB_TEST(a_flood_of_one_kind_leaves_the_others_their_rates)
+{
 	struct fixture *f = fixture_get();
 
-	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
-		expect(f, LB_REASON_too_big,
-		       PKT(ETH(), IP4(.src = sources[i], .dst = VIP4, .frag = 0x4000),
-			   UDP(.sport = 1, .dport = P_IPIP4), DATA(1472)),
-		       NULL);
-		expect(f, LB_REASON_vip_icmp_other,
-		       PKT(ETH(), IP4(.src = sources[i], .dst = VIP4), ICMP(.type = 8, .id = 1),
-			   DATA(8)),
-		       NULL);
+	f->map.settings->icmp_per_tick = f->map.settings->echo_per_tick = 1;
+	fixture_wait_new_tick();
+	for (int i = 0; i < 3; i++) {
+		packet_build(&f->in, PKT(ETH(), IN4(.ttl = 1), SYN_TO(P_IPIP4)));
+		fixture_send(f);
+		packet_build(&f->in, PKT(ETH(), IN4(), SYN_TO(9999)));
+		fixture_send(f);
+		packet_build(&f->in, PKT(ETH(), IN4(), ICMP(.type = 8, .id = 1), DATA(8)));
+		fixture_send(f);
 	}
+	too_big4(f, FULL_TCP4(P_IPIP4), 1480);
+	/* one rate of each kind is not that of another */
+	fixture_wait_new_tick();
+	expect(f, LB_REASON_echo_answered, PKT(ETH(), IN4(), ICMP(.type = 8, .id = 1), DATA(8)),
+	       PKT(ANSWER, ANSWER4(), ICMP(.type = 0, .id = 1), DATA(8)));
+	time_exceeded4(f, PKT(ETH(), IN4(.ttl = 1), SYN_TO(P_IPIP4)), 40);
+	packet_build(&f->in, PKT(ETH(), IN4(), SYN_TO(9999)));
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_unserved_rejected);
+}
+
+/* 240.0.0.0/4 may be a host's, and is forwarded; but no error is sent there. */
+LB_TEST(nobody_but_one_host_is_answered)
+{
+	struct fixture *f = fixture_get();
+
 	expect(f, LB_REASON_too_big,
-	       PKT(ETH(), IP6(.src = "::", .dst = VIP6), UDP(.sport = 1, .dport = P_IPIP4),
-		   DATA(1452)),
+	       PKT(ETH(), IP4(.src = "240.0.0.1", .dst = VIP4, .frag = 0x4000),
+		   UDP(.sport = 1, .dport = P_IPIP4), DATA(1472)),
 	       NULL);
-	expect(f, LB_REASON_vip_icmp_other,
-	       PKT(ETH(), IP6(.src = "ff02::1", .dst = VIP6), ICMP6(.type = 128, .id = 1), DATA(8)),
+	expect(f, LB_REASON_echo_refused,
+	       PKT(ETH(), IP4(.src = "240.0.0.1", .dst = VIP4), ICMP(.type = 8, .id = 1), DATA(8)),
 	       NULL);
 }
 

@@ -82,6 +82,44 @@ LB_TEST(packets_bytes_and_flows_are_counted_per_backend)
 	assert_int_equal(a1.flows - a0.flows, 0);
 }
 
+/* How many flows backend A has been sent since *before, which becomes the present count. */
+static int new_flows(struct rig *r, struct lb_backend_count *before)
+{
+	struct lb_backend_count now = fixture_backend_count(r->f, r->tcp_id[A]);
+	int flows = (int)(now.flows - before->flows);
+
+	*before = now;
+	return flows;
+}
+
+LB_TEST(a_syn_that_is_sent_again_is_no_new_flow)
+{
+	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+	struct lb_backend_count before = fixture_backend_count(r.f, r.tcp_id[A]);
+
+	rig_set_stable(&r, A);
+	for (int i = 0; i < 3; i++)
+		rig_tcp(&r, 1, SYN);
+	assert_int_equal(new_flows(&r, &before), 1);
+	rig_tcp(&r, 1, ACK);
+	rig_tcp(&r, 1, FIN | ACK);
+	assert_int_equal(new_flows(&r, &before), 0);
+	rig_tcp(&r, 1, SYN); /* the tuple again */
+	rig_tcp(&r, 2, SYN);
+	assert_int_equal(new_flows(&r, &before), 2);
+}
+
+LB_TEST(a_syn_that_is_sent_again_in_a_transition_is_no_new_flow)
+{
+	struct rig r = RIG();
+	struct lb_backend_count before = fixture_backend_count(r.f, r.tcp_id[A]);
+
+	rig_set_slots(&r, A, B, T);
+	for (int i = 0; i < 3; i++)
+		rig_tcp(&r, 1, SYN);
+	assert_int_equal(new_flows(&r, &before), 1);
+}
+
 LB_TEST(an_insert_is_counted_once)
 {
 	struct rig r = RIG();

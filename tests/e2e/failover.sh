@@ -71,14 +71,15 @@ test_a_moved_mac_address_is_noticed() {
 }
 mac_is() { lbctl backends web4 --json | grep -q "$1"; }
 
-test_with_no_backend_left_packets_are_dropped_and_the_reason_is_counted() {
+test_with_no_backend_left_clients_are_refused_at_once_and_the_reason_is_counted() {
 	for i in 1 2 3; do # one after the other: if all fail at once, lbd is blind (blind.sh)
 		lab_kill "nginx-b$i" KILL
 		lab_wait_for 10 "b$i to be down" backends_up $((18 - 6 * i)) || return 1
 		sleep 1.2 # more than an interval and a timeout
 	done
-	in_ns client curl -s -m 1 "http://$VIP4/" && return 1
-	expect no_backend "$(reason_packets no_backend)" -gt 0
+	in_ns client curl -s -m 60 "http://$VIP4/"
+	expect "curl (7: refused)" $? = 7
+	expect no_backend_rejected "$(reason_packets no_backend_rejected)" -gt 0
 	expect "status of web4" "$(service_field web4 status)" = down
 	for i in 1 2 3; do start_nginx $i; done
 	lab_wait_for 10 "all to be up again" backends_up 18

@@ -80,11 +80,52 @@ test_traffic_that_is_not_for_a_vip_reaches_the_host_itself() {
 		in_ns client ping -q -c 1 -W 1 -s 4000 10.0.0.2
 }
 
-test_a_port_of_a_vip_without_a_service_is_not_forwarded() {
+# curl: 7 is "refused", 28 is "timed out".
+test_a_port_of_a_vip_without_a_service_is_refused_at_once() {
 	local before
-	before=$(reason_packets vip_no_service) || return 1
-	in_ns client curl -s -m 1 "http://$VIP4:81/" && return 1
-	expect "vip_no_service" "$(reason_packets vip_no_service)" -gt "$before"
+	before=$(reason_packets unserved_rejected) || return 1
+	in_ns client curl -s -m 60 "http://$VIP4:81/"
+	expect "curl of IPv4" $? = 7
+	in_ns client curl -s -m 60 "http://[$VIP6]:81/"
+	expect "curl of IPv6" $? = 7
+	expect "unserved_rejected" "$(reason_packets unserved_rejected)" -ge $((before + 2))
+}
+
+udp_is_refused() { # VIP
+	in_ns client timeout 60 bash -c "exec 3<>/dev/udp/$1/9 && echo x >&3 && read -r -u 3" 2>&1 |
+		grep -q "Connection refused"
+}
+
+test_a_udp_port_of_a_vip_without_a_service_is_refused() {
+	udp_is_refused $VIP4 && udp_is_refused $VIP6
+}
+
+counted_by_client() { # COUNTER of /proc/net/snmp or snmp6
+	in_ns client nstat -asz "$1" | awk -v name="$1" '$1 == name { print $2 }'
+}
+
+# The router makes a TTL of 2 into 1: traceroute must see the balancer as the next hop.
+test_traceroute_sees_the_balancer() {
+	local v4 v6
+	v4=$(counted_by_client IcmpInTimeExcds)
+	v6=$(counted_by_client Icmp6InTimeExcds)
+	in_ns client sysctl -qw net.ipv4.ip_default_ttl=2 net.ipv6.conf.eth0.hop_limit=2
+	in_ns client curl -s -m 2 "http://$VIP4/" >/dev/null
+	in_ns client curl -s -m 2 "http://[$VIP6]/" >/dev/null
+	in_ns client sysctl -qw net.ipv4.ip_default_ttl=64 net.ipv6.conf.eth0.hop_limit=64
+	expect "time exceeded" "$(counted_by_client IcmpInTimeExcds)" -gt "$v4"
+	expect "time exceeded of IPv6" "$(counted_by_client Icmp6InTimeExcds)" -gt "$v6"
+}
+
+test_frames_for_another_hosts_mac_are_not_forwarded() {
+	local before
+	before=$(reason_packets vip_other_mac) || return 1
+	# the bridge does not know the address, and floods
+	in_ns router ip neigh replace 10.0.0.2 lladdr 02:de:ad:be:ef:01 nud permanent dev br0
+	in_ns client curl -s -m 2 "http://$VIP4/" && return 1
+	in_ns router ip neigh del 10.0.0.2 dev br0
+	expect "vip_other_mac" "$(reason_packets vip_other_mac)" -gt "$before"
+	in_ns client curl -s -m 60 -o /dev/null "http://$VIP4/"
 }
 
 test_new_flows_are_counted_per_service_and_backend() {

@@ -65,6 +65,7 @@ static int map_maps(struct fixture *f)
 	struct fixture_maps *m = &f->map;
 
 	m->settings = map_memory(f->skel->maps.settings);
+	m->links = map_memory(f->skel->maps.links);
 	m->vips = map_memory(f->skel->maps.vips);
 	m->ports = map_memory(f->skel->maps.ports);
 	m->services = map_memory(f->skel->maps.services);
@@ -79,9 +80,9 @@ static int map_maps(struct fixture *f)
 	f->frag_count = bpf_map__max_entries(f->skel->maps.frags);
 	m->backend_counts = map_memory(f->skel->maps.backend_counts);
 	m->reason_counts = map_memory(f->skel->maps.reason_counts);
-	return m->settings && m->vips && m->ports && m->services && m->arena && m->fronts &&
-		       m->stamps && m->backends && m->loads && m->turns && m->flows && m->frags &&
-		       m->backend_counts && m->reason_counts
+	return m->settings && m->links && m->vips && m->ports && m->services && m->arena &&
+		       m->fronts && m->stamps && m->backends && m->loads && m->turns && m->flows &&
+		       m->frags && m->backend_counts && m->reason_counts
 		   ? 0
 		   : -errno;
 }
@@ -206,9 +207,11 @@ static void write_settings(struct fixture *f)
 	*f->map.settings = (struct lb_settings){
 	    .abi_version = LB_ABI_VERSION,
 	    .active = 1,
+	    .own_mac = LB_MAC_NONE,
 	    .flow_seed = FLOW_SEED,
 	    .gue_port = htons(6080),
 	    .icmp_per_tick = 10000,
+	    .echo_per_tick = 10000,
 	    .tables[1] = {.vip_base = TABLE_BUCKETS,
 			  .vip_mask = TABLE_BUCKETS - 1,
 			  .port_base = TABLE_BUCKETS,
@@ -219,12 +222,14 @@ static void write_settings(struct fixture *f)
 
 static void clear_icmp_budget(struct fixture *f)
 {
-	uint32_t key = 0;
+	uint32_t kinds = bpf_map__max_entries(f->skel->maps.icmp_budgets);
 	void *zeros = calloc(f->cpus, (bpf_map__value_size(f->skel->maps.icmp_budgets) + 7) & ~7u);
 
 	assert_non_null(zeros);
-	assert_int_equal(
-	    bpf_map_update_elem(bpf_map__fd(f->skel->maps.icmp_budgets), &key, zeros, BPF_ANY), 0);
+	for (uint32_t kind = 0; kind < kinds; kind++)
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(f->skel->maps.icmp_budgets), &kind,
+						     zeros, BPF_ANY),
+				 0);
 	free(zeros);
 }
 
@@ -234,6 +239,7 @@ int fixture_clear(void **state)
 
 	if (!f)
 		return 0; /* the test itself skips */
+	memset(f->map.links, 0, map_bytes(f->skel->maps.links));
 	memset(f->map.services, 0, map_bytes(f->skel->maps.services));
 	memset(f->map.arena, 0, f->slots * sizeof(*f->map.arena));
 	memset(f->map.fronts, 0, f->slots * sizeof(*f->map.fronts));

@@ -28,6 +28,7 @@
 /* The maps as memory. */
 struct fixture_maps {
 	struct lb_settings *settings;
+	struct lb_link *links;
 	struct lb_vip_bucket *vips;
 	struct lb_port_bucket *ports;
 	struct lb_service *services; /* [id] */

@@ -55,6 +55,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->frag_words = FRAGS;
 	maps->cpus = CPUS;
 	maps->settings = lines(1, sizeof(*maps->settings));
+	maps->links = lines(LB_LINKS, sizeof(*maps->links));
 	maps->vips = lines(maps->vip_buckets, sizeof(*maps->vips));
 	maps->ports = lines(maps->port_buckets, sizeof(*maps->ports));
 	maps->services = lines(maps->service_slots, sizeof(*maps->services));
@@ -90,6 +91,7 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 
 	dataplane_close(memory->dp);
 	free(maps->settings);
+	free(maps->links);
 	free(maps->vips);
 	free(maps->ports);
 	free(maps->services);
@@ -115,6 +117,7 @@ void want_init(struct want *want, const char *vip, int protocol, int port, const
 	want->service = (struct dp_service){
 	    .protocol = protocol,
 	    .port = port,
+	    .no_backend = LB_REFUSE_DROP, /* so that what is sent went to a backend */
 	    .algorithm = algo_find(algorithm),
 	    .mask4 = 32,
 	    .mask6 = 128,

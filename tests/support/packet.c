@@ -214,7 +214,7 @@ static void write_tcp(struct packet *p, const struct layer *layer)
 	put32(at + 8, tcp->ack);
 	at[12] = or_default(tcp->doff, 5 + tcp->options_len / 4) << 4;
 	at[13] = tcp->flags;
-	put16(at + 14, 0xfaf0);
+	put16(at + 14, or_default(tcp->window, 0xfaf0));
 	memset(at + 20, 1, tcp->options_len);
 	cut(p, at, tcp->first);
 }

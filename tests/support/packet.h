@@ -97,6 +97,7 @@ struct layer_tcp {
 	uint32_t seq, ack;
 	int options_len; /* no-operation options, a multiple of 4 */
 	int doff;        /* default: as options_len says */
+	int window;      /* default 0xfaf0 */
 	int bad_csum;
 	int first; /* only the first so many bytes are there (quotes in ICMP errors) */
 };

@@ -24,9 +24,12 @@ static void add_backends(struct fixture *f, uint16_t service, uint16_t ids[BACKE
 struct rig rig_make(struct lb_service tcp)
 {
 	struct rig r = {.f = fixture_get(), .client = "198.51.100.7"};
+	const uint8_t drop = LB_REFUSE_DROP; /* so that what is sent went to a backend */
 
+	tcp.no_backend = drop;
 	r.tcp = fixture_service(r.f, RIG_VIP, IPPROTO_TCP, 80, tcp);
-	r.udp = fixture_service(r.f, RIG_VIP, IPPROTO_UDP, 80, (struct lb_service){0});
+	r.udp =
+	    fixture_service(r.f, RIG_VIP, IPPROTO_UDP, 80, (struct lb_service){.no_backend = drop});
 	add_backends(r.f, r.tcp, r.tcp_id);
 	add_backends(r.f, r.udp, r.udp_id);
 	fixture_ring(r.f, r.tcp, RIG_SLOTS, 0);

@@ -50,17 +50,24 @@ static void read_vlan(const struct nlattr *data, struct rtnl_link *ret)
 	}
 }
 
+static bool is_kind(const struct nlattr *attr, const char *kind)
+{
+	size_t length = strlen(kind), most = mnl_attr_get_payload_len(attr);
+	const char *text = mnl_attr_get_payload(attr);
+
+	return most >= length && strnlen(text, most) == length && !memcmp(text, kind, length);
+}
+
 static void read_linkinfo(const struct nlattr *info, struct rtnl_link *ret)
 {
 	const struct nlattr *attr, *data = NULL;
 
 	mnl_attr_for_each_nested(attr, info)
 	{
-		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
-			ret->vlan = mnl_attr_get_payload_len(attr) >= 4 &&
-				    !memcmp(mnl_attr_get_payload(attr), "vlan", 4) &&
-				    strnlen(mnl_attr_get_payload(attr),
-					    mnl_attr_get_payload_len(attr)) == 4;
+		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND) {
+			ret->vlan = is_kind(attr, "vlan");
+			ret->macvlan = is_kind(attr, "macvlan");
+		}
 		if (mnl_attr_get_type(attr) == IFLA_INFO_DATA)
 			data = attr;
 	}

@@ -18,8 +18,9 @@ struct rtnl_link {
 	bool carrier;
 	uint8_t mac[6];
 	uint32_t mtu;
-	uint32_t master;     /* ifindex of the bond or bridge that it is a port of; 0: none */
-	bool vlan;           /* the fields below hold for a VLAN only */
+	uint32_t master; /* ifindex of the bond or bridge that it is a port of; 0: none */
+	bool macvlan;    /* takes its frames from the device below by their MAC address */
+	bool vlan;       /* the fields below hold for a VLAN only, but for lower and elsewhere */
 	bool vlan_elsewhere; /* the device below is in another network namespace */
 	uint16_t vlan_id;
 	uint16_t vlan_protocol; /* ETH_P_8021Q or ETH_P_8021AD */

@@ -53,15 +53,15 @@ static const struct refusal refusals[] = {
     {"a_file_of_comments", "# nothing\n# here\n",
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
-     "2: nothing: expected a mapping with the keys interfaces, mode, pin, socket, "
+     "2: nothing: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "defaults or services"},
     {"a_scalar", "hello\n",
-     "1: hello: expected a mapping with the keys interfaces, mode, pin, socket, "
+     "1: hello: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "defaults or services"},
     {"a_list_at_the_top", "- a\n",
-     "1: a list: expected a mapping with the keys interfaces, mode, pin, socket, "
+     "1: a list: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
@@ -83,7 +83,7 @@ static const struct refusal refusals[] = {
     {"nesting_without_end", "pin: " BRACKETS "\n",
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
-     "2: foo: unknown key: expected interfaces, mode, pin, socket, state, group, "
+     "2: foo: unknown key: expected interfaces, mode, unserved, pin, socket, state, group, "
      "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
@@ -100,7 +100,7 @@ static const struct refusal refusals[] = {
      "6: service web: health: uri: unknown key: expected type, port, path, host, "
      "status, interval, timeout, rise or fall"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
-     "1: defaults: vip: unknown key: expected algorithm, hash, forward, tracking, "
+     "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, tracking, "
      "affinity, affinity-timeout, affinity-mask, idle-timeout, slow-start, "
      "panic-threshold or health"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
@@ -298,6 +298,10 @@ static const struct refusal refusals[] = {
      "client address: expected another algorithm"},
     {"an_unknown_forward", WEB "    forward: nat\n" BACKENDS,
      "6: service web: forward: nat: expected ipip, gue, gre or l2"},
+    {"an_unknown_no_backend", WEB "    no-backend: reset\n" BACKENDS,
+     "6: service web: no-backend: reset: expected reject, drop or pass"},
+    {"an_unknown_unserved", "unserved: deny\nservices: []\n",
+     "1: unserved: deny: expected reject, drop or pass"},
     {"l2_to_the_other_family",
      WEB "    forward: l2\n"
 	 "    backends: [{address: 10.0.0.1}, {address: \"fd00::1\"}]\n",
@@ -523,6 +527,7 @@ static void no_services_give_the_defaults(void **state)
 	assert_int_equal(config->encap_source6_len, 64);
 	assert_int_equal(config->gue_port, 6080);
 	assert_int_equal(config->limits.services, 1024);
+	assert_int_equal(config->unserved, LB_REFUSE_REJECT);
 	assert_int_equal(config->limits.backends, 16384);
 	assert_int_equal(config->limits.slots, 4 << 20);
 	assert_int_equal(config->limits.flows, 1 << 20);
@@ -541,6 +546,7 @@ static void a_service_gets_the_defaults(void **state)
 	assert_string_equal(web->algorithm->name, "maglev");
 	assert_int_equal(web->hash, LB_HASH_FULL);
 	assert_int_equal(web->forward, LB_FORWARD_IPIP);
+	assert_int_equal(web->no_backend, LB_REFUSE_REJECT);
 	assert_int_equal(web->tracking, CONFIG_TRACKING_AUTO);
 	assert_int_equal(web->mask4, 32);
 	assert_int_equal(web->mask6, 128);
@@ -663,6 +669,7 @@ static const char full[] =
     "# every key there is\n"
     "interfaces: [eth0, bond0.100]\n"
     "mode: native\n"
+    "unserved: pass\n"
     "pin: /sys/fs/bpf/edge\n"
     "socket: /run/edge.sock\n"
     "state: /var/lib/edge\n"
@@ -679,6 +686,7 @@ static const char full[] =
     "defaults:\n"
     "  algorithm: lc\n"
     "  forward: gue\n"
+    "  no-backend: pass\n"
     "  slow-start: 30s\n"
     "  idle-timeout: { tcp: 1h }\n"
     "  health: { type: http, path: /up, interval: 5s, timeout: 2s, status: 204 }\n"
@@ -689,6 +697,7 @@ static const char full[] =
     "    port: 443\n"
     "    algorithm: sh\n"
     "    forward: l2\n"
+    "    no-backend: drop\n"
     "    tracking: always\n"
     "    affinity: client-ip\n"
     "    affinity-timeout: 15m\n"
@@ -749,6 +758,7 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_int_equal(config->encap_source6_len, 96);
 	assert_int_equal(config->gue_port, 5555);
 	assert_int_equal(config->limits.services, 16384);
+	assert_int_equal(config->unserved, LB_REFUSE_PASS);
 	assert_int_equal(config->limits.backends, 20000);
 	assert_int_equal(config->limits.slots, 8 << 20);
 	assert_int_equal(config->limits.flows, 65536);
@@ -764,6 +774,7 @@ static void every_key_of_a_service_is_read(void **state)
 	assert_string_equal(web->algorithm->name, "source-hash");
 	assert_int_equal(web->hash, 0);
 	assert_int_equal(web->forward, LB_FORWARD_L2);
+	assert_int_equal(web->no_backend, LB_REFUSE_DROP);
 	assert_int_equal(web->tracking, CONFIG_TRACKING_ALWAYS);
 	assert_true(web->affinity);
 	assert_int_equal(web->affinity_timeout_ms, 900000);
@@ -811,6 +822,7 @@ static void services_inherit_defaults_key_by_key(void **state)
 	assert_int_equal(any6->hash, LB_HASH_SPORT);
 	assert_int_equal(any6->port, 0);
 	assert_int_equal(any6->forward, LB_FORWARD_GUE);
+	assert_int_equal(any6->no_backend, LB_REFUSE_PASS);
 	assert_int_equal(any6->slow_start_ms, 30000);
 	assert_int_equal(any6->panic_threshold, 50);
 	assert_string_equal(any6->health.type, "https");
@@ -1019,6 +1031,7 @@ static void the_defaults_of_the_example_are_the_defaults(void **state)
 		      *defaults = parse("services: []\n");
 
 	assert_int_equal(example->mode, defaults->mode);
+	assert_int_equal(example->unserved, defaults->unserved);
 	assert_string_equal(example->pin, defaults->pin);
 	assert_string_equal(example->socket, defaults->socket);
 	assert_string_equal(example->state, defaults->state);
@@ -1048,6 +1061,7 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 	assert_ptr_equal(shown->algorithm, defaults->algorithm);
 	assert_int_equal(shown->hash, defaults->hash);
 	assert_int_equal(shown->forward, defaults->forward);
+	assert_int_equal(shown->no_backend, defaults->no_backend);
 	assert_int_equal(shown->tracking, defaults->tracking);
 	assert_int_equal(shown->affinity, defaults->affinity);
 	assert_int_equal(shown->tcp_idle_ms, defaults->tcp_idle_ms);

@@ -1049,6 +1049,133 @@ static void a_change_of_weight_changes_the_ring(void **state)
 		    before + 40);
 }
 
+/* ---- what is refused ---- */
+
+static void a_change_of_no_backend_is_written(void **state)
+{
+	want_add(&want, 0, 1);
+	want.service.no_backend = LB_REFUSE_REJECT;
+	want_commit(dp, &want, 1);
+	assert_int_equal(want_line(dp, &want)->no_backend, LB_REFUSE_REJECT);
+	want.service.no_backend = LB_REFUSE_PASS;
+	want_commit(dp, &want, 1);
+	assert_int_equal(want_line(dp, &want)->no_backend, LB_REFUSE_PASS);
+}
+
+static void unserved_is_written(void **state)
+{
+	dataplane_set_unserved(dp, LB_REFUSE_DROP);
+	assert_int_equal(dp->maps.settings->unserved, LB_REFUSE_DROP);
+	dataplane_set_unserved(dp, LB_REFUSE_REJECT);
+	assert_int_equal(dp->maps.settings->unserved, LB_REFUSE_REJECT);
+}
+
+/* ---- MAC addresses ---- */
+
+static struct dp_mac mac_of(uint32_t ifindex, uint8_t number)
+{
+	return (struct dp_mac){.ifindex = ifindex, .mac = {2, 0, 0, 0, (uint8_t)ifindex, number}};
+}
+
+/* The elements of the interface with this address; -1: none. */
+static int link_with(const struct dp_mac *mac)
+{
+	uint64_t word = 0;
+
+	memcpy(&word, mac->mac, 6);
+	for (int i = 0; i < LB_LINKS; i++)
+		for (int j = 0; dp->maps.links[i].ifindex == mac->ifindex && j < LB_LINK_MACS; j++)
+			if (dp->maps.links[i].mac[j] == word)
+				return i;
+	return -1;
+}
+
+static unsigned links_in_use(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < LB_LINKS; i++)
+		count += dp->maps.links[i].ifindex != 0;
+	return count;
+}
+
+static void the_first_address_is_where_no_search_is_needed(void **state)
+{
+	const struct dp_mac macs[] = {mac_of(3, 1), mac_of(3, 2), mac_of(70, 1)};
+	uint64_t word = 0;
+
+	assert_int_equal(dataplane_set_macs(dp, macs, 3), 0);
+	memcpy(&word, macs[0].mac, 6);
+	assert_int_equal(dp->maps.links[3].ifindex, 3);
+	assert_int_equal(dp->maps.links[3].mac[0], word);
+	assert_int_equal(link_with(&macs[1]), 3);
+	assert_int_equal(link_with(&macs[2]), 70 % LB_LINKS);
+	assert_int_equal(links_in_use(), 2);
+}
+
+static void only_a_sole_interface_has_its_address_in_the_settings(void **state)
+{
+	const struct dp_mac macs[] = {mac_of(3, 1), mac_of(3, 2), mac_of(4, 1)};
+	uint64_t word = 0;
+
+	memcpy(&word, macs[0].mac, 6);
+	dataplane_set_macs(dp, macs, 2);
+	assert_int_equal(dp->maps.settings->own_mac, word);
+	dataplane_set_macs(dp, macs, 3);
+	assert_true(dp->maps.settings->own_mac == LB_MAC_NONE);
+	dataplane_set_macs(dp, NULL, 0);
+	assert_true(dp->maps.settings->own_mac == LB_MAC_NONE);
+}
+
+static void interfaces_that_share_a_place_are_both_known(void **state)
+{
+	const struct dp_mac macs[] = {mac_of(3, 1), mac_of(3 + LB_LINKS, 1)};
+	int before;
+
+	assert_int_equal(dataplane_set_macs(dp, macs, 2), 0);
+	assert_int_equal(link_with(&macs[0]), 3);
+	assert_true(link_with(&macs[1]) >= 0);
+	assert_int_equal(links_in_use(), 2);
+	/* the other one stays where it is, although its own place is free now */
+	before = link_with(&macs[1]);
+	assert_int_equal(dataplane_set_macs(dp, &macs[1], 1), 0);
+	assert_int_equal(link_with(&macs[1]), before);
+	assert_int_equal(links_in_use(), 1);
+}
+
+static void more_addresses_than_an_element_holds_take_several(void **state)
+{
+	struct dp_mac macs[2 * LB_LINK_MACS + 1];
+
+	for (unsigned i = 0; i < 2 * LB_LINK_MACS + 1; i++)
+		macs[i] = mac_of(5, (uint8_t)i);
+	assert_int_equal(dataplane_set_macs(dp, macs, 2 * LB_LINK_MACS + 1), 0);
+	for (unsigned i = 0; i < 2 * LB_LINK_MACS + 1; i++)
+		assert_true(link_with(&macs[i]) >= 0);
+	assert_int_equal(links_in_use(), 3);
+	assert_int_equal(dataplane_set_macs(dp, macs, 1), 0);
+	assert_int_equal(links_in_use(), 1);
+	assert_int_equal(link_with(&macs[0]), 5);
+	assert_int_equal(link_with(&macs[1]), -1);
+	assert_int_equal(dataplane_set_macs(dp, NULL, 0), 0);
+	assert_int_equal(links_in_use(), 0);
+}
+
+static void an_interface_without_room_is_unknown_as_a_whole(void **state)
+{
+	struct dp_mac macs[LB_LINKS + LB_LINK_MACS];
+	unsigned count = 0;
+
+	for (uint32_t i = 1; i < LB_LINKS; i++)
+		macs[count++] = mac_of(i, 1);
+	for (uint8_t i = 0; i < LB_LINK_MACS + 1; i++)
+		macs[count++] = mac_of(1000, i);
+	assert_int_equal(dataplane_set_macs(dp, macs, count), -ENOSPC);
+	for (unsigned i = 0; i < LB_LINKS; i++)
+		assert_int_not_equal(dp->maps.links[i].ifindex, 1000);
+	assert_int_equal(links_in_use(), LB_LINKS - 1);
+}
+
 /* ---- takeover ---- */
 
 static void snapshot(void **ret, const void *from, size_t bytes)
@@ -1205,6 +1332,13 @@ int main(void)
 	    TEST(a_new_ring_has_an_idle_time_from_its_beginning),
 	    TEST(no_handshake_outlives_the_settling_of_its_slot),
 	    TEST(a_change_of_weight_changes_the_ring),
+	    TEST(a_change_of_no_backend_is_written),
+	    TEST(unserved_is_written),
+	    TEST(the_first_address_is_where_no_search_is_needed),
+	    TEST(only_a_sole_interface_has_its_address_in_the_settings),
+	    TEST(interfaces_that_share_a_place_are_both_known),
+	    TEST(more_addresses_than_an_element_holds_take_several),
+	    TEST(an_interface_without_room_is_unknown_as_a_whole),
 	    TEST(a_takeover_with_the_same_config_writes_nothing),
 	    TEST(a_takeover_does_not_reuse_the_id_of_one_removed_before),
 	    TEST(an_lbd_killed_between_the_stores_of_a_resize_is_taken_over),

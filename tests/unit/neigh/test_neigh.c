@@ -29,6 +29,7 @@
 
 #include "common/rtnl.h"
 #include "lbd/neigh/hop.h"
+#include "lbd/neigh/link.h"
 #include "lbd/neigh/neigh.h"
 
 #define MAC_HERE  "02:00:00:00:00:01"
@@ -814,6 +815,153 @@ static void full_neighbour_table_names_the_setting(void **state)
 	    why, "the kernel's neighbour table is full (raise net.ipv6.neigh.default.gc_thresh3)");
 }
 
+/* ---- the MAC addresses of an interface and of the devices on it ---- */
+
+enum { ETH = 2, VLAN, MACVLAN, BOND, BRIDGE, OTHER };
+
+static void ignore_change(void *arg, enum link_change change, const struct rtnl_link *link)
+{
+}
+
+/* The last byte of the MAC address is the ifindex. */
+static void put_link(struct link_table *table, uint32_t ifindex, struct rtnl_link link)
+{
+	link.ifindex = ifindex;
+	link.ethernet = true;
+	link.mac[5] = (uint8_t)ifindex;
+	assert_int_equal(link_put(table, &link), 0);
+}
+
+static void note_mac(void *arg, const uint8_t mac[6])
+{
+	char *digits = arg;
+
+	snprintf(digits + strlen(digits), 4, "%u", mac[5]);
+}
+
+static void note_port(void *arg, uint32_t ifindex)
+{
+	note_mac(arg, (const uint8_t[6]){0, 0, 0, 0, 0, (uint8_t)ifindex});
+}
+
+static void expect_macs(const struct link_table *table, uint32_t ifindex, const char *expected)
+{
+	char digits[256] = "";
+
+	link_macs(table, ifindex, note_mac, digits);
+	assert_string_equal(digits, expected);
+}
+
+static void macs_are_those_of_the_devices_above(void **state)
+{
+	struct link_table *table = link_table_new(ignore_change, NULL);
+	char ports[64] = "";
+
+	assert_non_null(table);
+	put_link(table, ETH, (struct rtnl_link){0});
+	put_link(table, OTHER, (struct rtnl_link){.lower = ETH}); /* a veth's other end */
+	expect_macs(table, ETH, "2");
+	put_link(table, VLAN, (struct rtnl_link){.vlan = true, .lower = ETH});
+	expect_macs(table, ETH, "23");
+	put_link(table, MACVLAN, (struct rtnl_link){.macvlan = true, .lower = VLAN});
+	expect_macs(table, ETH, "234");
+	expect_macs(table, VLAN, "34");
+	put_link(table, VLAN,
+		 (struct rtnl_link){.vlan = true, .vlan_elsewhere = true, .lower = ETH});
+	expect_macs(table, ETH, "2"); /* its lower device is in another namespace */
+	put_link(table, BOND, (struct rtnl_link){.master = BRIDGE});
+	put_link(table, BRIDGE, (struct rtnl_link){0});
+	put_link(table, ETH, (struct rtnl_link){.master = BOND});
+	put_link(table, VLAN, (struct rtnl_link){.vlan = true, .lower = BRIDGE});
+	expect_macs(table, ETH, "25634");
+	link_ports(table, BOND, note_port, ports);
+	assert_string_equal(ports, "2");
+	link_delete(table, BOND);
+	expect_macs(table, ETH, "2");
+	link_table_free(table);
+}
+
+struct mac_count {
+	unsigned count, peers;
+};
+
+static void count_mac(void *arg, uint32_t ifindex, const uint8_t mac[6])
+{
+	struct mac_count *counted = arg;
+
+	assert_int_equal(ifindex, if_nametoindex("nt0"));
+	counted->count++;
+	counted->peers += mac[5] == 2;
+}
+
+static void macs_of_the_kernels_devices_are_found(void **state)
+{
+	struct mac_count counted = {0};
+
+	needs_root();
+	neigh_macs(neigh, if_nametoindex("nt0"), true, count_mac, &counted);
+	assert_int_equal(counted.count, 1);
+	if (system("ip link add link nt0 name ntm address 02:00:00:00:00:31 type macvlan") != 0)
+		skip(); /* the kernel has no macvlan devices */
+	for (unsigned i = 0; i < 100 && counted.count != 2; i++) {
+		run_for(50);
+		counted = (struct mac_count){0};
+		neigh_macs(neigh, if_nametoindex("nt0"), true, count_mac, &counted);
+	}
+	assert_int_equal(counted.count, 2);
+	assert_int_equal(counted.peers, 0);
+	here("ip link del ntm");
+}
+
+struct macs_seen {
+	char text[128];
+};
+
+static void see_mac(void *arg, uint32_t ifindex, const uint8_t mac[6])
+{
+	struct macs_seen *seen = arg;
+	size_t used = strlen(seen->text);
+	char name[IF_NAMESIZE] = "?";
+
+	if_indextoname(ifindex, name);
+	snprintf(seen->text + used, sizeof(seen->text) - used, "%s:%x ", name, mac[5]);
+}
+
+/* A bridge stands for a bond, which needs a module. */
+static void ports_have_macs_by_the_mode_of_the_program(void **state)
+{
+	struct macs_seen native = {""}, generic = {""};
+
+	needs_root();
+	here("ip link add name ntb address 02:00:00:00:00:41 type bridge");
+	here("ip link add name ntp address 02:00:00:00:00:42 type veth peer name ntq");
+	here("ip link set ntp master ntb");
+	for (unsigned i = 0; i < 100 && strcmp(native.text, "ntb:41 ntp:42 ntp:41 "); i++) {
+		run_for(50);
+		native.text[0] = 0;
+		neigh_macs(neigh, if_nametoindex("ntb"), true, see_mac, &native);
+	}
+	assert_string_equal(native.text, "ntb:41 ntp:42 ntp:41 ");
+	neigh_macs(neigh, if_nametoindex("ntb"), false, see_mac, &generic);
+	assert_string_equal(generic.text, "ntb:41 ntb:42 ");
+	here("ip link del ntp && ip link del ntb");
+}
+
+static void a_new_master_is_reported(void **state)
+{
+	struct link_reported reported = {0};
+
+	needs_root();
+	here("ip link add name ntb type bridge");
+	here("ip link add name ntp type dummy 2>/dev/null || "
+	     "ip link add name ntp type veth peer name ntq");
+	run_for(100);
+	neigh_on_link(neigh, on_link, &reported);
+	here("ip link set ntp master ntb");
+	RUN_UNTIL(strstr(reported.log, "+ntp "));
+	here("ip link del ntp && ip link del ntb");
+}
+
 static void vlan_link_message_is_read(void **state)
 {
 	char buffer[512];
@@ -891,6 +1039,10 @@ int main(void)
 	    cmocka_unit_test(waiting_neighbour_decides_nothing),
 	    cmocka_unit_test(full_neighbour_table_names_the_setting),
 	    cmocka_unit_test(vlan_link_message_is_read),
+	    cmocka_unit_test(macs_are_those_of_the_devices_above),
+	    TEST(macs_of_the_kernels_devices_are_found),
+	    TEST(ports_have_macs_by_the_mode_of_the_program),
+	    TEST(a_new_master_is_reported),
 	};
 
 	return cmocka_run_group_tests(tests, find_out_what_is_allowed, NULL);

@@ -31,6 +31,8 @@ struct attach {
 	bool dispatcher_allowed;
 	struct attachment *list;
 	unsigned count;
+	void (*changed)(void *arg);
+	void *changed_arg;
 };
 
 /* ---- the program on an interface ---- */
@@ -108,6 +110,18 @@ static struct attachment *find(const struct attach *attach, const char *name)
 	return NULL;
 }
 
+void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *arg)
+{
+	attach->changed = changed;
+	attach->changed_arg = arg;
+}
+
+static void list_changed(const struct attach *attach)
+{
+	if (attach->changed)
+		attach->changed(attach->changed_arg);
+}
+
 static int remember(struct attach *attach, const char *name, uint32_t ifindex, bool native,
 		    bool dispatcher)
 {
@@ -120,12 +134,14 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 	    (struct attachment){.ifindex = ifindex, .native = native, .dispatcher = dispatcher};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
 	attach->count++;
+	list_changed(attach);
 	return 0;
 }
 
 static void forget(struct attach *attach, struct attachment *gone)
 {
 	*gone = attach->list[--attach->count];
+	list_changed(attach);
 }
 
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count)

@@ -45,6 +45,8 @@ bool attach_is_idle(const struct attach *attach);
 void attach_check(struct attach *attach);
 /* Is the interface up, with a carrier? */
 bool attach_interface_runs(const char *name);
+/* Called after each change of the list. */
+void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *arg);
 /* The attached interfaces; their number in *ret_count. Owned by attach, valid until the next
  * call. */
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count);

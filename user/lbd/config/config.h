@@ -34,7 +34,8 @@ struct config_service {
 	const struct algo *algorithm;
 	uint8_t hash; /* enum lb_hash_fields; `hash: [source-port, destination-port]`; the algorithm
 			 has the default */
-	uint8_t forward;  /* enum lb_forward */
+	uint8_t forward;    /* enum lb_forward */
+	uint8_t no_backend; /* enum lb_refusal; `no-backend: reject`, the default */
 	uint8_t tracking; /* enum config_tracking; auto is always for algorithms that pick a backend
 			     for each flow */
 	uint8_t mask4, mask6;              /* `affinity-mask: { v4: 24, v6: 64 }` */
@@ -62,10 +63,11 @@ struct config {
 	char **interfaces;
 	unsigned interfaces_count;
 	enum config_mode mode;
-	char *pin;    /* default /sys/fs/bpf/lbd */
-	char *socket; /* default /run/lbd/lbd.sock */
-	char *state;  /* directory of files that survive a reboot; default /var/lib/lbd */
-	char *group;  /* owner group of the socket, default "lbd" */
+	uint8_t unserved; /* enum lb_refusal; `unserved: reject`, the default */
+	char *pin;        /* default /sys/fs/bpf/lbd */
+	char *socket;     /* default /run/lbd/lbd.sock */
+	char *state;      /* directory of files that survive a reboot; default /var/lib/lbd */
+	char *group;      /* owner group of the socket, default "lbd" */
 	/* `metrics: 127.0.0.1:9469` or `unix:/run/lbd/metrics.sock`; "off": NULL */
 	char *metrics;
 	char *metrics_path; /* of a Unix socket, in `metrics`; NULL: address and port */

@@ -32,6 +32,8 @@ static const cyaml_strval_t mode_words[] = {
 static const cyaml_strval_t protocol_words[] = {{"tcp", CONFIG_TCP}, {"udp", CONFIG_UDP}};
 static const cyaml_strval_t forward_words[] = {
 	{"ipip", LB_FORWARD_IPIP}, {"gue", LB_FORWARD_GUE}, {"gre", LB_FORWARD_GRE}, {"l2", LB_FORWARD_L2}};
+static const cyaml_strval_t refusal_words[] = {
+	{"reject", LB_REFUSE_REJECT}, {"drop", LB_REFUSE_DROP}, {"pass", LB_REFUSE_PASS}};
 static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
@@ -75,6 +77,7 @@ static const cyaml_schema_value_t backend_schema = {
 	TEXT("algorithm", raw_service, algorithm), \
 	WORD_SET("hash", raw_service, hash, hash_words), \
 	WORD("forward", raw_service, forward, forward_words), \
+	WORD("no-backend", raw_service, no_backend, refusal_words), \
 	WORD("tracking", raw_service, tracking, tracking_words), \
 	WORD("affinity", raw_service, affinity, affinity_words), \
 	TEXT("affinity-timeout", raw_service, affinity_timeout), \
@@ -119,6 +122,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces,
 			     &name_schema, 0, MAX_INTERFACES),
 	WORD("mode", raw_config, mode, mode_words),
+	WORD("unserved", raw_config, unserved, refusal_words),
 	TEXT("pin", raw_config, pin),
 	TEXT("socket", raw_config, socket),
 	TEXT("state", raw_config, state),

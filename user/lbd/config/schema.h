@@ -33,10 +33,11 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	unsigned backends_count;
 	/* ---- */
 	char *algorithm, *affinity_timeout, *slow_start, *panic_threshold;
-	uint8_t *hash;     /* enum lb_hash_fields */
-	uint8_t *forward;  /* enum lb_forward */
-	uint8_t *tracking; /* enum config_tracking */
-	uint8_t *affinity; /* 0 or 1 */
+	uint8_t *hash;       /* enum lb_hash_fields */
+	uint8_t *forward;    /* enum lb_forward */
+	uint8_t *no_backend; /* enum lb_refusal */
+	uint8_t *tracking;   /* enum config_tracking */
+	uint8_t *affinity;   /* 0 or 1 */
 	struct raw_families *affinity_mask;
 	struct raw_protocols *idle_timeout;
 	struct raw_health *health;
@@ -53,7 +54,8 @@ struct raw_limits {
 struct raw_config {
 	char **interfaces;
 	unsigned interfaces_count;
-	uint8_t *mode; /* enum config_mode */
+	uint8_t *mode;     /* enum config_mode */
+	uint8_t *unserved; /* enum lb_refusal */
 	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed;
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;

@@ -26,6 +26,7 @@
 
 static const struct config_service service_defaults = {
     .forward = LB_FORWARD_IPIP,
+    .no_backend = LB_REFUSE_REJECT,
     .tracking = CONFIG_TRACKING_AUTO,
     .mask4 = 32,
     .mask6 = 128,
@@ -271,6 +272,8 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 		read_algorithm(at, raw->algorithm, service);
 	if (raw->forward)
 		service->forward = *raw->forward;
+	if (raw->no_backend)
+		service->no_backend = *raw->no_backend;
 	if (raw->tracking)
 		service->tracking = *raw->tracking;
 	if (raw->affinity)

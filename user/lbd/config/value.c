@@ -16,6 +16,7 @@
 
 static const struct config config_defaults = {
     .mode = CONFIG_MODE_AUTO,
+    .unserved = LB_REFUSE_REJECT,
     .encap_source4 = {.family = 4, .bytes = {172, 16}},
     .encap_source4_len = 16,
     .encap_source6 = {.family = 6, .bytes = {0x01}}, /* 100::/64, the discard prefix (RFC 6666) */
@@ -260,6 +261,8 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 	config_read_numbers(&root, numbers, raw, config);
 	if (raw->mode)
 		config->mode = *raw->mode;
+	if (raw->unserved)
+		config->unserved = *raw->unserved;
 	read_metrics(&root, raw->metrics ? raw->metrics : default_texts.metrics, config);
 	read_metrics_hosts(&root, raw, config);
 	if (raw->encap)

@@ -35,11 +35,11 @@ static bool backends_equal(const struct dp_backend *a, const struct dp_backend *
 static bool services_equal(const struct dp_service *a, const struct dp_service *b)
 {
 	return a->algorithm == b->algorithm && a->hash == b->hash && a->forward == b->forward &&
-	       a->mask4 == b->mask4 && a->mask6 == b->mask6 && a->track_always == b->track_always &&
-	       a->track_never == b->track_never && a->affinity == b->affinity &&
-	       a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
-	       a->affinity_ms == b->affinity_ms && a->slots == b->slots &&
-	       a->ring_backends == b->ring_backends;
+	       a->no_backend == b->no_backend && a->mask4 == b->mask4 && a->mask6 == b->mask6 &&
+	       a->track_always == b->track_always && a->track_never == b->track_never &&
+	       a->affinity == b->affinity && a->tcp_idle_ms == b->tcp_idle_ms &&
+	       a->udp_idle_ms == b->udp_idle_ms && a->affinity_ms == b->affinity_ms &&
+	       a->slots == b->slots && a->ring_backends == b->ring_backends;
 }
 
 static bool is_unchanged(const struct service_plan *plan)
@@ -341,6 +341,7 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	 * tuple is used again */
 	line.syn_idle = lesser(dp_ticks(SYN_IDLE_MS), line.tcp_idle);
 	line.affinity_idle = dp_ticks(want->affinity_ms);
+	line.no_backend = want->no_backend;
 	memcpy(words, &line, sizeof(words));
 	dp_update((line_word *)at + idles, words[idles]);
 	dp_update((line_word *)at + settings, words[settings]);

@@ -24,6 +24,7 @@
 /* The maps that outlive the process. `settings` is pinned last: if it exists, the set is
  * complete. */
 enum map_index {
+	MAP_LINKS,
 	MAP_VIPS,
 	MAP_PORTS,
 	MAP_SERVICES,
@@ -44,9 +45,9 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "vips",          "ports",  "services", "arena",    "fronts", "stamps",
-    "backends",      "loads",  "turns",    "flows",    "frags",  "backend_counts",
-    "reason_counts", "totals", "egress",   "settings",
+    "links",          "vips",          "ports",  "services", "arena",    "fronts",
+    "stamps",         "backends",      "loads",  "turns",    "flows",    "frags",
+    "backend_counts", "reason_counts", "totals", "egress",   "settings",
 };
 
 struct mapping {
@@ -371,6 +372,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 {
 	dp->maps = (struct dp_maps){
 	    .settings = dp->mappings[MAP_SETTINGS].at,
+	    .links = dp->mappings[MAP_LINKS].at,
 	    .vips = dp->mappings[MAP_VIPS].at,
 	    .ports = dp->mappings[MAP_PORTS].at,
 	    .services = dp->mappings[MAP_SERVICES].at,

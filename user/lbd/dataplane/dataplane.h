@@ -48,6 +48,7 @@ struct dp_service {
 	uint16_t port; /* 0: any */
 	const struct algo *algorithm;
 	uint8_t hash, forward, mask4, mask6;
+	uint8_t no_backend; /* enum lb_refusal */
 	bool track_always, track_never, affinity;
 	uint32_t tcp_idle_ms, udp_idle_ms, affinity_ms;
 	uint32_t slots; /* prime; 0: chosen */
@@ -114,6 +115,19 @@ uint64_t dataplane_hash_seed(const struct dataplane *dp);
 struct bpf_object *dataplane_object(const struct dataplane *dp);
 /* Allows redirects to this interface. */
 int dataplane_add_egress(struct dataplane *dp, uint32_t ifindex);
+
+/* A MAC address for which frames that arrive on this interface are for this host. */
+struct dp_mac {
+	uint32_t ifindex;
+	uint8_t mac[6];
+};
+
+/* All of them, for all interfaces with the program; the first of each interface is the one that
+ * costs no search. Interfaces that are not in the list take every unicast address. 0, or -ENOSPC:
+ * there is no room for some interfaces, which then do the same. */
+int dataplane_set_macs(struct dataplane *dp, const struct dp_mac *macs, size_t count);
+/* What becomes of packets to ports of a VIP that no service has. */
+void dataplane_set_unserved(struct dataplane *dp, enum lb_refusal refusal);
 
 /* Makes the maps hold exactly these services. All or nothing: limits are checked before the first
  * write; with -ENOSPC, err names the limit. Services (matched by VIP, protocol and port) and

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
- * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, ids.c), sweep.c, stats.c. */
+ * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, ids.c), links.c, sweep.c,
+ * stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -11,6 +12,7 @@
 
 struct dp_maps {
 	struct lb_settings *settings;
+	struct lb_link *links; /* LB_LINKS elements */
 	struct lb_vip_bucket *vips;
 	struct lb_port_bucket *ports;
 	struct lb_service *services;

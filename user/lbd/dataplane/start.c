@@ -11,8 +11,11 @@
 #include "lb_hash.h"
 #include "common/log.h"
 
-/* ICMP errors per tick and CPU: path MTU discovery needs a few, and a flood gets no more */
+/* ICMP errors of each kind per tick and CPU: path MTU discovery needs a few, and a flood gets no
+ * more */
 #define ICMP_PER_TICK 100
+/* Echo replies: more, as every monitor and every `ping -f` asks */
+#define ECHO_PER_TICK 1000
 
 /* Arrays indexed by backend id have an element for every id that a slot can name. */
 #define IDS (LB_MAX_BACKENDS + 1)
@@ -79,7 +82,13 @@ int dp_start(struct dataplane *dp, const struct dataplane_options *options, stru
 		init_settings(dp, options);
 	dp_update(&settings->gue_port, htons(options->gue_port));
 	dp_update(&settings->icmp_per_tick, ICMP_PER_TICK);
+	dp_update(&settings->echo_per_tick, ECHO_PER_TICK);
 	return dp_adopt(dp, err);
+}
+
+void dataplane_set_unserved(struct dataplane *dp, enum lb_refusal refusal)
+{
+	dp_update(&dp->maps.settings->unserved, (uint8_t)refusal);
 }
 
 uint64_t dataplane_hash_seed(const struct dataplane *dp)

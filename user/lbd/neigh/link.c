@@ -69,7 +69,8 @@ const struct rtnl_link *link_find(const struct link_table *table, uint32_t ifind
 
 static enum link_change compare(const struct rtnl_link *was, const struct rtnl_link *is)
 {
-	if (strcmp(was->name, is->name) || memcmp(was->mac, is->mac, sizeof(is->mac)))
+	if (strcmp(was->name, is->name) || memcmp(was->mac, is->mac, sizeof(is->mac)) ||
+	    was->master != is->master)
 		return LINK_SEEN;
 	if (was->mtu != is->mtu || was->up != is->up || was->carrier != is->carrier ||
 	    was->ethernet != is->ethernet || was->vlan != is->vlan ||
@@ -78,6 +79,69 @@ static enum link_change compare(const struct rtnl_link *was, const struct rtnl_l
 		return LINK_OTHER;
 	return LINK_SAME;
 }
+
+/* ---- addresses ---- */
+
+#define STACK_MOST 64
+
+/* An interface and the devices on it. */
+struct stack {
+	uint32_t ifindex[STACK_MOST];
+	unsigned count;
+};
+
+static void stack_add(struct stack *stack, uint32_t ifindex)
+{
+	for (unsigned i = 0; i < stack->count; i++)
+		if (stack->ifindex[i] == ifindex)
+			return;
+	if (ifindex && stack->count < STACK_MOST)
+		stack->ifindex[stack->count++] = ifindex;
+}
+
+static bool is_on(const struct rtnl_link *link, uint32_t lower)
+{
+	return (link->vlan || link->macvlan) && !link->vlan_elsewhere && link->lower == lower;
+}
+
+static void stack_add_upper(const struct link_table *table, struct stack *stack, uint32_t lower)
+{
+	const struct link *link = find(table, lower);
+
+	if (link)
+		stack_add(stack, link->is.master);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (link = LIST_FIRST(&table->buckets[i]); link; link = LIST_NEXT(link, chain))
+			if (is_on(&link->is, lower))
+				stack_add(stack, link->is.ifindex);
+}
+
+void link_macs(const struct link_table *table, uint32_t ifindex,
+	       void (*found)(void *arg, const uint8_t mac[6]), void *arg)
+{
+	struct stack stack = {.ifindex = {ifindex}, .count = 1};
+
+	for (unsigned i = 0; i < stack.count; i++) {
+		const struct link *link = find(table, stack.ifindex[i]);
+
+		stack_add_upper(table, &stack, stack.ifindex[i]);
+		if (link && link->is.ethernet)
+			found(arg, link->is.mac);
+	}
+}
+
+void link_ports(const struct link_table *table, uint32_t master,
+		void (*found)(void *arg, uint32_t ifindex), void *arg)
+{
+	const struct link *link;
+
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (link = LIST_FIRST(&table->buckets[i]); link; link = LIST_NEXT(link, chain))
+			if (link->is.master == master)
+				found(arg, link->is.ifindex);
+}
+
+/* ---- changes ---- */
 
 int link_put(struct link_table *table, const struct rtnl_link *is)
 {

@@ -13,7 +13,7 @@ struct link_table;
 enum link_change {
 	LINK_SAME,
 	LINK_OTHER, /* MTU, up, carrier, VLAN */
-	LINK_SEEN,  /* new, or another name or MAC address */
+	LINK_SEEN,  /* new, or another name, MAC address or master */
 	LINK_GONE,
 };
 
@@ -26,6 +26,14 @@ void link_table_free(struct link_table *table);
 const struct rtnl_link *link_find(const struct link_table *table, uint32_t ifindex);
 /* 0 or -ENOMEM. */
 int link_put(struct link_table *table, const struct rtnl_link *link);
+/* Calls found for each MAC address for which the kernel accepts unicast frames that arrive on the
+ * interface: its own first, then those of the VLAN, macvlan, bond and bridge devices on it, also
+ * through several. */
+void link_macs(const struct link_table *table, uint32_t ifindex,
+	       void (*found)(void *arg, const uint8_t mac[6]), void *arg);
+/* Calls found for each port of a bond, team or bridge. */
+void link_ports(const struct link_table *table, uint32_t master,
+		void (*found)(void *arg, uint32_t ifindex), void *arg);
 void link_delete(struct link_table *table, uint32_t ifindex);
 /* Reads all interfaces from the kernel and reports the changes. 0 or -errno. */
 int link_table_read(struct link_table *table, struct rtnl *rtnl);

@@ -539,6 +539,46 @@ void neigh_on_link(struct neigh *neigh, neigh_link_fn *changed, void *arg)
 	neigh->link_arg = arg;
 }
 
+struct mac_search {
+	const struct neigh *neigh;
+	uint32_t ifindex;
+	neigh_mac_fn *found;
+	void *arg;
+};
+
+static void on_mac(void *arg, const uint8_t mac[6])
+{
+	const struct mac_search *search = arg;
+
+	search->found(search->arg, search->ifindex, mac);
+}
+
+static void on_native_port(void *arg, uint32_t ifindex)
+{
+	struct mac_search search = *(const struct mac_search *)arg;
+
+	search.ifindex = ifindex;
+	link_macs(search.neigh->links, ifindex, on_mac, &search);
+}
+
+static void on_generic_port(void *arg, uint32_t ifindex)
+{
+	const struct mac_search *search = arg;
+	const struct rtnl_link *port = link_find(search->neigh->links, ifindex);
+
+	if (port && port->ethernet)
+		on_mac(arg, port->mac);
+}
+
+void neigh_macs(const struct neigh *neigh, uint32_t ifindex, bool native, neigh_mac_fn *found,
+		void *arg)
+{
+	struct mac_search search = {.neigh = neigh, .ifindex = ifindex, .found = found, .arg = arg};
+
+	link_macs(neigh->links, ifindex, on_mac, &search);
+	link_ports(neigh->links, ifindex, native ? on_native_port : on_generic_port, &search);
+}
+
 /* ---- opening and closing ---- */
 
 static int open_events(struct neigh *neigh)

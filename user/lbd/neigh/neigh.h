@@ -40,8 +40,16 @@ void neigh_free(struct neigh *neigh);
 struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
 				neigh_changed_fn *changed, void *arg);
 void neigh_unwatch(struct neigh_watch *watch);
-/* Called whenever an interface appears, disappears, is renamed or changes its MAC address. */
+/* Called whenever an interface appears, disappears, is renamed or changes its MAC address or
+ * master. */
 typedef void neigh_link_fn(void *arg, uint32_t ifindex, const char *name, bool present);
 void neigh_on_link(struct neigh *neigh, neigh_link_fn *changed, void *arg);
+/* Calls found for each MAC address for which the kernel accepts unicast frames on an interface: its
+ * own first, then those of devices on it. If it is a bond or bridge, frames come in on its ports:
+ * native XDP runs there, and sees the port's ifindex; generic XDP runs on the bond, and sees frames
+ * for the MAC address of a port too. */
+typedef void neigh_mac_fn(void *arg, uint32_t ifindex, const uint8_t mac[6]);
+void neigh_macs(const struct neigh *neigh, uint32_t ifindex, bool native, neigh_mac_fn *found,
+		void *arg);
 
 #endif

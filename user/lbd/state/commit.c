@@ -24,6 +24,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 	    .algorithm = config->algorithm,
 	    .hash = config->hash,
 	    .forward = config->forward,
+	    .no_backend = config->no_backend,
 	    .mask4 = config->mask4,
 	    .mask6 = config->mask6,
 	    .track_always = config->tracking == CONFIG_TRACKING_ALWAYS ||
@@ -150,6 +151,12 @@ static unsigned count_frozen(const struct service *service)
 	return count;
 }
 
+static const char *const refusal_done[] = {
+    [LB_REFUSE_REJECT] = "rejected",
+    [LB_REFUSE_DROP] = "dropped",
+    [LB_REFUSE_PASS] = "passed to the kernel",
+};
+
 static void service_report(struct service *service)
 {
 	const struct health_spec *health = &service->config->health;
@@ -185,7 +192,8 @@ static void service_report(struct service *service)
 		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
 		break;
 	case SERVICE_DOWN:
-		log_warning("%s: no backend is up: packets to it are dropped", label);
+		log_warning("%s: no backend is up: packets to it are %s", label,
+			    refusal_done[service->config->no_backend]);
 		break;
 	}
 }
@@ -221,6 +229,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		world_free(&next);
 		return rc;
 	}
+	dataplane_set_unserved(state->options.dataplane, config->unserved);
 	world_hand_over(state, &state->world, &next);
 	state->generation++;
 	world_report(&state->world);

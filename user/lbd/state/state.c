@@ -76,6 +76,8 @@ void state_free(struct state *state)
 	if (!state)
 		return;
 	neigh_on_link(state->options.neigh, NULL, NULL);
+	if (state->options.attach)
+		attach_on_change(state->options.attach, NULL, NULL);
 	state_clock_stop(state);
 	world_free(&state->world);
 	overrides_done(&state->overrides);

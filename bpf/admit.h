@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whether a packet to a VIP is this host's to handle: the frame is for one of its own MAC
+ * addresses, and the source address is one that a host can have. */
+#ifndef LB_ADMIT_H
+#define LB_ADMIT_H
+
+#include "maps.h"
+#include "packet.h"
+#include "parse.h"
+
+/* ---- the frame's destination ---- */
+
+/* The addresses that the kernel accepts on an interface are its own, and those of VLAN, macvlan,
+ * bond and bridge devices on it: lbd writes them. An interface that lbd has not written (it was
+ * attached a moment ago) takes every unicast address. */
+LB_NOINLINE int is_own_mac(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 ifindex = ctx->ingress_ifindex, known = 0, i, j;
+	struct lb_link *link;
+	__u64 mac;
+
+	if (data + ETH_HLEN > end || *(__u8 *)data & 1)
+		return 0;
+	mac = *(__u64 *)data & LB_MAC_MASK;
+	mac = mac ? mac : LB_MAC_NONE; /* a place without an address is zero */
+	for (i = 0; i < LB_LINKS; i++) {
+		__u32 index = (ifindex + i) & (LB_LINKS - 1);
+
+		link = bpf_map_lookup_elem(&links, &index);
+		if (!link || link->ifindex != ifindex)
+			continue;
+		known = 1;
+		for (j = 0; j < LB_LINK_MACS; j++)
+			if (link->mac[j] == mac)
+				return 1;
+	}
+	return !known;
+}
+
+/* The only interface's first address. */
+static __always_inline bool is_sole_mac(const struct packet *p, const struct route *r)
+{
+	const void *data = (void *)(long)p->ctx->data;
+
+	return data + ETH_HLEN <= p->end &&
+	       (*(const __u64 *)data & LB_MAC_MASK) == r->settings->own_mac;
+}
+
+/* The first address of an interface in its own place: one more cache line, but no call. */
+static __always_inline bool is_first_mac(const struct packet *p)
+{
+	__u32 ifindex = p->ctx->ingress_ifindex, index = ifindex & (LB_LINKS - 1);
+	struct lb_link *link = bpf_map_lookup_elem(&links, &index);
+	const void *data = (void *)(long)p->ctx->data;
+
+	return link && data + ETH_HLEN <= p->end && link->ifindex == ifindex &&
+	       link->mac[0] == (*(const __u64 *)data & LB_MAC_MASK);
+}
+
+/* ---- the source address ---- */
+
+/* "This network", loopback, multicast and broadcast (RFC 1122, section 3.2.1.3; RFC 6890), and the
+ * VIP itself ("LAND"). Not 240.0.0.0/4: hosts may use it. */
+static __always_inline bool is_martian_v4(const struct iphdr *ip)
+{
+	__u32 first = *(const __u8 *)&ip->saddr;
+
+	if (likely(first - 1 < 223 && first != 127))
+		return ip->saddr == ip->daddr;
+	return first < 240 || ip->saddr == ~0u;
+}
+
+/* Multicast, and the first 64 bits zero: unspecified, loopback, IPv4-mapped and IPv4-compatible
+ * (RFC 4291, section 2.5); and the VIP itself. */
+static __always_inline bool is_martian_v6(const struct ipv6hdr *ip)
+{
+	const __u64 *source = (const void *)&ip->saddr, *vip = (const void *)&ip->daddr;
+
+	return !source[0] || ip->saddr.in6_u.u6_addr8[0] == 0xff ||
+	       (source[0] == vip[0] && source[1] == vip[1]);
+}
+
+static __always_inline int admit(const struct packet *p, const struct route *r)
+{
+	if (unlikely(!is_sole_mac(p, r)) && !is_first_mac(p) && !is_own_mac(p->ctx))
+		return LB_REASON_vip_other_mac;
+	if (unlikely(p->family == 4 ? is_martian_v4(p->l3) : is_martian_v6(p->l3)))
+		return LB_REASON_martian;
+	return LB_CONTINUE;
+}
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What all packets that a VIP itself sends have in common: whom they may be sent to, how many, and
+ * their checksums. All of this is rare, so nothing here is inlined into the common path. */
+#ifndef LB_ANSWER_H
+#define LB_ANSWER_H
+
+#include "csum.h"
+#include "flow.h"
+#include "maps.h"
+#include "packet.h"
+#include "parse.h"
+#include "scratch.h"
+#include "service.h"
+
+#define ANSWER_TTL 64
+/* Frames are not cut below this: drivers differ in whether they pad what they send */
+#define FRAME_LEAST 60
+
+/* ---- which senders are answered ---- */
+
+/* RFC 1122, section 3.2.2: no error to an address that is not a single host. */
+static __always_inline bool is_one_host_v4(const struct iphdr *ip)
+{
+	__u32 first = ip ? bpf_ntohl(ip->saddr) >> 24 : 0;
+
+	return first != 0 && first != 127 && first < 224;
+}
+
+/* RFC 4443, section 2.4 (e.6): not to the unspecified address or multicast. */
+static __always_inline bool is_one_host_v6(const struct ipv6hdr *ip)
+{
+	const __be32 *word;
+
+	if (!ip)
+		return false;
+	word = ip->saddr.in6_u.u6_addr32;
+	return ip->saddr.in6_u.u6_addr8[0] != 0xff && (word[0] | word[1] | word[2] | word[3]);
+}
+
+static __always_inline bool is_answerable(const struct packet *p)
+{
+	return p->family == 4 ? is_one_host_v4(header_v4(p)) : is_one_host_v6(header_v6(p));
+}
+
+/* ---- how many ---- */
+
+static __always_inline __u32 answers_per_tick(const struct lb_settings *s, __u32 kind)
+{
+	return kind == ANSWER_ECHO ? s->echo_per_tick : s->icmp_per_tick;
+}
+
+/* Whether this CPU may still send an answer of this kind (enum answer_kind) in this tick. */
+LB_NOINLINE int answer_allowed(__u32 kind)
+{
+	struct icmp_budget *budget = bpf_map_lookup_elem(&icmp_budgets, &kind);
+	struct lb_settings *s = settings_of();
+	__u32 now = tick_now();
+
+	if (!s || !budget)
+		return 0;
+	if (budget->tick != now) {
+		budget->tick = now;
+		budget->sent = 0;
+	}
+	if (budget->sent >= answers_per_tick(s, kind))
+		return 0;
+	budget->sent++;
+	return 1;
+}
+
+/* ---- checksums ---- */
+
+#define SUM_CHUNKS (65536 / SCRATCH_BYTES)
+
+/* The one's complement sum of 1 to SCRATCH_BYTES bytes at `offset` of the frame, in any of its
+ * buffers, plus `sum`; folded. Padded with zeros to whole words: older kernels sum no other
+ * lengths. A function of its own, for the verifier would walk it anew in each turn of a loop. */
+LB_NOINLINE __u32 chunk_sum(struct xdp_md *ctx, __u32 offset, __u32 bytes, __u32 sum)
+{
+	struct scratch *s = scratch_of();
+
+	if (!s || bytes - 1 >= SCRATCH_BYTES)
+		return 0;
+	*(__u32 *)&s->bytes[(bytes - 1) & (SCRATCH_BYTES - 4)] = 0;
+	if (bpf_xdp_load_bytes(ctx, offset, s->bytes, bytes))
+		return 0;
+	return csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)s->bytes, (bytes + 3) & ~3u, sum));
+}
+
+/* What is summed, as one number: the protocol, the offset of its header from the IP header, and the
+ * length with its payload. */
+#define TRANSPORT(protocol, header, length) \
+	((__u64)(protocol) << 48 | (__u64)(header) << 32 | (__u32)(length))
+
+/* The sum of the pseudo-header of RFC 9293, section 3.1, and RFC 8200, section 8.1. */
+static __always_inline __u32 pseudo_sum(struct xdp_md *ctx, __u32 family, __u32 l3_offset,
+					__u32 protocol, __u32 length)
+{
+	__u32 sum = CSUM_WORD(0, protocol) + (__u32)bpf_htons(length);
+
+	if (family == 4)
+		return chunk_sum(ctx, l3_offset + offsetof(struct iphdr, saddr), 8, sum);
+	return chunk_sum(ctx, l3_offset + offsetof(struct ipv6hdr, saddr), 32, sum);
+}
+
+/* The sum over a transport header and its payload, and the pseudo-header unless it is ICMP of IPv4;
+ * 0xffff if the checksum in it is right. transport: TRANSPORT. */
+LB_NOINLINE __u32 transport_sum(struct xdp_md *ctx, __u32 family, __u32 l3_offset, __u64 transport)
+{
+	__u32 length = (__u32)transport & 0xffff, protocol = transport >> 48, sum = 0, i;
+	__u32 at = l3_offset + (transport >> 32 & 0xffff);
+
+	if (protocol != IPPROTO_ICMP)
+		sum = pseudo_sum(ctx, family, l3_offset, protocol, length);
+	for (i = 0; i < SUM_CHUNKS && length > SCRATCH_BYTES; i++) {
+		sum = chunk_sum(ctx, at, SCRATCH_BYTES, sum);
+		at += SCRATCH_BYTES;
+		length -= SCRATCH_BYTES;
+	}
+	return chunk_sum(ctx, at, length, sum);
+}
+
+#endif
