@@ -242,7 +242,7 @@ install: all ## install lbd, lbctl, man pages, completion, systemd unit, its use
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
 	install -D -m 644 dist/lbd-shared-interfaces.conf $(DOCDIR)/lbd-shared-interfaces.conf
 	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
-		useradd --system --user-group --no-create-home --shell /usr/sbin/nologin lbd)
+		useradd --system $$(getent group lbd >/dev/null && echo -g lbd || echo --user-group) --no-create-home --shell /usr/sbin/nologin lbd)
 	@echo 'Next: cp $(DESTDIR)/etc/lbd/lbd.yaml.example $(DESTDIR)/etc/lbd/lbd.yaml, edit it, and: systemctl daemon-reload && systemctl enable --now lbd'
 
 uninstall: ## remove what install put there (the config, the user and the group stay)

@@ -19,7 +19,7 @@
 #define FRESH_MS   1000
 #define REQUEST_MS 5000
 #define ANSWER_MS  10000
-#define BYTES_MAX  (1024 * 1024)
+#define BYTES_MAX  (4 * 1024 * 1024) /* more than all connections can hold: 128 heads */
 
 struct metrics {
 	struct face *face;

@@ -29,6 +29,7 @@ struct attach {
 	char *pin, *links; /* PIN, PIN/links */
 	struct offloads *offloads;
 	bool dispatcher_allowed;
+	bool hidden; /* an interface has a program that cannot be seen: it may use these maps */
 	struct attachment *list;
 	unsigned count;
 	void (*changed)(void *arg);
@@ -157,7 +158,7 @@ const struct offloads *attach_offloads(const struct attach *attach)
 
 bool attach_is_idle(const struct attach *attach)
 {
-	return !attach->count && !rmdir(attach->links);
+	return !attach->count && !attach->hidden && !rmdir(attach->links);
 }
 
 /* ---- attaching ---- */
@@ -222,6 +223,7 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 		    "%s: this lbd's program (id %u) is attached by a link that is not pinned under "
 		    "%s: end the process that holds it",
 		    name, there.ours, attach->links);
+	attach->hidden |= there.id && there.hidden;
 	if (there.id && there.hidden)
 		return error_set(
 		    err, -EBUSY,

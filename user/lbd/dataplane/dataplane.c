@@ -192,10 +192,11 @@ static int check_version(const struct dataplane *dp, int fd, struct error *err)
 		return error_set(
 		    err, -EPROTO,
 		    "pin: %s: the pinned maps have ABI version %u, expected %u. Forwarding "
-		    "continues. Start the version of lbd that created them. Or start over, which "
-		    "ends forwarding and breaks all flows: rm -r %s (and xdp-loader unload IFACE "
-		    "--all, if it is in a dispatcher)",
-		    dp->pin, settings->abi_version, LB_ABI_VERSION, dp->pin);
+		    "continues. Start the version of lbd that created them (one that ran as root: "
+		    "first chown -R root:root %s). Or start over, which ends forwarding and breaks "
+		    "all flows: rm -r %s (and xdp-loader unload IFACE --all, if it is in a "
+		    "dispatcher)",
+		    dp->pin, settings->abi_version, LB_ABI_VERSION, dp->pin, dp->pin);
 	return 0;
 }
 

@@ -35,12 +35,23 @@ static struct lb_link *link_take(const struct dataplane *dp, struct lb_link plan
 	return NULL;
 }
 
+static bool link_has(const struct lb_link plan[LB_LINKS], const struct dp_mac *mac)
+{
+	for (unsigned i = 0; i < LB_LINKS; i++)
+		for (unsigned j = 0; plan[i].ifindex == mac->ifindex && j < LB_LINK_MACS; j++)
+			if (plan[i].mac[j] == mac_word(mac->mac))
+				return true;
+	return false;
+}
+
 static bool link_add(const struct dataplane *dp, struct lb_link plan[LB_LINKS],
 		     const struct dp_mac *mac)
 {
 	struct lb_link *link = link_with_room(plan, mac->ifindex);
 	unsigned i = 0;
 
+	if (link_has(plan, mac))
+		return true;
 	if (!link)
 		link = link_take(dp, plan, mac->ifindex);
 	if (!link)
@@ -79,14 +90,26 @@ static uint64_t sole_mac(const struct dp_mac *macs, size_t count)
 	return count ? mac_word(macs[0].mac) : LB_MAC_NONE;
 }
 
+static bool is_listed(const uint32_t *list, unsigned count, uint32_t ifindex)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (list[i] == ifindex)
+			return true;
+	return false;
+}
+
 int dataplane_set_macs(struct dataplane *dp, const struct dp_mac *macs, size_t count)
 {
 	struct lb_link plan[LB_LINKS] = {0};
+	uint32_t failed[LB_LINKS];
+	unsigned failures = 0;
 	int rc = 0;
 
-	for (size_t i = 0; i < count; i++)
-		if (!link_add(dp, plan, &macs[i])) {
+	for (size_t i = 0; i < count && failures < LB_LINKS; i++)
+		if (!is_listed(failed, failures, macs[i].ifindex) &&
+		    !link_add(dp, plan, &macs[i])) {
 			link_remove(plan, macs[i].ifindex);
+			failed[failures++] = macs[i].ifindex;
 			rc = -ENOSPC;
 		}
 	dp_update(&dp->maps.settings->own_mac, sole_mac(macs, count));

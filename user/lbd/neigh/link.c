@@ -82,12 +82,13 @@ static enum link_change compare(const struct rtnl_link *was, const struct rtnl_l
 
 /* ---- addresses ---- */
 
-#define STACK_MOST 64
+#define STACK_MOST 1024
 
 /* An interface and the devices on it. */
 struct stack {
 	uint32_t ifindex[STACK_MOST];
 	unsigned count;
+	bool overflow;
 };
 
 static void stack_add(struct stack *stack, uint32_t ifindex)
@@ -95,8 +96,12 @@ static void stack_add(struct stack *stack, uint32_t ifindex)
 	for (unsigned i = 0; i < stack->count; i++)
 		if (stack->ifindex[i] == ifindex)
 			return;
-	if (ifindex && stack->count < STACK_MOST)
+	if (!ifindex)
+		return;
+	if (stack->count < STACK_MOST)
 		stack->ifindex[stack->count++] = ifindex;
+	else
+		stack->overflow = true;
 }
 
 static bool is_on(const struct rtnl_link *link, uint32_t lower)
@@ -121,10 +126,12 @@ void link_macs(const struct link_table *table, uint32_t ifindex,
 {
 	struct stack stack = {.ifindex = {ifindex}, .count = 1};
 
-	for (unsigned i = 0; i < stack.count; i++) {
+	for (unsigned i = 0; i < stack.count; i++)
+		stack_add_upper(table, &stack, stack.ifindex[i]);
+	/* With only some of its addresses an interface would lose the packets to the others. */
+	for (unsigned i = 0; i < stack.count && !stack.overflow; i++) {
 		const struct link *link = find(table, stack.ifindex[i]);
 
-		stack_add_upper(table, &stack, stack.ifindex[i]);
 		if (link && link->is.ethernet)
 			found(arg, link->is.mac);
 	}

@@ -12,6 +12,15 @@
 
 /* ---- to the data plane ---- */
 
+/* Before the first results are in nobody knows that there is no backend: a client that is not
+ * answered tries again, one that is refused does not. */
+static uint8_t refusal_of(const struct service *service)
+{
+	uint8_t no_backend = service->config->no_backend;
+
+	return !service->opened && no_backend == LB_REFUSE_REJECT ? LB_REFUSE_DROP : no_backend;
+}
+
 static void service_describe(const struct service *service, struct dp_backend *backends,
 			     struct dp_service *ret)
 {
@@ -24,7 +33,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 	    .algorithm = config->algorithm,
 	    .hash = config->hash,
 	    .forward = config->forward,
-	    .no_backend = config->no_backend,
+	    .no_backend = refusal_of(service),
 	    .mask4 = config->mask4,
 	    .mask6 = config->mask6,
 	    .track_always = config->tracking == CONFIG_TRACKING_ALWAYS ||
@@ -220,16 +229,26 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		return error_set(err, rc, "out of memory");
 	if (changed)
 		rc = kept_write(state, overrides, err);
+	/* A file that could not be written earlier is no reason to refuse what does not change it.
+	 */
+	if (rc == -EROFS && overrides_equal(overrides, &state->overrides)) {
+		log_warning("%s", err->text);
+		rc = 0;
+	}
 	if (!rc) {
+		/* Not stricter than the tables: a VIP that is new may be an address of the host. */
+		if (config->unserved != LB_REFUSE_REJECT)
+			dataplane_set_unserved(state->options.dataplane, config->unserved);
 		rc = world_commit(state, &next, err);
 		if (rc && changed)
 			kept_restore(state);
+		dataplane_set_unserved(state->options.dataplane,
+				       rc ? state->config->unserved : config->unserved);
 	}
 	if (rc) {
 		world_free(&next);
 		return rc;
 	}
-	dataplane_set_unserved(state->options.dataplane, config->unserved);
 	world_hand_over(state, &state->world, &next);
 	state->generation++;
 	world_report(&state->world);
