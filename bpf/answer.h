@@ -78,10 +78,15 @@ LB_NOINLINE int answer_allowed(__u32 kind)
 LB_NOINLINE __u32 chunk_sum(struct xdp_md *ctx, __u32 offset, __u32 bytes, __u32 sum)
 {
 	struct scratch *s = scratch_of();
+	__u32 last = bytes - 1;
 
-	if (!s || bytes - 1 >= SCRATCH_BYTES)
+	if (!s || last >= SCRATCH_BYTES)
 		return 0;
-	*(__u32 *)&s->bytes[(bytes - 1) & (SCRATCH_BYTES - 4)] = 0;
+	/* The verifier of Linux 6.1 must see that the length is not 0, in the register it is in. */
+	OPAQUE(last);
+	last &= SCRATCH_BYTES - 1;
+	bytes = last + 1;
+	*(__u32 *)&s->bytes[last & (SCRATCH_BYTES - 4)] = 0;
 	if (bpf_xdp_load_bytes(ctx, offset, s->bytes, bytes))
 		return 0;
 	return csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)s->bytes, (bytes + 3) & ~3u, sum));
