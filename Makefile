@@ -198,7 +198,7 @@ coverage: ## lines and branches of user/ that the unit tests run, file by file (
 	@find build/coverage -name '*.gcda' -delete
 	@status=0; for program in $$(find build/coverage/tests/unit -name 'test_*' -type f -executable | sort); do \
 		$$program >build/coverage/last.log 2>&1 || { cat build/coverage/last.log; status=1; }; done; \
-	gcovr --root . --object-directory build/coverage --filter user/ --sort-percentage --txt-metric line; exit $$status
+	gcovr --root . --object-directory build/coverage --filter user/ --sort-percentage; exit $$status
 
 compile_commands: ## build/compile_commands.json, for editors and clangd
 	@tools/deps build test
