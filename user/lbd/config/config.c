@@ -127,3 +127,17 @@ const struct config_service *config_find_service(const struct config *config, co
 			return &config->services[i];
 	return NULL;
 }
+
+const struct config_backend *config_find_backend(const struct config_service *service,
+						 const struct addr *address)
+{
+	for (unsigned i = 0; service && i < service->backends_count; i++)
+		if (addr_equal(&service->backends[i].address, address))
+			return &service->backends[i];
+	return NULL;
+}
+
+bool config_same_service(const struct config_service *a, const struct config_service *b)
+{
+	return a->port == b->port && a->protocol == b->protocol && addr_equal(&a->vip, &b->vip);
+}

@@ -94,6 +94,11 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 		 struct error *err);
 void config_free(struct config *config);
 const struct config_service *config_find_service(const struct config *config, const char *name);
+/* service: NULL has no backends. */
+const struct config_backend *config_find_backend(const struct config_service *service,
+						 const struct addr *address);
+/* Do both have the same VIP, protocol and port? That is what the data plane knows a service by. */
+bool config_same_service(const struct config_service *a, const struct config_service *b);
 /* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with
  * the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,

@@ -22,15 +22,6 @@ struct change {
 	char label[SERVICE_LABEL + ADDR_TEXT + 16]; /* "web 192.0.2.10:80/tcp: backend 10.0.0.11" */
 };
 
-static const struct config_backend *find_in_file(const struct service *service,
-						 const struct addr *address)
-{
-	for (unsigned i = 0; i < service->config->backends_count; i++)
-		if (addr_equal(&service->config->backends[i].address, address))
-			return &service->config->backends[i];
-	return NULL;
-}
-
 static int change_begin(struct state *state, const char *name, const struct addr *address,
 			struct change *ret, struct error *err)
 {
@@ -40,7 +31,7 @@ static int change_begin(struct state *state, const char *name, const struct addr
 	if (!change.service)
 		return error_set(err, -ENOENT, "service \"%s\": no such service", name);
 	change.backend = service_find_backend(change.service, address);
-	change.file = find_in_file(change.service, address);
+	change.file = config_find_backend(change.service->config, address);
 	snprintf(change.label, sizeof(change.label), "%s: backend %s",
 		 service_label(change.service, label), addr_format(address, text));
 	if (overrides_copy(&state->overrides, &change.overrides))

@@ -229,12 +229,6 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		return error_set(err, rc, "out of memory");
 	if (changed)
 		rc = kept_write(state, overrides, err);
-	/* A file that could not be written earlier is no reason to refuse what does not change it.
-	 */
-	if (rc == -EROFS && overrides_equal(overrides, &state->overrides)) {
-		log_warning("%s", err->text);
-		rc = 0;
-	}
 	if (!rc) {
 		/* Not stricter than the tables: a VIP that is new may be an address of the host. */
 		if (config->unserved != LB_REFUSE_REJECT)

@@ -100,7 +100,8 @@ void kept_read(struct state *state);
  * none were left to drop. */
 bool kept_shed(struct state *state);
 /* Writes overrides before they come into force. 0, or -EROFS with err set: then nothing is written.
- */
+ * If they are those in force, a file that could not be written earlier is tried again, and a
+ * failure is only logged. */
 int kept_write(struct state *state, const struct overrides *overrides, struct error *err);
 /* They did not come into force: writes the present ones again. */
 void kept_restore(struct state *state);

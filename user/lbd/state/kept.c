@@ -29,14 +29,6 @@ static unsigned backends_of(const struct config *config)
 	return count;
 }
 
-static bool is_in_file(const struct config_service *service, const struct addr *address)
-{
-	for (unsigned i = 0; i < service->backends_count; i++)
-		if (addr_equal(&service->backends[i].address, address))
-			return true;
-	return false;
-}
-
 /* 0: it applies to the config. */
 static int check_entry(struct filter *filter, const struct override *entry, struct error *why)
 {
@@ -44,7 +36,7 @@ static int check_entry(struct filter *filter, const struct override *entry, stru
 	const struct config_service *service = config_find_service(config, entry->service);
 	int rc;
 
-	if (service && is_in_file(service, &entry->address))
+	if (config_find_backend(service, &entry->address))
 		return 0;
 	if (!service || !entry->added)
 		return error_set(why, -ENOENT, "no longer in the config");
@@ -184,13 +176,10 @@ bool kept_shed(struct state *state)
 
 /* ---- writing ---- */
 
-int kept_write(struct state *state, const struct overrides *overrides, struct error *err)
+static int write_out(struct state *state, const struct overrides *overrides, struct error *err)
 {
 	struct error why;
 
-	if (!state->overrides_path ||
-	    (!state->overrides_stale && overrides_equal(overrides, &state->overrides)))
-		return 0;
 	/* After an error it is uncertain what is there: the directory may have failed to sync. */
 	state->overrides_stale = overrides_save(overrides, state->overrides_path, &why);
 	return state->overrides_stale
@@ -199,12 +188,25 @@ int kept_write(struct state *state, const struct overrides *overrides, struct er
 		   : 0;
 }
 
+int kept_write(struct state *state, const struct overrides *overrides, struct error *err)
+{
+	bool same = overrides_equal(overrides, &state->overrides);
+	int rc;
+
+	if (!state->overrides_path || (same && !state->overrides_stale))
+		return 0;
+	rc = write_out(state, overrides, err);
+	if (!rc || !same)
+		return rc;
+	log_warning("%s", err->text);
+	return 0;
+}
+
 void kept_restore(struct state *state)
 {
 	struct error err;
 
-	state->overrides_stale = true;
-	if (kept_write(state, &state->overrides, &err))
+	if (state->overrides_path && write_out(state, &state->overrides, &err))
 		log_error("%s: the file has a change that is not in force: the next start of lbd "
 			  "would apply it",
 			  err.text);

@@ -52,23 +52,10 @@ static const struct config_service *find_next(const struct config *present,
 {
 	const struct config_service *old = config_find_service(present, entry->service);
 
-	for (unsigned i = 0; old && i < next->services_count; i++) {
-		const struct config_service *service = &next->services[i];
-
-		if (service->port == old->port && service->protocol == old->protocol &&
-		    addr_equal(&service->vip, &old->vip))
-			return service;
-	}
+	for (unsigned i = 0; old && i < next->services_count; i++)
+		if (config_same_service(&next->services[i], old))
+			return &next->services[i];
 	return config_find_service(next, entry->service);
-}
-
-static const struct config_backend *find_backend(const struct config_service *service,
-						 const struct addr *address)
-{
-	for (unsigned i = 0; service && i < service->backends_count; i++)
-		if (addr_equal(&service->backends[i].address, address))
-			return &service->backends[i];
-	return NULL;
 }
 
 static int keep_drain(const struct override *entry, const char *service, struct overrides *kept)
@@ -110,7 +97,7 @@ static int reload_entry(const struct state *state, const struct config *next,
 			struct reload_report *report)
 {
 	const struct config_service *service = find_next(state->config, next, entry);
-	const struct config_backend *file = find_backend(service, &entry->address);
+	const struct config_backend *file = config_find_backend(service, &entry->address);
 	const char *name = service ? service->name : entry->service;
 	char what[80];
 	int rc = 0;

@@ -42,8 +42,7 @@ static int state_start(struct state *state, struct error *err)
 	rc = first_world(state, err);
 	if (rc)
 		return rc;
-	if (state->overrides_stale && kept_write(state, &state->overrides, &why))
-		log_warning("%s", why.text);
+	kept_write(state, &state->overrides, &why);
 	state_follow_links(state);
 	return 0;
 }

@@ -86,13 +86,9 @@ static struct service *world_append(struct world *world, struct state *state,
 
 static struct service *world_find(const struct world *world, const struct config_service *config)
 {
-	for (unsigned i = 0; i < world->count; i++) {
-		const struct config_service *known = world->services[i]->config;
-
-		if (known->port == config->port && known->protocol == config->protocol &&
-		    addr_equal(&known->vip, &config->vip))
+	for (unsigned i = 0; i < world->count; i++)
+		if (config_same_service(world->services[i]->config, config))
 			return world->services[i];
-	}
 	return NULL;
 }
 
