@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Clocks as integers. */
+/* Clocks as integers, and spans of time for libevent. */
 #include "clock.h"
 
 #include <time.h>

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "clock.h"
 #include "printable.h"
 
 int log_level = LOG_INFO;
@@ -33,4 +34,14 @@ void log_print(int level, const char *format, ...)
 		fprintf(stderr, "<%d>%s\n", level, line);
 	else
 		fprintf(stderr, "lbd: %s%s\n", words[level], line);
+}
+
+bool log_is_due(uint64_t *last_ms, uint64_t every_ms)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	if (*last_ms && now_ms - *last_ms < every_ms)
+		return false;
+	*last_ms = now_ms;
+	return true;
 }

@@ -5,6 +5,7 @@
 #define LBD_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <syslog.h>
 
 /* Lines above this level are not printed; LOG_INFO at the start. */
@@ -12,6 +13,10 @@ extern int log_level;
 
 void log_set_level(int level);
 void log_print(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* For a line that could come often: is the last one, at *last_ms, so long ago? It is now then.
+ * CLOCK_MONOTONIC; 0: there was none. */
+bool log_is_due(uint64_t *last_ms, uint64_t every_ms);
 
 /* For work that is needed for debug lines only. */
 static inline bool log_debugs(void)

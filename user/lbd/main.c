@@ -104,8 +104,7 @@ static int watch_events(struct daemon *daemon)
 {
 	const struct timeval second = {.tv_sec = 1};
 	uint64_t watchdog_us = notify_watchdog_us();
-	struct timeval watchdog = {.tv_sec = (time_t)(watchdog_us / 1000000),
-				   .tv_usec = (suseconds_t)(watchdog_us % 1000000)};
+	const struct timeval watchdog = clock_span_us(watchdog_us);
 
 	daemon->terminate = evsignal_new(daemon->base, SIGTERM, on_stop, daemon);
 	daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_stop, daemon);

@@ -75,21 +75,11 @@ const char *face_refusal_name(enum face_refusal refusal)
 
 /* ---- counting ---- */
 
-static bool may_warn(uint64_t *at_ms)
-{
-	uint64_t now_ms = clock_monotonic_ms();
-
-	if (*at_ms && now_ms - *at_ms < WARN_EVERY_MS)
-		return false;
-	*at_ms = now_ms;
-	return true;
-}
-
 static void count_refusal(struct face *face, enum face_refusal refusal)
 {
 	face->counts.refused[refusal]++;
 	face->quiet++;
-	if (!may_warn(&face->warned_ms))
+	if (!log_is_due(&face->warned_ms, WARN_EVERY_MS))
 		return;
 	log_warning("%s: %s; %llu refusals since the last such line (logged once a minute, counted "
 		    "in lbd_face_refused_total)",
@@ -101,8 +91,7 @@ static void count_refusal(struct face *face, enum face_refusal refusal)
 
 static void arm(struct face_call *call, unsigned ms)
 {
-	const struct timeval wait = {.tv_sec = ms / 1000,
-				     .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+	const struct timeval wait = clock_span_ms(ms);
 
 	/* otherwise the time counts from the start of this turn of the loop */
 	event_base_update_cache_time(call->face->options.base);
@@ -503,12 +492,12 @@ static void take_connection(struct face *face, int fd)
 
 static void on_accept_failed(struct face *face)
 {
-	const struct timeval wait = {.tv_usec = REST_MS * 1000};
+	const struct timeval wait = clock_span_ms(REST_MS);
 	int code = errno;
 
 	event_del(&face->accept);
 	event_add(&face->rest, &wait);
-	if (may_warn(&face->warned_accept_ms))
+	if (log_is_due(&face->warned_accept_ms, WARN_EVERY_MS))
 		log_warning("%s: cannot accept a connection: %s; it waits (logged once a minute)",
 			    face->options.name, strerror(code));
 }

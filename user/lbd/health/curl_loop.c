@@ -7,7 +7,7 @@
 
 #include <event2/event_struct.h>
 
-#include "span.h"
+#include "common/clock.h"
 
 struct curl_loop {
 	struct event_base *base;
@@ -71,7 +71,7 @@ static int want_timer(CURLM *multi, long timeout_ms, void *arg)
 		event_del(&loop->timer);
 		return 0;
 	}
-	timeout = span_of_ms((uint64_t)timeout_ms);
+	timeout = clock_span_ms((uint64_t)timeout_ms);
 	event_base_update_cache_time(loop->base);
 	return event_add(&loop->timer, &timeout);
 }

@@ -16,10 +16,9 @@
 #include "common/log.h"
 #include "failure.h"
 #include "schedule.h"
-#include "span.h"
 #include "verdict.h"
 
-#define WARN_EVERY_US 60000000ULL
+#define WARN_EVERY_MS 60000
 
 struct kind_state {
 	const struct health_kind *kind;
@@ -52,7 +51,7 @@ struct health {
 	struct kind_state *kinds;
 	unsigned kinds_count;
 	unsigned running, running_max; /* probes; 0: no limit */
-	uint64_t warned_us, warned_late_us;
+	uint64_t warned_ms, warned_late_ms;
 };
 
 /* The result of each probe, for --debug. */
@@ -129,19 +128,16 @@ static void report(struct health_check *check, enum health_outcome outcome, uint
 static void probe_not_run(struct health_check *check, const char *reason)
 {
 	struct health *health = check->health;
-	uint64_t now_us = clock_monotonic_us();
 	char why[FAILURE_TEXT];
 	char address[ADDR_TEXT];
 
 	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, reason);
 	log_debug("health check of %s port %u: %s %s", addr_format(&check->spec.address, address),
 		  check->spec.port, check->config.type, why);
-	if (!health->warned_us || now_us - health->warned_us >= WARN_EVERY_US) {
-		health->warned_us = now_us;
+	if (log_is_due(&health->warned_ms, WARN_EVERY_MS))
 		log_warning(
 		    "health check of %s port %u: %s; its status is unchanged (logged once a minute)",
 		    addr_format(&check->spec.address, address), check->spec.port, why);
-	}
 	report(check, HEALTH_NOT_RUN, 0, why);
 }
 
@@ -149,7 +145,7 @@ static void probe_not_run(struct health_check *check, const char *reason)
 
 static void wait_ms(struct health_check *check, uint64_t ms)
 {
-	struct timeval wait = span_of_ms(ms);
+	struct timeval wait = clock_span_ms(ms);
 
 	/* otherwise the time counts from the start of this turn of the loop */
 	event_base_update_cache_time(check->health->base);
@@ -197,16 +193,13 @@ static void conclude(struct health_check *check, bool passed, const char *why, u
 static void repeat_void(struct health_check *check, uint64_t late)
 {
 	struct health *health = check->health;
-	uint64_t now_us = clock_monotonic_us();
 	char address[ADDR_TEXT];
 
-	if (!health->warned_late_us || now_us - health->warned_late_us >= WARN_EVERY_US) {
-		health->warned_late_us = now_us;
+	if (log_is_due(&health->warned_late_ms, WARN_EVERY_MS))
 		log_warning(
 		    "lbd was %llu ms late during a health check: probes that fail at such a time "
 		    "are repeated before they count (logged once a minute)",
 		    (unsigned long long)late / 1000);
-	}
 	log_debug("health check of %s port %u: %s probe void: lbd was %llu ms late; it is repeated",
 		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
 		  (unsigned long long)late / 1000);

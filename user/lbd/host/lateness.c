@@ -88,7 +88,7 @@ struct lateness {
 /* The first beat comes when the loop begins to run; time before that is no lateness. */
 static void on_beat(int fd, short what, void *arg)
 {
-	const struct timeval wait = {.tv_usec = LATENESS_BEAT_US};
+	const struct timeval wait = clock_span_us(LATENESS_BEAT_US);
 	struct lateness *lateness = arg;
 
 	if (lateness->meter.due_us == NOT_RUNNING)

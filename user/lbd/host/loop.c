@@ -14,7 +14,7 @@
 
 struct event_base *loop_new(void)
 {
-	const struct timeval interval = {.tv_usec = LESS_IMPORTANT_US};
+	const struct timeval interval = clock_span_us(LESS_IMPORTANT_US);
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
@@ -83,8 +83,7 @@ void loop_work_free(struct loop_work *work)
 /* A timer, not an event that is active at once: the loop asks the kernel for other events first. */
 void loop_work_start(struct loop_work *work, unsigned after_ms)
 {
-	const struct timeval wait = {.tv_sec = after_ms / 1000,
-				     .tv_usec = (suseconds_t)(after_ms % 1000) * 1000};
+	const struct timeval wait = clock_span_ms(after_ms);
 
 	event_add(&work->next, &wait);
 }

@@ -45,8 +45,7 @@ static uint64_t random_below(uint64_t bound)
 
 static void wait_ms(struct entry *entry, uint64_t ms)
 {
-	struct timeval wait = {.tv_sec = (time_t)(ms / 1000),
-			       .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+	const struct timeval wait = clock_span_ms(ms);
 
 	event_base_update_cache_time(entry->table->base);
 	event_add(&entry->timer, &wait);
@@ -123,18 +122,15 @@ static void ask_kernel(struct entry *entry)
 static void stay_as_known(struct entry *entry)
 {
 	struct entry_table *table = entry->table;
-	uint64_t now = clock_monotonic_ms();
 	char address[ADDR_TEXT];
 
-	if (!table->warned_ms || now - table->warned_ms >= WARN_MS) {
-		table->warned_ms = now;
+	if (log_is_due(&table->warned_ms, WARN_MS))
 		log_warning(
 		    "neighbour %s: the kernel cannot solicit it (%s); its last MAC stays in use",
 		    addr_format(&entry->address, address),
 		    entry->error == -ENOBUFS
 			? "its neighbour table is full, see gc_thresh3 in arp(7)"
 			: strerror(-entry->error));
-	}
 	entry->verdict = ENTRY_ALIVE;
 	wait_ms(entry, GRACE_MS);
 	entry->table->changed(entry);

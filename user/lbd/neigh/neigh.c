@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/rtnl.h"
 #include "entry.h"
@@ -90,7 +91,7 @@ static void work_now(struct neigh *neigh)
 
 static void work_in_ms(struct neigh *neigh, unsigned ms)
 {
-	struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	const struct timeval wait = clock_span_ms(ms);
 
 	if (!evtimer_pending(neigh->debounce, NULL))
 		evtimer_add(neigh->debounce, &wait);

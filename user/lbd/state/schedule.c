@@ -9,8 +9,7 @@
 
 void state_arm(struct event *event, uint64_t us)
 {
-	struct timeval in = {.tv_sec = (time_t)(us / 1000000),
-			     .tv_usec = (suseconds_t)(us % 1000000)};
+	const struct timeval in = clock_span_us(us);
 
 	event_add(event, &in);
 }
