@@ -109,21 +109,14 @@ const char *addr_why_no_host(const struct addr *addr)
 bool addr_is_own(const struct addr *addr)
 {
 	struct ifaddrs *all = NULL;
-	struct sockaddr_storage wanted;
 	bool own = false;
 
-	addr_to_sockaddr(addr, 0, &wanted);
 	if (getifaddrs(&all))
 		return false;
 	for (const struct ifaddrs *one = all; one && !own; one = one->ifa_next) {
-		const struct sockaddr *there = one->ifa_addr;
+		struct addr there;
 
-		if (!there || there->sa_family != wanted.ss_family)
-			continue;
-		own = addr->family == 4
-			  ? !memcmp(&((const struct sockaddr_in *)there)->sin_addr, addr->bytes, 4)
-			  : !memcmp(&((const struct sockaddr_in6 *)there)->sin6_addr, addr->bytes,
-				    16);
+		own = !addr_from_sockaddr(one->ifa_addr, &there) && addr_equal(&there, addr);
 	}
 	freeifaddrs(all);
 	return own;
@@ -145,4 +138,21 @@ socklen_t addr_to_sockaddr(const struct addr *addr, uint16_t port, struct sockad
 	in6->sin6_port = htons(port);
 	memcpy(&in6->sin6_addr, addr->bytes, 16);
 	return sizeof(*in6);
+}
+
+int addr_from_sockaddr(const struct sockaddr *from, struct addr *ret)
+{
+	struct addr addr = {0};
+
+	if (from && from->sa_family == AF_INET) {
+		addr.family = 4;
+		memcpy(addr.bytes, &((const struct sockaddr_in *)from)->sin_addr, 4);
+	} else if (from && from->sa_family == AF_INET6) {
+		addr.family = 6;
+		memcpy(addr.bytes, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
+	} else {
+		return -EAFNOSUPPORT;
+	}
+	*ret = addr;
+	return 0;
 }

@@ -37,5 +37,7 @@ static inline size_t addr_length(const struct addr *addr)
 }
 /* Fills a sockaddr for connect or bind; returns its length. port in host order. */
 socklen_t addr_to_sockaddr(const struct addr *addr, uint16_t port, struct sockaddr_storage *ret);
+/* The address in a sockaddr. 0, or -EAFNOSUPPORT if that is neither IPv4 nor IPv6, or NULL. */
+int addr_from_sockaddr(const struct sockaddr *from, struct addr *ret);
 
 #endif

@@ -64,26 +64,6 @@ int sysctl_write(const char *path, const char *value, struct error *err)
 
 /* ---- addresses ---- */
 
-static void to_addr(const struct sockaddr *sa, struct addr *ret)
-{
-	*ret = (struct addr){0};
-	if (sa && sa->sa_family == AF_INET) {
-		ret->family = 4;
-		memcpy(ret->bytes, &((const struct sockaddr_in *)sa)->sin_addr, 4);
-	} else if (sa && sa->sa_family == AF_INET6) {
-		ret->family = 6;
-		memcpy(ret->bytes, &((const struct sockaddr_in6 *)sa)->sin6_addr, 16);
-	}
-}
-
-static bool same_address(const struct sockaddr *sa, const struct addr *addr)
-{
-	struct addr own;
-
-	to_addr(sa, &own);
-	return own.family && addr_equal(&own, addr);
-}
-
 int address_find(const struct addr *addr, char interface[IF_NAMESIZE], struct error *err)
 {
 	struct ifaddrs *all;
@@ -92,9 +72,12 @@ int address_find(const struct addr *addr, char interface[IF_NAMESIZE], struct er
 		return error_set(err, -errno, "cannot list the host's addresses: %s",
 				 strerror(errno));
 	interface[0] = 0;
-	for (const struct ifaddrs *at = all; at; at = at->ifa_next)
-		if (same_address(at->ifa_addr, addr))
+	for (const struct ifaddrs *at = all; at; at = at->ifa_next) {
+		struct addr own;
+
+		if (!addr_from_sockaddr(at->ifa_addr, &own) && addr_equal(&own, addr))
 			snprintf(interface, IF_NAMESIZE, "%s", at->ifa_name);
+	}
 	freeifaddrs(all);
 	return 0;
 }
@@ -110,8 +93,7 @@ int address_each(void (*visit)(const struct addr *addr, void *context), void *co
 	for (const struct ifaddrs *at = all; at; at = at->ifa_next) {
 		struct addr addr;
 
-		to_addr(at->ifa_addr, &addr);
-		if (addr.family)
+		if (!addr_from_sockaddr(at->ifa_addr, &addr))
 			visit(&addr, context);
 	}
 	freeifaddrs(all);

@@ -3,7 +3,6 @@
 #include "vips.h"
 
 #include <errno.h>
-#include <string.h>
 
 bool vips_have_family(const struct vips *vips, uint8_t family)
 {
@@ -21,24 +20,10 @@ void vips_add(struct vips *vips, const struct addr *vip)
 	vips->list[vips->count++] = *vip;
 }
 
-/* The decapsulator's maps hold IPv4 addresses in this form. */
-static bool is_mapped(const struct addr *addr)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	return memcmp(addr->bytes, mapped, sizeof(mapped)) == 0;
-}
-
+/* Not 240.0.0.0/4 either. */
 bool addr_is_unicast(const struct addr *addr)
 {
-	static const struct addr zero6 = {.family = 6},
-				 loopback6 = {.family = 6, .bytes = {[15] = 1}};
-
-	if (addr->family == 4)
-		return addr->bytes[0] != 0 && addr->bytes[0] != 127 && addr->bytes[0] < 224;
-	return addr->bytes[0] != 0xff && !addr_equal(addr, &zero6) &&
-	       !addr_equal(addr, &loopback6) && !is_mapped(addr) &&
-	       !(addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80);
+	return !addr_why_no_host(addr) && (addr->family == 6 || addr->bytes[0] < 240);
 }
 
 int vips_read(const struct call *call, struct vips *ret, struct error *err)

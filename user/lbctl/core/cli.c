@@ -69,7 +69,7 @@ static int run_verb(const struct verb *verb, char **words, int count)
 	return cli_exit_code(rc);
 }
 
-/* Called by the Makefile and by bash completion; not in the help. */
+/* What the build and bash completion ask for; not in the help. */
 static bool run_hidden(int argc, char **argv, int *ret_exit)
 {
 	*ret_exit = CLI_OK;

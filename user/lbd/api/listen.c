@@ -126,26 +126,18 @@ int listen_local(const struct face_call *call, struct addr *ret)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	struct sockaddr_storage local = {0};
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&local;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&local;
 	socklen_t length = sizeof(local);
-	struct addr address = {0};
+	struct addr address;
 	int rc = face_local(call, (struct sockaddr *)&local, &length);
 
+	if (!rc)
+		rc = addr_from_sockaddr((const struct sockaddr *)&local, &address);
 	if (rc)
 		return rc;
-	if (local.ss_family == AF_INET) {
-		address.family = 4;
-		memcpy(address.bytes, &v4->sin_addr, 4);
-	} else if (local.ss_family == AF_INET6 && !memcmp(&v6->sin6_addr, mapped, sizeof(mapped))) {
-		address.family = 4;
-		memcpy(address.bytes, v6->sin6_addr.s6_addr + 12, 4);
-	} else if (local.ss_family == AF_INET6) {
-		address.family = 6;
-		memcpy(address.bytes, &v6->sin6_addr, 16);
-	} else {
-		return -EAFNOSUPPORT;
-	}
 	*ret = address;
+	if (address.family == 6 && !memcmp(address.bytes, mapped, sizeof(mapped))) {
+		*ret = (struct addr){.family = 4};
+		memcpy(ret->bytes, address.bytes + sizeof(mapped), 4);
+	}
 	return 0;
 }

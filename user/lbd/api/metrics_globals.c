@@ -5,51 +5,33 @@
 
 #include <stdio.h>
 
-#include "lb_reasons.h"
+#include "counter_text.h"
 #include "metrics_text.h"
-
-static const struct {
-	const char *name;
-	enum lb_outcome outcome;
-} reasons[] = {
-#define X(name, outcome, help) {#name, LB_##outcome},
-    LB_REASONS(X)
-#undef X
-};
 
 static void write_reasons(struct text *text, const struct lb_reason_count *counts)
 {
-	static const char *const outcomes[] = {
-	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
-
 	metrics_family(text, "lbd_packets_total", "counter", "Packets by outcome and reason.");
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
 		metrics_sample(text, "lbd_packets_total",
-			       (const char *[]){"reason", reasons[i].name, "outcome",
-						outcomes[reasons[i].outcome], NULL},
+			       (const char *[]){"reason", counter_texts[i].name, "outcome",
+						outcome_name(counter_texts[i].outcome), NULL},
 			       (double)counts[i].packets);
 	metrics_family(text, "lbd_bytes_total", "counter",
 		       "Bytes of packets by outcome and reason.");
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
 		metrics_sample(text, "lbd_bytes_total",
-			       (const char *[]){"reason", reasons[i].name, "outcome",
-						outcomes[reasons[i].outcome], NULL},
+			       (const char *[]){"reason", counter_texts[i].name, "outcome",
+						outcome_name(counter_texts[i].outcome), NULL},
 			       (double)counts[i].bytes);
 }
 
 static void write_events(struct text *text, const struct lb_reason_count *counts)
 {
-	static const char *const names[] = {
-#define X(name, help) #name,
-	    LB_EVENTS(X)
-#undef X
-	};
-
 	metrics_family(text, "lbd_events_total", "counter",
 		       "Events that packets caused, in addition to their reason.");
 	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
 		metrics_sample(text, "lbd_events_total",
-			       (const char *[]){"event", names[i - LB_REASON_COUNT], NULL},
+			       (const char *[]){"event", counter_texts[i].name, NULL},
 			       (double)counts[i].packets);
 }
 

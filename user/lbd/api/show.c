@@ -14,6 +14,7 @@
 #include "lb_api.h"
 #include "lb_reasons.h"
 #include "common/clock.h"
+#include "counter_text.h"
 
 static json_int_t number(uint64_t value)
 {
@@ -259,32 +260,16 @@ int api_backends(struct api_call *call, json_t **ret, struct error *err)
 
 /* ---- stats ---- */
 
-struct counter_text {
-	const char *name, *help;
-	enum lb_outcome outcome; /* of reasons */
-};
-
-static const struct counter_text counters[LB_COUNTERS] = {
-#define X(name, outcome, help) {#name, help, LB_##outcome},
-    LB_REASONS(X)
-#undef X
-#define X(name, help) {#name, help, LB_SENT},
-	LB_EVENTS(X)
-#undef X
-};
-
 json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS])
 {
-	static const char *const outcomes[] = {
-	    [LB_SENT] = "sent", [LB_PASSED] = "passed", [LB_DROPPED] = "dropped"};
 	json_t *array = json_array();
 
 	for (unsigned i = 0; i < LB_REASON_COUNT; i++)
 		json_array_append_new(
-		    array,
-		    json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", counters[i].name, "outcome",
-			      outcomes[counters[i].outcome], "help", counters[i].help, "packets",
-			      number(counts[i].packets), "bytes", number(counts[i].bytes)));
+		    array, json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", counter_texts[i].name,
+				     "outcome", outcome_name(counter_texts[i].outcome), "help",
+				     counter_texts[i].help, "packets", number(counts[i].packets),
+				     "bytes", number(counts[i].bytes)));
 	return array;
 }
 
@@ -293,9 +278,9 @@ json_t *api_events_json(const struct lb_reason_count counts[LB_COUNTERS])
 	json_t *array = json_array();
 
 	for (unsigned i = LB_REASON_COUNT; i < LB_COUNTERS; i++)
-		json_array_append_new(array, json_pack("{s:s, s:s, s:I}", "name", counters[i].name,
-						       "help", counters[i].help, "count",
-						       number(counts[i].packets)));
+		json_array_append_new(
+		    array, json_pack("{s:s, s:s, s:I}", "name", counter_texts[i].name, "help",
+				     counter_texts[i].help, "count", number(counts[i].packets)));
 	return array;
 }
 
