@@ -79,21 +79,28 @@ int file_set_aside(const char *path)
 	return rename(path, bad) ? -errno : 0;
 }
 
-/* Anybody else's file could make lbd do what only its own user may order. */
-static int check_kept(int fd, const char *path, size_t max, struct error *err)
+int file_open_regular(const char *path, struct stat *ret)
 {
-	struct stat file;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int opened = fd;
 
-	if (fstat(fd, &file))
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(file.st_mode))
-		return error_set(err, -EINVAL, "%s: expected a regular file", path);
-	if (file.st_uid && file.st_uid != geteuid())
+	if (fd < 0 || fstat(fd, ret))
+		return -errno;
+	if (!S_ISREG(ret->st_mode))
+		return -EINVAL;
+	fd = -1;
+	return opened;
+}
+
+/* Anybody else's file could make lbd do what only its own user may order. */
+static int check_kept(const struct stat *file, const char *path, size_t max, struct error *err)
+{
+	if (file->st_uid && file->st_uid != geteuid())
 		return error_set(err, -EPERM, "%s: owned by user %u: expected root or user %u",
-				 path, (unsigned)file.st_uid, (unsigned)geteuid());
-	if (file.st_size > (off_t)max)
+				 path, (unsigned)file->st_uid, (unsigned)geteuid());
+	if (file->st_size > (off_t)max)
 		return error_set(err, -EFBIG, "%s: %lld bytes: expected at most %zu", path,
-				 (long long)file.st_size, max);
+				 (long long)file->st_size, max);
 	return 0;
 }
 
@@ -117,19 +124,21 @@ static ssize_t read_whole(int fd, char *text, size_t max)
 
 ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *err)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat file;
+	_cleanup_close_ int fd = file_open_regular(path, &file);
 	_cleanup_free_ char *text = NULL;
 	ssize_t length;
 	int rc;
 
-	if (fd < 0 && errno == ENOENT)
+	if (fd == -ENOENT)
 		return -ENOENT;
-	if (fd < 0 && errno == ELOOP)
-		return error_set(err, -ELOOP, "%s: is a symbolic link: expected a regular file",
-				 path);
+	if (fd == -ELOOP)
+		return error_set(err, fd, "%s: is a symbolic link: expected a regular file", path);
+	if (fd == -EINVAL)
+		return error_set(err, fd, "%s: expected a regular file", path);
 	if (fd < 0)
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	rc = check_kept(fd, path, max, err);
+		return error_set(err, fd, "%s: %s", path, strerror(-fd));
+	rc = check_kept(&file, path, max, err);
 	if (rc)
 		return rc;
 	text = malloc(max + 1);

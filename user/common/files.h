@@ -3,6 +3,7 @@
 #ifndef LBD_FILES_H
 #define LBD_FILES_H
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "error.h"
@@ -14,6 +15,10 @@ int file_replace(const char *path, const char *text);
 /* Removes path, and writes that to disk. 0 or -errno; 0 if it does not exist. */
 int file_remove(const char *path);
 
+/* Opens a regular file for reading; no link is followed, and nothing blocks. The descriptor with
+ * the file's state in *ret, or -errno: -ELOOP for a symbolic link, -EINVAL for what is no regular
+ * file. */
+int file_open_regular(const char *path, struct stat *ret);
 /* Reads a file that this program wrote earlier. It must be a regular file of at most max bytes,
  * owned by root or by the user this process runs as; no link is followed, and nothing blocks. *ret
  * is allocated and ends with a 0. The length, -ENOENT without a sentence in err if there is none,

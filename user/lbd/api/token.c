@@ -3,32 +3,25 @@
 #include "token.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/files.h"
 
-static int check_file(int fd, const char *path, struct error *err)
+static int check_file(const struct stat *st, const char *path, struct error *err)
 {
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return error_set(err, -errno, "metrics-token-file: %s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return error_set(err, -EINVAL, "metrics-token-file: %s: expected a regular file",
-				 path);
-	if (st.st_uid && st.st_uid != geteuid())
+	if (st->st_uid && st->st_uid != geteuid())
 		return error_set(err, -EPERM,
 				 "metrics-token-file: %s: owned by user %u: expected root or the "
 				 "user that lbd runs as",
-				 path, st.st_uid);
-	if (st.st_mode & (S_IWGRP | S_IRWXO))
+				 path, st->st_uid);
+	if (st->st_mode & (S_IWGRP | S_IRWXO))
 		return error_set(
 		    err, -EPERM,
 		    "metrics-token-file: %s: mode %03o: expected 600 or 640: chmod 600 %s", path,
-		    st.st_mode & 0777, path);
+		    st->st_mode & 0777, path);
 	return 0;
 }
 
@@ -44,15 +37,17 @@ static bool is_token(const char *text, size_t length)
 
 int token_read(const char *path, char **ret, struct error *err)
 {
-	/* O_NONBLOCK: a FIFO must not hold up the start */
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+	_cleanup_close_ int fd = file_open_regular(path, &st);
 	char text[TOKEN_MAX + 4];
 	ssize_t length;
 	int rc;
 
+	if (fd == -EINVAL)
+		return error_set(err, fd, "metrics-token-file: %s: expected a regular file", path);
 	if (fd < 0)
-		return error_set(err, -errno, "metrics-token-file: %s: %s", path, strerror(errno));
-	if ((rc = check_file(fd, path, err)))
+		return error_set(err, fd, "metrics-token-file: %s: %s", path, strerror(-fd));
+	if ((rc = check_file(&st, path, err)))
 		return rc;
 	length = read(fd, text, sizeof(text));
 	if (length < 0)

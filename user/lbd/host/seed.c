@@ -4,7 +4,6 @@
 #include "seed.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -44,45 +43,41 @@ static int parse(const char *text, uint64_t *ret)
 }
 
 /* Who can write the file chooses the seed, and who can read it can choose flows for a slot. */
-static int check_file(int fd, const char *path, struct error *err)
+static int check_file(const struct stat *file, const char *path, struct error *err)
 {
-	struct stat file;
-
-	if (fstat(fd, &file))
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(file.st_mode))
-		return error_set(
-		    err, -EINVAL,
-		    "%s: expected a regular file; if you remove it, lbd creates a new one", path);
-	if (file.st_uid != geteuid())
+	if (file->st_uid != geteuid())
 		return error_set(err, -EPERM,
 				 "%s: owned by user %u: expected user %u, which lbd runs as", path,
-				 (unsigned)file.st_uid, (unsigned)geteuid());
-	if (file.st_mode & 077)
+				 (unsigned)file->st_uid, (unsigned)geteuid());
+	if (file->st_mode & 077)
 		return error_set(
 		    err, -EPERM,
 		    "%s: mode %04o: expected 0600, because the seed is secret: chmod 600 %s", path,
-		    file.st_mode & 07777, path);
+		    file->st_mode & 07777, path);
 	return 0;
 }
 
 /* *ret is 0 when there is no file. */
 static int read_kept(const char *path, uint64_t *ret, struct error *err)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat file;
+	_cleanup_close_ int fd = file_open_regular(path, &file);
 	char text[64] = "";
 	ssize_t length;
 	int rc;
 
 	*ret = 0;
-	if (fd < 0 && errno == ENOENT)
+	if (fd == -ENOENT)
 		return 0;
-	if (fd < 0 && errno == ELOOP)
-		return error_set(err, -ELOOP, "%s: is a symbolic link: expected a regular file",
-				 path);
+	if (fd == -ELOOP)
+		return error_set(err, fd, "%s: is a symbolic link: expected a regular file", path);
+	if (fd == -EINVAL)
+		return error_set(
+		    err, fd, "%s: expected a regular file; if you remove it, lbd creates a new one",
+		    path);
 	if (fd < 0)
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	rc = check_file(fd, path, err);
+		return error_set(err, fd, "%s: %s", path, strerror(-fd));
+	rc = check_file(&file, path, err);
 	if (rc)
 		return rc;
 	length = read(fd, text, sizeof(text) - 1);
