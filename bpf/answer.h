@@ -68,6 +68,34 @@ LB_NOINLINE int answer_allowed(__u32 kind)
 	return 1;
 }
 
+/* ---- headers ---- */
+
+/* An IP header without options from the VIP to the client. */
+static __always_inline void answer_write_v4(struct iphdr *ip, __be32 vip, __be32 client, __u8 tos,
+					    __u8 protocol, __be16 tot_len)
+{
+	*(__u8 *)ip = 0x45;
+	ip->tos = tos;
+	ip->tot_len = tot_len;
+	ip->id = 0;
+	ip->frag_off = bpf_htons(IPV4_DF);
+	ip->ttl = ANSWER_TTL;
+	ip->protocol = protocol;
+	ip->saddr = vip;
+	ip->daddr = client;
+	ip->check =
+	    csum_outer(lb_backend_csum(vip, 0, client, protocol), tos, tot_len, ANSWER_TTL, 0);
+}
+
+/* All but the addresses. */
+static __always_inline void answer_write_v6(struct ipv6hdr *ip, __u8 protocol, __be16 payload_len)
+{
+	*(__be32 *)ip = bpf_htonl(6u << 28);
+	ip->payload_len = payload_len;
+	ip->nexthdr = protocol;
+	ip->hop_limit = ANSWER_TTL;
+}
+
 /* ---- checksums ---- */
 
 #define SUM_CHUNKS (65536 / SCRATCH_BYTES)

@@ -321,29 +321,16 @@ static __always_inline void icmp_write(struct icmp_header *icmp, __u32 type, __u
 static __always_inline void icmp_error_write_v4(struct iphdr *ip, __u32 by, __u32 quote)
 {
 	struct iphdr *quoted = (void *)ip + by;
-	__be16 tot_len = bpf_htons(by + quote);
 
-	*(__u8 *)ip = 0x45;
-	ip->tos = ICMP_PRECEDENCE;
-	ip->tot_len = tot_len;
-	ip->id = 0;
-	ip->frag_off = bpf_htons(IPV4_DF);
-	ip->ttl = ANSWER_TTL;
-	ip->protocol = IPPROTO_ICMP;
-	ip->saddr = quoted->daddr;
-	ip->daddr = quoted->saddr;
-	ip->check = csum_outer(lb_backend_csum(ip->saddr, 0, ip->daddr, IPPROTO_ICMP),
-			       ICMP_PRECEDENCE, tot_len, ANSWER_TTL, 0);
+	answer_write_v4(ip, quoted->daddr, quoted->saddr, ICMP_PRECEDENCE, IPPROTO_ICMP,
+			bpf_htons(by + quote));
 }
 
 static __always_inline void icmp_error_write_v6(struct ipv6hdr *ip, __u32 by, __u32 quote)
 {
 	struct ipv6hdr *quoted = (void *)ip + by;
 
-	*(__be32 *)ip = bpf_htonl(6u << 28);
-	ip->payload_len = bpf_htons(ICMP_HEADER + quote);
-	ip->nexthdr = IPPROTO_ICMPV6;
-	ip->hop_limit = ANSWER_TTL;
+	answer_write_v6(ip, IPPROTO_ICMPV6, bpf_htons(ICMP_HEADER + quote));
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
 }

@@ -45,30 +45,15 @@ static __always_inline bool reset_plan(const struct packet *p, __u32 header, boo
 
 static __always_inline void reset_write_v4(struct iphdr *ip)
 {
-	__be32 client = ip->saddr, vip = ip->daddr;
-	__be16 tot_len = bpf_htons(sizeof(*ip) + sizeof(struct tcphdr));
-
-	*(__u8 *)ip = 0x45;
-	ip->tos = 0;
-	ip->tot_len = tot_len;
-	ip->id = 0;
-	ip->frag_off = bpf_htons(IPV4_DF);
-	ip->ttl = ANSWER_TTL;
-	ip->protocol = IPPROTO_TCP;
-	ip->saddr = vip;
-	ip->daddr = client;
-	ip->check =
-	    csum_outer(lb_backend_csum(vip, 0, client, IPPROTO_TCP), 0, tot_len, ANSWER_TTL, 0);
+	answer_write_v4(ip, ip->daddr, ip->saddr, 0, IPPROTO_TCP,
+			bpf_htons(sizeof(*ip) + sizeof(struct tcphdr)));
 }
 
 static __always_inline void reset_write_v6(struct ipv6hdr *ip)
 {
 	struct in6_addr client = ip->saddr;
 
-	*(__be32 *)ip = bpf_htonl(6u << 28);
-	ip->payload_len = bpf_htons(sizeof(struct tcphdr));
-	ip->nexthdr = IPPROTO_TCP;
-	ip->hop_limit = ANSWER_TTL;
+	answer_write_v6(ip, IPPROTO_TCP, bpf_htons(sizeof(struct tcphdr)));
 	ip->saddr = ip->daddr;
 	ip->daddr = client;
 }
