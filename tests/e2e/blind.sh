@@ -8,30 +8,41 @@ both_are() { # STATUS
 	[ "$(service_field tcp4 status) $(service_field tcp6 status)" = "$1 $1" ]
 }
 
-# Runs CUT, waits until lbd reports that it is blind, runs MEND. Connections are held throughout.
-held_across() { # CUT MEND
-	local pids=() kind blind=no
+# Connections over both families, 20 s long.
+hold_start() {
+	held=()
 	traffic hold $VIP4 7000 connections 150 seconds 20 timeout 15 \
-		>"$WORK/4.json" 2>"$WORK/4.err" & pids+=($!)
+		>"$WORK/4.json" 2>"$WORK/4.err" & held+=($!)
 	traffic hold $VIP6 7000 connections 150 seconds 20 timeout 15 \
-		>"$WORK/6.json" 2>"$WORK/6.err" & pids+=($!)
+		>"$WORK/6.json" 2>"$WORK/6.err" & held+=($!)
 	lab_wait_for 10 "the connections" \
 		grep -q "connections open" "$WORK/4.err" "$WORK/6.err"
 	sleep 1
-	$1
-	lab_wait_for 6 "the services to be blind" both_are blind && blind=yes
-	lbctl status | head -n 1 | sed 's/^/# /'
-	$2
-	lab_wait_for 15 "all backends to be up" backends_up $((6 * COUNT))
-	wait "${pids[@]}"
-	expect "both services to be blind:" "$blind" = yes
-	expect "status once all are back" \
-		"$(service_field tcp4 status) $(service_field tcp6 status)" = "up up"
+}
+# Until they have ended: none broke or moved.
+hold_end() {
+	local kind
+	wait "${held[@]}"
 	for kind in 4 6; do
 		echo "# $(cat "$WORK/$kind.json")"
 		expect "broken or moved connections (IPv$kind)" "$(broken_or_moved $kind)" = 0
 		expect "connections held (IPv$kind)" "$(report_field $kind .opened)" = 150
 	done
+}
+
+# Runs CUT, waits until lbd reports that it is blind, runs MEND. Connections are held throughout.
+held_across() { # CUT MEND
+	local blind=no
+	hold_start
+	$1
+	lab_wait_for 6 "the services to be blind" both_are blind && blind=yes
+	lbctl status | head -n 1 | sed 's/^/# /'
+	$2
+	lab_wait_for 15 "all backends to be up" backends_up $((6 * COUNT))
+	hold_end
+	expect "both services to be blind:" "$blind" = yes
+	expect "status once all are back" \
+		"$(service_field tcp4 status) $(service_field tcp6 status)" = "up up"
 }
 
 carrier_off() { ip -n "$(ns router)" link set to-lb down; }
@@ -47,36 +58,24 @@ test_no_connection_breaks_when_a_switch_on_the_way_fails() { held_across switch_
 # So short that some backends are found down and others are not. Their flows, too, must find them
 # when the link is back.
 test_no_connection_breaks_when_the_link_is_back_before_all_are_down() {
-	local pids=() kind
-	traffic hold $VIP4 7000 connections 150 seconds 20 timeout 15 \
-		>"$WORK/4.json" 2>"$WORK/4.err" & pids+=($!)
-	traffic hold $VIP6 7000 connections 150 seconds 20 timeout 15 \
-		>"$WORK/6.json" 2>"$WORK/6.err" & pids+=($!)
-	lab_wait_for 10 "the connections" \
-		grep -q "connections open" "$WORK/4.err" "$WORK/6.err"
-	sleep 1
+	hold_start
 	for _ in 1 2 3; do
 		switch_off
 		lab_wait_for 6 "the first loss" some_are_down
 		switch_on
 		lab_wait_for 15 "all backends to be up" backends_up $((6 * COUNT))
 	done
-	wait "${pids[@]}"
-	for kind in 4 6; do
-		echo "# $(cat "$WORK/$kind.json")"
-		expect "broken or moved connections (IPv$kind)" "$(broken_or_moved $kind)" = 0
-		expect "connections held (IPv$kind)" "$(report_field $kind .opened)" = 150
-	done
+	hold_end
 }
 some_are_down() { ! backends_up $((6 * COUNT)); }
 
-logged() { # PATTERN: in how many lines of the log
+lines_with() { # PATTERN: how many lines of the log have it
 	grep -c "$1" "$WORK/lbd.log"
 }
 test_the_log_says_that_the_node_was_blind_and_that_it_sees_again() {
 	local blind="blind: none of $COUNT backends has answered within 0.95 s; the ring is frozen"
-	expect "log lines" "$(logged "tcp4 .*: $blind")" -ge 1
-	expect "log lines of the end" "$(logged "tcp4 .*: $COUNT of $COUNT backends up")" -ge 1
+	expect "log lines" "$(lines_with "tcp4 .*: $blind")" -ge 1
+	expect "log lines of the end" "$(lines_with "tcp4 .*: $COUNT of $COUNT backends up")" -ge 1
 }
 
 test_a_service_whose_backends_all_died_sees_again_with_the_first_that_returns() {

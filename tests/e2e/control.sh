@@ -19,19 +19,6 @@ answers() { # STATUS PART METHOD PATH [BODY]
 }
 
 status() { lbctl status --json | json "$1"; } # FILTER
-lbd_pid() { status .pid; }
-stop_lbd() { # SIGNAL
-	local pid
-	pid=$(lbd_pid) || return 1
-	kill "-$1" "$pid"
-	lab_wait_for 3 "lbd to end" has_ended "$pid"
-}
-has_ended() { ! kill -0 "$1"; } # PID
-logged() { # TEXT
-	grep -qF "$1" "$WORK/lbd.log" && return
-	echo "# the log lacks: $1"
-	FAILED=1
-}
 
 test_every_reading_path_answers() {
 	local path

@@ -113,6 +113,24 @@ reason_packets() { # REASON
 	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
 }
 
+# ---- the daemon ----
+
+lbd_pid() { lbctl status --json | json .pid; }
+stop_lbd() { # SIGNAL
+	local pid
+	pid=$(lbd_pid) || return 1
+	kill "-$1" "$pid"
+	lab_wait_for 5 "lbd to end" has_ended "$pid"
+}
+has_ended() { ! kill -0 "$1"; } # PID
+logged() { # TEXT
+	grep -qF "$1" "$WORK/lbd.log" && return
+	echo "# the log lacks: $1"
+	FAILED=1
+}
+
+# ---- verdicts ----
+
 # An empty text is never as expected: the command that should have printed it failed.
 expect() { # WHAT ACTUAL OP VALUE
 	if [ -n "$2" ] && [ -n "$4" ] && test "$2" "$3" "$4" 2>/dev/null; then return 0; fi

@@ -43,20 +43,6 @@ give_pins_to_user() {
 	chmod o+x /sys/fs/bpf
 	mkdir -p "/sys/fs/bpf/$LAB" && chown -R $USER_ID:$USER_ID "/sys/fs/bpf/$LAB"
 }
-
-lbd_pid() { lbctl status --json | json .pid; }
-stop_lbd() { # SIGNAL
-	local pid
-	pid=$(lbd_pid) || return 1
-	kill "-$1" "$pid"
-	lab_wait_for 5 "lbd to end" has_ended "$pid"
-}
-has_ended() { ! kill -0 "$1"; } # PID
-logged() { # TEXT
-	grep -qF "$1" "$WORK/lbd.log" && return
-	echo "# the log lacks: $1"
-	FAILED=1
-}
 serves() {
 	local result
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)

@@ -14,6 +14,7 @@
 
 #include "bpf/csum.h"
 #include "support/memory_dataplane.h"
+#include "support/test_registry.h"
 
 #define T LB_SLOT_TRANSITION
 #define L LB_SLOT_LEARNING
@@ -44,7 +45,9 @@ static int teardown(void **state)
 static const struct slot_rules tcp = {0}, udp = {.learns = true}, never = {.never = true},
 			       resizing = {.resizing = true};
 
-static void a_slot_whose_backend_stays_is_untouched(void **state)
+#define TEST(name) LB_TEST_SETUP(name, setup, teardown)
+
+LB_TEST(a_slot_whose_backend_stays_is_untouched)
 {
 	struct slot_change change = slot_after(LB_SLOT(A, B) | T | L, A, true, true, udp);
 
@@ -53,7 +56,7 @@ static void a_slot_whose_backend_stays_is_untouched(void **state)
 	assert_false(change.moved || change.began);
 }
 
-static void a_stable_slot_that_moves_keeps_the_old_backend(void **state)
+LB_TEST(a_stable_slot_that_moves_keeps_the_old_backend)
 {
 	struct slot_change change = slot_after(LB_SLOT(A, A), B, true, true, tcp);
 
@@ -62,7 +65,7 @@ static void a_stable_slot_that_moves_keeps_the_old_backend(void **state)
 	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, true, udp).slot, LB_SLOT(B, A) | T | L);
 }
 
-static void the_first_keeper_stays_through_later_moves(void **state)
+LB_TEST(the_first_keeper_stays_through_later_moves)
 {
 	struct slot_change change = slot_after(LB_SLOT(B, A) | T, C, true, true, tcp);
 
@@ -71,7 +74,7 @@ static void the_first_keeper_stays_through_later_moves(void **state)
 	assert_int_equal(slot_after(LB_SLOT(B, A) | T, A, true, true, tcp).slot, LB_SLOT(A, A) | T);
 }
 
-static void dead_backends_keep_their_slots_and_gone_ones_nothing(void **state)
+LB_TEST(dead_backends_keep_their_slots_and_gone_ones_nothing)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, KEEPER_STANDS, tcp).slot,
 			 LB_SLOT(B, A) | T);
@@ -84,7 +87,7 @@ static void dead_backends_keep_their_slots_and_gone_ones_nothing(void **state)
 			 LB_SLOT(B, B) | T);
 }
 
-static void flows_that_went_to_current_without_a_keeper_stay_there(void **state)
+LB_TEST(flows_that_went_to_current_without_a_keeper_stay_there)
 {
 	assert_int_equal(slot_after(LB_SLOT(B, A) | T, C, true, KEEPER_SUPERSEDED, tcp).slot,
 			 LB_SLOT(C, B) | T);
@@ -92,7 +95,7 @@ static void flows_that_went_to_current_without_a_keeper_stay_there(void **state)
 			 LB_SLOT(C, C) | T);
 }
 
-static void learning_begins_again_when_a_keeper_ceases_to_be_current(void **state)
+LB_TEST(learning_begins_again_when_a_keeper_ceases_to_be_current)
 {
 	const struct slot_rules hears = {.learns = true, .hears = true};
 	const struct slot_rules hears_resizing = {.learns = true, .hears = true, .resizing = true};
@@ -108,7 +111,7 @@ static void learning_begins_again_when_a_keeper_ceases_to_be_current(void **stat
 	assert_true(change.began && change.moved);
 }
 
-static void with_no_wanted_backend_draining_ones_keep_their_flows(void **state)
+LB_TEST(with_no_wanted_backend_draining_ones_keep_their_flows)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, A), 0, true, true, tcp).slot, LB_SLOT(0, A) | T);
 	assert_int_equal(slot_after(LB_SLOT(A, A), 0, false, false, tcp).slot, 0);
@@ -117,14 +120,14 @@ static void with_no_wanted_backend_draining_ones_keep_their_flows(void **state)
 	assert_int_equal(slot_after(0, B, false, false, tcp).slot, LB_SLOT(B, B));
 }
 
-static void without_tracking_a_slot_is_never_in_transition(void **state)
+LB_TEST(without_tracking_a_slot_is_never_in_transition)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, A), B, true, true, never).slot, LB_SLOT(B, B));
 	assert_int_equal(slot_after(LB_SLOT(B, A) | T | L, B, true, true, never).slot,
 			 LB_SLOT(B, B));
 }
 
-static void while_resizing_keeper_0_stands_for_the_old_ring(void **state)
+LB_TEST(while_resizing_keeper_0_stands_for_the_old_ring)
 {
 	assert_int_equal(slot_after(LB_SLOT(A, 0) | T, B, true, false, resizing).slot,
 			 LB_SLOT(B, 0) | T);
@@ -177,7 +180,7 @@ static uint32_t slots_with(uint64_t region, uint16_t current, uint16_t keeper)
 	return count;
 }
 
-static void a_committed_service_is_found_and_described(void **state)
+TEST(a_committed_service_is_found_and_described)
 {
 	const struct lb_service *line;
 
@@ -196,7 +199,7 @@ static void a_committed_service_is_found_and_described(void **state)
 	assert_int_equal(service_of("192.0.2.2", IPPROTO_TCP, 80), 0);
 }
 
-static void a_backend_line_has_outer_header_and_next_hop(void **state)
+TEST(a_backend_line_has_outer_header_and_next_hop)
 {
 	const struct lb_backend *line;
 	struct dp_backend *backend = want_add(&want, 5, 100);
@@ -220,7 +223,7 @@ static void a_backend_line_has_outer_header_and_next_hop(void **state)
 	assert_int_equal(line->service, want_line(dp, &want)->id);
 }
 
-static void an_ipv6_backend_varies_the_last_word_of_its_source(void **state)
+TEST(an_ipv6_backend_varies_the_last_word_of_its_source)
 {
 	struct dp_backend *backend = want_add(&want, 5, 100);
 	struct addr address = {6, {0xfd, [15] = 9}};
@@ -237,7 +240,7 @@ static void an_ipv6_backend_varies_the_last_word_of_its_source(void **state)
 	assert_int_equal(line->csum, 0);
 }
 
-static void the_same_again_writes_nothing(void **state)
+TEST(the_same_again_writes_nothing)
 {
 	size_t bytes = dp->maps.arena_slots * sizeof(uint32_t);
 	void *before = malloc(bytes);
@@ -261,7 +264,7 @@ static void the_same_again_writes_nothing(void **state)
 	free(before);
 }
 
-static void ids_stay_when_others_come_and_go(void **state)
+TEST(ids_stay_when_others_come_and_go)
 {
 	uint16_t id[3];
 
@@ -279,7 +282,7 @@ static void ids_stay_when_others_come_and_go(void **state)
 	assert_int_equal(dp->maps.backends[id[1]].flags, 0);
 }
 
-static void a_new_backend_takes_its_slots_and_only_those_change(void **state)
+TEST(a_new_backend_takes_its_slots_and_only_those_change)
 {
 	uint32_t size, *slots, *before, taken = 0;
 	uint16_t id;
@@ -308,7 +311,7 @@ static void a_new_backend_takes_its_slots_and_only_those_change(void **state)
 	free(before);
 }
 
-static void others_stand_in_for_a_dead_backend_and_it_finds_its_flows_again(void **state)
+TEST(others_stand_in_for_a_dead_backend_and_it_finds_its_flows_again)
 {
 	struct dp_service_stats stats;
 	uint32_t size, *slots, own = 0;
@@ -337,7 +340,7 @@ static void others_stand_in_for_a_dead_backend_and_it_finds_its_flows_again(void
 		assert_true(!(slots[i] & T) || LB_SLOT_CURRENT(slots[i]) == id);
 }
 
-static void a_backend_that_stays_dead_is_given_up_after_an_idle_time(void **state)
+TEST(a_backend_that_stays_dead_is_given_up_after_an_idle_time)
 {
 	struct dp_service_stats stats;
 
@@ -385,34 +388,33 @@ static bool claims_its_slots_back(uint32_t unplaced, bool takeover)
 	return slots_with(line->ring, id, id) == slots_with(line->ring, id, ANY);
 }
 
-static void a_dead_backend_finds_its_flows_if_none_of_them_lacked_a_place(void **state)
+TEST(a_dead_backend_finds_its_flows_if_none_of_them_lacked_a_place)
 {
 	assert_true(claims_its_slots_back(0, false));
 }
 
-static void a_flow_that_lacked_a_place_before_a_backends_death_costs_it_nothing(void **state)
+TEST(a_flow_that_lacked_a_place_before_a_backends_death_costs_it_nothing)
 {
 	assert_true(claims_its_slots_back(9999, false));
 }
 
-static void a_flow_that_lacked_a_place_in_the_tick_of_a_backends_death_stays_where_it_went(
-    void **state)
+TEST(a_flow_that_lacked_a_place_in_the_tick_of_a_backends_death_stays_where_it_went)
 {
 	assert_false(claims_its_slots_back(10000, false));
 }
 
-static void a_flow_that_lacked_a_place_while_a_backend_was_dead_stays_where_it_went(void **state)
+TEST(a_flow_that_lacked_a_place_while_a_backend_was_dead_stays_where_it_went)
 {
 	assert_false(claims_its_slots_back(10005, false));
 }
 
-static void after_a_takeover_a_flow_may_have_lacked_a_place_while_a_backend_was_dead(void **state)
+TEST(after_a_takeover_a_flow_may_have_lacked_a_place_while_a_backend_was_dead)
 {
 	assert_false(claims_its_slots_back(10005, true));
 }
 
 /* The same if death, the flow without a place, and return all lie between two commits. */
-static void a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile(void **state)
+TEST(a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile)
 {
 	struct lb_service *line;
 	uint16_t id;
@@ -436,7 +438,7 @@ static void a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile(
 	assert_int_equal(slots_with(line->ring, id, ANY), 0);
 }
 
-static void a_removed_backend_keeps_no_slot(void **state)
+TEST(a_removed_backend_keeps_no_slot)
 {
 	struct lb_service *line;
 	uint16_t id;
@@ -455,8 +457,7 @@ static void a_removed_backend_keeps_no_slot(void **state)
 	assert_int_equal(slots_with(line->ring, ANY, id), 0);
 }
 
-static void older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again(
-    void **state)
+TEST(older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again)
 {
 	uint16_t id, idle;
 	uint64_t ring;
@@ -492,7 +493,7 @@ static void older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_t
 	}
 }
 
-static void a_removed_service_is_gone_and_its_region_is_used_again(void **state)
+TEST(a_removed_service_is_gone_and_its_region_is_used_again)
 {
 	uint32_t unused = arena_unused(&dp->arena);
 
@@ -506,7 +507,7 @@ static void a_removed_service_is_gone_and_its_region_is_used_again(void **state)
 	assert_int_not_equal(service_of("192.0.2.1", IPPROTO_TCP, 80), 0);
 }
 
-static void a_port_that_is_any_is_marked_on_its_vip(void **state)
+TEST(a_port_that_is_any_is_marked_on_its_vip)
 {
 	want_init(&wants[0], "192.0.2.1", IPPROTO_UDP, 0, "maglev");
 	want_init(&wants[1], "192.0.2.1", IPPROTO_TCP, 80, "maglev");
@@ -519,7 +520,7 @@ static void a_port_that_is_any_is_marked_on_its_vip(void **state)
 				assert_int_equal(dp->maps.vips[i].vip[way].flags, LB_VIP_ANY_UDP);
 }
 
-static void many_vips_of_both_families_are_all_found(void **state)
+TEST(many_vips_of_both_families_are_all_found)
 {
 	char vip[64];
 
@@ -573,7 +574,7 @@ static void refuse(const struct dp_service *services, size_t count, int code, co
 	free(backends);
 }
 
-static void a_limit_that_is_reached_changes_nothing_and_is_named(void **state)
+TEST(a_limit_that_is_reached_changes_nothing_and_is_named)
 {
 	struct dp_service services[2];
 
@@ -596,7 +597,7 @@ static int make_small(void **state)
 	return 0;
 }
 
-static void too_many_backends_are_refused(void **state)
+LB_TEST_SETUP(too_many_backends_are_refused, make_small, teardown)
 {
 	struct dp_service services[3];
 
@@ -614,7 +615,7 @@ static void too_many_backends_are_refused(void **state)
 	refuse(services, 3, -ENOSPC, "limits.services: 2: 3 services are wanted");
 }
 
-static void an_id_in_quarantine_is_cleaned_when_it_is_the_last(void **state)
+LB_TEST_SETUP(an_id_in_quarantine_is_cleaned_when_it_is_the_last, make_small, teardown)
 {
 	for (unsigned n = 0; n < 4; n++)
 		want_add(&want, n, 1);
@@ -631,7 +632,7 @@ static void an_id_in_quarantine_is_cleaned_when_it_is_the_last(void **state)
 	assert_int_equal(dp->maps.loads[4].active, 0);
 }
 
-static void doubles_and_sizes_that_are_no_primes_are_refused(void **state)
+TEST(doubles_and_sizes_that_are_no_primes_are_refused)
 {
 	struct dp_service services[2];
 
@@ -647,7 +648,7 @@ static void doubles_and_sizes_that_are_no_primes_are_refused(void **state)
 
 /* ---- resizes ---- */
 
-static void a_ring_grows_beside_the_old_one_and_waits_for_it(void **state)
+TEST(a_ring_grows_beside_the_old_one_and_waits_for_it)
 {
 	struct lb_service *line;
 	uint32_t size, *slots;
@@ -699,7 +700,7 @@ static struct lb_service *resize_with_a_dead_keeper(uint32_t unplaced)
 	return line;
 }
 
-static void a_dead_keeper_leaves_the_old_ring(void **state)
+TEST(a_dead_keeper_leaves_the_old_ring)
 {
 	struct lb_service *line = resize_with_a_dead_keeper(0);
 
@@ -711,7 +712,7 @@ static void a_dead_keeper_leaves_the_old_ring(void **state)
 	assert_true(slots_with(line->old_ring, want_id(dp, &want, 0), want_id(dp, &want, 2)) > 0);
 }
 
-static void flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes_size(void **state)
+TEST(flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes_size)
 {
 	struct lb_service *line = resize_with_a_dead_keeper(10005);
 
@@ -720,7 +721,7 @@ static void flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes
 			 0);
 }
 
-static void a_keeper_that_dies_during_a_resize_leaves_the_old_ring(void **state)
+TEST(a_keeper_that_dies_during_a_resize_leaves_the_old_ring)
 {
 	struct lb_service *line;
 
@@ -739,7 +740,7 @@ static void a_keeper_that_dies_during_a_resize_leaves_the_old_ring(void **state)
 }
 
 /* All backends drain: no slot has a current, but the keepers have their flows. */
-static void a_ring_on_nobody_that_keeps_flows_is_not_thrown_away(void **state)
+TEST(a_ring_on_nobody_that_keeps_flows_is_not_thrown_away)
 {
 	want.service.slots = 251;
 	want_add(&want, 0, 10);
@@ -751,7 +752,7 @@ static void a_ring_on_nobody_that_keeps_flows_is_not_thrown_away(void **state)
 	assert_int_equal(slots_with(want_line(dp, &want)->old_ring, 0, want_id(dp, &want, 0)), 251);
 }
 
-static void a_ring_has_the_size_of_its_configuration_whatever_was_before(void **state)
+TEST(a_ring_has_the_size_of_its_configuration_whatever_was_before)
 {
 	for (unsigned n = 0; n < 8; n++)
 		want_add(&want, n, 1);
@@ -761,7 +762,7 @@ static void a_ring_has_the_size_of_its_configuration_whatever_was_before(void **
 	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 251);
 }
 
-static void backends_that_leave_do_not_size_the_ring(void **state)
+TEST(backends_that_leave_do_not_size_the_ring)
 {
 	for (unsigned n = 0; n < 3; n++)
 		want_add(&want, n, n < 2);
@@ -770,7 +771,7 @@ static void backends_that_leave_do_not_size_the_ring(void **state)
 	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 251);
 }
 
-static void rings_of_the_same_configuration_have_the_same_digest(void **state)
+TEST(rings_of_the_same_configuration_have_the_same_digest)
 {
 	struct dp_service_stats first, stats;
 
@@ -792,7 +793,7 @@ static void rings_of_the_same_configuration_have_the_same_digest(void **state)
 	assert_true(stats.ring_digest == first.ring_digest);
 }
 
-static void a_first_backend_needs_no_transition(void **state)
+TEST(a_first_backend_needs_no_transition)
 {
 	uint32_t size, *slots;
 
@@ -810,7 +811,7 @@ static void a_first_backend_needs_no_transition(void **state)
 				 LB_SLOT(LB_SLOT_CURRENT(slots[i]), LB_SLOT_CURRENT(slots[i])));
 }
 
-static void without_tracking_a_ring_is_replaced_at_once(void **state)
+TEST(without_tracking_a_ring_is_replaced_at_once)
 {
 	want.service.track_never = true;
 	want_add(&want, 0, 1);
@@ -824,7 +825,7 @@ static void without_tracking_a_ring_is_replaced_at_once(void **state)
 
 /* ---- picks ---- */
 
-static void a_list_is_replaced_not_rewritten(void **state)
+TEST(a_list_is_replaced_not_rewritten)
 {
 	uint64_t before, after;
 	uint32_t first;
@@ -847,7 +848,7 @@ static void a_list_is_replaced_not_rewritten(void **state)
 	assert_true(want_line(dp, &want)->flags & LB_SERVICE_TRACK_ALWAYS);
 }
 
-static void affinity_tracks_always_and_knows_who_takes_new_flows(void **state)
+TEST(affinity_tracks_always_and_knows_who_takes_new_flows)
 {
 	want.service.affinity = true;
 	want_add(&want, 0, 1);
@@ -879,7 +880,7 @@ static void udp_with(const char *algorithm, unsigned backends)
 
 /* Otherwise new flows would go to keepers instead of in turn, for an idle time after every
  * change. */
-static void where_every_udp_flow_is_tracked_nothing_is_left_to_learn(void **state)
+TEST(where_every_udp_flow_is_tracked_nothing_is_left_to_learn)
 {
 	udp_with("wrr", 3);
 	want_find(&want, 0)->weight = 5;
@@ -893,7 +894,7 @@ static void where_every_udp_flow_is_tracked_nothing_is_left_to_learn(void **stat
 	assert_int_equal(flagged(L), 0);
 }
 
-static void udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile(void **state)
+TEST(udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile)
 {
 	uint32_t size;
 
@@ -922,7 +923,7 @@ static uint32_t stamped_at(uint32_t tick)
 
 /* Flows that only the table knows must be looked up until they are over. Slots already in
  * transition keep their learning time, and need another idle timeout to settle. */
-static void when_a_service_ends_to_track_always_its_slots_are_in_transition(void **state)
+TEST(when_a_service_ends_to_track_always_its_slots_are_in_transition)
 {
 	uint32_t learning;
 
@@ -946,7 +947,7 @@ static void when_a_service_ends_to_track_always_its_slots_are_in_transition(void
 	assert_int_equal(flagged(L), 251 - learning);
 }
 
-static void when_a_tcp_service_begins_to_track_always_older_flows_are_heard_of(void **state)
+TEST(when_a_tcp_service_begins_to_track_always_older_flows_are_heard_of)
 {
 	for (unsigned n = 0; n < 3; n++)
 		want_add(&want, n, 1);
@@ -957,7 +958,7 @@ static void when_a_tcp_service_begins_to_track_always_older_flows_are_heard_of(v
 	assert_int_equal(flagged(L), LB_REGION_SIZE(want_line(dp, &want)->ring));
 }
 
-static void when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn(void **state)
+TEST(when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn)
 {
 	udp_with("maglev", 3);
 	want.service.track_always = true;
@@ -1000,22 +1001,22 @@ static uint32_t kept_after_resize(bool learnt, bool unplaced)
 	return slots_with(ring, ANY, id);
 }
 
-static void a_udp_ring_that_has_learnt_keeps_nobody_when_it_is_resized(void **state)
+TEST(a_udp_ring_that_has_learnt_keeps_nobody_when_it_is_resized)
 {
 	assert_int_equal(kept_after_resize(true, false), 0);
 }
 
-static void a_udp_ring_that_still_learns_keeps_its_keepers_when_it_is_resized(void **state)
+TEST(a_udp_ring_that_still_learns_keeps_its_keepers_when_it_is_resized)
 {
 	assert_true(kept_after_resize(false, false) > 100);
 }
 
-static void a_udp_ring_keeps_its_keepers_while_flows_without_a_place_may_live(void **state)
+TEST(a_udp_ring_keeps_its_keepers_while_flows_without_a_place_may_live)
 {
 	assert_true(kept_after_resize(true, true) > 100);
 }
 
-static void a_new_ring_has_an_idle_time_from_its_beginning(void **state)
+TEST(a_new_ring_has_an_idle_time_from_its_beginning)
 {
 	udp_with("maglev", 3);
 	dp->clock = 10500;
@@ -1027,7 +1028,7 @@ static void a_new_ring_has_an_idle_time_from_its_beginning(void **state)
 		assert_int_equal(dp_find(dp, &want.service)->since[i], 10500);
 }
 
-static void no_handshake_outlives_the_settling_of_its_slot(void **state)
+TEST(no_handshake_outlives_the_settling_of_its_slot)
 {
 	want.service.tcp_idle_ms = 5000;
 	want_add(&want, 0, 1);
@@ -1035,7 +1036,7 @@ static void no_handshake_outlives_the_settling_of_its_slot(void **state)
 	assert_int_equal(want_line(dp, &want)->syn_idle, want_line(dp, &want)->tcp_idle);
 }
 
-static void a_change_of_weight_changes_the_ring(void **state)
+TEST(a_change_of_weight_changes_the_ring)
 {
 	uint32_t before;
 
@@ -1051,7 +1052,7 @@ static void a_change_of_weight_changes_the_ring(void **state)
 
 /* ---- what is refused ---- */
 
-static void a_change_of_no_backend_is_written(void **state)
+TEST(a_change_of_no_backend_is_written)
 {
 	want_add(&want, 0, 1);
 	want.service.no_backend = LB_REFUSE_REJECT;
@@ -1062,7 +1063,7 @@ static void a_change_of_no_backend_is_written(void **state)
 	assert_int_equal(want_line(dp, &want)->no_backend, LB_REFUSE_PASS);
 }
 
-static void unserved_is_written(void **state)
+TEST(unserved_is_written)
 {
 	dataplane_set_unserved(dp, LB_REFUSE_DROP);
 	assert_int_equal(dp->maps.settings->unserved, LB_REFUSE_DROP);
@@ -1099,7 +1100,7 @@ static unsigned links_in_use(void)
 	return count;
 }
 
-static void the_first_address_is_where_no_search_is_needed(void **state)
+TEST(the_first_address_is_where_no_search_is_needed)
 {
 	const struct dp_mac macs[] = {mac_of(3, 1), mac_of(3, 2), mac_of(70, 1)};
 	uint64_t word = 0;
@@ -1113,7 +1114,7 @@ static void the_first_address_is_where_no_search_is_needed(void **state)
 	assert_int_equal(links_in_use(), 2);
 }
 
-static void only_a_sole_interface_has_its_address_in_the_settings(void **state)
+TEST(only_a_sole_interface_has_its_address_in_the_settings)
 {
 	const struct dp_mac macs[] = {mac_of(3, 1), mac_of(3, 2), mac_of(4, 1)};
 	uint64_t word = 0;
@@ -1127,7 +1128,7 @@ static void only_a_sole_interface_has_its_address_in_the_settings(void **state)
 	assert_true(dp->maps.settings->own_mac == LB_MAC_NONE);
 }
 
-static void interfaces_that_share_a_place_are_both_known(void **state)
+TEST(interfaces_that_share_a_place_are_both_known)
 {
 	const struct dp_mac macs[] = {mac_of(3, 1), mac_of(3 + LB_LINKS, 1)};
 	int before;
@@ -1143,7 +1144,7 @@ static void interfaces_that_share_a_place_are_both_known(void **state)
 	assert_int_equal(links_in_use(), 1);
 }
 
-static void more_addresses_than_an_element_holds_take_several(void **state)
+TEST(more_addresses_than_an_element_holds_take_several)
 {
 	struct dp_mac macs[2 * LB_LINK_MACS + 1];
 
@@ -1161,7 +1162,7 @@ static void more_addresses_than_an_element_holds_take_several(void **state)
 	assert_int_equal(links_in_use(), 0);
 }
 
-static void an_interface_without_room_is_unknown_as_a_whole(void **state)
+TEST(an_interface_without_room_is_unknown_as_a_whole)
 {
 	struct dp_mac macs[LB_LINKS + LB_LINK_MACS];
 	unsigned count = 0;
@@ -1185,7 +1186,7 @@ static void snapshot(void **ret, const void *from, size_t bytes)
 	memcpy(*ret, from, bytes);
 }
 
-static void a_takeover_with_the_same_config_writes_nothing(void **state)
+TEST(a_takeover_with_the_same_config_writes_nothing)
 {
 	size_t slots = dp->maps.arena_slots * sizeof(uint32_t),
 	       stamps = dp->maps.arena_slots * sizeof(uint16_t);
@@ -1224,7 +1225,7 @@ static void a_takeover_with_the_same_config_writes_nothing(void **state)
 		free(before[i]);
 }
 
-static void a_takeover_does_not_reuse_the_id_of_one_removed_before(void **state)
+TEST(a_takeover_does_not_reuse_the_id_of_one_removed_before)
 {
 	uint16_t id;
 
@@ -1245,7 +1246,7 @@ static void a_takeover_does_not_reuse_the_id_of_one_removed_before(void **state)
 }
 
 /* The ring has become the old one, and the new one is not in use yet. */
-static void an_lbd_killed_between_the_stores_of_a_resize_is_taken_over(void **state)
+TEST(an_lbd_killed_between_the_stores_of_a_resize_is_taken_over)
 {
 	for (unsigned n = 0; n < 3; n++)
 		want_add(&want, n, 1);
@@ -1256,7 +1257,7 @@ static void an_lbd_killed_between_the_stores_of_a_resize_is_taken_over(void **st
 	assert_int_equal(want_line(dp, &want)->old_ring, 0);
 }
 
-static void inconsistent_maps_are_refused(void **state)
+TEST(inconsistent_maps_are_refused)
 {
 	struct dataplane other = {.egress_fd = -1, .grace_map_fd = -1};
 	struct error err = {0};
@@ -1270,80 +1271,4 @@ static void inconsistent_maps_are_refused(void **state)
 	dp_stop(&other);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_slot_whose_backend_stays_is_untouched),
-	    cmocka_unit_test(a_stable_slot_that_moves_keeps_the_old_backend),
-	    cmocka_unit_test(the_first_keeper_stays_through_later_moves),
-	    cmocka_unit_test(dead_backends_keep_their_slots_and_gone_ones_nothing),
-	    cmocka_unit_test(flows_that_went_to_current_without_a_keeper_stay_there),
-	    cmocka_unit_test(learning_begins_again_when_a_keeper_ceases_to_be_current),
-	    cmocka_unit_test(with_no_wanted_backend_draining_ones_keep_their_flows),
-	    cmocka_unit_test(without_tracking_a_slot_is_never_in_transition),
-	    cmocka_unit_test(while_resizing_keeper_0_stands_for_the_old_ring),
-	    TEST(a_committed_service_is_found_and_described),
-	    TEST(a_backend_line_has_outer_header_and_next_hop),
-	    TEST(an_ipv6_backend_varies_the_last_word_of_its_source),
-	    TEST(the_same_again_writes_nothing),
-	    TEST(ids_stay_when_others_come_and_go),
-	    TEST(a_new_backend_takes_its_slots_and_only_those_change),
-	    TEST(others_stand_in_for_a_dead_backend_and_it_finds_its_flows_again),
-	    TEST(a_backend_that_stays_dead_is_given_up_after_an_idle_time),
-	    TEST(a_removed_service_is_gone_and_its_region_is_used_again),
-	    TEST(a_port_that_is_any_is_marked_on_its_vip),
-	    TEST(many_vips_of_both_families_are_all_found),
-	    TEST(a_limit_that_is_reached_changes_nothing_and_is_named),
-	    cmocka_unit_test_setup_teardown(too_many_backends_are_refused, make_small, teardown),
-	    cmocka_unit_test_setup_teardown(an_id_in_quarantine_is_cleaned_when_it_is_the_last,
-					    make_small, teardown),
-	    TEST(doubles_and_sizes_that_are_no_primes_are_refused),
-	    TEST(a_ring_grows_beside_the_old_one_and_waits_for_it),
-	    TEST(a_ring_has_the_size_of_its_configuration_whatever_was_before),
-	    TEST(backends_that_leave_do_not_size_the_ring),
-	    TEST(rings_of_the_same_configuration_have_the_same_digest),
-	    TEST(a_first_backend_needs_no_transition),
-	    TEST(without_tracking_a_ring_is_replaced_at_once),
-	    TEST(a_list_is_replaced_not_rewritten),
-	    TEST(affinity_tracks_always_and_knows_who_takes_new_flows),
-	    TEST(where_every_udp_flow_is_tracked_nothing_is_left_to_learn),
-	    TEST(udp_flows_from_before_tracking_are_learnt_whatever_changes_meanwhile),
-	    TEST(a_dead_backend_finds_its_flows_if_none_of_them_lacked_a_place),
-	    TEST(a_flow_that_lacked_a_place_before_a_backends_death_costs_it_nothing),
-	    TEST(a_flow_that_lacked_a_place_in_the_tick_of_a_backends_death_stays_where_it_went),
-	    TEST(a_flow_that_lacked_a_place_while_a_backend_was_dead_stays_where_it_went),
-	    TEST(after_a_takeover_a_flow_may_have_lacked_a_place_while_a_backend_was_dead),
-	    TEST(a_backend_that_is_back_claims_no_flow_that_lacked_a_place_meanwhile),
-	    TEST(a_removed_backend_keeps_no_slot),
-	    TEST(
-		older_flows_have_an_idle_time_to_be_heard_once_their_keeper_ceases_to_be_current_again),
-	    TEST(a_dead_keeper_leaves_the_old_ring),
-	    TEST(flows_that_lacked_a_place_stay_where_they_went_when_the_ring_changes_size),
-	    TEST(a_keeper_that_dies_during_a_resize_leaves_the_old_ring),
-	    TEST(a_ring_on_nobody_that_keeps_flows_is_not_thrown_away),
-	    TEST(when_a_service_ends_to_track_always_its_slots_are_in_transition),
-	    TEST(when_a_tcp_service_begins_to_track_always_older_flows_are_heard_of),
-	    TEST(when_a_udp_service_ends_to_track_always_there_is_nothing_to_learn),
-	    TEST(a_udp_ring_that_has_learnt_keeps_nobody_when_it_is_resized),
-	    TEST(a_udp_ring_that_still_learns_keeps_its_keepers_when_it_is_resized),
-	    TEST(a_udp_ring_keeps_its_keepers_while_flows_without_a_place_may_live),
-	    TEST(a_new_ring_has_an_idle_time_from_its_beginning),
-	    TEST(no_handshake_outlives_the_settling_of_its_slot),
-	    TEST(a_change_of_weight_changes_the_ring),
-	    TEST(a_change_of_no_backend_is_written),
-	    TEST(unserved_is_written),
-	    TEST(the_first_address_is_where_no_search_is_needed),
-	    TEST(only_a_sole_interface_has_its_address_in_the_settings),
-	    TEST(interfaces_that_share_a_place_are_both_known),
-	    TEST(more_addresses_than_an_element_holds_take_several),
-	    TEST(an_interface_without_room_is_unknown_as_a_whole),
-	    TEST(a_takeover_with_the_same_config_writes_nothing),
-	    TEST(a_takeover_does_not_reuse_the_id_of_one_removed_before),
-	    TEST(an_lbd_killed_between_the_stores_of_a_resize_is_taken_over),
-	    TEST(inconsistent_maps_are_refused),
-	};
-
-	return cmocka_run_group_tests_name("dataplane commit", tests, NULL, NULL);
-}
+LB_TEST_MAIN("dataplane commit")

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "support/memory_dataplane.h"
+#include "support/test_registry.h"
 
 #define NOW      10000
 #define TCP_IDLE 280 /* ticks: 300 s */
@@ -90,7 +91,9 @@ static struct dp_service_stats service_stats(void)
 
 /* ---- entries ---- */
 
-static void entries_expire_by_the_idle_time_of_their_state(void **state)
+#define TCP_TEST(name) LB_TEST_SETUP(name, setup_tcp, teardown)
+
+TCP_TEST(entries_expire_by_the_idle_time_of_their_state)
 {
 	static const struct {
 		uint32_t flow_state, idle;
@@ -110,7 +113,7 @@ static void entries_expire_by_the_idle_time_of_their_state(void **state)
 	}
 }
 
-static void where_the_table_decides_always_a_silent_flow_becomes_dormant(void **state)
+LB_TEST_SETUP(where_the_table_decides_always_a_silent_flow_becomes_dormant, setup_turns, teardown)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -133,14 +136,15 @@ static void where_the_table_decides_always_a_silent_flow_becomes_dormant(void **
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-static void where_the_table_decides_always_a_silent_udp_flow_becomes_dormant(void **state)
+LB_TEST_SETUP(where_the_table_decides_always_a_silent_udp_flow_becomes_dormant, setup_udp_turns,
+	      teardown)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_UDP, NOW);
 	sweep_rounds(dp, 1, NOW + UDP_IDLE + 1);
 	assert_int_equal(LB_FLOW_STATE(dp->maps.flows[9]), LB_FLOW_DORMANT);
 }
 
-static void a_flow_that_has_ended_does_not_become_dormant(void **state)
+LB_TEST_SETUP(a_flow_that_has_ended_does_not_become_dormant, setup_turns, teardown)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -151,7 +155,7 @@ static void a_flow_that_has_ended_does_not_become_dormant(void **state)
 	assert_true(dp->maps.flows[10] == 0);
 }
 
-static void a_silent_flow_of_a_dead_backend_does_not_become_dormant(void **state)
+LB_TEST_SETUP(a_silent_flow_of_a_dead_backend_does_not_become_dormant, setup_turns, teardown)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_ESTABLISHED, NOW);
 	want_find(&want, 0)->usable = false;
@@ -162,7 +166,7 @@ static void a_silent_flow_of_a_dead_backend_does_not_become_dormant(void **state
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-static void where_the_table_decides_always_entries_of_settled_slots_stay(void **state)
+LB_TEST_SETUP(where_the_table_decides_always_entries_of_settled_slots_stay, setup_turns, teardown)
 {
 	want.service.hash = LB_HASH_FULL;
 	want_commit(dp, &want, 1);
@@ -171,7 +175,7 @@ static void where_the_table_decides_always_entries_of_settled_slots_stay(void **
 	assert_true(dp->maps.flows[9] != 0);
 }
 
-static void dormant_entries_go_when_the_service_tracks_by_slot_again(void **state)
+LB_TEST_SETUP(dormant_entries_go_when_the_service_tracks_by_slot_again, setup_turns, teardown)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_DORMANT, NOW - 400);
 	sweep_rounds(dp, 1, NOW);
@@ -182,7 +186,7 @@ static void dormant_entries_go_when_the_service_tracks_by_slot_again(void **stat
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-static void the_oldest_dormant_entry_makes_room_in_a_full_bucket(void **state)
+LB_TEST_SETUP(the_oldest_dormant_entry_makes_room_in_a_full_bucket, setup_turns, teardown)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -195,7 +199,7 @@ static void the_oldest_dormant_entry_makes_room_in_a_full_bucket(void **state)
 				 way == 5 ? 0 : LB_FLOW_DORMANT);
 }
 
-static void only_a_dormant_entry_makes_room(void **state)
+LB_TEST_SETUP(only_a_dormant_entry_makes_room, setup_turns, teardown)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -210,7 +214,7 @@ static void only_a_dormant_entry_makes_room(void **state)
 }
 
 /* A stable slot's flows are not looked up: old entries would be wrong after the next change. */
-static void entries_of_settled_slots_go(void **state)
+TCP_TEST(entries_of_settled_slots_go)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), id = want_id(dp, &want, 0);
 	uint64_t high = 0x9abcdef0;
@@ -232,7 +236,7 @@ static void entries_of_settled_slots_go(void **state)
 }
 
 /* Without the two bits that the fingerprint lacks, the flow may be of either of two slots. */
-static void an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition(void **state)
+TCP_TEST(an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
 	uint64_t high = 0, mine;
@@ -259,7 +263,7 @@ static void an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition(
 	}
 }
 
-static void entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix(void **state)
+TCP_TEST(entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix)
 {
 	want.service.hash = LB_HASH_FULL;
 	want.service.mask4 = 24;
@@ -269,21 +273,21 @@ static void entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix(void 
 	assert_true(dp->maps.flows[9] != 0);
 }
 
-static void the_overflow_mark_of_a_bucket_stays(void **state)
+TCP_TEST(the_overflow_mark_of_a_bucket_stays)
 {
 	dp->maps.flows[8] = entry(want_id(dp, &want, 0), LB_FLOW_SYN, NOW) | LB_FLOW_OVERFLOW;
 	sweep_rounds(dp, 1, NOW + 100);
 	assert_true(dp->maps.flows[8] == LB_FLOW_OVERFLOW);
 }
 
-static void a_clock_that_is_a_little_ahead_expires_nothing(void **state)
+TCP_TEST(a_clock_that_is_a_little_ahead_expires_nothing)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 0), LB_FLOW_SYN, NOW + 2);
 	sweep_rounds(dp, 1, NOW);
 	assert_true(dp->maps.flows[9] != 0);
 }
 
-static void the_tick_may_wrap(void **state)
+TCP_TEST(the_tick_may_wrap)
 {
 	const uint32_t wrap = 1 << LB_FLOW_TICK_BITS;
 
@@ -294,7 +298,7 @@ static void the_tick_may_wrap(void **state)
 	assert_true(dp->maps.flows[9] == 0);
 }
 
-static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
+TCP_TEST(active_is_what_is_in_the_table_and_zero_in_the_end)
 {
 	uint32_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
 
@@ -312,7 +316,7 @@ static void active_is_what_is_in_the_table_and_zero_in_the_end(void **state)
 }
 
 /* At once, not at the end of the round, which takes seconds with a large table. */
-static void an_entry_that_goes_is_not_counted_any_more(void **state)
+TCP_TEST(an_entry_that_goes_is_not_counted_any_more)
 {
 	uint32_t id = want_id(dp, &want, 0);
 	struct lb_turn *turns = &dp->maps.turns[want_line(dp, &want)->id];
@@ -329,7 +333,7 @@ static void an_entry_that_goes_is_not_counted_any_more(void **state)
 }
 
 /* Packets that arrive during the count must not be corrected as an error. */
-static void active_is_left_alone_while_flows_come_and_go(void **state)
+TCP_TEST(active_is_left_alone_while_flows_come_and_go)
 {
 	uint32_t id = want_id(dp, &want, 0);
 
@@ -344,7 +348,7 @@ static void active_is_left_alone_while_flows_come_and_go(void **state)
 	assert_int_equal(dp->maps.loads[id].active, 2);
 }
 
-static void steps_look_at_no_more_than_their_budget(void **state)
+TCP_TEST(steps_look_at_no_more_than_their_budget)
 {
 	size_t left = dataplane_sweep(dp, 10, NOW), now, steps = 1;
 
@@ -357,7 +361,7 @@ static void steps_look_at_no_more_than_their_budget(void **state)
 	assert_in_range(steps, dp->maps.flow_words / 10, dp->maps.flow_words / 10 + 20);
 }
 
-static void later_fragments_of_gone_backends_are_forgotten(void **state)
+TCP_TEST(later_fragments_of_gone_backends_are_forgotten)
 {
 	dp->maps.frags[3] = 77ULL << 32 | LB_FRAG_USED | 9u << LB_FRAG_BACKEND_SHIFT;
 	dp->maps.frags[4] =
@@ -369,7 +373,7 @@ static void later_fragments_of_gone_backends_are_forgotten(void **state)
 
 /* ---- slots ---- */
 
-static void slots_settle_an_idle_time_after_the_last_packet_elsewhere(void **state)
+TCP_TEST(slots_settle_an_idle_time_after_the_last_packet_elsewhere)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), kept = 0;
 	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
@@ -393,7 +397,7 @@ static void slots_settle_an_idle_time_after_the_last_packet_elsewhere(void **sta
 }
 
 /* The flows of the middle backend get an idle time from the second change on. */
-static void a_second_change_puts_off_settling(void **state)
+TCP_TEST(a_second_change_puts_off_settling)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
 	uint16_t middle;
@@ -412,7 +416,7 @@ static void a_second_change_puts_off_settling(void **state)
 
 /* A round does not see packets after it has passed an entry's place: slots settle by the tick in
  * which the round began. */
-static void slots_settle_by_the_tick_in_which_the_round_began(void **state)
+TCP_TEST(slots_settle_by_the_tick_in_which_the_round_began)
 {
 	want_add(&want, 2, 10);
 	want_commit(dp, &want, 1);
@@ -424,7 +428,7 @@ static void slots_settle_by_the_tick_in_which_the_round_began(void **state)
 	assert_int_equal(service_stats().slots_in_transition, 0);
 }
 
-static void udp_slots_stop_learning_after_an_idle_time(void **state)
+LB_TEST_SETUP(udp_slots_stop_learning_after_an_idle_time, setup_udp, teardown)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
 	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
@@ -441,7 +445,7 @@ static void udp_slots_stop_learning_after_an_idle_time(void **state)
 	assert_true(slots[at] & T);
 }
 
-static void an_old_ring_goes_when_all_slots_have_settled(void **state)
+TCP_TEST(an_old_ring_goes_when_all_slots_have_settled)
 {
 	uint32_t unused = arena_unused(&dp->arena);
 
@@ -457,7 +461,7 @@ static void an_old_ring_goes_when_all_slots_have_settled(void **state)
 
 /* ---- draining ---- */
 
-static void a_draining_backend_is_done_when_no_slot_and_no_entry_names_it(void **state)
+TCP_TEST(a_draining_backend_is_done_when_no_slot_and_no_entry_names_it)
 {
 	uint32_t id = want_id(dp, &want, 1), keeps = backend_stats(1).slots;
 
@@ -476,7 +480,7 @@ static void a_draining_backend_is_done_when_no_slot_and_no_entry_names_it(void *
 	assert_false(backend_stats(0).drained);
 }
 
-static void where_all_flows_are_in_the_table_draining_ends_with_the_last(void **state)
+LB_TEST_SETUP(where_all_flows_are_in_the_table_draining_ends_with_the_last, setup_turns, teardown)
 {
 	uint32_t id = want_id(dp, &want, 1);
 
@@ -505,18 +509,18 @@ static void holds_a_drain(uint32_t flow_state, uint32_t ticks)
 	assert_true(dp->maps.flows[9] != 0);
 }
 
-static void a_half_closed_flow_holds_a_drain_for_two_minutes(void **state)
+LB_TEST_SETUP(a_half_closed_flow_holds_a_drain_for_two_minutes, setup_turns, teardown)
 {
 	holds_a_drain(LB_FLOW_FIN, 112);
 }
 
-static void a_flow_that_was_reset_holds_a_drain_for_ten_seconds(void **state)
+LB_TEST_SETUP(a_flow_that_was_reset_holds_a_drain_for_ten_seconds, setup_turns, teardown)
 {
 	holds_a_drain(LB_FLOW_RST, 10);
 }
 
 /* Marks can be forged, and the slots hold the drain for such flows. */
-static void the_mark_of_an_older_flow_holds_no_drain(void **state)
+LB_TEST_SETUP(the_mark_of_an_older_flow_holds_no_drain, setup_turns, teardown)
 {
 	dp->maps.flows[9] = entry(want_id(dp, &want, 1), LB_FLOW_KEPT, NOW);
 	dp->maps.flows[10] = entry(want_id(dp, &want, 1), LB_FLOW_HEARD, NOW);
@@ -526,7 +530,7 @@ static void the_mark_of_an_older_flow_holds_no_drain(void **state)
 	assert_true(backend_stats(1).drained);
 }
 
-static void a_drain_begins_with_its_commit_and_not_with_later_ones(void **state)
+LB_TEST_SETUP(a_drain_begins_with_its_commit_and_not_with_later_ones, setup_turns, teardown)
 {
 	sweep_rounds(dp, 3, NOW);
 	dataplane_sweep(dp, 100, NOW); /* begins a round */
@@ -545,7 +549,7 @@ static void a_drain_begins_with_its_commit_and_not_with_later_ones(void **state)
 }
 
 /* The service selected by slot before: there may be live flows without an entry. */
-static void a_drain_waits_for_slots_where_flows_from_before_tracking_may_live(void **state)
+TCP_TEST(a_drain_waits_for_slots_where_flows_from_before_tracking_may_live)
 {
 	want.service.algorithm = algo_find("round-robin");
 	want_commit(dp, &want, 1);
@@ -558,7 +562,7 @@ static void a_drain_waits_for_slots_where_flows_from_before_tracking_may_live(vo
 	assert_true(backend_stats(1).drained);
 }
 
-static void a_flow_that_found_no_room_makes_draining_wait(void **state)
+LB_TEST_SETUP(a_flow_that_found_no_room_makes_draining_wait, setup_turns, teardown)
 {
 	want_find(&want, 1)->weight = 0;
 	want_commit(dp, &want, 1);
@@ -571,7 +575,7 @@ static void a_flow_that_found_no_room_makes_draining_wait(void **state)
 
 /* ---- ids and counts ---- */
 
-static void an_id_is_free_after_a_whole_round_that_began_later(void **state)
+TCP_TEST(an_id_is_free_after_a_whole_round_that_began_later)
 {
 	uint16_t id = want_id(dp, &want, 0);
 
@@ -588,7 +592,7 @@ static void an_id_is_free_after_a_whole_round_that_began_later(void **state)
 	assert_true(dp->maps.flows[3] == 0);
 }
 
-static void the_totals_of_a_service_never_decrease(void **state)
+TCP_TEST(the_totals_of_a_service_never_decrease)
 {
 	uint32_t row = dp->maps.backend_slots;
 	uint16_t id = want_id(dp, &want, 0), other = want_id(dp, &want, 1);
@@ -612,7 +616,7 @@ static void the_totals_of_a_service_never_decrease(void **state)
 
 /* ---- size ---- */
 
-static void a_million_entries_are_counted(void **state)
+TCP_TEST(a_million_entries_are_counted)
 {
 	enum { BUCKETS = 1 << 18 };
 	struct memory_dataplane *large =
@@ -646,7 +650,7 @@ static void fill(uint32_t count)
 }
 
 /* 512 places. */
-static void each_service_has_a_share_and_the_rest_is_common(void **state)
+TCP_TEST(each_service_has_a_share_and_the_rest_is_common)
 {
 	struct want wants[4];
 
@@ -671,7 +675,7 @@ static void each_service_has_a_share_and_the_rest_is_common(void **state)
 	assert_int_equal(dp->maps.turns[0].held, 0);
 }
 
-static void a_service_that_has_taken_more_than_there_is_is_limited(void **state)
+TCP_TEST(a_service_that_has_taken_more_than_there_is_is_limited)
 {
 	fill(300);
 	assert_false(service_stats().limited);
@@ -681,8 +685,7 @@ static void a_service_that_has_taken_more_than_there_is_is_limited(void **state)
 
 /* ---- lbd was away ---- */
 
-static void after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(
-    void **state)
+TCP_TEST(after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed)
 {
 	uint32_t away = NOW + 3 * LB_FLOW_TICK_MASK, id = want_id(dp, &want, 0);
 	uint32_t size, *slots;
@@ -705,7 +708,7 @@ static void after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_ha
 		assert_int_equal(LB_SLOT_CURRENT(slots[i]), id);
 }
 
-static void a_short_absence_changes_no_age(void **state)
+TCP_TEST(a_short_absence_changes_no_age)
 {
 	uint64_t before;
 
@@ -717,7 +720,7 @@ static void a_short_absence_changes_no_age(void **state)
 }
 
 /* One wrap and a little: old entries look new. */
-static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
+TCP_TEST(after_an_absence_of_one_wrap_no_flow_is_over_too_early)
 {
 	uint32_t away = NOW + LB_FLOW_TICK_MASK + 100, id = want_id(dp, &want, 0);
 
@@ -732,7 +735,7 @@ static void after_an_absence_of_one_wrap_no_flow_is_over_too_early(void **state)
 }
 
 /* The same process, which was stopped in between. */
-static void after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed(void **state)
+TCP_TEST(after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed)
 {
 	uint32_t away = NOW + LB_FLOW_TICK_MASK + 5000;
 
@@ -748,7 +751,7 @@ static void after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_pa
 
 /* Only an absence renews stamps. After a takeover the beginning of learning is not known; that must
  * not end it. */
-static void learning_continues_for_an_idle_time_after_a_takeover(void **state)
+LB_TEST_SETUP(learning_continues_for_an_idle_time_after_a_takeover, setup_udp, teardown)
 {
 	uint32_t size, *slots = want_slots(dp, &want, &size), at = 0;
 	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
@@ -768,7 +771,7 @@ static void learning_continues_for_an_idle_time_after_a_takeover(void **state)
 	assert_false(slots[at] & L);
 }
 
-static void after_a_takeover_slots_keep_what_they_kept(void **state)
+TCP_TEST(after_a_takeover_slots_keep_what_they_kept)
 {
 	uint32_t kept;
 
@@ -782,7 +785,7 @@ static void after_a_takeover_slots_keep_what_they_kept(void **state)
 
 /* ---- settling waits for flows that have lost their marks ---- */
 
-static void no_slot_settles_while_marks_are_lost(void **state)
+TCP_TEST(no_slot_settles_while_marks_are_lost)
 {
 	want_find(&want, 1)->weight = 0;
 	want_commit(dp, &want, 1);
@@ -796,7 +799,7 @@ static void no_slot_settles_while_marks_are_lost(void **state)
 /* ---- long rounds, lost marks ---- */
 
 /* lbd, or its machine, was stopped in the middle of a round. */
-static void a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile(void **state)
+TCP_TEST(a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile)
 {
 	uint16_t *stamps = &dp->maps.stamps[LB_REGION_BASE(want_line(dp, &want)->ring)];
 
@@ -812,7 +815,7 @@ static void a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile(v
 }
 
 /* Lost marks keep a drain from ending, as they keep slots from settling. */
-static void no_drain_ends_while_marks_are_lost(void **state)
+TCP_TEST(no_drain_ends_while_marks_are_lost)
 {
 	want_find(&want, 1)->weight = 0;
 	want_commit(dp, &want, 1);
@@ -822,78 +825,4 @@ static void no_drain_ends_while_marks_are_lost(void **state)
 	assert_false(backend_stats(1).drained);
 }
 
-#define TCP(name) cmocka_unit_test_setup_teardown(name, setup_tcp, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    TCP(entries_expire_by_the_idle_time_of_their_state),
-	    cmocka_unit_test_setup_teardown(
-		where_the_table_decides_always_a_silent_flow_becomes_dormant, setup_turns,
-		teardown),
-	    cmocka_unit_test_setup_teardown(the_oldest_dormant_entry_makes_room_in_a_full_bucket,
-					    setup_turns, teardown),
-	    TCP(entries_of_settled_slots_go),
-	    TCP(each_service_has_a_share_and_the_rest_is_common),
-	    TCP(a_service_that_has_taken_more_than_there_is_is_limited),
-	    TCP(after_an_absence_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
-	    TCP(a_short_absence_changes_no_age),
-	    TCP(no_slot_settles_while_marks_are_lost),
-	    TCP(a_round_that_takes_long_settles_no_slot_that_was_stamped_meanwhile),
-	    TCP(no_drain_ends_while_marks_are_lost),
-	    TCP(the_overflow_mark_of_a_bucket_stays),
-	    TCP(a_clock_that_is_a_little_ahead_expires_nothing),
-	    TCP(the_tick_may_wrap),
-	    TCP(active_is_what_is_in_the_table_and_zero_in_the_end),
-	    TCP(an_entry_that_goes_is_not_counted_any_more),
-	    TCP(active_is_left_alone_while_flows_come_and_go),
-	    TCP(steps_look_at_no_more_than_their_budget),
-	    TCP(later_fragments_of_gone_backends_are_forgotten),
-	    TCP(slots_settle_an_idle_time_after_the_last_packet_elsewhere),
-	    TCP(a_second_change_puts_off_settling),
-	    cmocka_unit_test_setup_teardown(udp_slots_stop_learning_after_an_idle_time, setup_udp,
-					    teardown),
-	    TCP(an_old_ring_goes_when_all_slots_have_settled),
-	    TCP(a_draining_backend_is_done_when_no_slot_and_no_entry_names_it),
-	    cmocka_unit_test_setup_teardown(
-		where_all_flows_are_in_the_table_draining_ends_with_the_last, setup_turns,
-		teardown),
-	    cmocka_unit_test_setup_teardown(a_flow_that_found_no_room_makes_draining_wait,
-					    setup_turns, teardown),
-	    TCP(an_id_is_free_after_a_whole_round_that_began_later),
-	    TCP(the_totals_of_a_service_never_decrease),
-	    cmocka_unit_test_setup_teardown(
-		where_the_table_decides_always_a_silent_udp_flow_becomes_dormant, setup_udp_turns,
-		teardown),
-	    cmocka_unit_test_setup_teardown(a_flow_that_has_ended_does_not_become_dormant,
-					    setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(a_silent_flow_of_a_dead_backend_does_not_become_dormant,
-					    setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(
-		where_the_table_decides_always_entries_of_settled_slots_stay, setup_turns,
-		teardown),
-	    cmocka_unit_test_setup_teardown(
-		dormant_entries_go_when_the_service_tracks_by_slot_again, setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(only_a_dormant_entry_makes_room, setup_turns, teardown),
-	    TCP(an_entry_stays_while_either_slot_that_it_may_be_of_is_in_transition),
-	    TCP(entries_do_not_show_the_slot_of_a_service_that_hashes_a_prefix),
-	    TCP(slots_settle_by_the_tick_in_which_the_round_began),
-	    cmocka_unit_test_setup_teardown(a_half_closed_flow_holds_a_drain_for_two_minutes,
-					    setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(a_flow_that_was_reset_holds_a_drain_for_ten_seconds,
-					    setup_turns, teardown),
-	    cmocka_unit_test_setup_teardown(the_mark_of_an_older_flow_holds_no_drain, setup_turns,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(a_drain_begins_with_its_commit_and_not_with_later_ones,
-					    setup_turns, teardown),
-	    TCP(a_drain_waits_for_slots_where_flows_from_before_tracking_may_live),
-	    TCP(after_an_absence_of_one_wrap_no_flow_is_over_too_early),
-	    cmocka_unit_test_setup_teardown(learning_continues_for_an_idle_time_after_a_takeover,
-					    setup_udp, teardown),
-	    TCP(after_a_stop_past_the_wrap_nothing_is_over_until_an_idle_time_has_passed),
-	    TCP(after_a_takeover_slots_keep_what_they_kept),
-	    TCP(a_million_entries_are_counted),
-	};
-
-	return cmocka_run_group_tests_name("dataplane sweep", tests, NULL, NULL);
-}
+LB_TEST_MAIN("dataplane sweep")
