@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "lbd/attach/offloads.h"
+#include "support/test_file.h"
 
 #define ITEM(n) "{\"for\":" #n ",\"device\":" #n ",\"feature\":\"rx-gro\"}"
 
@@ -36,15 +37,6 @@ static int tear_down(void **unused)
 	unlink(former);
 	unlink(bad);
 	return rmdir(directory);
-}
-
-static void put(const char *path, const char *text)
-{
-	FILE *out = fopen(path, "w");
-
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
 }
 
 static void expect_file(const char *path, const char *expected)
@@ -75,7 +67,7 @@ static void start(void)
 
 static void the_old_file_of_one_lbd_is_moved(void **unused)
 {
-	put(former, "[" ITEM(1000001) "," ITEM(1000002) "]");
+	test_file_put(former, "[" ITEM(1000001) "," ITEM(1000002) "]");
 	start();
 	expect_file(own, "[" ITEM(1000001) "," ITEM(1000002) "]");
 	assert_int_not_equal(access(former, F_OK), 0);
@@ -83,7 +75,7 @@ static void the_old_file_of_one_lbd_is_moved(void **unused)
 
 static void what_belongs_to_other_lbds_stays_for_them(void **unused)
 {
-	put(former, "[" ITEM(1000001) "," ITEM(1000009) "]");
+	test_file_put(former, "[" ITEM(1000001) "," ITEM(1000009) "]");
 	start();
 	expect_file(own, "[" ITEM(1000001) "]");
 	expect_file(former, "[" ITEM(1000009) "]");
@@ -91,8 +83,8 @@ static void what_belongs_to_other_lbds_stays_for_them(void **unused)
 
 static void the_old_file_is_read_once(void **unused)
 {
-	put(own, "[" ITEM(1000002) "]");
-	put(former, "[" ITEM(1000001) "]");
+	test_file_put(own, "[" ITEM(1000002) "]");
+	test_file_put(former, "[" ITEM(1000001) "]");
 	start();
 	expect_file(own, "[" ITEM(1000002) "]");
 	expect_file(former, "[" ITEM(1000001) "]");
@@ -114,7 +106,7 @@ static void a_fifo_in_its_place_does_not_hold_the_start(void **unused)
 
 static void a_broken_file_is_kept_under_another_name(void **unused)
 {
-	put(own, "[{");
+	test_file_put(own, "[{");
 	start();
 	expect_file(bad, "[{");
 	assert_int_not_equal(access(own, F_OK), 0);

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "common/files.h"
+#include "support/test_file.h"
 
 static char directory[64], path[96], other[96];
 
@@ -36,15 +37,6 @@ static int tear_down(void **unused)
 	return rmdir(directory);
 }
 
-static void put(const char *at, const char *text)
-{
-	FILE *out = fopen(at, "w");
-
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
-}
-
 static void expect_refused(int code, const char *says)
 {
 	struct error err = {""};
@@ -60,11 +52,11 @@ static void a_file_of_ones_own_is_read_whole(void **unused)
 {
 	char *text;
 
-	put(path, "0123456789abcdef"); /* exactly the limit */
+	test_file_put(path, "0123456789abcdef"); /* exactly the limit */
 	assert_int_equal(file_read_kept(path, 16, &text, NULL), 16);
 	assert_string_equal(text, "0123456789abcdef");
 	free(text);
-	put(path, "");
+	test_file_put(path, "");
 	assert_int_equal(file_read_kept(path, 16, &text, NULL), 0);
 	assert_string_equal(text, "");
 	free(text);
@@ -101,14 +93,14 @@ static void a_directory_and_a_socket_are_refused(void **unused)
 
 static void a_link_is_not_followed(void **unused)
 {
-	put(other, "text");
+	test_file_put(other, "text");
 	assert_int_equal(symlink(other, path), 0);
 	expect_refused(-ELOOP, "symbolic link");
 }
 
 static void a_longer_file_is_refused(void **unused)
 {
-	put(path, "0123456789abcdefX");
+	test_file_put(path, "0123456789abcdefX");
 	expect_refused(-EFBIG, "17 bytes: expected at most 16");
 }
 
@@ -116,7 +108,7 @@ static void another_users_file_is_refused(void **unused)
 {
 	if (geteuid())
 		skip(); /* only root can give a file away */
-	put(path, "text");
+	test_file_put(path, "text");
 	assert_int_equal(chown(path, 12345, 0), 0);
 	expect_refused(-EPERM, "owned by user 12345: expected root or user 0");
 }
@@ -134,7 +126,7 @@ static void what_is_set_aside_is_kept_whatever_it_is(void **unused)
 
 static void removing_what_is_not_there_is_no_error(void **unused)
 {
-	put(path, "text");
+	test_file_put(path, "text");
 	assert_int_equal(file_remove(path), 0);
 	assert_int_not_equal(access(path, F_OK), 0);
 	assert_int_equal(file_remove(path), 0);

@@ -29,7 +29,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "lbd/health/health.h"
+#include "support/test_loop.h"
 
 #define HANG_MS    60000 /* a wait that long means that the test hangs */
 #define PATIENT_MS 30000 /* a timeout that no probe reaches */
@@ -40,34 +42,12 @@ static struct event_base *base;
 static struct lateness *lateness;
 static struct health *health;
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void run_for(uint64_t ms)
-{
-	uint64_t end = now_ms() + ms, now;
-
-	/* a loop exit left over from run_until may end a round early */
-	while ((now = now_ms()) < end) {
-		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
-				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
-
-		event_base_loopexit(base, &rest);
-		event_base_dispatch(base);
-	}
-}
-
 /* Turns the loop until *flag reaches wanted. False: it hangs. */
 static bool run_until(const unsigned *flag, unsigned wanted)
 {
-	uint64_t end = now_ms() + HANG_MS;
+	uint64_t end = clock_monotonic_ms() + HANG_MS;
 
-	while (*flag < wanted && now_ms() < end) {
+	while (*flag < wanted && clock_monotonic_ms() < end) {
 		struct timeval tick = {.tv_usec = 5000};
 
 		event_base_loopexit(base, &tick);
@@ -228,7 +208,7 @@ static struct health_probe *script_start(void *state, struct event_base *loop,
 	struct timeval soon = {.tv_usec = 1000};
 
 	if (script_started < 64)
-		script_times[script_started] = now_ms();
+		script_times[script_started] = clock_monotonic_ms();
 	script_started++;
 	if (*script == '?') {
 		script++;
@@ -386,7 +366,7 @@ static void first_probes_are_spread(void **state)
 	struct health_spec spec = spec_of("scripted");
 	struct health_check *checks[CHECKS];
 	struct reported reported = {0};
-	uint64_t start = now_ms();
+	uint64_t start = clock_monotonic_ms();
 
 	script = "";
 	script_started = 0;
@@ -405,14 +385,14 @@ static void probe_that_does_not_end_has_timed_out(void **state)
 	struct health_spec spec = spec_of("scripted");
 	struct reported reported = {0};
 	struct health_check *check;
-	uint64_t start = now_ms();
+	uint64_t start = clock_monotonic_ms();
 
 	script = "~~"; /* two results if the loop is late */
 	script_cancelled = 0;
 	spec.timeout_ms = 150;
 	check = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &reported);
 	assert_true(run_until(&reported.results, 1));
-	assert_true(now_ms() - start >= 150 - COARSE_MS);
+	assert_true(clock_monotonic_ms() - start >= 150 - COARSE_MS);
 	assert_int_equal(reported.status, HEALTH_DOWN);
 	assert_string_equal(reported.why, "script: timed out after 150 ms");
 	assert_in_range(script_cancelled, 1, 2);
@@ -431,7 +411,7 @@ static void check_removed_during_a_probe_is_silent(void **state)
 	assert_true(run_until(&script_started, 1));
 	health_remove(check);
 	assert_int_equal(script_cancelled, 1);
-	run_for(100);
+	test_loop_run(base, 100);
 	assert_int_equal(reported.results, 0);
 }
 
@@ -444,7 +424,7 @@ static void check_may_be_removed_by_its_own_result(void **state)
 	spec.interval_ms = 10;
 	reported.remove = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &reported);
 	assert_true(run_until(&reported.results, 1));
-	run_for(50);
+	test_loop_run(base, 50);
 	assert_int_equal(reported.results, 1);
 }
 
@@ -572,7 +552,7 @@ static void server_start(struct server *server, const char *address)
 static void server_stop(struct server *server)
 {
 	evconnlistener_free(server->listener);
-	run_for(30); /* connections end with the probe's RST */
+	test_loop_run(base, 30); /* connections end with the probe's RST */
 }
 
 /* A port without a listener. */
@@ -619,15 +599,15 @@ static void tcp_up_with_latency_when_something_listens(void **state)
 {
 	struct health_spec spec = spec_of("tcp");
 	struct server server = {0};
-	uint64_t start = now_ms();
+	uint64_t start = clock_monotonic_ms();
 	struct reported reported;
 
 	server_start(&server, "127.0.0.1");
 	reported = probe_measured(&spec, "127.0.0.1", server.port);
 	assert_int_equal(reported.status, HEALTH_UP);
-	assert_true(reported.latency_us / 1000 <= now_ms() - start);
+	assert_true(reported.latency_us / 1000 <= clock_monotonic_ms() - start);
 	assert_int_equal(reported.outcome, HEALTH_PASSED);
-	assert_true(reported.began_ms + 1 >= start && reported.began_ms <= now_ms());
+	assert_true(reported.began_ms + 1 >= start && reported.began_ms <= clock_monotonic_ms());
 	assert_string_equal(reported.why, "");
 	server_stop(&server);
 }
@@ -673,9 +653,9 @@ static void tcp_timeout_is_strict_and_reported(void **state)
 
 	full_start(&full);
 	spec.timeout_ms = 150;
-	start = now_ms();
+	start = clock_monotonic_ms();
 	reported = probe_once(&spec, "127.0.0.1", full.port);
-	assert_true(now_ms() - start >= 150 - COARSE_MS);
+	assert_true(clock_monotonic_ms() - start >= 150 - COARSE_MS);
 	assert_int_equal(reported.status, HEALTH_DOWN);
 	assert_string_equal(reported.why, "connect: timed out after 150 ms");
 	spec.timeout_ms = 1000;
@@ -724,10 +704,10 @@ static void prompt_server_stop(pid_t pid)
 static void run_late(const struct reported *reported, unsigned checks, unsigned wanted,
 		     unsigned pause_ms)
 {
-	uint64_t end = now_ms() + HANG_MS;
+	uint64_t end = clock_monotonic_ms() + HANG_MS;
 	unsigned done = 0;
 
-	while (done < checks && now_ms() < end) {
+	while (done < checks && clock_monotonic_ms() < end) {
 		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 		usleep(pause_ms * 1000);
 		for (done = 0; done < checks && reported[done].results >= wanted;)
@@ -832,9 +812,9 @@ static void tcp_check_removed_during_a_probe_is_silent(void **state)
 	full_start(&full);
 	spec.interval_ms = 20;
 	check = add(&spec, "127.0.0.1", full.port, HEALTH_UNKNOWN, &reported);
-	run_for(60); /* the probe has begun, and does not end */
+	test_loop_run(base, 60); /* the probe has begun, and does not end */
 	health_remove(check);
-	run_for(200);
+	test_loop_run(base, 200);
 	assert_int_equal(reported.results, 0);
 	full_stop(&full);
 }
@@ -1015,9 +995,9 @@ static void http_answer_after_the_timeout_does_not_count(void **state)
 
 	server_start(&server, "127.0.0.1");
 	spec.timeout_ms = 150;
-	start = now_ms();
+	start = clock_monotonic_ms();
 	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_DOWN);
-	assert_true(now_ms() - start >= 150 - COARSE_MS);
+	assert_true(clock_monotonic_ms() - start >= 150 - COARSE_MS);
 	server_stop(&server);
 }
 
@@ -1026,14 +1006,14 @@ static void http_latency_is_connect_to_answer(void **state)
 	struct health_spec spec = spec_of("http");
 	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 				.delay_ms = 100};
-	uint64_t start = now_ms();
+	uint64_t start = clock_monotonic_ms();
 	struct reported reported;
 
 	server_start(&server, "127.0.0.1");
 	reported = probe_measured(&spec, "127.0.0.1", server.port);
 	assert_int_equal(reported.status, HEALTH_UP);
 	assert_true(reported.latency_us >= (100 - COARSE_MS) * 1000);
-	assert_true(reported.latency_us / 1000 <= now_ms() - start);
+	assert_true(reported.latency_us / 1000 <= clock_monotonic_ms() - start);
 	server_stop(&server);
 }
 
@@ -1122,7 +1102,7 @@ static void http_check_removed_during_a_probe_is_silent(void **state)
 	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &reported);
 	assert_true(run_until(&server.requests, 1));
 	health_remove(check);
-	run_for(200);
+	test_loop_run(base, 200);
 	assert_int_equal(reported.results, 0);
 	server_stop(&server);
 }

@@ -14,6 +14,7 @@
 
 #include "common/log.h"
 #include "lbd/host/seed.h"
+#include "support/test_file.h"
 
 static char directory[64], file[96];
 
@@ -44,11 +45,7 @@ static struct seed find(uint64_t configured)
 
 static void put(const char *text, mode_t mode)
 {
-	FILE *out = fopen(file, "w");
-
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
+	test_file_put(file, text);
 	assert_int_equal(chmod(file, mode), 0);
 }
 

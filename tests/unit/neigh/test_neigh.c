@@ -27,10 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/rtnl.h"
 #include "lbd/neigh/hop.h"
 #include "lbd/neigh/link.h"
 #include "lbd/neigh/neigh.h"
+#include "support/test_loop.h"
 
 #define MAC_HERE  "02:00:00:00:00:01"
 #define MAC_THERE "02:00:00:00:00:02"
@@ -40,14 +42,6 @@ static struct event_base *base;
 static struct neigh *neigh;
 static pid_t there; /* a process in the second namespace */
 static bool allowed;
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* Runs a command in this namespace; it must succeed. */
 __attribute__((format(printf, 1, 2))) static void here(const char *format, ...)
@@ -67,20 +61,6 @@ __attribute__((format(printf, 1, 2))) static void here(const char *format, ...)
 
 #define HANG_MS          60000 /* a wait that long means that the test hangs */
 
-static void run_for(uint64_t ms)
-{
-	uint64_t end = now_ms() + ms, now;
-
-	/* a loop exit left over from run_until may end a round early */
-	while ((now = now_ms()) < end) {
-		struct timeval rest = {.tv_sec = (time_t)((end - now) / 1000),
-				       .tv_usec = (suseconds_t)((end - now) % 1000 * 1000)};
-
-		event_base_loopexit(base, &rest);
-		event_base_dispatch(base);
-	}
-}
-
 static void turn(void)
 {
 	struct timeval tick = {.tv_usec = 5000};
@@ -90,11 +70,12 @@ static void turn(void)
 }
 
 /* Turns the loop until the condition holds, however long the machine takes. */
-#define RUN_UNTIL(condition)                                                             \
-	do {                                                                             \
-		for (uint64_t end = now_ms() + HANG_MS; !(condition) && now_ms() < end;) \
-			turn();                                                          \
-		assert_true(condition);                                                  \
+#define RUN_UNTIL(condition)                                        \
+	do {                                                        \
+		for (uint64_t end = clock_monotonic_ms() + HANG_MS; \
+		     !(condition) && clock_monotonic_ms() < end;)   \
+			turn();                                     \
+		assert_true(condition);                             \
 	} while (0)
 
 /* ---- what a watch reported ---- */
@@ -312,12 +293,12 @@ static void one_hop_of_a_multipath_route_is_taken(void **state)
 
 static void silent_neighbour_is_reported(void **state)
 {
-	uint64_t start = now_ms();
+	uint64_t start = clock_monotonic_ms();
 	struct reported reported;
 
 	needs_root();
 	reported = ask("10.9.0.77");
-	assert_true(now_ms() - start >= 1300);
+	assert_true(clock_monotonic_ms() - start >= 1300);
 	assert_false(reported.has_hop);
 	assert_string_equal(reported.why, "no answer to ARP on nt0 (10.9.0.77)");
 }
@@ -413,7 +394,7 @@ static void neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was(void **stat
 	set_net_admin(false);
 	on_peer("ip addr del 10.9.0.2/24 dev nt1");
 	here("ip neigh flush dev nt0");
-	run_for(4000);
+	test_loop_run(base, 4000);
 	set_net_admin(true);
 	assert_int_equal(reported.calls, 1);
 	/* now it can, and there is no answer */
@@ -430,7 +411,7 @@ static void flushed_neighbour_table_is_no_change(void **state)
 	watch("10.9.0.2", &reported);
 	RUN_UNTIL(reported.hops >= 1);
 	here("ip neigh flush dev nt0");
-	run_for(2000);
+	test_loop_run(base, 2000);
 	assert_int_equal(reported.calls, 1);
 }
 
@@ -447,7 +428,7 @@ static void verified_neighbour_is_reported_once_and_a_permanent_one_stays_perman
 	here("ip neigh replace 10.9.0.5 lladdr 02:00:00:00:00:56 dev nt0 nud permanent");
 	RUN_UNTIL(reported.calls >= 2);
 	assert_string_equal(reported.dst_mac, "02:00:00:00:00:56");
-	run_for(6000); /* more than one verification */
+	test_loop_run(base, 6000); /* more than one verification */
 	assert_int_equal(live.calls, 1);
 	here("ip neigh show 10.9.0.2 dev nt0 | grep -Eq 'REACHABLE|PROBE'");
 	assert_int_equal(reported.calls, 2);
@@ -491,7 +472,7 @@ static void route_changes_are_followed(void **state)
 	assert_string_equal(reported.dst_mac, MAC_THERE);
 	/* does not cover this address */
 	here("ip route add 198.51.101.0/24 via 10.10.0.2");
-	run_for(300);
+	test_loop_run(base, 300);
 	assert_int_equal(reported.calls, 5);
 }
 
@@ -507,7 +488,7 @@ static void burst_of_route_changes_is_reported_once(void **state)
 	here("ip route change 198.51.100.0/24 via 10.10.0.2; ip route del "
 	     "198.51.100.0/24;ip route add 198.51.100.0/24 via 10.10.0.2 mtu 1300");
 	RUN_UNTIL(reported.hop.mtu == 1300);
-	run_for(300);
+	test_loop_run(base, 300);
 	assert_int_equal(reported.calls, 2);
 	assert_string_equal(reported.dst_mac, "02:00:00:00:01:02");
 	assert_int_equal(reported.hop.mtu, 1300);
@@ -570,7 +551,7 @@ static void links_that_come_go_or_are_renamed_are_reported(void **state)
 
 	needs_root();
 	neigh_on_link(neigh, on_link, &reported);
-	run_for(100);
+	test_loop_run(base, 100);
 	assert_string_equal(reported.log, "");
 	here("ip link add name ntb type bridge");
 	RUN_UNTIL(!strcmp(reported.log, "+ntb "));
@@ -579,7 +560,7 @@ static void links_that_come_go_or_are_renamed_are_reported(void **state)
 	here("ip link set ntc address 02:00:00:00:00:77");
 	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc +ntc "));
 	here("ip link set ntc mtu 1400"); /* not reported */
-	run_for(100);
+	test_loop_run(base, 100);
 	here("ip link del ntc");
 	RUN_UNTIL(!strcmp(reported.log, "+ntb +ntc +ntc -ntc "));
 }
@@ -637,7 +618,7 @@ static void watch_may_be_stopped_by_its_own_or_anothers_call(void **state)
 	first.unwatch = b;
 	second.unwatch = a;
 	RUN_UNTIL(first.calls + second.calls >= 1);
-	run_for(300);
+	test_loop_run(base, 300);
 	assert_int_equal(first.calls + second.calls, 1);
 	first.unwatch = watch("10.9.0.2", &first);
 	RUN_UNTIL(!first.unwatch);
@@ -650,7 +631,7 @@ static void watch_stopped_before_its_first_call_is_silent(void **state)
 	needs_root();
 	neigh_unwatch(watch("10.9.0.2", &reported));
 	neigh_unwatch(watch("10.9.0.77", &reported));
-	run_for(1800);
+	test_loop_run(base, 1800);
 	assert_int_equal(reported.calls, 0);
 	neigh_unwatch(NULL);
 }
@@ -674,7 +655,7 @@ static void ten_thousand_watches_are_called_and_moved(void **state)
 	needs_root();
 	add_second_link();
 	here("ip route add 172.20.0.0/16 via 10.9.0.2");
-	start = now_ms();
+	start = clock_monotonic_ms();
 	for (unsigned i = 0; i < WATCHES; i++) {
 		char address[32];
 
@@ -682,14 +663,16 @@ static void ten_thousand_watches_are_called_and_moved(void **state)
 		watch(address, &all);
 	}
 	RUN_UNTIL(all.hops >= WATCHES);
-	print_message("# %d watches called after %d ms\n", WATCHES, (int)(now_ms() - start));
-	start = now_ms();
+	print_message("# %d watches called after %d ms\n", WATCHES,
+		      (int)(clock_monotonic_ms() - start));
+	start = clock_monotonic_ms();
 	here("ip route change 172.20.0.0/16 via 10.10.0.2");
 	RUN_UNTIL(all.hops >= 2 * WATCHES);
-	print_message("# and moved to another gateway after %d ms\n", (int)(now_ms() - start));
+	print_message("# and moved to another gateway after %d ms\n",
+		      (int)(clock_monotonic_ms() - start));
 	assert_string_equal(all.dst_mac, "02:00:00:00:01:02");
 	cpu = cpu_seconds();
-	run_for(2000);
+	test_loop_run(base, 2000);
 	print_message("# at rest they cost %.1f %% of a CPU\n", (cpu_seconds() - cpu) * 50);
 	assert_int_equal(all.calls, 2 * WATCHES);
 }
@@ -904,7 +887,7 @@ static void macs_of_the_kernels_devices_are_found(void **state)
 	if (system("ip link add link nt0 name ntm address 02:00:00:00:00:31 type macvlan") != 0)
 		skip(); /* the kernel has no macvlan devices */
 	for (unsigned i = 0; i < 100 && counted.count != 2; i++) {
-		run_for(50);
+		test_loop_run(base, 50);
 		counted = (struct mac_count){0};
 		neigh_macs(neigh, if_nametoindex("nt0"), true, count_mac, &counted);
 	}
@@ -937,7 +920,7 @@ static void ports_have_macs_by_the_mode_of_the_program(void **state)
 	here("ip link add name ntp address 02:00:00:00:00:42 type veth peer name ntq");
 	here("ip link set ntp master ntb");
 	for (unsigned i = 0; i < 100 && strcmp(native.text, "ntb:41 ntp:42 ntp:41 "); i++) {
-		run_for(50);
+		test_loop_run(base, 50);
 		native.text[0] = 0;
 		neigh_macs(neigh, if_nametoindex("ntb"), true, see_mac, &native);
 	}
@@ -955,7 +938,7 @@ static void a_new_master_is_reported(void **state)
 	here("ip link add name ntb type bridge");
 	here("ip link add name ntp type dummy 2>/dev/null || "
 	     "ip link add name ntp type veth peer name ntq");
-	run_for(100);
+	test_loop_run(base, 100);
 	neigh_on_link(neigh, on_link, &reported);
 	here("ip link set ntp master ntb");
 	RUN_UNTIL(strstr(reported.log, "+ntp "));

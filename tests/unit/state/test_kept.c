@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "lbd/state/internal.h"
+#include "support/test_file.h"
 
 static struct addr address(const char *text)
 {
@@ -73,15 +74,6 @@ static int tear_down(void **ret)
 	return 0;
 }
 
-static void put(const char *path, const char *text)
-{
-	FILE *out = fopen(path, "w");
-
-	assert_non_null(out);
-	fputs(text, out);
-	fclose(out);
-}
-
 #define LIST(entries)     "{\"version\": 1, \"backends\": [" entries "]}"
 #define DRAIN(name, host) "{\"service\": \"" name "\", \"address\": \"" host "\", \"drain\": true}"
 #define ADD(host) \
@@ -98,14 +90,14 @@ static void the_old_name_is_taken_over_once(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->former, LIST(DRAIN("web", "10.0.0.2")));
+	test_file_put(scene->former, LIST(DRAIN("web", "10.0.0.2")));
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 1);
 	assert_true(find(scene, "10.0.0.2")->drain);
 	assert_int_equal(access(scene->own, F_OK), 0);
 	assert_int_not_equal(access(scene->former, F_OK), 0);
 	overrides_done(&scene->state.overrides);
-	put(scene->former, LIST(DRAIN("web", "10.0.0.1")));
+	test_file_put(scene->former, LIST(DRAIN("web", "10.0.0.1")));
 	kept_read(&scene->state);
 	assert_null(find(scene, "10.0.0.1"));
 	assert_int_equal(access(scene->former, F_OK), 0);
@@ -115,7 +107,7 @@ static void the_old_file_of_another_lbd_is_left_alone(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->former, LIST(DRAIN("dns", "10.0.0.2")));
+	test_file_put(scene->former, LIST(DRAIN("dns", "10.0.0.2")));
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 0);
 	assert_int_equal(access(scene->former, F_OK), 0);
@@ -126,7 +118,7 @@ static void a_broken_file_is_kept_as_bad(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->own, "{");
+	test_file_put(scene->own, "{");
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 0);
 	assert_int_equal(access(scene->bad, F_OK), 0);
@@ -148,8 +140,8 @@ static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret
 	struct scene *scene = *ret;
 	struct overrides now;
 
-	put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1") "," ADD(
-			    "10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4")));
+	test_file_put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1") "," ADD(
+				      "10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4")));
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 4);
 	assert_true(find(scene, "10.0.0.1")->drain);
@@ -165,7 +157,8 @@ static void more_changes_than_can_apply_are_not_read(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->own,
+	test_file_put(
+	    scene->own,
 	    LIST(
 		ADD("10.0.1.1") "," ADD("10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4") "," ADD(
 		    "10.0.1.5") "," ADD("10.0.1.6") "," ADD("10.0.1.7") "," DRAIN("web",
@@ -179,8 +172,8 @@ static void addresses_that_the_file_may_not_name_are_dropped(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->own, LIST(ADD("127.0.0.1") "," ADD("::") "," ADD("224.0.0.1") "," ADD(
-			    "192.0.2.10") "," ADD("10.0.1.1")));
+	test_file_put(scene->own, LIST(ADD("127.0.0.1") "," ADD("::") "," ADD("224.0.0.1") "," ADD(
+				      "192.0.2.10") "," ADD("10.0.1.1")));
 	kept_read(&scene->state);
 	assert_int_equal(scene->state.overrides.count, 1);
 	assert_non_null(find(scene, "10.0.1.1"));
@@ -190,7 +183,7 @@ static void what_does_not_fit_is_shed_added_backends_first(void **ret)
 {
 	struct scene *scene = *ret;
 
-	put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1")));
+	test_file_put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1")));
 	kept_read(&scene->state);
 	assert_true(kept_shed(&scene->state));
 	assert_int_equal(scene->state.overrides.count, 1);

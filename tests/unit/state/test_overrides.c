@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "lbd/state/overrides.h"
+#include "support/test_file.h"
 
 struct place {
 	char directory[64], path[96], temporary[104];
@@ -42,15 +43,6 @@ static int tear_down(void **state)
 	rmdir(place->directory);
 	free(place);
 	return 0;
-}
-
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
 }
 
 static struct addr address(const char *text)
@@ -111,7 +103,7 @@ static void no_changes_leave_no_file(void **state)
 	struct place *place = *state;
 	struct overrides none = {0};
 
-	write_file(place->path, "{}");
+	test_file_put(place->path, "{}");
 	assert_int_equal(overrides_save(&none, place->path, NULL), 0);
 	assert_int_not_equal(access(place->path, F_OK), 0);
 	assert_int_equal(overrides_save(&none, place->path, NULL), 0);
@@ -159,7 +151,7 @@ static void broken_files_are_errors(void **state)
 		struct overrides untouched = {.count = 5};
 		struct error err = {0};
 
-		write_file(place->path, files[i].text);
+		test_file_put(place->path, files[i].text);
 		assert_int_equal(overrides_load(place->path, 100, &untouched, &err), -EINVAL);
 		assert_int_equal(untouched.count, 5);
 		if (!strstr(err.text, files[i].says))
@@ -172,11 +164,11 @@ static void entries_beyond_the_most_are_dropped(void **state)
 	struct place *place = *state;
 	struct overrides read;
 
-	write_file(place->path,
-		   "{\"version\": 1, \"backends\": ["
-		   "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"drain\": true},"
-		   "{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true},"
-		   "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"drain\": true}]}");
+	test_file_put(place->path,
+		      "{\"version\": 1, \"backends\": ["
+		      "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"drain\": true},"
+		      "{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true},"
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"drain\": true}]}");
 	assert_int_equal(overrides_load(place->path, 2, &read, NULL), 0);
 	assert_int_equal(read.count, 2);
 	overrides_done(&read);

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Files that tests make. */
+#ifndef LBD_TEST_FILE_H
+#define LBD_TEST_FILE_H
+
+/* Writes text to path, in place of what was there. Fails the test if it cannot. */
+void test_file_put(const char *path, const char *text);
+
+#endif
