@@ -3,16 +3,16 @@
  * had in the present world. */
 #include "internal.h"
 
-/* A service opens an interval, a timeout and this long after its start: time for the first probes
- * and next hops. */
-#define OPENING_EXTRA_MS 1000
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+
+/* A service opens an interval, a timeout and this long after its start: time for the first probes
+ * and next hops. */
+#define OPENING_EXTRA_MS 1000
 
 /* ---- making and freeing ---- */
 
