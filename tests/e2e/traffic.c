@@ -161,6 +161,17 @@ static bool syn_was_lost(const struct options *options, int fd)
 	       info.tcpi_total_retrans;
 }
 
+/* The kernel acknowledges an answer at once, from another CPU than the one that closes: the RST
+ * could overtake that ACK, and a flow with an ACK after its RST is active again. */
+static void client_hold_acks(const struct options *options, int fd)
+{
+	const int off = 0;
+
+	if (options->ending == RST && options->protocol != UDP &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off)))
+		die("TCP_QUICKACK");
+}
+
 static void client_close(const struct options *options, int fd)
 {
 	const struct linger reset = {.l_onoff = 1};
@@ -335,6 +346,7 @@ static void load_send(struct load *load, struct request *request)
 		load_fail(load, request, "the first SYN was lost");
 		return;
 	}
+	client_hold_acks(load->options, request->fd);
 	if (send(request->fd, text, strlen(text), MSG_NOSIGNAL) < 0) {
 		load_fail(load, request, strerror(errno));
 		return;
