@@ -15,8 +15,8 @@ hold_start() {
 		>"$WORK/4.json" 2>"$WORK/4.err" & held+=($!)
 	traffic hold $VIP6 7000 connections 150 seconds 20 timeout 15 \
 		>"$WORK/6.json" 2>"$WORK/6.err" & held+=($!)
-	lab_wait_for 10 "the connections" \
-		grep -q "connections open" "$WORK/4.err" "$WORK/6.err"
+	lab_wait_for 10 "the IPv4 connections" grep -q "connections open" "$WORK/4.err"
+	lab_wait_for 10 "the IPv6 connections" grep -q "connections open" "$WORK/6.err"
 	sleep 1
 }
 # Until they have ended: none broke or moved.

@@ -85,10 +85,12 @@ static int run_drain(struct call *call, bool on, const char *result, struct erro
 
 static int run_drain_on(struct call *call, struct error *err)
 {
-	return run_drain(
-	    call, true,
-	    "takes no new flows; to wait until it is drained: lbctl drain SERVICE BACKEND --wait",
-	    err);
+	char result[512];
+
+	snprintf(result, sizeof(result),
+		 "takes no new flows; to wait until it is drained: lbctl drain %s %s --wait",
+		 call_argument(call, 0), call_argument(call, 1));
+	return run_drain(call, true, result, err);
 }
 
 static int run_drain_off(struct call *call, struct error *err)

@@ -425,6 +425,41 @@ static void an_answer_that_is_not_taken_is_cut(void **unused)
 	close(fd);
 }
 
+/* All answers that may be under way are held by clients that read nothing. Neither of the two
+ * limits keeps out a client that asks. */
+static void served_in_spite_of(struct face_limits limits)
+{
+	int stalled[2];
+	unsigned tries = 0;
+
+	open_face(limits);
+	manner = ANSWER_LARGE;
+	for (unsigned i = 0; i < 2; i++)
+		stalled[i] = client(REQUEST);
+	wait_for(&handled, 2);
+	manner = ANSWER;
+	while (strncmp(answer_to(client(REQUEST)), "HTTP/1.1 200 ", 13) != 0) {
+		assert_true(tries++ < PATIENCE_MS);
+		usleep(1000);
+	}
+	assert_int_equal(refused(FACE_REFUSED_slow_answer), 1);
+	assert_int_equal(large->refs, 2);
+	for (unsigned i = 0; i < 2; i++)
+		close(stalled[i]);
+}
+
+static void clients_that_stop_reading_keep_nobody_out(void **unused)
+{
+	struct face_limits limits = usual;
+
+	limits.answers = 2;
+	served_in_spite_of(limits);
+	face_free(face);
+	limits.answers = 4;
+	limits.connections = 2;
+	served_in_spite_of(limits);
+}
+
 static void old_answers_of_a_text_can_be_cut(void **unused)
 {
 	int fd;
@@ -476,6 +511,7 @@ int main(void)
 	    TEST(one_large_text_serves_all_and_is_freed_with_the_last),
 	    TEST(a_large_text_arrives_whole),
 	    TEST(an_answer_that_is_not_taken_is_cut),
+	    TEST(clients_that_stop_reading_keep_nobody_out),
 	    TEST(old_answers_of_a_text_can_be_cut),
 	};
 

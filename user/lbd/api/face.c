@@ -25,6 +25,7 @@
 #define SEND_BUFFER   65536 /* bytes of an answer that wait in the kernel; it doubles this */
 #define LINGER_MS     500
 #define WARN_EVERY_MS 60000
+#define STALLED_MS    1000 /* without a byte taken: an answer gives way to another */
 
 enum stage { READING, WAITING, SENDING, LINGERING };
 
@@ -38,6 +39,7 @@ struct face_call {
 	int fd;
 	enum stage stage;
 	uint64_t since_ms; /* CLOCK_MONOTONIC when the stage began */
+	uint64_t moved_ms; /* the same of the answer's last bytes */
 	struct event io, deadline;
 	char *in; /* what was read */
 	size_t in_length, in_size;
@@ -204,6 +206,7 @@ void face_answer(struct face_call *call, int status, const char *type, struct te
 	write_head(call, status, type);
 	release_input(call);
 	enter(call, SENDING);
+	call->moved_ms = call->since_ms;
 	arm(call, call->face->options.limits.answer_ms);
 	listen_for(call, EV_WRITE);
 }
@@ -256,6 +259,22 @@ void face_cut(struct face *face, const struct text *text, unsigned older_ms)
 	}
 }
 
+/* Closes an answer whose client has stopped taking it, so that one who asks is not kept out.
+ * Whether there was one. */
+static bool cut_stalled(struct face *face)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	struct face_call *call = TAILQ_FIRST(&face->lists[SENDING]);
+
+	while (call && now_ms - call->moved_ms < STALLED_MS)
+		call = TAILQ_NEXT(call, link);
+	if (!call)
+		return false;
+	count_refusal(face, FACE_REFUSED_slow_answer);
+	close_call(call);
+	return true;
+}
+
 static void finish(struct face_call *call)
 {
 	if (!call->refused) {
@@ -288,6 +307,7 @@ static void send_some(struct face_call *call)
 		return;
 	}
 	call->sent += (size_t)sent;
+	call->moved_ms = clock_monotonic_ms();
 	if (call->sent == call->head_length + text_length)
 		finish(call);
 }
@@ -300,7 +320,7 @@ static void take_request(struct face_call *call)
 
 	face->counts.requests++;
 	call->head_only = !strcmp(call->request.method, "HEAD");
-	if (face->counts.answers >= face->options.limits.answers) {
+	if (face->counts.answers >= face->options.limits.answers && !cut_stalled(face)) {
 		face_refuse(call, 503, FACE_REFUSED_answers, "too many answers are under way");
 		return;
 	}
@@ -446,8 +466,8 @@ static void turn_away(const struct face *face, int fd)
 	close(fd);
 }
 
-/* Room for one more connection: of those without a request the oldest gives way. An idle or slow
- * client so never keeps out one that asks. */
+/* Room for one more connection: of those without a request the oldest gives way, then one that has
+ * stopped taking its answer. An idle or slow client so never keeps out one that asks. */
 static bool room_for_one(struct face *face)
 {
 	struct face_call *oldest;
@@ -459,7 +479,7 @@ static bool room_for_one(struct face *face)
 	if (!oldest)
 		oldest = TAILQ_FIRST(&face->lists[READING]);
 	if (!oldest)
-		return false;
+		return cut_stalled(face);
 	close_call(oldest);
 	return true;
 }
