@@ -177,6 +177,13 @@ lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
 	done
 }
 
+# A backend whose first check failed comes up after the others. For one idle timeout new UDP flows
+# then go to the others too, as nothing tells them from old ones.
+lab_udp_settled() {
+	lbctl services --json |
+		jq -e 'all(.services[] | select(.protocol == "udp"); .slots_in_transition == 0)'
+}
+
 # The daemon in lb, with its config at $WORK/lbd.yaml. Extra arguments go to lbd.
 lab_lbd_start() {
 	lab_spawn lbd in_ns lb "${LBD:-$BUILD/lbd}" -c "$WORK/lbd.yaml" "$@"

@@ -77,6 +77,7 @@ lab_with_lbd() { # N [EXTRA]
 		cat "$WORK/lbd.log"
 		return 1
 	}
+	lab_wait_for 90 "the slots of the UDP services to settle" lab_udp_settled
 }
 
 backends_up() { # COUNT

@@ -95,7 +95,8 @@ config_head_for() { # IFACE...
 
 # Starts lbd on $WORK/lbd.yaml and waits until N backends are up.
 lbd_up() { # N
-	lab_lbd_start && lab_wait_for 60 "$1 backends to be up" backends_up "$1" && return
+	lab_lbd_start && lab_wait_for 60 "$1 backends to be up" backends_up "$1" &&
+		lab_wait_for 90 "the slots of the UDP services to settle" lab_udp_settled && return
 	lbctl backends
 	return 1
 }
