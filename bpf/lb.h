@@ -13,6 +13,7 @@
 #include "frag.h"
 #include "icmp.h"
 #include "path.h"
+#include "rare.h"
 #include "refuse.h"
 #include "forward.h"
 #include "count.h"
@@ -84,38 +85,6 @@ static __always_inline int route_flow(const struct packet *p, struct route *r)
 	int reason = service_find(r, p->protocol, p->ports);
 
 	return continues(reason) ? select_backend(p, r) : reason;
-}
-
-/* Whether the service of a first fragment takes none. */
-static __always_inline bool drops_fragments(struct packet *p, const struct transport *t)
-{
-	struct route r = {};
-
-	p->protocol = t->protocol;
-	p->ports = t->ports;
-	p->fragment = t->fragment;
-	if (!continues(vip_find(p, &r)) || !continues(service_find(&r, p->protocol, p->ports)) ||
-	    !(r.service->flags & LB_SERVICE_NO_FRAGMENTS))
-		return false;
-	fragment_forbid(p, &r);
-	return true;
-}
-
-/* A packet that parse_rare has parsed: whether it goes on. LB_CONTINUE, or the reason. */
-LB_NOINLINE int rare_allowed(struct xdp_md *ctx)
-{
-	struct scratch *scratch = scratch_of();
-	struct packet p = {.ctx = ctx};
-
-	if (!scratch || !continues(parse_link(&p)))
-		return LB_REASON_vip_malformed;
-	if (p.family == 4 && has_source_route(ctx, p.l3_offset + sizeof(struct iphdr),
-					      (*(__u8 *)p.l3 & 15) * 4 - sizeof(struct iphdr)))
-		return LB_REASON_martian;
-	if (scratch->transport.kind == PACKET_FIRST_FRAGMENT &&
-	    drops_fragments(&p, &scratch->transport))
-		return LB_REASON_fragment_refused;
-	return LB_CONTINUE;
 }
 
 static __always_inline int route_rare(struct packet *p, struct route *r)

@@ -254,51 +254,6 @@ static __always_inline __u32 tcp_seq(const void *tcp, const void *end)
 	return (const void *)(header + 1) <= end ? header->seq : 0;
 }
 
-#define IPV4_OPTIONS_MOST 40
-#define IPV4_NOP          1 /* the only options without a length: this and 0, the end */
-#define IPV4_LSRR         131
-#define IPV4_SSRR         137
-
-/* 1 or 0, without a branch; both below 2^31. */
-static __always_inline __u32 is_less(__u32 a, __u32 b)
-{
-	__u32 difference = a - b;
-
-	difference >>= 31;
-	OPAQUE(difference);
-	return difference;
-}
-
-static __always_inline __u32 is_same(__u32 a, __u32 b)
-{
-	return is_less(a ^ b, 1);
-}
-
-/* Whether the options of an IPv4 header, at `offset` of the frame, hold a source route: no host
- * needs one, and it leads round filters (RFC 7126, sections 4.3 and 4.4). What follows the end of
- * the list is zero (RFC 791), so reading on is harmless; hosts drop options of impossible length.
- * Byte by byte and without branches: the verifier would follow every way through them. */
-LB_NOINLINE int has_source_route(struct xdp_md *ctx, __u32 offset, __u32 options)
-{
-	__u32 last = options - 1, next = 0, found = 0, i;
-	struct scratch *s = scratch_of();
-
-	if (!s || last >= IPV4_OPTIONS_MOST)
-		return 0;
-	OPAQUE(last);
-	last &= 63;
-	if (bpf_xdp_load_bytes(ctx, offset, s->bytes, last + 1))
-		return 0;
-	for (i = 0; i < IPV4_OPTIONS_MOST && i < last; i++) {
-		__u32 option = s->bytes[i], begins = is_less(next, i + 1);
-		__u32 single = is_less(option, IPV4_NOP + 1);
-
-		found |= begins & (is_same(option, IPV4_LSRR) | is_same(option, IPV4_SSRR));
-		next += begins * (i + single + s->bytes[i + 1] * (1 - single) - next);
-	}
-	return found;
-}
-
 /* Parses a packet that is not plain, from the start. Returns LB_CONTINUE or the reason. */
 LB_NOINLINE int parse_rare(struct xdp_md *ctx)
 {
@@ -356,31 +311,6 @@ static __always_inline bool parse_plain_v6(struct packet *p)
 static __always_inline bool parse_plain(struct packet *p)
 {
 	return p->family == 4 ? parse_plain_v4(p) : parse_plain_v6(p);
-}
-
-int rare_allowed(struct xdp_md *ctx); /* in lb.h, as it needs the service */
-
-/* One call in the common path instead of two. */
-LB_NOINLINE int examine_rare(struct xdp_md *ctx)
-{
-	int reason = parse_rare(ctx);
-
-	return continues(reason) ? rare_allowed(ctx) : reason;
-}
-
-static __always_inline int parse_not_plain(struct packet *p)
-{
-	int reason = examine_rare(p->ctx);
-	struct scratch *scratch = scratch_of();
-
-	if (!scratch)
-		return LB_REASON_vip_malformed;
-	p->ports = scratch->transport.ports;
-	p->fragment = scratch->transport.fragment;
-	p->protocol = scratch->transport.protocol;
-	p->tcp_flags = scratch->transport.tcp_flags;
-	p->kind = scratch->transport.kind;
-	return reason;
 }
 
 /* The header again, for functions that are not inlined: in their copy of struct packet the verifier

@@ -80,6 +80,7 @@ struct layer_ext6 {
 	int extra;  /* 8-byte words after the first; AH: 4-byte words after 8 bytes, even */
 	int next;   /* default: of the next layer */
 	int hdrlen; /* default: as extra says */
+	int routing; /* type of a routing header; default 4 */
 };
 
 struct layer_frag6 {
