@@ -129,6 +129,22 @@ int dataplane_set_macs(struct dataplane *dp, const struct dp_mac *macs, size_t c
 /* What becomes of packets to ports of a VIP that no service has. */
 void dataplane_set_unserved(struct dataplane *dp, enum lb_refusal refusal);
 
+/* What a router on the way to this address has reported last about the path MTU. */
+struct dp_path {
+	struct addr address, router;
+	uint16_t mtu; /* bytes of an outer packet; 0: forgotten */
+	uint32_t tick;
+};
+
+/* Called for each address whose path MTU has changed; before: 0 if there was none. */
+typedef void dp_path_fn(void *arg, const struct dp_path *path, uint16_t before);
+
+/* Reads what was reported since the last call, and forgets what is ten minutes old. To be called
+ * several times a second: it costs nothing if there is nothing new. */
+void dataplane_read_paths(struct dataplane *dp, dp_path_fn *changed, void *arg);
+/* What was reported, as of that call; NULL: nothing. */
+const struct dp_path *dataplane_path(const struct dataplane *dp, const struct addr *address);
+
 /* Makes the maps hold exactly these services. All or nothing: limits are checked before the first
  * write; with -ENOSPC, err names the limit. Services (matched by VIP, protocol and port) and
  * backends (matched by address) keep their ids, also across a takeover. Unchanged services are only

@@ -60,6 +60,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 		    .hop = backend->hop,
 		    .latency_us = backend->latency_us,
 		};
+		backends[i].hop.mtu = backend_mtu(backend);
 	}
 }
 
