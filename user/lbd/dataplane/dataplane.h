@@ -49,7 +49,7 @@ struct dp_service {
 	const struct algo *algorithm;
 	uint8_t hash, forward, mask4, mask6;
 	uint8_t no_backend; /* enum lb_refusal */
-	bool track_always, track_never, affinity;
+	bool track_always, track_never, affinity, no_fragments;
 	uint32_t tcp_idle_ms, udp_idle_ms, affinity_ms;
 	uint32_t slots; /* prime; 0: chosen */
 	/* number of backends in the configuration, which alone sizes the ring; 0: backends_count */
