@@ -75,8 +75,7 @@ static __always_inline __u32 tunnel_quoted_v6(const struct packet *p, __u32 left
 	if (!error || (void *)(ip + 1) + QUOTE_LEAST > p->end ||
 	    left < ICMP_HEADER + sizeof(*ip) + QUOTE_LEAST || ip->version != 6)
 		return 0;
-	if (!same_v6(&ip->saddr, &error->daddr) ||
-	    !is_tunnel(ip->nexthdr, *(__u32 *)(ip + 1), s))
+	if (!same_v6(&ip->saddr, &error->daddr) || !is_tunnel(ip->nexthdr, *(__u32 *)(ip + 1), s))
 		return 0;
 	source = ip->saddr.in6_u.u6_addr32;
 	if (!s->encap6[0] || source[0] != s->encap6[0] || source[1] != s->encap6[1] ||
@@ -143,8 +142,8 @@ static __always_inline bool icmp_find(struct packet *p)
 {
 	const struct iphdr *v4 = header_v4(p);
 
-	if (p->family == 4 && (!v4 || *(__u8 *)v4 != 0x45 ||
-			       v4->frag_off & bpf_htons(IPV4_FRAGMENT)))
+	if (p->family == 4 &&
+	    (!v4 || *(__u8 *)v4 != 0x45 || v4->frag_off & bpf_htons(IPV4_FRAGMENT)))
 		return false;
 	p->protocol = p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	p->l4 = p->l3 + (p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));

@@ -7,10 +7,10 @@
 
 #include "support/packet_case.h"
 
-#define MAC_OTHER     "02:de:ad:be:ef:01"
-#define MAC_BROADCAST "ff:ff:ff:ff:ff:ff"
-#define MAC_MULTICAST "01:00:5e:00:00:01"
-#define SYN_TO(port)  TCP(.sport = 1, .dport = port, .flags = SYN)
+#define MAC_OTHER         "02:de:ad:be:ef:01"
+#define MAC_BROADCAST     "ff:ff:ff:ff:ff:ff"
+#define MAC_MULTICAST     "01:00:5e:00:00:01"
+#define SYN_TO(port)      TCP(.sport = 1, .dport = port, .flags = SYN)
 
 #define OPTIONS(bytes, n) .options = (bytes), .options_len = (n)
 #define LSRR              "\x83"
@@ -100,7 +100,8 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), IN4(OPTIONS("\x01\x07\x07\x04\0\0\0\0\x01" LSRR "\x07\x04\0\0\0\0", 16)),
 		   SYN_TO(P_IPIP4))),
     CASE("a_source_route_at_the_end_of_40_bytes_of_options_is_dropped", martian,
-	 .in = PKT(ETH(), IN4(OPTIONS(NOPS10 NOPS10 NOPS10 "\x01\x01\x01" LSRR "\x07\x04\0\0\0\0", 40)),
+	 .in = PKT(ETH(),
+		   IN4(OPTIONS(NOPS10 NOPS10 NOPS10 "\x01\x01\x01" LSRR "\x07\x04\0\0\0\0", 40)),
 		   SYN_TO(P_IPIP4))),
     CASE("a_source_route_in_a_vlan_is_dropped", martian,
 	 .in = PKT(ETH(), VLAN(.tci = 7), IN4(ROUTE(LSRR)), SYN_TO(P_IPIP4))),
@@ -111,10 +112,12 @@ static const struct packet_case cases[] = {
     CASE("a_source_route_to_another_address_is_passed", not_vip,
 	 .in = PKT(ETH(), IP4(.src = CLIENT4, .dst = "192.0.2.99", ROUTE(LSRR)), SYN_TO(80))),
     CASE("the_numbers_of_source_routes_within_an_option_are_none", forwarded_tx,
-	 .in = PKT(ETH(), IN4(OPTIONS("\x07\x0b\x04" LSRR SSRR LSRR SSRR LSRR SSRR LSRR SSRR "\0", 12)),
+	 .in = PKT(ETH(),
+		   IN4(OPTIONS("\x07\x0b\x04" LSRR SSRR LSRR SSRR LSRR SSRR LSRR SSRR "\0", 12)),
 		   SYN_TO(P_IPIP4)),
 	 .out = PKT(TO_BACKEND, OUT4(),
-		    IN4(.ttl = 63, OPTIONS("\x07\x0b\x04" LSRR SSRR LSRR SSRR LSRR SSRR LSRR SSRR "\0", 12)),
+		    IN4(.ttl = 63,
+			OPTIONS("\x07\x0b\x04" LSRR SSRR LSRR SSRR LSRR SSRR LSRR SSRR "\0", 12)),
 		    SYN_TO(P_IPIP4))),
     CASE("options_that_are_all_padding_are_carried", forwarded_tx,
 	 .in = PKT(ETH(), IN4(OPTIONS(NOPS10 NOPS10 NOPS10 NOPS10, 40)), SYN_TO(P_IPIP4)),

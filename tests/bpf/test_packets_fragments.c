@@ -256,10 +256,10 @@ LB_TEST(a_service_that_takes_no_ipv6_fragments_drops_them_all)
 	struct fixture *f = fixture_get();
 
 	without_fragments(f, VIP6, 7000, 0);
-	expect(f, LB_REASON_fragment_refused,
-	       PKT(ETH(), IN6(), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = 7000),
-		   DATA(64)),
-	       NULL);
+	expect(
+	    f, LB_REASON_fragment_refused,
+	    PKT(ETH(), IN6(), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = 7000), DATA(64)),
+	    NULL);
 	expect(f, LB_REASON_fragment_refused,
 	       PKT(ETH(), IN6(), FRAG6(.offset = 72, .id = 5, .next = 17), DATA(9)), NULL);
 }

@@ -9,9 +9,9 @@
 #define ROUTER4 "203.0.113.1"
 #define ROUTER6 "2001:db8:ffff::1"
 /* outer sources of two flows, within 172.16.0.0/16 and 100::/64 */
-#define SOURCE4 "172.16.5.9"
-#define SOURCE6 "100::5:9"
-#define DF      0x4000
+#define SOURCE4          "172.16.5.9"
+#define SOURCE6          "100::5:9"
+#define DF               0x4000
 
 #define TO_US4           ETH(), IP4(.src = ROUTER4, .dst = SOURCE4)
 #define TO_US6           ETH(), IP6(.src = ROUTER6, .dst = SOURCE6)
@@ -162,10 +162,8 @@ LB_TEST(a_report_without_an_mtu_means_the_next_plateau)
 	struct fixture *f = paths_setup();
 
 	learns4(f, REPORT4(0), 1492);
-	learns4(f,
-		PKT(TO_US4, FRAG_NEEDED(0), OURS4_OF(1492, .proto = 4), DATA(8)), 1006);
-	learns4(f,
-		PKT(TO_US4, FRAG_NEEDED(0), OURS4_OF(1006, .proto = 4), DATA(8)), 576);
+	learns4(f, PKT(TO_US4, FRAG_NEEDED(0), OURS4_OF(1492, .proto = 4), DATA(8)), 1006);
+	learns4(f, PKT(TO_US4, FRAG_NEEDED(0), OURS4_OF(1006, .proto = 4), DATA(8)), 576);
 }
 
 LB_TEST(a_report_lowers_and_never_raises)
@@ -225,10 +223,10 @@ LB_TEST(a_report_with_a_wrong_checksum_changes_nothing)
 		PKT(TO_US4, ICMP(.type = 3, .code = 4, .rest = 1400, .bad_csum = 1),
 		    OURS4(.proto = 4), DATA(8)),
 		0);
-	learns6(f,
-		PKT(TO_US6, ICMP6(.type = 2, .rest = 1400, .bad_csum = 1), OURS6(.next = 41),
-		    DATA(8)),
-		0);
+	learns6(
+	    f,
+	    PKT(TO_US6, ICMP6(.type = 2, .rest = 1400, .bad_csum = 1), OURS6(.next = 41), DATA(8)),
+	    0);
 }
 
 /* ---- what is not about a packet of ours ---- */
@@ -249,9 +247,9 @@ LB_TEST(a_report_about_a_source_that_is_not_ours_is_passed)
 
 	passes(f, PKT(ETH(), IP4(.src = ROUTER4, .dst = "172.17.5.9"), FRAG_NEEDED(1400),
 		      IP4(.src = "172.17.5.9", .dst = BACKEND4, .len = 1500, .proto = 4), DATA(8)));
-	passes(f, PKT(ETH(), IP6(.src = ROUTER6, .dst = "100::1:0:0:1"), TOO_BIG(1400),
-		      IP6(.src = "100::1:0:0:1", .dst = BACKEND6, .len = 1460, .next = 41),
-		      DATA(8)));
+	passes(f,
+	       PKT(ETH(), IP6(.src = ROUTER6, .dst = "100::1:0:0:1"), TOO_BIG(1400),
+		   IP6(.src = "100::1:0:0:1", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
 	passes(f, PKT(ETH(), IP6(.src = ROUTER6, .dst = "101::5:9"), TOO_BIG(1400),
 		      IP6(.src = "101::5:9", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
 }
@@ -291,10 +289,10 @@ LB_TEST(other_icmp_about_a_tunnel_packet_is_passed)
 {
 	struct fixture *f = paths_setup();
 
-	passes(f, PKT(TO_US4, ICMP(.type = 3, .code = 1, .rest = 1400), OURS4(.proto = 4),
-		      DATA(8)));
-	passes(f, PKT(TO_US4, ICMP(.type = 11, .code = 4, .rest = 1400), OURS4(.proto = 4),
-		      DATA(8)));
+	passes(f,
+	       PKT(TO_US4, ICMP(.type = 3, .code = 1, .rest = 1400), OURS4(.proto = 4), DATA(8)));
+	passes(f,
+	       PKT(TO_US4, ICMP(.type = 11, .code = 4, .rest = 1400), OURS4(.proto = 4), DATA(8)));
 	passes(f, PKT(TO_US6, ICMP6(.type = 1, .rest = 1400), OURS6(.next = 41), DATA(8)));
 	passes(f, PKT(TO_US4, ICMP(.type = 8, .id = 1), DATA(56)));
 }
@@ -331,8 +329,8 @@ LB_TEST(a_fragment_of_a_report_is_passed)
 {
 	struct fixture *f = paths_setup();
 
-	passes(f, PKT(ETH(), IP4(.src = ROUTER4, .dst = SOURCE4, .frag = 0x2000),
-		      FRAG_NEEDED(1400), OURS4(.proto = 4), DATA(8)));
+	passes(f, PKT(ETH(), IP4(.src = ROUTER4, .dst = SOURCE4, .frag = 0x2000), FRAG_NEEDED(1400),
+		      OURS4(.proto = 4), DATA(8)));
 }
 
 static const struct packet_case cases[] = {

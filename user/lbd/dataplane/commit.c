@@ -38,9 +38,9 @@ static bool services_equal(const struct dp_service *a, const struct dp_service *
 	       a->no_backend == b->no_backend && a->mask4 == b->mask4 && a->mask6 == b->mask6 &&
 	       a->track_always == b->track_always && a->track_never == b->track_never &&
 	       a->affinity == b->affinity && a->no_fragments == b->no_fragments &&
-	       a->tcp_idle_ms == b->tcp_idle_ms &&
-	       a->udp_idle_ms == b->udp_idle_ms && a->affinity_ms == b->affinity_ms &&
-	       a->slots == b->slots && a->ring_backends == b->ring_backends;
+	       a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
+	       a->affinity_ms == b->affinity_ms && a->slots == b->slots &&
+	       a->ring_backends == b->ring_backends;
 }
 
 static bool is_unchanged(const struct service_plan *plan)

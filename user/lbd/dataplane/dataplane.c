@@ -46,10 +46,9 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",  "services", "arena",    "fronts",
-    "stamps",         "backends",      "loads",  "turns",    "flows",    "frags",
-    "backend_counts", "reason_counts", "totals", "egress",   "paths",
-    "settings",
+    "links",          "vips",          "ports",  "services", "arena", "fronts",
+    "stamps",         "backends",      "loads",  "turns",    "flows", "frags",
+    "backend_counts", "reason_counts", "totals", "egress",   "paths", "settings",
 };
 
 struct mapping {

@@ -146,9 +146,9 @@ struct dataplane {
 	/* Path MTUs that routers have reported, sorted by address (paths.c). */
 	struct dp_path *paths;
 	size_t paths_count;
-	bool paths_read;	/* at least once */
+	bool paths_read;        /* at least once */
 	uint32_t paths_lowered; /* settings.paths_lowered when they were read */
-	bool paths_unused;	/* the map may have elements that no backend has */
+	bool paths_unused;      /* the map may have elements that no backend has */
 	uint32_t paths_cleaned; /* tick in which they were last removed */
 
 	/* The outer source addresses, from the options. */

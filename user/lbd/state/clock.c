@@ -181,7 +181,8 @@ int state_clock_start(struct state *state)
 
 void state_clock_stop(struct state *state)
 {
-	struct event **const events[] = {&state->commit, &state->tick, &state->paths, &state->sweep};
+	struct event **const events[] = {&state->commit, &state->tick, &state->paths,
+					 &state->sweep};
 
 	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
 		if (*events[i])

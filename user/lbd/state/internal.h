@@ -31,7 +31,7 @@ struct state {
 	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
 	struct event *tick;   /* each second: ramps, latencies, drains */
-	struct event *paths; /* five times a second: see state_read_paths */
+	struct event *paths;  /* five times a second: see state_read_paths */
 	struct event *sweep;
 	struct sweep_round round;
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
