@@ -250,8 +250,23 @@ LB_TEST(a_report_about_a_source_that_is_not_ours_is_passed)
 	passes(f,
 	       PKT(ETH(), IP6(.src = ROUTER6, .dst = "100::1:0:0:1"), TOO_BIG(1400),
 		   IP6(.src = "100::1:0:0:1", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
+	passes(f, PKT(ETH(), IP6(.src = ROUTER6, .dst = "100:0:1::5:9"), TOO_BIG(1400),
+		      IP6(.src = "100:0:1::5:9", .dst = BACKEND6, .len = 1460, .next = 41),
+		      DATA(8)));
 	passes(f, PKT(ETH(), IP6(.src = ROUTER6, .dst = "101::5:9"), TOO_BIG(1400),
 		      IP6(.src = "101::5:9", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
+}
+
+/* A prefix of 112 bits, 100::5:0 to 100::5:ffff. */
+LB_TEST(a_prefix_of_ipv6_may_be_long)
+{
+	struct fixture *f = paths_setup();
+
+	inet_pton(AF_INET6, "100::5:0", f->map.settings->encap6);
+	f->map.settings->encap6_spread = htonl(0xffff);
+	passes(f, PKT(ETH(), IP6(.src = ROUTER6, .dst = "100::6:9"), TOO_BIG(1400),
+		      IP6(.src = "100::6:9", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
+	learns6(f, REPORT6(1400), 1400);
 }
 
 LB_TEST(a_report_to_another_than_the_quoted_source_is_passed)
