@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Whether a packet to a VIP is this host's to handle: the frame is for one of its own MAC
- * addresses, and the source address is one that a host can have. */
+ * addresses, and the source address is one that a host can have, without a route of its own. */
 #ifndef LB_ADMIT_H
 #define LB_ADMIT_H
 
@@ -79,6 +79,53 @@ static __always_inline bool is_martian_v6(const struct ipv6hdr *ip)
 
 	return !source[0] || ip->saddr.in6_u.u6_addr8[0] == 0xff ||
 	       (source[0] == vip[0] && source[1] == vip[1]);
+}
+
+/* ---- source routes ---- */
+
+#define IPV4_OPTIONS_MOST 40
+#define IPV4_NOP          1 /* the only options without a length: this and 0, the end */
+#define IPV4_LSRR         131
+#define IPV4_SSRR         137
+
+/* 1 or 0, without a branch; both below 2^31. */
+static __always_inline __u32 is_less(__u32 a, __u32 b)
+{
+	__u32 difference = a - b;
+
+	difference >>= 31;
+	OPAQUE(difference);
+	return difference;
+}
+
+static __always_inline __u32 is_same(__u32 a, __u32 b)
+{
+	return is_less(a ^ b, 1);
+}
+
+/* Whether the options of an IPv4 header, at `offset` of the frame, hold a source route: no host
+ * needs one, and it leads round filters (RFC 7126, sections 4.3 and 4.4). What follows the end of
+ * the list is zero (RFC 791), so reading on is harmless; hosts drop options of impossible length.
+ * Byte by byte and without branches: the verifier would follow every way through them. */
+LB_NOINLINE int has_source_route(struct xdp_md *ctx, __u32 offset, __u32 options)
+{
+	__u32 last = options - 1, next = 0, found = 0, i;
+	struct scratch *s = scratch_of();
+
+	if (!s || last >= IPV4_OPTIONS_MOST)
+		return 0;
+	OPAQUE(last);
+	last &= 63;
+	if (bpf_xdp_load_bytes(ctx, offset, s->bytes, last + 1))
+		return 0;
+	for (i = 0; i < IPV4_OPTIONS_MOST && i < last; i++) {
+		__u32 option = s->bytes[i], begins = is_less(next, i + 1);
+		__u32 single = is_less(option, IPV4_NOP + 1);
+
+		found |= begins & (is_same(option, IPV4_LSRR) | is_same(option, IPV4_SSRR));
+		next += begins * (i + single + s->bytes[i + 1] * (1 - single) - next);
+	}
+	return found;
 }
 
 static __always_inline int admit(const struct packet *p, const struct route *r)

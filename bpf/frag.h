@@ -29,6 +29,16 @@ static __always_inline __u64 *fragment_place(__u64 hash)
 	return bpf_map_lookup_elem(&frags, &index);
 }
 
+static __always_inline bool fragment_is_fresh(__u64 word)
+{
+	return word & LB_FRAG_USED && flow_age(word, tick_now()) <= FRAG_IDLE;
+}
+
+static __always_inline void fragment_write(__u64 *place, __u64 hash, __u64 way)
+{
+	*(volatile __u64 *)place = hash >> 32 << 32 | LB_FRAG_USED | way | FLOW_TICK(tick_now());
+}
+
 /* A first fragment: the rest of the datagram goes the same way, to the backend, or to the kernel if
  * no service has the port. */
 static __always_inline void fragment_remember(const struct packet *p, const struct route *r,
@@ -38,8 +48,20 @@ static __always_inline void fragment_remember(const struct packet *p, const stru
 	__u64 backend = continues(reason) ? r->backend_id : 0;
 
 	if (place && (continues(reason) || reason == LB_REASON_vip_no_service))
-		*(volatile __u64 *)place = hash >> 32 << 32 | LB_FRAG_USED |
-					   backend << LB_FRAG_BACKEND_SHIFT | FLOW_TICK(tick_now());
+		fragment_write(place, hash, backend << LB_FRAG_BACKEND_SHIFT);
+}
+
+/* A first fragment that is dropped: so is the rest of the datagram. It does not take the place of a
+ * datagram that is not. */
+static __always_inline void fragment_forbid(const struct packet *p, const struct route *r)
+{
+	__u64 hash = fragment_hash(p, r), *place = fragment_place(hash), word;
+
+	if (!place)
+		return;
+	word = *(volatile __u64 *)place;
+	if (word & LB_FRAG_DROPPED || !fragment_is_fresh(word))
+		fragment_write(place, hash, LB_FRAG_DROPPED);
 }
 
 static __always_inline int fragment_lost(const struct packet *p)
@@ -60,8 +82,10 @@ static __always_inline int fragment_follow(const struct packet *p, struct route 
 	if (!place)
 		return fragment_lost(p);
 	word = *(volatile __u64 *)place;
-	if ((word ^ hash) >> 32 || !(word & LB_FRAG_USED) || flow_age(word, tick_now()) > FRAG_IDLE)
+	if ((word ^ hash) >> 32 || !fragment_is_fresh(word))
 		return fragment_lost(p);
+	if (word & LB_FRAG_DROPPED)
+		return LB_REASON_fragment_refused;
 	id = LB_FRAG_BACKEND(word);
 	if (!id)
 		return LB_REASON_vip_no_service;

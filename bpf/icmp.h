@@ -183,7 +183,7 @@ static __always_inline bool quoted_v6(const struct packet *p, __u32 left, struct
 		return false;
 	extensions = parse_extensions(p->ctx, (void *)(ip + 1) - (void *)(long)p->ctx->data,
 				      ip->nexthdr, left - before);
-	if (extensions == EXTENSIONS_BAD || EXTENSIONS_KIND(extensions) == PACKET_LATER_FRAGMENT)
+	if (extensions >= EXTENSIONS_ROUTED || EXTENSIONS_KIND(extensions) == PACKET_LATER_FRAGMENT)
 		return false;
 	ports = (void *)(ip + 1) + (EXTENSIONS_LENGTH(extensions) & 2047);
 	if ((void *)(ports + 1) > p->end ||

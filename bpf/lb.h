@@ -12,6 +12,8 @@
 #include "select.h"
 #include "frag.h"
 #include "icmp.h"
+#include "path.h"
+#include "rare.h"
 #include "refuse.h"
 #include "forward.h"
 #include "count.h"
@@ -126,7 +128,7 @@ static __always_inline int end_forwarded(int reason, const struct packet *p, con
 static __always_inline int end_refused(int reason, const struct packet *p, const struct route *r)
 {
 	if (likely(reason == LB_REASON_not_vip))
-		return end(LB_REASON_not_vip, p);
+		return end(unlikely(is_icmp(p)) ? path_report(p->ctx) : LB_REASON_not_vip, p);
 	OPAQUE(reason);
 	return end(refuse(p->ctx, reason, r->service ? r->service->id : 0), p);
 }

@@ -54,6 +54,15 @@ struct {
 	__type(value, __u32); /* the same */
 } egress SEC(".maps");
 
+/* Allocates as elements are made: the program only finds and changes them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2);
+	__type(key, struct lb_path_key);
+	__type(value, struct lb_path);
+} paths SEC(".maps");
+
 /* What a VIP itself sends, by kind: a flood of one kind leaves the others their rates. */
 enum answer_kind {
 	ANSWER_TOO_BIG,

@@ -102,8 +102,10 @@ static __always_inline int parse_link(struct packet *p)
 /* ---- IPv6 extension headers: the result is packed into one number ---- */
 
 /* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31),
- * identification of the fragment (32-63, wire order). All ones: truncated, or too many. */
+ * identification of the fragment (32-63, wire order). All ones: truncated, or too many; one less:
+ * with a routing header of type 0 (RFC 5095). */
 #define EXTENSIONS_BAD         (~0ULL)
+#define EXTENSIONS_ROUTED      (~1ULL)
 #define EXTENSIONS_PROTOCOL(x) ((__u8)(x))
 #define EXTENSIONS_KIND(x)     ((__u32)((x) >> 8) & 3)
 #define EXTENSIONS_LENGTH(x)   ((__u32)((x) >> 16) & 0xffff)
@@ -133,6 +135,8 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next,
 		if ((void *)ext + 8 > end)
 			return EXTENSIONS_BAD;
 		bytes = (ext->hdrlen + 1u) * 8;
+		if (next == IPPROTO_ROUTING && !((__u8 *)ext)[2])
+			return EXTENSIONS_ROUTED;
 		if (next == IPPROTO_FRAGMENT) {
 			__be16 position = *(__be16 *)((void *)ext + 2);
 
@@ -215,8 +219,9 @@ static __always_inline int parse_ipv6(struct packet *p)
 	if (unlikely(is_extension(p->protocol))) {
 		extensions = parse_extensions(p->ctx, p->l3_offset + header, p->protocol,
 					      p->length - header);
-		if (extensions == EXTENSIONS_BAD)
-			return LB_REASON_vip_malformed;
+		if (extensions >= EXTENSIONS_ROUTED)
+			return extensions == EXTENSIONS_BAD ? LB_REASON_vip_malformed
+							    : LB_REASON_martian;
 		p->protocol = EXTENSIONS_PROTOCOL(extensions);
 		p->kind = EXTENSIONS_KIND(extensions);
 		p->fragment = EXTENSIONS_FRAGMENT(extensions);
@@ -306,21 +311,6 @@ static __always_inline bool parse_plain_v6(struct packet *p)
 static __always_inline bool parse_plain(struct packet *p)
 {
 	return p->family == 4 ? parse_plain_v4(p) : parse_plain_v6(p);
-}
-
-static __always_inline int parse_not_plain(struct packet *p)
-{
-	int reason = parse_rare(p->ctx);
-	struct scratch *scratch = scratch_of();
-
-	if (!scratch)
-		return LB_REASON_vip_malformed;
-	p->ports = scratch->transport.ports;
-	p->fragment = scratch->transport.fragment;
-	p->protocol = scratch->transport.protocol;
-	p->tcp_flags = scratch->transport.tcp_flags;
-	p->kind = scratch->transport.kind;
-	return reason;
 }
 
 /* The header again, for functions that are not inlined: in their copy of struct packet the verifier

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 4
+#define LB_ABI_VERSION 5
 
 /* ---- limits ---- */
 
@@ -70,7 +70,13 @@ struct lb_settings {
 	__u64 flow_seed;
 	__u16 echo_per_tick; /* echo replies per tick and CPU */
 	__u8 unserved;       /* enum lb_refusal: for ports of a VIP without a service */
-	__u8 pad[53];
+	__u8 pad;
+	/* grows whenever the program has lowered a path MTU in map `paths` */
+	__u32 paths_lowered;
+	/* The prefixes of outer sources; 0: none. Spread: as in struct lb_backend. */
+	__be32 encap4, encap4_spread;
+	__be32 encap6[4], encap6_spread;
+	__u8 pad1[20];
 };
 
 /* ---- links: the MAC addresses that are this host's, for each interface with the program ---- */
@@ -171,6 +177,7 @@ enum lb_service_flags {
 	LB_SERVICE_TRACK_NEVER =
 	    1 << 1, /* the flow table is not used; slots are never in transition */
 	LB_SERVICE_AFFINITY = 1 << 2, /* new flows of a client go to the backend of its last one */
+	LB_SERVICE_NO_FRAGMENTS = 1 << 3, /* fragments are dropped */
 };
 
 enum lb_forward {
@@ -280,6 +287,32 @@ struct lb_backend {
 	__be32 outer_src[4]; /* IPv4: [0] */
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
 };
+
+/* ---- paths: path MTUs that routers have reported about tunnel packets ---- */
+
+/* An address of backends; lbd makes the elements. */
+struct lb_path_key {
+	__be32 addr[4]; /* IPv4: addr[0], the rest zero */
+	__u32 family;   /* 4 or 6 */
+};
+
+/* mtu: of the outer packet, 0: nothing is reported; tick: of the last report. One word, so that
+ * they belong together. */
+struct lb_path {
+	__u64 word;
+	__be32 router[4]; /* that sent the last report: IPv4: [0] */
+};
+
+#define LB_PATH(mtu, tick) ((__u64)(mtu) << 32 | (__u32)(tick))
+#define LB_PATH_MTU(word)  ((__u32)((word) >> 32))
+#define LB_PATH_TICK(word) ((__u32)(word))
+/* Ticks (10 min, RFC 1191, section 6.3, and RFC 8201, section 5.3) after which a report is
+ * forgotten */
+#define LB_PATH_IDLE 559
+/* No report lowers a path below these: what every host must accept (RFC 791, section 3.1), and
+ * what every link of IPv6 carries (RFC 8200, section 5) */
+#define LB_PATH_LEAST4 576
+#define LB_PATH_LEAST6 1280
 
 /* loads: what the least-cost search reads and the flow table maintains. mmapable. */
 struct lb_load {
@@ -404,8 +437,10 @@ struct lb_total {
 };
 
 /* frags: where the first fragment of a datagram went. Direct-mapped, one word: fingerprint 32
- * (63-32) | used 1 (31) | backend 15 (28-14), 0: to the kernel | tick 14 (13-0) */
+ * (63-32) | used 1 (31) | dropped 1 (30) | backend 15 (28-14), 0: to the kernel, or dropped |
+ * tick 14 (13-0) */
 #define LB_FRAG_USED          (1ULL << 31)
+#define LB_FRAG_DROPPED       (1ULL << 30)
 #define LB_FRAG_BACKEND_SHIFT LB_FLOW_TICK_BITS
 #define LB_FRAG_BACKEND(word) ((__u32)((word) >> LB_FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)
 
@@ -416,6 +451,8 @@ _Static_assert(sizeof(struct lb_vip_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_port_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_service) == 64, "layout");
 _Static_assert(sizeof(struct lb_backend) == 64, "layout");
+_Static_assert(sizeof(struct lb_path_key) == 20, "layout");
+_Static_assert(sizeof(struct lb_path) == 24, "layout");
 _Static_assert(sizeof(struct lb_load) == 8, "layout");
 _Static_assert(sizeof(struct lb_turn) == 64, "layout");
 _Static_assert(sizeof(struct lb_flow_bucket) == 64, "layout");

@@ -62,7 +62,8 @@
  *        "why", "since_s" (since the condition began), "latency_us" (of health checks),
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
  *        "kept_slots" (kept for older flows), "drained": bool, "drain": null or DRAIN,
- *        "next_hop": null or { "interface", "mac", "mtu", "vlan" } }
+ *        "next_hop": null or { "interface", "mac", "vlan",
+ *                      "mtu": of the whole path, for a packet with what lbd puts in front } }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,

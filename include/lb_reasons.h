@@ -35,11 +35,16 @@
 	X(unserved, DROPPED,                                                                      \
 	  "to a VIP, but no service has this protocol and port, or no flow is "                   \
 	  "known for this ICMP; no answer is due, or its rate limit was reached")                 \
-	X(martian, DROPPED, "to a VIP from an impossible source address, or from the VIP itself") \
+	X(martian, DROPPED,                                                                       \
+	  "to a VIP from an impossible source address or the VIP itself, or source-routed")       \
 	X(vip_malformed, DROPPED, "to a VIP, with a truncated header or impossible lengths")      \
 	X(echo_refused, DROPPED,                                                                  \
 	  "echo request to a VIP with a wrong checksum, or above the rate limit")                 \
 	X(fragment_unknown, DROPPED, "later fragment to a VIP whose first fragment was not seen") \
+	X(fragment_refused, DROPPED, "fragment to a service with `fragments: drop`")              \
+	X(path_mtu, DROPPED,                                                                      \
+	  "ICMP packet too big about a tunnel packet to a backend: for lbd, which lowers the "    \
+	  "path MTU")                                                                             \
 	X(too_big, DROPPED,                                                                       \
 	  "too long for the tunnel; no ICMP error is due, or its rate limit was reached")         \
 	X(ttl_exceeded, DROPPED,                                                                  \

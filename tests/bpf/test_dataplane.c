@@ -102,9 +102,9 @@ static void unlink_pin(const char *name)
 static int teardown(void **state)
 {
 	static const char *const names[] = {
-	    "links",  "vips",           "ports",         "services", "arena",   "fronts",
-	    "stamps", "backends",       "loads",         "turns",    "flows",   "frags",
-	    "totals", "backend_counts", "reason_counts", "egress",   "settings"};
+	    "links",  "vips",           "ports",         "services", "arena", "fronts",
+	    "stamps", "backends",       "loads",         "turns",    "flows", "frags",
+	    "totals", "backend_counts", "reason_counts", "egress",   "paths", "settings"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -338,6 +338,216 @@ LB_TEST(removals_wait_for_packets_in_flight)
 	want_commit(dp, NULL, 0);
 	want_commit(dp, &want, 1);
 	want_commit(dp, NULL, 0);
+	dataplane_close(dp);
+}
+
+/* ---- path MTUs that routers report ---- */
+
+#define REPORT(n) (&(const struct lb_path_key){.addr = {path_word(n)}, .family = 4})
+
+static __be32 path_word(unsigned n)
+{
+	const struct addr address = want_address(n);
+	__be32 word;
+
+	memcpy(&word, address.bytes, sizeof(word));
+	return word;
+}
+
+/* 0: no packet goes there, so the program takes no report; 1: it does. */
+static int is_open(const struct dataplane *dp, unsigned n)
+{
+	struct lb_path path;
+
+	return !bpf_map_lookup_elem(dp->paths_fd, REPORT(n), &path);
+}
+
+/* What the program does with a report. */
+static void report(struct dataplane *dp, unsigned n, unsigned mtu, uint32_t tick)
+{
+	struct lb_path path = {.word = LB_PATH(mtu, tick), .router = {htonl(0xcb007101)}};
+
+	assert_int_equal(bpf_map_update_elem(dp->paths_fd, REPORT(n), &path, BPF_EXIST), 0);
+	dp->maps.settings->paths_lowered++;
+}
+
+static struct seen {
+	unsigned changes;
+	struct dp_path path; /* the last */
+	uint16_t before;
+} seen;
+
+static void on_path(void *arg, const struct dp_path *path, uint16_t before)
+{
+	assert_ptr_equal(arg, &want);
+	seen.changes++;
+	seen.path = *path;
+	seen.before = before;
+}
+
+/* The number of changes since the last call. */
+static unsigned read_paths(struct dataplane *dp)
+{
+	seen = (struct seen){0};
+	dataplane_read_paths(dp, on_path, &want);
+	return seen.changes;
+}
+
+static unsigned known_mtu(const struct dataplane *dp, unsigned n)
+{
+	const struct addr address = want_address(n);
+	const struct dp_path *path = dataplane_path(dp, &address);
+
+	return path ? path->mtu : 0;
+}
+
+LB_TEST(reports_are_taken_for_addresses_of_backends)
+{
+	struct dataplane *dp = open_pinned();
+
+	assert_false(is_open(dp, 0));
+	want_commit(dp, &want, 1);
+	assert_true(is_open(dp, 0) && is_open(dp, 1) && is_open(dp, 2));
+	assert_false(is_open(dp, 3));
+	dataplane_close(dp);
+}
+
+LB_TEST(no_reports_are_taken_where_no_tunnel_leads)
+{
+	struct dataplane *dp = open_pinned();
+
+	want.service.forward = LB_FORWARD_L2;
+	want_commit(dp, &want, 1);
+	assert_false(is_open(dp, 0));
+	want.service.forward = LB_FORWARD_GUE;
+	want_commit(dp, &want, 1);
+	assert_true(is_open(dp, 0));
+	dataplane_close(dp);
+}
+
+LB_TEST(a_report_is_read_once)
+{
+	struct dataplane *dp = open_pinned();
+	struct addr address;
+
+	dp->clock = 1000;
+	want_commit(dp, &want, 1);
+	assert_int_equal(read_paths(dp), 0);
+	report(dp, 1, 1400, 1000);
+	assert_int_equal(known_mtu(dp, 1), 0);
+	assert_int_equal(read_paths(dp), 1);
+	assert_int_equal(seen.path.mtu, 1400);
+	assert_int_equal(seen.before, 0);
+	address = want_address(1);
+	assert_true(addr_equal(&seen.path.address, &address));
+	assert_true(addr_equal(&seen.path.router, &(struct addr){4, {203, 0, 113, 1}}));
+	assert_int_equal(known_mtu(dp, 1), 1400);
+	assert_int_equal(known_mtu(dp, 0), 0);
+	assert_int_equal(read_paths(dp), 0);
+	report(dp, 1, 1300, 1001);
+	assert_int_equal(read_paths(dp), 1);
+	assert_int_equal(seen.before, 1400);
+	assert_int_equal(known_mtu(dp, 1), 1300);
+	dataplane_close(dp);
+}
+
+/* Nothing else tells that time has passed. */
+LB_TEST(a_report_is_forgotten_after_ten_minutes)
+{
+	struct dataplane *dp = open_pinned();
+
+	dp->clock = 1100;
+	want_commit(dp, &want, 1);
+	report(dp, 1, 1400, 1000);
+	report(dp, 2, 1300, 1100);
+	assert_int_equal(read_paths(dp), 2);
+	dp->clock = 1000 + LB_PATH_IDLE;
+	assert_int_equal(read_paths(dp), 0);
+	dp->clock++;
+	assert_int_equal(read_paths(dp), 1);
+	assert_int_equal(seen.path.mtu, 0);
+	assert_int_equal(seen.before, 1400);
+	assert_int_equal(known_mtu(dp, 1), 0);
+	assert_int_equal(known_mtu(dp, 2), 1300);
+	report(dp, 1, 1450, dp->clock);
+	assert_int_equal(read_paths(dp), 1);
+	assert_int_equal(known_mtu(dp, 1), 1450);
+	dataplane_close(dp);
+}
+
+/* The program need not write the counter for that. */
+LB_TEST(a_report_that_came_again_lives_on)
+{
+	struct dataplane *dp = open_pinned();
+
+	dp->clock = 1000;
+	want_commit(dp, &want, 1);
+	report(dp, 1, 1400, 1000);
+	assert_int_equal(read_paths(dp), 1);
+	report(dp, 1, 1400, 1500);
+	dp->maps.settings->paths_lowered--;
+	dp->clock = 1000 + LB_PATH_IDLE + 1;
+	assert_int_equal(read_paths(dp), 0);
+	assert_int_equal(known_mtu(dp, 1), 1400);
+	dataplane_close(dp);
+}
+
+LB_TEST(reports_outlive_a_restart)
+{
+	struct dataplane *dp = open_pinned();
+
+	want_commit(dp, &want, 1);
+	report(dp, 1, 1400, dp_tick(dp));
+	dataplane_close(dp);
+	dp = open_pinned();
+	assert_int_equal(read_paths(dp), 1);
+	assert_int_equal(known_mtu(dp, 1), 1400);
+	want_commit(dp, &want, 1);
+	assert_int_equal(read_paths(dp), 0);
+	assert_int_equal(known_mtu(dp, 1), 1400);
+	dataplane_close(dp);
+}
+
+LB_TEST(reports_about_removed_backends_are_removed)
+{
+	struct dataplane *dp = open_pinned();
+
+	dp->clock = 1000;
+	want_commit(dp, &want, 1);
+	report(dp, 1, 1400, 1000);
+	assert_int_equal(read_paths(dp), 1);
+	want_remove(&want, 1);
+	want_commit(dp, &want, 1);
+	dp->clock = 1100;
+	read_paths(dp);
+	assert_false(is_open(dp, 1));
+	assert_true(is_open(dp, 0) && is_open(dp, 2));
+	report(dp, 0, 1300, 1100);
+	assert_int_equal(read_paths(dp), 2); /* one new, one gone */
+	assert_int_equal(known_mtu(dp, 1), 0);
+	dataplane_close(dp);
+}
+
+/* The map has no room for more addresses than backends: those of removed ones make room. */
+LB_TEST(backends_that_replace_all_others_take_reports)
+{
+	struct dataplane_options opts = options();
+	struct dataplane *dp;
+
+	opts.pin = NULL;
+	opts.backends = 8;
+	dp = open_with(&opts);
+	dp->clock = 1000;
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned n = 0; n < 3; n++)
+			want_remove(&want, 3 * round + n);
+		for (unsigned n = 3; n < 6; n++)
+			want_add(&want, 3 * round + n, 10)->hop.ifindex = LOOPBACK;
+		want_commit(dp, &want, 1);
+		sweep_rounds(dp, 3, dp->clock += 4);
+		for (unsigned n = 3; n < 6; n++)
+			assert_true(is_open(dp, 3 * round + n));
+	}
 	dataplane_close(dp);
 }
 

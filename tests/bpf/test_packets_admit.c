@@ -7,10 +7,17 @@
 
 #include "support/packet_case.h"
 
-#define MAC_OTHER     "02:de:ad:be:ef:01"
-#define MAC_BROADCAST "ff:ff:ff:ff:ff:ff"
-#define MAC_MULTICAST "01:00:5e:00:00:01"
-#define SYN_TO(port)  TCP(.sport = 1, .dport = port, .flags = SYN)
+#define MAC_OTHER         "02:de:ad:be:ef:01"
+#define MAC_BROADCAST     "ff:ff:ff:ff:ff:ff"
+#define MAC_MULTICAST     "01:00:5e:00:00:01"
+#define SYN_TO(port)      TCP(.sport = 1, .dport = port, .flags = SYN)
+
+#define OPTIONS(bytes, n) .options = (bytes), .options_len = (n)
+#define LSRR              "\x83"
+#define SSRR              "\x89"
+#define NOPS10            "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01"
+/* a source route over one router, and the end of the options */
+#define ROUTE(kind) OPTIONS(kind "\x07\x04\xcb\x00\x71\x01\x00", 8)
 
 static const struct packet_case cases[] = {
     /* ---- frames that are nobody's own: also on an interface whose addresses are not known ---- */
@@ -82,6 +89,53 @@ static const struct packet_case cases[] = {
     CASE("a_translated_source_of_64_ff9b_is_forwarded", forwarded_tx,
 	 .in = PKT(ETH(), IP6(.src = "64:ff9b::198.51.100.7", .dst = VIP6), SYN_TO(P_IPIP4)),
 	 .out = PKT(TO_BACKEND, OUT4(), IP6(.src = "64:ff9b::198.51.100.7", .dst = VIP6, .hop = 63),
+		    SYN_TO(P_IPIP4))),
+
+    /* ---- source routes ---- */
+    CASE("a_loose_source_route_is_dropped", martian,
+	 .in = PKT(ETH(), IN4(ROUTE(LSRR)), SYN_TO(P_IPIP4))),
+    CASE("a_strict_source_route_is_dropped", martian,
+	 .in = PKT(ETH(), IN4(ROUTE(SSRR)), SYN_TO(P_IPIP4))),
+    CASE("a_source_route_behind_other_options_is_dropped", martian,
+	 .in = PKT(ETH(), IN4(OPTIONS("\x01\x07\x07\x04\0\0\0\0\x01" LSRR "\x07\x04\0\0\0\0", 16)),
+		   SYN_TO(P_IPIP4))),
+    CASE("a_source_route_at_the_end_of_40_bytes_of_options_is_dropped", martian,
+	 .in = PKT(ETH(),
+		   IN4(OPTIONS(NOPS10 NOPS10 NOPS10 "\x01\x01\x01" LSRR "\x07\x04\0\0\0\0", 40)),
+		   SYN_TO(P_IPIP4))),
+    CASE("a_source_route_in_a_vlan_is_dropped", martian,
+	 .in = PKT(ETH(), VLAN(.tci = 7), IN4(ROUTE(LSRR)), SYN_TO(P_IPIP4))),
+    CASE("an_echo_with_a_source_route_is_not_answered", martian,
+	 .in = PKT(ETH(), IN4(ROUTE(LSRR)), ICMP(.type = 8, .id = 1), DATA(8))),
+    CASE("a_later_fragment_with_a_source_route_is_dropped", martian,
+	 .in = PKT(ETH(), IN4(ROUTE(LSRR), .frag = 9, .id = 5, .proto = 17), DATA(64))),
+    CASE("a_source_route_to_another_address_is_passed", not_vip,
+	 .in = PKT(ETH(), IP4(.src = CLIENT4, .dst = "192.0.2.99", ROUTE(LSRR)), SYN_TO(80))),
+    CASE("the_numbers_of_source_routes_within_an_option_are_none", forwarded_tx,
+	 .in = PKT(ETH(),
+		   IN4(OPTIONS("\x07\x0b\x04" LSRR SSRR LSRR SSRR LSRR SSRR LSRR SSRR "\0", 12)),
+		   SYN_TO(P_IPIP4)),
+	 .out = PKT(TO_BACKEND, OUT4(),
+		    IN4(.ttl = 63,
+			OPTIONS("\x07\x0b\x04" LSRR SSRR LSRR SSRR LSRR SSRR LSRR SSRR "\0", 12)),
+		    SYN_TO(P_IPIP4))),
+    CASE("options_that_are_all_padding_are_carried", forwarded_tx,
+	 .in = PKT(ETH(), IN4(OPTIONS(NOPS10 NOPS10 NOPS10 NOPS10, 40)), SYN_TO(P_IPIP4)),
+	 .out = PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, OPTIONS(NOPS10 NOPS10 NOPS10 NOPS10, 40)),
+		    SYN_TO(P_IPIP4))),
+    CASE("a_routing_header_of_type_0_is_dropped", martian,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 43, .routing = ZERO), SYN_TO(P_IPIP4))),
+    CASE("a_routing_header_of_type_0_behind_options_is_dropped", martian,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 1),
+		   EXT6(.type = 43, .extra = 2, .routing = ZERO), SYN_TO(P_IPIP4))),
+    CASE("an_ipv6_echo_with_a_routing_header_of_type_0_is_not_answered", martian,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 43, .routing = ZERO), ICMP6(.type = 128), DATA(8))),
+    CASE("a_later_fragment_with_a_routing_header_of_type_0_is_dropped", martian,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 43, .routing = ZERO),
+		   FRAG6(.offset = 608, .id = 9, .next = 17), DATA(100))),
+    CASE("a_routing_header_of_type_2_is_carried", forwarded_tx,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 43, .routing = 2), SYN_TO(P_IPIP4)),
+	 .out = PKT(TO_BACKEND, OUT4(), IN6(.hop = 63), EXT6(.type = 43, .routing = 2),
 		    SYN_TO(P_IPIP4))),
 };
 

@@ -225,4 +225,108 @@ LB_TEST(a_tcp_fragment_that_overwrites_ports_is_no_new_flow)
 	       PKT(ETH(), IN4(FRAG4(1, 3)), TCP(.sport = 1, .dport = P_IPIP4, .flags = SYN)), NULL);
 }
 
+/* ---- `fragments: drop` ---- */
+
+/* A service on `port` that takes no fragments. */
+static void without_fragments(struct fixture *f, const char *vip, int port, int flags)
+{
+	uint16_t service =
+	    fixture_service(f, vip, IPPROTO_UDP, port,
+			    (struct lb_service){.flags = LB_SERVICE_NO_FRAGMENTS | flags});
+	uint16_t backend = fixture_backend(f, service, &(struct backend_spec){.dst = BACKEND4});
+
+	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
+}
+
+LB_TEST(a_service_that_takes_no_fragments_drops_them_all)
+{
+	struct fixture *f = fixture_get();
+
+	without_fragments(f, VIP4, 7000, 0);
+	expect(f, LB_REASON_fragment_refused,
+	       PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = 7000), DATA(64)), NULL);
+	expect(f, LB_REASON_fragment_refused,
+	       PKT(ETH(), IN4(FRAG4(MF | AT(72), 3), .proto = 17), DATA(64)), NULL);
+	expect(f, LB_REASON_fragment_refused,
+	       PKT(ETH(), IN4(FRAG4(AT(136), 3), .proto = 17), DATA(9)), NULL);
+}
+
+LB_TEST(a_service_that_takes_no_ipv6_fragments_drops_them_all)
+{
+	struct fixture *f = fixture_get();
+
+	without_fragments(f, VIP6, 7000, 0);
+	expect(
+	    f, LB_REASON_fragment_refused,
+	    PKT(ETH(), IN6(), FRAG6(.more = 1, .id = 5), UDP(.sport = 1, .dport = 7000), DATA(64)),
+	    NULL);
+	expect(f, LB_REASON_fragment_refused,
+	       PKT(ETH(), IN6(), FRAG6(.offset = 72, .id = 5, .next = 17), DATA(9)), NULL);
+}
+
+LB_TEST(a_service_that_takes_no_fragments_takes_whole_packets)
+{
+	struct fixture *f = fixture_get();
+
+	without_fragments(f, VIP4, 7000, 0);
+	without_fragments(f, VIP6, 7000, 0);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), IN4(), UDP(.sport = 1, .dport = 7000), DATA(64)),
+	       PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63), UDP(.sport = 1, .dport = 7000), DATA(64)));
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), IN6(), FRAG6(.id = 5), UDP(.sport = 1, .dport = 7000), DATA(64)),
+	       PKT(TO_BACKEND, OUT4(), IN6(.hop = 63), FRAG6(.id = 5),
+		   UDP(.sport = 1, .dport = 7000), DATA(64)));
+}
+
+LB_TEST(other_services_of_the_vip_take_fragments)
+{
+	struct fixture *f = fixture_get();
+
+	without_fragments(f, VIP4, 7000, 0);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)),
+	       PKT(TO_BACKEND, OUT4(), IN4(.ttl = 63, FRAG4(MF, 3)),
+		   UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+}
+
+LB_TEST(a_dropped_fragment_opens_no_flow)
+{
+	struct fixture *f = fixture_get();
+
+	without_fragments(f, VIP4, 7000, LB_SERVICE_TRACK_ALWAYS);
+	expect(f, LB_REASON_fragment_refused,
+	       PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = 7000), DATA(64)), NULL);
+	assert_int_equal(f->count[LB_EVENT_flow_inserted], 0);
+	packet_build(&f->in, PKT(ETH(), IN4(), UDP(.sport = 1, .dport = 7000), DATA(64)));
+	fixture_send(f);
+	assert_int_equal(f->count[LB_EVENT_flow_inserted], 1);
+}
+
+/* Every place of the fragment table is taken by another datagram, until that is forgotten. */
+LB_TEST(dropped_fragments_do_not_displace_those_that_are_forwarded)
+{
+	struct fixture *f = fixture_get();
+	const struct layer *dropped =
+	    PKT(ETH(), IN4(FRAG4(MF, 4)), UDP(.sport = 1, .dport = 7000), DATA(64));
+	uint64_t word = 0;
+
+	without_fragments(f, VIP4, 7000, 0);
+	packet_build(&f->in,
+		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
+	fixture_send(f);
+	for (uint32_t i = 0; i < f->frag_count; i++)
+		word |= f->map.frags[i];
+	assert_true(word & LB_FRAG_USED);
+	for (uint32_t i = 0; i < f->frag_count; i++)
+		f->map.frags[i] = word;
+	expect(f, LB_REASON_fragment_refused, dropped, NULL);
+	for (uint32_t i = 0; i < f->frag_count; i++)
+		assert_true(f->map.frags[i] == word);
+	age_fragments(f, 35);
+	expect(f, LB_REASON_fragment_refused, dropped, NULL);
+	expect(f, LB_REASON_fragment_refused,
+	       PKT(ETH(), IN4(FRAG4(AT(72), 4), .proto = 17), DATA(9)), NULL);
+}
+
 PACKET_TEST_MAIN("packets: fragments", cases)

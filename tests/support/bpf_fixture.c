@@ -43,6 +43,7 @@ static void size_maps(struct fixture *f)
 	bpf_map__set_max_entries(skel->maps.loads, FIXTURE_BACKENDS);
 	bpf_map__set_max_entries(skel->maps.turns, FIXTURE_SERVICES);
 	bpf_map__set_max_entries(skel->maps.flows, FIXTURE_BUCKETS);
+	bpf_map__set_max_entries(skel->maps.paths, FIXTURE_PATHS);
 	bpf_map__set_max_entries(skel->maps.backend_counts, f->cpus * FIXTURE_BACKENDS);
 	bpf_map__set_max_entries(skel->maps.reason_counts, f->cpus * LB_COUNTERS);
 }
@@ -233,6 +234,15 @@ static void clear_icmp_budget(struct fixture *f)
 	free(zeros);
 }
 
+static void clear_paths(struct fixture *f)
+{
+	int fd = bpf_map__fd(f->skel->maps.paths);
+	struct lb_path_key key;
+
+	for (int i = 0; i < FIXTURE_PATHS && !bpf_map_get_next_key(fd, NULL, &key); i++)
+		bpf_map_delete_elem(fd, &key);
+}
+
 int fixture_clear(void **state)
 {
 	struct fixture *f = fixture_or_null();
@@ -256,6 +266,7 @@ int fixture_clear(void **state)
 	f->ports = 0;
 	write_settings(f);
 	clear_icmp_budget(f);
+	clear_paths(f);
 	read_counts(f);
 	return 0;
 }
@@ -464,6 +475,32 @@ struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t 
 		sum.flows += row->flows;
 	}
 	return sum;
+}
+
+static struct lb_path_key path_key(const char *address)
+{
+	struct lb_path_key key = {.family = strchr(address, ':') ? 6 : 4};
+
+	assert_int_equal(inet_pton(key.family == 6 ? AF_INET6 : AF_INET, address, key.addr), 1);
+	return key;
+}
+
+void fixture_path(struct fixture *f, const char *address, uint64_t word)
+{
+	const struct lb_path_key key = path_key(address);
+	const struct lb_path path = {.word = word};
+
+	assert_int_equal(
+	    bpf_map_update_elem(bpf_map__fd(f->skel->maps.paths), &key, &path, BPF_ANY), 0);
+}
+
+struct lb_path fixture_path_read(struct fixture *f, const char *address)
+{
+	const struct lb_path_key key = path_key(address);
+	struct lb_path path;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->skel->maps.paths), &key, &path), 0);
+	return path;
 }
 
 const char *fixture_reason_name(int reason)

@@ -24,6 +24,7 @@
 #define FIXTURE_BUCKETS  64 /* of the flow table: 512 places */
 #define FIXTURE_VIPS     32
 #define FIXTURE_PORTS    256
+#define FIXTURE_PATHS    16
 
 /* The maps as memory. */
 struct fixture_maps {
@@ -109,6 +110,11 @@ void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable);
 uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count);
 /* Gives the service a ring whose every slot is `word`. */
 void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t word);
+
+/* Makes the element of map `paths` for an address of backends, as lbd does, or writes its word. */
+void fixture_path(struct fixture *f, const char *address, uint64_t word);
+/* Reads it; fails where there is none. */
+struct lb_path fixture_path_read(struct fixture *f, const char *address);
 
 /* packets, bytes, flows of a backend, summed over CPUs. */
 struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t id);

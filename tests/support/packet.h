@@ -77,9 +77,10 @@ struct layer_ip6 {
 /* Hop-by-hop (0), routing (43), AH (51), destination options (60), mobility (135): with padding. */
 struct layer_ext6 {
 	int type;
-	int extra;  /* 8-byte words after the first; AH: 4-byte words after 8 bytes, even */
-	int next;   /* default: of the next layer */
-	int hdrlen; /* default: as extra says */
+	int extra;   /* 8-byte words after the first; AH: 4-byte words after 8 bytes, even */
+	int next;    /* default: of the next layer */
+	int hdrlen;  /* default: as extra says */
+	int routing; /* type of a routing header; default 4 */
 };
 
 struct layer_frag6 {

@@ -100,8 +100,8 @@ static const struct refusal refusals[] = {
      "6: service web: health: uri: unknown key: expected type, port, path, host, "
      "status, interval, timeout, rise or fall"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
-     "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, tracking, "
-     "affinity, affinity-timeout, affinity-mask, idle-timeout, slow-start, "
+     "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
+     "tracking, affinity, affinity-timeout, affinity-mask, idle-timeout, slow-start, "
      "panic-threshold or health"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
      "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
@@ -300,6 +300,8 @@ static const struct refusal refusals[] = {
      "6: service web: forward: nat: expected ipip, gue, gre or l2"},
     {"an_unknown_no_backend", WEB "    no-backend: reset\n" BACKENDS,
      "6: service web: no-backend: reset: expected reject, drop or pass"},
+    {"unknown_fragments", WEB "    fragments: reject\n" BACKENDS,
+     "6: service web: fragments: reject: expected pass or drop"},
     {"an_unknown_unserved", "unserved: deny\nservices: []\n",
      "1: unserved: deny: expected reject, drop or pass"},
     {"l2_to_the_other_family",
@@ -547,6 +549,7 @@ static void a_service_gets_the_defaults(void **state)
 	assert_int_equal(web->hash, LB_HASH_FULL);
 	assert_int_equal(web->forward, LB_FORWARD_IPIP);
 	assert_int_equal(web->no_backend, LB_REFUSE_REJECT);
+	assert_false(web->no_fragments);
 	assert_int_equal(web->tracking, CONFIG_TRACKING_AUTO);
 	assert_int_equal(web->mask4, 32);
 	assert_int_equal(web->mask6, 128);
@@ -687,6 +690,7 @@ static const char full[] =
     "  algorithm: lc\n"
     "  forward: gue\n"
     "  no-backend: pass\n"
+    "  fragments: drop\n"
     "  slow-start: 30s\n"
     "  idle-timeout: { tcp: 1h }\n"
     "  health: { type: http, path: /up, interval: 5s, timeout: 2s, status: 204 }\n"
@@ -698,6 +702,7 @@ static const char full[] =
     "    algorithm: sh\n"
     "    forward: l2\n"
     "    no-backend: drop\n"
+    "    fragments: pass\n"
     "    tracking: always\n"
     "    affinity: client-ip\n"
     "    affinity-timeout: 15m\n"
@@ -775,6 +780,7 @@ static void every_key_of_a_service_is_read(void **state)
 	assert_int_equal(web->hash, 0);
 	assert_int_equal(web->forward, LB_FORWARD_L2);
 	assert_int_equal(web->no_backend, LB_REFUSE_DROP);
+	assert_false(web->no_fragments);
 	assert_int_equal(web->tracking, CONFIG_TRACKING_ALWAYS);
 	assert_true(web->affinity);
 	assert_int_equal(web->affinity_timeout_ms, 900000);
@@ -823,6 +829,7 @@ static void services_inherit_defaults_key_by_key(void **state)
 	assert_int_equal(any6->port, 0);
 	assert_int_equal(any6->forward, LB_FORWARD_GUE);
 	assert_int_equal(any6->no_backend, LB_REFUSE_PASS);
+	assert_true(any6->no_fragments);
 	assert_int_equal(any6->slow_start_ms, 30000);
 	assert_int_equal(any6->panic_threshold, 50);
 	assert_string_equal(any6->health.type, "https");
@@ -1062,6 +1069,7 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 	assert_int_equal(shown->hash, defaults->hash);
 	assert_int_equal(shown->forward, defaults->forward);
 	assert_int_equal(shown->no_backend, defaults->no_backend);
+	assert_int_equal(shown->no_fragments, defaults->no_fragments);
 	assert_int_equal(shown->tracking, defaults->tracking);
 	assert_int_equal(shown->affinity, defaults->affinity);
 	assert_int_equal(shown->tcp_idle_ms, defaults->tcp_idle_ms);

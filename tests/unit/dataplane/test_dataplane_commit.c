@@ -1063,6 +1063,40 @@ TEST(a_change_of_no_backend_is_written)
 	assert_int_equal(want_line(dp, &want)->no_backend, LB_REFUSE_PASS);
 }
 
+TEST(a_change_of_fragments_is_written)
+{
+	want_add(&want, 0, 1);
+	want_commit(dp, &want, 1);
+	assert_false(want_line(dp, &want)->flags & LB_SERVICE_NO_FRAGMENTS);
+	want.service.no_fragments = true;
+	want_commit(dp, &want, 1);
+	assert_true(want_line(dp, &want)->flags & LB_SERVICE_NO_FRAGMENTS);
+}
+
+TEST(the_program_knows_the_prefixes_of_outer_sources)
+{
+	const struct lb_settings *settings = dp->maps.settings;
+	struct dataplane_options options = memory->options;
+	struct dataplane *other;
+
+	options.encap_source4 = (struct addr){4, {10, 255, 16}};
+	options.encap_source4_len = 20;
+	options.encap_source6 = (struct addr){6, {0xfd, 0, 0, 1}};
+	options.encap_source6_len = 112;
+	other = dataplane_on(&memory->maps, &options, 1);
+	assert_int_equal(settings->encap4, htonl(0x0aff1000));
+	assert_int_equal(settings->encap4_spread, htonl(0xfff));
+	assert_int_equal(settings->encap6[0], htonl(0xfd000001));
+	assert_int_equal(settings->encap6[1] | settings->encap6[2] | settings->encap6[3], 0);
+	assert_int_equal(settings->encap6_spread, htonl(0xffff));
+	dataplane_close(other);
+	options.encap_source4_len = 32;
+	options.encap_source6_len = 128;
+	other = dataplane_on(&memory->maps, &options, 1);
+	assert_int_equal(settings->encap4_spread | settings->encap6_spread, 0);
+	dataplane_close(other);
+}
+
 TEST(unserved_is_written)
 {
 	dataplane_set_unserved(dp, LB_REFUSE_DROP);

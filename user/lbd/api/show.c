@@ -200,7 +200,7 @@ static json_t *next_hop_json(struct api *api, const struct backend *backend)
 		 m[5]);
 	return json_pack("{s:s, s:s, s:i, s:i}", "interface",
 			 interface_name(api, backend->hop.ifindex), "mac", mac, "mtu",
-			 backend->hop.mtu, "vlan", backend->hop.vlan_tci & 0xfff);
+			 backend_mtu(backend), "vlan", backend->hop.vlan_tci & 0xfff);
 }
 
 /* Seconds, or null where there is no such time. */

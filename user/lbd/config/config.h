@@ -36,6 +36,7 @@ struct config_service {
 			 has the default */
 	uint8_t forward;    /* enum lb_forward */
 	uint8_t no_backend; /* enum lb_refusal; `no-backend: reject`, the default */
+	bool no_fragments;  /* `fragments: drop`; the default is `pass` */
 	uint8_t tracking; /* enum config_tracking; auto is always for algorithms that pick a backend
 			     for each flow */
 	uint8_t mask4, mask6;              /* `affinity-mask: { v4: 24, v6: 64 }` */

@@ -34,6 +34,7 @@ static const cyaml_strval_t forward_words[] = {
 	{"ipip", LB_FORWARD_IPIP}, {"gue", LB_FORWARD_GUE}, {"gre", LB_FORWARD_GRE}, {"l2", LB_FORWARD_L2}};
 static const cyaml_strval_t refusal_words[] = {
 	{"reject", LB_REFUSE_REJECT}, {"drop", LB_REFUSE_DROP}, {"pass", LB_REFUSE_PASS}};
+static const cyaml_strval_t fragment_words[] = {{"pass", 1}, {"drop", 0}};
 static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
@@ -78,6 +79,7 @@ static const cyaml_schema_value_t backend_schema = {
 	WORD_SET("hash", raw_service, hash, hash_words), \
 	WORD("forward", raw_service, forward, forward_words), \
 	WORD("no-backend", raw_service, no_backend, refusal_words), \
+	WORD("fragments", raw_service, fragments, fragment_words), \
 	WORD("tracking", raw_service, tracking, tracking_words), \
 	WORD("affinity", raw_service, affinity, affinity_words), \
 	TEXT("affinity-timeout", raw_service, affinity_timeout), \

@@ -36,6 +36,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	uint8_t *hash;       /* enum lb_hash_fields */
 	uint8_t *forward;    /* enum lb_forward */
 	uint8_t *no_backend; /* enum lb_refusal */
+	uint8_t *fragments;  /* 1: pass, 0: drop */
 	uint8_t *tracking;   /* enum config_tracking */
 	uint8_t *affinity;   /* 0 or 1 */
 	struct raw_families *affinity_mask;

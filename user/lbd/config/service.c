@@ -274,6 +274,8 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 		service->forward = *raw->forward;
 	if (raw->no_backend)
 		service->no_backend = *raw->no_backend;
+	if (raw->fragments)
+		service->no_fragments = !*raw->fragments;
 	if (raw->tracking)
 		service->tracking = *raw->tracking;
 	if (raw->affinity)

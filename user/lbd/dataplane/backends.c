@@ -14,6 +14,15 @@
 _Static_assert(offsetof(struct lb_backend, flags) / sizeof(uint64_t) == FLAGS_WORD,
 	       "the owner and the flags are one word");
 
+__be32 dp_spread(const struct dataplane *dp, unsigned family)
+{
+	unsigned len = dp->encap_source_len[family == 6], fixed = family == 6 ? 96 : 0;
+
+	if (!dp->encap_source[family == 6].family || len >= fixed + 32)
+		return 0;
+	return htonl(len <= fixed ? 0xffffffff : 0xffffffff >> (len - fixed));
+}
+
 /* The outer source address: the configured prefix, whose remaining bits the program fills in;
  * without one, the address of the host. */
 static void set_source(const struct dataplane *dp, const struct dp_backend *want,
@@ -21,9 +30,8 @@ static void set_source(const struct dataplane *dp, const struct dp_backend *want
 {
 	bool v6 = want->address.family == 6;
 	const struct addr *prefix = &dp->encap_source[v6];
-	unsigned len = dp->encap_source_len[v6], fixed = v6 ? 96 : 0;
 
-	line->spread = 0;
+	line->spread = dp_spread(dp, want->address.family);
 	if (!prefix->family) {
 		memset(line->outer_src, 0, sizeof(line->outer_src));
 		if (want->hop.source.family == want->address.family)
@@ -31,8 +39,6 @@ static void set_source(const struct dataplane *dp, const struct dp_backend *want
 		return;
 	}
 	memcpy(line->outer_src, prefix->bytes, sizeof(line->outer_src));
-	if (len < fixed + 32)
-		line->spread = htonl(len <= fixed ? 0xffffffff : 0xffffffff >> (len - fixed));
 }
 
 static uint8_t outer_protocol(const struct dp_service *service)
@@ -104,6 +110,19 @@ static void open_egress(struct dataplane *dp, const struct member *member)
 			    strerror(-rc));
 }
 
+/* Its address may have been open before, or may not: that of a member whose packets did not go
+ * through a tunnel. */
+static void open_path(struct dataplane *dp, const struct service_plan *plan,
+		      const struct member *member)
+{
+	const struct lb_backend *line = &dp->maps.backends[member->id];
+	bool was_tunnel = dp->maps.services[plan->record->id].forward != LB_FORWARD_L2;
+
+	if (plan->want.forward == LB_FORWARD_L2 || (line->flags & LB_BACKEND_USABLE && was_tunnel))
+		return;
+	path_open(dp, &member->want.address);
+}
+
 void backends_publish(struct dataplane *dp, const struct service_plan *plan)
 {
 	for (unsigned i = 0; i < plan->count; i++) {
@@ -112,6 +131,7 @@ void backends_publish(struct dataplane *dp, const struct service_plan *plan)
 		if (!member->want.usable)
 			continue;
 		open_egress(dp, member);
+		open_path(dp, plan, member);
 		write_member(dp, plan, member);
 		dp_update(&dp->maps.loads[member->id].cost, pick_cost(plan, i));
 	}
@@ -137,5 +157,6 @@ void backend_retire(struct dataplane *dp, uint16_t id)
 	dp_update(&dp->maps.loads[id].cost, 0);
 	dp->slots_of[id] = dp->kept_of[id] = 0;
 	ids_leave(&dp->backend_ids, id);
+	path_close(dp);
 	dp->grace_owed = true;
 }

@@ -37,9 +37,10 @@ static bool services_equal(const struct dp_service *a, const struct dp_service *
 	return a->algorithm == b->algorithm && a->hash == b->hash && a->forward == b->forward &&
 	       a->no_backend == b->no_backend && a->mask4 == b->mask4 && a->mask6 == b->mask6 &&
 	       a->track_always == b->track_always && a->track_never == b->track_never &&
-	       a->affinity == b->affinity && a->tcp_idle_ms == b->tcp_idle_ms &&
-	       a->udp_idle_ms == b->udp_idle_ms && a->affinity_ms == b->affinity_ms &&
-	       a->slots == b->slots && a->ring_backends == b->ring_backends;
+	       a->affinity == b->affinity && a->no_fragments == b->no_fragments &&
+	       a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
+	       a->affinity_ms == b->affinity_ms && a->slots == b->slots &&
+	       a->ring_backends == b->ring_backends;
 }
 
 static bool is_unchanged(const struct service_plan *plan)
@@ -331,7 +332,8 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	line.hash = want->hash;
 	line.flags = (want->track_always ? LB_SERVICE_TRACK_ALWAYS : 0) |
 		     (want->track_never ? LB_SERVICE_TRACK_NEVER : 0) |
-		     (want->affinity ? LB_SERVICE_AFFINITY : 0);
+		     (want->affinity ? LB_SERVICE_AFFINITY : 0) |
+		     (want->no_fragments ? LB_SERVICE_NO_FRAGMENTS : 0);
 	line.forward = want->forward;
 	line.mask4 = want->mask4;
 	line.mask6 = want->mask6;

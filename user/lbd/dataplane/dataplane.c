@@ -40,14 +40,15 @@ enum map_index {
 	MAP_REASON_COUNTS,
 	MAP_TOTALS,
 	MAP_EGRESS,
+	MAP_PATHS,
 	MAP_SETTINGS,
 	MAPS,
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",  "services", "arena",    "fronts",
-    "stamps",         "backends",      "loads",  "turns",    "flows",    "frags",
-    "backend_counts", "reason_counts", "totals", "egress",   "settings",
+    "links",          "vips",          "ports",  "services", "arena", "fronts",
+    "stamps",         "backends",      "loads",  "turns",    "flows", "frags",
+    "backend_counts", "reason_counts", "totals", "egress",   "paths", "settings",
 };
 
 struct mapping {
@@ -135,6 +136,7 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_BACKEND_COUNTS] = cpus * backends,
 	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
 	    [MAP_TOTALS] = services,
+	    [MAP_PATHS] = backends,
 	};
 	int rc = 0;
 
@@ -357,7 +359,7 @@ static int map_memory(struct dataplane *dp, struct error *err)
 		bytes = (bpf_map__value_size(mapping->map) + 7) / 8 * 8 *
 			(size_t)bpf_map__max_entries(mapping->map);
 		mapping->bytes = (bytes + page - 1) / page * page;
-		if (i == MAP_EGRESS)
+		if (i == MAP_EGRESS || i == MAP_PATHS)
 			continue;
 		at = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 			  bpf_map__fd(mapping->map), 0);
@@ -399,7 +401,9 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .cpus = cpus,
 	};
 	dp->egress_fd = bpf_map__fd(dp->mappings[MAP_EGRESS].map);
-	dp->other_bytes = dp->mappings[MAP_EGRESS].bytes;
+	dp->paths_fd = bpf_map__fd(dp->mappings[MAP_PATHS].map);
+	dp->paths_unused = true; /* an earlier lbd may have left some */
+	dp->other_bytes = dp->mappings[MAP_EGRESS].bytes + dp->mappings[MAP_PATHS].bytes;
 }
 
 static int open_object(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus,
@@ -470,7 +474,7 @@ int dataplane_open(const struct dataplane_options *options, struct dataplane **r
 		free(dp);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	dp->egress_fd = dp->grace_map_fd = -1;
+	dp->egress_fd = dp->paths_fd = dp->grace_map_fd = -1;
 	rc = open_all(dp, options, err);
 	if (rc)
 		dataplane_close(dp);

@@ -49,7 +49,7 @@ struct dp_service {
 	const struct algo *algorithm;
 	uint8_t hash, forward, mask4, mask6;
 	uint8_t no_backend; /* enum lb_refusal */
-	bool track_always, track_never, affinity;
+	bool track_always, track_never, affinity, no_fragments;
 	uint32_t tcp_idle_ms, udp_idle_ms, affinity_ms;
 	uint32_t slots; /* prime; 0: chosen */
 	/* number of backends in the configuration, which alone sizes the ring; 0: backends_count */
@@ -128,6 +128,22 @@ struct dp_mac {
 int dataplane_set_macs(struct dataplane *dp, const struct dp_mac *macs, size_t count);
 /* What becomes of packets to ports of a VIP that no service has. */
 void dataplane_set_unserved(struct dataplane *dp, enum lb_refusal refusal);
+
+/* What a router on the way to this address has reported last about the path MTU. */
+struct dp_path {
+	struct addr address, router;
+	uint16_t mtu; /* bytes of an outer packet; 0: forgotten */
+	uint32_t tick;
+};
+
+/* Called for each address whose path MTU has changed; before: 0 if there was none. */
+typedef void dp_path_fn(void *arg, const struct dp_path *path, uint16_t before);
+
+/* Reads what was reported since the last call, and forgets what is ten minutes old. To be called
+ * several times a second: it costs nothing if there is nothing new. */
+void dataplane_read_paths(struct dataplane *dp, dp_path_fn *changed, void *arg);
+/* What was reported, as of that call; NULL: nothing. */
+const struct dp_path *dataplane_path(const struct dataplane *dp, const struct addr *address);
 
 /* Makes the maps hold exactly these services. All or nothing: limits are checked before the first
  * write; with -ENOSPC, err names the limit. Services (matched by VIP, protocol and port) and

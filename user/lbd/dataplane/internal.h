@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
- * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, ids.c), links.c, sweep.c,
- * stats.c. */
+ * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, ids.c, paths.c), links.c,
+ * sweep.c, stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -143,6 +143,14 @@ struct dataplane {
 
 	struct sweep sweep;
 
+	/* Path MTUs that routers have reported, sorted by address (paths.c). */
+	struct dp_path *paths;
+	size_t paths_count;
+	bool paths_read;        /* at least once */
+	uint32_t paths_lowered; /* settings.paths_lowered when they were read */
+	bool paths_unused;      /* the map may have elements that no backend has */
+	uint32_t paths_cleaned; /* tick in which they were last removed */
+
 	/* The outer source addresses, from the options. */
 	struct addr encap_source[2]; /* IPv4, IPv6 */
 	unsigned encap_source_len[2];
@@ -151,7 +159,7 @@ struct dataplane {
 	struct lb_bpf *skel;
 	struct mapping *mappings;
 	char *pin;
-	int egress_fd;
+	int egress_fd, paths_fd;
 	uint32_t clock; /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
@@ -316,12 +324,21 @@ void pick_plan_done(struct dataplane *dp, struct pick_plan *pick);
 uint32_t pick_cost(const struct service_plan *plan, unsigned member);
 
 /* backends.c */
+/* The bits of the outer source addresses of a family (4 or 6) that vary with the flow: a mask of
+ * the last 32. */
+__be32 dp_spread(const struct dataplane *dp, unsigned family);
 /* Write the values of the members that are usable, flags last; and, later, of those that are
  * not. */
 void backends_publish(struct dataplane *dp, const struct service_plan *plan);
 void backends_withdraw(struct dataplane *dp, const struct service_plan *plan);
 /* Withdraws a removed backend and gives up its id. */
 void backend_retire(struct dataplane *dp, uint16_t id);
+
+/* paths.c */
+/* Tunnel packets go to this address: reports about it are heeded from now on. */
+void path_open(struct dataplane *dp, const struct addr *address);
+/* A backend is gone; others may have its address. */
+void path_close(struct dataplane *dp);
 
 /* tables.c */
 struct tables_plan {

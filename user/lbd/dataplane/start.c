@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lb_hash.h"
@@ -65,6 +66,23 @@ static void keep_seed(const struct dataplane *dp, const struct dataplane_options
 		    (unsigned long long)dp->maps.settings->flow_seed);
 }
 
+/* So that the program knows reports about its own packets. */
+static void set_encap(const struct dataplane *dp)
+{
+	struct lb_settings *settings = dp->maps.settings;
+	const uint8_t *v6 = dp->encap_source[1].bytes;
+	__be32 word;
+
+	dp_update(&settings->encap4_spread, dp_spread(dp, 4));
+	memcpy(&word, dp->encap_source[0].bytes, sizeof(word));
+	dp_update(&settings->encap4, word);
+	dp_update(&settings->encap6_spread, dp_spread(dp, 6));
+	for (unsigned i = 0; i < 4; i++) {
+		memcpy(&word, v6 + i * sizeof(word), sizeof(word));
+		dp_update(&settings->encap6[i], word);
+	}
+}
+
 int dp_start(struct dataplane *dp, const struct dataplane_options *options, struct error *err)
 {
 	struct lb_settings *settings = dp->maps.settings;
@@ -80,6 +98,7 @@ int dp_start(struct dataplane *dp, const struct dataplane_options *options, stru
 		keep_seed(dp, options);
 	else
 		init_settings(dp, options);
+	set_encap(dp);
 	dp_update(&settings->gue_port, htons(options->gue_port));
 	dp_update(&settings->icmp_per_tick, ICMP_PER_TICK);
 	dp_update(&settings->echo_per_tick, ECHO_PER_TICK);
@@ -114,6 +133,7 @@ void dp_stop(struct dataplane *dp)
 	free(dp->died_at);
 	free(dp->label_of);
 	free(dp->retired);
+	free(dp->paths);
 	ids_done(&dp->service_ids);
 	ids_done(&dp->backend_ids);
 	arena_done(&dp->arena);

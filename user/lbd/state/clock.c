@@ -10,6 +10,7 @@
 #include "common/log.h"
 
 #define TICK_US              1000000
+#define PATHS_US             200000
 #define SWEEP_ROUND_US       2000000
 #define SWEEP_STEP_US        10000
 #define SWEEP_STEP_ENTRIES   65536
@@ -140,6 +141,15 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		log_error("drained backends not removed: %s; retrying each second", err.text);
 }
 
+/* ---- five times a second ---- */
+
+/* The client sends its long packet again after 200 ms at the earliest (RFC 6298 with Linux's
+ * minimum). */
+static void on_paths(evutil_socket_t fd, short what, void *arg)
+{
+	state_read_paths(arg);
+}
+
 /* ---- sweep ---- */
 
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
@@ -159,17 +169,20 @@ int state_clock_start(struct state *state)
 
 	state->commit = event_new(base, -1, 0, on_commit, state);
 	state->tick = event_new(base, -1, EV_PERSIST, on_tick, state);
+	state->paths = event_new(base, -1, EV_PERSIST, on_paths, state);
 	state->sweep = event_new(base, -1, 0, on_sweep, state);
-	if (!state->commit || !state->tick || !state->sweep)
+	if (!state->commit || !state->tick || !state->paths || !state->sweep)
 		return -ENOMEM;
 	state_arm(state->tick, TICK_US);
+	state_arm(state->paths, PATHS_US);
 	state_arm(state->sweep, SWEEP_ROUND_US);
 	return 0;
 }
 
 void state_clock_stop(struct state *state)
 {
-	struct event **const events[] = {&state->commit, &state->tick, &state->sweep};
+	struct event **const events[] = {&state->commit, &state->tick, &state->paths,
+					 &state->sweep};
 
 	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
 		if (*events[i])

@@ -41,6 +41,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 	    .track_never = config->tracking == CONFIG_TRACKING_NEVER &&
 			   config->algorithm->select == LB_SELECT_SLOT,
 	    .affinity = config->affinity,
+	    .no_fragments = config->no_fragments,
 	    .tcp_idle_ms = config->tcp_idle_ms,
 	    .udp_idle_ms = config->udp_idle_ms,
 	    .affinity_ms = config->affinity_timeout_ms,
@@ -60,6 +61,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 		    .hop = backend->hop,
 		    .latency_us = backend->latency_us,
 		};
+		backends[i].hop.mtu = backend_mtu(backend);
 	}
 }
 

@@ -31,6 +31,7 @@ struct state {
 	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
 	struct event *tick;   /* each second: ramps, latencies, drains */
+	struct event *paths;  /* five times a second: see state_read_paths */
 	struct event *sweep;
 	struct sweep_round round;
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
@@ -77,6 +78,16 @@ bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a
  * half-life of 5 s. */
 uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t elapsed_ms);
+
+/* ---- path.c ---- */
+
+/* Bytes of the longest packet, with what lbd puts in front, that fits the path to a backend whose
+ * next hop is known. reported: dp_path.mtu; 0: nothing is. Pure. */
+uint16_t path_mtu(const struct backend *backend, uint16_t reported);
+/* For a next hop that is about to become the backend's. */
+void warn_of_narrow_link(const struct backend *backend, const struct next_hop *hop);
+/* Takes over what routers have reported since the last call. */
+void state_read_paths(struct state *state);
 
 /* ---- commit.c ---- */
 

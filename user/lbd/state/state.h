@@ -186,6 +186,10 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 int state_backend_weight(struct state *state, const char *service, const struct addr *address,
 			 uint32_t weight, struct error *err);
 
+/* The MTU of the path to the backend, which has a next hop: bytes of a packet with what lbd puts in
+ * front. That of the next hop, or less if a router has reported less. */
+uint16_t backend_mtu(const struct backend *backend);
+
 /* "up", "starting", "draining", ... */
 const char *backend_condition_name(enum backend_condition condition);
 /* "up", "degraded", ... as in include/lb_api.h */

@@ -43,45 +43,13 @@ static void on_health(void *arg, const struct health_result *result)
 	state_touch(backend->service->state);
 }
 
-#define IPV6_LEAST_MTU 1280
-
-/* The longest packet of a client that fits the path to the backend. */
-static unsigned inner_mtu(const struct backend *backend, const struct next_hop *hop)
-{
-	static const unsigned between[] = {
-	    [LB_FORWARD_IPIP] = 0, [LB_FORWARD_GUE] = 12, [LB_FORWARD_GRE] = 4};
-	uint8_t forward = backend->service->config->forward;
-	unsigned outer = backend->address.family == 4 ? 20 : 40;
-
-	if (forward == LB_FORWARD_L2)
-		return hop->mtu;
-	outer += between[forward];
-	return hop->mtu > outer ? hop->mtu - outer : 0;
-}
-
-/* The client cannot be told: no path of IPv6 is that narrow. */
-static void warn_of_narrow_path(const struct backend *backend, const struct next_hop *hop)
-{
-	char text[ADDR_TEXT], label[SERVICE_LABEL];
-	unsigned mtu = inner_mtu(backend, hop);
-
-	if (backend->service->config->vip.family == 4 || mtu >= IPV6_LEAST_MTU ||
-	    (backend->has_hop && backend->hop.mtu == hop->mtu))
-		return;
-	log_warning(
-	    "%s: backend %s: MTU %u leaves %u bytes for IPv6 packets, which are lost if they are "
-	    "longer: expected %u or more: ip link set dev DEVICE mtu %u",
-	    service_label(backend->service, label), addr_format(&backend->address, text), hop->mtu,
-	    mtu, IPV6_LEAST_MTU, hop->mtu + IPV6_LEAST_MTU - mtu);
-}
-
 static void on_next_hop(void *arg, const struct addr *address, const struct next_hop *hop,
 			const char *why)
 {
 	struct backend *backend = *(struct backend **)arg;
 
 	if (hop)
-		warn_of_narrow_path(backend, hop);
+		warn_of_narrow_link(backend, hop);
 	backend->hop_known = true;
 	backend->has_hop = hop;
 	if (hop)

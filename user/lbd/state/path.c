@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The MTU of the path to a backend: that of its next hop, lowered by what routers have reported.
+ * Logs what they report. */
+#include "internal.h"
+
+#include <stdio.h>
+
+#include "common/log.h"
+
+/* What a client's packet may always have: RFC 8200, section 5; RFC 791, section 3.1. */
+#define LEAST_MTU_V6 1280
+#define LEAST_MTU_V4 576
+#define REPORT_LINES 20 /* in the log, for the reports of a fifth of a second */
+
+/* Bytes that lbd puts in front of a client's packet. */
+static unsigned outer_length(const struct backend *backend)
+{
+	static const unsigned between[] = {
+	    [LB_FORWARD_IPIP] = 0, [LB_FORWARD_GUE] = 12, [LB_FORWARD_GRE] = 4};
+	uint8_t forward = backend->service->config->forward;
+
+	if (forward == LB_FORWARD_L2)
+		return 0;
+	return between[forward] + (backend->address.family == 4 ? 20 : 40);
+}
+
+static unsigned least_mtu(const struct backend *backend)
+{
+	return backend->service->config->vip.family == 6 ? LEAST_MTU_V6 : LEAST_MTU_V4;
+}
+
+/* A report of less than a client's packet may always have changes nothing: such packets are lost
+ * on a path that is really so narrow, and arrive if the report was forged. */
+uint16_t path_mtu(const struct backend *backend, uint16_t reported)
+{
+	unsigned least = least_mtu(backend) + outer_length(backend), mtu = backend->hop.mtu;
+
+	if (!reported || backend->service->config->forward == LB_FORWARD_L2)
+		return backend->hop.mtu;
+	if (reported > least)
+		least = reported;
+	return (uint16_t)(mtu < least ? mtu : least);
+}
+
+uint16_t backend_mtu(const struct backend *backend)
+{
+	const struct dp_path *path =
+	    dataplane_path(backend->service->state->options.dataplane, &backend->address);
+
+	return path_mtu(backend, path ? path->mtu : 0);
+}
+
+/* ---- what is too narrow for IPv6 ---- */
+
+/* The longest packet of a client that fits. */
+static unsigned inner_mtu(const struct backend *backend, unsigned mtu)
+{
+	unsigned outer = outer_length(backend);
+
+	return mtu > outer ? mtu - outer : 0;
+}
+
+static bool is_narrow(const struct backend *backend, unsigned mtu)
+{
+	return backend->service->config->vip.family == 6 && inner_mtu(backend, mtu) < LEAST_MTU_V6;
+}
+
+void warn_of_narrow_link(const struct backend *backend, const struct next_hop *hop)
+{
+	char text[ADDR_TEXT], label[SERVICE_LABEL];
+	unsigned mtu = inner_mtu(backend, hop->mtu);
+
+	if (!is_narrow(backend, hop->mtu) || (backend->has_hop && backend->hop.mtu == hop->mtu))
+		return;
+	log_warning(
+	    "%s: backend %s: MTU %u leaves %u bytes for IPv6 packets, which are lost if they are "
+	    "longer: expected %u or more: ip link set dev DEVICE mtu %u",
+	    service_label(backend->service, label), addr_format(&backend->address, text), hop->mtu,
+	    mtu, LEAST_MTU_V6, hop->mtu + LEAST_MTU_V6 - mtu);
+}
+
+static void warn_of_narrow_path(const struct backend *backend, const struct dp_path *path)
+{
+	char text[ADDR_TEXT], router[ADDR_TEXT], label[SERVICE_LABEL];
+
+	if (!path->mtu || backend->service->config->forward == LB_FORWARD_L2 ||
+	    !is_narrow(backend, path->mtu))
+		return;
+	log_warning("%s: backend %s: path MTU %u, reported by %s, leaves %u bytes for IPv6 "
+		    "packets, which are lost if they are longer: expected %u or more, with links "
+		    "of MTU %u on the way",
+		    service_label(backend->service, label), addr_format(&backend->address, text),
+		    path->mtu, addr_format(&path->router, router), inner_mtu(backend, path->mtu),
+		    LEAST_MTU_V6, LEAST_MTU_V6 + outer_length(backend));
+}
+
+/* ---- reports ---- */
+
+struct reports {
+	struct state *state;
+	unsigned count, lines;
+};
+
+static void log_path(const struct dp_path *path, uint16_t before)
+{
+	char address[ADDR_TEXT], router[ADDR_TEXT];
+
+	addr_format(&path->address, address);
+	if (!path->mtu)
+		log_info("path to %s: the MTU of %u that a router reported is forgotten", address,
+			 before);
+	else
+		log_info("path to %s: MTU %u, reported by %s", address, path->mtu,
+			 addr_format(&path->router, router));
+}
+
+static void on_path(void *arg, const struct dp_path *path, uint16_t before)
+{
+	struct reports *reports = arg;
+	const struct world *world = &reports->state->world;
+
+	reports->count++;
+	if (reports->lines++ >= REPORT_LINES)
+		return;
+	log_path(path, before);
+	for (unsigned i = 0; i < world->count; i++) {
+		const struct backend *backend =
+		    service_find_backend(world->services[i], &path->address);
+
+		if (backend && reports->lines++ < REPORT_LINES)
+			warn_of_narrow_path(backend, path);
+	}
+}
+
+void state_read_paths(struct state *state)
+{
+	struct reports reports = {.state = state};
+
+	dataplane_read_paths(state->options.dataplane, on_path, &reports);
+	if (reports.lines > REPORT_LINES)
+		log_info("paths: %u MTUs have changed at once: not all are logged", reports.count);
+	if (reports.count)
+		state_touch(state);
+}
