@@ -18,6 +18,7 @@ struct config_source {
 	size_t error_line;        /* of the earliest complaint, from 1 */
 	int error;                /* 0, -EINVAL, or -ENOMEM */
 	struct error complaint;   /* the earliest, in the user's words */
+	struct config_list_cache *lists; /* borrowed; see lists.h */
 };
 
 /* A place in the text, and its name in errors. */

@@ -68,4 +68,17 @@ void filter_unref(struct filter *filter);         /* NULL is fine */
 /* Do both give the same verdict for every address? NULL: allows all. */
 bool filter_equal(const struct filter *a, const struct filter *b);
 
+/* ---- what one load has read and made: pool.c ---- */
+
+struct filter_pool;
+
+struct filter_pool *filter_pool_new(void); /* NULL: out of memory */
+void filter_pool_free(struct filter_pool *pool); /* NULL is fine */
+/* As filter_list_read and filter_new, but once for the same path and the same two lists. *ret has a
+ * reference of its own. */
+int filter_pool_read(struct filter_pool *pool, const char *path, struct filter_list **ret,
+		     struct error *err);
+int filter_pool_make(struct filter_pool *pool, struct filter_list *allow, struct filter_list *deny,
+		     struct filter **ret, struct error *err);
+
 #endif
