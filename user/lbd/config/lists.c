@@ -203,9 +203,10 @@ static int make_filter(struct filter_pool *pool, const struct config_service *se
 	if (lists->allow && !lists->allow->counts[v6]) {
 		*ret_key = "allow";
 		return error_set(err, -EINVAL,
-				 "%s: no IPv%d prefix: expected at least one, as it would admit "
-				 "nobody to the IPv%d VIP",
-				 lists->allow->name, v6 ? 6 : 4, v6 ? 6 : 4);
+				 "%s%sno IPv%d prefix: expected at least one, as nobody could use "
+				 "the IPv%d VIP",
+				 lists->allow->is_file ? lists->allow->name : "",
+				 lists->allow->is_file ? ": " : "", v6 ? 6 : 4, v6 ? 6 : 4);
 	}
 	*ret_key = "deny";
 	if (!lists->allow && (!lists->deny || !lists->deny->count))
