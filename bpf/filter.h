@@ -95,9 +95,9 @@ static long filter_step_v6(__u64 step, struct filter_search *search)
 	if (!bound)
 		return 1;
 	bound += at % in_block;
-	return filter_halve(search, half,
-			    filter_borrow(search->high, bound->high,
-					  filter_borrow(search->low, bound->low, 0)));
+	return filter_halve(
+	    search, half,
+	    filter_borrow(search->high, bound->high, filter_borrow(search->low, bound->low, 0)));
 }
 
 static __always_inline int filter_end(const struct filter_search *search, __u32 service)

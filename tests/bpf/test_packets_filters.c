@@ -63,8 +63,7 @@ static void put(struct dataplane *dp, const uint16_t *ids, struct filter *const 
 		services[i].record = &records[i];
 		services[i].want.filter = filters[i];
 	}
-	if (filters_plan_make(dp, services, count, &plan, &err) ||
-	    filters_install(dp, &plan, &err))
+	if (filters_plan_make(dp, services, count, &plan, &err) || filters_install(dp, &plan, &err))
 		fail_msg("%s", err.text);
 	filters_remove(dp, &plan);
 	filters_plan_done(dp, &plan);
@@ -217,8 +216,8 @@ LB_TEST(udp_and_packets_with_options_are_judged)
 	put(&dp, ids, (struct filter *[]){filter, filter}, 2);
 	f->map.services[udp].flags |= LB_SERVICE_FILTERED;
 	f->map.services[udp6].flags |= LB_SERVICE_FILTERED;
-	expect(f, LB_REASON_denied,
-	       PKT(ETH(), IN4(), UDP(.sport = 1, .dport = P_LISTED), DATA(10)), NULL);
+	expect(f, LB_REASON_denied, PKT(ETH(), IN4(), UDP(.sport = 1, .dport = P_LISTED), DATA(10)),
+	       NULL);
 	expect(f, LB_REASON_denied,
 	       PKT(ETH(), IN6(), EXT6(.type = 60), UDP(.sport = 1, .dport = P_LISTED), DATA(10)),
 	       NULL);
@@ -268,8 +267,7 @@ LB_TEST(a_service_whose_lists_are_gone_takes_everyone)
 
 #define FRAGMENT_FIRST(n) \
 	PKT(ETH(), IN4(.frag = MF, .id = (n)), UDP(.sport = 1, .dport = P_LISTED), DATA(600))
-#define FRAGMENT_LATER(n) \
-	PKT(ETH(), IN4(.frag = AT(608), .id = (n), .proto = 17), DATA(100))
+#define FRAGMENT_LATER(n) PKT(ETH(), IN4(.frag = AT(608), .id = (n), .proto = 17), DATA(100))
 
 static int reason_of(struct fixture *f, const struct layer *layers)
 {
@@ -308,16 +306,16 @@ LB_TEST(later_fragments_are_judged_by_the_lists_of_their_own_time)
 
 static int reason_of_error4(struct fixture *f, const char *router, const char *client)
 {
-	return reason_of(f, PKT(ETH(), IP4(.src = router, .dst = VIP4), ICMP(.type = 3, .code = 4),
-				IP4(.src = VIP4, .dst = client),
-				TCP(.sport = P_LISTED, .dport = 9)));
+	return reason_of(f,
+			 PKT(ETH(), IP4(.src = router, .dst = VIP4), ICMP(.type = 3, .code = 4),
+			     IP4(.src = VIP4, .dst = client), TCP(.sport = P_LISTED, .dport = 9)));
 }
 
 static int reason_of_error6(struct fixture *f, const char *router, const char *client)
 {
-	return reason_of(f, PKT(ETH(), IP6(.src = router, .dst = VIP6), ICMP6(.type = 2),
-				IP6(.src = VIP6, .dst = client),
-				TCP(.sport = P_LISTED, .dport = 9)));
+	return reason_of(f,
+			 PKT(ETH(), IP6(.src = router, .dst = VIP6), ICMP6(.type = 2),
+			     IP6(.src = VIP6, .dst = client), TCP(.sport = P_LISTED, .dport = 9)));
 }
 
 LB_TEST(an_icmp_error_counts_as_the_clients_whose_packet_it_quotes)

@@ -98,7 +98,7 @@ static struct filter_prefix random_prefix(const struct filter_list *list)
 
 	prefix.length = (uint8_t)model_random(bits + 1);
 	for (uint32_t bit = prefix.length; bit < bits; bit++)
-		prefix.address.bytes[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+		prefix.address.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 	return prefix;
 }
 

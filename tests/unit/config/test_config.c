@@ -321,8 +321,7 @@ static const struct refusal refusals[] = {
     {"a_prefix_that_is_a_name", WEB "    allow: [example.com]\n" BACKENDS,
      "6: service web: allow: example.com: expected an IPv4 or IPv6 prefix or address, such as "
      "192.0.2.0/24 or 2001:db8::/32"},
-    {"a_wrong_prefix_in_the_defaults",
-     "defaults:\n  deny: [10.0.0.0/33]\n" WEB BACKENDS,
+    {"a_wrong_prefix_in_the_defaults", "defaults:\n  deny: [10.0.0.0/33]\n" WEB BACKENDS,
      "2: defaults: deny: 10.0.0.0/33: expected a length from 0 to 32"},
     {"an_allow_list_without_prefixes", WEB "    allow: []\n" BACKENDS,
      "6: service web: allow: no IPv4 prefix: expected at least one, as nobody could use the IPv4 "

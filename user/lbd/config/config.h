@@ -101,9 +101,9 @@ int config_load(const char *path, struct config **ret, struct error *err);
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
 void config_free(struct config *config);
-/* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an element
- * for each service of config, whose other lists stay; or -errno with "service NAME: ..." in err. The
- * caller owns the elements (config_lists_done) and the array (free). */
+/* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an
+ * element for each service of config, whose other lists stay; or -errno with "service NAME: ..." in
+ * err. The caller owns the elements (config_lists_done) and the array (free). */
 int config_read_lists_again(const struct config *config, struct config_lists **ret,
 			    struct error *err);
 void config_lists_done(struct config_lists *lists);

@@ -114,8 +114,8 @@ static struct filter_list *read_inline(const struct config_place *at, const char
 	}
 	for (const yaml_node_item_t *item = node->data.sequence.items.start;
 	     good && item < node->data.sequence.items.top; item++)
-		good = read_item(at, key, yaml_document_get_node(&at->source->document, *item),
-				 list);
+		good =
+		    read_item(at, key, yaml_document_get_node(&at->source->document, *item), list);
 	if (good)
 		return list;
 	filter_list_unref(list);

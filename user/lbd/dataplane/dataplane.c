@@ -47,10 +47,10 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",          "services", "arena",   "fronts",
-    "stamps",         "backends",      "loads",          "turns",    "flows",   "frags",
-    "backend_counts", "reason_counts", "service_counts", "totals",   "filters", "egress",
-    "settings",
+    "links",  "vips",    "ports",          "services",      "arena",
+    "fronts", "stamps",  "backends",       "loads",         "turns",
+    "flows",  "frags",   "backend_counts", "reason_counts", "service_counts",
+    "totals", "filters", "egress",         "settings",
 };
 
 struct mapping {

@@ -100,9 +100,9 @@ static int place_all(struct filter_image *image, uint32_t heads, struct stored *
 		const struct filter *filter = list[i].filter;
 
 		list[i].head.v4 = place_table(filter->denies4, filter->count4, 1, &next);
-		list[i].head.v6 = place_table(
-		    filter->denies6, filter->count6,
-		    sizeof(struct lb_filter_bound) / sizeof(uint32_t), &next);
+		list[i].head.v6 =
+		    place_table(filter->denies6, filter->count6,
+				sizeof(struct lb_filter_bound) / sizeof(uint32_t), &next);
 		if (next * LB_FILTER_WORDS > UINT32_MAX)
 			return -ENOSPC;
 	}

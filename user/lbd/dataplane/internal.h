@@ -166,7 +166,7 @@ struct dataplane {
 	int filters_fd; /* map `filters`; -1: on plain memory */
 	struct filter_image filters;
 	bool filters_adopted; /* map `filters` holds those of an earlier lbd */
-	uint32_t clock; /* tests: the current tick; 0: read the clock */
+	uint32_t clock;       /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
 	uint64_t other_bytes; /* size of the maps that are not in dp_maps */

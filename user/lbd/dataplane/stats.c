@@ -189,7 +189,6 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
 	};
-	ret->total =
-	    ret->flows + ret->arena + ret->services + ret->backends + ret->counters +
+	ret->total = ret->flows + ret->arena + ret->services + ret->backends + ret->counters +
 		     ret->filters + ret->other;
 }

@@ -51,7 +51,7 @@ int filter_prefix_parse(const char *text, struct filter_prefix *ret, struct erro
 /* Immutable, with counted references. The verdicts change at each bound, see lb_abi.h, filters. */
 struct filter {
 	unsigned refs;
-	uint64_t digest; /* of all that follows */
+	uint64_t digest;       /* of all that follows */
 	bool denies4, denies6; /* addresses below the first bound */
 	uint32_t count4, count6;
 	uint32_t *bounds4; /* host order, ascending */
@@ -72,7 +72,7 @@ bool filter_equal(const struct filter *a, const struct filter *b);
 
 struct filter_pool;
 
-struct filter_pool *filter_pool_new(void); /* NULL: out of memory */
+struct filter_pool *filter_pool_new(void);       /* NULL: out of memory */
 void filter_pool_free(struct filter_pool *pool); /* NULL is fine */
 /* As filter_list_read and filter_new, but once for the same path and the same two lists. *ret has a
  * reference of its own. */

@@ -11,11 +11,10 @@
 
 #include "common/cleanup.h"
 
-#define MAX_FILE (64u << 20) /* bytes: FILTER_LIST_MAX prefixes with a short comment each */
+#define MAX_FILE  (64u << 20) /* bytes: FILTER_LIST_MAX prefixes with a short comment each */
 #define TOO_LARGE "%s: too large: expected at most %u MiB"
-#define BLANKS   " \t\r"
-#define EXPECTED \
-	"expected an IPv4 or IPv6 prefix or address, such as 192.0.2.0/24 or 2001:db8::/32"
+#define BLANKS    " \t\r"
+#define EXPECTED  "expected an IPv4 or IPv6 prefix or address, such as 192.0.2.0/24 or 2001:db8::/32"
 
 /* ---- the list ---- */
 
@@ -72,8 +71,8 @@ int filter_list_add(struct filter_list *list, const char *text, uint32_t line, s
 	if (rc)
 		return rc;
 	if (list->count == FILTER_LIST_MAX)
-		return error_set(err, -E2BIG, "%.100s: too many: expected at most %d prefixes", text,
-				 FILTER_LIST_MAX);
+		return error_set(err, -E2BIG, "%.100s: too many: expected at most %d prefixes",
+				 text, FILTER_LIST_MAX);
 	if (make_room(list))
 		return error_set(err, -ENOMEM, "out of memory");
 	prefix.line = line;
@@ -130,9 +129,8 @@ int filter_prefix_parse(const char *text, struct filter_prefix *ret, struct erro
 		return error_set(err, -EINVAL, "%.100s: expected a length from 0 to %zu", text,
 				 addr_length(&prefix.address) * 8);
 	if (clear_beyond(&prefix.address, (unsigned)length))
-		return error_set(err, -EINVAL,
-				 "%.100s: has bits beyond its length: expected %s/%d", text,
-				 addr_format(&prefix.address, address), length);
+		return error_set(err, -EINVAL, "%.100s: has bits beyond its length: expected %s/%d",
+				 text, addr_format(&prefix.address, address), length);
 	prefix.length = (uint8_t)length;
 	*ret = prefix;
 	return 0;

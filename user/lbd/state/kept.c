@@ -30,7 +30,8 @@ static unsigned backends_of(const struct config *config)
 }
 
 /* 0: it applies to the config. */
-static int check_entry(struct override_filter *filter, const struct override *entry, struct error *why)
+static int check_entry(struct override_filter *filter, const struct override *entry,
+		       struct error *why)
 {
 	const struct config *config = filter->state->config;
 	const struct config_service *service = config_find_service(config, entry->service);
@@ -69,7 +70,8 @@ static struct override_filter filter_for(const struct state *state)
 {
 	unsigned backends = backends_of(state->config), limit = state->config->limits.backends;
 
-	return (struct override_filter){.state = state, .room = limit > backends ? limit - backends : 0};
+	return (struct override_filter){.state = state,
+					.room = limit > backends ? limit - backends : 0};
 }
 
 static void drop_what_does_not_apply(struct state *state)

@@ -178,7 +178,8 @@ struct lists_report {
 	unsigned changed;  /* of them: admit other clients now */
 	uint64_t prefixes; /* of all lists; one that two services have counts twice */
 };
-/* Reads the files of all `allow` and `deny` lists again. All or nothing, and nothing else changes. */
+/* Reads the files of all `allow` and `deny` lists again. All or nothing, and nothing else changes.
+ */
 int state_reload_lists(struct state *state, struct lists_report *ret, struct error *err);
 /* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
