@@ -199,6 +199,7 @@ static __always_inline bool quoted_v6(const struct packet *p, __u32 left, struct
 static __always_inline int error_follow(const struct packet *p, __u32 left, struct route *r)
 {
 	struct lb_tuple tuple = {.family = p->family};
+	struct scratch *scratch;
 
 	if (!(p->family == 4 ? quoted_v4(p, left, &tuple) : quoted_v6(p, left, &tuple)))
 		return LB_REASON_vip_icmp_other;
@@ -206,6 +207,9 @@ static __always_inline int error_follow(const struct packet *p, __u32 left, stru
 		return LB_REASON_vip_icmp_other;
 	if (!continues(service_find(r, tuple.protocol, tuple.ports)))
 		return LB_REASON_vip_icmp_other;
+	scratch = scratch_of();
+	if (scratch)
+		__builtin_memcpy(scratch->way.client, tuple.client, sizeof(tuple.client));
 	r->hash = quoted_hash(&tuple, 0);
 	return route_to(r, select_quoted(r->hash, quoted_hash(&tuple, r->service->id),
 					 r->service->id, tuple.protocol));

@@ -40,7 +40,8 @@ static __always_inline int follower_end(int reason, const struct route *r)
 
 	if (!scratch)
 		return LB_REASON_vip_malformed;
-	scratch->way = (struct follower_way){.hash = r->hash, .backend = r->backend_id};
+	scratch->way.hash = r->hash;
+	scratch->way.backend = r->backend_id;
 	return reason;
 }
 
@@ -77,7 +78,16 @@ static __always_inline int route_follower(const struct packet *p, struct route *
 	if (!scratch)
 		return LB_REASON_vip_malformed;
 	r->hash = scratch->way.hash;
-	return route_to(r, scratch->way.backend);
+	reason = route_to(r, scratch->way.backend);
+	if (!continues(reason) || !is_filtered(r))
+		return reason;
+	/* the lists may have changed since the first fragment was here */
+	reason = p->kind == PACKET_LATER_FRAGMENT
+		     ? filter_source(p, r)
+		     : filter_client(p->family, scratch->way.client, r);
+	if (!continues(reason))
+		r->backend = NULL;
+	return reason;
 }
 
 static __always_inline int route_flow(const struct packet *p, struct route *r)

@@ -18,6 +18,7 @@
 const volatile __u32 flow_mask = 1; /* number of buckets of `flows` - 1; at least two buckets */
 /* length of a row of `backend_counts`: entries of `backends` */
 const volatile __u32 backend_slots = 2;
+const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries of `services` */
 
 /* The values of a BPF array begin on a cache line only if the array is mmapable. */
 #define LB_ARRAY(name, value_type, entries)        \
@@ -45,7 +46,24 @@ LB_ARRAY(frags, __u64, LB_FRAGS);
 LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);
 LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
+LB_ARRAY(service_counts, struct lb_service_count, 2);
 LB_ARRAY(totals, struct lb_total, 2); /* used by lbd only */
+
+/* One element; empty while no service has a filter. The arrays in it may have any size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(
+	    values, struct {
+		    __uint(type, BPF_MAP_TYPE_ARRAY);
+		    __uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+		    __uint(max_entries, 1);
+		    __uint(key_size, sizeof(__u32));
+		    /* with __type, clang describes the struct by its name alone */
+		    __uint(value_size, sizeof(struct lb_filter_block));
+	    });
+} filters SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);

@@ -22,6 +22,9 @@ struct follower_way {
 	__u64 hash;
 	__u32 backend;
 	__u32 pad;
+	/* of an ICMP error: the client of the flow that it quotes. Any router may send one, so the
+	 * source address does not count for `allow` and `deny` */
+	__be32 client[4];
 };
 
 #define SCRATCH_BYTES 512

@@ -5,6 +5,7 @@
 #ifndef LB_SELECT_H
 #define LB_SELECT_H
 
+#include "filter.h"
 #include "flow.h"
 #include "maps.h"
 #include "packet.h"
@@ -692,12 +693,13 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 		       24 + __builtin_offsetof(union selection, tcp_idle),
 	       "union selection mirrors struct lb_service");
 
-/* Whether the service hashes the whole tuple and does not track always, as most do: then the slot
- * alone decides, unless it is in transition. One comparison tests all of it. */
+/* Whether the service hashes the whole tuple, does not track always and has no filter, as most do:
+ * then the slot alone decides, unless it is in transition. One comparison tests all of it. */
 static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
-	const union selection mask4 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask4 = 0xff};
-	const union selection mask6 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask6 = 0xff};
+	const __u8 flags = LB_SERVICE_TRACKING | LB_SERVICE_FILTERED;
+	const union selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
+	const union selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
 	const union selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
 	const union selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
 	__u64 word = *(const __u64 *)&service->select;
@@ -780,10 +782,13 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 
 	r->hash = hash = packet_hash(p, &r->settings->key);
 	r->new_flow = is_syn(p);
+	if (unlikely(!straight)) {
+		if (is_filtered(r) && !continues(filter_source(p, r)))
+			return LB_REASON_denied;
+		hash = slot_hash(p, r);
+	}
 	if (unlikely(!LB_REGION_SIZE(ring)))
 		return LB_REASON_no_backend;
-	if (unlikely(!straight))
-		hash = slot_hash(p, r);
 	index = ring_slot_index(ring, hash);
 	front = front_read(index);
 	if (unlikely(front & LB_FRONT_TRANSITION) ||

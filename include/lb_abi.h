@@ -178,6 +178,7 @@ enum lb_service_flags {
 	    1 << 1, /* the flow table is not used; slots are never in transition */
 	LB_SERVICE_AFFINITY = 1 << 2, /* new flows of a client go to the backend of its last one */
 	LB_SERVICE_NO_FRAGMENTS = 1 << 3, /* fragments are dropped */
+	LB_SERVICE_FILTERED = 1 << 4,     /* not every client may use it: see filters */
 };
 
 enum lb_forward {
@@ -218,6 +219,45 @@ struct lb_service {
 	__u32 id; /* its own, 1.. ; 0: this service is not in use */
 	__u32 pad0;
 	__u64 pad1[2];
+};
+
+/* ---- filters: the clients that may use a service (`allow`, `deny`) ---- */
+
+/* One element: an array of blocks that holds the filters of all services. It is never changed: lbd
+ * makes a new one and puts it in place of the old one, so a packet sees one or the other. Block ID
+ * is the head of service ID; directories and bounds follow the heads. Equal filters are stored
+ * once.
+ *
+ * A filter is a sorted list of bounds in the address space. The addresses below the first bound
+ * have one verdict, those from the first to the second the other, and so on in turn. The directory
+ * has, for the upper bits of an address, how many bounds lie below the addresses that begin with
+ * them; and one entry more. Between two entries there are few bounds to search. */
+#define LB_FILTER_WORDS 16
+
+struct lb_filter_block {
+	__u32 word[LB_FILTER_WORDS];
+};
+
+/* Bounds of one address family: of 32 or 128 bits. */
+struct lb_filter_table {
+	__u32 denies;    /* 1: addresses below the first bound are denied; 0: allowed */
+	__u32 shift;     /* of the first 32 bits of an address to its place in the directory */
+	__u32 directory; /* its first word, counted from block 0 */
+	__u32 bounds;    /* the first one's first word, at the beginning of a block */
+};
+
+#define LB_FILTER_SHIFT_LEAST 16 /* so many bits at least are left to search */
+#define LB_FILTER_SEARCH      22 /* halvings that find a place among the most bounds */
+#define LB_FILTER_BOUNDS      ((1u << LB_FILTER_SEARCH) - 1) /* of a table at most */
+
+struct lb_filter_head {
+	struct lb_filter_table v4, v6; /* shift 0: the service has no filter */
+	__u32 pad[8];
+};
+
+/* An IPv6 bound, in host order. */
+struct lb_filter_bound {
+	__u64 high, low;
 };
 
 /* ---- arena: slots, turn lists and member lists; two 32-bit words per element ---- */
@@ -436,6 +476,11 @@ struct lb_total {
 	__u64 pad;
 };
 
+/* service_counts[cpu * services + id] */
+struct lb_service_count {
+	__u64 denied; /* packets; reason `denied` */
+};
+
 /* frags: where the first fragment of a datagram went. Direct-mapped, one word: fingerprint 32
  * (63-32) | used 1 (31) | dropped 1 (30) | backend 15 (28-14), 0: to the kernel, or dropped |
  * tick 14 (13-0) */
@@ -450,6 +495,9 @@ _Static_assert(sizeof(struct lb_link) == 64, "layout");
 _Static_assert(sizeof(struct lb_vip_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_port_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_service) == 64, "layout");
+_Static_assert(sizeof(struct lb_filter_block) == 64, "layout");
+_Static_assert(sizeof(struct lb_filter_head) == sizeof(struct lb_filter_block), "layout");
+_Static_assert(sizeof(struct lb_filter_bound) == 16, "layout");
 _Static_assert(sizeof(struct lb_backend) == 64, "layout");
 _Static_assert(sizeof(struct lb_path_key) == 20, "layout");
 _Static_assert(sizeof(struct lb_path) == 24, "layout");

@@ -18,13 +18,13 @@
  * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
- *      { "version", "abi": 4, "pid", "uptime_s", "config": PATH,
+ *      { "version", "abi": 5, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],
  *        "services", "services_down", "services_panic", "services_backup", "services_blind",
  *        "backends", "backends_up" (numbers),
  *        "memory": { "total", "flows", "arena", "services", "backends", "counters",
- *                    "other" } (bytes),
+ *                    "filters" (allow and deny lists), "other" } (bytes),
  *        "flows": { "capacity", "entries" (at the last sweep),
  *                   "without_place": new flows of the last minute, sent by slot because the
  *                                    table had no place for them,
@@ -52,7 +52,9 @@
  *                       give the same digest,
  *        "limited": bool (holds more than its share of a crowded flow table: its new flows are sent
  *                   by slot),
- *        "packets", "bytes", "flows" }
+ *        "packets", "bytes", "flows",
+ *        "allow", "deny": null or number of prefixes,
+ *        "denied": packets of clients that these lists do not admit }
  *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
  *      { "backends": [ BACKEND ] }
@@ -82,9 +84,12 @@
  * POST /v1/attach          { "interface", "mode": "auto" (default)|"native"|"generic" }
  *                          -> { "interface": INTERFACE }
  * POST /v1/detach          { "interface" } -> {}
- * POST /v1/reload          {} -> { "services", "backends",
+ * POST /v1/reload          {"lists": bool (default false)} -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
  *                          "kept", "dropped": [ { "service", "address", "change" } ], 100 in all }
+ *                          With "lists": true only the files of allow and deny lists are read:
+ *                          -> { "services": number of services with lists, "changed": how many of
+ *                          them admit other clients now, "prefixes": of all lists }
  * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now": bool (default false) } -> {}

@@ -37,6 +37,7 @@
 	  "known for this ICMP; no answer is due, or its rate limit was reached")                 \
 	X(martian, DROPPED,                                                                       \
 	  "to a VIP from an impossible source address or the VIP itself, or source-routed")       \
+	X(denied, DROPPED, "the service's `allow` and `deny` lists do not admit the client")      \
 	X(vip_malformed, DROPPED, "to a VIP, with a truncated header or impossible lengths")      \
 	X(echo_refused, DROPPED,                                                                  \
 	  "echo request to a VIP with a wrong checksum, or above the rate limit")                 \

@@ -121,6 +121,7 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 	} sizes[] = {
 	    {"flow_mask", size->flow_buckets - 1},
 	    {"backend_slots", size->backends},
+	    {"service_slots", size->services},
 	};
 	struct bpf_map *map = rodata_map(object);
 	_cleanup_free_ uint8_t *value = NULL;
@@ -161,6 +162,7 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 	set_entries(object, "loads", size->backends);
 	set_entries(object, "flows", size->flow_buckets);
 	set_entries(object, "backend_counts", (uint64_t)size->cpus * size->backends);
+	set_entries(object, "service_counts", (uint64_t)size->cpus * size->services);
 	set_entries(object, "reason_counts", (uint64_t)size->cpus * LB_COUNTERS);
 	set_constants(object, size, switches, bits);
 }

@@ -33,6 +33,7 @@ static void size_maps(struct fixture *f)
 
 	skel->rodata->flow_mask = FIXTURE_BUCKETS - 1;
 	skel->rodata->backend_slots = FIXTURE_BACKENDS;
+	skel->rodata->service_slots = FIXTURE_SERVICES;
 	bpf_map__set_max_entries(skel->maps.vips, 2 * TABLE_BUCKETS);
 	bpf_map__set_max_entries(skel->maps.ports, 2 * TABLE_BUCKETS);
 	bpf_map__set_max_entries(skel->maps.services, FIXTURE_SERVICES);
@@ -46,6 +47,7 @@ static void size_maps(struct fixture *f)
 	bpf_map__set_max_entries(skel->maps.paths, FIXTURE_PATHS);
 	bpf_map__set_max_entries(skel->maps.backend_counts, f->cpus * FIXTURE_BACKENDS);
 	bpf_map__set_max_entries(skel->maps.reason_counts, f->cpus * LB_COUNTERS);
+	bpf_map__set_max_entries(skel->maps.service_counts, f->cpus * FIXTURE_SERVICES);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -81,9 +83,10 @@ static int map_maps(struct fixture *f)
 	f->frag_count = bpf_map__max_entries(f->skel->maps.frags);
 	m->backend_counts = map_memory(f->skel->maps.backend_counts);
 	m->reason_counts = map_memory(f->skel->maps.reason_counts);
+	m->service_counts = map_memory(f->skel->maps.service_counts);
 	return m->settings && m->links && m->vips && m->ports && m->services && m->arena &&
 		       m->fronts && m->stamps && m->backends && m->loads && m->turns && m->flows &&
-		       m->frags && m->backend_counts && m->reason_counts
+		       m->frags && m->backend_counts && m->reason_counts && m->service_counts
 		   ? 0
 		   : -errno;
 }

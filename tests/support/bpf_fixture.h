@@ -43,6 +43,7 @@ struct fixture_maps {
 	uint64_t *frags;
 	struct lb_backend_count *backend_counts;
 	struct lb_reason_count *reason_counts;
+	struct lb_service_count *service_counts;
 };
 
 struct lb_bpf;

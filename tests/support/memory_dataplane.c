@@ -30,7 +30,7 @@ struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplan
 	if (!dp)
 		abort();
 	dp->maps = *maps;
-	dp->egress_fd = dp->paths_fd = -1;
+	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->filters.fd = -1;
 	dp->skip_grace = true;
 	dp->clock = clock;
 	if (dp_start(dp, options, &err))
@@ -70,6 +70,8 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->backend_counts =
 	    lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->backend_counts));
 	maps->reason_counts = lines((size_t)CPUS * LB_COUNTERS, sizeof(*maps->reason_counts));
+	maps->service_counts =
+	    lines((size_t)CPUS * maps->service_slots, sizeof(*maps->service_counts));
 	maps->totals = lines(maps->service_slots, sizeof(*maps->totals));
 	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
 	memory->dp = dataplane_on(maps, &memory->options, 0);
@@ -105,6 +107,7 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->frags);
 	free(maps->backend_counts);
 	free(maps->reason_counts);
+	free(maps->service_counts);
 	free(maps->totals);
 	free(memory);
 }

@@ -37,15 +37,33 @@ static void print_reloaded(const json_t *answer)
 	print_changes(answer, "dropped");
 }
 
+static void print_lists(const json_t *answer)
+{
+	uint64_t services = json_number(answer, "services");
+	char with[64];
+
+	if (!services)
+		printf("no service has allow or deny lists\n");
+	else
+		printf("lists reloaded: %s with lists, %llu changed; prefixes: %llu\n",
+		       format_plural(services, "service", with),
+		       (unsigned long long)json_number(answer, "changed"),
+		       (unsigned long long)json_number(answer, "prefixes"));
+}
+
 static int run_reload(struct call *call, struct error *err)
 {
+	bool lists = call_option(call, "--lists");
 	json_t *answer = NULL;
-	int rc = call_post(call, "/v1/reload", json_object(), &answer, err);
+	int rc = call_post(call, "/v1/reload",
+			   lists ? json_pack("{s:b}", "lists", true) : json_object(), &answer, err);
 
 	if (rc)
 		return rc;
 	if (call->json)
 		rc = show_json(answer, err);
+	else if (lists)
+		print_lists(answer);
 	else
 		print_reloaded(answer);
 	json_decref(answer);
@@ -60,9 +78,13 @@ REGISTER(verb, reload) = {
     .details = "All or nothing: a bad file changes nothing, and the error names the file, the "
 	       "line and what was expected. Flows keep their backends. Drains hold while the "
 	       "backend is in the file. Other run-time changes (backend add, remove, weight) are "
-	       "dropped, and named: the file takes precedence.",
+	       "dropped, and named: the file takes precedence. Files of `allow` and `deny` lists "
+	       "are read again too; with --lists only they are, and nothing else changes.",
+    .options = {{.name = "--lists",
+		 .help = "read only the files of `allow` and `deny` lists again, all or nothing"}},
     .examples = {{"reload",
 		  "after editing /etc/lbd/lbd.yaml; `lbd --check FILE` checks a file without "
-		  "loading it"}},
+		  "loading it"},
+		 {"reload --lists", "after a new version of a list has been renamed into place"}},
     .run = run_reload,
 };

@@ -77,6 +77,33 @@ static void print_limited(const json_t *services)
 		}
 }
 
+/* "allow 2, deny 100000" */
+static void print_list(const json_t *service, const char *list, bool first)
+{
+	if (json_is_integer(json_object_get(service, list)))
+		printf("%s%s %llu", first ? "" : ", ", list,
+		       (unsigned long long)json_number(service, list));
+}
+
+static void print_lists(const json_t *services)
+{
+	const json_t *service;
+	size_t i;
+
+	json_array_foreach (services, i, service) {
+		bool allow = json_is_integer(json_object_get(service, "allow"));
+
+		if (!allow && !json_is_integer(json_object_get(service, "deny")))
+			continue;
+		text_put(stdout, json_text(service, "name"));
+		printf(": prefixes: ");
+		print_list(service, "allow", true);
+		print_list(service, "deny", !allow);
+		printf("; packets denied: %llu\n",
+		       (unsigned long long)json_number(service, "denied"));
+	}
+}
+
 static int print_services(const json_t *answer, struct error *err)
 {
 	const json_t *services = json_object_get(answer, "services"), *service;
@@ -97,6 +124,7 @@ static int print_services(const json_t *answer, struct error *err)
 		return error_set(err, rc, "out of memory");
 	print_changing(services);
 	print_limited(services);
+	print_lists(services);
 	return 0;
 }
 
@@ -123,7 +151,8 @@ REGISTER(verb, services) = {
 	       "health checks have new results); down. RING is the number of slots and the first "
 	       "digits of a digest of their backends: load balancers with the same config, "
 	       "hash-seed and healthy backends show the same. FLOWS counts new flows since the "
-	       "service was created.",
+	       "service was created. Below the table: the number of prefixes of `allow` and `deny` "
+	       "lists, and of packets that they denied.",
     .examples = {{"services", "one row per service"}},
     .run = run_services,
 };

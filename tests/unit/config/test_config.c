@@ -15,6 +15,7 @@
 
 #include "lb_abi.h"
 #include "lbd/config/config.h"
+#include "support/test_file.h"
 
 /* A service in five lines; keys follow from line 6 on. */
 #define WEB                     \
@@ -101,7 +102,7 @@ static const struct refusal refusals[] = {
      "status, interval, timeout, rise or fall"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
-     "tracking, affinity, affinity-timeout, affinity-mask, idle-timeout, slow-start, "
+     "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, slow-start, "
      "panic-threshold or health"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
      "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
@@ -302,6 +303,39 @@ static const struct refusal refusals[] = {
      "6: service web: no-backend: reset: expected reject, drop or pass"},
     {"unknown_fragments", WEB "    fragments: reject\n" BACKENDS,
      "6: service web: fragments: reject: expected pass or drop"},
+    {"a_list_that_is_a_word", WEB "    deny: everyone\n" BACKENDS,
+     "6: service web: deny: everyone: expected a list of prefixes, or { file: PATH }"},
+    {"a_list_of_lists", WEB "    deny: [10.0.0.0/8, [11.0.0.0/8]]\n" BACKENDS,
+     "6: service web: deny: expected a list of prefixes, or { file: PATH }"},
+    {"a_list_with_another_key", WEB "    deny: { path: /etc/deny }\n" BACKENDS,
+     "6: service web: deny: expected a list of prefixes, or { file: PATH }"},
+    {"a_list_with_two_keys", WEB "    deny: { file: /etc/deny, format: x }\n" BACKENDS,
+     "6: service web: deny: expected a list of prefixes, or { file: PATH }"},
+    {"a_list_in_a_relative_file", WEB "    deny: { file: deny.txt }\n" BACKENDS,
+     "6: service web: deny: deny.txt: expected an absolute path"},
+    {"a_list_in_a_file_that_is_not_there", WEB "    deny: { file: /no/such/file }\n" BACKENDS,
+     "6: service web: deny: /no/such/file: cannot open: No such file or directory"},
+    {"a_list_in_a_directory", WEB "    deny: { file: / }\n" BACKENDS,
+     "6: service web: deny: /: expected a regular file"},
+    {"a_prefix_with_bits_beyond_its_length",
+     WEB "    deny:\n      - 192.0.2.0/24\n      - 10.1.0.0/8\n" BACKENDS,
+     "8: service web: deny: 10.1.0.0/8: has bits beyond its length: expected 10.0.0.0/8"},
+    {"a_prefix_that_is_a_name", WEB "    allow: [example.com]\n" BACKENDS,
+     "6: service web: allow: example.com: expected an IPv4 or IPv6 prefix or address, such as "
+     "192.0.2.0/24 or 2001:db8::/32"},
+    {"a_wrong_prefix_in_the_defaults", "defaults:\n  deny: [10.0.0.0/33]\n" WEB BACKENDS,
+     "2: defaults: deny: 10.0.0.0/33: expected a length from 0 to 32"},
+    {"an_allow_list_without_prefixes", WEB "    allow: []\n" BACKENDS,
+     "6: service web: allow: no IPv4 prefix: expected at least one, as nobody could use the IPv4 "
+     "VIP"},
+    {"an_allow_list_of_the_other_family", WEB "    allow: [\"2001:db8::/32\"]\n" BACKENDS,
+     "6: service web: allow: no IPv4 prefix: expected at least one, as nobody could use the IPv4 "
+     "VIP"},
+    {"a_prefix_that_is_allowed_and_denied",
+     WEB "    allow: [192.0.2.0/24, 10.0.0.0/8]\n    deny:\n      - 10.0.0.0/9\n"
+	 "      - 10.0.0.0/8\n" BACKENDS,
+     "8: service web: deny: 10.0.0.0/8: is in both lists: expected one of them: allow at "
+     "lbd.yaml:6, deny at lbd.yaml:9"},
     {"an_unknown_unserved", "unserved: deny\nservices: []\n",
      "1: unserved: deny: expected reject, drop or pass"},
     {"l2_to_the_other_family",
@@ -691,6 +725,7 @@ static const char full[] =
     "  forward: gue\n"
     "  no-backend: pass\n"
     "  fragments: drop\n"
+    "  deny: [10.0.0.0/8, \"2001:db8:bad::/48\"]\n"
     "  slow-start: 30s\n"
     "  idle-timeout: { tcp: 1h }\n"
     "  health: { type: http, path: /up, interval: 5s, timeout: 2s, status: 204 }\n"
@@ -707,6 +742,7 @@ static const char full[] =
     "    affinity: client-ip\n"
     "    affinity-timeout: 15m\n"
     "    affinity-mask: { v4: 24, v6: 56 }\n"
+    "    allow: [10.1.0.0/16, 192.0.2.7]\n"
     "    idle-timeout: { udp: 10s }\n"
     "    slots: 65537\n"
     "    slow-start: 0s\n"
@@ -735,6 +771,114 @@ static const char full[] =
     "    health: *check\n"
     "    backends: *pool\n"
     "  - { vip: 192.0.2.10, protocol: tcp, port: 80, backends: *pool, health: { type: none } }\n";
+
+/* ---- allow and deny ---- */
+
+static char list_path[64];
+
+static int make_list_path(void **state)
+{
+	snprintf(list_path, sizeof(list_path), "/tmp/test_config-%d.txt", (int)getpid());
+	return 0;
+}
+
+static int remove_list(void **state)
+{
+	unlink(list_path);
+	return 0;
+}
+
+static void lists_are_inherited_one_by_one(void **state)
+{
+	struct config *config = parse(full);
+	const struct config_lists *web = &config->services[0].lists,
+				  *any6 = &config->services[1].lists,
+				  *third = &config->services[2].lists;
+
+	assert_int_equal(web->allow->count, 2);
+	assert_int_equal(web->deny->count, 2);
+	assert_null(any6->allow);
+	assert_ptr_equal(any6->deny, web->deny);
+	assert_ptr_equal(any6->filter, third->filter);
+	assert_ptr_not_equal(web->filter, third->filter);
+	config_free(config);
+}
+
+static void a_service_without_lists_has_no_filter(void **state)
+{
+	struct config *config =
+	    parse("defaults: { deny: [10.0.0.0/8] }\n" WEB "    deny: []\n" BACKENDS);
+
+	assert_null(config->services[0].lists.filter);
+	assert_int_equal(config->services[0].lists.deny->count, 0);
+	config_free(config);
+	config = parse(WEB BACKENDS);
+	assert_null(config->services[0].lists.deny);
+	assert_null(config->services[0].lists.filter);
+	config_free(config);
+}
+
+/* A service whose deny list is in list_path, and whose allow list is inline. */
+static struct config *parse_with_file(void)
+{
+	char yaml[512];
+
+	snprintf(yaml, sizeof(yaml),
+		 WEB "    allow: [10.0.0.0/8]\n    deny: { file: %s }\n" BACKENDS DNS
+		     "    deny: { file: %s }\n" BACKENDS,
+		 list_path, list_path);
+	return parse(yaml);
+}
+
+static void expect_lists_again(const struct config *config, const char *text, const char *error)
+{
+	struct config_lists *lists = NULL;
+	struct error err = {0};
+	char expected[512];
+
+	test_file_put(list_path, text);
+	assert_true(config_read_lists_again(config, &lists, &err) < 0);
+	snprintf(expected, sizeof(expected), error, list_path);
+	assert_string_equal(err.text, expected);
+	assert_null(lists);
+}
+
+static void files_of_lists_are_read_again_and_nothing_else(void **state)
+{
+	struct config_lists *lists;
+	struct config *config;
+	struct error err = {0};
+
+	test_file_put(list_path, "10.1.0.0/16\n");
+	config = parse_with_file();
+	test_file_put(list_path, "10.1.0.0/16\n10.2.0.0/16\n");
+	if (config_read_lists_again(config, &lists, &err))
+		fail_msg("%s", err.text);
+	assert_ptr_equal(lists[0].allow, config->services[0].lists.allow);
+	assert_int_equal(lists[0].deny->count, 2);
+	assert_ptr_equal(lists[0].deny, lists[1].deny);
+	assert_int_equal(config->services[0].lists.deny->count, 1);
+	assert_false(filter_equal(lists[0].filter, config->services[0].lists.filter));
+	config_lists_done(&lists[0]);
+	config_lists_done(&lists[1]);
+	free(lists);
+	config_free(config);
+}
+
+static void a_bad_file_names_service_list_file_and_line(void **state)
+{
+	struct config *config;
+
+	test_file_put(list_path, "10.1.0.0/16\n");
+	config = parse_with_file();
+	expect_lists_again(config, "10.1.0.0/16\nnonsense/8\n",
+			   "service web: deny: %s:2: nonsense/8: expected an IPv4 or IPv6 prefix "
+			   "or address, such as 192.0.2.0/24 or 2001:db8::/32");
+	expect_lists_again(config, "10.0.0.0/8\n",
+			   "service web: deny: 10.0.0.0/8: is in both lists: expected one of them: "
+			   "allow at lbd.yaml:6, deny at %s:1");
+	config_free(config);
+}
 
 static void every_key_of_the_top_is_read(void **state)
 {
@@ -1243,6 +1387,12 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_file_is_read_and_named_in_errors),
     cmocka_unit_test(the_example_is_valid),
     cmocka_unit_test(the_defaults_of_the_example_are_the_defaults),
+    cmocka_unit_test(lists_are_inherited_one_by_one),
+    cmocka_unit_test(a_service_without_lists_has_no_filter),
+    cmocka_unit_test_setup_teardown(files_of_lists_are_read_again_and_nothing_else, make_list_path,
+				    remove_list),
+    cmocka_unit_test_setup_teardown(a_bad_file_names_service_list_file_and_line, make_list_path,
+				    remove_list),
     cmocka_unit_test(the_service_defaults_of_the_example_are_the_defaults),
     cmocka_unit_test(every_prefix_of_a_file_is_taken_or_refused),
     cmocka_unit_test(mutated_files_are_taken_or_refused),

@@ -59,18 +59,40 @@ static json_t *notes_json(const struct reload_report *report, bool kept)
 	return list;
 }
 
-int api_reload(struct api_call *call, json_t **ret, struct error *err)
+/* What is not a limit, or lbd's own failure, is wrong in the config or in a list. */
+static int reload_failure(int rc)
 {
-	static const char *const fields[] = {NULL};
-	struct reload_report report;
-	struct state_summary summary;
-	int rc = api_arg_only(call->body, fields, err);
+	return rc == -ENOSPC || rc == -ENOMEM || rc == -EROFS ? rc : -EBADMSG;
+}
+
+static int reload_lists(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct lists_report report;
+	int rc = state_reload_lists(call->api->state, &report, err);
 
 	if (rc)
+		return reload_failure(rc);
+	*ret = json_pack("{s:i, s:i, s:I}", "services", report.services, "changed", report.changed,
+			 "prefixes", (json_int_t)report.prefixes);
+	return 0;
+}
+
+int api_reload(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"lists", NULL};
+	struct reload_report report;
+	struct state_summary summary;
+	bool lists;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = api_arg_bool(call->body, "lists", false, &lists, err)))
 		return rc;
+	if (lists)
+		return reload_lists(call, ret, err);
 	rc = state_reload(call->api->state, &report, err);
 	if (rc)
-		return rc == -ENOSPC || rc == -ENOMEM || rc == -EROFS ? rc : -EBADMSG;
+		return reload_failure(rc);
 	state_summarize(call->api->state, &summary);
 	*ret = json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "services", summary.services, "backends",
 			 summary.backends, "kept_overrides", report.kept, "dropped_overrides",

@@ -55,6 +55,25 @@ static double service_blind(const struct service_view *of)
 	return of->service->blind;
 }
 
+static double service_denied(const struct service_view *of)
+{
+	return of->stats.denied;
+}
+
+static double service_allow(const struct service_view *of)
+{
+	const struct filter_list *list = of->service->config->lists.allow;
+
+	return list ? list->count : 0;
+}
+
+static double service_deny(const struct service_view *of)
+{
+	const struct filter_list *list = of->service->config->lists.deny;
+
+	return list ? list->count : 0;
+}
+
 static double service_limited(const struct service_view *of)
 {
 	return of->stats.limited;
@@ -80,6 +99,12 @@ static const struct {
      "Bytes of IP packets sent to backends, before encapsulation.", service_bytes},
     {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.",
      service_flows},
+    {"lbd_service_denied_packets_total", "counter",
+     "Packets of clients that the allow and deny lists do not admit.", service_denied},
+    {"lbd_service_allow_prefixes", "gauge", "Prefixes of the allow list; 0: none, or no list.",
+     service_allow},
+    {"lbd_service_deny_prefixes", "gauge", "Prefixes of the deny list; 0: none, or no list.",
+     service_deny},
     {"lbd_service_up", "gauge", "1 if at least one backend takes traffic.", service_up},
     {"lbd_service_panic", "gauge", "1 if too few backends are up and all are used.", service_panic},
     {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",

@@ -43,7 +43,8 @@ static void write_memory(struct text *text, const struct dp_memory *memory)
 	} parts[] = {
 	    {"flows", memory->flows},       {"arena", memory->arena},
 	    {"services", memory->services}, {"backends", memory->backends},
-	    {"counters", memory->counters}, {"other", memory->other},
+	    {"counters", memory->counters}, {"filters", memory->filters},
+	    {"other", memory->other},
 	};
 
 	metrics_family(text, "lbd_memory_bytes", "gauge", "Memory of the maps.");

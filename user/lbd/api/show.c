@@ -154,6 +154,12 @@ static const char *tracking_name(uint8_t tracking)
 	return names[tracking];
 }
 
+/* The number of prefixes, null: the service has no such list. */
+static json_t *list_json(const struct filter_list *list)
+{
+	return list ? json_integer(list->count) : json_null();
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -165,7 +171,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	dataplane_service_stats(api->dp, &key, &stats);
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
-	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I}",
+	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
+	    "s:o, s:o, s:I}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -174,7 +181,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    number(stats.slots), "slots_in_transition", number(stats.slots_in_transition),
 	    "ring_digest", digest, "limited", stats.limited, "packets",
 	    number(stats.counts.packets), "bytes", number(stats.counts.bytes), "flows",
-	    number(stats.counts.flows));
+	    number(stats.counts.flows), "allow", list_json(config->lists.allow), "deny",
+	    list_json(config->lists.deny), "denied", number(stats.denied));
 }
 
 /* ---- backends ---- */

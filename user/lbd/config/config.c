@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "check.h"
+#include "lists.h"
 #include "schema.h"
 #include "service.h"
 #include "source.h"
@@ -26,11 +27,14 @@ static int build(struct config_source *source, struct config **ret)
 	if (config_schema_load(source, &raw))
 		return source->error;
 	config = calloc(1, sizeof(*config));
-	if (config)
+	source->lists = config_list_cache_new();
+	if (config && source->lists)
 		config_read(source, raw, config);
 	else
 		config_source_oom(source);
 	config_schema_free(raw);
+	config_list_cache_free(source->lists);
+	source->lists = NULL;
 	if (!source->error)
 		config_check(source, config);
 	if (source->error)

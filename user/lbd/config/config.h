@@ -11,6 +11,7 @@
 #include "common/addr.h"
 #include "common/error.h"
 #include "lbd/algo/algo.h"
+#include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
@@ -24,6 +25,12 @@ struct config_backend {
 	struct addr address;
 	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	bool backup;
+};
+
+/* `allow` and `deny`; NULL: not given. */
+struct config_lists {
+	struct filter_list *allow, *deny;
+	struct filter *filter; /* of both; NULL: every client may use the service */
 };
 
 struct config_service {
@@ -48,6 +55,7 @@ struct config_service {
 	/* percent; with fewer healthy backends all are used; 0: never */
 	uint32_t panic_threshold;
 	struct health_spec health;
+	struct config_lists lists;
 	struct config_backend *backends;
 	unsigned backends_count;
 };
@@ -94,6 +102,12 @@ int config_load(const char *path, struct config **ret, struct error *err);
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
 void config_free(struct config *config);
+/* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an
+ * element for each service of config, whose other lists stay; or -errno with "service NAME: ..." in
+ * err. The caller owns the elements (config_lists_done) and the array (free). */
+int config_read_lists_again(const struct config *config, struct config_lists **ret,
+			    struct error *err);
+void config_lists_done(struct config_lists *lists);
 const struct config_service *config_find_service(const struct config *config, const char *name);
 /* service: NULL has no backends. */
 const struct config_backend *config_find_backend(const struct config_service *service,

@@ -84,6 +84,9 @@ static const cyaml_schema_value_t backend_schema = {
 	WORD("affinity", raw_service, affinity, affinity_words), \
 	TEXT("affinity-timeout", raw_service, affinity_timeout), \
 	GROUP("affinity-mask", raw_service, affinity_mask, mask_keys), \
+	/* a list or a mapping: read by lists.c */ \
+	CYAML_FIELD_IGNORE("allow", OPTIONAL), \
+	CYAML_FIELD_IGNORE("deny", OPTIONAL), \
 	GROUP("idle-timeout", raw_service, idle_timeout, idle_keys), \
 	TEXT("slow-start", raw_service, slow_start), \
 	TEXT("panic-threshold", raw_service, panic_threshold), \

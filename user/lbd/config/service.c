@@ -8,6 +8,7 @@
 
 #include "lbd/algo/algo.h"
 #include "lbd/health/health.h"
+#include "lists.h"
 #include "scalar.h"
 
 #define SECOND 1000
@@ -268,6 +269,7 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 	struct config_place group;
 
 	config_read_numbers(at, inherited_numbers, raw, service);
+	config_read_lists(at, &service->lists);
 	if (raw->algorithm)
 		read_algorithm(at, raw->algorithm, service);
 	if (raw->forward)
@@ -427,6 +429,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 	finish_hash(&at, defaults, own, service);
 	finish_health(&at, own, service);
 	check_choice(&at, own, service);
+	config_finish_lists(&at, service);
 	if (!service->name)
 		name_after_vip(&at, service);
 }
@@ -438,4 +441,5 @@ void config_service_done(struct config_service *service)
 	free(service->health.path);
 	free(service->health.host);
 	free(service->backends);
+	config_lists_done(&service->lists);
 }

@@ -215,6 +215,8 @@ static void check_value(struct shape *shape, const cyaml_schema_value_t *schema,
 	case CYAML_FLAGS:
 		check_words(shape, schema, at, key, node);
 		break;
+	case CYAML_IGNORE: /* checked by those who read it */
+		break;
 	case CYAML_ENUM:
 		check_word(schema, at, key, node);
 		break;

@@ -11,13 +11,14 @@
 #include "common/error.h"
 
 struct config_source {
-	const char *name;         /* of the file, for errors */
-	const char *text;         /* borrowed */
-	size_t length;            /* of text, bytes */
-	yaml_document_t document; /* of libyaml; valid until config_source_done */
-	size_t error_line;        /* of the earliest complaint, from 1 */
-	int error;                /* 0, -EINVAL, or -ENOMEM */
-	struct error complaint;   /* the earliest, in the user's words */
+	const char *name;                /* of the file, for errors */
+	const char *text;                /* borrowed */
+	size_t length;                   /* of text, bytes */
+	yaml_document_t document;        /* of libyaml; valid until config_source_done */
+	size_t error_line;               /* of the earliest complaint, from 1 */
+	int error;                       /* 0, -EINVAL, or -ENOMEM */
+	struct error complaint;          /* the earliest, in the user's words */
+	struct config_list_cache *lists; /* borrowed; see lists.h */
 };
 
 /* A place in the text, and its name in errors. */

@@ -219,6 +219,7 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 			return rc;
 	}
 	abandon_services(dp);
+	filters_adopt(dp);
 	if (was_away(dp, dp_tick(dp)))
 		dp_restart_clocks(dp, dp_tick(dp));
 	dp->adopted = dp->records_count > 0;

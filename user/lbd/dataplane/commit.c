@@ -21,6 +21,7 @@ struct plan {
 	size_t removed_count;
 	struct tables_plan tables;
 	bool tables_change;
+	struct filters_plan filters;
 };
 
 /* ---- comparing ---- */
@@ -40,7 +41,8 @@ static bool services_equal(const struct dp_service *a, const struct dp_service *
 	       a->affinity == b->affinity && a->no_fragments == b->no_fragments &&
 	       a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
 	       a->affinity_ms == b->affinity_ms && a->slots == b->slots &&
-	       a->ring_backends == b->ring_backends;
+	       a->ring_backends == b->ring_backends &&
+	       !a->filter == !b->filter; /* the filter itself is compared by filters.c */
 }
 
 static bool is_unchanged(const struct service_plan *plan)
@@ -119,6 +121,23 @@ static int plan_ids(struct dataplane *dp, struct service_plan *plan, struct erro
 	return 0;
 }
 
+/* The record has a reference of its own. */
+static void keep_filter(struct record *record, struct filter *filter)
+{
+	filter_ref(filter);
+	filter_unref(record->want.filter);
+	record->want.filter = filter;
+}
+
+static void keep_want(struct record *record, const struct dp_service *want)
+{
+	struct filter *before = record->want.filter;
+
+	record->want = *want;
+	record->want.filter = before;
+	keep_filter(record, want->filter);
+}
+
 static int plan_record(struct dataplane *dp, struct service_plan *plan, struct error *err)
 {
 	char key[DP_KEY_TEXT];
@@ -127,7 +146,7 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 	if (!plan->record)
 		return error_set(err, -ENOMEM, "out of memory");
 	plan->made = true;
-	plan->record->want = plan->want;
+	keep_want(plan->record, &plan->want);
 	plan->record->full_before = dp_event(dp, LB_EVENT_flow_table_full);
 	plan->record->id = take_id(dp, &dp->service_ids);
 	if (!plan->record->id)
@@ -283,7 +302,10 @@ static int plan_make(struct dataplane *dp, const struct dp_service *services, si
 		return rc;
 	if (dp_retire_room(dp, 3 * (count + dp->records_count)))
 		return error_set(err, -ENOMEM, "out of memory");
-	return plan_tables(dp, plan, err);
+	rc = filters_plan_make(dp, plan->services, plan->count, &plan->filters, err);
+	if (!rc)
+		rc = plan_tables(dp, plan, err);
+	return rc ? rc : filters_install(dp, &plan->filters, err);
 }
 
 static void plan_done(struct dataplane *dp, struct plan *plan, bool cancel)
@@ -295,6 +317,7 @@ static void plan_done(struct dataplane *dp, struct plan *plan, bool cancel)
 			service_plan_done(dp, &plan->services[i]);
 	}
 	tables_plan_done(&plan->tables);
+	filters_plan_done(dp, &plan->filters);
 	free(plan->services);
 	free(plan->records);
 	free(plan->removed);
@@ -333,7 +356,8 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	line.flags = (want->track_always ? LB_SERVICE_TRACK_ALWAYS : 0) |
 		     (want->track_never ? LB_SERVICE_TRACK_NEVER : 0) |
 		     (want->affinity ? LB_SERVICE_AFFINITY : 0) |
-		     (want->no_fragments ? LB_SERVICE_NO_FRAGMENTS : 0);
+		     (want->no_fragments ? LB_SERVICE_NO_FRAGMENTS : 0) |
+		     (want->filter ? LB_SERVICE_FILTERED : 0);
 	line.forward = want->forward;
 	line.mask4 = want->mask4;
 	line.mask6 = want->mask6;
@@ -406,7 +430,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	write_service(dp, plan);
 	record->ever_by_slot |= record->adopted || !plan->want.track_always;
 	record->adopted = false;
-	record->want = plan->want;
+	keep_want(record, &plan->want);
 	record->digest = plan->ring.digest;
 	free(record->members);
 	record->members = plan->members;
@@ -452,11 +476,14 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 	for (size_t i = 0; i < plan->count; i++) {
 		struct service_plan *service = &plan->services[i];
 
-		if (!service->changed)
+		if (!service->changed) {
+			keep_filter(service->record, service->want.filter);
 			continue;
+		}
 		in_use |= drop_members(dp, service->record, service, leaving, &leaving_count);
 		apply_service(dp, service);
 	}
+	filters_remove(dp, &plan->filters);
 	if (plan->tables_change)
 		tables_apply(dp, &plan->tables);
 	for (size_t i = 0; i < plan->removed_count; i++)

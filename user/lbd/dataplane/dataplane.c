@@ -38,7 +38,9 @@ enum map_index {
 	MAP_FRAGS,
 	MAP_BACKEND_COUNTS,
 	MAP_REASON_COUNTS,
+	MAP_SERVICE_COUNTS,
 	MAP_TOTALS,
+	MAP_FILTERS,
 	MAP_EGRESS,
 	MAP_PATHS,
 	MAP_SETTINGS,
@@ -46,9 +48,9 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",  "services", "arena", "fronts",
-    "stamps",         "backends",      "loads",  "turns",    "flows", "frags",
-    "backend_counts", "reason_counts", "totals", "egress",   "paths", "settings",
+    "links",          "vips",   "ports",   "services", "arena", "fronts",         "stamps",
+    "backends",       "loads",  "turns",   "flows",    "frags", "backend_counts", "reason_counts",
+    "service_counts", "totals", "filters", "egress",   "paths", "settings",
 };
 
 struct mapping {
@@ -135,6 +137,7 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_FLOWS] = flow_buckets(options->flows),
 	    [MAP_BACKEND_COUNTS] = cpus * backends,
 	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
+	    [MAP_SERVICE_COUNTS] = services * cpus,
 	    [MAP_TOTALS] = services,
 	    [MAP_PATHS] = backends,
 	};
@@ -359,7 +362,7 @@ static int map_memory(struct dataplane *dp, struct error *err)
 		bytes = (bpf_map__value_size(mapping->map) + 7) / 8 * 8 *
 			(size_t)bpf_map__max_entries(mapping->map);
 		mapping->bytes = (bytes + page - 1) / page * page;
-		if (i == MAP_EGRESS || i == MAP_PATHS)
+		if (i == MAP_EGRESS || i == MAP_FILTERS || i == MAP_PATHS)
 			continue;
 		at = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 			  bpf_map__fd(mapping->map), 0);
@@ -389,6 +392,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .frags = dp->mappings[MAP_FRAGS].at,
 	    .backend_counts = dp->mappings[MAP_BACKEND_COUNTS].at,
 	    .reason_counts = dp->mappings[MAP_REASON_COUNTS].at,
+	    .service_counts = dp->mappings[MAP_SERVICE_COUNTS].at,
 	    .totals = dp->mappings[MAP_TOTALS].at,
 	    .vip_buckets = entries_of(dp, MAP_VIPS),
 	    .port_buckets = entries_of(dp, MAP_PORTS),
@@ -403,6 +407,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	dp->egress_fd = bpf_map__fd(dp->mappings[MAP_EGRESS].map);
 	dp->paths_fd = bpf_map__fd(dp->mappings[MAP_PATHS].map);
 	dp->paths_unused = true; /* an earlier lbd may have left some */
+	dp->filters_fd = bpf_map__fd(dp->mappings[MAP_FILTERS].map);
 	dp->other_bytes = dp->mappings[MAP_EGRESS].bytes + dp->mappings[MAP_PATHS].bytes;
 }
 
@@ -431,6 +436,7 @@ static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
 
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
+	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	rc = lb_bpf__load(dp->skel);
 	if (rc)
 		return explain_load(rc, err);
@@ -474,7 +480,7 @@ int dataplane_open(const struct dataplane_options *options, struct dataplane **r
 		free(dp);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	dp->egress_fd = dp->paths_fd = dp->grace_map_fd = -1;
+	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->filters.fd = dp->grace_map_fd = -1;
 	rc = open_all(dp, options, err);
 	if (rc)
 		dataplane_close(dp);

@@ -16,6 +16,7 @@
 #include "common/addr.h"
 #include "common/error.h"
 #include "lbd/algo/algo.h"
+#include "lbd/filter/filter.h"
 #include "lbd/neigh/neigh.h"
 
 struct dataplane;
@@ -51,7 +52,8 @@ struct dp_service {
 	uint8_t no_backend; /* enum lb_refusal */
 	bool track_always, track_never, affinity, no_fragments;
 	uint32_t tcp_idle_ms, udp_idle_ms, affinity_ms;
-	uint32_t slots; /* prime; 0: chosen */
+	struct filter *filter; /* NULL: every client may use it */
+	uint32_t slots;        /* prime; 0: chosen */
 	/* number of backends in the configuration, which alone sizes the ring; 0: backends_count */
 	unsigned ring_backends;
 	/* backends that are not in the list are removed: their flows go to others at once */
@@ -81,10 +83,11 @@ struct dp_service_stats {
 	uint64_t ring_digest;
 	/* has used up its share of a crowded flow table: its new flows go by slot */
 	bool limited;
+	uint64_t denied; /* packets that the filter did not admit */
 };
 
 struct dp_memory { /* bytes */
-	uint64_t flows, arena, services, backends, counters, other, total;
+	uint64_t flows, arena, services, backends, counters, filters, other, total;
 	uint64_t flow_capacity, flow_entries; /* places, and live entries at the last sweep */
 };
 

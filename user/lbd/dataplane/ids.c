@@ -111,6 +111,13 @@ static void fold_counts(struct dataplane *dp, uint32_t id)
 	}
 }
 
+static void clear_service_counts(struct dataplane *dp, uint32_t id)
+{
+	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
+		dp->maps.service_counts[(size_t)cpu * dp->maps.service_slots + id] =
+		    (struct lb_service_count){0};
+}
+
 static void quarantine(struct dataplane *dp, struct ids *ids)
 {
 	for (uint32_t id = 1; ids->leaving && id < ids->count; id++) {
@@ -151,6 +158,7 @@ static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round
 		} else {
 			memset(&dp->maps.totals[id], 0, sizeof(struct lb_total));
 			memset(&dp->maps.turns[id], 0, sizeof(struct lb_turn));
+			clear_service_counts(dp, id);
 		}
 		ids->quarantined--;
 		ids_free(ids, id);

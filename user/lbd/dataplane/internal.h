@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
- * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, ids.c, paths.c), links.c,
- * sweep.c, stats.c. */
+ * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, filters.c, ids.c, paths.c),
+ * links.c, sweep.c, stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -26,6 +26,7 @@ struct dp_maps {
 	uint64_t *frags;
 	struct lb_backend_count *backend_counts;
 	struct lb_reason_count *reason_counts;
+	struct lb_service_count *service_counts;
 	struct lb_total *totals;
 
 	uint32_t vip_buckets, port_buckets;    /* in both halves */
@@ -75,6 +76,16 @@ void ids_done(struct ids *ids);
 uint32_t ids_take(struct ids *ids);
 void ids_untake(struct ids *ids, uint32_t id); /* the data plane has never seen it: free at once */
 void ids_leave(struct ids *ids, uint32_t id);
+
+/* ---- filters (filters.c) ---- */
+
+/* What map `filters` holds: an array of blocks, as in lb_abi.h. */
+struct filter_image {
+	int fd;                         /* of the array; -1: none, or on plain memory */
+	struct lb_filter_block *blocks; /* on plain memory */
+	uint32_t count;                 /* of blocks */
+	struct filter **of;             /* by service id */
+};
 
 /* ---- services ---- */
 
@@ -160,7 +171,10 @@ struct dataplane {
 	struct mapping *mappings;
 	char *pin;
 	int egress_fd, paths_fd;
-	uint32_t clock; /* tests: the current tick; 0: read the clock */
+	int filters_fd; /* map `filters`; -1: on plain memory */
+	struct filter_image filters;
+	bool filters_adopted; /* map `filters` holds those of an earlier lbd */
+	uint32_t clock;       /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
 	uint64_t other_bytes; /* size of the maps that are not in dp_maps */
@@ -339,6 +353,25 @@ void backend_retire(struct dataplane *dp, uint16_t id);
 void path_open(struct dataplane *dp, const struct addr *address);
 /* A backend is gone; others may have its address. */
 void path_close(struct dataplane *dp);
+
+/* filters.c */
+struct filters_plan {
+	bool changed;
+	bool empty; /* no service has a filter */
+	struct filter_image image;
+};
+/* Makes the filters of all services ready, beside those in force. A service that is about to be
+ * removed keeps its own. -ENOMEM and others with err set. */
+int filters_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
+		      struct filters_plan *ret, struct error *err);
+/* Puts them in force, all at once, unless there are none: before the services' values. May fail,
+ * and then changes nothing. */
+int filters_install(struct dataplane *dp, struct filters_plan *plan, struct error *err);
+/* If there are none: after the services' values. */
+void filters_remove(struct dataplane *dp, struct filters_plan *plan);
+void filters_plan_done(struct dataplane *dp, struct filters_plan *plan);
+void filters_adopt(struct dataplane *dp);
+void filters_done(struct dataplane *dp);
 
 /* tables.c */
 struct tables_plan {

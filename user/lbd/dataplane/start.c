@@ -35,9 +35,10 @@ static int make_arrays(struct dataplane *dp)
 	dp->active_before = calloc(IDS, sizeof(*dp->active_before));
 	dp->died_at = calloc(IDS, sizeof(*dp->died_at));
 	dp->label_of = calloc(IDS, sizeof(*dp->label_of));
+	dp->filters.of = calloc(dp->maps.service_slots, sizeof(*dp->filters.of));
 	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting ||
 	    !dp->closing || !dp->marked || !dp->holding || !dp->live_of || !dp->active_before ||
-	    !dp->died_at || !dp->label_of)
+	    !dp->died_at || !dp->label_of || !dp->filters.of)
 		return -ENOMEM;
 	if (ids_init(&dp->service_ids, dp->maps.service_slots) ||
 	    ids_init(&dp->backend_ids, dp->maps.backend_slots))
@@ -134,6 +135,7 @@ void dp_stop(struct dataplane *dp)
 	free(dp->label_of);
 	free(dp->retired);
 	free(dp->paths);
+	filters_done(dp);
 	ids_done(&dp->service_ids);
 	ids_done(&dp->backend_ids);
 	arena_done(&dp->arena);

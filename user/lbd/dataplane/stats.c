@@ -38,6 +38,16 @@ static void add_leaving(const struct dataplane *dp, uint32_t service, struct dp_
 			add_backend(dp, id, sum);
 }
 
+static uint64_t denied_of(const struct dataplane *dp, uint32_t id)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
+		sum += read_count(
+		    &dp->maps.service_counts[(size_t)cpu * dp->maps.service_slots + id].denied);
+	return sum;
+}
+
 int dataplane_service_stats(const struct dataplane *dp, const struct dp_service *key,
 			    struct dp_service_stats *ret)
 {
@@ -56,6 +66,7 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .ring_digest = record->digest,
 	    .limited = dp_load(&turn->held) >= turn->share &&
 		       dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
+	    .denied = denied_of(dp, record->id),
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);
@@ -170,12 +181,14 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 	    .counters =
 		maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
 			      LB_COUNTERS * sizeof(struct lb_reason_count)) +
-		maps->service_slots * (uint64_t)sizeof(struct lb_total),
+		maps->service_slots * (uint64_t)(sizeof(struct lb_total) +
+						 maps->cpus * sizeof(struct lb_service_count)),
+	    .filters = dp->filters.count * (uint64_t)sizeof(struct lb_filter_block),
 	    .other =
 		sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
 	};
-	ret->total =
-	    ret->flows + ret->arena + ret->services + ret->backends + ret->counters + ret->other;
+	ret->total = ret->flows + ret->arena + ret->services + ret->backends + ret->counters +
+		     ret->filters + ret->other;
 }

@@ -45,6 +45,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 	    .tcp_idle_ms = config->tcp_idle_ms,
 	    .udp_idle_ms = config->udp_idle_ms,
 	    .affinity_ms = config->affinity_timeout_ms,
+	    .filter = config->lists.filter,
 	    .slots = config->slots,
 	    .backends = backends,
 	    .backends_count = service->backends_count,

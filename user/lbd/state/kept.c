@@ -14,7 +14,7 @@
 
 /* ---- what of them applies ---- */
 
-struct filter {
+struct override_filter {
 	const struct state *state;
 	unsigned room; /* for added backends */
 	unsigned dropped;
@@ -30,7 +30,8 @@ static unsigned backends_of(const struct config *config)
 }
 
 /* 0: it applies to the config. */
-static int check_entry(struct filter *filter, const struct override *entry, struct error *why)
+static int check_entry(struct override_filter *filter, const struct override *entry,
+		       struct error *why)
 {
 	const struct config *config = filter->state->config;
 	const struct config_service *service = config_find_service(config, entry->service);
@@ -52,7 +53,7 @@ static int check_entry(struct filter *filter, const struct override *entry, stru
 
 static bool keep_applying(void *arg, const struct override *entry)
 {
-	struct filter *filter = arg;
+	struct override_filter *filter = arg;
 	char address[ADDR_TEXT];
 	struct error why;
 
@@ -65,16 +66,17 @@ static bool keep_applying(void *arg, const struct override *entry)
 	return false;
 }
 
-static struct filter filter_for(const struct state *state)
+static struct override_filter filter_for(const struct state *state)
 {
 	unsigned backends = backends_of(state->config), limit = state->config->limits.backends;
 
-	return (struct filter){.state = state, .room = limit > backends ? limit - backends : 0};
+	return (struct override_filter){.state = state,
+					.room = limit > backends ? limit - backends : 0};
 }
 
 static void drop_what_does_not_apply(struct state *state)
 {
-	struct filter filter = filter_for(state);
+	struct override_filter filter = filter_for(state);
 
 	overrides_filter(&state->overrides, keep_applying, &filter);
 	if (filter.dropped > NAMED)
@@ -111,7 +113,7 @@ static bool load(struct state *state, const char *path, struct overrides *ret)
 
 static bool any_applies(const struct state *state, const struct overrides *overrides)
 {
-	struct filter filter = filter_for(state);
+	struct override_filter filter = filter_for(state);
 	struct error why;
 
 	for (unsigned i = 0; i < overrides->count; i++)

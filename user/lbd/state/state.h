@@ -172,6 +172,15 @@ void reload_report_done(struct reload_report *report);
  * in the file hold; from all other run-time changes the file takes over. ret: NULL, or what became
  * of them, for reload_report_done. */
 int state_reload(struct state *state, struct reload_report *ret, struct error *err);
+
+struct lists_report {
+	unsigned services; /* with lists */
+	unsigned changed;  /* of them: admit other clients now */
+	uint64_t prefixes; /* of all lists; one that two services have counts twice */
+};
+/* Reads the files of all `allow` and `deny` lists again. All or nothing, and nothing else changes.
+ */
+int state_reload_lists(struct state *state, struct lists_report *ret, struct error *err);
 /* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The filters of all services as one array, which is built beside the present one and takes its
+ * place with one store: no packet sees a part of a list. A map cannot grow, so each change makes a
+ * new one of the right size; map `filters` holds the one in force. */
+#include "internal.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+
+/* A filter that is stored, and its head, which has the places of its parts. */
+struct stored {
+	const struct filter *filter;
+	struct lb_filter_head head;
+};
+
+/* ---- layout ---- */
+
+static uint64_t blocks_of(uint64_t words)
+{
+	return (words + LB_FILTER_WORDS - 1) / LB_FILTER_WORDS;
+}
+
+/* A directory with about as many entries as there are bounds, so that few of them lie between two
+ * entries. */
+static uint32_t shift_for(uint32_t bounds)
+{
+	uint32_t shift = 32;
+
+	while (shift > LB_FILTER_SHIFT_LEAST && 1ULL << (32 - shift) < bounds)
+		shift--;
+	return shift;
+}
+
+static uint64_t directory_words(uint32_t shift)
+{
+	return (1ULL << (32 - shift)) + 1;
+}
+
+/* next: the next free block. */
+static struct lb_filter_table place_table(bool denies, uint32_t bounds, uint32_t bound_words,
+					  uint64_t *next)
+{
+	struct lb_filter_table table = {.denies = denies, .shift = shift_for(bounds)};
+
+	table.directory = (uint32_t)(*next * LB_FILTER_WORDS);
+	*next += blocks_of(directory_words(table.shift));
+	table.bounds = (uint32_t)(*next * LB_FILTER_WORDS);
+	*next += blocks_of((uint64_t)bounds * bound_words);
+	return table;
+}
+
+static int compare_stored(const void *a, const void *b)
+{
+	const struct filter *one = ((const struct stored *)a)->filter;
+	const struct filter *other = ((const struct stored *)b)->filter;
+
+	return (one->digest > other->digest) - (one->digest < other->digest);
+}
+
+static struct stored *find_stored(struct stored *list, size_t count, const struct filter *filter)
+{
+	const struct stored key = {.filter = filter};
+	struct stored *at = bsearch(&key, list, count, sizeof(*list), compare_stored);
+
+	while (at && at > list && at[-1].filter->digest == filter->digest)
+		at--;
+	while (at && at < list + count && !filter_equal(at->filter, filter))
+		at++;
+	return at && at < list + count ? at : NULL;
+}
+
+/* The different ones among the filters, sorted by digest. */
+static size_t list_stored(const struct filter_image *image, uint32_t ids, struct stored *list)
+{
+	size_t all = 0, count = 0;
+
+	for (uint32_t id = 1; id < ids; id++)
+		if (image->of[id])
+			list[all++].filter = image->of[id];
+	qsort(list, all, sizeof(*list), compare_stored);
+	for (size_t i = 0; i < all; i++)
+		if (!find_stored(list, count, list[i].filter))
+			list[count++] = list[i];
+	return count;
+}
+
+/* Sets the places of all parts, and the size of the image. heads: blocks for them. */
+static int place_all(struct filter_image *image, uint32_t heads, struct stored *list, size_t count)
+{
+	uint64_t next = heads;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct filter *filter = list[i].filter;
+
+		list[i].head.v4 = place_table(filter->denies4, filter->count4, 1, &next);
+		list[i].head.v6 =
+		    place_table(filter->denies6, filter->count6,
+				sizeof(struct lb_filter_bound) / sizeof(uint32_t), &next);
+		if (next * LB_FILTER_WORDS > UINT32_MAX)
+			return -ENOSPC;
+	}
+	image->count = (uint32_t)next;
+	return 0;
+}
+
+/* ---- content ---- */
+
+static void write_directory(uint32_t *words, const struct lb_filter_table *table, uint32_t bounds,
+			    uint32_t (*top)(const struct filter *, uint32_t),
+			    const struct filter *filter)
+{
+	uint32_t *directory = words + table->directory, at = 0;
+	const uint64_t entries = directory_words(table->shift);
+
+	for (uint64_t entry = 0; entry < entries; entry++) {
+		while (at < bounds && (uint64_t)top(filter, at) >> table->shift < entry)
+			at++;
+		directory[entry] = at;
+	}
+}
+
+static uint32_t top4(const struct filter *filter, uint32_t at)
+{
+	return filter->bounds4[at];
+}
+
+static uint32_t top6(const struct filter *filter, uint32_t at)
+{
+	return (uint32_t)(filter->bounds6[at].high >> 32);
+}
+
+static void write_stored(struct lb_filter_block *blocks, const struct stored *stored)
+{
+	const struct filter *filter = stored->filter;
+	uint32_t *words = blocks->word;
+
+	write_directory(words, &stored->head.v4, filter->count4, top4, filter);
+	write_directory(words, &stored->head.v6, filter->count6, top6, filter);
+	memcpy(words + stored->head.v4.bounds, filter->bounds4,
+	       filter->count4 * sizeof(*filter->bounds4));
+	memcpy(words + stored->head.v6.bounds, filter->bounds6,
+	       filter->count6 * sizeof(*filter->bounds6));
+}
+
+static void write_image(const struct filter_image *image, struct lb_filter_block *blocks,
+			uint32_t heads, struct stored *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		write_stored(blocks, &list[i]);
+	for (uint32_t id = 1; id < heads; id++)
+		if (image->of[id])
+			memcpy(&blocks[id], &find_stored(list, count, image->of[id])->head,
+			       sizeof(*blocks));
+}
+
+/* ---- the array ---- */
+
+static int create_map(struct filter_image *image, struct error *err)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+
+	image->fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lbd_filters", sizeof(uint32_t),
+				   sizeof(struct lb_filter_block), image->count, &options);
+	return image->fd < 0
+		   ? error_set(err, image->fd, "filters: a map of %u bytes cannot be made: %s",
+			       image->count * (unsigned)sizeof(struct lb_filter_block),
+			       strerror(-image->fd))
+		   : 0;
+}
+
+static int fill_map(struct filter_image *image, uint32_t heads, struct stored *list, size_t count,
+		    struct error *err)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t bytes = image->count * sizeof(struct lb_filter_block);
+	void *at;
+	int rc = create_map(image, err);
+
+	if (rc)
+		return rc;
+	bytes = (bytes + page - 1) / page * page;
+	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, image->fd, 0);
+	if (at == MAP_FAILED)
+		return error_set(err, -errno, "filters: the map cannot be mapped: %s",
+				 strerror(errno));
+	write_image(image, at, heads, list, count);
+	munmap(at, bytes);
+	return 0;
+}
+
+static int fill_memory(struct filter_image *image, uint32_t heads, struct stored *list,
+		       size_t count, struct error *err)
+{
+	image->blocks = calloc(image->count, sizeof(*image->blocks));
+	if (!image->blocks)
+		return error_set(err, -ENOMEM, "out of memory");
+	write_image(image, image->blocks, heads, list, count);
+	return 0;
+}
+
+static int image_make(const struct dataplane *dp, struct filter_image *image, struct error *err)
+{
+	uint32_t ids = dp->maps.service_slots, heads = ids;
+	_cleanup_free_ struct stored *list = calloc(ids, sizeof(*list));
+	size_t count;
+
+	if (!list)
+		return error_set(err, -ENOMEM, "out of memory");
+	while (heads > 1 && !image->of[heads - 1])
+		heads--;
+	count = list_stored(image, ids, list);
+	if (place_all(image, heads, list, count))
+		return error_set(err, -ENOSPC, "filters: the lists are too large together");
+	return dp->filters_fd < 0 ? fill_memory(image, heads, list, count, err)
+				  : fill_map(image, heads, list, count, err);
+}
+
+static void image_done(struct filter_image *image, uint32_t ids)
+{
+	for (uint32_t id = 1; image->of && id < ids; id++)
+		filter_unref(image->of[id]);
+	free(image->of);
+	free(image->blocks);
+	if (image->fd >= 0)
+		close(image->fd);
+	*image = (struct filter_image){.fd = -1};
+}
+
+/* ---- a change ---- */
+
+/* Services in force that are not in the plan are about to be removed. */
+static void wanted_filters(const struct dataplane *dp, const struct service_plan *services,
+			   size_t count, struct filter_image *image)
+{
+	for (uint32_t id = 1; id < dp->maps.service_slots; id++)
+		if (dp->by_id[id])
+			image->of[id] = filter_ref(dp->filters.of[id]);
+	for (size_t i = 0; i < count; i++) {
+		struct filter **of = &image->of[services[i].record->id];
+
+		filter_unref(*of);
+		*of = filter_ref(services[i].want.filter);
+	}
+}
+
+static void compare_filters(const struct dataplane *dp, struct filters_plan *plan)
+{
+	plan->empty = true;
+	plan->changed = dp->filters_adopted;
+	for (uint32_t id = 1; id < dp->maps.service_slots; id++) {
+		plan->empty &= !plan->image.of[id];
+		plan->changed |= !filter_equal(plan->image.of[id], dp->filters.of[id]);
+	}
+}
+
+int filters_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
+		      struct filters_plan *ret, struct error *err)
+{
+	struct filters_plan plan = {.image.fd = -1};
+	int rc = 0;
+
+	plan.image.of = calloc(dp->maps.service_slots, sizeof(*plan.image.of));
+	if (!plan.image.of)
+		return error_set(err, -ENOMEM, "out of memory");
+	wanted_filters(dp, services, count, &plan.image);
+	compare_filters(dp, &plan);
+	if (plan.changed && !plan.empty)
+		rc = image_make(dp, &plan.image, err);
+	if (rc)
+		image_done(&plan.image, dp->maps.service_slots);
+	else
+		*ret = plan;
+	return rc;
+}
+
+static void take_over(struct dataplane *dp, struct filters_plan *plan)
+{
+	struct filter_image before = dp->filters;
+
+	dp->filters = plan->image;
+	dp->filters_adopted = false;
+	plan->image = before;
+}
+
+/* The update returns after a grace period: packets in flight no longer use the former array, which
+ * lbd keeps open until then. Kernels before 6.8 without the fix of CVE-2023-52447 free it at
+ * once. */
+int filters_install(struct dataplane *dp, struct filters_plan *plan, struct error *err)
+{
+	const uint32_t zero = 0;
+
+	if (!plan->changed || plan->empty)
+		return 0;
+	if (dp->filters_fd >= 0 &&
+	    bpf_map_update_elem(dp->filters_fd, &zero, &plan->image.fd, BPF_ANY))
+		return error_set(err, -errno, "filters: cannot be put in force: %s",
+				 strerror(errno));
+	take_over(dp, plan);
+	return 0;
+}
+
+void filters_remove(struct dataplane *dp, struct filters_plan *plan)
+{
+	const uint32_t zero = 0;
+
+	if (!plan->changed || !plan->empty)
+		return;
+	if (dp->filters_fd >= 0 && bpf_map_delete_elem(dp->filters_fd, &zero) && errno != ENOENT)
+		log_warning("filters: those that no service uses cannot be removed: %s",
+			    strerror(errno));
+	take_over(dp, plan);
+}
+
+void filters_plan_done(struct dataplane *dp, struct filters_plan *plan)
+{
+	if (plan->image.of)
+		image_done(&plan->image, dp->maps.service_slots);
+}
+
+/* What is in the array is not read back: the first commit makes it again. Only root gets the
+ * descriptor that filters_install wants to keep. */
+void filters_adopt(struct dataplane *dp)
+{
+	const uint32_t zero = 0;
+	uint32_t id;
+
+	if (dp->filters_fd < 0 || bpf_map_lookup_elem(dp->filters_fd, &zero, &id))
+		return;
+	dp->filters_adopted = true;
+	dp->filters.fd = bpf_map_get_fd_by_id(id);
+	if (dp->filters.fd < 0)
+		dp->filters.fd = -1;
+}
+
+void filters_done(struct dataplane *dp)
+{
+	if (dp->filters.of)
+		image_done(&dp->filters, dp->maps.service_slots);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Lists of prefixes: parsing, files. */
+#include "filter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define MAX_FILE  (64u << 20) /* bytes: FILTER_LIST_MAX prefixes with a short comment each */
+#define TOO_LARGE "%s: too large: expected at most %u MiB"
+#define BLANKS    " \t\r"
+#define EXPECTED  "expected an IPv4 or IPv6 prefix or address, such as 192.0.2.0/24 or 2001:db8::/32"
+
+/* ---- the list ---- */
+
+struct filter_list *filter_list_new(const char *name, bool is_file)
+{
+	struct filter_list *list = calloc(1, sizeof(*list));
+
+	if (!list)
+		return NULL;
+	list->refs = 1;
+	list->is_file = is_file;
+	list->name = strdup(name);
+	if (list->name)
+		return list;
+	free(list);
+	return NULL;
+}
+
+struct filter_list *filter_list_ref(struct filter_list *list)
+{
+	list->refs++;
+	return list;
+}
+
+void filter_list_unref(struct filter_list *list)
+{
+	if (!list || --list->refs)
+		return;
+	free(list->name);
+	free(list->prefixes);
+	free(list);
+}
+
+static int make_room(struct filter_list *list)
+{
+	uint32_t room = list->room ? list->room * 2 : 16;
+	struct filter_prefix *prefixes;
+
+	if (list->count < list->room)
+		return 0;
+	prefixes = reallocarray(list->prefixes, room, sizeof(*prefixes));
+	if (!prefixes)
+		return -ENOMEM;
+	list->prefixes = prefixes;
+	list->room = room;
+	return 0;
+}
+
+int filter_list_add(struct filter_list *list, const char *text, uint32_t line, struct error *err)
+{
+	struct filter_prefix prefix;
+	int rc = filter_prefix_parse(text, &prefix, err);
+
+	if (rc)
+		return rc;
+	if (list->count == FILTER_LIST_MAX)
+		return error_set(err, -E2BIG, "%.100s: too many: expected at most %d prefixes",
+				 text, FILTER_LIST_MAX);
+	if (make_room(list))
+		return error_set(err, -ENOMEM, "out of memory");
+	prefix.line = line;
+	list->prefixes[list->count++] = prefix;
+	list->counts[prefix.address.family == 6]++;
+	return 0;
+}
+
+/* ---- one prefix ---- */
+
+/* Clears the bits beyond the length. Returns whether one was set. */
+static bool clear_beyond(struct addr *address, unsigned length)
+{
+	bool found = false;
+
+	for (unsigned i = length / 8; i < addr_length(address); i++) {
+		uint8_t keep = i == length / 8 ? (uint8_t)(0xff00 >> length % 8) : 0;
+
+		found |= address->bytes[i] & (uint8_t)~keep;
+		address->bytes[i] &= keep;
+	}
+	return found;
+}
+
+/* The number after the slash; `most` if there is no slash; -1: no such number. */
+static int parse_length(const char *slash, int most)
+{
+	int length = 0;
+	const char *at;
+
+	if (!slash)
+		return most;
+	for (at = slash + 1; *at >= '0' && *at <= '9' && length <= most; at++)
+		length = length * 10 + *at - '0';
+	return *at || at == slash + 1 || length > most ? -1 : length;
+}
+
+int filter_prefix_parse(const char *text, struct filter_prefix *ret, struct error *err)
+{
+	const char *slash = strchr(text, '/');
+	size_t head = slash ? (size_t)(slash - text) : strlen(text);
+	struct filter_prefix prefix = {0};
+	char address[ADDR_TEXT];
+	int length;
+
+	if (head >= sizeof(address))
+		return error_set(err, -EINVAL, "%.100s: " EXPECTED, text);
+	memcpy(address, text, head);
+	address[head] = 0;
+	if (addr_parse(address, &prefix.address))
+		return error_set(err, -EINVAL, "%.100s: " EXPECTED, text);
+	length = parse_length(slash, (int)addr_length(&prefix.address) * 8);
+	if (length < 0)
+		return error_set(err, -EINVAL, "%.100s: expected a length from 0 to %zu", text,
+				 addr_length(&prefix.address) * 8);
+	if (clear_beyond(&prefix.address, (unsigned)length))
+		return error_set(err, -EINVAL, "%.100s: has bits beyond its length: expected %s/%d",
+				 text, addr_format(&prefix.address, address), length);
+	prefix.length = (uint8_t)length;
+	*ret = prefix;
+	return 0;
+}
+
+/* ---- a file ---- */
+
+/* Nothing blocks: a FIFO must not stop lbd. Links are followed, as they are a way to switch from
+ * one version of a list to the next. */
+static int open_list(const char *path, struct error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), rc;
+	struct stat file;
+
+	if (fd < 0)
+		return error_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
+	if (fstat(fd, &file))
+		rc = error_set(err, -errno, "%s: cannot read: %s", path, strerror(errno));
+	else if (!S_ISREG(file.st_mode))
+		rc = error_set(err, -EINVAL, "%s: expected a regular file", path);
+	else if (file.st_size > (off_t)MAX_FILE)
+		rc = error_set(err, -EFBIG, TOO_LARGE, path, MAX_FILE >> 20);
+	else
+		return fd;
+	close(fd);
+	return rc;
+}
+
+/* Reads until the end, MAX_FILE + 1 bytes at most. The length, or -errno; *text is the caller's. */
+static ssize_t read_all(int fd, char **text)
+{
+	size_t room = 0, length = 0;
+	ssize_t n;
+
+	do {
+		if (room - length < 2) {
+			char *more = realloc(*text, room = room ? 2 * room : 1 << 16);
+
+			if (!more)
+				return -ENOMEM;
+			*text = more;
+		}
+		n = read(fd, *text + length, room - length - 1);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		length += n > 0 ? (size_t)n : 0;
+	} while (n && length <= MAX_FILE);
+	(*text)[length] = 0;
+	return (ssize_t)length;
+}
+
+/* The file's text, ending with a 0; its length or -errno. */
+static ssize_t read_text(const char *path, char **ret, struct error *err)
+{
+	_cleanup_close_ int fd = open_list(path, err);
+	ssize_t length;
+
+	if (fd < 0)
+		return fd;
+	length = read_all(fd, ret);
+	if (length < 0)
+		return error_set(err, (int)length, "%s: cannot read: %s", path,
+				 strerror((int)-length));
+	if (length > (ssize_t)MAX_FILE)
+		return error_set(err, -EFBIG, TOO_LARGE, path, MAX_FILE >> 20);
+	return length;
+}
+
+/* A line ends with a 0 here. Its only word is the prefix. */
+static int add_line(struct filter_list *list, char *line, uint32_t number, struct error *err)
+{
+	struct error why;
+	char *end;
+	int rc;
+
+	line[strcspn(line, "#")] = 0;
+	line += strspn(line, BLANKS);
+	end = line + strlen(line);
+	while (end > line && strchr(BLANKS, end[-1]))
+		*--end = 0;
+	if (!*line)
+		return 0;
+	rc = filter_list_add(list, line, number, &why);
+	return rc ? error_set(err, rc, "%s:%u: %s", list->name, number, why.text) : 0;
+}
+
+static int add_text(struct filter_list *list, char *text, size_t length, struct error *err)
+{
+	uint32_t number = 1;
+
+	for (char *line = text, *next; line < text + length; line = next, number++) {
+		char *end = memchr(line, '\n', (size_t)(text + length - line));
+		int rc;
+
+		end = end ? end : text + length;
+		next = end + 1;
+		*end = 0;
+		if (strlen(line) != (size_t)(end - line))
+			return error_set(err, -EINVAL, "%s:%u: a zero byte: expected text",
+					 list->name, number);
+		rc = add_line(list, line, number, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int filter_list_read(const char *path, struct filter_list **ret, struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	struct filter_list *list;
+	ssize_t length = read_text(path, &text, err);
+	int rc;
+
+	if (length < 0)
+		return (int)length;
+	list = filter_list_new(path, true);
+	if (!list)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	rc = add_text(list, text, (size_t)length, err);
+	if (rc)
+		filter_list_unref(list);
+	else
+		*ret = list;
+	return rc;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Reads the files of `allow` and `deny` lists again, without the config. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+static void swap_lists(struct config *config, struct config_lists *lists)
+{
+	for (unsigned i = 0; i < config->services_count; i++) {
+		struct config_lists before = config->services[i].lists;
+
+		config->services[i].lists = lists[i];
+		lists[i] = before;
+	}
+}
+
+/* before: the lists that were in force. */
+static struct lists_report compare(const struct config *config, const struct config_lists *before)
+{
+	struct lists_report report = {0};
+
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_lists *lists = &config->services[i].lists;
+
+		report.services += lists->allow || lists->deny;
+		report.changed += !filter_equal(lists->filter, before[i].filter);
+		report.prefixes += lists->allow ? lists->allow->count : 0;
+		report.prefixes += lists->deny ? lists->deny->count : 0;
+	}
+	return report;
+}
+
+int state_reload_lists(struct state *state, struct lists_report *ret, struct error *err)
+{
+	struct config *config = state->config;
+	uint64_t start = clock_monotonic_us();
+	struct lists_report report;
+	struct config_lists *lists;
+	int rc = config_read_lists_again(config, &lists, err);
+
+	if (rc)
+		return rc;
+	swap_lists(config, lists);
+	rc = world_commit(state, &state->world, err);
+	if (rc)
+		swap_lists(config, lists);
+	else
+		report = compare(config, lists);
+	for (unsigned i = 0; i < config->services_count; i++)
+		config_lists_done(&lists[i]);
+	free(lists);
+	if (rc)
+		return rc;
+	world_report(&state->world);
+	log_info("lists reloaded: %u services have lists, %u changed", report.services,
+		 report.changed);
+	log_debug("lists: %llu prefixes in %.3g s", (unsigned long long)report.prefixes,
+		  (double)(clock_monotonic_us() - start) / 1e6);
+	*ret = report;
+	return 0;
+}
