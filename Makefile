@@ -6,6 +6,9 @@ endif
 ifdef COV
 BUILD := build/coverage
 endif
+ifdef FUZZ
+BUILD := build/fuzz
+endif
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -26,12 +29,17 @@ SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
+SELF_SUFFICIENT := help deps demo check check-asan fuzz bench clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
 build/config.mk: configure tools/clangs
 	$(Q)./configure
+
+# libFuzzer is clang's.
+ifdef FUZZ
+CC := $(CLANG)
+endif
 
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
@@ -39,6 +47,11 @@ ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSI
 ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
 ifdef SAN
 ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+ifdef FUZZ
+ALL_CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-Wno-gnu-variable-sized-type-not-at-end
 ALL_LDFLAGS += -fsanitize=address,undefined
 endif
 ifdef COV
@@ -60,17 +73,21 @@ TEST_SKELS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bp
 LBCTL_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/lbctl/test_*.c))
 UNIT_TESTS := $(filter-out $(LBCTL_TESTS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c)))
 PACKET_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/test_*.c))
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
+FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
-.PHONY: all tests tools bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
+.PHONY: all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
 tests: all tools $(TESTS)
+fuzzers: $(FUZZERS) # with FUZZ=1
 tools: $(TOOLS) $(BUILD)/pass.bpf.o
 bpf-programs: $(BPF_PROGRAMS)
 bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/live.bpf.o
@@ -136,6 +153,14 @@ $(LBCTL_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBCTL_OBJS)) $(BUI
 $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS)) $(filter-out %/fake_lbd.o,$(SUPPORT_OBJS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON) -lcmocka -lm
+
+# The control socket's target has a stand-in for the room that attaches.
+FUZZ_API := $(BUILD)/tests/fuzz/fuzz_api
+$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o,$(FUZZ_LBD_OBJS))
+$(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
+$(FUZZERS): %: %.o $(FUZZ_OBJS) $(COMMON_OBJS) $(filter-out %/fake_lbd.o,$(SUPPORT_OBJS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON) -lcmocka -lm
 
 $(TOOLS): %: %.o $(COMMON_OBJS)
 	$(call say,LD,$@)
