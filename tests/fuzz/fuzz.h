@@ -14,9 +14,9 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
 /* Prints the sentence and aborts unless the condition holds. */
-#define require(holds, ...)                                              \
-	do {                                                             \
-		if (!(holds))                                            \
+#define require(holds, ...)                                                 \
+	do {                                                                \
+		if (!(holds))                                               \
 			fuzz_fail(__FILE__, __LINE__, #holds, __VA_ARGS__); \
 	} while (0)
 void fuzz_fail(const char *file, int line, const char *holds, const char *format, ...)

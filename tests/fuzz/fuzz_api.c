@@ -169,8 +169,7 @@ static int check_answer(const char *answer, size_t length)
 	length -= (size_t)(head - answer);
 	if (!length)
 		return 0;
-	require(sscanf(head, "HTTP/1.1 %d ", &status) == 1 && is_documented(status), "%.60s",
-		head);
+	require(sscanf(head, "HTTP/1.1 %d ", &status) == 1 && is_documented(status), "%.60s", head);
 	body = strstr(head, "\r\n\r\n");
 	field = strstr(head, "\r\nContent-Length: ");
 	require(body && field && field < body, "%.200s", head);
@@ -202,8 +201,8 @@ static void check_on_disk(void)
 
 static bool may_be_backend(const struct addr *address)
 {
-	static const char *const refused[] = {VIP_A, VIP_B, "127.0.0.1", "0.0.0.0", "::", "::1",
-					      "255.255.255.255"};
+	static const char *const refused[] = {VIP_A, VIP_B, "127.0.0.1",      "0.0.0.0",
+					      "::",  "::1", "255.255.255.255"};
 	const uint8_t *b = address->bytes;
 	struct addr other;
 

@@ -38,8 +38,8 @@ static void check_name(const char *name)
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 				      "0123456789._-:/[]";
 
-	require(within(strlen(name), 1, 63) && strspn(name, letters) == strlen(name),
-		"name \"%s\"", name);
+	require(within(strlen(name), 1, 63) && strspn(name, letters) == strlen(name), "name \"%s\"",
+		name);
 }
 
 static void check_health(const struct config_service *service)
@@ -110,8 +110,7 @@ static void check_limits(const struct config *config)
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
 	require(within(config->limits.services, 1, 16384), "%u", config->limits.services);
-	require(within(config->limits.backends, 1, LB_MAX_BACKENDS), "%u",
-		config->limits.backends);
+	require(within(config->limits.backends, 1, LB_MAX_BACKENDS), "%u", config->limits.backends);
 	require(within(config->limits.slots, 1024, 1u << 28), "%u", config->limits.slots);
 	require(within(config->limits.flows, 1024, 1u << 28), "%u", config->limits.flows);
 	require(config->services_count <= config->limits.services, "too many services");
@@ -142,8 +141,8 @@ static bool names_a_line(const char *text, const uint8_t *data, size_t size)
 	size_t line = strtoul(text, NULL, 10), lines = 2;
 
 	for (size_t i = 0; i < size; i++)
-		lines += data[i] == '\n' || data[i] == '\r' || data[i] == 0x85 ||
-			 data[i] == 0xa8 || data[i] == 0xa9;
+		lines += data[i] == '\n' || data[i] == '\r' || data[i] == 0x85 || data[i] == 0xa8 ||
+			 data[i] == 0xa9;
 	return line <= lines;
 }
 

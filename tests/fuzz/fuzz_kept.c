@@ -111,8 +111,7 @@ static void check_start(bool readable)
 		"readable: %d", readable);
 	for (unsigned i = 0; i < state.overrides.count; i++) {
 		const struct override *entry = &state.overrides.list[i];
-		const struct config_service *service =
-		    config_find_service(config, entry->service);
+		const struct config_service *service = config_find_service(config, entry->service);
 
 		require(readable, "an entry of a file that cannot be used");
 		require(service, "service \"%s\"", entry->service);
