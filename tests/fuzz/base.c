@@ -42,14 +42,14 @@ static void remove_directory(void)
 
 const char *fuzz_begin(bool own_network)
 {
-	const bool memory = !access("/dev/shm", W_OK);
+	const char *parent = getenv("TMPDIR");
 
 	log_set_level(LOG_CRIT);
 	if (own_network && unshare(CLONE_NEWNET)) {
 		fprintf(stderr, "a network namespace is needed: %s\n", strerror(errno));
 		exit(77);
 	}
-	snprintf(directory, sizeof(directory), "%s/lbd-fuzz.XXXXXX", memory ? "/dev/shm" : "/tmp");
+	snprintf(directory, sizeof(directory), "%s/lbd-fuzz.XXXXXX", parent ? parent : "/tmp");
 	require(mkdtemp(directory), "%s: %s", directory, strerror(errno));
 	atexit(remove_directory);
 	return directory;

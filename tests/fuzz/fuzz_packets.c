@@ -35,7 +35,8 @@ struct result {
 };
 
 static struct fixture *f;
-static bool trace;       /* FUZZ_TRACE is set: every frame is printed */
+static bool trace;  /* FUZZ_TRACE is set: every frame is printed */
+static bool coarse; /* FUZZ_COARSE is set: few features, for a small corpus */
 static uint64_t counted; /* by all backends */
 static unsigned answers;
 
@@ -43,6 +44,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	fuzz_begin(false);
 	trace = getenv("FUZZ_TRACE");
+	coarse = getenv("FUZZ_COARSE");
 	f = world_open();
 	if (!f) {
 		fprintf(stderr, "no BPF or no veth interfaces here\n");
@@ -64,6 +66,8 @@ static void note_features(const struct view *v, const struct expectation *e, int
 			       v->behind_extensions << 6 | (v->l3 != 14) << 7;
 
 	feature(1, (unsigned)f->reason, shape);
+	if (coarse)
+		return;
 	feature(2, (unsigned)f->reason, v->protocol);
 	feature(3, (unsigned)f->reason, (unsigned)before);
 	if (e->service)
