@@ -57,7 +57,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void feature(unsigned kind, unsigned a, unsigned b)
 {
-	features[(kind * 0x9e3779b1u + a * 0x85ebca6bu + b * 0xc2b2ae35u) >> 20]++;
+	uint8_t *count =
+	    &features[(kind * 0x9e3779b1u + a * 0x85ebca6bu + b * 0xc2b2ae35u) >> 20];
+
+	*count = coarse ? 1 : *count + 1;
 }
 
 static void note_features(const struct view *v, const struct expectation *e, int before)
