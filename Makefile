@@ -196,10 +196,10 @@ check: ## every test, each with its name and result, and one summary line (root)
 	@$(MAKE) -j2 fuzzers FUZZ=1
 	@tests/run $(TESTS_ONLY)
 
-check-asan: ## unit and packet tests under AddressSanitizer and UBSan alone
-	@tools/deps build test
+check-asan: ## unit, packet and some end-to-end tests under AddressSanitizer and UBSan alone (root; E2E=1: all end-to-end tests)
+	@tools/deps build demo test
 	@$(MAKE) -j2 tests SAN=1
-	@tests/run asan
+	@E2E=$(E2E) tests/run asan
 
 fuzz: ## fuzz targets for an hour each, two at a time; what breaks one is kept in build/fuzz/found (root; TARGET=packets for one, FUZZ_SECONDS=600)
 	@tools/deps build test

@@ -47,7 +47,7 @@ const char *fuzz_begin(bool own_network)
 	log_set_level(LOG_CRIT);
 	if (own_network && unshare(CLONE_NEWNET)) {
 		fprintf(stderr, "a network namespace is needed: %s\n", strerror(errno));
-		exit(77);
+		exit(FUZZ_SKIPPED);
 	}
 	snprintf(directory, sizeof(directory), "%s/lbd-fuzz.XXXXXX", parent ? parent : "/tmp");
 	require(mkdtemp(directory), "%s: %s", directory, strerror(errno));

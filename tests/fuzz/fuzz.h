@@ -13,6 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
+/* Exit status where the machine lacks something; libFuzzer's own for a broken promise is 77. */
+#define FUZZ_SKIPPED 75
+
 /* Prints the sentence and aborts unless the condition holds. */
 #define require(holds, ...)                                                 \
 	do {                                                                \

@@ -48,7 +48,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	f = world_open();
 	if (!f) {
 		fprintf(stderr, "no BPF or no veth interfaces here\n");
-		exit(77);
+		exit(FUZZ_SKIPPED);
 	}
 	return 0;
 }
