@@ -252,18 +252,19 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
 	@clang-format -i $(FORMATTED)
 
-lint: ## formatting, cppcheck and shellcheck; any finding fails
+lint: ## formatting, cppcheck, shellcheck, the include rule, the tests that SECURITY.md names; any finding fails
 	@tools/deps lint
 	@clang-format --dry-run -Werror $(FORMATTED)
 	@cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
 		--suppress=nullPointerOutOfMemory --include=tools/cppcheck.h -Iinclude -Iuser -I. user include
 	@tools/rooms --check
+	@tools/promises --check
 	@shellcheck -x -S warning $(wildcard $(SHELLED))
 
 install: all ## install lbd, lbctl, man pages, completion, systemd unit, its user and group, and an example config (PREFIX, DESTDIR)
