@@ -35,8 +35,8 @@ struct result {
 };
 
 static struct fixture *f;
-static bool trace;  /* FUZZ_TRACE is set: every frame is printed */
-static bool coarse; /* FUZZ_COARSE is set: few features, for a small corpus */
+static bool trace;       /* FUZZ_TRACE is set: every frame is printed */
+static bool coarse;      /* FUZZ_COARSE is set: few features, for a small corpus */
 static uint64_t counted; /* by all backends */
 static unsigned answers;
 
@@ -57,8 +57,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void feature(unsigned kind, unsigned a, unsigned b)
 {
-	uint8_t *count =
-	    &features[(kind * 0x9e3779b1u + a * 0x85ebca6bu + b * 0xc2b2ae35u) >> 20];
+	uint8_t *count = &features[(kind * 0x9e3779b1u + a * 0x85ebca6bu + b * 0xc2b2ae35u) >> 20];
 
 	*count = coarse ? 1 : *count + 1;
 }

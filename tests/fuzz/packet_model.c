@@ -199,7 +199,7 @@ static const struct model_flow *find_neighbour(const struct model *model,
 					       const struct expectation *e, uint8_t family)
 {
 	for (int i = 0; i < model->flow_count; i++)
-		if (model->flows[i].service == e->service &&
+		if (model->flows[i].service == e->service && model->flows[i].backend >= 0 &&
 		    same_prefix(model->flows[i].client, e->client, family))
 			return &model->flows[i];
 	return NULL;
@@ -228,7 +228,7 @@ static unsigned backends_for(const struct model *model, const struct view *v,
 
 	if (e->service->plan->kind == KIND_TRANSITION)
 		return in_transition(v, e, flow);
-	if (flow)
+	if (flow && flow->backend >= 0)
 		return 1u << flow->backend;
 	other = e->service->plan->kind == KIND_SOURCE ? find_neighbour(model, e, v->family) : NULL;
 	return other ? 1u << other->backend : ALL_BACKENDS;
@@ -290,10 +290,10 @@ static const struct model_datagram *find_datagram(const struct model *model, con
 	for (int i = model->datagram_count - 1; i >= 0; i--) {
 		const struct model_datagram *d = &model->datagrams[i];
 
-		if (d->family == v->family && d->id == v->datagram &&
-		    !memcmp(d->src, v->src, v->address_length) &&
+		if (d->family == v->family && !memcmp(d->src, v->src, v->address_length) &&
 		    !memcmp(d->dst, v->dst, v->address_length) &&
-		    (v->family == 6 || d->protocol == v->protocol))
+		    (d->twice || v->fragment_twice ||
+		     (d->id == v->datagram && (v->family == 6 || d->protocol == v->protocol))))
 			return d;
 	}
 	return NULL;
@@ -320,11 +320,14 @@ static void expect_later(const struct model *model, const struct view *v, struct
 		return;
 	}
 	/* A later first fragment may have taken the place in the table that remembers them. */
-	if (first->number == model->datagram_count - 1 && first->backend >= 0)
+	if (first->number == model->datagram_count - 1 && first->backend >= 0 && !first->twice &&
+	    !v->fragment_twice)
 		e->reasons = 0;
 	e->service = first->service;
 	e->reasons |= sent_to(v, first->service);
 	e->backends = first->backend >= 0 ? 1u << first->backend : ALL_BACKENDS;
+	if (first->twice || v->fragment_twice)
+		e->backends = ALL_BACKENDS;
 }
 
 /* ---- the whole ---- */
@@ -376,6 +379,7 @@ void model_expect(const struct model *model, const struct view *v, struct expect
 	if (martian > 0)
 		return;
 	e->reasons = REASON(vip_malformed);
+	e->reached = v->sound;
 	if (v->sound)
 		expect_transport(model, vip, v, e);
 	e->reasons |= martian < 0 ? REASON(martian) : 0;
@@ -389,14 +393,15 @@ static void note_datagram(struct model *model, const struct view *v, const struc
 {
 	struct model_datagram *d = &model->datagrams[model->datagram_count];
 
-	if (v->link != LINK_IP || !v->sound || v->part != PART_FIRST)
+	if (!e->reached || v->part != PART_FIRST)
 		return;
 	*d = (struct model_datagram){.family = v->family,
 				     .protocol = v->protocol,
 				     .id = v->datagram,
 				     .service = e->follows ? NULL : e->service,
 				     .backend = backend,
-				     .number = model->datagram_count};
+				     .number = model->datagram_count,
+				     .twice = v->fragment_twice};
 	memcpy(d->src, v->src, v->address_length);
 	memcpy(d->dst, v->dst, v->address_length);
 	model->datagram_count++;
@@ -416,22 +421,37 @@ static void settle(struct model_flow *flow, const struct view *v)
 		flow->settled |= seq == flow->next_seq;
 }
 
+/* A FIN or RST of a flow that is not known is its last packet: it is not remembered. Where the slot
+ * alone decides, there is nothing to remember. */
+static bool is_remembered(const struct view *v, const struct expectation *e)
+{
+	const enum world_kind kind = e->service->plan->kind;
+
+	return kind == KIND_MAGLEV || kind == KIND_SOURCE || v->protocol != IPPROTO_TCP ||
+	       opens(v) || !(tcp_flags(v) & (TCP_FIN | TCP_RST));
+}
+
 void model_note(struct model *model, const struct view *v, const struct expectation *e, int backend)
 {
 	struct model_flow *flow;
 
 	note_datagram(model, v, e, backend);
-	if (backend < 0 || e->follows)
+	if (!e->reached || !e->service || e->follows)
 		return;
 	flow = (struct model_flow *)find_flow(model, e, v->address_length);
+	if (!flow && !is_remembered(v, e))
+		return;
 	if (!flow) {
 		flow = &model->flows[model->flow_count++];
 		*flow = (struct model_flow){.service = e->service,
 					    .client_port = e->client_port,
 					    .vip_port = e->vip_port,
+					    .backend = -1,
 					    .older = !opens(v)};
 		memcpy(flow->client, e->client, v->address_length);
 	}
+	if (backend < 0)
+		return;
 	flow->backend = backend;
 	settle(flow, v);
 }

@@ -12,12 +12,12 @@
 
 #define REASON(name)  (1u << LB_REASON_##name)
 
-/* A flow of which a packet was forwarded. */
+/* A flow of which a packet came to its service. */
 struct model_flow {
 	const struct world_service *service;
 	uint8_t client[16];
 	uint16_t client_port, vip_port;
-	int backend;
+	int backend;  /* -1: not known, as none of its packets could be sent */
 	bool older;   /* its first packet did not open it (TCP without SYN) */
 	bool settled; /* its backend can no longer change */
 	uint32_t next_seq;
@@ -31,6 +31,7 @@ struct model_datagram {
 	const struct world_service *service; /* NULL: none took it */
 	int backend;                         /* -1: not known */
 	int number;                          /* of first fragments before it */
+	bool twice;                          /* it has two identifications */
 };
 
 struct model {
@@ -48,6 +49,7 @@ struct expectation {
 	/* of the flow that it belongs to */
 	const uint8_t *client;
 	uint16_t client_port, vip_port;
+	bool reached; /* it is sound and for a VIP */
 	bool follows; /* ICMP or a later fragment: not the flow's own packet */
 };
 

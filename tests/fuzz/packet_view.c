@@ -66,8 +66,13 @@ static void read_fragment(struct view *v, const uint8_t *at)
 {
 	uint16_t position = get16(at + 2);
 
+	v->fragment_twice |= v->fragmented;
+	v->fragmented = true;
 	v->datagram = get32(at + 4);
-	v->part = position & 0xfff8 ? PART_LATER : position & 1 ? PART_FIRST : PART_WHOLE;
+	if (position & 0xfff8)
+		v->part = PART_LATER;
+	else if (position & 1)
+		v->part = PART_FIRST;
 }
 
 /* next: the type of the header at v->header. */

@@ -32,7 +32,9 @@ struct view {
 	size_t header; /* of IP with options or extension headers */
 	uint8_t protocol;
 	enum view_part part;
-	uint32_t datagram; /* identification of a fragment */
+	uint32_t datagram;   /* identification of a fragment */
+	bool fragmented;     /* it has an IPv6 fragment header */
+	bool fragment_twice; /* two fragment headers: RFC 8200 does not say which counts */
 	uint8_t ttl;
 	uint8_t traffic_class;
 	bool odd_extensions; /* more of them than anybody sends: a router may refuse them */
