@@ -291,9 +291,8 @@ static const struct model_datagram *find_datagram(const struct model *model, con
 		const struct model_datagram *d = &model->datagrams[i];
 
 		if (d->family == v->family && !memcmp(d->src, v->src, v->address_length) &&
-		    !memcmp(d->dst, v->dst, v->address_length) &&
-		    (d->twice || v->fragment_twice ||
-		     (d->id == v->datagram && (v->family == 6 || d->protocol == v->protocol))))
+		    !memcmp(d->dst, v->dst, v->address_length) && d->id == v->datagram &&
+		    (v->family == 6 || d->protocol == v->protocol))
 			return d;
 	}
 	return NULL;
@@ -315,19 +314,12 @@ static void expect_later(const struct model *model, const struct view *v, struct
 		e->reasons |= pass ? REASON(vip_no_service) : REASON(unserved);
 		return;
 	}
-	if (first->service->plan->kind == KIND_DEAD) {
-		e->reasons |= REASON(no_backend);
-		return;
-	}
 	/* A later first fragment may have taken the place in the table that remembers them. */
-	if (first->number == model->datagram_count - 1 && first->backend >= 0 && !first->twice &&
-	    !v->fragment_twice)
+	if (first->number == model->datagram_count - 1 && first->backend >= 0)
 		e->reasons = 0;
 	e->service = first->service;
 	e->reasons |= sent_to(v, first->service);
 	e->backends = first->backend >= 0 ? 1u << first->backend : ALL_BACKENDS;
-	if (first->twice || v->fragment_twice)
-		e->backends = ALL_BACKENDS;
 }
 
 /* ---- the whole ---- */
@@ -393,15 +385,16 @@ static void note_datagram(struct model *model, const struct view *v, const struc
 {
 	struct model_datagram *d = &model->datagrams[model->datagram_count];
 
-	if (!e->reached || v->part != PART_FIRST)
+	/* where there was no backend, and of ICMP, there is nothing to remember */
+	if (!e->reached || v->part != PART_FIRST || e->follows ||
+	    (e->service && e->service->plan->kind == KIND_DEAD))
 		return;
 	*d = (struct model_datagram){.family = v->family,
 				     .protocol = v->protocol,
 				     .id = v->datagram,
-				     .service = e->follows ? NULL : e->service,
+				     .service = e->service,
 				     .backend = backend,
-				     .number = model->datagram_count,
-				     .twice = v->fragment_twice};
+				     .number = model->datagram_count};
 	memcpy(d->src, v->src, v->address_length);
 	memcpy(d->dst, v->dst, v->address_length);
 	model->datagram_count++;
@@ -421,14 +414,14 @@ static void settle(struct model_flow *flow, const struct view *v)
 		flow->settled |= seq == flow->next_seq;
 }
 
-/* A FIN or RST of a flow that is not known is its last packet: it is not remembered. Where the slot
- * alone decides, there is nothing to remember. */
+/* An RST of a flow that is not known is its last packet: it is not remembered. Where the slot alone
+ * decides, there is nothing to remember. */
 static bool is_remembered(const struct view *v, const struct expectation *e)
 {
 	const enum world_kind kind = e->service->plan->kind;
 
 	return kind == KIND_MAGLEV || kind == KIND_SOURCE || v->protocol != IPPROTO_TCP ||
-	       opens(v) || !(tcp_flags(v) & (TCP_FIN | TCP_RST));
+	       opens(v) || !(tcp_flags(v) & TCP_RST);
 }
 
 void model_note(struct model *model, const struct view *v, const struct expectation *e, int backend)

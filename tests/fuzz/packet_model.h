@@ -31,7 +31,6 @@ struct model_datagram {
 	const struct world_service *service; /* NULL: none took it */
 	int backend;                         /* -1: not known */
 	int number;                          /* of first fragments before it */
-	bool twice;                          /* it has two identifications */
 };
 
 struct model {
