@@ -6,6 +6,9 @@ endif
 ifdef COV
 BUILD := build/coverage
 endif
+ifdef FUZZ
+BUILD := build/fuzz
+endif
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -26,12 +29,17 @@ SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo check check-asan bench clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
+SELF_SUFFICIENT := help deps demo check check-asan fuzz bench clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
 build/config.mk: configure tools/clangs
 	$(Q)./configure
+
+# libFuzzer is clang's.
+ifdef FUZZ
+CC := $(CLANG)
+endif
 
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
@@ -39,6 +47,11 @@ ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSI
 ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
 ifdef SAN
 ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+ifdef FUZZ
+ALL_CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-Wno-gnu-variable-sized-type-not-at-end
 ALL_LDFLAGS += -fsanitize=address,undefined
 endif
 ifdef COV
@@ -60,17 +73,21 @@ TEST_SKELS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bp
 LBCTL_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/lbctl/test_*.c))
 UNIT_TESTS := $(filter-out $(LBCTL_TESTS),$(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/test_*.c)))
 PACKET_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bpf/test_*.c))
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
+FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
-.PHONY: all tests tools bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
+.PHONY: all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
 tests: all tools $(TESTS)
+fuzzers: $(FUZZERS) # with FUZZ=1
 tools: $(TOOLS) $(BUILD)/pass.bpf.o
 bpf-programs: $(BPF_PROGRAMS)
 bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/live.bpf.o
@@ -137,6 +154,19 @@ $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON) -lcmocka -lm
 
+# The control socket's target has a stand-in for the room that attaches.
+FUZZ_API := $(BUILD)/tests/fuzz/fuzz_api
+$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o,$(FUZZ_LBD_OBJS))
+$(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
+# What only drives the tested code needs no coverage, and is much faster without it.
+ifdef FUZZ
+$(SUPPORT_OBJS) $(filter %/packet_check.o %/packet_input.o %/packet_mutate.o %/packet_world.o %/base.o,$(FUZZ_OBJS)) $(BUILD)/tests/fuzz/fuzz_packets.o: \
+	ALL_CFLAGS += -fno-sanitize=fuzzer-no-link
+endif
+$(FUZZERS): %: %.o $(FUZZ_OBJS) $(COMMON_OBJS) $(filter-out %/fake_lbd.o,$(SUPPORT_OBJS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON) -lcmocka -lm
+
 $(TOOLS): %: %.o $(COMMON_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lbpf -lelf -lz $(LIBS_COMMON) -lm
@@ -163,12 +193,18 @@ check: ## every test, each with its name and result, and one summary line (root)
 	@tools/deps build demo test vmtest
 	@$(MAKE) -j2 tests
 	@$(MAKE) -j2 tests SAN=1
+	@$(MAKE) -j2 fuzzers FUZZ=1
 	@tests/run $(TESTS_ONLY)
 
-check-asan: ## unit and packet tests under AddressSanitizer and UBSan alone
-	@tools/deps build test
+check-asan: ## unit, packet and some end-to-end tests under AddressSanitizer and UBSan alone (root; E2E=1: all end-to-end tests)
+	@tools/deps build demo test
 	@$(MAKE) -j2 tests SAN=1
-	@tests/run asan
+	@E2E=$(E2E) tests/run asan
+
+fuzz: ## fuzz targets for an hour each, two at a time; what breaks one is kept in build/fuzz/found (root; TARGET=packets for one, FUZZ_SECONDS=600)
+	@tools/deps build test
+	@$(MAKE) -j2 fuzzers FUZZ=1
+	@JOBS=2 FUZZ_KEEP=1 FUZZ_SECONDS=$(or $(FUZZ_SECONDS),3600) FUZZ_RUNS=-1 tests/run $(if $(TARGET),$(addprefix fuzz_,$(TARGET)),fuzz)
 
 bench: ## ns per packet beside two floors, then requests a second end to end; table and build/bench.json (root). Scenarios: tools/bench --help
 	@tools/deps build demo test bench
@@ -216,18 +252,19 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
 	@clang-format -i $(FORMATTED)
 
-lint: ## formatting, cppcheck and shellcheck; any finding fails
+lint: ## formatting, cppcheck, shellcheck, the include rule, the tests that SECURITY.md names; any finding fails
 	@tools/deps lint
 	@clang-format --dry-run -Werror $(FORMATTED)
 	@cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 --suppress=missingIncludeSystem \
 		--suppress=nullPointerOutOfMemory --include=tools/cppcheck.h -Iinclude -Iuser -I. user include
 	@tools/rooms --check
+	@tools/promises --check
 	@shellcheck -x -S warning $(wildcard $(SHELLED))
 
 install: all ## install lbd, lbctl, man pages, completion, systemd unit, its user and group, and an example config (PREFIX, DESTDIR)

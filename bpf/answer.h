@@ -49,14 +49,16 @@ static __always_inline __u32 answers_per_tick(const struct lb_settings *s, __u32
 	return kind == ANSWER_ECHO ? s->echo_per_tick : s->icmp_per_tick;
 }
 
-/* Whether this CPU may still send an answer of this kind (enum answer_kind) in this tick. */
-LB_NOINLINE int answer_allowed(__u32 kind)
+/* Whether this CPU may still send an answer of this kind (enum answer_kind) in this tick, and the
+ * frame is from one station: an answer to a group address would reach all of it. */
+LB_NOINLINE int answer_allowed(struct xdp_md *ctx, __u32 kind)
 {
+	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct icmp_budget *budget = bpf_map_lookup_elem(&icmp_budgets, &kind);
 	struct lb_settings *s = settings_of();
 	__u32 now = tick_now();
 
-	if (!s || !budget)
+	if (!s || !budget || data + ETH_HLEN > end || ((const __u8 *)data)[ETH_ALEN] & 1)
 		return 0;
 	if (budget->tick != now) {
 		budget->tick = now;

@@ -122,7 +122,7 @@ LB_NOINLINE int echo_answer(struct xdp_md *ctx)
 		return LB_REASON_vip_malformed;
 	header = p.l4 - p.l3;
 	OPAQUE(header);
-	if (!is_answerable(&p) || !answer_allowed(ANSWER_ECHO) || !icmp_is_intact(&p, header))
+	if (!is_answerable(&p) || !answer_allowed(ctx, ANSWER_ECHO) || !icmp_is_intact(&p, header))
 		return LB_REASON_echo_refused;
 	if (p.family == 4)
 		echo_write_v4(header_v4(&p), p.l4);
@@ -393,7 +393,7 @@ LB_NOINLINE int icmp_error(struct xdp_md *ctx, __u32 error, __u32 rest)
 		return ICMP_ERROR_UNSENT(error);
 	if (ICMP_ERROR_KIND(error) == ICMP_ERROR_TOO_BIG && p.family == 6 && rest < IPV6_LEAST_MTU)
 		return ICMP_ERROR_UNSENT(error);
-	if (!icmp_error_owed(&p) || !answer_allowed(icmp_error_budget(ICMP_ERROR_KIND(error))))
+	if (!icmp_error_owed(&p) || !answer_allowed(ctx, icmp_error_budget(ICMP_ERROR_KIND(error))))
 		return ICMP_ERROR_UNSENT(error);
 	reason = icmp_error_send(&p, p.length < QUOTE_MOST ? p.length : QUOTE_MOST,
 				 icmp_error_type(p.family, ICMP_ERROR_KIND(error)), rest);

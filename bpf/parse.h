@@ -152,7 +152,8 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next,
 		if (kind == PACKET_LATER_FRAGMENT)
 			break;
 	}
-	if (at > MAX_EXT_LENGTH || (kind != PACKET_LATER_FRAGMENT && is_extension(next)))
+	if (at > MAX_EXT_LENGTH || at > length ||
+	    (kind != PACKET_LATER_FRAGMENT && is_extension(next)))
 		return EXTENSIONS_BAD;
 	return (__u64)fragment << 32 | at << 16 | kind << 8 | next;
 }

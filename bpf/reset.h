@@ -130,7 +130,7 @@ LB_NOINLINE int tcp_reset(struct xdp_md *ctx, __u32 opening)
 	header = p.l4 - p.l3;
 	OPAQUE(header);
 	if (p.kind != PACKET_WHOLE || p.protocol != IPPROTO_TCP || !is_answerable(&p) ||
-	    !reset_plan(&p, header, opening, &reset) || !answer_allowed(ANSWER_REFUSAL))
+	    !reset_plan(&p, header, opening, &reset) || !answer_allowed(ctx, ANSWER_REFUSAL))
 		return LB_REASON_unserved;
 	return reset_send(&p, &reset);
 }

@@ -237,6 +237,7 @@ lab_down() {
 		ip netns del "$name"
 	done
 	rm -rf "/sys/fs/bpf/${LAB:?}"
+	[ -z "$WORK" ] || ! declare -F lab_ended >/dev/null || lab_ended
 	[ -z "$WORK" ] || rm -rf "$WORK"
 	WORK=
 	return 0

@@ -7,6 +7,12 @@ LAB=${LAB:-lbt$$}
 # shellcheck source=tools/lab.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../tools/lab.sh"
 
+# With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test. Where
+# it cannot write to these files (lbd as a user in a root of its own), it writes to the process's log.
+SANITIZER_LOG=/tmp/$LAB.sanitizer
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_LOG:log_exe_name=1"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_LOG:log_exe_name=1"
+
 # Tests wait for a condition, and go on when it holds. These seconds are added to every limit: only
 # a test that hangs reaches it, however slow the machine.
 LAB_GRACE=60
@@ -176,6 +182,28 @@ load_end() { # NAME
 	echo "# $1: $(cat "$WORK/$1.json")"
 }
 
+# ---- sanitizers ----
+
+# Prints reports that have come since the last call; false: there are some.
+no_sanitizer_reports() {
+	local file status=0
+	for file in "$SANITIZER_LOG".*; do
+		[ -s "$file" ] || continue
+		sed 's/^/# /' "$file" | head -n 60
+		status=1
+	done
+	rm -f "$SANITIZER_LOG".*
+	return $status
+}
+
+# Called by lab_down when all processes have ended, and their logs are still there.
+lab_ended() {
+	grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error: ' "$WORK"/*.log 2>/dev/null |
+		while read -r file; do
+			cp "$file" "$SANITIZER_LOG.$(basename "$file")"
+		done
+}
+
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
 set_up_or_end() { # COMMAND...
 	"$@" >"/tmp/$LAB.setup" 2>&1 && {
@@ -200,7 +228,8 @@ run_tests() {
 		number=$((number + 1)) FAILED=0 SKIP=
 		"$name" >"/tmp/$LAB.out" 2>&1
 		status=$?
-		if [ -n "$SKIP" ]; then
+		no_sanitizer_reports >>"/tmp/$LAB.out" || FAILED=1
+		if [ -n "$SKIP" ] && [ $FAILED = 0 ]; then
 			echo "ok $number - ${name#test_} # SKIP $SKIP"
 		elif [ $status = 0 ] && [ $FAILED = 0 ]; then
 			echo "ok $number - ${name#test_}"
@@ -213,6 +242,11 @@ run_tests() {
 		fi
 		rm -f "/tmp/$LAB.out"
 	done
+	lab_down # leaks are reported when a process ends
+	if ! no_sanitizer_reports; then
+		number=$((number + 1)) failed=1
+		echo "not ok $number - no_process_leaks_memory_or_ends_with_a_report"
+	fi
 	echo "1..$number"
 	[ $failed = 0 ]
 	exit $?

@@ -1,28 +1,170 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* libFuzzer entry for the config parser: any bytes give either a config or an error, never both and
- * never a crash; and libcyaml loads whatever passes our own check of the shape. To build and run:
- *   clang -g -O1 -D_GNU_SOURCE -DLBD_VERSION='"fuzz"' -fsanitize=fuzzer,address,undefined \
- *       -Iinclude -Iuser -o build/fuzz_config tests/fuzz/fuzz_config.c user/lbd/config/[a-z]*.c \
- *       user/lbd/algo/[a-z]*.c user/lbd/dataplane/maglev.c user/lbd/health/[a-z]*.c \
- *       user/lbd/host/lateness.c user/common/[a-z]*.c -levent -lcurl -lcyaml -lyaml -lmnl
- *   build/fuzz_config -max_len=4096 -max_total_time=60 CORPUS dist
- */
+/* The config: any text gives either a config whose every value is within what docs/config.md
+ * allows, or an error that names the file; never both, never a crash. libcyaml loads whatever
+ * passes lbd's own check of the shape. A config that was accepted is accepted again. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb_abi.h"
 #include "lbd/config/config.h"
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+static bool within(uint64_t value, uint64_t least, uint64_t most)
+{
+	return value >= least && value <= most;
+}
+
+/* "address" of docs/config.md, from the RFCs, not by addr_why_no_host. */
+static bool is_host(const struct addr *addr)
+{
+	static const uint8_t zeros[16];
+	const uint8_t *b = addr->bytes;
+
+	if (addr->family == 4)
+		return memcmp(b, zeros, 4) != 0 && b[0] != 127 && (b[0] & 0xf0) != 0xe0 &&
+		       memcmp(b, "\xff\xff\xff\xff", 4) != 0;
+	if (addr->family != 6 || b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
+		return false;
+	if (memcmp(b, zeros, 10) != 0)
+		return true;
+	if (b[10] == 0xff && b[11] == 0xff)
+		return false;
+	return memcmp(b + 10, zeros, 5) != 0 || b[15] > 1;
+}
+
+static void check_name(const char *name)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				      "0123456789._-:/[]";
+
+	require(within(strlen(name), 1, 63) && strspn(name, letters) == strlen(name), "name \"%s\"",
+		name);
+}
+
+static void check_health(const struct config_service *service)
+{
+	const struct health_spec *health = &service->health;
+
+	require(within(health->interval_ms, 100, 3600000), "interval %u", health->interval_ms);
+	require(within(health->timeout_ms, 1, 3600000), "timeout %u", health->timeout_ms);
+	require(health->rise && health->fall, "rise %u, fall %u", health->rise, health->fall);
+	require(!health->status_max || (within(health->status_min, 100, 599) &&
+					within(health->status_max, health->status_min, 599)),
+		"status %u-%u", health->status_min, health->status_max);
+	require(!health->path || (health->path[0] == '/' && !strpbrk(health->path, " \t\r\n")),
+		"path \"%s\"", health->path);
+	require(!health->host || !strpbrk(health->host, " \t\r\n"), "host \"%s\"", health->host);
+}
+
+static void check_times(const struct config_service *service)
+{
+	const uint32_t most = 8589 * 1000;
+
+	require(within(service->tcp_idle_ms, 3000, most), "tcp %u", service->tcp_idle_ms);
+	require(within(service->udp_idle_ms, 3000, most), "udp %u", service->udp_idle_ms);
+	require(within(service->affinity_timeout_ms, 3000, most), "affinity-timeout %u",
+		service->affinity_timeout_ms);
+	require(service->slow_start_ms <= 3600000, "slow-start %u", service->slow_start_ms);
+}
+
+static void check_backends(const struct config *config, const struct config_service *service)
+{
+	require(service->backends_count >= 1, "no backends");
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct config_backend *backend = &service->backends[i];
+
+		require(is_host(&backend->address), "backend %u", i);
+		require(backend->weight <= 10000, "weight %u", backend->weight);
+		require(config_find_backend(service, &backend->address) == backend, "twice");
+		for (unsigned j = 0; j < config->services_count; j++)
+			require(!addr_equal(&config->services[j].vip, &backend->address),
+				"backend %u is a VIP", i);
+	}
+}
+
+static void check_service(const struct config *config, const struct config_service *service)
+{
+	check_name(service->name);
+	require(config_find_service(config, service->name) == service, "%s: twice", service->name);
+	require(is_host(&service->vip), "%s: VIP", service->name);
+	require(service->protocol == 6 || service->protocol == 17, "%u", service->protocol);
+	require(service->algorithm, "%s: no algorithm", service->name);
+	require(within(service->mask4, 1, 32) && within(service->mask6, 1, 128), "%u, %u",
+		service->mask4, service->mask6);
+	require(service->panic_threshold <= 100, "%u", service->panic_threshold);
+	require(!service->slots || service->slots >= service->backends_count, "%u slots",
+		service->slots);
+	require(service->algorithm->select == LB_SELECT_SLOT ||
+		    service->tracking != CONFIG_TRACKING_NEVER,
+		"%s: its algorithm tracks", service->name);
+	check_times(service);
+	check_health(service);
+	check_backends(config, service);
+}
+
+static void check_limits(const struct config *config)
+{
+	unsigned backends = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++)
+		backends += config->services[i].backends_count;
+	require(within(config->limits.services, 1, 16384), "%u", config->limits.services);
+	require(within(config->limits.backends, 1, LB_MAX_BACKENDS), "%u", config->limits.backends);
+	require(within(config->limits.slots, 1024, 1u << 28), "%u", config->limits.slots);
+	require(within(config->limits.flows, 1024, 1u << 28), "%u", config->limits.flows);
+	require(config->services_count <= config->limits.services, "too many services");
+	require(backends <= config->limits.backends, "too many backends");
+}
+
+static void check_config(const struct config *config)
+{
+	require(config->interfaces_count <= 64, "%u interfaces", config->interfaces_count);
+	require(config->pin[0] == '/' && config->socket[0] == '/' && config->state[0] == '/',
+		"a path is not absolute");
+	require(within(strlen(config->socket), 1, 107), "socket %s", config->socket);
+	require(config->metrics_hosts_count <= 64, "%u hosts", config->metrics_hosts_count);
+	require(!config->metrics || config->metrics_path || config->metrics_port, "no port");
+	require(within(config->encap_source4_len, 8, 32) &&
+		    within(config->encap_source6_len, 16, 128),
+		"%u, %u", config->encap_source4_len, config->encap_source6_len);
+	require(config->gue_port, "no GUE port");
+	check_limits(config);
+	for (unsigned i = 0; i < config->services_count; i++)
+		check_service(config, &config->services[i]);
+}
+
+/* A line of the text, from 1; lbd counts as libyaml does, which also ends lines at CR, NEL, LS and
+ * PS. */
+static bool names_a_line(const char *text, const uint8_t *data, size_t size)
+{
+	size_t line = strtoul(text, NULL, 10), lines = 2;
+
+	for (size_t i = 0; i < size; i++)
+		lines += data[i] == '\n' || data[i] == '\r' || data[i] == 0x85 || data[i] == 0xa8 ||
+			 data[i] == 0xa9;
+	return line <= lines;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct config *config = NULL;
+	struct config *config = NULL, *again = NULL;
 	struct error err = {""};
 	int rc = config_parse((const char *)data, size, "f", &config, &err);
 
-	if (rc ? config || strncmp(err.text, "f:", 2) || !strncmp(err.text, "f: libcyaml", 11)
-	       : !config)
-		abort();
+	if (rc) {
+		require(!config && !strncmp(err.text, "f:", 2), "%d, \"%s\"", rc, err.text);
+		require(strncmp(err.text, "f: libcyaml", 11) != 0, "\"%s\"", err.text);
+		require(err.text[2] == ' ' || names_a_line(err.text + 2, data, size), "\"%s\"",
+			err.text);
+		return 0;
+	}
+	require(config, "no config");
+	check_config(config);
+	require(!config_parse((const char *)data, size, "f", &again, &err), "again: %s", err.text);
+	require(again->services_count == config->services_count, "%u, then %u",
+		config->services_count, again->services_count);
+	config_free(again);
 	config_free(config);
 	return 0;
 }

@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* libFuzzer entry for the request parser of control socket and metrics: any bytes, however they are
  * cut into reads, give the same head; a parsed head is consistent, a refused one has a status and a
- * reason. To build and run:
- *   clang -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Iinclude -Iuser \
- *       -o build/fuzz_http tests/fuzz/fuzz_http.c user/lbd/api/http.c
- *   build/fuzz_http -max_len=600 -max_total_time=60 CORPUS
- */
-#include <stdint.h>
+ * reason. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lbd/api/http.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "fuzz.h"
 
 static bool inside(const char *text, const char *head, size_t length)
 {
@@ -43,13 +31,16 @@ static void check_request(const struct http_request *request, const char *head, 
 {
 	char name[64];
 
-	require(request->head_length == length && *request->method && *request->target == '/');
+	require(request->head_length == length, "%zu, not %zu", request->head_length, length);
+	require(*request->method && *request->target == '/', "\"%s\"", request->target);
 	require(inside(request->target, head, length) && inside(request->host, head, length) &&
-		inside(request->authorization, head, length));
-	require(request->has_host);
+		    inside(request->authorization, head, length),
+		"a field outside the head");
+	require(request->has_host, "no host");
 	if (request->host && http_host_name(request->host, name, sizeof(name)))
-		require(*name && strlen(name) < sizeof(name));
-	require(!http_bearer_is(request->authorization, "not in any corpus, I hope"));
+		require(*name && strlen(name) < sizeof(name), "host \"%s\"", request->host);
+	require(!http_bearer_is(request->authorization, "not in any corpus, I hope"), "\"%s\"",
+		request->authorization);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -63,13 +54,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data, size);
 	length = http_head_length(copy, size, 0);
 	for (size_t step = 1; step < 8; step++)
-		require(length_in_reads(copy, size, step) == length);
+		require(length_in_reads(copy, size, step) == length, "step %zu", step);
 	if (length) {
 		head = malloc(length); /* the sanitizer sees a read beyond it */
 		memcpy(head, copy, length);
 		status = http_parse(head, length, &request, &why);
 		if (status)
-			require(why && *why && strcmp(http_status_text(status), "Unknown") != 0);
+			require(why && *why && strcmp(http_status_text(status), "Unknown") != 0,
+				"status %d", status);
 		else
 			check_request(&request, head, length);
 		free(head);

@@ -224,7 +224,7 @@ static void write_settings(struct fixture *f)
 	lb_hash_key_make(FLOW_SEED, &f->map.settings->key);
 }
 
-static void clear_icmp_budget(struct fixture *f)
+void fixture_clear_rates(struct fixture *f)
 {
 	uint32_t kinds = bpf_map__max_entries(f->skel->maps.icmp_budgets);
 	void *zeros = calloc(f->cpus, (bpf_map__value_size(f->skel->maps.icmp_budgets) + 7) & ~7u);
@@ -268,7 +268,7 @@ int fixture_clear(void **state)
 	f->slots = 8; /* region 0 of length 0 means none: leave its start unused */
 	f->ports = 0;
 	write_settings(f);
-	clear_icmp_budget(f);
+	fixture_clear_rates(f);
 	clear_paths(f);
 	read_counts(f);
 	return 0;

@@ -122,6 +122,8 @@ struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t 
 
 /* The tick now, as the program reads it. */
 uint32_t fixture_tick(void);
+/* As if no answer had been sent in this tick. */
+void fixture_clear_rates(struct fixture *f);
 /* Sleeps until a tick has just begun (at most 1.1 s). */
 void fixture_wait_new_tick(void);
 

@@ -141,10 +141,10 @@ ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *e
 	rc = check_kept(&file, path, max, err);
 	if (rc)
 		return rc;
-	text = malloc(max + 1);
+	text = malloc((size_t)file.st_size + 1);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	length = read_whole(fd, text, max);
+	length = read_whole(fd, text, (size_t)file.st_size);
 	if (length < 0)
 		return error_set(err, (int)length, "%s: %s", path, strerror((int)-length));
 	text[length] = 0;

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The files that lbd keeps beside its socket, overrides.json and offloads.json, with any content.
+ * A list is read or refused as a whole; what was read comes back the same after it was written;
+ * what does not fit the config is dropped; a file that cannot be used is kept as FILE.bad. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lbd/attach/offloads.h"
+#include "lbd/state/internal.h"
+#include "fuzz.h"
+
+#define BACKENDS_LIMIT 4
+#define MOST           8
+
+static char overrides_path[128], copy_path[128], offloads_path[128], former_path[128],
+    bad_overrides[132], bad_offloads[132];
+static struct config *config;
+
+static const char config_text[] =
+    "limits: { backends: 4 }\n"
+    "services:\n"
+    "  - { name: web, vip: 192.0.2.1, protocol: tcp, port: 80,\n"
+    "      backends: [{ address: 10.0.0.1 }, { address: 10.0.0.2 }] }\n"
+    "  - { name: dns, vip: 2001:db8::1, protocol: udp, port: 53,\n"
+    "      backends: [{ address: fd00::1 }] }\n";
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	struct error err;
+
+	fuzz_begin(true); /* offloads may be turned on again: of lo, if at all */
+	fuzz_path(overrides_path, "overrides.json");
+	fuzz_path(copy_path, "copy.json");
+	fuzz_path(offloads_path, "offloads.json");
+	fuzz_path(former_path, "former.json");
+	snprintf(bad_overrides, sizeof(bad_overrides), "%s.bad", overrides_path);
+	snprintf(bad_offloads, sizeof(bad_offloads), "%s.bad", offloads_path);
+	require(!config_parse(config_text, sizeof(config_text) - 1, "f", &config, &err), "%s",
+		err.text);
+	return 0;
+}
+
+static bool exists(const char *path)
+{
+	return !access(path, F_OK);
+}
+
+/* ---- the list ---- */
+
+static void check_entry(const struct override *entry)
+{
+	require(entry->service, "no service");
+	require(entry->address.family == 4 || entry->address.family == 6, "family %u",
+		entry->address.family);
+	require(entry->weight <= CONFIG_MAX_WEIGHT, "weight %u", entry->weight);
+	require(!entry->added || entry->has_weight, "added without a weight");
+	require(!entry->has_force || entry->drain, "a deadline without a drain");
+}
+
+static void comes_back(const struct overrides *overrides)
+{
+	struct overrides again = {0};
+	struct error err = {""};
+
+	require(!overrides_save(overrides, copy_path, &err), "%s", err.text);
+	require(exists(copy_path) == (overrides->count > 0), "%u entries", overrides->count);
+	require(!overrides_load(copy_path, MOST, &again, &err), "%s", err.text);
+	require(overrides_equal(overrides, &again), "%u entries, then %u", overrides->count,
+		again.count);
+	overrides_done(&again);
+	unlink(copy_path);
+}
+
+static bool list_is_read(void)
+{
+	struct overrides overrides = {.count = 12345};
+	struct error err = {""};
+	int rc = overrides_load(overrides_path, MOST, &overrides, &err);
+
+	if (rc) {
+		require(overrides.count == 12345, "changed, though refused");
+		require(!strncmp(err.text, overrides_path, strlen(overrides_path)), "\"%s\"",
+			err.text);
+		return false;
+	}
+	require(overrides.count <= MOST, "%u entries", overrides.count);
+	for (unsigned i = 0; i < overrides.count; i++) {
+		const struct override *entry = &overrides.list[i];
+
+		check_entry(entry);
+		require(overrides_find(&overrides, entry->service, &entry->address) == entry,
+			"entry %u is there twice", i);
+	}
+	comes_back(&overrides);
+	overrides_done(&overrides);
+	return true;
+}
+
+/* ---- what of it holds at a start ---- */
+
+static void check_start(bool readable)
+{
+	struct state state = {.config = config, .overrides_path = overrides_path};
+	unsigned added = 0;
+
+	kept_read(&state);
+	require(exists(overrides_path) == readable && exists(bad_overrides) == !readable,
+		"readable: %d", readable);
+	for (unsigned i = 0; i < state.overrides.count; i++) {
+		const struct override *entry = &state.overrides.list[i];
+		const struct config_service *service = config_find_service(config, entry->service);
+
+		require(readable, "an entry of a file that cannot be used");
+		require(service, "service \"%s\"", entry->service);
+		if (config_find_backend(service, &entry->address))
+			continue;
+		added++;
+		require(entry->added, "neither in the file nor added");
+		require(!addr_why_no_host(&entry->address), "an address of no host");
+	}
+	require(added <= BACKENDS_LIMIT - 3, "%u added", added);
+	overrides_done(&state.overrides);
+	unlink(bad_overrides);
+}
+
+/* ---- offloads ---- */
+
+static void ignore(void *arg, const char *device, const char *feature)
+{
+}
+
+static bool is_even(void *arg, uint32_t ifindex)
+{
+	return ifindex % 2 == 0;
+}
+
+static void check_offloads(const uint8_t *data, size_t size)
+{
+	struct offloads *offloads;
+
+	fuzz_put(offloads_path, data, size);
+	offloads = offloads_new(offloads_path);
+	require(offloads, "out of memory");
+	require(exists(offloads_path) != exists(bad_offloads), "the file is lost");
+	for (uint32_t i = 0; i < 3; i++) {
+		offloads_list(offloads, i, ignore, NULL);
+		offloads_restore(offloads, i);
+	}
+	offloads_free(offloads);
+	unlink(offloads_path);
+	unlink(bad_offloads);
+
+	fuzz_put(former_path, data, size);
+	offloads = offloads_new(offloads_path);
+	require(offloads, "out of memory");
+	offloads_take_over(offloads, former_path, is_even, NULL);
+	offloads_free(offloads);
+	unlink(offloads_path);
+	unlink(former_path);
+	fuzz_path(former_path, "former.json.bad");
+	unlink(former_path);
+	fuzz_path(former_path, "former.json");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	fuzz_put(overrides_path, data, size);
+	check_start(list_is_read());
+	unlink(overrides_path);
+	check_offloads(data, size);
+	return 0;
+}

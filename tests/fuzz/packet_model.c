@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The model: from a frame to the reasons and backends that the documents allow. The order of
+ * decisions is that of ARCHITECTURE.md, "The life of a packet". */
+#include "packet_model.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#define TCP_FIN      0x01
+#define TCP_SYN      0x02
+#define TCP_RST      0x04
+#define TCP_ACK      0x10
+#define ALL_BACKENDS ((1u << WORLD_BACKENDS) - 1)
+#define LEAST_MTU6   1280
+#define FORWARDED    (REASON(forwarded_tx) | REASON(forwarded_redirect) | REASON(redirect_failed))
+
+/* ---- who is admitted ---- */
+
+/* RFC 1122, 3.2.1.3; RFC 6890. */
+static bool is_martian4(const struct view *v)
+{
+	const uint8_t *src = v->src;
+
+	return src[0] == 0 || src[0] == 127 || src[0] >> 4 == 14 ||
+	       !memcmp(src, "\xff\xff\xff\xff", 4) || !memcmp(src, v->dst, 4);
+}
+
+/* 1: impossible; 0: possible; -1: of ::/64, where nobody is, but which nothing forbids. */
+static int is_martian6(const struct view *v)
+{
+	static const uint8_t zeros[16];
+	const uint8_t *src = v->src;
+
+	if (src[0] == 0xff || !memcmp(src, v->dst, 16))
+		return 1;
+	if (memcmp(src, zeros, 8) != 0)
+		return 0;
+	/* ::, ::1 and IPv4-compatible ones (RFC 4291, 2.5), IPv4-mapped ones */
+	if (!memcmp(src, zeros, 12) || !memcmp(src + 8, "\0\0\xff\xff", 4))
+		return 1;
+	return -1;
+}
+
+/* Whether a host may be sent an answer: RFC 1122, 3.2.2; class E is nobody's for certain. A group
+ * address is no sender's (IEEE 802.3). */
+static bool may_be_answered(const struct view *v)
+{
+	if (v->frame[6] & 1)
+		return false;
+	return v->family == 6 || v->src[0] < 240;
+}
+
+static bool is_own_mac(const struct model *model, const uint8_t *mac)
+{
+	if (!model->links_known)
+		return !(mac[0] & 1);
+	return !memcmp(mac, world_own_macs[0], 6) || !memcmp(mac, world_own_macs[1], 6);
+}
+
+/* ---- what nothing takes ---- */
+
+static uint8_t tcp_flags(const struct view *v)
+{
+	return v->l4[13];
+}
+
+static bool opens(const struct view *v)
+{
+	return v->protocol == IPPROTO_TCP &&
+	       (tcp_flags(v) & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+/* RFC 9293, 3.10.7.1: anything but a reset draws one. A segment whose header does not fit in it
+ * cannot be numbered, and a fragment not be seen whole. */
+static bool draws_reset(const struct view *v)
+{
+	const size_t offset = (v->l4[12] >> 4) * 4u;
+
+	return !(tcp_flags(v) & TCP_RST) && v->part == PART_WHOLE && offset >= 20 &&
+	       offset <= v->l4_length && may_be_answered(v);
+}
+
+/* RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
+static bool draws_error(const struct view *v)
+{
+	return v->part != PART_LATER && !view_is_icmp(v) && may_be_answered(v);
+}
+
+/* answered and silent: reasons with and without an answer. */
+static uint32_t rejected(const struct view *v, uint32_t answered, uint32_t silent)
+{
+	if (v->part == PART_LATER || view_is_icmp(v))
+		return silent;
+	if (v->protocol == IPPROTO_TCP)
+		return draws_reset(v) ? answered : silent;
+	if (v->protocol == IPPROTO_UDP)
+		return draws_error(v) ? answered : silent;
+	/* "parameter problem" needs the place of the type, which is simple without extensions */
+	return !draws_error(v) ? silent : v->behind_extensions ? answered | silent : answered;
+}
+
+static uint32_t unserved(const struct model *model, const struct view *v)
+{
+	if (model->unserved == LB_REFUSE_PASS)
+		return REASON(vip_no_service);
+	if (model->unserved == LB_REFUSE_DROP)
+		return REASON(unserved);
+	return rejected(v, REASON(unserved_rejected), REASON(unserved));
+}
+
+static uint32_t unserved_icmp(const struct model *model)
+{
+	return model->unserved == LB_REFUSE_PASS ? REASON(vip_icmp_other) : REASON(unserved);
+}
+
+/* While a service has no backend, only new connections are reset (docs/config.md). */
+static uint32_t without_backend(const struct view *v, const struct world_service *service)
+{
+	if (service->plan->no_backend == LB_REFUSE_PASS)
+		return REASON(no_backend_passed);
+	if (service->plan->no_backend == LB_REFUSE_DROP)
+		return REASON(no_backend);
+	if (v->protocol == IPPROTO_TCP && !(tcp_flags(v) & TCP_SYN))
+		return REASON(no_backend);
+	if (v->protocol == IPPROTO_TCP && !opens(v)) /* SYN with ACK or RST: either */
+		return REASON(no_backend) | REASON(no_backend_rejected);
+	return rejected(v, REASON(no_backend_rejected), REASON(no_backend));
+}
+
+/* ---- forwarding ---- */
+
+size_t model_overhead(const struct world_service *service)
+{
+	const size_t ip = service->outer_family == 4 ? 20 : 40;
+
+	switch (service->plan->forward) {
+	case LB_FORWARD_IPIP:
+		return ip;
+	case LB_FORWARD_GUE:
+		return ip + 8 + 4;
+	case LB_FORWARD_GRE:
+		return ip + 4;
+	default:
+		return 0;
+	}
+}
+
+static uint32_t leaves(const struct world_service *service)
+{
+	switch (service->plan->egress) {
+	case EGRESS_SAME:
+		return REASON(forwarded_tx);
+	case EGRESS_OTHER:
+		return REASON(forwarded_redirect);
+	default:
+		return REASON(redirect_failed);
+	}
+}
+
+/* Through the backend's link: too long, out of hops, or sent. */
+static uint32_t sent_to(const struct view *v, const struct world_service *service)
+{
+	const size_t overhead = model_overhead(service), mtu = service->plan->mtu;
+	uint32_t reasons = 0;
+
+	if (v->ip_length + overhead > mtu) {
+		const bool told =
+		    draws_error(v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
+
+		reasons |= told ? REASON(too_big_answered) : REASON(too_big);
+	}
+	if (overhead && v->ttl <= 1)
+		reasons |= draws_error(v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
+	return reasons ? reasons : leaves(service);
+}
+
+/* ---- flows ---- */
+
+static const struct model_flow *find_flow(const struct model *model, const struct expectation *e,
+					  size_t length)
+{
+	for (int i = 0; i < model->flow_count; i++) {
+		const struct model_flow *flow = &model->flows[i];
+
+		if (flow->service == e->service && flow->client_port == e->client_port &&
+		    flow->vip_port == e->vip_port && !memcmp(flow->client, e->client, length))
+			return flow;
+	}
+	return NULL;
+}
+
+static bool same_prefix(const uint8_t *a, const uint8_t *b, uint8_t family)
+{
+	return !memcmp(a, b, family == 4 ? 3 : 7);
+}
+
+/* Another flow of the client's network, that tells where all of its flows go. */
+static const struct model_flow *find_neighbour(const struct model *model,
+					       const struct expectation *e, uint8_t family)
+{
+	for (int i = 0; i < model->flow_count; i++)
+		if (model->flows[i].service == e->service && model->flows[i].backend >= 0 &&
+		    same_prefix(model->flows[i].client, e->client, family))
+			return &model->flows[i];
+	return NULL;
+}
+
+/* In transition (docs/tracking.md): what opens nothing is an older flow and belongs to the keeper,
+ * backend 1. So does UDP, while lbd learns which flows live. A SYN goes to the current one, 0. */
+static unsigned in_transition(const struct view *v, const struct expectation *e,
+			      const struct model_flow *flow)
+{
+	if (flow && flow->settled)
+		return 1u << flow->backend;
+	if (flow || e->follows)
+		return 3;
+	if (e->service->protocol == IPPROTO_TCP && opens(v))
+		return 1;
+	if (v->protocol == IPPROTO_TCP && tcp_flags(v) & TCP_SYN) /* not only a SYN */
+		return 3;
+	return 2;
+}
+
+static unsigned backends_for(const struct model *model, const struct view *v,
+			     const struct expectation *e)
+{
+	const struct model_flow *flow = find_flow(model, e, v->address_length), *other;
+
+	if (e->service->plan->kind == KIND_TRANSITION)
+		return in_transition(v, e, flow);
+	if (flow && flow->backend >= 0)
+		return 1u << flow->backend;
+	other = e->service->plan->kind == KIND_SOURCE ? find_neighbour(model, e, v->family) : NULL;
+	return other ? 1u << other->backend : ALL_BACKENDS;
+}
+
+/* A packet of a TCP or UDP flow, or an ICMP error about one. */
+static void expect_flow(const struct model *model, const struct view *v, struct expectation *e)
+{
+	if (e->service->plan->kind == KIND_DEAD) {
+		e->reasons = e->follows ? REASON(no_backend) : without_backend(v, e->service);
+		return;
+	}
+	e->reasons = sent_to(v, e->service);
+	e->backends = backends_for(model, v, e);
+}
+
+/* ---- ICMP ---- */
+
+/* RFC 4861: hop limit 255, router solicitation to redirect. */
+static bool is_neighbour_discovery(const struct view *v)
+{
+	return v->family == 6 && v->ttl == 255 && v->l4[0] >= 133 && v->l4[0] <= 137;
+}
+
+static uint32_t echo(const struct view *v)
+{
+	if (view_transport_sum(v) != 0xffff || !may_be_answered(v))
+		return REASON(echo_refused);
+	return REASON(echo_answered);
+}
+
+static void expect_icmp(const struct model *model, int vip, const struct view *v,
+			struct expectation *e)
+{
+	struct view_quote quote;
+
+	e->follows = true;
+	if (v->part == PART_WHOLE && v->l4[0] == (v->family == 4 ? 8 : 128) && !v->l4[1]) {
+		e->reasons = echo(v);
+		return;
+	}
+	e->reasons = is_neighbour_discovery(v) ? REASON(vip_icmp_other) : unserved_icmp(model);
+	if (v->part != PART_WHOLE || !view_is_error(v) || !view_quoted(v, &quote))
+		return;
+	e->service = world_find_service(vip, quote.protocol, quote.vip_port);
+	if (!e->service)
+		return;
+	e->client = quote.client;
+	e->client_port = quote.client_port;
+	e->vip_port = quote.vip_port;
+	expect_flow(model, v, e);
+}
+
+/* ---- fragments ---- */
+
+/* The last first fragment of the datagram: RFC 791 names it by protocol too, RFC 8200 not. */
+static const struct model_datagram *find_datagram(const struct model *model, const struct view *v)
+{
+	for (int i = model->datagram_count - 1; i >= 0; i--) {
+		const struct model_datagram *d = &model->datagrams[i];
+
+		if (d->family == v->family && !memcmp(d->src, v->src, v->address_length) &&
+		    !memcmp(d->dst, v->dst, v->address_length) && d->id == v->datagram &&
+		    (v->family == 6 || d->protocol == v->protocol))
+			return d;
+	}
+	return NULL;
+}
+
+static void expect_later(const struct model *model, const struct view *v, struct expectation *e)
+{
+	const struct model_datagram *first = find_datagram(model, v);
+	const bool pass = model->unserved == LB_REFUSE_PASS;
+
+	e->follows = true;
+	e->reasons = REASON(fragment_unknown);
+	if (v->protocol != IPPROTO_TCP && v->protocol != IPPROTO_UDP)
+		e->reasons |=
+		    pass ? REASON(vip_no_service) | REASON(vip_icmp_other) : REASON(unserved);
+	if (!first)
+		return;
+	if (!first->service) {
+		e->reasons |= pass ? REASON(vip_no_service) : REASON(unserved);
+		return;
+	}
+	/* A later first fragment may have taken the place in the table that remembers them. */
+	if (first->number == model->datagram_count - 1 && first->backend >= 0)
+		e->reasons = 0;
+	e->service = first->service;
+	e->reasons |= sent_to(v, first->service);
+	e->backends = first->backend >= 0 ? 1u << first->backend : ALL_BACKENDS;
+}
+
+/* ---- the whole ---- */
+
+static void expect_transport(const struct model *model, int vip, const struct view *v,
+			     struct expectation *e)
+{
+	if (v->part == PART_LATER) {
+		expect_later(model, v, e);
+		return;
+	}
+	if (view_is_icmp(v)) {
+		expect_icmp(model, vip, v, e);
+		return;
+	}
+	e->reasons = unserved(model, v);
+	if (v->protocol != IPPROTO_TCP && v->protocol != IPPROTO_UDP)
+		return;
+	e->client = v->src;
+	e->client_port = get16(v->l4);
+	e->vip_port = get16(v->l4 + 2);
+	e->service = world_find_service(vip, v->protocol, e->vip_port);
+	if (e->service)
+		expect_flow(model, v, e);
+}
+
+void model_expect(const struct model *model, const struct view *v, struct expectation *ret)
+{
+	struct expectation *e = ret;
+	int vip, martian;
+
+	*e = (struct expectation){.reasons = REASON(malformed)};
+	if (v->link == LINK_SHORT)
+		return;
+	e->reasons = REASON(not_ip);
+	if (v->link == LINK_OTHER && !get16(v->frame + v->l3 - 2)) /* IEEE 802.3: a length of 0 */
+		e->reasons |= REASON(malformed);
+	if (v->link == LINK_OTHER)
+		return;
+	e->reasons = REASON(not_vip);
+	vip = world_find_vip(v->family, v->dst);
+	if (vip < 0)
+		return;
+	e->reasons = REASON(vip_other_mac);
+	if (!is_own_mac(model, v->frame))
+		return;
+	e->reasons = REASON(martian);
+	martian = v->family == 4 ? is_martian4(v) : is_martian6(v);
+	if (martian > 0)
+		return;
+	e->reasons = REASON(vip_malformed);
+	e->reached = v->sound;
+	if (v->sound)
+		expect_transport(model, vip, v, e);
+	e->reasons |= martian < 0 ? REASON(martian) : 0;
+	e->reasons |= v->odd_extensions ? REASON(vip_malformed) : 0;
+}
+
+/* ---- what was seen ---- */
+
+static void note_datagram(struct model *model, const struct view *v, const struct expectation *e,
+			  int backend)
+{
+	struct model_datagram *d = &model->datagrams[model->datagram_count];
+
+	/* where there was no backend, and of ICMP, there is nothing to remember */
+	if (!e->reached || v->part != PART_FIRST || e->follows ||
+	    (e->service && e->service->plan->kind == KIND_DEAD))
+		return;
+	*d = (struct model_datagram){.family = v->family,
+				     .protocol = v->protocol,
+				     .id = v->datagram,
+				     .service = e->service,
+				     .backend = backend,
+				     .number = model->datagram_count};
+	memcpy(d->src, v->src, v->address_length);
+	memcpy(d->dst, v->dst, v->address_length);
+	model->datagram_count++;
+}
+
+/* In transition a flow stays when it is known to be an older one, or when a packet after its SYN
+ * continues that: until then the SYN may have been forged in the name of an older flow. */
+static void settle(struct model_flow *flow, const struct view *v)
+{
+	const uint32_t seq = v->protocol == IPPROTO_TCP ? get32(v->l4 + 4) : 0;
+
+	if (v->protocol != IPPROTO_TCP || flow->older)
+		flow->settled = true;
+	else if (tcp_flags(v) & TCP_SYN)
+		flow->next_seq = seq + 1;
+	else
+		flow->settled |= seq == flow->next_seq;
+}
+
+/* An RST of a flow that is not known is its last packet: it is not remembered. Where the slot alone
+ * decides, there is nothing to remember. */
+static bool is_remembered(const struct view *v, const struct expectation *e)
+{
+	const enum world_kind kind = e->service->plan->kind;
+
+	return kind == KIND_MAGLEV || kind == KIND_SOURCE || v->protocol != IPPROTO_TCP ||
+	       opens(v) || !(tcp_flags(v) & TCP_RST);
+}
+
+void model_note(struct model *model, const struct view *v, const struct expectation *e, int backend)
+{
+	struct model_flow *flow;
+
+	note_datagram(model, v, e, backend);
+	if (!e->reached || !e->service || e->follows)
+		return;
+	flow = (struct model_flow *)find_flow(model, e, v->address_length);
+	if (!flow && !is_remembered(v, e))
+		return;
+	if (!flow) {
+		flow = &model->flows[model->flow_count++];
+		*flow = (struct model_flow){.service = e->service,
+					    .client_port = e->client_port,
+					    .vip_port = e->vip_port,
+					    .backend = -1,
+					    .older = !opens(v)};
+		memcpy(flow->client, e->client, v->address_length);
+	}
+	if (backend < 0)
+		return;
+	flow->backend = backend;
+	settle(flow, v);
+}

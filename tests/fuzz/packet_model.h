@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What must become of a packet, from README.md, ARCHITECTURE.md, docs/ and the RFCs: the reasons
+ * that it may end with, and the backends it may go to. Where the documents leave a choice, all that
+ * they allow is allowed. Written without the program's code. */
+#ifndef LBD_FUZZ_PACKET_MODEL_H
+#define LBD_FUZZ_PACKET_MODEL_H
+
+#include "packet_view.h"
+#include "packet_world.h"
+
+#define MODEL_PACKETS 8
+
+#define REASON(name)  (1u << LB_REASON_##name)
+
+/* A flow of which a packet came to its service. */
+struct model_flow {
+	const struct world_service *service;
+	uint8_t client[16];
+	uint16_t client_port, vip_port;
+	int backend;  /* -1: not known, as none of its packets could be sent */
+	bool older;   /* its first packet did not open it (TCP without SYN) */
+	bool settled; /* its backend can no longer change */
+	uint32_t next_seq;
+};
+
+/* A datagram whose first fragment was seen. */
+struct model_datagram {
+	uint8_t family, protocol;
+	uint8_t src[16], dst[16];
+	uint32_t id;
+	const struct world_service *service; /* NULL: none took it */
+	int backend;                         /* -1: not known */
+	int number;                          /* of first fragments before it */
+};
+
+struct model {
+	uint8_t unserved;
+	bool links_known;
+	struct model_flow flows[MODEL_PACKETS];
+	struct model_datagram datagrams[MODEL_PACKETS];
+	int flow_count, datagram_count;
+};
+
+struct expectation {
+	uint32_t reasons;                    /* set of REASON */
+	const struct world_service *service; /* that it may be forwarded for */
+	unsigned backends;                   /* set of 1 << index */
+	/* of the flow that it belongs to */
+	const uint8_t *client;
+	uint16_t client_port, vip_port;
+	bool reached; /* it is sound and for a VIP */
+	bool follows; /* ICMP or a later fragment: not the flow's own packet */
+};
+
+void model_expect(const struct model *model, const struct view *view, struct expectation *ret);
+/* The packet ended with this reason; backend: index, -1: it was not forwarded. */
+void model_note(struct model *model, const struct view *view, const struct expectation *expected,
+		int backend);
+/* Bytes that the service's tunnel adds in front of the packet's IP header. */
+size_t model_overhead(const struct world_service *service);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The services of the packet target. */
+#include "packet_world.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/addr.h"
+#include "fuzz.h"
+
+#define SLOTS         7
+#define SERVICES_MOST 96
+#define MTU           1500
+#define SHARE         64 /* places of the flow table for each service that tracks */
+
+struct world_vip world_vips[WORLD_VIPS] = {
+    {.text = "192.0.2.10"},   {.text = "2001:db8::10"}, {.text = "192.0.2.11"},
+    {.text = "2001:db8::11"}, {.text = "192.0.2.12"},   {.text = "2001:db8::12"},
+};
+
+const uint8_t world_own_macs[2][6] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 7, 1}};
+
+/* On the first two VIPs. The next two have port "any" and 443, the last two no service. */
+static const struct world_plan plans[] = {
+    {80, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {81, KIND_MAGLEV, LB_FORWARD_IPIP, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0xffff},
+    {82, KIND_MAGLEV, LB_FORWARD_GUE, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0xffff},
+    {83, KIND_MAGLEV, LB_FORWARD_GUE, 6, EGRESS_OTHER, true, MTU, LB_REFUSE_REJECT, 0},
+    {84, KIND_MAGLEV, LB_FORWARD_L2, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {85, KIND_MAGLEV, LB_FORWARD_L2, 0, EGRESS_OTHER, true, MTU, LB_REFUSE_REJECT, 0},
+    {86, KIND_MAGLEV, LB_FORWARD_GRE, 4, EGRESS_OTHER, false, MTU, LB_REFUSE_REJECT, 0},
+    {87, KIND_MAGLEV, LB_FORWARD_GRE, 6, EGRESS_SAME, true, MTU, LB_REFUSE_REJECT, 0},
+    {88, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {89, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_DROP, 0},
+    {90, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_PASS, 0},
+    {91, KIND_TURNS, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {92, KIND_LEAST, LB_FORWARD_IPIP, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {93, KIND_TRANSITION, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {94, KIND_SOURCE, LB_FORWARD_IPIP, 4, EGRESS_SAME, true, MTU, LB_REFUSE_REJECT, 0xff},
+    {95, KIND_AFFINITY, LB_FORWARD_GRE, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {96, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_UNKNOWN, false, MTU, LB_REFUSE_REJECT, 0},
+    {97, KIND_MAGLEV, LB_FORWARD_GRE, 6, EGRESS_SAME, false, 1300, LB_REFUSE_DROP, 0},
+    {98, KIND_MAGLEV, LB_FORWARD_GUE, 4, EGRESS_SAME, true, 2800, LB_REFUSE_PASS, 0xf},
+};
+static const struct world_plan any_plans[] = {
+    {0, KIND_MAGLEV, LB_FORWARD_IPIP, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    {443, KIND_MAGLEV, LB_FORWARD_IPIP, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+};
+
+static struct world_service services[SERVICES_MOST];
+static unsigned count;
+
+/* ---- the maps ---- */
+
+static struct lb_service line_of(const struct world_plan *plan)
+{
+	struct lb_service line = {.forward = plan->forward, .no_backend = plan->no_backend};
+	const bool tracks =
+	    plan->kind == KIND_TURNS || plan->kind == KIND_LEAST || plan->kind == KIND_AFFINITY;
+
+	line.select = plan->kind == KIND_TURNS   ? LB_SELECT_TURN
+		      : plan->kind == KIND_LEAST ? LB_SELECT_COST
+						 : LB_SELECT_SLOT;
+	line.flags = tracks ? LB_SERVICE_TRACK_ALWAYS : 0;
+	if (plan->kind == KIND_AFFINITY)
+		line.flags |= LB_SERVICE_AFFINITY;
+	if (plan->kind == KIND_SOURCE) {
+		line.mask4 = 24;
+		line.mask6 = 56;
+	}
+	return line;
+}
+
+/* Backends of all services differ in address and MAC address. */
+static void add_backend(struct fixture *f, struct world_service *service, int number)
+{
+	static unsigned made;
+	const struct world_plan *plan = service->plan;
+	struct world_backend *backend = &service->backends[number];
+	char dst[64], mac[32];
+	const unsigned high = ++made >> 8, low = made & 255;
+	struct backend_spec spec = {.dst = dst,
+				    .dst_mac = mac,
+				    .vlan = plan->vlan ? WORLD_VLAN : WORLD_NO_VLAN,
+				    .mtu = plan->mtu,
+				    .spread = plan->spread,
+				    .dead = plan->kind == KIND_DEAD};
+	struct addr addr;
+
+	if (plan->egress != EGRESS_SAME)
+		spec.ifindex = plan->egress == EGRESS_OTHER ? f->egress : 777;
+	snprintf(dst, sizeof(dst), service->outer_family == 4 ? "10.7.%u.%u" : "fd00:7::%x:%x",
+		 high, low);
+	snprintf(mac, sizeof(mac), "02:00:07:00:%02x:%02x", high, low);
+	require(!addr_parse(dst, &addr), "%s", dst);
+	memcpy(backend->address, addr.bytes, 16);
+	memcpy(backend->mac, (const uint8_t[]){2, 0, 7, 0, (uint8_t)high, (uint8_t)low}, 6);
+	backend->usable = !spec.dead;
+	backend->id = fixture_backend(f, service->id, &spec);
+}
+
+static uint32_t slot_word(const struct world_service *service, unsigned slot)
+{
+	const struct world_backend *b = service->backends;
+
+	if (service->plan->kind == KIND_TRANSITION)
+		return LB_SLOT(b[0].id, b[1].id) | LB_SLOT_TRANSITION | LB_SLOT_LEARNING;
+	return LB_SLOT(b[slot % WORLD_BACKENDS].id, b[slot % WORLD_BACKENDS].id);
+}
+
+static void add_service(struct fixture *f, int vip, uint8_t protocol, const struct world_plan *plan)
+{
+	struct world_service *service = &services[count++];
+	struct lb_service line = line_of(plan);
+	uint32_t slots[SLOTS], members[WORLD_BACKENDS];
+
+	require(count <= SERVICES_MOST, "too many services");
+	*service = (struct world_service){.plan = plan,
+					  .vip = vip,
+					  .protocol = protocol,
+					  .port = plan->port,
+					  .outer_family =
+					      plan->family ? plan->family : world_vips[vip].family};
+	service->id = fixture_service(f, world_vips[vip].text, protocol, plan->port, line);
+	if (plan->kind == KIND_SOURCE)
+		f->map.services[service->id].hash = 0;
+	for (int i = 0; i < WORLD_BACKENDS; i++) {
+		add_backend(f, service, i);
+		members[i] = service->backends[i].id;
+	}
+	for (unsigned i = 0; i < SLOTS; i++)
+		slots[i] = slot_word(service, i);
+	f->map.services[service->id].ring = fixture_region(f, slots, SLOTS);
+	f->map.services[service->id].pick = fixture_region(f, members, WORLD_BACKENDS);
+}
+
+static void add_services(struct fixture *f, int vip, const struct world_plan *list, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		add_service(f, vip, IPPROTO_TCP, &list[i]);
+		add_service(f, vip, IPPROTO_UDP, &list[i]);
+	}
+}
+
+struct fixture *world_open(void)
+{
+	const size_t all = sizeof(plans) / sizeof(plans[0]);
+	void *state = NULL;
+	struct fixture *f;
+	struct addr addr;
+
+	require(!fixture_open(&state), "the program cannot be loaded");
+	f = fixture_or_null();
+	if (!f)
+		return NULL;
+	fixture_clear(&state);
+	for (int i = 0; i < WORLD_VIPS; i++) {
+		require(!addr_parse(world_vips[i].text, &addr), "%s", world_vips[i].text);
+		world_vips[i].family = addr.family;
+		memcpy(world_vips[i].address, addr.bytes, 16);
+		fixture_vip(f, world_vips[i].text);
+	}
+	add_services(f, 0, plans, all);
+	add_services(f, 1, plans, all);
+	add_services(f, 2, any_plans, 2);
+	add_services(f, 3, any_plans, 2);
+	f->map.settings->icmp_per_tick = f->map.settings->echo_per_tick = UINT16_MAX;
+	return f;
+}
+
+static void set_links(struct fixture *f, bool known)
+{
+	struct lb_link *link = &f->map.links[f->lo % LB_LINKS];
+
+	memset(link, 0, sizeof(*link));
+	f->map.settings->own_mac = LB_MAC_NONE;
+	if (!known)
+		return;
+	link->ifindex = f->lo;
+	memcpy(&link->mac[0], world_own_macs[0], 6);
+	memcpy(&link->mac[1], world_own_macs[1], 6);
+	f->map.settings->own_mac = link->mac[0];
+}
+
+void world_reset(struct fixture *f, uint8_t unserved, bool links_known)
+{
+	memset(f->map.flows, 0, FIXTURE_BUCKETS * sizeof(*f->map.flows));
+	memset(f->map.frags, 0, f->frag_count * sizeof(*f->map.frags));
+	memset(f->map.stamps, 0, f->slots * sizeof(*f->map.stamps));
+	memset(f->map.turns, 0, FIXTURE_SERVICES * sizeof(*f->map.turns));
+	for (uint32_t id = 0; id < f->services; id++)
+		f->map.turns[id].share = SHARE;
+	for (uint32_t id = 0; id < f->backends; id++)
+		f->map.loads[id].active = 0;
+	f->map.settings->unserved = unserved;
+	set_links(f, links_known);
+}
+
+/* ---- the table ---- */
+
+int world_find_vip(uint8_t family, const uint8_t *address)
+{
+	for (int i = 0; i < WORLD_VIPS; i++)
+		if (world_vips[i].family == family &&
+		    !memcmp(world_vips[i].address, address, family == 4 ? 4 : 16))
+			return i;
+	return -1;
+}
+
+const struct world_service *world_find_service(int vip, uint8_t protocol, uint16_t port)
+{
+	const struct world_service *any = NULL;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (services[i].vip != vip || services[i].protocol != protocol)
+			continue;
+		if (services[i].port == port && port)
+			return &services[i];
+		if (!services[i].port)
+			any = &services[i];
+	}
+	return any;
+}
+
+const struct world_service *world_services(unsigned *ret_count)
+{
+	*ret_count = count;
+	return services;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The VIPs, services and backends that packets are sent to, written into the program's maps; and
+ * the same as a table, which is all that the model knows of them. */
+#ifndef LBD_FUZZ_PACKET_WORLD_H
+#define LBD_FUZZ_PACKET_WORLD_H
+
+#include "support/bpf_fixture.h"
+
+#define WORLD_VIPS     6
+#define WORLD_VLAN     100
+#define WORLD_GUE_PORT 6080
+#define WORLD_BACKENDS 3
+#define WORLD_NO_VLAN  0
+
+/* What a new flow's backend depends on. */
+enum world_kind {
+	KIND_MAGLEV,     /* the 5-tuple; slots are stable */
+	KIND_SOURCE,     /* the client's /24 or /56 */
+	KIND_TURNS,      /* round robin: every flow is remembered */
+	KIND_LEAST,      /* least connections: every flow is remembered */
+	KIND_AFFINITY,   /* where the client's last flow went; every flow is remembered */
+	KIND_TRANSITION, /* new flows to the first backend, older ones to the second */
+	KIND_DEAD,       /* no backend is usable */
+};
+
+enum world_egress { EGRESS_SAME, EGRESS_OTHER, EGRESS_UNKNOWN };
+
+/* A row of the table: the same service on each VIP that has services, for TCP and UDP. */
+struct world_plan {
+	uint16_t port;
+	enum world_kind kind;
+	uint8_t forward; /* enum lb_forward */
+	uint8_t family;  /* of the backends; 0: as the VIP */
+	enum world_egress egress;
+	bool vlan;
+	uint16_t mtu;
+	uint8_t no_backend; /* enum lb_refusal */
+	uint32_t spread;    /* bits of the outer source that vary with the flow */
+};
+
+struct world_backend {
+	uint16_t id;
+	uint8_t address[16]; /* IPv4: the first four */
+	uint8_t mac[6];
+	bool usable;
+};
+
+struct world_service {
+	const struct world_plan *plan;
+	int vip; /* index */
+	uint8_t protocol;
+	uint16_t port; /* host order; 0: any */
+	uint16_t id;
+	uint8_t outer_family;
+	struct world_backend backends[WORLD_BACKENDS];
+};
+
+struct world_vip {
+	const char *text;
+	uint8_t family;
+	uint8_t address[16];
+};
+
+extern struct world_vip world_vips[WORLD_VIPS];
+extern const uint8_t world_own_macs[2][6];
+
+/* Loads the program and fills its maps. */
+struct fixture *world_open(void);
+/* As after world_open: forgets flows, fragments and counts of active flows. links_known: the
+ * program has been told the interface's MAC addresses. */
+void world_reset(struct fixture *f, uint8_t unserved, bool links_known);
+
+/* The VIP with this address, -1: none. */
+int world_find_vip(uint8_t family, const uint8_t *address);
+/* The service of the VIP's port (host order), NULL: none. */
+const struct world_service *world_find_service(int vip, uint8_t protocol, uint16_t port);
+/* All of them; for the mutator and the features. */
+const struct world_service *world_services(unsigned *ret_count);
+
+#endif
