@@ -433,6 +433,8 @@ int main(int argc, char **argv)
 	const char *config_path = CONFIG_DEFAULT_PATH;
 	int option;
 
+	if (health_is_worker(argc, argv))
+		return health_run_worker();
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
