@@ -188,16 +188,15 @@ static void describe_status(int status, char text[FAILURE_TEXT])
 		snprintf(text, FAILURE_TEXT, "ended with status %d", WEXITSTATUS(status));
 }
 
-static void start_or_retry(struct remote *remote);
-
 static void warn_of_end(struct remote *remote, pid_t pid)
 {
 	if (!log_is_due(&remote->warned_ms, WARN_EVERY_MS))
 		return;
-	log_warning("health checks: probe process (pid %d): %s; it is started again, and %u probes "
-		    "are repeated (%llu times since the start, logged at most every %d s)",
-		    pid, remote->why, remote->probes, (unsigned long long)remote->restarts,
-		    WARN_EVERY_MS / 1000);
+	log_warning(
+	    "health checks: probe process (pid %d): %s; it is started again. Probes that are "
+	    "repeated: %u; restarts so far: %llu (logged every %d s at most)",
+	    pid, remote->why, remote->probes, (unsigned long long)remote->restarts,
+	    WARN_EVERY_MS / 1000);
 }
 
 static void forget_process(struct remote *remote)
@@ -213,17 +212,13 @@ static void forget_process(struct remote *remote)
 	remote->ending[0] = 0;
 }
 
-/* It has ended, or could not be started; why is set. */
-static void restart(struct remote *remote, pid_t pid)
-{
-	uint64_t now_ms = clock_monotonic_ms();
+static void start_now(struct remote *remote);
 
-	remote->restarts++;
-	remote->ended_ms = now_ms;
-	warn_of_end(remote, pid);
-	if (now_ms - remote->start_ms >= STEADY_MS)
-		remote->backoff_ms = 0;
-	start_or_retry(remote);
+static void start_later(struct remote *remote)
+{
+	const struct timeval wait = clock_span_ms(remote->backoff_ms);
+
+	event_add(&remote->tick, &wait);
 }
 
 static void on_ended(int fd, short what, void *arg)
@@ -239,7 +234,15 @@ static void on_ended(int fd, short what, void *arg)
 	else
 		describe_status(status, remote->why);
 	forget_process(remote);
-	restart(remote, pid);
+	remote->restarts++;
+	remote->ended_ms = clock_monotonic_ms();
+	warn_of_end(remote, pid);
+	if (remote->ended_ms - remote->start_ms >= STEADY_MS) {
+		remote->backoff_ms = 0;
+		start_now(remote);
+	} else {
+		start_later(remote);
+	}
 	lose_all(remote);
 }
 
@@ -530,36 +533,24 @@ static int start_process(struct remote *remote)
 	return rc;
 }
 
-/* At once the first time, then after waits that grow. */
-static void start_or_retry(struct remote *remote)
+/* One that ends soon is started again after a wait, which is longer each time. */
+static void start_now(struct remote *remote)
 {
 	const struct remote_options *options = &remote->options;
-	struct timeval wait;
 	int rc;
 
-	if (!remote->backoff_ms) {
-		remote->backoff_ms = options->backoff_ms;
-		rc = start_process(remote);
-		if (!rc)
-			return;
-		snprintf(remote->why, sizeof(remote->why), "cannot be started: %s", strerror(-rc));
-		log_error("health checks: probe process: %s", remote->why);
-	}
-	wait = clock_span_ms(remote->backoff_ms);
-	event_add(&remote->tick, &wait);
-}
-
-static void retry(struct remote *remote)
-{
-	int rc = start_process(remote);
-
-	remote->backoff_ms *= 2;
-	if (remote->backoff_ms > remote->options.backoff_max_ms)
-		remote->backoff_ms = remote->options.backoff_max_ms;
+	remote->backoff_ms = remote->backoff_ms ? remote->backoff_ms * 2 : options->backoff_ms;
+	if (remote->backoff_ms > options->backoff_max_ms)
+		remote->backoff_ms = options->backoff_max_ms;
+	rc = start_process(remote);
 	if (!rc)
 		return;
 	snprintf(remote->why, sizeof(remote->why), "cannot be started: %s", strerror(-rc));
-	restart(remote, 0);
+	if (log_is_due(&remote->warned_ms, WARN_EVERY_MS))
+		log_error(
+		    "health checks: probe process: %s; tried again (logged every %d s at most)",
+		    remote->why, WARN_EVERY_MS / 1000);
+	start_later(remote);
 }
 
 /* ---- ticks ---- */
@@ -586,7 +577,7 @@ static void on_tick(int fd, short what, void *arg)
 	const struct timeval wait = clock_span_ms(remote->options.tick_ms);
 
 	if (!remote->pid) {
-		retry(remote);
+		start_now(remote);
 		return;
 	}
 	event_add(&remote->tick, &wait);
@@ -642,7 +633,7 @@ void remote_need(struct remote *remote)
 	if (remote->needed)
 		return;
 	remote->needed = true;
-	start_or_retry(remote);
+	start_now(remote);
 }
 
 void remote_process(const struct remote *remote, struct health_process *ret)
