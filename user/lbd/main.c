@@ -271,10 +271,12 @@ static int start_servers(struct daemon *daemon, struct error *err)
 				  .state = daemon->state,
 				  .attach = daemon->attach,
 				  .dp = daemon->dp,
+				  .health = daemon->health,
 				  .lateness = daemon->lateness};
 	struct metrics_options metrics = {.base = daemon->base,
 					  .state = daemon->state,
 					  .dp = daemon->dp,
+					  .health = daemon->health,
 					  .lateness = daemon->lateness};
 	struct error metrics_error;
 	struct budget budget;
