@@ -140,7 +140,9 @@ static const int allowed[] = {
     SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_yield), SCMP_SYS(sigaltstack), SCMP_SYS(sysinfo),
     SCMP_SYS(uname)};
 
-/* No library tries these and goes on without: who makes them has taken the process over. */
+/* No library tries these and goes on without: who makes them has taken the process over. The thread
+ * is the whole process. (SCMP_ACT_KILL_PROCESS is refused where the unit's own filter keeps
+ * libseccomp from asking the kernel for it.) */
 static const int fatal[] = {SCMP_SYS(execve),
 			    SCMP_SYS(execveat),
 			    SCMP_SYS(fork),
@@ -238,8 +240,8 @@ static int add_rules(scmp_filter_ctx filter)
 	int rc = add_list(filter, SCMP_ACT_ALLOW, allowed, sizeof(allowed) / sizeof(allowed[0]));
 
 	if (!rc)
-		rc = add_list(filter, SCMP_ACT_KILL_PROCESS, fatal,
-			      sizeof(fatal) / sizeof(fatal[0]));
+		rc =
+		    add_list(filter, SCMP_ACT_KILL_THREAD, fatal, sizeof(fatal) / sizeof(fatal[0]));
 	for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]) && !rc; i++)
 		rc = conditions[i](filter);
 	return rc;

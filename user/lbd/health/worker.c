@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The probe process: gives up its rights, then runs the probes that lbd asks for and sends the
- * results, until lbd closes the socket. */
+ * results, until lbd closes the socket. It ends by _exit: cleanup would need more system calls than
+ * are left. */
 #include "worker.h"
 
 #include <errno.h>
@@ -47,12 +48,6 @@ struct outgoing {
 	struct reply reply;
 };
 
-/* Without cleanup, which needs more system calls than are left. */
-_Noreturn static void end(int status)
-{
-	_exit(status);
-}
-
 /* ---- replies ---- */
 
 static bool send_now(const struct reply *reply)
@@ -62,7 +57,7 @@ static bool send_now(const struct reply *reply)
 	if (sent >= 0)
 		return true;
 	if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
-		end(EXIT_SUCCESS); /* lbd is gone */
+		_exit(EXIT_SUCCESS); /* lbd is gone */
 	return false;
 }
 
@@ -89,7 +84,7 @@ static void send_reply(struct worker *worker, const struct reply *reply)
 		return;
 	outgoing = malloc(sizeof(*outgoing));
 	if (!outgoing)
-		end(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	outgoing->reply = *reply;
 	TAILQ_INSERT_TAIL(&worker->outgoing, outgoing, link);
 	event_add(&worker->writable, NULL);
@@ -172,10 +167,10 @@ static void start_job(struct worker *worker, const struct request *request)
 	struct job *job;
 
 	if (!kind || place >= JOBS_MAX || !make_room(worker, place) || worker->jobs[place])
-		end(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	job = calloc(1, sizeof(*job));
 	if (!job || message_get_start(request, &job->config, &job->spec))
-		end(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	job->worker = worker;
 	job->id = request->id;
 	worker->jobs[place] = job;
@@ -223,10 +218,10 @@ static void on_readable(int fd, short what, void *arg)
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (length <= 0)
-			end(EXIT_SUCCESS); /* lbd is gone */
+			_exit(EXIT_SUCCESS); /* lbd is gone */
 		if ((size_t)length > sizeof(request) ||
 		    message_check_request(&request, (size_t)length))
-			end(EXIT_FAILURE);
+			_exit(EXIT_FAILURE);
 		serve(worker, &request);
 	}
 }
@@ -312,9 +307,9 @@ int health_run_worker(void)
 	leave_signals_to_lbd();
 	if (start(&worker, &err)) {
 		report_unfit(&err);
-		end(EXIT_FAILURE);
+		_exit(EXIT_FAILURE);
 	}
 	send_plain(&worker, REPLY_READY, 0);
 	event_base_dispatch(worker.base);
-	end(EXIT_FAILURE);
+	_exit(EXIT_FAILURE);
 }
