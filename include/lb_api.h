@@ -34,6 +34,9 @@
  *                          pinned maps; the config has another one),
  *        "loop": { "late_ms": worst lateness of the last 1 to 2 minutes,
  *                  "late_max_ms": worst lateness since lbd started },
+ *        "probe_process": null (no check needs it) or { "running": bool, "pid": null or number,
+ *                         "probes": that run in it, "restarts", "last_end_s": null or number,
+ *                         "why": "reason of the last restart" },
  *        "kernel": "6.1.0-..." }
  *      INTERFACE:
  *      { "name", "ifindex", "mode": "native"|"generic",

@@ -62,6 +62,18 @@ test_it_serves_as_a_user_with_three_capabilities() {
 	serves
 }
 
+# Its bounding set stays: emptying it takes CAP_SETPCAP. Without new privileges it gives nothing.
+test_its_probe_process_has_no_capability() {
+	local of
+	of=/proc/$(lbctl status --json | json .probe_process.pid)/status
+	for set in CapInh CapPrm CapEff CapAmb; do
+		expect $set "$(awk -v set=$set: '$1 == set { print $2 }' "$of")" = 0000000000000000
+	done
+	expect "no new privileges" "$(awk '/^NoNewPrivs:/ { print $2 }' "$of")" = 1
+	expect "seccomp" "$(awk '/^Seccomp:/ { print $2 }' "$of")" = 2
+	expect "user" "$(awk '/^Uid:/ { print $2 }' "$of")" = "$USER_ID"
+}
+
 test_it_reloads_and_changes_weights() {
 	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
 	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7

@@ -228,6 +228,35 @@ static void print_lateness(const json_t *status, unsigned columns)
 	print_unlabelled(line, columns);
 }
 
+static void print_probe_process(const json_t *status, unsigned columns)
+{
+	const json_t *process = json_object_get(status, "probe_process");
+	uint64_t restarts = json_number(process, "restarts");
+	char line[512], times[64], ago[FORMAT_TEXT];
+	int used;
+
+	if (!json_is_object(process))
+		return;
+	if (json_flag(process, "running"))
+		used = snprintf(line, sizeof(line), "pid %llu",
+				(unsigned long long)json_number(process, "pid"));
+	else
+		used = snprintf(line, sizeof(line),
+				"Warning: not running. HTTP and HTTPS checks wait for it; backends "
+				"keep their status");
+	if (restarts)
+		snprintf(line + used, sizeof(line) - (size_t)used,
+			 ", restarted %s, the last %s ago: %.200s",
+			 format_plural(restarts, "time", times),
+			 format_duration(json_number(process, "last_end_s"), ago),
+			 json_text(process, "why"));
+	else if (*json_text(process, "why"))
+		snprintf(line + used, sizeof(line) - (size_t)used, ": %.200s",
+			 json_text(process, "why"));
+	printf("%-*s", LABEL, "Probe process");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
 /* The seed is shown in full: load balancers that share traffic must have the same. */
 static void print_seed(const json_t *status, unsigned columns)
 {
@@ -270,6 +299,7 @@ static void print_status(const json_t *status)
 	       format_duration(json_number(status, "uptime_s"), uptime),
 	       json_flag(status, "adopted") ? ", took over from a previous lbd" : "");
 	print_lateness(status, columns);
+	print_probe_process(status, columns);
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));
 }
 

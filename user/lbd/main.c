@@ -271,10 +271,12 @@ static int start_servers(struct daemon *daemon, struct error *err)
 				  .state = daemon->state,
 				  .attach = daemon->attach,
 				  .dp = daemon->dp,
+				  .health = daemon->health,
 				  .lateness = daemon->lateness};
 	struct metrics_options metrics = {.base = daemon->base,
 					  .state = daemon->state,
 					  .dp = daemon->dp,
+					  .health = daemon->health,
 					  .lateness = daemon->lateness};
 	struct error metrics_error;
 	struct budget budget;
@@ -433,6 +435,8 @@ int main(int argc, char **argv)
 	const char *config_path = CONFIG_DEFAULT_PATH;
 	int option;
 
+	if (health_is_worker(argc, argv))
+		return health_run_worker();
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

@@ -102,6 +102,7 @@ static void begin(const char *extra)
 	struct api_options for_api = {.base = base,
 				      .state = state,
 				      .dp = memory->dp,
+				      .health = health,
 				      .lateness = lateness,
 				      .connections = 64};
 	if (api_new(&for_api, &api, &err))
@@ -109,6 +110,7 @@ static void begin(const char *extra)
 	struct metrics_options for_metrics = {.base = base,
 					      .state = state,
 					      .dp = memory->dp,
+					      .health = health,
 					      .lateness = lateness,
 					      .control = api_face(api),
 					      .connections = 64};

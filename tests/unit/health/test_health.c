@@ -77,7 +77,7 @@ static int stop_loop(void **state)
 struct reported {
 	unsigned results, changes, passed;
 	enum health_outcome outcome;
-	uint64_t began_ms;
+	uint64_t began_ms, ended_ms;
 	enum health_status status;
 	uint32_t latency_us;
 	char why[320], last_failure[320];
@@ -93,6 +93,7 @@ static void on_result(void *arg, const struct health_result *result)
 	reported->changes += result->status != reported->status;
 	reported->outcome = result->outcome;
 	reported->began_ms = result->began_ms;
+	reported->ended_ms = result->ended_ms;
 	reported->passed += result->latency_us > 0;
 	reported->status = result->status;
 	reported->latency_us = result->latency_us;
@@ -154,6 +155,14 @@ static struct reported probe_once(const struct health_spec *spec, const char *ad
 	assert_true(run_until(&reported.results, 1));
 	health_remove(check);
 	return reported;
+}
+
+static struct health_process probe_process(void)
+{
+	struct health_process process;
+
+	health_process(health, &process);
+	return process;
 }
 
 /* ---- a kind with scripted results: '+', '-', '!' (not run), '?' (cannot start), '~' (hangs)
@@ -717,7 +726,8 @@ static void run_late(const struct reported *reported, unsigned checks, unsigned 
 }
 
 /* Many checks, so that a turn of the loop finds many answers and many due timeouts. */
-static void assert_not_blamed_for_a_late_loop(const char *type)
+static void assert_not_blamed_for_a_late_loop(const char *type, uint32_t timeout_ms,
+					      unsigned results)
 {
 	enum { CHECKS = 100 };
 	struct health_spec spec = spec_of(type);
@@ -726,11 +736,11 @@ static void assert_not_blamed_for_a_late_loop(const char *type)
 	uint16_t port;
 	pid_t pid = prompt_server_start(&port);
 
-	spec.interval_ms = 40;
-	spec.timeout_ms = 30;
+	spec.interval_ms = timeout_ms + 10;
+	spec.timeout_ms = timeout_ms;
 	for (unsigned i = 0; i < CHECKS; i++)
 		checks[i] = add(&spec, "127.0.0.1", port, HEALTH_UNKNOWN, &reported[i]);
-	run_late(reported, CHECKS, 5, 50);
+	run_late(reported, CHECKS, results, timeout_ms * 3 / 2);
 	for (unsigned i = 0; i < CHECKS; i++) {
 		assert_string_equal(reported[i].last_failure, "");
 		assert_int_equal(reported[i].status, HEALTH_UP);
@@ -742,12 +752,13 @@ static void assert_not_blamed_for_a_late_loop(const char *type)
 
 static void tcp_backend_is_not_blamed_for_a_late_loop(void **state)
 {
-	assert_not_blamed_for_a_late_loop("tcp");
+	assert_not_blamed_for_a_late_loop("tcp", 30, 5);
 }
 
+/* The probe process is on time, and so the server must be within the timeout. */
 static void http_backend_is_not_blamed_for_a_late_loop(void **state)
 {
-	assert_not_blamed_for_a_late_loop("http");
+	assert_not_blamed_for_a_late_loop("http", 2000, 2);
 }
 
 static void dead_backend_is_found_by_a_loop_that_is_always_late(void **state)
@@ -770,6 +781,265 @@ static void dead_backend_is_found_by_a_loop_that_is_always_late(void **state)
 		health_remove(check);
 	}
 	full_stop(&full);
+}
+
+/* ---- the probe process ---- */
+
+static bool run_until_process(bool holds(const struct health_process *process))
+{
+	uint64_t end = clock_monotonic_ms() + HANG_MS;
+	struct health_process process = probe_process();
+
+	while (!holds(&process) && clock_monotonic_ms() < end) {
+		test_loop_run(base, 5);
+		process = probe_process();
+	}
+	return holds(&process);
+}
+
+static bool runs(const struct health_process *process)
+{
+	return process->running;
+}
+
+static bool runs_again(const struct health_process *process)
+{
+	return process->running && process->restarts == 1;
+}
+
+static bool has_probes(const struct health_process *process)
+{
+	return process->running && process->probes;
+}
+
+static void probe_process_is_started_by_the_first_check_that_needs_it(void **state)
+{
+	struct health_spec tcp = spec_of("tcp"), http = spec_of("http");
+	struct server server = {0};
+	struct reported reported = {0};
+	struct health_check *check;
+
+	server_start(&server, "127.0.0.1");
+	probe_once(&tcp, "127.0.0.1", server.port);
+	assert_false(probe_process().needed);
+	assert_int_equal(probe_process().pid, 0);
+	check = add(&http, "127.0.0.1", server.port, HEALTH_UNKNOWN, &reported);
+	assert_true(probe_process().needed);
+	assert_true(run_until_process(runs));
+	assert_int_not_equal(probe_process().pid, getpid());
+	health_remove(check);
+	server_stop(&server);
+}
+
+/* A line of /proc/PID/status, without its name. */
+static void status_line(pid_t pid, const char *name, char value[128])
+{
+	char path[64], line[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	*value = 0;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ':')
+			sscanf(line + strlen(name) + 1, " %127[^\n]", value);
+	fclose(file);
+}
+
+static void probe_process_has_no_rights(void **state)
+{
+	static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapAmb"};
+	struct health_spec spec = spec_of("http");
+	struct server server = {0};
+	struct reported reported = {0};
+	struct health_check *check;
+	char value[128];
+
+	server_start(&server, "127.0.0.1");
+	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &reported);
+	assert_true(run_until_process(runs));
+	for (unsigned i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		status_line(probe_process().pid, sets[i], value);
+		assert_string_equal(value, "0000000000000000");
+	}
+	status_line(probe_process().pid, "NoNewPrivs", value);
+	assert_string_equal(value, "1");
+	status_line(probe_process().pid, "Seccomp", value);
+	assert_string_equal(value, "2");
+	if (!geteuid()) {
+		status_line(probe_process().pid, "CapBnd", value);
+		assert_string_equal(value, "0000000000000000");
+		status_line(probe_process().pid, "Uid", value);
+		assert_string_equal(value, "65534\t65534\t65534\t65534");
+		status_line(probe_process().pid, "Groups", value);
+		assert_string_equal(value, "");
+	}
+	health_remove(check);
+	server_stop(&server);
+}
+
+/* Where a descriptor leads; "" if there is none. */
+static void target_of(pid_t pid, int fd, char target[64])
+{
+	char path[64];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	length = readlink(path, target, 63);
+	target[length > 0 ? length : 0] = 0;
+}
+
+static void probe_process_has_no_descriptor_of_its_parent(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {0};
+	struct reported reported = {0};
+	struct health_check *check;
+	char target[64], own[64];
+	int kept = open("/dev/null", O_RDONLY); /* without O_CLOEXEC */
+
+	if (geteuid())
+		skip(); /* /proc/PID/fd of a process that is not dumpable */
+	server_start(&server, "127.0.0.1");
+	check = add(&spec, "127.0.0.1", server.port, HEALTH_UNKNOWN, &reported);
+	assert_true(run_until_process(runs));
+	for (int fd = 0; fd < 3; fd++) {
+		target_of(probe_process().pid, fd, target);
+		assert_string_equal(target, "/");
+	}
+	for (int fd = 3; fd < 64; fd++) {
+		target_of(probe_process().pid, fd, target);
+		if (!*target || !strcmp(target, "anon_inode:[eventpoll]") ||
+		    !strcmp(target, "anon_inode:[eventfd]"))
+			continue; /* all of a kind have the same name */
+		assert_true(!strncmp(target, "socket:", 7) || !strncmp(target, "pipe:", 5));
+		for (int mine = 0; mine < 64; mine++) {
+			target_of(getpid(), mine, own);
+			assert_string_not_equal(target, own);
+		}
+	}
+	close(kept);
+	health_remove(check);
+	server_stop(&server);
+}
+
+static void killed_probe_process_takes_no_backend_down_and_checks_go_on(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+				.delay_ms = 50};
+	struct reported reported = {0};
+	struct health_check *check;
+	pid_t before;
+
+	server_start(&server, "127.0.0.1");
+	spec.fall = 1;
+	check = add(&spec, "127.0.0.1", server.port, HEALTH_UP, &reported);
+	assert_true(run_until_process(has_probes));
+	before = probe_process().pid;
+	assert_int_equal(kill(before, SIGKILL), 0);
+	assert_true(run_until_process(runs_again));
+	assert_int_not_equal(probe_process().pid, before);
+	assert_string_equal(probe_process().why, "killed by SIGKILL");
+	reported.passed = 0;
+	assert_true(run_until(&reported.passed, 3));
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(reported.changes, 0);
+	if (*reported.last_failure)
+		assert_non_null(strstr(reported.last_failure, "probe not run: "));
+	health_remove(check);
+	server_stop(&server);
+}
+
+/* Stopped for longer than the timeout, with the answers of a prompt server waiting. */
+static void http_backend_is_not_blamed_for_a_late_probe_process(void **state)
+{
+	enum { CHECKS = 50 };
+	struct health_spec spec = spec_of("http");
+	struct health_check *checks[CHECKS];
+	struct reported reported[CHECKS] = {0};
+	uint16_t port;
+	pid_t server = prompt_server_start(&port);
+
+	spec.interval_ms = 1600;
+	spec.timeout_ms = 1500;
+	spec.fall = 1;
+	for (unsigned i = 0; i < CHECKS; i++)
+		checks[i] = add(&spec, "127.0.0.1", port, HEALTH_UP, &reported[i]);
+	assert_true(run_until_process(has_probes));
+	kill(probe_process().pid, SIGSTOP);
+	test_loop_run(base, 3500);
+	kill(probe_process().pid, SIGCONT);
+	for (unsigned i = 0; i < CHECKS; i++) {
+		reported[i].passed = 0;
+		assert_true(run_until(&reported[i].passed, 1));
+		assert_string_equal(reported[i].last_failure, "");
+		assert_int_equal(reported[i].status, HEALTH_UP);
+		assert_int_equal(reported[i].changes, 0);
+		health_remove(checks[i]);
+	}
+	assert_int_equal(probe_process().restarts, 0);
+	prompt_server_stop(server);
+}
+
+/* This loop sleeps while the answer comes: a probe has ended before the sleep is over, however late
+ * its result is read. */
+static void http_times_are_those_of_the_probe_not_of_this_loop(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct reported reported = {0};
+	struct health_check *check;
+	uint16_t port;
+	pid_t server = prompt_server_start(&port);
+	bool seen = false;
+
+	check = add(&spec, "127.0.0.1", port, HEALTH_UNKNOWN, &reported);
+	for (unsigned i = 0; i < 500 && !seen; i++) {
+		uint64_t before_ms;
+
+		usleep(100000);
+		before_ms = clock_monotonic_ms();
+		usleep(20000);
+		reported.results = 0;
+		event_base_loop(base, EVLOOP_NONBLOCK);
+		seen = reported.results && reported.ended_ms < before_ms;
+		assert_true(reported.began_ms <= reported.ended_ms);
+	}
+	assert_true(seen);
+	assert_int_equal(reported.outcome, HEALTH_PASSED);
+	health_remove(check);
+	prompt_server_stop(server);
+}
+
+static void probe_process_ends_with_its_parent(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	int fds[2];
+	pid_t parent, child = 0;
+
+	assert_int_equal(pipe(fds), 0);
+	parent = fork();
+	if (!parent) {
+		struct reported reported = {0};
+
+		event_reinit(base);
+		add(&spec, "127.0.0.1", 1, HEALTH_UNKNOWN, &reported);
+		run_until_process(runs);
+		child = probe_process().pid;
+		(void)!write(fds[1], &child, sizeof(child));
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(fds[0], &child, sizeof(child)), sizeof(child));
+	assert_true(child > 0);
+	close(fds[0]);
+	close(fds[1]);
+	kill(parent, SIGKILL);
+	waitpid(parent, NULL, 0);
+	for (unsigned i = 0; i < 6000 && !kill(child, 0); i++)
+		usleep(10000);
+	assert_int_equal(kill(child, 0), -1);
 }
 
 static void tcp_backend_that_goes_and_comes_is_followed(void **state)
@@ -847,12 +1117,14 @@ static void probes_leave_no_port_in_time_wait(void **state)
 	server_stop(&server);
 }
 
-/* There is no free descriptor during one probe of each type. */
+/* There is no free descriptor during one probe. */
 static void running_out_of_descriptors_takes_no_backend_down(void **state)
 {
-	static const char *const types[] = {"tcp", "http"};
-	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+	struct server server = {0};
+	struct health_spec spec = spec_of("tcp");
+	struct reported reported = {0};
 	struct rlimit limit, low;
+	struct health_check *check;
 	int lowest;
 
 	server_start(&server, "127.0.0.1");
@@ -860,23 +1132,55 @@ static void running_out_of_descriptors_takes_no_backend_down(void **state)
 	lowest = dup(0);
 	close(lowest);
 	low = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = limit.rlim_max};
-	for (unsigned i = 0; i < 2; i++) {
-		struct health_spec spec = spec_of(types[i]);
-		struct reported reported = {0};
-		struct health_check *check =
-		    add(&spec, "127.0.0.1", server.port, HEALTH_UP, &reported);
+	spec.fall = 1;
+	check = add(&spec, "127.0.0.1", server.port, HEALTH_UP, &reported);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	run_until(&reported.results, 2);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_true(reported.results >= 2);
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
+	assert_non_null(strstr(reported.why, "probe not run: "));
+	assert_non_null(strstr(reported.why, "oo many open files"));
+	assert_true(run_until(&reported.passed, 1));
+	health_remove(check);
+	server_stop(&server);
+}
 
-		spec.fall = 1;
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-		run_until(&reported.results, 2);
-		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-		assert_true(reported.results >= 2);
-		assert_int_equal(reported.status, HEALTH_UP);
-		assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
-		assert_non_null(strstr(reported.why, "probe not run: "));
-		assert_non_null(strstr(reported.why, "oo many open files"));
-		assert_true(run_until(&reported.passed, 1));
-		health_remove(check);
+/* The process has 32 descriptors; as many probes as it can run wait for their answers. */
+static void probe_process_out_of_descriptors_takes_no_backend_down(void **state)
+{
+	enum { CHECKS = 64, DESCRIPTORS = 32 };
+	struct server server = {0};
+	struct health_spec spec = spec_of("http");
+	struct reported reported[CHECKS] = {0};
+	struct health_check *checks[CHECKS];
+	struct rlimit limit, low = {.rlim_cur = DESCRIPTORS};
+	unsigned not_run = 0;
+
+	server_start(&server, "127.0.0.1");
+	spec.fall = 1;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low.rlim_max = limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (unsigned i = 0; i < CHECKS; i++) /* the first one starts the process */
+		checks[i] = add(&spec, "127.0.0.1", server.port, HEALTH_UP, &reported[i]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_true(run_until(&server.requests, 10));
+	for (uint64_t end = clock_monotonic_ms() + HANG_MS;
+	     not_run < CHECKS - DESCRIPTORS && clock_monotonic_ms() < end;) {
+		test_loop_run(base, 10);
+		not_run = 0;
+		for (unsigned i = 0; i < CHECKS; i++)
+			not_run += reported[i].results > 0;
+	}
+	assert_in_range(not_run, CHECKS - DESCRIPTORS, CHECKS - 10);
+	for (unsigned i = 0; i < CHECKS; i++) {
+		assert_int_equal(reported[i].status, HEALTH_UP);
+		assert_int_equal(reported[i].changes, 0);
+		if (reported[i].results)
+			assert_non_null(strstr(reported[i].why, "oo many open files"));
+		health_remove(checks[i]);
 	}
 	server_stop(&server);
 }
@@ -1292,7 +1596,7 @@ static int enter_namespace(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start_loop, stop_loop)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 	    TEST(first_probe_of_an_unknown_backend_decides_alone),
@@ -1316,10 +1620,18 @@ int main(void)
 	    TEST(tcp_backend_is_not_blamed_for_a_late_loop),
 	    TEST(http_backend_is_not_blamed_for_a_late_loop),
 	    TEST(dead_backend_is_found_by_a_loop_that_is_always_late),
+	    TEST(probe_process_is_started_by_the_first_check_that_needs_it),
+	    TEST(probe_process_has_no_rights),
+	    TEST(probe_process_has_no_descriptor_of_its_parent),
+	    TEST(killed_probe_process_takes_no_backend_down_and_checks_go_on),
+	    TEST(http_backend_is_not_blamed_for_a_late_probe_process),
+	    TEST(http_times_are_those_of_the_probe_not_of_this_loop),
+	    TEST(probe_process_ends_with_its_parent),
 	    TEST(tcp_backend_that_goes_and_comes_is_followed),
 	    TEST(tcp_check_removed_during_a_probe_is_silent),
 	    TEST(probes_leave_no_port_in_time_wait),
 	    TEST(running_out_of_descriptors_takes_no_backend_down),
+	    TEST(probe_process_out_of_descriptors_takes_no_backend_down),
 	    TEST(limit_of_open_files_is_raised),
 	    TEST(http_status_in_range_is_up),
 	    TEST(http_status_out_of_range_is_reported),
@@ -1342,5 +1654,7 @@ int main(void)
 	    TEST(five_hundred_http_checks_at_once_are_all_up),
 	};
 
+	if (health_is_worker(argc, argv))
+		return health_run_worker();
 	return cmocka_run_group_tests(tests, enter_namespace, NULL);
 }

@@ -131,6 +131,40 @@ static void status_warns_of_noticeable_lateness(void **state)
 	assert_null(strstr(run.out, "late"));
 }
 
+#define PROBES(process)          \
+	"{\"interfaces\":[" ETH0 \
+	"],\"services\":1,\"backends\":2,\"backends_up\":2,\"probe_process\":" process "}"
+
+static void status_shows_the_probe_process_and_warns_without_it(void **state)
+{
+	const struct fake_answer none[] = {{"GET /v1/status", 200, PROBES("null")}, {NULL}};
+	const struct fake_answer runs[] = {
+	    {"GET /v1/status", 200,
+	     PROBES("{\"running\":true,\"pid\":4711,\"probes\":3,\"restarts\":0,"
+		    "\"last_end_s\":null,\"why\":\"\"}")},
+	    {NULL}};
+	const struct fake_answer again[] = {
+	    {"GET /v1/status", 200,
+	     PROBES("{\"running\":true,\"pid\":4712,\"probes\":3,\"restarts\":2,"
+		    "\"last_end_s\":12,\"why\":\"killed by SIGKILL\"}")},
+	    {NULL}};
+	const struct fake_answer fails[] = {
+	    {"GET /v1/status", 200,
+	     PROBES("{\"running\":false,\"pid\":null,\"probes\":0,\"restarts\":0,"
+		    "\"last_end_s\":null,\"why\":\"cannot be started: Permission denied\"}")},
+	    {NULL}};
+
+	RUN(none, "status");
+	assert_null(strstr(run.out, "Probe process"));
+	RUN(runs, "status");
+	assert_non_null(strstr(run.out, "Probe process  pid 4711\n"));
+	RUN(again, "status");
+	assert_non_null(strstr(run.out, "pid 4712, restarted 2 times, the last 12 s ago: "));
+	RUN(fails, "status");
+	assert_non_null(strstr(run.out, "Probe process  Warning: not running."));
+	assert_non_null(strstr(run.out, "Permission"));
+}
+
 static void json_output_is_the_answer_of_lbd(void **state)
 {
 	const struct fake_answer answers[] = {{"GET /v1/status", 200, STATUS(ETH0, 3, 0, 9, 9)},
@@ -427,6 +461,7 @@ int main(void)
 	    cmocka_unit_test(status_names_modes_memory_and_changes),
 	    cmocka_unit_test(status_shows_the_seed_blind_services_and_a_crowded_table),
 	    cmocka_unit_test(status_warns_of_noticeable_lateness),
+	    cmocka_unit_test(status_shows_the_probe_process_and_warns_without_it),
 	    cmocka_unit_test(json_output_is_the_answer_of_lbd),
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),

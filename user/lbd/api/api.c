@@ -225,6 +225,7 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 			    .state = options->state,
 			    .attach = options->attach,
 			    .dp = options->dp,
+			    .health = options->health,
 			    .lateness = options->lateness,
 			    .start_ms = clock_monotonic_ms()};
 	TAILQ_INIT(&api->listings);

@@ -14,6 +14,7 @@ struct api_options {
 	struct state *state; /* its config has the path and the group of the socket */
 	struct attach *attach;
 	struct dataplane *dp;
+	const struct health *health;
 	const struct lateness *lateness;
 	unsigned connections; /* at most; see budget.h */
 };

@@ -25,6 +25,7 @@ struct api {
 	struct state *state;
 	struct attach *attach;
 	struct dataplane *dp;
+	const struct health *health;
 	const struct lateness *lateness;
 	uint64_t start_ms; /* CLOCK_MONOTONIC */
 	/* The last interface name looked up for this answer: thousands of backends share a few

@@ -82,6 +82,20 @@ static void write_lateness(struct text *text, const struct lateness_meter *meter
 	metrics_sample(text, "lbd_loop_late_seconds_count", NULL, (double)meter->beats);
 }
 
+static void write_probe_process(struct text *text, const struct health *health)
+{
+	struct health_process process;
+
+	health_process(health, &process);
+	metrics_family(
+	    text, "lbd_probe_process_down", "gauge",
+	    "1: the process that runs HTTP and HTTPS checks is needed and does not run.");
+	metrics_sample(text, "lbd_probe_process_down", NULL, process.needed && !process.running);
+	metrics_family(text, "lbd_probe_process_restarts_total", "counter",
+		       "Times it has ended by itself, or was ended as it hung or misbehaved.");
+	metrics_sample(text, "lbd_probe_process_restarts_total", NULL, (double)process.restarts);
+}
+
 static const char *const face_names[METRICS_FACES] = {"control", "metrics"};
 
 static void write_face_number(struct text *text, const struct metrics_source *source,
@@ -143,6 +157,7 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 		       "When this lbd started, in seconds since 1970-01-01 UTC.");
 	metrics_sample(text, "lbd_start_time_seconds", NULL, source->start_time);
 	write_lateness(text, lateness_meter(source->lateness));
+	write_probe_process(text, source->health);
 	write_faces(text, source);
 	dataplane_reason_counts(source->dp, counts);
 	write_reasons(text, counts);

@@ -21,6 +21,12 @@ static json_int_t number(uint64_t value)
 	return (json_int_t)value;
 }
 
+/* Seconds, or null where there is no such time. */
+static json_t *seconds_json(bool there, uint64_t ms)
+{
+	return there ? json_integer((json_int_t)(ms / 1000)) : json_null();
+}
+
 /* ---- status ---- */
 
 static void append_feature(void *arg, const char *device, const char *feature)
@@ -95,6 +101,22 @@ static json_t *loop_json(const struct api *api)
 			 number(meter->max_us / 1000));
 }
 
+/* null: no check needs the process. */
+static json_t *probe_process_json(const struct api *api)
+{
+	struct health_process process;
+	uint64_t now_ms = clock_monotonic_ms();
+
+	health_process(api->health, &process);
+	if (!process.needed)
+		return json_null();
+	return json_pack("{s:b, s:o, s:I, s:I, s:o, s:s}", "running", process.running, "pid",
+			 process.pid ? json_integer(process.pid) : json_null(), "probes",
+			 number(process.probes), "restarts", number(process.restarts), "last_end_s",
+			 seconds_json(process.ended_ms, now_ms - process.ended_ms), "why",
+			 process.why);
+}
+
 json_t *api_status_json(const struct api *api)
 {
 	char seed[24];
@@ -109,7 +131,7 @@ json_t *api_status_json(const struct api *api)
 	return json_pack(
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, "
-	    "s:o, s:s}",
+	    "s:o, s:o, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
 	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "overrides",
@@ -124,7 +146,7 @@ json_t *api_status_json(const struct api *api)
 	    number(memory.flow_capacity), "entries", number(memory.flow_entries), "without_place",
 	    number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
-	    loop_json(api), "kernel", system.release);
+	    loop_json(api), "probe_process", probe_process_json(api), "kernel", system.release);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -209,12 +231,6 @@ static json_t *next_hop_json(struct api *api, const struct backend *backend)
 	return json_pack("{s:s, s:s, s:i, s:i}", "interface",
 			 interface_name(api, backend->hop.ifindex), "mac", mac, "mtu",
 			 backend_mtu(backend), "vlan", backend->hop.vlan_tci & 0xfff);
-}
-
-/* Seconds, or null where there is no such time. */
-static json_t *seconds_json(bool there, uint64_t ms)
-{
-	return there ? json_integer((json_int_t)(ms / 1000)) : json_null();
 }
 
 /* Progress of a drain: when it began, the last packet that held it, its deadline. */

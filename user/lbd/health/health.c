@@ -12,33 +12,31 @@
 #include <event2/event_struct.h>
 #include <event2/util.h>
 
+#include "attempt.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "failure.h"
+#include "remote.h"
 #include "schedule.h"
-#include "verdict.h"
 
 #define WARN_EVERY_MS 60000
-
-struct kind_state {
-	const struct health_kind *kind;
-	void *state;
-};
 
 struct health_check {
 	LIST_ENTRY(health_check) link;
 	struct health *health;
-	const struct kind_state *kind;
+	const struct health_kind *kind;
 	struct health_spec config;
 	struct health_probe_spec spec;
-	struct event timer; /* for the next probe or, while one runs, for its timeout */
-	struct health_probe *probe;
+	struct event timer; /* for the next probe */
+	/* the probe that runs, here or in the probe process */
+	struct attempt *local;
+	struct remote_probe *remote;
 	bool repeated; /* the probe before this one was void */
+	bool lost;     /* the process that ran the probe before this one has ended */
 	bool placed;   /* its place in the interval has been drawn */
 	enum health_status status;
-	uint32_t streak;         /* probes in a row that contradict the status */
-	uint64_t probe_us;       /* when the last probe began */
-	uint64_t late_us, beats; /* total lateness and beats of the loop when the probe began */
+	uint32_t streak;   /* probes in a row that contradict the status */
+	uint64_t start_us; /* when the last probe was started */
 	char why[FAILURE_TEXT];
 	health_result_fn *result;
 	void *arg;
@@ -46,11 +44,9 @@ struct health_check {
 
 struct health {
 	struct event_base *base;
-	const struct lateness *lateness;
 	LIST_HEAD(check_list, health_check) checks;
-	struct kind_state *kinds;
-	unsigned kinds_count;
-	unsigned running, running_max; /* probes; 0: no limit */
+	struct attempts *attempts;
+	struct remote *remote;
 	uint64_t warned_ms, warned_late_ms;
 };
 
@@ -107,15 +103,16 @@ static void count(struct health_check *check, bool passed)
 }
 
 /* The check may be gone afterwards. */
-static void report(struct health_check *check, enum health_outcome outcome, uint32_t latency_us,
-		   const char *reason)
+static void report(struct health_check *check, enum health_outcome outcome,
+		   const struct attempt_result *of, const char *reason)
 {
 	char why[FAILURE_TEXT];
 	struct health_result result = {
 	    .outcome = outcome,
-	    .began_ms = check->probe_us / 1000,
+	    .began_ms = of->began_us / 1000,
+	    .ended_ms = of->ended_us / 1000,
 	    .status = check->status,
-	    .latency_us = latency_us,
+	    .latency_us = outcome == HEALTH_PASSED ? of->latency_us : 0,
 	    .why = why,
 	};
 
@@ -125,20 +122,20 @@ static void report(struct health_check *check, enum health_outcome outcome, uint
 
 /* This host lacks descriptors, memory or ports: that says nothing about the backend, which keeps
  * its status. The next probe comes after the interval. */
-static void probe_not_run(struct health_check *check, const char *reason)
+static void probe_not_run(struct health_check *check, const struct attempt_result *result)
 {
 	struct health *health = check->health;
 	char why[FAILURE_TEXT];
 	char address[ADDR_TEXT];
 
-	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, reason);
+	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, result->why);
 	log_debug("health check of %s port %u: %s %s", addr_format(&check->spec.address, address),
 		  check->spec.port, check->config.type, why);
 	if (log_is_due(&health->warned_ms, WARN_EVERY_MS))
 		log_warning(
 		    "health check of %s port %u: %s; its status is unchanged (logged once a minute)",
 		    addr_format(&check->spec.address, address), check->spec.port, why);
-	report(check, HEALTH_NOT_RUN, 0, why);
+	report(check, HEALTH_NOT_RUN, result, why);
 }
 
 /* ---- when to probe ---- */
@@ -154,7 +151,7 @@ static void wait_ms(struct health_check *check, uint64_t ms)
 
 static void wait_for_next(struct health_check *check)
 {
-	uint64_t gone_ms = (clock_monotonic_us() - check->probe_us) / 1000;
+	uint64_t gone_ms = (clock_monotonic_us() - check->start_us) / 1000;
 
 	wait_ms(check,
 		schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
@@ -169,24 +166,26 @@ static void wait_for_first(struct health_check *check)
 
 /* ---- one probe ---- */
 
-/* How late the loop was, in all, since the probe began. */
-static uint64_t late_us(const struct health_check *check, uint64_t now_us)
+static void conclude(struct health_check *check, const struct attempt_result *result)
 {
-	return lateness_total(lateness_meter(check->health->lateness), now_us) - check->late_us;
-}
+	bool passed = result->outcome == ATTEMPT_PASSED;
 
-static void conclude(struct health_check *check, bool passed, const char *why, uint32_t latency_us)
-{
 	count(check, passed);
-	check->repeated = false;
+	check->repeated = check->lost = false;
 	wait_for_next(check);
 	if (log_debugs())
-		log_result(check, passed, why, latency_us);
+		log_result(check, passed, result->why, result->latency_us);
 	if (!passed)
-		snprintf(check->why, sizeof(check->why), "%s", why);
+		snprintf(check->why, sizeof(check->why), "%s", result->why);
 	else if (check->status == HEALTH_UP)
 		check->why[0] = 0;
-	report(check, passed ? HEALTH_PASSED : HEALTH_FAILED, passed ? latency_us : 0, check->why);
+	report(check, passed ? HEALTH_PASSED : HEALTH_FAILED, result, check->why);
+}
+
+/* At a random time: not all checks at the same moment. */
+static void wait_for_repetition(struct health_check *check)
+{
+	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw()));
 }
 
 /* Nothing is reported, as if the probe had not taken place. */
@@ -204,117 +203,113 @@ static void repeat_void(struct health_check *check, uint64_t late)
 		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
 		  (unsigned long long)late / 1000);
 	check->repeated = true;
-	/* at a random time: not all checks at the same moment */
-	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw()));
+	wait_for_repetition(check);
 }
 
-static enum verdict current_verdict(const struct health_check *check, bool timed_out,
-				    uint64_t *ret_late_us, uint64_t *ret_wait_us)
+/* The same. The process that ran it has ended, which remote.c logs. It may be this very probe that
+ * ends it: so it does not come sooner than usual twice in a row. */
+static void repeat_lost(struct health_check *check)
 {
-	uint64_t now_us = clock_monotonic_us();
-	struct verdict_case of = {
-	    .timeout_us = check->config.timeout_ms * 1000ULL,
-	    .elapsed_us = now_us - check->probe_us,
-	    .late_us = late_us(check, now_us),
-	    .beats = lateness_meter(check->health->lateness)->beats - check->beats,
-	    .timed_out = timed_out,
-	    .repeated = check->repeated,
-	};
+	char address[ADDR_TEXT];
 
-	*ret_late_us = of.late_us;
-	if (timed_out && of.elapsed_us > of.timeout_us + of.late_us)
-		*ret_late_us = of.elapsed_us - of.timeout_us;
-	return verdict_of(&of, ret_wait_us);
+	log_debug("health check of %s port %u: %s probe lost with its process; it is repeated",
+		  addr_format(&check->spec.address, address), check->spec.port, check->config.type);
+	if (check->lost)
+		wait_for_next(check);
+	else
+		wait_for_repetition(check);
+	check->lost = true;
 }
 
-/* The latency, or 0 if the loop was too late to measure it. */
-static uint32_t measured(const struct health_check *check, uint32_t latency_us)
-{
-	return late_us(check, clock_monotonic_us()) > latency_us / 4 ? 0 : latency_us;
-}
-
-static void probe_ended(struct health_check *check)
-{
-	check->probe = NULL;
-	check->health->running--;
-}
-
-static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
+static void on_attempt(void *arg, const struct attempt_result *result)
 {
 	struct health_check *check = arg;
-	uint64_t late = 0, wait;
 
-	probe_ended(check);
-	event_del(&check->timer);
-	if (outcome == HEALTH_NOT_RUN) {
+	check->local = NULL;
+	check->remote = NULL;
+	switch (result->outcome) {
+	case ATTEMPT_PASSED:
+	case ATTEMPT_FAILED:
+		conclude(check, result);
+		break;
+	case ATTEMPT_NOT_RUN:
 		wait_for_next(check);
-		probe_not_run(check, why);
-	} else if (outcome == HEALTH_PASSED) {
-		conclude(check, true, NULL, measured(check, latency_us));
-	} else if (current_verdict(check, false, &late, &wait) == VERDICT_VOID) {
-		repeat_void(check, late);
-	} else {
-		conclude(check, false, why, 0);
+		probe_not_run(check, result);
+		break;
+	case ATTEMPT_VOID:
+		repeat_void(check, result->late_us);
+		break;
+	case ATTEMPT_LOST:
+		repeat_lost(check);
+		break;
 	}
 }
 
-/* What has arrived while the loop was busy is handled first: it may be the answer. */
-static void probe_timed_out(struct health_check *check)
+static void not_started(struct health_check *check, const char *why)
 {
-	const struct health_kind *kind = check->kind->kind;
-	enum verdict verdict;
-	uint64_t late, wait_us;
+	struct attempt_result result = {.outcome = ATTEMPT_NOT_RUN,
+					.began_us = check->start_us,
+					.ended_us = clock_monotonic_us(),
+					.why = why};
+
+	wait_for_next(check);
+	probe_not_run(check, &result);
+}
+
+/* The next probe comes soon: the process is started again. */
+static void no_process(struct health_check *check)
+{
+	struct health_process process;
+	struct attempt_result result = {.outcome = ATTEMPT_NOT_RUN,
+					.began_us = check->start_us,
+					.ended_us = clock_monotonic_us()};
 	char why[FAILURE_TEXT];
 
-	if (kind->serve(check->probe))
-		return; /* the check may be freed too */
-	verdict = current_verdict(check, true, &late, &wait_us);
-	if (verdict == VERDICT_WAIT) {
-		wait_ms(check, wait_us / 1000 + 1);
-		return;
-	}
-	failure_timeout(why, kind->waits_for(check->probe), check->config.timeout_ms);
-	kind->cancel(check->probe);
-	probe_ended(check);
-	if (verdict == VERDICT_VOID)
-		repeat_void(check, late);
-	else
-		conclude(check, false, why, 0);
+	remote_process(check->health->remote, &process);
+	snprintf(why, sizeof(why), "the probe process is being started again: %.*s",
+		 FAILURE_TEXT - 64, process.why);
+	result.why = why;
+	wait_for_repetition(check);
+	probe_not_run(check, &result);
 }
 
-static void start_probe(struct health_check *check)
+static void start_confined(struct health_check *check)
 {
-	struct health *health = check->health;
+	check->remote = remote_start(check->health->remote, check->kind, &check->spec,
+				     check->repeated, on_attempt, check);
+	if (check->remote)
+		return;
+	if (errno == ENOTCONN)
+		no_process(check);
+	else
+		not_started(check, strerror(errno));
+}
 
-	check->probe_us = clock_monotonic_us();
-	check->late_us = lateness_total(lateness_meter(check->health->lateness), check->probe_us);
-	check->beats = lateness_meter(check->health->lateness)->beats;
-	if (health->running_max && health->running >= health->running_max) {
-		wait_for_next(check);
-		probe_not_run(
+static void start_here(struct health_check *check)
+{
+	struct attempts *attempts = check->health->attempts;
+
+	if (attempts_full(attempts)) {
+		not_started(
 		    check,
 		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
 		return;
 	}
-	check->probe = check->kind->kind->start(check->kind->state, health->base, &check->spec,
-						probe_done, check);
-	if (check->probe) {
-		health->running++;
-		wait_ms(check, check->config.timeout_ms);
-		return;
-	}
-	wait_for_next(check);
-	probe_not_run(check, strerror(errno));
+	check->local =
+	    attempt_start(attempts, check->kind, &check->spec, check->repeated, on_attempt, check);
+	if (!check->local)
+		not_started(check, strerror(errno));
 }
 
 static void on_timer(int fd, short what, void *arg)
 {
 	struct health_check *check = arg;
 
-	if (check->probe)
-		probe_timed_out(check);
+	check->start_us = clock_monotonic_us();
+	if (check->kind->confined)
+		start_confined(check);
 	else
-		start_probe(check);
+		start_here(check);
 }
 
 /* ---- checks ---- */
@@ -341,19 +336,11 @@ static int config_copy(const struct health_spec *from, struct health_spec *ret)
 	return 0;
 }
 
-static const struct kind_state *find_state(const struct health *health, const char *type)
-{
-	for (unsigned i = 0; i < health->kinds_count; i++)
-		if (!strcmp(health->kinds[i].kind->name, type))
-			return &health->kinds[i];
-	return NULL;
-}
-
 struct health_check *health_add(struct health *health, const struct health_spec *spec,
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg)
 {
-	const struct kind_state *kind = find_state(health, spec->type);
+	const struct health_kind *kind = health_kind_find(spec->type);
 	struct health_check *check;
 
 	if (!kind) {
@@ -375,6 +362,8 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 	set_status(check, initial);
 	evtimer_assign(&check->timer, health->base, on_timer, check);
 	LIST_INSERT_HEAD(&health->checks, check, link);
+	if (kind->confined)
+		remote_need(health->remote);
 	wait_for_first(check);
 	return check;
 }
@@ -384,10 +373,10 @@ void health_remove(struct health_check *check)
 	if (!check)
 		return;
 	event_del(&check->timer);
-	if (check->probe) {
-		check->kind->kind->cancel(check->probe);
-		probe_ended(check);
-	}
+	if (check->local)
+		attempt_cancel(check->local);
+	if (check->remote)
+		remote_cancel(check->remote);
 	LIST_REMOVE(check, link);
 	config_done(&check->config);
 	free(check);
@@ -416,42 +405,21 @@ static void raise_descriptor_limit(void)
 			    (unsigned long long)limit.rlim_max);
 }
 
-static int open_kinds(struct health *health, struct error *err)
-{
-	size_t count;
-	int rc;
-
-	/* cppcheck-suppress comparePointers; both ends of one section */
-	count = (size_t)(__stop_health_kind - __start_health_kind);
-	health->kinds = calloc(count, sizeof(*health->kinds));
-	if (!health->kinds)
-		return error_set(err, -ENOMEM, "health checks: out of memory");
-	registry_for_each (health_kind, kind) {
-		struct kind_state *state = &health->kinds[health->kinds_count];
-
-		rc = kind->open ? kind->open(health->base, &state->state) : 0;
-		if (rc)
-			return error_set(err, rc, "health checks of type %s: %s", kind->name,
-					 strerror(-rc));
-		state->kind = kind;
-		health->kinds_count++;
-	}
-	return 0;
-}
-
 int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret,
 	       struct error *err)
 {
 	struct health *health = calloc(1, sizeof(*health));
+	struct remote_options options = remote_defaults(base);
 	int rc;
 
 	if (!health)
 		return error_set(err, -ENOMEM, "health checks: out of memory");
 	health->base = base;
-	health->lateness = lateness;
 	LIST_INIT(&health->checks);
 	raise_descriptor_limit();
-	rc = open_kinds(health, err);
+	rc = attempts_new(base, lateness, false, &health->attempts, err);
+	if (!rc && remote_new(&options, &health->remote))
+		rc = error_set(err, -ENOMEM, "health checks: out of memory");
 	if (rc) {
 		health_free(health);
 		return rc;
@@ -462,7 +430,12 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 
 void health_limit(struct health *health, unsigned probes)
 {
-	health->running_max = probes;
+	attempts_limit(health->attempts, probes);
+}
+
+void health_process(const struct health *health, struct health_process *ret)
+{
+	remote_process(health->remote, ret);
 }
 
 void health_free(struct health *health)
@@ -473,9 +446,7 @@ void health_free(struct health *health)
 		return;
 	while ((check = LIST_FIRST(&health->checks)))
 		health_remove(check);
-	for (unsigned i = 0; i < health->kinds_count; i++)
-		if (health->kinds[i].kind->close)
-			health->kinds[i].kind->close(health->kinds[i].state);
-	free(health->kinds);
+	attempts_free(health->attempts);
+	remote_free(health->remote);
 	free(health);
 }

@@ -14,6 +14,9 @@
 #include "common/registry.h"
 #include "lbd/host/host.h"
 
+#define HEALTH_PATH_MAX 1023 /* bytes of health_spec.path */
+#define HEALTH_HOST_MAX 255  /* bytes of health_spec.host */
+
 /* How the backends of a service are checked. */
 struct health_spec {
 	char *type; /* a registered health kind: "tcp", "http", "https"; "none": always healthy */
@@ -37,7 +40,7 @@ enum health_outcome {
 
 struct health_result {
 	enum health_outcome outcome; /* of this probe */
-	uint64_t began_ms;           /* CLOCK_MONOTONIC when it began */
+	uint64_t began_ms, ended_ms; /* CLOCK_MONOTONIC, where it ran */
 	enum health_status status;
 	/* of this probe, connect to answer; 0: it failed, or the loop was late */
 	uint32_t latency_us;
@@ -58,8 +61,9 @@ typedef void health_result_fn(void *arg, const struct health_result *result);
 int health_new(struct event_base *base, const struct lateness *lateness, struct health **ret,
 	       struct error *err);
 void health_free(struct health *health);
-/* At most so many probes run at the same time: each has a descriptor. A probe beyond that is not
- * run, as if the host had no descriptor left. 0, the default: no limit. */
+/* At most so many probes run at the same time in lbd itself: each has a descriptor. A probe beyond
+ * that is not run, as if the host had no descriptor left. 0, the default: no limit. The probe
+ * process has descriptors of its own. */
 void health_limit(struct health *health, unsigned probes);
 /* spec is copied. port: the service's, used if spec->port is 0. initial: the status to start with;
  * with HEALTH_UNKNOWN the first probe alone sets the status. The first probe comes within a small
@@ -68,6 +72,30 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg);
 void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
+
+/* ---- the probe process ---- */
+
+/* Kinds that read what servers send run in a process of their own, without rights: worker.h. It is
+ * started with the first check of such a kind, and again when it ends; probes that ran in it are
+ * repeated and do not count. */
+struct health_process {
+	bool needed;       /* there was such a check */
+	bool running;      /* it has given up its rights and takes probes */
+	int pid;           /* 0: there is none now */
+	unsigned probes;   /* that run in it */
+	uint64_t restarts; /* after it has ended by itself, or had to be ended */
+	uint64_t ended_ms; /* CLOCK_MONOTONIC of the last time; 0: never */
+	const char *why;   /* the reason of the last time: "killed by SIGKILL"; "" if never */
+};
+
+void health_process(const struct health *health, struct health_process *ret);
+
+/* A program that has checks of such kinds begins with
+ *	if (health_is_worker(argc, argv))
+ *		return health_run_worker();
+ * as it is started again to be the probe process. */
+bool health_is_worker(int argc, char *const *argv);
+int health_run_worker(void);
 
 /* ---- kinds ---- */
 
@@ -86,6 +114,8 @@ typedef void health_done_fn(void *arg, enum health_outcome outcome, const char *
 
 struct health_kind {
 	const char *name; /* "tcp" */
+	/* It reads what a server sends: its probes run in the probe process. */
+	bool confined;
 	/* Called once per scheduler; start gets the state. May be NULL. */
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);

@@ -71,8 +71,8 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms);
 uint32_t service_loss_window_ms(const struct service *service);
 /* Is its loss so recent that it may be alive, or is it frozen? */
 bool backend_may_return(const struct backend *backend, uint64_t now_ms);
-/* A probe of the backend has ended. began_ms: when it began; both CLOCK_MONOTONIC. */
-void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t now_ms);
+/* A probe of the backend has run from began_ms to ended_ms; both CLOCK_MONOTONIC. */
+void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t ended_ms);
 /* May packets be sent to it, of new flows or of those it has? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a

@@ -34,7 +34,7 @@ static void on_health(void *arg, const struct health_result *result)
 	}
 	if (result->outcome != HEALTH_NOT_RUN)
 		backend_note_probe(backend, result->outcome == HEALTH_PASSED, result->began_ms,
-				   now);
+				   result->ended_ms);
 	copy_plain(why, result->why ? result->why : "");
 	if (result->status == backend->health && !strcmp(backend->health_why, why))
 		return;

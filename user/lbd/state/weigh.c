@@ -146,12 +146,12 @@ static void note_confirmation(struct backend *failing, const struct backend *oth
 		failing->confirmed_ms = other->passed_ms;
 }
 
-void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t now_ms)
+void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t ended_ms)
 {
 	const struct service *service = backend->service;
 
 	if (passed) {
-		backend->passed_ms = now_ms;
+		backend->passed_ms = ended_ms;
 		backend->passed_began_ms = began_ms;
 		backend->failing_ms = backend->confirmed_ms = 0;
 		for (unsigned i = 0; i < service->backends_count; i++)

@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbd's side of the probe process, against processes that do what they should not: this program
+ * starts itself as one of them. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "lbd/health/message.h"
+#include "lbd/health/remote.h"
+#include "lbd/health/worker.h"
+#include "support/test_loop.h"
+
+#define HANG_MS    60000 /* a wait that long means that the test hangs */
+#define PATIENT_MS 600000
+#define ROLE       "--role="
+
+/* ---- the other side ---- */
+
+static void send_all(const void *bytes, size_t length)
+{
+	if (send(WORKER_FD, bytes, length, MSG_NOSIGNAL) < 0)
+		_exit(0);
+}
+
+static void send_reply(uint32_t type, uint64_t id)
+{
+	struct reply reply = {.type = type, .id = id};
+
+	send_all(&reply, sizeof(reply));
+}
+
+/* Answers pings until a probe comes, whose id it returns. */
+static uint64_t next_probe(void)
+{
+	struct request request;
+
+	for (;;) {
+		ssize_t length = recv(WORKER_FD, &request, sizeof(request), 0);
+
+		if (length <= 0 || message_check_request(&request, (size_t)length))
+			_exit(0);
+		if (request.type == REQUEST_PING)
+			send_reply(REPLY_PONG, request.id);
+		else if (request.type == REQUEST_START)
+			return request.id;
+	}
+}
+
+static void send_result(uint64_t id, uint32_t outcome, const char *why)
+{
+	struct attempt_result result = {
+	    .began_us = clock_monotonic_us(), .ended_us = clock_monotonic_us(), .why = why};
+	struct reply reply;
+
+	message_put_result(&reply, id, &result);
+	reply.outcome = outcome;
+	send_all(&reply, sizeof(reply));
+}
+
+static void pass_all(void)
+{
+	for (;;)
+		send_result(next_probe(), ATTEMPT_PASSED, "");
+}
+
+static void send_too_little(void)
+{
+	next_probe();
+	send_all("x", 1);
+	pass_all();
+}
+
+static void send_too_much(void)
+{
+	static char bytes[100000];
+
+	next_probe();
+	send_all(bytes, sizeof(bytes));
+	pass_all();
+}
+
+static void send_unknown_type(void)
+{
+	send_reply(77, next_probe());
+	pass_all();
+}
+
+static void send_unknown_outcome(void)
+{
+	send_result(next_probe(), 77, "");
+	pass_all();
+}
+
+static void send_endless_text(void)
+{
+	struct reply reply = {.type = REPLY_RESULT, .id = next_probe()};
+
+	memset(reply.why, 'x', sizeof(reply.why));
+	send_all(&reply, sizeof(reply));
+	pass_all();
+}
+
+static void send_unknown_probe(void)
+{
+	uint64_t id = next_probe();
+
+	send_result(id + 1, ATTEMPT_PASSED, "");
+	pass_all();
+}
+
+/* The id of an earlier probe in the same place. */
+static void send_old_probe(void)
+{
+	uint64_t id = next_probe();
+
+	send_result(id, ATTEMPT_PASSED, "");
+	next_probe();
+	send_result(id, ATTEMPT_PASSED, "");
+	pass_all();
+}
+
+static void send_place_beyond_all(void)
+{
+	send_result(next_probe() | UINT32_MAX, ATTEMPT_PASSED, "");
+	pass_all();
+}
+
+static void send_pong_without_ping(void)
+{
+	next_probe();
+	send_reply(REPLY_PONG, 12345);
+	pass_all();
+}
+
+static void be_ready_twice(void)
+{
+	send_reply(REPLY_READY, 0);
+	pass_all();
+}
+
+/* As fast as it can. */
+static void flood(void)
+{
+	next_probe();
+	for (uint64_t id = 0;; id++)
+		send_result(id, ATTEMPT_FAILED, "flood");
+}
+
+static void answer_nothing(void)
+{
+	for (;;)
+		pause();
+}
+
+static void forget_probes(void)
+{
+	for (;;)
+		next_probe();
+}
+
+static void end_at_once(void)
+{
+	next_probe();
+	_exit(7);
+}
+
+static void close_and_live_on(void)
+{
+	next_probe();
+	close(WORKER_FD);
+	answer_nothing();
+}
+
+/* Its result comes after the probe was cancelled. */
+static void answer_cancelled(void)
+{
+	uint64_t id = next_probe();
+	struct request request;
+
+	while (recv(WORKER_FD, &request, sizeof(request), 0) > 0)
+		if (request.type == REQUEST_CANCEL && request.id == id)
+			break;
+		else if (request.type == REQUEST_PING)
+			send_reply(REPLY_PONG, request.id);
+	send_result(id, ATTEMPT_FAILED, "late");
+	pass_all();
+}
+
+/* More results than probes were cancelled. */
+static void answer_cancelled_twice(void)
+{
+	uint64_t id = next_probe();
+
+	send_result(id, ATTEMPT_PASSED, "");
+	send_result(id, ATTEMPT_PASSED, "");
+	pass_all();
+}
+
+static void lie_about_times(void)
+{
+	struct attempt_result result = {
+	    .began_us = 0, .ended_us = UINT64_MAX, .latency_us = UINT32_MAX, .why = ""};
+	struct reply reply;
+
+	message_put_result(&reply, next_probe(), &result);
+	send_all(&reply, sizeof(reply));
+	pass_all();
+}
+
+static void send_escapes(void)
+{
+	send_result(next_probe(), ATTEMPT_FAILED, "\x1b[2Jgone");
+	pass_all();
+}
+
+static void be_unfit(void)
+{
+	struct reply reply = {.type = REPLY_UNFIT, .why = "seccomp: no"};
+
+	send_all(&reply, sizeof(reply));
+	_exit(1);
+}
+
+static const struct role {
+	const char *name;
+	void (*play)(void);
+} roles[] = {
+    {"pass_all", pass_all},
+    {"send_too_little", send_too_little},
+    {"send_too_much", send_too_much},
+    {"send_unknown_type", send_unknown_type},
+    {"send_unknown_outcome", send_unknown_outcome},
+    {"send_endless_text", send_endless_text},
+    {"send_unknown_probe", send_unknown_probe},
+    {"send_old_probe", send_old_probe},
+    {"send_place_beyond_all", send_place_beyond_all},
+    {"send_pong_without_ping", send_pong_without_ping},
+    {"be_ready_twice", be_ready_twice},
+    {"flood", flood},
+    {"answer_nothing", answer_nothing},
+    {"forget_probes", forget_probes},
+    {"end_at_once", end_at_once},
+    {"close_and_live_on", close_and_live_on},
+    {"answer_cancelled", answer_cancelled},
+    {"answer_cancelled_twice", answer_cancelled_twice},
+    {"lie_about_times", lie_about_times},
+    {"send_escapes", send_escapes},
+    {"be_unfit", be_unfit},
+};
+
+static int play_role(const char *name)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (strcmp(name, "be_unfit") != 0)
+		send_reply(REPLY_READY, 0);
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		if (!strcmp(roles[i].name, name))
+			roles[i].play();
+	return 9;
+}
+
+/* ---- this side ---- */
+
+static struct event_base *base;
+static struct remote *remote;
+static struct health_spec config = {.timeout_ms = PATIENT_MS, .path = (char *)"/"};
+static struct health_probe_spec spec = {.address.family = 4, .port = 80, .config = &config};
+
+/* What probes reported. */
+static unsigned count_of[ATTEMPT_LOST + 1];
+static struct attempt_result last;
+static char last_why[FAILURE_TEXT];
+
+static void on_done(void *arg, const struct attempt_result *result)
+{
+	count_of[result->outcome]++;
+	last = *result;
+	snprintf(last_why, sizeof(last_why), "%s", result->why);
+}
+
+static void start_as(const char *role)
+{
+	static char argument[64];
+	static const char *arguments[] = {"role", argument, NULL};
+	struct remote_options options = remote_defaults(base);
+
+	snprintf(argument, sizeof(argument), ROLE "%s", role);
+	options.arguments = arguments;
+	options.tick_ms = 20;
+	options.ticks = PATIENT_MS / 20;
+	options.patience_ms = PATIENT_MS;
+	options.backoff_ms = options.backoff_max_ms = PATIENT_MS; /* one start alone */
+	assert_int_equal(remote_new(&options, &remote), 0);
+	remote_need(remote);
+}
+
+static struct remote_probe *probe(void)
+{
+	return remote_start(remote, health_kind_find("http"), &spec, false, on_done, NULL);
+}
+
+static struct health_process process(void)
+{
+	struct health_process now;
+
+	remote_process(remote, &now);
+	return now;
+}
+
+static bool run_until(bool holds(void))
+{
+	uint64_t end = clock_monotonic_ms() + HANG_MS;
+
+	while (!holds() && clock_monotonic_ms() < end)
+		test_loop_run(base, 5);
+	return holds();
+}
+
+static bool has_ended(void)
+{
+	return process().restarts;
+}
+
+static bool has_passed(void)
+{
+	return count_of[ATTEMPT_PASSED];
+}
+
+static bool has_passed_twice(void)
+{
+	return count_of[ATTEMPT_PASSED] == 2;
+}
+
+static bool has_failed(void)
+{
+	return count_of[ATTEMPT_FAILED];
+}
+
+/* The process of this role is ended for this reason, and of its two probes no more than `results`
+ * had a result. */
+static void assert_ended(const char *role, const char *why, unsigned results)
+{
+	start_as(role);
+	assert_non_null(probe());
+	assert_non_null(probe());
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, why);
+	assert_int_equal(process().pid, 0);
+	assert_int_equal(process().restarts, 1);
+	assert_int_equal(count_of[ATTEMPT_LOST], 2 - results);
+	assert_int_equal(count_of[ATTEMPT_PASSED], results);
+	assert_int_equal(count_of[ATTEMPT_FAILED], 0);
+	assert_null(probe());
+	assert_int_equal(errno, ENOTCONN);
+}
+
+static int begin(void **state)
+{
+	memset(count_of, 0, sizeof(count_of));
+	*last_why = 0;
+	base = event_base_new();
+	return !base;
+}
+
+static int end(void **state)
+{
+	remote_free(remote);
+	event_base_free(base);
+	return 0;
+}
+
+static void result_arrives(void **state)
+{
+	start_as("pass_all");
+	probe();
+	probe();
+	assert_true(run_until(has_passed_twice));
+	assert_true(process().running);
+	assert_int_equal(process().probes, 0);
+	assert_int_equal(process().restarts, 0);
+}
+
+/* More than the socket takes at once, while the process does not read. */
+static void thousands_of_probes_wait_until_the_process_reads(void **state)
+{
+	enum { PROBES = 20000 };
+	uint64_t until = clock_monotonic_ms() + HANG_MS;
+
+	start_as("pass_all");
+	assert_true(process().pid > 0);
+	kill(process().pid, SIGSTOP);
+	for (unsigned i = 0; i < PROBES; i++)
+		assert_non_null(probe());
+	test_loop_run(base, 50);
+	assert_int_equal(process().probes, PROBES);
+	kill(process().pid, SIGCONT);
+	while (count_of[ATTEMPT_PASSED] < PROBES && clock_monotonic_ms() < until)
+		test_loop_run(base, 10);
+	assert_int_equal(count_of[ATTEMPT_PASSED], PROBES);
+	assert_int_equal(process().restarts, 0);
+}
+
+static void malformed_message_ends_the_process(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"send_too_little", "it sent a malformed message: too short"},
+	    {"send_too_much", "it sent a malformed message: too long"},
+	    {"send_unknown_type", "it sent a malformed message: unknown type"},
+	    {"send_unknown_outcome", "it sent a malformed message: unknown outcome"},
+	    {"send_endless_text", "it sent a malformed message: text without an end"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_ended(cases[i][0], cases[i][1], 0);
+		end(state);
+		begin(state);
+		remote = NULL;
+	}
+}
+
+static void result_of_an_unknown_probe_ends_the_process(void **state)
+{
+	static const char why[] = "it sent the result of a probe that it does not run";
+
+	assert_ended("send_place_beyond_all", why, 0);
+	end(state);
+	begin(state);
+	assert_ended("send_old_probe", why, 1);
+	end(state);
+	begin(state);
+	assert_ended("answer_cancelled_twice", why, 1);
+}
+
+/* id + 1 is in another place, which has no probe. */
+static void result_for_an_empty_place_ends_the_process(void **state)
+{
+	start_as("send_unknown_probe");
+	assert_non_null(probe());
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, "it sent the result of a probe that it does not run");
+	assert_int_equal(count_of[ATTEMPT_LOST], 1);
+}
+
+static void answers_that_were_not_asked_for_end_the_process(void **state)
+{
+	assert_ended("send_pong_without_ping", "it sent an answer to a ping that was not sent", 0);
+	end(state);
+	begin(state);
+	start_as("be_ready_twice");
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, "it was ready twice");
+}
+
+/* Other events of the loop go on meanwhile: the timers of run_until. */
+static void flood_ends_the_process(void **state)
+{
+	assert_ended("flood", "it sent the result of a probe that it does not run", 0);
+}
+
+static void result_of_a_cancelled_probe_is_ignored(void **state)
+{
+	struct remote_probe *first;
+
+	start_as("answer_cancelled");
+	first = probe();
+	assert_non_null(first);
+	test_loop_run(base, 100); /* it is under way */
+	remote_cancel(first);
+	assert_non_null(probe());
+	assert_true(run_until(has_passed));
+	assert_int_equal(count_of[ATTEMPT_FAILED], 0);
+	assert_int_equal(process().restarts, 0);
+}
+
+static void process_that_hangs_is_ended(void **state)
+{
+	struct remote_options options = remote_defaults(base);
+	static const char *const arguments[] = {"role", ROLE "answer_nothing", NULL};
+
+	options.arguments = arguments;
+	options.tick_ms = 10;
+	options.backoff_ms = options.backoff_max_ms = PATIENT_MS;
+	assert_int_equal(remote_new(&options, &remote), 0);
+	assert_non_null(probe()); /* starts it */
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, "it hangs: no answer to a ping");
+	assert_int_equal(count_of[ATTEMPT_LOST], 1);
+}
+
+static void process_that_forgets_a_probe_is_ended(void **state)
+{
+	struct remote_options options = remote_defaults(base);
+	static const char *const arguments[] = {"role", ROLE "forget_probes", NULL};
+
+	options.arguments = arguments;
+	options.patience_ms = 50;
+	options.backoff_ms = options.backoff_max_ms = PATIENT_MS;
+	config.timeout_ms = 10;
+	assert_int_equal(remote_new(&options, &remote), 0);
+	assert_non_null(probe());
+	assert_true(run_until(has_ended));
+	config.timeout_ms = PATIENT_MS;
+	assert_string_equal(process().why, "no result for a probe");
+	assert_int_equal(count_of[ATTEMPT_LOST], 1);
+}
+
+static void end_of_the_process_is_described(void **state)
+{
+	assert_ended("end_at_once", "ended with status 7", 0);
+	end(state);
+	begin(state);
+	assert_ended("close_and_live_on", "killed by SIGKILL", 0);
+	end(state);
+	begin(state);
+	start_as("be_unfit");
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, "seccomp: no");
+}
+
+static void process_that_ends_is_started_again(void **state)
+{
+	struct remote_options options = remote_defaults(base);
+	static const char *const arguments[] = {"role", ROLE "end_at_once", NULL};
+	uint64_t until = clock_monotonic_ms() + HANG_MS;
+
+	options.arguments = arguments;
+	options.backoff_ms = 1;
+	options.backoff_max_ms = 20;
+	assert_int_equal(remote_new(&options, &remote), 0);
+	remote_need(remote);
+	while (process().restarts < 10 && clock_monotonic_ms() < until) {
+		probe(); /* it ends at the first; NULL: it has not been started again */
+		test_loop_run(base, 2);
+	}
+	assert_true(process().restarts >= 10);
+	assert_true(process().ended_ms > 0);
+	assert_int_equal(count_of[ATTEMPT_PASSED], 0);
+}
+
+static void lies_about_times_are_bounded(void **state)
+{
+	uint64_t before_us = clock_monotonic_us();
+
+	start_as("lie_about_times");
+	probe();
+	assert_true(run_until(has_passed));
+	assert_in_range(last.began_us, before_us, clock_monotonic_us());
+	assert_in_range(last.ended_us, last.began_us, clock_monotonic_us());
+	assert_in_range(last.latency_us, 0, last.ended_us - last.began_us);
+}
+
+static void escapes_do_not_pass(void **state)
+{
+	start_as("send_escapes");
+	probe();
+	assert_true(run_until(has_failed));
+	assert_string_equal(last_why, "?[2Jgone");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+	    TEST(result_arrives),
+	    TEST(thousands_of_probes_wait_until_the_process_reads),
+	    TEST(malformed_message_ends_the_process),
+	    TEST(result_of_an_unknown_probe_ends_the_process),
+	    TEST(result_for_an_empty_place_ends_the_process),
+	    TEST(answers_that_were_not_asked_for_end_the_process),
+	    TEST(flood_ends_the_process),
+	    TEST(result_of_a_cancelled_probe_is_ignored),
+	    TEST(process_that_hangs_is_ended),
+	    TEST(process_that_forgets_a_probe_is_ended),
+	    TEST(end_of_the_process_is_described),
+	    TEST(process_that_ends_is_started_again),
+	    TEST(lies_about_times_are_bounded),
+	    TEST(escapes_do_not_pass),
+	};
+
+	if (argc == 2 && !strncmp(argv[1], ROLE, strlen(ROLE)))
+		return play_role(argv[1] + strlen(ROLE));
+	health_is_worker(argc, argv); /* it may be started again */
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Writes, checks and reads the messages between lbd and its probe process. */
+#include "message.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/printable.h"
+
+#define HEAD offsetof(struct request, text)
+
+/* ---- requests ---- */
+
+size_t message_put_plain(struct request *ret, enum request_type type, uint64_t id)
+{
+	memset(ret, 0, HEAD);
+	ret->type = type;
+	ret->id = id;
+	return HEAD;
+}
+
+static uint16_t put_text(struct request *ret, size_t at, const char *text, size_t max)
+{
+	size_t length = text ? strnlen(text, max) : 0;
+
+	if (length)
+		memcpy(ret->text + at, text, length);
+	return (uint16_t)length;
+}
+
+size_t message_put_start(struct request *ret, uint64_t id, const char *kind,
+			 const struct health_probe_spec *spec, bool repeated)
+{
+	const struct health_spec *config = spec->config;
+
+	message_put_plain(ret, REQUEST_START, id);
+	ret->timeout_ms = config->timeout_ms;
+	ret->status_min = config->status_min;
+	ret->status_max = config->status_max;
+	ret->port = spec->port;
+	ret->family = spec->address.family;
+	ret->repeated = repeated;
+	memcpy(ret->address, spec->address.bytes, sizeof(ret->address));
+	snprintf(ret->kind, sizeof(ret->kind), "%s", kind);
+	ret->path_length = put_text(ret, 0, config->path, HEALTH_PATH_MAX);
+	ret->host_length = put_text(ret, ret->path_length, config->host, HEALTH_HOST_MAX);
+	return HEAD + ret->path_length + ret->host_length;
+}
+
+static const char *check_start(const struct request *request, size_t length)
+{
+	if (request->path_length > HEALTH_PATH_MAX || request->host_length > HEALTH_HOST_MAX)
+		return "text too long";
+	if (length != HEAD + request->path_length + request->host_length)
+		return "wrong length";
+	if (memchr(request->text, 0, request->path_length + request->host_length))
+		return "NUL in a text";
+	if (request->family != 4 && request->family != 6)
+		return "no address";
+	if (!memchr(request->kind, 0, sizeof(request->kind)) || !request->kind[0])
+		return "no kind";
+	return request->repeated > 1 ? "neither repeated nor not" : NULL;
+}
+
+const char *message_check_request(const struct request *request, size_t length)
+{
+	if (length < HEAD)
+		return "too short";
+	switch (request->type) {
+	case REQUEST_START:
+		return check_start(request, length);
+	case REQUEST_CANCEL:
+	case REQUEST_PING:
+		return length == HEAD ? NULL : "wrong length";
+	default:
+		return "unknown type";
+	}
+}
+
+static char *copy_text(const char *text, size_t length, bool *ret_failed)
+{
+	char *copy = length ? strndup(text, length) : NULL;
+
+	*ret_failed |= length && !copy;
+	return copy;
+}
+
+int message_get_start(const struct request *request, struct health_spec *config,
+		      struct health_probe_spec *ret)
+{
+	bool failed = false;
+
+	*config = (struct health_spec){
+	    .timeout_ms = request->timeout_ms,
+	    .status_min = request->status_min,
+	    .status_max = request->status_max,
+	    .path = copy_text(request->text, request->path_length, &failed),
+	    .host = copy_text(request->text + request->path_length, request->host_length, &failed),
+	};
+	if (failed) {
+		message_free_start(config);
+		return -ENOMEM;
+	}
+	*ret = (struct health_probe_spec){
+	    .address.family = request->family, .port = request->port, .config = config};
+	memcpy(ret->address.bytes, request->address, sizeof(ret->address.bytes));
+	return 0;
+}
+
+void message_free_start(struct health_spec *config)
+{
+	free(config->path);
+	free(config->host);
+	config->path = config->host = NULL;
+}
+
+/* ---- replies ---- */
+
+const char *message_check_reply(const struct reply *reply, size_t length)
+{
+	if (length != sizeof(*reply))
+		return length < sizeof(*reply) ? "too short" : "too long";
+	if (reply->type < REPLY_READY || reply->type > REPLY_PONG)
+		return "unknown type";
+	if (!memchr(reply->why, 0, sizeof(reply->why)))
+		return "text without an end";
+	if (reply->reserved)
+		return "reserved bytes are not 0";
+	if (reply->type == REPLY_RESULT && reply->outcome > ATTEMPT_VOID)
+		return "unknown outcome";
+	return NULL;
+}
+
+void message_put_result(struct reply *ret, uint64_t id, const struct attempt_result *result)
+{
+	memset(ret, 0, sizeof(*ret)); /* all of it is sent */
+	ret->type = REPLY_RESULT;
+	ret->outcome = result->outcome;
+	ret->id = id;
+	ret->began_us = result->began_us;
+	ret->ended_us = result->ended_us;
+	ret->late_us = result->late_us;
+	ret->latency_us = result->latency_us;
+	snprintf(ret->why, sizeof(ret->why), "%s", result->why);
+}
+
+static uint64_t within(uint64_t value, uint64_t min, uint64_t max)
+{
+	if (value < min)
+		return min;
+	return value > max ? max : value;
+}
+
+void message_get_result(struct reply *reply, uint64_t sent_us, uint64_t now_us,
+			struct attempt_result *ret)
+{
+	make_printable(reply->why, false);
+	*ret = (struct attempt_result){
+	    .outcome = reply->outcome,
+	    .began_us = within(reply->began_us, sent_us, now_us),
+	    .late_us = within(reply->late_us, 0, now_us - sent_us),
+	    .why = reply->why,
+	};
+	ret->ended_us = within(reply->ended_us, ret->began_us, now_us);
+	if (ret->outcome == ATTEMPT_PASSED)
+		ret->latency_us =
+		    (uint32_t)within(reply->latency_us, 0, ret->ended_us - ret->began_us);
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The probe process: gives up its rights, then runs the probes that lbd asks for and sends the
+ * results, until lbd closes the socket. It ends by _exit: cleanup would need more system calls than
+ * are left. */
+#include "worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event_struct.h>
+
+#include "attempt.h"
+#include "common/clock.h"
+#include "confine.h"
+#include "message.h"
+
+#define NAME          "lbd-probes" /* in ps and top */
+#define MESSAGES_TURN 64           /* requests that are read before the loop goes on */
+#define JOBS_MAX      (1U << 20)
+
+struct worker {
+	struct event_base *base;
+	struct lateness *lateness;
+	struct attempts *attempts;
+	struct event readable, writable;
+	struct job **jobs; /* by the lower half of their ids; NULL: none */
+	unsigned jobs_room;
+	TAILQ_HEAD(outgoing_list, outgoing) outgoing; /* lbd has not taken them yet */
+};
+
+struct job {
+	struct worker *worker;
+	uint64_t id;
+	struct health_spec config;
+	struct health_probe_spec spec;
+	struct attempt *attempt;
+};
+
+struct outgoing {
+	TAILQ_ENTRY(outgoing) link;
+	struct reply reply;
+};
+
+/* ---- replies ---- */
+
+static bool send_now(const struct reply *reply)
+{
+	ssize_t sent = send(WORKER_FD, reply, sizeof(*reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent >= 0)
+		return true;
+	if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
+		_exit(EXIT_SUCCESS); /* lbd is gone */
+	return false;
+}
+
+static void on_writable(int fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+	struct outgoing *first;
+
+	while ((first = TAILQ_FIRST(&worker->outgoing))) {
+		if (!send_now(&first->reply))
+			return;
+		TAILQ_REMOVE(&worker->outgoing, first, link);
+		free(first);
+	}
+	event_del(&worker->writable);
+}
+
+/* In order, without waiting: a wait would make this loop late. */
+static void send_reply(struct worker *worker, const struct reply *reply)
+{
+	struct outgoing *outgoing;
+
+	if (TAILQ_EMPTY(&worker->outgoing) && send_now(reply))
+		return;
+	outgoing = malloc(sizeof(*outgoing));
+	if (!outgoing)
+		_exit(EXIT_FAILURE);
+	outgoing->reply = *reply;
+	TAILQ_INSERT_TAIL(&worker->outgoing, outgoing, link);
+	event_add(&worker->writable, NULL);
+}
+
+static void send_plain(struct worker *worker, enum reply_type type, uint64_t id)
+{
+	struct reply reply;
+
+	memset(&reply, 0, sizeof(reply));
+	reply.type = type;
+	reply.id = id;
+	send_reply(worker, &reply);
+}
+
+/* ---- jobs ---- */
+
+static unsigned place_of(uint64_t id)
+{
+	return (uint32_t)id;
+}
+
+static struct job *find_job(const struct worker *worker, uint64_t id)
+{
+	struct job *job = place_of(id) < worker->jobs_room ? worker->jobs[place_of(id)] : NULL;
+
+	return job && job->id == id ? job : NULL;
+}
+
+static void job_free(struct job *job)
+{
+	job->worker->jobs[place_of(job->id)] = NULL;
+	message_free_start(&job->config);
+	free(job);
+}
+
+static void on_result(void *arg, const struct attempt_result *result)
+{
+	struct job *job = arg;
+	struct reply reply;
+
+	message_put_result(&reply, job->id, result);
+	send_reply(job->worker, &reply);
+	job_free(job);
+}
+
+static void not_started(struct job *job, int error)
+{
+	struct attempt_result result = {.outcome = ATTEMPT_NOT_RUN,
+					.began_us = clock_monotonic_us(),
+					.ended_us = clock_monotonic_us(),
+					.why = strerror(error)};
+
+	on_result(job, &result);
+}
+
+static bool make_room(struct worker *worker, unsigned place)
+{
+	unsigned room = worker->jobs_room ? worker->jobs_room : 64;
+	struct job **jobs;
+
+	while (room <= place)
+		room *= 2;
+	if (room == worker->jobs_room)
+		return true;
+	jobs = reallocarray(worker->jobs, room, sizeof(struct job *));
+	if (!jobs)
+		return false;
+	memset(jobs + worker->jobs_room, 0, (room - worker->jobs_room) * sizeof(struct job *));
+	worker->jobs = jobs;
+	worker->jobs_room = room;
+	return true;
+}
+
+/* A request that cannot be right is a fault of lbd's: to end shows it in lbd's log. */
+static void start_job(struct worker *worker, const struct request *request)
+{
+	const struct health_kind *kind = health_kind_find(request->kind);
+	unsigned place = place_of(request->id);
+	struct job *job;
+
+	if (!kind || place >= JOBS_MAX || !make_room(worker, place) || worker->jobs[place])
+		_exit(EXIT_FAILURE);
+	job = calloc(1, sizeof(*job));
+	if (!job || message_get_start(request, &job->config, &job->spec))
+		_exit(EXIT_FAILURE);
+	job->worker = worker;
+	job->id = request->id;
+	worker->jobs[place] = job;
+	job->attempt =
+	    attempt_start(worker->attempts, kind, &job->spec, request->repeated, on_result, job);
+	if (!job->attempt)
+		not_started(job, errno);
+}
+
+/* One that has ended meanwhile has sent its result. */
+static void cancel_job(struct worker *worker, uint64_t id)
+{
+	struct job *job = find_job(worker, id);
+
+	if (!job)
+		return;
+	attempt_cancel(job->attempt);
+	job_free(job);
+}
+
+/* ---- requests ---- */
+
+static void serve(struct worker *worker, const struct request *request)
+{
+	switch (request->type) {
+	case REQUEST_START:
+		start_job(worker, request);
+		break;
+	case REQUEST_CANCEL:
+		cancel_job(worker, request->id);
+		break;
+	default:
+		send_plain(worker, REPLY_PONG, request->id);
+	}
+}
+
+static void on_readable(int fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+
+	for (unsigned i = 0; i < MESSAGES_TURN; i++) {
+		struct request request;
+		ssize_t length = recv(fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
+
+		if (length < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (length <= 0)
+			_exit(EXIT_SUCCESS); /* lbd is gone */
+		if ((size_t)length > sizeof(request) ||
+		    message_check_request(&request, (size_t)length))
+			_exit(EXIT_FAILURE);
+		serve(worker, &request);
+	}
+}
+
+/* ---- start ---- */
+
+static bool has_socket(void)
+{
+	int type = 0, domain = 0;
+	socklen_t length = sizeof(int);
+
+	return !getsockopt(WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &length) &&
+	       !getsockopt(WORKER_FD, SOL_SOCKET, SO_DOMAIN, &domain, &length) &&
+	       type == SOCK_SEQPACKET && domain == AF_UNIX;
+}
+
+/* Signals to lbd's process group or unit are lbd's: it ends this process. */
+static void leave_signals_to_lbd(void)
+{
+	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
+
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		signal(signals[i], SIG_IGN);
+}
+
+/* The libraries read their files (openssl.cnf) and make their descriptors before system calls are
+ * confined, but after the rights are gone. */
+static int start(struct worker *worker, struct error *err)
+{
+	int rc = confine_rights(err);
+
+	if (rc)
+		return rc;
+	worker->base = loop_new();
+	if (!worker->base || lateness_new(worker->base, &worker->lateness))
+		return error_set(err, -ENOMEM, "out of memory");
+	if ((rc = attempts_new(worker->base, worker->lateness, true, &worker->attempts, err)) ||
+	    (rc = confine_calls(err)))
+		return rc;
+	TAILQ_INIT(&worker->outgoing);
+	event_assign(&worker->readable, worker->base, WORKER_FD, EV_READ | EV_PERSIST, on_readable,
+		     worker);
+	event_assign(&worker->writable, worker->base, WORKER_FD, EV_WRITE | EV_PERSIST, on_writable,
+		     worker);
+	if (event_add(&worker->readable, NULL))
+		return error_set(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static void report_unfit(const struct error *err)
+{
+	struct reply reply;
+
+	memset(&reply, 0, sizeof(reply));
+	reply.type = REPLY_UNFIT;
+	snprintf(reply.why, sizeof(reply.why), "%.*s", (int)sizeof(reply.why) - 1, err->text);
+	send_now(&reply);
+}
+
+static bool asked; /* see health_is_worker */
+
+bool health_is_worker(int argc, char *const *argv)
+{
+	asked = true;
+	return argc == 2 && !strcmp(argv[1], WORKER_ARGUMENT);
+}
+
+bool worker_can_start(void)
+{
+	return asked;
+}
+
+int health_run_worker(void)
+{
+	struct worker worker = {0};
+	struct error err;
+
+	if (!has_socket()) {
+		fprintf(stderr, "lbd: " WORKER_ARGUMENT ": only lbd itself can start this\n");
+		return EXIT_FAILURE;
+	}
+	prctl(PR_SET_NAME, NAME);
+	leave_signals_to_lbd();
+	if (start(&worker, &err)) {
+		report_unfit(&err);
+		_exit(EXIT_FAILURE);
+	}
+	send_plain(&worker, REPLY_READY, 0);
+	event_base_dispatch(worker.base);
+	_exit(EXIT_FAILURE);
+}
