@@ -136,8 +136,8 @@ static void print_interfaces(const json_t *status, unsigned columns)
 
 static void print_memory(const json_t *status, unsigned columns)
 {
-	static const char *const parts[] = {"flows",    "arena",    "services",
-					    "backends", "counters", "other"};
+	static const char *const parts[] = {"flows",    "arena",   "services", "backends",
+					    "counters", "filters", "other"};
 	const json_t *memory = json_object_get(status, "memory");
 	char line[512], amount[FORMAT_TEXT];
 	size_t used;

@@ -316,6 +316,9 @@ void filters_remove(struct dataplane *dp, struct filters_plan *plan)
 		log_warning("filters: those that no service uses cannot be removed: %s",
 			    strerror(errno));
 	take_over(dp, plan);
+	/* before plan_done closes the array: not every kernel waits when an element is deleted */
+	dp->grace_owed = true;
+	dp_grace(dp);
 }
 
 void filters_plan_done(struct dataplane *dp, struct filters_plan *plan)
