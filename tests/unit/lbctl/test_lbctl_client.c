@@ -143,6 +143,11 @@ static void status_shows_the_probe_process_and_warns_without_it(void **state)
 	     PROBES("{\"running\":true,\"pid\":4711,\"probes\":3,\"restarts\":0,"
 		    "\"last_end_s\":null,\"why\":\"\"}")},
 	    {NULL}};
+	const struct fake_answer starts[] = {
+	    {"GET /v1/status", 200,
+	     PROBES("{\"running\":false,\"pid\":4711,\"probes\":0,\"restarts\":0,"
+		    "\"last_end_s\":null,\"why\":\"\"}")},
+	    {NULL}};
 	const struct fake_answer again[] = {
 	    {"GET /v1/status", 200,
 	     PROBES("{\"running\":true,\"pid\":4712,\"probes\":3,\"restarts\":2,"
@@ -158,6 +163,8 @@ static void status_shows_the_probe_process_and_warns_without_it(void **state)
 	assert_null(strstr(run.out, "Probe process"));
 	RUN(runs, "status");
 	assert_non_null(strstr(run.out, "Probe process  pid 4711\n"));
+	RUN(starts, "status");
+	assert_non_null(strstr(run.out, "Probe process  pid 4711, starting\n"));
 	RUN(again, "status");
 	assert_non_null(strstr(run.out, "pid 4712, restarted 2 times, the last 12 s ago: "));
 	RUN(fails, "status");
