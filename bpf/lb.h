@@ -10,6 +10,7 @@
 #include "admit.h"
 #include "service.h"
 #include "select.h"
+#include "limit.h"
 #include "frag.h"
 #include "icmp.h"
 #include "refuse.h"
@@ -82,6 +83,9 @@ static __always_inline int route_flow(const struct packet *p, struct route *r)
 {
 	int reason = service_find(r, p->protocol, p->ports);
 
+	if (continues(reason) && unlikely(r->service->flags & LB_SERVICE_LIMIT))
+		reason = limit_new_flow(p, r);
+	OPAQUE(reason);
 	return continues(reason) ? select_backend(p, r) : reason;
 }
 

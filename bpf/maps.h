@@ -18,6 +18,7 @@
 const volatile __u32 flow_mask = 1; /* number of buckets of `flows` - 1; at least two buckets */
 /* length of a row of `backend_counts`: entries of `backends` */
 const volatile __u32 backend_slots = 2;
+const volatile __u32 service_slots = 2; /* the same of `limit_counts` and `services` */
 
 /* The values of a BPF array begin on a cache line only if the array is mmapable. */
 #define LB_ARRAY(name, value_type, entries)        \
@@ -46,6 +47,10 @@ LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);
 LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
 LB_ARRAY(totals, struct lb_total, 2); /* used by lbd only */
+LB_ARRAY(limits, struct lb_limit, 2);
+LB_ARRAY(sources, struct lb_source_bucket, LB_SOURCE_BUCKETS);
+LB_ARRAY(limit_counts, struct lb_limit_count, 2);
+LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);

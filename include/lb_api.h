@@ -18,7 +18,7 @@
  * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
- *      { "version", "abi": 4, "pid", "uptime_s", "config": PATH,
+ *      { "version", "abi": 5, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],
  *        "services", "services_down", "services_panic", "services_backup", "services_blind",
@@ -52,7 +52,12 @@
  *                       give the same digest,
  *        "limited": bool (holds more than its share of a crowded flow table: its new flows are sent
  *                   by slot),
- *        "packets", "bytes", "flows" }
+ *        "packets", "bytes", "flows",
+ *        "limit": null or { "service": null or RATE, "per_source": null or RATE with "v4", "v6"
+ *                           (lengths of the prefixes) },
+ *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets }
+ *      RATE:
+ *      { "rate" (new flows per second), "burst" }
  *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
  *      { "backends": [ BACKEND ] }
@@ -72,7 +77,10 @@
  * GET  /v1/stats
  *      { "reasons": [ { "name", "outcome": "sent"|"passed"|"dropped", "help", "packets",
  *                       "bytes" } ],
- *        "events": [ { "name", "help", "count" } ] }
+ *        "events": [ { "name", "help", "count" } ],
+ *        "sources_over_rate": [ { "service", "prefix": "198.51.100.0/24",
+ *                                 "dropped": packets, at most, "dropped_at_least",
+ *                                 "last_s": since the last one } ], the 100 with the most }
  *
  * GET  /v1/top, all of the above in one answer
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],

@@ -121,6 +121,7 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 	} sizes[] = {
 	    {"flow_mask", size->flow_buckets - 1},
 	    {"backend_slots", size->backends},
+	    {"service_slots", size->services},
 	};
 	struct bpf_map *map = rodata_map(object);
 	_cleanup_free_ uint8_t *value = NULL;
@@ -154,6 +155,9 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 	set_entries(object, "services", size->services);
 	set_entries(object, "turns", size->services);
 	set_entries(object, "totals", size->services);
+	set_entries(object, "limits", size->services);
+	set_entries(object, "limit_counts", (uint64_t)size->cpus * size->services);
+	set_entries(object, "offenders", (uint64_t)size->cpus * LB_OFFENDERS);
 	set_entries(object, "arena", size->slots / 2);
 	set_entries(object, "fronts", size->slots / 4 ?: 1);
 	set_entries(object, "stamps", size->slots / 4 ?: 1);

@@ -59,6 +59,7 @@ static int share_maps(struct batch *batch)
 		batch->object = skel->obj;                                     \
 		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1; \
 		skel->rodata->backend_slots = maps->backend_slots;             \
+		skel->rodata->service_slots = maps->service_slots;             \
 		return 0;                                                      \
 	}
 OPENER(batch)
@@ -151,6 +152,10 @@ void batch_clear(struct batch *batch, uint64_t dice)
 	memset(m->backend_counts, 0,
 	       (size_t)m->cpus * m->backend_slots * sizeof(*m->backend_counts));
 	memset(m->reason_counts, 0, (size_t)m->cpus * LB_COUNTERS * sizeof(*m->reason_counts));
+	memset(m->limits, 0, m->service_slots * sizeof(*m->limits));
+	memset(m->sources, 0, LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket));
+	memset(m->limit_counts, 0, (size_t)m->cpus * m->service_slots * sizeof(*m->limit_counts));
+	memset(m->offenders, 0, (size_t)m->cpus * LB_OFFENDERS * sizeof(*m->offenders));
 	memset(batch->turns, 0, m->service_slots * sizeof(*batch->turns));
 	memset(batch->syns, 0, BATCH_SYNS * sizeof(*batch->syns));
 	batch->control->dice = dice ? dice : 1;

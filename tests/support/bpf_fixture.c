@@ -33,6 +33,7 @@ static void size_maps(struct fixture *f)
 
 	skel->rodata->flow_mask = FIXTURE_BUCKETS - 1;
 	skel->rodata->backend_slots = FIXTURE_BACKENDS;
+	skel->rodata->service_slots = FIXTURE_SERVICES;
 	bpf_map__set_max_entries(skel->maps.vips, 2 * TABLE_BUCKETS);
 	bpf_map__set_max_entries(skel->maps.ports, 2 * TABLE_BUCKETS);
 	bpf_map__set_max_entries(skel->maps.services, FIXTURE_SERVICES);
@@ -45,6 +46,9 @@ static void size_maps(struct fixture *f)
 	bpf_map__set_max_entries(skel->maps.flows, FIXTURE_BUCKETS);
 	bpf_map__set_max_entries(skel->maps.backend_counts, f->cpus * FIXTURE_BACKENDS);
 	bpf_map__set_max_entries(skel->maps.reason_counts, f->cpus * LB_COUNTERS);
+	bpf_map__set_max_entries(skel->maps.limits, FIXTURE_SERVICES);
+	bpf_map__set_max_entries(skel->maps.limit_counts, f->cpus * FIXTURE_SERVICES);
+	bpf_map__set_max_entries(skel->maps.offenders, f->cpus * LB_OFFENDERS);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -80,9 +84,14 @@ static int map_maps(struct fixture *f)
 	f->frag_count = bpf_map__max_entries(f->skel->maps.frags);
 	m->backend_counts = map_memory(f->skel->maps.backend_counts);
 	m->reason_counts = map_memory(f->skel->maps.reason_counts);
+	m->limits = map_memory(f->skel->maps.limits);
+	m->sources = map_memory(f->skel->maps.sources);
+	m->limit_counts = map_memory(f->skel->maps.limit_counts);
+	m->offenders = map_memory(f->skel->maps.offenders);
 	return m->settings && m->links && m->vips && m->ports && m->services && m->arena &&
 		       m->fronts && m->stamps && m->backends && m->loads && m->turns && m->flows &&
-		       m->frags && m->backend_counts && m->reason_counts
+		       m->frags && m->backend_counts && m->reason_counts && m->limits &&
+		       m->sources && m->limit_counts && m->offenders
 		   ? 0
 		   : -errno;
 }
@@ -249,6 +258,10 @@ int fixture_clear(void **state)
 	memset(f->map.turns, 0, map_bytes(f->skel->maps.turns));
 	memset(f->map.flows, 0, map_bytes(f->skel->maps.flows));
 	memset(f->map.frags, 0, map_bytes(f->skel->maps.frags));
+	memset(f->map.limits, 0, map_bytes(f->skel->maps.limits));
+	memset(f->map.sources, 0, map_bytes(f->skel->maps.sources));
+	memset(f->map.limit_counts, 0, map_bytes(f->skel->maps.limit_counts));
+	memset(f->map.offenders, 0, map_bytes(f->skel->maps.offenders));
 	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	f->vips = f->services = f->backends = 1;

@@ -42,6 +42,10 @@ struct fixture_maps {
 	uint64_t *frags;
 	struct lb_backend_count *backend_counts;
 	struct lb_reason_count *reason_counts;
+	struct lb_limit *limits; /* [service] */
+	struct lb_source_bucket *sources;
+	struct lb_limit_count *limit_counts;
+	struct lb_offender *offenders;
 };
 
 struct lb_bpf;

@@ -71,6 +71,11 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	    lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->backend_counts));
 	maps->reason_counts = lines((size_t)CPUS * LB_COUNTERS, sizeof(*maps->reason_counts));
 	maps->totals = lines(maps->service_slots, sizeof(*maps->totals));
+	maps->limits = lines(maps->service_slots, sizeof(*maps->limits));
+	maps->sources = lines(LB_SOURCE_BUCKETS, sizeof(struct lb_source_bucket));
+	maps->limit_counts =
+	    lines((size_t)CPUS * maps->service_slots, sizeof(*maps->limit_counts));
+	maps->offenders = lines((size_t)CPUS * LB_OFFENDERS, sizeof(*maps->offenders));
 	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
 	memory->dp = dataplane_on(maps, &memory->options, 0);
 	return memory;
@@ -105,6 +110,10 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->frags);
 	free(maps->backend_counts);
 	free(maps->reason_counts);
+	free(maps->limits);
+	free(maps->sources);
+	free(maps->limit_counts);
+	free(maps->offenders);
 	free(maps->totals);
 	free(memory);
 }

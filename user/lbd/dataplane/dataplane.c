@@ -39,15 +39,20 @@ enum map_index {
 	MAP_BACKEND_COUNTS,
 	MAP_REASON_COUNTS,
 	MAP_TOTALS,
+	MAP_LIMITS,
+	MAP_SOURCES,
+	MAP_LIMIT_COUNTS,
+	MAP_OFFENDERS,
 	MAP_EGRESS,
 	MAP_SETTINGS,
 	MAPS,
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",  "services", "arena",    "fronts",
-    "stamps",         "backends",      "loads",  "turns",    "flows",    "frags",
-    "backend_counts", "reason_counts", "totals", "egress",   "settings",
+    "links",  "vips",    "ports",          "services",      "arena",  "fronts", "stamps",
+    "backends", "loads", "turns",          "flows",         "frags",  "backend_counts",
+    "reason_counts", "totals", "limits", "sources", "limit_counts", "offenders", "egress",
+    "settings",
 };
 
 struct mapping {
@@ -135,6 +140,9 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_BACKEND_COUNTS] = cpus * backends,
 	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
 	    [MAP_TOTALS] = services,
+	    [MAP_LIMITS] = services,
+	    [MAP_LIMIT_COUNTS] = cpus * services,
+	    [MAP_OFFENDERS] = cpus * LB_OFFENDERS,
 	};
 	int rc = 0;
 
@@ -388,6 +396,10 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .backend_counts = dp->mappings[MAP_BACKEND_COUNTS].at,
 	    .reason_counts = dp->mappings[MAP_REASON_COUNTS].at,
 	    .totals = dp->mappings[MAP_TOTALS].at,
+	    .limits = dp->mappings[MAP_LIMITS].at,
+	    .sources = dp->mappings[MAP_SOURCES].at,
+	    .limit_counts = dp->mappings[MAP_LIMIT_COUNTS].at,
+	    .offenders = dp->mappings[MAP_OFFENDERS].at,
 	    .vip_buckets = entries_of(dp, MAP_VIPS),
 	    .port_buckets = entries_of(dp, MAP_PORTS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),
@@ -427,6 +439,7 @@ static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
 
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
+	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	rc = lb_bpf__load(dp->skel);
 	if (rc)
 		return explain_load(rc, err);

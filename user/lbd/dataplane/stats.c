@@ -44,11 +44,13 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	const struct record *record = dp_find(dp, key);
 	const struct lb_total *total;
 	const struct lb_turn *turn;
+	struct lb_limit_count over;
 
 	if (!record)
 		return -ENOENT;
 	turn = &dp->maps.turns[record->id];
 	total = &dp->maps.totals[record->id];
+	limit_counts_sum(dp, record->id, &over);
 	*ret = (struct dp_service_stats){
 	    .counts = {total->packets, total->bytes, total->flows},
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
@@ -56,6 +58,8 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .ring_digest = record->digest,
 	    .limited = dp_load(&turn->held) >= turn->share &&
 		       dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
+	    .over_rate = over.over_service,
+	    .over_source_rate = over.over_source,
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);
@@ -162,17 +166,21 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 	    .flows = maps->flow_words * sizeof(uint64_t),
 	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t)),
 	    .services = maps->service_slots *
-			    (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn)) +
+			    (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn) +
+				       sizeof(struct lb_limit)) +
 			maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
 			maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
 	    .backends = maps->backend_slots *
 			(uint64_t)(sizeof(struct lb_backend) + sizeof(struct lb_load)),
 	    .counters =
 		maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
-			      LB_COUNTERS * sizeof(struct lb_reason_count)) +
+			      LB_COUNTERS * sizeof(struct lb_reason_count) +
+			      maps->service_slots * sizeof(struct lb_limit_count) +
+			      LB_OFFENDERS * sizeof(struct lb_offender)) +
 		maps->service_slots * (uint64_t)sizeof(struct lb_total),
 	    .other =
-		sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) + dp->other_bytes,
+		sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) +
+		LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
 	};
