@@ -27,6 +27,7 @@ struct shot {
 	__be32 outer_dst; /* IPv4: where it was sent to */
 	__u32 verdict;    /* enum xdp_action */
 	__be32 seq;       /* of TCP templates */
+	__u32 pad;        /* elements of a map are whole 64-bit words */
 };
 
 struct template

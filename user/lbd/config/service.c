@@ -445,6 +445,18 @@ static void check_burst(const struct config_place *at, const char *rate_key, con
 		config_complain(at, "burst", burst, "has no meaning without `%s`", rate_key);
 }
 
+/* Prefixes without a rate neither. */
+static void check_prefixes(const struct config_place *at, const struct raw_source_limit *raw,
+			   const struct config_rate *value)
+{
+	if (value->per_minute || raw->rate)
+		return;
+	if (raw->v4)
+		config_complain(at, "v4", raw->v4, "has no meaning without `rate`");
+	if (raw->v6)
+		config_complain(at, "v6", raw->v6, "has no meaning without `rate`");
+}
+
 static void finish_limit(const struct config_place *at, const struct raw_service *own,
 			 struct config_service *service)
 {
@@ -459,6 +471,7 @@ static void finish_limit(const struct config_place *at, const struct raw_service
 	config_place_field(&group, "per-source", &source_at);
 	check_burst(&group, "new-flows", raw->new_flows, raw->burst, &limit->service);
 	check_burst(&source_at, "rate", source->rate, source->burst, &limit->source);
+	check_prefixes(&source_at, source, &limit->source);
 	finish_rate(&group, raw->burst, &limit->service);
 	finish_rate(&source_at, source->burst, &limit->source);
 	if (service->protocol != CONFIG_UDP || service->tracking != CONFIG_TRACKING_NEVER ||
