@@ -104,7 +104,8 @@ static int teardown(void **state)
 	static const char *const names[] = {
 	    "links",  "vips",           "ports",         "services", "arena",   "fronts",
 	    "stamps", "backends",       "loads",         "turns",    "flows",   "frags",
-	    "totals", "backend_counts", "reason_counts", "egress",   "settings"};
+	    "totals", "backend_counts", "reason_counts", "egress",   "limits",  "sources",
+	    "limit_counts", "offenders", "settings"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
