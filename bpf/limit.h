@@ -37,15 +37,13 @@ static __always_inline bool limit_take(struct lb_limit *limit, __u64 now)
 
 	for (i = 0; i < LIMIT_TRIES; i++) {
 		__u64 old = word_read(&limit->full_at);
-		__s64 ahead = lb_limit_ahead(old, now);
-		__u64 debt = lb_limit_debt(ahead, span);
-		bool over = debt + cost > span;
+		__u64 debt =
+		    lb_limit_debt(lb_limit_ahead(old, now), span, cost, LB_LIMIT_SLACK);
 
-		if (over && ahead <= (__s64)span)
+		if (debt + cost > span)
 			return false;
-		/* also if it is over: a word of a former, slower rate is brought down to span */
-		if (word_replace(&limit->full_at, old, now + debt + (over ? 0 : cost)))
-			return !over;
+		if (word_replace(&limit->full_at, old, now + debt + cost))
+			return true;
 	}
 	return false;
 }
@@ -89,20 +87,16 @@ LB_NOINLINE __u32 source_way(__u32 index, __u64 hash, __u64 now)
 	return best < LB_SOURCE_WAYS ? best + SOURCE_OWN : best & (LB_SOURCE_WAYS - 1);
 }
 
-/* Takes a flow out of a bucket with this word. Returns the word afterwards; the same one: over the
- * rate, and nothing is to be written. */
+/* Takes a flow out of a bucket with this word. The word afterwards; 0: over the rate. */
 static __always_inline __u64 source_after(__u64 old, __u64 hash, const struct lb_limit *limit,
-					  __u64 now, bool *ret_over)
+					  __u64 now)
 {
 	const __u64 cost = limit->source_cost, span = limit->source_span;
 	__s64 ahead =
 	    old && lb_source_matches(old, hash) ? lb_source_ahead(old, now) : LB_SOURCE_PAST;
-	__u64 debt = lb_limit_debt(ahead, span);
+	__u64 debt = lb_limit_debt(ahead, span, cost, LB_SOURCE_SLACK);
 
-	*ret_over = debt + cost > span;
-	if (*ret_over && ahead <= (__s64)span)
-		return old;
-	return lb_source_word(hash, now + debt + (*ret_over ? 0 : cost));
+	return debt + cost > span ? 0 : lb_source_word(hash, now + debt + cost);
 }
 
 /* Takes a flow out of the prefix's bucket; false: over the rate. now: units of LB_SOURCE_SHIFT. A
@@ -117,16 +111,17 @@ static __always_inline bool source_take(__u64 hash, const struct lb_limit *limit
 		return true;
 	for (i = 0; i < LIMIT_TRIES; i++) {
 		__u64 *place, old, word;
-		bool over;
 
 		way = source_way(index, hash, now);
 		place = &bucket->word[way & (LB_SOURCE_WAYS - 1)];
 		old = word_read(place);
 		if (way & SOURCE_OWN && !lb_source_matches(old, hash))
 			continue; /* another prefix has taken the place */
-		word = source_after(old, hash, limit, now, &over);
-		if (word == old || word_replace(place, old, word))
-			return !over;
+		word = source_after(old, hash, limit, now);
+		if (!word)
+			return false;
+		if (word_replace(place, old, word))
+			return true;
 	}
 	return !(way & SOURCE_OWN); /* a word of another prefix says nothing about this one */
 }

@@ -12,18 +12,24 @@
 
 /* ---- words of services: full_at, ns ---- */
 
+#define LB_LIMIT_SLACK  (1ULL << 28) /* ns: 268 ms; the clock steps by 10 ms at most */
+#define LB_SOURCE_SLACK (LB_LIMIT_SLACK >> LB_SOURCE_SHIFT)
+
 /* How far the moment is ahead: 0 or less: the bucket is full. */
 LB_HASH_INLINE __s64 lb_limit_ahead(__u64 full_at, __u64 now)
 {
 	return (__s64)(full_at - now);
 }
 
-/* What is missing in the bucket. No more than all of it, whatever rate the word was written
- * under. */
-LB_HASH_INLINE __u64 lb_limit_debt(__s64 ahead, __u64 span)
+/* What is missing in the bucket, 0 to span: the time until it is full. A word that is further ahead
+ * than the bucket can be was written under a slower rate, before a reload: the bucket is empty but
+ * for one flow. slack: how much two CPUs may differ in what time it is. */
+LB_HASH_INLINE __u64 lb_limit_debt(__s64 ahead, __u64 span, __u64 cost, __u64 slack)
 {
 	if (ahead <= 0)
 		return 0;
+	if ((__u64)ahead > span + slack)
+		return span - cost;
 	return (__u64)ahead > span ? span : (__u64)ahead;
 }
 

@@ -93,13 +93,14 @@ test_a_datagram_of_a_known_udp_flow_costs_nothing() {
 	lab_wait_for 60 "the UDP service to know its flows" udp_has_settled || return 1
 	# 6 flows of many datagrams, then one more
 	load_start udp hold-udp "$LAB_UDP4" 5353 connections 6 interval 0.2 timeout 20
-	lab_wait_for 20 "flows" grep -q "6 connections open" "$WORK/udp.err" || return 1
+	lab_wait_for 20 "6 flows" udp_has_flows 6 || return 1
 	result=$(traffic load-udp "$LAB_UDP4" 5353 rate 10 requests 10 timeout 2)
 	expect "refused flows" "$(field "$result" .failed)" -ge 8
 	sleep 3
 	load_end udp
 	expect "broken or moved flows" "$(broken_or_moved udp)" = 0
 }
+udp_has_flows() { [ "$(service_field udp flows)" = "$1" ]; }
 udp_has_settled() { [ "$(service_field udp slots_in_transition)" = 0 ]; }
 
 # While lbd is dead, and in the next one, an empty bucket stays empty.
@@ -122,7 +123,10 @@ test_a_reload_changes_rates() {
 	local result
 	sed -i 's/new-flows: 1\/m, burst: 5/new-flows: 1000\/s/' "$WORK/lbd.yaml"
 	lbctl reload >/dev/null || return 1
-	sleep 1 # the new rate fills the bucket
+	# the first flow shows the program the new rate, which fills the bucket within a second
+	result=$(traffic load-tcp $VIP4 7001 rate 10 requests 1 timeout 3)
+	expect "failed connections" "$(field "$result" .failed)" = 0
+	sleep 1.5
 	result=$(traffic load-tcp $VIP4 7001 rate 50 requests 100 timeout 20)
 	expect "failed connections at the new rate" "$(field "$result" .failed)" = 0
 	sed -i '/new-flows: 1000/d' "$WORK/lbd.yaml"
