@@ -394,9 +394,9 @@ static void note_datagram(struct model *model, const struct view *v, const struc
 {
 	struct model_datagram *d = &model->datagrams[model->datagram_count];
 
-	/* where there was no backend, and of ICMP, there is nothing to remember */
-	if (!e->reached || v->part != PART_FIRST || e->follows ||
-	    (e->service && e->service->plan->kind == KIND_DEAD))
+	/* where there was no backend, and of ICMP of either family, there is nothing to remember */
+	if (!e->reached || v->part != PART_FIRST || v->protocol == IPPROTO_ICMP ||
+	    v->protocol == IPPROTO_ICMPV6 || (e->service && e->service->plan->kind == KIND_DEAD))
 		return;
 	*d = (struct model_datagram){.family = v->family,
 				     .protocol = v->protocol,
