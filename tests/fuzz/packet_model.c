@@ -384,6 +384,8 @@ void model_expect(const struct model *model, const struct view *v, struct expect
 	if (v->sound)
 		expect_transport(model, vip, v, e);
 	e->reasons |= martian < 0 ? REASON(martian) : 0;
+	e->reasons |=
+	    v->source_routed ? REASON(martian) : 0; /* routers may refuse them: RFC 7126 */
 	e->reasons |= v->odd_extensions ? REASON(vip_malformed) : 0;
 }
 
