@@ -289,6 +289,8 @@ static void expect_icmp(const struct model *model, int vip, const struct view *v
 	e->client_port = quote.client_port;
 	e->vip_port = quote.vip_port;
 	expect_flow(model, v, e);
+	if (quote.source_routed) /* what a VIP never sends */
+		e->reasons |= unserved_icmp(model);
 }
 
 /* ---- fragments ---- */

@@ -226,6 +226,7 @@ bool view_quoted(const struct view *v, struct view_quote *ret)
 	ports = quoted.frame + quoted.header;
 	*ret = (struct view_quote){.protocol = quoted.protocol,
 				   .client = quoted.dst,
+				   .source_routed = quoted.source_routed,
 				   .vip_port = get16(ports),
 				   .client_port = get16(ports + 2)};
 	return true;

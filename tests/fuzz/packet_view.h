@@ -67,6 +67,7 @@ struct view_quote {
 	uint8_t protocol;
 	const uint8_t *client;
 	uint16_t client_port, vip_port; /* host order */
+	bool source_routed;
 };
 bool view_is_icmp(const struct view *view);
 bool view_is_error(const struct view *view);
