@@ -6,27 +6,32 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "service.h"
 
 static __always_inline bool is_filtered(const struct route *r)
 {
 	return unlikely(r->service->flags & LB_SERVICE_FILTERED);
 }
 
-/* The filters of all services, NULL: none has one. */
-static __always_inline void *filter_image(void)
+/* The first chunk of the filters in force. Found once for a packet, which then sees the same
+ * filters throughout. -1: no service has one. */
+static __always_inline __u32 filter_image(void)
 {
-	__u32 zero = 0;
+	struct lb_settings *settings = settings_of();
 
-	return bpf_map_lookup_elem(&filters, &zero);
+	return settings ? *(volatile __u32 *)&settings->filters - 1 : (__u32)-1;
 }
 
-static __always_inline struct lb_filter_block *filter_block(void *image, __u32 index)
+static __always_inline struct lb_filter_block *filter_block(__u32 image, __u32 index)
 {
-	return bpf_map_lookup_elem(image, &index);
+	__u32 chunk = image + index / LB_FILTER_CHUNK, at = index % LB_FILTER_CHUNK;
+	void *blocks = bpf_map_lookup_elem(&filters, &chunk);
+
+	return blocks ? bpf_map_lookup_elem(blocks, &at) : NULL;
 }
 
 /* The verdict for all addresses that begin as this one does. top: its first 32 bits. */
-static __always_inline __u32 filter_verdict(void *image, const struct lb_filter_table *table,
+static __always_inline __u32 filter_verdict(__u32 image, const struct lb_filter_table *table,
 					    __u32 top)
 {
 	__u32 place = (__u32)((__u64)top >> (table->verdicts_shift & 63));
@@ -41,7 +46,7 @@ static __always_inline __u32 filter_verdict(void *image, const struct lb_filter_
 /* A search: `below` bounds are known not to be above the address, and the next `count` are to be
  * looked at. */
 struct filter_search {
-	void *image;
+	__u64 image;
 	const struct lb_filter_table *table;
 	__u64 high, low; /* the address; IPv4 in `high` */
 	__u64 below, count;
@@ -111,7 +116,7 @@ static long filter_step_v6(__u64 step, struct filter_search *search)
 	    filter_borrow(search->high, bound->high, filter_borrow(search->low, bound->low, 0)));
 }
 
-static __always_inline __u32 filter_search_v4(void *image, const struct lb_filter_table *table,
+static __always_inline __u32 filter_search_v4(__u32 image, const struct lb_filter_table *table,
 					      __u32 address)
 {
 	struct filter_search search = {.image = image, .table = table, .high = address};
@@ -122,7 +127,7 @@ static __always_inline __u32 filter_search_v4(void *image, const struct lb_filte
 	return (table->denies ^ search.below) & 1;
 }
 
-static __always_inline __u32 filter_search_v6(void *image, const struct lb_filter_table *table,
+static __always_inline __u32 filter_search_v6(__u32 image, const struct lb_filter_table *table,
 					      __u64 high, __u64 low)
 {
 	struct filter_search search = {.image = image, .table = table, .high = high, .low = low};
@@ -148,9 +153,9 @@ static __always_inline int filter_end(__u32 denied, __u32 service)
 }
 
 /* The head of the service's filter; NULL: it has none. */
-static __always_inline struct lb_filter_head *filter_head(void *image, __u32 service)
+static __always_inline struct lb_filter_head *filter_head(__u32 image, __u32 service)
 {
-	return image ? (void *)filter_block(image, service) : NULL;
+	return (void *)filter_block(image, service);
 }
 
 /* Functions of their own, as they are long; they take numbers, so that the client may come from a
@@ -158,7 +163,7 @@ static __always_inline struct lb_filter_head *filter_head(void *image, __u32 ser
 
 LB_NOINLINE int filter_v4(__u32 service, __u32 address)
 {
-	void *image = filter_image();
+	__u32 image = filter_image();
 	struct lb_filter_head *head = filter_head(image, service);
 	__u32 verdict;
 
@@ -172,7 +177,7 @@ LB_NOINLINE int filter_v4(__u32 service, __u32 address)
 
 LB_NOINLINE int filter_v6(__u32 service, __u64 high, __u64 low)
 {
-	void *image = filter_image();
+	__u32 image = filter_image();
 	struct lb_filter_head *head = filter_head(image, service);
 	__u32 verdict;
 

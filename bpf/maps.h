@@ -49,16 +49,16 @@ LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
 LB_ARRAY(service_counts, struct lb_service_count, 2);
 LB_ARRAY(totals, struct lb_total, 2); /* used by lbd only */
 
-/* One element; empty while no service has a filter. The arrays in it may have any size. */
+/* Empty while no service has a filter. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
+	__uint(max_entries, LB_FILTER_CHUNKS);
 	__type(key, __u32);
 	__array(
 	    values, struct {
 		    __uint(type, BPF_MAP_TYPE_ARRAY);
-		    __uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
-		    __uint(max_entries, 1);
+		    __uint(map_flags, BPF_F_MMAPABLE);
+		    __uint(max_entries, LB_FILTER_CHUNK);
 		    __uint(key_size, sizeof(__u32));
 		    /* with __type, clang describes the struct by its name alone */
 		    __uint(value_size, sizeof(struct lb_filter_block));

@@ -32,20 +32,16 @@ static const struct packet_case cases[] = {
 /* As much of the data plane as filters.c uses. Closed with filters_close. */
 static struct dataplane filters_open(struct fixture *f)
 {
-	struct dataplane dp = {.filters_fd = bpf_map__fd(f->skel->maps.filters), .filters.fd = -1};
+	struct dataplane dp = {.filters_fd = bpf_map__fd(f->skel->maps.filters),
+			       .skip_grace = true};
 
+	dp.maps.settings = f->map.settings;
 	dp.maps.service_slots = FIXTURE_SERVICES;
 	dp.by_id = calloc(FIXTURE_SERVICES, sizeof(*dp.by_id));
 	dp.filters.of = calloc(FIXTURE_SERVICES, sizeof(*dp.filters.of));
 	assert_non_null(dp.by_id);
 	assert_non_null(dp.filters.of);
 	return dp;
-}
-
-static void filters_close(struct dataplane *dp)
-{
-	filters_done(dp);
-	free(dp->by_id);
 }
 
 static void put(struct dataplane *dp, const uint16_t *ids, struct filter *const *filters,
@@ -63,12 +59,20 @@ static void put(struct dataplane *dp, const uint16_t *ids, struct filter *const 
 		services[i].record = &records[i];
 		services[i].want.filter = filters[i];
 	}
-	if (filters_plan_make(dp, services, count, &plan, &err) || filters_install(dp, &plan, &err))
+	if (filters_plan_make(dp, services, count, &plan, &err))
 		fail_msg("%s", err.text);
+	filters_install(dp, &plan);
 	filters_remove(dp, &plan);
 	filters_plan_done(dp, &plan);
 	free(services);
 	free(records);
+}
+
+static void filters_close(struct dataplane *dp)
+{
+	put(dp, NULL, NULL, 0);
+	filters_done(dp);
+	free(dp->by_id);
 }
 
 /* Gives one service these lists; NULL: none. */

@@ -183,7 +183,7 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 			      LB_COUNTERS * sizeof(struct lb_reason_count)) +
 		maps->service_slots * (uint64_t)(sizeof(struct lb_total) +
 						 maps->cpus * sizeof(struct lb_service_count)),
-	    .filters = dp->filters.count * (uint64_t)sizeof(struct lb_filter_block),
+	    .filters = dp->filters.chunks * (uint64_t)FILTER_CHUNK_BYTES,
 	    .other =
 		sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
