@@ -432,6 +432,31 @@ LB_TEST(as_many_bounds_as_fit_between_two_entries_are_searched)
 	filters_close(&dp);
 }
 
+/* The directory and the bounds are in the second chunk, and some bounds in the third. */
+LB_TEST(filters_that_take_several_chunks_are_searched)
+{
+	struct fixture *f = fixture_get();
+	struct dataplane dp = filters_open(f);
+	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
+	struct filter_list *deny = list_of("");
+	char text[32];
+
+	for (unsigned i = 0; i < 600000; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 15, i >> 7 & 255, i << 1 & 255);
+		assert_int_equal(filter_list_add(deny, text, 1, NULL), 0);
+	}
+	give(f, &dp, service, NULL, deny);
+	assert_true(dp.filters.chunks > 2);
+	for (unsigned i = 0; i < 1200000; i += 4999) {
+		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 16, i >> 8 & 255, i & 255);
+		assert_int_equal(reason_from(f, text, ACK),
+				 i % 2 ? LB_REASON_forwarded_tx : LB_REASON_denied);
+	}
+	assert_int_equal(reason_from(f, "11.0.0.0", ACK), LB_REASON_forwarded_tx);
+	filter_list_unref(deny);
+	filters_close(&dp);
+}
+
 /* Of IPv6 prefixes with the same first 32 bits, as one site has them, all must be searched. */
 LB_TEST(ipv6_prefixes_that_share_their_first_words_are_searched)
 {
