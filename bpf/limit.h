@@ -37,8 +37,7 @@ static __always_inline bool limit_take(struct lb_limit *limit, __u64 now)
 
 	for (i = 0; i < LIMIT_TRIES; i++) {
 		__u64 old = word_read(&limit->full_at);
-		__u64 debt =
-		    lb_limit_debt(lb_limit_ahead(old, now), span, cost, LB_LIMIT_SLACK);
+		__u64 debt = lb_limit_debt(lb_limit_ahead(old, now), span, cost, LB_LIMIT_SLACK);
 
 		if (debt + cost > span)
 			return false;
@@ -206,9 +205,9 @@ LB_NOINLINE int offender_count(const struct lb_tuple *source, __u64 tag, __u32 s
 
 /* The packet, as one number: service id (bits 0-15), TCP flags (16-23), protocol (24-31), offset of
  * the IP header (32-39), family (40-47). */
-#define LIMIT_PACKET(p, id)                                                        \
-	((__u64)(p)->family << 40 | (__u64)(p)->l3_offset << 32 |                  \
-	 (__u32)(p)->protocol << 24 | (__u32)(p)->tcp_flags << 16 | (__u32)(id))
+#define LIMIT_PACKET(p, id)                                                                    \
+	((__u64)(p)->family << 40 | (__u64)(p)->l3_offset << 32 | (__u32)(p)->protocol << 24 | \
+	 (__u32)(p)->tcp_flags << 16 | (__u32)(id))
 
 /* The packet's tuple; false: its header cannot be read. */
 static __always_inline bool limit_tuple(struct xdp_md *ctx, __u32 ports, __u64 packet,
@@ -239,19 +238,19 @@ static __always_inline bool limit_tuple(struct xdp_md *ctx, __u32 ports, __u64 p
 /* Whether the packet is of a flow that the table knows. TCP: a SYN that is sent again; any other
  * SYN opens a connection, also on a tuple that has had one. UDP has no SYN: a datagram without an
  * entry is a flow's first, unless flows may have none. */
-static __always_inline bool limit_knows(const struct lb_tuple *tuple, __u32 id)
+static __always_inline bool limit_knows(const struct lb_tuple *tuple, __u32 id, __u32 now)
 {
 	struct lb_service *service = service_of(id);
 	__u64 ring = service ? region_read(&service->ring) : 0, entry, *place;
-	__u32 slot = slot_read(ring_slot_index(ring, quoted_hash(tuple, id)));
+	__u32 index = ring_slot_index(ring, quoted_hash(tuple, id));
 
-	if (!service || !(slot & LB_SLOT_TRANSITION || tracks_always(service)))
+	if (!service || !(front_read(index) & LB_FRONT_TRANSITION || tracks_always(service)))
 		return false;
 	place = flow_find(quoted_hash(tuple, 0), &entry);
 	if (tuple->protocol == IPPROTO_TCP)
 		return place && LB_FLOW_STATE(entry) == LB_FLOW_SYN;
-	return place || slot & LB_SLOT_LEARNING ||
-	       lately_unplaced(id, tick_now(), service->udp_idle);
+	return place || slot_read(index) & LB_SLOT_LEARNING ||
+	       lately_unplaced(id, now, service->udp_idle);
 }
 
 /* Shortens the client's address to the prefix that has a rate of its own. */
@@ -309,7 +308,8 @@ LB_NOINLINE int limit_check(struct xdp_md *ctx, __u32 ports, __u64 packet)
 	struct lb_tuple tuple = {};
 
 	if (!limit || !limit_tuple(ctx, ports, packet, &tuple) ||
-	    (tuple.protocol == IPPROTO_TCP && !opens_flow(flags)) || limit_knows(&tuple, id))
+	    (tuple.protocol == IPPROTO_TCP && !opens_flow(flags)) ||
+	    limit_knows(&tuple, id, now >> LB_TICK_SHIFT))
 		return LB_CONTINUE;
 	if (limit->source_cost && !limit_takes_source(&tuple, id, limit, now))
 		return LB_REASON_over_source_rate;

@@ -386,6 +386,14 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q,
 	return go_to_keeper(q, service);
 }
 
+/* Whether a new flow found no place within the last `idle` ticks. */
+static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
+{
+	struct lb_turn *turn = turn_of(service);
+
+	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
+}
+
 /* Whether the packet may be of an older flow that has no entry. UDP has no SYN: while the slot is
  * learning, any flow may be an older one. */
 static __always_inline bool may_be_older(const struct flow_query *q,
@@ -684,21 +692,17 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 		       24 + __builtin_offsetof(union selection, tcp_idle),
 	       "union selection mirrors struct lb_service");
 
-#define SELECTION_LIMIT ((union selection){.flags = LB_SERVICE_LIMIT}.word)
-
-/* What sets the service apart from most: those hash the whole tuple, do not track always and have
- * no rate of new flows. Then the slot alone decides, unless it is in transition. 0: nothing; one
- * comparison tests all of it. Otherwise bits of union selection. */
-static __always_inline __u64 peculiarities(const struct lb_service *service, __u8 family)
+/* Whether the service hashes the whole tuple and does not track always, as most do: then the slot
+ * alone decides, unless it is in transition. One comparison tests all of it. */
+static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
-	const __u8 flags = LB_SERVICE_TRACKING;
-	const union selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
-	const union selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
+	const union selection mask4 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask4 = 0xff};
+	const union selection mask6 = {.hash = 0xff, .flags = LB_SERVICE_TRACKING, .mask6 = 0xff};
 	const union selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
 	const union selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
 	__u64 word = *(const __u64 *)&service->select;
 
-	return family == 4 ? (word & mask4.word) ^ want4.word : (word & mask6.word) ^ want6.word;
+	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
 }
 
 static __always_inline __u64 slot_hash(const struct packet *p, const struct route *r)
@@ -770,19 +774,20 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 /* Selects the backend of a packet whose protocol and ports are known. */
 static __always_inline int select_backend(const struct packet *p, struct route *r)
 {
-	__u64 peculiar = peculiarities(r->service, p->family), hash, ring;
+	const bool straight = is_straight(r->service, p->family);
+	__u64 ring, hash;
 	__u32 front, index;
 
 	r->hash = packet_hash(p, &r->settings->key);
 	r->new_flow = is_syn(p);
-	hash = unlikely(peculiar) ? slot_hash(p, r) : r->hash;
+	hash = unlikely(!straight) ? slot_hash(p, r) : r->hash;
 	ring = region_read(&r->service->ring);
 	if (unlikely(!LB_REGION_SIZE(ring)))
 		return LB_REASON_no_backend;
 	index = ring_slot_index(ring, hash);
 	front = front_read(index);
 	if (unlikely(front & LB_FRONT_TRANSITION) ||
-	    (unlikely(peculiar) && tracks_always(r->service)))
+	    (unlikely(!straight) && tracks_always(r->service)))
 		select_tracked(p, r, hash, index, front & LB_FRONT_TRANSITION);
 	else
 		r->backend_id = front;

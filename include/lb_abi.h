@@ -415,9 +415,9 @@ struct lb_total {
 /* limits[service]: one line each. A time is how long a bucket takes to fill by so much. Only
  * `full_at` is written by the program. */
 struct lb_limit {
-	__u64 full_at; /* the service's token word, ns of CLOCK_MONOTONIC_COARSE */
-	__u64 cost;    /* of a new flow of the service, ns: 1 / rate; 0: no rate */
-	__u64 span;    /* of the whole bucket, ns: burst * cost */
+	__u64 full_at;                  /* the service's token word, ns of CLOCK_MONOTONIC_COARSE */
+	__u64 cost;                     /* of a new flow of the service, ns: 1 / rate; 0: no rate */
+	__u64 span;                     /* of the whole bucket, ns: burst * cost */
 	__u64 source_cost, source_span; /* the same for a source prefix, units of LB_SOURCE_SHIFT */
 	__u32 mask6[4];                 /* of a source prefix, as an address has it in a packet */
 	__u32 mask4;

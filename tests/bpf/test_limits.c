@@ -271,12 +271,14 @@ LB_TEST(later_fragments_of_a_dropped_flow_are_dropped)
 	track_always(&r, r.udp);
 	limit(&r, r.udp, 1, 0);
 	assert_int_equal(rig_udp(&r, 1), A);
-	packet_build(&f->in, PKT(ETH(), IP4(.src = r.client, .dst = reached, .id = 9, .frag = 0x2000),
-				 UDP(.sport = 2, .dport = 80, .len = 900), DATA(400)));
+	packet_build(&f->in,
+		     PKT(ETH(), IP4(.src = r.client, .dst = reached, .id = 9, .frag = 0x2000),
+			 UDP(.sport = 2, .dport = 80, .len = 900), DATA(400)));
 	fixture_send(f);
 	assert_int_equal(f->reason, LB_REASON_over_service_rate);
-	packet_build(&f->in, PKT(ETH(), IP4(.src = r.client, .dst = reached, .id = 9, .frag = 51,
-					    .proto = IPPROTO_UDP),
+	packet_build(&f->in, PKT(ETH(),
+				 IP4(.src = r.client, .dst = reached, .id = 9, .frag = 51,
+				     .proto = IPPROTO_UDP),
 				 DATA(400)));
 	fixture_send(f);
 	assert_int_equal(f->reason, LB_REASON_fragment_unknown);
@@ -524,8 +526,8 @@ LB_TEST(the_prefix_with_the_fewest_drops_gives_its_place_and_count)
 	for (unsigned i = 0; i < r.f->cpus * LB_OFFENDERS; i++) {
 		uint64_t dropped = i % LB_OFFENDER_WAYS == 2 ? 7 : 100;
 
-		places[i] = (struct lb_offender){
-		    .tag = i + 1, .dropped = dropped, .last = fixture_tick()};
+		places[i] =
+		    (struct lb_offender){.tag = i + 1, .dropped = dropped, .last = fixture_tick()};
 	}
 	syns(&r, 1, 4);
 	o = offender_of(&r, "198.51.100.0");
@@ -543,8 +545,10 @@ LB_TEST(a_prefix_that_was_quiet_for_long_gives_its_place_first)
 	limit(&r, r.tcp, 0, 1);
 	for (unsigned i = 0; i < r.f->cpus * LB_OFFENDERS; i++)
 		places[i] = (struct lb_offender){
-		    .tag = i + 1, .dropped = i % LB_OFFENDER_WAYS == 1 ? 900 : 100,
-		    .last = fixture_tick() - (i % LB_OFFENDER_WAYS == 1 ? LB_OFFENDER_IDLE + 9 : 0)};
+		    .tag = i + 1,
+		    .dropped = i % LB_OFFENDER_WAYS == 1 ? 900 : 100,
+		    .last =
+			fixture_tick() - (i % LB_OFFENDER_WAYS == 1 ? LB_OFFENDER_IDLE + 9 : 0)};
 	syns(&r, 1, 4);
 	o = offender_of(&r, "198.51.100.0");
 	assert_non_null(o);
@@ -588,8 +592,8 @@ static int send_from_all_cpus(const struct rig *r)
 
 	for (int i = 0; i < SENDERS; i++) {
 		senders[i] = (struct sender){.r = *r, .f = *r->f, .first = 1 + i * EACH, .cpu = i};
-		assert_int_equal(
-		    pthread_create(&senders[i].thread, NULL, send_syns, &senders[i]), 0);
+		assert_int_equal(pthread_create(&senders[i].thread, NULL, send_syns, &senders[i]),
+				 0);
 	}
 	for (int i = 0; i < SENDERS; i++) {
 		assert_int_equal(pthread_join(senders[i].thread, NULL), 0);

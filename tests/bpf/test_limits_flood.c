@@ -247,10 +247,10 @@ static void flood_step(unsigned step, struct outcome *outcome)
 	for (unsigned i = 0; i < 12000; i++) {
 		uint64_t at = from + i * (STEP / 12000);
 		int kind = i % 10 == 0 ? FROM_FLOODER : i % 100 < 17 ? FROM_INNOCENT : FROM_FORGED;
-		uint32_t number = kind == FROM_FLOODER    ? roll(FLOODERS)
-				  : kind == FROM_INNOCENT ? (step * 840 + i / 100 * 7 + i % 100) %
-								INNOCENTS
-							  : roll(65536);
+		uint32_t number = kind == FROM_FLOODER ? roll(FLOODERS)
+				  : kind == FROM_INNOCENT
+				      ? (step * 840 + i / 100 * 7 + i % 100) % INNOCENTS
+				      : roll(65536);
 
 		load_packet(at, client_of(kind, number), 1 + roll(60000), SYN);
 	}
@@ -272,8 +272,9 @@ LB_TEST(no_prefix_pays_for_the_flood_of_others)
 		struct outcome outcome = {0};
 		struct dp_offender top[FLOODERS];
 
-		begin(IPPROTO_TCP, (struct dp_limit){
-				       .source = {rate * MINUTE, burst}, .source4 = 24, .source6 = 56});
+		begin(IPPROTO_TCP, (struct dp_limit){.source = {rate * MINUTE, burst},
+						     .source4 = 24,
+						     .source6 = 56});
 		dice = run + 1;
 		for (unsigned step = 0; step < STEPS; step++)
 			flood_step(step, &outcome);

@@ -73,8 +73,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->totals = lines(maps->service_slots, sizeof(*maps->totals));
 	maps->limits = lines(maps->service_slots, sizeof(*maps->limits));
 	maps->sources = lines(LB_SOURCE_BUCKETS, sizeof(struct lb_source_bucket));
-	maps->limit_counts =
-	    lines((size_t)CPUS * maps->service_slots, sizeof(*maps->limit_counts));
+	maps->limit_counts = lines((size_t)CPUS * maps->service_slots, sizeof(*maps->limit_counts));
 	maps->offenders = lines((size_t)CPUS * LB_OFFENDERS, sizeof(*maps->offenders));
 	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
 	memory->dp = dataplane_on(maps, &memory->options, 0);

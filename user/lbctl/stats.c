@@ -84,9 +84,9 @@ static void print_events(const struct output *output, const json_t *events)
 static void print_sources(const struct output *output, const json_t *sources)
 {
 	char dropped[FORMAT_TEXT], ago[FORMAT_TEXT], row[128];
-	const size_t shown =
-	    output->all || json_array_size(sources) < SOURCES_SHOWN ? json_array_size(sources)
-								    : SOURCES_SHOWN;
+	const size_t shown = output->all || json_array_size(sources) < SOURCES_SHOWN
+				 ? json_array_size(sources)
+				 : SOURCES_SHOWN;
 	const json_t *source;
 	size_t i;
 
@@ -145,7 +145,8 @@ REGISTER(verb, stats) = {
 	"Totals since the maps were created; a restart of lbd keeps them. `lbctl top` shows rates. "
 	"Where services have a rate of new flows for each source (`limit: per-source`), also the "
 	"source prefixes with the most packets dropped.",
-    .options = {{.name = "--all", .help = "also show counters at zero, and up to 100 sources instead of 10"}},
+    .options = {{.name = "--all",
+		 .help = "also show counters at zero, and up to 100 sources instead of 10"}},
     .examples = {{"stats", "the counters that are not zero"},
 		 {"stats --all", "every counter with its meaning"}},
     .run = run_stats,

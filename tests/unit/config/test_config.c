@@ -941,10 +941,10 @@ static void each_part_of_a_limit_has_defaults(void **state)
 
 static void a_limit_is_inherited_key_by_key_and_can_be_off(void **state)
 {
-	struct config *config =
-	    parse("defaults: { limit: { new-flows: 100/s, per-source: { v4: 28, rate: 5/s } } }\n"
-		  WEB "    limit: { new-flows: off, per-source: { rate: 50/s } }\n" BACKENDS DNS
-		  "    tracking: never\n" BACKENDS);
+	struct config *config = parse(
+	    "defaults: { limit: { new-flows: 100/s, per-source: { v4: 28, rate: 5/s } } }\n" WEB
+	    "    limit: { new-flows: off, per-source: { rate: 50/s } }\n" BACKENDS DNS
+	    "    tracking: never\n" BACKENDS);
 	const struct config_limit *limit = &config->services[0].limit;
 
 	assert_int_equal(limit->service.per_minute, 0);

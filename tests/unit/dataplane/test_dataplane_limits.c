@@ -74,9 +74,10 @@ TEST(rates_become_costs_and_bursts_become_spans)
 
 TEST(a_rate_is_never_exceeded_by_rounding)
 {
-	const struct lb_limit *line =
-	    commit((struct dp_limit){.service = {60 * 7000000, 700000}, .source = {60 * 99999, 9999},
-				     .source4 = 32, .source6 = 128});
+	const struct lb_limit *line = commit((struct dp_limit){.service = {60 * 7000000, 700000},
+							       .source = {60 * 99999, 9999},
+							       .source4 = 32,
+							       .source6 = 128});
 
 	assert_int_equal(line->cost, 143);
 	assert_int_equal(line->source_cost, 40); /* 39.06 */
@@ -165,8 +166,8 @@ static struct lb_offender *note(unsigned cpu, unsigned place, const char *prefix
 	struct lb_tuple source = {.family = strchr(prefix, ':') ? 6 : 4};
 	uint32_t id = want_line(dp, &want)->id;
 
-	assert_int_equal(
-	    inet_pton(source.family == 4 ? AF_INET : AF_INET6, prefix, source.client), 1);
+	assert_int_equal(inet_pton(source.family == 4 ? AF_INET : AF_INET6, prefix, source.client),
+			 1);
 	*o = (struct lb_offender){.tag = lb_source_hash(&source, &dp->maps.settings->key, id),
 				  .dropped = dropped,
 				  .inherited = inherited,

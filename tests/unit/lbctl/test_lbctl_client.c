@@ -410,8 +410,8 @@ static void stats_shows_the_sources_above_their_rate(void **state)
 			 "%s{\"service\":\"we\\u001bb\",\"prefix\":\"198.51.%u.0/24\","
 			 "\"dropped\":%u,\"dropped_at_least\":9,\"last_s\":4}",
 			 i ? "," : "", i, 12000 - i);
-	snprintf(text, sizeof(text),
-		 "{\"reasons\":[],\"events\":[],\"sources_over_rate\":[%s]}", sources);
+	snprintf(text, sizeof(text), "{\"reasons\":[],\"events\":[],\"sources_over_rate\":[%s]}",
+		 sources);
 	RUN(answers, "stats");
 	assert_non_null(strstr(run.out, "Sources above their rate of new flows\n"));
 	assert_non_null(
@@ -467,7 +467,7 @@ int main(void)
 	    cmocka_unit_test(the_environment_names_the_socket),
 	    cmocka_unit_test(version_works_without_lbd),
 	    cmocka_unit_test(stats_hides_counters_at_zero_without_all),
-    cmocka_unit_test(stats_shows_the_sources_above_their_rate),
+	    cmocka_unit_test(stats_shows_the_sources_above_their_rate),
 	    cmocka_unit_test(services_show_status_and_transitions),
 	};
 

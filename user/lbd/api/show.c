@@ -175,8 +175,7 @@ static json_t *limit_json(const struct config_limit *limit)
 		json_object_set_new(source, "v4", json_integer(limit->source4));
 		json_object_set_new(source, "v6", json_integer(limit->source6));
 	}
-	return json_pack("{s:o, s:o}", "service", rate_json(&limit->service), "per_source",
-			 source);
+	return json_pack("{s:o, s:o}", "service", rate_json(&limit->service), "per_source", source);
 }
 
 json_t *api_service_json(const struct api *api, const struct service *service)
@@ -345,8 +344,8 @@ static json_t *offenders_json(const struct api *api)
 			json_array_append_new(
 			    array, json_pack("{s:s, s:s, s:I, s:I, s:I}", "service", name, "prefix",
 					     prefix, "dropped", number(list[i].dropped),
-					     "dropped_at_least", number(list[i].surely),
-					     "last_s", number(list[i].quiet_ms / 1000)));
+					     "dropped_at_least", number(list[i].surely), "last_s",
+					     number(list[i].quiet_ms / 1000)));
 	}
 	return array;
 }

@@ -478,9 +478,10 @@ static void finish_limit(const struct config_place *at, const struct raw_service
 	    (!limit->service.per_minute && !limit->source.per_minute))
 		return;
 	if (own->limit)
-		config_complain(at, "limit", NULL,
-				"has no meaning for UDP with `tracking: never`: only the flow table "
-				"shows which datagram is a flow's first");
+		config_complain(
+		    at, "limit", NULL,
+		    "has no meaning for UDP with `tracking: never`: only the flow table "
+		    "shows which datagram is a flow's first");
 	else
 		*limit = service_defaults.limit;
 }

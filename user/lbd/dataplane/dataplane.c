@@ -49,10 +49,9 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",  "vips",    "ports",          "services",      "arena",  "fronts", "stamps",
-    "backends", "loads", "turns",          "flows",         "frags",  "backend_counts",
-    "reason_counts", "totals", "limits", "sources", "limit_counts", "offenders", "egress",
-    "settings",
+    "links",    "vips",   "ports",   "services",     "arena",     "fronts",         "stamps",
+    "backends", "loads",  "turns",   "flows",        "frags",     "backend_counts", "reason_counts",
+    "totals",   "limits", "sources", "limit_counts", "offenders", "egress",         "settings",
 };
 
 struct mapping {

@@ -102,8 +102,8 @@ struct dp_offender {
 	struct dp_service service; /* its key only */
 	struct addr prefix;
 	uint8_t length;
-	uint64_t dropped; /* packets, at most */
-	uint64_t surely;  /* at least */
+	uint64_t dropped;  /* packets, at most */
+	uint64_t surely;   /* at least */
 	uint32_t quiet_ms; /* since the last one */
 };
 

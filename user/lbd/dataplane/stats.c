@@ -165,11 +165,11 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 	*ret = (struct dp_memory){
 	    .flows = maps->flow_words * sizeof(uint64_t),
 	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t)),
-	    .services = maps->service_slots *
-			    (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn) +
-				       sizeof(struct lb_limit)) +
-			maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
-			maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
+	    .services =
+		maps->service_slots * (uint64_t)(sizeof(struct lb_service) +
+						 sizeof(struct lb_turn) + sizeof(struct lb_limit)) +
+		maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
+		maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
 	    .backends = maps->backend_slots *
 			(uint64_t)(sizeof(struct lb_backend) + sizeof(struct lb_load)),
 	    .counters =
@@ -178,9 +178,8 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 			      maps->service_slots * sizeof(struct lb_limit_count) +
 			      LB_OFFENDERS * sizeof(struct lb_offender)) +
 		maps->service_slots * (uint64_t)sizeof(struct lb_total),
-	    .other =
-		sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) +
-		LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) + dp->other_bytes,
+	    .other = sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) +
+		     LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
 	};
