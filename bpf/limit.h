@@ -72,16 +72,17 @@ static __always_inline __u64 source_rank(__u64 word, __u64 hash, __u64 now)
 LB_NOINLINE __u32 source_way(__u32 index, __u64 hash, __u64 now)
 {
 	struct lb_source_bucket *bucket = bpf_map_lookup_elem(&sources, &index);
-	__u64 best = ~0ULL, rank;
+	__u64 best = 1ULL << 62; /* more than any rank */
+	__s64 less;
 	__u32 i;
 
 	if (!bucket)
 		return 0;
 #pragma unroll
 	for (i = 0; i < LB_SOURCE_WAYS; i++) {
-		rank = source_rank(word_read(&bucket->word[i]), hash, now) * LB_SOURCE_WAYS + i;
-		best = rank < best ? rank : best;
-		OPAQUE(best);
+		less =
+		    source_rank(word_read(&bucket->word[i]), hash, now) * LB_SOURCE_WAYS + i - best;
+		best += less & less >> 63; /* the lesser one, without a branch */
 	}
 	return best < LB_SOURCE_WAYS ? best + SOURCE_OWN : best & (LB_SOURCE_WAYS - 1);
 }
