@@ -29,7 +29,7 @@ SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo check check-asan fuzz bench clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
+SELF_SUFFICIENT := help deps demo check check-asan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -82,7 +82,7 @@ BENCH_NS := $(BUILD)/tools/bench_ns
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
-.PHONY: all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
+.PHONY: all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
@@ -210,6 +210,11 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 	@tools/deps build demo test bench
 	@$(MAKE) -j2 all tools bench-programs
 	@tools/bench $(BENCH)
+
+floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open and many new connections (root; FLOOD=, RATE=)
+	@tools/deps build demo test
+	@$(MAKE) -j2 tests
+	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) tests/e2e/floods.sh
 
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test

@@ -72,16 +72,17 @@ static __always_inline __u64 source_rank(__u64 word, __u64 hash, __u64 now)
 LB_NOINLINE __u32 source_way(__u32 index, __u64 hash, __u64 now)
 {
 	struct lb_source_bucket *bucket = bpf_map_lookup_elem(&sources, &index);
-	__u64 best = ~0ULL, rank;
+	__u64 best = 1ULL << 62; /* more than any rank */
+	__s64 less;
 	__u32 i;
 
 	if (!bucket)
 		return 0;
 #pragma unroll
 	for (i = 0; i < LB_SOURCE_WAYS; i++) {
-		rank = source_rank(word_read(&bucket->word[i]), hash, now) * LB_SOURCE_WAYS + i;
-		best = rank < best ? rank : best;
-		OPAQUE(best);
+		less =
+		    source_rank(word_read(&bucket->word[i]), hash, now) * LB_SOURCE_WAYS + i - best;
+		best += less & less >> 63; /* the lesser one, without a branch */
 	}
 	return best < LB_SOURCE_WAYS ? best + SOURCE_OWN : best & (LB_SOURCE_WAYS - 1);
 }
@@ -231,19 +232,19 @@ static __always_inline bool limit_tuple(struct xdp_md *ctx, __u32 ports, __u64 p
 /* Whether the packet is of a flow that the table knows. TCP: a SYN that is sent again; any other
  * SYN opens a connection, also on a tuple that has had one. UDP has no SYN: a datagram without an
  * entry is a flow's first, unless flows may have none. */
-static __always_inline bool limit_knows(const struct lb_tuple *tuple, __u32 id)
+static __always_inline bool limit_knows(const struct lb_tuple *tuple, __u32 id, __u32 now)
 {
 	struct lb_service *service = service_of(id);
 	__u64 ring = service ? region_read(&service->ring) : 0, entry, *place;
-	__u32 slot = slot_read(ring_slot_index(ring, quoted_hash(tuple, id)));
+	__u32 index = ring_slot_index(ring, quoted_hash(tuple, id));
 
-	if (!service || !(slot & LB_SLOT_TRANSITION || tracks_always(service)))
+	if (!service || !(front_read(index) & LB_FRONT_TRANSITION || tracks_always(service)))
 		return false;
 	place = flow_find(quoted_hash(tuple, 0), &entry);
 	if (tuple->protocol == IPPROTO_TCP)
 		return place && LB_FLOW_STATE(entry) == LB_FLOW_SYN;
-	return place || slot & LB_SLOT_LEARNING ||
-	       lately_unplaced(id, tick_now(), service->udp_idle);
+	return place || slot_read(index) & LB_SLOT_LEARNING ||
+	       lately_unplaced(id, now, service->udp_idle);
 }
 
 /* Shortens the client's address to the prefix that has a rate of its own. */
@@ -301,7 +302,8 @@ LB_NOINLINE int limit_check(struct xdp_md *ctx, __u32 ports, __u64 packet)
 	struct lb_tuple tuple = {};
 
 	if (!limit || !limit_tuple(ctx, ports, packet, &tuple) ||
-	    (tuple.protocol == IPPROTO_TCP && !opens_flow(flags)) || limit_knows(&tuple, id))
+	    (tuple.protocol == IPPROTO_TCP && !opens_flow(flags)) ||
+	    limit_knows(&tuple, id, now >> LB_TICK_SHIFT))
 		return LB_CONTINUE;
 	if (limit->source_cost && !limit_takes_source(&tuple, id, limit, now))
 		return LB_REASON_over_source_rate;

@@ -387,6 +387,14 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q,
 	return go_to_keeper(q, service);
 }
 
+/* Whether a new flow found no place within the last `idle` ticks. */
+static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
+{
+	struct lb_turn *turn = turn_of(service);
+
+	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
+}
+
 /* Whether the packet may be of an older flow that has no entry. UDP has no SYN: while the slot is
  * learning, any flow may be an older one. */
 static __always_inline bool may_be_older(const struct flow_query *q,

@@ -31,9 +31,11 @@
 #define FIRST_VIP  0xc0000000u /* 192.0.0.0: service i is at 192.0.0.0 + i */
 #define SETUPS     3           /* set-ups of a scenario; rounds in each */
 #define BLOCKS     32          /* blocks of packets per round and candidate */
-#define FLOOD      (8 << 20)   /* SYNs: four for each place in the flow table */
-#define CHECKED    256         /* packets that are compared byte for byte, before and after */
-#define INGRESS    1           /* BPF_PROG_TEST_RUN says that frames arrive on lo */
+/* New flows a minute and at once: more than the program can take; costs of 10 ns, 600 ns */
+#define UNREACHED  4000000000u
+#define FLOOD      (8 << 20) /* SYNs: four for each place in the flow table */
+#define CHECKED    256       /* packets that are compared byte for byte, before and after */
+#define INGRESS    1         /* BPF_PROG_TEST_RUN says that frames arrive on lo */
 #define FRAME_MACS "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01"
 
 static const char *const candidate_names[CANDIDATES] = {"harness", "floor-macswap", "floor-encap",
@@ -58,6 +60,7 @@ struct scenario {
 	 * that are denied, between them */
 	bool spread;
 	uint32_t denied;
+	bool limited; /* services have rates of new flows, which no packet reaches */
 };
 
 static const struct scenario scenarios[] = {
@@ -90,6 +93,32 @@ static const struct scenario scenarios[] = {
      .services = 1,
      .changes = STABLE,
      .fresh = true},
+    {.name = "limit-tcp4-10k",
+     .help = "established, 10 000 flows of a service with rates of new flows",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .limited = true},
+    {.name = "limit-tcp4-new",
+     .help = "every packet a new flow, below the rates of service and source",
+     .algorithm = "maglev",
+     .traffic = SYN,
+     .flows = 1,
+     .services = 1,
+     .changes = STABLE,
+     .fresh = true,
+     .limited = true},
+    {.name = "limit-udp4-10k",
+     .help = "UDP, 10 000 flows of a service with rates of new flows",
+     .algorithm = "maglev",
+     .traffic = DATAGRAM,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .warm = true,
+     .limited = true},
     {.name = "udp4-10k",
      .help = "UDP over IPv4, 10 000 flows",
      .algorithm = "maglev",
@@ -501,6 +530,11 @@ static int services_commit(struct bench *bench, bool changed)
 			addr_parse("2001:db8:5::", &service->vip);
 		else
 			service->vip.family = 4, put32(service->vip.bytes, FIRST_VIP + i);
+		if (scenario->limited)
+			service->limit = (struct dp_limit){.service = {UNREACHED, UNREACHED},
+							   .source = {UNREACHED / 60, UNREACHED},
+							   .source4 = 24,
+							   .source6 = 56};
 		service->hash = service->algorithm->hash;
 		service->track_always = service->algorithm->select != LB_SELECT_SLOT;
 		backends_fill(service->backends, scenario, i, changed);

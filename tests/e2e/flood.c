@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A SYN flood from distinct sources, written directly to an interface.
- * usage: flood INTERFACE VIP PORT COUNT RATE
- * The next hop comes from the kernel's neighbour table. */
+/* A flood from distinct sources, written directly to an interface: SYNs, or a mixture.
+ * usage: flood INTERFACE VIP PORT COUNT RATE [mix]
+ * mix: SYNs, ACKs, UDP datagrams, first and later fragments in turn, from all of 11.0.0.0/8, no two
+ * in a row of one prefix. The next hop comes from the kernel's neighbour table. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -9,6 +10,8 @@
 #include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +23,18 @@
 
 #include "checksum.h"
 
-#define BATCH 64
+#define BATCH    64
+#define FRAGMENT 16 /* bytes of UDP header and data in a fragment */
+
+enum kind { FLOOD_SYN, FLOOD_ACK, FLOOD_UDP, FLOOD_FIRST_FRAGMENT, FLOOD_LATER_FRAGMENT, KINDS };
 
 struct frame {
 	struct ethhdr eth;
 	struct iphdr ip;
-	struct tcphdr tcp;
+	union {
+		struct tcphdr tcp;
+		struct udphdr udp;
+	};
 } __attribute__((packed));
 
 static void die(const char *what)
@@ -34,23 +43,63 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint16_t port)
+static uint16_t client_port(uint32_t number)
+{
+	return htons((uint16_t)(1024 + number % 60000));
+}
+
+static void tcp_fill(struct frame *frame, uint32_t number, uint16_t port, bool syn)
 {
 	uint32_t pseudo;
 
-	frame->ip = (struct iphdr){
-	    .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP, .daddr = vip};
-	frame->ip.tot_len = htons(sizeof(frame->ip) + sizeof(frame->tcp));
-	frame->ip.saddr = htonl(0x0b000000 + number); /* 11.0.0.0/8: not used in the lab */
-	frame->ip.check = htons(fold(add(&frame->ip, sizeof(frame->ip))));
-	frame->tcp = (struct tcphdr){.source = htons((uint16_t)(1024 + number % 60000)),
+	frame->tcp = (struct tcphdr){.source = client_port(number),
 				     .dest = htons(port),
 				     .doff = 5,
-				     .syn = 1,
+				     .syn = syn,
+				     .ack = !syn,
 				     .window = htons(65535)};
 	frame->tcp.seq = htonl(number * 2654435761u);
 	pseudo = add(&frame->ip.saddr, 8) + IPPROTO_TCP + sizeof(frame->tcp);
 	frame->tcp.check = htons(fold(pseudo + add(&frame->tcp, sizeof(frame->tcp))));
+}
+
+/* Without a checksum, which UDP over IPv4 may leave out. */
+static void udp_fill(struct frame *frame, uint32_t number, uint16_t port)
+{
+	frame->udp = (struct udphdr){
+	    .source = client_port(number), .dest = htons(port), .len = htons(sizeof(frame->tcp))};
+	memset(&frame->udp + 1, 'x', sizeof(frame->tcp) - sizeof(frame->udp));
+}
+
+static void fragment_mark(struct frame *frame, enum kind kind, uint32_t number)
+{
+	frame->ip.id = htons((uint16_t)number);
+	frame->ip.tot_len = htons(sizeof(frame->ip) + FRAGMENT);
+	frame->ip.frag_off = kind == FLOOD_FIRST_FRAGMENT ? htons(0x2000) : htons(FRAGMENT / 8);
+}
+
+/* An address of 11.0.0.0/8, which is not used in the lab. */
+static uint32_t source_of(uint32_t number, bool mixed)
+{
+	return htonl(0x0b000000 + (mixed ? number * 2654435761u >> 8 : number));
+}
+
+static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint16_t port,
+		       bool mixed)
+{
+	enum kind kind = mixed ? number % KINDS : FLOOD_SYN;
+
+	frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = 64, .daddr = vip};
+	frame->ip.protocol = kind == FLOOD_SYN || kind == FLOOD_ACK ? IPPROTO_TCP : IPPROTO_UDP;
+	frame->ip.tot_len = htons(sizeof(frame->ip) + sizeof(frame->tcp));
+	frame->ip.saddr = source_of(number, mixed);
+	if (kind == FLOOD_FIRST_FRAGMENT || kind == FLOOD_LATER_FRAGMENT)
+		fragment_mark(frame, kind, number);
+	frame->ip.check = htons(fold(add(&frame->ip, sizeof(frame->ip))));
+	if (frame->ip.protocol == IPPROTO_TCP)
+		tcp_fill(frame, number, port, kind == FLOOD_SYN);
+	else
+		udp_fill(frame, number, port);
 }
 
 /* The MAC of the default gateway's neighbour entry on this interface: the first complete one. */
@@ -109,10 +158,11 @@ int main(int argc, char **argv)
 	uint8_t source[6], target[6];
 	uint32_t count, sent = 0, vip;
 	double begin, rate;
+	bool mixed = argc == 7 && !strcmp(argv[6], "mix");
 	int fd;
 
-	if (argc != 6 || inet_pton(AF_INET, argv[2], &vip) != 1) {
-		fprintf(stderr, "usage: flood INTERFACE VIP PORT COUNT RATE\n");
+	if ((argc != 6 && !mixed) || inet_pton(AF_INET, argv[2], &vip) != 1) {
+		fprintf(stderr, "usage: flood INTERFACE VIP PORT COUNT RATE [mix]\n");
 		return 2;
 	}
 	count = (uint32_t)strtoul(argv[4], NULL, 10);
@@ -133,7 +183,7 @@ int main(int argc, char **argv)
 		int done;
 
 		for (uint32_t i = 0; i < batch; i++)
-			frame_fill(&frames[i], sent + i, vip, (uint16_t)atoi(argv[3]));
+			frame_fill(&frames[i], sent + i, vip, (uint16_t)atoi(argv[3]), mixed);
 		done = sendmmsg(fd, messages, batch, 0);
 		if (done < 0 && errno != ENOBUFS && errno != EAGAIN)
 			die("sendmmsg");
@@ -141,6 +191,7 @@ int main(int argc, char **argv)
 		while (seconds() - begin < sent / rate)
 			usleep(200);
 	}
-	printf("# %u SYNs from distinct sources in %.1f s\n", sent, seconds() - begin);
+	printf("# %u %s from distinct sources in %.1f s\n", sent, mixed ? "packets" : "SYNs",
+	       seconds() - begin);
 	return 0;
 }

@@ -104,6 +104,25 @@ static void print_lists(const json_t *services)
 	}
 }
 
+static void print_over_rate(const json_t *services)
+{
+	char own[FORMAT_TEXT], source[FORMAT_TEXT];
+	const json_t *service;
+	size_t i;
+
+	json_array_foreach (services, i, service) {
+		uint64_t over = json_number(service, "over_rate"),
+			 over_source = json_number(service, "over_source_rate");
+
+		if (!over && !over_source)
+			continue;
+		text_put(stdout, json_text(service, "name"));
+		printf(": new flows dropped above its rate: %s packets; above a source's rate: %s "
+		       "(lbctl stats)\n",
+		       format_count(over, own), format_count(over_source, source));
+	}
+}
+
 static int print_services(const json_t *answer, struct error *err)
 {
 	const json_t *services = json_object_get(answer, "services"), *service;
@@ -125,6 +144,7 @@ static int print_services(const json_t *answer, struct error *err)
 	print_changing(services);
 	print_limited(services);
 	print_lists(services);
+	print_over_rate(services);
 	return 0;
 }
 

@@ -506,7 +506,8 @@ static void services_show_status_and_transitions(void **state)
 	     "\"protocol\":\"tcp\",\"port\":443,\"algorithm\":\"maglev\","
 	     "\"forward\":\"ipip\",\"status\":\"degraded\",\"backends\":3,"
 	     "\"backends_up\":2,\"slots\":1021,\"slots_in_transition\":12,"
-	     "\"ring_digest\":\"89abcdef01234567\",\"limited\":true,\"flows\":1500,"
+	     "\"ring_digest\":\"89abcdef01234567\",\"limited\":true,\"over_rate\":1200,"
+	     "\"over_source_rate\":7,\"flows\":1500,"
 	     "\"bytes\":2000000}]}"},
 	    {NULL}};
 
@@ -516,6 +517,8 @@ static void services_show_status_and_transitions(void **state)
 		     "89abcdef  1.50k  2.00M"));
 	assert_non_null(strstr(run.out, "web: 12 of 1021 slots in transition"));
 	assert_non_null(strstr(run.out, "web: reached its share of the crowded flow table"));
+	assert_non_null(strstr(run.out, "web: new flows dropped above its rate: 1.20k packets; "
+					"above a source's rate: 7 (lbctl stats)\n"));
 }
 
 int main(void)

@@ -219,10 +219,10 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	size_t ids = dp->maps.backend_slots;
 
 	dp_grace(dp);
-	sources_sweep(dp, now);
 	sweep->round++;
 	sweep->now = now;
 	sweep->entries = 0;
+	sources_sweep(dp, now);
 	memset(dp->counting, 0, ids * sizeof(*dp->counting));
 	memset(dp->closing, 0, ids * sizeof(*dp->closing));
 	memset(dp->marked, 0, ids * sizeof(*dp->marked));
