@@ -245,6 +245,7 @@ static void run_all(const struct input *input, struct result *results)
 	const struct world_settings settings = {
 	    .unserved = unserved > LB_REFUSE_PASS ? LB_REFUSE_REJECT : unserved,
 	    .links_known = !(input->settings & 4),
+	    .two_links = input->settings & 32,
 	    .no_errors = input->settings & 8,
 	    .no_echoes = input->settings & 16,
 	};

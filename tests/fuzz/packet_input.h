@@ -17,7 +17,7 @@ struct input_frame {
 
 struct input {
 	/* bits 0-1: enum lb_refusal for `unserved`; 2: MAC addresses unknown; 3: no errors and
-	 * resets; 4: no echo replies */
+	 * resets; 4: no echo replies; 5: two interfaces have the program */
 	uint8_t settings;
 	int count;
 	struct input_frame frames[INPUT_FRAMES];

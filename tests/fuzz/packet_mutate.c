@@ -114,16 +114,24 @@ static bool insert(struct input_frame *frame, size_t at, size_t bytes)
 /* Few clients, so that flows meet; some that cannot be. */
 static void draw_client(uint8_t family, uint8_t *to)
 {
-	static const uint8_t odd4[][4] = {{127, 0, 0, 1}, {224, 0, 0, 1},  {0, 0, 0, 0},
-					  {240, 0, 0, 1}, {192, 0, 2, 10}, {255, 255, 255, 255},
-					  {223, 1, 1, 1}, {1, 1, 1, 1}};
-	static const uint8_t odd6[][16] = {{0},
-					   {[15] = 1},
-					   {0xff, 2, [15] = 1},
-					   {[10] = 0xff, [11] = 0xff, [12] = 10},
-					   {0x20, 1, 0x0d, 0xb8, [15] = 0x10},
-					   {0, 0x64, 0xff, 0x9b, [15] = 9},
-					   {0xfe, 0x80, [15] = 9}};
+	/* both sides of the edges of what is impossible */
+	static const uint8_t odd4[][4] = {
+	    {0, 0, 0, 0},         {0, 255, 255, 255},   {1, 0, 0, 0},    {126, 255, 255, 255},
+	    {127, 0, 0, 1},       {128, 0, 0, 1},       {223, 1, 1, 1},  {224, 0, 0, 1},
+	    {239, 255, 255, 255}, {240, 0, 0, 1},       {192, 0, 2, 10}, {192, 0, 2, 12},
+	    {255, 255, 255, 254}, {255, 255, 255, 255},
+	};
+	static const uint8_t odd6[][16] = {
+	    {0},
+	    {[15] = 1},
+	    {0xff, 2, [15] = 1},
+	    {[10] = 0xff, [11] = 0xff, [12] = 10},
+	    {0x20, 1, 0x0d, 0xb8, [15] = 0x10},
+	    {0x20, 1, 0x0d, 0xb8, [8] = 1, [15] = 0x10},
+	    {0x20, 1, 0x0d, 0xb8, [7] = 9, [15] = 0x10},
+	    {0, 0x64, 0xff, 0x9b, [15] = 9},
+	    {0xfe, 0x80, [15] = 9},
+	};
 
 	if (one_in(12)) {
 		memcpy(to, family == 4 ? PICK(odd4) : PICK(odd6), family == 4 ? 4 : 16);
@@ -571,7 +579,7 @@ static void mutate_once(struct input *input)
 	} else if (what == 6) {
 		remove_frame(input);
 	} else if (what == 7) {
-		input->settings = (uint8_t)(one_in(2) ? draw(8) : draw(32));
+		input->settings = (uint8_t)(one_in(2) ? draw(8) : draw(64));
 	} else if (what == 8) {
 		fragment_frame(frame);
 		seal(frame);

@@ -169,21 +169,26 @@ struct fixture *world_open(void)
 	return f;
 }
 
-static void set_links(struct fixture *f, bool known)
+/* The interface alone, or another one beside it, which has the place that would be the first one's:
+ * an interface is in place `ifindex % LB_LINKS`, or in the next that is free. */
+static void set_links(struct fixture *f, const struct world_settings *settings)
 {
-	struct lb_link *own = &f->map.links[f->lo % LB_LINKS];
-	struct lb_link *other = &f->map.links[f->egress % LB_LINKS];
+	const uint32_t first = f->lo % LB_LINKS;
+	struct lb_link *own = &f->map.links[(first + settings->two_links) % LB_LINKS];
 
-	memset(own, 0, sizeof(*own));
-	memset(other, 0, sizeof(*other));
+	memset(f->map.links, 0, LB_LINKS * sizeof(*f->map.links));
 	f->map.settings->own_mac = LB_MAC_NONE;
-	if (!known)
+	if (!settings->links_known)
 		return;
+	if (settings->two_links) {
+		f->map.links[first].ifindex = f->egress;
+		memcpy(&f->map.links[first].mac[0], world_other_mac, 6);
+	}
 	own->ifindex = f->lo;
 	memcpy(&own->mac[0], world_own_macs[0], 6);
 	memcpy(&own->mac[1], world_own_macs[1], 6);
-	other->ifindex = f->egress;
-	memcpy(&other->mac[0], world_other_mac, 6);
+	if (!settings->two_links)
+		f->map.settings->own_mac = own->mac[0];
 }
 
 void world_reset(struct fixture *f, const struct world_settings *settings)
@@ -199,7 +204,7 @@ void world_reset(struct fixture *f, const struct world_settings *settings)
 	f->map.settings->unserved = settings->unserved;
 	f->map.settings->icmp_per_tick = settings->no_errors ? 0 : UINT16_MAX;
 	f->map.settings->echo_per_tick = settings->no_echoes ? 0 : UINT16_MAX;
-	set_links(f, settings->links_known);
+	set_links(f, settings);
 }
 
 /* ---- the table ---- */

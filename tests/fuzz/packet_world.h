@@ -70,6 +70,7 @@ struct fixture *world_open(void);
 struct world_settings {
 	uint8_t unserved;          /* enum lb_refusal */
 	bool links_known;          /* the program has been told the interfaces' MAC addresses */
+	bool two_links;            /* another interface has the program too */
 	bool no_errors, no_echoes; /* the rates of answers are 0 */
 };
 
