@@ -17,15 +17,15 @@ lab_with_lists() {
 
 deny() { printf '%s\n' "$@" >"$WORK/deny.new" && mv "$WORK/deny.new" "$WORK/deny.txt"; }
 
-# Is a new request from this address answered? Denied packets get no answer.
-served() { # ADDRESS
+# Is a new request from this address answered within that time? Denied packets get no answer.
+served() { # ADDRESS SECONDS
 	local vip=$VIP4
 	[[ $1 != *:* ]] || vip=$VIP6
-	traffic ask-http "$vip" 80 requests 1 timeout 2 from "$1" >/dev/null 2>&1
+	traffic ask-http "$vip" 80 requests 1 timeout "$2" from "$1" >/dev/null 2>&1
 }
-is_served() { if served "$1"; then echo yes; else echo no; fi; }
-expect_served() { expect "whether $1 is served" "$(is_served "$1")" = yes; }
-expect_denied() { expect "whether $1 is served" "$(is_served "$1")" = no; }
+is_served() { if served "$@"; then echo yes; else echo no; fi; }
+expect_served() { expect "whether $1 is served" "$(is_served "$1" 30)" = yes; }
+expect_denied() { expect "whether $1 is served" "$(is_served "$1" 2)" = no; }
 
 reload_lists() { # the fields of the answer that are expected
 	local said
@@ -123,7 +123,7 @@ test_a_hangup_reads_the_lists_again() {
 	lab_wait_for 5 "the client to be denied" is_denied $CLIENT4 || return 1
 	expect_served $OTHER4
 }
-is_denied() { ! served "$1"; }
+is_denied() { ! served "$1" 2; }
 
 test_reload_lists_leaves_config_and_run_time_changes_alone() {
 	deny
