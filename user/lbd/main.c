@@ -222,8 +222,8 @@ static int start_attach(struct daemon *daemon, const struct config *config, stru
 
 	if (rc)
 		return rc;
-	rc = attach_new(daemon->dp, config->pin, offloads.path, offloads.former, &daemon->attach,
-			err);
+	rc = attach_new(daemon->dp, config->pin, config->mode == CONFIG_MODE_AUTO, offloads.path,
+			offloads.former, &daemon->attach, err);
 	kept_file_done(&offloads);
 	return rc;
 }

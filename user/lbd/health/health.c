@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "failure.h"
 #include "schedule.h"
+#include "source.h"
 #include "verdict.h"
 
 #define WARN_EVERY_MS 60000
@@ -51,6 +52,7 @@ struct health {
 	struct kind_state *kinds;
 	unsigned kinds_count;
 	unsigned running, running_max; /* probes; 0: no limit */
+	struct sources *sources;
 	uint64_t warned_ms, warned_late_ms;
 };
 
@@ -282,6 +284,17 @@ static void probe_timed_out(struct health_check *check)
 		conclude(check, false, why, 0);
 }
 
+/* False: none is fit, and the check has failed. It may be gone. */
+static bool find_source(struct health_check *check)
+{
+	char why[FAILURE_TEXT];
+
+	if (!sources_find(check->health->sources, &check->spec.address, &check->spec.source, why))
+		return true;
+	conclude(check, false, why, 0);
+	return false;
+}
+
 static void start_probe(struct health_check *check)
 {
 	struct health *health = check->health;
@@ -296,6 +309,8 @@ static void start_probe(struct health_check *check)
 		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
 		return;
 	}
+	if (!find_source(check))
+		return;
 	check->probe = check->kind->kind->start(check->kind->state, health->base, &check->spec,
 						probe_done, check);
 	if (check->probe) {
@@ -451,13 +466,20 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 	health->lateness = lateness;
 	LIST_INIT(&health->checks);
 	raise_descriptor_limit();
-	rc = open_kinds(health, err);
+	health->sources = sources_new();
+	rc = health->sources ? open_kinds(health, err)
+			     : error_set(err, -ENOMEM, "health checks: out of memory");
 	if (rc) {
 		health_free(health);
 		return rc;
 	}
 	*ret = health;
 	return 0;
+}
+
+int health_avoid(struct health *health, const struct addr *addresses, unsigned count)
+{
+	return sources_avoid(health->sources, addresses, count);
 }
 
 void health_limit(struct health *health, unsigned probes)
@@ -476,6 +498,7 @@ void health_free(struct health *health)
 	for (unsigned i = 0; i < health->kinds_count; i++)
 		if (health->kinds[i].kind->close)
 			health->kinds[i].kind->close(health->kinds[i].state);
+	sources_free(health->sources);
 	free(health->kinds);
 	free(health);
 }

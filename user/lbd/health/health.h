@@ -61,6 +61,9 @@ void health_free(struct health *health);
 /* At most so many probes run at the same time: each has a descriptor. A probe beyond that is not
  * run, as if the host had no descriptor left. 0, the default: no limit. */
 void health_limit(struct health *health, unsigned probes);
+/* Probes do not leave from these addresses, the VIPs, which are copied: a backend has them too, and
+ * would answer itself. 0 or -ENOMEM. */
+int health_avoid(struct health *health, const struct addr *addresses, unsigned count);
 /* spec is copied. port: the service's, used if spec->port is 0. initial: the status to start with;
  * with HEALTH_UNKNOWN the first probe alone sets the status. The first probe comes within a small
  * random part of the interval. NULL with errno EINVAL (no such kind) or ENOMEM. */
@@ -76,6 +79,7 @@ struct health_probe; /* a kind's state of a running probe */
 struct health_probe_spec {
 	struct addr address;
 	uint16_t port;
+	struct addr source; /* to bind to; family 0: the kernel chooses */
 	const struct health_spec *config;
 };
 

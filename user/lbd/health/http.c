@@ -12,6 +12,7 @@
 #include "curl_loop.h"
 #include "failure.h"
 #include "health.h"
+#include "source.h"
 
 #define HEADERS_MAX (64 * 1024)
 /* So much of a body must arrive in time; a longer one is cut off here and counts as complete. */
@@ -204,6 +205,11 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 		return CURL_SOCKET_BAD;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	if (source_bind(fd, &probe->spec->source)) {
+		probe->socket_error = errno;
+		close(fd);
+		return CURL_SOCKET_BAD;
+	}
 	probe->fd = fd;
 	return fd;
 }

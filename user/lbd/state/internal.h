@@ -60,6 +60,14 @@ bool service_is_checked(const struct config_service *config);
  * not take over, starts those that are missing, and frees the old world. */
 void world_hand_over(struct state *state, struct world *present, struct world *next);
 
+/* ---- reach.c ---- */
+
+/* Decides whether the next hop that was found is of use: sets has_hop, and hop_why if it is not.
+ * True: that has changed. */
+bool backend_reach(struct backend *backend);
+/* For all backends, when attached interfaces or devices have changed. */
+void state_reach(struct state *state);
+
 /* ---- weigh.c: pure ---- */
 
 /* Decides conditions and effective weights of the backends, and the status of the service. now_ms:

@@ -66,7 +66,7 @@ static void warn_of_narrow_path(const struct backend *backend, const struct next
 	unsigned mtu = inner_mtu(backend, hop);
 
 	if (backend->service->config->vip.family == 4 || mtu >= IPV6_LEAST_MTU ||
-	    (backend->has_hop && backend->hop.mtu == hop->mtu))
+	    (backend->hop_found && backend->hop.mtu == hop->mtu))
 		return;
 	log_warning(
 	    "%s: backend %s: MTU %u leaves %u bytes for IPv6 packets, which are lost if they are "
@@ -83,10 +83,11 @@ static void on_next_hop(void *arg, const struct addr *address, const struct next
 	if (hop)
 		warn_of_narrow_path(backend, hop);
 	backend->hop_known = true;
-	backend->has_hop = hop;
+	backend->hop_found = hop;
 	if (hop)
 		backend->hop = *hop;
 	copy_plain(backend->hop_why, hop || !why ? "" : why);
+	backend_reach(backend);
 	state_touch(backend->service->state);
 }
 

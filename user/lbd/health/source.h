@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The source address of a probe. A VIP that is also an address of this host must not be it: the
+ * backend has the same address on lo, and answers itself. The kernel prefers such an address where
+ * it is the longest match (RFC 6724, rule 8). */
+#ifndef LBD_HEALTH_SOURCE_H
+#define LBD_HEALTH_SOURCE_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "failure.h"
+
+/* An address of this host. */
+struct source {
+	struct addr address;
+	char interface[IF_NAMESIZE];
+	bool avoid; /* it is a VIP */
+};
+
+/* The best address in place of the one that the kernel would choose, which is list[kernel]: of the
+ * same interface if possible, then the one with the longest common prefix with `to`. NULL: there is
+ * none. Pure. */
+const struct source *source_choose(const struct source *list, unsigned count, unsigned kernel,
+				   const struct addr *to);
+
+struct sources;
+
+struct sources *sources_new(void); /* NULL: out of memory */
+void sources_free(struct sources *sources); /* NULL is allowed */
+/* From now on these addresses, which are copied, are no sources. 0 or -ENOMEM: those of before
+ * stay. */
+int sources_avoid(struct sources *sources, const struct addr *addresses, unsigned count);
+/* The address to bind a probe of `to` to; family 0: leave it to the kernel. -EADDRNOTAVAIL: the
+ * kernel would choose a VIP, and there is no other; why says so. Costs nothing while no VIP is an
+ * address of this host. */
+int sources_find(struct sources *sources, const struct addr *to, struct addr *ret,
+		 char why[FAILURE_TEXT]);
+/* Binds a socket to such an address, without a port: that is chosen with the connection. 0 or -1
+ * with errno set. */
+int source_bind(int fd, const struct addr *source);
+
+#endif
