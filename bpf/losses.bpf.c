@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Counts the frames that an XDP program sent and no device took. The program itself cannot see
  * that: a device refuses a frame after the program has ended. The kernel's tracepoints see it. They
- * cost nothing while frames arrive, but for xdp_devmap_xmit, which runs once for up to 16 redirected
- * frames. */
+ * cost nothing while frames arrive, but for xdp_devmap_xmit, which runs once for up to 16
+ * redirected frames. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>

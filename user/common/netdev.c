@@ -15,11 +15,11 @@
 #define ANSWER_MAX     8192
 
 /* From the kernel's include/uapi/linux/netdev.h, which headers before 6.3 lack. */
-#define FAMILY        "netdev"
-#define VERSION       1
-#define CMD_DEV_GET   1
-#define A_IFINDEX     1
-#define A_FEATURES    3
+#define FAMILY      "netdev"
+#define VERSION     1
+#define CMD_DEV_GET 1
+#define A_IFINDEX   1
+#define A_FEATURES  3
 
 struct netdev {
 	struct mnl_socket *socket;
@@ -57,8 +57,7 @@ static int take_answer(const struct netdev *netdev, int length, answer_fn *fn, v
 				return -EBADMSG;
 			return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(message))->error;
 		}
-		mnl_attr_for_each(attr, message, sizeof(struct genlmsghdr))
-			fn(arg, attr);
+		mnl_attr_for_each(attr, message, sizeof(struct genlmsghdr)) fn(arg, attr);
 	}
 	return 1;
 }

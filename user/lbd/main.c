@@ -274,6 +274,7 @@ static int start_servers(struct daemon *daemon, struct error *err)
 				  .lateness = daemon->lateness};
 	struct metrics_options metrics = {.base = daemon->base,
 					  .state = daemon->state,
+					  .attach = daemon->attach,
 					  .dp = daemon->dp,
 					  .lateness = daemon->lateness};
 	struct error metrics_error;

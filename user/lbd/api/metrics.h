@@ -13,6 +13,7 @@ struct metrics_options {
 	struct event_base *base;
 	struct state *state; /* and its config */
 	struct dataplane *dp;
+	const struct attach *attach; /* NULL: no interfaces */
 	const struct lateness *lateness;
 	const struct face *control; /* for its metrics; outlives the metrics */
 	unsigned connections;       /* at most; see budget.h */

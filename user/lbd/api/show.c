@@ -42,8 +42,8 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence,
 		       warnings);
 	attach_warnings(api->attach, attachment, append_sentence, warnings);
-	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:I, s:o, s:o}", "name", attachment->name, "ifindex",
-			 number(attachment->ifindex), "mode",
+	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:I, s:o, s:o}", "name", attachment->name,
+			 "ifindex", number(attachment->ifindex), "mode",
 			 attachment->native ? "native" : "generic", "dispatcher",
 			 attachment->dispatcher, "running", attach_interface_runs(attachment->name),
 			 "lost", number(attachment->lost), "turned_off", off, "warnings", warnings);

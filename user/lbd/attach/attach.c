@@ -365,8 +365,8 @@ int attach_fall_back(struct attach *attach, const char *of, const char *why, str
 	int rc;
 
 	snprintf(name, sizeof(name), "%s", of); /* that of the list moves */
-	log_warning("%s: native mode loses every packet: %s; generic mode is used from now on", name,
-		    why);
+	log_warning("%s: native mode loses every packet: %s; generic mode is used from now on",
+		    name, why);
 	rc = attach_detach(attach, name, err);
 	if (!rc)
 		rc = attach_interface(attach, name, CONFIG_MODE_GENERIC, err);

@@ -25,7 +25,7 @@ struct attachment {
 	uint64_t lost, lost_ms;
 
 	/* The fields below are private to this room. */
-	char lost_why[96];          /* "to br0: Operation not supported" */
+	char lost_why[96];           /* "to br0: Operation not supported" */
 	char not_native[ATTACH_WHY]; /* why native mode loses packets here, or was not used; "" */
 	struct device_counts counts; /* of a veth in native mode, when they were last read */
 };
@@ -33,8 +33,9 @@ struct attachment {
 struct attach;
 
 /* Takes over interfaces that an earlier lbd attached: the same program is left in place, another
- * one is replaced without a gap. automatic: those in native mode may fall back. offloads: the file that lists the offloads that were turned off;
- * former: where an lbd of before had it, see offloads_take_over. */
+ * one is replaced without a gap. automatic: those in native mode may fall back. offloads: the file
+ * that lists the offloads that were turned off; former: where an lbd of before had it, see
+ * offloads_take_over. */
 int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
 	       const char *former, struct attach **ret, struct error *err);
 /* Programs stay attached. */
@@ -53,11 +54,11 @@ const struct offloads *attach_offloads(const struct attach *attach);
  * directory of link pins. */
 bool attach_is_idle(const struct attach *attach);
 /* To be called each second. Logs an error when another process has detached the program from an
- * interface, or removed its pin. Counts lost frames, and falls back to generic mode where AUTO chose
- * native mode and nothing arrives. */
+ * interface, or removed its pin. Counts lost frames, and falls back to generic mode where AUTO
+ * chose native mode and nothing arrives. */
 void attach_check(struct attach *attach);
-/* Calls fn with a sentence for each thing that makes packets of an interface get lost, or did in the
- * last minute. */
+/* Calls fn with a sentence for each thing that makes packets of an interface get lost, or did in
+ * the last minute. */
 void attach_warnings(struct attach *attach, const struct attachment *there,
 		     void (*fn)(void *arg, const char *sentence), void *arg);
 /* Why packets that the program sends to this device are lost; NULL: nothing is known against it.

@@ -17,9 +17,9 @@
 #include "common/rtnl.h"
 #include "ethtool.h"
 
-/* Drivers without ndo_xdp_xmit in Linux 6.1 and 6.2, for Ethernet devices that are made of software.
- * Those of cards are not listed: they differ by version and configuration. */
-static const char *const takes_none[] = {"bridge", "dummy",  "geneve", "ifb",  "ipvlan",
+/* Drivers without ndo_xdp_xmit in Linux 6.1 and 6.2, for Ethernet devices that are made of
+ * software. Those of cards are not listed: they differ by version and configuration. */
+static const char *const takes_none[] = {"bridge", "dummy",   "geneve",      "ifb",  "ipvlan",
 					 "macsec", "macvlan", "openvswitch", "team", "vxlan"};
 
 static bool driver_is(const char *name, const char *driver)

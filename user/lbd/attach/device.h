@@ -23,7 +23,8 @@ enum device_takes device_takes(struct netdev *netdev, uint32_t ifindex, char why
 /* Can native mode work there? False: why says why every packet would be lost. */
 bool device_suits_native(struct netdev *netdev, uint32_t ifindex, char why[DEVICE_WHY]);
 bool device_is_veth(const char *name);
-/* A bond: in native mode the program runs on its ports, and each frame is redirected to the bond. */
+/* A bond: in native mode the program runs on its ports, and each frame is redirected to the bond.
+ */
 bool device_is_bond(const char *name);
 /* Has the device an Ethernet header? */
 bool device_is_ethernet(const char *name);

@@ -23,7 +23,7 @@ struct attach {
 	struct netdev *netdev; /* NULL: the kernel does not say what devices can do */
 	struct losses *losses; /* NULL: not counted */
 	bool dispatcher_allowed;
-	bool hidden; /* an interface has a program that cannot be seen: it may use these maps */
+	bool hidden;    /* an interface has a program that cannot be seen: it may use these maps */
 	bool automatic; /* interfaces that are taken over may fall back to generic mode */
 	struct attachment *list;
 	unsigned count;
@@ -38,10 +38,10 @@ struct occupant {
 	uint32_t id; /* of the program, 0: none */
 	char name[16];
 	bool native;
-	bool dispatcher; /* it is libxdp's; ours may be one of the programs in it */
+	bool dispatcher;   /* it is libxdp's; ours may be one of the programs in it */
 	unsigned programs; /* in the dispatcher */
-	uint32_t ours;   /* id of the attached program that uses our maps, 0: none */
-	bool hidden;     /* without CAP_SYS_ADMIN only its id can be seen */
+	uint32_t ours;     /* id of the attached program that uses our maps, 0: none */
+	bool hidden;       /* without CAP_SYS_ADMIN only its id can be seen */
 };
 
 /* 0 or -errno. */

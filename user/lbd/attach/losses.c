@@ -56,7 +56,7 @@ int losses_new(struct losses **ret, struct error *err)
 	/* The inode's number is the namespace's in the kernel. */
 	rc = stat("/proc/self/ns/net", &namespace) ? -errno : 0;
 	if (!rc)
-		rc = start(losses, (uint32_t)namespace.st_ino);
+		rc = start(losses, (uint32_t) namespace.st_ino);
 	if (rc) {
 		losses_free(losses);
 		return error_set(err, rc, "lost frames are not counted: %s", strerror(-rc));

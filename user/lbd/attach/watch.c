@@ -62,8 +62,7 @@ static bool count_veth(struct attachment *there, struct device_counts *ret)
 {
 	struct device_counts now;
 
-	if (!there->native || !device_is_veth(there->name) ||
-	    device_veth_counts(there->name, &now))
+	if (!there->native || !device_is_veth(there->name) || device_veth_counts(there->name, &now))
 		return false;
 	ret->sent = now.sent - there->counts.sent;
 	ret->lost = now.lost - there->counts.lost;
@@ -185,6 +184,7 @@ void attach_warnings(struct attach *attach, const struct attachment *there,
 		     there->name);
 	warn_of_redirects(attach, there, &to);
 	if (there->lost_ms && now - there->lost_ms < RECENT_MS)
-		warn(&to, "%" PRIu64 " frames that lbd sent were lost, the last %" PRIu64 " s ago: %s",
+		warn(&to,
+		     "%" PRIu64 " frames that lbd sent were lost, the last %" PRIu64 " s ago: %s",
 		     there->lost, (now - there->lost_ms) / 1000, there->lost_why);
 }

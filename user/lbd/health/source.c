@@ -23,8 +23,8 @@ struct sources {
 	unsigned avoid_count;
 	struct source *list; /* addresses of this host */
 	unsigned count;
-	bool avoids[7];   /* by family: an address of this host is to be avoided */
-	uint64_t read_ms; /* CLOCK_MONOTONIC; 0: never */
+	bool avoids[7];     /* by family: an address of this host is to be avoided */
+	uint64_t read_ms;   /* CLOCK_MONOTONIC; 0: never */
 	struct addr logged; /* the last address that was put in the place of a VIP */
 };
 
@@ -187,10 +187,11 @@ int sources_find(struct sources *sources, const struct addr *to, struct addr *re
 		*ret = chosen->address;
 		return 0;
 	}
-	snprintf(why, FAILURE_TEXT,
-		 "check not sent: its source would be %s, which is a VIP: add another IPv%u address "
-		 "to %s",
-		 addr_format(&refused->address, vip), to->family, refused->interface);
+	snprintf(
+	    why, FAILURE_TEXT,
+	    "check not sent: its source would be %s, which is a VIP: add another IPv%u address "
+	    "to %s",
+	    addr_format(&refused->address, vip), to->family, refused->interface);
 	return -EADDRNOTAVAIL;
 }
 

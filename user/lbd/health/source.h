@@ -27,7 +27,7 @@ const struct source *source_choose(const struct source *list, unsigned count, un
 
 struct sources;
 
-struct sources *sources_new(void); /* NULL: out of memory */
+struct sources *sources_new(void);          /* NULL: out of memory */
 void sources_free(struct sources *sources); /* NULL is allowed */
 /* From now on these addresses, which are copied, are no sources. 0 or -ENOMEM: those of before
  * stay. */
