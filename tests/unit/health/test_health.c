@@ -312,6 +312,104 @@ static void probe_over_the_limit_is_not_run_until_another_ends(void **state)
 	health_limit(health, 0);
 }
 
+/* ---- checks that go to the VIP ---- */
+
+struct fake_way {
+	int refusal;
+	uint64_t packets, each; /* sent so far, and by each probe */
+	unsigned missed;
+};
+
+static int fake_prepare(void *arg, const struct addr *to, char *why, size_t size)
+{
+	struct fake_way *way = arg;
+
+	snprintf(why, size, "no way");
+	return way->refusal;
+}
+
+/* Asked before and after each probe. */
+static uint64_t fake_sent(void *arg, uint32_t mark)
+{
+	struct fake_way *way = arg;
+
+	assert_int_equal(mark, 0x77);
+	return way->packets += way->each;
+}
+
+static void fake_missed(void *arg)
+{
+	((struct fake_way *)arg)->missed++;
+}
+
+static struct health_check *add_to_vip(struct reported *reported, const char *results)
+{
+	struct health_spec spec = spec_of("scripted");
+
+	script = results;
+	script_started = 0;
+	spec.to_vip = true;
+	spec.interval_ms = 10;
+	return add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, reported);
+}
+
+static void set_way(struct health_check *check, struct fake_way *fake)
+{
+	struct health_way way = {.mark = 0x77,
+				 .arg = fake,
+				 .prepare = fake_prepare,
+				 .sent = fake_sent,
+				 .missed = fake_missed};
+
+	assert_int_equal(addr_parse("198.51.100.1", &way.to), 0);
+	health_set_way(check, &way);
+}
+
+static void check_to_the_vip_waits_for_its_way(void **state)
+{
+	struct reported reported = {0};
+	struct fake_way fake = {.each = 1};
+	struct health_check *check = add_to_vip(&reported, "+");
+
+	test_loop_run(base, 50);
+	assert_int_equal(script_started, 0);
+	set_way(check, &fake);
+	assert_true(run_until(&reported.results, 1));
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(fake.missed, 0);
+	health_remove(check);
+}
+
+static void check_to_the_vip_that_did_not_take_its_way_fails(void **state)
+{
+	struct reported reported = {0};
+	struct fake_way fake = {0};
+	struct health_check *check = add_to_vip(&reported, "+");
+
+	set_way(check, &fake);
+	assert_true(run_until(&reported.results, 1));
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why,
+			    "the check did not take the tunnel: another tc program or "
+			    "rule of this host sent it elsewhere");
+	assert_int_equal(fake.missed, 1);
+	health_remove(check);
+}
+
+static void check_to_the_vip_without_a_way_says_why(void **state)
+{
+	struct reported reported = {0};
+	struct fake_way fake = {.refusal = -ENETUNREACH};
+	struct health_check *check = add_to_vip(&reported, "+");
+
+	set_way(check, &fake);
+	assert_true(run_until(&reported.results, 1));
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why, "no way");
+	assert_int_equal(script_started, 0);
+	health_remove(check);
+}
+
 static void why_holds_the_last_failure_until_up_again(void **state)
 {
 	struct health_spec spec = spec_of("scripted");
@@ -1301,6 +1399,9 @@ int main(void)
 	    TEST(kept_status_is_not_a_change_and_needs_the_full_count),
 	    TEST(probe_that_could_not_run_does_not_change_the_status),
 	    TEST(probe_over_the_limit_is_not_run_until_another_ends),
+	    TEST(check_to_the_vip_waits_for_its_way),
+	    TEST(check_to_the_vip_that_did_not_take_its_way_fails),
+	    TEST(check_to_the_vip_without_a_way_says_why),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(probes_start_an_interval_apart),
 	    TEST(first_probes_are_spread),

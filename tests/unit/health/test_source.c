@@ -195,7 +195,7 @@ static void a_socket_is_bound_to_the_address_without_a_port(void **state)
 
 	needs_root();
 	fd = socket(AF_INET6, SOCK_STREAM, 0);
-	assert_int_equal(source_bind(fd, &own), 0);
+	assert_int_equal(source_set(fd, &own, 0), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&bound, &length), 0);
 	assert_int_equal(addr_from_sockaddr((struct sockaddr *)&bound, &there), 0);
 	assert_address(&there, OWN);

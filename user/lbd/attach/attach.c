@@ -149,6 +149,11 @@ const struct offloads *attach_offloads(const struct attach *attach)
 	return attach->offloads;
 }
 
+struct detours *attach_detours(const struct attach *attach)
+{
+	return attach->detours;
+}
+
 bool attach_is_idle(const struct attach *attach)
 {
 	return !attach->count && !attach->hidden && !rmdir(attach->links);
@@ -599,9 +604,10 @@ int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char
 		return error_set(err, -ENOMEM, "out of memory");
 	attach->pin = strdup(pin);
 	attach->offloads = offloads_new(offloads);
+	attach->detours = detours_new();
 	if (asprintf(&attach->links, "%s/links", pin) < 0)
 		attach->links = NULL;
-	if (!attach->pin || !attach->links || !attach->offloads)
+	if (!attach->pin || !attach->links || !attach->offloads || !attach->detours)
 		rc = error_set(err, -ENOMEM, "out of memory");
 	else
 		rc = make_directories(attach, err);
@@ -633,6 +639,7 @@ void attach_free(struct attach *attach)
 	offloads_free(attach->offloads);
 	netdev_close(attach->netdev);
 	losses_free(attach->losses);
+	detours_free(attach->detours);
 	free(attach->egresses);
 	free(attach->pin);
 	free(attach->links);

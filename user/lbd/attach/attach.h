@@ -9,6 +9,7 @@
 
 #include "lbd/config/config.h"
 #include "lbd/dataplane/dataplane.h"
+#include "detour.h"
 #include "device.h"
 #include "offloads.h"
 
@@ -48,6 +49,8 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 int attach_detach(struct attach *attach, const char *name, struct error *err);
 /* An interface appeared, is gone (present false) or was renamed: updates the list. */
 void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present);
+/* The ways of health checks that go to a VIP. Owned by attach. */
+struct detours *attach_detours(const struct attach *attach);
 /* The offloads that are turned off for its interfaces. Owned by attach. */
 const struct offloads *attach_offloads(const struct attach *attach);
 /* At the end: true if nothing is attached, here or in another network namespace; then removes the

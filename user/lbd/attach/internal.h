@@ -22,6 +22,7 @@ struct attach {
 	struct offloads *offloads;
 	struct netdev *netdev; /* NULL: the kernel does not say what devices can do */
 	struct losses *losses; /* NULL: not counted */
+	struct detours *detours;
 	bool dispatcher_allowed;
 	bool hidden;    /* an interface has a program that cannot be seen: it may use these maps */
 	bool automatic; /* interfaces that are taken over may fall back to generic mode */

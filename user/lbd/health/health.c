@@ -31,8 +31,11 @@ struct health_check {
 	struct health *health;
 	const struct kind_state *kind;
 	struct health_spec config;
+	struct addr backend;
 	struct health_probe_spec spec;
-	struct event timer; /* for the next probe or, while one runs, for its timeout */
+	struct health_way way; /* mark 0: none yet */
+	uint64_t way_packets;  /* when the probe began */
+	struct event timer;    /* for the next probe or, while one runs, for its timeout */
 	struct health_probe *probe;
 	bool repeated; /* the probe before this one was void */
 	bool placed;   /* its place in the interval has been drawn */
@@ -73,7 +76,7 @@ static void log_result(const struct health_check *check, bool passed, const char
 		snprintf(streak, sizeof(streak), ", %u of %u probes until %s", check->streak,
 			 passed ? check->config.rise : check->config.fall, passed ? "up" : "down");
 	log_debug("health check of %s port %u: %s probe %s; %s%s",
-		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
+		  addr_format(&check->backend, address), check->spec.port, check->config.type,
 		  result, names[check->status], streak);
 }
 
@@ -134,12 +137,12 @@ static void probe_not_run(struct health_check *check, const char *reason)
 	char address[ADDR_TEXT];
 
 	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, reason);
-	log_debug("health check of %s port %u: %s %s", addr_format(&check->spec.address, address),
+	log_debug("health check of %s port %u: %s %s", addr_format(&check->backend, address),
 		  check->spec.port, check->config.type, why);
 	if (log_is_due(&health->warned_ms, WARN_EVERY_MS))
 		log_warning(
 		    "health check of %s port %u: %s; its status is unchanged (logged once a minute)",
-		    addr_format(&check->spec.address, address), check->spec.port, why);
+		    addr_format(&check->backend, address), check->spec.port, why);
 	report(check, HEALTH_NOT_RUN, 0, why);
 }
 
@@ -203,7 +206,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 		    "are repeated before they count (logged once a minute)",
 		    (unsigned long long)late / 1000);
 	log_debug("health check of %s port %u: %s probe void: lbd was %llu ms late; it is repeated",
-		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
+		  addr_format(&check->backend, address), check->spec.port, check->config.type,
 		  (unsigned long long)late / 1000);
 	check->repeated = true;
 	/* at a random time: not all checks at the same moment */
@@ -241,6 +244,17 @@ static void probe_ended(struct health_check *check)
 	check->health->running--;
 }
 
+/* Otherwise it was a client's packet to the VIP, and any backend may have answered. */
+static bool took_its_way(const struct health_check *check)
+{
+	const struct health_way *way = &check->way;
+
+	if (!check->config.to_vip || way->sent(way->arg, way->mark) != check->way_packets)
+		return true;
+	way->missed(way->arg);
+	return false;
+}
+
 static void probe_done(void *arg, enum health_outcome outcome, const char *why, uint32_t latency_us)
 {
 	struct health_check *check = arg;
@@ -251,6 +265,11 @@ static void probe_done(void *arg, enum health_outcome outcome, const char *why, 
 	if (outcome == HEALTH_NOT_RUN) {
 		wait_for_next(check);
 		probe_not_run(check, why);
+	} else if (outcome == HEALTH_PASSED && !took_its_way(check)) {
+		conclude(check, false,
+			 "the check did not take the tunnel: another tc program or rule of this "
+			 "host sent it elsewhere",
+			 0);
 	} else if (outcome == HEALTH_PASSED) {
 		conclude(check, true, NULL, measured(check, latency_us));
 	} else if (current_verdict(check, false, &late, &wait) == VERDICT_VOID) {
@@ -284,6 +303,28 @@ static void probe_timed_out(struct health_check *check)
 		conclude(check, false, why, 0);
 }
 
+/* False: the probe cannot take its way, and has failed or waits. The check may be gone. */
+static bool find_way(struct health_check *check)
+{
+	const struct health_way *way = &check->way;
+	char why[FAILURE_TEXT];
+
+	if (!check->config.to_vip)
+		return true;
+	if (!way->mark) { /* no next hop is known yet */
+		wait_for_next(check);
+		return false;
+	}
+	if (way->prepare(way->arg, &way->to, why, sizeof(why))) {
+		conclude(check, false, why, 0);
+		return false;
+	}
+	check->spec.address = way->to;
+	check->spec.mark = way->mark;
+	check->way_packets = way->sent(way->arg, way->mark);
+	return true;
+}
+
 /* False: none is fit, and the check has failed. It may be gone. */
 static bool find_source(struct health_check *check)
 {
@@ -309,7 +350,7 @@ static void start_probe(struct health_check *check)
 		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
 		return;
 	}
-	if (!find_source(check))
+	if (!find_way(check) || !find_source(check))
 		return;
 	check->probe = check->kind->kind->start(check->kind->state, health->base, &check->spec,
 						probe_done, check);
@@ -383,6 +424,7 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 	}
 	check->health = health;
 	check->kind = kind;
+	check->backend = *address;
 	check->spec = (struct health_probe_spec){
 	    .address = *address, .port = spec->port ? spec->port : port, .config = &check->config};
 	check->result = result;
@@ -392,6 +434,15 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 	LIST_INSERT_HEAD(&health->checks, check, link);
 	wait_for_first(check);
 	return check;
+}
+
+void health_set_way(struct health_check *check, const struct health_way *way)
+{
+	bool first = check->config.to_vip && !check->way.mark && !check->probe;
+
+	check->way = *way;
+	if (first)
+		wait_for_first(check);
 }
 
 void health_remove(struct health_check *check)

@@ -205,7 +205,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 		return CURL_SOCKET_BAD;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	if (source_bind(fd, &probe->spec->source)) {
+	if (source_set(fd, &probe->spec->source, probe->spec->mark)) {
 		probe->socket_error = errno;
 		close(fd);
 		return CURL_SOCKET_BAD;

@@ -195,12 +195,14 @@ int sources_find(struct sources *sources, const struct addr *to, struct addr *re
 	return -EADDRNOTAVAIL;
 }
 
-int source_bind(int fd, const struct addr *source)
+int source_set(int fd, const struct addr *source, uint32_t mark)
 {
 	struct sockaddr_storage address;
 	socklen_t length;
 	int one = 1;
 
+	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
+		return -1;
 	if (!source->family)
 		return 0;
 	length = addr_to_sockaddr(source, 0, &address);

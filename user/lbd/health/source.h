@@ -37,8 +37,8 @@ int sources_avoid(struct sources *sources, const struct addr *addresses, unsigne
  * address of this host. */
 int sources_find(struct sources *sources, const struct addr *to, struct addr *ret,
 		 char why[FAILURE_TEXT]);
-/* Binds a socket to such an address, without a port: that is chosen with the connection. 0 or -1
- * with errno set. */
-int source_bind(int fd, const struct addr *source);
+/* Binds a socket to such an address, without a port: that is chosen with the connection. Gives it
+ * the mark, unless that is 0. 0 or -1 with errno set. */
+int source_set(int fd, const struct addr *source, uint32_t mark);
 
 #endif

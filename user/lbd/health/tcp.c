@@ -83,7 +83,7 @@ static int tcp_socket(const struct health_probe_spec *spec)
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	if (!source_bind(fd, &spec->source))
+	if (!source_set(fd, &spec->source, spec->mark))
 		return fd;
 	error = errno;
 	close(fd);

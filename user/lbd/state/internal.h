@@ -36,6 +36,7 @@ struct state {
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
+	int way_error;          /* -errno of the last check that got no way to the VIP */
 	struct crowd crowd;
 	unsigned services_sent, backends_sent; /* in the last commit */
 };
@@ -67,6 +68,12 @@ void world_hand_over(struct state *state, struct world *present, struct world *n
 bool backend_reach(struct backend *backend);
 /* For all backends, when attached interfaces or devices have changed. */
 void state_reach(struct state *state);
+
+/* ---- way.c ---- */
+
+/* Gives the backend's check, if it goes to the VIP, the way to the next hop. */
+void backend_set_way(struct backend *backend);
+void backend_drop_way(struct backend *backend);
 
 /* ---- weigh.c: pure ---- */
 

@@ -21,6 +21,7 @@ static void backend_free(struct backend *backend)
 	if (!backend)
 		return;
 	health_remove(backend->check);
+	backend_drop_way(backend);
 	if (backend->watch)
 		neigh_unwatch(backend->watch);
 	free(backend->handle);
