@@ -250,18 +250,24 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 static int try_native(struct attach *attach, const char *name, uint32_t ifindex,
 		      enum config_mode mode, bool join, char why[ATTACH_WHY])
 {
+	char fault[ATTACH_WHY] = "";
+	struct attachment *there;
 	int rc;
 
-	if (!device_suits_native(attach->netdev, ifindex, why)) {
+	if (!device_suits_native(attach->netdev, ifindex, fault)) {
+		snprintf(why, ATTACH_WHY, "%s", fault);
 		if (mode == CONFIG_MODE_AUTO)
 			return 1;
-		log_warning("%s: native mode loses packets: %s", name, why);
+		log_warning("%s: native mode loses packets: %s", name, fault);
 	}
 	offloads_prepare(attach->offloads, ifindex, true);
 	rc = attach_in_mode(attach, name, ifindex, true, join, why);
-	if (!rc)
-		find(attach, name)->automatic = mode == CONFIG_MODE_AUTO;
-	return rc;
+	if (rc)
+		return rc;
+	there = find(attach, name);
+	there->automatic = mode == CONFIG_MODE_AUTO;
+	memcpy(there->not_native, fault, sizeof(fault));
+	return 0;
 }
 
 static int attach_new_interface(struct attach *attach, const char *name, uint32_t ifindex,
