@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "lbd/attach/checksums.h"
 #include "lbd/attach/device.h"
 #include "lbd/attach/losses.h"
 
@@ -304,6 +305,60 @@ static void losses_of_another_network_namespace_are_not_counted(void **state)
 	losses_free(elsewhere);
 }
 
+/* ---- checksums ---- */
+
+/* A datagram from v1 to v0. */
+static void send_datagram(void)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	inet_pton(AF_INET, "10.9.0.1", &to.sin_addr);
+	assert_int_equal(sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+	close(fd);
+}
+
+static struct lb_checksums look_until(struct checksums *checksums, uint32_t whole,
+				      uint32_t unfinished)
+{
+	uint64_t end_ms = clock_monotonic_ms() + HANG_MS;
+	struct lb_checksums seen = {0};
+
+	while ((seen.whole < whole || seen.unfinished < unfinished) &&
+	       clock_monotonic_ms() < end_ms)
+		assert_int_equal(checksums_read(checksums, if_nametoindex("v0"), &seen), 0);
+	return seen;
+}
+
+static void packets_with_unfinished_checksums_are_told_from_whole_ones(void **state)
+{
+	uint32_t v0 = if_nametoindex("v0");
+	struct checksums *checksums;
+	struct lb_checksums seen;
+	struct error err;
+
+	needs_root();
+	if (checksums_new(&checksums, &err)) {
+		print_message("%s\n", err.text);
+		skip();
+	}
+	here("ip addr add 10.9.0.2/24 dev v1 && ip neigh replace 10.9.0.1 dev v1 nud permanent "
+	     "lladdr $(ip -br link show v0 | awk '{ print $3 }')");
+	attach("v0", XDP_TX, "v0");
+	assert_int_equal(checksums_watch(checksums, v0), 0);
+	assert_int_equal(checksums_watch(checksums, v0), 0); /* goes on */
+	send_datagram();
+	seen = look_until(checksums, 1, 0);
+	assert_int_equal(seen.unfinished, 0);
+	here("ethtool -K v1 tx on >/dev/null");
+	send_datagram();
+	seen = look_until(checksums, 1, 1);
+	assert_int_equal(seen.unfinished, 1);
+	checksums_forget(checksums, v0);
+	assert_int_equal(checksums_read(checksums, v0, &seen), -ENOENT);
+	checksums_free(checksums);
+}
+
 static int enter_namespace(void **state)
 {
 	allowed = unshare(CLONE_NEWNET) == 0;
@@ -333,6 +388,7 @@ int main(void)
 	    TEST(a_device_that_is_no_veth_has_no_such_counts),
 	    TEST(refused_redirects_are_counted_by_device),
 	    TEST(losses_of_another_network_namespace_are_not_counted),
+	    TEST(packets_with_unfinished_checksums_are_told_from_whole_ones),
 	};
 
 	return cmocka_run_group_tests(tests, enter_namespace, leave);

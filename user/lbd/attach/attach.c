@@ -134,6 +134,8 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 
 static void forget(struct attach *attach, struct attachment *gone)
 {
+	if (gone->sampling)
+		checksums_forget(attach->checksums, gone->ifindex);
 	*gone = attach->list[--attach->count];
 	list_changed(attach);
 }
@@ -376,8 +378,8 @@ int attach_fall_back(struct attach *attach, const char *of, const char *why, str
 	int rc;
 
 	snprintf(name, sizeof(name), "%s", of); /* that of the list moves */
-	log_warning("%s: native mode loses every packet: %s; generic mode is used from now on",
-		    name, why);
+	log_warning("%s: native mode loses packets: %s; generic mode is used from now on", name,
+		    why);
 	rc = attach_detach(attach, name, err);
 	if (!rc)
 		rc = attach_interface(attach, name, CONFIG_MODE_GENERIC, err);
@@ -598,6 +600,8 @@ static void open_watches(struct attach *attach)
 			  strerror(-rc));
 	if (losses_new(&attach->losses, &err))
 		log_info("attach: %s", err.text);
+	if (checksums_new(&attach->checksums, &err))
+		log_info("attach: %s", err.text);
 }
 
 int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
@@ -645,6 +649,7 @@ void attach_free(struct attach *attach)
 	offloads_free(attach->offloads);
 	netdev_close(attach->netdev);
 	losses_free(attach->losses);
+	checksums_free(attach->checksums);
 	detours_free(attach->detours);
 	free(attach->egresses);
 	free(attach->pin);

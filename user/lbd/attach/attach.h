@@ -29,6 +29,9 @@ struct attachment {
 	char lost_why[96];           /* "to br0: Operation not supported" */
 	char not_native[ATTACH_WHY]; /* why native mode loses packets here, or was not used; "" */
 	struct device_counts counts; /* of a veth in native mode, when they were last read */
+	bool sampling;               /* its packets' checksums are looked at now */
+	/* CLOCK_MONOTONIC: the sample began or ended; one was unfinished (0: none was) */
+	uint64_t sample_ms, unfinished_ms;
 };
 
 struct attach;

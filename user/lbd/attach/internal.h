@@ -5,6 +5,7 @@
 #define LBD_ATTACH_INTERNAL_H
 
 #include "attach.h"
+#include "checksums.h"
 #include "losses.h"
 
 #define EGRESS_MOST 256 /* as many as the map egress has room for */
@@ -20,8 +21,9 @@ struct attach {
 	struct dataplane *dp;
 	char *pin, *links; /* PIN, PIN/links */
 	struct offloads *offloads;
-	struct netdev *netdev; /* NULL: the kernel does not say what devices can do */
-	struct losses *losses; /* NULL: not counted */
+	struct netdev *netdev;       /* NULL: the kernel does not say what devices can do */
+	struct losses *losses;       /* NULL: not counted */
+	struct checksums *checksums; /* NULL: not looked at */
 	struct detours *detours;
 	bool dispatcher_allowed;
 	bool hidden;    /* an interface has a program that cannot be seen: it may use these maps */

@@ -14,6 +14,11 @@
 #include "common/log.h"
 
 #define RECENT_MS 60000
+/* Checksums are looked at for so long, or until so many packets had whole ones; then comes a
+ * pause. */
+#define SAMPLE_MS      10000
+#define SAMPLE_PACKETS 100
+#define SAMPLE_PAUSE   20000
 
 /* ---- lost frames ---- */
 
@@ -72,6 +77,42 @@ static bool count_veth(struct attachment *there, struct device_counts *ret)
 	return true;
 }
 
+/* ---- checksums ---- */
+
+static void sample_end(const struct attach *attach, struct attachment *there, uint64_t now)
+{
+	checksums_forget(attach->checksums, there->ifindex);
+	there->sampling = false;
+	there->sample_ms = now;
+}
+
+static void sample_read(const struct attach *attach, struct attachment *there, uint64_t now)
+{
+	struct lb_checksums seen = {0};
+
+	checksums_read(attach->checksums, there->ifindex, &seen);
+	if (seen.unfinished)
+		there->unfinished_ms = now;
+	if (seen.unfinished || seen.whole >= SAMPLE_PACKETS || now - there->sample_ms > SAMPLE_MS)
+		sample_end(attach, there, now);
+}
+
+/* Has a packet on this veth had an unfinished checksum lately? */
+static bool sees_unfinished(const struct attach *attach, struct attachment *there)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (!attach->checksums || !device_is_veth(there->name))
+		return false;
+	if (there->sampling) {
+		sample_read(attach, there, now);
+	} else if (!there->sample_ms || now - there->sample_ms > SAMPLE_PAUSE) {
+		there->sampling = !checksums_watch(attach->checksums, there->ifindex);
+		there->sample_ms = now;
+	}
+	return there->unfinished_ms && now - there->unfinished_ms < RECENT_MS;
+}
+
 /* ---- falling back ---- */
 
 /* A dispatcher that holds other programs cannot change its mode. */
@@ -85,8 +126,8 @@ static bool may_fall_back(const struct attach *attach, const struct attachment *
 	       (!attach_look(attach->dp, there->ifindex, &occupant) && occupant.programs == 1);
 }
 
-/* Is it certain that nothing arrives? Losses alone are not: a queue may be full. */
-static bool loses_all(const struct attach *attach, struct attachment *there)
+/* Is it certain that packets do not arrive? Losses alone do not show that: a queue may be full. */
+static bool loses_packets(const struct attach *attach, struct attachment *there)
 {
 	struct device_counts since;
 	bool counted = count_veth(there, &since);
@@ -94,6 +135,12 @@ static bool loses_all(const struct attach *attach, struct attachment *there)
 	if (!device_suits_native(attach->netdev, there->ifindex, there->not_native))
 		return there->native;
 	there->not_native[0] = 0;
+	if (sees_unfinished(attach, there)) {
+		snprintf(there->not_native, sizeof(there->not_native),
+			 "packets come in with unfinished checksums, which native mode forwards as "
+			 "they are: where they are sent: ethtool -K DEVICE tx off");
+		return true;
+	}
 	if (!counted || !since.lost || since.sent)
 		return false;
 	snprintf(there->not_native, sizeof(there->not_native),
@@ -112,7 +159,8 @@ static void check_modes(struct attach *attach)
 		struct attachment *there = &attach->list[i];
 		char why[ATTACH_WHY];
 
-		if (!there->native || !loses_all(attach, there) || !may_fall_back(attach, there))
+		if (!there->native || !loses_packets(attach, there) ||
+		    !may_fall_back(attach, there))
 			continue;
 		memcpy(why, there->not_native, sizeof(why));
 		if (attach_fall_back(attach, there->name, why, &err))
@@ -177,7 +225,8 @@ void attach_warnings(struct attach *attach, const struct attachment *there,
 		warn(&to, "%s: %s",
 		     there->native ? "native mode loses packets" : "native mode is not used",
 		     there->not_native);
-	else if (there->native && device_is_veth(there->name) && !device_peer(there->ifindex))
+	else if (there->native && !attach->checksums && device_is_veth(there->name) &&
+		 !device_peer(there->ifindex))
 		warn(&to,
 		     "%s is a veth in native mode: packets whose checksums its other end leaves "
 		     "unfinished are lost; on the other end: ethtool -K PEER tx off",
