@@ -269,6 +269,7 @@ static int try_native(struct attach *attach, const char *name, uint32_t ifindex,
 	there = find(attach, name);
 	there->automatic = mode == CONFIG_MODE_AUTO;
 	memcpy(there->not_native, fault, sizeof(fault));
+	there->complained = fault[0];
 	return 0;
 }
 

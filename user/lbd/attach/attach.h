@@ -26,10 +26,13 @@ struct attachment {
 	uint64_t lost, lost_ms;
 
 	/* The fields below are private to this room. */
-	char lost_why[96];           /* "to br0: Operation not supported" */
-	char not_native[ATTACH_WHY]; /* why native mode loses packets here, or was not used; "" */
-	struct device_counts counts; /* of a veth in native mode, when they were last read */
-	bool sampling;               /* its packets' checksums are looked at now */
+	char lost_why[96];             /* "to br0: Operation not supported" */
+	char not_native[ATTACH_WHY];   /* why native mode loses packets here, or was not used; "" */
+	char no_redirects[ATTACH_WHY]; /* why it takes no redirected frames; "": nothing known */
+	bool complained;               /* of not_native, in the log */
+	unsigned silent_s;             /* seconds in a row in which its other end took no frame */
+	struct device_counts counts;   /* of a veth in native mode, when they were last read */
+	bool sampling;                 /* its packets' checksums are looked at now */
 	/* CLOCK_MONOTONIC: the sample began or ended; one was unfinished (0: none was) */
 	uint64_t sample_ms, unfinished_ms;
 };

@@ -13,7 +13,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define RECENT_MS 60000
+#define RECENT_MS      60000
+#define SILENT_SECONDS 3
 /* Checksums are looked at for so long, or until so many packets had whole ones; then comes a
  * pause. */
 #define SAMPLE_MS      10000
@@ -126,46 +127,82 @@ static bool may_fall_back(const struct attach *attach, const struct attachment *
 	       (!attach_look(attach->dp, there->ifindex, &occupant) && occupant.programs == 1);
 }
 
-/* Is it certain that packets do not arrive? Losses alone do not show that: a queue may be full. */
-static bool loses_packets(const struct attach *attach, struct attachment *there)
+/* Does its other end take nothing at all? One second is enough where the kernel does not say what
+ * devices take; where it says that this one does, a host that gets no CPU may look like that. */
+static bool takes_nothing(const struct attach *attach, struct attachment *there)
 {
 	struct device_counts since;
-	bool counted = count_veth(there, &since);
+
+	if (!count_veth(there, &since) || !since.lost || since.sent)
+		there->silent_s = 0;
+	else
+		there->silent_s++;
+	return there->silent_s >= (attach->netdev ? SILENT_SECONDS : 1);
+}
+
+/* Is it certain that packets do not arrive? Sets not_native. */
+static bool loses_packets(const struct attach *attach, struct attachment *there)
+{
+	bool nothing = takes_nothing(attach, there), unfinished = sees_unfinished(attach, there);
 
 	if (!device_suits_native(attach->netdev, there->ifindex, there->not_native))
-		return there->native;
+		return true;
 	there->not_native[0] = 0;
-	if (sees_unfinished(attach, there)) {
+	if (nothing)
+		snprintf(there->not_native, sizeof(there->not_native),
+			 "its other end took no frame: on the other end: "
+			 "ethtool -K PEER gro on tx off");
+	else if (unfinished)
 		snprintf(there->not_native, sizeof(there->not_native),
 			 "packets come in with unfinished checksums, which native mode forwards as "
 			 "they are: where they are sent: ethtool -K DEVICE tx off");
-		return true;
-	}
-	if (!counted || !since.lost || since.sent)
-		return false;
-	snprintf(there->not_native, sizeof(there->not_native),
-		 "its other end took none of %" PRIu64 " frames: on the other end: "
-		 "ethtool -K PEER gro on tx off",
-		 since.lost);
-	return true;
+	return nothing || unfinished;
 }
 
-/* The list changes when one falls back: then the rest has to wait for a second. */
-static void check_modes(struct attach *attach)
+static void complain(struct attachment *there)
 {
+	if (!there->complained)
+		log_warning("%s: native mode loses packets: %s", there->name, there->not_native);
+	there->complained = true;
+}
+
+/* That of a veth is a fault of its own: nothing is sent back there either. */
+static void check_redirects(const struct attach *attach, struct attachment *there)
+{
+	if (attach->count < 2 || device_is_veth(there->name) ||
+	    device_takes(attach->netdev, there->ifindex, there->no_redirects) != DEVICE_TAKES_NONE)
+		there->no_redirects[0] = 0;
+}
+
+/* False: it has fallen back, and the list has changed. */
+static bool check_mode(struct attach *attach, struct attachment *there)
+{
+	char why[ATTACH_WHY];
 	struct error err;
 
-	for (unsigned i = 0; i < attach->count; i++) {
-		struct attachment *there = &attach->list[i];
-		char why[ATTACH_WHY];
+	if (!there->native)
+		return true;
+	if (!loses_packets(attach, there)) {
+		there->complained = false;
+		return true;
+	}
+	if (!may_fall_back(attach, there)) {
+		complain(there);
+		return true;
+	}
+	memcpy(why, there->not_native, sizeof(why));
+	if (attach_fall_back(attach, there->name, why, &err))
+		log_error("%s", err.text);
+	return false;
+}
 
-		if (!there->native || !loses_packets(attach, there) ||
-		    !may_fall_back(attach, there))
-			continue;
-		memcpy(why, there->not_native, sizeof(why));
-		if (attach_fall_back(attach, there->name, why, &err))
-			log_error("%s", err.text);
-		return;
+/* When one falls back, the rest waits for the next second. */
+static void check_interfaces(struct attach *attach)
+{
+	for (unsigned i = 0; i < attach->count; i++) {
+		check_redirects(attach, &attach->list[i]);
+		if (!check_mode(attach, &attach->list[i]))
+			return;
 	}
 }
 
@@ -174,7 +211,7 @@ void attach_check(struct attach *attach)
 	attach_check_programs(attach);
 	if (attach->losses)
 		losses_read(attach->losses, on_loss, attach);
-	check_modes(attach);
+	check_interfaces(attach);
 	if (egress_refresh(attach) && attach->changed)
 		attach->changed(attach->changed_arg);
 }
@@ -203,15 +240,12 @@ __attribute__((format(printf, 2, 3))) static void warn(const struct warnings *to
 static void warn_of_redirects(const struct attach *attach, const struct attachment *from,
 			      const struct warnings *to)
 {
-	char why[ATTACH_WHY];
-
 	for (unsigned i = 0; from->native && i < attach->count; i++) {
 		const struct attachment *other = &attach->list[i];
 
-		if (other->ifindex != from->ifindex && !device_is_veth(other->name) &&
-		    device_takes(attach->netdev, other->ifindex, why) == DEVICE_TAKES_NONE)
+		if (other->ifindex != from->ifindex && other->no_redirects[0])
 			warn(to, "packets that come in on %s for backends behind %s are lost: %s",
-			     from->name, other->name, why);
+			     from->name, other->name, other->no_redirects);
 	}
 }
 
