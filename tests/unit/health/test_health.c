@@ -1266,8 +1266,8 @@ static void running_out_of_descriptors_takes_no_backend_down(void **state)
 	server_stop(&server);
 }
 
-/* The process has 32 descriptors; as many probes as it can run wait for their answers. to_vip: it is
- * given their sockets. */
+/* The process has 32 descriptors; as many probes as it can run wait for their answers. to_vip: it
+ * is given their sockets. */
 static void assert_out_of_descriptors_takes_no_backend_down(bool to_vip)
 {
 	enum { CHECKS = 64, DESCRIPTORS = 32 };

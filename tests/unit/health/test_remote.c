@@ -341,7 +341,8 @@ static int play_role(const char *name)
 static struct event_base *base;
 static struct remote *remote;
 static struct health_spec config = {.timeout_ms = PATIENT_MS, .path = (char *)"/"};
-static struct health_probe_spec spec = {.address.family = 4, .port = 80, .socket = -1, .config = &config};
+static struct health_probe_spec spec = {
+    .address.family = 4, .port = 80, .socket = -1, .config = &config};
 
 /* What probes reported. */
 static unsigned count_of[ATTEMPT_LOST + 1];

@@ -244,8 +244,8 @@ static int add_signal_to_itself(scmp_filter_ctx filter)
 static int add_rules(scmp_filter_ctx filter)
 {
 	static int (*const conditions[])(scmp_filter_ctx filter) = {
-	    add_sockets, add_messages_of_lbd, add_options_of_sockets,
-	    add_flags_of_descriptors, add_memory, add_signal_to_itself};
+	    add_sockets, add_messages_of_lbd, add_options_of_sockets, add_flags_of_descriptors,
+	    add_memory,  add_signal_to_itself};
 	int rc = add_list(filter, SCMP_ACT_ALLOW, allowed, sizeof(allowed) / sizeof(allowed[0]));
 
 	if (!rc)

@@ -256,7 +256,8 @@ static void on_ended(int fd, short what, void *arg)
 static int send_request(struct remote *remote, const struct request *request, size_t length,
 			int descriptor)
 {
-	int rc = remote->fd < 0 ? -ENOTCONN : descriptor_send(remote->fd, request, length, descriptor);
+	int rc =
+	    remote->fd < 0 ? -ENOTCONN : descriptor_send(remote->fd, request, length, descriptor);
 
 	/* as many descriptors as one user may have on their way */
 	return !rc || rc == -ETOOMANYREFS ? rc : -EAGAIN;

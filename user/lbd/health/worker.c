@@ -164,8 +164,8 @@ static void start_attempt(struct job *job, const struct health_kind *kind, bool 
 {
 	int error;
 
-	job->attempt = attempt_start(job->worker->attempts, kind, &job->spec, repeated, on_result,
-				     job);
+	job->attempt =
+	    attempt_start(job->worker->attempts, kind, &job->spec, repeated, on_result, job);
 	if (job->attempt)
 		return;
 	error = errno;
