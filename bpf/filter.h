@@ -34,6 +34,19 @@ struct filter_search {
 	__u64 below, count;
 };
 
+/* The verdict for all addresses that begin as this one does. */
+static __always_inline __u32 filter_verdict(const struct filter_search *search, __u32 top)
+{
+	const struct lb_filter_table *table = search->table;
+	__u32 place = (__u32)((__u64)top >> (table->verdicts_shift & 63));
+	__u32 at = table->verdicts + place / LB_FILTER_VERDICTS;
+	struct lb_filter_block *block = filter_block(search->image, at / LB_FILTER_WORDS);
+
+	if (!block)
+		return LB_FILTER_ALLOWED;
+	return block->word[at % LB_FILTER_WORDS] >> place % LB_FILTER_VERDICTS * 2 & 3;
+}
+
 /* top: the first 32 bits of the address. */
 static __always_inline void filter_begin(struct filter_search *search, __u32 top)
 {
@@ -100,12 +113,12 @@ static long filter_step_v6(__u64 step, struct filter_search *search)
 	    filter_borrow(search->high, bound->high, filter_borrow(search->low, bound->low, 0)));
 }
 
-static __always_inline int filter_end(const struct filter_search *search, __u32 service)
+static __always_inline int filter_end(__u32 denied, __u32 service)
 {
 	__u32 index = bpf_get_smp_processor_id() * service_slots + service;
 	struct lb_service_count *count;
 
-	if (!((search->table->denies ^ search->below) & 1))
+	if (!denied)
 		return LB_CONTINUE;
 	count = bpf_map_lookup_elem(&service_counts, &index);
 	if (count)
@@ -126,28 +139,38 @@ LB_NOINLINE int filter_v4(__u32 service, __u32 address)
 {
 	struct filter_search search = {.image = filter_image(), .high = address};
 	struct lb_filter_head *head = filter_head(search.image, service);
+	__u32 verdict;
 
 	if (!head || !head->v4.shift)
 		return LB_CONTINUE;
 	search.table = &head->v4;
-	filter_begin(&search, address);
-	if (search.count)
-		bpf_loop(LB_FILTER_SEARCH, filter_step_v4, &search, 0);
-	return filter_end(&search, service);
+	verdict = filter_verdict(&search, address);
+	if (unlikely(verdict == LB_FILTER_MIXED)) {
+		filter_begin(&search, address);
+		if (search.count)
+			bpf_loop(LB_FILTER_SEARCH, filter_step_v4, &search, 0);
+		verdict = (search.table->denies ^ search.below) & 1;
+	}
+	return filter_end(verdict, service);
 }
 
 LB_NOINLINE int filter_v6(__u32 service, __u64 high, __u64 low)
 {
 	struct filter_search search = {.image = filter_image(), .high = high, .low = low};
 	struct lb_filter_head *head = filter_head(search.image, service);
+	__u32 verdict;
 
 	if (!head || !head->v6.shift)
 		return LB_CONTINUE;
 	search.table = &head->v6;
-	filter_begin(&search, high >> 32);
-	if (search.count)
-		bpf_loop(LB_FILTER_SEARCH, filter_step_v6, &search, 0);
-	return filter_end(&search, service);
+	verdict = filter_verdict(&search, high >> 32);
+	if (unlikely(verdict == LB_FILTER_MIXED)) {
+		filter_begin(&search, high >> 32);
+		if (search.count)
+			bpf_loop(LB_FILTER_SEARCH, filter_step_v6, &search, 0);
+		verdict = (search.table->denies ^ search.below) & 1;
+	}
+	return filter_end(verdict, service);
 }
 
 static __always_inline __u64 filter_half(const __be32 *word)

@@ -229,9 +229,11 @@ struct lb_service {
  * once.
  *
  * A filter is a sorted list of bounds in the address space. The addresses below the first bound
- * have one verdict, those from the first to the second the other, and so on in turn. The directory
- * has, for the upper bits of an address, how many bounds lie below the addresses that begin with
- * them; and one entry more. Between two entries there are few bounds to search. */
+ * have one verdict, those from the first to the second the other, and so on in turn. An array has
+ * the verdict of all addresses that begin with the same bits, two bits for each, and there are so
+ * many that few have a bound within. For those the directory has, by fewer of the upper bits, how
+ * many bounds lie below the addresses that begin with them; and one entry more. Between two entries
+ * there are few bounds to search. */
 #define LB_FILTER_WORDS 16
 
 struct lb_filter_block {
@@ -240,19 +242,29 @@ struct lb_filter_block {
 
 /* Bounds of one address family: of 32 or 128 bits. */
 struct lb_filter_table {
-	__u32 denies;    /* 1: addresses below the first bound are denied; 0: allowed */
-	__u32 shift;     /* of the first 32 bits of an address to its place in the directory */
-	__u32 directory; /* its first word, counted from block 0 */
-	__u32 bounds;    /* the first one's first word, at the beginning of a block */
+	__u32 denies;         /* 1: addresses below the first bound are denied; 0: allowed */
+	__u32 verdicts_shift; /* of the first 32 bits of an address to its place in the verdicts */
+	__u32 verdicts;       /* their first word, counted from block 0 */
+	__u32 shift;          /* the same for the directory; 0: the service has no filter */
+	__u32 directory;
+	__u32 bounds; /* the first one's first word, at the beginning of a block */
 };
 
-#define LB_FILTER_SHIFT_LEAST 16 /* so many bits at least are left to search */
+enum lb_filter_verdict {
+	LB_FILTER_ALLOWED,
+	LB_FILTER_DENIED,
+	LB_FILTER_MIXED, /* a bound is within */
+};
+#define LB_FILTER_VERDICTS 16 /* in a word, the first in its lowest bits */
+
+#define LB_FILTER_SHIFT_LEAST    16 /* so many bits at least are left to search */
+#define LB_FILTER_VERDICTS_LEAST 8  /* the same for verdicts: a /24 each at most, 4 MiB */
 #define LB_FILTER_SEARCH      22 /* halvings that find a place among the most bounds */
 #define LB_FILTER_BOUNDS      ((1u << LB_FILTER_SEARCH) - 1) /* of a table at most */
 
 struct lb_filter_head {
-	struct lb_filter_table v4, v6; /* shift 0: the service has no filter */
-	__u32 pad[8];
+	struct lb_filter_table v4, v6;
+	__u32 pad[4];
 };
 
 /* An IPv6 bound, in host order. */

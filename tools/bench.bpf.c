@@ -138,7 +138,7 @@ static __always_inline int write_packet(struct xdp_md *ctx, struct bench_job *jo
 	at = job->source_offset & 63;
 	if (data + at + 4 > end)
 		return -1;
-	*(__u32 *)(data + at) = bpf_htonl(0x0b000000 + (flow >> 3));
+	*(__u32 *)(data + at) = bpf_htonl(BENCH_SOURCE(job, flow));
 	at = job->port_offset & 63;
 	if (data + at + 2 > end)
 		return -1;

@@ -54,6 +54,10 @@ struct scenario {
 	bool warm;    /* every flow's SYN is sent before the measurement */
 	bool flooded; /* then the flow table is filled with embryonic flows */
 	bool fresh;   /* every packet is a new flow */
+	/* clients all over the address space, instead of neighbours; and so many random prefixes
+	 * that are denied, between them */
+	bool spread;
+	uint32_t denied;
 };
 
 static const struct scenario scenarios[] = {
@@ -101,6 +105,41 @@ static const struct scenario scenarios[] = {
      .services = 1,
      .changes = STABLE,
      .ipv6 = true},
+    {.name = "tcp4-1m-spread",
+     .help = "1 000 000 flows of clients from all over the Internet",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 1000000,
+     .services = 1,
+     .changes = STABLE,
+     .spread = true},
+    {.name = "tcp4-1m-deny",
+     .help = "the same, with a deny list of 100 000 prefixes",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 1000000,
+     .services = 1,
+     .changes = STABLE,
+     .spread = true,
+     .denied = 100000},
+    {.name = "tcp4-10k-deny",
+     .help = "10 000 flows, with a deny list of 100 000 prefixes",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .spread = true,
+     .denied = 100000},
+    {.name = "tcp6-10k-deny",
+     .help = "the same over IPv6",
+     .algorithm = "maglev",
+     .traffic = ESTABLISHED,
+     .flows = 10000,
+     .services = 1,
+     .changes = STABLE,
+     .ipv6 = true,
+     .denied = 100000},
     {.name = "not-vip",
      .help = "not for a VIP, 10 000 flows",
      .algorithm = "maglev",
@@ -297,7 +336,7 @@ static void frame_ipv4(struct bench_job *job, const struct scenario *scenario)
 	put16(ip + 2, job->length - 14);
 	ip[8] = 64;
 	ip[9] = scenario->traffic == DATAGRAM ? 17 : 6;
-	put32(ip + 12, 0x0b000000);
+	put32(ip + 12, BENCH_FIRST_SOURCE);
 	put32(ip + 16, scenario->not_vip ? 0xc6336401 : FIRST_VIP);
 	put16(ip + 10, 0xffffu ^ sum16(ip, 20));
 	frame_layer4(ip + 20, scenario, job->length - 34);
@@ -319,11 +358,26 @@ static void frame_ipv6(struct bench_job *job, const struct scenario *scenario)
 	frame_layer4(ip + 40, scenario, job->length - 54);
 }
 
+static uint32_t clients_of(const struct scenario *scenario)
+{
+	return (scenario->flows + 7) / 8;
+}
+
+/* From one client to the next: up to 126.0.0.0. */
+static uint32_t source_step(const struct scenario *scenario)
+{
+	return scenario->spread ? (0x7e000000 - BENCH_FIRST_SOURCE) / clients_of(scenario) : 1;
+}
+
 static void job_set(struct bench *bench, bool sequential)
 {
 	const struct scenario *scenario = bench->scenario;
 	struct bench_job job = {
-	    .flows = scenario->flows, .services = scenario->services, .sequential = sequential};
+	    .flows = scenario->flows,
+	    .services = scenario->services,
+	    .source_step = source_step(scenario),
+	    .sequential = sequential,
+	};
 
 	memcpy(job.frame, FRAME_MACS, 12);
 	if (scenario->ipv6)
@@ -362,6 +416,59 @@ static void backends_fill(struct dp_backend *backends, const struct scenario *sc
 	}
 }
 
+/* ---- a deny list ---- */
+
+/* Is a client's address among the 256 that begin with this one? */
+static bool has_client(const struct scenario *scenario, uint32_t first)
+{
+	uint32_t clients = clients_of(scenario), step = source_step(scenario);
+	uint64_t last = BENCH_FIRST_SOURCE + (uint64_t)(clients - 1) * step, next;
+
+	if (first > last || first + 255 < BENCH_FIRST_SOURCE)
+		return false;
+	next = first < BENCH_FIRST_SOURCE ? 0 : (first - BENCH_FIRST_SOURCE + step - 1) / step;
+	return BENCH_FIRST_SOURCE + next * step <= first + 255 && next < clients;
+}
+
+static uint32_t random_word(uint64_t *dice)
+{
+	*dice = *dice * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (uint32_t)(*dice >> 32);
+}
+
+/* A /24 of 1.0.0.0 to 222.255.255.0, or a /48 of 2400::/6, without a client in it. */
+static void prefix_text(const struct scenario *scenario, uint64_t *dice, char text[64])
+{
+	uint32_t word = random_word(dice);
+
+	if (scenario->ipv6) {
+		snprintf(text, 64, "%x:%x:%x::/48", 0x2400 + (word >> 22), word & 0xffff,
+			 random_word(dice) & 0xffff);
+		return;
+	}
+	do
+		word = 0x01000000 + random_word(dice) % 0xde000000;
+	while (has_client(scenario, word & ~255u));
+	snprintf(text, 64, "%u.%u.%u.0/24", word >> 24, word >> 16 & 255, word >> 8 & 255);
+}
+
+static int filter_make(const struct scenario *scenario, struct filter **ret, struct error *err)
+{
+	struct filter_list *list = filter_list_new("bench", false);
+	uint64_t dice = 1;
+	char text[64];
+	int rc = list ? 0 : -ENOMEM;
+
+	while (!rc && list->count < scenario->denied) {
+		prefix_text(scenario, &dice, text);
+		rc = filter_list_add(list, text, 0, err);
+	}
+	if (!rc)
+		rc = filter_new(NULL, list, ret, err);
+	filter_list_unref(list);
+	return rc;
+}
+
 static int services_commit(struct bench *bench, bool changed)
 {
 	const struct scenario *scenario = bench->scenario;
@@ -369,10 +476,13 @@ static int services_commit(struct bench *bench, bool changed)
 	_cleanup_free_ struct dp_service *services = calloc(scenario->services, sizeof(*services));
 	_cleanup_free_ struct dp_backend *backends =
 	    calloc((size_t)scenario->services * BACKENDS * 2, sizeof(*backends));
+	struct filter *filter = NULL;
 	struct error err = {0};
+	int rc;
 
 	if (!services || !backends)
 		return -ENOMEM;
+	rc = scenario->denied ? filter_make(scenario, &filter, &err) : 0;
 	for (uint32_t i = 0; i < scenario->services; i++) {
 		struct dp_service *service = &services[i];
 
@@ -384,6 +494,7 @@ static int services_commit(struct bench *bench, bool changed)
 					       .tcp_idle_ms = 300000,
 					       .udp_idle_ms = 30000,
 					       .affinity_ms = 600000,
+					       .filter = filter,
 					       .backends = backends + (size_t)i * BACKENDS * 2,
 					       .backends_count = each};
 		if (scenario->ipv6)
@@ -394,10 +505,12 @@ static int services_commit(struct bench *bench, bool changed)
 		service->track_always = service->algorithm->select != LB_SELECT_SLOT;
 		backends_fill(service->backends, scenario, i, changed);
 	}
-	if (!dataplane_commit(bench->dp, services, scenario->services, &err))
-		return 0;
-	fprintf(stderr, "bench_ns: %s: %s\n", scenario->name, err.text);
-	return -1;
+	if (!rc)
+		rc = dataplane_commit(bench->dp, services, scenario->services, &err);
+	filter_unref(filter);
+	if (rc)
+		fprintf(stderr, "bench_ns: %s: %s\n", scenario->name, err.text);
+	return rc;
 }
 
 /* ---- the programs ---- */
@@ -414,6 +527,8 @@ static int map_share(struct bench *bench)
 			continue;
 		if (!strcmp(name, "flows"))
 			bench->skel->rodata->flow_mask = bpf_map__max_entries(other) - 1;
+		if (!strcmp(name, "services"))
+			bench->skel->rodata->service_slots = bpf_map__max_entries(other);
 		if (!strcmp(name, "backend_counts"))
 			bench->skel->rodata->backend_slots =
 			    bpf_map__max_entries(other) / (uint32_t)libbpf_num_possible_cpus();
@@ -537,7 +652,7 @@ static bool verify(const struct bench *bench)
 		    i * 2654435761u % (bench->scenario->fresh ? 1u << 20 : bench->scenario->flows);
 
 		memcpy(frame, bench->job->frame, sizeof(frame));
-		put32(frame + bench->job->source_offset, 0x0b000000 + (flow >> 3));
+		put32(frame + bench->job->source_offset, BENCH_SOURCE(bench->job, flow));
 		put16(frame + bench->job->port_offset, 1024 + (flow & 7) * 4099);
 		if (bench->job->services > 1)
 			put16(frame + bench->job->vip_offset,

@@ -32,6 +32,7 @@ test_wrong_requests_get_an_answer_that_names_the_error() {
 	answers 404 'no such path' GET /v1/nothing
 	answers 405 'method not allowed' GET /v1/reload
 	answers 405 'method not allowed' DELETE /v1/status
+	answers 400 'lists: expected true or false, got 1' POST /v1/reload '{"lists":1}'
 	answers 404 'service \"nope\": no such service' GET '/v1/backends?service=nope'
 	answers 400 'line 1' POST /v1/attach '{'
 	answers 400 'expected a JSON object' POST /v1/attach '[1]'

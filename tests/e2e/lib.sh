@@ -7,11 +7,11 @@ LAB=${LAB:-lbt$$}
 # shellcheck source=tools/lab.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../tools/lab.sh"
 
-# With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test. Where
-# it cannot write to these files (lbd as a user in a root of its own), it writes to the process's log.
-SANITIZER_LOG=/tmp/$LAB.sanitizer
-export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_LOG:log_exe_name=1"
-export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_LOG:log_exe_name=1"
+# With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test.
+SANITIZER_DIR=/tmp/$LAB.sanitizer
+mkdir -p "$SANITIZER_DIR" && chmod 1777 "$SANITIZER_DIR"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_DIR/report:log_exe_name=1"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_DIR/report"
 
 # Tests wait for a condition, and go on when it holds. These seconds are added to every limit: only
 # a test that hangs reaches it, however slow the machine.
@@ -187,21 +187,23 @@ load_end() { # NAME
 # Prints reports that have come since the last call; false: there are some.
 no_sanitizer_reports() {
 	local file status=0
-	for file in "$SANITIZER_LOG".*; do
+	for file in "$SANITIZER_DIR"/*; do
 		[ -s "$file" ] || continue
 		sed 's/^/# /' "$file" | head -n 60
 		status=1
 	done
-	rm -f "$SANITIZER_LOG".*
+	rm -f "$SANITIZER_DIR"/*
 	return $status
 }
 
-# Called by lab_down when all processes have ended, and their logs are still there.
+# Called by lab_down when all processes have ended and their logs are still there: a process that
+# cannot write its report says so on stderr.
 lab_ended() {
-	grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error: ' "$WORK"/*.log 2>/dev/null |
-		while read -r file; do
-			cp "$file" "$SANITIZER_LOG.$(basename "$file")"
-		done
+	local file
+	for file in "$WORK"/*.log; do
+		! grep -qE 'ERROR: Can.t open file|Sanitizer: |runtime error: ' "$file" 2>/dev/null ||
+			cp "$file" "$SANITIZER_DIR"
+	done
 }
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
@@ -213,15 +215,17 @@ set_up_or_end() { # COMMAND...
 	tail -n 60 "/tmp/$LAB.setup" | sed 's/^/# /'
 	[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
 	rm -f "/tmp/$LAB.setup"
+	no_sanitizer_reports
 	echo "not ok 1 - lab_comes_up"
 	echo "1..1"
 	lab_down
+	rm -rf "$SANITIZER_DIR"
 	exit 1
 }
 
 run_tests() {
 	local name number=0 status failed=0
-	trap 'lab_down' EXIT
+	trap 'lab_down; rm -rf "$SANITIZER_DIR"' EXIT
 	trap 'exit 1' INT TERM
 	for name in $(grep -oE '^test_[a-z0-9_]+' "$0"); do
 		if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi

@@ -25,8 +25,9 @@ write_wrapper() {
 			mount --bind -o ro \$path \$root\$path
 			mount -o remount,bind,ro \$root\$path
 		done
-		mkdir -p \$root$WORK \$root/proc \$root/sys
+		mkdir -p \$root$WORK \$root/proc \$root/sys \$root$SANITIZER_DIR
 		mount --bind $WORK \$root$WORK
+		mount --bind $SANITIZER_DIR \$root$SANITIZER_DIR
 		mount -t proc -o subset=pid,hidepid=invisible proc \$root/proc
 		mount -t sysfs -o ro sysfs \$root/sys
 		mount --bind /sys/fs/bpf \$root/sys/fs/bpf

@@ -8,9 +8,11 @@
 #include "lbd/api/http.h"
 #include "fuzz.h"
 
+/* A text of one line, in the head; NULL is fine. */
 static bool inside(const char *text, const char *head, size_t length)
 {
-	return !text || (text >= head && text + strlen(text) < head + length);
+	return !text ||
+	       (text >= head && text + strlen(text) < head + length && !strpbrk(text, "\r\n"));
 }
 
 /* As a face asks: each time with the length it had before. */
@@ -32,6 +34,7 @@ static void check_request(const struct http_request *request, const char *head, 
 	char name[64];
 
 	require(request->head_length == length, "%zu, not %zu", request->head_length, length);
+	require(memchr(request->method, 0, sizeof(request->method)), "a method without an end");
 	require(*request->method && *request->target == '/', "\"%s\"", request->target);
 	require(inside(request->target, head, length) && inside(request->host, head, length) &&
 		    inside(request->authorization, head, length),

@@ -5,7 +5,8 @@
 #        tests/fuzz/run.sh --merge TARGET   adds what `make fuzz` found to the corpus
 # TARGET: NAME of tests/fuzz/fuzz_NAME.c. FUZZ_SECONDS: how long (60). FUZZ_RUNS: at most so many
 # inputs (5000000). FUZZ_KEEP=1: new inputs that reach something new stay in
-# build/fuzz/corpus/TARGET. An input that breaks a promise is kept in build/fuzz/found.
+# build/fuzz/corpus/TARGET. Inputs are in tests/fuzz/corpus, which --merge makes, and in
+# tests/fuzz/seeds, made by hand. One that breaks a promise is kept in build/fuzz/found.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 
@@ -14,6 +15,7 @@ merge=false
 target=${1:-}
 program=build/fuzz/tests/fuzz/fuzz_$target
 corpus=tests/fuzz/corpus/$target
+seeds=tests/fuzz/seeds/$target
 found=build/fuzz/found
 seconds=${FUZZ_SECONDS:-60}
 if [ ! -d "$corpus" ]; then
@@ -33,6 +35,8 @@ trap 'exit 1' INT TERM
 export ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=10:detect_leaks=1
 export UBSAN_OPTIONS=print_stacktrace=1
 mkdir -p "$found"
+inputs=("$corpus")
+[ ! -d "$seeds" ] || inputs+=("$seeds")
 
 fuzz() { # OPTION | DIRECTORY...
 	local dictionary=tests/fuzz/$target.dict options=(-max_len=4096 -timeout=120 -rss_limit_mb=1500)
@@ -66,7 +70,7 @@ verdict() { # NUMBER PROMISE STATUS
 # As few and small inputs as reach what all of them reach; of packets those that end differently.
 if $merge; then
 	mkdir "$TMPDIR/least"
-	FUZZ_COARSE=1 fuzz -set_cover_merge=1 -max_len=600 "$TMPDIR/least" "$corpus" \
+	FUZZ_COARSE=1 fuzz -set_cover_merge=1 -max_len=600 "$TMPDIR/least" "${inputs[@]}" \
 		"build/fuzz/corpus/$target" || { report && exit 1; }
 	rm -f "$corpus"/*
 	mv "$TMPDIR/least"/* "$corpus"
@@ -75,13 +79,13 @@ if $merge; then
 fi
 
 failed=0
-fuzz -runs=0 "$corpus"
+fuzz -runs=0 "${inputs[@]}"
 verdict 1 "every_input_of_the_corpus_holds" $?
 
 new=$TMPDIR/new
 [ -z "${FUZZ_KEEP:-}" ] || new=build/fuzz/corpus/$target
 mkdir -p "$new"
-fuzz -max_total_time="$seconds" -runs="${FUZZ_RUNS:-5000000}" "$new" "$corpus"
+fuzz -max_total_time="$seconds" -runs="${FUZZ_RUNS:-5000000}" "$new" "${inputs[@]}"
 verdict 2 "no_new_input_breaks_a_promise" $?
 sed -n 's/^stat::number_of_executed_units: *//p' "$TMPDIR/log" |
 	sed "s/^/# inputs tried in $seconds s: /"

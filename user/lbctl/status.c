@@ -149,8 +149,8 @@ static void print_interfaces(const json_t *status, unsigned columns)
 
 static void print_memory(const json_t *status, unsigned columns)
 {
-	static const char *const parts[] = {"flows",    "arena",    "services",
-					    "backends", "counters", "other"};
+	static const char *const parts[] = {"flows",    "arena",   "services", "backends",
+					    "counters", "filters", "other"};
 	const json_t *memory = json_object_get(status, "memory");
 	char line[512], amount[FORMAT_TEXT];
 	size_t used;
@@ -250,9 +250,10 @@ static void print_probe_process(const json_t *status, unsigned columns)
 
 	if (!json_is_object(process))
 		return;
-	if (json_flag(process, "running"))
-		used = snprintf(line, sizeof(line), "pid %llu",
-				(unsigned long long)json_number(process, "pid"));
+	if (json_flag(process, "running") || (json_number(process, "pid") && !restarts))
+		used = snprintf(line, sizeof(line), "pid %llu%s",
+				(unsigned long long)json_number(process, "pid"),
+				json_flag(process, "running") ? "" : ", starting");
 	else
 		used = snprintf(line, sizeof(line),
 				"Warning: not running. HTTP and HTTPS checks wait for it; backends "

@@ -84,6 +84,7 @@ static void what_can_be_read_in_two_ways_is_refused(void **unused)
 	    {"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 411},
 	    {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400},
 	    {"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400},
+	    {"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400},
 	    {"GET / HTTP/1.1\r\nHost\r\n\r\n", 400},
 	    {"GET / HTTP/1.1\r\n: a\r\n\r\n", 400},
 	    {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400},

@@ -102,6 +102,19 @@ static bool is_reached(const struct lb_filter_table *table, uint32_t at, const s
 	return bound.high < half[0] || (bound.high == half[0] && bound.low <= half[1]);
 }
 
+/* The array of verdicts says the same, or leaves it to the search. */
+static void expect_verdict(const struct lb_filter_table *table, const struct addr *address,
+			   bool denied)
+{
+	uint32_t place = (uint32_t)((uint64_t)top_of(address) >> table->verdicts_shift);
+	uint32_t word = dp->filters.blocks->word[table->verdicts + place / LB_FILTER_VERDICTS];
+	uint32_t verdict = word >> 2 * (place % LB_FILTER_VERDICTS) & 3;
+
+	assert_in_range(table->verdicts_shift, LB_FILTER_VERDICTS_LEAST, 32);
+	if (verdict != LB_FILTER_MIXED)
+		assert_int_equal(verdict, denied ? LB_FILTER_DENIED : LB_FILTER_ALLOWED);
+}
+
 /* The verdict of the image, which also must have its bounds where the directory says. */
 static bool denies(const struct want *want, const struct addr *address)
 {
@@ -117,6 +130,7 @@ static bool denies(const struct want *want, const struct addr *address)
 		assert_true(is_reached(table, below - 1, address));
 	while (below < directory[entry + 1] && is_reached(table, below, address))
 		below++;
+	expect_verdict(table, address, (below & 1) ^ table->denies);
 	return (below & 1) ^ table->denies;
 }
 

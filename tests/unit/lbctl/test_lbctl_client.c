@@ -143,6 +143,11 @@ static void status_shows_the_probe_process_and_warns_without_it(void **state)
 	     PROBES("{\"running\":true,\"pid\":4711,\"probes\":3,\"restarts\":0,"
 		    "\"last_end_s\":null,\"why\":\"\"}")},
 	    {NULL}};
+	const struct fake_answer starts[] = {
+	    {"GET /v1/status", 200,
+	     PROBES("{\"running\":false,\"pid\":4711,\"probes\":0,\"restarts\":0,"
+		    "\"last_end_s\":null,\"why\":\"\"}")},
+	    {NULL}};
 	const struct fake_answer again[] = {
 	    {"GET /v1/status", 200,
 	     PROBES("{\"running\":true,\"pid\":4712,\"probes\":3,\"restarts\":2,"
@@ -158,6 +163,8 @@ static void status_shows_the_probe_process_and_warns_without_it(void **state)
 	assert_null(strstr(run.out, "Probe process"));
 	RUN(runs, "status");
 	assert_non_null(strstr(run.out, "Probe process  pid 4711\n"));
+	RUN(starts, "status");
+	assert_non_null(strstr(run.out, "Probe process  pid 4711, starting\n"));
 	RUN(again, "status");
 	assert_non_null(strstr(run.out, "pid 4712, restarted 2 times, the last 12 s ago: "));
 	RUN(fails, "status");
@@ -204,6 +211,7 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	     "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"native\"}\n"},
 	    {{"detach", "eth0"}, "POST /v1/detach {\"interface\":\"eth0\"}\n"},
 	    {{"reload"}, "POST /v1/reload {}\n"},
+	    {{"reload", "--lists"}, "POST /v1/reload {\"lists\":true}\n"},
 	    {{"backend", "add", "web", "10.0.0.1"},
 	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"weight\":100}\n"},
@@ -261,6 +269,38 @@ static void reload_names_what_was_kept_and_what_was_dropped(void **state)
 			    "2 run-time changes dropped: the config file takes precedence\n"
 			    "  dropped  web 10.0.0.2: weight 7\n"
 			    "  dropped  dns 10.0.0.3: removal\n");
+}
+
+static void reload_of_lists_says_what_was_read(void **state)
+{
+	const struct fake_answer some[] = {
+	    {"POST /v1/reload", 200, "{\"services\":3,\"changed\":2,\"prefixes\":100004}"}, {NULL}};
+	const struct fake_answer none[] = {
+	    {"POST /v1/reload", 200, "{\"services\":0,\"changed\":0,\"prefixes\":0}"}, {NULL}};
+
+	RUN(some, "reload", "--lists");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out,
+			    "lists reloaded: 3 services with lists, 2 changed; prefixes: 100004\n");
+	RUN(none, "reload", "--lists");
+	assert_string_equal(run.out, "no service has allow or deny lists\n");
+}
+
+static void services_show_their_lists(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/services", 200,
+	     "{\"services\":[{\"name\":\"a\",\"allow\":2,\"deny\":null,\"denied\":7},"
+	     "{\"name\":\"b\",\"allow\":null,\"deny\":100000,\"denied\":0},"
+	     "{\"name\":\"c\",\"allow\":1,\"deny\":3,\"denied\":1},"
+	     "{\"name\":\"d\",\"allow\":null,\"deny\":null,\"denied\":0}]}"},
+	    {NULL}};
+
+	RUN(answers, "services");
+	assert_non_null(strstr(run.out, "\na: prefixes: allow 2; packets denied: 7\n"
+					"b: prefixes: deny 100000; packets denied: 0\n"
+					"c: prefixes: allow 1, deny 3; packets denied: 1\n"));
+	assert_null(strstr(run.out, "d: prefixes"));
 }
 
 #define EVIL "\\u001b[2Jeth\\u009b0\\n"
@@ -484,6 +524,8 @@ int main(void)
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
 	    cmocka_unit_test(reload_names_what_was_kept_and_what_was_dropped),
+	    cmocka_unit_test(reload_of_lists_says_what_was_read),
+	    cmocka_unit_test(services_show_their_lists),
 	    cmocka_unit_test(names_in_an_answer_reach_no_terminal_with_escapes),
 	    cmocka_unit_test(attach_and_status_say_what_makes_packets_get_lost),
 	    cmocka_unit_test(a_refusal_prints_lbds_sentence_and_hint_and_exits_1),

@@ -139,7 +139,8 @@ static int parse_line(char *line, bool *has_length, struct http_request *request
 {
 	char *colon = strchr(line, ':');
 
-	if (!colon)
+	/* RFC 9112, section 2.2: some take a CR without LF for the end of a line */
+	if (!colon || strchr(line, '\r'))
 		return refuse(400, "expected header fields NAME: VALUE", ret_why);
 	*colon = 0;
 	if (!is_token(line))

@@ -43,12 +43,32 @@ static uint64_t directory_words(uint32_t shift)
 	return (1ULL << (32 - shift)) + 1;
 }
 
+/* 16 to 32 verdicts for each bound, so that most have none within: as many bytes as bounds of IPv4
+ * have. */
+static uint32_t verdicts_shift_for(uint32_t bounds)
+{
+	uint32_t shift = 32;
+
+	while (shift > LB_FILTER_VERDICTS_LEAST && 1ULL << (32 - shift) < 16ULL * bounds)
+		shift--;
+	return shift;
+}
+
+static uint64_t verdict_words(uint32_t shift)
+{
+	return ((1ULL << (32 - shift)) + LB_FILTER_VERDICTS - 1) / LB_FILTER_VERDICTS;
+}
+
 /* next: the next free block. */
 static struct lb_filter_table place_table(bool denies, uint32_t bounds, uint32_t bound_words,
 					  uint64_t *next)
 {
-	struct lb_filter_table table = {.denies = denies, .shift = shift_for(bounds)};
+	struct lb_filter_table table = {.denies = denies,
+					.shift = shift_for(bounds),
+					.verdicts_shift = verdicts_shift_for(bounds)};
 
+	table.verdicts = (uint32_t)(*next * LB_FILTER_WORDS);
+	*next += blocks_of(verdict_words(table.verdicts_shift));
 	table.directory = (uint32_t)(*next * LB_FILTER_WORDS);
 	*next += blocks_of(directory_words(table.shift));
 	table.bounds = (uint32_t)(*next * LB_FILTER_WORDS);
@@ -126,6 +146,30 @@ static void write_directory(uint32_t *words, const struct lb_filter_table *table
 	}
 }
 
+/* `at` bounds lie below the first address of each place. A bound is within a place unless it is the
+ * place's first address. */
+static void write_verdicts(uint32_t *words, const struct lb_filter_table *table, uint32_t bounds,
+			   bool (*lies_within)(const struct filter *, uint32_t at, uint32_t shift),
+			   uint32_t (*top)(const struct filter *, uint32_t),
+			   const struct filter *filter)
+{
+	uint32_t *verdicts = words + table->verdicts, at = 0;
+	const uint64_t places = 1ULL << (32 - table->verdicts_shift);
+
+	for (uint64_t place = 0; place < places; place++) {
+		uint32_t verdict, here = at;
+
+		while (here < bounds &&
+		       (uint64_t)top(filter, here) >> table->verdicts_shift == place)
+			here++;
+		if (at < here && !lies_within(filter, at, table->verdicts_shift))
+			at++;
+		verdict = at < here ? LB_FILTER_MIXED : (table->denies ^ at) & 1;
+		verdicts[place / LB_FILTER_VERDICTS] |= verdict << 2 * (place % LB_FILTER_VERDICTS);
+		at = here;
+	}
+}
+
 static uint32_t top4(const struct filter *filter, uint32_t at)
 {
 	return filter->bounds4[at];
@@ -136,11 +180,26 @@ static uint32_t top6(const struct filter *filter, uint32_t at)
 	return (uint32_t)(filter->bounds6[at].high >> 32);
 }
 
+/* Has it bits below the place's own? */
+static bool lies_within4(const struct filter *filter, uint32_t at, uint32_t shift)
+{
+	return filter->bounds4[at] & ((1ULL << shift) - 1);
+}
+
+static bool lies_within6(const struct filter *filter, uint32_t at, uint32_t shift)
+{
+	const struct lb_filter_bound *bound = &filter->bounds6[at];
+
+	return bound->low || bound->high << (32 - shift);
+}
+
 static void write_stored(struct lb_filter_block *blocks, const struct stored *stored)
 {
 	const struct filter *filter = stored->filter;
 	uint32_t *words = blocks->word;
 
+	write_verdicts(words, &stored->head.v4, filter->count4, lies_within4, top4, filter);
+	write_verdicts(words, &stored->head.v6, filter->count6, lies_within6, top6, filter);
 	write_directory(words, &stored->head.v4, filter->count4, top4, filter);
 	write_directory(words, &stored->head.v6, filter->count6, top6, filter);
 	memcpy(words + stored->head.v4.bounds, filter->bounds4,
@@ -316,6 +375,9 @@ void filters_remove(struct dataplane *dp, struct filters_plan *plan)
 		log_warning("filters: those that no service uses cannot be removed: %s",
 			    strerror(errno));
 	take_over(dp, plan);
+	/* before plan_done closes the array: not every kernel waits when an element is deleted */
+	dp->grace_owed = true;
+	dp_grace(dp);
 }
 
 void filters_plan_done(struct dataplane *dp, struct filters_plan *plan)

@@ -36,7 +36,7 @@ struct health_check {
 	struct attempt *local;
 	struct remote_probe *remote;
 	bool repeated; /* the probe before this one was void */
-	bool lost;     /* the process that ran the probe before this one has ended */
+	bool lost;     /* the probe before this one had no process, or lost it */
 	bool placed;   /* its place in the interval has been drawn */
 	enum health_status status;
 	uint32_t streak;   /* probes in a row that contradict the status */
@@ -193,6 +193,17 @@ static void wait_for_repetition(struct health_check *check)
 	wait_ms(check, schedule_first(check->config.interval_ms, false, random_draw()));
 }
 
+/* Soon once, as the process is started again, but not twice in a row: it may be this very probe
+ * that ends the process, or it cannot be started. */
+static void wait_after_loss(struct health_check *check)
+{
+	if (check->lost)
+		wait_for_next(check);
+	else
+		wait_for_repetition(check);
+	check->lost = true;
+}
+
 /* Nothing is reported, as if the probe had not taken place. */
 static void repeat_void(struct health_check *check, uint64_t late)
 {
@@ -211,19 +222,14 @@ static void repeat_void(struct health_check *check, uint64_t late)
 	wait_for_repetition(check);
 }
 
-/* The same. The process that ran it has ended, which remote.c logs. It may be this very probe that
- * ends it: so it does not come sooner than usual twice in a row. */
+/* The same. The process that ran it has ended, which remote.c logs. */
 static void repeat_lost(struct health_check *check)
 {
 	char address[ADDR_TEXT];
 
 	log_debug("health check of %s port %u: %s probe lost with its process; it is repeated",
 		  addr_format(&check->backend, address), check->spec.port, check->config.type);
-	if (check->lost)
-		wait_for_next(check);
-	else
-		wait_for_repetition(check);
-	check->lost = true;
+	wait_after_loss(check);
 }
 
 /* Otherwise it was a client's packet to the VIP, and any backend may have answered. */
@@ -303,7 +309,6 @@ static void not_sent(struct health_check *check, const char *why)
 	conclude(check, &result);
 }
 
-/* The next probe comes soon: the process is started again. */
 static void no_process(struct health_check *check)
 {
 	struct health_process process;
@@ -314,7 +319,7 @@ static void no_process(struct health_check *check)
 	snprintf(why, sizeof(why), "the probe process is being started again: %.*s",
 		 FAILURE_TEXT - 64, process.why);
 	result = result_now(check, ATTEMPT_NOT_RUN, why);
-	wait_for_repetition(check);
+	wait_after_loss(check);
 	probe_not_run(check, &result);
 }
 

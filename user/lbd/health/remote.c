@@ -494,11 +494,21 @@ static int add_signals(posix_spawnattr_t *attributes)
 	return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 }
 
-/* Without environment: it could hold the address of systemd's socket, proxies, and settings of
- * libraries. */
+/* Nothing but where the program's own libraries are. The rest could hold the address of systemd's
+ * socket, proxies, and settings of libraries. */
+static char *library_path(void)
+{
+	static const char name[] = "LD_LIBRARY_PATH=";
+
+	for (char **entry = environ; entry && *entry; entry++)
+		if (!strncmp(*entry, name, sizeof(name) - 1))
+			return *entry;
+	return NULL;
+}
+
 static int spawn(const struct remote *remote, int fd, pid_t *ret)
 {
-	static char *const environment[] = {NULL};
+	char *environment[] = {library_path(), NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	int rc;
