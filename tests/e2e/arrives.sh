@@ -272,14 +272,52 @@ test_checks_to_the_vip_find_a_backend_without_decapsulator() {
 }
 
 test_checks_to_the_vip_go_through_every_tunnel_and_l2() {
-	local forward
-	for forward in gre gue ipip; do
-		HEALTH="{ type: tcp, to: vip, $CHECK_TIMES }" use "forward: $forward" || return 1
-		all_arrive $VIP4 "[$VIP6]"
+	local forward type
+	for type in tcp http; do
+		for forward in gre gue ipip l2; do
+			HEALTH="{ type: $type, to: vip, $CHECK_TIMES }" use "forward: $forward" || return 1
+			are_checked || return 1
+			all_up || return 1
+			all_arrive $VIP4 "[$VIP6]"
+		done
 	done
-	HEALTH="{ type: tcp, to: vip, $CHECK_TIMES }" use "forward: l2" || return 1
-	all_arrive $VIP4 "[$VIP6]"
 }
+# Connections that the servers of a backend have accepted. While no client is there: checks.
+accepted() { in_ns "$1" awk '/^Tcp: [0-9]/ { print $7 }' /proc/net/snmp; } # BACKEND
+# Each backend has since been checked at both VIPs, three times.
+are_checked() {
+	local i before
+	for i in $(seq $COUNT); do
+		before=$(accepted "b$i")
+		lab_wait_for 20 "checks of b$i" accepted_beyond "b$i" $((before + 6)) || return 1
+	done
+}
+accepted_beyond() { [ "$(accepted "$1")" -ge "$2" ]; } # BACKEND COUNT
+
+# It can mark no socket itself: lbd gives it those of these checks.
+test_http_checks_to_the_vip_run_in_the_process_without_rights() {
+	local pid restarts lines
+	HEALTH="{ type: http, to: vip, path: /healthz, $CHECK_TIMES }" use "" || return 1
+	are_checked || return 1
+	lines=$(wc -l <"$WORK/lbd.log")
+	pid=$(probe_process pid)
+	expect "capabilities" "$(awk '$1 == "CapEff:" { print $2 }' "/proc/$pid/status")" = \
+		0000000000000000
+	restarts=$(probe_process restarts)
+	kill -9 "$pid"
+	lab_wait_for 15 "the process to run again" process_is_new "$pid" || return 1
+	are_checked || return 1
+	all_up || return 1
+	expect "restarts" "$(probe_process restarts)" = $((restarts + 1))
+	expect "backends that went down" \
+		"$(tail -n "+$((lines + 1))" "$WORK/lbd.log" | grep -c ': backend .* down')" -eq 0
+	pid=$(probe_process pid)
+	expect "its descriptors of maps and programs" \
+		"$(find "/proc/$pid/fd" -lname 'anon_inode:bpf*' | wc -l)" -eq 0
+}
+probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
+process_is_new() { [ "$(probe_process running)" = true ] && [ "$(probe_process pid)" != "$1" ]; }
+
 
 test_checks_to_the_vip_leave_nothing_behind() {
 	in_ns lb tc filter show dev eth0 egress | grep -q detour || return 1
