@@ -77,7 +77,7 @@ all_arrive() { # VIP-IN-URL...
 	local vip i failed=0
 	for vip; do
 		for i in $(seq 20); do
-			in_ns client curl -s -m 60 -o /dev/null "http://$vip/" || failed=$((failed + 1))
+			in_ns client curl -sS -m 60 -o /dev/null "http://$vip/" || failed=$((failed + 1))
 		done
 	done
 	expect "failed requests" $failed = 0
