@@ -157,6 +157,19 @@ test_a_backend_is_up_again_once_the_other_end_takes_frames() {
 	reattach >/dev/null
 }
 
+# What the other end of a veth takes is known once it is up.
+test_auto_decides_about_a_link_that_was_down_when_it_is_up() {
+	ip -n "$(ns lb)" link add late type veth peer name late-peer netns "$(ns b1)"
+	lbctl attach late >/dev/null && mode_of_late_is native || return 1
+	ip -n "$(ns lb)" link set late up
+	ip -n "$(ns b1)" link set late-peer up
+	lab_wait_for 10 "generic mode" mode_of_late_is generic || return 1
+	lbctl detach late && ip -n "$(ns lb)" link del late
+}
+mode_of_late_is() {
+	[ "$(lbctl status --json | json '.interfaces[] | select(.name == "late") | .mode')" = "$1" ]
+}
+
 test_an_interface_without_ethernet_is_refused() {
 	lbctl attach lo 2>"$WORK/err" && return 1
 	grep -q "lo: not an Ethernet interface" "$WORK/err"

@@ -248,7 +248,8 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 	return 0;
 }
 
-/* Native mode, unless its packets would be lost. 1: not used, and *why says why. */
+/* Native mode, unless its packets would be lost. 1: not used, and *why says why. While the link is
+ * down the kernel does not know what its other end takes: attach_check decides when it is up. */
 static int try_native(struct attach *attach, const char *name, uint32_t ifindex,
 		      enum config_mode mode, bool join, char why[ATTACH_WHY])
 {
@@ -256,7 +257,7 @@ static int try_native(struct attach *attach, const char *name, uint32_t ifindex,
 	struct attachment *there;
 	int rc;
 
-	if (!device_suits_native(attach->netdev, ifindex, fault)) {
+	if (attach_interface_runs(name) && !device_suits_native(attach->netdev, ifindex, fault)) {
 		snprintf(why, ATTACH_WHY, "%s", fault);
 		if (mode == CONFIG_MODE_AUTO)
 			return 1;

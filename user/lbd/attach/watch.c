@@ -121,7 +121,7 @@ static bool may_fall_back(const struct attach *attach, const struct attachment *
 {
 	struct occupant occupant;
 
-	if (!there->native || !there->automatic || !attach_interface_runs(there->name))
+	if (!there->automatic)
 		return false;
 	return !there->dispatcher ||
 	       (!attach_look(attach->dp, there->ifindex, &occupant) && occupant.programs == 1);
@@ -180,7 +180,7 @@ static bool check_mode(struct attach *attach, struct attachment *there)
 	char why[ATTACH_WHY];
 	struct error err;
 
-	if (!there->native)
+	if (!there->native || !attach_interface_runs(there->name))
 		return true;
 	if (!loses_packets(attach, there)) {
 		there->complained = false;
