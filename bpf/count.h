@@ -29,6 +29,13 @@ static __always_inline int reason_action(int reason)
 	return LB_PASSED_SET >> reason & 1 ? XDP_PASS : XDP_DROP;
 }
 
+static __always_inline struct lb_service_count *service_count_of(__u32 service)
+{
+	__u32 index = bpf_get_smp_processor_id() * service_slots + service;
+
+	return bpf_map_lookup_elem(&service_counts, &index);
+}
+
 static __always_inline void count_reason(__u32 cpu, __u32 reason, __u32 bytes)
 {
 	__u32 index = cpu * LB_COUNTERS + reason;

@@ -4,6 +4,7 @@
 #ifndef LB_FILTER_H
 #define LB_FILTER_H
 
+#include "count.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -115,12 +116,11 @@ static long filter_step_v6(__u64 step, struct filter_search *search)
 
 static __always_inline int filter_end(__u32 denied, __u32 service)
 {
-	__u32 index = bpf_get_smp_processor_id() * service_slots + service;
 	struct lb_service_count *count;
 
 	if (!denied)
 		return LB_CONTINUE;
-	count = bpf_map_lookup_elem(&service_counts, &index);
+	count = service_count_of(service);
 	if (count)
 		count->denied++;
 	return LB_REASON_denied;

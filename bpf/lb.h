@@ -10,6 +10,7 @@
 #include "admit.h"
 #include "service.h"
 #include "select.h"
+#include "limit.h"
 #include "frag.h"
 #include "icmp.h"
 #include "path.h"

@@ -48,6 +48,9 @@ LB_ARRAY(backend_counts, struct lb_backend_count, 2);
 LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
 LB_ARRAY(service_counts, struct lb_service_count, 2);
 LB_ARRAY(totals, struct lb_total, 2); /* used by lbd only */
+LB_ARRAY(limits, struct lb_limit, 2);
+LB_ARRAY(sources, struct lb_source_bucket, LB_SOURCE_BUCKETS);
+LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
 
 /* One element; empty while no service has a filter. The arrays in it may have any size. */
 struct {

@@ -387,14 +387,6 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q,
 	return go_to_keeper(q, service);
 }
 
-/* Whether a new flow found no place within the last `idle` ticks. */
-static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
-{
-	struct lb_turn *turn = turn_of(service);
-
-	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
-}
-
 /* Whether the packet may be of an older flow that has no entry. UDP has no SYN: while the slot is
  * learning, any flow may be an older one. */
 static __always_inline bool may_be_older(const struct flow_query *q,
@@ -693,18 +685,19 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 		       24 + __builtin_offsetof(union selection, tcp_idle),
 	       "union selection mirrors struct lb_service");
 
-/* Whether the service hashes the whole tuple, does not track always and has no filter, as most do:
- * then the slot alone decides, unless it is in transition. One comparison tests all of it. */
+/* Whether the service hashes the whole tuple, does not track always and has neither a filter nor a
+ * rate of new flows, as most do: then the slot alone decides, unless it is in transition. One
+ * comparison tests all of it. */
 static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
-	const __u8 flags = LB_SERVICE_TRACKING | LB_SERVICE_FILTERED;
+	const __u8 flags = LB_SERVICE_TRACKING | LB_SERVICE_FILTERED | LB_SERVICE_LIMIT;
 	const union selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
 	const union selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
 	const union selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
 	const union selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
 	__u64 word = *(const __u64 *)&service->select;
 
-	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
+	return family == 4 ? (word & mask4.word) ^ want4.word : (word & mask6.word) ^ want6.word;
 }
 
 static __always_inline __u64 slot_hash(const struct packet *p, const struct route *r)
@@ -773,6 +766,20 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 	r->backend_id = id & LB_MAX_BACKENDS;
 }
 
+/* limit.h, which needs what is above */
+static __always_inline int limit_new_flow(const struct packet *p, const struct route *r);
+
+/* LB_CONTINUE, or the reason why the service drops the packet. The lists of clients come first, so
+ * that those denied use up nothing of the rates. */
+static __always_inline int service_admits(const struct packet *p, const struct route *r)
+{
+	int reason = is_filtered(r) ? filter_source(p, r) : LB_CONTINUE;
+
+	if (continues(reason) && r->service->flags & LB_SERVICE_LIMIT)
+		reason = limit_new_flow(p, r);
+	return reason;
+}
+
 /* Selects the backend of a packet whose protocol and ports are known. */
 static __always_inline int select_backend(const struct packet *p, struct route *r)
 {
@@ -783,8 +790,10 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	r->hash = hash = packet_hash(p, &r->settings->key);
 	r->new_flow = is_syn(p);
 	if (unlikely(!straight)) {
-		if (is_filtered(r) && !continues(filter_source(p, r)))
-			return LB_REASON_denied;
+		int reason = service_admits(p, r);
+
+		if (!continues(reason))
+			return reason;
 		hash = slot_hash(p, r);
 	}
 	if (unlikely(!LB_REGION_SIZE(ring)))

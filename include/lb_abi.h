@@ -179,6 +179,7 @@ enum lb_service_flags {
 	LB_SERVICE_AFFINITY = 1 << 2, /* new flows of a client go to the backend of its last one */
 	LB_SERVICE_NO_FRAGMENTS = 1 << 3, /* fragments are dropped */
 	LB_SERVICE_FILTERED = 1 << 4,     /* not every client may use it: see filters */
+	LB_SERVICE_LIMIT = 1 << 5,        /* new flows have a rate: map `limits` */
 };
 
 enum lb_forward {
@@ -255,12 +256,12 @@ enum lb_filter_verdict {
 	LB_FILTER_DENIED,
 	LB_FILTER_MIXED, /* a bound is within */
 };
-#define LB_FILTER_VERDICTS 16 /* in a word, the first in its lowest bits */
+#define LB_FILTER_VERDICTS       16 /* in a word, the first in its lowest bits */
 
 #define LB_FILTER_SHIFT_LEAST    16 /* so many bits at least are left to search */
 #define LB_FILTER_VERDICTS_LEAST 8  /* the same for verdicts: a /24 each at most, 4 MiB */
-#define LB_FILTER_SEARCH      22 /* halvings that find a place among the most bounds */
-#define LB_FILTER_BOUNDS      ((1u << LB_FILTER_SEARCH) - 1) /* of a table at most */
+#define LB_FILTER_SEARCH         22 /* halvings that find a place among the most bounds */
+#define LB_FILTER_BOUNDS         ((1u << LB_FILTER_SEARCH) - 1) /* of a table at most */
 
 struct lb_filter_head {
 	struct lb_filter_table v4, v6;
@@ -488,9 +489,11 @@ struct lb_total {
 	__u64 pad;
 };
 
-/* service_counts[cpu * services + id] */
+/* service_counts[cpu * services + id]: packets dropped, by reason */
 struct lb_service_count {
-	__u64 denied; /* packets; reason `denied` */
+	__u64 denied;
+	__u64 over_service;
+	__u64 over_source;
 };
 
 /* frags: where the first fragment of a datagram went. Direct-mapped, one word: fingerprint 32
@@ -501,6 +504,58 @@ struct lb_service_count {
 #define LB_FRAG_BACKEND_SHIFT LB_FLOW_TICK_BITS
 #define LB_FRAG_BACKEND(word) ((__u32)((word) >> LB_FRAG_BACKEND_SHIFT) & LB_MAX_BACKENDS)
 
+/* ---- rates of new flows: lb_limit.h has the token words, docs/limits.md the rules ---- */
+
+/* limits[service]: one line each. A time is how long a bucket takes to fill by so much. Only
+ * `full_at` is written by the program. */
+struct lb_limit {
+	__u64 full_at;                  /* the service's token word, ns of CLOCK_MONOTONIC_COARSE */
+	__u64 cost;                     /* of a new flow of the service, ns: 1 / rate; 0: no rate */
+	__u64 span;                     /* of the whole bucket, ns: burst * cost */
+	__u64 source_cost, source_span; /* the same for a source prefix, units of LB_SOURCE_SHIFT */
+	__u32 mask6[4];                 /* of a source prefix, as an address has it in a packet */
+	__u32 mask4;
+	__u8 length4, length6; /* of a source prefix */
+	__u8 pad[2];
+};
+
+/* sources: token words of source prefixes, a cache line per bucket. An element is one word, changed
+ * by compare-and-exchange only: fingerprint 22 bits (63-42) | the moment at which the bucket is
+ * full, 42 bits (41-0), in units of 256 ns. The place comes from the low bits of the keyed hash of
+ * service and prefix, the fingerprint is its high bits. */
+#define LB_SOURCE_WAYS      8
+#define LB_SOURCE_BUCKETS   16384 /* power of two */
+#define LB_SOURCE_SHIFT     8
+#define LB_SOURCE_TIME_BITS 42
+#define LB_SOURCE_TIME      ((1ULL << LB_SOURCE_TIME_BITS) - 1)
+
+struct lb_source_bucket {
+	__u64 word[LB_SOURCE_WAYS];
+};
+
+/* offenders[cpu * LB_OFFENDERS + place]: source prefixes over their rate, with the packets dropped.
+ * LB_OFFENDER_WAYS places each; of a full set the least is replaced, and its count goes on ("space
+ * saving": Metwally, Agrawal, El Abbadi, 2005). */
+#define LB_OFFENDERS     256 /* power of two */
+#define LB_OFFENDER_WAYS 4
+/* Ticks without a drop after which a place counts as empty if another prefix needs it */
+#define LB_OFFENDER_IDLE 600
+
+struct lb_offender {
+	__u64 tag; /* lb_source_hash of the rest; 0: empty, or being written */
+	__u64 dropped;
+	__u64 inherited; /* of `dropped`: counted for others, at most */
+	__be32 addr[4];  /* IPv4: [0] */
+	__u32 service;
+	__u32 last; /* tick of the last drop */
+	__u8 family;
+	__u8 length; /* of the prefix */
+	__u8 pad[14];
+};
+
+_Static_assert(sizeof(struct lb_limit) == 64, "layout");
+_Static_assert(sizeof(struct lb_source_bucket) == 64, "layout");
+_Static_assert(sizeof(struct lb_offender) == 64, "layout");
 _Static_assert(sizeof(struct lb_tables) == 32, "layout");
 _Static_assert(sizeof(struct lb_settings) == 192, "layout");
 _Static_assert(sizeof(struct lb_link) == 64, "layout");

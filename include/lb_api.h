@@ -58,7 +58,12 @@
  *                   by slot),
  *        "packets", "bytes", "flows",
  *        "allow", "deny": null or number of prefixes,
- *        "denied": packets of clients that these lists do not admit }
+ *        "denied": packets of clients that these lists do not admit,
+ *        "limit": null or { "service": null or RATE, "per_source": null or RATE with "v4", "v6"
+ *                           (lengths of the prefixes) },
+ *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets }
+ *      RATE:
+ *      { "rate" (new flows per second), "burst" }
  *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
  *      { "backends": [ BACKEND ] }
@@ -79,7 +84,10 @@
  * GET  /v1/stats
  *      { "reasons": [ { "name", "outcome": "sent"|"passed"|"dropped", "help", "packets",
  *                       "bytes" } ],
- *        "events": [ { "name", "help", "count" } ] }
+ *        "events": [ { "name", "help", "count" } ],
+ *        "sources_over_rate": [ { "service", "prefix": "198.51.100.0/24",
+ *                                 "dropped": packets, at most, "dropped_at_least",
+ *                                 "last_s": since the last one } ], the 100 with the most }
  *
  * GET  /v1/top, all of the above in one answer
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],

@@ -74,6 +74,7 @@ LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high
 
 #define LB_HASH_DOMAIN_CLIENT   (1u << 8) /* affinity entries */
 #define LB_HASH_DOMAIN_FRAGMENT (1u << 9)
+#define LB_HASH_DOMAIN_SOURCE   (1u << 10) /* source prefixes of a service */
 
 /* The input of a hash. IPv4: both addresses are in [0], the rest is not read. */
 struct lb_tuple {
@@ -109,16 +110,21 @@ LB_HASH_INLINE __u64 lb_hash_prefix(__u32 bits)
 	return mask;
 }
 
+/* The same for four bytes. */
+LB_HASH_INLINE __u32 lb_hash_prefix_v4(__u32 bits)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (__u32)lb_hash_prefix(bits);
+#else
+	return (__u32)(lb_hash_prefix(bits) >> 32);
+#endif
+}
+
 /* The same hashes over a prefix of the client's address. */
 LB_HASH_INLINE __u64 lb_hash_v4_prefix(const struct lb_hash_key *key, __be32 client, __be32 vip,
 				       __u32 ports, __u32 protocol, __u32 bits)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	client &= (__u32)lb_hash_prefix(bits);
-#else
-	client &= (__u32)(lb_hash_prefix(bits) >> 32);
-#endif
-	return lb_hash_v4(key, client, vip, ports, protocol);
+	return lb_hash_v4(key, client & lb_hash_prefix_v4(bits), vip, ports, protocol);
 }
 
 LB_HASH_INLINE __u64 lb_hash_v6_prefix(const struct lb_hash_key *key, __u64 client_high,

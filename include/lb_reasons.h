@@ -39,6 +39,8 @@
 	  "to a VIP from an impossible source address or the VIP itself, or source-routed")       \
 	X(denied, DROPPED, "the service's `allow` and `deny` lists do not admit the client")      \
 	X(vip_malformed, DROPPED, "to a VIP, with a truncated header or impossible lengths")      \
+	X(over_service_rate, DROPPED, "new flow, above the service's rate of new flows")          \
+	X(over_source_rate, DROPPED, "new flow, above the rate of its source prefix")             \
 	X(echo_refused, DROPPED,                                                                  \
 	  "echo request to a VIP with a wrong checksum, or above the rate limit")                 \
 	X(fragment_unknown, DROPPED, "later fragment to a VIP whose first fragment was not seen") \

@@ -125,7 +125,7 @@ LB_NOINLINE int load_shot(struct xdp_md *ctx)
 
 	if (!c || !shot)
 		return -1;
-	c->clock_ns = (__u64)shot->tick << LB_TICK_SHIFT;
+	c->clock_ns = ((__u64)shot->tick << LB_TICK_SHIFT) + shot->after;
 	return write_packet(ctx, shot);
 }
 

@@ -203,6 +203,8 @@ static void run_frame(struct model *model, const struct view *v, const struct in
 	backend = check_out(v, &e);
 	check_counts(v, &e, backend, before);
 	note_features(v, &e, model->flow_count);
+	/* where the model leaves open whether the packet is looked at */
+	e.reached &= f->reason != LB_REASON_vip_malformed && f->reason != LB_REASON_martian;
 	model_note(model, v, &e, backend);
 	keep_result(v, &e, backend, ret);
 	answers += f->verdict == XDP_TX && backend < 0;
@@ -240,11 +242,16 @@ static void change_padding(struct input_frame *frame, int number)
 static void run_all(const struct input *input, struct result *results)
 {
 	const uint8_t unserved = input->settings & 3;
-	struct model model = {.unserved = unserved > LB_REFUSE_PASS ? LB_REFUSE_REJECT : unserved,
-			      .links_known = !(input->settings & 4)};
+	const struct world_settings settings = {
+	    .unserved = unserved > LB_REFUSE_PASS ? LB_REFUSE_REJECT : unserved,
+	    .links_known = !(input->settings & 4),
+	    .no_errors = input->settings & 8,
+	    .no_echoes = input->settings & 16,
+	};
+	struct model model = {.settings = settings};
 	struct view v;
 
-	world_reset(f, model.unserved, model.links_known);
+	world_reset(f, &settings);
 	memset(results, 0, INPUT_FRAMES * sizeof(*results));
 	for (int i = 0; i < input->count; i++) {
 		view_of(input->frames[i].bytes, input->frames[i].length, &v);

@@ -16,7 +16,9 @@ struct input_frame {
 };
 
 struct input {
-	uint8_t settings; /* bits 0-1: enum lb_refusal for `unserved`; 2: MAC addresses unknown */
+	/* bits 0-1: enum lb_refusal for `unserved`; 2: MAC addresses unknown; 3: no errors and
+	 * resets; 4: no echo replies */
+	uint8_t settings;
 	int count;
 	struct input_frame frames[INPUT_FRAMES];
 };

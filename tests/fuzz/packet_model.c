@@ -52,7 +52,7 @@ static bool may_be_answered(const struct view *v)
 
 static bool is_own_mac(const struct model *model, const uint8_t *mac)
 {
-	if (!model->links_known)
+	if (!model->settings.links_known)
 		return !(mac[0] & 1);
 	return !memcmp(mac, world_own_macs[0], 6) || !memcmp(mac, world_own_macs[1], 6);
 }
@@ -72,49 +72,55 @@ static bool opens(const struct view *v)
 
 /* RFC 9293, 3.10.7.1: anything but a reset draws one. A segment whose header does not fit in it
  * cannot be numbered, and a fragment not be seen whole. */
-static bool draws_reset(const struct view *v)
+static bool draws_reset(const struct model *model, const struct view *v)
 {
 	const size_t offset = (v->l4[12] >> 4) * 4u;
 
 	return !(tcp_flags(v) & TCP_RST) && v->part == PART_WHOLE && offset >= 20 &&
-	       offset <= v->l4_length && may_be_answered(v);
+	       offset <= v->l4_length && may_be_answered(v) && !model->settings.no_errors;
 }
 
 /* RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
-static bool draws_error(const struct view *v)
+static bool draws_error(const struct model *model, const struct view *v)
 {
-	return v->part != PART_LATER && !view_is_icmp(v) && may_be_answered(v);
+	return !model->settings.no_errors && v->part != PART_LATER && !view_is_icmp(v) &&
+	       may_be_answered(v);
 }
 
 /* answered and silent: reasons with and without an answer. */
-static uint32_t rejected(const struct view *v, uint32_t answered, uint32_t silent)
+static uint32_t rejected(const struct model *model, const struct view *v, uint32_t answered,
+			 uint32_t silent)
 {
 	if (v->part == PART_LATER || view_is_icmp(v))
 		return silent;
 	if (v->protocol == IPPROTO_TCP)
-		return draws_reset(v) ? answered : silent;
+		return draws_reset(model, v) ? answered : silent;
 	if (v->protocol == IPPROTO_UDP)
-		return draws_error(v) ? answered : silent;
+		return draws_error(model, v) ? answered : silent;
 	/* "parameter problem" needs the place of the type, which is simple without extensions */
-	return !draws_error(v) ? silent : v->behind_extensions ? answered | silent : answered;
+	return !draws_error(model, v) ? silent
+	       : v->behind_extensions ? answered | silent
+				      : answered;
 }
 
 static uint32_t unserved(const struct model *model, const struct view *v)
 {
-	if (model->unserved == LB_REFUSE_PASS)
+	if (model->settings.unserved == LB_REFUSE_PASS)
 		return REASON(vip_no_service);
-	if (model->unserved == LB_REFUSE_DROP)
+	if (model->settings.unserved == LB_REFUSE_DROP)
 		return REASON(unserved);
-	return rejected(v, REASON(unserved_rejected), REASON(unserved));
+	return rejected(model, v, REASON(unserved_rejected), REASON(unserved));
 }
 
 static uint32_t unserved_icmp(const struct model *model)
 {
-	return model->unserved == LB_REFUSE_PASS ? REASON(vip_icmp_other) : REASON(unserved);
+	return model->settings.unserved == LB_REFUSE_PASS ? REASON(vip_icmp_other)
+							  : REASON(unserved);
 }
 
 /* While a service has no backend, only new connections are reset (docs/config.md). */
-static uint32_t without_backend(const struct view *v, const struct world_service *service)
+static uint32_t without_backend(const struct model *model, const struct view *v,
+				const struct world_service *service)
 {
 	if (service->plan->no_backend == LB_REFUSE_PASS)
 		return REASON(no_backend_passed);
@@ -124,7 +130,7 @@ static uint32_t without_backend(const struct view *v, const struct world_service
 		return REASON(no_backend);
 	if (v->protocol == IPPROTO_TCP && !opens(v)) /* SYN with ACK or RST: either */
 		return REASON(no_backend) | REASON(no_backend_rejected);
-	return rejected(v, REASON(no_backend_rejected), REASON(no_backend));
+	return rejected(model, v, REASON(no_backend_rejected), REASON(no_backend));
 }
 
 /* ---- forwarding ---- */
@@ -158,19 +164,21 @@ static uint32_t leaves(const struct world_service *service)
 }
 
 /* Through the backend's link: too long, out of hops, or sent. */
-static uint32_t sent_to(const struct view *v, const struct world_service *service)
+static uint32_t sent_to(const struct model *model, const struct view *v,
+			const struct world_service *service)
 {
 	const size_t overhead = model_overhead(service), mtu = service->plan->mtu;
 	uint32_t reasons = 0;
 
 	if (v->ip_length + overhead > mtu) {
 		const bool told =
-		    draws_error(v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
+		    draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
 
 		reasons |= told ? REASON(too_big_answered) : REASON(too_big);
 	}
 	if (overhead && v->ttl <= 1)
-		reasons |= draws_error(v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
+		reasons |=
+		    draws_error(model, v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
 	return reasons ? reasons : leaves(service);
 }
 
@@ -238,10 +246,11 @@ static unsigned backends_for(const struct model *model, const struct view *v,
 static void expect_flow(const struct model *model, const struct view *v, struct expectation *e)
 {
 	if (e->service->plan->kind == KIND_DEAD) {
-		e->reasons = e->follows ? REASON(no_backend) : without_backend(v, e->service);
+		e->reasons =
+		    e->follows ? REASON(no_backend) : without_backend(model, v, e->service);
 		return;
 	}
-	e->reasons = sent_to(v, e->service);
+	e->reasons = sent_to(model, v, e->service);
 	e->backends = backends_for(model, v, e);
 }
 
@@ -253,9 +262,9 @@ static bool is_neighbour_discovery(const struct view *v)
 	return v->family == 6 && v->ttl == 255 && v->l4[0] >= 133 && v->l4[0] <= 137;
 }
 
-static uint32_t echo(const struct view *v)
+static uint32_t echo(const struct model *model, const struct view *v)
 {
-	if (view_transport_sum(v) != 0xffff || !may_be_answered(v))
+	if (model->settings.no_echoes || view_transport_sum(v) != 0xffff || !may_be_answered(v))
 		return REASON(echo_refused);
 	return REASON(echo_answered);
 }
@@ -267,7 +276,7 @@ static void expect_icmp(const struct model *model, int vip, const struct view *v
 
 	e->follows = true;
 	if (v->part == PART_WHOLE && v->l4[0] == (v->family == 4 ? 8 : 128) && !v->l4[1]) {
-		e->reasons = echo(v);
+		e->reasons = echo(model, v);
 		return;
 	}
 	e->reasons = is_neighbour_discovery(v) ? REASON(vip_icmp_other) : unserved_icmp(model);
@@ -301,7 +310,7 @@ static const struct model_datagram *find_datagram(const struct model *model, con
 static void expect_later(const struct model *model, const struct view *v, struct expectation *e)
 {
 	const struct model_datagram *first = find_datagram(model, v);
-	const bool pass = model->unserved == LB_REFUSE_PASS;
+	const bool pass = model->settings.unserved == LB_REFUSE_PASS;
 
 	e->follows = true;
 	e->reasons = REASON(fragment_unknown);
@@ -310,15 +319,15 @@ static void expect_later(const struct model *model, const struct view *v, struct
 		    pass ? REASON(vip_no_service) | REASON(vip_icmp_other) : REASON(unserved);
 	if (!first)
 		return;
+	/* A later first fragment may have taken the place in the table that remembers them. */
+	if (first->number == model->datagram_count - 1)
+		e->reasons = 0;
 	if (!first->service) {
 		e->reasons |= pass ? REASON(vip_no_service) : REASON(unserved);
 		return;
 	}
-	/* A later first fragment may have taken the place in the table that remembers them. */
-	if (first->number == model->datagram_count - 1 && first->backend >= 0)
-		e->reasons = 0;
 	e->service = first->service;
-	e->reasons |= sent_to(v, first->service);
+	e->reasons |= sent_to(model, v, first->service);
 	e->backends = first->backend >= 0 ? 1u << first->backend : ALL_BACKENDS;
 }
 

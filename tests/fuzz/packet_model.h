@@ -34,8 +34,7 @@ struct model_datagram {
 };
 
 struct model {
-	uint8_t unserved;
-	bool links_known;
+	struct world_settings settings;
 	struct model_flow flows[MODEL_PACKETS];
 	struct model_datagram datagrams[MODEL_PACKETS];
 	int flow_count, datagram_count;

@@ -450,7 +450,7 @@ static void change_link(struct input_frame *frame)
 {
 	static const uint8_t macs[][6] = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 					  {1, 0, 0x5e, 0, 0, 1},
-					  {2, 0xde, 0xad, 0, 0, 1},
+					  {2, 0xde, 0xad, 0, 0, 1}, /* world_other_mac */
 					  {2, 0, 0, 0, 0, 1},
 					  {2, 0, 0, 0, 7, 1}};
 
@@ -571,7 +571,7 @@ static void mutate_once(struct input *input)
 	} else if (what == 6) {
 		remove_frame(input);
 	} else if (what == 7) {
-		input->settings = (uint8_t)draw(8);
+		input->settings = (uint8_t)(one_in(2) ? draw(8) : draw(32));
 	} else if (what == 8) {
 		fragment_frame(frame);
 		seal(frame);

@@ -20,6 +20,7 @@ struct world_vip world_vips[WORLD_VIPS] = {
 };
 
 const uint8_t world_own_macs[2][6] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 7, 1}};
+const uint8_t world_other_mac[6] = {2, 0xde, 0xad, 0, 0, 1};
 
 /* On the first two VIPs. The next two have port "any" and 443, the last two no service. */
 static const struct world_plan plans[] = {
@@ -165,25 +166,27 @@ struct fixture *world_open(void)
 	add_services(f, 1, plans, all);
 	add_services(f, 2, any_plans, 2);
 	add_services(f, 3, any_plans, 2);
-	f->map.settings->icmp_per_tick = f->map.settings->echo_per_tick = UINT16_MAX;
 	return f;
 }
 
 static void set_links(struct fixture *f, bool known)
 {
-	struct lb_link *link = &f->map.links[f->lo % LB_LINKS];
+	struct lb_link *own = &f->map.links[f->lo % LB_LINKS];
+	struct lb_link *other = &f->map.links[f->egress % LB_LINKS];
 
-	memset(link, 0, sizeof(*link));
+	memset(own, 0, sizeof(*own));
+	memset(other, 0, sizeof(*other));
 	f->map.settings->own_mac = LB_MAC_NONE;
 	if (!known)
 		return;
-	link->ifindex = f->lo;
-	memcpy(&link->mac[0], world_own_macs[0], 6);
-	memcpy(&link->mac[1], world_own_macs[1], 6);
-	f->map.settings->own_mac = link->mac[0];
+	own->ifindex = f->lo;
+	memcpy(&own->mac[0], world_own_macs[0], 6);
+	memcpy(&own->mac[1], world_own_macs[1], 6);
+	other->ifindex = f->egress;
+	memcpy(&other->mac[0], world_other_mac, 6);
 }
 
-void world_reset(struct fixture *f, uint8_t unserved, bool links_known)
+void world_reset(struct fixture *f, const struct world_settings *settings)
 {
 	memset(f->map.flows, 0, FIXTURE_BUCKETS * sizeof(*f->map.flows));
 	memset(f->map.frags, 0, f->frag_count * sizeof(*f->map.frags));
@@ -193,8 +196,10 @@ void world_reset(struct fixture *f, uint8_t unserved, bool links_known)
 		f->map.turns[id].share = SHARE;
 	for (uint32_t id = 0; id < f->backends; id++)
 		f->map.loads[id].active = 0;
-	f->map.settings->unserved = unserved;
-	set_links(f, links_known);
+	f->map.settings->unserved = settings->unserved;
+	f->map.settings->icmp_per_tick = settings->no_errors ? 0 : UINT16_MAX;
+	f->map.settings->echo_per_tick = settings->no_echoes ? 0 : UINT16_MAX;
+	set_links(f, settings->links_known);
 }
 
 /* ---- the table ---- */

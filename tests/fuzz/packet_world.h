@@ -62,13 +62,19 @@ struct world_vip {
 };
 
 extern struct world_vip world_vips[WORLD_VIPS];
-extern const uint8_t world_own_macs[2][6];
+extern const uint8_t world_own_macs[2][6]; /* of the interface that frames come in on */
+extern const uint8_t world_other_mac[6];   /* of another interface */
 
 /* Loads the program and fills its maps. */
 struct fixture *world_open(void);
-/* As after world_open: forgets flows, fragments and counts of active flows. links_known: the
- * program has been told the interface's MAC addresses. */
-void world_reset(struct fixture *f, uint8_t unserved, bool links_known);
+struct world_settings {
+	uint8_t unserved;          /* enum lb_refusal */
+	bool links_known;          /* the program has been told the interfaces' MAC addresses */
+	bool no_errors, no_echoes; /* the rates of answers are 0 */
+};
+
+/* As after world_open: forgets flows, fragments and counts of active flows. */
+void world_reset(struct fixture *f, const struct world_settings *settings);
 
 /* The VIP with this address, -1: none. */
 int world_find_vip(uint8_t family, const uint8_t *address);

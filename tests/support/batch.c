@@ -154,6 +154,9 @@ void batch_clear(struct batch *batch, uint64_t dice)
 	memset(m->reason_counts, 0, (size_t)m->cpus * LB_COUNTERS * sizeof(*m->reason_counts));
 	memset(m->service_counts, 0,
 	       (size_t)m->cpus * m->service_slots * sizeof(*m->service_counts));
+	memset(m->limits, 0, m->service_slots * sizeof(*m->limits));
+	memset(m->sources, 0, LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket));
+	memset(m->offenders, 0, (size_t)m->cpus * LB_OFFENDERS * sizeof(*m->offenders));
 	memset(batch->turns, 0, m->service_slots * sizeof(*batch->turns));
 	memset(batch->syns, 0, BATCH_SYNS * sizeof(*batch->syns));
 	batch->control->dice = dice ? dice : 1;

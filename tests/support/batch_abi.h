@@ -23,9 +23,11 @@ struct shot {
 	__u8 tcp_flags; /* of TCP templates */
 	__u8 template;
 	__u32 tick;       /* in which it arrives */
+	__u32 after;      /* ns after the tick began */
 	__be32 outer_dst; /* IPv4: where it was sent to */
 	__u32 verdict;    /* enum xdp_action */
 	__be32 seq;       /* of TCP templates */
+	__u32 pad;        /* elements of a map are whole 64-bit words */
 };
 
 struct template

@@ -48,6 +48,8 @@ static void size_maps(struct fixture *f)
 	bpf_map__set_max_entries(skel->maps.backend_counts, f->cpus * FIXTURE_BACKENDS);
 	bpf_map__set_max_entries(skel->maps.reason_counts, f->cpus * LB_COUNTERS);
 	bpf_map__set_max_entries(skel->maps.service_counts, f->cpus * FIXTURE_SERVICES);
+	bpf_map__set_max_entries(skel->maps.limits, FIXTURE_SERVICES);
+	bpf_map__set_max_entries(skel->maps.offenders, f->cpus * LB_OFFENDERS);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -84,9 +86,13 @@ static int map_maps(struct fixture *f)
 	m->backend_counts = map_memory(f->skel->maps.backend_counts);
 	m->reason_counts = map_memory(f->skel->maps.reason_counts);
 	m->service_counts = map_memory(f->skel->maps.service_counts);
+	m->limits = map_memory(f->skel->maps.limits);
+	m->sources = map_memory(f->skel->maps.sources);
+	m->offenders = map_memory(f->skel->maps.offenders);
 	return m->settings && m->links && m->vips && m->ports && m->services && m->arena &&
 		       m->fronts && m->stamps && m->backends && m->loads && m->turns && m->flows &&
-		       m->frags && m->backend_counts && m->reason_counts && m->service_counts
+		       m->frags && m->backend_counts && m->reason_counts && m->service_counts &&
+		       m->limits && m->sources && m->offenders
 		   ? 0
 		   : -errno;
 }
@@ -262,6 +268,10 @@ int fixture_clear(void **state)
 	memset(f->map.turns, 0, map_bytes(f->skel->maps.turns));
 	memset(f->map.flows, 0, map_bytes(f->skel->maps.flows));
 	memset(f->map.frags, 0, map_bytes(f->skel->maps.frags));
+	memset(f->map.limits, 0, map_bytes(f->skel->maps.limits));
+	memset(f->map.sources, 0, map_bytes(f->skel->maps.sources));
+	memset(f->map.service_counts, 0, map_bytes(f->skel->maps.service_counts));
+	memset(f->map.offenders, 0, map_bytes(f->skel->maps.offenders));
 	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	f->vips = f->services = f->backends = 1;

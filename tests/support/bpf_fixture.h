@@ -44,6 +44,9 @@ struct fixture_maps {
 	struct lb_backend_count *backend_counts;
 	struct lb_reason_count *reason_counts;
 	struct lb_service_count *service_counts;
+	struct lb_limit *limits; /* [service] */
+	struct lb_source_bucket *sources;
+	struct lb_offender *offenders;
 };
 
 struct lb_bpf;

@@ -73,6 +73,9 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->service_counts =
 	    lines((size_t)CPUS * maps->service_slots, sizeof(*maps->service_counts));
 	maps->totals = lines(maps->service_slots, sizeof(*maps->totals));
+	maps->limits = lines(maps->service_slots, sizeof(*maps->limits));
+	maps->sources = lines(LB_SOURCE_BUCKETS, sizeof(struct lb_source_bucket));
+	maps->offenders = lines((size_t)CPUS * LB_OFFENDERS, sizeof(*maps->offenders));
 	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
 	memory->dp = dataplane_on(maps, &memory->options, 0);
 	return memory;
@@ -108,6 +111,9 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->backend_counts);
 	free(maps->reason_counts);
 	free(maps->service_counts);
+	free(maps->limits);
+	free(maps->sources);
+	free(maps->offenders);
 	free(maps->totals);
 	free(memory);
 }

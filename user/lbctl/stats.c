@@ -78,6 +78,35 @@ static void print_events(const struct output *output, const json_t *events)
 	}
 }
 
+#define SOURCES_SHOWN 10
+
+/* The source prefixes with the most new flows dropped. */
+static void print_sources(const struct output *output, const json_t *sources)
+{
+	char dropped[FORMAT_TEXT], ago[FORMAT_TEXT], row[128];
+	const size_t shown = output->all || json_array_size(sources) < SOURCES_SHOWN
+				 ? json_array_size(sources)
+				 : SOURCES_SHOWN;
+	const json_t *source;
+	size_t i;
+
+	if (shown)
+		printf("Sources above their rate of new flows\n");
+	json_array_foreach (sources, i, source) {
+		if (i == shown)
+			break;
+		format_count(json_number(source, "dropped"), dropped);
+		format_age(json_number(source, "last_s"), ago);
+		snprintf(row, sizeof(row), "  %-*s %*s dropped, last %s ago, ", NAME,
+			 json_text(source, "prefix"), COUNT, dropped, ago);
+		text_put(stdout, row);
+		text_put(stdout, json_text(source, "service"));
+		printf("\n");
+	}
+	if (shown < json_array_size(sources))
+		printf("  %zu more: lbctl stats --all\n", json_array_size(sources) - shown);
+}
+
 static void print_stats(const json_t *answer, bool all)
 {
 	struct output output = {format_columns(stdout), format_coloured(stdout), all};
@@ -87,6 +116,7 @@ static void print_stats(const json_t *answer, bool all)
 	for (size_t i = 0; i < sizeof(outcomes) / sizeof(*outcomes); i++)
 		print_outcome(&output, i, json_object_get(answer, "reasons"));
 	print_events(&output, json_object_get(answer, "events"));
+	print_sources(&output, json_object_get(answer, "sources_over_rate"));
 	if (!all)
 		printf("Counters at zero are hidden; lbctl stats --all shows them\n");
 }
@@ -112,8 +142,11 @@ REGISTER(verb, stats) = {
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "count packets by outcome (sent, passed, dropped) and reason",
     .details =
-	"Totals since the maps were created; a restart of lbd keeps them. `lbctl top` shows rates.",
-    .options = {{.name = "--all", .help = "also show counters at zero"}},
+	"Totals since the maps were created; a restart of lbd keeps them. `lbctl top` shows rates. "
+	"Where services have a rate of new flows for each source (`limit: per-source`), also the "
+	"source prefixes with the most packets dropped.",
+    .options = {{.name = "--all",
+		 .help = "also show counters at zero, and up to 100 sources instead of 10"}},
     .examples = {{"stats", "the counters that are not zero"},
 		 {"stats --all", "every counter with its meaning"}},
     .run = run_stats,

@@ -102,7 +102,8 @@ static const struct refusal refusals[] = {
      "status, interval, timeout, rise or fall"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
-     "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, slow-start, "
+     "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
+     "slow-start, "
      "panic-threshold or health"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
      "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
@@ -375,6 +376,44 @@ static const struct refusal refusals[] = {
      "8: service web: idle-timeout: udp: 5h: expected 3s to *"},
     {"an_idle_timeout_too_short", WEB "    idle-timeout: { udp: 1s }\n" BACKENDS,
      "6: service web: idle-timeout: udp: 1s: expected 3s to *"},
+    {"a_rate_without_unit", WEB "    limit: { new-flows: 1000 }\n" BACKENDS,
+     "6: service web: limit: new-flows: 1000: expected 1/m to 10000000/s or off (a number and /s "
+     "or /m)"},
+    {"a_rate_of_0", WEB "    limit: { new-flows: 0/s }\n" BACKENDS,
+     "6: service web: limit: new-flows: 0/s: expected 1/m to 10000000/s or off"},
+    {"a_rate_an_hour", WEB "    limit: { new-flows: 10/h }\n" BACKENDS,
+     "6: service web: limit: new-flows: 10/h: expected 1/m to 10000000/s or off (a number and /s "
+     "or /m)"},
+    {"a_rate_too_high", WEB "    limit: { new-flows: 10000001/s }\n" BACKENDS,
+     "6: service web: limit: new-flows: 10000001/s: expected 1/m to 10000000/s or off"},
+    {"a_source_rate_too_high", WEB "    limit: { per-source: { rate: 100001/s } }\n" BACKENDS,
+     "6: service web: limit: per-source: rate: 100001/s: expected 1/m to 100000/s or off"},
+    {"a_limit_that_is_a_rate", WEB "    limit: 1000/s\n" BACKENDS,
+     "6: service web: limit: 1000/s: expected a mapping *"},
+    {"an_unknown_key_of_limit", WEB "    limit: { rate: 1000/s }\n" BACKENDS,
+     "6: service web: limit: rate: unknown key: expected new-flows, burst or per-source"},
+    {"an_unknown_key_of_per_source", WEB "    limit: { per-source: { prefix: 24 } }\n" BACKENDS,
+     "6: service web: limit: per-source: prefix: unknown key: expected v4, v6, rate or burst"},
+    {"a_source_prefix_too_long", WEB "    limit: { per-source: { v4: 33, rate: 5/s } }\n" BACKENDS,
+     "6: service web: limit: per-source: v4: 33: expected 1 to 32"},
+    {"a_burst_without_a_rate", WEB "    limit: { burst: 50 }\n" BACKENDS,
+     "6: service web: limit: burst: 50: has no meaning without `new-flows`"},
+    {"a_source_burst_without_a_rate",
+     WEB "    limit:\n      new-flows: 10/s\n      per-source: { burst: 50 }\n" BACKENDS,
+     "8: service web: limit: per-source: burst: 50: has no meaning without `rate`"},
+    {"a_source_prefix_without_a_rate", WEB "    limit: { per-source: { v4: 32 } }\n" BACKENDS,
+     "6: service web: limit: per-source: v4: 32: has no meaning without `rate`"},
+    {"a_burst_below_a_step_of_the_clock",
+     WEB "    limit: { new-flows: 20000/s, burst: 199 }\n" BACKENDS,
+     "6: service web: limit: burst: 199: expected at least 200, what 20000/s lets through in "
+     "10 ms"},
+    {"a_burst_of_more_than_an_hour", WEB "    limit: { new-flows: 2/m, burst: 121 }\n" BACKENDS,
+     "6: service web: limit: burst: 121: expected at most 120, what 2/m lets through in an hour"},
+    {"a_limit_for_udp_that_is_not_tracked",
+     "services:\n  - { name: dns, vip: 192.0.2.53, protocol: udp, port: 53, tracking: never,\n"
+     "      limit: { new-flows: 10/s },\n      backends: [{address: 10.0.0.1}] }\n",
+     "3: service dns: limit: has no meaning for UDP with `tracking: never`: only the flow table "
+     "shows which datagram is a flow's first"},
     {"a_duration_with_a_bad_unit", WEB "    slow-start: 3 days\n" BACKENDS,
      "6: service web: slow-start: 3 days: expected 0s to 1h (a number and ms, s, m or h)"},
     {"a_duration_that_overflows", WEB "    slow-start: 18446744073709551615h\n" BACKENDS,
@@ -1028,6 +1067,68 @@ static void algorithms_go_by_their_short_names_too(void **state)
 	}
 }
 
+static void a_service_has_no_limit_by_default(void **state)
+{
+	struct config *config = parse(WEB BACKENDS);
+	const struct config_limit *limit = &config->services[0].limit;
+
+	assert_int_equal(limit->service.per_minute, 0);
+	assert_int_equal(limit->source.per_minute, 0);
+	config_free(config);
+}
+
+static void assert_rate(const struct config_rate *rate, unsigned per_minute, unsigned burst)
+{
+	assert_int_equal(rate->per_minute, per_minute);
+	assert_int_equal(rate->burst, burst);
+}
+
+static void rates_of_new_flows_are_read(void **state)
+{
+	struct config *config =
+	    parse(WEB "    limit: { new-flows: 1000/s, burst: 30, per-source: "
+		      "{ v4: 32, v6: 64, rate: 10/m, burst: 600 } }\n" BACKENDS);
+	const struct config_limit *limit = &config->services[0].limit;
+
+	assert_rate(&limit->service, 60000, 30);
+	assert_rate(&limit->source, 10, 600);
+	assert_int_equal(limit->source4, 32);
+	assert_int_equal(limit->source6, 64);
+	config_free(config);
+}
+
+/* A burst is a second of the rate, but at least 5; prefixes are /24 and /56. */
+static void each_part_of_a_limit_has_defaults(void **state)
+{
+	struct config *config = parse(WEB "    limit: { new-flows: 1000/s }\n" BACKENDS DNS
+					  "    limit: { per-source: { rate: 90/m } }\n" BACKENDS);
+
+	assert_rate(&config->services[0].limit.service, 60000, 1000);
+	assert_int_equal(config->services[0].limit.source.per_minute, 0);
+	assert_int_equal(config->services[1].limit.service.per_minute, 0);
+	assert_rate(&config->services[1].limit.source, 90, 5);
+	assert_int_equal(config->services[1].limit.source4, 24);
+	assert_int_equal(config->services[1].limit.source6, 56);
+	config_free(config);
+}
+
+static void a_limit_is_inherited_key_by_key_and_can_be_off(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { limit: { new-flows: 100/s, per-source: { v4: 28, rate: 5/s } } }\n" WEB
+	    "    limit: { new-flows: off, per-source: { rate: 50/s } }\n" BACKENDS DNS
+	    "    tracking: never\n" BACKENDS);
+	const struct config_limit *limit = &config->services[0].limit;
+
+	assert_int_equal(limit->service.per_minute, 0);
+	assert_rate(&limit->source, 3000, 50);
+	assert_int_equal(limit->source4, 28);
+	/* where nothing is tracked, a limit that is not its own does not apply */
+	assert_int_equal(config->services[1].limit.service.per_minute, 0);
+	assert_int_equal(config->services[1].limit.source.per_minute, 0);
+	config_free(config);
+}
+
 static void an_empty_hash_means_the_client_alone(void **state)
 {
 	struct config *config = parse(WEB "    hash: []\n    affinity-mask: { v4: 24 }\n" BACKENDS);
@@ -1397,6 +1498,10 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(every_key_of_a_health_check_is_read),
     cmocka_unit_test(services_inherit_defaults_key_by_key),
     cmocka_unit_test(algorithms_go_by_their_short_names_too),
+    cmocka_unit_test(a_service_has_no_limit_by_default),
+    cmocka_unit_test(rates_of_new_flows_are_read),
+    cmocka_unit_test(each_part_of_a_limit_has_defaults),
+    cmocka_unit_test(a_limit_is_inherited_key_by_key_and_can_be_off),
     cmocka_unit_test(an_empty_hash_means_the_client_alone),
     cmocka_unit_test(a_hash_from_defaults_is_for_the_services_it_fits),
     cmocka_unit_test(encapsulation_takes_all_pairings_of_families),

@@ -492,6 +492,30 @@ static void stats_hides_counters_at_zero_without_all(void **state)
 	assert_non_null(strstr(run.out, "flow_evicted"));
 }
 
+static void stats_shows_the_sources_above_their_rate(void **state)
+{
+	char sources[2048] = "", text[3000];
+	struct fake_answer answers[] = {{"GET /v1/stats", 200, text}, {NULL}};
+
+	for (unsigned i = 0; i < 12; i++)
+		snprintf(sources + strlen(sources), sizeof(sources) - strlen(sources),
+			 "%s{\"service\":\"we\\u001bb\",\"prefix\":\"198.51.%u.0/24\","
+			 "\"dropped\":%u,\"dropped_at_least\":9,\"last_s\":4}",
+			 i ? "," : "", i, 12000 - i);
+	snprintf(text, sizeof(text), "{\"reasons\":[],\"events\":[],\"sources_over_rate\":[%s]}",
+		 sources);
+	RUN(answers, "stats");
+	assert_non_null(strstr(run.out, "Sources above their rate of new flows\n"));
+	assert_non_null(
+	    strstr(run.out, "198.51.0.0/24           12.0k dropped, last 4 s ago, we?b\n"));
+	assert_non_null(strstr(run.out, "198.51.9.0/24"));
+	assert_null(strstr(run.out, "198.51.10.0/24"));
+	assert_non_null(strstr(run.out, "2 more: lbctl stats --all\n"));
+	RUN(answers, "stats", "--all");
+	assert_non_null(strstr(run.out, "198.51.11.0/24"));
+	assert_null(strstr(run.out, "more: lbctl"));
+}
+
 static void services_show_status_and_transitions(void **state)
 {
 	const struct fake_answer answers[] = {
@@ -539,6 +563,7 @@ int main(void)
 	    cmocka_unit_test(the_environment_names_the_socket),
 	    cmocka_unit_test(version_works_without_lbd),
 	    cmocka_unit_test(stats_hides_counters_at_zero_without_all),
+	    cmocka_unit_test(stats_shows_the_sources_above_their_rate),
 	    cmocka_unit_test(services_show_status_and_transitions),
 	};
 

@@ -79,6 +79,16 @@ static double service_limited(const struct service_view *of)
 	return of->stats.limited;
 }
 
+static double service_over_rate(const struct service_view *of)
+{
+	return (double)of->stats.over_rate;
+}
+
+static double service_over_source_rate(const struct service_view *of)
+{
+	return (double)of->stats.over_source_rate;
+}
+
 static double service_backups(const struct service_view *of)
 {
 	return of->service->backups_active;
@@ -105,6 +115,11 @@ static const struct {
      service_allow},
     {"lbd_service_deny_prefixes", "gauge", "Prefixes of the deny list; 0: none, or no list.",
      service_deny},
+    {"lbd_service_over_rate_total", "counter",
+     "Packets of new flows dropped above the service's rate.", service_over_rate},
+    {"lbd_service_over_source_rate_total", "counter",
+     "Packets of new flows dropped above the rate of their source prefix.",
+     service_over_source_rate},
     {"lbd_service_up", "gauge", "1 if at least one backend takes traffic.", service_up},
     {"lbd_service_panic", "gauge", "1 if too few backends are up and all are used.", service_panic},
     {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",

@@ -184,6 +184,30 @@ static json_t *list_json(const struct filter_list *list)
 	return list ? json_integer(list->count) : json_null();
 }
 
+/* Rates per second, as they may be less than one. */
+static json_t *rate_json(const struct config_rate *rate)
+{
+	if (!rate->per_minute)
+		return json_null();
+	return json_pack("{s:f, s:I}", "rate", rate->per_minute / 60.0, "burst",
+			 number(rate->burst));
+}
+
+static json_t *limit_json(const struct config_limit *limit)
+{
+	json_t *source = rate_json(&limit->source);
+
+	if (!limit->service.per_minute && !limit->source.per_minute) {
+		json_decref(source);
+		return json_null();
+	}
+	if (limit->source.per_minute) {
+		json_object_set_new(source, "v4", json_integer(limit->source4));
+		json_object_set_new(source, "v6", json_integer(limit->source6));
+	}
+	return json_pack("{s:o, s:o}", "service", rate_json(&limit->service), "per_source", source);
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -196,7 +220,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -206,7 +230,9 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    "ring_digest", digest, "limited", stats.limited, "packets",
 	    number(stats.counts.packets), "bytes", number(stats.counts.bytes), "flows",
 	    number(stats.counts.flows), "allow", list_json(config->lists.allow), "deny",
-	    list_json(config->lists.deny), "denied", number(stats.denied));
+	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
+	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
+	    number(stats.over_source_rate));
 }
 
 /* ---- backends ---- */
@@ -310,12 +336,52 @@ json_t *api_events_json(const struct lb_reason_count counts[LB_COUNTERS])
 	return array;
 }
 
+/* The name of the service with this key; NULL: it has just been removed. */
+static const char *service_name_of(const struct api *api, const struct dp_service *key)
+{
+	unsigned count;
+	struct service *const *services = state_services(api->state, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct config_service *config = services[i]->config;
+
+		if (addr_equal(&config->vip, &key->vip) && config->protocol == key->protocol &&
+		    config->port == key->port)
+			return config->name;
+	}
+	return NULL;
+}
+
+#define OFFENDERS_SHOWN 100
+
+static json_t *offenders_json(const struct api *api)
+{
+	struct dp_offender list[OFFENDERS_SHOWN];
+	unsigned count = dataplane_offenders(api->dp, list, OFFENDERS_SHOWN);
+	json_t *array = json_array();
+	char address[ADDR_TEXT], prefix[ADDR_TEXT + 8];
+
+	for (unsigned i = 0; i < count; i++) {
+		const char *name = service_name_of(api, &list[i].service);
+
+		snprintf(prefix, sizeof(prefix), "%s/%u", addr_format(&list[i].prefix, address),
+			 list[i].length);
+		if (name)
+			json_array_append_new(
+			    array, json_pack("{s:s, s:s, s:I, s:I, s:I}", "service", name, "prefix",
+					     prefix, "dropped", number(list[i].dropped),
+					     "dropped_at_least", number(list[i].surely), "last_s",
+					     number(list[i].quiet_ms / 1000)));
+	}
+	return array;
+}
+
 int api_stats(struct api_call *call, json_t **ret, struct error *err)
 {
 	struct lb_reason_count counts[LB_COUNTERS];
 
 	dataplane_reason_counts(call->api->dp, counts);
-	*ret = json_pack("{s:o, s:o}", "reasons", api_reasons_json(counts), "events",
-			 api_events_json(counts));
+	*ret = json_pack("{s:o, s:o, s:o}", "reasons", api_reasons_json(counts), "events",
+			 api_events_json(counts), "sources_over_rate", offenders_json(call->api));
 	return 0;
 }

@@ -33,6 +33,17 @@ struct config_lists {
 	struct filter *filter; /* of both; NULL: every client may use the service */
 };
 
+/* A rate of new flows: `new-flows: 1000/s` with `burst: 2000`, or `per-source: { rate, burst }`. */
+struct config_rate {
+	uint32_t per_minute; /* 0: none */
+	uint32_t burst;      /* flows at once; default: a second of the rate, at least 5 */
+};
+
+struct config_limit {
+	struct config_rate service, source;
+	uint8_t source4, source6; /* prefix length; default 24 and 56 */
+};
+
 struct config_service {
 	char *name; /* unique; default "VIP:port/protocol" */
 	struct addr vip;
@@ -50,6 +61,7 @@ struct config_service {
 	bool affinity;                     /* `affinity: client-ip` */
 	uint32_t affinity_timeout_ms;      /* default 10 min, at most LB_FLOW_MAX_IDLE ticks */
 	uint32_t tcp_idle_ms, udp_idle_ms; /* `idle-timeout: { tcp: 300s, udp: 30s }` */
+	struct config_limit limit;         /* `limit: { new-flows, burst, per-source }` */
 	uint32_t slots;                    /* a prime; 0: by the number of backends */
 	uint32_t slow_start_ms;            /* 0: none */
 	/* percent; with fewer healthy backends all are used; 0: never */

@@ -91,6 +91,14 @@ static int parse_duration(const char *text, uint64_t *ret)
 	return parse_with_unit(text, times, ret);
 }
 
+/* A count of 0 is refused by the range, and so is one that does not fit. */
+static const struct unit rates[] = {{"/m", 1}, {"/s", 60}, {NULL, 0}};
+
+static int parse_rate(const char *text, uint64_t *ret)
+{
+	return parse_with_unit(text, rates, ret);
+}
+
 static int parse_size(const char *text, uint64_t *ret)
 {
 	return parse_with_unit(text, sizes, ret);
@@ -105,6 +113,11 @@ static const char *format_count(uint64_t value, char text[24])
 static const char *format_duration(uint64_t value, char text[24])
 {
 	return value ? format_with_unit(value, times, text) : "0s";
+}
+
+static const char *format_rate(uint64_t value, char text[24])
+{
+	return format_with_unit(value, rates, text);
 }
 
 static const char *format_size(uint64_t value, char text[24])
@@ -125,6 +138,7 @@ const struct config_scalar config_duration = {parse_duration, format_duration,
 					      "a number and ms, s, m or h"};
 const struct config_scalar config_size = {parse_size, format_size,
 					  "a number, optionally with k, M or G"};
+const struct config_scalar config_rate = {parse_rate, format_rate, "a number and /s or /m"};
 const struct config_scalar config_percent = {parse_percent, format_percent, NULL};
 
 void config_read_number(const struct config_place *at, const char *key, const char *text,

@@ -22,6 +22,7 @@ extern const struct config_scalar config_seed;     /* 80, 0xfeed */
 extern const struct config_scalar config_duration; /* 250ms, 2s, 5m, 1h; milliseconds */
 extern const struct config_scalar config_size;     /* 100, 64k, 1M, 1G; k is 1024 */
 extern const struct config_scalar config_percent;  /* 20, 20% */
+extern const struct config_scalar config_rate;     /* 50/s, 10/m; per minute */
 
 struct config_range {
 	const struct config_scalar *scalar;

@@ -54,6 +54,19 @@ static const cyaml_schema_field_t idle_keys[] = {
 	TEXT("udp", raw_protocols, udp),
 	CYAML_FIELD_END};
 
+static const cyaml_schema_field_t source_limit_keys[] = {
+	TEXT("v4", raw_source_limit, v4),
+	TEXT("v6", raw_source_limit, v6),
+	TEXT("rate", raw_source_limit, rate),
+	TEXT("burst", raw_source_limit, burst),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t limit_keys[] = {
+	TEXT("new-flows", raw_limit, new_flows),
+	TEXT("burst", raw_limit, burst),
+	GROUP("per-source", raw_limit, per_source, source_limit_keys),
+	CYAML_FIELD_END};
+
 static const cyaml_schema_field_t health_keys[] = {
 	TEXT("type", raw_health, type),
 	TEXT("port", raw_health, port),
@@ -89,6 +102,7 @@ static const cyaml_schema_value_t backend_schema = {
 	CYAML_FIELD_IGNORE("allow", OPTIONAL), \
 	CYAML_FIELD_IGNORE("deny", OPTIONAL), \
 	GROUP("idle-timeout", raw_service, idle_timeout, idle_keys), \
+	GROUP("limit", raw_service, limit, limit_keys), \
 	TEXT("slow-start", raw_service, slow_start), \
 	TEXT("panic-threshold", raw_service, panic_threshold), \
 	GROUP("health", raw_service, health, health_keys)

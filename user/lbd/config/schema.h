@@ -17,6 +17,15 @@ struct raw_protocols {
 	char *tcp, *udp;
 };
 
+struct raw_source_limit {
+	char *v4, *v6, *rate, *burst;
+};
+
+struct raw_limit {
+	char *new_flows, *burst;
+	struct raw_source_limit *per_source;
+};
+
 struct raw_health {
 	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
 };
@@ -41,6 +50,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	uint8_t *affinity;   /* 0 or 1 */
 	struct raw_families *affinity_mask;
 	struct raw_protocols *idle_timeout;
+	struct raw_limit *limit;
 	struct raw_health *health;
 };
 

@@ -25,6 +25,18 @@
 #define DEFAULT_TIMEOUT (3 * SECOND / 2)
 #define MAX_NAME        63
 
+/* Rates of new flows, per minute. The costs of a flow are whole ns, and 256 ns for sources: at the
+ * highest rates the rounding is below 3 %. */
+#define LIMIT_RATE_MAX        (60 * 10000000)
+#define LIMIT_SOURCE_RATE_MAX (60 * 100000)
+#define LIMIT_BURST_MAX       100000000
+#define LIMIT_BURST_LEAST     5 /* default burst of a slow rate */
+/* The clock of the program steps by up to 10 ms (CONFIG_HZ=100): what comes in one step must fit
+ * into the bucket. */
+#define LIMIT_STEPS 100 /* a second */
+/* Longest time in which an empty bucket fills, minutes */
+#define LIMIT_FILL_MAX 60
+
 static const struct config_service service_defaults = {
     .forward = LB_FORWARD_IPIP,
     .no_backend = LB_REFUSE_REJECT,
@@ -34,6 +46,7 @@ static const struct config_service service_defaults = {
     .affinity_timeout_ms = 10 * MINUTE,
     .tcp_idle_ms = 5 * MINUTE,
     .udp_idle_ms = 30 * SECOND,
+    .limit = {.source4 = 24, .source6 = 56},
     .health =
 	{.status_min = 200, .status_max = 399, .interval_ms = 2 * SECOND, .rise = 2, .fall = 3},
 };
@@ -101,6 +114,24 @@ static const struct config_number_key idle_numbers[] = {
 		  MAX_IDLE),
     CONFIG_NUMBER("udp", raw_protocols, udp, config_service, udp_idle_ms, duration, MIN_IDLE,
 		  MAX_IDLE),
+    {.key = NULL},
+};
+
+static const struct config_number_key limit_numbers[] = {
+    CONFIG_NUMBER("new-flows", raw_limit, new_flows, config_limit, service.per_minute, rate, 1,
+		  LIMIT_RATE_MAX, .word = "off"),
+    CONFIG_NUMBER("burst", raw_limit, burst, config_limit, service.burst, count, 1,
+		  LIMIT_BURST_MAX),
+    {.key = NULL},
+};
+
+static const struct config_number_key source_limit_numbers[] = {
+    CONFIG_NUMBER("v4", raw_source_limit, v4, config_limit, source4, count, 1, 32),
+    CONFIG_NUMBER("v6", raw_source_limit, v6, config_limit, source6, count, 1, 128),
+    CONFIG_NUMBER("rate", raw_source_limit, rate, config_limit, source.per_minute, rate, 1,
+		  LIMIT_SOURCE_RATE_MAX, .word = "off"),
+    CONFIG_NUMBER("burst", raw_source_limit, burst, config_limit, source.burst, count, 1,
+		  LIMIT_BURST_MAX),
     {.key = NULL},
 };
 
@@ -275,6 +306,19 @@ static void read_algorithm(const struct config_place *at, const char *text,
 	config_complain(at, "algorithm", text, "expected one of %s", names);
 }
 
+static void read_limit(const struct config_place *at, const struct raw_limit *raw,
+		       struct config_limit *limit)
+{
+	struct config_place group, source;
+
+	config_place_field(at, "limit", &group);
+	config_read_numbers(&group, limit_numbers, raw, limit);
+	if (!raw->per_source)
+		return;
+	config_place_field(&group, "per-source", &source);
+	config_read_numbers(&source, source_limit_numbers, raw->per_source, limit);
+}
+
 static void read_inherited(const struct config_place *at, const struct raw_service *raw,
 			   struct config_service *service)
 {
@@ -302,6 +346,8 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 		config_place_field(at, "idle-timeout", &group);
 		config_read_numbers(&group, idle_numbers, raw->idle_timeout, service);
 	}
+	if (raw->limit)
+		read_limit(at, raw->limit, &service->limit);
 	if (raw->health)
 		read_health(at, raw->health, &service->health);
 }
@@ -381,6 +427,81 @@ static void finish_hash(const struct config_place *at, const struct raw_service 
 		service->hash = *own->hash;
 }
 
+/* The default burst, and what a burst must be beside its rate. text: as written; NULL: inherited,
+ * for another rate. */
+static void finish_rate(const struct config_place *at, const char *text, struct config_rate *rate)
+{
+	uint32_t second = (rate->per_minute + 59) / 60;
+	uint32_t least = (second + LIMIT_STEPS - 1) / LIMIT_STEPS;
+	uint64_t most = (uint64_t)rate->per_minute * LIMIT_FILL_MAX;
+	char number[24];
+
+	if (!rate->per_minute)
+		return;
+	if (!rate->burst)
+		rate->burst = second > LIMIT_BURST_LEAST ? second : LIMIT_BURST_LEAST;
+	if (rate->burst >= least && rate->burst <= most)
+		return;
+	config_rate.format(rate->per_minute, number);
+	if (rate->burst < least)
+		config_complain(at, "burst", text,
+				"expected at least %u, what %s lets through in 10 ms", least,
+				number);
+	else
+		config_complain(at, "burst", text,
+				"expected at most %llu, what %s lets through in an hour",
+				(unsigned long long)most, number);
+}
+
+/* A burst without a rate is a mistake, unless the rate is off on purpose. */
+static void check_burst(const struct config_place *at, const char *rate_key, const char *rate,
+			const char *burst, const struct config_rate *value)
+{
+	if (burst && !rate && !value->per_minute)
+		config_complain(at, "burst", burst, "has no meaning without `%s`", rate_key);
+}
+
+/* Prefixes without a rate neither. */
+static void check_prefixes(const struct config_place *at, const struct raw_source_limit *raw,
+			   const struct config_rate *value)
+{
+	if (value->per_minute || raw->rate)
+		return;
+	if (raw->v4)
+		config_complain(at, "v4", raw->v4, "has no meaning without `rate`");
+	if (raw->v6)
+		config_complain(at, "v6", raw->v6, "has no meaning without `rate`");
+}
+
+static void finish_limit(const struct config_place *at, const struct raw_service *own,
+			 struct config_service *service)
+{
+	static const struct raw_source_limit no_source;
+	static const struct raw_limit none;
+	const struct raw_limit *raw = own->limit ? own->limit : &none;
+	const struct raw_source_limit *source = raw->per_source ? raw->per_source : &no_source;
+	struct config_limit *limit = &service->limit;
+	struct config_place group, source_at;
+
+	config_place_field(at, "limit", &group);
+	config_place_field(&group, "per-source", &source_at);
+	check_burst(&group, "new-flows", raw->new_flows, raw->burst, &limit->service);
+	check_burst(&source_at, "rate", source->rate, source->burst, &limit->source);
+	check_prefixes(&source_at, source, &limit->source);
+	finish_rate(&group, raw->burst, &limit->service);
+	finish_rate(&source_at, source->burst, &limit->source);
+	if (service->protocol != CONFIG_UDP || service->tracking != CONFIG_TRACKING_NEVER ||
+	    (!limit->service.per_minute && !limit->source.per_minute))
+		return;
+	if (own->limit)
+		config_complain(
+		    at, "limit", NULL,
+		    "has no meaning for UDP with `tracking: never`: only the flow table "
+		    "shows which datagram is a flow's first");
+	else
+		*limit = service_defaults.limit;
+}
+
 static void check_choice(const struct config_place *at, const struct raw_service *own,
 			 const struct config_service *service)
 {
@@ -440,6 +561,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 	read_backends(&at, own, service);
 	finish_hash(&at, defaults, own, service);
 	finish_health(&at, own, service);
+	finish_limit(&at, own, service);
 	check_choice(&at, own, service);
 	config_finish_lists(&at, service);
 	if (!service->name)

@@ -129,6 +129,7 @@ void dp_restart_clocks(struct dataplane *dp, uint32_t now)
 		     at++)
 			dp_store(&dp_stamps(dp, ring)[at], (uint16_t)now);
 	}
+	sources_clear(dp);
 	for (uint32_t i = 0; i < dp->maps.flow_words; i++) {
 		uint64_t entry = dp_load(&dp->maps.flows[i]);
 

@@ -41,7 +41,7 @@ static bool services_equal(const struct dp_service *a, const struct dp_service *
 	       a->affinity == b->affinity && a->no_fragments == b->no_fragments &&
 	       a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
 	       a->affinity_ms == b->affinity_ms && a->slots == b->slots &&
-	       a->ring_backends == b->ring_backends &&
+	       a->ring_backends == b->ring_backends && dp_limits_equal(&a->limit, &b->limit) &&
 	       !a->filter == !b->filter; /* the filter itself is compared by filters.c */
 }
 
@@ -164,7 +164,9 @@ static int plan_service(struct dataplane *dp, struct service_plan *plan,
 
 	plan->want = *want;
 	plan->want.backends = NULL;
-	plan->want.track_always |= want->affinity || want->algorithm->select != LB_SELECT_SLOT;
+	/* only the flow table shows which datagram is a flow's first */
+	plan->want.track_always |= want->affinity || want->algorithm->select != LB_SELECT_SLOT ||
+				   (want->protocol == IPPROTO_UDP && dp_has_limit(&want->limit));
 	plan->want.track_never &= !plan->want.track_always;
 	plan->record = record;
 	rc = record ? 0 : plan_record(dp, plan, err);
@@ -357,7 +359,8 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 		     (want->track_never ? LB_SERVICE_TRACK_NEVER : 0) |
 		     (want->affinity ? LB_SERVICE_AFFINITY : 0) |
 		     (want->no_fragments ? LB_SERVICE_NO_FRAGMENTS : 0) |
-		     (want->filter ? LB_SERVICE_FILTERED : 0);
+		     (want->filter ? LB_SERVICE_FILTERED : 0) |
+		     (dp_has_limit(&want->limit) ? LB_SERVICE_LIMIT : 0);
 	line.forward = want->forward;
 	line.mask4 = want->mask4;
 	line.mask6 = want->mask6;
@@ -368,6 +371,7 @@ static void write_service(struct dataplane *dp, const struct service_plan *plan)
 	line.syn_idle = lesser(dp_ticks(SYN_IDLE_MS), line.tcp_idle);
 	line.affinity_idle = dp_ticks(want->affinity_ms);
 	line.no_backend = want->no_backend;
+	limit_write(dp, plan->record->id, &want->limit, plan->made);
 	memcpy(words, &line, sizeof(words));
 	dp_update((line_word *)at + idles, words[idles]);
 	dp_update((line_word *)at + settings, words[settings]);

@@ -41,6 +41,9 @@ enum map_index {
 	MAP_SERVICE_COUNTS,
 	MAP_TOTALS,
 	MAP_FILTERS,
+	MAP_LIMITS,
+	MAP_SOURCES,
+	MAP_OFFENDERS,
 	MAP_EGRESS,
 	MAP_PATHS,
 	MAP_SETTINGS,
@@ -48,9 +51,10 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",   "ports",   "services", "arena", "fronts",         "stamps",
-    "backends",       "loads",  "turns",   "flows",    "frags", "backend_counts", "reason_counts",
-    "service_counts", "totals", "filters", "egress",   "paths", "settings",
+    "links",          "vips",          "ports",          "services", "arena",    "fronts",
+    "stamps",         "backends",      "loads",          "turns",    "flows",    "frags",
+    "backend_counts", "reason_counts", "service_counts", "totals",   "filters",  "limits",
+    "sources",        "offenders",     "egress",         "paths",    "settings",
 };
 
 struct mapping {
@@ -140,6 +144,8 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_SERVICE_COUNTS] = services * cpus,
 	    [MAP_TOTALS] = services,
 	    [MAP_PATHS] = backends,
+	    [MAP_LIMITS] = services,
+	    [MAP_OFFENDERS] = cpus * LB_OFFENDERS,
 	};
 	int rc = 0;
 
@@ -394,6 +400,9 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .reason_counts = dp->mappings[MAP_REASON_COUNTS].at,
 	    .service_counts = dp->mappings[MAP_SERVICE_COUNTS].at,
 	    .totals = dp->mappings[MAP_TOTALS].at,
+	    .limits = dp->mappings[MAP_LIMITS].at,
+	    .sources = dp->mappings[MAP_SOURCES].at,
+	    .offenders = dp->mappings[MAP_OFFENDERS].at,
 	    .vip_buckets = entries_of(dp, MAP_VIPS),
 	    .port_buckets = entries_of(dp, MAP_PORTS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),

@@ -43,6 +43,17 @@ struct dp_backend {
 	uint32_t latency_us; /* for LB_SELECT_COST algorithms */
 };
 
+/* A rate of new flows. */
+struct dp_rate {
+	uint32_t per_minute; /* 0: none */
+	uint32_t burst;      /* flows that a full bucket lets through at once, 1.. */
+};
+
+struct dp_limit {
+	struct dp_rate service, source;
+	uint8_t source4, source6; /* length of the prefix that has the source's rate */
+};
+
 struct dp_service {
 	struct addr vip;
 	uint8_t protocol;
@@ -51,6 +62,7 @@ struct dp_service {
 	uint8_t hash, forward, mask4, mask6;
 	uint8_t no_backend; /* enum lb_refusal */
 	bool track_always, track_never, affinity, no_fragments;
+	struct dp_limit limit; /* UDP services with one track every flow */
 	uint32_t tcp_idle_ms, udp_idle_ms, affinity_ms;
 	struct filter *filter; /* NULL: every client may use it */
 	uint32_t slots;        /* prime; 0: chosen */
@@ -84,6 +96,18 @@ struct dp_service_stats {
 	/* has used up its share of a crowded flow table: its new flows go by slot */
 	bool limited;
 	uint64_t denied; /* packets that the filter did not admit */
+	/* packets dropped above the rate of new flows: the service's own, and a source's */
+	uint64_t over_rate, over_source_rate;
+};
+
+/* A source prefix above its rate. */
+struct dp_offender {
+	struct dp_service service; /* its key only */
+	struct addr prefix;
+	uint8_t length;
+	uint64_t dropped;  /* packets, at most */
+	uint64_t surely;   /* at least */
+	uint32_t quiet_ms; /* since the last one */
 };
 
 struct dp_memory { /* bytes */
@@ -166,6 +190,8 @@ int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service 
 			    const struct addr *backend, struct dp_backend_stats *ret);
 /* Sums of packets and bytes per counter (enum lb_reason, then enum lb_event). */
 void dataplane_reason_counts(const struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS]);
+/* The prefixes with the most packets dropped, most first; returns their number. */
+unsigned dataplane_offenders(const struct dataplane *dp, struct dp_offender *ret, unsigned most);
 void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret);
 
 #endif

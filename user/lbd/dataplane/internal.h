@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
- * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, filters.c, ids.c, paths.c),
- * links.c, sweep.c, stats.c. */
+ * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, filters.c, ids.c, limits.c,
+ * paths.c), links.c, sweep.c, stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -28,6 +28,9 @@ struct dp_maps {
 	struct lb_reason_count *reason_counts;
 	struct lb_service_count *service_counts;
 	struct lb_total *totals;
+	struct lb_limit *limits;
+	uint64_t *sources; /* LB_SOURCE_WAYS words a bucket, LB_SOURCE_BUCKETS */
+	struct lb_offender *offenders;
 
 	uint32_t vip_buckets, port_buckets;    /* in both halves */
 	uint32_t service_slots, backend_slots; /* highest id + 1 */
@@ -122,6 +125,7 @@ struct sweep {
 	uint32_t slot;      /* of that service's ring */
 	uint64_t entries;   /* live entries so far in this round */
 	uint64_t entries_last;
+	uint32_t source; /* word of `sources` to look at next, over all rounds */
 };
 
 struct dataplane {
@@ -412,6 +416,17 @@ void frag_purge(struct dataplane *dp, uint64_t *at);
 /* Removes all entries of backends that are gone from the flow table in one pass: when an id is
  * needed before the sweep has freed one. */
 void dp_purge(struct dataplane *dp);
+
+/* limits.c */
+bool dp_limits_equal(const struct dp_limit *a, const struct dp_limit *b);
+bool dp_has_limit(const struct dp_limit *limit);
+/* Writes the rates of a service. A reload keeps the state of its bucket; made: the service is new,
+ * and begins with a full bucket. */
+void limit_write(struct dataplane *dp, uint32_t service, const struct dp_limit *limit, bool made);
+/* Clears some words of source prefixes whose buckets are full. */
+void sources_sweep(struct dataplane *dp, uint32_t now_tick);
+/* Clears all: their moments may have wrapped. */
+void sources_clear(struct dataplane *dp);
 
 /* adopt.c: lbd was not running for so long that ticks may have wrapped. Gives all stamps of slots
  * in transition and all entries the present tick: nothing settles and no entry expires until an

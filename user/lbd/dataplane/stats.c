@@ -38,13 +38,18 @@ static void add_leaving(const struct dataplane *dp, uint32_t service, struct dp_
 			add_backend(dp, id, sum);
 }
 
-static uint64_t denied_of(const struct dataplane *dp, uint32_t id)
+static struct lb_service_count service_counts(const struct dataplane *dp, uint32_t id)
 {
-	uint64_t sum = 0;
+	struct lb_service_count sum = {0};
 
-	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
-		sum += read_count(
-		    &dp->maps.service_counts[(size_t)cpu * dp->maps.service_slots + id].denied);
+	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
+		const struct lb_service_count *row =
+		    &dp->maps.service_counts[(size_t)cpu * dp->maps.service_slots + id];
+
+		sum.denied += read_count(&row->denied);
+		sum.over_service += read_count(&row->over_service);
+		sum.over_source += read_count(&row->over_source);
+	}
 	return sum;
 }
 
@@ -54,11 +59,13 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	const struct record *record = dp_find(dp, key);
 	const struct lb_total *total;
 	const struct lb_turn *turn;
+	struct lb_service_count counts;
 
 	if (!record)
 		return -ENOENT;
 	turn = &dp->maps.turns[record->id];
 	total = &dp->maps.totals[record->id];
+	counts = service_counts(dp, record->id);
 	*ret = (struct dp_service_stats){
 	    .counts = {total->packets, total->bytes, total->flows},
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
@@ -66,7 +73,9 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .ring_digest = record->digest,
 	    .limited = dp_load(&turn->held) >= turn->share &&
 		       dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
-	    .denied = denied_of(dp, record->id),
+	    .denied = counts.denied,
+	    .over_rate = counts.over_service,
+	    .over_source_rate = counts.over_source,
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);
@@ -172,20 +181,22 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 	*ret = (struct dp_memory){
 	    .flows = maps->flow_words * sizeof(uint64_t),
 	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t)),
-	    .services = maps->service_slots *
-			    (uint64_t)(sizeof(struct lb_service) + sizeof(struct lb_turn)) +
-			maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
-			maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
+	    .services =
+		maps->service_slots * (uint64_t)(sizeof(struct lb_service) +
+						 sizeof(struct lb_turn) + sizeof(struct lb_limit)) +
+		maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
+		maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
 	    .backends = maps->backend_slots *
 			(uint64_t)(sizeof(struct lb_backend) + sizeof(struct lb_load)),
 	    .counters =
 		maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
-			      LB_COUNTERS * sizeof(struct lb_reason_count)) +
-		maps->service_slots * (uint64_t)(sizeof(struct lb_total) +
-						 maps->cpus * sizeof(struct lb_service_count)),
+			      LB_COUNTERS * sizeof(struct lb_reason_count) +
+			      maps->service_slots * sizeof(struct lb_service_count) +
+			      LB_OFFENDERS * sizeof(struct lb_offender)) +
+		maps->service_slots * (uint64_t)sizeof(struct lb_total),
 	    .filters = dp->filters.count * (uint64_t)sizeof(struct lb_filter_block),
-	    .other =
-		sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) + dp->other_bytes,
+	    .other = sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) +
+		     LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
 	};

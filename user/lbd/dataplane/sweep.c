@@ -219,6 +219,7 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	size_t ids = dp->maps.backend_slots;
 
 	dp_grace(dp);
+	sources_sweep(dp, now);
 	sweep->round++;
 	sweep->now = now;
 	sweep->entries = 0;

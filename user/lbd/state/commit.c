@@ -21,6 +21,16 @@ static uint8_t refusal_of(const struct service *service)
 	return !service->opened && no_backend == LB_REFUSE_REJECT ? LB_REFUSE_DROP : no_backend;
 }
 
+static struct dp_limit limit_of(const struct config_limit *config)
+{
+	return (struct dp_limit){
+	    .service = {config->service.per_minute, config->service.burst},
+	    .source = {config->source.per_minute, config->source.burst},
+	    .source4 = config->source4,
+	    .source6 = config->source6,
+	};
+}
+
 static void service_describe(const struct service *service, struct dp_backend *backends,
 			     struct dp_service *ret)
 {
@@ -42,6 +52,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 			   config->algorithm->select == LB_SELECT_SLOT,
 	    .affinity = config->affinity,
 	    .no_fragments = config->no_fragments,
+	    .limit = limit_of(&config->limit),
 	    .tcp_idle_ms = config->tcp_idle_ms,
 	    .udp_idle_ms = config->udp_idle_ms,
 	    .affinity_ms = config->affinity_timeout_ms,

@@ -1,0 +1,159 @@
+#!/bin/bash
+# Rates of new flows (docs/limits.md): floods, real clients beside them, reload and restart.
+. "$(dirname "$0")/lib.sh"
+
+COUNT=2     # backends
+HELD=200    # connections that are open all the time
+FLOOD=60000 # SYNs, from addresses that are one source prefix
+
+# The flood comes from 11.0.0.0/8, the client from 198.51.100.2: with /8 each is one source.
+services() {
+	echo "services:"
+	service guarded 7000 "limit: { per-source: { v4: 8, rate: 300/s, burst: 600 } }"
+	service capped 7001 "limit: { new-flows: 1/m, burst: 5 }"
+	service free 7002 ""
+	config_service udp "$LAB_UDP4" udp 5353 4 $COUNT \
+		"limit: { per-source: { v4: 32, rate: 1/m, burst: 6 } }"
+}
+service() { config_service "$1" $VIP4 tcp "$2" 4 $COUNT "$3"; } # NAME PORT EXTRA
+
+hold_open() { # NAME PORT COUNT
+	load_start "$1" hold $VIP4 "$2" connections "$3" interval 1 timeout 20
+	lab_wait_for 20 "$3 connections of $1" grep -q "$3 connections open" "$WORK/$1.err"
+}
+
+flood() { # PORT COUNT
+	# flood looks up the router's MAC address in the neighbour table.
+	in_ns client ping -c 1 -W 5 198.51.100.1 >/dev/null || return 1
+	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" $((20000 / LAB_SLOWDOWN))
+}
+
+# The most new flows that a rate lets through in what has passed since a time.
+may_pass() { # BURST RATE SINCE
+	echo $(($1 + $2 * (SECONDS - $3 + 1)))
+}
+
+# ---- the promises ----
+
+test_a_flood_from_one_source_prefix_costs_other_clients_nothing() {
+	local before since=$SECONDS
+	before=$(service_field guarded flows) || return 1
+	hold_open held 7000 $HELD || return 1
+	load_start new load-tcp $VIP4 7000 rate 40 timeout 20
+	flood 7000 $FLOOD || return 1
+	lab_wait_for 20 "the flood to be dropped" over_at_least guarded $((FLOOD / 2)) || return 1
+	load_end new
+	load_end held
+	expect "failed new connections" "$(report_field new .failed)" = 0
+	expect "new connections" "$(report_field new '[.by[]] | add')" -ge 1
+	expect "broken or moved connections" "$(broken_or_moved held)" = 0
+	expect "open connections" "$(report_field held .connections)" = $HELD
+	expect "new flows" "$(($(service_field guarded flows) - before))" \
+		-le $((2 * $(may_pass 600 300 $since)))
+}
+over_at_least() { [ "$(service_field "$1" over_source_rate)" -ge "$2" ]; }
+
+test_stats_and_metrics_show_what_was_dropped() {
+	local dropped
+	dropped=$(reason_packets over_source_rate) || return 1
+	expect "packets dropped" "$dropped" -ge $((FLOOD / 2))
+	expect "the first offender" "$(offender 0 .prefix)" = 11.0.0.0/8
+	expect "its service" "$(offender 0 .service)" = guarded
+	expect "what it lost" "$(offender 0 .dropped)" = "$dropped"
+	expect "lines of the text" \
+		"$(lbctl stats | grep -cE '^  11\.0\.0\.0/8 .* dropped, last .* ago, guarded$')" = 1
+	expect "the service's metric" "$(metric over_source_rate_total guarded)" = "$dropped"
+	expect "the other service's metric" "$(metric over_source_rate_total free)" = 0
+	expect "labels of sources" "$(in_ns lb curl -s $METRICS/metrics | grep -c 11.0.0.0)" = 0
+}
+METRICS=http://127.0.0.1:9469
+offender() { # NUMBER FIELD
+	lbctl stats --json | json ".sources_over_rate[$1]$2"
+}
+metric() { # NAME SERVICE
+	in_ns lb curl -s $METRICS/metrics | sed -n "s/^lbd_service_$1{service=\"$2\".*} //p"
+}
+
+# A rate of one a minute: hardly more than the burst is let through while the test runs.
+test_a_service_above_its_rate_drops_new_connections_and_keeps_the_open_ones() {
+	local result
+	hold_open capped 7001 5 || return 1
+	result=$(traffic load-tcp $VIP4 7001 rate 10 requests 10 timeout 3)
+	expect "refused connections" "$(field "$result" .failed)" -ge 8
+	expect "packets above the rate" "$(service_field capped over_rate)" -ge 8
+	result=$(traffic load-tcp $VIP4 7002 rate 50 requests 100 timeout 20)
+	expect "refused connections of the other service" "$(field "$result" .failed)" = 0
+	sleep 2
+	load_end capped
+	expect "broken or moved connections" "$(broken_or_moved capped)" = 0
+}
+
+test_a_datagram_of_a_known_udp_flow_costs_nothing() {
+	local result
+	lab_wait_for 60 "the UDP service to know its flows" udp_has_settled || return 1
+	# 6 flows of many datagrams, then one more
+	load_start udp hold-udp "$LAB_UDP4" 5353 connections 6 interval 0.2 timeout 20
+	lab_wait_for 20 "6 flows" udp_has_flows 6 || return 1
+	result=$(traffic load-udp "$LAB_UDP4" 5353 rate 10 requests 10 timeout 2)
+	expect "refused flows" "$(field "$result" .failed)" -ge 8
+	sleep 3
+	load_end udp
+	expect "broken or moved flows" "$(broken_or_moved udp)" = 0
+}
+udp_has_flows() { [ "$(service_field udp flows)" = "$1" ]; }
+udp_has_settled() { [ "$(service_field udp slots_in_transition)" = 0 ]; }
+
+# While lbd is dead, and in the next one, an empty bucket stays empty.
+test_rates_hold_without_lbd_and_in_the_next_one() {
+	local result over
+	over=$(service_field capped over_rate) || return 1
+	kill -9 "$(lbd_pid)"
+	lab_wait_for 5 "lbd to be gone" lbd_is_gone || return 1
+	result=$(traffic load-tcp $VIP4 7001 rate 10 requests 10 timeout 3)
+	expect "refused connections without lbd" "$(field "$result" .failed)" -ge 7
+	lab_lbd_start || return 1
+	expect "packets above the rate" "$(service_field capped over_rate)" -ge $((over + 7))
+	result=$(traffic load-tcp $VIP4 7001 rate 10 requests 10 timeout 3)
+	expect "refused connections after a restart" "$(field "$result" .failed)" -ge 7
+	expect "the first offender" "$(offender 0 .prefix)" = 11.0.0.0/8
+}
+lbd_is_gone() { ! lbctl status; }
+
+test_a_reload_changes_rates() {
+	local result
+	sed -i 's/new-flows: 1\/m, burst: 5/new-flows: 1000\/s/' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	# the first flow shows the program the new rate, which fills the bucket within a second
+	result=$(traffic load-tcp $VIP4 7001 rate 10 requests 1 timeout 3)
+	expect "failed connections" "$(field "$result" .failed)" = 0
+	sleep 1.5
+	result=$(traffic load-tcp $VIP4 7001 rate 50 requests 100 timeout 20)
+	expect "failed connections at the new rate" "$(field "$result" .failed)" = 0
+	sed -i '/new-flows: 1000/d' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	expect "the service's limit" "$(lbctl services --json |
+		jq -c '.services[] | select(.name == "capped") | .limit')" = null
+	result=$(traffic load-tcp $VIP4 7001 rate 50 requests 100 timeout 20)
+	expect "failed connections without a rate" "$(field "$result" .failed)" = 0
+}
+
+set_up() {
+	local i
+	lab_need_root
+	lab_up $COUNT || return 1
+	for i in $(seq $COUNT); do
+		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
+		lab_spawn "more-b$i" in_ns "b$i" \
+			"$BUILD/tests/e2e/traffic" serve-tcp :: 7001 ports 2 name "b$i"
+		# The backends' answers to the flood go nowhere.
+		in_ns "b$i" ip route add blackhole 11.0.0.0/8
+	done
+	{
+		lab_config_head
+		services
+	} >"$WORK/lbd.yaml"
+	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up $((4 * COUNT))
+}
+
+set_up_or_end set_up
+run_tests "$@"
