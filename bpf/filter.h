@@ -7,48 +7,52 @@
 #include "count.h"
 #include "maps.h"
 #include "packet.h"
+#include "service.h"
 
 static __always_inline bool is_filtered(const struct route *r)
 {
 	return unlikely(r->service->flags & LB_SERVICE_FILTERED);
 }
 
-/* The filters of all services, NULL: none has one. */
-static __always_inline void *filter_image(void)
+/* The first chunk of the filters in force. Found once for a packet, which then sees the same
+ * filters throughout. -1: no service has one. */
+static __always_inline __u32 filter_image(void)
 {
-	__u32 zero = 0;
+	struct lb_settings *settings = settings_of();
 
-	return bpf_map_lookup_elem(&filters, &zero);
+	return settings ? *(volatile __u32 *)&settings->filters - 1 : (__u32)-1;
 }
 
-static __always_inline struct lb_filter_block *filter_block(void *image, __u32 index)
+static __always_inline struct lb_filter_block *filter_block(__u32 image, __u32 index)
 {
-	return bpf_map_lookup_elem(image, &index);
+	__u32 chunk = image + index / LB_FILTER_CHUNK, at = index % LB_FILTER_CHUNK;
+	void *blocks = bpf_map_lookup_elem(&filters, &chunk);
+
+	return blocks ? bpf_map_lookup_elem(blocks, &at) : NULL;
 }
 
-/* A search: `below` bounds are known not to be above the address, and the next `count` are to be
- * looked at. */
-struct filter_search {
-	void *image;
-	const struct lb_filter_table *table;
-	__u64 high, low; /* the address; IPv4 in `high` */
-	__u64 below, count;
-};
-
-/* The verdict for all addresses that begin as this one does. */
-static __always_inline __u32 filter_verdict(const struct filter_search *search, __u32 top)
+/* The verdict for all addresses that begin as this one does. top: its first 32 bits. */
+static __always_inline __u32 filter_verdict(__u32 image, const struct lb_filter_table *table,
+					    __u32 top)
 {
-	const struct lb_filter_table *table = search->table;
 	__u32 place = (__u32)((__u64)top >> (table->verdicts_shift & 63));
 	__u32 at = table->verdicts + place / LB_FILTER_VERDICTS;
-	struct lb_filter_block *block = filter_block(search->image, at / LB_FILTER_WORDS);
+	struct lb_filter_block *block = filter_block(image, at / LB_FILTER_WORDS);
 
 	if (!block)
 		return LB_FILTER_ALLOWED;
 	return block->word[at % LB_FILTER_WORDS] >> place % LB_FILTER_VERDICTS * 2 & 3;
 }
 
-/* top: the first 32 bits of the address. */
+/* A search: `below` bounds are known not to be above the address, and the next `count` are to be
+ * looked at. */
+struct filter_search {
+	__u64 image;
+	const struct lb_filter_table *table;
+	__u64 high, low; /* the address; IPv4 in `high` */
+	__u64 below, count;
+};
+
 static __always_inline void filter_begin(struct filter_search *search, __u32 top)
 {
 	const struct lb_filter_table *table = search->table;
@@ -56,7 +60,6 @@ static __always_inline void filter_begin(struct filter_search *search, __u32 top
 	struct lb_filter_block *block = filter_block(search->image, at / LB_FILTER_WORDS);
 	__u32 next = (at + 1) % LB_FILTER_WORDS;
 
-	search->below = search->count = 0;
 	if (!block)
 		return;
 	search->below = block->word[at % LB_FILTER_WORDS];
@@ -114,6 +117,28 @@ static long filter_step_v6(__u64 step, struct filter_search *search)
 	    filter_borrow(search->high, bound->high, filter_borrow(search->low, bound->low, 0)));
 }
 
+static __always_inline __u32 filter_search_v4(__u32 image, const struct lb_filter_table *table,
+					      __u32 address)
+{
+	struct filter_search search = {.image = image, .table = table, .high = address};
+
+	filter_begin(&search, address);
+	if (search.count)
+		bpf_loop(LB_FILTER_SEARCH, filter_step_v4, &search, 0);
+	return (table->denies ^ search.below) & 1;
+}
+
+static __always_inline __u32 filter_search_v6(__u32 image, const struct lb_filter_table *table,
+					      __u64 high, __u64 low)
+{
+	struct filter_search search = {.image = image, .table = table, .high = high, .low = low};
+
+	filter_begin(&search, high >> 32);
+	if (search.count)
+		bpf_loop(LB_FILTER_SEARCH, filter_step_v6, &search, 0);
+	return (table->denies ^ search.below) & 1;
+}
+
 static __always_inline int filter_end(__u32 denied, __u32 service)
 {
 	struct lb_service_count *count;
@@ -127,9 +152,9 @@ static __always_inline int filter_end(__u32 denied, __u32 service)
 }
 
 /* The head of the service's filter; NULL: it has none. */
-static __always_inline struct lb_filter_head *filter_head(void *image, __u32 service)
+static __always_inline struct lb_filter_head *filter_head(__u32 image, __u32 service)
 {
-	return image ? (void *)filter_block(image, service) : NULL;
+	return (void *)filter_block(image, service);
 }
 
 /* Functions of their own, as they are long; they take numbers, so that the client may come from a
@@ -137,39 +162,29 @@ static __always_inline struct lb_filter_head *filter_head(void *image, __u32 ser
 
 LB_NOINLINE int filter_v4(__u32 service, __u32 address)
 {
-	struct filter_search search = {.image = filter_image(), .high = address};
-	struct lb_filter_head *head = filter_head(search.image, service);
+	__u32 image = filter_image();
+	struct lb_filter_head *head = filter_head(image, service);
 	__u32 verdict;
 
 	if (!head || !head->v4.shift)
 		return LB_CONTINUE;
-	search.table = &head->v4;
-	verdict = filter_verdict(&search, address);
-	if (unlikely(verdict == LB_FILTER_MIXED)) {
-		filter_begin(&search, address);
-		if (search.count)
-			bpf_loop(LB_FILTER_SEARCH, filter_step_v4, &search, 0);
-		verdict = (search.table->denies ^ search.below) & 1;
-	}
+	verdict = filter_verdict(image, &head->v4, address);
+	if (unlikely(verdict == LB_FILTER_MIXED))
+		verdict = filter_search_v4(image, &head->v4, address);
 	return filter_end(verdict, service);
 }
 
 LB_NOINLINE int filter_v6(__u32 service, __u64 high, __u64 low)
 {
-	struct filter_search search = {.image = filter_image(), .high = high, .low = low};
-	struct lb_filter_head *head = filter_head(search.image, service);
+	__u32 image = filter_image();
+	struct lb_filter_head *head = filter_head(image, service);
 	__u32 verdict;
 
 	if (!head || !head->v6.shift)
 		return LB_CONTINUE;
-	search.table = &head->v6;
-	verdict = filter_verdict(&search, high >> 32);
-	if (unlikely(verdict == LB_FILTER_MIXED)) {
-		filter_begin(&search, high >> 32);
-		if (search.count)
-			bpf_loop(LB_FILTER_SEARCH, filter_step_v6, &search, 0);
-		verdict = (search.table->denies ^ search.below) & 1;
-	}
+	verdict = filter_verdict(image, &head->v6, high >> 32);
+	if (unlikely(verdict == LB_FILTER_MIXED))
+		verdict = filter_search_v6(image, &head->v6, high, low);
 	return filter_end(verdict, service);
 }
 

@@ -52,16 +52,16 @@ LB_ARRAY(limits, struct lb_limit, 2);
 LB_ARRAY(sources, struct lb_source_bucket, LB_SOURCE_BUCKETS);
 LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
 
-/* One element; empty while no service has a filter. The arrays in it may have any size. */
+/* Empty while no service has a filter. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
+	__uint(max_entries, LB_FILTER_CHUNKS);
 	__type(key, __u32);
 	__array(
 	    values, struct {
 		    __uint(type, BPF_MAP_TYPE_ARRAY);
-		    __uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
-		    __uint(max_entries, 1);
+		    __uint(map_flags, BPF_F_MMAPABLE);
+		    __uint(max_entries, LB_FILTER_CHUNK);
 		    __uint(key_size, sizeof(__u32));
 		    /* with __type, clang describes the struct by its name alone */
 		    __uint(value_size, sizeof(struct lb_filter_block));

@@ -697,7 +697,7 @@ static __always_inline bool is_straight(const struct lb_service *service, __u8 f
 	const union selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
 	__u64 word = *(const __u64 *)&service->select;
 
-	return family == 4 ? (word & mask4.word) ^ want4.word : (word & mask6.word) ^ want6.word;
+	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
 }
 
 static __always_inline __u64 slot_hash(const struct packet *p, const struct route *r)

@@ -71,12 +71,13 @@ struct lb_settings {
 	__u16 echo_per_tick; /* echo replies per tick and CPU */
 	__u8 unserved;       /* enum lb_refusal: for ports of a VIP without a service */
 	__u8 pad;
+	__u32 filters; /* 1 + the first chunk of the filters in force; 0: no service has one */
 	/* grows whenever the program has lowered a path MTU in map `paths` */
 	__u32 paths_lowered;
 	/* The prefixes of outer sources; 0: none. Spread: as in struct lb_backend. */
 	__be32 encap4, encap4_spread;
 	__be32 encap6[4], encap6_spread;
-	__u8 pad1[20];
+	__u8 pad1[16];
 };
 
 /* ---- links: the MAC addresses that are this host's, for each interface with the program ---- */
@@ -224,10 +225,11 @@ struct lb_service {
 
 /* ---- filters: the clients that may use a service (`allow`, `deny`) ---- */
 
-/* One element: an array of blocks that holds the filters of all services. It is never changed: lbd
- * makes a new one and puts it in place of the old one, so a packet sees one or the other. Block ID
- * is the head of service ID; directories and bounds follow the heads. Equal filters are stored
- * once.
+/* A map of chunks: arrays of blocks, all of the same size, so that the look-up is inlined into the
+ * program. The filters of all services are an image, a run of chunks that is never changed: lbd
+ * makes a new one in other chunks and puts it in force with one store (lb_settings.filters), so a
+ * packet sees one or the other. Block ID of an image is the head of service ID; the rest follows
+ * the heads. Equal filters are stored once.
  *
  * A filter is a sorted list of bounds in the address space. The addresses below the first bound
  * have one verdict, those from the first to the second the other, and so on in turn. An array has
@@ -235,7 +237,9 @@ struct lb_service {
  * many that few have a bound within. For those the directory has, by fewer of the upper bits, how
  * many bounds lie below the addresses that begin with them; and one entry more. Between two entries
  * there are few bounds to search. */
-#define LB_FILTER_WORDS 16
+#define LB_FILTER_WORDS  16
+#define LB_FILTER_CHUNK  65536 /* blocks: 4 MiB */
+#define LB_FILTER_CHUNKS 256   /* in the map */
 
 struct lb_filter_block {
 	__u32 word[LB_FILTER_WORDS];

@@ -32,20 +32,16 @@ static const struct packet_case cases[] = {
 /* As much of the data plane as filters.c uses. Closed with filters_close. */
 static struct dataplane filters_open(struct fixture *f)
 {
-	struct dataplane dp = {.filters_fd = bpf_map__fd(f->skel->maps.filters), .filters.fd = -1};
+	struct dataplane dp = {.filters_fd = bpf_map__fd(f->skel->maps.filters),
+			       .skip_grace = true};
 
+	dp.maps.settings = f->map.settings;
 	dp.maps.service_slots = FIXTURE_SERVICES;
 	dp.by_id = calloc(FIXTURE_SERVICES, sizeof(*dp.by_id));
 	dp.filters.of = calloc(FIXTURE_SERVICES, sizeof(*dp.filters.of));
 	assert_non_null(dp.by_id);
 	assert_non_null(dp.filters.of);
 	return dp;
-}
-
-static void filters_close(struct dataplane *dp)
-{
-	filters_done(dp);
-	free(dp->by_id);
 }
 
 static void put(struct dataplane *dp, const uint16_t *ids, struct filter *const *filters,
@@ -63,12 +59,20 @@ static void put(struct dataplane *dp, const uint16_t *ids, struct filter *const 
 		services[i].record = &records[i];
 		services[i].want.filter = filters[i];
 	}
-	if (filters_plan_make(dp, services, count, &plan, &err) || filters_install(dp, &plan, &err))
+	if (filters_plan_make(dp, services, count, &plan, &err))
 		fail_msg("%s", err.text);
+	filters_install(dp, &plan);
 	filters_remove(dp, &plan);
 	filters_plan_done(dp, &plan);
 	free(services);
 	free(records);
+}
+
+static void filters_close(struct dataplane *dp)
+{
+	put(dp, NULL, NULL, 0);
+	filters_done(dp);
+	free(dp->by_id);
 }
 
 /* Gives one service these lists; NULL: none. */
@@ -424,6 +428,31 @@ LB_TEST(as_many_bounds_as_fit_between_two_entries_are_searched)
 	}
 	assert_int_equal(reason_from(f, "10.0.255.255", ACK), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_from(f, "10.2.0.0", ACK), LB_REASON_forwarded_tx);
+	filter_list_unref(deny);
+	filters_close(&dp);
+}
+
+/* The directory and the bounds are in the second chunk, and some bounds in the third. */
+LB_TEST(filters_that_take_several_chunks_are_searched)
+{
+	struct fixture *f = fixture_get();
+	struct dataplane dp = filters_open(f);
+	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
+	struct filter_list *deny = list_of("");
+	char text[32];
+
+	for (unsigned i = 0; i < 600000; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 15, i >> 7 & 255, i << 1 & 255);
+		assert_int_equal(filter_list_add(deny, text, 1, NULL), 0);
+	}
+	give(f, &dp, service, NULL, deny);
+	assert_true(dp.filters.chunks > 2);
+	for (unsigned i = 0; i < 1200000; i += 4999) {
+		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 16, i >> 8 & 255, i & 255);
+		assert_int_equal(reason_from(f, text, ACK),
+				 i % 2 ? LB_REASON_forwarded_tx : LB_REASON_denied);
+	}
+	assert_int_equal(reason_from(f, "11.0.0.0", ACK), LB_REASON_forwarded_tx);
 	filter_list_unref(deny);
 	filters_close(&dp);
 }

@@ -289,6 +289,8 @@ static void expect_icmp(const struct model *model, int vip, const struct view *v
 	e->client_port = quote.client_port;
 	e->vip_port = quote.vip_port;
 	expect_flow(model, v, e);
+	if (quote.source_routed) /* what a VIP never sends */
+		e->reasons |= unserved_icmp(model);
 }
 
 /* ---- fragments ---- */
@@ -384,6 +386,8 @@ void model_expect(const struct model *model, const struct view *v, struct expect
 	if (v->sound)
 		expect_transport(model, vip, v, e);
 	e->reasons |= martian < 0 ? REASON(martian) : 0;
+	e->reasons |=
+	    v->source_routed ? REASON(martian) : 0; /* routers may refuse them: RFC 7126 */
 	e->reasons |= v->odd_extensions ? REASON(vip_malformed) : 0;
 }
 
@@ -394,9 +398,9 @@ static void note_datagram(struct model *model, const struct view *v, const struc
 {
 	struct model_datagram *d = &model->datagrams[model->datagram_count];
 
-	/* where there was no backend, and of ICMP, there is nothing to remember */
-	if (!e->reached || v->part != PART_FIRST || e->follows ||
-	    (e->service && e->service->plan->kind == KIND_DEAD))
+	/* where there was no backend, and of ICMP of either family, there is nothing to remember */
+	if (!e->reached || v->part != PART_FIRST || v->protocol == IPPROTO_ICMP ||
+	    v->protocol == IPPROTO_ICMPV6 || (e->service && e->service->plan->kind == KIND_DEAD))
 		return;
 	*d = (struct model_datagram){.family = v->family,
 				     .protocol = v->protocol,

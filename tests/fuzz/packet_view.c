@@ -57,6 +57,22 @@ static bool read_ip4(struct view *v, const uint8_t *ip)
 	return ip[0] >> 4 == 4 && v->header >= 20 && v->ip_length >= v->header;
 }
 
+/* RFC 791: loose (131) and strict (137) source routes. */
+static bool has_source_route(const uint8_t *option, const uint8_t *end)
+{
+	while (option < end && *option) {
+		if (*option == 131 || *option == 137)
+			return true;
+		if (*option == 1)
+			option++;
+		else if (option + 1 < end && option[1] >= 2)
+			option += option[1];
+		else
+			return false;
+	}
+	return false;
+}
+
 static bool is_extension(uint8_t next)
 {
 	return next == 0 || next == 43 || next == 44 || next == 60;
@@ -85,6 +101,7 @@ static bool read_extensions(struct view *v, const uint8_t *ip, uint8_t next)
 
 		if (v->ip_length < v->header + 8 || v->frame_length < v->l3 + v->header + 8)
 			return false;
+		v->source_routed |= next == 43 && !at[2];
 		if (next == 44)
 			read_fragment(v, at);
 		v->header += next == 44 ? 8 : (at[1] + 1u) * 8;
@@ -130,6 +147,8 @@ void view_of(const uint8_t *frame, size_t length, struct view *ret)
 	v->address_length = v->family == 4 ? 4 : 16;
 	v->sound = v->family == 4 ? read_ip4(v, ip) : read_ip6(v, ip);
 	v->sound = v->sound && v->l3 + v->ip_length <= length;
+	if (v->sound && v->family == 4)
+		v->source_routed = has_source_route(ip + 20, ip + v->header);
 	if (!v->sound || v->part == PART_LATER)
 		return;
 	v->l4 = ip + v->header;
@@ -207,6 +226,7 @@ bool view_quoted(const struct view *v, struct view_quote *ret)
 	ports = quoted.frame + quoted.header;
 	*ret = (struct view_quote){.protocol = quoted.protocol,
 				   .client = quoted.dst,
+				   .source_routed = quoted.source_routed,
 				   .vip_port = get16(ports),
 				   .client_port = get16(ports + 2)};
 	return true;

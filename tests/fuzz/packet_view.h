@@ -39,7 +39,8 @@ struct view {
 	uint8_t traffic_class;
 	bool odd_extensions; /* more of them than anybody sends: a router may refuse them */
 	bool behind_extensions;
-	const uint8_t *l4; /* NULL in later fragments */
+	bool source_routed; /* by an IPv4 option, or a routing header of type 0 (RFC 5095) */
+	const uint8_t *l4;  /* NULL in later fragments */
 	size_t l4_length;
 };
 
@@ -66,6 +67,7 @@ struct view_quote {
 	uint8_t protocol;
 	const uint8_t *client;
 	uint16_t client_port, vip_port; /* host order */
+	bool source_routed;
 };
 bool view_is_icmp(const struct view *view);
 bool view_is_error(const struct view *view);

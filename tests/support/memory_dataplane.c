@@ -30,7 +30,7 @@ struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplan
 	if (!dp)
 		abort();
 	dp->maps = *maps;
-	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->filters.fd = -1;
+	dp->egress_fd = dp->paths_fd = dp->filters_fd = -1;
 	dp->skip_grace = true;
 	dp->clock = clock;
 	if (dp_start(dp, options, &err))

@@ -1293,8 +1293,7 @@ TEST(an_lbd_killed_between_the_stores_of_a_resize_is_taken_over)
 
 TEST(inconsistent_maps_are_refused)
 {
-	struct dataplane other = {
-	    .egress_fd = -1, .grace_map_fd = -1, .filters_fd = -1, .filters.fd = -1};
+	struct dataplane other = {.egress_fd = -1, .grace_map_fd = -1, .filters_fd = -1};
 	struct error err = {0};
 
 	want_add(&want, 0, 1);

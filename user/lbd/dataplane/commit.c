@@ -305,9 +305,7 @@ static int plan_make(struct dataplane *dp, const struct dp_service *services, si
 	if (dp_retire_room(dp, 3 * (count + dp->records_count)))
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = filters_plan_make(dp, plan->services, plan->count, &plan->filters, err);
-	if (!rc)
-		rc = plan_tables(dp, plan, err);
-	return rc ? rc : filters_install(dp, &plan->filters, err);
+	return rc ? rc : plan_tables(dp, plan, err);
 }
 
 static void plan_done(struct dataplane *dp, struct plan *plan, bool cancel)
@@ -477,6 +475,7 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 	size_t leaving_count = 0;
 	bool in_use = false;
 
+	filters_install(dp, &plan->filters);
 	for (size_t i = 0; i < plan->count; i++) {
 		struct service_plan *service = &plan->services[i];
 

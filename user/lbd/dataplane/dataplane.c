@@ -489,7 +489,7 @@ int dataplane_open(const struct dataplane_options *options, struct dataplane **r
 		free(dp);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->filters.fd = dp->grace_map_fd = -1;
+	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->grace_map_fd = -1;
 	rc = open_all(dp, options, err);
 	if (rc)
 		dataplane_close(dp);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The filters of all services as one array, which is built beside the present one and takes its
- * place with one store: no packet sees a part of a list. A map cannot grow, so each change makes a
- * new one of the right size; map `filters` holds the one in force. */
+/* The filters of all services as one image, which is built beside the present one and takes its
+ * place with one store: no packet sees a part of a list. A map cannot grow, so the image is in
+ * chunks of a map of maps, which are made when they are needed. */
 #include "internal.h"
 
 #include <bpf/bpf.h>
@@ -219,52 +219,97 @@ static void write_image(const struct filter_image *image, struct lb_filter_block
 			       sizeof(*blocks));
 }
 
-/* ---- the array ---- */
+/* ---- chunks ---- */
 
-static int create_map(struct filter_image *image, struct error *err)
+static int chunk_fill(int fd, const struct lb_filter_block *blocks, uint32_t count)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	void *at = mmap(NULL, FILTER_CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-	image->fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "lbd_filters", sizeof(uint32_t),
-				   sizeof(struct lb_filter_block), image->count, &options);
-	return image->fd < 0
-		   ? error_set(err, image->fd, "filters: a map of %u bytes cannot be made: %s",
-			       image->count * (unsigned)sizeof(struct lb_filter_block),
-			       strerror(-image->fd))
-		   : 0;
-}
-
-static int fill_map(struct filter_image *image, uint32_t heads, struct stored *list, size_t count,
-		    struct error *err)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t bytes = image->count * sizeof(struct lb_filter_block);
-	void *at;
-	int rc = create_map(image, err);
-
-	if (rc)
-		return rc;
-	bytes = (bytes + page - 1) / page * page;
-	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, image->fd, 0);
 	if (at == MAP_FAILED)
-		return error_set(err, -errno, "filters: the map cannot be mapped: %s",
-				 strerror(errno));
-	write_image(image, at, heads, list, count);
-	munmap(at, bytes);
+		return -errno;
+	memcpy(at, blocks, count * sizeof(*blocks));
+	munmap(at, FILTER_CHUNK_BYTES);
 	return 0;
 }
 
-static int fill_memory(struct filter_image *image, uint32_t heads, struct stored *list,
-		       size_t count, struct error *err)
+/* The map holds the chunk from then on. */
+static int chunk_make(struct dataplane *dp, uint32_t chunk, const struct lb_filter_block *blocks,
+		      uint32_t count)
 {
-	image->blocks = calloc(image->count, sizeof(*image->blocks));
-	if (!image->blocks)
-		return error_set(err, -ENOMEM, "out of memory");
-	write_image(image, image->blocks, heads, list, count);
-	return 0;
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+	_cleanup_close_ int fd =
+	    bpf_map_create(BPF_MAP_TYPE_ARRAY, "lbd_filters", sizeof(uint32_t),
+			   sizeof(struct lb_filter_block), LB_FILTER_CHUNK, &options);
+	int rc = fd < 0 ? fd : chunk_fill(fd, blocks, count);
+
+	if (!rc && bpf_map_update_elem(dp->filters_fd, &chunk, &fd, BPF_ANY))
+		rc = -errno;
+	dp->filter_chunks[chunk] |= !rc;
+	return rc;
 }
 
-static int image_make(const struct dataplane *dp, struct filter_image *image, struct error *err)
+/* No packet may use them any more. */
+static void chunks_drop(struct dataplane *dp, uint32_t first, uint32_t chunks)
+{
+	for (uint32_t chunk = first; dp->filters_fd >= 0 && chunk < first + chunks; chunk++) {
+		if (dp->filter_chunks[chunk] && bpf_map_delete_elem(dp->filters_fd, &chunk))
+			log_warning("filters: chunk %u cannot be removed: %s", chunk,
+				    strerror(errno));
+		dp->filter_chunks[chunk] = false;
+	}
+}
+
+/* A run of so many places without a chunk. */
+static bool find_run(const struct dataplane *dp, uint32_t chunks, uint32_t *ret_first)
+{
+	uint32_t run = 0;
+
+	for (uint32_t chunk = 0; chunk < LB_FILTER_CHUNKS; chunk++) {
+		run = dp->filter_chunks[chunk] ? 0 : run + 1;
+		if (run < chunks)
+			continue;
+		*ret_first = chunk + 1 - chunks;
+		return true;
+	}
+	return false;
+}
+
+static int fill_chunks(struct dataplane *dp, struct filter_image *image)
+{
+	uint32_t left = image->count;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < image->chunks; i++) {
+		uint32_t count = left < LB_FILTER_CHUNK ? left : LB_FILTER_CHUNK;
+
+		rc = chunk_make(dp, image->first + i, image->blocks + (size_t)i * LB_FILTER_CHUNK,
+				count);
+		left -= count;
+	}
+	free(image->blocks);
+	image->blocks = NULL;
+	return rc;
+}
+
+/* ---- the image ---- */
+
+static int image_place(struct dataplane *dp, struct filter_image *image, struct error *err)
+{
+	int rc;
+
+	image->chunks = (image->count + LB_FILTER_CHUNK - 1) / LB_FILTER_CHUNK;
+	if (!find_run(dp, image->chunks, &image->first)) {
+		image->chunks = 0;
+		return error_set(err, -ENOSPC, "filters: the lists are too large together: %u MiB",
+				 image->count / (LB_FILTER_CHUNK / 4));
+	}
+	if (dp->filters_fd < 0)
+		return 0;
+	rc = fill_chunks(dp, image);
+	return rc ? error_set(err, rc, "filters: a map cannot be made: %s", strerror(-rc)) : 0;
+}
+
+static int image_make(struct dataplane *dp, struct filter_image *image, struct error *err)
 {
 	uint32_t ids = dp->maps.service_slots, heads = ids;
 	_cleanup_free_ struct stored *list = calloc(ids, sizeof(*list));
@@ -277,19 +322,20 @@ static int image_make(const struct dataplane *dp, struct filter_image *image, st
 	count = list_stored(image, ids, list);
 	if (place_all(image, heads, list, count))
 		return error_set(err, -ENOSPC, "filters: the lists are too large together");
-	return dp->filters_fd < 0 ? fill_memory(image, heads, list, count, err)
-				  : fill_map(image, heads, list, count, err);
+	image->blocks = calloc(image->count, sizeof(*image->blocks));
+	if (!image->blocks)
+		return error_set(err, -ENOMEM, "out of memory");
+	write_image(image, image->blocks, heads, list, count);
+	return image_place(dp, image, err);
 }
 
-static void image_done(struct filter_image *image, uint32_t ids)
+static void image_done(struct dataplane *dp, struct filter_image *image)
 {
-	for (uint32_t id = 1; image->of && id < ids; id++)
+	for (uint32_t id = 1; image->of && id < dp->maps.service_slots; id++)
 		filter_unref(image->of[id]);
 	free(image->of);
 	free(image->blocks);
-	if (image->fd >= 0)
-		close(image->fd);
-	*image = (struct filter_image){.fd = -1};
+	*image = (struct filter_image){0};
 }
 
 /* ---- a change ---- */
@@ -322,87 +368,74 @@ static void compare_filters(const struct dataplane *dp, struct filters_plan *pla
 int filters_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
 		      struct filters_plan *ret, struct error *err)
 {
-	struct filters_plan plan = {.image.fd = -1};
-	int rc = 0;
+	struct filters_plan *plan = ret;
 
-	plan.image.of = calloc(dp->maps.service_slots, sizeof(*plan.image.of));
-	if (!plan.image.of)
+	*plan = (struct filters_plan){0};
+	plan->image.of = calloc(dp->maps.service_slots, sizeof(*plan->image.of));
+	if (!plan->image.of)
 		return error_set(err, -ENOMEM, "out of memory");
-	wanted_filters(dp, services, count, &plan.image);
-	compare_filters(dp, &plan);
-	if (plan.changed && !plan.empty)
-		rc = image_make(dp, &plan.image, err);
-	if (rc)
-		image_done(&plan.image, dp->maps.service_slots);
-	else
-		*ret = plan;
-	return rc;
+	wanted_filters(dp, services, count, &plan->image);
+	compare_filters(dp, plan);
+	return plan->changed && !plan->empty ? image_make(dp, &plan->image, err) : 0;
 }
 
-static void take_over(struct dataplane *dp, struct filters_plan *plan)
+/* The plan has the former image then, for plan_done. */
+static void put_in_force(struct dataplane *dp, struct filters_plan *plan)
 {
 	struct filter_image before = dp->filters;
 
+	dp_store(&dp->maps.settings->filters, plan->image.chunks ? plan->image.first + 1 : 0);
 	dp->filters = plan->image;
-	dp->filters_adopted = false;
 	plan->image = before;
+	plan->done = true;
 }
 
-/* The update returns after a grace period: packets in flight no longer use the former array, which
- * lbd keeps open until then. Kernels before 6.8 without the fix of CVE-2023-52447 free it at
- * once. */
-int filters_install(struct dataplane *dp, struct filters_plan *plan, struct error *err)
+void filters_install(struct dataplane *dp, struct filters_plan *plan)
 {
-	const uint32_t zero = 0;
-
-	if (!plan->changed || plan->empty)
-		return 0;
-	if (dp->filters_fd >= 0 &&
-	    bpf_map_update_elem(dp->filters_fd, &zero, &plan->image.fd, BPF_ANY))
-		return error_set(err, -errno, "filters: cannot be put in force: %s",
-				 strerror(errno));
-	take_over(dp, plan);
-	return 0;
+	if (plan->changed && !plan->empty)
+		put_in_force(dp, plan);
 }
 
 void filters_remove(struct dataplane *dp, struct filters_plan *plan)
 {
-	const uint32_t zero = 0;
+	if (plan->changed && plan->empty)
+		put_in_force(dp, plan);
+}
 
-	if (!plan->changed || !plan->empty)
-		return;
-	if (dp->filters_fd >= 0 && bpf_map_delete_elem(dp->filters_fd, &zero) && errno != ENOENT)
-		log_warning("filters: those that no service uses cannot be removed: %s",
-			    strerror(errno));
-	take_over(dp, plan);
-	/* before plan_done closes the array: not every kernel waits when an element is deleted */
-	dp->grace_owed = true;
-	dp_grace(dp);
+/* Chunks of an earlier lbd: those in force, and what it left when it was killed. */
+static void drop_adopted(struct dataplane *dp)
+{
+	for (uint32_t chunk = 0; chunk < LB_FILTER_CHUNKS; chunk++)
+		if (chunk < dp->filters.first || chunk >= dp->filters.first + dp->filters.chunks)
+			chunks_drop(dp, chunk, 1);
+	dp->filters_adopted = false;
 }
 
 void filters_plan_done(struct dataplane *dp, struct filters_plan *plan)
 {
-	if (plan->image.of)
-		image_done(&plan->image, dp->maps.service_slots);
+	if (plan->done) {
+		dp->grace_owed = true;
+		dp_grace(dp);
+	}
+	chunks_drop(dp, plan->image.first, plan->image.chunks);
+	if (plan->done && dp->filters_adopted)
+		drop_adopted(dp);
+	image_done(dp, &plan->image);
 }
 
-/* What is in the array is not read back: the first commit makes it again. Only root gets the
- * descriptor that filters_install wants to keep. */
+/* What is in the chunks is not read back: the first commit makes them again. */
 void filters_adopt(struct dataplane *dp)
 {
-	const uint32_t zero = 0;
 	uint32_t id;
 
-	if (dp->filters_fd < 0 || bpf_map_lookup_elem(dp->filters_fd, &zero, &id))
-		return;
-	dp->filters_adopted = true;
-	dp->filters.fd = bpf_map_get_fd_by_id(id);
-	if (dp->filters.fd < 0)
-		dp->filters.fd = -1;
+	for (uint32_t chunk = 0; dp->filters_fd >= 0 && chunk < LB_FILTER_CHUNKS; chunk++) {
+		dp->filter_chunks[chunk] = !bpf_map_lookup_elem(dp->filters_fd, &chunk, &id);
+		dp->filters_adopted |= dp->filter_chunks[chunk];
+	}
+	dp->filters_adopted |= dp->maps.settings->filters;
 }
 
 void filters_done(struct dataplane *dp)
 {
-	if (dp->filters.of)
-		image_done(&dp->filters, dp->maps.service_slots);
+	image_done(dp, &dp->filters);
 }

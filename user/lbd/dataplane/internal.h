@@ -82,10 +82,10 @@ void ids_leave(struct ids *ids, uint32_t id);
 
 /* ---- filters (filters.c) ---- */
 
-/* What map `filters` holds: an array of blocks, as in lb_abi.h. */
+/* The filters of all services as in lb_abi.h: in chunks of map `filters`, or in plain memory. */
 struct filter_image {
-	int fd;                         /* of the array; -1: none, or on plain memory */
-	struct lb_filter_block *blocks; /* on plain memory */
+	uint32_t first, chunks;         /* in the map; no chunks: no service has a filter */
+	struct lb_filter_block *blocks; /* in plain memory; else while it is made */
 	uint32_t count;                 /* of blocks */
 	struct filter **of;             /* by service id */
 };
@@ -175,9 +175,11 @@ struct dataplane {
 	struct mapping *mappings;
 	char *pin;
 	int egress_fd, paths_fd;
-	int filters_fd; /* map `filters`; -1: on plain memory */
-	struct filter_image filters;
-	bool filters_adopted; /* map `filters` holds those of an earlier lbd */
+	int filters_fd;              /* map `filters`; -1: on plain memory */
+	struct filter_image filters; /* in force */
+	/* by chunk: there is one, of an image or of an earlier lbd */
+	bool filter_chunks[LB_FILTER_CHUNKS];
+	bool filters_adopted; /* those of an earlier lbd are in force */
 	uint32_t clock;       /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
@@ -359,20 +361,22 @@ void path_open(struct dataplane *dp, const struct addr *address);
 void path_close(struct dataplane *dp);
 
 /* filters.c */
+#define FILTER_CHUNK_BYTES (LB_FILTER_CHUNK * sizeof(struct lb_filter_block))
 struct filters_plan {
 	bool changed;
 	bool empty; /* no service has a filter */
+	bool done;  /* it is in force, and `image` is the former one */
 	struct filter_image image;
 };
 /* Makes the filters of all services ready, beside those in force. A service that is about to be
  * removed keeps its own. -ENOMEM and others with err set. */
 int filters_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
 		      struct filters_plan *ret, struct error *err);
-/* Puts them in force, all at once, unless there are none: before the services' values. May fail,
- * and then changes nothing. */
-int filters_install(struct dataplane *dp, struct filters_plan *plan, struct error *err);
+/* Puts them in force, all at once, unless there are none: before the services' values. */
+void filters_install(struct dataplane *dp, struct filters_plan *plan);
 /* If there are none: after the services' values. */
 void filters_remove(struct dataplane *dp, struct filters_plan *plan);
+/* Also after an error of filters_plan_make. Waits until no packet uses the former ones. */
 void filters_plan_done(struct dataplane *dp, struct filters_plan *plan);
 void filters_adopt(struct dataplane *dp);
 void filters_done(struct dataplane *dp);

@@ -194,7 +194,7 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 			      maps->service_slots * sizeof(struct lb_service_count) +
 			      LB_OFFENDERS * sizeof(struct lb_offender)) +
 		maps->service_slots * (uint64_t)sizeof(struct lb_total),
-	    .filters = dp->filters.count * (uint64_t)sizeof(struct lb_filter_block),
+	    .filters = dp->filters.chunks * (uint64_t)FILTER_CHUNK_BYTES,
 	    .other = sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) +
 		     LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
