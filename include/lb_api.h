@@ -41,6 +41,7 @@
  *      INTERFACE:
  *      { "name", "ifindex", "mode": "native"|"generic",
  *        "dispatcher": bool (beside other XDP programs), "running": bool (up, with a carrier),
+ *        "lost": frames that the program sent and no device took, since this lbd attached it,
  *        "turned_off": [ { "device", "feature" } ] (offloads; turned on again at detach),
  *        "warnings": [ "sentence" ] }
  *

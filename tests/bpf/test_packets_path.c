@@ -250,9 +250,9 @@ LB_TEST(a_report_about_a_source_that_is_not_ours_is_passed)
 	passes(f,
 	       PKT(ETH(), IP6(.src = ROUTER6, .dst = "100::1:0:0:1"), TOO_BIG(1400),
 		   IP6(.src = "100::1:0:0:1", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
-	passes(f, PKT(ETH(), IP6(.src = ROUTER6, .dst = "100:0:1::5:9"), TOO_BIG(1400),
-		      IP6(.src = "100:0:1::5:9", .dst = BACKEND6, .len = 1460, .next = 41),
-		      DATA(8)));
+	passes(f,
+	       PKT(ETH(), IP6(.src = ROUTER6, .dst = "100:0:1::5:9"), TOO_BIG(1400),
+		   IP6(.src = "100:0:1::5:9", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
 	passes(f, PKT(ETH(), IP6(.src = ROUTER6, .dst = "101::5:9"), TOO_BIG(1400),
 		      IP6(.src = "101::5:9", .dst = BACKEND6, .len = 1460, .next = 41), DATA(8)));
 }

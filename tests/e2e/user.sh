@@ -75,6 +75,26 @@ test_its_probe_process_has_no_capability() {
 	expect "user" "$(awk '/^Uid:/ { print $2 }' "$of")" = "$USER_ID"
 }
 
+# lbd marks the sockets and has the program that its checks need; the probe process connects them.
+test_http_checks_go_to_the_vip() {
+	cp "$WORK/lbd.yaml" "$WORK/to-backend.yaml"
+	sed -i 's/type: http, port: 80,/type: http, to: vip, port: 80,/' "$WORK/lbd.yaml"
+	grep -q 'to: vip' "$WORK/lbd.yaml" || return 1
+	lbctl reload >/dev/null || return 1
+	in_ns b1 "$BUILD/lbctl" backend-host undo --iface eth0 >/dev/null
+	lab_wait_for 10 "b1 to be down by what only checks to the VIP find" \
+		backend_is web4 10.0.0.11 down || FAILED=1
+	expect "the other" "$(backend_field web4 10.0.0.12 condition)" = up
+	in_ns b1 "$BUILD/lbctl" backend-host setup --iface eth0 --vip $VIP4 --vip $VIP6 \
+		--vip "$LAB_UDP4" --vip "$LAB_UDP6" >/dev/null || FAILED=1
+	lab_wait_for 10 "b1 to be up" backend_is web4 10.0.0.11 up || FAILED=1
+	mv "$WORK/to-backend.yaml" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 12
+	serves
+}
+backend_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE ADDRESS CONDITION
+
 test_it_reloads_and_changes_weights() {
 	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
 	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7

@@ -338,6 +338,36 @@ int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link
 	return request(rtnl, message, answer_link, &answer);
 }
 
+static void answer_one_link(void *arg, const struct nlmsghdr *message)
+{
+	struct rtnl_link *ret = arg;
+
+	if (!rtnl_read_link(message, ret))
+		ret->ifindex = 0;
+}
+
+int rtnl_link(struct rtnl *rtnl, uint32_t ifindex, struct rtnl_link *ret)
+{
+	_Alignas(struct nlmsghdr) char buffer[256];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct rtnl_link link = {0};
+	struct ifinfomsg *header;
+	int rc;
+
+	message->nlmsg_type = RTM_GETLINK;
+	message->nlmsg_flags = NLM_F_REQUEST;
+	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->ifi_family = AF_UNSPEC;
+	header->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	rc = request(rtnl, message, answer_one_link, &link);
+	if (!rc && link.ifindex != ifindex)
+		rc = -ENODEV;
+	if (!rc)
+		*ret = link;
+	return rc;
+}
+
 static void answer_route(void *arg, const struct nlmsghdr *message)
 {
 	rtnl_read_route(message, arg);

@@ -64,6 +64,8 @@ int rtnl_open(struct rtnl **ret);
 void rtnl_close(struct rtnl *rtnl);
 /* Calls link for each interface. -EINTR: they changed meanwhile, ask again. */
 int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link *link), void *arg);
+/* One interface. -ENODEV: there is none. */
+int rtnl_link(struct rtnl *rtnl, uint32_t ifindex, struct rtnl_link *ret);
 /* The route of this host to address: one next hop, also of a multipath route. -ENETUNREACH: no
  * route. */
 int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route *ret);

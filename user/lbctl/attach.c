@@ -7,10 +7,24 @@
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
+static void print_attached(const char *name, const json_t *interface)
+{
+	const json_t *warning;
+	size_t i;
+
+	text_put(stdout, name);
+	printf(": attached, %s\n", show_mode(interface));
+	json_array_foreach (json_object_get(interface, "warnings"), i, warning) {
+		fputs("Warning: ", stdout);
+		text_put(stdout, json_string_value(warning));
+		putchar('\n');
+	}
+}
+
 static int run_attach(struct call *call, struct error *err)
 {
 	const char *mode = call_option(call, "--mode");
-	json_t *answer = NULL, *interface;
+	json_t *answer = NULL;
 	int rc;
 
 	rc = call_post(call, "/v1/attach",
@@ -19,13 +33,10 @@ static int run_attach(struct call *call, struct error *err)
 		       &answer, err);
 	if (rc)
 		return rc;
-	interface = json_object_get(answer, "interface");
-	if (call->json) {
+	if (call->json)
 		rc = show_json(answer, err);
-	} else {
-		text_put(stdout, call_argument(call, 0));
-		printf(": attached, %s\n", show_mode(interface));
-	}
+	else
+		print_attached(call_argument(call, 0), json_object_get(answer, "interface"));
 	json_decref(answer);
 	return rc;
 }
@@ -46,7 +57,8 @@ REGISTER(verb, attach) = {
 		 .choice = "auto|native|generic",
 		 .help =
 		     "native: in the driver; generic: works on every interface, but slower; auto "
-		     "(default): native if the driver supports it, else generic"}},
+		     "(default): native if the driver supports it and packets arrive, else "
+		     "generic"}},
     .examples = {{"attach eth0", "forward packets that arrive on eth0"},
 		 {"attach eth0 --mode native",
 		  "the same, but fail if the driver has no native XDP"}},

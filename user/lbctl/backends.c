@@ -147,7 +147,8 @@ REGISTER(verb, backends) = {
     .summary = "list backends with condition, weight and totals, and why one is not up",
     .details = "CONDITION is one of: up; starting (slow start); draining (takes no new flows); "
 	       "drained (no flow depends on it: safe to stop); checking (no health check has "
-	       "finished yet); down; no-next-hop (no route or no neighbour). WEIGHT is "
+	       "finished yet); down; no-next-hop (no route, no neighbour, or packets would be "
+	       "lost on the way). WEIGHT is "
 	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
 	       "flows in stable slots need no tracking. LATENCY is that of health checks.",
     .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},

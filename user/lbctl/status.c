@@ -115,6 +115,18 @@ static void print_offloads(const json_t *turned_off, unsigned columns)
 	print_unlabelled(line, columns);
 }
 
+static void print_lost(const json_t *interface, unsigned columns)
+{
+	uint64_t lost = json_number(interface, "lost");
+	char line[128];
+
+	if (!lost)
+		return;
+	snprintf(line, sizeof(line), "Lost: %llu frames that lbd sent and no device took",
+		 (unsigned long long)lost);
+	print_unlabelled(line, columns);
+}
+
 static void print_interfaces(const json_t *status, unsigned columns)
 {
 	const json_t *interfaces = json_object_get(status, "interfaces"), *interface, *warning;
@@ -127,6 +139,7 @@ static void print_interfaces(const json_t *status, unsigned columns)
 		printf("%-*s%s: %s%s\n", LABEL, i ? "" : "Interfaces", json_text(interface, "name"),
 		       show_mode(interface), runs(interface) ? "" : ", down or without a carrier");
 		print_offloads(json_object_get(interface, "turned_off"), columns);
+		print_lost(interface, columns);
 		json_array_foreach (json_object_get(interface, "warnings"), j, warning) {
 			snprintf(line, sizeof(line), "Warning: %s", json_string_value(warning));
 			print_unlabelled(line, columns);

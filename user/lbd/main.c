@@ -222,8 +222,8 @@ static int start_attach(struct daemon *daemon, const struct config *config, stru
 
 	if (rc)
 		return rc;
-	rc = attach_new(daemon->dp, config->pin, offloads.path, offloads.former, &daemon->attach,
-			err);
+	rc = attach_new(daemon->dp, config->pin, config->mode == CONFIG_MODE_AUTO, offloads.path,
+			offloads.former, &daemon->attach, err);
 	kept_file_done(&offloads);
 	return rc;
 }
@@ -275,6 +275,7 @@ static int start_servers(struct daemon *daemon, struct error *err)
 				  .lateness = daemon->lateness};
 	struct metrics_options metrics = {.base = daemon->base,
 					  .state = daemon->state,
+					  .attach = daemon->attach,
 					  .dp = daemon->dp,
 					  .health = daemon->health,
 					  .lateness = daemon->lateness};

@@ -98,7 +98,7 @@ static const struct refusal refusals[] = {
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
      "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight or backup"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
-     "6: service web: health: uri: unknown key: expected type, port, path, host, "
+     "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise or fall"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
@@ -133,7 +133,7 @@ static const struct refusal refusals[] = {
      "services:\n  - vip: 192.0.2.1\n    protocol: tcp\n    port: [80, 443]\n" BACKENDS,
      "4: service #1: port: a list: expected a single value"},
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
-     "6: service web: health: http: expected a mapping with the keys type, port, "
+     "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise or fall"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight or backup"},
@@ -463,6 +463,8 @@ static const struct refusal refusals[] = {
      "6: service web: health: type: icmp: expected one of *"},
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
      "6: service web: health: port: 0: expected 1 to 65535"},
+    {"a_health_check_of_something_else", WEB "    health: { to: gateway }\n" BACKENDS,
+     "6: service web: health: to: gateway: expected backend or vip"},
     {"a_health_path_without_slash", WEB "    health: { type: http, path: healthz }\n" BACKENDS,
      "6: service web: health: path: healthz: expected a path that begins with / and has no blanks"},
     {"a_health_path_that_injects_a_header",
@@ -647,6 +649,7 @@ static void a_health_check_gets_the_defaults(void **state)
 
 	assert_string_equal(health->type, "tcp");
 	assert_int_equal(health->port, 0);
+	assert_false(health->to_vip);
 	assert_string_equal(health->path, "/");
 	assert_null(health->host);
 	assert_int_equal(health->status_min, 200);
@@ -656,6 +659,24 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
 	config_free(config);
+}
+
+static void assert_to_vip(const char *yaml, bool expected)
+{
+	struct config *config = parse(yaml);
+
+	assert_int_equal(config->services[0].health.to_vip, expected);
+	config_free(config);
+}
+
+static void checks_go_to_the_vip_if_a_service_or_the_defaults_say_so(void **state)
+{
+	assert_to_vip(WEB "    health: { to: vip }\n" BACKENDS, true);
+	assert_to_vip(WEB "    health: { to: backend }\n" BACKENDS, false);
+	assert_to_vip("defaults: { health: { to: vip } }\n" WEB BACKENDS, true);
+	assert_to_vip("defaults: { health: { to: vip } }\n" WEB
+		      "    health: { to: backend }\n" BACKENDS,
+		      false);
 }
 
 static void assert_health_type(const char *yaml, const char *type)
@@ -1467,6 +1488,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(no_services_give_the_defaults),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),
     cmocka_unit_test(the_default_check_depends_on_what_there_is_to_connect_to),
     cmocka_unit_test(the_default_timeout_fits_into_the_interval),
     cmocka_unit_test(a_service_without_a_name_is_named_after_its_vip),

@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "lbd/health/confine.h"
+#include "lbd/health/worker.h"
 
 #define COULD_NOT_CONFINE 99
 #define KILLED_BY(signal) (1000 + (signal))
@@ -189,6 +190,32 @@ static int mark_socket(void)
 
 	return error_of(
 	    setsockopt(socket(AF_INET, SOCK_STREAM, 0), SOL_SOCKET, SO_MARK, &mark, sizeof(mark)));
+}
+
+static int receive_from(int fd)
+{
+	struct msghdr message = {0};
+
+	return error_of(recvmsg(fd, &message, MSG_DONTWAIT));
+}
+
+static int receive_descriptor(void)
+{
+	return receive_from(listener);
+}
+
+/* There is no socket here: only the filter is asked. */
+static int receive_from_lbd(void)
+{
+	close(WORKER_FD);
+	return receive_from(WORKER_FD);
+}
+
+static void messages_with_descriptors_come_from_lbd_alone(void **state)
+{
+	assert_int_not_equal(listener, WORKER_FD);
+	assert_int_equal(confined(receive_descriptor), EPERM);
+	assert_int_equal(confined(receive_from_lbd), EBADF);
 }
 
 static void nothing_can_be_served_and_no_descriptor_passed(void **state)
@@ -423,7 +450,7 @@ static int start_listener(void **state)
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t length = sizeof(at);
 
-	listener = socket(AF_INET, SOCK_STREAM, 0);
+	listener = fcntl(socket(AF_INET, SOCK_STREAM, 0), F_DUPFD, WORKER_FD + 1);
 	if (bind(listener, (struct sockaddr *)&at, sizeof(at)) || listen(listener, 16) ||
 	    getsockname(listener, (struct sockaddr *)&at, &length))
 		return -1;
@@ -436,6 +463,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(probes_can_connect_send_and_allocate),
 	    cmocka_unit_test(only_tcp_sockets_can_be_opened),
+	    cmocka_unit_test(messages_with_descriptors_come_from_lbd_alone),
 	    cmocka_unit_test(nothing_can_be_served_and_no_descriptor_passed),
 	    cmocka_unit_test(no_file_can_be_opened_or_changed),
 	    cmocka_unit_test(no_process_can_be_started_or_signalled),

@@ -26,6 +26,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,6 +43,13 @@
 static struct event_base *base;
 static struct lateness *lateness;
 static struct health *health;
+static bool alone; /* in a network namespace of its own, with rights there */
+
+static void needs_namespace(void)
+{
+	if (!alone)
+		skip();
+}
 
 /* Turns the loop until *flag reaches wanted. False: it hangs. */
 static bool run_until(const unsigned *flag, unsigned wanted)
@@ -322,6 +330,110 @@ static void probe_over_the_limit_is_not_run_until_another_ends(void **state)
 	health_limit(health, 0);
 }
 
+/* ---- checks that go to the VIP ---- */
+
+struct fake_way {
+	int refusal;
+	uint64_t packets, each; /* sent so far, and by each probe */
+	unsigned missed;
+};
+
+static int fake_prepare(void *arg, const struct addr *to, char *why, size_t size)
+{
+	struct fake_way *way = arg;
+
+	snprintf(why, size, "no way");
+	return way->refusal;
+}
+
+/* Asked before and after each probe. */
+static uint64_t fake_sent(void *arg, uint32_t mark)
+{
+	struct fake_way *way = arg;
+
+	assert_int_equal(mark, 0x77);
+	return way->packets += way->each;
+}
+
+static void fake_missed(void *arg)
+{
+	((struct fake_way *)arg)->missed++;
+}
+
+/* To the VIP `to`. */
+static void set_way_to(struct health_check *check, struct fake_way *fake, const char *to)
+{
+	struct health_way way = {.mark = 0x77,
+				 .arg = fake,
+				 .prepare = fake_prepare,
+				 .sent = fake_sent,
+				 .missed = fake_missed};
+
+	assert_int_equal(addr_parse(to, &way.to), 0);
+	health_set_way(check, &way);
+}
+
+static void set_way(struct health_check *check, struct fake_way *fake)
+{
+	set_way_to(check, fake, "198.51.100.1");
+}
+
+static struct health_check *add_to_vip(struct reported *reported, const char *results)
+{
+	struct health_spec spec = spec_of("scripted");
+
+	script = results;
+	script_started = 0;
+	spec.to_vip = true;
+	spec.interval_ms = 10;
+	return add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, reported);
+}
+
+static void check_to_the_vip_waits_for_its_way(void **state)
+{
+	struct reported reported = {0};
+	struct fake_way fake = {.each = 1};
+	struct health_check *check = add_to_vip(&reported, "+");
+
+	test_loop_run(base, 50);
+	assert_int_equal(script_started, 0);
+	set_way(check, &fake);
+	assert_true(run_until(&reported.results, 1));
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(fake.missed, 0);
+	health_remove(check);
+}
+
+static void check_to_the_vip_that_did_not_take_its_way_fails(void **state)
+{
+	struct reported reported = {0};
+	struct fake_way fake = {0};
+	struct health_check *check = add_to_vip(&reported, "+");
+
+	set_way(check, &fake);
+	assert_true(run_until(&reported.results, 1));
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why,
+			    "the check did not take the tunnel: another tc program or "
+			    "rule of this host sent it elsewhere");
+	assert_int_equal(fake.missed, 1);
+	health_remove(check);
+}
+
+static void check_to_the_vip_without_a_way_says_why(void **state)
+{
+	struct reported reported = {0};
+	struct fake_way fake = {.refusal = -ENETUNREACH};
+	struct health_check *check = add_to_vip(&reported, "+");
+
+	set_way(check, &fake);
+	assert_true(run_until(&reported.results, 1));
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why, "no way");
+	assert_int_equal(script_started, 0);
+	health_remove(check);
+}
+
 static void why_holds_the_last_failure_until_up_again(void **state)
 {
 	struct health_spec spec = spec_of("scripted");
@@ -462,6 +574,8 @@ struct server {
 	bool reset;         /* close with RST */
 	bool any;           /* answer any bytes, not only a complete request */
 	unsigned accepted, requests;
+	struct addr from; /* of the last connection */
+	uint32_t mark;    /* of its SYN: see tcp_fwmark_accept */
 	char request[4096];
 };
 
@@ -531,10 +645,14 @@ static void on_accept(struct evconnlistener *listener, int fd, struct sockaddr *
 		      void *arg)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
+	socklen_t mark_length = sizeof(uint32_t);
 
 	assert_non_null(connection);
 	connection->server = arg;
 	connection->server->accepted++;
+	assert_int_equal(addr_from_sockaddr(from, &connection->server->from), 0);
+	assert_int_equal(
+	    getsockopt(fd, SOL_SOCKET, SO_MARK, &connection->server->mark, &mark_length), 0);
 	connection->server->request[0] = 0;
 	connection->bev = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
 	connection->timer = evtimer_new(base, serve, connection);
@@ -1153,24 +1271,29 @@ static void running_out_of_descriptors_takes_no_backend_down(void **state)
 	server_stop(&server);
 }
 
-/* The process has 32 descriptors; as many probes as it can run wait for their answers. */
-static void probe_process_out_of_descriptors_takes_no_backend_down(void **state)
+/* The process has 32 descriptors; as many probes as it can run wait for their answers. to_vip: it
+ * is given their sockets. */
+static void assert_out_of_descriptors_takes_no_backend_down(bool to_vip)
 {
 	enum { CHECKS = 64, DESCRIPTORS = 32 };
 	struct server server = {0};
 	struct health_spec spec = spec_of("http");
 	struct reported reported[CHECKS] = {0};
 	struct health_check *checks[CHECKS];
+	struct fake_way fake = {.each = 1};
 	struct rlimit limit, low = {.rlim_cur = DESCRIPTORS};
 	unsigned not_run = 0;
 
 	server_start(&server, "127.0.0.1");
 	spec.fall = 1;
+	spec.to_vip = to_vip;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	low.rlim_max = limit.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	for (unsigned i = 0; i < CHECKS; i++) /* the first one starts the process */
+	for (unsigned i = 0; i < CHECKS; i++) { /* the first one starts the process */
 		checks[i] = add(&spec, "127.0.0.1", server.port, HEALTH_UP, &reported[i]);
+		set_way_to(checks[i], &fake, "127.0.0.1");
+	}
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_true(run_until(&server.requests, 10));
 	for (uint64_t end = clock_monotonic_ms() + HANG_MS;
@@ -1189,6 +1312,17 @@ static void probe_process_out_of_descriptors_takes_no_backend_down(void **state)
 		health_remove(checks[i]);
 	}
 	server_stop(&server);
+}
+
+static void probe_process_out_of_descriptors_takes_no_backend_down(void **state)
+{
+	assert_out_of_descriptors_takes_no_backend_down(false);
+}
+
+static void probe_process_without_room_for_a_socket_takes_no_backend_down(void **state)
+{
+	needs_namespace();
+	assert_out_of_descriptors_takes_no_backend_down(true);
 }
 
 static void limit_of_open_files_is_raised(void **state)
@@ -1444,6 +1578,111 @@ static void http_checks_may_be_removed_by_each_others_results(void **state)
 	server_stop(&server);
 }
 
+/* ---- http with a source and by a way ---- */
+
+static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/* The kernel would choose 127.0.0.1, which is a VIP here. */
+static void http_leaves_from_the_source_that_is_no_vip(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = ok};
+	struct addr vip, other;
+
+	needs_namespace();
+	assert_int_equal(system("ip addr add 127.0.0.77/32 dev lo"), 0);
+	addr_parse("127.0.0.1", &vip);
+	addr_parse("127.0.0.77", &other);
+	server_start(&server, "127.0.0.1");
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	assert_true(addr_equal(&server.from, &vip));
+	assert_int_equal(health_avoid(health, &vip, 1), 0);
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	assert_true(addr_equal(&server.from, &other));
+	assert_int_equal(system("ip addr del 127.0.0.77/32 dev lo"), 0);
+	assert_int_equal(probe_process().restarts, 0);
+	server_stop(&server);
+}
+
+/* 192.0.2.1 does not answer here: the probe goes to the VIP. */
+static struct reported http_to_the_vip(struct server *server, const char *vip,
+				       struct fake_way *fake)
+{
+	struct health_spec spec = spec_of("http");
+	struct reported reported = {0};
+	struct health_check *check;
+
+	spec.to_vip = true;
+	server_start(server, vip);
+	check = add(&spec, "192.0.2.1", server->port, HEALTH_UNKNOWN, &reported);
+	set_way_to(check, fake, vip);
+	assert_true(run_until(&reported.results, 1));
+	health_remove(check);
+	server_stop(server);
+	return reported;
+}
+
+static void http_to_the_vip_carries_the_mark_of_its_way(void **state)
+{
+	struct server server = {.answer = ok}, server6 = {.answer = ok};
+	struct fake_way fake = {.each = 1};
+	struct reported reported;
+
+	needs_namespace();
+	assert_int_equal(system("echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept"), 0);
+	reported = http_to_the_vip(&server, "127.0.0.1", &fake);
+	assert_string_equal(reported.why, "");
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(server.mark, 0x77);
+	reported = http_to_the_vip(&server6, "::1", &fake);
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(server6.mark, 0x77);
+	assert_int_equal(fake.missed, 0);
+}
+
+static void http_to_the_vip_that_did_not_take_its_way_fails(void **state)
+{
+	struct server server = {.answer = ok};
+	struct fake_way fake = {0};
+	struct reported reported;
+
+	needs_namespace();
+	reported = http_to_the_vip(&server, "127.0.0.1", &fake);
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_int_equal(reported.outcome, HEALTH_FAILED);
+	assert_non_null(strstr(reported.why, "did not take the tunnel"));
+	assert_int_equal(server.requests, 1);
+	assert_int_equal(fake.missed, 1);
+}
+
+/* Effective, not permitted: it can be taken back. */
+static void set_right_to_mark(bool right)
+{
+	const uint32_t needed = 1U << CAP_NET_ADMIN | 1U << CAP_NET_RAW;
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+
+	assert_int_equal(syscall(SYS_capget, &header, sets), 0);
+	sets[0].effective = right ? sets[0].effective | needed : sets[0].effective & ~needed;
+	assert_int_equal(syscall(SYS_capset, &header, sets), 0);
+}
+
+static void http_without_the_right_to_mark_is_not_run(void **state)
+{
+	struct server server = {.answer = ok};
+	struct fake_way fake = {.each = 1};
+	struct reported reported;
+
+	needs_namespace();
+	set_right_to_mark(false);
+	reported = http_to_the_vip(&server, "127.0.0.1", &fake);
+	set_right_to_mark(true);
+	assert_int_equal(reported.status, HEALTH_UNKNOWN);
+	assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
+	assert_string_equal(reported.why, "probe not run: Operation not permitted");
+	assert_int_equal(server.accepted, 0);
+}
+
 /* ---- https ---- */
 
 #define TLS_FILES                                                                                             \
@@ -1594,6 +1833,7 @@ static int enter_namespace(void **state)
 	signal(SIGPIPE, SIG_IGN);
 	if (unshare(CLONE_NEWNET))
 		return 0;
+	alone = true;
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
 		return -1;
@@ -1611,6 +1851,9 @@ int main(int argc, char **argv)
 	    TEST(kept_status_is_not_a_change_and_needs_the_full_count),
 	    TEST(probe_that_could_not_run_does_not_change_the_status),
 	    TEST(probe_over_the_limit_is_not_run_until_another_ends),
+	    TEST(check_to_the_vip_waits_for_its_way),
+	    TEST(check_to_the_vip_that_did_not_take_its_way_fails),
+	    TEST(check_to_the_vip_without_a_way_says_why),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(probes_start_an_interval_apart),
 	    TEST(first_probes_are_spread),
@@ -1638,6 +1881,7 @@ int main(int argc, char **argv)
 	    TEST(probes_leave_no_port_in_time_wait),
 	    TEST(running_out_of_descriptors_takes_no_backend_down),
 	    TEST(probe_process_out_of_descriptors_takes_no_backend_down),
+	    TEST(probe_process_without_room_for_a_socket_takes_no_backend_down),
 	    TEST(limit_of_open_files_is_raised),
 	    TEST(http_status_in_range_is_up),
 	    TEST(http_status_out_of_range_is_reported),
@@ -1654,6 +1898,10 @@ int main(int argc, char **argv)
 	    TEST(http_makes_a_new_connection_for_every_probe),
 	    TEST(http_check_removed_during_a_probe_is_silent),
 	    TEST(http_checks_may_be_removed_by_each_others_results),
+	    TEST(http_leaves_from_the_source_that_is_no_vip),
+	    TEST(http_to_the_vip_carries_the_mark_of_its_way),
+	    TEST(http_to_the_vip_that_did_not_take_its_way_fails),
+	    TEST(http_without_the_right_to_mark_is_not_run),
 	    TEST(https_unverified_certificate_is_up_and_the_host_is_the_sni),
 	    TEST(https_to_a_plain_server_is_a_tls_failure),
 	    TEST(two_thousand_tcp_checks_at_once_are_all_up),

@@ -40,12 +40,14 @@ static void assert_survives(const char *address, const struct health_spec *of, b
 	memset(&request, 0xa5, sizeof(request));
 	length = message_put_start(&request, 77, "https", &spec, repeated);
 	assert_in_range(length, HEAD, sizeof(request));
-	assert_null(message_check_request(&request, length));
+	assert_null(message_check_request(&request, length, 0));
 	assert_int_equal(request.type, REQUEST_START);
 	assert_int_equal(request.id, 77);
 	assert_int_equal(request.repeated, repeated);
 	assert_string_equal(request.kind, "https");
+	assert_int_equal(request.with_socket, 0);
 	assert_int_equal(message_get_start(&request, &copy, &read), 0);
+	assert_int_equal(read.socket, -1);
 	assert_true(addr_equal(&read.address, &spec.address));
 	assert_int_equal(read.port, 8080);
 	assert_ptr_equal(read.config, &copy);
@@ -91,37 +93,80 @@ static void malformed_requests_are_refused(void **state)
 	size_t length = start(&request);
 
 	for (size_t shorter = 0; shorter < length; shorter++)
-		assert_non_null(message_check_request(&request, shorter));
-	assert_non_null(message_check_request(&request, length + 1));
+		assert_non_null(message_check_request(&request, shorter, 0));
+	assert_non_null(message_check_request(&request, length + 1, 0));
 	start(&request);
 	request.type = 0;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	request.type = REQUEST_PING + 1;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.path_length = UINT16_MAX;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.host_length = UINT16_MAX;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.text[2] = 0;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.family = 5;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	memset(request.kind, 'x', sizeof(request.kind));
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.kind[0] = 0;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.repeated = 2;
-	assert_non_null(message_check_request(&request, length));
+	assert_non_null(message_check_request(&request, length, 0));
 	length = message_put_plain(&request, REQUEST_PING, 1);
-	assert_null(message_check_request(&request, length));
-	assert_non_null(message_check_request(&request, length + 1));
+	assert_null(message_check_request(&request, length, 0));
+	assert_non_null(message_check_request(&request, length + 1, 0));
+}
+
+static void probe_with_a_source_or_mark_comes_with_one_socket(void **state)
+{
+	struct health_probe_spec with_source = spec_of("192.0.2.1", &config), with_mark;
+	struct health_probe_spec read;
+	struct health_spec copy;
+	struct request request;
+	size_t length;
+
+	with_mark = with_source;
+	with_mark.mark = 7;
+	assert_int_equal(addr_parse("192.0.2.9", &with_source.source), 0);
+	length = message_put_start(&request, 1, "http", &with_mark, false);
+	assert_int_equal(request.with_socket, 1);
+	assert_null(message_check_request(&request, length, 1));
+	length = message_put_start(&request, 1, "http", &with_source, false);
+	assert_int_equal(request.with_socket, 1);
+	assert_null(message_check_request(&request, length, 1));
+	assert_int_equal(message_get_start(&request, &copy, &read), 0);
+	assert_int_equal(read.socket, -1);
+	assert_int_equal(read.source.family, 0);
+	message_free_start(&copy);
+}
+
+static void descriptors_that_do_not_fit_the_message_are_refused(void **state)
+{
+	struct health_probe_spec marked = spec_of("192.0.2.1", &config);
+	struct request request;
+	size_t length = start(&request);
+
+	assert_non_null(message_check_request(&request, length, 1));
+	marked.mark = 7;
+	length = message_put_start(&request, 1, "http", &marked, false);
+	assert_non_null(message_check_request(&request, length, 0));
+	assert_non_null(message_check_request(&request, length, 2));
+	request.with_socket = 2;
+	assert_non_null(message_check_request(&request, length, 2));
+	length = message_put_plain(&request, REQUEST_PING, 1);
+	assert_non_null(message_check_request(&request, length, 1));
+	length = message_put_plain(&request, REQUEST_CANCEL, 1);
+	assert_null(message_check_request(&request, length, 0));
+	assert_non_null(message_check_request(&request, length, 1));
 }
 
 /* ---- replies ---- */
@@ -276,6 +321,8 @@ int main(void)
 	    cmocka_unit_test(start_survives_the_way),
 	    cmocka_unit_test(texts_of_any_length_that_the_config_allows_survive),
 	    cmocka_unit_test(malformed_requests_are_refused),
+	    cmocka_unit_test(probe_with_a_source_or_mark_comes_with_one_socket),
+	    cmocka_unit_test(descriptors_that_do_not_fit_the_message_are_refused),
 	    cmocka_unit_test(result_survives_the_way),
 	    cmocka_unit_test(why_that_is_too_long_is_cut_off),
 	    cmocka_unit_test(malformed_replies_are_refused),

@@ -6,9 +6,12 @@
 #include <setjmp.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,6 +23,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "lbd/health/descriptor.h"
 #include "lbd/health/message.h"
 #include "lbd/health/remote.h"
 #include "lbd/health/worker.h"
@@ -44,16 +48,23 @@ static void send_reply(uint32_t type, uint64_t id)
 	send_all(&reply, sizeof(reply));
 }
 
+static int given; /* the socket of the last probe; -1: none */
+
 /* Answers pings until a probe comes, whose id it returns. */
 static uint64_t next_probe(void)
 {
+	struct pollfd ready = {.fd = WORKER_FD, .events = POLLIN};
 	struct request request;
 
 	for (;;) {
-		ssize_t length = recv(WORKER_FD, &request, sizeof(request), 0);
+		struct descriptors came;
+		ssize_t length;
 
-		if (length <= 0 || message_check_request(&request, (size_t)length))
+		poll(&ready, 1, -1);
+		length = descriptor_receive(WORKER_FD, &request, sizeof(request), &came);
+		if (length <= 0 || message_check_request(&request, (size_t)length, came.count))
 			_exit(0);
+		given = came.fd;
 		if (request.type == REQUEST_PING)
 			send_reply(REPLY_PONG, request.id);
 		else if (request.type == REQUEST_START)
@@ -76,6 +87,55 @@ static void pass_all(void)
 {
 	for (;;)
 		send_result(next_probe(), ATTEMPT_PASSED, "");
+}
+
+/* The result says where the given socket is bound, and its mark. */
+static void describe_sockets(void)
+{
+	for (;;) {
+		uint64_t id = next_probe();
+		struct sockaddr_in at = {0};
+		socklen_t length = sizeof(at), mark_length = sizeof(int);
+		char text[64], address[INET_ADDRSTRLEN];
+		int mark = 0;
+
+		snprintf(text, sizeof(text), "no socket");
+		if (given >= 0 && !getsockname(given, (struct sockaddr *)&at, &length) &&
+		    !getsockopt(given, SOL_SOCKET, SO_MARK, &mark, &mark_length))
+			snprintf(text, sizeof(text), "%s mark %d",
+				 inet_ntop(AF_INET, &at.sin_addr, address, sizeof(address)), mark);
+		if (given >= 0)
+			close(given);
+		send_result(id, ATTEMPT_FAILED, text);
+	}
+}
+
+/* With each result as many as a message can have. */
+static void send_descriptors(void)
+{
+	enum { MOST = 253 }; /* SCM_MAX_FD */
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(MOST * sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(MOST * sizeof(int))}};
+	struct attempt_result result = {.outcome = ATTEMPT_PASSED, .why = ""};
+	struct reply reply;
+	struct iovec part = {.iov_base = &reply, .iov_len = sizeof(reply)};
+	struct msghdr head = {.msg_iov = &part,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control)};
+
+	for (;;) {
+		message_put_result(&reply, next_probe(), &result);
+		for (unsigned i = 0; i < MOST; i++)
+			memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &(int){0},
+			       sizeof(int));
+		if (sendmsg(WORKER_FD, &head, MSG_NOSIGNAL) < 0)
+			_exit(8);
+	}
 }
 
 static void send_too_little(void)
@@ -241,6 +301,8 @@ static const struct role {
 	void (*play)(void);
 } roles[] = {
     {"pass_all", pass_all},
+    {"describe_sockets", describe_sockets},
+    {"send_descriptors", send_descriptors},
     {"send_too_little", send_too_little},
     {"send_too_much", send_too_much},
     {"send_unknown_type", send_unknown_type},
@@ -279,7 +341,8 @@ static int play_role(const char *name)
 static struct event_base *base;
 static struct remote *remote;
 static struct health_spec config = {.timeout_ms = PATIENT_MS, .path = (char *)"/"};
-static struct health_probe_spec spec = {.address.family = 4, .port = 80, .config = &config};
+static struct health_probe_spec spec = {
+    .address.family = 4, .port = 80, .socket = -1, .config = &config};
 
 /* What probes reported. */
 static unsigned count_of[ATTEMPT_LOST + 1];
@@ -572,6 +635,156 @@ static void escapes_do_not_pass(void **state)
 	assert_string_equal(last_why, "?[2Jgone");
 }
 
+/* ---- sockets that lbd makes for the process ---- */
+
+static unsigned open_descriptors(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static struct health_probe_spec spec_from(const char *source, uint32_t mark)
+{
+	struct health_probe_spec made = spec;
+
+	made.mark = mark;
+	assert_int_equal(addr_parse("127.0.0.1", &made.address), 0);
+	if (source)
+		assert_int_equal(addr_parse(source, &made.source), 0);
+	return made;
+}
+
+static struct remote_probe *probe_with(const struct health_probe_spec *with)
+{
+	return remote_start(remote, health_kind_find("http"), with, false, on_done, NULL);
+}
+
+static void assert_given(const struct health_probe_spec *with, const char *expected)
+{
+	unsigned before = open_descriptors();
+
+	count_of[ATTEMPT_FAILED] = 0;
+	assert_non_null(probe_with(with));
+	assert_int_equal(open_descriptors(), before);
+	assert_true(run_until(has_failed));
+	assert_string_equal(last_why, expected);
+}
+
+static void probe_without_source_and_mark_gets_no_socket(void **state)
+{
+	struct health_probe_spec plain = spec_from(NULL, 0);
+
+	start_as("describe_sockets");
+	assert_given(&plain, "no socket");
+}
+
+static void probe_gets_a_socket_with_its_source(void **state)
+{
+	struct health_probe_spec plain = spec_from(NULL, 0), bound = spec_from("127.0.0.77", 0);
+
+	start_as("describe_sockets");
+	assert_given(&bound, "127.0.0.77 mark 0");
+	assert_given(&plain, "no socket");
+	assert_int_equal(process().restarts, 0);
+}
+
+static void probe_gets_a_socket_with_its_mark(void **state)
+{
+	struct health_probe_spec marked = spec_from(NULL, 77), both = spec_from("127.0.0.77", 78);
+
+	if (geteuid())
+		skip(); /* a mark takes CAP_NET_ADMIN */
+	start_as("describe_sockets");
+	assert_given(&marked, "0.0.0.0 mark 77");
+	assert_given(&both, "127.0.0.77 mark 78");
+}
+
+static void probe_whose_socket_cannot_be_made_is_not_started(void **state)
+{
+	struct health_probe_spec foreign = spec_from("192.0.2.77", 0);
+	unsigned before;
+
+	start_as("describe_sockets");
+	before = open_descriptors();
+	errno = 0;
+	assert_null(probe_with(&foreign));
+	assert_int_equal(errno, EADDRNOTAVAIL);
+	assert_int_equal(process().probes, 0);
+	assert_int_equal(open_descriptors(), before);
+}
+
+/* So many that the process, which is stopped, leaves the rest in the queue. */
+static void queue_up(const struct health_probe_spec *with, struct remote_probe *probes[],
+		     unsigned count)
+{
+	start_as("describe_sockets");
+	assert_true(process().pid > 0);
+	kill(process().pid, SIGSTOP);
+	for (unsigned i = 0; i < count; i++) {
+		probes[i] = probe_with(with);
+		assert_non_null(probes[i]);
+	}
+}
+
+static void probe_in_the_queue_whose_socket_cannot_be_made_is_not_run(void **state)
+{
+	enum { PROBES = 3000 };
+	struct health_probe_spec plain = spec_from(NULL, 0), foreign = spec_from("192.0.2.77", 0);
+	static struct remote_probe *probes[PROBES];
+	uint64_t until = clock_monotonic_ms() + HANG_MS;
+
+	queue_up(&plain, probes, PROBES);
+	assert_non_null(probe_with(&foreign));
+	assert_non_null(probe_with(&plain));
+	kill(process().pid, SIGCONT);
+	while (process().probes && clock_monotonic_ms() < until)
+		test_loop_run(base, 10);
+	assert_int_equal(count_of[ATTEMPT_NOT_RUN], 1);
+	assert_int_equal(count_of[ATTEMPT_FAILED], PROBES + 1);
+	assert_int_equal(process().restarts, 0);
+}
+
+/* Whether they are under way, in the queue, or cancelled there. */
+static void no_socket_of_a_probe_is_kept(void **state)
+{
+	enum { PROBES = 3000 };
+	struct health_probe_spec bound = spec_from("127.0.0.77", 0);
+	static struct remote_probe *probes[PROBES];
+	unsigned before = open_descriptors();
+	uint64_t until = clock_monotonic_ms() + HANG_MS;
+
+	queue_up(&bound, probes, PROBES);
+	test_loop_run(base, 50);
+	assert_true(open_descriptors() <= before + 2); /* the socket to the process, its pidfd */
+	for (unsigned i = 0; i < PROBES; i += 2)
+		remote_cancel(probes[i]);
+	assert_true(open_descriptors() <= before + 2);
+	kill(process().pid, SIGCONT);
+	while (process().probes && clock_monotonic_ms() < until)
+		test_loop_run(base, 10);
+	assert_int_equal(count_of[ATTEMPT_FAILED], PROBES / 2);
+	assert_string_equal(last_why, "127.0.0.77 mark 0");
+	assert_true(open_descriptors() <= before + 2);
+}
+
+static void descriptors_that_the_process_sends_are_not_taken(void **state)
+{
+	unsigned before;
+
+	start_as("send_descriptors");
+	before = open_descriptors();
+	for (unsigned i = 0; i < 100; i++) {
+		count_of[ATTEMPT_PASSED] = 0;
+		assert_non_null(probe());
+		assert_true(run_until(has_passed));
+	}
+	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(process().restarts, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(int argc, char **argv)
@@ -591,6 +804,13 @@ int main(int argc, char **argv)
 	    TEST(process_that_ends_is_started_again),
 	    TEST(lies_about_times_are_bounded),
 	    TEST(escapes_do_not_pass),
+	    TEST(probe_without_source_and_mark_gets_no_socket),
+	    TEST(probe_gets_a_socket_with_its_source),
+	    TEST(probe_gets_a_socket_with_its_mark),
+	    TEST(probe_whose_socket_cannot_be_made_is_not_started),
+	    TEST(probe_in_the_queue_whose_socket_cannot_be_made_is_not_run),
+	    TEST(no_socket_of_a_probe_is_kept),
+	    TEST(descriptors_that_the_process_sends_are_not_taken),
 	};
 
 	if (argc == 2 && !strncmp(argv[1], ROLE, strlen(ROLE)))

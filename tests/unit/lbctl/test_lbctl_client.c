@@ -329,6 +329,24 @@ static void names_in_an_answer_reach_no_terminal_with_escapes(void **state)
 	assert_null(strstr(run.err, "\xc2\x9b"));
 }
 
+static void attach_and_status_say_what_makes_packets_get_lost(void **state)
+{
+#define INTERFACE                                                                       \
+	"{\"name\":\"eth0\",\"mode\":\"native\",\"dispatcher\":false,\"running\":true," \
+	"\"lost\":7,\"turned_off\":[],\"warnings\":[\"no frames\",\"no checksums\"]}"
+	const struct fake_answer answers[] = {
+	    {"POST /v1/attach", 200, "{\"interface\":" INTERFACE "}"},
+	    {"GET /v1/status", 200, STATUS(INTERFACE, 3, 0, 9, 9)},
+	    {NULL}};
+
+	RUN(answers, "attach", "eth0");
+	assert_string_equal(run.out, "eth0: attached, native, alone\n"
+				     "Warning: no frames\nWarning: no checksums\n");
+	RUN(answers, "status");
+	assert_non_null(strstr(run.out, "Lost: 7 frames that lbd sent and no device took\n"));
+	assert_non_null(strstr(run.out, "Warning: no checksums\n"));
+}
+
 static void a_refusal_prints_lbds_sentence_and_hint_and_exits_1(void **state)
 {
 	const struct fake_answer answers[] = {
@@ -536,6 +554,7 @@ int main(void)
 	    cmocka_unit_test(reload_of_lists_says_what_was_read),
 	    cmocka_unit_test(services_show_their_lists),
 	    cmocka_unit_test(names_in_an_answer_reach_no_terminal_with_escapes),
+	    cmocka_unit_test(attach_and_status_say_what_makes_packets_get_lost),
 	    cmocka_unit_test(a_refusal_prints_lbds_sentence_and_hint_and_exits_1),
 	    cmocka_unit_test(a_bad_argument_to_lbd_is_a_failure_not_wrong_usage),
 	    cmocka_unit_test(a_missing_socket_says_how_to_start_lbd),

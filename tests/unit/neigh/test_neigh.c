@@ -136,6 +136,13 @@ static struct reported ask(const char *address)
 	return reported;
 }
 
+static void assert_gateway(const struct next_hop *hop, const char *expected)
+{
+	char text[ADDR_TEXT];
+
+	assert_string_equal(addr_format(&hop->gateway, text), expected);
+}
+
 static void assert_source(const struct next_hop *hop, const char *expected)
 {
 	char text[ADDR_TEXT];
@@ -263,6 +270,8 @@ static void route_gives_gateway_mtu_and_source(void **state)
 	assert_string_equal(reported.dst_mac, MAC_THERE);
 	assert_int_equal(reported.hop.mtu, 1400);
 	assert_source(&reported.hop, "10.9.0.9");
+	assert_gateway(&reported.hop, "10.9.0.2");
+	assert_int_equal(ask("10.9.0.2").hop.gateway.family, 0);
 	here("ip route add 203.0.113.0/24 via 10.9.0.77");
 	assert_string_equal(ask("203.0.113.7").why, "no answer to ARP on nt0 (gateway 10.9.0.77)");
 }
@@ -277,6 +286,7 @@ static void ipv4_through_an_ipv6_gateway_is_resolved(void **state)
 	assert_true(reported.has_hop);
 	assert_string_equal(reported.dst_mac, MAC_THERE);
 	assert_source(&reported.hop, "10.9.0.1");
+	assert_gateway(&reported.hop, "fd09::2");
 }
 
 static void one_hop_of_a_multipath_route_is_taken(void **state)

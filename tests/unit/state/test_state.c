@@ -885,7 +885,8 @@ static void make_up(struct world *world)
 		struct backend *backend = world->services[0]->backends[i];
 
 		backend->health = HEALTH_UP;
-		backend->has_hop = backend->hop_known = backend->eligible = true;
+		backend->has_hop = backend->hop_known = backend->hop_found = true;
+		backend->eligible = true;
 	}
 }
 
@@ -978,6 +979,66 @@ static void a_dead_backend_or_one_removed_now_goes_at_once(void **unused)
 	worlds.service.backends_count = 1;
 	next = build(&worlds, &present);
 	assert_int_equal(next.services[0]->backends_count, 1);
+	world_free(&next);
+	world_free(&present);
+}
+
+/* ---- next hops that are found, but of no use ---- */
+
+static struct backend *with_gateway(const struct world *world, const char *gateway)
+{
+	struct backend *backend = find(world, "10.0.0.1");
+
+	backend->hop_known = backend->hop_found = true;
+	backend->hop.gateway = address(gateway);
+	backend_reach(backend);
+	return backend;
+}
+
+static void l2_backend_behind_a_gateway_has_no_next_hop(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, world;
+	struct backend *backend;
+
+	worlds_set(&worlds);
+	worlds.service.forward = LB_FORWARD_L2;
+	world = build(&worlds, &none);
+	backend = with_gateway(&world, "10.1.0.1");
+	assert_false(backend->has_hop);
+	assert_string_equal(backend->hop_why,
+			    "behind gateway 10.1.0.1: forward: l2 expects the backend on a network "
+			    "of this host; use a tunnel, forward: ipip");
+	backend->hop.gateway = address("10.0.0.1"); /* its own */
+	assert_true(backend_reach(backend));
+	assert_true(backend->has_hop);
+	assert_string_equal(backend->hop_why, "");
+	assert_false(backend_reach(backend)); /* nothing has changed */
+	world_free(&world);
+}
+
+static void tunnelled_backend_behind_a_gateway_has_a_next_hop(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, world;
+
+	worlds_set(&worlds);
+	world = build(&worlds, &none);
+	assert_true(with_gateway(&world, "10.1.0.1")->has_hop);
+	world_free(&world);
+}
+
+static void a_reload_to_l2_looks_at_the_gateway_again(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+
+	worlds_set(&worlds);
+	present = build(&worlds, &none);
+	with_gateway(&present, "10.1.0.1");
+	worlds.service.forward = LB_FORWARD_L2;
+	next = build(&worlds, &present);
+	assert_false(find(&next, "10.0.0.1")->has_hop);
 	world_free(&next);
 	world_free(&present);
 }
@@ -1154,6 +1215,9 @@ int main(void)
 	    cmocka_unit_test(backends_keep_their_state),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(a_dead_backend_or_one_removed_now_goes_at_once),
+	    cmocka_unit_test(l2_backend_behind_a_gateway_has_no_next_hop),
+	    cmocka_unit_test(tunnelled_backend_behind_a_gateway_has_a_next_hop),
+	    cmocka_unit_test(a_reload_to_l2_looks_at_the_gateway_again),
 	    cmocka_unit_test(a_drain_past_its_deadline_is_over_and_its_backend_unused),
 	    cmocka_unit_test(
 		a_blind_service_stays_blind_and_keeps_its_leaving_backends_across_a_change),

@@ -252,6 +252,7 @@ int metrics_new(const struct metrics_options *options, struct metrics **ret, str
 	    .state = options->state,
 	    .dp = options->dp,
 	    .health = options->health,
+	    .attach = options->attach,
 	    .lateness = options->lateness,
 	    .faces = {options->control},
 	    .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9,

@@ -12,6 +12,7 @@ struct metrics_source {
 	struct state *state;
 	struct dataplane *dp;
 	const struct health *health;
+	const struct attach *attach; /* NULL: no interfaces */
 	const struct lateness *lateness;
 	const struct face *faces[METRICS_FACES]; /* NULL: there is none */
 	double start_time;                       /* seconds since 1970 */

@@ -96,6 +96,24 @@ static void write_probe_process(struct text *text, const struct health *health)
 	metrics_sample(text, "lbd_probe_process_restarts_total", NULL, (double)process.restarts);
 }
 
+static void write_lost(struct text *text, const struct attach *attach)
+{
+	const struct attachment *list;
+	unsigned count;
+
+	if (!attach)
+		return;
+	list = attach_list(attach, &count);
+	metrics_family(
+	    text, "lbd_interface_lost_frames_total", "counter",
+	    "Frames that lbd's program sent and no device took, since lbd attached it or "
+	    "took it over.");
+	for (unsigned i = 0; i < count; i++)
+		metrics_sample(text, "lbd_interface_lost_frames_total",
+			       (const char *[]){"interface", list[i].name, NULL},
+			       (double)list[i].lost);
+}
+
 static const char *const face_names[METRICS_FACES] = {"control", "metrics"};
 
 static void write_face_number(struct text *text, const struct metrics_source *source,
@@ -156,6 +174,7 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 	metrics_family(text, "lbd_start_time_seconds", "gauge",
 		       "When this lbd started, in seconds since 1970-01-01 UTC.");
 	metrics_sample(text, "lbd_start_time_seconds", NULL, source->start_time);
+	write_lost(text, source->attach);
 	write_lateness(text, lateness_meter(source->lateness));
 	write_probe_process(text, source->health);
 	write_faces(text, source);

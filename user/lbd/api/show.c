@@ -47,11 +47,12 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 	offloads_list(offloads, attachment->ifindex, append_feature, off);
 	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence,
 		       warnings);
-	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:o, s:o}", "name", attachment->name, "ifindex",
-			 number(attachment->ifindex), "mode",
+	attach_warnings(api->attach, attachment, append_sentence, warnings);
+	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:I, s:o, s:o}", "name", attachment->name,
+			 "ifindex", number(attachment->ifindex), "mode",
 			 attachment->native ? "native" : "generic", "dispatcher",
 			 attachment->dispatcher, "running", attach_interface_runs(attachment->name),
-			 "turned_off", off, "warnings", warnings);
+			 "lost", number(attachment->lost), "turned_off", off, "warnings", warnings);
 }
 
 static json_t *interfaces_json(const struct api *api)

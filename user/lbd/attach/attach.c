@@ -24,18 +24,6 @@
 #include "common/log.h"
 #include "offloads.h"
 
-struct attach {
-	struct dataplane *dp;
-	char *pin, *links; /* PIN, PIN/links */
-	struct offloads *offloads;
-	bool dispatcher_allowed;
-	bool hidden; /* an interface has a program that cannot be seen: it may use these maps */
-	struct attachment *list;
-	unsigned count;
-	void (*changed)(void *arg);
-	void *changed_arg;
-};
-
 /* ---- the program on an interface ---- */
 
 /* A program belongs to this data plane if it uses its map `settings`, whichever lbd loaded it. */
@@ -65,6 +53,7 @@ static void look_inside(struct dataplane *dp, uint32_t ifindex, struct occupant 
 	if (libxdp_get_error(there))
 		return;
 	found->dispatcher = !xdp_multiprog__is_legacy(there);
+	found->programs = found->dispatcher ? (unsigned)xdp_multiprog__program_count(there) : 0;
 	while (found->dispatcher && (program = xdp_multiprog__next_prog(program, there)))
 		if (attach_is_ours(dp, xdp_program__fd(program)))
 			found->ours = xdp_program__id(program);
@@ -117,8 +106,9 @@ void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *a
 	attach->changed_arg = arg;
 }
 
-static void list_changed(const struct attach *attach)
+static void list_changed(struct attach *attach)
 {
+	egress_refresh(attach);
 	if (attach->changed)
 		attach->changed(attach->changed_arg);
 }
@@ -134,6 +124,9 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 	list[attach->count] =
 	    (struct attachment){.ifindex = ifindex, .native = native, .dispatcher = dispatcher};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
+	list[attach->count].automatic = native && attach->automatic;
+	if (native && device_is_veth(name))
+		device_veth_counts(name, &list[attach->count].counts);
 	attach->count++;
 	list_changed(attach);
 	return 0;
@@ -141,6 +134,8 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 
 static void forget(struct attach *attach, struct attachment *gone)
 {
+	if (gone->sampling)
+		checksums_forget(attach->checksums, gone->ifindex);
 	*gone = attach->list[--attach->count];
 	list_changed(attach);
 }
@@ -154,6 +149,11 @@ const struct attachment *attach_list(const struct attach *attach, unsigned *ret_
 const struct offloads *attach_offloads(const struct attach *attach)
 {
 	return attach->offloads;
+}
+
+struct detours *attach_detours(const struct attach *attach)
+{
+	return attach->detours;
 }
 
 bool attach_is_idle(const struct attach *attach)
@@ -248,10 +248,36 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 	return 0;
 }
 
+/* Native mode, unless its packets would be lost. 1: not used, and *why says why. While the link is
+ * down the kernel does not know what its other end takes: attach_check decides when it is up. */
+static int try_native(struct attach *attach, const char *name, uint32_t ifindex,
+		      enum config_mode mode, bool join, char why[ATTACH_WHY])
+{
+	char fault[ATTACH_WHY] = "";
+	struct attachment *there;
+	int rc;
+
+	if (attach_interface_runs(name) && !device_suits_native(attach->netdev, ifindex, fault)) {
+		snprintf(why, ATTACH_WHY, "%s", fault);
+		if (mode == CONFIG_MODE_AUTO)
+			return 1;
+		log_warning("%s: native mode loses packets: %s", name, fault);
+	}
+	offloads_prepare(attach->offloads, ifindex, true);
+	rc = attach_in_mode(attach, name, ifindex, true, join, why);
+	if (rc)
+		return rc;
+	there = find(attach, name);
+	there->automatic = mode == CONFIG_MODE_AUTO;
+	memcpy(there->not_native, fault, sizeof(fault));
+	there->complained = fault[0];
+	return 0;
+}
+
 static int attach_new_interface(struct attach *attach, const char *name, uint32_t ifindex,
 				enum config_mode mode, struct error *err)
 {
-	char why[256] = "";
+	char why[ATTACH_WHY] = "", not_native[ATTACH_WHY] = "";
 	bool join = false;
 	int rc = check_occupant(attach, name, ifindex, &join, err);
 
@@ -260,18 +286,22 @@ static int attach_new_interface(struct attach *attach, const char *name, uint32_
 	if (rc)
 		return rc;
 	if (mode != CONFIG_MODE_GENERIC) {
-		offloads_prepare(attach->offloads, ifindex, true);
-		rc = attach_in_mode(attach, name, ifindex, true, join, why);
-		if (!rc || mode == CONFIG_MODE_NATIVE)
-			return rc ? error_set(err, -EOPNOTSUPP, "%s: native XDP refused: %s", name,
-					      why)
-				  : 0;
-		log_warning("%s: native XDP refused: %s; generic mode is used, which is slower",
-			    name, why);
+		rc = try_native(attach, name, ifindex, mode, join, why);
+		if (rc < 0 && mode == CONFIG_MODE_NATIVE)
+			return error_set(err, -EOPNOTSUPP, "%s: native XDP refused: %s", name, why);
+		if (!rc)
+			return 0;
+		log_warning("%s: native XDP %s: %s; generic mode is used, which is slower", name,
+			    rc > 0 ? "not used" : "refused", why);
+		if (rc > 0)
+			memcpy(not_native, why, sizeof(not_native));
 	}
 	offloads_prepare(attach->offloads, ifindex, false);
 	rc = attach_in_mode(attach, name, ifindex, false, join, why);
-	return rc ? error_set(err, rc, "%s: generic XDP refused: %s", name, why) : 0;
+	if (rc)
+		return error_set(err, rc, "%s: generic XDP refused: %s", name, why);
+	memcpy(find(attach, name)->not_native, not_native, sizeof(not_native));
+	return 0;
 }
 
 int attach_interface(struct attach *attach, const char *name, enum config_mode mode,
@@ -283,6 +313,11 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 
 	if (!ifindex)
 		return error_set(err, -ENODEV, "%s: no such interface; list them with: ip link",
+				 name);
+	if (!device_is_ethernet(name))
+		return error_set(err, -EINVAL,
+				 "%s: not an Ethernet interface: expected one whose frames begin "
+				 "with MAC addresses",
 				 name);
 	if (there && mode != CONFIG_MODE_AUTO && there->native != (mode == CONFIG_MODE_NATIVE))
 		return error_set(err, -EBUSY,
@@ -339,6 +374,22 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 	return 0;
 }
 
+int attach_fall_back(struct attach *attach, const char *of, const char *why, struct error *err)
+{
+	char name[sizeof(attach->list->name)];
+	int rc;
+
+	snprintf(name, sizeof(name), "%s", of); /* that of the list moves */
+	log_warning("%s: native mode loses packets: %s; generic mode is used from now on", name,
+		    why);
+	rc = attach_detach(attach, name, err);
+	if (!rc)
+		rc = attach_interface(attach, name, CONFIG_MODE_GENERIC, err);
+	if (!rc)
+		snprintf(find(attach, name)->not_native, ATTACH_WHY, "%s", why);
+	return rc;
+}
+
 void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present)
 {
 	char old_path[PATH_MAX], new_path[PATH_MAX];
@@ -367,7 +418,7 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 	}
 }
 
-void attach_check(struct attach *attach)
+void attach_check_programs(struct attach *attach)
 {
 	for (unsigned i = 0; i < attach->count;) {
 		struct attachment *there = &attach->list[i];
@@ -540,8 +591,23 @@ static bool is_attached(void *arg, uint32_t ifindex)
 	return false;
 }
 
-int attach_new(struct dataplane *dp, const char *pin, const char *offloads, const char *former,
-	       struct attach **ret, struct error *err)
+/* What the kernel tells of lost packets; lbd does without where it tells nothing. */
+static void open_watches(struct attach *attach)
+{
+	struct error err;
+	int rc = netdev_open(&attach->netdev);
+
+	if (rc)
+		log_debug("attach: the kernel does not say which devices take frames from XDP: %s",
+			  strerror(-rc));
+	if (losses_new(&attach->losses, &err))
+		log_info("attach: %s", err.text);
+	if (checksums_new(&attach->checksums, &err))
+		log_info("attach: %s", err.text);
+}
+
+int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
+	       const char *former, struct attach **ret, struct error *err)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
 	int rc;
@@ -550,9 +616,10 @@ int attach_new(struct dataplane *dp, const char *pin, const char *offloads, cons
 		return error_set(err, -ENOMEM, "out of memory");
 	attach->pin = strdup(pin);
 	attach->offloads = offloads_new(offloads);
+	attach->detours = detours_new();
 	if (asprintf(&attach->links, "%s/links", pin) < 0)
 		attach->links = NULL;
-	if (!attach->pin || !attach->links || !attach->offloads)
+	if (!attach->pin || !attach->links || !attach->offloads || !attach->detours)
 		rc = error_set(err, -ENOMEM, "out of memory");
 	else
 		rc = make_directories(attach, err);
@@ -561,7 +628,9 @@ int attach_new(struct dataplane *dp, const char *pin, const char *offloads, cons
 		return rc;
 	}
 	attach->dp = dp;
+	attach->automatic = automatic;
 	libxdp_set_print(print_as_debug);
+	open_watches(attach);
 	attach->dispatcher_allowed = dispatcher_allowed();
 	if (!attach->dispatcher_allowed)
 		log_debug("attach: EXT programs are refused, or CAP_SYS_ADMIN is missing: no "
@@ -580,6 +649,11 @@ void attach_free(struct attach *attach)
 	if (!attach)
 		return;
 	offloads_free(attach->offloads);
+	netdev_close(attach->netdev);
+	losses_free(attach->losses);
+	checksums_free(attach->checksums);
+	detours_free(attach->detours);
+	free(attach->egresses);
 	free(attach->pin);
 	free(attach->links);
 	free(attach->list);

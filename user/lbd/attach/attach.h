@@ -9,43 +9,74 @@
 
 #include "lbd/config/config.h"
 #include "lbd/dataplane/dataplane.h"
+#include "detour.h"
+#include "device.h"
 #include "offloads.h"
+
+#define ATTACH_WHY 256
 
 struct attachment {
 	char name[16];
 	uint32_t ifindex;
 	bool native;     /* else generic */
 	bool dispatcher; /* in libxdp's dispatcher, beside other programs; else alone */
+	bool automatic;  /* native mode was lbd's choice: it falls back if that loses packets */
+	/* Frames that the program on it sent and no device took, since this lbd attached it or took
+	 * it over. lost_ms: CLOCK_MONOTONIC of the last; 0: none. */
+	uint64_t lost, lost_ms;
+
+	/* The fields below are private to this room. */
+	char lost_why[96];             /* "to br0: Operation not supported" */
+	char not_native[ATTACH_WHY];   /* why native mode loses packets here, or was not used; "" */
+	char no_redirects[ATTACH_WHY]; /* why it takes no redirected frames; "": nothing known */
+	bool complained;               /* of not_native, in the log */
+	unsigned silent_s;             /* seconds in a row in which its other end took no frame */
+	struct device_counts counts;   /* of a veth in native mode, when they were last read */
+	bool sampling;                 /* its packets' checksums are looked at now */
+	/* CLOCK_MONOTONIC: the sample began or ended; one was unfinished (0: none was) */
+	uint64_t sample_ms, unfinished_ms;
 };
 
 struct attach;
 
 /* Takes over interfaces that an earlier lbd attached: the same program is left in place, another
- * one is replaced without a gap. offloads: the file that lists the offloads that were turned off;
- * former: where an lbd of before had it, see offloads_take_over. */
-int attach_new(struct dataplane *dp, const char *pin, const char *offloads, const char *former,
-	       struct attach **ret, struct error *err);
+ * one is replaced without a gap. automatic: those in native mode may fall back. offloads: the file
+ * that lists the offloads that were turned off; former: where an lbd of before had it, see
+ * offloads_take_over. */
+int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
+	       const char *former, struct attach **ret, struct error *err);
 /* Programs stay attached. */
 void attach_free(struct attach *attach);
 /* Errors say what to do next: no such interface; another XDP program is attached (its name and id);
- * the kernel or driver lacks a feature. In AUTO mode the fallback to generic logs a warning. 0 also
- * when the interface is attached already. */
+ * it is not Ethernet; the kernel or driver lacks a feature. In AUTO mode the fallback to generic
+ * logs a warning. 0 also when the interface is attached already. */
 int attach_interface(struct attach *attach, const char *name, enum config_mode mode,
 		     struct error *err);
 int attach_detach(struct attach *attach, const char *name, struct error *err);
 /* An interface appeared, is gone (present false) or was renamed: updates the list. */
 void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present);
+/* The ways of health checks that go to a VIP. Owned by attach. */
+struct detours *attach_detours(const struct attach *attach);
 /* The offloads that are turned off for its interfaces. Owned by attach. */
 const struct offloads *attach_offloads(const struct attach *attach);
 /* At the end: true if nothing is attached, here or in another network namespace; then removes the
  * directory of link pins. */
 bool attach_is_idle(const struct attach *attach);
-/* Logs an error when another process has detached the program from an interface, or removed its
- * pin. To be called each second. */
+/* To be called each second. Logs an error when another process has detached the program from an
+ * interface, or removed its pin. Counts lost frames, and falls back to generic mode where AUTO
+ * chose native mode and nothing arrives. */
 void attach_check(struct attach *attach);
+/* Calls fn with a sentence for each thing that makes packets of an interface get lost, or did in
+ * the last minute. */
+void attach_warnings(struct attach *attach, const struct attachment *there,
+		     void (*fn)(void *arg, const char *sentence), void *arg);
+/* Why packets that the program sends to this device are lost; NULL: nothing is known against it.
+ * Followed from the first call on: a change calls the function of attach_on_change. The text is
+ * valid until the next call of any function. */
+const char *attach_egress_fault(struct attach *attach, uint32_t ifindex);
 /* Is the interface up, with a carrier? */
 bool attach_interface_runs(const char *name);
-/* Called after each change of the list. */
+/* Called after each change of the list, of a mode, or of attach_egress_fault. */
 void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *arg);
 /* The attached interfaces; their number in *ret_count. Owned by attach, valid until the next
  * call. */

@@ -28,14 +28,14 @@ static int request(const char *device, void *command)
 	return ioctl(fd, SIOCETHTOOL, &request) < 0 ? -errno : 0;
 }
 
-/* The number of features; lo exists in every network namespace. 0 or -errno. */
-static int count_names(unsigned *ret)
+/* The number of names in a set (ETH_SS_FEATURES, ETH_SS_STATS) of a device. 0 or -errno. */
+static int count_names(const char *device, unsigned set, unsigned *ret)
 {
 	struct {
 		struct ethtool_sset_info head;
 		__u32 count;
-	} info = {.head = {.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ull << ETH_SS_FEATURES}};
-	int rc = request("lo", &info);
+	} info = {.head = {.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ull << set}};
+	int rc = request(device, &info);
 
 	if (rc)
 		return rc;
@@ -43,11 +43,12 @@ static int count_names(unsigned *ret)
 	return 0;
 }
 
-int ethtool_feature_find(const char *feature)
+/* The names, to be freed. 0 or -errno. */
+static int read_names(const char *device, unsigned set, struct ethtool_gstrings **ret)
 {
-	_cleanup_free_ struct ethtool_gstrings *names = NULL;
+	struct ethtool_gstrings *names;
 	unsigned count;
-	int rc = count_names(&count);
+	int rc = count_names(device, set, &count);
 
 	if (rc)
 		return rc;
@@ -55,14 +56,33 @@ int ethtool_feature_find(const char *feature)
 	if (!names)
 		return -ENOMEM;
 	names->cmd = ETHTOOL_GSTRINGS;
-	names->string_set = ETH_SS_FEATURES;
+	names->string_set = set;
 	names->len = count;
-	rc = request("lo", names);
+	rc = request(device, names);
+	if (names->len > count)
+		names->len = count;
+	if (rc)
+		free(names);
+	else
+		*ret = names;
+	return rc;
+}
+
+static const char *name_at(const struct ethtool_gstrings *names, unsigned i)
+{
+	return (const char *)names->data + (size_t)i * ETH_GSTRING_LEN;
+}
+
+/* lo exists in every network namespace. */
+int ethtool_feature_find(const char *feature)
+{
+	_cleanup_free_ struct ethtool_gstrings *names = NULL;
+	int rc = read_names("lo", ETH_SS_FEATURES, &names);
+
 	if (rc)
 		return rc;
-	for (unsigned i = 0; i < names->len && i < count && i < WORDS * 32; i++)
-		if (!strncmp((const char *)names->data + (size_t)i * ETH_GSTRING_LEN, feature,
-			     ETH_GSTRING_LEN))
+	for (unsigned i = 0; i < names->len && i < WORDS * 32; i++)
+		if (!strncmp(name_at(names, i), feature, ETH_GSTRING_LEN))
 			return (int)i;
 	return -ENOENT;
 }
@@ -100,6 +120,40 @@ int ethtool_feature_set(const char *device, int feature, bool on)
 		return rc;
 	rc = ethtool_feature_read(device, feature, &is_on);
 	return rc ? rc : is_on == on ? 0 : -EOPNOTSUPP;
+}
+
+static bool ends_with(const char *name, const char *ending)
+{
+	size_t length = strnlen(name, ETH_GSTRING_LEN), tail = strlen(ending);
+
+	return length >= tail && !memcmp(name + length - tail, ending, tail);
+}
+
+int ethtool_sum_stats(const char *device, const char *const *endings, unsigned count,
+		      uint64_t *ret_sums)
+{
+	_cleanup_free_ struct ethtool_gstrings *names = NULL;
+	_cleanup_free_ struct ethtool_stats *stats = NULL;
+	int rc = read_names(device, ETH_SS_STATS, &names);
+
+	if (rc)
+		return rc;
+	/* The kernel fills in as many as the device has by now: room for some more queues. */
+	stats = calloc(1, sizeof(*stats) + (2 * (size_t)names->len + 4096) * sizeof(__u64));
+	if (!stats)
+		return -ENOMEM;
+	stats->cmd = ETHTOOL_GSTATS;
+	stats->n_stats = names->len;
+	rc = request(device, stats);
+	if (rc)
+		return rc;
+	for (unsigned of = 0; of < count; of++)
+		ret_sums[of] = 0;
+	for (unsigned i = 0; i < names->len && i < stats->n_stats; i++)
+		for (unsigned of = 0; of < count; of++)
+			if (ends_with(name_at(names, i), endings[of]))
+				ret_sums[of] += stats->data[i];
+	return 0;
 }
 
 void ethtool_driver(const char *device, char ret[ETHTOOL_DRIVER])

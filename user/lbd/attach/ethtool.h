@@ -4,6 +4,7 @@
 #define LBD_ETHTOOL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define ETHTOOL_DRIVER 32
 
@@ -15,6 +16,10 @@ int ethtool_feature_read(const char *device, int feature, bool *ret);
 /* 0 if it is set as wanted afterwards; -EOPNOTSUPP if the driver does not change it; else
  * -errno. */
 int ethtool_feature_set(const char *device, int feature, bool on);
+/* Sums the device's statistics (ethtool -S) whose names end with endings[i] into ret_sums[i]: those
+ * of all its queues. 0 or -errno; -EOPNOTSUPP: it has no statistics. */
+int ethtool_sum_stats(const char *device, const char *const *endings, unsigned count,
+		      uint64_t *ret_sums);
 /* The driver's name; "" if it has none. */
 void ethtool_driver(const char *device, char ret[ETHTOOL_DRIVER]);
 

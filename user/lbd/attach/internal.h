@@ -5,21 +5,64 @@
 #define LBD_ATTACH_INTERNAL_H
 
 #include "attach.h"
+#include "checksums.h"
+#include "losses.h"
+
+#define EGRESS_MOST 256 /* as many as the map egress has room for */
+
+/* A device that backends are reached through. */
+struct egress {
+	uint32_t ifindex;
+	bool refused;         /* the kernel has refused a redirect to it: its driver has no way */
+	char why[ATTACH_WHY]; /* what is wrong with it; "": nothing known */
+};
+
+struct attach {
+	struct dataplane *dp;
+	char *pin, *links; /* PIN, PIN/links */
+	struct offloads *offloads;
+	struct netdev *netdev;       /* NULL: the kernel does not say what devices can do */
+	struct losses *losses;       /* NULL: not counted */
+	struct checksums *checksums; /* NULL: not looked at */
+	struct detours *detours;
+	bool dispatcher_allowed;
+	bool hidden;    /* an interface has a program that cannot be seen: it may use these maps */
+	bool automatic; /* interfaces that are taken over may fall back to generic mode */
+	struct attachment *list;
+	unsigned count;
+	struct egress *egresses;
+	unsigned egresses_count;
+	void (*changed)(void *arg);
+	void *changed_arg;
+};
 
 /* The program that is attached to an interface now. */
 struct occupant {
 	uint32_t id; /* of the program, 0: none */
 	char name[16];
 	bool native;
-	bool dispatcher; /* it is libxdp's; ours may be one of the programs in it */
-	uint32_t ours;   /* id of the attached program that uses our maps, 0: none */
-	bool hidden;     /* without CAP_SYS_ADMIN only its id can be seen */
+	bool dispatcher;   /* it is libxdp's; ours may be one of the programs in it */
+	unsigned programs; /* in the dispatcher */
+	uint32_t ours;     /* id of the attached program that uses our maps, 0: none */
+	bool hidden;       /* without CAP_SYS_ADMIN only its id can be seen */
 };
 
 /* 0 or -errno. */
 int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret);
 /* Does the program with this descriptor use this data plane's maps? */
 bool attach_is_ours(struct dataplane *dp, int fd);
+
+/* Logs and drops from the list those whose program another process has detached. */
+void attach_check_programs(struct attach *attach);
+/* Native to generic mode. 0, or -errno with err set: it is then detached. */
+int attach_fall_back(struct attach *attach, const char *name, const char *why, struct error *err);
+
+/* ---- egress.c ---- */
+
+/* Looks at every device again. True: something has changed. */
+bool egress_refresh(struct attach *attach);
+/* The kernel has refused a redirect to this device. */
+void egress_refused(struct attach *attach, uint32_t ifindex);
 
 /* ---- dispatcher.c ---- */
 

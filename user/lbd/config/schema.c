@@ -70,6 +70,7 @@ static const cyaml_schema_field_t limit_keys[] = {
 static const cyaml_schema_field_t health_keys[] = {
 	TEXT("type", raw_health, type),
 	TEXT("port", raw_health, port),
+	TEXT("to", raw_health, to),
 	TEXT("path", raw_health, path),
 	TEXT("host", raw_health, host),
 	TEXT("status", raw_health, status),

@@ -27,7 +27,7 @@ struct raw_limit {
 };
 
 struct raw_health {
-	char *type, *port, *path, *host, *status, *interval, *timeout, *rise, *fall;
+	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
 };
 
 struct raw_backend {

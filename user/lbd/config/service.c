@@ -195,6 +195,16 @@ static void read_status(const struct config_place *at, const char *text, struct 
 	health->status_max = max;
 }
 
+static void read_to(const struct config_place *at, const char *text, struct health_spec *health)
+{
+	if (!strcmp(text, "vip"))
+		health->to_vip = true;
+	else if (!strcmp(text, "backend"))
+		health->to_vip = false;
+	else
+		config_complain(at, "to", text, "expected backend or vip");
+}
+
 /* A probe must end before the next begins. The default timeout is three quarters of the interval,
  * 1.5 s at most. */
 static void check_timing(const struct config_place *at, const struct raw_health *raw,
@@ -222,6 +232,8 @@ static void read_health(const struct config_place *parent, const struct raw_heal
 	config_read_texts(&at, health_texts, raw, health);
 	if (raw->type)
 		read_type(&at, raw->type, health);
+	if (raw->to)
+		read_to(&at, raw->to, health);
 	if (raw->status)
 		read_status(&at, raw->status, health);
 	check_timing(&at, raw, health);

@@ -19,6 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "worker.h"
+
 /* ---- rights ---- */
 
 /* When memory runs out the kernel ends this process before lbd: it is started again. Raising the
@@ -189,6 +191,13 @@ static int add_sockets(scmp_filter_ctx filter)
 	return rc;
 }
 
+/* Descriptors come from lbd alone. */
+static int add_messages_of_lbd(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), 1,
+				SCMP_A0(SCMP_CMP_EQ, WORKER_FD));
+}
+
 static int add_options_of_sockets(scmp_filter_ctx filter)
 {
 	static const struct {
@@ -235,8 +244,8 @@ static int add_signal_to_itself(scmp_filter_ctx filter)
 static int add_rules(scmp_filter_ctx filter)
 {
 	static int (*const conditions[])(scmp_filter_ctx filter) = {
-	    add_sockets, add_options_of_sockets, add_flags_of_descriptors, add_memory,
-	    add_signal_to_itself};
+	    add_sockets, add_messages_of_lbd, add_options_of_sockets, add_flags_of_descriptors,
+	    add_memory,  add_signal_to_itself};
 	int rc = add_list(filter, SCMP_ACT_ALLOW, allowed, sizeof(allowed) / sizeof(allowed[0]));
 
 	if (!rc)

@@ -18,6 +18,7 @@
 #include "failure.h"
 #include "remote.h"
 #include "schedule.h"
+#include "source.h"
 
 #define WARN_EVERY_MS 60000
 
@@ -26,8 +27,11 @@ struct health_check {
 	struct health *health;
 	const struct health_kind *kind;
 	struct health_spec config;
+	struct addr backend;
 	struct health_probe_spec spec;
-	struct event timer; /* for the next probe */
+	struct health_way way; /* mark 0: none yet */
+	uint64_t way_packets;  /* when the probe began */
+	struct event timer;    /* for the next probe */
 	/* the probe that runs, here or in the probe process */
 	struct attempt *local;
 	struct remote_probe *remote;
@@ -47,6 +51,7 @@ struct health {
 	LIST_HEAD(check_list, health_check) checks;
 	struct attempts *attempts;
 	struct remote *remote;
+	struct sources *sources;
 	uint64_t warned_ms, warned_late_ms;
 };
 
@@ -67,7 +72,7 @@ static void log_result(const struct health_check *check, bool passed, const char
 		snprintf(streak, sizeof(streak), ", %u of %u probes until %s", check->streak,
 			 passed ? check->config.rise : check->config.fall, passed ? "up" : "down");
 	log_debug("health check of %s port %u: %s probe %s; %s%s",
-		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
+		  addr_format(&check->backend, address), check->spec.port, check->config.type,
 		  result, names[check->status], streak);
 }
 
@@ -129,12 +134,12 @@ static void probe_not_run(struct health_check *check, const struct attempt_resul
 	char address[ADDR_TEXT];
 
 	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, result->why);
-	log_debug("health check of %s port %u: %s %s", addr_format(&check->spec.address, address),
+	log_debug("health check of %s port %u: %s %s", addr_format(&check->backend, address),
 		  check->spec.port, check->config.type, why);
 	if (log_is_due(&health->warned_ms, WARN_EVERY_MS))
 		log_warning(
 		    "health check of %s port %u: %s; its status is unchanged (logged once a minute)",
-		    addr_format(&check->spec.address, address), check->spec.port, why);
+		    addr_format(&check->backend, address), check->spec.port, why);
 	report(check, HEALTH_NOT_RUN, result, why);
 }
 
@@ -211,7 +216,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 		    "are repeated before they count (logged once a minute)",
 		    (unsigned long long)late / 1000);
 	log_debug("health check of %s port %u: %s probe void: lbd was %llu ms late; it is repeated",
-		  addr_format(&check->spec.address, address), check->spec.port, check->config.type,
+		  addr_format(&check->backend, address), check->spec.port, check->config.type,
 		  (unsigned long long)late / 1000);
 	check->repeated = true;
 	wait_for_repetition(check);
@@ -223,8 +228,33 @@ static void repeat_lost(struct health_check *check)
 	char address[ADDR_TEXT];
 
 	log_debug("health check of %s port %u: %s probe lost with its process; it is repeated",
-		  addr_format(&check->spec.address, address), check->spec.port, check->config.type);
+		  addr_format(&check->backend, address), check->spec.port, check->config.type);
 	wait_after_loss(check);
+}
+
+/* Otherwise it was a client's packet to the VIP, and any backend may have answered. */
+static bool took_its_way(const struct health_check *check)
+{
+	const struct health_way *way = &check->way;
+
+	if (!check->config.to_vip || way->sent(way->arg, way->mark) != check->way_packets)
+		return true;
+	way->missed(way->arg);
+	return false;
+}
+
+static void probe_passed(struct health_check *check, const struct attempt_result *result)
+{
+	struct attempt_result failed = *result;
+
+	if (took_its_way(check)) {
+		conclude(check, result);
+		return;
+	}
+	failed.outcome = ATTEMPT_FAILED;
+	failed.why = "the check did not take the tunnel: another tc program or rule of this "
+		     "host sent it elsewhere";
+	conclude(check, &failed);
 }
 
 static void on_attempt(void *arg, const struct attempt_result *result)
@@ -235,6 +265,8 @@ static void on_attempt(void *arg, const struct attempt_result *result)
 	check->remote = NULL;
 	switch (result->outcome) {
 	case ATTEMPT_PASSED:
+		probe_passed(check, result);
+		break;
 	case ATTEMPT_FAILED:
 		conclude(check, result);
 		break;
@@ -251,35 +283,83 @@ static void on_attempt(void *arg, const struct attempt_result *result)
 	}
 }
 
+/* Of a probe that was not started. */
+static struct attempt_result result_now(const struct health_check *check,
+					enum attempt_outcome outcome, const char *why)
+{
+	return (struct attempt_result){.outcome = outcome,
+				       .began_us = check->start_us,
+				       .ended_us = clock_monotonic_us(),
+				       .why = why};
+}
+
 static void not_started(struct health_check *check, const char *why)
 {
-	struct attempt_result result = {.outcome = ATTEMPT_NOT_RUN,
-					.began_us = check->start_us,
-					.ended_us = clock_monotonic_us(),
-					.why = why};
+	struct attempt_result result = result_now(check, ATTEMPT_NOT_RUN, why);
 
 	wait_for_next(check);
 	probe_not_run(check, &result);
 }
 
+/* It cannot be sent, and so fails. */
+static void not_sent(struct health_check *check, const char *why)
+{
+	struct attempt_result result = result_now(check, ATTEMPT_FAILED, why);
+
+	conclude(check, &result);
+}
+
 static void no_process(struct health_check *check)
 {
 	struct health_process process;
-	struct attempt_result result = {.outcome = ATTEMPT_NOT_RUN,
-					.began_us = check->start_us,
-					.ended_us = clock_monotonic_us()};
+	struct attempt_result result;
 	char why[FAILURE_TEXT];
 
 	remote_process(check->health->remote, &process);
 	snprintf(why, sizeof(why), "the probe process is being started again: %.*s",
 		 FAILURE_TEXT - 64, process.why);
-	result.why = why;
+	result = result_now(check, ATTEMPT_NOT_RUN, why);
 	wait_after_loss(check);
 	probe_not_run(check, &result);
 }
 
+/* False: the probe cannot take its way, and has failed or waits. The check may be gone. */
+static bool find_way(struct health_check *check)
+{
+	const struct health_way *way = &check->way;
+	char why[FAILURE_TEXT];
+
+	if (!check->config.to_vip)
+		return true;
+	if (!way->mark) { /* no next hop is known yet */
+		wait_for_next(check);
+		return false;
+	}
+	if (way->prepare(way->arg, &way->to, why, sizeof(why))) {
+		not_sent(check, why);
+		return false;
+	}
+	check->spec.address = way->to;
+	check->spec.mark = way->mark;
+	check->way_packets = way->sent(way->arg, way->mark);
+	return true;
+}
+
+/* False: none is fit, and the check has failed. It may be gone. */
+static bool find_source(struct health_check *check)
+{
+	char why[FAILURE_TEXT];
+
+	if (!sources_find(check->health->sources, &check->spec.address, &check->spec.source, why))
+		return true;
+	not_sent(check, why);
+	return false;
+}
+
 static void start_confined(struct health_check *check)
 {
+	if (!find_way(check) || !find_source(check))
+		return;
 	check->remote = remote_start(check->health->remote, check->kind, &check->spec,
 				     check->repeated, on_attempt, check);
 	if (check->remote)
@@ -300,6 +380,8 @@ static void start_here(struct health_check *check)
 		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
 		return;
 	}
+	if (!find_way(check) || !find_source(check))
+		return;
 	check->local =
 	    attempt_start(attempts, check->kind, &check->spec, check->repeated, on_attempt, check);
 	if (!check->local)
@@ -360,8 +442,11 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 	}
 	check->health = health;
 	check->kind = kind;
-	check->spec = (struct health_probe_spec){
-	    .address = *address, .port = spec->port ? spec->port : port, .config = &check->config};
+	check->backend = *address;
+	check->spec = (struct health_probe_spec){.address = *address,
+						 .port = spec->port ? spec->port : port,
+						 .socket = -1,
+						 .config = &check->config};
 	check->result = result;
 	check->arg = arg;
 	set_status(check, initial);
@@ -371,6 +456,15 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 		remote_need(health->remote);
 	wait_for_first(check);
 	return check;
+}
+
+void health_set_way(struct health_check *check, const struct health_way *way)
+{
+	bool first = check->config.to_vip && !check->way.mark && !check->local && !check->remote;
+
+	check->way = *way;
+	if (first)
+		wait_for_first(check);
 }
 
 void health_remove(struct health_check *check)
@@ -422,8 +516,9 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 	health->base = base;
 	LIST_INIT(&health->checks);
 	raise_descriptor_limit();
+	health->sources = sources_new();
 	rc = attempts_new(base, lateness, false, &health->attempts, err);
-	if (!rc && remote_new(&options, &health->remote))
+	if (!rc && (!health->sources || remote_new(&options, &health->remote)))
 		rc = error_set(err, -ENOMEM, "health checks: out of memory");
 	if (rc) {
 		health_free(health);
@@ -431,6 +526,11 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 	}
 	*ret = health;
 	return 0;
+}
+
+int health_avoid(struct health *health, const struct addr *addresses, unsigned count)
+{
+	return sources_avoid(health->sources, addresses, count);
 }
 
 void health_limit(struct health *health, unsigned probes)
@@ -453,5 +553,6 @@ void health_free(struct health *health)
 		health_remove(check);
 	attempts_free(health->attempts);
 	remote_free(health->remote);
+	sources_free(health->sources);
 	free(health);
 }

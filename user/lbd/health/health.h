@@ -21,6 +21,7 @@
 struct health_spec {
 	char *type; /* a registered health kind: "tcp", "http", "https"; "none": always healthy */
 	uint16_t port; /* 0: the service's */
+	bool to_vip;   /* probes go to the VIP through the tunnel, see health_set_way */
 	char *path;    /* http: default "/" */
 	char *host;    /* http: Host header; NULL: the backend's address */
 	/* http: default 200-399; `status: 200` or `status: 200-204` */
@@ -65,12 +66,30 @@ void health_free(struct health *health);
  * that is not run, as if the host had no descriptor left. 0, the default: no limit. The probe
  * process has descriptors of its own. */
 void health_limit(struct health *health, unsigned probes);
+/* Probes do not leave from these addresses, the VIPs, which are copied: a backend has them too, and
+ * would answer itself. 0 or -ENOMEM. */
+int health_avoid(struct health *health, const struct addr *addresses, unsigned count);
 /* spec is copied. port: the service's, used if spec->port is 0. initial: the status to start with;
  * with HEALTH_UNKNOWN the first probe alone sets the status. The first probe comes within a small
  * random part of the interval. NULL with errno EINVAL (no such kind) or ENOMEM. */
 struct health_check *health_add(struct health *health, const struct health_spec *spec,
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg);
+/* The way of the probes of a check with to_vip. All functions are called from the loop. */
+struct health_way {
+	struct addr to; /* the VIP */
+	uint32_t mark;  /* of the socket: sends its packets to the backend */
+	void *arg;
+	/* Before a probe. Not 0: it cannot be sent, and fails with why. */
+	int (*prepare)(void *arg, const struct addr *to, char *why, size_t size);
+	/* How many packets went this way so far. */
+	uint64_t (*sent)(void *arg, uint32_t mark);
+	/* A probe passed, but none of its packets went this way. */
+	void (*missed)(void *arg);
+};
+
+/* A check with to_vip is not run before this. The way is copied. */
+void health_set_way(struct health_check *check, const struct health_way *way);
 void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
 
 /* ---- the probe process ---- */
@@ -104,6 +123,11 @@ struct health_probe; /* a kind's state of a running probe */
 struct health_probe_spec {
 	struct addr address;
 	uint16_t port;
+	struct addr source; /* to bind to; family 0: the kernel chooses */
+	uint32_t mark;      /* of the socket; 0: none */
+	/* In the probe process, which can neither bind nor mark one: the socket of a probe with a
+	 * source or mark, which lbd has made. start takes it over unless it fails. -1: none */
+	int socket;
 	const struct health_spec *config;
 };
 

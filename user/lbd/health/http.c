@@ -12,6 +12,7 @@
 #include "curl_loop.h"
 #include "failure.h"
 #include "health.h"
+#include "source.h"
 
 #define HEADERS_MAX (64 * 1024)
 /* So much of a body must arrive in time; a longer one is cut off here and counts as complete. */
@@ -29,6 +30,7 @@ struct health_probe {
 	const struct health_probe_spec *spec;
 	CURL *transfer;
 	struct curl_slist *headers, *connect_to;
+	int given;        /* the socket of the spec, until curl asks for one; -1: none */
 	int fd;           /* -1: none yet */
 	int socket_error; /* errno of a failed socket(): a problem of this host */
 	size_t headers_length, body_length;
@@ -42,6 +44,8 @@ static void probe_free(struct health_probe *probe)
 	if (!probe)
 		return;
 	curl_easy_cleanup(probe->transfer);
+	if (probe->given >= 0)
+		close(probe->given);
 	curl_slist_free_all(probe->headers);
 	curl_slist_free_all(probe->connect_to);
 	free(probe);
@@ -192,18 +196,27 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 	return probe->body_length <= BODY_MAX ? size * count : 0;
 }
 
+/* The socket that was made for the probe, once: curl makes one connection. Otherwise a new one. */
+static int take_socket(struct health_probe *probe)
+{
+	int fd = probe->given;
+
+	if (probe->spec->socket < 0)
+		return source_socket(probe->spec);
+	probe->given = -1;
+	errno = EADDRNOTAVAIL; /* if it was taken before */
+	return fd;
+}
+
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	/* RST on close: no probe leaves a port in TIME_WAIT. */
-	static const struct linger reset = {.l_onoff = 1};
 	struct health_probe *probe = arg;
-	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	int fd = take_socket(probe);
 
 	if (fd < 0) {
 		probe->socket_error = errno;
 		return CURL_SOCKET_BAD;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	probe->fd = fd;
 	return fd;
 }
@@ -300,12 +313,14 @@ static struct health_probe *http_start(void *state, struct event_base *base,
 	probe->spec = spec;
 	probe->done = done;
 	probe->arg = arg;
-	probe->fd = -1;
+	probe->fd = probe->given = -1;
 	probe->transfer = curl_easy_init();
 	if (probe->transfer) {
 		set_options(probe);
-		if (set_target(probe) && !curl_loop_add(probe->state->loop, probe->transfer))
+		if (set_target(probe) && !curl_loop_add(probe->state->loop, probe->transfer)) {
+			probe->given = spec->socket;
 			return probe;
+		}
 	}
 	probe_free(probe);
 	errno = ENOMEM;

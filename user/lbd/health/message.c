@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/printable.h"
+#include "source.h"
 
 #define HEAD offsetof(struct request, text)
 
@@ -42,6 +43,7 @@ size_t message_put_start(struct request *ret, uint64_t id, const char *kind,
 	ret->port = spec->port;
 	ret->family = spec->address.family;
 	ret->repeated = repeated;
+	ret->with_socket = source_is_set(spec);
 	memcpy(ret->address, spec->address.bytes, sizeof(ret->address));
 	snprintf(ret->kind, sizeof(ret->kind), "%s", kind);
 	ret->path_length = put_text(ret, 0, config->path, HEALTH_PATH_MAX);
@@ -49,7 +51,7 @@ size_t message_put_start(struct request *ret, uint64_t id, const char *kind,
 	return HEAD + ret->path_length + ret->host_length;
 }
 
-static const char *check_start(const struct request *request, size_t length)
+static const char *check_start(const struct request *request, size_t length, unsigned descriptors)
 {
 	if (request->path_length > HEALTH_PATH_MAX || request->host_length > HEALTH_HOST_MAX)
 		return "text too long";
@@ -61,18 +63,25 @@ static const char *check_start(const struct request *request, size_t length)
 		return "no address";
 	if (!memchr(request->kind, 0, sizeof(request->kind)) || !request->kind[0])
 		return "no kind";
+	if (request->with_socket > 1)
+		return "neither with a socket nor without";
+	if (request->with_socket != descriptors)
+		return "a descriptor is missing, or there is one too many";
 	return request->repeated > 1 ? "neither repeated nor not" : NULL;
 }
 
-const char *message_check_request(const struct request *request, size_t length)
+const char *message_check_request(const struct request *request, size_t length,
+				  unsigned descriptors)
 {
 	if (length < HEAD)
 		return "too short";
 	switch (request->type) {
 	case REQUEST_START:
-		return check_start(request, length);
+		return check_start(request, length, descriptors);
 	case REQUEST_CANCEL:
 	case REQUEST_PING:
+		if (descriptors)
+			return "a descriptor that is not expected";
 		return length == HEAD ? NULL : "wrong length";
 	default:
 		return "unknown type";
@@ -103,8 +112,10 @@ int message_get_start(const struct request *request, struct health_spec *config,
 		message_free_start(config);
 		return -ENOMEM;
 	}
-	*ret = (struct health_probe_spec){
-	    .address.family = request->family, .port = request->port, .config = config};
+	*ret = (struct health_probe_spec){.address.family = request->family,
+					  .port = request->port,
+					  .socket = -1,
+					  .config = config};
 	memcpy(ret->address.bytes, request->address, sizeof(ret->address.bytes));
 	return 0;
 }

@@ -27,6 +27,7 @@ struct request {
 	uint16_t port;
 	uint16_t path_length, host_length; /* 0: none */
 	uint8_t family, repeated;
+	uint8_t with_socket; /* one descriptor comes with the packet: health_probe_spec.socket */
 	uint8_t address[16];
 	char kind[16];           /* with a NUL */
 	char text[REQUEST_TEXT]; /* path, then host, without a NUL */
@@ -36,10 +37,13 @@ struct request {
 size_t message_put_start(struct request *ret, uint64_t id, const char *kind,
 			 const struct health_probe_spec *spec, bool repeated);
 size_t message_put_plain(struct request *ret, enum request_type type, uint64_t id);
-/* NULL: it is well formed. Else what is wrong, a string constant. */
-const char *message_check_request(const struct request *request, size_t length);
+/* descriptors: that came with it. NULL: it is well formed. Else what is wrong, a string constant.
+ */
+const char *message_check_request(const struct request *request, size_t length,
+				  unsigned descriptors);
 /* Out of a well-formed REQUEST_START: *ret, which points to *config, which has copies of the texts.
- * 0 or -ENOMEM. Free them with message_free_start. */
+ * Its socket is -1; its source and mark are not sent, as only the socket needs them. 0 or -ENOMEM.
+ * Free them with message_free_start. */
 int message_get_start(const struct request *request, struct health_spec *config,
 		      struct health_probe_spec *ret);
 void message_free_start(struct health_spec *config);

@@ -17,10 +17,13 @@
 
 #include <event2/event_struct.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/printable.h"
+#include "descriptor.h"
 #include "message.h"
+#include "source.h"
 #include "worker.h"
 
 #define PROGRAM       "/proc/self/exe"
@@ -248,15 +251,16 @@ static void on_ended(int fd, short what, void *arg)
 
 /* ---- requests ---- */
 
-/* 0: sent. -EAGAIN: it has not read what was sent before. */
-static int send_request(struct remote *remote, const struct request *request, size_t length)
+/* descriptor: goes with it, and stays open here; -1: none. 0: sent. -EAGAIN: it has not read what
+ * was sent before, or has ended: then on_ended follows. Else it cannot be sent. */
+static int send_request(struct remote *remote, const struct request *request, size_t length,
+			int descriptor)
 {
-	if (remote->fd < 0)
-		return -ENOTCONN;
-	if (send(remote->fd, request, length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-		return 0;
-	/* If it has ended, on_ended follows. */
-	return errno == EINTR || errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
+	int rc =
+	    remote->fd < 0 ? -ENOTCONN : descriptor_send(remote->fd, request, length, descriptor);
+
+	/* as many descriptors as one user may have on their way */
+	return !rc || rc == -ETOOMANYREFS ? rc : -EAGAIN;
 }
 
 static void on_deadline(int fd, short what, void *arg)
@@ -266,18 +270,33 @@ static void on_deadline(int fd, short what, void *arg)
 	end_process(probe->remote, "no result for a probe");
 }
 
+/* With its socket, if only lbd may make it: that is in no other hands before, and not kept here. 0
+ * or -errno as send_request, or as the socket cannot be made. */
+static int send_start(const struct remote_probe *probe)
+{
+	struct request request;
+	size_t length =
+	    message_put_start(&request, probe->id, probe->kind->name, probe->spec, probe->repeated);
+	_cleanup_close_ int fd = -1;
+
+	if (source_is_set(probe->spec)) {
+		fd = source_socket(probe->spec);
+		if (fd < 0)
+			return -errno;
+	}
+	return send_request(probe->remote, &request, length, fd);
+}
+
+/* -EAGAIN: it stays in the queue. */
 static int send_probe(struct remote_probe *probe)
 {
 	struct remote *remote = probe->remote;
 	const struct timeval deadline =
 	    clock_span_ms(2ULL * probe->spec->config->timeout_ms + remote->options.patience_ms);
-	struct request request;
-	size_t length =
-	    message_put_start(&request, probe->id, probe->kind->name, probe->spec, probe->repeated);
 	int rc;
 
 	probe->sent_us = clock_monotonic_us();
-	rc = send_request(remote, &request, length);
+	rc = send_start(probe);
 	if (rc)
 		return rc;
 	TAILQ_REMOVE(&remote->queue, probe, link);
@@ -287,14 +306,30 @@ static int send_probe(struct remote_probe *probe)
 	return 0;
 }
 
+static void not_run(struct remote_probe *probe, int error)
+{
+	uint64_t now_us = clock_monotonic_us();
+	struct attempt_result result = {.outcome = ATTEMPT_NOT_RUN,
+					.began_us = now_us,
+					.ended_us = now_us,
+					.why = strerror(error)};
+
+	finish(probe, &result);
+}
+
 static void on_writable(int fd, short what, void *arg)
 {
 	struct remote *remote = arg;
 	struct remote_probe *probe;
 
-	while ((probe = TAILQ_FIRST(&remote->queue)))
-		if (send_probe(probe))
+	while ((probe = TAILQ_FIRST(&remote->queue))) {
+		int rc = send_probe(probe);
+
+		if (rc == -EAGAIN)
 			return;
+		if (rc)
+			not_run(probe, -rc);
+	}
 	event_del(&remote->writable);
 }
 
@@ -303,6 +338,7 @@ struct remote_probe *remote_start(struct remote *remote, const struct health_kin
 				  attempt_done_fn *done, void *arg)
 {
 	struct remote_probe *probe;
+	int rc;
 
 	remote_need(remote);
 	if (remote->fd < 0) {
@@ -326,7 +362,13 @@ struct remote_probe *remote_start(struct remote *remote, const struct health_kin
 	evtimer_assign(&probe->deadline, remote->options.base, on_deadline, probe);
 	TAILQ_INSERT_TAIL(&remote->queue, probe, link);
 	remote->probes++;
-	if (TAILQ_FIRST(&remote->queue) != probe || send_probe(probe))
+	rc = TAILQ_FIRST(&remote->queue) == probe ? send_probe(probe) : -EAGAIN;
+	if (rc && rc != -EAGAIN) {
+		probe_free(probe);
+		errno = -rc;
+		return NULL;
+	}
+	if (rc)
 		event_add(&remote->writable, NULL);
 	return probe;
 }
@@ -339,7 +381,7 @@ void remote_cancel(struct remote_probe *probe)
 
 	if (probe->sent) {
 		send_request(remote, &request,
-			     message_put_plain(&request, REQUEST_CANCEL, probe->id));
+			     message_put_plain(&request, REQUEST_CANCEL, probe->id), -1);
 		remote->crossing++;
 	}
 	probe_free(probe);
@@ -577,7 +619,7 @@ static void ping(struct remote *remote)
 	}
 	if (!remote->ping &&
 	    !send_request(remote, &request,
-			  message_put_plain(&request, REQUEST_PING, remote->pings + 1)))
+			  message_put_plain(&request, REQUEST_PING, remote->pings + 1), -1))
 		remote->ping = ++remote->pings;
 }
 

@@ -33,7 +33,7 @@ void remote_free(struct remote *remote);
 void remote_need(struct remote *remote);
 
 /* As attempt_start. ATTEMPT_LOST: the process has ended. NULL with errno ENOTCONN: there is no
- * process now. */
+ * process now; else this host is out of resources, or refuses the source or mark. */
 struct remote_probe *remote_start(struct remote *remote, const struct health_kind *kind,
 				  const struct health_probe_spec *spec, bool repeated,
 				  attempt_done_fn *done, void *arg);

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "failure.h"
 #include "health.h"
+#include "source.h"
 
 struct health_probe {
 	struct event event;
@@ -70,19 +71,6 @@ static const char *tcp_waits_for(const struct health_probe *probe)
 	return "connect: timed out";
 }
 
-/* A socket that sends RST when closed, so that no probe leaves a port in TIME_WAIT. -1: see
- * errno. */
-static int tcp_socket(const struct addr *address)
-{
-	static const struct linger reset = {.l_onoff = 1};
-	int fd = socket(address->family == 4 ? AF_INET : AF_INET6,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	return fd;
-}
-
 static struct health_probe *tcp_start(void *state, struct event_base *base,
 				      const struct health_probe_spec *spec, health_done_fn *done,
 				      void *arg)
@@ -95,7 +83,7 @@ static struct health_probe *tcp_start(void *state, struct event_base *base,
 		return NULL;
 	probe->done = done;
 	probe->arg = arg;
-	probe->fd = tcp_socket(&spec->address);
+	probe->fd = source_socket(spec);
 	if (probe->fd < 0) {
 		free(probe);
 		return NULL;

@@ -19,6 +19,7 @@
 #include "attempt.h"
 #include "common/clock.h"
 #include "confine.h"
+#include "descriptor.h"
 #include "message.h"
 
 #define NAME          "lbd-probes" /* in ps and top */
@@ -159,8 +160,23 @@ static bool make_room(struct worker *worker, unsigned place)
 	return true;
 }
 
-/* A request that cannot be right is a fault of lbd's: to end shows it in lbd's log. */
-static void start_job(struct worker *worker, const struct request *request)
+static void start_attempt(struct job *job, const struct health_kind *kind, bool repeated)
+{
+	int error;
+
+	job->attempt =
+	    attempt_start(job->worker->attempts, kind, &job->spec, repeated, on_result, job);
+	if (job->attempt)
+		return;
+	error = errno;
+	if (job->spec.socket >= 0)
+		close(job->spec.socket);
+	not_started(job, error);
+}
+
+/* A request that cannot be right is a fault of lbd's: to end shows it in lbd's log. fd: the socket
+ * that came with it; -1: none, or it was lost. */
+static void start_job(struct worker *worker, const struct request *request, int fd)
 {
 	const struct health_kind *kind = health_kind_find(request->kind);
 	unsigned place = place_of(request->id);
@@ -174,10 +190,11 @@ static void start_job(struct worker *worker, const struct request *request)
 	job->worker = worker;
 	job->id = request->id;
 	worker->jobs[place] = job;
-	job->attempt =
-	    attempt_start(worker->attempts, kind, &job->spec, request->repeated, on_result, job);
-	if (!job->attempt)
-		not_started(job, errno);
+	job->spec.socket = fd;
+	if (request->with_socket && fd < 0)
+		not_started(job, EMFILE);
+	else
+		start_attempt(job, kind, request->repeated);
 }
 
 /* One that has ended meanwhile has sent its result. */
@@ -193,11 +210,11 @@ static void cancel_job(struct worker *worker, uint64_t id)
 
 /* ---- requests ---- */
 
-static void serve(struct worker *worker, const struct request *request)
+static void serve(struct worker *worker, const struct request *request, int fd)
 {
 	switch (request->type) {
 	case REQUEST_START:
-		start_job(worker, request);
+		start_job(worker, request, fd);
 		break;
 	case REQUEST_CANCEL:
 		cancel_job(worker, request->id);
@@ -213,16 +230,17 @@ static void on_readable(int fd, short what, void *arg)
 
 	for (unsigned i = 0; i < MESSAGES_TURN; i++) {
 		struct request request;
-		ssize_t length = recv(fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
+		struct descriptors came;
+		ssize_t length = descriptor_receive(fd, &request, sizeof(request), &came);
 
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (length <= 0)
 			_exit(EXIT_SUCCESS); /* lbd is gone */
 		if ((size_t)length > sizeof(request) ||
-		    message_check_request(&request, (size_t)length))
-			_exit(EXIT_FAILURE);
-		serve(worker, &request);
+		    message_check_request(&request, (size_t)length, came.count))
+			_exit(EXIT_FAILURE); /* with every descriptor that came */
+		serve(worker, &request, came.fd);
 	}
 }
 

@@ -138,6 +138,7 @@ enum hop_verdict hop_decide(const struct hop_facts *facts, struct next_hop *ret_
 	    .vlan_tci = link->vlan ? link->vlan_id : 0,
 	    .mtu = mtu_of(&facts->route, link),
 	    .source = facts->route.source,
+	    .gateway = facts->route.gateway,
 	};
 	memcpy(ret_hop->src_mac, link->mac, 6);
 	memcpy(ret_hop->dst_mac, facts->entry->mac, 6);

@@ -159,7 +159,7 @@ bool next_hop_equal(const struct next_hop *a, const struct next_hop *b)
 {
 	return a->ifindex == b->ifindex && a->vlan_tci == b->vlan_tci && a->mtu == b->mtu &&
 	       !memcmp(a->src_mac, b->src_mac, 6) && !memcmp(a->dst_mac, b->dst_mac, 6) &&
-	       addr_equal(&a->source, &b->source);
+	       addr_equal(&a->source, &b->source) && addr_equal(&a->gateway, &b->gateway);
 }
 
 static void make_pending(struct neigh_watch *watch)

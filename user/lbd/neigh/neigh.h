@@ -18,7 +18,8 @@ struct next_hop {
 	uint16_t vlan_tci; /* host order; 0: untagged */
 	uint16_t mtu;      /* of the route or link: bytes of an IP packet, at most 65535 */
 	uint8_t src_mac[6], dst_mac[6];
-	struct addr source; /* the source address that the kernel would choose */
+	struct addr source;  /* the source address that the kernel would choose */
+	struct addr gateway; /* that packets go to first; family 0: the address is on the link */
 };
 
 bool next_hop_equal(const struct next_hop *a, const struct next_hop *b);

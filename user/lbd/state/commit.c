@@ -232,6 +232,21 @@ void world_report(const struct world *world)
 
 /* ---- from one world to the next ---- */
 
+/* Health checks do not leave from a VIP. */
+static void avoid_vips(const struct state *state, const struct config *config)
+{
+	struct addr *vips;
+
+	if (!state->options.health)
+		return;
+	vips = calloc(config->services_count + 1, sizeof(*vips));
+	for (unsigned i = 0; vips && i < config->services_count; i++)
+		vips[i] = config->services[i].vip;
+	if (!vips || health_avoid(state->options.health, vips, config->services_count))
+		log_warning("out of memory: health checks may leave with a VIP as source address");
+	free(vips);
+}
+
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err)
 {
@@ -257,6 +272,8 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		world_free(&next);
 		return rc;
 	}
+	if (state->config != config || state->first)
+		avoid_vips(state, config);
 	world_hand_over(state, &state->world, &next);
 	state->generation++;
 	world_report(&state->world);

@@ -117,6 +117,12 @@ static void publish_macs(void *arg)
 	free(list.macs);
 }
 
+static void on_attach_changed(void *arg)
+{
+	publish_macs(arg);
+	state_reach(arg);
+}
+
 /* ---- links ---- */
 
 static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
@@ -137,6 +143,6 @@ void state_follow_links(struct state *state)
 	neigh_on_link(state->options.neigh, on_link, state);
 	if (!state->options.attach)
 		return;
-	attach_on_change(state->options.attach, publish_macs, state);
-	publish_macs(state);
+	attach_on_change(state->options.attach, on_attach_changed, state);
+	on_attach_changed(state);
 }

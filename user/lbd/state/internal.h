@@ -37,6 +37,7 @@ struct state {
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
+	int way_error;          /* -errno of the last check that got no way to the VIP */
 	struct crowd crowd;
 	unsigned services_sent, backends_sent; /* in the last commit */
 };
@@ -60,6 +61,20 @@ bool service_is_checked(const struct config_service *config);
 /* Replaces `present` by `next`, which takes over checks and watches. Stops those that `next` does
  * not take over, starts those that are missing, and frees the old world. */
 void world_hand_over(struct state *state, struct world *present, struct world *next);
+
+/* ---- reach.c ---- */
+
+/* Decides whether the next hop that was found is of use: sets has_hop, and hop_why if it is not.
+ * True: that has changed. */
+bool backend_reach(struct backend *backend);
+/* For all backends, when attached interfaces or devices have changed. */
+void state_reach(struct state *state);
+
+/* ---- way.c ---- */
+
+/* Gives the backend's check, if it goes to the VIP, the way to the next hop. */
+void backend_set_way(struct backend *backend);
+void backend_drop_way(struct backend *backend);
 
 /* ---- weigh.c: pure ---- */
 

@@ -53,8 +53,11 @@ struct backend {
 	/* The argument of check and watch callbacks. It outlives this object, which the next world
 	 * replaces. */
 	struct backend **handle;
+	bool has_way; /* its checks go to the VIP, by this way of attach's detours */
+	uint32_t way;
 	struct backend *former; /* while a new world is built: this backend in the present world */
 	bool hop_known;         /* the neighbour watch has given a first result */
+	bool hop_found;         /* it has a next hop; has_hop also demands that packets arrive */
 	bool eligible;          /* healthy, reachable, wanted: may take new flows */
 	bool first_start;       /* there since lbd's first start: comes up without a ramp */
 	bool drained;           /* by the data plane's count no flow depends on it */

@@ -51,10 +51,12 @@ static void on_next_hop(void *arg, const struct addr *address, const struct next
 	if (hop)
 		warn_of_narrow_link(backend, hop);
 	backend->hop_known = true;
-	backend->has_hop = hop;
+	backend->hop_found = hop;
 	if (hop)
 		backend->hop = *hop;
 	copy_plain(backend->hop_why, hop || !why ? "" : why);
+	backend_reach(backend);
+	backend_set_way(backend);
 	state_touch(backend->service->state);
 }
 
@@ -71,10 +73,10 @@ static bool same_check(const struct config_service *a, const struct config_servi
 
 	return same_text(x->type, y->type) &&
 	       (x->port ? x->port : a->port) == (y->port ? y->port : b->port) &&
-	       same_text(x->path, y->path) && same_text(x->host, y->host) &&
-	       x->status_min == y->status_min && x->status_max == y->status_max &&
-	       x->interval_ms == y->interval_ms && x->timeout_ms == y->timeout_ms &&
-	       x->rise == y->rise && x->fall == y->fall;
+	       x->to_vip == y->to_vip && same_text(x->path, y->path) &&
+	       same_text(x->host, y->host) && x->status_min == y->status_min &&
+	       x->status_max == y->status_max && x->interval_ms == y->interval_ms &&
+	       x->timeout_ms == y->timeout_ms && x->rise == y->rise && x->fall == y->fall;
 }
 
 static void backend_take_over(struct backend *backend)
@@ -90,6 +92,9 @@ static void backend_take_over(struct backend *backend)
 		*backend->handle = backend;
 	backend->watch = former->watch;
 	former->watch = NULL;
+	backend->way = former->way;
+	backend->has_way = former->has_way;
+	former->has_way = false;
 	if (same_check(former->service->config, backend->service->config)) {
 		backend->check = former->check;
 		former->check = NULL;
@@ -116,6 +121,7 @@ static void backend_start(struct backend *backend)
 			    health_add(state->options.health, &config->health, &backend->address,
 				       config->port, backend->health, on_health, backend->handle);
 	}
+	backend_set_way(backend);
 	if (!backend->watch || (!backend->check && service_is_checked(config)))
 		log_error("%s: backend %s: out of memory: neither checked nor watched",
 			  service_label(backend->service, label),

@@ -21,6 +21,7 @@ static void backend_free(struct backend *backend)
 	if (!backend)
 		return;
 	health_remove(backend->check);
+	backend_drop_way(backend);
 	if (backend->watch)
 		neigh_unwatch(backend->watch);
 	free(backend->handle);
@@ -105,6 +106,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->has_hop = former->has_hop;
 	backend->hop = former->hop;
 	backend->hop_known = former->hop_known;
+	backend->hop_found = former->hop_found;
 	backend->health = former->health;
 	backend->ramp_start_ms = former->ramp_start_ms;
 	backend->eligible = former->eligible;
@@ -125,13 +127,15 @@ static void backend_continue(struct backend *backend, struct backend *former)
 		backend->drained |= former->drained && !former->forced;
 	if (backend->forced)
 		backend->given_up = former->given_up;
+	if (backend->hop_known) /* the next config may forward in another way */
+		backend_reach(backend);
 }
 
 /* A backend that the adopted maps use counts as up until a probe or its neighbour shows
  * otherwise. */
 static void backend_adopt(struct backend *backend, const struct dp_backend *adopted)
 {
-	backend->has_hop = backend->hop_known = true;
+	backend->has_hop = backend->hop_known = backend->hop_found = true;
 	backend->hop = adopted->hop;
 	backend->health = HEALTH_UP;
 	backend->eligible = true;

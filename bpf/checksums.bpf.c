@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Samples whether packets on a veth have whole checksums. What a socket behind the other end sends
+ * has none, as the kernel leaves them to the device; a native XDP program passes only bytes on, and
+ * the receiver drops the packet. The program cannot see that. The kernel frees each packet that was
+ * sent back here: consume_skb. It runs for all packets of the host, so lbd attaches this for
+ * moments only. */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "lb_checksums.h"
+
+#define CHECKSUM_PARTIAL 3 /* of the kernel's include/linux/skbuff.h */
+
+/* Only what is read here of the kernel's types; libbpf finds the fields in the running kernel. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct ns_common {
+	unsigned int inum;
+};
+struct net {
+	struct ns_common ns;
+};
+typedef struct {
+	struct net *net;
+} possible_net_t;
+struct net_device {
+	int ifindex;
+	possible_net_t nd_net;
+};
+struct sk_buff {
+	struct net_device *dev;
+	__u8 ip_summed : 2;
+	__be16 protocol;
+};
+#pragma clang attribute pop
+
+/* The inode of lbd's network namespace: other namespaces have devices with the same ifindex. */
+const volatile __u32 namespace = 0;
+
+/* The devices that are looked at, by ifindex. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LB_CHECKSUMS);
+	__type(key, __u32);
+	__type(value, struct lb_checksums);
+} checksums SEC(".maps");
+
+static __always_inline int is_ip(__be16 protocol)
+{
+	return protocol == bpf_htons(ETH_P_IP) || protocol == bpf_htons(ETH_P_IPV6);
+}
+
+SEC("tp_btf/consume_skb")
+int BPF_PROG(look, struct sk_buff *skb)
+{
+	struct net_device *device = skb->dev;
+	struct lb_checksums *seen;
+	__u32 ifindex;
+
+	if (!device || !is_ip(skb->protocol))
+		return 0;
+	ifindex = (__u32)device->ifindex;
+	seen = bpf_map_lookup_elem(&checksums, &ifindex);
+	if (!seen || device->nd_net.net->ns.inum != namespace)
+		return 0;
+	if (BPF_CORE_READ_BITFIELD(skb, ip_summed) == CHECKSUM_PARTIAL)
+		__sync_fetch_and_add(&seen->unfinished, 1);
+	else
+		__sync_fetch_and_add(&seen->whole, 1);
+	return 0;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Loads the program that looks at checksums, and attaches it while there is a device to look at. */
+#include "checksums.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "checksums.skel.h"
+
+struct checksums {
+	struct checksums_bpf *program;
+	unsigned count; /* devices */
+};
+
+/* Failures are in the error; libbpf's own lines add nothing. */
+static int silent(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return 0;
+}
+
+static int load(struct checksums *checksums, uint32_t namespace)
+{
+	libbpf_print_fn_t before = libbpf_set_print(silent);
+	int rc = 0;
+
+	checksums->program = checksums_bpf__open();
+	if (!checksums->program) {
+		rc = -errno;
+	} else {
+		checksums->program->rodata->namespace = namespace;
+		rc = checksums_bpf__load(checksums->program);
+	}
+	libbpf_set_print(before);
+	return rc;
+}
+
+int checksums_new(struct checksums **ret, struct error *err)
+{
+	struct checksums *checksums = calloc(1, sizeof(*checksums));
+	struct stat namespace;
+	int rc;
+
+	if (!checksums)
+		return error_set(err, -ENOMEM, "out of memory");
+	rc = stat("/proc/self/ns/net", &namespace) ? -errno : 0;
+	if (!rc)
+		rc = load(checksums, (uint32_t) namespace.st_ino);
+	if (rc) {
+		checksums_free(checksums);
+		return error_set(err, rc, "checksums are not looked at: %s", strerror(-rc));
+	}
+	*ret = checksums;
+	return 0;
+}
+
+void checksums_free(struct checksums *checksums)
+{
+	if (!checksums)
+		return;
+	checksums_bpf__destroy(checksums->program);
+	free(checksums);
+}
+
+static int map_fd(const struct checksums *checksums)
+{
+	return bpf_map__fd(checksums->program->maps.checksums);
+}
+
+int checksums_watch(struct checksums *checksums, uint32_t ifindex)
+{
+	const struct lb_checksums none = {0};
+	int rc = 0;
+
+	if (bpf_map_update_elem(map_fd(checksums), &ifindex, &none, BPF_NOEXIST))
+		return errno == EEXIST ? 0 : -errno;
+	if (!checksums->count++)
+		rc = checksums_bpf__attach(checksums->program);
+	if (rc)
+		checksums_forget(checksums, ifindex);
+	return rc;
+}
+
+int checksums_read(const struct checksums *checksums, uint32_t ifindex, struct lb_checksums *ret)
+{
+	return bpf_map_lookup_elem(map_fd(checksums), &ifindex, ret) ? -errno : 0;
+}
+
+void checksums_forget(struct checksums *checksums, uint32_t ifindex)
+{
+	if (bpf_map_delete_elem(map_fd(checksums), &ifindex))
+		return;
+	if (!--checksums->count)
+		checksums_bpf__detach(checksums->program);
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Describes the ways of health checks to the program that sends them there, and puts it on the
+ * devices that the routes to VIPs lead to. */
+#include "detour.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rtnl.h"
+#include "detour.skel.h"
+#include "device.h"
+
+#define DEVICES_MAX 64
+#define FILTER      0x4c42 /* the handle of the program among others of priority 1 */
+#define OUTER_TTL   64
+#define GUE_SOURCE  0xc000 /* a port of the range that the load balancer uses */
+#define V4_HEADER   20
+#define V6_HEADER   40
+#define UDP_HEADER  8
+#define GUE_HEADER  4
+#define GRE_HEADER  4
+
+struct detours {
+	struct detour_bpf *program; /* NULL: not needed yet */
+	struct rtnl *rtnl;
+	bool *used;                    /* LB_DETOUR_WAYS */
+	uint32_t devices[DEVICES_MAX]; /* that have the program */
+	unsigned devices_count;
+};
+
+/* ---- describing a way ---- */
+
+static void put_16(uint8_t *to, unsigned value)
+{
+	to[0] = (uint8_t)(value >> 8);
+	to[1] = (uint8_t)value;
+}
+
+static uint8_t inner_protocol(const struct detour_spec *spec)
+{
+	return spec->vip.family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+}
+
+static unsigned inner_ethertype(const struct detour_spec *spec)
+{
+	return spec->vip.family == 4 ? ETH_P_IP : ETH_P_IPV6;
+}
+
+static uint8_t outer_protocol(const struct detour_spec *spec)
+{
+	if (spec->forward == LB_FORWARD_GUE)
+		return IPPROTO_UDP;
+	return spec->forward == LB_FORWARD_GRE ? IPPROTO_GRE : inner_protocol(spec);
+}
+
+static uint16_t sum_words(const uint8_t *bytes, unsigned length)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < length; i += 2)
+		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)sum;
+}
+
+static void describe_v4(const struct detour_spec *spec, struct lb_detour *way)
+{
+	uint8_t *ip = way->header + ETH_HLEN;
+
+	ip[0] = 0x45;
+	ip[6] = 0x40; /* DF */
+	ip[8] = OUTER_TTL;
+	ip[9] = outer_protocol(spec);
+	memcpy(ip + 12, spec->source.bytes, 4);
+	memcpy(ip + 16, spec->backend.bytes, 4);
+	way->csum = sum_words(ip, V4_HEADER);
+	way->room = V4_HEADER;
+	way->flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+}
+
+static void describe_v6(const struct detour_spec *spec, struct lb_detour *way)
+{
+	uint8_t *ip = way->header + ETH_HLEN;
+
+	ip[0] = 0x60;
+	ip[6] = outer_protocol(spec);
+	ip[7] = OUTER_TTL;
+	memcpy(ip + 8, spec->source.bytes, 16);
+	memcpy(ip + 24, spec->backend.bytes, 16);
+	way->room = V6_HEADER;
+	way->flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
+}
+
+/* What is between the outer and the inner IP header. */
+static void describe_between(const struct detour_spec *spec, struct lb_detour *way)
+{
+	uint8_t *to = way->header + ETH_HLEN + way->room;
+
+	if (spec->forward == LB_FORWARD_GRE) {
+		put_16(to + 2, inner_ethertype(spec));
+		way->room += GRE_HEADER;
+		way->flags |= BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
+	}
+	if (spec->forward == LB_FORWARD_GUE) {
+		put_16(to, GUE_SOURCE);
+		put_16(to + 2, spec->gue_port);
+		to[UDP_HEADER + 1] = inner_protocol(spec);
+		way->udp = (uint8_t)(ETH_HLEN + way->room);
+		way->room += UDP_HEADER + GUE_HEADER;
+		way->flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+	}
+}
+
+void detour_describe(const struct detour_spec *spec, struct lb_detour *ret)
+{
+	struct lb_detour way = {.ifindex = spec->hop.ifindex, .vlan_tci = spec->hop.vlan_tci};
+
+	memcpy(way.header, spec->hop.dst_mac, ETH_ALEN);
+	memcpy(way.header + ETH_ALEN, spec->hop.src_mac, ETH_ALEN);
+	put_16(way.header + 2 * ETH_ALEN, inner_ethertype(spec));
+	if (spec->forward != LB_FORWARD_L2) {
+		way.outer = spec->backend.family;
+		put_16(way.header + 2 * ETH_ALEN, way.outer == 4 ? ETH_P_IP : ETH_P_IPV6);
+		if (way.outer == 4)
+			describe_v4(spec, &way);
+		else
+			describe_v6(spec, &way);
+		describe_between(spec, &way);
+	}
+	way.packets = ret->packets;
+	*ret = way;
+}
+
+/* ---- ways ---- */
+
+uint32_t detour_mark(uint32_t number)
+{
+	return LB_DETOUR_MARK | number;
+}
+
+static int map_fd(const struct detours *detours)
+{
+	return bpf_map__fd(detours->program->maps.ways);
+}
+
+/* Its lines about filters that exist already, or not, would be misleading. */
+static int silent(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return 0;
+}
+
+static int load(struct detours *detours)
+{
+	libbpf_print_fn_t before;
+	int rc = 0;
+
+	if (detours->program)
+		return 0;
+	before = libbpf_set_print(silent);
+	detours->program = detour_bpf__open_and_load();
+	if (!detours->program)
+		rc = -errno;
+	libbpf_set_print(before);
+	if (!rc && !detours->rtnl)
+		rc = rtnl_open(&detours->rtnl);
+	return rc;
+}
+
+int detour_add(struct detours *detours, uint32_t *ret)
+{
+	int rc = load(detours);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < LB_DETOUR_WAYS; i++)
+		if (!detours->used[i]) {
+			detours->used[i] = true;
+			*ret = i;
+			return 0;
+		}
+	return -ENOSPC;
+}
+
+void detour_remove(struct detours *detours, uint32_t number)
+{
+	const struct lb_detour none = {0};
+
+	bpf_map_update_elem(map_fd(detours), &number, &none, BPF_ANY);
+	detours->used[number] = false;
+}
+
+/* A packet that is counted meanwhile is lost from the count: only growth matters. */
+void detour_set(struct detours *detours, uint32_t number, const struct detour_spec *spec)
+{
+	struct lb_detour way = {0};
+
+	way.packets = detour_packets(detours, number);
+	detour_describe(spec, &way);
+	bpf_map_update_elem(map_fd(detours), &number, &way, BPF_ANY);
+}
+
+uint64_t detour_packets(const struct detours *detours, uint32_t number)
+{
+	struct lb_detour way = {0};
+
+	if (bpf_map_lookup_elem(map_fd(detours), &number, &way))
+		return 0;
+	return way.packets;
+}
+
+/* ---- devices ---- */
+
+static int with_filter(const struct detours *detours, uint32_t ifindex, bool on)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = FILTER, .priority = 1);
+	libbpf_print_fn_t before = libbpf_set_print(silent);
+	int rc;
+
+	if (on) {
+		filter.prog_fd = bpf_program__fd(detours->program->progs.detour);
+		filter.flags = BPF_TC_F_REPLACE;
+		rc = bpf_tc_hook_create(&hook);
+		if (!rc || rc == -EEXIST)
+			rc = bpf_tc_attach(&hook, &filter);
+	} else {
+		rc = bpf_tc_detach(&hook, &filter);
+	}
+	libbpf_set_print(before);
+	return rc;
+}
+
+static bool has_filter(const struct detours *detours, uint32_t ifindex)
+{
+	for (unsigned i = 0; i < detours->devices_count; i++)
+		if (detours->devices[i] == ifindex)
+			return true;
+	return false;
+}
+
+/* The device of the route to the VIP. 0 or -errno. */
+static int find_device(struct detours *detours, const struct addr *vip, uint32_t *ret,
+		       char name[IF_NAMESIZE], char why[DETOUR_WHY])
+{
+	char text[ADDR_TEXT];
+	struct rtnl_route route;
+	int rc = rtnl_route(detours->rtnl, vip, &route);
+
+	addr_format(vip, text);
+	if (rc || (route.type != RTN_UNICAST && route.type != RTN_LOCAL)) {
+		snprintf(why, DETOUR_WHY,
+			 "check not sent: the kernel has no route to the VIP %s: health: to: vip "
+			 "needs one, such as a default route",
+			 text);
+		return rc ? rc : -ENETUNREACH;
+	}
+	if (route.type == RTN_LOCAL || !if_indextoname(route.ifindex, name) ||
+	    !device_is_ethernet(name)) {
+		snprintf(
+		    why, DETOUR_WHY,
+		    "check not sent: the kernel's route to the VIP %s leads to %s: health: to: "
+		    "vip needs an Ethernet device",
+		    text, route.type == RTN_LOCAL ? "this host, which has its address" : name);
+		return -EINVAL;
+	}
+	*ret = route.ifindex;
+	return 0;
+}
+
+int detour_prepare(struct detours *detours, const struct addr *vip, char why[DETOUR_WHY])
+{
+	char name[IF_NAMESIZE] = "no device";
+	uint32_t ifindex;
+	int rc = find_device(detours, vip, &ifindex, name, why);
+
+	if (rc || has_filter(detours, ifindex))
+		return rc;
+	rc = with_filter(detours, ifindex, true);
+	if (rc) {
+		snprintf(why, DETOUR_WHY, "check not sent: %s: no tc program at its egress: %s",
+			 name, strerror(-rc));
+		return rc;
+	}
+	if (detours->devices_count < DEVICES_MAX)
+		detours->devices[detours->devices_count++] = ifindex;
+	return 0;
+}
+
+void detour_missed(struct detours *detours)
+{
+	detours->devices_count = 0;
+}
+
+/* ---- new and free ---- */
+
+struct detours *detours_new(void)
+{
+	struct detours *detours = calloc(1, sizeof(*detours));
+
+	if (!detours)
+		return NULL;
+	detours->used = calloc(LB_DETOUR_WAYS, sizeof(*detours->used));
+	if (detours->used)
+		return detours;
+	free(detours);
+	return NULL;
+}
+
+void detours_free(struct detours *detours)
+{
+	if (!detours)
+		return;
+	for (unsigned i = 0; i < detours->devices_count; i++)
+		with_filter(detours, detours->devices[i], false);
+	if (detours->program)
+		detour_bpf__destroy(detours->program);
+	rtnl_close(detours->rtnl);
+	free(detours->used);
+	free(detours);
+}

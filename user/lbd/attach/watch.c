@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Watches whether what the program sends arrives: each second it counts lost frames, asks what the
+ * devices can do now, and changes to generic mode where native mode loses everything. */
+#include "internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define RECENT_MS      60000
+#define SILENT_SECONDS 3
+/* Checksums are looked at for so long, or until so many packets had whole ones; then comes a
+ * pause. */
+#define SAMPLE_MS      10000
+#define SAMPLE_PACKETS 100
+#define SAMPLE_PAUSE   20000
+
+/* ---- lost frames ---- */
+
+static struct attachment *find(const struct attach *attach, uint32_t ifindex)
+{
+	for (unsigned i = 0; i < attach->count; i++)
+		if (attach->list[i].ifindex == ifindex)
+			return &attach->list[i];
+	return NULL;
+}
+
+static void note_lost(struct attachment *there, uint64_t frames, const char *why)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (!there->lost_ms || now - there->lost_ms > RECENT_MS)
+		log_warning("%s: frames that lbd sent were lost: %s (lbctl status counts them; "
+			    "logged once until a minute passes without)",
+			    there->name, why);
+	there->lost += frames;
+	there->lost_ms = now;
+	snprintf(there->lost_why, sizeof(there->lost_why), "%s", why);
+}
+
+static void on_loss(void *arg, uint32_t from, uint32_t to, uint64_t frames, int error)
+{
+	struct attach *attach = arg;
+	struct attachment *there = find(attach, from);
+	char name[IF_NAMESIZE], why[96];
+
+	if (!there) /* native mode on a bond: the program runs on its ports */
+		there = find(attach, device_master(from));
+	if (!there)
+		return;
+	if (!if_indextoname(to, name))
+		snprintf(name, sizeof(name), "if%u", to);
+	snprintf(why, sizeof(why), "to %s: %s", name,
+		 error ? strerror(-error) : "its driver did not send them");
+	note_lost(there, frames, why);
+	if (error == -EOPNOTSUPP)
+		egress_refused(attach, to);
+}
+
+/* The frames that a veth sent back, since the last call. False: it is no veth, or says nothing. */
+static bool count_veth(struct attachment *there, struct device_counts *ret)
+{
+	struct device_counts now;
+
+	if (!there->native || !device_is_veth(there->name) || device_veth_counts(there->name, &now))
+		return false;
+	ret->sent = now.sent - there->counts.sent;
+	ret->lost = now.lost - there->counts.lost;
+	there->counts = now;
+	if (ret->lost)
+		note_lost(there, ret->lost, "the other end of the veth did not take them");
+	return true;
+}
+
+/* ---- checksums ---- */
+
+static void sample_end(const struct attach *attach, struct attachment *there, uint64_t now)
+{
+	checksums_forget(attach->checksums, there->ifindex);
+	there->sampling = false;
+	there->sample_ms = now;
+}
+
+static void sample_read(const struct attach *attach, struct attachment *there, uint64_t now)
+{
+	struct lb_checksums seen = {0};
+
+	checksums_read(attach->checksums, there->ifindex, &seen);
+	if (seen.unfinished)
+		there->unfinished_ms = now;
+	if (seen.unfinished || seen.whole >= SAMPLE_PACKETS || now - there->sample_ms > SAMPLE_MS)
+		sample_end(attach, there, now);
+}
+
+/* Has a packet on this veth had an unfinished checksum lately? */
+static bool sees_unfinished(const struct attach *attach, struct attachment *there)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (!attach->checksums || !device_is_veth(there->name))
+		return false;
+	if (there->sampling) {
+		sample_read(attach, there, now);
+	} else if (!there->sample_ms || now - there->sample_ms > SAMPLE_PAUSE) {
+		there->sampling = !checksums_watch(attach->checksums, there->ifindex);
+		there->sample_ms = now;
+	}
+	return there->unfinished_ms && now - there->unfinished_ms < RECENT_MS;
+}
+
+/* ---- falling back ---- */
+
+/* A dispatcher that holds other programs cannot change its mode. */
+static bool may_fall_back(const struct attach *attach, const struct attachment *there)
+{
+	struct occupant occupant;
+
+	if (!there->automatic)
+		return false;
+	return !there->dispatcher ||
+	       (!attach_look(attach->dp, there->ifindex, &occupant) && occupant.programs == 1);
+}
+
+/* Does its other end take nothing at all? One second is enough where the kernel does not say what
+ * devices take; where it says that this one does, a host that gets no CPU may look like that. */
+static bool takes_nothing(const struct attach *attach, struct attachment *there)
+{
+	struct device_counts since;
+
+	if (!count_veth(there, &since) || !since.lost || since.sent)
+		there->silent_s = 0;
+	else
+		there->silent_s++;
+	return there->silent_s >= (attach->netdev ? SILENT_SECONDS : 1);
+}
+
+/* Is it certain that packets do not arrive? Sets not_native. */
+static bool loses_packets(const struct attach *attach, struct attachment *there)
+{
+	bool nothing = takes_nothing(attach, there), unfinished = sees_unfinished(attach, there);
+
+	if (!device_suits_native(attach->netdev, there->ifindex, there->not_native))
+		return true;
+	there->not_native[0] = 0;
+	if (nothing)
+		snprintf(there->not_native, sizeof(there->not_native),
+			 "its other end took no frame: on the other end: "
+			 "ethtool -K PEER gro on tx off");
+	else if (unfinished)
+		snprintf(there->not_native, sizeof(there->not_native),
+			 "packets come in with unfinished checksums, which native mode forwards as "
+			 "they are: where they are sent: ethtool -K DEVICE tx off");
+	return nothing || unfinished;
+}
+
+static void complain(struct attachment *there)
+{
+	if (!there->complained)
+		log_warning("%s: native mode loses packets: %s", there->name, there->not_native);
+	there->complained = true;
+}
+
+/* That of a veth is a fault of its own: nothing is sent back there either. */
+static void check_redirects(const struct attach *attach, struct attachment *there)
+{
+	if (attach->count < 2 || device_is_veth(there->name) ||
+	    device_takes(attach->netdev, there->ifindex, there->no_redirects) != DEVICE_TAKES_NONE)
+		there->no_redirects[0] = 0;
+}
+
+/* False: it has fallen back, and the list has changed. */
+static bool check_mode(struct attach *attach, struct attachment *there)
+{
+	char why[ATTACH_WHY];
+	struct error err;
+
+	if (!there->native || !attach_interface_runs(there->name))
+		return true;
+	if (!loses_packets(attach, there)) {
+		there->complained = false;
+		return true;
+	}
+	if (!may_fall_back(attach, there)) {
+		complain(there);
+		return true;
+	}
+	memcpy(why, there->not_native, sizeof(why));
+	if (attach_fall_back(attach, there->name, why, &err))
+		log_error("%s", err.text);
+	return false;
+}
+
+/* When one falls back, the rest waits for the next second. */
+static void check_interfaces(struct attach *attach)
+{
+	for (unsigned i = 0; i < attach->count; i++) {
+		check_redirects(attach, &attach->list[i]);
+		if (!check_mode(attach, &attach->list[i]))
+			return;
+	}
+}
+
+void attach_check(struct attach *attach)
+{
+	attach_check_programs(attach);
+	if (attach->losses)
+		losses_read(attach->losses, on_loss, attach);
+	check_interfaces(attach);
+	if (egress_refresh(attach) && attach->changed)
+		attach->changed(attach->changed_arg);
+}
+
+/* ---- for status ---- */
+
+struct warnings {
+	void (*fn)(void *arg, const char *sentence);
+	void *arg;
+};
+
+__attribute__((format(printf, 2, 3))) static void warn(const struct warnings *to,
+						       const char *format, ...)
+{
+	char sentence[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(sentence, sizeof(sentence), format, args);
+	va_end(args);
+	to->fn(to->arg, sentence);
+}
+
+/* Packets from one attached interface to another. Those to devices without the program make a
+ * backend unreachable, which `lbctl backends` shows. */
+static void warn_of_redirects(const struct attach *attach, const struct attachment *from,
+			      const struct warnings *to)
+{
+	for (unsigned i = 0; from->native && i < attach->count; i++) {
+		const struct attachment *other = &attach->list[i];
+
+		if (other->ifindex != from->ifindex && other->no_redirects[0])
+			warn(to, "packets that come in on %s for backends behind %s are lost: %s",
+			     from->name, other->name, other->no_redirects);
+	}
+}
+
+void attach_warnings(struct attach *attach, const struct attachment *there,
+		     void (*fn)(void *arg, const char *sentence), void *arg)
+{
+	const struct warnings to = {fn, arg};
+	uint64_t now = clock_monotonic_ms();
+
+	if (there->not_native[0])
+		warn(&to, "%s: %s",
+		     there->native ? "native mode loses packets" : "native mode is not used",
+		     there->not_native);
+	else if (there->native && !attach->checksums && device_is_veth(there->name) &&
+		 !device_peer(there->ifindex))
+		warn(&to,
+		     "%s is a veth in native mode: packets whose checksums its other end leaves "
+		     "unfinished are lost; on the other end: ethtool -K PEER tx off",
+		     there->name);
+	warn_of_redirects(attach, there, &to);
+	if (there->lost_ms && now - there->lost_ms < RECENT_MS)
+		warn(&to,
+		     "%" PRIu64 " frames that lbd sent were lost, the last %" PRIu64 " s ago: %s",
+		     there->lost, (now - there->lost_ms) / 1000, there->lost_why);
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Finds source addresses that are no VIPs: the kernel's choice is read off a UDP socket that is
+ * connected, which sends nothing. */
+#include "source.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define READ_MS      1000 /* how old the list of addresses may be */
+#define DISCARD_PORT 9
+
+struct sources {
+	struct addr *avoid; /* sorted */
+	unsigned avoid_count;
+	struct source *list; /* addresses of this host */
+	unsigned count;
+	bool avoids[7];     /* by family: an address of this host is to be avoided */
+	uint64_t read_ms;   /* CLOCK_MONOTONIC; 0: never */
+	struct addr logged; /* the last address that was put in the place of a VIP */
+};
+
+/* ---- choosing ---- */
+
+static bool is_link_local(const struct addr *address)
+{
+	return address->family == 6 && address->bytes[0] == 0xfe &&
+	       (address->bytes[1] & 0xc0) == 0x80;
+}
+
+static bool is_loopback(const struct addr *address)
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	return address->family == 4 ? address->bytes[0] == 127
+				    : !memcmp(address->bytes, one, sizeof(one));
+}
+
+static bool is_candidate(const struct source *source, const struct addr *to)
+{
+	return !source->avoid && source->address.family == to->family &&
+	       is_link_local(&source->address) == is_link_local(to) &&
+	       is_loopback(&source->address) == is_loopback(to);
+}
+
+static unsigned common_bits(const struct addr *a, const struct addr *b)
+{
+	unsigned bits = 0, most = (unsigned)addr_length(a) * 8;
+
+	while (bits < most && !((a->bytes[bits / 8] ^ b->bytes[bits / 8]) & 0x80 >> bits % 8))
+		bits++;
+	return bits;
+}
+
+const struct source *source_choose(const struct source *list, unsigned count, unsigned kernel,
+				   const struct addr *to)
+{
+	const struct source *best = NULL;
+	unsigned best_rank = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned rank;
+
+		if (!is_candidate(&list[i], to))
+			continue;
+		rank = 1 + common_bits(&list[i].address, to) +
+		       (strcmp(list[i].interface, list[kernel].interface) ? 0 : 256);
+		if (rank > best_rank) {
+			best = &list[i];
+			best_rank = rank;
+		}
+	}
+	return best;
+}
+
+/* ---- the addresses of this host ---- */
+
+static int compare(const void *a, const void *b)
+{
+	return addr_compare(a, b);
+}
+
+static bool is_avoided(const struct sources *sources, const struct addr *address)
+{
+	return bsearch(address, sources->avoid, sources->avoid_count, sizeof(*address), compare);
+}
+
+static void add(struct sources *sources, const struct ifaddrs *from)
+{
+	struct source *source = &sources->list[sources->count];
+
+	if (!from->ifa_addr || addr_from_sockaddr(from->ifa_addr, &source->address))
+		return;
+	snprintf(source->interface, sizeof(source->interface), "%s", from->ifa_name);
+	source->avoid = is_avoided(sources, &source->address);
+	sources->avoids[source->address.family] |= source->avoid;
+	sources->count++;
+}
+
+/* On failure the list stays empty: the kernel chooses. */
+static void read_addresses(struct sources *sources)
+{
+	struct ifaddrs *all = NULL;
+	size_t most = 0;
+
+	free(sources->list);
+	sources->list = NULL;
+	sources->count = 0;
+	memset(sources->avoids, 0, sizeof(sources->avoids));
+	sources->read_ms = clock_monotonic_ms();
+	if (!sources->avoid_count || getifaddrs(&all))
+		return;
+	for (const struct ifaddrs *one = all; one; one = one->ifa_next)
+		most++;
+	sources->list = calloc(most, sizeof(*sources->list));
+	for (const struct ifaddrs *one = all; sources->list && one; one = one->ifa_next)
+		add(sources, one);
+	freeifaddrs(all);
+}
+
+static void keep_fresh(struct sources *sources)
+{
+	if (!sources->read_ms || clock_monotonic_ms() - sources->read_ms >= READ_MS)
+		read_addresses(sources);
+}
+
+/* The index in the list of the address that the kernel would choose; -1: unknown. */
+static int kernel_choice(const struct sources *sources, const struct addr *to)
+{
+	_cleanup_close_ int fd =
+	    socket(to->family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage address;
+	socklen_t length = addr_to_sockaddr(to, DISCARD_PORT, &address);
+	struct addr from;
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, length))
+		return -1;
+	length = sizeof(address);
+	if (getsockname(fd, (struct sockaddr *)&address, &length) ||
+	    addr_from_sockaddr((struct sockaddr *)&address, &from))
+		return -1;
+	for (unsigned i = 0; i < sources->count; i++)
+		if (addr_equal(&sources->list[i].address, &from))
+			return (int)i;
+	return -1;
+}
+
+/* ---- finding ---- */
+
+static void log_choice(struct sources *sources, const struct addr *vip, const struct addr *chosen)
+{
+	char a[ADDR_TEXT], b[ADDR_TEXT];
+
+	if (addr_equal(&sources->logged, chosen))
+		return;
+	sources->logged = *chosen;
+	log_info("health checks leave from %s: the kernel would choose %s, which is a VIP",
+		 addr_format(chosen, a), addr_format(vip, b));
+}
+
+int sources_find(struct sources *sources, const struct addr *to, struct addr *ret,
+		 char why[FAILURE_TEXT])
+{
+	const struct source *chosen, *refused;
+	char vip[ADDR_TEXT];
+	int kernel;
+
+	*ret = (struct addr){0};
+	keep_fresh(sources);
+	if (!sources->avoids[to->family])
+		return 0;
+	kernel = kernel_choice(sources, to);
+	if (kernel < 0 || !sources->list[kernel].avoid)
+		return 0;
+	refused = &sources->list[kernel];
+	chosen = source_choose(sources->list, sources->count, (unsigned)kernel, to);
+	if (chosen) {
+		log_choice(sources, &refused->address, &chosen->address);
+		*ret = chosen->address;
+		return 0;
+	}
+	snprintf(
+	    why, FAILURE_TEXT,
+	    "check not sent: its source would be %s, which is a VIP: add another IPv%u address "
+	    "to %s",
+	    addr_format(&refused->address, vip), to->family, refused->interface);
+	return -EADDRNOTAVAIL;
+}
+
+int source_set(int fd, const struct addr *source, uint32_t mark)
+{
+	struct sockaddr_storage address;
+	socklen_t length;
+	int one = 1;
+
+	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
+		return -1;
+	if (!source->family)
+		return 0;
+	length = addr_to_sockaddr(source, 0, &address);
+	/* Otherwise the port is taken now, whatever the destination: they would run out. */
+	setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	return bind(fd, (struct sockaddr *)&address, length);
+}
+
+bool source_is_set(const struct health_probe_spec *spec)
+{
+	return spec->source.family || spec->mark;
+}
+
+int source_socket(const struct health_probe_spec *spec)
+{
+	static const struct linger reset = {.l_onoff = 1};
+	int fd = socket(spec->address.family == 4 ? AF_INET : AF_INET6,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	if (!source_set(fd, &spec->source, spec->mark))
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+/* ---- new and free ---- */
+
+struct sources *sources_new(void)
+{
+	return calloc(1, sizeof(struct sources));
+}
+
+void sources_free(struct sources *sources)
+{
+	if (!sources)
+		return;
+	free(sources->avoid);
+	free(sources->list);
+	free(sources);
+}
+
+int sources_avoid(struct sources *sources, const struct addr *addresses, unsigned count)
+{
+	struct addr *copy = calloc(count + 1, sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	if (count)
+		memcpy(copy, addresses, count * sizeof(*copy));
+	qsort(copy, count, sizeof(*copy), compare);
+	free(sources->avoid);
+	sources->avoid = copy;
+	sources->avoid_count = count;
+	sources->read_ms = 0;
+	return 0;
+}

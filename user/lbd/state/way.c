@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Health checks that go to the VIP: gives each the way to its backend, as the data plane sends a
+ * client's packets. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct detours *detours_of(const struct state *state)
+{
+	return attach_detours(state->options.attach);
+}
+
+static int prepare(void *arg, const struct addr *to, char *why, size_t size)
+{
+	char reason[DETOUR_WHY] = "";
+	int rc = detour_prepare(detours_of(arg), to, reason);
+
+	if (rc)
+		snprintf(why, size, "%s", reason);
+	return rc;
+}
+
+static uint64_t sent(void *arg, uint32_t mark)
+{
+	return detour_packets(detours_of(arg), mark & ~LB_DETOUR_MASK);
+}
+
+static void missed(void *arg)
+{
+	detour_missed(detours_of(arg));
+}
+
+/* In place of the functions above, when there is no way. */
+static int refuse(void *arg, const struct addr *to, char *why, size_t size)
+{
+	const struct state *state = arg;
+
+	snprintf(why, size, "check not sent: the program that health: to: vip needs is refused: %s",
+		 strerror(-state->way_error));
+	return state->way_error;
+}
+
+/* Of the outer header: an address of the prefix that is not the prefix itself. */
+static struct addr outer_source(const struct config *config, unsigned family)
+{
+	struct addr source = family == 4 ? config->encap_source4 : config->encap_source6;
+	unsigned length = family == 4 ? config->encap_source4_len : config->encap_source6_len;
+
+	if (length < 8 * addr_length(&source))
+		source.bytes[addr_length(&source) - 1] |= 1;
+	return source;
+}
+
+static void describe(const struct backend *backend, struct detour_spec *ret)
+{
+	const struct config *config = backend->service->state->config;
+	const struct config_service *service = backend->service->config;
+
+	*ret = (struct detour_spec){.hop = backend->hop,
+				    .forward = service->forward,
+				    .vip = service->vip,
+				    .backend = backend->address,
+				    .source = outer_source(config, backend->address.family),
+				    .gue_port = config->gue_port};
+}
+
+void backend_set_way(struct backend *backend)
+{
+	struct state *state = backend->service->state;
+	const struct config_service *service = backend->service->config;
+	struct health_way way = {
+	    .to = service->vip, .arg = state, .prepare = prepare, .sent = sent, .missed = missed};
+	struct detour_spec spec;
+
+	if (!service->health.to_vip || !backend->check || !backend->hop_found ||
+	    !state->options.attach)
+		return;
+	if (!backend->has_way) {
+		state->way_error = detour_add(detours_of(state), &backend->way);
+		backend->has_way = !state->way_error;
+	}
+	if (backend->has_way) {
+		describe(backend, &spec);
+		detour_set(detours_of(state), backend->way, &spec);
+	} else {
+		way.prepare = refuse;
+	}
+	way.mark = detour_mark(backend->way);
+	health_set_way(backend->check, &way);
+}
+
+void backend_drop_way(struct backend *backend)
+{
+	if (backend->has_way)
+		detour_remove(detours_of(backend->service->state), backend->way);
+	backend->has_way = false;
+}
