@@ -113,6 +113,8 @@ static const struct packet_case cases[] = {
     CASE("a_quoted_extension_header_in_the_padding_is_not_read", unserved,
 	 .in = PKT(ETH(), FROM_ROUTER6(.len = 55), ICMP6(.type = 1, .code = 4), QUOTE6(),
 		   EXT6(.type = 60), QUOTED_UDP(P_IPIP4))),
+    CASE("an_extension_header_that_ends_behind_the_packet_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN6(), EXT6(.type = 60, .hdrlen = 5, .next = 132), DATA(39), PAD(20))),
     CASE("an_extension_header_in_the_padding_is_not_read", vip_malformed,
 	 .in = PKT(ETH(), IN6(.len = 7), EXT6(.type = 60), ICMP6(.type = 128, .id = 1), DATA(8))),
     CASE("icmpv6_behind_an_extension_header_in_the_padding_is_not_read", vip_malformed,

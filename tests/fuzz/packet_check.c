@@ -8,15 +8,16 @@
 #include "support/packet.h"
 #include "fuzz.h"
 
-#define TCP_FIN       0x01
-#define TCP_SYN       0x02
-#define TCP_RST       0x04
-#define TCP_ACK       0x10
-#define ICMP_HEADER   8
-#define QUOTE_LEAST   8   /* bytes beyond the quoted IP header: RFC 792 */
-#define ERROR_MOST4   540 /* SECURITY.md */
-#define ERROR_MOST6   560
-#define FIRST_DYNAMIC 49152 /* RFC 6335 */
+#define TCP_FIN        0x01
+#define TCP_SYN        0x02
+#define TCP_RST        0x04
+#define TCP_ACK        0x10
+#define ICMP_HEADER    8
+#define QUOTE_LEAST    8   /* bytes beyond the quoted IP header: RFC 792 */
+#define ERROR_MOST4    540 /* SECURITY.md */
+#define ERROR_MOST6    560
+#define FRAME_SHORTEST 60
+#define FIRST_DYNAMIC  49152 /* RFC 6335 */
 
 static void same(const uint8_t *got, const uint8_t *expected, size_t length, const char *what)
 {
@@ -231,6 +232,9 @@ static void check_reset(const struct view *in, const struct view *out)
 	require(out->protocol == IPPROTO_TCP && out->l4_length == 20, "not a bare reset");
 	require(out->ip_length <= in->ip_length, "larger than what was asked with");
 	require(out->frame_length <= in->frame_length, "a longer frame");
+	/* IEEE 802.3: the shortest frame, without its checksum; a veth pads none */
+	require(out->frame_length >= FRAME_SHORTEST || in->frame_length < FRAME_SHORTEST,
+		"a frame of %zu bytes", out->frame_length);
 	same(reset, segment + 2, 2, "source port");
 	same(reset + 2, segment, 2, "destination port");
 	require(reset[12] == 0x50 && reset[13] == (flags & TCP_ACK ? TCP_RST : TCP_RST | TCP_ACK),
