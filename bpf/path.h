@@ -164,8 +164,8 @@ LB_NOINLINE int path_report(struct xdp_md *ctx)
 	left = bytes_left(&p, p.l4);
 	length = p.family == 4 ? tunnel_quoted_v4(&p, left, s, &key)
 			       : tunnel_quoted_v6(&p, left, s, &key);
-	path = bpf_map_lookup_elem(&paths, &key);
-	if (!length || !path || !is_own_mac(ctx))
+	path = bpf_map_lookup_elem(&paths, &key); /* none is at a key of zeros */
+	if (!path || !is_own_mac(ctx))
 		return LB_REASON_not_vip;
 	if (icmp_is_intact(&p, p.length - left))
 		path_lower(&p, path, reported_mtu(&p, length));

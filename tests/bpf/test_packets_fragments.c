@@ -157,12 +157,12 @@ LB_TEST(a_later_fragment_of_a_dead_backend_is_dropped)
 	assert_int_equal(f->verdict, XDP_DROP);
 }
 
-/* Makes every fragment entry older by so many ticks. The tick is in the low 12 bits of an entry. */
+/* Makes every fragment entry older by so many ticks. */
 static void age_fragments(struct fixture *f, uint64_t ticks)
 {
 	for (uint32_t i = 0; i < f->frag_count; i++)
-		f->map.frags[i] =
-		    (f->map.frags[i] & ~0xfffULL) | ((f->map.frags[i] - ticks) & 0xfff);
+		f->map.frags[i] = (f->map.frags[i] & ~(uint64_t)LB_FLOW_TICK_MASK) |
+				  ((f->map.frags[i] - ticks) & LB_FLOW_TICK_MASK);
 }
 
 LB_TEST(a_datagrams_way_is_forgotten_after_half_a_minute)
