@@ -156,6 +156,14 @@ TEST(the_sweep_clears_full_buckets_and_no_others)
 	assert_int_equal(words[LB_SOURCE_BUCKETS * LB_SOURCE_WAYS - 1], 0);
 }
 
+/* What lies ahead may have gone half round the clock of 42 bits. */
+TEST(after_an_absence_no_word_of_a_source_is_left)
+{
+	dp->maps.sources[5] = word_ahead(60);
+	dp_restart_clocks(dp, NOW);
+	assert_int_equal(dp->maps.sources[5], 0);
+}
+
 /* ---- offenders ---- */
 
 /* What one CPU has counted for a prefix. */
