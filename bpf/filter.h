@@ -9,9 +9,13 @@
 #include "packet.h"
 #include "service.h"
 
+/* Volatile, so that the flag is not known to the verifier from then on: it would walk all that
+ * follows once for services with a filter, and once for those without. */
 static __always_inline bool is_filtered(const struct route *r)
 {
-	return unlikely(r->service->flags & LB_SERVICE_FILTERED);
+	__u32 flags = *(volatile __u8 *)&r->service->flags;
+
+	return unlikely(flags & LB_SERVICE_FILTERED);
 }
 
 /* The first chunk of the filters in force. Found once for a packet, which then sees the same
