@@ -51,7 +51,7 @@ ALL_LDFLAGS += -fsanitize=address,undefined
 endif
 ifdef FUZZ
 ALL_CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-	-Wno-gnu-variable-sized-type-not-at-end
+	-Wno-gnu-variable-sized-type-not-at-end -Wno-missing-field-initializers
 ALL_LDFLAGS += -fsanitize=address,undefined
 endif
 ifdef COV
@@ -156,7 +156,7 @@ $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD
 
 # The control socket's target has a stand-in for the room that attaches.
 FUZZ_API := $(BUILD)/tests/fuzz/fuzz_api
-$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o,$(FUZZ_LBD_OBJS))
+$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/watch.o %/attach/egress.o,$(FUZZ_LBD_OBJS))
 $(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
 # What only drives the tested code needs no coverage, and is much faster without it.
 ifdef FUZZ

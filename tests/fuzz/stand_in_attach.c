@@ -100,6 +100,24 @@ bool attach_interface_runs(const char *name)
 	return true;
 }
 
+/* No config of the target has a check of `to: vip`. */
+struct detours *attach_detours(const struct attach *attach)
+{
+	return NULL;
+}
+
+const char *attach_egress_fault(struct attach *attach, uint32_t ifindex)
+{
+	return NULL;
+}
+
+void attach_warnings(struct attach *attach, const struct attachment *there,
+		     void (*fn)(void *arg, const char *sentence), void *arg)
+{
+	if (!there->native)
+		fn(arg, "generic mode");
+}
+
 void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *arg)
 {
 	attach->changed = changed;
