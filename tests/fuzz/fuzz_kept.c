@@ -13,7 +13,7 @@
 #include "fuzz.h"
 
 #define BACKENDS_LIMIT 4
-#define MOST           8
+#define MOST           (3 + BACKENDS_LIMIT) /* entries that a start reads */
 
 static char overrides_path[128], copy_path[128], offloads_path[128], former_path[128],
     bad_overrides[132], bad_offloads[132];
