@@ -57,20 +57,11 @@ static bool read_ip4(struct view *v, const uint8_t *ip)
 	return ip[0] >> 4 == 4 && v->header >= 20 && v->ip_length >= v->header;
 }
 
-/* RFC 791: loose (131) and strict (137) source routes. */
-static bool has_source_route(const uint8_t *option, const uint8_t *end)
+/* RFC 791: loose (131) and strict (137) source routes. Also where the options are malformed, and so
+ * nobody can say where one begins. */
+static bool may_have_source_route(const uint8_t *options, size_t length)
 {
-	while (option < end && *option) {
-		if (*option == 131 || *option == 137)
-			return true;
-		if (*option == 1)
-			option++;
-		else if (option + 1 < end && option[1] >= 2)
-			option += option[1];
-		else
-			return false;
-	}
-	return false;
+	return memchr(options, 131, length) || memchr(options, 137, length);
 }
 
 static bool is_extension(uint8_t next)
@@ -148,7 +139,7 @@ void view_of(const uint8_t *frame, size_t length, struct view *ret)
 	v->sound = v->family == 4 ? read_ip4(v, ip) : read_ip6(v, ip);
 	v->sound = v->sound && v->l3 + v->ip_length <= length;
 	if (v->sound && v->family == 4)
-		v->source_routed = has_source_route(ip + 20, ip + v->header);
+		v->source_routed = may_have_source_route(ip + 20, v->header - 20);
 	if (!v->sound || v->part == PART_LATER)
 		return;
 	v->l4 = ip + v->header;

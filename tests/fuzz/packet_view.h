@@ -39,7 +39,7 @@ struct view {
 	uint8_t traffic_class;
 	bool odd_extensions; /* more of them than anybody sends: a router may refuse them */
 	bool behind_extensions;
-	bool source_routed; /* by an IPv4 option, or a routing header of type 0 (RFC 5095) */
+	bool source_routed; /* perhaps: an IPv4 option; or a routing header of type 0 (RFC 5095) */
 	const uint8_t *l4;  /* NULL in later fragments */
 	size_t l4_length;
 };

@@ -70,7 +70,7 @@ verdict() { # NUMBER PROMISE STATUS
 # As few and small inputs as reach what all of them reach; of packets those that end differently.
 if $merge; then
 	mkdir "$TMPDIR/least"
-	FUZZ_COARSE=1 fuzz -set_cover_merge=1 -max_len=600 "$TMPDIR/least" "${inputs[@]}" \
+	FUZZ_COARSE=1 fuzz -set_cover_merge=1 -max_len=400 "$TMPDIR/least" "${inputs[@]}" \
 		"build/fuzz/corpus/$target" || { report && exit 1; }
 	rm -f "$corpus"/*
 	mv "$TMPDIR/least"/* "$corpus"
