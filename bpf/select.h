@@ -775,13 +775,12 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 static __always_inline int select_backend(const struct packet *p, struct route *r)
 {
 	const bool straight = is_straight(r->service, p->family);
-	__u64 ring, hash;
+	__u64 ring = region_read(&r->service->ring), hash;
 	__u32 front, index;
 
 	r->hash = packet_hash(p, &r->settings->key);
 	r->new_flow = is_syn(p);
 	hash = unlikely(!straight) ? slot_hash(p, r) : r->hash;
-	ring = region_read(&r->service->ring);
 	if (unlikely(!LB_REGION_SIZE(ring)))
 		return LB_REASON_no_backend;
 	index = ring_slot_index(ring, hash);
