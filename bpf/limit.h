@@ -83,6 +83,7 @@ LB_NOINLINE __u32 source_way(__u32 index, __u64 hash, __u64 now)
 		less =
 		    source_rank(word_read(&bucket->word[i]), hash, now) * LB_SOURCE_WAYS + i - best;
 		best += less & less >> 63; /* the lesser one, without a branch */
+		OPAQUE(best); /* one word at a time: all at once would not fit into registers */
 	}
 	return best < LB_SOURCE_WAYS ? best + SOURCE_OWN : best & (LB_SOURCE_WAYS - 1);
 }
