@@ -1,17 +1,18 @@
 #!/bin/bash
-# Forged SYNs, ACKs, UDP datagrams and fragments, mixed, from all of 11.0.0.0/8, while rates of new
-# flows are set: open connections stay, new ones are served. What a connection takes under the
+# Forged SYNs, ACKs, UDP datagrams and fragments, mixed, from all of 11.0.0.0/8, of which half are
+# denied, while rates of new flows are set: open connections stay, new ones are served. What a connection takes under the
 # flood is printed beside what it takes without.
-#   FLOOD=8000000 tests/e2e/floods.sh    the full flood (make floods); the default is a tenth
-#   RATE=100000                          packets a second (30000)
+#   FLOOD=8000000 tests/e2e/floods.sh    the full flood (make floods); the default is a fortieth
+#   RATE=100000                          packets a second (10000)
 . "$(dirname "$0")/lib.sh"
 
 COUNT=3                  # backends
 HELD=1000                # connections that are open all the time
-FLOOD=${FLOOD:-800000}   # packets
-RATE=${RATE:-30000}      # a second
+FLOOD=${FLOOD:-200000}   # packets
+RATE=${RATE:-10000}      # a second
 NEW=50                   # new connections a second
-LIMIT="limit: { new-flows: 1000000/s, per-source: { v4: 24, rate: 200/s, burst: 2000 } }"
+LIMIT="limit: { new-flows: 1000000/s, per-source: { v4: 24, rate: 200/s, burst: 2000 } }
+deny: [11.128.0.0/9]"
 FLOODS=0                 # packets of all floods so far
 
 services() {
@@ -60,6 +61,7 @@ test_a_mixed_flood_breaks_no_connection_and_refuses_no_new_one() {
 	expect "broken or moved connections" "$(broken_or_moved held)" = 0
 	expect "failed new connections" "$(field "$result" .failed)" = 0
 	expect "new connections" "$(field "$result" .answered)" -ge 1
+	expect "packets of denied clients" "$(reason_packets denied)" -ge 1
 }
 
 test_fragments_without_a_first_one_reach_no_backend() {

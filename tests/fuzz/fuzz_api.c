@@ -64,8 +64,11 @@ static void begin(void)
 					.attach = attach,
 					.neigh = neigh,
 					.health = health};
-	struct api_options for_api = {
-	    .base = base, .attach = attach, .lateness = lateness, .connections = CLIENTS};
+	struct api_options for_api = {.health = health,
+				      .base = base,
+				      .attach = attach,
+				      .lateness = lateness,
+				      .connections = CLIENTS};
 	struct error err = {""};
 
 	memory = memory_dataplane_new((struct memory_limits){4, 8, 1 << 16, 8});

@@ -4,7 +4,8 @@
 # usage: tests/fuzz/run.sh TARGET
 #        tests/fuzz/run.sh --merge TARGET   adds what `make fuzz` found to the corpus
 # TARGET: NAME of tests/fuzz/fuzz_NAME.c. FUZZ_SECONDS: how long (60). FUZZ_RUNS: at most so many
-# inputs (5000000). FUZZ_KEEP=1: new inputs that reach something new stay in
+# inputs (5000000). FUZZ_SEED: of the random inputs; 0: another each time (0; make check has 1, so that
+# a change is to blame for what it finds). FUZZ_KEEP=1: new inputs that reach something new stay in
 # build/fuzz/corpus/TARGET. Inputs are in tests/fuzz/corpus, which --merge makes, and in
 # tests/fuzz/seeds, made by hand. One that breaks a promise is kept in build/fuzz/found.
 set -u
@@ -39,7 +40,8 @@ inputs=("$corpus")
 [ ! -d "$seeds" ] || inputs+=("$seeds")
 
 fuzz() { # OPTION | DIRECTORY...
-	local dictionary=tests/fuzz/$target.dict options=(-max_len=4096 -timeout=120 -rss_limit_mb=1500)
+	local dictionary=tests/fuzz/$target.dict
+	local options=(-max_len=4096 -timeout=120 -rss_limit_mb=1500 "-seed=${FUZZ_SEED:-0}")
 	[ ! -f "$dictionary" ] || options+=("-dict=$dictionary")
 	"$program" "${options[@]}" -artifact_prefix="$found/$target-" -print_final_stats=1 "$@" \
 		>"$TMPDIR/log" 2>&1
