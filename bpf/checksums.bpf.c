@@ -14,6 +14,7 @@
 #include "lb_checksums.h"
 
 #define CHECKSUM_PARTIAL 3 /* of the kernel's include/linux/skbuff.h */
+#define PACKET_OUTGOING  4 /* of its include/uapi/linux/if_packet.h */
 
 /* Only what is read here of the kernel's types; libbpf finds the fields in the running kernel. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -32,6 +33,7 @@ struct net_device {
 };
 struct sk_buff {
 	struct net_device *dev;
+	__u8 pkt_type : 3;
 	__u8 ip_summed : 2;
 	__be16 protocol;
 };
@@ -61,6 +63,9 @@ int BPF_PROG(look, struct sk_buff *skb)
 	__u32 ifindex;
 
 	if (!device || !is_ip(skb->protocol))
+		return 0;
+	/* the copy that tcpdump gets of a packet of this host */
+	if (BPF_CORE_READ_BITFIELD(skb, pkt_type) == PACKET_OUTGOING)
 		return 0;
 	ifindex = (__u32)device->ifindex;
 	seen = bpf_map_lookup_elem(&checksums, &ifindex);

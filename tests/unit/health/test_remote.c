@@ -527,6 +527,7 @@ static void answers_that_were_not_asked_for_end_the_process(void **state)
 	start_as("be_ready_twice");
 	assert_true(run_until(has_ended));
 	assert_string_equal(process().why, "it was ready twice");
+	assert_false(process().running); /* or the next one would be ready twice too */
 }
 
 /* Other events of the loop go on meanwhile: the timers of run_until. */

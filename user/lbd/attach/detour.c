@@ -166,6 +166,8 @@ static int load(struct detours *detours)
 	libbpf_print_fn_t before;
 	int rc = 0;
 
+	if (!detours->rtnl && (rc = rtnl_open(&detours->rtnl)))
+		return rc;
 	if (detours->program)
 		return 0;
 	before = libbpf_set_print(silent);
@@ -173,8 +175,6 @@ static int load(struct detours *detours)
 	if (!detours->program)
 		rc = -errno;
 	libbpf_set_print(before);
-	if (!rc && !detours->rtnl)
-		rc = rtnl_open(&detours->rtnl);
 	return rc;
 }
 

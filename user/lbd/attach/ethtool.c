@@ -43,6 +43,8 @@ static int count_names(const char *device, unsigned set, unsigned *ret)
 	return 0;
 }
 
+#define NAMES_ROOM 4096
+
 /* The names, to be freed. 0 or -errno. */
 static int read_names(const char *device, unsigned set, struct ethtool_gstrings **ret)
 {
@@ -52,7 +54,8 @@ static int read_names(const char *device, unsigned set, struct ethtool_gstrings 
 
 	if (rc)
 		return rc;
-	names = calloc(1, sizeof(*names) + (size_t)count * ETH_GSTRING_LEN);
+	/* The kernel writes as many as there are by then, whatever the length. */
+	names = calloc(1, sizeof(*names) + (2 * (size_t)count + NAMES_ROOM) * ETH_GSTRING_LEN);
 	if (!names)
 		return -ENOMEM;
 	names->cmd = ETHTOOL_GSTRINGS;

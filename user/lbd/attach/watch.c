@@ -70,6 +70,10 @@ static bool count_veth(struct attachment *there, struct device_counts *ret)
 
 	if (!there->native || !device_is_veth(there->name) || device_veth_counts(there->name, &now))
 		return false;
+	if (now.sent < there->counts.sent || now.lost < there->counts.lost) { /* queues went away */
+		there->counts = now;
+		return false;
+	}
 	ret->sent = now.sent - there->counts.sent;
 	ret->lost = now.lost - there->counts.lost;
 	there->counts = now;

@@ -486,9 +486,9 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		in_use |= drop_members(dp, service->record, service, leaving, &leaving_count);
 		apply_service(dp, service);
 	}
-	filters_remove(dp, &plan->filters);
 	if (plan->tables_change)
 		tables_apply(dp, &plan->tables);
+	filters_remove(dp, &plan->filters);
 	for (size_t i = 0; i < plan->removed_count; i++)
 		in_use |= drop_members(dp, plan->removed[i], NULL, leaving, &leaving_count);
 	/* A packet may have read a slot just before it was rewritten: the backend in it must stay

@@ -317,7 +317,8 @@ static int image_make(struct dataplane *dp, struct filter_image *image, struct e
 
 	if (!list)
 		return error_set(err, -ENOMEM, "out of memory");
-	while (heads > 1 && !image->of[heads - 1])
+	/* a service whose filter goes is still told to have one until its line is written */
+	while (heads > 1 && !image->of[heads - 1] && !dp->by_id[heads - 1])
 		heads--;
 	count = list_stored(image, ids, list);
 	if (place_all(image, heads, list, count))

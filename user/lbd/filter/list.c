@@ -182,20 +182,34 @@ static ssize_t read_all(int fd, char **text)
 	return (ssize_t)length;
 }
 
+static bool is_same_text(const struct stat *a, const struct stat *b)
+{
+	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 /* The file's text, ending with a 0; its length or -errno. */
 static ssize_t read_text(const char *path, char **ret, struct error *err)
 {
 	_cleanup_close_ int fd = open_list(path, err);
+	struct stat before, after;
 	ssize_t length;
 
 	if (fd < 0)
 		return fd;
+	if (fstat(fd, &before))
+		return error_set(err, -errno, "%s: cannot read: %s", path, strerror(errno));
 	length = read_all(fd, ret);
 	if (length < 0)
 		return error_set(err, (int)length, "%s: cannot read: %s", path,
 				 strerror((int)-length));
 	if (length > (ssize_t)MAX_FILE)
 		return error_set(err, -EFBIG, TOO_LARGE, path, MAX_FILE >> 20);
+	if (fstat(fd, &after) || !is_same_text(&before, &after) || after.st_size != length)
+		return error_set(err, -EAGAIN,
+				 "%s: was written while it was read: expected another file to be "
+				 "renamed to it",
+				 path);
 	return length;
 }
 

@@ -268,6 +268,7 @@ static void on_attempt(void *arg, const struct attempt_result *result)
 		probe_passed(check, result);
 		break;
 	case ATTEMPT_FAILED:
+		took_its_way(check); /* else the way is made again for the next probe */
 		conclude(check, result);
 		break;
 	case ATTEMPT_NOT_RUN:

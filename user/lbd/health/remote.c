@@ -373,7 +373,8 @@ struct remote_probe *remote_start(struct remote *remote, const struct health_kin
 	return probe;
 }
 
-/* A cancel that cannot be sent now is not needed: the probe ends by its timeout. */
+/* A cancel that cannot be sent now is not needed: the probe ends by its timeout, or when another
+ * one gets its place. */
 void remote_cancel(struct remote_probe *probe)
 {
 	struct remote *remote = probe->remote;
@@ -430,7 +431,8 @@ static void take_reply(struct remote *remote, struct reply *reply)
 	default:
 		if (remote->ready)
 			end_process(remote, "it was ready twice");
-		remote->ready = true;
+		else
+			remote->ready = true;
 	}
 }
 
@@ -571,6 +573,7 @@ static int start_process(struct remote *remote)
 		return -errno;
 	remote->ping = remote->missed = 0;
 	remote->crossing = 0;
+	remote->ready = false;
 	rc = spawn(remote, fds[1], &remote->pid);
 	close(fds[1]);
 	if (rc) {

@@ -23,9 +23,9 @@ struct sources {
 	unsigned avoid_count;
 	struct source *list; /* addresses of this host */
 	unsigned count;
-	bool avoids[7];     /* by family: an address of this host is to be avoided */
-	uint64_t read_ms;   /* CLOCK_MONOTONIC; 0: never */
-	struct addr logged; /* the last address that was put in the place of a VIP */
+	bool avoids[7];        /* by family: an address of this host is to be avoided */
+	uint64_t read_ms;      /* CLOCK_MONOTONIC; 0: never */
+	struct addr logged[2]; /* by family: the last address that was put in the place of a VIP */
 };
 
 /* ---- choosing ---- */
@@ -159,9 +159,11 @@ static void log_choice(struct sources *sources, const struct addr *vip, const st
 {
 	char a[ADDR_TEXT], b[ADDR_TEXT];
 
-	if (addr_equal(&sources->logged, chosen))
+	struct addr *logged = &sources->logged[chosen->family == 6];
+
+	if (addr_equal(logged, chosen))
 		return;
-	sources->logged = *chosen;
+	*logged = *chosen;
 	log_info("health checks leave from %s: the kernel would choose %s, which is a VIP",
 		 addr_format(chosen, a), addr_format(vip, b));
 }

@@ -174,6 +174,17 @@ static void start_attempt(struct job *job, const struct health_kind *kind, bool 
 	not_started(job, error);
 }
 
+/* One that has ended meanwhile has sent its result. */
+static void cancel_job(struct worker *worker, uint64_t id)
+{
+	struct job *job = find_job(worker, id);
+
+	if (!job)
+		return;
+	attempt_cancel(job->attempt);
+	job_free(job);
+}
+
 /* A request that cannot be right is a fault of lbd's: to end shows it in lbd's log. fd: the socket
  * that came with it; -1: none, or it was lost. */
 static void start_job(struct worker *worker, const struct request *request, int fd)
@@ -182,8 +193,10 @@ static void start_job(struct worker *worker, const struct request *request, int 
 	unsigned place = place_of(request->id);
 	struct job *job;
 
-	if (!kind || place >= JOBS_MAX || !make_room(worker, place) || worker->jobs[place])
+	if (!kind || place >= JOBS_MAX || !make_room(worker, place))
 		_exit(EXIT_FAILURE);
+	if (worker->jobs[place]) /* lbd could not send that it was cancelled */
+		cancel_job(worker, worker->jobs[place]->id);
 	job = calloc(1, sizeof(*job));
 	if (!job || message_get_start(request, &job->config, &job->spec))
 		_exit(EXIT_FAILURE);
@@ -195,17 +208,6 @@ static void start_job(struct worker *worker, const struct request *request, int 
 		not_started(job, EMFILE);
 	else
 		start_attempt(job, kind, request->repeated);
-}
-
-/* One that has ended meanwhile has sent its result. */
-static void cancel_job(struct worker *worker, uint64_t id)
-{
-	struct job *job = find_job(worker, id);
-
-	if (!job)
-		return;
-	attempt_cancel(job->attempt);
-	job_free(job);
 }
 
 /* ---- requests ---- */
