@@ -135,14 +135,14 @@ static void check_config(const struct config *config)
 }
 
 /* A line of the text, from 1; lbd counts as libyaml does, which also ends lines at CR, NEL, LS and
- * PS. */
+ * PS, in UTF-8 and UTF-16: at most as many as there are bytes of these. */
 static bool names_a_line(const char *text, const uint8_t *data, size_t size)
 {
 	size_t line = strtoul(text, NULL, 10), lines = 2;
 
 	for (size_t i = 0; i < size; i++)
 		lines += data[i] == '\n' || data[i] == '\r' || data[i] == 0x85 || data[i] == 0xa8 ||
-			 data[i] == 0xa9;
+			 data[i] == 0xa9 || data[i] == 0x28 || data[i] == 0x29;
 	return line <= lines;
 }
 

@@ -35,20 +35,16 @@ static bool any_native(const struct attach *attach)
 }
 
 /* "" in why: nothing is known against the device. */
-static void judge(const struct attach *attach, struct egress *egress, char why[ATTACH_WHY])
+static void judge(const struct attach *attach, const struct egress *egress, char why[ATTACH_WHY])
 {
 	char name[IF_NAMESIZE];
-	enum device_takes takes;
 
 	why[0] = 0;
 	if (!any_native(attach) || takes_its_own(attach, egress->ifindex))
 		return;
-	takes = device_takes(attach->netdev, egress->ifindex, why);
-	if (takes == DEVICE_TAKES_NONE)
+	if (device_takes(attach->netdev, egress->ifindex, why) == DEVICE_TAKES_NONE)
 		return;
 	why[0] = 0;
-	if (takes == DEVICE_TAKES_FRAMES)
-		egress->refused = false; /* that was before it was changed */
 	if (egress->refused)
 		snprintf(why, ATTACH_WHY,
 			 "the kernel refuses to redirect frames to %s: use mode: generic",
