@@ -4,8 +4,8 @@
 # usage: tests/fuzz/run.sh TARGET
 #        tests/fuzz/run.sh --merge TARGET   adds what `make fuzz` found to the corpus
 # TARGET: NAME of tests/fuzz/fuzz_NAME.c. FUZZ_SECONDS: how long (60). FUZZ_RUNS: at most so many
-# inputs (5000000). FUZZ_SEED: of the random inputs; 0: another each time (0; make check has 1, so that
-# a change is to blame for what it finds). FUZZ_KEEP=1: new inputs that reach something new stay in
+# inputs (5000000). FUZZ_SEED: of the random inputs; 0: another each time (0). make check has 1 and as
+# many inputs as a minute was enough for: what it finds is then the fault of a change. FUZZ_KEEP=1: new inputs that reach something new stay in
 # build/fuzz/corpus/TARGET. Inputs are in tests/fuzz/corpus, which --merge makes, and in
 # tests/fuzz/seeds, made by hand. One that breaks a promise is kept in build/fuzz/found.
 set -u
@@ -19,6 +19,14 @@ corpus=tests/fuzz/corpus/$target
 seeds=tests/fuzz/seeds/$target
 found=build/fuzz/found
 seconds=${FUZZ_SECONDS:-60}
+runs=${FUZZ_RUNS:-5000000}
+if [ "${FUZZ_SEED:-0}" != 0 ]; then
+	case $target in
+	api | kept) runs=${FUZZ_RUNS:-50000} ;;
+	packets) runs=${FUZZ_RUNS:-100000} ;;
+	*) runs=${FUZZ_RUNS:-700000} ;;
+	esac
+fi
 if [ ! -d "$corpus" ]; then
 	echo "$0: \"$target\": expected one of: $(cd tests/fuzz/corpus && echo *)" >&2
 	exit 2
@@ -87,7 +95,7 @@ verdict 1 "every_input_of_the_corpus_holds" $?
 new=$TMPDIR/new
 [ -z "${FUZZ_KEEP:-}" ] || new=build/fuzz/corpus/$target
 mkdir -p "$new"
-fuzz -max_total_time="$seconds" -runs="${FUZZ_RUNS:-5000000}" "$new" "${inputs[@]}"
+fuzz -max_total_time="$seconds" -runs="$runs" "$new" "${inputs[@]}"
 verdict 2 "no_new_input_breaks_a_promise" $?
 sed -n 's/^stat::number_of_executed_units: *//p' "$TMPDIR/log" |
 	sed "s/^/# inputs tried in $seconds s: /"
