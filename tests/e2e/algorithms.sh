@@ -202,11 +202,12 @@ test_least_conn_spreads_connections_that_last_and_active_counts_end_at_zero() {
 	least_conn_spreads tcp4 $VIP4 fin && least_conn_spreads tcp6 $VIP6 rst || return 1
 	lab_wait_for 2 "tcp4: FIN" active_is tcp4 "[0,0,0,0]" &&
 		lab_wait_for 2 "tcp6: RST" active_is tcp6 "[0,0,0,0]" || return 1
-	# A flow whose client goes silent is active until the idle time is over. From an address of
-	# its own: the backends keep these connections, and would refuse the SYN of a later test that
-	# uses one of the ports again.
+	# A flow whose client goes silent is active until the idle time is over. From an address that
+	# no other test uses: the backends keep these connections, and would refuse the SYN of a
+	# later one from the same port.
 	use "algorithm: least-conn" || return 1
-	traffic ask-tcp $VIP4 7000 requests 80 ending silent from "$(client 2 4)" >/dev/null
+	traffic ask-tcp $VIP4 7000 requests 80 ending silent \
+		from "$(client $((CLIENTS + 1)) 4)" >/dev/null
 	expect "tcp4: active flows after silent ends" "$(of_backends tcp4 active)" = "[20,20,20,20]"
 	lab_wait_for 12 "tcp4: idle" active_is tcp4 "[0,0,0,0]"
 }
@@ -471,7 +472,7 @@ set_up() {
 		lab_spawn "ports-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" \
 			serve-tcp :: 7101 name "b$i" ports 8
 	done
-	for i in $(seq $CLIENTS); do
+	for i in $(seq $((CLIENTS + 1))); do
 		in_ns client ip addr add "$(client "$i" 4)/24" dev eth0
 		in_ns client ip addr add "$(client "$i" 6)/64" dev eth0 nodad
 	done
