@@ -71,7 +71,9 @@ lab_up() { # BACKENDS [INSIDE_MTU]
 	lab_host router
 	lab_host lb
 	in_ns router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-	ip -n "$(ns router)" link add br0 type bridge
+	# A MAC address of its own: otherwise a bridge takes one of a port, and changes it with the port,
+	# and the backends lose their next hop until their ARP entries are over.
+	ip -n "$(ns router)" link add br0 address 02:00:00:00:00:fe type bridge
 	ip -n "$(ns router)" link set br0 mtu "$mtu" up
 	ip -n "$(ns router)" addr add 10.0.0.1/24 dev br0
 	ip -n "$(ns router)" addr add 2001:db8:b::1/64 dev br0 nodad

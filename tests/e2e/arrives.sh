@@ -362,10 +362,6 @@ mtu_is() {
 
 test_an_interface_that_is_made_anew_is_attached_and_used() {
 	local mac
-	[ -n "${OPEN_FAULTS:-}" ] || {
-		skip "open fault: after other tests one request of 40 is now and then not answered (OPEN_FAULTS=1)"
-		return
-	}
 	mac=$(ip -n "$(ns lb)" -br link show eth0 | awk "{ print \$3 }") # neighbours know it
 	ip -n "$(ns router)" link del to-lb
 	lab_wait_for 10 "the interface to be missed" no_interface || return 1
