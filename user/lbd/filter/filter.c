@@ -130,11 +130,7 @@ static void find_changes(const struct span *spans, size_t count, unsigned bits,
 		change(changes, spans[i].start, spans[i].denies);
 	}
 	/* one that reaches the last address has no end to note */
-	while (depth && open[depth - 1].last != last) {
-		position end = open[--depth].last;
-
-		change(changes, end + 1, depth ? open[depth - 1].denies : changes->denies_first);
-	}
+	close_before(changes, open, &depth, last);
 }
 
 /* The first change may be at address 0: then it is the verdict below the first bound. */
