@@ -209,7 +209,7 @@ static int make_filter(struct filter_pool *pool, const struct config_service *se
 				 lists->allow->is_file ? ": " : "", v6 ? 6 : 4, v6 ? 6 : 4);
 	}
 	*ret_key = "deny";
-	if (!lists->allow && (!lists->deny || !lists->deny->count))
+	if (!lists->allow && !filter_list_count(lists->deny))
 		return 0;
 	return filter_pool_make(pool, lists->allow, lists->deny, &lists->filter, err);
 }
@@ -244,7 +244,7 @@ static int read_again(struct filter_pool *pool, struct filter_list *list, struct
 {
 	if (list && list->is_file)
 		return filter_pool_read(pool, list->name, ret, err);
-	*ret = list ? filter_list_ref(list) : NULL;
+	*ret = filter_list_ref(list);
 	return 0;
 }
 

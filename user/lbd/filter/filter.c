@@ -169,7 +169,7 @@ static int store(struct filter *filter, const struct changes *changes, size_t fr
 static int fill_family(struct filter *filter, const struct filter_list *allow,
 		       const struct filter_list *deny, unsigned bits, struct error *err)
 {
-	size_t most = (allow ? allow->count : 0) + (deny ? deny->count : 0), count;
+	size_t most = (size_t)filter_list_count(allow) + filter_list_count(deny), count;
 	_cleanup_free_ struct span *spans = calloc(most + 1, sizeof(*spans));
 	_cleanup_free_ position *at = calloc(2 * most + 1, sizeof(*at));
 	_cleanup_free_ bool *denies = calloc(2 * most + 1, sizeof(*denies));

@@ -35,7 +35,8 @@ struct filter_list *filter_list_new(const char *name, bool is_file)
 
 struct filter_list *filter_list_ref(struct filter_list *list)
 {
-	list->refs++;
+	if (list)
+		list->refs++;
 	return list;
 }
 

@@ -27,8 +27,8 @@ static struct lists_report compare(const struct config *config, const struct con
 
 		report.services += lists->allow || lists->deny;
 		report.changed += !filter_equal(lists->filter, before[i].filter);
-		report.prefixes += lists->allow ? lists->allow->count : 0;
-		report.prefixes += lists->deny ? lists->deny->count : 0;
+		report.prefixes += filter_list_count(lists->allow);
+		report.prefixes += filter_list_count(lists->deny);
 	}
 	return report;
 }
