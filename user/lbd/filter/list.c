@@ -84,20 +84,6 @@ int filter_list_add(struct filter_list *list, const char *text, uint32_t line, s
 
 /* ---- one prefix ---- */
 
-/* Clears the bits beyond the length. Returns whether one was set. */
-static bool clear_beyond(struct addr *address, unsigned length)
-{
-	bool found = false;
-
-	for (unsigned i = length / 8; i < addr_length(address); i++) {
-		uint8_t keep = i == length / 8 ? (uint8_t)(0xff00 >> length % 8) : 0;
-
-		found |= address->bytes[i] & (uint8_t)~keep;
-		address->bytes[i] &= keep;
-	}
-	return found;
-}
-
 /* The number after the slash; `most` if there is no slash; -1: no such number. */
 static int parse_length(const char *slash, int most)
 {
@@ -129,7 +115,7 @@ int filter_prefix_parse(const char *text, struct filter_prefix *ret, struct erro
 	if (length < 0)
 		return error_set(err, -EINVAL, "%.100s: expected a length from 0 to %zu", text,
 				 addr_length(&prefix.address) * 8);
-	if (clear_beyond(&prefix.address, (unsigned)length))
+	if (addr_clear_beyond(&prefix.address, (unsigned)length))
 		return error_set(err, -EINVAL, "%.100s: has bits beyond its length: expected %s/%d",
 				 text, addr_format(&prefix.address, address), length);
 	prefix.length = (uint8_t)length;
