@@ -237,6 +237,13 @@ void config_lists_done(struct config_lists *lists)
 	*lists = (struct config_lists){0};
 }
 
+void config_lists_free(struct config_lists *lists, unsigned count)
+{
+	for (unsigned i = 0; lists && i < count; i++)
+		config_lists_done(&lists[i]);
+	free(lists);
+}
+
 /* ---- once more ---- */
 
 static int read_again(struct filter_pool *pool, struct filter_list *list, struct filter_list **ret,
@@ -278,8 +285,6 @@ int config_read_lists_again(const struct config *config, struct config_lists **r
 		*ret = all;
 		return 0;
 	}
-	for (unsigned i = 0; all && i < config->services_count; i++)
-		config_lists_done(&all[i]);
-	free(all);
+	config_lists_free(all, config->services_count);
 	return rc;
 }

@@ -2,8 +2,6 @@
 /* Reads the files of `allow` and `deny` lists again, without the config. */
 #include "internal.h"
 
-#include <stdlib.h>
-
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -49,9 +47,7 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 		swap_lists(config, lists);
 	else
 		report = compare(config, lists);
-	for (unsigned i = 0; i < config->services_count; i++)
-		config_lists_done(&lists[i]);
-	free(lists);
+	config_lists_free(lists, config->services_count);
 	if (rc)
 		return rc;
 	world_report(&state->world);
