@@ -22,12 +22,17 @@ int addr_parse(const char *text, struct addr *ret)
 	return 0;
 }
 
-static bool bits_beyond(const struct addr *addr, unsigned len)
+bool addr_clear_beyond(struct addr *addr, unsigned len)
 {
-	for (unsigned bit = len; bit < addr_length(addr) * 8; bit++)
-		if (addr->bytes[bit / 8] & (0x80 >> bit % 8))
-			return true;
-	return false;
+	bool found = false;
+
+	for (unsigned i = len / 8; i < addr_length(addr); i++) {
+		uint8_t keep = i == len / 8 ? (uint8_t)(0xff00 >> len % 8) : 0;
+
+		found |= addr->bytes[i] & (uint8_t)~keep;
+		addr->bytes[i] &= keep;
+	}
+	return found;
 }
 
 int addr_parse_prefix(const char *text, struct addr *ret, unsigned *ret_len)
@@ -44,7 +49,7 @@ int addr_parse_prefix(const char *text, struct addr *ret, unsigned *ret_len)
 	if (addr_parse(head, &addr))
 		return -EINVAL;
 	len = strtoul(slash + 1, &end, 10);
-	if (*end || len > addr_length(&addr) * 8 || bits_beyond(&addr, (unsigned)len))
+	if (*end || len > addr_length(&addr) * 8 || addr_clear_beyond(&addr, (unsigned)len))
 		return -EINVAL;
 	*ret = addr;
 	*ret_len = (unsigned)len;

@@ -20,6 +20,8 @@ struct addr {
 int addr_parse(const char *text, struct addr *ret);
 /* Parses ADDRESS/LEN. 0, or -EINVAL (also if bits beyond the prefix are set). */
 int addr_parse_prefix(const char *text, struct addr *ret, unsigned *ret_len);
+/* Clears the bits beyond the first len. Returns whether one was set. */
+bool addr_clear_beyond(struct addr *addr, unsigned len);
 /* Writes at most ADDR_TEXT bytes to text and returns it. */
 const char *addr_format(const struct addr *addr, char text[ADDR_TEXT]);
 bool addr_equal(const struct addr *a, const struct addr *b);

@@ -104,8 +104,7 @@ static int check_kept(const struct stat *file, const char *path, size_t max, str
 	return 0;
 }
 
-/* Reads up to max bytes. The length or -errno. */
-static ssize_t read_whole(int fd, char *text, size_t max)
+ssize_t file_read(int fd, char *text, size_t max)
 {
 	size_t length = 0;
 
@@ -144,7 +143,7 @@ ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *e
 	text = malloc((size_t)file.st_size + 1);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	length = read_whole(fd, text, (size_t)file.st_size);
+	length = file_read(fd, text, (size_t)file.st_size);
 	if (length < 0)
 		return error_set(err, (int)length, "%s: %s", path, strerror((int)-length));
 	text[length] = 0;

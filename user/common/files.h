@@ -19,6 +19,8 @@ int file_remove(const char *path);
  * the file's state in *ret, or -errno: -ELOOP for a symbolic link, -EINVAL for what is no regular
  * file. */
 int file_open_regular(const char *path, struct stat *ret);
+/* Reads to the end, max bytes at most. The length or -errno. */
+ssize_t file_read(int fd, char *text, size_t max);
 /* Reads a file that this program wrote earlier. It must be a regular file of at most max bytes,
  * owned by root or by the user this process runs as; no link is followed, and nothing blocks. *ret
  * is allocated and ends with a 0. The length, -ENOENT without a sentence in err if there is none,

@@ -919,9 +919,7 @@ static void files_of_lists_are_read_again_and_nothing_else(void **state)
 	assert_ptr_equal(lists[0].deny, lists[1].deny);
 	assert_int_equal(config->services[0].lists.deny->count, 1);
 	assert_false(filter_equal(lists[0].filter, config->services[0].lists.filter));
-	config_lists_done(&lists[0]);
-	config_lists_done(&lists[1]);
-	free(lists);
+	config_lists_free(lists, config->services_count);
 	config_free(config);
 }
 

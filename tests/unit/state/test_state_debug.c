@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,49 +17,31 @@
 #include "lbd/host/host.h"
 #include "lbd/state/internal.h"
 #include "support/memory_dataplane.h"
+#include "support/test_log.h"
 
 #define PATIENCE_MS 60000 /* a loop that takes longer hangs */
 
 /* ---- what is logged ---- */
 
-struct capture {
-	int stderr_fd, file;
-	char text[65536];
-};
-
-static void capture_begin(struct capture *capture)
+static void capture_begin(struct test_log *capture)
 {
-	capture->stderr_fd = dup(STDERR_FILENO);
-	capture->file = memfd_create("log", MFD_CLOEXEC);
-	assert_true(capture->stderr_fd >= 0 && capture->file >= 0);
-	assert_true(dup2(capture->file, STDERR_FILENO) >= 0);
+	test_log_begin(capture);
 	log_set_level(LOG_DEBUG);
 }
 
-static const char *capture_read(struct capture *capture)
-{
-	ssize_t length = pread(capture->file, capture->text, sizeof(capture->text) - 1, 0);
-
-	capture->text[length > 0 ? length : 0] = 0;
-	return capture->text;
-}
-
-static void capture_end(struct capture *capture)
+static void capture_end(struct test_log *capture)
 {
 	log_set_level(LOG_INFO);
-	assert_true(dup2(capture->stderr_fd, STDERR_FILENO) >= 0);
-	capture_read(capture);
-	close(capture->stderr_fd);
-	close(capture->file);
+	test_log_end(capture);
 }
 
-static void expect_line(const struct capture *capture, const char *part)
+static void expect_line(const struct test_log *capture, const char *part)
 {
 	if (!strstr(capture->text, part))
 		fail_msg("no line with \"%s\" in:\n%s", part, capture->text);
 }
 
-static void expect_no_line(const struct capture *capture, const char *part)
+static void expect_no_line(const struct test_log *capture, const char *part)
 {
 	if (strstr(capture->text, part))
 		fail_msg("a line with \"%s\" in:\n%s", part, capture->text);
@@ -127,7 +108,7 @@ static void commit(struct scene *scene)
 
 static void decisions_are_logged_with_their_reasons(void **unused)
 {
-	struct capture capture;
+	struct test_log capture;
 	struct scene scene;
 
 	scene_begin(&scene);
@@ -151,7 +132,7 @@ static void decisions_are_logged_with_their_reasons(void **unused)
 
 static void commits_are_logged_with_what_they_change(void **unused)
 {
-	struct capture capture;
+	struct test_log capture;
 	struct scene scene;
 
 	scene_begin(&scene);
@@ -178,7 +159,7 @@ static void commits_are_logged_with_what_they_change(void **unused)
 
 static void a_failed_commit_is_logged_with_its_reason(void **unused)
 {
-	struct capture capture;
+	struct test_log capture;
 	struct scene scene;
 	struct error err = {0};
 
@@ -279,17 +260,17 @@ static void running_end(struct running *running)
 }
 
 /* Turns the loop until there is a line with this in it. */
-static void run_until(struct running *running, struct capture *capture, const char *part)
+static void run_until(struct running *running, struct test_log *capture, const char *part)
 {
 	uint64_t end = clock_monotonic_ms() + PATIENCE_MS;
 
-	while (!strstr(capture_read(capture), part) && clock_monotonic_ms() < end)
+	while (!strstr(test_log_read(capture), part) && clock_monotonic_ms() < end)
 		event_base_loop(running->base, EVLOOP_ONCE);
 }
 
 static void probes_next_hops_sweeps_and_changes_are_logged(void **unused)
 {
-	struct capture capture;
+	struct test_log capture;
 	struct running running;
 	struct addr address;
 	struct error err = {0};
@@ -321,7 +302,7 @@ static void probes_next_hops_sweeps_and_changes_are_logged(void **unused)
 
 static void without_debug_there_are_none(void **unused)
 {
-	struct capture capture;
+	struct test_log capture;
 	struct scene scene;
 
 	scene_begin(&scene);

@@ -7,14 +7,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "common/log.h"
 #include "lbd/state/internal.h"
 #include "support/memory_dataplane.h"
+#include "support/test_log.h"
 
 /* ---- one backend ---- */
 
@@ -80,8 +79,7 @@ struct scene {
 	struct backend backend[2], *list[2];
 	struct world world;
 	struct state state;
-	int stderr_fd, log_fd;
-	char log[4096];
+	struct test_log log;
 };
 
 static void no_commit(evutil_socket_t fd, short what, void *arg)
@@ -148,9 +146,6 @@ static void scene_begin(struct scene *scene)
 	make_service(scene, 0);
 	make_service(scene, 1);
 	scene->state.world = (struct world){scene->services, 2};
-	scene->stderr_fd = dup(STDERR_FILENO);
-	scene->log_fd = memfd_create("log", MFD_CLOEXEC);
-	assert_true(scene->stderr_fd >= 0 && scene->log_fd >= 0);
 }
 
 static void scene_end(struct scene *scene)
@@ -159,8 +154,6 @@ static void scene_end(struct scene *scene)
 	memory_dataplane_free(scene->memory);
 	event_free(scene->state.commit);
 	event_base_free(scene->state.options.base);
-	close(scene->stderr_fd);
-	close(scene->log_fd);
 }
 
 /* The MTU in the data plane's line of the backend of service i. */
@@ -182,19 +175,13 @@ static const char *report(struct scene *scene, unsigned reported)
 	const struct lb_path_key at = key_of(&scene->backend[0]);
 	struct lb_path path = {.word = LB_PATH(reported, scene->memory->dp->clock),
 			       .router = {htonl(0xcb007101)}};
-	ssize_t length;
 
 	assert_int_equal(bpf_map_update_elem(scene->memory->dp->paths_fd, &at, &path, BPF_EXIST),
 			 0);
 	scene->memory->dp->maps.settings->paths_lowered++;
-	assert_true(dup2(scene->log_fd, STDERR_FILENO) >= 0);
-	assert_int_equal(ftruncate(scene->log_fd, 0), 0);
-	lseek(scene->log_fd, 0, SEEK_SET);
+	test_log_begin(&scene->log);
 	state_read_paths(&scene->state);
-	assert_true(dup2(scene->stderr_fd, STDERR_FILENO) >= 0);
-	length = pread(scene->log_fd, scene->log, sizeof(scene->log) - 1, 0);
-	scene->log[length > 0 ? length : 0] = 0;
-	return scene->log;
+	return test_log_end(&scene->log);
 }
 
 static void a_report_reaches_the_data_plane_and_the_log(void **unused)

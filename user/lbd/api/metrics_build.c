@@ -62,16 +62,12 @@ static double service_denied(const struct service_view *of)
 
 static double service_allow(const struct service_view *of)
 {
-	const struct filter_list *list = of->service->config->lists.allow;
-
-	return list ? list->count : 0;
+	return filter_list_count(of->service->config->lists.allow);
 }
 
 static double service_deny(const struct service_view *of)
 {
-	const struct filter_list *list = of->service->config->lists.deny;
-
-	return list ? list->count : 0;
+	return filter_list_count(of->service->config->lists.deny);
 }
 
 static double service_limited(const struct service_view *of)

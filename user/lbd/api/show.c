@@ -195,12 +195,11 @@ static json_t *rate_json(const struct config_rate *rate)
 
 static json_t *limit_json(const struct config_limit *limit)
 {
-	json_t *source = rate_json(&limit->source);
+	json_t *source;
 
-	if (!limit->service.per_minute && !limit->source.per_minute) {
-		json_decref(source);
+	if (!limit->service.per_minute && !limit->source.per_minute)
 		return json_null();
-	}
+	source = rate_json(&limit->source);
 	if (limit->source.per_minute) {
 		json_object_set_new(source, "v4", json_integer(limit->source4));
 		json_object_set_new(source, "v6", json_integer(limit->source6));

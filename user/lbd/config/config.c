@@ -7,9 +7,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/files.h"
 #include "check.h"
 #include "lists.h"
 #include "schema.h"
@@ -58,25 +58,6 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 	return rc;
 }
 
-/* Reads up to max bytes; read itself refuses a directory. Returns the length or -errno. */
-static ssize_t read_all(int fd, char *text, size_t max)
-{
-	size_t length = 0;
-	ssize_t n;
-
-	while (length < max) {
-		n = read(fd, text + length, max - length);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		length += (size_t)n;
-	}
-	return (ssize_t)length;
-}
-
 int config_load(const char *path, struct config **ret, struct error *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -91,7 +72,7 @@ int config_load(const char *path, struct config **ret, struct error *err)
 	text = malloc(MAX_FILE + 1);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	length = read_all(fd, text, MAX_FILE + 1);
+	length = file_read(fd, text, MAX_FILE + 1); /* which refuses a directory */
 	if (length < 0)
 		return error_set(err, (int)length, "%s: cannot read: %s", path,
 				 strerror((int)-length));

@@ -115,11 +115,11 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 		 struct error *err);
 void config_free(struct config *config);
 /* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an
- * element for each service of config, whose other lists stay; or -errno with "service NAME: ..." in
- * err. The caller owns the elements (config_lists_done) and the array (free). */
+ * element for each service of config, whose other lists stay, for config_lists_free; or -errno with
+ * "service NAME: ..." in err. */
 int config_read_lists_again(const struct config *config, struct config_lists **ret,
 			    struct error *err);
-void config_lists_done(struct config_lists *lists);
+void config_lists_free(struct config_lists *lists, unsigned count); /* NULL is fine */
 const struct config_service *config_find_service(const struct config *config, const char *name);
 /* service: NULL has no backends. */
 const struct config_backend *config_find_backend(const struct config_service *service,

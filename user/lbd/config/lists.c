@@ -209,7 +209,7 @@ static int make_filter(struct filter_pool *pool, const struct config_service *se
 				 lists->allow->is_file ? ": " : "", v6 ? 6 : 4, v6 ? 6 : 4);
 	}
 	*ret_key = "deny";
-	if (!lists->allow && (!lists->deny || !lists->deny->count))
+	if (!lists->allow && !filter_list_count(lists->deny))
 		return 0;
 	return filter_pool_make(pool, lists->allow, lists->deny, &lists->filter, err);
 }
@@ -237,6 +237,13 @@ void config_lists_done(struct config_lists *lists)
 	*lists = (struct config_lists){0};
 }
 
+void config_lists_free(struct config_lists *lists, unsigned count)
+{
+	for (unsigned i = 0; lists && i < count; i++)
+		config_lists_done(&lists[i]);
+	free(lists);
+}
+
 /* ---- once more ---- */
 
 static int read_again(struct filter_pool *pool, struct filter_list *list, struct filter_list **ret,
@@ -244,7 +251,7 @@ static int read_again(struct filter_pool *pool, struct filter_list *list, struct
 {
 	if (list && list->is_file)
 		return filter_pool_read(pool, list->name, ret, err);
-	*ret = list ? filter_list_ref(list) : NULL;
+	*ret = filter_list_ref(list);
 	return 0;
 }
 
@@ -278,8 +285,6 @@ int config_read_lists_again(const struct config *config, struct config_lists **r
 		*ret = all;
 		return 0;
 	}
-	for (unsigned i = 0; all && i < config->services_count; i++)
-		config_lists_done(&all[i]);
-	free(all);
+	config_lists_free(all, config->services_count);
 	return rc;
 }

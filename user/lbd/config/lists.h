@@ -18,5 +18,6 @@ void config_list_cache_free(struct config_list_cache *cache); /* NULL is fine */
 void config_read_lists(const struct config_place *at, struct config_lists *lists);
 /* Makes the filter, once both lists are known. */
 void config_finish_lists(const struct config_place *at, struct config_service *service);
+void config_lists_done(struct config_lists *lists);
 
 #endif

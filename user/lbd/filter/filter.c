@@ -130,11 +130,7 @@ static void find_changes(const struct span *spans, size_t count, unsigned bits,
 		change(changes, spans[i].start, spans[i].denies);
 	}
 	/* one that reaches the last address has no end to note */
-	while (depth && open[depth - 1].last != last) {
-		position end = open[--depth].last;
-
-		change(changes, end + 1, depth ? open[depth - 1].denies : changes->denies_first);
-	}
+	close_before(changes, open, &depth, last);
 }
 
 /* The first change may be at address 0: then it is the verdict below the first bound. */
@@ -173,7 +169,7 @@ static int store(struct filter *filter, const struct changes *changes, size_t fr
 static int fill_family(struct filter *filter, const struct filter_list *allow,
 		       const struct filter_list *deny, unsigned bits, struct error *err)
 {
-	size_t most = (allow ? allow->count : 0) + (deny ? deny->count : 0), count;
+	size_t most = (size_t)filter_list_count(allow) + filter_list_count(deny), count;
 	_cleanup_free_ struct span *spans = calloc(most + 1, sizeof(*spans));
 	_cleanup_free_ position *at = calloc(2 * most + 1, sizeof(*at));
 	_cleanup_free_ bool *denies = calloc(2 * most + 1, sizeof(*denies));

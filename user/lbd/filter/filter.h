@@ -35,8 +35,13 @@ struct filter_list {
 
 /* An empty list with one reference; NULL: out of memory. */
 struct filter_list *filter_list_new(const char *name, bool is_file);
-struct filter_list *filter_list_ref(struct filter_list *list);
-void filter_list_unref(struct filter_list *list); /* NULL is fine */
+struct filter_list *filter_list_ref(struct filter_list *list); /* NULL is fine */
+void filter_list_unref(struct filter_list *list);              /* NULL is fine */
+/* Prefixes; NULL: 0. */
+static inline uint32_t filter_list_count(const struct filter_list *list)
+{
+	return list ? list->count : 0;
+}
 /* Adds a prefix or an address. 0; -EINVAL: err has "VALUE: what was expected"; -E2BIG: the list is
  * too long, err likewise; -ENOMEM. */
 int filter_list_add(struct filter_list *list, const char *text, uint32_t line, struct error *err);

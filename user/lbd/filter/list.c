@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/files.h"
 
-#define MAX_FILE  (64u << 20) /* bytes: FILTER_LIST_MAX prefixes with a short comment each */
-#define TOO_LARGE "%s: too large: expected at most %u MiB"
-#define BLANKS    " \t\r"
-#define EXPECTED  "expected an IPv4 or IPv6 prefix or address, such as 192.0.2.0/24 or 2001:db8::/32"
+#define MAX_FILE (64u << 20) /* bytes: FILTER_LIST_MAX prefixes with a short comment each */
+#define BLANKS   " \t\r"
+#define EXPECTED "expected an IPv4 or IPv6 prefix or address, such as 192.0.2.0/24 or 2001:db8::/32"
 
 /* ---- the list ---- */
 
@@ -35,7 +35,8 @@ struct filter_list *filter_list_new(const char *name, bool is_file)
 
 struct filter_list *filter_list_ref(struct filter_list *list)
 {
-	list->refs++;
+	if (list)
+		list->refs++;
 	return list;
 }
 
@@ -83,20 +84,6 @@ int filter_list_add(struct filter_list *list, const char *text, uint32_t line, s
 
 /* ---- one prefix ---- */
 
-/* Clears the bits beyond the length. Returns whether one was set. */
-static bool clear_beyond(struct addr *address, unsigned length)
-{
-	bool found = false;
-
-	for (unsigned i = length / 8; i < addr_length(address); i++) {
-		uint8_t keep = i == length / 8 ? (uint8_t)(0xff00 >> length % 8) : 0;
-
-		found |= address->bytes[i] & (uint8_t)~keep;
-		address->bytes[i] &= keep;
-	}
-	return found;
-}
-
 /* The number after the slash; `most` if there is no slash; -1: no such number. */
 static int parse_length(const char *slash, int most)
 {
@@ -128,7 +115,7 @@ int filter_prefix_parse(const char *text, struct filter_prefix *ret, struct erro
 	if (length < 0)
 		return error_set(err, -EINVAL, "%.100s: expected a length from 0 to %zu", text,
 				 addr_length(&prefix.address) * 8);
-	if (clear_beyond(&prefix.address, (unsigned)length))
+	if (addr_clear_beyond(&prefix.address, (unsigned)length))
 		return error_set(err, -EINVAL, "%.100s: has bits beyond its length: expected %s/%d",
 				 text, addr_format(&prefix.address, address), length);
 	prefix.length = (uint8_t)length;
@@ -140,46 +127,23 @@ int filter_prefix_parse(const char *text, struct filter_prefix *ret, struct erro
 
 /* Nothing blocks: a FIFO must not stop lbd. Links are followed, as they are a way to switch from
  * one version of a list to the next. */
-static int open_list(const char *path, struct error *err)
+static int open_list(const char *path, struct stat *ret, struct error *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), rc;
-	struct stat file;
 
 	if (fd < 0)
 		return error_set(err, -errno, "%s: cannot open: %s", path, strerror(errno));
-	if (fstat(fd, &file))
+	if (fstat(fd, ret))
 		rc = error_set(err, -errno, "%s: cannot read: %s", path, strerror(errno));
-	else if (!S_ISREG(file.st_mode))
+	else if (!S_ISREG(ret->st_mode))
 		rc = error_set(err, -EINVAL, "%s: expected a regular file", path);
-	else if (file.st_size > (off_t)MAX_FILE)
-		rc = error_set(err, -EFBIG, TOO_LARGE, path, MAX_FILE >> 20);
+	else if (ret->st_size > (off_t)MAX_FILE)
+		rc = error_set(err, -EFBIG, "%s: too large: expected at most %u MiB", path,
+			       MAX_FILE >> 20);
 	else
 		return fd;
 	close(fd);
 	return rc;
-}
-
-/* Reads until the end, MAX_FILE + 1 bytes at most. The length, or -errno; *text is the caller's. */
-static ssize_t read_all(int fd, char **text)
-{
-	size_t room = 0, length = 0;
-	ssize_t n;
-
-	do {
-		if (room - length < 2) {
-			char *more = realloc(*text, room = room ? 2 * room : 1 << 16);
-
-			if (!more)
-				return -ENOMEM;
-			*text = more;
-		}
-		n = read(fd, *text + length, room - length - 1);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		length += n > 0 ? (size_t)n : 0;
-	} while (n && length <= MAX_FILE);
-	(*text)[length] = 0;
-	return (ssize_t)length;
 }
 
 static bool is_same_text(const struct stat *a, const struct stat *b)
@@ -188,28 +152,28 @@ static bool is_same_text(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* The file's text, ending with a 0; its length or -errno. */
+/* The file's text, ending with a 0; its length or -errno. *ret is the caller's, also on error. */
 static ssize_t read_text(const char *path, char **ret, struct error *err)
 {
-	_cleanup_close_ int fd = open_list(path, err);
 	struct stat before, after;
-	ssize_t length;
+	_cleanup_close_ int fd = open_list(path, &before, err);
+	ssize_t length = -ENOMEM;
 
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &before))
-		return error_set(err, -errno, "%s: cannot read: %s", path, strerror(errno));
-	length = read_all(fd, ret);
+	/* a byte more than it had: one that has grown is noticed */
+	*ret = malloc((size_t)before.st_size + 2);
+	if (*ret)
+		length = file_read(fd, *ret, (size_t)before.st_size + 1);
 	if (length < 0)
 		return error_set(err, (int)length, "%s: cannot read: %s", path,
 				 strerror((int)-length));
-	if (length > (ssize_t)MAX_FILE)
-		return error_set(err, -EFBIG, TOO_LARGE, path, MAX_FILE >> 20);
-	if (fstat(fd, &after) || !is_same_text(&before, &after) || after.st_size != length)
+	if (length != before.st_size || fstat(fd, &after) || !is_same_text(&before, &after))
 		return error_set(err, -EAGAIN,
 				 "%s: was written while it was read: expected another file to be "
 				 "renamed to it",
 				 path);
+	(*ret)[length] = 0;
 	return length;
 }
 

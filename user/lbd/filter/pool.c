@@ -72,8 +72,8 @@ static int keep_made(struct filter_pool *pool, struct filter_list *allow, struct
 		return -ENOMEM;
 	pool->made = made;
 	made[pool->made_count++] = (struct made){
-	    .allow = allow ? filter_list_ref(allow) : NULL,
-	    .deny = deny ? filter_list_ref(deny) : NULL,
+	    .allow = filter_list_ref(allow),
+	    .deny = filter_list_ref(deny),
 	    .filter = filter_ref(filter),
 	};
 	return 0;

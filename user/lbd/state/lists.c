@@ -2,8 +2,6 @@
 /* Reads the files of `allow` and `deny` lists again, without the config. */
 #include "internal.h"
 
-#include <stdlib.h>
-
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -27,8 +25,8 @@ static struct lists_report compare(const struct config *config, const struct con
 
 		report.services += lists->allow || lists->deny;
 		report.changed += !filter_equal(lists->filter, before[i].filter);
-		report.prefixes += lists->allow ? lists->allow->count : 0;
-		report.prefixes += lists->deny ? lists->deny->count : 0;
+		report.prefixes += filter_list_count(lists->allow);
+		report.prefixes += filter_list_count(lists->deny);
 	}
 	return report;
 }
@@ -49,9 +47,7 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 		swap_lists(config, lists);
 	else
 		report = compare(config, lists);
-	for (unsigned i = 0; i < config->services_count; i++)
-		config_lists_done(&lists[i]);
-	free(lists);
+	config_lists_free(lists, config->services_count);
 	if (rc)
 		return rc;
 	world_report(&state->world);
