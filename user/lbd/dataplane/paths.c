@@ -4,7 +4,6 @@
  * it is old. */
 #include "internal.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
