@@ -13,6 +13,9 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
+/* A prefix has two bounds, and a filter two lists: the program finds a place among all of them. */
+_Static_assert(2 * 2 * FILTER_LIST_MAX <= LB_FILTER_BOUNDS, "LB_FILTER_SEARCH is too small");
+
 /* A filter that is stored, and its head, which has the places of its parts. */
 struct stored {
 	const struct filter *filter;
@@ -367,15 +370,13 @@ static void compare_filters(const struct dataplane *dp, struct filters_plan *pla
 int filters_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
 		      struct filters_plan *ret, struct error *err)
 {
-	struct filters_plan *plan = ret;
-
-	*plan = (struct filters_plan){0};
-	plan->image.of = calloc(dp->maps.service_slots, sizeof(*plan->image.of));
-	if (!plan->image.of)
+	*ret = (struct filters_plan){0};
+	ret->image.of = calloc(dp->maps.service_slots, sizeof(*ret->image.of));
+	if (!ret->image.of)
 		return error_set(err, -ENOMEM, "out of memory");
-	wanted_filters(dp, services, count, &plan->image);
-	compare_filters(dp, plan);
-	return plan->changed && !plan->empty ? image_make(dp, &plan->image, err) : 0;
+	wanted_filters(dp, services, count, &ret->image);
+	compare_filters(dp, ret);
+	return ret->changed && !ret->empty ? image_make(dp, &ret->image, err) : 0;
 }
 
 /* The plan has the former image then, for plan_done. */
