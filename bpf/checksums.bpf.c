@@ -13,34 +13,10 @@
 
 #include "lb_checksums.h"
 
+#include "kernel.h"
+
 #define CHECKSUM_PARTIAL 3 /* of the kernel's include/linux/skbuff.h */
 #define PACKET_OUTGOING  4 /* of its include/uapi/linux/if_packet.h */
-
-/* Only what is read here of the kernel's types; libbpf finds the fields in the running kernel. */
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct ns_common {
-	unsigned int inum;
-};
-struct net {
-	struct ns_common ns;
-};
-typedef struct {
-	struct net *net;
-} possible_net_t;
-struct net_device {
-	int ifindex;
-	possible_net_t nd_net;
-};
-struct sk_buff {
-	struct net_device *dev;
-	__u8 pkt_type : 3;
-	__u8 ip_summed : 2;
-	__be16 protocol;
-};
-#pragma clang attribute pop
-
-/* The inode of lbd's network namespace: other namespaces have devices with the same ifindex. */
-const volatile __u32 namespace = 0;
 
 /* The devices that are looked at, by ifindex. */
 struct {
@@ -69,7 +45,7 @@ int BPF_PROG(look, struct sk_buff *skb)
 		return 0;
 	ifindex = (__u32)device->ifindex;
 	seen = bpf_map_lookup_elem(&checksums, &ifindex);
-	if (!seen || device->nd_net.net->ns.inum != namespace)
+	if (!seen || !is_in_namespace(device))
 		return 0;
 	if (BPF_CORE_READ_BITFIELD(skb, ip_summed) == CHECKSUM_PARTIAL)
 		__sync_fetch_and_add(&seen->unfinished, 1);

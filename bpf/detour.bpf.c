@@ -5,12 +5,13 @@
  * there. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <linux/in.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "lb_detour.h"
+
+#include "csum.h"
 
 #define V4_LENGTH  (ETH_HLEN + 2)
 #define V4_CSUM    (ETH_HLEN + 10)
@@ -31,19 +32,13 @@ static __always_inline void write_16(__u8 *to, __u32 value)
 	to[1] = (__u8)value;
 }
 
-static __always_inline __u32 folded(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
 /* length: of the outer packet. */
 static __always_inline void fill_in(__u8 header[LB_DETOUR_HEADER], const struct lb_detour *way,
 				    __u32 length)
 {
 	if (way->outer == 4) {
 		write_16(header + V4_LENGTH, length);
-		write_16(header + V4_CSUM, ~folded(way->csum + length));
+		write_16(header + V4_CSUM, ~csum_fold(way->csum + length));
 	} else if (way->outer == 6) {
 		write_16(header + V6_LENGTH, length - V6_HEADER);
 	}

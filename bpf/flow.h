@@ -167,6 +167,14 @@ static __always_inline void flow_note_unplaced(__u32 service, __u32 now)
 		turn->unplaced = now;
 }
 
+/* Whether a new flow found no place within the last `idle` ticks. */
+static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
+{
+	struct lb_turn *turn = turn_of(service);
+
+	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
+}
+
 /* Notes that an older flow of this service lost its mark: its next packet will look like its first
  * one. */
 static __always_inline void flow_note_forgotten(__u32 service, __u32 now)
@@ -353,6 +361,11 @@ static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state,
 }
 
 /* ---- a packet of a tracked flow ---- */
+
+static __always_inline bool opens_flow(__u32 tcp_flags)
+{
+	return (tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
+}
 
 /* The state after this packet. */
 static __always_inline __u32 flow_next_state(__u32 state, __u32 tcp_flags)

@@ -210,8 +210,8 @@ static __always_inline int error_follow(const struct packet *p, __u32 left, stru
 	scratch = scratch_of();
 	if (scratch)
 		__builtin_memcpy(scratch->way.client, tuple.client, sizeof(tuple.client));
-	r->hash = quoted_hash(&tuple, 0);
-	return route_to(r, select_quoted(r->hash, quoted_hash(&tuple, r->service->id),
+	r->hash = tuple_hash(&tuple, 0);
+	return route_to(r, select_quoted(r->hash, tuple_hash(&tuple, r->service->id),
 					 r->service->id, tuple.protocol));
 }
 

@@ -10,8 +10,8 @@
 #include "flow.h"
 #include "maps.h"
 #include "packet.h"
-#include "select.h"
 #include "service.h"
+#include "slot.h"
 
 /* Attempts to change a word. Only a flow that is let through changes one, so a word that is lost so
  * often in a row belongs to a bucket that is being emptied: the flow counts as over the rate. */
@@ -237,11 +237,11 @@ static __always_inline bool limit_knows(const struct lb_tuple *tuple, __u32 id, 
 {
 	struct lb_service *service = service_of(id);
 	__u64 ring = service ? region_read(&service->ring) : 0, entry, *place;
-	__u32 index = ring_slot_index(ring, quoted_hash(tuple, id));
+	__u32 index = ring_slot_index(ring, tuple_hash(tuple, id));
 
 	if (!service || !(front_read(index) & LB_FRONT_TRANSITION || tracks_always(service)))
 		return false;
-	place = flow_find(quoted_hash(tuple, 0), &entry);
+	place = flow_find(tuple_hash(tuple, 0), &entry);
 	if (tuple->protocol == IPPROTO_TCP)
 		return place && LB_FLOW_STATE(entry) == LB_FLOW_SYN;
 	return place || slot_read(index) & LB_SLOT_LEARNING ||

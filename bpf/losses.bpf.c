@@ -9,25 +9,7 @@
 
 #include "lb_losses.h"
 
-/* Only what is read here of the kernel's types; libbpf finds the fields in the running kernel. */
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct ns_common {
-	unsigned int inum;
-};
-struct net {
-	struct ns_common ns;
-};
-typedef struct {
-	struct net *net;
-} possible_net_t;
-struct net_device {
-	int ifindex;
-	possible_net_t nd_net;
-};
-#pragma clang attribute pop
-
-/* The inode of lbd's network namespace: other namespaces have devices with the same ifindex. */
-const volatile __u32 namespace = 0;
+#include "kernel.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -57,7 +39,7 @@ SEC("tp_btf/xdp_redirect_err")
 int BPF_PROG(redirect_refused, const struct net_device *from, const void *program, const void *to,
 	     int error, __u32 map_type, __u32 map_id, __u32 index)
 {
-	if (from->nd_net.net->ns.inum == namespace)
+	if (is_in_namespace(from))
 		count((__u32)from->ifindex, index, 1, error);
 	return 0;
 }
@@ -66,7 +48,7 @@ SEC("tp_btf/xdp_devmap_xmit")
 int BPF_PROG(redirect_dropped, const struct net_device *from, const struct net_device *to, int sent,
 	     int drops, int error)
 {
-	if (drops > 0 && from->nd_net.net->ns.inum == namespace)
+	if (drops > 0 && is_in_namespace(from))
 		count((__u32)from->ifindex, (__u32)to->ifindex, (__u32)drops, error);
 	return 0;
 }
@@ -75,7 +57,7 @@ int BPF_PROG(redirect_dropped, const struct net_device *from, const struct net_d
 SEC("tp_btf/xdp_exception")
 int BPF_PROG(driver_gave_up, const struct net_device *device, const void *program, __u32 action)
 {
-	if (action == XDP_TX && device->nd_net.net->ns.inum == namespace)
+	if (action == XDP_TX && is_in_namespace(device))
 		count((__u32)device->ifindex, (__u32)device->ifindex, 1, 0);
 	return 0;
 }

@@ -7,10 +7,12 @@
 
 #include "filter.h"
 #include "flow.h"
+#include "limit.h"
 #include "maps.h"
 #include "packet.h"
 #include "parse.h"
 #include "service.h"
+#include "slot.h"
 
 /* Flags beside the backend's id in the result of flow_route. */
 #define FLOW_RECORDED (1u << 31) /* a new entry was made */
@@ -57,11 +59,6 @@ static __always_inline __u32 query_seq(const struct flow_query *q)
 
 /* ---- look-ups ---- */
 
-static __always_inline struct lb_service *service_of(__u32 id)
-{
-	return bpf_map_lookup_elem(&services, &id);
-}
-
 static __always_inline struct lb_backend *backend_find(__u32 id)
 {
 	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &id);
@@ -85,34 +82,6 @@ static __always_inline struct lb_load *load_find(__u32 id)
 
 /* ---- slots ---- */
 
-static __always_inline __u32 slot_read(__u32 index)
-{
-	__u32 line = index / 2;
-	struct lb_arena_line *slots = bpf_map_lookup_elem(&arena, &line);
-
-	return slots ? *(volatile __u32 *)&slots->slot[index & 1] : 0;
-}
-
-/* The slot's front: all that is needed for a stable slot. */
-static __always_inline __u32 front_read(__u32 index)
-{
-	__u32 line = index / 4;
-	struct lb_front_line *slots = bpf_map_lookup_elem(&fronts, &line);
-
-	return slots ? *(volatile __u16 *)&slots->front[index & 3] : 0;
-}
-
-/* Read as one word, so that base and size belong together. */
-static __always_inline __u64 region_read(const __u64 *region)
-{
-	return *(const volatile __u64 *)region;
-}
-
-static __always_inline __u32 ring_slot_index(__u64 ring, __u64 hash)
-{
-	return LB_REGION_BASE(ring) + lb_ring_index(hash, LB_REGION_SIZE(ring));
-}
-
 /* Notes that a packet of this slot went to a backend other than its current. */
 static __always_inline void slot_stamp(const struct flow_query *q)
 {
@@ -122,14 +91,6 @@ static __always_inline void slot_stamp(const struct flow_query *q)
 
 	if (stamp && stamp->tick[q->slot_index & 3] != now)
 		stamp->tick[q->slot_index & 3] = now;
-}
-
-#define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
-
-/* Whether every packet of the service is looked up in the flow table, not only in transitions. */
-static __always_inline bool tracks_always(const struct lb_service *service)
-{
-	return service->flags & LB_SERVICE_TRACKING;
 }
 
 /* The backend of untracked older flows. If the keeper is 0 or unusable, it is current. While the
@@ -368,11 +329,6 @@ static __always_inline __u32 go_to_tracked(const struct flow_query *q,
 	return id;
 }
 
-static __always_inline bool opens_flow(__u32 tcp_flags)
-{
-	return (tcp_flags & (LB_TCP_SYN | LB_TCP_ACK)) == LB_TCP_SYN;
-}
-
 /* Step 4: no place. The flow's later packets will go to the keeper, so this one does too. A UDP
  * flow without an entry looks like a new one with every packet: as long as such a flow may be live,
  * the keeper decides for all flows without an entry. */
@@ -385,14 +341,6 @@ static __always_inline __u32 flow_unplaced(const struct flow_query *q,
 	flow_note_unplaced(query_service(q), q->now);
 	flow_note_forgotten(query_service(q), q->now);
 	return go_to_keeper(q, service);
-}
-
-/* Whether a new flow found no place within the last `idle` ticks. */
-static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
-{
-	struct lb_turn *turn = turn_of(service);
-
-	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
 }
 
 /* Whether the packet may be of an older flow that has no entry. UDP has no SYN: while the slot is
@@ -774,9 +722,6 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 	r->backend_id = id & LB_MAX_BACKENDS;
 }
 
-/* limit.h, which needs what is above */
-static __always_inline int limit_new_flow(const struct packet *p, const struct route *r);
-
 /* LB_CONTINUE, or the reason why the service drops the packet. The lists of clients come first, so
  * that those denied use up nothing of the rates. */
 static __always_inline int service_admits(const struct packet *p, const struct route *r)
@@ -815,18 +760,6 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 		r->backend_id = front;
 	r->backend = backend_find(r->backend_id);
 	return r->backend ? LB_CONTINUE : LB_REASON_no_backend;
-}
-
-/* The hash of a quoted flow: of the whole tuple, or with a service_id of the fields that this
- * service hashes. */
-LB_NOINLINE __u64 quoted_hash(const struct lb_tuple *tuple, __u32 service_id)
-{
-	struct lb_service *service = service_of(service_id);
-	struct lb_settings *s = settings_of();
-
-	if (!tuple || !service || !s)
-		return 0;
-	return service_id ? lb_slot_hash(tuple, &s->key, service) : lb_flow_hash(tuple, &s->key);
 }
 
 /* The id of the backend for the flow quoted in an ICMP error: the one that the flow's next packet

@@ -122,10 +122,24 @@ static __always_inline int service_find(struct route *r, __u8 protocol, __u32 po
 			return LB_REASON_vip_no_service;
 		id = port_find(r, protocol, 0);
 	}
+	/* with service_of(id), the verifier of Linux 6.18 refuses the program */
 	r->service = bpf_map_lookup_elem(&services, &id);
 	if (!r->service || !r->service->id)
 		return LB_REASON_vip_no_service;
 	return LB_CONTINUE;
+}
+
+static __always_inline struct lb_service *service_of(__u32 id)
+{
+	return bpf_map_lookup_elem(&services, &id);
+}
+
+#define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
+
+/* Whether every packet of the service is looked up in the flow table, not only in transitions. */
+static __always_inline bool tracks_always(const struct lb_service *service)
+{
+	return service->flags & LB_SERVICE_TRACKING;
 }
 
 #endif

@@ -64,7 +64,7 @@ struct lb_settings {
 	__u32 swept;
 	struct lb_hash_key key;
 	struct lb_tables tables[2];
-	/* A line that only rare packets and lbd read. */
+	/* A line that only lbd, rare packets and those of services with lists read. */
 	/* the hash key is derived from it; all instances that must agree have the same one
 	 * (`hash-seed`) */
 	__u64 flow_seed;
@@ -72,7 +72,8 @@ struct lb_settings {
 	__u8 unserved;       /* enum lb_refusal: for ports of a VIP without a service */
 	__u8 pad;
 	__u32 filters; /* 1 + the first chunk of the filters in force; 0: no service has one */
-	/* grows whenever the program has lowered a path MTU in map `paths` */
+	/* grows whenever the program has changed an MTU in map `paths`; all else here is written
+	 * by lbd */
 	__u32 paths_lowered;
 	/* The prefixes of outer sources; 0: none. Spread: as in struct lb_backend. */
 	__be32 encap4, encap4_spread;
@@ -557,6 +558,7 @@ struct lb_offender {
 	__u8 pad[14];
 };
 
+_Static_assert(sizeof(struct lb_service_count) == 24, "layout");
 _Static_assert(sizeof(struct lb_limit) == 64, "layout");
 _Static_assert(sizeof(struct lb_source_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_offender) == 64, "layout");

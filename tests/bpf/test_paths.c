@@ -187,6 +187,23 @@ LB_TEST(a_report_is_forgotten_after_ten_minutes)
 	dataplane_close(dp);
 }
 
+/* Else the program would not count the same MTU when it is reported again, and lbd not read it. */
+LB_TEST(a_forgotten_report_is_gone_from_the_map)
+{
+	struct dataplane *dp = open_small(NULL);
+	struct lb_path path;
+
+	dp->clock = 1000;
+	want_commit(dp, &want, 1);
+	report(dp, 1, 1400, 1000);
+	assert_int_equal(read_paths(dp), 1);
+	dp->clock = 1000 + LB_PATH_IDLE + 1;
+	assert_int_equal(read_paths(dp), 1);
+	assert_int_equal(bpf_map_lookup_elem(dp->paths_fd, REPORT(1), &path), 0);
+	assert_int_equal(LB_PATH_MTU(path.word), 0);
+	dataplane_close(dp);
+}
+
 /* The program need not write the counter for that. */
 LB_TEST(a_report_that_came_again_lives_on)
 {

@@ -121,21 +121,14 @@ static int plan_ids(struct dataplane *dp, struct service_plan *plan, struct erro
 	return 0;
 }
 
-/* The record has a reference of its own. */
-static void keep_filter(struct record *record, struct filter *filter)
-{
-	filter_ref(filter);
-	filter_unref(record->want.filter);
-	record->want.filter = filter;
-}
-
+/* The record has a reference of its own to the filter. */
 static void keep_want(struct record *record, const struct dp_service *want)
 {
 	struct filter *before = record->want.filter;
 
 	record->want = *want;
-	record->want.filter = before;
-	keep_filter(record, want->filter);
+	filter_ref(want->filter);
+	filter_unref(before);
 }
 
 static int plan_record(struct dataplane *dp, struct service_plan *plan, struct error *err)
@@ -480,7 +473,7 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		struct service_plan *service = &plan->services[i];
 
 		if (!service->changed) {
-			keep_filter(service->record, service->want.filter);
+			keep_want(service->record, &service->want); /* its filter may be another */
 			continue;
 		}
 		in_use |= drop_members(dp, service->record, service, leaving, &leaving_count);

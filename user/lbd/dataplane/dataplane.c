@@ -368,7 +368,7 @@ static int map_memory(struct dataplane *dp, struct error *err)
 		bytes = (bpf_map__value_size(mapping->map) + 7) / 8 * 8 *
 			(size_t)bpf_map__max_entries(mapping->map);
 		mapping->bytes = (bytes + page - 1) / page * page;
-		if (i == MAP_EGRESS || i == MAP_FILTERS || i == MAP_PATHS)
+		if (!(bpf_map__map_flags(mapping->map) & BPF_F_MMAPABLE))
 			continue;
 		at = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 			  bpf_map__fd(mapping->map), 0);

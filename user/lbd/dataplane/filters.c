@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/log.h"
+
+/* A prefix has two bounds, and a filter two lists: the program finds a place among all of them. */
+_Static_assert(2 * 2 * FILTER_LIST_MAX <= LB_FILTER_BOUNDS, "LB_FILTER_SEARCH is too small");
 
 /* A filter that is stored, and its head, which has the places of its parts. */
 struct stored {
@@ -132,15 +134,39 @@ static int place_all(struct filter_image *image, uint32_t heads, struct stored *
 
 /* ---- content ---- */
 
+/* A bound of either family, as the first of 128 bits. */
+typedef struct lb_filter_bound bound_fn(const struct filter *filter, uint32_t at);
+
+static struct lb_filter_bound bound4(const struct filter *filter, uint32_t at)
+{
+	return (struct lb_filter_bound){.high = (uint64_t)filter->bounds4[at] << 32};
+}
+
+static struct lb_filter_bound bound6(const struct filter *filter, uint32_t at)
+{
+	return filter->bounds6[at];
+}
+
+/* shift: of the first 32 bits. */
+static uint64_t place_of(struct lb_filter_bound bound, uint32_t shift)
+{
+	return bound.high >> 32 >> shift;
+}
+
+/* Has it bits below the place's own? */
+static bool lies_within(struct lb_filter_bound bound, uint32_t shift)
+{
+	return bound.low || bound.high << (32 - shift);
+}
+
 static void write_directory(uint32_t *words, const struct lb_filter_table *table, uint32_t bounds,
-			    uint32_t (*top)(const struct filter *, uint32_t),
-			    const struct filter *filter)
+			    bound_fn *bound, const struct filter *filter)
 {
 	uint32_t *directory = words + table->directory, at = 0;
 	const uint64_t entries = directory_words(table->shift);
 
 	for (uint64_t entry = 0; entry < entries; entry++) {
-		while (at < bounds && (uint64_t)top(filter, at) >> table->shift < entry)
+		while (at < bounds && place_of(bound(filter, at), table->shift) < entry)
 			at++;
 		directory[entry] = at;
 	}
@@ -149,9 +175,7 @@ static void write_directory(uint32_t *words, const struct lb_filter_table *table
 /* `at` bounds lie below the first address of each place. A bound is within a place unless it is the
  * place's first address. */
 static void write_verdicts(uint32_t *words, const struct lb_filter_table *table, uint32_t bounds,
-			   bool (*lies_within)(const struct filter *, uint32_t at, uint32_t shift),
-			   uint32_t (*top)(const struct filter *, uint32_t),
-			   const struct filter *filter)
+			   bound_fn *bound, const struct filter *filter)
 {
 	uint32_t *verdicts = words + table->verdicts, at = 0;
 	const uint64_t places = 1ULL << (32 - table->verdicts_shift);
@@ -160,9 +184,9 @@ static void write_verdicts(uint32_t *words, const struct lb_filter_table *table,
 		uint32_t verdict, here = at;
 
 		while (here < bounds &&
-		       (uint64_t)top(filter, here) >> table->verdicts_shift == place)
+		       place_of(bound(filter, here), table->verdicts_shift) == place)
 			here++;
-		if (at < here && !lies_within(filter, at, table->verdicts_shift))
+		if (at < here && !lies_within(bound(filter, at), table->verdicts_shift))
 			at++;
 		verdict = at < here ? LB_FILTER_MIXED : (table->denies ^ at) & 1;
 		verdicts[place / LB_FILTER_VERDICTS] |= verdict << 2 * (place % LB_FILTER_VERDICTS);
@@ -170,38 +194,15 @@ static void write_verdicts(uint32_t *words, const struct lb_filter_table *table,
 	}
 }
 
-static uint32_t top4(const struct filter *filter, uint32_t at)
-{
-	return filter->bounds4[at];
-}
-
-static uint32_t top6(const struct filter *filter, uint32_t at)
-{
-	return (uint32_t)(filter->bounds6[at].high >> 32);
-}
-
-/* Has it bits below the place's own? */
-static bool lies_within4(const struct filter *filter, uint32_t at, uint32_t shift)
-{
-	return filter->bounds4[at] & ((1ULL << shift) - 1);
-}
-
-static bool lies_within6(const struct filter *filter, uint32_t at, uint32_t shift)
-{
-	const struct lb_filter_bound *bound = &filter->bounds6[at];
-
-	return bound->low || bound->high << (32 - shift);
-}
-
 static void write_stored(struct lb_filter_block *blocks, const struct stored *stored)
 {
 	const struct filter *filter = stored->filter;
 	uint32_t *words = blocks->word;
 
-	write_verdicts(words, &stored->head.v4, filter->count4, lies_within4, top4, filter);
-	write_verdicts(words, &stored->head.v6, filter->count6, lies_within6, top6, filter);
-	write_directory(words, &stored->head.v4, filter->count4, top4, filter);
-	write_directory(words, &stored->head.v6, filter->count6, top6, filter);
+	write_verdicts(words, &stored->head.v4, filter->count4, bound4, filter);
+	write_verdicts(words, &stored->head.v6, filter->count6, bound6, filter);
+	write_directory(words, &stored->head.v4, filter->count4, bound4, filter);
+	write_directory(words, &stored->head.v6, filter->count6, bound6, filter);
 	memcpy(words + stored->head.v4.bounds, filter->bounds4,
 	       filter->count4 * sizeof(*filter->bounds4));
 	memcpy(words + stored->head.v6.bounds, filter->bounds6,
@@ -369,15 +370,13 @@ static void compare_filters(const struct dataplane *dp, struct filters_plan *pla
 int filters_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
 		      struct filters_plan *ret, struct error *err)
 {
-	struct filters_plan *plan = ret;
-
-	*plan = (struct filters_plan){0};
-	plan->image.of = calloc(dp->maps.service_slots, sizeof(*plan->image.of));
-	if (!plan->image.of)
+	*ret = (struct filters_plan){0};
+	ret->image.of = calloc(dp->maps.service_slots, sizeof(*ret->image.of));
+	if (!ret->image.of)
 		return error_set(err, -ENOMEM, "out of memory");
-	wanted_filters(dp, services, count, &plan->image);
-	compare_filters(dp, plan);
-	return plan->changed && !plan->empty ? image_make(dp, &plan->image, err) : 0;
+	wanted_filters(dp, services, count, &ret->image);
+	compare_filters(dp, ret);
+	return ret->changed && !ret->empty ? image_make(dp, &ret->image, err) : 0;
 }
 
 /* The plan has the former image then, for plan_done. */

@@ -4,7 +4,6 @@
  * it is old. */
 #include "internal.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -157,7 +156,8 @@ static uint32_t path_age(const struct dataplane *dp, uint32_t tick)
 	return dp_age(dp_tick(dp), tick, UINT32_MAX);
 }
 
-/* A report that comes at the same moment may be lost; the next long packet brings another. */
+/* The program counts a report in paths_lowered only if the MTU is not the one in the map already.
+ * A report that comes at the same moment may be lost; the next long packet brings another. */
 static void forget(struct dataplane *dp, const struct lb_path_key *key)
 {
 	const struct lb_path path = {0};

@@ -3,8 +3,6 @@
  * Logs what they report. */
 #include "internal.h"
 
-#include <stdio.h>
-
 #include "common/log.h"
 
 /* What a client's packet may always have: RFC 8200, section 5; RFC 791, section 3.1. */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The slots of a service's ring, and the slot of a flow. */
+#ifndef LB_SLOT_H
+#define LB_SLOT_H
+
+#include "maps.h"
+#include "packet.h"
+#include "service.h"
+
+static __always_inline __u32 slot_read(__u32 index)
+{
+	__u32 line = index / 2;
+	struct lb_arena_line *slots = bpf_map_lookup_elem(&arena, &line);
+
+	return slots ? *(volatile __u32 *)&slots->slot[index & 1] : 0;
+}
+
+/* The slot's front: all that is needed for a stable slot. */
+static __always_inline __u32 front_read(__u32 index)
+{
+	__u32 line = index / 4;
+	struct lb_front_line *slots = bpf_map_lookup_elem(&fronts, &line);
+
+	return slots ? *(volatile __u16 *)&slots->front[index & 3] : 0;
+}
+
+/* Read as one word, so that base and size belong together. */
+static __always_inline __u64 region_read(const __u64 *region)
+{
+	return *(const volatile __u64 *)region;
+}
+
+static __always_inline __u32 ring_slot_index(__u64 ring, __u64 hash)
+{
+	return LB_REGION_BASE(ring) + lb_ring_index(hash, LB_REGION_SIZE(ring));
+}
+
+/* The hash of a flow whose tuple was copied out of a packet: of the whole tuple, or with a
+ * service_id of the fields that this service hashes. */
+LB_NOINLINE __u64 tuple_hash(const struct lb_tuple *tuple, __u32 service_id)
+{
+	struct lb_service *service = service_of(service_id);
+	struct lb_settings *s = settings_of();
+
+	if (!tuple || !service || !s)
+		return 0;
+	return service_id ? lb_slot_hash(tuple, &s->key, service) : lb_flow_hash(tuple, &s->key);
+}
+
+#endif
