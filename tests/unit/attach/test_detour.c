@@ -13,15 +13,14 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "lbd/attach/detour.h"
+#include "support/test_netns.h"
 
 #define HANG_SECONDS 60 /* a wait that long means that the test hangs */
 #define VIP4         "192.0.2.10"
@@ -29,21 +28,8 @@
 #define GUE_PORT     6080
 #define PAYLOAD      "probe"
 
-static bool allowed;
 static struct detours *detours;
 static int tap = -1; /* sees what leaves */
-
-static void here(const char *command)
-{
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void needs_root(void)
-{
-	if (!allowed)
-		skip();
-}
 
 static struct addr address(const char *text)
 {
@@ -69,7 +55,7 @@ static void open_tap(void)
 
 static int begin(void **state)
 {
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	here("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
 	here("ethtool -K v0 tx off >/dev/null 2>&1");
@@ -89,7 +75,7 @@ static int end(void **state)
 	if (tap >= 0)
 		close(tap);
 	tap = -1;
-	if (allowed)
+	if (netns_entered())
 		here("ip link del v0");
 	return 0;
 }
@@ -427,14 +413,6 @@ static void a_vip_without_a_usable_route_is_named(void **state)
 	here("ip addr del " VIP4 "/32 dev lo");
 }
 
-static int enter_namespace(void **state)
-{
-	allowed = unshare(CLONE_NEWNET) == 0;
-	if (allowed)
-		here("ip link set lo up");
-	return 0;
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -451,5 +429,5 @@ int main(void)
 	    TEST(a_vip_without_a_usable_route_is_named),
 	};
 
-	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+	return cmocka_run_group_tests(tests, netns_enter, NULL);
 }

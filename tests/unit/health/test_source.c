@@ -9,33 +9,19 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "lbd/health/source.h"
+#include "support/test_netns.h"
 
 #define VIP "2001:db8:77::10"
 #define OWN "2001:db8:77::2"
 #define TO  "2001:db8:77::11"
 
-static bool allowed;
 static struct sources *sources;
-
-static void here(const char *command)
-{
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void needs_root(void)
-{
-	if (!allowed)
-		skip();
-}
 
 static struct addr address(const char *text)
 {
@@ -119,7 +105,7 @@ static int begin(void **state)
 	sources = sources_new();
 	if (!sources)
 		return -1;
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	here("ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up");
 	here("ip addr add " OWN "/64 dev d0 nodad && ip addr add " VIP "/128 dev d0 nodad");
@@ -129,7 +115,7 @@ static int begin(void **state)
 static int end(void **state)
 {
 	sources_free(sources);
-	if (allowed)
+	if (netns_entered())
 		here("ip link del d0");
 	return 0;
 }
@@ -203,14 +189,6 @@ static void a_socket_is_bound_to_the_address_without_a_port(void **state)
 	close(fd);
 }
 
-static int enter_namespace(void **state)
-{
-	allowed = unshare(CLONE_NEWNET) == 0;
-	if (allowed)
-		here("ip link set lo up");
-	return 0;
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -226,5 +204,5 @@ int main(void)
 	    TEST(a_socket_is_bound_to_the_address_without_a_port),
 	};
 
-	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+	return cmocka_run_group_tests(tests, netns_enter, NULL);
 }
