@@ -30,6 +30,7 @@
 
 #include "common/clock.h"
 #include "lbd/health/health.h"
+#include "support/test_addr.h"
 #include "support/test_loop.h"
 #include "support/test_netns.h"
 
@@ -123,10 +124,9 @@ static struct health_spec spec_of(const char *type)
 static struct health_check *add(const struct health_spec *spec, const char *address, uint16_t port,
 				enum health_status initial, struct reported *reported)
 {
-	struct addr addr;
+	const struct addr addr = test_addr(address);
 	struct health_check *check;
 
-	assert_int_equal(addr_parse(address, &addr), 0);
 	reported->status = initial;
 	check = health_add(health, spec, &addr, port, initial, on_result, reported);
 	assert_non_null(check);
@@ -354,13 +354,13 @@ static void fake_missed(void *arg)
 /* To the VIP `to`. */
 static void set_way_to(struct health_check *check, struct fake_way *fake, const char *to)
 {
-	struct health_way way = {.mark = 0x77,
+	struct health_way way = {.to = test_addr(to),
+				 .mark = 0x77,
 				 .arg = fake,
 				 .prepare = fake_prepare,
 				 .sent = fake_sent,
 				 .missed = fake_missed};
 
-	assert_int_equal(addr_parse(to, &way.to), 0);
 	health_set_way(check, &way);
 }
 
@@ -653,11 +653,10 @@ static void on_accept(struct evconnlistener *listener, int fd, struct sockaddr *
 
 static void server_start(struct server *server, const char *address)
 {
+	const struct addr addr = test_addr(address);
 	struct sockaddr_storage at;
-	struct addr addr;
 	socklen_t length = sizeof(at);
 
-	assert_int_equal(addr_parse(address, &addr), 0);
 	server->listener =
 	    evconnlistener_new_bind(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE, 4096,
 				    (struct sockaddr *)&at, (int)addr_to_sockaddr(&addr, 0, &at));
@@ -1578,12 +1577,10 @@ static void http_leaves_from_the_source_that_is_no_vip(void **state)
 {
 	struct health_spec spec = spec_of("http");
 	struct server server = {.answer = ok};
-	struct addr vip, other;
+	const struct addr vip = test_addr("127.0.0.1"), other = test_addr("127.0.0.77");
 
 	needs_root();
 	here("ip addr add 127.0.0.77/32 dev lo");
-	addr_parse("127.0.0.1", &vip);
-	addr_parse("127.0.0.77", &other);
 	server_start(&server, "127.0.0.1");
 	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
 	assert_true(addr_equal(&server.from, &vip));

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lbd/health/source.h"
+#include "support/test_addr.h"
 #include "support/test_netns.h"
 
 #define VIP "2001:db8:77::10"
@@ -22,14 +23,6 @@
 #define TO  "2001:db8:77::11"
 
 static struct sources *sources;
-
-static struct addr address(const char *text)
-{
-	struct addr addr;
-
-	assert_int_equal(addr_parse(text, &addr), 0);
-	return addr;
-}
 
 static void assert_address(const struct addr *got, const char *expected)
 {
@@ -42,7 +35,7 @@ static void assert_address(const struct addr *got, const char *expected)
 
 static struct source source(const char *text, const char *interface, bool avoid)
 {
-	struct source made = {.address = address(text), .avoid = avoid};
+	struct source made = {.address = test_addr(text), .avoid = avoid};
 
 	snprintf(made.interface, sizeof(made.interface), "%s", interface);
 	return made;
@@ -51,7 +44,7 @@ static struct source source(const char *text, const char *interface, bool avoid)
 static void assert_chosen(const struct source *list, unsigned count, const char *to,
 			  const char *expected)
 {
-	const struct addr destination = address(to);
+	const struct addr destination = test_addr(to);
 	const struct source *chosen = source_choose(list, count, 0, &destination);
 
 	if (!expected) {
@@ -122,14 +115,15 @@ static int end(void **state)
 
 static void avoid(const char *vip)
 {
-	const struct addr list[] = {address("192.0.2.1"), address(vip), address("2001:db8:1::1")};
+	const struct addr list[] = {test_addr("192.0.2.1"), test_addr(vip),
+				    test_addr("2001:db8:1::1")};
 
 	assert_int_equal(sources_avoid(sources, list, 3), 0);
 }
 
 static struct addr find(const char *to)
 {
-	const struct addr destination = address(to);
+	const struct addr destination = test_addr(to);
 	char why[FAILURE_TEXT] = "";
 	struct addr found;
 
@@ -159,7 +153,7 @@ static void the_kernel_chooses_where_it_takes_no_vip(void **state)
 
 static void without_another_address_the_check_says_which_vip_is_in_the_way(void **state)
 {
-	const struct addr destination = address(TO);
+	const struct addr destination = test_addr(TO);
 	char why[FAILURE_TEXT] = "";
 	struct addr found;
 
@@ -173,7 +167,7 @@ static void without_another_address_the_check_says_which_vip_is_in_the_way(void 
 
 static void a_socket_is_bound_to_the_address_without_a_port(void **state)
 {
-	const struct addr own = address(OWN);
+	const struct addr own = test_addr(OWN);
 	struct sockaddr_storage bound;
 	socklen_t length = sizeof(bound);
 	struct addr there;

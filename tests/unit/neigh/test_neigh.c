@@ -32,6 +32,7 @@
 #include "lbd/neigh/hop.h"
 #include "lbd/neigh/link.h"
 #include "lbd/neigh/neigh.h"
+#include "support/test_addr.h"
 #include "support/test_loop.h"
 #include "support/test_netns.h"
 
@@ -102,10 +103,9 @@ static void on_changed(void *arg, const struct addr *address, const struct next_
 
 static struct neigh_watch *watch(const char *address, struct reported *reported)
 {
+	const struct addr addr = test_addr(address);
 	struct neigh_watch *watching;
-	struct addr addr;
 
-	assert_int_equal(addr_parse(address, &addr), 0);
 	watching = neigh_watch(neigh, &addr, on_changed, reported);
 	assert_non_null(watching);
 	return watching;
