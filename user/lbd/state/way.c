@@ -65,6 +65,17 @@ static void describe(const struct backend *backend, struct detour_spec *ret)
 				    .gue_port = config->gue_port};
 }
 
+/* The reason stays when another backend gets a way afterwards: that helps this one nothing. */
+static void add_way(struct backend *backend)
+{
+	struct state *state = backend->service->state;
+	int rc = detour_add(detours_of(state), &backend->way);
+
+	backend->has_way = !rc;
+	if (rc)
+		state->way_error = rc;
+}
+
 void backend_set_way(struct backend *backend)
 {
 	struct state *state = backend->service->state;
@@ -76,10 +87,8 @@ void backend_set_way(struct backend *backend)
 	if (!service->health.to_vip || !backend->check || !backend->hop_found ||
 	    !state->options.attach)
 		return;
-	if (!backend->has_way) {
-		state->way_error = detour_add(detours_of(state), &backend->way);
-		backend->has_way = !state->way_error;
-	}
+	if (!backend->has_way)
+		add_way(backend);
 	if (backend->has_way) {
 		describe(backend, &spec);
 		detour_set(detours_of(state), backend->way, &spec);
