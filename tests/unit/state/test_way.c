@@ -12,12 +12,14 @@
 #include "common/clock.h"
 #include "lbd/attach/internal.h"
 #include "lbd/state/internal.h"
+#include "support/memory_dataplane.h"
 #include "support/test_addr.h"
 #include "support/test_loop.h"
 #include "support/test_netns.h"
 
 #define HANG_MS 60000 /* a wait that long means that the test hangs */
 
+static struct memory_dataplane *memory;
 static struct event_base *base;
 static struct lateness *lateness;
 static struct health *health;
@@ -33,7 +35,7 @@ static int begin(void **unused)
 
 	base = event_base_new();
 	attach = (struct attach){.detours = detours_new()};
-	config = (struct config){.gue_port = 6080};
+	memory = memory_dataplane_new((struct memory_limits){8, 32, 4096, 64});
 	service_config = (struct config_service){
 	    .vip = test_addr("192.0.2.10"),
 	    .forward = LB_FORWARD_L2,
@@ -44,7 +46,10 @@ static int begin(void **unused)
 		       .rise = 1,
 		       .fall = 1},
 	};
-	state = (struct state){.config = &config, .options.attach = &attach};
+	state = (struct state){
+	    .config = &config,
+	    .options = {.attach = &attach, .dataplane = memory->dp},
+	};
 	service = (struct service){.state = &state, .config = &service_config};
 	return !base || !attach.detours || lateness_new(base, &lateness) ||
 	       health_new(base, lateness, &health, &err);
@@ -56,8 +61,54 @@ static int end(void **unused)
 	lateness_free(lateness);
 	event_base_free(base);
 	detours_free(attach.detours);
+	memory_dataplane_free(memory);
 	return 0;
 }
+
+/* ---- what a way is like ---- */
+
+static void assert_way(const char *address, const char *source)
+{
+	struct backend backend = {
+	    .service = &service, .address = test_addr(address), .hop = {.ifindex = 7}};
+	const struct addr expected = test_addr(source);
+	struct detour_spec spec;
+
+	backend_describe_way(&backend, &spec);
+	assert_int_equal(spec.hop.ifindex, 7);
+	assert_int_equal(spec.forward, LB_FORWARD_L2);
+	assert_true(addr_equal(&spec.vip, &service_config.vip));
+	assert_true(addr_equal(&spec.backend, &backend.address));
+	assert_true(addr_equal(&spec.source, &expected));
+	assert_int_equal(spec.gue_port, 6080);
+}
+
+/* Those of the config may be others, after a reload: they hold from the next start on. */
+static void a_way_has_the_outer_source_and_port_of_the_data_plane(void **unused)
+{
+	memory->options.gue_port = 6080;
+	memory->options.encap_source4 = test_addr("172.16.0.0");
+	memory->options.encap_source4_len = 16;
+	memory->options.encap_source6 = test_addr("100::");
+	memory->options.encap_source6_len = 64;
+	state.options.dataplane = memory_dataplane_restart(memory);
+	config.gue_port = 7777;
+	config.encap_source4 = test_addr("10.77.0.0");
+	config.encap_source6 = test_addr("2001:db8:77::");
+	assert_way("10.0.0.11", "172.16.0.1");
+	assert_way("fd00::11", "100::1");
+}
+
+static void an_outer_source_of_one_address_is_used_as_it_is(void **unused)
+{
+	memory->options.gue_port = 6080;
+	memory->options.encap_source4 = test_addr("172.16.0.8");
+	memory->options.encap_source4_len = 32;
+	state.options.dataplane = memory_dataplane_restart(memory);
+	assert_way("10.0.0.11", "172.16.0.8");
+}
+
+/* ---- a check and its way ---- */
 
 struct result {
 	unsigned count;
@@ -130,6 +181,8 @@ static void check_that_got_no_way_is_refused_also_when_another_gets_one(void **u
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+	    TEST(a_way_has_the_outer_source_and_port_of_the_data_plane),
+	    TEST(an_outer_source_of_one_address_is_used_as_it_is),
 	    TEST(check_that_got_no_way_is_refused_also_when_another_gets_one),
 	};
 
