@@ -3,7 +3,6 @@
  * devices that the routes to VIPs lead to. */
 #include "detour.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
