@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Files that tests make. */
+/* Files and descriptors in tests. */
 #include "test_file.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,4 +17,13 @@ void test_file_put(const char *path, const char *text)
 	assert_non_null(out);
 	fputs(text, out);
 	fclose(out);
+}
+
+unsigned test_file_descriptors(void)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
 }

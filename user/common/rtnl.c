@@ -10,10 +10,8 @@
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
-#define ANSWER_SECONDS 1
-#define ANSWER_MAX     32768
+#include "netlink.h"
 
 /* ---- messages ---- */
 
@@ -220,27 +218,19 @@ bool rtnl_read_neighbour(const struct nlmsghdr *message, struct rtnl_neighbour *
 /* ---- requests ---- */
 
 struct rtnl {
-	struct mnl_socket *socket;
-	uint32_t seq;
-	_Alignas(struct nlmsghdr) char answer[ANSWER_MAX];
+	struct netlink netlink;
 };
-
-typedef void answer_fn(void *arg, const struct nlmsghdr *message);
 
 int rtnl_open(struct rtnl **ret)
 {
-	struct timeval wait = {.tv_sec = ANSWER_SECONDS};
 	struct rtnl *rtnl = calloc(1, sizeof(*rtnl));
 	int rc;
 
 	if (!rtnl)
 		return -ENOMEM;
-	rtnl->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!rtnl->socket || mnl_socket_bind(rtnl->socket, 0, MNL_SOCKET_AUTOPID) ||
-	    setsockopt(mnl_socket_get_fd(rtnl->socket), SOL_SOCKET, SO_RCVTIMEO, &wait,
-		       sizeof(wait))) {
-		rc = -errno;
-		rtnl_close(rtnl);
+	rc = netlink_init(&rtnl->netlink, NETLINK_ROUTE);
+	if (rc) {
+		free(rtnl);
 		return rc;
 	}
 	*ret = rtnl;
@@ -251,57 +241,8 @@ void rtnl_close(struct rtnl *rtnl)
 {
 	if (!rtnl)
 		return;
-	if (rtnl->socket)
-		mnl_socket_close(rtnl->socket);
+	netlink_done(&rtnl->netlink);
 	free(rtnl);
-}
-
-/* Calls fn for the messages of one datagram that answer the last request. 1: more will come; 0: the
- * answer is complete; or -errno. */
-static int take_answer(struct rtnl *rtnl, int length, answer_fn *fn, void *arg)
-{
-	const struct nlmsghdr *message = (const struct nlmsghdr *)rtnl->answer;
-	int interrupted = 0;
-
-	for (; mnl_nlmsg_ok(message, length); message = mnl_nlmsg_next(message, &length)) {
-		if (message->nlmsg_seq !=
-		    rtnl->seq) /* the late answer to a request that timed out */
-			continue;
-		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
-			interrupted = -EINTR;
-		if (message->nlmsg_type == NLMSG_ERROR) {
-			if (mnl_nlmsg_get_payload_len(message) < sizeof(struct nlmsgerr))
-				return -EBADMSG;
-			return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(message))->error;
-		}
-		if (message->nlmsg_type == NLMSG_DONE)
-			return interrupted;
-		if (fn)
-			fn(arg, message);
-		if (!(message->nlmsg_flags & NLM_F_MULTI))
-			return 0;
-	}
-	return interrupted ? interrupted : 1;
-}
-
-static int request(struct rtnl *rtnl, struct nlmsghdr *message, answer_fn *fn, void *arg)
-{
-	ssize_t length;
-	int more;
-
-	message->nlmsg_seq = ++rtnl->seq;
-	if (mnl_socket_sendto(rtnl->socket, message, message->nlmsg_len) < 0)
-		return -errno;
-	do {
-		do
-			length =
-			    mnl_socket_recvfrom(rtnl->socket, rtnl->answer, sizeof(rtnl->answer));
-		while (length < 0 && errno == EINTR);
-		if (length < 0)
-			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		more = take_answer(rtnl, (int)length, fn, arg);
-	} while (more > 0);
-	return more;
 }
 
 static int family_of(const struct addr *address)
@@ -323,19 +264,28 @@ static void answer_link(void *arg, const struct nlmsghdr *message)
 		answer->link(answer->arg, &link);
 }
 
+/* ifindex 0: of all interfaces. */
+static struct nlmsghdr *put_link_request(char *buffer, uint16_t flags, uint32_t ifindex)
+{
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *header;
+
+	message->nlmsg_type = RTM_GETLINK;
+	message->nlmsg_flags = NLM_F_REQUEST | flags;
+	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->ifi_family = AF_UNSPEC;
+	header->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	return message;
+}
+
 int rtnl_links(struct rtnl *rtnl, void (*link)(void *arg, const struct rtnl_link *link), void *arg)
 {
 	_Alignas(struct nlmsghdr) char buffer[256];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *header;
 	struct link_answer answer = {link, arg};
 
-	message->nlmsg_type = RTM_GETLINK;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
-	header->ifi_family = AF_UNSPEC;
-	mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-	return request(rtnl, message, answer_link, &answer);
+	return netlink_request(&rtnl->netlink, put_link_request(buffer, NLM_F_DUMP, 0), answer_link,
+			       &answer);
 }
 
 static void answer_one_link(void *arg, const struct nlmsghdr *message)
@@ -349,18 +299,10 @@ static void answer_one_link(void *arg, const struct nlmsghdr *message)
 int rtnl_link(struct rtnl *rtnl, uint32_t ifindex, struct rtnl_link *ret)
 {
 	_Alignas(struct nlmsghdr) char buffer[256];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	struct rtnl_link link = {0};
-	struct ifinfomsg *header;
-	int rc;
+	int rc = netlink_request(&rtnl->netlink, put_link_request(buffer, 0, ifindex),
+				 answer_one_link, &link);
 
-	message->nlmsg_type = RTM_GETLINK;
-	message->nlmsg_flags = NLM_F_REQUEST;
-	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
-	header->ifi_family = AF_UNSPEC;
-	header->ifi_index = (int)ifindex;
-	mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-	rc = request(rtnl, message, answer_one_link, &link);
 	if (!rc && link.ifindex != ifindex)
 		rc = -ENODEV;
 	if (!rc)
@@ -387,7 +329,7 @@ int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route 
 	header->rtm_family = (unsigned char)family_of(address);
 	header->rtm_dst_len = (unsigned char)(addr_length(address) * 8);
 	mnl_attr_put(message, RTA_DST, addr_length(address), address->bytes);
-	rc = request(rtnl, message, answer_route, &route);
+	rc = netlink_request(&rtnl->netlink, message, answer_route, &route);
 	if (!rc)
 		*ret = route;
 	return rc;
@@ -420,8 +362,9 @@ int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *addre
 	_Alignas(struct nlmsghdr) char buffer[256];
 	struct rtnl_neighbour neighbour = {0};
 	struct ndmsg *header;
-	int rc = request(rtnl, put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header),
-			 answer_neighbour, &neighbour);
+	int rc = netlink_request(&rtnl->netlink,
+				 put_neighbour(buffer, RTM_GETNEIGH, 0, ifindex, address, &header),
+				 answer_neighbour, &neighbour);
 
 	if (!rc)
 		*ret = neighbour;
@@ -437,7 +380,7 @@ int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address
 
 	header->ndm_flags = NTF_USE;
 	header->ndm_state = NUD_NONE;
-	return request(rtnl, message, NULL, NULL);
+	return netlink_request(&rtnl->netlink, message, NULL, NULL);
 }
 
 int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
@@ -450,5 +393,5 @@ int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
 	    put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK, ifindex, address, &header);
 
 	header->ndm_state = NUD_PROBE;
-	return request(rtnl, message, NULL, NULL);
+	return netlink_request(&rtnl->netlink, message, NULL, NULL);
 }

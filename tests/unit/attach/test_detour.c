@@ -13,15 +13,15 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "lbd/attach/detour.h"
+#include "support/test_addr.h"
+#include "support/test_netns.h"
 
 #define HANG_SECONDS 60 /* a wait that long means that the test hangs */
 #define VIP4         "192.0.2.10"
@@ -29,29 +29,8 @@
 #define GUE_PORT     6080
 #define PAYLOAD      "probe"
 
-static bool allowed;
 static struct detours *detours;
 static int tap = -1; /* sees what leaves */
-
-static void here(const char *command)
-{
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void needs_root(void)
-{
-	if (!allowed)
-		skip();
-}
-
-static struct addr address(const char *text)
-{
-	struct addr addr;
-
-	assert_int_equal(addr_parse(text, &addr), 0);
-	return addr;
-}
 
 static void open_tap(void)
 {
@@ -69,7 +48,7 @@ static void open_tap(void)
 
 static int begin(void **state)
 {
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	here("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
 	here("ethtool -K v0 tx off >/dev/null 2>&1");
@@ -89,7 +68,7 @@ static int end(void **state)
 	if (tap >= 0)
 		close(tap);
 	tap = -1;
-	if (allowed)
+	if (netns_entered())
 		here("ip link del v0");
 	return 0;
 }
@@ -101,19 +80,19 @@ static struct detour_spec spec_of(enum lb_forward forward, const char *vip, cons
 		    .src_mac = {2, 0, 0, 0, 0, 1},
 		    .dst_mac = {2, 0, 0, 0, 0, 0x11}},
 	    .forward = forward,
-	    .vip = address(vip),
-	    .backend = address(backend),
+	    .vip = test_addr(vip),
+	    .backend = test_addr(backend),
 	    .gue_port = GUE_PORT,
 	};
 
-	spec.source = address(spec.backend.family == 4 ? "172.16.0.1" : "100::1");
+	spec.source = test_addr(spec.backend.family == 4 ? "172.16.0.1" : "100::1");
 	return spec;
 }
 
 /* A datagram to port 9 of the VIP. */
 static void send_marked(const char *vip, uint32_t mark)
 {
-	const struct addr to = address(vip);
+	const struct addr to = test_addr(vip);
 	struct sockaddr_storage at;
 	socklen_t length = addr_to_sockaddr(&to, 9, &at);
 	int fd = socket(to.family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0);
@@ -191,12 +170,12 @@ static const uint8_t *check_ip(const uint8_t *ip, unsigned length, unsigned prot
 {
 	unsigned family = ip[0] >> 4, size = family == 4 ? 4 : 16;
 	const uint8_t *addresses = ip + (family == 4 ? 12 : 8);
-	struct addr to = address(destination);
+	struct addr to = test_addr(destination);
 
 	assert_int_equal(family, to.family);
 	assert_memory_equal(addresses + size, to.bytes, size);
 	if (source) {
-		struct addr from = address(source);
+		struct addr from = test_addr(source);
 
 		assert_memory_equal(addresses, from.bytes, size);
 	}
@@ -216,7 +195,7 @@ static const uint8_t *check_ip(const uint8_t *ip, unsigned length, unsigned prot
 static void check_inner(const uint8_t *ip, unsigned length, const char *vip)
 {
 	const uint8_t *udp = check_ip(ip, length, IPPROTO_UDP, NULL, vip);
-	unsigned size = address(vip).family == 4 ? 4 : 16, rest = length - (unsigned)(udp - ip);
+	unsigned size = test_addr(vip).family == 4 ? 4 : 16, rest = length - (unsigned)(udp - ip);
 
 	assert_int_equal(word_at(udp + 2), 9);
 	assert_int_equal(sum(udp, rest, sum(udp - 2 * size, 2 * size, 0) + IPPROTO_UDP + rest),
@@ -244,7 +223,7 @@ static const uint8_t *check_between(const uint8_t *at, const uint8_t *end_of,
 static void check_tunnelled(const struct frame *frame, enum lb_forward forward, const char *vip,
 			    const char *backend)
 {
-	unsigned inner = address(vip).family, outer = address(backend).family;
+	unsigned inner = test_addr(vip).family, outer = test_addr(backend).family;
 	const uint8_t *end_of = frame->bytes + frame->length, *at;
 	unsigned protocol = forward == LB_FORWARD_GUE   ? IPPROTO_UDP
 			    : forward == LB_FORWARD_GRE ? IPPROTO_GRE
@@ -409,7 +388,7 @@ static void the_program_is_removed_at_the_end(void **state)
 
 static void a_vip_without_a_usable_route_is_named(void **state)
 {
-	struct addr vip = address(VIP4);
+	struct addr vip = test_addr(VIP4);
 	char why[DETOUR_WHY];
 	uint32_t number;
 
@@ -425,14 +404,6 @@ static void a_vip_without_a_usable_route_is_named(void **state)
 				 " leads to this host, which has its address: health: to: vip "
 				 "needs an Ethernet device");
 	here("ip addr del " VIP4 "/32 dev lo");
-}
-
-static int enter_namespace(void **state)
-{
-	allowed = unshare(CLONE_NEWNET) == 0;
-	if (allowed)
-		here("ip link set lo up");
-	return 0;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -451,5 +422,5 @@ int main(void)
 	    TEST(a_vip_without_a_usable_route_is_named),
 	};
 
-	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+	return cmocka_run_group_tests(tests, netns_enter, NULL);
 }

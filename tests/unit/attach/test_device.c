@@ -18,7 +18,6 @@
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,27 +26,15 @@
 #include "lbd/attach/checksums.h"
 #include "lbd/attach/device.h"
 #include "lbd/attach/losses.h"
+#include "support/test_netns.h"
 
 #define HANG_MS 60000 /* a wait that long means that the test hangs */
 
-static bool allowed;
 static struct netdev *netdev; /* NULL: an old kernel */
-
-static void here(const char *command)
-{
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void needs_root(void)
-{
-	if (!allowed)
-		skip();
-}
 
 static int begin(void **state)
 {
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	here("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
 	here("ethtool -K v1 gro off tx off >/dev/null 2>&1");
@@ -57,7 +44,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	if (allowed)
+	if (netns_entered())
 		here("ip link del v0; ip link del br0");
 	return 0;
 }
@@ -359,13 +346,14 @@ static void packets_with_unfinished_checksums_are_told_from_whole_ones(void **st
 	checksums_free(checksums);
 }
 
-static int enter_namespace(void **state)
+static int enter(void **state)
 {
-	allowed = unshare(CLONE_NEWNET) == 0;
-	if (allowed) /* the kernel's own packets would count */
-		here("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
-		     "net.ipv6.conf.default.disable_ipv6=1");
-	if (allowed && netdev_open(&netdev))
+	netns_enter(state);
+	if (!netns_entered())
+		return 0;
+	/* the kernel's own packets would count */
+	here("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+	if (netdev_open(&netdev))
 		print_message("this kernel has no netlink family netdev\n");
 	return 0;
 }
@@ -394,5 +382,5 @@ int main(void)
 	    TEST(packets_with_unfinished_checksums_are_told_from_whole_ones),
 	};
 
-	return cmocka_run_group_tests(tests, enter_namespace, leave);
+	return cmocka_run_group_tests(tests, enter, leave);
 }

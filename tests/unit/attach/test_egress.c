@@ -8,33 +8,20 @@
 
 #include <cmocka.h>
 #include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lbd/attach/internal.h"
+#include "support/test_netns.h"
 
-static bool allowed;
 static struct attach attach;
 static struct attachment list[2];
-
-static void here(const char *command)
-{
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void needs_root(void)
-{
-	if (!allowed)
-		skip();
-}
 
 static int begin(void **state)
 {
 	attach = (struct attach){.list = list};
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	netdev_open(&attach.netdev); /* without it on kernels before 6.3 */
 	here("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
@@ -48,7 +35,7 @@ static int end(void **state)
 {
 	netdev_close(attach.netdev);
 	free(attach.egresses);
-	if (allowed)
+	if (netns_entered())
 		here("ip link del v0; ip link del w0; ip link del br0");
 	return 0;
 }
@@ -123,12 +110,6 @@ static void a_device_takes_the_place_of_one_that_is_gone(void **state)
 	assert_int_equal(attach.egresses_count, EGRESS_MOST);
 }
 
-static int enter_namespace(void **state)
-{
-	allowed = unshare(CLONE_NEWNET) == 0;
-	return 0;
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -141,5 +122,5 @@ int main(void)
 	    TEST(a_device_takes_the_place_of_one_that_is_gone),
 	};
 
-	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+	return cmocka_run_group_tests(tests, netns_enter, NULL);
 }

@@ -17,20 +17,12 @@
 #include <unistd.h>
 
 #include "lbd/health/descriptor.h"
+#include "support/test_file.h"
 
 #define MOST 253 /* descriptors in one message: SCM_MAX_FD */
 
 static int ends[2];
 static int passed_on; /* what is sent */
-
-static unsigned open_descriptors(void)
-{
-	unsigned count = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
-}
 
 static void assert_same_file(int a, int b)
 {
@@ -106,7 +98,7 @@ static void descriptor_comes_with_its_message(void **state)
 static void several_descriptors_are_counted_and_closed(void **state)
 {
 	static const unsigned counts[] = {2, 3, 4, 5, 6, MOST};
-	unsigned before = open_descriptors();
+	unsigned before = test_file_descriptors();
 
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
 		struct descriptors came;
@@ -116,13 +108,13 @@ static void several_descriptors_are_counted_and_closed(void **state)
 		assert_int_equal(descriptor_receive(ends[1], text, sizeof(text), &came), 1);
 		assert_true(came.count > 1);
 		assert_int_equal(came.fd, -1);
-		assert_int_equal(open_descriptors(), before);
+		assert_int_equal(test_file_descriptors(), before);
 	}
 }
 
 static void flood_of_descriptors_leaves_none_open(void **state)
 {
-	unsigned before = open_descriptors();
+	unsigned before = test_file_descriptors();
 
 	for (unsigned i = 0; i < 1000; i++) {
 		struct descriptors came;
@@ -132,7 +124,7 @@ static void flood_of_descriptors_leaves_none_open(void **state)
 		assert_int_equal(descriptor_receive(ends[1], text, sizeof(text), &came), 1);
 		assert_int_equal(came.fd, -1);
 	}
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(test_file_descriptors(), before);
 }
 
 static void descriptor_that_finds_no_number_is_counted_as_lost(void **state)

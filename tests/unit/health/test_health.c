@@ -16,13 +16,10 @@
 #include <event2/listener.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <net/if.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -33,7 +30,9 @@
 
 #include "common/clock.h"
 #include "lbd/health/health.h"
+#include "support/test_addr.h"
 #include "support/test_loop.h"
+#include "support/test_netns.h"
 
 #define HANG_MS    60000 /* a wait that long means that the test hangs */
 #define PATIENT_MS 30000 /* a timeout that no probe reaches */
@@ -43,13 +42,6 @@
 static struct event_base *base;
 static struct lateness *lateness;
 static struct health *health;
-static bool alone; /* in a network namespace of its own, with rights there */
-
-static void needs_namespace(void)
-{
-	if (!alone)
-		skip();
-}
 
 /* Turns the loop until *flag reaches wanted. False: it hangs. */
 static bool run_until(const unsigned *flag, unsigned wanted)
@@ -132,10 +124,9 @@ static struct health_spec spec_of(const char *type)
 static struct health_check *add(const struct health_spec *spec, const char *address, uint16_t port,
 				enum health_status initial, struct reported *reported)
 {
-	struct addr addr;
+	const struct addr addr = test_addr(address);
 	struct health_check *check;
 
-	assert_int_equal(addr_parse(address, &addr), 0);
 	reported->status = initial;
 	check = health_add(health, spec, &addr, port, initial, on_result, reported);
 	assert_non_null(check);
@@ -363,13 +354,13 @@ static void fake_missed(void *arg)
 /* To the VIP `to`. */
 static void set_way_to(struct health_check *check, struct fake_way *fake, const char *to)
 {
-	struct health_way way = {.mark = 0x77,
+	struct health_way way = {.to = test_addr(to),
+				 .mark = 0x77,
 				 .arg = fake,
 				 .prepare = fake_prepare,
 				 .sent = fake_sent,
 				 .missed = fake_missed};
 
-	assert_int_equal(addr_parse(to, &way.to), 0);
 	health_set_way(check, &way);
 }
 
@@ -662,11 +653,10 @@ static void on_accept(struct evconnlistener *listener, int fd, struct sockaddr *
 
 static void server_start(struct server *server, const char *address)
 {
+	const struct addr addr = test_addr(address);
 	struct sockaddr_storage at;
-	struct addr addr;
 	socklen_t length = sizeof(at);
 
-	assert_int_equal(addr_parse(address, &addr), 0);
 	server->listener =
 	    evconnlistener_new_bind(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE, 4096,
 				    (struct sockaddr *)&at, (int)addr_to_sockaddr(&addr, 0, &at));
@@ -1321,7 +1311,7 @@ static void probe_process_out_of_descriptors_takes_no_backend_down(void **state)
 
 static void probe_process_without_room_for_a_socket_takes_no_backend_down(void **state)
 {
-	needs_namespace();
+	needs_root();
 	assert_out_of_descriptors_takes_no_backend_down(true);
 }
 
@@ -1587,19 +1577,17 @@ static void http_leaves_from_the_source_that_is_no_vip(void **state)
 {
 	struct health_spec spec = spec_of("http");
 	struct server server = {.answer = ok};
-	struct addr vip, other;
+	const struct addr vip = test_addr("127.0.0.1"), other = test_addr("127.0.0.77");
 
-	needs_namespace();
-	assert_int_equal(system("ip addr add 127.0.0.77/32 dev lo"), 0);
-	addr_parse("127.0.0.1", &vip);
-	addr_parse("127.0.0.77", &other);
+	needs_root();
+	here("ip addr add 127.0.0.77/32 dev lo");
 	server_start(&server, "127.0.0.1");
 	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
 	assert_true(addr_equal(&server.from, &vip));
 	assert_int_equal(health_avoid(health, &vip, 1), 0);
 	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
 	assert_true(addr_equal(&server.from, &other));
-	assert_int_equal(system("ip addr del 127.0.0.77/32 dev lo"), 0);
+	here("ip addr del 127.0.0.77/32 dev lo");
 	assert_int_equal(probe_process().restarts, 0);
 	server_stop(&server);
 }
@@ -1628,8 +1616,8 @@ static void http_to_the_vip_carries_the_mark_of_its_way(void **state)
 	struct fake_way fake = {.each = 1};
 	struct reported reported;
 
-	needs_namespace();
-	assert_int_equal(system("echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept"), 0);
+	needs_root();
+	here("echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept");
 	reported = http_to_the_vip(&server, "127.0.0.1", &fake);
 	assert_string_equal(reported.why, "");
 	assert_int_equal(reported.status, HEALTH_UP);
@@ -1646,7 +1634,7 @@ static void http_to_the_vip_that_did_not_take_its_way_fails(void **state)
 	struct fake_way fake = {0};
 	struct reported reported;
 
-	needs_namespace();
+	needs_root();
 	reported = http_to_the_vip(&server, "127.0.0.1", &fake);
 	assert_int_equal(reported.status, HEALTH_DOWN);
 	assert_int_equal(reported.outcome, HEALTH_FAILED);
@@ -1673,7 +1661,7 @@ static void http_without_the_right_to_mark_is_not_run(void **state)
 	struct fake_way fake = {.each = 1};
 	struct reported reported;
 
-	needs_namespace();
+	needs_root();
 	set_right_to_mark(false);
 	reported = http_to_the_vip(&server, "127.0.0.1", &fake);
 	set_right_to_mark(true);
@@ -1825,19 +1813,10 @@ static void five_hundred_http_checks_at_once_are_all_up(void **state)
 
 /* In a network namespace of its own, if permitted, so that firewall rules and used ports of the
  * host do not interfere. */
-static int enter_namespace(void **state)
+static int enter(void **state)
 {
-	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-	int fd;
-
 	signal(SIGPIPE, SIG_IGN);
-	if (unshare(CLONE_NEWNET))
-		return 0;
-	alone = true;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
-		return -1;
-	return close(fd);
+	return netns_enter(state);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start_loop, stop_loop)
@@ -1910,5 +1889,5 @@ int main(int argc, char **argv)
 
 	if (health_is_worker(argc, argv))
 		return health_run_worker();
-	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+	return cmocka_run_group_tests(tests, enter, NULL);
 }

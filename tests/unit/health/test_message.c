@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lbd/health/message.h"
+#include "support/test_addr.h"
 
 #define HEAD offsetof(struct request, text)
 
@@ -22,10 +23,8 @@ static struct health_spec config = {.path = (char *)"/healthz",
 
 static struct health_probe_spec spec_of(const char *address, const struct health_spec *of)
 {
-	struct health_probe_spec spec = {.port = 8080, .config = of};
-
-	assert_int_equal(addr_parse(address, &spec.address), 0);
-	return spec;
+	return (struct health_probe_spec){
+	    .address = test_addr(address), .port = 8080, .config = of};
 }
 
 /* ---- requests ---- */
@@ -136,7 +135,7 @@ static void probe_with_a_source_or_mark_comes_with_one_socket(void **state)
 
 	with_mark = with_source;
 	with_mark.mark = 7;
-	assert_int_equal(addr_parse("192.0.2.9", &with_source.source), 0);
+	with_source.source = test_addr("192.0.2.9");
 	length = message_put_start(&request, 1, "http", &with_mark, false);
 	assert_int_equal(request.with_socket, 1);
 	assert_null(message_check_request(&request, length, 1));

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -27,6 +26,8 @@
 #include "lbd/health/message.h"
 #include "lbd/health/remote.h"
 #include "lbd/health/worker.h"
+#include "support/test_addr.h"
+#include "support/test_file.h"
 #include "support/test_loop.h"
 
 #define HANG_MS    60000 /* a wait that long means that the test hangs */
@@ -638,23 +639,14 @@ static void escapes_do_not_pass(void **state)
 
 /* ---- sockets that lbd makes for the process ---- */
 
-static unsigned open_descriptors(void)
-{
-	unsigned count = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
-}
-
 static struct health_probe_spec spec_from(const char *source, uint32_t mark)
 {
 	struct health_probe_spec made = spec;
 
 	made.mark = mark;
-	assert_int_equal(addr_parse("127.0.0.1", &made.address), 0);
+	made.address = test_addr("127.0.0.1");
 	if (source)
-		assert_int_equal(addr_parse(source, &made.source), 0);
+		made.source = test_addr(source);
 	return made;
 }
 
@@ -665,11 +657,11 @@ static struct remote_probe *probe_with(const struct health_probe_spec *with)
 
 static void assert_given(const struct health_probe_spec *with, const char *expected)
 {
-	unsigned before = open_descriptors();
+	unsigned before = test_file_descriptors();
 
 	count_of[ATTEMPT_FAILED] = 0;
 	assert_non_null(probe_with(with));
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(test_file_descriptors(), before);
 	assert_true(run_until(has_failed));
 	assert_string_equal(last_why, expected);
 }
@@ -709,12 +701,12 @@ static void probe_whose_socket_cannot_be_made_is_not_started(void **state)
 	unsigned before;
 
 	start_as("describe_sockets");
-	before = open_descriptors();
+	before = test_file_descriptors();
 	errno = 0;
 	assert_null(probe_with(&foreign));
 	assert_int_equal(errno, EADDRNOTAVAIL);
 	assert_int_equal(process().probes, 0);
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(test_file_descriptors(), before);
 }
 
 /* So many that the process, which is stopped, leaves the rest in the queue. */
@@ -754,21 +746,22 @@ static void no_socket_of_a_probe_is_kept(void **state)
 	enum { PROBES = 3000 };
 	struct health_probe_spec bound = spec_from("127.0.0.77", 0);
 	static struct remote_probe *probes[PROBES];
-	unsigned before = open_descriptors();
+	unsigned before = test_file_descriptors();
 	uint64_t until = clock_monotonic_ms() + HANG_MS;
 
 	queue_up(&bound, probes, PROBES);
 	test_loop_run(base, 50);
-	assert_true(open_descriptors() <= before + 2); /* the socket to the process, its pidfd */
+	/* and the socket to the process, its pidfd */
+	assert_true(test_file_descriptors() <= before + 2);
 	for (unsigned i = 0; i < PROBES; i += 2)
 		remote_cancel(probes[i]);
-	assert_true(open_descriptors() <= before + 2);
+	assert_true(test_file_descriptors() <= before + 2);
 	kill(process().pid, SIGCONT);
 	while (process().probes && clock_monotonic_ms() < until)
 		test_loop_run(base, 10);
 	assert_int_equal(count_of[ATTEMPT_FAILED], PROBES / 2);
 	assert_string_equal(last_why, "127.0.0.77 mark 0");
-	assert_true(open_descriptors() <= before + 2);
+	assert_true(test_file_descriptors() <= before + 2);
 }
 
 static void descriptors_that_the_process_sends_are_not_taken(void **state)
@@ -776,13 +769,13 @@ static void descriptors_that_the_process_sends_are_not_taken(void **state)
 	unsigned before;
 
 	start_as("send_descriptors");
-	before = open_descriptors();
+	before = test_file_descriptors();
 	for (unsigned i = 0; i < 100; i++) {
 		count_of[ATTEMPT_PASSED] = 0;
 		assert_non_null(probe());
 		assert_true(run_until(has_passed));
 	}
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(test_file_descriptors(), before);
 	assert_int_equal(process().restarts, 0);
 }
 

@@ -9,41 +9,20 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "lbd/health/source.h"
+#include "support/test_addr.h"
+#include "support/test_netns.h"
 
 #define VIP "2001:db8:77::10"
 #define OWN "2001:db8:77::2"
 #define TO  "2001:db8:77::11"
 
-static bool allowed;
 static struct sources *sources;
-
-static void here(const char *command)
-{
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void needs_root(void)
-{
-	if (!allowed)
-		skip();
-}
-
-static struct addr address(const char *text)
-{
-	struct addr addr;
-
-	assert_int_equal(addr_parse(text, &addr), 0);
-	return addr;
-}
 
 static void assert_address(const struct addr *got, const char *expected)
 {
@@ -56,7 +35,7 @@ static void assert_address(const struct addr *got, const char *expected)
 
 static struct source source(const char *text, const char *interface, bool avoid)
 {
-	struct source made = {.address = address(text), .avoid = avoid};
+	struct source made = {.address = test_addr(text), .avoid = avoid};
 
 	snprintf(made.interface, sizeof(made.interface), "%s", interface);
 	return made;
@@ -65,7 +44,7 @@ static struct source source(const char *text, const char *interface, bool avoid)
 static void assert_chosen(const struct source *list, unsigned count, const char *to,
 			  const char *expected)
 {
-	const struct addr destination = address(to);
+	const struct addr destination = test_addr(to);
 	const struct source *chosen = source_choose(list, count, 0, &destination);
 
 	if (!expected) {
@@ -119,7 +98,7 @@ static int begin(void **state)
 	sources = sources_new();
 	if (!sources)
 		return -1;
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	here("ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up");
 	here("ip addr add " OWN "/64 dev d0 nodad && ip addr add " VIP "/128 dev d0 nodad");
@@ -129,21 +108,22 @@ static int begin(void **state)
 static int end(void **state)
 {
 	sources_free(sources);
-	if (allowed)
+	if (netns_entered())
 		here("ip link del d0");
 	return 0;
 }
 
 static void avoid(const char *vip)
 {
-	const struct addr list[] = {address("192.0.2.1"), address(vip), address("2001:db8:1::1")};
+	const struct addr list[] = {test_addr("192.0.2.1"), test_addr(vip),
+				    test_addr("2001:db8:1::1")};
 
 	assert_int_equal(sources_avoid(sources, list, 3), 0);
 }
 
 static struct addr find(const char *to)
 {
-	const struct addr destination = address(to);
+	const struct addr destination = test_addr(to);
 	char why[FAILURE_TEXT] = "";
 	struct addr found;
 
@@ -173,7 +153,7 @@ static void the_kernel_chooses_where_it_takes_no_vip(void **state)
 
 static void without_another_address_the_check_says_which_vip_is_in_the_way(void **state)
 {
-	const struct addr destination = address(TO);
+	const struct addr destination = test_addr(TO);
 	char why[FAILURE_TEXT] = "";
 	struct addr found;
 
@@ -187,7 +167,7 @@ static void without_another_address_the_check_says_which_vip_is_in_the_way(void 
 
 static void a_socket_is_bound_to_the_address_without_a_port(void **state)
 {
-	const struct addr own = address(OWN);
+	const struct addr own = test_addr(OWN);
 	struct sockaddr_storage bound;
 	socklen_t length = sizeof(bound);
 	struct addr there;
@@ -201,14 +181,6 @@ static void a_socket_is_bound_to_the_address_without_a_port(void **state)
 	assert_address(&there, OWN);
 	assert_int_equal(((const struct sockaddr_in6 *)&bound)->sin6_port, 0);
 	close(fd);
-}
-
-static int enter_namespace(void **state)
-{
-	allowed = unshare(CLONE_NEWNET) == 0;
-	if (allowed)
-		here("ip link set lo up");
-	return 0;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -226,5 +198,5 @@ int main(void)
 	    TEST(a_socket_is_bound_to_the_address_without_a_port),
 	};
 
-	return cmocka_run_group_tests(tests, enter_namespace, NULL);
+	return cmocka_run_group_tests(tests, netns_enter, NULL);
 }

@@ -32,7 +32,9 @@
 #include "lbd/neigh/hop.h"
 #include "lbd/neigh/link.h"
 #include "lbd/neigh/neigh.h"
+#include "support/test_addr.h"
 #include "support/test_loop.h"
+#include "support/test_netns.h"
 
 #define MAC_HERE  "02:00:00:00:00:01"
 #define MAC_THERE "02:00:00:00:00:02"
@@ -41,22 +43,8 @@
 static struct event_base *base;
 static struct neigh *neigh;
 static pid_t there; /* a process in the second namespace */
-static bool allowed;
 
-/* Runs a command in this namespace; it must succeed. */
-__attribute__((format(printf, 1, 2))) static void here(const char *format, ...)
-{
-	char command[512];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(command, sizeof(command), format, args);
-	va_end(args);
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-/* The same in the second namespace. */
+/* As here(), in the second namespace. */
 #define on_peer(command) here("nsenter -t %d -n " command, there)
 
 #define HANG_MS          60000 /* a wait that long means that the test hangs */
@@ -115,10 +103,9 @@ static void on_changed(void *arg, const struct addr *address, const struct next_
 
 static struct neigh_watch *watch(const char *address, struct reported *reported)
 {
+	const struct addr addr = test_addr(address);
 	struct neigh_watch *watching;
-	struct addr addr;
 
-	assert_int_equal(addr_parse(address, &addr), 0);
 	watching = neigh_watch(neigh, &addr, on_changed, reported);
 	assert_non_null(watching);
 	return watching;
@@ -167,7 +154,7 @@ static int begin(void **state)
 	int ready[2];
 	char byte;
 
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	if (pipe(ready))
 		return -1;
@@ -202,19 +189,13 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	if (!allowed)
+	if (!netns_entered())
 		return 0;
 	neigh_free(neigh);
 	event_base_free(base);
 	kill(there, SIGKILL);
 	waitpid(there, NULL, 0);
 	return 0;
-}
-
-static void needs_root(void)
-{
-	if (!allowed)
-		skip(); /* not permitted to create network namespaces */
 }
 
 /* The kernel gives up on an entry after 3 probes: shortened, so that tests that are not about it do
@@ -991,12 +972,6 @@ static void vlan_link_message_is_read(void **state)
 	assert_false(rtnl_read_link(message, &link));
 }
 
-static int find_out_what_is_allowed(void **state)
-{
-	allowed = unshare(CLONE_NEWNET) == 0;
-	return 0;
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -1038,5 +1013,5 @@ int main(void)
 	    TEST(a_new_master_is_reported),
 	};
 
-	return cmocka_run_group_tests(tests, find_out_what_is_allowed, NULL);
+	return cmocka_run_group_tests(tests, netns_enter, NULL);
 }

@@ -100,6 +100,14 @@ static struct attachment *find(const struct attach *attach, const char *name)
 	return NULL;
 }
 
+struct attachment *attach_find(const struct attach *attach, uint32_t ifindex)
+{
+	for (unsigned i = 0; i < attach->count; i++)
+		if (attach->list[i].ifindex == ifindex)
+			return &attach->list[i];
+	return NULL;
+}
+
 void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *arg)
 {
 	attach->changed = changed;
@@ -121,10 +129,11 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 	if (!list)
 		return -ENOMEM;
 	attach->list = list;
-	list[attach->count] =
-	    (struct attachment){.ifindex = ifindex, .native = native, .dispatcher = dispatcher};
+	list[attach->count] = (struct attachment){.ifindex = ifindex,
+						  .native = native,
+						  .dispatcher = dispatcher,
+						  .automatic = native && attach->automatic};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
-	list[attach->count].automatic = native && attach->automatic;
 	if (native && device_is_veth(name))
 		device_veth_counts(name, &list[attach->count].counts);
 	attach->count++;
@@ -583,12 +592,7 @@ static int print_as_debug(enum libxdp_print_level level, const char *format, va_
 
 static bool is_attached(void *arg, uint32_t ifindex)
 {
-	const struct attach *attach = arg;
-
-	for (unsigned i = 0; i < attach->count; i++)
-		if (attach->list[i].ifindex == ifindex)
-			return true;
-	return false;
+	return attach_find(arg, ifindex);
 }
 
 /* What the kernel tells of lost packets; lbd does without where it tells nothing. */

@@ -5,51 +5,39 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "checksums.skel.h"
+#include "programs.h"
 
 struct checksums {
 	struct checksums_bpf *program;
 	unsigned count; /* devices */
 };
 
-/* Failures are in the error; libbpf's own lines add nothing. */
-static int silent(enum libbpf_print_level level, const char *format, va_list args)
+static int load(struct checksums *checksums)
 {
-	return 0;
-}
-
-static int load(struct checksums *checksums, uint32_t namespace)
-{
-	libbpf_print_fn_t before = libbpf_set_print(silent);
-	int rc = 0;
+	int rc;
 
 	checksums->program = checksums_bpf__open();
-	if (!checksums->program) {
-		rc = -errno;
-	} else {
-		checksums->program->rodata->namespace = namespace;
-		rc = checksums_bpf__load(checksums->program);
-	}
-	libbpf_set_print(before);
-	return rc;
+	if (!checksums->program)
+		return -errno;
+	rc = programs_namespace(&checksums->program->rodata->namespace);
+	return rc ? rc : checksums_bpf__load(checksums->program);
 }
 
 int checksums_new(struct checksums **ret, struct error *err)
 {
 	struct checksums *checksums = calloc(1, sizeof(*checksums));
-	struct stat namespace;
+	libbpf_print_fn_t before;
 	int rc;
 
 	if (!checksums)
 		return error_set(err, -ENOMEM, "out of memory");
-	rc = stat("/proc/self/ns/net", &namespace) ? -errno : 0;
-	if (!rc)
-		rc = load(checksums, (uint32_t) namespace.st_ino);
+	before = programs_quiet();
+	rc = load(checksums);
+	libbpf_set_print(before);
 	if (rc) {
 		checksums_free(checksums);
 		return error_set(err, rc, "checksums are not looked at: %s", strerror(-rc));

@@ -3,7 +3,6 @@
  * devices that the routes to VIPs lead to. */
 #include "detour.h"
 
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -12,7 +11,6 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +18,7 @@
 #include "common/rtnl.h"
 #include "detour.skel.h"
 #include "device.h"
+#include "programs.h"
 
 #define DEVICES_MAX 64
 #define FILTER      0x4c42 /* the handle of the program among others of priority 1 */
@@ -155,12 +154,6 @@ static int map_fd(const struct detours *detours)
 	return bpf_map__fd(detours->program->maps.ways);
 }
 
-/* Its lines about filters that exist already, or not, would be misleading. */
-static int silent(enum libbpf_print_level level, const char *format, va_list args)
-{
-	return 0;
-}
-
 static int load(struct detours *detours)
 {
 	libbpf_print_fn_t before;
@@ -170,7 +163,7 @@ static int load(struct detours *detours)
 		return rc;
 	if (detours->program)
 		return 0;
-	before = libbpf_set_print(silent);
+	before = programs_quiet();
 	detours->program = detour_bpf__open_and_load();
 	if (!detours->program)
 		rc = -errno;
@@ -226,7 +219,8 @@ static int with_filter(const struct detours *detours, uint32_t ifindex, bool on)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_EGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = FILTER, .priority = 1);
-	libbpf_print_fn_t before = libbpf_set_print(silent);
+	/* lines about filters that exist already, or not, would be misleading */
+	libbpf_print_fn_t before = programs_quiet();
 	int rc;
 
 	if (on) {

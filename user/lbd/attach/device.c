@@ -5,7 +5,6 @@
 #include "device.h"
 
 #include <bpf/libbpf.h>
-#include <errno.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdio.h>

@@ -43,7 +43,12 @@ static int count_names(const char *device, unsigned set, unsigned *ret)
 	return 0;
 }
 
-#define NAMES_ROOM 4096
+/* The kernel writes as many as the device has by then, whatever the length: it may have more queues
+ * than when they were counted. */
+static size_t room_for(unsigned count)
+{
+	return 2 * (size_t)count + 4096;
+}
 
 /* The names, to be freed. 0 or -errno. */
 static int read_names(const char *device, unsigned set, struct ethtool_gstrings **ret)
@@ -54,8 +59,7 @@ static int read_names(const char *device, unsigned set, struct ethtool_gstrings 
 
 	if (rc)
 		return rc;
-	/* The kernel writes as many as there are by then, whatever the length. */
-	names = calloc(1, sizeof(*names) + (2 * (size_t)count + NAMES_ROOM) * ETH_GSTRING_LEN);
+	names = calloc(1, sizeof(*names) + room_for(count) * ETH_GSTRING_LEN);
 	if (!names)
 		return -ENOMEM;
 	names->cmd = ETHTOOL_GSTRINGS;
@@ -141,8 +145,7 @@ int ethtool_sum_stats(const char *device, const char *const *endings, unsigned c
 
 	if (rc)
 		return rc;
-	/* The kernel fills in as many as the device has by now: room for some more queues. */
-	stats = calloc(1, sizeof(*stats) + (2 * (size_t)names->len + 4096) * sizeof(__u64));
+	stats = calloc(1, sizeof(*stats) + room_for(names->len) * sizeof(__u64));
 	if (!stats)
 		return -ENOMEM;
 	stats->cmd = ETHTOOL_GSTATS;

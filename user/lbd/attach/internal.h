@@ -52,6 +52,8 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret);
 /* Does the program with this descriptor use this data plane's maps? */
 bool attach_is_ours(struct dataplane *dp, int fd);
 
+/* NULL: it is not attached. */
+struct attachment *attach_find(const struct attach *attach, uint32_t ifindex);
 /* Logs and drops from the list those whose program another process has detached. */
 void attach_check_programs(struct attach *attach);
 /* Native to generic mode. 0, or -errno with err set: it is then detached. */

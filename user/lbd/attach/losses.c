@@ -5,13 +5,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lb_losses.h"
 #include "losses.skel.h"
+#include "programs.h"
 
 struct losses {
 	struct losses_bpf *program;
@@ -21,42 +20,30 @@ struct losses {
 	unsigned count;
 };
 
-/* Failures are in the error; libbpf's own lines add nothing. */
-static int silent(enum libbpf_print_level level, const char *format, va_list args)
+static int start(struct losses *losses)
 {
-	return 0;
-}
-
-static int start(struct losses *losses, uint32_t namespace)
-{
-	libbpf_print_fn_t before = libbpf_set_print(silent);
-	int rc = 0;
+	int rc;
 
 	losses->program = losses_bpf__open();
-	if (!losses->program) {
-		rc = -errno;
-	} else {
-		losses->program->rodata->namespace = namespace;
+	if (!losses->program)
+		return -errno;
+	rc = programs_namespace(&losses->program->rodata->namespace);
+	if (!rc)
 		rc = losses_bpf__load(losses->program);
-		if (!rc)
-			rc = losses_bpf__attach(losses->program);
-	}
-	libbpf_set_print(before);
-	return rc;
+	return rc ? rc : losses_bpf__attach(losses->program);
 }
 
 int losses_new(struct losses **ret, struct error *err)
 {
 	struct losses *losses = calloc(1, sizeof(*losses));
-	struct stat namespace;
+	libbpf_print_fn_t before;
 	int rc;
 
 	if (!losses)
 		return error_set(err, -ENOMEM, "out of memory");
-	/* The inode's number is the namespace's in the kernel. */
-	rc = stat("/proc/self/ns/net", &namespace) ? -errno : 0;
-	if (!rc)
-		rc = start(losses, (uint32_t) namespace.st_ino);
+	before = programs_quiet();
+	rc = start(losses);
+	libbpf_set_print(before);
 	if (rc) {
 		losses_free(losses);
 		return error_set(err, rc, "lost frames are not counted: %s", strerror(-rc));

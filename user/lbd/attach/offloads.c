@@ -14,6 +14,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/rtnl.h"
+#include "device.h"
 #include "ethtool.h"
 
 #define DEVICES_MAX 64 /* an interface and the devices below it */
@@ -378,10 +379,9 @@ void offloads_restore(struct offloads *offloads, uint32_t ifindex)
  * that way. In native mode the kernel handles joined ones. */
 static void check_veth(const char *name, void (*fn)(void *arg, const char *sentence), void *arg)
 {
-	char driver[ETHTOOL_DRIVER], sentence[OFFLOADS_SENTENCE];
+	char sentence[OFFLOADS_SENTENCE];
 
-	ethtool_driver(name, driver);
-	if (strcmp(driver, "veth") != 0)
+	if (!device_is_veth(name))
 		return;
 	snprintf(sentence, sizeof(sentence),
 		 "%s is a veth in generic mode: packets that its other end joins or tags in "

@@ -23,14 +23,6 @@
 
 /* ---- lost frames ---- */
 
-static struct attachment *find(const struct attach *attach, uint32_t ifindex)
-{
-	for (unsigned i = 0; i < attach->count; i++)
-		if (attach->list[i].ifindex == ifindex)
-			return &attach->list[i];
-	return NULL;
-}
-
 static void note_lost(struct attachment *there, uint64_t frames, const char *why)
 {
 	uint64_t now = clock_monotonic_ms();
@@ -47,11 +39,11 @@ static void note_lost(struct attachment *there, uint64_t frames, const char *why
 static void on_loss(void *arg, uint32_t from, uint32_t to, uint64_t frames, int error)
 {
 	struct attach *attach = arg;
-	struct attachment *there = find(attach, from);
+	struct attachment *there = attach_find(attach, from);
 	char name[IF_NAMESIZE], why[96];
 
 	if (!there) /* native mode on a bond: the program runs on its ports */
-		there = find(attach, device_master(from));
+		there = attach_find(attach, device_master(from));
 	if (!there)
 		return;
 	if (!if_indextoname(to, name))

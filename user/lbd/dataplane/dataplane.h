@@ -138,6 +138,10 @@ unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_
 int dataplane_program_fd(const struct dataplane *dp);
 /* the seed in use: pinned maps keep theirs */
 uint64_t dataplane_hash_seed(const struct dataplane *dp);
+/* What tunnelled packets have, from the options: a reload does not change it. An address of the
+ * prefix of outer sources, but not the prefix itself; and the port of GUE. */
+struct addr dataplane_outer_source(const struct dataplane *dp, uint8_t family);
+uint16_t dataplane_gue_port(const struct dataplane *dp);
 /* The loaded object, for libxdp. */
 struct bpf_object *dataplane_object(const struct dataplane *dp);
 /* Allows redirects to this interface. */

@@ -116,6 +116,20 @@ uint64_t dataplane_hash_seed(const struct dataplane *dp)
 	return dp->maps.settings->flow_seed;
 }
 
+struct addr dataplane_outer_source(const struct dataplane *dp, uint8_t family)
+{
+	struct addr source = dp->encap_source[family == 6];
+
+	if (dp->encap_source_len[family == 6] < 8 * addr_length(&source))
+		source.bytes[addr_length(&source) - 1] |= 1;
+	return source;
+}
+
+uint16_t dataplane_gue_port(const struct dataplane *dp)
+{
+	return ntohs(dp->maps.settings->gue_port);
+}
+
 void dp_stop(struct dataplane *dp)
 {
 	for (size_t i = 0; i < dp->records_count; i++)

@@ -84,7 +84,7 @@ struct health_way {
 	int (*prepare)(void *arg, const struct addr *to, char *why, size_t size);
 	/* How many packets went this way so far. */
 	uint64_t (*sent)(void *arg, uint32_t mark);
-	/* A probe passed, but none of its packets went this way. */
+	/* A probe has ended, and none of its packets went this way. */
 	void (*missed)(void *arg);
 };
 

@@ -142,19 +142,22 @@ static void finish(struct remote_probe *probe, const struct attempt_result *resu
 	done(arg, result);
 }
 
+/* It did not run, or it is not known what became of it. */
+static void finish_now(struct remote_probe *probe, enum attempt_outcome outcome, const char *why)
+{
+	uint64_t now_us = clock_monotonic_us();
+	struct attempt_result result = {
+	    .outcome = outcome, .began_us = now_us, .ended_us = now_us, .why = why};
+
+	finish(probe, &result);
+}
+
 static void lose_all(struct remote *remote)
 {
 	struct remote_probe *probe;
 
-	while ((probe = TAILQ_FIRST(&remote->sent)) || (probe = TAILQ_FIRST(&remote->queue))) {
-		uint64_t now_us = clock_monotonic_us();
-		struct attempt_result result = {.outcome = ATTEMPT_LOST,
-						.began_us = now_us,
-						.ended_us = now_us,
-						.why = remote->why};
-
-		finish(probe, &result);
-	}
+	while ((probe = TAILQ_FIRST(&remote->sent)) || (probe = TAILQ_FIRST(&remote->queue)))
+		finish_now(probe, ATTEMPT_LOST, remote->why);
 }
 
 /* ---- the end of the process ---- */
@@ -306,17 +309,6 @@ static int send_probe(struct remote_probe *probe)
 	return 0;
 }
 
-static void not_run(struct remote_probe *probe, int error)
-{
-	uint64_t now_us = clock_monotonic_us();
-	struct attempt_result result = {.outcome = ATTEMPT_NOT_RUN,
-					.began_us = now_us,
-					.ended_us = now_us,
-					.why = strerror(error)};
-
-	finish(probe, &result);
-}
-
 static void on_writable(int fd, short what, void *arg)
 {
 	struct remote *remote = arg;
@@ -328,7 +320,7 @@ static void on_writable(int fd, short what, void *arg)
 		if (rc == -EAGAIN)
 			return;
 		if (rc)
-			not_run(probe, -rc);
+			finish_now(probe, ATTEMPT_NOT_RUN, strerror(-rc));
 	}
 	event_del(&remote->writable);
 }

@@ -72,6 +72,8 @@ void state_reach(struct state *state);
 
 /* ---- way.c ---- */
 
+/* As the data plane sends packets to the backend. Pure. */
+void backend_describe_way(const struct backend *backend, struct detour_spec *ret);
 /* Gives the backend's check, if it goes to the VIP, the way to the next hop. */
 void backend_set_way(struct backend *backend);
 void backend_drop_way(struct backend *backend);

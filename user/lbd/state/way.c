@@ -41,28 +41,28 @@ static int refuse(void *arg, const struct addr *to, char *why, size_t size)
 	return state->way_error;
 }
 
-/* Of the outer header: an address of the prefix that is not the prefix itself. */
-static struct addr outer_source(const struct config *config, unsigned family)
+void backend_describe_way(const struct backend *backend, struct detour_spec *ret)
 {
-	struct addr source = family == 4 ? config->encap_source4 : config->encap_source6;
-	unsigned length = family == 4 ? config->encap_source4_len : config->encap_source6_len;
-
-	if (length < 8 * addr_length(&source))
-		source.bytes[addr_length(&source) - 1] |= 1;
-	return source;
-}
-
-static void describe(const struct backend *backend, struct detour_spec *ret)
-{
-	const struct config *config = backend->service->state->config;
+	const struct dataplane *dp = backend->service->state->options.dataplane;
 	const struct config_service *service = backend->service->config;
 
 	*ret = (struct detour_spec){.hop = backend->hop,
 				    .forward = service->forward,
 				    .vip = service->vip,
 				    .backend = backend->address,
-				    .source = outer_source(config, backend->address.family),
-				    .gue_port = config->gue_port};
+				    .source = dataplane_outer_source(dp, backend->address.family),
+				    .gue_port = dataplane_gue_port(dp)};
+}
+
+/* The reason stays when another backend gets a way afterwards: that helps this one nothing. */
+static void add_way(struct backend *backend)
+{
+	struct state *state = backend->service->state;
+	int rc = detour_add(detours_of(state), &backend->way);
+
+	backend->has_way = !rc;
+	if (rc)
+		state->way_error = rc;
 }
 
 void backend_set_way(struct backend *backend)
@@ -76,12 +76,10 @@ void backend_set_way(struct backend *backend)
 	if (!service->health.to_vip || !backend->check || !backend->hop_found ||
 	    !state->options.attach)
 		return;
-	if (!backend->has_way) {
-		state->way_error = detour_add(detours_of(state), &backend->way);
-		backend->has_way = !state->way_error;
-	}
+	if (!backend->has_way)
+		add_way(backend);
 	if (backend->has_way) {
-		describe(backend, &spec);
+		backend_describe_way(backend, &spec);
 		detour_set(detours_of(state), backend->way, &spec);
 	} else {
 		way.prepare = refuse;
