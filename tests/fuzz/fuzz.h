@@ -32,4 +32,8 @@ const char *fuzz_begin(bool own_network);
 const char *fuzz_path(char text[128], const char *name);
 void fuzz_put(const char *path, const uint8_t *data, size_t size);
 
+/* "address" of docs/config.md, from the RFCs, not by addr_why_no_host. */
+struct addr;
+bool fuzz_is_host(const struct addr *addr);
+
 #endif
