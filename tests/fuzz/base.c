@@ -41,7 +41,7 @@ static void remove_directory(void)
 	rmdir(directory);
 }
 
-const char *fuzz_begin(bool own_network)
+void fuzz_begin(bool own_network)
 {
 	const char *parent = getenv("TMPDIR");
 
@@ -53,7 +53,6 @@ const char *fuzz_begin(bool own_network)
 	snprintf(directory, sizeof(directory), "%s/lbd-fuzz.XXXXXX", parent ? parent : "/tmp");
 	require(mkdtemp(directory), "%s: %s", directory, strerror(errno));
 	atexit(remove_directory);
-	return directory;
 }
 
 const char *fuzz_path(char text[128], const char *name)

@@ -284,9 +284,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!f) /* exit has been called, and libFuzzer's own handlers run */
 		return 0;
 	input_read(data, size, &input);
-	if (answers > ANSWERS_MOST)
+	if (answers > ANSWERS_MOST) {
 		fixture_clear_rates(f);
-	answers = answers > ANSWERS_MOST ? 0 : answers;
+		answers = 0;
+	}
 	run_all(&input, first);
 	for (int i = 0; i < input.count; i++)
 		change_padding(&input.frames[i], i + (int)size);
