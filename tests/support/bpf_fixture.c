@@ -527,6 +527,21 @@ const char *fixture_reason_name(int reason)
 	return reason < 0 ? "none or several" : names[reason];
 }
 
+int fixture_action_of(int reason)
+{
+	static const enum lb_outcome outcomes[] = {
+#define X(name, outcome, help) LB_##outcome,
+	    LB_REASONS(X)
+#undef X
+	};
+
+	if (reason == LB_REASON_forwarded_redirect)
+		return XDP_REDIRECT;
+	return outcomes[reason] == LB_SENT     ? XDP_TX
+	       : outcomes[reason] == LB_PASSED ? XDP_PASS
+					       : XDP_DROP;
+}
+
 static uint64_t coarse_ns(void)
 {
 	struct timespec now;

@@ -141,5 +141,7 @@ void fixture_send_uncounted(struct fixture *f);
 int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
 
 const char *fixture_reason_name(int reason);
+/* The action (XDP_*) of a packet that ends with this reason. */
+int fixture_action_of(int reason);
 
 #endif

@@ -96,21 +96,6 @@ int world_setup(void **state)
 
 /* ---- one case ---- */
 
-static int action_of(int reason)
-{
-	static const int outcomes[] = {
-#define X(name, outcome, help) LB_##outcome,
-	    LB_REASONS(X)
-#undef X
-	};
-
-	if (reason == LB_REASON_forwarded_redirect)
-		return XDP_REDIRECT;
-	return outcomes[reason] == LB_SENT     ? XDP_TX
-	       : outcomes[reason] == LB_PASSED ? XDP_PASS
-					       : XDP_DROP;
-}
-
 static void compare(struct fixture *f, const struct layer *out)
 {
 	struct packet expected = f->in; /* what is passed is untouched */
@@ -133,7 +118,7 @@ void expect_built(struct fixture *f, int reason, const struct layer *out)
 		fail_msg("reason: expected %s, got %s", fixture_reason_name(reason),
 			 fixture_reason_name(f->reason));
 	}
-	assert_int_equal(f->verdict, action_of(reason));
+	assert_int_equal(f->verdict, fixture_action_of(reason));
 	compare(f, out);
 }
 
