@@ -345,10 +345,9 @@ static int reason_from6(struct rig *r, const char *client, int sport)
 LB_TEST(ipv6_sources_count_by_prefix_too)
 {
 	struct rig r = stable();
-	uint16_t id = fixture_service(r.f, "2001:db8::10", IPPROTO_TCP, 80, (struct lb_service){0});
-	uint16_t backend = fixture_backend(r.f, id, &(struct backend_spec){.dst = "fd00::11"});
+	uint16_t id = fixture_single(r.f, "2001:db8::10", IPPROTO_TCP, 80, (struct lb_service){0},
+				     &(struct backend_spec){.dst = "fd00::11"});
 
-	fixture_ring(r.f, id, RIG_SLOTS, LB_SLOT(backend, backend));
 	limit(&r, id, 0, 2);
 	assert_int_equal(reason_from6(&r, "2001:db8:1:200::1", 1), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_from6(&r, "2001:db8:1:2ff::2", 1), LB_REASON_forwarded_tx);

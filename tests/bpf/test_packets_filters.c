@@ -102,13 +102,9 @@ static void give_text(struct fixture *f, struct dataplane *dp, uint16_t service,
 /* A service with one backend, at P_LISTED of this VIP. */
 static uint16_t listed(struct fixture *f, const char *vip, int protocol, uint8_t flags)
 {
-	uint16_t service =
-	    fixture_service(f, vip, protocol, P_LISTED, (struct lb_service){.flags = flags});
-	uint16_t backend = fixture_backend(
-	    f, service, &(struct backend_spec){.dst = strchr(vip, ':') ? BACKEND6 : BACKEND4});
-
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
-	return service;
+	return fixture_single(
+	    f, vip, protocol, P_LISTED, (struct lb_service){.flags = flags},
+	    &(struct backend_spec){.dst = strchr(vip, ':') ? BACKEND6 : BACKEND4});
 }
 
 static int reason_from(struct fixture *f, const char *client, uint8_t flags)

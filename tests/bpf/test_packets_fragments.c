@@ -230,12 +230,9 @@ LB_TEST(a_tcp_fragment_that_overwrites_ports_is_no_new_flow)
 /* A service on `port` that takes no fragments. */
 static void without_fragments(struct fixture *f, const char *vip, int port, int flags)
 {
-	uint16_t service =
-	    fixture_service(f, vip, IPPROTO_UDP, port,
-			    (struct lb_service){.flags = LB_SERVICE_NO_FRAGMENTS | flags});
-	uint16_t backend = fixture_backend(f, service, &(struct backend_spec){.dst = BACKEND4});
-
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
+	fixture_single(f, vip, IPPROTO_UDP, port,
+		       (struct lb_service){.flags = LB_SERVICE_NO_FRAGMENTS | flags},
+		       &(struct backend_spec){.dst = BACKEND4});
 }
 
 LB_TEST(a_service_that_takes_no_fragments_drops_them_all)

@@ -473,6 +473,16 @@ void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t 
 	free(words);
 }
 
+uint16_t fixture_single(struct fixture *f, const char *vip, int proto, int port,
+			struct lb_service service, const struct backend_spec *spec)
+{
+	uint16_t id = fixture_service(f, vip, proto, port, service);
+	uint16_t backend = fixture_backend(f, id, spec);
+
+	fixture_ring(f, id, 7, LB_SLOT(backend, backend));
+	return id;
+}
+
 /* ---- counters and the clock ---- */
 
 struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t id)

@@ -114,6 +114,9 @@ void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable);
 uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count);
 /* Gives the service a ring whose every slot is `word`. */
 void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t word);
+/* fixture_service with one backend, which has all seven slots. */
+uint16_t fixture_single(struct fixture *f, const char *vip, int proto, int port,
+			struct lb_service service, const struct backend_spec *spec);
 
 /* Makes the element of map `paths` for an address of backends, as lbd does, or writes its word. */
 void fixture_path(struct fixture *f, const char *address, uint64_t word);

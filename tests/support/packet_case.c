@@ -40,16 +40,10 @@ static const struct path paths[] = {
     {P_GRE4_REDIRECT, LB_FORWARD_GRE, 4, {.vlan = WORLD_VLAN}, EGRESS},
 };
 
-/* A service whose seven slots are all one backend's. */
 static uint16_t single(struct fixture *f, const char *vip, int proto, int port, int forward,
 		       const struct backend_spec *spec)
 {
-	uint16_t service =
-	    fixture_service(f, vip, proto, port, (struct lb_service){.forward = forward});
-	uint16_t backend = fixture_backend(f, service, spec);
-
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
-	return service;
+	return fixture_single(f, vip, proto, port, (struct lb_service){.forward = forward}, spec);
 }
 
 static void add_path(struct fixture *f, const char *vip, int proto, const struct path *path)
