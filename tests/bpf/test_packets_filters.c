@@ -121,11 +121,7 @@ static int reason_from(struct fixture *f, const char *client, uint8_t flags)
 
 static uint64_t denied_count(const struct fixture *f, uint16_t service)
 {
-	uint64_t sum = 0;
-
-	for (unsigned cpu = 0; cpu < f->cpus; cpu++)
-		sum += f->map.service_counts[cpu * FIXTURE_SERVICES + service].denied;
-	return sum;
+	return fixture_service_count(f, service).denied;
 }
 
 /* ---- whole packets ---- */

@@ -500,6 +500,21 @@ struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t 
 	return sum;
 }
 
+struct lb_service_count fixture_service_count(const struct fixture *f, uint16_t id)
+{
+	struct lb_service_count sum = {0};
+
+	for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
+		const struct lb_service_count *row =
+		    &f->map.service_counts[cpu * FIXTURE_SERVICES + id];
+
+		sum.denied += row->denied;
+		sum.over_service += row->over_service;
+		sum.over_source += row->over_source;
+	}
+	return sum;
+}
+
 static struct lb_path_key path_key(const char *address)
 {
 	struct lb_path_key key = {.family = strchr(address, ':') ? 6 : 4};
@@ -552,7 +567,7 @@ int fixture_action_of(int reason)
 					       : XDP_DROP;
 }
 
-static uint64_t coarse_ns(void)
+uint64_t fixture_now_ns(void)
 {
 	struct timespec now;
 
@@ -562,12 +577,13 @@ static uint64_t coarse_ns(void)
 
 uint32_t fixture_tick(void)
 {
-	return coarse_ns() >> LB_TICK_SHIFT;
+	return fixture_now_ns() >> LB_TICK_SHIFT;
 }
 
 void fixture_wait_new_tick(void)
 {
-	uint64_t left = (1ULL << LB_TICK_SHIFT) - (coarse_ns() & ((1ULL << LB_TICK_SHIFT) - 1));
+	uint64_t left =
+	    (1ULL << LB_TICK_SHIFT) - (fixture_now_ns() & ((1ULL << LB_TICK_SHIFT) - 1));
 
 	usleep(left / 1000 + 5000); /* the coarse clock steps by up to 4 ms */
 }

@@ -125,8 +125,11 @@ struct lb_path fixture_path_read(struct fixture *f, const char *address);
 
 /* packets, bytes, flows of a backend, summed over CPUs. */
 struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t id);
+/* What a service dropped, summed over CPUs. */
+struct lb_service_count fixture_service_count(const struct fixture *f, uint16_t id);
 
-/* The tick now, as the program reads it. */
+/* The clock and its tick now, as the program reads them. */
+uint64_t fixture_now_ns(void);
 uint32_t fixture_tick(void);
 /* As if no answer had been sent in this tick. */
 void fixture_clear_rates(struct fixture *f);
