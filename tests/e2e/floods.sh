@@ -70,10 +70,8 @@ test_fragments_without_a_first_one_reach_no_backend() {
 
 set_up() {
 	local i
-	lab_need_root
-	lab_up $COUNT || return 1
+	lab_with_servers $COUNT || return 1
 	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 		# The backends' answers to the flood go nowhere.
 		in_ns "b$i" ip route add blackhole 11.0.0.0/8
 	done

@@ -65,13 +65,19 @@ backend_address() { # N FAMILY
 	if [ "$2" = 4 ]; then echo "10.0.0.$((10 + $1))"; else echo "2001:db8:b::$((10 + $1))"; fi
 }
 
-# The whole lab with N backends, servers, lbd and the program attached.
-lab_with_lbd() { # N [EXTRA]
+# The lab with N backends and their servers.
+lab_with_servers() { # N
+	local i
 	lab_need_root
 	lab_up "$1" || return 1
 	for i in $(seq "$1"); do
 		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 	done
+}
+
+# The whole lab with N backends, servers, lbd and the program attached.
+lab_with_lbd() { # N [EXTRA]
+	lab_with_servers "$1" || return 1
 	{
 		lab_config_head
 		[ -z "${MODE:-}" ] || echo "mode: $MODE"

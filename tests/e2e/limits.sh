@@ -139,10 +139,8 @@ test_a_reload_changes_rates() {
 
 set_up() {
 	local i
-	lab_need_root
-	lab_up $COUNT || return 1
+	lab_with_servers $COUNT || return 1
 	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 		lab_spawn "more-b$i" in_ns "b$i" \
 			"$BUILD/tests/e2e/traffic" serve-tcp :: 7001 ports 2 name "b$i"
 		# The backends' answers to the flood go nowhere.

@@ -12,7 +12,6 @@ status_of() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } #
 metric() { # NAME
 	in_ns lb curl -s "http://127.0.0.1:9469/metrics" | awk -v name="$1" '$1 == name { print $2 }'
 }
-start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
 
 # Backends that the log says went down since line $1.
 downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -c ': backend .* down'; }
@@ -62,7 +61,7 @@ test_kill_9_while_traffic_goes_on_takes_no_backend_down() {
 test_checks_go_on_afterwards() {
 	lab_kill nginx-b2 KILL
 	lab_wait_for 10 "b2 to be down" backends_up 6 || return 1
-	start_nginx 2
+	lab_nginx_start 2
 	lab_wait_for 10 "b2 to be up" backends_up 12
 }
 
@@ -74,7 +73,7 @@ test_a_backend_that_dies_with_the_process_is_found() {
 	lab_kill nginx-b2 KILL
 	lab_wait_for 15 "b2 to be down" backends_up 6 || return 1
 	expect restarts "$(process restarts)" -gt "$before"
-	start_nginx 2
+	lab_nginx_start 2
 	lab_wait_for 10 "b2 to be up" backends_up 12
 }
 

@@ -260,10 +260,8 @@ SERVICES=11
 BACKENDS_ALL=$((SERVICES * COUNT))
 set_up() {
 	local i
-	lab_need_root
-	lab_up $COUNT || return 1
+	lab_with_servers $COUNT || return 1
 	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 		server "more-b$i" "b$i" serve-tcp :: 7001 ports 8
 		server "late-rr-b$i" "b$i" serve-late :: 7100 delay $SILENCE
 		server "late-maglev-b$i" "b$i" serve-late :: 7101 delay $SILENCE

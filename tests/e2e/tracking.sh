@@ -71,11 +71,7 @@ set_up() {
 	BACKENDS="1 2 3" lab_with_lbd_of 5
 }
 lab_with_lbd_of() { # N backends in the lab, those of $BACKENDS in the config
-	lab_need_root
-	lab_up "$1" || return 1
-	for i in $(seq "$1"); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
+	lab_with_servers "$1" || return 1
 	{
 		lab_config_head
 		config_services "$1" "${EXTRA:-}"

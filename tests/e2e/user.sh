@@ -219,11 +219,7 @@ test_systemd_rates_the_unit_at_most_1_5() {
 }
 
 two_backends_and_a_user() {
-	lab_need_root
-	lab_up 2 || return 1
-	for i in 1 2; do
-		lab_backend_servers $i $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
+	lab_with_servers 2 || return 1
 	{
 		lab_config_head
 		config_services 2 ""
