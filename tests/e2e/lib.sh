@@ -188,6 +188,26 @@ load_end() { # NAME
 	echo "# $1: $(cat "$WORK/$1.json")"
 }
 
+# Connections that are open, and ask, until load_end.
+hold_open() { # NAME PORT COUNT [OPTION VALUE]...
+	load_start "$1" hold $VIP4 "$2" connections "$3" "${@:4}"
+	lab_wait_for 20 "$3 connections of $1" grep -q "$3 connections open" "$WORK/$1.err"
+}
+
+# ---- floods ----
+
+# Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or a mixture (tests/e2e/flood.c).
+flood() { # PORT COUNT RATE [mix]
+	# It looks up the router's MAC address in the neighbour table.
+	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
+	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" $(($3 / LAB_SLOWDOWN)) "${@:4}"
+}
+# The answers of N backends to a flood go nowhere.
+flood_unanswered() { # N
+	local i
+	for i in $(seq "$1"); do in_ns "b$i" ip route add blackhole 11.0.0.0/8; done
+}
+
 # ---- sanitizers ----
 
 # Prints reports that have come since the last call; false: there are some.
