@@ -60,11 +60,7 @@ warns_of() { # TEXT
 }
 lost_frames() { lbctl status --json | json '.interfaces[0].lost'; }
 lost_in_metrics() {
-	in_ns lb curl -s http://127.0.0.1:9469/metrics |
-		awk '/^lbd_interface_lost_frames_total\{interface="eth0"\}/ { print int($2) }'
-}
-condition_is() { # SERVICE ADDRESS CONDITION
-	[ "$(backend_field "$1" "$2" condition)" = "$3" ]
+	metrics | awk '/^lbd_interface_lost_frames_total\{interface="eth0"\}/ { print int($2) }'
 }
 why_has() { # SERVICE ADDRESS TEXT
 	[[ $(backend_field "$1" "$2" why) == *"$3"* ]] && return
@@ -312,25 +308,20 @@ test_http_checks_to_the_vip_run_in_the_process_without_rights() {
 	local pid restarts lines
 	HEALTH="{ type: http, to: vip, path: /healthz, $CHECK_TIMES }" use "" || return 1
 	are_checked || return 1
-	lines=$(wc -l <"$WORK/lbd.log")
+	lines=$(log_lines)
 	pid=$(probe_process pid)
-	expect "capabilities" "$(awk '$1 == "CapEff:" { print $2 }' "/proc/$pid/status")" = \
-		0000000000000000
+	expect "capabilities" "$(proc_status "$pid" CapEff)" = 0000000000000000
 	restarts=$(probe_process restarts)
 	kill -9 "$pid"
 	lab_wait_for 15 "the process to run again" process_is_new "$pid" || return 1
 	are_checked || return 1
 	all_up || return 1
 	expect "restarts" "$(probe_process restarts)" = $((restarts + 1))
-	expect "backends that went down" \
-		"$(tail -n "+$((lines + 1))" "$WORK/lbd.log" | grep -c ': backend .* down')" -eq 0
+	expect "backends that went down" "$(downs_since "$lines")" -eq 0
 	pid=$(probe_process pid)
-	expect "its descriptors of maps and programs" \
-		"$(find "/proc/$pid/fd" -lname 'anon_inode:bpf*' | wc -l)" -eq 0
+	expect "its descriptors of maps and programs" "$(bpf_descriptors "$pid")" -eq 0
 }
-probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
 process_is_new() { [ "$(probe_process running)" = true ] && [ "$(probe_process pid)" != "$1" ]; }
-
 
 test_checks_to_the_vip_leave_nothing_behind() {
 	in_ns lb tc filter show dev eth0 egress | grep -q detour || return 1

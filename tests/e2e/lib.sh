@@ -122,9 +122,11 @@ backend_field() { # SERVICE ADDRESS FIELD
 		json '.backends[] | select(.address == $address) | .[$field]' \
 			--arg address "$2" --arg field "$3"
 }
+condition_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE ADDRESS CONDITION
 reason_packets() { # REASON
 	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
 }
+metrics() { in_ns lb curl -s "$@" http://127.0.0.1:9469/metrics; } # [CURL-OPTION]...
 
 # ---- the daemon ----
 
@@ -141,6 +143,15 @@ logged() { # TEXT
 	echo "# the log lacks: $1"
 	FAILED=1
 }
+log_lines() { wc -l <"$WORK/lbd.log"; }
+# Backends that went down after this line of the log.
+downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -c ': backend .* down'; } # LINE
+
+# The process that runs HTTP checks.
+probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
+proc_status() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } # PID NAME
+# Maps, programs and links of BPF that a process holds.
+bpf_descriptors() { find "/proc/$1/fd" -lname 'anon_inode:bpf*' | wc -l; } # PID
 
 # ---- verdicts ----
 

@@ -29,9 +29,8 @@ service_is() { # STATUS: all four services have it
 	[ "$(lbctl services --json | json '[.services[].status] | unique | join("+")')" = "$1" ]
 }
 metric() { # NAME SERVICE
-	in_ns lb curl -s http://127.0.0.1:9469/metrics |
-		awk -v name="$1" -v service="\"$2\"" '
-			index($1, name "{") == 1 && index($0, service) { print int($2) }'
+	metrics | awk -v name="$1" -v service="\"$2\"" '
+		index($1, name "{") == 1 && index($0, service) { print int($2) }'
 }
 backend() { # SERVICE N FIELD
 	backend_field "$1" "$(backend_address "$2" "${1: -1}")" "$3"
