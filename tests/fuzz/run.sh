@@ -98,7 +98,6 @@ new=$TMPDIR/new
 mkdir -p "$new"
 fuzz -max_total_time="$seconds" -runs="$runs" "$new" "${inputs[@]}"
 verdict 2 "no_new_input_breaks_a_promise" $?
-sed -n 's/^stat::number_of_executed_units: *//p' "$TMPDIR/log" |
-	sed "s/^/# inputs tried in $seconds s: /"
+sed -n 's/^stat::number_of_executed_units: */# inputs tried: /p' "$TMPDIR/log"
 echo "1..2"
 exit $failed
