@@ -156,7 +156,7 @@ static uint16_t draw_port(void)
 	unsigned count;
 
 	services = world_services(&count);
-	return one_in(8) ? (uint16_t)draw(0x10000) : services[draw(count)].port;
+	return one_in(8) ? (uint16_t)draw(0x10000) : services[draw(count)].plan->port;
 }
 
 static void write_ip(uint8_t *ip, uint8_t family, uint8_t protocol, size_t payload)
