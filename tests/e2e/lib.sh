@@ -10,6 +10,7 @@ LAB=${LAB:-lbt$$}
 # With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test.
 SANITIZER_DIR=/tmp/$LAB.sanitizer
 mkdir -p "$SANITIZER_DIR" && chmod 1777 "$SANITIZER_DIR"
+trap 'rm -rf "$SANITIZER_DIR"' EXIT
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_DIR/report:log_exe_name=1"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_DIR/report"
 
@@ -256,7 +257,6 @@ set_up_or_end() { # COMMAND...
 	echo "not ok 1 - lab_comes_up"
 	echo "1..1"
 	lab_down
-	rm -rf "$SANITIZER_DIR"
 	exit 1
 }
 
