@@ -36,11 +36,6 @@ endif
 build/config.mk: configure tools/clangs
 	$(Q)./configure
 
-# libFuzzer is clang's.
-ifdef FUZZ
-CC := $(CLANG)
-endif
-
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -Iinclude -Iuser -Itests -I. -I$(BUILD) -MMD -MP
@@ -50,6 +45,8 @@ ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-om
 ALL_LDFLAGS += -fsanitize=address,undefined
 endif
 ifdef FUZZ
+# libFuzzer is clang's.
+CC := $(CLANG)
 ALL_CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-Wno-gnu-variable-sized-type-not-at-end -Wno-missing-field-initializers
 ALL_LDFLAGS += -fsanitize=address,undefined

@@ -566,8 +566,6 @@ static int map_share(struct bench *bench)
 		if (!strcmp(name, "backend_counts"))
 			bench->skel->rodata->backend_slots =
 			    bpf_map__max_entries(other) / (uint32_t)libbpf_num_possible_cpus();
-		if (!strcmp(name, "services"))
-			bench->skel->rodata->service_slots = bpf_map__max_entries(other);
 		if (bpf_map__reuse_fd(map, bpf_map__fd(other))) /* frees name */
 			return -1;
 	}

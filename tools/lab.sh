@@ -135,13 +135,15 @@ lab_backend_servers() { # N VIP...
 		  }
 		}
 	CONF
-	lab_spawn "nginx-b$i" in_ns "b$i" nginx -c "$dir/nginx.conf"
+	lab_nginx_start "$i"
 	lab_spawn "tcp-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-tcp :: 7000 name "b$i"
 	lab_spawn "udp-b$i" in_ns "b$i" \
 		"$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP4" 5353 name "b$i"
 	lab_spawn "udp6-b$i" in_ns "b$i" \
 		"$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP6" 5353 name "b$i"
 }
+
+lab_nginx_start() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; } # N
 
 # Starts a command in the background and remembers its process id under a name.
 lab_spawn() { # NAME COMMAND...

@@ -5,7 +5,6 @@
 #include <bpf/bpf.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "lb_limit.h"
 #include "lb.skel.h"
@@ -13,14 +12,6 @@
 
 #define HOUR     3600000000000ULL /* ns */
 #define UNITS(t) ((t) >> LB_SOURCE_SHIFT)
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* Bursts of a service and of its source prefixes (/24 and /56), with one flow an hour; 0: none. */
 static void limit(struct rig *r, uint16_t service, unsigned burst, unsigned source_burst)
@@ -67,24 +58,6 @@ static int syns(struct rig *r, int first, int count)
 	return passed;
 }
 
-static uint64_t over_service(struct rig *r, uint16_t service)
-{
-	uint64_t sum = 0;
-
-	for (unsigned cpu = 0; cpu < r->f->cpus; cpu++)
-		sum += r->f->map.service_counts[cpu * FIXTURE_SERVICES + service].over_service;
-	return sum;
-}
-
-static uint64_t over_source(struct rig *r, uint16_t service)
-{
-	uint64_t sum = 0;
-
-	for (unsigned cpu = 0; cpu < r->f->cpus; cpu++)
-		sum += r->f->map.service_counts[cpu * FIXTURE_SERVICES + service].over_source;
-	return sum;
-}
-
 static struct rig stable(void)
 {
 	struct rig r = RIG();
@@ -124,8 +97,8 @@ LB_TEST(new_flows_above_the_burst_are_dropped_and_counted)
 	assert_int_equal(r.f->reason, LB_REASON_over_service_rate);
 	assert_int_equal(r.f->verdict, XDP_DROP);
 	assert_int_equal(syns(&r, 5, 2), 0);
-	assert_int_equal(over_service(&r, r.tcp), 3);
-	assert_int_equal(over_source(&r, r.tcp), 0);
+	assert_int_equal(fixture_service_count(r.f, r.tcp).over_service, 3);
+	assert_int_equal(fixture_service_count(r.f, r.tcp).over_source, 0);
 }
 
 LB_TEST(time_gives_flows_back_one_by_one)
@@ -300,7 +273,7 @@ LB_TEST(a_source_prefix_above_its_rate_is_dropped_and_others_are_not)
 	assert_int_equal(r.f->reason, LB_REASON_over_source_rate);
 	from(&r, "198.51.101.7");
 	assert_int_equal(syns(&r, 1, 3), 3);
-	assert_int_equal(over_source(&r, r.tcp), 4);
+	assert_int_equal(fixture_service_count(r.f, r.tcp).over_source, 4);
 	pass(&r, 1);
 	from(&r, "198.51.100.7");
 	assert_int_equal(syns(&r, 21, 3), 1);
@@ -345,10 +318,9 @@ static int reason_from6(struct rig *r, const char *client, int sport)
 LB_TEST(ipv6_sources_count_by_prefix_too)
 {
 	struct rig r = stable();
-	uint16_t id = fixture_service(r.f, "2001:db8::10", IPPROTO_TCP, 80, (struct lb_service){0});
-	uint16_t backend = fixture_backend(r.f, id, &(struct backend_spec){.dst = "fd00::11"});
+	uint16_t id = fixture_single(r.f, "2001:db8::10", IPPROTO_TCP, 80, (struct lb_service){0},
+				     &(struct backend_spec){.dst = "fd00::11"});
 
-	fixture_ring(r.f, id, RIG_SLOTS, LB_SLOT(backend, backend));
 	limit(&r, id, 0, 2);
 	assert_int_equal(reason_from6(&r, "2001:db8:1:200::1", 1), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_from6(&r, "2001:db8:1:2ff::2", 1), LB_REASON_forwarded_tx);
@@ -377,7 +349,7 @@ static struct lb_source_bucket *bucket_of(struct rig *r, const char *prefix, uin
 /* Fills the places of the prefix with words of others, which are ahead of now by so many hours. */
 static struct lb_source_bucket *crowd(struct rig *r, const char *prefix, const int *hours)
 {
-	uint64_t hash, now = UNITS(now_ns());
+	uint64_t hash, now = UNITS(fixture_now_ns());
 	struct lb_source_bucket *bucket = bucket_of(r, prefix, &hash);
 
 	for (uint64_t i = 0; i < LB_SOURCE_WAYS; i++)
@@ -453,13 +425,13 @@ LB_TEST(a_bucket_that_was_emptied_at_a_slower_rate_has_one_flow_and_fills_at_the
 	struct lb_source_bucket *bucket = bucket_of(&r, "198.51.100.0", &hash);
 
 	limit(&r, r.tcp, 4, 0);
-	r.f->map.limits[r.tcp].full_at = now_ns() + 90 * HOUR;
+	r.f->map.limits[r.tcp].full_at = fixture_now_ns() + 90 * HOUR;
 	assert_int_equal(syns(&r, 101, 9), 1);
 	pass(&r, 2);
 	assert_int_equal(syns(&r, 2, 9), 2);
 
 	limit(&r, r.tcp, 0, 4);
-	bucket->word[3] = lb_source_word(hash, UNITS(now_ns() + 90 * HOUR));
+	bucket->word[3] = lb_source_word(hash, UNITS(fixture_now_ns() + 90 * HOUR));
 	assert_int_equal(syns(&r, 201, 9), 1);
 	pass(&r, 2);
 	assert_int_equal(syns(&r, 2, 9), 2);
@@ -473,10 +445,10 @@ LB_TEST(a_step_of_the_clock_gives_no_flow)
 	struct lb_source_bucket *bucket = bucket_of(&r, "198.51.100.0", &hash);
 
 	limit(&r, r.tcp, 4, 0);
-	r.f->map.limits[r.tcp].full_at = now_ns() + 4 * HOUR + 100000000;
+	r.f->map.limits[r.tcp].full_at = fixture_now_ns() + 4 * HOUR + 100000000;
 	assert_int_equal(syns(&r, 1, 9), 0);
 	limit(&r, r.tcp, 0, 4);
-	bucket->word[3] = lb_source_word(hash, UNITS(now_ns() + 4 * HOUR + 100000000));
+	bucket->word[3] = lb_source_word(hash, UNITS(fixture_now_ns() + 4 * HOUR + 100000000));
 	assert_int_equal(syns(&r, 11, 9), 0);
 }
 
@@ -641,13 +613,13 @@ LB_TEST(all_cpus_together_let_through_no_more_than_a_services_burst)
 LB_TEST(all_cpus_together_let_through_no_more_than_a_sources_burst)
 {
 	struct rig r = stable_l2();
-	uint64_t begin = now_ns(), passed, refilled;
+	uint64_t begin = fixture_now_ns(), passed, refilled;
 
 	limit(&r, r.tcp, 0, 1);
 	r.f->map.limits[r.tcp].source_cost = SHORT;
 	r.f->map.limits[r.tcp].source_span = BURST * SHORT;
 	passed = send_from_all_cpus(&r);
-	refilled = UNITS(now_ns() - begin) / SHORT + 1;
+	refilled = UNITS(fixture_now_ns() - begin) / SHORT + 1;
 	assert_in_range(passed, BURST, BURST + refilled);
 }
 

@@ -210,11 +210,10 @@ LB_TEST(a_foreign_frame_to_another_address_counts_as_not_vip)
 LB_TEST(a_foreign_frame_opens_no_flow)
 {
 	struct fixture *f = fixture_get();
-	uint16_t service = fixture_service(f, VIP4, IPPROTO_TCP, 7000,
-					   (struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
-	uint16_t backend = fixture_backend(f, service, &(struct backend_spec){.dst = BACKEND4});
 
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
+	fixture_single(f, VIP4, IPPROTO_TCP, 7000,
+		       (struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS},
+		       &(struct backend_spec){.dst = BACKEND4});
 	set_mac(&f->map.links[f->lo % LB_LINKS], f->lo, 0, PACKET_MAC_LB);
 	expect(f, LB_REASON_vip_other_mac, PKT(ETH(.dst = MAC_OTHER), IN4(), SYN_TO(7000)), NULL);
 	assert_int_equal(f->count[LB_EVENT_flow_inserted], 0);

@@ -29,23 +29,11 @@ static const struct packet_case cases[] = {
 
 /* ---- lists in the maps ---- */
 
-/* As much of the data plane as filters.c uses. Closed with filters_close. */
-static struct dataplane filters_open(struct fixture *f)
-{
-	struct dataplane dp = {.filters_fd = bpf_map__fd(f->skel->maps.filters),
-			       .skip_grace = true};
+/* As much of the data plane as filters.c uses. */
+static struct dataplane dp;
 
-	dp.maps.settings = f->map.settings;
-	dp.maps.service_slots = FIXTURE_SERVICES;
-	dp.by_id = calloc(FIXTURE_SERVICES, sizeof(*dp.by_id));
-	dp.filters.of = calloc(FIXTURE_SERVICES, sizeof(*dp.filters.of));
-	assert_non_null(dp.by_id);
-	assert_non_null(dp.filters.of);
-	return dp;
-}
-
-static void put(struct dataplane *dp, const uint16_t *ids, struct filter *const *filters,
-		size_t count)
+/* A service without a filter keeps the flag of the one that it had. */
+static void put(const uint16_t *ids, struct filter *const *filters, size_t count)
 {
 	struct service_plan *services = calloc(count + 1, sizeof(*services));
 	struct record *records = calloc(count + 1, sizeof(*records));
@@ -59,56 +47,59 @@ static void put(struct dataplane *dp, const uint16_t *ids, struct filter *const 
 		services[i].record = &records[i];
 		services[i].want.filter = filters[i];
 	}
-	if (filters_plan_make(dp, services, count, &plan, &err))
+	if (filters_plan_make(&dp, services, count, &plan, &err))
 		fail_msg("%s", err.text);
-	filters_install(dp, &plan);
-	filters_remove(dp, &plan);
-	filters_plan_done(dp, &plan);
+	filters_install(&dp, &plan);
+	for (size_t i = 0; i < count; i++)
+		if (filters[i])
+			fixture_get()->map.services[ids[i]].flags |= LB_SERVICE_FILTERED;
+	filters_remove(&dp, &plan);
+	filters_plan_done(&dp, &plan);
 	free(services);
 	free(records);
 }
 
-static void filters_close(struct dataplane *dp)
+static int setup(void **state)
 {
-	put(dp, NULL, NULL, 0);
-	filters_done(dp);
-	free(dp->by_id);
+	struct fixture *f = fixture_or_null();
+
+	if (!f)
+		return 0; /* the test itself skips */
+	world_setup(state);
+	dp = (struct dataplane){.filters_fd = bpf_map__fd(f->skel->maps.filters),
+				.skip_grace = true};
+	dp.maps.settings = f->map.settings;
+	dp.maps.service_slots = FIXTURE_SERVICES;
+	dp.by_id = calloc(FIXTURE_SERVICES, sizeof(*dp.by_id));
+	dp.filters.of = calloc(FIXTURE_SERVICES, sizeof(*dp.filters.of));
+	return dp.by_id && dp.filters.of ? 0 : -1;
 }
 
-/* Gives one service these lists; NULL: none. */
-static void give(struct fixture *f, struct dataplane *dp, uint16_t service,
-		 const struct filter_list *allow, const struct filter_list *deny)
+static int teardown(void **state)
 {
-	struct filter *filter;
-	struct error err = {0};
+	if (!fixture_or_null())
+		return 0;
+	put(NULL, NULL, 0);
+	filters_done(&dp);
+	free(dp.by_id);
+	return 0;
+}
 
-	if (filter_new(allow, deny, &filter, &err))
-		fail_msg("%s", err.text);
-	put(dp, &service, &filter, 1);
+#define TEST(name) LB_TEST_SETUP(name, setup, teardown)
+
+/* Gives one service this filter. */
+static void give(uint16_t service, struct filter *filter)
+{
+	put(&service, &filter, 1);
 	filter_unref(filter);
-	f->map.services[service].flags |= LB_SERVICE_FILTERED;
-}
-
-static void give_text(struct fixture *f, struct dataplane *dp, uint16_t service, const char *allow,
-		      const char *deny)
-{
-	struct filter_list *a = allow ? list_of(allow) : NULL, *d = deny ? list_of(deny) : NULL;
-
-	give(f, dp, service, a, d);
-	filter_list_unref(a);
-	filter_list_unref(d);
 }
 
 /* A service with one backend, at P_LISTED of this VIP. */
 static uint16_t listed(struct fixture *f, const char *vip, int protocol, uint8_t flags)
 {
-	uint16_t service =
-	    fixture_service(f, vip, protocol, P_LISTED, (struct lb_service){.flags = flags});
-	uint16_t backend = fixture_backend(
-	    f, service, &(struct backend_spec){.dst = strchr(vip, ':') ? BACKEND6 : BACKEND4});
-
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
-	return service;
+	return fixture_single(
+	    f, vip, protocol, P_LISTED, (struct lb_service){.flags = flags},
+	    &(struct backend_spec){.dst = strchr(vip, ':') ? BACKEND6 : BACKEND4});
 }
 
 static int reason_from(struct fixture *f, const char *client, uint8_t flags)
@@ -125,146 +116,115 @@ static int reason_from(struct fixture *f, const char *client, uint8_t flags)
 
 static uint64_t denied_count(const struct fixture *f, uint16_t service)
 {
-	uint64_t sum = 0;
-
-	for (unsigned cpu = 0; cpu < f->cpus; cpu++)
-		sum += f->map.service_counts[cpu * FIXTURE_SERVICES + service].denied;
-	return sum;
+	return fixture_service_count(f, service).denied;
 }
 
 /* ---- whole packets ---- */
 
-LB_TEST(a_client_that_is_not_allowed_is_dropped_and_counted)
+TEST(a_client_that_is_not_allowed_is_dropped_and_counted)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
 	uint64_t before = denied_count(f, service);
 
-	give_text(f, &dp, service, CLIENT4, NULL);
+	give(service, filter_of(CLIENT4, NULL));
 	assert_int_equal(reason_from(f, CLIENT4, SYN), LB_REASON_forwarded_tx);
 	assert_int_equal(denied_count(f, service), before);
 	assert_int_equal(reason_from(f, OTHER4, SYN), LB_REASON_denied);
 	assert_int_equal(f->verdict, XDP_DROP);
 	assert_int_equal(denied_count(f, service), before + 1);
 	assert_int_equal(f->count[LB_REASON_denied], 1);
-	filters_close(&dp);
 }
 
-LB_TEST(a_client_that_is_denied_is_dropped_also_on_ipv6)
+TEST(a_client_that_is_denied_is_dropped_also_on_ipv6)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP6, IPPROTO_TCP, 0);
 
-	give_text(f, &dp, service, NULL, OTHER6);
+	give(service, filter_of(NULL, OTHER6));
 	assert_int_equal(reason_from(f, CLIENT6, SYN), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_from(f, OTHER6, SYN), LB_REASON_denied);
-	give_text(f, &dp, service, OTHER6, NULL);
+	give(service, filter_of(OTHER6, NULL));
 	assert_int_equal(reason_from(f, CLIENT6, SYN), LB_REASON_denied);
 	assert_int_equal(reason_from(f, OTHER6, SYN), LB_REASON_forwarded_tx);
-	filters_close(&dp);
 }
 
-LB_TEST(every_packet_of_a_connection_is_judged_not_only_its_first)
+TEST(every_packet_of_a_connection_is_judged_not_only_its_first)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, LB_SERVICE_TRACK_ALWAYS);
 
 	assert_int_equal(reason_from(f, CLIENT4, SYN), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_from(f, CLIENT4, ACK), LB_REASON_forwarded_tx);
-	give_text(f, &dp, service, NULL, CLIENT4);
+	give(service, filter_of(NULL, CLIENT4));
 	assert_int_equal(reason_from(f, CLIENT4, ACK), LB_REASON_denied);
 	assert_int_equal(reason_from(f, CLIENT4, FIN | ACK), LB_REASON_denied);
-	give_text(f, &dp, service, NULL, OTHER4);
+	give(service, filter_of(NULL, OTHER4));
 	assert_int_equal(reason_from(f, CLIENT4, ACK), LB_REASON_forwarded_tx);
-	filters_close(&dp);
 }
 
-LB_TEST(a_denied_client_opens_no_flow_and_takes_no_turn)
+TEST(a_denied_client_opens_no_flow_and_takes_no_turn)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, LB_SERVICE_TRACK_ALWAYS);
 
-	give_text(f, &dp, service, NULL, "0.0.0.0/0");
+	give(service, filter_of(NULL, "0.0.0.0/0"));
 	assert_int_equal(reason_from(f, CLIENT4, SYN), LB_REASON_denied);
 	assert_int_equal(f->count[LB_EVENT_flow_inserted], 0);
-	filters_close(&dp);
 }
 
-LB_TEST(a_denied_client_gets_no_answer_where_no_backend_is_left)
+TEST(a_denied_client_gets_no_answer_where_no_backend_is_left)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = fixture_service(f, VIP4, IPPROTO_TCP, P_LISTED,
 					   (struct lb_service){.no_backend = LB_REFUSE_REJECT});
 
-	give_text(f, &dp, service, NULL, CLIENT4);
+	give(service, filter_of(NULL, CLIENT4));
 	assert_int_equal(reason_from(f, CLIENT4, SYN), LB_REASON_denied);
 	assert_int_equal(reason_from(f, OTHER4, SYN), LB_REASON_no_backend_rejected);
-	filters_close(&dp);
 }
 
-LB_TEST(udp_and_packets_with_options_are_judged)
+TEST(udp_and_packets_with_options_are_judged)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t udp = listed(f, VIP4, IPPROTO_UDP, 0), udp6 = listed(f, VIP6, IPPROTO_UDP, 0);
 	uint16_t ids[] = {udp, udp6};
-	struct filter_list *deny = list_of(CLIENT4 " " CLIENT6);
-	struct filter *filter;
+	struct filter *filter = filter_of(NULL, CLIENT4 " " CLIENT6);
 
-	assert_int_equal(filter_new(NULL, deny, &filter, NULL), 0);
-	put(&dp, ids, (struct filter *[]){filter, filter}, 2);
-	f->map.services[udp].flags |= LB_SERVICE_FILTERED;
-	f->map.services[udp6].flags |= LB_SERVICE_FILTERED;
+	put(ids, (struct filter *[]){filter, filter}, 2);
 	expect(f, LB_REASON_denied, PKT(ETH(), IN4(), UDP(.sport = 1, .dport = P_LISTED), DATA(10)),
 	       NULL);
 	expect(f, LB_REASON_denied,
 	       PKT(ETH(), IN6(), EXT6(.type = 60), UDP(.sport = 1, .dport = P_LISTED), DATA(10)),
 	       NULL);
-	filter_list_unref(deny);
 	filter_unref(filter);
-	filters_close(&dp);
 }
 
-LB_TEST(services_have_lists_of_their_own)
+TEST(services_have_lists_of_their_own)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t tcp = listed(f, VIP4, IPPROTO_TCP, 0), tcp6 = listed(f, VIP6, IPPROTO_TCP, 0);
 	uint16_t ids[] = {tcp, tcp6};
-	struct filter_list *one = list_of(CLIENT4 " " CLIENT6), *other = list_of(OTHER4 " " OTHER6);
-	struct filter *filters[2];
+	struct filter *filters[] = {filter_of(CLIENT4 " " CLIENT6, NULL),
+				    filter_of(OTHER4 " " OTHER6, NULL)};
 
-	assert_int_equal(filter_new(one, NULL, &filters[0], NULL), 0);
-	assert_int_equal(filter_new(other, NULL, &filters[1], NULL), 0);
-	put(&dp, ids, filters, 2);
-	f->map.services[tcp].flags |= LB_SERVICE_FILTERED;
-	f->map.services[tcp6].flags |= LB_SERVICE_FILTERED;
+	put(ids, filters, 2);
 	assert_int_equal(reason_from(f, CLIENT4, SYN), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_from(f, OTHER4, SYN), LB_REASON_denied);
 	assert_int_equal(reason_from(f, CLIENT6, SYN), LB_REASON_denied);
 	assert_int_equal(reason_from(f, OTHER6, SYN), LB_REASON_forwarded_tx);
-	filter_list_unref(one);
-	filter_list_unref(other);
 	filter_unref(filters[0]);
 	filter_unref(filters[1]);
-	filters_close(&dp);
 }
 
-LB_TEST(a_service_whose_lists_are_gone_takes_everyone)
+TEST(a_service_whose_lists_are_gone_takes_everyone)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
 
-	give_text(f, &dp, service, CLIENT4, NULL);
-	put(&dp, &service, (struct filter *[]){NULL}, 1);
+	give(service, filter_of(CLIENT4, NULL));
+	put(&service, (struct filter *[]){NULL}, 1);
 	assert_int_equal(reason_from(f, OTHER4, SYN), LB_REASON_forwarded_tx);
-	filters_close(&dp);
 }
 
 /* ---- fragments ---- */
@@ -280,30 +240,26 @@ static int reason_of(struct fixture *f, const struct layer *layers)
 	return f->reason;
 }
 
-LB_TEST(no_fragment_of_a_denied_client_is_forwarded)
+TEST(no_fragment_of_a_denied_client_is_forwarded)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_UDP, 0);
 
-	give_text(f, &dp, service, NULL, CLIENT4);
+	give(service, filter_of(NULL, CLIENT4));
 	assert_int_equal(reason_of(f, FRAGMENT_FIRST(5)), LB_REASON_denied);
 	assert_int_equal(reason_of(f, FRAGMENT_LATER(5)), LB_REASON_fragment_unknown);
-	filters_close(&dp);
 }
 
-LB_TEST(later_fragments_are_judged_by_the_lists_of_their_own_time)
+TEST(later_fragments_are_judged_by_the_lists_of_their_own_time)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_UDP, 0);
 
-	give_text(f, &dp, service, NULL, OTHER4);
+	give(service, filter_of(NULL, OTHER4));
 	assert_int_equal(reason_of(f, FRAGMENT_FIRST(6)), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_of(f, FRAGMENT_LATER(6)), LB_REASON_forwarded_tx);
-	give_text(f, &dp, service, NULL, CLIENT4);
+	give(service, filter_of(NULL, CLIENT4));
 	assert_int_equal(reason_of(f, FRAGMENT_LATER(6)), LB_REASON_denied);
-	filters_close(&dp);
 }
 
 /* ---- ICMP errors ---- */
@@ -322,41 +278,35 @@ static int reason_of_error6(struct fixture *f, const char *router, const char *c
 			     IP6(.src = VIP6, .dst = client), TCP(.sport = P_LISTED, .dport = 9)));
 }
 
-LB_TEST(an_icmp_error_counts_as_the_clients_whose_packet_it_quotes)
+TEST(an_icmp_error_counts_as_the_clients_whose_packet_it_quotes)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
 
-	give_text(f, &dp, service, CLIENT4, NULL);
+	give(service, filter_of(CLIENT4, NULL));
 	assert_int_equal(reason_of_error4(f, ROUTER4, CLIENT4), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_of_error4(f, ROUTER4, OTHER4), LB_REASON_denied);
 	assert_int_equal(reason_of_error4(f, CLIENT4, OTHER4), LB_REASON_denied);
-	filters_close(&dp);
 }
 
-LB_TEST(an_icmpv6_error_counts_as_the_clients_whose_packet_it_quotes)
+TEST(an_icmpv6_error_counts_as_the_clients_whose_packet_it_quotes)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP6, IPPROTO_TCP, 0);
 
-	give_text(f, &dp, service, CLIENT6, NULL);
+	give(service, filter_of(CLIENT6, NULL));
 	assert_int_equal(reason_of_error6(f, ROUTER6, CLIENT6), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_of_error6(f, ROUTER6, OTHER6), LB_REASON_denied);
-	filters_close(&dp);
 }
 
-LB_TEST(an_echo_to_the_vip_belongs_to_no_service_and_is_answered)
+TEST(an_echo_to_the_vip_belongs_to_no_service_and_is_answered)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
 
-	give_text(f, &dp, service, NULL, CLIENT4);
+	give(service, filter_of(NULL, CLIENT4));
 	assert_int_equal(reason_of(f, PKT(ETH(), IN4(), ICMP(.type = 8, .id = 1), DATA(8))),
 			 LB_REASON_echo_answered);
-	filters_close(&dp);
 }
 
 /* ---- the search ---- */
@@ -378,40 +328,33 @@ static void try_address(struct fixture *f, const struct filter_list *allow,
 
 /* Each round has other lists for the two services, some as long as those of many bounds between two
  * entries of the directory. */
-LB_TEST(random_lists_admit_whom_the_naive_model_admits)
+TEST(random_lists_admit_whom_the_naive_model_admits)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t ids[] = {listed(f, VIP4, IPPROTO_TCP, 0), listed(f, VIP6, IPPROTO_TCP, 0)};
 
 	for (uint64_t seed = 1; seed <= 60; seed++) {
 		struct filter_list *allow, *deny;
 		struct filter *filter;
-		struct error err = {0};
 
 		model_seed(seed);
 		allow = seed % 3 ? model_list(seed % 10 ? 60 : 700, NULL) : NULL;
 		deny = seed % 3 != 1 ? model_list(60, allow) : NULL;
-		if (filter_new(allow, deny, &filter, &err))
-			fail_msg("%s", err.text);
-		put(&dp, ids, (struct filter *[]){filter, filter}, 2);
-		f->map.services[ids[0]].flags |= LB_SERVICE_FILTERED;
-		f->map.services[ids[1]].flags |= LB_SERVICE_FILTERED;
+		filter = filter_of_lists(allow, deny);
+		put(ids, (struct filter *[]){filter, filter}, 2);
 		for (int i = 0; i < 100; i++)
 			try_address(f, allow, deny, i % 2 ? 4 : 6);
 		filter_list_unref(allow);
 		filter_list_unref(deny);
 		filter_unref(filter);
 	}
-	filters_close(&dp);
 }
 
 /* Every second address of a /16 is denied: 65 536 bounds between two entries of the directory, so
  * the search needs all its steps but five. */
-LB_TEST(as_many_bounds_as_fit_between_two_entries_are_searched)
+TEST(as_many_bounds_as_fit_between_two_entries_are_searched)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
 	struct filter_list *deny = list_of("");
 	char text[32];
@@ -420,7 +363,7 @@ LB_TEST(as_many_bounds_as_fit_between_two_entries_are_searched)
 		snprintf(text, sizeof(text), "10.1.%u.%u", i >> 8, i & 255);
 		assert_int_equal(filter_list_add(deny, text, 1, NULL), 0);
 	}
-	give(f, &dp, service, NULL, deny);
+	give(service, filter_of_lists(NULL, deny));
 	for (unsigned i = 0; i < 65536; i += 251) {
 		snprintf(text, sizeof(text), "10.1.%u.%u", i >> 8, i & 255);
 		assert_int_equal(reason_from(f, text, ACK),
@@ -429,14 +372,12 @@ LB_TEST(as_many_bounds_as_fit_between_two_entries_are_searched)
 	assert_int_equal(reason_from(f, "10.0.255.255", ACK), LB_REASON_forwarded_tx);
 	assert_int_equal(reason_from(f, "10.2.0.0", ACK), LB_REASON_forwarded_tx);
 	filter_list_unref(deny);
-	filters_close(&dp);
 }
 
 /* The directory and the bounds are in the second chunk, and some bounds in the third. */
-LB_TEST(filters_that_take_several_chunks_are_searched)
+TEST(filters_that_take_several_chunks_are_searched)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP4, IPPROTO_TCP, 0);
 	struct filter_list *deny = list_of("");
 	char text[32];
@@ -445,7 +386,7 @@ LB_TEST(filters_that_take_several_chunks_are_searched)
 		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 15, i >> 7 & 255, i << 1 & 255);
 		assert_int_equal(filter_list_add(deny, text, 1, NULL), 0);
 	}
-	give(f, &dp, service, NULL, deny);
+	give(service, filter_of_lists(NULL, deny));
 	assert_true(dp.filters.chunks > 2);
 	for (unsigned i = 0; i < 1200000; i += 4999) {
 		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 16, i >> 8 & 255, i & 255);
@@ -454,14 +395,12 @@ LB_TEST(filters_that_take_several_chunks_are_searched)
 	}
 	assert_int_equal(reason_from(f, "11.0.0.0", ACK), LB_REASON_forwarded_tx);
 	filter_list_unref(deny);
-	filters_close(&dp);
 }
 
 /* Of IPv6 prefixes with the same first 32 bits, as one site has them, all must be searched. */
-LB_TEST(ipv6_prefixes_that_share_their_first_words_are_searched)
+TEST(ipv6_prefixes_that_share_their_first_words_are_searched)
 {
 	struct fixture *f = fixture_get();
-	struct dataplane dp = filters_open(f);
 	uint16_t service = listed(f, VIP6, IPPROTO_TCP, 0);
 	struct filter_list *deny = list_of("");
 	char text[64];
@@ -472,7 +411,7 @@ LB_TEST(ipv6_prefixes_that_share_their_first_words_are_searched)
 		snprintf(text, sizeof(text), "2001:db9:ffff:ffff::%x", i);
 		assert_int_equal(filter_list_add(deny, text, 1, NULL), 0);
 	}
-	give(f, &dp, service, NULL, deny);
+	give(service, filter_of_lists(NULL, deny));
 	for (unsigned i = 0; i < 65536; i += 503) {
 		snprintf(text, sizeof(text), "2001:db9:0:%x:ffff::1", i);
 		assert_int_equal(reason_from(f, text, ACK),
@@ -482,7 +421,6 @@ LB_TEST(ipv6_prefixes_that_share_their_first_words_are_searched)
 				 i % 2 ? LB_REASON_forwarded_tx : LB_REASON_denied);
 	}
 	filter_list_unref(deny);
-	filters_close(&dp);
 }
 
 PACKET_TEST_MAIN("packets: filters", cases)

@@ -318,12 +318,8 @@ LB_TEST(gue_source_ports_differ_between_flows)
 /* A service of its own with a backend whose outer source varies in the low `bits` bits. */
 static void spreading_service(struct fixture *f, const char *dst, const char *src, uint32_t spread)
 {
-	uint16_t service = fixture_service(f, VIP4, IPPROTO_TCP, 7000,
-					   (struct lb_service){.forward = LB_FORWARD_IPIP});
-	uint16_t backend = fixture_backend(
-	    f, service, &(struct backend_spec){.dst = dst, .src = src, .spread = spread});
-
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
+	fixture_single(f, VIP4, IPPROTO_TCP, 7000, (struct lb_service){.forward = LB_FORWARD_IPIP},
+		       &(struct backend_spec){.dst = dst, .src = src, .spread = spread});
 }
 
 LB_TEST(the_outer_flow_label_varies_with_the_flow)

@@ -121,10 +121,10 @@ LB_TEST(a_fragment_of_another_datagram_does_not_follow)
 	       NULL);
 }
 
-/* Every place of the fragment table is taken by another datagram. */
-LB_TEST(a_fragment_whose_place_another_datagram_has_does_not_follow)
+/* Sends the first fragment of datagram 3, and gives its entry every place of the fragment table.
+ * Returns the entry. */
+static uint64_t crowd_fragments(struct fixture *f)
 {
-	struct fixture *f = fixture_get();
 	uint64_t word = 0;
 
 	packet_build(&f->in,
@@ -135,6 +135,15 @@ LB_TEST(a_fragment_whose_place_another_datagram_has_does_not_follow)
 	assert_true(word & LB_FRAG_USED);
 	for (uint32_t i = 0; i < f->frag_count; i++)
 		f->map.frags[i] = word;
+	return word;
+}
+
+/* Every place of the fragment table is taken by another datagram. */
+LB_TEST(a_fragment_whose_place_another_datagram_has_does_not_follow)
+{
+	struct fixture *f = fixture_get();
+
+	crowd_fragments(f);
 	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
 	fixture_send(f);
 	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
@@ -230,12 +239,9 @@ LB_TEST(a_tcp_fragment_that_overwrites_ports_is_no_new_flow)
 /* A service on `port` that takes no fragments. */
 static void without_fragments(struct fixture *f, const char *vip, int port, int flags)
 {
-	uint16_t service =
-	    fixture_service(f, vip, IPPROTO_UDP, port,
-			    (struct lb_service){.flags = LB_SERVICE_NO_FRAGMENTS | flags});
-	uint16_t backend = fixture_backend(f, service, &(struct backend_spec){.dst = BACKEND4});
-
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
+	fixture_single(f, vip, IPPROTO_UDP, port,
+		       (struct lb_service){.flags = LB_SERVICE_NO_FRAGMENTS | flags},
+		       &(struct backend_spec){.dst = BACKEND4});
 }
 
 LB_TEST(a_service_that_takes_no_fragments_drops_them_all)
@@ -309,17 +315,10 @@ LB_TEST(dropped_fragments_do_not_displace_those_that_are_forwarded)
 	struct fixture *f = fixture_get();
 	const struct layer *dropped =
 	    PKT(ETH(), IN4(FRAG4(MF, 4)), UDP(.sport = 1, .dport = 7000), DATA(64));
-	uint64_t word = 0;
+	uint64_t word;
 
 	without_fragments(f, VIP4, 7000, 0);
-	packet_build(&f->in,
-		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_IPIP4), DATA(64)));
-	fixture_send(f);
-	for (uint32_t i = 0; i < f->frag_count; i++)
-		word |= f->map.frags[i];
-	assert_true(word & LB_FRAG_USED);
-	for (uint32_t i = 0; i < f->frag_count; i++)
-		f->map.frags[i] = word;
+	word = crowd_fragments(f);
 	expect(f, LB_REASON_fragment_refused, dropped, NULL);
 	for (uint32_t i = 0; i < f->frag_count; i++)
 		assert_true(f->map.frags[i] == word);

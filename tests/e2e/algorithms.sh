@@ -287,7 +287,6 @@ only_clients_of_b2_moved() { # PROTOCOL ADDRESS PORT SERVICE
 	expect "$4: clients of other backends that moved" "$(of_two_maps "map-$4" '
 		transpose | map(select(.[0] != "b2" and .[0] != .[1])) | length')" -le 1
 }
-start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
 
 test_source_hash_keeps_a_client_on_one_backend_and_a_lost_one_moves_only_its_own() {
 	use "algorithm: source-hash" &&
@@ -296,7 +295,7 @@ test_source_hash_keeps_a_client_on_one_backend_and_a_lost_one_moves_only_its_own
 	lab_kill nginx-b2 KILL
 	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
 	for_each_service only_clients_of_b2_moved
-	start_nginx 2
+	lab_nginx_start 2
 	lab_wait_for 10 "b2 to be back" backends_up $((4 * COUNT))
 }
 
@@ -462,11 +461,9 @@ test_affinity_keeps_a_client_on_its_backend_in_least_conn_until_the_timeout() {
 }
 
 set_up() {
-	lab_need_root
-	lab_up $COUNT || return 1
+	lab_with_servers $COUNT || return 1
 	echo 10000 >"$WORK/next-port"
 	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 		lab_spawn "slow-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" \
 			serve-http :: 8090 name "b$i" delay 0.05 slow 0.5
 		lab_spawn "ports-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" \

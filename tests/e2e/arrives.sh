@@ -7,44 +7,50 @@ COUNT=2
 
 # ---- the lab as containers have it ----
 
+# Are checksums left to the devices? A veth finishes none.
+offload_checksums() { # on | off
+	local i
+	for i in lb client b1 b2; do
+		in_ns "$i" ethtool -K eth0 tx "$1" >/dev/null 2>&1
+		in_ns router ethtool -K "to-$i" tx "$1" >/dev/null 2>&1
+	done
+}
 # Nobody has prepared the veth pairs: checksums are left to the device, and the far end of lb's
 # takes no frames from XDP.
 as_containers() {
 	local i
 	in_ns router bpftool net detach xdp dev to-lb 2>/dev/null
+	offload_checksums on
 	for i in lb client b1 b2; do
-		in_ns "$i" ethtool -K eth0 tx on >/dev/null 2>&1
-		in_ns router ethtool -K "to-$i" tx on gro off >/dev/null 2>&1
+		in_ns router ethtool -K "to-$i" gro off >/dev/null 2>&1
 	done
 }
 # What lbd asks for: the other end polls, and nobody leaves a checksum unfinished.
 as_lbd_asks() {
-	local i
-	for i in lb client b1 b2; do
-		in_ns "$i" ethtool -K eth0 tx off >/dev/null 2>&1
-		in_ns router ethtool -K "to-$i" tx off >/dev/null 2>&1
-	done
+	offload_checksums off
 	in_ns router ethtool -K to-lb gro on >/dev/null 2>&1
 }
 
 # One service for each VIP.
-configure() { # SERVICE-EXTRA-LINES [MODE]
+configure() { # SERVICE-EXTRA-LINES
 	{
 		lab_config_head
-		[ -z "${2:-}" ] || echo "mode: $2"
 		echo "services:"
 		config_service web4 $VIP4 tcp 80 4 $COUNT "$1"
 		config_service web6 $VIP6 tcp 80 6 $COUNT "$1"
 	} >"$WORK/lbd.yaml"
 }
-# With this config, in the mode that it names.
-restart() {
-	stop_lbd TERM
-	lab_lbd_start
-}
 all_up() { backends_up $((2 * COUNT)); }
 use() { # SERVICE-EXTRA-LINES
 	configure "$1" && lbctl reload && lab_wait_for 10 "all backends to be up" all_up
+}
+# A config with this service alone.
+use_service() { # KEYS-AND-VALUES...
+	{
+		lab_config_head
+		echo "services: [{ $* }]"
+	} >"$WORK/lbd.yaml"
+	lbctl reload >/dev/null
 }
 reattach() { # [LBCTL-OPTION]...
 	lbctl detach eth0 >/dev/null && lbctl attach eth0 "$@"
@@ -60,11 +66,7 @@ warns_of() { # TEXT
 }
 lost_frames() { lbctl status --json | json '.interfaces[0].lost'; }
 lost_in_metrics() {
-	in_ns lb curl -s http://127.0.0.1:9469/metrics |
-		awk '/^lbd_interface_lost_frames_total\{interface="eth0"\}/ { print int($2) }'
-}
-condition_is() { # SERVICE ADDRESS CONDITION
-	[ "$(backend_field "$1" "$2" condition)" = "$3" ]
+	metrics | awk '/^lbd_interface_lost_frames_total\{interface="eth0"\}/ { print int($2) }'
 }
 why_has() { # SERVICE ADDRESS TEXT
 	[[ $(backend_field "$1" "$2" why) == *"$3"* ]] && return
@@ -108,12 +110,8 @@ test_auto_takes_native_mode_where_the_other_end_is_ready() {
 # The order of these tests: this one begins in native mode. What the client sends now has no
 # checksum; at most its first packets are lost, which it sends again.
 test_auto_leaves_native_mode_when_checksums_are_unfinished() {
-	local i
 	expect "mode before" "$(mode)" = native
-	for i in lb client b1 b2; do
-		in_ns "$i" ethtool -K eth0 tx on >/dev/null 2>&1
-		in_ns router ethtool -K "to-$i" tx on >/dev/null 2>&1
-	done
+	offload_checksums on
 	all_arrive $VIP4 "[$VIP6]"
 	expect mode "$(mode)" = generic
 	logged "eth0: native mode loses packets: packets come in with unfinished checksums"
@@ -180,13 +178,8 @@ test_an_interface_without_ethernet_is_refused() {
 test_l2_backends_behind_a_gateway_are_not_up_and_nothing_goes_round() {
 	local before
 	in_ns lb ip route add 10.88.0.0/24 via 10.0.0.1
-	{
-		lab_config_head
-		echo "services:"
-		echo "  - { name: far, vip: $VIP4, protocol: udp, port: 53, forward: l2,"
-		echo "      health: { type: none }, backends: [{ address: 10.88.0.11 }] }"
-	} >"$WORK/lbd.yaml"
-	lbctl reload >/dev/null || return 1
+	use_service "name: far, vip: $VIP4, protocol: udp, port: 53, forward: l2," \
+		"health: { type: none }, backends: [{ address: 10.88.0.11 }]" || return 1
 	lab_wait_for 10 "the backend to be seen" condition_is far 10.88.0.11 no-next-hop || return 1
 	why_has far 10.88.0.11 "behind gateway 10.0.0.1" || return 1
 	before=$(sent_to_backends)
@@ -210,13 +203,8 @@ test_a_backend_behind_a_bridge_is_not_up_in_native_mode_and_served_in_generic_mo
 	ip -n "$(ns b1)" link set eth9 mtu 1600 up
 	ip -n "$(ns lb)" addr add 10.99.0.1/24 dev br9
 	ip -n "$(ns b1)" addr add 10.99.0.11/24 dev eth9
-	{
-		lab_config_head
-		echo "services:"
-		echo "  - { name: web4, vip: $VIP4, protocol: tcp, port: 80,"
-		echo "      backends: [{ address: 10.99.0.11 }] }"
-	} >"$WORK/lbd.yaml"
-	lbctl reload >/dev/null || return 1
+	use_service "name: web4, vip: $VIP4, protocol: tcp, port: 80," \
+		"backends: [{ address: 10.99.0.11 }]" || return 1
 	lab_wait_for 10 "the bridge to be seen" condition_is web4 10.99.0.11 no-next-hop || return 1
 	why_has web4 10.99.0.11 "br9 (bridge) takes no frames from native XDP" || return 1
 	in_ns b1 "$BUILD/lbctl" backend-host setup --iface eth9 --vip $VIP4 >/dev/null || return 1
@@ -236,13 +224,8 @@ test_an_ipv4_backend_behind_an_ipv6_next_hop_is_served() {
 	in_ns b1 ip addr add 10.55.0.11/32 dev lo
 	in_ns b1 "$BUILD/lbctl" backend-host setup --iface eth0 --vip $VIP4 --vip $VIP6 >/dev/null
 	in_ns lb ip route add 10.55.0.0/24 via inet6 "$gateway" dev eth0 || return 1
-	{
-		lab_config_head
-		echo "services:"
-		echo "  - { name: web4, vip: $VIP4, protocol: tcp, port: 80,"
-		echo "      backends: [{ address: 10.55.0.11 }] }"
-	} >"$WORK/lbd.yaml"
-	lbctl reload >/dev/null || return 1
+	use_service "name: web4, vip: $VIP4, protocol: tcp, port: 80," \
+		"backends: [{ address: 10.55.0.11 }]" || return 1
 	lab_wait_for 10 "the backend to be up" condition_is web4 10.55.0.11 up || return 1
 	all_arrive $VIP4
 }
@@ -253,14 +236,9 @@ test_a_vip_on_the_balancer_is_not_the_source_of_its_checks() {
 	local vip=2001:db8:b::99
 	in_ns b1 ip addr add $vip/128 dev lo nodad
 	in_ns lb ip addr add $vip/128 dev eth0 nodad
-	{
-		lab_config_head
-		echo "services:"
-		echo "  - { name: near, vip: \"$vip\", protocol: tcp, port: 80,"
-		echo "      health: { type: http, interval: 500ms, timeout: 450ms },"
-		echo "      backends: [{ address: \"2001:db8:b::11\" }] }"
-	} >"$WORK/lbd.yaml"
-	lbctl reload >/dev/null || return 1
+	use_service "name: near, vip: \"$vip\", protocol: tcp, port: 80," \
+		"health: { type: http, interval: 500ms, timeout: 450ms }," \
+		"backends: [{ address: \"2001:db8:b::11\" }]" || return 1
 	lab_wait_for 10 "the backend to be up" condition_is near 2001:db8:b::11 up || return 1
 	in_ns lb ip addr del 2001:db8:b::2/64 dev eth0
 	in_ns lb ip route add 2001:db8:b::/64 dev eth0
@@ -312,33 +290,27 @@ test_http_checks_to_the_vip_run_in_the_process_without_rights() {
 	local pid restarts lines
 	HEALTH="{ type: http, to: vip, path: /healthz, $CHECK_TIMES }" use "" || return 1
 	are_checked || return 1
-	lines=$(wc -l <"$WORK/lbd.log")
+	lines=$(log_lines)
 	pid=$(probe_process pid)
-	expect "capabilities" "$(awk '$1 == "CapEff:" { print $2 }' "/proc/$pid/status")" = \
-		0000000000000000
+	expect "capabilities" "$(proc_status "$pid" CapEff)" = 0000000000000000
 	restarts=$(probe_process restarts)
 	kill -9 "$pid"
 	lab_wait_for 15 "the process to run again" process_is_new "$pid" || return 1
 	are_checked || return 1
 	all_up || return 1
 	expect "restarts" "$(probe_process restarts)" = $((restarts + 1))
-	expect "backends that went down" \
-		"$(tail -n "+$((lines + 1))" "$WORK/lbd.log" | grep -c ': backend .* down')" -eq 0
+	expect "backends that went down" "$(downs_since "$lines")" -eq 0
 	pid=$(probe_process pid)
-	expect "its descriptors of maps and programs" \
-		"$(find "/proc/$pid/fd" -lname 'anon_inode:bpf*' | wc -l)" -eq 0
+	expect "its descriptors of maps and programs" "$(bpf_descriptors "$pid")" -eq 0
 }
-probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
 process_is_new() { [ "$(probe_process running)" = true ] && [ "$(probe_process pid)" != "$1" ]; }
-
 
 test_checks_to_the_vip_leave_nothing_behind() {
 	in_ns lb tc filter show dev eth0 egress | grep -q detour || return 1
 	stop_lbd TERM
 	in_ns lb tc filter show dev eth0 egress | grep -q detour && return 1
-	use_without_lbd && lab_lbd_start && lab_wait_for 10 "all backends to be up" all_up
+	configure "" && lab_lbd_start && lab_wait_for 10 "all backends to be up" all_up
 }
-use_without_lbd() { configure ""; }
 
 # ---- links ----
 

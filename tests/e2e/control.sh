@@ -490,11 +490,7 @@ test_detach_then_stop_leaves_no_pins() {
 }
 
 two_services_of_two_backends() {
-	lab_need_root
-	lab_up 2 || return 1
-	for i in 1 2; do
-		lab_backend_servers $i $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
+	lab_with_servers 2 || return 1
 	{
 		lab_config_head
 		echo "services:"

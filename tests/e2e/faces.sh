@@ -14,7 +14,6 @@ lbd_pid() { cat "$WORK/lbd.pid"; }
 swarm() { # NAME WHERE PATH [KIND COUNT]...
 	lab_spawn "$1" in_ns lb "$BUILD/tests/e2e/swarm" "${@:2}"
 }
-lines_of_log() { wc -l <"$WORK/lbd.log"; }
 
 # ---- what is measured ----
 
@@ -28,7 +27,7 @@ start_server() {
 notice_ms() {
 	local lines begin
 	lab_wait_for 30 "10.0.0.11 to be up" backend_is up || return 1
-	lines=$(lines_of_log)
+	lines=$(log_lines)
 	begin=$(now_ms)
 	lab_kill tcp-b1 KILL
 	timeout 120 grep -qm1 "backend 10.0.0.11 down" \

@@ -2,9 +2,7 @@
 # Backends that die and come back, seen from clients.
 . "$(dirname "$0")/lib.sh"
 
-start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
-
-# After how many probes that is, tests/unit/test_health.c checks.
+# After how many probes that is, tests/unit/health/test_health.c checks.
 test_requests_fail_after_a_crash_only_until_it_is_noticed() {
 	local result
 	load_start crash load-http $VIP4 80 rate 400 timeout 0.5
@@ -21,7 +19,7 @@ test_a_returned_backend_serves_again_without_a_failure() {
 	local result
 	load_start return load-http $VIP4 80 rate 500
 	sleep 0.5
-	start_nginx 2
+	lab_nginx_start 2
 	lab_wait_for 10 "b2 to be up" backends_up 18 || return 1
 	result=$(traffic load-http $VIP4 80 rate 500 seconds 1)
 	load_end return
@@ -81,7 +79,7 @@ test_with_no_backend_left_clients_are_refused_at_once_and_the_reason_is_counted(
 	expect "curl (7: refused)" $? = 7
 	expect no_backend_rejected "$(reason_packets no_backend_rejected)" -gt 0
 	expect "status of web4" "$(service_field web4 status)" = down
-	for i in 1 2 3; do start_nginx $i; done
+	for i in 1 2 3; do lab_nginx_start $i; done
 	lab_wait_for 10 "all to be up again" backends_up 18
 }
 

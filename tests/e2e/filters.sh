@@ -143,7 +143,7 @@ test_services_status_and_metrics_show_the_lists() {
 	expect "the line below the table" \
 		"$(lbctl services | grep -c '^web4: prefixes: deny 2; packets denied: [0-9]*$')" = 1
 	expect "memory" "$(lbctl status --json | json .memory.filters)" -gt 0
-	in_ns lb curl -s -m 20 "http://127.0.0.1:9469/metrics" >"$WORK/metrics"
+	metrics -m 20 >"$WORK/metrics"
 	expect "prefixes in the metrics" \
 		"$(grep -c '^lbd_service_deny_prefixes{service="web4".*} 2$' "$WORK/metrics")" = 1
 	expect "packets in the metrics" \

@@ -1,19 +1,18 @@
 #!/bin/bash
 # Forged SYNs, ACKs, UDP datagrams and fragments, mixed, from all of 11.0.0.0/8, of which half are
-# denied, while rates of new flows are set: open connections stay, new ones are served. What a connection takes under the
-# flood is printed beside what it takes without.
+# denied, while rates of new flows are set: open connections stay, new ones are served. What a
+# connection takes under the flood is printed beside what it takes without.
 #   FLOOD=8000000 tests/e2e/floods.sh    the full flood (make floods); the default is a fortieth
 #   RATE=100000                          packets a second (10000)
 . "$(dirname "$0")/lib.sh"
 
-COUNT=3                  # backends
-HELD=1000                # connections that are open all the time
-FLOOD=${FLOOD:-200000}   # packets
-RATE=${RATE:-10000}      # a second
-NEW=50                   # new connections a second
+COUNT=3   # backends
+HELD=1000 # connections that are open all the time
+NEW=50    # new connections a second
+FLOOD=$((${FLOOD:-200000} / LAB_SLOWDOWN)) # packets
+RATE=${RATE:-10000}                        # a second
 LIMIT="limit: { new-flows: 1000000/s, per-source: { v4: 24, rate: 200/s, burst: 2000 } }
 deny: [11.128.0.0/9]"
-FLOODS=0                 # packets of all floods so far
 
 services() {
 	echo "services:"
@@ -22,19 +21,7 @@ services() {
 	config_service udp $VIP4 udp 7000 4 $COUNT "$LIMIT"$'\n'"idle-timeout: { udp: 3s }"
 }
 
-held_open() {
-	load_start held hold $VIP4 7000 connections $HELD interval 2 timeout 30
-	lab_wait_for 30 "$HELD connections" grep -q "$HELD connections open" "$WORK/held.err"
-}
-
-flood() {
-	# flood looks up the router's MAC address in the neighbour table.
-	in_ns client ping -c 1 -W 5 198.51.100.1 >/dev/null || return 1
-	FLOODS=$((FLOODS + FLOOD / LAB_SLOWDOWN))
-	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7000 \
-		$((FLOOD / LAB_SLOWDOWN)) $((RATE / LAB_SLOWDOWN)) mix
-}
-all_have_come() { [ "$(packets_to_vips)" -ge $((FLOODS / 100 * 99)) ]; }
+all_have_come() { [ "$(packets_to_vips)" -ge $((FLOOD / 100 * 99)) ]; }
 packets_to_vips() {
 	lbctl stats --json | json '[.reasons[] | select(.name | test("^(not_|malformed)") | not)
 		| .packets] | add'
@@ -44,11 +31,11 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 0) }'
 
 test_a_mixed_flood_breaks_no_connection_and_refuses_no_new_one() {
 	local quiet result
-	held_open || return 1
+	hold_open held 7000 $HELD interval 2 timeout 30 || return 1
 	quiet=$(traffic load-tcp $VIP4 7000 rate $NEW seconds 10 timeout 30)
 	expect "failed new connections without a flood" "$(field "$quiet" .failed)" = 0
 	load_start new load-tcp $VIP4 7000 rate $NEW timeout 30
-	flood || return 1
+	flood 7000 "$FLOOD" "$RATE" mix || return 1
 	load_end new
 	lab_wait_for 20 "the flood to come" all_have_come || return 1
 	load_end held
@@ -65,18 +52,12 @@ test_a_mixed_flood_breaks_no_connection_and_refuses_no_new_one() {
 }
 
 test_fragments_without_a_first_one_reach_no_backend() {
-	expect "fragments dropped" "$(reason_packets fragment_unknown)" -ge $((FLOODS / 10))
+	expect "fragments dropped" "$(reason_packets fragment_unknown)" -ge $((FLOOD / 10))
 }
 
 set_up() {
-	local i
-	lab_need_root
-	lab_up $COUNT || return 1
-	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-		# The backends' answers to the flood go nowhere.
-		in_ns "b$i" ip route add blackhole 11.0.0.0/8
-	done
+	lab_with_servers $COUNT || return 1
+	flood_unanswered $COUNT
 	{
 		lab_config_head
 		services

@@ -140,8 +140,7 @@ test_new_flows_are_counted_per_service_and_backend() {
 
 test_metrics_say_the_same_as_lbctl() {
 	local metric
-	metric=$(in_ns lb curl -s http://127.0.0.1:9469/metrics |
-		awk '/^lbd_service_new_flows_total\{.*web4/ { print int($2) }')
+	metric=$(metrics | awk '/^lbd_service_new_flows_total\{.*web4/ { print int($2) }')
 	expect "lbd_service_new_flows_total of web4" "$metric" = "$(service_field web4 flows)"
 }
 

@@ -10,6 +10,7 @@ LAB=${LAB:-lbt$$}
 # With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test.
 SANITIZER_DIR=/tmp/$LAB.sanitizer
 mkdir -p "$SANITIZER_DIR" && chmod 1777 "$SANITIZER_DIR"
+trap 'rm -rf "$SANITIZER_DIR"' EXIT
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_DIR/report:log_exe_name=1"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_DIR/report"
 
@@ -65,13 +66,19 @@ backend_address() { # N FAMILY
 	if [ "$2" = 4 ]; then echo "10.0.0.$((10 + $1))"; else echo "2001:db8:b::$((10 + $1))"; fi
 }
 
-# The whole lab with N backends, servers, lbd and the program attached.
-lab_with_lbd() { # N [EXTRA]
+# The lab with N backends and their servers.
+lab_with_servers() { # N
+	local i
 	lab_need_root
 	lab_up "$1" || return 1
 	for i in $(seq "$1"); do
 		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 	done
+}
+
+# The whole lab with N backends, servers, lbd and the program attached.
+lab_with_lbd() { # N [EXTRA]
+	lab_with_servers "$1" || return 1
 	{
 		lab_config_head
 		[ -z "${MODE:-}" ] || echo "mode: $MODE"
@@ -116,9 +123,11 @@ backend_field() { # SERVICE ADDRESS FIELD
 		json '.backends[] | select(.address == $address) | .[$field]' \
 			--arg address "$2" --arg field "$3"
 }
+condition_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE ADDRESS CONDITION
 reason_packets() { # REASON
 	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
 }
+metrics() { in_ns lb curl -s "$@" http://127.0.0.1:9469/metrics; } # [CURL-OPTION]...
 
 # ---- the daemon ----
 
@@ -135,6 +144,15 @@ logged() { # TEXT
 	echo "# the log lacks: $1"
 	FAILED=1
 }
+log_lines() { wc -l <"$WORK/lbd.log"; }
+# Backends that went down after this line of the log.
+downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -c ': backend .* down'; } # LINE
+
+# The process that runs HTTP checks.
+probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
+proc_status() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } # PID NAME
+# Maps, programs and links of BPF that a process holds.
+bpf_descriptors() { find "/proc/$1/fd" -lname 'anon_inode:bpf*' | wc -l; } # PID
 
 # ---- verdicts ----
 
@@ -182,6 +200,26 @@ load_end() { # NAME
 	echo "# $1: $(cat "$WORK/$1.json")"
 }
 
+# Connections that are open, and ask, until load_end.
+hold_open() { # NAME PORT COUNT [OPTION VALUE]...
+	load_start "$1" hold $VIP4 "$2" connections "$3" "${@:4}"
+	lab_wait_for 20 "$3 connections of $1" grep -q "$3 connections open" "$WORK/$1.err"
+}
+
+# ---- floods ----
+
+# Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or a mixture (tests/e2e/flood.c).
+flood() { # PORT COUNT RATE [mix]
+	# It looks up the router's MAC address in the neighbour table.
+	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
+	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" $(($3 / LAB_SLOWDOWN)) "${@:4}"
+}
+# The answers of N backends to a flood go nowhere.
+flood_unanswered() { # N
+	local i
+	for i in $(seq "$1"); do in_ns "b$i" ip route add blackhole 11.0.0.0/8; done
+}
+
 # ---- sanitizers ----
 
 # Prints reports that have come since the last call; false: there are some.
@@ -219,7 +257,6 @@ set_up_or_end() { # COMMAND...
 	echo "not ok 1 - lab_comes_up"
 	echo "1..1"
 	lab_down
-	rm -rf "$SANITIZER_DIR"
 	exit 1
 }
 

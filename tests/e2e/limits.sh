@@ -17,17 +17,6 @@ services() {
 }
 service() { config_service "$1" $VIP4 tcp "$2" 4 $COUNT "$3"; } # NAME PORT EXTRA
 
-hold_open() { # NAME PORT COUNT
-	load_start "$1" hold $VIP4 "$2" connections "$3" interval 1 timeout 20
-	lab_wait_for 20 "$3 connections of $1" grep -q "$3 connections open" "$WORK/$1.err"
-}
-
-flood() { # PORT COUNT
-	# flood looks up the router's MAC address in the neighbour table.
-	in_ns client ping -c 1 -W 5 198.51.100.1 >/dev/null || return 1
-	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" $((20000 / LAB_SLOWDOWN))
-}
-
 # The most new flows that a rate lets through in what has passed since a time.
 may_pass() { # BURST RATE SINCE
 	echo $(($1 + $2 * (SECONDS - $3 + 1)))
@@ -38,9 +27,9 @@ may_pass() { # BURST RATE SINCE
 test_a_flood_from_one_source_prefix_costs_other_clients_nothing() {
 	local before since=$SECONDS
 	before=$(service_field guarded flows) || return 1
-	hold_open held 7000 $HELD || return 1
+	hold_open held 7000 $HELD interval 1 timeout 20 || return 1
 	load_start new load-tcp $VIP4 7000 rate 40 timeout 20
-	flood 7000 $FLOOD || return 1
+	flood 7000 $FLOOD 20000 || return 1
 	lab_wait_for 20 "the flood to be dropped" over_at_least guarded $((FLOOD / 2)) || return 1
 	load_end new
 	load_end held
@@ -64,20 +53,17 @@ test_stats_and_metrics_show_what_was_dropped() {
 		"$(lbctl stats | grep -cE '^  11\.0\.0\.0/8 .* dropped, last .* ago, guarded$')" = 1
 	expect "the service's metric" "$(metric over_source_rate_total guarded)" = "$dropped"
 	expect "the other service's metric" "$(metric over_source_rate_total free)" = 0
-	expect "labels of sources" "$(in_ns lb curl -s $METRICS/metrics | grep -c 11.0.0.0)" = 0
+	expect "labels of sources" "$(metrics | grep -c 11.0.0.0)" = 0
 }
-METRICS=http://127.0.0.1:9469
 offender() { # NUMBER FIELD
 	lbctl stats --json | json ".sources_over_rate[$1]$2"
 }
-metric() { # NAME SERVICE
-	in_ns lb curl -s $METRICS/metrics | sed -n "s/^lbd_service_$1{service=\"$2\".*} //p"
-}
+metric() { metrics | sed -n "s/^lbd_service_$1{service=\"$2\".*} //p"; } # NAME SERVICE
 
 # A rate of one a minute: hardly more than the burst is let through while the test runs.
 test_a_service_above_its_rate_drops_new_connections_and_keeps_the_open_ones() {
 	local result
-	hold_open capped 7001 5 || return 1
+	hold_open capped 7001 5 interval 1 timeout 20 || return 1
 	result=$(traffic load-tcp $VIP4 7001 rate 10 requests 10 timeout 3)
 	expect "refused connections" "$(field "$result" .failed)" -ge 8
 	expect "packets above the rate" "$(service_field capped over_rate)" -ge 8
@@ -90,7 +76,7 @@ test_a_service_above_its_rate_drops_new_connections_and_keeps_the_open_ones() {
 
 test_a_datagram_of_a_known_udp_flow_costs_nothing() {
 	local result
-	lab_wait_for 60 "the UDP service to know its flows" udp_has_settled || return 1
+	lab_wait_for 60 "the UDP service to know its flows" lab_udp_settled || return 1
 	# 6 flows of many datagrams, then one more
 	load_start udp hold-udp "$LAB_UDP4" 5353 connections 6 interval 0.2 timeout 20
 	lab_wait_for 20 "6 flows" udp_has_flows 6 || return 1
@@ -101,14 +87,12 @@ test_a_datagram_of_a_known_udp_flow_costs_nothing() {
 	expect "broken or moved flows" "$(broken_or_moved udp)" = 0
 }
 udp_has_flows() { [ "$(service_field udp flows)" = "$1" ]; }
-udp_has_settled() { [ "$(service_field udp slots_in_transition)" = 0 ]; }
 
 # While lbd is dead, and in the next one, an empty bucket stays empty.
 test_rates_hold_without_lbd_and_in_the_next_one() {
 	local result over
 	over=$(service_field capped over_rate) || return 1
-	kill -9 "$(lbd_pid)"
-	lab_wait_for 5 "lbd to be gone" lbd_is_gone || return 1
+	stop_lbd KILL || return 1
 	result=$(traffic load-tcp $VIP4 7001 rate 10 requests 10 timeout 3)
 	expect "refused connections without lbd" "$(field "$result" .failed)" -ge 7
 	lab_lbd_start || return 1
@@ -117,7 +101,6 @@ test_rates_hold_without_lbd_and_in_the_next_one() {
 	expect "refused connections after a restart" "$(field "$result" .failed)" -ge 7
 	expect "the first offender" "$(offender 0 .prefix)" = 11.0.0.0/8
 }
-lbd_is_gone() { ! lbctl status; }
 
 test_a_reload_changes_rates() {
 	local result
@@ -139,15 +122,12 @@ test_a_reload_changes_rates() {
 
 set_up() {
 	local i
-	lab_need_root
-	lab_up $COUNT || return 1
+	lab_with_servers $COUNT || return 1
 	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 		lab_spawn "more-b$i" in_ns "b$i" \
 			"$BUILD/tests/e2e/traffic" serve-tcp :: 7001 ports 2 name "b$i"
-		# The backends' answers to the flood go nowhere.
-		in_ns "b$i" ip route add blackhole 11.0.0.0/8
 	done
+	flood_unanswered $COUNT
 	{
 		lab_config_head
 		services

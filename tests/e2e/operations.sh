@@ -25,14 +25,12 @@ settled() {
 	lab_wait_for 20 "slots to settle" nothing_in_transition
 }
 all_up() { lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT)); }
-start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
 service_is() { # STATUS: all four services have it
 	[ "$(lbctl services --json | json '[.services[].status] | unique | join("+")')" = "$1" ]
 }
 metric() { # NAME SERVICE
-	in_ns lb curl -s http://127.0.0.1:9469/metrics |
-		awk -v name="$1" -v service="\"$2\"" '
-			index($1, name "{") == 1 && index($0, service) { print int($2) }'
+	metrics | awk -v name="$1" -v service="\"$2\"" '
+		index($1, name "{") == 1 && index($0, service) { print int($2) }'
 }
 backend() { # SERVICE N FIELD
 	backend_field "$1" "$(backend_address "$2" "${1: -1}")" "$3"
@@ -91,7 +89,7 @@ test_slow_start_lets_the_share_of_a_returned_backend_grow() {
 	lab_wait_for 20 "all to have their full weight" none_starts || return 1
 	lab_kill nginx-b2 KILL
 	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
-	start_nginx 2
+	lab_nginx_start 2
 	lab_wait_for 5 "b2 to start" starting tcp4 2 || return 1
 	expect "weight at first" "$(backend tcp4 2 effective_weight)" -lt 50
 	share_of_b2_is_its_weight
@@ -308,14 +306,14 @@ test_backups_serve_only_while_no_other_lives() {
 	expect "lbctl services" "$(lbctl services | grep -c ' backup ')" = 4
 	expect "lbctl status" \
 		"$(lbctl status | grep -c '^Services *4, 0 down, 4 on backup backends only$')" = 1
-	start_nginx 2
+	lab_nginx_start 2
 	lab_wait_for 5 "the backups' service to end" service_is degraded || return 1
 	for service in $SERVICES; do
 		flows $service 20 "the backup has none again" '.by == {b2: 20}'
 	done
 	expect "lbd_service_backups_active" "$(metric lbd_service_backups_active tcp6)" = 0
-	start_nginx 1
-	start_nginx 3
+	lab_nginx_start 1
+	lab_nginx_start 3
 	all_up
 }
 
@@ -339,17 +337,13 @@ test_below_the_panic_threshold_all_are_used_and_reported() {
 	expect "the log" "$(grep -c 'tcp4 .*fewer than 50 % of the backends are up: all are used' \
 		"$WORK/lbd.log")" = 1
 	expect "b1's condition" "$(backend tcp4 1 condition)" = down
-	for i in 1 2 3; do start_nginx $i; done
+	for i in 1 2 3; do lab_nginx_start $i; done
 	lab_wait_for 10 "the end of the panic" service_is up || return 1
 	expect "lbd_service_panic" "$(metric lbd_service_panic tcp4)" = 0
 }
 
 set_up() {
-	lab_need_root
-	lab_up $COUNT || return 1
-	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
+	lab_with_servers $COUNT || return 1
 	{
 		lab_config_head
 		echo "services: []"

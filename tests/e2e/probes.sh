@@ -4,46 +4,36 @@
 # shellcheck disable=SC2034 # FAILED is read by lib.sh
 . "$(dirname "$0")/lib.sh"
 
-process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
 process_runs_again() { # RESTARTS
-	[ "$(process running)" = true ] && [ "$(process restarts)" -ge "$1" ]
+	[ "$(probe_process running)" = true ] && [ "$(probe_process restarts)" -ge "$1" ]
 }
-status_of() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } # PID NAME
-metric() { # NAME
-	in_ns lb curl -s "http://127.0.0.1:9469/metrics" | awk -v name="$1" '$1 == name { print $2 }'
-}
-start_nginx() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; }
-
-# Backends that the log says went down since line $1.
-downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -c ': backend .* down'; }
-log_lines() { wc -l <"$WORK/lbd.log"; }
+metric() { metrics | awk -v name="$1" '$1 == name { print $2 }'; } # NAME
 
 test_it_has_no_rights() {
 	local pid
-	pid=$(process pid) || return 1
-	expect "its parent" "$(status_of "$pid" PPid)" = "$(lbd_pid)"
+	pid=$(probe_process pid) || return 1
+	expect "its parent" "$(proc_status "$pid" PPid)" = "$(lbd_pid)"
 	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
-		expect $set "$(status_of "$pid" $set)" = 0000000000000000
+		expect $set "$(proc_status "$pid" $set)" = 0000000000000000
 	done
-	expect "no new privileges" "$(status_of "$pid" NoNewPrivs)" = 1
-	expect "seccomp" "$(status_of "$pid" Seccomp)" = 2
-	expect "user" "$(status_of "$pid" Uid)" = 65534
+	expect "no new privileges" "$(proc_status "$pid" NoNewPrivs)" = 1
+	expect "seccomp" "$(proc_status "$pid" Seccomp)" = 2
+	expect "user" "$(proc_status "$pid" Uid)" = 65534
 	expect "OOM score" "$(cat "/proc/$pid/oom_score_adj")" = 500
 	expect "its first descriptors" \
 		"$(readlink /proc/"$pid"/fd/[012] | sort | uniq -c | awk '{ print $1 $2 }')" = 3/
 	expect "maps, programs and links that it holds" \
-		"$(find "/proc/$pid/fd" -lname 'anon_inode:bpf*' | wc -l)" -eq 0
-	expect "of them those of lbd" \
-		"$(find "/proc/$(lbd_pid)/fd" -lname 'anon_inode:bpf*' | wc -l)" -gt 0
+		"$(bpf_descriptors "$pid")" -eq 0
+	expect "of them those of lbd" "$(bpf_descriptors "$(lbd_pid)")" -gt 0
 	expect "its name" "$(cat "/proc/$pid/comm")" = lbd-probes
 }
 
 test_kill_9_while_traffic_goes_on_takes_no_backend_down() {
 	local lines before
-	lines=$(log_lines) before=$(process restarts)
+	lines=$(log_lines) before=$(probe_process restarts)
 	load_start killed load-http $VIP4 80 rate 400
 	for i in 1 2 3 4 5; do
-		kill -9 "$(process pid)" || return 1
+		kill -9 "$(probe_process pid)" || return 1
 		lab_wait_for 10 "the process to run again" process_runs_again $((before + i)) ||
 			return 1
 		backends_up 12 || FAILED=1
@@ -51,7 +41,7 @@ test_kill_9_while_traffic_goes_on_takes_no_backend_down() {
 	load_end killed
 	expect "failed requests" "$(report_field killed .failed)" = 0
 	expect "backends that went down" "$(downs_since "$lines")" -eq 0
-	expect "why" "$(process why)" = "killed by SIGKILL"
+	expect "why" "$(probe_process why)" = "killed by SIGKILL"
 	expect "restarts in the metrics" "$(metric lbd_probe_process_restarts_total)" -ge \
 		$((before + 5))
 	expect "down in the metrics" "$(metric lbd_probe_process_down)" = 0
@@ -62,25 +52,25 @@ test_kill_9_while_traffic_goes_on_takes_no_backend_down() {
 test_checks_go_on_afterwards() {
 	lab_kill nginx-b2 KILL
 	lab_wait_for 10 "b2 to be down" backends_up 6 || return 1
-	start_nginx 2
+	lab_nginx_start 2
 	lab_wait_for 10 "b2 to be up" backends_up 12
 }
 
 # With a backend that dies while there is no process: it is found when there is one again.
 test_a_backend_that_dies_with_the_process_is_found() {
 	local before
-	before=$(process restarts)
-	kill -9 "$(process pid)"
+	before=$(probe_process restarts)
+	kill -9 "$(probe_process pid)"
 	lab_kill nginx-b2 KILL
 	lab_wait_for 15 "b2 to be down" backends_up 6 || return 1
-	expect restarts "$(process restarts)" -gt "$before"
-	start_nginx 2
+	expect restarts "$(probe_process restarts)" -gt "$before"
+	lab_nginx_start 2
 	lab_wait_for 10 "b2 to be up" backends_up 12
 }
 
 test_a_process_that_hangs_is_replaced_and_takes_no_backend_down() {
 	local lines before pid
-	lines=$(log_lines) before=$(process restarts) pid=$(process pid)
+	lines=$(log_lines) before=$(probe_process restarts) pid=$(probe_process pid)
 	load_start hangs load-http $VIP4 80 rate 200
 	kill -STOP "$pid"
 	lab_wait_for 30 "the process to be replaced" process_runs_again $((before + 1)) || {
@@ -90,13 +80,13 @@ test_a_process_that_hangs_is_replaced_and_takes_no_backend_down() {
 	load_end hangs
 	expect "failed requests" "$(report_field hangs .failed)" = 0
 	expect "backends that went down" "$(downs_since "$lines")" -eq 0
-	expect "why" "$(process why)" = "it hangs: no answer to a ping"
+	expect "why" "$(probe_process why)" = "it hangs: no answer to a ping"
 	has_ended "$pid"
 }
 
 test_a_reload_without_http_checks_and_back_keeps_it() {
 	local pid
-	pid=$(process pid)
+	pid=$(probe_process pid)
 	cp "$WORK/lbd.yaml" "$WORK/http.yaml"
 	sed -i 's/type: http, port: 80, path: [^,]*,/type: tcp, port: 80,/' "$WORK/lbd.yaml"
 	lbctl reload >/dev/null || return 1
@@ -105,31 +95,31 @@ test_a_reload_without_http_checks_and_back_keeps_it() {
 	mv "$WORK/http.yaml" "$WORK/lbd.yaml"
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 10 "all backends to be up by http" backends_up 12
-	expect "pid" "$(process pid)" = "$pid"
+	expect "pid" "$(probe_process pid)" = "$pid"
 }
-no_probes() { [ "$(process probes)" = 0 ]; }
+no_probes() { [ "$(probe_process probes)" = 0 ]; }
 
 test_it_ends_with_lbd_and_the_next_lbd_has_its_own() {
 	local pid
 	for signal in KILL TERM; do
-		pid=$(process pid)
+		pid=$(probe_process pid)
 		stop_lbd $signal
 		lab_wait_for 5 "the probe process to end" has_ended "$pid" || return 1
 		lab_lbd_start || return 1
 		lab_wait_for 10 "all backends to be up" backends_up 12
 		lab_wait_for 10 "its process to run" process_runs_again 0
-		expect "its pid" "$(process pid)" != "$pid"
+		expect "its pid" "$(probe_process pid)" != "$pid"
 	done
 }
 
 # Signals to the whole group (Ctrl-C, systemd) are lbd's to act on.
 test_sigterm_alone_does_not_end_it() {
 	local before
-	before=$(process restarts)
-	for signal in TERM INT HUP; do kill -$signal "$(process pid)"; done
+	before=$(probe_process restarts)
+	for signal in TERM INT HUP; do kill -$signal "$(probe_process pid)"; done
 	sleep 0.5
 	lab_wait_for 5 "it to run" process_runs_again "$before"
-	expect restarts "$(process restarts)" = "$before"
+	expect restarts "$(probe_process restarts)" = "$before"
 }
 
 set_up_or_end lab_with_lbd 2

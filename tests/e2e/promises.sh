@@ -213,15 +213,11 @@ flows_status() { lbctl status --json | json ".flows | $1"; } # FILTER
 
 # Four times as many SYNs as the flow table has places, each from another client: none may keep one.
 test_a_flood_of_spoofed_syns_takes_no_place_from_another_service() {
-	local i before syns
+	local before syns
 	syns=$(flows_status '.capacity * 4') || return 1
-	# The backends' answers to the flood go nowhere.
-	for i in $(seq $COUNT); do in_ns "b$i" ip route add blackhole 11.0.0.0/8; done
-	# flood looks up the router's MAC address in the neighbour table.
-	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
+	flood_unanswered $COUNT
 	before=$(sent_packets) || return 1
-	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7005 \
-		"$syns" $((20000 / LAB_SLOWDOWN)) || return 1
+	flood 7005 "$syns" 20000 || return 1
 	lab_wait_for 5 "the flood to be forwarded" sent_at_least $((before + syns)) || return 1
 	bystander_takes_turns 0 || FAILED=1
 	expect "new flows without a place" "$(flows_status .without_place)" = 0
@@ -260,10 +256,8 @@ SERVICES=11
 BACKENDS_ALL=$((SERVICES * COUNT))
 set_up() {
 	local i
-	lab_need_root
-	lab_up $COUNT || return 1
+	lab_with_servers $COUNT || return 1
 	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 		server "more-b$i" "b$i" serve-tcp :: 7001 ports 8
 		server "late-rr-b$i" "b$i" serve-late :: 7100 delay $SILENCE
 		server "late-maglev-b$i" "b$i" serve-late :: 7101 delay $SILENCE

@@ -16,7 +16,7 @@ config() { # LINES: in every service
 }
 
 start_servers() { # N
-	lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"
+	lab_nginx_start "$1"
 	lab_spawn "tcp-b$1" in_ns "b$1" "$BUILD/tests/e2e/traffic" serve-tcp :: 7000 name "b$1"
 }
 
@@ -90,11 +90,7 @@ test_ten_backends_are_replaced_one_after_the_other_and_no_request_fails() {
 }
 
 set_up() {
-	lab_need_root
-	lab_up $COUNT || return 1
-	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
+	lab_with_servers $COUNT || return 1
 	config "idle-timeout: { tcp: $((3 * LAB_SLOWDOWN))s }" >"$WORK/lbd.yaml"
 	lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT))
 }

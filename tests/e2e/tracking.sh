@@ -49,16 +49,13 @@ test_a_drained_backend_takes_no_new_flow() {
 # A million SYNs from distinct sources, at a service whose slots are in transition: a new weight
 # has just moved some of them.
 test_a_syn_flood_of_a_million_sources_breaks_no_open_connection() {
-	local i
-	# The backends' answers to the flood go nowhere.
-	for i in 1 2 3 4 5; do in_ns b$i ip route add blackhole 11.0.0.0/8; done
+	flood_unanswered 5
 	load_start hold hold $VIP4 7000 connections 1000 interval 1 timeout 20
 	lab_wait_for 10 "connections" \
 		grep -q "1000 connections open" "$WORK/hold.err" || return 1
 	sleep 1.5
 	lbctl backend weight tcp4 10.0.0.11 20 >/dev/null || return 1
-	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 7000 \
-		$((1000000 / LAB_SLOWDOWN)) $((60000 / LAB_SLOWDOWN)) || return 1
+	flood 7000 $((1000000 / LAB_SLOWDOWN)) 60000 || return 1
 	lbctl backend weight tcp4 10.0.0.11 100 >/dev/null || return 1
 	sleep 4
 	load_end hold
@@ -71,11 +68,7 @@ set_up() {
 	BACKENDS="1 2 3" lab_with_lbd_of 5
 }
 lab_with_lbd_of() { # N backends in the lab, those of $BACKENDS in the config
-	lab_need_root
-	lab_up "$1" || return 1
-	for i in $(seq "$1"); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
+	lab_with_servers "$1" || return 1
 	{
 		lab_config_head
 		config_services "$1" "${EXTRA:-}"

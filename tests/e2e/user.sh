@@ -65,14 +65,14 @@ test_it_serves_as_a_user_with_three_capabilities() {
 
 # Its bounding set stays: emptying it takes CAP_SETPCAP. Without new privileges it gives nothing.
 test_its_probe_process_has_no_capability() {
-	local of
-	of=/proc/$(lbctl status --json | json .probe_process.pid)/status
+	local pid
+	pid=$(probe_process pid)
 	for set in CapInh CapPrm CapEff CapAmb; do
-		expect $set "$(awk -v set=$set: '$1 == set { print $2 }' "$of")" = 0000000000000000
+		expect $set "$(proc_status "$pid" $set)" = 0000000000000000
 	done
-	expect "no new privileges" "$(awk '/^NoNewPrivs:/ { print $2 }' "$of")" = 1
-	expect "seccomp" "$(awk '/^Seccomp:/ { print $2 }' "$of")" = 2
-	expect "user" "$(awk '/^Uid:/ { print $2 }' "$of")" = "$USER_ID"
+	expect "no new privileges" "$(proc_status "$pid" NoNewPrivs)" = 1
+	expect "seccomp" "$(proc_status "$pid" Seccomp)" = 2
+	expect "user" "$(proc_status "$pid" Uid)" = "$USER_ID"
 }
 
 # lbd marks the sockets and has the program that its checks need; the probe process connects them.
@@ -83,17 +83,16 @@ test_http_checks_go_to_the_vip() {
 	lbctl reload >/dev/null || return 1
 	in_ns b1 "$BUILD/lbctl" backend-host undo --iface eth0 >/dev/null
 	lab_wait_for 10 "b1 to be down by what only checks to the VIP find" \
-		backend_is web4 10.0.0.11 down || FAILED=1
+		condition_is web4 10.0.0.11 down || FAILED=1
 	expect "the other" "$(backend_field web4 10.0.0.12 condition)" = up
 	in_ns b1 "$BUILD/lbctl" backend-host setup --iface eth0 --vip $VIP4 --vip $VIP6 \
 		--vip "$LAB_UDP4" --vip "$LAB_UDP6" >/dev/null || FAILED=1
-	lab_wait_for 10 "b1 to be up" backend_is web4 10.0.0.11 up || FAILED=1
+	lab_wait_for 10 "b1 to be up" condition_is web4 10.0.0.11 up || FAILED=1
 	mv "$WORK/to-backend.yaml" "$WORK/lbd.yaml"
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 10 "all backends to be up" backends_up 12
 	serves
 }
-backend_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE ADDRESS CONDITION
 
 test_it_reloads_and_changes_weights() {
 	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
@@ -172,7 +171,7 @@ test_it_takes_over_from_an_lbd_that_ran_as_root() {
 	local in_dispatcher
 	lbctl detach eth0 >/dev/null && stop_lbd TERM || return 1
 	LBD="" lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up 12 || return 1
-	expect "user" "$(awk '/^Uid:/ { print $2 }' "/proc/$(lbd_pid)/status")" = 0
+	expect "user" "$(proc_status "$(lbd_pid)" Uid)" = 0
 	in_dispatcher=$(lbctl status --json | json '.interfaces[0].dispatcher')
 	load_start a load-http $VIP4 80 rate 300
 	sleep 0.5
@@ -219,11 +218,7 @@ test_systemd_rates_the_unit_at_most_1_5() {
 }
 
 two_backends_and_a_user() {
-	lab_need_root
-	lab_up 2 || return 1
-	for i in 1 2; do
-		lab_backend_servers $i $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
+	lab_with_servers 2 || return 1
 	{
 		lab_config_head
 		config_services 2 ""

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/addr.h"
 #include "common/log.h"
 
 static char directory[64];
@@ -40,7 +41,7 @@ static void remove_directory(void)
 	rmdir(directory);
 }
 
-const char *fuzz_begin(bool own_network)
+void fuzz_begin(bool own_network)
 {
 	const char *parent = getenv("TMPDIR");
 
@@ -52,7 +53,6 @@ const char *fuzz_begin(bool own_network)
 	snprintf(directory, sizeof(directory), "%s/lbd-fuzz.XXXXXX", parent ? parent : "/tmp");
 	require(mkdtemp(directory), "%s: %s", directory, strerror(errno));
 	atexit(remove_directory);
-	return directory;
 }
 
 const char *fuzz_path(char text[128], const char *name)
@@ -67,4 +67,21 @@ void fuzz_put(const char *path, const uint8_t *data, size_t size)
 
 	require(fd >= 0 && write(fd, data, size) == (ssize_t)size, "%s: %s", path, strerror(errno));
 	close(fd);
+}
+
+bool fuzz_is_host(const struct addr *addr)
+{
+	static const uint8_t zeros[16];
+	const uint8_t *b = addr->bytes;
+
+	if (addr->family == 4)
+		return memcmp(b, zeros, 4) != 0 && b[0] != 127 && (b[0] & 0xf0) != 0xe0 &&
+		       memcmp(b, "\xff\xff\xff\xff", 4) != 0;
+	if (addr->family != 6 || b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
+		return false;
+	if (memcmp(b, zeros, 10) != 0)
+		return true;
+	if (b[10] == 0xff && b[11] == 0xff)
+		return false;
+	return memcmp(b + 10, zeros, 5) != 0 || b[15] > 1;
 }

@@ -26,10 +26,14 @@ void fuzz_fail(const char *file, int line, const char *holds, const char *format
     __attribute__((noreturn, format(printf, 4, 5)));
 
 /* Silences the log, enters a network namespace of its own if asked to, and makes a directory in
- * TMPDIR that ends with the process. Returns its path. */
-const char *fuzz_begin(bool own_network);
+ * TMPDIR that ends with the process. */
+void fuzz_begin(bool own_network);
 /* DIRECTORY/NAME of fuzz_begin's directory, in text. */
 const char *fuzz_path(char text[128], const char *name);
 void fuzz_put(const char *path, const uint8_t *data, size_t size);
+
+/* "address" of docs/config.md, from the RFCs, not by addr_why_no_host. */
+struct addr;
+bool fuzz_is_host(const struct addr *addr);
 
 #endif

@@ -204,18 +204,13 @@ static void check_on_disk(void)
 
 static bool may_be_backend(const struct addr *address)
 {
-	static const char *const refused[] = {VIP_A, VIP_B, "127.0.0.1",      "0.0.0.0",
-					      "::",  "::1", "255.255.255.255"};
-	const uint8_t *b = address->bytes;
-	struct addr other;
+	static const char *const vips[] = {VIP_A, VIP_B};
+	struct addr vip;
 
-	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		if (!addr_parse(refused[i], &other) && addr_equal(&other, address))
+	for (size_t i = 0; i < sizeof(vips) / sizeof(vips[0]); i++)
+		if (!addr_parse(vips[i], &vip) && addr_equal(&vip, address))
 			return false;
-	if (address->family == 4)
-		return b[0] != 127 && b[0] >> 4 != 14;
-	return b[0] != 0xff && !(b[0] == 0xfe && b[1] >> 6 == 2) &&
-	       memcmp(b, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) != 0;
+	return fuzz_is_host(address);
 }
 
 static void check_state(void)

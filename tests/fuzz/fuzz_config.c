@@ -15,24 +15,6 @@ static bool within(uint64_t value, uint64_t least, uint64_t most)
 	return value >= least && value <= most;
 }
 
-/* "address" of docs/config.md, from the RFCs, not by addr_why_no_host. */
-static bool is_host(const struct addr *addr)
-{
-	static const uint8_t zeros[16];
-	const uint8_t *b = addr->bytes;
-
-	if (addr->family == 4)
-		return memcmp(b, zeros, 4) != 0 && b[0] != 127 && (b[0] & 0xf0) != 0xe0 &&
-		       memcmp(b, "\xff\xff\xff\xff", 4) != 0;
-	if (addr->family != 6 || b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
-		return false;
-	if (memcmp(b, zeros, 10) != 0)
-		return true;
-	if (b[10] == 0xff && b[11] == 0xff)
-		return false;
-	return memcmp(b + 10, zeros, 5) != 0 || b[15] > 1;
-}
-
 static void check_name(const char *name)
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -74,7 +56,7 @@ static void check_backends(const struct config *config, const struct config_serv
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct config_backend *backend = &service->backends[i];
 
-		require(is_host(&backend->address), "backend %u", i);
+		require(fuzz_is_host(&backend->address), "backend %u", i);
 		require(backend->weight <= 10000, "weight %u", backend->weight);
 		require(config_find_backend(service, &backend->address) == backend, "twice");
 		for (unsigned j = 0; j < config->services_count; j++)
@@ -87,7 +69,7 @@ static void check_service(const struct config *config, const struct config_servi
 {
 	check_name(service->name);
 	require(config_find_service(config, service->name) == service, "%s: twice", service->name);
-	require(is_host(&service->vip), "%s: VIP", service->name);
+	require(fuzz_is_host(&service->vip), "%s: VIP", service->name);
 	require(service->protocol == 6 || service->protocol == 17, "%u", service->protocol);
 	require(service->algorithm, "%s: no algorithm", service->name);
 	require(within(service->mask4, 1, 32) && within(service->mask6, 1, 128), "%u, %u",

@@ -16,7 +16,7 @@
 #define MOST           (3 + BACKENDS_LIMIT) /* entries that a start reads */
 
 static char overrides_path[128], copy_path[128], offloads_path[128], former_path[128],
-    bad_overrides[132], bad_offloads[132];
+    bad_overrides[132], bad_offloads[132], bad_former[132];
 static struct config *config;
 
 static const char config_text[] =
@@ -38,6 +38,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	fuzz_path(former_path, "former.json");
 	snprintf(bad_overrides, sizeof(bad_overrides), "%s.bad", overrides_path);
 	snprintf(bad_offloads, sizeof(bad_offloads), "%s.bad", offloads_path);
+	snprintf(bad_former, sizeof(bad_former), "%s.bad", former_path);
 	require(!config_parse(config_text, sizeof(config_text) - 1, "f", &config, &err), "%s",
 		err.text);
 	return 0;
@@ -160,9 +161,7 @@ static void check_offloads(const uint8_t *data, size_t size)
 	offloads_free(offloads);
 	unlink(offloads_path);
 	unlink(former_path);
-	fuzz_path(former_path, "former.json.bad");
-	unlink(former_path);
-	fuzz_path(former_path, "former.json");
+	unlink(bad_former);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -81,21 +81,6 @@ static void note_features(const struct view *v, const struct expectation *e, int
 
 /* ---- one frame ---- */
 
-static int action_of(int reason)
-{
-	static const enum lb_outcome outcomes[] = {
-#define X(name, outcome, help) LB_##outcome,
-	    LB_REASONS(X)
-#undef X
-	};
-
-	if (reason == LB_REASON_forwarded_redirect)
-		return XDP_REDIRECT;
-	return outcomes[reason] == LB_SENT     ? XDP_TX
-	       : outcomes[reason] == LB_PASSED ? XDP_PASS
-					       : XDP_DROP;
-}
-
 static bool is_forwarded(int reason)
 {
 	return reason == LB_REASON_forwarded_tx || reason == LB_REASON_forwarded_redirect;
@@ -144,8 +129,8 @@ static int check_out(const struct view *v, const struct expectation *e)
 	require(f->reason >= 0, "no reason was counted, or several");
 	require(e->reasons >> f->reason & 1, "reason %s, expected one of %08x",
 		fixture_reason_name(f->reason), e->reasons);
-	require(f->verdict == action_of(f->reason), "%s: action %d", fixture_reason_name(f->reason),
-		f->verdict);
+	require(f->verdict == fixture_action_of(f->reason), "%s: action %d",
+		fixture_reason_name(f->reason), f->verdict);
 	if (is_forwarded(f->reason))
 		return check_forwarded(v, e, f->out.data, f->out.len);
 	if (f->verdict == XDP_TX)
@@ -215,8 +200,8 @@ static void run_frame(struct model *model, const struct view *v, const struct in
 static void run_odd_frame(const struct input_frame *frame)
 {
 	send_frame(frame);
-	require(f->reason >= 0 && f->verdict == action_of(f->reason), "reason %s, action %d",
-		fixture_reason_name(f->reason), f->verdict);
+	require(f->reason >= 0 && f->verdict == fixture_action_of(f->reason),
+		"reason %s, action %d", fixture_reason_name(f->reason), f->verdict);
 	counted = counted_by_all();
 }
 
@@ -284,9 +269,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!f) /* exit has been called, and libFuzzer's own handlers run */
 		return 0;
 	input_read(data, size, &input);
-	if (answers > ANSWERS_MOST)
+	if (answers > ANSWERS_MOST) {
 		fixture_clear_rates(f);
-	answers = answers > ANSWERS_MOST ? 0 : answers;
+		answers = 0;
+	}
 	run_all(&input, first);
 	for (int i = 0; i < input.count; i++)
 		change_padding(&input.frames[i], i + (int)size);

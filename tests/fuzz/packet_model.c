@@ -322,7 +322,7 @@ static void expect_later(const struct model *model, const struct view *v, struct
 	if (!first)
 		return;
 	/* A later first fragment may have taken the place in the table that remembers them. */
-	if (first->number == model->datagram_count - 1)
+	if (first == &model->datagrams[model->datagram_count - 1])
 		e->reasons = 0;
 	if (!first->service) {
 		e->reasons |= pass ? REASON(vip_no_service) : REASON(unserved);
@@ -406,8 +406,7 @@ static void note_datagram(struct model *model, const struct view *v, const struc
 				     .protocol = v->protocol,
 				     .id = v->datagram,
 				     .service = e->service,
-				     .backend = backend,
-				     .number = model->datagram_count};
+				     .backend = backend};
 	memcpy(d->src, v->src, v->address_length);
 	memcpy(d->dst, v->dst, v->address_length);
 	model->datagram_count++;

@@ -30,7 +30,6 @@ struct model_datagram {
 	uint32_t id;
 	const struct world_service *service; /* NULL: none took it */
 	int backend;                         /* -1: not known */
-	int number;                          /* of first fragments before it */
 };
 
 struct model {

@@ -156,7 +156,7 @@ static uint16_t draw_port(void)
 	unsigned count;
 
 	services = world_services(&count);
-	return one_in(8) ? (uint16_t)draw(0x10000) : services[draw(count)].port;
+	return one_in(8) ? (uint16_t)draw(0x10000) : services[draw(count)].plan->port;
 }
 
 static void write_ip(uint8_t *ip, uint8_t family, uint8_t protocol, size_t payload)
@@ -293,12 +293,12 @@ static void quote_frame(struct input_frame *frame)
 	static const uint8_t types4[] = {3, 11, 12, 4, 5}, types6[] = {1, 2, 3, 4};
 	struct view v;
 	uint8_t quoted[128], *icmp;
-	size_t header, length;
+	size_t length, cut;
+	int vip;
 
 	view_of(frame->bytes, frame->length, &v);
 	if (v.link != LINK_IP || !v.sound || !v.l4)
 		return;
-	header = v.family == 4 ? IP4_HEADER : IP6_HEADER;
 	length = v.ip_length < sizeof(quoted) ? v.ip_length : sizeof(quoted);
 	memcpy(quoted, v.frame + v.l3, length);
 	memcpy(quoted + (v.src - v.frame) - v.l3, v.dst, v.address_length);
@@ -307,19 +307,15 @@ static void quote_frame(struct input_frame *frame)
 		memcpy(quoted + v.header, v.l4 + 2, 2);
 		memcpy(quoted + v.header + 2, v.l4, 2);
 	}
-	if (one_in(4))
-		length = v.header + draw(12) < length ? v.header + draw(12) : length;
-	length = length < sizeof(quoted) ? length : sizeof(quoted);
-	const int vip = world_find_vip(v.family, v.dst);
-	const uint8_t family = v.family;
-
-	icmp = begin_frame(frame, family, family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, 8 + length);
+	cut = one_in(4) ? v.header + draw(12) : length;
+	length = cut < length ? cut : length;
+	vip = world_find_vip(v.family, v.dst); /* while the frame is as it was */
+	icmp =
+	    begin_frame(frame, v.family, v.family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, 8 + length);
 	if (vip >= 0)
-		memcpy(icmp - (family == 4 ? 4 : 16), world_vips[vip].address,
-		       family == 4 ? 4 : 16);
-	icmp[0] = family == 4 ? PICK(types4) : PICK(types6);
+		memcpy(icmp - v.address_length, world_vips[vip].address, v.address_length);
+	icmp[0] = v.family == 4 ? PICK(types4) : PICK(types6);
 	memcpy(icmp + 8, quoted, length);
-	(void)header;
 }
 
 /* Into a fragment: of IPv4 by the header's word, of IPv6 by an extension header. */

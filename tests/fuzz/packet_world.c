@@ -120,7 +120,6 @@ static void add_service(struct fixture *f, int vip, uint8_t protocol, const stru
 	*service = (struct world_service){.plan = plan,
 					  .vip = vip,
 					  .protocol = protocol,
-					  .port = plan->port,
 					  .outer_family =
 					      plan->family ? plan->family : world_vips[vip].family};
 	service->id = fixture_service(f, world_vips[vip].text, protocol, plan->port, line);
@@ -225,9 +224,9 @@ const struct world_service *world_find_service(int vip, uint8_t protocol, uint16
 	for (unsigned i = 0; i < count; i++) {
 		if (services[i].vip != vip || services[i].protocol != protocol)
 			continue;
-		if (services[i].port == port && port)
+		if (services[i].plan->port == port && port)
 			return &services[i];
-		if (!services[i].port)
+		if (!services[i].plan->port)
 			any = &services[i];
 	}
 	return any;

@@ -27,7 +27,7 @@ enum world_egress { EGRESS_SAME, EGRESS_OTHER, EGRESS_UNKNOWN };
 
 /* A row of the table: the same service on each VIP that has services, for TCP and UDP. */
 struct world_plan {
-	uint16_t port;
+	uint16_t port; /* host order; 0: any */
 	enum world_kind kind;
 	uint8_t forward; /* enum lb_forward */
 	uint8_t family;  /* of the backends; 0: as the VIP */
@@ -49,7 +49,6 @@ struct world_service {
 	const struct world_plan *plan;
 	int vip; /* index */
 	uint8_t protocol;
-	uint16_t port; /* host order; 0: any */
 	uint16_t id;
 	uint8_t outer_family;
 	struct world_backend backends[WORLD_BACKENDS];
@@ -81,7 +80,7 @@ void world_reset(struct fixture *f, const struct world_settings *settings);
 int world_find_vip(uint8_t family, const uint8_t *address);
 /* The service of the VIP's port (host order), NULL: none. */
 const struct world_service *world_find_service(int vip, uint8_t protocol, uint16_t port);
-/* All of them; for the mutator and the features. */
+/* All of them. */
 const struct world_service *world_services(unsigned *ret_count);
 
 #endif

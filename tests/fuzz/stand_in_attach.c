@@ -33,14 +33,6 @@ void stand_in_attach_clear(struct attach *attach)
 	attach->count = 0;
 }
 
-void attach_free(struct attach *attach)
-{
-	if (!attach)
-		return;
-	offloads_free(attach->offloads);
-	free(attach);
-}
-
 static struct attachment *find(struct attach *attach, const char *name)
 {
 	for (unsigned i = 0; i < attach->count; i++)

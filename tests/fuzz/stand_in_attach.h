@@ -6,7 +6,7 @@
 
 #include "lbd/attach/attach.h"
 
-struct attach *stand_in_attach_new(void);          /* ended by attach_free */
+struct attach *stand_in_attach_new(void);          /* for as long as the process lives */
 void stand_in_attach_clear(struct attach *attach); /* nothing is attached */
 
 #endif

@@ -473,6 +473,16 @@ void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t 
 	free(words);
 }
 
+uint16_t fixture_single(struct fixture *f, const char *vip, int proto, int port,
+			struct lb_service service, const struct backend_spec *spec)
+{
+	uint16_t id = fixture_service(f, vip, proto, port, service);
+	uint16_t backend = fixture_backend(f, id, spec);
+
+	fixture_ring(f, id, 7, LB_SLOT(backend, backend));
+	return id;
+}
+
 /* ---- counters and the clock ---- */
 
 struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t id)
@@ -486,6 +496,21 @@ struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t 
 		sum.packets += row->packets;
 		sum.bytes += row->bytes;
 		sum.flows += row->flows;
+	}
+	return sum;
+}
+
+struct lb_service_count fixture_service_count(const struct fixture *f, uint16_t id)
+{
+	struct lb_service_count sum = {0};
+
+	for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
+		const struct lb_service_count *row =
+		    &f->map.service_counts[cpu * FIXTURE_SERVICES + id];
+
+		sum.denied += row->denied;
+		sum.over_service += row->over_service;
+		sum.over_source += row->over_source;
 	}
 	return sum;
 }
@@ -527,7 +552,22 @@ const char *fixture_reason_name(int reason)
 	return reason < 0 ? "none or several" : names[reason];
 }
 
-static uint64_t coarse_ns(void)
+int fixture_action_of(int reason)
+{
+	static const enum lb_outcome outcomes[] = {
+#define X(name, outcome, help) LB_##outcome,
+	    LB_REASONS(X)
+#undef X
+	};
+
+	if (reason == LB_REASON_forwarded_redirect)
+		return XDP_REDIRECT;
+	return outcomes[reason] == LB_SENT     ? XDP_TX
+	       : outcomes[reason] == LB_PASSED ? XDP_PASS
+					       : XDP_DROP;
+}
+
+uint64_t fixture_now_ns(void)
 {
 	struct timespec now;
 
@@ -537,12 +577,13 @@ static uint64_t coarse_ns(void)
 
 uint32_t fixture_tick(void)
 {
-	return coarse_ns() >> LB_TICK_SHIFT;
+	return fixture_now_ns() >> LB_TICK_SHIFT;
 }
 
 void fixture_wait_new_tick(void)
 {
-	uint64_t left = (1ULL << LB_TICK_SHIFT) - (coarse_ns() & ((1ULL << LB_TICK_SHIFT) - 1));
+	uint64_t left =
+	    (1ULL << LB_TICK_SHIFT) - (fixture_now_ns() & ((1ULL << LB_TICK_SHIFT) - 1));
 
 	usleep(left / 1000 + 5000); /* the coarse clock steps by up to 4 ms */
 }

@@ -114,6 +114,9 @@ void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable);
 uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count);
 /* Gives the service a ring whose every slot is `word`. */
 void fixture_ring(struct fixture *f, uint16_t service, uint32_t count, uint32_t word);
+/* fixture_service with one backend, which has all seven slots. */
+uint16_t fixture_single(struct fixture *f, const char *vip, int proto, int port,
+			struct lb_service service, const struct backend_spec *spec);
 
 /* Makes the element of map `paths` for an address of backends, as lbd does, or writes its word. */
 void fixture_path(struct fixture *f, const char *address, uint64_t word);
@@ -122,8 +125,11 @@ struct lb_path fixture_path_read(struct fixture *f, const char *address);
 
 /* packets, bytes, flows of a backend, summed over CPUs. */
 struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t id);
+/* What a service dropped, summed over CPUs. */
+struct lb_service_count fixture_service_count(const struct fixture *f, uint16_t id);
 
-/* The tick now, as the program reads it. */
+/* The clock and its tick now, as the program reads them. */
+uint64_t fixture_now_ns(void);
 uint32_t fixture_tick(void);
 /* As if no answer had been sent in this tick. */
 void fixture_clear_rates(struct fixture *f);
@@ -141,5 +147,7 @@ void fixture_send_uncounted(struct fixture *f);
 int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
 
 const char *fixture_reason_name(int reason);
+/* The action (XDP_*) of a packet that ends with this reason. */
+int fixture_action_of(int reason);
 
 #endif

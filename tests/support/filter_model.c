@@ -188,3 +188,23 @@ struct filter_list *list_of(const char *prefixes)
 	free(copy);
 	return list;
 }
+
+struct filter *filter_of(const char *allow, const char *deny)
+{
+	struct filter_list *a = allow ? list_of(allow) : NULL, *d = deny ? list_of(deny) : NULL;
+	struct filter *filter = filter_of_lists(a, d);
+
+	filter_list_unref(a);
+	filter_list_unref(d);
+	return filter;
+}
+
+struct filter *filter_of_lists(const struct filter_list *allow, const struct filter_list *deny)
+{
+	struct filter *filter;
+	struct error err = {0};
+
+	if (filter_new(allow, deny, &filter, &err))
+		fail_msg("%s", err.text);
+	return filter;
+}

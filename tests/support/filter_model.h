@@ -23,5 +23,8 @@ struct addr model_address(const struct filter_list *allow, const struct filter_l
 
 /* A list of these prefixes, separated by blanks. */
 struct filter_list *list_of(const char *prefixes);
+/* The filter of such lists, NULL: no such list. Fails the test if they make none. */
+struct filter *filter_of(const char *allow, const char *deny);
+struct filter *filter_of_lists(const struct filter_list *allow, const struct filter_list *deny);
 
 #endif

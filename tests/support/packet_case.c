@@ -40,16 +40,10 @@ static const struct path paths[] = {
     {P_GRE4_REDIRECT, LB_FORWARD_GRE, 4, {.vlan = WORLD_VLAN}, EGRESS},
 };
 
-/* A service whose seven slots are all one backend's. */
 static uint16_t single(struct fixture *f, const char *vip, int proto, int port, int forward,
 		       const struct backend_spec *spec)
 {
-	uint16_t service =
-	    fixture_service(f, vip, proto, port, (struct lb_service){.forward = forward});
-	uint16_t backend = fixture_backend(f, service, spec);
-
-	fixture_ring(f, service, 7, LB_SLOT(backend, backend));
-	return service;
+	return fixture_single(f, vip, proto, port, (struct lb_service){.forward = forward}, spec);
 }
 
 static void add_path(struct fixture *f, const char *vip, int proto, const struct path *path)
@@ -96,21 +90,6 @@ int world_setup(void **state)
 
 /* ---- one case ---- */
 
-static int action_of(int reason)
-{
-	static const int outcomes[] = {
-#define X(name, outcome, help) LB_##outcome,
-	    LB_REASONS(X)
-#undef X
-	};
-
-	if (reason == LB_REASON_forwarded_redirect)
-		return XDP_REDIRECT;
-	return outcomes[reason] == LB_SENT     ? XDP_TX
-	       : outcomes[reason] == LB_PASSED ? XDP_PASS
-					       : XDP_DROP;
-}
-
 static void compare(struct fixture *f, const struct layer *out)
 {
 	struct packet expected = f->in; /* what is passed is untouched */
@@ -133,7 +112,7 @@ void expect_built(struct fixture *f, int reason, const struct layer *out)
 		fail_msg("reason: expected %s, got %s", fixture_reason_name(reason),
 			 fixture_reason_name(f->reason));
 	}
-	assert_int_equal(f->verdict, action_of(reason));
+	assert_int_equal(f->verdict, fixture_action_of(reason));
 	compare(f, out);
 }
 

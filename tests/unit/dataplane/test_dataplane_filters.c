@@ -40,24 +40,11 @@ static int teardown(void **state)
 
 #define TEST(name) LB_TEST_SETUP(name, setup, teardown)
 
-static struct filter *make(const struct filter_list *allow, const struct filter_list *deny)
-{
-	struct filter *filter;
-	struct error err = {0};
-
-	if (filter_new(allow, deny, &filter, &err))
-		fail_msg("%s", err.text);
-	return filter;
-}
-
 /* The service's filter: these prefixes are denied; NULL: none. */
 static void deny(struct want *want, const char *prefixes)
 {
-	struct filter_list *list = prefixes ? list_of(prefixes) : NULL;
-
 	filter_unref(want->service.filter);
-	want->service.filter = list ? make(NULL, list) : NULL;
-	filter_list_unref(list);
+	want->service.filter = prefixes ? filter_of(NULL, prefixes) : NULL;
 }
 
 static uint32_t id_of(const struct want *want)
@@ -277,7 +264,7 @@ TEST(the_image_says_of_random_lists_what_the_naive_model_says)
 		denied = model_list(50, allow);
 		filter_unref(wants[0].service.filter);
 		filter_unref(wants[2].service.filter);
-		wants[0].service.filter = make(allow, denied);
+		wants[0].service.filter = filter_of_lists(allow, denied);
 		wants[2].service.filter = filter_ref(wants[0].service.filter);
 		want_commit(dp, wants, 3);
 		for (int i = 0; i < 100; i++) {
