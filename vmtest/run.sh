@@ -10,7 +10,7 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(dirname "$here")
 readonly here repo out=${VMTEST_OUT:-$repo/build/vmtest}
-readonly all_suites="verifier unit packets smoke tunnels multiqueue bonding-vlan dispatcher e2e"
+readonly all_suites="verifier unit packets smoke tunnels multiqueue bonding-vlan dispatcher kernel"
 
 # shellcheck source=tests/awk.sh
 . "$repo/tests/awk.sh"
@@ -27,7 +27,7 @@ usage() {
 		usage: vmtest/run.sh KERNEL|all [SUITE[:TEST]...]
 		  KERNEL  of kernels.txt ($(kernels | paste -sd" ")), or the path of a vmlinuz
 		  SUITE   of: $all_suites
-		          (default: all of them, or the kernel's own), or a script of
+		          (default: all of them, or the kernel's own), e2e, or a script of
 		          tests/e2e: forward, failover ...; TEST picks one of its tests
 		VM_TIMEOUT, VM_CPUS, VM_MEMORY, VM_ACCEL: see vmtest/vm.sh
 	TEXT
@@ -39,7 +39,7 @@ run_kernel() { # KERNEL SUITE...
 	shift
 	case " $* " in *" multiqueue"*) nics=yes ;; esac
 	echo "# kernel $label: $*"
-	VM_TIMEOUT=${VM_TIMEOUT:-7200} VM_MEMORY=${VM_MEMORY:-2048M} VM_NICS=$nics \
+	VM_TIMEOUT=${VM_TIMEOUT:-10800} VM_MEMORY=${VM_MEMORY:-2048M} VM_NICS=$nics \
 		"$here/vm.sh" "$kernel" "vmtest/guest/run $*" |
 		"${awk_by_line[@]}" -v label="$label" '
 			/^# end of tests/ { ended = 1; next }
