@@ -143,11 +143,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- five times a second ---- */
 
-/* The client sends its long packet again after 200 ms at the earliest (RFC 6298 with Linux's
- * minimum). */
+/* So soon only after few changes. The client sends its long packet again after 200 ms at the
+ * earliest (RFC 6298 with Linux's minimum). */
 static void on_paths(evutil_socket_t fd, short what, void *arg)
 {
-	state_read_paths(arg);
+	state_read_paths(arg, clock_monotonic_ms());
 }
 
 /* ---- sweep ---- */
