@@ -45,6 +45,7 @@ struct state {
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
 	int way_error;          /* -errno of the last check that got no way to the VIP */
+	uint64_t way_ms;        /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
 	struct crowd crowd;
 	unsigned services_sent, backends_sent; /* in the last commit */
@@ -85,6 +86,8 @@ void backend_describe_way(const struct backend *backend, struct detour_spec *ret
 /* Gives the backend's check, if it goes to the VIP, the way to the next hop. */
 void backend_set_way(struct backend *backend);
 void backend_drop_way(struct backend *backend);
+/* Tries again to make those that could not be made. */
+void state_retry_ways(struct state *state);
 
 /* ---- weigh.c: pure ---- */
 
