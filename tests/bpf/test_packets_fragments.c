@@ -238,9 +238,8 @@ LB_TEST(a_tcp_fragment_that_overwrites_the_flags_does_not_follow)
 {
 	struct fixture *f = fixture_get();
 
-	packet_build(&f->in,
-		     PKT(ETH(), IN4(FRAG4(MF, 3)),
-			 TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(28)));
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)),
+				 TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(28)));
 	fixture_send(f);
 	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
 	expect(f, LB_REASON_vip_malformed,

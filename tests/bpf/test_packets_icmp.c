@@ -522,8 +522,10 @@ static void set_mtu(struct fixture *f, int mtu)
 	set_path_mtu(f, mtu);
 }
 
-#define LONG_TCP4(port) PKT(ETH(), IN4(), TCP(.sport = 1, .dport = (port), .flags = ACK), DATA(1400))
-#define LONG_TCP6(port) PKT(ETH(), IN6(), TCP(.sport = 1, .dport = (port), .flags = ACK), DATA(1380))
+#define LONG_TCP4(port) \
+	PKT(ETH(), IN4(), TCP(.sport = 1, .dport = (port), .flags = ACK), DATA(1400))
+#define LONG_TCP6(port) \
+	PKT(ETH(), IN6(), TCP(.sport = 1, .dport = (port), .flags = ACK), DATA(1380))
 
 LB_TEST(a_packet_too_long_for_a_report_is_answered)
 {
@@ -557,15 +559,16 @@ LB_TEST(a_later_fragment_that_only_a_report_refuses_is_sent)
 {
 	struct fixture *f = fixture_get();
 
-	expect(f, LB_REASON_forwarded_tx,
-	       PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = P_IPIP4), DATA(8)),
-	       PKT(TO_BACKEND, OUT4(.proto = 4), IN4(.frag = 0x2000, .id = 77, .ttl = 63),
-		   UDP(.sport = 1, .dport = P_IPIP4), DATA(8)));
+	expect(
+	    f, LB_REASON_forwarded_tx,
+	    PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = P_IPIP4), DATA(8)),
+	    PKT(TO_BACKEND, OUT4(.proto = 4), IN4(.frag = 0x2000, .id = 77, .ttl = 63),
+		UDP(.sport = 1, .dport = P_IPIP4), DATA(8)));
 	set_path_mtu(f, 600);
 	expect(f, LB_REASON_forwarded_tx,
 	       PKT(ETH(), IN4(.frag = 0x0002, .id = 77, .proto = 17), DATA(700)),
-	       PKT(TO_BACKEND, OUT4(.proto = 4), IN4(.frag = 0x0002, .id = 77, .proto = 17, .ttl = 63),
-		   DATA(700)));
+	       PKT(TO_BACKEND, OUT4(.proto = 4),
+		   IN4(.frag = 0x0002, .id = 77, .proto = 17, .ttl = 63), DATA(700)));
 	set_mtu(f, 600);
 	expect(f, LB_REASON_too_big,
 	       PKT(ETH(), IN4(.frag = 0x0002, .id = 77, .proto = 17), DATA(700)), NULL);

@@ -67,8 +67,7 @@ static void attached(const char *name, bool automatic)
 	attach.list = realloc(attach.list, (attach.count + 1) * sizeof(*attach.list));
 	assert_non_null(attach.list);
 	there = &attach.list[attach.count++];
-	*there =
-	    (struct attachment){.ifindex = ifindex, .native = true, .automatic = automatic};
+	*there = (struct attachment){.ifindex = ifindex, .native = true, .automatic = automatic};
 	snprintf(there->name, sizeof(there->name), "%s", name);
 	run_a_program(ifindex);
 }

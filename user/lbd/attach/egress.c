@@ -43,15 +43,17 @@ static void judge(const struct attach *attach, struct egress *egress, char why[A
 	if (!any_native(attach) || takes_its_own(attach, egress->ifindex))
 		return;
 	if (device_takes(attach->netdev, egress->ifindex, why) == DEVICE_TAKES_NONE) {
-		egress->refused = false; /* what the kernel says itself counts, also when it changes */
+		egress->refused =
+		    false; /* what the kernel says itself counts, also when it changes */
 		return;
 	}
 	why[0] = 0;
 	if (egress->refused)
-		snprintf(why, ATTACH_WHY,
-			 "the kernel refuses to redirect frames to %s: use mode: generic, or change "
-			 "the device and try again: lbctl reload",
-			 if_indextoname(egress->ifindex, name) ? name : "its device");
+		snprintf(
+		    why, ATTACH_WHY,
+		    "the kernel refuses to redirect frames to %s: use mode: generic, or change "
+		    "the device and try again: lbctl reload",
+		    if_indextoname(egress->ifindex, name) ? name : "its device");
 }
 
 bool egress_refresh(struct attach *attach)

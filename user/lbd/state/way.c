@@ -95,8 +95,8 @@ void backend_set_way(struct backend *backend)
 	health_set_way(backend->check, &way);
 }
 
-/* What was lacking, descriptors or memory, may be there now. One failure is enough a round: what the
- * next ones need is the same. */
+/* What was lacking, descriptors or memory, may be there now. One failure is enough a round: what
+ * the next ones need is the same. */
 void state_retry_ways(struct state *state)
 {
 	char text[ADDR_TEXT], label[SERVICE_LABEL];
