@@ -79,10 +79,13 @@ LB_NOINLINE int answer_allowed(struct xdp_md *ctx, __u32 kind)
 	return 1;
 }
 
-/* As answer_allowed, but takes none. */
-LB_NOINLINE int answer_possible(struct xdp_md *ctx, __u32 kind)
+/* Whether the sender of a packet that is too long can be told so. Takes no answer. A function, as
+ * the verifier would walk what follows anew for each of the conditions. */
+LB_NOINLINE int too_big_possible(struct xdp_md *ctx, __u32 kind, __u32 protocol)
 {
-	return budget_of(ctx, kind) ? 1 : 0;
+	if (kind == PACKET_LATER_FRAGMENT || protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)
+		return 0;
+	return budget_of(ctx, ANSWER_TOO_BIG) ? 1 : 0;
 }
 
 /* ---- headers ---- */

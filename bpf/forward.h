@@ -237,10 +237,7 @@ static __always_inline int encap(const struct packet *p, const struct route *r, 
 static __always_inline bool is_tried(const struct packet *p, const struct lb_backend *b,
 				     __u32 length)
 {
-	return length <= b->link_mtu &&
-	       (p->kind == PACKET_LATER_FRAGMENT ||
-		p->protocol == (p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) ||
-		!answer_possible(p->ctx, ANSWER_TOO_BIG));
+	return length <= b->link_mtu && !too_big_possible(p->ctx, p->kind, p->protocol);
 }
 
 static __always_inline int forward_tunnel(const struct packet *p, const struct route *r,

@@ -737,4 +737,16 @@ LB_TEST(an_icmp_error_that_is_too_big_draws_none)
 	       NULL);
 }
 
+LB_TEST(an_icmp_error_that_only_a_report_refuses_is_sent)
+{
+	struct fixture *f = fixture_get();
+
+	set_path_mtu(f, 600);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(), QUOTED_TCP(P_IPIP4),
+		   DATA(700)),
+	       PKT(TO_BACKEND, OUT4(), FROM_ROUTER4(.ttl = 63), ICMP(.type = 3, .code = 1),
+		   QUOTE4(), QUOTED_TCP(P_IPIP4), DATA(700)));
+}
+
 PACKET_TEST_MAIN("packets: icmp", cases)
