@@ -43,8 +43,7 @@ static void judge(const struct attach *attach, struct egress *egress, char why[A
 	if (!any_native(attach) || takes_its_own(attach, egress->ifindex))
 		return;
 	if (device_takes(attach->netdev, egress->ifindex, why) == DEVICE_TAKES_NONE) {
-		egress->refused =
-		    false; /* what the kernel says itself counts, also when it changes */
+		egress->refused = false; /* this counts, also when it changes */
 		return;
 	}
 	why[0] = 0;
