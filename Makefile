@@ -157,7 +157,7 @@ $(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.
 $(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
 # What only drives the tested code needs no coverage, and is much faster without it.
 ifdef FUZZ
-$(SUPPORT_OBJS) $(filter %/packet_check.o %/packet_input.o %/packet_mutate.o %/packet_world.o %/base.o,$(FUZZ_OBJS)) $(BUILD)/tests/fuzz/fuzz_packets.o: \
+$(SUPPORT_OBJS) $(filter %/packet_check.o %/packet_input.o %/packet_mutate.o %/packet_world.o %/packet_lists.o %/base.o,$(FUZZ_OBJS)) $(BUILD)/tests/fuzz/fuzz_packets.o: \
 	ALL_CFLAGS += -fno-sanitize=fuzzer-no-link
 endif
 $(FUZZERS): %: %.o $(FUZZ_OBJS) $(COMMON_OBJS) $(filter-out %/fake_lbd.o,$(SUPPORT_OBJS))

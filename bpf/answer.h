@@ -49,9 +49,10 @@ static __always_inline __u32 answers_per_tick(const struct lb_settings *s, __u32
 	return kind == ANSWER_ECHO ? s->echo_per_tick : s->icmp_per_tick;
 }
 
-/* Whether this CPU may still send an answer of this kind (enum answer_kind) in this tick, and the
- * frame is from one station: an answer to a group address would reach all of it. */
-LB_NOINLINE int answer_allowed(struct xdp_md *ctx, __u32 kind)
+/* What this CPU has sent in this tick, if it may still send an answer of this kind (enum
+ * answer_kind) and the frame is from one station: an answer to a group address would reach all of
+ * it. Else NULL. */
+static __always_inline struct icmp_budget *budget_of(struct xdp_md *ctx, __u32 kind)
 {
 	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct icmp_budget *budget = bpf_map_lookup_elem(&icmp_budgets, &kind);
@@ -59,15 +60,32 @@ LB_NOINLINE int answer_allowed(struct xdp_md *ctx, __u32 kind)
 	__u32 now = tick_now();
 
 	if (!s || !budget || data + ETH_HLEN > end || ((const __u8 *)data)[ETH_ALEN] & 1)
-		return 0;
+		return NULL;
 	if (budget->tick != now) {
 		budget->tick = now;
 		budget->sent = 0;
 	}
-	if (budget->sent >= answers_per_tick(s, kind))
+	return budget->sent < answers_per_tick(s, kind) ? budget : NULL;
+}
+
+/* Takes an answer out of the budget, if there is one. */
+LB_NOINLINE int answer_allowed(struct xdp_md *ctx, __u32 kind)
+{
+	struct icmp_budget *budget = budget_of(ctx, kind);
+
+	if (!budget)
 		return 0;
 	budget->sent++;
 	return 1;
+}
+
+/* Whether the sender of a packet that is too long can be told so. Takes no answer. A function, as
+ * the verifier would walk what follows anew for each of the conditions. */
+LB_NOINLINE int too_big_possible(struct xdp_md *ctx, __u32 kind, __u32 protocol)
+{
+	if (kind == PACKET_LATER_FRAGMENT || protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)
+		return 0;
+	return budget_of(ctx, ANSWER_TOO_BIG) ? 1 : 0;
 }
 
 /* ---- headers ---- */

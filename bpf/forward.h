@@ -232,6 +232,14 @@ static __always_inline int encap(const struct packet *p, const struct route *r, 
 				       : encap_v6(p, r, link, tunnel);
 }
 
+/* A packet that is too long for what a router has reported, but not for the link, is sent all the
+ * same if its sender cannot be told: the report may be forged, and use up the answers as well. */
+static __always_inline bool is_tried(const struct packet *p, const struct lb_backend *b,
+				     __u32 length)
+{
+	return length <= b->link_mtu && !too_big_possible(p->ctx, p->kind, p->protocol);
+}
+
 static __always_inline int forward_tunnel(const struct packet *p, const struct route *r,
 					  enum lb_forward tunnel)
 {
@@ -240,7 +248,7 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 			    (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	int reason;
 
-	if (unlikely(p->length + outer > b->mtu))
+	if (unlikely(p->length + outer > b->mtu) && !is_tried(p, b, p->length + outer))
 		return icmp_too_big(p->ctx, b->mtu > outer ? b->mtu - outer : 0);
 	reason = hop_limit_decrease(p);
 	if (!continues(reason))

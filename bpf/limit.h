@@ -116,8 +116,10 @@ static __always_inline bool source_take(__u64 hash, const struct lb_limit *limit
 		way = source_way(index, hash, now);
 		place = &bucket->word[way & (LB_SOURCE_WAYS - 1)];
 		old = word_read(place);
-		if (way & SOURCE_OWN && !lb_source_matches(old, hash))
-			continue; /* another prefix has taken the place */
+		if (way & SOURCE_OWN && !lb_source_matches(old, hash)) {
+			way = 0; /* another prefix has taken the place: this one has no word */
+			continue;
+		}
 		word = source_after(old, hash, limit, now);
 		if (!word)
 			return false;

@@ -117,6 +117,13 @@ static __always_inline bool is_extension(__u32 next)
 	       next == IPPROTO_FRAGMENT;
 }
 
+/* Whether a later fragment begins 8 bytes into the TCP header: it would put other flags over those
+ * that were judged (RFC 1858, section 3.2; RFC 3128). position, eight: as the header has them. */
+static __always_inline bool overlaps_flags(__u8 protocol, __be16 position, __be16 eight)
+{
+	return protocol == IPPROTO_TCP && position == eight;
+}
+
 /* offset: of the first extension header from the frame's start; next: its type; length: bytes of
  * the IP packet from there on. */
 LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next, __u32 length)
@@ -142,6 +149,9 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next,
 
 			bytes = 8;
 			fragment = *(__u32 *)((void *)ext + 4);
+			if (overlaps_flags(ext->nexthdr, position & bpf_htons(IPV6_OFFSET),
+					   bpf_htons(8)))
+				return EXTENSIONS_BAD;
 			if (position & bpf_htons(IPV6_OFFSET))
 				kind = PACKET_LATER_FRAGMENT;
 			else if (position & bpf_htons(IPV6_MORE))
@@ -200,7 +210,10 @@ static __always_inline int parse_ipv4(struct packet *p)
 		p->kind = ip->frag_off & bpf_htons(IPV4_OFFSET) ? PACKET_LATER_FRAGMENT
 								: PACKET_FIRST_FRAGMENT;
 		if (p->kind == PACKET_LATER_FRAGMENT)
-			return LB_CONTINUE;
+			return overlaps_flags(ip->protocol, ip->frag_off & bpf_htons(IPV4_OFFSET),
+					      bpf_htons(1))
+				   ? LB_REASON_vip_malformed
+				   : LB_CONTINUE;
 	}
 	p->l4 = p->l3 + header;
 	return parse_ports(p, header);

@@ -122,17 +122,19 @@ static __always_inline void path_note_router(const struct packet *p, struct lb_p
 		__builtin_memcpy(path->router, v6->saddr.in6_u.u6_addr32, sizeof(path->router));
 }
 
-/* A report never raises the MTU: that is left to time. */
+/* A report never raises the MTU: that is left to time. Another CPU may have read the clock later,
+ * and written a word with the next tick. A report that loses the race for the word is forgotten:
+ * the next long packet draws another. */
 static __always_inline void path_lower(const struct packet *p, struct lb_path *path, __u32 mtu)
 {
 	__u64 word = *(volatile __u64 *)&path->word;
 	__u32 now = tick_now(), known = LB_PATH_MTU(word);
 	struct lb_settings *s = settings_of();
 
-	if (!mtu || (known && mtu > known && now - LB_PATH_TICK(word) <= LB_PATH_IDLE))
+	if (!mtu || (known && mtu > known && (__s32)(now - LB_PATH_TICK(word)) <= LB_PATH_IDLE) ||
+	    __sync_val_compare_and_swap(&path->word, word, LB_PATH(mtu, now)) != word)
 		return;
 	path_note_router(p, path);
-	*(volatile __u64 *)&path->word = LB_PATH(mtu, now);
 	if (s && mtu != known)
 		__sync_fetch_and_add(&s->paths_lowered, 1);
 }

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 5
+#define LB_ABI_VERSION 6
 
 /* ---- limits ---- */
 
@@ -332,11 +332,12 @@ struct lb_backend {
 	__u8 dst_mac[6];
 	__u8 src_mac[6];
 	__be16 vlan_tci; /* of the egress link, 0: untagged */
-	__u16 mtu;       /* of the egress link: the longest outer IP packet, bytes */
+	__u16 mtu;       /* of the path: the longest outer IP packet, bytes */
 	__u32 ifindex;   /* of the egress link (the device below a VLAN) */
 	/* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src prefix and dst,
 	 * as 16-bit words in wire order; the program adds TOS, length, TTL and the spread bits */
-	__u32 csum;
+	__u16 csum;
+	__u16 link_mtu; /* of the egress link; mtu is less if a router has reported so */
 	/* owner: a flow entry that names a backend of another service does not match */
 	__u16 service;
 	__u8 flags;    /* enum lb_backend_flags */

@@ -36,6 +36,14 @@ static const struct packet_case cases[] = {
 		    UDP(.sport = 1, .dport = P_IPIP6), DATA(64))),
     CASE("a_first_fragment_too_short_for_its_ports_is_dropped", vip_malformed,
 	 .in = PKT(ETH(), IN4(FRAG4(MF, 5), .proto = 6), DATA(8))), /* RFC 1858: tiny fragments */
+    CASE("a_fragment_over_the_flags_of_tcp_is_dropped", vip_malformed, /* RFC 3128 */
+	 .in = PKT(ETH(), IN4(FRAG4(MF | AT(8), 9), .proto = 6), DATA(104))),
+    CASE("an_ipv6_fragment_over_the_flags_of_tcp_is_dropped", vip_malformed,
+	 .in = PKT(ETH(), IN6(), FRAG6(.offset = 8, .id = 9, .next = 6), DATA(104))),
+    CASE("a_later_fragment_of_udp_may_begin_there", fragment_unknown,
+	 .in = PKT(ETH(), IN4(FRAG4(MF | AT(8), 9), .proto = 17), DATA(104))),
+    CASE("a_later_ipv6_fragment_of_udp_may_begin_there", fragment_unknown,
+	 .in = PKT(ETH(), IN6(), FRAG6(.offset = 8, .id = 9, .next = 17), DATA(104))),
     CASE("a_later_fragment_of_another_protocol_is_dropped", unserved,
 	 .in = PKT(ETH(), IN4(FRAG4(AT(72), 5), .proto = 132), DATA(64))),
     CASE("a_first_tcp_fragment_to_a_port_without_a_service_draws_no_reset", unserved,
@@ -225,13 +233,20 @@ LB_TEST(no_fragment_is_answered_as_an_echo)
 	assert_int_not_equal(f->verdict, XDP_TX);
 }
 
-LB_TEST(a_tcp_fragment_that_overwrites_ports_is_no_new_flow)
+/* A SYN past a rate: flags that open nothing, and others that a receiver might put over them. */
+LB_TEST(a_tcp_fragment_that_overwrites_the_flags_does_not_follow)
 {
 	struct fixture *f = fixture_get();
 
-	/* RFC 1858: offset 1 would overwrite the TCP flags of the first fragment */
-	expect(f, LB_REASON_fragment_unknown,
-	       PKT(ETH(), IN4(FRAG4(1, 3)), TCP(.sport = 1, .dport = P_IPIP4, .flags = SYN)), NULL);
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(MF, 3)),
+				 TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(28)));
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
+	expect(f, LB_REASON_vip_malformed,
+	       PKT(ETH(), IN4(FRAG4(MF | AT(8), 3), .proto = 6), DATA(40)), NULL);
+	packet_build(&f->in, PKT(ETH(), IN4(FRAG4(AT(48), 3), .proto = 6), DATA(40)));
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_forwarded_tx);
 }
 
 /* ---- `fragments: drop` ---- */

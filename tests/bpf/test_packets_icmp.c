@@ -508,10 +508,70 @@ LB_TEST(a_rate_of_zero_answers_nothing)
 	expect(f, LB_REASON_too_big, FULL_TCP6(P_IPIP6), NULL);
 }
 
-static void set_mtu(struct fixture *f, int mtu)
+/* What routers have reported; the link takes more. */
+static void set_path_mtu(struct fixture *f, int mtu)
 {
 	for (uint32_t id = 1; id < f->backends; id++)
 		f->map.backends[id].mtu = mtu;
+}
+
+static void set_mtu(struct fixture *f, int mtu)
+{
+	for (uint32_t id = 1; id < f->backends; id++)
+		f->map.backends[id].link_mtu = mtu;
+	set_path_mtu(f, mtu);
+}
+
+#define LONG_TCP4(port) \
+	PKT(ETH(), IN4(), TCP(.sport = 1, .dport = (port), .flags = ACK), DATA(1400))
+#define LONG_TCP6(port) \
+	PKT(ETH(), IN6(), TCP(.sport = 1, .dport = (port), .flags = ACK), DATA(1380))
+
+LB_TEST(a_packet_too_long_for_a_report_is_answered)
+{
+	struct fixture *f = fixture_get();
+
+	set_path_mtu(f, 1400);
+	too_big4(f, LONG_TCP4(P_IPIP4), 1380);
+	too_big6(f, LONG_TCP6(P_IPIP4), 1380);
+}
+
+/* Reports can be forged, and a flood use up the answers: both together must not end connections. */
+LB_TEST(a_packet_that_only_a_report_refuses_is_sent_when_no_answer_can_be)
+{
+	struct fixture *f = fixture_get();
+
+	set_path_mtu(f, 1400);
+	f->map.settings->icmp_per_tick = 0;
+	expect(f, LB_REASON_forwarded_tx, LONG_TCP4(P_IPIP4),
+	       PKT(TO_BACKEND, OUT4(.proto = 4), IN4(.ttl = 63),
+		   TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(1400)));
+	expect(f, LB_REASON_forwarded_tx, LONG_TCP6(P_IPIP4),
+	       PKT(TO_BACKEND, OUT4(.proto = 41), IN6(.hop = 63),
+		   TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(1380)));
+	set_mtu(f, 1400);
+	expect(f, LB_REASON_too_big, LONG_TCP4(P_IPIP4), NULL);
+	expect(f, LB_REASON_too_big, LONG_TCP6(P_IPIP4), NULL);
+}
+
+/* No error may be sent about one (RFC 1122, section 3.2.2). */
+LB_TEST(a_later_fragment_that_only_a_report_refuses_is_sent)
+{
+	struct fixture *f = fixture_get();
+
+	expect(
+	    f, LB_REASON_forwarded_tx,
+	    PKT(ETH(), IN4(.frag = 0x2000, .id = 77), UDP(.sport = 1, .dport = P_IPIP4), DATA(8)),
+	    PKT(TO_BACKEND, OUT4(.proto = 4), IN4(.frag = 0x2000, .id = 77, .ttl = 63),
+		UDP(.sport = 1, .dport = P_IPIP4), DATA(8)));
+	set_path_mtu(f, 600);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), IN4(.frag = 0x0002, .id = 77, .proto = 17), DATA(700)),
+	       PKT(TO_BACKEND, OUT4(.proto = 4),
+		   IN4(.frag = 0x0002, .id = 77, .proto = 17, .ttl = 63), DATA(700)));
+	set_mtu(f, 600);
+	expect(f, LB_REASON_too_big,
+	       PKT(ETH(), IN4(.frag = 0x0002, .id = 77, .proto = 17), DATA(700)), NULL);
 }
 
 LB_TEST(no_packet_too_big_says_less_than_1280)
@@ -675,6 +735,18 @@ LB_TEST(an_icmp_error_that_is_too_big_draws_none)
 	       PKT(ETH(), FROM_ROUTER4(.frag = 0x4000), ICMP(.type = 3, .code = 1), QUOTE4(),
 		   QUOTED_TCP(P_IPIP4), DATA(1444)),
 	       NULL);
+}
+
+LB_TEST(an_icmp_error_that_only_a_report_refuses_is_sent)
+{
+	struct fixture *f = fixture_get();
+
+	set_path_mtu(f, 600);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(), QUOTED_TCP(P_IPIP4),
+		   DATA(700)),
+	       PKT(TO_BACKEND, OUT4(), FROM_ROUTER4(.ttl = 63), ICMP(.type = 3, .code = 1),
+		   QUOTE4(), QUOTED_TCP(P_IPIP4), DATA(700)));
 }
 
 PACKET_TEST_MAIN("packets: icmp", cases)

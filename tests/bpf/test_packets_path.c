@@ -205,6 +205,18 @@ LB_TEST(a_report_replaces_one_that_is_too_old)
 	assert_int_equal(mtu_of(f, BACKEND4), 1450);
 }
 
+/* Another CPU has noted a report while this one waited, with a clock that is a tick ahead. */
+LB_TEST(a_report_does_not_raise_one_that_is_younger)
+{
+	struct fixture *f = paths_setup();
+	uint64_t word = LB_PATH(1400, fixture_tick() + 3);
+
+	fixture_path(f, BACKEND4, word);
+	expect(f, LB_REASON_path_mtu, REPORT4(1450), NULL);
+	assert_true(fixture_path_read(f, BACKEND4).word == word);
+	assert_int_equal(f->map.settings->paths_lowered, 0);
+}
+
 LB_TEST(a_report_about_one_backend_leaves_the_others)
 {
 	struct fixture *f = paths_setup();

@@ -81,6 +81,62 @@ test_a_path_too_narrow_for_ipv6_is_warned_of() {
 	narrower $NARROW
 }
 
+# What an attacker can send who knows the prefix and a backend. The path takes all that the
+# balancer's link takes; segments are shorter than that.
+forged_mtu_is_known() { [ "$(mtu_of ipip 4)" = 596 ]; }
+answers_are_used_up() { [ "$(reason_packets too_big_answered)" -ge 300 ]; }
+test_a_forged_report_and_a_flood_of_long_packets_drop_nothing() {
+	local want got dropped
+	narrower 1500
+	in_ns b1 ip route change default via 10.66.0.1 advmss 1400
+	in_ns client ip route flush cache
+	in_ns client python3 "$WORK/forge.py" report "${SOURCE4%0/24}5" "$(backend ipip 4)"
+	lab_wait_for 30 "the forged MTU" forged_mtu_is_known || return 1
+	dropped=$(reason_packets too_big)
+	lab_spawn long in_ns client python3 "$WORK/forge.py" flood $VIP4 "${PORT[ipip]}"
+	lab_wait_for 30 "all answers to be used up" answers_are_used_up || return 1
+	want=$(sha256sum <"$WORK/file" | cut -c1-64)
+	got=$(in_ns client timeout 120 python3 "$WORK/copy.py" send $VIP4 "${PORT[ipip]}" \
+		"$WORK/file")
+	lab_kill long
+	expect "sha256 of what arrived" "$got" = "$want"
+	expect "packets dropped as too big" "$(reason_packets too_big)" = "$dropped"
+}
+
+forge_py() {
+	cat >"$WORK/forge.py" <<-'PY'
+		"""report OUTER-SOURCE BACKEND: forges "fragmentation needed", MTU 576, about a tunnel packet.
+		flood VIP PORT: long TCP packets of 11.0.0.0/8, on every CPU, until it is killed."""
+		import os, random, socket, struct, sys, time
+		def checksum(data):
+		    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+		    while total >> 16: total = (total & 0xffff) + (total >> 16)
+		    return ~total & 0xffff
+		def ip(length, protocol, source, to):
+		    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, protocol, 0,
+		                       socket.inet_aton(source), socket.inet_aton(to))
+		    return head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+		def report(source, backend):
+		    quote = ip(1500, 4, source, backend) + bytes(8)
+		    error = struct.pack("!BBHHH", 3, 4, 0, 0, 576) + quote
+		    error = error[:2] + struct.pack("!H", checksum(error)) + error[4:]
+		    socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).sendto(error, (source, 0))
+		def flood(vip, port):
+		    first = os.getpid()
+		    for cpu in os.sched_getaffinity(0):
+		        if not os.fork():
+		            os.sched_setaffinity(0, {cpu})
+		            break
+		    to = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+		    while first in (os.getpid(), os.getppid()):
+		        source = "11.%d.%d.%d" % tuple(random.randrange(1, 255) for _ in range(3))
+		        tcp = struct.pack("!HHIIBBHHH", random.randrange(65536), int(port), 1, 1, 0x50, 16, 512, 0, 0)
+		        to.sendto(ip(1420, 6, source, vip) + tcp + bytes(1380), (vip, 0))
+		        time.sleep(0.001)
+		{"report": report, "flood": flood}[sys.argv[1]](*sys.argv[2:])
+	PY
+}
+
 copy_py() {
 	cat >"$WORK/copy.py" <<-'PY'
 		"""serve PORT...: answers each connection with the sha256 of what it sent.
@@ -147,6 +203,7 @@ set_up() {
 	head -c 3000000 /dev/urandom >"$WORK/file"
 	head -c 10000 "$WORK/file" >"$WORK/short"
 	copy_py
+	forge_py
 	lab_spawn serve in_ns b1 python3 "$WORK/copy.py" serve "${PORT[@]}"
 	config_narrow >"$WORK/lbd.yaml"
 	lab_lbd_start && lab_wait_for 10 "all backends to be up" backends_up 6 || return 1

@@ -117,6 +117,22 @@ static void check_counts(const struct view *v, const struct expectation *e, int 
 		(unsigned long long)(now.bytes - before[backend].bytes));
 }
 
+/* Of what its lists and rates drop, by service. */
+static void check_service_counts(const struct expectation *e, const struct lb_service_count *before)
+{
+	struct lb_service_count now;
+
+	if (!e->service)
+		return;
+	now = fixture_service_count(f, e->service->id);
+	require(now.denied - before->denied == (f->reason == LB_REASON_denied) &&
+		    now.over_service - before->over_service ==
+			(f->reason == LB_REASON_over_service_rate) &&
+		    now.over_source - before->over_source ==
+			(f->reason == LB_REASON_over_source_rate),
+		"%s, but the service counted something else", fixture_reason_name(f->reason));
+}
+
 static void read_counts_before(const struct expectation *e, struct lb_backend_count *ret)
 {
 	for (int i = 0; e->service && i < WORLD_BACKENDS; i++)
@@ -179,18 +195,22 @@ static void run_frame(struct model *model, const struct view *v, const struct in
 		      struct result *ret)
 {
 	struct lb_backend_count before[WORLD_BACKENDS] = {0};
+	struct lb_service_count dropped = {0};
 	struct expectation e;
 	int backend;
 
 	model_expect(model, v, &e);
 	read_counts_before(&e, before);
+	if (e.service)
+		dropped = fixture_service_count(f, e.service->id);
 	send_frame(frame);
 	backend = check_out(v, &e);
 	check_counts(v, &e, backend, before);
+	check_service_counts(&e, &dropped);
 	note_features(v, &e, model->flow_count);
 	/* where the model leaves open whether the packet is looked at */
 	e.reached &= f->reason != LB_REASON_vip_malformed && f->reason != LB_REASON_martian;
-	model_note(model, v, &e, backend);
+	model_note(model, v, &e, f->reason, backend);
 	keep_result(v, &e, backend, ret);
 	answers += f->verdict == XDP_TX && backend < 0;
 }

@@ -269,7 +269,7 @@ static uint32_t error_word(const struct view *in, const struct expectation *expe
 	const struct world_service *service = expected->service;
 
 	if (reason == LB_REASON_too_big_answered)
-		return service->plan->mtu - (uint32_t)model_overhead(service);
+		return (uint32_t)(model_mtu(service) - model_overhead(service));
 	return error_type(in, reason) == 0x0401 ? 6 : 0;
 }
 

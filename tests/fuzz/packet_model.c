@@ -163,23 +163,37 @@ static uint32_t leaves(const struct world_service *service)
 	}
 }
 
-/* Through the backend's link: too long, out of hops, or sent. */
+size_t model_mtu(const struct world_service *service)
+{
+	return service->plan->path_mtu ? service->plan->path_mtu : service->plan->mtu;
+}
+
+/* Through the backend's link, unless it is out of hops. */
+static uint32_t sent_on(const struct model *model, const struct view *v,
+			const struct world_service *service)
+{
+	if (!model_overhead(service) || v->ttl > 1)
+		return leaves(service);
+	return draws_error(model, v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
+}
+
+/* The same, unless it is too long. What only a router's report refuses is sent if its sender cannot
+ * be told (SECURITY.md); that nobody has an address of class E leaves open whether one is. */
 static uint32_t sent_to(const struct model *model, const struct view *v,
 			const struct world_service *service)
 {
-	const size_t overhead = model_overhead(service), mtu = service->plan->mtu;
-	uint32_t reasons = 0;
+	const size_t overhead = model_overhead(service), mtu = model_mtu(service);
+	const size_t length = v->ip_length + overhead;
+	const bool told = draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
+	uint32_t reasons = sent_on(model, v, service);
 
-	if (v->ip_length + overhead > mtu) {
-		const bool told =
-		    draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
-
-		reasons |= told ? REASON(too_big_answered) : REASON(too_big);
-	}
-	if (overhead && v->ttl <= 1)
-		reasons |=
-		    draws_error(model, v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
-	return reasons ? reasons : leaves(service);
+	if (length <= mtu)
+		return reasons;
+	if (told)
+		return REASON(too_big_answered) | (reasons & ~leaves(service));
+	if (length > service->plan->mtu)
+		return REASON(too_big) | (reasons & ~leaves(service));
+	return reasons | (v->family == 4 && v->src[0] >= 240 ? REASON(too_big) : 0);
 }
 
 /* ---- flows ---- */
@@ -242,15 +256,172 @@ static unsigned backends_for(const struct model *model, const struct view *v,
 	return other ? 1u << other->backend : ALL_BACKENDS;
 }
 
+/* ---- lists: docs/filters.md ---- */
+
+static bool is_within(const struct world_prefix *prefix, const uint8_t *address)
+{
+	for (unsigned bit = 0; bit < prefix->length; bit++)
+		if ((prefix->address[bit / 8] ^ address[bit / 8]) & 0x80 >> bit % 8)
+			return false;
+	return true;
+}
+
+/* The length of the longest prefix with the address; -1: none has it. */
+static int longest(const struct world_prefix *list, unsigned count, uint8_t family,
+		   const uint8_t *address)
+{
+	int most = -1;
+
+	for (unsigned i = 0; i < count; i++)
+		if (list[i].family == family && list[i].length > most &&
+		    is_within(&list[i], address))
+			most = list[i].length;
+	return most;
+}
+
+static bool is_denied(const struct world_lists *lists, uint8_t family, const uint8_t *client)
+{
+	int allow, deny;
+
+	if (!lists)
+		return false;
+	allow = longest(lists->allow, lists->allow_count, family, client);
+	deny = longest(lists->deny, lists->deny_count, family, client);
+	return allow < 0 && deny < 0 ? lists->allow_count > 0 : deny > allow;
+}
+
+/* ---- rates: docs/limits.md ---- */
+
+/* Are all flows of the service in the flow table? */
+static bool tracks(const struct world_service *service)
+{
+	const enum world_kind kind = service->plan->kind;
+
+	return service->protocol == IPPROTO_UDP || kind == KIND_TURNS || kind == KIND_LEAST ||
+	       kind == KIND_AFFINITY;
+}
+
+/* A SYN that is sent again opens nothing where its handshake is in the flow table. */
+static enum opening opening_of(const struct model *model, const struct view *v,
+			       const struct expectation *e)
+{
+	const struct model_flow *flow = find_flow(model, e, v->address_length);
+
+	if (e->follows || !e->service->plan->burst)
+		return OPENS_NOTHING;
+	if (v->protocol == IPPROTO_UDP)
+		return flow ? OPENS_NOTHING : OPENS_FLOW;
+	if ((tcp_flags(v) & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return OPENS_NOTHING;
+	if (!tracks(e->service))
+		return OPENS_FLOW;
+	if (!flow)
+		return model->odd_syn ? OPENS_PERHAPS : OPENS_FLOW;
+	return flow->opening ? OPENS_NOTHING : OPENS_PERHAPS;
+}
+
+static size_t prefix_bytes(const struct view *v)
+{
+	return v->family == 4 ? 3 : 7;
+}
+
+static struct model_rate *find_rate(struct model *model, const struct view *v,
+				    const struct world_service *service, bool of_source)
+{
+	for (int i = 0; i < model->rate_count; i++) {
+		struct model_rate *rate = &model->rates[i];
+
+		if (rate->service == service && rate->of_source == of_source &&
+		    (!of_source || !memcmp(rate->prefix, v->src, prefix_bytes(v))))
+			return rate;
+	}
+	return NULL;
+}
+
+/* The bucket is empty, or has flows left: either is possible if that is not known. */
+struct bucket {
+	bool empty, left;
+};
+
+static struct bucket bucket_of(const struct model *model, const struct view *v,
+			       const struct world_service *service, bool of_source)
+{
+	const unsigned burst = of_source ? service->plan->source_burst : service->plan->burst;
+	const struct model_rate *rate = find_rate((struct model *)model, v, service, of_source);
+
+	if (!burst)
+		return (struct bucket){.left = true};
+	return (struct bucket){.empty = rate && rate->most >= burst,
+			       .left = !rate || rate->least < burst};
+}
+
+/* passed: the reasons for which a packet within the rates ends. The source's rate comes first. */
+static uint32_t limited(const struct model *model, const struct view *v, struct expectation *e,
+			uint32_t passed)
+{
+	const struct bucket source = bucket_of(model, v, e->service, true),
+			    all = bucket_of(model, v, e->service, false);
+	uint32_t reasons = 0;
+
+	e->opening = opening_of(model, v, e);
+	if (e->opening == OPENS_NOTHING)
+		return passed;
+	if (source.empty)
+		reasons |= REASON(over_source_rate);
+	if (source.left && all.empty)
+		reasons |= REASON(over_service_rate);
+	if ((source.left && all.left) || e->opening == OPENS_PERHAPS)
+		reasons |= passed;
+	return reasons;
+}
+
+static void count_flow(struct model *model, const struct view *v, const struct expectation *e,
+		       bool of_source, bool certain)
+{
+	struct model_rate *rate = find_rate(model, v, e->service, of_source);
+
+	if (!rate) {
+		rate = &model->rates[model->rate_count++];
+		*rate = (struct model_rate){
+		    .service = e->service, .of_source = of_source, .family = v->family};
+		memcpy(rate->prefix, v->src, prefix_bytes(v));
+	}
+	rate->least += certain;
+	rate->most++;
+}
+
+/* A flow that the service's rate refuses has used one of its source's. */
+static void note_rates(struct model *model, const struct view *v, const struct expectation *e,
+		       int reason)
+{
+	const bool refused = reason == LB_REASON_over_service_rate;
+
+	if (e->opening == OPENS_NOTHING || reason == LB_REASON_over_source_rate)
+		return;
+	count_flow(model, v, e, true, refused || e->opening == OPENS_FLOW);
+	if (!refused)
+		count_flow(model, v, e, false, e->opening == OPENS_FLOW);
+}
+
+/* ---- the packet of a flow ---- */
+
 /* A packet of a TCP or UDP flow, or an ICMP error about one. */
 static void expect_flow(const struct model *model, const struct view *v, struct expectation *e)
 {
+	if (e->service->plan->no_fragments && v->part == PART_FIRST) {
+		e->reasons = REASON(fragment_refused);
+		return;
+	}
+	if (is_denied(e->service->plan->lists, v->family, e->client)) {
+		e->reasons = REASON(denied);
+		return;
+	}
 	if (e->service->plan->kind == KIND_DEAD) {
 		e->reasons =
 		    e->follows ? REASON(no_backend) : without_backend(model, v, e->service);
 		return;
 	}
-	e->reasons = sent_to(model, v, e->service);
+	e->reasons = limited(model, v, e, sent_to(model, v, e->service));
 	e->backends = backends_for(model, v, e);
 }
 
@@ -295,35 +466,20 @@ static void expect_icmp(const struct model *model, int vip, const struct view *v
 
 /* ---- fragments ---- */
 
-/* The last first fragment of the datagram: RFC 791 names it by protocol too, RFC 8200 not. */
-static const struct model_datagram *find_datagram(const struct model *model, const struct view *v)
+/* Is it a fragment of this datagram? RFC 791 names it by protocol too, RFC 8200 not. */
+static bool is_of(const struct model_datagram *d, const struct view *v)
 {
-	for (int i = model->datagram_count - 1; i >= 0; i--) {
-		const struct model_datagram *d = &model->datagrams[i];
-
-		if (d->family == v->family && !memcmp(d->src, v->src, v->address_length) &&
-		    !memcmp(d->dst, v->dst, v->address_length) && d->id == v->datagram &&
-		    (v->family == 6 || d->protocol == v->protocol))
-			return d;
-	}
-	return NULL;
+	return d->family == v->family && !memcmp(d->src, v->src, v->address_length) &&
+	       !memcmp(d->dst, v->dst, v->address_length) && d->id == v->datagram &&
+	       (v->family == 6 || d->protocol == v->protocol);
 }
 
-static void expect_later(const struct model *model, const struct view *v, struct expectation *e)
+/* It goes the way of this first fragment. */
+static void follow_first(const struct model *model, const struct view *v,
+			 const struct model_datagram *first, struct expectation *e)
 {
-	const struct model_datagram *first = find_datagram(model, v);
 	const bool pass = model->settings.unserved == LB_REFUSE_PASS;
 
-	e->follows = true;
-	e->reasons = REASON(fragment_unknown);
-	if (v->protocol != IPPROTO_TCP && v->protocol != IPPROTO_UDP)
-		e->reasons |=
-		    pass ? REASON(vip_no_service) | REASON(vip_icmp_other) : REASON(unserved);
-	if (!first)
-		return;
-	/* A later first fragment may have taken the place in the table that remembers them. */
-	if (first == &model->datagrams[model->datagram_count - 1])
-		e->reasons = 0;
 	if (!first->service) {
 		e->reasons |= pass ? REASON(vip_no_service) : REASON(unserved);
 		return;
@@ -331,6 +487,34 @@ static void expect_later(const struct model *model, const struct view *v, struct
 	e->service = first->service;
 	e->reasons |= sent_to(model, v, first->service);
 	e->backends = first->backend >= 0 ? 1u << first->backend : ALL_BACKENDS;
+}
+
+/* The last first fragment of its datagram counts; but one that was refused takes the place of none
+ * that was not. */
+static void expect_later(const struct model *model, const struct view *v, struct expectation *e)
+{
+	const bool pass = model->settings.unserved == LB_REFUSE_PASS;
+	const int last = model->datagram_count - 1;
+
+	e->follows = true;
+	e->reasons = REASON(fragment_unknown);
+	if (v->protocol != IPPROTO_TCP && v->protocol != IPPROTO_UDP)
+		e->reasons |=
+		    pass ? REASON(vip_no_service) | REASON(vip_icmp_other) : REASON(unserved);
+	for (int i = last; i >= 0; i--) {
+		const struct model_datagram *d = &model->datagrams[i];
+
+		if (!is_of(d, v))
+			continue;
+		/* Another one may have taken the place in the table that remembers them. */
+		if (i == last && (!d->refused || !i))
+			e->reasons = 0;
+		if (!d->refused) {
+			follow_first(model, v, d, e);
+			return;
+		}
+		e->reasons |= REASON(fragment_refused);
+	}
 }
 
 /* ---- the whole ---- */
@@ -393,20 +577,29 @@ void model_expect(const struct model *model, const struct view *v, struct expect
 
 /* ---- what was seen ---- */
 
+/* Was it dropped before a backend was looked for? */
+static bool is_turned_away(int reason)
+{
+	return reason == LB_REASON_denied || reason == LB_REASON_over_service_rate ||
+	       reason == LB_REASON_over_source_rate;
+}
+
 static void note_datagram(struct model *model, const struct view *v, const struct expectation *e,
-			  int backend)
+			  int reason, int backend)
 {
 	struct model_datagram *d = &model->datagrams[model->datagram_count];
 
 	/* where there was no backend, and of ICMP of either family, there is nothing to remember */
 	if (!e->reached || v->part != PART_FIRST || v->protocol == IPPROTO_ICMP ||
-	    v->protocol == IPPROTO_ICMPV6 || (e->service && e->service->plan->kind == KIND_DEAD))
+	    v->protocol == IPPROTO_ICMPV6 || is_turned_away(reason) ||
+	    (e->service && e->service->plan->kind == KIND_DEAD))
 		return;
 	*d = (struct model_datagram){.family = v->family,
 				     .protocol = v->protocol,
 				     .id = v->datagram,
 				     .service = e->service,
-				     .backend = backend};
+				     .backend = backend,
+				     .refused = reason == LB_REASON_fragment_refused};
 	memcpy(d->src, v->src, v->address_length);
 	memcpy(d->dst, v->dst, v->address_length);
 	model->datagram_count++;
@@ -436,13 +629,26 @@ static bool is_remembered(const struct view *v, const struct expectation *e)
 	       opens(v) || !(tcp_flags(v) & TCP_RST);
 }
 
-void model_note(struct model *model, const struct view *v, const struct expectation *e, int backend)
+/* A SYN and nothing else, or the same again. */
+static bool is_opening(const struct view *v)
+{
+	return v->protocol == IPPROTO_TCP &&
+	       (tcp_flags(v) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
+void model_note(struct model *model, const struct view *v, const struct expectation *e, int reason,
+		int backend)
 {
 	struct model_flow *flow;
 
-	note_datagram(model, v, e, backend);
-	if (!e->reached || !e->service || e->follows)
+	note_datagram(model, v, e, reason, backend);
+	if (!e->reached || !e->service || e->follows || reason == LB_REASON_fragment_refused ||
+	    reason == LB_REASON_denied)
 		return;
+	note_rates(model, v, e, reason);
+	if (is_turned_away(reason))
+		return;
+	model->odd_syn |= v->protocol == IPPROTO_TCP && tcp_flags(v) & TCP_SYN && !is_opening(v);
 	flow = (struct model_flow *)find_flow(model, e, v->address_length);
 	if (!flow && !is_remembered(v, e))
 		return;
@@ -452,9 +658,11 @@ void model_note(struct model *model, const struct view *v, const struct expectat
 					    .client_port = e->client_port,
 					    .vip_port = e->vip_port,
 					    .backend = -1,
+					    .opening = true,
 					    .older = !opens(v)};
 		memcpy(flow->client, e->client, v->address_length);
 	}
+	flow->opening &= is_opening(v);
 	if (backend < 0)
 		return;
 	flow->backend = backend;

@@ -20,6 +20,7 @@ struct model_flow {
 	int backend;  /* -1: not known, as none of its packets could be sent */
 	bool older;   /* its first packet did not open it (TCP without SYN) */
 	bool settled; /* its backend can no longer change */
+	bool opening; /* it has sent nothing but its SYN */
 	uint32_t next_seq;
 };
 
@@ -30,14 +31,29 @@ struct model_datagram {
 	uint32_t id;
 	const struct world_service *service; /* NULL: none took it */
 	int backend;                         /* -1: not known */
+	bool refused;                        /* the service takes no fragments */
+};
+
+/* New flows of a service, or of a source prefix to it, that were let through: at least and at most
+ * so many, as the documents leave open of some packets whether they open one. */
+struct model_rate {
+	const struct world_service *service;
+	bool of_source;
+	uint8_t family, prefix[7]; /* a /24 or a /56 */
+	unsigned least, most;
 };
 
 struct model {
 	struct world_settings settings;
 	struct model_flow flows[MODEL_PACKETS];
 	struct model_datagram datagrams[MODEL_PACKETS];
-	int flow_count, datagram_count;
+	struct model_rate rates[2 * MODEL_PACKETS];
+	int flow_count, datagram_count, rate_count;
+	bool odd_syn; /* a SYN with RST was there: whether its flow is known is open */
 };
+
+/* Does a packet open a flow, as docs/limits.md counts them? */
+enum opening { OPENS_NOTHING, OPENS_PERHAPS, OPENS_FLOW };
 
 struct expectation {
 	uint32_t reasons;                    /* set of REASON */
@@ -46,14 +62,17 @@ struct expectation {
 	/* of the flow that it belongs to */
 	const uint8_t *client;
 	uint16_t client_port, vip_port;
-	bool reached; /* it is sound and for a VIP */
-	bool follows; /* ICMP or a later fragment: not the flow's own packet */
+	bool reached;         /* it is sound and for a VIP */
+	bool follows;         /* ICMP or a later fragment: not the flow's own packet */
+	enum opening opening; /* of a service with a rate */
 };
 
 void model_expect(const struct model *model, const struct view *view, struct expectation *ret);
 /* The packet ended with this reason; backend: index, -1: it was not forwarded. */
 void model_note(struct model *model, const struct view *view, const struct expectation *expected,
-		int backend);
+		int reason, int backend);
+/* The longest packet, with what the tunnel adds, that its sender is not told to make shorter. */
+size_t model_mtu(const struct world_service *service);
 /* Bytes that the service's tunnel adds in front of the packet's IP header. */
 size_t model_overhead(const struct world_service *service);
 

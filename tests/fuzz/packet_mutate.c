@@ -150,13 +150,23 @@ static int draw_vip(uint8_t family)
 	return (family == 4 ? 0 : 1) + (one_in(4) ? 2 : 0) + (one_in(16) ? 2 : 0);
 }
 
-static uint16_t draw_port(void)
+static uint16_t draw_service_port(void)
 {
 	const struct world_service *services;
 	unsigned count;
 
 	services = world_services(&count);
-	return one_in(8) ? (uint16_t)draw(0x10000) : services[draw(count)].plan->port;
+	return services[draw(count)].plan->port;
+}
+
+/* Often the same, so that flows of one service meet. */
+static uint16_t favourite;
+
+static uint16_t draw_port(void)
+{
+	if (one_in(8))
+		return (uint16_t)draw(0x10000);
+	return one_in(2) ? favourite : draw_service_port();
 }
 
 static void write_ip(uint8_t *ip, uint8_t family, uint8_t protocol, size_t payload)
@@ -591,6 +601,7 @@ void input_mutate(struct input *input, unsigned seed)
 	const uint32_t times = 1 + (seed & 1) + (seed >> 1 & 3) / 3;
 
 	state = seed;
+	favourite = draw_service_port();
 	for (uint32_t i = 0; i < times; i++)
 		mutate_once(input);
 }

@@ -52,6 +52,7 @@ static bool read_ip4(struct view *v, const uint8_t *ip)
 	v->traffic_class = ip[1];
 	v->protocol = ip[9];
 	v->datagram = get16(ip + 4);
+	v->offset = (fragment & 0x1fff) * 8u;
 	v->header = (ip[0] & 15) * 4u;
 	v->part = fragment & 0x1fff ? PART_LATER : fragment & 0x2000 ? PART_FIRST : PART_WHOLE;
 	return ip[0] >> 4 == 4 && v->header >= 20 && v->ip_length >= v->header;
@@ -76,6 +77,7 @@ static void read_fragment(struct view *v, const uint8_t *at)
 	v->fragment_twice |= v->fragmented;
 	v->fragmented = true;
 	v->datagram = get32(at + 4);
+	v->offset = position & 0xfff8;
 	if (position & 0xfff8)
 		v->part = PART_LATER;
 	else if (position & 1)
@@ -140,6 +142,8 @@ void view_of(const uint8_t *frame, size_t length, struct view *ret)
 	v->sound = v->sound && v->l3 + v->ip_length <= length;
 	if (v->sound && v->family == 4)
 		v->source_routed = may_have_source_route(ip + 20, v->header - 20);
+	if (v->sound && v->part == PART_LATER && v->protocol == IPPROTO_TCP)
+		v->sound = v->offset != 8; /* RFC 3128: it would replace the flags */
 	if (!v->sound || v->part == PART_LATER)
 		return;
 	v->l4 = ip + v->header;

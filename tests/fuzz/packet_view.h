@@ -33,6 +33,7 @@ struct view {
 	uint8_t protocol;
 	enum view_part part;
 	uint32_t datagram;   /* identification of a fragment */
+	size_t offset;       /* of a later fragment, bytes */
 	bool fragmented;     /* it has an IPv6 fragment header */
 	bool fragment_twice; /* two fragment headers: RFC 8200 does not say which counts */
 	uint8_t ttl;

@@ -8,11 +8,13 @@
 
 #include "common/addr.h"
 #include "fuzz.h"
+#include "packet_lists.h"
 
 #define SLOTS         7
-#define SERVICES_MOST 96
+#define SERVICES_MOST 128
 #define MTU           1500
-#define SHARE         64 /* places of the flow table for each service that tracks */
+#define HOUR          3600000000000ULL /* ns */
+#define SHARE         64               /* places of the flow table for each service that tracks */
 
 struct world_vip world_vips[WORLD_VIPS] = {
     {.text = "192.0.2.10"},   {.text = "2001:db8::10"}, {.text = "192.0.2.11"},
@@ -22,31 +24,69 @@ struct world_vip world_vips[WORLD_VIPS] = {
 const uint8_t world_own_macs[2][6] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 7, 1}};
 const uint8_t world_other_mac[6] = {2, 0xde, 0xad, 0, 0, 1};
 
+/* Clients are 198.51.100.0/23 and 2001:db8::/63, and impossible ones (packet_mutate.c). */
+static const struct world_prefix denied[] = {
+    {4, 24, {198, 51, 101}},
+    {4, 32, {198, 51, 100, 1}},
+    {6, 64, {0x20, 1, 0x0d, 0xb8, [7] = 1}},
+    {6, 127, {0x20, 1, 0x0d, 0xb8, [15] = 2}},
+};
+static const struct world_prefix allowed[] = {
+    {4, 23, {198, 51, 100}},
+    {4, 31, {198, 51, 101, 2}},
+    {6, 56, {0x20, 1, 0x0d, 0xb8}},
+    {6, 128, {0x20, 1, 0x0d, 0xb8, [7] = 1, [15] = 1}},
+};
+static const struct world_lists deny_alone = {NULL, denied, 0, 4};
+static const struct world_lists allow_alone = {allowed + 1, NULL, 3, 0};
+static const struct world_lists both_lists = {allowed, denied, 4, 4};
+
+#define ROW(port_, kind_, forward_, family_, egress_, vlan_, mtu_, no_backend_, spread_, ...)     \
+	{                                                                                         \
+		.port = (port_), .kind = (kind_), .forward = (forward_), .family = (family_),     \
+		.egress = (egress_), .vlan = (vlan_), .mtu = (mtu_), .no_backend = (no_backend_), \
+		.spread = (spread_), __VA_ARGS__                                                  \
+	}
+
 /* On the first two VIPs. The next two have port "any" and 443, the last two no service. */
 static const struct world_plan plans[] = {
-    {80, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {81, KIND_MAGLEV, LB_FORWARD_IPIP, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0xffff},
-    {82, KIND_MAGLEV, LB_FORWARD_GUE, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0xffff},
-    {83, KIND_MAGLEV, LB_FORWARD_GUE, 6, EGRESS_OTHER, true, MTU, LB_REFUSE_REJECT, 0},
-    {84, KIND_MAGLEV, LB_FORWARD_L2, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {85, KIND_MAGLEV, LB_FORWARD_L2, 0, EGRESS_OTHER, true, MTU, LB_REFUSE_REJECT, 0},
-    {86, KIND_MAGLEV, LB_FORWARD_GRE, 4, EGRESS_OTHER, false, MTU, LB_REFUSE_REJECT, 0},
-    {87, KIND_MAGLEV, LB_FORWARD_GRE, 6, EGRESS_SAME, true, MTU, LB_REFUSE_REJECT, 0},
-    {88, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {89, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_DROP, 0},
-    {90, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_PASS, 0},
-    {91, KIND_TURNS, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {92, KIND_LEAST, LB_FORWARD_IPIP, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {93, KIND_TRANSITION, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {94, KIND_SOURCE, LB_FORWARD_IPIP, 4, EGRESS_SAME, true, MTU, LB_REFUSE_REJECT, 0xff},
-    {95, KIND_AFFINITY, LB_FORWARD_GRE, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {96, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_UNKNOWN, false, MTU, LB_REFUSE_REJECT, 0},
-    {97, KIND_MAGLEV, LB_FORWARD_GRE, 6, EGRESS_SAME, false, 1300, LB_REFUSE_DROP, 0},
-    {98, KIND_MAGLEV, LB_FORWARD_GUE, 4, EGRESS_SAME, true, 2800, LB_REFUSE_PASS, 0xf},
+    ROW(80, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(81, KIND_MAGLEV, LB_FORWARD_IPIP, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0xffff),
+    ROW(82, KIND_MAGLEV, LB_FORWARD_GUE, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0xffff),
+    ROW(83, KIND_MAGLEV, LB_FORWARD_GUE, 6, EGRESS_OTHER, true, MTU, LB_REFUSE_REJECT, 0),
+    ROW(84, KIND_MAGLEV, LB_FORWARD_L2, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(85, KIND_MAGLEV, LB_FORWARD_L2, 0, EGRESS_OTHER, true, MTU, LB_REFUSE_REJECT, 0),
+    ROW(86, KIND_MAGLEV, LB_FORWARD_GRE, 4, EGRESS_OTHER, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(87, KIND_MAGLEV, LB_FORWARD_GRE, 6, EGRESS_SAME, true, MTU, LB_REFUSE_REJECT, 0),
+    ROW(88, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(89, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_DROP, 0),
+    ROW(90, KIND_DEAD, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_PASS, 0),
+    ROW(91, KIND_TURNS, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(92, KIND_LEAST, LB_FORWARD_IPIP, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(93, KIND_TRANSITION, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(94, KIND_SOURCE, LB_FORWARD_IPIP, 4, EGRESS_SAME, true, MTU, LB_REFUSE_REJECT, 0xff),
+    ROW(95, KIND_AFFINITY, LB_FORWARD_GRE, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(96, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_UNKNOWN, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(97, KIND_MAGLEV, LB_FORWARD_GRE, 6, EGRESS_SAME, false, 1300, LB_REFUSE_DROP, 0),
+    ROW(98, KIND_MAGLEV, LB_FORWARD_GUE, 4, EGRESS_SAME, true, 2800, LB_REFUSE_PASS, 0xf),
+    ROW(99, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
+	.lists = &deny_alone),
+    ROW(100, KIND_LEAST, LB_FORWARD_IPIP, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
+	.lists = &both_lists),
+    ROW(101, KIND_MAGLEV, LB_FORWARD_L2, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
+	.lists = &allow_alone, .no_fragments = true, .burst = 3),
+    ROW(102, KIND_TURNS, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
+	.no_fragments = true),
+    ROW(103, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
+	.burst = 2),
+    ROW(104, KIND_TURNS, LB_FORWARD_GUE, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
+	.burst = 3, .source_burst = 1),
+    ROW(105, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
+	.path_mtu = 1340),
 };
 static const struct world_plan any_plans[] = {
-    {0, KIND_MAGLEV, LB_FORWARD_IPIP, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
-    {443, KIND_MAGLEV, LB_FORWARD_IPIP, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0},
+    ROW(0, KIND_MAGLEV, LB_FORWARD_IPIP, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(443, KIND_MAGLEV, LB_FORWARD_IPIP, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
 };
 
 static struct world_service services[SERVICES_MOST];
@@ -54,7 +94,7 @@ static unsigned count;
 
 /* ---- the maps ---- */
 
-static struct lb_service line_of(const struct world_plan *plan)
+static struct lb_service line_of(const struct world_plan *plan, uint8_t protocol)
 {
 	struct lb_service line = {.forward = plan->forward, .no_backend = plan->no_backend};
 	const bool tracks =
@@ -70,7 +110,49 @@ static struct lb_service line_of(const struct world_plan *plan)
 		line.mask4 = 24;
 		line.mask6 = 56;
 	}
+	if (plan->no_fragments)
+		line.flags |= LB_SERVICE_NO_FRAGMENTS;
+	if (plan->lists)
+		line.flags |= LB_SERVICE_FILTERED;
+	/* docs/limits.md: with a rate, every UDP flow is tracked */
+	if (plan->burst)
+		line.flags |=
+		    LB_SERVICE_LIMIT | (protocol == IPPROTO_UDP ? LB_SERVICE_TRACK_ALWAYS : 0);
 	return line;
+}
+
+/* A flow costs an hour: time gives none back while an input runs. */
+static void add_limit(struct fixture *f, const struct world_service *service)
+{
+	const struct world_plan *plan = service->plan;
+	const uint64_t units = HOUR >> LB_SOURCE_SHIFT;
+
+	if (!plan->burst)
+		return;
+	f->map.limits[service->id] =
+	    (struct lb_limit){.cost = HOUR,
+			      .span = plan->burst * HOUR,
+			      .source_cost = plan->source_burst ? units : 0,
+			      .source_span = plan->source_burst * units,
+			      .mask4 = htonl(0xffffff00),
+			      .mask6 = {~0u, htonl(0xffffff00)},
+			      .length4 = 24,
+			      .length6 = 56};
+}
+
+/* The words of the sources are a megabyte: cleared only if a flow was counted. */
+static void fill_buckets(struct fixture *f)
+{
+	bool used = false;
+
+	for (unsigned i = 0; i < count; i++) {
+		__u64 *full_at = &f->map.limits[services[i].id].full_at;
+
+		used |= *full_at != 0;
+		*full_at = 0;
+	}
+	if (used)
+		memset(f->map.sources, 0, LB_SOURCE_BUCKETS * sizeof(*f->map.sources));
 }
 
 /* Backends of all services differ in address and MAC address. */
@@ -113,7 +195,7 @@ static uint32_t slot_word(const struct world_service *service, unsigned slot)
 static void add_service(struct fixture *f, int vip, uint8_t protocol, const struct world_plan *plan)
 {
 	struct world_service *service = &services[count++];
-	struct lb_service line = line_of(plan);
+	struct lb_service line = line_of(plan, protocol);
 	uint32_t slots[SLOTS], members[WORLD_BACKENDS];
 
 	require(count <= SERVICES_MOST, "too many services");
@@ -133,6 +215,9 @@ static void add_service(struct fixture *f, int vip, uint8_t protocol, const stru
 		slots[i] = slot_word(service, i);
 	f->map.services[service->id].ring = fixture_region(f, slots, SLOTS);
 	f->map.services[service->id].pick = fixture_region(f, members, WORLD_BACKENDS);
+	for (int i = 0; plan->path_mtu && i < WORLD_BACKENDS; i++)
+		f->map.backends[members[i]].mtu = plan->path_mtu;
+	add_limit(f, service);
 }
 
 static void add_services(struct fixture *f, int vip, const struct world_plan *list, size_t length)
@@ -165,6 +250,7 @@ struct fixture *world_open(void)
 	add_services(f, 1, plans, all);
 	add_services(f, 2, any_plans, 2);
 	add_services(f, 3, any_plans, 2);
+	lists_install(f, services, count);
 	return f;
 }
 
@@ -204,6 +290,7 @@ void world_reset(struct fixture *f, const struct world_settings *settings)
 	f->map.settings->icmp_per_tick = settings->no_errors ? 0 : UINT16_MAX;
 	f->map.settings->echo_per_tick = settings->no_echoes ? 0 : UINT16_MAX;
 	set_links(f, settings);
+	fill_buckets(f);
 }
 
 /* ---- the table ---- */

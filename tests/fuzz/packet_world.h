@@ -25,6 +25,17 @@ enum world_kind {
 
 enum world_egress { EGRESS_SAME, EGRESS_OTHER, EGRESS_UNKNOWN };
 
+struct world_prefix {
+	uint8_t family, length;
+	uint8_t address[16];
+};
+
+/* What `allow` and `deny` of a service name. */
+struct world_lists {
+	const struct world_prefix *allow, *deny;
+	unsigned allow_count, deny_count; /* 0: there is no such list */
+};
+
 /* A row of the table: the same service on each VIP that has services, for TCP and UDP. */
 struct world_plan {
 	uint16_t port; /* host order; 0: any */
@@ -36,6 +47,13 @@ struct world_plan {
 	uint16_t mtu;
 	uint8_t no_backend; /* enum lb_refusal */
 	uint32_t spread;    /* bits of the outer source that vary with the flow */
+
+	uint16_t path_mtu; /* that a router has reported, less than mtu; 0: none */
+	const struct world_lists *lists;
+	bool no_fragments;
+	/* new flows of the service, and of each /24 or /56 of its clients, until the next reset; 0:
+	 * any number */
+	unsigned burst, source_burst;
 };
 
 struct world_backend {

@@ -103,6 +103,10 @@ const char *attach_egress_fault(struct attach *attach, uint32_t ifindex)
 	return NULL;
 }
 
+void attach_try_again(struct attach *attach)
+{
+}
+
 void attach_warnings(struct attach *attach, const struct attachment *there,
 		     void (*fn)(void *arg, const char *sentence), void *arg)
 {

@@ -423,6 +423,7 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 	    .flags = LB_BACKEND_USED | (spec->dead ? 0 : LB_BACKEND_USABLE),
 	    .vlan_tci = htons(spec->vlan),
 	    .mtu = spec->mtu ? spec->mtu : 1500,
+	    .link_mtu = spec->mtu ? spec->mtu : 1500,
 	    .ifindex = spec->ifindex ? spec->ifindex : f->lo,
 	    .spread = htonl(spec->spread),
 	};

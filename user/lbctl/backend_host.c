@@ -35,7 +35,8 @@ static int open_host(const struct call *call, struct host *ret, struct error *er
 		    "Try: sudo lbctl %s",
 		    call->verb->name, call->verb->name);
 	*ret = (struct host){.interface = interface, .ifindex = if_nametoindex(interface)};
-	return host_record_open(HOST_RUN_DIRECTORY, interface, &ret->record, err);
+	return host_record_open(HOST_RUN_DIRECTORY, HOST_FORMER_DIRECTORY, interface, &ret->record,
+				err);
 }
 
 static int no_such_interface(const struct host *host, struct error *err)
@@ -199,7 +200,7 @@ REGISTER(verb, backend_host_setup) = {
 	"from the load balancer (IP in IP, GRE, or GUE, IPv4 and IPv6 in any combination) for the "
 	"given VIPs only; adds the VIPs to lo; stops the host from answering ARP for them; changes "
 	"a strict rp_filter to loose; and checks the MTU. Each change is printed with the old and "
-	"the new value, and recorded under /run/lbd so that undo restores exactly that. If a step "
+	"the new value, and recorded under /run/lbd-backend so that undo restores exactly that. If a step "
 	"fails, the changes of that run are undone.\n\n"
 	"Running it again adds VIPs that are new, and replaces the values of --from, --to, --port "
 	"and --gue-port that are given, without a gap; what is not given stays. It also takes over "

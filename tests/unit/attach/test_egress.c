@@ -97,7 +97,34 @@ static void a_redirect_that_the_kernel_refused_counts_from_then_on(void **state)
 	egress_refused(&attach, if_nametoindex("w0"));
 	assert_true(egress_refresh(&attach));
 	assert_string_equal(fault("w0"),
-			    "the kernel refuses to redirect frames to w0: use mode: generic");
+			    "the kernel refuses to redirect frames to w0: use mode: generic, or "
+			    "change the device and try again: lbctl reload");
+	assert_false(egress_refresh(&attach));
+	assert_non_null(fault("w0"));
+}
+
+/* As an operator who has mended the device expects. */
+static void a_redirect_that_the_kernel_refused_is_tried_again_at_a_reload(void **state)
+{
+	needs_root();
+	attached("w0", true);
+	assert_null(fault("w0"));
+	egress_refused(&attach, if_nametoindex("w0"));
+	assert_true(egress_refresh(&attach));
+	attach_try_again(&attach);
+	assert_null(fault("w0"));
+}
+
+static void what_the_kernel_says_of_a_device_replaces_what_it_refused(void **state)
+{
+	needs_root();
+	attached("v0", true);
+	assert_non_null(fault("v0"));
+	egress_refused(&attach, if_nametoindex("v0"));
+	egress_refresh(&attach);
+	here("ethtool -K v1 gro on");
+	assert_true(egress_refresh(&attach));
+	assert_null(fault("v0"));
 }
 
 static void a_device_takes_the_place_of_one_that_is_gone(void **state)
@@ -119,6 +146,8 @@ int main(void)
 	    TEST(a_veth_whose_other_end_does_not_poll_loses_also_what_is_sent_back),
 	    TEST(an_attached_interface_is_reached_by_sending_back),
 	    TEST(a_redirect_that_the_kernel_refused_counts_from_then_on),
+	    TEST(a_redirect_that_the_kernel_refused_is_tried_again_at_a_reload),
+	    TEST(what_the_kernel_says_of_a_device_replaces_what_it_refused),
 	    TEST(a_device_takes_the_place_of_one_that_is_gone),
 	};
 

@@ -213,6 +213,7 @@ TEST(a_backend_line_has_outer_header_and_next_hop)
 	assert_int_equal(line->family, 4);
 	assert_int_equal(line->ifindex, 7);
 	assert_int_equal(line->mtu, 1500);
+	assert_int_equal(line->link_mtu, 1500);
 	assert_int_equal(line->vlan_tci, htons(42));
 	assert_int_equal(line->spread, htonl(0xffff));
 	assert_int_equal(line->outer_src[0], htonl(0xac100000));
@@ -221,6 +222,22 @@ TEST(a_backend_line_has_outer_header_and_next_hop)
 			 lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0], 4));
 	assert_memory_equal(line->dst_mac, backend->hop.dst_mac, 6);
 	assert_int_equal(line->service, want_line(dp, &want)->id);
+}
+
+TEST(what_a_router_has_reported_is_written_beside_the_mtu_of_the_link)
+{
+	struct dp_backend *backend = want_add(&want, 5, 100);
+	const struct lb_backend *line;
+
+	want_commit(dp, &want, 1);
+	backend->path_mtu = 1400;
+	want_commit(dp, &want, 1);
+	line = &dp->maps.backends[want_id(dp, &want, 5)];
+	assert_int_equal(line->mtu, 1400);
+	assert_int_equal(line->link_mtu, 1500);
+	backend->path_mtu = 0;
+	want_commit(dp, &want, 1);
+	assert_int_equal(line->mtu, 1500);
 }
 
 TEST(an_ipv6_backend_varies_the_last_word_of_its_source)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
@@ -443,6 +444,55 @@ static void units_own_filter_does_not_keep_it_from_being_confined(void **state)
 	assert_int_equal(WTERMSIG(status), SIGSYS);
 }
 
+/* ---- the user ---- */
+
+/* The user of a root's process that is confined without a capability; -1: it could not be. */
+static int user_without(unsigned capability)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct has[2];
+	struct error err;
+
+	if (syscall(SYS_capget, &header, has))
+		return -1;
+	has[CAP_TO_INDEX(capability)].effective &= ~CAP_TO_MASK(capability);
+	has[CAP_TO_INDEX(capability)].permitted &= ~CAP_TO_MASK(capability);
+	if (syscall(SYS_capset, &header, has) || confine_rights(&err))
+		return -1;
+	return (int)geteuid();
+}
+
+static int confine_without_cap_kill(void)
+{
+	return user_without(CAP_KILL) != 0;
+}
+
+static int confine_without_cap_chown(void)
+{
+	return user_without(CAP_CHOWN) != CONFINE_USER;
+}
+
+static int run(int code(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(code());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? KILLED_BY(WTERMSIG(status)) : WEXITSTATUS(status);
+}
+
+static void a_process_that_lbd_could_not_end_keeps_its_user(void **state)
+{
+	if (geteuid()) {
+		print_message("# skip: needs root\n");
+		skip();
+	}
+	assert_int_equal(run(confine_without_cap_chown), 0);
+	assert_int_equal(run(confine_without_cap_kill), 0);
+}
+
 /* ---- setup ---- */
 
 static int start_listener(void **state)
@@ -467,6 +517,7 @@ int main(void)
 	    cmocka_unit_test(nothing_can_be_served_and_no_descriptor_passed),
 	    cmocka_unit_test(no_file_can_be_opened_or_changed),
 	    cmocka_unit_test(no_process_can_be_started_or_signalled),
+	    cmocka_unit_test(a_process_that_lbd_could_not_end_keeps_its_user),
 	    cmocka_unit_test(no_memory_can_be_made_executable),
 	    cmocka_unit_test(calls_that_only_an_intruder_makes_end_the_process),
 	    cmocka_unit_test(abort_is_seen_as_such),

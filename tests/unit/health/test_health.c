@@ -411,6 +411,21 @@ static void check_to_the_vip_that_did_not_take_its_way_fails(void **state)
 	health_remove(check);
 }
 
+/* It says nothing about the backend. */
+static void check_to_the_vip_without_descriptors_for_its_way_is_not_run(void **state)
+{
+	struct reported reported = {0};
+	struct fake_way fake = {.refusal = -EMFILE};
+	struct health_check *check = add_to_vip(&reported, "+");
+
+	set_way(check, &fake);
+	assert_true(run_until(&reported.results, 1));
+	assert_int_equal(reported.status, HEALTH_UNKNOWN);
+	assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
+	assert_int_equal(script_started, 0);
+	health_remove(check);
+}
+
 static void check_to_the_vip_without_a_way_says_why(void **state)
 {
 	struct reported reported = {0};
@@ -1832,6 +1847,7 @@ int main(int argc, char **argv)
 	    TEST(probe_over_the_limit_is_not_run_until_another_ends),
 	    TEST(check_to_the_vip_waits_for_its_way),
 	    TEST(check_to_the_vip_that_did_not_take_its_way_fails),
+	    TEST(check_to_the_vip_without_descriptors_for_its_way_is_not_run),
 	    TEST(check_to_the_vip_without_a_way_says_why),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(probes_start_an_interval_apart),

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -165,6 +166,37 @@ static void without_another_address_the_check_says_which_vip_is_in_the_way(void 
 				 ", which is a VIP: add another IPv6 address to d0");
 }
 
+/* sources_find while this process may open no descriptor. */
+static int find_without_descriptors(char why[FAILURE_TEXT])
+{
+	const struct addr destination = test_addr(TO);
+	struct rlimit before, none;
+	struct addr found;
+	int rc;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	rc = sources_find(sources, &destination, &found, why);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	return rc;
+}
+
+static void a_source_that_cannot_be_known_is_not_left_to_the_kernel(void **state)
+{
+	char why[FAILURE_TEXT] = "";
+
+	needs_root();
+	avoid(VIP);
+	assert_int_equal(find_without_descriptors(why), -EMFILE); /* addresses */
+	assert_string_equal(why, "its source is unknown, and may be a VIP: Too many open files");
+	avoid(VIP);
+	find(TO);
+	assert_int_equal(find_without_descriptors(why), -EMFILE); /* the kernel's choice */
+	sources_avoid(sources, NULL, 0);
+	assert_int_equal(find_without_descriptors(why), 0); /* nothing is to be avoided */
+}
+
 static void a_socket_is_bound_to_the_address_without_a_port(void **state)
 {
 	const struct addr own = test_addr(OWN);
@@ -195,6 +227,7 @@ int main(void)
 	    TEST(a_vip_that_the_kernel_would_choose_is_replaced),
 	    TEST(the_kernel_chooses_where_it_takes_no_vip),
 	    TEST(without_another_address_the_check_says_which_vip_is_in_the_way),
+	    TEST(a_source_that_cannot_be_known_is_not_left_to_the_kernel),
 	    TEST(a_socket_is_bound_to_the_address_without_a_port),
 	};
 

@@ -7,9 +7,12 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -322,6 +325,50 @@ static void setup_again_keeps_what_is_not_given(void **state)
 	undo_all();
 }
 
+/* Where the record is, and where an lbctl of before had it; the name's end differs by namespace. */
+static void find_records(char path[256], char former[256])
+{
+	json_t *status = read_status();
+	const char *record = json_string_value(json_object_get(status, "record"));
+
+	snprintf(path, 256, "%s", record);
+	snprintf(former, 256, "/run/lbd/%s", strrchr(record, '/') + 1);
+	json_decref(status);
+}
+
+static void the_record_of_an_older_lbctl_is_taken_over(void **state)
+{
+	char path[256], former[256];
+
+	REQUIRE_ROOT();
+	SETUP("--port", "80/tcp");
+	find_records(path, former);
+	mkdir("/run/lbd", 0755);
+	assert_int_equal(rename(path, former), 0);
+	SETUP("--port", "81/tcp");
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_not_equal(access(former, F_OK), 0);
+	undo_all();
+}
+
+/* /run/lbd is user lbd's, on a balancer that is a backend too. */
+static void a_record_of_another_user_is_not_believed(void **state)
+{
+	char path[256], former[256];
+
+	REQUIRE_ROOT();
+	SETUP("--port", "80/tcp");
+	find_records(path, former);
+	mkdir("/run/lbd", 0755);
+	assert_int_equal(rename(path, former), 0);
+	assert_int_equal(chown(former, 65534, 65534), 0);
+	lbctl_run(&run, "backend-host", "undo", "--iface", "test0");
+	assert_non_null(strstr(run.err, "owned by user 65534: expected root"));
+	assert_non_null(strstr(run.out, "nothing to undo"));
+	assert_int_equal(chown(former, 0, 0), 0);
+	undo_all();
+}
+
 /* However often setup ran, one undo removes it all. */
 static void the_record_keeps_one_entry_with_what_was_set(void **state)
 {
@@ -555,6 +602,8 @@ int main(void)
 	    cmocka_unit_test(the_given_options_are_accepted_sorted_and_once),
 	    cmocka_unit_test(setup_again_keeps_what_is_not_given),
 	    cmocka_unit_test(the_record_keeps_one_entry_with_what_was_set),
+	    cmocka_unit_test(the_record_of_an_older_lbctl_is_taken_over),
+	    cmocka_unit_test(a_record_of_another_user_is_not_believed),
 	    cmocka_unit_test(setup_again_keeps_the_vips_and_the_counters),
 	    cmocka_unit_test(an_address_that_is_new_is_named_and_the_next_setup_accepts_it),
 	    cmocka_unit_test(an_address_of_to_stays_until_none_is_given),

@@ -79,6 +79,7 @@ struct scene {
 	struct backend backend[2], *list[2];
 	struct world world;
 	struct state state;
+	uint64_t now_ms;
 	struct test_log log;
 };
 
@@ -132,6 +133,7 @@ static void scene_begin(struct scene *scene)
 	memset(scene, 0, sizeof(*scene));
 	scene->memory = memory_dataplane_new((struct memory_limits){8, 32, 4096, 64});
 	scene->memory->dp->clock = 1000;
+	scene->now_ms = 1000;
 	scene->memory->dp->paths_fd =
 	    bpf_map_create(BPF_MAP_TYPE_HASH, NULL, sizeof(struct lb_path_key),
 			   sizeof(struct lb_path), 33, &options);
@@ -180,7 +182,7 @@ static const char *report(struct scene *scene, unsigned reported)
 			 0);
 	scene->memory->dp->maps.settings->paths_lowered++;
 	test_log_begin(&scene->log);
-	state_read_paths(&scene->state);
+	state_read_paths(&scene->state, scene->now_ms);
 	return test_log_end(&scene->log);
 }
 
@@ -226,8 +228,64 @@ static void the_mtu_is_that_of_the_next_hop_again_after_ten_minutes(void **unuse
 	report(&scene, 1400);
 	assert_int_equal(committed(&scene, 0), 1400);
 	scene.memory->dp->clock += LB_PATH_IDLE + 1;
-	state_read_paths(&scene.state);
+	state_read_paths(&scene.state, scene.now_ms);
 	assert_int_equal(committed(&scene, 0), 1500);
+	scene_end(&scene);
+}
+
+/* Whoever can forge reports must not make lbd commit and log five times a second. */
+static void an_mtu_that_is_lowered_in_steps_costs_few_commits(void **unused)
+{
+	struct scene scene;
+	unsigned commits = 0;
+
+	scene_begin(&scene);
+	committed(&scene, 0);
+	for (unsigned fifth = 0; fifth < 60 * 5; fifth++) {
+		report(&scene, 1499 - fifth);
+		if (event_pending(scene.state.commit, EV_TIMEOUT, NULL))
+			commits++;
+		event_del(scene.state.commit);
+		scene.now_ms += 200;
+	}
+	assert_in_range(commits, 5, 5 + 30);
+	scene.now_ms += 2000;
+	report(&scene, 1000);
+	assert_int_equal(committed(&scene, 0), 1000);
+	scene_end(&scene);
+}
+
+static void few_reports_are_taken_over_at_once(void **unused)
+{
+	struct scene scene;
+
+	scene_begin(&scene);
+	committed(&scene, 0);
+	for (unsigned mtu = 1450; mtu >= 1250; mtu -= 50) {
+		report(&scene, mtu);
+		assert_int_equal(committed(&scene, 0), mtu);
+		scene.now_ms += 200;
+	}
+	scene_end(&scene);
+}
+
+static void lines_about_reports_are_few_and_the_rest_is_counted(void **unused)
+{
+	struct scene scene;
+	unsigned lines = 0;
+
+	scene_begin(&scene);
+	committed(&scene, 0);
+	for (unsigned i = 0; i < 25; i++) {
+		lines += report(&scene, 1499 - i)[0] != 0;
+		scene.now_ms += 2000;
+	}
+	assert_int_equal(lines, 20);
+	scene.now_ms += 12000;
+	assert_string_equal(
+	    report(&scene, 1400),
+	    "lbd: paths: 5 more lines about MTUs were not logged in the last minute\n"
+	    "lbd: path to 10.0.0.11: MTU 1400, reported by 203.0.113.1\n");
 	scene_end(&scene);
 }
 
@@ -237,7 +295,7 @@ static void nothing_new_costs_no_commit(void **unused)
 
 	scene_begin(&scene);
 	committed(&scene, 0);
-	state_read_paths(&scene.state);
+	state_read_paths(&scene.state, scene.now_ms);
 	assert_false(event_pending(scene.state.commit, EV_TIMEOUT, NULL));
 	scene_end(&scene);
 }
@@ -254,6 +312,9 @@ int main(void)
 	    cmocka_unit_test(a_report_reaches_the_data_plane_and_the_log),
 	    cmocka_unit_test(a_path_too_narrow_for_ipv6_is_warned_of),
 	    cmocka_unit_test(the_mtu_is_that_of_the_next_hop_again_after_ten_minutes),
+	    cmocka_unit_test(an_mtu_that_is_lowered_in_steps_costs_few_commits),
+	    cmocka_unit_test(few_reports_are_taken_over_at_once),
+	    cmocka_unit_test(lines_about_reports_are_few_and_the_rest_is_counted),
 	    cmocka_unit_test(nothing_new_costs_no_commit),
 	};
 

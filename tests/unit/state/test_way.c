@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* user/lbd/state/way.c: the ways of checks that go to a VIP. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,6 +38,7 @@ static int begin(void **unused)
 	attach = (struct attach){.detours = detours_new()};
 	memory = memory_dataplane_new((struct memory_limits){8, 32, 4096, 64});
 	service_config = (struct config_service){
+	    .name = (char *)"web",
 	    .vip = test_addr("192.0.2.10"),
 	    .forward = LB_FORWARD_L2,
 	    .health = {.type = (char *)"tcp",
@@ -176,6 +178,30 @@ static void check_that_got_no_way_is_refused_also_when_another_gets_one(void **u
 	assert_false(with.has_way);
 }
 
+/* No reload is needed for it. */
+static void check_that_got_no_way_gets_one_as_soon_as_there_is_one(void **unused)
+{
+	struct result result = {0};
+	struct backend waiting, *list[] = {&waiting};
+	struct service *services[] = {&service};
+
+	needs_root();
+	take_all_ways();
+	waiting = backend_with(&result);
+	service.backends = list;
+	service.backends_count = 1;
+	state.world = (struct world){services, 1};
+	backend_set_way(&waiting);
+	state_retry_ways(&state);
+	assert_false(waiting.has_way);
+	assert_int_equal(state.way_error, -ENOSPC);
+	detour_remove(attach.detours, 7);
+	state_retry_ways(&state);
+	assert_true(waiting.has_way);
+	assert_int_equal(waiting.way, 7);
+	backend_drop_way(&waiting);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -184,6 +210,7 @@ int main(void)
 	    TEST(a_way_has_the_outer_source_and_port_of_the_data_plane),
 	    TEST(an_outer_source_of_one_address_is_used_as_it_is),
 	    TEST(check_that_got_no_way_is_refused_also_when_another_gets_one),
+	    TEST(check_that_got_no_way_gets_one_as_soon_as_there_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, netns_enter, NULL);

@@ -40,17 +40,14 @@ static uint64_t namespace_cookie(void)
 	return cookie;
 }
 
-static int parse(struct host_record *record, struct error *err)
+/* -ENOENT: there is none. */
+static int parse(struct host_record *record, const char *path, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
-	ssize_t length = file_read_kept(record->path, RECORD_BYTES, &text, err);
+	ssize_t length = file_read_kept(path, RECORD_BYTES, &text, err);
 	json_t *root, *changes;
 	json_error_t at;
 
-	if (length == -ENOENT) {
-		record->changes = json_array();
-		return record->changes ? 0 : error_set(err, -ENOMEM, "out of memory");
-	}
 	if (length < 0)
 		return (int)length;
 	root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &at);
@@ -61,24 +58,44 @@ static int parse(struct host_record *record, struct error *err)
 		    err, -EPROTO,
 		    "%s: expected a record of backend-host setup: %s.\n"
 		    "The changes are unknown: restore the settings by hand and remove the file",
-		    record->path, root ? "no list of changes" : at.text);
+		    path, root ? "no list of changes" : at.text);
 	}
 	record->changes = json_incref(changes);
 	json_decref(root);
 	return 0;
 }
 
-int host_record_open(const char *directory, const char *interface, struct host_record *ret,
-		     struct error *err)
+/* One that is not root's any more may hold anything, and must not stop this lbctl. */
+static int parse_former(struct host_record *record, struct error *err)
+{
+	int rc = parse(record, record->former, err);
+
+	if (rc != -EPERM)
+		return rc;
+	fprintf(stderr, "lbctl: warning: %s: not used: the changes that it names stay\n", err->text);
+	return -ENOENT;
+}
+
+int host_record_open(const char *directory, const char *former, const char *interface,
+		     struct host_record *ret, struct error *err)
 {
 	uint64_t cookie = namespace_cookie();
 	char suffix[32] = "";
+	int rc;
 
 	if (cookie)
 		snprintf(suffix, sizeof(suffix), "@%llu", (unsigned long long)cookie);
 	snprintf(ret->path, sizeof(ret->path), "%s/backend-host-%s%s.json", directory, interface,
 		 suffix);
-	return parse(ret, err);
+	snprintf(ret->former, sizeof(ret->former), "%s/backend-host-%s%s.json", former, interface,
+		 suffix);
+	rc = parse(ret, ret->path, err);
+	if (rc == -ENOENT)
+		rc = parse_former(ret, err);
+	if (rc != -ENOENT)
+		return rc;
+	ret->changes = json_array();
+	return ret->changes ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
 void host_record_close(struct host_record *record)
@@ -107,6 +124,7 @@ int host_record_save(const struct host_record *record, struct error *err)
 		if (unlink(record->path) && errno != ENOENT)
 			return error_set(err, -errno, "%s: cannot remove: %s", record->path,
 					 strerror(errno));
+		unlink(record->former);
 		return 0;
 	}
 	snprintf(directory, sizeof(directory), "%.*s",
@@ -117,5 +135,6 @@ int host_record_save(const struct host_record *record, struct error *err)
 	rc = write_file(record->path, record->changes);
 	if (rc)
 		return error_set(err, rc, "%s: cannot write: %s", record->path, strerror(-rc));
+	unlink(record->former);
 	return 0;
 }

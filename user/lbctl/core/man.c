@@ -127,7 +127,7 @@ static const char tail[] =
     ".TP\n\\fBNO_COLOR\\fR\nIf set and not empty, output has no colours.\n"
     ".SH FILES\n"
     ".TP\n\\fI" LB_API_SOCKET "\\fR\nThe default socket of lbd.\n"
-    ".TP\n\\fI/run/lbd/backend\\-host\\-IFACE.json\\fR\nThe changes made by backend\\-host setup.\n"
+    ".TP\n\\fI/run/lbd\\-backend/backend\\-host\\-IFACE.json\\fR\nThe changes made by backend\\-host setup.\n"
     ".SH SEE ALSO\n\\fBlbd\\fR(8)\n";
 
 void man_generate(FILE *out)

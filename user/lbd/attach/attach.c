@@ -116,6 +116,7 @@ void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *a
 
 static void list_changed(struct attach *attach)
 {
+	egress_forgive(attach);
 	egress_refresh(attach);
 	if (attach->changed)
 		attach->changed(attach->changed_arg);
@@ -389,8 +390,7 @@ int attach_fall_back(struct attach *attach, const char *of, const char *why, str
 	int rc;
 
 	snprintf(name, sizeof(name), "%s", of); /* that of the list moves */
-	log_warning("%s: native mode loses packets: %s; generic mode is used from now on", name,
-		    why);
+	log_warning("%s: native mode loses packets: %s; it changes to generic mode", name, why);
 	rc = attach_detach(attach, name, err);
 	if (!rc)
 		rc = attach_interface(attach, name, CONFIG_MODE_GENERIC, err);

@@ -30,6 +30,7 @@ struct attachment {
 	char not_native[ATTACH_WHY];   /* why native mode loses packets here, or was not used; "" */
 	char no_redirects[ATTACH_WHY]; /* why it takes no redirected frames; "": nothing known */
 	bool complained;               /* of not_native, in the log */
+	uint64_t stuck_ms;             /* CLOCK_MONOTONIC: it could not fall back; 0: never */
 	unsigned silent_s;             /* seconds in a row in which its other end took no frame */
 	struct device_counts counts;   /* of a veth in native mode, when they were last read */
 	bool sampling;                 /* its packets' checksums are looked at now */
@@ -74,6 +75,8 @@ void attach_warnings(struct attach *attach, const struct attachment *there,
  * Followed from the first call on: a change calls the function of attach_on_change. The text is
  * valid until the next call of any function. */
 const char *attach_egress_fault(struct attach *attach, uint32_t ifindex);
+/* The devices that the kernel has refused frames to are tried again: something may have changed. */
+void attach_try_again(struct attach *attach);
 /* Is the interface up, with a carrier? */
 bool attach_interface_runs(const char *name);
 /* Called after each change of the list, of a mode, or of attach_egress_fault. */

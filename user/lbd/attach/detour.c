@@ -244,6 +244,16 @@ static bool has_filter(const struct detours *detours, uint32_t ifindex)
 	return false;
 }
 
+/* 0; -EINVAL: it is not Ethernet; another -errno: that cannot be found out, as descriptors or
+ * memory are lacking. */
+static int check_device(uint32_t ifindex, char name[IF_NAMESIZE])
+{
+	errno = 0;
+	if (if_indextoname(ifindex, name) && device_is_ethernet(name))
+		return 0;
+	return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -EINVAL;
+}
+
 /* The device of the route to the VIP. 0 or -errno. */
 static int find_device(struct detours *detours, const struct addr *vip, uint32_t *ret,
 		       char name[IF_NAMESIZE], char why[DETOUR_WHY])
@@ -260,8 +270,7 @@ static int find_device(struct detours *detours, const struct addr *vip, uint32_t
 			 text);
 		return rc ? rc : -ENETUNREACH;
 	}
-	if (route.type == RTN_LOCAL || !if_indextoname(route.ifindex, name) ||
-	    !device_is_ethernet(name)) {
+	if (route.type == RTN_LOCAL || check_device(route.ifindex, name) == -EINVAL) {
 		snprintf(
 		    why, DETOUR_WHY,
 		    "check not sent: the kernel's route to the VIP %s leads to %s: health: to: "

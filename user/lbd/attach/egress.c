@@ -35,20 +35,24 @@ static bool any_native(const struct attach *attach)
 }
 
 /* "" in why: nothing is known against the device. */
-static void judge(const struct attach *attach, const struct egress *egress, char why[ATTACH_WHY])
+static void judge(const struct attach *attach, struct egress *egress, char why[ATTACH_WHY])
 {
 	char name[IF_NAMESIZE];
 
 	why[0] = 0;
 	if (!any_native(attach) || takes_its_own(attach, egress->ifindex))
 		return;
-	if (device_takes(attach->netdev, egress->ifindex, why) == DEVICE_TAKES_NONE)
+	if (device_takes(attach->netdev, egress->ifindex, why) == DEVICE_TAKES_NONE) {
+		egress->refused = false; /* this counts, also when it changes */
 		return;
+	}
 	why[0] = 0;
 	if (egress->refused)
-		snprintf(why, ATTACH_WHY,
-			 "the kernel refuses to redirect frames to %s: use mode: generic",
-			 if_indextoname(egress->ifindex, name) ? name : "its device");
+		snprintf(
+		    why, ATTACH_WHY,
+		    "the kernel refuses to redirect frames to %s: use mode: generic, or change "
+		    "the device and try again: lbctl reload",
+		    if_indextoname(egress->ifindex, name) ? name : "its device");
 }
 
 bool egress_refresh(struct attach *attach)
@@ -103,6 +107,19 @@ const char *attach_egress_fault(struct attach *attach, uint32_t ifindex)
 	if (!egress)
 		egress = add(attach, ifindex);
 	return egress && egress->why[0] ? egress->why : NULL;
+}
+
+void egress_forgive(struct attach *attach)
+{
+	for (unsigned i = 0; i < attach->egresses_count; i++)
+		attach->egresses[i].refused = false;
+}
+
+void attach_try_again(struct attach *attach)
+{
+	egress_forgive(attach);
+	if (egress_refresh(attach) && attach->changed)
+		attach->changed(attach->changed_arg);
 }
 
 void egress_refused(struct attach *attach, uint32_t ifindex)

@@ -63,7 +63,10 @@ int attach_fall_back(struct attach *attach, const char *name, const char *why, s
 
 /* Looks at every device again. True: something has changed. */
 bool egress_refresh(struct attach *attach);
-/* The kernel has refused a redirect to this device. */
+/* Forgets which devices the kernel has refused redirects to: something has changed. */
+void egress_forgive(struct attach *attach);
+/* The kernel has refused a redirect to this device. It counts until an interface is attached or
+ * detached, a reload, or until the kernel says by itself what the device takes. */
 void egress_refused(struct attach *attach, uint32_t ifindex);
 
 /* ---- dispatcher.c ---- */

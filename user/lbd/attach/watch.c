@@ -14,6 +14,7 @@
 #include "common/log.h"
 
 #define RECENT_MS      60000
+#define STUCK_MS       60000 /* then a fall-back that failed is tried again */
 #define SILENT_SECONDS 3
 /* Checksums are looked at for so long, or until so many packets had whole ones; then comes a
  * pause. */
@@ -117,7 +118,8 @@ static bool may_fall_back(const struct attach *attach, const struct attachment *
 {
 	struct occupant occupant;
 
-	if (!there->automatic)
+	if (!there->automatic ||
+	    (there->stuck_ms && clock_monotonic_ms() - there->stuck_ms < STUCK_MS))
 		return false;
 	return !there->dispatcher ||
 	       (!attach_look(attach->dp, there->ifindex, &occupant) && occupant.programs == 1);
@@ -170,12 +172,27 @@ static void check_redirects(const struct attach *attach, struct attachment *ther
 		there->no_redirects[0] = 0;
 }
 
-/* False: it has fallen back, and the list has changed. */
-static bool check_mode(struct attach *attach, struct attachment *there)
+/* True: the list has changed. If it cannot be detached, all is as before. */
+static bool fall_back(struct attach *attach, struct attachment *there)
 {
+	const uint32_t ifindex = there->ifindex;
 	char why[ATTACH_WHY];
 	struct error err;
 
+	memcpy(why, there->not_native, sizeof(why));
+	if (!attach_fall_back(attach, there->name, why, &err))
+		return true;
+	log_error("%s", err.text);
+	there = attach_find(attach, ifindex);
+	if (!there || !there->native)
+		return true;
+	there->stuck_ms = clock_monotonic_ms();
+	return false;
+}
+
+/* False: the list has changed. */
+static bool check_mode(struct attach *attach, struct attachment *there)
+{
 	if (!there->native || !attach_interface_runs(there->name))
 		return true;
 	if (!loses_packets(attach, there)) {
@@ -186,10 +203,7 @@ static bool check_mode(struct attach *attach, struct attachment *there)
 		complain(there);
 		return true;
 	}
-	memcpy(why, there->not_native, sizeof(why));
-	if (attach_fall_back(attach, there->name, why, &err))
-		log_error("%s", err.text);
-	return false;
+	return !fall_back(attach, there);
 }
 
 /* When one falls back, the rest waits for the next second. */

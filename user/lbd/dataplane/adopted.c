@@ -10,7 +10,7 @@
 static struct next_hop hop_of(const struct lb_backend *line)
 {
 	struct next_hop hop = {
-	    .ifindex = line->ifindex, .vlan_tci = ntohs(line->vlan_tci), .mtu = line->mtu};
+	    .ifindex = line->ifindex, .vlan_tci = ntohs(line->vlan_tci), .mtu = line->link_mtu};
 
 	memcpy(hop.src_mac, line->src_mac, sizeof(hop.src_mac));
 	memcpy(hop.dst_mac, line->dst_mac, sizeof(hop.dst_mac));

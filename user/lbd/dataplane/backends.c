@@ -56,13 +56,14 @@ static void set_path(const struct dataplane *dp, const struct dp_service *servic
 	memcpy(line->dst_mac, want->hop.dst_mac, sizeof(line->dst_mac));
 	memcpy(line->src_mac, want->hop.src_mac, sizeof(line->src_mac));
 	line->vlan_tci = htons(want->hop.vlan_tci);
-	line->mtu = want->hop.mtu;
+	line->link_mtu = want->hop.mtu;
+	line->mtu = want->path_mtu ? want->path_mtu : want->hop.mtu;
 	line->ifindex = want->hop.ifindex;
 	set_source(dp, want, line);
 	line->csum = 0;
 	if (want->address.family == 4)
-		line->csum = lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0],
-					     outer_protocol(service));
+		line->csum = (__u16)lb_backend_csum(line->outer_src[0], line->spread,
+						    line->outer_dst[0], outer_protocol(service));
 }
 
 /* The value cannot be written in one store: it is written word by word, the word with owner and

@@ -30,7 +30,7 @@ static bool backends_equal(const struct dp_backend *a, const struct dp_backend *
 {
 	return addr_equal(&a->address, &b->address) && a->weight == b->weight &&
 	       a->usable == b->usable && a->latency_us == b->latency_us &&
-	       (!a->usable || next_hop_equal(&a->hop, &b->hop));
+	       (!a->usable || (a->path_mtu == b->path_mtu && next_hop_equal(&a->hop, &b->hop)));
 }
 
 static bool services_equal(const struct dp_service *a, const struct dp_service *b)

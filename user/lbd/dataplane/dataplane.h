@@ -40,6 +40,7 @@ struct dp_backend {
 	/* false: dead. Others take its new flows; it keeps its old ones if it is back in time */
 	bool usable;
 	struct next_hop hop; /* valid when usable */
+	uint16_t path_mtu;   /* as routers have reported, at most hop.mtu; 0: as hop.mtu */
 	uint32_t latency_us; /* for LB_SELECT_COST algorithms */
 };
 

@@ -41,11 +41,21 @@ static bool is_not_permitted(void)
 	return errno == EPERM || errno == EINVAL; /* EINVAL: not mapped in this user namespace */
 }
 
+/* This process has the capabilities that lbd has. */
+static bool has_capability(unsigned capability)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct has[2] = {0};
+
+	return !syscall(SYS_capget, &header, has) &&
+	       has[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability);
+}
+
 /* A root without CAP_SETUID cannot, as in a unit that takes it away: it stays, without
- * capabilities. */
+ * capabilities. So it does without CAP_KILL: lbd could not end a process of another user. */
 static int leave_root(struct error *err)
 {
-	if (geteuid())
+	if (geteuid() || !has_capability(CAP_KILL))
 		return 0;
 	if ((setgroups(0, NULL) && !is_not_permitted()) ||
 	    (setresgid(CONFINE_USER, CONFINE_USER, CONFINE_USER) && !is_not_permitted()) ||

@@ -329,6 +329,7 @@ static bool find_way(struct health_check *check)
 {
 	const struct health_way *way = &check->way;
 	char why[FAILURE_TEXT];
+	int rc;
 
 	if (!check->config.to_vip)
 		return true;
@@ -336,8 +337,12 @@ static bool find_way(struct health_check *check)
 		wait_for_next(check);
 		return false;
 	}
-	if (way->prepare(way->arg, &way->to, why, sizeof(why))) {
-		not_sent(check, why);
+	rc = way->prepare(way->arg, &way->to, why, sizeof(why));
+	if (rc) {
+		if (failure_is_local(-rc))
+			not_started(check, why);
+		else
+			not_sent(check, why);
 		return false;
 	}
 	check->spec.address = way->to;
@@ -346,15 +351,18 @@ static bool find_way(struct health_check *check)
 	return true;
 }
 
-/* False: none is fit, and the check has failed. It may be gone. */
+/* False: none is fit, and the check has failed or is not run. It may be gone. */
 static bool find_source(struct health_check *check)
 {
 	char why[FAILURE_TEXT];
+	int rc =
+	    sources_find(check->health->sources, &check->spec.address, &check->spec.source, why);
 
-	if (!sources_find(check->health->sources, &check->spec.address, &check->spec.source, why))
-		return true;
-	not_sent(check, why);
-	return false;
+	if (rc == -EADDRNOTAVAIL)
+		not_sent(check, why);
+	else if (rc)
+		not_started(check, why);
+	return !rc;
 }
 
 static void start_confined(struct health_check *check)

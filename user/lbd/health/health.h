@@ -80,7 +80,8 @@ struct health_way {
 	struct addr to; /* the VIP */
 	uint32_t mark;  /* of the socket: sends its packets to the backend */
 	void *arg;
-	/* Before a probe. Not 0: it cannot be sent, and fails with why. */
+	/* Before a probe. -errno: it cannot be sent, and why says why: it fails, or is not run if
+	 * this host lacks descriptors or memory. */
 	int (*prepare)(void *arg, const struct addr *to, char *why, size_t size);
 	/* How many packets went this way so far. */
 	uint64_t (*sent)(void *arg, uint32_t mark);

@@ -25,6 +25,7 @@ struct sources {
 	unsigned count;
 	bool avoids[7];        /* by family: an address of this host is to be avoided */
 	uint64_t read_ms;      /* CLOCK_MONOTONIC; 0: never */
+	int unread;            /* 0, or -errno: the addresses could not be read */
 	struct addr logged[2]; /* by family: the last address that was put in the place of a VIP */
 };
 
@@ -105,25 +106,31 @@ static void add(struct sources *sources, const struct ifaddrs *from)
 	sources->count++;
 }
 
-/* On failure the list stays empty: the kernel chooses. */
-static void read_addresses(struct sources *sources)
+static int list_addresses(struct sources *sources)
 {
 	struct ifaddrs *all = NULL;
 	size_t most = 0;
+
+	if (getifaddrs(&all))
+		return -errno;
+	for (const struct ifaddrs *one = all; one; one = one->ifa_next)
+		most++;
+	sources->list = calloc(most + 1, sizeof(*sources->list));
+	for (const struct ifaddrs *one = all; sources->list && one; one = one->ifa_next)
+		add(sources, one);
+	freeifaddrs(all);
+	return sources->list ? 0 : -ENOMEM;
+}
+
+static void read_addresses(struct sources *sources)
+{
 
 	free(sources->list);
 	sources->list = NULL;
 	sources->count = 0;
 	memset(sources->avoids, 0, sizeof(sources->avoids));
 	sources->read_ms = clock_monotonic_ms();
-	if (!sources->avoid_count || getifaddrs(&all))
-		return;
-	for (const struct ifaddrs *one = all; one; one = one->ifa_next)
-		most++;
-	sources->list = calloc(most, sizeof(*sources->list));
-	for (const struct ifaddrs *one = all; sources->list && one; one = one->ifa_next)
-		add(sources, one);
-	freeifaddrs(all);
+	sources->unread = sources->avoid_count ? list_addresses(sources) : 0;
 }
 
 static void keep_fresh(struct sources *sources)
@@ -132,7 +139,8 @@ static void keep_fresh(struct sources *sources)
 		read_addresses(sources);
 }
 
-/* The index in the list of the address that the kernel would choose; -1: unknown. */
+/* The index in the list of the address that the kernel would choose; -ENOENT: none of the list, or
+ * there is no route; else -errno: this host lacks something to find it out. */
 static int kernel_choice(const struct sources *sources, const struct addr *to)
 {
 	_cleanup_close_ int fd =
@@ -141,16 +149,18 @@ static int kernel_choice(const struct sources *sources, const struct addr *to)
 	socklen_t length = addr_to_sockaddr(to, DISCARD_PORT, &address);
 	struct addr from;
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, length))
-		return -1;
+	if (fd < 0)
+		return errno == EAFNOSUPPORT ? -ENOENT : -errno;
+	if (connect(fd, (struct sockaddr *)&address, length))
+		return failure_is_local(errno) && errno != EADDRNOTAVAIL ? -errno : -ENOENT;
 	length = sizeof(address);
 	if (getsockname(fd, (struct sockaddr *)&address, &length) ||
 	    addr_from_sockaddr((struct sockaddr *)&address, &from))
-		return -1;
+		return -ENOENT;
 	for (unsigned i = 0; i < sources->count; i++)
 		if (addr_equal(&sources->list[i].address, &from))
 			return (int)i;
-	return -1;
+	return -ENOENT;
 }
 
 /* ---- finding ---- */
@@ -168,6 +178,14 @@ static void log_choice(struct sources *sources, const struct addr *vip, const st
 		 addr_format(chosen, a), addr_format(vip, b));
 }
 
+/* The kernel's choice may be a VIP, so it is not left to the kernel. */
+static int unknown(int error, char why[FAILURE_TEXT])
+{
+	snprintf(why, FAILURE_TEXT, "its source is unknown, and may be a VIP: %s",
+		 strerror(-error));
+	return error;
+}
+
 int sources_find(struct sources *sources, const struct addr *to, struct addr *ret,
 		 char why[FAILURE_TEXT])
 {
@@ -177,9 +195,13 @@ int sources_find(struct sources *sources, const struct addr *to, struct addr *re
 
 	*ret = (struct addr){0};
 	keep_fresh(sources);
+	if (sources->unread)
+		return unknown(sources->unread, why);
 	if (!sources->avoids[to->family])
 		return 0;
 	kernel = kernel_choice(sources, to);
+	if (kernel < 0 && kernel != -ENOENT)
+		return unknown(kernel, why);
 	if (kernel < 0 || !sources->list[kernel].avoid)
 		return 0;
 	refused = &sources->list[kernel];

@@ -34,8 +34,8 @@ void sources_free(struct sources *sources); /* NULL is allowed */
  * stay. */
 int sources_avoid(struct sources *sources, const struct addr *addresses, unsigned count);
 /* The address to bind a probe of `to` to; family 0: leave it to the kernel. -EADDRNOTAVAIL: the
- * kernel would choose a VIP, and there is no other; why says so. Costs nothing while no VIP is an
- * address of this host. */
+ * kernel would choose a VIP, and there is no other; another -errno: this host lacks descriptors or
+ * memory to know it; why says so. Costs little while no VIP is an address of this host. */
 int sources_find(struct sources *sources, const struct addr *to, struct addr *ret,
 		 char why[FAILURE_TEXT]);
 /* Binds a socket to such an address, without a port: that is chosen with the connection. Gives it

@@ -11,6 +11,7 @@
 
 #define TICK_US              1000000
 #define PATHS_US             200000
+#define WAYS_MS              10000
 #define SWEEP_ROUND_US       2000000
 #define SWEEP_STEP_US        10000
 #define SWEEP_STEP_ENTRIES   65536
@@ -123,6 +124,16 @@ static void watch_crowd(struct state *state)
 		    crowd_last_minute(&state->crowd, now), state->config->limits.flows);
 }
 
+static void retry_ways(struct state *state)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (!state->way_error || now - state->way_ms < WAYS_MS)
+		return;
+	state->way_ms = now;
+	state_retry_ways(state);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct state *state = arg;
@@ -130,6 +141,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	struct error err;
 
 	watch_crowd(state);
+	retry_ways(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)
@@ -143,11 +155,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- five times a second ---- */
 
-/* The client sends its long packet again after 200 ms at the earliest (RFC 6298 with Linux's
- * minimum). */
+/* So soon only after few changes. The client sends its long packet again after 200 ms at the
+ * earliest (RFC 6298 with Linux's minimum). */
 static void on_paths(evutil_socket_t fd, short what, void *arg)
 {
-	state_read_paths(arg);
+	state_read_paths(arg, clock_monotonic_ms());
 }
 
 /* ---- sweep ---- */

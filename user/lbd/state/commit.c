@@ -71,9 +71,9 @@ static void service_describe(const struct service *service, struct dp_backend *b
 		    .weight = backend->effective_weight,
 		    .usable = backend_usable(backend),
 		    .hop = backend->hop,
+		    .path_mtu = backend_mtu(backend),
 		    .latency_us = backend->latency_us,
 		};
-		backends[i].hop.mtu = backend_mtu(backend);
 	}
 }
 

@@ -21,6 +21,13 @@ struct sweep_round {
 	unsigned in_transition; /* slots, when the round before it ended */
 };
 
+/* What is done about reports of path MTUs, which can be forged: see path.c. CLOCK_MONOTONIC. */
+struct path_reports {
+	uint64_t read_ms;   /* until then, what was taken over is paid for */
+	uint64_t minute_ms; /* lines are counted since then */
+	unsigned lines;
+};
+
 struct state {
 	struct state_options options; /* config is not used after state_new */
 	char *config_path, *overrides_path, *overrides_former;
@@ -38,6 +45,8 @@ struct state {
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
 	int way_error;          /* -errno of the last check that got no way to the VIP */
+	uint64_t way_ms;        /* CLOCK_MONOTONIC: when that was tried again */
+	struct path_reports path_reports;
 	struct crowd crowd;
 	unsigned services_sent, backends_sent; /* in the last commit */
 };
@@ -77,6 +86,8 @@ void backend_describe_way(const struct backend *backend, struct detour_spec *ret
 /* Gives the backend's check, if it goes to the VIP, the way to the next hop. */
 void backend_set_way(struct backend *backend);
 void backend_drop_way(struct backend *backend);
+/* Tries again to make those that could not be made. */
+void state_retry_ways(struct state *state);
 
 /* ---- weigh.c: pure ---- */
 
@@ -103,8 +114,8 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 uint16_t path_mtu(const struct backend *backend, uint16_t reported);
 /* For a next hop that is about to become the backend's. */
 void warn_of_narrow_link(const struct backend *backend, const struct next_hop *hop);
-/* Takes over what routers have reported since the last call. */
-void state_read_paths(struct state *state);
+/* Takes over what routers have reported since the last call, unless that was often of late. */
+void state_read_paths(struct state *state, uint64_t now_ms);
 
 /* ---- commit.c ---- */
 

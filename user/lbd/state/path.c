@@ -8,7 +8,12 @@
 /* What a client's packet may always have: RFC 8200, section 5; RFC 791, section 3.1. */
 #define LEAST_MTU_V6 1280
 #define LEAST_MTU_V4 576
-#define REPORT_LINES 20 /* in the log, for the reports of a fifth of a second */
+#define REPORT_LINES 20 /* in the log, in a minute */
+#define MINUTE_MS    60000
+/* Whoever can forge reports can lower an MTU step by step, and each step costs a commit. So many
+ * changes are taken over at once, then one in READ_MS. */
+#define QUICK_READS 5
+#define READ_MS     2000
 
 /* Bytes that lbd puts in front of a client's packet. */
 static unsigned outer_length(const struct backend *backend)
@@ -77,13 +82,16 @@ void warn_of_narrow_link(const struct backend *backend, const struct next_hop *h
 	    mtu, LEAST_MTU_V6, hop->mtu + LEAST_MTU_V6 - mtu);
 }
 
+static bool is_warned_of(const struct backend *backend, const struct dp_path *path)
+{
+	return path->mtu && backend->service->config->forward != LB_FORWARD_L2 &&
+	       is_narrow(backend, path->mtu);
+}
+
 static void warn_of_narrow_path(const struct backend *backend, const struct dp_path *path)
 {
 	char text[ADDR_TEXT], router[ADDR_TEXT], label[SERVICE_LABEL];
 
-	if (!path->mtu || backend->service->config->forward == LB_FORWARD_L2 ||
-	    !is_narrow(backend, path->mtu))
-		return;
 	log_warning("%s: backend %s: path MTU %u, reported by %s, leaves %u bytes for IPv6 "
 		    "packets, which are lost if they are longer: expected %u or more, with links "
 		    "of MTU %u on the way",
@@ -94,10 +102,28 @@ static void warn_of_narrow_path(const struct backend *backend, const struct dp_p
 
 /* ---- reports ---- */
 
-struct reports {
+/* Since the last call of state_read_paths. */
+struct changes {
 	struct state *state;
-	unsigned count, lines;
+	unsigned count;
 };
+
+/* May another line be logged? Counts it either way. */
+static bool takes_line(struct path_reports *reports)
+{
+	return reports->lines++ < REPORT_LINES;
+}
+
+static void begin_minute(struct path_reports *reports, uint64_t now_ms)
+{
+	if (reports->minute_ms && now_ms - reports->minute_ms < MINUTE_MS)
+		return;
+	if (reports->lines > REPORT_LINES)
+		log_info("paths: %u more lines about MTUs were not logged in the last minute",
+			 reports->lines - REPORT_LINES);
+	reports->minute_ms = now_ms;
+	reports->lines = 0;
+}
 
 static void log_path(const struct dp_path *path, uint16_t before)
 {
@@ -114,29 +140,33 @@ static void log_path(const struct dp_path *path, uint16_t before)
 
 static void on_path(void *arg, const struct dp_path *path, uint16_t before)
 {
-	struct reports *reports = arg;
-	const struct world *world = &reports->state->world;
+	struct changes *changes = arg;
+	struct state *state = changes->state;
 
-	reports->count++;
-	if (reports->lines++ >= REPORT_LINES)
+	changes->count++;
+	if (!takes_line(&state->path_reports))
 		return;
 	log_path(path, before);
-	for (unsigned i = 0; i < world->count; i++) {
+	for (unsigned i = 0; i < state->world.count; i++) {
 		const struct backend *backend =
-		    service_find_backend(world->services[i], &path->address);
+		    service_find_backend(state->world.services[i], &path->address);
 
-		if (backend && reports->lines++ < REPORT_LINES)
+		if (backend && is_warned_of(backend, path) && takes_line(&state->path_reports))
 			warn_of_narrow_path(backend, path);
 	}
 }
 
-void state_read_paths(struct state *state)
+void state_read_paths(struct state *state, uint64_t now_ms)
 {
-	struct reports reports = {.state = state};
+	struct path_reports *reports = &state->path_reports;
+	struct changes changes = {.state = state};
 
-	dataplane_read_paths(state->options.dataplane, on_path, &reports);
-	if (reports.lines > REPORT_LINES)
-		log_info("paths: %u MTUs have changed at once: not all are logged", reports.count);
-	if (reports.count)
-		state_touch(state);
+	begin_minute(reports, now_ms);
+	if (reports->read_ms > now_ms + (QUICK_READS - 1) * READ_MS)
+		return;
+	dataplane_read_paths(state->options.dataplane, on_path, &changes);
+	if (!changes.count)
+		return;
+	reports->read_ms = (reports->read_ms > now_ms ? reports->read_ms : now_ms) + READ_MS;
+	state_touch(state);
 }

@@ -39,7 +39,7 @@ static int state_start(struct state *state, struct error *err)
 	    (options->overrides_former && !state->overrides_former) || state_clock_start(state))
 		return error_set(err, -ENOMEM, "out of memory");
 	kept_read(state);
-	state_read_paths(state); /* what an earlier lbd has left */
+	state_read_paths(state, clock_monotonic_ms()); /* what an earlier lbd has left */
 	rc = first_world(state, err);
 	if (rc)
 		return rc;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/log.h"
+
 static struct detours *detours_of(const struct state *state)
 {
 	return attach_detours(state->options.attach);
@@ -65,6 +67,12 @@ static void add_way(struct backend *backend)
 		state->way_error = rc;
 }
 
+static bool needs_way(const struct backend *backend)
+{
+	return backend->service->config->health.to_vip && backend->check && backend->hop_found &&
+	       backend->service->state->options.attach;
+}
+
 void backend_set_way(struct backend *backend)
 {
 	struct state *state = backend->service->state;
@@ -73,8 +81,7 @@ void backend_set_way(struct backend *backend)
 	    .to = service->vip, .arg = state, .prepare = prepare, .sent = sent, .missed = missed};
 	struct detour_spec spec;
 
-	if (!service->health.to_vip || !backend->check || !backend->hop_found ||
-	    !state->options.attach)
+	if (!needs_way(backend))
 		return;
 	if (!backend->has_way)
 		add_way(backend);
@@ -86,6 +93,30 @@ void backend_set_way(struct backend *backend)
 	}
 	way.mark = detour_mark(backend->way);
 	health_set_way(backend->check, &way);
+}
+
+/* What was lacking, descriptors or memory, may be there now. One failure is enough a round: what
+ * the next ones need is the same. */
+void state_retry_ways(struct state *state)
+{
+	char text[ADDR_TEXT], label[SERVICE_LABEL];
+
+	for (unsigned i = 0; i < state->world.count; i++) {
+		const struct service *service = state->world.services[i];
+
+		for (unsigned j = 0; j < service->backends_count; j++) {
+			struct backend *backend = service->backends[j];
+
+			if (!needs_way(backend) || backend->has_way)
+				continue;
+			backend_set_way(backend);
+			if (!backend->has_way)
+				return;
+			log_info("%s: backend %s: its checks have a way to the VIP now",
+				 service_label(service, label),
+				 addr_format(&backend->address, text));
+		}
+	}
 }
 
 void backend_drop_way(struct backend *backend)
