@@ -74,8 +74,9 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
 FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
-TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
+BENCH_NS_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tools/ns/*.c)))
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
@@ -169,8 +170,8 @@ $(TOOLS): %: %.o $(COMMON_OBJS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lbpf -lelf -lz $(LIBS_COMMON) -lm
 
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
-$(BENCH_NS).o: $(BUILD)/bench.skel.h
-$(BENCH_NS): $(BENCH_NS).o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
+$(BENCH_NS_OBJS): $(BUILD)/bench.skel.h
+$(BENCH_NS): $(BENCH_NS_OBJS) $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
 
