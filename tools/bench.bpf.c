@@ -106,13 +106,13 @@ static __always_inline __u32 next_flow(struct bench_job *job)
 	return (__u32)(((__u64)job->next * job->flows) >> 32);
 }
 
-#define READ(type, at)         (*(const type *)(job->frame + (at)))
+#define READ(type, at) (*(const type *)(job->frame + (at)))
 /* In one store: a volatile one is not split or joined. */
 #define WRITE(type, at, value) (*(volatile type *)(data + (at)) = (value))
 #define COPY(type, at)         WRITE(type, at, READ(type, at))
 
-#define LOW_HALF  0x00000000ffffffffULL
-#define HIGH_WORD 0xffff000000000000ULL /* the last 16 bits of an address, wire order */
+#define LOW_HALF               0x00000000ffffffffULL
+#define HIGH_WORD              0xffff000000000000ULL /* the last 16 bits of an address */
 
 static __always_inline void write_link(void *data, const struct bench_job *job)
 {

@@ -44,9 +44,9 @@ struct world {
 		uint64_t data, data_end, data_meta, hard_start, rxq;
 		uint8_t rest[128];
 	} xdp;
-	uint64_t rxq[16];    /* struct xdp_rxq_info: begins with the device */
-	uint32_t dev[1024];  /* struct net_device: the ifindex everywhere */
-	uint64_t processor;  /* number of this CPU */
+	uint64_t rxq[16];   /* struct xdp_rxq_info: begins with the device */
+	uint32_t dev[1024]; /* struct net_device: the ifindex everywhere */
+	uint64_t processor; /* number of this CPU */
 	uint8_t packet[HEADROOM + FRAME_ROOM];
 	char group[MACHINE_GROUPS][32];
 	unsigned groups;
@@ -81,7 +81,7 @@ static int map_per_cpu(struct machine *m, struct map *map, const struct bpf_map_
 		map->slots[i] = (uint64_t)(map->memory + i * size);
 	map->values = (uint64_t)map->slots;
 	return machine_region(m, map->slots, info->max_entries * 8, REGION_MAP) &&
-			       machine_region(m, map->memory, info->max_entries * size, REGION_MAP)
+		       machine_region(m, map->memory, info->max_entries * size, REGION_MAP)
 		   ? 0
 		   : -ENOSPC;
 }
@@ -244,7 +244,7 @@ static bool call(struct machine *m, int32_t relative)
  * holds the CPU's number. */
 static uint64_t per_cpu(struct machine *m, uint64_t at)
 {
-	return machine_find(m, at, 1) ? at : (uint64_t)&((struct world *)m->context)->processor;
+	return machine_find(m, at, 1) ? at : (uint64_t) & ((struct world *)m->context)->processor;
 }
 
 /* ---- the program, as the kernel holds it ---- */
@@ -368,7 +368,7 @@ static int packets_run(struct machine *m, const struct bench *bench, int verdict
 		int got;
 
 		packet_set(m, bench, flow_next(bench, i, &dice));
-		got = machine_run(m, (uint64_t)&((struct world *)m->context)->xdp);
+		got = machine_run(m, (uint64_t) & ((struct world *)m->context)->xdp);
 		if (got != verdict) {
 			fprintf(stderr, "bench_ns: %s: instruction %u: %s (verdict %d)\n",
 				bench->scenario->name, m->fault_at, m->fault ?: "wrong verdict",

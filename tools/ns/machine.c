@@ -189,8 +189,8 @@ static void arithmetic(struct machine *m, const struct bpf_insn *insn)
 {
 	bool wide = BPF_CLASS(insn->code) == BPF_ALU64;
 	uint64_t a = m->reg[insn->dst_reg], value;
-	uint64_t b = BPF_SRC(insn->code) == BPF_X ? m->reg[insn->src_reg]
-						  : (uint64_t)(int64_t)insn->imm;
+	uint64_t b =
+	    BPF_SRC(insn->code) == BPF_X ? m->reg[insn->src_reg] : (uint64_t)(int64_t)insn->imm;
 
 	if (BPF_OP(insn->code) == BPF_END) {
 		m->reg[insn->dst_reg] = byte_swap(a, insn);
@@ -208,8 +208,8 @@ static bool is_taken(struct machine *m, const struct bpf_insn *insn)
 {
 	bool wide = BPF_CLASS(insn->code) == BPF_JMP;
 	uint64_t a = m->reg[insn->dst_reg];
-	uint64_t b = BPF_SRC(insn->code) == BPF_X ? m->reg[insn->src_reg]
-						  : (uint64_t)(int64_t)insn->imm;
+	uint64_t b =
+	    BPF_SRC(insn->code) == BPF_X ? m->reg[insn->src_reg] : (uint64_t)(int64_t)insn->imm;
 	int64_t x, y;
 
 	if (!wide)

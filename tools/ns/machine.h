@@ -39,7 +39,8 @@ struct machine {
 	 * false if it is unknown. */
 	bool (*call)(struct machine *machine, int32_t address);
 	/* The address for a 64-bit constant that refers to a map; 0: unknown. */
-	uint64_t (*map_address)(struct machine *machine, uint8_t kind, uint32_t id, uint32_t offset);
+	uint64_t (*map_address)(struct machine *machine, uint8_t kind, uint32_t id,
+				uint32_t offset);
 	/* The address of a per-CPU object; `at` is what the program computed. */
 	uint64_t (*per_cpu)(struct machine *machine, uint64_t at);
 	void *context;

@@ -35,6 +35,7 @@ struct job_list {
 struct output {
 	json_t *rows;
 	int status, ran;
+	bool refused; /* the verifier refused the programs: no scenario can be measured */
 	uint32_t instructions;
 };
 
@@ -51,10 +52,13 @@ static void measure_one(const struct job_list *jobs, const struct scenario *scen
 {
 	struct result result;
 
+	if (out->refused)
+		return;
 	out->ran++;
 	if (scenario_run(scenario, jobs->object, &jobs->plan, &result)) {
 		fprintf(stderr, "bench_ns: %s: not measured\n", scenario->name);
 		out->status = 1;
+		out->refused = result.refused;
 		return;
 	}
 	table_row(stdout, scenario, &result, jobs->plan.busy);

@@ -9,11 +9,11 @@
 
 #include "tools/ns/ns.h"
 
-#define BLOCKS          32 /* blocks of packets per round and candidate */
+#define BLOCKS 32 /* blocks of packets per round and candidate */
 /* A group of rounds lasts so long that the kernel's ticks (100 a second) show what the neighbour
  * did. */
-#define GROUP_MS        80
-#define GROUP_ROUNDS    64 /* at most */
+#define GROUP_MS     80
+#define GROUP_ROUNDS 64 /* at most */
 /* Per cent of its time that an idle neighbour may be busy */
 #define IDLE_BUSY_SHARE 20
 
@@ -133,8 +133,8 @@ static int group_run(struct measurement *m, enum neighbour n)
 			return -1;
 	} while (now_ms() < end && round < GROUP_ROUNDS);
 	after = neighbour_ticks();
-	if (n == IDLE && (after.busy - before.busy) * 100 >
-			     (after.all - before.all) * IDLE_BUSY_SHARE)
+	if (n == IDLE &&
+	    (after.busy - before.busy) * 100 > (after.all - before.all) * IDLE_BUSY_SHARE)
 		samples_move(&m->samples, IDLE, round * BLOCKS);
 	else
 		m->samples.count[n] += round * BLOCKS;
@@ -215,8 +215,7 @@ int scenario_run(const struct scenario *scenario, const char *object, const stru
 	struct measurement m = {.bench = {.scenario = scenario, .object_path = object},
 				.result = ret};
 	/* all groups may count as measured with a busy neighbour */
-	int rc = samples_init(&m.samples,
-			      plan->setups * plan->rounds * 2 * GROUP_ROUNDS * BLOCKS);
+	int rc = samples_init(&m.samples, plan->setups * plan->rounds * 2 * GROUP_ROUNDS * BLOCKS);
 
 	*ret = (struct result){.verified = true};
 	for (unsigned i = 0; i < plan->setups && !rc; i++) {
@@ -225,6 +224,7 @@ int scenario_run(const struct scenario *scenario, const char *object, const stru
 			rc = measure(&m, plan);
 		bench_close(&m.bench);
 	}
+	ret->refused = m.bench.refused;
 	for (int n = 0; n < NEIGHBOURS && !rc; n++)
 		figures_take(&m.samples, n, &ret->of[n]);
 	samples_done(&m.samples);

@@ -101,7 +101,8 @@ struct ticks neighbour_ticks(void)
 	while (stat && fgets(line, sizeof(line), stat)) {
 		if (sscanf(line, "cpu%d %lu %lu %lu %lu %lu %lu %lu %lu", &cpu, &field[0],
 			   &field[1], &field[2], &field[3], &field[4], &field[5], &field[6],
-			   &field[7]) != 9 || cpu != neighbour)
+			   &field[7]) != 9 ||
+		    cpu != neighbour)
 			continue;
 		for (int i = 0; i < 8; i++)
 			ticks.all += field[i];

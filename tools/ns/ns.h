@@ -69,6 +69,7 @@ struct bench {
 	struct bpf_program *one_lbd, *one_floor;
 	struct bench_job *job;
 	struct bench_result *result;
+	bool refused; /* the verifier did not accept the programs */
 };
 
 /* New maps with the scenario's services, programs loaded, flows warmed up. 0 or -1, with a message
@@ -85,10 +86,12 @@ bool bench_verify(const struct bench *bench);
 /* Commits the scenario's services: as they begin, or as they are after the change. */
 int services_commit(const struct bench *bench, bool changed);
 
-/* Loads the programs onto the data plane's maps. 0 or -1, with the verifier's last line on stderr. */
+/* Loads the programs onto the data plane's maps. 0 or -1, with the verifier's last line on stderr.
+ */
 int programs_load(struct bench *bench);
 void programs_unload(struct bench *bench);
-/* Runs a program once. Returns its verdict or -errno. ret_length: room in `out`, then its length. */
+/* Runs a program once. Returns its verdict or -errno. ret_length: room in `out`, then its length.
+ */
 int program_run(const struct bpf_program *program, const void *in, uint32_t length, void *out,
 		uint32_t *ret_length);
 /* Sends one block of packets. 0 or -1. */
@@ -113,8 +116,8 @@ struct figures {
 
 struct result {
 	struct figures of[NEIGHBOURS];
-	bool verified;
-	uint32_t instructions; /* that the verifier walked */
+	bool verified, refused; /* refused: by the verifier */
+	uint32_t instructions;  /* that the verifier walked */
 };
 
 struct plan {

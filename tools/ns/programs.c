@@ -174,6 +174,7 @@ int programs_load(struct bench *bench)
 	if (bpf_object__load(bench->object)) {
 		fprintf(stderr, "bench_ns: %s: not loaded: %s\n  verifier: %s\n", from,
 			strerror(errno), verifier_line(log));
+		bench->refused = true;
 		return -1;
 	}
 	return programs_find(bench);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "tools/ns/ns.h"
@@ -61,13 +62,12 @@ static json_t *row_make(const struct scenario *scenario, const struct result *re
 			enum neighbour n, enum candidate candidate)
 {
 	const struct figures *figures = &result->of[n];
-	json_t *row = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:i, s:b}", "scenario",
-				scenario->name, "candidate", candidate_names[candidate],
-				"neighbour", neighbour_names[n], "net_ns_p10",
-				rounded(figures->p10[candidate]), "net_ns_median",
-				rounded(figures->median[candidate]), "harness_ns",
-				rounded(figures->p10[HARNESS]), "blocks", (int)figures->blocks,
-				"verified", result->verified);
+	json_t *row = json_pack(
+	    "{s:s, s:s, s:s, s:f, s:f, s:f, s:i, s:b}", "scenario", scenario->name, "candidate",
+	    candidate_names[candidate], "neighbour", neighbour_names[n], "net_ns_p10",
+	    rounded(figures->p10[candidate]), "net_ns_median", rounded(figures->median[candidate]),
+	    "harness_ns", rounded(figures->p10[HARNESS]), "blocks", (int)figures->blocks,
+	    "verified", result->verified);
 
 	if (row && scenario->axis)
 		json_object_update_new(row, json_pack("{s:s, s:s, s:i}", "axis", scenario->axis,
@@ -112,6 +112,7 @@ json_t *machine_describe(const char *compiler)
 	load[strcspn(load, " ")] = 0;
 	strftime(date, sizeof(date), "%Y-%m-%d %H:%M", localtime(&now));
 	uname(&kernel);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "cpu", cpu, "kernel", kernel.release,
-			 "compiler", compiler, "load", load, "date", date);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i}", "cpu", cpu, "kernel", kernel.release,
+			 "compiler", compiler, "load", load, "date", date, "cpus",
+			 (int)sysconf(_SC_NPROCESSORS_ONLN));
 }

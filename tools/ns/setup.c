@@ -14,12 +14,12 @@
 #define NO_VIP        0xc6120000u /* 198.18.0.0 (RFC 2544) */
 #define FIRST_BACKEND 0x0a00000bu /* 10.0.0.11: those of service i begin 256 * i later */
 /* New flows a minute and at once: more than the program can take; costs of 10 ns, 600 ns */
-#define UNREACHED     4000000000u
-#define FLOOD         (8 << 20) /* SYNs: four for each place in the flow table */
-#define SWEEP_STEP    (1 << 16)
-#define CHECKED       256       /* packets that are compared byte for byte, before and after */
-#define INGRESS       1         /* BPF_PROG_TEST_RUN says that frames arrive on lo */
-#define FRAME_MACS    "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01"
+#define UNREACHED  4000000000u
+#define FLOOD      (8 << 20) /* SYNs: four for each place in the flow table */
+#define SWEEP_STEP (1 << 16)
+#define CHECKED    256 /* packets that are compared byte for byte, before and after */
+#define INGRESS    1   /* BPF_PROG_TEST_RUN says that frames arrive on lo */
+#define FRAME_MACS "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01"
 
 /* ---- the frame ---- */
 
@@ -145,9 +145,8 @@ static void backends_fill(struct dp_backend *backends, const struct scenario *sc
 		struct dp_backend *backend = &backends[i];
 		uint32_t number = FIRST_BACKEND + service * 256 + i;
 
-		*backend = (struct dp_backend){.weight = weight_of(scenario, i, changed),
-					       .usable = true,
-					       .latency_us = 1000};
+		*backend = (struct dp_backend){
+		    .weight = weight_of(scenario, i, changed), .usable = true, .latency_us = 1000};
 		if (scenario->ipv6)
 			addr_parse("2001:db8:b::", &backend->address);
 		else
