@@ -10,8 +10,8 @@ WORK=$(mktemp -d "/tmp/$LAB.XXXXXX") # removed by lab_down
 row() { # SCENARIO CANDIDATE NS [NEIGHBOUR [VERIFIED]]
 	jq -n --arg scenario "$1" --arg candidate "$2" --argjson ns "$3" \
 		--arg neighbour "${4:-idle}" --argjson verified "${5:-true}" '
-		{$scenario, $candidate, $neighbour, net_ns_p10: $ns, net_ns_median: $ns, harness_ns: 8, blocks: 100,
-		$verified}'
+		{$scenario, $candidate, $neighbour, net_ns_p10: $ns,
+			net_ns_median: $ns, harness_ns: 8, blocks: 100, $verified}'
 }
 
 # build/bench.json with these rows.
