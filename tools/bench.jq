@@ -9,6 +9,13 @@ def row($section; $scenario; $candidate; $neighbour):
 	first(.[$section].rows[]? | select(.scenario == $scenario and .candidate == $candidate
 		and .neighbour == $neighbour)) // null;
 
+# The points of an axis: those measured with an idle neighbour if that are all, else those with a
+# busy one. Never both.
+def points($axis):
+	[.sweep.rows[] | select(.axis == $axis and .verified)]
+	| map(select(.neighbour == "idle")) as $idle | map(select(.neighbour == "busy")) as $busy
+	| if ($idle | length) >= ($busy | length) then $idle else $busy end;
+
 # Nanoseconds: one decimal below 10, none above; "-" if there is no figure.
 def ns: if . == null then "-" elif . < 10 then . * 10 | round / 10 | tostring
 	else round | tostring end;

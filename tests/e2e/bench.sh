@@ -92,7 +92,8 @@ test_plots_are_svg_files() {
 	jq -n '{sweep: {rows: [["lbd", 20], ["floor-encap", 4]] | map(. as [$name, $ns]
 		| ("flows", "services", "backends", "transition") as $axis | (1, 10) as $value
 		| {candidate: $name, net_ns_p10: ($ns + $value), verified: true, axis: $axis,
-			series: "a curve", value: $value})},
+			series: "a curve", value: $value,
+			neighbour: "idle"})},
 		count: {rows: [{program: "lbd", scenario: "tcp4-10k",
 			files: [{file: "parse.h", instructions: 50, loads: 9, map_lines: 0}]}]}}' \
 		>"$WORK/json"

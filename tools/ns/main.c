@@ -14,7 +14,7 @@
 static const char usage[] =
     "usage: bench_ns [OPTION...] [SCENARIO...]    (default: every scenario)\n"
     "  --list           names the scenarios\n"
-    "  --sweep          measures how the cost grows, along each axis, instead of scenarios\n"
+    "  --sweep          measures how the cost grows instead: flows, services, backends, transition\n"
     "  --count          counts instructions, accesses and cache lines instead of time\n"
     "  --idle           only with an idle neighbour CPU\n"
     "  --rounds N       groups of rounds in each set-up (default 3)\n"
@@ -61,7 +61,7 @@ static void measure_one(const struct job_list *jobs, const struct scenario *scen
 		out->refused = result.refused;
 		return;
 	}
-	table_row(stdout, scenario, &result, jobs->plan.busy);
+	table_row(stdout, scenario, &result);
 	rows_add(out->rows, scenario, &result);
 	out->instructions = result.instructions;
 	if (!result.verified)
@@ -109,7 +109,7 @@ static void run_scenarios(const struct job_list *jobs, struct output *out)
 		       "scenario", "program", "insns", "loads", "stack", "stores", "lines",
 		       "spans");
 	else
-		table_head(stdout, jobs->plan.busy);
+		table_head(stdout);
 	for (size_t i = 0; i < scenarios_count; i++) {
 		if (!is_wanted(jobs, scenarios[i].name))
 			continue;
@@ -125,9 +125,10 @@ static void run_sweep(const struct job_list *jobs, struct output *out)
 	struct scenario point;
 	char name[64];
 
-	table_head(stdout, jobs->plan.busy);
+	table_head(stdout);
 	for (size_t i = 0; sweep_point(i, &point, name); i++)
-		measure_one(jobs, &point, out);
+		if (is_wanted(jobs, point.axis))
+			measure_one(jobs, &point, out);
 }
 
 static int json_write(const struct job_list *jobs, const struct output *out)

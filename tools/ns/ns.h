@@ -148,8 +148,8 @@ json_t *scenario_count(const struct scenario *scenario, const char *object);
 
 /* ---- report.c ---- */
 
-void table_head(FILE *out, bool busy);
-void table_row(FILE *out, const struct scenario *scenario, const struct result *result, bool busy);
+void table_head(FILE *out);
+void table_row(FILE *out, const struct scenario *scenario, const struct result *result);
 /* Adds the rows of a scenario: one for each neighbour and candidate that has figures. */
 void rows_add(json_t *rows, const struct scenario *scenario, const struct result *result);
 /* CPU, kernel, compiler, load. */
