@@ -79,6 +79,38 @@ test_a_table_has_idle_and_busy_figures_apart_and_names_the_machine() {
 		"$WORK/table")" = 1
 }
 
+# Every block of the documents must have a table.
+test_each_block_of_the_documents_has_a_table_and_an_end() {
+	local file names table
+	row not-vip lbd 4 | figures >"$WORK/json"
+	for file in README.md docs/performance.md docs/filters.md vmtest/README.md; do
+		names=$(sed -n 's/^<!-- bench \(.*\) -->$/\1/p' "$ROOT/$file")
+		expect "blocks and ends of $file" "$(wc -w <<<"$names")" = \
+			"$(grep -c '^<!-- end -->$' "$ROOT/$file")"
+		for table in $names; do
+			"$TOOLS/bench-docs" --table "$table" "$WORK/json" >/dev/null ||
+				expect "status of table $table" 1 = 0
+		done
+	done
+}
+
+# In a copy of the tools, with documents of its own.
+test_figures_replace_what_is_between_the_marks_and_nothing_else() {
+	local file
+	mkdir -p "$WORK/root/tools" "$WORK/root/docs" "$WORK/root/vmtest"
+	cp "$TOOLS/bench-docs" "$TOOLS/bench.jq" "$WORK/root/tools"
+	for file in README.md docs/performance.md docs/filters.md vmtest/README.md; do
+		printf '%s\n' before '<!-- bench compilers -->' old '<!-- end -->' between \
+			'<!-- bench veth -->' kept '<!-- end -->' after >"$WORK/root/$file"
+	done
+	row tcp4-10k lbd 20 | figures >"$WORK/json"
+	"$WORK/root/tools/bench-docs" "$WORK/json" >&2 || return 1
+	sed '/^|/d' "$WORK/root/docs/filters.md" >"$WORK/rest"
+	expect "what is not a table" "$(tr '\n' ' ' <"$WORK/rest")" = "before \
+<!-- bench compilers --> <!-- end --> between <!-- bench veth --> kept <!-- end --> after "
+	expect "rows" "$(grep -c '^|.*clang-19.*20' "$WORK/root/docs/filters.md")" = 1
+}
+
 test_a_table_that_does_not_exist_is_an_error_that_names_the_others() {
 	row not-vip lbd 4 | figures >"$WORK/json"
 	"$TOOLS/bench-docs" --table nothing "$WORK/json" 2>"$WORK/err" >&2
