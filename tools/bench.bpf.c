@@ -128,7 +128,7 @@ static __always_inline __u64 service_word(const struct bench_job *job, __u32 flo
 
 static __always_inline __u32 ports_word(const struct bench_job *job, __u32 at, __u32 flow)
 {
-	return (READ(__u32, at & 63) & bpf_htonl(0xffff)) | bpf_htonl(BENCH_PORT(flow) << 16);
+	return (READ(__u32, at) & bpf_htonl(0xffff)) | bpf_htonl(BENCH_PORT(flow) << 16);
 }
 
 /* Client and VIP are one field. */
@@ -167,10 +167,13 @@ static __always_inline int write_packet(struct xdp_md *ctx, struct bench_job *jo
 	if (data + 54 > end)
 		return -1;
 	write_link(data, job);
-	if (!job->ipv6)
+	if (!job->ipv6) {
 		write_v4(data, job, flow);
-	else if (data + 74 <= end)
-		write_v6(data, job, flow);
+		return 0;
+	}
+	if (data + 74 > end)
+		return -1;
+	write_v6(data, job, flow);
 	return 0;
 }
 
