@@ -74,8 +74,9 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
 FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
-TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c tools/bench_ns.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
+BENCH_NS_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tools/ns/*.c)))
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
@@ -168,9 +169,12 @@ $(TOOLS): %: %.o $(COMMON_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lbpf -lelf -lz $(LIBS_COMMON) -lm
 
+# The benchmark's parts that need no measurement.
+$(BUILD)/tests/unit/bench/test_bench: $(filter %/machine.o %/neighbour.o %/programs.o %/report.o %/scenarios.o,$(BENCH_NS_OBJS))
+
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
-$(BENCH_NS).o: $(BUILD)/bench.skel.h
-$(BENCH_NS): $(BENCH_NS).o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
+$(BENCH_NS_OBJS): $(BUILD)/bench.skel.h
+$(BENCH_NS): $(BENCH_NS_OBJS) $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
 
@@ -203,10 +207,10 @@ fuzz: ## fuzz targets for an hour each, two at a time; what breaks one is kept i
 	@$(MAKE) -j2 fuzzers FUZZ=1
 	@JOBS=2 FUZZ_KEEP=1 FUZZ_SECONDS=$(or $(FUZZ_SECONDS),3600) FUZZ_RUNS=-1 tests/run $(if $(TARGET),$(addprefix fuzz_,$(TARGET)),fuzz)
 
-bench: ## ns per packet beside two floors, then requests a second end to end; table and build/bench.json (root). Scenarios: tools/bench --help
+bench: ## ns per packet beside two floors, then requests a second end to end; tables and build/bench.json (root; PLOT=1: plots too). Parts and scenarios: tools/bench --help
 	@tools/deps build demo test bench
 	@$(MAKE) -j2 all tools bench-programs
-	@tools/bench $(BENCH)
+	@PLOT=$(PLOT) tools/bench $(BENCH)
 
 floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open and many new connections (root; FLOOD=, RATE=)
 	@tools/deps build demo test
@@ -254,7 +258,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/bench-bars tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
