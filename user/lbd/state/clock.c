@@ -30,7 +30,7 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 	else if (!rc && state->commit_failed)
 		log_info("data plane updated again");
 	state->commit_failed = rc;
-	world_report(&state->world);
+	report_world(state);
 	state_rest(state, start);
 }
 
@@ -76,11 +76,13 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 	dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address,
 				&stats);
 	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
-	log_warning(
-	    "%s: backend %s: drain forced at its deadline: %" PRIu64
-	    " active flows and %u slots of older flows given up; their packets go to other backends",
-	    service_label(backend->service, label), addr_format(&backend->address, address),
-	    backend->given_up, stats.kept_slots);
+	if (report_names(backend->service->state))
+		log_warning("%s: backend %s: drain forced at its deadline: %" PRIu64
+			    " active flows and %u slots of older flows given up; their packets go "
+			    "to other backends",
+			    service_label(backend->service, label),
+			    addr_format(&backend->address, address), backend->given_up,
+			    stats.kept_slots);
 	backend->forced = backend->drained = true;
 	return true;
 }
@@ -129,6 +131,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	struct tick tick = {.commit = state->commit_failed};
 	struct error err;
 
+	report_others(state);
 	watch_crowd(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Commits a world to the data plane, switches from one world to the next, logs what changed. */
+/* Commits a world to the data plane, and switches from one world to the next. */
 #include "internal.h"
 
 #include <errno.h>
@@ -125,111 +125,6 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	return rc;
 }
 
-/* ---- to the log ---- */
-
-static void backend_report(struct backend *backend)
-{
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
-	enum backend_condition before = backend->reported;
-
-	if (backend->condition == before)
-		return;
-	backend->reported = backend->condition;
-	if (log_debugs())
-		debug_condition(backend, before);
-	service_label(backend->service, label);
-	addr_format(&backend->address, address);
-	switch (backend->condition) {
-	case BACKEND_UP:
-		log_info("%s: backend %s %s", label, address,
-			 before == BACKEND_STARTING ? "up, slow start ended" : "up");
-		break;
-	case BACKEND_STARTING:
-		log_info("%s: backend %s up, slow start over %u s", label, address,
-			 backend->service->config->slow_start_ms / 1000);
-		break;
-	case BACKEND_DRAINING:
-		log_info("%s: backend %s draining%s", label, address,
-			 backend->removed ? ", then removed" : "");
-		break;
-	case BACKEND_DRAINED:
-		log_info("%s: backend %s drained: no flow depends on it any more", label, address);
-		break;
-	case BACKEND_CHECKING:
-		log_info("%s: backend %s waits for its first check", label, address);
-		break;
-	case BACKEND_NO_NEXT_HOP:
-	case BACKEND_DOWN:
-		log_warning("%s: backend %s down: %s", label, address, backend->why);
-		break;
-	}
-}
-
-static unsigned count_frozen(const struct service *service)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < service->backends_count; i++)
-		count += service->backends[i]->frozen;
-	return count;
-}
-
-static const char *const refusal_done[] = {
-    [LB_REFUSE_REJECT] = "rejected",
-    [LB_REFUSE_DROP] = "dropped",
-    [LB_REFUSE_PASS] = "passed to the kernel",
-};
-
-static void service_report(struct service *service)
-{
-	const struct health_spec *health = &service->config->health;
-	char label[SERVICE_LABEL];
-	bool recovered;
-
-	if (log_debugs() && (service->status != service->reported || !service->open_logged))
-		debug_status(service, service->reported);
-	service->open_logged = service->opened;
-	if (service->status == service->reported)
-		return;
-	service_label(service, label);
-	recovered = service->reported != SERVICE_UP && service->reported != SERVICE_DEGRADED;
-	service->reported = service->status;
-	switch (service->status) {
-	case SERVICE_UP:
-	case SERVICE_DEGRADED:
-		if (recovered)
-			log_info("%s: %u of %u backends up", label, service->up,
-				 service->backends_count);
-		break;
-	case SERVICE_PANIC:
-		log_warning("%s: panic: fewer than %u %% of the backends are up: all are used",
-			    label, service->config->panic_threshold);
-		break;
-	case SERVICE_BACKUP:
-		log_warning("%s: only backups are up: they take the traffic", label);
-		break;
-	case SERVICE_BLIND:
-		log_warning(
-		    "%s: blind: none of %u backends has answered within %.3g s; the ring is "
-		    "frozen until all have new check results",
-		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
-		break;
-	case SERVICE_DOWN:
-		log_warning("%s: no backend is up: packets to it are %s", label,
-			    refusal_done[service->config->no_backend]);
-		break;
-	}
-}
-
-void world_report(const struct world *world)
-{
-	for (unsigned i = 0; i < world->count; i++) {
-		for (unsigned j = 0; j < world->services[i]->backends_count; j++)
-			backend_report(world->services[i]->backends[j]);
-		service_report(world->services[i]);
-	}
-}
-
 /* ---- from one world to the next ---- */
 
 /* Health checks do not leave from a VIP. */
@@ -276,7 +171,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		avoid_vips(state, config);
 	world_hand_over(state, &state->world, &next);
 	state->generation++;
-	world_report(&state->world);
+	report_world(state);
 	if (state->config != config)
 		config_free(state->config);
 	state->config = config;

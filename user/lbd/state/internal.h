@@ -7,6 +7,7 @@
 
 #include "crowd.h"
 #include "overrides.h"
+#include "report.h"
 #include "state.h"
 
 struct world {
@@ -39,6 +40,7 @@ struct state {
 	bool commit_failed;     /* tried again each tick, logged once */
 	int way_error;          /* -errno of the last check that got no way to the VIP */
 	struct crowd crowd;
+	struct report report;
 	unsigned services_sent, backends_sent; /* in the last commit */
 };
 
@@ -111,13 +113,20 @@ void state_read_paths(struct state *state);
 /* Weighs the world and commits it to the data plane. 0 or -errno; on error the data plane is
  * unchanged. */
 int world_commit(struct state *state, struct world *world, struct error *err);
-/* Logs what has changed since the last report. */
-void world_report(const struct world *world);
 /* Builds and commits another world, and switches to it. overrides, unless they are state's own, are
  * written to disk before. On success config, which may be the present one, is owned by state, and
  * overrides replace the present ones. On error nothing has changed. */
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err);
+
+/* ---- report.c ---- */
+
+/* Logs what has changed in the present world since the last report. */
+void report_world(struct state *state);
+/* May a change that is not of condition or status have a line of its own? If not, it is counted. */
+bool report_names(struct state *state);
+/* Each second, and at the end: logs how many changes had no line. */
+void report_others(struct state *state);
 
 /* ---- kept.c: run-time changes on disk ---- */
 

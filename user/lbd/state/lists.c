@@ -50,7 +50,7 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 	config_lists_free(lists, config->services_count);
 	if (rc)
 		return rc;
-	world_report(&state->world);
+	report_world(state);
 	log_info("lists reloaded: %u services have lists, %u changed", report.services,
 		 report.changed);
 	log_debug("lists: %llu prefixes in %.3g s", (unsigned long long)report.prefixes,

@@ -79,6 +79,7 @@ void state_free(struct state *state)
 	if (state->options.attach)
 		attach_on_change(state->options.attach, NULL, NULL);
 	state_clock_stop(state);
+	report_others(state);
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);

@@ -136,7 +136,8 @@ static void report_gone(const struct service *service)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
-		if (backend->removed && backend->handle && !backend->removed_now)
+		if (backend->removed && backend->handle && !backend->removed_now &&
+		    report_names(service->state))
 			log_info("%s: backend %s drained and removed",
 				 service_label(service, label),
 				 addr_format(&backend->address, text));
