@@ -10,6 +10,9 @@
 
 #include "common/cleanup.h"
 #include "common/ring_size.h"
+#include "lbd/host/host.h"
+
+#define PAUSE_SLOTS 4096 /* between two pauses */
 
 /* A backend's permutation of the slots: start, start + skip, start + 2 skip, ... modulo the
  * size. */
@@ -107,7 +110,7 @@ int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t se
 		uint32_t size)
 {
 	_cleanup_free_ struct walker *walkers = NULL;
-	uint32_t heaviest = 0, filled = 0;
+	uint32_t heaviest = 0, filled = 0, since_pause = 0;
 	size_t used;
 
 	if (!is_prime(size))
@@ -120,6 +123,11 @@ int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t se
 		if (walkers[i].weight > heaviest)
 			heaviest = walkers[i].weight;
 	while (used) {
+		since_pause += used;
+		if (since_pause >= PAUSE_SLOTS) {
+			since_pause = 0;
+			task_pause();
+		}
 		for (size_t i = 0; i < used; i++) {
 			struct walker *walker = &walkers[i];
 

@@ -41,6 +41,7 @@ struct tasks {
 	bool away;            /* it is in task_wait, and needs no turn */
 	bool in_a_hurry;      /* tasks_finish: no pauses */
 	bool ends;
+	unsigned turn_us;
 	uint64_t until_us; /* CLOCK_MONOTONIC: end of the present turn */
 };
 
@@ -73,7 +74,7 @@ static bool needs_turn(const struct tasks *tasks)
 /* By the loop. */
 static void give_turn(struct tasks *tasks)
 {
-	tasks->until_us = clock_monotonic_us() + TURN_US;
+	tasks->until_us = clock_monotonic_us() + tasks->turn_us;
 	pass_to(tasks, TASKS);
 	wait_for_turn(tasks, LOOP);
 }
@@ -186,6 +187,11 @@ int tasks_add(struct tasks *tasks, task_fn *run, void *arg)
 	return 0;
 }
 
+void tasks_set_turn(struct tasks *tasks, unsigned us)
+{
+	tasks->turn_us = us;
+}
+
 void tasks_finish(struct tasks *tasks)
 {
 	struct pollfd back = {.fd = tasks->returned, .events = POLLIN};
@@ -222,6 +228,7 @@ int tasks_new(struct event_base *base, struct tasks **ret)
 	if (!tasks)
 		return -ENOMEM;
 	tasks->base = base;
+	tasks->turn_us = TURN_US;
 	STAILQ_INIT(&tasks->waiting);
 	pthread_mutex_init(&tasks->lock, NULL);
 	pthread_cond_init(&tasks->passed, NULL);

@@ -21,6 +21,9 @@ int tasks_add(struct tasks *tasks, task_fn *run, void *arg);
 /* Runs all to their end, without the loop. */
 void tasks_finish(struct tasks *tasks);
 
+/* Length of a turn; 3 ms at first. With 0 every pause is one. */
+void tasks_set_turn(struct tasks *tasks, unsigned us);
+
 /* Long work calls this at places where others may read what it changes: if it is a task whose turn
  * has lasted long enough, the loop runs in between. What is no task goes on. */
 void task_pause(void);

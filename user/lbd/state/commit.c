@@ -113,6 +113,7 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 		service_weigh(world->services[i], now, wall);
 		service_describe(world->services[i], next, &services[i]);
 		next += world->services[i]->backends_count;
+		task_pause();
 	}
 	start = clock_monotonic_us();
 	stores = dataplane_stores();
@@ -142,6 +143,42 @@ static void avoid_vips(const struct state *state, const struct config *config)
 	free(vips);
 }
 
+/* Not stricter than the tables: a VIP that is new may be an address of the host. */
+static int commit_with_unserved(struct state *state, struct world *next,
+				const struct config *config, struct error *err)
+{
+	struct dataplane *dp = state->options.dataplane;
+	int rc;
+
+	if (config->unserved != LB_REFUSE_REJECT)
+		dataplane_set_unserved(dp, config->unserved);
+	rc = world_commit(state, next, err);
+	dataplane_set_unserved(dp, rc ? state->config->unserved : config->unserved);
+	return rc;
+}
+
+/* Until here nothing of it was seen, and from here on it is all there is: no pause in between. */
+static void put_in_force(struct state *state, struct world *next, struct config *config,
+			 struct overrides *overrides)
+{
+	struct world old = state->world;
+	struct config *former = state->config;
+
+	state->world = *next;
+	state->config = config;
+	state->generation++;
+	if (overrides != &state->overrides) {
+		overrides_done(&state->overrides);
+		state->overrides = *overrides;
+		*overrides = (struct overrides){0};
+	}
+	world_retire(&old);
+	world_start(&state->world);
+	report_world(state);
+	if (former != config)
+		config_free(former);
+}
+
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err)
 {
@@ -154,32 +191,50 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 	if (changed)
 		rc = kept_write(state, overrides, err);
 	if (!rc) {
-		/* Not stricter than the tables: a VIP that is new may be an address of the host. */
-		if (config->unserved != LB_REFUSE_REJECT)
-			dataplane_set_unserved(state->options.dataplane, config->unserved);
-		rc = world_commit(state, &next, err);
+		rc = commit_with_unserved(state, &next, config, err);
 		if (rc && changed)
 			kept_restore(state);
-		dataplane_set_unserved(state->options.dataplane,
-				       rc ? state->config->unserved : config->unserved);
 	}
 	if (rc) {
 		world_free(&next);
 		return rc;
 	}
-	if (state->config != config || state->first)
-		avoid_vips(state, config);
-	world_hand_over(state, &state->world, &next);
-	state->generation++;
-	report_world(state);
 	if (state->config != config)
-		config_free(state->config);
-	state->config = config;
-	if (changed) {
-		overrides_done(&state->overrides);
-		state->overrides = *overrides;
-		*overrides = (struct overrides){0};
+		avoid_vips(state, config);
+	world_take_over(&next);
+	put_in_force(state, &next, config, overrides);
+	return 0;
+}
+
+/* ---- the first world ---- */
+
+int state_show_first(struct state *state, struct error *err)
+{
+	const struct world none = {0};
+	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms();
+
+	if (world_build(state, state->config, &state->overrides, &none, &state->world))
+		return error_set(err, -ENOMEM, "out of memory");
+	state->generation++;
+	for (unsigned i = 0; i < state->world.count; i++)
+		service_weigh(state->world.services[i], now, wall);
+	return 0;
+}
+
+int state_commit_first(struct state *state, struct error *err)
+{
+	int rc = commit_with_unserved(state, &state->world, state->config, err);
+	struct world refused = state->world;
+
+	if (rc) {
+		state->world = (struct world){0};
+		state->generation++;
+		world_free(&refused);
+		return rc;
 	}
 	state->first = false;
+	avoid_vips(state, state->config);
+	world_start(&state->world);
+	report_world(state);
 	return 0;
 }

@@ -42,6 +42,8 @@ struct state {
 	struct crowd crowd;
 	struct report report;
 	unsigned services_sent, backends_sent; /* in the last commit */
+	/* Tasks that have been added and have not begun yet. */
+	bool commit_waits, tick_waits, sweep_waits;
 };
 
 /* ---- world.c ---- */
@@ -60,9 +62,17 @@ bool service_is_checked(const struct config_service *config);
 
 /* ---- watch.c ---- */
 
-/* Replaces `present` by `next`, which takes over checks and watches. Stops those that `next` does
- * not take over, starts those that are missing, and frees the old world. */
-void world_hand_over(struct state *state, struct world *present, struct world *next);
+/* Results of a check and of a next hop; arg: the backend's handle. */
+health_result_fn backend_on_health;
+neigh_changed_fn backend_on_next_hop;
+
+/* Gives the checks and watches of the present world to the next one, which is in force, and stops
+ * those that it does not take over. */
+void world_take_over(const struct world *next);
+/* Starts the checks and watches that are missing. */
+void world_start(const struct world *world);
+/* Logs what of the old world is gone, and frees it. */
+void world_retire(struct world *old);
 
 /* ---- reach.c ---- */
 
@@ -119,6 +129,12 @@ int world_commit(struct state *state, struct world *world, struct error *err);
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err);
 
+/* Builds the first world, which is shown from then on: it may take over another lbd's, which is in
+ * force. 0 or -ENOMEM. */
+int state_show_first(struct state *state, struct error *err);
+/* Commits it. On error there is none any more. */
+int state_commit_first(struct state *state, struct error *err);
+
 /* ---- report.c ---- */
 
 /* Logs what has changed in the present world since the last report. */
@@ -151,6 +167,10 @@ int reload_overrides(const struct state *state, const struct config *next, struc
 void reload_log(const struct reload_report *report);
 
 /* ---- schedule.c ---- */
+
+/* All that switches or commits a world, or changes the data plane otherwise, is a task: one has
+ * ended when the next begins. Without options.tasks it runs at once. 0 or -ENOMEM. */
+int state_do(const struct state *state, task_fn *run, void *arg);
 
 /* Commits the present world in the next turn of the loop, or when the rest after the last commit is
  * over (state_rest). Further calls until then change nothing. */

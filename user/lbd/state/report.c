@@ -168,6 +168,7 @@ void report_world(struct state *state)
 
 		for (unsigned j = 0; j < service->backends_count; j++)
 			backend_report(state, service->backends[j]);
+		task_pause();
 		service_report(state, service);
 	}
 }

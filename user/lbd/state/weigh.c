@@ -146,24 +146,46 @@ static void note_confirmation(struct backend *failing, const struct backend *oth
 		failing->confirmed_ms = other->passed_ms;
 }
 
+/* Thousands of probes a second pass while none fails: they must not look at every backend. */
+static void note_passed(struct service *service, const struct backend *backend)
+{
+	if (backend->passed_began_ms > service->passed_began_ms)
+		service->passed_began_ms = backend->passed_began_ms;
+	if (!service->may_confirm)
+		return;
+	service->may_confirm = false;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *other = service->backends[i];
+
+		note_confirmation(other, backend);
+		service->may_confirm |= other->failing_ms && !other->confirmed_ms;
+	}
+}
+
+/* And if all fail, none may look for one that has passed since. */
+static void note_failing(struct service *service, struct backend *backend)
+{
+	for (unsigned i = 0; i < service->backends_count && !backend->confirmed_ms &&
+			     service->passed_began_ms >= backend->failing_ms;
+	     i++)
+		note_confirmation(backend, service->backends[i]);
+	service->may_confirm |= !backend->confirmed_ms;
+}
+
 void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t ended_ms)
 {
-	const struct service *service = backend->service;
-
 	if (passed) {
 		backend->passed_ms = ended_ms;
 		backend->passed_began_ms = began_ms;
 		backend->failing_ms = backend->confirmed_ms = 0;
-		for (unsigned i = 0; i < service->backends_count; i++)
-			note_confirmation(service->backends[i], backend);
+		note_passed(backend->service, backend);
 		return;
 	}
 	backend->failed_began_ms = began_ms;
 	if (backend->failing_ms)
 		return;
 	backend->failing_ms = began_ms;
-	for (unsigned i = 0; i < service->backends_count; i++)
-		note_confirmation(backend, service->backends[i]);
+	note_failing(backend->service, backend);
 }
 
 /* Every other backend is probed between the first failed probe of a loss and the last. One that
