@@ -103,14 +103,14 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
 	_cleanup_free_ struct dp_backend *backends =
 	    calloc(world_count_backends(world) + 1, sizeof(*backends));
-	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), start, stores;
 	struct dp_backend *next = backends;
+	uint64_t start, stores;
 	int rc;
 
 	if (!services || !backends)
 		return error_set(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < world->count; i++) {
-		service_weigh(world->services[i], now, wall);
+		service_weigh(world->services[i], clock_monotonic_ms(), clock_wall_ms());
 		service_describe(world->services[i], next, &services[i]);
 		next += world->services[i]->backends_count;
 		task_pause();
