@@ -39,7 +39,7 @@ build/config.mk: configure tools/clangs
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -Iinclude -Iuser -Itests -I. -I$(BUILD) -MMD -MP
-ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
+ALL_LDFLAGS := $(LDFLAGS) -pthread -Wl,--as-needed
 ifdef SAN
 ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=address,undefined

@@ -85,7 +85,7 @@ static void a_change_of_few_backends_has_a_line_for_each(void **unused)
 	free(scene);
 }
 
-static void what_changes_beyond_the_first_fifty_is_summed_up(void **unused)
+static void what_changes_beyond_the_first_hundred_is_summed_up(void **unused)
 {
 	struct scene *scene = scene_new();
 	struct test_log log;
@@ -94,7 +94,7 @@ static void what_changes_beyond_the_first_fifty_is_summed_up(void **unused)
 	scene->service.status = SERVICE_DOWN;
 	report(scene, &log);
 	assert_int_equal(count_of(&log, " down: connect: refused"), REPORT_NAMED);
-	assert_non_null(strstr(log.text, "more backends changed at the same time: 70 down; lbctl "
+	assert_non_null(strstr(log.text, "more backends changed at the same time: 20 down; lbctl "
 					 "backends lists all"));
 	assert_non_null(strstr(log.text, "more services changed at the same time: 1 down; lbctl "
 					 "services lists all"));
@@ -141,7 +141,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_change_of_few_backends_has_a_line_for_each),
-	    cmocka_unit_test(what_changes_beyond_the_first_fifty_is_summed_up),
+	    cmocka_unit_test(what_changes_beyond_the_first_hundred_is_summed_up),
 	    cmocka_unit_test(the_sum_counts_what_backends_have_become),
 	    cmocka_unit_test(a_change_is_counted_once),
 	    cmocka_unit_test(each_second_has_lines_of_its_own),

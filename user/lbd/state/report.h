@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REPORT_NAMED      50 /* lines in a second */
-#define REPORT_CONDITIONS 7  /* enum backend_condition */
-#define REPORT_STATUSES   6  /* enum service_status */
+#define REPORT_NAMED      100 /* lines in a second */
+#define REPORT_CONDITIONS 7   /* enum backend_condition */
+#define REPORT_STATUSES   6   /* enum service_status */
 
 struct report {
 	uint64_t second_ms; /* CLOCK_MONOTONIC when the present second began; 0: none has */
