@@ -39,7 +39,7 @@ build/config.mk: configure tools/clangs
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -Iinclude -Iuser -Itests -I. -I$(BUILD) -MMD -MP
-ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
+ALL_LDFLAGS := $(LDFLAGS) -pthread -Wl,--as-needed
 ifdef SAN
 ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 ALL_LDFLAGS += -fsanitize=address,undefined
@@ -258,7 +258,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/bench-bars tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint

@@ -93,6 +93,9 @@
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
  *
+ * Changes are made one after the other, and each is answered when it is made. Meanwhile GET is
+ * answered. 409: 64 changes wait already, or lbd is stopping.
+ *
  * POST /v1/attach          { "interface", "mode": "auto" (default)|"native"|"generic" }
  *                          -> { "interface": INTERFACE }
  * POST /v1/detach          { "interface" } -> {}

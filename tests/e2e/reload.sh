@@ -116,5 +116,31 @@ test_sighup_reloads() {
 }
 service_is_there() { lbctl services --json | grep -q "\"$1\""; }
 
+# A reload, and changes from many clients while it is worked on.
+test_changes_that_come_at_the_same_time_are_all_made() {
+	local i pids=() failed=0
+	write_variant 0
+	lbctl reload >/dev/null || return 1
+	(lbctl reload >"$WORK/reload.out") &
+	pids+=($!)
+	for i in 1 2 3; do
+		for service in web4 tcp4 udp4; do
+			(lbctl backend weight $service "10.0.0.1$i" $((10 + i)) >/dev/null) &
+			pids+=($!)
+		done
+	done
+	for i in "${pids[@]}"; do wait "$i" || failed=$((failed + 1)); done
+	expect "changes that failed" $failed = 0
+	# those that came before the reload are dropped by it, and it says so
+	expect "changes dropped or in force" $(($(weights_of 11 12 13) + $(dropped_by_the_reload))) = 9
+	lbctl reload >/dev/null
+}
+weights_of() { # WEIGHT...: how many backends have one of them
+	lbctl backends --json |
+		json '[.backends[] | select(.weight | IN($ARGS.positional[] | tonumber))] | length' \
+			--args "$@"
+}
+dropped_by_the_reload() { grep -c 'weight 1[123] (the file has' "$WORK/reload.out"; }
+
 set_up_or_end lab_with_lbd 3
 run_tests "$@"

@@ -71,6 +71,23 @@ test_a_drain_survives_kill_9_and_restart() {
 	lbctl backend undrain web4 10.0.0.12
 }
 
+# lbd answers when it has adopted the maps; a change waits until it may make it.
+test_a_change_right_after_the_restart_waits_and_is_made() {
+	kill_9_and_restart || return 1
+	lbctl backend weight web4 10.0.0.12 7 >/dev/null || return 1
+	expect "weight" "$(backend_field web4 10.0.0.12 weight)" = 7
+	expect "up, as before" "$(lbctl status --json | json .backends_up)" -gt 0
+	lbctl reload >/dev/null
+	lab_wait_for 10 "all to be up" backends_up 18
+}
+
+test_what_was_up_is_shown_as_up_from_the_first_answer_on() {
+	lab_wait_for 10 "all to be up" backends_up 18 || return 1
+	kill_9_and_restart || return 1
+	expect "backends up" "$(lbctl status --json | json .backends_up)" = 18
+	expect "services" "$(lbctl status --json | json .services)" = 6
+}
+
 test_a_second_lbd_is_refused_and_named() {
 	local output
 	output=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && return 1

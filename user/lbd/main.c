@@ -25,10 +25,18 @@
 #define EXIT_USAGE   2
 #define SYN_RETRY_MS 1200 /* a lost SYN is sent again after 1 s (RFC 6298) */
 
+/* Files that outlive lbd, but not a reboot, are beside the socket. Their names begin with the
+ * socket's, so that no two lbds have the same: the socket is locked. An lbd of before left the
+ * socket's name out. */
+struct kept_file {
+	char *path, *former;
+};
+
 struct daemon {
 	struct host_locks locks;
 	struct event_base *base;
 	struct lateness *lateness;
+	struct tasks *tasks;
 	struct dataplane *dp;
 	struct neigh *neigh;
 	struct health *health;
@@ -38,6 +46,11 @@ struct daemon {
 	struct metrics *metrics;
 	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
 	char last_status[256]; /* sent to systemd */
+	const char *config_path;
+	bool reload_waits; /* a reload that has not begun yet: another is the same */
+	struct kept_file offloads;
+	bool stops;
+	int failure; /* -errno of a start that failed after the loop had begun */
 };
 
 static bool forwards(const struct daemon *daemon)
@@ -89,15 +102,31 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 	event_base_loopbreak(daemon->base);
 }
 
-static void on_hangup(evutil_socket_t number, short what, void *arg)
+static void run_reload(void *arg)
 {
 	struct daemon *daemon = arg;
 	struct error err;
 
+	daemon->reload_waits = false;
+	if (!state_is_started(daemon->state))
+		return;
 	notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
 	if (state_reload(daemon->state, NULL, &err))
 		log_error("reload failed, nothing changed: %s", err.text);
 	notify_send("READY=1");
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->reload_waits)
+		return;
+	daemon->reload_waits = true;
+	if (!tasks_add(daemon->tasks, run_reload, daemon))
+		return;
+	daemon->reload_waits = false;
+	log_error("reload failed, nothing changed: out of memory");
 }
 
 static int watch_events(struct daemon *daemon)
@@ -121,7 +150,16 @@ static int watch_events(struct daemon *daemon)
 	return watchdog_us ? event_add(daemon->watchdog, &watchdog) : 0;
 }
 
-/* ---- start and stop ---- */
+/* ---- parts of the start ---- */
+
+static void explain_failure(int rc, const struct error *err)
+{
+	log_error("%s%s", err->text,
+		  (rc == -EACCES || rc == -EPERM) && geteuid()
+		      ? ": lbd needs root, or a user with the capabilities and directories that "
+			"dist/lbd.service gives"
+		      : "");
+}
 
 static int open_dataplane(struct daemon *daemon, const struct config *config, struct error *err)
 {
@@ -145,7 +183,7 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	if (rc)
 		return rc;
 	options.hash_seed = seed.value;
-	rc = dataplane_open(&options, &daemon->dp, err);
+	rc = dataplane_open_maps(&options, &daemon->dp, err);
 	if (!rc)
 		seed_keep(&seed, config->state, dataplane_hash_seed(daemon->dp));
 	return rc;
@@ -183,20 +221,16 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 	daemon->base = loop_new();
 	if (!daemon->base || lateness_new(daemon->base, &daemon->lateness))
 		return error_set(err, -ENOMEM, "out of memory");
-	return 0;
+	rc = tasks_new(daemon->base, &daemon->tasks);
+	return rc ? error_set(err, rc, "the thread of tasks cannot be started: %s", strerror(-rc))
+		  : 0;
 }
-
-/* Files that outlive lbd, but not a reboot, are beside the socket. Their names begin with the
- * socket's, so that no two lbds have the same: the socket is locked. An lbd of before left the
- * socket's name out. */
-struct kept_file {
-	char *path, *former;
-};
 
 static void kept_file_done(struct kept_file *file)
 {
 	free(file->path);
 	free(file->former);
+	*file = (struct kept_file){0};
 }
 
 static int kept_file_name(const struct config *config, const char *name, struct kept_file *ret,
@@ -217,28 +251,25 @@ static int kept_file_name(const struct config *config, const char *name, struct 
 
 static int start_attach(struct daemon *daemon, const struct config *config, struct error *err)
 {
-	struct kept_file offloads;
-	int rc = kept_file_name(config, "offloads.json", &offloads, err);
+	struct kept_file *offloads = &daemon->offloads;
+	int rc = kept_file_name(config, "offloads.json", offloads, err);
 
-	if (rc)
-		return rc;
-	rc = attach_new(daemon->dp, config->pin, config->mode == CONFIG_MODE_AUTO, offloads.path,
-			offloads.former, &daemon->attach, err);
-	kept_file_done(&offloads);
-	return rc;
+	return rc ? rc
+		  : attach_new(daemon->dp, config->pin, config->mode == CONFIG_MODE_AUTO,
+			       offloads->path, &daemon->attach, err);
 }
 
 /* Takes ownership of config, also on error. */
-static int start_state(struct daemon *daemon, struct config *config, const char *config_path,
-		       struct error *err)
+static int start_state(struct daemon *daemon, struct config *config, struct error *err)
 {
 	struct state_options options = {.base = daemon->base,
 					.config = config,
-					.config_path = config_path,
+					.config_path = daemon->config_path,
 					.dataplane = daemon->dp,
 					.attach = daemon->attach,
 					.neigh = daemon->neigh,
-					.health = daemon->health};
+					.health = daemon->health,
+					.tasks = daemon->tasks};
 	struct kept_file overrides;
 	int rc = kept_file_name(config, "overrides.json", &overrides, err);
 
@@ -272,7 +303,8 @@ static int start_servers(struct daemon *daemon, struct error *err)
 				  .attach = daemon->attach,
 				  .dp = daemon->dp,
 				  .health = daemon->health,
-				  .lateness = daemon->lateness};
+				  .lateness = daemon->lateness,
+				  .tasks = daemon->tasks};
 	struct metrics_options metrics = {.base = daemon->base,
 					  .state = daemon->state,
 					  .attach = daemon->attach,
@@ -284,7 +316,6 @@ static int start_servers(struct daemon *daemon, struct error *err)
 	int rc;
 
 	budget_now(&budget);
-	health_limit(daemon->health, budget.probes);
 	api.connections = budget.control;
 	metrics.connections = budget.metrics;
 	rc = api_new(&api, &daemon->api, err);
@@ -296,10 +327,63 @@ static int start_servers(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
-static int start(struct daemon *daemon, const char *config_path, struct error *err)
+/* ---- the first task ---- */
+
+struct loading {
+	struct dataplane *dp;
+	struct error *err;
+	int rc;
+};
+
+static void load_program(void *arg)
 {
+	struct loading *loading = arg;
+
+	loading->rc = dataplane_load(loading->dp, loading->err);
+}
+
+static int put_in_service(struct daemon *daemon, struct error *err)
+{
+	struct loading loading = {.dp = daemon->dp, .err = err};
+	int rc;
+
+	task_wait(load_program, &loading);
+	if (loading.rc)
+		return loading.rc;
+	attach_take_over(daemon->attach, daemon->offloads.former);
+	rc = state_begin(daemon->state, err);
+	if (rc || daemon->stops)
+		return rc;
+	rc = start_interfaces(daemon, err);
+	return rc || daemon->api ? rc : start_servers(daemon, err);
+}
+
+/* After a takeover lbd answers meanwhile, and an earlier program forwards. */
+static void run_start(void *arg)
+{
+	struct daemon *daemon = arg;
+	struct error err;
+
+	daemon->failure = put_in_service(daemon, &err);
+	if (daemon->failure) {
+		explain_failure(daemon->failure, &err);
+		event_base_loopbreak(daemon->base);
+		return;
+	}
+	if (daemon->stops)
+		return;
+	log_info("%s, %s", daemon->config_path,
+		 dataplane_adopted(daemon->dp) ? "taken over from an earlier lbd" : "started");
+	notify_send("READY=1");
+}
+
+/* ---- start and stop ---- */
+
+static int start(struct daemon *daemon, struct error *err)
+{
+	struct budget budget;
 	struct config *config;
-	int rc = config_load(config_path, &config, err);
+	int rc = config_load(daemon->config_path, &config, err);
 
 	if (rc)
 		return rc;
@@ -312,32 +396,43 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 		config_free(config);
 		return rc;
 	}
-	if ((rc = start_state(daemon, config, config_path, err)) ||
-	    (rc = start_interfaces(daemon, err)) || (rc = start_servers(daemon, err)))
+	budget_now(&budget);
+	health_limit(daemon->health, budget.probes);
+	/* Until there is something to show, a first start does not answer. */
+	if ((rc = start_state(daemon, config, err)) ||
+	    (dataplane_adopted(daemon->dp) && (rc = start_servers(daemon, err))))
 		return rc;
-	return watch_events(daemon) ? error_set(err, -ENOMEM, "out of memory") : 0;
+	if (watch_events(daemon) || tasks_add(daemon->tasks, run_start, daemon))
+		return error_set(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* Keeps the pins for the next lbd, unless nothing is attached. */
 static void stop(struct daemon *daemon)
 {
-	bool unpin = daemon->attach && attach_is_idle(daemon->attach);
+	bool unpin;
 	struct event *const events[] = {daemon->terminate, daemon->interrupt, daemon->hangup,
 					daemon->status, daemon->watchdog};
 
 	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_free(events[i]);
+	daemon->stops = true;
+	if (daemon->tasks)
+		tasks_finish(daemon->tasks); /* a change that has begun is made whole */
+	unpin = daemon->attach && attach_is_idle(daemon->attach);
 	metrics_free(daemon->metrics);
 	api_free(daemon->api);
 	state_free(daemon->state);
 	attach_free(daemon->attach);
 	health_free(daemon->health);
+	tasks_free(daemon->tasks); /* with its thread would end a probe process that it started */
 	lateness_free(daemon->lateness);
 	neigh_free(daemon->neigh);
 	if (unpin)
 		dataplane_unpin(daemon->dp);
 	dataplane_close(daemon->dp);
+	kept_file_done(&daemon->offloads);
 	if (daemon->base)
 		event_base_free(daemon->base);
 	host_unlock(&daemon->locks);
@@ -350,7 +445,7 @@ static void log_libevent(int severity, const char *text)
 
 static int run(const char *config_path)
 {
-	struct daemon daemon = {.locks = {-1, -1}};
+	struct daemon daemon = {.locks = {-1, -1}, .config_path = config_path};
 	struct error err;
 	int rc;
 
@@ -358,24 +453,16 @@ static int run(const char *config_path)
 	/* Large answers get memory of their own, which goes back to the system with them. By
 	 * default the first one that is freed raises this limit beyond the size of the next. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	mallopt(M_ARENA_MAX, 1); /* two threads that take turns need no two */
 	event_set_log_callback(log_libevent);
-	rc = start(&daemon, config_path, &err);
-	if (rc) {
-		log_error("%s%s", err.text,
-			  (rc == -EACCES || rc == -EPERM) && geteuid()
-			      ? ": lbd needs root, or a user with the capabilities and directories "
-				"that dist/lbd.service gives"
-			      : "");
-	} else {
-		log_info("%s, %s", config_path,
-			 dataplane_adopted(daemon.dp) ? "taken over from an earlier lbd"
-						      : "started");
-		notify_send("READY=1");
+	rc = start(&daemon, &err);
+	if (rc)
+		explain_failure(rc, &err);
+	else
 		event_base_dispatch(daemon.base);
-	}
 	stop(&daemon);
 	libevent_global_shutdown();
-	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
+	return rc || daemon.failure ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* ---- command line ---- */

@@ -55,7 +55,6 @@ struct scene {
 	struct service service;
 	struct backend backends[2], *list[2];
 	struct service *services[1];
-	struct world world;
 	struct state state;
 };
 
@@ -94,16 +93,16 @@ static void scene_begin(struct scene *scene)
 		addr_parse(i ? "10.0.0.12" : "10.0.0.11", &backend->address);
 	}
 	scene->services[0] = &scene->service;
-	scene->world = (struct world){scene->services, 1};
+	scene->state.world = (struct world){scene->services, 1};
 }
 
 static void commit(struct scene *scene)
 {
 	struct error err = {0};
 
-	if (world_commit(&scene->state, &scene->world, &err))
+	if (world_commit(&scene->state, &scene->state.world, &err))
 		fail_msg("%s", err.text);
-	world_report(&scene->world);
+	report_world(&scene->state);
 }
 
 static void decisions_are_logged_with_their_reasons(void **unused)
@@ -166,7 +165,7 @@ static void a_failed_commit_is_logged_with_its_reason(void **unused)
 	scene_begin(&scene);
 	scene.backends[1].address = scene.backends[0].address;
 	capture_begin(&capture);
-	assert_int_not_equal(world_commit(&scene.state, &scene.world, &err), 0);
+	assert_int_not_equal(world_commit(&scene.state, &scene.state.world, &err), 0);
 	capture_end(&capture);
 	memory_dataplane_free(scene.memory);
 	expect_line(&capture, "debug: commit: failed after ");

@@ -15,9 +15,10 @@
 #include "lbd/host/host.h"
 #include "listen.h"
 
-#define REQUEST_MS 5000
-#define ANSWER_MS  20000
-#define BYTES_MAX  (4 * LB_API_MAX_BODY)
+#define REQUEST_MS  5000
+#define ANSWER_MS   20000
+#define BYTES_MAX   (4 * LB_API_MAX_BODY)
+#define CHANGES_MAX 64 /* that wait: their bodies take memory, also when the clients are gone */
 
 static const struct api_route routes[] = {
     {"GET", LB_API_PREFIX "/status", api_status, API_LIST_NONE},
@@ -123,15 +124,23 @@ static int read_body(const struct face_call *call, json_t **ret, struct error *e
 	return 0;
 }
 
+static int run_handler(const struct api_route *route, struct api_call *of, json_t **ret,
+		       struct error *err)
+{
+	int rc = route->handler ? route->handler(of, ret, err) : 0;
+
+	if (of->body)
+		log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
+	return rc;
+}
+
 /* Runs the handler and answers, or joins the list. */
 static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
 		     struct error *err)
 {
 	json_t *result = NULL;
-	int rc = route->handler ? route->handler(of, &result, err) : 0;
+	int rc = run_handler(route, of, &result, err);
 
-	if (of->body)
-		log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
 	if (rc)
 		return rc;
 	if (route->list)
@@ -148,7 +157,75 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 	return rc;
 }
 
-/* 0: the call is answered, or waits for a list. */
+/* ---- changes ---- */
+
+/* A POST that waits for its turn as a task, or for its end. */
+struct change {
+	struct api *api;
+	const struct api_route *route;
+	json_t *body;
+	struct face_waiters waiters; /* the call, unless it is gone */
+};
+
+static void change_free(struct change *change)
+{
+	change->api->changes--;
+	json_decref(change->body);
+	free(change);
+}
+
+/* A client that has gone away meanwhile gets no answer, but its change. */
+static void run_change(void *arg)
+{
+	struct change *change = arg;
+	struct evkeyvalq query = {0};
+	struct api_call of = {.api = change->api, .body = change->body, .query = &query};
+	struct face_call *call;
+	struct error err = {0};
+	json_t *result = NULL;
+	int rc = -EBUSY;
+
+	change->api->named_ifindex = 0;
+	if (state_is_started(change->api->state))
+		rc = run_handler(change->route, &of, &result, &err);
+	else
+		error_set(&err, rc, "lbd is stopping");
+	call = TAILQ_FIRST(&change->waiters);
+	if (call && rc)
+		api_answer_failure(call, rc, err.text);
+	else if (call)
+		answer(call, 200, result);
+	json_decref(result);
+	change_free(change);
+}
+
+/* Takes ownership of body. */
+static int add_change(struct api *api, const struct api_route *route, json_t *body,
+		      struct face_call *call, struct error *err)
+{
+	bool full = api->changes >= CHANGES_MAX;
+	struct change *change = full ? NULL : calloc(1, sizeof(*change));
+
+	if (!change) {
+		json_decref(body);
+		return full ? error_set(err, -EBUSY, "%u changes wait already: try again",
+					api->changes)
+			    : error_set(err, -ENOMEM, "out of memory");
+	}
+	api->changes++;
+	change->api = api;
+	change->route = route;
+	change->body = body;
+	TAILQ_INIT(&change->waiters);
+	if (tasks_add(api->tasks, run_change, change)) {
+		change_free(change);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	face_wait(call, &change->waiters);
+	return 0;
+}
+
+/* 0: the call is answered, or waits for a list or for its change. */
 static int handle(struct api *api, struct face_call *call, const struct evhttp_uri *uri,
 		  struct error *err)
 {
@@ -166,6 +243,8 @@ static int handle(struct api *api, struct face_call *call, const struct evhttp_u
 		return rc;
 	if (evhttp_parse_query_str(query_text ? query_text : "", &query)) {
 		rc = error_set(err, -EINVAL, "query: expected name=value");
+	} else if (body && api->tasks) {
+		rc = add_change(api, route, json_incref(body), call, err);
 	} else {
 		of.body = body;
 		rc = run_route(route, &of, call, err);
@@ -226,6 +305,7 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 			    .attach = options->attach,
 			    .dp = options->dp,
 			    .health = options->health,
+			    .tasks = options->tasks,
 			    .lateness = options->lateness,
 			    .start_ms = clock_monotonic_ms()};
 	TAILQ_INIT(&api->listings);

@@ -16,11 +16,13 @@ struct api_options {
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;
+	struct tasks *tasks;  /* for changes; NULL: they are made at once */
 	unsigned connections; /* at most; see budget.h */
 };
 
 int api_new(const struct api_options *options, struct api **ret, struct error *err);
-void api_free(struct api *api); /* NULL is fine */
+/* Without tasks left that it has added; NULL is fine. */
+void api_free(struct api *api);
 const struct face *api_face(const struct api *api);
 
 #endif

@@ -27,7 +27,9 @@ struct api {
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;
-	uint64_t start_ms; /* CLOCK_MONOTONIC */
+	struct tasks *tasks; /* NULL: changes are made at once */
+	unsigned changes;    /* that wait, or are being made */
+	uint64_t start_ms;   /* CLOCK_MONOTONIC */
 	/* The last interface name looked up for this answer: thousands of backends share a few
 	 * interfaces. 0: none. */
 	uint32_t named_ifindex;
@@ -40,8 +42,8 @@ struct api_call {
 	const struct evkeyvalq *query; /* of the URI */
 };
 
-/* 0 with *ret set, or -errno with the sentence for the user in err; the table in api.c gives the
- * HTTP status. */
+/* Those of POST run as tasks. 0 with *ret set, or -errno with the sentence for the user in err; the
+ * table in api.c gives the HTTP status. */
 typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
 
 /* Answers that grow with the number of services or backends are built in slices: listing.c. */

@@ -72,12 +72,10 @@ static unsigned limited_services(const struct api *api)
 	struct service *const *services = state_services(api->state, &count);
 
 	for (unsigned i = 0; i < count; i++) {
-		struct dp_service_stats stats = {0};
 		struct dp_service key;
 
 		service_key(services[i], &key);
-		dataplane_service_stats(api->dp, &key, &stats);
-		limited += stats.limited;
+		limited += dataplane_is_limited(api->dp, &key);
 	}
 	return limited;
 }

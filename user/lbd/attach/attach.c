@@ -22,6 +22,7 @@
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "lbd/host/host.h"
 #include "offloads.h"
 
 /* ---- the program on an interface ---- */
@@ -168,7 +169,7 @@ struct detours *attach_detours(const struct attach *attach)
 
 bool attach_is_idle(const struct attach *attach)
 {
-	return !attach->count && !attach->hidden && !rmdir(attach->links);
+	return attach->complete && !attach->count && !attach->hidden && !rmdir(attach->links);
 }
 
 /* ---- attaching ---- */
@@ -595,23 +596,50 @@ static bool is_attached(void *arg, uint32_t ifindex)
 	return attach_find(arg, ifindex);
 }
 
+struct watches {
+	struct netdev *netdev;
+	struct losses *losses;
+	struct checksums *checksums;
+};
+
 /* What the kernel tells of lost packets; lbd does without where it tells nothing. */
-static void open_watches(struct attach *attach)
+static void open_watches(void *arg)
 {
+	struct watches *watches = arg;
 	struct error err;
-	int rc = netdev_open(&attach->netdev);
+	int rc = netdev_open(&watches->netdev);
 
 	if (rc)
 		log_debug("attach: the kernel does not say which devices take frames from XDP: %s",
 			  strerror(-rc));
-	if (losses_new(&attach->losses, &err))
+	if (losses_new(&watches->losses, &err))
 		log_info("attach: %s", err.text);
-	if (checksums_new(&attach->checksums, &err))
+	if (checksums_new(&watches->checksums, &err))
 		log_info("attach: %s", err.text);
 }
 
+void attach_take_over(struct attach *attach, const char *former)
+{
+	struct watches watches = {0};
+
+	task_wait(open_watches, &watches); /* for the verifier */
+	attach->netdev = watches.netdev;
+	attach->losses = watches.losses;
+	attach->checksums = watches.checksums;
+	attach->dispatcher_allowed = dispatcher_allowed();
+	if (!attach->dispatcher_allowed)
+		log_debug("attach: EXT programs are refused, or CAP_SYS_ADMIN is missing: no "
+			  "dispatcher, programs are attached alone");
+	adopt_links(attach);
+	adopt_dispatchers(attach);
+	attach->complete = true;
+	offloads_take_over(attach->offloads, former, is_attached, attach);
+	for (unsigned i = 0; i < attach->count; i++)
+		dataplane_add_egress(attach->dp, attach->list[i].ifindex);
+}
+
 int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
-	       const char *former, struct attach **ret, struct error *err)
+	       struct attach **ret, struct error *err)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
 	int rc;
@@ -634,16 +662,6 @@ int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char
 	attach->dp = dp;
 	attach->automatic = automatic;
 	libxdp_set_print(print_as_debug);
-	open_watches(attach);
-	attach->dispatcher_allowed = dispatcher_allowed();
-	if (!attach->dispatcher_allowed)
-		log_debug("attach: EXT programs are refused, or CAP_SYS_ADMIN is missing: no "
-			  "dispatcher, programs are attached alone");
-	adopt_links(attach);
-	adopt_dispatchers(attach);
-	offloads_take_over(attach->offloads, former, is_attached, attach);
-	for (unsigned i = 0; i < attach->count; i++)
-		dataplane_add_egress(dp, attach->list[i].ifindex);
 	*ret = attach;
 	return 0;
 }

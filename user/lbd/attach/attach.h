@@ -40,12 +40,15 @@ struct attachment {
 
 struct attach;
 
-/* Takes over interfaces that an earlier lbd attached: the same program is left in place, another
- * one is replaced without a gap. automatic: those in native mode may fall back. offloads: the file
- * that lists the offloads that were turned off; former: where an lbd of before had it, see
- * offloads_take_over. */
+/* Without interfaces, until attach_take_over. automatic: those in native mode that it takes over
+ * may fall back. offloads: the file that lists the offloads that were turned off. */
 int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
-	       const char *former, struct attach **ret, struct error *err);
+	       struct attach **ret, struct error *err);
+/* Once, before anything else is changed; the program of dp is loaded. Takes over interfaces that an
+ * earlier lbd attached: the same program is left in place, another one is replaced without a gap.
+ * former: where an lbd of before had the file of offloads, see offloads_take_over. As a task it
+ * waits for the kernel. */
+void attach_take_over(struct attach *attach, const char *former);
 /* Programs stay attached. */
 void attach_free(struct attach *attach);
 /* Errors say what to do next: no such interface; another XDP program is attached (its name and id);

@@ -26,6 +26,7 @@ struct attach {
 	struct checksums *checksums; /* NULL: not looked at */
 	struct detours *detours;
 	bool dispatcher_allowed;
+	bool complete;  /* what an earlier lbd attached is in the list */
 	bool hidden;    /* an interface has a program that cannot be seen: it may use these maps */
 	bool automatic; /* interfaces that are taken over may fall back to generic mode */
 	struct attachment *list;

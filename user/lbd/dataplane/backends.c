@@ -7,6 +7,7 @@
 
 #include "bpf/csum.h"
 #include "common/log.h"
+#include "lbd/host/host.h"
 
 #define LINE_WORDS (sizeof(struct lb_backend) / sizeof(uint64_t))
 #define FLAGS_WORD (offsetof(struct lb_backend, service) / sizeof(uint64_t))
@@ -135,6 +136,7 @@ void backends_publish(struct dataplane *dp, const struct service_plan *plan)
 		open_path(dp, plan, member);
 		write_member(dp, plan, member);
 		dp_update(&dp->maps.loads[member->id].cost, pick_cost(plan, i));
+		task_pause();
 	}
 }
 
@@ -149,6 +151,7 @@ void backends_withdraw(struct dataplane *dp, const struct service_plan *plan)
 			dp->grace_owed = true;
 		write_member(dp, plan, member);
 		dp_update(&dp->maps.loads[member->id].cost, 0);
+		task_pause();
 	}
 }
 
@@ -157,6 +160,8 @@ void backend_retire(struct dataplane *dp, uint16_t id)
 	dp_store(&dp->maps.backends[id].flags, 0);
 	dp_update(&dp->maps.loads[id].cost, 0);
 	dp->slots_of[id] = dp->kept_of[id] = 0;
+	dp->dropped -= !!(dp->traits[id] & BACKEND_DROPPED);
+	dp->traits[id] = 0;
 	ids_leave(&dp->backend_ids, id);
 	path_close(dp);
 	dp->grace_owed = true;

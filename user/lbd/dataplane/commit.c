@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "lbd/host/host.h"
 
 #define SYN_IDLE_MS 15000 /* a handshake with two lost SYNs takes 7 s */
 
@@ -241,6 +242,7 @@ static int plan_services(struct dataplane *dp, const struct dp_service **wanted,
 		       (order = dp_compare_keys(&dp->records[at]->want, wanted[i])) < 0)
 			plan->removed[plan->removed_count++] = dp->records[at++];
 		plan->count = i + 1;
+		task_pause();
 		rc = plan_service(dp, service, wanted[i],
 				  at < dp->records_count && !order ? dp->records[at] : NULL, err);
 		if (rc)
@@ -412,6 +414,14 @@ static bool drop_members(struct dataplane *dp, struct record *record,
 	return in_use;
 }
 
+/* The record has them no more. */
+static void note_dropped(struct dataplane *dp, const uint16_t *ids, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		dp->traits[ids[i]] = BACKEND_DROPPED;
+	dp->dropped += (unsigned)count;
+}
+
 static void apply_service(struct dataplane *dp, struct service_plan *plan)
 {
 	struct record *record = plan->record;
@@ -461,11 +471,20 @@ static void remove_record(struct dataplane *dp, struct record *record)
 	record_free(record);
 }
 
+/* Services that are removed cannot be found from now on. */
+static void use_records(struct dataplane *dp, struct plan *plan)
+{
+	free(dp->records);
+	dp->records = plan->records;
+	dp->records_count = plan->count;
+	plan->records = NULL;
+}
+
 /* Writes backends, slots, services, tables; then removes in reverse order. leaving: has room for
  * all backends. */
 static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leaving)
 {
-	size_t leaving_count = 0;
+	size_t leaving_count = 0, first;
 	bool in_use = false;
 
 	filters_install(dp, &plan->filters);
@@ -476,8 +495,11 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 			keep_want(service->record, &service->want); /* its filter may be another */
 			continue;
 		}
+		task_pause();
+		first = leaving_count;
 		in_use |= drop_members(dp, service->record, service, leaving, &leaving_count);
 		apply_service(dp, service);
+		note_dropped(dp, leaving + first, leaving_count - first);
 	}
 	if (plan->tables_change)
 		tables_apply(dp, &plan->tables);
@@ -490,6 +512,7 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		dp->grace_owed = true;
 		dp_grace(dp);
 	}
+	use_records(dp, plan); /* first, as pauses follow */
 	for (size_t i = 0; i < plan->count; i++)
 		if (plan->services[i].changed)
 			withdraw_dead(dp, &plan->services[i]);
@@ -497,10 +520,6 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		remove_record(dp, plan->removed[i]);
 	for (size_t i = 0; i < leaving_count; i++)
 		backend_retire(dp, leaving[i]);
-	free(dp->records);
-	dp->records = plan->records;
-	dp->records_count = plan->count;
-	plan->records = NULL;
 }
 
 /* Half of the flow table's places are shared out evenly and guaranteed to each service, whatever

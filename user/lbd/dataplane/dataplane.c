@@ -439,17 +439,29 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	return dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
 }
 
-static int load_object(struct dataplane *dp, uint32_t cpus, struct error *err)
+int dataplane_load(struct dataplane *dp, struct error *err)
 {
 	int rc;
 
+	if (dp->loaded)
+		return 0;
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	rc = lb_bpf__load(dp->skel);
 	if (rc)
 		return explain_load(rc, err);
-	rc = map_memory(dp, err);
+	dp->loaded = true;
+	return 0;
+}
+
+/* The maps of a takeover are there; others are made with the program. */
+static int find_memory(struct dataplane *dp, uint32_t cpus, bool pinned, struct error *err)
+{
+	int rc = pinned ? 0 : dataplane_load(dp, err);
+
+	if (!rc)
+		rc = map_memory(dp, err);
 	if (!rc)
 		name_maps(dp, cpus);
 	return rc;
@@ -466,7 +478,7 @@ static int open_all(struct dataplane *dp, const struct dataplane_options *option
 				 strerror(-cpus));
 	rc = open_object(dp, options, cpus, &pinned, err);
 	if (!rc)
-		rc = load_object(dp, cpus, err);
+		rc = find_memory(dp, cpus, pinned, err);
 	if (!rc)
 		rc = dp_start(dp, options, err);
 	if (!rc && dp->pin && !pinned)
@@ -474,8 +486,8 @@ static int open_all(struct dataplane *dp, const struct dataplane_options *option
 	return rc;
 }
 
-int dataplane_open(const struct dataplane_options *options, struct dataplane **ret,
-		   struct error *err)
+int dataplane_open_maps(const struct dataplane_options *options, struct dataplane **ret,
+			struct error *err)
 {
 	struct dataplane *dp;
 	int rc = check_limits(options, err);
@@ -491,6 +503,22 @@ int dataplane_open(const struct dataplane_options *options, struct dataplane **r
 	}
 	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->grace_map_fd = -1;
 	rc = open_all(dp, options, err);
+	if (rc)
+		dataplane_close(dp);
+	else
+		*ret = dp;
+	return rc;
+}
+
+int dataplane_open(const struct dataplane_options *options, struct dataplane **ret,
+		   struct error *err)
+{
+	struct dataplane *dp;
+	int rc = dataplane_open_maps(options, &dp, err);
+
+	if (rc)
+		return rc;
+	rc = dataplane_load(dp, err);
 	if (rc)
 		dataplane_close(dp);
 	else

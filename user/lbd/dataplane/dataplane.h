@@ -120,6 +120,12 @@ struct dp_memory { /* bytes */
  * version differs), loads the program. Does not attach it. 0 or -errno with err set. */
 int dataplane_open(const struct dataplane_options *options, struct dataplane **ret,
 		   struct error *err);
+/* The same, but a takeover's program, which takes the kernel half a second to verify, is not loaded
+ * yet: dataplane_load does that, before dataplane_program_fd and dataplane_object are used. It may
+ * run while other functions that read are called. 0 or -errno with err set. */
+int dataplane_open_maps(const struct dataplane_options *options, struct dataplane **ret,
+			struct error *err);
+int dataplane_load(struct dataplane *dp, struct error *err);
 /* Closes the descriptors. Pinned maps, programs and links stay; forwarding continues. */
 void dataplane_close(struct dataplane *dp);
 /* Removes the pins. Every interface must be detached before. */
@@ -180,7 +186,8 @@ const struct dp_path *dataplane_path(const struct dataplane *dp, const struct ad
 /* Makes the maps hold exactly these services. All or nothing: limits are checked before the first
  * write; with -ENOSPC, err names the limit. Services (matched by VIP, protocol and port) and
  * backends (matched by address) keep their ids, also across a takeover. Unchanged services are only
- * compared. */
+ * compared. As a task it pauses (host/tasks.h): in between, and while dataplane_sweep pauses, only
+ * functions that read may be called, and those of interfaces, MAC addresses and paths. */
 int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count,
 		     struct error *err);
 
@@ -193,6 +200,11 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 			    struct dp_service_stats *ret);
 int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service *key,
 			    const struct addr *backend, struct dp_backend_stats *ret);
+/* The fields of that name alone, which cost little: the counts of ten thousand backends are in as
+ * many cache lines for each CPU, and held_ms looks at a whole ring. */
+bool dataplane_is_limited(const struct dataplane *dp, const struct dp_service *key);
+int dataplane_read_drained(const struct dataplane *dp, const struct dp_service *key,
+			   const struct addr *backend, bool *ret);
 /* Sums of packets and bytes per counter (enum lb_reason, then enum lb_event). */
 void dataplane_reason_counts(const struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS]);
 /* The prefixes with the most packets dropped, most first; returns their number. */

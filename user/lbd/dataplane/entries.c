@@ -3,6 +3,10 @@
  * of backends that are gone. */
 #include "internal.h"
 
+#include "lbd/host/host.h"
+
+#define PAUSE_WORDS 8192 /* between two pauses */
+
 bool entry_is_void(const struct dataplane *dp, uint64_t entry)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
@@ -44,6 +48,8 @@ void dp_purge(struct dataplane *dp)
 	for (uint32_t i = 0; i < dp->maps.flow_words; i++) {
 		uint64_t entry = dp_load(&dp->maps.flows[i]);
 
+		if (i % PAUSE_WORDS == 0)
+			task_pause();
 		if (LB_FLOW_STATE(entry) && entry_is_void(dp, entry))
 			entry_change(dp, &dp->maps.flows[i], entry, 0);
 	}

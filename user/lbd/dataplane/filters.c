@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "lbd/host/host.h"
 
 /* A prefix has two bounds, and a filter two lists: the program finds a place among all of them. */
 _Static_assert(2 * 2 * FILTER_LIST_MAX <= LB_FILTER_BOUNDS, "LB_FILTER_SEARCH is too small");
@@ -212,8 +213,10 @@ static void write_stored(struct lb_filter_block *blocks, const struct stored *st
 static void write_image(const struct filter_image *image, struct lb_filter_block *blocks,
 			uint32_t heads, struct stored *list, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		write_stored(blocks, &list[i]);
+		task_pause();
+	}
 	for (uint32_t id = 1; id < heads; id++)
 		if (image->of[id])
 			memcpy(&blocks[id], &find_stored(list, count, image->of[id])->head,
@@ -286,6 +289,7 @@ static int fill_chunks(struct dataplane *dp, struct filter_image *image)
 		rc = chunk_make(dp, image->first + i, image->blocks + (size_t)i * LB_FILTER_CHUNK,
 				count);
 		left -= count;
+		task_pause();
 	}
 	free(image->blocks);
 	image->blocks = NULL;

@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "lbd/host/host.h"
 
 int ids_init(struct ids *ids, uint32_t count)
 {
@@ -87,8 +88,10 @@ static int wait_by_map(struct dataplane *dp)
 
 /* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu, and an XDP program runs inside an RCU read-side
  * section. If neither works, wait a second, which is far longer than any packet takes. */
-static void wait_for_packets(struct dataplane *dp)
+static void wait_for_packets(void *arg)
 {
+	struct dataplane *dp = arg;
+
 	if (!syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
 		return;
 	if (wait_by_map(dp))
@@ -123,6 +126,7 @@ static void quarantine(struct dataplane *dp, struct ids *ids)
 	for (uint32_t id = 1; ids->leaving && id < ids->count; id++) {
 		if (ids->state[id] != ID_LEAVING)
 			continue;
+		task_pause();
 		if (ids == &dp->backend_ids)
 			fold_counts(dp, id);
 		ids->state[id] = ID_QUARANTINED;
@@ -137,7 +141,7 @@ void dp_grace(struct dataplane *dp)
 	if (!dp->grace_owed)
 		return;
 	if (!dp->skip_grace)
-		wait_for_packets(dp);
+		task_wait(wait_for_packets, dp);
 	for (size_t i = 0; i < dp->retired_count; i++)
 		dp_free_region(dp, dp->retired[i]);
 	dp->retired_count = 0;

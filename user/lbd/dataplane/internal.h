@@ -135,6 +135,7 @@ struct dataplane {
 	struct record **records; /* sorted by key */
 	size_t records_count;
 	struct record **by_id; /* service id -> record */
+	unsigned dropped;      /* backends with BACKEND_DROPPED */
 
 	/* Per backend id. */
 	uint8_t *traits;    /* enum backend_trait */
@@ -185,6 +186,7 @@ struct dataplane {
 	bool skip_grace;
 	uint64_t other_bytes; /* size of the maps that are not in dp_maps */
 	bool adopted;
+	bool loaded; /* the program */
 };
 
 enum backend_trait {
@@ -192,6 +194,8 @@ enum backend_trait {
 	BACKEND_DRAINS = 1 << 1,  /* alive, with weight 0 */
 	BACKEND_PRESENT = 1 << 2, /* belongs to a service, alive or not: slots may name it */
 	BACKEND_REVIVED = 1 << 3, /* became alive with this commit */
+	/* Its service has it no more; packets in flight may, and its id is not leaving yet. */
+	BACKEND_DROPPED = 1 << 4,
 };
 
 /* Builds the process's view of the maps; dp->maps must be set. Adopts what is in them. 0, -ENOMEM,

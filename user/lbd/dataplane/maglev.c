@@ -10,6 +10,9 @@
 
 #include "common/cleanup.h"
 #include "common/ring_size.h"
+#include "lbd/host/host.h"
+
+#define PAUSE_STEPS 16384 /* between two pauses */
 
 /* A backend's permutation of the slots: start, start + skip, start + 2 skip, ... modulo the
  * size. */
@@ -90,24 +93,26 @@ static struct walker *make_walkers(const struct maglev_backend *backends, size_t
 	return walkers;
 }
 
-static void take_slot(struct walker *walker, uint16_t *table, uint32_t size)
+/* Returns the steps it took: the last slots of a large table take millions together. */
+static uint32_t take_slot(struct walker *walker, uint16_t *table, uint32_t size)
 {
-	uint32_t at = walker->next;
+	uint32_t at = walker->next, steps = 1;
 
-	while (table[at]) {
+	for (; table[at]; steps++) {
 		at += walker->skip;
 		if (at >= size)
 			at -= size;
 	}
 	table[at] = walker->id;
 	walker->next = at;
+	return steps;
 }
 
 int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t seed, uint16_t *table,
 		uint32_t size)
 {
 	_cleanup_free_ struct walker *walkers = NULL;
-	uint32_t heaviest = 0, filled = 0;
+	uint32_t heaviest = 0, filled = 0, steps = 0;
 	size_t used;
 
 	if (!is_prime(size))
@@ -124,10 +129,15 @@ int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t se
 			struct walker *walker = &walkers[i];
 
 			walker->credit += walker->weight;
+			steps++;
+			if (steps >= PAUSE_STEPS) {
+				steps = 0;
+				task_pause();
+			}
 			if (walker->credit < heaviest)
 				continue;
 			walker->credit -= heaviest;
-			take_slot(walker, table, size);
+			steps += take_slot(walker, table, size);
 			if (++filled == size)
 				return 0;
 		}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "lbd/host/host.h"
 
 /* Length of a weighted list, unless there are more backends; an unweighted one has one turn per
  * backend */
@@ -145,6 +146,7 @@ static void sequence(struct turn *turns, unsigned count, uint64_t sum, uint32_t 
 	for (uint64_t at = 0; at < sum; at++) {
 		struct turn *next = turns;
 
+		task_pause();
 		for (unsigned i = 0; i < count; i++) {
 			turns[i].claim += turns[i].weight;
 			if (turns[i].claim > next->claim)

@@ -9,7 +9,16 @@
 
 #include "common/cleanup.h"
 #include "common/ring_size.h"
+#include "lbd/host/host.h"
 #include "maglev.h"
+
+#define PAUSE_SLOTS 4096 /* between two pauses */
+
+static void pause_at(uint32_t slot)
+{
+	if (slot % PAUSE_SLOTS == 0)
+		task_pause();
+}
 
 static bool is_present(const struct dataplane *dp, uint32_t id)
 {
@@ -70,8 +79,10 @@ static uint64_t table_digest(const struct dataplane *dp, const uint16_t *table, 
 {
 	uint64_t digest = 0xcbf29ce484222325ULL;
 
-	for (uint32_t i = 0; i < size; i++)
+	for (uint32_t i = 0; i < size; i++) {
+		pause_at(i);
 		digest = (digest ^ dp->label_of[table[i]]) * 0x100000001b3ULL;
+	}
 	return digest;
 }
 
@@ -210,7 +221,7 @@ static enum keeper_claim keeper_claim(const struct dataplane *dp, const struct r
 	return traits & BACKEND_PRESENT ? KEEPER_STANDS : KEEPER_GONE;
 }
 
-static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32_t now)
+static void update_slots(struct dataplane *dp, struct service_plan *plan)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
 	struct slot_rules rules = {.never = plan->want.track_never,
@@ -220,10 +231,16 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan, uint32
 	const uint32_t *slots = dp_slots(dp, line->ring);
 	uint32_t base = LB_REGION_BASE(line->ring);
 	uint16_t *stamps = dp_stamps(dp, line->ring);
-	uint32_t forced = forced_flags(line, plan);
+	uint32_t forced = forced_flags(line, plan), now = dp_tick(dp);
 
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
-		struct slot_change change = slot_after(
+		struct slot_change change;
+
+		if (i % PAUSE_SLOTS == 0) {
+			task_pause();
+			now = dp_tick(dp); /* a slot must not look as if it had changed earlier */
+		}
+		change = slot_after(
 		    slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
 		    keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
 
@@ -307,8 +324,9 @@ static void forget_learnt(struct dataplane *dp, uint64_t region)
 	}
 }
 
+/* No packet sees them yet. */
 static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stable_at_once,
-		     bool learns, uint32_t now)
+		     bool learns)
 {
 	uint32_t base = LB_REGION_BASE(plan->ring.region);
 	uint32_t flags = LB_SLOT_TRANSITION | (learns ? LB_SLOT_LEARNING : 0);
@@ -316,21 +334,32 @@ static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stabl
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
 		uint16_t wanted = plan->ring.table[i];
 
-		plan->ring.since[i] = now;
-		dp->maps.stamps[base + i] = now;
+		pause_at(i);
 		dp_slot_store(dp, base + i,
 			      stable_at_once ? LB_SLOT(wanted, wanted)
 					     : LB_SLOT(wanted, 0) | flags);
 	}
 }
 
-static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_t now)
+/* Just before packets see them: a pause in between would make the slots settle early. */
+static void stamp_new(struct dataplane *dp, struct service_plan *plan, uint32_t now)
+{
+	uint16_t *stamps = dp_stamps(dp, plan->ring.region);
+
+	for (uint32_t i = 0; i < plan->ring.size; i++)
+		stamps[i] = plan->ring.since[i] = (uint16_t)now;
+}
+
+static void change_ring(struct dataplane *dp, struct service_plan *plan)
 {
 	struct lb_service *line = &dp->maps.services[plan->record->id];
 	uint64_t old_ring = line->old_ring, ring = line->ring;
 	bool bare = plan->want.track_never || is_bare(dp, ring), learns = may_learn(dp, line, plan);
+	uint32_t now;
 
-	fill_new(dp, plan, bare, learns, now);
+	fill_new(dp, plan, bare, learns);
+	now = dp_tick(dp);
+	stamp_new(dp, plan, now);
 	if (!bare) {
 		if (learns && plan->want.protocol == IPPROTO_UDP &&
 		    !lately_unplaced(dp, plan->record->id, now))
@@ -355,14 +384,13 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan, uint32_
 void ring_apply(struct dataplane *dp, struct service_plan *plan)
 {
 	struct lb_service *line = &dp->maps.services[plan->record->id];
-	uint32_t now = dp_tick(dp);
 
 	plan->record->wanted_size = plan->ring.wanted;
 	if (plan->ring.region) {
-		change_ring(dp, plan, now);
+		change_ring(dp, plan);
 		return;
 	}
-	update_slots(dp, plan, now);
+	update_slots(dp, plan);
 	if (!line->old_ring)
 		return;
 	if (plan->want.track_never) {

@@ -29,12 +29,18 @@ static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_count
 	}
 }
 
-/* Adds removed backends whose counts are not in the total yet. */
-static void add_leaving(const struct dataplane *dp, uint32_t service, struct dp_counts *sum)
+static bool is_removed(const struct dataplane *dp, uint32_t id)
 {
-	for (uint32_t id = 1; dp->backend_ids.leaving && id < dp->backend_ids.count; id++)
-		if (dp->backend_ids.state[id] == ID_LEAVING &&
-		    dp->maps.backends[id].service == service)
+	return dp->backend_ids.state[id] == ID_LEAVING || dp->traits[id] & BACKEND_DROPPED;
+}
+
+/* Adds removed backends whose counts are not in the total yet: a counter never decreases. */
+static void add_removed(const struct dataplane *dp, uint32_t service, struct dp_counts *sum)
+{
+	if (!dp->backend_ids.leaving && !dp->dropped)
+		return;
+	for (uint32_t id = 1; id < dp->backend_ids.count; id++)
+		if (is_removed(dp, id) && dp->maps.backends[id].service == service)
 			add_backend(dp, id, sum);
 }
 
@@ -53,17 +59,29 @@ static struct lb_service_count service_counts(const struct dataplane *dp, uint32
 	return sum;
 }
 
+static bool is_limited(const struct dataplane *dp, const struct record *record)
+{
+	const struct lb_turn *turn = &dp->maps.turns[record->id], *common = &dp->maps.turns[0];
+
+	return dp_load(&turn->held) >= turn->share && dp_load(&common->held) >= common->share;
+}
+
+bool dataplane_is_limited(const struct dataplane *dp, const struct dp_service *key)
+{
+	const struct record *record = dp_find(dp, key);
+
+	return record && is_limited(dp, record);
+}
+
 int dataplane_service_stats(const struct dataplane *dp, const struct dp_service *key,
 			    struct dp_service_stats *ret)
 {
 	const struct record *record = dp_find(dp, key);
 	const struct lb_total *total;
-	const struct lb_turn *turn;
 	struct lb_service_count counts;
 
 	if (!record)
 		return -ENOENT;
-	turn = &dp->maps.turns[record->id];
 	total = &dp->maps.totals[record->id];
 	counts = service_counts(dp, record->id);
 	*ret = (struct dp_service_stats){
@@ -71,15 +89,14 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
 	    .ring_digest = record->digest,
-	    .limited = dp_load(&turn->held) >= turn->share &&
-		       dp_load(&dp->maps.turns[0].held) >= dp->maps.turns[0].share,
+	    .limited = is_limited(dp, record),
 	    .denied = counts.denied,
 	    .over_rate = counts.over_service,
 	    .over_source_rate = counts.over_source,
 	};
 	for (unsigned i = 0; i < record->count; i++)
 		add_backend(dp, record->members[i].id, &ret->counts);
-	add_leaving(dp, record->id, &ret->counts);
+	add_removed(dp, record->id, &ret->counts);
 	return 0;
 }
 
@@ -147,6 +164,18 @@ int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service 
 	    .drained = is_drained(dp, record, member),
 	};
 	add_backend(dp, member->id, &ret->counts);
+	return 0;
+}
+
+int dataplane_read_drained(const struct dataplane *dp, const struct dp_service *key,
+			   const struct addr *backend, bool *ret)
+{
+	const struct record *record = dp_find(dp, key);
+	const struct member *member = record ? record_find(record, backend) : NULL;
+
+	if (!member)
+		return -ENOENT;
+	*ret = is_drained(dp, record, member);
 	return 0;
 }
 

@@ -6,6 +6,10 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "lbd/host/host.h"
+
+#define PAUSE_WORDS 4096 /* between two pauses */
+
 /* How long a flow holds a drain after FIN or RST, ticks. FIN: RFC 5382 and conntrack keep a
  * half-closed flow for 2 minutes. RST: it may be forged, and the flow continue. */
 #define FIN_HOLDS 112
@@ -119,6 +123,8 @@ static void sweep_flows(struct dataplane *dp, uint32_t end, uint32_t now)
 		uint64_t *at = &dp->maps.flows[dp->sweep.at];
 		uint64_t entry = dp_load(at);
 
+		if (dp->sweep.at % PAUSE_WORDS == 0)
+			task_pause();
 		if (LB_FLOW_STATE(entry) && !retire_entry(dp, at, entry, now))
 			count_entry(dp, dp_load(at), now);
 		if (dp->sweep.at % LB_FLOW_WAYS == LB_FLOW_WAYS - 1)

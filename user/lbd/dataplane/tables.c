@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "lbd/host/host.h"
 
 #define SEEDS_PER_SIZE 64   /* before a larger table is tried */
 #define SEEDS_AT_MOST  8192 /* at the full size */
@@ -139,6 +140,7 @@ static int choose(const struct dataplane *dp, const struct content *content, str
 			ret->seed ^= ret->seed >> 15;
 			if (seed_fits(content, ret, used))
 				return 0;
+			task_pause();
 		}
 		if (full_size)
 			return -ENOSPC;

@@ -10,6 +10,7 @@
 #include "loop.h"
 #include "notify.h"
 #include "seed.h"
+#include "tasks.h"
 
 /* Raises RLIMIT_MEMLOCK, which old kernels (before 5.11) apply to maps. A failure is no error. */
 void host_raise_memlock(void);

@@ -22,6 +22,7 @@
 #define DEBOUNCE_MS    50   /* route changes come in bursts */
 #define RETRY_MS       1000 /* after a request that the kernel did not answer */
 #define WORK_TARGETS   256  /* route requests per turn of the loop, some 10 us each */
+#define WORK_NOTICES   1024 /* callbacks per turn, some us each: a gateway may be that of all */
 #define EVENT_READS    64   /* datagrams per turn of the loop */
 #define EVENT_BUFFER   32768
 #define RECEIVE_BUFFER (4 << 20)
@@ -307,7 +308,7 @@ static void notify_pending(struct neigh *neigh)
 {
 	struct neigh_watch *watch;
 
-	while ((watch = TAILQ_FIRST(&neigh->pending))) {
+	for (unsigned i = 0; i < WORK_NOTICES && (watch = TAILQ_FIRST(&neigh->pending)); i++) {
 		const struct target *target = watch->target;
 		struct addr address = target->address;
 		struct next_hop hop = target->hop;
@@ -350,6 +351,8 @@ static void on_work(int fd, short what, void *arg)
 	else if (!TAILQ_EMPTY(&neigh->dirty))
 		work_now(neigh);
 	notify_pending(neigh);
+	if (!TAILQ_EMPTY(&neigh->pending))
+		work_now(neigh);
 }
 
 /* Marks a part of the targets dirty every second, so that REREAD_SECONDS cover all. */

@@ -281,16 +281,35 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	}
 }
 
+struct loading {
+	const char *path;
+	struct config *config;
+	struct error err;
+	int rc;
+};
+
+static void load(void *arg)
+{
+	struct loading *loading = arg;
+
+	loading->rc = config_load(loading->path, &loading->config, &loading->err);
+}
+
 int state_reload(struct state *state, struct reload_report *ret, struct error *err)
 {
+	struct loading loading = {.path = state->config_path};
 	struct overrides kept = {0};
 	struct reload_report report = {0};
 	struct config *config;
 	struct state_summary summary;
-	int rc = config_load(state->config_path, &config, err);
+	int rc;
 
-	if (rc)
-		return rc;
+	task_wait(load, &loading); /* it shares nothing with the rest of lbd */
+	config = loading.config;
+	if (loading.rc) {
+		*err = loading.err;
+		return loading.rc;
+	}
 	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
 	rc = reload_overrides(state, config, &kept, &report, err);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u drains, drops %u "

@@ -19,20 +19,46 @@
 
 /* ---- commit ---- */
 
-static void on_commit(evutil_socket_t fd, short what, void *arg)
+static void run_commit(void *arg)
 {
 	struct state *state = arg;
 	uint64_t start = clock_monotonic_us();
 	struct error err;
-	int rc = world_commit(state, &state->world, &err);
+	int rc;
 
+	/* what is found from now on may be too late for this one, and asks for another */
+	state->commit_waits = false;
+	if (state->first) /* the start has failed: there is nothing to commit */
+		return;
+	rc = world_commit(state, &state->world, &err);
 	if (rc && !state->commit_failed)
 		log_error("data plane not updated: %s; retrying each second", err.text);
 	else if (!rc && state->commit_failed)
 		log_info("data plane updated again");
 	state->commit_failed = rc;
-	world_report(&state->world);
+	report_world(state);
 	state_rest(state, start);
+}
+
+/* Whether the task that *waits is about was added. If not, memory is short: the event, which has
+ * fired, comes again later. */
+static bool add_once(struct state *state, bool *waits, task_fn *run)
+{
+	if (*waits)
+		return true;
+	*waits = true;
+	if (!state_do(state, run, state))
+		return true;
+	*waits = false;
+	return false;
+}
+
+static void on_commit(evutil_socket_t fd, short what, void *arg)
+{
+	struct state *state = arg;
+
+	if (!add_once(state, &state->commit_waits, run_commit))
+		state_arm(state->commit, TICK_US);
 }
 
 /* ---- each second ---- */
@@ -51,15 +77,13 @@ static bool latency_moved(const struct backend *backend)
 /* Has the last flow of a draining backend ended, by the data plane's count? */
 static bool drain_ended(struct backend *backend)
 {
-	struct dp_backend_stats stats;
 	struct dp_service key;
 
 	if (backend->condition != BACKEND_DRAINING)
 		return false;
 	service_key(backend->service, &key);
-	if (!dataplane_backend_stats(backend->service->state->options.dataplane, &key,
-				     &backend->address, &stats))
-		backend->drained = stats.drained;
+	dataplane_read_drained(backend->service->state->options.dataplane, &key, &backend->address,
+			       &backend->drained);
 	return backend->drained;
 }
 
@@ -77,11 +101,13 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 	dataplane_backend_stats(backend->service->state->options.dataplane, &key, &backend->address,
 				&stats);
 	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
-	log_warning(
-	    "%s: backend %s: drain forced at its deadline: %" PRIu64
-	    " active flows and %u slots of older flows given up; their packets go to other backends",
-	    service_label(backend->service, label), addr_format(&backend->address, address),
-	    backend->given_up, stats.kept_slots);
+	if (report_names(backend->service->state))
+		log_warning("%s: backend %s: drain forced at its deadline: %" PRIu64
+			    " active flows and %u slots of older flows given up; their packets go "
+			    "to other backends",
+			    service_label(backend->service, label),
+			    addr_format(&backend->address, address), backend->given_up,
+			    stats.kept_slots);
 	backend->forced = backend->drained = true;
 	return true;
 }
@@ -134,23 +160,34 @@ static void retry_ways(struct state *state)
 	state_retry_ways(state);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *arg)
+static void run_tick(void *arg)
 {
 	struct state *state = arg;
 	struct tick tick = {.commit = state->commit_failed};
 	struct error err;
 
+	state->tick_waits = false;
+	report_others(state);
 	watch_crowd(state);
 	retry_ways(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
-		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)
+		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++) {
 			backend_tick(state->world.services[i]->backends[j], &tick);
+			task_pause();
+		}
 	}
 	if (tick.commit)
 		state_touch(state);
 	if (tick.remove && state_switch(state, state->config, &state->overrides, &err))
 		log_error("drained backends not removed: %s; retrying each second", err.text);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct state *state = arg;
+
+	add_once(state, &state->tick_waits, run_tick);
 }
 
 /* ---- five times a second ---- */
@@ -164,15 +201,24 @@ static void on_paths(evutil_socket_t fd, short what, void *arg)
 
 /* ---- sweep ---- */
 
-static void on_sweep(evutil_socket_t fd, short what, void *arg)
+static void run_sweep(void *arg)
 {
 	struct state *state = arg;
 	uint64_t start = clock_monotonic_us();
 	size_t left = dataplane_sweep(state->options.dataplane, SWEEP_STEP_ENTRIES, 0);
 
+	state->sweep_waits = false;
 	if (log_debugs())
 		debug_sweep(state, start, !left);
 	state_arm(state->sweep, left ? SWEEP_STEP_US : SWEEP_ROUND_US);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct state *state = arg;
+
+	if (!add_once(state, &state->sweep_waits, run_sweep))
+		state_arm(state->sweep, SWEEP_ROUND_US);
 }
 
 int state_clock_start(struct state *state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Commits a world to the data plane, switches from one world to the next, logs what changed. */
+/* Commits a world to the data plane, and switches from one world to the next. */
 #include "internal.h"
 
 #include <errno.h>
@@ -103,16 +103,17 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
 	_cleanup_free_ struct dp_backend *backends =
 	    calloc(world_count_backends(world) + 1, sizeof(*backends));
-	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), start, stores;
 	struct dp_backend *next = backends;
+	uint64_t start, stores;
 	int rc;
 
 	if (!services || !backends)
 		return error_set(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < world->count; i++) {
-		service_weigh(world->services[i], now, wall);
+		service_weigh(world->services[i], clock_monotonic_ms(), clock_wall_ms());
 		service_describe(world->services[i], next, &services[i]);
 		next += world->services[i]->backends_count;
+		task_pause();
 	}
 	start = clock_monotonic_us();
 	stores = dataplane_stores();
@@ -123,111 +124,6 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	if (!rc)
 		note_sent(state, world, backends);
 	return rc;
-}
-
-/* ---- to the log ---- */
-
-static void backend_report(struct backend *backend)
-{
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
-	enum backend_condition before = backend->reported;
-
-	if (backend->condition == before)
-		return;
-	backend->reported = backend->condition;
-	if (log_debugs())
-		debug_condition(backend, before);
-	service_label(backend->service, label);
-	addr_format(&backend->address, address);
-	switch (backend->condition) {
-	case BACKEND_UP:
-		log_info("%s: backend %s %s", label, address,
-			 before == BACKEND_STARTING ? "up, slow start ended" : "up");
-		break;
-	case BACKEND_STARTING:
-		log_info("%s: backend %s up, slow start over %u s", label, address,
-			 backend->service->config->slow_start_ms / 1000);
-		break;
-	case BACKEND_DRAINING:
-		log_info("%s: backend %s draining%s", label, address,
-			 backend->removed ? ", then removed" : "");
-		break;
-	case BACKEND_DRAINED:
-		log_info("%s: backend %s drained: no flow depends on it any more", label, address);
-		break;
-	case BACKEND_CHECKING:
-		log_info("%s: backend %s waits for its first check", label, address);
-		break;
-	case BACKEND_NO_NEXT_HOP:
-	case BACKEND_DOWN:
-		log_warning("%s: backend %s down: %s", label, address, backend->why);
-		break;
-	}
-}
-
-static unsigned count_frozen(const struct service *service)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < service->backends_count; i++)
-		count += service->backends[i]->frozen;
-	return count;
-}
-
-static const char *const refusal_done[] = {
-    [LB_REFUSE_REJECT] = "rejected",
-    [LB_REFUSE_DROP] = "dropped",
-    [LB_REFUSE_PASS] = "passed to the kernel",
-};
-
-static void service_report(struct service *service)
-{
-	const struct health_spec *health = &service->config->health;
-	char label[SERVICE_LABEL];
-	bool recovered;
-
-	if (log_debugs() && (service->status != service->reported || !service->open_logged))
-		debug_status(service, service->reported);
-	service->open_logged = service->opened;
-	if (service->status == service->reported)
-		return;
-	service_label(service, label);
-	recovered = service->reported != SERVICE_UP && service->reported != SERVICE_DEGRADED;
-	service->reported = service->status;
-	switch (service->status) {
-	case SERVICE_UP:
-	case SERVICE_DEGRADED:
-		if (recovered)
-			log_info("%s: %u of %u backends up", label, service->up,
-				 service->backends_count);
-		break;
-	case SERVICE_PANIC:
-		log_warning("%s: panic: fewer than %u %% of the backends are up: all are used",
-			    label, service->config->panic_threshold);
-		break;
-	case SERVICE_BACKUP:
-		log_warning("%s: only backups are up: they take the traffic", label);
-		break;
-	case SERVICE_BLIND:
-		log_warning(
-		    "%s: blind: none of %u backends has answered within %.3g s; the ring is "
-		    "frozen until all have new check results",
-		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
-		break;
-	case SERVICE_DOWN:
-		log_warning("%s: no backend is up: packets to it are %s", label,
-			    refusal_done[service->config->no_backend]);
-		break;
-	}
-}
-
-void world_report(const struct world *world)
-{
-	for (unsigned i = 0; i < world->count; i++) {
-		for (unsigned j = 0; j < world->services[i]->backends_count; j++)
-			backend_report(world->services[i]->backends[j]);
-		service_report(world->services[i]);
-	}
 }
 
 /* ---- from one world to the next ---- */
@@ -247,6 +143,42 @@ static void avoid_vips(const struct state *state, const struct config *config)
 	free(vips);
 }
 
+/* Not stricter than the tables: a VIP that is new may be an address of the host. */
+static int commit_with_unserved(struct state *state, struct world *next,
+				const struct config *config, struct error *err)
+{
+	struct dataplane *dp = state->options.dataplane;
+	int rc;
+
+	if (config->unserved != LB_REFUSE_REJECT)
+		dataplane_set_unserved(dp, config->unserved);
+	rc = world_commit(state, next, err);
+	dataplane_set_unserved(dp, rc ? state->config->unserved : config->unserved);
+	return rc;
+}
+
+/* Until here nothing of it was seen, and from here on it is all there is: no pause in between. */
+static void put_in_force(struct state *state, struct world *next, struct config *config,
+			 struct overrides *overrides)
+{
+	struct world old = state->world;
+	struct config *former = state->config;
+
+	state->world = *next;
+	state->config = config;
+	state->generation++;
+	if (overrides != &state->overrides) {
+		overrides_done(&state->overrides);
+		state->overrides = *overrides;
+		*overrides = (struct overrides){0};
+	}
+	world_retire(&old);
+	world_start(&state->world);
+	report_world(state);
+	if (former != config)
+		config_free(former);
+}
+
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err)
 {
@@ -259,32 +191,50 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 	if (changed)
 		rc = kept_write(state, overrides, err);
 	if (!rc) {
-		/* Not stricter than the tables: a VIP that is new may be an address of the host. */
-		if (config->unserved != LB_REFUSE_REJECT)
-			dataplane_set_unserved(state->options.dataplane, config->unserved);
-		rc = world_commit(state, &next, err);
+		rc = commit_with_unserved(state, &next, config, err);
 		if (rc && changed)
 			kept_restore(state);
-		dataplane_set_unserved(state->options.dataplane,
-				       rc ? state->config->unserved : config->unserved);
 	}
 	if (rc) {
 		world_free(&next);
 		return rc;
 	}
-	if (state->config != config || state->first)
-		avoid_vips(state, config);
-	world_hand_over(state, &state->world, &next);
-	state->generation++;
-	world_report(&state->world);
 	if (state->config != config)
-		config_free(state->config);
-	state->config = config;
-	if (changed) {
-		overrides_done(&state->overrides);
-		state->overrides = *overrides;
-		*overrides = (struct overrides){0};
+		avoid_vips(state, config);
+	world_take_over(&next);
+	put_in_force(state, &next, config, overrides);
+	return 0;
+}
+
+/* ---- the first world ---- */
+
+int state_show_first(struct state *state, struct error *err)
+{
+	const struct world none = {0};
+	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms();
+
+	if (world_build(state, state->config, &state->overrides, &none, &state->world))
+		return error_set(err, -ENOMEM, "out of memory");
+	state->generation++;
+	for (unsigned i = 0; i < state->world.count; i++)
+		service_weigh(state->world.services[i], now, wall);
+	return 0;
+}
+
+int state_commit_first(struct state *state, struct error *err)
+{
+	int rc = commit_with_unserved(state, &state->world, state->config, err);
+	struct world refused = state->world;
+
+	if (rc) {
+		state->world = (struct world){0};
+		state->generation++;
+		world_free(&refused);
+		return rc;
 	}
 	state->first = false;
+	avoid_vips(state, state->config);
+	world_start(&state->world);
+	report_world(state);
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "crowd.h"
 #include "overrides.h"
+#include "report.h"
 #include "state.h"
 
 struct world {
@@ -48,7 +49,10 @@ struct state {
 	uint64_t way_ms;        /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
 	struct crowd crowd;
+	struct report report;
 	unsigned services_sent, backends_sent; /* in the last commit */
+	/* Tasks that have been added and have not begun yet. */
+	bool commit_waits, tick_waits, sweep_waits;
 };
 
 /* ---- world.c ---- */
@@ -67,9 +71,17 @@ bool service_is_checked(const struct config_service *config);
 
 /* ---- watch.c ---- */
 
-/* Replaces `present` by `next`, which takes over checks and watches. Stops those that `next` does
- * not take over, starts those that are missing, and frees the old world. */
-void world_hand_over(struct state *state, struct world *present, struct world *next);
+/* Results of a check and of a next hop; arg: the backend's handle. */
+health_result_fn backend_on_health;
+neigh_changed_fn backend_on_next_hop;
+
+/* Gives the checks and watches of the present world to the next one, which is in force, and stops
+ * those that it does not take over. */
+void world_take_over(const struct world *next);
+/* Starts the checks and watches that are missing. */
+void world_start(const struct world *world);
+/* Logs what of the old world is gone, and frees it. */
+void world_retire(struct world *old);
 
 /* ---- reach.c ---- */
 
@@ -122,13 +134,26 @@ void state_read_paths(struct state *state, uint64_t now_ms);
 /* Weighs the world and commits it to the data plane. 0 or -errno; on error the data plane is
  * unchanged. */
 int world_commit(struct state *state, struct world *world, struct error *err);
-/* Logs what has changed since the last report. */
-void world_report(const struct world *world);
 /* Builds and commits another world, and switches to it. overrides, unless they are state's own, are
  * written to disk before. On success config, which may be the present one, is owned by state, and
  * overrides replace the present ones. On error nothing has changed. */
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err);
+
+/* Builds the first world, which is shown from then on: it may take over another lbd's, which is in
+ * force. 0 or -ENOMEM. */
+int state_show_first(struct state *state, struct error *err);
+/* Commits it. On error there is none any more. */
+int state_commit_first(struct state *state, struct error *err);
+
+/* ---- report.c ---- */
+
+/* Logs what has changed in the present world since the last report. */
+void report_world(struct state *state);
+/* May a change that is not of condition or status have a line of its own? If not, it is counted. */
+bool report_names(struct state *state);
+/* Each second, and at the end: logs how many changes had no line. */
+void report_others(struct state *state);
 
 /* ---- kept.c: run-time changes on disk ---- */
 
@@ -153,6 +178,10 @@ int reload_overrides(const struct state *state, const struct config *next, struc
 void reload_log(const struct reload_report *report);
 
 /* ---- schedule.c ---- */
+
+/* All that switches or commits a world, or changes the data plane otherwise, is a task: one has
+ * ended when the next begins. Without options.tasks it runs at once. 0 or -ENOMEM. */
+int state_do(const struct state *state, task_fn *run, void *arg);
 
 /* Commits the present world in the next turn of the loop, or when the rest after the last commit is
  * over (state_rest). Further calls until then change nothing. */

@@ -178,16 +178,30 @@ bool kept_shed(struct state *state)
 
 /* ---- writing ---- */
 
+struct saving {
+	const struct overrides *overrides;
+	const char *path;
+	struct error err;
+	int rc;
+};
+
+static void save(void *arg)
+{
+	struct saving *saving = arg;
+
+	saving->rc = overrides_save(saving->overrides, saving->path, &saving->err);
+}
+
 static int write_out(struct state *state, const struct overrides *overrides, struct error *err)
 {
-	struct error why;
+	struct saving saving = {.overrides = overrides, .path = state->overrides_path};
 
+	task_wait(save, &saving); /* for the disk */
 	/* After an error it is uncertain what is there: the directory may have failed to sync. */
-	state->overrides_stale = overrides_save(overrides, state->overrides_path, &why);
-	return state->overrides_stale
-		   ? error_set(err, -EROFS, "run-time changes cannot be written to disk: %s",
-			       why.text)
-		   : 0;
+	state->overrides_stale = saving.rc;
+	return saving.rc ? error_set(err, -EROFS, "run-time changes cannot be written to disk: %s",
+				     saving.err.text)
+			 : 0;
 }
 
 int kept_write(struct state *state, const struct overrides *overrides, struct error *err)

@@ -31,16 +31,36 @@ static struct lists_report compare(const struct config *config, const struct con
 	return report;
 }
 
+struct reading {
+	const struct config *config;
+	struct config_lists *lists;
+	struct error err;
+	int rc;
+};
+
+static void read_again(void *arg)
+{
+	struct reading *reading = arg;
+
+	reading->rc = config_read_lists_again(reading->config, &reading->lists, &reading->err);
+}
+
 int state_reload_lists(struct state *state, struct lists_report *ret, struct error *err)
 {
 	struct config *config = state->config;
+	struct reading reading = {.config = config};
 	uint64_t start = clock_monotonic_us();
 	struct lists_report report;
 	struct config_lists *lists;
-	int rc = config_read_lists_again(config, &lists, err);
+	int rc;
 
-	if (rc)
-		return rc;
+	/* Reads the config, which only tasks change, and counts references, which only tasks do. */
+	task_wait(read_again, &reading);
+	lists = reading.lists;
+	if (reading.rc) {
+		*err = reading.err;
+		return reading.rc;
+	}
 	swap_lists(config, lists);
 	rc = world_commit(state, &state->world, err);
 	if (rc)
@@ -50,7 +70,7 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 	config_lists_free(lists, config->services_count);
 	if (rc)
 		return rc;
-	world_report(&state->world);
+	report_world(state);
 	log_info("lists reloaded: %u services have lists, %u changed", report.services,
 		 report.changed);
 	log_debug("lists: %llu prefixes in %.3g s", (unsigned long long)report.prefixes,

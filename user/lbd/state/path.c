@@ -73,7 +73,8 @@ void warn_of_narrow_link(const struct backend *backend, const struct next_hop *h
 	char text[ADDR_TEXT], label[SERVICE_LABEL];
 	unsigned mtu = inner_mtu(backend, hop->mtu);
 
-	if (!is_narrow(backend, hop->mtu) || (backend->hop_found && backend->hop.mtu == hop->mtu))
+	if (!is_narrow(backend, hop->mtu) || (backend->hop_found && backend->hop.mtu == hop->mtu) ||
+	    !report_names(backend->service->state))
 		return;
 	log_warning(
 	    "%s: backend %s: MTU %u leaves %u bytes for IPv6 packets, which are lost if they are "

@@ -59,8 +59,13 @@ void state_reach(struct state *state)
 	bool changed = false;
 
 	for (unsigned i = 0; i < state->world.count; i++)
-		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++)
-			changed |= backend_reach(state->world.services[i]->backends[j]);
+		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++) {
+			struct backend *backend = state->world.services[i]->backends[j];
+
+			changed |= backend_reach(backend);
+			if (backend->successor)
+				changed |= backend_reach(backend->successor);
+		}
 	if (changed)
 		state_touch(state);
 }

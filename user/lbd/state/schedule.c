@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* When the present world is committed next: in the next turn of the loop, or after a rest. */
+/* When long work is done: as a task, one after the other; and when the present world is committed
+ * next: in the next turn of the loop, or after a rest. */
 #include "internal.h"
 
 #include "common/clock.h"
 
 #define COMMIT_REST_TIMES  9 /* times the duration of the last commit */
 #define COMMIT_REST_MAX_US 200000
+
+int state_do(const struct state *state, task_fn *run, void *arg)
+{
+	if (state->options.tasks)
+		return tasks_add(state->options.tasks, run, arg);
+	run(arg);
+	return 0;
+}
 
 void state_arm(struct event *event, uint64_t us)
 {

@@ -13,13 +13,15 @@
 /* Run-time changes must not prevent the start: without them only the config counts. */
 static int first_world(struct state *state, struct error *err)
 {
-	int rc = state_switch(state, state->config, &state->overrides, err);
+	int rc = state_commit_first(state, err);
 
 	while (rc && rc != -ENOMEM && state->overrides.count) {
 		log_error("%s", err->text);
 		if (!kept_shed(state))
 			break;
-		rc = state_switch(state, state->config, &state->overrides, err);
+		rc = state_show_first(state, err);
+		if (!rc)
+			rc = state_commit_first(state, err);
 	}
 	return rc;
 }
@@ -29,10 +31,21 @@ static char *copy(const char *text)
 	return text ? strdup(text) : NULL;
 }
 
+int state_begin(struct state *state, struct error *err)
+{
+	struct error why;
+	int rc = first_world(state, err);
+
+	if (rc)
+		return rc;
+	kept_write(state, &state->overrides, &why);
+	state_follow_links(state);
+	return 0;
+}
+
 static int state_start(struct state *state, struct error *err)
 {
 	const struct state_options *options = &state->options;
-	struct error why;
 	int rc;
 
 	if (!state->config_path || (options->overrides_path && !state->overrides_path) ||
@@ -40,12 +53,8 @@ static int state_start(struct state *state, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	kept_read(state);
 	state_read_paths(state, clock_monotonic_ms()); /* what an earlier lbd has left */
-	rc = first_world(state, err);
-	if (rc)
-		return rc;
-	kept_write(state, &state->overrides, &why);
-	state_follow_links(state);
-	return 0;
+	rc = state_show_first(state, err);
+	return rc || options->tasks ? rc : state_begin(state, err);
 }
 
 int state_new(const struct state_options *options, struct state **ret, struct error *err)
@@ -79,6 +88,7 @@ void state_free(struct state *state)
 	if (state->options.attach)
 		attach_on_change(state->options.attach, NULL, NULL);
 	state_clock_stop(state);
+	report_others(state);
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);
@@ -86,6 +96,11 @@ void state_free(struct state *state)
 	free(state->overrides_path);
 	free(state->overrides_former);
 	free(state);
+}
+
+bool state_is_started(const struct state *state)
+{
+	return !state->first;
 }
 
 const struct config *state_config(const struct state *state)

@@ -10,6 +10,7 @@
 #include "lbd/config/config.h"
 #include "lbd/dataplane/dataplane.h"
 #include "lbd/health/health.h"
+#include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
 
 /* What users see of a backend. */
@@ -55,13 +56,15 @@ struct backend {
 	struct backend **handle;
 	bool has_way; /* its checks go to the VIP, by this way of attach's detours */
 	uint32_t way;
-	struct backend *former; /* while a new world is built: this backend in the present world */
-	bool hop_known;         /* the neighbour watch has given a first result */
-	bool hop_found;         /* it has a next hop; has_hop also demands that packets arrive */
-	bool eligible;          /* healthy, reachable, wanted: may take new flows */
-	bool first_start;       /* there since lbd's first start: comes up without a ramp */
-	bool drained;           /* by the data plane's count no flow depends on it */
-	bool removed_now;       /* removed without draining */
+	/* While a next world is made and committed: this backend in the present world, and in the
+	 * next one. What is found meanwhile is for both. */
+	struct backend *former, *successor;
+	bool hop_known;   /* the neighbour watch has given a first result */
+	bool hop_found;   /* it has a next hop; has_hop also demands that packets arrive */
+	bool eligible;    /* healthy, reachable, wanted: may take new flows */
+	bool first_start; /* there since lbd's first start: comes up without a ramp */
+	bool drained;     /* by the data plane's count no flow depends on it */
+	bool removed_now; /* removed without draining */
 	enum backend_condition reported; /* the condition last logged */
 	char health_why[256], hop_why[256];
 	struct dp_backend sent; /* as last committed; family 0: never */
@@ -107,8 +110,10 @@ struct service {
 	bool opened;
 	uint64_t opens_ms; /* CLOCK_MONOTONIC: opens at this time even without all results */
 	enum service_status status, reported;
-	bool sent;        /* it was in the last commit */
-	bool open_logged; /* that it opened */
+	bool sent;                /* it was in the last commit */
+	bool open_logged;         /* that it opened */
+	bool may_confirm;         /* a backend fails, and no probe of another confirms it yet */
+	uint64_t passed_began_ms; /* no backend has a later one */
 };
 
 struct state;
@@ -125,11 +130,20 @@ struct state_options {
 	struct attach *attach;
 	struct neigh *neigh;
 	struct health *health;
+	/* Of base: what takes long runs as tasks. NULL: it runs at once. */
+	struct tasks *tasks;
 };
 
-/* Makes the first commit. On error the config is freed too. */
+/* On error the config is freed too. With options.tasks the first commit is left to state_begin, but
+ * what will be is shown: after a takeover, that is what is. */
 int state_new(const struct state_options *options, struct state **ret, struct error *err);
+/* Makes the first commit, in a task. The interfaces of an earlier lbd have been taken over. On
+ * error nothing has changed, and never does. */
+int state_begin(struct state *state, struct error *err);
+/* Without tasks left that it has added. */
 void state_free(struct state *state);
+/* The first commit has been made. */
+bool state_is_started(const struct state *state);
 
 /* Attaches the interfaces of the config. All are tried, and the first error is returned. An
  * interface that does not exist is no error: it is attached when it appears. */
@@ -170,6 +184,8 @@ struct reload_report {
 };
 
 void reload_report_done(struct reload_report *report);
+
+/* The functions below pause: where there are tasks, they must be called in one (state_options). */
 
 /* Reads the file again. All or nothing: on error nothing changes. Drains of backends that are still
  * in the file hold; from all other run-time changes the file takes over. ret: NULL, or what became

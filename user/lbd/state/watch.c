@@ -21,10 +21,9 @@ static void copy_plain(char into[256], const char *text)
 			*into = '?';
 }
 
-static void on_health(void *arg, const struct health_result *result)
+/* True: status or reason are new. */
+static bool take_result(struct backend *backend, const struct health_result *result, uint64_t now)
 {
-	struct backend *backend = *(struct backend **)arg;
-	uint64_t now = clock_monotonic_ms();
 	char why[256];
 
 	if (result->latency_us) {
@@ -37,25 +36,45 @@ static void on_health(void *arg, const struct health_result *result)
 				   result->ended_ms);
 	copy_plain(why, result->why ? result->why : "");
 	if (result->status == backend->health && !strcmp(backend->health_why, why))
-		return;
+		return false;
 	memcpy(backend->health_why, why, sizeof(why));
 	backend->health = result->status;
-	state_touch(backend->service->state);
+	return true;
 }
 
-static void on_next_hop(void *arg, const struct addr *address, const struct next_hop *hop,
-			const char *why)
+/* The next world may be under way: its backends must know what is found until it is in force. */
+void backend_on_health(void *arg, const struct health_result *result)
 {
 	struct backend *backend = *(struct backend **)arg;
+	uint64_t now = clock_monotonic_ms();
+	bool changed = take_result(backend, result, now);
 
-	if (hop)
-		warn_of_narrow_link(backend, hop);
+	if (backend->successor)
+		changed |= take_result(backend->successor, result, now);
+	if (changed)
+		state_touch(backend->service->state);
+}
+
+static void take_hop(struct backend *backend, const struct next_hop *hop, const char *why)
+{
 	backend->hop_known = true;
 	backend->hop_found = hop;
 	if (hop)
 		backend->hop = *hop;
 	copy_plain(backend->hop_why, hop || !why ? "" : why);
 	backend_reach(backend);
+}
+
+void backend_on_next_hop(void *arg, const struct addr *address, const struct next_hop *hop,
+			 const char *why)
+{
+	struct backend *backend = *(struct backend **)arg;
+
+	if (hop)
+		warn_of_narrow_link(backend, hop);
+	take_hop(backend, hop, why);
+	if (backend->successor)
+		take_hop(backend->successor, hop, why);
 	backend_set_way(backend);
 	state_touch(backend->service->state);
 }
@@ -95,10 +114,12 @@ static void backend_take_over(struct backend *backend)
 	backend->way = former->way;
 	backend->has_way = former->has_way;
 	former->has_way = false;
-	if (same_check(former->service->config, backend->service->config)) {
+	/* one that is not taken over would report to the new backend */
+	if (same_check(former->service->config, backend->service->config))
 		backend->check = former->check;
-		former->check = NULL;
-	}
+	else
+		health_remove(former->check);
+	former->check = NULL;
 }
 
 /* Out of memory: the backend stays unchecked, and without traffic if it had none. Logged, and
@@ -115,11 +136,11 @@ static void backend_start(struct backend *backend)
 		*backend->handle = backend;
 		if (!backend->watch)
 			backend->watch = neigh_watch(state->options.neigh, &backend->address,
-						     on_next_hop, backend->handle);
+						     backend_on_next_hop, backend->handle);
 		if (!backend->check && service_is_checked(config))
-			backend->check =
-			    health_add(state->options.health, &config->health, &backend->address,
-				       config->port, backend->health, on_health, backend->handle);
+			backend->check = health_add(
+			    state->options.health, &config->health, &backend->address, config->port,
+			    backend->health, backend_on_health, backend->handle);
 	}
 	backend_set_way(backend);
 	if (!backend->watch || (!backend->check && service_is_checked(config)))
@@ -136,26 +157,35 @@ static void report_gone(const struct service *service)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
-		if (backend->removed && backend->handle && !backend->removed_now)
+		if (backend->removed && backend->handle && !backend->removed_now &&
+		    report_names(service->state))
 			log_info("%s: backend %s drained and removed",
 				 service_label(service, label),
 				 addr_format(&backend->address, text));
 	}
 }
 
-void world_hand_over(struct state *state, struct world *present, struct world *next)
+void world_take_over(const struct world *next)
 {
-	struct world old = *present;
-
 	for (unsigned i = 0; i < next->count; i++)
-		for (unsigned j = 0; j < next->services[i]->backends_count; j++)
+		for (unsigned j = 0; j < next->services[i]->backends_count; j++) {
 			backend_take_over(next->services[i]->backends[j]);
-	for (unsigned i = 0; i < old.count; i++)
-		report_gone(old.services[i]);
-	*present = *next;
-	*next = (struct world){0};
-	world_free(&old);
-	for (unsigned i = 0; i < present->count; i++)
-		for (unsigned j = 0; j < present->services[i]->backends_count; j++)
-			backend_start(present->services[i]->backends[j]);
+			task_pause();
+		}
+}
+
+void world_retire(struct world *old)
+{
+	for (unsigned i = 0; i < old->count; i++)
+		report_gone(old->services[i]);
+	world_free(old);
+}
+
+void world_start(const struct world *world)
+{
+	for (unsigned i = 0; i < world->count; i++)
+		for (unsigned j = 0; j < world->services[i]->backends_count; j++) {
+			backend_start(world->services[i]->backends[j]);
+			task_pause();
+		}
 }

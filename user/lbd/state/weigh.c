@@ -146,66 +146,103 @@ static void note_confirmation(struct backend *failing, const struct backend *oth
 		failing->confirmed_ms = other->passed_ms;
 }
 
+/* Thousands of probes a second pass while none fails: they must not look at every backend. */
+static void note_passed(struct service *service, const struct backend *backend)
+{
+	if (backend->passed_began_ms > service->passed_began_ms)
+		service->passed_began_ms = backend->passed_began_ms;
+	if (!service->may_confirm)
+		return;
+	service->may_confirm = false;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *other = service->backends[i];
+
+		note_confirmation(other, backend);
+		service->may_confirm |= other->failing_ms && !other->confirmed_ms;
+	}
+}
+
+/* And if all fail, none may look for one that has passed since. */
+static void note_failing(struct service *service, struct backend *backend)
+{
+	for (unsigned i = 0; i < service->backends_count && !backend->confirmed_ms &&
+			     service->passed_began_ms >= backend->failing_ms;
+	     i++)
+		note_confirmation(backend, service->backends[i]);
+	service->may_confirm |= !backend->confirmed_ms;
+}
+
 void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t ended_ms)
 {
-	const struct service *service = backend->service;
-
 	if (passed) {
 		backend->passed_ms = ended_ms;
 		backend->passed_began_ms = began_ms;
 		backend->failing_ms = backend->confirmed_ms = 0;
-		for (unsigned i = 0; i < service->backends_count; i++)
-			note_confirmation(service->backends[i], backend);
+		note_passed(backend->service, backend);
 		return;
 	}
 	backend->failed_began_ms = began_ms;
 	if (backend->failing_ms)
 		return;
 	backend->failing_ms = began_ms;
-	for (unsigned i = 0; i < service->backends_count; i++)
-		note_confirmation(backend, service->backends[i]);
+	note_failing(backend->service, backend);
+}
+
+/* The probes that passed last: ten thousand backends may be lost at once, and none of them may look
+ * at all others. */
+struct passes {
+	const struct backend *latest;  /* NULL: none has passed */
+	uint64_t latest_ms, second_ms; /* the latter of all others; 0: none */
+};
+
+static struct passes find_passes(const struct service *service)
+{
+	struct passes passes = {0};
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		if (backend->passed_ms > passes.latest_ms) {
+			passes.second_ms = passes.latest_ms;
+			passes.latest_ms = backend->passed_ms;
+			passes.latest = backend;
+		} else if (backend->passed_ms > passes.second_ms) {
+			passes.second_ms = backend->passed_ms;
+		}
+	}
+	return passes;
+}
+
+/* CLOCK_MONOTONIC; 0: none. */
+static uint64_t last_pass_of_others(const struct passes *passes, const struct backend *backend)
+{
+	return passes->latest == backend ? passes->second_ms : passes->latest_ms;
 }
 
 /* Every other backend is probed between the first failed probe of a loss and the last. One that
  * passed by then confirms the loss; one that passed later may have passed because a link has come
  * back. With fall: 1 there is only one failed probe, so the interval before it counts. */
-static bool loss_is_confirmed(const struct backend *lost)
+static bool loss_is_confirmed(const struct backend *lost, const struct passes *passes)
 {
-	const struct service *service = lost->service;
-	const struct health_spec *health = &service->config->health;
+	const struct health_spec *health = &lost->service->config->health;
+	uint64_t passed_ms = last_pass_of_others(passes, lost);
 
 	if (health->fall > 1)
 		return lost->confirmed_ms && lost->confirmed_ms <= lost->failed_began_ms;
-	for (unsigned i = 0; i < service->backends_count; i++) {
-		const struct backend *other = service->backends[i];
-
-		if (other != lost && other->passed_ms &&
-		    other->passed_ms + health->interval_ms >= lost->failing_ms)
-			return true;
-	}
-	return false;
+	return passed_ms && passed_ms + health->interval_ms >= lost->failing_ms;
 }
 
 /* The next hop is gone and the health check has not failed yet: has a probe of another backend
  * passed while the neighbour did not answer? Without probes nothing can contradict the loss. */
-static bool hop_loss_is_confirmed(const struct backend *lost, uint64_t now_ms)
+static bool hop_loss_is_confirmed(const struct backend *lost, const struct passes *passes,
+				  uint64_t now_ms)
 {
-	const struct service *service = lost->service;
-	uint64_t reach_ms = service_loss_window_ms(service);
-	bool probed = false;
+	uint64_t reach_ms = service_loss_window_ms(lost->service);
+	uint64_t passed_ms = last_pass_of_others(passes, lost);
 
 	if (reach_ms < NEIGHBOUR_LOSS_MS)
 		reach_ms = NEIGHBOUR_LOSS_MS;
-	for (unsigned i = 0; i < service->backends_count; i++) {
-		const struct backend *other = service->backends[i];
-
-		if (other == lost)
-			continue;
-		if (other->passed_ms && other->passed_ms + reach_ms >= now_ms)
-			return true;
-		probed |= other->passed_ms != 0;
-	}
-	return !probed;
+	return !passed_ms || passed_ms + reach_ms >= now_ms;
 }
 
 struct losses {
@@ -217,6 +254,8 @@ struct losses {
 /* A drained backend may be stopped at any time: its loss does not count. */
 static void find_losses(struct service *service, uint64_t now_ms, struct losses *ret)
 {
+	const struct passes passes = find_passes(service);
+
 	*ret = (struct losses){0};
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
@@ -228,9 +267,9 @@ static void find_losses(struct service *service, uint64_t now_ms, struct losses 
 		else if (lost)
 			backend->lost_ms = now_ms;
 		if (lost && backend->health == HEALTH_DOWN && backend->failing_ms)
-			ret->unconfirmed |= !loss_is_confirmed(backend);
+			ret->unconfirmed |= !loss_is_confirmed(backend, &passes);
 		else if (lost && backend->health == HEALTH_UP)
-			ret->unconfirmed |= !hop_loss_is_confirmed(backend, now_ms);
+			ret->unconfirmed |= !hop_loss_is_confirmed(backend, &passes, now_ms);
 		backend->was_reachable = reachable;
 		ret->reachable += reachable;
 		ret->lost += lost_recently(backend, now_ms);

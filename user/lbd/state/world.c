@@ -20,6 +20,8 @@ static void backend_free(struct backend *backend)
 {
 	if (!backend)
 		return;
+	if (backend->former)
+		backend->former->successor = NULL;
 	health_remove(backend->check);
 	backend_drop_way(backend);
 	if (backend->watch)
@@ -30,8 +32,10 @@ static void backend_free(struct backend *backend)
 
 static void service_free(struct service *service)
 {
-	for (unsigned i = 0; i < service->backends_count; i++)
+	for (unsigned i = 0; i < service->backends_count; i++) {
 		backend_free(service->backends[i]);
+		task_pause();
+	}
 	free(service->backends);
 	free(service);
 }
@@ -85,18 +89,42 @@ static struct service *world_append(struct world *world, struct state *state,
 
 /* ---- state from before ---- */
 
-static struct service *world_find(const struct world *world, const struct config_service *config)
+/* Both searches begin at *at, behind what the last one found: the order is mostly the same, and
+ * then ten thousand searches cost no more than one. */
+static struct service *world_find(const struct world *world, const struct config_service *config,
+				  unsigned *at)
 {
-	for (unsigned i = 0; i < world->count; i++)
-		if (config_same_service(world->services[i]->config, config))
-			return world->services[i];
+	for (unsigned i = 0; i < world->count; i++) {
+		unsigned index = (*at + i) % world->count;
+
+		if (config_same_service(world->services[index]->config, config)) {
+			*at = index + 1;
+			return world->services[index];
+		}
+	}
 	return NULL;
 }
 
-/* Copies all but the values of config and run-time changes and the object's own handles. */
+static struct backend *find_from(const struct service *service, const struct addr *address,
+				 unsigned *at)
+{
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		unsigned index = (*at + i) % service->backends_count;
+
+		if (addr_equal(&service->backends[index]->address, address)) {
+			*at = index + 1;
+			return service->backends[index];
+		}
+	}
+	return NULL;
+}
+
+/* Copies all but the values of config and run-time changes and the object's own handles. What is
+ * found from now on is for both. */
 static void backend_continue(struct backend *backend, struct backend *former)
 {
 	backend->former = former;
+	former->successor = backend;
 	backend->condition = former->condition;
 	backend->reported = former->reported;
 	backend->since_ms = former->since_ms;
@@ -164,6 +192,7 @@ static int add_from_file(struct service *service, const struct overrides *overri
 		    overrides_find(overrides, config->name, &wanted->address);
 		struct backend *backend;
 
+		task_pause();
 		if (change && change->removed)
 			continue;
 		backend = service_append(service, &wanted->address);
@@ -209,11 +238,13 @@ static bool has_no_flows(const struct backend *backend, uint64_t now_ms)
 static int keep_leaving(struct service *service, const struct service *former)
 {
 	uint64_t now = clock_monotonic_ms();
+	unsigned at = 0;
 
 	for (unsigned i = 0; i < former->backends_count; i++) {
 		struct backend *before = former->backends[i], *backend;
 
-		if (service_find_backend(service, &before->address) || has_no_flows(before, now))
+		task_pause();
+		if (find_from(service, &before->address, &at) || has_no_flows(before, now))
 			continue;
 		backend = service_append(service, &before->address);
 		if (!backend)
@@ -226,9 +257,11 @@ static int keep_leaving(struct service *service, const struct service *former)
 	return 0;
 }
 
+/* No pause after the first copy: what a probe says of one backend may concern the others. */
 static int continue_former(struct service *service, const struct service *former)
 {
 	int rc = keep_leaving(service, former);
+	unsigned at = 0;
 
 	service->status = former->status;
 	service->reported = former->reported;
@@ -239,9 +272,11 @@ static int continue_former(struct service *service, const struct service *former
 	service->blind = former->blind;
 	service->blind_ms = former->blind_ms;
 	service->first_back_ms = former->first_back_ms;
+	service->may_confirm = former->may_confirm;
+	service->passed_began_ms = former->passed_began_ms;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
-		struct backend *before = service_find_backend(former, &backend->address);
+		struct backend *before = find_from(former, &backend->address, &at);
 
 		if (before)
 			backend_continue(backend, before);
@@ -253,13 +288,14 @@ static int continue_adopted(struct service *service)
 {
 	_cleanup_free_ struct dp_backend *adopted = NULL;
 	struct dp_service key;
-	unsigned count;
+	unsigned count, at = 0;
 
 	service_key(service, &key);
 	count = dataplane_adopted_backends(service->state->options.dataplane, &key, &adopted);
 	for (unsigned i = 0; i < count; i++) {
-		struct backend *backend = service_find_backend(service, &adopted[i].address);
+		struct backend *backend = find_from(service, &adopted[i].address, &at);
 
+		task_pause();
 		if (!adopted[i].usable)
 			continue;
 		if (!backend) {
@@ -276,10 +312,9 @@ static int continue_adopted(struct service *service)
 }
 
 static int service_build(struct service *service, const struct overrides *overrides,
-			 const struct world *present)
+			 const struct service *former)
 {
 	struct state *state = service->state;
-	struct service *former = world_find(present, service->config);
 	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
 	int rc = add_from_file(service, overrides);
 
@@ -305,12 +340,15 @@ int world_build(struct state *state, struct config *config, const struct overrid
 		const struct world *present, struct world *ret)
 {
 	struct world world = {0};
+	unsigned at = 0;
 	int rc = 0;
 
 	for (unsigned i = 0; i < config->services_count && !rc; i++) {
 		struct service *service = world_append(&world, state, &config->services[i]);
 
-		rc = service ? service_build(service, overrides, present) : -ENOMEM;
+		rc = service ? service_build(service, overrides,
+					     world_find(present, service->config, &at))
+			     : -ENOMEM;
 	}
 	if (rc)
 		world_free(&world);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Long work beside the events of the loop. Tasks run one after the other, on a thread that takes
+ * turns with the loop: never do both run at the same time, so nothing needs a lock. A turn lasts
+ * some ms; between two turns the loop handles events. */
+#ifndef LBD_TASKS_H
+#define LBD_TASKS_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+struct tasks;
+
+typedef void task_fn(void *arg);
+
+/* 0 or -errno. The thread lives until tasks_free. */
+int tasks_new(struct event_base *base, struct tasks **ret);
+/* Without tasks left (tasks_finish); NULL is fine. */
+void tasks_free(struct tasks *tasks);
+/* Runs it in later turns, after those that were added before. 0 or -ENOMEM. */
+int tasks_add(struct tasks *tasks, task_fn *run, void *arg);
+/* Runs all to their end, without the loop. */
+void tasks_finish(struct tasks *tasks);
+
+/* Length of a turn; 3 ms at first. With 0 every pause is one. */
+void tasks_set_turn(struct tasks *tasks, unsigned us);
+
+/* Long work calls this at places where others may read what it changes: if it is a task whose turn
+ * has lasted long enough, the loop runs in between. What is no task goes on. */
+void task_pause(void);
+/* Calls something that waits, such as a system call, and that shares no data with the loop or with
+ * tasks. If this is a task, the loop runs meanwhile. */
+void task_wait(task_fn *call, void *arg);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the log says of backends and services that changed. The first of a second have a line each;
+ * the others are counted, and the counts are logged at the end of the second: ten thousand backends
+ * that are lost at once are not ten thousand lines. */
+#include "report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "internal.h"
+
+#define SECOND_MS 1000
+
+_Static_assert(REPORT_CONDITIONS == BACKEND_DOWN + 1, "a counter for each condition");
+_Static_assert(REPORT_STATUSES == SERVICE_DOWN + 1, "a counter for each status");
+
+/* ---- the budget ---- */
+
+bool report_may_name(struct report *report, uint64_t now_ms)
+{
+	if (!report->second_ms || (int64_t)(now_ms - report->second_ms) >= SECOND_MS) {
+		report->second_ms = now_ms;
+		report->named = 0;
+	}
+	if (report->named >= REPORT_NAMED)
+		return false;
+	report->named++;
+	return true;
+}
+
+static bool may_name(struct state *state)
+{
+	return report_may_name(&state->report, clock_monotonic_ms());
+}
+
+bool report_names(struct state *state)
+{
+	if (may_name(state))
+		return true;
+	state->report.others++;
+	return false;
+}
+
+/* ---- lines ---- */
+
+static void name_backend(const struct backend *backend, enum backend_condition before)
+{
+	char label[SERVICE_LABEL], address[ADDR_TEXT];
+
+	service_label(backend->service, label);
+	addr_format(&backend->address, address);
+	switch (backend->condition) {
+	case BACKEND_UP:
+		log_info("%s: backend %s %s", label, address,
+			 before == BACKEND_STARTING ? "up, slow start ended" : "up");
+		break;
+	case BACKEND_STARTING:
+		log_info("%s: backend %s up, slow start over %u s", label, address,
+			 backend->service->config->slow_start_ms / 1000);
+		break;
+	case BACKEND_DRAINING:
+		log_info("%s: backend %s draining%s", label, address,
+			 backend->removed ? ", then removed" : "");
+		break;
+	case BACKEND_DRAINED:
+		log_info("%s: backend %s drained: no flow depends on it any more", label, address);
+		break;
+	case BACKEND_CHECKING:
+		log_info("%s: backend %s waits for its first check", label, address);
+		break;
+	case BACKEND_NO_NEXT_HOP:
+	case BACKEND_DOWN:
+		log_warning("%s: backend %s down: %s", label, address, backend->why);
+		break;
+	}
+}
+
+static void backend_report(struct state *state, struct backend *backend)
+{
+	enum backend_condition before = backend->reported;
+
+	if (backend->condition == before)
+		return;
+	backend->reported = backend->condition;
+	if (log_debugs())
+		debug_condition(backend, before);
+	if (may_name(state))
+		name_backend(backend, before);
+	else
+		state->report.backends[backend->condition]++;
+}
+
+static unsigned count_frozen(const struct service *service)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++)
+		count += service->backends[i]->frozen;
+	return count;
+}
+
+static const char *const refusal_done[] = {
+    [LB_REFUSE_REJECT] = "rejected",
+    [LB_REFUSE_DROP] = "dropped",
+    [LB_REFUSE_PASS] = "passed to the kernel",
+};
+
+static void name_service(const struct service *service)
+{
+	const struct health_spec *health = &service->config->health;
+	char label[SERVICE_LABEL];
+
+	service_label(service, label);
+	switch (service->status) {
+	case SERVICE_UP:
+	case SERVICE_DEGRADED:
+		log_info("%s: %u of %u backends up", label, service->up, service->backends_count);
+		break;
+	case SERVICE_PANIC:
+		log_warning("%s: panic: fewer than %u %% of the backends are up: all are used",
+			    label, service->config->panic_threshold);
+		break;
+	case SERVICE_BACKUP:
+		log_warning("%s: only backups are up: they take the traffic", label);
+		break;
+	case SERVICE_BLIND:
+		log_warning(
+		    "%s: blind: none of %u backends has answered within %.3g s; the ring is "
+		    "frozen until all have new check results",
+		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
+		break;
+	case SERVICE_DOWN:
+		log_warning("%s: no backend is up: packets to it are %s", label,
+			    refusal_done[service->config->no_backend]);
+		break;
+	}
+}
+
+static bool is_well(enum service_status status)
+{
+	return status == SERVICE_UP || status == SERVICE_DEGRADED;
+}
+
+static void service_report(struct state *state, struct service *service)
+{
+	enum service_status before = service->reported;
+
+	if (log_debugs() && (service->status != before || !service->open_logged))
+		debug_status(service, before);
+	service->open_logged = service->opened;
+	service->reported = service->status;
+	if (service->status == before || (is_well(service->status) && is_well(before)))
+		return;
+	if (may_name(state))
+		name_service(service);
+	else
+		state->report.services[service->status]++;
+}
+
+void report_world(struct state *state)
+{
+	const struct world *world = &state->world;
+
+	for (unsigned i = 0; i < world->count; i++) {
+		struct service *service = world->services[i];
+
+		for (unsigned j = 0; j < service->backends_count; j++)
+			backend_report(state, service->backends[j]);
+		task_pause();
+		service_report(state, service);
+	}
+}
+
+/* ---- the others ---- */
+
+/* "3 up, 9950 down"; "" if there are none. */
+static void append_count(char text[256], unsigned count, const char *what)
+{
+	size_t length = strlen(text);
+
+	if (count)
+		snprintf(text + length, 256 - length, "%s%u %s", length ? ", " : "", count, what);
+}
+
+static void report_backends(const struct report *report)
+{
+	char text[256] = "";
+
+	for (unsigned i = 0; i < REPORT_CONDITIONS; i++)
+		append_count(text, report->backends[i], backend_condition_name(i));
+	if (*text)
+		log_print(report->backends[BACKEND_DOWN] || report->backends[BACKEND_NO_NEXT_HOP]
+			      ? LOG_WARNING
+			      : LOG_INFO,
+			  "more backends changed at the same time: %s; lbctl backends lists all",
+			  text);
+}
+
+static void report_services(const struct report *report)
+{
+	unsigned up = report->services[SERVICE_UP] + report->services[SERVICE_DEGRADED];
+	char text[256] = "";
+	bool worse = false;
+
+	append_count(text, up, "up");
+	for (unsigned i = 0; i < REPORT_STATUSES; i++) {
+		if (is_well(i))
+			continue;
+		append_count(text, report->services[i], service_status_name(i));
+		worse |= report->services[i];
+	}
+	if (*text)
+		log_print(worse ? LOG_WARNING : LOG_INFO,
+			  "more services changed at the same time: %s; lbctl services lists all",
+			  text);
+}
+
+void report_others(struct state *state)
+{
+	struct report *report = &state->report;
+
+	report_backends(report);
+	report_services(report);
+	if (report->others)
+		log_info("%u more lines like those above are left out", report->others);
+	memset(report->backends, 0, sizeof(report->backends));
+	memset(report->services, 0, sizeof(report->services));
+	report->others = 0;
+}
