@@ -18,6 +18,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "lbd/announce/announce.h"
 #include "lbd/api/api.h"
 #include "lbd/host/host.h"
 #include "lbd/state/state.h"
@@ -34,6 +35,7 @@ struct daemon {
 	struct health *health;
 	struct attach *attach;
 	struct state *state;
+	struct announce *announce;
 	struct api *api;
 	struct metrics *metrics;
 	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
@@ -75,11 +77,24 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 /* ---- signals ---- */
 
+/* Routes stay with the program. */
+static void warn_of_routes(const struct daemon *daemon)
+{
+	struct announce_node node;
+
+	announce_node(daemon->announce, &node);
+	if (node.on && node.announced)
+		log_warning("%u VIPs stay announced. To end that: lbctl node drain --wait before "
+			    "lbd is stopped, or lbd --withdraw after",
+			    node.announced);
+}
+
 static void on_stop(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *daemon = arg;
 
 	notify_send("STOPPING=1");
+	warn_of_routes(daemon);
 	log_info(
 	    "stopped by SIG%s%s", sigabbrev_np(number),
 	    forwards(daemon)
@@ -264,18 +279,37 @@ static int start_interfaces(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+static int start_announce(struct daemon *daemon, struct error *err)
+{
+	struct announce_options options = {.base = daemon->base,
+					   .state = daemon->state,
+					   .attach = daemon->attach,
+					   .dp = daemon->dp};
+	struct kept_file record;
+	int rc = kept_file_name(state_config(daemon->state), "announce.json", &record, err);
+
+	if (rc)
+		return rc;
+	options.record = record.path;
+	rc = announce_new(&options, &daemon->announce, err);
+	kept_file_done(&record);
+	return rc;
+}
+
 static int start_servers(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
 	struct api_options api = {.base = daemon->base,
 				  .state = daemon->state,
 				  .attach = daemon->attach,
+				  .announce = daemon->announce,
 				  .dp = daemon->dp,
 				  .health = daemon->health,
 				  .lateness = daemon->lateness};
 	struct metrics_options metrics = {.base = daemon->base,
 					  .state = daemon->state,
 					  .attach = daemon->attach,
+					  .announce = daemon->announce,
 					  .dp = daemon->dp,
 					  .health = daemon->health,
 					  .lateness = daemon->lateness};
@@ -313,7 +347,8 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 		return rc;
 	}
 	if ((rc = start_state(daemon, config, config_path, err)) ||
-	    (rc = start_interfaces(daemon, err)) || (rc = start_servers(daemon, err)))
+	    (rc = start_interfaces(daemon, err)) || (rc = start_announce(daemon, err)) ||
+	    (rc = start_servers(daemon, err)))
 		return rc;
 	return watch_events(daemon) ? error_set(err, -ENOMEM, "out of memory") : 0;
 }
@@ -330,6 +365,7 @@ static void stop(struct daemon *daemon)
 			event_free(events[i]);
 	metrics_free(daemon->metrics);
 	api_free(daemon->api);
+	announce_free(daemon->announce);
 	state_free(daemon->state);
 	attach_free(daemon->attach);
 	health_free(daemon->health);
@@ -380,6 +416,17 @@ static int run(const char *config_path)
 
 /* ---- command line ---- */
 
+/* For when lbd cannot run: its config may be what is wrong, so only the record is read. */
+static int withdraw(const char *record)
+{
+	struct error err;
+
+	if (!announce_withdraw(record, &err))
+		return EXIT_SUCCESS;
+	log_error("%s", err.text);
+	return EXIT_FAILURE;
+}
+
 static int check(const char *path)
 {
 	struct config *config;
@@ -400,8 +447,9 @@ static int check(const char *path)
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'}, {"check", required_argument, NULL, 'k'},
-    {"debug", no_argument, NULL, 'd'},        {"version", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},         {0},
+    {"debug", no_argument, NULL, 'd'},        {"withdraw", optional_argument, NULL, 'w'},
+    {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+    {0},
 };
 
 static void print_help(FILE *to)
@@ -410,11 +458,16 @@ static void print_help(FILE *to)
 	    to,
 	    "Usage: lbd [-c FILE] [--debug]\n"
 	    "       lbd --check FILE\n"
+	    "       lbd --withdraw[=FILE]\n"
 	    "\n"
 	    "Layer 4 load balancer: forwards flows to backends in XDP. Runs in the foreground.\n"
 	    "\n"
 	    "  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
 	    "      --check FILE   only check FILE: exit 0 if it is valid, 1 if not\n"
+	    "      --withdraw[=FILE]\n"
+	    "                     when lbd does not run: remove the routes that it has left, as FILE "
+	    "lists\n"
+	    "                     them, default " ANNOUNCE_DEFAULT_RECORD "\n"
 	    "      --debug        also log state decisions, commits, probes, next hops and sweeps\n"
 	    "      --version      print the version and the version of the map layout\n"
 	    "  -h, --help         print this\n"
@@ -447,6 +500,10 @@ int main(int argc, char **argv)
 			if (optind < argc)
 				return usage("expected one file", argv[optind]);
 			return check(optarg);
+		case 'w':
+			if (optind < argc)
+				return usage("expected --withdraw=FILE", argv[optind]);
+			return withdraw(optarg ? optarg : ANNOUNCE_DEFAULT_RECORD);
 		case 'd':
 			log_set_level(LOG_DEBUG);
 			break;

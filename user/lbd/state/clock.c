@@ -31,6 +31,7 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 		log_info("data plane updated again");
 	state->commit_failed = rc;
 	world_report(&state->world);
+	state_tell(state);
 	state_rest(state, start);
 }
 

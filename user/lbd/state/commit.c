@@ -286,5 +286,6 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		*overrides = (struct overrides){0};
 	}
 	state->first = false;
+	state_tell(state);
 	return 0;
 }

@@ -121,6 +121,7 @@ static void on_attach_changed(void *arg)
 {
 	publish_macs(arg);
 	state_reach(arg);
+	state_tell(arg);
 }
 
 /* ---- links ---- */
