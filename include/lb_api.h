@@ -10,7 +10,7 @@
  *      404  unknown path, service, backend or interface
  *      405  wrong method for this path
  *      409  conflict: the backend exists already, the interface has another XDP program, the driver
- *           has no native XDP, or a limit is reached
+ *           has no native XDP, the config has no `announce:`, or a limit is reached
  *      422  the config is bad; nothing was changed
  *      507  a run-time change cannot be written to disk; nothing was changed
  *      500  any other failure

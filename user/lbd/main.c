@@ -446,9 +446,12 @@ static int check(const char *path)
 }
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'}, {"check", required_argument, NULL, 'k'},
-    {"debug", no_argument, NULL, 'd'},        {"withdraw", optional_argument, NULL, 'w'},
-    {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+    {"config", required_argument, NULL, 'c'},
+    {"check", required_argument, NULL, 'k'},
+    {"debug", no_argument, NULL, 'd'},
+    {"withdraw", optional_argument, NULL, 'w'},
+    {"version", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
     {0},
 };
 

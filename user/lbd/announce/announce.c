@@ -29,16 +29,17 @@ struct announce {
 	enum node_state state;
 	char why[ANNOUNCE_WHY], fault[ANNOUNCE_WHY];
 	uint64_t since_ms;
-	bool opened;                  /* every service has had its first results */
-	char detached[ANNOUNCE_WHY];  /* why no packet can come in; "": they can */
-	struct announce_vip *vips;    /* by address */
-	bool *wanted;                 /* for each of them */
-	unsigned count;               /* of vips */
-	uint32_t metric;              /* of the routes */
-	struct record in_force;       /* table 0: nothing is announced anywhere */
-	struct record ending;         /* what was in force before, until it is undone; table 0: none */
-	bool recorded;                /* in_force is on disk */
-	bool has_priority;            /* the file holds `priority` */
+	bool opened;                     /* every service has had its first results */
+	char detached[ANNOUNCE_WHY];     /* why no packet can come in; "": they can */
+	struct announce_vip *vips;       /* by address */
+	bool *wanted;                    /* for each of them */
+	unsigned count;                  /* of vips */
+	uint32_t metric;                 /* of the routes */
+	struct announce_record in_force; /* table 0: nothing is announced anywhere */
+	struct announce_record
+	    ending;        /* what was in force before, until it is undone; table 0: none */
+	bool recorded;     /* in_force is on disk */
+	bool has_priority; /* the file holds `priority` */
 	int priority;
 	uint64_t forwarded, packet_ms; /* packets in all; when that last changed, while it drains */
 };
@@ -81,8 +82,8 @@ static void look_at_packets(struct announce *announce)
 	uint64_t forwarded;
 
 	dataplane_reason_counts(announce->options.dp, counts);
-	forwarded = counts[LB_REASON_forwarded_tx].packets +
-		    counts[LB_REASON_forwarded_redirect].packets;
+	forwarded =
+	    counts[LB_REASON_forwarded_tx].packets + counts[LB_REASON_forwarded_redirect].packets;
 	if (forwarded == announce->forwarded)
 		return;
 	announce->forwarded = forwarded;
@@ -218,7 +219,7 @@ static int apply_record(struct announce *announce, struct error *err)
 
 	if (announce->recorded || !announce->record_path)
 		return 0;
-	rc = record_write(announce->record_path, &announce->in_force, err);
+	rc = announce_record_write(announce->record_path, &announce->in_force, err);
 	announce->recorded = !rc;
 	return rc;
 }
@@ -236,8 +237,8 @@ static bool same_file(const char *a, const char *b)
 /* What was announced in another table, or to another file, ends. It is tried again until it has. */
 static int apply_end(struct announce *announce, struct error *err)
 {
-	struct record *ending = &announce->ending;
-	const struct record *now = &announce->in_force;
+	struct announce_record *ending = &announce->ending;
+	const struct announce_record *now = &announce->in_force;
 	unsigned count = 0;
 	int rc;
 
@@ -252,28 +253,29 @@ static int apply_end(struct announce *announce, struct error *err)
 	if (!rc && ending->file && !same_file(ending->file, now->file))
 		rc = priority_write(ending->file, node_priority(NODE_WITHDRAWN), err);
 	if (!rc)
-		record_done(ending);
+		announce_record_done(ending);
 	return rc;
 }
 
-static int record_of(const struct config_announce *config, struct record *ret, struct error *err)
+static int announce_record_of(const struct config_announce *config, struct announce_record *ret,
+			      struct error *err)
 {
-	*ret = (struct record){.set = {config->table, config->protocol}};
+	*ret = (struct announce_record){.set = {config->table, config->protocol}};
 	if (config->file && !(ret->file = strdup(config->file)))
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
 
 /* Takes over next. True: it differs from what was in force. */
-static bool put_in_force(struct announce *announce, struct record *next)
+static bool put_in_force(struct announce *announce, struct announce_record *next)
 {
-	struct record *now = &announce->in_force;
+	struct announce_record *now = &announce->in_force;
 
 	if (same_set(&now->set, &next->set) && same_file(now->file, next->file)) {
-		record_done(next);
+		announce_record_done(next);
 		return false;
 	}
-	record_done(&announce->ending);
+	announce_record_done(&announce->ending);
 	announce->ending = *now;
 	*now = *next;
 	announce->recorded = announce->has_priority = false;
@@ -371,19 +373,18 @@ static void carry_out(struct announce *announce, bool routes)
 /* full: also asks the kernel whether the routes are still there. */
 static void look(struct announce *announce, bool full)
 {
-	const struct config_announce *config =
-	    &state_config(announce->options.state)->announce;
+	const struct config_announce *config = &state_config(announce->options.state)->announce;
 	struct announce_vip *before = announce->vips;
 	bool *wanted_before = announce->wanted;
 	unsigned count = announce->count;
 	uint32_t metric = announce->metric;
 	struct node_tally tally;
-	struct record next = {0};
+	struct announce_record next = {0};
 	struct error err;
 	bool changed;
 
-	if (record_of(config, &next, &err) || collect(announce, &tally, &err)) {
-		record_done(&next);
+	if (announce_record_of(config, &next, &err) || collect(announce, &tally, &err)) {
+		announce_record_done(&next);
 		set_fault(announce, err.text);
 		return;
 	}
@@ -417,7 +418,7 @@ static void forget_vips(struct announce *announce)
 /* The key has been removed, or an earlier lbd had it: nothing is announced any more. */
 static void end(struct announce *announce)
 {
-	struct record none = {0};
+	struct announce_record none = {0};
 	struct error err = {""};
 
 	put_in_force(announce, &none);
@@ -466,8 +467,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 static void take_over(struct announce *announce)
 {
 	struct error err;
-	int rc = announce->record_path ? record_read(announce->record_path, &announce->in_force, &err)
-				       : -ENOENT;
+	int rc = announce->record_path
+		     ? announce_record_read(announce->record_path, &announce->in_force, &err)
+		     : -ENOENT;
 
 	if (rc && rc != -ENOENT)
 		log_error("%s; routes that an earlier lbd has left in another table stay there",
@@ -535,8 +537,8 @@ void announce_free(struct announce *announce)
 		event_free(announce->tick);
 	netlink_done(&announce->netlink);
 	forget_vips(announce);
-	record_done(&announce->in_force);
-	record_done(&announce->ending);
+	announce_record_done(&announce->in_force);
+	announce_record_done(&announce->ending);
 	free(announce->record_path);
 	free(announce);
 }
@@ -578,17 +580,17 @@ static int vip_by_address(const void *key, const void *item)
 
 bool announce_has(const struct announce *announce, const struct addr *vip)
 {
-	const struct announce_vip *found =
-	    announce->count ? bsearch(vip, announce->vips, announce->count,
-				      sizeof(*announce->vips), vip_by_address)
-			    : NULL;
+	const struct announce_vip *found = announce->count
+					       ? bsearch(vip, announce->vips, announce->count,
+							 sizeof(*announce->vips), vip_by_address)
+					       : NULL;
 
 	return found && found->announced;
 }
 
 /* ---- lbd --withdraw ---- */
 
-static int withdraw(const struct record *record, struct error *err)
+static int withdraw(const struct announce_record *record, struct error *err)
 {
 	struct netlink netlink = {0};
 	unsigned count = 0;
@@ -607,8 +609,8 @@ static int withdraw(const struct record *record, struct error *err)
 
 int announce_withdraw(const char *path, struct error *err)
 {
-	struct record record;
-	int rc = record_read(path, &record, err);
+	struct announce_record record;
+	int rc = announce_record_read(path, &record, err);
 
 	if (rc == -ENOENT) {
 		log_info("%s: does not exist: nothing is announced", path);
@@ -617,6 +619,6 @@ int announce_withdraw(const char *path, struct error *err)
 	if (rc)
 		return rc;
 	rc = withdraw(&record, err);
-	record_done(&record);
+	announce_record_done(&record);
 	return rc;
 }

@@ -9,8 +9,9 @@
 /* ---- decide.c: pure ---- */
 
 struct node_facts {
-	const char *detached; /* why no packet can come in: no interface, no carrier; NULL: they can */
-	bool opened;          /* since lbd's start, every service has had its first results */
+	const char
+	    *detached; /* why no packet can come in: no interface, no carrier; NULL: they can */
+	bool opened;   /* since lbd's start, every service has had its first results */
 	struct node_order order;
 };
 
@@ -56,15 +57,16 @@ int routes_open(struct netlink *netlink, struct error *err);
 
 /* ---- record.c: files that outlive lbd ---- */
 
-struct record {
+struct announce_record {
 	struct route_set set;
 	char *file; /* for keepalived; NULL: none */
 };
 
 /* -ENOENT without a sentence in err: there is none. */
-int record_read(const char *path, struct record *ret, struct error *err);
-int record_write(const char *path, const struct record *record, struct error *err);
-void record_done(struct record *record);
+int announce_record_read(const char *path, struct announce_record *ret, struct error *err);
+int announce_record_write(const char *path, const struct announce_record *record,
+			  struct error *err);
+void announce_record_done(struct announce_record *record);
 /* Writes the number for keepalived. */
 int priority_write(const char *path, int priority, struct error *err);
 

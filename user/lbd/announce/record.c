@@ -15,13 +15,14 @@
 #define RECORD_VERSION 1
 #define RECORD_BYTES   8192
 
-void record_done(struct record *record)
+void announce_record_done(struct announce_record *record)
 {
 	free(record->file);
-	*record = (struct record){0};
+	*record = (struct announce_record){0};
 }
 
-static int from_json(const json_t *root, const char *path, struct record *ret, struct error *err)
+static int from_json(const json_t *root, const char *path, struct announce_record *ret,
+		     struct error *err)
 {
 	json_int_t table, protocol;
 	const char *file = NULL;
@@ -37,13 +38,13 @@ static int from_json(const json_t *root, const char *path, struct record *ret, s
 				 "%s: expected version %d with a table, a protocol and, if any, an "
 				 "absolute path as file",
 				 path, RECORD_VERSION);
-	*ret = (struct record){.set = {(uint32_t)table, (uint8_t)protocol}};
+	*ret = (struct announce_record){.set = {(uint32_t)table, (uint8_t)protocol}};
 	if (file && !(ret->file = strdup(file)))
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
 
-int record_read(const char *path, struct record *ret, struct error *err)
+int announce_record_read(const char *path, struct announce_record *ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	ssize_t length = file_read_kept(path, RECORD_BYTES, &text, err);
@@ -61,7 +62,7 @@ int record_read(const char *path, struct record *ret, struct error *err)
 	return rc;
 }
 
-int record_write(const char *path, const struct record *record, struct error *err)
+int announce_record_write(const char *path, const struct announce_record *record, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	json_t *root = json_pack("{s:i, s:I, s:I, s:s*}", "version", RECORD_VERSION, "table",

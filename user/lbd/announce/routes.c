@@ -33,7 +33,8 @@ int routes_open(struct netlink *netlink, struct error *err)
 
 	if (rc)
 		return error_set(err, rc, "rtnetlink: %s", strerror(-rc));
-	/* The kernel then lists the routes of one table and protocol only, not all of a router's. */
+	/* The kernel then lists the routes of one table and protocol only, not all of a router's.
+	 */
 	if (setsockopt(mnl_socket_get_fd(netlink->socket), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on,
 		       sizeof(on))) {
 		rc = -errno;
@@ -261,10 +262,9 @@ int routes_look(struct netlink *netlink, const struct route_set *set, struct ann
 	int rc = find_routes(netlink, &there, err);
 
 	for (size_t i = 0; !rc && i < there.count; i++) {
-		struct announce_vip *vip =
-		    count ? bsearch(&there.list[i].address, vips, count, sizeof(*vips),
-				    vip_by_address)
-			  : NULL;
+		struct announce_vip *vip = count ? bsearch(&there.list[i].address, vips, count,
+							   sizeof(*vips), vip_by_address)
+						 : NULL;
 
 		if (vip)
 			vip->announced = true;

@@ -15,7 +15,7 @@ struct metrics_options {
 	struct state *state; /* and its config */
 	struct dataplane *dp;
 	const struct health *health;
-	const struct attach *attach; /* NULL: no interfaces */
+	const struct attach *attach;     /* NULL: no interfaces */
 	const struct announce *announce; /* NULL: nothing is announced */
 	const struct lateness *lateness;
 	const struct face *control; /* for its metrics; outlives the metrics */

@@ -13,7 +13,7 @@ struct metrics_source {
 	struct state *state;
 	struct dataplane *dp;
 	const struct health *health;
-	const struct attach *attach; /* NULL: no interfaces */
+	const struct attach *attach;     /* NULL: no interfaces */
 	const struct announce *announce; /* NULL: nothing is announced */
 	const struct lateness *lateness;
 	const struct face *faces[METRICS_FACES]; /* NULL: there is none */

@@ -25,8 +25,7 @@ static json_t *not_announced_json(const struct announce *announce)
 
 static json_t *drain_json(const struct announce_node *node, uint64_t now_ms)
 {
-	uint64_t quiet_since =
-	    node->packet_ms > node->drain_ms ? node->packet_ms : node->drain_ms;
+	uint64_t quiet_since = node->packet_ms > node->drain_ms ? node->packet_ms : node->drain_ms;
 
 	if (!node->drains)
 		return json_null();

@@ -81,13 +81,14 @@ struct config_limits {
 	uint32_t flows;    /* tracked flows, default 1 Mi; the table has twice as many entries */
 };
 
-/* `announce:`: the VIPs as routes for BIRD or FRR to export, and the file that keepalived tracks. */
+/* `announce:`: the VIPs as routes for BIRD or FRR to export, and the file that keepalived tracks.
+ */
 struct config_announce {
-	bool on;               /* the key is there */
-	bool all;              /* `require: all`: of a VIP, every service must be usable; else one */
-	uint8_t protocol;      /* the routes' protocol number; default 76 */
-	uint32_t table;        /* default 76 */
-	uint32_t metric;       /* default 10 */
+	bool on;          /* the key is there */
+	bool all;         /* `require: all`: of a VIP, every service must be usable; else one */
+	uint8_t protocol; /* the routes' protocol number; default 76 */
+	uint32_t table;   /* default 76 */
+	uint32_t metric;  /* default 10 */
 	uint32_t drain_metric; /* CONFIG_DRAIN_METRIC or more; default 2000 */
 	uint32_t min_up;       /* backends that a usable service has at least; default 1 */
 	char *file;            /* NULL: none */

@@ -39,7 +39,7 @@ struct state {
 	bool commit_failed;     /* tried again each tick, logged once */
 	void (*changed)(void *arg); /* see state_on_change; NULL: nobody asks */
 	void *changed_arg;
-	int way_error;          /* -errno of the last check that got no way to the VIP */
+	int way_error; /* -errno of the last check that got no way to the VIP */
 	struct crowd crowd;
 	unsigned services_sent, backends_sent; /* in the last commit */
 };

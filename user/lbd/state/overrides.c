@@ -181,9 +181,8 @@ static int node_from_json(json_t *item, struct node_order *ret, const char *path
 		return error_set(err, -EINVAL, "%s: node: %s", path, why.text);
 	if (!drain)
 		return 0;
-	*ret = (struct node_order){.drain = true,
-				   .withdraw = withdraw,
-				   .drain_ms = drain_ms > 0 ? (uint64_t)drain_ms : 0};
+	*ret = (struct node_order){
+	    .drain = true, .withdraw = withdraw, .drain_ms = drain_ms > 0 ? (uint64_t)drain_ms : 0};
 	return 0;
 }
 

@@ -199,8 +199,8 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 int state_backend_weight(struct state *state, const char *service, const struct addr *address,
 			 uint32_t weight, struct error *err);
 
-/* Drains the node, or ends that. withdraw: its VIPs are not announced any more; that holds until the
- * drain ends. Kept like the changes above. -EBUSY: the config has no `announce:`. */
+/* Drains the node, or ends that. withdraw: its VIPs are not announced any more; that holds until
+ * the drain ends. Kept like the changes above. -EBUSY: the config has no `announce:`. */
 int state_node_drain(struct state *state, bool on, bool withdraw, struct error *err);
 const struct node_order *state_node_order(const struct state *state);
 /* changed is called after each commit, at which conditions of backends and services may have
