@@ -452,7 +452,8 @@ static int group_up(void **unused)
 	netns_enter(unused);
 	if (!netns_entered())
 		return 0;
-	here("ip link add d0 type dummy");
+	here("ip link add d0 type veth peer name d1");
+	here("ip link set d1 up");
 	here("ip link set d0 up");
 	here("ip addr add 10.0.0.1/24 dev d0");
 	for (int i = 11; i <= 12; i++)

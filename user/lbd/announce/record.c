@@ -85,5 +85,5 @@ int priority_write(const char *path, int priority, struct error *err)
 
 	snprintf(text, sizeof(text), "%d\n", priority);
 	rc = file_replace(path, text);
-	return rc ? error_set(err, rc, "announce: file: %s: %s", path, strerror(-rc)) : 0;
+	return rc ? error_set(err, rc, "file for keepalived: %s: %s", path, strerror(-rc)) : 0;
 }

@@ -62,6 +62,8 @@ void state_interfaces_changed(struct state *state)
 	const struct attachment *list;
 	struct error err;
 
+	if (!state->options.attach)
+		return;
 	if (state_attach_interfaces(state, &err))
 		log_error("%s", err.text);
 	list = attach_list(state->options.attach, &count);
