@@ -39,8 +39,8 @@ pair_with_lbd() {
 announced() { # NODE [METRIC]: the routes in lbd's table
 	local family
 	for family in -4 -6; do
-		ip -n "$(ns "$1")" $family route show table 76 proto 76 ${2:+metric "$2"} 2>/dev/null
-	done | wc -l
+		ip -n "$(ns "$1")" $family route show table 76 proto 76 ${2:+metric "$2"}
+	done 2>/dev/null | wc -l
 }
 forwarded() { # NODE
 	pair_ctl "$1" stats --json |

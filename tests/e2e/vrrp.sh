@@ -81,7 +81,8 @@ lose_active() {
 	local active
 	active=$(owner)
 	pair_cut "$active"
-	lab_wait_for 20 "the VIPs on the other node" pair_owns "$(other "$active")" $VIP4 || return 1
+	lab_wait_for 20 "the VIPs on the other node" \
+		pair_owns "$(other "$active")" $VIP4 || return 1
 	sleep 2
 }
 test_an_active_node_that_vanishes_costs_no_maglev_connection() {
