@@ -1,7 +1,7 @@
 #!/bin/bash
 # The lab of lab.sh with a second balancer, lb2 (10.0.0.3, 2001:db8:b::3), and what moves traffic
-# between the two: BIRD on both and on the router, or keepalived on both, with the configurations of
-# dist/announce. NODE is lb or lb2. Start with pair_up, pair_config and pair_lbd_start.
+# between the two: BIRD or FRR on both and on the router, or keepalived on both, with the
+# configurations of dist/announce. NODE is lb or lb2. Start with pair_up, pair_config and pair_lbd_start.
 # shellcheck disable=SC2154
 
 pair_up() { # BACKENDS
@@ -66,11 +66,34 @@ pair_bird_start() { # NODE | router
 		-P "$WORK/bird-$1.lock"
 }
 
+# ---- FRR ----
+
+# dist/announce/frr.conf for the node, router-frr.conf for the router.
+pair_frr_start() { # NODE | router
+	local file=frr dir=$WORK/frr-$1 bfd=${PAIR_BFD_MS:-50} daemon
+	[ "$1" != router ] || file=router-frr
+	mkdir -p "$dir" && : >"$dir/zebra.conf" && : >"$dir/bfdd.conf"
+	sed "s#^log syslog#log file $dir/trace#; s/ bfd 3 50 50/ bfd 3 $bfd $bfd/" \
+		"$ROOT/dist/announce/$file.conf" >"$dir/bgpd.conf"
+	if [ "$1" != router ]; then
+		in_ns "$1" ip link add lbd type vrf table 76
+		in_ns "$1" ip link set lbd up
+	fi
+	for daemon in zebra bfdd bgpd; do
+		lab_spawn "$daemon-$1" in_ns "$1" /usr/lib/frr/$daemon -u root -g root \
+			-f "$dir/$daemon.conf" -i "$dir/$daemon.pid" -z "$dir/zserv" \
+			--vty_socket "$dir"
+		[ $daemon != zebra ] || lab_wait_for 10 "zebra" test -S "$dir/zserv" || return 1
+	done
+}
+
+# ---- the router's view ----
+
 # The number of next hops that the router has for an address.
 pair_paths() { # VIP
 	local family=-4
 	[[ $1 != *:* ]] || family=-6
-	ip -n "$(ns router)" $family route show "$1" proto bird | grep -c 'via '
+	ip -n "$(ns router)" $family route show "$1" | grep -c 'via '
 }
 pair_paths_are() { # COUNT VIP...
 	local count=$1 vip
@@ -80,7 +103,7 @@ pair_paths_are() { # COUNT VIP...
 # The only IPv4 next hop of the VIP is this address.
 pair_goes_to() { # VIP ADDRESS
 	[ "$(pair_paths "$1")" = 1 ] &&
-		ip -n "$(ns router)" route show "$1" proto bird | grep -qF "via $2 "
+		ip -n "$(ns router)" route show "$1" | grep -qF "via $2 "
 }
 
 # ---- keepalived ----

@@ -227,6 +227,15 @@ come_back() {
 test_a_node_that_vanishes_costs_no_maglev_connection() { across vanish; }
 test_a_node_that_comes_back_costs_none_either() { across come_back; }
 
+test_check_names_a_hash_seed_that_is_missing() {
+	local output
+	grep -v '^hash-seed' "$WORK/lbd.yaml" >"$WORK/no-seed.yaml"
+	output=$("$BUILD/lbd" --check "$WORK/no-seed.yaml" 2>&1) || return 1
+	[[ $output == *"announce: the config has no hash-seed"* ]] || return 1
+	output=$("$BUILD/lbd" --check "$WORK/lbd.yaml" 2>&1) || return 1
+	[[ $output != *hash-seed* ]]
+}
+
 skip_all_without bird bird2
 set_up_or_end pair_with_lbd
 run_tests "$@"

@@ -182,6 +182,14 @@ static void note_strict_checks(const struct config *config)
 	}
 }
 
+static void note_own_seed(const struct config *config)
+{
+	if (config->announce.on && !config->hash_seed)
+		log_info("announce: the config has no hash-seed: expected the same one on all "
+			 "balancers that announce these VIPs, or a flow that comes to another one "
+			 "goes to another backend");
+}
+
 static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)
 {
 	struct utsname system;
@@ -338,6 +346,7 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 	if (rc)
 		return rc;
 	note_strict_checks(config);
+	note_own_seed(config);
 	if ((rc = prepare_host(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
@@ -440,6 +449,7 @@ static int check(const char *path)
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
 	note_strict_checks(config);
+	note_own_seed(config);
 	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
