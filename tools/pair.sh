@@ -113,7 +113,8 @@ pair_keepalived_start() { # NODE
 	local edit='' dir
 	dir=$(pair_dir "$1")
 	[ "$1" = lb ] || edit='s/src_ip .*/src_ip 10.0.0.3/; s/^\(\t\t\)10\.0\.0\.3/\110.0.0.2/'
-	sed "s#/run/lbd/vrrp#$dir/vrrp#; s/router_id lb1/router_id $1/; $edit" \
+	sed "s#/run/lbd/vrrp#$dir/vrrp#; s/router_id lb1/router_id $1/; $edit;
+		s/advert_int .*/advert_int ${PAIR_VRRP_S:-0.2}/" \
 		"$ROOT/dist/announce/keepalived.conf" >"$dir/keepalived.conf"
 	lab_spawn "keepalived-$1" in_ns "$1" keepalived --dont-fork --log-console --vrrp \
 		--use-file "$dir/keepalived.conf" --pid "$dir/keepalived.pid" \

@@ -9,7 +9,7 @@ COUNT=3
 VIPS="$VIP4 $VIP6 $LAB_UDP4 $LAB_UDP6"
 UPLINK2=10.0.0.3
 # A busy machine would lose sessions of 50 ms x 3.
-PAIR_BFD_MS=300
+PAIR_BFD_MS=1000
 
 all_up() { [ "$(pair_ctl "$1" status --json | json .backends_up)" = $((6 * COUNT)) ]; } # NODE
 # shellcheck disable=SC2086
@@ -196,7 +196,7 @@ die_and_start() {
 	lab_wait_for 10 "the node to be up" pair_state_is lb up
 }
 test_routes_outlive_lbd_and_no_client_notices() {
-	lab_spawn monitor ip -n "$(ns router)" monitor route
+	lab_spawn monitor in_ns router ip monitor route
 	across die_and_start || return 1
 	both_announce || return 1
 	lab_kill monitor

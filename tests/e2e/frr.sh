@@ -7,7 +7,7 @@
 COUNT=2
 VIPS="$VIP4 $VIP6 $LAB_UDP4 $LAB_UDP6"
 # A busy machine would lose sessions of 50 ms x 3.
-PAIR_BFD_MS=300
+PAIR_BFD_MS=1000
 
 all_up() { [ "$(pair_ctl "$1" status --json | json .backends_up)" = $((6 * COUNT)) ]; } # NODE
 # shellcheck disable=SC2086

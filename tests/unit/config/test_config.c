@@ -225,7 +225,8 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_announce", "announce: { bgp: yes }\nservices: []\n",
      "1: announce: bgp: unknown key: expected table, protocol, metric, drain-metric, min-up, "
      "require or file"},
-    {"announce_as_a_word", "announce: yes\nservices: []\n", "1: announce: yes: expected a mapping with the keys table, protocol, metric, drain-metric, "
+    {"announce_as_a_word", "announce: yes\nservices: []\n",
+     "1: announce: yes: expected a mapping with the keys table, protocol, metric, drain-metric, "
      "min-up, require or file"},
     {"a_limit_too_high", "limits:\n  backends: 32k\nservices: []\n",
      "2: limits: backends: 32k: expected 1 to 32767"},

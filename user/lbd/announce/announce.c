@@ -36,10 +36,9 @@ struct announce {
 	unsigned count;                  /* of vips */
 	uint32_t metric;                 /* of the routes */
 	struct announce_record in_force; /* table 0: nothing is announced anywhere */
-	struct announce_record
-	    ending;        /* what was in force before, until it is undone; table 0: none */
-	bool recorded;     /* in_force is on disk */
-	bool has_priority; /* the file holds `priority` */
+	struct announce_record ending;   /* what was in force before and is not undone yet; or 0 */
+	bool recorded;                   /* in_force is on disk */
+	bool has_priority;               /* the file holds `priority` */
 	int priority;
 	uint64_t forwarded, packet_ms; /* packets in all; when that last changed, while it drains */
 };
