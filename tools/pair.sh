@@ -128,6 +128,6 @@ pair_owns() { # NODE VIP
 	[ -n "$(ip -n "$(ns "$1")" addr show dev eth0 to "$2")" ]
 }
 
-# The cable of a node.
-pair_cut() { ip -n "$(ns router)" link set "to-$1" nomaster; }      # NODE
-pair_mend() { ip -n "$(ns router)" link set "to-$1" master br0; } # NODE
+# The switch port of a node: without it the node is gone for all others, but keeps its carrier.
+pair_cut() { bridge -n "$(ns router)" link set dev "to-$1" state 0; }  # NODE
+pair_mend() { bridge -n "$(ns router)" link set dev "to-$1" state 3; } # NODE
