@@ -29,7 +29,7 @@ SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo check check-asan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
+SELF_SUFFICIENT := help deps demo demo-pair check check-asan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -80,7 +80,7 @@ BENCH_NS_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tools/ns/*.c)))
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
-.PHONY: all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
+.PHONY: demo-pair all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
 
 all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
 
@@ -190,15 +190,20 @@ demo: ## the main features on real traffic, in namespaces; fails at the first st
 	@$(MAKE) -j2 all tools
 	@KEEP=$(KEEP) tools/demo
 
+demo-pair: ## two balancers behind a router, BIRD on all three: one is killed under load, drained, blinded (root; KEEP=1 leaves the lab up)
+	@tools/deps build demo pair
+	@$(MAKE) -j2 all tools
+	@KEEP=$(KEEP) tools/demo-pair
+
 check: ## every test, each with its name and result, and one summary line (root)
-	@tools/deps build demo test vmtest
+	@tools/deps build demo test pair vmtest
 	@$(MAKE) -j2 tests
 	@$(MAKE) -j2 tests SAN=1
 	@$(MAKE) -j2 fuzzers FUZZ=1
 	@FUZZ_SEED=$(or $(FUZZ_SEED),1) tests/run $(TESTS_ONLY)
 
 check-asan: ## unit, packet and some end-to-end tests under AddressSanitizer and UBSan alone (root; E2E=1: all end-to-end tests)
-	@tools/deps build demo test
+	@tools/deps build demo test pair
 	@$(MAKE) -j2 tests SAN=1
 	@E2E=$(E2E) tests/run asan
 
@@ -258,7 +263,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
@@ -281,16 +286,17 @@ install: all ## install lbd, lbctl, man pages, completion, systemd unit, its use
 	install -D -m 644 $(BUILD)/lbctl.bash $(COMPLETIONDIR)/lbctl
 	install -d $(UNITDIR)
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd.service >$(UNITDIR)/lbd.service
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd-withdraw.service >$(UNITDIR)/lbd-withdraw.service
 	install -D -m 644 dist/lbd.sysusers $(SYSUSERSDIR)/lbd.conf
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
-	install -D -m 644 dist/lbd-shared-interfaces.conf $(DOCDIR)/lbd-shared-interfaces.conf
+	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/announce/*.conf
 	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
 		useradd --system $$(getent group lbd >/dev/null && echo -g lbd || echo --user-group) --no-create-home --shell /usr/sbin/nologin lbd)
 	@echo 'Next: cp $(DESTDIR)/etc/lbd/lbd.yaml.example $(DESTDIR)/etc/lbd/lbd.yaml, edit it, and: systemctl daemon-reload && systemctl enable --now lbd'
 
 uninstall: ## remove what install put there (the config, the user and the group stay)
-	rm -f $(SBINDIR)/lbd $(SBINDIR)/lbctl $(MANDIR)/lbctl.8 $(MANDIR)/lbd.8 $(COMPLETIONDIR)/lbctl $(UNITDIR)/lbd.service \
-		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(DOCDIR)/lbd-shared-interfaces.conf
+	rm -f $(SBINDIR)/lbd $(SBINDIR)/lbctl $(MANDIR)/lbctl.8 $(MANDIR)/lbd.8 $(COMPLETIONDIR)/lbctl $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
+		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf $(notdir $(wildcard dist/announce/*.conf)))
 	-@rmdir $(DESTDIR)/etc/lbd 2>/dev/null || true
 
 clean: ## remove build/, but not what vmtest and fresh fetched

@@ -10,7 +10,7 @@
  *      404  unknown path, service, backend or interface
  *      405  wrong method for this path
  *      409  conflict: the backend exists already, the interface has another XDP program, the driver
- *           has no native XDP, or a limit is reached
+ *           has no native XDP, the config has no `announce:`, or a limit is reached
  *      422  the config is bad; nothing was changed
  *      507  a run-time change cannot be written to disk; nothing was changed
  *      500  any other failure
@@ -37,7 +37,16 @@
  *        "probe_process": null (no check needs it) or { "running": bool, "pid": null or number,
  *                         "probes": that run in it, "restarts", "last_end_s": null or number,
  *                         "why": "reason of the last restart" },
+ *        "node": null (the config has no `announce:`) or NODE,
  *        "kernel": "6.1.0-..." }
+ *      NODE:
+ *      { "state": "starting"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
+ *        "since_s" (since the state began), "table", "metric" (of the routes), "vips",
+ *        "announced" (numbers), "not_announced": [ { "vip", "why" } ], the first 100,
+ *        "fault": "what failed" or "" (then routes and file are not as they should be),
+ *        "drain": null or { "since_s", "withdrawn": bool (by order),
+ *                           "quiet_ms": since the last packet was forwarded, or since the drain
+ *                                       began } }
  *      INTERFACE:
  *      { "name", "ifindex", "mode": "native"|"generic",
  *        "dispatcher": bool (beside other XDP programs), "running": bool (up, with a carrier),
@@ -111,6 +120,8 @@
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
  *                            (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
+ * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
+ *                            the VIPs are not announced any more) } -> { "node": NODE }
  *
  * Names that end in "_s" are seconds. The counts "packets", "bytes" and "flows" only grow; a
  * restart of lbd keeps them. */

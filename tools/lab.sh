@@ -240,7 +240,7 @@ lab_down() {
 		for pid in $(ip netns pids "$name" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
 		ip netns del "$name"
 	done
-	rm -rf "/sys/fs/bpf/${LAB:?}"
+	rm -rf "/sys/fs/bpf/${LAB:?}" "/sys/fs/bpf/${LAB:?}-lb2" # the second one: pair.sh
 	[ -z "$WORK" ] || ! declare -F lab_ended >/dev/null || lab_ended
 	[ -z "$WORK" ] || rm -rf "$WORK"
 	WORK=

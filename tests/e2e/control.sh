@@ -292,6 +292,14 @@ test_removed_backend_drains_and_is_forgotten() {
 	lab_wait_for 5 "all to be up" backends_up 6
 }
 
+test_a_node_that_announces_nothing_cannot_be_drained() {
+	local out
+	out=$(lbctl node drain 2>&1)
+	expect "exit status" $? = 1
+	[[ $out == *"the config has no \`announce:\`"* ]] || { echo "# $out"; FAILED=1; }
+	expect "node" "$(lbctl status --json | jq .node)" = null
+}
+
 test_second_lbd_is_refused_and_names_the_first() {
 	local out
 	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1

@@ -217,6 +217,34 @@ test_systemd_rates_the_unit_at_most_1_5() {
 	tail -n 1 "$WORK/rating" | sed 's/^/# /'
 }
 
+test_its_capabilities_let_it_announce() {
+	cp "$WORK/lbd.yaml" "$WORK/before.yaml"
+	echo "announce: { file: $WORK/vrrp }" >>"$WORK/lbd.yaml"
+	lbctl reload || return 1
+	lab_wait_for 10 "routes to the four VIPs" four_routes
+	expect "number in the file" "$(cat "$WORK/vrrp")" = 0
+	mv "$WORK/before.yaml" "$WORK/lbd.yaml"
+	lbctl reload || return 1
+	in_ns lb ip route show table 76 2>/dev/null | grep unreachable && return 1
+	expect "number in the file" "$(cat "$WORK/vrrp")" = -90
+}
+four_routes() {
+	[ "$(for f in -4 -6; do in_ns lb ip $f route show table 76 proto 76; done | wc -l)" = 4 ]
+}
+
+test_systemd_accepts_the_units() {
+	local unit
+	command -v systemd-analyze >/dev/null || { skip "no systemd-analyze"; return; }
+	mkdir -p "$WORK/units"
+	for unit in lbd lbd-withdraw; do
+		sed "s|@SBINDIR@|$BUILD|" "$ROOT/dist/$unit.service" >"$WORK/units/$unit.service"
+	done
+	systemd-analyze verify --man=no "$WORK"/units/*.service >"$WORK/verdict" 2>&1
+	grep "$WORK/units" "$WORK/verdict" && return 1
+	expect "what lbd.service starts when it is given up" \
+		"$(sed -n 's/^OnFailure=//p' "$ROOT/dist/lbd.service")" = lbd-withdraw.service
+}
+
 two_backends_and_a_user() {
 	lab_with_servers 2 || return 1
 	{

@@ -44,6 +44,7 @@ static void write_config(void)
 	snprintf(config_text, sizeof(config_text),
 		 "socket: %s\n"
 		 "group: root\n"
+		 "announce: {}\n" /* nothing is announced here, but the node can be drained */
 		 "limits: { services: 4, backends: 8, slots: 64k, flows: 1k }\n"
 		 "services:\n"
 		 "  - { name: web, vip: " VIP_A ", protocol: tcp, port: 80, slots: 13,\n"

@@ -99,6 +99,18 @@ static void check_limits(const struct config *config)
 	require(backends <= config->limits.backends, "too many backends");
 }
 
+static void check_announce(const struct config_announce *announce)
+{
+	if (!announce->on)
+		return;
+	require(announce->table && announce->table != 255, "table %u", announce->table);
+	require(announce->protocol > 4, "protocol %u", announce->protocol);
+	require(within(announce->metric, 1, 999) && announce->drain_metric >= 1000, "%u, %u",
+		announce->metric, announce->drain_metric);
+	require(within(announce->min_up, 1, LB_MAX_BACKENDS), "min-up %u", announce->min_up);
+	require(!announce->file || announce->file[0] == '/', "file %s", announce->file);
+}
+
 static void check_config(const struct config *config)
 {
 	require(config->interfaces_count <= 64, "%u interfaces", config->interfaces_count);
@@ -112,6 +124,7 @@ static void check_config(const struct config *config)
 		"%u, %u", config->encap_source4_len, config->encap_source6_len);
 	require(config->gue_port, "no GUE port");
 	check_limits(config);
+	check_announce(&config->announce);
 	for (unsigned i = 0; i < config->services_count; i++)
 		check_service(config, &config->services[i]);
 }

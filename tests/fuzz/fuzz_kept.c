@@ -67,7 +67,8 @@ static void comes_back(const struct overrides *overrides)
 	struct error err = {""};
 
 	require(!overrides_save(overrides, copy_path, &err), "%s", err.text);
-	require(exists(copy_path) == (overrides->count > 0), "%u entries", overrides->count);
+	require(exists(copy_path) == (overrides->count > 0 || overrides->node.drain), "%u entries",
+		overrides->count);
 	require(!overrides_load(copy_path, MOST, &again, &err), "%s", err.text);
 	require(overrides_equal(overrides, &again), "%u entries, then %u", overrides->count,
 		again.count);
@@ -88,6 +89,7 @@ static bool list_is_read(void)
 		return false;
 	}
 	require(overrides.count <= MOST, "%u entries", overrides.count);
+	require(!overrides.node.withdraw || overrides.node.drain, "withdrawn without a drain");
 	for (unsigned i = 0; i < overrides.count; i++) {
 		const struct override *entry = &overrides.list[i];
 

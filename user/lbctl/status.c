@@ -11,6 +11,7 @@
 
 #define LABEL   15 /* columns of the labels */
 #define LATE_MS 100
+#define NAMED   10 /* VIPs that are not announced */
 
 static bool runs(const json_t *interface)
 {
@@ -271,6 +272,50 @@ static void print_probe_process(const json_t *status, unsigned columns)
 	text_wrap(stdout, line, LABEL, LABEL, columns);
 }
 
+/* "up: 4 of 4 VIPs announced, table 76, metric 10" */
+static void print_node_state(const json_t *node, unsigned columns)
+{
+	const char *why = json_text(node, "why");
+	char line[512];
+	int used =
+	    snprintf(line, sizeof(line), "%s: %llu of %llu VIPs announced",
+		     json_text(node, "state"), (unsigned long long)json_number(node, "announced"),
+		     (unsigned long long)json_number(node, "vips"));
+
+	if (json_number(node, "announced"))
+		used +=
+		    snprintf(line + used, sizeof(line) - (size_t)used, ", table %llu, metric %llu",
+			     (unsigned long long)json_number(node, "table"),
+			     (unsigned long long)json_number(node, "metric"));
+	snprintf(line + used, sizeof(line) - (size_t)used, "%s%.300s", *why ? ": " : "", why);
+	printf("%-*s", LABEL, "Node");
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
+static void print_node(const json_t *node, unsigned columns)
+{
+	const json_t *vip, *list = json_object_get(node, "not_announced");
+	const char *state = json_text(node, "state");
+	bool announces = !strcmp(state, "up") || !strcmp(state, "draining");
+	char line[512];
+	size_t i;
+
+	if (!json_is_object(node))
+		return;
+	print_node_state(node, columns);
+	json_array_foreach (list, i, vip) {
+		if (!announces || i == NAMED)
+			break;
+		snprintf(line, sizeof(line), "Not announced: %.64s: %.200s", json_text(vip, "vip"),
+			 json_text(vip, "why"));
+		print_unlabelled(line, columns);
+	}
+	if (*json_text(node, "fault")) {
+		snprintf(line, sizeof(line), "Warning: %.400s", json_text(node, "fault"));
+		print_unlabelled(line, columns);
+	}
+}
+
 /* The seed is shown in full: load balancers that share traffic must have the same. */
 static void print_seed(const json_t *status, unsigned columns)
 {
@@ -297,6 +342,7 @@ static void print_status(const json_t *status)
 
 	print_verdict(status, format_coloured(stdout));
 	print_interfaces(status, columns);
+	print_node(json_object_get(status, "node"), columns);
 	print_services(status);
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
 	       (unsigned long long)json_number(status, "backends"),

@@ -18,6 +18,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "lbd/announce/announce.h"
 #include "lbd/api/api.h"
 #include "lbd/host/host.h"
 #include "lbd/state/state.h"
@@ -42,6 +43,7 @@ struct daemon {
 	struct health *health;
 	struct attach *attach;
 	struct state *state;
+	struct announce *announce;
 	struct api *api;
 	struct metrics *metrics;
 	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
@@ -88,11 +90,24 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 /* ---- signals ---- */
 
+/* Routes stay with the program. */
+static void warn_of_routes(const struct daemon *daemon)
+{
+	struct announce_node node;
+
+	announce_node(daemon->announce, &node);
+	if (node.on && node.announced)
+		log_warning("%u VIPs stay announced. To end that: lbctl node drain --wait before "
+			    "lbd is stopped, or lbd --withdraw after",
+			    node.announced);
+}
+
 static void on_stop(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *daemon = arg;
 
 	notify_send("STOPPING=1");
+	warn_of_routes(daemon);
 	log_info(
 	    "stopped by SIG%s%s", sigabbrev_np(number),
 	    forwards(daemon)
@@ -205,6 +220,14 @@ static void note_strict_checks(const struct config *config)
 	}
 }
 
+static void note_own_seed(const struct config *config)
+{
+	if (config->announce.on && !config->hash_seed)
+		log_info("announce: the config has no hash-seed: expected the same one on all "
+			 "balancers that announce these VIPs, or a flow that comes to another one "
+			 "goes to another backend");
+}
+
 static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)
 {
 	struct utsname system;
@@ -295,12 +318,30 @@ static int start_interfaces(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+static int open_announce(struct daemon *daemon, struct error *err)
+{
+	struct announce_options options = {.base = daemon->base,
+					   .state = daemon->state,
+					   .attach = daemon->attach,
+					   .dp = daemon->dp};
+	struct kept_file record;
+	int rc = kept_file_name(state_config(daemon->state), "announce.json", &record, err);
+
+	if (rc)
+		return rc;
+	options.record = record.path;
+	rc = announce_new(&options, &daemon->announce, err);
+	kept_file_done(&record);
+	return rc;
+}
+
 static int start_servers(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
 	struct api_options api = {.base = daemon->base,
 				  .state = daemon->state,
 				  .attach = daemon->attach,
+				  .announce = daemon->announce,
 				  .dp = daemon->dp,
 				  .health = daemon->health,
 				  .lateness = daemon->lateness,
@@ -308,6 +349,7 @@ static int start_servers(struct daemon *daemon, struct error *err)
 	struct metrics_options metrics = {.base = daemon->base,
 					  .state = daemon->state,
 					  .attach = daemon->attach,
+					  .announce = daemon->announce,
 					  .dp = daemon->dp,
 					  .health = daemon->health,
 					  .lateness = daemon->lateness};
@@ -354,8 +396,9 @@ static int put_in_service(struct daemon *daemon, struct error *err)
 	rc = state_begin(daemon->state, err);
 	if (rc || daemon->stops)
 		return rc;
-	rc = start_interfaces(daemon, err);
-	return rc || daemon->api ? rc : start_servers(daemon, err);
+	if ((rc = start_interfaces(daemon, err)) || (rc = announce_begin(daemon->announce, err)))
+		return rc;
+	return daemon->api ? 0 : start_servers(daemon, err);
 }
 
 /* After a takeover lbd answers meanwhile, and an earlier program forwards. */
@@ -388,6 +431,7 @@ static int start(struct daemon *daemon, struct error *err)
 	if (rc)
 		return rc;
 	note_strict_checks(config);
+	note_own_seed(config);
 	if ((rc = prepare_host(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
@@ -399,7 +443,7 @@ static int start(struct daemon *daemon, struct error *err)
 	budget_now(&budget);
 	health_limit(daemon->health, budget.probes);
 	/* Until there is something to show, a first start does not answer. */
-	if ((rc = start_state(daemon, config, err)) ||
+	if ((rc = start_state(daemon, config, err)) || (rc = open_announce(daemon, err)) ||
 	    (dataplane_adopted(daemon->dp) && (rc = start_servers(daemon, err))))
 		return rc;
 	if (watch_events(daemon) || tasks_add(daemon->tasks, run_start, daemon))
@@ -423,6 +467,7 @@ static void stop(struct daemon *daemon)
 	unpin = daemon->attach && attach_is_idle(daemon->attach);
 	metrics_free(daemon->metrics);
 	api_free(daemon->api);
+	announce_free(daemon->announce);
 	state_free(daemon->state);
 	attach_free(daemon->attach);
 	health_free(daemon->health);
@@ -467,6 +512,17 @@ static int run(const char *config_path)
 
 /* ---- command line ---- */
 
+/* For when lbd cannot run: its config may be what is wrong, so only the record is read. */
+static int withdraw(const char *record)
+{
+	struct error err;
+
+	if (!announce_withdraw(record, &err))
+		return EXIT_SUCCESS;
+	log_error("%s", err.text);
+	return EXIT_FAILURE;
+}
+
 static int check(const char *path)
 {
 	struct config *config;
@@ -480,15 +536,20 @@ static int check(const char *path)
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
 	note_strict_checks(config);
+	note_own_seed(config);
 	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
 }
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'}, {"check", required_argument, NULL, 'k'},
-    {"debug", no_argument, NULL, 'd'},        {"version", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},         {0},
+    {"config", required_argument, NULL, 'c'},
+    {"check", required_argument, NULL, 'k'},
+    {"debug", no_argument, NULL, 'd'},
+    {"withdraw", optional_argument, NULL, 'w'},
+    {"version", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
 };
 
 static void print_help(FILE *to)
@@ -497,11 +558,16 @@ static void print_help(FILE *to)
 	    to,
 	    "Usage: lbd [-c FILE] [--debug]\n"
 	    "       lbd --check FILE\n"
+	    "       lbd --withdraw[=FILE]\n"
 	    "\n"
 	    "Layer 4 load balancer: forwards flows to backends in XDP. Runs in the foreground.\n"
 	    "\n"
 	    "  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
 	    "      --check FILE   only check FILE: exit 0 if it is valid, 1 if not\n"
+	    "      --withdraw[=FILE]\n"
+	    "                     when lbd does not run: remove the routes that it has left, as FILE "
+	    "lists\n"
+	    "                     them, default " ANNOUNCE_DEFAULT_RECORD "\n"
 	    "      --debug        also log state decisions, commits, probes, next hops and sweeps\n"
 	    "      --version      print the version and the version of the map layout\n"
 	    "  -h, --help         print this\n"
@@ -534,6 +600,10 @@ int main(int argc, char **argv)
 			if (optind < argc)
 				return usage("expected one file", argv[optind]);
 			return check(optarg);
+		case 'w':
+			if (optind < argc)
+				return usage("expected --withdraw=FILE", argv[optind]);
+			return withdraw(optarg ? optarg : ANNOUNCE_DEFAULT_RECORD);
 		case 'd':
 			log_set_level(LOG_DEBUG);
 			break;

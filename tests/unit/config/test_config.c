@@ -56,15 +56,15 @@ static const struct refusal refusals[] = {
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
-     "defaults or services"},
+     "announce, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
-     "defaults or services"},
+     "announce, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
-     "defaults or services"},
+     "announce, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
     {"an_unclosed_quote", WEB "    algorithm: \"maglev\n" BACKENDS,
@@ -85,7 +85,8 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, defaults or services"},
+     "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, announce, defaults or "
+     "services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
@@ -199,6 +200,34 @@ static const struct refusal refusals[] = {
      "with no bits beyond it, such as 100::/64"},
     {"a_gue_port_0", "encap: { gue-port: 0 }\nservices: []\n",
      "1: encap: gue-port: 0: expected 1 to 65535"},
+    {"a_table_that_is_the_kernels", "announce:\n  table: 255\nservices: []\n",
+     "2: announce: table: 255: is the kernel's table of local addresses: expected another"},
+    {"a_table_0", "announce:\n  table: 0\nservices: []\n",
+     "2: announce: table: 0: expected 1 to 4294967295"},
+    {"a_protocol_of_the_kernel", "announce: { protocol: 4 }\nservices: []\n",
+     "1: announce: protocol: 4: expected 5 to 255"},
+    {"a_protocol_beyond_a_byte", "announce: { protocol: 256 }\nservices: []\n",
+     "1: announce: protocol: 256: expected 5 to 255"},
+    {"a_metric_0", "announce: { metric: 0 }\nservices: []\n",
+     "1: announce: metric: 0: expected 1 to 999"},
+    {"a_metric_that_means_draining", "announce: { metric: 1000 }\nservices: []\n",
+     "1: announce: metric: 1000: expected 1 to 999"},
+    {"a_drain_metric_that_does_not", "announce: { drain-metric: 999 }\nservices: []\n",
+     "1: announce: drain-metric: 999: expected 1000 to 4294967295"},
+    {"a_min_up_0", "announce: { min-up: 0 }\nservices: []\n",
+     "1: announce: min-up: 0: expected 1 to 32767"},
+    {"a_requirement_of_most", "announce: { require: most }\nservices: []\n",
+     "1: announce: require: most: expected any or all"},
+    {"a_file_without_a_directory", "announce: { file: vrrp }\nservices: []\n",
+     "1: announce: file: vrrp: expected an absolute path"},
+    {"a_file_that_is_the_socket", "announce: { file: /run/lbd/lbd.sock }\nservices: []\n",
+     "1: announce: file: /run/lbd/lbd.sock: is the control socket: expected another path"},
+    {"an_unknown_key_of_announce", "announce: { bgp: yes }\nservices: []\n",
+     "1: announce: bgp: unknown key: expected table, protocol, metric, drain-metric, min-up, "
+     "require or file"},
+    {"announce_as_a_word", "announce: yes\nservices: []\n",
+     "1: announce: yes: expected a mapping with the keys table, protocol, metric, drain-metric, "
+     "min-up, require or file"},
     {"a_limit_too_high", "limits:\n  backends: 32k\nservices: []\n",
      "2: limits: backends: 32k: expected 1 to 32767"},
     {"a_limit_with_a_bad_unit", "limits:\n  flows: 1MB\nservices: []\n",
@@ -608,6 +637,22 @@ static void no_services_give_the_defaults(void **state)
 	assert_int_equal(config->limits.backends, 16384);
 	assert_int_equal(config->limits.slots, 4 << 20);
 	assert_int_equal(config->limits.flows, 1 << 20);
+	assert_false(config->announce.on);
+	config_free(config);
+}
+
+static void announce_without_keys_has_the_defaults(void **state)
+{
+	struct config *config = parse("announce: {}\nservices: []\n");
+
+	assert_true(config->announce.on);
+	assert_int_equal(config->announce.table, 76);
+	assert_int_equal(config->announce.protocol, 76);
+	assert_int_equal(config->announce.metric, 10);
+	assert_int_equal(config->announce.drain_metric, 2000);
+	assert_int_equal(config->announce.min_up, 1);
+	assert_false(config->announce.all);
+	assert_null(config->announce.file);
 	config_free(config);
 }
 
@@ -780,6 +825,8 @@ static const char full[] =
     "  source-v6: fd00:1::/96\n"
     "  gue-port: 5555\n"
     "limits: { services: 16k, backends: 20000, slots: 8M, flows: 64k }\n"
+    "announce: { table: 100, protocol: 200, metric: 20, drain-metric: 1000, min-up: 2,\n"
+    "  require: all, file: /run/edge/vrrp }\n"
     "defaults:\n"
     "  algorithm: lc\n"
     "  forward: gue\n"
@@ -969,6 +1016,13 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_int_equal(config->limits.backends, 20000);
 	assert_int_equal(config->limits.slots, 8 << 20);
 	assert_int_equal(config->limits.flows, 65536);
+	assert_true(config->announce.on && config->announce.all);
+	assert_int_equal(config->announce.table, 100);
+	assert_int_equal(config->announce.protocol, 200);
+	assert_int_equal(config->announce.metric, 20);
+	assert_int_equal(config->announce.drain_metric, 1000);
+	assert_int_equal(config->announce.min_up, 2);
+	assert_string_equal(config->announce.file, "/run/edge/vrrp");
 	assert_int_equal(config->services_count, 3);
 	config_free(config);
 }
@@ -1484,6 +1538,7 @@ static void the_largest_config_is_read(void **state)
 static const struct CMUnitTest others[] = {
     cmocka_unit_test(idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table),
     cmocka_unit_test(no_services_give_the_defaults),
+    cmocka_unit_test(announce_without_keys_has_the_defaults),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
     cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),

@@ -279,6 +279,33 @@ static void a_drain_holds_and_all_else_is_dropped_by_name(void **ret)
 	overrides_done(&kept);
 }
 
+static void the_drain_of_the_node_holds_over_a_reload(void **ret)
+{
+	struct scene *scene = *ret;
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	scene->state.overrides.node = (struct node_order){.drain = true, .drain_ms = 1234};
+	next_set(&next, scene);
+	reload(scene, &next, &kept, &report);
+	assert_true(kept.node.drain);
+	assert_int_equal(kept.node.drain_ms, 1234);
+	reload_report_done(&report);
+	overrides_done(&kept);
+}
+
+static void the_drain_of_the_node_holds_when_all_other_changes_are_dropped(void **ret)
+{
+	struct scene *scene = *ret;
+
+	change(scene, "10.0.0.1")->drain = true;
+	scene->state.overrides.node.drain = true;
+	assert_true(kept_shed(&scene->state));
+	assert_int_equal(scene->state.overrides.count, 0);
+	assert_true(scene->state.overrides.node.drain);
+}
+
 static void what_the_file_now_says_too_is_not_dropped(void **ret)
 {
 	struct scene *scene = *ret;
@@ -371,6 +398,8 @@ int main(void)
 	    TEST(what_does_not_fit_is_shed_added_backends_first),
 	    TEST(a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_again),
 	    TEST(a_drain_holds_and_all_else_is_dropped_by_name),
+	    TEST(the_drain_of_the_node_holds_over_a_reload),
+	    TEST(the_drain_of_the_node_holds_when_all_other_changes_are_dropped),
 	    TEST(what_the_file_now_says_too_is_not_dropped),
 	    TEST(a_drain_holds_when_its_service_is_renamed),
 	    TEST(a_drain_ends_with_its_backend_which_is_named),

@@ -98,6 +98,38 @@ static void changes_come_back_as_they_were(void **state)
 	overrides_done(&written);
 }
 
+static void the_order_for_the_node_comes_back_without_any_backend(void **state)
+{
+	struct place *place = *state;
+	struct overrides written = {.node = {.drain = true, .drain_ms = 123456}}, read = {0}, copy;
+
+	for (int withdraw = 0; withdraw < 2; withdraw++) {
+		written.node.withdraw = withdraw;
+		assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+		assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+		assert_true(overrides_equal(&written, &read));
+		assert_true(read.node.drain);
+		assert_int_equal(read.node.withdraw, withdraw);
+		assert_int_equal(read.node.drain_ms, 123456);
+		assert_int_equal(overrides_copy(&read, &copy), 0);
+		assert_true(overrides_equal(&copy, &read));
+		copy.node.withdraw = !withdraw;
+		assert_false(overrides_equal(&copy, &read));
+	}
+}
+
+static void a_node_without_a_drain_is_no_order(void **state)
+{
+	struct place *place = *state;
+	struct overrides read;
+
+	test_file_put(place->path,
+		      "{\"version\": 1, \"backends\": [], \"node\": {\"drain\": false, "
+		      "\"withdraw\": true}}");
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_false(read.node.drain || read.node.withdraw);
+}
+
 static void no_changes_leave_no_file(void **state)
 {
 	struct place *place = *state;
@@ -195,6 +227,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(missing_file_means_no_changes, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(changes_come_back_as_they_were, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(the_order_for_the_node_comes_back_without_any_backend,
+					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_node_without_a_drain_is_no_order, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(no_changes_leave_no_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(failed_save_keeps_the_old_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(broken_files_are_errors, set_up, tear_down),

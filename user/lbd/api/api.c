@@ -33,6 +33,7 @@ static const struct api_route routes[] = {
     {"POST", LB_API_PREFIX "/backend/remove", api_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/drain", api_drain, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/weight", api_weight, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/node/drain", api_node_drain, API_LIST_NONE},
 };
 
 /* ---- answers ---- */
@@ -303,6 +304,7 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 	*api = (struct api){.base = options->base,
 			    .state = options->state,
 			    .attach = options->attach,
+			    .announce = options->announce,
 			    .dp = options->dp,
 			    .health = options->health,
 			    .tasks = options->tasks,

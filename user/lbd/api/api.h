@@ -3,6 +3,7 @@
 #ifndef LBD_API_H
 #define LBD_API_H
 
+#include "lbd/announce/announce.h"
 #include "lbd/state/state.h"
 #include "budget.h"
 #include "metrics.h"
@@ -13,6 +14,7 @@ struct api_options {
 	struct event_base *base;
 	struct state *state; /* its config has the path and the group of the socket */
 	struct attach *attach;
+	const struct announce *announce; /* NULL: nothing is announced */
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;

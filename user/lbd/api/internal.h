@@ -24,6 +24,7 @@ struct api {
 	struct text *texts[API_TEXTS_MAX];
 	struct state *state;
 	struct attach *attach;
+	const struct announce *announce; /* NULL: nothing is announced */
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;
@@ -73,6 +74,10 @@ json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS]);
 json_t *api_events_json(const struct lb_reason_count counts[LB_COUNTERS]);
 json_t *api_backend_json(struct api *api, const struct backend *backend);
 json_t *api_interface_json(const struct api *api, const struct attachment *attachment);
+
+/* ---- node.c ---- */
+api_handler api_node_drain;
+json_t *api_node_json(const struct api *api); /* null: the config has no `announce:` */
 
 /* ---- change.c ---- */
 api_handler api_attach, api_detach, api_reload, api_add, api_remove, api_drain, api_weight;

@@ -4,6 +4,7 @@
 #ifndef LBD_METRICS_H
 #define LBD_METRICS_H
 
+#include "lbd/announce/announce.h"
 #include "lbd/state/state.h"
 
 struct metrics;
@@ -14,7 +15,8 @@ struct metrics_options {
 	struct state *state; /* and its config */
 	struct dataplane *dp;
 	const struct health *health;
-	const struct attach *attach; /* NULL: no interfaces */
+	const struct attach *attach;     /* NULL: no interfaces */
+	const struct announce *announce; /* NULL: nothing is announced */
 	const struct lateness *lateness;
 	const struct face *control; /* for its metrics; outlives the metrics */
 	unsigned connections;       /* at most; see budget.h */

@@ -21,6 +21,7 @@
 struct service_view {
 	struct dp_service_stats stats;
 	const struct service *service;
+	bool announced;
 };
 
 typedef double service_value(const struct service_view *of);
@@ -95,6 +96,11 @@ static double service_transition(const struct service_view *of)
 	return of->stats.slots_in_transition;
 }
 
+static double service_announced(const struct service_view *of)
+{
+	return of->announced;
+}
+
 static const struct {
 	const char *name, *type, *help;
 	service_value *value;
@@ -127,6 +133,8 @@ static const struct {
      service_backups},
     {"lbd_service_slots_in_transition", "gauge",
      "Slots whose older flows still depend on an earlier backend.", service_transition},
+    {"lbd_service_announced", "gauge", "1 if there is a route that announces the service's VIP.",
+     service_announced},
 };
 
 /* ---- backends ---- */
@@ -268,10 +276,13 @@ static void *grow(void *array, unsigned count, unsigned *size, size_t width)
 	return grown;
 }
 
-static bool add_service(struct rows *rows, const struct dataplane *dp,
+static bool add_service(struct rows *rows, const struct metrics_source *source,
 			const struct service *service)
 {
-	struct service_view view = {.service = service};
+	struct service_view view = {
+	    .service = service,
+	    .announced = source->announce && announce_has(source->announce, &service->config->vip),
+	};
 	struct dp_service key;
 	struct service_row *row =
 	    grow(rows->services, rows->services_count, &rows->services_size, sizeof(*row));
@@ -281,7 +292,7 @@ static bool add_service(struct rows *rows, const struct dataplane *dp,
 	rows->services = row;
 	row += rows->services_count++;
 	service_key(service, &key);
-	dataplane_service_stats(dp, &key, &view.stats);
+	dataplane_service_stats(source->dp, &key, &view.stats);
 	for (unsigned f = 0; f < SERVICE_VALUES; f++)
 		row->values[f] = service_families[f].value(&view);
 	add_labels(rows, service, NULL, &row->labels, &row->labels_length);
@@ -350,7 +361,7 @@ static int collect_one(struct metrics_build *build)
 		added =
 		    add_backend(&build->rows, source->dp, service->backends[build->backend_at - 1]);
 	else
-		added = add_service(&build->rows, source->dp, service);
+		added = add_service(&build->rows, source, service);
 	if (++build->backend_at > service->backends_count) {
 		build->backend_at = 0;
 		build->service_at++;

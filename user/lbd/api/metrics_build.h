@@ -3,6 +3,7 @@
 #ifndef LBD_METRICS_BUILD_H
 #define LBD_METRICS_BUILD_H
 
+#include "lbd/announce/announce.h"
 #include "lbd/state/state.h"
 #include "face.h"
 
@@ -12,7 +13,8 @@ struct metrics_source {
 	struct state *state;
 	struct dataplane *dp;
 	const struct health *health;
-	const struct attach *attach; /* NULL: no interfaces */
+	const struct attach *attach;     /* NULL: no interfaces */
+	const struct announce *announce; /* NULL: nothing is announced */
 	const struct lateness *lateness;
 	const struct face *faces[METRICS_FACES]; /* NULL: there is none */
 	double start_time;                       /* seconds since 1970 */

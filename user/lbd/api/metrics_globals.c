@@ -114,6 +114,32 @@ static void write_lost(struct text *text, const struct attach *attach)
 			       (double)list[i].lost);
 }
 
+static void write_number(struct text *text, const char *name, const char *help, double value)
+{
+	metrics_family(text, name, "gauge", help);
+	metrics_sample(text, name, NULL, value);
+}
+
+static void write_node(struct text *text, const struct announce *announce)
+{
+	struct announce_node node = {0};
+
+	if (announce)
+		announce_node(announce, &node);
+	if (!node.on)
+		return;
+	metrics_family(text, "lbd_node_state", "gauge", "1 for the state that the node is in.");
+	for (unsigned i = 0; i < NODE_STATES; i++)
+		metrics_sample(text, "lbd_node_state",
+			       (const char *[]){"state", announce_state_name(i), NULL},
+			       node.state == i);
+	write_number(text, "lbd_vips", "VIPs of the config.", node.vips);
+	write_number(text, "lbd_vips_announced", "VIPs that a route announces.", node.announced);
+	write_number(text, "lbd_announce_fault",
+		     "1: routes or file are not as they should be; lbctl status says why.",
+		     node.fault[0] != 0);
+}
+
 static const char *const face_names[METRICS_FACES] = {"control", "metrics"};
 
 static void write_face_number(struct text *text, const struct metrics_source *source,
@@ -175,6 +201,7 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 		       "When this lbd started, in seconds since 1970-01-01 UTC.");
 	metrics_sample(text, "lbd_start_time_seconds", NULL, source->start_time);
 	write_lost(text, source->attach);
+	write_node(text, source->announce);
 	write_lateness(text, lateness_meter(source->lateness));
 	write_probe_process(text, source->health);
 	write_faces(text, source);

@@ -16,6 +16,7 @@
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
 #define CONFIG_MAX_WEIGHT   LB_API_MAX_WEIGHT
+#define CONFIG_DRAIN_METRIC 1000 /* a route with this metric or more is of a node that drains */
 
 enum config_protocol { CONFIG_TCP = 6, CONFIG_UDP = 17 };
 enum config_mode { CONFIG_MODE_AUTO, CONFIG_MODE_NATIVE, CONFIG_MODE_GENERIC };
@@ -80,6 +81,19 @@ struct config_limits {
 	uint32_t flows;    /* tracked flows, default 1 Mi; the table has twice as many entries */
 };
 
+/* `announce:`: the VIPs as routes for BIRD or FRR to export, and the file that keepalived tracks.
+ */
+struct config_announce {
+	bool on;          /* the key is there */
+	bool all;         /* `require: all`: of a VIP, every service must be usable; else one */
+	uint8_t protocol; /* the routes' protocol number; default 76 */
+	uint32_t table;   /* default 76 */
+	uint32_t metric;  /* default 10 */
+	uint32_t drain_metric; /* CONFIG_DRAIN_METRIC or more; default 2000 */
+	uint32_t min_up;       /* backends that a usable service has at least; default 1 */
+	char *file;            /* NULL: none */
+};
+
 struct config {
 	char **interfaces;
 	unsigned interfaces_count;
@@ -103,6 +117,7 @@ struct config {
 	unsigned encap_source4_len, encap_source6_len; /* default 172.16.0.0/16, 100::/64 */
 	uint16_t gue_port;                             /* default 6080 */
 	struct config_limits limits;
+	struct config_announce announce;
 	struct config_service *services;
 	unsigned services_count;
 };

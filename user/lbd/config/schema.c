@@ -38,6 +38,7 @@ static const cyaml_strval_t fragment_words[] = {{"pass", 1}, {"drop", 0}};
 static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
+static const cyaml_strval_t require_words[] = {{"any", 0}, {"all", 1}};
 static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
 /* Not CYAML_BOOL: libcyaml takes every word that is not a no for a yes. */
 static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
@@ -135,6 +136,16 @@ static const cyaml_schema_field_t limits_keys[] = {
 	TEXT("flows", raw_limits, flows),
 	CYAML_FIELD_END};
 
+static const cyaml_schema_field_t announce_keys[] = {
+	TEXT("table", raw_announce, table),
+	TEXT("protocol", raw_announce, protocol),
+	TEXT("metric", raw_announce, metric),
+	TEXT("drain-metric", raw_announce, drain_metric),
+	TEXT("min-up", raw_announce, min_up),
+	WORD("require", raw_announce, require, require_words),
+	TEXT("file", raw_announce, file),
+	CYAML_FIELD_END};
+
 static const cyaml_schema_value_t name_schema = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
 
@@ -154,6 +165,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),
 	GROUP("limits", raw_config, limits, limits_keys),
+	GROUP("announce", raw_config, announce, announce_keys),
 	GROUP("defaults", raw_config, defaults, defaults_keys),
 	/* Required, so that a truncated file does not silently remove every service. */
 	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0,

@@ -58,6 +58,11 @@ struct raw_encap {
 	char *source_v4, *source_v6, *gue_port;
 };
 
+struct raw_announce {
+	char *table, *protocol, *metric, *drain_metric, *min_up, *file;
+	uint8_t *require; /* 1: all, 0: any */
+};
+
 struct raw_limits {
 	char *services, *backends, *slots, *flows;
 };
@@ -72,6 +77,7 @@ struct raw_config {
 	unsigned metrics_hosts_count;
 	struct raw_encap *encap;
 	struct raw_limits *limits;
+	struct raw_announce *announce;
 	struct raw_service *defaults;
 	struct raw_service *services;
 	unsigned services_count;

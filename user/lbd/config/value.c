@@ -3,6 +3,7 @@
 #include "value.h"
 
 #include <ctype.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ static const struct config config_defaults = {
     .encap_source6 = {.family = 6, .bytes = {0x01}}, /* 100::/64, the discard prefix (RFC 6666) */
     .encap_source6_len = 64,
     .gue_port = 6080,
+    .announce = {.table = 76, .protocol = 76, .metric = 10, .drain_metric = 2000, .min_up = 1},
     .limits = {.services = 1024, .backends = 16384, .slots = 4 << 20, .flows = 1 << 20},
 };
 
@@ -102,6 +104,24 @@ static const struct config_number_key limits_numbers[] = {
 		  LB_MAX_BACKENDS),
     CONFIG_NUMBER("slots", raw_limits, slots, config_limits, slots, size, 1 << 10, 1 << 28),
     CONFIG_NUMBER("flows", raw_limits, flows, config_limits, flows, size, 1 << 10, 1 << 28),
+    {.key = NULL},
+};
+
+static const struct config_number_key announce_numbers[] = {
+    CONFIG_NUMBER("table", raw_announce, table, config_announce, table, count, 1, UINT32_MAX),
+    CONFIG_NUMBER("protocol", raw_announce, protocol, config_announce, protocol, count,
+		  RTPROT_STATIC + 1, 255),
+    CONFIG_NUMBER("metric", raw_announce, metric, config_announce, metric, count, 1,
+		  CONFIG_DRAIN_METRIC - 1),
+    CONFIG_NUMBER("drain-metric", raw_announce, drain_metric, config_announce, drain_metric, count,
+		  CONFIG_DRAIN_METRIC, UINT32_MAX),
+    CONFIG_NUMBER("min-up", raw_announce, min_up, config_announce, min_up, count, 1,
+		  LB_MAX_BACKENDS),
+    {.key = NULL},
+};
+
+static const struct config_text_key announce_texts[] = {
+    CONFIG_TEXT("file", raw_announce, file, config_announce, file, is_path, "an absolute path"),
     {.key = NULL},
 };
 
@@ -212,6 +232,26 @@ static void read_limits(const struct config_place *root, const struct raw_limits
 	config_read_numbers(&at, limits_numbers, raw, limits);
 }
 
+static void read_announce(const struct config_place *root, const struct raw_announce *raw,
+			  struct config *config)
+{
+	struct config_announce *announce = &config->announce;
+	struct config_place at;
+
+	config_place_field(root, "announce", &at);
+	announce->on = true;
+	config_read_numbers(&at, announce_numbers, raw, announce);
+	config_read_texts(&at, announce_texts, raw, announce);
+	if (raw->require)
+		announce->all = *raw->require;
+	if (announce->table == RT_TABLE_LOCAL)
+		config_complain(&at, "table", raw->table,
+				"is the kernel's table of local addresses: expected another");
+	if (announce->file && config->socket && !strcmp(announce->file, config->socket))
+		config_complain(&at, "file", announce->file,
+				"is the control socket: expected another path");
+}
+
 static void read_interfaces(const struct config_place *root, const struct raw_config *raw,
 			    struct config *config)
 {
@@ -269,6 +309,8 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 		read_encap(&root, raw->encap, config);
 	if (raw->limits)
 		read_limits(&root, raw->limits, &config->limits);
+	if (raw->announce)
+		read_announce(&root, raw->announce, config);
 	read_interfaces(&root, raw, config);
 	read_services(&root, raw, config);
 }

@@ -37,6 +37,7 @@ static void run_commit(void *arg)
 		log_info("data plane updated again");
 	state->commit_failed = rc;
 	report_world(state);
+	state_tell(state);
 	state_rest(state, start);
 }
 

@@ -203,6 +203,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		avoid_vips(state, config);
 	world_take_over(&next);
 	put_in_force(state, &next, config, overrides);
+	state_tell(state);
 	return 0;
 }
 
@@ -236,5 +237,6 @@ int state_commit_first(struct state *state, struct error *err)
 	avoid_vips(state, state->config);
 	world_start(&state->world);
 	report_world(state);
+	state_tell(state);
 	return 0;
 }

@@ -62,6 +62,8 @@ void state_interfaces_changed(struct state *state)
 	const struct attachment *list;
 	struct error err;
 
+	if (!state->options.attach)
+		return;
 	attach_try_again(state->options.attach);
 	if (state_attach_interfaces(state, &err))
 		log_error("%s", err.text);
@@ -122,6 +124,7 @@ static void on_attach_changed(void *arg)
 {
 	publish_macs(arg);
 	state_reach(arg);
+	state_tell(arg);
 }
 
 /* ---- links ---- */

@@ -45,6 +45,8 @@ struct state {
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
+	void (*changed)(void *arg); /* see state_on_change; NULL: nobody asks */
+	void *changed_arg;
 	int way_error;          /* -errno of the last check that got no way to the VIP */
 	uint64_t way_ms;        /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
@@ -209,6 +211,11 @@ void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
 
 int state_clock_start(struct state *state);
 void state_clock_stop(struct state *state);
+
+/* ---- node.c ---- */
+
+/* Calls the function of state_on_change. */
+void state_tell(const struct state *state);
 
 /* ---- interfaces.c ---- */
 

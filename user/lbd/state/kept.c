@@ -163,6 +163,7 @@ static bool keep_not_added(void *arg, const struct override *entry)
 bool kept_shed(struct state *state)
 {
 	unsigned before = state->overrides.count;
+	struct node_order node = state->overrides.node;
 
 	overrides_filter(&state->overrides, keep_not_added, NULL);
 	if (state->overrides.count < before) {
@@ -171,6 +172,7 @@ bool kept_shed(struct state *state)
 	} else if (before) {
 		log_error("%s: all %u run-time changes are dropped", state->overrides_path, before);
 		overrides_done(&state->overrides);
+		state->overrides.node = node;
 	}
 	state->overrides_stale = true;
 	return state->overrides.count < before;

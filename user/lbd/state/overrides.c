@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
- * "address", ... } ] }. */
+ * "address", ... } ], "node": { "drain": true, ... } }. */
 #include "overrides.h"
 
 #include <errno.h>
@@ -88,9 +88,14 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->added == b->added && a->removed == b->removed;
 }
 
+static bool same_order(const struct node_order *a, const struct node_order *b)
+{
+	return a->drain == b->drain && a->withdraw == b->withdraw && a->drain_ms == b->drain_ms;
+}
+
 bool overrides_equal(const struct overrides *a, const struct overrides *b)
 {
-	if (a->count != b->count)
+	if (a->count != b->count || !same_order(&a->node, &b->node))
 		return false;
 	for (unsigned i = 0; i < a->count; i++)
 		if (!same_entry(&a->list[i], &b->list[i]))
@@ -100,7 +105,7 @@ bool overrides_equal(const struct overrides *a, const struct overrides *b)
 
 int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 {
-	struct overrides copy = {0};
+	struct overrides copy = {.node = overrides->node};
 
 	for (unsigned i = 0; i < overrides->count; i++) {
 		const struct override *from = &overrides->list[i];
@@ -162,21 +167,44 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	return 0;
 }
 
+/* Without "node" there is no order. */
+static int node_from_json(json_t *item, struct node_order *ret, const char *path, struct error *err)
+{
+	json_int_t drain_ms = 0;
+	int drain = 0, withdraw = 0;
+	json_error_t why;
+
+	if (!item)
+		return 0;
+	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:b, s?b, s?I}", "drain", &drain, "withdraw",
+			   &withdraw, "drain_ms", &drain_ms))
+		return error_set(err, -EINVAL, "%s: node: %s", path, why.text);
+	if (!drain)
+		return 0;
+	*ret = (struct node_order){
+	    .drain = true, .withdraw = withdraw, .drain_ms = drain_ms > 0 ? (uint64_t)drain_ms : 0};
+	return 0;
+}
+
 static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
 			       struct error *err)
 {
 	struct overrides into = {0};
-	json_t *list, *item;
+	json_t *list, *item, *node = NULL;
 	json_error_t why;
 	size_t i;
 	int version, rc;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o}", "version", &version, "backends", &list))
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o}", "version", &version, "backends", &list,
+			   "node", &node))
 		return error_set(err, -EINVAL, "%s: %s", path, why.text);
 	if (version != OVERRIDES_VERSION || !json_is_array(list))
 		return error_set(err, -EINVAL,
 				 "%s: version %d: expected version %d with a list of backends",
 				 path, version, OVERRIDES_VERSION);
+	rc = node_from_json(node, &into.node, path, err);
+	if (rc)
+		return rc;
 	if (json_array_size(list) > max)
 		log_error("%s: %zu run-time changes: expected at most %u: the others are dropped",
 			  path, json_array_size(list), max);
@@ -236,6 +264,12 @@ static json_t *entry_to_json(const struct override *entry)
 	return item;
 }
 
+static json_t *node_to_json(const struct node_order *node)
+{
+	return json_pack("{s:b, s:b, s:I}", "drain", node->drain, "withdraw", node->withdraw,
+			 "drain_ms", (json_int_t)node->drain_ms);
+}
+
 static char *overrides_to_text(const struct overrides *overrides)
 {
 	json_t *list = json_array(), *root;
@@ -244,6 +278,11 @@ static char *overrides_to_text(const struct overrides *overrides)
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
+	if (root && overrides->node.drain &&
+	    json_object_set_new(root, "node", node_to_json(&overrides->node))) {
+		json_decref(root);
+		return NULL;
+	}
 	text = root && json_array_size(list) == overrides->count ? json_dumps(root, JSON_INDENT(2))
 								 : NULL;
 	json_decref(root);
@@ -255,7 +294,7 @@ int overrides_save(const struct overrides *overrides, const char *path, struct e
 	_cleanup_free_ char *text = NULL;
 	int rc;
 
-	if (!overrides->count) {
+	if (!overrides->count && !overrides->node.drain) {
 		rc = file_remove(path);
 		return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Run-time changes to the config: a list keyed by service name and backend address, kept as JSON so
- * that a drain survives a kill -9 of lbd. */
+/* Run-time changes to the config: a list keyed by service name and backend address, and the order
+ * for the whole node, kept as JSON so that a drain survives a kill -9 of lbd. */
 #ifndef LBD_OVERRIDES_H
 #define LBD_OVERRIDES_H
 
@@ -9,6 +9,7 @@
 
 #include "common/addr.h"
 #include "common/error.h"
+#include "node.h"
 
 struct override {
 	char *service;
@@ -26,14 +27,15 @@ struct override {
 
 struct overrides {
 	struct override *list;
-	unsigned count;
+	unsigned count; /* of the list */
+	struct node_order node;
 };
 
 /* Reads path; a file that does not exist gives an empty list. Entries beyond max are dropped, which
  * is logged. 0, or -errno with *ret untouched and err naming the file. */
 int overrides_load(const char *path, unsigned max, struct overrides *ret, struct error *err);
 /* Writes path whole or not at all (temporary file, fsync, rename, fsync of the directory); an empty
- * list removes it. When it returns 0, the list is on disk. */
+ * list without an order for the node removes it. When it returns 0, the list is on disk. */
 int overrides_save(const struct overrides *overrides, const char *path, struct error *err);
 int overrides_copy(const struct overrides *overrides, struct overrides *ret); /* 0 or -ENOMEM */
 void overrides_done(struct overrides *overrides);
@@ -48,7 +50,7 @@ struct override *overrides_get(struct overrides *overrides, const char *service,
 /* Drops the entries for which keep returns false. */
 typedef bool overrides_keep_fn(void *arg, const struct override *entry);
 void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void *arg);
-/* The same entries in the same order. */
+/* The same entries in the same order, and the same order for the node. */
 bool overrides_equal(const struct overrides *a, const struct overrides *b);
 void overrides_drop(struct overrides *overrides, struct override *entry);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What a reload does with run-time changes: a drain holds while its backend is in the file, which
- * has no word for it; on all else the file has the last word. */
+ * has no word for it, and so does that of the node; on all else the file has the last word. */
 #include "internal.h"
 
 #include <errno.h>
@@ -114,7 +114,7 @@ static int reload_entry(const struct state *state, const struct config *next,
 int reload_overrides(const struct state *state, const struct config *next, struct overrides *ret,
 		     struct reload_report *report, struct error *err)
 {
-	struct overrides kept = {0};
+	struct overrides kept = {.node = state->overrides.node};
 
 	for (unsigned i = 0; i < state->overrides.count; i++)
 		if (reload_entry(state, next, &state->overrides.list[i], &kept, report)) {

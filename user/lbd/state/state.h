@@ -12,6 +12,7 @@
 #include "lbd/health/health.h"
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
+#include "node.h"
 
 /* What users see of a backend. */
 enum backend_condition {
@@ -213,6 +214,15 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 			bool on, const uint64_t *force_after_ms, struct error *err);
 int state_backend_weight(struct state *state, const char *service, const struct addr *address,
 			 uint32_t weight, struct error *err);
+
+/* Drains the node, or ends that. withdraw: its VIPs are not announced any more; that holds until
+ * the drain ends. Kept like the changes above. -EBUSY: the config has no `announce:`. */
+int state_node_drain(struct state *state, bool on, bool withdraw, struct error *err);
+const struct node_order *state_node_order(const struct state *state);
+/* changed is called after each commit, at which conditions of backends and services may have
+ * changed, each change of the config or of the node's order, and each of the attached interfaces.
+ * NULL: nobody. */
+void state_on_change(struct state *state, void (*changed)(void *arg), void *arg);
 
 /* The MTU of the path to the backend, which has a next hop: bytes of a packet with what lbd puts in
  * front. That of the next hop, or less if a router has reported less. */
