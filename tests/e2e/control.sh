@@ -480,6 +480,62 @@ test_status_reports_that_the_program_was_detached() {
 }
 status_begins_with() { lbctl status | grep -q "^$1"; } # TEXT
 
+metric() { metrics | sed -n "s/^$1 //p"; } # SAMPLE
+health() { # prints the status and the sentence of /healthz
+	in_ns lb curl -s -w ' %{http_code}' http://127.0.0.1:9469/healthz | tr -d '\n'
+}
+# lbctl status --check, /healthz and the metric agree.
+expect_forwarding() { # 0|1 SENTENCE
+	local said code=0
+	said=$(lbctl status --check) || code=$?
+	expect "exit status of --check" $code = $((1 - $1))
+	[[ $said == "$2"* ]] || { echo "# --check: $said"; FAILED=1; }
+	expect "healthz" "$(health)" = "$said $(($1 ? 200 : 503))"
+	# a scrape may be up to a second old
+	lab_wait_for 5 "lbd_forwarding $1" forwarding_is "$1" || FAILED=1
+}
+forwarding_is() { [ "$(metric lbd_forwarding)" = "$1" ]; }
+attached_is() { [ "$(metric 'lbd_interface_attached{interface="eth0"}')" = "$1" ]; }
+
+test_monitoring_is_told_when_nothing_is_forwarded() {
+	expect_forwarding 1 "Forwarding: 3 services, 6 of 6 backends up"
+	lbctl detach eth0 >/dev/null || return 1
+	expect_forwarding 0 "Not forwarding: no interface is attached"
+	attached_is 0 || { echo "# lbd_interface_attached is not 0"; FAILED=1; }
+	lbctl attach eth0 >/dev/null || return 1
+	expect_forwarding 1 "Forwarding: "
+	attached_is 1 || { echo "# lbd_interface_attached is not 1"; FAILED=1; }
+	ip -n "$(ns router)" link set to-lb down
+	lab_wait_for 5 "the carrier to be gone" forwarding_is 0
+	expect_forwarding 0 "Not forwarding: eth0 is down or has no carrier"
+	ip -n "$(ns router)" link set to-lb up
+	lab_wait_for 30 "all backends to be up" backends_up 6 || return 1
+	expect_forwarding 1 "Forwarding: "
+	expect "checks that passed" "$(metric 'lbd_health_checks_total{result="passed"}')" -gt 0
+}
+
+reload_success_is() { [ "$(metric lbd_config_reload_success)" = "$1" ]; }
+reload_time() { metric lbd_config_reload_timestamp_seconds; }
+is_later_than() { awk "BEGIN { exit !($(reload_time) > $1) }"; } # SECONDS
+
+test_metrics_tell_a_refused_config_and_run_time_changes() {
+	local before
+	reload_success_is 1 || { echo "# expected success before"; FAILED=1; }
+	before=$(reload_time)
+	sed -i.good 's/port: 80$/port: 70000/' "$WORK/lbd.yaml"
+	answers 422 "lbd.yaml:" POST /v1/reload '{}'
+	lab_wait_for 5 "lbd_config_reload_success 0" reload_success_is 0 || FAILED=1
+	expect "time of the config" "$(reload_time)" = "$before"
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	lab_wait_for 5 "lbd_overrides 1" overrides_are 1 || FAILED=1
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 5 "lbd_config_reload_success 1" reload_success_is 1 || FAILED=1
+	lab_wait_for 5 "lbd_overrides 0" overrides_are 0 || FAILED=1
+	is_later_than "$before" || { echo "# $(reload_time) is not after $before"; FAILED=1; }
+}
+overrides_are() { [ "$(metric lbd_overrides)" = "$1" ]; }
+
 test_detach_then_stop_leaves_no_pins() {
 	answers 200 '{}' POST /v1/detach '{"interface":"eth0"}'
 	stop_lbd TERM

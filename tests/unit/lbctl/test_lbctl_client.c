@@ -82,6 +82,36 @@ static void the_first_line_of_status_says_whether_it_forwards(void **state)
 	}
 }
 
+static void status_check_exits_1_if_nothing_is_forwarded(void **state)
+{
+	static const struct {
+		const char *status;
+		int exit_code;
+		const char *line;
+	} cases[] = {
+	    {STATUS(ETH0, 3, 0, 9, 9), 0, "Forwarding: 3 services, 9 of 9 backends up\n"},
+	    {STATUS(ETH0, 3, 1, 9, 6), 0,
+	     "Forwarding, but 1 of 3 services is down. Why: lbctl backends\n"},
+	    {STATUS(ETH0, 3, 3, 9, 0), 1,
+	     "Not forwarding: none of 9 backends is up. Why: lbctl backends\n"},
+	    {STATUS("", 3, 0, 9, 9), 1,
+	     "Not forwarding: no interface is attached. Next: lbctl attach IFACE\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct fake_answer answers[] = {{"GET /v1/status", 200, cases[i].status},
+						      {NULL}};
+
+		RUN(answers, "status", "--check");
+		assert_int_equal(run.exit_code, cases[i].exit_code);
+		assert_string_equal(run.out, cases[i].line);
+		assert_string_equal(run.err, "");
+		RUN(answers, "status", "--check", "--json");
+		assert_int_equal(run.exit_code, cases[i].exit_code);
+		assert_int_equal(run.out[0], '{');
+	}
+}
+
 static void status_names_modes_memory_and_changes(void **state)
 {
 	const struct fake_answer answers[] = {
@@ -543,6 +573,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_first_line_of_status_says_whether_it_forwards),
+	    cmocka_unit_test(status_check_exits_1_if_nothing_is_forwarded),
 	    cmocka_unit_test(status_names_modes_memory_and_changes),
 	    cmocka_unit_test(status_shows_the_seed_blind_services_and_a_crowded_table),
 	    cmocka_unit_test(status_warns_of_noticeable_lateness),

@@ -15,6 +15,7 @@
 #include "lb_reasons.h"
 #include "common/clock.h"
 #include "counter_text.h"
+#include "forwards.h"
 
 static json_int_t number(uint64_t value)
 {

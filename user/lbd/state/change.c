@@ -281,7 +281,7 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	}
 }
 
-int state_reload(struct state *state, struct reload_report *ret, struct error *err)
+static int reload(struct state *state, struct reload_report *ret, struct error *err)
 {
 	struct overrides kept = {0};
 	struct reload_report report = {0};
@@ -315,4 +315,14 @@ int state_reload(struct state *state, struct reload_report *ret, struct error *e
 	else
 		reload_report_done(&report);
 	return 0;
+}
+
+int state_reload(struct state *state, struct reload_report *ret, struct error *err)
+{
+	int rc = reload(state, ret, err);
+
+	state->config_age.refused = rc;
+	if (!rc)
+		state->config_age.applied_ms = clock_wall_ms();
+	return rc;
 }

@@ -25,6 +25,7 @@ struct state {
 	struct state_options options; /* config is not used after state_new */
 	char *config_path, *overrides_path, *overrides_former;
 	struct config *config;
+	struct config_age config_age;
 	struct overrides overrides;
 	bool overrides_stale; /* what is on disk differs from them */
 	struct world world;

@@ -63,6 +63,7 @@ int state_new(const struct state_options *options, struct state **ret, struct er
 	state->overrides_path = copy(options->overrides_path);
 	state->overrides_former = copy(options->overrides_former);
 	state->first = true;
+	state->config_age.applied_ms = clock_wall_ms();
 	rc = state_start(state, err);
 	if (rc)
 		state_free(state);
@@ -96,6 +97,11 @@ const struct config *state_config(const struct state *state)
 const char *state_config_path(const struct state *state)
 {
 	return state->config_path;
+}
+
+void state_config_age(const struct state *state, struct config_age *ret)
+{
+	*ret = state->config_age;
 }
 
 unsigned state_overrides_count(const struct state *state)

@@ -136,6 +136,11 @@ void state_free(struct state *state);
 int state_attach_interfaces(struct state *state, struct error *err);
 
 const char *state_config_path(const struct state *state);
+struct config_age {
+	uint64_t applied_ms; /* CLOCK_REALTIME when the config in force was read */
+	bool refused;        /* the last reload failed: the file has another config, or a mistake */
+};
+void state_config_age(const struct state *state, struct config_age *ret);
 /* How many backends differ from the file at run time. */
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
