@@ -10,10 +10,6 @@
 
 #include "common/forwarding.h"
 
-/* One interface that runs, three services that are up, nine backends that are. */
-#define WELL \
-	.interfaces = 1, .running = 1, .services = 3, .backends = 9, .up = 9
-
 struct scene {
 	struct forwarding_facts facts;
 	enum forwarding verdict;
@@ -35,18 +31,30 @@ static void expect(const struct scene *scenes, size_t count)
 
 #define EXPECT(scenes) expect(scenes, sizeof(scenes) / sizeof(scenes[0]))
 
+/* interfaces, running, not_running, services, down, blind, backends, up */
+
 static void it_forwards_while_one_service_is_up_on_one_interface(void **state)
 {
 	static const struct scene scenes[] = {
-	    {{WELL}, FORWARDING_ALL, "Forwarding: 3 services, 9 of 9 backends up"},
-	    {{WELL, .up = 1}, FORWARDING_PART, "Forwarding: 3 services, 1 of 9 backends up"},
-	    {{WELL, .down = 2, .up = 3}, FORWARDING_PART, "Forwarding, but 2 of 3 services are"},
-	    {{WELL, .interfaces = 2, .not_running = "eth1"},
+	    {{1, 1, NULL, 3, 0, 0, 9, 9},
+	     FORWARDING_ALL,
+	     "Forwarding: 3 services, 9 of 9 backends up"},
+	    {{1, 1, NULL, 3, 0, 0, 9, 1},
 	     FORWARDING_PART,
-	     "Forwarding, but eth1 is down"},
-	    {{WELL, .blind = 2, .up = 3}, FORWARDING_PART, "Blind: no backend of 2 services"},
+	     "Forwarding: 3 services, 1 of 9 backends up"},
+	    {{1, 1, NULL, 3, 2, 0, 9, 3},
+	     FORWARDING_PART,
+	     "Forwarding, but 2 of 3 services are down"},
+	    {{2, 1, "eth1", 3, 0, 0, 9, 9},
+	     FORWARDING_PART,
+	     "Forwarding, but eth1 is down or has no carrier"},
+	    {{1, 1, NULL, 3, 0, 2, 9, 3},
+	     FORWARDING_PART,
+	     "Blind: no backend of 2 services answers"},
 	    /* panic: none is up, and all are used */
-	    {{WELL, .up = 0}, FORWARDING_PART, "Forwarding: 3 services, 0 of 9 backends up"},
+	    {{1, 1, NULL, 3, 0, 0, 9, 0},
+	     FORWARDING_PART,
+	     "Forwarding: 3 services, 0 of 9 backends up"},
 	};
 
 	EXPECT(scenes);
@@ -55,16 +63,24 @@ static void it_forwards_while_one_service_is_up_on_one_interface(void **state)
 static void what_stops_all_traffic_is_named(void **state)
 {
 	static const struct scene scenes[] = {
-	    {{WELL, .interfaces = 0, .running = 0}, FORWARDING_NOT, "Not forwarding: no interface"},
-	    {{WELL, .running = 0, .not_running = "eth0"},
+	    {{0, 0, NULL, 3, 0, 0, 9, 9},
+	     FORWARDING_NOT,
+	     "Not forwarding: no interface is attached"},
+	    {{1, 0, "eth0", 3, 0, 0, 9, 9},
 	     FORWARDING_NOT,
 	     "Not forwarding: eth0 is down or has no carrier. Next: ip link set eth0 up"},
-	    {{WELL, .services = 0, .backends = 0, .up = 0},
+	    {{1, 1, NULL, 0, 0, 0, 0, 0},
 	     FORWARDING_NOT,
 	     "Not forwarding: the config has no services"},
-	    {{WELL, .down = 3, .up = 0}, FORWARDING_NOT, "Not forwarding: none of 9 backends is"},
-	    {{WELL, .blind = 3, .up = 0}, FORWARDING_NOT, "Blind: no backend of 3 services"},
-	    {{WELL, .blind = 1, .down = 2, .up = 0}, FORWARDING_NOT, "Blind: no backend of 1 serv"},
+	    {{1, 1, NULL, 3, 3, 0, 9, 0},
+	     FORWARDING_NOT,
+	     "Not forwarding: none of 9 backends is up"},
+	    {{1, 1, NULL, 3, 0, 3, 9, 0},
+	     FORWARDING_NOT,
+	     "Blind: no backend of 3 services answers"},
+	    {{1, 1, NULL, 3, 2, 1, 9, 0},
+	     FORWARDING_NOT,
+	     "Blind: no backend of 1 service answers"},
 	};
 
 	EXPECT(scenes);
@@ -73,7 +89,7 @@ static void what_stops_all_traffic_is_named(void **state)
 static void services_that_are_down_by_weights_are_not_put_down_to_backends(void **state)
 {
 	static const struct scene scenes[] = {
-	    {{WELL, .down = 3},
+	    {{1, 1, NULL, 3, 3, 0, 9, 9},
 	     FORWARDING_NOT,
 	     "Not forwarding: no backend that is up takes new flows (weight 0, or draining)"},
 	};
