@@ -93,12 +93,20 @@
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
  *
- * POST /v1/attach          { "interface", "mode": "auto" (default)|"native"|"generic" }
+ * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: the config's) }
  *                          -> { "interface": INTERFACE }
- * POST /v1/detach          { "interface" } -> {}
- * POST /v1/reload          {"lists": bool (default false)} -> { "services", "backends",
+ * POST /v1/detach          { "interface" } -> {}. An interface of the config stays detached, also
+ *                          over reloads, until it is attached by hand
+ * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
+ *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
  *                          "kept", "dropped": [ { "service", "address", "change" } ], 100 in all }
+ *                          With "keep": true all run-time changes are kept where their service and
+ *                          backend stay, not only drains.
+ *                          With "dry_run": true nothing is changed, and the answer also has
+ *                          "changed": how much a reload would change, and "changes":
+ *                          [ "sentence" ], the first 100. "services" and "backends" are those in
+ *                          force.
  *                          With "lists": true only the files of allow and deny lists are read:
  *                          -> { "services": number of services with lists, "changed": how many of
  *                          them admit other clients now, "prefixes": of all lists }
@@ -108,6 +116,10 @@
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
  *                            (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
+ *
+ * Each answer to a POST also has "warnings": [ "sentence" ], 100 at most: what is not as it was
+ * asked for, or as the config says (keys that only a start reads, interfaces that are not there or
+ * left the config, a service that is down now, what could not be written to disk).
  *
  * Names that end in "_s" are seconds. The counts "packets", "bytes" and "flows" only grow; a
  * restart of lbd keeps them. */

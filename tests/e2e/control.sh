@@ -292,6 +292,109 @@ test_removed_backend_drains_and_is_forgotten() {
 	lab_wait_for 5 "all to be up" backends_up 6
 }
 
+# What a reload or a change warns of.
+warnings_of() { # PATH BODY
+	api POST "$1" "$2" | head -n 1 | jq -r '.warnings[]'
+}
+expect_warning() { # WARNINGS TEXT
+	[[ $1 == *"$2"* ]] && return
+	echo "# no warning '$2' in: $1"
+	FAILED=1
+}
+
+test_a_reload_warns_of_what_is_not_as_the_file_says_each_time() {
+	local warnings
+	expect "warnings" "$(api POST /v1/reload '{}' | head -n 1 | jq '.warnings | length')" = 0
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	sed -i -e "s|^state:.*|state: $WORK/elsewhere|" -e 's|^interfaces:.*|interfaces: [eth7]|' \
+		"$WORK/lbd.yaml"
+	for _ in 1 2; do
+		warnings=$(warnings_of /v1/reload '{}')
+		expect_warning "$warnings" "state ignored until lbd is restarted"
+		expect_warning "$warnings" "eth7: no such interface"
+		expect_warning "$warnings" "eth0: attached, but not in the config's interfaces"
+	done
+	lbctl reload >"$WORK/said" || return 1
+	expect "lines of lbctl" "$(grep -c '^Warning: ' "$WORK/said")" = 3
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >"$WORK/said" || return 1
+	expect "lines of lbctl" "$(grep -c '^Warning: ' "$WORK/said")" = 0
+}
+
+test_a_trial_changes_nothing_and_says_what_would_change() {
+	local before
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	lbctl backend drain web4 10.0.0.12 >/dev/null || return 1
+	before=$(weights)
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	sed -i 's/name: web6/name: shop/' "$WORK/lbd.yaml"
+	lbctl reload --dry-run >"$WORK/said" || return 1
+	sed 's/^/# /' "$WORK/said"
+	grep -qx '  service web4: backend 10.0.0.11: weight 7 -> 100' "$WORK/said" || FAILED=1
+	grep -qx '  service web6: renamed to shop' "$WORK/said" || FAILED=1
+	grep -qx '  kept     web4 10.0.0.12: drain' "$WORK/said" || FAILED=1
+	expect "exit status of diff" "$(lbctl diff >"$WORK/said"; echo $?)" = 1
+	grep -qx '  service web4: backend 10.0.0.12: drain at run time' "$WORK/said" || FAILED=1
+	expect "backends" "$(weights)" = "$before"
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	end_drains
+	lbctl reload >/dev/null
+	expect "exit status of diff" "$(lbctl diff >/dev/null; echo $?)" = 0
+}
+
+test_keep_keeps_run_time_changes_over_a_reload() {
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	lbctl reload --keep >"$WORK/said" || return 1
+	grep -qx '  kept     web4 10.0.0.11: weight 7' "$WORK/said" || FAILED=1
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lbctl reload >/dev/null || return 1
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 100
+}
+
+attached() { lbctl status --json | jq -r '[.interfaces[].name] | join(" ")'; }
+
+test_a_detached_interface_stays_so_until_it_is_attached_by_hand() {
+	lbctl detach eth0 | grep -q '^Warning: no interface is attached' || return 1
+	lbctl reload | grep -q '^Warning: eth0: stays detached' || return 1
+	[ -z "$(attached)" ] || { echo "# attached after a reload"; FAILED=1; }
+	stop_lbd KILL && lab_lbd_start || return 1
+	[ -z "$(attached)" ] || { echo "# attached after a crash"; FAILED=1; }
+	lbctl attach eth0 >/dev/null || return 1
+	lbctl reload >/dev/null || return 1
+	expect "interfaces" "$(attached)" = eth0
+	# stopped with nothing attached: the next start does as the config says
+	lbctl detach eth0 >/dev/null && stop_lbd TERM && lab_lbd_start || return 1
+	expect "interfaces" "$(attached)" = eth0
+	[ ! -e "$WORK/lbd.sock.detached.json" ] || { echo "# the file is still there"; FAILED=1; }
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_attach_uses_the_mode_of_the_config() {
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	echo "mode: generic" >>"$WORK/lbd.yaml"
+	lbctl reload >"$WORK/said" || return 1
+	lbctl detach eth0 >/dev/null && lbctl attach eth0 >/dev/null || return 1
+	expect "mode" "$(status '.interfaces[0].mode')" = generic
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null && lbctl detach eth0 >/dev/null && lbctl attach eth0 >/dev/null ||
+		return 1
+	lab_wait_for 30 "all backends to be up" backends_up 6
+}
+
+test_the_file_drains_a_backend() {
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	sed -i 's/- { address: "10.0.0.11" }/- { address: "10.0.0.11", drain: true }/' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 5 "the drain" drains_or_is_drained 10.0.0.11 || FAILED=1
+	lbctl backend undrain web4 10.0.0.11 >/dev/null || return 1
+	expect "condition" "$(backend_field web4 10.0.0.11 condition)" = up
+	lbctl reload | grep -q 'web4 10.0.0.11: undrain (the file has drain: true)' || FAILED=1
+	lab_wait_for 5 "the drain" drains_or_is_drained 10.0.0.11 || FAILED=1
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
 test_second_lbd_is_refused_and_names_the_first() {
 	local out
 	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1
@@ -386,7 +489,7 @@ test_another_xdp_program_is_left_alone_and_named() {
 	answers 200 '"mode":"native"' POST /v1/attach '{"interface":"taken"}'
 	answers 409 'attached in native mode' \
 		POST /v1/attach '{"interface":"taken","mode":"generic"}'
-	answers 200 '{}' POST /v1/detach '{"interface":"taken"}'
+	answers 200 '"warnings":[' POST /v1/detach '{"interface":"taken"}'
 	[[ $(ip -n "$(ns lb)" link show taken) != *xdp* ]] || { echo "# still attached"; FAILED=1; }
 	ip -n "$(ns lb)" link del taken
 }
@@ -398,7 +501,7 @@ test_driver_that_refuses_native_mode_is_quoted() {
 		POST /v1/attach '{"interface":"switch","mode":"native"}'
 	answers 200 '"mode":"generic"' POST /v1/attach '{"interface":"switch"}'
 	logged "generic mode is used, which is slower"
-	answers 200 '{}' POST /v1/detach '{"interface":"switch"}'
+	answers 200 '"warnings":[' POST /v1/detach '{"interface":"switch"}'
 	ip -n "$(ns lb)" link del switch
 }
 
@@ -537,7 +640,7 @@ test_metrics_tell_a_refused_config_and_run_time_changes() {
 overrides_are() { [ "$(metric lbd_overrides)" = "$1" ]; }
 
 test_detach_then_stop_leaves_no_pins() {
-	answers 200 '{}' POST /v1/detach '{"interface":"eth0"}'
+	answers 200 '"warnings":[' POST /v1/detach '{"interface":"eth0"}'
 	stop_lbd TERM
 	expect "pins" "$(find "/sys/fs/bpf/$LAB" 2>/dev/null | wc -l)" = 0
 	# shellcheck disable=SC2034 # run_tests reads it

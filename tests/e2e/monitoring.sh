@@ -2,6 +2,7 @@
 # Metrics as those who watch lbd use them: docs/metrics.md lists what there is; the rules of
 # dist/alerts.yml are raised in a real Prometheus by making their faults; the queries of
 # dist/grafana.json have results.
+# shellcheck disable=SC2034 # run_tests reads FAILED
 . "$(dirname "$0")/lib.sh"
 
 PROMETHEUS=http://127.0.0.1:9090

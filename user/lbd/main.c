@@ -239,17 +239,21 @@ static int start_state(struct daemon *daemon, struct config *config, const char 
 					.attach = daemon->attach,
 					.neigh = daemon->neigh,
 					.health = daemon->health};
-	struct kept_file overrides;
+	struct kept_file overrides, held = {0};
 	int rc = kept_file_name(config, "overrides.json", &overrides, err);
 
+	if (!rc && (rc = kept_file_name(config, "detached.json", &held, err)))
+		kept_file_done(&overrides);
 	if (rc) {
 		config_free(config);
 		return rc;
 	}
 	options.overrides_path = overrides.path;
 	options.overrides_former = overrides.former;
+	options.held_path = held.path;
 	rc = state_new(&options, &daemon->state, err);
 	kept_file_done(&overrides);
+	kept_file_done(&held);
 	return rc;
 }
 
@@ -330,6 +334,8 @@ static void stop(struct daemon *daemon)
 			event_free(events[i]);
 	metrics_free(daemon->metrics);
 	api_free(daemon->api);
+	if (unpin)
+		state_forget_detached(daemon->state);
 	state_free(daemon->state);
 	attach_free(daemon->attach);
 	health_free(daemon->health);

@@ -96,7 +96,7 @@ static const struct refusal refusals[] = {
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight or backup"},
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight, backup or drain"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise or fall"},
@@ -136,7 +136,7 @@ static const struct refusal refusals[] = {
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise or fall"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight or backup"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight, backup or drain"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -441,6 +441,8 @@ static const struct refusal refusals[] = {
      "6: service web: backend 10.0.0.1: weight: 10001: expected 0 to 10000"},
     {"a_weight_with_a_fraction", WEB "    backends: [{address: 10.0.0.1, weight: 1.5}]\n",
      "6: service web: backend 10.0.0.1: weight: 1.5: expected 0 to 10000"},
+    {"a_drain_that_is_a_time", WEB "    backends: [{address: 10.0.0.1, drain: 5m}]\n",
+     "6: service web: backend 10.0.0.1: drain: 5m: expected true, false, yes or no"},
     {"a_backup_that_is_a_number", WEB "    backends: [{address: 10.0.0.1, backup: 1}]\n",
      "6: service web: backend 10.0.0.1: backup: 1: expected true, false, yes or no"},
     {"a_backend_listed_twice",
@@ -820,6 +822,7 @@ static const char full[] =
     "    backends: &pool\n"
     "      - address: 10.0.0.11\n"
     "        weight: 0\n"
+    "        drain: true\n"
     "      - { address: 10.0.0.12, weight: 10000, backup: true }\n"
     "  - name: any6\n"
     "    vip: \"2001:db8::10\"\n"
@@ -996,6 +999,8 @@ static void every_key_of_a_service_is_read(void **state)
 	assert_int_equal(web->backends_count, 2);
 	assert_int_equal(web->backends[0].weight, 0);
 	assert_false(web->backends[0].backup);
+	assert_true(web->backends[0].drain);
+	assert_false(web->backends[1].drain);
 	assert_addr(&web->backends[1].address, "10.0.0.12");
 	assert_int_equal(web->backends[1].weight, 10000);
 	assert_true(web->backends[1].backup);

@@ -236,12 +236,15 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	static const struct {
 		const char *words[7], *request;
 	} cases[] = {
-	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"auto\"}\n"},
+	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\"}\n"},
 	    {{"attach", "eth0", "--mode", "native"},
 	     "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"native\"}\n"},
 	    {{"detach", "eth0"}, "POST /v1/detach {\"interface\":\"eth0\"}\n"},
 	    {{"reload"}, "POST /v1/reload {}\n"},
 	    {{"reload", "--lists"}, "POST /v1/reload {\"lists\":true}\n"},
+	    {{"reload", "--keep"}, "POST /v1/reload {\"keep\":true}\n"},
+	    {{"reload", "--dry-run", "--keep"},
+	     "POST /v1/reload {\"dry_run\":true,\"keep\":true}\n"},
 	    {{"backend", "add", "web", "10.0.0.1"},
 	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"weight\":100}\n"},
@@ -299,6 +302,71 @@ static void reload_names_what_was_kept_and_what_was_dropped(void **state)
 			    "2 run-time changes dropped: the config file takes precedence\n"
 			    "  dropped  web 10.0.0.2: weight 7\n"
 			    "  dropped  dns 10.0.0.3: removal\n");
+}
+
+static void warnings_of_a_change_follow_its_result(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"POST /v1/reload", 200,
+	     "{\"services\":1,\"backends\":2,\"warnings\":[\"pin ignored\",\"eth7: no such \\u001b\"]}"},
+	    {"POST /v1/backend/weight", 200, "{\"warnings\":[\"service web is down\"]}"},
+	    {NULL}};
+
+	RUN(answers, "reload");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out, "reloaded: 1 service, 2 backends\n"
+				     "Warning: pin ignored\n"
+				     "Warning: eth7: no such ?\n");
+	RUN(answers, "reload", "--json");
+	assert_null(strstr(run.out, "Warning"));
+	assert_non_null(strstr(run.out, "\"pin ignored\""));
+	RUN(answers, "backend", "weight", "web", "10.0.0.1", "0");
+	assert_non_null(strstr(run.out, "weight 0: takes no new flows\n"
+					"Warning: service web is down\n"));
+}
+
+#define TRIAL                                                                                     \
+	"{\"services\":1,\"backends\":2,\"kept_overrides\":1,\"dropped_overrides\":0,\"kept\":[{"     \
+	"\"service\":\"web\",\"address\":\"10.0.0.1\",\"change\":\"drain\"}],\"dropped\":[],"         \
+	"\"changed\":3,\"changes\":[\"service web: backend 10.0.0.2: weight 7 -> 100\",\"service old: " \
+	"removed\"],\"warnings\":[\"pin ignored\"]}"
+
+static void a_trial_says_what_would_change(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/reload", 200, TRIAL}, {NULL}};
+
+	RUN(answers, "reload", "--dry-run");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out, "the file is valid; a reload would make 3 changes\n"
+				     "  service web: backend 10.0.0.2: weight 7 -> 100\n"
+				     "  service old: removed\n"
+				     "  and 1 more\n"
+				     "1 drain kept: lbctl backend undrain ends one\n"
+				     "  kept     web 10.0.0.1: drain\n"
+				     "Warning: pin ignored\n");
+	RUN(answers, "reload", "--dry-run", "--lists");
+	assert_int_equal(run.exit_code, 2);
+	assert_non_null(strstr(run.err, "--lists: expected neither --dry-run nor --keep"));
+}
+
+static void diff_exits_1_if_something_differs(void **state)
+{
+	const struct fake_answer differs[] = {{"POST /v1/reload", 200, TRIAL}, {NULL}};
+	const struct fake_answer same[] = {
+	    {"POST /v1/reload", 200,
+	     "{\"kept_overrides\":0,\"kept\":[],\"changed\":0,\"changes\":[]}"},
+	    {NULL}};
+
+	RUN(differs, "diff");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.err, "");
+	assert_string_equal(requests, "POST /v1/reload {\"dry_run\":true}\n");
+	assert_non_null(strstr(run.out, "  service old: removed\n"
+					"  and 1 more\n"
+					"  service web: backend 10.0.0.1: drain at run time\n"));
+	RUN(same, "diff");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out, "what is in force is what the config file says\n");
 }
 
 static void reload_of_lists_says_what_was_read(void **state)
@@ -582,6 +650,9 @@ int main(void)
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
 	    cmocka_unit_test(reload_names_what_was_kept_and_what_was_dropped),
+	    cmocka_unit_test(warnings_of_a_change_follow_its_result),
+	    cmocka_unit_test(a_trial_says_what_would_change),
+	    cmocka_unit_test(diff_exits_1_if_something_differs),
 	    cmocka_unit_test(reload_of_lists_says_what_was_read),
 	    cmocka_unit_test(services_show_their_lists),
 	    cmocka_unit_test(names_in_an_answer_reach_no_terminal_with_escapes),

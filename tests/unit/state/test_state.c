@@ -919,6 +919,30 @@ static void overrides_apply_over_the_file(void **unused)
 	overrides_done(&worlds.overrides);
 }
 
+static void the_file_can_drain_and_a_run_time_change_can_end_that(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next, last;
+	struct addr one = address("10.0.0.1");
+
+	worlds_set(&worlds);
+	worlds.backends[0].drain = true;
+	present = build(&worlds, &none);
+	assert_true(find(&present, "10.0.0.1")->drain);
+	assert_false(find(&present, "10.0.0.1")->runtime);
+	assert_false(find(&present, "10.0.0.2")->drain);
+	find(&present, "10.0.0.1")->drain_ms = 5;
+	next = build(&worlds, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->drain_ms, 5); /* it is the same drain */
+	overrides_get(&worlds.overrides, "web", &one)->undrain = true;
+	last = build(&worlds, &next);
+	assert_false(find(&last, "10.0.0.1")->drain);
+	world_free(&last);
+	world_free(&next);
+	world_free(&present);
+	overrides_done(&worlds.overrides);
+}
+
 static void backends_keep_their_state(void **unused)
 {
 	struct worlds worlds;
@@ -1212,6 +1236,7 @@ int main(void)
 	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
 	    cmocka_unit_test(latency_falls_at_the_same_rate_however_often_it_is_measured),
 	    cmocka_unit_test(overrides_apply_over_the_file),
+	    cmocka_unit_test(the_file_can_drain_and_a_run_time_change_can_end_that),
 	    cmocka_unit_test(backends_keep_their_state),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(a_dead_backend_or_one_removed_now_goes_at_once),

@@ -25,6 +25,7 @@ struct call {
 	struct call_value *values;
 	unsigned values_count;
 	struct client *client; /* opened by the first request */
+	json_t *warnings;      /* of lbd's answers to changes; NULL: none */
 };
 
 /* Fills call from the words after the verb. 0, or -EINVAL with err set. Release with call_release,

@@ -123,15 +123,46 @@ static int read_body(const struct face_call *call, json_t **ret, struct error *e
 	return 0;
 }
 
+static json_t *warnings_json(const struct sentences *warnings)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < warnings->count; i++)
+		json_array_append_new(list, json_string(warnings->list[i]));
+	if (warnings->left_out)
+		json_array_append_new(
+		    list, json_sprintf("%u more warnings are in lbd's log", warnings->left_out));
+	return list;
+}
+
+/* The answer to a change has what lbd warned of meanwhile. */
+static int run_handler(const struct api_route *route, struct api_call *of, json_t **ret,
+		       struct error *err)
+{
+	struct sentences warnings = {0};
+	int rc = 0;
+
+	if (of->body)
+		state_collect(of->api->state, &warnings);
+	if (route->handler)
+		rc = route->handler(of, ret, err);
+	if (of->body) {
+		state_collect(of->api->state, NULL);
+		log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
+	}
+	if (of->body && !rc && *ret)
+		json_object_set_new(*ret, "warnings", warnings_json(&warnings));
+	sentences_done(&warnings);
+	return rc;
+}
+
 /* Runs the handler and answers, or joins the list. */
 static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
 		     struct error *err)
 {
 	json_t *result = NULL;
-	int rc = route->handler ? route->handler(of, &result, err) : 0;
+	int rc = run_handler(route, of, &result, err);
 
-	if (of->body)
-		log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
 	if (rc)
 		return rc;
 	if (route->list)

@@ -82,16 +82,23 @@ int config_load(const char *path, struct config **ret, struct error *err)
 	return config_parse(text, (size_t)length, path, ret, err);
 }
 
+void config_drop_services(struct config *config)
+{
+	for (unsigned i = 0; i < config->services_count; i++)
+		config_service_done(&config->services[i]);
+	free(config->services);
+	config->services = NULL;
+	config->services_count = 0;
+}
+
 void config_free(struct config *config)
 {
 	if (!config)
 		return;
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		free(config->interfaces[i]);
-	for (unsigned i = 0; i < config->services_count; i++)
-		config_service_done(&config->services[i]);
+	config_drop_services(config);
 	free(config->interfaces);
-	free(config->services);
 	free(config->pin);
 	free(config->socket);
 	free(config->state);

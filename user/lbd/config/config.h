@@ -25,6 +25,7 @@ struct config_backend {
 	struct addr address;
 	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	bool backup;
+	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
 };
 
 /* `allow` and `deny`; NULL: not given. */
@@ -114,6 +115,8 @@ int config_load(const char *path, struct config **ret, struct error *err);
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
 void config_free(struct config *config);
+/* What remains are the keys of the top level. */
+void config_drop_services(struct config *config);
 /* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an
  * element for each service of config, whose other lists stay, for config_lists_free; or -errno with
  * "service NAME: ..." in err. */

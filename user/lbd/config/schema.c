@@ -84,6 +84,7 @@ static const cyaml_schema_field_t backend_keys[] = {
 	TEXT("address", raw_backend, address),
 	TEXT("weight", raw_backend, weight),
 	WORD("backup", raw_backend, backup, yes_words),
+	WORD("drain", raw_backend, drain, yes_words),
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t backend_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};

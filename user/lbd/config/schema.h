@@ -32,7 +32,7 @@ struct raw_health {
 
 struct raw_backend {
 	char *address, *weight;
-	uint8_t *backup; /* 0 or 1 */
+	uint8_t *backup, *drain; /* 0 or 1 */
 };
 
 struct raw_service { /* also for `defaults`, which has the keys below the line */

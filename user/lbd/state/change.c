@@ -48,13 +48,7 @@ static int change_begin(struct state *state, const char *name, const struct addr
 /* Drops an entry that says the same as the file. */
 static void change_tidy(struct change *change)
 {
-	struct override *entry = change->entry;
-
-	entry->added = !change->file;
-	if (change->file && entry->has_weight && entry->weight == change->file->weight)
-		entry->has_weight = false;
-	if (change->file ? !entry->has_weight && !entry->drain && !entry->removed : entry->removed)
-		overrides_drop(&change->overrides, entry);
+	overrides_tidy(&change->overrides, change->entry, change->file);
 	change->entry = NULL;
 }
 
@@ -138,6 +132,7 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	if (check_address(state, &change, address, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
 	change.entry->removed = change.entry->drain = false;
+	change.entry->undrain = change.file && change.file->drain;
 	change.entry->has_weight = true;
 	change.entry->weight = weight;
 	rc = change_end(state, &change, err);
@@ -158,7 +153,7 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 		return change_refuse(&change, err, -ENOENT, "no such backend");
 	change.backend->removed_now = now;
 	change.entry->removed = true;
-	change.entry->drain = change.entry->has_weight = false;
+	change.entry->drain = change.entry->undrain = change.entry->has_weight = false;
 	rc = change_end(state, &change, err);
 	if (rc)
 		change.backend->removed_now = false;
@@ -191,6 +186,7 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 	if (rc)
 		return rc;
 	set_drain(change.entry, on, force_after_ms);
+	change.entry->undrain = !on;
 	if (!change.file && !change.entry->has_weight) {
 		change.entry->has_weight = true;
 		change.entry->weight = change.backend->weight;
@@ -242,14 +238,19 @@ static bool same_token_file(const struct config *a, const struct config *b)
 	return first && second ? !strcmp(first, second) : first == second;
 }
 
-/* Warns of changed keys that are read only at start. */
-static void warn_of_fixed_keys(const struct config *old, const struct config *new, uint64_t seed)
+struct fixed_key {
+	const char *key;
+	bool same;
+	bool pinned; /* in the pinned maps */
+};
+
+#define FIXED_KEYS 10
+
+/* Keys that are read only at start. seed: of the pinned maps. */
+static void compare_fixed_keys(const struct config *old, const struct config *new, uint64_t seed,
+			       struct fixed_key ret[FIXED_KEYS])
 {
-	const struct {
-		const char *key;
-		bool same;
-		bool pinned; /* in the pinned maps */
-	} keys[] = {
+	const struct fixed_key keys[FIXED_KEYS] = {
 	    {"pin", !strcmp(old->pin, new->pin), false},
 	    {"socket", !strcmp(old->socket, new->socket), false},
 	    {"state", !strcmp(old->state, new->state), false},
@@ -267,62 +268,106 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	     false},
 	};
 
-	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+	memcpy(ret, keys, sizeof(keys));
+}
+
+static void warn_of_fixed_keys(const struct state *state, const struct config *new)
+{
+	const struct config *old = state->started ? state->started : state->config;
+	struct fixed_key keys[FIXED_KEYS];
+
+	compare_fixed_keys(old, new, dataplane_hash_seed(state->options.dataplane), keys);
+	for (unsigned i = 0; i < FIXED_KEYS; i++) {
 		if (keys[i].same)
 			continue;
 		if (keys[i].pinned)
-			log_warning(
-			    "reload: %s ignored: the pinned maps keep the old one; to change it, detach the interfaces and restart lbd",
-			    keys[i].key);
+			state_warn(state,
+				   "%s ignored: the pinned maps keep the old one; to change it, "
+				   "detach the interfaces and restart lbd",
+				   keys[i].key);
 		else
-			log_warning(
-			    "reload: %s ignored until lbd is restarted; forwarding continues meanwhile",
-			    keys[i].key);
+			state_warn(state,
+				   "%s ignored until lbd is restarted; forwarding continues "
+				   "meanwhile",
+				   keys[i].key);
 	}
 }
 
-static int reload(struct state *state, struct reload_report *ret, struct error *err)
+/* What the reload would do, without doing it. */
+static int try_config(struct state *state, const struct config *config,
+		      const struct overrides *kept, struct reload_report *report, struct error *err)
+{
+	const struct diff_side now = {state->config, &state->overrides}, next = {config, kept};
+
+	state->trial = true;
+	warn_of_fixed_keys(state, config);
+	state_warn_of_interfaces(state, config);
+	state->trial = false;
+	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
+							 : 0;
+}
+
+static int apply_config(struct state *state, struct config *config, struct overrides *kept,
+			const struct reload_report *report, struct error *err)
+{
+	struct state_summary summary;
+	int rc;
+
+	warn_of_fixed_keys(state, config);
+	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
+		  "drops %u",
+		  state->config_path, config->services_count, config->interfaces_count,
+		  report->kept, report->dropped);
+	rc = state_switch(state, config, kept, err);
+	if (rc)
+		return rc;
+	state_interfaces_changed(state);
+	state_summarize(state, &summary);
+	reload_log(report);
+	log_info("reloaded %s: services: %u, backends: %u", state->config_path, summary.services,
+		 summary.backends);
+	return 0;
+}
+
+static int reload(struct state *state, const struct reload_options *options,
+		  struct reload_report *ret, struct error *err)
 {
 	struct overrides kept = {0};
-	struct reload_report report = {0};
 	struct config *config;
-	struct state_summary summary;
 	int rc = config_load(state->config_path, &config, err);
 
 	if (rc)
 		return rc;
-	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
-	rc = reload_overrides(state, config, &kept, &report, err);
-	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u drains, drops %u "
-		  "run-time changes",
-		  state->config_path, config->services_count, config->interfaces_count, report.kept,
-		  report.dropped);
-	if (!rc)
-		rc = state_switch(state, config, &kept, err);
+	rc = reload_overrides(state, config, options->keep, &kept, ret, err);
+	if (!rc && options->trial)
+		rc = try_config(state, config, &kept, ret, err);
+	else if (!rc)
+		rc = apply_config(state, config, &kept, ret, err);
 	overrides_done(&kept);
-	if (rc) {
-		reload_report_done(&report);
+	if (rc || options->trial)
 		config_free(config);
-		return rc;
+	return rc;
+}
+
+int state_reload_as(struct state *state, const struct reload_options *options,
+		    struct reload_report *ret, struct error *err)
+{
+	struct reload_report report = {.keep = options->keep};
+	int rc = reload(state, options, &report, err);
+
+	if (!options->trial) {
+		state->config_age.refused = rc;
+		if (!rc)
+			state->config_age.applied_ms = clock_wall_ms();
 	}
-	state_interfaces_changed(state);
-	state_summarize(state, &summary);
-	reload_log(&report);
-	log_info("reloaded %s: services: %u, backends: %u", state->config_path, summary.services,
-		 summary.backends);
-	if (ret)
+	if (!rc && ret)
 		*ret = report;
 	else
 		reload_report_done(&report);
-	return 0;
+	return rc;
 }
 
 int state_reload(struct state *state, struct reload_report *ret, struct error *err)
 {
-	int rc = reload(state, ret, err);
-
-	state->config_age.refused = rc;
-	if (!rc)
-		state->config_age.applied_ms = clock_wall_ms();
-	return rc;
+	return state_reload_as(state, &(struct reload_options){0}, ret, err);
 }

@@ -247,6 +247,17 @@ static void avoid_vips(const struct state *state, const struct config *config)
 	free(vips);
 }
 
+/* The keys of the first one that only a start reads stay in force. */
+static void retire_config(struct state *state)
+{
+	if (state->started) {
+		config_free(state->config);
+		return;
+	}
+	config_drop_services(state->config);
+	state->started = state->config;
+}
+
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,
 		 struct error *err)
 {
@@ -278,7 +289,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 	state->generation++;
 	world_report(&state->world);
 	if (state->config != config)
-		config_free(state->config);
+		retire_config(state);
 	state->config = config;
 	if (changed) {
 		overrides_done(&state->overrides);

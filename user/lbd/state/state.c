@@ -36,9 +36,11 @@ static int state_start(struct state *state, struct error *err)
 	int rc;
 
 	if (!state->config_path || (options->overrides_path && !state->overrides_path) ||
-	    (options->overrides_former && !state->overrides_former) || state_clock_start(state))
+	    (options->overrides_former && !state->overrides_former) ||
+	    (options->held_path && !state->held_path) || state_clock_start(state))
 		return error_set(err, -ENOMEM, "out of memory");
 	kept_read(state);
+	kept_read_held(state);
 	state_read_paths(state); /* what an earlier lbd has left */
 	rc = first_world(state, err);
 	if (rc)
@@ -62,6 +64,7 @@ int state_new(const struct state_options *options, struct state **ret, struct er
 	state->config_path = copy(options->config_path);
 	state->overrides_path = copy(options->overrides_path);
 	state->overrides_former = copy(options->overrides_former);
+	state->held_path = copy(options->held_path);
 	state->first = true;
 	state->config_age.applied_ms = clock_wall_ms();
 	rc = state_start(state, err);
@@ -83,9 +86,12 @@ void state_free(struct state *state)
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);
+	config_free(state->started);
 	free(state->config_path);
 	free(state->overrides_path);
 	free(state->overrides_former);
+	held_done(&state->held);
+	free(state->held_path);
 	free(state);
 }
 

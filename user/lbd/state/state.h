@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 
+#include "common/sentences.h"
 #include "lbd/attach/attach.h"
 #include "lbd/config/config.h"
 #include "lbd/dataplane/dataplane.h"
@@ -121,6 +122,7 @@ struct state_options {
 	/* Copied; where an lbd of before had them. Renamed to overrides_path if that does not exist
 	 * and an entry is about this config. NULL: nowhere else. */
 	const char *overrides_former;
+	const char *held_path; /* copied; the file of detached interfaces; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;
@@ -134,6 +136,14 @@ void state_free(struct state *state);
 /* Attaches the interfaces of the config. All are tried, and the first error is returned. An
  * interface that does not exist is no error: it is attached when it appears. */
 int state_attach_interfaces(struct state *state, struct error *err);
+/* By hand. mode: NULL is that of the config. An interface of the config that was detached stays so
+ * until it is attached by hand or leaves the config: over reloads, and over a crash of lbd. As
+ * attach_interface and attach_detach; -EROFS: that cannot be kept, and nothing has changed. */
+int state_attach(struct state *state, const char *name, const enum config_mode *mode,
+		 struct error *err);
+int state_detach(struct state *state, const char *name, struct error *err);
+/* lbd ends, and nothing is attached: the next one begins with what its config says. */
+void state_forget_detached(struct state *state); /* NULL is fine */
 
 const char *state_config_path(const struct state *state);
 struct config_age {
@@ -170,8 +180,15 @@ struct reload_note {
 
 struct reload_report {
 	struct reload_note *notes;
-	unsigned count;         /* of notes, at most RELOAD_NOTES */
-	unsigned kept, dropped; /* all of them */
+	unsigned count;           /* of notes, at most RELOAD_NOTES */
+	unsigned kept, dropped;   /* all of them */
+	bool keep;                /* as asked for */
+	struct sentences changes; /* of a trial: what the reload would change */
+};
+
+struct reload_options {
+	bool trial; /* changes nothing: says what a reload would change, drop and warn of */
+	bool keep;  /* run-time changes hold where the file does not make them impossible */
 };
 
 void reload_report_done(struct reload_report *report);
@@ -180,6 +197,11 @@ void reload_report_done(struct reload_report *report);
  * in the file hold; from all other run-time changes the file takes over. ret: NULL, or what became
  * of them, for reload_report_done. */
 int state_reload(struct state *state, struct reload_report *ret, struct error *err);
+int state_reload_as(struct state *state, const struct reload_options *options,
+		    struct reload_report *ret, struct error *err);
+
+/* What the following calls warn of is also added here, until the next call. NULL: nowhere. */
+void state_collect(struct state *state, struct sentences *into);
 
 struct lists_report {
 	unsigned services; /* with lists */
