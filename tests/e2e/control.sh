@@ -395,6 +395,38 @@ test_the_file_drains_a_backend() {
 	lab_wait_for 10 "all backends to be up" backends_up 6
 }
 
+check() { in_ns lb "$BUILD/lbd" --check "$WORK/checked.yaml" 2>&1; }
+
+test_check_names_every_mistake() {
+	local said
+	sed -e 's/port: 80$/port: 70000/' -e 's/"10.0.0.12"/10.0.0/' "$WORK/lbd.yaml" \
+		>"$WORK/checked.yaml"
+	said=$(check) && return 1
+	sed 's/^/# /' <<<"$said"
+	expect "ports" "$(grep -c 'port: 70000: expected' <<<"$said")" = 2
+	expect "addresses" "$(grep -c 'address: 10.0.0: expected' <<<"$said")" = 2
+	grep -q 'checked.yaml: 4 mistakes' <<<"$said" || FAILED=1
+	said=$(in_ns lb "$BUILD/lbd" -c "$WORK/none.yaml" 2>&1) && return 1
+	[[ $said == *"none.yaml: cannot open"*"/etc/lbd/lbd.yaml.example"* ]] || FAILED=1
+}
+
+test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
+	local said
+	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7]|' -e 's|^group:.*|group: nobodys|' \
+		"$WORK/lbd.yaml" >"$WORK/checked.yaml"
+	ip -n "$(ns lb)" addr add "$VIP4/32" dev lo || return 1
+	said=$(check) || FAILED=1
+	sed 's/^/# /' <<<"$said"
+	expect_warning "$said" "warning: interfaces: eth7: no such interface here"
+	expect_warning "$said" "warning: group: nobodys: no such group here"
+	expect_warning "$said" "service web4: VIP $VIP4 is also an address of this host, on lo"
+	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 3
+	# a reload names it when it becomes a VIP, which it was before
+	expect_warning "$(lbctl reload)" "reloaded"
+	expect "warnings" "$(lbctl reload | grep -c 'is also an address')" = 0
+	ip -n "$(ns lb)" addr del "$VIP4/32" dev lo
+}
+
 test_second_lbd_is_refused_and_names_the_first() {
 	local out
 	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1

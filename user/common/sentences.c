@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void sentences_vadd(struct sentences *sentences, const char *format, va_list args)
 {
@@ -22,6 +23,14 @@ void sentences_add(struct sentences *sentences, const char *format, ...)
 	va_start(args, format);
 	sentences_vadd(sentences, format, args);
 	va_end(args);
+}
+
+bool sentences_have(const struct sentences *sentences, const char *sentence)
+{
+	for (unsigned i = 0; i < sentences->count; i++)
+		if (!strcmp(sentences->list[i], sentence))
+			return true;
+	return false;
 }
 
 void sentences_done(struct sentences *sentences)

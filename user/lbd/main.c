@@ -167,6 +167,16 @@ static void note_strict_checks(const struct config *config)
 	}
 }
 
+static void note_own_vips(const struct config *config)
+{
+	struct sentences sentences = {0};
+
+	machine_owns(config, &sentences);
+	for (unsigned i = 0; i < sentences.count; i++)
+		log_warning("%s", sentences.list[i]);
+	sentences_done(&sentences);
+}
+
 static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)
 {
 	struct utsname system;
@@ -308,6 +318,7 @@ static int start(struct daemon *daemon, const char *config_path, struct error *e
 	if (rc)
 		return rc;
 	note_strict_checks(config);
+	note_own_vips(config);
 	if ((rc = prepare_host(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
@@ -386,19 +397,41 @@ static int run(const char *config_path)
 
 /* ---- command line ---- */
 
+static void print_mistake(void *arg, const char *sentence)
+{
+	unsigned *count = arg;
+
+	++*count;
+	fprintf(stderr, "%s\n", sentence);
+}
+
+static void print_machine(const struct config *config)
+{
+	struct sentences sentences = {0};
+
+	machine_lacks(config, &sentences);
+	machine_owns(config, &sentences);
+	for (unsigned i = 0; i < sentences.count; i++)
+		fprintf(stderr, "warning: %s\n", sentences.list[i]);
+	sentences_done(&sentences);
+}
+
 static int check(const char *path)
 {
 	struct config *config;
 	struct error err;
-	unsigned backends = 0;
+	unsigned backends = 0, mistakes = 0;
 
-	if (config_load(path, &config, &err)) {
-		fprintf(stderr, "%s\n", err.text);
+	if (config_load_all(path, print_mistake, &mistakes, &config, &err)) {
+		if (mistakes > 1)
+			fprintf(stderr, "%s: %u mistakes; more may show once these are mended\n",
+				path, mistakes);
 		return EXIT_FAILURE;
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
 	note_strict_checks(config);
+	print_machine(config);
 	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
@@ -420,7 +453,8 @@ static void print_help(FILE *to)
 	    "Layer 4 load balancer: forwards flows to backends in XDP. Runs in the foreground.\n"
 	    "\n"
 	    "  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
-	    "      --check FILE   only check FILE: exit 0 if it is valid, 1 if not\n"
+	    "      --check FILE   only check FILE: name every mistake and what this machine lacks;\n"
+	    "                     exit 0 if it is valid, 1 if not\n"
 	    "      --debug        also log state decisions, commits, probes, next hops and sweeps\n"
 	    "      --version      print the version and the version of the map layout\n"
 	    "  -h, --help         print this\n"

@@ -1208,7 +1208,9 @@ static void a_file_that_is_not_there_is_refused_with_the_reason(void **state)
 
 	assert_int_equal(config_load("/nonexistent/lbd.yaml", &config, &err), -ENOENT);
 	assert_string_equal(err.text,
-			    "/nonexistent/lbd.yaml: cannot open: No such file or directory");
+			    "/nonexistent/lbd.yaml: cannot open: No such file or directory. An "
+			    "example to begin with: /etc/lbd/lbd.yaml.example (dist/lbd.yaml in "
+			    "the source)");
 	assert_null(config);
 }
 
@@ -1251,6 +1253,112 @@ static void a_file_is_read_and_named_in_errors(void **state)
 	config_free(config);
 	close(fd);
 	unlink(path);
+}
+
+/* ---- every mistake ---- */
+
+struct said {
+	char text[65536];
+	unsigned count;
+};
+
+static void say(void *arg, const char *sentence)
+{
+	struct said *said = arg;
+	size_t length = strlen(said->text);
+
+	said->count++;
+	snprintf(said->text + length, sizeof(said->text) - length, "%s\n",
+		 strrchr(sentence, '/') ? strchr(sentence, ':') + 1 : sentence);
+}
+
+/* What is said of a file with this text, without its name. */
+static struct said mistakes_of(const char *text)
+{
+	char path[] = "/tmp/test_config.XXXXXX";
+	struct said said = {.count = 0};
+	struct config *config = NULL;
+	struct error err = {""};
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	test_file_put(path, text);
+	assert_true(config_load_all(path, say, &said, &config, &err) < 0);
+	assert_null(config);
+	unlink(path);
+	return said;
+}
+
+static void every_mistake_in_keys_and_types_is_named_by_line(void **state)
+{
+	const struct said said = mistakes_of("mode: fast\n"
+					     "services:\n"
+					     "  - vip: 192.0.2.10\n"
+					     "    protocol: sctp\n"
+					     "    port: 80\n"
+					     "    algoritm: maglev\n"
+					     "    backends: {}\n");
+
+	assert_string_equal(
+	    said.text,
+	    "1: mode: fast: expected auto, native or generic\n"
+	    "4: service #1: protocol: sctp: expected tcp or udp\n"
+	    "6: service #1: algoritm: unknown key: did you mean algorithm?\n"
+	    "7: service #1: backends: a mapping: expected a list\n");
+}
+
+static void every_mistake_in_values_is_named_by_line(void **state)
+{
+	const struct said said = mistakes_of("metrics: here\n"
+					     "services:\n"
+					     "  - name: web\n"
+					     "    vip: 192.0.2.256\n"
+					     "    protocol: tcp\n"
+					     "    port: 70000\n"
+					     "    backends:\n"
+					     "      - { address: 10.0.0.11, weight: x }\n"
+					     "      - { address: 10.0.0 }\n");
+
+	assert_int_equal(said.count, 5);
+	assert_non_null(strstr(said.text, "1: metrics: here: "));
+	assert_non_null(strstr(said.text, "\n4: service web: vip: 192.0.2.256: "));
+	assert_non_null(strstr(said.text, "\n6: service web: port: 70000: "));
+	assert_non_null(strstr(said.text, "\n8: service web: backend 10.0.0.11: weight: x: "));
+	assert_non_null(strstr(said.text, "\n9: service web: backend 10.0.0: address: 10.0.0: "));
+}
+
+static void a_mistake_behind_an_alias_is_named_once(void **state)
+{
+	const struct said said = mistakes_of(
+	    "services:\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: tcp, port: 80, health: &h { rise: 0 },\n"
+	    "      backends: [{ address: 10.0.0.1 }] }\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: tcp, port: 80, health: *h,\n"
+	    "      backends: [{ address: 10.0.0.1 }] }\n");
+
+	assert_int_equal(said.count, 1);
+}
+
+static void mistakes_beyond_a_hundred_are_counted(void **state)
+{
+	static char text[16384];
+	struct said said;
+
+	for (unsigned i = 0; i < 140; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "key%u: 1\n", i);
+	strcat(text, "services: []\n");
+	said = mistakes_of(text);
+	assert_int_equal(said.count, 100 + 1);
+	assert_non_null(strstr(said.text, "\nand 40 more\n"));
+}
+
+static void a_text_that_is_no_yaml_has_one_mistake(void **state)
+{
+	const struct said said = mistakes_of("interfaces: [eth0\nservices: []\n");
+
+	assert_int_equal(said.count, 1);
+	assert_non_null(strstr(said.text, "2: not YAML: "));
 }
 
 /* ---- the example that is installed; tests run in the root of the repository ---- */
@@ -1515,6 +1623,11 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_directory_is_refused_with_the_reason),
     cmocka_unit_test(a_file_without_end_is_refused),
     cmocka_unit_test(a_file_is_read_and_named_in_errors),
+    cmocka_unit_test(every_mistake_in_keys_and_types_is_named_by_line),
+    cmocka_unit_test(every_mistake_in_values_is_named_by_line),
+    cmocka_unit_test(a_mistake_behind_an_alias_is_named_once),
+    cmocka_unit_test(mistakes_beyond_a_hundred_are_counted),
+    cmocka_unit_test(a_text_that_is_no_yaml_has_one_mistake),
     cmocka_unit_test(the_example_is_valid),
     cmocka_unit_test(the_defaults_of_the_example_are_the_defaults),
     cmocka_unit_test(lists_are_inherited_one_by_one),

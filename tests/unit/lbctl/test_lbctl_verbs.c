@@ -194,6 +194,9 @@ static void a_misspelt_verb_gets_a_suggestion(void **state)
 	lbctl_run(&run, "xyzzy");
 	assert_int_equal(run.exit_code, 2);
 	assert_null(strstr(run.err, "Did you mean"));
+	lbctl_run(&run, "foo"); /* as far from "top" as from "bar" */
+	assert_int_equal(run.exit_code, 2);
+	assert_null(strstr(run.err, "Did you mean"));
 }
 
 static void options_may_stand_anywhere_and_be_joined_with_equals(void **state)

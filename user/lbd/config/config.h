@@ -111,6 +111,11 @@ struct config {
 /* Reads and validates a file. 0, or -errno with *ret untouched and "FILE:LINE: object: key: value:
  * what was expected" in err. */
 int config_load(const char *path, struct config **ret, struct error *err);
+/* The same, for a person who mends the file: calls mistake with the sentence of each one that is
+ * found, by line. Those in values are looked for once keys and types are right, and those between
+ * keys once the values are. */
+int config_load_all(const char *path, void (*mistake)(void *arg, const char *sentence), void *arg,
+		    struct config **ret, struct error *err);
 /* The same from memory; errors call the file `name`. */
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);

@@ -293,6 +293,21 @@ static void warn_of_fixed_keys(const struct state *state, const struct config *n
 	}
 }
 
+/* Those that have just become VIPs: the others were named before. */
+static void warn_of_own_vips(const struct state *state, const struct config *config)
+{
+	struct sentences now = {0}, before = {0};
+
+	machine_owns(config, &now);
+	if (now.count)
+		machine_owns(state->config, &before);
+	for (unsigned i = 0; i < now.count; i++)
+		if (!sentences_have(&before, now.list[i]))
+			state_warn(state, "%s", now.list[i]);
+	sentences_done(&now);
+	sentences_done(&before);
+}
+
 /* What the reload would do, without doing it. */
 static int try_config(struct state *state, const struct config *config,
 		      const struct overrides *kept, struct reload_report *report, struct error *err)
@@ -301,6 +316,7 @@ static int try_config(struct state *state, const struct config *config,
 
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
+	warn_of_own_vips(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
 	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
@@ -314,6 +330,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	int rc;
 
 	warn_of_fixed_keys(state, config);
+	warn_of_own_vips(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,

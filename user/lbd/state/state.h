@@ -203,6 +203,11 @@ int state_reload_as(struct state *state, const struct reload_options *options,
 /* What the following calls warn of is also added here, until the next call. NULL: nowhere. */
 void state_collect(struct state *state, struct sentences *into);
 
+/* What the config names and this machine does not have: interfaces, the group. */
+void machine_lacks(const struct config *config, struct sentences *ret);
+/* VIPs that are addresses of this machine. */
+void machine_owns(const struct config *config, struct sentences *ret);
+
 struct lists_report {
 	unsigned services; /* with lists */
 	unsigned changed;  /* of them: admit other clients now */
