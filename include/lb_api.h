@@ -25,7 +25,8 @@
  *        "backends", "backends_up" (numbers),
  *        "memory": { "total", "flows", "arena", "services", "backends", "counters",
  *                    "filters" (allow and deny lists), "other" } (bytes),
- *        "flows": { "capacity", "entries" (at the last sweep),
+ *        "flows": { "capacity" (places), "limit": as `limits: flows` has it, half of them,
+ *                   "entries" (at the last sweep),
  *                   "without_place": new flows of the last minute, sent by slot because the
  *                                    table had no place for them,
  *                   "limited_services": number of services that are "limited", see SERVICE },
@@ -61,7 +62,8 @@
  *        "denied": packets of clients that these lists do not admit,
  *        "limit": null or { "service": null or RATE, "per_source": null or RATE with "v4", "v6"
  *                           (lengths of the prefixes) },
- *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets }
+ *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
+ *        "why": if it is down, why no backend takes flows; else "" }
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
  *
@@ -112,7 +114,9 @@
  *                          them admit other clients now, "prefixes": of all lists }
  * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
  *                          -> { "backend": BACKEND }
- * POST /v1/backend/remove  { "service", "address", "now": bool (default false) } -> {}
+ * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }
+ *                          -> { "others": number of other backends that take new flows }. The last
+ *                          backend of a service is removed only with "force": true
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
  *                            (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }

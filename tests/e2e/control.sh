@@ -395,6 +395,47 @@ test_the_file_drains_a_backend() {
 	lab_wait_for 10 "all backends to be up" backends_up 6
 }
 
+test_the_last_backend_is_removed_only_by_force() {
+	lbctl backend remove tcp4 10.0.0.11 --now >/dev/null || return 1
+	answers 409 'is the last backend of the service' POST /v1/backend/remove \
+		'{"service":"tcp4","address":"10.0.0.12"}'
+	expect "backends" "$(service_field tcp4 backends)" = 1
+	lbctl backend remove tcp4 10.0.0.12 --now --force >"$WORK/said" || return 1
+	sed 's/^/# /' "$WORK/said"
+	grep -q 'removed; no other backend takes flows' "$WORK/said" || FAILED=1
+	grep -q '^Warning: service tcp4 is down now: it has no backend' "$WORK/said" || FAILED=1
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_a_service_that_is_down_by_weights_says_so() {
+	lbctl backend weight web4 10.0.0.11 0 >/dev/null || return 1
+	expect_warning "$(lbctl backend weight web4 10.0.0.12 0)" \
+		"Warning: service web4 is down now: every backend that is up has weight 0"
+	expect "why" "$(service_field web4 why)" = "every backend that is up has weight 0"
+	lbctl services | grep -q '^web4: down: every backend that is up has weight 0' || FAILED=1
+	logged "down: every backend that is up has weight 0: packets to it are rejected"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_a_missing_capability_is_named() {
+	local said
+	sed -e "s|^socket:.*|socket: $WORK/capable.sock|" -e "s|^pin:.*|pin: /sys/fs/bpf/$LAB/capable|" \
+		-e 's|^interfaces:.*|interfaces: []|' -e 's|^metrics:.*|metrics: off|' \
+		"$WORK/lbd.yaml" >"$WORK/capable.yaml"
+	said=$(in_ns lb setpriv --inh-caps=-all --bounding-set=-all,+bpf,+net_admin \
+		"$BUILD/lbd" -c "$WORK/capable.yaml" 2>&1) && return 1
+	sed 's/^/# /' <<<"$said"
+	[[ $said == *"the program cannot be loaded"*"missing: CAP_PERFMON"* ]] || FAILED=1
+	rm -rf "/sys/fs/bpf/$LAB/capable"
+}
+
+test_status_and_config_name_the_same_limit_of_flows() {
+	expect "limit" "$(status .flows.limit)" = 1048576 # limits: flows: 1M
+	lbctl status | grep -q '^Tracked flows .* of 1M ' || FAILED=1
+}
+
 check() { in_ns lb "$BUILD/lbd" --check "$WORK/checked.yaml" 2>&1; }
 
 test_check_names_every_mistake() {

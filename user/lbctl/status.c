@@ -257,7 +257,7 @@ static void print_status(const json_t *status)
 {
 	const json_t *flows = json_object_get(status, "flows");
 	unsigned columns = format_columns(stdout) ? format_columns(stdout) : 80;
-	char entries[FORMAT_TEXT], capacity[FORMAT_TEXT], uptime[FORMAT_TEXT];
+	char entries[FORMAT_TEXT], limit[FORMAT_TEXT], uptime[FORMAT_TEXT];
 
 	print_verdict(status, format_coloured(stdout));
 	putchar('\n');
@@ -266,9 +266,9 @@ static void print_status(const json_t *status)
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
 	       (unsigned long long)json_number(status, "backends"),
 	       (unsigned long long)json_number(status, "backends_up"));
-	printf("%-*s%s of %s entries (flows in stable slots need no entry)\n", LABEL,
-	       "Tracked flows", format_count(json_number(flows, "entries"), entries),
-	       format_count(json_number(flows, "capacity"), capacity));
+	printf("%-*s%s of %s (flows in stable slots need no entry)\n", LABEL, "Tracked flows",
+	       format_count(json_number(flows, "entries"), entries),
+	       format_limit(json_number(flows, "limit"), limit));
 	print_crowded(flows, columns);
 	print_memory(status, columns);
 	print_seed(status, columns);

@@ -256,6 +256,9 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
 	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"now\":true}\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--force"},
+	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"now\":false,\"force\":true}\n"},
 	    {{"backend", "drain", "web", "10.0.0.1"},
 	     "POST /v1/backend/drain {\"service\":\"web\",\"address\":\"10.0.0.1\",\"on\":true}\n"},
 	    {{"backend", "undrain", "web", "10.0.0.1"},
@@ -302,6 +305,72 @@ static void reload_names_what_was_kept_and_what_was_dropped(void **state)
 			    "2 run-time changes dropped: the config file takes precedence\n"
 			    "  dropped  web 10.0.0.2: weight 7\n"
 			    "  dropped  dns 10.0.0.3: removal\n");
+}
+
+/* What lbctl says of a change is what lbd's answer shows. */
+static void the_words_for_a_change_are_true(void **state)
+{
+	static const struct {
+		const char *words[7], *path, *answer, *says;
+	} cases[] = {
+	    {{"backend", "add", "web", "10.0.0.1"}, "POST /v1/backend/add",
+	     "{\"backend\":{\"condition\":\"checking\"}}",
+	     "added with weight 100; it takes flows once its health check passes\n"},
+	    {{"backend", "add", "web", "10.0.0.1"}, "POST /v1/backend/add",
+	     "{\"backend\":{\"condition\":\"up\"}}", "added with weight 100; it takes new flows\n"},
+	    {{"backend", "add", "web", "10.0.0.1", "--weight", "0"}, "POST /v1/backend/add",
+	     "{\"backend\":{\"condition\":\"checking\"}}",
+	     "added with weight 0; it takes no new flows with weight 0\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--now"}, "POST /v1/backend/remove",
+	     "{\"others\":2}", "removed; its flows now go to other backends\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--now"}, "POST /v1/backend/remove",
+	     "{\"others\":0}", "removed; no other backend takes flows\n"},
+	    {{"backend", "remove", "web", "10.0.0.1"}, "POST /v1/backend/remove", "{\"others\":0}",
+	     "draining; it is removed when its last flow has ended; no other backend takes flows\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"}, "POST /v1/backend/drain",
+	     "{\"backend\":{\"condition\":\"up\",\"weight\":100}}", "takes new flows again\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"}, "POST /v1/backend/drain",
+	     "{\"backend\":{\"condition\":\"down\",\"weight\":100}}",
+	     "the drain has ended; it is down\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"}, "POST /v1/backend/drain",
+	     "{\"backend\":{\"condition\":\"up\",\"weight\":0}}",
+	     "the drain has ended; it takes no new flows with weight 0\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct fake_answer answers[] = {{cases[i].path, 200, cases[i].answer}, {NULL}};
+
+		run_against(answers, cases[i].words);
+		assert_int_equal(run.exit_code, 0);
+		assert_memory_equal(run.out, "web 10.0.0.1: ", 14);
+		assert_string_equal(run.out + 14, cases[i].says);
+	}
+}
+
+static void services_that_are_down_say_why(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/services", 200,
+	     "{\"services\":[{\"name\":\"a\",\"status\":\"up\",\"why\":\"\"},"
+	     "{\"name\":\"b\",\"status\":\"down\",\"why\":\"every backend that is up has weight 0\"}]}"},
+	    {NULL}};
+
+	RUN(answers, "services");
+	assert_non_null(strstr(run.out, "\nb: down: every backend that is up has weight 0\n"));
+	assert_null(strstr(run.out, "a: down"));
+}
+
+static void status_names_the_limit_of_flows_as_the_config_does(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200,
+	     "{\"interfaces\":[" ETH0
+	     "],\"services\":1,\"backends\":2,\"backends_up\":2,"
+	     "\"flows\":{\"capacity\":2097152,\"limit\":1048576,\"entries\":1234}}"},
+	    {NULL}};
+
+	RUN(answers, "status");
+	assert_non_null(strstr(run.out, "\nTracked flows  1.23k of 1M (flows in"));
 }
 
 static void warnings_of_a_change_follow_its_result(void **state)
@@ -650,6 +719,9 @@ int main(void)
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
 	    cmocka_unit_test(reload_names_what_was_kept_and_what_was_dropped),
+	    cmocka_unit_test(the_words_for_a_change_are_true),
+	    cmocka_unit_test(services_that_are_down_say_why),
+	    cmocka_unit_test(status_names_the_limit_of_flows_as_the_config_does),
 	    cmocka_unit_test(warnings_of_a_change_follow_its_result),
 	    cmocka_unit_test(a_trial_says_what_would_change),
 	    cmocka_unit_test(diff_exits_1_if_something_differs),

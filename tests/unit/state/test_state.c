@@ -108,6 +108,34 @@ static void backend_without_next_hop_says_why(void **unused)
 	assert_int_equal(scene.service.status, SERVICE_DOWN);
 }
 
+static void a_service_that_is_down_says_why(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service), "");
+	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 0);
+	scene.backends[1].address = address("10.0.0.2");
+	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 1);
+	scene.backends[0].weight = scene.backends[1].weight = 0;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	assert_string_equal(service_why(&scene.service), "every backend that is up has weight 0");
+	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 0);
+	scene.backends[0].drain = scene.backends[1].drain = true;
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service),
+			    "all its backends are draining or removed");
+	scene_set(&scene, 1);
+	scene.backends[0].has_hop = false;
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service), "no backend is up");
+	scene_set(&scene, 0);
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service), "it has no backend");
+}
+
 static void down_backend_says_why_and_since_when(void **unused)
 {
 	struct scene scene;
@@ -1188,6 +1216,7 @@ int main(void)
 	    cmocka_unit_test(healthy_backends_get_their_weight),
 	    cmocka_unit_test(backend_takes_no_traffic_before_its_first_probe),
 	    cmocka_unit_test(backend_without_next_hop_says_why),
+	    cmocka_unit_test(a_service_that_is_down_says_why),
 	    cmocka_unit_test(down_backend_says_why_and_since_when),
 	    cmocka_unit_test(draining_backend_keeps_its_flows_and_gets_no_new_ones),
 	    cmocka_unit_test(dead_backend_is_drained_at_once),

@@ -171,18 +171,22 @@ int api_add(struct api_call *call, json_t **ret, struct error *err)
 
 int api_remove(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "now", NULL};
+	static const char *const fields[] = {"service", "address", "now", "force", NULL};
+	const struct service *service;
 	struct target target;
-	bool now;
+	bool now, force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = read_target(call->body, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
-	    (rc =
-		 state_backend_remove(call->api->state, target.service, &target.address, now, err)))
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)) ||
+	    (rc = state_backend_remove(call->api->state, target.service, &target.address, now,
+				       force, err)))
 		return rc;
-	*ret = json_object();
+	service = state_find_service(call->api->state, target.service);
+	*ret = json_pack("{s:i}", "others",
+			 service ? service_others(service, &target.address) : 0);
 	return 0;
 }
 

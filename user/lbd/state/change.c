@@ -71,8 +71,20 @@ static void log_change(const struct change *change)
 		  weight, entry->drain ? ", drain" : "", force);
 }
 
+/* A change that leaves a service without a backend that takes flows. */
+static void warn_if_down(const struct state *state, const char *name, bool was_down)
+{
+	const struct service *service = state_find_service(state, name);
+
+	if (service && service->status == SERVICE_DOWN && !was_down)
+		state_warn(state, "service %s is down now: %s", name, service_why(service));
+}
+
 static int change_end(struct state *state, struct change *change, struct error *err)
 {
+	/* the switch replaces the service, and keeps its config */
+	const char *name = change->service->config->name;
+	bool was_down = change->service->status == SERVICE_DOWN;
 	int rc;
 
 	if (log_debugs())
@@ -80,6 +92,8 @@ static int change_end(struct state *state, struct change *change, struct error *
 	change_tidy(change);
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
+	if (!rc)
+		warn_if_down(state, name, was_down);
 	return rc;
 }
 
@@ -141,8 +155,17 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	return rc;
 }
 
+static bool is_last(const struct change *change)
+{
+	for (unsigned i = 0; i < change->service->backends_count; i++)
+		if (change->service->backends[i] != change->backend &&
+		    !change->service->backends[i]->removed)
+			return false;
+	return !change->backend->removed;
+}
+
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
-			 bool now, struct error *err)
+			 bool now, bool force, struct error *err)
 {
 	struct change change;
 	int rc = change_begin(state, service, address, &change, err);
@@ -151,6 +174,10 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 		return rc;
 	if (!change.backend)
 		return change_refuse(&change, err, -ENOENT, "no such backend");
+	if (!force && is_last(&change))
+		return change_refuse(&change, err, -EBUSY,
+				     "is the last backend of the service, which has none without "
+				     "it: expected --force");
 	change.backend->removed_now = now;
 	change.entry->removed = true;
 	change.entry->drain = change.entry->undrain = change.entry->has_weight = false;

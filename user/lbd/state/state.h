@@ -220,9 +220,10 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct error *err);
-/* now: its flows move to other backends at once; otherwise it is removed when drained. */
+/* now: its flows move to other backends at once; otherwise it is removed when drained. force: also
+ * the last one, which is refused otherwise (-EBUSY). */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
-			 bool now, struct error *err);
+			 bool now, bool force, struct error *err);
 /* force_after_ms: the drain ends this long from now, and remaining flows move to other backends.
  * NULL: an earlier deadline stays; without one there is no deadline. */
 int state_backend_drain(struct state *state, const char *service, const struct addr *address,
@@ -238,6 +239,10 @@ uint16_t backend_mtu(const struct backend *backend);
 const char *backend_condition_name(enum backend_condition condition);
 /* "up", "degraded", ... as in include/lb_api.h */
 const char *service_status_name(enum service_status status);
+/* Why a service that is down has no backend that takes flows, as "no backend is up"; "" of others. */
+const char *service_why(const struct service *service);
+/* How many other backends take new flows. */
+unsigned service_others(const struct service *service, const struct addr *address);
 /* The service's key in the data plane; the other fields are 0. */
 void service_key(const struct service *service, struct dp_service *ret);
 /* "web 192.0.2.10:80/tcp" for log lines and errors; of `port: any` "192.0.2.10:any/tcp". */
