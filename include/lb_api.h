@@ -95,6 +95,10 @@
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
  *
+ * GET  /v1/save, the config file with the run-time changes in it; nothing is written
+ *      { "path": of the file, "text", "changes": number of run-time changes in it,
+ *        "left": [ { "service", "address", "change" } ] it has no place for }
+ *
  * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: the config's) }
  *                          -> { "interface": INTERFACE }
  * POST /v1/detach          { "interface" } -> {}. An interface of the config stays detached, also

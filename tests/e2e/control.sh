@@ -22,7 +22,7 @@ status() { lbctl status --json | json "$1"; } # FILTER
 
 test_every_reading_path_answers() {
 	local path
-	for path in status services backends 'backends?service=web4' stats top; do
+	for path in status services backends 'backends?service=web4' stats top save; do
 		answers 200 "{" GET "/v1/$path"
 	done
 }
@@ -340,6 +340,31 @@ test_a_trial_changes_nothing_and_says_what_would_change() {
 	end_drains
 	lbctl reload >/dev/null
 	expect "exit status of diff" "$(lbctl diff >/dev/null; echo $?)" = 0
+}
+
+test_save_writes_run_time_changes_into_the_file_and_nothing_else() {
+	sed -i 's/- { address: "10.0.0.12" }/& # the second/' "$WORK/lbd.yaml"
+	chmod 640 "$WORK/lbd.yaml"
+	cp -p "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	lbctl reload >/dev/null && lbctl backend weight web4 10.0.0.11 7 >/dev/null &&
+		lbctl backend drain web4 10.0.0.12 >/dev/null &&
+		lbctl backend add tcp4 10.0.0.77 --weight 9 >/dev/null || return 1
+	lbctl save >"$WORK/said" || FAILED=1
+	sed 's/^/# /' "$WORK/said"
+	diff "$WORK/lbd.yaml.good" "$WORK/lbd.yaml" >"$WORK/diff"
+	sed 's/^/# /' "$WORK/diff"
+	expect "lines that went" "$(grep -c '^<' "$WORK/diff")" = 2
+	expect "lines that came" "$(grep -c '^>' "$WORK/diff")" = 3
+	grep -q '^>.*"10.0.0.12", drain: true } # the second$' "$WORK/diff" || FAILED=1
+	expect "mode" "$(stat -c %a "$WORK/lbd.yaml")" = 640
+	lbctl reload >"$WORK/said" || return 1
+	expect "changes dropped" "$(grep -c 'dropped' "$WORK/said")" = 0
+	expect "run-time changes" "$(status .overrides)" = 0
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lab_wait_for 5 "the drain" drains_or_is_drained 10.0.0.12 || FAILED=1
+	cp -p "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
 }
 
 test_keep_keeps_run_time_changes_over_a_reload() {

@@ -438,6 +438,62 @@ static void diff_exits_1_if_something_differs(void **state)
 	assert_string_equal(run.out, "what is in force is what the config file says\n");
 }
 
+#define SAVED(path) \
+	"{\"path\":\"" path "\",\"changes\":2,\"text\":\"services: [] # \\u00fc\\n\",\"left\":[{"      \
+	"\"service\":\"old\",\"address\":\"10.0.0.9\",\"change\":\"weight 7 (no longer in the file)\"}]}"
+#define SAVE_FILE "/tmp/test_lbctl_save.yaml"
+
+static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/save", 200, SAVED(SAVE_FILE)}, {NULL}};
+	char text[64] = "";
+	struct stat st;
+	FILE *file = fopen(SAVE_FILE, "w");
+
+	assert_non_null(file);
+	fputs("before", file);
+	fclose(file);
+	assert_int_equal(chmod(SAVE_FILE, 0640), 0);
+	RUN(answers, "save", "--print");
+	assert_string_equal(run.out, "services: [] # \u00fc\n");
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out,
+			    "2 run-time changes written into " SAVE_FILE ". Next: lbctl reload\n"
+			    "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
+			    "in the file)\n");
+	file = fopen(SAVE_FILE, "r");
+	assert_non_null(file);
+	text[fread(text, 1, sizeof(text) - 1, file)] = 0;
+	fclose(file);
+	assert_string_equal(text, "services: [] # \u00fc\n");
+	assert_int_equal(stat(SAVE_FILE, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
+	unlink(SAVE_FILE);
+}
+
+static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
+{
+	const struct fake_answer nowhere[] = {{"GET /v1/save", 200, SAVED("/nonexistent/x.yaml")},
+					      {NULL}};
+	const struct fake_answer relative[] = {{"GET /v1/save", 200, SAVED("lbd.yaml")}, {NULL}};
+	const struct fake_answer none[] = {
+	    {"GET /v1/save", 200, "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\"}"},
+	    {NULL}};
+
+	RUN(nowhere, "save");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "/nonexistent/x.yaml: No such file or directory"));
+	RUN(relative, "save");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "relative path"));
+	RUN(none, "save");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out,
+			    "no run-time change to save: /nonexistent/x.yaml stays as it is\n");
+}
+
 static void reload_of_lists_says_what_was_read(void **state)
 {
 	const struct fake_answer some[] = {
@@ -725,6 +781,8 @@ int main(void)
 	    cmocka_unit_test(warnings_of_a_change_follow_its_result),
 	    cmocka_unit_test(a_trial_says_what_would_change),
 	    cmocka_unit_test(diff_exits_1_if_something_differs),
+	    cmocka_unit_test(save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file),
+	    cmocka_unit_test(save_writes_nothing_where_it_cannot_or_need_not),
 	    cmocka_unit_test(reload_of_lists_says_what_was_read),
 	    cmocka_unit_test(services_show_their_lists),
 	    cmocka_unit_test(names_in_an_answer_reach_no_terminal_with_escapes),

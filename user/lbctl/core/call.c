@@ -238,6 +238,13 @@ static int answered(const struct call *call, int rc, json_t **ret)
 	return rc;
 }
 
+int call_get_raw(struct call *call, const char *path, json_t **ret, struct error *err)
+{
+	int rc = connect_once(call, err);
+
+	return rc ? rc : client_get(call->client, path, ret, err);
+}
+
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err)
 {
 	int rc = connect_once(call, err);

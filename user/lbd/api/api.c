@@ -25,6 +25,7 @@ static const struct api_route routes[] = {
     {"GET", LB_API_PREFIX "/backends", api_backends, API_LIST_BACKENDS},
     {"GET", LB_API_PREFIX "/stats", api_stats, API_LIST_NONE},
     {"GET", LB_API_PREFIX "/top", NULL, API_LIST_TOP},
+    {"GET", LB_API_PREFIX "/save", api_save, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/attach", api_attach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/detach", api_detach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/reload", api_reload, API_LIST_NONE},

@@ -127,6 +127,21 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 	return 0;
 }
 
+/* Changes nothing: the caller writes the file. */
+int api_save(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct saved saved;
+	int rc = state_save(call->api->state, &saved, err);
+
+	if (rc)
+		return reload_failure(rc);
+	*ret = json_pack("{s:s, s:i, s:o, s:s%}", "path", state_config_path(call->api->state),
+			 "changes", saved.report.kept, "left", notes_json(&saved.report, false),
+			 "text", saved.text, saved.length);
+	saved_done(&saved);
+	return 0;
+}
+
 /* ---- backends ---- */
 
 struct target {

@@ -110,8 +110,7 @@ static int cannot_open(const char *path, int rc, struct error *err)
 				       : "");
 }
 
-/* The text of the file in *ret, allocated. Its length, or -errno with err set. */
-static ssize_t read_text(const char *path, char **ret, struct error *err)
+ssize_t config_read_text(const char *path, char **ret, struct error *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
@@ -138,7 +137,7 @@ static int load(const char *path, const struct report *report, struct config **r
 		struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
-	ssize_t length = read_text(path, &text, err);
+	ssize_t length = config_read_text(path, &text, err);
 
 	if (length >= 0)
 		return parse(text, (size_t)length, path, report, ret, err);

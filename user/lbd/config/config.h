@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lb_api.h"
 #include "common/addr.h"
@@ -13,6 +14,7 @@
 #include "lbd/algo/algo.h"
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
+#include "edit.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
 #define CONFIG_MAX_WEIGHT   LB_API_MAX_WEIGHT
@@ -116,6 +118,8 @@ int config_load(const char *path, struct config **ret, struct error *err);
  * keys once the values are. */
 int config_load_all(const char *path, void (*mistake)(void *arg, const char *sentence), void *arg,
 		    struct config **ret, struct error *err);
+/* The text of a config file in *ret, allocated. Its length, or -errno with err set. */
+ssize_t config_read_text(const char *path, char **ret, struct error *err);
 /* The same from memory; errors call the file `name`. */
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);

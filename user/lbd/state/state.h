@@ -203,6 +203,16 @@ int state_reload_as(struct state *state, const struct reload_options *options,
 /* What the following calls warn of is also added here, until the next call. NULL: nowhere. */
 void state_collect(struct state *state, struct sentences *into);
 
+struct saved {
+	char *text;
+	size_t length;
+	struct reload_report report; /* kept: in the text; dropped: it has no place for them */
+};
+void saved_done(struct saved *saved);
+/* The text of the config file with the run-time changes in it. On error, such as a text that cannot
+ * be changed, *ret is untouched. */
+int state_save(const struct state *state, struct saved *ret, struct error *err);
+
 /* What the config names and this machine does not have: interfaces, the group. */
 void machine_lacks(const struct config *config, struct sentences *ret);
 /* VIPs that are addresses of this machine. */
