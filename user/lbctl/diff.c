@@ -46,8 +46,9 @@ static int run_diff(struct call *call, struct error *err)
 		printf("the config file differs from what is in force:\n");
 		print_changes(answer);
 		print_kept(answer);
-		printf("To put the file into force: lbctl reload (it keeps drains). To write run-time "
-		       "changes into the file: lbctl save\n");
+		printf(
+		    "To put the file into force: lbctl reload (it keeps drains). To write run-time "
+		    "changes into the file: lbctl save\n");
 	} else {
 		printf("what is in force is what the config file says\n");
 	}

@@ -97,8 +97,9 @@ static int run_reload(struct call *call, struct error *err)
 	int rc;
 
 	if (lists && (trial || keep))
-		return error_set(err, -EINVAL,
-				 "reload: --lists: expected neither --dry-run nor --keep beside it");
+		return error_set(
+		    err, -EINVAL,
+		    "reload: --lists: expected neither --dry-run nor --keep beside it");
 	rc = call_post(call, "/v1/reload", request(lists, trial, keep), &answer, err);
 	if (rc)
 		return rc;
@@ -122,16 +123,18 @@ REGISTER(verb, reload) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "read the config file again",
-    .details = "All or nothing: a bad file changes nothing, and the error names the file, the "
-	       "line and what was expected. Flows keep their backends. Drains hold while the "
-	       "backend is in the file. Other run-time changes (backend add, remove, weight) are "
-	       "dropped, and named: the file takes precedence; with --keep they hold where the file "
-	       "leaves their service and backend. What is not as the file says (keys that only a "
-	       "start reads, interfaces that are not there) is printed as a warning. Files of "
-	       "`allow` and `deny` lists are read again too; with --lists only they are, and "
-	       "nothing else changes.",
+    .details =
+	"All or nothing: a bad file changes nothing, and the error names the file, the "
+	"line and what was expected. Flows keep their backends. Drains hold while the "
+	"backend is in the file. Other run-time changes (backend add, remove, weight) are "
+	"dropped, and named: the file takes precedence; with --keep they hold where the file "
+	"leaves their service and backend. What is not as the file says (keys that only a "
+	"start reads, interfaces that are not there) is printed as a warning. Files of "
+	"`allow` and `deny` lists are read again too; with --lists only they are, and "
+	"nothing else changes.",
     .options = {{.name = "--dry-run",
-		 .help = "change nothing; print what a reload would change, keep, drop and warn of"},
+		 .help =
+		     "change nothing; print what a reload would change, keep, drop and warn of"},
 		{.name = "--keep", .help = "keep all run-time changes, not only drains"},
 		{.name = "--lists",
 		 .help = "read only the files of `allow` and `deny` lists again, all or nothing"}},

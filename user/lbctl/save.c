@@ -88,10 +88,11 @@ static int save(const json_t *answer, struct error *err)
 	if (!changes) {
 		printf("no run-time change to save: %s stays as it is\n", path);
 	} else if (*path != '/') {
-		rc = error_set(err, -EINVAL,
-			       "%s: lbd was started with a relative path: use --print and write the "
-			       "file yourself",
-			       path);
+		rc =
+		    error_set(err, -EINVAL,
+			      "%s: lbd was started with a relative path: use --print and write the "
+			      "file yourself",
+			      path);
 	} else {
 		rc = replace(path, json_text(answer, "text"), err);
 		if (!rc)

@@ -327,7 +327,8 @@ REGISTER(verb, status) = {
     .options = {{.name = "--check",
 		 .help = "print the first line only; exit 1 if no traffic is forwarded"}},
     .examples = {{"status", NULL},
-		 {"status --check", "for monitoring; GET /healthz beside the metrics says the same"},
+		 {"status --check",
+		  "for monitoring; GET /healthz beside the metrics says the same"},
 		 {"status --json | jq .memory.total", "for scripts: the fields of GET /v1/status"}},
     .run = run_status,
 };

@@ -78,9 +78,7 @@ static void what_stops_all_traffic_is_named(void **state)
 	    {{1, 1, NULL, 3, 0, 3, 9, 0},
 	     FORWARDING_NOT,
 	     "Blind: no backend of 3 services answers"},
-	    {{1, 1, NULL, 3, 2, 1, 9, 0},
-	     FORWARDING_NOT,
-	     "Blind: no backend of 1 service answers"},
+	    {{1, 1, NULL, 3, 2, 1, 9, 0}, FORWARDING_NOT, "Blind: no backend of 1 service answers"},
 	};
 
 	EXPECT(scenes);

@@ -1300,12 +1300,11 @@ static void every_mistake_in_keys_and_types_is_named_by_line(void **state)
 					     "    algoritm: maglev\n"
 					     "    backends: {}\n");
 
-	assert_string_equal(
-	    said.text,
-	    "1: mode: fast: expected auto, native or generic\n"
-	    "4: service #1: protocol: sctp: expected tcp or udp\n"
-	    "6: service #1: algoritm: unknown key: did you mean algorithm?\n"
-	    "7: service #1: backends: a mapping: expected a list\n");
+	assert_string_equal(said.text,
+			    "1: mode: fast: expected auto, native or generic\n"
+			    "4: service #1: protocol: sctp: expected tcp or udp\n"
+			    "6: service #1: algoritm: unknown key: did you mean algorithm?\n"
+			    "7: service #1: backends: a mapping: expected a list\n");
 }
 
 static void every_mistake_in_values_is_named_by_line(void **state)

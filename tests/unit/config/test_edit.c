@@ -12,22 +12,22 @@
 
 #include "lbd/config/config.h"
 
-#define BLOCK                                              \
-	"# the shop\n"                                     \
-	"services:\n"                                      \
-	"  - name: web        # fr\u00fch\n"               \
-	"    vip: 192.0.2.10\n"                            \
-	"    protocol: tcp\n"                              \
-	"    port: 80\n"                                   \
-	"    backends:\n"                                  \
-	"      # rack 1\n"                                 \
-	"      - address: 10.0.0.1   # \u00e4lter\n"       \
-	"        weight: 7           # half\n"             \
-	"      - { address: 10.0.0.2 } # new\n"            \
-	"\n"                                               \
-	"      # rack 2\n"                                 \
+#define BLOCK                                        \
+	"# the shop\n"                               \
+	"services:\n"                                \
+	"  - name: web        # fr\u00fch\n"         \
+	"    vip: 192.0.2.10\n"                      \
+	"    protocol: tcp\n"                        \
+	"    port: 80\n"                             \
+	"    backends:\n"                            \
+	"      # rack 1\n"                           \
+	"      - address: 10.0.0.1   # \u00e4lter\n" \
+	"        weight: 7           # half\n"       \
+	"      - { address: 10.0.0.2 } # new\n"      \
+	"\n"                                         \
+	"      # rack 2\n"                           \
 	"      - address: 10.0.0.3   # slow\n"
-#define FLOW                                                                              \
+#define FLOW                                                                            \
 	"services: [{ name: web, vip: 192.0.2.10, protocol: tcp, port: 80, backends: [" \
 	"{ address: 10.0.0.1, weight: 7 }, { address: 10.0.0.2 }, { address: 10.0.0.3 }] }]\n"
 
@@ -62,12 +62,21 @@ static void expect(const char *text, struct config_edit edit, const char *from, 
 	free(got);
 }
 
-#define WEIGHT(at, value) \
-	(struct config_edit) { .backend = at, .has_weight = true, .weight = value }
-#define DRAIN(at, value) \
-	(struct config_edit) { .backend = at, .has_drain = true, .drain = value }
-#define REMOVE(at) \
-	(struct config_edit) { .backend = at, .remove = true }
+#define WEIGHT(at, value)                                          \
+	(struct config_edit)                                       \
+	{                                                          \
+		.backend = at, .has_weight = true, .weight = value \
+	}
+#define DRAIN(at, value)                                         \
+	(struct config_edit)                                     \
+	{                                                        \
+		.backend = at, .has_drain = true, .drain = value \
+	}
+#define REMOVE(at)                            \
+	(struct config_edit)                  \
+	{                                     \
+		.backend = at, .remove = true \
+	}
 
 static void a_weight_is_replaced_where_it_is(void **state)
 {
@@ -86,7 +95,8 @@ static void a_key_that_is_new_follows_the_others(void **state)
 static void a_removed_backend_goes_with_its_lines_alone(void **state)
 {
 	expect(BLOCK, REMOVE(0),
-	       "      - address: 10.0.0.1   # \u00e4lter\n        weight: 7           # half\n", "");
+	       "      - address: 10.0.0.1   # \u00e4lter\n        weight: 7           # half\n",
+	       "");
 	expect(BLOCK, REMOVE(1), "      - { address: 10.0.0.2 } # new\n", "");
 	expect(BLOCK, REMOVE(2), "      - address: 10.0.0.3   # slow\n", "");
 	expect(FLOW, REMOVE(0), "{ address: 10.0.0.1, weight: 7 }, ", "");
@@ -100,8 +110,7 @@ static void a_backend_is_added_at_the_end_of_its_list(void **state)
 				      "  backends:\n  - address: 10.0.0.1";
 
 	assert_int_equal(addr_parse("10.0.0.9", &add.address), 0);
-	expect(BLOCK, add, "# slow\n",
-	       "# slow\n      - { address: 10.0.0.9, weight: 9 }\n");
+	expect(BLOCK, add, "# slow\n", "# slow\n      - { address: 10.0.0.9, weight: 9 }\n");
 	expect(FLOW, add, "10.0.0.3 }", "10.0.0.3 }, { address: 10.0.0.9, weight: 9 }");
 	expect(unended, add, "10.0.0.1", "10.0.0.1\n  - { address: 10.0.0.9, weight: 9 }\n");
 	assert_int_equal(addr_parse("2001:db8::9", &add.address), 0);

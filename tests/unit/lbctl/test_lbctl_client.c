@@ -313,32 +313,47 @@ static void the_words_for_a_change_are_true(void **state)
 	static const struct {
 		const char *words[7], *path, *answer, *says;
 	} cases[] = {
-	    {{"backend", "add", "web", "10.0.0.1"}, "POST /v1/backend/add",
+	    {{"backend", "add", "web", "10.0.0.1"},
+	     "POST /v1/backend/add",
 	     "{\"backend\":{\"condition\":\"checking\"}}",
 	     "added with weight 100; it takes flows once its health check passes\n"},
-	    {{"backend", "add", "web", "10.0.0.1"}, "POST /v1/backend/add",
-	     "{\"backend\":{\"condition\":\"up\"}}", "added with weight 100; it takes new flows\n"},
-	    {{"backend", "add", "web", "10.0.0.1", "--weight", "0"}, "POST /v1/backend/add",
+	    {{"backend", "add", "web", "10.0.0.1"},
+	     "POST /v1/backend/add",
+	     "{\"backend\":{\"condition\":\"up\"}}",
+	     "added with weight 100; it takes new flows\n"},
+	    {{"backend", "add", "web", "10.0.0.1", "--weight", "0"},
+	     "POST /v1/backend/add",
 	     "{\"backend\":{\"condition\":\"checking\"}}",
 	     "added with weight 0; it takes no new flows with weight 0\n"},
-	    {{"backend", "remove", "web", "10.0.0.1", "--now"}, "POST /v1/backend/remove",
-	     "{\"others\":2}", "removed; its flows now go to other backends\n"},
-	    {{"backend", "remove", "web", "10.0.0.1", "--now"}, "POST /v1/backend/remove",
-	     "{\"others\":0}", "removed; no other backend takes flows\n"},
-	    {{"backend", "remove", "web", "10.0.0.1"}, "POST /v1/backend/remove", "{\"others\":0}",
+	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
+	     "POST /v1/backend/remove",
+	     "{\"others\":2}",
+	     "removed; its flows now go to other backends\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
+	     "POST /v1/backend/remove",
+	     "{\"others\":0}",
+	     "removed; no other backend takes flows\n"},
+	    {{"backend", "remove", "web", "10.0.0.1"},
+	     "POST /v1/backend/remove",
+	     "{\"others\":0}",
 	     "draining; it is removed when its last flow has ended; no other backend takes flows\n"},
-	    {{"backend", "undrain", "web", "10.0.0.1"}, "POST /v1/backend/drain",
-	     "{\"backend\":{\"condition\":\"up\",\"weight\":100}}", "takes new flows again\n"},
-	    {{"backend", "undrain", "web", "10.0.0.1"}, "POST /v1/backend/drain",
+	    {{"backend", "undrain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain",
+	     "{\"backend\":{\"condition\":\"up\",\"weight\":100}}",
+	     "takes new flows again\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain",
 	     "{\"backend\":{\"condition\":\"down\",\"weight\":100}}",
 	     "the drain has ended; it is down\n"},
-	    {{"backend", "undrain", "web", "10.0.0.1"}, "POST /v1/backend/drain",
+	    {{"backend", "undrain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain",
 	     "{\"backend\":{\"condition\":\"up\",\"weight\":0}}",
 	     "the drain has ended; it takes no new flows with weight 0\n"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		const struct fake_answer answers[] = {{cases[i].path, 200, cases[i].answer}, {NULL}};
+		const struct fake_answer answers[] = {{cases[i].path, 200, cases[i].answer},
+						      {NULL}};
 
 		run_against(answers, cases[i].words);
 		assert_int_equal(run.exit_code, 0);
@@ -364,8 +379,7 @@ static void status_names_the_limit_of_flows_as_the_config_does(void **state)
 {
 	const struct fake_answer answers[] = {
 	    {"GET /v1/status", 200,
-	     "{\"interfaces\":[" ETH0
-	     "],\"services\":1,\"backends\":2,\"backends_up\":2,"
+	     "{\"interfaces\":[" ETH0 "],\"services\":1,\"backends\":2,\"backends_up\":2,"
 	     "\"flows\":{\"capacity\":2097152,\"limit\":1048576,\"entries\":1234}}"},
 	    {NULL}};
 
@@ -394,9 +408,9 @@ static void warnings_of_a_change_follow_its_result(void **state)
 					"Warning: service web is down\n"));
 }
 
-#define TRIAL                                                                                     \
-	"{\"services\":1,\"backends\":2,\"kept_overrides\":1,\"dropped_overrides\":0,\"kept\":[{"     \
-	"\"service\":\"web\",\"address\":\"10.0.0.1\",\"change\":\"drain\"}],\"dropped\":[],"         \
+#define TRIAL                                                                                           \
+	"{\"services\":1,\"backends\":2,\"kept_overrides\":1,\"dropped_overrides\":0,\"kept\":[{"       \
+	"\"service\":\"web\",\"address\":\"10.0.0.1\",\"change\":\"drain\"}],\"dropped\":[],"           \
 	"\"changed\":3,\"changes\":[\"service web: backend 10.0.0.2: weight 7 -> 100\",\"service old: " \
 	"removed\"],\"warnings\":[\"pin ignored\"]}"
 
@@ -438,8 +452,8 @@ static void diff_exits_1_if_something_differs(void **state)
 	assert_string_equal(run.out, "what is in force is what the config file says\n");
 }
 
-#define SAVED(path) \
-	"{\"path\":\"" path "\",\"changes\":2,\"text\":\"services: [] # \\u00fc\\n\",\"left\":[{"      \
+#define SAVED(path)                                                                               \
+	"{\"path\":\"" path "\",\"changes\":2,\"text\":\"services: [] # \\u00fc\\n\",\"left\":[{" \
 	"\"service\":\"old\",\"address\":\"10.0.0.9\",\"change\":\"weight 7 (no longer in the file)\"}]}"
 #define SAVE_FILE "/tmp/test_lbctl_save.yaml"
 
@@ -458,10 +472,10 @@ static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void *
 	assert_string_equal(run.out, "services: [] # \u00fc\n");
 	RUN(answers, "save");
 	assert_int_equal(run.exit_code, 0);
-	assert_string_equal(run.out,
-			    "2 run-time changes written into " SAVE_FILE ". Next: lbctl reload\n"
-			    "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
-			    "in the file)\n");
+	assert_string_equal(
+	    run.out, "2 run-time changes written into " SAVE_FILE ". Next: lbctl reload\n"
+		     "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
+		     "in the file)\n");
 	file = fopen(SAVE_FILE, "r");
 	assert_non_null(file);
 	text[fread(text, 1, sizeof(text) - 1, file)] = 0;

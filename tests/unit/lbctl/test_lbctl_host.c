@@ -267,8 +267,9 @@ static json_t *read_status(void)
 	lbctl_run(&run, "backend-host", "status", "--iface", "test0", "--json");
 	status = json_loads(run.out, 0, NULL);
 	assert_non_null(status);
-	assert_int_equal(run.exit_code, strcmp(json_string_value(json_object_get(status, "program")),
-					       "decapsulator") != 0);
+	assert_int_equal(
+	    run.exit_code,
+	    strcmp(json_string_value(json_object_get(status, "program")), "decapsulator") != 0);
 	return status;
 }
 

@@ -10,7 +10,7 @@
 
 #include "lbd/state/internal.h"
 
-#define WEB(more, backends)                                                                   \
+#define WEB(more, backends)                                                                       \
 	"  - { name: web, vip: 192.0.2.10, protocol: tcp, port: 80" more ", backends: [" backends \
 	"] }\n"
 #define ONE "{ address: 10.0.0.1 }"
@@ -87,8 +87,7 @@ static void run_time_changes_are_what_is_in_force(void **state)
 	entry = change(&overrides, "10.0.0.9");
 	entry->added = entry->has_weight = true;
 	entry->weight = 3;
-	EXPECT("services:\n" WEB("", ONE ", " TWO), &overrides,
-	       "services:\n" WEB("", ONE ", " TWO),
+	EXPECT("services:\n" WEB("", ONE ", " TWO), &overrides, "services:\n" WEB("", ONE ", " TWO),
 	       "service web: backend 10.0.0.1: weight 7 -> 100",
 	       "service web: backend 10.0.0.2: added, weight 100",
 	       "service web: backend 10.0.0.9: removed", );
@@ -97,13 +96,15 @@ static void run_time_changes_are_what_is_in_force(void **state)
 
 static void services_and_their_keys_are_named(void **state)
 {
-	EXPECT("services:\n" WEB("", ONE)
-		   "  - { name: old, vip: 192.0.2.11, protocol: tcp, port: 80, backends: [" ONE
-		   "] }\n",
+	EXPECT("services:\n" WEB(
+		   "",
+		   ONE) "  - { name: old, vip: 192.0.2.11, protocol: tcp, port: 80, backends: [" ONE
+			"] }\n",
 	       NULL,
-	       "services:\n" WEB(", algorithm: round-robin, health: { rise: 7 }", ONE)
-		   "  - { name: dns, vip: 192.0.2.12, protocol: udp, port: 53, backends: [" ONE
-		   ", " TWO "] }\n",
+	       "services:\n" WEB(
+		   ", algorithm: round-robin, health: { rise: 7 }",
+		   ONE) "  - { name: dns, vip: 192.0.2.12, protocol: udp, port: 53, backends: [" ONE
+			", " TWO "] }\n",
 	       "service web: changed: algorithm, health",
 	       "service dns 192.0.2.12:53/udp: added, 2 backends", "service old: removed", );
 	EXPECT("services:\n" WEB("", ONE), NULL,

@@ -114,7 +114,8 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 	    (rc = api_arg_bool(call->body, "keep", false, &options.keep, err)))
 		return rc;
 	if (lists && (options.trial || options.keep))
-		return error_set(err, -EINVAL, "lists: expected neither dry_run nor keep beside it");
+		return error_set(err, -EINVAL,
+				 "lists: expected neither dry_run nor keep beside it");
 	if (lists)
 		return reload_lists(call, ret, err);
 	rc = state_reload_as(call->api->state, &options, &report, err);
@@ -200,8 +201,7 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 				       force, err)))
 		return rc;
 	service = state_find_service(call->api->state, target.service);
-	*ret = json_pack("{s:i}", "others",
-			 service ? service_others(service, &target.address) : 0);
+	*ret = json_pack("{s:i}", "others", service ? service_others(service, &target.address) : 0);
 	return 0;
 }
 

@@ -73,7 +73,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend);
 json_t *api_interface_json(const struct api *api, const struct attachment *attachment);
 
 /* ---- change.c ---- */
-api_handler api_attach, api_detach, api_reload, api_save, api_add, api_remove, api_drain, api_weight;
+api_handler api_attach, api_detach, api_reload, api_save, api_add, api_remove, api_drain,
+    api_weight;
 
 /* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 

@@ -180,8 +180,8 @@ static void answer_metrics(struct metrics *metrics, struct face_call *call)
 static void answer_health(const struct metrics *metrics, struct face_call *call)
 {
 	char line[FORWARDING_TEXT];
-	bool forwards = api_forwarding(metrics->source.state, metrics->source.attach, line) !=
-			FORWARDING_NOT;
+	bool forwards =
+	    api_forwarding(metrics->source.state, metrics->source.attach, line) != FORWARDING_NOT;
 
 	face_answer_line(call, forwards ? 200 : 503, line);
 }
@@ -204,8 +204,8 @@ static void on_request(void *arg, struct face_call *call)
 	else if (path_is(face_request(call), "/healthz"))
 		answer_health(metrics, call);
 	else if (path_is(face_request(call), "/"))
-		face_answer_line(call, 200,
-				 "lbd " LBD_VERSION ": metrics are at /metrics, health at /healthz");
+		face_answer_line(
+		    call, 200, "lbd " LBD_VERSION ": metrics are at /metrics, health at /healthz");
 	else
 		face_answer_line(call, 404, "metrics are at /metrics, health at /healthz");
 }

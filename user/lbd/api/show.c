@@ -146,9 +146,8 @@ json_t *api_status_json(const struct api *api)
 	    number(memory.services), "backends", number(memory.backends), "counters",
 	    number(memory.counters), "filters", number(memory.filters), "other",
 	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "limit",
-	    number(memory.flow_capacity / 2), "entries",
-	    number(memory.flow_entries), "without_place",
-	    number(state_flows_without_place(api->state)), "limited_services",
+	    number(memory.flow_capacity / 2), "entries", number(memory.flow_entries),
+	    "without_place", number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "kernel", system.release);
 }

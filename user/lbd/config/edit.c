@@ -124,11 +124,11 @@ static struct splice *add_splice(struct editor *editor, size_t start, size_t end
 	return &list[editor->count++];
 }
 
-#define SPLICE(editor, start, end, ...)                                           \
-	do {                                                                      \
-		struct splice *splice_ = add_splice(editor, start, end);          \
-                                                                                  \
-		if (splice_)                                                      \
+#define SPLICE(editor, start, end, ...)                                              \
+	do {                                                                         \
+		struct splice *splice_ = add_splice(editor, start, end);             \
+                                                                                     \
+		if (splice_)                                                         \
 			snprintf(splice_->text, sizeof(splice_->text), __VA_ARGS__); \
 	} while (0)
 
@@ -322,10 +322,9 @@ int config_edit_text(const char *text, size_t length, const struct config_edit *
 		config_source_done(&editor.source);
 		return rc;
 	}
-	editor.uses = calloc((size_t)(editor.source.document.nodes.top -
-				      editor.source.document.nodes.start) +
-				 1,
-			     sizeof(*editor.uses));
+	editor.uses = calloc(
+	    (size_t)(editor.source.document.nodes.top - editor.source.document.nodes.start) + 1,
+	    sizeof(*editor.uses));
 	if (!editor.uses || !find_lines(&editor)) {
 		editor.error = -ENOMEM;
 	} else {

@@ -23,8 +23,8 @@ struct config_edit {
 };
 
 /* The text must be a valid config. The changed text in *ret, allocated, of *ret_length bytes. 0,
- * -ENOMEM, or -EINVAL if the text is written in a way that cannot be changed (aliases). Callers check
- * the result by reading it. */
+ * -ENOMEM, or -EINVAL if the text is written in a way that cannot be changed (aliases). Callers
+ * check the result by reading it. */
 int config_edit_text(const char *text, size_t length, const struct config_edit *edits,
 		     unsigned count, char **ret, size_t *ret_length, struct error *err);
 

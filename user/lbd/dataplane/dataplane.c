@@ -331,8 +331,7 @@ static int explain_load(int rc, struct error *err)
 	struct utsname host;
 
 	if (*host_missing_capabilities(missing))
-		return error_set(err, -EPERM,
-				 "the program cannot be loaded (%s): missing: %s",
+		return error_set(err, -EPERM, "the program cannot be loaded (%s): missing: %s",
 				 strerror(-rc), missing);
 	if (rc == -EPERM)
 		return error_set(

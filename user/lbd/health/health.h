@@ -93,10 +93,10 @@ void health_set_way(struct health_check *check, const struct health_way *way);
 void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
 
 /* What became of probes since the start. */
-#define HEALTH_RESULTS(X)                                                   \
-	X(passed, "the backend answered as expected")                       \
-	X(failed, "it did not")                                             \
-	X(not_run, "this host lacked a resource: the status is unchanged")  \
+#define HEALTH_RESULTS(X)                                                  \
+	X(passed, "the backend answered as expected")                      \
+	X(failed, "it did not")                                            \
+	X(not_run, "this host lacked a resource: the status is unchanged") \
 	X(repeated, "lbd was late, or the probe process ended: not counted")
 
 enum health_count {

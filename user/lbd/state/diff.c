@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 struct member {
 	struct addr address;
 	uint32_t weight;
@@ -162,8 +161,7 @@ static void differing_keys(const struct config_service *a, const struct config_s
 	    {"affinity", a->affinity == b->affinity},
 	    {"affinity-timeout", a->affinity_timeout_ms == b->affinity_timeout_ms},
 	    {"affinity-mask", a->mask4 == b->mask4 && a->mask6 == b->mask6},
-	    {"idle-timeout",
-	     a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms},
+	    {"idle-timeout", a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms},
 	    {"limit", same_limit(&a->limit, &b->limit)},
 	    {"slots", a->slots == b->slots},
 	    {"slow-start", a->slow_start_ms == b->slow_start_ms},
@@ -176,8 +174,8 @@ static void differing_keys(const struct config_service *a, const struct config_s
 	*text = 0;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && used < size; i++)
 		if (!keys[i].same)
-			used += (size_t)snprintf(text + used, size - used, "%s%s",
-						 used ? ", " : "", keys[i].key);
+			used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+						 keys[i].key);
 }
 
 static void name_added(const struct config_service *service, struct sentences *ret)

@@ -122,8 +122,8 @@ static bool stays_in_config(void *arg, const char *name)
 int state_attach(struct state *state, const char *name, const enum config_mode *mode,
 		 struct error *err)
 {
-	int rc = attach_interface(state->options.attach, name, mode ? *mode : state->config->mode,
-				  err);
+	int rc =
+	    attach_interface(state->options.attach, name, mode ? *mode : state->config->mode, err);
 
 	if (rc)
 		return rc;

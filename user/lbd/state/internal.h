@@ -29,10 +29,10 @@ struct state {
 	struct config *started; /* that of the start, without services; NULL: config is it */
 	struct config_age config_age;
 	struct sentences *warnings; /* see state_collect; NULL: only the log has them */
-	bool trial;                /* a reload that changes nothing: not even the log */
+	bool trial;                 /* a reload that changes nothing: not even the log */
 	struct overrides overrides;
-	struct held held; /* interfaces that were detached by hand */
-	char *held_path;  /* NULL: not kept */
+	struct held held;     /* interfaces that were detached by hand */
+	char *held_path;      /* NULL: not kept */
 	bool overrides_stale; /* what is on disk differs from them */
 	struct world world;
 	uint64_t generation;  /* of the world */

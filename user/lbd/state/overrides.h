@@ -52,8 +52,8 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 /* The same entries in the same order. */
 bool overrides_equal(const struct overrides *a, const struct overrides *b);
 void overrides_drop(struct overrides *overrides, struct override *entry);
-/* Takes out of the entry what file (NULL: the backend is not in it) says too. true: nothing is left,
- * and the entry is dropped. */
+/* Takes out of the entry what file (NULL: the backend is not in it) says too. true: nothing is
+ * left, and the entry is dropped. */
 struct config_backend;
 bool overrides_tidy(struct overrides *overrides, struct override *entry,
 		    const struct config_backend *file);

@@ -249,7 +249,8 @@ uint16_t backend_mtu(const struct backend *backend);
 const char *backend_condition_name(enum backend_condition condition);
 /* "up", "degraded", ... as in include/lb_api.h */
 const char *service_status_name(enum service_status status);
-/* Why a service that is down has no backend that takes flows, as "no backend is up"; "" of others. */
+/* Why a service that is down has no backend that takes flows, as "no backend is up"; "" of others.
+ */
 const char *service_why(const struct service *service);
 /* How many other backends take new flows. */
 unsigned service_others(const struct service *service, const struct addr *address);
