@@ -99,7 +99,8 @@
  *      { "path": of the file, "text", "changes": number of run-time changes in it,
  *        "left": [ { "service", "address", "change" } ] it has no place for }
  *
- * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: the config's) }
+ * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: that of the
+ *                            config) }
  *                          -> { "interface": INTERFACE }
  * POST /v1/detach          { "interface" } -> {}. An interface of the config stays detached, also
  *                          over reloads, until it is attached by hand

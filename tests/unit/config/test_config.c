@@ -1327,6 +1327,47 @@ static void every_mistake_in_values_is_named_by_line(void **state)
 	assert_non_null(strstr(said.text, "\n9: service web: backend 10.0.0: address: 10.0.0: "));
 }
 
+static void mistakes_in_keys_do_not_hide_those_in_values(void **state)
+{
+	const struct said said = mistakes_of("colour: blue\n"
+					     "metrics: here\n"
+					     "services:\n"
+					     "  - name: web\n"
+					     "    vip: [192.0.2.1]\n" /* not also missing */
+					     "    protocol: tcp\n"
+					     "    port: 70000\n"
+					     "    health: { rise: 0, tpye: tcp }\n"
+					     "    backends:\n"
+					     "      - { address: 10.0.0.11, weight: x }\n"
+					     "      - hello\n"
+					     "  - name: dns\n" /* without protocol */
+					     "    vip: 192.0.2.2\n"
+					     "    port: 53\n"
+					     "    backends: [{ address: 10.0.0.11 }]\n"
+					     "  - name: last\n"
+					     "    vip: 192.0.2.3\n"
+					     "    protocol: udp\n"
+					     "    port: 0\n"
+					     "    backends: [{ address: 10.0.0.11, zz: 3 }]\n");
+	static const char *const parts[] = {
+	    "1: colour: unknown key",
+	    "2: metrics: here: ",
+	    "5: service web: vip: a list: ",
+	    "7: service web: port: 70000: ",
+	    "8: service web: health: rise: 0: ",
+	    "8: service web: health: tpye: unknown key",
+	    "10: service web: backend 10.0.0.11: weight: x: ",
+	    "11: service web: backend #2: hello: expected a mapping",
+	    "12: service dns: protocol: missing",
+	    "19: service last: port: 0: ",
+	    "20: service last: backend 10.0.0.11: zz: unknown key"};
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!strstr(said.text, parts[i]))
+			fail_msg("no \"%s\" in:\n%s", parts[i], said.text);
+	assert_int_equal(said.count, sizeof(parts) / sizeof(parts[0]));
+}
+
 static void a_mistake_behind_an_alias_is_named_once(void **state)
 {
 	const struct said said = mistakes_of(
@@ -1458,6 +1499,35 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 
 /* ---- any text ---- */
 
+struct wanted {
+	const char *sentence;
+	unsigned count;
+	bool found;
+};
+
+static void look_for(void *arg, const char *sentence)
+{
+	struct wanted *wanted = arg;
+
+	wanted->count++;
+	wanted->found |= !strcmp(sentence, wanted->sentence);
+}
+
+/* The same result when every mistake is looked for, among which is the one that was reported. */
+static void try_all(const char *text, size_t length, int rc, const struct error *first)
+{
+	struct wanted wanted = {.sentence = first->text};
+	struct config *config = NULL;
+	struct error err = {""};
+
+	assert_int_equal(config_parse_all(text, length, "f", look_for, &wanted, &config, &err) == 0,
+			 rc == 0);
+	assert_int_equal(!config, rc != 0);
+	if (!strncmp(err.text, "f: libcyaml", 11) || (rc && !wanted.found && wanted.count <= 100))
+		fail_msg("%s beside %s in\n%.*s", err.text, first->text, (int)length, text);
+	config_free(config);
+}
+
 /* A value or one error; libcyaml loads what shape.c accepts. */
 static int try_text(const char *text, size_t length)
 {
@@ -1470,6 +1540,7 @@ static int try_text(const char *text, size_t length)
 	assert_non_null(copy);
 	memcpy(copy, text, length);
 	rc = config_parse(copy, length, "f", &config, &err);
+	try_all(copy, length, rc, &err);
 	free(copy);
 	if (rc) {
 		assert_null(config);
@@ -1624,6 +1695,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_file_is_read_and_named_in_errors),
     cmocka_unit_test(every_mistake_in_keys_and_types_is_named_by_line),
     cmocka_unit_test(every_mistake_in_values_is_named_by_line),
+    cmocka_unit_test(mistakes_in_keys_do_not_hide_those_in_values),
     cmocka_unit_test(a_mistake_behind_an_alias_is_named_once),
     cmocka_unit_test(mistakes_beyond_a_hundred_are_counted),
     cmocka_unit_test(a_text_that_is_no_yaml_has_one_mistake),

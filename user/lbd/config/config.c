@@ -20,24 +20,35 @@
 
 #define MAX_FILE (16u << 20) /* bytes; the largest config allowed needs less than 4 MiB */
 
+/* raw is loaded, perhaps after complaints. */
+static void read_raw(struct config_source *source, const struct raw_config *raw,
+		     struct config *config)
+{
+	source->lists = config_list_cache_new();
+	if (source->lists)
+		config_read(source, raw, config);
+	else
+		config_source_oom(source);
+	config_list_cache_free(source->lists);
+	source->lists = NULL;
+	if (!source->error)
+		config_check(source, config);
+}
+
 static int build(struct config_source *source, struct config **ret)
 {
 	struct raw_config *raw = NULL;
 	struct config *config;
 
-	if (config_schema_load(source, &raw))
+	config_schema_load(source, &raw);
+	if (!raw)
 		return source->error;
 	config = calloc(1, sizeof(*config));
-	source->lists = config_list_cache_new();
-	if (config && source->lists)
-		config_read(source, raw, config);
+	if (config)
+		read_raw(source, raw, config);
 	else
 		config_source_oom(source);
 	config_schema_free(raw);
-	config_list_cache_free(source->lists);
-	source->lists = NULL;
-	if (!source->error)
-		config_check(source, config);
 	if (source->error)
 		config_free(config);
 	else
@@ -100,6 +111,13 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 		 struct error *err)
 {
 	return parse(text, length, name, NULL, ret, err);
+}
+
+int config_parse_all(const char *text, size_t length, const char *name,
+		     void (*mistake)(void *arg, const char *sentence), void *arg,
+		     struct config **ret, struct error *err)
+{
+	return parse(text, length, name, &(struct report){mistake, arg}, ret, err);
 }
 
 static int cannot_open(const char *path, int rc, struct error *err)

@@ -114,10 +114,13 @@ struct config {
  * what was expected" in err. */
 int config_load(const char *path, struct config **ret, struct error *err);
 /* The same, for a person who mends the file: calls mistake with the sentence of each one that is
- * found, by line. Those in values are looked for once keys and types are right, and those between
- * keys once the values are. */
+ * found, by line. Conflicts between services are looked for once each service is right. */
 int config_load_all(const char *path, void (*mistake)(void *arg, const char *sentence), void *arg,
 		    struct config **ret, struct error *err);
+/* The same from memory. */
+int config_parse_all(const char *text, size_t length, const char *name,
+		     void (*mistake)(void *arg, const char *sentence), void *arg,
+		     struct config **ret, struct error *err);
 /* The text of a config file in *ret, allocated. Its length, or -errno with err set. */
 ssize_t config_read_text(const char *path, char **ret, struct error *err);
 /* The same from memory; errors call the file `name`. */

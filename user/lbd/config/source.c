@@ -241,6 +241,8 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 
 	if (source->error == -ENOMEM || !(earliest || source->all))
 		return;
+	if (source->pruned && !strncmp(format, "missing", 7))
+		return;
 	vsnprintf(expected, sizeof(expected), format, args);
 	error_set(&complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line, at->object,
 		  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
