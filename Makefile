@@ -263,7 +263,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
@@ -289,14 +289,14 @@ install: all ## install lbd, lbctl, man pages, completion, systemd unit, its use
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd-withdraw.service >$(UNITDIR)/lbd-withdraw.service
 	install -D -m 644 dist/lbd.sysusers $(SYSUSERSDIR)/lbd.conf
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
-	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/announce/*.conf
+	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/alerts.yml dist/grafana.json dist/announce/*.conf
 	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
 		useradd --system $$(getent group lbd >/dev/null && echo -g lbd || echo --user-group) --no-create-home --shell /usr/sbin/nologin lbd)
 	@echo 'Next: cp $(DESTDIR)/etc/lbd/lbd.yaml.example $(DESTDIR)/etc/lbd/lbd.yaml, edit it, and: systemctl daemon-reload && systemctl enable --now lbd'
 
 uninstall: ## remove what install put there (the config, the user and the group stay)
 	rm -f $(SBINDIR)/lbd $(SBINDIR)/lbctl $(MANDIR)/lbctl.8 $(MANDIR)/lbd.8 $(COMPLETIONDIR)/lbctl $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
-		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf $(notdir $(wildcard dist/announce/*.conf)))
+		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf)))
 	-@rmdir $(DESTDIR)/etc/lbd 2>/dev/null || true
 
 clean: ## remove build/, but not what vmtest and fresh fetched

@@ -25,7 +25,8 @@
  *        "backends", "backends_up" (numbers),
  *        "memory": { "total", "flows", "arena", "services", "backends", "counters",
  *                    "filters" (allow and deny lists), "other" } (bytes),
- *        "flows": { "capacity", "entries" (at the last sweep),
+ *        "flows": { "capacity" (places), "limit": as `limits: flows` has it, half of them,
+ *                   "entries" (at the last sweep),
  *                   "without_place": new flows of the last minute, sent by slot because the
  *                                    table had no place for them,
  *                   "limited_services": number of services that are "limited", see SERVICE },
@@ -70,7 +71,8 @@
  *        "denied": packets of clients that these lists do not admit,
  *        "limit": null or { "service": null or RATE, "per_source": null or RATE with "v4", "v6"
  *                           (lengths of the prefixes) },
- *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets }
+ *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
+ *        "why": if it is down, why no backend takes flows; else "" }
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
  *
@@ -105,23 +107,42 @@
  * Changes are made one after the other, and each is answered when it is made. Meanwhile GET is
  * answered. 409: 64 changes wait already, or lbd is stopping.
  *
- * POST /v1/attach          { "interface", "mode": "auto" (default)|"native"|"generic" }
+ * GET  /v1/save, the config file with the run-time changes in it; nothing is written
+ *      { "path": of the file, "text", "changes": number of run-time changes in it,
+ *        "left": [ { "service", "address", "change" } ] it has no place for }
+ *
+ * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: that of the
+ *                            config) }
  *                          -> { "interface": INTERFACE }
- * POST /v1/detach          { "interface" } -> {}
- * POST /v1/reload          {"lists": bool (default false)} -> { "services", "backends",
+ * POST /v1/detach          { "interface" } -> {}. An interface of the config stays detached, also
+ *                          over reloads, until it is attached by hand
+ * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
+ *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
  *                          "kept", "dropped": [ { "service", "address", "change" } ], 100 in all }
+ *                          With "keep": true all run-time changes are kept where their service and
+ *                          backend stay, not only drains.
+ *                          With "dry_run": true nothing is changed, and the answer also has
+ *                          "changed": how much a reload would change, and "changes":
+ *                          [ "sentence" ], the first 100. "services" and "backends" are those in
+ *                          force.
  *                          With "lists": true only the files of allow and deny lists are read:
  *                          -> { "services": number of services with lists, "changed": how many of
  *                          them admit other clients now, "prefixes": of all lists }
  * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
  *                          -> { "backend": BACKEND }
- * POST /v1/backend/remove  { "service", "address", "now": bool (default false) } -> {}
+ * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }
+ *                          -> { "others": number of other backends that take new flows }. The last
+ *                          backend of a service is removed only with "force": true
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
  *                            (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
  * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
  *                            the VIPs are not announced any more) } -> { "node": NODE }
+ *
+ * Each answer to a POST also has "warnings": [ "sentence" ], 100 at most: what is not as it was
+ * asked for, or as the config says (keys that only a start reads, interfaces that are not there or
+ * left the config, a service that is down now, what could not be written to disk).
  *
  * Names that end in "_s" are seconds. The counts "packets", "bytes" and "flows" only grow; a
  * restart of lbd keeps them. */

@@ -22,7 +22,7 @@ status() { lbctl status --json | json "$1"; } # FILTER
 
 test_every_reading_path_answers() {
 	local path
-	for path in status services backends 'backends?service=web4' stats top; do
+	for path in status services backends 'backends?service=web4' stats top save; do
 		answers 200 "{" GET "/v1/$path"
 	done
 }
@@ -300,6 +300,207 @@ test_a_node_that_announces_nothing_cannot_be_drained() {
 	expect "node" "$(lbctl status --json | jq .node)" = null
 }
 
+# What a reload or a change warns of.
+warnings_of() { # PATH BODY
+	api POST "$1" "$2" | head -n 1 | jq -r '.warnings[]'
+}
+expect_warning() { # WARNINGS TEXT
+	[[ $1 == *"$2"* ]] && return
+	echo "# no warning '$2' in: $1"
+	FAILED=1
+}
+
+test_a_reload_warns_of_what_is_not_as_the_file_says_each_time() {
+	local warnings
+	expect "warnings" "$(api POST /v1/reload '{}' | head -n 1 | jq '.warnings | length')" = 0
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	sed -i -e "s|^state:.*|state: $WORK/elsewhere|" -e 's|^interfaces:.*|interfaces: [eth7]|' \
+		"$WORK/lbd.yaml"
+	for _ in 1 2; do
+		warnings=$(warnings_of /v1/reload '{}')
+		expect_warning "$warnings" "state ignored until lbd is restarted"
+		expect_warning "$warnings" "eth7: no such interface"
+		expect_warning "$warnings" "eth0: attached, but not in the config's interfaces"
+	done
+	lbctl reload >"$WORK/said" || return 1
+	expect "lines of lbctl" "$(grep -c '^Warning: ' "$WORK/said")" = 3
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >"$WORK/said" || return 1
+	expect "lines of lbctl" "$(grep -c '^Warning: ' "$WORK/said")" = 0
+}
+
+test_a_trial_changes_nothing_and_says_what_would_change() {
+	local before
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	lbctl backend drain web4 10.0.0.12 >/dev/null || return 1
+	before=$(weights)
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	sed -i 's/name: web6/name: shop/' "$WORK/lbd.yaml"
+	lbctl reload --dry-run >"$WORK/said" || return 1
+	sed 's/^/# /' "$WORK/said"
+	grep -qx '  service web4: backend 10.0.0.11: weight 7 -> 100' "$WORK/said" || FAILED=1
+	grep -qx '  service web6: renamed to shop' "$WORK/said" || FAILED=1
+	grep -qx '  kept     web4 10.0.0.12: drain' "$WORK/said" || FAILED=1
+	expect "exit status of diff" "$(lbctl diff >"$WORK/said"; echo $?)" = 1
+	grep -qx '  service web4: backend 10.0.0.12: drain at run time' "$WORK/said" || FAILED=1
+	expect "backends" "$(weights)" = "$before"
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	end_drains
+	lbctl reload >/dev/null
+	expect "exit status of diff" "$(lbctl diff >/dev/null; echo $?)" = 0
+}
+
+test_save_writes_run_time_changes_into_the_file_and_nothing_else() {
+	sed -i 's/- { address: "10.0.0.12" }/& # the second/' "$WORK/lbd.yaml"
+	chmod 640 "$WORK/lbd.yaml"
+	cp -p "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	lbctl reload >/dev/null && lbctl backend weight web4 10.0.0.11 7 >/dev/null &&
+		lbctl backend drain web4 10.0.0.12 >/dev/null &&
+		lbctl backend add tcp4 10.0.0.77 --weight 9 >/dev/null || return 1
+	lbctl save >"$WORK/said" || FAILED=1
+	sed 's/^/# /' "$WORK/said"
+	diff "$WORK/lbd.yaml.good" "$WORK/lbd.yaml" >"$WORK/diff"
+	sed 's/^/# /' "$WORK/diff"
+	expect "lines that went" "$(grep -c '^<' "$WORK/diff")" = 2
+	expect "lines that came" "$(grep -c '^>' "$WORK/diff")" = 3
+	grep -q '^>.*"10.0.0.12", drain: true } # the second$' "$WORK/diff" || FAILED=1
+	expect "mode" "$(stat -c %a "$WORK/lbd.yaml")" = 640
+	lbctl reload >"$WORK/said" || return 1
+	expect "changes dropped" "$(grep -c 'dropped' "$WORK/said")" = 0
+	expect "run-time changes" "$(status .overrides)" = 0
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lab_wait_for 5 "the drain" drains_or_is_drained 10.0.0.12 || FAILED=1
+	cp -p "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_keep_keeps_run_time_changes_over_a_reload() {
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	lbctl reload --keep >"$WORK/said" || return 1
+	grep -qx '  kept     web4 10.0.0.11: weight 7' "$WORK/said" || FAILED=1
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
+	lbctl reload >/dev/null || return 1
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 100
+}
+
+attached() { lbctl status --json | jq -r '[.interfaces[].name] | join(" ")'; }
+
+test_a_detached_interface_stays_so_until_it_is_attached_by_hand() {
+	lbctl detach eth0 | grep -q '^Warning: no interface is attached' || return 1
+	lbctl reload | grep -q '^Warning: eth0: stays detached' || return 1
+	[ -z "$(attached)" ] || { echo "# attached after a reload"; FAILED=1; }
+	stop_lbd KILL && lab_lbd_start || return 1
+	[ -z "$(attached)" ] || { echo "# attached after a crash"; FAILED=1; }
+	lbctl attach eth0 >/dev/null || return 1
+	lbctl reload >/dev/null || return 1
+	expect "interfaces" "$(attached)" = eth0
+	# stopped with nothing attached: the next start does as the config says
+	lbctl detach eth0 >/dev/null && stop_lbd TERM && lab_lbd_start || return 1
+	expect "interfaces" "$(attached)" = eth0
+	[ ! -e "$WORK/lbd.sock.detached.json" ] || { echo "# the file is still there"; FAILED=1; }
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_attach_uses_the_mode_of_the_config() {
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	echo "mode: generic" >>"$WORK/lbd.yaml"
+	lbctl reload >"$WORK/said" || return 1
+	lbctl detach eth0 >/dev/null && lbctl attach eth0 >/dev/null || return 1
+	expect "mode" "$(status '.interfaces[0].mode')" = generic
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null && lbctl detach eth0 >/dev/null && lbctl attach eth0 >/dev/null ||
+		return 1
+	lab_wait_for 30 "all backends to be up" backends_up 6
+}
+
+test_the_file_drains_a_backend() {
+	cp "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	sed -i 's/- { address: "10.0.0.11" }/- { address: "10.0.0.11", drain: true }/' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 5 "the drain" drains_or_is_drained 10.0.0.11 || FAILED=1
+	lbctl backend undrain web4 10.0.0.11 >/dev/null || return 1
+	expect "condition" "$(backend_field web4 10.0.0.11 condition)" = up
+	lbctl reload | grep -q 'web4 10.0.0.11: undrain (the file has drain: true)' || FAILED=1
+	lab_wait_for 5 "the drain" drains_or_is_drained 10.0.0.11 || FAILED=1
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_the_last_backend_is_removed_only_by_force() {
+	lbctl backend remove tcp4 10.0.0.11 --now >/dev/null || return 1
+	answers 409 'is the last backend of the service' POST /v1/backend/remove \
+		'{"service":"tcp4","address":"10.0.0.12"}'
+	expect "backends" "$(service_field tcp4 backends)" = 1
+	lbctl backend remove tcp4 10.0.0.12 --now --force >"$WORK/said" || return 1
+	sed 's/^/# /' "$WORK/said"
+	grep -q 'removed; no other backend takes flows' "$WORK/said" || FAILED=1
+	grep -q '^Warning: service tcp4 is down now: it has no backend' "$WORK/said" || FAILED=1
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_a_service_that_is_down_by_weights_says_so() {
+	lbctl backend weight web4 10.0.0.11 0 >/dev/null || return 1
+	expect_warning "$(lbctl backend weight web4 10.0.0.12 0)" \
+		"Warning: service web4 is down now: every backend that is up has weight 0"
+	expect "why" "$(service_field web4 why)" = "every backend that is up has weight 0"
+	lbctl services | grep -q '^web4: down: every backend that is up has weight 0' || FAILED=1
+	logged "down: every backend that is up has weight 0: packets to it are rejected"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_a_missing_capability_is_named() {
+	local said
+	sed -e "s|^socket:.*|socket: $WORK/capable.sock|" -e "s|^pin:.*|pin: /sys/fs/bpf/$LAB/capable|" \
+		-e 's|^interfaces:.*|interfaces: []|' -e 's|^metrics:.*|metrics: off|' \
+		"$WORK/lbd.yaml" >"$WORK/capable.yaml"
+	said=$(in_ns lb setpriv --inh-caps=-all --bounding-set=-all,+bpf,+net_admin \
+		"$BUILD/lbd" -c "$WORK/capable.yaml" 2>&1) && return 1
+	sed 's/^/# /' <<<"$said"
+	[[ $said == *"the program cannot be loaded"*"missing: CAP_PERFMON"* ]] || FAILED=1
+	rm -rf "/sys/fs/bpf/$LAB/capable"
+}
+
+test_status_and_config_name_the_same_limit_of_flows() {
+	expect "limit" "$(status .flows.limit)" = 1048576 # limits: flows: 1M
+	lbctl status | grep -q '^Tracked flows .* of 1M ' || FAILED=1
+}
+
+check() { in_ns lb "$BUILD/lbd" --check "$WORK/checked.yaml" 2>&1; }
+
+test_check_names_every_mistake() {
+	local said
+	sed -e 's/port: 80$/port: 70000/' -e 's/"10.0.0.12"/10.0.0/' "$WORK/lbd.yaml" \
+		>"$WORK/checked.yaml"
+	said=$(check) && return 1
+	sed 's/^/# /' <<<"$said"
+	expect "ports" "$(grep -c 'port: 70000: expected' <<<"$said")" = 2
+	expect "addresses" "$(grep -c 'address: 10.0.0: expected' <<<"$said")" = 2
+	grep -q 'checked.yaml: 4 mistakes' <<<"$said" || FAILED=1
+	said=$(in_ns lb "$BUILD/lbd" -c "$WORK/none.yaml" 2>&1) && return 1
+	[[ $said == *"none.yaml: cannot open"*"/etc/lbd/lbd.yaml.example"* ]] || FAILED=1
+}
+
+test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
+	local said
+	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7]|' -e 's|^group:.*|group: nobodys|' \
+		"$WORK/lbd.yaml" >"$WORK/checked.yaml"
+	ip -n "$(ns lb)" addr add "$VIP4/32" dev lo || return 1
+	said=$(check) || FAILED=1
+	sed 's/^/# /' <<<"$said"
+	expect_warning "$said" "warning: interfaces: eth7: no such interface here"
+	expect_warning "$said" "warning: group: nobodys: no such group here"
+	expect_warning "$said" "service web4: VIP $VIP4 is also an address of this host, on lo"
+	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 3
+	# a reload names it when it becomes a VIP, which it was before
+	expect_warning "$(lbctl reload)" "reloaded"
+	expect "warnings" "$(lbctl reload | grep -c 'is also an address')" = 0
+	ip -n "$(ns lb)" addr del "$VIP4/32" dev lo
+}
+
 test_second_lbd_is_refused_and_names_the_first() {
 	local out
 	out=$(in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml" 2>&1) && FAILED=1
@@ -394,7 +595,7 @@ test_another_xdp_program_is_left_alone_and_named() {
 	answers 200 '"mode":"native"' POST /v1/attach '{"interface":"taken"}'
 	answers 409 'attached in native mode' \
 		POST /v1/attach '{"interface":"taken","mode":"generic"}'
-	answers 200 '{}' POST /v1/detach '{"interface":"taken"}'
+	answers 200 '"warnings":[' POST /v1/detach '{"interface":"taken"}'
 	[[ $(ip -n "$(ns lb)" link show taken) != *xdp* ]] || { echo "# still attached"; FAILED=1; }
 	ip -n "$(ns lb)" link del taken
 }
@@ -406,7 +607,7 @@ test_driver_that_refuses_native_mode_is_quoted() {
 		POST /v1/attach '{"interface":"switch","mode":"native"}'
 	answers 200 '"mode":"generic"' POST /v1/attach '{"interface":"switch"}'
 	logged "generic mode is used, which is slower"
-	answers 200 '{}' POST /v1/detach '{"interface":"switch"}'
+	answers 200 '"warnings":[' POST /v1/detach '{"interface":"switch"}'
 	ip -n "$(ns lb)" link del switch
 }
 
@@ -488,8 +689,65 @@ test_status_reports_that_the_program_was_detached() {
 }
 status_begins_with() { lbctl status | grep -q "^$1"; } # TEXT
 
+metric() { metrics | sed -n "s/^$1 //p"; } # SAMPLE
+health() { # prints the status and the sentence of /healthz
+	in_ns lb curl -s -w ' %{http_code}' http://127.0.0.1:9469/healthz | tr -d '\n'
+}
+# lbctl status --check, /healthz and the metric agree.
+expect_forwarding() { # 0|1 SENTENCE
+	local said code=0
+	said=$(lbctl status --check) || code=$?
+	expect "exit status of --check" $code = $((1 - $1))
+	[[ $said == "$2"* ]] || { echo "# --check: $said"; FAILED=1; }
+	expect "healthz" "$(health)" = "$said $(($1 ? 200 : 503))"
+	# a scrape may be up to a second old
+	lab_wait_for 5 "lbd_forwarding $1" forwarding_is "$1" || FAILED=1
+}
+forwarding_is() { [ "$(metric lbd_forwarding)" = "$1" ]; }
+attached_is() { [ "$(metric 'lbd_interface_attached{interface="eth0"}')" = "$1" ]; }
+
+test_monitoring_is_told_when_nothing_is_forwarded() {
+	expect_forwarding 1 "Forwarding: 3 services, 6 of 6 backends up"
+	lbctl detach eth0 >/dev/null || return 1
+	expect_forwarding 0 "Not forwarding: no interface is attached"
+	attached_is 0 || { echo "# lbd_interface_attached is not 0"; FAILED=1; }
+	lbctl attach eth0 >/dev/null || return 1
+	expect_forwarding 1 "Forwarding: "
+	attached_is 1 || { echo "# lbd_interface_attached is not 1"; FAILED=1; }
+	ip -n "$(ns router)" link set to-lb down
+	lab_wait_for 5 "the carrier to be gone" forwarding_is 0
+	expect_forwarding 0 "Not forwarding: eth0 is down or has no carrier"
+	ip -n "$(ns router)" link set to-lb up
+	lab_wait_for 30 "all backends to be up" backends_up 6 || return 1
+	lab_wait_for 30 "no service to be blind" forwarding_is 1 || return 1
+	expect_forwarding 1 "Forwarding: "
+	expect "checks that passed" "$(metric 'lbd_health_checks_total{result="passed"}')" -gt 0
+}
+
+reload_success_is() { [ "$(metric lbd_config_reload_success)" = "$1" ]; }
+reload_time() { metric lbd_config_reload_timestamp_seconds; }
+is_later_than() { awk "BEGIN { exit !($(reload_time) > $1) }"; } # SECONDS
+
+test_metrics_tell_a_refused_config_and_run_time_changes() {
+	local before
+	reload_success_is 1 || { echo "# expected success before"; FAILED=1; }
+	before=$(reload_time)
+	sed -i.good 's/port: 80$/port: 70000/' "$WORK/lbd.yaml"
+	answers 422 "lbd.yaml:" POST /v1/reload '{}'
+	lab_wait_for 5 "lbd_config_reload_success 0" reload_success_is 0 || FAILED=1
+	expect "time of the config" "$(reload_time)" = "$before"
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
+	lab_wait_for 5 "lbd_overrides 1" overrides_are 1 || FAILED=1
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 5 "lbd_config_reload_success 1" reload_success_is 1 || FAILED=1
+	lab_wait_for 5 "lbd_overrides 0" overrides_are 0 || FAILED=1
+	is_later_than "$before" || { echo "# $(reload_time) is not after $before"; FAILED=1; }
+}
+overrides_are() { [ "$(metric lbd_overrides)" = "$1" ]; }
+
 test_detach_then_stop_leaves_no_pins() {
-	answers 200 '{}' POST /v1/detach '{"interface":"eth0"}'
+	answers 200 '"warnings":[' POST /v1/detach '{"interface":"eth0"}'
 	stop_lbd TERM
 	expect "pins" "$(find "/sys/fs/bpf/$LAB" 2>/dev/null | wc -l)" = 0
 	# shellcheck disable=SC2034 # run_tests reads it

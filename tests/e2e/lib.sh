@@ -146,7 +146,7 @@ logged() { # TEXT
 }
 log_lines() { wc -l <"$WORK/lbd.log"; }
 # Backends that went down after this line of the log.
-downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -c ': backend .* down'; } # LINE
+downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* (down|no-next-hop)'; } # LINE
 
 # The process that runs HTTP checks.
 probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD

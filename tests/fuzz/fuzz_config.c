@@ -141,12 +141,45 @@ static bool names_a_line(const char *text, const uint8_t *data, size_t size)
 	return line <= lines;
 }
 
+/* Every mistake: one of them is that which config_parse reports. */
+struct all {
+	const char *wanted;
+	unsigned count;
+	bool found;
+};
+
+static void take_mistake(void *arg, const char *sentence)
+{
+	struct all *all = arg;
+
+	all->count++;
+	all->found |= !strcmp(sentence, all->wanted);
+	require(!strncmp(sentence, "f:", 2) || !strncmp(sentence, "and ", 4), "\"%s\"", sentence);
+}
+
+static void check_all(const uint8_t *data, size_t size, int rc, const struct error *first)
+{
+	struct all all = {.wanted = first->text};
+	struct config *config = NULL;
+	struct error err = {""};
+	int got =
+	    config_parse_all((const char *)data, size, "f", take_mistake, &all, &config, &err);
+
+	require(!got || strncmp(err.text, "f: libcyaml", 11) != 0, "\"%s\"", err.text);
+	require(!got == !rc, "%d beside %d: \"%s\"", got, rc, err.text);
+	require(!rc || all.found || all.count > 100, "%u mistakes without \"%s\"", all.count,
+		first->text);
+	require(rc || !all.count, "%u mistakes of a valid text", all.count);
+	config_free(config);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config *config = NULL, *again = NULL;
 	struct error err = {""};
 	int rc = config_parse((const char *)data, size, "f", &config, &err);
 
+	check_all(data, size, rc, &err);
 	if (rc) {
 		require(!config && !strncmp(err.text, "f:", 2), "%d, \"%s\"", rc, err.text);
 		require(strncmp(err.text, "f: libcyaml", 11) != 0, "\"%s\"", err.text);

@@ -9,16 +9,9 @@
 
 static void print_attached(const char *name, const json_t *interface)
 {
-	const json_t *warning;
-	size_t i;
-
 	text_put(stdout, name);
 	printf(": attached, %s\n", show_mode(interface));
-	json_array_foreach (json_object_get(interface, "warnings"), i, warning) {
-		fputs("Warning: ", stdout);
-		text_put(stdout, json_string_value(warning));
-		putchar('\n');
-	}
+	show_warnings(json_object_get(interface, "warnings"));
 }
 
 static int run_attach(struct call *call, struct error *err)
@@ -28,8 +21,7 @@ static int run_attach(struct call *call, struct error *err)
 	int rc;
 
 	rc = call_post(call, "/v1/attach",
-		       json_pack("{s:s, s:s}", "interface", call_argument(call, 0), "mode",
-				 mode ? mode : "auto"),
+		       json_pack("{s:s, s:s*}", "interface", call_argument(call, 0), "mode", mode),
 		       &answer, err);
 	if (rc)
 		return rc;
@@ -56,9 +48,9 @@ REGISTER(verb, attach) = {
     .options = {{.name = "--mode",
 		 .choice = "auto|native|generic",
 		 .help =
-		     "native: in the driver; generic: works on every interface, but slower; auto "
-		     "(default): native if the driver supports it and packets arrive, else "
-		     "generic"}},
+		     "native: in the driver; generic: works on every interface, but slower; auto: "
+		     "native if the driver supports it and packets arrive, else generic. Default: "
+		     "`mode` of the config"}},
     .examples = {{"attach eth0", "forward packets that arrive on eth0"},
 		 {"attach eth0 --mode native",
 		  "the same, but fail if the driver has no native XDP"}},

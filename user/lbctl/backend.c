@@ -8,6 +8,7 @@
 #include "lb_api.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
@@ -21,11 +22,14 @@ static int weight_of(const struct call *call, const char *text, uint64_t *ret, s
 			 call->verb->name, text, LB_API_MAX_WEIGHT);
 }
 
+/* The words for what a change has led to, from lbd's answer. */
+typedef void result_fn(const json_t *answer, const struct call *call, char *text, size_t size);
+
 /* POSTs a change and prints "SERVICE ADDRESS: result". Takes over body. */
-static int change(struct call *call, const char *path, json_t *body, const char *result,
-		  struct error *err)
+static int change_as(struct call *call, const char *path, json_t *body, result_fn *result,
+		     struct error *err)
 {
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], text[512];
 	json_t *answer = NULL;
 	int rc = show_read_address(call->verb->name, call_argument(call, 1), address, err);
 
@@ -39,78 +43,123 @@ static int change(struct call *call, const char *path, json_t *body, const char 
 	if (call->json) {
 		rc = show_json(answer, err);
 	} else {
+		result(answer, call, text, sizeof(text));
 		text_put(stdout, call_argument(call, 0));
-		printf(" %s: %s\n", address, result);
+		printf(" %s: %s\n", address, text);
 	}
 	json_decref(answer);
 	return rc;
+}
+
+static void describe_added(const json_t *answer, const struct call *call, char *text, size_t size)
+{
+	const json_t *backend = json_object_get(answer, "backend");
+	const char *given = call_option(call, "--weight");
+	uint64_t weight = DEFAULT_WEIGHT;
+
+	if (given)
+		parse_whole(given, 0, LB_API_MAX_WEIGHT, &weight);
+	snprintf(text, size, "added with weight %llu; %s", (unsigned long long)weight,
+		 !weight ? "it takes no new flows with weight 0"
+		 : !strcmp(json_text(backend, "condition"), "up")
+		     ? "it takes new flows"
+		     : "it takes flows once its health check passes");
 }
 
 static int run_add(struct call *call, struct error *err)
 {
 	const char *given = call_option(call, "--weight");
 	uint64_t weight = DEFAULT_WEIGHT;
-	char result[96];
 
 	if (given && weight_of(call, given, &weight, err))
 		return -EINVAL;
-	snprintf(result, sizeof(result),
-		 "added with weight %llu; it takes flows once its health check passes",
-		 (unsigned long long)weight);
-	return change(call, "/v1/backend/add",
-		      json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address",
-				call_argument(call, 1), "weight", (json_int_t)weight),
-		      result, err);
+	return change_as(call, "/v1/backend/add",
+			 json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address",
+				   call_argument(call, 1), "weight", (json_int_t)weight),
+			 describe_added, err);
+}
+
+static void describe_removed(const json_t *answer, const struct call *call, char *text, size_t size)
+{
+	bool now = call_option(call, "--now");
+	const char *what = now ? "removed" : "draining; it is removed when its last flow has ended";
+
+	if (json_number(answer, "others"))
+		snprintf(text, size, "%s%s", what,
+			 now ? "; its flows now go to other backends" : "");
+	else
+		snprintf(text, size, "%s; no other backend takes flows", what);
 }
 
 static int run_remove(struct call *call, struct error *err)
 {
 	bool now = call_option(call, "--now") != NULL;
+	json_t *body = json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address",
+				 call_argument(call, 1), "now", now);
 
-	return change(call, "/v1/backend/remove",
-		      json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address",
-				call_argument(call, 1), "now", now),
-		      now ? "removed; its flows now go to other backends"
-			  : "draining; it is removed when its last flow has ended",
-		      err);
+	if (body && call_option(call, "--force"))
+		json_object_set_new(body, "force", json_true());
+	return change_as(call, "/v1/backend/remove", body, describe_removed, err);
 }
 
-static int run_drain(struct call *call, bool on, const char *result, struct error *err)
+static int run_drain(struct call *call, bool on, result_fn *result, struct error *err)
 {
-	return change(call, "/v1/backend/drain",
-		      json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address",
-				call_argument(call, 1), "on", on),
-		      result, err);
+	return change_as(call, "/v1/backend/drain",
+			 json_pack("{s:s, s:s, s:b}", "service", call_argument(call, 0), "address",
+				   call_argument(call, 1), "on", on),
+			 result, err);
+}
+
+static void describe_drained(const json_t *answer, const struct call *call, char *text, size_t size)
+{
+	snprintf(text, size,
+		 "takes no new flows; to wait until it is drained: lbctl drain %s %s --wait",
+		 call_argument(call, 0), call_argument(call, 1));
 }
 
 static int run_drain_on(struct call *call, struct error *err)
 {
-	char result[512];
+	return run_drain(call, true, describe_drained, err);
+}
 
-	snprintf(result, sizeof(result),
-		 "takes no new flows; to wait until it is drained: lbctl drain %s %s --wait",
-		 call_argument(call, 0), call_argument(call, 1));
-	return run_drain(call, true, result, err);
+static void describe_undrained(const json_t *answer, const struct call *call, char *text,
+			       size_t size)
+{
+	const json_t *backend = json_object_get(answer, "backend");
+	const char *condition = json_text(backend, "condition");
+
+	if (backend && !json_number(backend, "weight"))
+		snprintf(text, size, "the drain has ended; it takes no new flows with weight 0");
+	else if (*condition && strcmp(condition, "up") != 0 && strcmp(condition, "starting") != 0)
+		snprintf(text, size, "the drain has ended; it is %s", condition);
+	else
+		snprintf(text, size, "takes new flows again");
 }
 
 static int run_drain_off(struct call *call, struct error *err)
 {
-	return run_drain(call, false, "takes new flows again", err);
+	return run_drain(call, false, describe_undrained, err);
+}
+
+static void describe_weight(const json_t *answer, const struct call *call, char *text, size_t size)
+{
+	uint64_t weight = 0;
+
+	parse_whole(call_argument(call, 2), 0, LB_API_MAX_WEIGHT, &weight);
+	snprintf(text, size, "weight %llu%s", (unsigned long long)weight,
+		 weight ? "" : ": takes no new flows");
 }
 
 static int run_weight(struct call *call, struct error *err)
 {
 	uint64_t weight = 0;
-	char result[64];
 
 	if (weight_of(call, call_argument(call, 2), &weight, err))
 		return -EINVAL;
-	snprintf(result, sizeof(result), "weight %llu%s", (unsigned long long)weight,
-		 weight ? "" : ": takes no new flows");
-	return change(call, "/v1/backend/weight",
-		      json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address",
-				call_argument(call, 1), "weight", (json_int_t)weight),
-		      result, err);
+	return change_as(call, "/v1/backend/weight",
+			 json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address",
+				   call_argument(call, 1), "weight", (json_int_t)weight),
+			 describe_weight, err);
 }
 
 REGISTER(verb, backend_add) = {
@@ -141,7 +190,9 @@ REGISTER(verb, backend_remove) = {
     .options =
 	{{.name = "--now",
 	  .help =
-	      "do not drain: its flows go to other backends at once and their connections break"}},
+	      "do not drain: its flows go to other backends at once and their connections break"},
+	 {.name = "--force",
+	  .help = "remove it also if it is the last backend of the service, which then has none"}},
     .examples = {{"backend remove web 10.0.0.12",
 		  "it takes no new flows, and is removed when its last flow has ended"},
 		 {"backend remove web 10.0.0.12 --now", "its host has failed"}},

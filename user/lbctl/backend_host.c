@@ -14,6 +14,7 @@
 #include "lbctl/backend_host/accept.h"
 #include "lbctl/backend_host/change.h"
 #include "lbctl/backend_host/decap.h"
+#include "lbctl/backend_host/net.h"
 #include "lbctl/backend_host/setup.h"
 #include "lbctl/backend_host/status.h"
 #include "lbctl/backend_host/vips.h"
@@ -155,6 +156,12 @@ static int run_undo(struct call *call, struct error *err)
 
 /* ---- status ---- */
 
+/* The tunnels that setup --tunnel uses in place of the decapsulator. */
+static bool has_tunnel(void)
+{
+	return link_is_up("tunl0") || link_is_up("sit0") || link_is_up("ip6tnl0");
+}
+
 static int run_status(struct call *call, struct error *err)
 {
 	struct vips vips;
@@ -179,6 +186,8 @@ static int run_status(struct call *call, struct error *err)
 			host_status_print(status);
 		json_decref(status);
 	}
+	if (!rc && decap.presence != DECAP_OURS && !has_tunnel())
+		rc = -ENODEV; /* what was printed says why */
 	host_record_close(&host.record);
 	return rc;
 }
@@ -270,6 +279,8 @@ REGISTER(verb, backend_host_status) = {
     .group = VERB_BACKEND_HOST,
     .flags = VERB_JSON,
     .summary = "show the decapsulator of this host, what it accepts, its counters and settings",
+    .details = "The exit status is 1 if the host is no backend on this interface: without the "
+	       "decapsulator, and without a tunnel of the kernel (setup --tunnel) that is up.",
     .options =
 	{IFACE_OPTION,
 	 {.name = "--vip", .value = "ADDRESS", .many = true, .help = "show this address too"}},

@@ -52,10 +52,12 @@ static int finish(const struct wait *wait, const struct drain_progress *progress
 				 "%s %s: takes new flows again: somebody ended the drain",
 				 wait->service, wait->address);
 	if (progress->forced)
-		printf("%s %s: drain forced: %s given up, their packets now go to other backends: "
+		printf("%s %s: drain forced: %s given up, %s: "
 		       "safe to stop the host if no other service uses it\n",
 		       wait->service, wait->address,
-		       format_plural(progress->given_up, "active flow", flows));
+		       format_plural(progress->given_up, "active flow", flows),
+		       progress->others ? "their packets now go to other backends"
+					: "and no other backend takes their packets");
 	else
 		printf("%s %s: no flow depends on it (waited %s): safe to stop the host "
 		       "if no other service uses it\n",

@@ -77,6 +77,18 @@ static void print_limited(const json_t *services)
 		}
 }
 
+static void print_why(const json_t *services)
+{
+	const json_t *service;
+	size_t i;
+
+	json_array_foreach (services, i, service)
+		if (*json_text(service, "why")) {
+			text_put(stdout, json_text(service, "name"));
+			printf(": down: %s\n", json_text(service, "why"));
+		}
+}
+
 /* "allow 2, deny 100000" */
 static void print_list(const json_t *service, const char *list, bool first)
 {
@@ -141,6 +153,7 @@ static int print_services(const json_t *answer, struct error *err)
 	table_free(table);
 	if (rc)
 		return error_set(err, rc, "out of memory");
+	print_why(services);
 	print_changing(services);
 	print_limited(services);
 	print_lists(services);

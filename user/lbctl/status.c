@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl status: is traffic forwarded, on which interfaces, with how much memory. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/forwarding.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
@@ -18,77 +20,39 @@ static bool runs(const json_t *interface)
 	return !json_is_false(json_object_get(interface, "running"));
 }
 
-static bool any_runs(const json_t *interfaces)
+static struct forwarding_facts facts_of(const json_t *status)
 {
-	const json_t *interface;
+	const json_t *interfaces = json_object_get(status, "interfaces"), *interface;
+	struct forwarding_facts facts = {
+	    .interfaces = (unsigned)json_array_size(interfaces),
+	    .services = json_number(status, "services"),
+	    .down = json_number(status, "services_down"),
+	    .blind = json_number(status, "services_blind"),
+	    .backends = json_number(status, "backends"),
+	    .up = json_number(status, "backends_up"),
+	};
 	size_t i;
 
-	json_array_foreach (interfaces, i, interface)
+	json_array_foreach (interfaces, i, interface) {
 		if (runs(interface))
-			return true;
-	return false;
-}
-
-/* NULL: all are running. */
-static const char *first_not_running(const json_t *interfaces)
-{
-	const json_t *interface;
-	size_t i;
-
-	json_array_foreach (interfaces, i, interface)
-		if (!runs(interface))
-			return json_text(interface, "name");
-	return NULL;
+			facts.running++;
+		else if (!facts.not_running)
+			facts.not_running = json_text(interface, "name");
+	}
+	return facts;
 }
 
 /* The first line says whether traffic is forwarded; if it is not, also what to do next. */
 static void print_verdict(const json_t *status, bool coloured)
 {
-	uint64_t services = json_number(status, "services"),
-		 down = json_number(status, "services_down");
-	uint64_t backends = json_number(status, "backends"),
-		 up = json_number(status, "backends_up");
-	const json_t *interfaces = json_object_get(status, "interfaces");
-	const char *still = first_not_running(interfaces);
-	enum tone tone = TONE_BAD;
-	char text[256], some[64];
+	static const enum tone tones[] = {[FORWARDING_NOT] = TONE_BAD,
+					  [FORWARDING_PART] = TONE_WARN,
+					  [FORWARDING_ALL] = TONE_GOOD};
+	const struct forwarding_facts facts = facts_of(status);
+	char text[FORWARDING_TEXT];
+	enum tone tone = tones[forwarding_judge(&facts, text)];
 
-	if (json_array_size(interfaces) == 0) {
-		strcpy(text, "Not forwarding: no interface is attached. Next: lbctl attach IFACE");
-	} else if (still && !any_runs(interfaces)) {
-		snprintf(text, sizeof(text),
-			 "Not forwarding: %s is down or has no carrier. "
-			 "Next: ip link set %s up, or check its cable",
-			 still, still);
-	} else if (services == 0) {
-		strcpy(
-		    text,
-		    "Not forwarding: the config has no services. Next: edit it, then lbctl reload");
-	} else if (json_number(status, "services_blind")) {
-		snprintf(text, sizeof(text),
-			 "Blind: no backend of %s answers. "
-			 "Next: check this host's own links, then lbctl backends",
-			 format_plural(json_number(status, "services_blind"), "service", some));
-	} else if (up == 0) {
-		snprintf(text, sizeof(text),
-			 "Not forwarding: none of %s is up. Why: lbctl backends",
-			 format_plural(backends, "backend", some));
-	} else if (still) {
-		tone = TONE_WARN;
-		snprintf(text, sizeof(text), "Forwarding, but %s is down or has no carrier", still);
-	} else if (down) {
-		tone = TONE_WARN;
-		snprintf(text, sizeof(text),
-			 "Forwarding, but %llu of %s %s down. Why: lbctl backends",
-			 (unsigned long long)down, format_plural(services, "service", some),
-			 down == 1 ? "is" : "are");
-	} else {
-		tone = up < backends ? TONE_WARN : TONE_GOOD;
-		snprintf(text, sizeof(text), "Forwarding: %s, %llu of %llu backends up",
-			 format_plural(services, "service", some), (unsigned long long)up,
-			 (unsigned long long)backends);
-	}
-	printf("%s%s%s\n\n", format_escape(tone, coloured), text,
+	printf("%s%s%s\n", format_escape(tone, coloured), text,
 	       format_escape(TONE_PLAIN, coloured));
 }
 
@@ -338,18 +302,19 @@ static void print_status(const json_t *status)
 {
 	const json_t *flows = json_object_get(status, "flows");
 	unsigned columns = format_columns(stdout) ? format_columns(stdout) : 80;
-	char entries[FORMAT_TEXT], capacity[FORMAT_TEXT], uptime[FORMAT_TEXT];
+	char entries[FORMAT_TEXT], limit[FORMAT_TEXT], uptime[FORMAT_TEXT];
 
 	print_verdict(status, format_coloured(stdout));
+	putchar('\n');
 	print_interfaces(status, columns);
 	print_node(json_object_get(status, "node"), columns);
 	print_services(status);
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
 	       (unsigned long long)json_number(status, "backends"),
 	       (unsigned long long)json_number(status, "backends_up"));
-	printf("%-*s%s of %s entries (flows in stable slots need no entry)\n", LABEL,
-	       "Tracked flows", format_count(json_number(flows, "entries"), entries),
-	       format_count(json_number(flows, "capacity"), capacity));
+	printf("%-*s%s of %s (flows in stable slots need no entry)\n", LABEL, "Tracked flows",
+	       format_count(json_number(flows, "entries"), entries),
+	       format_limit(json_number(flows, "limit"), limit));
 	print_crowded(flows, columns);
 	print_memory(status, columns);
 	print_seed(status, columns);
@@ -363,6 +328,22 @@ static void print_status(const json_t *status)
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));
 }
 
+/* The exit code says it too: nothing is on stderr, the verdict is the answer. */
+static int check(const struct call *call, const json_t *answer, struct error *err)
+{
+	const struct forwarding_facts facts = facts_of(answer);
+	char text[FORWARDING_TEXT];
+	int rc = 0;
+
+	if (call->json)
+		rc = show_json(answer, err);
+	else
+		print_verdict(answer, format_coloured(stdout));
+	if (!rc && forwarding_judge(&facts, text) == FORWARDING_NOT)
+		rc = -ENETDOWN;
+	return rc;
+}
+
 static int run_status(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
@@ -370,7 +351,9 @@ static int run_status(struct call *call, struct error *err)
 
 	if (rc)
 		return rc;
-	if (call->json)
+	if (call_option(call, "--check"))
+		rc = check(call, answer, err);
+	else if (call->json)
 		rc = show_json(answer, err);
 	else
 		print_status(answer);
@@ -384,8 +367,14 @@ REGISTER(verb, status) = {
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "show whether traffic is forwarded, the interfaces and the memory used",
     .details =
-	"The first line says whether traffic is forwarded; if it is not, also what to do next.",
+	"The first line says whether traffic is forwarded; if it is not, also what to do next. "
+	"With --check it is the only line, and the exit status is 1 if no traffic is forwarded: "
+	"no interface is attached and running, or no service has a backend that takes flows.",
+    .options = {{.name = "--check",
+		 .help = "print the first line only; exit 1 if no traffic is forwarded"}},
     .examples = {{"status", NULL},
+		 {"status --check",
+		  "for monitoring; GET /healthz beside the metrics says the same"},
 		 {"status --json | jq .memory.total", "for scripts: the fields of GET /v1/status"}},
     .run = run_status,
 };

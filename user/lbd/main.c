@@ -228,6 +228,16 @@ static void note_own_seed(const struct config *config)
 			 "goes to another backend");
 }
 
+static void note_own_vips(const struct config *config)
+{
+	struct sentences sentences = {0};
+
+	machine_owns(config, &sentences);
+	for (unsigned i = 0; i < sentences.count; i++)
+		log_warning("%s", sentences.list[i]);
+	sentences_done(&sentences);
+}
+
 static int prepare_host(struct daemon *daemon, const struct config *config, struct error *err)
 {
 	struct utsname system;
@@ -293,17 +303,21 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 					.neigh = daemon->neigh,
 					.health = daemon->health,
 					.tasks = daemon->tasks};
-	struct kept_file overrides;
+	struct kept_file overrides, held = {0};
 	int rc = kept_file_name(config, "overrides.json", &overrides, err);
 
+	if (!rc && (rc = kept_file_name(config, "detached.json", &held, err)))
+		kept_file_done(&overrides);
 	if (rc) {
 		config_free(config);
 		return rc;
 	}
 	options.overrides_path = overrides.path;
 	options.overrides_former = overrides.former;
+	options.held_path = held.path;
 	rc = state_new(&options, &daemon->state, err);
 	kept_file_done(&overrides);
+	kept_file_done(&held);
 	return rc;
 }
 
@@ -432,6 +446,7 @@ static int start(struct daemon *daemon, struct error *err)
 		return rc;
 	note_strict_checks(config);
 	note_own_seed(config);
+	note_own_vips(config);
 	if ((rc = prepare_host(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
@@ -468,6 +483,8 @@ static void stop(struct daemon *daemon)
 	metrics_free(daemon->metrics);
 	api_free(daemon->api);
 	announce_free(daemon->announce);
+	if (unpin)
+		state_forget_detached(daemon->state);
 	state_free(daemon->state);
 	attach_free(daemon->attach);
 	health_free(daemon->health);
@@ -523,20 +540,42 @@ static int withdraw(const char *record)
 	return EXIT_FAILURE;
 }
 
+static void print_mistake(void *arg, const char *sentence)
+{
+	unsigned *count = arg;
+
+	++*count;
+	fprintf(stderr, "%s\n", sentence);
+}
+
+static void print_machine(const struct config *config)
+{
+	struct sentences sentences = {0};
+
+	machine_lacks(config, &sentences);
+	machine_owns(config, &sentences);
+	for (unsigned i = 0; i < sentences.count; i++)
+		fprintf(stderr, "warning: %s\n", sentences.list[i]);
+	sentences_done(&sentences);
+}
+
 static int check(const char *path)
 {
 	struct config *config;
 	struct error err;
-	unsigned backends = 0;
+	unsigned backends = 0, mistakes = 0;
 
-	if (config_load(path, &config, &err)) {
-		fprintf(stderr, "%s\n", err.text);
+	if (config_load_all(path, print_mistake, &mistakes, &config, &err)) {
+		if (mistakes > 1)
+			fprintf(stderr, "%s: %u mistakes; more may show once these are mended\n",
+				path, mistakes);
 		return EXIT_FAILURE;
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
 		backends += config->services[i].backends_count;
 	note_strict_checks(config);
 	note_own_seed(config);
+	print_machine(config);
 	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
@@ -563,7 +602,8 @@ static void print_help(FILE *to)
 	    "Layer 4 load balancer: forwards flows to backends in XDP. Runs in the foreground.\n"
 	    "\n"
 	    "  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
-	    "      --check FILE   only check FILE: exit 0 if it is valid, 1 if not\n"
+	    "      --check FILE   only check FILE: name every mistake and what this machine lacks;\n"
+	    "                     exit 0 if it is valid, 1 if not\n"
 	    "      --withdraw[=FILE]\n"
 	    "                     when lbd does not run: remove the routes that it has left, as FILE "
 	    "lists\n"

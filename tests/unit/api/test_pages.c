@@ -342,7 +342,7 @@ static void change(unsigned i)
 
 	addr_parse("10.0.0.2", &address);
 	if (i % 2 ? state_backend_add(state, "s0", &address, 100, &err)
-		  : state_backend_remove(state, "s0", &address, true, &err))
+		  : state_backend_remove(state, "s0", &address, true, false, &err))
 		fail_msg("%s", err.text);
 }
 
@@ -485,6 +485,47 @@ static void a_token_is_asked_for_where_one_is_configured(void **unused)
 	unlink(path);
 }
 
+static void without_an_interface_healthz_is_503_and_says_why(void **unused)
+{
+	struct fetch fetch;
+
+	begin_usual();
+	fetch = ask(connect_port(), "/healthz", "Host: localhost");
+	assert_null(finish(&fetch));
+	assert_non_null(strstr(fetch.text->bytes, "HTTP/1.1 503 "));
+	assert_non_null(strstr(fetch.text->bytes, "no interface is attached"));
+	text_unref(fetch.text);
+	assert_int_equal(status_of(connect_port(), "/healthz", "Host: evil.example"), 421);
+}
+
+static void metrics_say_whether_it_forwards_and_with_which_config(void **unused)
+{
+	static const char *const lines[] = {
+	    "\nlbd_forwarding 0\n",
+	    "\nlbd_interface_attached{interface=\"eth7\"} 0\n",
+	    "\nlbd_config_reload_success 1\n",
+	    "\nlbd_overrides 1\n",
+	    "\nlbd_health_checks_total{result=\"failed\"} 0\n",
+	};
+	struct addr address = {.family = 4, .bytes = {10, 0, 0, 1}};
+	struct error err;
+	struct fetch fetch;
+	const char *text;
+	char extra[100];
+
+	port = free_port();
+	snprintf(extra, sizeof(extra), "metrics: 127.0.0.1:%u\ninterfaces: [eth7]", port);
+	begin(extra);
+	assert_int_equal(state_backend_weight(state, "s7", &address, 5, &err), 0);
+	fetch = ask(connect_port(), "/metrics", "Host: localhost");
+	text = finish(&fetch);
+	assert_non_null(text);
+	for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		if (!strstr(text, lines[i]))
+			fail_msg("no line %s", lines[i] + 1);
+	text_unref(fetch.text);
+}
+
 static void metrics_may_be_on_a_unix_socket_of_mode_660(void **unused)
 {
 	char extra[100], path[64];
@@ -529,6 +570,8 @@ int main(void)
 	    TEST(a_reader_that_stops_does_not_stop_the_others),
 	    TEST(only_hosts_that_are_known_are_answered),
 	    TEST(a_token_is_asked_for_where_one_is_configured),
+	    TEST(without_an_interface_healthz_is_503_and_says_why),
+	    TEST(metrics_say_whether_it_forwards_and_with_which_config),
 	    TEST(metrics_may_be_on_a_unix_socket_of_mode_660),
 	};
 

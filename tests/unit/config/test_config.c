@@ -97,7 +97,7 @@ static const struct refusal refusals[] = {
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight or backup"},
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight, backup or drain"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise or fall"},
@@ -137,7 +137,7 @@ static const struct refusal refusals[] = {
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise or fall"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight or backup"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight, backup or drain"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -470,6 +470,8 @@ static const struct refusal refusals[] = {
      "6: service web: backend 10.0.0.1: weight: 10001: expected 0 to 10000"},
     {"a_weight_with_a_fraction", WEB "    backends: [{address: 10.0.0.1, weight: 1.5}]\n",
      "6: service web: backend 10.0.0.1: weight: 1.5: expected 0 to 10000"},
+    {"a_drain_that_is_a_time", WEB "    backends: [{address: 10.0.0.1, drain: 5m}]\n",
+     "6: service web: backend 10.0.0.1: drain: 5m: expected true, false, yes or no"},
     {"a_backup_that_is_a_number", WEB "    backends: [{address: 10.0.0.1, backup: 1}]\n",
      "6: service web: backend 10.0.0.1: backup: 1: expected true, false, yes or no"},
     {"a_backend_listed_twice",
@@ -867,6 +869,7 @@ static const char full[] =
     "    backends: &pool\n"
     "      - address: 10.0.0.11\n"
     "        weight: 0\n"
+    "        drain: true\n"
     "      - { address: 10.0.0.12, weight: 10000, backup: true }\n"
     "  - name: any6\n"
     "    vip: \"2001:db8::10\"\n"
@@ -1050,6 +1053,8 @@ static void every_key_of_a_service_is_read(void **state)
 	assert_int_equal(web->backends_count, 2);
 	assert_int_equal(web->backends[0].weight, 0);
 	assert_false(web->backends[0].backup);
+	assert_true(web->backends[0].drain);
+	assert_false(web->backends[1].drain);
 	assert_addr(&web->backends[1].address, "10.0.0.12");
 	assert_int_equal(web->backends[1].weight, 10000);
 	assert_true(web->backends[1].backup);
@@ -1257,7 +1262,9 @@ static void a_file_that_is_not_there_is_refused_with_the_reason(void **state)
 
 	assert_int_equal(config_load("/nonexistent/lbd.yaml", &config, &err), -ENOENT);
 	assert_string_equal(err.text,
-			    "/nonexistent/lbd.yaml: cannot open: No such file or directory");
+			    "/nonexistent/lbd.yaml: cannot open: No such file or directory. An "
+			    "example to begin with: /etc/lbd/lbd.yaml.example (dist/lbd.yaml in "
+			    "the source)");
 	assert_null(config);
 }
 
@@ -1300,6 +1307,152 @@ static void a_file_is_read_and_named_in_errors(void **state)
 	config_free(config);
 	close(fd);
 	unlink(path);
+}
+
+/* ---- every mistake ---- */
+
+struct said {
+	char text[65536];
+	unsigned count;
+};
+
+static void say(void *arg, const char *sentence)
+{
+	struct said *said = arg;
+	size_t length = strlen(said->text);
+
+	said->count++;
+	snprintf(said->text + length, sizeof(said->text) - length, "%s\n",
+		 strrchr(sentence, '/') ? strchr(sentence, ':') + 1 : sentence);
+}
+
+/* What is said of a file with this text, without its name. */
+static struct said mistakes_of(const char *text)
+{
+	char path[] = "/tmp/test_config.XXXXXX";
+	struct said said = {.count = 0};
+	struct config *config = NULL;
+	struct error err = {""};
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	test_file_put(path, text);
+	assert_true(config_load_all(path, say, &said, &config, &err) < 0);
+	assert_null(config);
+	unlink(path);
+	return said;
+}
+
+static void every_mistake_in_keys_and_types_is_named_by_line(void **state)
+{
+	const struct said said = mistakes_of("mode: fast\n"
+					     "services:\n"
+					     "  - vip: 192.0.2.10\n"
+					     "    protocol: sctp\n"
+					     "    port: 80\n"
+					     "    algoritm: maglev\n"
+					     "    backends: {}\n");
+
+	assert_string_equal(said.text,
+			    "1: mode: fast: expected auto, native or generic\n"
+			    "4: service #1: protocol: sctp: expected tcp or udp\n"
+			    "6: service #1: algoritm: unknown key: did you mean algorithm?\n"
+			    "7: service #1: backends: a mapping: expected a list\n");
+}
+
+static void every_mistake_in_values_is_named_by_line(void **state)
+{
+	const struct said said = mistakes_of("metrics: here\n"
+					     "services:\n"
+					     "  - name: web\n"
+					     "    vip: 192.0.2.256\n"
+					     "    protocol: tcp\n"
+					     "    port: 70000\n"
+					     "    backends:\n"
+					     "      - { address: 10.0.0.11, weight: x }\n"
+					     "      - { address: 10.0.0 }\n");
+
+	assert_int_equal(said.count, 5);
+	assert_non_null(strstr(said.text, "1: metrics: here: "));
+	assert_non_null(strstr(said.text, "\n4: service web: vip: 192.0.2.256: "));
+	assert_non_null(strstr(said.text, "\n6: service web: port: 70000: "));
+	assert_non_null(strstr(said.text, "\n8: service web: backend 10.0.0.11: weight: x: "));
+	assert_non_null(strstr(said.text, "\n9: service web: backend 10.0.0: address: 10.0.0: "));
+}
+
+static void mistakes_in_keys_do_not_hide_those_in_values(void **state)
+{
+	const struct said said = mistakes_of("colour: blue\n"
+					     "metrics: here\n"
+					     "services:\n"
+					     "  - name: web\n"
+					     "    vip: [192.0.2.1]\n" /* not also missing */
+					     "    protocol: tcp\n"
+					     "    port: 70000\n"
+					     "    health: { rise: 0, tpye: tcp }\n"
+					     "    backends:\n"
+					     "      - { address: 10.0.0.11, weight: x }\n"
+					     "      - hello\n"
+					     "  - name: dns\n" /* without protocol */
+					     "    vip: 192.0.2.2\n"
+					     "    port: 53\n"
+					     "    backends: [{ address: 10.0.0.11 }]\n"
+					     "  - name: last\n"
+					     "    vip: 192.0.2.3\n"
+					     "    protocol: udp\n"
+					     "    port: 0\n"
+					     "    backends: [{ address: 10.0.0.11, zz: 3 }]\n");
+	static const char *const parts[] = {
+	    "1: colour: unknown key",
+	    "2: metrics: here: ",
+	    "5: service web: vip: a list: ",
+	    "7: service web: port: 70000: ",
+	    "8: service web: health: rise: 0: ",
+	    "8: service web: health: tpye: unknown key",
+	    "10: service web: backend 10.0.0.11: weight: x: ",
+	    "11: service web: backend #2: hello: expected a mapping",
+	    "12: service dns: protocol: missing",
+	    "19: service last: port: 0: ",
+	    "20: service last: backend 10.0.0.11: zz: unknown key"};
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!strstr(said.text, parts[i]))
+			fail_msg("no \"%s\" in:\n%s", parts[i], said.text);
+	assert_int_equal(said.count, sizeof(parts) / sizeof(parts[0]));
+}
+
+static void a_mistake_behind_an_alias_is_named_once(void **state)
+{
+	const struct said said = mistakes_of(
+	    "services:\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: tcp, port: 80, health: &h { rise: 0 },\n"
+	    "      backends: [{ address: 10.0.0.1 }] }\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: tcp, port: 80, health: *h,\n"
+	    "      backends: [{ address: 10.0.0.1 }] }\n");
+
+	assert_int_equal(said.count, 1);
+}
+
+static void mistakes_beyond_a_hundred_are_counted(void **state)
+{
+	static char text[16384];
+	struct said said;
+
+	for (unsigned i = 0; i < 140; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "key%u: 1\n", i);
+	strcat(text, "services: []\n");
+	said = mistakes_of(text);
+	assert_int_equal(said.count, 100 + 1);
+	assert_non_null(strstr(said.text, "\nand 40 more\n"));
+}
+
+static void a_text_that_is_no_yaml_has_one_mistake(void **state)
+{
+	const struct said said = mistakes_of("interfaces: [eth0\nservices: []\n");
+
+	assert_int_equal(said.count, 1);
+	assert_non_null(strstr(said.text, "2: not YAML: "));
 }
 
 /* ---- the example that is installed; tests run in the root of the repository ---- */
@@ -1400,6 +1553,35 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 
 /* ---- any text ---- */
 
+struct wanted {
+	const char *sentence;
+	unsigned count;
+	bool found;
+};
+
+static void look_for(void *arg, const char *sentence)
+{
+	struct wanted *wanted = arg;
+
+	wanted->count++;
+	wanted->found |= !strcmp(sentence, wanted->sentence);
+}
+
+/* The same result when every mistake is looked for, among which is the one that was reported. */
+static void try_all(const char *text, size_t length, int rc, const struct error *first)
+{
+	struct wanted wanted = {.sentence = first->text};
+	struct config *config = NULL;
+	struct error err = {""};
+
+	assert_int_equal(config_parse_all(text, length, "f", look_for, &wanted, &config, &err) == 0,
+			 rc == 0);
+	assert_int_equal(!config, rc != 0);
+	if (!strncmp(err.text, "f: libcyaml", 11) || (rc && !wanted.found && wanted.count <= 100))
+		fail_msg("%s beside %s in\n%.*s", err.text, first->text, (int)length, text);
+	config_free(config);
+}
+
 /* A value or one error; libcyaml loads what shape.c accepts. */
 static int try_text(const char *text, size_t length)
 {
@@ -1412,6 +1594,7 @@ static int try_text(const char *text, size_t length)
 	assert_non_null(copy);
 	memcpy(copy, text, length);
 	rc = config_parse(copy, length, "f", &config, &err);
+	try_all(copy, length, rc, &err);
 	free(copy);
 	if (rc) {
 		assert_null(config);
@@ -1565,6 +1748,12 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_directory_is_refused_with_the_reason),
     cmocka_unit_test(a_file_without_end_is_refused),
     cmocka_unit_test(a_file_is_read_and_named_in_errors),
+    cmocka_unit_test(every_mistake_in_keys_and_types_is_named_by_line),
+    cmocka_unit_test(every_mistake_in_values_is_named_by_line),
+    cmocka_unit_test(mistakes_in_keys_do_not_hide_those_in_values),
+    cmocka_unit_test(a_mistake_behind_an_alias_is_named_once),
+    cmocka_unit_test(mistakes_beyond_a_hundred_are_counted),
+    cmocka_unit_test(a_text_that_is_no_yaml_has_one_mistake),
     cmocka_unit_test(the_example_is_valid),
     cmocka_unit_test(the_defaults_of_the_example_are_the_defaults),
     cmocka_unit_test(lists_are_inherited_one_by_one),

@@ -296,6 +296,16 @@ static void probe_that_could_not_run_does_not_change_the_status(void **state)
 	assert_statuses("-!-?-", HEALTH_UP, "uuuuD");
 }
 
+static void each_probe_is_counted_under_its_result(void **state)
+{
+	const uint64_t *counts = health_counts(health);
+
+	assert_statuses("++-!?+", HEALTH_UNKNOWN, "Uuuuuu");
+	assert_int_equal(counts[HEALTH_COUNT_passed], 3);
+	assert_int_equal(counts[HEALTH_COUNT_failed], 1);
+	assert_int_equal(counts[HEALTH_COUNT_not_run], 2);
+}
+
 static void probe_over_the_limit_is_not_run_until_another_ends(void **state)
 {
 	struct health_spec spec = spec_of("scripted");
@@ -1844,6 +1854,7 @@ int main(int argc, char **argv)
 	    TEST(rise_counts_successes_in_a_row),
 	    TEST(kept_status_is_not_a_change_and_needs_the_full_count),
 	    TEST(probe_that_could_not_run_does_not_change_the_status),
+	    TEST(each_probe_is_counted_under_its_result),
 	    TEST(probe_over_the_limit_is_not_run_until_another_ends),
 	    TEST(check_to_the_vip_waits_for_its_way),
 	    TEST(check_to_the_vip_that_did_not_take_its_way_fails),

@@ -82,6 +82,36 @@ static void the_first_line_of_status_says_whether_it_forwards(void **state)
 	}
 }
 
+static void status_check_exits_1_if_nothing_is_forwarded(void **state)
+{
+	static const struct {
+		const char *status;
+		int exit_code;
+		const char *line;
+	} cases[] = {
+	    {STATUS(ETH0, 3, 0, 9, 9), 0, "Forwarding: 3 services, 9 of 9 backends up\n"},
+	    {STATUS(ETH0, 3, 1, 9, 6), 0,
+	     "Forwarding, but 1 of 3 services is down. Why: lbctl backends\n"},
+	    {STATUS(ETH0, 3, 3, 9, 0), 1,
+	     "Not forwarding: none of 9 backends is up. Why: lbctl backends\n"},
+	    {STATUS("", 3, 0, 9, 9), 1,
+	     "Not forwarding: no interface is attached. Next: lbctl attach IFACE\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct fake_answer answers[] = {{"GET /v1/status", 200, cases[i].status},
+						      {NULL}};
+
+		RUN(answers, "status", "--check");
+		assert_int_equal(run.exit_code, cases[i].exit_code);
+		assert_string_equal(run.out, cases[i].line);
+		assert_string_equal(run.err, "");
+		RUN(answers, "status", "--check", "--json");
+		assert_int_equal(run.exit_code, cases[i].exit_code);
+		assert_int_equal(run.out[0], '{');
+	}
+}
+
 static void status_names_modes_memory_and_changes(void **state)
 {
 	const struct fake_answer answers[] = {
@@ -206,12 +236,15 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	static const struct {
 		const char *words[7], *request;
 	} cases[] = {
-	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"auto\"}\n"},
+	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\"}\n"},
 	    {{"attach", "eth0", "--mode", "native"},
 	     "POST /v1/attach {\"interface\":\"eth0\",\"mode\":\"native\"}\n"},
 	    {{"detach", "eth0"}, "POST /v1/detach {\"interface\":\"eth0\"}\n"},
 	    {{"reload"}, "POST /v1/reload {}\n"},
 	    {{"reload", "--lists"}, "POST /v1/reload {\"lists\":true}\n"},
+	    {{"reload", "--keep"}, "POST /v1/reload {\"keep\":true}\n"},
+	    {{"reload", "--dry-run", "--keep"},
+	     "POST /v1/reload {\"dry_run\":true,\"keep\":true}\n"},
 	    {{"backend", "add", "web", "10.0.0.1"},
 	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"weight\":100}\n"},
@@ -223,6 +256,9 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
 	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"now\":true}\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--force"},
+	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"now\":false,\"force\":true}\n"},
 	    {{"backend", "drain", "web", "10.0.0.1"},
 	     "POST /v1/backend/drain {\"service\":\"web\",\"address\":\"10.0.0.1\",\"on\":true}\n"},
 	    {{"backend", "undrain", "web", "10.0.0.1"},
@@ -269,6 +305,207 @@ static void reload_names_what_was_kept_and_what_was_dropped(void **state)
 			    "2 run-time changes dropped: the config file takes precedence\n"
 			    "  dropped  web 10.0.0.2: weight 7\n"
 			    "  dropped  dns 10.0.0.3: removal\n");
+}
+
+/* What lbctl says of a change is what lbd's answer shows. */
+static void the_words_for_a_change_are_true(void **state)
+{
+	static const struct {
+		const char *words[7], *path, *answer, *says;
+	} cases[] = {
+	    {{"backend", "add", "web", "10.0.0.1"},
+	     "POST /v1/backend/add",
+	     "{\"backend\":{\"condition\":\"checking\"}}",
+	     "added with weight 100; it takes flows once its health check passes\n"},
+	    {{"backend", "add", "web", "10.0.0.1"},
+	     "POST /v1/backend/add",
+	     "{\"backend\":{\"condition\":\"up\"}}",
+	     "added with weight 100; it takes new flows\n"},
+	    {{"backend", "add", "web", "10.0.0.1", "--weight", "0"},
+	     "POST /v1/backend/add",
+	     "{\"backend\":{\"condition\":\"checking\"}}",
+	     "added with weight 0; it takes no new flows with weight 0\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
+	     "POST /v1/backend/remove",
+	     "{\"others\":2}",
+	     "removed; its flows now go to other backends\n"},
+	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
+	     "POST /v1/backend/remove",
+	     "{\"others\":0}",
+	     "removed; no other backend takes flows\n"},
+	    {{"backend", "remove", "web", "10.0.0.1"},
+	     "POST /v1/backend/remove",
+	     "{\"others\":0}",
+	     "draining; it is removed when its last flow has ended; no other backend takes flows\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain",
+	     "{\"backend\":{\"condition\":\"up\",\"weight\":100}}",
+	     "takes new flows again\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain",
+	     "{\"backend\":{\"condition\":\"down\",\"weight\":100}}",
+	     "the drain has ended; it is down\n"},
+	    {{"backend", "undrain", "web", "10.0.0.1"},
+	     "POST /v1/backend/drain",
+	     "{\"backend\":{\"condition\":\"up\",\"weight\":0}}",
+	     "the drain has ended; it takes no new flows with weight 0\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct fake_answer answers[] = {{cases[i].path, 200, cases[i].answer},
+						      {NULL}};
+
+		run_against(answers, cases[i].words);
+		assert_int_equal(run.exit_code, 0);
+		assert_memory_equal(run.out, "web 10.0.0.1: ", 14);
+		assert_string_equal(run.out + 14, cases[i].says);
+	}
+}
+
+static void services_that_are_down_say_why(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/services", 200,
+	     "{\"services\":[{\"name\":\"a\",\"status\":\"up\",\"why\":\"\"},"
+	     "{\"name\":\"b\",\"status\":\"down\",\"why\":\"every backend that is up has weight 0\"}]}"},
+	    {NULL}};
+
+	RUN(answers, "services");
+	assert_non_null(strstr(run.out, "\nb: down: every backend that is up has weight 0\n"));
+	assert_null(strstr(run.out, "a: down"));
+}
+
+static void status_names_the_limit_of_flows_as_the_config_does(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200,
+	     "{\"interfaces\":[" ETH0 "],\"services\":1,\"backends\":2,\"backends_up\":2,"
+	     "\"flows\":{\"capacity\":2097152,\"limit\":1048576,\"entries\":1234}}"},
+	    {NULL}};
+
+	RUN(answers, "status");
+	assert_non_null(strstr(run.out, "\nTracked flows  1.23k of 1M (flows in"));
+}
+
+static void warnings_of_a_change_follow_its_result(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"POST /v1/reload", 200,
+	     "{\"services\":1,\"backends\":2,\"warnings\":[\"pin ignored\",\"eth7: no such \\u001b\"]}"},
+	    {"POST /v1/backend/weight", 200, "{\"warnings\":[\"service web is down\"]}"},
+	    {NULL}};
+
+	RUN(answers, "reload");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out, "reloaded: 1 service, 2 backends\n"
+				     "Warning: pin ignored\n"
+				     "Warning: eth7: no such ?\n");
+	RUN(answers, "reload", "--json");
+	assert_null(strstr(run.out, "Warning"));
+	assert_non_null(strstr(run.out, "\"pin ignored\""));
+	RUN(answers, "backend", "weight", "web", "10.0.0.1", "0");
+	assert_non_null(strstr(run.out, "weight 0: takes no new flows\n"
+					"Warning: service web is down\n"));
+}
+
+#define TRIAL                                                                                           \
+	"{\"services\":1,\"backends\":2,\"kept_overrides\":1,\"dropped_overrides\":0,\"kept\":[{"       \
+	"\"service\":\"web\",\"address\":\"10.0.0.1\",\"change\":\"drain\"}],\"dropped\":[],"           \
+	"\"changed\":3,\"changes\":[\"service web: backend 10.0.0.2: weight 7 -> 100\",\"service old: " \
+	"removed\"],\"warnings\":[\"pin ignored\"]}"
+
+static void a_trial_says_what_would_change(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/reload", 200, TRIAL}, {NULL}};
+
+	RUN(answers, "reload", "--dry-run");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out, "the file is valid; a reload would make 3 changes\n"
+				     "  service web: backend 10.0.0.2: weight 7 -> 100\n"
+				     "  service old: removed\n"
+				     "  and 1 more\n"
+				     "1 drain kept: lbctl backend undrain ends one\n"
+				     "  kept     web 10.0.0.1: drain\n"
+				     "Warning: pin ignored\n");
+	RUN(answers, "reload", "--dry-run", "--lists");
+	assert_int_equal(run.exit_code, 2);
+	assert_non_null(strstr(run.err, "--lists: expected neither --dry-run nor --keep"));
+}
+
+static void diff_exits_1_if_something_differs(void **state)
+{
+	const struct fake_answer differs[] = {{"POST /v1/reload", 200, TRIAL}, {NULL}};
+	const struct fake_answer same[] = {
+	    {"POST /v1/reload", 200,
+	     "{\"kept_overrides\":0,\"kept\":[],\"changed\":0,\"changes\":[]}"},
+	    {NULL}};
+
+	RUN(differs, "diff");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.err, "");
+	assert_string_equal(requests, "POST /v1/reload {\"dry_run\":true}\n");
+	assert_non_null(strstr(run.out, "  service old: removed\n"
+					"  and 1 more\n"
+					"  service web: backend 10.0.0.1: drain at run time\n"));
+	RUN(same, "diff");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out, "what is in force is what the config file says\n");
+}
+
+#define SAVED(path)                                                                               \
+	"{\"path\":\"" path "\",\"changes\":2,\"text\":\"services: [] # \\u00fc\\n\",\"left\":[{" \
+	"\"service\":\"old\",\"address\":\"10.0.0.9\",\"change\":\"weight 7 (no longer in the file)\"}]}"
+#define SAVE_FILE "/tmp/test_lbctl_save.yaml"
+
+static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/save", 200, SAVED(SAVE_FILE)}, {NULL}};
+	char text[64] = "";
+	struct stat st;
+	FILE *file = fopen(SAVE_FILE, "w");
+
+	assert_non_null(file);
+	fputs("before", file);
+	fclose(file);
+	assert_int_equal(chmod(SAVE_FILE, 0640), 0);
+	RUN(answers, "save", "--print");
+	assert_string_equal(run.out, "services: [] # \u00fc\n");
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(
+	    run.out, "2 run-time changes written into " SAVE_FILE ". Next: lbctl reload\n"
+		     "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
+		     "in the file)\n");
+	file = fopen(SAVE_FILE, "r");
+	assert_non_null(file);
+	text[fread(text, 1, sizeof(text) - 1, file)] = 0;
+	fclose(file);
+	assert_string_equal(text, "services: [] # \u00fc\n");
+	assert_int_equal(stat(SAVE_FILE, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
+	unlink(SAVE_FILE);
+}
+
+static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
+{
+	const struct fake_answer nowhere[] = {{"GET /v1/save", 200, SAVED("/nonexistent/x.yaml")},
+					      {NULL}};
+	const struct fake_answer relative[] = {{"GET /v1/save", 200, SAVED("lbd.yaml")}, {NULL}};
+	const struct fake_answer none[] = {
+	    {"GET /v1/save", 200, "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\"}"},
+	    {NULL}};
+
+	RUN(nowhere, "save");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "/nonexistent/x.yaml: No such file or directory"));
+	RUN(relative, "save");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "relative path"));
+	RUN(none, "save");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out,
+			    "no run-time change to save: /nonexistent/x.yaml stays as it is\n");
 }
 
 static void reload_of_lists_says_what_was_read(void **state)
@@ -543,6 +780,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_first_line_of_status_says_whether_it_forwards),
+	    cmocka_unit_test(status_check_exits_1_if_nothing_is_forwarded),
 	    cmocka_unit_test(status_names_modes_memory_and_changes),
 	    cmocka_unit_test(status_shows_the_seed_blind_services_and_a_crowded_table),
 	    cmocka_unit_test(status_warns_of_noticeable_lateness),
@@ -551,6 +789,14 @@ int main(void)
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
 	    cmocka_unit_test(reload_names_what_was_kept_and_what_was_dropped),
+	    cmocka_unit_test(the_words_for_a_change_are_true),
+	    cmocka_unit_test(services_that_are_down_say_why),
+	    cmocka_unit_test(status_names_the_limit_of_flows_as_the_config_does),
+	    cmocka_unit_test(warnings_of_a_change_follow_its_result),
+	    cmocka_unit_test(a_trial_says_what_would_change),
+	    cmocka_unit_test(diff_exits_1_if_something_differs),
+	    cmocka_unit_test(save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file),
+	    cmocka_unit_test(save_writes_nothing_where_it_cannot_or_need_not),
 	    cmocka_unit_test(reload_of_lists_says_what_was_read),
 	    cmocka_unit_test(services_show_their_lists),
 	    cmocka_unit_test(names_in_an_answer_reach_no_terminal_with_escapes),

@@ -162,7 +162,8 @@ static void a_forced_drain_exits_0_and_says_how_many_flows_were_given_up(void **
 
 	run_against(answers, requests, sizeof(requests), "--wait", NULL);
 	assert_int_equal(run.exit_code, 0);
-	assert_non_null(strstr(run.out, "web 10.0.0.12: drain forced: 7 active flows given up"));
+	assert_non_null(strstr(run.out, "web 10.0.0.12: drain forced: 7 active flows given up, and "
+					"no other backend takes their packets"));
 	assert_non_null(strstr(run.out, "safe to stop the host"));
 	assert_null(strstr(run.out, "no flow depends on it"));
 }

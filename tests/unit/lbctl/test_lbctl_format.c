@@ -41,6 +41,18 @@ static void bytes_step_by_1024(void **state)
 	assert_string_equal(format_bytes(1ULL << 30, text), "1.00 GiB");
 }
 
+static void limits_are_written_as_in_the_config(void **state)
+{
+	char text[FORMAT_TEXT];
+
+	assert_string_equal(format_limit(1048576, text), "1M");
+	assert_string_equal(format_limit(1536, text), "1536");
+	assert_string_equal(format_limit(4096, text), "4k");
+	assert_string_equal(format_limit(1ULL << 30, text), "1G");
+	assert_string_equal(format_limit(1000000, text), "1000000");
+	assert_string_equal(format_limit(0, text), "?");
+}
+
 static void rates_show_less_than_one_a_second(void **state)
 {
 	char text[FORMAT_TEXT];
@@ -192,6 +204,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(counts_take_at_most_six_characters),
 	    cmocka_unit_test(bytes_step_by_1024),
+	    cmocka_unit_test(limits_are_written_as_in_the_config),
 	    cmocka_unit_test(rates_show_less_than_one_a_second),
 	    cmocka_unit_test(times_have_one_or_two_units),
 	    cmocka_unit_test(endpoints_bracket_ipv6_and_name_any_port),

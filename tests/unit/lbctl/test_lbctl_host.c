@@ -144,6 +144,23 @@ static void status_shows_the_decapsulator_its_vips_and_counters(void **state)
 	lbctl_run(&run, "backend-host", "undo", "--iface", "test0");
 	lbctl_run(&run, "backend-host", "status", "--iface", "test0");
 	assert_non_null(strstr(run.out, "not attached to test0"));
+	assert_int_equal(run.exit_code, 1); /* it is no backend */
+	assert_string_equal(run.err, "");
+}
+
+static void status_shows_the_rp_filter_in_force(void **state)
+{
+	REQUIRE_ROOT();
+	write_sysctl("net/ipv4/conf/all/rp_filter", "1");
+	write_sysctl("net/ipv4/conf/test0/rp_filter", "0");
+	lbctl_run(&run, "backend-host", "status", "--iface", "test0");
+	assert_non_null(
+	    strstr(run.out, "net.ipv4.conf.test0.rp_filter = 1  (wrong for a backend)\n"));
+	write_sysctl("net/ipv4/conf/test0/rp_filter", "2");
+	lbctl_run(&run, "backend-host", "status", "--iface", "test0");
+	assert_non_null(strstr(run.out, "net.ipv4.conf.test0.rp_filter = 2\n"));
+	write_sysctl("net/ipv4/conf/all/rp_filter", "0");
+	write_sysctl("net/ipv4/conf/test0/rp_filter", "0");
 }
 
 static void undo_of_one_vip_keeps_the_others(void **state)
@@ -251,9 +268,11 @@ static json_t *read_status(void)
 	json_t *status;
 
 	lbctl_run(&run, "backend-host", "status", "--iface", "test0", "--json");
-	assert_int_equal(run.exit_code, 0);
 	status = json_loads(run.out, 0, NULL);
 	assert_non_null(status);
+	assert_int_equal(
+	    run.exit_code,
+	    strcmp(json_string_value(json_object_get(status, "program")), "decapsulator") != 0);
 	return status;
 }
 
@@ -592,6 +611,7 @@ int main(void)
 	    cmocka_unit_test(setup_prints_each_change_and_undo_restores_exactly_that),
 	    cmocka_unit_test(setup_twice_changes_nothing_the_second_time),
 	    cmocka_unit_test(status_shows_the_decapsulator_its_vips_and_counters),
+	    cmocka_unit_test(status_shows_the_rp_filter_in_force),
 	    cmocka_unit_test(undo_of_one_vip_keeps_the_others),
 	    cmocka_unit_test(undo_leaves_alone_what_was_changed_since),
 	    cmocka_unit_test(stricter_settings_than_needed_are_kept),

@@ -18,6 +18,7 @@ static const char *const promised[] = {"attach",
 				       "status",
 				       "services",
 				       "backends",
+				       "diff",
 				       "backend add",
 				       "backend remove",
 				       "backend drain",
@@ -25,6 +26,7 @@ static const char *const promised[] = {"attach",
 				       "backend weight",
 				       "drain",
 				       "reload",
+				       "save",
 				       "stats",
 				       "top",
 				       "version",
@@ -191,6 +193,9 @@ static void a_misspelt_verb_gets_a_suggestion(void **state)
 		assert_non_null(strstr(run.err, cases[i].nearest));
 	}
 	lbctl_run(&run, "xyzzy");
+	assert_int_equal(run.exit_code, 2);
+	assert_null(strstr(run.err, "Did you mean"));
+	lbctl_run(&run, "foo"); /* as far from "top" as from "bar" */
 	assert_int_equal(run.exit_code, 2);
 	assert_null(strstr(run.err, "Did you mean"));
 }

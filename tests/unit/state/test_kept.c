@@ -238,11 +238,18 @@ static struct override *change(struct scene *scene, const char *text)
 	return overrides_get(&scene->state.overrides, "web", &addr);
 }
 
+static void reload_as(struct scene *scene, const struct next *next, bool keep,
+		      struct overrides *ret, struct reload_report *report)
+{
+	*report = (struct reload_report){0};
+	assert_int_equal(reload_overrides(&scene->state, &next->config, keep, ret, report, NULL),
+			 0);
+}
+
 static void reload(struct scene *scene, const struct next *next, struct overrides *ret,
 		   struct reload_report *report)
 {
-	*report = (struct reload_report){0};
-	assert_int_equal(reload_overrides(&scene->state, &next->config, ret, report, NULL), 0);
+	reload_as(scene, next, false, ret, report);
 }
 
 static void a_drain_holds_and_all_else_is_dropped_by_name(void **ret)
@@ -326,6 +333,85 @@ static void what_the_file_now_says_too_is_not_dropped(void **ret)
 	reload_report_done(&report);
 }
 
+static void kept_changes_hold_where_the_file_leaves_their_backends(void **ret)
+{
+	struct scene *scene = *ret;
+	struct override *entry = change(scene, "10.0.0.1");
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	entry->has_weight = entry->drain = true;
+	entry->weight = 7;
+	change(scene, "10.0.0.2")->removed = true;
+	entry = change(scene, "10.0.1.1");
+	entry->added = entry->has_weight = true;
+	entry->weight = 9;
+	next_set(&next, scene);
+	next.backends[0].weight = 50;
+	reload_as(scene, &next, true, &kept, &report);
+	assert_int_equal(report.kept, 3);
+	assert_int_equal(report.dropped, 0);
+	assert_true(overrides_equal(&kept, &scene->state.overrides));
+	assert_string_equal(report.notes[0].what, "weight 7, drain");
+	assert_string_equal(report.notes[1].what, "removal");
+	assert_string_equal(report.notes[2].what, "backend added, weight 9");
+	reload_report_done(&report);
+	overrides_done(&kept);
+}
+
+static void kept_changes_end_with_their_backends_and_services(void **ret)
+{
+	struct scene *scene = *ret;
+	struct override *entry = change(scene, "10.0.0.2");
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	entry->has_weight = true;
+	entry->weight = 7;
+	entry = change(scene, "10.0.1.1");
+	entry->added = entry->has_weight = true;
+	entry->weight = 9;
+	next_set(&next, scene);
+	next.service.backends_count = 1;
+	next.service.vip = address("10.0.1.1"); /* another service, whose VIP is the added one */
+	reload_as(scene, &next, true, &kept, &report);
+	assert_int_equal(kept.count, 0);
+	assert_int_equal(report.dropped, 2);
+	assert_string_equal(report.notes[0].what, "weight 7 (no longer in the file)");
+	assert_string_equal(report.notes[1].what, "backend added, weight 9");
+	reload_report_done(&report);
+}
+
+static void a_drain_that_the_file_says_too_is_the_files(void **ret)
+{
+	struct scene *scene = *ret;
+	struct override *entry = change(scene, "10.0.0.1");
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	entry->drain = true;
+	next_set(&next, scene);
+	next.backends[0].drain = true;
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 0);
+	assert_int_equal(report.kept + report.dropped, 0);
+	entry->has_force = true; /* the file has no deadline */
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 1);
+	assert_int_equal(report.kept, 1);
+	reload_report_done(&report);
+	overrides_done(&kept);
+	entry->drain = entry->has_force = false;
+	entry->undrain = true;
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 0);
+	assert_string_equal(report.notes[0].what, "undrain (the file has drain: true)");
+	reload_report_done(&report);
+}
+
 static void a_drain_holds_when_its_service_is_renamed(void **ret)
 {
 	struct scene *scene = *ret;
@@ -401,6 +487,9 @@ int main(void)
 	    TEST(the_drain_of_the_node_holds_over_a_reload),
 	    TEST(the_drain_of_the_node_holds_when_all_other_changes_are_dropped),
 	    TEST(what_the_file_now_says_too_is_not_dropped),
+	    TEST(kept_changes_hold_where_the_file_leaves_their_backends),
+	    TEST(kept_changes_end_with_their_backends_and_services),
+	    TEST(a_drain_that_the_file_says_too_is_the_files),
 	    TEST(a_drain_holds_when_its_service_is_renamed),
 	    TEST(a_drain_ends_with_its_backend_which_is_named),
 	    TEST(the_report_is_bounded_and_its_counts_are_not),

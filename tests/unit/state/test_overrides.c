@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "lbd/config/config.h"
 #include "lbd/state/overrides.h"
 #include "support/test_file.h"
 
@@ -77,12 +78,15 @@ static void changes_come_back_as_they_were(void **state)
 	entry->has_weight = entry->added = true;
 	entry->weight = 10000;
 	overrides_get(&written, "dns", &one)->removed = true;
+	overrides_get(&written, "web", &one)->undrain = true;
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	assert_int_not_equal(access(place->temporary, F_OK), 0);
 	assert_int_equal(stat(place->path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
-	assert_int_equal(read.count, 3);
+	assert_int_equal(read.count, 4);
+	assert_true(overrides_equal(&read, &written));
+	assert_true(overrides_find(&read, "web", &one)->undrain);
 	entry = overrides_find(&read, "web \"shop\"", &one);
 	assert_true(entry->has_weight && entry->drain && !entry->added && !entry->removed);
 	assert_int_equal(entry->weight, 0);
@@ -222,6 +226,43 @@ static void lists_are_equal_only_with_the_same_values(void **state)
 	overrides_done(&two);
 }
 
+/* A backend of the file, and what is left of an entry beside it. */
+static void what_the_file_says_too_needs_no_entry(void **state)
+{
+	const struct config_backend plain = {.weight = 100}, drained = {.weight = 7, .drain = true};
+	const struct {
+		struct override entry;
+		const struct config_backend *file;
+		bool dropped;
+	} cases[] = {
+	    {{.has_weight = true, .weight = 100}, &plain, true},
+	    {{.has_weight = true, .weight = 100}, &drained, false},
+	    {{.drain = true}, &plain, false},
+	    {{.drain = true}, &drained, true},
+	    {{.drain = true, .has_force = true}, &drained, false}, /* the deadline is not there */
+	    {{.undrain = true}, &drained, false},
+	    {{.undrain = true}, &plain, true},
+	    {{.removed = true}, &plain, false},
+	    {{.removed = true}, NULL, true},
+	    {{.has_weight = true, .weight = 100}, NULL, false}, /* an added backend */
+	};
+	struct addr there = address("10.0.0.1");
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct overrides list = {0};
+		struct override *entry = overrides_get(&list, "web", &there);
+		char *name = entry->service;
+
+		*entry = cases[i].entry;
+		entry->service = name;
+		entry->address = there;
+		if (overrides_tidy(&list, entry, cases[i].file) != cases[i].dropped)
+			fail_msg("case %zu", i);
+		assert_int_equal(list.count, !cases[i].dropped);
+		overrides_done(&list);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +276,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(broken_files_are_errors, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(entries_beyond_the_most_are_dropped, set_up, tear_down),
 	    cmocka_unit_test(lists_are_equal_only_with_the_same_values),
+	    cmocka_unit_test(what_the_file_says_too_needs_no_entry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

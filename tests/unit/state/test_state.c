@@ -108,6 +108,34 @@ static void backend_without_next_hop_says_why(void **unused)
 	assert_int_equal(scene.service.status, SERVICE_DOWN);
 }
 
+static void a_service_that_is_down_says_why(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service), "");
+	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 0);
+	scene.backends[1].address = address("10.0.0.2");
+	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 1);
+	scene.backends[0].weight = scene.backends[1].weight = 0;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_DOWN);
+	assert_string_equal(service_why(&scene.service), "every backend that is up has weight 0");
+	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 0);
+	scene.backends[0].drain = scene.backends[1].drain = true;
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service),
+			    "all its backends are draining or removed");
+	scene_set(&scene, 1);
+	scene.backends[0].has_hop = false;
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service), "no backend is up");
+	scene_set(&scene, 0);
+	weigh(&scene, NOW);
+	assert_string_equal(service_why(&scene.service), "it has no backend");
+}
+
 static void down_backend_says_why_and_since_when(void **unused)
 {
 	struct scene scene;
@@ -919,6 +947,30 @@ static void overrides_apply_over_the_file(void **unused)
 	overrides_done(&worlds.overrides);
 }
 
+static void the_file_can_drain_and_a_run_time_change_can_end_that(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next, last;
+	struct addr one = address("10.0.0.1");
+
+	worlds_set(&worlds);
+	worlds.backends[0].drain = true;
+	present = build(&worlds, &none);
+	assert_true(find(&present, "10.0.0.1")->drain);
+	assert_false(find(&present, "10.0.0.1")->runtime);
+	assert_false(find(&present, "10.0.0.2")->drain);
+	find(&present, "10.0.0.1")->drain_ms = 5;
+	next = build(&worlds, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->drain_ms, 5); /* it is the same drain */
+	overrides_get(&worlds.overrides, "web", &one)->undrain = true;
+	last = build(&worlds, &next);
+	assert_false(find(&last, "10.0.0.1")->drain);
+	world_free(&last);
+	world_free(&next);
+	world_free(&present);
+	overrides_done(&worlds.overrides);
+}
+
 static void backends_keep_their_state(void **unused)
 {
 	struct worlds worlds;
@@ -1164,6 +1216,7 @@ int main(void)
 	    cmocka_unit_test(healthy_backends_get_their_weight),
 	    cmocka_unit_test(backend_takes_no_traffic_before_its_first_probe),
 	    cmocka_unit_test(backend_without_next_hop_says_why),
+	    cmocka_unit_test(a_service_that_is_down_says_why),
 	    cmocka_unit_test(down_backend_says_why_and_since_when),
 	    cmocka_unit_test(draining_backend_keeps_its_flows_and_gets_no_new_ones),
 	    cmocka_unit_test(dead_backend_is_drained_at_once),
@@ -1212,6 +1265,7 @@ int main(void)
 	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
 	    cmocka_unit_test(latency_falls_at_the_same_rate_however_often_it_is_measured),
 	    cmocka_unit_test(overrides_apply_over_the_file),
+	    cmocka_unit_test(the_file_can_drain_and_a_run_time_change_can_end_that),
 	    cmocka_unit_test(backends_keep_their_state),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(a_dead_backend_or_one_removed_now_goes_at_once),

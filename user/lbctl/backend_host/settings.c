@@ -91,6 +91,21 @@ int settings_apply(struct host *host, const struct vips *vips, struct error *err
 					 : 0;
 }
 
+/* The value in force: the greater of `all` and the interface's. */
+static void add_rp_filter(const struct host *host, json_t *list)
+{
+	char path[128], all[SYSCTL_TEXT], own[SYSCTL_TEXT], name[128];
+	const char *value;
+
+	snprintf(path, sizeof(path), "net/ipv4/conf/%s/rp_filter", host->interface);
+	if (sysctl_read("net/ipv4/conf/all/rp_filter", all, NULL) || sysctl_read(path, own, NULL))
+		return;
+	value = atoi(all) > atoi(own) ? all : own;
+	json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:b}", "name",
+					      sysctl_name(path, name), "value", value, "family", 4,
+					      "good", strcmp(value, "1") != 0));
+}
+
 json_t *settings_list(const struct host *host)
 {
 	json_t *list = json_array();
@@ -105,5 +120,7 @@ json_t *settings_list(const struct host *host)
 					    "value", value, "family", settings[i].family, "good",
 					    is_good(&settings[i], value)));
 	}
+	if (list)
+		add_rp_filter(host, list);
 	return list;
 }

@@ -171,6 +171,7 @@ int call_parse(const struct verb *verb, char *const *words, int count, struct ca
 void call_release(struct call *call)
 {
 	client_close(call->client);
+	json_decref(call->warnings);
 	free(call->arguments);
 	free(call->values);
 	*call = (struct call){0};
@@ -237,11 +238,30 @@ static int answered(const struct call *call, int rc, json_t **ret)
 	return rc;
 }
 
+int call_get_raw(struct call *call, const char *path, json_t **ret, struct error *err)
+{
+	int rc = connect_once(call, err);
+
+	return rc ? rc : client_get(call->client, path, ret, err);
+}
+
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err)
 {
 	int rc = connect_once(call, err);
 
 	return rc ? rc : answered(call, client_get(call->client, path, ret, err), ret);
+}
+
+/* They are printed after what the verb prints: with --json the answer has them. */
+static void keep_warnings(struct call *call, const json_t *answer)
+{
+	json_t *warnings = json_object_get(answer, "warnings");
+
+	if (call->json || !json_array_size(warnings))
+		return;
+	if (!call->warnings)
+		call->warnings = json_array();
+	json_array_extend(call->warnings, warnings);
 }
 
 int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err)
@@ -255,6 +275,8 @@ int call_post(struct call *call, const char *path, json_t *body, json_t **ret, s
 	if (!rc)
 		rc = answered(call, client_post(call->client, path, body, &answer, err), &answer);
 	json_decref(body);
+	if (!rc)
+		keep_warnings(call, answer);
 	if (!rc && ret)
 		*ret = answer;
 	else

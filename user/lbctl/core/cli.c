@@ -11,6 +11,7 @@
 #include "completion.h"
 #include "help.h"
 #include "man.h"
+#include "show.h"
 
 #define USAGE "usage: lbctl VERB [ARGUMENTS] [OPTIONS]; lbctl help lists the verbs"
 
@@ -59,6 +60,7 @@ static int run_verb(const struct verb *verb, char **words, int count)
 		help_verb(stdout, verb);
 	else if (!rc)
 		rc = verb->run(&call, &err);
+	show_warnings(call.warnings);
 	call_release(&call);
 	if (fflush(stdout) && !rc)
 		rc = error_set(&err, -EIO, "standard output: %s", strerror(errno));

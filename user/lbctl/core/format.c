@@ -41,6 +41,22 @@ const char *format_count(uint64_t count, char text[FORMAT_TEXT])
 	return three_digits((double)count, 1000, thousands, text);
 }
 
+const char *format_limit(uint64_t count, char text[FORMAT_TEXT])
+{
+	static const char units[] = {'\0', 'k', 'M', 'G'};
+	unsigned unit = 0;
+
+	while (count && !(count % 1024) && unit + 1 < sizeof(units)) {
+		count /= 1024;
+		unit++;
+	}
+	if (count)
+		snprintf(text, FORMAT_TEXT, "%llu%.1s", (unsigned long long)count, &units[unit]);
+	else
+		strcpy(text, "?");
+	return text;
+}
+
 const char *format_rate(double per_second, char text[FORMAT_TEXT])
 {
 	if (!(per_second > 0))

@@ -12,6 +12,8 @@
 
 /* A count in at most six characters: 999, 12.3k, 1.20M, 45.6G. Steps of 1000. */
 const char *format_count(uint64_t count, char text[FORMAT_TEXT]);
+/* A size of `limits` as the config has it: 1M is 1048576, 1000 is 1000; "?" for 0 (unknown). */
+const char *format_limit(uint64_t count, char text[FORMAT_TEXT]);
 /* A rate: 0, 0.4, 12.5, 950, 12.3k. Negative values and NaN are shown as 0. */
 const char *format_rate(double per_second, char text[FORMAT_TEXT]);
 /* Bytes of memory or traffic, steps of 1024: 512 B, 1.5 KiB, 64.0 MiB. */

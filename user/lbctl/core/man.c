@@ -127,7 +127,8 @@ static const char tail[] =
     ".TP\n\\fBNO_COLOR\\fR\nIf set and not empty, output has no colours.\n"
     ".SH FILES\n"
     ".TP\n\\fI" LB_API_SOCKET "\\fR\nThe default socket of lbd.\n"
-    ".TP\n\\fI/run/lbd\\-backend/backend\\-host\\-IFACE.json\\fR\nThe changes made by backend\\-host setup.\n"
+    ".TP\n\\fI/run/lbd\\-backend/backend\\-host\\-IFACE.json\\fR\nThe changes made by backend\\-host setup. In another "
+    "network namespace than that of process 1, \\fIbackend\\-host\\-IFACE@COOKIE.json\\fR.\n"
     ".SH SEE ALSO\n\\fBlbd\\fR(8)\n";
 
 void man_generate(FILE *out)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "format.h"
 #include "json.h"
 
 int show_json(const json_t *answer, struct error *err)
@@ -44,4 +45,16 @@ int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], s
 	    err, -EINVAL,
 	    "%s: %s: expected an IPv4 or IPv6 address, such as 10.0.0.11 or 2001:db8::11", verb,
 	    text);
+}
+
+void show_warnings(const json_t *warnings)
+{
+	const json_t *warning;
+	size_t i;
+
+	json_array_foreach (warnings, i, warning) {
+		fputs("Warning: ", stdout);
+		text_put(stdout, json_string_value(warning));
+		putchar('\n');
+	}
 }

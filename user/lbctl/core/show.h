@@ -11,6 +11,8 @@
 
 /* Prints the answer of lbd, indented. 0 or -EIO. */
 int show_json(const json_t *answer, struct error *err);
+/* A line each. */
+void show_warnings(const json_t *warnings);
 /* An interface of /v1/status: "native, beside other XDP programs (libxdp dispatcher)". */
 const char *show_mode(const json_t *interface);
 /* A backend of /v1/backends: "web 10.0.0.11". */

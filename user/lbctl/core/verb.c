@@ -65,7 +65,8 @@ const struct verb *verb_find(char *const *words, int count, int *ret_words)
 
 bool verb_nearest(const char *typed, char ret[VERB_NAME])
 {
-	unsigned best = (unsigned)strlen(typed) / 3 + 2; /* distances below this are similar */
+	unsigned best = (unsigned)strlen(typed) / 3 +
+			2; /* distances below this are similar, if half of the letters are right */
 	size_t length = strlen(typed);
 	bool found = false;
 
@@ -79,7 +80,7 @@ bool verb_nearest(const char *typed, char ret[VERB_NAME])
 		distance = spelling_distance(typed, name);
 		if (length >= 3 && strncmp(name, typed, length) == 0)
 			distance = 0; /* cut short: "back", "stat" */
-		if (distance < best) {
+		if (distance < best && 2 * distance <= length) {
 			best = distance;
 			strcpy(ret, name);
 			found = true;

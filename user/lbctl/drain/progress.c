@@ -45,7 +45,13 @@ void drain_read_backend(const json_t *backend, struct drain_progress *ret)
 
 void drain_read(const json_t *answer, const char *address, struct drain_progress *ret)
 {
+	const json_t *backend;
+	size_t i;
+
 	drain_read_backend(find_backend(answer, address), ret);
+	json_array_foreach (json_object_get(answer, "backends"), i, backend)
+		ret->others += json_number(backend, "effective_weight") &&
+			       strcmp(json_text(backend, "address"), address) != 0;
 }
 
 bool drain_over(const struct drain_progress *progress)

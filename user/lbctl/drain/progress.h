@@ -20,6 +20,7 @@ struct drain_progress {
 	uint64_t last_packet_s; /* since the last packet of the flows that hold it */
 	uint64_t forced_in_s;
 	uint64_t given_up; /* flows, when it was forced */
+	unsigned others;   /* other backends that take new flows */
 };
 
 /* Reads the backend with this address from an answer of GET /v1/backends. */

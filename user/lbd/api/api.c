@@ -26,6 +26,7 @@ static const struct api_route routes[] = {
     {"GET", LB_API_PREFIX "/backends", api_backends, API_LIST_BACKENDS},
     {"GET", LB_API_PREFIX "/stats", api_stats, API_LIST_NONE},
     {"GET", LB_API_PREFIX "/top", NULL, API_LIST_TOP},
+    {"GET", LB_API_PREFIX "/save", api_save, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/attach", api_attach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/detach", api_detach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/reload", api_reload, API_LIST_NONE},
@@ -125,13 +126,36 @@ static int read_body(const struct face_call *call, json_t **ret, struct error *e
 	return 0;
 }
 
+static json_t *warnings_json(const struct sentences *warnings)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < warnings->count; i++)
+		json_array_append_new(list, json_string(warnings->list[i]));
+	if (warnings->left_out)
+		json_array_append_new(
+		    list, json_sprintf("%u more warnings are in lbd's log", warnings->left_out));
+	return list;
+}
+
+/* The answer to a change has what lbd warned of meanwhile. */
 static int run_handler(const struct api_route *route, struct api_call *of, json_t **ret,
 		       struct error *err)
 {
-	int rc = route->handler ? route->handler(of, ret, err) : 0;
+	struct sentences warnings = {0};
+	int rc = 0;
 
 	if (of->body)
+		state_collect(of->api->state, &warnings);
+	if (route->handler)
+		rc = route->handler(of, ret, err);
+	if (of->body) {
+		state_collect(of->api->state, NULL);
 		log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
+	}
+	if (of->body && !rc && *ret)
+		json_object_set_new(*ret, "warnings", warnings_json(&warnings));
+	sentences_done(&warnings);
 	return rc;
 }
 

@@ -12,12 +12,13 @@ int api_attach(struct api_call *call, json_t **ret, struct error *err)
 	const char *name;
 	enum config_mode mode;
 	unsigned count;
+	bool given = json_object_get(call->body, "mode");
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = api_arg_name(call->body, "interface", &name, err)) ||
 	    (rc = api_arg_mode(call->body, "mode", &mode, err)) ||
-	    (rc = attach_interface(call->api->attach, name, mode, err)))
+	    (rc = state_attach(call->api->state, name, given ? &mode : NULL, err)))
 		return rc;
 	list = attach_list(call->api->attach, &count);
 	for (unsigned i = 0; i < count; i++)
@@ -35,7 +36,7 @@ int api_detach(struct api_call *call, json_t **ret, struct error *err)
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = api_arg_name(call->body, "interface", &name, err)) ||
-	    (rc = attach_detach(call->api->attach, name, err)))
+	    (rc = state_detach(call->api->state, name, err)))
 		return rc;
 	*ret = json_object();
 	return 0;
@@ -59,6 +60,28 @@ static json_t *notes_json(const struct reload_report *report, bool kept)
 	return list;
 }
 
+static json_t *reload_json(const struct state *state, const struct reload_report *report)
+{
+	struct state_summary summary;
+
+	state_summarize(state, &summary);
+	return json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "services", summary.services, "backends",
+			 summary.backends, "kept_overrides", report->kept, "dropped_overrides",
+			 report->dropped, "kept", notes_json(report, true), "dropped",
+			 notes_json(report, false));
+}
+
+/* What a reload would change, and how much that is in all. */
+static json_t *changes_json(const struct sentences *changes)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < changes->count; i++)
+		json_array_append_new(list, json_string(changes->list[i]));
+	return json_pack("{s:i, s:o}", "changed", changes->count + changes->left_out, "changes",
+			 list);
+}
+
 /* What is not a limit, or lbd's own failure, is wrong in the config or in a list. */
 static int reload_failure(int rc)
 {
@@ -79,26 +102,44 @@ static int reload_lists(struct api_call *call, json_t **ret, struct error *err)
 
 int api_reload(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"lists", NULL};
+	static const char *const fields[] = {"lists", "dry_run", "keep", NULL};
+	struct reload_options options;
 	struct reload_report report;
-	struct state_summary summary;
 	bool lists;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = api_arg_bool(call->body, "lists", false, &lists, err)))
+	    (rc = api_arg_bool(call->body, "lists", false, &lists, err)) ||
+	    (rc = api_arg_bool(call->body, "dry_run", false, &options.trial, err)) ||
+	    (rc = api_arg_bool(call->body, "keep", false, &options.keep, err)))
 		return rc;
+	if (lists && (options.trial || options.keep))
+		return error_set(err, -EINVAL,
+				 "lists: expected neither dry_run nor keep beside it");
 	if (lists)
 		return reload_lists(call, ret, err);
-	rc = state_reload(call->api->state, &report, err);
+	rc = state_reload_as(call->api->state, &options, &report, err);
 	if (rc)
 		return reload_failure(rc);
-	state_summarize(call->api->state, &summary);
-	*ret = json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "services", summary.services, "backends",
-			 summary.backends, "kept_overrides", report.kept, "dropped_overrides",
-			 report.dropped, "kept", notes_json(&report, true), "dropped",
-			 notes_json(&report, false));
+	*ret = reload_json(call->api->state, &report);
+	if (options.trial)
+		json_object_update_new(*ret, changes_json(&report.changes));
 	reload_report_done(&report);
+	return 0;
+}
+
+/* Changes nothing: the caller writes the file. */
+int api_save(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct saved saved;
+	int rc = state_save(call->api->state, &saved, err);
+
+	if (rc)
+		return reload_failure(rc);
+	*ret = json_pack("{s:s, s:i, s:o, s:s%}", "path", state_config_path(call->api->state),
+			 "changes", saved.report.kept, "left", notes_json(&saved.report, false),
+			 "text", saved.text, saved.length);
+	saved_done(&saved);
 	return 0;
 }
 
@@ -146,18 +187,21 @@ int api_add(struct api_call *call, json_t **ret, struct error *err)
 
 int api_remove(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "now", NULL};
+	static const char *const fields[] = {"service", "address", "now", "force", NULL};
+	const struct service *service;
 	struct target target;
-	bool now;
+	bool now, force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = read_target(call->body, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
-	    (rc =
-		 state_backend_remove(call->api->state, target.service, &target.address, now, err)))
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)) ||
+	    (rc = state_backend_remove(call->api->state, target.service, &target.address, now,
+				       force, err)))
 		return rc;
-	*ret = json_object();
+	service = state_find_service(call->api->state, target.service);
+	*ret = json_pack("{s:i}", "others", service ? service_others(service, &target.address) : 0);
 	return 0;
 }
 

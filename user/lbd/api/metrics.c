@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET /metrics: who may ask, and the one text that all who ask within a second share. */
+/* GET /metrics: who may ask, and the one text that all who ask within a second share. And GET
+ * /healthz. */
 #include "metrics.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "forwards.h"
 #include "listen.h"
 #include "metrics_build.h"
 #include "token.h"
@@ -174,6 +176,16 @@ static void answer_metrics(struct metrics *metrics, struct face_call *call)
 	face_wait(call, &metrics->waiters);
 }
 
+/* 200 while traffic of a service is forwarded, else 503; the sentence says why. */
+static void answer_health(const struct metrics *metrics, struct face_call *call)
+{
+	char line[FORWARDING_TEXT];
+	bool forwards =
+	    api_forwarding(metrics->source.state, metrics->source.attach, line) != FORWARDING_NOT;
+
+	face_answer_line(call, forwards ? 200 : 503, line);
+}
+
 static bool path_is(const struct http_request *request, const char *path)
 {
 	size_t length = strcspn(request->target, "?#");
@@ -189,10 +201,13 @@ static void on_request(void *arg, struct face_call *call)
 		return;
 	if (path_is(face_request(call), "/metrics"))
 		answer_metrics(metrics, call);
+	else if (path_is(face_request(call), "/healthz"))
+		answer_health(metrics, call);
 	else if (path_is(face_request(call), "/"))
-		face_answer_line(call, 200, "lbd " LBD_VERSION ": metrics are at /metrics");
+		face_answer_line(
+		    call, 200, "lbd " LBD_VERSION ": metrics are at /metrics, health at /healthz");
 	else
-		face_answer_line(call, 404, "metrics are at /metrics");
+		face_answer_line(call, 404, "metrics are at /metrics, health at /healthz");
 }
 
 /* ---- start and stop ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET /metrics in the Prometheus text format 0.0.4, over HTTP on a TCP port or a Unix socket. The
- * text is made once a second at most, however many ask, in slices of the loop. */
+/* GET /metrics in the Prometheus text format 0.0.4, and GET /healthz, over HTTP on a TCP port or a
+ * Unix socket. The text is made once a second at most, however many ask, in slices of the loop. */
 #ifndef LBD_METRICS_H
 #define LBD_METRICS_H
 

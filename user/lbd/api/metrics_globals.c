@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Writes the metrics that belong to no service: packets by reason, events, memory, lateness, and
- * how the faces are used. */
+/* Writes the metrics that belong to no service: is traffic forwarded, packets by
+ * reason, events, memory, lateness, health checks, and how the faces are used. */
 #include "metrics_globals.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "counter_text.h"
+#include "forwards.h"
 #include "metrics_text.h"
 
 static void write_reasons(struct text *text, const struct lb_reason_count *counts)
@@ -140,6 +142,92 @@ static void write_node(struct text *text, const struct announce *announce)
 		     node.fault[0] != 0);
 }
 
+/* ---- what an alert asks for ---- */
+
+static void write_forwarding(struct text *text, const struct metrics_source *source)
+{
+	char why[FORWARDING_TEXT];
+
+	metrics_family(text, "lbd_forwarding", "gauge",
+		       "1 while an interface is attached and running, and a service is up: what "
+		       "/healthz says.");
+	metrics_sample(text, "lbd_forwarding", NULL,
+		       api_forwarding(source->state, source->attach, why) != FORWARDING_NOT);
+}
+
+static bool is_attached(const struct attachment *list, unsigned count, const char *name)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(list[i].name, name))
+			return true;
+	return false;
+}
+
+static bool is_wanted(const struct config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		if (!strcmp(config->interfaces[i], name))
+			return true;
+	return false;
+}
+
+static void write_attached(struct text *text, const struct metrics_source *source)
+{
+	const char *const name = "lbd_interface_attached";
+	const struct config *config = state_config(source->state);
+	const struct attachment *list = NULL;
+	unsigned count = 0;
+
+	if (source->attach)
+		list = attach_list(source->attach, &count);
+	metrics_family(text, name, "gauge",
+		       "1 if lbd's program is attached to the interface; 0: only the config names "
+		       "it.");
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		metrics_sample(text, name,
+			       (const char *[]){"interface", config->interfaces[i], NULL},
+			       is_attached(list, count, config->interfaces[i]));
+	for (unsigned i = 0; i < count; i++)
+		if (!is_wanted(config, list[i].name))
+			metrics_sample(text, name,
+				       (const char *[]){"interface", list[i].name, NULL}, 1);
+}
+
+static void write_config(struct text *text, const struct state *state)
+{
+	struct config_age age;
+
+	state_config_age(state, &age);
+	metrics_family(text, "lbd_config_reload_success", "gauge",
+		       "1 if the last start or reload took over the config file; 0: the file was "
+		       "refused, and an older config is in force.");
+	metrics_sample(text, "lbd_config_reload_success", NULL, !age.refused);
+	metrics_family(text, "lbd_config_reload_timestamp_seconds", "gauge",
+		       "When the config in force was read, in seconds since 1970-01-01 UTC.");
+	metrics_sample(text, "lbd_config_reload_timestamp_seconds", NULL,
+		       (double)age.applied_ms / 1000);
+	metrics_family(text, "lbd_overrides", "gauge",
+		       "Run-time changes in force: how many backends differ from the config file.");
+	metrics_sample(text, "lbd_overrides", NULL, state_overrides_count(state));
+}
+
+static void write_checks(struct text *text, const struct health *health)
+{
+#define X(name, help) #name,
+	static const char *const results[] = {HEALTH_RESULTS(X)};
+#undef X
+	const uint64_t *counts = health_counts(health);
+
+	metrics_family(text, "lbd_health_checks_total", "counter",
+		       "Health checks that ended, by result. not_run: this host lacked a resource; "
+		       "repeated: lbd was late or the probe process ended.");
+	for (unsigned i = 0; i < HEALTH_COUNTS; i++)
+		metrics_sample(text, "lbd_health_checks_total",
+			       (const char *[]){"result", results[i], NULL}, (double)counts[i]);
+}
+
+/* ---- the faces ---- */
+
 static const char *const face_names[METRICS_FACES] = {"control", "metrics"};
 
 static void write_face_number(struct text *text, const struct metrics_source *source,
@@ -200,6 +288,10 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 	metrics_family(text, "lbd_start_time_seconds", "gauge",
 		       "When this lbd started, in seconds since 1970-01-01 UTC.");
 	metrics_sample(text, "lbd_start_time_seconds", NULL, source->start_time);
+	write_forwarding(text, source);
+	write_attached(text, source);
+	write_config(text, source->state);
+	write_checks(text, source->health);
 	write_lost(text, source->attach);
 	write_node(text, source->announce);
 	write_lateness(text, lateness_meter(source->lateness));

@@ -15,6 +15,7 @@
 #include "lb_reasons.h"
 #include "common/clock.h"
 #include "counter_text.h"
+#include "forwards.h"
 
 static json_int_t number(uint64_t value)
 {
@@ -129,7 +130,7 @@ json_t *api_status_json(const struct api *api)
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
-	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:i}, s:s, s:s, "
+	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:i}, s:s, s:s, "
 	    "s:o, s:o, s:o, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
@@ -142,9 +143,9 @@ json_t *api_status_json(const struct api *api)
 	    number(memory.flows), "arena", number(memory.arena), "services",
 	    number(memory.services), "backends", number(memory.backends), "counters",
 	    number(memory.counters), "filters", number(memory.filters), "other",
-	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "entries",
-	    number(memory.flow_entries), "without_place",
-	    number(state_flows_without_place(api->state)), "limited_services",
+	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "limit",
+	    number(memory.flow_capacity / 2), "entries", number(memory.flow_entries),
+	    "without_place", number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
 	    "kernel", system.release);
@@ -218,7 +219,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -230,7 +231,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    number(stats.counts.flows), "allow", list_json(config->lists.allow), "deny",
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
-	    number(stats.over_source_rate));
+	    number(stats.over_source_rate), "why", service_why(service));
 }
 
 /* ---- backends ---- */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lb_api.h"
 #include "common/addr.h"
@@ -13,6 +14,7 @@
 #include "lbd/algo/algo.h"
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
+#include "edit.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
 #define CONFIG_MAX_WEIGHT   LB_API_MAX_WEIGHT
@@ -26,6 +28,7 @@ struct config_backend {
 	struct addr address;
 	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	bool backup;
+	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
 };
 
 /* `allow` and `deny`; NULL: not given. */
@@ -125,10 +128,22 @@ struct config {
 /* Reads and validates a file. 0, or -errno with *ret untouched and "FILE:LINE: object: key: value:
  * what was expected" in err. */
 int config_load(const char *path, struct config **ret, struct error *err);
+/* The same, for a person who mends the file: calls mistake with the sentence of each one that is
+ * found, by line. Conflicts between services are looked for once each service is right. */
+int config_load_all(const char *path, void (*mistake)(void *arg, const char *sentence), void *arg,
+		    struct config **ret, struct error *err);
+/* The same from memory. */
+int config_parse_all(const char *text, size_t length, const char *name,
+		     void (*mistake)(void *arg, const char *sentence), void *arg,
+		     struct config **ret, struct error *err);
+/* The text of a config file in *ret, allocated. Its length, or -errno with err set. */
+ssize_t config_read_text(const char *path, char **ret, struct error *err);
 /* The same from memory; errors call the file `name`. */
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
 void config_free(struct config *config);
+/* What remains are the keys of the top level. */
+void config_drop_services(struct config *config);
 /* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an
  * element for each service of config, whose other lists stay, for config_lists_free; or -errno with
  * "service NAME: ..." in err. */

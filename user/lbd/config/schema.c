@@ -6,6 +6,8 @@
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "config.h"
 #include "shape.h"
@@ -85,6 +87,7 @@ static const cyaml_schema_field_t backend_keys[] = {
 	TEXT("address", raw_backend, address),
 	TEXT("weight", raw_backend, weight),
 	WORD("backup", raw_backend, backup, yes_words),
+	WORD("drain", raw_backend, drain, yes_words),
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t backend_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};
@@ -202,17 +205,16 @@ static bool is_memory_error(cyaml_err_t r)
 	       r == CYAML_ERR_LIBYAML_EVENT_INIT || r == CYAML_ERR_LIBYAML_PARSER;
 }
 
-int config_schema_load(struct config_source *source, struct raw_config **ret)
+/* Loads text that is right by the schema. */
+static int load(struct config_source *source, const char *text, size_t length,
+		struct raw_config **ret)
 {
 	struct error first = {""};
 	const cyaml_config_t options = cyaml_options(&first);
 	cyaml_data_t *raw = NULL;
-	cyaml_err_t r;
+	cyaml_err_t r =
+	    cyaml_load_data((const uint8_t *)text, length, &options, &config_schema, &raw, NULL);
 
-	if (config_shape_check(source, &config_schema))
-		return source->error;
-	r = cyaml_load_data((const uint8_t *)source->text, source->length, &options, &config_schema,
-			    &raw, NULL);
 	if (r == CYAML_OK) {
 		*ret = raw;
 		return 0;
@@ -223,6 +225,86 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 		source->error = error_set(&source->complaint, -EINVAL, "%s: libcyaml: %s: %.200s",
 					  source->name, cyaml_strerror(r), first.text);
 	return source->error;
+}
+
+/* ---- the rest of a text with mistakes ---- */
+
+struct buffer {
+	char *bytes;
+	size_t length;
+};
+
+static int append(void *arg, unsigned char *bytes, size_t length)
+{
+	struct buffer *buffer = arg;
+	char *grown = realloc(buffer->bytes, buffer->length + length);
+
+	if (!grown)
+		return 0;
+	memcpy(grown + buffer->length, bytes, length);
+	buffer->bytes = grown;
+	buffer->length += length;
+	return 1;
+}
+
+/* Ends the document, also on failure. */
+static int dump(yaml_document_t *document, struct buffer *ret)
+{
+	yaml_emitter_t emitter;
+	int done;
+
+	if (!yaml_emitter_initialize(&emitter)) {
+		yaml_document_delete(document);
+		return -ENOMEM;
+	}
+	yaml_emitter_set_output(&emitter, append, ret);
+	yaml_emitter_set_unicode(&emitter, 1);
+	yaml_emitter_set_width(&emitter, -1);
+	done = yaml_emitter_open(&emitter);
+	if (!done)
+		yaml_document_delete(document);
+	done = done && yaml_emitter_dump(&emitter, document) && yaml_emitter_close(&emitter);
+	yaml_emitter_delete(&emitter);
+	return done ? 0 : -ENOMEM;
+}
+
+/* The text without what is wrong in it, by way of a second tree: dumping it ends it. */
+static int prune_text(const struct config_source *source, struct buffer *ret)
+{
+	struct config_source copy;
+	int rc = config_source_load(&copy, source->name, source->text, source->length);
+
+	if (!rc)
+		rc = config_shape_prune(&copy, &config_schema);
+	if (rc) {
+		config_source_done(&copy);
+		return rc;
+	}
+	return dump(&copy.document, ret);
+}
+
+/* So that mistakes in values are found beside those in keys and types. */
+static int load_rest(struct config_source *source, struct raw_config **ret)
+{
+	struct buffer buffer = {0};
+	int fit = config_shape_prune(source, &config_schema);
+
+	if (!source->error)
+		return load(source, source->text, source->length, ret);
+	source->pruned = true;
+	if (!fit && !prune_text(source, &buffer))
+		load(source, buffer.bytes, buffer.length, ret);
+	free(buffer.bytes);
+	return source->error;
+}
+
+int config_schema_load(struct config_source *source, struct raw_config **ret)
+{
+	if (source->all)
+		return load_rest(source, ret);
+	if (config_shape_check(source, &config_schema))
+		return source->error;
+	return load(source, source->text, source->length, ret);
 }
 
 void config_schema_free(struct raw_config *raw)

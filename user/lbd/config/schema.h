@@ -32,7 +32,7 @@ struct raw_health {
 
 struct raw_backend {
 	char *address, *weight;
-	uint8_t *backup; /* 0 or 1 */
+	uint8_t *backup, *drain; /* 0 or 1 */
 };
 
 struct raw_service { /* also for `defaults`, which has the keys below the line */
@@ -83,7 +83,9 @@ struct raw_config {
 	unsigned services_count;
 };
 
-/* Checks keys and types against the schema, then loads. 0 with *ret owned by the caller
+/* With source->all, what is right is loaded also after complaints: then *ret is set and the error
+ * returned, and the tree of source has lost what is wrong.
+ * Checks keys and types against the schema, then loads. 0 with *ret owned by the caller
  * (config_schema_free), or -EINVAL or -ENOMEM with source->complaint set. */
 int config_schema_load(struct config_source *source, struct raw_config **ret);
 void config_schema_free(struct raw_config *raw); /* NULL is fine */

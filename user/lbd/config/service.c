@@ -373,6 +373,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	config_place_item(service_at, "backends", index, &at);
 	backend->weight = 100;
 	backend->backup = raw->backup && *raw->backup;
+	backend->drain = raw->drain && *raw->drain;
 	config_read_numbers(&at, backend_numbers, raw, backend);
 	config_read_address(&at, "address", raw->address, &backend->address);
 	if (!backend->address.family || !service->vip.family)

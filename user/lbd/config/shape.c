@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Checks keys and types of a config's tree against a libcyaml schema. */
+/* Checks keys and types of a config's tree against a libcyaml schema. To find every mistake it also
+ * takes out of the tree what is wrong, so that the rest can be loaded. */
 #include "shape.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/spelling.h"
@@ -15,9 +17,13 @@
 struct shape {
 	struct config_source *source;
 	size_t items; /* of all lists so far */
+	bool prune;
+	/* With prune: what was found of each node, as aliases lead to it again. */
+	enum { UNSEEN, FIT, UNFIT } * seen;
 };
 
-static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields,
+/* Each check returns whether the node can be loaded, after it was pruned. */
+static bool check_mapping(struct shape *shape, const cyaml_schema_field_t *fields,
 			  const struct config_place *at);
 
 /* ---- words ---- */
@@ -121,20 +127,21 @@ static bool is_text(const struct config_place *at, const char *key, const yaml_n
 	return false;
 }
 
-static void check_word(const cyaml_schema_value_t *schema, const struct config_place *at,
+static bool check_word(const cyaml_schema_value_t *schema, const struct config_place *at,
 		       const char *key, const yaml_node_t *node)
 {
 	char words[200];
 
 	list_words(schema, words, sizeof(words));
 	if (!is_text(at, key, node, words))
-		return;
+		return false;
 	for (uint32_t i = 0; i < schema->enumeration.count; i++)
 		if (!strcmp((const char *)node->data.scalar.value,
 			    schema->enumeration.strings[i].str))
-			return;
+			return true;
 	config_complain_node(at, node, key, (const char *)node->data.scalar.value, "expected %s",
 			     words);
+	return false;
 }
 
 static bool is_list(struct shape *shape, const struct config_place *at, const char *key,
@@ -152,39 +159,48 @@ static bool is_list(struct shape *shape, const struct config_place *at, const ch
 	return shape->items <= MAX_ITEMS;
 }
 
-static void check_words(struct shape *shape, const cyaml_schema_value_t *schema,
+static bool check_words(struct shape *shape, const cyaml_schema_value_t *schema,
 			const struct config_place *at, const char *key, const yaml_node_t *node)
 {
+	bool fit = true;
+
 	if (!is_list(shape, at, key, node))
-		return;
+		return false;
 	for (const yaml_node_item_t *item = node->data.sequence.items.start;
 	     item < node->data.sequence.items.top; item++)
-		check_word(schema, at, key,
-			   yaml_document_get_node(&shape->source->document, *item));
+		fit &= check_word(schema, at, key,
+				  yaml_document_get_node(&shape->source->document, *item));
+	return fit;
 }
 
-static void check_item(struct shape *shape, const cyaml_schema_value_t *entry,
+static bool check_item(struct shape *shape, const cyaml_schema_value_t *entry,
 		       const struct config_place *at, const char *key, size_t index,
 		       const yaml_node_t *node)
 {
 	struct config_place place;
 
-	if (entry->type == CYAML_STRING) {
-		is_text(at, key, node, "a single value");
-		return;
-	}
+	if (entry->type == CYAML_STRING)
+		return is_text(at, key, node, "a single value");
 	config_place_item(at, key, index, &place);
-	check_mapping(shape, entry->mapping.fields, &place);
+	return check_mapping(shape, entry->mapping.fields, &place);
 }
 
-static void check_list(struct shape *shape, const cyaml_schema_value_t *schema,
-		       const struct config_place *at, const char *key, const yaml_node_t *node)
+static void take_out_item(yaml_node_t *list, size_t index)
+{
+	yaml_node_item_t *item = list->data.sequence.items.start + index;
+
+	memmove(item, item + 1, (size_t)(list->data.sequence.items.top - item - 1) * sizeof(*item));
+	list->data.sequence.items.top--;
+}
+
+static bool check_list(struct shape *shape, const cyaml_schema_value_t *schema,
+		       const struct config_place *at, const char *key, yaml_node_t *node)
 {
 	const yaml_node_item_t *items;
-	size_t count;
+	size_t count, i = 0;
 
 	if (!is_list(shape, at, key, node))
-		return;
+		return false;
 	items = node->data.sequence.items.start;
 	count = (size_t)(node->data.sequence.items.top - items);
 	if (count < schema->sequence.min)
@@ -192,36 +208,41 @@ static void check_list(struct shape *shape, const cyaml_schema_value_t *schema,
 	if (count > schema->sequence.max) {
 		config_complain_node(at, node, key, NULL, "%zu items: expected at most %u", count,
 				     schema->sequence.max);
-		return;
+		return false;
 	}
-	for (size_t i = 0; i < count && shape->items <= MAX_ITEMS; i++)
-		check_item(shape, schema->sequence.entry, at, key, i,
-			   yaml_document_get_node(&shape->source->document, items[i]));
+	while (i < count && shape->items <= MAX_ITEMS) {
+		bool fit = check_item(shape, schema->sequence.entry, at, key, i,
+				      yaml_document_get_node(&shape->source->document, items[i]));
+
+		if (fit || !shape->prune) {
+			i++;
+		} else {
+			take_out_item(node, i);
+			count--;
+		}
+	}
+	return count >= schema->sequence.min;
 }
 
-static void check_value(struct shape *shape, const cyaml_schema_value_t *schema,
-			const struct config_place *at, const char *key, const yaml_node_t *node)
+static bool check_value(struct shape *shape, const cyaml_schema_value_t *schema,
+			const struct config_place *at, const char *key, yaml_node_t *node)
 {
 	struct config_place place;
 
 	switch (schema->type) {
 	case CYAML_MAPPING:
 		config_place_field(at, key, &place);
-		check_mapping(shape, schema->mapping.fields, &place);
-		break;
+		return check_mapping(shape, schema->mapping.fields, &place);
 	case CYAML_SEQUENCE:
-		check_list(shape, schema, at, key, node);
-		break;
+		return check_list(shape, schema, at, key, node);
 	case CYAML_FLAGS:
-		check_words(shape, schema, at, key, node);
-		break;
+		return check_words(shape, schema, at, key, node);
 	case CYAML_IGNORE: /* checked by those who read it */
-		break;
+		return true;
 	case CYAML_ENUM:
-		check_word(schema, at, key, node);
-		break;
+		return check_word(schema, at, key, node);
 	default:
-		is_text(at, key, node, "a single value");
+		return is_text(at, key, node, "a single value");
 	}
 }
 
@@ -235,35 +256,49 @@ static const cyaml_schema_field_t *find_field(const cyaml_schema_field_t *fields
 	return NULL;
 }
 
-static void check_required(const cyaml_schema_field_t *fields, const struct config_place *at)
+static bool is_missing(const cyaml_schema_field_t *field, const struct config_place *at)
+{
+	return !(field->value.flags & CYAML_FLAG_OPTIONAL) &&
+	       !config_source_value(at->source, at->node, field->key);
+}
+
+/* Required keys that are not there, a bit for each field. */
+static uint64_t find_missing(const cyaml_schema_field_t *fields, const struct config_place *at)
+{
+	uint64_t missing = 0;
+
+	for (unsigned i = 0; fields[i].key && i < 64; i++)
+		missing |= (uint64_t)is_missing(&fields[i], at) << i;
+	return missing;
+}
+
+static void complain_missing(const cyaml_schema_field_t *fields, const struct config_place *at,
+			     uint64_t missing)
 {
 	char words[200];
 
-	for (; fields->key; fields++) {
-		if (fields->value.flags & CYAML_FLAG_OPTIONAL ||
-		    config_source_value(at->source, at->node, fields->key))
-			continue;
-		config_complain(at, fields->key, NULL, "missing: expected %s",
-				fields->value.type == CYAML_ENUM
-				    ? list_words(&fields->value, words, sizeof(words))
-				    : "a list");
-	}
+	for (unsigned i = 0; fields[i].key && i < 64; i++)
+		if (missing >> i & 1)
+			config_complain(at, fields[i].key, NULL, "missing: expected %s",
+					fields[i].value.type == CYAML_ENUM
+					    ? list_words(&fields[i].value, words, sizeof(words))
+					    : "a list");
 }
 
-static void check_pair(struct shape *shape, const cyaml_schema_field_t *fields,
+static bool check_pair(struct shape *shape, const cyaml_schema_field_t *fields,
 		       const struct config_place *at, const yaml_node_pair_t *pair)
 {
 	const yaml_node_t *key_node = yaml_document_get_node(&shape->source->document, pair->key);
-	const yaml_node_t *value = yaml_document_get_node(&shape->source->document, pair->value);
+	yaml_node_t *value = yaml_document_get_node(&shape->source->document, pair->value);
 	const yaml_node_pair_t *first;
 	const cyaml_schema_field_t *field;
 
 	if (!is_text(at, NULL, key_node, "a key"))
-		return;
+		return false;
 	field = find_field(fields, (const char *)key_node->data.scalar.value);
 	if (!field) {
 		complain_key(fields, at, key_node);
-		return;
+		return false;
 	}
 	first = config_source_pair(at->source, at->node, field->key);
 	if (first != pair) {
@@ -273,27 +308,53 @@ static void check_pair(struct shape *shape, const cyaml_schema_field_t *fields,
 		config_complain_node(at, key_node, field->key, NULL,
 				     "given twice: expected once, see line %zu",
 				     before->start_mark.line + 1);
-		return;
+		return false;
 	}
-	check_value(shape, &field->value, at, field->key, value);
+	return check_value(shape, &field->value, at, field->key, value);
 }
 
-static void check_mapping(struct shape *shape, const cyaml_schema_field_t *fields,
+static void take_out_pair(yaml_node_t *mapping, yaml_node_pair_t *pair)
+{
+	memmove(pair, pair + 1,
+		(size_t)(mapping->data.mapping.pairs.top - pair - 1) * sizeof(*pair));
+	mapping->data.mapping.pairs.top--;
+}
+
+static bool check_pairs(struct shape *shape, const cyaml_schema_field_t *fields,
+			const struct config_place *at)
+{
+	uint64_t missing = find_missing(fields, at);
+	yaml_node_pair_t *pair = at->node->data.mapping.pairs.start;
+
+	while (pair < at->node->data.mapping.pairs.top) {
+		if (check_pair(shape, fields, at, pair) || !shape->prune)
+			pair++;
+		else
+			take_out_pair(at->node, pair);
+	}
+	complain_missing(fields, at, missing);
+	return !find_missing(fields, at);
+}
+
+static bool check_mapping(struct shape *shape, const cyaml_schema_field_t *fields,
 			  const struct config_place *at)
 {
-	const yaml_node_t *node = at->node;
+	size_t number = (size_t)(at->node - shape->source->document.nodes.start);
 	char keys[400];
+	bool fit;
 
-	if (node->type != YAML_MAPPING_NODE) {
-		config_complain_node(at, node, NULL, type_name(node),
+	if (at->node->type != YAML_MAPPING_NODE) {
+		config_complain_node(at, at->node, NULL, type_name(at->node),
 				     "expected a mapping with the keys %s",
 				     list_keys(fields, keys, sizeof(keys)));
-		return;
+		return false;
 	}
-	for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-	     pair < node->data.mapping.pairs.top; pair++)
-		check_pair(shape, fields, at, pair);
-	check_required(fields, at);
+	if (shape->seen && shape->seen[number] != UNSEEN)
+		return shape->seen[number] == FIT;
+	fit = check_pairs(shape, fields, at);
+	if (shape->seen)
+		shape->seen[number] = fit ? FIT : UNFIT;
+	return fit;
 }
 
 int config_shape_check(struct config_source *source, const cyaml_schema_value_t *schema)
@@ -304,4 +365,23 @@ int config_shape_check(struct config_source *source, const cyaml_schema_value_t 
 	config_place_root(source, &root);
 	check_mapping(&shape, schema->mapping.fields, &root);
 	return source->error;
+}
+
+int config_shape_prune(struct config_source *source, const cyaml_schema_value_t *schema)
+{
+	const yaml_document_t *document = &source->document;
+	struct shape shape = {.source = source, .prune = true};
+	struct config_place root;
+	bool fit;
+
+	shape.seen =
+	    calloc((size_t)(document->nodes.top - document->nodes.start) + 1, sizeof(*shape.seen));
+	if (!shape.seen) {
+		config_source_oom(source);
+		return source->error;
+	}
+	config_place_root(source, &root);
+	fit = check_mapping(&shape, schema->mapping.fields, &root) && shape.items <= MAX_ITEMS;
+	free(shape.seen);
+	return fit ? 0 : -EINVAL;
 }

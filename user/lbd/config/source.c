@@ -213,6 +213,21 @@ void config_source_oom(struct config_source *source)
 	source->error = error_set(&source->complaint, -ENOMEM, "%s: out of memory", source->name);
 }
 
+/* What an alias repeats is said once. */
+static void keep_mistake(struct config_mistakes *all, size_t line, const char *text)
+{
+	char *copy;
+
+	for (size_t i = 0; i < all->count; i++)
+		if (all->list[i].line == line && !strcmp(all->list[i].text, text))
+			return;
+	copy = all->count < CONFIG_MISTAKES ? strdup(text) : NULL;
+	if (copy)
+		all->list[all->count++] = (struct config_mistake){line, copy};
+	else
+		all->left_out++;
+}
+
 __attribute__((format(printf, 5, 0))) static void complain(const struct config_place *at,
 							   const yaml_node_t *node, const char *key,
 							   const char *value, const char *format,
@@ -220,16 +235,25 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 {
 	struct config_source *source = at->source;
 	size_t line = line_of(node, at->line);
+	bool earliest = !source->error || line < source->error_line;
 	char shown[SHOWN_VALUE + 4], expected[640];
+	struct error complaint;
 
-	if (source->error == -ENOMEM || (source->error && source->error_line <= line))
+	if (source->error == -ENOMEM || !(earliest || source->all))
+		return;
+	if (source->pruned && !strncmp(format, "missing", 7))
 		return;
 	vsnprintf(expected, sizeof(expected), format, args);
+	error_set(&complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line, at->object,
+		  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
+		  value ? printable(value, shown) : "", value ? ": " : "", expected);
+	if (source->all)
+		keep_mistake(source->all, line, complaint.text);
+	if (!earliest)
+		return;
 	source->error_line = line;
-	source->error =
-	    error_set(&source->complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line,
-		      at->object, *at->object ? ": " : "", key ? key : "", key ? ": " : "",
-		      value ? printable(value, shown) : "", value ? ": " : "", expected);
+	source->error = -EINVAL;
+	source->complaint = complaint;
 }
 
 void config_complain(const struct config_place *at, const char *key, const char *value,

@@ -10,14 +10,27 @@
 
 #include "common/error.h"
 
+#define CONFIG_MISTAKES 100 /* that are kept */
+
+/* Every complaint, in the order in which they were found. */
+struct config_mistakes {
+	struct config_mistake {
+		size_t line;
+		char *text;
+	} list[CONFIG_MISTAKES];
+	size_t count, left_out;
+};
+
 struct config_source {
-	const char *name;                /* of the file, for errors */
-	const char *text;                /* borrowed */
-	size_t length;                   /* of text, bytes */
-	yaml_document_t document;        /* of libyaml; valid until config_source_done */
-	size_t error_line;               /* of the earliest complaint, from 1 */
-	int error;                       /* 0, -EINVAL, or -ENOMEM */
-	struct error complaint;          /* the earliest, in the user's words */
+	const char *name;            /* of the file, for errors */
+	const char *text;            /* borrowed */
+	size_t length;               /* of text, bytes */
+	yaml_document_t document;    /* of libyaml; valid until config_source_done */
+	size_t error_line;           /* of the earliest complaint, from 1 */
+	int error;                   /* 0, -EINVAL, or -ENOMEM */
+	struct error complaint;      /* the earliest, in the user's words */
+	struct config_mistakes *all; /* NULL: only the earliest is kept */
+	bool pruned; /* the tree lacks what was wrong: a key that is missing may have been there */
 	struct config_list_cache *lists; /* borrowed; see lists.h */
 };
 

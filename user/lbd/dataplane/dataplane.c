@@ -327,8 +327,12 @@ void dataplane_unpin(struct dataplane *dp)
 
 static int explain_load(int rc, struct error *err)
 {
+	char missing[HOST_CAPABILITIES];
 	struct utsname host;
 
+	if (*host_missing_capabilities(missing))
+		return error_set(err, -EPERM, "the program cannot be loaded (%s): missing: %s",
+				 strerror(-rc), missing);
 	if (rc == -EPERM)
 		return error_set(
 		    err, rc,

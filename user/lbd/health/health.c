@@ -53,6 +53,7 @@ struct health {
 	struct remote *remote;
 	struct sources *sources;
 	uint64_t warned_ms, warned_late_ms;
+	uint64_t counts[HEALTH_COUNTS];
 };
 
 /* The result of each probe, for --debug. */
@@ -133,6 +134,7 @@ static void probe_not_run(struct health_check *check, const struct attempt_resul
 	char why[FAILURE_TEXT];
 	char address[ADDR_TEXT];
 
+	health->counts[HEALTH_COUNT_not_run]++;
 	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, result->why);
 	log_debug("health check of %s port %u: %s %s", addr_format(&check->backend, address),
 		  check->spec.port, check->config.type, why);
@@ -175,6 +177,7 @@ static void conclude(struct health_check *check, const struct attempt_result *re
 {
 	bool passed = result->outcome == ATTEMPT_PASSED;
 
+	check->health->counts[passed ? HEALTH_COUNT_passed : HEALTH_COUNT_failed]++;
 	count(check, passed);
 	check->repeated = check->lost = false;
 	wait_for_next(check);
@@ -210,6 +213,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 	struct health *health = check->health;
 	char address[ADDR_TEXT];
 
+	health->counts[HEALTH_COUNT_repeated]++;
 	if (log_is_due(&health->warned_late_ms, WARN_EVERY_MS))
 		log_warning(
 		    "lbd was %llu ms late during a health check: probes that fail at such a time "
@@ -227,6 +231,7 @@ static void repeat_lost(struct health_check *check)
 {
 	char address[ADDR_TEXT];
 
+	check->health->counts[HEALTH_COUNT_repeated]++;
 	log_debug("health check of %s port %u: %s probe lost with its process; it is repeated",
 		  addr_format(&check->backend, address), check->spec.port, check->config.type);
 	wait_after_loss(check);
@@ -545,6 +550,11 @@ int health_avoid(struct health *health, const struct addr *addresses, unsigned c
 void health_limit(struct health *health, unsigned probes)
 {
 	attempts_limit(health->attempts, probes);
+}
+
+const uint64_t *health_counts(const struct health *health)
+{
+	return health->counts;
 }
 
 void health_process(const struct health *health, struct health_process *ret)

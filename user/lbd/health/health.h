@@ -93,6 +93,23 @@ struct health_way {
 void health_set_way(struct health_check *check, const struct health_way *way);
 void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
 
+/* What became of probes since the start. */
+#define HEALTH_RESULTS(X)                                                  \
+	X(passed, "the backend answered as expected")                      \
+	X(failed, "it did not")                                            \
+	X(not_run, "this host lacked a resource: the status is unchanged") \
+	X(repeated, "lbd was late, or the probe process ended: not counted")
+
+enum health_count {
+#define X(name, help) HEALTH_COUNT_##name,
+	HEALTH_RESULTS(X)
+#undef X
+	    HEALTH_COUNTS
+};
+
+/* HEALTH_COUNTS of them. */
+const uint64_t *health_counts(const struct health *health);
+
 /* ---- the probe process ---- */
 
 /* Kinds that read what servers send run in a process of their own, without rights: worker.h. It is

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -110,6 +112,38 @@ int host_prepare_pin(const char *path, struct error *err)
 		return error_set(err, rc, "pin: %s: cannot create the directory: %s", path,
 				 strerror(-rc));
 	return 0;
+}
+
+/* ---- capabilities ---- */
+
+static bool is_effective(const struct __user_cap_data_struct data[2], unsigned capability)
+{
+	return data[capability / 32].effective >> capability % 32 & 1;
+}
+
+/* CAP_SYS_ADMIN implies those of BPF, as before Linux 5.8. */
+const char *host_missing_capabilities(char text[HOST_CAPABILITIES])
+{
+	static const struct {
+		unsigned number;
+		bool implied;
+		const char *name;
+	} needed[] = {{CAP_BPF, true, "CAP_BPF"},
+		      {CAP_PERFMON, true, "CAP_PERFMON"},
+		      {CAP_NET_ADMIN, false, "CAP_NET_ADMIN"}};
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+	size_t used = 0;
+
+	*text = 0;
+	if (syscall(SYS_capget, &header, data))
+		return text;
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (!is_effective(data, needed[i].number) &&
+		    !(needed[i].implied && is_effective(data, CAP_SYS_ADMIN)))
+			used += (size_t)snprintf(text + used, HOST_CAPABILITIES - used, "%s%s",
+						 used ? ", " : "", needed[i].name);
+	return text;
 }
 
 /* ---- locks ---- */

@@ -14,6 +14,10 @@
 
 /* Raises RLIMIT_MEMLOCK, which old kernels (before 5.11) apply to maps. A failure is no error. */
 void host_raise_memlock(void);
+#define HOST_CAPABILITIES 64
+/* Those that lbd needs and this process lacks, as "CAP_BPF, CAP_PERFMON"; "": none, or that is not
+ * known. */
+const char *host_missing_capabilities(char text[HOST_CAPABILITIES]);
 /* Creates the directory path on a bpf file system; mounts one at /sys/fs/bpf if there is none. */
 int host_prepare_pin(const char *path, struct error *err);
 /* Creates the directory of a file, one level deep. */

@@ -48,13 +48,7 @@ static int change_begin(struct state *state, const char *name, const struct addr
 /* Drops an entry that says the same as the file. */
 static void change_tidy(struct change *change)
 {
-	struct override *entry = change->entry;
-
-	entry->added = !change->file;
-	if (change->file && entry->has_weight && entry->weight == change->file->weight)
-		entry->has_weight = false;
-	if (change->file ? !entry->has_weight && !entry->drain && !entry->removed : entry->removed)
-		overrides_drop(&change->overrides, entry);
+	overrides_tidy(&change->overrides, change->entry, change->file);
 	change->entry = NULL;
 }
 
@@ -77,8 +71,20 @@ static void log_change(const struct change *change)
 		  weight, entry->drain ? ", drain" : "", force);
 }
 
+/* A change that leaves a service without a backend that takes flows. */
+static void warn_if_down(const struct state *state, const char *name, bool was_down)
+{
+	const struct service *service = state_find_service(state, name);
+
+	if (service && service->status == SERVICE_DOWN && !was_down)
+		state_warn(state, "service %s is down now: %s", name, service_why(service));
+}
+
 static int change_end(struct state *state, struct change *change, struct error *err)
 {
+	/* the switch replaces the service, and keeps its config */
+	const char *name = change->service->config->name;
+	bool was_down = change->service->status == SERVICE_DOWN;
 	int rc;
 
 	if (log_debugs())
@@ -86,6 +92,8 @@ static int change_end(struct state *state, struct change *change, struct error *
 	change_tidy(change);
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
+	if (!rc)
+		warn_if_down(state, name, was_down);
 	return rc;
 }
 
@@ -138,6 +146,7 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	if (check_address(state, &change, address, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
 	change.entry->removed = change.entry->drain = false;
+	change.entry->undrain = change.file && change.file->drain;
 	change.entry->has_weight = true;
 	change.entry->weight = weight;
 	rc = change_end(state, &change, err);
@@ -146,8 +155,17 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	return rc;
 }
 
+static bool is_last(const struct change *change)
+{
+	for (unsigned i = 0; i < change->service->backends_count; i++)
+		if (change->service->backends[i] != change->backend &&
+		    !change->service->backends[i]->removed)
+			return false;
+	return !change->backend->removed;
+}
+
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
-			 bool now, struct error *err)
+			 bool now, bool force, struct error *err)
 {
 	struct change change;
 	int rc = change_begin(state, service, address, &change, err);
@@ -156,9 +174,13 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 		return rc;
 	if (!change.backend)
 		return change_refuse(&change, err, -ENOENT, "no such backend");
+	if (!force && is_last(&change))
+		return change_refuse(&change, err, -EBUSY,
+				     "is the last backend of the service, which has none without "
+				     "it: expected --force");
 	change.backend->removed_now = now;
 	change.entry->removed = true;
-	change.entry->drain = change.entry->has_weight = false;
+	change.entry->drain = change.entry->undrain = change.entry->has_weight = false;
 	rc = change_end(state, &change, err);
 	if (rc)
 		change.backend->removed_now = false;
@@ -191,6 +213,7 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 	if (rc)
 		return rc;
 	set_drain(change.entry, on, force_after_ms);
+	change.entry->undrain = !on;
 	if (!change.file && !change.entry->has_weight) {
 		change.entry->has_weight = true;
 		change.entry->weight = change.backend->weight;
@@ -242,14 +265,19 @@ static bool same_token_file(const struct config *a, const struct config *b)
 	return first && second ? !strcmp(first, second) : first == second;
 }
 
-/* Warns of changed keys that are read only at start. */
-static void warn_of_fixed_keys(const struct config *old, const struct config *new, uint64_t seed)
+struct fixed_key {
+	const char *key;
+	bool same;
+	bool pinned; /* in the pinned maps */
+};
+
+#define FIXED_KEYS 10
+
+/* Keys that are read only at start. seed: of the pinned maps. */
+static void compare_fixed_keys(const struct config *old, const struct config *new, uint64_t seed,
+			       struct fixed_key ret[FIXED_KEYS])
 {
-	const struct {
-		const char *key;
-		bool same;
-		bool pinned; /* in the pinned maps */
-	} keys[] = {
+	const struct fixed_key keys[FIXED_KEYS] = {
 	    {"pin", !strcmp(old->pin, new->pin), false},
 	    {"socket", !strcmp(old->socket, new->socket), false},
 	    {"state", !strcmp(old->state, new->state), false},
@@ -267,17 +295,28 @@ static void warn_of_fixed_keys(const struct config *old, const struct config *ne
 	     false},
 	};
 
-	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+	memcpy(ret, keys, sizeof(keys));
+}
+
+static void warn_of_fixed_keys(const struct state *state, const struct config *new)
+{
+	const struct config *old = state->started ? state->started : state->config;
+	struct fixed_key keys[FIXED_KEYS];
+
+	compare_fixed_keys(old, new, dataplane_hash_seed(state->options.dataplane), keys);
+	for (unsigned i = 0; i < FIXED_KEYS; i++) {
 		if (keys[i].same)
 			continue;
 		if (keys[i].pinned)
-			log_warning(
-			    "reload: %s ignored: the pinned maps keep the old one; to change it, detach the interfaces and restart lbd",
-			    keys[i].key);
+			state_warn(state,
+				   "%s ignored: the pinned maps keep the old one; to change it, "
+				   "detach the interfaces and restart lbd",
+				   keys[i].key);
 		else
-			log_warning(
-			    "reload: %s ignored until lbd is restarted; forwarding continues meanwhile",
-			    keys[i].key);
+			state_warn(state,
+				   "%s ignored until lbd is restarted; forwarding continues "
+				   "meanwhile",
+				   keys[i].key);
 	}
 }
 
@@ -295,13 +334,65 @@ static void load(void *arg)
 	loading->rc = config_load(loading->path, &loading->config, &loading->err);
 }
 
-int state_reload(struct state *state, struct reload_report *ret, struct error *err)
+/* Those that have just become VIPs: the others were named before. */
+static void warn_of_own_vips(const struct state *state, const struct config *config)
+{
+	struct sentences now = {0}, before = {0};
+
+	machine_owns(config, &now);
+	if (now.count)
+		machine_owns(state->config, &before);
+	for (unsigned i = 0; i < now.count; i++)
+		if (!sentences_have(&before, now.list[i]))
+			state_warn(state, "%s", now.list[i]);
+	sentences_done(&now);
+	sentences_done(&before);
+}
+
+/* What the reload would do, without doing it. */
+static int try_config(struct state *state, const struct config *config,
+		      const struct overrides *kept, struct reload_report *report, struct error *err)
+{
+	const struct diff_side now = {state->config, &state->overrides}, next = {config, kept};
+
+	state->trial = true;
+	warn_of_fixed_keys(state, config);
+	warn_of_own_vips(state, config);
+	state_warn_of_interfaces(state, config);
+	state->trial = false;
+	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
+							 : 0;
+}
+
+static int apply_config(struct state *state, struct config *config, struct overrides *kept,
+			const struct reload_report *report, struct error *err)
+{
+	struct state_summary summary;
+	int rc;
+
+	warn_of_fixed_keys(state, config);
+	warn_of_own_vips(state, config);
+	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
+		  "drops %u",
+		  state->config_path, config->services_count, config->interfaces_count,
+		  report->kept, report->dropped);
+	rc = state_switch(state, config, kept, err);
+	if (rc)
+		return rc;
+	state_interfaces_changed(state);
+	state_summarize(state, &summary);
+	reload_log(report);
+	log_info("reloaded %s: services: %u, backends: %u", state->config_path, summary.services,
+		 summary.backends);
+	return 0;
+}
+
+static int reload(struct state *state, const struct reload_options *options,
+		  struct reload_report *ret, struct error *err)
 {
 	struct loading loading = {.path = state->config_path};
 	struct overrides kept = {0};
-	struct reload_report report = {0};
 	struct config *config;
-	struct state_summary summary;
 	int rc;
 
 	task_wait(load, &loading); /* it shares nothing with the rest of lbd */
@@ -310,28 +401,36 @@ int state_reload(struct state *state, struct reload_report *ret, struct error *e
 		*err = loading.err;
 		return loading.rc;
 	}
-	warn_of_fixed_keys(state->config, config, dataplane_hash_seed(state->options.dataplane));
-	rc = reload_overrides(state, config, &kept, &report, err);
-	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u drains, drops %u "
-		  "run-time changes",
-		  state->config_path, config->services_count, config->interfaces_count, report.kept,
-		  report.dropped);
-	if (!rc)
-		rc = state_switch(state, config, &kept, err);
+	rc = reload_overrides(state, config, options->keep, &kept, ret, err);
+	if (!rc && options->trial)
+		rc = try_config(state, config, &kept, ret, err);
+	else if (!rc)
+		rc = apply_config(state, config, &kept, ret, err);
 	overrides_done(&kept);
-	if (rc) {
-		reload_report_done(&report);
+	if (rc || options->trial)
 		config_free(config);
-		return rc;
+	return rc;
+}
+
+int state_reload_as(struct state *state, const struct reload_options *options,
+		    struct reload_report *ret, struct error *err)
+{
+	struct reload_report report = {.keep = options->keep};
+	int rc = reload(state, options, &report, err);
+
+	if (!options->trial) {
+		state->config_age.refused = rc;
+		if (!rc)
+			state->config_age.applied_ms = clock_wall_ms();
 	}
-	state_interfaces_changed(state);
-	state_summarize(state, &summary);
-	reload_log(&report);
-	log_info("reloaded %s: services: %u, backends: %u", state->config_path, summary.services,
-		 summary.backends);
-	if (ret)
+	if (!rc && ret)
 		*ret = report;
 	else
 		reload_report_done(&report);
-	return 0;
+	return rc;
+}
+
+int state_reload(struct state *state, struct reload_report *ret, struct error *err)
+{
+	return state_reload_as(state, &(struct reload_options){0}, ret, err);
 }

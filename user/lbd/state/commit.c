@@ -157,6 +157,17 @@ static int commit_with_unserved(struct state *state, struct world *next,
 	return rc;
 }
 
+/* The keys of the first one that only a start reads stay in force. */
+static void retire_config(struct state *state, struct config *former)
+{
+	if (state->started) {
+		config_free(former);
+		return;
+	}
+	config_drop_services(former);
+	state->started = former;
+}
+
 /* Until here nothing of it was seen, and from here on it is all there is: no pause in between. */
 static void put_in_force(struct state *state, struct world *next, struct config *config,
 			 struct overrides *overrides)
@@ -176,7 +187,7 @@ static void put_in_force(struct state *state, struct world *next, struct config 
 	world_start(&state->world);
 	report_world(state);
 	if (former != config)
-		config_free(former);
+		retire_config(state, former);
 }
 
 int state_switch(struct state *state, struct config *config, struct overrides *overrides,

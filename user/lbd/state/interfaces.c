@@ -29,14 +29,58 @@ static bool is_attached(const struct state *state, const char *name)
 	return false;
 }
 
-static int attach_named(struct state *state, const char *name, struct error *err)
+/* ---- what is to be attached ---- */
+
+static void warn_of_wanted(const struct state *state, const char *name)
 {
 	if (is_attached(state, name))
+		return;
+	if (held_has(&state->held, name))
+		state_warn(state,
+			   "%s: stays detached, as it was detached by hand; to attach it: lbctl "
+			   "attach %s",
+			   name, name);
+	else if (!if_nametoindex(name))
+		state_warn(state, "%s: no such interface; it is attached when it appears", name);
+}
+
+static void warn_of_attached(const struct state *state, const struct config *config,
+			     const struct attachment *there)
+{
+	bool other = (config->mode == CONFIG_MODE_NATIVE && !there->native) ||
+		     (config->mode == CONFIG_MODE_GENERIC && there->native);
+
+	if (!in_config(config, there->name))
+		state_warn(state,
+			   "%s: attached, but not in the config's interfaces; detach it with: "
+			   "lbctl detach %s",
+			   there->name, there->name);
+	else if (other)
+		state_warn(state,
+			   "mode: %s is attached in %s mode; to change that: lbctl detach %s, then "
+			   "lbctl attach %s",
+			   there->name, there->native ? "native" : "generic", there->name,
+			   there->name);
+}
+
+void state_warn_of_interfaces(const struct state *state, const struct config *config)
+{
+	const struct attachment *list;
+	unsigned count;
+
+	if (!state->options.attach)
+		return;
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		warn_of_wanted(state, config->interfaces[i]);
+	list = attach_list(state->options.attach, &count);
+	for (unsigned i = 0; i < count; i++)
+		warn_of_attached(state, config, &list[i]);
+}
+
+static int attach_named(struct state *state, const char *name, struct error *err)
+{
+	if (is_attached(state, name) || held_has(&state->held, name) || !if_nametoindex(name))
 		return 0;
-	if (!if_nametoindex(name)) {
-		log_warning("%s: no such interface; it is attached when it appears", name);
-		return 0;
-	}
 	return attach_interface(state->options.attach, name, state->config->mode, err);
 }
 
@@ -45,34 +89,99 @@ int state_attach_interfaces(struct state *state, struct error *err)
 	struct error each;
 	int rc = 0;
 
+	state_warn_of_interfaces(state, state->config);
 	for (unsigned i = 0; i < state->config->interfaces_count; i++) {
 		int failed = attach_named(state, state->config->interfaces[i], &each);
 
 		if (failed && !rc)
 			rc = error_set(err, failed, "%s", each.text);
 		else if (failed)
-			log_error("%s", each.text);
+			state_warn(state, "%s", each.text);
 	}
 	return rc;
 }
 
-void state_interfaces_changed(struct state *state)
+/* ---- detached by hand ---- */
+
+/* What cannot be written now is written with the next change. */
+static void held_keep(struct state *state)
+{
+	struct error err;
+
+	if (state->held_path && held_save(&state->held, state->held_path, &err))
+		state_warn(state, "%s", err.text);
+}
+
+static bool stays_in_config(void *arg, const char *name)
+{
+	const struct state *state = arg;
+
+	return in_config(state->config, name);
+}
+
+int state_attach(struct state *state, const char *name, const enum config_mode *mode,
+		 struct error *err)
+{
+	int rc =
+	    attach_interface(state->options.attach, name, mode ? *mode : state->config->mode, err);
+
+	if (rc)
+		return rc;
+	held_remove(&state->held, name);
+	held_keep(state);
+	if (!in_config(state->config, name))
+		state_warn(state,
+			   "%s: not in the config's interfaces: it is not attached again after a "
+			   "reboot, or when it is made anew",
+			   name);
+	return 0;
+}
+
+int state_detach(struct state *state, const char *name, struct error *err)
 {
 	unsigned count;
-	const struct attachment *list;
+	int rc = 0;
+
+	if (!is_attached(state, name))
+		return attach_detach(state->options.attach, name, err);
+	if (in_config(state->config, name))
+		rc = held_add(&state->held, name, err);
+	if (!rc && state->held_path && held_save(&state->held, state->held_path, err))
+		rc = -EROFS;
+	if (!rc)
+		rc = attach_detach(state->options.attach, name, err);
+	if (rc) {
+		held_remove(&state->held, name);
+		held_keep(state);
+		return rc;
+	}
+	attach_list(state->options.attach, &count);
+	if (!count)
+		state_warn(state, "no interface is attached: no traffic is forwarded");
+	return 0;
+}
+
+void state_forget_detached(struct state *state)
+{
+	if (state) {
+		held_done(&state->held);
+		held_keep(state);
+	}
+}
+
+/* ---- the config has changed ---- */
+
+void state_interfaces_changed(struct state *state)
+{
 	struct error err;
 
 	if (!state->options.attach)
 		return;
 	attach_try_again(state->options.attach);
+	held_filter(&state->held, stays_in_config, state);
+	held_keep(state);
 	if (state_attach_interfaces(state, &err))
-		log_error("%s", err.text);
-	list = attach_list(state->options.attach, &count);
-	for (unsigned i = 0; i < count; i++)
-		if (!in_config(state->config, list[i].name))
-			log_warning(
-			    "%s: attached, but not in the config's interfaces; detach it with: lbctl detach %s",
-			    list[i].name, list[i].name);
+		state_warn(state, "%s", err.text);
 }
 
 /* ---- MAC addresses ---- */
@@ -136,7 +245,8 @@ static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 
 	attach_link_changed(state->options.attach, ifindex, name, present);
 	publish_macs(state);
-	if (!present || !in_config(state->config, name) || is_attached(state, name))
+	if (!present || !in_config(state->config, name) || is_attached(state, name) ||
+	    held_has(&state->held, name))
 		return;
 	if (attach_interface(state->options.attach, name, state->config->mode, &err))
 		log_error("%s", err.text);

@@ -6,6 +6,7 @@
 #define LBD_STATE_INTERNAL_H
 
 #include "crowd.h"
+#include "held.h"
 #include "overrides.h"
 #include "report.h"
 #include "state.h"
@@ -33,7 +34,13 @@ struct state {
 	struct state_options options; /* config is not used after state_new */
 	char *config_path, *overrides_path, *overrides_former;
 	struct config *config;
+	struct config *started; /* that of the start, without services; NULL: config is it */
+	struct config_age config_age;
+	struct sentences *warnings; /* see state_collect; NULL: only the log has them */
+	bool trial;                 /* a reload that changes nothing: not even the log */
 	struct overrides overrides;
+	struct held held;     /* interfaces that were detached by hand */
+	char *held_path;      /* NULL: not kept */
 	bool overrides_stale; /* what is on disk differs from them */
 	struct world world;
 	uint64_t generation;  /* of the world */
@@ -84,6 +91,8 @@ void world_take_over(const struct world *next);
 void world_start(const struct world *world);
 /* Logs what of the old world is gone, and frees it. */
 void world_retire(struct world *old);
+/* Are both checked in the same way? */
+bool service_same_check(const struct config_service *a, const struct config_service *b);
 
 /* ---- reach.c ---- */
 
@@ -162,6 +171,8 @@ void report_others(struct state *state);
 /* At the start: reads those of an earlier lbd. What cannot be read, or not be applied, is logged
  * and must not prevent the start. The file stays as it is. */
 void kept_read(struct state *state);
+/* The same of detached interfaces. */
+void kept_read_held(struct state *state);
 /* The world with all of them could not be committed: drops those that add backends, or all. false:
  * none were left to drop. */
 bool kept_shed(struct state *state);
@@ -172,11 +183,23 @@ int kept_write(struct state *state, const struct overrides *overrides, struct er
 /* They did not come into force: writes the present ones again. */
 void kept_restore(struct state *state);
 
+/* ---- diff.c: pure ---- */
+
+/* A config with its run-time changes. */
+struct diff_side {
+	const struct config *config;
+	const struct overrides *overrides;
+};
+
+/* A sentence for each difference. 0 or -ENOMEM. */
+int diff_sides(const struct diff_side *old, const struct diff_side *new, struct sentences *ret);
+
 /* ---- reload.c ---- */
 
-/* The run-time changes that hold under the next config, and what becomes of each. 0 or -ENOMEM. */
-int reload_overrides(const struct state *state, const struct config *next, struct overrides *ret,
-		     struct reload_report *report, struct error *err);
+/* The run-time changes that hold under the next config, and what becomes of each. keep: all that
+ * can hold do, not only drains. 0 or -ENOMEM. */
+int reload_overrides(const struct state *state, const struct config *next, bool keep,
+		     struct overrides *ret, struct reload_report *report, struct error *err);
 void reload_log(const struct reload_report *report);
 
 /* ---- schedule.c ---- */
@@ -207,6 +230,12 @@ void debug_commit(const struct state *state, const struct world *world,
 /* A step of the sweep that began at start_us has ended, and with it the round or not. */
 void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
 
+/* ---- warn.c ---- */
+
+/* Logs a warning about the change that is under way, and adds it to its answer. */
+void state_warn(const struct state *state, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* ---- clock.c: timers ---- */
 
 int state_clock_start(struct state *state);
@@ -220,6 +249,8 @@ void state_tell(const struct state *state);
 /* ---- interfaces.c ---- */
 
 void state_follow_links(struct state *state);
+/* Warns of what config says of interfaces and is not so, and will not be. */
+void state_warn_of_interfaces(const struct state *state, const struct config *config);
 /* After a reload: attaches new interfaces, and warns of attached ones that left the file. */
 void state_interfaces_changed(struct state *state);
 

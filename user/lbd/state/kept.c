@@ -155,6 +155,16 @@ void kept_read(struct state *state)
 			 state->overrides.count);
 }
 
+void kept_read_held(struct state *state)
+{
+	struct error err;
+
+	if (!state->held_path || !held_load(state->held_path, &state->held, &err))
+		return;
+	log_error("%s; interfaces that were detached by hand are attached", err.text);
+	file_set_aside(state->held_path);
+}
+
 static bool keep_not_added(void *arg, const struct override *entry)
 {
 	return !entry->added;
@@ -216,7 +226,7 @@ int kept_write(struct state *state, const struct overrides *overrides, struct er
 	rc = write_out(state, overrides, err);
 	if (!rc || !same)
 		return rc;
-	log_warning("%s", err->text);
+	state_warn(state, "%s", err->text);
 	return 0;
 }
 

@@ -64,6 +64,23 @@ void overrides_drop(struct overrides *overrides, struct override *entry)
 	overrides->count--;
 }
 
+bool overrides_tidy(struct overrides *overrides, struct override *entry,
+		    const struct config_backend *file)
+{
+	entry->added = !file;
+	if (file && entry->has_weight && entry->weight == file->weight)
+		entry->has_weight = false;
+	if (file && file->drain && entry->drain && !entry->has_force)
+		entry->drain = false;
+	if (!file || !file->drain || entry->drain)
+		entry->undrain = false;
+	if (file ? entry->has_weight || entry->drain || entry->removed || entry->undrain
+		 : !entry->removed)
+		return false;
+	overrides_drop(overrides, entry);
+	return true;
+}
+
 void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void *arg)
 {
 	unsigned kept = 0;
@@ -85,7 +102,7 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->has_weight == b->has_weight && (!a->has_weight || a->weight == b->weight) &&
 	       a->drain == b->drain && (!a->drain || a->drain_ms == b->drain_ms) &&
 	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
-	       a->added == b->added && a->removed == b->removed;
+	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain;
 }
 
 static bool same_order(const struct node_order *a, const struct node_order *b)
@@ -134,13 +151,13 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	struct addr address;
 	json_t *weight = NULL;
 	json_int_t drain_ms = 0, force_ms = -1;
-	int drain = 0, added = 0, removed = 0;
+	int drain = 0, added = 0, removed = 0, undrain = 0;
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b}",
+	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b}",
 			   "service", &service, "address", &text, "weight", &weight, "drain",
 			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
-			   "removed", &removed))
+			   "removed", &removed, "undrain", &undrain))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL,
@@ -164,6 +181,7 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	entry->force_ms = entry->has_force ? (uint64_t)force_ms : 0;
 	entry->added = added;
 	entry->removed = removed;
+	entry->undrain = undrain;
 	return 0;
 }
 
@@ -261,6 +279,8 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "added", json_true());
 	if (item && entry->removed)
 		json_object_set_new(item, "removed", json_true());
+	if (item && entry->undrain)
+		json_object_set_new(item, "undrain", json_true());
 	return item;
 }
 

@@ -23,6 +23,7 @@ struct override {
 	uint64_t force_ms; /* CLOCK_MONOTONIC */
 	bool added;        /* not in the file */
 	bool removed;      /* in the file, but removed at run time */
+	bool undrain;      /* the file has `drain: true`, and it takes flows all the same */
 };
 
 struct overrides {
@@ -53,5 +54,10 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 /* The same entries in the same order, and the same order for the node. */
 bool overrides_equal(const struct overrides *a, const struct overrides *b);
 void overrides_drop(struct overrides *overrides, struct override *entry);
+/* Takes out of the entry what file (NULL: the backend is not in it) says too. true: nothing is
+ * left, and the entry is dropped. */
+struct config_backend;
+bool overrides_tidy(struct overrides *overrides, struct override *entry,
+		    const struct config_backend *file);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a reload does with run-time changes: a drain holds while its backend is in the file, which
- * has no word for it, and so does that of the node; on all else the file has the last word. */
+/* What a reload does with run-time changes: a drain holds while its backend is in the file, and so
+ * does that of the node; on all else the file has the last word, unless all changes are to be
+ * kept. */
 #include "internal.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ void reload_report_done(struct reload_report *report)
 	for (unsigned i = 0; i < report->count; i++)
 		free(report->notes[i].service);
 	free(report->notes);
+	sentences_done(&report->changes);
 	*report = (struct reload_report){0};
 }
 
@@ -86,13 +88,61 @@ static void describe_loss(const struct override *entry, const struct config_back
 	else if (entry->has_weight && file && entry->weight != file->weight)
 		snprintf(what, 80, "weight %" PRIu32 " (the file has %" PRIu32 ")", entry->weight,
 			 file->weight);
+	else if (entry->undrain && file && file->drain)
+		snprintf(what, 80, "undrain (the file has drain: true)");
 	else if (entry->drain && !file)
 		snprintf(what, 80, "drain (no longer in the file)");
 	else if (entry->has_weight && !file)
 		snprintf(what, 80, "weight %" PRIu32 " (no longer in the file)", entry->weight);
 }
 
-static int reload_entry(const struct state *state, const struct config *next,
+/* The words for an entry that is kept whole. */
+static void describe_kept(const struct override *entry, char what[80])
+{
+	char weight[24] = "";
+
+	if (entry->has_weight)
+		snprintf(weight, sizeof(weight), "weight %" PRIu32, entry->weight);
+	if (entry->removed)
+		snprintf(what, 80, "removal");
+	else
+		snprintf(what, 80, "%s%s%s%s", entry->added ? "backend added, " : "", weight,
+			 entry->has_weight && (entry->drain || entry->undrain) ? ", " : "",
+			 entry->drain     ? "drain"
+			 : entry->undrain ? "undrain"
+					  : "");
+}
+
+/* Can the entry be in force beside the next config? */
+static bool can_stay(const struct config *next, const struct config_service *service,
+		     const struct config_backend *file, const struct override *entry)
+{
+	struct error why;
+
+	return file || (service && entry->added &&
+			!config_check_backend(next, service, &entry->address, &why));
+}
+
+/* What the file says too needs no entry any more. */
+static int keep_whole(const struct override *entry, const char *service,
+		      const struct config_backend *file, struct overrides *kept,
+		      struct reload_report *report)
+{
+	struct override *copy = overrides_get(kept, service, &entry->address);
+	char what[80], *name;
+
+	if (!copy)
+		return -ENOMEM;
+	name = copy->service;
+	*copy = *entry;
+	copy->service = name;
+	if (overrides_tidy(kept, copy, file))
+		return 0;
+	describe_kept(copy, what);
+	return note(report, service, entry, true, what);
+}
+
+static int reload_entry(const struct state *state, const struct config *next, bool keep,
 			const struct override *entry, struct overrides *kept,
 			struct reload_report *report)
 {
@@ -102,7 +152,9 @@ static int reload_entry(const struct state *state, const struct config *next,
 	char what[80];
 	int rc = 0;
 
-	if (entry->drain && file) {
+	if (keep && can_stay(next, service, file, entry))
+		return keep_whole(entry, name, file, kept, report);
+	if (entry->drain && file && (!file->drain || entry->has_force)) {
 		rc = keep_drain(entry, name, kept);
 		if (!rc)
 			rc = note(report, name, entry, true, "drain");
@@ -111,13 +163,13 @@ static int reload_entry(const struct state *state, const struct config *next,
 	return rc || !*what ? rc : note(report, name, entry, false, what);
 }
 
-int reload_overrides(const struct state *state, const struct config *next, struct overrides *ret,
-		     struct reload_report *report, struct error *err)
+int reload_overrides(const struct state *state, const struct config *next, bool keep,
+		     struct overrides *ret, struct reload_report *report, struct error *err)
 {
 	struct overrides kept = {.node = state->overrides.node};
 
 	for (unsigned i = 0; i < state->overrides.count; i++)
-		if (reload_entry(state, next, &state->overrides.list[i], &kept, report)) {
+		if (reload_entry(state, next, keep, &state->overrides.list[i], &kept, report)) {
 			overrides_done(&kept);
 			return error_set(err, -ENOMEM, "out of memory");
 		}
@@ -136,7 +188,10 @@ void reload_log(const struct reload_report *report)
 			 addr_format(&one->address, address),
 			 one->kept ? "kept by the reload" : "dropped by the reload", one->what);
 	}
-	if (report->kept || report->dropped)
+	if (report->keep && (report->kept || report->dropped))
+		log_info("reload: run-time changes: %u kept, %u dropped", report->kept,
+			 report->dropped);
+	else if (report->kept || report->dropped)
 		log_info("reload: run-time changes: %u drains kept (lbctl backend undrain ends "
 			 "one), %u changes dropped",
 			 report->kept, report->dropped);

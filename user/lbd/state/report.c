@@ -57,7 +57,7 @@ static void name_backend(const struct backend *backend, enum backend_condition b
 			 before == BACKEND_STARTING ? "up, slow start ended" : "up");
 		break;
 	case BACKEND_STARTING:
-		log_info("%s: backend %s up, slow start over %u s", label, address,
+		log_info("%s: backend %s starting: slow start over %u s", label, address,
 			 backend->service->config->slow_start_ms / 1000);
 		break;
 	case BACKEND_DRAINING:
@@ -68,11 +68,12 @@ static void name_backend(const struct backend *backend, enum backend_condition b
 		log_info("%s: backend %s drained: no flow depends on it any more", label, address);
 		break;
 	case BACKEND_CHECKING:
-		log_info("%s: backend %s waits for its first check", label, address);
+		log_info("%s: backend %s checking: waits for its first check", label, address);
 		break;
 	case BACKEND_NO_NEXT_HOP:
 	case BACKEND_DOWN:
-		log_warning("%s: backend %s down: %s", label, address, backend->why);
+		log_warning("%s: backend %s %s: %s", label, address,
+			    backend_condition_name(backend->condition), backend->why);
 		break;
 	}
 }
@@ -132,7 +133,7 @@ static void name_service(const struct service *service)
 		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
 		break;
 	case SERVICE_DOWN:
-		log_warning("%s: no backend is up: packets to it are %s", label,
+		log_warning("%s: down: %s: packets to it are %s", label, service_why(service),
 			    refusal_done[service->config->no_backend]);
 		break;
 	}

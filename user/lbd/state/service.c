@@ -42,3 +42,34 @@ struct backend *service_find_backend(const struct service *service, const struct
 			return service->backends[i];
 	return NULL;
 }
+
+const char *service_why(const struct service *service)
+{
+	unsigned leaving = 0, unknown = 0;
+
+	if (service->status != SERVICE_DOWN)
+		return "";
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		leaving += backend->drain || backend->removed;
+		unknown += backend->condition == BACKEND_CHECKING;
+	}
+	if (!service->backends_count)
+		return "it has no backend";
+	if (leaving == service->backends_count)
+		return "all its backends are draining or removed";
+	if (service->up)
+		return "every backend that is up has weight 0";
+	return unknown ? "no backend has passed its first check" : "no backend is up";
+}
+
+unsigned service_others(const struct service *service, const struct addr *address)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++)
+		count += service->backends[i]->effective_weight > 0 &&
+			 !addr_equal(&service->backends[i]->address, address);
+	return count;
+}

@@ -49,9 +49,11 @@ static int state_start(struct state *state, struct error *err)
 	int rc;
 
 	if (!state->config_path || (options->overrides_path && !state->overrides_path) ||
-	    (options->overrides_former && !state->overrides_former) || state_clock_start(state))
+	    (options->overrides_former && !state->overrides_former) ||
+	    (options->held_path && !state->held_path) || state_clock_start(state))
 		return error_set(err, -ENOMEM, "out of memory");
 	kept_read(state);
+	kept_read_held(state);
 	state_read_paths(state, clock_monotonic_ms()); /* what an earlier lbd has left */
 	rc = state_show_first(state, err);
 	return rc || options->tasks ? rc : state_begin(state, err);
@@ -71,7 +73,9 @@ int state_new(const struct state_options *options, struct state **ret, struct er
 	state->config_path = copy(options->config_path);
 	state->overrides_path = copy(options->overrides_path);
 	state->overrides_former = copy(options->overrides_former);
+	state->held_path = copy(options->held_path);
 	state->first = true;
+	state->config_age.applied_ms = clock_wall_ms();
 	rc = state_start(state, err);
 	if (rc)
 		state_free(state);
@@ -92,9 +96,12 @@ void state_free(struct state *state)
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);
+	config_free(state->started);
 	free(state->config_path);
 	free(state->overrides_path);
 	free(state->overrides_former);
+	held_done(&state->held);
+	free(state->held_path);
 	free(state);
 }
 
@@ -111,6 +118,11 @@ const struct config *state_config(const struct state *state)
 const char *state_config_path(const struct state *state)
 {
 	return state->config_path;
+}
+
+void state_config_age(const struct state *state, struct config_age *ret)
+{
+	*ret = state->config_age;
 }
 
 unsigned state_overrides_count(const struct state *state)

@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 
+#include "common/sentences.h"
 #include "lbd/attach/attach.h"
 #include "lbd/config/config.h"
 #include "lbd/dataplane/dataplane.h"
@@ -127,6 +128,7 @@ struct state_options {
 	/* Copied; where an lbd of before had them. Renamed to overrides_path if that does not exist
 	 * and an entry is about this config. NULL: nowhere else. */
 	const char *overrides_former;
+	const char *held_path; /* copied; the file of detached interfaces; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;
@@ -149,8 +151,21 @@ bool state_is_started(const struct state *state);
 /* Attaches the interfaces of the config. All are tried, and the first error is returned. An
  * interface that does not exist is no error: it is attached when it appears. */
 int state_attach_interfaces(struct state *state, struct error *err);
+/* By hand. mode: NULL is that of the config. An interface of the config that was detached stays so
+ * until it is attached by hand or leaves the config: over reloads, and over a crash of lbd. As
+ * attach_interface and attach_detach; -EROFS: that cannot be kept, and nothing has changed. */
+int state_attach(struct state *state, const char *name, const enum config_mode *mode,
+		 struct error *err);
+int state_detach(struct state *state, const char *name, struct error *err);
+/* lbd ends, and nothing is attached: the next one begins with what its config says. */
+void state_forget_detached(struct state *state); /* NULL is fine */
 
 const char *state_config_path(const struct state *state);
+struct config_age {
+	uint64_t applied_ms; /* CLOCK_REALTIME when the config in force was read */
+	bool refused;        /* the last reload failed: the file has another config, or a mistake */
+};
+void state_config_age(const struct state *state, struct config_age *ret);
 /* How many backends differ from the file at run time. */
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
@@ -180,8 +195,15 @@ struct reload_note {
 
 struct reload_report {
 	struct reload_note *notes;
-	unsigned count;         /* of notes, at most RELOAD_NOTES */
-	unsigned kept, dropped; /* all of them */
+	unsigned count;           /* of notes, at most RELOAD_NOTES */
+	unsigned kept, dropped;   /* all of them */
+	bool keep;                /* as asked for */
+	struct sentences changes; /* of a trial: what the reload would change */
+};
+
+struct reload_options {
+	bool trial; /* changes nothing: says what a reload would change, drop and warn of */
+	bool keep;  /* run-time changes hold where the file does not make them impossible */
 };
 
 void reload_report_done(struct reload_report *report);
@@ -192,6 +214,26 @@ void reload_report_done(struct reload_report *report);
  * in the file hold; from all other run-time changes the file takes over. ret: NULL, or what became
  * of them, for reload_report_done. */
 int state_reload(struct state *state, struct reload_report *ret, struct error *err);
+int state_reload_as(struct state *state, const struct reload_options *options,
+		    struct reload_report *ret, struct error *err);
+
+/* What the following calls warn of is also added here, until the next call. NULL: nowhere. */
+void state_collect(struct state *state, struct sentences *into);
+
+struct saved {
+	char *text;
+	size_t length;
+	struct reload_report report; /* kept: in the text; dropped: it has no place for them */
+};
+void saved_done(struct saved *saved);
+/* The text of the config file with the run-time changes in it. On error, such as a text that cannot
+ * be changed, *ret is untouched. */
+int state_save(const struct state *state, struct saved *ret, struct error *err);
+
+/* What the config names and this machine does not have: interfaces, the group. */
+void machine_lacks(const struct config *config, struct sentences *ret);
+/* VIPs that are addresses of this machine. */
+void machine_owns(const struct config *config, struct sentences *ret);
 
 struct lists_report {
 	unsigned services; /* with lists */
@@ -205,9 +247,10 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct error *err);
-/* now: its flows move to other backends at once; otherwise it is removed when drained. */
+/* now: its flows move to other backends at once; otherwise it is removed when drained. force: also
+ * the last one, which is refused otherwise (-EBUSY). */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
-			 bool now, struct error *err);
+			 bool now, bool force, struct error *err);
 /* force_after_ms: the drain ends this long from now, and remaining flows move to other backends.
  * NULL: an earlier deadline stays; without one there is no deadline. */
 int state_backend_drain(struct state *state, const char *service, const struct addr *address,
@@ -232,6 +275,11 @@ uint16_t backend_mtu(const struct backend *backend);
 const char *backend_condition_name(enum backend_condition condition);
 /* "up", "degraded", ... as in include/lb_api.h */
 const char *service_status_name(enum service_status status);
+/* Why a service that is down has no backend that takes flows, as "no backend is up"; "" of others.
+ */
+const char *service_why(const struct service *service);
+/* How many other backends take new flows. */
+unsigned service_others(const struct service *service, const struct addr *address);
 /* The service's key in the data plane; the other fields are 0. */
 void service_key(const struct service *service, struct dp_service *ret);
 /* "web 192.0.2.10:80/tcp" for log lines and errors; of `port: any` "192.0.2.10:any/tcp". */

@@ -86,7 +86,7 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-static bool same_check(const struct config_service *a, const struct config_service *b)
+bool service_same_check(const struct config_service *a, const struct config_service *b)
 {
 	const struct health_spec *x = &a->health, *y = &b->health;
 
@@ -115,7 +115,7 @@ static void backend_take_over(struct backend *backend)
 	backend->has_way = former->has_way;
 	former->has_way = false;
 	/* one that is not taken over would report to the new backend */
-	if (same_check(former->service->config, backend->service->config))
+	if (service_same_check(former->service->config, backend->service->config))
 		backend->check = former->check;
 	else
 		health_remove(former->check);

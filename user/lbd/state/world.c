@@ -151,6 +151,8 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->before_loss = former->before_loss;
 	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
 	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
+	if (backend->drain && former->drain && former->drain_ms < backend->drain_ms)
+		backend->drain_ms = former->drain_ms;
 	if (backend->drain || backend->removed)
 		backend->drained |= former->drained && !former->forced;
 	if (backend->forced)
@@ -182,6 +184,13 @@ static void backend_drain(struct backend *backend, const struct override *change
 	    change->has_force && clock_monotonic_ms() >= change->force_ms;
 }
 
+/* When it began is known from the present world: backend_continue. */
+static void backend_drain_by_file(struct backend *backend)
+{
+	backend->drain = true;
+	backend->drain_ms = clock_monotonic_ms();
+}
+
 static int add_from_file(struct service *service, const struct overrides *overrides)
 {
 	const struct config_service *config = service->config;
@@ -203,6 +212,8 @@ static int add_from_file(struct service *service, const struct overrides *overri
 		backend->runtime = change;
 		if (change && change->drain)
 			backend_drain(backend, change);
+		else if (wanted->drain && !(change && change->undrain))
+			backend_drain_by_file(backend);
 	}
 	return 0;
 }

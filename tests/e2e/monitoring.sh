@@ -1,0 +1,250 @@
+#!/bin/bash
+# Metrics as those who watch lbd use them: docs/metrics.md lists what there is; the rules of
+# dist/alerts.yml are raised in a real Prometheus by making their faults; the queries of
+# dist/grafana.json have results.
+# shellcheck disable=SC2034 # run_tests reads FAILED
+. "$(dirname "$0")/lib.sh"
+
+PROMETHEUS=http://127.0.0.1:9090
+PATH=$PATH:/usr/sbin
+
+# ---- a Prometheus in the balancer's namespace ----
+
+# As dist/alerts.yml, but without waiting: `for` is what the rule tests look at.
+write_prometheus_config() {
+	grep -v '^ *for:' "$ROOT/dist/alerts.yml" >"$WORK/alerts.yml"
+	cat >"$WORK/prometheus.yml" <<-CONF
+		global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
+		rule_files: [$WORK/alerts.yml]
+		scrape_configs:
+		  - job_name: lbd
+		    static_configs: [{ targets: ["127.0.0.1:9469"] }]
+	CONF
+}
+has_prometheus() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
+start_prometheus() {
+	write_prometheus_config
+	lab_spawn prometheus in_ns lb prometheus --config.file="$WORK/prometheus.yml" \
+		--storage.tsdb.path="$WORK/prometheus" --web.listen-address=127.0.0.1:9090
+	lab_wait_for 30 "a first scrape" has_result 'up{job="lbd"} == 1'
+}
+# The values of a query, one a line.
+query() { # EXPRESSION
+	in_ns lb curl -sf --data-urlencode "query=$1" $PROMETHEUS/api/v1/query |
+		jq -r 'select(.status == "success") | .data.result[].value[1]'
+}
+has_result() { [ -n "$(query "$1")" ]; } # EXPRESSION
+fires() { has_result "ALERTS{alertname=\"$1\", alertstate=\"firing\"}"; } # ALERT
+rests() { ! fires "$1"; } # ALERT
+
+expect_alerts() { # ALERT...
+	local alert
+	for alert in "$@"; do
+		lab_wait_for 20 "$alert" fires "$alert" && echo "# $alert" || FAILED=1
+	done
+}
+expect_rest() { # ALERT...
+	local alert
+	for alert in "$@"; do lab_wait_for 60 "the end of $alert" rests "$alert" || FAILED=1; done
+}
+without_prometheus() {
+	has_prometheus && return 1
+	skip "no prometheus and promtool here: tools/deps test installs them"
+}
+
+# ---- the list of metrics ----
+
+test_the_document_lists_every_metric_with_its_type_labels_and_meaning() {
+	metrics | "$ROOT/tools/metrics-table" >"$WORK/table"
+	sed '1,/^<!-- made by tools\/metrics-table -->$/d' "$ROOT/docs/metrics.md" |
+		grep '^|' >"$WORK/document"
+	expect "metrics" "$(wc -l <"$WORK/table")" -gt 40
+	diff "$WORK/document" "$WORK/table" | sed 's/^/# /'
+	[ "${PIPESTATUS[0]}" = 0 ] || FAILED=1
+}
+
+test_the_document_lists_every_alert() {
+	local alert
+	for alert in $(sed -n 's/^ *- alert: //p' "$ROOT/dist/alerts.yml"); do
+		grep -q "^| \`$alert\` | " "$ROOT/docs/metrics.md" && continue
+		echo "# docs/metrics.md lacks $alert"
+		FAILED=1
+	done
+}
+
+# ---- rules ----
+
+test_each_rule_fires_for_its_fault_and_none_without() {
+	without_prometheus && return
+	promtool check rules "$ROOT/dist/alerts.yml" | sed 's/^/# /'
+	[ "${PIPESTATUS[0]}" = 0 ] || FAILED=1
+	promtool test rules "$ROOT/tests/e2e/alerts.yml" || return 1
+	# each has a test
+	for alert in $(sed -n 's/^ *- alert: //p' "$ROOT/dist/alerts.yml"); do
+		grep -q "alertname=\"$alert\"" "$ROOT/tests/e2e/alerts.yml" && continue
+		echo "# no rule test of $alert"
+		FAILED=1
+	done
+}
+
+# ---- the dashboard ----
+
+# Every query of a panel, with the variables as Grafana would fill them in. What is shown only above
+# 0 must exist.
+dashboard_queries() {
+	jq -r '.panels[].targets[].expr' "$ROOT/dist/grafana.json" |
+		sed -e "s/\$instance/.*/g; s/\$service/.*/g; s/\$__rate_interval/30s/g; s/ > 0\$//"
+}
+dashboard_variables() {
+	jq -r '.templating.list[] | select(.type == "query") | .query' "$ROOT/dist/grafana.json" |
+		sed 's/^label_values(\(.*\), \(.*\))$/\1{\2!=""}/'
+}
+
+test_each_query_of_the_dashboard_has_a_result() {
+	local expression count=0
+	without_prometheus && return
+	start_prometheus || return 1
+	expect "services up" "$(query 'count(lbd_service_up == 1)')" = 3
+	lab_wait_for 20 "two scrapes" has_result 'rate(lbd_packets_total[30s])' || return 1
+	while read -r expression; do
+		count=$((count + 1))
+		lab_wait_for 10 "a result of $expression" has_result "$expression" || FAILED=1
+	done < <(dashboard_queries; dashboard_variables)
+	expect "queries" $count -gt 20
+}
+
+# ---- each fault in a real Prometheus ----
+
+kill_nginx() { lab_kill "nginx-b$1" KILL; } # N
+all_up() { backends_up 6; }
+
+test_a_healthy_lbd_raises_no_alert() {
+	without_prometheus && return
+	lab_wait_for 30 "all backends to be up" all_up || return 1
+	expect "alerts" "$(query 'count(ALERTS) or vector(0)')" = 0
+}
+
+test_a_lost_backend_is_raised_with_panic_and_backups() {
+	without_prometheus && return
+	kill_nginx 1
+	expect_alerts LbdBackendDown LbdServicePanic LbdServiceOnBackups
+	fires LbdServiceDown && { echo "# LbdServiceDown too"; FAILED=1; }
+	lab_nginx_start 1
+	lab_wait_for 30 "all backends to be up" all_up || return 1
+	expect_rest LbdBackendDown LbdServicePanic LbdServiceOnBackups
+}
+
+test_a_service_without_a_weight_is_raised_as_down() {
+	without_prometheus && return
+	lbctl backend weight web4 10.0.0.11 0 >/dev/null || return 1
+	lbctl backend weight web4 10.0.0.12 0 >/dev/null || return 1
+	expect_alerts LbdServiceDown LbdRunTimeChanges
+	fires LbdNotForwarding && { echo "# LbdNotForwarding too"; FAILED=1; }
+	lbctl reload >/dev/null || return 1
+	expect_rest LbdServiceDown LbdRunTimeChanges
+}
+
+test_backends_lost_at_once_are_raised_as_blind() {
+	without_prometheus && return
+	kill_nginx 1
+	kill_nginx 2
+	expect_alerts LbdServiceBlind LbdNotForwarding
+	fires LbdServiceDown && { echo "# LbdServiceDown too"; FAILED=1; }
+	lab_nginx_start 1
+	lab_nginx_start 2
+	lab_wait_for 60 "all backends to be up" all_up || return 1
+	expect_rest LbdServiceBlind LbdNotForwarding
+}
+
+test_a_detached_interface_is_raised() {
+	without_prometheus && return
+	lbctl detach eth0 >/dev/null || return 1
+	expect_alerts LbdInterfaceNotAttached LbdNotForwarding
+	lbctl attach eth0 >/dev/null || return 1
+	expect_rest LbdInterfaceNotAttached LbdNotForwarding
+}
+
+test_a_refused_config_is_raised() {
+	without_prometheus && return
+	sed -i.good 's/port: 80$/port: 70000/' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null 2>&1 && return 1
+	expect_alerts LbdConfigRefused
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	expect_rest LbdConfigRefused
+}
+
+test_clients_beyond_the_limit_are_raised() {
+	without_prometheus && return
+	lab_spawn swarm in_ns lb "$BUILD/tests/e2e/swarm" "$WORK/lbd.sock" /v1/status idle 1000
+	expect_alerts LbdClientsRefused
+	lab_kill swarm
+}
+
+# Its process ends as soon as it is there, until that is raised.
+test_checks_that_do_not_run_are_raised() {
+	local pid round
+	without_prometheus && return
+	for round in $(seq 300); do
+		fires LbdProbeProcessDown && break
+		pid=$(probe_process pid 2>/dev/null) && kill -9 "$pid" 2>/dev/null
+		sleep 0.1
+	done
+	echo "# rounds: $round"
+	fires LbdProbeProcessDown || return 1
+	expect_rest LbdProbeProcessDown
+}
+
+# Stopped for most of the time.
+test_an_lbd_without_cpu_is_raised() {
+	local pid round
+	without_prometheus && return
+	pid=$(lbd_pid) || return 1
+	for round in $(seq 100); do
+		[ $((round % 10)) != 0 ] || ! fires LbdLate || break
+		kill -STOP "$pid"
+		sleep 0.3
+		kill -CONT "$pid"
+		sleep 0.1
+	done
+	echo "# stops: $round"
+	expect_alerts LbdLate
+}
+
+# The far end of lb's cable takes no frames from XDP any more, and lbd must stay in native mode.
+test_lost_frames_are_raised() {
+	without_prometheus && return
+	lbctl detach eth0 >/dev/null && lbctl attach eth0 --mode native >/dev/null || {
+		skip "no native mode here"
+		return
+	}
+	in_ns router bpftool net detach xdp dev to-lb
+	in_ns router ethtool -K to-lb gro off >/dev/null 2>&1
+	load_start lost load-http $VIP4 80 rate 50
+	expect_alerts LbdFramesLost
+	load_end lost
+	lab_takes_xdp_frames to-lb
+}
+
+test_an_lbd_that_has_ended_is_raised() {
+	without_prometheus && return
+	stop_lbd TERM || return 1
+	expect_alerts LbdDown
+	lab_lbd_start
+}
+
+three_services_of_two_backends() {
+	lab_with_servers 2 || return 1
+	{
+		lab_config_head
+		echo "services:"
+		config_service web4 $VIP4 tcp 80 4 2 "idle-timeout: { tcp: 3s }"
+		config_service panics $VIP4 tcp 7000 4 2 "panic-threshold: 60%"
+		BACKUPS=2 config_service spared $VIP4 tcp 7001 4 2 ""
+	} >"$WORK/lbd.yaml"
+	lab_lbd_start || return 1
+	lab_wait_for 10 "all backends to be up" all_up
+}
+
+set_up_or_end three_services_of_two_backends
+run_tests "$@"

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/config/edit.c: backends change in the text of a config, and nothing else does. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lbd/config/config.h"
+
+#define BLOCK                                        \
+	"# the shop\n"                               \
+	"services:\n"                                \
+	"  - name: web        # fr\u00fch\n"         \
+	"    vip: 192.0.2.10\n"                      \
+	"    protocol: tcp\n"                        \
+	"    port: 80\n"                             \
+	"    backends:\n"                            \
+	"      # rack 1\n"                           \
+	"      - address: 10.0.0.1   # \u00e4lter\n" \
+	"        weight: 7           # half\n"       \
+	"      - { address: 10.0.0.2 } # new\n"      \
+	"\n"                                         \
+	"      # rack 2\n"                           \
+	"      - address: 10.0.0.3   # slow\n"
+#define FLOW                                                                            \
+	"services: [{ name: web, vip: 192.0.2.10, protocol: tcp, port: 80, backends: [" \
+	"{ address: 10.0.0.1, weight: 7 }, { address: 10.0.0.2 }, { address: 10.0.0.3 }] }]\n"
+
+static int try_edit(const char *text, const struct config_edit *edits, unsigned count, char **ret)
+{
+	struct error err = {""};
+	size_t length;
+	int rc = config_edit_text(text, strlen(text), edits, count, ret, &length, &err);
+
+	if (!rc)
+		assert_int_equal(length, strlen(*ret));
+	else
+		assert_true(*err.text);
+	return rc;
+}
+
+/* The text in which each `from` has become `to`. */
+static void expect(const char *text, struct config_edit edit, const char *from, const char *to)
+{
+	const char *at = strstr(text, from);
+	char *got = NULL, want[2048];
+	struct config *config;
+	struct error err;
+
+	assert_non_null(at);
+	snprintf(want, sizeof(want), "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+	assert_int_equal(try_edit(text, &edit, 1, &got), 0);
+	assert_string_equal(got, want);
+	if (config_parse(got, strlen(got), "lbd.yaml", &config, &err))
+		fail_msg("%s", err.text);
+	config_free(config);
+	free(got);
+}
+
+#define WEIGHT(at, value)                                          \
+	(struct config_edit)                                       \
+	{                                                          \
+		.backend = at, .has_weight = true, .weight = value \
+	}
+#define DRAIN(at, value)                                         \
+	(struct config_edit)                                     \
+	{                                                        \
+		.backend = at, .has_drain = true, .drain = value \
+	}
+#define REMOVE(at)                            \
+	(struct config_edit)                  \
+	{                                     \
+		.backend = at, .remove = true \
+	}
+
+static void a_weight_is_replaced_where_it_is(void **state)
+{
+	expect(BLOCK, WEIGHT(0, 100), "weight: 7 ", "weight: 100 ");
+	expect(FLOW, WEIGHT(0, 0), "weight: 7 ", "weight: 0 ");
+}
+
+static void a_key_that_is_new_follows_the_others(void **state)
+{
+	expect(BLOCK, DRAIN(0, true), "# half\n", "# half\n        drain: true\n");
+	expect(BLOCK, WEIGHT(1, 5), "10.0.0.2 }", "10.0.0.2, weight: 5 }");
+	expect(BLOCK, WEIGHT(2, 5), "# slow\n", "# slow\n        weight: 5\n");
+	expect(FLOW, DRAIN(1, true), "10.0.0.2 }", "10.0.0.2, drain: true }");
+}
+
+static void a_removed_backend_goes_with_its_lines_alone(void **state)
+{
+	expect(BLOCK, REMOVE(0),
+	       "      - address: 10.0.0.1   # \u00e4lter\n        weight: 7           # half\n",
+	       "");
+	expect(BLOCK, REMOVE(1), "      - { address: 10.0.0.2 } # new\n", "");
+	expect(BLOCK, REMOVE(2), "      - address: 10.0.0.3   # slow\n", "");
+	expect(FLOW, REMOVE(0), "{ address: 10.0.0.1, weight: 7 }, ", "");
+	expect(FLOW, REMOVE(2), ", { address: 10.0.0.3 }", "");
+}
+
+static void a_backend_is_added_at_the_end_of_its_list(void **state)
+{
+	struct config_edit add = {.backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9};
+	static const char unended[] = "services:\n- vip: 192.0.2.10\n  protocol: tcp\n  port: 80\n"
+				      "  backends:\n  - address: 10.0.0.1";
+
+	assert_int_equal(addr_parse("10.0.0.9", &add.address), 0);
+	expect(BLOCK, add, "# slow\n", "# slow\n      - { address: 10.0.0.9, weight: 9 }\n");
+	expect(FLOW, add, "10.0.0.3 }", "10.0.0.3 }, { address: 10.0.0.9, weight: 9 }");
+	expect(unended, add, "10.0.0.1", "10.0.0.1\n  - { address: 10.0.0.9, weight: 9 }\n");
+	assert_int_equal(addr_parse("2001:db8::9", &add.address), 0);
+	add.has_drain = add.drain = true;
+	expect(FLOW, add, "10.0.0.3 }",
+	       "10.0.0.3 }, { address: \"2001:db8::9\", weight: 9, drain: true }");
+}
+
+static void several_changes_do_not_disturb_each_other(void **state)
+{
+	struct config_edit edits[] = {REMOVE(2),
+				      WEIGHT(0, 1),
+				      {.backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9},
+				      DRAIN(1, true)};
+	static const char *const texts[] = {BLOCK, FLOW};
+
+	assert_int_equal(addr_parse("10.0.0.9", &edits[2].address), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct config *config = NULL;
+		struct error err = {""};
+		char *got = NULL;
+
+		assert_int_equal(try_edit(texts[i], edits, 4, &got), 0);
+		if (config_parse(got, strlen(got), "lbd.yaml", &config, &err))
+			fail_msg("%s in %s", err.text, got);
+		assert_int_equal(config->services[0].backends_count, 3);
+		assert_int_equal(config->services[0].backends[0].weight, 1);
+		assert_true(config->services[0].backends[1].drain);
+		assert_int_equal(config->services[0].backends[2].weight, 9);
+		config_free(config);
+		free(got);
+	}
+}
+
+static void lines_that_end_in_cr_lf_stay_so(void **state)
+{
+	static const char text[] = "services:\r\n  - vip: 192.0.2.10\r\n    protocol: tcp\r\n"
+				   "    port: 80\r\n    backends:\r\n"
+				   "      - address: 10.0.0.1 # one\r\n";
+
+	expect(text, WEIGHT(0, 5), "# one\r\n", "# one\r\n        weight: 5\r\n");
+}
+
+static void backends_behind_an_alias_are_not_changed(void **state)
+{
+	static const char text[] =
+	    "services:\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: tcp, port: 80, backends: &pool [{ address: "
+	    "10.0.0.1 }] }\n"
+	    "  - { name: b, vip: 192.0.2.2, protocol: tcp, port: 80, backends: *pool }\n";
+	struct config_edit edit = WEIGHT(0, 5);
+	char *got = NULL;
+
+	assert_int_equal(try_edit(text, &edit, 1, &got), -EINVAL);
+	edit.service = 1;
+	assert_int_equal(try_edit(text, &edit, 1, &got), -EINVAL);
+	assert_null(got);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_weight_is_replaced_where_it_is),
+	    cmocka_unit_test(a_key_that_is_new_follows_the_others),
+	    cmocka_unit_test(a_removed_backend_goes_with_its_lines_alone),
+	    cmocka_unit_test(a_backend_is_added_at_the_end_of_its_list),
+	    cmocka_unit_test(several_changes_do_not_disturb_each_other),
+	    cmocka_unit_test(lines_that_end_in_cr_lf_stay_so),
+	    cmocka_unit_test(backends_behind_an_alias_are_not_changed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A bounded list of sentences. */
+#include "sentences.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void sentences_vadd(struct sentences *sentences, const char *format, va_list args)
+{
+	char *text;
+
+	if (sentences->count == SENTENCES_MAX || vasprintf(&text, format, args) < 0)
+		sentences->left_out++;
+	else
+		sentences->list[sentences->count++] = text;
+}
+
+void sentences_add(struct sentences *sentences, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	sentences_vadd(sentences, format, args);
+	va_end(args);
+}
+
+bool sentences_have(const struct sentences *sentences, const char *sentence)
+{
+	for (unsigned i = 0; i < sentences->count; i++)
+		if (!strcmp(sentences->list[i], sentence))
+			return true;
+	return false;
+}
+
+void sentences_done(struct sentences *sentences)
+{
+	for (unsigned i = 0; i < sentences->count; i++)
+		free(sentences->list[i]);
+	*sentences = (struct sentences){0};
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl save: writes run-time changes into the config file. lbd says what the file becomes; lbctl
+ * writes it, with the rights of whoever calls it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "lbctl/core/call.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/verb.h"
+
+static int write_all(int fd, const char *text, size_t length)
+{
+	while (length) {
+		ssize_t written = write(fd, text, length);
+
+		if (written < 0 && errno != EINTR)
+			return -errno;
+		if (written > 0) {
+			text += written;
+			length -= (size_t)written;
+		}
+	}
+	return fsync(fd) ? -errno : 0;
+}
+
+/* The new file beside the old one, with its mode and owner. */
+static int write_beside(const char *path, const char *beside, const char *text)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (stat(path, &st))
+		return -errno;
+	fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (fchown(fd, st.st_uid, st.st_gid) || fchmod(fd, st.st_mode & 0777))
+		return -errno;
+	return write_all(fd, text, strlen(text));
+}
+
+/* Whole or not at all. A symbolic link is followed: the file that it names is replaced. */
+static int replace(const char *path, const char *text, struct error *err)
+{
+	_cleanup_free_ char *real = realpath(path, NULL), *beside = NULL;
+	int rc;
+
+	if (!real || asprintf(&beside, "%s.lbctl-save", real) < 0) {
+		beside = NULL;
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	}
+	rc = write_beside(real, beside, text);
+	if (!rc && rename(beside, real))
+		rc = -errno;
+	if (!rc)
+		return 0;
+	if (rc != -EEXIST)
+		unlink(beside);
+	return error_set(err, rc, "%s: %s; the config was not changed", beside, strerror(-rc));
+}
+
+static void print_left(const json_t *answer)
+{
+	const json_t *left;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "left"), i, left)
+		printf("Warning: not saved: service %s: backend %s: %s\n",
+		       json_text(left, "service"), json_text(left, "address"),
+		       json_text(left, "change"));
+}
+
+static int save(const json_t *answer, struct error *err)
+{
+	uint64_t changes = json_number(answer, "changes");
+	const char *path = json_text(answer, "path");
+	char some[64];
+	int rc = 0;
+
+	if (!changes) {
+		printf("no run-time change to save: %s stays as it is\n", path);
+	} else if (*path != '/') {
+		rc =
+		    error_set(err, -EINVAL,
+			      "%s: lbd was started with a relative path: use --print and write the "
+			      "file yourself",
+			      path);
+	} else {
+		rc = replace(path, json_text(answer, "text"), err);
+		if (!rc)
+			printf("%s written into %s. Next: lbctl reload\n",
+			       format_plural(changes, "run-time change", some), path);
+	}
+	if (!rc)
+		print_left(answer);
+	return rc == -EINVAL ? -EIO : rc;
+}
+
+static int run_save(struct call *call, struct error *err)
+{
+	json_t *answer = NULL;
+	int rc = call_get_raw(call, "/v1/save", &answer, err);
+
+	if (rc)
+		return rc;
+	if (call->json)
+		rc = show_json(answer, err);
+	else if (call_option(call, "--print"))
+		fputs(json_text(answer, "text"), stdout);
+	else
+		rc = save(answer, err);
+	json_decref(answer);
+	return rc;
+}
+
+REGISTER(verb, save) = {
+    .name = "save",
+    .group = VERB_CHANGE,
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "write run-time changes into the config file",
+    .details = "Weights, drains, added and removed backends become part of the file; all else in "
+	       "it stays, comments too. The result is checked before it is written: it says "
+	       "exactly what the file and the run-time changes say together, or nothing is "
+	       "written. A removed backend goes with the comment in its line. What the file has no "
+	       "place for (a service that left it) is named. Deadlines of drains are not saved. "
+	       "--json prints the text and what it contains and writes nothing.",
+    .options = {{.name = "--print", .help = "print the file as it would be, and write nothing"}},
+    .examples = {{"save && lbctl reload", "keep what was tried at run time"},
+		 {"save --print | diff /etc/lbd/lbd.yaml -", "what would be written?"}},
+    .run = run_save,
+};

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Changes backends in the text of a config: finds the places in the tree, and splices the text. */
+#include "edit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source.h"
+
+/* Replaces the bytes from start to end. */
+struct splice {
+	size_t start, end, order;
+	char text[160];
+};
+
+struct editor {
+	struct config_source source;
+	const char *text;
+	size_t length;
+	size_t *lines; /* where each line begins, and the end of the text */
+	size_t lines_count;
+	unsigned *uses; /* of each node, by its index from 1: aliases make more than one */
+	struct splice *splices;
+	size_t count, size;
+	int error;
+};
+
+/* ---- places in the text ---- */
+
+static bool find_lines(struct editor *editor)
+{
+	size_t count = 1, at = 0;
+
+	for (size_t i = 0; i < editor->length; i++)
+		count += editor->text[i] == '\n';
+	editor->lines = calloc(count + 1, sizeof(*editor->lines));
+	if (!editor->lines)
+		return false;
+	editor->lines[at++] = 0;
+	for (size_t i = 0; i < editor->length; i++)
+		if (editor->text[i] == '\n')
+			editor->lines[at++] = i + 1;
+	editor->lines_count = at;
+	editor->lines[at] = editor->length;
+	return true;
+}
+
+/* libyaml counts characters, the text has bytes. */
+static size_t offset_of(const struct editor *editor, const yaml_mark_t *mark)
+{
+	size_t at = mark->line < editor->lines_count ? editor->lines[mark->line] : editor->length;
+
+	for (size_t column = 0; column < mark->column && at < editor->length; column++)
+		do
+			at++;
+		while (at < editor->length && ((unsigned char)editor->text[at] & 0xc0) == 0x80);
+	return at;
+}
+
+static size_t line_begin(const struct editor *editor, size_t line)
+{
+	return line < editor->lines_count ? editor->lines[line] : editor->length;
+}
+
+static yaml_node_t *node_of(struct editor *editor, int index)
+{
+	return yaml_document_get_node(&editor->source.document, index);
+}
+
+static void count_uses(struct editor *editor)
+{
+	yaml_document_t *document = &editor->source.document;
+	int count = (int)(document->nodes.top - document->nodes.start);
+
+	for (int i = 1; i <= count; i++) {
+		const yaml_node_t *node = node_of(editor, i);
+
+		if (node->type == YAML_SEQUENCE_NODE)
+			for (const yaml_node_item_t *item = node->data.sequence.items.start;
+			     item < node->data.sequence.items.top; item++)
+				editor->uses[*item]++;
+		else if (node->type == YAML_MAPPING_NODE)
+			for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+			     pair < node->data.mapping.pairs.top; pair++)
+				editor->uses[pair->value]++;
+	}
+}
+
+/* The line in which the node really ends: a block ends for libyaml where the next token begins. */
+static size_t last_line(struct editor *editor, const yaml_node_t *node)
+{
+	size_t last = node->start_mark.line;
+
+	if (node->type == YAML_MAPPING_NODE &&
+	    node->data.mapping.style != YAML_FLOW_MAPPING_STYLE) {
+		const yaml_node_pair_t *pair = node->data.mapping.pairs.top - 1;
+
+		if (pair >= node->data.mapping.pairs.start)
+			last = last_line(editor, node_of(editor, pair->value));
+		return last;
+	}
+	return node->end_mark.line;
+}
+
+/* ---- splices ---- */
+
+static struct splice *add_splice(struct editor *editor, size_t start, size_t end)
+{
+	struct splice *list = editor->splices;
+
+	if (editor->count == editor->size) {
+		editor->size = 2 * editor->size + 16;
+		list = reallocarray(list, editor->size, sizeof(*list));
+		if (!list) {
+			editor->error = -ENOMEM;
+			return NULL;
+		}
+		editor->splices = list;
+	}
+	list[editor->count] = (struct splice){.start = start, .end = end, .order = editor->count};
+	return &list[editor->count++];
+}
+
+#define SPLICE(editor, start, end, ...)                                              \
+	do {                                                                         \
+		struct splice *splice_ = add_splice(editor, start, end);             \
+                                                                                     \
+		if (splice_)                                                         \
+			snprintf(splice_->text, sizeof(splice_->text), __VA_ARGS__); \
+	} while (0)
+
+static int by_start(const void *a, const void *b)
+{
+	const struct splice *x = a, *y = b;
+
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	return (x->order > y->order) - (x->order < y->order);
+}
+
+static int apply(struct editor *editor, char **ret, size_t *ret_length)
+{
+	size_t size = editor->length + 1, at = 0, used = 0;
+	char *text;
+
+	qsort(editor->splices, editor->count, sizeof(*editor->splices), by_start);
+	for (size_t i = 0; i < editor->count; i++)
+		size += strlen(editor->splices[i].text);
+	text = malloc(size);
+	if (!text)
+		return -ENOMEM;
+	for (size_t i = 0; i < editor->count; i++) {
+		const struct splice *splice = &editor->splices[i];
+		size_t length = strlen(splice->text);
+
+		if (splice->start > at) {
+			memcpy(text + used, editor->text + at, splice->start - at);
+			used += splice->start - at;
+		}
+		memcpy(text + used, splice->text, length);
+		used += length;
+		if (splice->end > at)
+			at = splice->end;
+	}
+	memcpy(text + used, editor->text + at, editor->length - at);
+	used += editor->length - at;
+	text[used] = 0;
+	*ret = text;
+	*ret_length = used;
+	return 0;
+}
+
+/* ---- keys of a backend ---- */
+
+static const char *line_end(const struct editor *editor, size_t line, size_t *ret_at)
+{
+	size_t end = line_begin(editor, line + 1);
+
+	if (end > 0 && editor->text[end - 1] == '\n')
+		end--;
+	*ret_at = end > 0 && editor->text[end - 1] == '\r' ? end - 1 : end;
+	return *ret_at < end ? "\r\n" : "\n";
+}
+
+/* Behind the other keys: in braces, or in a line of its own. */
+static void append_key(struct editor *editor, const yaml_node_t *backend, const char *key,
+		       const char *value)
+{
+	const yaml_node_pair_t *first = backend->data.mapping.pairs.start,
+			       *last = backend->data.mapping.pairs.top - 1;
+	const char *eol;
+	size_t at;
+
+	if (backend->data.mapping.style == YAML_FLOW_MAPPING_STYLE) {
+		at = offset_of(editor, &node_of(editor, last->value)->end_mark);
+		SPLICE(editor, at, at, ", %s: %s", key, value);
+		return;
+	}
+	eol = line_end(editor, last_line(editor, backend), &at);
+	SPLICE(editor, at, at, "%s%*s%s: %s", eol,
+	       (int)node_of(editor, first->key)->start_mark.column, "", key, value);
+}
+
+static void set_key(struct editor *editor, const yaml_node_t *backend, const char *key,
+		    const char *value)
+{
+	const yaml_node_pair_t *pair = config_source_pair(&editor->source, backend, key);
+	const yaml_node_t *node = pair ? node_of(editor, pair->value) : NULL;
+
+	if (!pair)
+		append_key(editor, backend, key, value);
+	else if (editor->uses[pair->value] > 1)
+		editor->error = -EINVAL;
+	else
+		SPLICE(editor, offset_of(editor, &node->start_mark),
+		       offset_of(editor, &node->end_mark), "%s", value);
+}
+
+static void change_backend(struct editor *editor, const yaml_node_t *backend,
+			   const struct config_edit *edit)
+{
+	char weight[16];
+
+	snprintf(weight, sizeof(weight), "%" PRIu32, edit->weight);
+	if (edit->has_weight)
+		set_key(editor, backend, "weight", weight);
+	if (edit->has_drain)
+		set_key(editor, backend, "drain", edit->drain ? "true" : "false");
+}
+
+/* ---- backends of a list ---- */
+
+static void describe_new(const struct config_edit *edit, char text[128])
+{
+	const char *quote = edit->address.family == 6 ? "\"" : "";
+	char address[ADDR_TEXT];
+
+	snprintf(text, 128, "{ address: %s%s%s, weight: %" PRIu32 "%s }", quote,
+		 addr_format(&edit->address, address), quote, edit->weight,
+		 edit->has_drain && edit->drain ? ", drain: true" : "");
+}
+
+static void add_backend(struct editor *editor, const yaml_node_t *list,
+			const struct config_edit *edit)
+{
+	const yaml_node_t *last = node_of(editor, list->data.sequence.items.top[-1]);
+	size_t at, line = last->start_mark.line, dash;
+	char text[128];
+
+	describe_new(edit, text);
+	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE) {
+		at = offset_of(editor, &last->end_mark);
+		SPLICE(editor, at, at, ", %s", text);
+		return;
+	}
+	dash = strspn(editor->text + line_begin(editor, line), " ");
+	at = line_begin(editor, last_line(editor, last) + 1);
+	SPLICE(editor, at, at, "%s%*s- %s\n", at && editor->text[at - 1] != '\n' ? "\n" : "",
+	       (int)dash, "", text);
+}
+
+/* Whole lines of a block, or the item with one of its commas. */
+static void remove_backend(struct editor *editor, const yaml_node_t *list, int index)
+{
+	const yaml_node_item_t *items = list->data.sequence.items.start;
+	const yaml_node_t *node = node_of(editor, items[index]);
+	bool is_last = items + index + 1 == list->data.sequence.items.top;
+	size_t start, end;
+
+	if (list->data.sequence.style != YAML_FLOW_SEQUENCE_STYLE) {
+		start = line_begin(editor, node->start_mark.line);
+		end = line_begin(editor, last_line(editor, node) + 1);
+	} else if (!is_last) {
+		start = offset_of(editor, &node->start_mark);
+		end = offset_of(editor, &node_of(editor, items[index + 1])->start_mark);
+	} else {
+		start = offset_of(editor, index ? &node_of(editor, items[index - 1])->end_mark
+						: &node->start_mark);
+		end = offset_of(editor, &node->end_mark);
+	}
+	add_splice(editor, start, end);
+}
+
+static void edit_one(struct editor *editor, const struct config_edit *edit)
+{
+	yaml_node_t *root = yaml_document_get_root_node(&editor->source.document);
+	const yaml_node_t *services = config_source_value(&editor->source, root, "services"), *list;
+	int service = services->data.sequence.items.start[edit->service];
+	const yaml_node_pair_t *backends =
+	    config_source_pair(&editor->source, node_of(editor, service), "backends");
+	int item;
+
+	if (editor->uses[service] > 1 || editor->uses[backends->value] > 1) {
+		editor->error = -EINVAL;
+		return;
+	}
+	list = node_of(editor, backends->value);
+	if (edit->backend == CONFIG_EDIT_ADD) {
+		add_backend(editor, list, edit);
+		return;
+	}
+	item = list->data.sequence.items.start[edit->backend];
+	if (editor->uses[item] > 1)
+		editor->error = -EINVAL;
+	else if (edit->remove)
+		remove_backend(editor, list, edit->backend);
+	else
+		change_backend(editor, node_of(editor, item), edit);
+}
+
+int config_edit_text(const char *text, size_t length, const struct config_edit *edits,
+		     unsigned count, char **ret, size_t *ret_length, struct error *err)
+{
+	struct editor editor = {.text = text, .length = length};
+	int rc = config_source_load(&editor.source, "config", text, length);
+
+	if (rc) {
+		error_set(err, rc, "%s", editor.source.complaint.text);
+		config_source_done(&editor.source);
+		return rc;
+	}
+	editor.uses = calloc(
+	    (size_t)(editor.source.document.nodes.top - editor.source.document.nodes.start) + 1,
+	    sizeof(*editor.uses));
+	if (!editor.uses || !find_lines(&editor)) {
+		editor.error = -ENOMEM;
+	} else {
+		count_uses(&editor);
+		for (unsigned i = 0; i < count && !editor.error; i++)
+			edit_one(&editor, &edits[i]);
+	}
+	rc = editor.error ? editor.error : apply(&editor, ret, ret_length);
+	if (rc)
+		error_set(err, rc, "%s",
+			  rc == -ENOMEM ? "out of memory"
+					: "the file has backends behind an alias (*name), which "
+					  "several services share: change it by hand");
+	free(editor.uses);
+	free(editor.lines);
+	free(editor.splices);
+	config_source_done(&editor.source);
+	return rc;
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What differs between what is in force and what would be: a config with its run-time changes, and
+ * another. Pure. */
+#include "internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct member {
+	struct addr address;
+	uint32_t weight;
+	bool backup, drain;
+};
+
+struct members {
+	struct member *list;
+	unsigned count;
+};
+
+/* ---- the backends that config and run-time changes say together ---- */
+
+static struct member member_of(const struct config_backend *file, const struct override *change)
+{
+	struct member member = {.address = file->address,
+				.weight = file->weight,
+				.backup = file->backup,
+				.drain = file->drain};
+
+	if (change && change->has_weight)
+		member.weight = change->weight;
+	if (change)
+		member.drain = change->drain || (file->drain && !change->undrain);
+	return member;
+}
+
+static int members_of(const struct config_service *service, const struct overrides *overrides,
+		      struct members *ret)
+{
+	struct members members = {
+	    .list = calloc(service->backends_count + overrides->count + 1, sizeof(struct member))};
+
+	if (!members.list)
+		return -ENOMEM;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct config_backend *file = &service->backends[i];
+		const struct override *change =
+		    overrides_find(overrides, service->name, &file->address);
+
+		if (!change || !change->removed)
+			members.list[members.count++] = member_of(file, change);
+	}
+	for (unsigned i = 0; i < overrides->count; i++) {
+		const struct override *change = &overrides->list[i];
+
+		if (change->added && !strcmp(change->service, service->name) &&
+		    !config_find_backend(service, &change->address))
+			members.list[members.count++] = (struct member){.address = change->address,
+									.weight = change->weight,
+									.drain = change->drain};
+	}
+	*ret = members;
+	return 0;
+}
+
+/* Searches behind what was found last: the order is mostly the same on both sides. */
+static const struct member *find(const struct members *members, const struct addr *address,
+				 unsigned *at)
+{
+	for (unsigned i = 0; i < members->count; i++) {
+		unsigned index = (*at + i) % members->count;
+
+		if (addr_equal(&members->list[index].address, address)) {
+			*at = index + 1;
+			return &members->list[index];
+		}
+	}
+	return NULL;
+}
+
+static void compare_member(const char *service, const struct member *old, const struct member *new,
+			   struct sentences *ret)
+{
+	char address[ADDR_TEXT];
+
+	addr_format(&new->address, address);
+	if (!old) {
+		sentences_add(ret, "service %s: backend %s: added, weight %" PRIu32 "%s%s", service,
+			      address, new->weight, new->backup ? ", backup" : "",
+			      new->drain ? ", drained" : "");
+		return;
+	}
+	if (old->weight != new->weight)
+		sentences_add(ret, "service %s: backend %s: weight %" PRIu32 " -> %" PRIu32,
+			      service, address, old->weight, new->weight);
+	if (old->drain != new->drain)
+		sentences_add(ret, "service %s: backend %s: drain %s", service, address,
+			      new->drain ? "begins" : "ends");
+	if (old->backup != new->backup)
+		sentences_add(ret, "service %s: backend %s: %s a backup", service, address,
+			      new->backup ? "becomes" : "is no longer");
+}
+
+static void compare_members(const char *service, const struct members *old,
+			    const struct members *new, struct sentences *ret)
+{
+	char address[ADDR_TEXT];
+	unsigned at = 0;
+
+	for (unsigned i = 0; i < new->count; i++)
+		compare_member(service, find(old, &new->list[i].address, &at), &new->list[i], ret);
+	at = 0;
+	for (unsigned i = 0; i < old->count; i++)
+		if (!find(new, &old->list[i].address, &at))
+			sentences_add(ret, "service %s: backend %s: removed", service,
+				      addr_format(&old->list[i].address, address));
+}
+
+static int compare_backends(const struct diff_side *old, const struct config_service *was,
+			    const struct diff_side *new, const struct config_service *service,
+			    struct sentences *ret)
+{
+	struct members before = {0}, after = {0};
+	int rc = members_of(was, old->overrides, &before);
+
+	if (!rc)
+		rc = members_of(service, new->overrides, &after);
+	if (!rc)
+		compare_members(service->name, &before, &after, ret);
+	free(before.list);
+	free(after.list);
+	return rc;
+}
+
+/* ---- services ---- */
+
+static bool same_limit(const struct config_limit *a, const struct config_limit *b)
+{
+	return a->service.per_minute == b->service.per_minute &&
+	       a->service.burst == b->service.burst &&
+	       a->source.per_minute == b->source.per_minute && a->source.burst == b->source.burst &&
+	       a->source4 == b->source4 && a->source6 == b->source6;
+}
+
+/* The keys whose values differ, as "algorithm, slots". */
+static void differing_keys(const struct config_service *a, const struct config_service *b,
+			   char *text, size_t size)
+{
+	const struct {
+		const char *key;
+		bool same;
+	} keys[] = {
+	    {"algorithm", a->algorithm == b->algorithm},
+	    {"hash", a->hash == b->hash},
+	    {"forward", a->forward == b->forward},
+	    {"no-backend", a->no_backend == b->no_backend},
+	    {"fragments", a->no_fragments == b->no_fragments},
+	    {"tracking", a->tracking == b->tracking},
+	    {"affinity", a->affinity == b->affinity},
+	    {"affinity-timeout", a->affinity_timeout_ms == b->affinity_timeout_ms},
+	    {"affinity-mask", a->mask4 == b->mask4 && a->mask6 == b->mask6},
+	    {"idle-timeout", a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms},
+	    {"limit", same_limit(&a->limit, &b->limit)},
+	    {"slots", a->slots == b->slots},
+	    {"slow-start", a->slow_start_ms == b->slow_start_ms},
+	    {"panic-threshold", a->panic_threshold == b->panic_threshold},
+	    {"health", service_same_check(a, b)},
+	    {"allow, deny", filter_equal(a->lists.filter, b->lists.filter)},
+	};
+	size_t used = 0;
+
+	*text = 0;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && used < size; i++)
+		if (!keys[i].same)
+			used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+						 keys[i].key);
+}
+
+static void name_added(const struct config_service *service, struct sentences *ret)
+{
+	struct service shown = {.config = (struct config_service *)service};
+	char label[SERVICE_LABEL];
+
+	sentences_add(ret, "service %s: added, %u backends", service_label(&shown, label),
+		      service->backends_count);
+}
+
+static int compare_service(const struct diff_side *old, const struct config_service *was,
+			   const struct diff_side *new, const struct config_service *service,
+			   struct sentences *ret)
+{
+	char keys[256];
+
+	if (strcmp(was->name, service->name) != 0)
+		sentences_add(ret, "service %s: renamed to %s", was->name, service->name);
+	differing_keys(was, service, keys, sizeof(keys));
+	if (*keys)
+		sentences_add(ret, "service %s: changed: %s", service->name, keys);
+	return compare_backends(old, was, new, service, ret);
+}
+
+/* The service with the same VIP, protocol and port. */
+static const struct config_service *find_service(const struct config *config,
+						 const struct config_service *service, unsigned *at)
+{
+	for (unsigned i = 0; i < config->services_count; i++) {
+		unsigned index = (*at + i) % config->services_count;
+
+		if (config_same_service(&config->services[index], service)) {
+			*at = index + 1;
+			return &config->services[index];
+		}
+	}
+	return NULL;
+}
+
+/* ---- the top level ---- */
+
+static bool lists_name(char *const *list, unsigned count, const char *name)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(list[i], name))
+			return true;
+	return false;
+}
+
+static void compare_top(const struct config *old, const struct config *new, struct sentences *ret)
+{
+	for (unsigned i = 0; i < new->interfaces_count; i++)
+		if (!lists_name(old->interfaces, old->interfaces_count, new->interfaces[i]))
+			sentences_add(ret, "interfaces: %s added", new->interfaces[i]);
+	for (unsigned i = 0; i < old->interfaces_count; i++)
+		if (!lists_name(new->interfaces, new->interfaces_count, old->interfaces[i]))
+			sentences_add(ret, "interfaces: %s removed", old->interfaces[i]);
+	if (old->mode != new->mode)
+		sentences_add(ret, "mode changed: of interfaces that are attached from now on");
+	if (old->unserved != new->unserved)
+		sentences_add(ret, "unserved changed");
+	for (unsigned i = 0; i < new->metrics_hosts_count; i++)
+		if (!lists_name(old->metrics_hosts, old->metrics_hosts_count,
+				new->metrics_hosts[i]))
+			sentences_add(ret, "metrics-hosts: %s added", new->metrics_hosts[i]);
+	for (unsigned i = 0; i < old->metrics_hosts_count; i++)
+		if (!lists_name(new->metrics_hosts, new->metrics_hosts_count,
+				old->metrics_hosts[i]))
+			sentences_add(ret, "metrics-hosts: %s removed", old->metrics_hosts[i]);
+}
+
+int diff_sides(const struct diff_side *old, const struct diff_side *new, struct sentences *ret)
+{
+	unsigned at = 0;
+	int rc = 0;
+
+	compare_top(old->config, new->config, ret);
+	for (unsigned i = 0; !rc && i < new->config->services_count; i++) {
+		const struct config_service *service = &new->config->services[i];
+		const struct config_service *was = find_service(old->config, service, &at);
+
+		if (was)
+			rc = compare_service(old, was, new, service, ret);
+		else
+			name_added(service, ret);
+	}
+	at = 0;
+	for (unsigned i = 0; i < old->config->services_count; i++)
+		if (!find_service(new->config, &old->config->services[i], &at))
+			sentences_add(ret, "service %s: removed", old->config->services[i].name);
+	return rc;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What of a config this machine does not have, and what it has and should know of. */
+#include "internal.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdlib.h>
+
+static void name_missing_interfaces(const struct config *config, struct sentences *ret)
+{
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		if (!if_nametoindex(config->interfaces[i]))
+			sentences_add(ret,
+				      "interfaces: %s: no such interface here; lbd attaches to it "
+				      "when it appears",
+				      config->interfaces[i]);
+}
+
+static void name_missing_group(const struct config *config, struct sentences *ret)
+{
+	if (!getgrnam(config->group))
+		sentences_add(ret,
+			      "group: %s: no such group here: only root can use the socket. To "
+			      "create it: groupadd --system %s",
+			      config->group, config->group);
+}
+
+/* ---- VIPs that are addresses of this host ---- */
+
+static bool is_among(const struct ifaddrs *all, const struct addr *addr, const char **ret_name)
+{
+	for (const struct ifaddrs *one = all; one; one = one->ifa_next) {
+		struct addr there;
+
+		if (addr_from_sockaddr(one->ifa_addr, &there) || !addr_equal(&there, addr))
+			continue;
+		*ret_name = one->ifa_name;
+		return true;
+	}
+	return false;
+}
+
+/* The services before it have named their VIPs. */
+static bool is_first_of_its_vip(const struct config *config, unsigned index)
+{
+	for (unsigned i = 0; i < index; i++)
+		if (addr_equal(&config->services[i].vip, &config->services[index].vip))
+			return false;
+	return true;
+}
+
+void machine_owns(const struct config *config, struct sentences *ret)
+{
+	struct ifaddrs *all = NULL;
+	char vip[ADDR_TEXT];
+	const char *name;
+
+	if (getifaddrs(&all))
+		return;
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+
+		if (is_among(all, &service->vip, &name) && is_first_of_its_vip(config, i))
+			sentences_add(ret,
+				      "service %s: VIP %s is also an address of this host, on %s: "
+				      "connections from this host to it stay here, and checks with "
+				      "`to: vip` cannot work",
+				      service->name, addr_format(&service->vip, vip), name);
+	}
+	freeifaddrs(all);
+}
+
+void machine_lacks(const struct config *config, struct sentences *ret)
+{
+	name_missing_interfaces(config, ret);
+	name_missing_group(config, ret);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The text of the config file with the run-time changes in it. lbd writes no config: whoever asked
+ * does. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "lbd/config/config.h"
+
+#define BY_HAND "change the file by hand; lbctl diff says what"
+
+/* What the file is to say of one backend. */
+static struct config_edit edit_of(const struct config *file, const struct override *entry)
+{
+	const struct config_service *service = config_find_service(file, entry->service);
+	const struct config_backend *backend = config_find_backend(service, &entry->address);
+
+	return (struct config_edit){
+	    .service = (unsigned)(service - file->services),
+	    .backend = backend ? (int)(backend - service->backends) : CONFIG_EDIT_ADD,
+	    .address = entry->address,
+	    .remove = entry->removed,
+	    .has_weight = entry->has_weight,
+	    .weight = entry->weight,
+	    .has_drain = entry->drain || entry->undrain,
+	    .drain = entry->drain,
+	};
+}
+
+static int edit_text(const struct config *file, const char *text, size_t length,
+		     const struct overrides *changes, struct saved *ret, struct error *err)
+{
+	_cleanup_free_ struct config_edit *edits =
+	    calloc(changes->count + 1, sizeof(struct config_edit));
+
+	if (!edits)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < changes->count; i++)
+		edits[i] = edit_of(file, &changes->list[i]);
+	return config_edit_text(text, length, edits, changes->count, &ret->text, &ret->length, err);
+}
+
+/* Does the text say what file and changes say together? */
+static int check_text(const struct config *file, const struct overrides *changes,
+		      const struct saved *saved, struct error *err)
+{
+	const struct overrides none = {0};
+	struct sentences differences = {0};
+	struct config *config;
+	struct error why;
+	int rc = config_parse(saved->text, saved->length, "config", &config, &why);
+
+	if (rc == -ENOMEM)
+		return error_set(err, rc, "out of memory");
+	if (rc)
+		return error_set(err, rc, "the file would not be valid: %.400s: " BY_HAND,
+				 why.text);
+	rc = diff_sides(&(struct diff_side){file, changes}, &(struct diff_side){config, &none},
+			&differences);
+	config_free(config);
+	if (!rc && (differences.count || differences.left_out))
+		rc = error_set(err, -EINVAL,
+			       "the file is written in a way that cannot be changed without its "
+			       "author: " BY_HAND);
+	else if (rc)
+		error_set(err, rc, "out of memory");
+	sentences_done(&differences);
+	return rc;
+}
+
+static int save_into(const struct state *state, const char *text, size_t length,
+		     const struct config *file, struct saved *ret, struct error *err)
+{
+	struct overrides changes = {0};
+	int rc = reload_overrides(state, file, true, &changes, &ret->report, err);
+
+	if (!rc)
+		rc = edit_text(file, text, length, &changes, ret, err);
+	if (!rc)
+		rc = check_text(file, &changes, ret, err);
+	overrides_done(&changes);
+	return rc;
+}
+
+void saved_done(struct saved *saved)
+{
+	free(saved->text);
+	reload_report_done(&saved->report);
+	*saved = (struct saved){0};
+}
+
+int state_save(const struct state *state, struct saved *ret, struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	struct saved saved = {0};
+	struct config *file;
+	ssize_t length = config_read_text(state->config_path, &text, err);
+	int rc;
+
+	if (length < 0)
+		return (int)length;
+	rc = config_parse(text, (size_t)length, state->config_path, &file, err);
+	if (rc)
+		return rc;
+	rc = save_into(state, text, (size_t)length, file, &saved, err);
+	config_free(file);
+	if (rc)
+		saved_done(&saved);
+	else
+		*ret = saved;
+	return rc;
+}
