@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl status: is traffic forwarded, on which interfaces, with how much memory. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
+#include "lbctl/offline/leftover.h"
 
 #define LABEL   15 /* columns of the labels */
 #define LATE_MS 100
@@ -322,6 +324,8 @@ static int run_status(struct call *call, struct error *err)
 	json_t *answer = NULL;
 	int rc = call_get(call, "/v1/status", &answer, err);
 
+	if (rc == -ENOENT || rc == -ECONNREFUSED)
+		return leftover_report(rc, err);
 	if (rc)
 		return rc;
 	if (call->json)
@@ -338,7 +342,9 @@ REGISTER(verb, status) = {
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "show whether traffic is forwarded, the interfaces and the memory used",
     .details =
-	"The first line says whether traffic is forwarded; if it is not, also what to do next.",
+	"The first line says whether traffic is forwarded; if it is not, also what to do next. If "
+	"lbd is not running, it says (to root) on which interfaces the program is still attached: "
+	"it forwards there, without health checks.",
     .examples = {{"status", NULL},
 		 {"status --json | jq .memory.total", "for scripts: the fields of GET /v1/status"}},
     .run = run_status,
