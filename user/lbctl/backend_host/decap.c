@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 
 #include "common/cleanup.h"
+#include "lbctl/core/tool.h"
 #include "decap.skel.h"
 #include "maps.h"
 
@@ -113,7 +114,7 @@ static int take_over(struct decap_bpf *skeleton, const struct decap *old, struct
 		return error_set(
 		    err, -EPROTO,
 		    "XDP program %u: a decapsulator of another version: its VIPs cannot be taken "
-		    "over.\nDetach it first: lbctl backend-host undo, or ip link set dev IFACE xdp "
+		    "over.\nDetach it first: " TOOL " " TOOL_HOST "undo, or ip link set dev IFACE xdp "
 		    "off",
 		    old->program_id);
 	if (old)
@@ -223,7 +224,7 @@ int decap_set_vip(const struct decap *decap, const struct addr *vip, bool presen
 		return error_set(
 		    err, -EPROTO,
 		    "XDP program %u: a decapsulator of another version: expected that of this "
-		    "lbctl.\nDetach it first: lbctl backend-host undo, or ip link set dev IFACE "
+		    TOOL ".\nDetach it first: " TOOL " " TOOL_HOST "undo, or ip link set dev IFACE "
 		    "xdp off",
 		    decap->program_id);
 	rc =
