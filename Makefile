@@ -40,7 +40,9 @@ build/config.mk: configure tools/clangs
 	$(Q)./configure
 
 CFLAGS ?= -O2 -g
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
+# WERROR= for a compiler that warns of more than those that lbd is developed with.
+WERROR ?= -Werror
+WARN := -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 ALL_CFLAGS := -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -Iinclude -Iuser -Itests -I. -I$(BUILD) -MMD -MP
 ALL_LDFLAGS := $(LDFLAGS) -Wl,--as-needed
 ifdef SAN
@@ -58,7 +60,7 @@ ifdef COV
 ALL_CFLAGS += -O0 --coverage
 ALL_LDFLAGS += --coverage
 endif
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Iinclude -Itests -I. $(BPF_INCLUDES) -MMD -MP
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra $(WERROR) -Wno-unused-parameter -Iinclude -Itests -I. $(BPF_INCLUDES) -MMD -MP
 
 # ---- what there is -------------------------------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@
 #include "common/pins.h"
 #include "offline.h"
 
-#define NAMES_SHOWN 20
+#define NAMES_SHOWN 10
+#define ELSEWHERE   " (in another network namespace)"
 
 struct leftover {
-	char names[NAMES_SHOWN * (IF_NAMESIZE + 2)];
+	char names[NAMES_SHOWN * (IF_NAMESIZE + 2 + sizeof(ELSEWHERE))];
 	unsigned count;
 };
 
@@ -21,8 +22,9 @@ static void add_name(struct leftover *leftover, const struct offline_program *pr
 	size_t used = strlen(leftover->names);
 
 	if (leftover->count++ < NAMES_SHOWN)
-		snprintf(leftover->names + used, sizeof(leftover->names) - used, "%s%s",
-			 used ? ", " : "", program->interface);
+		snprintf(leftover->names + used, sizeof(leftover->names) - used, "%s%s%s",
+			 used ? ", " : "", program->interface,
+			 program->elsewhere ? ELSEWHERE : "");
 }
 
 /* Pins of an lbd that runs, with another socket, are no leftover. */
