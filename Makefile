@@ -334,7 +334,8 @@ install-backend: $(BUILD)/lbd-backend $(foreach kind,8 bash zsh fish,$(BUILD)/lb
 uninstall: ## remove what install put there; refuses while lbd runs, and detaches its program (the config, the user and the group stay)
 	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || $(SBINDIR)/lbctl detach --offline --all || { echo 'uninstall: nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbctl) $(SBINDIR)/lbd $(MANDIR)/man8/lbd.8 $(MANDIR)/man5/lbd.yaml.5 $(UNITDIR)/lbd.service \
-		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(DOCDIR)/lbd-shared-interfaces.conf
+		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(DOCDIR)/lbd-shared-interfaces.conf \
+		$(DESTDIR)/etc/systemd/system/multi-user.target.wants/lbd.service
 	-@rmdir $(DESTDIR)/etc/lbd 2>/dev/null || true
 
 uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend

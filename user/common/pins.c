@@ -183,8 +183,7 @@ static bool is_owner(void *arg, const char *pin)
 	if (snprintf(links, sizeof(links), "%s/links", pin) < (int)sizeof(links) &&
 	    pins_link_path(path, sizeof(path), links, search->name) &&
 	    !pins_link_inspect(path, &ifindex, &program_id))
-		search->found =
-		    ifindex == search->ifindex && program_id == search->program_id;
+		search->found = ifindex == search->ifindex && program_id == search->program_id;
 	if (search->found)
 		snprintf(search->pin, search->size, "%s", pin);
 	return !search->found;

@@ -252,7 +252,7 @@ REGISTER(verb, backend_host_setup) = {
 REGISTER(verb, backend_host_undo) = {
     .name = TOOL_HOST "undo",
     .group = VERB_BACKEND_HOST,
-    .summary = "undo the changes of backend-host setup",
+    .summary = "undo the changes of " TOOL_HOST "setup",
     .details =
 	"Restores the old values, last change first. Values that have been changed since are "
 	"left alone and listed.",

@@ -68,7 +68,7 @@ static int read_prefix(const struct call *call, const char *value, char text[64]
 	if (bits == 0)
 		fprintf(stderr,
 			TOOL ": warning: --from %s: tunnels from any sender are accepted: whoever "
-			"reaches this host reaches the VIPs on it\n",
+			     "reaches this host reaches the VIPs on it\n",
 			value);
 	return 0;
 }

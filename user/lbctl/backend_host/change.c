@@ -129,7 +129,7 @@ static int make_decap(struct host *host, const json_t *change, struct error *err
 	if (!rc && !native && strcmp(mode, "auto") == 0)
 		fprintf(stderr,
 			TOOL ": warning: %s: the driver has no native XDP: the "
-			"decapsulator runs in generic mode, which is slower\n",
+			     "decapsulator runs in generic mode, which is slower\n",
 			host->interface);
 	return rc;
 }

@@ -77,8 +77,7 @@ static bool run_hidden(int argc, char **argv, int *ret_exit)
 	if (strcmp(argv[1], "--generate-man") == 0)
 		man_generate(stdout);
 	else if (strcmp(argv[1], "--generate-completion") == 0)
-		*ret_exit = cli_exit_code(
-		    completion_generate(stdout, argc > 2 ? argv[2] : "bash"));
+		*ret_exit = cli_exit_code(completion_generate(stdout, argc > 2 ? argv[2] : "bash"));
 	else if (strcmp(argv[1], "--words") == 0)
 		*ret_exit = cli_exit_code(completion_words(argc - 2, argv + 2, stdout));
 	else

@@ -107,7 +107,8 @@ void help_verb(FILE *out, const struct verb *verb)
 			     "lbd's socket; default: $" LB_API_SOCKET_ENV ", or " LB_API_SOCKET);
 	print_option(out, "-h, --help", NULL, "show this help");
 	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
-		fprintf(out, "%s  " TOOL " %s\n", i ? "" : "\nExamples:\n", verb->examples[i].command);
+		fprintf(out, "%s  " TOOL " %s\n", i ? "" : "\nExamples:\n",
+			verb->examples[i].command);
 		if (verb->examples[i].help) {
 			fputs("      ", out);
 			text_wrap(out, verb->examples[i].help, 6, 6, COLUMNS);

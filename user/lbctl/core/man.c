@@ -111,19 +111,15 @@ static const char head[] =
     ".TH " TOOL_TITLE " 8 \"\" \"lbd " LBD_VERSION "\" \"System administration\"\n"
     ".SH NAME\n" TOOL_ROFF " \\- " TOOL_DOES "\n"
     ".SH SYNOPSIS\n\\fB" TOOL_ROFF "\\fR \\fIVERB\\fR [\\fIARGUMENTS\\fR] [\\fIOPTIONS\\fR]\n"
-    ".SH DESCRIPTION\n"
-    TOOL_SERVER;
+    ".SH DESCRIPTION\n" TOOL_SERVER;
 
 static const char tail[] =
     ".SH OPTIONS\n"
-    ".TP\n\\fB\\-\\-json\\fR\nPrint JSON, for scripts.\n"
-    TOOL_MAN_OPTIONS
+    ".TP\n\\fB\\-\\-json\\fR\nPrint JSON, for scripts.\n" TOOL_MAN_OPTIONS
     ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow help about the verb.\n"
     ".SH EXIT STATUS\n"
     ".TP\n0\nSuccess.\n.TP\n1\nFailure; the message says why and what to do next.\n"
-    ".TP\n2\nWrong usage.\n"
-    TOOL_MAN_TAIL
-    ".SH SEE ALSO\n" TOOL_SEE_ALSO "\n";
+    ".TP\n2\nWrong usage.\n" TOOL_MAN_TAIL ".SH SEE ALSO\n" TOOL_SEE_ALSO "\n";
 
 void man_generate(FILE *out)
 {

@@ -21,8 +21,7 @@ static bool is_detour(uint32_t program_id)
 	struct bpf_prog_info info = {0};
 	uint32_t size = sizeof(info);
 
-	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
-	       !strcmp(info.name, "detour");
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) && !strcmp(info.name, "detour");
 }
 
 static void remove_from(uint32_t ifindex)

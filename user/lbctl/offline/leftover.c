@@ -23,8 +23,7 @@ static void add_name(struct leftover *leftover, const struct offline_program *pr
 
 	if (leftover->count++ < NAMES_SHOWN)
 		snprintf(leftover->names + used, sizeof(leftover->names) - used, "%s%s%s",
-			 used ? ", " : "", program->interface,
-			 program->elsewhere ? ELSEWHERE : "");
+			 used ? ", " : "", program->interface, program->elsewhere ? ELSEWHERE : "");
 }
 
 /* Pins of an lbd that runs, with another socket, are no leftover. */
@@ -48,10 +47,11 @@ int leftover_report(int rc, struct error *err)
 	struct leftover leftover = {0};
 
 	if (geteuid() != 0)
-		return error_set(err, rc,
-				 "%s\nWhere its program is still attached, root can see: sudo lbctl "
-				 "status",
-				 before.text);
+		return error_set(
+		    err, rc,
+		    "%s\nWhere its program is still attached, root can see: sudo lbctl "
+		    "status",
+		    before.text);
 	pins_each(look_at, &leftover);
 	if (!leftover.count)
 		return rc;

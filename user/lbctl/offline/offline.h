@@ -14,7 +14,7 @@
 
 struct offline_program {
 	char interface[IF_NAMESIZE];
-	uint32_t ifindex;    /* 0: the interface is gone */
+	uint32_t ifindex; /* 0: the interface is gone */
 	uint32_t program_id;
 	bool elsewhere;      /* the interface is in another network namespace, or gone */
 	char path[PATH_MAX]; /* of its link; "": in libxdp's dispatcher */
