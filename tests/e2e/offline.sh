@@ -141,7 +141,7 @@ test_detach_offline_where_nothing_is_attached() {
 	out=$(lbctl detach --offline eth0 2>&1)
 	expect "exit status of eth0" $? = 1
 	contains "$out" "eth0: no program of an lbd is attached"
-	expect "as JSON" "$(lbctl detach --offline --all --json | json -c .detached)" = '[]'
+	expect "as JSON" "$(lbctl detach --offline --all --json | json .detached)" = '[]'
 	start_lbd && serves
 }
 
@@ -155,7 +155,7 @@ traces() {
 	in_ns lb ethtool -k eth0
 	in_ns lb tc filter show dev eth0 egress
 	find "/sys/fs/bpf/$LAB" | sort
-	ls "$WORK"
+	find "$WORK" -name 'second.load.*' -o -print | sort
 }
 
 # With its own socket beside the first's, its own pins, and eth0.
@@ -176,17 +176,17 @@ second_lbd_leaves_the_first_alone() {
 	cp "$WORK/lbd.sock.overrides.json" "$WORK/overrides.json"
 	out=$(second_lbd 2>&1) # makes its own files
 	before=$(traces)
-	load_start second load-http $VIP4 80 rate 200
+	load_start second.load load-http $VIP4 80 rate 200
 	out=$(second_lbd 2>&1)
 	expect "exit status" $? = 1
-	load_end second
+	load_end second.load
 	after=$(traces)
 	contains "$out" "eth0: another lbd forwards there (program id"
 	contains "$out" "${1:-another lbd}"
 	[[ $out != *"xdp off"* ]] || { echo "# $out"; FAILED=1; }
 	[ "$before" = "$after" ] || { diff <(echo "$before") <(echo "$after"); FAILED=1; }
 	[ ! -e "/sys/fs/bpf/$LAB/second" ] || { echo "# pins of the second are left"; FAILED=1; }
-	expect "failed requests" "$(report_field second .failed)" = 0
+	expect "failed requests" "$(report_field second.load .failed)" = 0
 	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7
 	rm -f "$WORK/overrides.json"
 	lbctl backend weight web4 10.0.0.11 100 >/dev/null
@@ -211,7 +211,7 @@ test_a_start_that_fails_leaves_nothing_attached() {
 	local out
 	lbctl detach eth0 >/dev/null && stop_lbd TERM || return 1
 	ip -n "$(ns lb)" link add early type veth peer name early-peer
-	ip -n "$(ns lb)" link add drops type dummy
+	ip -n "$(ns lb)" link add drops type bridge
 	ip -n "$(ns lb)" link set early up
 	ip -n "$(ns lb)" link set early-peer up
 	sed -e 's/^interfaces:.*/interfaces: [early, drops]/' "$WORK/good.yaml" >"$WORK/fails.yaml"
