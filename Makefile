@@ -17,11 +17,14 @@ VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
 SBINDIR := $(DESTDIR)$(PREFIX)/sbin
-MANDIR := $(DESTDIR)$(PREFIX)/share/man/man8
+MANDIR := $(DESTDIR)$(PREFIX)/share/man
 UNITDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/lib/systemd/system,/etc/systemd/system)
-COMPLETIONDIR := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+BASHDIR := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSHDIR := $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+FISHDIR := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/lbd
 SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/sysusers.d)
+TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/tmpfiles.d)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -29,7 +32,7 @@ SYSUSERSDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/sysusers.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair check check-asan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands
+SELF_SUFFICIENT := help deps demo demo-pair check check-asan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -37,8 +40,10 @@ build/config.mk: configure tools/clangs
 	$(Q)./configure
 
 CFLAGS ?= -O2 -g
-WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
-ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -Iinclude -Iuser -Itests -I. -I$(BUILD) -MMD -MP
+# WERROR= for a compiler that warns of more than those that lbd is developed with.
+WERROR ?= -Werror
+WARN := -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
+ALL_CFLAGS := -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(WARN) -D_GNU_SOURCE -DLBD_VERSION='"$(VERSION)"' -Iinclude -Iuser -Itests -I. -I$(BUILD) -MMD -MP
 ALL_LDFLAGS := $(LDFLAGS) -pthread -Wl,--as-needed
 ifdef SAN
 ALL_CFLAGS += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -55,13 +60,17 @@ ifdef COV
 ALL_CFLAGS += -O0 --coverage
 ALL_LDFLAGS += --coverage
 endif
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Iinclude -Itests -I. $(BPF_INCLUDES) -MMD -MP
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra $(WERROR) -Wno-unused-parameter -Iinclude -Itests -I. $(BPF_INCLUDES) -MMD -MP
 
 # ---- what there is -------------------------------------------------------------------------------------------------
 
 COMMON_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/common/*.c)))
 LBD_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbd/*.c user/lbd/*/*.c)))
-LBCTL_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbctl/*.c user/lbctl/*/*.c)))
+LBCTL_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out user/lbctl/host_tool/%,$(wildcard user/lbctl/*.c user/lbctl/*/*.c))))
+# lbd-backend: the verbs of a backend alone, compiled with names of its own (core/tool.h).
+BACKEND_SOURCES := user/lbctl/main.c user/lbctl/backend_host.c $(filter-out %/client.c,$(wildcard user/lbctl/core/*.c)) \
+	$(wildcard user/lbctl/backend_host/*.c user/lbctl/host_tool/*.c)
+BACKEND_OBJS := $(patsubst %.c,$(BUILD)/backend/%.o,$(sort $(BACKEND_SOURCES)))
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/support/*.c)))
 BPF_OBJS := $(patsubst bpf/%.bpf.c,$(BUILD)/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELS := $(BPF_OBJS:.bpf.o=.skel.h)
@@ -80,9 +89,12 @@ BENCH_NS_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tools/ns/*.c)))
 
 BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuffix /*.bpf.c,bpf tests/bpf tools vmtest))))
 
-.PHONY: demo-pair all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install uninstall clean distclean help
+COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
+COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-all: $(BUILD)/lbd $(BUILD)/lbctl $(BUILD)/lbctl.8 $(BUILD)/lbctl.bash ## build lbd, lbctl, man page and completion into build/
+.PHONY: demo-pair all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
+
+all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
 tests: all tools $(TESTS)
 fuzzers: $(FUZZERS) # with FUZZ=1
@@ -100,11 +112,30 @@ $(BUILD)/lbctl: $(COMMON_OBJS) $(LBCTL_OBJS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBCTL) $(LIBS_COMMON)
 
-$(BUILD)/lbctl.8: $(BUILD)/lbctl
+$(BUILD)/lbd-backend: $(COMMON_OBJS) $(BACKEND_OBJS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_BACKEND) $(LIBS_COMMON)
+
+$(COMMANDS:=.8): %.8: %
 	$(Q)$< --generate-man >$@
 
-$(BUILD)/lbctl.bash: $(BUILD)/lbctl
-	$(Q)$< --generate-completion >$@
+$(COMMANDS:=.bash): %.bash: %
+	$(Q)$< --generate-completion bash >$@
+
+$(COMMANDS:=.zsh): %.zsh: %
+	$(Q)$< --generate-completion zsh >$@
+
+$(COMMANDS:=.fish): %.fish: %
+	$(Q)$< --generate-completion fish >$@
+
+$(BUILD)/lbd.yaml.5: docs/config.md tools/man-config
+	@mkdir -p $(@D)
+	$(Q)tools/man-config $(VERSION) <$< >$@
+
+$(BUILD)/backend/%.o: %.c | $(SKELS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -DLBD_BACKEND -c -o $@ $<
 
 $(BUILD)/%.o: %.c | $(SKELS)
 	$(call say,CC,$<)
@@ -263,7 +294,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/deb tools/debtest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
@@ -278,29 +309,60 @@ lint: ## formatting, cppcheck, shellcheck, the include rule, the tests that SECU
 	@tools/promises --check
 	@shellcheck -x -S warning $(wildcard $(SHELLED))
 
-install: all ## install lbd, lbctl, man pages, completion, systemd unit, its user and group, and an example config (PREFIX, DESTDIR)
+# Of a command: the program, its man page, and completion for three shells.
+define install-command # NAME
+	install -D -m 755 $(BUILD)/$(1) $(SBINDIR)/$(1)
+	install -D -m 644 $(BUILD)/$(1).8 $(MANDIR)/man8/$(1).8
+	install -D -m 644 $(BUILD)/$(1).bash $(BASHDIR)/$(1)
+	install -D -m 644 $(BUILD)/$(1).zsh $(ZSHDIR)/_$(1)
+	install -D -m 644 $(BUILD)/$(1).fish $(FISHDIR)/$(1).fish
+endef
+files-of-command = $(SBINDIR)/$(1) $(MANDIR)/man8/$(1).8 $(BASHDIR)/$(1) $(ZSHDIR)/_$(1) $(FISHDIR)/$(1).fish
+
+install: all ## install lbd, lbctl, man pages, completions, systemd unit, its user and group, and an example config (PREFIX, DESTDIR)
+	$(call install-command,lbctl)
 	install -D -m 755 $(BUILD)/lbd $(SBINDIR)/lbd
-	install -D -m 755 $(BUILD)/lbctl $(SBINDIR)/lbctl
-	install -D -m 644 $(BUILD)/lbctl.8 $(MANDIR)/lbctl.8
-	install -D -m 644 docs/lbd.8 $(MANDIR)/lbd.8
-	install -D -m 644 $(BUILD)/lbctl.bash $(COMPLETIONDIR)/lbctl
+	install -D -m 644 docs/lbd.8 $(MANDIR)/man8/lbd.8
+	install -D -m 644 $(BUILD)/lbd.yaml.5 $(MANDIR)/man5/lbd.yaml.5
 	install -d $(UNITDIR)
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd.service >$(UNITDIR)/lbd.service
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd-withdraw.service >$(UNITDIR)/lbd-withdraw.service
 	install -D -m 644 dist/lbd.sysusers $(SYSUSERSDIR)/lbd.conf
+	install -D -m 644 dist/lbd.tmpfiles $(TMPFILESDIR)/lbd.conf
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
 	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/alerts.yml dist/grafana.json dist/announce/*.conf
 	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
 		useradd --system $$(getent group lbd >/dev/null && echo -g lbd || echo --user-group) --no-create-home --shell /usr/sbin/nologin lbd)
 	@echo 'Next: cp $(DESTDIR)/etc/lbd/lbd.yaml.example $(DESTDIR)/etc/lbd/lbd.yaml, edit it, and: systemctl daemon-reload && systemctl enable --now lbd'
 
-uninstall: ## remove what install put there (the config, the user and the group stay)
-	rm -f $(SBINDIR)/lbd $(SBINDIR)/lbctl $(MANDIR)/lbctl.8 $(MANDIR)/lbd.8 $(COMPLETIONDIR)/lbctl $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
-		$(SYSUSERSDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example $(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf)))
+install-backend: $(BUILD)/lbd-backend $(foreach kind,8 bash zsh fish,$(BUILD)/lbd-backend.$(kind)) ## on a backend: install lbd-backend and its unit (PREFIX, DESTDIR)
+	$(call install-command,lbd-backend)
+	install -d $(UNITDIR) $(DESTDIR)/etc/lbd-backend
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd-backend@.service >$(UNITDIR)/lbd-backend@.service
+	@echo 'Next: write $(DESTDIR)/etc/lbd-backend/IFACE.conf as dist/lbd-backend.conf shows, and: systemctl daemon-reload && systemctl enable --now lbd-backend@IFACE'
+
+uninstall: ## remove what install put there; refuses while lbd runs, and detaches its program (the config, the user and the group stay)
+	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || $(SBINDIR)/lbctl detach --offline --all || { echo 'uninstall: nothing was removed' >&2; exit 1; })
+	rm -f $(call files-of-command,lbctl) $(SBINDIR)/lbd $(MANDIR)/man8/lbd.8 $(MANDIR)/man5/lbd.yaml.5 $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
+		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
+		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
+		$(DESTDIR)/etc/systemd/system/multi-user.target.wants/lbd.service
 	-@rmdir $(DESTDIR)/etc/lbd 2>/dev/null || true
 
+uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend
+	$(if $(DESTDIR),,@! ls /run/lbd-backend/backend-host-*.json /run/lbd/backend-host-*.json 2>/dev/null | grep . || { echo 'uninstall-backend: this host is set up as a backend: systemctl disable --now lbd-backend@IFACE, or lbd-backend undo --iface IFACE; nothing was removed' >&2; exit 1; })
+	rm -f $(call files-of-command,lbd-backend) $(UNITDIR)/lbd-backend@.service
+	-@rmdir $(DESTDIR)/etc/lbd-backend 2>/dev/null || true
+
+deb: ## Debian packages lbd and lbd-backend, with debug symbols, of this tree in build/deb/
+	@tools/deps build deb
+	@tools/deb
+
+debtest: ## packages built, installed, upgraded, removed and purged in fresh roots of Debian 12 and 13 (root; tools/debtest --help)
+	@tools/debtest $(DEBTEST)
+
 clean: ## remove build/, but not what vmtest and fresh fetched
-	rm -rf $(filter-out build/vmtest build/fresh,$(wildcard build/*))
+	rm -rf $(filter-out build/vmtest build/fresh build/deb,$(wildcard build/*))
 
 distclean: ## remove build/ whole
 	rm -rf build

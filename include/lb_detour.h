@@ -9,6 +9,7 @@
 #define LB_DETOUR_MARK   0x4c420000u
 #define LB_DETOUR_MASK   0xffff0000u
 #define LB_DETOUR_WAYS   32768
+#define LB_DETOUR_FILTER 0x4c42    /* the handle of the program among tc filters of priority 1 */
 #define LB_DETOUR_ROOM   (40 + 12) /* IPv6, UDP and GUE */
 #define LB_DETOUR_HEADER (14 + LB_DETOUR_ROOM)
 

@@ -152,6 +152,26 @@ ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *e
 	return length;
 }
 
+/* A line of it: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF". */
+int file_lock_holder(int fd)
+{
+	_cleanup_fclose_ FILE *locks = fopen("/proc/locks", "re");
+	char line[256];
+	struct stat st;
+
+	if (!locks || fstat(fd, &st))
+		return 0;
+	while (fgets(line, sizeof(line), locks)) {
+		unsigned long inode;
+		int pid;
+
+		if (sscanf(line, "%*s FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 &&
+		    inode == st.st_ino)
+			return pid;
+	}
+	return 0;
+}
+
 int directory_make(const char *path, mode_t mode)
 {
 	return mkdir(path, mode) && errno != EEXIST ? -errno : 0;

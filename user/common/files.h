@@ -30,6 +30,9 @@ ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *e
  * or -errno. */
 int file_set_aside(const char *path);
 
+/* The pid that holds the flock of an open file, from /proc/locks; 0: unknown. */
+int file_lock_holder(int fd);
+
 /* Creates a directory if it does not exist. 0 or -errno. */
 int directory_make(const char *path, mode_t mode);
 /* The same, with its missing parents. */

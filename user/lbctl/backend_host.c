@@ -10,6 +10,7 @@
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/show.h"
+#include "lbctl/core/tool.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/backend_host/accept.h"
 #include "lbctl/backend_host/change.h"
@@ -33,7 +34,7 @@ static int open_host(const struct call *call, struct host *ret, struct error *er
 		return error_set(
 		    err, -EPERM,
 		    "%s: permission denied: only root may inspect and change the network.\n"
-		    "Try: sudo lbctl %s",
+		    "Try: sudo " TOOL " %s",
 		    call->verb->name, call->verb->name);
 	*ret = (struct host){.interface = interface, .ifindex = if_nametoindex(interface)};
 	return host_record_open(HOST_RUN_DIRECTORY, HOST_FORMER_DIRECTORY, interface, &ret->record,
@@ -201,7 +202,7 @@ static int run_status(struct call *call, struct error *err)
 	}
 
 REGISTER(verb, backend_host_setup) = {
-    .name = "backend-host setup",
+    .name = TOOL_HOST "setup",
     .group = VERB_BACKEND_HOST,
     .summary = "configure this host as a backend",
     .details =
@@ -218,8 +219,8 @@ REGISTER(verb, backend_host_setup) = {
 	"Tunnel packets from another source, to an address that is not the host's, or to another "
 	"port are not opened: they pass to the kernel unchanged, and status counts them by "
 	"reason.\n\n"
-	"The settings do not survive a reboot: run it at boot, when the host has its addresses, "
-	"for example from a systemd unit.",
+	"The settings do not survive a reboot: the unit lbd-backend@IFACE.service of package "
+	"lbd-backend sets them again at boot, when the host has its addresses.",
     .options =
 	{IFACE_OPTION,
 	 {.name = "--vip",
@@ -251,17 +252,17 @@ REGISTER(verb, backend_host_setup) = {
 	 {.name = "--gue-port",
 	  .value = "PORT",
 	  .help = "UDP port of GUE: encap.gue-port of lbd (default: 6080)"}},
-    .examples = {{"backend-host setup --iface eth0 --vip 192.0.2.10 --vip 2001:db8::10",
+    .examples = {{TOOL_HOST "setup --iface eth0 --vip 192.0.2.10 --vip 2001:db8::10",
 		  "serve two VIPs"},
-		 {"backend-host setup --iface eth0 --vip 192.0.2.10 --port 80/tcp",
+		 {TOOL_HOST "setup --iface eth0 --vip 192.0.2.10 --port 80/tcp",
 		  "serve one port of a VIP and no other"}},
     .run = run_setup,
 };
 
 REGISTER(verb, backend_host_undo) = {
-    .name = "backend-host undo",
+    .name = TOOL_HOST "undo",
     .group = VERB_BACKEND_HOST,
-    .summary = "undo the changes of backend-host setup",
+    .summary = "undo the changes of " TOOL_HOST "setup",
     .details =
 	"Restores the old values, last change first. Values that have been changed since are "
 	"left alone and listed.",
@@ -270,12 +271,12 @@ REGISTER(verb, backend_host_undo) = {
 		 .value = "ADDRESS",
 		 .many = true,
 		 .help = "undo only this address and keep the rest"}},
-    .examples = {{"backend-host undo --iface eth0", "restore the state before setup"}},
+    .examples = {{TOOL_HOST "undo --iface eth0", "restore the state before setup"}},
     .run = run_undo,
 };
 
 REGISTER(verb, backend_host_status) = {
-    .name = "backend-host status",
+    .name = TOOL_HOST "status",
     .group = VERB_BACKEND_HOST,
     .flags = VERB_JSON,
     .summary = "show the decapsulator of this host, what it accepts, its counters and settings",
@@ -284,6 +285,6 @@ REGISTER(verb, backend_host_status) = {
     .options =
 	{IFACE_OPTION,
 	 {.name = "--vip", .value = "ADDRESS", .many = true, .help = "show this address too"}},
-    .examples = {{"backend-host status --iface eth0", NULL}},
+    .examples = {{TOOL_HOST "status --iface eth0", NULL}},
     .run = run_status,
 };

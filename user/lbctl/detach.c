@@ -1,28 +1,218 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl detach: asks lbd to detach its XDP program from an interface. */
+/* lbctl detach: asks lbd to detach its XDP program from an interface, or takes off by itself what
+ * an lbd that has ended left. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "common/pins.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
+#include "lbctl/offline/offline.h"
+
+static void print_detached(const char *name)
+{
+	text_put(stdout, name);
+	printf(": detached; packets that arrive on it are no longer forwarded\n");
+}
+
+/* ---- by lbd ---- */
+
+static int detach_one(struct call *call, const char *name, json_t **ret_answer, struct error *err)
+{
+	int rc =
+	    call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), ret_answer, err);
+
+	if (!rc && !call->json)
+		print_detached(name);
+	return rc;
+}
+
+static int detach_named(struct call *call, const char *name, struct error *err)
+{
+	json_t *answer = NULL;
+	int rc = detach_one(call, name, &answer, err);
+
+	if (!rc && call->json)
+		rc = show_json(answer, err);
+	json_decref(answer);
+	return rc;
+}
+
+/* Prints what was detached, also if that is nothing. */
+static int report(struct call *call, json_t *names, struct error *err)
+{
+	json_t *answer;
+	int rc;
+
+	if (!call->json) {
+		if (!json_array_size(names))
+			printf("nothing to detach: the program is on no interface\n");
+		return 0;
+	}
+	answer = json_pack("{s:O}", "detached", names);
+	if (!answer)
+		return error_set(err, -ENOMEM, "out of memory");
+	rc = show_json(answer, err);
+	json_decref(answer);
+	return rc;
+}
+
+static int detach_all(struct call *call, struct error *err)
+{
+	json_t *status = NULL, *interface, *names = json_array();
+	size_t i;
+	int rc = call_get(call, "/v1/status", &status, err);
+
+	json_array_foreach (json_object_get(status, "interfaces"), i, interface)
+		if (!rc) {
+			rc = detach_one(call, json_text(interface, "name"), NULL, err);
+			json_array_append(names, json_object_get(interface, "name"));
+		}
+	if (!rc)
+		rc = report(call, names, err);
+	json_decref(status);
+	json_decref(names);
+	return rc;
+}
+
+/* ---- without lbd ---- */
+
+/* One call of detach --offline, over one directory of pins or all. */
+struct sweep {
+	const struct call *call;
+	const char *interface;     /* NULL: every one */
+	json_t *names;             /* of what was detached */
+	unsigned left;             /* directories of pins that stay */
+	struct error busy, failed; /* the first of each; "" if there was none */
+};
+
+static bool is_wanted(const struct sweep *sweep, const struct offline_program *program)
+{
+	if (!sweep->interface)
+		return true;
+	return !program->elsewhere && !strcmp(program->interface, sweep->interface);
+}
+
+static int take_off(struct sweep *sweep, struct offline *offline, unsigned number,
+		    struct error *err)
+{
+	const struct offline_program program = offline->list[number];
+	int rc = offline_detach(offline, number, err);
+
+	if (rc)
+		return rc;
+	json_array_append_new(sweep->names, json_string(program.interface));
+	if (!sweep->call->json)
+		print_detached(program.interface);
+	if (!program.elsewhere)
+		offloads_turn_on(sweep->call->socket, program.ifindex, !sweep->call->json);
+	return 0;
+}
+
+static int sweep_opened(struct sweep *sweep, struct offline *offline, struct error *err)
+{
+	size_t before = json_array_size(sweep->names);
+	bool unpinned = false;
+	unsigned i = 0;
+	int rc = 0;
+
+	while (!rc && i < offline->count)
+		if (is_wanted(sweep, &offline->list[i]))
+			rc = take_off(sweep, offline, i, err);
+		else
+			i++;
+	if (!rc && (!sweep->interface || json_array_size(sweep->names) > before))
+		rc = offline_unpin(offline, &unpinned, err);
+	if (unpinned && !sweep->call->json)
+		printf("%s: removed: the program is on no other interface\n", offline->pin);
+	sweep->left += !unpinned;
+	return rc;
+}
+
+/* Looks at one directory, and goes on to the next also after a failure. */
+static bool sweep_pins(void *arg, const char *pin)
+{
+	struct sweep *sweep = arg;
+	struct offline offline;
+	struct error err = {""};
+	int rc = offline_open(pin, true, &offline, &err);
+
+	if (!rc) {
+		rc = sweep_opened(sweep, &offline, &err);
+		offline_close(&offline);
+	} else if (rc != -ENOENT) {
+		sweep->left++;
+	}
+	if (rc == -EBUSY && !*sweep->busy.text)
+		sweep->busy = err;
+	else if (rc && rc != -EBUSY && !*sweep->failed.text)
+		sweep->failed = err;
+	return true;
+}
+
+/* An lbd that runs on other pins is in the way only if every interface is meant. */
+static int conclude(const struct sweep *sweep, struct error *err)
+{
+	bool found = json_array_size(sweep->names);
+
+	if (*sweep->failed.text)
+		return error_set(err, -EIO, "%s", sweep->failed.text);
+	if (*sweep->busy.text && !(sweep->interface && found))
+		return error_set(err, -EBUSY, "%s", sweep->busy.text);
+	if (sweep->interface && !found)
+		return error_set(err, -ENODEV,
+				 "%s: no program of an lbd is attached; where there are: lbctl "
+				 "status",
+				 sweep->interface);
+	return 0;
+}
+
+static int detach_offline(struct call *call, const char *interface, struct error *err)
+{
+	const char *pin = call_option(call, "--pin");
+	struct sweep sweep = {.call = call, .interface = interface};
+	int rc;
+
+	if (geteuid() != 0)
+		return error_set(err, -EPERM,
+				 "detach --offline: permission denied: only root may detach "
+				 "programs.\nTry: sudo lbctl detach --offline");
+	sweep.names = json_array();
+	if (!sweep.names)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (pin)
+		sweep_pins(&sweep, pin);
+	else
+		pins_each(sweep_pins, &sweep); /* no bpf file system: nothing is pinned */
+	if (!sweep.left)
+		filters_remove();
+	rc = conclude(&sweep, err);
+	if (!rc)
+		rc = report(call, sweep.names, err);
+	json_decref(sweep.names);
+	return rc;
+}
+
+/* ---- the verb ---- */
 
 static int run_detach(struct call *call, struct error *err)
 {
 	const char *name = call_argument(call, 0);
-	json_t *answer = NULL;
-	int rc = call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), &answer, err);
+	bool all = call_option(call, "--all"), offline = call_option(call, "--offline");
 
-	if (rc)
-		return rc;
-	if (call->json) {
-		rc = show_json(answer, err);
-	} else {
-		text_put(stdout, name);
-		printf(": detached; packets that arrive on it are no longer forwarded\n");
-	}
-	json_decref(answer);
-	return rc;
+	if (!name == !all)
+		return error_set(err, -EINVAL, "detach: expected either IFACE or --all");
+	if (call_option(call, "--pin") && !offline)
+		return error_set(err, -EINVAL,
+				 "detach: --pin: only with --offline: lbd knows its directory");
+	if (offline)
+		return detach_offline(call, name, err);
+	return all ? detach_all(call, err) : detach_named(call, name, err);
 }
 
 REGISTER(verb, detach) = {
@@ -30,9 +220,22 @@ REGISTER(verb, detach) = {
     .group = VERB_INTERFACES,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "detach the load balancer from an interface",
-    .details = "Packets that arrive on IFACE are no longer forwarded. Forwarding on other "
-	       "interfaces continues.",
-    .arguments = {ARGUMENT("IFACE", WORDS_INTERFACE)},
-    .examples = {{"detach eth0", "stop forwarding packets that arrive on eth0"}},
+    .details =
+	"Packets that arrive on IFACE are no longer forwarded. Forwarding on other interfaces "
+	"continues.\n\n"
+	"The program stays attached when lbd ends, and forwards without health checks. With "
+	"--offline lbctl detaches it by itself, as root and while no lbd runs. It turns on the "
+	"receive offloads that lbd turned off, and with the last interface it removes the pinned "
+	"maps. lbctl status says where the program is still attached.",
+    .arguments = {OPTIONAL("IFACE", WORDS_INTERFACE)},
+    .options = {{.name = "--all", .help = "from every interface"},
+		{.name = "--offline", .help = "without lbd, after it has ended"},
+		{.name = "--pin",
+		 .value = "PATH",
+		 .words = WORDS_FILE,
+		 .help = "with --offline: only this directory of pins (pin in the config); without "
+			 "it, all those in " PINS_BPFFS}},
+    .examples = {{"detach eth0", "stop forwarding packets that arrive on eth0"},
+		 {"detach --offline --all", "leave nothing attached before lbd is removed"}},
     .run = run_detach,
 };

@@ -10,6 +10,7 @@
 #include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
+#include "lbctl/offline/leftover.h"
 
 #define LABEL   15 /* columns of the labels */
 #define LATE_MS 100
@@ -349,6 +350,8 @@ static int run_status(struct call *call, struct error *err)
 	json_t *answer = NULL;
 	int rc = call_get(call, "/v1/status", &answer, err);
 
+	if (rc == -ENOENT || rc == -ECONNREFUSED)
+		return leftover_report(rc, err);
 	if (rc)
 		return rc;
 	if (call_option(call, "--check"))
@@ -369,7 +372,9 @@ REGISTER(verb, status) = {
     .details =
 	"The first line says whether traffic is forwarded; if it is not, also what to do next. "
 	"With --check it is the only line, and the exit status is 1 if no traffic is forwarded: "
-	"no interface is attached and running, or no service has a backend that takes flows.",
+	"no interface is attached and running, or no service has a backend that takes flows. If "
+	"lbd is not running, it says (to root) on which interfaces the program is still attached: "
+	"it forwards there, without health checks.",
     .options = {{.name = "--check",
 		 .help = "print the first line only; exit 1 if no traffic is forwarded"}},
     .examples = {{"status", NULL},

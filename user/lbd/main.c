@@ -112,7 +112,7 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 	    "stopped by SIG%s%s", sigabbrev_np(number),
 	    forwards(daemon)
 		? ": the program stays attached and keeps forwarding, without health checks. To "
-		  "end that, start lbd again and run: lbctl detach IFACE"
+		  "end that: lbctl detach --offline IFACE"
 		: "");
 	event_base_loopbreak(daemon->base);
 }
@@ -292,6 +292,17 @@ static int start_attach(struct daemon *daemon, const struct config *config, stru
 			       offloads->path, &daemon->attach, err);
 }
 
+/* Before health checks begin, which change the host: a start that fails because another lbd has an
+ * interface leaves no trace. */
+static int check_interfaces(struct daemon *daemon, const struct config *config, struct error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < config->interfaces_count; i++)
+		rc = attach_check_free(daemon->attach, config->interfaces[i], err);
+	return dataplane_adopted(daemon->dp) ? 0 : rc;
+}
+
 /* Takes ownership of config, also on error. */
 static int start_state(struct daemon *daemon, struct config *config, struct error *err)
 {
@@ -313,8 +324,10 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 		return rc;
 	}
 	options.overrides_path = overrides.path;
-	options.overrides_former = overrides.former;
 	options.held_path = held.path;
+	/* Without maps of a former lbd its file is that of another one, which may be running. */
+	if (dataplane_adopted(daemon->dp))
+		options.overrides_former = overrides.former;
 	rc = state_new(&options, &daemon->state, err);
 	kept_file_done(&overrides);
 	kept_file_done(&held);
@@ -451,7 +464,8 @@ static int start(struct daemon *daemon, struct error *err)
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
 	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) ||
-	    (rc = start_attach(daemon, config, err))) {
+	    (rc = start_attach(daemon, config, err)) ||
+	    (rc = check_interfaces(daemon, config, err))) {
 		config_free(config);
 		return rc;
 	}
@@ -464,6 +478,23 @@ static int start(struct daemon *daemon, struct error *err)
 	if (watch_events(daemon) || tasks_add(daemon->tasks, run_start, daemon))
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
+}
+
+/* After a failed start. What an earlier lbd attached stays: it forwards. */
+static void detach_all(struct daemon *daemon)
+{
+	const struct attachment *list;
+	struct error err;
+	unsigned count;
+
+	if (!daemon->attach || dataplane_adopted(daemon->dp))
+		return;
+	for (list = attach_list(daemon->attach, &count); count;
+	     list = attach_list(daemon->attach, &count))
+		if (attach_detach(daemon->attach, list[0].name, &err)) {
+			log_error("%s", err.text);
+			return;
+		}
 }
 
 /* Keeps the pins for the next lbd, unless nothing is attached. */
@@ -522,6 +553,8 @@ static int run(const char *config_path)
 		explain_failure(rc, &err);
 	else
 		event_base_dispatch(daemon.base);
+	if (rc || daemon.failure)
+		detach_all(&daemon);
 	stop(&daemon);
 	libevent_global_shutdown();
 	return rc || daemon.failure ? EXIT_FAILURE : EXIT_SUCCESS;

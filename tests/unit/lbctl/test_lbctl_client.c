@@ -609,11 +609,40 @@ static void a_bad_argument_to_lbd_is_a_failure_not_wrong_usage(void **state)
 
 static void a_missing_socket_says_how_to_start_lbd(void **state)
 {
-	lbctl_run(&run, "status", "--socket", "/tmp/no-such-directory/lbd.sock");
+	lbctl_run(&run, "services", "--socket", "/tmp/no-such-directory/lbd.sock");
 	assert_int_equal(run.exit_code, 1);
 	assert_string_equal(
 	    run.err, "lbctl: lbd is not running (no socket /tmp/no-such-directory/lbd.sock).\n"
 		     "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml\n");
+}
+
+static void detach_all_asks_lbd_for_each_interface(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200, "{\"interfaces\":[" ETH0 "," ETH1 "]}"},
+	    {"POST /v1/detach", 200, "{}"},
+	    {NULL}};
+
+	RUN(answers, "detach", "--all");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(requests, "POST /v1/detach {\"interface\":\"eth0\"}\n"));
+	assert_non_null(strstr(requests, "POST /v1/detach {\"interface\":\"eth1\"}\n"));
+	assert_non_null(strstr(run.out, "eth0: detached"));
+	assert_non_null(strstr(run.out, "eth1: detached"));
+	RUN(answers, "detach", "--all", "--json");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "\"detached\""));
+	assert_non_null(strstr(run.out, "\"eth1\""));
+}
+
+static void detach_all_says_that_there_is_nothing_to_detach(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, "{\"interfaces\":[]}"},
+					      {NULL}};
+
+	RUN(answers, "detach", "--all");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "nothing to detach"));
 }
 
 static void a_socket_without_listener_says_so(void **state)
@@ -635,6 +664,38 @@ static void become_nobody(void)
 {
 	if (setgid(65534) || setuid(65534))
 		_exit(99);
+}
+
+static void only_root_may_detach_without_lbd(void **state)
+{
+	const char *detach[] = {"detach", "--offline", "--all", NULL};
+	const char *status[] = {"status", "--socket", "/tmp/no-such-directory/lbd.sock", NULL};
+
+	if (geteuid() != 0)
+		skip();
+	lbctl_run_after(&run, become_nobody, detach);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "only root may detach"));
+	lbctl_run_after(&run, become_nobody, status);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "lbd is not running"));
+	assert_non_null(strstr(run.err, "root can see: sudo lbctl status"));
+}
+
+static void what_is_no_directory_of_pins_stays(void **state)
+{
+	char directory[] = "/tmp/test_pins.XXXXXX";
+
+	if (geteuid() != 0)
+		skip();
+	assert_non_null(mkdtemp(directory));
+	lbctl_run(&run, "detach", "--offline", "--all", "--pin", directory);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "expected a directory of pins on a bpf file system"));
+	assert_int_equal(rmdir(directory), 0);
+	lbctl_run(&run, "detach", "--offline", "--all", "--pin", directory);
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "nothing to detach"));
 }
 
 static void without_permission_it_says_who_has_it(void **state)
@@ -804,7 +865,11 @@ int main(void)
 	    cmocka_unit_test(a_refusal_prints_lbds_sentence_and_hint_and_exits_1),
 	    cmocka_unit_test(a_bad_argument_to_lbd_is_a_failure_not_wrong_usage),
 	    cmocka_unit_test(a_missing_socket_says_how_to_start_lbd),
+	    cmocka_unit_test(detach_all_asks_lbd_for_each_interface),
+	    cmocka_unit_test(detach_all_says_that_there_is_nothing_to_detach),
 	    cmocka_unit_test(a_socket_without_listener_says_so),
+	    cmocka_unit_test(only_root_may_detach_without_lbd),
+	    cmocka_unit_test(what_is_no_directory_of_pins_stays),
 	    cmocka_unit_test(without_permission_it_says_who_has_it),
 	    cmocka_unit_test(a_closed_connection_points_to_the_log),
 	    cmocka_unit_test(an_answer_that_is_not_from_lbd_is_refused),

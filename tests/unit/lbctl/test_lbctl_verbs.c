@@ -98,6 +98,22 @@ static void help_man_and_completion_cover_every_verb_and_option(void **state)
 	}
 }
 
+static void each_shell_has_a_completion_that_asks_lbctl_for_the_words(void **state)
+{
+	static const char *const shells[][2] = {{"bash", "complete -F _lbctl lbctl\n"},
+						{"zsh", "#compdef lbctl\n"},
+						{"fish", "complete -c lbctl "}};
+
+	for (size_t i = 0; i < sizeof(shells) / sizeof(*shells); i++) {
+		lbctl_run(&run, "--generate-completion", shells[i][0]);
+		assert_int_equal(run.exit_code, 0);
+		assert_non_null(strstr(run.out, shells[i][1]));
+		assert_non_null(strstr(run.out, " --words "));
+	}
+	lbctl_run(&run, "--generate-completion", "tcsh");
+	assert_int_equal(run.exit_code, 2);
+}
+
 static void no_line_of_help_is_wider_than_80_columns(void **state)
 {
 	const struct verb *const *verbs;
@@ -151,6 +167,10 @@ static void wrong_usage_exits_with_2_and_shows_the_usage_line(void **state)
 	    {"attach", "eth0", "--mode"},
 	    {"attach", "eth0", "--speed=9"},
 	    {"attach", "eth0", "--mode=auto", "--mode=auto"},
+	    {"detach"},
+	    {"detach", "--offline"},
+	    {"detach", "eth0", "--all"},
+	    {"detach", "eth0", "--pin", "/sys/fs/bpf/lbd"},
 	    {"detach", "--json=yes", "eth0"},
 	    {"backend", "add", "web", "10.0.0"},
 	    {"backend", "add", "web", "10.0.0.1", "--weight", "10001"},
@@ -243,6 +263,7 @@ int main(void)
 	    cmocka_unit_test(every_promised_verb_is_in_the_table),
 	    cmocka_unit_test(every_verb_has_a_summary_an_example_and_option_help),
 	    cmocka_unit_test(help_man_and_completion_cover_every_verb_and_option),
+	    cmocka_unit_test(each_shell_has_a_completion_that_asks_lbctl_for_the_words),
 	    cmocka_unit_test(no_line_of_help_is_wider_than_80_columns),
 	    cmocka_unit_test(asking_any_verb_for_help_exits_with_0),
 	    cmocka_unit_test(wrong_usage_exits_with_2_and_shows_the_usage_line),

@@ -9,6 +9,7 @@
 
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/core/tool.h"
 #include "net.h"
 
 #define MANY 256 /* values of one option */
@@ -66,8 +67,8 @@ static int read_prefix(const struct call *call, const char *value, char text[64]
 	snprintf(text, 64, "%s/%u", addr_format(&addr, address), bits);
 	if (bits == 0)
 		fprintf(stderr,
-			"lbctl: warning: --from %s: tunnels from any sender are accepted: whoever "
-			"reaches this host reaches the VIPs on it\n",
+			TOOL ": warning: --from %s: tunnels from any sender are accepted: whoever "
+			     "reaches this host reaches the VIPs on it\n",
 			value);
 	return 0;
 }

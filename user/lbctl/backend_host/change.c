@@ -11,6 +11,7 @@
 #include "decap.h"
 #include "net.h"
 #include "lbctl/core/json.h"
+#include "lbctl/core/tool.h"
 
 struct kind {
 	const char *name;
@@ -127,8 +128,8 @@ static int make_decap(struct host *host, const json_t *change, struct error *err
 
 	if (!rc && !native && strcmp(mode, "auto") == 0)
 		fprintf(stderr,
-			"lbctl: warning: %s: the driver has no native XDP: the "
-			"decapsulator runs in generic mode, which is slower\n",
+			TOOL ": warning: %s: the driver has no native XDP: the "
+			     "decapsulator runs in generic mode, which is slower\n",
 			host->interface);
 	return rc;
 }
@@ -362,7 +363,7 @@ static int undo_one(struct host *host, size_t at, struct error *err)
 	int rc;
 
 	if (!kind)
-		return error_set(err, -EPROTO, "%s: change %zu: kind \"%s\": unknown to this lbctl",
+		return error_set(err, -EPROTO, "%s: change %zu: kind \"%s\": unknown to this " TOOL,
 				 host->record.path, at, json_text(change, "kind"));
 	rc = kind->unmake(host, change, &why);
 	if (rc && rc != -ESTALE)

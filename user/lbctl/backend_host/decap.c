@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 
 #include "common/cleanup.h"
+#include "lbctl/core/tool.h"
 #include "decap.skel.h"
 #include "maps.h"
 
@@ -113,7 +114,8 @@ static int take_over(struct decap_bpf *skeleton, const struct decap *old, struct
 		return error_set(
 		    err, -EPROTO,
 		    "XDP program %u: a decapsulator of another version: its VIPs cannot be taken "
-		    "over.\nDetach it first: lbctl backend-host undo, or ip link set dev IFACE xdp "
+		    "over.\nDetach it first: " TOOL " " TOOL_HOST
+		    "undo, or ip link set dev IFACE xdp "
 		    "off",
 		    old->program_id);
 	if (old)
@@ -222,8 +224,8 @@ int decap_set_vip(const struct decap *decap, const struct addr *vip, bool presen
 	if (fd < 0 || info.key_size != sizeof(key) || info.value_size > sizeof(value))
 		return error_set(
 		    err, -EPROTO,
-		    "XDP program %u: a decapsulator of another version: expected that of this "
-		    "lbctl.\nDetach it first: lbctl backend-host undo, or ip link set dev IFACE "
+		    "XDP program %u: a decapsulator of another version: expected that of this " TOOL
+		    ".\nDetach it first: " TOOL " " TOOL_HOST "undo, or ip link set dev IFACE "
 		    "xdp off",
 		    decap->program_id);
 	rc =

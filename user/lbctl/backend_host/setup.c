@@ -8,6 +8,7 @@
 
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/core/tool.h"
 #include "accept.h"
 #include "decap.h"
 #include "net.h"
@@ -35,7 +36,7 @@ static int check_decap(const struct host *host, const char *mode, struct error *
 		return error_set(
 		    err, -EEXIST,
 		    "%s: --mode %s: the decapsulator is attached in %s mode.\nTo change "
-		    "the mode: lbctl backend-host undo --iface %s, then setup",
+		    "the mode: " TOOL " " TOOL_HOST "undo --iface %s, then setup",
 		    host->interface, mode, decap.native ? "native" : "generic", host->interface);
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lbctl/core/json.h"
+#include "lbctl/core/tool.h"
 #include "accept.h"
 #include "net.h"
 #include "settings.h"
@@ -172,7 +173,7 @@ static void print_advice(const json_t *status, bool good)
 			       : NULL;
 
 	if (what)
-		printf("To %s: lbctl backend-host setup --iface %s --vip ADDRESS\n", what,
+		printf("To %s: " TOOL " " TOOL_HOST "setup --iface %s --vip ADDRESS\n", what,
 		       json_text(status, "interface"));
 }
 

@@ -12,8 +12,9 @@
 #include "help.h"
 #include "man.h"
 #include "show.h"
+#include "tool.h"
 
-#define USAGE "usage: lbctl VERB [ARGUMENTS] [OPTIONS]; lbctl help lists the verbs"
+#define USAGE "usage: " TOOL " VERB [ARGUMENTS] [OPTIONS]; " TOOL " help lists the verbs"
 
 enum cli_exit cli_exit_code(int rc)
 {
@@ -34,7 +35,7 @@ static int unknown_verb(const char *first, const char *second)
 	bool near;
 
 	if (help_family(NULL, first) && !second) {
-		fprintf(stderr, "lbctl: %s: incomplete verb: expected one of:\n", first);
+		fprintf(stderr, TOOL ": %s: incomplete verb: expected one of:\n", first);
 		help_family(stderr, first);
 		return CLI_USAGE;
 	}
@@ -44,8 +45,8 @@ static int unknown_verb(const char *first, const char *second)
 		snprintf(typed, sizeof(typed), "%s", first);
 		near = verb_nearest(typed, nearest);
 	}
-	fprintf(stderr, "lbctl: %s: unknown verb%s%s\n" USAGE "\n", typed,
-		near ? ". Did you mean: lbctl " : "", near ? nearest : "");
+	fprintf(stderr, TOOL ": %s: unknown verb%s%s\n" USAGE "\n", typed,
+		near ? ". Did you mean: " TOOL " " : "", near ? nearest : "");
 	return CLI_USAGE;
 }
 
@@ -65,20 +66,20 @@ static int run_verb(const struct verb *verb, char **words, int count)
 	if (fflush(stdout) && !rc)
 		rc = error_set(&err, -EIO, "standard output: %s", strerror(errno));
 	if (rc && err.text[0])
-		fprintf(stderr, "lbctl: %s\n", err.text);
+		fprintf(stderr, TOOL ": %s\n", err.text);
 	if (rc == -EINVAL)
 		help_usage(stderr, verb);
 	return cli_exit_code(rc);
 }
 
-/* What the build and bash completion ask for; not in the help. */
+/* What the build and completion ask for; not in the help. */
 static bool run_hidden(int argc, char **argv, int *ret_exit)
 {
 	*ret_exit = CLI_OK;
 	if (strcmp(argv[1], "--generate-man") == 0)
 		man_generate(stdout);
 	else if (strcmp(argv[1], "--generate-completion") == 0)
-		completion_generate(stdout);
+		*ret_exit = cli_exit_code(completion_generate(stdout, argc > 2 ? argv[2] : "bash"));
 	else if (strcmp(argv[1], "--words") == 0)
 		*ret_exit = cli_exit_code(completion_words(argc - 2, argv + 2, stdout));
 	else
@@ -134,12 +135,12 @@ int cli_main(int argc, char **argv)
 		return run_verb(verb, argv + 1 + words, argc - 1 - words);
 	if (call_common_option(argv[1])) {
 		fprintf(stderr,
-			"lbctl: %s: missing verb: expected one after the options\n" USAGE "\n",
+			TOOL ": %s: missing verb: expected one after the options\n" USAGE "\n",
 			argv[1]);
 		return CLI_USAGE;
 	}
 	if (word_is_option(argv[1])) {
-		fprintf(stderr, "lbctl: %s: unknown option\n" USAGE "\n", argv[1]);
+		fprintf(stderr, TOOL ": %s: unknown option\n" USAGE "\n", argv[1]);
 		return CLI_USAGE;
 	}
 	for (int i = 2; i < argc; i++)

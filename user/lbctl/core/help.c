@@ -9,6 +9,7 @@
 #include "lb_api.h"
 #include "call.h"
 #include "format.h"
+#include "tool.h"
 #include "verb.h"
 
 #define COLUMNS 80
@@ -18,7 +19,7 @@
 static void put_usage(FILE *out, unsigned *column, const char *before, const char *word,
 		      const char *value, const char *after)
 {
-	const unsigned indent = 13; /* as wide as "usage: lbctl " */
+	const unsigned indent = sizeof("usage: " TOOL); /* and a space */
 	char text[160];
 	unsigned width;
 
@@ -38,7 +39,7 @@ static void put_usage(FILE *out, unsigned *column, const char *before, const cha
 
 void help_usage(FILE *out, const struct verb *verb)
 {
-	unsigned column = (unsigned)fprintf(out, "usage: lbctl");
+	unsigned column = (unsigned)fprintf(out, "usage: " TOOL);
 
 	put_usage(out, &column, "", verb->name, NULL, "");
 	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++) {
@@ -87,7 +88,7 @@ static void print_option(FILE *out, const char *name, const char *value, const c
 
 void help_verb(FILE *out, const struct verb *verb)
 {
-	unsigned column = (unsigned)fprintf(out, "lbctl %s: ", verb->name);
+	unsigned column = (unsigned)fprintf(out, TOOL " %s: ", verb->name);
 
 	text_wrap(out, verb->summary, column, 6, COLUMNS);
 	putc('\n', out);
@@ -106,7 +107,8 @@ void help_verb(FILE *out, const struct verb *verb)
 			     "lbd's socket; default: $" LB_API_SOCKET_ENV ", or " LB_API_SOCKET);
 	print_option(out, "-h, --help", NULL, "show this help");
 	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
-		fprintf(out, "%s  lbctl %s\n", i ? "" : "\nExamples:\n", verb->examples[i].command);
+		fprintf(out, "%s  " TOOL " %s\n", i ? "" : "\nExamples:\n",
+			verb->examples[i].command);
 		if (verb->examples[i].help) {
 			fputs("      ", out);
 			text_wrap(out, verb->examples[i].help, 6, 6, COLUMNS);
@@ -120,9 +122,7 @@ void help_all(FILE *out)
 	enum verb_group group = VERB_GROUPS;
 	size_t count;
 
-	fputs("lbctl controls and monitors lbd, the XDP load balancer.\n"
-	      "usage: lbctl VERB [ARGUMENTS] [OPTIONS]\n",
-	      out);
+	fputs(TOOL " " TOOL_DOES ".\nusage: " TOOL " VERB [ARGUMENTS] [OPTIONS]\n", out);
 	verbs = verb_list(&count);
 	for (size_t i = 0; i < count; i++) {
 		if (verbs[i]->group != group)
@@ -131,10 +131,7 @@ void help_all(FILE *out)
 		fprintf(out, "  %-21s", verbs[i]->name);
 		text_wrap(out, verbs[i]->summary, 23, 23, COLUMNS);
 	}
-	fputs("\nlbctl help VERB describes a verb. Most verbs take --json and --socket PATH\n"
-	      "(default: $" LB_API_SOCKET_ENV ", or " LB_API_SOCKET ").\n"
-	      "Exit status: 0 success, 1 failure, 2 wrong usage, 3 a wait timed out.\n",
-	      out);
+	fputs(TOOL_COMMON, out);
 }
 
 unsigned help_family(FILE *out, const char *first_word)
@@ -150,7 +147,7 @@ unsigned help_family(FILE *out, const char *first_word)
 		found++;
 		if (!out)
 			continue;
-		fprintf(out, "  lbctl %-21s ", verbs[i]->name);
+		fprintf(out, "  " TOOL " %-21s ", verbs[i]->name);
 		text_wrap(out, verbs[i]->summary, 30, 30, COLUMNS);
 	}
 	return found;
@@ -179,7 +176,7 @@ static int run_help(struct call *call, struct error *err)
 		 words[1] ? words[1] : "");
 	near = verb_nearest(typed, nearest);
 	return error_set(err, -EINVAL, "help: %s: unknown verb%s%s", typed,
-			 near ? ". Did you mean: lbctl help " : "", near ? nearest : "");
+			 near ? ". Did you mean: " TOOL " help " : "", near ? nearest : "");
 }
 
 REGISTER(verb, help) = {
@@ -187,6 +184,6 @@ REGISTER(verb, help) = {
     .group = VERB_OTHER,
     .summary = "list the verbs, or describe one",
     .arguments = {OPTIONAL("VERB", WORDS_VERB), OPTIONAL("WORD", WORDS_VERB)},
-    .examples = {{"help drain", NULL}, {"help backend add", NULL}},
+    .examples = {{"help " TOOL_HOST "setup", NULL}},
     .run = run_help,
 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "lb_api.h"
+#include "tool.h"
 #include "verb.h"
 
 /* roff: a backslash starts an escape, an unescaped "-" is a hyphen, and "." or "'" at the start of
@@ -63,7 +64,7 @@ static void put_option(FILE *out, const struct verb_option *option)
 
 static void put_synopsis(FILE *out, const struct verb *verb)
 {
-	fputs(".SS \"lbctl ", out);
+	fputs(".SS \"" TOOL_ROFF " ", out);
 	put(out, verb->name);
 	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++)
 		fprintf(out, verb->arguments[i].optional ? " [\\fI%s\\fR]" : " \\fI%s\\fR",
@@ -100,36 +101,25 @@ static void put_verb(FILE *out, const struct verb *verb)
 			put_sentence(out, verb->examples[i].help);
 			fputs(":\n", out);
 		}
-		fputs(".RS 4\n.nf\nlbctl ", out);
+		fputs(".RS 4\n.nf\n" TOOL_ROFF " ", out);
 		put(out, verb->examples[i].command);
 		fputs("\n.fi\n.RE\n", out);
 	}
 }
 
 static const char head[] =
-    ".TH LBCTL 8 \"\" \"lbd " LBD_VERSION "\" \"System administration\"\n"
-    ".SH NAME\nlbctl \\- control and monitor lbd, the XDP load balancer\n"
-    ".SH SYNOPSIS\n\\fBlbctl\\fR \\fIVERB\\fR [\\fIARGUMENTS\\fR] [\\fIOPTIONS\\fR]\n"
-    ".SH DESCRIPTION\n"
-    "lbctl talks to \\fBlbd\\fR(8) over a Unix socket that root and the group lbd may use.\n";
+    ".TH " TOOL_TITLE " 8 \"\" \"lbd " LBD_VERSION "\" \"System administration\"\n"
+    ".SH NAME\n" TOOL_ROFF " \\- " TOOL_DOES "\n"
+    ".SH SYNOPSIS\n\\fB" TOOL_ROFF "\\fR \\fIVERB\\fR [\\fIARGUMENTS\\fR] [\\fIOPTIONS\\fR]\n"
+    ".SH DESCRIPTION\n" TOOL_SERVER;
 
 static const char tail[] =
     ".SH OPTIONS\n"
-    ".TP\n\\fB\\-\\-json\\fR\nPrint JSON, for scripts.\n"
-    ".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nThe socket of lbd. Default: $" LB_API_SOCKET_ENV
-    ", or " LB_API_SOCKET ".\n"
+    ".TP\n\\fB\\-\\-json\\fR\nPrint JSON, for scripts.\n" TOOL_MAN_OPTIONS
     ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow help about the verb.\n"
     ".SH EXIT STATUS\n"
     ".TP\n0\nSuccess.\n.TP\n1\nFailure; the message says why and what to do next.\n"
-    ".TP\n2\nWrong usage.\n.TP\n3\nA wait (drain \\-\\-timeout) timed out.\n"
-    ".SH ENVIRONMENT\n"
-    ".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nThe socket of lbd, if \\-\\-socket is not given.\n"
-    ".TP\n\\fBNO_COLOR\\fR\nIf set and not empty, output has no colours.\n"
-    ".SH FILES\n"
-    ".TP\n\\fI" LB_API_SOCKET "\\fR\nThe default socket of lbd.\n"
-    ".TP\n\\fI/run/lbd\\-backend/backend\\-host\\-IFACE.json\\fR\nThe changes made by backend\\-host setup. In another "
-    "network namespace than that of process 1, \\fIbackend\\-host\\-IFACE@COOKIE.json\\fR.\n"
-    ".SH SEE ALSO\n\\fBlbd\\fR(8)\n";
+    ".TP\n2\nWrong usage.\n" TOOL_MAN_TAIL ".SH SEE ALSO\n" TOOL_SEE_ALSO "\n";
 
 void man_generate(FILE *out)
 {

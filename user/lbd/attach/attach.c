@@ -22,6 +22,7 @@
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/pins.h"
 #include "lbd/host/host.h"
 #include "offloads.h"
 
@@ -32,18 +33,10 @@ bool attach_is_ours(struct dataplane *dp, int fd)
 {
 	int settings = bpf_object__find_map_fd_by_name(dataplane_object(dp), "settings");
 	struct bpf_map_info map = {0};
-	struct bpf_prog_info info = {0};
-	uint32_t ids[64] = {0}, map_size = sizeof(map), size = sizeof(info);
+	uint32_t size = sizeof(map);
 
-	info.nr_map_ids = 64;
-	info.map_ids = (uintptr_t)ids;
-	if (settings < 0 || bpf_obj_get_info_by_fd(settings, &map, &map_size) ||
-	    bpf_obj_get_info_by_fd(fd, &info, &size))
-		return false;
-	for (unsigned i = 0; i < info.nr_map_ids && i < 64; i++)
-		if (ids[i] == map.id)
-			return true;
-	return false;
+	return settings >= 0 && !bpf_obj_get_info_by_fd(settings, &map, &size) &&
+	       pins_program_uses(fd, map.id);
 }
 
 static void look_inside(struct dataplane *dp, uint32_t ifindex, struct occupant *found)
@@ -58,6 +51,8 @@ static void look_inside(struct dataplane *dp, uint32_t ifindex, struct occupant 
 	while (found->dispatcher && (program = xdp_multiprog__next_prog(program, there)))
 		if (attach_is_ours(dp, xdp_program__fd(program)))
 			found->ours = xdp_program__id(program);
+		else if (pins_program_is_lbd(xdp_program__fd(program)))
+			found->other_lbd = xdp_program__id(program);
 	xdp_multiprog__close(there);
 }
 
@@ -84,6 +79,8 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 		snprintf(found.name, sizeof(found.name), "%s", info.name);
 		if (attach_is_ours(dp, fd))
 			found.ours = found.id;
+		else if (pins_program_is_lbd(fd))
+			found.other_lbd = found.id;
 		else
 			look_inside(dp, ifindex, &found);
 	}
@@ -204,7 +201,7 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 			  rc ? why : "ok");
 	}
 	if (rc && !join) {
-		if (!link_path(path, sizeof(path), attach->links, name)) {
+		if (!pins_link_path(path, sizeof(path), attach->links, name)) {
 			snprintf(why, 256, "the pin path is too long");
 			return -ENAMETOOLONG;
 		}
@@ -214,6 +211,28 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 			  rc ? why : "ok");
 	}
 	return rc ? rc : remember(attach, name, ifindex, native, dispatcher);
+}
+
+/* One lbd serves an interface. Its program is not to be taken off: it forwards for the other
+ * one. */
+static int refuse_other_lbd(const char *name, uint32_t ifindex, const struct occupant *there,
+			    struct error *err)
+{
+	char pin[PATH_MAX];
+
+	if (there->id && pins_find_owner(ifindex, name, there->id, pin, sizeof(pin)))
+		return error_set(err, -EBUSY,
+				 "%s: another lbd forwards there (program id %u, pins in %s): add "
+				 "the services to its config, or detach it with its own lbctl "
+				 "--socket; if it has ended: lbctl detach --offline %s --pin %s",
+				 name, there->id, pin, name, pin);
+	if (there->other_lbd)
+		return error_set(err, -EBUSY,
+				 "%s: another lbd forwards there (program id %u): add the services "
+				 "to its config, or detach it with its own lbctl --socket; if it "
+				 "has ended: xdp-loader unload %s --id %u",
+				 name, there->other_lbd, name, there->other_lbd);
+	return 0;
 }
 
 /* Can the program be attached? *ret_join: only in the dispatcher that is already there. */
@@ -234,13 +253,16 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 		    "%s: this lbd's program (id %u) is attached by a link that is not pinned under "
 		    "%s: end the process that holds it",
 		    name, there.ours, attach->links);
+	rc = refuse_other_lbd(name, ifindex, &there, err);
+	if (rc)
+		return rc;
 	attach->hidden |= there.id && there.hidden;
 	if (there.id && there.hidden)
 		return error_set(
 		    err, -EBUSY,
-		    "%s: an XDP program (id %u) is attached, and lbd may not see whose it is: detach "
-		    "it: ip link set dev %s xdp off; or let lbd share the interface: "
-		    "lbd-shared-interfaces.conf",
+		    "%s: an XDP program (id %u) is attached, and lbd may not see whose it is. If it is "
+		    "another lbd's, detach it there; else: ip link set dev %s xdp off; or let lbd "
+		    "share the interface: lbd-shared-interfaces.conf",
 		    name, there.id, name);
 	if (there.id && !there.dispatcher)
 		return error_set(
@@ -257,6 +279,16 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 		    name, there.id, name);
 	*ret_join = there.id;
 	return 0;
+}
+
+int attach_check_free(struct attach *attach, const char *name, struct error *err)
+{
+	uint32_t ifindex = if_nametoindex(name);
+	bool join;
+
+	if (!ifindex || find(attach, name))
+		return 0;
+	return check_occupant(attach, name, ifindex, &join, err);
 }
 
 /* Native mode, unless its packets would be lost. 1: not used, and *why says why. While the link is
@@ -366,8 +398,9 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 		if (!rc && occupant.ours)
 			rc = dispatcher_detach(there->ifindex, occupant.ours);
 	} else {
-		rc = link_path(path, sizeof(path), attach->links, name) ? link_detach(path)
-									: -ENAMETOOLONG;
+		rc = -ENAMETOOLONG;
+		if (pins_link_path(path, sizeof(path), attach->links, name))
+			rc = pins_link_detach(path);
 	}
 	log_debug("%s: detach from the %s: %s", name, there->dispatcher ? "dispatcher" : "link",
 		  rc ? strerror(-rc) : "ok");
@@ -409,8 +442,8 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 
 		if (there->ifindex != ifindex || (present && !strcmp(there->name, name)))
 			continue;
-		if (!link_path(old_path, sizeof(old_path), attach->links, there->name) ||
-		    !link_path(new_path, sizeof(new_path), attach->links, name))
+		if (!pins_link_path(old_path, sizeof(old_path), attach->links, there->name) ||
+		    !pins_link_path(new_path, sizeof(new_path), attach->links, name))
 			return;
 		if (present) {
 			log_info("%s: renamed to %s", there->name, name);
@@ -467,7 +500,8 @@ static void follow_rename(struct attach *attach, char path[PATH_MAX], const char
 {
 	char expected[PATH_MAX];
 
-	if (!link_path(expected, sizeof(expected), attach->links, name) || !strcmp(path, expected))
+	if (!pins_link_path(expected, sizeof(expected), attach->links, name) ||
+	    !strcmp(path, expected))
 		return;
 	if (renameat2(AT_FDCWD, path, AT_FDCWD, expected, RENAME_NOREPLACE)) {
 		log_warning("%s: cannot be renamed to %s: %s", path, expected, strerror(errno));
@@ -488,7 +522,7 @@ static void adopt_link(struct attach *attach, const char *file)
 
 	if (snprintf(path, sizeof(path), "%s/%s", attach->links, file) >= (int)sizeof(path))
 		return;
-	if (link_inspect(path, &ifindex, &program_id)) {
+	if (pins_link_inspect(path, &ifindex, &program_id)) {
 		log_warning("%s: not an XDP link, ignored", path);
 		return;
 	}

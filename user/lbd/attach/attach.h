@@ -51,6 +51,9 @@ int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char
 void attach_take_over(struct attach *attach, const char *former);
 /* Programs stay attached. */
 void attach_free(struct attach *attach);
+/* Is the interface free of programs that lbd cannot join? 0 also if there is no such interface, or
+ * if it is attached. The errors are those of attach_interface. */
+int attach_check_free(struct attach *attach, const char *name, struct error *err);
 /* Errors say what to do next: no such interface; another XDP program is attached (its name and id);
  * it is not Ethernet; the kernel or driver lacks a feature. In AUTO mode the fallback to generic
  * logs a warning. 0 also when the interface is attached already. */

@@ -21,7 +21,6 @@
 #include "programs.h"
 
 #define DEVICES_MAX 64
-#define FILTER      0x4c42 /* the handle of the program among others of priority 1 */
 #define OUTER_TTL   64
 #define GUE_SOURCE  0xc000 /* a port of the range that the load balancer uses */
 #define V4_HEADER   20
@@ -218,7 +217,7 @@ uint64_t detour_packets(const struct detours *detours, uint32_t number)
 static int with_filter(const struct detours *detours, uint32_t ifindex, bool on)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = FILTER, .priority = 1);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = LB_DETOUR_FILTER, .priority = 1);
 	/* lines about filters that exist already, or not, would be misleading */
 	libbpf_print_fn_t before = programs_quiet();
 	int rc;

@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 
 #include "common/cleanup.h"
+#include "common/ethtool.h"
 #include "common/rtnl.h"
-#include "ethtool.h"
 
 /* Drivers without ndo_xdp_xmit in Linux 6.1 and 6.2, for Ethernet devices that are made of
  * software. Those of cards are not listed: they differ by version and configuration. */

@@ -42,10 +42,11 @@ struct occupant {
 	uint32_t id; /* of the program, 0: none */
 	char name[16];
 	bool native;
-	bool dispatcher;   /* it is libxdp's; ours may be one of the programs in it */
-	unsigned programs; /* in the dispatcher */
-	uint32_t ours;     /* id of the attached program that uses our maps, 0: none */
-	bool hidden;       /* without CAP_SYS_ADMIN only its id can be seen */
+	bool dispatcher;    /* it is libxdp's; ours may be one of the programs in it */
+	unsigned programs;  /* in the dispatcher */
+	uint32_t ours;      /* id of the attached program that uses our maps, 0: none */
+	uint32_t other_lbd; /* id of the attached program of another lbd, 0: none is known */
+	bool hidden;        /* without CAP_SYS_ADMIN only its id can be seen */
 };
 
 /* 0 or -errno. */
@@ -86,14 +87,7 @@ int dispatcher_detach(uint32_t ifindex, uint32_t program_id);
 
 /* Attaches by link and pins it at path. 0 or -errno with the driver's reason in why. */
 int link_attach(int program_fd, uint32_t ifindex, bool native, const char *path, char why[256]);
-/* Reads a pinned link's interface and program. *ret_ifindex 0: its interface is gone. 0 or
- * -errno. */
-int link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id);
 /* Replaces the program in one step. */
 int link_replace(const char *path, int program_fd);
-int link_detach(const char *path);
-/* PIN/links/IFNAME; bpffs allows no dots in names, so '.' and '%' become %2e and %25. false: too
- * long. */
-bool link_path(char *text, size_t size, const char *directory, const char *name);
 
 #endif

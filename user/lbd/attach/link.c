@@ -64,21 +64,6 @@ int link_attach(int program_fd, uint32_t ifindex, bool native, const char *path,
 	return rc;
 }
 
-int link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id)
-{
-	_cleanup_close_ int link = bpf_obj_get(path);
-	struct bpf_link_info info = {0};
-	uint32_t size = sizeof(info);
-
-	if (link < 0 || bpf_obj_get_info_by_fd(link, &info, &size))
-		return -errno;
-	if (info.type != BPF_LINK_TYPE_XDP)
-		return -EINVAL;
-	*ret_ifindex = info.xdp.ifindex;
-	*ret_program_id = info.prog_id;
-	return 0;
-}
-
 int link_replace(const char *path, int program_fd)
 {
 	_cleanup_close_ int link = bpf_obj_get(path);
@@ -86,28 +71,4 @@ int link_replace(const char *path, int program_fd)
 	if (link < 0 || bpf_link_update(link, program_fd, NULL))
 		return -errno;
 	return 0;
-}
-
-int link_detach(const char *path)
-{
-	_cleanup_close_ int link = bpf_obj_get(path);
-
-	if (link < 0)
-		return -errno;
-	/* At once, rather than when the last reference goes. ENOLINK: its interface is gone. */
-	if (bpf_link_detach(link) && errno != ENOLINK)
-		return -errno;
-	return unlink(path) ? -errno : 0;
-}
-
-bool link_path(char *text, size_t size, const char *directory, const char *name)
-{
-	int length = snprintf(text, size, "%s/", directory);
-
-	for (; *name && length > 0 && (size_t)length < size; name++) {
-		const char *format = *name == '.' || *name == '%' ? "%%%02x" : "%c";
-
-		length += snprintf(text + length, size - (size_t)length, format, *name);
-	}
-	return length > 0 && (size_t)length < size;
 }

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/ethtool.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/rtnl.h"
 #include "device.h"
-#include "ethtool.h"
 
 #define DEVICES_MAX 64 /* an interface and the devices below it */
 #define FILE_BYTES  (1u << 20)

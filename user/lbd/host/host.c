@@ -148,27 +148,6 @@ const char *host_missing_capabilities(char text[HOST_CAPABILITIES])
 
 /* ---- locks ---- */
 
-/* The pid that holds the flock, from /proc/locks: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF".
- * 0: unknown. */
-static int lock_holder(int fd)
-{
-	_cleanup_fclose_ FILE *locks = fopen("/proc/locks", "re");
-	char line[256];
-	struct stat st;
-
-	if (!locks || fstat(fd, &st))
-		return 0;
-	while (fgets(line, sizeof(line), locks)) {
-		unsigned long inode;
-		int pid;
-
-		if (sscanf(line, "%*s FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 &&
-		    inode == st.st_ino)
-			return pid;
-	}
-	return 0;
-}
-
 static int lock(const char *path, int flags, const char *key, const char *value, int *ret,
 		struct error *err)
 {
@@ -177,7 +156,7 @@ static int lock(const char *path, int flags, const char *key, const char *value,
 	if (fd < 0)
 		return error_set(err, -errno, "%s: %s: %s: %s", key, value, path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
-		int pid = lock_holder(fd);
+		int pid = file_lock_holder(fd);
 		char holder[32] = "";
 
 		if (pid)

@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "common/cleanup.h"
+#include "cleanup.h"
 
 #define WORDS 8 /* of 32 features each; the kernel uses 2 */
 
