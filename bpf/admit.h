@@ -81,6 +81,11 @@ static __always_inline bool is_martian_v6(const struct ipv6hdr *ip)
 	       (source[0] == vip[0] && source[1] == vip[1]);
 }
 
+static __always_inline bool is_martian(const struct packet *p)
+{
+	return p->family == 4 ? is_martian_v4(p->l3) : is_martian_v6(p->l3);
+}
+
 /* ---- source routes ---- */
 
 #define IPV4_OPTIONS_MOST 40
@@ -132,7 +137,7 @@ static __always_inline int admit(const struct packet *p, const struct route *r)
 {
 	if (unlikely(!is_sole_mac(p, r)) && !is_first_mac(p) && !is_own_mac(p->ctx))
 		return LB_REASON_vip_other_mac;
-	if (unlikely(p->family == 4 ? is_martian_v4(p->l3) : is_martian_v6(p->l3)))
+	if (unlikely(is_martian(p)))
 		return LB_REASON_martian;
 	return LB_CONTINUE;
 }

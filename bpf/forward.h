@@ -232,12 +232,17 @@ static __always_inline int encap(const struct packet *p, const struct route *r, 
 				       : encap_v6(p, r, link, tunnel);
 }
 
+static __always_inline __u32 outer_length(const struct lb_backend *b, enum lb_forward tunnel)
+{
+	return tunnel_overhead(tunnel) +
+	       (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
 static __always_inline int forward_tunnel(const struct packet *p, const struct route *r,
 					  enum lb_forward tunnel)
 {
 	const struct lb_backend *b = r->backend;
-	const __u32 outer = tunnel_overhead(tunnel) +
-			    (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 outer = outer_length(b, tunnel);
 	int reason;
 
 	if (unlikely(p->length + outer > b->mtu))

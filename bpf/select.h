@@ -627,31 +627,17 @@ static __always_inline int route_to(struct route *r, __u32 id)
 
 /* ---- step 1 ---- */
 
-/* The fields of a service that control the selection, read as one word. */
-union selection {
-	struct {
-		__u8 select, hash, flags, forward, mask4, mask6;
-		__u16 tcp_idle;
-	};
-	__u64 word;
-};
-
-_Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
-		   __builtin_offsetof(struct lb_service, tcp_idle) ==
-		       24 + __builtin_offsetof(union selection, tcp_idle),
-	       "union selection mirrors struct lb_service");
-
 /* Whether the service hashes the whole tuple, does not track always and has neither a filter nor a
  * rate of new flows, as most do: then the slot alone decides, unless it is in transition. One
  * comparison tests all of it. */
 static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
 	const __u8 flags = LB_SERVICE_TRACKING | LB_SERVICE_FILTERED | LB_SERVICE_LIMIT;
-	const union selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
-	const union selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
-	const union selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
-	const union selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
-	__u64 word = *(const __u64 *)&service->select;
+	const union lb_selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
+	const union lb_selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
+	const union lb_selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
+	const union lb_selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
+	const __u64 word = lb_selection(service).word;
 
 	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
 }

@@ -27,6 +27,13 @@ static __always_inline int tables_find(struct route *r)
 	return LB_CONTINUE;
 }
 
+static __always_inline void vip_take(struct route *r, struct lb_vip *vip)
+{
+	r->vip = vip->id;
+	r->vip_flags = vip->flags;
+	r->vip_at = vip;
+}
+
 static __always_inline int vip_find_v4(struct route *r, __be32 address)
 {
 	struct lb_vip_bucket *bucket;
@@ -43,8 +50,7 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4 ||
 		    !bucket->vip[i].id)
 			continue;
-		r->vip = bucket->vip[i].id;
-		r->vip_flags = bucket->vip[i].flags;
+		vip_take(r, &bucket->vip[i]);
 		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
@@ -69,8 +75,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 		if (vip->addr[3] != word[3] || vip->addr[0] != word[0] || vip->addr[1] != word[1] ||
 		    vip->addr[2] != word[2] || vip->family != 6 || !vip->id)
 			continue;
-		r->vip = vip->id;
-		r->vip_flags = vip->flags;
+		vip_take(r, vip);
 		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
@@ -133,8 +138,6 @@ static __always_inline struct lb_service *service_of(__u32 id)
 {
 	return bpf_map_lookup_elem(&services, &id);
 }
-
-#define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
 
 /* Whether every packet of the service is looked up in the flow table, not only in transitions. */
 static __always_inline bool tracks_always(const struct lb_service *service)

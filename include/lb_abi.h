@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 5
+#define LB_ABI_VERSION 6
 
 /* ---- limits ---- */
 
@@ -108,7 +108,10 @@ struct lb_vip {
 	__u16 id;       /* 1..; 0: empty */
 	__u8 family;    /* 4 or 6 */
 	__u8 flags;     /* enum lb_vip_flags */
-	__u32 pad[3];
+	/* one of the VIP's services with a port, whose packets need no look-up in `ports` and
+	 * `services`: LB_VIP_MAIN. 0: none */
+	__u32 main;
+	__u64 straight; /* LB_STRAIGHT of that service; 0: it takes the long path */
 };
 
 struct lb_vip_bucket {
@@ -223,6 +226,66 @@ struct lb_service {
 	__u32 pad0;
 	__u64 pad1[2];
 };
+
+/* The fields of a service that control the selection, read as one word: lbd changes them with one
+ * store. */
+union lb_selection {
+	struct {
+		__u8 select, hash, flags, forward, mask4, mask6;
+		__u16 tcp_idle;
+	};
+	__u64 word;
+};
+
+static inline union lb_selection lb_selection(const struct lb_service *service)
+{
+	return (union lb_selection){.word =
+					*(const volatile __u64 *)(const void *)&service->select};
+}
+
+_Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
+		   __builtin_offsetof(struct lb_service, tcp_idle) ==
+		       24 + __builtin_offsetof(union lb_selection, tcp_idle),
+	       "union lb_selection mirrors struct lb_service");
+
+/* ---- the straight path: what it needs of a service, in one word ---- */
+
+#define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
+
+/* A service is straight if a packet of a stable slot goes to the slot's current backend, with no
+ * other question; or, tracked, if one of an established flow goes to the backend in its entry. The
+ * word follows from the service's line alone.
+ *   base of the ring, or the service's id if it is tracked (63-32) | open 1 (31) | tracked 1 (30) |
+ *   limited 1 (29): new flows have a rate | enum lb_forward 2 (28-27) | size of the ring (26-0) */
+#define LB_STRAIGHT_OPEN       (1u << 31)
+#define LB_STRAIGHT_TRACKED    (1u << 30)
+#define LB_STRAIGHT_LIMITED    (1u << 29)
+#define LB_STRAIGHT_SIZE       ((1u << 27) - 1)
+#define LB_STRAIGHT_UPPER(w)   ((__u32)((w) >> 32))
+#define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 27 & 3)
+
+/* lb_vip.main. port: wire order. */
+#define LB_VIP_MAIN(port, protocol) ((__u32)(port) | (__u32)(protocol) << 16)
+
+/* family: of the VIP. 0: the service is not straight. */
+static inline __u64 lb_straight(const struct lb_service *s, __u8 family)
+{
+	const __u64 ring = *(const volatile __u64 *)&s->ring; /* once: it may be changed */
+	const union lb_selection rules = lb_selection(s);
+	const __u8 whole = family == 4 ? rules.mask4 == 32 : rules.mask6 == 128;
+	__u32 low = LB_STRAIGHT_OPEN | (__u32)(rules.forward & 3) << 27;
+
+	if (rules.flags & LB_SERVICE_FILTERED || !LB_REGION_SIZE(ring) ||
+	    LB_REGION_SIZE(ring) > LB_STRAIGHT_SIZE)
+		return 0;
+	if (rules.flags & LB_SERVICE_LIMIT)
+		low |= LB_STRAIGHT_LIMITED;
+	if (rules.flags & LB_SERVICE_TRACKING)
+		return LB_REGION(s->id, low | LB_STRAIGHT_TRACKED);
+	if (rules.hash != LB_HASH_FULL || !whole)
+		return 0;
+	return LB_REGION(LB_REGION_BASE(ring), low | LB_REGION_SIZE(ring));
+}
 
 /* ---- filters: the clients that may use a service (`allow`, `deny`) ---- */
 

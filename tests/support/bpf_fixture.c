@@ -27,10 +27,8 @@ static struct fixture fixture;
 
 /* ---- load ---- */
 
-static void size_maps(struct fixture *f)
+void fixture_size(struct lb_bpf *skel, unsigned cpus)
 {
-	struct lb_bpf *skel = f->skel;
-
 	skel->rodata->flow_mask = FIXTURE_BUCKETS - 1;
 	skel->rodata->backend_slots = FIXTURE_BACKENDS;
 	skel->rodata->service_slots = FIXTURE_SERVICES;
@@ -45,11 +43,11 @@ static void size_maps(struct fixture *f)
 	bpf_map__set_max_entries(skel->maps.turns, FIXTURE_SERVICES);
 	bpf_map__set_max_entries(skel->maps.flows, FIXTURE_BUCKETS);
 	bpf_map__set_max_entries(skel->maps.paths, FIXTURE_PATHS);
-	bpf_map__set_max_entries(skel->maps.backend_counts, f->cpus * FIXTURE_BACKENDS);
-	bpf_map__set_max_entries(skel->maps.reason_counts, f->cpus * LB_COUNTERS);
-	bpf_map__set_max_entries(skel->maps.service_counts, f->cpus * FIXTURE_SERVICES);
+	bpf_map__set_max_entries(skel->maps.backend_counts, cpus * FIXTURE_BACKENDS);
+	bpf_map__set_max_entries(skel->maps.reason_counts, cpus * LB_COUNTERS);
+	bpf_map__set_max_entries(skel->maps.service_counts, cpus * FIXTURE_SERVICES);
 	bpf_map__set_max_entries(skel->maps.limits, FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.offenders, f->cpus * LB_OFFENDERS);
+	bpf_map__set_max_entries(skel->maps.offenders, cpus * LB_OFFENDERS);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -131,7 +129,7 @@ static int load(struct fixture *f)
 	f->skel = lb_bpf__open();
 	if (!f->skel)
 		return -errno;
-	size_maps(f);
+	fixture_size(f->skel, f->cpus);
 	rc = lb_bpf__load(f->skel);
 	if (!rc)
 		rc = map_maps(f);
@@ -597,21 +595,90 @@ static void sync_fronts(struct fixture *f)
 		f->map.fronts[i] = lb_front(f->map.arena[i]);
 }
 
-static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *ctx)
+/* Port and protocol of f->in as LB_VIP_MAIN has them, if it is a plain packet. */
+static uint32_t main_of_packet(const struct fixture *f)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len,
-		    .data_out = f->out.data, .data_size_out = sizeof(f->out.data), .ctx_in = ctx,
-		    .ctx_size_in = ctx ? sizeof(*ctx) : 0);
-	int rc;
+	const uint8_t *data = f->in.data;
+	bool v6 = data[12] == 0x86;
+	uint16_t port;
 
+	memcpy(&port, data + (v6 ? 56 : 36), sizeof(port));
+	return f->in.len < 60 ? 0 : LB_VIP_MAIN(port, data[v6 ? 20 : 23]);
+}
+
+/* The service that the VIP gets on its line: an index into f->port; -1: none. */
+static int main_of(const struct fixture *f, uint32_t vip)
+{
+	uint32_t wanted = f->main == MAIN_OF_PACKET ? main_of_packet(f) : 0;
+	int first = -1;
+
+	for (uint32_t i = 0; i < f->ports && f->main != MAIN_NONE; i++) {
+		uint64_t word = f->port[i];
+		uint16_t port = word >> 32;
+
+		if (LB_PORT_VIP(word) != vip || !port)
+			continue;
+		if (LB_VIP_MAIN(htons(port), (word >> 24 & 0xff)) == wanted)
+			return (int)i;
+		first = first < 0 ? (int)i : first;
+	}
+	return first;
+}
+
+/* Tests write services. Straight words are derived here, as lbd derives them. */
+static void sync_straight(struct fixture *f)
+{
+	const struct lb_tables *tables = &f->map.settings->tables[1];
+
+	for (uint32_t id = 1; id < f->vips; id++) {
+		struct lb_vip *way =
+		    f->map
+			.vips[TABLE_BUCKETS +
+			      (lb_vip_hash(f->vip[id].addr, f->vip[id].family, tables->seed) &
+			       (TABLE_BUCKETS - 1))]
+			.vip;
+		int at = main_of(f, id);
+		uint64_t word = at < 0 ? 0 : f->port[at];
+		const struct lb_service *service = &f->map.services[LB_PORT_SERVICE(word)];
+
+		way += way->id != id;
+		if (way->id != id)
+			continue; /* a test has changed the table */
+		way->main =
+		    at < 0 ? 0 : LB_VIP_MAIN(htons((uint16_t)(word >> 32)), (word >> 24 & 0xff));
+		way->straight = at < 0 || !service->id || f->main == MAIN_CLOSED
+				    ? 0
+				    : lb_straight(service, way->family);
+	}
+}
+
+void fixture_sync(struct fixture *f)
+{
 	sync_fronts(f);
-	rc = bpf_prog_test_run_opts(bpf_program__fd(f->skel->progs.lb), &opts);
+	sync_straight(f);
+}
+
+int fixture_run(struct lb_bpf *skel, const void *data, size_t length, struct xdp_md *ctx,
+		struct packet *ret_out, int *ret_verdict)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = length,
+		    .data_out = ret_out->data, .data_size_out = sizeof(ret_out->data),
+		    .ctx_in = ctx, .ctx_size_in = ctx ? sizeof(*ctx) : 0);
+	int rc = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.lb), &opts);
 
 	if (rc)
 		return rc;
-	f->verdict = opts.retval;
-	f->out.len = opts.data_size_out;
+	*ret_verdict = opts.retval;
+	ret_out->len = opts.data_size_out;
 	return 0;
+}
+
+static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *ctx)
+{
+	if (f->send_twice)
+		return f->send_twice(f, data, len, ctx);
+	fixture_sync(f);
+	return fixture_run(f->skel, data, len, ctx, &f->out, &f->verdict);
 }
 
 void fixture_send_uncounted(struct fixture *f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
- * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, filters.c, ids.c, limits.c,
- * paths.c), links.c, sweep.c, stats.c. */
+ * commit.c (changes; uses rings.c, picks.c, tables.c, straight.c, backends.c, filters.c, ids.c,
+ * limits.c, paths.c), links.c, sweep.c, stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -404,6 +404,13 @@ uint32_t tables_port_buckets(uint32_t services);
  * non-zero result and returns it. -EBADMSG: the tables are inconsistent; -ENOMEM. */
 int tables_walk(const struct dataplane *dp,
 		int (*found)(void *arg, const struct dp_service *key, uint32_t id), void *arg);
+
+/* straight.c */
+/* Packets of this service take the long path from now on, until straight_open. Before a change of
+ * its line. */
+void straight_close(struct dataplane *dp, const struct dp_service *key);
+/* Writes the straight word as the service's line says, into the half of the VIP table in use. */
+void straight_open(struct dataplane *dp, const struct record *record);
 
 /* commit.c: resizes the ring of one service to its wanted size, after the previous resize has
  * settled. */

@@ -3,6 +3,7 @@
  * the half that is not in use, then activated with one store. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 
 #include "common/cleanup.h"
 
-#define SEEDS_PER_SIZE 64   /* before a larger table is tried */
+#define SEEDS_PER_SIZE 64 /* before a larger table is tried */
+#define PORT_HTTPS     443
 #define SEEDS_AT_MOST  8192 /* at the full size */
 
 /* A bucket of two overflows when three of N VIPs fall into it: with B buckets this happens N^3 /
@@ -57,6 +59,14 @@ static uint8_t any_flag(const struct dp_service *key)
 	return key->protocol == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
 }
 
+/* Whether packets of this service are to be found with the VIP itself: the first with a port, but
+ * HTTPS before any other, as it has most of the traffic. */
+static bool is_main(const struct lb_vip *vip, const struct dp_service *key)
+{
+	return key->port &&
+	       (!vip->main || (key->protocol == IPPROTO_TCP && key->port == PORT_HTTPS));
+}
+
 /* Entries are sorted, so those of a VIP are adjacent. */
 static int content_make(const struct table_entry *entries, size_t count, struct content *ret)
 {
@@ -69,15 +79,18 @@ static int content_make(const struct table_entry *entries, size_t count, struct 
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct dp_service *key = entries[i].key;
+		struct lb_vip *vip;
 
 		if (!i || !addr_equal(&entries[i - 1].key->vip, &key->vip)) {
-			struct lb_vip *vip = &content.vips[content.vips_count++];
-
+			vip = &content.vips[content.vips_count++];
 			memcpy(vip->addr, key->vip.bytes, sizeof(vip->addr));
 			vip->family = key->vip.family;
 			vip->id = content.vips_count;
 		}
-		content.vips[content.vips_count - 1].flags |= any_flag(key);
+		vip = &content.vips[content.vips_count - 1];
+		vip->flags |= any_flag(key);
+		if (is_main(vip, key))
+			vip->main = LB_VIP_MAIN(htons(key->port), key->protocol);
 		content.ports[i] =
 		    LB_PORT_KEY(content.vips_count, key->port, key->protocol) | entries[i].id;
 	}

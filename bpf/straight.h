@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The straight path, first of all: what almost every packet needs, in one piece of code without
+ * calls. A whole TCP or UDP packet without tags, options or extensions, to a service that asks
+ * nothing of it (lb_straight in lb_abi.h), in a stable slot or of an established flow in the flow
+ * table, to a backend that it fits; and a packet that is not to a VIP. It is made of the stages of
+ * the long path, which lb.h calls for all else: for what is not straight nothing has been changed
+ * and nothing counted. */
+#ifndef LB_STRAIGHT_H
+#define LB_STRAIGHT_H
+
+#include "admit.h"
+#include "count.h"
+#include "flow.h"
+#include "forward.h"
+#include "maps.h"
+#include "packet.h"
+#include "parse.h"
+#include "path.h"
+#include "select.h"
+#include "service.h"
+#include "slot.h"
+
+/* Off in a second load of the program, by which a test compares both paths. */
+const volatile bool straight_on = true;
+
+/* So many bytes after the Ethernet header are readable: all of the headers of IPv4 and TCP, tested
+ * once. Ethernet has no shorter frames. */
+#define STRAIGHT_LEAST (sizeof(struct iphdr) + sizeof(struct tcphdr))
+
+/* ---- the service ---- */
+
+/* The straight word of the packet's service; 0: the long path. */
+static __always_inline __u64 straight_find(const struct packet *p, struct route *r)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	const __u32 port = p->ports >> 16;
+#else
+	const __u32 port = p->ports & 0xffff;
+#endif
+	if (likely(r->vip_at->main == LB_VIP_MAIN(port, p->protocol)))
+		return *(const volatile __u64 *)&r->vip_at->straight;
+	if (!continues(service_find(r, p->protocol, p->ports)))
+		return 0;
+	return lb_straight(r->service, p->family);
+}
+
+/* ---- the backend: its id; 0: the long path ---- */
+
+static __always_inline __u32 straight_slot(__u64 word, __u64 hash)
+{
+	__u32 size = (__u32)word & LB_STRAIGHT_SIZE, front;
+
+	front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(hash, size));
+	return likely(!(front & LB_FRONT_TRANSITION)) ? front : 0;
+}
+
+/* Of an established flow whose entry this packet would not change: it has this tick already, and
+ * the packet neither opens nor ends a flow. */
+static __always_inline __u32 straight_flow(const struct packet *p, __u64 hash)
+{
+	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(hash, flow_mask));
+	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
+	__u64 entry;
+
+	if (!bucket || p->tcp_flags & (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST) ||
+	    !flow_find_in(bucket, hash, &entry))
+		return 0;
+	if (!flow_is(LB_FLOW_STATE(entry), lasting) || LB_FLOW_TICK(entry) != FLOW_TICK(tick_now()))
+		return 0;
+	return LB_FLOW_BACKEND(entry);
+}
+
+static __always_inline bool straight_select(const struct packet *p, struct route *r, __u64 word)
+{
+	const bool tracked = (__u32)word & LB_STRAIGHT_TRACKED;
+
+	r->hash = packet_hash(p, &r->settings->key);
+	r->new_flow = is_syn(p);
+	r->backend_id = likely(!tracked) ? straight_slot(word, r->hash) : straight_flow(p, r->hash);
+	r->backend = backend_find(r->backend_id);
+	if (!r->backend)
+		return false;
+	return likely(!tracked) || r->backend->service == LB_STRAIGHT_UPPER(word);
+}
+
+/* ---- sending; LB_CONTINUE: the long path ---- */
+
+static __always_inline int straight_tunnel(const struct packet *p, const struct route *r,
+					   enum lb_forward tunnel)
+{
+	if (unlikely(p->length + outer_length(r->backend, tunnel) > r->backend->mtu) ||
+	    !continues(hop_limit_decrease(p)))
+		return LB_CONTINUE;
+	return encap(p, r, ETH_HLEN, tunnel);
+}
+
+static __always_inline int straight_forward(const struct packet *p, const struct route *r,
+					    __u32 forward)
+{
+	if (unlikely(link_length(r->backend) != ETH_HLEN))
+		return LB_CONTINUE;
+	if (likely(forward == LB_FORWARD_IPIP))
+		return straight_tunnel(p, r, LB_FORWARD_IPIP);
+	if (forward == LB_FORWARD_GUE)
+		return straight_tunnel(p, r, LB_FORWARD_GUE);
+	if (forward == LB_FORWARD_GRE)
+		return straight_tunnel(p, r, LB_FORWARD_GRE);
+	return p->length > r->backend->mtu ? LB_CONTINUE : direct(p, r->backend, ETH_HLEN);
+}
+
+/* ---- the packet ---- */
+
+/* A packet to a VIP. */
+static __always_inline int straight_serve(struct packet *p, struct route *r)
+{
+	__u64 word;
+
+	if (!parse_plain(p) || (!is_sole_mac(p, r) && !is_first_mac(p)) || is_martian(p))
+		return LB_CONTINUE;
+	word = straight_find(p, r);
+	if (!word || ((__u32)word & LB_STRAIGHT_LIMITED && p->protocol == IPPROTO_TCP &&
+		      !(p->tcp_flags & LB_TCP_ACK)))
+		return LB_CONTINUE;
+	if (!straight_select(p, r, word))
+		return LB_CONTINUE;
+	return straight_forward(p, r, LB_STRAIGHT_FORWARD(word));
+}
+
+/* p->family is a constant here. */
+static __always_inline int straight_ip(struct packet *p)
+{
+	struct route r = {};
+	int reason;
+
+	if (!continues(vip_find(p, &r)))
+		return likely(!is_icmp(p)) ? end(LB_REASON_not_vip, p) : LB_CONTINUE;
+	reason = straight_serve(p, &r);
+	if (continues(reason))
+		return LB_CONTINUE;
+	return end_sent(reason, p, &r);
+}
+
+/* The XDP action; LB_CONTINUE: the packet takes the long path. */
+static __always_inline int straight(struct xdp_md *ctx)
+{
+	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
+	void *data = (void *)(long)ctx->data;
+
+	if (!straight_on)
+		return LB_CONTINUE;
+	p.end = (void *)(long)ctx->data_end;
+	if (data + ETH_HLEN + STRAIGHT_LEAST > p.end)
+		return LB_CONTINUE;
+	p.l3 = data + ETH_HLEN;
+	if (!continues(parse_ip_fixed(&p, *(__be16 *)(data + 2 * ETH_ALEN))))
+		return LB_CONTINUE;
+	if (p.family == 4) {
+		p.family = 4;
+		return straight_ip(&p);
+	}
+	if (p.l3 + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) > p.end)
+		return LB_CONTINUE;
+	p.family = 6;
+	return straight_ip(&p);
+}
+
+#endif
