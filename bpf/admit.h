@@ -38,13 +38,17 @@ LB_NOINLINE int is_own_mac(struct xdp_md *ctx)
 	return !known;
 }
 
-/* The only interface's first address. */
+/* The only interface's first address. frame: readable to the end of the Ethernet header. */
+static __always_inline bool is_sole_mac_at(const void *frame, const struct route *r)
+{
+	return (*(const __u64 *)frame & LB_MAC_MASK) == r->settings->own_mac;
+}
+
 static __always_inline bool is_sole_mac(const struct packet *p, const struct route *r)
 {
 	const void *data = (void *)(long)p->ctx->data;
 
-	return data + ETH_HLEN <= p->end &&
-	       (*(const __u64 *)data & LB_MAC_MASK) == r->settings->own_mac;
+	return data + ETH_HLEN <= p->end && is_sole_mac_at(data, r);
 }
 
 /* The first address of an interface in its own place: one more cache line, but no call. */

@@ -47,8 +47,8 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 		return LB_REASON_not_vip;
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
-		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4 ||
-		    !bucket->vip[i].id)
+		/* an empty place has no family */
+		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4)
 			continue;
 		vip_take(r, &bucket->vip[i]);
 		return LB_CONTINUE;
@@ -73,7 +73,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 		struct lb_vip *vip = &bucket->vip[i];
 
 		if (vip->addr[3] != word[3] || vip->addr[0] != word[0] || vip->addr[1] != word[1] ||
-		    vip->addr[2] != word[2] || vip->family != 6 || !vip->id)
+		    vip->addr[2] != word[2] || vip->family != 6)
 			continue;
 		vip_take(r, vip);
 		return LB_CONTINUE;

@@ -44,54 +44,62 @@ static __always_inline __u64 straight_find(const struct packet *p, struct route 
 	return lb_straight(r->service, p->family);
 }
 
-/* ---- the backend: its id; 0: the long path ---- */
+/* ---- the backend; false: the long path ---- */
 
-static __always_inline __u32 straight_slot(__u64 word, __u64 hash)
+static __always_inline bool straight_slot(struct route *r, __u64 word)
 {
-	__u32 size = (__u32)word & LB_STRAIGHT_SIZE, front;
+	__u32 size = (__u32)word & LB_STRAIGHT_SIZE;
+	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size));
 
-	front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(hash, size));
-	return likely(!(front & LB_FRONT_TRANSITION)) ? front : 0;
+	r->backend_id = front;
+	r->backend = backend_find(front);
+	return likely(!(front & LB_FRONT_TRANSITION)) && r->backend;
 }
 
 /* Of an established flow whose entry this packet would not change: it has this tick already, and
  * the packet neither opens nor ends a flow. */
-static __always_inline __u32 straight_flow(const struct packet *p, __u64 hash)
+static __always_inline bool straight_flow(const struct packet *p, struct route *r, __u64 word)
 {
-	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(hash, flow_mask));
+	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(r->hash, flow_mask));
 	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
 	__u64 entry;
 
 	if (!bucket || p->tcp_flags & (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST) ||
-	    !flow_find_in(bucket, hash, &entry))
-		return 0;
-	if (!flow_is(LB_FLOW_STATE(entry), lasting) || LB_FLOW_TICK(entry) != FLOW_TICK(tick_now()))
-		return 0;
-	return LB_FLOW_BACKEND(entry);
+	    !flow_find_in(bucket, r->hash, &entry) || !flow_is(LB_FLOW_STATE(entry), lasting) ||
+	    LB_FLOW_TICK(entry) != FLOW_TICK(tick_now()))
+		return false;
+	r->backend_id = LB_FLOW_BACKEND(entry);
+	r->backend = backend_find(r->backend_id);
+	return r->backend && r->backend->service == LB_STRAIGHT_UPPER(word);
 }
 
 static __always_inline bool straight_select(const struct packet *p, struct route *r, __u64 word)
 {
-	const bool tracked = (__u32)word & LB_STRAIGHT_TRACKED;
-
 	r->hash = packet_hash(p, &r->settings->key);
 	r->new_flow = is_syn(p);
-	r->backend_id = likely(!tracked) ? straight_slot(word, r->hash) : straight_flow(p, r->hash);
-	r->backend = backend_find(r->backend_id);
-	if (!r->backend)
-		return false;
-	return likely(!tracked) || r->backend->service == LB_STRAIGHT_UPPER(word);
+	return likely(!((__u32)word & LB_STRAIGHT_TRACKED)) ? straight_slot(r, word)
+							    : straight_flow(p, r, word);
 }
 
 /* ---- sending; LB_CONTINUE: the long path ---- */
 
+/* family: of the outer header, a constant here like tunnel. */
+static __always_inline int straight_encap(const struct packet *p, const struct route *r,
+					  enum lb_forward tunnel, __u8 family)
+{
+	const __u32 outer =
+	    tunnel_overhead(tunnel) + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+
+	if (unlikely(p->length + outer > r->backend->mtu) || !continues(hop_limit_decrease(p)))
+		return LB_CONTINUE;
+	return family == 4 ? encap_v4(p, r, ETH_HLEN, tunnel) : encap_v6(p, r, ETH_HLEN, tunnel);
+}
+
 static __always_inline int straight_tunnel(const struct packet *p, const struct route *r,
 					   enum lb_forward tunnel)
 {
-	if (unlikely(p->length + outer_length(r->backend, tunnel) > r->backend->mtu) ||
-	    !continues(hop_limit_decrease(p)))
-		return LB_CONTINUE;
-	return encap(p, r, ETH_HLEN, tunnel);
+	return r->backend->family == 4 ? straight_encap(p, r, tunnel, 4)
+				       : straight_encap(p, r, tunnel, 6);
 }
 
 static __always_inline int straight_forward(const struct packet *p, const struct route *r,
@@ -115,7 +123,8 @@ static __always_inline int straight_serve(struct packet *p, struct route *r)
 {
 	__u64 word;
 
-	if (!parse_plain(p) || (!is_sole_mac(p, r) && !is_first_mac(p)) || is_martian(p))
+	if (!parse_plain(p) || is_martian(p) ||
+	    (!is_sole_mac_at(p->l3 - ETH_HLEN, r) && !is_first_mac(p)))
 		return LB_CONTINUE;
 	word = straight_find(p, r);
 	if (!word || ((__u32)word & LB_STRAIGHT_LIMITED && p->protocol == IPPROTO_TCP &&
