@@ -39,16 +39,16 @@ LB_NOINLINE int is_own_mac(struct xdp_md *ctx)
 }
 
 /* The only interface's first address. frame: readable to the end of the Ethernet header. */
-static __always_inline bool is_sole_mac_at(const void *frame, const struct route *r)
+static __always_inline bool is_sole_mac_at(const void *frame)
 {
-	return (*(const __u64 *)frame & LB_MAC_MASK) == r->settings->own_mac;
+	return (*(const __u64 *)frame & LB_MAC_MASK) == settings.own_mac;
 }
 
-static __always_inline bool is_sole_mac(const struct packet *p, const struct route *r)
+static __always_inline bool is_sole_mac(const struct packet *p)
 {
 	const void *data = (void *)(long)p->ctx->data;
 
-	return data + ETH_HLEN <= p->end && is_sole_mac_at(data, r);
+	return data + ETH_HLEN <= p->end && is_sole_mac_at(data);
 }
 
 /* The first address of an interface in its own place: one more cache line, but no call. */
@@ -137,9 +137,9 @@ LB_NOINLINE int has_source_route(struct xdp_md *ctx, __u32 offset, __u32 options
 	return found;
 }
 
-static __always_inline int admit(const struct packet *p, const struct route *r)
+static __always_inline int admit(const struct packet *p)
 {
-	if (unlikely(!is_sole_mac(p, r)) && !is_first_mac(p) && !is_own_mac(p->ctx))
+	if (unlikely(!is_sole_mac(p)) && !is_first_mac(p) && !is_own_mac(p->ctx))
 		return LB_REASON_vip_other_mac;
 	if (unlikely(is_martian(p)))
 		return LB_REASON_martian;

@@ -151,7 +151,7 @@ static __always_inline void gue_write(struct gue_header *gue, const struct packe
 				      const struct route *r)
 {
 	gue->udp.source = bpf_htons(GUE_FIRST_PORT | (r->hash & 0x3fff));
-	gue->udp.dest = r->settings->gue_port;
+	gue->udp.dest = settings.gue_port;
 	gue->udp.len = bpf_htons(sizeof(*gue) + p->length);
 	gue->udp.check = 0;
 	gue->version_hlen = 0;

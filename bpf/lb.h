@@ -139,7 +139,7 @@ static __always_inline int serve(struct packet *p)
 	int reason = vip_find(p, &r);
 
 	if (continues(reason))
-		reason = admit(p, &r);
+		reason = admit(p);
 	if (continues(reason))
 		reason = route(p, &r);
 	if (!r.backend)

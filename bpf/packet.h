@@ -79,7 +79,6 @@ struct packet {
 
 /* Where the packet goes, filled stage by stage. */
 struct route {
-	struct lb_settings *settings;
 	struct lb_tables *tables;   /* in use when the packet arrived */
 	__u32 seed;                 /* of the tables */
 	struct lb_service *service; /* of the backend */

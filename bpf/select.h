@@ -646,7 +646,7 @@ static __always_inline __u64 slot_hash(const struct packet *p, const struct rout
 {
 	const struct lb_service *service = r->service;
 
-	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, service->hash),
+	return packet_hash_prefix(p, &settings.key, lb_hash_ports(p->ports, service->hash),
 				  p->protocol, service->mask4, service->mask6);
 }
 
@@ -656,7 +656,7 @@ static __always_inline __u64 client_hash(const struct packet *p, const struct ro
 {
 	const struct lb_service *service = r->service;
 
-	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, LB_HASH_DPORT),
+	return packet_hash_prefix(p, &settings.key, lb_hash_ports(p->ports, LB_HASH_DPORT),
 				  p->protocol | LB_HASH_DOMAIN_CLIENT, service->mask4,
 				  service->mask6);
 }
@@ -726,7 +726,7 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	__u64 ring = region_read(&r->service->ring), hash;
 	__u32 front, index;
 
-	r->hash = hash = packet_hash(p, &r->settings->key);
+	r->hash = hash = packet_hash(p, &settings.key);
 	r->new_flow = is_syn(p);
 	if (unlikely(!straight)) {
 		int reason = service_admits(p, r);

@@ -8,23 +8,11 @@
 #include "maps.h"
 #include "packet.h"
 
-static __always_inline struct lb_settings *settings_of(void)
+/* Puts the tables in use into the route; the packet uses the same ones throughout. */
+static __always_inline void tables_find(struct route *r)
 {
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&settings, &zero);
-}
-
-/* Puts the settings and the tables in use into the route; the packet uses the same tables
- * throughout. */
-static __always_inline int tables_find(struct route *r)
-{
-	r->settings = settings_of();
-	if (!r->settings)
-		return LB_REASON_not_vip;
-	r->tables = &r->settings->tables[r->settings->active & 1];
+	r->tables = &settings.tables[settings.active & 1];
 	r->seed = r->tables->seed;
-	return LB_CONTINUE;
 }
 
 static __always_inline void vip_take(struct route *r, struct lb_vip *vip)
@@ -83,8 +71,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 
 static __always_inline int vip_find(const struct packet *p, struct route *r)
 {
-	if (!continues(tables_find(r)))
-		return LB_REASON_not_vip;
+	tables_find(r);
 	if (p->family == 4)
 		return vip_find_v4(r, ((struct iphdr *)p->l3)->daddr);
 	return vip_find_v6(r, &((struct ipv6hdr *)p->l3)->daddr);

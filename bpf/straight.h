@@ -75,7 +75,7 @@ static __always_inline bool straight_flow(const struct packet *p, struct route *
 
 static __always_inline bool straight_select(const struct packet *p, struct route *r, __u64 word)
 {
-	r->hash = packet_hash(p, &r->settings->key);
+	r->hash = packet_hash(p, &settings.key);
 	r->new_flow = is_syn(p);
 	return likely(!((__u32)word & LB_STRAIGHT_TRACKED)) ? straight_slot(r, word)
 							    : straight_flow(p, r, word);
@@ -124,7 +124,7 @@ static __always_inline int straight_serve(struct packet *p, struct route *r)
 	__u64 word;
 
 	if (!parse_plain(p) || is_martian(p) ||
-	    (!is_sole_mac_at(p->l3 - ETH_HLEN, r) && !is_first_mac(p)))
+	    (!is_sole_mac_at(p->l3 - ETH_HLEN) && !is_first_mac(p)))
 		return LB_CONTINUE;
 	word = straight_find(p, r);
 	if (!word || ((__u32)word & LB_STRAIGHT_LIMITED && p->protocol == IPPROTO_TCP &&

@@ -18,6 +18,9 @@
 
 /* ---- settings: one element, mmapable ---- */
 
+/* A variable of the program: the map's name in the object file is that of its section. */
+#define LB_SETTINGS_MAP ".data.settings"
+
 /* What becomes of a packet that nothing takes: its port has no service, or the service has no
  * usable backend. */
 enum lb_refusal {

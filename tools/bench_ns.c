@@ -557,7 +557,10 @@ static int map_share(struct bench *bench)
 	bpf_object__for_each_map (map, bench->skel->obj) {
 		const char *name = bpf_map__name(map);
 
-		if (bpf_map__is_internal(map) || !(other = bpf_object__find_map_by_name(lb, name)))
+		if (bpf_map__is_internal(map) && strcmp(name, LB_SETTINGS_MAP) != 0)
+			continue; /* constants */
+		other = bpf_object__find_map_by_name(lb, name);
+		if (!other)
 			continue;
 		if (!strcmp(name, "flows"))
 			bench->skel->rodata->flow_mask = bpf_map__max_entries(other) - 1;

@@ -67,7 +67,7 @@ static int map_maps(struct fixture *f)
 {
 	struct fixture_maps *m = &f->map;
 
-	m->settings = map_memory(f->skel->maps.settings);
+	m->settings = map_memory(f->skel->maps.data_settings);
 	m->links = map_memory(f->skel->maps.links);
 	m->vips = map_memory(f->skel->maps.vips);
 	m->ports = map_memory(f->skel->maps.ports);
