@@ -66,22 +66,18 @@ static __always_inline int end(int reason, const struct packet *p)
 	return reason_action(reason);
 }
 
-static __always_inline int end_forwarded(int reason, const struct packet *p, const struct route *r)
+/* A packet that was forwarded, or could not be: the end of both paths. forwarded_tx, which almost
+ * all end with, has no counter: lbd derives it from those of the backends. */
+static __always_inline int end_sent(int reason, const struct packet *p, const struct route *r)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 
-	count_backend(cpu, r, p->length);
-	count_reason(cpu, reason, p->length);
-	return reason_action(reason);
-}
-
-/* A packet that was forwarded, or could not be: the end of both paths. */
-static __always_inline int end_sent(int reason, const struct packet *p, const struct route *r)
-{
-	if (likely(reason == LB_REASON_forwarded_tx))
-		return end_forwarded(LB_REASON_forwarded_tx, p, r);
-	if (likely(reason == LB_REASON_forwarded_redirect))
-		return end_forwarded(LB_REASON_forwarded_redirect, p, r);
+	if (likely(reason == LB_REASON_forwarded_tx)) {
+		count_backend(cpu, r, p->length);
+		return XDP_TX;
+	}
+	if (reason == LB_REASON_forwarded_redirect)
+		count_backend(cpu, r, p->length);
 	return end(reason, p);
 }
 

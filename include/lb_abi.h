@@ -545,14 +545,15 @@ struct lb_backend_count {
 	__u64 pad;
 };
 
-/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event */
+/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counter of
+ * forwarded_tx is not used: all that backend_counts and totals have, less forwarded_redirect. */
 struct lb_reason_count {
 	__u64 packets;
 	__u64 bytes;
 };
 
-/* totals[service]: the counts of removed backends, so that a service's totals never decrease.
- * Written by lbd only. */
+/* totals[service]: the counts of removed backends, so that a service's totals never decrease; in
+ * totals[0] those of removed services. Written by lbd only. */
 struct lb_total {
 	__u64 packets;
 	__u64 bytes;

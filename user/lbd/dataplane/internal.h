@@ -183,7 +183,8 @@ struct dataplane {
 	uint32_t clock;       /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
-	uint64_t other_bytes; /* size of the maps that are not in dp_maps */
+	uint64_t other_bytes;                /* size of the maps that are not in dp_maps */
+	struct lb_reason_count forwarded_tx; /* the most that was derived so far */
 	bool adopted;
 };
 
