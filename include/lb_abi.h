@@ -142,7 +142,8 @@ struct lb_port_bucket {
  * would only shift all buckets alike, and no seed could separate two keys that collide. */
 #define LB_TABLE_MULTIPLIER(seed) (0x9e3779b97f4a7c15ULL ^ (__u64)(seed) << 1)
 
-static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
+static inline __attribute__((always_inline)) __u32 lb_vip_hash(const __be32 addr[4], __u8 family,
+							       __u32 seed)
 {
 	__u64 h = (__u64)addr[0] * LB_TABLE_MULTIPLIER(seed);
 
