@@ -80,7 +80,7 @@ struct packet {
 /* Where the packet goes, filled stage by stage. */
 struct route {
 	struct lb_tables *tables;   /* in use when the packet arrived */
-	__u32 seed;                 /* of the tables */
+	__u64 multiplier;           /* of the tables */
 	struct lb_service *service; /* of the backend */
 	struct lb_backend *backend; /* NULL: none; otherwise the packet goes there */
 	__u64 hash;                 /* of the flow */

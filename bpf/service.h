@@ -12,7 +12,7 @@
 static __always_inline void tables_find(struct route *r)
 {
 	r->tables = &settings.tables[settings.active & 1];
-	r->seed = r->tables->seed;
+	r->multiplier = r->tables->multiplier;
 }
 
 static __always_inline void vip_take(struct route *r, struct lb_vip *vip)
@@ -28,7 +28,7 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 	__u32 index;
 	int i;
 
-	r->vip_hash = lb_vip_hash(&address, 4, r->seed);
+	r->vip_hash = lb_vip_hash(&address, 4, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
 	bucket = bpf_map_lookup_elem(&vips, &index);
 	if (!bucket)
@@ -51,7 +51,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 	__u32 index;
 	int i;
 
-	r->vip_hash = lb_vip_hash(word, 6, r->seed);
+	r->vip_hash = lb_vip_hash(word, 6, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
 	bucket = bpf_map_lookup_elem(&vips, &index);
 	if (!bucket)
@@ -81,8 +81,8 @@ static __always_inline int vip_find(const struct packet *p, struct route *r)
 static __always_inline __u32 port_find(const struct route *r, __u8 protocol, __u32 port)
 {
 	__u64 key = LB_PORT_KEY(r->vip, port, protocol);
-	__u32 index =
-	    r->tables->port_base + (lb_port_hash(r->vip_hash, key, r->seed) & r->tables->port_mask);
+	__u32 index = r->tables->port_base +
+		      (lb_port_hash(r->vip_hash, key, r->multiplier) & r->tables->port_mask);
 	struct lb_port_bucket *bucket = bpf_map_lookup_elem(&ports, &index);
 	int i;
 

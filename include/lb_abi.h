@@ -36,8 +36,8 @@ struct lb_tables {
 	__u32 vip_mask;  /* number of buckets - 1 (power of two) */
 	__u32 port_base; /* first bucket of map `ports` */
 	__u32 port_mask;
-	__u32 seed; /* of both hashes; chosen so that no bucket overflows */
-	__u32 pad[3];
+	__u64 multiplier; /* of both hashes; chosen so that no bucket overflows */
+	__u64 pad;
 };
 
 /* The key of the flow hash (lb_hash.h), derived from flow_seed. */
@@ -143,24 +143,24 @@ struct lb_port_bucket {
 #define LB_TABLE_MULTIPLIER(seed) (0x9e3779b97f4a7c15ULL ^ (__u64)(seed) << 1)
 
 static inline __attribute__((always_inline)) __u32 lb_vip_hash(const __be32 addr[4], __u8 family,
-							       __u32 seed)
+							       __u64 multiplier)
 {
-	__u64 h = (__u64)addr[0] * LB_TABLE_MULTIPLIER(seed);
+	__u64 h = (__u64)addr[0] * multiplier;
 
 	if (family == 6) {
 		h ^= h >> 32;
 		h = (h ^ ((__u64)addr[1] << 32 | addr[2])) * 0xbf58476d1ce4e5b9ULL;
 		h ^= h >> 32;
-		h = (h ^ addr[3]) * LB_TABLE_MULTIPLIER(seed);
+		h = (h ^ addr[3]) * multiplier;
 	}
 	return (__u32)(h >> 32);
 }
 
 /* Uses the VIP's hash, not its id: the program can look up VIP and port at the same time instead of
  * one after the other. */
-static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u32 seed)
+static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u64 multiplier)
 {
-	return vip_hash + (__u32)(((key >> 24 & 0xffffff) * LB_TABLE_MULTIPLIER(seed)) >> 32);
+	return vip_hash + (__u32)(((key >> 24 & 0xffffff) * multiplier) >> 32);
 }
 
 /* ---- services ---- */

@@ -3,6 +3,7 @@
  * the program and its twin (twin.h), which has no straight path. The packet tests (packet_case.h)
  * send all of theirs through both too. */
 #include <arpa/inet.h>
+#include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "support/packet_case.h"
 #include "support/rig.h"
 #include "support/twin.h"
+#include "lb.skel.h"
 
 #define BATCHES 1000
 #define PACKETS 1000 /* in a batch: the maps are the same at its end */
@@ -360,7 +362,8 @@ static void send_straight_only(struct fixture *f)
 	fixture_sync(f);
 	f->map.settings->unserved = LB_REFUSE_DROP;
 	memset(f->map.services, 0, FIXTURE_SERVICES * sizeof(*f->map.services));
-	assert_int_equal(fixture_run(f->skel, f->in.data, f->in.len, NULL, &f->out, &f->verdict),
+	assert_int_equal(fixture_run(bpf_program__fd(f->skel->progs.lb), f->in.data, f->in.len,
+				     NULL, &f->out, &f->verdict),
 			 0);
 }
 

@@ -27,27 +27,33 @@ static struct fixture fixture;
 
 /* ---- load ---- */
 
-void fixture_size(struct lb_bpf *skel, unsigned cpus)
+void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 {
-	skel->rodata->flow_mask = FIXTURE_BUCKETS - 1;
-	skel->rodata->backend_slots = FIXTURE_BACKENDS;
-	skel->rodata->service_slots = FIXTURE_SERVICES;
-	bpf_map__set_max_entries(skel->maps.vips, 2 * TABLE_BUCKETS);
-	bpf_map__set_max_entries(skel->maps.ports, 2 * TABLE_BUCKETS);
-	bpf_map__set_max_entries(skel->maps.services, FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.arena, FIXTURE_SLOTS / 2);
-	bpf_map__set_max_entries(skel->maps.fronts, FIXTURE_SLOTS / 4);
-	bpf_map__set_max_entries(skel->maps.stamps, FIXTURE_SLOTS / 4);
-	bpf_map__set_max_entries(skel->maps.backends, FIXTURE_BACKENDS);
-	bpf_map__set_max_entries(skel->maps.loads, FIXTURE_BACKENDS);
-	bpf_map__set_max_entries(skel->maps.turns, FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.flows, FIXTURE_BUCKETS);
-	bpf_map__set_max_entries(skel->maps.paths, FIXTURE_PATHS);
-	bpf_map__set_max_entries(skel->maps.backend_counts, cpus * FIXTURE_BACKENDS);
-	bpf_map__set_max_entries(skel->maps.reason_counts, cpus * LB_COUNTERS);
-	bpf_map__set_max_entries(skel->maps.service_counts, cpus * FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.limits, FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.offenders, cpus * LB_OFFENDERS);
+	const struct {
+		const char *name;
+		uint32_t entries;
+	} sizes[] = {
+	    {"vips", 2 * TABLE_BUCKETS},
+	    {"ports", 2 * TABLE_BUCKETS},
+	    {"services", FIXTURE_SERVICES},
+	    {"arena", FIXTURE_SLOTS / 2},
+	    {"fronts", FIXTURE_SLOTS / 4},
+	    {"stamps", FIXTURE_SLOTS / 4},
+	    {"backends", FIXTURE_BACKENDS},
+	    {"loads", FIXTURE_BACKENDS},
+	    {"turns", FIXTURE_SERVICES},
+	    {"flows", FIXTURE_BUCKETS},
+	    {"paths", FIXTURE_PATHS},
+	    {"backend_counts", cpus * FIXTURE_BACKENDS},
+	    {"reason_counts", cpus * LB_COUNTERS},
+	    {"service_counts", cpus * FIXTURE_SERVICES},
+	    {"limits", FIXTURE_SERVICES},
+	    {"offenders", cpus * LB_OFFENDERS},
+	};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, sizes[i].name),
+					 sizes[i].entries);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -129,7 +135,8 @@ static int load(struct fixture *f)
 	f->skel = lb_bpf__open();
 	if (!f->skel)
 		return -errno;
-	fixture_size(f->skel, f->cpus);
+	fixture_size_maps(f->skel->obj, f->cpus);
+	FIXTURE_SET_CONSTANTS(f->skel->rodata);
 	rc = lb_bpf__load(f->skel);
 	if (!rc)
 		rc = map_maps(f);
@@ -307,11 +314,11 @@ int fixture_clear(void **state)
 
 /* ---- VIP and port tables ---- */
 
-static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
+static bool place_vip(struct fixture *f, uint32_t id, uint64_t multiplier)
 {
 	const struct lb_vip *vip = &f->vip[id];
 	uint32_t bucket =
-	    TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, seed) & (TABLE_BUCKETS - 1));
+	    TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, multiplier) & (TABLE_BUCKETS - 1));
 
 	for (int way = 0; way < LB_VIP_WAYS; way++) {
 		struct lb_vip *at = &f->map.vips[bucket].vip[way];
@@ -324,11 +331,11 @@ static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
 	return false;
 }
 
-static bool place_port(struct fixture *f, uint64_t word, uint32_t seed)
+static bool place_port(struct fixture *f, uint64_t word, uint64_t multiplier)
 {
 	const struct lb_vip *vip = &f->vip[LB_PORT_VIP(word)];
-	uint32_t hash =
-	    lb_port_hash(lb_vip_hash(vip->addr, vip->family, seed), word & LB_PORT_KEY_MASK, seed);
+	uint32_t hash = lb_port_hash(lb_vip_hash(vip->addr, vip->family, multiplier),
+				     word & LB_PORT_KEY_MASK, multiplier);
 	uint32_t bucket = TABLE_BUCKETS + (hash & (TABLE_BUCKETS - 1));
 
 	for (int way = 0; way < LB_PORT_WAYS; way++) {
@@ -340,24 +347,24 @@ static bool place_port(struct fixture *f, uint64_t word, uint32_t seed)
 	return false;
 }
 
-static bool place_all(struct fixture *f, uint32_t seed)
+static bool place_all(struct fixture *f, uint64_t multiplier)
 {
 	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	for (uint32_t id = 1; id < f->vips; id++)
-		if (!place_vip(f, id, seed))
+		if (!place_vip(f, id, multiplier))
 			return false;
 	for (uint32_t i = 0; i < f->ports; i++)
-		if (!place_port(f, f->port[i], seed))
+		if (!place_port(f, f->port[i], multiplier))
 			return false;
-	f->map.settings->tables[1].seed = seed;
+	f->map.settings->tables[1].multiplier = multiplier;
 	return true;
 }
 
 static void rebuild_tables(struct fixture *f)
 {
 	for (uint32_t seed = 1; seed < 10000; seed++)
-		if (place_all(f, seed))
+		if (place_all(f, LB_TABLE_MULTIPLIER(seed)))
 			return;
 	fail_msg("no seed places %u VIPs and %u ports", f->vips, f->ports);
 }
@@ -657,7 +664,7 @@ static void sync_straight(struct fixture *f)
 		struct lb_vip *way =
 		    f->map
 			.vips[TABLE_BUCKETS +
-			      (lb_vip_hash(f->vip[id].addr, f->vip[id].family, tables->seed) &
+			      (lb_vip_hash(f->vip[id].addr, f->vip[id].family, tables->multiplier) &
 			       (TABLE_BUCKETS - 1))]
 			.vip;
 		int at = main_of(f, id);
@@ -681,13 +688,13 @@ void fixture_sync(struct fixture *f)
 	sync_straight(f);
 }
 
-int fixture_run(struct lb_bpf *skel, const void *data, size_t length, struct xdp_md *ctx,
+int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,
 		struct packet *ret_out, int *ret_verdict)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = length,
 		    .data_out = ret_out->data, .data_size_out = sizeof(ret_out->data),
 		    .ctx_in = ctx, .ctx_size_in = ctx ? sizeof(*ctx) : 0);
-	int rc = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.lb), &opts);
+	int rc = bpf_prog_test_run_opts(program, &opts);
 
 	if (rc)
 		return rc;
@@ -701,7 +708,8 @@ static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *c
 	if (f->send_twice)
 		return f->send_twice(f, data, len, ctx);
 	fixture_sync(f);
-	return fixture_run(f->skel, data, len, ctx, &f->out, &f->verdict);
+	return fixture_run(bpf_program__fd(f->skel->progs.lb), data, len, ctx, &f->out,
+			   &f->verdict);
 }
 
 void fixture_send_uncounted(struct fixture *f)

@@ -50,6 +50,7 @@ struct fixture_maps {
 };
 
 struct lb_bpf;
+struct bpf_object;
 struct twin;
 struct xdp_md;
 
@@ -164,9 +165,12 @@ int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
 /* Derives what follows from what tests write: fronts from slots, straight words from services. Part
  * of fixture_send. */
 void fixture_sync(struct fixture *f);
-/* For twin.h: sizes of maps and constants; one run of a program. 0 or -errno. */
-void fixture_size(struct lb_bpf *skel, unsigned cpus);
-int fixture_run(struct lb_bpf *skel, const void *data, size_t length, struct xdp_md *ctx,
+/* For twin.h: sizes of maps, constants of a skeleton, one run of a program (0 or -errno). */
+void fixture_size_maps(struct bpf_object *object, unsigned cpus);
+#define FIXTURE_SET_CONSTANTS(rodata)                                                           \
+	((rodata)->flow_mask = FIXTURE_BUCKETS - 1, (rodata)->backend_slots = FIXTURE_BACKENDS, \
+	 (rodata)->service_slots = FIXTURE_SERVICES)
+int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,
 		struct packet *ret_out, int *ret_verdict);
 
 const char *fixture_reason_name(int reason);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lb.skel.h"
+#include "long.skel.h"
 
 #define TWIN_MAPS  32
 #define TWIN_TRIES 4
@@ -27,7 +28,7 @@ struct twin_map {
 };
 
 struct twin {
-	struct lb_bpf *skel;
+	struct long_bpf *skel;
 	struct twin_map maps[TWIN_MAPS];
 	unsigned count;
 	uint32_t cpus;
@@ -231,10 +232,12 @@ static int run_both(struct fixture *f, const void *data, size_t length, struct x
 {
 	struct twin *t = f->twin;
 	struct xdp_md copy = ctx ? *ctx : (struct xdp_md){0};
-	int rc = fixture_run(f->skel, data, length, ctx, &f->out, &f->verdict);
+	int rc = fixture_run(bpf_program__fd(f->skel->progs.lb), data, length, ctx, &f->out,
+			     &f->verdict);
 
 	return rc ? rc
-		  : fixture_run(t->skel, data, length, ctx ? &copy : NULL, &t->out, &t->verdict);
+		  : fixture_run(bpf_program__fd(t->skel->progs.lb), data, length,
+				ctx ? &copy : NULL, &t->out, &t->verdict);
 }
 
 bool twin_send(struct fixture *f, char *what)
@@ -274,12 +277,12 @@ static int twin_load(struct fixture *f, struct twin *t)
 {
 	int rc;
 
-	t->skel = lb_bpf__open();
+	t->skel = long_bpf__open();
 	if (!t->skel)
 		return -errno;
-	fixture_size(t->skel, f->cpus);
-	t->skel->rodata->straight_on = false;
-	rc = lb_bpf__load(t->skel);
+	fixture_size_maps(t->skel->obj, f->cpus);
+	FIXTURE_SET_CONSTANTS(t->skel->rodata);
+	rc = long_bpf__load(t->skel);
 	if (!rc)
 		rc = bpf_map_update_elem(bpf_map__fd(t->skel->maps.egress), &f->egress, &f->egress,
 					 BPF_ANY);
@@ -303,7 +306,7 @@ int twin_fixture_open(void **state)
 		return -ENOMEM;
 	rc = twin_load(f, f->twin);
 	if (rc)
-		fprintf(stderr, "loading lb.bpf.o without the straight path: %s\n", strerror(-rc));
+		fprintf(stderr, "loading long.bpf.o: %s\n", strerror(-rc));
 	f->send_twice = compare_one;
 	return rc;
 }
@@ -317,7 +320,7 @@ int twin_fixture_close(void **state)
 			free(f->twin->maps[i].before);
 		for (unsigned i = 0; i < sizeof(f->twin->rates) / sizeof(*f->twin->rates); i++)
 			free(f->twin->rates[i]);
-		lb_bpf__destroy(f->twin->skel);
+		long_bpf__destroy(f->twin->skel);
 		free(f->twin);
 		f->twin = NULL;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The fixture's program a second time, without its straight path and with maps of its own: each
+/* The fixture's program in a second build, without its straight path and with maps of its own: each
  * packet goes through both, and must leave the same verdict, bytes and maps.
  *
  * Rates of new flows are not compared, as they depend on the nanosecond; tests with a twin use

@@ -19,7 +19,7 @@ static __u64 *word_in(const struct dataplane *dp, const struct dp_service *key, 
 	if (!key->port || (uint64_t)tables->vip_base + tables->vip_mask >= dp->maps.vip_buckets)
 		return NULL;
 	memcpy(address, key->vip.bytes, sizeof(address));
-	at = lb_vip_hash(address, key->vip.family, tables->seed) & tables->vip_mask;
+	at = lb_vip_hash(address, key->vip.family, tables->multiplier) & tables->vip_mask;
 	bucket = &dp->maps.vips[tables->vip_base + at];
 	for (unsigned way = 0; way < LB_VIP_WAYS; way++) {
 		struct lb_vip *vip = &bucket->vip[way];

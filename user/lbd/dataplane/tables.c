@@ -100,7 +100,7 @@ static int content_make(const struct table_entry *entries, size_t count, struct 
 
 static uint32_t vip_bucket(const struct lb_vip *vip, const struct lb_tables *tables)
 {
-	return lb_vip_hash(vip->addr, vip->family, tables->seed) & tables->vip_mask;
+	return lb_vip_hash(vip->addr, vip->family, tables->multiplier) & tables->vip_mask;
 }
 
 /* VIP ids count from 1 in the order of content->vips. */
@@ -108,9 +108,10 @@ static uint32_t port_bucket(const struct content *content, uint64_t port,
 			    const struct lb_tables *tables)
 {
 	const struct lb_vip *vip = &content->vips[LB_PORT_VIP(port) - 1];
-	uint32_t vip_hash = lb_vip_hash(vip->addr, vip->family, tables->seed);
+	uint32_t vip_hash = lb_vip_hash(vip->addr, vip->family, tables->multiplier);
 
-	return lb_port_hash(vip_hash, port & LB_PORT_KEY_MASK, tables->seed) & tables->port_mask;
+	return lb_port_hash(vip_hash, port & LB_PORT_KEY_MASK, tables->multiplier) &
+	       tables->port_mask;
 }
 
 /* used: has an element for every bucket of the larger table. */
@@ -125,6 +126,13 @@ static bool seed_fits(const struct content *content, const struct lb_tables *tab
 		if (++used[port_bucket(content, content->ports[i], tables)] > LB_PORT_WAYS)
 			return false;
 	return true;
+}
+
+static uint32_t seed_of(uint32_t try)
+{
+	uint32_t seed = try * 0x9e3779b1u;
+
+	return seed ^ seed >> 15;
 }
 
 /* Finds the smallest tables that hold the content, so that packets touch few cache lines. With few
@@ -148,8 +156,7 @@ static int choose(const struct dataplane *dp, const struct content *content, str
 
 		for (uint32_t try = 1; try <= (full_size ? SEEDS_AT_MOST : SEEDS_PER_SIZE); try++) {
 			*ret = (struct lb_tables){.vip_mask = vips - 1, .port_mask = ports - 1};
-			ret->seed = try * 0x9e3779b1u;
-			ret->seed ^= ret->seed >> 15;
+			ret->multiplier = LB_TABLE_MULTIPLIER(seed_of(try));
 			if (seed_fits(content, ret, used))
 				return 0;
 		}
