@@ -48,19 +48,9 @@ static __always_inline __u64 straight_find(const struct packet *p, struct route 
 
 /* ---- the backend; false: the long path ---- */
 
-static __always_inline bool straight_slot(struct route *r, __u64 word)
-{
-	__u32 size = (__u32)word & LB_STRAIGHT_SIZE;
-	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size));
-
-	r->backend_id = front;
-	r->backend = backend_find(front);
-	return likely(!(front & LB_FRONT_TRANSITION)) && r->backend;
-}
-
-/* Of an established flow whose entry this packet would not change: it has this tick already, and
- * the packet neither opens nor ends a flow. */
-static __always_inline bool straight_flow(const struct packet *p, struct route *r, __u64 word)
+/* The backend of an established flow whose entry this packet would not change: it has this tick
+ * already, and the packet neither opens nor ends a flow. 0: there is no such entry. */
+static __always_inline __u32 straight_entry(const struct packet *p, const struct route *r)
 {
 	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(r->hash, flow_mask));
 	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
@@ -69,18 +59,33 @@ static __always_inline bool straight_flow(const struct packet *p, struct route *
 	if (!bucket || p->tcp_flags & (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST) ||
 	    !flow_find_in(bucket, r->hash, &entry) || !flow_is(LB_FLOW_STATE(entry), lasting) ||
 	    LB_FLOW_TICK(entry) != FLOW_TICK(tick_now()))
-		return false;
-	r->backend_id = LB_FLOW_BACKEND(entry);
-	r->backend = backend_find(r->backend_id);
-	return r->backend && r->backend->service == LB_STRAIGHT_UPPER(word);
+		return 0;
+	return LB_FLOW_BACKEND(entry);
 }
 
-static __always_inline bool straight_select(const struct packet *p, struct route *r, __u64 word)
+/* A slot in transition decides nothing; but a flow that is on its current backend stamps nothing
+ * either. */
+static __always_inline bool straight_slot(const struct packet *p, struct route *r, __u64 word)
 {
-	r->hash = packet_hash(p, &settings.key);
-	r->new_flow = is_syn(p);
-	return likely(!((__u32)word & LB_STRAIGHT_TRACKED)) ? straight_slot(r, word)
-							    : straight_flow(p, r, word);
+	__u32 size = (__u32)word & LB_STRAIGHT_SIZE;
+	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size));
+
+	if (unlikely(front & LB_FRONT_TRANSITION)) {
+		front &= LB_MAX_BACKENDS;
+		if (straight_entry(p, r) != front)
+			return false;
+	}
+	r->backend_id = front;
+	r->backend = backend_find(front);
+	return r->backend;
+}
+
+/* A service that tracks always: the slot does not matter. */
+static __always_inline bool straight_flow(const struct packet *p, struct route *r, __u64 word)
+{
+	r->backend_id = straight_entry(p, r);
+	r->backend = backend_find(r->backend_id);
+	return r->backend && r->backend->service == LB_STRAIGHT_UPPER(word);
 }
 
 /* ---- sending; LB_CONTINUE: the long path ---- */
@@ -120,21 +125,37 @@ static __always_inline int straight_forward(const struct packet *p, const struct
 
 /* ---- the packet ---- */
 
+/* Whether a packet of a service with a rate of new flows may open one. */
+static __always_inline bool may_open(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP && !(p->tcp_flags & LB_TCP_ACK);
+}
+
+static __always_inline int straight_send(const struct packet *p, struct route *r, __u64 word,
+					 bool tracked, __u32 forward)
+{
+	r->hash = packet_hash(p, &settings.key);
+	r->new_flow = is_syn(p);
+	if (tracked ? !straight_flow(p, r, word) : !straight_slot(p, r, word))
+		return LB_CONTINUE;
+	return straight_forward(p, r, forward);
+}
+
 /* A packet to a VIP. */
-static __always_inline int straight_serve(struct packet *p, struct route *r)
+static __always_inline int straight_serve(const struct packet *p, struct route *r)
 {
 	__u64 word;
 
-	if (!parse_plain(p) || is_martian(p) ||
-	    (!is_sole_mac_at(p->l3 - ETH_HLEN) && !is_first_mac(p)))
+	if (is_martian(p) || (!is_sole_mac_at(p->l3 - ETH_HLEN) && !is_first_mac(p)))
 		return LB_CONTINUE;
 	word = straight_find(p, r);
-	if (!word || ((__u32)word & LB_STRAIGHT_LIMITED && p->protocol == IPPROTO_TCP &&
-		      !(p->tcp_flags & LB_TCP_ACK)))
+	/* the most common kind of service: code without branches on the kind */
+	if (likely(LB_STRAIGHT_KIND(word) == LB_STRAIGHT_KIND(LB_STRAIGHT_OPEN)))
+		return straight_send(p, r, word, false, LB_FORWARD_IPIP);
+	if (!word || ((__u32)word & LB_STRAIGHT_LIMITED && may_open(p)))
 		return LB_CONTINUE;
-	if (!straight_select(p, r, word))
-		return LB_CONTINUE;
-	return straight_forward(p, r, LB_STRAIGHT_FORWARD(word));
+	return straight_send(p, r, word, (__u32)word & LB_STRAIGHT_TRACKED,
+			     LB_STRAIGHT_FORWARD(word));
 }
 
 /* p->family is a constant here. */
@@ -145,10 +166,8 @@ static __always_inline int straight_ip(struct packet *p)
 
 	if (!continues(vip_find(p, &r)))
 		return likely(!is_icmp(p)) ? end(LB_REASON_not_vip, p) : LB_CONTINUE;
-	reason = straight_serve(p, &r);
-	if (continues(reason))
-		return LB_CONTINUE;
-	return end_sent(reason, p, &r);
+	reason = parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
+	return continues(reason) ? LB_CONTINUE : end_sent(reason, p, &r);
 }
 
 /* The XDP action; LB_CONTINUE: the packet takes the long path. */

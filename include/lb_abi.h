@@ -266,6 +266,7 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 #define LB_STRAIGHT_LIMITED    (1u << 29)
 #define LB_STRAIGHT_SIZE       ((1u << 27) - 1)
 #define LB_STRAIGHT_UPPER(w)   ((__u32)((w) >> 32))
+#define LB_STRAIGHT_KIND(w)    ((__u32)(w) >> 27) /* all but the ring: of IP in IP, OPEN alone */
 #define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 27 & 3)
 
 /* lb_vip.main. port: wire order. */

@@ -19,7 +19,7 @@
 
 /* ---- services besides those of packet_case.h ---- */
 
-enum { P_FIRST_RULES = 200, P_MIXED = 220, P_SPREAD, P_SHORT, P_LAST };
+enum { P_FIRST_RULES = 200, P_MIXED = 220, P_SPREAD, P_SHORT, P_MOVING, P_LAST };
 
 /* Services on ports from P_FIRST_RULES, each with a rule that the straight path must heed. */
 static const struct lb_service rules[] = {
@@ -54,6 +54,16 @@ static void mixed_ring(struct fixture *f, uint16_t service, uint16_t first, uint
 	f->map.services[service].ring = fixture_region(f, words, ARRAY_SIZE(words));
 }
 
+/* All slots change from this backend to the service's other one. */
+static void moving_ring(struct fixture *f, uint16_t service, uint16_t keeper)
+{
+	uint64_t ring = f->map.services[service].ring;
+	uint32_t *slots = &f->map.arena[LB_REGION_BASE(ring)];
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+		slots[i] = LB_SLOT(LB_SLOT_CURRENT(slots[i]), keeper) | LB_SLOT_TRANSITION;
+}
+
 static void add_services(struct fixture *f, const char *vip, int protocol)
 {
 	const bool v6 = strchr(vip, ':');
@@ -69,6 +79,8 @@ static void add_services(struct fixture *f, const char *vip, int protocol)
 	mixed_ring(f, id, fixture_backend(f, id, &one), fixture_backend(f, id, &other));
 	fixture_single(f, vip, protocol, P_SPREAD, (struct lb_service){0}, &spread);
 	fixture_single(f, vip, protocol, P_SHORT, (struct lb_service){0}, &small);
+	id = fixture_single(f, vip, protocol, P_MOVING, (struct lb_service){0}, &one);
+	moving_ring(f, id, fixture_backend(f, id, &other));
 }
 
 static int setup(void **state)
@@ -369,11 +381,14 @@ static void send_straight_only(struct fixture *f)
 
 static void plain_packet(struct fixture *f, bool v6, int port, int flags)
 {
+	const uint32_t seq = flags == SYN ? 1000 : 1001;
+
 	if (v6)
-		packet_build(&f->in, PKT(ETH(), IN6(), TCP(.dport = port, .flags = flags)));
-	else
 		packet_build(&f->in,
-			     PKT(ETH(), IN4(), TCP(.dport = port, .flags = flags), DATA(6)));
+			     PKT(ETH(), IN6(), TCP(.dport = port, .flags = flags, .seq = seq)));
+	else
+		packet_build(&f->in, PKT(ETH(), IN4(),
+					 TCP(.dport = port, .flags = flags, .seq = seq), DATA(6)));
 }
 
 LB_TEST(plain_packets_of_every_way_to_forward_are_straight)
@@ -429,15 +444,16 @@ LB_TEST(what_may_open_a_flow_of_a_service_with_a_rate_is_not_straight)
 
 /* ---- tracked flows ---- */
 
-static int after_handshake(void **state, __u64 **ret_entry)
+/* The first packets of a flow, within one tick; the last one is f->in. Returns its verdict. */
+static int after_handshake(int port, __u64 **ret_entry)
 {
 	struct fixture *f = fixture_get();
 
 	f->map.settings->own_mac = 0x010000000002;
 	fixture_wait_new_tick();
-	plain_packet(f, false, P_FIRST_RULES, SYN);
+	plain_packet(f, false, port, SYN);
 	fixture_send(f);
-	plain_packet(f, false, P_FIRST_RULES, ACK);
+	plain_packet(f, false, port, ACK);
 	fixture_send(f);
 	for (int i = 0; i < FIXTURE_BUCKETS * LB_FLOW_WAYS; i++)
 		if (LB_FLOW_STATE(f->map.flows->flow[i]))
@@ -450,7 +466,7 @@ LB_TEST(an_established_tracked_flow_is_straight)
 	struct fixture *f = fixture_get();
 	__u64 *entry = NULL;
 
-	assert_int_equal(after_handshake(state, &entry), XDP_TX);
+	assert_int_equal(after_handshake(P_FIRST_RULES, &entry), XDP_TX);
 	send_straight_only(f);
 	assert_int_equal(f->verdict, XDP_TX);
 }
@@ -460,7 +476,7 @@ LB_TEST(a_tracked_flow_is_not_straight_when_its_entry_is_to_be_renewed)
 	struct fixture *f = fixture_get();
 	__u64 *entry = NULL;
 
-	assert_int_equal(after_handshake(state, &entry), XDP_TX);
+	assert_int_equal(after_handshake(P_FIRST_RULES, &entry), XDP_TX);
 	assert_non_null(entry);
 	entry_age(entry, 1);
 	send_straight_only(f);
@@ -472,9 +488,42 @@ LB_TEST(a_tracked_flow_is_not_straight_to_the_backend_of_another_service)
 	struct fixture *f = fixture_get();
 	__u64 *entry = NULL;
 
-	assert_int_equal(after_handshake(state, &entry), XDP_TX);
+	assert_int_equal(after_handshake(P_FIRST_RULES, &entry), XDP_TX);
 	assert_non_null(entry);
 	entry_set_backend(entry, 1); /* of P_IPIP4 */
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+LB_TEST(in_a_slot_in_transition_a_tracked_flow_on_current_is_straight)
+{
+	struct fixture *f = fixture_get();
+	__u64 *entry = NULL;
+
+	assert_int_equal(after_handshake(P_MOVING, &entry), XDP_TX);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_TX);
+}
+
+/* It must stamp the slot. */
+LB_TEST(in_a_slot_in_transition_a_tracked_flow_elsewhere_is_not_straight)
+{
+	struct fixture *f = fixture_get();
+	__u64 *entry = NULL;
+
+	assert_int_equal(after_handshake(P_MOVING, &entry), XDP_TX);
+	assert_non_null(entry);
+	entry_set_backend(entry, LB_FLOW_BACKEND(*entry) + 1);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+LB_TEST(in_a_slot_in_transition_a_flow_without_an_entry_is_not_straight)
+{
+	struct fixture *f = fixture_get();
+
+	f->map.settings->own_mac = 0x010000000002;
+	plain_packet(f, false, P_MOVING, ACK);
 	send_straight_only(f);
 	assert_int_equal(f->verdict, XDP_DROP);
 }
