@@ -35,6 +35,7 @@ static const struct lb_service rules[] = {
     {.hash = LB_HASH_SPORT},
     {.mask4 = 24, .mask6 = 64},
     {.forward = LB_FORWARD_L2, .flags = LB_SERVICE_TRACK_ALWAYS},
+    {.flags = LB_SERVICE_AFFINITY},
 };
 
 #define RULES ((int)ARRAY_SIZE(rules))
