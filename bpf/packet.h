@@ -84,10 +84,8 @@ struct route {
 	struct lb_service *service; /* of the backend */
 	struct lb_backend *backend; /* NULL: none; otherwise the packet goes there */
 	__u64 hash;                 /* of the flow */
-	struct lb_vip *vip_at;
-	__u32 vip; /* its id */
+	struct lb_vip *vip;
 	__u32 vip_hash;
-	__u32 vip_flags;
 	__u32 backend_id;
 	__u32 new_flow; /* to be counted as a new flow */
 };

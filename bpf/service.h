@@ -15,13 +15,6 @@ static __always_inline void tables_find(struct route *r)
 	r->multiplier = r->tables->multiplier;
 }
 
-static __always_inline void vip_take(struct route *r, struct lb_vip *vip)
-{
-	r->vip = vip->id;
-	r->vip_flags = vip->flags;
-	r->vip_at = vip;
-}
-
 static __always_inline int vip_find_v4(struct route *r, __be32 address)
 {
 	struct lb_vip_bucket *bucket;
@@ -38,7 +31,7 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 		/* an empty place has no family */
 		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4)
 			continue;
-		vip_take(r, &bucket->vip[i]);
+		r->vip = &bucket->vip[i];
 		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
@@ -63,7 +56,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 		if (vip->addr[3] != word[3] || vip->addr[0] != word[0] || vip->addr[1] != word[1] ||
 		    vip->addr[2] != word[2] || vip->family != 6)
 			continue;
-		vip_take(r, vip);
+		r->vip = vip;
 		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
@@ -80,7 +73,7 @@ static __always_inline int vip_find(const struct packet *p, struct route *r)
 /* The service id, 0: none. port: host order. */
 static __always_inline __u32 port_find(const struct route *r, __u8 protocol, __u32 port)
 {
-	__u64 key = LB_PORT_KEY(r->vip, port, protocol);
+	__u64 key = LB_PORT_KEY(r->vip->id, port, protocol);
 	__u32 index = r->tables->port_base +
 		      (lb_port_hash(r->vip_hash, key, r->multiplier) & r->tables->port_mask);
 	struct lb_port_bucket *bucket = bpf_map_lookup_elem(&ports, &index);
@@ -110,7 +103,7 @@ static __always_inline int service_find(struct route *r, __u8 protocol, __u32 po
 #endif
 	if (unlikely(!id)) {
 		any = protocol == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
-		if (!(r->vip_flags & any))
+		if (!(r->vip->flags & any))
 			return LB_REASON_vip_no_service;
 		id = port_find(r, protocol, 0);
 	}

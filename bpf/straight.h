@@ -39,8 +39,8 @@ static __always_inline __u64 straight_find(const struct packet *p, struct route 
 #else
 	const __u32 port = p->ports & 0xffff;
 #endif
-	if (likely(r->vip_at->main == LB_VIP_MAIN(port, p->protocol)))
-		return *(const volatile __u64 *)&r->vip_at->straight;
+	if (likely(r->vip->main == LB_VIP_MAIN(port, p->protocol)))
+		return *(const volatile __u64 *)&r->vip->straight;
 	if (!continues(service_find(r, p->protocol, p->ports)))
 		return 0;
 	return lb_straight(r->service, p->family);
@@ -149,9 +149,11 @@ static __always_inline int straight_serve(const struct packet *p, struct route *
 	if (is_martian(p) || (!is_sole_mac_at(p->l3 - ETH_HLEN) && !is_first_mac(p)))
 		return LB_CONTINUE;
 	word = straight_find(p, r);
-	/* the most common kind of service: code without branches on the kind */
+	/* the most common kinds of service: code without branches on the kind */
 	if (likely(LB_STRAIGHT_KIND(word) == LB_STRAIGHT_KIND(LB_STRAIGHT_OPEN)))
 		return straight_send(p, r, word, false, LB_FORWARD_IPIP);
+	if (LB_STRAIGHT_KIND(word) == LB_STRAIGHT_KIND(LB_STRAIGHT_OPEN | LB_STRAIGHT_TRACKED))
+		return straight_send(p, r, word, true, LB_FORWARD_IPIP);
 	if (!word || ((__u32)word & LB_STRAIGHT_LIMITED && may_open(p)))
 		return LB_CONTINUE;
 	return straight_send(p, r, word, (__u32)word & LB_STRAIGHT_TRACKED,
