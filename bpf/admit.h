@@ -38,13 +38,17 @@ LB_NOINLINE int is_own_mac(struct xdp_md *ctx)
 	return !known;
 }
 
-/* The only interface's first address. */
-static __always_inline bool is_sole_mac(const struct packet *p, const struct route *r)
+/* The only interface's first address. frame: readable to the end of the Ethernet header. */
+static __always_inline bool is_sole_mac_at(const void *frame)
+{
+	return (*(const __u64 *)frame & LB_MAC_MASK) == settings.own_mac;
+}
+
+static __always_inline bool is_sole_mac(const struct packet *p)
 {
 	const void *data = (void *)(long)p->ctx->data;
 
-	return data + ETH_HLEN <= p->end &&
-	       (*(const __u64 *)data & LB_MAC_MASK) == r->settings->own_mac;
+	return data + ETH_HLEN <= p->end && is_sole_mac_at(data);
 }
 
 /* The first address of an interface in its own place: one more cache line, but no call. */
@@ -79,6 +83,11 @@ static __always_inline bool is_martian_v6(const struct ipv6hdr *ip)
 
 	return !source[0] || ip->saddr.in6_u.u6_addr8[0] == 0xff ||
 	       (source[0] == vip[0] && source[1] == vip[1]);
+}
+
+static __always_inline bool is_martian(const struct packet *p)
+{
+	return p->family == 4 ? is_martian_v4(p->l3) : is_martian_v6(p->l3);
 }
 
 /* ---- source routes ---- */
@@ -128,11 +137,11 @@ LB_NOINLINE int has_source_route(struct xdp_md *ctx, __u32 offset, __u32 options
 	return found;
 }
 
-static __always_inline int admit(const struct packet *p, const struct route *r)
+static __always_inline int admit(const struct packet *p)
 {
-	if (unlikely(!is_sole_mac(p, r)) && !is_first_mac(p) && !is_own_mac(p->ctx))
+	if (unlikely(!is_sole_mac(p)) && !is_first_mac(p) && !is_own_mac(p->ctx))
 		return LB_REASON_vip_other_mac;
-	if (unlikely(p->family == 4 ? is_martian_v4(p->l3) : is_martian_v6(p->l3)))
+	if (unlikely(is_martian(p)))
 		return LB_REASON_martian;
 	return LB_CONTINUE;
 }

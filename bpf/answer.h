@@ -44,9 +44,9 @@ static __always_inline bool is_answerable(const struct packet *p)
 
 /* ---- how many ---- */
 
-static __always_inline __u32 answers_per_tick(const struct lb_settings *s, __u32 kind)
+static __always_inline __u32 answers_per_tick(__u32 kind)
 {
-	return kind == ANSWER_ECHO ? s->echo_per_tick : s->icmp_per_tick;
+	return kind == ANSWER_ECHO ? settings.echo_per_tick : settings.icmp_per_tick;
 }
 
 /* What this CPU has sent in this tick, if it may still send an answer of this kind (enum
@@ -56,16 +56,15 @@ static __always_inline struct icmp_budget *budget_of(struct xdp_md *ctx, __u32 k
 {
 	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct icmp_budget *budget = bpf_map_lookup_elem(&icmp_budgets, &kind);
-	struct lb_settings *s = settings_of();
 	__u32 now = tick_now();
 
-	if (!s || !budget || data + ETH_HLEN > end || ((const __u8 *)data)[ETH_ALEN] & 1)
+	if (!budget || data + ETH_HLEN > end || ((const __u8 *)data)[ETH_ALEN] & 1)
 		return NULL;
 	if (budget->tick != now) {
 		budget->tick = now;
 		budget->sent = 0;
 	}
-	return budget->sent < answers_per_tick(s, kind) ? budget : NULL;
+	return budget->sent < answers_per_tick(kind) ? budget : NULL;
 }
 
 /* Takes an answer out of the budget, if there is one. */

@@ -60,6 +60,27 @@ static __always_inline void count_backend(__u32 cpu, const struct route *r, __u3
 		count->flows++;
 }
 
+static __always_inline int end(int reason, const struct packet *p)
+{
+	count_reason(bpf_get_smp_processor_id(), reason, p->length);
+	return reason_action(reason);
+}
+
+/* A packet that was forwarded, or could not be: the end of both paths. forwarded_tx, which almost
+ * all end with, has no counter: lbd derives it from those of the backends. */
+static __always_inline int end_sent(int reason, const struct packet *p, const struct route *r)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+
+	if (likely(reason == LB_REASON_forwarded_tx)) {
+		count_backend(cpu, r, p->length);
+		return XDP_TX;
+	}
+	if (reason == LB_REASON_forwarded_redirect)
+		count_backend(cpu, r, p->length);
+	return end(reason, p);
+}
+
 LB_NOINLINE int count_event(__u32 event)
 {
 	count_reason(bpf_get_smp_processor_id(), event, 0);

@@ -42,7 +42,7 @@ static inline __attribute__((always_inline)) __u16 csum_ttl_decreased(__u16 chec
 {
 	__u32 sum = (__u32)check + CSUM_WORD(1, 0);
 
-	return (__u16)(sum + (sum >= 0xffff));
+	return (__u16)(sum + ((sum + 1) >> 16));
 }
 
 /* lb_backend.csum: the sum of the fields that are the same in every outer IPv4 header to this

@@ -22,9 +22,7 @@ static __always_inline bool is_filtered(const struct route *r)
  * filters throughout. -1: no service has one. */
 static __always_inline __u32 filter_image(void)
 {
-	struct lb_settings *settings = settings_of();
-
-	return settings ? *(volatile __u32 *)&settings->filters - 1 : (__u32)-1;
+	return *(volatile __u32 *)&settings.filters - 1;
 }
 
 static __always_inline struct lb_filter_block *filter_block(__u32 image, __u32 index)

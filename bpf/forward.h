@@ -151,7 +151,7 @@ static __always_inline void gue_write(struct gue_header *gue, const struct packe
 				      const struct route *r)
 {
 	gue->udp.source = bpf_htons(GUE_FIRST_PORT | (r->hash & 0x3fff));
-	gue->udp.dest = r->settings->gue_port;
+	gue->udp.dest = settings.gue_port;
 	gue->udp.len = bpf_htons(sizeof(*gue) + p->length);
 	gue->udp.check = 0;
 	gue->version_hlen = 0;
@@ -232,6 +232,12 @@ static __always_inline int encap(const struct packet *p, const struct route *r, 
 				       : encap_v6(p, r, link, tunnel);
 }
 
+static __always_inline __u32 outer_length(const struct lb_backend *b, enum lb_forward tunnel)
+{
+	return tunnel_overhead(tunnel) +
+	       (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
 /* A packet that is too long for what a router has reported, but not for the link, is sent all the
  * same if its sender cannot be told: the report may be forged, and use up the answers as well. */
 static __always_inline bool is_tried(const struct packet *p, const struct lb_backend *b,
@@ -244,8 +250,7 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 					  enum lb_forward tunnel)
 {
 	const struct lb_backend *b = r->backend;
-	const __u32 outer = tunnel_overhead(tunnel) +
-			    (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 outer = outer_length(b, tunnel);
 	int reason;
 
 	if (unlikely(p->length + outer > b->mtu) && !is_tried(p, b, p->length + outer))

@@ -18,8 +18,8 @@ static __always_inline __u64 fragment_hash(const struct packet *p, const struct 
 {
 	__u32 protocol = p->family == 4 ? p->protocol : 0;
 
-	return packet_hash_prefix(p, &r->settings->key, p->fragment,
-				  protocol | LB_HASH_DOMAIN_FRAGMENT, 32, 128);
+	return packet_hash_prefix(p, &settings.key, p->fragment, protocol | LB_HASH_DOMAIN_FRAGMENT,
+				  32, 128);
 }
 
 static __always_inline __u64 *fragment_place(__u64 hash)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The path of a packet, top to bottom; each stage has a header of its own. A stage returns
- * LB_CONTINUE, or the reason with which the packet ends. */
+ * LB_CONTINUE, or the reason with which the packet ends. The straight path (straight.h) comes
+ * first; this is the long one. */
 #ifndef LB_H
 #define LB_H
 
@@ -18,6 +19,7 @@
 #include "refuse.h"
 #include "forward.h"
 #include "count.h"
+#include "straight.h"
 
 /* ICMP and later fragments have no ports of their own: they follow a flow that is found by other
  * means. */
@@ -120,21 +122,6 @@ static __always_inline int route(struct packet *p, struct route *r)
 	return likely(parse_plain(p)) ? route_flow(p, r) : route_rare(p, r);
 }
 
-static __always_inline int end(int reason, const struct packet *p)
-{
-	count_reason(bpf_get_smp_processor_id(), reason, p->length);
-	return reason_action(reason);
-}
-
-static __always_inline int end_forwarded(int reason, const struct packet *p, const struct route *r)
-{
-	__u32 cpu = bpf_get_smp_processor_id();
-
-	count_backend(cpu, r, p->length);
-	count_reason(cpu, reason, p->length);
-	return reason_action(reason);
-}
-
 /* A packet without a backend. Most are not to a VIP: they need no call. */
 static __always_inline int end_refused(int reason, const struct packet *p, const struct route *r)
 {
@@ -152,24 +139,24 @@ static __always_inline int serve(struct packet *p)
 	int reason = vip_find(p, &r);
 
 	if (continues(reason))
-		reason = admit(p, &r);
+		reason = admit(p);
 	if (continues(reason))
 		reason = route(p, &r);
 	if (!r.backend)
 		return end_refused(reason, p, &r);
-	reason = forward(p, &r);
-	if (likely(reason == LB_REASON_forwarded_tx))
-		return end_forwarded(LB_REASON_forwarded_tx, p, &r);
-	if (likely(reason == LB_REASON_forwarded_redirect))
-		return end_forwarded(LB_REASON_forwarded_redirect, p, &r);
-	return end(reason, p);
+	return end_sent(forward(p, &r), p, &r);
 }
 
 static __always_inline int lb_packet(struct xdp_md *ctx)
 {
-	struct packet p = {.ctx = ctx};
-	int reason = parse_link(&p);
+	struct packet p = {};
+	int reason = straight(ctx);
 
+	if (likely(!continues(reason)))
+		return reason;
+	OPAQUE(ctx); /* the long path begins anew: nothing is kept for it */
+	p.ctx = ctx;
+	reason = parse_link(&p);
 	if (!continues(reason))
 		return end(reason, &p);
 	if (p.family == 4) {

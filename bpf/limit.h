@@ -266,14 +266,11 @@ static __always_inline void limit_shorten(struct lb_tuple *tuple, const struct l
 static __always_inline bool limit_takes_source(struct lb_tuple *source, __u32 id,
 					       const struct lb_limit *limit, __u64 now)
 {
-	const struct lb_settings *s = settings_of();
 	struct lb_service_count *count;
 	__u64 hash;
 
-	if (!s)
-		return true;
 	limit_shorten(source, limit);
-	hash = lb_source_hash(source, &s->key, id);
+	hash = lb_source_hash(source, &settings.key, id);
 	if (source_take(hash, limit, lb_source_now(now)))
 		return true;
 	count = service_count_of(id);

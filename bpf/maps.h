@@ -30,7 +30,6 @@ const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries
 		__type(value, value_type);         \
 	} name SEC(".maps")
 
-LB_ARRAY(settings, struct lb_settings, 1);
 LB_ARRAY(links, struct lb_link, LB_LINKS);
 LB_ARRAY(vips, struct lb_vip_bucket, 2);
 LB_ARRAY(ports, struct lb_port_bucket, 2);
@@ -51,6 +50,10 @@ LB_ARRAY(totals, struct lb_total, 2); /* used by lbd only */
 LB_ARRAY(limits, struct lb_limit, 2);
 LB_ARRAY(sources, struct lb_source_bucket, LB_SOURCE_BUCKETS);
 LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
+
+/* One element that every packet reads: as a variable it has a fixed address, and needs no
+ * look-up. */
+struct lb_settings settings SEC(LB_SETTINGS_MAP);
 
 /* Empty while no service has a filter. */
 struct {

@@ -79,15 +79,13 @@ struct packet {
 
 /* Where the packet goes, filled stage by stage. */
 struct route {
-	struct lb_settings *settings;
 	struct lb_tables *tables;   /* in use when the packet arrived */
-	__u32 seed;                 /* of the tables */
+	__u64 multiplier;           /* of the tables */
 	struct lb_service *service; /* of the backend */
 	struct lb_backend *backend; /* NULL: none; otherwise the packet goes there */
 	__u64 hash;                 /* of the flow */
-	__u32 vip;                  /* its id */
+	struct lb_vip *vip;
 	__u32 vip_hash;
-	__u32 vip_flags;
 	__u32 backend_id;
 	__u32 new_flow; /* to be counted as a new flow */
 };

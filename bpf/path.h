@@ -129,14 +129,13 @@ static __always_inline void path_lower(const struct packet *p, struct lb_path *p
 {
 	__u64 word = *(volatile __u64 *)&path->word;
 	__u32 now = tick_now(), known = LB_PATH_MTU(word);
-	struct lb_settings *s = settings_of();
 
 	if (!mtu || (known && mtu > known && (__s32)(now - LB_PATH_TICK(word)) <= LB_PATH_IDLE) ||
 	    __sync_val_compare_and_swap(&path->word, word, LB_PATH(mtu, now)) != word)
 		return;
 	path_note_router(p, path);
-	if (s && mtu != known)
-		__sync_fetch_and_add(&s->paths_lowered, 1);
+	if (mtu != known)
+		__sync_fetch_and_add(&settings.paths_lowered, 1);
 }
 
 /* Finds the ICMP header; neither options nor extension headers are expected before it. */
@@ -155,17 +154,16 @@ static __always_inline bool icmp_find(struct packet *p)
 /* An ICMP packet that is not to a VIP. Returns an enum lb_reason. */
 LB_NOINLINE int path_report(struct xdp_md *ctx)
 {
-	struct lb_settings *s = settings_of();
 	struct packet p = {.ctx = ctx};
 	struct lb_path_key key = {};
 	struct lb_path *path;
 	__u32 length, left;
 
-	if (!s || !continues(parse_link(&p)) || !icmp_find(&p) || !is_too_big(&p))
+	if (!continues(parse_link(&p)) || !icmp_find(&p) || !is_too_big(&p))
 		return LB_REASON_not_vip;
 	left = bytes_left(&p, p.l4);
-	length = p.family == 4 ? tunnel_quoted_v4(&p, left, s, &key)
-			       : tunnel_quoted_v6(&p, left, s, &key);
+	length = p.family == 4 ? tunnel_quoted_v4(&p, left, &settings, &key)
+			       : tunnel_quoted_v6(&p, left, &settings, &key);
 	path = bpf_map_lookup_elem(&paths, &key); /* none is at a key of zeros */
 	if (!path || !is_own_mac(ctx))
 		return LB_REASON_not_vip;

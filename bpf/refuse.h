@@ -81,8 +81,7 @@ static __always_inline int refuse_no_backend(struct xdp_md *ctx, __u32 service_i
  * which the packet ends. */
 LB_NOINLINE int refuse(struct xdp_md *ctx, __u32 reason, __u32 service)
 {
-	struct lb_settings *s = settings_of();
-	__u32 refusal = s ? s->unserved : LB_REFUSE_DROP;
+	__u32 refusal = settings.unserved;
 
 	if (reason == LB_REASON_echo_answered)
 		return echo_answer(ctx);

@@ -96,8 +96,8 @@ static __always_inline void slot_stamp(const struct flow_query *q)
 /* The backend of untracked older flows. If the keeper is 0 or unusable, it is current. While the
  * ring changes size, the keeper of a slot without one is in the frozen ring; a slot that has
  * settled since and changed again has its own. */
-static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash,
-					 const struct lb_service *service)
+static __always_inline __u32 keeper_of(__u32 slot, __u64 slot_hash,
+				       const struct lb_service *service)
 {
 	__u64 old_ring = region_read(&service->old_ring);
 	__u32 keeper = LB_SLOT_KEEPER(slot);
@@ -105,6 +105,15 @@ static __always_inline __u32 slot_keeper(__u32 slot, __u64 slot_hash,
 	if (!keeper && LB_REGION_SIZE(old_ring) && slot & LB_SLOT_TRANSITION)
 		keeper = LB_SLOT_KEEPER(slot_read(ring_slot_index(old_ring, slot_hash)));
 	return backend_serves(keeper, service) ? keeper : LB_SLOT_CURRENT(slot);
+}
+
+/* A function of its own: inlined in each rule that asks for it, it is a third of what the verifier
+ * has to walk. */
+LB_NOINLINE __u32 slot_keeper(__u32 slot, __u64 slot_hash, __u32 service_id)
+{
+	struct lb_service *service = service_of(service_id);
+
+	return service ? keeper_of(slot, slot_hash, service) : 0;
 }
 
 /* ---- step 3: pick ---- */
@@ -205,7 +214,7 @@ static __always_inline __u32 pick(const struct flow_query *q, const struct lb_se
 		return id;
 	if (backend_serves(current, service))
 		return current;
-	id = slot_keeper(q->slot, q->slot_hash, service);
+	id = slot_keeper(q->slot, q->slot_hash, query_service(q));
 	return backend_serves(id, service) ? id : 0;
 }
 
@@ -312,7 +321,7 @@ LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
 static __always_inline __u32 go_to_keeper(const struct flow_query *q,
 					  const struct lb_service *service)
 {
-	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
+	__u32 keeper = slot_keeper(q->slot, q->slot_hash, query_service(q));
 
 	if (keeper != LB_SLOT_CURRENT(q->slot))
 		slot_stamp(q);
@@ -399,7 +408,7 @@ static __always_inline __u32 flow_new(const struct flow_query *q, const struct l
 	if (!place && is_limited(query_service(q)))
 		return flow_unplaced(q, service);
 	if (may_be_older(q, service))
-		id = slot_keeper(q->slot, q->slot_hash, service);
+		id = slot_keeper(q->slot, q->slot_hash, query_service(q));
 	if (!id || !backend_serves(id, service))
 		id = pick_with_affinity(q, service);
 	if (!id)
@@ -427,7 +436,7 @@ static __always_inline __u32 mark_next(const struct flow_query *q, const struct 
 static __always_inline __u32 flow_older(const struct flow_query *q,
 					const struct lb_service *service, __u64 *place, __u64 mark)
 {
-	__u32 keeper = slot_keeper(q->slot, q->slot_hash, service);
+	__u32 keeper = slot_keeper(q->slot, q->slot_hash, query_service(q));
 	bool away = keeper != LB_SLOT_CURRENT(q->slot),
 	     known = place && LB_FLOW_BACKEND(mark) == keeper;
 	bool syn = opens_flow(query_flags(q));
@@ -488,7 +497,7 @@ static __always_inline bool is_live_mark(const struct flow_query *q,
 					 const struct lb_service *service, __u64 mark)
 {
 	return flow_age(mark, q->now) <= service->tcp_idle &&
-	       LB_FLOW_BACKEND(mark) == slot_keeper(q->slot, q->slot_hash, service);
+	       LB_FLOW_BACKEND(mark) == slot_keeper(q->slot, q->slot_hash, query_service(q));
 }
 
 /* What flow_route_by finds in the table. */
@@ -511,7 +520,8 @@ static __always_inline bool is_of_other_handshake(const struct flow_query *q,
 		return true;
 	return q->slot & LB_SLOT_TRANSITION &&
 	       syn_denies(q->hash, query_seq(q), q->now, service->syn_idle) &&
-	       slot_keeper(q->slot, q->slot_hash, service) != LB_FLOW_BACKEND(found->entry);
+	       slot_keeper(q->slot, q->slot_hash, query_service(q)) !=
+		   LB_FLOW_BACKEND(found->entry);
 }
 
 /* Whether the entry is of another service's flow, or of a client, with the same fingerprint: it
@@ -627,31 +637,17 @@ static __always_inline int route_to(struct route *r, __u32 id)
 
 /* ---- step 1 ---- */
 
-/* The fields of a service that control the selection, read as one word. */
-union selection {
-	struct {
-		__u8 select, hash, flags, forward, mask4, mask6;
-		__u16 tcp_idle;
-	};
-	__u64 word;
-};
-
-_Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
-		   __builtin_offsetof(struct lb_service, tcp_idle) ==
-		       24 + __builtin_offsetof(union selection, tcp_idle),
-	       "union selection mirrors struct lb_service");
-
 /* Whether the service hashes the whole tuple, does not track always and has neither a filter nor a
  * rate of new flows, as most do: then the slot alone decides, unless it is in transition. One
  * comparison tests all of it. */
 static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
 {
 	const __u8 flags = LB_SERVICE_TRACKING | LB_SERVICE_FILTERED | LB_SERVICE_LIMIT;
-	const union selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
-	const union selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
-	const union selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
-	const union selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
-	__u64 word = *(const __u64 *)&service->select;
+	const union lb_selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
+	const union lb_selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
+	const union lb_selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
+	const union lb_selection want6 = {.hash = LB_HASH_FULL, .mask6 = 128};
+	const __u64 word = lb_selection(service).word;
 
 	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
 }
@@ -660,7 +656,7 @@ static __always_inline __u64 slot_hash(const struct packet *p, const struct rout
 {
 	const struct lb_service *service = r->service;
 
-	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, service->hash),
+	return packet_hash_prefix(p, &settings.key, lb_hash_ports(p->ports, service->hash),
 				  p->protocol, service->mask4, service->mask6);
 }
 
@@ -670,7 +666,7 @@ static __always_inline __u64 client_hash(const struct packet *p, const struct ro
 {
 	const struct lb_service *service = r->service;
 
-	return packet_hash_prefix(p, &r->settings->key, lb_hash_ports(p->ports, LB_HASH_DPORT),
+	return packet_hash_prefix(p, &settings.key, lb_hash_ports(p->ports, LB_HASH_DPORT),
 				  p->protocol | LB_HASH_DOMAIN_CLIENT, service->mask4,
 				  service->mask6);
 }
@@ -740,7 +736,7 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	__u64 ring = region_read(&r->service->ring), hash;
 	__u32 front, index;
 
-	r->hash = hash = packet_hash(p, &r->settings->key);
+	r->hash = hash = packet_hash(p, &settings.key);
 	r->new_flow = is_syn(p);
 	if (unlikely(!straight)) {
 		int reason = service_admits(p, r);
@@ -784,7 +780,7 @@ LB_NOINLINE __u32 select_quoted(__u64 hash, __u64 slot_hash, __u32 service_id, _
 		return LB_FLOW_BACKEND(entry);
 	if (protocol == IPPROTO_TCP || slot & LB_SLOT_LEARNING ||
 	    lately_unplaced(service_id, tick_now(), service->udp_idle))
-		return slot_keeper(slot, slot_hash, service);
+		return keeper_of(slot, slot_hash, service);
 	return LB_SLOT_CURRENT(slot);
 }
 

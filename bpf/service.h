@@ -8,23 +8,11 @@
 #include "maps.h"
 #include "packet.h"
 
-static __always_inline struct lb_settings *settings_of(void)
+/* Puts the tables in use into the route; the packet uses the same ones throughout. */
+static __always_inline void tables_find(struct route *r)
 {
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&settings, &zero);
-}
-
-/* Puts the settings and the tables in use into the route; the packet uses the same tables
- * throughout. */
-static __always_inline int tables_find(struct route *r)
-{
-	r->settings = settings_of();
-	if (!r->settings)
-		return LB_REASON_not_vip;
-	r->tables = &r->settings->tables[r->settings->active & 1];
-	r->seed = r->tables->seed;
-	return LB_CONTINUE;
+	r->tables = &settings.tables[settings.active & 1];
+	r->multiplier = r->tables->multiplier;
 }
 
 static __always_inline int vip_find_v4(struct route *r, __be32 address)
@@ -33,18 +21,17 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 	__u32 index;
 	int i;
 
-	r->vip_hash = lb_vip_hash(&address, 4, r->seed);
+	r->vip_hash = lb_vip_hash(&address, 4, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
 	bucket = bpf_map_lookup_elem(&vips, &index);
 	if (!bucket)
 		return LB_REASON_not_vip;
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
-		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4 ||
-		    !bucket->vip[i].id)
+		/* an empty place has no family */
+		if (bucket->vip[i].addr[0] != address || bucket->vip[i].family != 4)
 			continue;
-		r->vip = bucket->vip[i].id;
-		r->vip_flags = bucket->vip[i].flags;
+		r->vip = &bucket->vip[i];
 		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
@@ -57,7 +44,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 	__u32 index;
 	int i;
 
-	r->vip_hash = lb_vip_hash(word, 6, r->seed);
+	r->vip_hash = lb_vip_hash(word, 6, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
 	bucket = bpf_map_lookup_elem(&vips, &index);
 	if (!bucket)
@@ -67,10 +54,9 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 		struct lb_vip *vip = &bucket->vip[i];
 
 		if (vip->addr[3] != word[3] || vip->addr[0] != word[0] || vip->addr[1] != word[1] ||
-		    vip->addr[2] != word[2] || vip->family != 6 || !vip->id)
+		    vip->addr[2] != word[2] || vip->family != 6)
 			continue;
-		r->vip = vip->id;
-		r->vip_flags = vip->flags;
+		r->vip = vip;
 		return LB_CONTINUE;
 	}
 	return LB_REASON_not_vip;
@@ -78,8 +64,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 
 static __always_inline int vip_find(const struct packet *p, struct route *r)
 {
-	if (!continues(tables_find(r)))
-		return LB_REASON_not_vip;
+	tables_find(r);
 	if (p->family == 4)
 		return vip_find_v4(r, ((struct iphdr *)p->l3)->daddr);
 	return vip_find_v6(r, &((struct ipv6hdr *)p->l3)->daddr);
@@ -88,9 +73,9 @@ static __always_inline int vip_find(const struct packet *p, struct route *r)
 /* The service id, 0: none. port: host order. */
 static __always_inline __u32 port_find(const struct route *r, __u8 protocol, __u32 port)
 {
-	__u64 key = LB_PORT_KEY(r->vip, port, protocol);
-	__u32 index =
-	    r->tables->port_base + (lb_port_hash(r->vip_hash, key, r->seed) & r->tables->port_mask);
+	__u64 key = LB_PORT_KEY(r->vip->id, port, protocol);
+	__u32 index = r->tables->port_base +
+		      (lb_port_hash(r->vip_hash, key, r->multiplier) & r->tables->port_mask);
 	struct lb_port_bucket *bucket = bpf_map_lookup_elem(&ports, &index);
 	int i;
 
@@ -118,7 +103,7 @@ static __always_inline int service_find(struct route *r, __u8 protocol, __u32 po
 #endif
 	if (unlikely(!id)) {
 		any = protocol == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
-		if (!(r->vip_flags & any))
+		if (!(r->vip->flags & any))
 			return LB_REASON_vip_no_service;
 		id = port_find(r, protocol, 0);
 	}
@@ -133,8 +118,6 @@ static __always_inline struct lb_service *service_of(__u32 id)
 {
 	return bpf_map_lookup_elem(&services, &id);
 }
-
-#define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
 
 /* Whether every packet of the service is looked up in the flow table, not only in transitions. */
 static __always_inline bool tracks_always(const struct lb_service *service)

@@ -40,11 +40,11 @@ static __always_inline __u32 ring_slot_index(__u64 ring, __u64 hash)
 LB_NOINLINE __u64 tuple_hash(const struct lb_tuple *tuple, __u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
-	struct lb_settings *s = settings_of();
 
-	if (!tuple || !service || !s)
+	if (!tuple || !service)
 		return 0;
-	return service_id ? lb_slot_hash(tuple, &s->key, service) : lb_flow_hash(tuple, &s->key);
+	return service_id ? lb_slot_hash(tuple, &settings.key, service)
+			  : lb_flow_hash(tuple, &settings.key);
 }
 
 #endif

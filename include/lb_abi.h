@@ -18,6 +18,9 @@
 
 /* ---- settings: one element, mmapable ---- */
 
+/* A variable of the program: the map's name in the object file is that of its section. */
+#define LB_SETTINGS_MAP ".data.settings"
+
 /* What becomes of a packet that nothing takes: its port has no service, or the service has no
  * usable backend. */
 enum lb_refusal {
@@ -33,8 +36,8 @@ struct lb_tables {
 	__u32 vip_mask;  /* number of buckets - 1 (power of two) */
 	__u32 port_base; /* first bucket of map `ports` */
 	__u32 port_mask;
-	__u32 seed; /* of both hashes; chosen so that no bucket overflows */
-	__u32 pad[3];
+	__u64 multiplier; /* of both hashes; chosen so that no bucket overflows */
+	__u64 pad;
 };
 
 /* The key of the flow hash (lb_hash.h), derived from flow_seed. */
@@ -108,7 +111,10 @@ struct lb_vip {
 	__u16 id;       /* 1..; 0: empty */
 	__u8 family;    /* 4 or 6 */
 	__u8 flags;     /* enum lb_vip_flags */
-	__u32 pad[3];
+	/* one of the VIP's services with a port, whose packets need no look-up in `ports` and
+	 * `services`: LB_VIP_MAIN. 0: none */
+	__u32 main;
+	__u64 straight; /* LB_STRAIGHT of that service; 0: it takes the long path */
 };
 
 struct lb_vip_bucket {
@@ -136,24 +142,25 @@ struct lb_port_bucket {
  * would only shift all buckets alike, and no seed could separate two keys that collide. */
 #define LB_TABLE_MULTIPLIER(seed) (0x9e3779b97f4a7c15ULL ^ (__u64)(seed) << 1)
 
-static inline __u32 lb_vip_hash(const __be32 addr[4], __u8 family, __u32 seed)
+static inline __attribute__((always_inline)) __u32 lb_vip_hash(const __be32 addr[4], __u8 family,
+							       __u64 multiplier)
 {
-	__u64 h = (__u64)addr[0] * LB_TABLE_MULTIPLIER(seed);
+	__u64 h = (__u64)addr[0] * multiplier;
 
 	if (family == 6) {
 		h ^= h >> 32;
 		h = (h ^ ((__u64)addr[1] << 32 | addr[2])) * 0xbf58476d1ce4e5b9ULL;
 		h ^= h >> 32;
-		h = (h ^ addr[3]) * LB_TABLE_MULTIPLIER(seed);
+		h = (h ^ addr[3]) * multiplier;
 	}
 	return (__u32)(h >> 32);
 }
 
 /* Uses the VIP's hash, not its id: the program can look up VIP and port at the same time instead of
  * one after the other. */
-static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u32 seed)
+static inline __u32 lb_port_hash(__u32 vip_hash, __u64 key, __u64 multiplier)
 {
-	return vip_hash + (__u32)(((key >> 24 & 0xffffff) * LB_TABLE_MULTIPLIER(seed)) >> 32);
+	return vip_hash + (__u32)(((key >> 24 & 0xffffff) * multiplier) >> 32);
 }
 
 /* ---- services ---- */
@@ -223,6 +230,67 @@ struct lb_service {
 	__u32 pad0;
 	__u64 pad1[2];
 };
+
+/* The fields of a service that control the selection, read as one word: lbd changes them with one
+ * store. */
+union lb_selection {
+	struct {
+		__u8 select, hash, flags, forward, mask4, mask6;
+		__u16 tcp_idle;
+	};
+	__u64 word;
+};
+
+static inline union lb_selection lb_selection(const struct lb_service *service)
+{
+	return (union lb_selection){.word =
+					*(const volatile __u64 *)(const void *)&service->select};
+}
+
+_Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
+		   __builtin_offsetof(struct lb_service, tcp_idle) ==
+		       24 + __builtin_offsetof(union lb_selection, tcp_idle),
+	       "union lb_selection mirrors struct lb_service");
+
+/* ---- the straight path: what it needs of a service, in one word ---- */
+
+#define LB_SERVICE_TRACKING (LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY)
+
+/* A service is straight if a packet of a stable slot goes to the slot's current backend, with no
+ * other question; or, tracked, if one of an established flow goes to the backend in its entry. The
+ * word follows from the service's line alone.
+ *   base of the ring, or the service's id if it is tracked (63-32) | open 1 (31) | tracked 1 (30) |
+ *   limited 1 (29): new flows have a rate | enum lb_forward 2 (28-27) | size of the ring (26-0) */
+#define LB_STRAIGHT_OPEN       (1u << 31)
+#define LB_STRAIGHT_TRACKED    (1u << 30)
+#define LB_STRAIGHT_LIMITED    (1u << 29)
+#define LB_STRAIGHT_SIZE       ((1u << 27) - 1)
+#define LB_STRAIGHT_UPPER(w)   ((__u32)((w) >> 32))
+#define LB_STRAIGHT_KIND(w)    ((__u32)(w) >> 27) /* all but the ring: of IP in IP, OPEN alone */
+#define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 27 & 3)
+
+/* lb_vip.main. port: wire order. */
+#define LB_VIP_MAIN(port, protocol) ((__u32)(port) | (__u32)(protocol) << 16)
+
+/* family: of the VIP. 0: the service is not straight. */
+static inline __u64 lb_straight(const struct lb_service *s, __u8 family)
+{
+	const __u64 ring = *(const volatile __u64 *)&s->ring; /* once: it may be changed */
+	const union lb_selection rules = lb_selection(s);
+	const __u8 whole = family == 4 ? rules.mask4 == 32 : rules.mask6 == 128;
+	__u32 low = LB_STRAIGHT_OPEN | (__u32)(rules.forward & 3) << 27;
+
+	if (rules.flags & LB_SERVICE_FILTERED || !LB_REGION_SIZE(ring) ||
+	    LB_REGION_SIZE(ring) > LB_STRAIGHT_SIZE)
+		return 0;
+	if (rules.flags & LB_SERVICE_LIMIT)
+		low |= LB_STRAIGHT_LIMITED;
+	if (rules.flags & LB_SERVICE_TRACKING)
+		return LB_REGION(s->id, low | LB_STRAIGHT_TRACKED);
+	if (rules.hash != LB_HASH_FULL || !whole)
+		return 0;
+	return LB_REGION(LB_REGION_BASE(ring), low | LB_REGION_SIZE(ring));
+}
 
 /* ---- filters: the clients that may use a service (`allow`, `deny`) ---- */
 
@@ -480,14 +548,15 @@ struct lb_backend_count {
 	__u64 pad;
 };
 
-/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event */
+/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counter of
+ * forwarded_tx is not used: all that backend_counts and totals have, less forwarded_redirect. */
 struct lb_reason_count {
 	__u64 packets;
 	__u64 bytes;
 };
 
-/* totals[service]: the counts of removed backends, so that a service's totals never decrease.
- * Written by lbd only. */
+/* totals[service]: the counts of removed backends, so that a service's totals never decrease; in
+ * totals[0] those of removed services. Written by lbd only. */
 struct lb_total {
 	__u64 packets;
 	__u64 bytes;

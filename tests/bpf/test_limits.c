@@ -565,8 +565,8 @@ static uint64_t forwarded(const struct fixture *f)
 {
 	uint64_t sum = 0;
 
-	for (unsigned cpu = 0; cpu < f->cpus; cpu++)
-		sum += f->map.reason_counts[cpu * LB_COUNTERS + LB_REASON_forwarded_tx].packets;
+	for (uint32_t id = 1; id < f->backends; id++)
+		sum += fixture_backend_count(f, id).packets;
 	return sum;
 }
 

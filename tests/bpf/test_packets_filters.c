@@ -7,8 +7,8 @@
 
 #include <bpf/libbpf.h>
 
-#include "lb.skel.h"
 #include "lbd/dataplane/internal.h"
+#include "lb.skel.h"
 #include "support/filter_model.h"
 #include "support/packet_case.h"
 

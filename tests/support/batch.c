@@ -35,8 +35,9 @@ static int share_maps(struct batch *batch)
 	int rc = 0;
 
 	bpf_object__for_each_map (map, batch->object) {
-		/* not shared: it has another size, see batch.bpf.c */
-		if (bpf_map__is_internal(map) || !strcmp(bpf_map__name(map), "syns"))
+		/* not shared: constants, and what has another size, see batch.bpf.c */
+		if ((bpf_map__is_internal(map) && strcmp(bpf_map__name(map), LB_SETTINGS_MAP)) ||
+		    !strcmp(bpf_map__name(map), "syns"))
 			continue;
 		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner),
 						      bpf_map__name(map));

@@ -27,29 +27,33 @@ static struct fixture fixture;
 
 /* ---- load ---- */
 
-static void size_maps(struct fixture *f)
+void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 {
-	struct lb_bpf *skel = f->skel;
+	const struct {
+		const char *name;
+		uint32_t entries;
+	} sizes[] = {
+	    {"vips", 2 * TABLE_BUCKETS},
+	    {"ports", 2 * TABLE_BUCKETS},
+	    {"services", FIXTURE_SERVICES},
+	    {"arena", FIXTURE_SLOTS / 2},
+	    {"fronts", FIXTURE_SLOTS / 4},
+	    {"stamps", FIXTURE_SLOTS / 4},
+	    {"backends", FIXTURE_BACKENDS},
+	    {"loads", FIXTURE_BACKENDS},
+	    {"turns", FIXTURE_SERVICES},
+	    {"flows", FIXTURE_BUCKETS},
+	    {"paths", FIXTURE_PATHS},
+	    {"backend_counts", cpus * FIXTURE_BACKENDS},
+	    {"reason_counts", cpus * LB_COUNTERS},
+	    {"service_counts", cpus * FIXTURE_SERVICES},
+	    {"limits", FIXTURE_SERVICES},
+	    {"offenders", cpus * LB_OFFENDERS},
+	};
 
-	skel->rodata->flow_mask = FIXTURE_BUCKETS - 1;
-	skel->rodata->backend_slots = FIXTURE_BACKENDS;
-	skel->rodata->service_slots = FIXTURE_SERVICES;
-	bpf_map__set_max_entries(skel->maps.vips, 2 * TABLE_BUCKETS);
-	bpf_map__set_max_entries(skel->maps.ports, 2 * TABLE_BUCKETS);
-	bpf_map__set_max_entries(skel->maps.services, FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.arena, FIXTURE_SLOTS / 2);
-	bpf_map__set_max_entries(skel->maps.fronts, FIXTURE_SLOTS / 4);
-	bpf_map__set_max_entries(skel->maps.stamps, FIXTURE_SLOTS / 4);
-	bpf_map__set_max_entries(skel->maps.backends, FIXTURE_BACKENDS);
-	bpf_map__set_max_entries(skel->maps.loads, FIXTURE_BACKENDS);
-	bpf_map__set_max_entries(skel->maps.turns, FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.flows, FIXTURE_BUCKETS);
-	bpf_map__set_max_entries(skel->maps.paths, FIXTURE_PATHS);
-	bpf_map__set_max_entries(skel->maps.backend_counts, f->cpus * FIXTURE_BACKENDS);
-	bpf_map__set_max_entries(skel->maps.reason_counts, f->cpus * LB_COUNTERS);
-	bpf_map__set_max_entries(skel->maps.service_counts, f->cpus * FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.limits, FIXTURE_SERVICES);
-	bpf_map__set_max_entries(skel->maps.offenders, f->cpus * LB_OFFENDERS);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, sizes[i].name),
+					 sizes[i].entries);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -69,7 +73,7 @@ static int map_maps(struct fixture *f)
 {
 	struct fixture_maps *m = &f->map;
 
-	m->settings = map_memory(f->skel->maps.settings);
+	m->settings = map_memory(f->skel->maps.data_settings);
 	m->links = map_memory(f->skel->maps.links);
 	m->vips = map_memory(f->skel->maps.vips);
 	m->ports = map_memory(f->skel->maps.ports);
@@ -131,7 +135,8 @@ static int load(struct fixture *f)
 	f->skel = lb_bpf__open();
 	if (!f->skel)
 		return -errno;
-	size_maps(f);
+	fixture_size_maps(f->skel->obj, f->cpus);
+	FIXTURE_SET_CONSTANTS(f->skel->rodata);
 	rc = lb_bpf__load(f->skel);
 	if (!rc)
 		rc = map_maps(f);
@@ -186,6 +191,27 @@ struct fixture *fixture_get(void)
 
 /* ---- empty maps ---- */
 
+/* What was sent out of the interface that it came in on has no counter of its own: all that the
+ * backends got, less what was redirected. */
+static struct lb_reason_count forwarded_tx(const struct fixture *f)
+{
+	struct lb_reason_count sum = {0};
+
+	for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
+		const struct lb_backend_count *row = &f->map.backend_counts[cpu * FIXTURE_BACKENDS];
+		const struct lb_reason_count *redirected =
+		    &f->map.reason_counts[cpu * LB_COUNTERS + LB_REASON_forwarded_redirect];
+
+		for (unsigned id = 1; id < FIXTURE_BACKENDS; id++) {
+			sum.packets += row[id].packets;
+			sum.bytes += row[id].bytes;
+		}
+		sum.packets -= redirected->packets;
+		sum.bytes -= redirected->bytes;
+	}
+	return sum;
+}
+
 static void read_counts(struct fixture *f)
 {
 	int reasons = 0;
@@ -198,6 +224,8 @@ static void read_counts(struct fixture *f)
 			sum.packets += f->map.reason_counts[cpu * LB_COUNTERS + i].packets;
 			sum.bytes += f->map.reason_counts[cpu * LB_COUNTERS + i].bytes;
 		}
+		if (i == LB_REASON_forwarded_tx)
+			sum = forwarded_tx(f);
 		f->count[i] = sum.packets - f->before[i].packets;
 		f->bytes[i] = sum.bytes - f->before[i].bytes;
 		f->before[i] = sum;
@@ -286,11 +314,11 @@ int fixture_clear(void **state)
 
 /* ---- VIP and port tables ---- */
 
-static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
+static bool place_vip(struct fixture *f, uint32_t id, uint64_t multiplier)
 {
 	const struct lb_vip *vip = &f->vip[id];
 	uint32_t bucket =
-	    TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, seed) & (TABLE_BUCKETS - 1));
+	    TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, multiplier) & (TABLE_BUCKETS - 1));
 
 	for (int way = 0; way < LB_VIP_WAYS; way++) {
 		struct lb_vip *at = &f->map.vips[bucket].vip[way];
@@ -303,11 +331,11 @@ static bool place_vip(struct fixture *f, uint32_t id, uint32_t seed)
 	return false;
 }
 
-static bool place_port(struct fixture *f, uint64_t word, uint32_t seed)
+static bool place_port(struct fixture *f, uint64_t word, uint64_t multiplier)
 {
 	const struct lb_vip *vip = &f->vip[LB_PORT_VIP(word)];
-	uint32_t hash =
-	    lb_port_hash(lb_vip_hash(vip->addr, vip->family, seed), word & LB_PORT_KEY_MASK, seed);
+	uint32_t hash = lb_port_hash(lb_vip_hash(vip->addr, vip->family, multiplier),
+				     word & LB_PORT_KEY_MASK, multiplier);
 	uint32_t bucket = TABLE_BUCKETS + (hash & (TABLE_BUCKETS - 1));
 
 	for (int way = 0; way < LB_PORT_WAYS; way++) {
@@ -319,24 +347,24 @@ static bool place_port(struct fixture *f, uint64_t word, uint32_t seed)
 	return false;
 }
 
-static bool place_all(struct fixture *f, uint32_t seed)
+static bool place_all(struct fixture *f, uint64_t multiplier)
 {
 	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	for (uint32_t id = 1; id < f->vips; id++)
-		if (!place_vip(f, id, seed))
+		if (!place_vip(f, id, multiplier))
 			return false;
 	for (uint32_t i = 0; i < f->ports; i++)
-		if (!place_port(f, f->port[i], seed))
+		if (!place_port(f, f->port[i], multiplier))
 			return false;
-	f->map.settings->tables[1].seed = seed;
+	f->map.settings->tables[1].multiplier = multiplier;
 	return true;
 }
 
 static void rebuild_tables(struct fixture *f)
 {
 	for (uint32_t seed = 1; seed < 10000; seed++)
-		if (place_all(f, seed))
+		if (place_all(f, LB_TABLE_MULTIPLIER(seed)))
 			return;
 	fail_msg("no seed places %u VIPs and %u ports", f->vips, f->ports);
 }
@@ -598,21 +626,91 @@ static void sync_fronts(struct fixture *f)
 		f->map.fronts[i] = lb_front(f->map.arena[i]);
 }
 
-static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *ctx)
+/* Port and protocol of f->in as LB_VIP_MAIN has them, if it is a plain packet. */
+static uint32_t main_of_packet(const struct fixture *f)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = len,
-		    .data_out = f->out.data, .data_size_out = sizeof(f->out.data), .ctx_in = ctx,
-		    .ctx_size_in = ctx ? sizeof(*ctx) : 0);
-	int rc;
+	const uint8_t *data = f->in.data;
+	bool v6 = data[12] == 0x86;
+	uint16_t port;
 
+	memcpy(&port, data + (v6 ? 56 : 36), sizeof(port));
+	return f->in.len < 60 ? 0 : LB_VIP_MAIN(port, data[v6 ? 20 : 23]);
+}
+
+/* The service that the VIP gets on its line: an index into f->port; -1: none. */
+static int main_of(const struct fixture *f, uint32_t vip)
+{
+	uint32_t wanted = f->main == MAIN_OF_PACKET ? main_of_packet(f) : 0;
+	int first = -1;
+
+	for (uint32_t i = 0; i < f->ports && f->main != MAIN_NONE; i++) {
+		uint64_t word = f->port[i];
+		uint16_t port = word >> 32;
+
+		if (LB_PORT_VIP(word) != vip || !port)
+			continue;
+		if (LB_VIP_MAIN(htons(port), (word >> 24 & 0xff)) == wanted)
+			return (int)i;
+		first = first < 0 ? (int)i : first;
+	}
+	return first;
+}
+
+/* Tests write services. Straight words are derived here, as lbd derives them. */
+static void sync_straight(struct fixture *f)
+{
+	const struct lb_tables *tables = &f->map.settings->tables[1];
+
+	for (uint32_t id = 1; id < f->vips; id++) {
+		struct lb_vip *way =
+		    f->map
+			.vips[TABLE_BUCKETS +
+			      (lb_vip_hash(f->vip[id].addr, f->vip[id].family, tables->multiplier) &
+			       (TABLE_BUCKETS - 1))]
+			.vip;
+		int at = main_of(f, id);
+		uint64_t word = at < 0 ? 0 : f->port[at];
+		const struct lb_service *service = &f->map.services[LB_PORT_SERVICE(word)];
+
+		way += way->id != id;
+		if (way->id != id)
+			continue; /* a test has changed the table */
+		way->main =
+		    at < 0 ? 0 : LB_VIP_MAIN(htons((uint16_t)(word >> 32)), (word >> 24 & 0xff));
+		way->straight = at < 0 || !service->id || f->main == MAIN_CLOSED
+				    ? 0
+				    : lb_straight(service, way->family);
+	}
+}
+
+void fixture_sync(struct fixture *f)
+{
 	sync_fronts(f);
-	rc = bpf_prog_test_run_opts(bpf_program__fd(f->skel->progs.lb), &opts);
+	sync_straight(f);
+}
+
+int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,
+		struct packet *ret_out, int *ret_verdict)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = data, .data_size_in = length,
+		    .data_out = ret_out->data, .data_size_out = sizeof(ret_out->data),
+		    .ctx_in = ctx, .ctx_size_in = ctx ? sizeof(*ctx) : 0);
+	int rc = bpf_prog_test_run_opts(program, &opts);
 
 	if (rc)
 		return rc;
-	f->verdict = opts.retval;
-	f->out.len = opts.data_size_out;
+	*ret_verdict = opts.retval;
+	ret_out->len = opts.data_size_out;
 	return 0;
+}
+
+static int run(struct fixture *f, const void *data, size_t len, struct xdp_md *ctx)
+{
+	if (f->send_twice)
+		return f->send_twice(f, data, len, ctx);
+	fixture_sync(f);
+	return fixture_run(bpf_program__fd(f->skel->progs.lb), data, len, ctx, &f->out,
+			   &f->verdict);
 }
 
 void fixture_send_uncounted(struct fixture *f)

@@ -50,6 +50,17 @@ struct fixture_maps {
 };
 
 struct lb_bpf;
+struct bpf_object;
+struct twin;
+struct xdp_md;
+
+/* Which of its services a VIP has on its own line (lb_vip.main), and whether the word is open. */
+enum fixture_main {
+	MAIN_OF_PACKET, /* the one that the packet is for, if there is one; else the first */
+	MAIN_FIRST,
+	MAIN_CLOSED, /* the first, and its word is 0 */
+	MAIN_NONE,
+};
 
 struct fixture {
 	struct lb_bpf *skel;
@@ -71,6 +82,11 @@ struct fixture {
 	uint64_t count[LB_COUNTERS]; /* what the packet added to each reason and event */
 	uint64_t bytes[LB_COUNTERS]; /* the same, bytes */
 	struct lb_reason_count before[LB_COUNTERS]; /* the sums up to the last packet */
+
+	enum fixture_main main;
+	/* the same program without its straight path (twin.h); NULL: none */
+	struct twin *twin;
+	int (*send_twice)(struct fixture *f, const void *data, size_t length, struct xdp_md *ctx);
 };
 
 int fixture_open(void **state);
@@ -145,6 +161,17 @@ void fixture_send_uncounted(struct fixture *f);
 /* fixture_send for a frame with so many bytes of XDP metadata, which leave less headroom. 0, or
  * -errno when the kernel refuses. */
 int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
+
+/* Derives what follows from what tests write: fronts from slots, straight words from services. Part
+ * of fixture_send. */
+void fixture_sync(struct fixture *f);
+/* For twin.h: sizes of maps, constants of a skeleton, one run of a program (0 or -errno). */
+void fixture_size_maps(struct bpf_object *object, unsigned cpus);
+#define FIXTURE_SET_CONSTANTS(rodata)                                                           \
+	((rodata)->flow_mask = FIXTURE_BUCKETS - 1, (rodata)->backend_slots = FIXTURE_BACKENDS, \
+	 (rodata)->service_slots = FIXTURE_SERVICES)
+int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,
+		struct packet *ret_out, int *ret_verdict);
 
 const char *fixture_reason_name(int reason);
 /* The action (XDP_*) of a packet that ends with this reason. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "twin.h"
 
 /* ---- the world ---- */
 
@@ -140,8 +141,8 @@ int run_packet_tests(const char *group, const struct packet_case *cases, size_t 
 					       .test_func = run_case,
 					       .initial_state = (void *)&cases[i]};
 	return lb_test_run(&(struct lb_test_group){.name = group,
-						   .open = fixture_open,
-						   .close = fixture_close,
+						   .open = twin_fixture_open,
+						   .close = twin_fixture_close,
 						   .setup = world_setup,
 						   .table = table,
 						   .table_count = count});

@@ -112,7 +112,7 @@ static bool is_named(uint32_t map_id, const char *name)
 /* Other load balancers have maps of some of these names, but not of all. */
 bool pins_program_is_lbd(int program)
 {
-	static const char *const names[] = {"settings", "fronts", "stamps", "turns", "offenders"};
+	static const char *const names[] = {"fronts", "stamps", "turns", "offenders"};
 	const unsigned wanted = sizeof(names) / sizeof(*names);
 	uint32_t ids[MAPS_MOST] = {0};
 	unsigned count = maps_of(program, ids), found = 0;

@@ -148,7 +148,7 @@ static uint16_t service_of(const char *vip, int protocol, int port)
 	assert_int_equal(addr_parse(vip, &address), 0);
 	memcpy(words, address.bytes, sizeof(words));
 	for (unsigned i = 0; i < LB_VIP_WAYS; i++) {
-		uint32_t vip_hash = lb_vip_hash(words, address.family, tables->seed), bucket;
+		uint32_t vip_hash = lb_vip_hash(words, address.family, tables->multiplier), bucket;
 		const struct lb_vip *found =
 		    &dp->maps.vips[tables->vip_base + (vip_hash & tables->vip_mask)].vip[i];
 		uint64_t key = LB_PORT_KEY(found->id, port, protocol);
@@ -156,7 +156,7 @@ static uint16_t service_of(const char *vip, int protocol, int port)
 		if (!found->id || found->family != address.family ||
 		    memcmp(found->addr, words, sizeof(words)))
 			continue;
-		bucket = lb_port_hash(vip_hash, key, tables->seed) & tables->port_mask;
+		bucket = lb_port_hash(vip_hash, key, tables->multiplier) & tables->port_mask;
 		for (unsigned way = 0; way < LB_PORT_WAYS; way++) {
 			uint64_t word = dp->maps.ports[tables->port_base + bucket].port[way];
 

@@ -614,6 +614,53 @@ TCP_TEST(the_totals_of_a_service_never_decrease)
 	assert_int_equal(service_stats().counts.packets, 17);
 }
 
+static struct lb_reason_count sent_back(void)
+{
+	struct lb_reason_count counts[LB_COUNTERS];
+
+	dataplane_reason_counts(dp, counts);
+	return counts[LB_REASON_forwarded_tx];
+}
+
+TCP_TEST(what_was_sent_back_is_what_backends_got_less_what_was_redirected)
+{
+	struct lb_reason_count *redirected =
+	    &dp->maps.reason_counts[LB_COUNTERS + LB_REASON_forwarded_redirect];
+	uint32_t row = dp->maps.backend_slots;
+
+	dp->maps.backend_counts[want_id(dp, &want, 0)] =
+	    (struct lb_backend_count){.packets = 60, .bytes = 5000};
+	dp->maps.backend_counts[row + want_id(dp, &want, 1)] =
+	    (struct lb_backend_count){.packets = 40, .bytes = 4000};
+	*redirected = (struct lb_reason_count){.packets = 30, .bytes = 2000};
+	assert_int_equal(sent_back().packets, 70);
+	assert_int_equal(sent_back().bytes, 7000);
+	want_remove(&want, 0);
+	want_commit(dp, &want, 1);
+	assert_int_equal(sent_back().packets, 70);
+	want_commit(dp, &want, 0);
+	assert_int_equal(sent_back().packets, 70);
+	sweep_rounds(dp, 3, NOW); /* the service's id is free again */
+	assert_int_equal(dp->maps.totals[1].packets, 0);
+	dp = memory_dataplane_restart(memory);
+	assert_int_equal(sent_back().packets, 70);
+	assert_int_equal(sent_back().bytes, 7000);
+}
+
+/* Packets may be redirected while the counters are read. */
+TCP_TEST(what_was_sent_back_never_decreases)
+{
+	struct lb_reason_count *redirected =
+	    &dp->maps.reason_counts[LB_REASON_forwarded_redirect];
+
+	redirected->packets = 10;
+	assert_int_equal(sent_back().packets, 0);
+	dp->maps.backend_counts[want_id(dp, &want, 0)].packets = 60;
+	assert_int_equal(sent_back().packets, 50);
+	redirected->packets = 12;
+	assert_int_equal(sent_back().packets, 50);
+}
+
 /* ---- size ---- */
 
 TCP_TEST(a_million_entries_are_counted)

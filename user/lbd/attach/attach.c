@@ -28,10 +28,10 @@
 
 /* ---- the program on an interface ---- */
 
-/* A program belongs to this data plane if it uses its map `settings`, whichever lbd loaded it. */
+/* A program belongs to this data plane if it uses its settings, whichever lbd loaded it. */
 bool attach_is_ours(struct dataplane *dp, int fd)
 {
-	int settings = bpf_object__find_map_fd_by_name(dataplane_object(dp), "settings");
+	int settings = bpf_object__find_map_fd_by_name(dataplane_object(dp), LB_SETTINGS_MAP);
 	struct bpf_map_info map = {0};
 	uint32_t size = sizeof(map);
 

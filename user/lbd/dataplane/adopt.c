@@ -218,6 +218,7 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 		rc = adopt_regions(dp, record, err);
 		if (rc)
 			return rc;
+		straight_open(dp, record); /* killed in a change: its word is closed */
 	}
 	abandon_services(dp);
 	filters_adopt(dp);

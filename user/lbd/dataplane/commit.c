@@ -428,6 +428,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	const struct lb_service *line = &dp->maps.services[record->id];
 
 	warn_of_moves(plan, line);
+	straight_close(dp, &plan->want);
 	set_traits(dp, plan);
 	backends_publish(dp, plan);
 	ring_apply(dp, plan);
@@ -442,6 +443,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	record->count = plan->count;
 	plan->members = NULL;
 	dp->by_id[record->id] = record;
+	straight_open(dp, record);
 	ring_count(dp, record, dp_tick(dp));
 }
 
@@ -480,6 +482,22 @@ static void use_records(struct dataplane *dp, struct plan *plan)
 	plan->records = NULL;
 }
 
+/* The new half has no straight words yet, as the services may have changed since the plan. */
+static void apply_tables(struct dataplane *dp, const struct plan *plan)
+{
+	tables_apply(dp, &plan->tables);
+	for (size_t i = 0; i < plan->count; i++)
+		straight_open(dp, plan->records[i]);
+}
+
+/* All members of a service that no table names any more. */
+static bool remove_members(struct dataplane *dp, struct record *record, uint16_t *leaving,
+			   size_t *leaving_count)
+{
+	straight_close(dp, &record->want);
+	return drop_members(dp, record, NULL, leaving, leaving_count);
+}
+
 /* Writes backends, slots, services, tables; then removes in reverse order. leaving: has room for
  * all backends. */
 static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leaving)
@@ -502,10 +520,10 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		note_dropped(dp, leaving + first, leaving_count - first);
 	}
 	if (plan->tables_change)
-		tables_apply(dp, &plan->tables);
+		apply_tables(dp, plan);
 	filters_remove(dp, &plan->filters);
 	for (size_t i = 0; i < plan->removed_count; i++)
-		in_use |= drop_members(dp, plan->removed[i], NULL, leaving, &leaving_count);
+		in_use |= remove_members(dp, plan->removed[i], leaving, &leaving_count);
 	/* A packet may have read a slot just before it was rewritten: the backend in it must stay
 	 * until the packet is gone. */
 	if (in_use) {

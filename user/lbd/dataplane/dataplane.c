@@ -355,9 +355,11 @@ static int find_maps(struct dataplane *dp, struct error *err)
 	if (!dp->mappings)
 		return error_set(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < MAPS; i++) {
-		dp->mappings[i].map = bpf_object__find_map_by_name(dp->skel->obj, map_names[i]);
+		const char *name = i == MAP_SETTINGS ? LB_SETTINGS_MAP : map_names[i];
+
+		dp->mappings[i].map = bpf_object__find_map_by_name(dp->skel->obj, name);
 		if (!dp->mappings[i].map)
-			return error_set(err, -ENOENT, "the program has no map %s", map_names[i]);
+			return error_set(err, -ENOENT, "the program has no map %s", name);
 	}
 	return 0;
 }

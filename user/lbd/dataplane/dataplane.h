@@ -206,7 +206,9 @@ bool dataplane_is_limited(const struct dataplane *dp, const struct dp_service *k
 int dataplane_read_drained(const struct dataplane *dp, const struct dp_service *key,
 			   const struct addr *backend, bool *ret);
 /* Sums of packets and bytes per counter (enum lb_reason, then enum lb_event). */
-void dataplane_reason_counts(const struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS]);
+void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS]);
+/* One event, without a look at every backend's counters. */
+uint64_t dataplane_event(const struct dataplane *dp, enum lb_event event);
 /* The prefixes with the most packets dropped, most first; returns their number. */
 unsigned dataplane_offenders(const struct dataplane *dp, struct dp_offender *ret, unsigned most);
 void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret);

@@ -114,8 +114,15 @@ static void fold_counts(struct dataplane *dp, uint32_t id)
 	}
 }
 
+/* What the service had forwarded stays in totals[0]. */
 static void clear_service_counts(struct dataplane *dp, uint32_t id)
 {
+	struct lb_total *all = &dp->maps.totals[0], *total = &dp->maps.totals[id];
+
+	all->packets += total->packets;
+	all->bytes += total->bytes;
+	all->flows += total->flows;
+	memset(total, 0, sizeof(*total));
 	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
 		dp->maps.service_counts[(size_t)cpu * dp->maps.service_slots + id] =
 		    (struct lb_service_count){0};
@@ -160,7 +167,6 @@ static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round
 			memset(&dp->maps.backends[id], 0, sizeof(struct lb_backend));
 			memset(&dp->maps.loads[id], 0, sizeof(struct lb_load));
 		} else {
-			memset(&dp->maps.totals[id], 0, sizeof(struct lb_total));
 			memset(&dp->maps.turns[id], 0, sizeof(struct lb_turn));
 			clear_service_counts(dp, id);
 		}

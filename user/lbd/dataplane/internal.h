@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
- * commit.c (changes; uses rings.c, picks.c, tables.c, backends.c, filters.c, ids.c, limits.c,
- * paths.c), links.c, sweep.c, stats.c. */
+ * commit.c (changes; uses rings.c, picks.c, tables.c, straight.c, backends.c, filters.c, ids.c,
+ * limits.c, paths.c), links.c, sweep.c, stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -184,7 +184,8 @@ struct dataplane {
 	uint32_t clock;       /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
-	uint64_t other_bytes; /* size of the maps that are not in dp_maps */
+	uint64_t other_bytes;                /* size of the maps that are not in dp_maps */
+	struct lb_reason_count forwarded_tx; /* the most that was derived so far */
 	bool adopted;
 	bool loaded; /* the program */
 };
@@ -408,6 +409,13 @@ uint32_t tables_port_buckets(uint32_t services);
  * non-zero result and returns it. -EBADMSG: the tables are inconsistent; -ENOMEM. */
 int tables_walk(const struct dataplane *dp,
 		int (*found)(void *arg, const struct dp_service *key, uint32_t id), void *arg);
+
+/* straight.c */
+/* Packets of this service take the long path from now on, until straight_open. Before a change of
+ * its line. */
+void straight_close(struct dataplane *dp, const struct dp_service *key);
+/* Writes the straight word as the service's line says, into the half of the VIP table in use. */
+void straight_open(struct dataplane *dp, const struct record *record);
 
 /* commit.c: resizes the ring of one service to its wanted size, after the previous resize has
  * settled. */

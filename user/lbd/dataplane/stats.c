@@ -189,8 +189,49 @@ uint64_t dp_event(const struct dataplane *dp, unsigned counter)
 	return sum;
 }
 
-void dataplane_reason_counts(const struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS])
+/* Packets that all backends have got, those that are gone included. */
+static struct dp_counts all_forwarded(const struct dataplane *dp)
 {
+	struct dp_counts sum = {0};
+
+	for (uint32_t id = 0; id < dp->maps.service_slots; id++) {
+		sum.packets += dp->maps.totals[id].packets;
+		sum.bytes += dp->maps.totals[id].bytes;
+	}
+	for (uint32_t id = 1; id < dp->backend_ids.count; id++)
+		if (dp->backend_ids.state[id] == ID_USED || dp->backend_ids.state[id] == ID_LEAVING)
+			add_backend(dp, id, &sum);
+	return sum;
+}
+
+/* Also right for a value below 0. */
+static __u64 raised(__u64 last, __u64 value)
+{
+	return (int64_t)(value - last) > 0 ? value : last;
+}
+
+/* What was forwarded, less what was redirected. That is read later, so a packet that is redirected
+ * meanwhile makes the difference too small, never too large; and the result never decreases. */
+static void derive_forwarded_tx(struct dataplane *dp, const struct dp_counts *forwarded,
+				struct lb_reason_count counts[LB_COUNTERS])
+{
+	const struct lb_reason_count *redirected = &counts[LB_REASON_forwarded_redirect];
+	struct lb_reason_count *last = &dp->forwarded_tx;
+
+	last->packets = raised(last->packets, forwarded->packets - redirected->packets);
+	last->bytes = raised(last->bytes, forwarded->bytes - redirected->bytes);
+	counts[LB_REASON_forwarded_tx] = *last;
+}
+
+uint64_t dataplane_event(const struct dataplane *dp, enum lb_event event)
+{
+	return dp_event(dp, event);
+}
+
+void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS])
+{
+	const struct dp_counts forwarded = all_forwarded(dp);
+
 	for (unsigned i = 0; i < LB_COUNTERS; i++) {
 		ret[i] = (struct lb_reason_count){0};
 		for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
@@ -201,6 +242,7 @@ void dataplane_reason_counts(const struct dataplane *dp, struct lb_reason_count 
 			ret[i].bytes += read_count(&row[i].bytes);
 		}
 	}
+	derive_forwarded_tx(dp, &forwarded, ret);
 }
 
 void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)

@@ -3,6 +3,7 @@
  * the half that is not in use, then activated with one store. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 #include "common/cleanup.h"
 #include "lbd/host/host.h"
 
-#define SEEDS_PER_SIZE 64   /* before a larger table is tried */
+#define SEEDS_PER_SIZE 64 /* before a larger table is tried */
+#define PORT_HTTPS     443
 #define SEEDS_AT_MOST  8192 /* at the full size */
 
 /* A bucket of two overflows when three of N VIPs fall into it: with B buckets this happens N^3 /
@@ -58,6 +60,14 @@ static uint8_t any_flag(const struct dp_service *key)
 	return key->protocol == IPPROTO_TCP ? LB_VIP_ANY_TCP : LB_VIP_ANY_UDP;
 }
 
+/* Whether packets of this service are to be found with the VIP itself: the first with a port, but
+ * HTTPS before any other, as it has most of the traffic. */
+static bool is_main(const struct lb_vip *vip, const struct dp_service *key)
+{
+	return key->port &&
+	       (!vip->main || (key->protocol == IPPROTO_TCP && key->port == PORT_HTTPS));
+}
+
 /* Entries are sorted, so those of a VIP are adjacent. */
 static int content_make(const struct table_entry *entries, size_t count, struct content *ret)
 {
@@ -70,15 +80,18 @@ static int content_make(const struct table_entry *entries, size_t count, struct 
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct dp_service *key = entries[i].key;
+		struct lb_vip *vip;
 
 		if (!i || !addr_equal(&entries[i - 1].key->vip, &key->vip)) {
-			struct lb_vip *vip = &content.vips[content.vips_count++];
-
+			vip = &content.vips[content.vips_count++];
 			memcpy(vip->addr, key->vip.bytes, sizeof(vip->addr));
 			vip->family = key->vip.family;
 			vip->id = content.vips_count;
 		}
-		content.vips[content.vips_count - 1].flags |= any_flag(key);
+		vip = &content.vips[content.vips_count - 1];
+		vip->flags |= any_flag(key);
+		if (is_main(vip, key))
+			vip->main = LB_VIP_MAIN(htons(key->port), key->protocol);
 		content.ports[i] =
 		    LB_PORT_KEY(content.vips_count, key->port, key->protocol) | entries[i].id;
 	}
@@ -88,7 +101,7 @@ static int content_make(const struct table_entry *entries, size_t count, struct 
 
 static uint32_t vip_bucket(const struct lb_vip *vip, const struct lb_tables *tables)
 {
-	return lb_vip_hash(vip->addr, vip->family, tables->seed) & tables->vip_mask;
+	return lb_vip_hash(vip->addr, vip->family, tables->multiplier) & tables->vip_mask;
 }
 
 /* VIP ids count from 1 in the order of content->vips. */
@@ -96,9 +109,10 @@ static uint32_t port_bucket(const struct content *content, uint64_t port,
 			    const struct lb_tables *tables)
 {
 	const struct lb_vip *vip = &content->vips[LB_PORT_VIP(port) - 1];
-	uint32_t vip_hash = lb_vip_hash(vip->addr, vip->family, tables->seed);
+	uint32_t vip_hash = lb_vip_hash(vip->addr, vip->family, tables->multiplier);
 
-	return lb_port_hash(vip_hash, port & LB_PORT_KEY_MASK, tables->seed) & tables->port_mask;
+	return lb_port_hash(vip_hash, port & LB_PORT_KEY_MASK, tables->multiplier) &
+	       tables->port_mask;
 }
 
 /* used: has an element for every bucket of the larger table. */
@@ -113,6 +127,13 @@ static bool seed_fits(const struct content *content, const struct lb_tables *tab
 		if (++used[port_bucket(content, content->ports[i], tables)] > LB_PORT_WAYS)
 			return false;
 	return true;
+}
+
+static uint32_t seed_of(uint32_t try)
+{
+	uint32_t seed = try * 0x9e3779b1u;
+
+	return seed ^ seed >> 15;
 }
 
 /* Finds the smallest tables that hold the content, so that packets touch few cache lines. With few
@@ -136,8 +157,7 @@ static int choose(const struct dataplane *dp, const struct content *content, str
 
 		for (uint32_t try = 1; try <= (full_size ? SEEDS_AT_MOST : SEEDS_PER_SIZE); try++) {
 			*ret = (struct lb_tables){.vip_mask = vips - 1, .port_mask = ports - 1};
-			ret->seed = try * 0x9e3779b1u;
-			ret->seed ^= ret->seed >> 15;
+			ret->multiplier = LB_TABLE_MULTIPLIER(seed_of(try));
 			if (seed_fits(content, ret, used))
 				return 0;
 			task_pause();

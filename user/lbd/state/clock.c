@@ -137,12 +137,11 @@ static void backend_tick(struct backend *backend, struct tick *tick)
 
 static void watch_crowd(struct state *state)
 {
-	struct lb_reason_count counts[LB_COUNTERS];
+	const struct dataplane *dp = state->options.dataplane;
 	uint64_t now = clock_monotonic_ms();
 
-	dataplane_reason_counts(state->options.dataplane, counts);
-	if (crowd_sample(&state->crowd, counts[LB_EVENT_flow_table_full].packets,
-			 counts[LB_EVENT_fallback_slot].packets, now))
+	if (crowd_sample(&state->crowd, dataplane_event(dp, LB_EVENT_flow_table_full),
+			 dataplane_event(dp, LB_EVENT_fallback_slot), now))
 		log_warning(
 		    "flow table: no room for %" PRIu64
 		    " new flows in the last minute: they are sent by slot, and a change of backends "

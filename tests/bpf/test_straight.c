@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The straight path does what the long path does: random packets to services of every kind through
+ * the program and its twin (twin.h), which has no straight path. The packet tests (packet_case.h)
+ * send all of theirs through both too. */
+#include <arpa/inet.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/packet_case.h"
+#include "support/rig.h"
+#include "support/twin.h"
+#include "lb.skel.h"
+
+#define BATCHES 1000
+#define PACKETS 1000 /* in a batch: the maps are the same at its end */
+#define TRIES   4    /* of a batch in which the tick changes */
+
+/* ---- services besides those of packet_case.h ---- */
+
+enum { P_FIRST_RULES = 200, P_MIXED = 220, P_SPREAD, P_SHORT, P_MOVING, P_LAST };
+
+/* Services on ports from P_FIRST_RULES, each with a rule that the straight path must heed. */
+static const struct lb_service rules[] = {
+    {.flags = LB_SERVICE_TRACK_ALWAYS},
+    {.flags = LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_AFFINITY},
+    {.flags = LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_LIMIT, .forward = LB_FORWARD_GUE},
+    {.flags = LB_SERVICE_TRACK_ALWAYS | LB_SERVICE_FILTERED},
+    {.flags = LB_SERVICE_TRACK_NEVER},
+    {.flags = LB_SERVICE_LIMIT},
+    {.flags = LB_SERVICE_FILTERED},
+    {.flags = LB_SERVICE_NO_FRAGMENTS},
+    {.hash = LB_HASH_DPORT},
+    {.hash = LB_HASH_SPORT},
+    {.mask4 = 24, .mask6 = 64},
+    {.forward = LB_FORWARD_L2, .flags = LB_SERVICE_TRACK_ALWAYS},
+    {.flags = LB_SERVICE_AFFINITY},
+};
+
+#define RULES ((int)ARRAY_SIZE(rules))
+_Static_assert(P_FIRST_RULES + RULES <= P_MIXED, "ports overlap");
+
+/* A ring of two backends, in which some slots are in transition or name none. */
+static void mixed_ring(struct fixture *f, uint16_t service, uint16_t first, uint16_t second)
+{
+	const uint32_t words[] = {LB_SLOT(first, first),
+				  LB_SLOT(second, second),
+				  LB_SLOT(first, second) | LB_SLOT_TRANSITION,
+				  LB_SLOT(second, first) | LB_SLOT_TRANSITION | LB_SLOT_LEARNING,
+				  LB_SLOT(first, first),
+				  0,
+				  LB_SLOT(second, second)};
+
+	f->map.services[service].ring = fixture_region(f, words, ARRAY_SIZE(words));
+}
+
+/* All slots change from this backend to the service's other one. */
+static void moving_ring(struct fixture *f, uint16_t service, uint16_t keeper)
+{
+	uint64_t ring = f->map.services[service].ring;
+	uint32_t *slots = &f->map.arena[LB_REGION_BASE(ring)];
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+		slots[i] = LB_SLOT(LB_SLOT_CURRENT(slots[i]), keeper) | LB_SLOT_TRANSITION;
+}
+
+static void add_services(struct fixture *f, const char *vip, int protocol)
+{
+	const bool v6 = strchr(vip, ':');
+	const struct backend_spec one = {.dst = v6 ? BACKEND6 : BACKEND4},
+				  other = {.dst = v6 ? BACKEND4_B : BACKEND6_B},
+				  spread = {.dst = one.dst, .spread = 0xffff},
+				  small = {.dst = one.dst, .mtu = 600};
+	uint16_t id;
+
+	for (int i = 0; i < RULES; i++)
+		fixture_single(f, vip, protocol, P_FIRST_RULES + i, rules[i], &one);
+	id = fixture_service(f, vip, protocol, P_MIXED, (struct lb_service){0});
+	mixed_ring(f, id, fixture_backend(f, id, &one), fixture_backend(f, id, &other));
+	fixture_single(f, vip, protocol, P_SPREAD, (struct lb_service){0}, &spread);
+	fixture_single(f, vip, protocol, P_SHORT, (struct lb_service){0}, &small);
+	id = fixture_single(f, vip, protocol, P_MOVING, (struct lb_service){0}, &one);
+	moving_ring(f, id, fixture_backend(f, id, &other));
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = fixture_or_null();
+
+	world_setup(state);
+	if (!f)
+		return 0;
+	f->main = MAIN_OF_PACKET;
+	for (int i = 0; i < 4; i++)
+		add_services(f, i & 1 ? VIP6 : VIP4, i & 2 ? IPPROTO_UDP : IPPROTO_TCP);
+	return 0;
+}
+
+/* ---- random numbers ---- */
+
+static uint64_t dice;
+
+static uint32_t draw(uint32_t below)
+{
+	dice ^= dice << 13;
+	dice ^= dice >> 7;
+	dice ^= dice << 17;
+	return (uint32_t)((dice >> 32) * below >> 32);
+}
+
+/* True once in so many times. */
+static bool once_in(uint32_t times)
+{
+	return !draw(times);
+}
+
+#define ONE_OF(list) ((list)[draw(ARRAY_SIZE(list))])
+
+/* ---- a random packet: a plain one, with at most a few things out of the ordinary ---- */
+
+struct writer {
+	uint8_t *at;
+	bool v6;
+};
+
+static void put16(uint8_t *at, uint32_t value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
+static void put_address(struct writer *w, const char *text)
+{
+	assert_int_equal(inet_pton(w->v6 ? AF_INET6 : AF_INET, text, w->at), 1);
+	w->at += w->v6 ? 16 : 4;
+}
+
+static void put_client(struct writer *w)
+{
+	static const char *const odd4[] = {"127.0.0.1",       "0.0.0.0", "224.0.0.1",
+					   "255.255.255.255", VIP4,      "240.0.0.1"};
+	static const char *const odd6[] = {"::1", "::", "ff02::1", "::ffff:192.0.2.1", VIP6};
+
+	if (once_in(64)) {
+		put_address(w, w->v6 ? ONE_OF(odd6) : ONE_OF(odd4));
+		return;
+	}
+	put_address(w, w->v6 ? CLIENT6 : CLIENT4);
+	w->at[-1] = draw(4);
+}
+
+static void put_vip(struct writer *w)
+{
+	static const char *const others4[] = {VIP4_ANY, VIP4_EMPTY, VIP4_UDP, "192.0.2.99"};
+	static const char *const others6[] = {VIP6_ANY, "2001:db8::99"};
+
+	if (!once_in(12))
+		put_address(w, w->v6 ? VIP6 : VIP4);
+	else
+		put_address(w, w->v6 ? ONE_OF(others6) : ONE_OF(others4));
+}
+
+static uint32_t draw_port(void)
+{
+	if (once_in(40))
+		return draw(65536);
+	if (once_in(2))
+		return P_IPIP4 + draw(P_GRE4_REDIRECT - P_IPIP4 + 1);
+	return once_in(3) ? P_MIXED + draw(P_LAST - P_MIXED) : P_FIRST_RULES + draw(RULES);
+}
+
+static uint32_t draw_protocol(bool v6)
+{
+	static const uint8_t odd[] = {0, 50, 43, 44, 60, 132};
+
+	if (once_in(50))
+		return ONE_OF(odd);
+	if (once_in(30))
+		return v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+	return once_in(3) ? IPPROTO_UDP : IPPROTO_TCP;
+}
+
+static uint32_t draw_hops(void)
+{
+	return once_in(40) ? draw(3) : 3 + draw(253);
+}
+
+static void put_ipv4(struct writer *w, uint32_t protocol, uint32_t payload)
+{
+	static const uint16_t checks[] = {0xffff, 0xfeff, 0xfefe, 0xfffe, 0, 1};
+	uint32_t options = once_in(40) ? 4 * draw(11) : 0;
+	uint8_t *ip = w->at;
+
+	memset(ip, 0, 20 + options);
+	ip[0] = 0x45 + options / 4;
+	ip[1] = draw(256);
+	put16(ip + 2, 20 + options + payload);
+	put16(ip + 4, draw(4));
+	put16(ip + 6, once_in(30) ? draw(65536) : once_in(2) ? 0x4000 : 0);
+	ip[8] = draw_hops();
+	ip[9] = protocol;
+	put16(ip + 10, once_in(8) ? ONE_OF(checks) : draw(65536));
+	w->at += 12;
+	put_client(w);
+	put_vip(w);
+	w->at += options;
+}
+
+static void put_ipv6(struct writer *w, uint32_t protocol, uint32_t payload)
+{
+	uint8_t *ip = w->at;
+
+	ip[0] = 0x60 | draw(16);
+	ip[1] = draw(256);
+	put16(ip + 2, draw(65536));
+	put16(ip + 4, payload);
+	ip[6] = protocol;
+	ip[7] = draw_hops();
+	w->at += 8;
+	put_client(w);
+	put_vip(w);
+}
+
+static void put_transport(struct writer *w, uint32_t payload)
+{
+	static const uint8_t flags[] = {ACK, ACK,       ACK, ACK,       ACK | PSH, SYN,
+					SYN, FIN | ACK, RST, SYN | ACK, 0,         0xff};
+
+	for (uint32_t i = 0; i < payload && i < 40; i++)
+		w->at[i] = draw(256);
+	put16(w->at, 1024 + draw(8));
+	put16(w->at + 2, draw_port());
+	w->at[13] = ONE_OF(flags);
+	w->at += payload;
+}
+
+static void put_link(struct writer *w)
+{
+	static const uint8_t own[] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
+
+	memcpy(w->at, own, sizeof(own));
+	if (once_in(40))
+		w->at[draw(6)] ^= 1u << draw(8);
+	w->at += 12;
+	for (uint32_t tags = once_in(40) ? 1 + draw(3) : 0; tags; tags--) {
+		put16(w->at, once_in(2) ? 0x8100 : 0x88a8);
+		put16(w->at + 2, draw(4096));
+		w->at += 4;
+	}
+	put16(w->at, w->v6 ? 0x86dd : 0x0800);
+	w->at += 2;
+}
+
+static void build(struct packet *p)
+{
+	struct writer w = {.at = p->data, .v6 = once_in(3)};
+	uint32_t payload = once_in(8) ? draw(1500) : 20 + draw(60);
+	uint32_t protocol = draw_protocol(w.v6);
+
+	put_link(&w);
+	if (w.v6)
+		put_ipv6(&w, protocol, payload);
+	else
+		put_ipv4(&w, protocol, payload);
+	put_transport(&w, payload);
+	p->len = (size_t)(w.at - p->data);
+	if (once_in(40))
+		p->len -= draw(p->len - 14); /* truncated */
+	else if (once_in(20))
+		p->len += draw(40); /* padded */
+	if (once_in(40))
+		p->data[draw(p->len < 60 ? p->len : 60)] = draw(256);
+}
+
+/* ---- a batch ---- */
+
+/* The interface's own address is known in each of the ways that admit.h knows. */
+static void draw_macs(struct fixture *f)
+{
+	const uint64_t own = 0x010000000002;
+	struct lb_link *link = &f->map.links[f->lo & (LB_LINKS - 1)];
+
+	memset(link, 0, sizeof(*link));
+	f->map.settings->own_mac = LB_MAC_NONE;
+	if (once_in(2))
+		f->map.settings->own_mac = own;
+	else if (once_in(2))
+		*link = (struct lb_link){.ifindex = f->lo, .mac = {once_in(2) ? own : 77, own}};
+}
+
+/* Entries of the last batch, older, in another state or of another backend: as long as the table is
+ * not so full that an entry is evicted at random. */
+static void draw_entries(struct fixture *f)
+{
+	__u64 *entry = f->map.flows->flow;
+	int used = 0;
+
+	for (int i = 0; i < FIXTURE_BUCKETS * LB_FLOW_WAYS; i++) {
+		used += LB_FLOW_STATE(entry[i]) != 0;
+		if (!LB_FLOW_STATE(entry[i]))
+			continue;
+		if (once_in(4))
+			entry_age(&entry[i], draw(400));
+		if (once_in(6))
+			entry_set_state(&entry[i], 1 + draw(LB_FLOW_DORMANT));
+		if (once_in(6))
+			entry_set_backend(&entry[i], draw(f->backends));
+	}
+	if (used > FIXTURE_BUCKETS * LB_FLOW_WAYS / 4)
+		memset(f->map.flows, 0, FIXTURE_BUCKETS * sizeof(*f->map.flows));
+}
+
+static void draw_state(struct fixture *f)
+{
+	draw_entries(f);
+	memset(f->map.turns, 0, FIXTURE_SERVICES * sizeof(*f->map.turns));
+	for (uint32_t id = 1; id < f->backends; id++) {
+		f->map.loads[id].active = 0;
+		fixture_backend_usable(f, id, !once_in(20));
+		if (once_in(40))
+			f->map.backends[id].mtu = 60 + draw(1500);
+	}
+	f->main = once_in(2) ? MAIN_OF_PACKET : draw(MAIN_NONE + 1);
+	draw_macs(f);
+}
+
+/* False: what differs is in what. */
+static bool send_batch(struct fixture *f, char *what)
+{
+	for (int i = 0; i < PACKETS; i++) {
+		build(&f->in);
+		if (i % 16 == 0)
+			fixture_sync(f); /* MAIN_OF_PACKET: of this one */
+		if (!twin_send(f, what))
+			return false;
+	}
+	return twin_same_maps(f, what);
+}
+
+static void check_batch(struct fixture *f)
+{
+	const uint64_t begin = dice;
+	char what[256];
+
+	twin_begin(f);
+	for (int i = 0; i < TRIES; i++) {
+		if (i)
+			twin_again(f);
+		dice = begin;
+		if (send_batch(f, what))
+			return;
+	}
+	packet_print("packet in", &f->in);
+	fail_msg("the straight path and the long one differ (batch of dice %llx): %s",
+		 (unsigned long long)begin, what);
+}
+
+LB_TEST(a_million_random_packets_fare_alike_on_both_paths)
+{
+	struct fixture *f = fixture_get();
+
+	dice = 0x9e3779b97f4a7c15ULL;
+	for (int i = 0; i < BATCHES; i++) {
+		draw_state(f);
+		check_batch(f);
+	}
+}
+
+/* ---- which packets take it: the long path is made to end them without a service ---- */
+
+/* f->in, after lbd's tables have lost every service, but not the words of the straight path. */
+static void send_straight_only(struct fixture *f)
+{
+	fixture_sync(f);
+	f->map.settings->unserved = LB_REFUSE_DROP;
+	memset(f->map.services, 0, FIXTURE_SERVICES * sizeof(*f->map.services));
+	assert_int_equal(fixture_run(bpf_program__fd(f->skel->progs.lb), f->in.data, f->in.len,
+				     NULL, &f->out, &f->verdict),
+			 0);
+}
+
+static void plain_packet(struct fixture *f, bool v6, int port, int flags)
+{
+	const uint32_t seq = flags == SYN ? 1000 : 1001;
+
+	if (v6)
+		packet_build(&f->in,
+			     PKT(ETH(), IN6(), TCP(.dport = port, .flags = flags, .seq = seq)));
+	else
+		packet_build(&f->in, PKT(ETH(), IN4(),
+					 TCP(.dport = port, .flags = flags, .seq = seq), DATA(6)));
+}
+
+LB_TEST(plain_packets_of_every_way_to_forward_are_straight)
+{
+	static const int ports[] = {P_IPIP4, P_IPIP6, P_GUE4,  P_GUE6,    P_GRE4,
+				    P_GRE6,  P_L2,    P_JUMBO, P_REDIRECT};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(ports); i++) {
+		int port = ports[i / 2];
+		struct fixture *f;
+
+		setup(state);
+		f = fixture_get();
+		f->map.settings->own_mac = 0x010000000002;
+		plain_packet(f, i % 2, port, ACK);
+		send_straight_only(f);
+		assert_int_equal(f->verdict, port == P_REDIRECT ? XDP_REDIRECT : XDP_TX);
+	}
+}
+
+LB_TEST(services_with_lists_or_other_hashes_are_not_straight)
+{
+	static const int ports[] = {P_FIRST_RULES + 3, P_FIRST_RULES + 6, P_FIRST_RULES + 8,
+				    P_FIRST_RULES + 9, P_FIRST_RULES + 10};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		struct fixture *f;
+
+		setup(state);
+		f = fixture_get();
+		f->map.settings->own_mac = 0x010000000002;
+		plain_packet(f, false, ports[i], ACK);
+		send_straight_only(f);
+		assert_int_equal(f->verdict, XDP_DROP);
+	}
+}
+
+/* SYN of a service with a rate: only the long path may let it in. */
+LB_TEST(what_may_open_a_flow_of_a_service_with_a_rate_is_not_straight)
+{
+	struct fixture *f = fixture_get();
+
+	f->map.settings->own_mac = 0x010000000002;
+	plain_packet(f, false, P_FIRST_RULES + 5, SYN);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+	setup(state);
+	f->map.settings->own_mac = 0x010000000002;
+	plain_packet(f, false, P_FIRST_RULES + 5, ACK);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_TX);
+}
+
+/* ---- tracked flows ---- */
+
+/* The first packets of a flow, within one tick; the last one is f->in. Returns its verdict. */
+static int after_handshake(int port, __u64 **ret_entry)
+{
+	struct fixture *f = fixture_get();
+
+	f->map.settings->own_mac = 0x010000000002;
+	fixture_wait_new_tick();
+	plain_packet(f, false, port, SYN);
+	fixture_send(f);
+	plain_packet(f, false, port, ACK);
+	fixture_send(f);
+	for (int i = 0; i < FIXTURE_BUCKETS * LB_FLOW_WAYS; i++)
+		if (LB_FLOW_STATE(f->map.flows->flow[i]))
+			*ret_entry = &f->map.flows->flow[i];
+	return f->verdict;
+}
+
+LB_TEST(an_established_tracked_flow_is_straight)
+{
+	struct fixture *f = fixture_get();
+	__u64 *entry = NULL;
+
+	assert_int_equal(after_handshake(P_FIRST_RULES, &entry), XDP_TX);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_TX);
+}
+
+LB_TEST(a_tracked_flow_is_not_straight_when_its_entry_is_to_be_renewed)
+{
+	struct fixture *f = fixture_get();
+	__u64 *entry = NULL;
+
+	assert_int_equal(after_handshake(P_FIRST_RULES, &entry), XDP_TX);
+	assert_non_null(entry);
+	entry_age(entry, 1);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+LB_TEST(a_tracked_flow_is_not_straight_to_the_backend_of_another_service)
+{
+	struct fixture *f = fixture_get();
+	__u64 *entry = NULL;
+
+	assert_int_equal(after_handshake(P_FIRST_RULES, &entry), XDP_TX);
+	assert_non_null(entry);
+	entry_set_backend(entry, 1); /* of P_IPIP4 */
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+LB_TEST(in_a_slot_in_transition_a_tracked_flow_on_current_is_straight)
+{
+	struct fixture *f = fixture_get();
+	__u64 *entry = NULL;
+
+	assert_int_equal(after_handshake(P_MOVING, &entry), XDP_TX);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_TX);
+}
+
+/* It must stamp the slot. */
+LB_TEST(in_a_slot_in_transition_a_tracked_flow_elsewhere_is_not_straight)
+{
+	struct fixture *f = fixture_get();
+	__u64 *entry = NULL;
+
+	assert_int_equal(after_handshake(P_MOVING, &entry), XDP_TX);
+	assert_non_null(entry);
+	entry_set_backend(entry, LB_FLOW_BACKEND(*entry) + 1);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+LB_TEST(in_a_slot_in_transition_a_flow_without_an_entry_is_not_straight)
+{
+	struct fixture *f = fixture_get();
+
+	f->map.settings->own_mac = 0x010000000002;
+	plain_packet(f, false, P_MOVING, ACK);
+	send_straight_only(f);
+	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+LB_TEST_MAIN("straight path", .open = twin_fixture_open, .close = twin_fixture_close,
+	     .setup = setup)
