@@ -72,7 +72,8 @@ static int parse_former(struct host_record *record, struct error *err)
 
 	if (rc != -EPERM)
 		return rc;
-	fprintf(stderr, "lbctl: warning: %s: not used: the changes that it names stay\n", err->text);
+	fprintf(stderr, "lbctl: warning: %s: not used: the changes that it names stay\n",
+		err->text);
 	return -ENOENT;
 }
 

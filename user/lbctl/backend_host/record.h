@@ -15,12 +15,12 @@
 struct host_record {
 	char path[256];
 	char former[256]; /* where an lbctl of before had it */
-	json_t *changes; /* array of objects with "kind", in the order they were made */
+	json_t *changes;  /* array of objects with "kind", in the order they were made */
 };
 
-/* Reads the record of an interface, empty if there is none, or that of `former`. Interfaces of the same name in
- * different network namespaces have different records: the file name contains the cookie of the
- * namespace, unless it is that of process 1. */
+/* Reads the record of an interface, empty if there is none, or that of `former`. Interfaces of the
+ * same name in different network namespaces have different records: the file name contains the
+ * cookie of the namespace, unless it is that of process 1. */
 int host_record_open(const char *directory, const char *former, const char *interface,
 		     struct host_record *ret, struct error *err);
 void host_record_close(struct host_record *record);
