@@ -27,7 +27,7 @@ pair_ctl() { # NODE WORD...
 }
 lb2ctl() { pair_ctl lb2 "$@"; }
 
-# The config of a node: its own head, and the services from stdin.
+# The config of a node: its own head, and the services from stdin. The caller may set PAIR_TABLE.
 pair_config() { # NODE
 	local dir
 	dir=$(pair_dir "$1")
@@ -35,7 +35,7 @@ pair_config() { # NODE
 		lab_config_head | if [ "$1" = lb ]; then cat; else
 			sed "s#^pin:.*#pin: /sys/fs/bpf/$LAB-$1#; s#: $WORK/#: $dir/#"
 		fi
-		echo "announce: { file: $dir/vrrp }"
+		echo "announce: { file: $dir/vrrp${PAIR_TABLE:+, table: $PAIR_TABLE} }"
 		cat
 	} >"$dir/lbd.yaml"
 }
@@ -75,12 +75,9 @@ pair_frr_start() { # NODE | router
 	mkdir -p "$dir" && : >"$dir/zebra.conf" && : >"$dir/bfdd.conf"
 	sed "s#^log syslog#log file $dir/trace#; s/ bfd 3 50 50/ bfd 3 $bfd $bfd/" \
 		"$ROOT/dist/announce/$file.conf" >"$dir/bgpd.conf"
-	if [ "$1" != router ]; then
-		in_ns "$1" ip link add lbd type vrf table 76
-		in_ns "$1" ip link set lbd up
-	fi
+	chmod a+x "$WORK" && chown -R frr:frr "$dir" # the daemons give up root
 	for daemon in zebra bfdd bgpd; do
-		lab_spawn "$daemon-$1" in_ns "$1" /usr/lib/frr/$daemon -u root -g root \
+		lab_spawn "$daemon-$1" in_ns "$1" /usr/lib/frr/$daemon \
 			-f "$dir/$daemon.conf" -i "$dir/$daemon.pid" -z "$dir/zserv" \
 			--vty_socket "$dir"
 		[ $daemon != zebra ] || lab_wait_for 10 "zebra" test -S "$dir/zserv" || return 1

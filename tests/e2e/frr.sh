@@ -22,6 +22,8 @@ pair_with_lbd() {
 		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
 	done
 	for node in lb lb2; do
+		# FRR reads the main table.
+		[ $node = lb ] && PAIR_TABLE=254 || PAIR_TABLE=
 		config_services $COUNT | pair_config $node
 		pair_lbd_start $node || return 1
 		lab_wait_for 15 "the backends to be up on $node" all_up $node || return 1
