@@ -107,10 +107,6 @@
  * Changes are made one after the other, and each is answered when it is made. Meanwhile GET is
  * answered. 409: 64 changes wait already, or lbd is stopping.
  *
- * GET  /v1/save, the config file with the run-time changes in it; nothing is written
- *      { "path": of the file, "text", "changes": number of run-time changes in it,
- *        "left": [ { "service", "address", "change" } ] it has no place for }
- *
  * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: that of the
  *                            config) }
  *                          -> { "interface": INTERFACE }
@@ -129,6 +125,9 @@
  *                          With "lists": true only the files of allow and deny lists are read:
  *                          -> { "services": number of services with lists, "changed": how many of
  *                          them admit other clients now, "prefixes": of all lists }
+ * POST /v1/save            {} -> { "path": of the config file, "text": the file with the run-time
+ *                          changes in it, "changes": how many, "left": [ { "service", "address",
+ *                          "change" } ] it has no place for }. Nothing is written
  * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }

@@ -107,7 +107,7 @@ static int save(const json_t *answer, struct error *err)
 static int run_save(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
-	int rc = call_get_raw(call, "/v1/save", &answer, err);
+	int rc = call_post_raw(call, "/v1/save", json_object(), &answer, err);
 
 	if (rc)
 		return rc;

@@ -459,7 +459,7 @@ static void diff_exits_1_if_something_differs(void **state)
 
 static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void **state)
 {
-	const struct fake_answer answers[] = {{"GET /v1/save", 200, SAVED(SAVE_FILE)}, {NULL}};
+	const struct fake_answer answers[] = {{"POST /v1/save", 200, SAVED(SAVE_FILE)}, {NULL}};
 	char text[64] = "";
 	struct stat st;
 	FILE *file = fopen(SAVE_FILE, "w");
@@ -489,11 +489,11 @@ static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void *
 
 static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
 {
-	const struct fake_answer nowhere[] = {{"GET /v1/save", 200, SAVED("/nonexistent/x.yaml")},
+	const struct fake_answer nowhere[] = {{"POST /v1/save", 200, SAVED("/nonexistent/x.yaml")},
 					      {NULL}};
-	const struct fake_answer relative[] = {{"GET /v1/save", 200, SAVED("lbd.yaml")}, {NULL}};
+	const struct fake_answer relative[] = {{"POST /v1/save", 200, SAVED("lbd.yaml")}, {NULL}};
 	const struct fake_answer none[] = {
-	    {"GET /v1/save", 200, "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\"}"},
+	    {"POST /v1/save", 200, "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\"}"},
 	    {NULL}};
 
 	RUN(nowhere, "save");

@@ -238,13 +238,6 @@ static int answered(const struct call *call, int rc, json_t **ret)
 	return rc;
 }
 
-int call_get_raw(struct call *call, const char *path, json_t **ret, struct error *err)
-{
-	int rc = connect_once(call, err);
-
-	return rc ? rc : client_get(call->client, path, ret, err);
-}
-
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err)
 {
 	int rc = connect_once(call, err);
@@ -281,6 +274,17 @@ int call_post(struct call *call, const char *path, json_t *body, json_t **ret, s
 		*ret = answer;
 	else
 		json_decref(answer);
+	return rc;
+}
+
+int call_post_raw(struct call *call, const char *path, json_t *body, json_t **ret,
+		  struct error *err)
+{
+	int rc = body ? connect_once(call, err) : error_set(err, -ENOMEM, "out of memory");
+
+	if (!rc)
+		rc = client_post(call->client, path, body, ret, err);
+	json_decref(body);
 	return rc;
 }
 

@@ -47,10 +47,11 @@ const char *call_next_option(const struct call *call, const char *name, unsigned
 
 /* One request to lbd (client.h) on the call's own connection. *ret is owned by the caller. */
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err);
-/* The same, but texts of the answer are as lbd sent them: not for a terminal. */
-int call_get_raw(struct call *call, const char *path, json_t **ret, struct error *err);
 /* Takes over body, also on failure; body NULL is -ENOMEM. ret may be NULL. */
 int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err);
+/* The same, but texts of the answer are as lbd sent them: not for a terminal. */
+int call_post_raw(struct call *call, const char *path, json_t *body, json_t **ret,
+		  struct error *err);
 /* GET /v1/backends of one service; service NULL: of all. */
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err);
 

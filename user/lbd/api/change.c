@@ -128,12 +128,16 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 	return 0;
 }
 
-/* Changes nothing: the caller writes the file. */
+/* Changes nothing: the caller writes the file. It is no GET, as it takes as long as a reload. */
 int api_save(struct api_call *call, json_t **ret, struct error *err)
 {
+	static const char *const fields[] = {NULL};
 	struct saved saved;
-	int rc = state_save(call->api->state, &saved, err);
+	int rc = api_arg_only(call->body, fields, err);
 
+	if (rc)
+		return rc;
+	rc = state_save(call->api->state, &saved, err);
 	if (rc)
 		return reload_failure(rc);
 	*ret = json_pack("{s:s, s:i, s:o, s:s%}", "path", state_config_path(call->api->state),

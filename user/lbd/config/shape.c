@@ -267,7 +267,7 @@ static uint64_t find_missing(const cyaml_schema_field_t *fields, const struct co
 {
 	uint64_t missing = 0;
 
-	for (unsigned i = 0; fields[i].key && i < 64; i++)
+	for (unsigned i = 0; i < 64 && fields[i].key; i++)
 		missing |= (uint64_t)is_missing(&fields[i], at) << i;
 	return missing;
 }
@@ -277,7 +277,7 @@ static void complain_missing(const cyaml_schema_field_t *fields, const struct co
 {
 	char words[200];
 
-	for (unsigned i = 0; fields[i].key && i < 64; i++)
+	for (unsigned i = 0; i < 64 && fields[i].key; i++)
 		if (missing >> i & 1)
 			config_complain(at, fields[i].key, NULL, "missing: expected %s",
 					fields[i].value.type == CYAML_ENUM
