@@ -347,7 +347,7 @@ uninstall: ## remove what install put there; refuses while lbd runs, and detache
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
 		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
 		$(DESTDIR)/etc/systemd/system/multi-user.target.wants/lbd.service
-	-@rmdir $(DESTDIR)/etc/lbd 2>/dev/null || true
+	-@rmdir $(DOCDIR) $(DESTDIR)/etc/lbd 2>/dev/null || true
 
 uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend
 	$(if $(DESTDIR),,@! ls /run/lbd-backend/backend-host-*.json /run/lbd/backend-host-*.json 2>/dev/null | grep . || { echo 'uninstall-backend: this host is set up as a backend: systemctl disable --now lbd-backend@IFACE, or lbd-backend undo --iface IFACE; nothing was removed' >&2; exit 1; })

@@ -41,13 +41,13 @@
 	".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nThe socket of lbd. Default: $" LB_API_SOCKET_ENV \
 	", or " LB_API_SOCKET ".\n"
 #define TOOL_SEE_ALSO "\\fBlbd\\fR(8), \\fBlbd.yaml\\fR(5)"
-#define TOOL_MAN_TAIL                                                                    \
-	".TP\n3\nA wait (drain \\-\\-timeout) timed out.\n"                              \
-	".SH ENVIRONMENT\n"                                                              \
-	".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nThe socket of lbd, if \\-\\-socket is not " \
-	"given.\n.TP\n\\fBNO_COLOR\\fR\nIf set and not empty, output has no colours.\n"  \
-	".SH FILES\n.TP\n\\fI" LB_API_SOCKET "\\fR\nThe default socket of lbd.\n"        \
-	".TP\n\\fI/run/lbd\\-backend/backend\\-host\\-IFACE.json\\fR\nThe changes made by "        \
+#define TOOL_MAN_TAIL                                                                       \
+	".TP\n3\nA wait (drain \\-\\-timeout) timed out.\n"                                 \
+	".SH ENVIRONMENT\n"                                                                 \
+	".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nThe socket of lbd, if \\-\\-socket is not "    \
+	"given.\n.TP\n\\fBNO_COLOR\\fR\nIf set and not empty, output has no colours.\n"     \
+	".SH FILES\n.TP\n\\fI" LB_API_SOCKET "\\fR\nThe default socket of lbd.\n"           \
+	".TP\n\\fI/run/lbd\\-backend/backend\\-host\\-IFACE.json\\fR\nThe changes made by " \
 	"backend\\-host setup.\n"
 #define TOOL_COMMON                                                                \
 	"\nlbctl help VERB describes a verb. Most verbs take --json and --socket " \

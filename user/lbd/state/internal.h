@@ -54,8 +54,8 @@ struct state {
 	bool commit_failed;     /* tried again each tick, logged once */
 	void (*changed)(void *arg); /* see state_on_change; NULL: nobody asks */
 	void *changed_arg;
-	int way_error;          /* -errno of the last check that got no way to the VIP */
-	uint64_t way_ms;        /* CLOCK_MONOTONIC: when that was tried again */
+	int way_error;   /* -errno of the last check that got no way to the VIP */
+	uint64_t way_ms; /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
 	struct crowd crowd;
 	struct report report;
