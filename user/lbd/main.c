@@ -212,6 +212,7 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 
 	uname(&system);
 	host_raise_memlock();
+	host_make_room_for_descriptors();
 	kernel_check_jit();
 	if ((rc = kernel_check(system.release, kernel_probe, err)) ||
 	    (rc = host_make_parent(config->socket, err)) ||

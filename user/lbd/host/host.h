@@ -14,6 +14,9 @@
 
 /* Raises RLIMIT_MEMLOCK, which old kernels (before 5.11) apply to maps. A failure is no error. */
 void host_raise_memlock(void);
+/* Before there is a second thread: from then on the kernel waits tens of ms for an RCU grace period
+ * each time the table of open descriptors must grow. A failure is no error. */
+void host_make_room_for_descriptors(void);
 /* Creates the directory path on a bpf file system; mounts one at /sys/fs/bpf if there is none. */
 int host_prepare_pin(const char *path, struct error *err);
 /* Creates the directory of a file, one level deep. */
