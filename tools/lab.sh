@@ -196,7 +196,7 @@ lab_lbd_start() {
 		return 1
 	}
 }
-lab_lbd_started() { lbctl status --json | jq -e '.starting | not'; }
+lab_lbd_started() { [ "$(lbctl status --json | jq '.starting | not')" = true ]; }
 
 lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/lbd.sock" "$@"; }
 traffic() { in_ns client "$BUILD/tests/e2e/traffic" "$@"; }
