@@ -20,6 +20,7 @@
  * GET  /v1/status
  *      { "version", "abi": 5, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
+ *        "starting": bool (the takeover is under way: an earlier program forwards, changes wait),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],
  *        "services", "services_down", "services_panic", "services_backup", "services_blind",
  *        "backends", "backends_up" (numbers),

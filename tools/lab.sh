@@ -191,11 +191,12 @@ lab_udp_settled() {
 # The daemon in lb, with its config at $WORK/lbd.yaml. Extra arguments go to lbd.
 lab_lbd_start() {
 	lab_spawn lbd in_ns lb "${LBD:-$BUILD/lbd}" -c "$WORK/lbd.yaml" "$@"
-	lab_wait_for 10 "lbd to answer" lbctl status || {
+	lab_wait_for 10 "lbd to start" lab_lbd_started || {
 		cat "$WORK/lbd.log" >&2
 		return 1
 	}
 }
+lab_lbd_started() { [ "$(lbctl status --json | jq '.starting | not')" = true ]; }
 
 lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/lbd.sock" "$@"; }
 traffic() { in_ns client "$BUILD/tests/e2e/traffic" "$@"; }

@@ -323,7 +323,9 @@ static void print_status(const json_t *status)
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
 	       (unsigned long long)json_number(status, "pid"),
 	       format_duration(json_number(status, "uptime_s"), uptime),
-	       json_flag(status, "adopted") ? ", took over from a previous lbd" : "");
+	       json_flag(status, "starting")  ? ", is taking over from a previous lbd: changes wait"
+	       : json_flag(status, "adopted") ? ", took over from a previous lbd"
+					      : "");
 	print_lateness(status, columns);
 	print_probe_process(status, columns);
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));

@@ -245,6 +245,7 @@ static int prepare_host(struct daemon *daemon, const struct config *config, stru
 
 	uname(&system);
 	host_raise_memlock();
+	host_make_room_for_descriptors();
 	kernel_check_jit();
 	if ((rc = kernel_check(system.release, kernel_probe, err)) ||
 	    (rc = host_make_parent(config->socket, err)) ||
@@ -546,7 +547,6 @@ static int run(const char *config_path)
 	/* Large answers get memory of their own, which goes back to the system with them. By
 	 * default the first one that is freed raises this limit beyond the size of the next. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
-	mallopt(M_ARENA_MAX, 1); /* two threads that take turns need no two */
 	event_set_log_callback(log_libevent);
 	rc = start(&daemon, &err);
 	if (rc)

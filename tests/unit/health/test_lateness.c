@@ -263,6 +263,35 @@ static void checks_that_missed_their_time_are_spread_again(void **state)
 		assert_in_range(tenths[i], 50, 150);
 }
 
+/* Ten thousand that are due at once keep nothing else waiting, and all begin. */
+static void probes_that_are_due_at_once_begin_a_few_at_a_time(void **state)
+{
+	enum { CHECKS = 10000 };
+	struct schedule_pace pace = {0};
+	unsigned left = CHECKS, most = 0;
+
+	for (uint64_t now_us = 1000000; left; now_us += SCHEDULE_SPAN_US) {
+		unsigned begun = 0;
+
+		for (unsigned i = 0; i < left; i++)
+			begun += schedule_may_begin(&pace, now_us + i % SCHEDULE_SPAN_US);
+		most = begun > most ? begun : most;
+		assert_in_range(begun, 1, left);
+		left -= begun;
+	}
+	assert_int_equal(most, SCHEDULE_SPAN_MOST);
+}
+
+static void few_probes_begin_when_they_are_due(void **state)
+{
+	struct schedule_pace pace = {0};
+
+	for (unsigned i = 0; i < SCHEDULE_SPAN_MOST; i++)
+		assert_true(schedule_may_begin(&pace, 1000000));
+	assert_false(schedule_may_begin(&pace, 1000000 + SCHEDULE_SPAN_US - 1));
+	assert_true(schedule_may_begin(&pace, 1000000 + SCHEDULE_SPAN_US));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -281,6 +310,8 @@ int main(void)
 	    cmocka_unit_test(second_probe_draws_a_place_in_the_interval),
 	    cmocka_unit_test(first_probe_comes_soon_unless_the_status_is_known),
 	    cmocka_unit_test(checks_that_missed_their_time_are_spread_again),
+	    cmocka_unit_test(probes_that_are_due_at_once_begin_a_few_at_a_time),
+	    cmocka_unit_test(few_probes_begin_when_they_are_due),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,19 +129,19 @@ json_t *api_status_json(const struct api *api)
 	state_summarize(api->state, &summary);
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
-	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
+	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:i}, s:s, s:s, "
 	    "s:o, s:o, s:o, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
-	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "overrides",
-	    state_overrides_count(api->state), "interfaces", interfaces_json(api), "services",
-	    summary.services, "services_down", summary.services_down, "services_panic",
-	    summary.services_panic, "services_backup", summary.services_backup, "services_blind",
-	    summary.services_blind, "backends", summary.backends, "backends_up",
-	    summary.backends_up, "memory", "total", number(memory.total), "flows",
-	    number(memory.flows), "arena", number(memory.arena), "services",
-	    number(memory.services), "backends", number(memory.backends), "counters",
+	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "starting",
+	    !state_is_started(api->state), "overrides", state_overrides_count(api->state),
+	    "interfaces", interfaces_json(api), "services", summary.services, "services_down",
+	    summary.services_down, "services_panic", summary.services_panic, "services_backup",
+	    summary.services_backup, "services_blind", summary.services_blind, "backends",
+	    summary.backends, "backends_up", summary.backends_up, "memory", "total",
+	    number(memory.total), "flows", number(memory.flows), "arena", number(memory.arena),
+	    "services", number(memory.services), "backends", number(memory.backends), "counters",
 	    number(memory.counters), "filters", number(memory.filters), "other",
 	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "limit",
 	    number(memory.flow_capacity / 2), "entries", number(memory.flow_entries),

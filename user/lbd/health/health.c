@@ -52,6 +52,7 @@ struct health {
 	struct attempts *attempts;
 	struct remote *remote;
 	struct sources *sources;
+	struct schedule_pace pace;
 	uint64_t warned_ms, warned_late_ms;
 	uint64_t counts[HEALTH_COUNTS];
 };
@@ -405,8 +406,13 @@ static void start_here(struct health_check *check)
 static void on_timer(int fd, short what, void *arg)
 {
 	struct health_check *check = arg;
+	uint64_t now_us = clock_monotonic_us();
 
-	check->start_us = clock_monotonic_us();
+	if (!schedule_may_begin(&check->health->pace, now_us)) {
+		wait_ms(check, 1 + random_draw() % SCHEDULE_CROWD_MS);
+		return;
+	}
+	check->start_us = now_us;
 	if (check->kind->confined)
 		start_confined(check);
 	else

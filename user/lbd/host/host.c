@@ -33,6 +33,28 @@ void host_raise_memlock(void)
 		log_debug("RLIMIT_MEMLOCK not raised: %s", strerror(errno));
 }
 
+#define DESCRIPTORS 16384 /* as many as probes of ten thousand backends need, and more */
+
+void host_make_room_for_descriptors(void)
+{
+	struct rlimit limit, raised;
+	int fd;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	raised = limit;
+	if (raised.rlim_cur < DESCRIPTORS)
+		raised.rlim_cur = raised.rlim_max < DESCRIPTORS ? raised.rlim_max : DESCRIPTORS;
+	if (raised.rlim_cur > limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &raised))
+		return;
+	fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC,
+		   raised.rlim_cur < DESCRIPTORS ? (int)raised.rlim_cur - 1 : DESCRIPTORS - 1);
+	if (fd >= 0)
+		close(fd);
+	else
+		log_debug("the table of descriptors cannot grow: %s", strerror(errno));
+}
+
 /* ---- directories ---- */
 
 int host_make_parent(const char *path, struct error *err)

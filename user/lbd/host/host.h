@@ -18,6 +18,9 @@ void host_raise_memlock(void);
 /* Those that lbd needs and this process lacks, as "CAP_BPF, CAP_PERFMON"; "": none, or that is not
  * known. */
 const char *host_missing_capabilities(char text[HOST_CAPABILITIES]);
+/* Before there is a second thread: from then on the kernel waits tens of ms for an RCU grace period
+ * each time the table of open descriptors must grow. A failure is no error. */
+void host_make_room_for_descriptors(void);
 /* Creates the directory path on a bpf file system; mounts one at /sys/fs/bpf if there is none. */
 int host_prepare_pin(const char *path, struct error *err);
 /* Creates the directory of a file, one level deep. */
