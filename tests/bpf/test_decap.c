@@ -560,9 +560,153 @@ static void every_truncated_packet_is_untouched(void **state)
 	}
 }
 
+/* ---- random packets ---- */
+
+#define CHANGED_MOST 110 /* bytes from the frame's start on that are changed: all headers */
+
+/* xorshift64 */
+static uint64_t dice = 88172645463325252ULL;
+
+static uint32_t draw(uint32_t below)
+{
+	dice ^= dice << 13;
+	dice ^= dice >> 7;
+	dice ^= dice << 17;
+	return (uint32_t)(dice >> 32) % below;
+}
+
+/* One to four bytes of a packet of the table, and at times its length. */
+static void draw_packet(struct packet *packet)
+{
+	packet_build(packet, cases[draw(ARRAY_SIZE(cases))].in);
+	for (uint32_t i = draw(4) + 1; i; i--) {
+		uint32_t most = packet->len < CHANGED_MOST ? (uint32_t)packet->len : CHANGED_MOST;
+
+		packet->data[draw(most)] = (uint8_t)(draw(2) ? draw(256) : 1u << draw(8));
+	}
+	if (!draw(8) && packet->len > 14)
+		packet->len -= draw((uint32_t)packet->len - 14);
+}
+
+/* The offset of the IP header behind at most two tags. */
+static size_t l3_of(const struct packet *packet)
+{
+	size_t at = 12;
+
+	while (at < 20 && (packet->data[at] == 0x81 || packet->data[at] == 0x88) &&
+	       (packet->data[at + 1] == 0 || packet->data[at + 1] == 0xa8))
+		at += 4;
+	return at + 2;
+}
+
+static bool is_ipv4(const struct packet *packet)
+{
+	return packet->data[l3_of(packet) - 1] == 0;
+}
+
+static void assert_in(const uint8_t *at, int family, const char *address, unsigned bytes)
+{
+	uint8_t expected[16];
+
+	assert_int_equal(inet_pton(family, address, expected), 1);
+	assert_memory_equal(at, expected, bytes);
+}
+
+static void check_outer(const struct packet *in)
+{
+	const uint8_t *ip = in->data + l3_of(in);
+
+	assert_in(ip + (is_ipv4(in) ? 12 : 8), is_ipv4(in) ? AF_INET : AF_INET6,
+		  is_ipv4(in) ? "172.16.0.0" : "100::", is_ipv4(in) ? 2 : 8);
+	assert_in(ip + (is_ipv4(in) ? 16 : 24), is_ipv4(in) ? AF_INET : AF_INET6,
+		  is_ipv4(in) ? BACKEND4 : BACKEND6, is_ipv4(in) ? 4 : 16);
+}
+
+/* For a VIP, whole, and no tunnel itself. */
+static void check_inner(const struct packet *out, bool every_port)
+{
+	const size_t l3 = l3_of(out);
+	const uint8_t *ip = out->data + l3;
+	const bool v4 = is_ipv4(out);
+	const uint8_t protocol = ip[v4 ? 9 : 6];
+
+	assert_int_equal(ip[0] >> 4, v4 ? 4 : 6);
+	assert_in(ip + (v4 ? 16 : 24), v4 ? AF_INET : AF_INET6, v4 ? VIP4 : VIP6, v4 ? 4 : 16);
+	assert_true((v4 ? 0u : 40u) + (size_t)(ip[v4 ? 2 : 4] << 8 | ip[v4 ? 3 : 5]) <=
+		    out->len - l3);
+	assert_true(protocol != IPPROTO_IPIP && protocol != IPPROTO_IPV6 &&
+		    protocol != IPPROTO_GRE);
+	if (!every_port && protocol == IPPROTO_UDP && v4 && !(ip[6] & 0x1f) && !ip[7])
+		fail_msg("UDP is not served");
+}
+
+/* What came out is the end of what came in behind the same link header, but for ECN and the
+ * checksum that covers it. */
+static void check_opened(const struct packet *in, const struct packet *out, bool every_port)
+{
+	const size_t l3 = l3_of(out), length = out->len - l3;
+	struct packet tail = {.len = length};
+	const bool v4 = is_ipv4(out);
+
+	assert_true(out->len < in->len);
+	assert_int_equal(l3, l3_of(in));
+	assert_memory_equal(out->data, in->data, l3 - 2);
+	memcpy(tail.data, in->data + in->len - length, length);
+	tail.data[1] =
+	    (uint8_t)((tail.data[1] & ~(v4 ? 3 : 0x30)) | (out->data[l3 + 1] & (v4 ? 3 : 0x30)));
+	if (v4)
+		memcpy(tail.data + 10, out->data + l3 + 10, 2);
+	assert_memory_equal(out->data + l3, tail.data, length);
+	check_outer(in);
+	check_inner(out, every_port);
+}
+
+static enum counter counted(enum setup setup, const uint64_t before[COUNTERS])
+{
+	enum counter which = COUNTERS;
+	uint64_t after[COUNTERS];
+
+	read_counters(setup, after);
+	for (int i = 0; i < COUNTERS; i++) {
+		if (after[i] == before[i])
+			continue;
+		assert_int_equal(after[i] - before[i], 1);
+		assert_int_equal(which, COUNTERS);
+		which = (enum counter)i;
+	}
+	assert_int_not_equal(which, COUNTERS);
+	return which;
+}
+
+static void forty_thousand_random_packets_are_opened_rightly_or_untouched(void **state)
+{
+	unsigned opened = 0;
+
+	for (int i = 0; i < 40000; i++) {
+		const enum setup setup = i % 2 ? EVERY_PORT : SOME_PORTS;
+		struct packet in, out = {0};
+		uint64_t before[COUNTERS];
+		enum counter counter;
+		uint32_t verdict;
+
+		require(setup);
+		draw_packet(&in);
+		read_counters(setup, before);
+		verdict = run(setup, &in, &out);
+		counter = counted(setup, before);
+		assert_int_equal(verdict, counter == DROPPED_CE ? XDP_DROP : XDP_PASS);
+		if (counter == DECAPSULATED)
+			check_opened(&in, &out, setup == EVERY_PORT);
+		else if (counter != DROPPED_CE)
+			assert_true(packet_same(&in, &out));
+		opened += counter == DECAPSULATED;
+	}
+	assert_true(opened > 4000); /* the changes leave some as they were */
+}
+
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_SIZE(cases) + 1];
+	struct CMUnitTest tests[ARRAY_SIZE(cases) + 2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		tests[i] = (struct CMUnitTest){.name = cases[i].name,
@@ -570,5 +714,7 @@ int main(void)
 					       .initial_state = (void *)&cases[i]};
 	tests[ARRAY_SIZE(cases)] =
 	    (struct CMUnitTest)cmocka_unit_test(every_truncated_packet_is_untouched);
+	tests[ARRAY_SIZE(cases) + 1] = (struct CMUnitTest)cmocka_unit_test(
+	    forty_thousand_random_packets_are_opened_rightly_or_untouched);
 	return cmocka_run_group_tests_name("decap", tests, load_all, destroy_all);
 }

@@ -554,6 +554,24 @@ LB_TEST(a_packet_that_only_a_report_refuses_is_sent_when_no_answer_can_be)
 	expect(f, LB_REASON_too_big, LONG_TCP6(P_IPIP4), NULL);
 }
 
+/* To ask whether one can be sent takes none. */
+LB_TEST(packets_too_long_for_a_report_are_answered_as_often_as_others)
+{
+	struct fixture *f = fixture_get();
+	uint32_t tick;
+
+	set_path_mtu(f, 1400);
+	f->map.settings->icmp_per_tick = 2;
+	do {
+		fixture_wait_new_tick();
+		tick = fixture_tick();
+		too_big4(f, LONG_TCP4(P_IPIP4), 1380);
+		packet_build(&f->in, LONG_TCP4(P_IPIP4));
+		fixture_send(f);
+	} while (fixture_tick() != tick);
+	assert_int_equal(f->reason, LB_REASON_too_big_answered);
+}
+
 /* No error may be sent about one (RFC 1122, section 3.2.2). */
 LB_TEST(a_later_fragment_that_only_a_report_refuses_is_sent)
 {
