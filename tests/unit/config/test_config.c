@@ -202,6 +202,10 @@ static const struct refusal refusals[] = {
      "1: encap: gue-port: 0: expected 1 to 65535"},
     {"a_table_that_is_the_kernels", "announce:\n  table: 255\nservices: []\n",
      "2: announce: table: 255: is the kernel's table of local addresses: expected another"},
+    {"the_main_table_with_checks_to_the_vip",
+     "announce:\n  table: 254\n" WEB "    health: { to: vip }\n" BACKENDS,
+     "2: announce: table: 254: is the main table, in which its own routes would keep checks of "
+     "service web from the VIP (health: to: vip): expected another table"},
     {"a_table_0", "announce:\n  table: 0\nservices: []\n",
      "2: announce: table: 0: expected 1 to 4294967295"},
     {"a_protocol_of_the_kernel", "announce: { protocol: 4 }\nservices: []\n",
@@ -641,6 +645,12 @@ static void no_services_give_the_defaults(void **state)
 	assert_int_equal(config->limits.flows, 1 << 20);
 	assert_false(config->announce.on);
 	config_free(config);
+}
+
+static void the_main_table_is_fine_without_checks_to_the_vip(void **state)
+{
+	config_free(parse("announce: { table: 254 }\n" WEB BACKENDS));
+	config_free(parse("announce: { table: 253 }\n" WEB "    health: { to: vip }\n" BACKENDS));
 }
 
 static void announce_without_keys_has_the_defaults(void **state)
@@ -1722,6 +1732,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table),
     cmocka_unit_test(no_services_give_the_defaults),
     cmocka_unit_test(announce_without_keys_has_the_defaults),
+    cmocka_unit_test(the_main_table_is_fine_without_checks_to_the_vip),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
     cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,6 +245,30 @@ static void check_limits(const struct config_place *root, const struct config *c
 				slots, limits->slots);
 }
 
+/* ---- announce ---- */
+
+/* In the main table a route of lbd's leaves the host itself without a way to the VIP. */
+static void check_announce(const struct config_place *root, const struct config *config)
+{
+	struct config_place at;
+
+	if (!config->announce.on || config->announce.table != RT_TABLE_MAIN)
+		return;
+	config_place_field(root, "announce", &at);
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+
+		if (!service->health.to_vip || !strcmp(service->health.type, "none"))
+			continue;
+		config_complain(&at, "table", "254",
+				"is the main table, in which its own routes would keep checks of "
+				"service %.64s from the VIP (health: to: vip): expected another "
+				"table",
+				service->name);
+		return;
+	}
+}
+
 void config_check(struct config_source *source, const struct config *config)
 {
 	_cleanup_free_ const struct config_service **sorted =
@@ -264,4 +289,5 @@ void config_check(struct config_source *source, const struct config *config)
 	check_names(&root, config, sorted);
 	check_members(&root, config, sorted, backends);
 	check_limits(&root, config, backends);
+	check_announce(&root, config);
 }
