@@ -516,7 +516,8 @@ static void metrics_say_whether_it_forwards_and_with_which_config(void **unused)
 	port = free_port();
 	snprintf(extra, sizeof(extra), "metrics: 127.0.0.1:%u\ninterfaces: [eth7]", port);
 	begin(extra);
-	assert_int_equal(state_backend_weight(state, "s7", &address, 5, &err), 0);
+	if (state_backend_weight(state, "s0", &address, 5, &err))
+		fail_msg("%s", err.text);
 	fetch = ask(connect_port(), "/metrics", "Host: localhost");
 	text = finish(&fetch);
 	assert_non_null(text);

@@ -214,6 +214,43 @@ static void a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_ag
 	overrides_done(&wanted);
 }
 
+/* Nothing is refused, as nothing changes: whoever asked must hear of it. */
+static void what_could_not_be_written_is_a_warning_of_the_next_change(void **ret)
+{
+	struct scene *scene = *ret;
+	struct addr one = address("10.0.0.1");
+	struct sentences warnings = {0};
+	struct error err = {""};
+
+	overrides_get(&scene->state.overrides, "web", &one)->drain = true;
+	scene->state.overrides_stale = true;
+	assert_int_equal(mkdir(scene->own, 0700), 0);
+	state_collect(&scene->state, &warnings);
+	assert_int_equal(kept_write(&scene->state, &scene->state.overrides, &err), 0);
+	state_collect(&scene->state, NULL);
+	assert_int_equal(warnings.count, 1);
+	assert_non_null(strstr(warnings.list[0], "run-time changes cannot be written to disk"));
+	assert_non_null(strstr(warnings.list[0], scene->own));
+	sentences_done(&warnings);
+	rmdir(scene->own);
+}
+
+static void warnings_are_bounded_and_none_is_lost_from_the_count(void **ret)
+{
+	struct scene *scene = *ret;
+	struct sentences warnings = {0};
+
+	scene->state.trial = true; /* not in the log */
+	state_collect(&scene->state, &warnings);
+	for (unsigned i = 0; i < SENTENCES_MAX + 7; i++)
+		state_warn(&scene->state, "warning %u", i);
+	assert_int_equal(warnings.count, SENTENCES_MAX);
+	assert_int_equal(warnings.left_out, 7);
+	assert_true(sentences_have(&warnings, "warning 99"));
+	assert_false(sentences_have(&warnings, "warning 100"));
+	sentences_done(&warnings);
+}
+
 /* ---- reload ---- */
 
 struct next {
@@ -483,6 +520,8 @@ int main(void)
 	    TEST(addresses_that_the_file_may_not_name_are_dropped),
 	    TEST(what_does_not_fit_is_shed_added_backends_first),
 	    TEST(a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_again),
+	    TEST(what_could_not_be_written_is_a_warning_of_the_next_change),
+	    TEST(warnings_are_bounded_and_none_is_lost_from_the_count),
 	    TEST(a_drain_holds_and_all_else_is_dropped_by_name),
 	    TEST(the_drain_of_the_node_holds_over_a_reload),
 	    TEST(the_drain_of_the_node_holds_when_all_other_changes_are_dropped),
