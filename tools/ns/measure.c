@@ -157,7 +157,7 @@ static int groups_run(struct measurement *m, const struct plan *plan)
 
 /* ---- a scenario ---- */
 
-/* With BENCH_EVENTS set: prints the program's counters for the measurement. */
+/* The program's counters for the measurement: of a void figure, and with BENCH_EVENTS set. */
 static void events_print(const struct lb_reason_count *before, const struct lb_reason_count *after)
 {
 	static const char *const names[] = {
@@ -171,8 +171,8 @@ static void events_print(const struct lb_reason_count *before, const struct lb_r
 
 	for (int i = 0; i < LB_COUNTERS; i++)
 		if (after[i].packets != before[i].packets)
-			printf("    %-20s %llu\n", names[i],
-			       (unsigned long long)(after[i].packets - before[i].packets));
+			fprintf(stderr, "    %-20s %llu\n", names[i],
+				(unsigned long long)(after[i].packets - before[i].packets));
 }
 
 /* If every flow's SYN was sent beforehand, each packet must have found an entry. */
@@ -199,11 +199,14 @@ static int measure(struct measurement *m, const struct plan *plan)
 	if (groups_run(m, plan))
 		return -1;
 	dataplane_reason_counts(m->bench.dp, after);
-	if (getenv("BENCH_EVENTS"))
-		events_print(before, after);
 	right &= m->right == m->sent;
 	right &= after[reason].packets - before[reason].packets == m->sent;
 	right &= all_found(scenario, before, after);
+	if (!right || getenv("BENCH_EVENTS")) {
+		fprintf(stderr, "%s: %llu packets sent, %llu with the right verdict\n",
+			scenario->name, (unsigned long long)m->sent, (unsigned long long)m->right);
+		events_print(before, after);
+	}
 	m->result->verified &= right && bench_verify(&m->bench);
 	m->result->instructions = program_verified(m->bench.one_lbd);
 	return 0;
