@@ -41,7 +41,8 @@ def stage: {
 	"flow.h": "flow table",
 	"forward.h": "outer header", "csum.h": "outer header",
 	"count.h": "counters",
-	"filter.h": "filter", "limit.h": "limits",
+	"straight.h": "straight path",
+	"filter.h": "other", "limit.h": "other", "path.h": "other", "scratch.h": "other",
 	"lb.h": "other", "lb_abi.h": "other", "bench.bpf.c": "other"
 	}[.] // sub("\\.(h|bpf\\.c)$"; "");
 def stages: ["parse", "VIP and service", "admission", "hash", "backend", "flow table",

@@ -20,7 +20,7 @@ load=$(bench_load)
 status=0
 # Three sides: the lab's comparison takes a quarter of an hour in an emulated guest.
 VM_NICE=${VM_NICE:-0} VM_MEMORY=${VM_MEMORY:-2048M} VM_TIMEOUT=${VM_TIMEOUT:-3600} \
-	vmtest/vm.sh "${1:-6.1}" "vmtest/guest/bench ${2:-5}" | tee "$out" | grep -v '^json: ' ||
+	vmtest/vm.sh "${1:-6.1}" "vmtest/guest/bench ${2:-5}" | tee "$out" | grep --line-buffered -v '^json: ' ||
 	status=$?
 sed -n 's/^json: //p' "$out" | tail -n 1 >"$out.json"
 if [ -s "$out.json" ]; then

@@ -16,6 +16,7 @@
 #define GROUP_ROUNDS 64 /* at most */
 /* Per cent of its time that an idle neighbour may be busy */
 #define IDLE_BUSY_SHARE 20
+#define MISSED_SHARE    1000 /* one packet in so many may miss its entry */
 
 struct samples {
 	double *ns[NEIGHBOURS][CANDIDATES];
@@ -157,7 +158,7 @@ static int groups_run(struct measurement *m, const struct plan *plan)
 
 /* ---- a scenario ---- */
 
-/* With BENCH_EVENTS set: prints the program's counters for the measurement. */
+/* The program's counters for the measurement: of a void figure, and with BENCH_EVENTS set. */
 static void events_print(const struct lb_reason_count *before, const struct lb_reason_count *after)
 {
 	static const char *const names[] = {
@@ -171,20 +172,21 @@ static void events_print(const struct lb_reason_count *before, const struct lb_r
 
 	for (int i = 0; i < LB_COUNTERS; i++)
 		if (after[i].packets != before[i].packets)
-			printf("    %-20s %llu\n", names[i],
-			       (unsigned long long)(after[i].packets - before[i].packets));
+			fprintf(stderr, "    %-20s %llu\n", names[i],
+				(unsigned long long)(after[i].packets - before[i].packets));
 }
 
-/* If every flow's SYN was sent beforehand, each packet must have found an entry. */
-static bool all_found(const struct scenario *scenario, const struct lb_reason_count *before,
-		      const struct lb_reason_count *after)
+/* If every flow was warmed up, packets find their entries: all but those of the few flows that
+ * found no place in a table that is half full. */
+static bool entries_found(const struct measurement *m, const struct lb_reason_count *before,
+			  const struct lb_reason_count *after)
 {
-	static const int made[] = {LB_EVENT_flow_inserted, LB_EVENT_keeper_packets};
+	static const int without[] = {LB_EVENT_flow_inserted, LB_EVENT_keeper_packets};
+	uint64_t missed = 0;
 
 	for (int i = 0; i < 2; i++)
-		if (scenario->warm && before[made[i]].packets != after[made[i]].packets)
-			return false;
-	return true;
+		missed += after[without[i]].packets - before[without[i]].packets;
+	return !m->bench.scenario->warm || missed <= m->sent / MISSED_SHARE;
 }
 
 static int measure(struct measurement *m, const struct plan *plan)
@@ -199,11 +201,14 @@ static int measure(struct measurement *m, const struct plan *plan)
 	if (groups_run(m, plan))
 		return -1;
 	dataplane_reason_counts(m->bench.dp, after);
-	if (getenv("BENCH_EVENTS"))
-		events_print(before, after);
 	right &= m->right == m->sent;
 	right &= after[reason].packets - before[reason].packets == m->sent;
-	right &= all_found(scenario, before, after);
+	right &= entries_found(m, before, after);
+	if (!right || getenv("BENCH_EVENTS")) {
+		fprintf(stderr, "%s: %llu packets sent, %llu with the right verdict\n",
+			scenario->name, (unsigned long long)m->sent, (unsigned long long)m->right);
+		events_print(before, after);
+	}
 	m->result->verified &= right && bench_verify(&m->bench);
 	m->result->instructions = program_verified(m->bench.one_lbd);
 	return 0;

@@ -17,6 +17,7 @@
 #define UNREACHED  4000000000u
 #define FLOOD      (8 << 20) /* SYNs: four for each place in the flow table */
 #define SWEEP_STEP (1 << 16)
+#define WARM_STEP  (1 << 16)
 #define CHECKED    256 /* packets that are compared byte for byte, before and after */
 #define INGRESS    1   /* BPF_PROG_TEST_RUN says that frames arrive on lo */
 #define FRAME_MACS "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01"
@@ -343,24 +344,37 @@ bool bench_verify(const struct bench *bench)
 
 /* ---- the whole ---- */
 
-/* Sends every flow's SYN (or first datagram) and then a packet once, so that the flow table holds
- * them. */
+static int flows_send(struct bench *bench, uint32_t first, uint32_t end, bool opens)
+{
+	const struct bench_job kept = *bench->job;
+	uint32_t flags = bench->scenario->ipv6 ? 67 : 47;
+	int rc = 0;
+
+	bench->job->sequential = 1;
+	bench->job->next = first;
+	if (opens) {
+		bench->job->frame[flags] = 0x02;
+		bench->job->frame[flags - 6] = 0; /* the last byte of the sequence number */
+	}
+	while (bench->job->next < end && !rc)
+		rc = block_run(bench, LBD);
+	*bench->job = kept;
+	return rc;
+}
+
+/* Sends every flow's SYN (or first datagram) and soon after a packet, so that the flow table holds
+ * them as established. Sweeps meanwhile, as lbd does all the time. */
 static int warm_up(struct bench *bench)
 {
-	uint32_t flags = bench->scenario->ipv6 ? 67 : 47;
-	uint32_t seq = flags - 6; /* its last byte */
-	uint8_t kept = bench->job->frame[flags], kept_seq = bench->job->frame[seq];
+	for (uint32_t flow = 0; flow < bench->scenario->flows; flow += WARM_STEP) {
+		uint32_t end = flow + WARM_STEP;
 
-	for (int pass = 0; pass < 2; pass++) {
-		bench->job->sequential = 1;
-		bench->job->next = 0;
-		bench->job->frame[flags] = pass ? kept : 0x02;
-		bench->job->frame[seq] = pass ? kept_seq : 0;
-		while (bench->job->next < bench->scenario->flows)
-			if (block_run(bench, LBD))
-				return -1;
+		if (end > bench->scenario->flows)
+			end = bench->scenario->flows;
+		if (flows_send(bench, flow, end, true) || flows_send(bench, flow, end, false))
+			return -1;
 		while (dataplane_sweep(bench->dp, SWEEP_STEP, 0))
-			; /* as lbd does all the time */
+			;
 	}
 	return 0;
 }
