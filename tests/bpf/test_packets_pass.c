@@ -174,7 +174,8 @@ static void neighbour_in_bucket(const struct fixture *f, const struct lb_vip *vi
 				char *ret, size_t size)
 {
 	const struct lb_tables *tables = &f->map.settings->tables[1];
-	uint32_t bucket = lb_vip_hash(vip->addr, vip->family, tables->multiplier) & tables->vip_mask;
+	uint32_t bucket =
+	    lb_vip_hash(vip->addr, vip->family, tables->multiplier) & tables->vip_mask;
 	__be32 addr[4];
 
 	memcpy(addr, vip->addr, sizeof(addr));

@@ -650,8 +650,7 @@ TCP_TEST(what_was_sent_back_is_what_backends_got_less_what_was_redirected)
 /* Packets may be redirected while the counters are read. */
 TCP_TEST(what_was_sent_back_never_decreases)
 {
-	struct lb_reason_count *redirected =
-	    &dp->maps.reason_counts[LB_REASON_forwarded_redirect];
+	struct lb_reason_count *redirected = &dp->maps.reason_counts[LB_REASON_forwarded_redirect];
 
 	redirected->packets = 10;
 	assert_int_equal(sent_back().packets, 0);
