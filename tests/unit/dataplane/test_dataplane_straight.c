@@ -236,8 +236,9 @@ TEST(a_word_is_closed_before_any_rule_or_the_ring_changes)
 		filter_unref(want.service.filter);
 		want.service = before;
 		commit_watched(1);
-		assert_true(changed);
-		assert_true(word_at_change == 0);
+		/* a ring does not change its size again before it has settled */
+		assert_true(changed || changes[i] == make_larger);
+		assert_true(!changed || word_at_change == 0);
 		assert_true(word() == wanted_word());
 		unwatch_lines();
 	}
