@@ -22,6 +22,8 @@ static void backend_free(struct backend *backend)
 		return;
 	if (backend->former)
 		backend->former->successor = NULL;
+	if (backend->successor)
+		backend->successor->former = NULL;
 	health_remove(backend->check);
 	backend_drop_way(backend);
 	if (backend->watch)
