@@ -493,7 +493,8 @@ static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
 					      {NULL}};
 	const struct fake_answer relative[] = {{"POST /v1/save", 200, SAVED("lbd.yaml")}, {NULL}};
 	const struct fake_answer none[] = {
-	    {"POST /v1/save", 200, "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\"}"},
+	    {"POST /v1/save", 200,
+	     "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\"}"},
 	    {NULL}};
 
 	RUN(nowhere, "save");
