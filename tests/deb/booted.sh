@@ -8,13 +8,17 @@
 export DEBIAN_FRONTEND=noninteractive
 VIP=192.0.2.10
 
-install() { apt-get install -y --no-install-recommends --no-download "$@"; } # PACKAGE...
+install() { apt-get install -y --no-install-recommends "$@"; } # PACKAGE...
 pid_of_lbd() { systemctl show -P MainPID lbd; }
-request() { ip netns exec client busybox wget -q -T 5 -O - http://$VIP/; }
+request() {
+	# shellcheck disable=SC2016
+	ip netns exec client timeout 5 bash -c 'exec 3<>/dev/tcp/$0/80 &&
+		printf "GET / HTTP/1.0\r\n\r\n" >&3 && cat <&3' $VIP | grep -x hello
+}
 
 far_end() { # NAMESPACE INTERFACE NET
 	ip netns add "$1" && ip link set "$2-far" netns "$1" || return 1
-	ip addr add "$3.1/24" dev "$2" && ip link set "$2" up || return 1
+	ip addr replace "$3.1/24" dev "$2" && ip link set "$2" up || return 1
 	ip -n "$1" link set lo up && ip -n "$1" link set "$2-far" name eth0 up || return 1
 	ip -n "$1" addr add "$3.2/24" dev eth0 && ip -n "$1" route add default via "$3.1" || return 1
 	# Checksums that are left to the device do not survive a tunnel.
@@ -76,7 +80,7 @@ test_an_upgrade_under_traffic_loses_no_request() {
 	rm /root/enough
 	expect "requests lost" "$(wc -l 2>/dev/null <$lost)" ""
 	echo "$(wc -l <$sent) requests"
-	expect "version" "$(dpkg-query -W -f '${Version}' lbd | tail -c 3)" +1
+	expect "version" "$(dpkg-query -W -f '${Version}' lbd | tail -c 2)" +1
 	[ "$(pid_of_lbd)" != "$before" ] || { echo "lbd was not restarted"; FAILED=1; }
 	expect "took over" "$(lbctl status --json | jq .adopted)" true
 	expect "the config is the operator's" "$(grep -c 10.77.1.2 /etc/lbd/lbd.yaml)" 1
@@ -105,7 +109,7 @@ test_a_reload_of_the_unit_adds_a_vip() {
 
 test_an_interface_without_options_fails_and_says_why() {
 	! systemctl start lbd-backend@eth0 || return 1
-	contains "$(journalctl --no-pager -u lbd-backend@eth0)" "/etc/lbd-backend/eth0.conf"
+	contains "$(systemctl status --no-pager lbd-backend@eth0)" "/etc/lbd-backend/eth0.conf"
 }
 
 test_lbd_and_backend_are_back_after_a_reboot() {
@@ -113,7 +117,11 @@ test_lbd_and_backend_are_back_after_a_reboot() {
 	wait_for "lbd to answer" lbctl status || return 1
 	expect "attached" "$(lbctl status --json | jq -r '.interfaces[0].name')" eth0
 	expect "a new start" "$(lbctl status --json | jq .adopted)" false
-	wait_for "the backend to be set up" systemctl is-active lbd-backend@eth1 || return 1
+	wait_for "the backend to be set up" systemctl is-active lbd-backend@eth1 || {
+		systemctl status --no-pager lbd-backend@eth1
+		systemctl list-jobs
+		return 1
+	}
 	is_backend
 }
 
@@ -144,7 +152,9 @@ test_removal_refuses_while_an_lbd_of_the_operator_runs() {
 	install /root/now/lbd_*.deb || return 1
 	systemctl stop lbd
 	rm -rf /sys/fs/bpf/lbd
-	lbd -c /etc/lbd/lbd.yaml &
+	sed '$a state: /root/state' /etc/lbd/lbd.yaml >/root/own.yaml
+	mkdir -p /root/state
+	lbd -c /root/own.yaml &
 	pid=$!
 	wait_for "lbd to answer" lbctl status || return 1
 	! apt-get remove -y lbd || FAILED=1

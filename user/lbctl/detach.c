@@ -185,9 +185,10 @@ static int detach_offline(struct call *call, const char *interface, struct error
 	sweep.names = json_array();
 	if (!sweep.names)
 		return error_set(err, -ENOMEM, "out of memory");
-	if (pin)
-		sweep_pins(&sweep, pin);
-	else
+	/* The usual directory also if it is empty, as the unit's lbd leaves it. */
+	if (pin || !interface)
+		sweep_pins(&sweep, pin ? pin : PINS_DEFAULT);
+	if (!pin)
 		pins_each(sweep_pins, &sweep); /* no bpf file system: nothing is pinned */
 	if (!sweep.left)
 		filters_remove();
