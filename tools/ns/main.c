@@ -133,8 +133,8 @@ static void run_sweep(const struct job_list *jobs, struct output *out)
 
 static int json_write(const struct job_list *jobs, const struct output *out)
 {
-	json_t *all = json_pack("{s:o, s:i, s:O}", "machine", json_incref(out->machine),
-				"verified_instructions", (int)out->instructions, "rows", out->rows);
+	json_t *all = json_pack("{s:O, s:i, s:O}", "machine", out->machine, "verified_instructions",
+				(int)out->instructions, "rows", out->rows);
 	int rc = json_dump_file(all, jobs->json, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
 
 	json_decref(all);
