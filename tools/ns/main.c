@@ -33,7 +33,7 @@ struct job_list {
 };
 
 struct output {
-	json_t *rows;
+	json_t *rows, *machine; /* machine: before the run, which adds to its load */
 	int status, ran;
 	bool refused; /* the verifier refused the programs: no scenario can be measured */
 	uint32_t instructions;
@@ -133,8 +133,8 @@ static void run_sweep(const struct job_list *jobs, struct output *out)
 
 static int json_write(const struct job_list *jobs, const struct output *out)
 {
-	json_t *all = json_pack("{s:o, s:i, s:O}", "machine", machine_describe(jobs->compiler),
-				"verified_instructions", (int)out->instructions, "rows", out->rows);
+	json_t *all = json_pack("{s:O, s:i, s:O}", "machine", out->machine, "verified_instructions",
+				(int)out->instructions, "rows", out->rows);
 	int rc = json_dump_file(all, jobs->json, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
 
 	json_decref(all);
@@ -145,7 +145,7 @@ static int json_write(const struct job_list *jobs, const struct output *out)
 
 static int run_all(const struct job_list *jobs)
 {
-	struct output out = {.rows = json_array()};
+	struct output out = {.rows = json_array(), .machine = machine_describe(jobs->compiler)};
 
 	if (jobs->sweep)
 		run_sweep(jobs, &out);
@@ -156,6 +156,7 @@ static int run_all(const struct job_list *jobs)
 	if (jobs->json && json_write(jobs, &out))
 		out.status = 1;
 	json_decref(out.rows);
+	json_decref(out.machine);
 	return out.ran ? out.status : 2;
 }
 
