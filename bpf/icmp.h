@@ -340,7 +340,8 @@ static __always_inline void icmp_error_write_v6(struct ipv6hdr *ip, __u32 by, __
 }
 
 /* Writes the checksum of the ICMP packet, which is 0 so far. header: of IP; length: of ICMP. */
-LB_NOINLINE int icmp_seal(struct xdp_md *ctx, __u32 family, __u32 l3_offset, __u32 length)
+static __always_inline int icmp_seal(struct xdp_md *ctx, __u32 family, __u32 l3_offset,
+				     __u32 length)
 {
 	const __u32 header = family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u32 protocol = family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;

@@ -121,7 +121,8 @@ all_up() { backends_up 6; }
 test_a_healthy_lbd_raises_no_alert() {
 	without_prometheus && return
 	lab_wait_for 30 "all backends to be up" all_up || return 1
-	expect "alerts" "$(query 'count(ALERTS) or vector(0)')" = 0
+	# a busy machine makes it late, and then that is what it says
+	expect "alerts" "$(query 'count(ALERTS{alertname!="LbdLate"}) or vector(0)')" = 0
 }
 
 test_a_lost_backend_is_raised_with_panic_and_backups() {
@@ -237,6 +238,7 @@ three_services_of_two_backends() {
 	lab_with_servers 2 || return 1
 	{
 		lab_config_head
+		echo "announce: { table: 76 }" # for its metrics
 		echo "services:"
 		config_service web4 $VIP4 tcp 80 4 2 "idle-timeout: { tcp: 3s }"
 		config_service panics $VIP4 tcp 7000 4 2 "panic-threshold: 60%"
