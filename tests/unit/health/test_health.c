@@ -861,8 +861,8 @@ static void run_late(const struct reported *reported, unsigned checks, unsigned 
 
 /* Many checks, so that a turn of the loop finds many answers and many due timeouts. A turn begins
  * a part of them only (schedule_may_begin), and takes long here. */
-static void assert_not_blamed_for_a_late_loop(const char *type, uint32_t timeout_ms,
-					      unsigned count, unsigned results)
+static void assert_not_blamed_for_a_late_loop(const char *type, uint32_t timeout_ms, unsigned count,
+					      unsigned results)
 {
 	enum { CHECKS = 100 };
 	struct health_spec spec = spec_of(type);
