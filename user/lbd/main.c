@@ -295,8 +295,9 @@ static int start_attach(struct daemon *daemon, const struct config *config, stru
 
 /* Before health checks begin, which change the host: a start that fails because another lbd has an
  * interface leaves no trace. */
-static int check_interfaces(struct daemon *daemon, const struct config *config, struct error *err)
+static int check_interfaces(struct daemon *daemon, struct error *err)
 {
+	const struct config *config = state_config(daemon->state);
 	int rc = 0;
 
 	for (unsigned i = 0; !rc && i < config->interfaces_count; i++)
@@ -421,6 +422,9 @@ static int put_in_service(struct daemon *daemon, struct error *err)
 	if (loading.rc)
 		return loading.rc;
 	attach_take_over(daemon->attach, daemon->offloads.former);
+	rc = check_interfaces(daemon, err);
+	if (rc)
+		return rc;
 	rc = state_begin(daemon->state, err);
 	if (rc || daemon->stops)
 		return rc;
@@ -465,8 +469,7 @@ static int start(struct daemon *daemon, struct error *err)
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
 	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) ||
-	    (rc = start_attach(daemon, config, err)) ||
-	    (rc = check_interfaces(daemon, config, err))) {
+	    (rc = start_attach(daemon, config, err))) {
 		config_free(config);
 		return rc;
 	}
