@@ -764,6 +764,31 @@ static void once_the_others_answer_the_lost_one_that_fails_again_is_down(void **
 	expect_traffic(&scene.backends[0], false, 0);
 }
 
+/* The others have passed since, and no commit was made of it yet. */
+static void a_link_that_fails_again_before_the_ring_is_open_keeps_it_frozen(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 3000);
+	weigh(&scene, NOW + 4000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	passes(&scene.backends[0], NOW + 5000, NOW + 5001);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5001);
+	passes(&scene.backends[1], NOW + 5002, NOW + 5003);
+	passes(&scene.backends[2], NOW + 5002, NOW + 5003);
+	fails(&scene.backends[0], NOW + 5100, NOW + 5500);
+	weigh(&scene, NOW + 6500);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	expect_traffic(&scene.backends[0], true, 100);
+	for (unsigned i = 0; i < 3; i++)
+		passes(&scene.backends[i], NOW + 7000, NOW + 7001);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 7001);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+}
+
 /* One failure takes it down: the others may not have been probed since. */
 static void with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss(void **unused)
 {
@@ -1257,6 +1282,7 @@ int main(void)
 	    cmocka_unit_test(once_the_others_answer_the_lost_one_is_given_time_to_rise),
 	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_down),
 	    cmocka_unit_test(with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss),
+	    cmocka_unit_test(a_link_that_fails_again_before_the_ring_is_open_keeps_it_frozen),
 	    cmocka_unit_test(while_blind_a_draining_backend_stays),
 	    cmocka_unit_test(a_draining_backend_lost_alone_is_drained_an_interval_later),
 	    cmocka_unit_test(stopping_a_drained_host_is_no_loss),

@@ -322,7 +322,8 @@ static uint64_t find_first_back(const struct service *service, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < service->backends_count; i++)
 		if (is_back_since(service->backends[i], service->blind_ms))
-			return service->first_back_ms ? service->first_back_ms : now_ms;
+			return service->first_back_ms >= service->blind_ms ? service->first_back_ms
+									   : now_ms;
 	return 0;
 }
 
@@ -356,6 +357,8 @@ static void service_follow_losses(struct service *service, uint64_t now_ms)
 	find_losses(service, now_ms, &losses);
 	if (!service->blind && makes_blind(&losses))
 		freeze(service, now_ms);
+	else if (losses.unconfirmed)
+		service->blind_ms = now_ms; /* the link has failed again: all results are old */
 	if (!service->blind)
 		return;
 	service->first_back_ms = find_first_back(service, now_ms);
