@@ -44,16 +44,14 @@ static struct forwarding_facts facts_of(const json_t *status)
 }
 
 /* The first line says whether traffic is forwarded; if it is not, also what to do next. */
-static void print_verdict(const json_t *status, bool coloured)
+static void print_verdict(enum forwarding verdict, const char *text)
 {
 	static const enum tone tones[] = {[FORWARDING_NOT] = TONE_BAD,
 					  [FORWARDING_PART] = TONE_WARN,
 					  [FORWARDING_ALL] = TONE_GOOD};
-	const struct forwarding_facts facts = facts_of(status);
-	char text[FORWARDING_TEXT];
-	enum tone tone = tones[forwarding_judge(&facts, text)];
+	bool coloured = format_coloured(stdout);
 
-	printf("%s%s%s\n", format_escape(tone, coloured), text,
+	printf("%s%s%s\n", format_escape(tones[verdict], coloured), text,
 	       format_escape(TONE_PLAIN, coloured));
 }
 
@@ -304,8 +302,11 @@ static void print_status(const json_t *status)
 	const json_t *flows = json_object_get(status, "flows");
 	unsigned columns = format_columns(stdout) ? format_columns(stdout) : 80;
 	char entries[FORMAT_TEXT], limit[FORMAT_TEXT], uptime[FORMAT_TEXT];
+	const struct forwarding_facts facts = facts_of(status);
+	char text[FORWARDING_TEXT];
+	enum forwarding verdict = forwarding_judge(&facts, text);
 
-	print_verdict(status, format_coloured(stdout));
+	print_verdict(verdict, text);
 	putchar('\n');
 	print_interfaces(status, columns);
 	print_node(json_object_get(status, "node"), columns);
@@ -336,13 +337,14 @@ static int check(const struct call *call, const json_t *answer, struct error *er
 {
 	const struct forwarding_facts facts = facts_of(answer);
 	char text[FORWARDING_TEXT];
+	enum forwarding verdict = forwarding_judge(&facts, text);
 	int rc = 0;
 
 	if (call->json)
 		rc = show_json(answer, err);
 	else
-		print_verdict(answer, format_coloured(stdout));
-	if (!rc && forwarding_judge(&facts, text) == FORWARDING_NOT)
+		print_verdict(verdict, text);
+	if (!rc && verdict == FORWARDING_NOT)
 		rc = -ENETDOWN;
 	return rc;
 }
