@@ -208,8 +208,7 @@ static int connect_once(struct call *call, struct error *err)
 }
 
 /* Names and sentences of the answer may hold what others chose: they are printed on a terminal.
- * With
- * --json the answer stays as it is, as JSON escapes control characters. */
+ * With --json the answer stays as it is, as JSON escapes control characters. */
 static void make_answer_printable(json_t *value)
 {
 	_cleanup_free_ char *text = NULL;

@@ -65,9 +65,9 @@ const struct verb *verb_find(char *const *words, int count, int *ret_words)
 
 bool verb_nearest(const char *typed, char ret[VERB_NAME])
 {
-	unsigned best = (unsigned)strlen(typed) / 3 +
-			2; /* distances below this are similar, if half of the letters are right */
 	size_t length = strlen(typed);
+	/* distances below this are similar, if half of the letters are right */
+	unsigned best = (unsigned)length / 3 + 2;
 	bool found = false;
 
 	registry_for_each (verb, v) {
