@@ -78,30 +78,38 @@ static void print_left(const json_t *answer)
 		       json_text(left, "change"));
 }
 
-static int save(const json_t *answer, struct error *err)
+static int write_config(const json_t *answer, struct error *err)
+{
+	const char *path = json_text(answer, "path");
+	int rc;
+
+	if (*path != '/')
+		return error_set(
+		    err, -EIO,
+		    "%s: lbd was started with a relative path: use --print and write the "
+		    "file yourself",
+		    path);
+	rc = replace(path, json_text(answer, "text"), err);
+	return rc == -EINVAL ? -EIO : rc;
+}
+
+static int save(json_t *answer, struct error *err)
 {
 	uint64_t changes = json_number(answer, "changes");
-	const char *path = json_text(answer, "path");
+	int rc = changes ? write_config(answer, err) : 0;
 	char some[64];
-	int rc = 0;
 
-	if (!changes) {
-		printf("no run-time change to save: %s stays as it is\n", path);
-	} else if (*path != '/') {
-		rc =
-		    error_set(err, -EINVAL,
-			      "%s: lbd was started with a relative path: use --print and write the "
-			      "file yourself",
-			      path);
-	} else {
-		rc = replace(path, json_text(answer, "text"), err);
-		if (!rc)
-			printf("%s written into %s. Next: lbctl reload\n",
-			       format_plural(changes, "run-time change", some), path);
-	}
-	if (!rc)
-		print_left(answer);
-	return rc == -EINVAL ? -EIO : rc;
+	if (rc)
+		return rc;
+	call_make_printable(answer); /* the text has been written as it is */
+	if (changes)
+		printf("%s written into %s. Next: lbctl reload\n",
+		       format_plural(changes, "run-time change", some), json_text(answer, "path"));
+	else
+		printf("no run-time change to save: %s stays as it is\n",
+		       json_text(answer, "path"));
+	print_left(answer);
+	return 0;
 }
 
 static int run_save(struct call *call, struct error *err)

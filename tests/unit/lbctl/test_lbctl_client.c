@@ -496,6 +496,11 @@ static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
 	    {"POST /v1/save", 200,
 	     "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\"}"},
 	    {NULL}};
+	const struct fake_answer strange[] = {
+	    {"POST /v1/save", 200,
+	     "{\"path\":\"/nonexistent/x\\u001b.yaml\",\"changes\":0,\"text\":\"\",\"left\":[{"
+	     "\"service\":\"a\\u001b[2J\",\"address\":\"10.0.0.9\",\"change\":\"weight 7\"}]}"},
+	    {NULL}};
 
 	RUN(nowhere, "save");
 	assert_int_equal(run.exit_code, 1);
@@ -503,6 +508,11 @@ static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
 	RUN(relative, "save");
 	assert_int_equal(run.exit_code, 1);
 	assert_non_null(strstr(run.err, "relative path"));
+	RUN(strange, "save");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.out,
+			    "no run-time change to save: /nonexistent/x?.yaml stays as it is\n"
+			    "Warning: not saved: service a?[2J: backend 10.0.0.9: weight 7\n");
 	RUN(none, "save");
 	assert_int_equal(run.exit_code, 0);
 	assert_string_equal(run.out,

@@ -207,9 +207,8 @@ static int connect_once(struct call *call, struct error *err)
 	return call->client ? 0 : client_open(call->socket, &call->client, err);
 }
 
-/* Names and sentences of the answer may hold what others chose: they are printed on a terminal.
- * With --json the answer stays as it is, as JSON escapes control characters. */
-static void make_answer_printable(json_t *value)
+/* With --json an answer stays as it is, as JSON escapes control characters. */
+void call_make_printable(json_t *value)
 {
 	_cleanup_free_ char *text = NULL;
 	const char *key;
@@ -218,10 +217,10 @@ static void make_answer_printable(json_t *value)
 
 	if (json_is_object(value)) {
 		json_object_foreach (value, key, inner)
-			make_answer_printable(inner);
+			call_make_printable(inner);
 	} else if (json_is_array(value)) {
 		json_array_foreach (value, i, inner)
-			make_answer_printable(inner);
+			call_make_printable(inner);
 	} else if (json_is_string(value)) {
 		text = strdup(json_string_value(value));
 		if (text)
@@ -233,7 +232,7 @@ static void make_answer_printable(json_t *value)
 static int answered(const struct call *call, int rc, json_t **ret)
 {
 	if (!rc && ret && !call->json)
-		make_answer_printable(*ret);
+		call_make_printable(*ret);
 	return rc;
 }
 

@@ -49,9 +49,11 @@ const char *call_next_option(const struct call *call, const char *name, unsigned
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err);
 /* Takes over body, also on failure; body NULL is -ENOMEM. ret may be NULL. */
 int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err);
-/* The same, but texts of the answer are as lbd sent them: not for a terminal. */
+/* The same, but texts of the answer are as lbd sent them: for a terminal, call_make_printable. */
 int call_post_raw(struct call *call, const char *path, json_t *body, json_t **ret,
 		  struct error *err);
+/* Names and sentences of an answer may hold what others chose: takes out what a terminal obeys. */
+void call_make_printable(json_t *value);
 /* GET /v1/backends of one service; service NULL: of all. */
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err);
 
