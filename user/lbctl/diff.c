@@ -8,18 +8,6 @@
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
-static void print_changes(const json_t *answer)
-{
-	const json_t *change;
-	size_t i;
-
-	json_array_foreach (json_object_get(answer, "changes"), i, change)
-		printf("  %s\n", json_string_value(change));
-	if (json_number(answer, "changed") > i)
-		printf("  and %llu more\n",
-		       (unsigned long long)(json_number(answer, "changed") - i));
-}
-
 /* A reload keeps them, and so they are not among what it would change. */
 static void print_kept(const json_t *answer)
 {
@@ -44,7 +32,7 @@ static int run_diff(struct call *call, struct error *err)
 		rc = show_json(answer, err);
 	} else if (differs) {
 		printf("the config file differs from what is in force:\n");
-		print_changes(answer);
+		show_changes(answer);
 		print_kept(answer);
 		printf(
 		    "To put the file into force: lbctl reload (it keeps drains). To write run-time "

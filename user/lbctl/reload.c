@@ -46,20 +46,14 @@ static void print_reloaded(const json_t *answer)
 	       format_plural(json_number(answer, "backends"), "backend", backends));
 }
 
-/* What a reload would change, and what of the run-time changes it would keep and drop. */
 static void print_trial(const json_t *answer)
 {
 	uint64_t changed = json_number(answer, "changed");
-	const json_t *change;
 	char some[64];
-	size_t i;
 
 	printf("the file is valid; a reload would make %s\n",
 	       changed ? format_plural(changed, "change", some) : "no change");
-	json_array_foreach (json_object_get(answer, "changes"), i, change)
-		printf("  %s\n", json_string_value(change));
-	if (changed > i)
-		printf("  and %llu more\n", (unsigned long long)(changed - i));
+	show_changes(answer);
 }
 
 static void print_lists(const json_t *answer)

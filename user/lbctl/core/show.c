@@ -58,3 +58,15 @@ void show_warnings(const json_t *warnings)
 		putchar('\n');
 	}
 }
+
+void show_changes(const json_t *trial)
+{
+	uint64_t changed = json_number(trial, "changed");
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach (json_object_get(trial, "changes"), i, change)
+		printf("  %s\n", json_string_value(change));
+	if (changed > i)
+		printf("  and %llu more\n", (unsigned long long)(changed - i));
+}

@@ -13,6 +13,8 @@
 int show_json(const json_t *answer, struct error *err);
 /* A line each. */
 void show_warnings(const json_t *warnings);
+/* What a reload would change, of the answer to a dry run: a line each, and how many more. */
+void show_changes(const json_t *trial);
 /* An interface of /v1/status: "native, beside other XDP programs (libxdp dispatcher)". */
 const char *show_mode(const json_t *interface);
 /* A backend of /v1/backends: "web 10.0.0.11". */
