@@ -125,22 +125,14 @@ static int show_begun(const struct wait *wait, const json_t *answer)
 
 static int read_wait(const struct call *call, struct wait *ret, struct error *err)
 {
-	const char *timeout = call_option(call, "--timeout"),
-		   *force = call_option(call, "--force-after");
-
 	*ret = (struct wait){.service = call_argument(call, 0),
 			     .timeout_ms = UINT64_MAX,
+			     .has_force = call_option(call, "--force-after"),
 			     .started_ms = clock_monotonic_ms(),
 			     .terminal = isatty(STDOUT_FILENO)};
-	if (timeout && parse_duration(timeout, &ret->timeout_ms))
-		return error_set(err, -EINVAL,
-				 "drain: --timeout %s: expected a duration such as 60s, 5m or 1h",
-				 timeout);
-	if (force && parse_duration(force, &ret->force_after_ms))
-		return error_set(
-		    err, -EINVAL,
-		    "drain: --force-after %s: expected a duration such as 60s, 5m or 1h", force);
-	ret->has_force = force;
+	if (call_duration(call, "--timeout", &ret->timeout_ms, err) ||
+	    call_duration(call, "--force-after", &ret->force_after_ms, err))
+		return -EINVAL;
 	return show_read_address("drain", call_argument(call, 1), ret->address, err);
 }
 

@@ -134,16 +134,10 @@ static int withdraw(struct call *call, const struct wait *wait, struct error *er
 
 static int read_wait(const struct call *call, struct wait *ret, struct error *err)
 {
-	const char *timeout = call_option(call, "--timeout");
-
 	*ret = (struct wait){.timeout_ms = UINT64_MAX,
 			     .started_ms = clock_monotonic_ms(),
 			     .terminal = isatty(STDOUT_FILENO) && !call->json};
-	if (timeout && parse_duration(timeout, &ret->timeout_ms))
-		return error_set(
-		    err, -EINVAL,
-		    "node drain: --timeout %s: expected a duration such as 60s, 5m or 1h", timeout);
-	return 0;
+	return call_duration(call, "--timeout", &ret->timeout_ms, err);
 }
 
 /* ---- the verbs ---- */

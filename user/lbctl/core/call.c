@@ -11,6 +11,7 @@
 #include "common/cleanup.h"
 #include "common/printable.h"
 #include "client.h"
+#include "format.h"
 
 /* Every verb takes these; they are not in its table. */
 static const struct verb_option common_options[] = {
@@ -198,6 +199,16 @@ const char *call_option(const struct call *call, const char *name)
 	unsigned at = 0;
 
 	return call_next_option(call, name, &at);
+}
+
+int call_duration(const struct call *call, const char *name, uint64_t *ret, struct error *err)
+{
+	const char *value = call_option(call, name);
+
+	if (!value || !parse_duration(value, ret))
+		return 0;
+	return error_set(err, -EINVAL, "%s: %s %s: expected a duration such as 60s, 5m or 1h",
+			 call->verb->name, name, value);
 }
 
 /* ---- requests ---- */

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "verb.h"
 
@@ -42,6 +43,9 @@ bool word_is_option(const char *word);
 const char *call_argument(const struct call *call, unsigned at);
 /* The value of an option, "" for a flag, NULL if it was not given. */
 const char *call_option(const struct call *call, const char *name);
+/* The value of an option as a time, in ms; *ret stays as it is if it was not given. 0, or -EINVAL
+ * with err set. */
+int call_duration(const struct call *call, const char *name, uint64_t *ret, struct error *err);
 /* The next value of an option that may be given more than once; *at starts at 0. NULL: no more. */
 const char *call_next_option(const struct call *call, const char *name, unsigned *at);
 
