@@ -19,7 +19,7 @@
 struct wait {
 	uint64_t started_ms, timeout_ms; /* timeout_ms UINT64_MAX: none */
 	bool terminal;                   /* rewrite one line */
-	bool shown;
+	bool shown;                      /* also with --json, which prints the answer alone */
 };
 
 static const json_t *drain_of(const json_t *node)
@@ -136,7 +136,8 @@ static int read_wait(const struct call *call, struct wait *ret, struct error *er
 {
 	*ret = (struct wait){.timeout_ms = UINT64_MAX,
 			     .started_ms = clock_monotonic_ms(),
-			     .terminal = isatty(STDOUT_FILENO) && !call->json};
+			     .terminal = isatty(STDOUT_FILENO) && !call->json,
+			     .shown = call->json};
 	return call_duration(call, "--timeout", &ret->timeout_ms, err);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Tests user/lbctl/node.c: the drain of a whole balancer, and the wait for its end; and the node in
  * lbctl status. */
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,6 +69,22 @@ static void wait_withdraws_once_nothing_is_forwarded_for_5_s(void **state)
 	withdraw = strstr(requests, DRAIN " {\"withdraw\":true}");
 	assert_non_null(withdraw);
 	assert_null(strstr(withdraw, STATUS)); /* it was asked for last */
+}
+
+static void wait_with_json_prints_nothing_else(void **state)
+{
+	const struct fake_answer answers[] = {{DRAIN, 200, DRAINING(0)},
+					      {DRAIN, 200, WITHDRAWN},
+					      {STATUS, 200, DRAINING(10)},
+					      {STATUS, 200, DRAINING(5000)},
+					      {NULL}};
+	json_t *answer;
+
+	run_against(answers, "drain", "--wait", "--json");
+	assert_int_equal(run.exit_code, 0);
+	answer = json_loads(run.out, 0, NULL);
+	assert_non_null(answer);
+	json_decref(answer);
 }
 
 static void timeout_exits_3_and_leaves_the_routes(void **state)
@@ -163,6 +180,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_drain_shows_the_metric),
 	    cmocka_unit_test(wait_withdraws_once_nothing_is_forwarded_for_5_s),
+	    cmocka_unit_test(wait_with_json_prints_nothing_else),
 	    cmocka_unit_test(timeout_exits_3_and_leaves_the_routes),
 	    cmocka_unit_test(a_drain_that_somebody_ended_exits_1),
 	    cmocka_unit_test(a_bad_timeout_is_refused_before_the_drain_begins),
