@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Writes the metrics that belong to no service: is traffic forwarded, packets by
- * reason, events, memory, lateness, health checks, and how the faces are used. */
+/* Writes the metrics that belong to no service: is traffic forwarded, packets by reason, events,
+ * memory, lateness, health checks, and how the faces are used. */
 #include "metrics_globals.h"
 
 #include <stdio.h>
@@ -9,6 +9,13 @@
 #include "counter_text.h"
 #include "forwards.h"
 #include "metrics_text.h"
+
+/* A gauge without labels. */
+static void write_number(struct text *text, const char *name, const char *help, double value)
+{
+	metrics_family(text, name, "gauge", help);
+	metrics_sample(text, name, NULL, value);
+}
 
 static void write_reasons(struct text *text, const struct lb_reason_count *counts)
 {
@@ -54,12 +61,10 @@ static void write_memory(struct text *text, const struct dp_memory *memory)
 		metrics_sample(text, "lbd_memory_bytes",
 			       (const char *[]){"part", parts[i].part, NULL},
 			       (double)parts[i].bytes);
-	metrics_family(text, "lbd_flow_entries", "gauge",
-		       "Live entries in the flow table at the last sweep.");
-	metrics_sample(text, "lbd_flow_entries", NULL, (double)memory->flow_entries);
-	metrics_family(text, "lbd_flow_capacity", "gauge",
-		       "Entries that the flow table has room for.");
-	metrics_sample(text, "lbd_flow_capacity", NULL, (double)memory->flow_capacity);
+	write_number(text, "lbd_flow_entries", "Live entries in the flow table at the last sweep.",
+		     (double)memory->flow_entries);
+	write_number(text, "lbd_flow_capacity", "Entries that the flow table has room for.",
+		     (double)memory->flow_capacity);
 }
 
 static void write_lateness(struct text *text, const struct lateness_meter *meter)
@@ -89,10 +94,9 @@ static void write_probe_process(struct text *text, const struct health *health)
 	struct health_process process;
 
 	health_process(health, &process);
-	metrics_family(
-	    text, "lbd_probe_process_down", "gauge",
-	    "1: the process that runs HTTP and HTTPS checks is needed and does not run.");
-	metrics_sample(text, "lbd_probe_process_down", NULL, process.needed && !process.running);
+	write_number(text, "lbd_probe_process_down",
+		     "1: the process that runs HTTP and HTTPS checks is needed and does not run.",
+		     process.needed && !process.running);
 	metrics_family(text, "lbd_probe_process_restarts_total", "counter",
 		       "Times it has ended by itself, or was ended as it hung or misbehaved.");
 	metrics_sample(text, "lbd_probe_process_restarts_total", NULL, (double)process.restarts);
@@ -114,12 +118,6 @@ static void write_lost(struct text *text, const struct attach *attach)
 		metrics_sample(text, "lbd_interface_lost_frames_total",
 			       (const char *[]){"interface", list[i].name, NULL},
 			       (double)list[i].lost);
-}
-
-static void write_number(struct text *text, const char *name, const char *help, double value)
-{
-	metrics_family(text, name, "gauge", help);
-	metrics_sample(text, name, NULL, value);
 }
 
 static void write_node(struct text *text, const struct announce *announce)
@@ -148,11 +146,10 @@ static void write_forwarding(struct text *text, const struct metrics_source *sou
 {
 	char why[FORWARDING_TEXT];
 
-	metrics_family(text, "lbd_forwarding", "gauge",
-		       "1 while an interface is attached and running, and a service is up: what "
-		       "/healthz says.");
-	metrics_sample(text, "lbd_forwarding", NULL,
-		       api_forwarding(source->state, source->attach, why) != FORWARDING_NOT);
+	write_number(text, "lbd_forwarding",
+		     "1 while an interface is attached and running, and a service is up: what "
+		     "/healthz says.",
+		     api_forwarding(source->state, source->attach, why) != FORWARDING_NOT);
 }
 
 static bool is_attached(const struct attachment *list, unsigned count, const char *name)
@@ -198,17 +195,16 @@ static void write_config(struct text *text, const struct state *state)
 	struct config_age age;
 
 	state_config_age(state, &age);
-	metrics_family(text, "lbd_config_reload_success", "gauge",
-		       "1 if the last start or reload took over the config file; 0: the file was "
-		       "refused, and an older config is in force.");
-	metrics_sample(text, "lbd_config_reload_success", NULL, !age.refused);
-	metrics_family(text, "lbd_config_reload_timestamp_seconds", "gauge",
-		       "When the config in force was read, in seconds since 1970-01-01 UTC.");
-	metrics_sample(text, "lbd_config_reload_timestamp_seconds", NULL,
-		       (double)age.applied_ms / 1000);
-	metrics_family(text, "lbd_overrides", "gauge",
-		       "Run-time changes in force: how many backends differ from the config file.");
-	metrics_sample(text, "lbd_overrides", NULL, state_overrides_count(state));
+	write_number(text, "lbd_config_reload_success",
+		     "1 if the last start or reload took over the config file; 0: the file was "
+		     "refused, and an older config is in force.",
+		     !age.refused);
+	write_number(text, "lbd_config_reload_timestamp_seconds",
+		     "When the config in force was read, in seconds since 1970-01-01 UTC.",
+		     (double)age.applied_ms / 1000);
+	write_number(text, "lbd_overrides",
+		     "Run-time changes in force: how many backends differ from the config file.",
+		     state_overrides_count(state));
 }
 
 static void write_checks(struct text *text, const struct health *health)
@@ -285,9 +281,8 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 	metrics_family(text, "lbd_build_info", "gauge", "1; the labels give the version.");
 	metrics_sample(text, "lbd_build_info",
 		       (const char *[]){"version", LBD_VERSION, "abi", abi, NULL}, 1);
-	metrics_family(text, "lbd_start_time_seconds", "gauge",
-		       "When this lbd started, in seconds since 1970-01-01 UTC.");
-	metrics_sample(text, "lbd_start_time_seconds", NULL, source->start_time);
+	write_number(text, "lbd_start_time_seconds",
+		     "When this lbd started, in seconds since 1970-01-01 UTC.", source->start_time);
 	write_forwarding(text, source);
 	write_attached(text, source);
 	write_config(text, source->state);
