@@ -126,12 +126,19 @@ static int read_body(const struct face_call *call, json_t **ret, struct error *e
 	return 0;
 }
 
-static json_t *warnings_json(const struct sentences *warnings)
+json_t *api_sentences_json(const struct sentences *sentences)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < warnings->count; i++)
-		json_array_append_new(list, json_string(warnings->list[i]));
+	for (unsigned i = 0; i < sentences->count; i++)
+		json_array_append_new(list, json_string(sentences->list[i]));
+	return list;
+}
+
+static json_t *warnings_json(const struct sentences *warnings)
+{
+	json_t *list = api_sentences_json(warnings);
+
 	if (warnings->left_out)
 		json_array_append_new(
 		    list, json_sprintf("%u more warnings are in lbd's log", warnings->left_out));

@@ -74,12 +74,8 @@ static json_t *reload_json(const struct state *state, const struct reload_report
 /* What a reload would change, and how much that is in all. */
 static json_t *changes_json(const struct sentences *changes)
 {
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < changes->count; i++)
-		json_array_append_new(list, json_string(changes->list[i]));
 	return json_pack("{s:i, s:o}", "changed", changes->count + changes->left_out, "changes",
-			 list);
+			 api_sentences_json(changes));
 }
 
 /* What is not a limit, or lbd's own failure, is wrong in the config or in a list. */

@@ -60,6 +60,7 @@ struct api_route {
 /* ---- api.c ---- */
 #define API_TYPE "application/json"
 void api_answer_failure(struct face_call *call, int code, const char *sentence);
+json_t *api_sentences_json(const struct sentences *sentences);
 
 /* ---- listing.c ---- */
 /* The call waits for the list. service: only this one's backends; NULL: all. */
