@@ -250,7 +250,7 @@ void config_read_address(const struct config_place *at, const char *key, const c
 	const char *why;
 
 	if (!text) {
-		config_complain(at, key, NULL, "missing: expected an IPv4 or IPv6 address");
+		config_complain_missing(at, key, "expected an IPv4 or IPv6 address");
 		return;
 	}
 	if (addr_parse(text, &addr)) {

@@ -279,8 +279,8 @@ static void finish_health(const struct config_place *service_at, const struct ra
 		return;
 	if (strcmp(health->type, "none") && !health->port && !service->port && own->port &&
 	    !strcmp(own->port, "any"))
-		config_complain(&at, "port", NULL,
-				"missing: expected 1 to 65535, since the service takes any port");
+		config_complain_missing(&at, "port",
+					"expected 1 to 65535, since the service takes any port");
 	if (own->health)
 		check_http_keys(&at, own->health, health->type);
 }
@@ -553,7 +553,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 	config_read_numbers(&at, service_numbers, own, service);
 	config_read_address(&at, "vip", own->vip, &service->vip);
 	if (!own->port)
-		config_complain(&at, "port", NULL, "missing: expected 1 to 65535 or any");
+		config_complain_missing(&at, "port", "expected 1 to 65535 or any");
 	if (defaults) {
 		config_place_field(root, "defaults", &defaults_at);
 		read_inherited(&defaults_at, defaults, service);

@@ -279,10 +279,11 @@ static void complain_missing(const cyaml_schema_field_t *fields, const struct co
 
 	for (unsigned i = 0; i < 64 && fields[i].key; i++)
 		if (missing >> i & 1)
-			config_complain(at, fields[i].key, NULL, "missing: expected %s",
-					fields[i].value.type == CYAML_ENUM
-					    ? list_words(&fields[i].value, words, sizeof(words))
-					    : "a list");
+			config_complain_missing(
+			    at, fields[i].key, "expected %s",
+			    fields[i].value.type == CYAML_ENUM
+				? list_words(&fields[i].value, words, sizeof(words))
+				: "a list");
 }
 
 static bool check_pair(struct shape *shape, const cyaml_schema_field_t *fields,

@@ -241,8 +241,6 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 
 	if (source->error == -ENOMEM || !(earliest || source->all))
 		return;
-	if (source->pruned && !strncmp(format, "missing", 7))
-		return;
 	vsnprintf(expected, sizeof(expected), format, args);
 	error_set(&complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line, at->object,
 		  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
@@ -264,6 +262,18 @@ void config_complain(const struct config_place *at, const char *key, const char 
 	va_start(args, format);
 	complain(at, key ? config_source_value(at->source, at->node, key) : NULL, key, value,
 		 format, args);
+	va_end(args);
+}
+
+void config_complain_missing(const struct config_place *at, const char *key, const char *format,
+			     ...)
+{
+	va_list args;
+
+	if (at->source->pruned)
+		return;
+	va_start(args, format);
+	complain(at, config_source_value(at->source, at->node, key), key, "missing", format, args);
 	va_end(args);
 }
 

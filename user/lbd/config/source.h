@@ -67,6 +67,9 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
  * NULL. value may hold any bytes. */
 void config_complain(const struct config_place *at, const char *key, const char *value,
 		     const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The same for a key that is not there, or has no value that can be used. */
+void config_complain_missing(const struct config_place *at, const char *key, const char *format,
+			     ...) __attribute__((format(printf, 3, 4)));
 /* The same for item `index` of the list under key. */
 void config_complain_item(const struct config_place *at, const char *key, size_t index,
 			  const char *value, const char *format, ...)
