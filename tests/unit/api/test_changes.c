@@ -79,16 +79,10 @@ static uint64_t patience_ends(void)
 	return clock_monotonic_ms() + PATIENCE_MS;
 }
 
-static int begin(void **unused)
+/* They have not begun. */
+static void make_state_and_api(void)
 {
 	struct error err = {0};
-	uint64_t until = patience_ends();
-
-	base = loop_new();
-	memory = memory_dataplane_new((struct memory_limits){4, 8, 4096, 64});
-	if (tasks_new(base, &tasks) || lateness_new(base, &lateness) ||
-	    neigh_new(base, &neigh, &err) || health_new(base, lateness, &health, &err))
-		fail_msg("%s", err.text);
 	const struct state_options options = {.base = base,
 					      .config = make_config(),
 					      .config_path = "lbd.yaml",
@@ -107,6 +101,19 @@ static int begin(void **unused)
 					    .connections = 128};
 	if (api_new(&for_api, &api, &err))
 		fail_msg("%s", err.text);
+}
+
+static int begin(void **unused)
+{
+	struct error err = {0};
+	uint64_t until = patience_ends();
+
+	base = loop_new();
+	memory = memory_dataplane_new((struct memory_limits){4, 8, 4096, 64});
+	if (tasks_new(base, &tasks) || lateness_new(base, &lateness) ||
+	    neigh_new(base, &neigh, &err) || health_new(base, lateness, &health, &err))
+		fail_msg("%s", err.text);
+	make_state_and_api();
 	begun = false;
 	assert_int_equal(tasks_add(tasks, run_begin, NULL), 0);
 	while (!begun)
@@ -293,23 +300,7 @@ static void a_change_after_a_start_that_failed_is_refused(void **unused)
 	/* a state that has not begun is what such a start leaves */
 	api_free(api);
 	state_free(state);
-	struct error err = {0};
-	const struct state_options options = {.base = base,
-					      .config = make_config(),
-					      .config_path = "lbd.yaml",
-					      .dataplane = memory->dp,
-					      .neigh = neigh,
-					      .health = health,
-					      .tasks = tasks};
-	assert_int_equal(state_new(&options, &state, &err), 0);
-	const struct api_options for_api = {.base = base,
-					    .state = state,
-					    .dp = memory->dp,
-					    .health = health,
-					    .lateness = lateness,
-					    .tasks = tasks,
-					    .connections = 128};
-	assert_int_equal(api_new(&for_api, &api, &err), 0);
+	make_state_and_api();
 	ask(&change, "POST", "/v1/backend/weight", WEIGHT_9);
 	finish(&change);
 	assert_int_equal(status_of(&change), 409);

@@ -355,15 +355,21 @@ static void find_records(char path[256], char former[256])
 	json_decref(status);
 }
 
+/* A setup whose record is where an lbctl of before had it. */
+static void set_up_as_before(char path[256], char former[256])
+{
+	SETUP("--port", "80/tcp");
+	find_records(path, former);
+	mkdir("/run/lbd", 0755);
+	assert_int_equal(rename(path, former), 0);
+}
+
 static void the_record_of_an_older_lbctl_is_taken_over(void **state)
 {
 	char path[256], former[256];
 
 	REQUIRE_ROOT();
-	SETUP("--port", "80/tcp");
-	find_records(path, former);
-	mkdir("/run/lbd", 0755);
-	assert_int_equal(rename(path, former), 0);
+	set_up_as_before(path, former);
 	SETUP("--port", "81/tcp");
 	assert_int_equal(access(path, F_OK), 0);
 	assert_int_not_equal(access(former, F_OK), 0);
@@ -376,10 +382,7 @@ static void a_record_of_another_user_is_not_believed(void **state)
 	char path[256], former[256];
 
 	REQUIRE_ROOT();
-	SETUP("--port", "80/tcp");
-	find_records(path, former);
-	mkdir("/run/lbd", 0755);
-	assert_int_equal(rename(path, former), 0);
+	set_up_as_before(path, former);
 	assert_int_equal(chown(former, 65534, 65534), 0);
 	lbctl_run(&run, "backend-host", "undo", "--iface", "test0");
 	assert_non_null(strstr(run.err, "owned by user 65534: expected root"));
