@@ -70,14 +70,13 @@ root_unpack() { # ROOT
 # Runs in its own mount and PID namespaces, so that no mount and no process is left behind. The
 # root is a mount of its own, because ip-netns makes it private. Package archives are kept between
 # runs; apt compares their checksums.
-readonly root_mounts='
+readonly root_inside='
 	mount --bind "$1" "$1" && cd "$1" &&
 	mount -t proc proc proc && mount -t sysfs sysfs sys && mount -t bpf bpf sys/fs/bpf &&
 	mount --rbind /dev dev && mount -t tmpfs tmpfs run &&
 	mount -t tmpfs -o mode=1777 tmpfs tmp &&
 	mount --bind "$2" var/cache/apt/archives || exit 125
-	mount -t tracefs tracefs sys/kernel/tracing 2>/dev/null'
-readonly root_inside=$root_mounts'
+	mount -t tracefs tracefs sys/kernel/tracing 2>/dev/null
 	exec chroot . /usr/bin/env -i HOME=/root LANG=C.UTF-8 TERM=dumb \
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		${http_proxy:+"http_proxy=$http_proxy"} ${https_proxy:+"https_proxy=$https_proxy"} \
