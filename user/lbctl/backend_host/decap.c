@@ -82,11 +82,6 @@ static int attach_in_mode(unsigned ifindex, int program, const char *mode, bool 
 	return 0;
 }
 
-static int silent(enum libbpf_print_level level, const char *format, va_list args)
-{
-	return 0;
-}
-
 /* Not -EINVAL, which would mean wrong usage. */
 static int explain_load(int rc, struct error *err)
 {
@@ -129,7 +124,7 @@ static int load(const json_t *accept, const struct decap *old, struct decap_bpf 
 	struct decap_bpf *skeleton;
 	int rc;
 
-	libbpf_set_print(silent); /* the error is reported below, once */
+	libbpf_set_print(NULL); /* the error is reported below, once */
 	skeleton = decap_bpf__open();
 	if (!skeleton)
 		return explain_load(errno, err);

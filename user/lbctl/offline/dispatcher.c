@@ -1,21 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Programs of an lbd in libxdp's dispatcher, beside others. They are known by their maps. */
 #include <bpf/libbpf.h>
-#include <stdarg.h>
 #include <xdp/libxdp.h>
 
 #include "common/pins.h"
 #include "offline.h"
-
-static int silent_libxdp(enum libxdp_print_level level, const char *format, va_list args)
-{
-	return 0;
-}
-
-static int silent_libbpf(enum libbpf_print_level level, const char *format, va_list args)
-{
-	return 0;
-}
 
 void dispatcher_each(uint32_t settings_id,
 		     void (*fn)(void *arg, const char *interface, uint32_t ifindex, uint32_t id),
@@ -23,8 +12,8 @@ void dispatcher_each(uint32_t settings_id,
 {
 	struct if_nameindex *all = if_nameindex();
 
-	libxdp_set_print(silent_libxdp);
-	libbpf_set_print(silent_libbpf);
+	libxdp_set_print(NULL);
+	libbpf_set_print(NULL);
 	for (struct if_nameindex *one = all; one && one->if_index; one++) {
 		struct xdp_multiprog *there = xdp_multiprog__get_from_ifindex((int)one->if_index);
 		struct xdp_program *program = NULL;

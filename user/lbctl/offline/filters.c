@@ -3,17 +3,11 @@
  * but not if it is killed. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "lb_detour.h"
 #include "common/cleanup.h"
 #include "offline.h"
-
-static int silent(enum libbpf_print_level level, const char *format, va_list args)
-{
-	return 0;
-}
 
 static bool is_detour(uint32_t program_id)
 {
@@ -40,11 +34,10 @@ static void remove_from(uint32_t ifindex)
 void filters_remove(void)
 {
 	struct if_nameindex *all = if_nameindex();
-	libbpf_print_fn_t before = libbpf_set_print(silent);
 
+	libbpf_set_print(NULL); /* most have none */
 	for (struct if_nameindex *one = all; one && one->if_index; one++)
 		remove_from(one->if_index);
-	libbpf_set_print(before);
 	if (all)
 		if_freenameindex(all);
 }
