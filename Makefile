@@ -361,7 +361,7 @@ deb: ## Debian packages lbd and lbd-backend, with debug symbols, of this tree in
 debtest: ## packages built, installed, upgraded, removed and purged in fresh roots of Debian 12 and 13 (root; tools/debtest --help)
 	@tools/debtest $(DEBTEST)
 
-clean: ## remove build/, but not what vmtest and fresh fetched
+clean: ## remove build/, but not what vmtest and fresh fetched, nor packages
 	rm -rf $(filter-out build/vmtest build/fresh build/deb,$(wildcard build/*))
 
 distclean: ## remove build/ whole
