@@ -232,10 +232,11 @@ static __always_inline int encap(const struct packet *p, const struct route *r, 
 				       : encap_v6(p, r, link, tunnel);
 }
 
-static __always_inline __u32 outer_length(const struct lb_backend *b, enum lb_forward tunnel)
+/* family: of the outer header. */
+static __always_inline __u32 outer_length(__u8 family, enum lb_forward tunnel)
 {
 	return tunnel_overhead(tunnel) +
-	       (b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	       (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 }
 
 /* A packet that is too long for what a router has reported, but not for the link, is sent all the
@@ -250,7 +251,7 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 					  enum lb_forward tunnel)
 {
 	const struct lb_backend *b = r->backend;
-	const __u32 outer = outer_length(b, tunnel);
+	const __u32 outer = outer_length(b->family, tunnel);
 	int reason;
 
 	if (unlikely(p->length + outer > b->mtu) && !is_tried(p, b, p->length + outer))

@@ -94,8 +94,7 @@ static __always_inline bool straight_flow(const struct packet *p, struct route *
 static __always_inline int straight_encap(const struct packet *p, const struct route *r,
 					  enum lb_forward tunnel, __u8 family)
 {
-	const __u32 outer =
-	    tunnel_overhead(tunnel) + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const __u32 outer = outer_length(family, tunnel);
 
 	if (unlikely(p->length + outer > r->backend->mtu) || !continues(hop_limit_decrease(p)))
 		return LB_CONTINUE;

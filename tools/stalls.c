@@ -96,8 +96,11 @@ static int watch(const char *path)
 		die("memory");
 	while (!stopped && count < MOST) {
 		uint64_t start = clock_monotonic_us(), us;
+		bool answered = ask(path);
 
-		failed += !ask(path);
+		if (!answered && stopped) /* the signal ended it */
+			break;
+		failed += !answered;
 		us = clock_monotonic_us() - start;
 		took[count++] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 		long_ones += us > LIMIT_US;

@@ -2,14 +2,10 @@
 /* `allow` and `deny`: which clients reach a service. The lists are put into the maps by the data
  * plane's own code. */
 #include <linux/bpf.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <bpf/libbpf.h>
-
-#include "lbd/dataplane/internal.h"
-#include "lb.skel.h"
 #include "support/filter_model.h"
+#include "support/fixture_filters.h"
 #include "support/packet_case.h"
 
 #define MF        0x2000
@@ -29,34 +25,15 @@ static const struct packet_case cases[] = {
 
 /* ---- lists in the maps ---- */
 
-/* As much of the data plane as filters.c uses. */
 static struct dataplane dp;
 
 /* A service without a filter keeps the flag of the one that it had. */
 static void put(const uint16_t *ids, struct filter *const *filters, size_t count)
 {
-	struct service_plan *services = calloc(count + 1, sizeof(*services));
-	struct record *records = calloc(count + 1, sizeof(*records));
-	struct filters_plan plan;
-	struct error err = {0};
-
-	assert_non_null(services);
-	assert_non_null(records);
-	for (size_t i = 0; i < count; i++) {
-		records[i].id = ids[i];
-		services[i].record = &records[i];
-		services[i].want.filter = filters[i];
-	}
-	if (filters_plan_make(&dp, services, count, &plan, &err))
-		fail_msg("%s", err.text);
-	filters_install(&dp, &plan);
+	fixture_filters_put(&dp, ids, filters, count);
 	for (size_t i = 0; i < count; i++)
 		if (filters[i])
 			fixture_get()->map.services[ids[i]].flags |= LB_SERVICE_FILTERED;
-	filters_remove(&dp, &plan);
-	filters_plan_done(&dp, &plan);
-	free(services);
-	free(records);
 }
 
 static int setup(void **state)
@@ -66,22 +43,14 @@ static int setup(void **state)
 	if (!f)
 		return 0; /* the test itself skips */
 	world_setup(state);
-	dp = (struct dataplane){.filters_fd = bpf_map__fd(f->skel->maps.filters),
-				.skip_grace = true};
-	dp.maps.settings = f->map.settings;
-	dp.maps.service_slots = FIXTURE_SERVICES;
-	dp.by_id = calloc(FIXTURE_SERVICES, sizeof(*dp.by_id));
-	dp.filters.of = calloc(FIXTURE_SERVICES, sizeof(*dp.filters.of));
-	return dp.by_id && dp.filters.of ? 0 : -1;
+	fixture_filters_open(f, &dp);
+	return 0;
 }
 
 static int teardown(void **state)
 {
-	if (!fixture_or_null())
-		return 0;
-	put(NULL, NULL, 0);
-	filters_done(&dp);
-	free(dp.by_id);
+	if (fixture_or_null())
+		fixture_filters_close(&dp);
 	return 0;
 }
 

@@ -79,6 +79,22 @@ test_a_table_has_idle_and_busy_figures_apart_and_names_the_machine() {
 		"$WORK/table")" = 1
 }
 
+test_figures_of_an_emulated_guest_say_so() {
+	local accel
+	for accel in tcg kvm; do
+		jq -n --arg accel $accel '{ipvs: {$accel, kernel: "6.1", rows: [
+			("established-udp", "established-tcp", "new-connections") as $scenario
+			| ("lbd", "lbd-rr", "ipvs") as $side | {$scenario, $side, least: 5, median: 6}],
+			machine: {cpu: "A CPU", kernel: "6.18", load: "0.10", cpus: 2,
+				date: "2026-01-02 03:04"}}}' >"$WORK/json"
+		"$TOOLS/bench-docs" --table ipvs "$WORK/json" | tail -n 1 >"$WORK/$accel"
+	done
+	expect "emulated" "$(cat "$WORK/tcg")" = \
+		"A CPU, emulated (TCG), 2 CPUs, Linux 6.1; load average 0.10, 2026-01-02."
+	expect "not emulated" "$(cat "$WORK/kvm")" = \
+		"A CPU, 2 CPUs, Linux 6.1; load average 0.10, 2026-01-02."
+}
+
 # Every block of the documents must have a table.
 test_each_block_of_the_documents_has_a_table_and_an_end() {
 	local file names table

@@ -2,13 +2,10 @@
 #include "packet_lists.h"
 
 #include <arpa/inet.h>
-#include <bpf/libbpf.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "lb.skel.h"
-#include "lbd/dataplane/internal.h"
+#include "support/fixture_filters.h"
 #include "fuzz.h"
 
 /* NULL: no such list. */
@@ -41,42 +38,24 @@ static struct filter *filter_of(const struct world_lists *lists)
 	return filter;
 }
 
-/* As much of the data plane as filters.c uses. What it keeps stays until the process ends. */
-static struct dataplane *dataplane_of(struct fixture *f)
-{
-	static struct dataplane dp;
-
-	dp = (struct dataplane){.filters_fd = bpf_map__fd(f->skel->maps.filters),
-				.skip_grace = true};
-	dp.maps.settings = f->map.settings;
-	dp.maps.service_slots = FIXTURE_SERVICES;
-	dp.by_id = calloc(FIXTURE_SERVICES, sizeof(*dp.by_id));
-	dp.filters.of = calloc(FIXTURE_SERVICES, sizeof(*dp.filters.of));
-	require(dp.by_id && dp.filters.of, "out of memory");
-	return &dp;
-}
-
+/* What the data plane keeps stays until the process ends. */
 void lists_install(struct fixture *f, const struct world_service *services, unsigned count)
 {
-	struct service_plan *plans = calloc(count, sizeof(*plans));
-	struct record *records = calloc(count, sizeof(*records));
-	struct dataplane *dp = dataplane_of(f);
-	struct filters_plan plan;
-	struct error err = {0};
+	struct filter **filters = calloc(count, sizeof(*filters));
+	uint16_t *ids = calloc(count, sizeof(*ids));
+	static struct dataplane dp;
 
-	require(plans && records, "out of memory");
+	require(filters && ids, "out of memory");
 	for (unsigned i = 0; i < count; i++) {
 		const struct world_lists *lists = services[i].plan->lists;
 
-		records[i].id = services[i].id;
-		plans[i].record = &records[i];
-		plans[i].want.filter = lists ? filter_of(lists) : NULL;
+		ids[i] = services[i].id;
+		filters[i] = lists ? filter_of(lists) : NULL;
 	}
-	require(!filters_plan_make(dp, plans, count, &plan, &err), "%s", err.text);
-	filters_install(dp, &plan);
-	filters_plan_done(dp, &plan);
+	fixture_filters_open(f, &dp);
+	fixture_filters_put(&dp, ids, filters, count);
 	for (unsigned i = 0; i < count; i++)
-		filter_unref(plans[i].want.filter);
-	free(plans);
-	free(records);
+		filter_unref(filters[i]);
+	free(filters);
+	free(ids);
 }

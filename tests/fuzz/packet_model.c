@@ -12,7 +12,6 @@
 #define TCP_ACK      0x10
 #define ALL_BACKENDS ((1u << WORLD_BACKENDS) - 1)
 #define LEAST_MTU6   1280
-#define FORWARDED    (REASON(forwarded_tx) | REASON(forwarded_redirect) | REASON(redirect_failed))
 
 /* ---- who is admitted ---- */
 

@@ -36,7 +36,7 @@ static int share_maps(struct batch *batch)
 
 	bpf_object__for_each_map (map, batch->object) {
 		/* not shared: constants, and what has another size, see batch.bpf.c */
-		if ((bpf_map__is_internal(map) && strcmp(bpf_map__name(map), LB_SETTINGS_MAP)) ||
+		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG ||
 		    !strcmp(bpf_map__name(map), "syns"))
 			continue;
 		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner),

@@ -314,18 +314,21 @@ int fixture_clear(void **state)
 
 /* ---- VIP and port tables ---- */
 
+static struct lb_vip_bucket *bucket_of(const struct fixture *f, uint32_t id, uint64_t multiplier)
+{
+	uint32_t hash = lb_vip_hash(f->vip[id].addr, f->vip[id].family, multiplier);
+
+	return &f->map.vips[TABLE_BUCKETS + (hash & (TABLE_BUCKETS - 1))];
+}
+
 static bool place_vip(struct fixture *f, uint32_t id, uint64_t multiplier)
 {
-	const struct lb_vip *vip = &f->vip[id];
-	uint32_t bucket =
-	    TABLE_BUCKETS + (lb_vip_hash(vip->addr, vip->family, multiplier) & (TABLE_BUCKETS - 1));
+	struct lb_vip_bucket *bucket = bucket_of(f, id, multiplier);
 
 	for (int way = 0; way < LB_VIP_WAYS; way++) {
-		struct lb_vip *at = &f->map.vips[bucket].vip[way];
-
-		if (at->id)
+		if (bucket->vip[way].id)
 			continue;
-		*at = *vip;
+		bucket->vip[way] = f->vip[id];
 		return true;
 	}
 	return false;
@@ -637,21 +640,26 @@ static uint32_t main_of_packet(const struct fixture *f)
 	return f->in.len < 60 ? 0 : LB_VIP_MAIN(port, data[v6 ? 20 : 23]);
 }
 
-/* The service that the VIP gets on its line: an index into f->port; -1: none. */
-static int main_of(const struct fixture *f, uint32_t vip)
+/* The same of a word of map `ports`. */
+static uint32_t main_of_port(uint64_t word)
+{
+	return LB_VIP_MAIN(htons((uint16_t)(word >> 32)), (word >> 24 & 0xff));
+}
+
+/* The word of the service that the VIP gets on its line; 0: none. */
+static uint64_t main_of(const struct fixture *f, uint32_t vip)
 {
 	uint32_t wanted = f->main == MAIN_OF_PACKET ? main_of_packet(f) : 0;
-	int first = -1;
+	uint64_t first = 0;
 
 	for (uint32_t i = 0; i < f->ports && f->main != MAIN_NONE; i++) {
 		uint64_t word = f->port[i];
-		uint16_t port = word >> 32;
 
-		if (LB_PORT_VIP(word) != vip || !port)
+		if (LB_PORT_VIP(word) != vip || !(uint16_t)(word >> 32))
 			continue;
-		if (LB_VIP_MAIN(htons(port), (word >> 24 & 0xff)) == wanted)
-			return (int)i;
-		first = first < 0 ? (int)i : first;
+		if (main_of_port(word) == wanted)
+			return word;
+		first = first ? first : word;
 	}
 	return first;
 }
@@ -659,27 +667,17 @@ static int main_of(const struct fixture *f, uint32_t vip)
 /* Tests write services. Straight words are derived here, as lbd derives them. */
 static void sync_straight(struct fixture *f)
 {
-	const struct lb_tables *tables = &f->map.settings->tables[1];
-
 	for (uint32_t id = 1; id < f->vips; id++) {
-		struct lb_vip *way =
-		    f->map
-			.vips[TABLE_BUCKETS +
-			      (lb_vip_hash(f->vip[id].addr, f->vip[id].family, tables->multiplier) &
-			       (TABLE_BUCKETS - 1))]
-			.vip;
-		int at = main_of(f, id);
-		uint64_t word = at < 0 ? 0 : f->port[at];
+		struct lb_vip *vip = bucket_of(f, id, f->map.settings->tables[1].multiplier)->vip;
+		uint64_t word = main_of(f, id);
 		const struct lb_service *service = &f->map.services[LB_PORT_SERVICE(word)];
+		bool open = word && service->id && f->main != MAIN_CLOSED;
 
-		way += way->id != id;
-		if (way->id != id)
+		vip += vip->id != id;
+		if (vip->id != id)
 			continue; /* a test has changed the table */
-		way->main =
-		    at < 0 ? 0 : LB_VIP_MAIN(htons((uint16_t)(word >> 32)), (word >> 24 & 0xff));
-		way->straight = at < 0 || !service->id || f->main == MAIN_CLOSED
-				    ? 0
-				    : lb_straight(service, way->family);
+		vip->main = word ? main_of_port(word) : 0;
+		vip->straight = open ? lb_straight(service, vip->family) : 0;
 	}
 }
 

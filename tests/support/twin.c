@@ -43,8 +43,8 @@ static bool is_compared(const struct bpf_map *map)
 	static const char *const apart[] = {"limits", "sources", "offenders"};
 
 	if (!(bpf_map__map_flags(map) & BPF_F_MMAPABLE) ||
-	    (bpf_map__is_internal(map) && strcmp(bpf_map__name(map), LB_SETTINGS_MAP)))
-		return false; /* constants */
+	    bpf_map__map_flags(map) & BPF_F_RDONLY_PROG) /* constants */
+		return false;
 	for (size_t i = 0; i < sizeof(apart) / sizeof(*apart); i++)
 		if (!strcmp(bpf_map__name(map), apart[i]))
 			return false;

@@ -392,7 +392,7 @@ void world_run(struct world *w, struct batch *batch, const struct sequence *s, F
 	}
 	if (!w->failure[0])
 		end(w);
-	w->to_keepers = dp_event(w->batch->owner, LB_EVENT_keeper_packets);
+	w->to_keepers = dataplane_event(w->batch->owner, LB_EVENT_keeper_packets);
 	if (w->dp)
 		dataplane_close(w->dp);
 	w->dp = NULL;

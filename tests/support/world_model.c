@@ -454,9 +454,9 @@ static int destination(struct world *w, const struct pending *pending, const str
 }
 
 /* Whether an event happened in the packets just sent. */
-static void note_event(struct world *w, unsigned event, uint64_t *before, uint32_t *tick)
+static void note_event(struct world *w, enum lb_event event, uint64_t *before, uint32_t *tick)
 {
-	uint64_t now = dp_event(w->batch->owner, event);
+	uint64_t now = dataplane_event(w->batch->owner, event);
 
 	if (now != *before)
 		*tick = w->now;

@@ -15,15 +15,16 @@
 #define BENCH_SERVICE(job, flow) (((flow)*40503u >> 4) % (job)->services)
 
 /* The offsets at which the fields begin that the harness writes, one store each, at least as wide
- * as any program reads them. A load that spans two pending stores waits for both, which never
- * happens with packets from a network card. `bench_ns --count` reports such loads. */
-#define BENCH_FIELDS_V4                              \
-	{                                            \
-		0, 8, 12, 14, 22, 26, 34, 38, 46, 54 \
+ * as any program reads them; then where they end, and 0. A load that spans two pending stores waits
+ * for both, which never happens with packets from a network card. `bench_ns --count` reports such
+ * loads. */
+#define BENCH_FIELDS_V4                                 \
+	{                                               \
+		0, 8, 12, 14, 22, 26, 34, 38, 46, 54, 0 \
 	}
-#define BENCH_FIELDS_V6                                      \
-	{                                                    \
-		0, 8, 12, 14, 22, 30, 38, 46, 54, 58, 66, 74 \
+#define BENCH_FIELDS_V6                                         \
+	{                                                       \
+		0, 8, 12, 14, 22, 30, 38, 46, 54, 58, 66, 74, 0 \
 	}
 
 /* What to send: a frame, and how flows differ from it. */

@@ -185,21 +185,29 @@ static uint64_t compute(struct machine *m, uint64_t a, uint64_t b, const struct 
 	}
 }
 
+static uint64_t narrowed(uint64_t value, bool wide)
+{
+	return wide ? value : (uint32_t)value;
+}
+
+/* The second operand. */
+static uint64_t source_of(const struct machine *m, const struct bpf_insn *insn, bool wide)
+{
+	return narrowed(BPF_SRC(insn->code) == BPF_X ? m->reg[insn->src_reg]
+						     : (uint64_t)(int64_t)insn->imm,
+			wide);
+}
+
 static void arithmetic(struct machine *m, const struct bpf_insn *insn)
 {
 	bool wide = BPF_CLASS(insn->code) == BPF_ALU64;
-	uint64_t a = m->reg[insn->dst_reg], value;
-	uint64_t b =
-	    BPF_SRC(insn->code) == BPF_X ? m->reg[insn->src_reg] : (uint64_t)(int64_t)insn->imm;
+	uint64_t a = m->reg[insn->dst_reg], b = source_of(m, insn, wide), value;
 
-	if (BPF_OP(insn->code) == BPF_END) {
-		m->reg[insn->dst_reg] = byte_swap(a, insn);
-		return;
-	}
-	if (!wide)
-		a = (uint32_t)a, b = (uint32_t)b;
-	value = compute(m, a, b, insn);
-	m->reg[insn->dst_reg] = wide ? value : (uint32_t)value;
+	if (BPF_OP(insn->code) == BPF_END)
+		value = byte_swap(a, insn);
+	else
+		value = narrowed(compute(m, narrowed(a, wide), b, insn), wide);
+	m->reg[insn->dst_reg] = value;
 }
 
 /* ---- jumps ---- */
@@ -207,15 +215,9 @@ static void arithmetic(struct machine *m, const struct bpf_insn *insn)
 static bool is_taken(struct machine *m, const struct bpf_insn *insn)
 {
 	bool wide = BPF_CLASS(insn->code) == BPF_JMP;
-	uint64_t a = m->reg[insn->dst_reg];
-	uint64_t b =
-	    BPF_SRC(insn->code) == BPF_X ? m->reg[insn->src_reg] : (uint64_t)(int64_t)insn->imm;
-	int64_t x, y;
+	uint64_t a = narrowed(m->reg[insn->dst_reg], wide), b = source_of(m, insn, wide);
+	int64_t x = wide ? (int64_t)a : (int32_t)a, y = wide ? (int64_t)b : (int32_t)b;
 
-	if (!wide)
-		a = (uint32_t)a, b = (uint32_t)b;
-	x = wide ? (int64_t)a : (int32_t)a;
-	y = wide ? (int64_t)b : (int32_t)b;
 	switch (BPF_OP(insn->code)) {
 	case BPF_JEQ:
 		return a == b;

@@ -25,7 +25,7 @@ static int maps_share(const struct bench *bench)
 	struct bpf_map *map, *other;
 
 	bpf_object__for_each_map (map, bench->object) {
-		if (strstr(bpf_map__name(map), ".rodata"))
+		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG)
 			continue; /* constants: see below */
 		other = bpf_object__find_map_by_name(lb, bpf_map__name(map));
 		if (other && bpf_map__reuse_fd(map, bpf_map__fd(other)))

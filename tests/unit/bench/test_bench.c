@@ -243,6 +243,22 @@ static void a_load_across_two_fields_of_the_packet_is_reported(void **state)
 	assert_int_equal(machine->costs[0].spanning_loads, 1);
 }
 
+static void assert_rise_to_0(const uint16_t *fields, size_t count)
+{
+	assert_int_equal(fields[0], 0);
+	for (size_t i = 1; i + 1 < count; i++)
+		assert_true(fields[i] > fields[i - 1]);
+	assert_int_equal(fields[count - 1], 0);
+}
+
+static void the_fields_of_the_harness_rise_and_end_with_0(void **state)
+{
+	static const uint16_t v4[] = BENCH_FIELDS_V4, v6[] = BENCH_FIELDS_V6;
+
+	assert_rise_to_0(v4, sizeof(v4) / sizeof(*v4));
+	assert_rise_to_0(v6, sizeof(v6) / sizeof(*v6));
+}
+
 static void an_access_outside_of_known_memory_is_a_fault(void **state)
 {
 	assert_int_equal(RUN(LOAD(0, 1, 32760), EXIT), -1);
@@ -277,6 +293,7 @@ int main(void)
 	    MACHINE_TEST(a_call_keeps_the_callers_registers),
 	    MACHINE_TEST(a_jump_is_taken_as_its_sign_says),
 	    MACHINE_TEST(a_load_across_two_fields_of_the_packet_is_reported),
+	    cmocka_unit_test(the_fields_of_the_harness_rise_and_end_with_0),
 	    MACHINE_TEST(an_access_outside_of_known_memory_is_a_fault),
 	    MACHINE_TEST(a_loop_without_end_is_a_fault),
 	};

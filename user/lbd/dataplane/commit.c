@@ -141,7 +141,7 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 		return error_set(err, -ENOMEM, "out of memory");
 	plan->made = true;
 	keep_want(plan->record, &plan->want);
-	plan->record->full_before = dp_event(dp, LB_EVENT_flow_table_full);
+	plan->record->full_before = dataplane_event(dp, LB_EVENT_flow_table_full);
 	plan->record->id = take_id(dp, &dp->service_ids);
 	if (!plan->record->id)
 		return error_set(err, -ENOSPC,

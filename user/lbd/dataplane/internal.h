@@ -267,8 +267,6 @@ static inline uint32_t dp_stamp_age(uint32_t now, uint16_t stamp)
 uint32_t dp_tick(const struct dataplane *dp);
 /* ms in ticks, rounded up, 1..LB_FLOW_MAX_IDLE. */
 uint16_t dp_ticks(uint32_t ms);
-/* Sum of an event counter over the CPUs. */
-uint64_t dp_event(const struct dataplane *dp, unsigned counter);
 /* "192.0.2.1:80/tcp", "[2001:db8::1]:any/udp" for messages. */
 #define DP_KEY_TEXT (ADDR_TEXT + 20)
 const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT]);

@@ -105,7 +105,7 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 static bool has_untracked(const struct dataplane *dp, const struct record *record)
 {
 	return record->ever_by_slot ||
-	       dp_event(dp, LB_EVENT_flow_table_full) != record->full_before;
+	       dataplane_event(dp, LB_EVENT_flow_table_full) != record->full_before;
 }
 
 /* docs/tracking.md, "lbd: settling": a whole round since the drain began has found that no slot
@@ -179,13 +179,13 @@ int dataplane_read_drained(const struct dataplane *dp, const struct dp_service *
 	return 0;
 }
 
-uint64_t dp_event(const struct dataplane *dp, unsigned counter)
+uint64_t dataplane_event(const struct dataplane *dp, enum lb_event event)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
-		sum += read_count(
-		    &dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS + counter].packets);
+		sum +=
+		    read_count(&dp->maps.reason_counts[(size_t)cpu * LB_COUNTERS + event].packets);
 	return sum;
 }
 
@@ -221,11 +221,6 @@ static void derive_forwarded_tx(struct dataplane *dp, const struct dp_counts *fo
 	last->packets = raised(last->packets, forwarded->packets - redirected->packets);
 	last->bytes = raised(last->bytes, forwarded->bytes - redirected->bytes);
 	counts[LB_REASON_forwarded_tx] = *last;
-}
-
-uint64_t dataplane_event(const struct dataplane *dp, enum lb_event event)
-{
-	return dp_event(dp, event);
 }
 
 void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS])

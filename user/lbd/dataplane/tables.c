@@ -12,9 +12,9 @@
 #include "common/cleanup.h"
 #include "lbd/host/host.h"
 
-#define SEEDS_PER_SIZE 64 /* before a larger table is tried */
-#define PORT_HTTPS     443
+#define SEEDS_PER_SIZE 64   /* before a larger table is tried */
 #define SEEDS_AT_MOST  8192 /* at the full size */
+#define PORT_HTTPS     443
 
 /* A bucket of two overflows when three of N VIPs fall into it: with B buckets this happens N^3 /
  * 6B^2 times on average. If that is below four, one seed in fifty has no overflow. */
