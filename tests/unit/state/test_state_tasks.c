@@ -312,6 +312,44 @@ static void a_refused_change_leaves_the_present_world_as_it_was(void **unused)
 	}
 }
 
+/* How many backends of the present service have one in the next world; *ret: one of these. */
+static unsigned count_successors(const struct service *service, const struct backend **ret)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		if (!service->backends[i]->successor)
+			continue;
+		*ret = service->backends[i]->successor;
+		count++;
+	}
+	return count;
+}
+
+/* A result of a probe concerns all backends of the service: none of them may be gone. */
+static void a_world_that_is_freed_bit_by_bit_has_no_backend_that_is_gone(void **unused)
+{
+	uint64_t until = patience_ends();
+	struct change change = {0};
+	unsigned partly = 0;
+
+	begin_usual();
+	assert_int_equal(tasks_add(tasks, run_refused, &change), 0);
+	while (!change.ended) {
+		for (unsigned i = 0; i < SERVICES; i++) {
+			const struct backend *next = NULL;
+			unsigned count = count_successors(state->world.services[i], &next);
+
+			if (next)
+				assert_int_equal(next->service->backends_count, count);
+			partly += count && count < BACKENDS;
+		}
+		turn(until);
+	}
+	assert_int_equal(change.rc, -ENOSPC);
+	assert_in_range(partly, 1, UINT32_MAX);
+}
+
 static void changes_wait_for_one_another(void **unused)
 {
 	struct change first = {.weight = 7}, refused = {0}, last = {.weight = 9};
@@ -342,6 +380,7 @@ int main(void)
 	    TEST(a_next_hop_that_comes_during_a_change_is_not_lost),
 	    TEST(a_change_is_not_seen_before_it_is_in_force),
 	    TEST(a_refused_change_leaves_the_present_world_as_it_was),
+	    TEST(a_world_that_is_freed_bit_by_bit_has_no_backend_that_is_gone),
 	    TEST(changes_wait_for_one_another),
 	};
 
