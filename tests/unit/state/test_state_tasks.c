@@ -143,6 +143,7 @@ struct change {
 	uint32_t weight;
 	bool ended;
 	int rc;
+	unsigned told; /* of a reload of lists: calls of the function of state_on_change */
 };
 
 /* Of the first backend of the last service. */
@@ -176,6 +177,26 @@ static void run_to_end(const struct change *change)
 
 	while (!change->ended)
 		turn(until);
+}
+
+static void count_call(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+static unsigned told;
+
+/* Nothing else commits meanwhile. */
+static void run_lists(void *arg)
+{
+	struct change *change = arg;
+	struct lists_report report;
+	struct error err;
+
+	told = 0;
+	change->rc = state_reload_lists(state, &report, &err);
+	change->told = told;
+	change->ended = true;
 }
 
 /* ---- the first world ---- */
@@ -369,6 +390,19 @@ static void changes_wait_for_one_another(void **unused)
 	assert_int_equal(backend_of(SERVICES - 1)->weight, 9);
 }
 
+/* It weighs all services: a verdict may have come since the last commit. */
+static void a_reload_of_lists_is_a_commit_that_others_are_told_of(void **unused)
+{
+	struct change change = {0};
+
+	begin_usual();
+	state_on_change(state, count_call, &told);
+	assert_int_equal(tasks_add(tasks, run_lists, &change), 0);
+	run_to_end(&change);
+	assert_int_equal(change.rc, 0);
+	assert_int_equal(change.told, 1);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, end)
 
 int main(void)
@@ -382,6 +416,7 @@ int main(void)
 	    TEST(a_refused_change_leaves_the_present_world_as_it_was),
 	    TEST(a_world_that_is_freed_bit_by_bit_has_no_backend_that_is_gone),
 	    TEST(changes_wait_for_one_another),
+	    TEST(a_reload_of_lists_is_a_commit_that_others_are_told_of),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
