@@ -91,10 +91,13 @@ static uint64_t patience_ends(void)
 	return clock_monotonic_ms() + PATIENCE_MS;
 }
 
+static unsigned turns; /* of the loop */
+
 static void turn(uint64_t until)
 {
 	assert_true(clock_monotonic_ms() < until);
 	event_base_loop(base, EVLOOP_ONCE);
+	turns++;
 }
 
 static bool all_hops_known(void)
@@ -143,7 +146,8 @@ struct change {
 	uint32_t weight;
 	bool ended;
 	int rc;
-	unsigned told; /* of a reload of lists: calls of the function of state_on_change */
+	unsigned told;  /* of a reload of lists: calls of the function of state_on_change */
+	unsigned turns; /* of a save: those of the loop meanwhile */
 };
 
 /* Of the first backend of the last service. */
@@ -196,6 +200,18 @@ static void run_lists(void *arg)
 	told = 0;
 	change->rc = state_reload_lists(state, &report, &err);
 	change->told = told;
+	change->ended = true;
+}
+
+static void run_save(void *arg)
+{
+	struct change *change = arg;
+	unsigned before = turns;
+	struct saved saved;
+	struct error err;
+
+	change->rc = state_save(state, &saved, &err);
+	change->turns = turns - before;
 	change->ended = true;
 }
 
@@ -403,6 +419,18 @@ static void a_reload_of_lists_is_a_commit_that_others_are_told_of(void **unused)
 	assert_int_equal(change.told, 1);
 }
 
+/* The file is not there, and that is found out beside the loop. */
+static void the_loop_goes_on_while_the_file_is_read_for_a_save(void **unused)
+{
+	struct change change = {0};
+
+	begin_usual();
+	assert_int_equal(tasks_add(tasks, run_save, &change), 0);
+	run_to_end(&change);
+	assert_int_equal(change.rc, -ENOENT);
+	assert_in_range(change.turns, 1, UINT32_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, end)
 
 int main(void)
@@ -417,6 +445,7 @@ int main(void)
 	    TEST(a_world_that_is_freed_bit_by_bit_has_no_backend_that_is_gone),
 	    TEST(changes_wait_for_one_another),
 	    TEST(a_reload_of_lists_is_a_commit_that_others_are_told_of),
+	    TEST(the_loop_goes_on_while_the_file_is_read_for_a_save),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
