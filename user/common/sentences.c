@@ -2,26 +2,21 @@
 /* A bounded list of sentences. */
 #include "sentences.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void sentences_vadd(struct sentences *sentences, const char *format, va_list args)
+void sentences_add(struct sentences *sentences, const char *format, ...)
 {
 	char *text;
+	va_list args;
 
+	va_start(args, format);
 	if (sentences->count == SENTENCES_MAX || vasprintf(&text, format, args) < 0)
 		sentences->left_out++;
 	else
 		sentences->list[sentences->count++] = text;
-}
-
-void sentences_add(struct sentences *sentences, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	sentences_vadd(sentences, format, args);
 	va_end(args);
 }
 

@@ -3,7 +3,6 @@
 #ifndef COMMON_SENTENCES_H
 #define COMMON_SENTENCES_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 
 #define SENTENCES_MAX 100
@@ -16,8 +15,6 @@ struct sentences {
 
 void sentences_add(struct sentences *sentences, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void sentences_vadd(struct sentences *sentences, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
 bool sentences_have(const struct sentences *sentences, const char *sentence);
 void sentences_done(struct sentences *sentences);
 

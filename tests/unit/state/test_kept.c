@@ -15,15 +15,8 @@
 #include <cmocka.h>
 
 #include "lbd/state/internal.h"
+#include "support/test_addr.h"
 #include "support/test_file.h"
-
-static struct addr address(const char *text)
-{
-	struct addr addr;
-
-	assert_int_equal(addr_parse(text, &addr), 0);
-	return addr;
-}
 
 /* Service "web" with backends 10.0.0.1 and 10.0.0.2 of weight 100, and room for three more. */
 struct scene {
@@ -45,13 +38,15 @@ static int set_up(void **ret)
 	snprintf(scene->former, sizeof(scene->former), "%s/overrides.json", scene->directory);
 	snprintf(scene->bad, sizeof(scene->bad), "%s.bad", scene->own);
 	scene->service = (struct config_service){.name = (char *)"web",
-						 .vip = address("192.0.2.10"),
+						 .vip = test_addr("192.0.2.10"),
 						 .protocol = CONFIG_TCP,
 						 .port = 80,
 						 .backends = scene->backends,
 						 .backends_count = 2};
-	scene->backends[0] = (struct config_backend){.address = address("10.0.0.1"), .weight = 100};
-	scene->backends[1] = (struct config_backend){.address = address("10.0.0.2"), .weight = 100};
+	scene->backends[0] =
+	    (struct config_backend){.address = test_addr("10.0.0.1"), .weight = 100};
+	scene->backends[1] =
+	    (struct config_backend){.address = test_addr("10.0.0.2"), .weight = 100};
 	scene->config = (struct config){
 	    .services = &scene->service, .services_count = 1, .limits = {.backends = 5}};
 	scene->state = (struct state){.config = &scene->config,
@@ -81,7 +76,7 @@ static int tear_down(void **ret)
 
 static struct override *find(const struct scene *scene, const char *text)
 {
-	struct addr addr = address(text);
+	struct addr addr = test_addr(text);
 
 	return overrides_find(&scene->state.overrides, "web", &addr);
 }
@@ -200,7 +195,7 @@ static void what_does_not_fit_is_shed_added_backends_first(void **ret)
 static void a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_again(void **ret)
 {
 	struct scene *scene = *ret;
-	struct addr one = address("10.0.0.1");
+	struct addr one = test_addr("10.0.0.1");
 	struct overrides wanted = {0};
 	struct error err = {""};
 
@@ -218,7 +213,7 @@ static void a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_ag
 static void what_could_not_be_written_is_a_warning_of_the_next_change(void **ret)
 {
 	struct scene *scene = *ret;
-	struct addr one = address("10.0.0.1");
+	struct addr one = test_addr("10.0.0.1");
 	struct sentences warnings = {0};
 	struct error err = {""};
 
@@ -270,7 +265,7 @@ static void next_set(struct next *next, const struct scene *scene)
 
 static struct override *change(struct scene *scene, const char *text)
 {
-	struct addr addr = address(text);
+	struct addr addr = test_addr(text);
 
 	return overrides_get(&scene->state.overrides, "web", &addr);
 }
@@ -412,7 +407,7 @@ static void kept_changes_end_with_their_backends_and_services(void **ret)
 	entry->weight = 9;
 	next_set(&next, scene);
 	next.service.backends_count = 1;
-	next.service.vip = address("10.0.1.1"); /* another service, whose VIP is the added one */
+	next.service.vip = test_addr("10.0.1.1"); /* another service, whose VIP is the added one */
 	reload_as(scene, &next, true, &kept, &report);
 	assert_int_equal(kept.count, 0);
 	assert_int_equal(report.dropped, 2);

@@ -16,6 +16,7 @@
 
 #include "lbd/config/config.h"
 #include "lbd/state/overrides.h"
+#include "support/test_addr.h"
 #include "support/test_file.h"
 
 struct place {
@@ -46,14 +47,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static struct addr address(const char *text)
-{
-	struct addr addr;
-
-	assert_int_equal(addr_parse(text, &addr), 0);
-	return addr;
-}
-
 static void missing_file_means_no_changes(void **state)
 {
 	struct place *place = *state;
@@ -67,7 +60,7 @@ static void changes_come_back_as_they_were(void **state)
 {
 	struct place *place = *state;
 	struct overrides written = {0}, read;
-	struct addr one = address("10.0.0.1"), two = address("2001:db8::2");
+	struct addr one = test_addr("10.0.0.1"), two = test_addr("2001:db8::2");
 	struct override *entry = overrides_get(&written, "web \"shop\"", &one);
 	struct stat st;
 
@@ -149,7 +142,7 @@ static void failed_save_keeps_the_old_file(void **state)
 {
 	struct place *place = *state;
 	struct overrides overrides = {0}, read;
-	struct addr one = address("10.0.0.1");
+	struct addr one = test_addr("10.0.0.1");
 	struct error err;
 
 	overrides_get(&overrides, "web", &one)->drain = true;
@@ -213,7 +206,7 @@ static void entries_beyond_the_most_are_dropped(void **state)
 static void lists_are_equal_only_with_the_same_values(void **state)
 {
 	struct overrides one = {0}, two;
-	struct addr there = address("10.0.0.1");
+	struct addr there = test_addr("10.0.0.1");
 
 	overrides_get(&one, "web", &there)->drain = true;
 	assert_int_equal(overrides_copy(&one, &two), 0);
@@ -246,7 +239,7 @@ static void what_the_file_says_too_needs_no_entry(void **state)
 	    {{.removed = true}, NULL, true},
 	    {{.has_weight = true, .weight = 100}, NULL, false}, /* an added backend */
 	};
-	struct addr there = address("10.0.0.1");
+	struct addr there = test_addr("10.0.0.1");
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct overrides list = {0};

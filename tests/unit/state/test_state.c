@@ -12,20 +12,13 @@
 
 #include "common/clock.h"
 #include "lbd/state/internal.h"
+#include "support/test_addr.h"
 
 #define NOW  1000000ULL
 #define WALL 5000000ULL
 
 static struct health_spec tcp_check = {
     .type = "tcp", .interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3};
-
-static struct addr address(const char *text)
-{
-	struct addr addr;
-
-	assert_int_equal(addr_parse(text, &addr), 0);
-	return addr;
-}
 
 /* ---- a service of up to four backends, all up with weight 100 ---- */
 
@@ -116,7 +109,7 @@ static void a_service_that_is_down_says_why(void **unused)
 	weigh(&scene, NOW);
 	assert_string_equal(service_why(&scene.service), "");
 	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 0);
-	scene.backends[1].address = address("10.0.0.2");
+	scene.backends[1].address = test_addr("10.0.0.2");
 	assert_int_equal(service_others(&scene.service, &scene.backends[0].address), 1);
 	scene.backends[0].weight = scene.backends[1].weight = 0;
 	weigh(&scene, NOW);
@@ -901,7 +894,7 @@ static void worlds_set(struct worlds *worlds)
 {
 	memset(worlds, 0, sizeof(*worlds));
 	worlds->service = (struct config_service){.name = "web",
-						  .vip = address("192.0.2.10"),
+						  .vip = test_addr("192.0.2.10"),
 						  .protocol = CONFIG_TCP,
 						  .port = 80,
 						  .health = tcp_check,
@@ -911,9 +904,9 @@ static void worlds_set(struct worlds *worlds)
 	worlds->config.services_count = 1;
 	for (unsigned i = 0; i < 3; i++)
 		worlds->backends[i] = (struct config_backend){.weight = 100};
-	worlds->backends[0].address = address("10.0.0.1");
-	worlds->backends[1].address = address("10.0.0.2");
-	worlds->backends[2].address = address("2001:db8::3");
+	worlds->backends[0].address = test_addr("10.0.0.1");
+	worlds->backends[1].address = test_addr("10.0.0.2");
+	worlds->backends[2].address = test_addr("2001:db8::3");
 }
 
 static struct world build(struct worlds *worlds, const struct world *present)
@@ -927,7 +920,7 @@ static struct world build(struct worlds *worlds, const struct world *present)
 
 static struct backend *find(const struct world *world, const char *text)
 {
-	struct addr addr = address(text);
+	struct addr addr = test_addr(text);
 
 	return service_find_backend(world->services[0], &addr);
 }
@@ -947,8 +940,8 @@ static void overrides_apply_over_the_file(void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, world;
-	struct addr one = address("10.0.0.1"), two = address("10.0.0.2"),
-		    nine = address("10.0.0.9");
+	struct addr one = test_addr("10.0.0.1"), two = test_addr("10.0.0.2"),
+		    nine = test_addr("10.0.0.9");
 	struct override *entry;
 
 	worlds_set(&worlds);
@@ -976,7 +969,7 @@ static void the_file_can_drain_and_a_run_time_change_can_end_that(void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, present, next, last;
-	struct addr one = address("10.0.0.1");
+	struct addr one = test_addr("10.0.0.1");
 
 	worlds_set(&worlds);
 	worlds.backends[0].drain = true;
@@ -1067,7 +1060,7 @@ static struct backend *with_gateway(const struct world *world, const char *gatew
 	struct backend *backend = find(world, "10.0.0.1");
 
 	backend->hop_known = backend->hop_found = true;
-	backend->hop.gateway = address(gateway);
+	backend->hop.gateway = test_addr(gateway);
 	backend_reach(backend);
 	return backend;
 }
@@ -1086,7 +1079,7 @@ static void l2_backend_behind_a_gateway_has_no_next_hop(void **unused)
 	assert_string_equal(backend->hop_why,
 			    "behind gateway 10.1.0.1: forward: l2 expects the backend on a network "
 			    "of this host; use a tunnel, forward: ipip");
-	backend->hop.gateway = address("10.0.0.1"); /* its own */
+	backend->hop.gateway = test_addr("10.0.0.1"); /* its own */
 	assert_true(backend_reach(backend));
 	assert_true(backend->has_hop);
 	assert_string_equal(backend->hop_why, "");
@@ -1124,7 +1117,7 @@ static void a_drain_past_its_deadline_is_over_and_its_backend_unused(void **unus
 {
 	struct worlds worlds;
 	struct world none = {0}, present, next;
-	struct addr one = address("10.0.0.1");
+	struct addr one = test_addr("10.0.0.1");
 	struct override *entry;
 
 	worlds_set(&worlds);
@@ -1227,7 +1220,7 @@ static void labels_name_service_and_key_once(void **unused)
 	worlds.service.name = "192.0.2.10:80/tcp";
 	assert_string_equal(service_label(&service, text), "192.0.2.10:80/tcp");
 	worlds.service.name = "dns";
-	worlds.service.vip = address("2001:db8::1");
+	worlds.service.vip = test_addr("2001:db8::1");
 	worlds.service.protocol = CONFIG_UDP;
 	worlds.service.port = 0;
 	assert_string_equal(service_label(&service, text), "dns [2001:db8::1]:any/udp");

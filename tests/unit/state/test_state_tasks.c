@@ -91,10 +91,13 @@ static uint64_t patience_ends(void)
 	return clock_monotonic_ms() + PATIENCE_MS;
 }
 
+static unsigned turns; /* of the loop */
+
 static void turn(uint64_t until)
 {
 	assert_true(clock_monotonic_ms() < until);
 	event_base_loop(base, EVLOOP_ONCE);
+	turns++;
 }
 
 static bool all_hops_known(void)
@@ -143,6 +146,8 @@ struct change {
 	uint32_t weight;
 	bool ended;
 	int rc;
+	unsigned told;  /* of a reload of lists: calls of the function of state_on_change */
+	unsigned turns; /* of a save: those of the loop meanwhile */
 };
 
 /* Of the first backend of the last service. */
@@ -176,6 +181,38 @@ static void run_to_end(const struct change *change)
 
 	while (!change->ended)
 		turn(until);
+}
+
+static void count_call(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+static unsigned told;
+
+/* Nothing else commits meanwhile. */
+static void run_lists(void *arg)
+{
+	struct change *change = arg;
+	struct lists_report report;
+	struct error err;
+
+	told = 0;
+	change->rc = state_reload_lists(state, &report, &err);
+	change->told = told;
+	change->ended = true;
+}
+
+static void run_save(void *arg)
+{
+	struct change *change = arg;
+	unsigned before = turns;
+	struct saved saved;
+	struct error err;
+
+	change->rc = state_save(state, &saved, &err);
+	change->turns = turns - before;
+	change->ended = true;
 }
 
 /* ---- the first world ---- */
@@ -312,6 +349,44 @@ static void a_refused_change_leaves_the_present_world_as_it_was(void **unused)
 	}
 }
 
+/* How many backends of the present service have one in the next world; *ret: one of these. */
+static unsigned count_successors(const struct service *service, const struct backend **ret)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		if (!service->backends[i]->successor)
+			continue;
+		*ret = service->backends[i]->successor;
+		count++;
+	}
+	return count;
+}
+
+/* A result of a probe concerns all backends of the service: none of them may be gone. */
+static void a_world_that_is_freed_bit_by_bit_has_no_backend_that_is_gone(void **unused)
+{
+	uint64_t until = patience_ends();
+	struct change change = {0};
+	unsigned partly = 0;
+
+	begin_usual();
+	assert_int_equal(tasks_add(tasks, run_refused, &change), 0);
+	while (!change.ended) {
+		for (unsigned i = 0; i < SERVICES; i++) {
+			const struct backend *next = NULL;
+			unsigned count = count_successors(state->world.services[i], &next);
+
+			if (next)
+				assert_int_equal(next->service->backends_count, count);
+			partly += count && count < BACKENDS;
+		}
+		turn(until);
+	}
+	assert_int_equal(change.rc, -ENOSPC);
+	assert_in_range(partly, 1, UINT32_MAX);
+}
+
 static void changes_wait_for_one_another(void **unused)
 {
 	struct change first = {.weight = 7}, refused = {0}, last = {.weight = 9};
@@ -331,6 +406,31 @@ static void changes_wait_for_one_another(void **unused)
 	assert_int_equal(backend_of(SERVICES - 1)->weight, 9);
 }
 
+/* It weighs all services: a verdict may have come since the last commit. */
+static void a_reload_of_lists_is_a_commit_that_others_are_told_of(void **unused)
+{
+	struct change change = {0};
+
+	begin_usual();
+	state_on_change(state, count_call, &told);
+	assert_int_equal(tasks_add(tasks, run_lists, &change), 0);
+	run_to_end(&change);
+	assert_int_equal(change.rc, 0);
+	assert_int_equal(change.told, 1);
+}
+
+/* The file is not there, and that is found out beside the loop. */
+static void the_loop_goes_on_while_the_file_is_read_for_a_save(void **unused)
+{
+	struct change change = {0};
+
+	begin_usual();
+	assert_int_equal(tasks_add(tasks, run_save, &change), 0);
+	run_to_end(&change);
+	assert_int_equal(change.rc, -ENOENT);
+	assert_in_range(change.turns, 1, UINT32_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, end)
 
 int main(void)
@@ -342,7 +442,10 @@ int main(void)
 	    TEST(a_next_hop_that_comes_during_a_change_is_not_lost),
 	    TEST(a_change_is_not_seen_before_it_is_in_force),
 	    TEST(a_refused_change_leaves_the_present_world_as_it_was),
+	    TEST(a_world_that_is_freed_bit_by_bit_has_no_backend_that_is_gone),
 	    TEST(changes_wait_for_one_another),
+	    TEST(a_reload_of_lists_is_a_commit_that_others_are_told_of),
+	    TEST(the_loop_goes_on_while_the_file_is_read_for_a_save),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

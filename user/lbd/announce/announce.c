@@ -109,13 +109,11 @@ static void log_vips(const struct announce *announce, const struct announce_vip 
 {
 	unsigned named = 0;
 
-	for (unsigned i = 0, j = 0; i < announce->count && named < NAMED; i++) {
+	for (unsigned i = 0; i < announce->count && named < NAMED; i++) {
 		const struct announce_vip *vip = &announce->vips[i];
+		const struct announce_vip *was = vips_find(before, count, &vip->address);
 
-		while (j < count && addr_compare(&before[j].address, &vip->address) < 0)
-			j++;
-		if (j < count && addr_equal(&before[j].address, &vip->address) &&
-		    before[j].announced != vip->announced && ++named)
+		if (was && was->announced != vip->announced && ++named)
 			log_vip(vip);
 	}
 }
@@ -167,13 +165,11 @@ static int ready_netlink(struct announce *announce, struct error *err)
 static void want_what_is_there(struct announce *announce, const struct announce_vip *before,
 			       unsigned count)
 {
-	for (unsigned i = 0, j = 0; i < announce->count; i++) {
-		const struct addr *address = &announce->vips[i].address;
+	for (unsigned i = 0; i < announce->count; i++) {
+		const struct announce_vip *was =
+		    vips_find(before, count, &announce->vips[i].address);
 
-		while (j < count && addr_compare(&before[j].address, address) < 0)
-			j++;
-		announce->wanted[i] =
-		    j < count && addr_equal(&before[j].address, address) && before[j].announced;
+		announce->wanted[i] = was && was->announced;
 	}
 }
 
@@ -580,17 +576,9 @@ const struct announce_vip *announce_vips(const struct announce *announce, unsign
 	return announce->vips;
 }
 
-static int vip_by_address(const void *key, const void *item)
-{
-	return addr_compare(key, &((const struct announce_vip *)item)->address);
-}
-
 bool announce_has(const struct announce *announce, const struct addr *vip)
 {
-	const struct announce_vip *found = announce->count
-					       ? bsearch(vip, announce->vips, announce->count,
-							 sizeof(*announce->vips), vip_by_address)
-					       : NULL;
+	const struct announce_vip *found = vips_find(announce->vips, announce->count, vip);
 
 	return found && found->announced;
 }

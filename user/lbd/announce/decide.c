@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/cleanup.h"
 
@@ -90,6 +89,17 @@ int vips_collect(struct service *const *services, unsigned count,
 	*ret = vips;
 	*ret_tally = tally;
 	return 0;
+}
+
+static int vip_by_address(const void *key, const void *item)
+{
+	return addr_compare(key, &((const struct announce_vip *)item)->address);
+}
+
+struct announce_vip *vips_find(const struct announce_vip *vips, unsigned count,
+			       const struct addr *address)
+{
+	return count ? bsearch(address, vips, count, sizeof(*vips), vip_by_address) : NULL;
 }
 
 /* ---- the node ---- */

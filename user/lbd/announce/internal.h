@@ -26,6 +26,9 @@ struct node_tally {
 int vips_collect(struct service *const *services, unsigned count,
 		 const struct config_announce *config, struct announce_vip **ret,
 		 struct node_tally *ret_tally);
+/* By address, among those of vips_collect; NULL: it is none of them. */
+struct announce_vip *vips_find(const struct announce_vip *vips, unsigned count,
+			       const struct addr *address);
 /* why: for users; "" where the state says all. */
 enum node_state node_decide(const struct node_facts *facts, const struct node_tally *tally,
 			    char why[ANNOUNCE_WHY]);

@@ -217,16 +217,10 @@ static int add_missing(struct netlink *netlink, const struct found_list *there,
 	return first;
 }
 
-static int vip_by_address(const void *key, const void *item)
-{
-	return addr_compare(key, &((const struct announce_vip *)item)->address);
-}
-
 static bool is_in_force(const struct found *route, const struct announce_vip *vips,
 			const bool *wanted, unsigned count, uint32_t metric)
 {
-	const struct announce_vip *vip =
-	    count ? bsearch(&route->address, vips, count, sizeof(*vips), vip_by_address) : NULL;
+	const struct announce_vip *vip = vips_find(vips, count, &route->address);
 
 	return vip && wanted[vip - vips] && route->metric == metric;
 }
@@ -262,9 +256,7 @@ int routes_look(struct netlink *netlink, const struct route_set *set, struct ann
 	int rc = find_routes(netlink, &there, err);
 
 	for (size_t i = 0; !rc && i < there.count; i++) {
-		struct announce_vip *vip = count ? bsearch(&there.list[i].address, vips, count,
-							   sizeof(*vips), vip_by_address)
-						 : NULL;
+		struct announce_vip *vip = vips_find(vips, count, &there.list[i].address);
 
 		if (vip)
 			vip->announced = true;

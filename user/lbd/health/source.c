@@ -124,7 +124,6 @@ static int list_addresses(struct sources *sources)
 
 static void read_addresses(struct sources *sources)
 {
-
 	free(sources->list);
 	sources->list = NULL;
 	sources->count = 0;

@@ -71,6 +71,7 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 	if (rc)
 		return rc;
 	report_world(state);
+	state_tell(state);
 	log_info("lists reloaded: %u services have lists, %u changed", report.services,
 		 report.changed);
 	log_debug("lists: %llu prefixes in %.3g s", (unsigned long long)report.prefixes,

@@ -2,11 +2,9 @@
 /* What of a config this machine does not have, and what it has and should know of. */
 #include "internal.h"
 
-#include <errno.h>
 #include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <stdlib.h>
 
 static void name_missing_interfaces(const struct config *config, struct sentences *ret)
 {

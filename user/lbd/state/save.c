@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/cleanup.h"
 #include "lbd/config/config.h"
@@ -92,7 +91,7 @@ void saved_done(struct saved *saved)
 	*saved = (struct saved){0};
 }
 
-int state_save(const struct state *state, struct saved *ret, struct error *err)
+static int save(const struct state *state, struct saved *ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	struct saved saved = {0};
@@ -112,4 +111,27 @@ int state_save(const struct state *state, struct saved *ret, struct error *err)
 	else
 		*ret = saved;
 	return rc;
+}
+
+struct saving {
+	const struct state *state;
+	struct saved *saved;
+	struct error *err;
+	int rc;
+};
+
+static void run_save(void *arg)
+{
+	struct saving *saving = arg;
+
+	saving->rc = save(saving->state, saving->saved, saving->err);
+}
+
+int state_save(const struct state *state, struct saved *ret, struct error *err)
+{
+	struct saving saving = {.state = state, .saved = ret, .err = err};
+
+	/* Two configs are read, and of the state what only tasks change. */
+	task_wait(run_save, &saving);
+	return saving.rc;
 }

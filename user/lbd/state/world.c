@@ -32,10 +32,12 @@ static void backend_free(struct backend *backend)
 	free(backend);
 }
 
+/* A probe that ends in a pause looks at all backends of its service: those that are gone must not
+ * be among them. */
 static void service_free(struct service *service)
 {
-	for (unsigned i = 0; i < service->backends_count; i++) {
-		backend_free(service->backends[i]);
+	while (service->backends_count) {
+		backend_free(service->backends[--service->backends_count]);
 		task_pause();
 	}
 	free(service->backends);
