@@ -20,6 +20,7 @@ LAB_GRACE=60
 
 VIP4=192.0.2.10
 VIP6=2001:db8:5::10
+VIPS=("$VIP4" "$VIP6" "$LAB_UDP4" "$LAB_UDP6")
 CHECK_TIMES="interval: 500ms, timeout: 450ms, rise: 2, fall: 3"
 
 # Six services over the same N backends: web4 and web6 (HTTP, nginx), tcp4 and tcp6 (long-lived
@@ -72,7 +73,7 @@ lab_with_servers() { # N
 	lab_need_root
 	lab_up "$1" || return 1
 	for i in $(seq "$1"); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
+		lab_backend_servers "$i" "${VIPS[@]}" || return 1
 	done
 }
 
@@ -205,6 +206,32 @@ hold_open() { # NAME PORT COUNT [OPTION VALUE]...
 	load_start "$1" hold $VIP4 "$2" connections "$3" "${@:4}"
 	lab_wait_for 20 "$3 connections of $1" grep -q "$3 connections open" "$WORK/$1.err"
 }
+
+# Load and open connections, from before ACTION until it has returned; nothing may be lost.
+across() { # ACTION...
+	local status
+	load_start requests load-http $VIP4 80 rate 200 timeout 20
+	hold_open open 7000 200 interval 0.1 timeout 30
+	"$@"
+	status=$?
+	sleep 1
+	load_end requests
+	load_end open
+	expect "failed requests" "$(report_field requests .failed)" = 0
+	expect "broken or moved connections" "$(broken_or_moved open)" = 0
+	return $status
+}
+
+# ---- two balancers: scripts that source tools/pair.sh too ----
+
+# The six services over N backends on this node, until the backends are up.
+pair_serve() { # NODE N
+	config_services "$2" | pair_config "$1"
+	pair_lbd_start "$1" || return 1
+	lab_wait_for 15 "the backends to be up on $1" pair_backends_up "$1" $((6 * $2))
+}
+both_announce() { pair_paths_are 2 "${VIPS[@]}"; }
+one_announces() { pair_paths_are 1 "${VIPS[@]}"; }
 
 # ---- floods ----
 
