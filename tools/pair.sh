@@ -33,7 +33,7 @@ pair_config() { # NODE
 	dir=$(pair_dir "$1")
 	{
 		lab_config_head | if [ "$1" = lb ]; then cat; else
-			sed "s#^pin:.*#pin: /sys/fs/bpf/$LAB-$1#; s#: $WORK/#: $dir/#"
+			sed "s#^pin:.*#pin: /sys/fs/bpf/$LAB/$1#; s#: $WORK/#: $dir/#"
 		fi
 		echo "announce: { file: $dir/vrrp${PAIR_TABLE:+, table: $PAIR_TABLE} }"
 		cat
@@ -44,7 +44,7 @@ pair_lbd_start() { # NODE
 	local name=lbd
 	[ "$1" = lb ] || name=lbd-$1
 	lab_spawn "$name" in_ns "$1" "${LBD:-$BUILD/lbd}" -c "$(pair_dir "$1")/lbd.yaml"
-	lab_wait_for 10 "lbd on $1 to answer" pair_ctl "$1" status
+	lab_wait_for 10 "lbd on $1 to start" lab_started pair_ctl "$1"
 }
 
 pair_node() { pair_ctl "$1" status --json | json ".node.$2"; } # NODE FIELD

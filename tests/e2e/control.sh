@@ -167,9 +167,8 @@ other_weight() { # SERVICE ADDRESS
 restart_other() {
 	lab_kill other KILL
 	lab_spawn other in_ns lb "$BUILD/lbd" -c "$WORK/other.yaml"
-	lab_wait_for 15 "the other lbd to start" other_started
+	lab_wait_for 15 "the other lbd to start" lab_started other_lbctl
 }
-other_started() { [ "$(other_lbctl status --json | jq '.starting | not')" = true ]; }
 
 test_two_lbds_in_one_directory_do_not_share_run_time_changes() {
 	start_other "" || { end_other; return 1; }
