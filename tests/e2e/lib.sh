@@ -10,7 +10,8 @@ LAB=${LAB:-lbt$$}
 # With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test.
 SANITIZER_DIR=/tmp/$LAB.sanitizer
 mkdir -p "$SANITIZER_DIR" && chmod 1777 "$SANITIZER_DIR"
-trap 'rm -rf "$SANITIZER_DIR"' EXIT
+trap 'lab_down; rm -rf "$SANITIZER_DIR" "/tmp/$LAB.setup" "/tmp/$LAB.out"' EXIT
+trap 'exit 1' INT TERM
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_DIR/report:log_exe_name=1"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_DIR/report"
 
@@ -70,7 +71,6 @@ backend_address() { # N FAMILY
 # The lab with N backends and their servers.
 lab_with_servers() { # N
 	local i
-	lab_need_root
 	lab_up "$1" || return 1
 	for i in $(seq "$1"); do
 		lab_backend_servers "$i" "${VIPS[@]}" || return 1
@@ -261,8 +261,8 @@ no_sanitizer_reports() {
 	return $status
 }
 
-# Called by lab_down when all processes have ended and their logs are still there: a process that
-# cannot write its report says so on stderr.
+# Finds reports in the logs of processes that have ended: one that cannot write its report to a file
+# has it on stderr. The log is then a report too.
 lab_ended() {
 	local file
 	for file in "$WORK"/*.log; do
@@ -281,24 +281,21 @@ skip_all_without() { # COMMAND PACKAGE
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
 set_up_or_end() { # COMMAND...
+	lab_need_root
 	"$@" >"/tmp/$LAB.setup" 2>&1 && {
 		rm -f "/tmp/$LAB.setup"
 		return
 	}
 	tail -n 60 "/tmp/$LAB.setup" | sed 's/^/# /'
 	[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
-	rm -f "/tmp/$LAB.setup"
 	no_sanitizer_reports
 	echo "not ok 1 - lab_comes_up"
 	echo "1..1"
-	lab_down
 	exit 1
 }
 
 run_tests() {
 	local name number=0 status failed=0
-	trap 'lab_down; rm -rf "$SANITIZER_DIR"' EXIT
-	trap 'exit 1' INT TERM
 	for name in $(grep -oE '^test_[a-z0-9_]+' "$0"); do
 		if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
 		number=$((number + 1)) FAILED=0 SKIP=
