@@ -198,7 +198,7 @@ test_check_names_a_hash_seed_that_is_missing() {
 	local output
 	grep -v '^hash-seed' "$WORK/lbd.yaml" >"$WORK/no-seed.yaml"
 	output=$("$BUILD/lbd" --check "$WORK/no-seed.yaml" 2>&1) || return 1
-	[[ $output == *"announce: the config has no hash-seed"* ]] || return 1
+	contains "$output" "announce: the config has no hash-seed"
 	output=$("$BUILD/lbd" --check "$WORK/lbd.yaml" 2>&1) || return 1
 	[[ $output != *hash-seed* ]]
 }

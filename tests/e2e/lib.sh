@@ -152,6 +152,7 @@ downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* 
 # The process that runs HTTP checks.
 probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
 proc_status() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } # PID NAME
+rxvlan() { in_ns lb ethtool -k eth0 | awk '/^rx-vlan-offload:/ { print $2 }'; }
 # Maps, programs and links of BPF that a process holds.
 bpf_descriptors() { find "/proc/$1/fd" -lname 'anon_inode:bpf*' | wc -l; } # PID
 
@@ -163,6 +164,12 @@ expect() { # WHAT ACTUAL OP VALUE
 	echo "# expected $1 $3 '$4', got '$2'"
 	FAILED=1
 	return 1
+}
+
+contains() { # TEXT PART
+	[[ $1 == *"$2"* ]] && return
+	echo "# expected '$2' in: $1"
+	FAILED=1
 }
 
 skip() { # WHY
