@@ -175,6 +175,8 @@ lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || {
 			echo "timed out waiting for $what" >&2
+			# shellcheck disable=SC2034
+			FAILED=1 # a test, which need not look at the status
 			return 1
 		}
 		sleep 0.1

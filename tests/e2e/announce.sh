@@ -67,16 +67,20 @@ test_a_drain_moves_the_traffic_and_breaks_no_connection() {
 	expect "state" "$(pair_node lb state)" = withdrawn
 }
 test_the_end_of_the_drain_breaks_no_connection() {
+	drain_and_wait || return 1
 	across undrain_and_wait || return 1
 	expect "state" "$(pair_node lb state)" = up
 }
 
+vanish() {
+	pair_cut lb
+	lab_wait_for 10 "BFD to see it" one_announces
+}
 # New connections wait until the router has noticed; none is refused, and none that is open breaks.
 test_a_node_that_vanishes_costs_no_maglev_connection() {
 	local result
 	hold_open open 7000 200 interval 0.1 timeout 30
-	pair_cut lb
-	lab_wait_for 10 "BFD to see it" one_announces || return 1
+	vanish || return 1
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 2)
 	load_end open
 	grep 'broke' "$WORK/open.err" | sed 's/^/# /'
@@ -87,7 +91,7 @@ come_back() {
 	pair_mend lb
 	lab_wait_for 60 "both nodes to be announced" both_announce
 }
-test_a_node_that_comes_back_costs_none_either() { across come_back; }
+test_a_node_that_comes_back_costs_none_either() { vanish && across come_back; }
 
 # Before the VIPs are withdrawn the router still has the route, as the last choice.
 test_a_node_that_drains_alone_keeps_the_traffic() {

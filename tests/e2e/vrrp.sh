@@ -16,6 +16,12 @@ only_owner() { # NODE
 		pair_owns "$1" "$vip" && ! pair_owns "$(other "$1")" "$vip" || return 1
 	done
 }
+# The router has this node's MAC address for the VIP of the load.
+router_sends_to() { # NODE
+	local mac
+	mac=$(ip -n "$(ns "$1")" -j link show eth0 | json '.[0].address') &&
+		ip -n "$(ns router)" neigh show $VIP4 dev br0 | grep -qwF "lladdr $mac"
+}
 one_owner() { only_owner lb || only_owner lb2; }
 owner() { if only_owner lb; then echo lb; else echo lb2; fi; }
 
@@ -66,7 +72,7 @@ test_an_active_node_that_vanishes_costs_no_maglev_connection() {
 	pair_cut "$active"
 	lab_wait_for 20 "the VIPs on the other node" \
 		pair_owns "$(other "$active")" $VIP4 || return 1
-	sleep 1 # the router hears of it
+	lab_wait_for 10 "the router to hear of it" router_sends_to "$(other "$active")" || return 1
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 2)
 	load_end open
 	expect "failed requests once it is noticed" "$(field "$result" .failed)" = 0
