@@ -15,8 +15,9 @@
 
 #include "kernel.h"
 
-#define CHECKSUM_PARTIAL 3 /* of the kernel's include/linux/skbuff.h */
-#define PACKET_OUTGOING  4 /* of its include/uapi/linux/if_packet.h */
+#define CHECKSUM_PARTIAL 3      /* of the kernel's include/linux/skbuff.h */
+#define PACKET_OUTGOING  4      /* of its include/uapi/linux/if_packet.h */
+#define MAC_HEADER_UNSET 0xffff /* of its skb_mac_header_was_set() */
 
 /* The devices that are looked at, by ifindex. */
 struct {
@@ -42,6 +43,10 @@ int BPF_PROG(look, struct sk_buff *skb)
 		return 0;
 	/* the copy that tcpdump gets of a packet of this host */
 	if (BPF_CORE_READ_BITFIELD(skb, pkt_type) == PACKET_OUTGOING)
+		return 0;
+	/* the copy of a packet of this host that waits for a neighbour's address (neigh_probe): it
+	 * has no Ethernet header yet, and its checksum is finished when it is sent */
+	if (skb->mac_header == MAC_HEADER_UNSET)
 		return 0;
 	ifindex = (__u32)device->ifindex;
 	seen = bpf_map_lookup_elem(&checksums, &ifindex);

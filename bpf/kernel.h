@@ -27,6 +27,7 @@ struct sk_buff {
 	__u8 pkt_type : 3;
 	__u8 ip_summed : 2;
 	__be16 protocol;
+	__u16 mac_header;
 };
 #pragma clang attribute pop
 

@@ -175,6 +175,8 @@ lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || {
 			echo "timed out waiting for $what" >&2
+			# shellcheck disable=SC2034
+			FAILED=1 # a test, which need not look at the status
 			return 1
 		}
 		sleep 0.1
@@ -191,12 +193,15 @@ lab_udp_settled() {
 # The daemon in lb, with its config at $WORK/lbd.yaml. Extra arguments go to lbd.
 lab_lbd_start() {
 	lab_spawn lbd in_ns lb "${LBD:-$BUILD/lbd}" -c "$WORK/lbd.yaml" "$@"
-	lab_wait_for 10 "lbd to start" lab_lbd_started || {
+	lab_wait_for 10 "lbd to start" lab_started lbctl || {
 		cat "$WORK/lbd.log" >&2
 		return 1
 	}
 }
-lab_lbd_started() { [ "$(lbctl status --json | jq '.starting | not')" = true ]; }
+# It answers when it has adopted the maps; it has started when it may make changes.
+lab_started() { # LBCTL-COMMAND...
+	[ "$("$@" status --json | jq '.starting | not')" = true ]
+}
 
 lbctl() { in_ns lb "$BUILD/lbctl" --socket "$WORK/lbd.sock" "$@"; }
 traffic() { in_ns client "$BUILD/tests/e2e/traffic" "$@"; }
@@ -241,7 +246,7 @@ lab_down() {
 		for pid in $(ip netns pids "$name" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
 		ip netns del "$name"
 	done
-	rm -rf "/sys/fs/bpf/${LAB:?}" "/sys/fs/bpf/${LAB:?}-lb2" # the second one: pair.sh
+	rm -rf "/sys/fs/bpf/${LAB:?}"
 	[ -z "$WORK" ] || ! declare -F lab_ended >/dev/null || lab_ended
 	[ -z "$WORK" ] || rm -rf "$WORK"
 	WORK=

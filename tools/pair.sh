@@ -1,11 +1,11 @@
 #!/bin/bash
 # The lab of lab.sh with a second balancer, lb2 (10.0.0.3, 2001:db8:b::3), and what moves traffic
 # between the two: BIRD or FRR on both and on the router, or keepalived on both, with the
-# configurations of dist/announce. NODE is lb or lb2. Start with pair_up, pair_config and pair_lbd_start.
+# configurations of dist/announce. NODE is lb or lb2. Start with lab_up, pair_up, pair_config and
+# pair_lbd_start.
 # shellcheck disable=SC2154
 
-pair_up() { # BACKENDS
-	lab_up "$1" || return 1
+pair_up() {
 	lab_host lb2
 	lab_cable lb2 10.0.0.3/24 2001:db8:b::3/64 1600
 	lab_join_inside lb2
@@ -33,7 +33,7 @@ pair_config() { # NODE
 	dir=$(pair_dir "$1")
 	{
 		lab_config_head | if [ "$1" = lb ]; then cat; else
-			sed "s#^pin:.*#pin: /sys/fs/bpf/$LAB-$1#; s#: $WORK/#: $dir/#"
+			sed "s#^pin:.*#pin: /sys/fs/bpf/$LAB/$1#; s#: $WORK/#: $dir/#"
 		fi
 		echo "announce: { file: $dir/vrrp${PAIR_TABLE:+, table: $PAIR_TABLE} }"
 		cat
@@ -44,11 +44,18 @@ pair_lbd_start() { # NODE
 	local name=lbd
 	[ "$1" = lb ] || name=lbd-$1
 	lab_spawn "$name" in_ns "$1" "${LBD:-$BUILD/lbd}" -c "$(pair_dir "$1")/lbd.yaml"
-	lab_wait_for 10 "lbd on $1 to answer" pair_ctl "$1" status
+	lab_wait_for 10 "lbd on $1 to start" lab_started pair_ctl "$1"
 }
 
 pair_node() { pair_ctl "$1" status --json | json ".node.$2"; } # NODE FIELD
 pair_state_is() { [ "$(pair_node "$1" state)" = "$2" ]; }      # NODE STATE
+pair_backends_up() { # NODE COUNT
+	[ "$(pair_ctl "$1" status --json | json .backends_up)" = "$2" ]
+}
+pair_forwarded() { # NODE
+	pair_ctl "$1" stats --json |
+		json '[.reasons[] | select(.name | startswith("forwarded")) | .packets] | add'
+}
 
 # ---- BIRD ----
 
@@ -128,3 +135,13 @@ pair_owns() { # NODE VIP
 # The switch port of a node: without it the node is gone for all others, but keeps its carrier.
 pair_cut() { bridge -n "$(ns router)" link set dev "to-$1" state 0; }  # NODE
 pair_mend() { bridge -n "$(ns router)" link set dev "to-$1" state 3; } # NODE
+
+# The node's HTTP checks get no answer: its own fault, as the other node shows.
+pair_cut_checks() { # NODE
+	in_ns "$1" nft -f - <<-RULES
+		add table inet cut
+		add chain inet cut out { type filter hook output priority 0; }
+		add rule inet cut out tcp dport 80 drop
+	RULES
+}
+pair_mend_checks() { in_ns "$1" nft delete table inet cut; } # NODE

@@ -6,28 +6,14 @@
 . "$(dirname "$0")/../../tools/pair.sh"
 
 COUNT=3
-VIPS="$VIP4 $VIP6 $LAB_UDP4 $LAB_UDP6"
 UPLINK2=10.0.0.3
 # A busy machine would lose sessions of 50 ms x 3.
 PAIR_BFD_MS=1000
 
-all_up() { [ "$(pair_ctl "$1" status --json | json .backends_up)" = $((6 * COUNT)) ]; } # NODE
-# shellcheck disable=SC2086
-both_announce() { pair_paths_are 2 $VIPS; }
-# shellcheck disable=SC2086
-one_announces() { pair_paths_are 1 $VIPS; }
-
 pair_with_lbd() {
 	local node
-	pair_up $COUNT || return 1
-	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
-	for node in lb lb2; do
-		config_services $COUNT | pair_config $node
-		pair_lbd_start $node || return 1
-		lab_wait_for 15 "the backends to be up on $node" all_up $node || return 1
-	done
+	lab_with_servers $COUNT && pair_up || return 1
+	for node in lb lb2; do pair_serve $node $COUNT || return 1; done
 	for node in router lb lb2; do pair_bird_start $node; done
 	lab_wait_for 30 "two routes to each VIP" both_announce || {
 		ip -n "$(ns router)" route
@@ -42,29 +28,9 @@ announced() { # NODE [METRIC]: the routes in lbd's table
 		ip -n "$(ns "$1")" $family route show table 76 proto 76 ${2:+metric "$2"}
 	done 2>/dev/null | wc -l
 }
-forwarded() { # NODE
-	pair_ctl "$1" stats --json |
-		json '[.reasons[] | select(.name | startswith("forwarded")) | .packets] | add'
-}
-
-# Load and open connections, from before ACTION until it has returned; nothing may be lost.
-across() { # ACTION...
-	local status
-	load_start requests load-http $VIP4 80 rate 200 timeout 20
-	hold_open open 7000 200 interval 0.1 timeout 30
-	"$@"
-	status=$?
-	sleep 1
-	load_end requests
-	load_end open
-	expect "failed requests" "$(report_field requests .failed)" = 0
-	expect "broken or moved connections" "$(broken_or_moved open)" = 0
-	return $status
-}
-
 test_both_nodes_announce_every_vip_and_the_router_uses_both() {
 	local node result before
-	before=$(forwarded lb2)
+	before=$(pair_forwarded lb2)
 	for node in lb lb2; do
 		expect "state of $node" "$(pair_node $node state)" = up
 		expect "VIPs announced by $node" "$(pair_node $node announced)" = 4
@@ -74,8 +40,8 @@ test_both_nodes_announce_every_vip_and_the_router_uses_both() {
 	expect "failures, IPv4" "$(field "$result" .failed)" = 0
 	result=$(traffic load-http $VIP6 80 rate 300 seconds 1)
 	expect "failures, IPv6" "$(field "$result" .failed)" = 0
-	expect "packets forwarded by lb" "$(forwarded lb)" -gt 0
-	expect "packets forwarded by lb2" "$(forwarded lb2)" -gt "$before"
+	expect "packets forwarded by lb" "$(pair_forwarded lb)" -gt 0
+	expect "packets forwarded by lb2" "$(pair_forwarded lb2)" -gt "$before"
 	expect "number in the file" "$(cat "$WORK/vrrp")" = 0
 }
 
@@ -101,16 +67,20 @@ test_a_drain_moves_the_traffic_and_breaks_no_connection() {
 	expect "state" "$(pair_node lb state)" = withdrawn
 }
 test_the_end_of_the_drain_breaks_no_connection() {
+	drain_and_wait || return 1
 	across undrain_and_wait || return 1
 	expect "state" "$(pair_node lb state)" = up
 }
 
+vanish() {
+	pair_cut lb
+	lab_wait_for 10 "BFD to see it" one_announces
+}
 # New connections wait until the router has noticed; none is refused, and none that is open breaks.
 test_a_node_that_vanishes_costs_no_maglev_connection() {
 	local result
 	hold_open open 7000 200 interval 0.1 timeout 30
-	pair_cut lb
-	lab_wait_for 10 "BFD to see it" one_announces || return 1
+	vanish || return 1
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 2)
 	load_end open
 	grep 'broke' "$WORK/open.err" | sed 's/^/# /'
@@ -121,7 +91,7 @@ come_back() {
 	pair_mend lb
 	lab_wait_for 60 "both nodes to be announced" both_announce
 }
-test_a_node_that_comes_back_costs_none_either() { across come_back; }
+test_a_node_that_comes_back_costs_none_either() { vanish && across come_back; }
 
 # Before the VIPs are withdrawn the router still has the route, as the last choice.
 test_a_node_that_drains_alone_keeps_the_traffic() {
@@ -194,20 +164,13 @@ test_lbd_withdraw_takes_the_routes_away_without_a_config() {
 }
 
 # The balancer's checks get no answer: its own fault, as lb2 shows.
-cut_checks() {
-	in_ns lb nft -f - <<-RULES
-		add table inet cut
-		add chain inet cut out { type filter hook output priority 0; }
-		add rule inet cut out tcp dport 80 drop
-	RULES
-}
 go_blind() {
-	cut_checks || return 1
+	pair_cut_checks lb || return 1
 	lab_wait_for 20 "the node to be blind" pair_state_is lb blind || return 1
 	lab_wait_for 20 "routes to lb2 alone" pair_goes_to $VIP4 $UPLINK2
 }
 see_again() {
-	in_ns lb nft delete table inet cut
+	pair_mend_checks lb
 	lab_wait_for 30 "both nodes to be announced" both_announce
 }
 test_a_blind_node_withdraws_and_nobody_notices() {
@@ -239,7 +202,7 @@ test_check_names_a_hash_seed_that_is_missing() {
 	local output
 	grep -v '^hash-seed' "$WORK/lbd.yaml" >"$WORK/no-seed.yaml"
 	output=$("$BUILD/lbd" --check "$WORK/no-seed.yaml" 2>&1) || return 1
-	[[ $output == *"announce: the config has no hash-seed"* ]] || return 1
+	contains "$output" "announce: the config has no hash-seed"
 	output=$("$BUILD/lbd" --check "$WORK/lbd.yaml" 2>&1) || return 1
 	[[ $output != *hash-seed* ]]
 }

@@ -348,7 +348,6 @@ no_interface() { [ "$(lbctl status --json | json '.interfaces | length')" = 0 ];
 
 set_up() {
 	local i
-	lab_need_root
 	lab_up $COUNT || return 1
 	as_containers
 	for i in $(seq $COUNT); do

@@ -31,8 +31,7 @@ test_a_returned_backend_serves_again_without_a_failure() {
 # The host itself is gone: no RST, no ARP reply.
 test_a_vanished_host_costs_no_flow_of_the_others() {
 	local result
-	load_start hold hold $VIP4 7000 connections 60 timeout 5
-	lab_wait_for 5 "connections" grep -q "60 connections open" "$WORK/hold.err" || return 1
+	hold_open hold 7000 60 timeout 5 || return 1
 	sleep 1
 	ip -n "$(ns b3)" link set eth0 down
 	lab_wait_for 5 "b3's six entries to be down" backends_up 12 || return 1

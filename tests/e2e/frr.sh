@@ -5,29 +5,13 @@
 . "$(dirname "$0")/../../tools/pair.sh"
 
 COUNT=2
-VIPS="$VIP4 $VIP6 $LAB_UDP4 $LAB_UDP6"
 # A busy machine would lose sessions of 50 ms x 3.
 PAIR_BFD_MS=1000
 
-all_up() { [ "$(pair_ctl "$1" status --json | json .backends_up)" = $((6 * COUNT)) ]; } # NODE
-# shellcheck disable=SC2086
-both_announce() { pair_paths_are 2 $VIPS; }
-# shellcheck disable=SC2086
-one_announces() { pair_paths_are 1 $VIPS; }
-
 pair_with_lbd() {
-	local node
-	pair_up $COUNT || return 1
-	for i in $(seq $COUNT); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
-	done
-	for node in lb lb2; do
-		# FRR reads the main table.
-		[ $node = lb ] && PAIR_TABLE=254 || PAIR_TABLE=
-		config_services $COUNT | pair_config $node
-		pair_lbd_start $node || return 1
-		lab_wait_for 15 "the backends to be up on $node" all_up $node || return 1
-	done
+	lab_with_servers $COUNT && pair_up || return 1
+	# FRR reads the main table.
+	PAIR_TABLE=254 pair_serve lb $COUNT && pair_serve lb2 $COUNT || return 1
 	pair_frr_start router || return 1
 	pair_frr_start lb || return 1
 	pair_bird_start lb2

@@ -10,7 +10,8 @@ LAB=${LAB:-lbt$$}
 # With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test.
 SANITIZER_DIR=/tmp/$LAB.sanitizer
 mkdir -p "$SANITIZER_DIR" && chmod 1777 "$SANITIZER_DIR"
-trap 'rm -rf "$SANITIZER_DIR"' EXIT
+trap 'lab_down; rm -rf "$SANITIZER_DIR" "/tmp/$LAB.setup" "/tmp/$LAB.out"' EXIT
+trap 'exit 1' INT TERM
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_DIR/report:log_exe_name=1"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_DIR/report"
 
@@ -20,6 +21,7 @@ LAB_GRACE=60
 
 VIP4=192.0.2.10
 VIP6=2001:db8:5::10
+VIPS=("$VIP4" "$VIP6" "$LAB_UDP4" "$LAB_UDP6")
 CHECK_TIMES="interval: 500ms, timeout: 450ms, rise: 2, fall: 3"
 
 # Six services over the same N backends: web4 and web6 (HTTP, nginx), tcp4 and tcp6 (long-lived
@@ -69,10 +71,9 @@ backend_address() { # N FAMILY
 # The lab with N backends and their servers.
 lab_with_servers() { # N
 	local i
-	lab_need_root
 	lab_up "$1" || return 1
 	for i in $(seq "$1"); do
-		lab_backend_servers "$i" $VIP4 $VIP6 "$LAB_UDP4" "$LAB_UDP6" || return 1
+		lab_backend_servers "$i" "${VIPS[@]}" || return 1
 	done
 }
 
@@ -151,6 +152,7 @@ downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* 
 # The process that runs HTTP checks.
 probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
 proc_status() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } # PID NAME
+rxvlan() { in_ns lb ethtool -k eth0 | awk '/^rx-vlan-offload:/ { print $2 }'; }
 # Maps, programs and links of BPF that a process holds.
 bpf_descriptors() { find "/proc/$1/fd" -lname 'anon_inode:bpf*' | wc -l; } # PID
 
@@ -162,6 +164,12 @@ expect() { # WHAT ACTUAL OP VALUE
 	echo "# expected $1 $3 '$4', got '$2'"
 	FAILED=1
 	return 1
+}
+
+contains() { # TEXT PART
+	[[ $1 == *"$2"* ]] && return
+	echo "# expected '$2' in: $1"
+	FAILED=1
 }
 
 skip() { # WHY
@@ -206,6 +214,32 @@ hold_open() { # NAME PORT COUNT [OPTION VALUE]...
 	lab_wait_for 20 "$3 connections of $1" grep -q "$3 connections open" "$WORK/$1.err"
 }
 
+# Load and open connections, from before ACTION until it has returned; nothing may be lost.
+across() { # ACTION...
+	local status
+	load_start requests load-http $VIP4 80 rate 200 timeout 20
+	hold_open open 7000 200 interval 0.1 timeout 30
+	"$@"
+	status=$?
+	sleep 1
+	load_end requests
+	load_end open
+	expect "failed requests" "$(report_field requests .failed)" = 0
+	expect "broken or moved connections" "$(broken_or_moved open)" = 0
+	return $status
+}
+
+# ---- two balancers: scripts that source tools/pair.sh too ----
+
+# The six services over N backends on this node, until the backends are up.
+pair_serve() { # NODE N
+	config_services "$2" | pair_config "$1"
+	pair_lbd_start "$1" || return 1
+	lab_wait_for 15 "the backends to be up on $1" pair_backends_up "$1" $((6 * $2))
+}
+both_announce() { pair_paths_are 2 "${VIPS[@]}"; }
+one_announces() { pair_paths_are 1 "${VIPS[@]}"; }
+
 # ---- floods ----
 
 # Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or a mixture (tests/e2e/flood.c).
@@ -234,8 +268,8 @@ no_sanitizer_reports() {
 	return $status
 }
 
-# Called by lab_down when all processes have ended and their logs are still there: a process that
-# cannot write its report says so on stderr.
+# Finds reports in the logs of processes that have ended: one that cannot write its report to a file
+# has it on stderr. The log is then a report too.
 lab_ended() {
 	local file
 	for file in "$WORK"/*.log; do
@@ -254,24 +288,21 @@ skip_all_without() { # COMMAND PACKAGE
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
 set_up_or_end() { # COMMAND...
+	lab_need_root
 	"$@" >"/tmp/$LAB.setup" 2>&1 && {
 		rm -f "/tmp/$LAB.setup"
 		return
 	}
 	tail -n 60 "/tmp/$LAB.setup" | sed 's/^/# /'
 	[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
-	rm -f "/tmp/$LAB.setup"
 	no_sanitizer_reports
 	echo "not ok 1 - lab_comes_up"
 	echo "1..1"
-	lab_down
 	exit 1
 }
 
 run_tests() {
 	local name number=0 status failed=0
-	trap 'lab_down; rm -rf "$SANITIZER_DIR"' EXIT
-	trap 'exit 1' INT TERM
 	for name in $(grep -oE '^test_[a-z0-9_]+' "$0"); do
 		if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
 		number=$((number + 1)) FAILED=0 SKIP=

@@ -46,17 +46,11 @@ start_lbd() {
 kill_lbd() { lab_kill lbd KILL; }
 
 has_program() { ip -n "$(ns lb)" -j link show "$1" | jq -e '.[0].xdp' >/dev/null; } # IFACE
-rxvlan() { in_ns lb ethtool -k eth0 | awk '/^rx-vlan-offload:/ { print $2 }'; }
 serves() {
 	local result
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
 	expect "failed requests" "$(field "$result" .failed)" = 0
 	expect "requests answered" "$(field "$result" '[.by[]] | add')" -gt 0
-}
-contains() { # TEXT PART
-	[[ $1 == *"$2"* ]] && return
-	echo "# expected '$2' in: $1"
-	FAILED=1
 }
 
 test_status_without_lbd_says_where_the_program_is_still_attached() {

@@ -198,7 +198,6 @@ config_narrow() {
 }
 
 set_up() {
-	lab_need_root
 	lab_up 0 && narrow_backend || return 1
 	head -c 3000000 /dev/urandom >"$WORK/file"
 	head -c 10000 "$WORK/file" >"$WORK/short"

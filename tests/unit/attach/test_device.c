@@ -346,6 +346,34 @@ static void packets_with_unfinished_checksums_are_told_from_whole_ones(void **st
 	checksums_free(checksums);
 }
 
+/* A health check of a backend whose host is gone. */
+static void a_packet_that_waits_for_a_neighbour_is_no_unfinished_one(void **state)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(80)};
+	uint32_t v0 = if_nametoindex("v0");
+	struct checksums *checksums;
+	struct lb_checksums seen;
+	struct error err;
+	int fd;
+
+	needs_root();
+	if (checksums_new(&checksums, &err)) {
+		print_message("%s\n", err.text);
+		skip();
+	}
+	here("ip addr add 10.9.0.1/24 dev v0 && sysctl -qw net.ipv4.neigh.v0.retrans_time_ms=20");
+	inet_pton(AF_INET, "10.9.0.77", &to.sin_addr);
+	assert_int_equal(checksums_watch(checksums, v0), 0);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), -1);
+	assert_int_equal(errno, EHOSTUNREACH); /* the kernel has asked, and given up */
+	close(fd);
+	assert_int_equal(checksums_read(checksums, v0, &seen), 0);
+	assert_int_equal(seen.unfinished, 0);
+	checksums_forget(checksums, v0);
+	checksums_free(checksums);
+}
+
 static int enter(void **state)
 {
 	netns_enter(state);
@@ -380,6 +408,7 @@ int main(void)
 	    TEST(refused_redirects_are_counted_by_device),
 	    TEST(losses_of_another_network_namespace_are_not_counted),
 	    TEST(packets_with_unfinished_checksums_are_told_from_whole_ones),
+	    TEST(a_packet_that_waits_for_a_neighbour_is_no_unfinished_one),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);
