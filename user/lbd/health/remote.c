@@ -227,12 +227,17 @@ static void start_later(struct remote *remote)
 	event_add(&remote->tick, &wait);
 }
 
+static void on_readable(int fd, short what, void *arg);
+
 static void on_ended(int fd, short what, void *arg)
 {
 	struct remote *remote = arg;
 	pid_t pid = remote->pid;
 	int status = 0; /* not known where lbd was started with SIGCHLD ignored */
 
+	/* What it has said last, and why it ends. Before waitpid: until then the pid is its own. */
+	if (remote->fd >= 0)
+		on_readable(remote->fd, EV_READ, remote);
 	if (!waitpid(pid, &status, WNOHANG))
 		return;
 	if (remote->ending[0])
