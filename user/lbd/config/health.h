@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The mapping `health` of a service or of `defaults`: text to values, defaults, and keys that do not
- * go together. Mistakes are complaints in the place's source. */
+/* The mapping `health` of a service or of `defaults`: text to values, defaults, and keys that do
+ * not go together. Mistakes are complaints in the place's source. */
 #ifndef LBD_CONFIG_HEALTH_H
 #define LBD_CONFIG_HEALTH_H
 
