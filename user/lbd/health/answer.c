@@ -56,11 +56,10 @@ static void finish(struct health_probe *probe, enum health_outcome outcome, cons
 {
 	health_done_fn *done = probe->done;
 	void *arg = probe->arg;
-	uint64_t latency_us = clock_monotonic_us() - probe->start_us;
+	uint32_t latency_us = clock_since_us(probe->start_us);
 
 	answer_cancel(probe);
-	done(arg, outcome, outcome == HEALTH_PASSED ? NULL : why,
-	     latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
+	done(arg, outcome, outcome == HEALTH_PASSED ? NULL : why, latency_us);
 }
 
 static void fail_connect(struct health_probe *probe, int error)
@@ -81,14 +80,6 @@ static void fail_exchange(struct health_probe *probe, int error)
 
 /* ---- the exchange ---- */
 
-static int socket_error(int fd)
-{
-	int rc = 0;
-	socklen_t length = sizeof(rc);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &rc, &length) ? errno : rc;
-}
-
 /* Each step returns true if the probe has ended. */
 
 static bool connect_step(struct health_probe *probe)
@@ -99,7 +90,7 @@ static bool connect_step(struct health_probe *probe)
 	if (!error && poll(&socket, 1, 0) <= 0)
 		return false;
 	if (!error)
-		error = socket_error(probe->fd);
+		error = source_error(probe->fd);
 	if (error) {
 		fail_connect(probe, error);
 		return true;

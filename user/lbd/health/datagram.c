@@ -49,11 +49,10 @@ static void finish(struct health_probe *probe, enum health_outcome outcome, cons
 {
 	health_done_fn *done = probe->done;
 	void *arg = probe->arg;
-	uint64_t latency_us = clock_monotonic_us() - probe->start_us;
+	uint32_t latency_us = clock_since_us(probe->start_us);
 
 	datagram_cancel(probe);
-	done(arg, outcome, outcome == HEALTH_PASSED ? NULL : why,
-	     latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
+	done(arg, outcome, outcome == HEALTH_PASSED ? NULL : why, latency_us);
 }
 
 /* An ICMP error that came back, or no route. */

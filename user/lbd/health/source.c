@@ -269,6 +269,14 @@ int source_socket(const struct health_probe_spec *spec)
 	return -1;
 }
 
+int source_error(int fd)
+{
+	int rc = 0;
+	socklen_t length = sizeof(rc);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &rc, &length) ? errno : rc;
+}
+
 /* ---- new and free ---- */
 
 struct sources *sources_new(void)
