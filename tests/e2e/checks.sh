@@ -26,7 +26,7 @@ services() {
 	HEALTH="{ type: dns, $DNS, expect: 192.0.2.80 }" config_service dns $VIP4 udp 53 4 $COUNT ""
 	HEALTH="{ type: dns, to: vip, $DNS }" config_service dns6 $VIP6 udp 53 6 $COUNT ""
 	HEALTH="{ type: icmp, $CHECK_TIMES }" config_service any $VIP4 tcp any 4 $COUNT ""
-	HEALTH="{ type: icmp, $CHECK_TIMES }" config_service any6 $VIP6 tcp any 6 $COUNT ""
+	HEALTH="{ type: icmp, to: vip, $CHECK_TIMES }" config_service any6 $VIP6 tcp any 6 $COUNT ""
 }
 ALL=$((8 * COUNT))
 

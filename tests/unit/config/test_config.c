@@ -500,8 +500,7 @@ static const struct refusal refusals[] = {
      "6: service web: health: type: ping: expected one of none, *"},
     {"a_health_kind_that_is_not_a_type", WEB "    health: { type: tcp-answer }\n" BACKENDS,
      "6: service web: health: type: tcp-answer: expected one of *"},
-    {"a_health_method_in_small_letters",
-     WEB "    health: { type: http, method: get }\n" BACKENDS,
+    {"a_health_method_in_small_letters", WEB "    health: { type: http, method: get }\n" BACKENDS,
      "6: service web: health: method: get: expected a method in capital letters, such as GET or HEAD"},
     {"a_health_header_that_injects_another",
      WEB "    health: { type: http, headers: [\"X: a\\r\\nY: b\"] }\n" BACKENDS,
@@ -530,6 +529,10 @@ static const struct refusal refusals[] = {
     {"a_dns_record_that_does_not_exist",
      WEB "    health: { type: dns, name: a.example, record: ADDR }\n" BACKENDS,
      "6: service web: health: record: ADDR: expected one of A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT"},
+    {"a_dns_name_with_an_empty_label", WEB "    health: { type: dns, name: a..example }\n" BACKENDS,
+     "6: service web: health: name: a..example: expected a domain name"},
+    {"a_dns_name_with_a_slash", WEB "    health: { type: dns, name: a/b }\n" BACKENDS,
+     "6: service web: health: name: a/b: expected a domain name"},
     {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
      "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
@@ -752,6 +755,49 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
 	config_free(config);
+}
+
+static void a_health_check_has_the_texts_that_are_given(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { type: http, method: PUT, headers: [\"A: 1\"] } }\n" WEB
+	    "    health: { headers: [\"B: 2\", \"C-D: 3 4\"], body: \"up\", method: OPTIONS }\n" BACKENDS
+	    "  - vip: 192.0.2.2\n    protocol: udp\n    port: 53\n"
+	    "    health: { type: dns, name: example.org., record: aaaa, expect: \"::1\" }\n" BACKENDS
+	    "  - vip: 192.0.2.3\n    protocol: tcp\n    port: 25\n"
+	    "    health: { type: tcp, send: \"a\\r\\n\", expect-hex: \"0aff\" }\n" BACKENDS
+	    "  - vip: 192.0.2.4\n    protocol: tcp\n    port: any\n"
+	    "    health: { type: icmp }\n" BACKENDS);
+	const struct health_spec *http = &config->services[0].health;
+	const struct health_spec *dns = &config->services[1].health;
+	const struct health_spec *tcp = &config->services[2].health;
+
+	assert_string_equal(http->type, "http");
+	assert_string_equal(http->method, "OPTIONS");
+	assert_string_equal(http->headers, "B: 2\nC-D: 3 4");
+	assert_string_equal(http->body, "up");
+	assert_string_equal(dns->name, "example.org.");
+	assert_string_equal(dns->record, "aaaa");
+	assert_string_equal(dns->expect, "::1");
+	assert_string_equal(tcp->send, "a\r\n");
+	assert_string_equal(tcp->expect_hex, "0aff");
+	assert_null(tcp->expect);
+	assert_string_equal(config->services[3].health.type, "icmp");
+	config_free(config);
+}
+
+static void checks_differ_in_any_of_their_texts(void **state)
+{
+	struct health_spec one = {.type = (char *)"tcp"}, other = one;
+
+	assert_true(health_spec_same(&one, &other));
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
+		other.texts[i] = (char *)"x";
+		assert_false(health_spec_same(&one, &other));
+		other.texts[i] = NULL;
+	}
+	other.rise = 7;
+	assert_false(health_spec_same(&one, &other));
 }
 
 static void assert_to_vip(const char *yaml, bool expected)
@@ -1771,6 +1817,8 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(the_main_table_is_fine_without_checks_to_the_vip),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(a_health_check_has_the_texts_that_are_given),
+    cmocka_unit_test(checks_differ_in_any_of_their_texts),
     cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),
     cmocka_unit_test(the_default_check_depends_on_what_there_is_to_connect_to),
     cmocka_unit_test(the_default_timeout_fits_into_the_interval),

@@ -73,9 +73,26 @@ static bool is_expected_hex(const char *text)
 	return bytes_is_hex(text) && strlen(text) <= health_text_max[HEALTH_TEXT_expect_hex];
 }
 
+/* Labels of 1 to 63 letters, digits, "-" or "_"; a dot at the end does not matter. The root: ".".
+ */
 static bool is_domain(const char *text)
 {
-	return *text && strlen(text) <= 253 && is_visible(text);
+	static const char letters[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+	size_t total = strlen(text);
+
+	if (!strcmp(text, "."))
+		return true;
+	if (!total || total > 253)
+		return false;
+	while (*text) {
+		size_t length = strspn(text, letters);
+
+		if (!length || length > 63 || (text[length] && text[length] != '.'))
+			return false;
+		text += length + (text[length] == '.');
+	}
+	return true;
 }
 
 static bool is_record(const char *text)

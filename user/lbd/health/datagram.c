@@ -22,9 +22,9 @@ struct health_probe {
 	const struct health_probe_spec *spec;
 	struct event readable, again;
 	int fd;
-	int error; /* errno of the first question */
+	int error; /* errno of the first question; -1: it cannot be made */
 	uint16_t id;
-	uint64_t start_us; /* when the last question was sent */
+	uint64_t start_us; /* when the first question was sent */
 	uint8_t question[QUESTION_MAX];
 	size_t length;
 	health_done_fn *done;
@@ -60,6 +60,10 @@ static void fail(struct health_probe *probe, int error)
 {
 	char why[FAILURE_TEXT];
 
+	if (error < 0) {
+		finish(probe, HEALTH_FAILED, "the question cannot be made");
+		return;
+	}
 	failure_send(why, error);
 	finish(probe, failure_is_local(error) ? HEALTH_NOT_RUN : HEALTH_FAILED, why);
 }
@@ -68,7 +72,6 @@ static int ask(struct health_probe *probe)
 {
 	ssize_t sent = send(probe->fd, probe->question, probe->length, MSG_NOSIGNAL);
 
-	probe->start_us = clock_monotonic_us();
 	return sent < 0 && errno != EAGAIN ? errno : 0;
 }
 
@@ -125,9 +128,12 @@ static void wait_to_ask_again(struct health_probe *probe)
 static void on_again(int fd, short what, void *arg)
 {
 	struct health_probe *probe = arg;
+	int error = ask(probe);
 
-	ask(probe); /* what is wrong, if anything, the socket says when read */
-	wait_to_ask_again(probe);
+	if (error)
+		fail(probe, error);
+	else
+		wait_to_ask_again(probe);
 }
 
 struct health_probe *datagram_start(const struct datagram_ops *ops, struct event_base *base,
@@ -158,11 +164,12 @@ struct health_probe *datagram_start(const struct datagram_ops *ops, struct event
 		errno = ENOMEM;
 		return NULL;
 	}
+	probe->start_us = clock_monotonic_us();
 	if (connect(probe->fd, (struct sockaddr *)&to, to_length))
 		probe->error = errno;
 	probe->length = ops->ask(spec, probe->id, probe->fd, probe->question, QUESTION_MAX);
 	if (!probe->length)
-		probe->error = EINVAL;
+		probe->error = -1;
 	if (!probe->error)
 		probe->error = ask(probe);
 	if (probe->error)
