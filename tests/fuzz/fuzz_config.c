@@ -8,7 +8,6 @@
 
 #include "lb_abi.h"
 #include "lbd/config/config.h"
-#include "lbd/health/bytes.h"
 #include "fuzz.h"
 
 static bool within(uint64_t value, uint64_t least, uint64_t most)
@@ -41,8 +40,9 @@ static void check_health(const struct config_service *service)
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
 		require(!health->texts[i] || strlen(health->texts[i]) <= health_text_max[i],
 			"text %u has %zu bytes", i, strlen(health->texts[i]));
-	require(!health->send_hex || bytes_is_hex(health->send_hex), "digits %s", health->send_hex);
-	require(!health->expect_hex || bytes_is_hex(health->expect_hex), "digits %s",
+	require(!health->send_hex || health_is_hex(health->send_hex), "digits %s",
+		health->send_hex);
+	require(!health->expect_hex || health_is_hex(health->expect_hex), "digits %s",
 		health->expect_hex);
 	require(!health->headers || !strpbrk(health->headers, "\r\t"), "headers \"%s\"",
 		health->headers);

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lbd/health/bytes.h"
-#include "lbd/health/dns.h"
 #include "lbd/health/health.h"
 #include "scalar.h"
 
@@ -60,7 +58,7 @@ static bool is_sent(const char *text)
 
 static bool is_sent_hex(const char *text)
 {
-	return bytes_is_hex(text) && strlen(text) <= health_text_max[HEALTH_TEXT_send_hex];
+	return health_is_hex(text) && strlen(text) <= health_text_max[HEALTH_TEXT_send_hex];
 }
 
 static bool is_expected(const char *text)
@@ -70,7 +68,7 @@ static bool is_expected(const char *text)
 
 static bool is_expected_hex(const char *text)
 {
-	return bytes_is_hex(text) && strlen(text) <= health_text_max[HEALTH_TEXT_expect_hex];
+	return health_is_hex(text) && strlen(text) <= health_text_max[HEALTH_TEXT_expect_hex];
 }
 
 /* Labels of 1 to 63 letters, digits, "-" or "_"; a dot at the end does not matter. The root: ".".
@@ -93,11 +91,6 @@ static bool is_domain(const char *text)
 		text += length + (text[length] == '.');
 	}
 	return true;
-}
-
-static bool is_record(const char *text)
-{
-	return dns_record_type(text) >= 0;
 }
 
 static const struct config_number_key health_numbers[] = {
@@ -135,7 +128,8 @@ static const struct {
     KEY("expect-hex", expect_hex, is_expected_hex, "pairs of hexadecimal digits for 1 to 255 bytes",
 	"tcp", "udp"),
     KEY("name", name, is_domain, "a domain name", "dns"),
-    KEY("record", record, is_record, "one of A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT", "dns"),
+    KEY("record", record, health_is_record, "one of A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT",
+	"dns"),
 #undef KEY
 };
 

@@ -57,6 +57,10 @@ struct health_spec {
 /* What each text may have, bytes. */
 extern const uint16_t health_text_max[HEALTH_TEXT_COUNT];
 
+/* Whether a text is pairs of hexadecimal digits, at least one; a type of DNS records ("A"). */
+bool health_is_hex(const char *text);
+bool health_is_record(const char *text);
+
 /* 0 or -ENOMEM; *ret then holds nothing. */
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret);
 void health_spec_done(struct health_spec *spec); /* frees what it points to */

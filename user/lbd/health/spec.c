@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
+#include "dns.h"
 #include "health.h"
 
 const uint16_t health_text_max[HEALTH_TEXT_COUNT] = {
@@ -11,6 +13,16 @@ const uint16_t health_text_max[HEALTH_TEXT_COUNT] = {
     HEALTH_TEXTS(X)
 #undef X
 };
+
+bool health_is_hex(const char *text)
+{
+	return bytes_is_hex(text);
+}
+
+bool health_is_record(const char *text)
+{
+	return dns_record_type(text) >= 0;
+}
 
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
 {
