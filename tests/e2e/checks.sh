@@ -81,6 +81,49 @@ test_a_backend_that_answers_no_echo_is_down() {
 	lab_wait_for 20 "any 10.0.0.12 to be up" condition_is any 10.0.0.12 up
 }
 
+availability() { # SERVICE WINDOW
+	lbctl services --json | json '.services[] | select(.name == $name) | .availability[$window]' \
+		--arg name "$1" --arg window "$2"
+}
+is_below_1() { # SERVICE
+	awk -v share="$(availability "$1" 24h)" 'BEGIN { exit !(share != "null" && share < 1) }'
+}
+is_1() { [ "$(availability "$1" 24h)" = 1 ]; } # SERVICE
+metric_of() {                                  # METRIC SERVICE
+	metrics | awk -v name="$1" -v label="service=\"$2\"" \
+		'index($1, name "{") == 1 && index($1, label) { print $2 }'
+}
+
+# `dns` has lost b1; the other one goes too.
+test_availability_is_the_share_of_the_time_with_a_usable_backend() {
+	local up seen
+	lab_wait_for 10 "http to have been available" is_1 http
+	lab_kill dns-b2
+	lab_wait_for 20 "dns to be down" condition_is dns 10.0.0.12 down || return 1
+	lab_wait_for 20 "dns not to have been available all the time" is_below_1 dns
+	expect "http's" "$(availability http 24h)" = 1
+	up=$(metric_of lbd_service_usable_seconds_total dns)
+	seen=$(metric_of lbd_service_observed_seconds_total dns)
+	expect "seconds observed, in the metrics" "$seen" != ""
+	expect "seconds usable are fewer" "$(awk -v up="$up" -v seen="$seen" \
+		'BEGIN { print(up > 0 && up < seen) }')" = 1
+}
+
+test_availability_is_kept_over_a_restart() {
+	stop_lbd TERM || return 1
+	dnsmasq_start 1 192.0.2.80
+	dnsmasq_start 2 192.0.2.80
+	lab_lbd_start || return 1
+	lab_wait_for 20 "dns to be up" condition_is dns 10.0.0.12 up
+	expect "dns was available all the time" "$(is_below_1 dns && echo no)" = no
+	stop_lbd TERM || return 1
+	echo "garbage" >"$(availability_file)"
+	lab_lbd_start || return 1
+	logged "expected what lbd has written"
+	expect "the file that was no record" "$(cat "$(availability_file).bad")" = garbage
+}
+availability_file() { find "$WORK" -name 'availability*.txt'; }
+
 test_the_probe_process_has_seen_no_harm() {
 	expect "restarts" "$(probe_process restarts)" = 0
 	expect "refused by its filter" "$(dmesg 2>/dev/null | grep -c "lbd-probes.*syscall")" = 0
