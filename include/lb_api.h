@@ -65,6 +65,8 @@
  *        "backends", "backends_up", "slots", "slots_in_transition",
  *        "ring_digest": 16 hexadecimal digits; the same config, hash seed and healthy backends
  *                       give the same digest,
+ *        "availability": { "1h", "24h", "30d": null (nothing known) or the share of the time in
+ *                          which it was known and a backend was usable, 0 to 1 },
  *        "limited": bool (holds more than its share of a crowded flow table: its new flows are sent
  *                   by slot),
  *        "packets", "bytes", "flows",

@@ -37,6 +37,18 @@ static void check_health(const struct config_service *service)
 	require(!health->path || (health->path[0] == '/' && !strpbrk(health->path, " \t\r\n")),
 		"path \"%s\"", health->path);
 	require(!health->host || !strpbrk(health->host, " \t\r\n"), "host \"%s\"", health->host);
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
+		require(!health->texts[i] || strlen(health->texts[i]) <= health_text_max[i],
+			"text %u has %zu bytes", i, strlen(health->texts[i]));
+	require(!health->send_hex || health_is_hex(health->send_hex), "digits %s",
+		health->send_hex);
+	require(!health->expect_hex || health_is_hex(health->expect_hex), "digits %s",
+		health->expect_hex);
+	require(!health->headers || !strpbrk(health->headers, "\r\t"), "headers \"%s\"",
+		health->headers);
+	require(!health->method ||
+		    !health->method[strspn(health->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")],
+		"method \"%s\"", health->method);
 }
 
 static void check_times(const struct config_service *service)

@@ -17,6 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/files.h"
 #include "common/log.h"
 #include "lbd/announce/announce.h"
 #include "lbd/api/api.h"
@@ -305,6 +306,22 @@ static int check_interfaces(struct daemon *daemon, struct error *err)
 	return dataplane_adopted(daemon->dp) ? 0 : rc;
 }
 
+/* Of a file in the directory `state`, which outlives a reboot. Other lbds may have the same
+ * directory, so the name has the path of the socket, which is locked. */
+static int state_file_name(const struct config *config, const char *name, const char *suffix,
+			   char **ret, struct error *err)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s%s%s", config->state, name, config->socket, suffix) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (char *c = path + strlen(config->state) + 1; *c; c++)
+		if (*c == '/')
+			*c = '-';
+	*ret = path;
+	return 0;
+}
+
 /* Takes ownership of config, also on error. */
 static int start_state(struct daemon *daemon, struct config *config, struct error *err)
 {
@@ -316,17 +333,22 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 					.neigh = daemon->neigh,
 					.health = daemon->health,
 					.tasks = daemon->tasks};
-	struct kept_file overrides, held = {0};
-	int rc = kept_file_name(config, "overrides.json", &overrides, err);
+	struct kept_file overrides = {0}, held = {0};
+	_cleanup_free_ char *uptime = NULL;
+	int rc;
 
-	if (!rc && (rc = kept_file_name(config, "detached.json", &held, err)))
+	if ((rc = kept_file_name(config, "overrides.json", &overrides, err)) ||
+	    (rc = kept_file_name(config, "detached.json", &held, err)) ||
+	    (rc = state_file_name(config, "availability", ".txt", &uptime, err))) {
 		kept_file_done(&overrides);
-	if (rc) {
+		kept_file_done(&held);
 		config_free(config);
 		return rc;
 	}
 	options.overrides_path = overrides.path;
 	options.held_path = held.path;
+	options.uptime_path = uptime;
+	directory_make(config->state, 0700); /* if it cannot be written to, the log says so later */
 	/* Without maps of a former lbd its file is that of another one, which may be running. */
 	if (dataplane_adopted(daemon->dp))
 		options.overrides_former = overrides.former;

@@ -100,7 +100,8 @@ static const struct refusal refusals[] = {
      "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight, backup or drain"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
-     "status, interval, timeout, rise or fall"},
+     "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
+     "expect-hex, name or record"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -135,7 +136,8 @@ static const struct refusal refusals[] = {
      "4: service #1: port: a list: expected a single value"},
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
-     "path, host, status, interval, timeout, rise or fall"},
+     "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
+     "expect, expect-hex, name or record"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight, backup or drain"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
@@ -494,8 +496,45 @@ static const struct refusal refusals[] = {
      "6: service web: backend 127.0.0.1: address: 127.0.0.1: a loopback address: expected the address of one host"},
     {"a_backend_that_is_multicast", WEB "    backends: [{address: \"ff05::2\"}]\n",
      "6: service web: backend ff05::2: address: ff05::2: a multicast address: expected the address of one host"},
-    {"an_unknown_health_type", WEB "    health: { type: icmp }\n" BACKENDS,
-     "6: service web: health: type: icmp: expected one of *"},
+    {"an_unknown_health_type", WEB "    health: { type: ping }\n" BACKENDS,
+     "6: service web: health: type: ping: expected one of none, *"},
+    {"a_health_kind_that_is_not_a_type", WEB "    health: { type: tcp-answer }\n" BACKENDS,
+     "6: service web: health: type: tcp-answer: expected one of *"},
+    {"a_health_method_in_small_letters", WEB "    health: { type: http, method: get }\n" BACKENDS,
+     "6: service web: health: method: get: expected a method in capital letters, such as GET or HEAD"},
+    {"a_health_header_that_injects_another",
+     WEB "    health: { type: http, headers: [\"X: a\\r\\nY: b\"] }\n" BACKENDS,
+     "6: service web: health: headers: X: a??Y: b: expected \"Name: value\", not Host (that is `host`)"},
+    {"a_health_header_without_a_name",
+     WEB "    health: { type: http, headers: [\"X-A: 1\", \": 2\"] }\n" BACKENDS,
+     "6: service web: health: headers: : 2: expected \"Name: value\", not Host (that is `host`)"},
+    {"a_health_header_host", WEB "    health: { type: http, headers: [\"Host: a\"] }\n" BACKENDS,
+     "6: service web: health: headers: Host: a: expected \"Name: value\", not Host (that is `host`)"},
+    {"a_health_header_for_a_tcp_check",
+     WEB "    health: { type: tcp, headers: [\"X: 1\"] }\n" BACKENDS,
+     "6: service web: health: headers: X: 1: has no meaning for a tcp check: expected `type: http` beside it"},
+    {"a_health_body_of_a_head_request",
+     WEB "    health: { type: http, method: HEAD, body: ok }\n" BACKENDS,
+     "6: service web: health: body: ok: has no meaning beside `method: HEAD`, whose answer has no body"},
+    {"a_health_text_to_send_by_http", WEB "    health: { type: http, send: PING }\n" BACKENDS,
+     "6: service web: health: send: PING: has no meaning for a http check: expected `type: tcp` beside it"},
+    {"health_digits_that_are_not_hexadecimal", WEB "    health: { send-hex: 0x00 }\n" BACKENDS,
+     "6: service web: health: send-hex: 0x00: expected pairs of hexadecimal digits for 1 to 511 bytes"},
+    {"a_health_text_and_its_digits", WEB "    health: { expect: a, expect-hex: \"61\" }\n" BACKENDS,
+     "6: service web: health: expect-hex: 61: has no meaning beside expect: expected one of the two"},
+    {"a_udp_check_that_asks_nothing", WEB "    health: { type: udp, expect: a }\n" BACKENDS,
+     "6: service web: health: send: missing: expected what a udp check sends: without a question there is no answer"},
+    {"a_dns_check_without_a_name", WEB "    health: { type: dns }\n" BACKENDS,
+     "6: service web: health: name: missing: expected the domain name that a dns check asks for"},
+    {"a_dns_record_that_does_not_exist",
+     WEB "    health: { type: dns, name: a.example, record: ADDR }\n" BACKENDS,
+     "6: service web: health: record: ADDR: expected one of A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT"},
+    {"a_dns_name_with_an_empty_label", WEB "    health: { type: dns, name: a..example }\n" BACKENDS,
+     "6: service web: health: name: a..example: expected a domain name"},
+    {"a_dns_name_with_a_slash", WEB "    health: { type: dns, name: a/b }\n" BACKENDS,
+     "6: service web: health: name: a/b: expected a domain name"},
+    {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
+     "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
      "6: service web: health: port: 0: expected 1 to 65535"},
     {"a_health_check_of_something_else", WEB "    health: { to: gateway }\n" BACKENDS,
@@ -716,6 +755,49 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
 	config_free(config);
+}
+
+static void a_health_check_has_the_texts_that_are_given(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { type: http, method: PUT, headers: [\"A: 1\"] } }\n" WEB
+	    "    health: { headers: [\"B: 2\", \"C-D: 3 4\"], body: \"up\", method: OPTIONS }\n" BACKENDS
+	    "  - vip: 192.0.2.2\n    protocol: udp\n    port: 53\n"
+	    "    health: { type: dns, name: example.org., record: aaaa, expect: \"::1\" }\n" BACKENDS
+	    "  - vip: 192.0.2.3\n    protocol: tcp\n    port: 25\n"
+	    "    health: { type: tcp, send: \"a\\r\\n\", expect-hex: \"0aff\" }\n" BACKENDS
+	    "  - vip: 192.0.2.4\n    protocol: tcp\n    port: any\n"
+	    "    health: { type: icmp }\n" BACKENDS);
+	const struct health_spec *http = &config->services[0].health;
+	const struct health_spec *dns = &config->services[1].health;
+	const struct health_spec *tcp = &config->services[2].health;
+
+	assert_string_equal(http->type, "http");
+	assert_string_equal(http->method, "OPTIONS");
+	assert_string_equal(http->headers, "B: 2\nC-D: 3 4");
+	assert_string_equal(http->body, "up");
+	assert_string_equal(dns->name, "example.org.");
+	assert_string_equal(dns->record, "aaaa");
+	assert_string_equal(dns->expect, "::1");
+	assert_string_equal(tcp->send, "a\r\n");
+	assert_string_equal(tcp->expect_hex, "0aff");
+	assert_null(tcp->expect);
+	assert_string_equal(config->services[3].health.type, "icmp");
+	config_free(config);
+}
+
+static void checks_differ_in_any_of_their_texts(void **state)
+{
+	struct health_spec one = {.type = (char *)"tcp"}, other = one;
+
+	assert_true(health_spec_same(&one, &other));
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
+		other.texts[i] = (char *)"x";
+		assert_false(health_spec_same(&one, &other));
+		other.texts[i] = NULL;
+	}
+	other.rise = 7;
+	assert_false(health_spec_same(&one, &other));
 }
 
 static void assert_to_vip(const char *yaml, bool expected)
@@ -1735,6 +1817,8 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(the_main_table_is_fine_without_checks_to_the_vip),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(a_health_check_has_the_texts_that_are_given),
+    cmocka_unit_test(checks_differ_in_any_of_their_texts),
     cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),
     cmocka_unit_test(the_default_check_depends_on_what_there_is_to_connect_to),
     cmocka_unit_test(the_default_timeout_fits_into_the_interval),

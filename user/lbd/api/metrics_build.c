@@ -101,6 +101,23 @@ static double service_announced(const struct service_view *of)
 	return of->announced;
 }
 
+static struct uptime_share uptime_of(const struct service_view *of)
+{
+	const struct uptime *uptime = of->service->uptime;
+
+	return uptime ? uptime_total(uptime) : (struct uptime_share){0};
+}
+
+static double service_usable_seconds(const struct service_view *of)
+{
+	return (double)uptime_of(of).up_ms / 1e3;
+}
+
+static double service_observed_seconds(const struct service_view *of)
+{
+	return (double)uptime_of(of).seen_ms / 1e3;
+}
+
 static const struct {
 	const char *name, *type, *help;
 	service_value *value;
@@ -123,6 +140,11 @@ static const struct {
      "Packets of new flows dropped above the rate of their source prefix.",
      service_over_source_rate},
     {"lbd_service_up", "gauge", "1 if at least one backend takes traffic.", service_up},
+    {"lbd_service_usable_seconds_total", "counter",
+     "Time with at least one usable backend, since the start.", service_usable_seconds},
+    {"lbd_service_observed_seconds_total", "counter",
+     "Time in which it was known whether there was one: not while blind.",
+     service_observed_seconds},
     {"lbd_service_panic", "gauge", "1 if too few backends are up and all are used.", service_panic},
     {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",
      service_blind},

@@ -207,6 +207,22 @@ static json_t *limit_json(const struct config_limit *limit)
 	return json_pack("{s:o, s:o}", "service", rate_json(&limit->service), "per_source", source);
 }
 
+/* Of each window the share of the time that lbd looked; null: it did not. */
+static json_t *availability_json(const struct service *service)
+{
+	json_t *windows = json_object();
+
+	for (unsigned i = 0; i < UPTIME_WINDOWS && service->uptime; i++) {
+		struct uptime_share share = uptime_share(service->uptime, i, clock_wall_ms());
+
+		json_object_set_new(windows, uptime_window_names[i],
+				    share.seen_ms
+					? json_real((double)share.up_ms / (double)share.seen_ms)
+					: json_null());
+	}
+	return windows;
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -219,7 +235,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -231,7 +247,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    number(stats.counts.flows), "allow", list_json(config->lists.allow), "deny",
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
-	    number(stats.over_source_rate), "why", service_why(service));
+	    number(stats.over_source_rate), "why", service_why(service), "availability",
+	    availability_json(service));
 }
 
 /* ---- backends ---- */

@@ -14,6 +14,7 @@
 
 #define MAX_INTERFACES 64
 #define MAX_HOSTS      64
+#define MAX_HEADERS    16
 
 #define OPTIONAL       CYAML_FLAG_OPTIONAL
 #define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
@@ -46,6 +47,9 @@ static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
 static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
 
 /* ---- keys ---- */
+
+static const cyaml_schema_value_t text_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
 
 static const cyaml_schema_field_t mask_keys[] = {
 	TEXT("v4", raw_families, v4),
@@ -81,6 +85,16 @@ static const cyaml_schema_field_t health_keys[] = {
 	TEXT("timeout", raw_health, timeout),
 	TEXT("rise", raw_health, rise),
 	TEXT("fall", raw_health, fall),
+	TEXT("method", raw_health, method),
+	CYAML_FIELD_SEQUENCE("headers", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, headers, &text_schema, 0,
+			     MAX_HEADERS),
+	TEXT("body", raw_health, body),
+	TEXT("send", raw_health, send),
+	TEXT("send-hex", raw_health, send_hex),
+	TEXT("expect", raw_health, expect),
+	TEXT("expect-hex", raw_health, expect_hex),
+	TEXT("name", raw_health, name),
+	TEXT("record", raw_health, record),
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t backend_keys[] = {
@@ -149,12 +163,9 @@ static const cyaml_schema_field_t announce_keys[] = {
 	TEXT("file", raw_announce, file),
 	CYAML_FIELD_END};
 
-static const cyaml_schema_value_t name_schema = {
-	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
-
 static const cyaml_schema_field_t config_keys[] = {
 	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces,
-			     &name_schema, 0, MAX_INTERFACES),
+			     &text_schema, 0, MAX_INTERFACES),
 	WORD("mode", raw_config, mode, mode_words),
 	WORD("unserved", raw_config, unserved, refusal_words),
 	TEXT("pin", raw_config, pin),
@@ -163,7 +174,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	TEXT("group", raw_config, group),
 	TEXT("metrics", raw_config, metrics),
 	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts,
-			     &name_schema, 0, MAX_HOSTS),
+			     &text_schema, 0, MAX_HOSTS),
 	TEXT("metrics-token-file", raw_config, metrics_token_file),
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),

@@ -28,6 +28,9 @@ struct raw_limit {
 
 struct raw_health {
 	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
+	char *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
+	char **headers;
+	unsigned headers_count;
 };
 
 struct raw_backend {

@@ -421,33 +421,11 @@ static void on_timer(int fd, short what, void *arg)
 
 /* ---- checks ---- */
 
-static void config_done(struct health_spec *config)
-{
-	free(config->type);
-	free(config->path);
-	free(config->host);
-}
-
-static int config_copy(const struct health_spec *from, struct health_spec *ret)
-{
-	struct health_spec copy = *from;
-
-	copy.type = strdup(from->type);
-	copy.path = from->path ? strdup(from->path) : NULL;
-	copy.host = from->host ? strdup(from->host) : NULL;
-	if (!copy.type || (from->path && !copy.path) || (from->host && !copy.host)) {
-		config_done(&copy);
-		return -ENOMEM;
-	}
-	*ret = copy;
-	return 0;
-}
-
 struct health_check *health_add(struct health *health, const struct health_spec *spec,
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg)
 {
-	const struct health_kind *kind = health_kind_find(spec->type);
+	const struct health_kind *kind = health_kind_of(spec);
 	struct health_check *check;
 
 	if (!kind) {
@@ -455,7 +433,7 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 		return NULL;
 	}
 	check = calloc(1, sizeof(*check));
-	if (!check || config_copy(spec, &check->config)) {
+	if (!check || health_spec_copy(spec, &check->config)) {
 		free(check);
 		errno = ENOMEM;
 		return NULL;
@@ -463,7 +441,8 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 	check->health = health;
 	check->kind = kind;
 	check->backend = *address;
-	check->spec = (struct health_probe_spec){.address = *address,
+	check->spec = (struct health_probe_spec){.kind = kind,
+						 .address = *address,
 						 .port = spec->port ? spec->port : port,
 						 .socket = -1,
 						 .config = &check->config};
@@ -497,19 +476,11 @@ void health_remove(struct health_check *check)
 	if (check->remote)
 		remote_cancel(check->remote);
 	LIST_REMOVE(check, link);
-	config_done(&check->config);
+	health_spec_done(&check->config);
 	free(check);
 }
 
 /* ---- the scheduler ---- */
-
-const struct health_kind *health_kind_find(const char *name)
-{
-	registry_for_each (health_kind, kind)
-		if (!strcmp(kind->name, name))
-			return kind;
-	return NULL;
-}
 
 /* Each running probe has a descriptor: thousands of them need more than the usual 1024. */
 static void raise_descriptor_limit(void)

@@ -283,8 +283,7 @@ static void on_deadline(int fd, short what, void *arg)
 static int send_start(const struct remote_probe *probe)
 {
 	struct request request;
-	size_t length =
-	    message_put_start(&request, probe->id, probe->kind->name, probe->spec, probe->repeated);
+	size_t length = message_put_start(&request, probe->id, probe->spec, probe->repeated);
 	_cleanup_close_ int fd = -1;
 
 	if (source_is_set(probe->spec)) {

@@ -29,27 +29,18 @@ static void tcp_cancel(struct health_probe *probe)
 	free(probe);
 }
 
-static int socket_error(int fd)
-{
-	int rc = 0;
-	socklen_t length = sizeof(rc);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &rc, &length) ? errno : rc;
-}
-
 static void tcp_ready(int fd, short what, void *arg)
 {
 	struct health_probe *probe = arg;
 	health_done_fn *done = probe->done;
 	void *done_arg = probe->arg;
-	uint64_t latency_us = clock_monotonic_us() - probe->start_us;
-	int rc = probe->error ? probe->error : socket_error(fd);
+	uint32_t latency_us = clock_since_us(probe->start_us);
+	int rc = probe->error ? probe->error : source_error(fd);
 	char why[FAILURE_TEXT];
 
 	tcp_cancel(probe);
 	if (!rc) {
-		done(done_arg, HEALTH_PASSED, NULL,
-		     latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
+		done(done_arg, HEALTH_PASSED, NULL, latency_us);
 		return;
 	}
 	failure_connect(why, rc);

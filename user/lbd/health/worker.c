@@ -118,7 +118,7 @@ static struct job *find_job(const struct worker *worker, uint64_t id)
 static void job_free(struct job *job)
 {
 	job->worker->jobs[place_of(job->id)] = NULL;
-	message_free_start(&job->config);
+	health_spec_done(&job->config);
 	free(job);
 }
 
@@ -203,6 +203,7 @@ static void start_job(struct worker *worker, const struct request *request, int 
 	job->worker = worker;
 	job->id = request->id;
 	worker->jobs[place] = job;
+	job->spec.kind = kind;
 	job->spec.socket = fd;
 	if (request->with_socket && fd < 0)
 		not_started(job, EMFILE);

@@ -169,6 +169,7 @@ static void run_tick(void *arg)
 	state->tick_waits = false;
 	report_others(state);
 	watch_crowd(state);
+	availability_tick(state);
 	retry_ways(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;

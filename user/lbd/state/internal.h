@@ -39,9 +39,13 @@ struct state {
 	struct sentences *warnings; /* see state_collect; NULL: only the log has them */
 	bool trial;                 /* a reload that changes nothing: not even the log */
 	struct overrides overrides;
-	struct held held;     /* interfaces that were detached by hand */
-	char *held_path;      /* NULL: not kept */
-	bool overrides_stale; /* what is on disk differs from them */
+	struct held held; /* interfaces that were detached by hand */
+	char *held_path;  /* NULL: not kept */
+	struct uptimes *uptimes;
+	char *uptime_path;                   /* NULL: not kept */
+	uint64_t uptime_ms, uptime_saved_ms; /* CLOCK_MONOTONIC: last added, last saved */
+	bool uptime_failed;                  /* the last save: logged once */
+	bool overrides_stale;                /* what is on disk differs from them */
 	struct world world;
 	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
@@ -111,6 +115,15 @@ void backend_set_way(struct backend *backend);
 void backend_drop_way(struct backend *backend);
 /* Tries again to make those that could not be made. */
 void state_retry_ways(struct state *state);
+
+/* ---- availability.c ---- */
+
+int availability_start(struct state *state); /* reads the file; 0 or -ENOMEM */
+/* Each second: adds the time since the last call to each service. */
+void availability_tick(struct state *state);
+void availability_stop(struct state *state); /* writes the file */
+/* That of a service; NULL: out of memory. */
+struct uptime *availability_of(struct state *state, const struct config_service *config);
 
 /* ---- weigh.c: pure ---- */
 

@@ -50,7 +50,9 @@ static int state_start(struct state *state, struct error *err)
 
 	if (!state->config_path || (options->overrides_path && !state->overrides_path) ||
 	    (options->overrides_former && !state->overrides_former) ||
-	    (options->held_path && !state->held_path) || state_clock_start(state))
+	    (options->held_path && !state->held_path) ||
+	    (options->uptime_path && !state->uptime_path) || availability_start(state) ||
+	    state_clock_start(state))
 		return error_set(err, -ENOMEM, "out of memory");
 	kept_read(state);
 	kept_read_held(state);
@@ -74,6 +76,7 @@ int state_new(const struct state_options *options, struct state **ret, struct er
 	state->overrides_path = copy(options->overrides_path);
 	state->overrides_former = copy(options->overrides_former);
 	state->held_path = copy(options->held_path);
+	state->uptime_path = copy(options->uptime_path);
 	state->first = true;
 	state->config_age.applied_ms = clock_wall_ms();
 	rc = state_start(state, err);
@@ -93,6 +96,7 @@ void state_free(struct state *state)
 		attach_on_change(state->options.attach, NULL, NULL);
 	state_clock_stop(state);
 	report_others(state);
+	availability_stop(state);
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);
@@ -102,6 +106,7 @@ void state_free(struct state *state)
 	free(state->overrides_former);
 	held_done(&state->held);
 	free(state->held_path);
+	free(state->uptime_path);
 	free(state);
 }
 

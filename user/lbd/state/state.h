@@ -14,6 +14,7 @@
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
 #include "node.h"
+#include "uptime.h"
 
 /* What users see of a backend. */
 enum backend_condition {
@@ -116,6 +117,7 @@ struct service {
 	bool open_logged;         /* that it opened */
 	bool may_confirm;         /* a backend fails, and no probe of another confirms it yet */
 	uint64_t passed_began_ms; /* no backend has a later one */
+	struct uptime *uptime;    /* of state; NULL: out of memory */
 };
 
 struct state;
@@ -129,6 +131,7 @@ struct state_options {
 	 * and an entry is about this config. NULL: nowhere else. */
 	const char *overrides_former;
 	const char *held_path; /* copied; the file of detached interfaces; NULL: not kept */
+	const char *uptime_path; /* copied; the file of availabilities; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;

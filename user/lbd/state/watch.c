@@ -81,21 +81,15 @@ void backend_on_next_hop(void *arg, const struct addr *address, const struct nex
 
 /* ---- from one world to the next ---- */
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 bool service_same_check(const struct config_service *a, const struct config_service *b)
 {
-	const struct health_spec *x = &a->health, *y = &b->health;
+	struct health_spec x = a->health, y = b->health;
 
-	return same_text(x->type, y->type) &&
-	       (x->port ? x->port : a->port) == (y->port ? y->port : b->port) &&
-	       x->to_vip == y->to_vip && same_text(x->path, y->path) &&
-	       same_text(x->host, y->host) && x->status_min == y->status_min &&
-	       x->status_max == y->status_max && x->interval_ms == y->interval_ms &&
-	       x->timeout_ms == y->timeout_ms && x->rise == y->rise && x->fall == y->fall;
+	if (!x.port)
+		x.port = a->port;
+	if (!y.port)
+		y.port = b->port;
+	return health_spec_same(&x, &y);
 }
 
 static void backend_take_over(struct backend *backend)

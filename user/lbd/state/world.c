@@ -333,6 +333,7 @@ static int service_build(struct service *service, const struct overrides *overri
 	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
 	int rc = add_from_file(service, overrides);
 
+	service->uptime = former ? former->uptime : availability_of(state, service->config);
 	service->opens_ms = clock_monotonic_ms() + service->config->health.interval_ms +
 			    service->config->health.timeout_ms + OPENING_EXTRA_MS;
 	if (!rc)
