@@ -37,10 +37,14 @@ write_config() {
 	} >"$WORK/lbd.yaml"
 }
 
-reason_of() { backend_field "$1" "$2" why; } # SERVICE ADDRESS
-down_because() {                             # SERVICE ADDRESS REASON
-	lab_wait_for 20 "$1 $2 to be down" condition_is "$1" "$2" down || return 1
-	expect "why" "$(reason_of "$1" "$2")" = "$3"
+# The reason of an earlier check may stand there for a while: each says its own.
+down_because() { # SERVICE ADDRESS REASON
+	lab_wait_for 20 "$1 $2 to be down: $3" is_down_because "$@" && return
+	echo "# why: $(backend_field "$1" "$2" why)"
+	return 1
+}
+is_down_because() {
+	condition_is "$1" "$2" down && [ "$(backend_field "$1" "$2" why)" = "$3" ]
 }
 
 test_every_kind_is_up() { backends_up $ALL; }
@@ -48,8 +52,8 @@ test_every_kind_is_up() { backends_up $ALL; }
 test_an_answer_that_is_not_the_expected_one_takes_a_backend_down() {
 	BODY=fine EXPECT="204 No" write_config
 	lbctl reload >/dev/null || return 1
-	down_because http 10.0.0.11 'HTTP: the body does not contain "fine"'
-	down_because tcp 2001:db8:b::11 'the answer does not contain "204 No"'
+	down_because http 10.0.0.11 'HTTP: the body does not contain "fine"' || return 1
+	down_because tcp 2001:db8:b::11 'the answer does not contain "204 No"' || return 1
 	write_config
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "all to be up" backends_up $ALL
@@ -58,18 +62,18 @@ test_an_answer_that_is_not_the_expected_one_takes_a_backend_down() {
 test_a_dns_server_that_knows_the_name_no_more_is_down() {
 	lab_kill dns-b1
 	dnsmasq_start 1
-	down_because dns 10.0.0.11 "DNS: REFUSED"
-	down_because dns6 2001:db8:b::11 "DNS: REFUSED"
+	down_because dns 10.0.0.11 "DNS: REFUSED" || return 1
+	down_because dns6 2001:db8:b::11 "DNS: REFUSED" || return 1
 	lab_kill dns-b1
 	dnsmasq_start 1 192.0.2.81
 	lab_wait_for 20 "dns6 to be up" condition_is dns6 2001:db8:b::11 up
-	down_because dns 10.0.0.11 'DNS: the answer does not contain "192.0.2.80"'
+	down_because dns 10.0.0.11 'DNS: the answer does not contain "192.0.2.80"' || return 1
 	expect "the other backend" "$(backend_field dns 10.0.0.12 condition)" = up
 }
 
 test_a_server_that_has_ended_is_down_by_icmp_unreachable() {
 	lab_kill udp-b2
-	down_because udp 10.0.0.12 "refused: ICMP port unreachable"
+	down_because udp 10.0.0.12 "refused: ICMP port unreachable" || return 1
 	lab_kill dns-b1
 	down_because dns 10.0.0.11 "refused: ICMP port unreachable"
 }
@@ -104,12 +108,12 @@ test_availability_is_the_share_of_the_time_with_a_usable_backend() {
 	expect "http's" "$(availability http 24h)" = 1
 	up=$(metric_of lbd_service_usable_seconds_total dns)
 	seen=$(metric_of lbd_service_observed_seconds_total dns)
-	expect "seconds observed, in the metrics" "$seen" != ""
 	expect "seconds usable are fewer" "$(awk -v up="$up" -v seen="$seen" \
 		'BEGIN { print(up > 0 && up < seen) }')" = 1
 }
 
 test_availability_is_kept_over_a_restart() {
+	local file
 	stop_lbd TERM || return 1
 	dnsmasq_start 1 192.0.2.80
 	dnsmasq_start 2 192.0.2.80
@@ -117,12 +121,12 @@ test_availability_is_kept_over_a_restart() {
 	lab_wait_for 20 "dns to be up" condition_is dns 10.0.0.12 up
 	expect "dns was available all the time" "$(is_below_1 dns && echo no)" = no
 	stop_lbd TERM || return 1
-	echo "garbage" >"$(availability_file)"
+	file=$(find "$WORK/state" -name 'availability*.txt')
+	echo "garbage" >"$file"
 	lab_lbd_start || return 1
 	logged "expected what lbd has written"
-	expect "the file that was no record" "$(cat "$(availability_file).bad")" = garbage
+	expect "the file that was no record" "$(cat "$file.bad")" = garbage
 }
-availability_file() { find "$WORK" -name 'availability*.txt'; }
 
 test_the_probe_process_has_seen_no_harm() {
 	expect "restarts" "$(probe_process restarts)" = 0
