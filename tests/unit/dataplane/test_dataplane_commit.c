@@ -788,6 +788,51 @@ TEST(backends_that_leave_do_not_size_the_ring)
 	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 251);
 }
 
+TEST(a_ring_of_equal_shares_is_coarse)
+{
+	for (unsigned n = 0; n < 8; n++)
+		want_add(&want, n, 1);
+	want.service.ring_grain = RING_COARSE;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 509);
+	/* weights of the moment do not size it, nor does what is dead */
+	want_find(&want, 1)->weight = 1000;
+	want_find(&want, 2)->usable = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 509);
+}
+
+/* An lbd that sizes rings otherwise takes over: the ring changes size as after any other change of
+ * the configuration, and the old one has the keepers of all flows. */
+TEST(a_ring_of_another_grain_that_is_taken_over_keeps_its_flows)
+{
+	struct lb_service *line;
+	uint64_t old;
+
+	for (unsigned n = 0; n < 8; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	old = want_line(dp, &want)->ring;
+	assert_int_equal(LB_REGION_SIZE(old), 1021);
+	dp = memory_dataplane_restart(memory);
+	line = want_line(dp, &want);
+	assert_true(line->ring == old);
+	want.service.ring_grain = RING_COARSE;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(line->ring), 509);
+	assert_true(line->old_ring == old);
+	assert_int_equal(slots_with(line->ring, ANY, 0), 509);
+	for (unsigned n = 0; n < 8; n++) {
+		uint16_t id = want_id(dp, &want, n);
+
+		assert_true(slots_with(old, id, id) >= 1021 / 8);
+	}
+	dp->clock = 10000;
+	sweep_rounds(dp, 2, 10000 + line->tcp_idle + 1);
+	assert_true(line->old_ring == 0);
+	assert_int_equal(LB_REGION_SIZE(line->ring), 509);
+}
+
 TEST(rings_of_the_same_configuration_have_the_same_digest)
 {
 	struct dp_service_stats first, stats;

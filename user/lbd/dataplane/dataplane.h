@@ -15,6 +15,7 @@
 #include "lb_reasons.h"
 #include "common/addr.h"
 #include "common/error.h"
+#include "common/ring_size.h"
 #include "lbd/algo/algo.h"
 #include "lbd/filter/filter.h"
 #include "lbd/neigh/neigh.h"
@@ -69,6 +70,7 @@ struct dp_service {
 	uint32_t slots;        /* prime; 0: chosen */
 	/* number of backends in the configuration, which alone sizes the ring; 0: backends_count */
 	unsigned ring_backends;
+	enum ring_grain ring_grain; /* also from the configuration alone; 0: RING_FINE */
 	/* backends that are not in the list are removed: their flows go to others at once */
 	struct dp_backend *backends;
 	unsigned backends_count;
