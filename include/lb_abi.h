@@ -12,9 +12,10 @@
 
 #define LB_BACKEND_BITS 15
 /* (service, backend) pairs; ids are 1..; 0 is "none" */
-#define LB_MAX_BACKENDS  ((1 << LB_BACKEND_BITS) - 1)
-#define LB_MAX_SERVICES  16384 /* service ids are 1..; 0 is "none" */
-#define LB_EXACT_MEMBERS 64    /* least-cost search is exact up to here, two choices above */
+#define LB_MAX_BACKENDS ((1 << LB_BACKEND_BITS) - 1)
+#define LB_MAX_SERVICES 16384 /* service ids are 1..; 0 is "none" */
+/* least-cost search is exact up to here; above, the better of two that are drawn at random */
+#define LB_EXACT_MEMBERS 16
 
 /* ---- settings: one element, mmapable ---- */
 
@@ -209,7 +210,8 @@ struct lb_service {
 	/* while the ring changes size: the frozen old ring, which has the keepers of untracked
 	 * flows */
 	__u64 old_ring;
-	/* u32 backend ids in the arena. LB_SELECT_TURN: turn list; LB_SELECT_COST: members */
+	/* u32 backend ids in the arena. LB_SELECT_TURN: turn list. LB_SELECT_COST: the members, up
+	 * to LB_EXACT_MEMBERS; of more, each is in the list as often as its weight says */
 	__u64 pick;
 	__u8 select;  /* enum lb_select */
 	__u8 hash;    /* enum lb_hash_fields */

@@ -887,6 +887,46 @@ TEST(without_tracking_a_ring_is_replaced_at_once)
 
 /* ---- picks ---- */
 
+/* How often a backend is in the list from which new flows are assigned. */
+static unsigned times_in_list(unsigned n)
+{
+	uint64_t list = want_line(dp, &want)->pick;
+	unsigned times = 0;
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(list); i++)
+		times += dp->maps.arena[LB_REGION_BASE(list) + i] == want_id(dp, &want, n);
+	return times;
+}
+
+TEST(up_to_16_members_of_any_weight_are_each_in_the_list_once)
+{
+	want.service.algorithm = algo_find("lc");
+	for (unsigned n = 0; n < LB_EXACT_MEMBERS; n++)
+		want_add(&want, n, 10 + n);
+	want_add(&want, LB_EXACT_MEMBERS, 0); /* takes no new flow */
+	want_add(&want, LB_EXACT_MEMBERS + 1, 10)->usable = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->pick), LB_EXACT_MEMBERS);
+	for (unsigned n = 0; n < LB_EXACT_MEMBERS; n++)
+		assert_int_equal(times_in_list(n), 1);
+}
+
+TEST(of_more_than_16_members_each_is_in_the_list_as_often_as_its_weight_says)
+{
+	want.service.algorithm = algo_find("lc");
+	for (unsigned n = 0; n < LB_EXACT_MEMBERS + 1; n++)
+		want_add(&want, n, n ? 10 : 160);
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->pick), 2 * LB_EXACT_MEMBERS);
+	assert_int_equal(times_in_list(0), LB_EXACT_MEMBERS);
+	for (unsigned n = 1; n < LB_EXACT_MEMBERS + 1; n++)
+		assert_int_equal(times_in_list(n), 1);
+	/* latencies change what a flow costs, not the list */
+	want_find(&want, 3)->latency_us = 1000;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->pick), 2 * LB_EXACT_MEMBERS);
+}
+
 TEST(a_list_is_replaced_not_rewritten)
 {
 	uint64_t before, after;
