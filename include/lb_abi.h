@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 6
+#define LB_ABI_VERSION 7
 
 /* ---- limits ---- */
 
