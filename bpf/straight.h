@@ -134,7 +134,6 @@ static __always_inline int straight_send(const struct packet *p, struct route *r
 					 bool tracked, __u32 forward)
 {
 	r->hash = packet_hash(p, &settings.key);
-	r->new_flow = is_syn(p);
 	if (tracked ? !straight_flow(p, r, word) : !straight_slot(p, r, word))
 		return LB_CONTINUE;
 	return straight_forward(p, r, forward);
@@ -168,7 +167,10 @@ static __always_inline int straight_ip(struct packet *p)
 	if (!continues(vip_find(p, &r)))
 		return likely(!is_icmp(p)) ? end(LB_REASON_not_vip, p) : LB_CONTINUE;
 	reason = parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
-	return continues(reason) ? LB_CONTINUE : end_sent(reason, p, &r);
+	if (continues(reason))
+		return LB_CONTINUE;
+	r.new_flow = is_syn(p);
+	return end_sent(reason, p, &r);
 }
 
 /* The XDP action; LB_CONTINUE: the packet takes the long path. */

@@ -404,15 +404,17 @@ struct lb_backend {
 	__be16 vlan_tci; /* of the egress link, 0: untagged */
 	__u16 mtu;       /* of the path: the longest outer IP packet, bytes */
 	__u32 ifindex;   /* of the egress link (the device below a VLAN) */
-	/* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src prefix and dst,
-	 * as 16-bit words in wire order; the program adds TOS, length, TTL and the spread bits */
+	/* IPv4 outer: folded one's complement sum of DF, TTL, protocol and dst, as 16-bit words in
+	 * wire order; the program adds version, TOS, length and src */
 	__u16 csum;
 	__u16 link_mtu; /* of the egress link; mtu is less if a router has reported so */
 	/* owner: a flow entry that names a backend of another service does not match */
 	__u16 service;
-	__u8 flags;    /* enum lb_backend_flags */
-	__u8 family;   /* of the outer header: 4 or 6 */
-	__be32 spread; /* mask of the bits in the last 32 of outer_src that vary with the flow */
+	__u8 flags;  /* enum lb_backend_flags */
+	__u8 family; /* of the outer header: 4 or 6 */
+	/* mask of the bits in the last 32 of outer_src that vary with the flow; they are zero there
+	 */
+	__be32 spread;
 	__be32 outer_src[4]; /* IPv4: [0] */
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
 };

@@ -432,10 +432,8 @@ static int outer_protocol(const struct fixture *f, const struct lb_service *serv
 /* lb_backend.csum, from an IPv4 header written out with what is the same for every packet. */
 static uint32_t constant_sum(const struct lb_backend *b, int protocol)
 {
-	uint8_t header[20] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, 0, protocol};
-	uint32_t src = b->outer_src[0] & ~b->spread;
+	uint8_t header[20] = {0, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol};
 
-	memcpy(header + 12, &src, 4);
 	memcpy(header + 16, b->outer_dst, 4);
 	return packet_sum(header, sizeof(header), 0);
 }
@@ -469,6 +467,7 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 			 0);
 	b.family = dst.family;
 	memcpy(b.outer_src, src.bytes, 16);
+	b.outer_src[b.family == 4 ? 0 : 3] &= ~b.spread;
 	memcpy(b.outer_dst, dst.bytes, 16);
 	parse_mac(spec->dst_mac ? spec->dst_mac : FIXTURE_MAC_BACKEND, b.dst_mac);
 	parse_mac(PACKET_MAC_LB, b.src_mac);

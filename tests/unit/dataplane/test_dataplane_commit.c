@@ -205,7 +205,7 @@ TEST(a_backend_line_has_outer_header_and_next_hop)
 	struct dp_backend *backend = want_add(&want, 5, 100);
 
 	backend->hop.vlan_tci = 42;
-	dp->encap_source[0] = (struct addr){4, {172, 16}};
+	dp->encap_source[0] = (struct addr){4, {172, 16, 3, 4}}; /* 3 and 4 are not the prefix's */
 	dp->encap_source_len[0] = 16;
 	want_commit(dp, &want, 1);
 	line = &dp->maps.backends[want_id(dp, &want, 5)];
@@ -218,8 +218,7 @@ TEST(a_backend_line_has_outer_header_and_next_hop)
 	assert_int_equal(line->spread, htonl(0xffff));
 	assert_int_equal(line->outer_src[0], htonl(0xac100000));
 	assert_int_equal(line->outer_dst[0], htonl(0x0a000005));
-	assert_int_equal(line->csum,
-			 lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0], 4));
+	assert_int_equal(line->csum, csum_of_constants(line->outer_dst[0], OUTER_TTL, 4));
 	assert_memory_equal(line->dst_mac, backend->hop.dst_mac, 6);
 	assert_int_equal(line->service, want_line(dp, &want)->id);
 }
