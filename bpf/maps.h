@@ -37,7 +37,6 @@ LB_ARRAY(services, struct lb_service, 2);
 LB_ARRAY(arena, struct lb_arena_line, 2);
 LB_ARRAY(fronts, struct lb_front_line, 1);
 LB_ARRAY(stamps, struct lb_stamp_line, 1);
-LB_ARRAY(backends, struct lb_backend, 2);
 LB_ARRAY(loads, struct lb_load, 2);
 LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
@@ -51,9 +50,20 @@ LB_ARRAY(limits, struct lb_limit, 2);
 LB_ARRAY(sources, struct lb_source_bucket, LB_SOURCE_BUCKETS);
 LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
 
-/* One element that every packet reads: as a variable it has a fixed address, and needs no
- * look-up. */
+/* What every packet reads and what is of the same size everywhere: variables have fixed addresses.
+ * A look-up would put its key on the stack, load it again and test the result for NULL, all of it
+ * between a slot and the packet's next line of memory. */
 struct lb_settings settings SEC(LB_SETTINGS_MAP);
+struct lb_backend backends[LB_MAX_BACKENDS + 1] SEC(LB_BACKENDS_MAP);
+
+/* The line of a backend; one that is not in use has no flags. */
+static __always_inline struct lb_backend *backend_at(__u32 id)
+{
+	/* hidden: the compiler may know the bits better than the verifier, and leave the mask out
+	 */
+	asm volatile("" : "+r"(id));
+	return &backends[id & LB_MAX_BACKENDS];
+}
 
 /* Empty while no service has a filter. */
 struct {

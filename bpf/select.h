@@ -61,9 +61,9 @@ static __always_inline __u32 query_seq(const struct flow_query *q)
 
 static __always_inline struct lb_backend *backend_find(__u32 id)
 {
-	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &id);
+	struct lb_backend *backend = backend_at(id);
 
-	return backend && backend->flags & LB_BACKEND_USABLE ? backend : NULL;
+	return backend->flags & LB_BACKEND_USABLE ? backend : NULL;
 }
 
 /* Whether this service's packets may go to the backend: an entry may name one that has died

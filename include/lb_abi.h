@@ -21,6 +21,10 @@
 
 /* A variable of the program: the map's name in the object file is that of its section. */
 #define LB_SETTINGS_MAP ".data.settings"
+/* The only variable of the program that begins as zero: one value with a line for every id that
+ * there can be. libbpf before 1.2 knows no other section for that, and puts the object's name
+ * before the map's: dataplane_map_find. */
+#define LB_BACKENDS_MAP ".bss"
 
 /* What becomes of a packet that nothing takes: its port has no service, or the service has no
  * usable backend. */

@@ -161,7 +161,6 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 	set_entries(object, "arena", size->slots / 2);
 	set_entries(object, "fronts", size->slots / 4 ?: 1);
 	set_entries(object, "stamps", size->slots / 4 ?: 1);
-	set_entries(object, "backends", size->backends);
 	set_entries(object, "loads", size->backends);
 	set_entries(object, "flows", size->flow_buckets);
 	set_entries(object, "backend_counts", (uint64_t)size->cpus * size->backends);

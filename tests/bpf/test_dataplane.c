@@ -121,17 +121,17 @@ static int teardown(void **state)
 LB_TEST(what_is_mapped_is_what_the_kernel_has)
 {
 	struct dataplane *dp = open_pinned();
-	uint32_t id, ifindex = LOOPBACK, value = 0;
-	struct lb_backend line;
+	uint32_t id, ifindex = LOOPBACK, value = 0, zero = 0;
+	static struct lb_backend lines[LB_MAX_BACKENDS + 1];
 	struct lb_service service;
 	int fd;
 
 	want_commit(dp, &want, 1);
 	id = want_id(dp, &want, 1);
-	fd = bpf_object__find_map_fd_by_name(dataplane_object(dp), "backends");
-	assert_int_equal(bpf_map_lookup_elem(fd, &id, &line), 0);
-	assert_memory_equal(&line, &dp->maps.backends[id], sizeof(line));
-	assert_int_equal(line.flags, LB_BACKEND_USED | LB_BACKEND_USABLE);
+	fd = bpf_object__find_map_fd_by_name(dataplane_object(dp), LB_BACKENDS_MAP);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, lines), 0);
+	assert_memory_equal(&lines[id], &dp->maps.backends[id], sizeof(lines[id]));
+	assert_int_equal(lines[id].flags, LB_BACKEND_USED | LB_BACKEND_USABLE);
 	id = want_line(dp, &want)->id;
 	fd = bpf_object__find_map_fd_by_name(dataplane_object(dp), "services");
 	assert_int_equal(bpf_map_lookup_elem(fd, &id, &service), 0);

@@ -39,8 +39,7 @@ static int share_maps(struct batch *batch)
 		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG ||
 		    !strcmp(bpf_map__name(map), "syns"))
 			continue;
-		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner),
-						      bpf_map__name(map));
+		shared = dataplane_map_find(dataplane_object(batch->owner), map);
 		if (!rc && shared)
 			rc = bpf_map__reuse_fd(map, bpf_map__fd(shared));
 	}

@@ -39,7 +39,6 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	    {"arena", FIXTURE_SLOTS / 2},
 	    {"fronts", FIXTURE_SLOTS / 4},
 	    {"stamps", FIXTURE_SLOTS / 4},
-	    {"backends", FIXTURE_BACKENDS},
 	    {"loads", FIXTURE_BACKENDS},
 	    {"turns", FIXTURE_SERVICES},
 	    {"flows", FIXTURE_BUCKETS},
@@ -81,7 +80,7 @@ static int map_maps(struct fixture *f)
 	m->arena = map_memory(f->skel->maps.arena);
 	m->fronts = map_memory(f->skel->maps.fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);
-	m->backends = map_memory(f->skel->maps.backends);
+	m->backends = map_memory(f->skel->maps.bss);
 	m->loads = map_memory(f->skel->maps.loads);
 	m->turns = map_memory(f->skel->maps.turns);
 	m->flows = map_memory(f->skel->maps.flows);
@@ -291,7 +290,7 @@ int fixture_clear(void **state)
 	memset(f->map.arena, 0, f->slots * sizeof(*f->map.arena));
 	memset(f->map.fronts, 0, f->slots * sizeof(*f->map.fronts));
 	memset(f->map.stamps, 0, f->slots * sizeof(*f->map.stamps));
-	memset(f->map.backends, 0, map_bytes(f->skel->maps.backends));
+	memset(f->map.backends, 0, FIXTURE_BACKENDS * sizeof(*f->map.backends));
 	memset(f->map.loads, 0, map_bytes(f->skel->maps.loads));
 	memset(f->map.turns, 0, map_bytes(f->skel->maps.turns));
 	memset(f->map.flows, 0, map_bytes(f->skel->maps.flows));

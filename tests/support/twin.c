@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lbd/dataplane/dataplane.h"
 #include "lb.skel.h"
 #include "long.skel.h"
 
@@ -65,14 +66,15 @@ static void *memory_of(const struct bpf_map *map, size_t bytes)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-static int add_map(struct twin *t, const struct bpf_map *map)
+static int add_map(const struct fixture *f, struct twin *t, const struct bpf_map *map)
 {
-	const struct bpf_map *other =
-	    bpf_object__find_map_by_name(t->skel->obj, bpf_map__name(map));
+	const struct bpf_map *other = dataplane_map_find(t->skel->obj, map);
 	struct twin_map *m = &t->maps[t->count++];
 
 	m->name = bpf_map__name(map);
 	m->bytes = (size_t)bpf_map__max_entries(map) * ((bpf_map__value_size(map) + 7) & ~7u);
+	if (map == f->skel->maps.bss)
+		m->bytes = FIXTURE_BACKENDS * sizeof(struct lb_backend);
 	m->per_slot = slot_bytes(m->name);
 	m->at = memory_of(map, m->bytes);
 	m->twin = memory_of(other, m->bytes);
@@ -87,7 +89,7 @@ static int find_maps(struct fixture *f, struct twin *t)
 
 	bpf_object__for_each_map (map, f->skel->obj)
 		if (!rc && is_compared(map))
-			rc = t->count < TWIN_MAPS ? add_map(t, map) : -ENOSPC;
+			rc = t->count < TWIN_MAPS ? add_map(f, t, map) : -ENOSPC;
 	return rc;
 }
 

@@ -27,7 +27,7 @@ static int maps_share(const struct bench *bench)
 	bpf_object__for_each_map (map, bench->object) {
 		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG)
 			continue; /* constants: see below */
-		other = bpf_object__find_map_by_name(lb, bpf_map__name(map));
+		other = dataplane_map_find(lb, map);
 		if (other && bpf_map__reuse_fd(map, bpf_map__fd(other)))
 			return -1;
 	}

@@ -54,7 +54,7 @@ static int share_maps(struct bpf_object *from, struct bpf_object *to)
 	struct bpf_map *map;
 
 	bpf_object__for_each_map (map, to) {
-		struct bpf_map *original = bpf_object__find_map_by_name(from, bpf_map__name(map));
+		struct bpf_map *original = dataplane_map_find(from, map);
 		int rc = original ? bpf_map__reuse_fd(map, bpf_map__fd(original)) : -ENOENT;
 
 		if (rc)

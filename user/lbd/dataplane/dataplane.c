@@ -135,7 +135,6 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_ARENA] = lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
 	    [MAP_FRONTS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_front_line)),
 	    [MAP_STAMPS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
-	    [MAP_BACKENDS] = backends,
 	    [MAP_LOADS] = backends,
 	    [MAP_TURNS] = services,
 	    [MAP_FLOWS] = flow_buckets(options->flows),
@@ -274,7 +273,7 @@ static void warn_limits(const struct dataplane *dp, const struct dataplane_optio
 			 (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
 
 	warn_limit("services", entries_of(dp, MAP_SERVICES) - 1, options->services);
-	warn_limit("backends", entries_of(dp, MAP_BACKENDS) - 1, options->backends);
+	warn_limit("backends", entries_of(dp, MAP_LOADS) - 1, options->backends);
 	if (lines != arena_lines(options->slots))
 		warn_limit("slots", lines * ARENA_ALIGN, options->slots);
 	if (entries_of(dp, MAP_FLOWS) != flow_buckets(options->flows))
@@ -355,7 +354,9 @@ static int find_maps(struct dataplane *dp, struct error *err)
 	if (!dp->mappings)
 		return error_set(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < MAPS; i++) {
-		const char *name = i == MAP_SETTINGS ? LB_SETTINGS_MAP : map_names[i];
+		const char *name = i == MAP_SETTINGS   ? LB_SETTINGS_MAP
+				   : i == MAP_BACKENDS ? LB_BACKENDS_MAP
+						       : map_names[i];
 
 		dp->mappings[i].map = bpf_object__find_map_by_name(dp->skel->obj, name);
 		if (!dp->mappings[i].map)
@@ -412,7 +413,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .vip_buckets = entries_of(dp, MAP_VIPS),
 	    .port_buckets = entries_of(dp, MAP_PORTS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),
-	    .backend_slots = entries_of(dp, MAP_BACKENDS),
+	    .backend_slots = entries_of(dp, MAP_LOADS),
 	    .arena_slots =
 		entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
 	    .flow_words = entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS,
@@ -452,7 +453,7 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 	if (dp->loaded)
 		return 0;
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
-	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
+	dp->skel->rodata->backend_slots = entries_of(dp, MAP_LOADS);
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	rc = lb_bpf__load(dp->skel);
 	if (rc)
@@ -561,6 +562,15 @@ int dataplane_program_fd(const struct dataplane *dp)
 struct bpf_object *dataplane_object(const struct dataplane *dp)
 {
 	return dp->skel->obj;
+}
+
+struct bpf_map *dataplane_map_find(const struct bpf_object *object, const struct bpf_map *like)
+{
+	const char *name = bpf_map__name(like), *section = strrchr(name, '.');
+
+	if (bpf_map__is_internal(like) && section && !strcmp(section, LB_BACKENDS_MAP))
+		name = LB_BACKENDS_MAP;
+	return bpf_object__find_map_by_name(object, name);
 }
 
 int dataplane_add_egress(struct dataplane *dp, uint32_t ifindex)

@@ -153,6 +153,9 @@ struct addr dataplane_outer_source(const struct dataplane *dp, uint8_t family);
 uint16_t dataplane_gue_port(const struct dataplane *dp);
 /* The loaded object, for libxdp. */
 struct bpf_object *dataplane_object(const struct dataplane *dp);
+/* The map of an object made of the same source that has the name of this one: libbpf puts the
+ * object's name into some. NULL: there is none. */
+struct bpf_map *dataplane_map_find(const struct bpf_object *object, const struct bpf_map *like);
 /* Allows redirects to this interface. */
 int dataplane_add_egress(struct dataplane *dp, uint32_t ifindex);
 
