@@ -23,9 +23,7 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 
 	r->vip_hash = lb_vip_hash(&address, 4, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
-	bucket = bpf_map_lookup_elem(&vips, &index);
-	if (!bucket)
-		return LB_REASON_not_vip;
+	bucket = vip_bucket_at(index);
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
 		/* an empty place has no family */
@@ -46,9 +44,7 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 
 	r->vip_hash = lb_vip_hash(word, 6, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
-	bucket = bpf_map_lookup_elem(&vips, &index);
-	if (!bucket)
-		return LB_REASON_not_vip;
+	bucket = vip_bucket_at(index);
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
 		struct lb_vip *vip = &bucket->vip[i];

@@ -21,6 +21,9 @@
 
 /* A variable of the program: the map's name in the object file is that of its section. */
 #define LB_SETTINGS_MAP ".data.settings"
+/* Wide maps (user/common/wide.h): one value with all elements. */
+#define LB_VIPS_MAP   ".data.wide.vips"
+#define LB_FRONTS_MAP ".data.wide.fronts"
 /* The only variable of the program that begins as zero: one value with a line for every id that
  * there can be. libbpf before 1.2 knows no other section for that, and puts the object's name
  * before the map's: dataplane_map_find. */
@@ -371,10 +374,6 @@ struct lb_arena_line {
  * with many services the size of the rings decides what stays in the CPU caches. Current backend
  * (bits 0-14) and transition (15). lbd writes the slot first, then its front. */
 #define LB_FRONT_TRANSITION (1u << 15)
-
-struct lb_front_line {
-	__u16 front[4];
-};
 
 static inline __u16 lb_front(__u32 slot)
 {

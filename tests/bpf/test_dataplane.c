@@ -297,6 +297,31 @@ LB_TEST(a_set_of_pins_that_is_not_whole_is_refused)
 }
 
 /* lbd was stopped while it made its first pins. */
+/* In place of map `vips`. */
+static void pin_another(uint32_t value_size, uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "vips", 4, value_size, entries, &options);
+	char path[128];
+
+	unlink_pin("vips");
+	snprintf(path, sizeof(path), "%s/maps/vips", pin);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_pin(fd, path), 0);
+	close(fd);
+}
+
+LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
+{
+	struct dataplane_options opts = options();
+
+	dataplane_close(open_pinned());
+	pin_another(1000, 1);
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
+	pin_another(sizeof(struct lb_vip_bucket), 16);
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
+}
+
 LB_TEST(remains_of_a_set_that_was_never_complete_are_replaced)
 {
 	struct dataplane *dp = open_pinned();

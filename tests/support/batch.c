@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <cmocka.h>
 
+#include "common/wide.h"
 #include "batch.skel.h"
 #include "batch_narrow.skel.h"
 #include "memory_dataplane.h"
@@ -59,6 +60,8 @@ static int share_maps(struct batch *batch)
 		batch->object = skel->obj;                                     \
 		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1; \
 		skel->rodata->backend_slots = maps->backend_slots;             \
+		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
+		skel->rodata->front_count = maps->arena_slots;                 \
 		skel->rodata->service_slots = maps->service_slots;             \
 		return 0;                                                      \
 	}
@@ -125,6 +128,7 @@ void batch_close(struct batch *batch)
 		munmap(batch->turns, batch->owner->maps.service_slots * sizeof(*batch->turns));
 	if (batch->syns)
 		munmap(batch->syns, BATCH_SYNS * sizeof(*batch->syns));
+	wide_release(batch->object);
 	if (batch->narrow)
 		batch_narrow_bpf__destroy(batch->build);
 	else

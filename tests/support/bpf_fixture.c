@@ -19,9 +19,10 @@
 
 #include "lb_hash.h"
 #include "common/addr.h"
+#include "common/wide.h"
 #include "lb.skel.h"
 
-#define TABLE_BUCKETS 64 /* of each half of the VIP and port tables */
+#define TABLE_BUCKETS (FIXTURE_VIP_BUCKETS / 2) /* of each half of the VIP and port tables */
 
 static struct fixture fixture;
 
@@ -33,11 +34,9 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 		const char *name;
 		uint32_t entries;
 	} sizes[] = {
-	    {"vips", 2 * TABLE_BUCKETS},
-	    {"ports", 2 * TABLE_BUCKETS},
+	    {"ports", FIXTURE_VIP_BUCKETS},
 	    {"services", FIXTURE_SERVICES},
 	    {"arena", FIXTURE_SLOTS / 2},
-	    {"fronts", FIXTURE_SLOTS / 4},
 	    {"stamps", FIXTURE_SLOTS / 4},
 	    {"loads", FIXTURE_BACKENDS},
 	    {"turns", FIXTURE_SERVICES},
@@ -53,6 +52,12 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, sizes[i].name),
 					 sizes[i].entries);
+	assert_int_equal(wide_make(bpf_object__find_map_by_name(object, LB_VIPS_MAP), "vips",
+				   FIXTURE_VIP_BUCKETS * sizeof(struct lb_vip_bucket)),
+			 0);
+	assert_int_equal(wide_make(bpf_object__find_map_by_name(object, LB_FRONTS_MAP), "fronts",
+				   FIXTURE_SLOTS * sizeof(uint16_t)),
+			 0);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -74,11 +79,11 @@ static int map_maps(struct fixture *f)
 
 	m->settings = map_memory(f->skel->maps.data_settings);
 	m->links = map_memory(f->skel->maps.links);
-	m->vips = map_memory(f->skel->maps.vips);
+	m->vips = map_memory(f->skel->maps.data_wide_vips);
 	m->ports = map_memory(f->skel->maps.ports);
 	m->services = map_memory(f->skel->maps.services);
 	m->arena = map_memory(f->skel->maps.arena);
-	m->fronts = map_memory(f->skel->maps.fronts);
+	m->fronts = map_memory(f->skel->maps.data_wide_fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);
 	m->backends = map_memory(f->skel->maps.bss);
 	m->loads = map_memory(f->skel->maps.loads);
@@ -136,7 +141,7 @@ static int load(struct fixture *f)
 		return -errno;
 	fixture_size_maps(f->skel->obj, f->cpus);
 	FIXTURE_SET_CONSTANTS(f->skel->rodata);
-	rc = lb_bpf__load(f->skel);
+	rc = bpf_object__load(f->skel->obj);
 	if (!rc)
 		rc = map_maps(f);
 	if (!rc)
@@ -169,6 +174,8 @@ int fixture_open(void **state)
 
 int fixture_close(void **state)
 {
+	if (fixture.skel)
+		wide_release(fixture.skel->obj);
 	lb_bpf__destroy(fixture.skel);
 	fixture.skel = NULL;
 	return 0;
@@ -299,7 +306,7 @@ int fixture_clear(void **state)
 	memset(f->map.sources, 0, map_bytes(f->skel->maps.sources));
 	memset(f->map.service_counts, 0, map_bytes(f->skel->maps.service_counts));
 	memset(f->map.offenders, 0, map_bytes(f->skel->maps.offenders));
-	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
+	memset(f->map.vips, 0, map_bytes(f->skel->maps.data_wide_vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	f->vips = f->services = f->backends = 1;
 	f->slots = 8; /* region 0 of length 0 means none: leave its start unused */
@@ -351,7 +358,7 @@ static bool place_port(struct fixture *f, uint64_t word, uint64_t multiplier)
 
 static bool place_all(struct fixture *f, uint64_t multiplier)
 {
-	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
+	memset(f->map.vips, 0, map_bytes(f->skel->maps.data_wide_vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	for (uint32_t id = 1; id < f->vips; id++)
 		if (!place_vip(f, id, multiplier))

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/wide.h"
 #include "lbd/dataplane/dataplane.h"
 #include "lb.skel.h"
 #include "long.skel.h"
@@ -56,7 +57,7 @@ static unsigned slot_bytes(const char *name)
 {
 	if (!strcmp(name, "arena"))
 		return sizeof(uint32_t);
-	return !strcmp(name, "fronts") || !strcmp(name, "stamps") ? sizeof(uint16_t) : 0;
+	return !strcmp(name, LB_FRONTS_MAP) || !strcmp(name, "stamps") ? sizeof(uint16_t) : 0;
 }
 
 static void *memory_of(const struct bpf_map *map, size_t bytes)
@@ -199,7 +200,7 @@ bool twin_same_maps(struct fixture *f, char *what)
 		size_t at = 0;
 
 		/* the program only reads `vips`, whose words the twin does not look at */
-		if (!strcmp(m->name, "vips") || !memcmp(m->at, m->twin, bytes_in_use(f, m)))
+		if (!strcmp(m->name, LB_VIPS_MAP) || !memcmp(m->at, m->twin, bytes_in_use(f, m)))
 			continue;
 		while (m->at[at] == m->twin[at])
 			at++;
@@ -286,7 +287,7 @@ static int twin_load(struct fixture *f, struct twin *t)
 		return -errno;
 	fixture_size_maps(t->skel->obj, f->cpus);
 	FIXTURE_SET_CONSTANTS(t->skel->rodata);
-	rc = long_bpf__load(t->skel);
+	rc = bpf_object__load(t->skel->obj);
 	if (!rc)
 		rc = bpf_map_update_elem(bpf_map__fd(t->skel->maps.egress), &f->egress, &f->egress,
 					 BPF_ANY);
@@ -324,6 +325,7 @@ int twin_fixture_close(void **state)
 			free(f->twin->maps[i].before);
 		for (unsigned i = 0; i < sizeof(f->twin->rates) / sizeof(*f->twin->rates); i++)
 			free(f->twin->rates[i]);
+		wide_release(f->twin->skel->obj);
 		long_bpf__destroy(f->twin->skel);
 		free(f->twin);
 		f->twin = NULL;

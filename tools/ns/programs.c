@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/wide.h"
 #include "tools/ns/ns.h"
 #include "bench.skel.h"
 
@@ -186,6 +187,7 @@ void programs_unload(struct bench *bench)
 		munmap(bench->job, pages(sizeof(*bench->job)));
 	if (bench->result)
 		munmap(bench->result, pages(sizeof(*bench->result)));
+	wide_release(bench->object);
 	bpf_object__close(bench->object);
 	bench->job = NULL;
 	bench->result = NULL;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+#include "common/wide.h"
 #include "lb.skel.h"
 
 /* libxdp looks up the programs on an interface by id. Where it may not, it attaches alone and
@@ -121,6 +122,7 @@ int dispatcher_attach(struct dataplane *dp, uint32_t ifindex, bool native, char 
 		if (!rc)
 			rc = undo_lone_program(ifindex);
 	}
+	wide_release(copy->obj);
 	lb_bpf__destroy(copy);
 	if (rc)
 		libxdp_strerror(rc, why, 256);
