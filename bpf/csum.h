@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) __u32 csum_ttl_word(__u32 word)
  * then each carry of the second is one of the lower half into the upper. */
 static inline __attribute__((always_inline)) __u16 csum_fold_words(__u64 sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (__u64)(__u32)sum + (sum >> 32);
 	return (__u16)((sum + (sum << 16) + (sum >> 16)) >> 16);
 }
 

@@ -98,6 +98,12 @@ static __always_inline void outer_write_v4(void *to, const struct packet *p, con
 	word[4] = b->outer_dst[0];
 }
 
+/* Two words at once. */
+static __always_inline void copy_two(__be32 *to, const __be32 *from)
+{
+	*(__u64 *)to = *(const __u64 *)from;
+}
+
 static __always_inline void outer_write_v6(void *to, const struct packet *p, const struct route *r,
 					   __u8 protocol, __u32 payload)
 {
@@ -107,14 +113,11 @@ static __always_inline void outer_write_v6(void *to, const struct packet *p, con
 
 	word[0] = bpf_htonl(6u << 28 | (__u32)p->traffic_class << 20 | flow_label);
 	word[1] = bpf_htonl(payload << 16 | (__u32)protocol << 8 | OUTER_TTL);
-	word[2] = b->outer_src[0];
-	word[3] = b->outer_src[1];
+	copy_two(word + 2, b->outer_src);
 	word[4] = b->outer_src[2];
 	word[5] = outer_source(b, b->outer_src[3], r->hash);
-	word[6] = b->outer_dst[0];
-	word[7] = b->outer_dst[1];
-	word[8] = b->outer_dst[2];
-	word[9] = b->outer_dst[3];
+	copy_two(word + 6, b->outer_dst);
+	copy_two(word + 8, b->outer_dst + 2);
 }
 
 static __always_inline __u8 inner_protocol(const struct packet *p)

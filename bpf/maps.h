@@ -20,7 +20,7 @@ const volatile __u32 flow_mask = 1; /* number of buckets of `flows` - 1; at leas
 const volatile __u32 backend_slots = 2;
 const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries of `services` */
 const volatile __u32 vip_mask = 0;      /* number of buckets of `vips` - 1 */
-const volatile __u32 front_count = 32;  /* of `fronts` */
+const volatile __u32 front_mask = 31;   /* number of `fronts` - 1: more than slots */
 
 /* The values of a BPF array begin on a cache line only if the array is mmapable. */
 #define LB_ARRAY(name, value_type, entries)        \
@@ -76,13 +76,13 @@ static __always_inline struct lb_vip_bucket *vip_bucket_at(__u32 index)
 	return first + (index & vip_mask);
 }
 
-/* The front of a slot of the arena; 0: there is no such slot. */
+/* The front of a slot of the arena. */
 static __always_inline __u32 front_read(__u32 index)
 {
 	__u16 *first = fronts;
 
 	asm volatile("" : "+r"(first));
-	return index < front_count ? *(volatile __u16 *)(first + index) : 0;
+	return *(volatile __u16 *)(first + (index & front_mask));
 }
 
 /* Empty while no service has a filter. */

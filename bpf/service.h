@@ -49,8 +49,9 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 	for (i = 0; i < LB_VIP_WAYS; i++) {
 		struct lb_vip *vip = &bucket->vip[i];
 
-		if (vip->addr[3] != word[3] || vip->addr[0] != word[0] || vip->addr[1] != word[1] ||
-		    vip->addr[2] != word[2] || vip->family != 6)
+		const __u64 *half = (const void *)vip->addr, *wanted = (const void *)word;
+
+		if (half[1] != wanted[1] || half[0] != wanted[0] || vip->family != 6)
 			continue;
 		r->vip = vip;
 		return LB_CONTINUE;

@@ -279,7 +279,17 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 #define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 27 & 3)
 
 /* lb_vip.main. port: wire order. */
-#define LB_VIP_MAIN(port, protocol) ((__u32)(port) | (__u32)(protocol) << 16)
+#define LB_VIP_MAIN(port, protocol) ((__u32)(port) << 16 | (__u32)(protocol))
+
+/* The same of a packet. ports: the first word of its TCP or UDP header. */
+static inline __u32 lb_vip_main(__u32 ports, __u8 protocol)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (ports & 0xffff0000) | protocol;
+#else
+	return ports << 16 | protocol;
+#endif
+}
 
 /* family: of the VIP. 0: the service is not straight. */
 static inline __u64 lb_straight(const struct lb_service *s, __u8 family)
@@ -399,6 +409,7 @@ static inline __u32 lb_ring_index(__u64 hash, __u32 size)
 enum lb_backend_flags {
 	LB_BACKEND_USED = 1 << 0,   /* the id is taken */
 	LB_BACKEND_USABLE = 1 << 1, /* alive and has a next hop: packets may be sent to it */
+	LB_BACKEND_TAGGED = 1 << 2, /* vlan_tci is not 0 */
 };
 
 struct lb_backend {
@@ -421,6 +432,14 @@ struct lb_backend {
 	__be32 outer_src[4]; /* IPv4: [0] */
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
 };
+
+/* Flags and family as one number: a backend that can be sent to without a tag. */
+#define LB_BACKEND_STRAIGHT(family) ((LB_BACKEND_USED | LB_BACKEND_USABLE) | (__u32)(family) << 8)
+
+static inline __u32 lb_backend_kind(const struct lb_backend *b)
+{
+	return b->flags | (__u32)b->family << 8;
+}
 
 /* ---- paths: path MTUs that routers have reported about tunnel packets ---- */
 

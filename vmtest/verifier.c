@@ -121,14 +121,14 @@ static void set_wide(struct bpf_object *object, const char *name, uint64_t bytes
 		exit(1);
 }
 
-/* A power of two. */
-static uint32_t vip_buckets(const struct sizing *size)
+/* The least one that is not below, and fills a line of the longest elements. */
+static uint32_t power_of_two(uint32_t least)
 {
-	uint32_t buckets = 1;
+	uint32_t power = 32;
 
-	while (buckets < size->services)
-		buckets *= 2;
-	return buckets;
+	while (power < least)
+		power *= 2;
+	return power;
 }
 
 /* Sets the constants for this sizing, with the switches of `bits` on. */
@@ -139,9 +139,11 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 		const char *name;
 		uint32_t value;
 	} sizes[] = {
-	    {"flow_mask", size->flow_buckets - 1}, {"backend_slots", size->backends},
-	    {"service_slots", size->services},     {"vip_mask", vip_buckets(size) - 1},
-	    {"front_count", size->slots},
+	    {"flow_mask", size->flow_buckets - 1},
+	    {"backend_slots", size->backends},
+	    {"service_slots", size->services},
+	    {"vip_mask", power_of_two(size->services) - 1},
+	    {"front_mask", power_of_two(size->slots) - 1},
 	};
 	struct bpf_map *map = rodata_map(object);
 	_cleanup_free_ uint8_t *value = NULL;
@@ -170,8 +172,8 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 static void apply(struct bpf_object *object, const struct sizing *size,
 		  const struct switches *switches, unsigned bits)
 {
-	set_wide(object, LB_VIPS_MAP, vip_buckets(size) * sizeof(struct lb_vip_bucket));
-	set_wide(object, LB_FRONTS_MAP, size->slots * sizeof(uint16_t));
+	set_wide(object, LB_VIPS_MAP, power_of_two(size->services) * sizeof(struct lb_vip_bucket));
+	set_wide(object, LB_FRONTS_MAP, power_of_two(size->slots) * sizeof(uint16_t));
 	set_entries(object, "ports", size->services);
 	set_entries(object, "services", size->services);
 	set_entries(object, "turns", size->services);

@@ -316,7 +316,9 @@ LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
 	struct dataplane_options opts = options();
 
 	dataplane_close(open_pinned());
-	pin_another(1000, 1);
+	pin_another(64 * sizeof(struct lb_vip_bucket) + 8, 1);
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
+	pin_another(3 * sizeof(struct lb_vip_bucket), 1);
 	refused(&opts, -EPROTO, "a map of another type or layout than expected");
 	pin_another(sizeof(struct lb_vip_bucket), 16);
 	refused(&opts, -EPROTO, "a map of another type or layout than expected");

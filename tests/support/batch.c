@@ -61,7 +61,7 @@ static int share_maps(struct batch *batch)
 		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1; \
 		skel->rodata->backend_slots = maps->backend_slots;             \
 		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
-		skel->rodata->front_count = maps->arena_slots;                 \
+		skel->rodata->front_mask = maps->front_count - 1;              \
 		skel->rodata->service_slots = maps->service_slots;             \
 		return 0;                                                      \
 	}

@@ -455,7 +455,8 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 {
 	struct lb_backend b = {
 	    .service = service,
-	    .flags = LB_BACKEND_USED | (spec->dead ? 0 : LB_BACKEND_USABLE),
+	    .flags = LB_BACKEND_USED | (spec->dead ? 0 : LB_BACKEND_USABLE) |
+		     (spec->vlan ? LB_BACKEND_TAGGED : 0),
 	    .vlan_tci = htons(spec->vlan),
 	    .mtu = spec->mtu ? spec->mtu : 1500,
 	    .link_mtu = spec->mtu ? spec->mtu : 1500,
@@ -486,7 +487,9 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 
 void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable)
 {
-	f->map.backends[id].flags = LB_BACKEND_USED | (usable ? LB_BACKEND_USABLE : 0);
+	__u8 *flags = &f->map.backends[id].flags;
+
+	*flags = (*flags & LB_BACKEND_TAGGED) | LB_BACKEND_USED | (usable ? LB_BACKEND_USABLE : 0);
 }
 
 uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count)

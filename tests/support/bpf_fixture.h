@@ -171,7 +171,7 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus);
 #define FIXTURE_SET_CONSTANTS(rodata)                                                              \
 	((rodata)->flow_mask = FIXTURE_BUCKETS - 1, (rodata)->backend_slots = FIXTURE_BACKENDS,    \
 	 (rodata)->service_slots = FIXTURE_SERVICES, (rodata)->vip_mask = FIXTURE_VIP_BUCKETS - 1, \
-	 (rodata)->front_count = FIXTURE_SLOTS)
+	 (rodata)->front_mask = FIXTURE_SLOTS - 1)
 int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,
 		struct packet *ret_out, int *ret_verdict);
 

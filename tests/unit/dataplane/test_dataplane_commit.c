@@ -209,7 +209,7 @@ TEST(a_backend_line_has_outer_header_and_next_hop)
 	dp->encap_source_len[0] = 16;
 	want_commit(dp, &want, 1);
 	line = &dp->maps.backends[want_id(dp, &want, 5)];
-	assert_int_equal(line->flags, LB_BACKEND_USED | LB_BACKEND_USABLE);
+	assert_int_equal(line->flags, LB_BACKEND_USED | LB_BACKEND_USABLE | LB_BACKEND_TAGGED);
 	assert_int_equal(line->family, 4);
 	assert_int_equal(line->ifindex, 7);
 	assert_int_equal(line->mtu, 1500);

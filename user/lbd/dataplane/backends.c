@@ -92,6 +92,8 @@ static void write_member(struct dataplane *dp, const struct service_plan *plan,
 	line.flags = LB_BACKEND_USED;
 	if (member->want.usable) {
 		line.flags |= LB_BACKEND_USABLE;
+		if (member->want.hop.vlan_tci)
+			line.flags |= LB_BACKEND_TAGGED;
 		set_path(dp, &plan->want, &member->want, &line);
 	}
 	write_line(at, &line);

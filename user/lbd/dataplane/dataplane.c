@@ -118,6 +118,16 @@ static uint32_t entries_of(const struct dataplane *dp, unsigned map)
 				 : bpf_map__max_entries(at);
 }
 
+/* The least one that is not below. */
+static size_t power_of_two(size_t least)
+{
+	size_t power = 1;
+
+	while (power < least)
+		power *= 2;
+	return power;
+}
+
 /* Number of cache lines for so many slots. */
 static uint32_t arena_lines(uint32_t slots)
 {
@@ -174,7 +184,7 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 static int make_wide(struct dataplane *dp, const struct dataplane_options *options)
 {
 	size_t vips = 2 * (size_t)tables_vip_buckets(options->services);
-	size_t fronts = (size_t)arena_lines(options->slots) * ARENA_ALIGN;
+	size_t fronts = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN);
 	int rc = wide_make(dp->mappings[MAP_VIPS].map, map_names[MAP_VIPS],
 			   vips * element_size[MAP_VIPS]);
 
@@ -239,14 +249,24 @@ static int check_version(const struct dataplane *dp, int fd, struct error *err)
 	return 0;
 }
 
+/* The program masks the index into a wide map. */
+static bool is_wide_length(size_t bytes, size_t element)
+{
+	size_t elements = bytes / element;
+
+	return elements && elements * element == bytes && !(elements & (elements - 1));
+}
+
 static bool is_like(const struct dataplane *dp, unsigned index, const struct bpf_map_info *info)
 {
 	const struct bpf_map *map = dp->mappings[index].map;
 
-	return info->type == bpf_map__type(map) && info->key_size == bpf_map__key_size(map) &&
-	       (element_size[index]
-		    ? info->max_entries == 1 && info->value_size % element_size[index] == 0
-		    : info->value_size == bpf_map__value_size(map));
+	if (info->type != bpf_map__type(map) || info->key_size != bpf_map__key_size(map))
+		return false;
+	if (element_size[index])
+		return info->max_entries == 1 &&
+		       is_wide_length(info->value_size, element_size[index]);
+	return info->value_size == bpf_map__value_size(map);
 }
 
 /* Uses a pinned map instead of creating one; it keeps its size. */
@@ -452,6 +472,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .backend_slots = entries_of(dp, MAP_LOADS),
 	    .arena_slots =
 		entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
+	    .front_count = entries_of(dp, MAP_FRONTS),
 	    .flow_words = entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS,
 	    .frag_words = entries_of(dp, MAP_FRAGS),
 	    .cpus = cpus,
@@ -498,7 +519,7 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_LOADS);
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	dp->skel->rodata->vip_mask = entries_of(dp, MAP_VIPS) - 1;
-	dp->skel->rodata->front_count = entries_of(dp, MAP_FRONTS);
+	dp->skel->rodata->front_mask = entries_of(dp, MAP_FRONTS) - 1;
 	rc = bpf_object__load(dp->skel->obj); /* the skeleton maps variables at their old length */
 	if (rc)
 		return explain_load(rc, err);
