@@ -61,9 +61,9 @@ static __always_inline struct lb_turn *turn_of(__u32 service)
 /* The service of a backend; 0: the backend is gone. */
 static __always_inline __u32 owner_of(__u32 backend_id)
 {
-	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+	struct lb_backend *backend = backend_at(backend_id);
 
-	return backend && backend->flags & LB_BACKEND_USED ? backend->service : 0;
+	return backend->flags & LB_BACKEND_USED ? backend->service : 0;
 }
 
 static __always_inline void flow_count_held(__u32 backend, int by)

@@ -61,9 +61,9 @@ static __always_inline __u32 query_seq(const struct flow_query *q)
 
 static __always_inline struct lb_backend *backend_find(__u32 id)
 {
-	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &id);
+	struct lb_backend *backend = backend_at(id);
 
-	return backend && backend->flags & LB_BACKEND_USABLE ? backend : NULL;
+	return backend->flags & LB_BACKEND_USABLE ? backend : NULL;
 }
 
 /* Whether this service's packets may go to the backend: an entry may name one that has died
@@ -162,9 +162,9 @@ static __always_inline __u32 draw(__u32 below)
 }
 
 /* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn
- * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The
- * search begins at a random member: otherwise the first of several idle ones would get all short
- * flows. */
+ * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001), from a
+ * list in which each is as often as its weight says. The search begins at a random member:
+ * otherwise the first of several idle ones would get all short flows. */
 LB_NOINLINE __u32 pick_cost(__u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);

@@ -34,19 +34,14 @@
 /* The straight word of the packet's service; 0: the long path. */
 static __always_inline __u64 straight_find(const struct packet *p, struct route *r)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	const __u32 port = p->ports >> 16;
-#else
-	const __u32 port = p->ports & 0xffff;
-#endif
-	if (likely(r->vip->main == LB_VIP_MAIN(port, p->protocol)))
+	if (likely(r->vip->main == lb_vip_main(p->ports, p->protocol)))
 		return *(const volatile __u64 *)&r->vip->straight;
 	if (!continues(service_find(r, p->protocol, p->ports)))
 		return 0;
 	return lb_straight(r->service, p->family);
 }
 
-/* ---- the backend; false: the long path ---- */
+/* ---- the backend, usable or not; false: the long path ---- */
 
 /* The backend of an established flow whose entry this packet would not change: it has this tick
  * already, and the packet neither opens nor ends a flow. 0: there is no such entry. */
@@ -76,16 +71,16 @@ static __always_inline bool straight_slot(const struct packet *p, struct route *
 			return false;
 	}
 	r->backend_id = front;
-	r->backend = backend_find(front);
-	return r->backend;
+	r->backend = backend_at(front);
+	return true;
 }
 
 /* A service that tracks always: the slot does not matter. */
 static __always_inline bool straight_flow(const struct packet *p, struct route *r, __u64 word)
 {
 	r->backend_id = straight_entry(p, r);
-	r->backend = backend_find(r->backend_id);
-	return r->backend && r->backend->service == LB_STRAIGHT_UPPER(word);
+	r->backend = backend_at(r->backend_id);
+	return r->backend->service == LB_STRAIGHT_UPPER(word);
 }
 
 /* ---- sending; LB_CONTINUE: the long path ---- */
@@ -104,22 +99,33 @@ static __always_inline int straight_encap(const struct packet *p, const struct r
 static __always_inline int straight_tunnel(const struct packet *p, const struct route *r,
 					   enum lb_forward tunnel)
 {
-	return r->backend->family == 4 ? straight_encap(p, r, tunnel, 4)
-				       : straight_encap(p, r, tunnel, 6);
+	const __u32 kind = lb_backend_kind(r->backend);
+
+	if (kind == LB_BACKEND_STRAIGHT(4))
+		return straight_encap(p, r, tunnel, 4);
+	return kind == LB_BACKEND_STRAIGHT(6) ? straight_encap(p, r, tunnel, 6) : LB_CONTINUE;
+}
+
+static __always_inline int straight_direct(const struct packet *p, const struct lb_backend *b)
+{
+	const __u32 kind = lb_backend_kind(b);
+
+	if ((kind != LB_BACKEND_STRAIGHT(4) && kind != LB_BACKEND_STRAIGHT(6)) ||
+	    p->length > b->mtu)
+		return LB_CONTINUE;
+	return direct(p, b, ETH_HLEN);
 }
 
 static __always_inline int straight_forward(const struct packet *p, const struct route *r,
 					    __u32 forward)
 {
-	if (unlikely(link_length(r->backend) != ETH_HLEN))
-		return LB_CONTINUE;
 	if (likely(forward == LB_FORWARD_IPIP))
 		return straight_tunnel(p, r, LB_FORWARD_IPIP);
 	if (forward == LB_FORWARD_GUE)
 		return straight_tunnel(p, r, LB_FORWARD_GUE);
 	if (forward == LB_FORWARD_GRE)
 		return straight_tunnel(p, r, LB_FORWARD_GRE);
-	return p->length > r->backend->mtu ? LB_CONTINUE : direct(p, r->backend, ETH_HLEN);
+	return straight_direct(p, r->backend);
 }
 
 /* ---- the packet ---- */
@@ -134,7 +140,6 @@ static __always_inline int straight_send(const struct packet *p, struct route *r
 					 bool tracked, __u32 forward)
 {
 	r->hash = packet_hash(p, &settings.key);
-	r->new_flow = is_syn(p);
 	if (tracked ? !straight_flow(p, r, word) : !straight_slot(p, r, word))
 		return LB_CONTINUE;
 	return straight_forward(p, r, forward);
@@ -168,7 +173,10 @@ static __always_inline int straight_ip(struct packet *p)
 	if (!continues(vip_find(p, &r)))
 		return likely(!is_icmp(p)) ? end(LB_REASON_not_vip, p) : LB_CONTINUE;
 	reason = parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
-	return continues(reason) ? LB_CONTINUE : end_sent(reason, p, &r);
+	if (continues(reason))
+		return LB_CONTINUE;
+	r.new_flow = is_syn(p);
+	return end_sent(reason, p, &r);
 }
 
 /* The XDP action; LB_CONTINUE: the packet takes the long path. */

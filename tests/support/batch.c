@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <cmocka.h>
 
+#include "common/wide.h"
 #include "batch.skel.h"
 #include "batch_narrow.skel.h"
 #include "memory_dataplane.h"
@@ -39,8 +40,7 @@ static int share_maps(struct batch *batch)
 		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG ||
 		    !strcmp(bpf_map__name(map), "syns"))
 			continue;
-		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner),
-						      bpf_map__name(map));
+		shared = dataplane_map_find(dataplane_object(batch->owner), map);
 		if (!rc && shared)
 			rc = bpf_map__reuse_fd(map, bpf_map__fd(shared));
 	}
@@ -60,6 +60,8 @@ static int share_maps(struct batch *batch)
 		batch->object = skel->obj;                                     \
 		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1; \
 		skel->rodata->backend_slots = maps->backend_slots;             \
+		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
+		skel->rodata->front_mask = maps->front_count - 1;              \
 		skel->rodata->service_slots = maps->service_slots;             \
 		return 0;                                                      \
 	}
@@ -126,6 +128,7 @@ void batch_close(struct batch *batch)
 		munmap(batch->turns, batch->owner->maps.service_slots * sizeof(*batch->turns));
 	if (batch->syns)
 		munmap(batch->syns, BATCH_SYNS * sizeof(*batch->syns));
+	wide_release(batch->object);
 	if (batch->narrow)
 		batch_narrow_bpf__destroy(batch->build);
 	else

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/wide.h"
 #include "tools/ns/ns.h"
 #include "bench.skel.h"
 
@@ -27,7 +28,7 @@ static int maps_share(const struct bench *bench)
 	bpf_object__for_each_map (map, bench->object) {
 		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG)
 			continue; /* constants: see below */
-		other = bpf_object__find_map_by_name(lb, bpf_map__name(map));
+		other = dataplane_map_find(lb, map);
 		if (other && bpf_map__reuse_fd(map, bpf_map__fd(other)))
 			return -1;
 	}
@@ -186,6 +187,7 @@ void programs_unload(struct bench *bench)
 		munmap(bench->job, pages(sizeof(*bench->job)));
 	if (bench->result)
 		munmap(bench->result, pages(sizeof(*bench->result)));
+	wide_release(bench->object);
 	bpf_object__close(bench->object);
 	bench->job = NULL;
 	bench->result = NULL;

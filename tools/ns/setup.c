@@ -240,6 +240,8 @@ static void service_fill(struct dp_service *service, const struct scenario *scen
 						   .source4 = 24,
 						   .source6 = 56};
 	service->hash = service->algorithm->hash;
+	/* as config_ring_grain says of equal weights */
+	service->ring_grain = service->hash == LB_HASH_FULL ? RING_COARSE : RING_FINE;
 	service->track_always = service->algorithm->select != LB_SELECT_SLOT;
 }
 

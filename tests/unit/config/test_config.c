@@ -707,6 +707,34 @@ static void announce_without_keys_has_the_defaults(void **state)
 	config_free(config);
 }
 
+/* keys: of the service; weights: of two backends besides one of weight 100. */
+static enum ring_grain grain_of(const char *keys, int second, int third)
+{
+	char text[512];
+	struct config *config;
+	enum ring_grain grain;
+
+	snprintf(text, sizeof(text),
+		 WEB "%s    backends: [{address: 10.0.0.11}, {address: 10.0.0.12, weight: %d}, "
+		     "{address: 10.0.0.13, weight: %d}]\n",
+		 keys, second, third);
+	config = parse(text);
+	grain = config_ring_grain(&config->services[0]);
+	config_free(config);
+	return grain;
+}
+
+static void a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed(void **state)
+{
+	assert_int_equal(grain_of("", 100, 100), RING_COARSE);
+	assert_int_equal(grain_of("", 100, 0), RING_COARSE); /* has no share */
+	assert_int_equal(grain_of("", 100, 101), RING_FINE);
+	assert_int_equal(grain_of("", 0, 50), RING_FINE);
+	assert_int_equal(grain_of("    algorithm: source-hash\n", 100, 100), RING_FINE);
+	assert_int_equal(grain_of("    hash: [destination-port]\n", 100, 100), RING_FINE);
+	assert_int_equal(grain_of("    algorithm: wrr\n", 100, 50), RING_COARSE);
+}
+
 static void a_service_gets_the_defaults(void **state)
 {
 	struct config *config = parse(WEB BACKENDS);
@@ -1815,6 +1843,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(no_services_give_the_defaults),
     cmocka_unit_test(announce_without_keys_has_the_defaults),
     cmocka_unit_test(the_main_table_is_fine_without_checks_to_the_vip),
+    cmocka_unit_test(a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
     cmocka_unit_test(a_health_check_has_the_texts_that_are_given),

@@ -229,7 +229,9 @@ static void check_limits(const struct config_place *root, const struct config *c
 
 		service_place(root, config, service, &at);
 		check_slots(&at, service);
-		slots += service->slots ? service->slots : ring_size(service->backends_count);
+		slots += service->slots
+			     ? service->slots
+			     : ring_size(service->backends_count, config_ring_grain(service));
 	}
 	if (config->services_count > limits->services)
 		config_complain(root, "services", NULL,

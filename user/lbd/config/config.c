@@ -223,6 +223,25 @@ const struct config_backend *config_find_backend(const struct config_service *se
 	return NULL;
 }
 
+/* Where a ring only stands in (every flow is tracked), its shares need not be fine. */
+enum ring_grain config_ring_grain(const struct config_service *service)
+{
+	uint32_t weight = 0;
+
+	if (service->algorithm->select != LB_SELECT_SLOT)
+		return RING_COARSE;
+	if (service->hash != LB_HASH_FULL)
+		return RING_FINE;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct config_backend *backend = &service->backends[i];
+
+		if (weight && backend->weight && backend->weight != weight)
+			return RING_FINE;
+		weight = backend->weight ? backend->weight : weight;
+	}
+	return RING_COARSE;
+}
+
 bool config_same_service(const struct config_service *a, const struct config_service *b)
 {
 	return a->port == b->port && a->protocol == b->protocol && addr_equal(&a->vip, &b->vip);

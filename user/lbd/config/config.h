@@ -11,6 +11,7 @@
 #include "lb_api.h"
 #include "common/addr.h"
 #include "common/error.h"
+#include "common/ring_size.h"
 #include "lbd/algo/algo.h"
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
@@ -154,6 +155,9 @@ const struct config_service *config_find_service(const struct config *config, co
 /* service: NULL has no backends. */
 const struct config_backend *config_find_backend(const struct config_service *service,
 						 const struct addr *address);
+/* How many slots for each backend the ring has, if `slots` does not say it. Follows from this text
+ * alone: balancers with the same one have the same rings, whatever is changed at run time. */
+enum ring_grain config_ring_grain(const struct config_service *service);
 /* Do both have the same VIP, protocol and port? That is what the data plane knows a service by. */
 bool config_same_service(const struct config_service *a, const struct config_service *b);
 /* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with

@@ -34,7 +34,7 @@ struct dp_maps {
 
 	uint32_t vip_buckets, port_buckets;    /* in both halves */
 	uint32_t service_slots, backend_slots; /* highest id + 1 */
-	uint32_t arena_slots, flow_words, frag_words, cpus;
+	uint32_t arena_slots, front_count, flow_words, frag_words, cpus;
 };
 
 /* Eight bytes of a map value, regardless of its fields. */
