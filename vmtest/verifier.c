@@ -121,6 +121,7 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 		uint32_t value;
 	} sizes[] = {
 	    {"flow_mask", size->flow_buckets - 1},
+	    {"flow_shift", lb_flow_shift(size->flow_buckets)},
 	    {"backend_slots", size->backends},
 	    {"service_slots", size->services},
 	};

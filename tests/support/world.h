@@ -115,9 +115,10 @@ struct world {
 	unsigned pending_count;
 	uint64_t full, evicted;           /* events counted so far */
 	uint32_t full_tick, evicted_tick; /* the last ticks with such events; 0: none */
-	uint32_t at;                      /* tick of the packet that is checked */
-	FILE *trace;                      /* a readable trace of the run; NULL: none */
-	unsigned traced;                  /* the flow whose packets are in the trace */
+	uint32_t dropped_tick; /* in which the sweep last removed a dormant entry for its place */
+	uint32_t at;           /* tick of the packet that is checked */
+	FILE *trace;           /* a readable trace of the run; NULL: none */
+	unsigned traced;       /* the flow whose packets are in the trace */
 
 	/* results */
 	char failure[512]; /* empty: none */

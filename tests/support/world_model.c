@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The model: where each packet may go, as the ends of its flow see it. The exceptions are marked
  * "Excused:" and are in README.md, "Limits". The model reads the program's state in two places
- * only, both for exceptions: whether a slot learns, and whether the table was full or evicted an
- * entry. */
+ * only, both for exceptions: whether a slot learns, and whether the table was full or an entry was
+ * evicted. */
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -182,7 +182,7 @@ static bool is_bound_asleep(const struct world *w, uint32_t number)
 	       !flow->doubtful && !flow->again && !world_is_udp(w, number) &&
 	       is_tracked(w, number) && owner_is_there(w, number) &&
 	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
-	       !pressed_since(w, flow->last);
+	       !pressed_since(w, flow->last) && w->dropped_tick < flow->last;
 }
 
 /* Whether the program can know that the flow is live when a SYN is forged in its name. It cannot

@@ -80,17 +80,22 @@ static void trace_slot(const struct world *w, const struct want *want, uint64_t 
 
 static uint64_t entry_of(const struct world *w, uint64_t hash)
 {
-	uint32_t mask = w->dp->maps.flow_words / LB_FLOW_WAYS - 1, bucket = lb_bucket(hash, mask);
+	const union lb_flow_masks masks = flows_masks(w->dp);
+	const uint32_t shift = w->dp->maps.flow_shift;
 	const uint64_t *flows = w->dp->maps.flows;
 
-	for (unsigned second = 0; second < 2;
-	     second++, bucket = lb_bucket_other(bucket, hash, mask))
+	for (unsigned at = 0; at < 4; at++) {
+		uint32_t bucket = lb_bucket(hash, shift, at < 2 ? masks.look : masks.put);
+
+		if (at % 2)
+			bucket = lb_bucket_other(bucket, hash, shift);
 		for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 			uint64_t entry = flows[bucket * LB_FLOW_WAYS + i];
 
 			if (LB_FLOW_STATE(entry) && (entry ^ hash) >> LB_FLOW_FP_SHIFT == 0)
 				return entry;
 		}
+	}
 	return 0;
 }
 
