@@ -14,6 +14,8 @@
 #define FLOW_QUIET 8
 /* Ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_REUSE_QUIET 112
+/* Ticks without a round of the sweep after which lbd counts as away */
+#define FLOW_LBD_AWAY    16
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
 
@@ -309,16 +311,18 @@ static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 
 enum flow_fill { FLOW_FULL, FLOW_FILLED, FLOW_RACED };
 
-/* Uses the whole table from now on, as a part of it is full here before lbd has seen that it needs
- * more. False: it is used whole already, or its size is changing. */
-LB_NOINLINE int flow_grow(void)
+/* The part in use becomes larger, as it is full here before lbd has seen that it needs more. lbd
+ * moves what is in it soon, and can then enlarge it again. If lbd is away: the whole table. False:
+ * it is used whole already, or its size is changing. */
+LB_NOINLINE int flow_grow(__u32 now)
 {
-	const union lb_flow_masks masks = flow_masks(),
-				  whole = {.look = masks.look, .put = flow_mask};
+	const bool away = now - settings.swept > FLOW_LBD_AWAY;
+	union lb_flow_masks masks = flow_masks(), after = masks;
 
 	if (masks.look != masks.put || masks.put == flow_mask)
 		return false;
-	__sync_val_compare_and_swap(&settings.flow_masks.word, masks.word, whole.word);
+	after.put = away ? flow_mask : masks.put * 2 + 1;
+	__sync_val_compare_and_swap(&settings.flow_masks.word, masks.word, after.word);
 	return true;
 }
 
@@ -344,7 +348,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 		return FLOW_FULL;
 	victim = flow_victim_in(first, now);
 	other = flow_victim_in(second, now);
-	if (!is_spare(victim / LB_FLOW_WAYS) && !is_spare(other / LB_FLOW_WAYS) && flow_grow())
+	if (!is_spare(victim / LB_FLOW_WAYS) && !is_spare(other / LB_FLOW_WAYS) && flow_grow(now))
 		return FLOW_RACED; /* there is more room now */
 	if (other / LB_FLOW_WAYS > victim / LB_FLOW_WAYS) {
 		flow_mark_overflow(first);

@@ -303,16 +303,16 @@ LB_NOINLINE int syn_remember(__u64 hash, __u32 seq, __u32 now)
 	return 0;
 }
 
-/* Whether the packet cannot be of the handshake that the last SYN began. idle: the greatest age of
- * the SYN, ticks. */
-LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
+/* Whether the packet cannot be of the handshake that the last SYN began. age: of its entry. The
+ * number of an older SYN says nothing: later ones were not noted while the slot was stable. */
+LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 age)
 {
 	__u64 *place = syn_place(hash), word;
 
 	if (!place)
 		return 0;
 	word = *(volatile __u64 *)place;
-	return !((word ^ hash) & SYN_HASH) && flow_age(word >> 32, now) <= idle &&
+	return !((word ^ hash) & SYN_HASH) && flow_age(word >> 32, now) <= age &&
 	       seq - (__u32)word - 1 >= SYN_WINDOW;
 }
 
@@ -531,7 +531,7 @@ static __always_inline bool is_of_other_handshake(const struct flow_query *q,
 	if (!found->serves)
 		return true;
 	return q->slot & LB_SLOT_TRANSITION &&
-	       syn_denies(q->hash, query_seq(q), q->now, service->syn_idle) &&
+	       syn_denies(q->hash, query_seq(q), q->now, flow_age(found->entry, q->now)) &&
 	       slot_keeper(q->slot, q->slot_hash, query_service(q)) !=
 		   LB_FLOW_BACKEND(found->entry);
 }

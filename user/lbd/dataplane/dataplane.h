@@ -196,7 +196,7 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
  * budget: entries to look at. now_tick: 0 for the clock's tick (tests pass their own). Returns the
  * entries left in this round; 0: the round has ended. */
 size_t dataplane_sweep(struct dataplane *dp, size_t budget, uint32_t now_tick);
-/* Enlarges the part of the flow table in use if it is half full by now. To be called several times
+/* Enlarges the part of the flow table in use if it is crowded by now. To be called several times
  * a second, also while dataplane_sweep pauses. True: entries are to be moved, which the next round
  * of the sweep does: begin it soon. */
 bool dataplane_grow(struct dataplane *dp);
