@@ -349,8 +349,17 @@ FLOWS_TEST(dormant_entries_give_way_to_live_ones)
 	sweep_rounds(dp, 1, NOW);
 	expect_masks(3, 3);
 	expect_all(0, 10, LB_FLOW_ESTABLISHED);
-	assert_in_range(entries(), 25, 32);
+	assert_in_range(entries(), 12, 24);
 	assert_int_equal(dp->sweep.dropped, 110 - entries());
+}
+
+FLOWS_TEST(dormant_entries_move_with_a_table_that_grows)
+{
+	put_all(0, 14, LB_FLOW_DORMANT);
+	flows_resize(dp, BUCKETS - 1);
+	sweep_rounds(dp, 1, NOW);
+	expect_all(0, 14, LB_FLOW_DORMANT);
+	assert_int_equal(dp->sweep.dropped, 0);
 }
 
 FLOWS_TEST(what_an_empty_part_leaves_is_cleared)

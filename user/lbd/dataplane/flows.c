@@ -8,8 +8,9 @@
 #include "common/log.h"
 #include "lbd/host/host.h"
 
-#define PAUSE_WORDS 4096 /* between two pauses */
-#define MOVE_TRIES  8    /* packets may change an entry again and again while it is moved */
+#define PAUSE_WORDS  4096 /* between two pauses */
+#define MOVE_TRIES   8    /* packets may change an entry again and again while it is moved */
+#define DORMANT_MOST 3 /* entries of a bucket beside which dormant ones stay in a smaller table */
 
 static bool change_masks(struct dataplane *dp, union lb_flow_masks from, union lb_flow_masks to)
 {
@@ -230,6 +231,19 @@ static void copy_drop(uint64_t *copy, uint64_t entry)
 		replace(copy, word, 0);
 }
 
+/* Whether a dormant entry is to be dropped as the table shrinks: so many others are in its bucket
+ * that few new entries would find a place. */
+static bool is_in_the_way(const struct dataplane *dp, uint32_t to, uint64_t entry, uint32_t mask)
+{
+	unsigned others = 0;
+
+	if (LB_FLOW_STATE(entry) != LB_FLOW_DORMANT || mask >= flows_masks(dp).look)
+		return false;
+	for (unsigned way = 0; way < LB_FLOW_WAYS; way++)
+		others += LB_FLOW_STATE(dp_load(bucket_at(dp, to) + way)) != LB_FLOW_EMPTY;
+	return others > DORMANT_MOST;
+}
+
 /* Moves the entry at `at`, in this bucket, if it belongs into another one. False: it could not. */
 static bool move_entry(struct dataplane *dp, uint32_t bucket, uint64_t *at, uint32_t mask)
 {
@@ -240,7 +254,11 @@ static bool move_entry(struct dataplane *dp, uint32_t bucket, uint64_t *at, uint
 		uint32_t to = lb_bucket_moved(bucket, entry, shift, mask);
 		const uint32_t buckets[2] = {to, lb_bucket_other(to, entry, shift)};
 
-		if (!LB_FLOW_STATE(word) || to == bucket)
+		if (!LB_FLOW_STATE(word))
+			return true;
+		if (is_in_the_way(dp, to, entry, mask) && entry_change(dp, at, word, 0))
+			return ++dp->sweep.dropped;
+		if (to == bucket)
 			return true;
 		if (entry_is_void(dp, word) && entry_change(dp, at, word, 0))
 			return true;
