@@ -95,6 +95,7 @@ static int round_run(struct measurement *m, unsigned round, enum neighbour n)
 {
 	uint32_t start = m->bench.job->next;
 
+	bench_tend(&m->bench);
 	for (int i = 0; i < CANDIDATES; i++) {
 		m->bench.job->next = start;
 		if (blocks_run(m, i, m->samples.ns[n][i] + m->samples.count[n] + round * BLOCKS))
