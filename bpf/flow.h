@@ -461,10 +461,10 @@ static __always_inline __u64 flow_renewed(__u64 entry, __u32 state, __u32 now)
 	return (entry & ~changing) | (__u64)state << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
 }
 
-/* The word was changed before `updated` could be written. If that was another packet, its entry
- * stays, which is just as recent. If lbd has moved the entry as it was, or an overflow bit was set
- * in the word, the change is still to be made. */
-LB_NOINLINE int flow_renew_moved(__u64 hash, __u64 entry, __u64 updated)
+/* Writes `updated` in place of the entry, wherever it is: lbd may have moved it since it was read,
+ * or an overflow bit may be set in the word. False: another packet was faster; its entry stays,
+ * which is just as recent. */
+LB_NOINLINE int flow_renew(__u64 hash, __u64 entry, __u64 updated)
 {
 	__u64 found, *place = flow_find(hash, &found);
 
@@ -484,7 +484,7 @@ static __always_inline __u32 flow_refresh_to(__u64 hash, __u64 *place, __u64 ent
 	if (updated == entry)
 		return after;
 	if (unlikely(__sync_val_compare_and_swap(place, entry, updated) != entry) &&
-	    !flow_renew_moved(hash, entry, updated))
+	    !flow_renew(hash, entry, updated))
 		return after;
 	if (before == after)
 		return after;

@@ -649,12 +649,9 @@ static __always_inline int route_to(struct route *r, __u32 id)
 
 /* ---- step 1 ---- */
 
-/* Whether the service hashes the whole tuple, does not track always and has neither a filter nor a
- * rate of new flows, as most do: then the slot alone decides, unless it is in transition. One
- * comparison tests all of it. */
-static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
+/* Whether the service hashes the whole tuple and has none of these flags: one comparison. */
+static __always_inline bool selects_whole(const struct lb_service *service, __u8 family, __u8 flags)
 {
-	const __u8 flags = LB_SERVICE_TRACKING | LB_SERVICE_FILTERED | LB_SERVICE_LIMIT;
 	const union lb_selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
 	const union lb_selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
 	const union lb_selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
@@ -662,6 +659,14 @@ static __always_inline bool is_straight(const struct lb_service *service, __u8 f
 	const __u64 word = lb_selection(service).word;
 
 	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
+}
+
+/* Whether the service hashes the whole tuple, does not track always and has neither a filter nor a
+ * rate of new flows, as most do: then the slot alone decides, unless it is in transition. */
+static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
+{
+	return selects_whole(service, family,
+			     LB_SERVICE_TRACKING | LB_SERVICE_FILTERED | LB_SERVICE_LIMIT);
 }
 
 static __always_inline __u64 slot_hash(const struct packet *p, const struct route *r)
@@ -755,7 +760,8 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 
 		if (!continues(reason))
 			return reason;
-		hash = slot_hash(p, r);
+		if (!selects_whole(r->service, p->family, 0))
+			hash = slot_hash(p, r);
 	}
 	if (unlikely(!LB_REGION_SIZE(ring)))
 		return LB_REASON_no_backend;

@@ -48,9 +48,12 @@ static __always_inline __u64 straight_find(const struct packet *p, struct route 
 
 /* ---- the backend; false: the long path ---- */
 
-/* The entry of an established flow, of which this packet changes nothing but the tick: it neither
- * opens nor ends a flow. NULL: there is none. While the table changes its size, one that was moved
- * is not found here. */
+/* A packet with one of these flags opens or ends a flow: it changes more of its entry than the
+ * tick. */
+#define STRAIGHT_NOT (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST)
+
+/* The entry of an established flow, of which this packet changes nothing but the tick. NULL: there
+ * is none. While the table changes its size, one that was moved is not found here. */
 static __always_inline __u64 *straight_entry(const struct packet *p, const struct route *r,
 					     __u64 *ret_entry)
 {
@@ -59,19 +62,18 @@ static __always_inline __u64 *straight_entry(const struct packet *p, const struc
 	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(r->hash, flow_shift, mask));
 	__u64 *place;
 
-	if (!bucket || p->tcp_flags & (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST))
+	if (!bucket || p->tcp_flags & STRAIGHT_NOT)
 		return NULL;
 	place = flow_find_in(bucket, r->hash, ret_entry);
 	return place && flow_is(LB_FLOW_STATE(*ret_entry), lasting) ? place : NULL;
 }
 
 /* Gives the entry the present tick. False: another CPU has changed it. */
-static __always_inline bool straight_renew(__u64 *place, __u64 entry)
+static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)
 {
-	const __u64 renewed = (entry & ~(__u64)LB_FLOW_TICK_MASK) | FLOW_TICK(tick_now());
+	const __u64 renewed = flow_renewed(entry, LB_FLOW_STATE(entry), now);
 
-	return likely(renewed == entry) ||
-	       __sync_val_compare_and_swap(place, entry, renewed) == entry;
+	return __sync_val_compare_and_swap(place, entry, renewed) == entry;
 }
 
 /* A slot in transition decides nothing; but a flow that is on its current backend stamps nothing
@@ -79,31 +81,40 @@ static __always_inline bool straight_renew(__u64 *place, __u64 entry)
 static __always_inline bool straight_slot(const struct packet *p, struct route *r, __u64 word)
 {
 	__u32 size = (__u32)word & LB_STRAIGHT_SIZE;
-	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size));
-	__u64 entry = 0, *place = NULL;
+	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size)), now;
+	__u64 entry;
 
 	if (unlikely(front & LB_FRONT_TRANSITION)) {
 		front &= LB_MAX_BACKENDS;
-		place = straight_entry(p, r, &entry);
-		if (!place || LB_FLOW_BACKEND(entry) != front)
+		if (!straight_entry(p, r, &entry) || LB_FLOW_BACKEND(entry) != front ||
+		    !backend_find(front))
+			return false;
+		/* not at the place found: to keep it would cost packets of stable slots
+		 * a register */
+		now = tick_now();
+		if (LB_FLOW_TICK(entry) != FLOW_TICK(now) &&
+		    !flow_renew(r->hash, entry, flow_renewed(entry, LB_FLOW_STATE(entry), now)))
 			return false;
 	}
 	r->backend_id = front;
 	r->backend = backend_find(front);
-	return r->backend && (likely(!place) || straight_renew(place, entry));
+	return r->backend;
 }
 
 /* A service that tracks always: the slot does not matter. */
 static __always_inline bool straight_flow(const struct packet *p, struct route *r, __u64 word)
 {
-	__u64 entry = 0, *place = straight_entry(p, r, &entry);
+	__u64 entry, *place = straight_entry(p, r, &entry);
+	__u32 now;
 
 	if (!place)
 		return false;
 	r->backend_id = LB_FLOW_BACKEND(entry);
 	r->backend = backend_find(r->backend_id);
-	return r->backend && r->backend->service == LB_STRAIGHT_UPPER(word) &&
-	       straight_renew(place, entry);
+	if (!r->backend || r->backend->service != LB_STRAIGHT_UPPER(word))
+		return false;
+	now = tick_now();
+	return likely(LB_FLOW_TICK(entry) == FLOW_TICK(now)) || straight_renew(place, entry, now);
 }
 
 /* ---- sending; LB_CONTINUE: the long path ---- */
@@ -151,6 +162,8 @@ static __always_inline bool may_open(const struct packet *p)
 static __always_inline int straight_send(const struct packet *p, struct route *r, __u64 word,
 					 bool tracked, __u32 forward)
 {
+	if (tracked && p->tcp_flags & STRAIGHT_NOT)
+		return LB_CONTINUE;
 	r->hash = packet_hash(p, &settings.key);
 	r->new_flow = is_syn(p);
 	if (tracked ? !straight_flow(p, r, word) : !straight_slot(p, r, word))
