@@ -34,9 +34,24 @@ static __always_inline bool flow_is(__u32 state, __u32 set)
 	return set >> state & 1;
 }
 
+LB_NOINLINE __u32 tick_read(__u32 jiffies)
+{
+	const __u32 tick = bpf_ktime_get_coarse_ns() >> LB_TICK_SHIFT;
+
+	*(volatile __u64 *)&tick_read_last = (__u64)jiffies << 32 | tick;
+	return tick;
+}
+
+/* The first packet of a jiffy, on any CPU, reads the clock. The kernel changes it once in a jiffy,
+ * so the tick is right, or a jiffy late. jiffies is a load, the clock a call: where returns are
+ * protected from speculation (Safe RET) it costs as much as all other stages of a tracked packet
+ * but one. */
 static __always_inline __u32 tick_now(void)
 {
-	return bpf_ktime_get_coarse_ns() >> LB_TICK_SHIFT;
+	const __u32 jiffies = (__u32)bpf_jiffies64();
+	const __u64 last = *(const volatile __u64 *)&tick_read_last;
+
+	return likely(last >> 32 == jiffies) ? (__u32)last : tick_read(jiffies);
 }
 
 static __always_inline __u64 flow_read(__u64 *place)

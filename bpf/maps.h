@@ -56,6 +56,9 @@ LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
  * look-up. */
 struct lb_settings settings SEC(LB_SETTINGS_MAP);
 
+/* The jiffy (63-32) in which a packet last read the clock, and the tick that it read (31-0). */
+__u64 tick_read_last SEC(".data.tick");
+
 /* Empty while no service has a filter. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
