@@ -14,6 +14,8 @@
 #define FLOW_QUIET 8
 /* Ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_REUSE_QUIET 112
+/* Ticks without a round of the sweep after which lbd counts as away */
+#define FLOW_LBD_AWAY    16
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
 
@@ -32,9 +34,24 @@ static __always_inline bool flow_is(__u32 state, __u32 set)
 	return set >> state & 1;
 }
 
+LB_NOINLINE __u32 tick_read(__u32 jiffies)
+{
+	const __u32 tick = bpf_ktime_get_coarse_ns() >> LB_TICK_SHIFT;
+
+	*(volatile __u64 *)&tick_read_last = (__u64)jiffies << 32 | tick;
+	return tick;
+}
+
+/* The first packet of a jiffy, on any CPU, reads the clock. The kernel changes it once in a jiffy,
+ * so the tick is right, or a jiffy late. jiffies is a load, the clock a call: where returns are
+ * protected from speculation (Safe RET) it costs as much as all other stages of a tracked packet
+ * but one. */
 static __always_inline __u32 tick_now(void)
 {
-	return bpf_ktime_get_coarse_ns() >> LB_TICK_SHIFT;
+	const __u32 jiffies = (__u32)bpf_jiffies64();
+	const __u64 last = *(const volatile __u64 *)&tick_read_last;
+
+	return likely(last >> 32 == jiffies) ? (__u32)last : tick_read(jiffies);
 }
 
 static __always_inline __u64 flow_read(__u64 *place)
@@ -101,6 +118,12 @@ static __always_inline bool flow_matches(__u64 entry, __u64 hash)
 	return (entry ^ hash) >> LB_FLOW_FP_SHIFT == 0 && LB_FLOW_STATE(entry);
 }
 
+/* The part of the table in use. Both masks in one read, as they belong together. */
+static __always_inline union lb_flow_masks flow_masks(void)
+{
+	return (union lb_flow_masks){.word = *(const volatile __u64 *)&settings.flow_masks.word};
+}
+
 /* The way of a flow's entry; LB_FLOW_WAYS: none. */
 static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 hash)
 {
@@ -118,32 +141,63 @@ static __always_inline __u32 flow_way_of(struct lb_flow_bucket *bucket, __u64 ha
 }
 
 /* Reads the entry again: the word that is checked must be the word that is returned. */
-static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 hash,
-					   __u64 *ret_entry)
+static __always_inline __u64 *flow_at(struct lb_flow_bucket *bucket, __u32 way, __u64 hash,
+				      __u64 *ret_entry)
 {
-	__u32 way = flow_way_of(bucket, hash);
-
 	if (way >= LB_FLOW_WAYS)
 		return NULL;
 	*ret_entry = flow_read(&bucket->flow[way]);
 	return flow_matches(*ret_entry, hash) ? &bucket->flow[way] : NULL;
 }
 
-/* The place of a flow's entry, and the entry read there; NULL: none. */
+static __always_inline __u64 *flow_find_in(struct lb_flow_bucket *bucket, __u64 hash,
+					   __u64 *ret_entry)
+{
+	return flow_at(bucket, flow_way_of(bucket, hash), hash, ret_entry);
+}
+
+/* The number of the flow's place in the part of the table with this mask, from 1; 0: it has no
+ * entry there. */
+LB_NOINLINE __u32 flow_seek(__u64 hash, __u32 mask)
+{
+	__u32 index = lb_bucket(hash, flow_shift, mask), way;
+	struct lb_flow_bucket *bucket = flow_bucket(index);
+
+	if (!bucket)
+		return 0;
+	way = flow_way_of(bucket, hash);
+	if (way >= LB_FLOW_WAYS && unlikely(flow_read(&bucket->flow[0]) & LB_FLOW_OVERFLOW)) {
+		index = lb_bucket_other(index, hash, flow_shift);
+		bucket = flow_bucket(index);
+		way = bucket ? flow_way_of(bucket, hash) : LB_FLOW_WAYS;
+	}
+	return way < LB_FLOW_WAYS ? index * LB_FLOW_WAYS + way + 1 : 0;
+}
+
+static __always_inline __u64 *flow_find_by(__u64 hash, __u32 mask, __u64 *ret_entry)
+{
+	__u32 at = flow_seek(hash, mask);
+	struct lb_flow_bucket *bucket;
+
+	if (!at--)
+		return NULL;
+	bucket = flow_bucket(at / LB_FLOW_WAYS);
+	return bucket ? flow_at(bucket, at % LB_FLOW_WAYS, hash, ret_entry) : NULL;
+}
+
+/* The place of a flow's entry, and the entry read there; NULL: none. While the table changes its
+ * size, an entry goes from the place that is looked at first to the other, and for a moment it is
+ * in both: in this order it is never missed, and the word that counts is found. */
 static __always_inline __u64 *flow_find(__u64 hash, __u64 *ret_entry)
 {
-	__u32 index = lb_bucket(hash, flow_mask);
-	struct lb_flow_bucket *bucket = flow_bucket(index);
+	const union lb_flow_masks masks = flow_masks();
 	__u64 *place;
 
 	*ret_entry = 0;
-	if (!bucket)
-		return NULL;
-	place = flow_find_in(bucket, hash, ret_entry);
-	if (likely(place) || likely(!(flow_read(&bucket->flow[0]) & LB_FLOW_OVERFLOW)))
+	place = flow_find_by(hash, masks.look, ret_entry);
+	if (place || likely(masks.put == masks.look))
 		return place;
-	bucket = flow_bucket(lb_bucket_other(index, hash, flow_mask));
-	return bucket ? flow_find_in(bucket, hash, ret_entry) : NULL;
+	return flow_find_by(hash, masks.put, ret_entry);
 }
 
 /* Replaces old by entry. False: another CPU was faster. The bucket's overflow bit stays. */
@@ -272,12 +326,36 @@ static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 
 enum flow_fill { FLOW_FULL, FLOW_FILLED, FLOW_RACED };
 
+/* The part in use becomes larger, as it is full here before lbd has seen that it needs more. lbd
+ * moves what is in it soon, and can then enlarge it again. If lbd is away: the whole table. False:
+ * it is used whole already, or its size is changing. */
+LB_NOINLINE int flow_grow(__u32 now)
+{
+	const bool away = now - settings.swept > FLOW_LBD_AWAY;
+	union lb_flow_masks masks = flow_masks(), after = masks;
+
+	if (masks.look != masks.put || masks.put == flow_mask)
+		return false;
+	after.put = away ? flow_mask : masks.put * 2 + 1;
+	__sync_val_compare_and_swap(&settings.flow_masks.word, masks.word, after.word);
+	return true;
+}
+
+/* Whether an entry of this rank is of use to nobody, so that a small table need not grow to keep
+ * it. */
+static __always_inline bool is_spare(__u32 rank)
+{
+	__u32 class = rank >> LB_FLOW_TICK_BITS;
+
+	return class == FLOW_OVER || class == FLOW_SILENT;
+}
+
 /* Both buckets are full: replaces an entry that may be evicted. */
 LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 {
-	__u32 index = lb_bucket(hash, flow_mask);
+	__u32 index = lb_bucket(hash, flow_shift, flow_masks().put);
 	struct lb_flow_bucket *first = flow_bucket(index);
-	struct lb_flow_bucket *second = flow_bucket(lb_bucket_other(index, hash, flow_mask));
+	struct lb_flow_bucket *second = flow_bucket(lb_bucket_other(index, hash, flow_shift));
 	__u32 victim, other;
 	__u64 *place, old;
 
@@ -285,6 +363,8 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 		return FLOW_FULL;
 	victim = flow_victim_in(first, now);
 	other = flow_victim_in(second, now);
+	if (!is_spare(victim / LB_FLOW_WAYS) && !is_spare(other / LB_FLOW_WAYS) && flow_grow(now))
+		return FLOW_RACED; /* there is more room now */
 	if (other / LB_FLOW_WAYS > victim / LB_FLOW_WAYS) {
 		flow_mark_overflow(first);
 		first = second;
@@ -306,7 +386,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 /* Inserts into an empty place. */
 LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 {
-	__u32 index = lb_bucket(hash, flow_mask);
+	__u32 index = lb_bucket(hash, flow_shift, flow_masks().put);
 	struct lb_flow_bucket *first = flow_bucket(index), *second;
 	__u64 *place, old;
 
@@ -314,7 +394,7 @@ LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 		return FLOW_FULL;
 	place = flow_empty_in(first, &old);
 	if (unlikely(!place)) {
-		second = flow_bucket(lb_bucket_other(index, hash, flow_mask));
+		second = flow_bucket(lb_bucket_other(index, hash, flow_shift));
 		if (!second)
 			return FLOW_FULL;
 		place = flow_empty_in(second, &old);
@@ -388,25 +468,48 @@ static __always_inline __u32 flow_next_state(__u32 state, __u32 tcp_flags)
 	return LB_FLOW_ESTABLISHED;
 }
 
-/* Writes only if tick or state changed. After a lost race the winner's entry stays, which is just
- * as recent. Returns the new state. */
-static __always_inline __u32 flow_refresh_to(__u64 *place, __u64 entry, __u32 after, __u32 now)
+static __always_inline __u64 flow_renewed(__u64 entry, __u32 state, __u32 now)
 {
 	const __u64 changing =
 	    ((__u64)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT) | LB_FLOW_TICK_MASK;
-	__u64 updated = (entry & ~changing) | (__u64)after << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
+
+	return (entry & ~changing) | (__u64)state << LB_FLOW_STATE_SHIFT | FLOW_TICK(now);
+}
+
+/* Writes `updated` in place of the entry, wherever it is: lbd may have moved it since it was read,
+ * or an overflow bit may be set in the word. False: another packet was faster; its entry stays,
+ * which is just as recent. */
+LB_NOINLINE int flow_renew(__u64 hash, __u64 entry, __u64 updated)
+{
+	__u64 found, *place = flow_find(hash, &found);
+
+	if (!place || (found ^ entry) & ~LB_FLOW_OVERFLOW)
+		return false;
+	updated = (updated & ~LB_FLOW_OVERFLOW) | (found & LB_FLOW_OVERFLOW);
+	return __sync_val_compare_and_swap(place, found, updated) == found;
+}
+
+/* Writes only if tick or state changed. Returns the new state. */
+static __always_inline __u32 flow_refresh_to(__u64 hash, __u64 *place, __u64 entry, __u32 after,
+					     __u32 now)
+{
+	__u64 updated = flow_renewed(entry, after, now);
 	__u32 before = LB_FLOW_STATE(entry);
 
-	if (updated == entry || __sync_val_compare_and_swap(place, entry, updated) != entry ||
-	    before == after)
+	if (updated == entry)
+		return after;
+	if (unlikely(__sync_val_compare_and_swap(place, entry, updated) != entry) &&
+	    !flow_renew(hash, entry, updated))
+		return after;
+	if (before == after)
 		return after;
 	flow_count(LB_FLOW_BACKEND(entry), before, -1);
 	flow_count(LB_FLOW_BACKEND(entry), after, 1);
 	return after;
 }
 
-static __always_inline __u32 flow_refresh(__u64 *place, __u64 entry, __u32 tcp_flags, __u32 now,
-					  bool is_tcp)
+static __always_inline __u32 flow_refresh(__u64 hash, __u64 *place, __u64 entry, __u32 tcp_flags,
+					  __u32 now, bool is_tcp)
 {
 	__u32 state = LB_FLOW_STATE(entry), after;
 
@@ -414,7 +517,7 @@ static __always_inline __u32 flow_refresh(__u64 *place, __u64 entry, __u32 tcp_f
 		after = LB_FLOW_UDP;
 	else
 		after = flow_next_state(state, tcp_flags);
-	return flow_refresh_to(place, entry, after, now);
+	return flow_refresh_to(hash, place, entry, after, now);
 }
 
 #endif

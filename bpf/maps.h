@@ -16,6 +16,7 @@
 #endif
 
 const volatile __u32 flow_mask = 1; /* number of buckets of `flows` - 1; at least two buckets */
+const volatile __u32 flow_shift = LB_FLOW_FP_SHIFT - 1; /* lb_flow_shift of that number */
 /* length of a row of `backend_counts`: entries of `backends` */
 const volatile __u32 backend_slots = 2;
 const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries of `services` */
@@ -84,6 +85,9 @@ static __always_inline __u32 front_read(__u32 index)
 	asm volatile("" : "+r"(first));
 	return *(volatile __u16 *)(first + (index & front_mask));
 }
+
+/* The jiffy (63-32) in which a packet last read the clock, and the tick that it read (31-0). */
+__u64 tick_read_last SEC(".data.tick");
 
 /* Empty while no service has a filter. */
 struct {

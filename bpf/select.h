@@ -241,7 +241,7 @@ LB_NOINLINE __u32 affinity_find(__u64 client_hash, __u32 service_id, __u32 now)
 	    !takes_new(id) || !backend_serves(id, service) ||
 	    flow_age(entry, now) > service->affinity_idle)
 		return 0;
-	flow_refresh_to(place, entry, LB_FLOW_STATE(entry), now);
+	flow_refresh_to(client_hash, place, entry, LB_FLOW_STATE(entry), now);
 	return id;
 }
 
@@ -255,7 +255,8 @@ LB_NOINLINE int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 n
 	    !flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(AFFINITY_NEW)))
 		return 0; /* a flow has the same fingerprint: it keeps its entry */
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
-		return flow_refresh_to(place, old, LB_FLOW_AFFINITY, now); /* it may have expired */
+		/* it may have expired */
+		return flow_refresh_to(client_hash, place, old, LB_FLOW_AFFINITY, now);
 	if (place)
 		return flow_replace(place, old, flow_entry(client_hash, id, state, now));
 	return flow_insert(client_hash, id, state, now);
@@ -302,16 +303,16 @@ LB_NOINLINE int syn_remember(__u64 hash, __u32 seq, __u32 now)
 	return 0;
 }
 
-/* Whether the packet cannot be of the handshake that the last SYN began. idle: the greatest age of
- * the SYN, ticks. */
-LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 idle)
+/* Whether the packet cannot be of the handshake that the last SYN began. age: of its entry. The
+ * number of an older SYN says nothing: later ones were not noted while the slot was stable. */
+LB_NOINLINE int syn_denies(__u64 hash, __u32 seq, __u32 now, __u32 age)
 {
 	__u64 *place = syn_place(hash), word;
 
 	if (!place)
 		return 0;
 	word = *(volatile __u64 *)place;
-	return !((word ^ hash) & SYN_HASH) && flow_age(word >> 32, now) <= idle &&
+	return !((word ^ hash) & SYN_HASH) && flow_age(word >> 32, now) <= age &&
 	       seq - (__u32)word - 1 >= SYN_WINDOW;
 }
 
@@ -428,6 +429,19 @@ static __always_inline __u32 mark_next(const struct flow_query *q, const struct 
 	return LB_FLOW_KEPT;
 }
 
+/* A mark of the keeper for an older flow. place: of the flow's entry, if it has one; known: that is
+ * such a mark. False: there is none, as the table is full, or lbd was just moving the entry. */
+static __always_inline bool leave_mark(const struct flow_query *q, __u32 keeper, __u64 *place,
+				       bool known, __u64 mark)
+{
+	if (known)
+		return true;
+	if (place)
+		return flow_replace(place, mark,
+				    flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
+	return query_flags(q) & LB_TCP_RST || flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now);
+}
+
 /* A TCP packet of an older flow: it has no entry that decides and opens no new flow. Its flow began
  * before the transition, or before the service tracked always, or found no place. Addresses can be
  * forged, so after the learning period a single packet does not keep the slot in transition: a live
@@ -447,11 +461,8 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
 	if (!keeper || (!away && !tracks_always(service) && !syn && (!place || known)))
 		return keeper;
 	if (confirmed)
-		flow_refresh_to(place, mark, mark_next(q, service), q->now);
-	else if (place && !known)
-		flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
-	else if (!place && !(query_flags(q) & LB_TCP_RST) &&
-		 !flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now)) {
+		flow_refresh_to(q->hash, place, mark, mark_next(q, service), q->now);
+	else if (!leave_mark(q, keeper, place, known, mark)) {
 		flow_note_forgotten(query_service(q), q->now);
 		holds = true; /* without a mark it cannot be confirmed later */
 	}
@@ -481,7 +492,8 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q,
 					  __u64 entry)
 {
 	__u32 id = LB_FLOW_BACKEND(entry), before = LB_FLOW_STATE(entry);
-	__u32 after = flow_refresh(place, entry, query_flags(q), q->now, query_tcp(q)), again = 0;
+	__u32 again = 0,
+	      after = flow_refresh(q->hash, place, entry, query_flags(q), q->now, query_tcp(q));
 
 	if (unlikely(service->flags & LB_SERVICE_AFFINITY) && before != after &&
 	    flow_is(after, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
@@ -519,7 +531,7 @@ static __always_inline bool is_of_other_handshake(const struct flow_query *q,
 	if (!found->serves)
 		return true;
 	return q->slot & LB_SLOT_TRANSITION &&
-	       syn_denies(q->hash, query_seq(q), q->now, service->syn_idle) &&
+	       syn_denies(q->hash, query_seq(q), q->now, flow_age(found->entry, q->now)) &&
 	       slot_keeper(q->slot, q->slot_hash, query_service(q)) !=
 		   LB_FLOW_BACKEND(found->entry);
 }
@@ -637,12 +649,9 @@ static __always_inline int route_to(struct route *r, __u32 id)
 
 /* ---- step 1 ---- */
 
-/* Whether the service hashes the whole tuple, does not track always and has neither a filter nor a
- * rate of new flows, as most do: then the slot alone decides, unless it is in transition. One
- * comparison tests all of it. */
-static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
+/* Whether the service hashes the whole tuple and has none of these flags: one comparison. */
+static __always_inline bool selects_whole(const struct lb_service *service, __u8 family, __u8 flags)
 {
-	const __u8 flags = LB_SERVICE_TRACKING | LB_SERVICE_FILTERED | LB_SERVICE_LIMIT;
 	const union lb_selection mask4 = {.hash = 0xff, .flags = flags, .mask4 = 0xff};
 	const union lb_selection mask6 = {.hash = 0xff, .flags = flags, .mask6 = 0xff};
 	const union lb_selection want4 = {.hash = LB_HASH_FULL, .mask4 = 32};
@@ -650,6 +659,14 @@ static __always_inline bool is_straight(const struct lb_service *service, __u8 f
 	const __u64 word = lb_selection(service).word;
 
 	return family == 4 ? (word & mask4.word) == want4.word : (word & mask6.word) == want6.word;
+}
+
+/* Whether the service hashes the whole tuple, does not track always and has neither a filter nor a
+ * rate of new flows, as most do: then the slot alone decides, unless it is in transition. */
+static __always_inline bool is_straight(const struct lb_service *service, __u8 family)
+{
+	return selects_whole(service, family,
+			     LB_SERVICE_TRACKING | LB_SERVICE_FILTERED | LB_SERVICE_LIMIT);
 }
 
 static __always_inline __u64 slot_hash(const struct packet *p, const struct route *r)
@@ -743,7 +760,8 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 
 		if (!continues(reason))
 			return reason;
-		hash = slot_hash(p, r);
+		if (!selects_whole(r->service, p->family, 0))
+			hash = slot_hash(p, r);
 	}
 	if (unlikely(!LB_REGION_SIZE(ring)))
 		return LB_REASON_no_backend;

@@ -3,8 +3,8 @@
  * calls. A whole TCP or UDP packet without tags, options or extensions, to a service that asks
  * nothing of it (lb_straight in lb_abi.h), in a stable slot or of an established flow in the flow
  * table, to a backend that it fits; and a packet that is not to a VIP. It is made of the stages of
- * the long path, which lb.h calls for all else: for what is not straight nothing has been changed
- * and nothing counted. */
+ * the long path, which lb.h calls for all else: for what is not straight nothing has been counted,
+ * and nothing changed but the tick of a flow's entry, which the long path would change as well. */
 #ifndef LB_STRAIGHT_H
 #define LB_STRAIGHT_H
 
@@ -43,19 +43,32 @@ static __always_inline __u64 straight_find(const struct packet *p, struct route 
 
 /* ---- the backend, usable or not; false: the long path ---- */
 
-/* The backend of an established flow whose entry this packet would not change: it has this tick
- * already, and the packet neither opens nor ends a flow. 0: there is no such entry. */
-static __always_inline __u32 straight_entry(const struct packet *p, const struct route *r)
-{
-	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(r->hash, flow_mask));
-	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
-	__u64 entry;
+/* A packet with one of these flags opens or ends a flow: it changes more of its entry than the
+ * tick. */
+#define STRAIGHT_NOT (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST)
 
-	if (!bucket || p->tcp_flags & (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST) ||
-	    !flow_find_in(bucket, r->hash, &entry) || !flow_is(LB_FLOW_STATE(entry), lasting) ||
-	    LB_FLOW_TICK(entry) != FLOW_TICK(tick_now()))
-		return 0;
-	return LB_FLOW_BACKEND(entry);
+/* The entry of an established flow, of which this packet changes nothing but the tick. NULL: there
+ * is none. While the table changes its size, one that was moved is not found here. */
+static __always_inline __u64 *straight_entry(const struct packet *p, const struct route *r,
+					     __u64 *ret_entry)
+{
+	const __u32 mask = *(const volatile __u32 *)&settings.flow_masks.look;
+	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
+	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(r->hash, flow_shift, mask));
+	__u64 *place;
+
+	if (!bucket || p->tcp_flags & STRAIGHT_NOT)
+		return NULL;
+	place = flow_find_in(bucket, r->hash, ret_entry);
+	return place && flow_is(LB_FLOW_STATE(*ret_entry), lasting) ? place : NULL;
+}
+
+/* Gives the entry the present tick. False: another CPU has changed it. */
+static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)
+{
+	const __u64 renewed = flow_renewed(entry, LB_FLOW_STATE(entry), now);
+
+	return __sync_val_compare_and_swap(place, entry, renewed) == entry;
 }
 
 /* A slot in transition decides nothing; but a flow that is on its current backend stamps nothing
@@ -63,11 +76,19 @@ static __always_inline __u32 straight_entry(const struct packet *p, const struct
 static __always_inline bool straight_slot(const struct packet *p, struct route *r, __u64 word)
 {
 	__u32 size = (__u32)word & LB_STRAIGHT_SIZE;
-	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size));
+	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size)), now;
+	__u64 entry;
 
 	if (unlikely(front & LB_FRONT_TRANSITION)) {
 		front &= LB_MAX_BACKENDS;
-		if (straight_entry(p, r) != front)
+		if (!straight_entry(p, r, &entry) || LB_FLOW_BACKEND(entry) != front ||
+		    !backend_find(front))
+			return false;
+		/* not at the place found: to keep it would cost packets of stable slots
+		 * a register */
+		now = tick_now();
+		if (LB_FLOW_TICK(entry) != FLOW_TICK(now) &&
+		    !flow_renew(r->hash, entry, flow_renewed(entry, LB_FLOW_STATE(entry), now)))
 			return false;
 	}
 	r->backend_id = front;
@@ -78,9 +99,17 @@ static __always_inline bool straight_slot(const struct packet *p, struct route *
 /* A service that tracks always: the slot does not matter. */
 static __always_inline bool straight_flow(const struct packet *p, struct route *r, __u64 word)
 {
-	r->backend_id = straight_entry(p, r);
+	__u64 entry, *place = straight_entry(p, r, &entry);
+	__u32 now;
+
+	if (!place)
+		return false;
+	r->backend_id = LB_FLOW_BACKEND(entry);
 	r->backend = backend_at(r->backend_id);
-	return r->backend->service == LB_STRAIGHT_UPPER(word);
+	if (r->backend->service != LB_STRAIGHT_UPPER(word))
+		return false;
+	now = tick_now();
+	return likely(LB_FLOW_TICK(entry) == FLOW_TICK(now)) || straight_renew(place, entry, now);
 }
 
 /* ---- sending; LB_CONTINUE: the long path ---- */
@@ -139,6 +168,8 @@ static __always_inline bool may_open(const struct packet *p)
 static __always_inline int straight_send(const struct packet *p, struct route *r, __u64 word,
 					 bool tracked, __u32 forward)
 {
+	if (tracked && p->tcp_flags & STRAIGHT_NOT)
+		return LB_CONTINUE;
 	r->hash = packet_hash(p, &settings.key);
 	if (tracked ? !straight_flow(p, r, word) : !straight_slot(p, r, word))
 		return LB_CONTINUE;

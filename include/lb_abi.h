@@ -61,6 +61,16 @@ struct lb_hash_key {
 #endif
 #define LB_MAC_NONE (~0ULL) /* no frame's */
 
+/* Which part of the flow table is in use: a mask of bucket numbers, twice. `look`: where an entry
+ * is looked for first; `put`: where it is looked for next, and where new ones go. They differ only
+ * while the table changes its size. One word, changed by compare-and-exchange. */
+union lb_flow_masks {
+	struct {
+		__u32 look, put;
+	};
+	__u64 word;
+};
+
 struct lb_settings {
 	__u32 abi_version;
 	__u32 active; /* 0 or 1: which of tables[] is in use */
@@ -83,13 +93,14 @@ struct lb_settings {
 	__u8 unserved;       /* enum lb_refusal: for ports of a VIP without a service */
 	__u8 pad;
 	__u32 filters; /* 1 + the first chunk of the filters in force; 0: no service has one */
-	/* grows whenever the program has changed an MTU in map `paths`; all else here is written
-	 * by lbd */
+	/* grows whenever the program has changed an MTU in map `paths`; all else here but
+	 * flow_masks is written by lbd */
 	__u32 paths_lowered;
 	/* The prefixes of outer sources; 0: none. Spread: as in struct lb_backend. */
 	__be32 encap4, encap4_spread;
 	__be32 encap6[4], encap6_spread;
-	__u8 pad1[16];
+	union lb_flow_masks flow_masks; /* by both; the program only enlarges */
+	__u8 pad1[8];
 };
 
 /* ---- links: the MAC addresses that are this host's, for each interface with the program ---- */
@@ -492,7 +503,10 @@ struct lb_turn {
 /* An entry is one word, changed by compare-and-exchange only:
  *   fingerprint 30 bits (63-34) | overflow 1 (33; of the bucket, in way 0 only) |
  *   backend 15 (32-18) | state 4 (17-14) | tick 14 (13-0)
- * The bucket comes from the low 31 bits of the hash, the fingerprint is its high 30 bits. */
+ * The fingerprint is the high 30 bits of the hash. The bucket is the bits from lb_flow_shift on, as
+ * many as the part of the table in use has. When that part is smallest, they end below the
+ * fingerprint; all that come with its growth are bits of the fingerprint, so an entry itself says
+ * where it goes (docs/tracking.md, "The size of the table"). */
 #define LB_FLOW_WAYS          8
 #define LB_FLOW_TICK_BITS     14
 #define LB_FLOW_TICK_MASK     ((1u << LB_FLOW_TICK_BITS) - 1)
@@ -501,6 +515,10 @@ struct lb_turn {
 #define LB_FLOW_BACKEND_SHIFT 18
 #define LB_FLOW_OVERFLOW      (1ULL << 33)
 #define LB_FLOW_FP_SHIFT      34
+/* The whole table has at most so many times the buckets, as a power of two, of the smallest part of
+ * it that is in use: as many bits of the fingerprint tell flows of a bucket apart no more */
+#define LB_FLOW_GROWTH 4
+#define LB_FLOW_SMALL  9 /* a table of 2^9 buckets (32 KiB) or fewer is always used whole */
 /* Ticks, 2 h 23 min (RFC 5382 asks for 2 h 4 min); half the wrap of the tick */
 #define LB_FLOW_MAX_IDLE 8000
 
@@ -558,6 +576,22 @@ static inline __u32 lb_flow_idle(const struct lb_service *service, __u32 state)
 struct lb_flow_bucket {
 	__u64 flow[LB_FLOW_WAYS];
 };
+
+/* The first bit of the hash that is part of the bucket's number, for a whole table of so many
+ * buckets (a power of two). */
+static inline __u32 lb_flow_shift(__u32 buckets)
+{
+	__u32 bits = 31 - (__u32)__builtin_clz(buckets);
+
+	if (bits > LB_FLOW_SMALL + LB_FLOW_GROWTH)
+		bits -= LB_FLOW_GROWTH;
+	else if (bits > LB_FLOW_SMALL)
+		bits = LB_FLOW_SMALL;
+	return LB_FLOW_FP_SHIFT - bits;
+}
+
+/* The mask of the smallest part, a segment: growth adds more of them. */
+#define LB_FLOW_SEGMENT(shift) ((1u << (LB_FLOW_FP_SHIFT - (shift))) - 1)
 
 /* One tick is 2^30 ns (1.07 s) of CLOCK_MONOTONIC_COARSE, on both sides. */
 #define LB_TICK_SHIFT 30

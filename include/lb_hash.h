@@ -178,16 +178,27 @@ LB_HASH_INLINE __u64 lb_slot_hash(const struct lb_tuple *tuple, const struct lb_
 			     tuple->family == 4 ? service->mask4 : service->mask6);
 }
 
-/* The flow table's two buckets: either one follows from the other and the fingerprint. They differ
- * as long as the table has at least two buckets. */
-LB_HASH_INLINE __u32 lb_bucket(__u64 hash, __u32 mask)
+/* The flow table's two buckets: either one follows from the other and the fingerprint. Both are in
+ * the same segment, so both move alike when the table changes its size; they differ, as a segment
+ * has at least two. shift: lb_flow_shift; hash: of the flow, or its entry for all but the part of
+ * the number that is in the segment. */
+LB_HASH_INLINE __u32 lb_bucket(__u64 hash, __u32 shift, __u32 mask)
 {
-	return (__u32)hash & 0x7fffffff & mask;
+	return (__u32)(hash >> shift) & mask;
 }
 
-LB_HASH_INLINE __u32 lb_bucket_other(__u32 bucket, __u64 hash, __u32 mask)
+LB_HASH_INLINE __u32 lb_bucket_other(__u32 bucket, __u64 hash, __u32 shift)
 {
-	return (bucket ^ ((__u32)(hash >> LB_FLOW_FP_SHIFT) * 0x5bd1e995u | 1)) & mask;
+	return bucket ^
+	       (((__u32)(hash >> LB_FLOW_FP_SHIFT) * 0x5bd1e995u | 1) & LB_FLOW_SEGMENT(shift));
+}
+
+/* The bucket that an entry of this bucket has in a part of another size. */
+LB_HASH_INLINE __u32 lb_bucket_moved(__u32 bucket, __u64 entry, __u32 shift, __u32 mask)
+{
+	const __u32 segment = LB_FLOW_SEGMENT(shift);
+
+	return (bucket & segment) | (lb_bucket(entry, shift, mask) & ~segment);
 }
 
 #endif

@@ -140,6 +140,7 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 		uint32_t value;
 	} sizes[] = {
 	    {"flow_mask", size->flow_buckets - 1},
+	    {"flow_shift", lb_flow_shift(size->flow_buckets)},
 	    {"backend_slots", size->backends},
 	    {"service_slots", size->services},
 	    {"vip_mask", power_of_two(size->services) - 1},

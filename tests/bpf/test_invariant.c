@@ -34,6 +34,10 @@ static struct error lacking; /* why nothing can be run here; empty: it can */
 
 static const uint32_t table_flows[TABLES] = {
     [TABLE_ROOMY] = 2048, [TABLE_TIGHT] = 32, [TABLE_LARGE] = 16384, [TABLE_NARROW] = 2048};
+/* Each begins with a part that is too small for the flows: 16 buckets of 512, 2 of 8, 64 of
+ * 4096. */
+static const uint32_t table_segment[TABLES] = {
+    [TABLE_ROOMY] = 4, [TABLE_TIGHT] = 1, [TABLE_LARGE] = 6, [TABLE_NARROW] = 4};
 static uint32_t allowed = ACTORS_ALL;
 
 /* What LBD_ACTORS names: "all", "none", a name, or -name, in this order. */
@@ -69,8 +73,8 @@ static int setup(void **state)
 	int rc = read_actors();
 
 	for (unsigned i = 0; i < TABLES && !rc; i++)
-		rc = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], i == TABLE_NARROW,
-				&batches[i], &err);
+		rc = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], table_segment[i],
+				i == TABLE_NARROW, &batches[i], &err);
 	if (rc == -EPERM)
 		lacking = err;
 	else if (rc)

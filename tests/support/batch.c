@@ -59,6 +59,7 @@ static int share_maps(struct batch *batch)
 		batch->build = skel;                                           \
 		batch->object = skel->obj;                                     \
 		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1; \
+		skel->rodata->flow_shift = maps->flow_shift;                   \
 		skel->rodata->backend_slots = maps->backend_slots;             \
 		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
 		skel->rodata->front_mask = maps->front_count - 1;              \
@@ -93,8 +94,8 @@ static int load(struct batch *batch, bool narrow)
 	return batch->control && batch->shots && batch->turns && batch->syns ? 0 : -ENOMEM;
 }
 
-int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows, bool narrow,
-	       struct batch *ret, struct error *err)
+int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows,
+	       uint32_t segment, bool narrow, struct batch *ret, struct error *err)
 {
 	struct batch batch = {.narrow = narrow,
 			      .options = {.services = services,
@@ -107,6 +108,8 @@ int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t fl
 
 	if (rc)
 		return rc;
+	if (segment)
+		batch.owner->maps.flow_shift = LB_FLOW_FP_SHIFT - segment;
 	rc = load(&batch, narrow);
 	if (rc) {
 		error_set(err, rc, "%s: %s", narrow ? "batch_narrow.bpf.o" : "batch.bpf.o",

@@ -256,6 +256,7 @@ static void write_settings(struct fixture *f)
 	    .gue_port = htons(6080),
 	    .icmp_per_tick = 10000,
 	    .echo_per_tick = 10000,
+	    .flow_masks = {{FIXTURE_BUCKETS - 1, FIXTURE_BUCKETS - 1}},
 	    .tables[1] = {.vip_base = TABLE_BUCKETS,
 			  .vip_mask = TABLE_BUCKETS - 1,
 			  .port_base = TABLE_BUCKETS,

@@ -52,6 +52,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->backend_slots = limits.backends + 1;
 	maps->arena_slots = maps->front_count = limits.slots;
 	maps->flow_words = limits.flow_buckets * LB_FLOW_WAYS;
+	maps->flow_shift = lb_flow_shift(limits.flow_buckets);
 	maps->frag_words = FRAGS;
 	maps->cpus = CPUS;
 	maps->settings = lines(1, sizeof(*maps->settings));

@@ -20,6 +20,7 @@ const char *const sequence_actors[ACTORS] = {
     [ACTOR_WAKE] = "wake",
     [ACTOR_UDP_FULL] = "udp-full",
     [ACTOR_CLOSING_FULL] = "closing-full",
+    [ACTOR_TABLE] = "table",
     [ACTOR_COLLIDE] = "collide",
 };
 #define ACTORS_PROMISES \
@@ -109,6 +110,9 @@ static const enum step_kind scripts[][7] = {
     {STEP_WEIGHT, STEP_PASS, STEP_DRAIN, STEP_AWAY, STEP_PASS, STEP_WEIGHT, STEP_PASS},
     {STEP_WEIGHT, STEP_PASS, STEP_WEIGHT, STEP_AWAY, STEP_PASS, STEP_WEIGHT, STEP_PASS},
     {STEP_DIE, STEP_PASS, STEP_RECOVER, STEP_PASS, STEP_SETTLE, STEP_PASS, STEP_PASS},
+    {STEP_TABLE, STEP_SWEEP, STEP_PASS, STEP_TAKEOVER, STEP_PASS, STEP_TABLE, STEP_PASS},
+    {STEP_WEIGHT, STEP_TABLE, STEP_PASS, STEP_TABLE, STEP_SWEEP, STEP_WEIGHT, STEP_PASS},
+    {STEP_TABLE, STEP_FLOOD, STEP_WEIGHT, STEP_TABLE, STEP_AWAY, STEP_PASS, STEP_PASS},
 };
 #define SCRIPT_LENGTH (sizeof(scripts[0]) / sizeof(scripts[0][0]))
 
@@ -140,6 +144,9 @@ static struct step make_step(struct dice *dice, const struct sequence *s, enum s
 		break;
 	case STEP_SWEEP:
 		step.value = 1 + roll(dice, s->table == TABLE_LARGE ? 20000 : 10000);
+		break;
+	case STEP_TABLE:
+		step.value = roll(dice, 7);
 		break;
 	case STEP_FLOOD:
 		/* where hashes collide, a flow may match the mark of a lone packet */
@@ -174,7 +181,7 @@ static void make_steps(struct dice *dice, struct sequence *s)
 	    STEP_PASS,      STEP_PASS,     STEP_PASS,   STEP_PASS,    STEP_PASS,   STEP_PASS,
 	    STEP_PASS,      STEP_PASS,     STEP_SWEEP,  STEP_SWEEP,   STEP_SETTLE, STEP_SETTLE,
 	    STEP_RESIZE,    STEP_ADD,      STEP_PASS,   STEP_RECOVER, STEP_RESIZE, STEP_TRACKING,
-	    STEP_ALGORITHM, STEP_TAKEOVER, STEP_FLOOD};
+	    STEP_ALGORITHM, STEP_TAKEOVER, STEP_FLOOD,  STEP_TABLE,   STEP_TABLE};
 
 	while (s->steps_count < SEQUENCE_STEPS) {
 		bool scripted = !roll(dice, 12);
@@ -221,6 +228,7 @@ void sequence_allow(struct sequence *s, uint32_t actors)
 		enum step_kind kind = s->steps[i].kind;
 
 		if ((kind == STEP_FLOOD && !(s->actors >> ACTOR_FLOOD & 1)) ||
+		    (kind == STEP_TABLE && !(s->actors >> ACTOR_TABLE & 1)) ||
 		    (kind == STEP_AWAY && !(s->actors >> ACTOR_AWAY & 1)))
 			continue;
 		s->steps[kept++] = s->steps[i];
@@ -285,6 +293,9 @@ void step_print(const struct step *step, FILE *to)
 	case STEP_FLOOD:
 		fprintf(to, "service %u: 2 ticks of traffic with a flood of %u packets: %s",
 			step->service, step->value, floods[step->flood]);
+		return;
+	case STEP_TABLE:
+		fprintf(to, "the flow table gets %u times its smallest size", 1u << step->value);
 		return;
 	case STEP_AWAY:
 		fprintf(to, "no lbd for %u ticks; the next change is that of another one",

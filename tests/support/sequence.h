@@ -30,6 +30,7 @@ enum actor {
 	ACTOR_WAKE,     /* where all flows are tracked and nothing changed, silence loses none */
 	ACTOR_UDP_FULL, /* UDP flows stay, also after the table was full */
 	ACTOR_CLOSING_FULL, /* a full table keeps flows in whose name a FIN or RST came */
+	ACTOR_TABLE,        /* STEP_TABLE */
 	ACTOR_COLLIDE, /* TABLE_NARROW; without it the test makes such sequences with TABLE_ROOMY */
 	ACTORS,
 };
@@ -54,6 +55,9 @@ enum step_kind {
 	STEP_TAKEOVER, /* this lbd ends, another one adopts the maps */
 	STEP_FLOOD,    /* value: packets a tick, for two ticks, beside the flows; flood: the kind */
 	STEP_AWAY,     /* value: ticks without an lbd; the next commit is that of another one */
+	/* the flow table gets another size, also one that is too small; value: doublings of the
+	 * smallest */
+	STEP_TABLE,
 };
 
 enum flood { /* of tuples that no flow has */

@@ -42,7 +42,7 @@ struct twin {
 
 static bool is_compared(const struct bpf_map *map)
 {
-	static const char *const apart[] = {"limits", "sources", "offenders"};
+	static const char *const apart[] = {"limits", "sources", "offenders", ".data.tick"};
 
 	if (!(bpf_map__map_flags(map) & BPF_F_MMAPABLE) ||
 	    bpf_map__map_flags(map) & BPF_F_RDONLY_PROG) /* constants */

@@ -13,6 +13,7 @@
 #define TRICKLE_IDLE 5    /* ticks: longer ones would take too long */
 #define ABSENCE_EDGE 6    /* ticks at either end of a long absence */
 #define LONG_ABSENCE 100  /* ticks; from here on only a few flows send */
+#define PATIENCE     6    /* ticks after which an empty flow table shrinks */
 #define LOOPBACK     1    /* where BPF_PROG_TEST_RUN says packets come from */
 
 /* ---- changes ---- */
@@ -116,13 +117,19 @@ static void note_tracking(struct world *w, unsigned number)
 		*since = w->now;
 }
 
+static void begin_lbd(struct world *w)
+{
+	w->dp = batch_lbd(w->batch, w->now);
+	w->dp->flows.patience = PATIENCE;
+}
+
 static void commit(struct world *w)
 {
 	struct dp_service services[SEQUENCE_SERVICES];
 	struct error err = {0};
 
 	if (!w->dp)
-		w->dp = batch_lbd(w->batch, w->now);
+		begin_lbd(w);
 	else if (!w->changed)
 		return;
 	w->changed = false;
@@ -141,11 +148,21 @@ static void commit(struct world *w)
 	note_rings(w);
 }
 
+/* The sweep removes dormant entries when their places are needed. */
+static void sweep(struct world *w, uint32_t budget)
+{
+	uint64_t dropped = w->dp->sweep.dropped;
+
+	while (dataplane_sweep(w->dp, budget ?: 1000000, w->now) && !budget)
+		;
+	if (w->dp->sweep.dropped != dropped)
+		w->dropped_tick = w->now;
+	note_rings(w);
+}
+
 static void sweep_round(struct world *w)
 {
-	while (dataplane_sweep(w->dp, 1000000, w->now))
-		;
-	note_rings(w);
+	sweep(w, 0);
 }
 
 /* ---- steps ---- */
@@ -203,6 +220,16 @@ static void flood(struct world *w, const struct step *step)
 	w->flood = NULL;
 }
 
+static void resize_table(struct world *w, uint32_t doublings)
+{
+	const struct dp_maps *maps = &w->dp->maps;
+	uint32_t mask = LB_FLOW_SEGMENT(maps->flow_shift);
+
+	for (; doublings && mask < maps->flow_words / LB_FLOW_WAYS - 1; doublings--)
+		mask = mask * 2 + 1;
+	flows_resize(w->dp, mask);
+}
+
 static void trace_step(const struct world *w, unsigned number)
 {
 	if (!w->trace)
@@ -223,8 +250,7 @@ static void carry_out(struct world *w, const struct step *step)
 		pass(w, step);
 		break;
 	case STEP_SWEEP:
-		dataplane_sweep(w->dp, step->value, w->now);
-		note_rings(w);
+		sweep(w, step->value);
 		break;
 	case STEP_SETTLE:
 		let_settle(w, step);
@@ -237,6 +263,9 @@ static void carry_out(struct world *w, const struct step *step)
 		break;
 	case STEP_AWAY:
 		go_away(w, step);
+		break;
+	case STEP_TABLE:
+		resize_table(w, step->value);
 		break;
 	default:
 		change(w, step);
@@ -269,7 +298,7 @@ static void begin(struct world *w)
 {
 	batch_clear(w->batch, w->sequence->seed);
 	w->now = w->sequence->tick;
-	w->dp = batch_lbd(w->batch, w->now);
+	begin_lbd(w);
 	for (unsigned i = 0; i < w->sequence->services; i++)
 		begin_service(w, i);
 	w->changed = true;

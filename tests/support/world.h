@@ -37,6 +37,7 @@
 #ifndef LBD_TEST_WORLD_H
 #define LBD_TEST_WORLD_H
 
+#include "lb_hash.h"
 #include "batch.h"
 #include "memory_dataplane.h"
 #include "sequence.h"
@@ -55,6 +56,7 @@ struct flow {
 	uint8_t phase;       /* enum flow_phase */
 	bool firm;           /* has sent in a later tick than the one that established it */
 	bool unplaced;       /* the table was full while it was not firm */
+	bool orphan;         /* its entry may have been evicted while it was not firm */
 	uint32_t isn;        /* of its SYN */
 	bool doubtful;       /* a forged SYN came before the program had seen the flow */
 	bool again;          /* its tuple was used before */
@@ -115,9 +117,10 @@ struct world {
 	unsigned pending_count;
 	uint64_t full, evicted;           /* events counted so far */
 	uint32_t full_tick, evicted_tick; /* the last ticks with such events; 0: none */
-	uint32_t at;                      /* tick of the packet that is checked */
-	FILE *trace;                      /* a readable trace of the run; NULL: none */
-	unsigned traced;                  /* the flow whose packets are in the trace */
+	uint32_t dropped_tick; /* in which the sweep last removed a dormant entry for its place */
+	uint32_t at;           /* tick of the packet that is checked */
+	FILE *trace;           /* a readable trace of the run; NULL: none */
+	unsigned traced;       /* the flow whose packets are in the trace */
 
 	/* results */
 	char failure[512]; /* empty: none */
@@ -139,6 +142,7 @@ void world_trace(const struct world *w);
 
 /* world_flows.c */
 unsigned world_service_of(const struct world *w, uint32_t flow);
+struct lb_tuple world_tuple(const struct world *w, uint32_t flow);
 uint16_t world_port_of(const struct world *w, uint32_t flow);
 uint32_t world_client_of(uint32_t flow);
 /* The longest silence, in ticks, that does not end the flow. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The model: where each packet may go, as the ends of its flow see it. The exceptions are marked
  * "Excused:" and are in README.md, "Limits". The model reads the program's state in two places
- * only, both for exceptions: whether a slot learns, and whether the table was full or evicted an
- * entry. */
+ * only, both for exceptions: whether a slot learns, and whether the table was full or an entry was
+ * evicted. */
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -146,10 +146,20 @@ static bool is_excused_as_closing(const struct world *w, uint32_t number)
 	       evicted_since(w, flow->closing);
 }
 
-/* Excused: where hashes collide, a flow without a place may match the entry of a later one. */
+/* Excused: where hashes collide, a flow without a place may match the entry of a later one; and the
+ * FIN of another flow makes the entry of both one that a full table evicts. */
 static bool is_excused_as_colliding(const struct world *w, uint32_t number)
 {
-	return w->batch->narrow && w->flows[number].unplaced;
+	const struct flow *flow = &w->flows[number];
+
+	return w->batch->narrow && (flow->unplaced || evicted_since(w, flow->opened));
+}
+
+/* Excused: the handshake's entry was evicted. The flow goes on by its slot, as an older one; while
+ * the keeper is dead it is taken for one of the keeper's, which gets it back. */
+static bool is_excused_as_orphan(const struct world *w, uint32_t number)
+{
+	return w->flows[number].orphan && changed_since(w, number, w->flows[number].opened);
 }
 
 /* Whether the next packet of the flow must go to its owner. */
@@ -163,7 +173,8 @@ static bool is_bound(const struct world *w, uint32_t number)
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
 	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
-	       !is_excused_as_closing(w, number) && !is_excused_as_colliding(w, number);
+	       !is_excused_as_closing(w, number) && !is_excused_as_colliding(w, number) &&
+	       !is_excused_as_orphan(w, number);
 }
 
 /* Where all flows are tracked and nothing changed, a silence longer than the idle timeout ends no
@@ -182,7 +193,7 @@ static bool is_bound_asleep(const struct world *w, uint32_t number)
 	       !flow->doubtful && !flow->again && !world_is_udp(w, number) &&
 	       is_tracked(w, number) && owner_is_there(w, number) &&
 	       flow->deaths == w->deaths[flow->owner] && !changed_since(w, number, flow->last) &&
-	       !pressed_since(w, flow->last);
+	       !pressed_since(w, flow->last) && w->dropped_tick < flow->last;
 }
 
 /* Whether the program can know that the flow is live when a SYN is forged in its name. It cannot
@@ -198,13 +209,33 @@ static bool is_known(const struct world *w, uint32_t number)
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
 
+static uint32_t syn_place(const struct world *w, uint32_t number)
+{
+	const struct lb_tuple tuple = world_tuple(w, number);
+
+	return (uint32_t)lb_flow_hash(&tuple, &w->batch->owner->maps.settings->key) &
+	       (BATCH_SYNS - 1);
+}
+
+static bool shares_syn(const struct world *w, uint32_t number)
+{
+	const uint32_t place = syn_place(w, number);
+	bool shared = false;
+
+	for (unsigned i = 0; i < w->sequence->flows_count && !shared; i++)
+		shared =
+		    w->sequence->flows[i] != number && syn_place(w, w->sequence->flows[i]) == place;
+	return shared;
+}
+
 /* Whether the next packet of the flow itself shows, by its sequence number, that such a SYN was
- * forged. Excused: there are few places for the numbers of SYNs. Floods overwrite them, colliding
- * tuples share them. */
-static bool shows_forged_syn(const struct world *w)
+ * forged. Excused: there are few places for the numbers of SYNs. Floods overwrite them, and a few
+ * flows share one. And they are noted for slots in transition only: a flow of a stable one has an
+ * entry, unless the table was full. */
+static bool shows_forged_syn(const struct world *w, uint32_t number)
 {
 	return w->sequence->table == TABLE_ROOMY && !w->batch->narrow &&
-	       !world_acts(w, ACTOR_FLOOD);
+	       !world_acts(w, ACTOR_FLOOD) && !pressed_since(w, 1) && !shares_syn(w, number);
 }
 
 static void check_owner(struct world *w, uint32_t number, int to, const char *what)
@@ -275,7 +306,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 {
 	struct flow *flow = &w->flows[number];
 
-	flow->firm = flow->doubtful = flow->fin = false;
+	flow->firm = flow->doubtful = flow->fin = flow->orphan = false;
 	flow->closing = 0;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
@@ -286,14 +317,16 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 		flow->phase = to >= 0 ? FLOW_OPENING : FLOW_NONE;
 }
 
-/* Excused: the entry of an embryonic flow may be evicted; and a SYN that is repeated after the
- * service changed, or after the table got room for it, counts as a new one. */
+/* Excused: the entry of an embryonic flow may be evicted; a SYN that is repeated after the service
+ * changed, or after the table got room for it, counts as a new one; and while a ring changes size,
+ * its dead keepers are replaced at once. */
 static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum shot_kind kind)
 {
 	const struct flow *flow = &w->flows[number];
 
 	if (!is_usable(w, flow->answered) || flow->removals != w->removals[flow->answered] ||
-	    (flow->deaths != w->deaths[flow->answered] && !world_acts(w, ACTOR_RETURN)) ||
+	    (flow->deaths != w->deaths[flow->answered] &&
+	     (!world_acts(w, ACTOR_RETURN) || w->resized[world_service_of(w, number)])) ||
 	    evicted_since(w, flow->opened) || w->batch->narrow)
 		return true;
 	return kind == SHOT_SYN_REPEATED &&
@@ -337,7 +370,10 @@ static void go_on(struct world *w, uint32_t number, int to)
 		flow->phase = FLOW_NONE;
 		return;
 	}
-	flow->firm |= w->at > flow->established;
+	if (!flow->firm && w->at > flow->established) {
+		flow->firm = true;
+		flow->orphan = !world_is_udp(w, number) && evicted_since(w, flow->opened);
+	}
 	flow->unplaced |= !flow->firm && w->full_tick == w->at;
 	/* if its entry was evicted meanwhile, only its slot leads to this backend, for now */
 	if (!flow->fin && !(flow->closing && evicted_since(w, flow->closing)))
@@ -363,7 +399,7 @@ static void check_forged(struct world *w, uint32_t number, int to, enum shot_kin
 	flow->forged = true;
 	note_closing(w, flow, tcp_flags);
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number)) {
-		flow->doubtful |= !shows_forged_syn(w);
+		flow->doubtful |= !shows_forged_syn(w, number);
 		return;
 	}
 	if (is_bound(w, number))

@@ -35,20 +35,6 @@ void world_trace_packet(const struct world *w, const struct pending *pending,
 		fprintf(w->trace, "nowhere\n");
 }
 
-static struct lb_tuple tuple_of(const struct world *w, uint32_t flow)
-{
-	const struct dp_service *service = &w->want[world_service_of(w, flow)].service;
-	struct lb_tuple tuple = {.protocol = service->protocol, .family = service->vip.family};
-	__be16 ports[2] = {htons(world_port_of(w, flow)), htons(service->port)};
-	bool v6 = tuple.family == 6;
-
-	tuple.client[0] = v6 ? htonl(0x20010db8) : 0;
-	tuple.client[v6 ? 3 : 0] = htonl(world_client_of(flow));
-	memcpy(tuple.vip, service->vip.bytes, v6 ? 16 : 4);
-	memcpy(&tuple.ports, ports, sizeof(ports));
-	return tuple;
-}
-
 static void print_backend(const struct world *w, const char *what, uint32_t id)
 {
 	uint32_t address = ntohl(w->dp->maps.backends[id].outer_dst[0]);
@@ -80,17 +66,22 @@ static void trace_slot(const struct world *w, const struct want *want, uint64_t 
 
 static uint64_t entry_of(const struct world *w, uint64_t hash)
 {
-	uint32_t mask = w->dp->maps.flow_words / LB_FLOW_WAYS - 1, bucket = lb_bucket(hash, mask);
+	const union lb_flow_masks masks = flows_masks(w->dp);
+	const uint32_t shift = w->dp->maps.flow_shift;
 	const uint64_t *flows = w->dp->maps.flows;
 
-	for (unsigned second = 0; second < 2;
-	     second++, bucket = lb_bucket_other(bucket, hash, mask))
+	for (unsigned at = 0; at < 4; at++) {
+		uint32_t bucket = lb_bucket(hash, shift, at < 2 ? masks.look : masks.put);
+
+		if (at % 2)
+			bucket = lb_bucket_other(bucket, hash, shift);
 		for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 			uint64_t entry = flows[bucket * LB_FLOW_WAYS + i];
 
 			if (LB_FLOW_STATE(entry) && (entry ^ hash) >> LB_FLOW_FP_SHIFT == 0)
 				return entry;
 		}
+	}
 	return 0;
 }
 
@@ -112,7 +103,7 @@ void world_trace(const struct world *w)
 	if (!w->trace || w->traced == NO_FLOW)
 		return;
 	key = &w->dp->maps.settings->key;
-	tuple = tuple_of(w, w->traced);
+	tuple = world_tuple(w, w->traced);
 	trace_slot(w, want, as_the_build(w, lb_slot_hash(&tuple, key, want_line(w->dp, want))));
 	entry = entry_of(w, as_the_build(w, lb_flow_hash(&tuple, key)));
 	fprintf(w->trace, "; its entry: %s", states[LB_FLOW_STATE(entry)]);

@@ -294,10 +294,8 @@ static uint64_t constant(struct machine *m, uint32_t at)
 	const struct bpf_insn *insn = &m->code[at];
 	uint64_t value;
 
-	if (!insn->src_reg)
-		return (uint32_t)insn[0].imm | (uint64_t)(uint32_t)insn[1].imm << 32;
 	value = m->map_address(m, insn->src_reg, (uint32_t)insn[0].imm, (uint32_t)insn[1].imm);
-	if (!value)
+	if (!value && insn->src_reg)
 		m->fault = "a map that is not known";
 	return value;
 }

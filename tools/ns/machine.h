@@ -38,7 +38,8 @@ struct machine {
 	/* Does what the helper that `address` names does; the arguments are in reg[1..5]. Returns
 	 * false if it is unknown. */
 	bool (*call)(struct machine *machine, int32_t address);
-	/* The address for a 64-bit constant that refers to a map; 0: unknown. */
+	/* The address for a 64-bit constant that refers to a map (kind: BPF_PSEUDO_*; 0: unknown),
+	 * or the constant itself (kind 0), unless it is the address of a variable of the kernel. */
 	uint64_t (*map_address)(struct machine *machine, uint8_t kind, uint32_t id,
 				uint32_t offset);
 	/* The address of a per-CPU object; `at` is what the program computed. */

@@ -95,6 +95,7 @@ static int round_run(struct measurement *m, unsigned round, enum neighbour n)
 {
 	uint32_t start = m->bench.job->next;
 
+	bench_tend(&m->bench);
 	for (int i = 0; i < CANDIDATES; i++) {
 		m->bench.job->next = start;
 		if (blocks_run(m, i, m->samples.ns[n][i] + m->samples.count[n] + round * BLOCKS))
@@ -193,6 +194,7 @@ static int measure(struct measurement *m, const struct plan *plan)
 {
 	const struct scenario *scenario = m->bench.scenario;
 	struct lb_reason_count before[LB_COUNTERS], after[LB_COUNTERS];
+	struct dp_memory memory;
 	int reason = scenario->not_vip ? LB_REASON_not_vip : LB_REASON_forwarded_tx;
 	bool right = bench_verify(&m->bench);
 
@@ -208,6 +210,10 @@ static int measure(struct measurement *m, const struct plan *plan)
 		fprintf(stderr, "%s: %llu packets sent, %llu with the right verdict\n",
 			scenario->name, (unsigned long long)m->sent, (unsigned long long)m->right);
 		events_print(before, after);
+		dataplane_memory(m->bench.dp, &memory);
+		fprintf(stderr, "    flow table: %llu entries, %llu places in use\n",
+			(unsigned long long)memory.flow_entries,
+			(unsigned long long)memory.flow_places);
 	}
 	m->result->verified &= right && bench_verify(&m->bench);
 	m->result->instructions = program_verified(m->bench.one_lbd);

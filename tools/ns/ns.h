@@ -27,9 +27,10 @@ struct scenario {
 	uint32_t drained;  /* so many of them get weight 0: their slots are in transition */
 	bool replaced;     /* other backends take the place of all: every slot is in transition */
 	bool ipv6, not_vip;
-	bool warm;    /* every flow's SYN is sent before the measurement */
-	bool flooded; /* then the flow table is filled with embryonic flows */
-	bool fresh;   /* every packet is a new flow */
+	bool warm;     /* every flow's SYN is sent before the measurement */
+	bool flooded;  /* then the flow table is filled with embryonic flows */
+	bool fresh;    /* every packet is a new flow */
+	uint32_t room; /* of a fresh one: at most so many are in the flow table; 0: no limit */
 	/* clients all over the address space, instead of neighbours; and so many random prefixes
 	 * that are denied, between them */
 	bool spread;
@@ -69,13 +70,16 @@ struct bench {
 	struct bpf_program *one_lbd, *one_floor;
 	struct bench_job *job;
 	struct bench_result *result;
-	bool refused; /* the verifier did not accept the programs */
+	uint64_t *entries; /* of the flow table */
+	bool refused;      /* the verifier did not accept the programs */
 };
 
 /* New maps with the scenario's services, programs loaded, flows warmed up. 0 or -1, with a message
  * on stderr. */
 int bench_open(struct bench *bench);
 void bench_close(struct bench *bench);
+/* Between two rounds of the measurement: what lbd does meanwhile. */
+void bench_tend(struct bench *bench);
 /* Makes the frame and its flows; sequential: each flow once, in order. */
 void job_set(struct bench *bench, bool sequential);
 /* Puts flow number `flow` into a copy of the job's frame. */

@@ -147,6 +147,14 @@ static struct bpf_program *program_find(const struct bench *bench, const char *n
 	return bpf_object__find_program_by_name(bench->object, name);
 }
 
+static size_t entries_bytes(const struct bench *bench)
+{
+	struct dp_memory memory;
+
+	dataplane_memory(bench->dp, &memory);
+	return memory.flows;
+}
+
 static int programs_find(struct bench *bench)
 {
 	static const char *const names[CANDIDATES] = {"bench_noop", "bench_floor_macswap",
@@ -159,7 +167,10 @@ static int programs_find(struct bench *bench)
 	bench->one_floor = program_find(bench, "one_floor_encap");
 	bench->job = map_view(bench, "bench_jobs", sizeof(*bench->job));
 	bench->result = map_view(bench, "bench_results", sizeof(*bench->result));
-	return bench->one_lbd && bench->one_floor && bench->job && bench->result ? 0 : -1;
+	bench->entries = map_view(bench, "flows", entries_bytes(bench));
+	return bench->one_lbd && bench->one_floor && bench->job && bench->result && bench->entries
+		   ? 0
+		   : -1;
 }
 
 int programs_load(struct bench *bench)
@@ -187,8 +198,11 @@ void programs_unload(struct bench *bench)
 		munmap(bench->job, pages(sizeof(*bench->job)));
 	if (bench->result)
 		munmap(bench->result, pages(sizeof(*bench->result)));
+	if (bench->entries)
+		munmap(bench->entries, pages(entries_bytes(bench)));
 	wide_release(bench->object);
 	bpf_object__close(bench->object);
+	bench->entries = NULL;
 	bench->job = NULL;
 	bench->result = NULL;
 	bench->object = NULL;

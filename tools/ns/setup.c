@@ -17,9 +17,9 @@
 #define UNREACHED  4000000000u
 #define FLOOD      (8 << 20) /* SYNs: four for each place in the flow table */
 #define SWEEP_STEP (1 << 16)
-#define WARM_STEP  (1 << 16)
-#define CHECKED    256 /* packets that are compared byte for byte, before and after */
-#define INGRESS    1   /* BPF_PROG_TEST_RUN says that frames arrive on lo */
+#define WARM_STEP  (1 << 13) /* flows between two rounds of the sweep */
+#define CHECKED    256       /* packets that are compared byte for byte, before and after */
+#define INGRESS    1         /* BPF_PROG_TEST_RUN says that frames arrive on lo */
 #define FRAME_MACS "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01"
 
 /* ---- the frame ---- */
@@ -364,6 +364,31 @@ static int flows_send(struct bench *bench, uint32_t first, uint32_t end, bool op
 	return rc;
 }
 
+/* What lbd does all the time: it sweeps, and the flow table grows with its entries. */
+static void sweep(struct bench *bench)
+{
+	do
+		while (dataplane_sweep(bench->dp, SWEEP_STEP, 0))
+			;
+	while (dataplane_grow(bench->dp));
+}
+
+static void entries_clear(struct bench *bench)
+{
+	struct dp_memory memory;
+
+	dataplane_memory(bench->dp, &memory);
+	memset(bench->entries, 0, memory.flow_places * sizeof(uint64_t));
+}
+
+void bench_tend(struct bench *bench)
+{
+	if (bench->scenario->room)
+		entries_clear(bench);
+	if (bench->scenario->fresh)
+		sweep(bench);
+}
+
 /* Sends every flow's SYN (or first datagram) and soon after a packet, so that the flow table holds
  * them as established. Sweeps meanwhile, as lbd does all the time. */
 static int warm_up(struct bench *bench)
@@ -375,8 +400,7 @@ static int warm_up(struct bench *bench)
 			end = bench->scenario->flows;
 		if (flows_send(bench, flow, end, true) || flows_send(bench, flow, end, false))
 			return -1;
-		while (dataplane_sweep(bench->dp, SWEEP_STEP, 0))
-			;
+		sweep(bench);
 	}
 	return 0;
 }
@@ -387,9 +411,23 @@ static int flood(struct bench *bench)
 	job_set(bench, true);
 	bench->job->frame[47] = 0x02;
 	bench->job->next = 1u << 24;
-	for (int i = 0; i < FLOOD / BENCH_BLOCK_PACKETS; i++)
+	for (int i = 0; i < FLOOD / BENCH_BLOCK_PACKETS; i++) {
 		if (block_run(bench, LBD))
 			return -1;
+		if (i % (WARM_STEP / BENCH_BLOCK_PACKETS) == 0)
+			sweep(bench);
+	}
+	return 0;
+}
+
+/* So many new flows, for which the table becomes large enough. */
+static int make_room(struct bench *bench)
+{
+	for (uint32_t flow = 0; flow < bench->scenario->room; flow += WARM_STEP) {
+		if (flows_send(bench, (1u << 24) + flow, (1u << 24) + flow + WARM_STEP, true))
+			return -1;
+		sweep(bench);
+	}
 	return 0;
 }
 
@@ -425,7 +463,7 @@ int bench_open(struct bench *bench)
 	if (changes && services_commit(bench, true))
 		return -1;
 	job_set(bench, scenario->fresh);
-	if (scenario->warm && warm_up(bench))
+	if ((scenario->warm && warm_up(bench)) || make_room(bench))
 		return -1;
 	if (scenario->flooded && flood(bench))
 		return -1;

@@ -669,6 +669,7 @@ TCP_TEST(a_million_entries_are_counted)
 	    memory_dataplane_new((struct memory_limits){8, 64, 8192, BUCKETS});
 
 	large->dp->clock = NOW;
+	large->maps.settings->flow_masks = (union lb_flow_masks){{BUCKETS - 1, BUCKETS - 1}};
 	want_commit(large->dp, &want, 1);
 	for (uint32_t i = 0; i < BUCKETS * LB_FLOW_WAYS; i += 2)
 		large->maps.flows[i] = entry(1 + i / 2 % 2, LB_FLOW_ESTABLISHED, NOW);

@@ -296,7 +296,7 @@ static void probes_next_hops_sweeps_and_changes_are_logged(void **unused)
 	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: backend 127.0.0.1: run-time change: "
 			      "in the file, weight 7\n");
 	expect_line(&capture, "debug: sweep: round of ");
-	expect_line(&capture, " flow entries live; slots in transition: ");
+	expect_line(&capture, " flow entries live, ");
 }
 
 static void without_debug_there_are_none(void **unused)

@@ -65,6 +65,10 @@ static void write_memory(struct text *text, const struct dp_memory *memory)
 		     (double)memory->flow_entries);
 	write_number(text, "lbd_flow_capacity", "Entries that the flow table has room for.",
 		     (double)memory->flow_capacity);
+	write_number(text, "lbd_flow_places",
+		     "Places of the flow table in use: they grow with the entries, up to "
+		     "lbd_flow_capacity.",
+		     (double)memory->flow_places);
 }
 
 static void write_lateness(struct text *text, const struct lateness_meter *meter)

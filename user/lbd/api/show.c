@@ -130,7 +130,8 @@ json_t *api_status_json(const struct api *api)
 	dataplane_memory(api->dp, &memory);
 	return json_pack(
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
-	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:i}, s:s, s:s, "
+	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:i}, s:s, "
+	    "s:s, "
 	    "s:o, s:o, s:o, s:s}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
@@ -143,9 +144,10 @@ json_t *api_status_json(const struct api *api)
 	    number(memory.total), "flows", number(memory.flows), "arena", number(memory.arena),
 	    "services", number(memory.services), "backends", number(memory.backends), "counters",
 	    number(memory.counters), "filters", number(memory.filters), "other",
-	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "limit",
-	    number(memory.flow_capacity / 2), "entries", number(memory.flow_entries),
-	    "without_place", number(state_flows_without_place(api->state)), "limited_services",
+	    number(memory.other), "flows", "capacity", number(memory.flow_capacity), "places",
+	    number(memory.flow_places), "limit", number(memory.flow_capacity / 2), "entries",
+	    number(memory.flow_entries), "without_place",
+	    number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
 	    "kernel", system.release);

@@ -130,7 +130,7 @@ void dp_restart_clocks(struct dataplane *dp, uint32_t now)
 			dp_store(&dp_stamps(dp, ring)[at], (uint16_t)now);
 	}
 	sources_clear(dp);
-	for (uint32_t i = 0; i < dp->maps.flow_words; i++) {
+	for (uint32_t i = 0; i < flows_words(dp); i++) {
 		uint64_t entry = dp_load(&dp->maps.flows[i]);
 
 		if (LB_FLOW_STATE(entry) && LB_FLOW_STATE(entry) != LB_FLOW_DORMANT)
@@ -200,6 +200,10 @@ int dp_adopt(struct dataplane *dp, struct error *err)
 	dp->records = calloc(dp->maps.service_slots, sizeof(*dp->records));
 	if (!dp->records)
 		return error_set(err, -ENOMEM, "out of memory");
+	if (!flows_are_valid(dp))
+		return error_set(err, -EPROTO,
+				 "the pinned maps are inconsistent: the flow table has a size that "
+				 "it cannot have; " START_OVER);
 	rc = tables_walk(dp, adopt_service, &adoption);
 	if (rc == -EBADMSG)
 		return error_set(err, -EPROTO,

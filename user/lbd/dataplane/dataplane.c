@@ -474,6 +474,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 		entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
 	    .front_count = entries_of(dp, MAP_FRONTS),
 	    .flow_words = entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS,
+	    .flow_shift = lb_flow_shift(entries_of(dp, MAP_FLOWS)),
 	    .frag_words = entries_of(dp, MAP_FRAGS),
 	    .cpus = cpus,
 	};
@@ -516,6 +517,7 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 	if (dp->loaded)
 		return 0;
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
+	dp->skel->rodata->flow_shift = lb_flow_shift(entries_of(dp, MAP_FLOWS));
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_LOADS);
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	dp->skel->rodata->vip_mask = entries_of(dp, MAP_VIPS) - 1;

@@ -116,6 +116,7 @@ struct dp_offender {
 struct dp_memory { /* bytes */
 	uint64_t flows, arena, services, backends, counters, filters, other, total;
 	uint64_t flow_capacity, flow_entries; /* places, and live entries at the last sweep */
+	uint64_t flow_places;                 /* in the part of the table that is in use */
 };
 
 /* Opens the embedded program, creates the maps or adopts the pinned ones (-EPROTO if their ABI
@@ -200,6 +201,10 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
  * budget: entries to look at. now_tick: 0 for the clock's tick (tests pass their own). Returns the
  * entries left in this round; 0: the round has ended. */
 size_t dataplane_sweep(struct dataplane *dp, size_t budget, uint32_t now_tick);
+/* Enlarges the part of the flow table in use if it is crowded by now. To be called several times
+ * a second, also while dataplane_sweep pauses. True: entries are to be moved, which the next round
+ * of the sweep does: begin it soon. */
+bool dataplane_grow(struct dataplane *dp);
 
 int dataplane_service_stats(const struct dataplane *dp, const struct dp_service *key,
 			    struct dp_service_stats *ret);

@@ -45,7 +45,7 @@ void frag_purge(struct dataplane *dp, uint64_t *at)
 void dp_purge(struct dataplane *dp)
 {
 	dp_grace(dp);
-	for (uint32_t i = 0; i < dp->maps.flow_words; i++) {
+	for (uint32_t i = 0; i < flows_words(dp); i++) {
 		uint64_t entry = dp_load(&dp->maps.flows[i]);
 
 		if (i % PAUSE_WORDS == 0)

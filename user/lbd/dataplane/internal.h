@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
  * commit.c (changes; uses rings.c, picks.c, tables.c, straight.c, backends.c, filters.c, ids.c,
- * limits.c, paths.c), links.c, sweep.c, stats.c. */
+ * limits.c, paths.c), links.c, sweep.c (uses flows.c), stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -35,6 +35,7 @@ struct dp_maps {
 	uint32_t vip_buckets, port_buckets;    /* in both halves */
 	uint32_t service_slots, backend_slots; /* highest id + 1 */
 	uint32_t arena_slots, front_count, flow_words, frag_words, cpus;
+	uint32_t flow_shift; /* lb_flow_shift; tests have others */
 };
 
 /* Eight bytes of a map value, regardless of its fields. */
@@ -116,7 +117,8 @@ struct record {
 };
 
 struct sweep {
-	enum { SWEEP_IDLE, SWEEP_FLOWS, SWEEP_FRAGS, SWEEP_SLOTS } phase;
+	enum { SWEEP_IDLE, SWEEP_MOVE, SWEEP_FLOWS, SWEEP_FRAGS, SWEEP_SLOTS } phase;
+	bool moves;         /* the flow table was changing its size when the round began */
 	uint32_t round;     /* number of the current round, or of the last one */
 	uint32_t completed; /* number of the last round that ended */
 	uint32_t now;       /* tick in which the round began */
@@ -124,8 +126,22 @@ struct sweep {
 	uint32_t at;        /* word of the table, or service id */
 	uint32_t slot;      /* of that service's ring */
 	uint64_t entries;   /* live entries so far in this round */
+	uint64_t dormant;   /* of them */
 	uint64_t entries_last;
-	uint32_t source; /* word of `sources` to look at next, over all rounds */
+	uint64_t dropped; /* dormant entries removed for their places, since lbd started */
+	uint32_t source;  /* word of `sources` to look at next, over all rounds */
+};
+
+/* How much of the flow table is needed (flows.c). */
+struct flow_need {
+	uint64_t needed;   /* entries but dormant ones, at the last sweep */
+	uint64_t inserted; /* flow_inserted when that sweep began */
+	uint64_t inserted_next;
+	uint32_t patience;  /* ticks for which it must be almost empty before it shrinks */
+	uint32_t low_since; /* tick since which it is, if `low`; and the most entries since then */
+	uint64_t low_most;
+	bool low;
+	uint32_t stuck; /* entries that could not be moved in this round */
 };
 
 struct dataplane {
@@ -158,6 +174,7 @@ struct dataplane {
 	int grace_map_fd; /* see dp_grace */
 
 	struct sweep sweep;
+	struct flow_need flows;
 
 	/* Path MTUs that routers have reported, sorted by address (paths.c). */
 	struct dp_path *paths;
@@ -430,6 +447,24 @@ void frag_purge(struct dataplane *dp, uint64_t *at);
 /* Removes all entries of backends that are gone from the flow table in one pass: when an id is
  * needed before the sweep has freed one. */
 void dp_purge(struct dataplane *dp);
+
+/* flows.c */
+/* The smallest part of a new table is in use. */
+void flows_init(struct dataplane *dp);
+union lb_flow_masks flows_masks(const struct dataplane *dp);
+/* Of adopted maps: the part in use is one that an lbd would use. */
+bool flows_are_valid(const struct dataplane *dp);
+/* Words of maps.flows that entries are in. It may grow at any time. */
+uint32_t flows_words(const struct dataplane *dp);
+/* From now on new entries go to the part with this mask; the next rounds of the sweep move the
+ * others. False: the size is just changing, or it has this size. */
+bool flows_resize(struct dataplane *dp, uint32_t mask);
+/* Moves the entries of the words from sweep.at to end. */
+void flows_move(struct dataplane *dp, uint32_t end);
+/* All words were seen. */
+void flows_moved(struct dataplane *dp);
+/* The sweep has counted the entries: is it time to grow or to shrink? */
+void flows_counted(struct dataplane *dp);
 
 /* limits.c */
 bool dp_limits_equal(const struct dp_limit *a, const struct dp_limit *b);

@@ -18,6 +18,9 @@
 /* Echo replies: more, as every monitor and every `ping -f` asks */
 #define ECHO_PER_TICK 1000
 
+/* So long, 10 min, the flow table must be almost empty before it shrinks */
+#define SHRINK_TICKS 560
+
 /* Arrays indexed by backend id have an element for every id that a slot can name. */
 #define IDS (LB_MAX_BACKENDS + 1)
 
@@ -55,6 +58,7 @@ static void init_settings(struct dataplane *dp, const struct dataplane_options *
 	settings->flow_seed = options->hash_seed;
 	lb_hash_key_make(options->hash_seed, &settings->key);
 	settings->swept = dp_tick(dp);
+	flows_init(dp);
 	dp_store(&settings->abi_version, LB_ABI_VERSION);
 }
 
@@ -89,6 +93,8 @@ int dp_start(struct dataplane *dp, const struct dataplane_options *options, stru
 	struct lb_settings *settings = dp->maps.settings;
 
 	dp->grace_map_fd = -1;
+	dp->flows.patience = SHRINK_TICKS;
+	dp->flows.inserted = dataplane_event(dp, LB_EVENT_flow_inserted);
 	dp->encap_source[0] = options->encap_source4;
 	dp->encap_source[1] = options->encap_source6;
 	dp->encap_source_len[0] = options->encap_source4_len;

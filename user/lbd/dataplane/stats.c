@@ -266,6 +266,7 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 		     LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) + dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
+	    .flow_places = flows_words(dp),
 	};
 	ret->total = ret->flows + ret->arena + ret->services + ret->backends + ret->counters +
 		     ret->filters + ret->other;

@@ -85,6 +85,7 @@ static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 		 age = dp_flow_age(now, entry);
 
 	dp->sweep.entries++;
+	dp->sweep.dormant += state == LB_FLOW_DORMANT;
 	if (LB_FLOW_COUNTED >> state & 1)
 		dp->counting[id]++;
 	if (LB_FLOW_HELD >> state & 1)
@@ -113,8 +114,8 @@ static void make_room(struct dataplane *dp, uint64_t *bucket, uint32_t now)
 		oldest = &bucket[way];
 		entry = word;
 	}
-	if (oldest)
-		entry_change(dp, oldest, entry, 0);
+	if (oldest && entry_change(dp, oldest, entry, 0))
+		dp->sweep.dropped++;
 }
 
 static void sweep_flows(struct dataplane *dp, uint32_t end, uint32_t now)
@@ -223,11 +224,17 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 {
 	struct sweep *sweep = &dp->sweep;
 	size_t ids = dp->maps.backend_slots;
+	const union lb_flow_masks masks = flows_masks(dp);
 
+	/* after the grace period no packet puts an entry where those before the change went */
+	sweep->moves = masks.look != masks.put;
+	dp->grace_owed |= sweep->moves;
+	dp->flows.stuck = 0;
 	dp_grace(dp);
 	sweep->round++;
 	sweep->now = now;
-	sweep->entries = 0;
+	sweep->entries = sweep->dormant = 0;
+	dp->flows.inserted_next = dataplane_event(dp, LB_EVENT_flow_inserted);
 	sources_sweep(dp, now);
 	memset(dp->counting, 0, ids * sizeof(*dp->counting));
 	memset(dp->closing, 0, ids * sizeof(*dp->closing));
@@ -296,6 +303,7 @@ static void end_flows(struct dataplane *dp)
 	for (uint32_t id = 0; id < dp->maps.backend_slots; id++)
 		dp->live_of[id] = dp->counting[id] - dp->marked[id] + dp->closing[id];
 	dp->sweep.entries_last = dp->sweep.entries;
+	flows_counted(dp);
 }
 
 static void end_round(struct dataplane *dp)
@@ -310,8 +318,11 @@ static size_t left_in_round(const struct dataplane *dp)
 	size_t left = 0;
 
 	switch (dp->sweep.phase) {
+	case SWEEP_MOVE:
+		left += flows_words(dp);
+		/* fall through */
 	case SWEEP_FLOWS:
-		left += dp->maps.flow_words - dp->sweep.at + dp->maps.frag_words;
+		left += flows_words(dp) - dp->sweep.at + dp->maps.frag_words;
 		break;
 	case SWEEP_FRAGS:
 		left += dp->maps.frag_words - dp->sweep.at;
@@ -339,6 +350,24 @@ static void next_phase(struct dataplane *dp)
 	dp->sweep.at = dp->sweep.slot = 0;
 }
 
+/* Entries are moved before any is counted: otherwise the count could miss one. */
+static size_t step_move(struct dataplane *dp, size_t budget)
+{
+	const uint32_t from = dp->sweep.at, words = dp->sweep.moves ? flows_words(dp) : 0;
+
+	/* whole buckets */
+	budget += LB_FLOW_WAYS - 1;
+	budget -= budget % LB_FLOW_WAYS;
+	flows_move(dp, step_end(&dp->sweep, budget, words));
+	budget -= dp->sweep.at - from;
+	if (dp->sweep.at == words) {
+		if (dp->sweep.moves)
+			flows_moved(dp);
+		next_phase(dp);
+	}
+	return budget;
+}
+
 /* Runs the current phase with the budget; returns what is left of it. */
 static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
 {
@@ -346,10 +375,12 @@ static size_t step(struct dataplane *dp, size_t budget, uint32_t now)
 	uint32_t from = sweep->at;
 
 	switch (sweep->phase) {
+	case SWEEP_MOVE:
+		return step_move(dp, budget);
 	case SWEEP_FLOWS:
-		sweep_flows(dp, step_end(sweep, budget, dp->maps.flow_words), now);
+		sweep_flows(dp, step_end(sweep, budget, flows_words(dp)), now);
 		budget -= sweep->at - from;
-		if (sweep->at == dp->maps.flow_words) {
+		if (sweep->at == flows_words(dp)) {
 			end_flows(dp);
 			next_phase(dp);
 		}

@@ -197,7 +197,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
  * earliest (RFC 6298 with Linux's minimum). */
 static void on_paths(evutil_socket_t fd, short what, void *arg)
 {
-	state_read_paths(arg, clock_monotonic_ms());
+	struct state *state = arg;
+
+	state_read_paths(state, clock_monotonic_ms());
+	if (dataplane_grow(state->options.dataplane) && !state->sweep_waits)
+		state_arm(state->sweep, SWEEP_STEP_US);
 }
 
 /* ---- sweep ---- */

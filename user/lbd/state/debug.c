@@ -206,8 +206,9 @@ void debug_sweep(struct state *state, uint64_t start_us, bool round_ended)
 		in_transition += slots_in_transition(state, state->world.services[i]);
 	dataplane_memory(state->options.dataplane, &memory);
 	log_debug("sweep: round of %u steps in %" PRIu64 " ms (%" PRIu64 " us of work): %" PRIu64
-		  " of %" PRIu64 " flow entries live; slots in transition: %u, a round ago %u",
+		  " flow entries live, %" PRIu64 " of %" PRIu64
+		  " places in use; slots in transition: %u, a round ago %u",
 		  round->steps, (now - round->start_us) / 1000, round->busy_us, memory.flow_entries,
-		  memory.flow_capacity, in_transition, round->in_transition);
+		  memory.flow_places, memory.flow_capacity, in_transition, round->in_transition);
 	*round = (struct sweep_round){.in_transition = in_transition};
 }
