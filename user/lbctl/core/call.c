@@ -105,6 +105,8 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 					 option->name);
 	} else if (equals) {
 		value = equals + 1;
+	} else if (option->may_stand) {
+		value = "";
 	} else if (count > 1) {
 		value = words[1];
 		used = 2;
@@ -236,7 +238,8 @@ void call_make_printable(json_t *value)
 		text = strdup(json_string_value(value));
 		if (text)
 			make_printable(text, false);
-		json_string_set(value, text ? text : "?");
+		if (!text || strcmp(text, json_string_value(value)) != 0)
+			json_string_set(value, text ? text : "?");
 	}
 }
 
