@@ -42,7 +42,7 @@ static void type(struct top_options *options, int key)
 	else if (key == CTRL('U'))
 		options->filter[0] = 0;
 	else if (key >= ' ' && key <= 0xff && length + 1 < sizeof(options->filter))
-		options->filter[length] = (char)key;
+		memcpy(options->filter + length, (char[]){(char)key, 0}, 2);
 }
 
 /* ---- the rest ---- */

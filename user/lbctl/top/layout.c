@@ -191,7 +191,10 @@ void layout_titles(const struct top_layout *layout, const struct top_options *op
 	static const char *const names[TOP_VIEWS] = {"SERVICE / backend", "SERVICE",
 						     "SERVICE backend", ""};
 
-	put_title(line, names[options->view], TOP_SORT_NAME, true, layout->name, options);
+	put_title(line,
+		  text_width(names[options->view]) > layout->name ? "SERVICE"
+								  : names[options->view],
+		  TOP_SORT_NAME, true, layout->name, options);
 	for (enum top_field f = 0; f < TOP_FIELDS; f++) {
 		if (!layout->width[f])
 			continue;

@@ -49,6 +49,8 @@ static void item(struct flow *flow, const char *label, enum tone tone, const cha
 		return;
 	}
 	width = text_width(label) + (*label && *value) + text_width(value);
+	if (width > flow->columns)
+		return;
 	before = flow->line && flow->line->width ? 2 : 0;
 	if (flow->line && flow->line->width + before + width > flow->columns) {
 		if (!flow->lines && before)
@@ -383,6 +385,21 @@ static void put_keys(struct top_line *line, const struct top_options *options, u
 	put_key(line, "p", options->paused ? "Go on" : "Pause", columns);
 }
 
+/* The end of what is typed stays in sight. */
+static void put_typed(struct top_line *line, const struct top_options *options)
+{
+	const char *label = options->columns > 20 ? "Filter:" : "/";
+	unsigned used = text_width(label) + 2, room;
+	char fits[2 * TOP_FILTER];
+
+	room = options->columns > used ? options->columns - used : 0;
+	if (!room)
+		return;
+	line_put(line, TONE_KEY, "%s", label);
+	line_put(line, TONE_BOLD, " %s_",
+		 text_fit(options->filter, room, CUT_MIDDLE, fits, sizeof(fits)));
+}
+
 static void add_foot(struct top_frame *frame, const struct top_options *options)
 {
 	struct top_line *line = frame_add(frame);
@@ -390,8 +407,7 @@ static void add_foot(struct top_frame *frame, const struct top_options *options)
 	char place[64] = "";
 
 	if (options->typing) {
-		line_put(line, TONE_KEY, "Filter:");
-		line_put(line, TONE_BOLD, " %s_", options->filter);
+		put_typed(line, options);
 		put_at_right(line, TONE_DIM, "Enter keeps it, Esc ends it", options->columns);
 		return;
 	}
