@@ -26,6 +26,24 @@ static void option_text(const struct verb_option *option, char *text, size_t siz
 		 value ? value : "", value && option->may_stand ? "]" : "");
 }
 
+/* A text, broken after a "|" where the line ends. Returns the column after it. */
+static unsigned put_choices(FILE *out, const char *text, unsigned column, unsigned indent)
+{
+	while (column + text_width(text) > COLUMNS) {
+		size_t head = text_head(text, COLUMNS - column);
+
+		while (head && text[head - 1] != '|')
+			head--;
+		if (!head)
+			break;
+		fprintf(out, "%.*s\n%*s", (int)head, text, (int)indent, "");
+		column = indent;
+		text += head;
+	}
+	fputs(text, out);
+	return column + text_width(text);
+}
+
 /* One item of the usage line, such as "[--mode auto|native|generic]"; starts a new line if it does
  * not fit. */
 static void put_usage(FILE *out, unsigned *column, const char *before, const char *word,
@@ -44,8 +62,7 @@ static void put_usage(FILE *out, unsigned *column, const char *before, const cha
 		putc(' ', out);
 		(*column)++;
 	}
-	fputs(text, out);
-	*column += width;
+	*column = put_choices(out, text, *column, indent + 4);
 }
 
 void help_usage(FILE *out, const struct verb *verb)
