@@ -16,7 +16,6 @@
 enum column {
 	SERVICE,
 	BACKEND,
-	NAME,
 	CONDITION,
 	SINCE,
 	WEIGHT,
@@ -31,15 +30,14 @@ enum column {
 static const struct table_column all_columns[COLUMNS] = {
     [SERVICE] = {.title = "SERVICE", .shrinks = true},
     [BACKEND] = {.title = "BACKEND", .shrinks = true},
-    [NAME] = {.title = "NAME", .shrinks = true},
     [CONDITION] = {.title = "CONDITION"},
-    [SINCE] = {.title = "SINCE", .right = true, .spare = 4},
-    [WEIGHT] = {.title = "WEIGHT", .right = true, .spare = 2},
-    [LATENCY] = {.title = "LATENCY", .right = true, .spare = 5},
-    [ACTIVE] = {.title = "ACTIVE", .right = true, .spare = 3},
-    [FLOWS] = {.title = "FLOWS", .right = true, .spare = 6},
-    [PACKETS] = {.title = "PACKETS", .right = true, .spare = 8},
-    [BYTES] = {.title = "BYTES", .right = true, .spare = 7},
+    [SINCE] = {.title = "SINCE", .right = true, .spare = 3},
+    [WEIGHT] = {.title = "WEIGHT", .right = true, .spare = 1},
+    [LATENCY] = {.title = "LATENCY", .right = true, .spare = 4},
+    [ACTIVE] = {.title = "ACTIVE", .right = true, .spare = 2},
+    [FLOWS] = {.title = "FLOWS", .right = true, .spare = 5},
+    [PACKETS] = {.title = "PACKETS", .right = true, .spare = 7},
+    [BYTES] = {.title = "BYTES", .right = true, .spare = 6},
 };
 
 /* The column of the numbers that the rows are sorted by is not left out. */
@@ -66,18 +64,23 @@ static const char *weight_text(const json_t *backend, char text[FORMAT_TEXT])
 	return text;
 }
 
-static void add_backend(struct table *table, const json_t *backend, bool named,
-			const struct list_style *style)
+/* "web-1 10.0.0.11", or the address alone if it has no name. */
+static const char *name_text(const json_t *backend, char text[160])
+{
+	const char *name = json_text(backend, "name");
+
+	snprintf(text, 160, "%s%s%s%s", name, *name ? " " : "", json_text(backend, "address"),
+		 json_flag(backend, "backup") ? " (backup)" : "");
+	return text;
+}
+
+static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
 {
 	const char *condition = json_text(backend, "condition");
-	char text[FORMAT_TEXT], address[96];
+	char text[FORMAT_TEXT], name[160];
 
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
-	snprintf(address, sizeof(address), "%s%s", json_text(backend, "address"),
-		 json_flag(backend, "backup") ? " (backup)" : "");
-	table_add(table, TONE_PLAIN, address);
-	if (named)
-		table_add(table, TONE_PLAIN, json_text(backend, "name"));
+	table_add(table, TONE_PLAIN, name_text(backend, name));
 	table_add(table, format_tone(condition), condition);
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
 	table_add(table, TONE_PLAIN, weight_text(backend, text));
@@ -88,40 +91,22 @@ static void add_backend(struct table *table, const json_t *backend, bool named,
 	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "bytes"), text));
 }
 
-static bool any_has_a_name(const json_t *backends)
-{
-	const json_t *backend;
-	size_t i;
-
-	json_array_foreach (backends, i, backend)
-		if (*json_text(backend, "name"))
-			return true;
-	return false;
-}
-
 static int print_table(const json_t *backends, const struct list_style *style)
 {
 	struct table_column columns[COLUMNS + 1] = {{0}};
-	bool named = any_has_a_name(backends);
 	const json_t *backend;
 	struct table *table;
-	unsigned count = 0;
 	size_t i;
 	int rc;
 
 	for (enum column c = 0; c < COLUMNS; c++) {
-		if (c == NAME && !named)
-			continue;
-		columns[count] = all_columns[c];
+		columns[c] = all_columns[c];
 		if (is_sorted_by(style, c))
-			columns[count].spare = 0;
-		if (c == BACKEND && named)
-			columns[count].spare = 1;
-		count++;
+			columns[c].spare = 0;
 	}
 	table = table_new(columns);
 	json_array_foreach (backends, i, backend)
-		add_backend(table, backend, named, style);
+		add_backend(table, backend, style);
 	rc = table_print(table, style->out, style->columns, style->coloured);
 	table_free(table);
 	return rc;
@@ -131,7 +116,7 @@ static int print_table(const json_t *backends, const struct list_style *style)
 static void print_sentence(const struct list_style *style, const json_t *backend, enum tone tone,
 			   const char *condition, const char *sentence)
 {
-	char name[160], text[640];
+	char name[256], text[768];
 
 	show_backend_name(backend, name, sizeof(name));
 	snprintf(text, sizeof(text), "%s %s: %s", name, condition, sentence);
@@ -200,7 +185,9 @@ static int print_backends(const json_t *backends, const struct list_style *style
 
 static int get_backends(struct call *call, json_t **ret, struct error *err)
 {
-	return call_backends(call, call_argument(call, 0), ret, err);
+	return call_option(call, "--down")
+		   ? call_down_backends(call, call_argument(call, 0), ret, err)
+		   : call_backends(call, call_argument(call, 0), ret, err);
 }
 
 static int run_backends(struct call *call, struct error *err)

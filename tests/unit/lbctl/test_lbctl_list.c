@@ -87,7 +87,15 @@ static void each_word_of_a_filter_must_occur(void **state)
 
 static void down_shows_what_is_down_alone(void **state)
 {
-	RUN("backends", "--down");
+	const struct fake_answer down[] = {
+	    {"GET /v1/backends?down=true", 200, BACKENDS},
+	    {"GET /v1/backends?down=true&service=w%20b", 200, "{\"backends\":[]}"},
+	    {NULL}};
+
+	run_with(down, (const char *const[]){"backends", "--down", "w b", NULL});
+	assert_string_equal(run.out, "No backend matches\n");
+	/* an lbd of before answers with all */
+	run_with(down, (const char *const[]){"backends", "--down", NULL});
 	IN_ORDER("10.0.0.10", "10.0.0.11");
 	assert_null(strstr(run.out, "10.0.0.9 "));
 	assert_null(strstr(run.out, "10.0.0.12"));
@@ -155,20 +163,22 @@ static void exact_counts_have_all_digits(void **state)
 	IN_ORDER("30", "1", "1");
 }
 
-static void names_have_a_column_if_there_are_any(void **state)
+static void a_backend_is_shown_and_found_by_its_name_and_labels(void **state)
 {
 	const struct fake_answer named[] = {
 	    {"GET /v1/backends", 200,
 	     "{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1,
-				       ",\"name\":\"blue-1\"") "]}"},
+				       ",\"name\":\"blue-1\",\"labels\":{\"zone\":\"a\"}") "]}"},
 	    {NULL}};
 
-	RUN("backends");
-	assert_null(strstr(run.out, "NAME"));
 	run_with(named, (const char *const[]){"backends", NULL});
-	IN_ORDER("BACKEND   NAME    CONDITION", "10.0.0.9  blue-1  up");
+	IN_ORDER("web      blue-1 10.0.0.9  up");
 	run_with(named, (const char *const[]){"backends", "--filter", "BLUE", NULL});
 	IN_ORDER("blue-1");
+	run_with(named, (const char *const[]){"backends", "--filter", "zone=a up", NULL});
+	IN_ORDER("blue-1");
+	run_with(named, (const char *const[]){"backends", "--filter", "zone=b", NULL});
+	assert_string_equal(run.out, "No backend matches\n");
 }
 
 /* ---- again and again ---- */
@@ -271,7 +281,7 @@ int main(void)
 	    cmocka_unit_test(json_has_the_same_selection_and_order),
 	    cmocka_unit_test(a_selection_without_a_match_says_so),
 	    cmocka_unit_test(exact_counts_have_all_digits),
-	    cmocka_unit_test(names_have_a_column_if_there_are_any),
+	    cmocka_unit_test(a_backend_is_shown_and_found_by_its_name_and_labels),
 	    cmocka_unit_test(watch_prints_json_a_line_each_time_until_lbd_is_gone),
 	    cmocka_unit_test(watch_fails_if_there_is_no_first_answer),
 	    cmocka_unit_test(a_backend_without_its_share_says_why),

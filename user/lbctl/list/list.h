@@ -28,16 +28,17 @@ struct list {
 };
 
 /* The options of such a verb, but for --sort, whose words differ. */
-#define LIST_OPTIONS(what)                                                                  \
-	{.name = "--filter",                                                                \
-	 .value = "TEXT",                                                                   \
-	 .help = "only " what " in which each word of TEXT occurs: in a name, an address, " \
-		 "the condition or the reason"},                                            \
-	    {.name = "--exact", .help = "counts with all their digits"},                    \
-	{                                                                                   \
-		.name = "--watch", .value = "TIME", .may_stand = true,                      \
-		.help = "show it again and again, every TIME (100ms to 1h, default 2s), "   \
-			"until Ctrl-C; with --json one line each time"                      \
+#define LIST_OPTIONS(what)                                                                       \
+	{.name = "--filter",                                                                     \
+	 .value = "TEXT",                                                                        \
+	 .help =                                                                                 \
+	     "only " what " in which each word of TEXT occurs: in a name, an address, a label, " \
+	     "the condition or the reason"},                                                     \
+	    {.name = "--exact", .help = "counts with all their digits"},                         \
+	{                                                                                        \
+		.name = "--watch", .value = "TIME", .may_stand = true,                           \
+		.help = "show it again and again, every TIME (100ms to 1h, default 2s), "        \
+			"until Ctrl-C; with --json one line each time"                           \
 	}
 
 int list_run(struct call *call, const struct list *list, struct error *err);

@@ -3,6 +3,7 @@
 #include "select.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,12 +36,30 @@ bool select_matches(const char *filter, const char *const *texts, size_t count)
 	return true;
 }
 
+const char *select_labels(const json_t *backend, char text[SELECT_LABELS])
+{
+	size_t used = 0;
+	json_t *value;
+	const char *key;
+
+	*text = 0;
+	json_object_foreach (json_object_get(backend, "labels"), key, value)
+		if (used < SELECT_LABELS && json_is_string(value))
+			used += (size_t)snprintf(text + used, SELECT_LABELS - used, "%s%s=%s",
+						 used ? " " : "", key, json_string_value(value));
+	return text;
+}
+
 static bool backend_matches(const json_t *backend, const struct selection *selection)
 {
 	const char *condition = json_text(backend, "condition");
-	const char *const texts[] = {json_text(backend, "service"), json_text(backend, "address"),
-				     json_text(backend, "name"), json_text(backend, "why"),
-				     condition};
+	char labels[SELECT_LABELS];
+	const char *const texts[] = {json_text(backend, "service"),
+				     json_text(backend, "address"),
+				     json_text(backend, "name"),
+				     json_text(backend, "why"),
+				     condition,
+				     select_labels(backend, labels)};
 
 	if (selection->down && strcmp(condition, "down") && strcmp(condition, "no-next-hop"))
 		return false;

@@ -21,6 +21,10 @@ struct selection {
  * empty filter matches. */
 bool select_matches(const char *filter, const char *const *texts, size_t count);
 
+#define SELECT_LABELS 512
+/* The labels of a backend as "zone=a rack=7", or "". */
+const char *select_labels(const json_t *backend, char text[SELECT_LABELS]);
+
 /* A new array for those of the answer that are selected; NULL: out of memory. Numbers descend,
  * names ascend, with numbers in them by value (s2, s10), and what is equal keeps its order. */
 json_t *select_backends(const json_t *backends, const struct selection *selection);

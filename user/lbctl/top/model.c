@@ -8,6 +8,7 @@
 
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/list/select.h"
 #include "lbctl/list/why.h"
 
 static char *copy(const char *text, bool *failed)
@@ -150,7 +151,7 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 {
 	struct top_backend *row = new_backend(service);
 	bool failed = false;
-	char why[WHY_TEXT];
+	char why[WHY_TEXT], labels[SELECT_LABELS];
 
 	if (!row)
 		return -ENOMEM;
@@ -161,6 +162,7 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 	row->address = copy(json_text(now, "address"), &failed);
 	row->name = copy(json_text(now, "name"), &failed);
 	row->condition = copy(json_text(now, "condition"), &failed);
+	row->labels = copy(select_labels(now, labels), &failed);
 	row->why = copy(why_backend(now, why), &failed);
 	service->rates.active += row->rates.active;
 	service->weight += row->weight;
@@ -264,6 +266,7 @@ static void service_done(struct top_service *service)
 		free(service->backends[i].address);
 		free(service->backends[i].name);
 		free(service->backends[i].condition);
+		free(service->backends[i].labels);
 		free(service->backends[i].why);
 	}
 	free(service->backends);

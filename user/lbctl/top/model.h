@@ -16,6 +16,7 @@ struct top_rates {
 
 struct top_backend {
 	char *address, *name, *condition;
+	char *labels;                /* "zone=a rack=7" */
 	char *why;                   /* it takes no flows, or fewer than its weight says; "" */
 	uint64_t weight, latency_us; /* effective; of health checks, 0: unknown */
 	struct top_rates rates;

@@ -51,8 +51,9 @@ static bool service_matches(const struct top_service *service, const char *filte
 static bool backend_matches(const struct top_service *service, const struct top_backend *backend,
 			    const char *filter)
 {
-	const char *const texts[] = {service->name, service->endpoint,  backend->address,
-				     backend->name, backend->condition, backend->why};
+	const char *const texts[] = {service->name, service->endpoint, backend->address,
+				     backend->name, backend->labels,   backend->condition,
+				     backend->why};
 
 	return select_matches(filter, texts, sizeof(texts) / sizeof(*texts));
 }
@@ -166,8 +167,9 @@ static const char *const help[][2] = {
     {"Keys", NULL},
     {"q, F10", "quit"},
     {"h, ?, F1", "this help; one of them, q or Esc leaves it"},
-    {"/", "filter: only rows in which each word occurs, in a name, an address, the status or the "
-	  "reason. Enter keeps the filter, Esc ends it"},
+    {"/",
+     "filter: only rows in which each word occurs, in a name, an address, a label, the status or the "
+     "reason. Enter keeps the filter, Esc ends it"},
     {"v", "services with their backends; services alone; backends of all services in one order"},
     {"d", "packets by reason, such as drops; and back"},
     {"s, S", "the next, the previous order"},
