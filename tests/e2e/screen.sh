@@ -7,14 +7,14 @@ skip_all_without tmux tmux
 screen() { tmux -u -f /dev/null -S "$WORK/tmux" "$@"; }
 # A terminal of this size that runs lbctl; with VARIABLE=VALUE before the verb.
 open_screen() { # COLUMNS ROWS [VARIABLE=VALUE]... VERB [ARGUMENT]...
-	local columns=$1 rows=$2 set=(LC_ALL=C.UTF-8)
+	local columns=$1 rows=$2 environment=(LC_ALL=C.UTF-8)
 	shift 2
 	while [[ $1 == *=* ]]; do
-		set+=("$1")
+		environment+=("$1")
 		shift
 	done
 	screen new-session -d -s t -x "$columns" -y "$rows" \
-		env "${set[@]}" "LBD_SOCKET=$WORK/lbd.sock" "$BUILD/lbctl" "$@"
+		env "${environment[@]}" "LBD_SOCKET=$WORK/lbd.sock" "$BUILD/lbctl" "$@"
 }
 close_screen() { screen kill-session -t t 2>/dev/null; }
 shown() { screen capture-pane -p -t t; }
@@ -34,7 +34,7 @@ wait_shows_not() { # PATTERN
 }
 # Lines of the screen, the empty ones too, and columns of the longest.
 lines() { shown | wc -l; }
-longest() { shown | LC_ALL=C.UTF-8 awk '{ if (length > max) max = length } END { print max }'; }
+longest() { shown | LC_ALL=C.UTF-8 wc -L; }
 
 test_top_shows_services_backends_and_their_rates() {
 	load_start requests load-http $VIP4 80 rate 200
@@ -138,6 +138,14 @@ test_top_answers_keys_while_lbd_hangs() {
 	lab_wait_for 5 "top to end" is_closed
 	kill -CONT "$pid"
 	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
+test_what_is_no_socket_of_lbd_ends_top_at_once() {
+	screen new-session -d -s t -x 100 -y 24 \
+		"'$BUILD/lbctl' --socket /etc/passwd top; echo status \$?; exec cat"
+	wait_shows '^lbctl: /etc/passwd: not a socket: expected ' || FAILED=1
+	wait_shows '^status 1$' || FAILED=1
+	close_screen
 }
 
 # Of what capture-pane -e prints: colours of the text or behind it.
@@ -244,7 +252,7 @@ two_services_of_two_backends() {
 	} >"$WORK/lbd.yaml"
 	lab_lbd_start || return 1
 	lab_wait_for 10 "all backends to be up" backends_up 6 || return 1
-	lab_spawn tmux tmux -u -f /dev/null -S "$WORK/tmux" -D
+	lab_spawn tmux in_ns lb tmux -u -f /dev/null -S "$WORK/tmux" -D
 	lab_wait_for 5 "tmux" test -S "$WORK/tmux"
 }
 

@@ -16,6 +16,7 @@
 
 #define FIRST_MS    300  /* a short first interval: the first figures come soon */
 #define SILENCE_MS  2000 /* an answer that takes longer is missed */
+#define REDRAW_MS   1000 /* at the latest */
 #define ESCAPE_MS   25   /* until Esc is no part of a key's sequence */
 #define DEAD_INPUTS 3    /* times that there is input and no key: the terminal is gone */
 
@@ -27,9 +28,14 @@ struct screen {
 	uint64_t next_ms,
 	    began_ms; /* CLOCK_MONOTONIC of the next request, and of the one under way */
 	bool asking;
+	bool silent;       /* the request under way takes too long */
 	uint64_t lost_ms;  /* CLOCK_REALTIME since which the figures are old; 0: they are not */
 	char failure[256]; /* of the last request; "" */
-	size_t page;       /* rows of the body */
+	int fatal;         /* of the first request: another attempt would end as this one */
+	struct error *err;
+	size_t page; /* rows of the body */
+	bool redraw;
+	uint64_t drawn_ms; /* CLOCK_MONOTONIC */
 	unsigned dead_inputs;
 };
 
@@ -146,9 +152,11 @@ static const char *alarm_text(const struct screen *screen, char text[512])
 /* Before there are two samples. */
 static void draw_beginning(const struct screen *screen)
 {
-	const char *text = screen->failure[0] ? screen->failure : "measuring...";
+	const char *text = screen->failure[0] ? screen->failure
+			   : screen->silent   ? "no answer from lbd. Still waiting"
+					      : "measuring...";
 
-	attrset((int)attributes(screen->failure[0] ? TONE_BAD : TONE_DIM));
+	attrset((int)attributes(screen->failure[0] || screen->silent ? TONE_BAD : TONE_DIM));
 	mvaddnstr(0, 0, text, (int)text_head(text, (unsigned)COLS));
 	attrset(A_NORMAL);
 }
@@ -175,6 +183,8 @@ static void draw(struct screen *screen)
 		draw_beginning(screen);
 	}
 	refresh();
+	screen->redraw = false;
+	screen->drawn_ms = clock_monotonic_ms();
 }
 
 /* ---- samples ---- */
@@ -193,8 +203,18 @@ static void lose(struct screen *screen)
 		screen->lost_ms = screen->samples.taken_ms;
 }
 
-static void note_failure(struct screen *screen, const struct error *err)
+/* Before there was any answer: may the next request fare better, as lbd may start? */
+static bool may_recover(int rc)
 {
+	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET || rc == -ETIMEDOUT;
+}
+
+static void note_failure(struct screen *screen, int rc, const struct error *err)
+{
+	if (!screen->samples.has_model && !may_recover(rc)) {
+		screen->fatal = rc;
+		*screen->err = *err;
+	}
 	samples_break(&screen->samples);
 	lose(screen);
 	snprintf(screen->failure, sizeof(screen->failure), "%.*s Retrying.",
@@ -205,11 +225,13 @@ static void note_failure(struct screen *screen, const struct error *err)
 static void begin_request(struct screen *screen, uint64_t now)
 {
 	struct error err;
+	int rc;
 
 	screen->began_ms = now;
 	screen->next_ms = now + screen->options.interval_ms;
-	if (client_begin(screen->client, TOP_PATH, &err))
-		note_failure(screen, &err);
+	rc = client_begin(screen->client, TOP_PATH, &err);
+	if (rc)
+		note_failure(screen, rc, &err);
 	else
 		screen->asking = true;
 }
@@ -218,10 +240,12 @@ static void end_request(struct screen *screen)
 {
 	json_t *answer = NULL;
 	struct error err;
+	int rc = client_end(screen->client, &answer, &err);
 
-	screen->asking = false;
-	if (client_end(screen->client, &answer, &err)) {
-		note_failure(screen, &err);
+	screen->asking = screen->silent = false;
+	screen->redraw = true;
+	if (rc) {
+		note_failure(screen, rc, &err);
 		return;
 	}
 	call_make_printable(answer);
@@ -234,6 +258,14 @@ static void end_request(struct screen *screen)
 	}
 }
 
+static void note_silence(struct screen *screen)
+{
+	screen->silent = screen->redraw = true;
+	screen->failure[0] = 0;
+	samples_break(&screen->samples);
+	lose(screen);
+}
+
 /* ---- keys ---- */
 
 /* False: quit. */
@@ -243,7 +275,7 @@ static bool take_keys(struct screen *screen, bool input)
 	int key;
 
 	while ((key = getch()) != ERR) {
-		any = true;
+		any = screen->redraw = true;
 		switch (top_key(&screen->options, key, screen->page)) {
 		case TOP_AFTER_QUIT:
 			return false;
@@ -261,35 +293,36 @@ static bool take_keys(struct screen *screen, bool input)
 /* ms until something is due: the next request, or the seconds in a line that counts them. */
 static int time_to_wait(const struct screen *screen, uint64_t now)
 {
-	uint64_t until = now + 1000;
+	uint64_t until = screen->drawn_ms + REDRAW_MS;
 
 	if (!screen->asking && !screen->options.paused && screen->next_ms < until)
 		until = screen->next_ms;
-	if (screen->asking && !screen->lost_ms && screen->began_ms + SILENCE_MS < until)
+	if (screen->asking && !screen->silent && screen->began_ms + SILENCE_MS < until)
 		until = screen->began_ms + SILENCE_MS;
 	return until > now ? (int)(until - now) : 0;
 }
 
+/* The answer may come in hundreds of parts, each of which ends a wait: none is drawn for. */
 static void run_loop(struct screen *screen)
 {
+	uint64_t now;
 	bool input;
 
-	do {
-		uint64_t now = clock_monotonic_ms();
-
+	draw(screen);
+	while (!stopped && !screen->fatal) {
+		now = clock_monotonic_ms();
 		if (!screen->asking && !screen->options.paused && now >= screen->next_ms)
 			begin_request(screen, now);
 		if (client_wait(screen->client, STDIN_FILENO, time_to_wait(screen, now), &input))
 			end_request(screen);
-		if (screen->asking && clock_monotonic_ms() - screen->began_ms > SILENCE_MS) {
-			screen->failure[0] = 0;
-			samples_break(&screen->samples);
-			lose(screen);
-		}
 		if (stopped || !take_keys(screen, input))
 			return;
-		draw(screen);
-	} while (!stopped);
+		now = clock_monotonic_ms();
+		if (screen->asking && !screen->silent && now >= screen->began_ms + SILENCE_MS)
+			note_silence(screen);
+		if (screen->redraw || now >= screen->drawn_ms + REDRAW_MS)
+			draw(screen);
+	}
 }
 
 static int begin_terminal(SCREEN **ret, struct error *err)
@@ -316,7 +349,7 @@ static int begin_terminal(SCREEN **ret, struct error *err)
 
 int top_screen_run(const struct call *call, const struct top_options *options, struct error *err)
 {
-	struct screen screen = {.call = call, .options = *options};
+	struct screen screen = {.call = call, .options = *options, .err = err};
 	SCREEN *terminal = NULL;
 	int rc = client_open(call->socket, &screen.client, err);
 
@@ -324,6 +357,7 @@ int top_screen_run(const struct call *call, const struct top_options *options, s
 		rc = begin_terminal(&terminal, err);
 	if (!rc) {
 		run_loop(&screen);
+		rc = screen.fatal;
 		endwin();
 		delscreen(terminal);
 	}
