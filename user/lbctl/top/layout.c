@@ -19,7 +19,7 @@ static const struct {
 } fields[TOP_FIELDS] = {
     [TOP_FIELD_STATUS] = {"STATUS", 11, true, TOP_SORT_STATUS},
     [TOP_FIELD_WEIGHT] = {"WEIGHT", 6, false, TOP_SORT_WEIGHT},
-    [TOP_FIELD_CHECK] = {"CHECK", 6, false, TOP_SORT_LATENCY},
+    [TOP_FIELD_CHECK] = {"CHECK", 7, false, TOP_SORT_LATENCY},
     [TOP_FIELD_PACKETS] = {"PKT/S", 6, false, TOP_SORT_PACKETS},
     [TOP_FIELD_BITS] = {"BIT/S", 6, false, TOP_SORT_BITS},
     [TOP_FIELD_FLOWS] = {"NEW/S", 6, false, TOP_SORT_FLOWS},
