@@ -80,6 +80,7 @@
  *      { "rate" (new flows per second), "burst" }
  *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
+ * GET  /v1/backends?down=true (only those that are "down" or "no-next-hop"; also with &service=NAME)
  *      { "backends": [ BACKEND ] }
  *      BACKEND:
  *      { "service", "address", "weight", "effective_weight", "backup": bool,

@@ -11,54 +11,122 @@
 #include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/drain/progress.h"
+#include "lbctl/list/list.h"
 
-static const struct table_column columns[] = {
-    {.title = "SERVICE", .shrinks = true},
-    {.title = "BACKEND", .shrinks = true},
-    {.title = "CONDITION"},
-    {.title = "SINCE", .right = true},
-    {.title = "WEIGHT", .right = true},
-    {.title = "LATENCY", .right = true},
-    {.title = "ACTIVE", .right = true},
-    {.title = "FLOWS", .right = true},
-    {.title = "BYTES", .right = true},
-    {.title = NULL},
+enum column {
+	SERVICE,
+	BACKEND,
+	CONDITION,
+	SINCE,
+	WEIGHT,
+	LATENCY,
+	ACTIVE,
+	FLOWS,
+	PACKETS,
+	BYTES,
+	COLUMNS
 };
+
+static const struct table_column all_columns[COLUMNS] = {
+    [SERVICE] = {.title = "SERVICE", .shrinks = true},
+    [BACKEND] = {.title = "BACKEND", .shrinks = true},
+    [CONDITION] = {.title = "CONDITION"},
+    [SINCE] = {.title = "SINCE", .right = true, .spare = 3},
+    [WEIGHT] = {.title = "WEIGHT", .right = true, .spare = 1},
+    [LATENCY] = {.title = "LATENCY", .right = true, .spare = 4},
+    [ACTIVE] = {.title = "ACTIVE", .right = true, .spare = 2},
+    [FLOWS] = {.title = "FLOWS", .right = true, .spare = 5},
+    [PACKETS] = {.title = "PACKETS", .right = true, .spare = 7},
+    [BYTES] = {.title = "BYTES", .right = true, .spare = 6},
+};
+
+/* The column of the numbers that the rows are sorted by is not left out. */
+static bool is_sorted_by(const struct list_style *style, enum column column)
+{
+	static const char *const words[COLUMNS] = {
+	    [WEIGHT] = "weight", [LATENCY] = "latency", [ACTIVE] = "active",
+	    [FLOWS] = "flows",   [PACKETS] = "packets", [BYTES] = "bytes"};
+
+	return style->sort && words[column] && strcmp(style->sort, words[column]) == 0;
+}
 
 /* "100", or "20/100" while slow start, a drain or the health of other backends changes the
  * effective weight. */
-static const char *weight_text(const json_t *backend, char text[64])
+static const char *weight_text(const json_t *backend, char text[FORMAT_TEXT])
 {
-	unsigned long long configured = json_number(backend, "weight");
-	unsigned long long effective = json_number(backend, "effective_weight");
+	unsigned configured = (unsigned)json_number(backend, "weight");
+	unsigned effective = (unsigned)json_number(backend, "effective_weight");
 
 	if (configured == effective)
-		snprintf(text, 64, "%llu", configured);
+		snprintf(text, FORMAT_TEXT, "%u", configured);
 	else
-		snprintf(text, 64, "%llu/%llu", effective, configured);
+		snprintf(text, FORMAT_TEXT, "%u/%u", effective, configured);
 	return text;
 }
 
-static void add_backend(struct table *table, const json_t *backend)
+/* "web-1 10.0.0.11", or the address alone if it has no name. */
+static const char *name_text(const json_t *backend, char text[160])
+{
+	const char *name = json_text(backend, "name");
+
+	snprintf(text, 160, "%s%s%s%s", name, *name ? " " : "", json_text(backend, "address"),
+		 json_flag(backend, "backup") ? " (backup)" : "");
+	return text;
+}
+
+static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
 {
 	const char *condition = json_text(backend, "condition");
-	char text[64];
+	char text[FORMAT_TEXT], name[160];
 
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
-	snprintf(text, sizeof(text), "%s%s", json_text(backend, "address"),
-		 json_flag(backend, "backup") ? " (backup)" : "");
-	table_add(table, TONE_PLAIN, text);
+	table_add(table, TONE_PLAIN, name_text(backend, name));
 	table_add(table, format_tone(condition), condition);
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
 	table_add(table, TONE_PLAIN, weight_text(backend, text));
 	table_add(table, TONE_PLAIN, format_latency(json_number(backend, "latency_us"), text));
-	table_add(table, TONE_PLAIN, format_count(json_number(backend, "active"), text));
-	table_add(table, TONE_PLAIN, format_count(json_number(backend, "flows"), text));
-	table_add(table, TONE_PLAIN, format_count(json_number(backend, "bytes"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "active"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "flows"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "packets"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "bytes"), text));
+}
+
+static int print_table(const json_t *backends, const struct list_style *style)
+{
+	struct table_column columns[COLUMNS + 1] = {{0}};
+	const json_t *backend;
+	struct table *table;
+	size_t i;
+	int rc;
+
+	for (enum column c = 0; c < COLUMNS; c++) {
+		columns[c] = all_columns[c];
+		if (is_sorted_by(style, c))
+			columns[c].spare = 0;
+	}
+	table = table_new(columns);
+	json_array_foreach (backends, i, backend)
+		add_backend(table, backend, style);
+	rc = table_print(table, style->out, style->columns, style->coloured);
+	table_free(table);
+	return rc;
+}
+
+/* "web 10.0.0.11 down: connect: timed out" */
+static void print_sentence(const struct list_style *style, const json_t *backend, enum tone tone,
+			   const char *condition, const char *sentence)
+{
+	char name[256], text[768];
+
+	show_backend_name(backend, name, sizeof(name));
+	snprintf(text, sizeof(text), "%s %s: %s", name, condition, sentence);
+	fputs(format_escape(tone, style->coloured), style->out);
+	text_wrap(style->out, text, 0, 4, style->columns);
+	fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
 }
 
 /* Below the table: why backends are not up, in sentences too long for a column. */
-static void print_reasons(const json_t *backends, bool coloured)
+static void print_reasons(const json_t *backends, const struct list_style *style)
 {
 	const json_t *backend;
 	size_t i, shown = 0;
@@ -66,78 +134,70 @@ static void print_reasons(const json_t *backends, bool coloured)
 	json_array_foreach (backends, i, backend) {
 		const char *condition = json_text(backend, "condition"),
 			   *why = json_text(backend, "why");
-		char name[160];
 
 		if (!*why || strcmp(condition, "up") == 0)
 			continue;
-		show_backend_name(backend, name, sizeof(name));
-		fputs(shown++ ? "" : "\n", stdout);
-		fputs(format_escape(format_tone(condition), coloured), stdout);
-		text_put(stdout, name);
-		printf(" %s: ", condition);
-		text_put(stdout, why);
-		printf("%s\n", format_escape(TONE_PLAIN, coloured));
+		fputs(shown++ ? "" : "\n", style->out);
+		print_sentence(style, backend, format_tone(condition), condition, why);
 	}
 }
 
 /* What still holds each drain. */
-static void print_drains(const json_t *backends)
+static void print_drains(const json_t *backends, const struct list_style *style)
 {
 	const json_t *backend;
 	size_t i, shown = 0;
 
 	json_array_foreach (backends, i, backend) {
-		char name[160], text[160], times[160];
+		char text[160], times[160], sentence[320];
 		struct drain_progress progress;
 
 		drain_read_backend(backend, &progress);
 		if (!json_is_object(json_object_get(backend, "drain")) ||
 		    (drain_over(&progress) && !progress.forced))
 			continue;
-		show_backend_name(backend, name, sizeof(name));
 		drain_describe(&progress, text, sizeof(text));
 		drain_describe_times(&progress, times, sizeof(times));
-		fputs(shown++ ? "" : "\n", stdout);
-		text_put(stdout, name);
-		printf(" draining: %s%s\n", text, times);
+		snprintf(sentence, sizeof(sentence), "%s%s", text, times);
+		fputs(shown++ ? "" : "\n", style->out);
+		print_sentence(style, backend, TONE_PLAIN, "draining", sentence);
 	}
 }
 
-static int print_backends(const json_t *answer, struct error *err)
+static int print_backends(const json_t *backends, const struct list_style *style)
 {
-	const json_t *backends = json_object_get(answer, "backends"), *backend;
-	bool coloured = format_coloured(stdout);
-	struct table *table;
 	int rc;
-	size_t i;
 
 	if (json_array_size(backends) == 0) {
-		printf("No backends: add some to the config, or use "
-		       "lbctl backend add SERVICE ADDRESS\n");
+		fputs(style->selected ? "No backend matches\n"
+				      : "No backends: add some to the config, or use "
+					"lbctl backend add SERVICE ADDRESS\n",
+		      style->out);
 		return 0;
 	}
-	table = table_new(columns);
-	json_array_foreach (backends, i, backend)
-		add_backend(table, backend);
-	rc = table_print(table, stdout, format_columns(stdout), coloured);
-	table_free(table);
+	rc = print_table(backends, style);
 	if (rc)
-		return error_set(err, rc, "out of memory");
-	print_reasons(backends, coloured);
-	print_drains(backends);
+		return rc;
+	print_reasons(backends, style);
+	print_drains(backends, style);
 	return 0;
+}
+
+static int get_backends(struct call *call, json_t **ret, struct error *err)
+{
+	return call_option(call, "--down")
+		   ? call_down_backends(call, call_argument(call, 0), ret, err)
+		   : call_backends(call, call_argument(call, 0), ret, err);
 }
 
 static int run_backends(struct call *call, struct error *err)
 {
-	json_t *answer = NULL;
-	int rc = call_backends(call, call_argument(call, 0), &answer, err);
+	static const struct list list = {.field = "backends",
+					 .get = get_backends,
+					 .select = select_backends,
+					 .print = print_backends};
 
-	if (rc)
-		return rc;
-	rc = call->json ? show_json(answer, err) : print_backends(answer, err);
-	json_decref(answer);
-	return rc;
+	return list_run(call, &list, err);
 }
 
 REGISTER(verb, backends) = {
@@ -150,8 +210,17 @@ REGISTER(verb, backends) = {
 	       "finished yet); down; no-next-hop (no route, no neighbour, or packets would be "
 	       "lost on the way). WEIGHT is "
 	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
-	       "flows in stable slots need no tracking. LATENCY is that of health checks.",
+	       "flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
+	       "On a terminal too narrow for all columns some are left out; --json has all.",
     .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
-    .examples = {{"backends", "all backends"}, {"backends web", "the backends of service web"}},
+    .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
+		{.name = "--sort",
+		 .choice = SELECT_BACKEND_SORTS,
+		 .help = "by name, or the largest number first; default: as in the config"},
+		LIST_OPTIONS("backends")},
+    .examples = {{"backends", "all backends"},
+		 {"backends web", "the backends of service web"},
+		 {"backends --down --watch", "what is down, every two seconds"},
+		 {"backends --sort flows --exact", "the busiest first, with exact counts"}},
     .run = run_backends,
 };

@@ -334,6 +334,45 @@ static void lists_hold_each_service_and_backend_once(void **unused)
 			 404);
 }
 
+/* How many are there: all of them are down or have no next hop. */
+static size_t count_down(const char *path)
+{
+	struct fetch fetch = ask(connect_path("lbd.sock"), path, "Host: lbd");
+	const char *body = finish(&fetch);
+	json_t *answer = body ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL, *backend;
+	size_t i, count = json_array_size(json_object_get(answer, "backends"));
+
+	assert_true(json_is_array(json_object_get(answer, "backends")));
+	json_array_foreach (json_object_get(answer, "backends"), i, backend) {
+		const char *condition = json_string_value(json_object_get(backend, "condition"));
+
+		assert_true(!strcmp(condition, "down") || !strcmp(condition, "no-next-hop"));
+	}
+	json_decref(answer);
+	text_unref(fetch.text);
+	return count;
+}
+
+static void a_list_of_what_is_down_holds_nothing_else(void **unused)
+{
+	struct service *service;
+
+	begin_usual();
+	cost_begin();
+	service = state_find_service(state, "s7");
+	service->opened = true; /* so that it stays down when it is weighed again */
+	for (unsigned i = 3; i < 5; i++) {
+		service->backends[i]->health = HEALTH_DOWN;
+		service->backends[i]->condition = BACKEND_DOWN;
+	}
+	assert_true(count_down("/v1/backends?down=true&service=s7") >= 2);
+	assert_true(count_down("/v1/backends?down=true") >= 2);
+	assert_int_equal(status_of(connect_path("lbd.sock"), "/v1/backends?down=false", "Host: l"),
+			 200);
+	assert_int_equal(status_of(connect_path("lbd.sock"), "/v1/backends?down=maybe", "Host: l"),
+			 400);
+}
+
 /* The second backend comes and goes: those after it move. */
 static void change(unsigned i)
 {
@@ -566,6 +605,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(metrics_hold_each_service_and_backend_once),
 	    TEST(lists_hold_each_service_and_backend_once),
+	    TEST(a_list_of_what_is_down_holds_nothing_else),
 	    TEST(texts_are_whole_also_if_backends_change_while_they_are_built),
 	    TEST(scrapes_at_the_same_time_share_one_text),
 	    TEST(a_reader_that_stops_does_not_stop_the_others),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Tests lbctl as a process against a stand-in for lbd: requests, human and JSON output, errors and
  * exit codes. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "lbctl/core/client.h"
 #include "support/fake_lbd.h"
 #include "lbctl_run.h"
 
@@ -781,6 +783,62 @@ static void version_works_without_lbd(void **state)
 	assert_string_equal(run.out, "lbctl " LBD_VERSION "\n");
 }
 
+/* What lbctl top does: it answers keys while a request is under way. */
+static void a_request_can_be_waited_for_beside_other_input(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, "{\"pid\":42}"},
+					      {"GET /v1/none", 404, "{\"error\":\"no such\"}"},
+					      {NULL}};
+	struct client *client = NULL;
+	json_t *answer = NULL;
+	struct error err;
+	bool input, ended = false;
+	int pipes[2];
+
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	assert_int_equal(client_open(fake.socket, &client, &err), 0);
+	assert_false(client_wait(client, pipes[0], 1, &input));
+	assert_false(input);
+	assert_int_equal(write(pipes[1], "x", 1), 1);
+	assert_false(client_wait(client, pipes[0], 10000, &input));
+	assert_true(input);
+	assert_int_equal(client_begin(client, "/v1/status", &err), 0);
+	while (!ended)
+		ended = client_wait(client, -1, 10000, &input);
+	assert_int_equal(client_end(client, &answer, &err), 0);
+	assert_int_equal(json_integer_value(json_object_get(answer, "pid")), 42);
+	json_decref(answer);
+	assert_int_equal(client_begin(client, "/v1/none", &err), 0);
+	while (!client_wait(client, -1, 10000, &input))
+		;
+	assert_int_equal(client_end(client, &answer, &err), -EREMOTEIO);
+	assert_string_equal(err.text, "no such");
+	/* one that nobody ends */
+	assert_int_equal(client_begin(client, "/v1/status", &err), 0);
+	client_close(client);
+	fake_lbd_stop(&fake);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static void a_request_without_lbd_names_the_next_step(void **state)
+{
+	struct client *client = NULL;
+	json_t *answer = NULL;
+	struct error err;
+	bool input;
+
+	assert_int_equal(client_open("/tmp/no-such-directory/lbd.sock", &client, &err), 0);
+	assert_int_equal(client_begin(client, "/v1/status", &err), 0);
+	while (!client_wait(client, -1, 10000, &input))
+		;
+	assert_int_equal(client_end(client, &answer, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "lbd is not running (no socket /tmp/no-such-directory/"));
+	assert_non_null(strstr(err.text, "systemctl start lbd"));
+	client_close(client);
+}
+
 static void stats_hides_counters_at_zero_without_all(void **state)
 {
 	const struct fake_answer answers[] = {
@@ -799,6 +857,26 @@ static void stats_hides_counters_at_zero_without_all(void **state)
 	RUN(answers, "stats", "--all");
 	assert_non_null(strstr(run.out, "ttl_exceeded"));
 	assert_non_null(strstr(run.out, "flow_evicted"));
+}
+
+static void stats_exact_has_all_digits(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/stats", 200,
+	     "{\"reasons\":[{\"name\":\"forwarded_tx\",\"outcome\":\"sent\",\"help\":\"sent "
+	     "on\",\"packets\":1234567890123,\"bytes\":98765432109876}],"
+	     "\"events\":[{\"name\":\"flow_evicted\",\"help\":\"replaced\",\"count\":12345678}],"
+	     "\"sources_over_rate\":[{\"service\":\"web\",\"prefix\":\"198.51.100.0/24\","
+	     "\"dropped\":7654321,\"last_s\":4}]}"},
+	    {NULL}};
+
+	RUN(answers, "stats", "--exact");
+	assert_non_null(strstr(run.out, "Sent (forwarded or answered): 1234567890123 packets, "
+					"98765432109876 bytes\n"));
+	assert_non_null(
+	    strstr(run.out, "  forwarded_tx         1234567890123 98765432109876  sent on\n"));
+	assert_non_null(strstr(run.out, "  flow_evicted              12345678"));
+	assert_non_null(strstr(run.out, "  198.51.100.0/24            7654321 dropped, last 4 s"));
 }
 
 static void stats_shows_the_sources_above_their_rate(void **state)
@@ -841,7 +919,7 @@ static void services_show_status_and_transitions(void **state)
 	RUN(answers, "services");
 	assert_non_null(strstr(
 	    run.out, "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 "
-		     "89abcdef  1.50k  2.00M"));
+		     "89abcdef  1.50k        0  2.00M"));
 	assert_non_null(strstr(run.out, "web: 12 of 1021 slots in transition"));
 	assert_non_null(strstr(run.out, "web: reached its share of the crowded flow table"));
 	assert_non_null(strstr(run.out, "web: new flows dropped above its rate: 1.20k packets; "
@@ -887,7 +965,10 @@ int main(void)
 	    cmocka_unit_test(a_socket_path_that_is_too_long_is_wrong_usage),
 	    cmocka_unit_test(the_environment_names_the_socket),
 	    cmocka_unit_test(version_works_without_lbd),
+	    cmocka_unit_test(a_request_can_be_waited_for_beside_other_input),
+	    cmocka_unit_test(a_request_without_lbd_names_the_next_step),
 	    cmocka_unit_test(stats_hides_counters_at_zero_without_all),
+	    cmocka_unit_test(stats_exact_has_all_digits),
 	    cmocka_unit_test(stats_shows_the_sources_above_their_rate),
 	    cmocka_unit_test(services_show_status_and_transitions),
 	};

@@ -173,8 +173,54 @@ static void tables_shrink_to_the_terminal(void **state)
 	table_add(table, TONE_PLAIN, "a-very-long-name-indeed");
 	table_add(table, TONE_PLAIN, "1");
 	print_to(text, sizeof(text), table, 13, false);
-	assert_string_equal(text, "NAME        N\na-very-lo~  1\n");
+	assert_string_equal(text, "NAME        N\na-ver~deed  1\n");
 	table_free(table);
+}
+
+static void a_narrow_terminal_leaves_out_what_matters_least(void **state)
+{
+	static const struct table_column columns[] = {{.title = "NAME", .shrinks = true},
+						      {.title = "FIRST", .spare = 1},
+						      {.title = "KEPT"},
+						      {.title = "LAST", .spare = 2},
+						      {.title = NULL}};
+	struct table *table = table_new(columns);
+	char text[512];
+
+	for (unsigned i = 0; i < 4; i++)
+		table_add(table, TONE_PLAIN, i ? "1" : "a-name");
+	print_to(text, sizeof(text), table, 0, false);
+	assert_string_equal(text, "NAME    FIRST  KEPT  LAST\na-name  1      1     1\n");
+	print_to(text, sizeof(text), table, 24, false);
+	assert_string_equal(text, "NAME    FIRST  KEPT\na-name  1      1\n");
+	print_to(text, sizeof(text), table, 18, false);
+	assert_string_equal(text, "NAME    KEPT\na-name  1\n");
+	table_free(table);
+}
+
+static void text_is_cut_in_the_middle_or_at_its_end(void **state)
+{
+	char text[32];
+
+	assert_string_equal(text_fit("backend-17", 10, CUT_MIDDLE, text, sizeof(text)),
+			    "backend-17");
+	assert_string_equal(text_fit("backend-17", 7, CUT_MIDDLE, text, sizeof(text)), "bac~-17");
+	assert_string_equal(text_fit("backend-17", 7, CUT_END, text, sizeof(text)), "backen~");
+	assert_string_equal(text_fit("backend-17", 1, CUT_MIDDLE, text, sizeof(text)), "~");
+	assert_string_equal(text_fit("backend-17", 0, CUT_END, text, sizeof(text)), "");
+	if (!setlocale(LC_CTYPE, "C.UTF-8"))
+		skip();
+	assert_string_equal(text_fit("gr\u00f6\u00dfe-\u00df", 5, CUT_MIDDLE, text, sizeof(text)),
+			    "gr\u2026-\u00df");
+	setlocale(LC_CTYPE, "C");
+}
+
+static void exact_counts_have_all_their_digits(void **state)
+{
+	char text[FORMAT_TEXT];
+
+	assert_string_equal(format_exact(0, text), "0");
+	assert_string_equal(format_exact(UINT64_MAX, text), "18446744073709551615");
 }
 
 static void wide_characters_count_their_columns(void **state)
@@ -213,6 +259,9 @@ int main(void)
 	    cmocka_unit_test(each_condition_has_its_tone),
 	    cmocka_unit_test(tables_align_left_and_right),
 	    cmocka_unit_test(tables_shrink_to_the_terminal),
+	    cmocka_unit_test(a_narrow_terminal_leaves_out_what_matters_least),
+	    cmocka_unit_test(text_is_cut_in_the_middle_or_at_its_end),
+	    cmocka_unit_test(exact_counts_have_all_their_digits),
 	    cmocka_unit_test(wide_characters_count_their_columns),
 	    cmocka_unit_test(control_characters_cannot_reach_the_terminal),
 	};

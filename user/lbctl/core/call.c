@@ -105,6 +105,8 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 					 option->name);
 	} else if (equals) {
 		value = equals + 1;
+	} else if (option->may_stand) {
+		value = "";
 	} else if (count > 1) {
 		value = words[1];
 		used = 2;
@@ -236,7 +238,8 @@ void call_make_printable(json_t *value)
 		text = strdup(json_string_value(value));
 		if (text)
 			make_printable(text, false);
-		json_string_set(value, text ? text : "?");
+		if (!text || strcmp(text, json_string_value(value)) != 0)
+			json_string_set(value, text ? text : "?");
 	}
 }
 
@@ -297,7 +300,8 @@ int call_post_raw(struct call *call, const char *path, json_t *body, json_t **re
 	return rc;
 }
 
-int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)
+static int get_backends(struct call *call, const char *service, bool down, json_t **ret,
+			struct error *err)
 {
 	_cleanup_free_ char *escaped = NULL, *path = NULL;
 	int rc = connect_once(call, err);
@@ -305,10 +309,23 @@ int call_backends(struct call *call, const char *service, json_t **ret, struct e
 	if (rc)
 		return rc;
 	escaped = client_escape(call->client, service ? service : "");
-	if (!escaped ||
-	    asprintf(&path, "/v1/backends%s%s", service ? "?service=" : "", escaped) < 0) {
+	if (!escaped || asprintf(&path, "/v1/backends%s%s%s", down ? "?down=true" : "",
+				 !service ? ""
+				 : down   ? "&service="
+					  : "?service=",
+				 escaped) < 0) {
 		path = NULL;
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	return answered(call, client_get(call->client, path, ret, err), ret);
+}
+
+int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)
+{
+	return get_backends(call, service, false, ret, err);
+}
+
+int call_down_backends(struct call *call, const char *service, json_t **ret, struct error *err)
+{
+	return get_backends(call, service, true, ret, err);
 }

@@ -191,7 +191,8 @@ static bool put_value(FILE *out, struct call *call, const struct verb *verb, con
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
 		const struct verb_option *option = &verb->options[i];
 
-		if (strcmp(option->name, last) || (!option->value && !option->choice))
+		if (strcmp(option->name, last) || option->may_stand ||
+		    (!option->value && !option->choice))
 			continue;
 		if (option->choice)
 			put_choice(out, option->choice);

@@ -3,10 +3,13 @@
 #include "format.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <langinfo.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -39,6 +42,12 @@ static const char *const thousands[] = {"", "k", "M", "G", "T", "P", "E", NULL};
 const char *format_count(uint64_t count, char text[FORMAT_TEXT])
 {
 	return three_digits((double)count, 1000, thousands, text);
+}
+
+const char *format_exact(uint64_t count, char text[FORMAT_TEXT])
+{
+	snprintf(text, FORMAT_TEXT, "%" PRIu64, count);
+	return text;
 }
 
 const char *format_limit(uint64_t count, char text[FORMAT_TEXT])
@@ -210,9 +219,12 @@ bool format_coloured(FILE *out)
 const char *format_escape(enum tone tone, bool coloured)
 {
 	static const char *const escapes[TONE_COUNT] = {
-	    [TONE_PLAIN] = "\033[0m",   [TONE_GOOD] = "\033[32m", [TONE_WARN] = "\033[33m",
-	    [TONE_BAD] = "\033[31m",    [TONE_DIM] = "\033[2m",   [TONE_BOLD] = "\033[1m",
-	    [TONE_REVERSE] = "\033[7m",
+	    [TONE_PLAIN] = "\033[0m",       [TONE_GOOD] = "\033[32m",
+	    [TONE_WARN] = "\033[33m",       [TONE_BAD] = "\033[31m",
+	    [TONE_DIM] = "\033[2m",         [TONE_BOLD] = "\033[1m",
+	    [TONE_ACCENT] = "\033[36m",     [TONE_TITLES] = "\033[30;42m",
+	    [TONE_SORTED] = "\033[30;46m",  [TONE_KEY] = "\033[30;46m",
+	    [TONE_ALARM] = "\033[1;37;41m",
 	};
 	return coloured ? escapes[tone] : "";
 }
@@ -228,14 +240,40 @@ unsigned format_columns(FILE *out)
 	return size.ws_col;
 }
 
+unsigned format_rows(FILE *out)
+{
+	struct winsize size = {0};
+
+	if (!isatty(fileno(out)))
+		return 0;
+	if (ioctl(fileno(out), TIOCGWINSZ, &size) || size.ws_row == 0)
+		return 24;
+	return size.ws_row;
+}
+
+const char *format_clock(uint64_t wall_ms, char text[FORMAT_TEXT])
+{
+	time_t seconds = (time_t)(wall_ms / 1000);
+	struct tm local;
+
+	if (!localtime_r(&seconds, &local) || !strftime(text, FORMAT_TEXT, "%H:%M:%S", &local))
+		strcpy(text, "?");
+	return text;
+}
+
 /* The bytes and columns of one character. A byte that is not UTF-8 counts as one column. */
 static size_t next_character(const char *text, unsigned *ret_columns)
 {
 	mbstate_t state = {0};
 	wchar_t wide;
-	size_t bytes = mbrtowc(&wide, text, strlen(text), &state);
+	size_t bytes;
 	int columns;
 
+	if ((unsigned char)*text < 0x80) { /* most are: thousands of names are measured */
+		*ret_columns = 1;
+		return 1;
+	}
+	bytes = mbrtowc(&wide, text, strlen(text), &state);
 	if (bytes == (size_t)-1 || bytes == (size_t)-2 || bytes == 0) {
 		*ret_columns = 1;
 		return 1;
@@ -270,6 +308,45 @@ size_t text_head(const char *text, unsigned columns)
 		at += bytes;
 	}
 	return at;
+}
+
+bool text_is_utf8(void)
+{
+	return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+/* The last part of a text that fits in this many columns. */
+static const char *text_tail(const char *text, unsigned columns)
+{
+	unsigned left = text_width(text), next;
+
+	while (left > columns) {
+		text += next_character(text, &next);
+		left -= next;
+	}
+	return text;
+}
+
+const char *text_fit(const char *text, unsigned columns, enum text_cut cut, char *ret, size_t size)
+{
+	const char *ellipsis = text_is_utf8() ? "\u2026" : "~", *tail = "";
+	unsigned head;
+
+	if (text_width(text) <= columns) {
+		snprintf(ret, size, "%s", text);
+		return ret;
+	}
+	if (!columns) {
+		*ret = 0;
+		return ret;
+	}
+	head = columns - 1;
+	if (cut == CUT_MIDDLE) {
+		tail = text_tail(text, head / 2);
+		head -= head / 2;
+	}
+	snprintf(ret, size, "%.*s%s%s", (int)text_head(text, head), text, ellipsis, tail);
+	return ret;
 }
 
 char text_printable(char c)

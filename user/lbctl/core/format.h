@@ -12,6 +12,8 @@
 
 /* A count in at most six characters: 999, 12.3k, 1.20M, 45.6G. Steps of 1000. */
 const char *format_count(uint64_t count, char text[FORMAT_TEXT]);
+/* The same count with all its digits. */
+const char *format_exact(uint64_t count, char text[FORMAT_TEXT]);
 /* A size of `limits` as the config has it: 1M is 1048576, 1000 is 1000; "?" for 0 (unknown). */
 const char *format_limit(uint64_t count, char text[FORMAT_TEXT]);
 /* A rate: 0, 0.4, 12.5, 950, 12.3k. Negative values and NaN are shown as 0. */
@@ -44,7 +46,11 @@ enum tone {
 	TONE_BAD,
 	TONE_DIM,
 	TONE_BOLD,
-	TONE_REVERSE,
+	TONE_ACCENT, /* labels, and what belongs to a name */
+	TONE_TITLES, /* the line of column titles */
+	TONE_SORTED, /* the title of the column that the rows are sorted by */
+	TONE_KEY,    /* of the keyboard */
+	TONE_ALARM,  /* a line that must not be overlooked */
 	TONE_COUNT
 };
 
@@ -59,13 +65,27 @@ bool format_coloured(FILE *out);
 const char *format_escape(enum tone tone, bool coloured);
 /* Columns of the terminal; 0 if out is not a terminal. */
 unsigned format_columns(FILE *out);
+unsigned format_rows(FILE *out); /* and its rows */
+/* "15:04:05" of CLOCK_REALTIME in ms, local time. */
+const char *format_clock(uint64_t wall_ms, char text[FORMAT_TEXT]);
 
 /* ---- text ---- */
 
+/* Does the locale take UTF-8? */
+bool text_is_utf8(void);
 /* Width of a UTF-8 text in columns. */
 unsigned text_width(const char *text);
 /* Length in bytes of the longest prefix that fits in this many columns. */
 size_t text_head(const char *text, unsigned columns);
+
+enum text_cut {
+	CUT_MIDDLE, /* names: their ends tell them apart */
+	CUT_END,    /* sentences */
+};
+
+/* text in at most this many columns. What is cut out is shown as an ellipsis of one column: "~"
+ * where the locale has no other. */
+const char *text_fit(const char *text, unsigned columns, enum text_cut cut, char *ret, size_t size);
 /* Control characters become "?", so that no text from lbd can control the terminal. */
 char text_printable(char c);
 void text_put(FILE *out, const char *text);

@@ -175,12 +175,11 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 
 	if (rc)
 		return rc;
-	if (route->list)
-		listing_join(of->api, route->list,
-			     route->list == API_LIST_BACKENDS
-				 ? evhttp_find_header(of->query, "service")
-				 : NULL,
-			     call);
+	if (route->list == API_LIST_BACKENDS)
+		listing_join(of->api, route->list, evhttp_find_header(of->query, "service"),
+			     api_wants_down(of), call);
+	else if (route->list)
+		listing_join(of->api, route->list, NULL, false, call);
 	else if (result)
 		answer(call, 200, result);
 	else

@@ -22,6 +22,7 @@ struct listing {
 	struct api *api;
 	enum api_list list;
 	char *service; /* NULL: all */
+	bool down;     /* of backends only those that are down or have no next hop */
 	struct face_waiters waiters;
 	struct loop_work *work;
 	struct text *text; /* NULL: not begun */
@@ -47,9 +48,10 @@ static void listing_free(struct listing *listing)
 	free(listing);
 }
 
-static bool same_list(const struct listing *listing, enum api_list list, const char *service)
+static bool same_list(const struct listing *listing, enum api_list list, const char *service,
+		      bool down)
 {
-	if (listing->list != list || !listing->service != !service)
+	if (listing->list != list || listing->down != down || !listing->service != !service)
 		return false;
 	return !service || !strcmp(listing->service, service);
 }
@@ -142,13 +144,20 @@ static const struct service *service_now(const struct listing *listing)
 	return listing->service_at < count ? services[listing->service_at] : NULL;
 }
 
+static bool is_down(const struct backend *backend)
+{
+	return backend->condition == BACKEND_DOWN || backend->condition == BACKEND_NO_NEXT_HOP;
+}
+
 static void add_backend(struct listing *listing)
 {
 	const struct service *service = service_now(listing);
 
 	if (service && listing->backend_at < service->backends_count) {
-		add_item(listing,
-			 api_backend_json(listing->api, service->backends[listing->backend_at++]));
+		const struct backend *backend = service->backends[listing->backend_at++];
+
+		if (!listing->down || is_down(backend))
+			add_item(listing, api_backend_json(listing->api, backend));
 	} else if (service) {
 		listing->service_at++;
 		listing->backend_at = 0;
@@ -220,7 +229,7 @@ static bool may_begin(const struct listing *listing)
 	const struct listing *other;
 
 	for (other = TAILQ_FIRST(&listing->api->listings); other; other = TAILQ_NEXT(other, link))
-		if (other->text && same_list(other, listing->list, listing->service))
+		if (other->text && same_list(other, listing->list, listing->service, listing->down))
 			return false;
 	return has_room(listing->api);
 }
@@ -284,7 +293,8 @@ static bool on_step(void *arg)
 	return listing->phase != END || end(listing, 0, "");
 }
 
-static struct listing *listing_new(struct api *api, enum api_list list, const char *service)
+static struct listing *listing_new(struct api *api, enum api_list list, const char *service,
+				   bool down)
 {
 	struct listing *listing = calloc(1, sizeof(*listing));
 
@@ -292,6 +302,7 @@ static struct listing *listing_new(struct api *api, enum api_list list, const ch
 		return NULL;
 	listing->api = api;
 	listing->list = list;
+	listing->down = down;
 	TAILQ_INIT(&listing->waiters);
 	listing->service = service ? strdup(service) : NULL;
 	listing->work = loop_work_new(api->base, LOOP_BULK, on_step, listing);
@@ -306,15 +317,16 @@ static struct listing *listing_new(struct api *api, enum api_list list, const ch
 	return listing;
 }
 
-void listing_join(struct api *api, enum api_list list, const char *service, struct face_call *call)
+void listing_join(struct api *api, enum api_list list, const char *service, bool down,
+		  struct face_call *call)
 {
 	struct listing *listing;
 
 	for (listing = TAILQ_FIRST(&api->listings); listing; listing = TAILQ_NEXT(listing, link))
-		if (!listing->text && same_list(listing, list, service))
+		if (!listing->text && same_list(listing, list, service, down))
 			break;
 	if (!listing)
-		listing = listing_new(api, list, service);
+		listing = listing_new(api, list, service, down);
 	if (listing)
 		face_wait(call, &listing->waiters);
 	else
