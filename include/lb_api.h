@@ -77,10 +77,15 @@
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
  *
+ * Wherever a request names a service it may also give its VIP, VIP:PORT or VIP:PORT/PROTOCOL ("any"
+ * is a port), with brackets around IPv6; if several services have it, the error lists them. Wherever
+ * it gives the "address" of a backend that is there, it may give the backend's name.
+ *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
  *      { "backends": [ BACKEND ] }
  *      BACKEND:
- *      { "service", "address", "weight", "effective_weight", "backup": bool,
+ *      { "service", "address", "name": null or text, "labels": { KEY: text }, "weight",
+ *        "effective_weight", "backup": bool,
  *        "condition": "up"|"starting"|"draining"|"drained"|"checking"|"no-next-hop"|"down",
  *        "why", "since_s" (since the condition began), "latency_us" (of health checks),
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
@@ -116,7 +121,8 @@
  * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
  *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
- *                          "kept", "dropped": [ { "service", "address", "change" } ], 100 in all }
+ *                          "kept", "dropped": [ { "service", "address", "name": null or text,
+ *                          "change" } ], 100 in all }
  *                          With "keep": true all run-time changes are kept where their service and
  *                          backend stay, not only drains.
  *                          With "dry_run": true nothing is changed, and the answer also has
@@ -128,12 +134,14 @@
  *                          them admit other clients now, "prefixes": of all lists }
  * POST /v1/save            {} -> { "path": of the config file, "text": the file with the run-time
  *                          changes in it, "changes": how many, "left": [ { "service", "address",
- *                          "change" } ] it has no place for }. Nothing is written
- * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
+ *                          "name", "change" } ] it has no place for }. Nothing is written
+ * POST /v1/backend/add     { "service", "address", "weight" (default 100), "name" (default: none),
+ *                            "labels": { KEY: text } (default: none; 8 at most) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }
- *                          -> { "others": number of other backends that take new flows }. The last
- *                          backend of a service is removed only with "force": true
+ *                          -> { "service", "address", "others": number of other backends that
+ *                          take new flows }. The last backend of a service is removed only with
+ *                          "force": true
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
  *                            (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }

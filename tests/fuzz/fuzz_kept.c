@@ -59,6 +59,7 @@ static void check_entry(const struct override *entry)
 	require(entry->weight <= CONFIG_MAX_WEIGHT, "weight %u", entry->weight);
 	require(!entry->added || entry->has_weight, "added without a weight");
 	require(!entry->has_force || entry->drain, "a deadline without a drain");
+	require(!entry->tag || entry->added, "a name of a backend of the file");
 }
 
 static void comes_back(const struct overrides *overrides)

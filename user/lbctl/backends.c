@@ -42,12 +42,12 @@ static const char *weight_text(const json_t *backend, char text[64])
 static void add_backend(struct table *table, const json_t *backend)
 {
 	const char *condition = json_text(backend, "condition");
-	char text[64];
+	char text[64], name[SHOW_BACKEND + 16];
 
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
-	snprintf(text, sizeof(text), "%s%s", json_text(backend, "address"),
-		 json_flag(backend, "backup") ? " (backup)" : "");
-	table_add(table, TONE_PLAIN, text);
+	show_backend(backend, name);
+	strcat(name, json_flag(backend, "backup") ? " (backup)" : "");
+	table_add(table, TONE_PLAIN, name);
 	table_add(table, format_tone(condition), condition);
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
 	table_add(table, TONE_PLAIN, weight_text(backend, text));
@@ -66,7 +66,7 @@ static void print_reasons(const json_t *backends, bool coloured)
 	json_array_foreach (backends, i, backend) {
 		const char *condition = json_text(backend, "condition"),
 			   *why = json_text(backend, "why");
-		char name[160];
+		char name[256];
 
 		if (!*why || strcmp(condition, "up") == 0)
 			continue;
@@ -87,7 +87,7 @@ static void print_drains(const json_t *backends)
 	size_t i, shown = 0;
 
 	json_array_foreach (backends, i, backend) {
-		char name[160], text[160], times[160];
+		char name[256], text[160], times[160];
 		struct drain_progress progress;
 
 		drain_read_backend(backend, &progress);

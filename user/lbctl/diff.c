@@ -11,12 +11,13 @@
 /* A reload keeps them, and so they are not among what it would change. */
 static void print_kept(const json_t *answer)
 {
+	char name[SHOW_BACKEND];
 	const json_t *kept;
 	size_t i;
 
 	json_array_foreach (json_object_get(answer, "kept"), i, kept)
 		printf("  service %s: backend %s: %s at run time\n", json_text(kept, "service"),
-		       json_text(kept, "address"), json_text(kept, "change"));
+		       show_backend(kept, name), json_text(kept, "change"));
 }
 
 static int run_diff(struct call *call, struct error *err)

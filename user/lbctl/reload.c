@@ -12,11 +12,13 @@
 static void print_changes(const json_t *answer, const char *list)
 {
 	const json_t *change;
+	char name[256];
 	size_t i;
 
-	json_array_foreach (json_object_get(answer, list), i, change)
-		printf("  %-8s %s %s: %s\n", list, json_text(change, "service"),
-		       json_text(change, "address"), json_text(change, "change"));
+	json_array_foreach (json_object_get(answer, list), i, change) {
+		show_backend_name(change, name, sizeof(name));
+		printf("  %-8s %s: %s\n", list, name, json_text(change, "change"));
+	}
 }
 
 static void print_notes(const json_t *answer, bool whole)

@@ -69,12 +69,13 @@ static int replace(const char *path, const char *text, struct error *err)
 
 static void print_left(const json_t *answer)
 {
+	char name[SHOW_BACKEND];
 	const json_t *left;
 	size_t i;
 
 	json_array_foreach (json_object_get(answer, "left"), i, left)
 		printf("Warning: not saved: service %s: backend %s: %s\n",
-		       json_text(left, "service"), json_text(left, "address"),
+		       json_text(left, "service"), show_backend(left, name),
 		       json_text(left, "change"));
 }
 

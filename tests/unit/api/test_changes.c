@@ -293,6 +293,48 @@ static void a_change_that_is_refused_says_why(void **unused)
 	assert_non_null(strstr(change.answer, "no such service"));
 }
 
+static void expect_answer(const char *path, const char *body, unsigned status, const char *part)
+{
+	struct client change;
+
+	ask(&change, "POST", path, body);
+	finish(&change);
+	if (status_of(&change) != status || !strstr(change.answer, part))
+		fail_msg("%s: expected %u and %s: %s", body, status, part, change.answer);
+}
+
+static void a_backend_is_called_by_its_name_and_a_service_by_its_vip(void **unused)
+{
+	struct client list;
+
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"192.0.2.1\", \"address\": \"10.0.0.2\", \"name\": \"web-2\", "
+	    "\"labels\": {\"zone\": \"a\"}}",
+	    200, "\"name\":\"web-2\",\"labels\":{\"zone\":\"a\"}");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"192.0.2.1:80/tcp\", \"address\": \"web-2\", \"weight\": 9}",
+		      200, "\"address\":\"10.0.0.2\"");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"web\", \"address\": \"web-3\", \"weight\": 9}", 404,
+		      "service web: backend \\\"web-3\\\": no such backend");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"name\": \"web-2\"}", 400,
+		      "name: web-2: backend 10.0.0.2 has the same name: expected another");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"name\": \"web 2\"}", 400,
+		      "name: web 2: expected 1 to 63 letters");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"labels\": {\"a\": 1}}",
+		      400, "labels: a: no text: expected 1 to 63 visible");
+	ask(&list, "GET", "/v1/backends?service=192.0.2.1", "");
+	finish(&list);
+	assert_non_null(strstr(list.answer, "\"name\":null,\"labels\":{}"));
+	assert_non_null(strstr(list.answer, "\"weight\":9"));
+	expect_answer("/v1/backend/remove", "{\"service\": \"web\", \"address\": \"web-2\"}", 200,
+		      "\"service\":\"web\",\"address\":\"10.0.0.2\"");
+}
+
 static void a_change_after_a_start_that_failed_is_refused(void **unused)
 {
 	struct client change;
@@ -326,6 +368,7 @@ int main(void)
 	    TEST(a_change_is_made_although_its_client_has_gone),
 	    TEST(more_than_sixty_four_waiting_changes_are_refused),
 	    TEST(a_change_that_is_refused_says_why),
+	    TEST(a_backend_is_called_by_its_name_and_a_service_by_its_vip),
 	    TEST(a_change_after_a_start_that_failed_is_refused),
 	};
 

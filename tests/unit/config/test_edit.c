@@ -119,6 +119,39 @@ static void a_backend_is_added_at_the_end_of_its_list(void **state)
 	       "10.0.0.3 }, { address: \"2001:db8::9\", weight: 9, drain: true }");
 }
 
+static void an_added_backend_has_its_name_and_labels(void **state)
+{
+	const struct config_label labels[] = {{"zone", "a"}, {"note", "a: \"b\" \\ }"}};
+	struct config_tag *tag = config_tag_new("web-9", labels, 2);
+	struct config_edit add = {
+	    .backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9, .tag = tag};
+	struct config *config;
+	struct error err;
+	char *got = NULL;
+
+	assert_int_equal(addr_parse("10.0.0.9", &add.address), 0);
+	assert_int_equal(try_edit(BLOCK, &add, 1, &got), 0);
+	if (config_parse(got, strlen(got), "lbd.yaml", &config, &err))
+		fail_msg("%s in %s", err.text, got);
+	assert_non_null(strstr(got, "- { address: 10.0.0.9, name: web-9, weight: 9, labels: { "));
+	assert_true(config_tag_equal(config->services[0].backends[3].tag, tag));
+	config_free(config);
+	config_tag_unref(tag);
+	free(got);
+}
+
+static void keys_after_labels_in_lines_of_their_own_keep_their_place(void **state)
+{
+	static const char text[] = "services:\n"
+				   "  - vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n"
+				   "    backends:\n"
+				   "      - address: 10.0.0.1\n"
+				   "        labels:\n"
+				   "          zone: a # here\n";
+
+	expect(text, WEIGHT(0, 5), "# here\n", "# here\n        weight: 5\n");
+}
+
 static void several_changes_do_not_disturb_each_other(void **state)
 {
 	struct config_edit edits[] = {REMOVE(2),
@@ -177,6 +210,8 @@ int main(void)
 	    cmocka_unit_test(a_key_that_is_new_follows_the_others),
 	    cmocka_unit_test(a_removed_backend_goes_with_its_lines_alone),
 	    cmocka_unit_test(a_backend_is_added_at_the_end_of_its_list),
+	    cmocka_unit_test(an_added_backend_has_its_name_and_labels),
+	    cmocka_unit_test(keys_after_labels_in_lines_of_their_own_keep_their_place),
 	    cmocka_unit_test(several_changes_do_not_disturb_each_other),
 	    cmocka_unit_test(lines_that_end_in_cr_lf_stay_so),
 	    cmocka_unit_test(backends_behind_an_alias_are_not_changed),

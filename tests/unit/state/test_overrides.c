@@ -95,6 +95,33 @@ static void changes_come_back_as_they_were(void **state)
 	overrides_done(&written);
 }
 
+static void names_and_labels_come_back_as_they_were(void **state)
+{
+	const struct config_label labels[] = {{"zone", "a \"b\""}, {"rack", "7"}};
+	struct place *place = *state;
+	struct overrides written = {0}, read, copy;
+	struct addr one = test_addr("10.0.0.1"), two = test_addr("10.0.0.2");
+	struct override *entry = overrides_get(&written, "web", &one);
+
+	entry->has_weight = entry->added = true;
+	entry->tag = config_tag_new("web-1", labels, 2);
+	entry = overrides_get(&written, "web", &two);
+	entry->has_weight = entry->added = true;
+	entry->tag = config_tag_new(NULL, labels, 1);
+	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_true(overrides_equal(&read, &written));
+	assert_string_equal(overrides_find(&read, "web", &one)->tag->name, "web-1");
+	assert_int_equal(overrides_copy(&read, &copy), 0);
+	overrides_done(&read);
+	assert_true(overrides_equal(&copy, &written));
+	config_tag_unref(copy.list[1].tag);
+	copy.list[1].tag = NULL;
+	assert_false(overrides_equal(&copy, &written));
+	overrides_done(&copy);
+	overrides_done(&written);
+}
+
 static void the_order_for_the_node_comes_back_without_any_backend(void **state)
 {
 	struct place *place = *state;
@@ -173,6 +200,12 @@ static void broken_files_are_errors(void **state)
 	     "entry 0: an added backend needs a weight"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weihgt\": 1}]}",
 	     "weihgt"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"name\": \"10.0.0.3\"}]}",
+	     "entry 0: name: \"10.0.0.3\": expected 1 to 63 letters"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"labels\": {\"a\": 1}}]}",
+	     "entry 0: labels: expected an object of at most 8 texts"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true, \"name\": \"a\"}]}",
+	     "entry 0: name, labels: expected only with an added backend"},
 	};
 	struct place *place = *state;
 
@@ -261,6 +294,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(missing_file_means_no_changes, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(changes_come_back_as_they_were, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(names_and_labels_come_back_as_they_were, set_up,
+					    tear_down),
 	    cmocka_unit_test_setup_teardown(the_order_for_the_node_comes_back_without_any_backend,
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_node_without_a_drain_is_no_order, set_up, tear_down),

@@ -2,6 +2,7 @@
 /* Output and arguments that several verbs share. */
 #include "show.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +31,18 @@ const char *show_mode(const json_t *interface)
 
 void show_backend_name(const json_t *backend, char *text, size_t size)
 {
-	snprintf(text, size, "%s %s", json_text(backend, "service"), json_text(backend, "address"));
+	char label[SHOW_BACKEND];
+
+	snprintf(text, size, "%s %s", json_text(backend, "service"), show_backend(backend, label));
+}
+
+const char *show_backend(const json_t *backend, char text[SHOW_BACKEND])
+{
+	const char *name = json_text(backend, "name");
+
+	snprintf(text, SHOW_BACKEND, "%.63s%s%.45s", name, *name ? " " : "",
+		 json_text(backend, "address"));
+	return text;
 }
 
 int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], struct error *err)
@@ -45,6 +57,25 @@ int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], s
 	    err, -EINVAL,
 	    "%s: %s: expected an IPv4 or IPv6 address, such as 10.0.0.11 or 2001:db8::11", verb,
 	    text);
+}
+
+/* lbd knows the names: this finds only what can be none. */
+int show_read_backend(const char *verb, const char *text, char ret[SHOW_BACKEND], struct error *err)
+{
+	struct addr addr;
+
+	if (addr_parse(text, &addr) == 0) {
+		addr_format(&addr, ret);
+		return 0;
+	}
+	if (isalpha((unsigned char)*text) && strlen(text) < 64 && !strpbrk(text, ": /")) {
+		strcpy(ret, text);
+		return 0;
+	}
+	return error_set(err, -EINVAL,
+			 "%s: %s: expected an IPv4 or IPv6 address, such as 10.0.0.11 or "
+			 "2001:db8::11, or the name of a backend",
+			 verb, text);
 }
 
 void show_warnings(const json_t *warnings)

@@ -17,9 +17,15 @@ void show_warnings(const json_t *warnings);
 void show_changes(const json_t *trial);
 /* An interface of /v1/status: "native, beside other XDP programs (libxdp dispatcher)". */
 const char *show_mode(const json_t *interface);
-/* A backend of /v1/backends: "web 10.0.0.11". */
+/* A backend of lbd's answers: "web-1 10.0.0.11", or "10.0.0.11" without a name. */
+#define SHOW_BACKEND 128
+const char *show_backend(const json_t *backend, char text[SHOW_BACKEND]);
+/* The same after its service: "web web-1 10.0.0.11". */
 void show_backend_name(const json_t *backend, char *text, size_t size);
 /* An ADDRESS argument in the notation of lbd. 0, or -EINVAL with err set. */
 int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], struct error *err);
+/* A BACKEND argument, an address or a name. Likewise. */
+int show_read_backend(const char *verb, const char *text, char ret[SHOW_BACKEND],
+		      struct error *err);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/core/show.h"
 
 static char *copy(const json_t *object, const char *name, bool *failed)
 {
@@ -100,6 +101,7 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 {
 	size_t count = service->backends_count;
 	struct top_backend *row, *grown;
+	char label[SHOW_BACKEND];
 	bool failed = false;
 
 	if ((count & (count - 1)) == 0) { /* grows at powers of two */
@@ -111,7 +113,8 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 	row = &service->backends[service->backends_count++];
 	*row = (struct top_backend){.weight = json_number(now, "effective_weight"),
 				    .rates = rates(before, now, seconds)};
-	row->address = copy(now, "address", &failed);
+	row->address = strdup(show_backend(now, label));
+	failed |= !row->address;
 	row->condition = copy(now, "condition", &failed);
 	row->why = copy(now, "why", &failed);
 	service->rates.active += row->rates.active;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lbctl/core/json.h"
+#include "lbctl/core/show.h"
 
 #define NUMBERS     42 /* columns of weight and rates, at the right */
 #define CONDITION   11
@@ -140,7 +141,7 @@ static void add_backend(struct top_frame *frame, const struct top_backend *backe
 {
 	struct top_line *line = add_line(frame);
 	bool up = strcmp(backend->condition, "up") == 0;
-	char name[96], why[TOP_LINE];
+	char name[SHOW_BACKEND + 2], why[TOP_LINE];
 
 	snprintf(name, sizeof(name), "  %s", backend->address);
 	put_cell(line, TONE_PLAIN, name, columns);

@@ -166,6 +166,17 @@ static int run_handler(const struct api_route *route, struct api_call *of, json_
 	return rc;
 }
 
+/* The service that a list of backends is asked for; NULL: all. The handler has checked it. */
+static const char *listed_service(const struct api_call *of)
+{
+	const char *text = evhttp_find_header(of->query, "service");
+	struct service *service;
+
+	if (!text || state_resolve_service(of->api->state, text, &service, NULL))
+		return text;
+	return service->config->name;
+}
+
 /* Runs the handler and answers, or joins the list. */
 static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
 		     struct error *err)
@@ -177,10 +188,7 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 		return rc;
 	if (route->list)
 		listing_join(of->api, route->list,
-			     route->list == API_LIST_BACKENDS
-				 ? evhttp_find_header(of->query, "service")
-				 : NULL,
-			     call);
+			     route->list == API_LIST_BACKENDS ? listed_service(of) : NULL, call);
 	else if (result)
 		answer(call, 200, result);
 	else

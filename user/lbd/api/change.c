@@ -52,10 +52,10 @@ static json_t *notes_json(const struct reload_report *report, bool kept)
 		const struct reload_note *note = &report->notes[i];
 
 		if (note->kept == kept)
-			json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "service",
-							      note->service, "address",
-							      addr_format(&note->address, address),
-							      "change", note->what));
+			json_array_append_new(
+			    list, json_pack("{s:s, s:s, s:s?, s:s}", "service", note->service,
+					    "address", addr_format(&note->address, address), "name",
+					    *note->name ? note->name : NULL, "change", note->what));
 	}
 	return list;
 }
@@ -146,15 +146,42 @@ int api_save(struct api_call *call, json_t **ret, struct error *err)
 /* ---- backends ---- */
 
 struct target {
-	const char *service;
+	const char *service; /* the name, valid until another config is in force */
 	struct addr address;
 };
 
-static int read_target(const json_t *body, struct target *ret, struct error *err)
+static int read_service(const struct api_call *call, struct service **ret, struct error *err)
 {
-	int rc = api_arg_name(body, "service", &ret->service, err);
+	const char *text;
+	int rc = api_arg_name(call->body, "service", &text, err);
 
-	return rc ? rc : api_arg_address(body, "address", &ret->address, err);
+	return rc ? rc : state_resolve_service(call->api->state, text, ret, err);
+}
+
+/* "address" is an address, or the name of a backend that is there. */
+static int read_target(const struct api_call *call, struct target *ret, struct error *err)
+{
+	struct service *service;
+	const char *text;
+	int rc = read_service(call, &service, err);
+
+	if (rc)
+		return rc;
+	ret->service = service->config->name;
+	if (api_arg_text(call->body, "address", &text, err) || !text)
+		return api_arg_address(call->body, "address", &ret->address, err);
+	return service_resolve_backend(service, text, &ret->address, err);
+}
+
+static int read_new_target(const struct api_call *call, struct target *ret, struct error *err)
+{
+	struct service *service;
+	int rc = read_service(call, &service, err);
+
+	if (rc)
+		return rc;
+	ret->service = service->config->name;
+	return api_arg_address(call->body, "address", &ret->address, err);
 }
 
 static int answer_backend(struct api *api, const struct target *target, json_t **ret)
@@ -170,18 +197,24 @@ static int answer_backend(struct api *api, const struct target *target, json_t *
 
 int api_add(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "weight", NULL};
+	static const char *const fields[] = {"service", "address", "weight",
+					     "name",    "labels",  NULL};
+	struct config_tag *tag;
 	struct target target;
 	uint32_t weight = 100;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)))
+	    (rc = read_new_target(call, &target, err)))
 		return rc;
 	if (json_object_get(call->body, "weight") &&
 	    (rc = api_arg_weight(call->body, "weight", &weight, err)))
 		return rc;
-	rc = state_backend_add(call->api->state, target.service, &target.address, weight, err);
+	rc = api_arg_tag(call->body, &tag, err);
+	if (rc)
+		return rc;
+	rc = state_backend_add(call->api->state, target.service, &target.address, weight, tag, err);
+	config_tag_unref(tag);
 	return rc ? rc : answer_backend(call->api, &target, ret);
 }
 
@@ -190,18 +223,21 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 	static const char *const fields[] = {"service", "address", "now", "force", NULL};
 	const struct service *service;
 	struct target target;
+	char address[ADDR_TEXT];
 	bool now, force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)) ||
+	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
 	    (rc = api_arg_bool(call->body, "force", false, &force, err)) ||
 	    (rc = state_backend_remove(call->api->state, target.service, &target.address, now,
 				       force, err)))
 		return rc;
 	service = state_find_service(call->api->state, target.service);
-	*ret = json_pack("{s:i}", "others", service ? service_others(service, &target.address) : 0);
+	*ret = json_pack("{s:s, s:s, s:i}", "service", target.service, "address",
+			 addr_format(&target.address, address), "others",
+			 service ? service_others(service, &target.address) : 0);
 	return 0;
 }
 
@@ -215,7 +251,7 @@ int api_drain(struct api_call *call, json_t **ret, struct error *err)
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)) ||
+	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "on", true, &on, err)) ||
 	    (force && (rc = api_arg_ms(call->body, "force_after_ms", &force_after_ms, err))) ||
 	    (rc = state_backend_drain(call->api->state, target.service, &target.address, on,
@@ -232,7 +268,7 @@ int api_weight(struct api_call *call, json_t **ret, struct error *err)
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)) ||
+	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_weight(call->body, "weight", &weight, err)) ||
 	    (rc = state_backend_weight(call->api->state, target.service, &target.address, weight,
 				       err)))

@@ -277,6 +277,15 @@ static json_t *drain_json(const struct backend *backend, const struct dp_backend
 	    "forced", backend->forced, "given_up", number(backend->given_up));
 }
 
+static json_t *labels_json(const struct config_tag *tag)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; tag && i < tag->labels_count; i++)
+		json_object_set_new(object, tag->labels[i].key, json_string(tag->labels[i].value));
+	return object;
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
@@ -287,9 +296,11 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
-	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
+	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+	    "s:b, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
-	    addr_format(&backend->address, address), "weight", number(backend->weight),
+	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
+	    "labels", labels_json(backend->tag), "weight", number(backend->weight),
 	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
 	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
 	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
@@ -303,10 +314,9 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 int api_backends(struct api_call *call, json_t **ret, struct error *err)
 {
 	const char *name = evhttp_find_header(call->query, "service");
+	struct service *service;
 
-	if (name && !state_find_service(call->api->state, name))
-		return error_set(err, -ENOENT, "service \"%.64s\": no such service", name);
-	return 0;
+	return name ? state_resolve_service(call->api->state, name, &service, err) : 0;
 }
 
 /* ---- stats ---- */

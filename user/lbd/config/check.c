@@ -130,6 +130,39 @@ static void check_twice(const struct config_place *root, const struct config *co
 			"listed twice, see line %zu: expected once", before_at.line);
 }
 
+/* By service, then by name; those without one come first. */
+static int by_member_name(const void *a, const void *b)
+{
+	const struct member *first = a, *second = b;
+	const char *name = config_tag_name(first->backend->tag),
+		   *other = config_tag_name(second->backend->tag);
+	int rc = by_position(first->service, second->service);
+
+	if (!rc)
+		rc = !name - !other ? !other - !name : name ? strcmp(name, other) : 0;
+	return rc ? rc : by_position(first->backend, second->backend);
+}
+
+static void check_member_names(const struct config_place *root, const struct config *config,
+			       struct member *members, size_t count)
+{
+	qsort(members, count, sizeof(*members), by_member_name);
+	for (size_t i = 1; i < count; i++) {
+		const struct member *before = &members[i - 1], *member = &members[i];
+		const char *name = config_tag_name(member->backend->tag),
+			   *other = config_tag_name(before->backend->tag);
+		struct config_place at, before_at;
+
+		if (before->service != member->service || !name || !other || strcmp(name, other))
+			continue;
+		member_place(root, config, before, &before_at);
+		member_place(root, config, member, &at);
+		config_complain(&at, "name", name,
+				"%s in line %zu has the same name: expected another",
+				before_at.object, before_at.line);
+	}
+}
+
 /* Packets to a backend that is a VIP would come back to the balancer. vips is sorted by address. */
 static void check_not_vip(const struct config_place *root, const struct config *config,
 			  const struct config_service *const *vips, unsigned *next_vip,
@@ -172,6 +205,7 @@ static void check_members(const struct config_place *root, const struct config *
 		if (i)
 			check_twice(root, config, &members[i - 1], &members[i]);
 	}
+	check_member_names(root, config, members, count);
 }
 
 int config_check_backend(const struct config *config, const struct config_service *service,

@@ -223,6 +223,18 @@ const struct config_backend *config_find_backend(const struct config_service *se
 	return NULL;
 }
 
+const struct config_backend *config_find_named(const struct config_service *service,
+					       const char *name)
+{
+	for (unsigned i = 0; service && name && i < service->backends_count; i++) {
+		const char *own = config_tag_name(service->backends[i].tag);
+
+		if (own && !strcmp(own, name))
+			return &service->backends[i];
+	}
+	return NULL;
+}
+
 bool config_same_service(const struct config_service *a, const struct config_service *b)
 {
 	return a->port == b->port && a->protocol == b->protocol && addr_equal(&a->vip, &b->vip);

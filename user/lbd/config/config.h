@@ -15,6 +15,7 @@
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
 #include "edit.h"
+#include "tag.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
 #define CONFIG_MAX_WEIGHT   LB_API_MAX_WEIGHT
@@ -29,6 +30,7 @@ struct config_backend {
 	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	bool backup;
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
+	struct config_tag *tag; /* name and labels; NULL: neither */
 };
 
 /* `allow` and `deny`; NULL: not given. */
@@ -154,6 +156,9 @@ const struct config_service *config_find_service(const struct config *config, co
 /* service: NULL has no backends. */
 const struct config_backend *config_find_backend(const struct config_service *service,
 						 const struct addr *address);
+/* By its name; NULL: none has it. */
+const struct config_backend *config_find_named(const struct config_service *service,
+					       const char *name);
 /* Do both have the same VIP, protocol and port? That is what the data plane knows a service by. */
 bool config_same_service(const struct config_service *a, const struct config_service *b);
 /* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with

@@ -4,16 +4,18 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "source.h"
 
 /* Replaces the bytes from start to end. */
 struct splice {
 	size_t start, end, order;
-	char text[160];
+	char *text; /* NULL: out of memory, which is in the editor's error */
 };
 
 struct editor {
@@ -124,13 +126,22 @@ static struct splice *add_splice(struct editor *editor, size_t start, size_t end
 	return &list[editor->count++];
 }
 
-#define SPLICE(editor, start, end, ...)                                              \
-	do {                                                                         \
-		struct splice *splice_ = add_splice(editor, start, end);             \
-                                                                                     \
-		if (splice_)                                                         \
-			snprintf(splice_->text, sizeof(splice_->text), __VA_ARGS__); \
-	} while (0)
+static void splice(struct editor *editor, size_t start, size_t end, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void splice(struct editor *editor, size_t start, size_t end, const char *format, ...)
+{
+	struct splice *added = add_splice(editor, start, end);
+	va_list args;
+
+	if (!added)
+		return;
+	va_start(args, format);
+	if (vasprintf(&added->text, format, args) < 0) {
+		added->text = NULL;
+		editor->error = -ENOMEM;
+	}
+	va_end(args);
+}
 
 static int by_start(const void *a, const void *b)
 {
@@ -153,17 +164,17 @@ static int apply(struct editor *editor, char **ret, size_t *ret_length)
 	if (!text)
 		return -ENOMEM;
 	for (size_t i = 0; i < editor->count; i++) {
-		const struct splice *splice = &editor->splices[i];
-		size_t length = strlen(splice->text);
+		const struct splice *one = &editor->splices[i];
+		size_t length = strlen(one->text);
 
-		if (splice->start > at) {
-			memcpy(text + used, editor->text + at, splice->start - at);
-			used += splice->start - at;
+		if (one->start > at) {
+			memcpy(text + used, editor->text + at, one->start - at);
+			used += one->start - at;
 		}
-		memcpy(text + used, splice->text, length);
+		memcpy(text + used, one->text, length);
 		used += length;
-		if (splice->end > at)
-			at = splice->end;
+		if (one->end > at)
+			at = one->end;
 	}
 	memcpy(text + used, editor->text + at, editor->length - at);
 	used += editor->length - at;
@@ -196,11 +207,11 @@ static void append_key(struct editor *editor, const yaml_node_t *backend, const 
 
 	if (backend->data.mapping.style == YAML_FLOW_MAPPING_STYLE) {
 		at = offset_of(editor, &node_of(editor, last->value)->end_mark);
-		SPLICE(editor, at, at, ", %s: %s", key, value);
+		splice(editor, at, at, ", %s: %s", key, value);
 		return;
 	}
 	eol = line_end(editor, last_line(editor, backend), &at);
-	SPLICE(editor, at, at, "%s%*s%s: %s", eol,
+	splice(editor, at, at, "%s%*s%s: %s", eol,
 	       (int)node_of(editor, first->key)->start_mark.column, "", key, value);
 }
 
@@ -215,7 +226,7 @@ static void set_key(struct editor *editor, const yaml_node_t *backend, const cha
 	else if (editor->uses[pair->value] > 1)
 		editor->error = -EINVAL;
 	else
-		SPLICE(editor, offset_of(editor, &node->start_mark),
+		splice(editor, offset_of(editor, &node->start_mark),
 		       offset_of(editor, &node->end_mark), "%s", value);
 }
 
@@ -233,32 +244,79 @@ static void change_backend(struct editor *editor, const yaml_node_t *backend,
 
 /* ---- backends of a list ---- */
 
-static void describe_new(const struct config_edit *edit, char text[128])
+/* In double quotes, as values may have any visible character. */
+static void put_quoted(FILE *out, const char *text)
+{
+	putc('"', out);
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			putc('\\', out);
+		putc(*text, out);
+	}
+	putc('"', out);
+}
+
+static void put_labels(FILE *out, const struct config_tag *tag)
+{
+	fputs(", labels: { ", out);
+	for (unsigned i = 0; i < tag->labels_count; i++) {
+		fprintf(out, "%s%s: ", i ? ", " : "", tag->labels[i].key);
+		put_quoted(out, tag->labels[i].value);
+	}
+	fputs(" }", out);
+}
+
+static void put_new(FILE *out, const struct config_edit *edit)
 {
 	const char *quote = edit->address.family == 6 ? "\"" : "";
+	const char *name = config_tag_name(edit->tag);
 	char address[ADDR_TEXT];
 
-	snprintf(text, 128, "{ address: %s%s%s, weight: %" PRIu32 "%s }", quote,
-		 addr_format(&edit->address, address), quote, edit->weight,
-		 edit->has_drain && edit->drain ? ", drain: true" : "");
+	fprintf(out, "{ address: %s%s%s", quote, addr_format(&edit->address, address), quote);
+	if (name)
+		fprintf(out, ", name: %s", name);
+	fprintf(out, ", weight: %" PRIu32 "%s", edit->weight,
+		edit->has_drain && edit->drain ? ", drain: true" : "");
+	if (edit->tag && edit->tag->labels_count)
+		put_labels(out, edit->tag);
+	fputs(" }", out);
+}
+
+/* As an item of a list; allocated. NULL: out of memory. */
+static char *describe_new(const struct config_edit *edit)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	put_new(out, edit);
+	if (!fclose(out))
+		return text;
+	free(text);
+	return NULL;
 }
 
 static void add_backend(struct editor *editor, const yaml_node_t *list,
 			const struct config_edit *edit)
 {
 	const yaml_node_t *last = node_of(editor, list->data.sequence.items.top[-1]);
+	_cleanup_free_ char *text = describe_new(edit);
 	size_t at, line = last->start_mark.line, dash;
-	char text[128];
 
-	describe_new(edit, text);
+	if (!text) {
+		editor->error = -ENOMEM;
+		return;
+	}
 	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE) {
 		at = offset_of(editor, &last->end_mark);
-		SPLICE(editor, at, at, ", %s", text);
+		splice(editor, at, at, ", %s", text);
 		return;
 	}
 	dash = strspn(editor->text + line_begin(editor, line), " ");
 	at = line_begin(editor, last_line(editor, last) + 1);
-	SPLICE(editor, at, at, "%s%*s- %s\n", at && editor->text[at - 1] != '\n' ? "\n" : "",
+	splice(editor, at, at, "%s%*s- %s\n", at && editor->text[at - 1] != '\n' ? "\n" : "",
 	       (int)dash, "", text);
 }
 
@@ -281,7 +339,7 @@ static void remove_backend(struct editor *editor, const yaml_node_t *list, int i
 						: &node->start_mark);
 		end = offset_of(editor, &node->end_mark);
 	}
-	add_splice(editor, start, end);
+	splice(editor, start, end, "%s", "");
 }
 
 static void edit_one(struct editor *editor, const struct config_edit *edit)
@@ -340,6 +398,8 @@ int config_edit_text(const char *text, size_t length, const struct config_edit *
 					  "several services share: change it by hand");
 	free(editor.uses);
 	free(editor.lines);
+	for (size_t i = 0; i < editor.count; i++)
+		free(editor.splices[i].text);
 	free(editor.splices);
 	config_source_done(&editor.source);
 	return rc;

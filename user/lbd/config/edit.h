@@ -9,6 +9,7 @@
 
 #include "common/addr.h"
 #include "common/error.h"
+#include "tag.h"
 
 #define CONFIG_EDIT_ADD (-1)
 
@@ -19,7 +20,8 @@ struct config_edit {
 	bool has_weight, has_drain;
 	uint32_t weight;
 	bool drain;
-	struct addr address; /* of a new one, which has a weight */
+	struct addr address;          /* of a new one, which has a weight */
+	const struct config_tag *tag; /* likewise; NULL: neither name nor labels */
 };
 
 /* The text must be a valid config. The changed text in *ret, allocated, of *ret_length bytes. 0,

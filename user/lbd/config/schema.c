@@ -85,9 +85,12 @@ static const cyaml_schema_field_t health_keys[] = {
 
 static const cyaml_schema_field_t backend_keys[] = {
 	TEXT("address", raw_backend, address),
+	TEXT("name", raw_backend, name),
 	TEXT("weight", raw_backend, weight),
 	WORD("backup", raw_backend, backup, yes_words),
 	WORD("drain", raw_backend, drain, yes_words),
+	/* a mapping with any keys: read by labels.c */
+	CYAML_FIELD_IGNORE("labels", OPTIONAL),
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t backend_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};

@@ -31,7 +31,7 @@ struct raw_health {
 };
 
 struct raw_backend {
-	char *address, *weight;
+	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
 };
 

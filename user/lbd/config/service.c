@@ -8,6 +8,7 @@
 
 #include "lbd/algo/algo.h"
 #include "lbd/health/health.h"
+#include "labels.h"
 #include "lists.h"
 #include "scalar.h"
 
@@ -376,6 +377,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	backend->drain = raw->drain && *raw->drain;
 	config_read_numbers(&at, backend_numbers, raw, backend);
 	config_read_address(&at, "address", raw->address, &backend->address);
+	config_read_tag(&at, raw->name, &backend->tag);
 	if (!backend->address.family || !service->vip.family)
 		return;
 	if (addr_equal(&backend->address, &service->vip))
@@ -575,6 +577,8 @@ void config_service_done(struct config_service *service)
 	free(service->health.type);
 	free(service->health.path);
 	free(service->health.host);
+	for (unsigned i = 0; i < service->backends_count; i++)
+		config_tag_unref(service->backends[i].tag);
 	free(service->backends);
 	config_lists_done(&service->lists);
 }

@@ -44,6 +44,8 @@ static int check_entry(struct override_filter *filter, const struct override *en
 	rc = config_check_backend(config, service, &entry->address, why);
 	if (rc)
 		return rc;
+	if (config_find_named(service, config_tag_name(entry->tag)))
+		return error_set(why, -EINVAL, "the config has another backend of its name");
 	if (!filter->room)
 		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
 				 config->limits.backends);
@@ -54,7 +56,7 @@ static int check_entry(struct override_filter *filter, const struct override *en
 static bool keep_applying(void *arg, const struct override *entry)
 {
 	struct override_filter *filter = arg;
-	char address[ADDR_TEXT];
+	char backend[CONFIG_BACKEND_LABEL];
 	struct error why;
 
 	if (!check_entry(filter, entry, &why))
@@ -62,7 +64,7 @@ static bool keep_applying(void *arg, const struct override *entry)
 	if (filter->dropped++ < NAMED)
 		log_warning("%s: service \"%s\", backend %s: run-time change dropped: %s",
 			    filter->state->overrides_path, entry->service,
-			    addr_format(&entry->address, address), why.text);
+			    config_backend_label(entry->tag, &entry->address, backend), why.text);
 	return false;
 }
 

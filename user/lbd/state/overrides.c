@@ -15,10 +15,16 @@
 #define OVERRIDES_VERSION 1
 #define OVERRIDES_BYTES   (16u << 20) /* LB_MAX_BACKENDS entries need less than half of it */
 
+static void entry_done(struct override *entry)
+{
+	free(entry->service);
+	config_tag_unref(entry->tag);
+}
+
 void overrides_done(struct overrides *overrides)
 {
 	for (unsigned i = 0; i < overrides->count; i++)
-		free(overrides->list[i].service);
+		entry_done(&overrides->list[i]);
 	free(overrides->list);
 	*overrides = (struct overrides){0};
 }
@@ -59,7 +65,7 @@ void overrides_drop(struct overrides *overrides, struct override *entry)
 {
 	size_t at = (size_t)(entry - overrides->list);
 
-	free(entry->service);
+	entry_done(entry);
 	memmove(entry, entry + 1, (overrides->count - at - 1) * sizeof(*entry));
 	overrides->count--;
 }
@@ -68,6 +74,10 @@ bool overrides_tidy(struct overrides *overrides, struct override *entry,
 		    const struct config_backend *file)
 {
 	entry->added = !file;
+	if (file) {
+		config_tag_unref(entry->tag);
+		entry->tag = NULL;
+	}
 	if (file && entry->has_weight && entry->weight == file->weight)
 		entry->has_weight = false;
 	if (file && file->drain && entry->drain && !entry->has_force)
@@ -91,7 +101,7 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 		if (keep(arg, entry))
 			overrides->list[kept++] = *entry;
 		else
-			free(entry->service);
+			entry_done(entry);
 	}
 	overrides->count = kept;
 }
@@ -102,7 +112,8 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->has_weight == b->has_weight && (!a->has_weight || a->weight == b->weight) &&
 	       a->drain == b->drain && (!a->drain || a->drain_ms == b->drain_ms) &&
 	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
-	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain;
+	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain &&
+	       config_tag_equal(a->tag, b->tag);
 }
 
 static bool same_order(const struct node_order *a, const struct node_order *b)
@@ -120,6 +131,16 @@ bool overrides_equal(const struct overrides *a, const struct overrides *b)
 	return true;
 }
 
+void overrides_set(struct override *entry, const struct override *from)
+{
+	char *service = entry->service;
+
+	config_tag_unref(entry->tag);
+	*entry = *from;
+	entry->service = service;
+	config_tag_ref(entry->tag);
+}
+
 int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 {
 	struct overrides copy = {.node = overrides->node};
@@ -127,15 +148,12 @@ int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 	for (unsigned i = 0; i < overrides->count; i++) {
 		const struct override *from = &overrides->list[i];
 		struct override *to = overrides_get(&copy, from->service, &from->address);
-		char *name;
 
 		if (!to) {
 			overrides_done(&copy);
 			return -ENOMEM;
 		}
-		name = to->service;
-		*to = *from;
-		to->service = name;
+		overrides_set(to, from);
 	}
 	*ret = copy;
 	return 0;
@@ -143,21 +161,64 @@ int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 
 /* ---- the file ---- */
 
+/* false: it does not fit. */
+static bool labels_from_json(json_t *item, struct config_label labels[CONFIG_LABELS_MAX],
+			     unsigned *ret_count)
+{
+	const char *key;
+	json_t *value;
+
+	if (json_object_size(item) > CONFIG_LABELS_MAX)
+		return false;
+	json_object_foreach (item, key, value) {
+		if (!json_is_string(value) || !config_label_key_fits(key) ||
+		    strlen(json_string_value(value)) != json_string_length(value) ||
+		    !config_label_value_fits(json_string_value(value)))
+			return false;
+		labels[(*ret_count)++] = (struct config_label){key, json_string_value(value)};
+	}
+	return true;
+}
+
+/* name, labels: NULL: not given. */
+static int tag_from_json(const char *name, json_t *labels, struct config_tag **ret,
+			 const char *path, unsigned index, struct error *err)
+{
+	struct config_label list[CONFIG_LABELS_MAX];
+	unsigned count = 0;
+
+	if (name && !config_tag_name_fits(name))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: name: \"%s\": " CONFIG_TAG_NAME_EXPECTED, path,
+				 index, name);
+	if (labels && (!json_is_object(labels) || !labels_from_json(labels, list, &count)))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: labels: expected an object of at most %d texts",
+				 path, index, CONFIG_LABELS_MAX);
+	if (!name && !count)
+		return 0;
+	*ret = config_tag_new(name, list, count);
+	return *ret ? 0 : error_set(err, -ENOMEM, "%s: out of memory", path);
+}
+
 static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
 			   struct error *err)
 {
-	const char *service, *text;
+	const char *service, *text, *name = NULL;
+	struct config_tag *tag = NULL;
 	struct override *entry;
 	struct addr address;
-	json_t *weight = NULL;
+	json_t *weight = NULL, *labels = NULL;
 	json_int_t drain_ms = 0, force_ms = -1;
 	int drain = 0, added = 0, removed = 0, undrain = 0;
 	json_error_t why;
+	int rc;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b}",
-			   "service", &service, "address", &text, "weight", &weight, "drain",
-			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
-			   "removed", &removed, "undrain", &undrain))
+	if (json_unpack_ex(item, &why, JSON_STRICT,
+			   "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}", "service",
+			   &service, "address", &text, "weight", &weight, "drain", &drain,
+			   "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added, "removed",
+			   &removed, "undrain", &undrain, "name", &name, "labels", &labels))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL,
@@ -170,9 +231,20 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	if (added && !weight)
 		return error_set(err, -EINVAL, "%s: entry %u: an added backend needs a weight",
 				 path, index);
+	if (!added && (name || labels))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: name, labels: expected only with an added backend",
+				 path, index);
+	rc = tag_from_json(name, labels, &tag, path, index, err);
+	if (rc)
+		return rc;
 	entry = overrides_get(into, service, &address);
-	if (!entry)
+	if (!entry) {
+		config_tag_unref(tag);
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	}
+	config_tag_unref(entry->tag); /* the backend is in the file twice */
+	entry->tag = tag;
 	entry->has_weight = weight;
 	entry->weight = weight ? (uint32_t)json_integer_value(weight) : 0;
 	entry->drain = drain;
@@ -261,6 +333,20 @@ int overrides_load(const char *path, unsigned max, struct overrides *ret, struct
 	return rc;
 }
 
+static void tag_to_json(const struct config_tag *tag, json_t *into)
+{
+	json_t *labels;
+
+	if (tag->name)
+		json_object_set_new(into, "name", json_string(tag->name));
+	if (!tag->labels_count)
+		return;
+	labels = json_object();
+	for (unsigned i = 0; i < tag->labels_count; i++)
+		json_object_set_new(labels, tag->labels[i].key, json_string(tag->labels[i].value));
+	json_object_set_new(into, "labels", labels);
+}
+
 static json_t *entry_to_json(const struct override *entry)
 {
 	char text[ADDR_TEXT];
@@ -281,6 +367,8 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "removed", json_true());
 	if (item && entry->undrain)
 		json_object_set_new(item, "undrain", json_true());
+	if (item && entry->tag)
+		tag_to_json(entry->tag, item);
 	return item;
 }
 

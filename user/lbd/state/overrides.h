@@ -9,6 +9,7 @@
 
 #include "common/addr.h"
 #include "common/error.h"
+#include "lbd/config/config.h"
 #include "node.h"
 
 struct override {
@@ -24,6 +25,7 @@ struct override {
 	bool added;        /* not in the file */
 	bool removed;      /* in the file, but removed at run time */
 	bool undrain;      /* the file has `drain: true`, and it takes flows all the same */
+	struct config_tag *tag; /* of an added one: name and labels; NULL: neither */
 };
 
 struct overrides {
@@ -38,6 +40,8 @@ int overrides_load(const char *path, unsigned max, struct overrides *ret, struct
 /* Writes path whole or not at all (temporary file, fsync, rename, fsync of the directory); an empty
  * list without an order for the node removes it. When it returns 0, the list is on disk. */
 int overrides_save(const struct overrides *overrides, const char *path, struct error *err);
+/* The entry says what from says; its service stays. */
+void overrides_set(struct override *entry, const struct override *from);
 int overrides_copy(const struct overrides *overrides, struct overrides *ret); /* 0 or -ENOMEM */
 void overrides_done(struct overrides *overrides);
 
@@ -56,7 +60,6 @@ bool overrides_equal(const struct overrides *a, const struct overrides *b);
 void overrides_drop(struct overrides *overrides, struct override *entry);
 /* Takes out of the entry what file (NULL: the backend is not in it) says too. true: nothing is
  * left, and the entry is dropped. */
-struct config_backend;
 bool overrides_tidy(struct overrides *overrides, struct override *entry,
 		    const struct config_backend *file);
 

@@ -21,6 +21,7 @@ static struct config_edit edit_of(const struct config *file, const struct overri
 	    .service = (unsigned)(service - file->services),
 	    .backend = backend ? (int)(backend - service->backends) : CONFIG_EDIT_ADD,
 	    .address = entry->address,
+	    .tag = entry->tag,
 	    .remove = entry->removed,
 	    .has_weight = entry->has_weight,
 	    .weight = entry->weight,

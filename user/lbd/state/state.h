@@ -29,7 +29,8 @@ enum backend_condition {
 struct backend {
 	struct service *service;
 	struct addr address;
-	uint32_t weight; /* configured or set at run time */
+	struct config_tag *tag; /* name and labels; NULL: neither */
+	uint32_t weight;        /* configured or set at run time */
 	bool backup;
 	bool drain;        /* requested */
 	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain or removal began */
@@ -182,13 +183,22 @@ struct service *const *state_services(const struct state *state, unsigned *ret_c
 uint64_t state_generation(const struct state *state);
 struct service *state_find_service(const struct state *state, const char *name);
 struct backend *service_find_backend(const struct service *service, const struct addr *address);
+/* The service that text names: its name, or VIP, VIP:PORT or VIP:PORT/PROTOCOL. 0; -ENOENT; or
+ * -EINVAL if several have it: err lists them. */
+int state_resolve_service(const struct state *state, const char *text, struct service **ret,
+			  struct error *err);
+/* The address of the backend that text names: any address, or the name of a backend. 0; -ENOENT: no
+ * backend has the name; -EINVAL: neither. */
+int service_resolve_backend(const struct service *service, const char *text, struct addr *ret,
+			    struct error *err);
 
 /* What a reload did with one run-time change. */
 struct reload_note {
 	char *service; /* its name in the new file, or in the old one if it is gone */
 	struct addr address;
-	bool kept;     /* else dropped */
-	char what[80]; /* "drain", "weight 7 (the file has 100)" */
+	char name[CONFIG_TAG_TEXT + 1]; /* of the backend; "": none */
+	bool kept;                      /* else dropped */
+	char what[80];                  /* "drain", "weight 7 (the file has 100)" */
 };
 
 #define RELOAD_NOTES 100
@@ -245,8 +255,9 @@ struct lists_report {
 int state_reload_lists(struct state *state, struct lists_report *ret, struct error *err);
 /* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
+/* tag: name and labels, of which a reference is taken; NULL: neither, or as the file has them. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
-		      uint32_t weight, struct error *err);
+		      uint32_t weight, struct config_tag *tag, struct error *err);
 /* now: its flows move to other backends at once; otherwise it is removed when drained. force: also
  * the last one, which is refused otherwise (-EBUSY). */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
@@ -285,5 +296,7 @@ void service_key(const struct service *service, struct dp_service *ret);
 /* "web 192.0.2.10:80/tcp" for log lines and errors; of `port: any` "192.0.2.10:any/tcp". */
 #define SERVICE_LABEL 384
 const char *service_label(const struct service *service, char text[SERVICE_LABEL]);
+/* "web-1 10.0.0.11", or "10.0.0.11" without a name. */
+const char *backend_label(const struct backend *backend, char text[CONFIG_BACKEND_LABEL]);
 
 #endif
