@@ -133,8 +133,10 @@
  *                          -> { "services": number of services with lists, "changed": how many of
  *                          them admit other clients now, "prefixes": of all lists }
  * POST /v1/save            {} -> { "path": of the config file, "text": the file with the run-time
- *                          changes in it, "changes": how many, "left": [ { "service", "address",
- *                          "name", "change" } ] it has no place for }. Nothing is written
+ *                          changes in it, "files": [ { "path", "text" } ], that file and those it
+ *                          includes as far as they change, "changes": how many, "left": [ {
+ *                          "service", "address", "name", "change" } ] there is no place for }.
+ *                          Nothing is written
  * POST /v1/backend/add     { "service", "address", "weight" (default 100), "name" (default: none),
  *                            "labels": { KEY: text } (default: none; 8 at most) }
  *                          -> { "backend": BACKEND }

@@ -132,6 +132,9 @@ static void check_announce(const struct config_announce *announce)
 
 static void check_config(const struct config *config)
 {
+	require(!config->include || config_include_fits(config->include), "include %s",
+		config->include);
+	require(config->files_count == 1, "%u files", config->files_count);
 	require(config->interfaces_count <= 64, "%u interfaces", config->interfaces_count);
 	require(config->pin[0] == '/' && config->socket[0] == '/' && config->state[0] == '/',
 		"a path is not absolute");

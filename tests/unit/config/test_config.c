@@ -54,15 +54,15 @@ static const struct refusal refusals[] = {
     {"a_file_of_comments", "# nothing\n# here\n",
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
-     "2: nothing: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
+     "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_scalar", "hello\n",
-     "1: hello: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
+     "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_list_at_the_top", "- a\n",
-     "1: a list: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
+     "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
@@ -84,7 +84,7 @@ static const struct refusal refusals[] = {
     {"nesting_without_end", "pin: " BRACKETS "\n",
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
-     "2: foo: unknown key: expected interfaces, mode, unserved, pin, socket, state, group, "
+     "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
      "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, announce, defaults or "
      "services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
@@ -370,6 +370,16 @@ static const struct refusal refusals[] = {
 	 "      - 10.0.0.0/8\n" BACKENDS,
      "8: service web: deny: 10.0.0.0/8: is in both lists: expected one of them: allow at "
      "lbd.yaml:6, deny at lbd.yaml:9"},
+    {"an_include_without_a_pattern", "include: conf.d\nservices: []\n",
+     "1: include: conf.d: expected a directory and /*.yaml, such as conf.d/*.yaml"},
+    {"an_include_with_another_pattern", "include: conf.d/web-*.yaml\nservices: []\n",
+     "1: include: conf.d/web-*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_with_a_pattern_in_the_directory", "include: conf.?/*.yaml\nservices: []\n",
+     "1: include: conf.?/*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_without_a_directory", "include: /*.yaml\nservices: []\n",
+     "1: include: /*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_that_is_a_list", "include: [a.yaml]\nservices: []\n",
+     "1: include: a list: expected a single value"},
     {"an_unknown_unserved", "unserved: deny\nservices: []\n",
      "1: unserved: deny: expected reject, drop or pass"},
     {"l2_to_the_other_family",

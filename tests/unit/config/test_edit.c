@@ -33,15 +33,21 @@
 
 static int try_edit(const char *text, const struct config_edit *edits, unsigned count, char **ret)
 {
+	struct config_text one = {(char *)"lbd.yaml", strdup(text), strlen(text)};
+	struct config_texts texts = {&one, 1};
 	struct error err = {""};
-	size_t length;
-	int rc = config_edit_text(text, strlen(text), edits, count, ret, &length, &err);
+	bool changed = false;
+	int rc = config_edit_texts(&texts, edits, count, &changed, &err);
 
-	if (!rc)
-		assert_int_equal(length, strlen(*ret));
-	else
+	assert_true(changed);
+	if (rc) {
 		assert_true(*err.text);
-	return rc;
+		free(one.bytes);
+		return rc;
+	}
+	assert_int_equal(one.length, strlen(one.bytes));
+	*ret = one.bytes;
+	return 0;
 }
 
 /* The text in which each `from` has become `to`. */
@@ -203,6 +209,30 @@ static void backends_behind_an_alias_are_not_changed(void **state)
 	assert_null(got);
 }
 
+static void a_change_goes_into_the_file_that_has_the_service(void **state)
+{
+	struct config_text list[] = {{(char *)"lbd.yaml", strdup(FLOW), strlen(FLOW)},
+				     {(char *)"a.yaml", strdup(FLOW), strlen(FLOW)},
+				     {(char *)"b.yaml", strdup(BLOCK), strlen(BLOCK)}};
+	const struct config_edit edits[] = {
+	    {.file = 2, .backend = 0, .has_weight = true, .weight = 5},
+	    {.file = 2, .backend = 1, .remove = true},
+	    {.file = 1, .backend = 0, .has_weight = true, .weight = 6},
+	};
+	struct config_texts texts = {list, 3};
+	bool changed[3] = {false};
+	struct error err;
+
+	assert_int_equal(config_edit_texts(&texts, edits, 3, changed, &err), 0);
+	assert_true(!changed[0] && changed[1] && changed[2]);
+	assert_string_equal(list[0].bytes, FLOW);
+	assert_non_null(strstr(list[1].bytes, "weight: 6"));
+	assert_non_null(strstr(list[2].bytes, "weight: 5 "));
+	assert_null(strstr(list[2].bytes, "10.0.0.2"));
+	for (unsigned i = 0; i < 3; i++)
+		free(list[i].bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +245,7 @@ int main(void)
 	    cmocka_unit_test(several_changes_do_not_disturb_each_other),
 	    cmocka_unit_test(lines_that_end_in_cr_lf_stay_so),
 	    cmocka_unit_test(backends_behind_an_alias_are_not_changed),
+	    cmocka_unit_test(a_change_goes_into_the_file_that_has_the_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

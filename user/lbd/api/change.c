@@ -124,7 +124,22 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 	return 0;
 }
 
-/* Changes nothing: the caller writes the file. It is no GET, as it takes as long as a reload. */
+/* Of the files that change. */
+static json_t *files_json(const struct saved *saved)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < saved->texts.count; i++) {
+		const struct config_text *text = &saved->texts.list[i];
+
+		if (saved->changed[i])
+			json_array_append_new(list, json_pack("{s:s, s:s%}", "path", text->name,
+							      "text", text->bytes, text->length));
+	}
+	return list;
+}
+
+/* Changes nothing: the caller writes the files. It is no GET, as it takes as long as a reload. */
 int api_save(struct api_call *call, json_t **ret, struct error *err)
 {
 	static const char *const fields[] = {NULL};
@@ -136,9 +151,10 @@ int api_save(struct api_call *call, json_t **ret, struct error *err)
 	rc = state_save(call->api->state, &saved, err);
 	if (rc)
 		return reload_failure(rc);
-	*ret = json_pack("{s:s, s:i, s:o, s:s%}", "path", state_config_path(call->api->state),
+	*ret = json_pack("{s:s, s:i, s:o, s:s%, s:o}", "path", state_config_path(call->api->state),
 			 "changes", saved.report.kept, "left", notes_json(&saved.report, false),
-			 "text", saved.text, saved.length);
+			 "text", saved.texts.list[0].bytes, saved.texts.list[0].length, "files",
+			 files_json(&saved));
 	saved_done(&saved);
 	return 0;
 }

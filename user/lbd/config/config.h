@@ -16,6 +16,7 @@
 #include "lbd/health/health.h"
 #include "edit.h"
 #include "tag.h"
+#include "texts.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
 #define CONFIG_MAX_WEIGHT   LB_API_MAX_WEIGHT
@@ -76,6 +77,7 @@ struct config_service {
 	struct config_lists lists;
 	struct config_backend *backends;
 	unsigned backends_count;
+	unsigned file, place; /* of config_texts, and its number in the `services` there */
 };
 
 /* sizes of the maps, fixed while they are pinned */
@@ -100,6 +102,8 @@ struct config_announce {
 };
 
 struct config {
+	char *include;        /* the directory and pattern; NULL: the main file is all there is */
+	unsigned files_count; /* with the main one */
 	char **interfaces;
 	unsigned interfaces_count;
 	enum config_mode mode;
@@ -138,11 +142,10 @@ int config_load_all(const char *path, void (*mistake)(void *arg, const char *sen
 int config_parse_all(const char *text, size_t length, const char *name,
 		     void (*mistake)(void *arg, const char *sentence), void *arg,
 		     struct config **ret, struct error *err);
-/* The text of a config file in *ret, allocated. Its length, or -errno with err set. */
-ssize_t config_read_text(const char *path, char **ret, struct error *err);
-/* The same from memory; errors call the file `name`. */
+/* The same from memory; errors call the file `name`. What it includes is not read. */
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
+int config_parse_texts(const struct config_texts *texts, struct config **ret, struct error *err);
 void config_free(struct config *config);
 /* What remains are the keys of the top level. */
 void config_drop_services(struct config *config);

@@ -369,38 +369,64 @@ static void edit_one(struct editor *editor, const struct config_edit *edit)
 		change_backend(editor, node_of(editor, item), edit);
 }
 
-int config_edit_text(const char *text, size_t length, const struct config_edit *edits,
-		     unsigned count, char **ret, size_t *ret_length, struct error *err)
+static int edit_all(struct editor *editor, unsigned file, const struct config_edit *edits,
+		    unsigned count)
 {
-	struct editor editor = {.text = text, .length = length};
-	int rc = config_source_load(&editor.source, "config", text, length);
+	const yaml_document_t *document = &editor->source.document;
 
-	if (rc) {
-		error_set(err, rc, "%s", editor.source.complaint.text);
-		config_source_done(&editor.source);
-		return rc;
-	}
-	editor.uses = calloc(
-	    (size_t)(editor.source.document.nodes.top - editor.source.document.nodes.start) + 1,
-	    sizeof(*editor.uses));
-	if (!editor.uses || !find_lines(&editor)) {
-		editor.error = -ENOMEM;
-	} else {
-		count_uses(&editor);
-		for (unsigned i = 0; i < count && !editor.error; i++)
-			edit_one(&editor, &edits[i]);
-	}
-	rc = editor.error ? editor.error : apply(&editor, ret, ret_length);
+	editor->uses = calloc((size_t)(document->nodes.top - document->nodes.start) + 1,
+			      sizeof(*editor->uses));
+	if (!editor->uses || !find_lines(editor))
+		return -ENOMEM;
+	count_uses(editor);
+	for (unsigned i = 0; i < count && !editor->error; i++)
+		if (edits[i].file == file)
+			edit_one(editor, &edits[i]);
+	return editor->error;
+}
+
+static void editor_done(struct editor *editor)
+{
+	free(editor->uses);
+	free(editor->lines);
+	for (size_t i = 0; i < editor->count; i++)
+		free(editor->splices[i].text);
+	free(editor->splices);
+	config_source_done(&editor->source);
+}
+
+static int edit_text(struct config_text *text, unsigned file, const struct config_edit *edits,
+		     unsigned count, struct error *err)
+{
+	struct editor editor = {.text = text->bytes, .length = text->length};
+	struct config_text edited = {.name = text->name};
+	int rc = config_source_load(&editor.source, text->name, text->bytes, text->length);
+
 	if (rc)
-		error_set(err, rc, "%s",
+		error_set(err, rc, "%s", editor.source.complaint.text);
+	else if ((rc = edit_all(&editor, file, edits, count)) ||
+		 (rc = apply(&editor, &edited.bytes, &edited.length)))
+		error_set(err, rc, "%s: %s", text->name,
 			  rc == -ENOMEM ? "out of memory"
-					: "the file has backends behind an alias (*name), which "
-					  "several services share: change it by hand");
-	free(editor.uses);
-	free(editor.lines);
-	for (size_t i = 0; i < editor.count; i++)
-		free(editor.splices[i].text);
-	free(editor.splices);
-	config_source_done(&editor.source);
+					: "has backends behind an alias (*name), which several "
+					  "services share: change it by hand");
+	editor_done(&editor);
+	if (rc)
+		return rc;
+	free(text->bytes);
+	*text = edited;
+	return 0;
+}
+
+int config_edit_texts(struct config_texts *texts, const struct config_edit *edits, unsigned count,
+		      bool *changed, struct error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		changed[edits[i].file] = true;
+	for (unsigned i = 0; i < texts->count && !rc; i++)
+		if (changed[i])
+			rc = edit_text(&texts->list[i], i, edits, count, err);
 	return rc;
 }

@@ -152,10 +152,16 @@ static const cyaml_schema_field_t announce_keys[] = {
 	TEXT("file", raw_announce, file),
 	CYAML_FIELD_END};
 
+/* Required, so that a truncated file does not silently remove every service. */
+#define SERVICES \
+	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0, \
+			     LB_MAX_SERVICES)
+
 static const cyaml_schema_value_t name_schema = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
 
 static const cyaml_schema_field_t config_keys[] = {
+	TEXT("include", raw_config, include),
 	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces,
 			     &name_schema, 0, MAX_INTERFACES),
 	WORD("mode", raw_config, mode, mode_words),
@@ -173,13 +179,21 @@ static const cyaml_schema_field_t config_keys[] = {
 	GROUP("limits", raw_config, limits, limits_keys),
 	GROUP("announce", raw_config, announce, announce_keys),
 	GROUP("defaults", raw_config, defaults, defaults_keys),
-	/* Required, so that a truncated file does not silently remove every service. */
-	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0,
-			     LB_MAX_SERVICES),
+	SERVICES,
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t config_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, config_keys)};
+
+/* Of an included file: what is said once for all services is in the main file. */
+static const cyaml_schema_field_t included_keys[] = {SERVICES, CYAML_FIELD_END};
+static const cyaml_schema_value_t included_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, included_keys)};
 /* clang-format on */
+
+static const cyaml_schema_value_t *schema_of(const struct config_source *source)
+{
+	return source->file ? &included_schema : &config_schema;
+}
 
 /* ---- loading ---- */
 
@@ -216,7 +230,7 @@ static int load(struct config_source *source, const char *text, size_t length,
 	const cyaml_config_t options = cyaml_options(&first);
 	cyaml_data_t *raw = NULL;
 	cyaml_err_t r =
-	    cyaml_load_data((const uint8_t *)text, length, &options, &config_schema, &raw, NULL);
+	    cyaml_load_data((const uint8_t *)text, length, &options, schema_of(source), &raw, NULL);
 
 	if (r == CYAML_OK) {
 		*ret = raw;
@@ -278,7 +292,7 @@ static int prune_text(const struct config_source *source, struct buffer *ret)
 	int rc = config_source_load(&copy, source->name, source->text, source->length);
 
 	if (!rc)
-		rc = config_shape_prune(&copy, &config_schema);
+		rc = config_shape_prune(&copy, schema_of(source));
 	if (rc) {
 		config_source_done(&copy);
 		return rc;
@@ -290,7 +304,7 @@ static int prune_text(const struct config_source *source, struct buffer *ret)
 static int load_rest(struct config_source *source, struct raw_config **ret)
 {
 	struct buffer buffer = {0};
-	int fit = config_shape_prune(source, &config_schema);
+	int fit = config_shape_prune(source, schema_of(source));
 
 	if (!source->error)
 		return load(source, source->text, source->length, ret);
@@ -305,15 +319,15 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 {
 	if (source->all)
 		return load_rest(source, ret);
-	if (config_shape_check(source, &config_schema))
+	if (config_shape_check(source, schema_of(source)))
 		return source->error;
 	return load(source, source->text, source->length, ret);
 }
 
-void config_schema_free(struct raw_config *raw)
+void config_schema_free(const struct config_source *source, struct raw_config *raw)
 {
 	struct error first = {""};
 	const cyaml_config_t options = cyaml_options(&first);
 
-	cyaml_free(&options, &config_schema, raw, 0);
+	cyaml_free(&options, schema_of(source), raw, 0);
 }

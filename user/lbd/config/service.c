@@ -353,13 +353,13 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 		read_health(at, raw->health, &service->health);
 }
 
-void config_read_defaults(const struct config_place *root, const struct raw_service *defaults)
+void config_read_defaults(const struct config_defaults *defaults)
 {
 	struct config_service service = service_defaults;
 	struct config_place at;
 
-	config_place_field(root, "defaults", &at);
-	read_inherited(&at, defaults, &service);
+	config_place_field(&defaults->root, "defaults", &at);
+	read_inherited(&at, defaults->raw, &service);
 	config_service_done(&service);
 }
 
@@ -542,7 +542,7 @@ static void name_after_vip(const struct config_place *at, struct config_service 
 }
 
 void config_read_service(const struct config_place *root, unsigned index,
-			 const struct raw_service *defaults, const struct raw_service *own,
+			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service)
 {
 	struct config_place at, defaults_at;
@@ -556,13 +556,13 @@ void config_read_service(const struct config_place *root, unsigned index,
 	config_read_address(&at, "vip", own->vip, &service->vip);
 	if (!own->port)
 		config_complain_missing(&at, "port", "expected 1 to 65535 or any");
-	if (defaults) {
-		config_place_field(root, "defaults", &defaults_at);
-		read_inherited(&defaults_at, defaults, service);
+	if (defaults->raw) {
+		config_place_field(&defaults->root, "defaults", &defaults_at);
+		read_inherited(&defaults_at, defaults->raw, service);
 	}
 	read_inherited(&at, own, service);
 	read_backends(&at, own, service);
-	finish_hash(&at, defaults, own, service);
+	finish_hash(&at, defaults->raw, own, service);
 	finish_health(&at, own, service);
 	finish_limit(&at, own, service);
 	check_choice(&at, own, service);

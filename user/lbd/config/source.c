@@ -105,6 +105,17 @@ void config_source_done(struct config_source *source)
 	yaml_document_delete(&source->document);
 }
 
+struct config_source *config_sources_failed(const struct config_sources *sources)
+{
+	for (unsigned i = 0; i < sources->count; i++)
+		if (sources->list[i].error == -ENOMEM)
+			return &sources->list[i];
+	for (unsigned i = 0; i < sources->count; i++)
+		if (sources->list[i].error)
+			return &sources->list[i];
+	return NULL;
+}
+
 /* ---- places ---- */
 
 const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping,
@@ -206,6 +217,16 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
 			 one, index + 1);
 }
 
+const char *config_place_where(const struct config_place *at, const struct config_place *other,
+			       char text[CONFIG_WHERE])
+{
+	if (at->source == other->source)
+		snprintf(text, CONFIG_WHERE, "line %zu", other->line);
+	else
+		snprintf(text, CONFIG_WHERE, "%.160s:%zu", other->source->name, other->line);
+	return text;
+}
+
 /* ---- complaints ---- */
 
 void config_source_oom(struct config_source *source)
@@ -214,8 +235,9 @@ void config_source_oom(struct config_source *source)
 }
 
 /* What an alias repeats is said once. */
-static void keep_mistake(struct config_mistakes *all, size_t line, const char *text)
+static void keep_mistake(struct config_source *source, size_t line, const char *text)
 {
+	struct config_mistakes *all = source->all;
 	char *copy;
 
 	for (size_t i = 0; i < all->count; i++)
@@ -223,7 +245,7 @@ static void keep_mistake(struct config_mistakes *all, size_t line, const char *t
 			return;
 	copy = all->count < CONFIG_MISTAKES ? strdup(text) : NULL;
 	if (copy)
-		all->list[all->count++] = (struct config_mistake){line, copy};
+		all->list[all->count++] = (struct config_mistake){source->file, line, copy};
 	else
 		all->left_out++;
 }
@@ -246,7 +268,7 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 		  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
 		  value ? printable(value, shown) : "", value ? ": " : "", expected);
 	if (source->all)
-		keep_mistake(source->all, line, complaint.text);
+		keep_mistake(source, line, complaint.text);
 	if (!earliest)
 		return;
 	source->error_line = line;

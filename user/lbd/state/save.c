@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The text of the config file with the run-time changes in it. lbd writes no config: whoever asked
- * does. */
+/* The texts of the config files with the run-time changes in them. lbd writes no config: whoever
+ * asked does. */
 #include "internal.h"
 
 #include <errno.h>
@@ -18,7 +18,8 @@ static struct config_edit edit_of(const struct config *file, const struct overri
 	const struct config_backend *backend = config_find_backend(service, &entry->address);
 
 	return (struct config_edit){
-	    .service = (unsigned)(service - file->services),
+	    .file = service->file,
+	    .service = service->place,
 	    .backend = backend ? (int)(backend - service->backends) : CONFIG_EDIT_ADD,
 	    .address = entry->address,
 	    .tag = entry->tag,
@@ -30,8 +31,8 @@ static struct config_edit edit_of(const struct config *file, const struct overri
 	};
 }
 
-static int edit_text(const struct config *file, const char *text, size_t length,
-		     const struct overrides *changes, struct saved *ret, struct error *err)
+static int edit_texts(const struct config *file, const struct overrides *changes,
+		      struct saved *saved, struct error *err)
 {
 	_cleanup_free_ struct config_edit *edits =
 	    calloc(changes->count + 1, sizeof(struct config_edit));
@@ -40,18 +41,18 @@ static int edit_text(const struct config *file, const char *text, size_t length,
 		return error_set(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < changes->count; i++)
 		edits[i] = edit_of(file, &changes->list[i]);
-	return config_edit_text(text, length, edits, changes->count, &ret->text, &ret->length, err);
+	return config_edit_texts(&saved->texts, edits, changes->count, saved->changed, err);
 }
 
-/* Does the text say what file and changes say together? */
-static int check_text(const struct config *file, const struct overrides *changes,
-		      const struct saved *saved, struct error *err)
+/* Do the texts say what file and changes say together? */
+static int check_texts(const struct config *file, const struct overrides *changes,
+		       const struct saved *saved, struct error *err)
 {
 	const struct overrides none = {0};
 	struct sentences differences = {0};
 	struct config *config;
 	struct error why;
-	int rc = config_parse(saved->text, saved->length, "config", &config, &why);
+	int rc = config_parse_texts(&saved->texts, &config, &why);
 
 	if (rc == -ENOMEM)
 		return error_set(err, rc, "out of memory");
@@ -71,42 +72,51 @@ static int check_text(const struct config *file, const struct overrides *changes
 	return rc;
 }
 
-static int save_into(const struct state *state, const char *text, size_t length,
-		     const struct config *file, struct saved *ret, struct error *err)
+static int save_into(const struct state *state, const struct config *file, struct saved *saved,
+		     struct error *err)
 {
 	struct overrides changes = {0};
-	int rc = reload_overrides(state, file, true, &changes, &ret->report, err);
+	int rc = reload_overrides(state, file, true, &changes, &saved->report, err);
 
 	if (!rc)
-		rc = edit_text(file, text, length, &changes, ret, err);
+		rc = edit_texts(file, &changes, saved, err);
 	if (!rc)
-		rc = check_text(file, &changes, ret, err);
+		rc = check_texts(file, &changes, saved, err);
 	overrides_done(&changes);
 	return rc;
 }
 
 void saved_done(struct saved *saved)
 {
-	free(saved->text);
+	config_texts_done(&saved->texts);
+	free(saved->changed);
 	reload_report_done(&saved->report);
 	*saved = (struct saved){0};
 }
 
-static int save(const struct state *state, struct saved *ret, struct error *err)
+static int save_texts(const struct state *state, struct saved *saved, struct error *err)
 {
-	_cleanup_free_ char *text = NULL;
-	struct saved saved = {0};
 	struct config *file;
-	ssize_t length = config_read_text(state->config_path, &text, err);
 	int rc;
 
-	if (length < 0)
-		return (int)length;
-	rc = config_parse(text, (size_t)length, state->config_path, &file, err);
+	saved->changed = calloc(saved->texts.count, sizeof(*saved->changed));
+	if (!saved->changed)
+		return error_set(err, -ENOMEM, "out of memory");
+	rc = config_parse_texts(&saved->texts, &file, err);
 	if (rc)
 		return rc;
-	rc = save_into(state, text, (size_t)length, file, &saved, err);
+	rc = save_into(state, file, saved, err);
 	config_free(file);
+	return rc;
+}
+
+static int save(const struct state *state, struct saved *ret, struct error *err)
+{
+	struct saved saved = {0};
+	int rc = config_read_files(state->config_path, &saved.texts, err);
+
+	if (!rc)
+		rc = save_texts(state, &saved, err);
 	if (rc)
 		saved_done(&saved);
 	else

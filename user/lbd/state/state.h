@@ -231,13 +231,13 @@ int state_reload_as(struct state *state, const struct reload_options *options,
 void state_collect(struct state *state, struct sentences *into);
 
 struct saved {
-	char *text;
-	size_t length;
-	struct reload_report report; /* kept: in the text; dropped: it has no place for them */
+	struct config_texts texts;   /* of the config */
+	bool *changed;               /* of each of them */
+	struct reload_report report; /* kept: in the texts; dropped: they have no place for them */
 };
 void saved_done(struct saved *saved);
-/* The text of the config file with the run-time changes in it. On error, such as a text that cannot
- * be changed, *ret is untouched. */
+/* The texts of the config files with the run-time changes in them. On error, such as a text that
+ * cannot be changed, *ret is untouched. */
 int state_save(const struct state *state, struct saved *ret, struct error *err);
 
 /* What the config names and this machine does not have: interfaces, the group. */
