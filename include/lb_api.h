@@ -141,7 +141,7 @@
  *                            "labels": { KEY: text } (default: none; 8 at most) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }
- *                          -> { "service", "address", "others": number of other backends that
+ *                          -> { "service", "address", "name", "others": number of other backends that
  *                          take new flows }. The last backend of a service is removed only with
  *                          "force": true
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"

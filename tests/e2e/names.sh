@@ -6,6 +6,7 @@
 
 COUNT=3
 ZONES=(a a b)
+IDLE="idle-timeout: { tcp: 3s, udp: 3s }"
 
 # web4 and tcp4 on one VIP, and web6. Backend N is called web-N, and bN in tcp4.
 write_config() {
@@ -13,9 +14,9 @@ write_config() {
 	{
 		lab_config_head
 		echo "services:"
-		config_service web4 $VIP4 tcp 80 4 $COUNT ""
-		config_service tcp4 $VIP4 tcp 7000 4 $COUNT ""
-		config_service web6 $VIP6 tcp 80 6 $COUNT ""
+		config_service web4 $VIP4 tcp 80 4 $COUNT "$IDLE"
+		config_service tcp4 $VIP4 tcp 7000 4 $COUNT "$IDLE"
+		config_service web6 $VIP6 tcp 80 6 $COUNT "$IDLE"
 	} >"$WORK/plain.yaml"
 	for i in $(seq $COUNT); do
 		echo "/name: web4/,/name: tcp4/s/\"10.0.0.1$i\"/&, name: web-$i," \
@@ -159,11 +160,15 @@ test_a_change_of_one_file_is_seen_by_diff_and_reload() {
 test_a_mistake_in_one_file_changes_nothing_and_names_it() {
 	sed -i 's/port: 7000/port: 70000/' "$WORK/conf.d/tcp4.yaml"
 	sed -i 's/protocol: tcp/protocol: sctp/' "$WORK/conf.d/web6.yaml"
-	refused "$WORK/conf.d/tcp4.yaml:5: service tcp4: port: 70000: expected" lbctl reload
+	# keys and types come first
+	refused "$WORK/conf.d/web6.yaml:4: service web6: protocol: sctp: expected" lbctl reload
 	expect "mistakes" "$("$BUILD/lbd" --check "$WORK/lbd.yaml" 2>&1 | grep -c "^$WORK/conf.d/.*expected")" = 2
 	split_config
 	cp "$WORK/conf.d/tcp4.yaml" "$WORK/conf.d/zz.yaml"
-	refused "$WORK/conf.d/zz.yaml:3: service tcp4: vip: $VIP4: service tcp4 in $WORK/conf.d/tcp4.yaml:2 has" \
+	refused "zz.yaml:2: service tcp4: name: tcp4: the service in $WORK/conf.d/tcp4.yaml:2 has the same" \
+		lbctl reload
+	sed -i 's/name: tcp4/name: other/' "$WORK/conf.d/zz.yaml"
+	refused "zz.yaml:3: service other: vip: $VIP4: service tcp4 in $WORK/conf.d/tcp4.yaml:2 has the same" \
 		lbctl reload
 	rm "$WORK/conf.d/zz.yaml"
 	mv "$WORK/conf.d" "$WORK/conf.off"

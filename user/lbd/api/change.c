@@ -211,6 +211,17 @@ static int answer_backend(struct api *api, const struct target *target, json_t *
 	return 0;
 }
 
+/* Of a backend that may be gone soon. */
+static json_t *name_json(const struct api *api, const struct target *target)
+{
+	const struct service *service = state_find_service(api->state, target->service);
+	const struct backend *backend =
+	    service ? service_find_backend(service, &target->address) : NULL;
+	const char *name = backend ? config_tag_name(backend->tag) : NULL;
+
+	return name ? json_string(name) : json_null();
+}
+
 int api_add(struct api_call *call, json_t **ret, struct error *err)
 {
 	static const char *const fields[] = {"service", "address", "weight",
@@ -240,19 +251,25 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 	const struct service *service;
 	struct target target;
 	char address[ADDR_TEXT];
+	json_t *name;
 	bool now, force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
-	    (rc = api_arg_bool(call->body, "force", false, &force, err)) ||
-	    (rc = state_backend_remove(call->api->state, target.service, &target.address, now,
-				       force, err)))
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
 		return rc;
+	name = name_json(call->api, &target);
+	rc = state_backend_remove(call->api->state, target.service, &target.address, now, force,
+				  err);
+	if (rc) {
+		json_decref(name);
+		return rc;
+	}
 	service = state_find_service(call->api->state, target.service);
-	*ret = json_pack("{s:s, s:s, s:i}", "service", target.service, "address",
-			 addr_format(&target.address, address), "others",
+	*ret = json_pack("{s:s, s:s, s:o, s:i}", "service", target.service, "address",
+			 addr_format(&target.address, address), "name", name, "others",
 			 service ? service_others(service, &target.address) : 0);
 	return 0;
 }
