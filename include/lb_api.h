@@ -9,7 +9,7 @@
  *      400  bad argument, unknown field, or a body that is not a JSON object
  *      404  unknown path, service, backend or interface
  *      405  wrong method for this path
- *      409  conflict: the backend exists already, the interface has another XDP program, the driver
+ *      409  conflict: the backend exists already, the service's backends take traffic, the interface has another XDP program, the driver
  *           has no native XDP, the config has no `announce:`, or a limit is reached
  *      422  the config is bad; nothing was changed
  *      507  a run-time change cannot be written to disk; nothing was changed
@@ -73,7 +73,8 @@
  *        "limit": null or { "service": null or RATE, "per_source": null or RATE with "v4", "v6"
  *                           (lengths of the prefixes) },
  *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
- *        "why": if it is down, why no backend takes flows; else "" }
+ *        "why": if it is down, why no backend takes flows; else "",
+ *        "runtime": bool (added at run time) }
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
  *
@@ -121,8 +122,9 @@
  * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
  *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
- *                          "kept", "dropped": [ { "service", "address", "name": null or text,
- *                          "change" } ], 100 in all }
+ *                          "kept", "dropped": [ { "service", "address": null (the change is of the
+ *                          service itself) or text, "name": null or text, "change" } ], 100 in
+ *                          all }
  *                          With "keep": true all run-time changes are kept where their service and
  *                          backend stay, not only drains.
  *                          With "dry_run": true nothing is changed, and the answer also has
@@ -137,6 +139,11 @@
  *                          includes as far as they change, "changes": how many, "left": [ {
  *                          "service", "address", "name", "change" } ] there is no place for }.
  *                          Nothing is written
+ * POST /v1/service/add     a service as the config has it in `services`, with the same keys:
+ *                          { "vip", "protocol", "port", "backends": [ { "address" } ], ... }
+ *                          -> { "service": SERVICE }
+ * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
+ *                          While its backends take traffic only with "force": true
  * POST /v1/backend/add     { "service", "address", "weight" (default 100), "name" (default: none),
  *                            "labels": { KEY: text } (default: none; 8 at most) }
  *                          -> { "backend": BACKEND }

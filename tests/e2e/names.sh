@@ -193,5 +193,119 @@ test_save_writes_into_the_file_that_has_the_service() {
 	again
 }
 
+# ---- services at run time ----
+
+CHECK="http,port=80,path=/healthz,interval=500ms,timeout=450ms"
+
+# A TCP service on the VIP of web6, and a UDP service on a VIP that no other has.
+add_tcp6() {
+	lbctl service add tcp6 "[$VIP6]:7000/tcp" --backend 2001:db8:b::11,name=b1 \
+		--backend 2001:db8:b::12,name=b2,labels.zone=a --health "$CHECK" "$@"
+}
+add_udp4() {
+	lbctl service add udp4 "$LAB_UDP4:5353/udp" --backend 10.0.0.11 --backend 10.0.0.12 \
+		--health "$CHECK" --set idle-timeout.udp=3s
+}
+tcp6_answers() { # what no request fails of
+	[ "$(traffic ask-tcp $VIP6 7000 requests 20 timeout 5 | json .failed)" = 0 ]
+}
+names() { lbctl services --json | jq -r '[.services[].name] | join(" ")'; }
+up_is() { [ "$(service_field "$1" backends_up)" = "$2" ]; } # SERVICE COUNT
+announced() { [ -n "$(ip -n "$(ns lb)" route show table 76 "$1")" ]; } # VIP
+not_announced() { ! announced "$1"; }
+
+test_a_service_added_at_run_time_takes_traffic_and_is_announced() {
+	sed -i '1i announce: { table: 76 }' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	contains "$(add_tcp6)" "tcp6: added with 2 backends"
+	add_udp4 >/dev/null || return 1
+	lab_wait_for 30 "its backends to be up" up_is tcp6 2 || return 1
+	lab_wait_for 10 "answers" tcp6_answers || return 1
+	lab_wait_for 30 "its backends to be up" up_is udp4 2 || return 1
+	lab_wait_for 10 "the route" announced "$LAB_UDP4" || return 1
+	expect "name" "$(backend_field tcp6 2001:db8:b::12 name)" = b2
+	expect "runtime" "$(service_field tcp6 runtime)" = true
+	expect "runtime" "$(service_field web6 runtime)" = false
+	metrics | grep -q '^lbd_service_up{service="tcp6",' || FAILED=1
+	expect "run-time changes" "$(lbctl status --json | json .overrides)" = 2
+}
+
+test_what_no_config_may_say_is_refused_in_its_words() {
+	refused "service x: port: 70000: expected 1 to 65535 or any" \
+		lbctl service add x 192.0.2.99:70000/tcp --backend 10.0.0.11
+	refused "service x: algoritm: unknown key: did you mean algorithm?" \
+		lbctl service add x 192.0.2.99:80/tcp --backend 10.0.0.11 --set algoritm=lc
+	refused "service x: vip: $VIP4: service web4 in the config has the same VIP, protocol and port" \
+		lbctl service add x $VIP4:80/tcp --backend 10.0.0.11
+	refused "service tcp6: name: tcp6: the service in the config has the same name" \
+		lbctl service add tcp6 192.0.2.99:80/tcp --backend 10.0.0.11
+	refused "expected VIP:PORT/PROTOCOL" lbctl service add x 192.0.2.99 --backend 10.0.0.11
+	expect "services" "$(names)" = "web4 tcp4 web6 tcp6 udp4"
+}
+
+# Connections to it go on, too.
+test_an_added_service_outlives_kill_9() {
+	lbctl backend weight tcp6 b1 7 >/dev/null || return 1
+	load_start open hold $VIP6 7000 connections 50
+	lab_wait_for 20 "50 connections" grep -q "50 connections open" "$WORK/open.err" || return 1
+	stop_lbd KILL && lab_lbd_start || return 1
+	expect "services" "$(names)" = "web4 tcp4 web6 tcp6 udp4"
+	weight_is tcp6 2001:db8:b::11 7 || FAILED=1
+	lab_wait_for 30 "its backends to be up" up_is tcp6 2 || return 1
+	load_end open
+	expect "broken or moved connections" "$(broken_or_moved open)" = 0
+	logged "3 run-time changes are still in force"
+}
+
+test_a_reload_keeps_or_drops_added_services_and_names_them() {
+	local said
+	said=$(lbctl reload --keep)
+	contains "$said" "kept     tcp6: service added"
+	contains "$said" "kept     tcp6 b1 2001:db8:b::11: weight 7"
+	expect "services" "$(names)" = "web4 tcp4 web6 tcp6 udp4"
+	contains "$(lbctl diff)" "service udp4: removed"
+	contains "$(lbctl reload --dry-run)" "dropped  udp4: service added"
+	said=$(lbctl reload)
+	contains "$said" "dropped  tcp6: service added"
+	contains "$said" "dropped  udp4: service added"
+	expect "services" "$(names)" = "web4 tcp4 web6"
+	lab_wait_for 10 "the end of the route" not_announced "$LAB_UDP4" || return 1
+	expect "run-time changes" "$(lbctl status --json | json .overrides)" = 0
+}
+
+test_save_writes_an_added_service_and_takes_out_a_removed_one() {
+	add_tcp6 --algorithm round-robin >/dev/null && lbctl backend weight tcp6 b2 9 >/dev/null &&
+		lbctl service remove web4 --force >/dev/null || return 1
+	refused "no such service" lbctl backends web4
+	lab_wait_for 30 "its backends to be up" up_is tcp6 2 || return 1
+	lbctl save || return 1
+	sed 's/^/# /' "$WORK/lbd.yaml"
+	"$BUILD/lbd" --check "$WORK/lbd.yaml" >/dev/null || FAILED=1
+	grep -q 'name: web4' "$WORK/lbd.yaml" && FAILED=1
+	grep -q 'address: .2001:db8:b::12., name: b2, labels: {zone: a}, weight: 9' "$WORK/lbd.yaml" || FAILED=1
+	contains "$(lbctl reload)" "reloaded: 3 services"
+	expect "services" "$(names)" = "tcp4 web6 tcp6"
+	expect "run-time changes" "$(lbctl status --json | json .overrides)" = 0
+	expect "diff" "$(lbctl diff >/dev/null; echo $?)" = 0
+	expect "up" "$(service_field tcp6 backends_up)" = 2
+	again
+}
+
+test_a_service_with_traffic_is_removed_only_by_force() {
+	refused "3 of its backends take traffic, whose connections end with it: expected --force" \
+		lbctl service remove web4
+	lbctl drain web6 2001:db8:b::11 --wait >/dev/null && lbctl drain web6 2001:db8:b::12 --wait >/dev/null &&
+		lbctl drain web6 2001:db8:b::13 --wait >/dev/null || return 1
+	contains "$(lbctl service remove "$VIP6")" "web6: removed"
+	contains "$(lbctl service remove web4 --force)" "web4: removed"
+	expect "services" "$(names)" = tcp4
+	refused "" traffic load-http $VIP4 80 rate 5 seconds 1 timeout 1
+	stop_lbd TERM && lab_lbd_start || return 1
+	expect "services" "$(names)" = tcp4
+	contains "$(lbctl reload)" "dropped  web4: service removed"
+	expect "services" "$(names)" = "web4 tcp4 web6"
+	again
+}
+
 set_up_or_end set_up
 run_tests "$@"

@@ -122,7 +122,7 @@ REGISTER(verb, reload) = {
     .details =
 	"All or nothing: a bad file changes nothing, and the error names the file, the "
 	"line and what was expected. Flows keep their backends. Drains hold while the "
-	"backend is in the file. Other run-time changes (backend add, remove, weight) are "
+	"backend is in the file. Other run-time changes (service and backend add, remove, weight) are "
 	"dropped, and named: the file takes precedence; with --keep they hold where the file "
 	"leaves their service and backend. What is not as the file says (keys that only a "
 	"start reads, interfaces that are not there) is printed as a warning. Files of "

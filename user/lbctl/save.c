@@ -67,18 +67,6 @@ static int replace(const char *path, const char *text, struct error *err)
 	return error_set(err, rc, "%s: %s; %s was not changed", beside, strerror(-rc), path);
 }
 
-static void print_left(const json_t *answer)
-{
-	char name[SHOW_BACKEND];
-	const json_t *left;
-	size_t i;
-
-	json_array_foreach (json_object_get(answer, "left"), i, left)
-		printf("Warning: not saved: service %s: backend %s: %s\n",
-		       json_text(left, "service"), show_backend(left, name),
-		       json_text(left, "change"));
-}
-
 /* Those that change. An lbd of before has one file, in the answer itself. A new reference. */
 static json_t *changed_files(json_t *answer)
 {
@@ -142,7 +130,7 @@ static int save(json_t *answer, struct error *err)
 			printf("no run-time change to save: %s stays as it is\n",
 			       json_text(answer, "path"));
 		}
-		print_left(answer);
+		show_run_time_changes(json_object_get(answer, "left"), "Warning: not saved: ", "");
 	}
 	json_decref(files);
 	return rc;
@@ -187,13 +175,14 @@ REGISTER(verb, save) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "write run-time changes into the config file",
-    .details = "Weights, drains, added and removed backends become part of the file; all else in "
-	       "it stays, comments too. The result is checked before it is written: it says "
-	       "exactly what the file and the run-time changes say together, or nothing is "
-	       "written. A removed backend goes with the comment in its line. What the file has no "
-	       "place for (a service that left it) is named. A change goes into the file that has "
-	       "the service, also if that is included. Deadlines of drains are not saved. "
-	       "--json prints the text and what it contains and writes nothing.",
+    .details =
+	"Weights, drains, added and removed backends and services become part of the file; all else in "
+	"it stays, comments too. The result is checked before it is written: it says "
+	"exactly what the file and the run-time changes say together, or nothing is "
+	"written. A removed backend goes with the comment in its line. What the file has no "
+	"place for (a service that left it) is named. A change goes into the file that has "
+	"the service, also if that is included. Deadlines of drains are not saved. "
+	"--json prints the text and what it contains and writes nothing.",
     .options = {{.name = "--print", .help = "print the file as it would be, and write nothing"}},
     .examples = {{"save && lbctl reload", "keep what was tried at run time"},
 		 {"save --print | diff /etc/lbd/lbd.yaml -", "what would be written?"}},

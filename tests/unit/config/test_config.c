@@ -506,8 +506,8 @@ static const struct refusal refusals[] = {
     {"a_backends_name_used_twice",
      WEB "    backends:\n      - { address: 10.0.0.1, name: a }\n      - { address: 10.0.0.2 }\n"
 	 "      - { address: 10.0.0.3, name: a }\n",
-     "9: service web: backend 10.0.0.3: name: a: service web: backend 10.0.0.1 in line 7 has the "
-     "same name: expected another"},
+     "9: service web: backend 10.0.0.3: name: a: backend 10.0.0.1 has the same name, see "
+     "line 7: expected another"},
     {"labels_that_are_a_list", WEB "    backends: [{address: 10.0.0.1, labels: [a]}]\n",
      "6: service web: backend 10.0.0.1: labels: expected a mapping such as { zone: a }"},
     {"a_label_that_no_metric_can_have",

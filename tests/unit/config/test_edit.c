@@ -209,6 +209,88 @@ static void backends_behind_an_alias_are_not_changed(void **state)
 	assert_null(got);
 }
 
+/* ---- services ---- */
+
+#define JSON                                                                              \
+	"{\"name\":\"shop\",\"vip\":\"2001:db8::20\",\"port\":443,\"protocol\":\"tcp\","  \
+	"\"health\":{\"type\":\"http\",\"path\":\"/a b: #\"},\"hash\":[\"source-port\"]," \
+	"\"backends\":[{\"address\":\"10.0.0.9\",\"labels\":{\"note\":\"yes: {\"}},"      \
+	"{\"address\":\"2001:db8::9\"}]}"
+#define LINES(indent)                                                                        \
+	indent "- name: shop\n" indent "  vip: 2001:db8::20\n" indent "  port: 443\n" indent \
+	       "  protocol: tcp\n" indent "  health: {type: http, path: '/a b: #'}\n" indent \
+	       "  hash: [source-port]\n" indent "  backends:\n" indent                       \
+	       "  - {address: 10.0.0.9, labels: {note: 'yes: {'}}\n" indent                  \
+	       "  - {address: '2001:db8::9'}\n"
+#define SECOND                                                                      \
+	"  - { name: dns, vip: 192.0.2.53, protocol: udp, port: 53, # the second\n" \
+	"      backends: [{ address: 10.0.0.1 }] }\n"
+
+static void expect_services(const char *text, const struct config_edit *edits, unsigned count,
+			    const char *want)
+{
+	struct config *config;
+	struct error err;
+	char *got = NULL;
+
+	assert_int_equal(try_edit(text, edits, count, &got), 0);
+	if (want)
+		assert_string_equal(got, want);
+	if (config_parse(got, strlen(got), "lbd.yaml", &config, &err) && !strstr(err.text, "path"))
+		fail_msg("%s in %s", err.text, got);
+	else if (!*err.text)
+		config_free(config);
+	free(got);
+}
+
+static void an_added_service_is_written_as_a_person_would_write_it(void **state)
+{
+	const struct config_edit add = {.added_service = JSON};
+	char *got = NULL;
+
+	assert_int_equal(try_edit(BLOCK, &add, 1, &got), 0);
+	assert_string_equal(got, BLOCK LINES("  "));
+	free(got);
+	assert_int_equal(try_edit("services: [] # none yet\ngroup: root\n", &add, 1, &got), 0);
+	assert_memory_equal(got, "services:\n" LINES("  "), strlen("services:\n" LINES("  ")) - 1);
+	assert_string_equal(got + strlen("services:\n" LINES("  ")) - 1,
+			    " # none yet\ngroup: root\n");
+	free(got);
+}
+
+static void a_removed_service_goes_with_its_lines_alone(void **state)
+{
+	const struct config_edit first = {.service = 0, .remove_service = true},
+				 second = {.service = 1, .remove_service = true};
+	const struct config_edit both[] = {first, second};
+	const struct config_edit flow = {.service = 0, .remove_service = true};
+
+	expect_services(BLOCK SECOND, &second, 1, BLOCK);
+	expect_services(BLOCK SECOND "# the end\n", &first, 1,
+			"# the shop\nservices:\n" SECOND "# the end\n");
+	expect_services(BLOCK SECOND "# the end\n", both, 2,
+			"# the shop\nservices: []\n# the end\n");
+	expect_services(FLOW, &flow, 1, "services: []\n");
+}
+
+static void services_are_added_and_removed_at_once(void **state)
+{
+	const struct config_edit edits[] = {
+	    {.service = 0, .remove_service = true},
+	    {.added_service =
+		 "{\"name\":\"a\",\"vip\":\"192.0.2.1\",\"port\":1,\"protocol\":\"tcp\","
+		 "\"backends\":[{\"address\":\"10.0.0.9\"}]}"},
+	    {.added_service =
+		 "{\"name\":\"b\",\"vip\":\"192.0.2.1\",\"port\":2,\"protocol\":\"tcp\","
+		 "\"backends\":[{\"address\":\"10.0.0.9\"}]}"},
+	};
+
+	expect_services(BLOCK, edits, 3, NULL);
+	expect_services(BLOCK SECOND, edits, 3, NULL);
+	expect_services("services: []\n", edits + 1, 2, NULL);
+	expect_services(FLOW, edits + 1, 2, NULL);
+}
+
 static void a_change_goes_into_the_file_that_has_the_service(void **state)
 {
 	struct config_text list[] = {{(char *)"lbd.yaml", strdup(FLOW), strlen(FLOW)},
@@ -245,6 +327,9 @@ int main(void)
 	    cmocka_unit_test(several_changes_do_not_disturb_each_other),
 	    cmocka_unit_test(lines_that_end_in_cr_lf_stay_so),
 	    cmocka_unit_test(backends_behind_an_alias_are_not_changed),
+	    cmocka_unit_test(an_added_service_is_written_as_a_person_would_write_it),
+	    cmocka_unit_test(a_removed_service_goes_with_its_lines_alone),
+	    cmocka_unit_test(services_are_added_and_removed_at_once),
 	    cmocka_unit_test(a_change_goes_into_the_file_that_has_the_service),
 	};
 

@@ -122,6 +122,38 @@ static void names_and_labels_come_back_as_they_were(void **state)
 	overrides_done(&written);
 }
 
+static void services_come_back_as_they_were(void **state)
+{
+	struct config_service shop = {.name = (char *)"shop \"1\"",
+				      .vip = test_addr("192.0.2.20"),
+				      .protocol = CONFIG_TCP,
+				      .port = 443},
+			      dns = {.name = (char *)"dns",
+				     .vip = test_addr("2001:db8::53"),
+				     .protocol = CONFIG_UDP};
+	struct place *place = *state;
+	struct overrides written = {0}, read, copy;
+
+	assert_int_equal(overrides_add_service(&written, &shop, "{\"z\":1,\"a\":[\"\\u2028\"]}"),
+			 0);
+	assert_int_equal(overrides_add_service(&written, &dns, NULL), 0);
+	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_true(overrides_equal(&read, &written));
+	assert_string_equal(read.services[0].added, "{\"z\":1,\"a\":[\"\\u2028\"]}");
+	assert_null(read.services[1].added);
+	assert_int_equal(overrides_copy(&read, &copy), 0);
+	overrides_done(&read);
+	assert_true(overrides_equal(&copy, &written));
+	assert_ptr_equal(overrides_find_added(&copy, "shop \"1\""), &copy.services[0]);
+	assert_null(overrides_find_added(&copy, "dns"));
+	overrides_drop_service(&copy, &copy.services[0]);
+	assert_false(overrides_equal(&copy, &written));
+	assert_string_equal(copy.services[0].service, "dns");
+	overrides_done(&copy);
+	overrides_done(&written);
+}
+
 static void the_order_for_the_node_comes_back_without_any_backend(void **state)
 {
 	struct place *place = *state;
@@ -204,6 +236,15 @@ static void broken_files_are_errors(void **state)
 	     "entry 0: name: \"10.0.0.3\": expected 1 to 63 letters"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"labels\": {\"a\": 1}}]}",
 	     "entry 0: labels: expected an object of at most 8 texts"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": {}}", "services: expected a list"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"x\", \"port\": 80, \"protocol\": \"tcp\", \"removed\": true}]}",
+	     "service 0: expected an IP address as vip, a port, and tcp or udp"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 65536, \"protocol\": \"tcp\", \"removed\": true}]}",
+	     "service 0: expected an IP address as vip"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 80, \"protocol\": \"tcp\"}]}",
+	     "service 0: expected either added, an object, or removed"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 80, \"protocol\": \"tcp\", \"removed\": true, \"added\": {}}]}",
+	     "service 0: expected either added, an object, or removed"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true, \"name\": \"a\"}]}",
 	     "entry 0: name, labels: expected only with an added backend"},
 	};
@@ -296,6 +337,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(changes_come_back_as_they_were, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(names_and_labels_come_back_as_they_were, set_up,
 					    tear_down),
+	    cmocka_unit_test_setup_teardown(services_come_back_as_they_were, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(the_order_for_the_node_comes_back_without_any_backend,
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_node_without_a_drain_is_no_order, set_up, tear_down),

@@ -33,7 +33,8 @@ void show_backend_name(const json_t *backend, char *text, size_t size)
 {
 	char label[SHOW_BACKEND];
 
-	snprintf(text, size, "%s %s", json_text(backend, "service"), show_backend(backend, label));
+	show_backend(backend, label);
+	snprintf(text, size, "%s%s%s", json_text(backend, "service"), *label ? " " : "", label);
 }
 
 const char *show_backend(const json_t *backend, char text[SHOW_BACKEND])
@@ -87,6 +88,20 @@ void show_warnings(const json_t *warnings)
 		fputs("Warning: ", stdout);
 		text_put(stdout, json_string_value(warning));
 		putchar('\n');
+	}
+}
+
+void show_run_time_changes(const json_t *changes, const char *before, const char *after)
+{
+	char name[SHOW_BACKEND];
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach (changes, i, change) {
+		show_backend(change, name);
+		printf("%sservice %s: %s%s%s%s%s\n", before, json_text(change, "service"),
+		       *name ? "backend " : "", name, *name ? ": " : "",
+		       json_text(change, "change"), after);
 	}
 }
 

@@ -30,6 +30,8 @@ static const struct api_route routes[] = {
     {"POST", LB_API_PREFIX "/detach", api_detach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/reload", api_reload, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/save", api_save, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/service/add", api_service_add, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/service/remove", api_service_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/add", api_add, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/remove", api_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/drain", api_drain, API_LIST_NONE},

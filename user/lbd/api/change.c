@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Handlers of POST requests: attach, detach, reload, run-time changes of backends. */
+/* Handlers of POST requests: attach, detach, reload, run-time changes of services and backends. */
 #include "internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 int api_attach(struct api_call *call, json_t **ret, struct error *err)
@@ -46,16 +47,18 @@ int api_detach(struct api_call *call, json_t **ret, struct error *err)
 static json_t *notes_json(const struct reload_report *report, bool kept)
 {
 	json_t *list = json_array();
-	char address[ADDR_TEXT];
-
 	for (unsigned i = 0; i < report->count; i++) {
 		const struct reload_note *note = &report->notes[i];
+		bool of_backend = note->address.family;
+		char address[ADDR_TEXT];
 
 		if (note->kept == kept)
 			json_array_append_new(
-			    list, json_pack("{s:s, s:s, s:s?, s:s}", "service", note->service,
-					    "address", addr_format(&note->address, address), "name",
-					    *note->name ? note->name : NULL, "change", note->what));
+			    list,
+			    json_pack("{s:s, s:s?, s:s?, s:s}", "service", note->service, "address",
+				      of_backend ? addr_format(&note->address, address) : NULL,
+				      "name", *note->name ? note->name : NULL, "change",
+				      note->what));
 	}
 	return list;
 }
@@ -159,8 +162,6 @@ int api_save(struct api_call *call, json_t **ret, struct error *err)
 	return 0;
 }
 
-/* ---- backends ---- */
-
 struct target {
 	const char *service; /* the name, valid until another config is in force */
 	struct addr address;
@@ -173,6 +174,52 @@ static int read_service(const struct api_call *call, struct service **ret, struc
 
 	return rc ? rc : state_resolve_service(call->api->state, text, ret, err);
 }
+
+/* ---- services ---- */
+
+/* The body is what a config has in its list of services. */
+int api_service_add(struct api_call *call, json_t **ret, struct error *err)
+{
+	/* ASCII: YAML ends lines at characters that JSON leaves as they are */
+	char *text = json_dumps(call->body, JSON_COMPACT | JSON_ENSURE_ASCII);
+	const struct service *service;
+	const char *name;
+	int rc;
+
+	if (!text)
+		return error_set(err, -ENOMEM, "out of memory");
+	rc = state_service_add(call->api->state, text, &name, err);
+	free(text);
+	if (rc)
+		return rc;
+	service = state_find_service(call->api->state, name);
+	*ret = service ? json_pack("{s:o}", "service", api_service_json(call->api, service))
+		       : json_object();
+	return 0;
+}
+
+int api_service_remove(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "force", NULL};
+	struct service *service;
+	bool force;
+	json_t *name;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_service(call, &service, err)) ||
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
+		return rc;
+	name = json_string(service->config->name);
+	rc = state_service_remove(call->api->state, service->config->name, force, err);
+	if (rc)
+		json_decref(name);
+	else
+		*ret = json_pack("{s:o}", "service", name);
+	return rc;
+}
+
+/* ---- backends ---- */
 
 /* "address" is an address, or the name of a backend that is there. */
 static int read_target(const struct api_call *call, struct target *ret, struct error *err)

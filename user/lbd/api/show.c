@@ -219,7 +219,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:b}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -231,7 +231,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    number(stats.counts.flows), "allow", list_json(config->lists.allow), "deny",
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
-	    number(stats.over_source_rate), "why", service_why(service));
+	    number(stats.over_source_rate), "why", service_why(service), "runtime",
+	    config->file == CONFIG_RUNTIME);
 }
 
 /* ---- backends ---- */

@@ -46,13 +46,20 @@ static int by_name(const void *a, const void *b)
 	return rc ? rc : by_position(*first, *second);
 }
 
+/* A service that is in no text at hand has a place without a node. */
 static void service_place(const struct config_sources *sources,
 			  const struct config_service *service, struct config_place *ret)
 {
+	unsigned index = service->file - sources->first;
 	struct config_place root;
 
-	config_place_root(&sources->list[service->file], &root);
-	config_place_item(&root, "services", service->place, ret);
+	if (index < sources->count) {
+		config_place_root(&sources->list[index], &root);
+		config_place_item(&root, "services", service->place, ret);
+		return;
+	}
+	*ret = (struct config_place){.source = &sources->list[0], .line = 1};
+	snprintf(ret->object, sizeof(ret->object), "service %s", service->name);
 }
 
 static void check_addresses(const struct config_sources *sources, const struct config *config,
@@ -111,18 +118,31 @@ static int by_member(const void *a, const void *b)
 static void member_place(const struct config_sources *sources, const struct member *member,
 			 struct config_place *ret)
 {
+	char label[CONFIG_BACKEND_LABEL];
 	struct config_place service;
 
 	service_place(sources, member->service, &service);
 	config_place_item(&service, "backends",
 			  (size_t)(member->backend - member->service->backends), ret);
+	if (!service.node)
+		snprintf(ret->object, sizeof(ret->object), "%.120s: backend %s", service.object,
+			 config_backend_label(NULL, &member->backend->address, label));
+}
+
+/* Of two backends of a service, which are in the same text. */
+static const char *see_line(const struct config_place *before, char text[40])
+{
+	*text = 0;
+	if (!before->source->bare)
+		snprintf(text, 40, ", see line %zu", before->line);
+	return text;
 }
 
 static void check_twice(const struct config_sources *sources, const struct member *before,
 			const struct member *member)
 {
 	struct config_place at, before_at;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], line[40];
 
 	if (before->service != member->service ||
 	    !addr_equal(&before->backend->address, &member->backend->address))
@@ -130,7 +150,7 @@ static void check_twice(const struct config_sources *sources, const struct membe
 	member_place(sources, before, &before_at);
 	member_place(sources, member, &at);
 	config_complain(&at, "address", addr_format(&member->backend->address, address),
-			"listed twice, see line %zu: expected once", before_at.line);
+			"listed twice%s: expected once", see_line(&before_at, line));
 }
 
 /* By service, then by name; those without one come first. */
@@ -155,14 +175,15 @@ static void check_member_names(const struct config_sources *sources, struct memb
 		const char *name = config_tag_name(member->backend->tag),
 			   *other = config_tag_name(before->backend->tag);
 		struct config_place at, before_at;
+		char address[ADDR_TEXT], line[40];
 
 		if (before->service != member->service || !name || !other || strcmp(name, other))
 			continue;
 		member_place(sources, before, &before_at);
 		member_place(sources, member, &at);
-		config_complain(&at, "name", name,
-				"%s in line %zu has the same name: expected another",
-				before_at.object, before_at.line);
+		config_complain(
+		    &at, "name", name, "backend %s has the same name%s: expected another",
+		    addr_format(&before->backend->address, address), see_line(&before_at, line));
 	}
 }
 

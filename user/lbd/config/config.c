@@ -55,6 +55,17 @@ static bool load_raws(const struct config_sources *sources, struct raw_config **
 	return any;
 }
 
+/* The tree of the main file, which is no longer needed, ends. */
+static void keep_defaults(struct config_source *source, const struct raw_config *raw,
+			  struct config *config)
+{
+	if (!raw->defaults)
+		return;
+	config->defaults = config_schema_take_defaults(source);
+	if (!config->defaults)
+		config_source_oom(source);
+}
+
 static struct config *build(const struct config_sources *sources)
 {
 	struct raw_config **raws = calloc(sources->count, sizeof(*raws));
@@ -64,6 +75,8 @@ static struct config *build(const struct config_sources *sources)
 		config_source_oom(&sources->list[0]);
 	else if (load_raws(sources, raws))
 		read_raws(sources, raws, config);
+	if (!config_sources_failed(sources))
+		keep_defaults(&sources->list[0], raws[0], config);
 	for (unsigned i = 0; raws && i < sources->count; i++)
 		config_schema_free(&sources->list[i], raws[i]);
 	free(raws);
@@ -246,6 +259,7 @@ void config_free(struct config *config)
 	config_drop_services(config);
 	free(config->interfaces);
 	free(config->include);
+	free(config->defaults);
 	free(config->pin);
 	free(config->socket);
 	free(config->state);
@@ -264,6 +278,17 @@ const struct config_service *config_find_service(const struct config *config, co
 {
 	for (unsigned i = 0; i < config->services_count; i++)
 		if (!strcmp(config->services[i].name, name))
+			return &config->services[i];
+	return NULL;
+}
+
+const struct config_service *config_find_same(const struct config *config, const struct addr *vip,
+					      uint8_t protocol, uint16_t port)
+{
+	const struct config_service like = {.vip = *vip, .protocol = protocol, .port = port};
+
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (config_same_service(&config->services[i], &like))
 			return &config->services[i];
 	return NULL;
 }

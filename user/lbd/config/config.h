@@ -77,8 +77,11 @@ struct config_service {
 	struct config_lists lists;
 	struct config_backend *backends;
 	unsigned backends_count;
-	unsigned file, place; /* of config_texts, and its number in the `services` there */
+	/* of config_texts, or CONFIG_RUNTIME, and its number in the `services` there */
+	unsigned file, place;
 };
+
+#define CONFIG_RUNTIME ((unsigned)-1) /* not of a file: config_add_service */
 
 /* sizes of the maps, fixed while they are pinned */
 struct config_limits {
@@ -104,6 +107,7 @@ struct config_announce {
 struct config {
 	char *include;        /* the directory and pattern; NULL: the main file is all there is */
 	unsigned files_count; /* with the main one */
+	char *defaults;       /* as YAML, for services that are added later; NULL: none */
 	char **interfaces;
 	unsigned interfaces_count;
 	enum config_mode mode;
@@ -147,6 +151,14 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 		 struct error *err);
 int config_parse_texts(const struct config_texts *texts, struct config **ret, struct error *err);
 void config_free(struct config *config);
+/* Shares what has counted references: only in a task. 0 or -ENOMEM. */
+int config_copy(const struct config *config, struct config **ret);
+/* Adds a service as a file would have it after all others: text is a JSON object with the keys of a
+ * service; `defaults` hold for it. Its lists are read. 0, or -errno with the sentence of a config
+ * error in err, without file and line; then config is as it was. Pointers to services are gone. */
+int config_add_service(struct config *config, const char *text, struct error *err);
+/* Likewise. */
+void config_remove_service(struct config *config, unsigned index);
 /* What remains are the keys of the top level. */
 void config_drop_services(struct config *config);
 /* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an
@@ -159,6 +171,9 @@ const struct config_service *config_find_service(const struct config *config, co
 /* service: NULL has no backends. */
 const struct config_backend *config_find_backend(const struct config_service *service,
 						 const struct addr *address);
+/* With the same VIP, protocol and port. */
+const struct config_service *config_find_same(const struct config *config, const struct addr *vip,
+					      uint8_t protocol, uint16_t port);
 /* By its name; NULL: none has it. */
 const struct config_backend *config_find_named(const struct config_service *service,
 					       const char *name);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changes backends in the text of a config: finds the places in the tree, and splices the text. */
+/* Changes the texts of a config: finds the places in the tree, and splices the text. */
 #include "edit.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "dump.h"
 #include "source.h"
 
 /* Replaces the bytes from start to end. */
@@ -104,6 +105,10 @@ static size_t last_line(struct editor *editor, const yaml_node_t *node)
 			last = last_line(editor, node_of(editor, pair->value));
 		return last;
 	}
+	if (node->type == YAML_SEQUENCE_NODE &&
+	    node->data.sequence.style != YAML_FLOW_SEQUENCE_STYLE &&
+	    node->data.sequence.items.top > node->data.sequence.items.start)
+		return last_line(editor, node_of(editor, node->data.sequence.items.top[-1]));
 	return node->end_mark.line;
 }
 
@@ -298,30 +303,39 @@ static char *describe_new(const struct config_edit *edit)
 	return NULL;
 }
 
-static void add_backend(struct editor *editor, const yaml_node_t *list,
-			const struct config_edit *edit)
+/* Behind the last item of a list that has some: whole lines, in which `indent` columns are left of
+ * the dash, or after a comma. */
+static void add_item(struct editor *editor, const yaml_node_t *list, const char *flow,
+		     const char *(*block)(const char *flow, int indent, char **ret))
 {
 	const yaml_node_t *last = node_of(editor, list->data.sequence.items.top[-1]);
-	_cleanup_free_ char *text = describe_new(edit);
-	size_t at, line = last->start_mark.line, dash;
+	_cleanup_free_ char *lines = NULL;
+	size_t at;
+	int dash;
 
-	if (!text) {
-		editor->error = -ENOMEM;
-		return;
-	}
 	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE) {
 		at = offset_of(editor, &last->end_mark);
-		splice(editor, at, at, ", %s", text);
+		splice(editor, at, at, ", %s", flow);
 		return;
 	}
-	dash = strspn(editor->text + line_begin(editor, line), " ");
+	dash = (int)strspn(editor->text + line_begin(editor, last->start_mark.line), " ");
 	at = line_begin(editor, last_line(editor, last) + 1);
-	splice(editor, at, at, "%s%*s- %s\n", at && editor->text[at - 1] != '\n' ? "\n" : "",
-	       (int)dash, "", text);
+	if (!block(flow, dash, &lines))
+		editor->error = -ENOMEM;
+	else
+		splice(editor, at, at, "%s%s", at && editor->text[at - 1] != '\n' ? "\n" : "",
+		       lines);
+}
+
+static const char *one_line(const char *flow, int indent, char **ret)
+{
+	if (asprintf(ret, "%*s- %s\n", indent, "", flow) < 0)
+		*ret = NULL;
+	return *ret;
 }
 
 /* Whole lines of a block, or the item with one of its commas. */
-static void remove_backend(struct editor *editor, const yaml_node_t *list, int index)
+static void remove_item(struct editor *editor, const yaml_node_t *list, int index)
 {
 	const yaml_node_item_t *items = list->data.sequence.items.start;
 	const yaml_node_t *node = node_of(editor, items[index]);
@@ -341,6 +355,108 @@ static void remove_backend(struct editor *editor, const yaml_node_t *list, int i
 	}
 	splice(editor, start, end, "%s", "");
 }
+
+static void add_backend(struct editor *editor, const yaml_node_t *list,
+			const struct config_edit *edit)
+{
+	_cleanup_free_ char *text = describe_new(edit);
+
+	if (text)
+		add_item(editor, list, text, one_line);
+	else
+		editor->error = -ENOMEM;
+}
+
+/* ---- services ---- */
+
+/* A JSON object as an item of a block list: a line for each key. */
+static const char *several_lines(const char *json, int indent, char **ret)
+{
+	_cleanup_free_ char *block = config_dump_block(json);
+	size_t size;
+	FILE *out;
+
+	*ret = NULL;
+	if (!block || !(out = open_memstream(ret, &size)))
+		return NULL;
+	for (const char *line = block; *line;) {
+		size_t length = strcspn(line, "\n");
+
+		fprintf(out, "%*s%s%.*s\n", indent, "", line == block ? "- " : "  ", (int)length,
+			line);
+		line += length + !!line[length];
+	}
+	if (!fclose(out))
+		return *ret;
+	free(*ret);
+	return *ret = NULL;
+}
+
+/* `services: []` gets lines of its own, unless the file is one mapping in braces. */
+static void add_first_service(struct editor *editor, const yaml_node_t *root,
+			      const yaml_node_t *list, const char *json)
+{
+	size_t start = offset_of(editor, &list->start_mark),
+	       end = offset_of(editor, &list->end_mark);
+	_cleanup_free_ char *lines = NULL;
+
+	if (root->data.mapping.style == YAML_FLOW_MAPPING_STYLE) {
+		splice(editor, start, end, "[%s]", json);
+		return;
+	}
+	if (!several_lines(json, 2, &lines)) {
+		editor->error = -ENOMEM;
+		return;
+	}
+	lines[strlen(lines) - 1] = 0; /* what follows `[]` ends the line */
+	while (start && editor->text[start - 1] == ' ')
+		start--;
+	splice(editor, start, end, "\n%s", lines);
+}
+
+/* Lists that are empty in the text are in brackets. */
+static void empty_services(struct editor *editor, const yaml_node_t *root, const yaml_node_t *list)
+{
+	const yaml_node_pair_t *pair = config_source_pair(&editor->source, root, "services");
+	size_t at = offset_of(editor, &node_of(editor, pair->key)->end_mark);
+
+	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE)
+		return;
+	while (at < editor->length && editor->text[at] != ':')
+		at++;
+	at += at < editor->length;
+	splice(editor, at, at, " []");
+}
+
+static void edit_services(struct editor *editor, unsigned file, const struct config_edit *edits,
+			  unsigned count)
+{
+	yaml_node_t *root = yaml_document_get_root_node(&editor->source.document);
+	const yaml_node_t *list = config_source_value(&editor->source, root, "services");
+	const size_t items =
+	    (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
+	size_t removed = 0, added = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct config_edit *edit = &edits[i];
+
+		if (edit->file != file || !(edit->added_service || edit->remove_service))
+			continue;
+		if (edit->remove_service) {
+			remove_item(editor, list, (int)edit->service);
+			removed++;
+		} else if (items) {
+			add_item(editor, list, edit->added_service, several_lines);
+			added++;
+		} else {
+			add_first_service(editor, root, list, edit->added_service);
+		}
+	}
+	if (removed && removed == items && !added)
+		empty_services(editor, root, list);
+}
+
+/* ---- all of them ---- */
 
 static void edit_one(struct editor *editor, const struct config_edit *edit)
 {
@@ -364,7 +480,7 @@ static void edit_one(struct editor *editor, const struct config_edit *edit)
 	if (editor->uses[item] > 1)
 		editor->error = -EINVAL;
 	else if (edit->remove)
-		remove_backend(editor, list, edit->backend);
+		remove_item(editor, list, edit->backend);
 	else
 		change_backend(editor, node_of(editor, item), edit);
 }
@@ -379,8 +495,9 @@ static int edit_all(struct editor *editor, unsigned file, const struct config_ed
 	if (!editor->uses || !find_lines(editor))
 		return -ENOMEM;
 	count_uses(editor);
+	edit_services(editor, file, edits, count);
 	for (unsigned i = 0; i < count && !editor->error; i++)
-		if (edits[i].file == file)
+		if (edits[i].file == file && !edits[i].added_service && !edits[i].remove_service)
 			edit_one(editor, &edits[i]);
 	return editor->error;
 }

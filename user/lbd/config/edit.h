@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changes backends in the text of a config; everything else of the text stays, comments too. */
+/* Changes backends and services in the texts of a config; all else stays, comments too. */
 #ifndef LBD_CONFIG_EDIT_H
 #define LBD_CONFIG_EDIT_H
 
@@ -15,9 +15,13 @@
 #define CONFIG_EDIT_ADD (-1)
 
 struct config_edit {
-	unsigned file;    /* of config_texts */
-	unsigned service; /* its number in the `services` of the file */
-	int backend;      /* its index in the service; CONFIG_EDIT_ADD: a new one */
+	unsigned file; /* of config_texts */
+	/* The service itself, to be added behind the others of the file: a JSON object. NULL: all
+	 * else is about a service that is there. */
+	const char *added_service;
+	unsigned service;    /* its number in the `services` of the file */
+	bool remove_service; /* then what follows is not looked at */
+	int backend;         /* its index in the service; CONFIG_EDIT_ADD: a new one */
 	bool remove;
 	bool has_weight, has_drain;
 	uint32_t weight;

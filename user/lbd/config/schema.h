@@ -90,6 +90,9 @@ struct raw_config {
  * loads. 0 with *ret owned by the caller (config_schema_free), or -EINVAL or -ENOMEM with
  * source->complaint set. */
 int config_schema_load(struct config_source *source, struct raw_config **ret);
+/* The mapping `defaults` of the main file as a text "defaults: ...", allocated. NULL: out of
+ * memory. The tree ends. */
+char *config_schema_take_defaults(struct config_source *source);
 /* NULL is fine */
 void config_schema_free(const struct config_source *source, struct raw_config *raw);
 

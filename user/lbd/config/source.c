@@ -220,7 +220,9 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
 const char *config_place_where(const struct config_place *at, const struct config_place *other,
 			       char text[CONFIG_WHERE])
 {
-	if (at->source == other->source)
+	if (!other->node || other->source->bare)
+		snprintf(text, CONFIG_WHERE, "the config");
+	else if (at->source == other->source)
 		snprintf(text, CONFIG_WHERE, "line %zu", other->line);
 	else
 		snprintf(text, CONFIG_WHERE, "%.160s:%zu", other->source->name, other->line);
@@ -258,13 +260,15 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 	struct config_source *source = at->source;
 	size_t line = line_of(node, at->line);
 	bool earliest = !source->error || line < source->error_line;
-	char shown[SHOWN_VALUE + 4], expected[640];
+	char shown[SHOWN_VALUE + 4], expected[640], place[540] = "";
 	struct error complaint;
 
 	if (source->error == -ENOMEM || !(earliest || source->all))
 		return;
 	vsnprintf(expected, sizeof(expected), format, args);
-	error_set(&complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line, at->object,
+	if (!source->bare)
+		snprintf(place, sizeof(place), "%.511s:%zu: ", source->name, line);
+	error_set(&complaint, -EINVAL, "%s%s%s%s%s%s%s%s", place, at->object,
 		  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
 		  value ? printable(value, shown) : "", value ? ": " : "", expected);
 	if (source->all)

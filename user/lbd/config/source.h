@@ -25,6 +25,7 @@ struct config_mistakes {
 struct config_source {
 	const char *name;            /* of the file, for errors */
 	unsigned file;               /* 0: the main file; then those that it includes */
+	bool bare;                   /* no file: errors have neither its name nor a line */
 	const char *text;            /* borrowed */
 	size_t length;               /* of text, bytes */
 	yaml_document_t document;    /* of libyaml; valid until config_source_done */
@@ -40,6 +41,7 @@ struct config_source {
 struct config_sources {
 	struct config_source *list;
 	unsigned count;
+	unsigned first; /* config_source.file of the first of them */
 };
 
 /* A place in the text, and its name in errors. */
@@ -73,7 +75,8 @@ void config_place_field(const struct config_place *at, const char *key, struct c
 void config_place_item(const struct config_place *at, const char *key, size_t index,
 		       struct config_place *ret);
 
-/* How a sentence about one place names another: "line 12", or "FILE:12" in another file. */
+/* How a sentence about one place names another: "line 12"; "FILE:12" in another file; "the config"
+ * if it is in no text that is at hand. */
 #define CONFIG_WHERE 192
 const char *config_place_where(const struct config_place *at, const struct config_place *other,
 			       char text[CONFIG_WHERE]);

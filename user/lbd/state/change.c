@@ -368,7 +368,7 @@ static void load(void *arg)
 }
 
 /* Those that have just become VIPs: the others were named before. */
-static void warn_of_own_vips(const struct state *state, const struct config *config)
+void state_warn_of_own_vips(const struct state *state, const struct config *config)
 {
 	struct sentences now = {0}, before = {0};
 
@@ -390,7 +390,7 @@ static int try_config(struct state *state, const struct config *config,
 
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
-	warn_of_own_vips(state, config);
+	state_warn_of_own_vips(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
 	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
@@ -404,7 +404,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	int rc;
 
 	warn_of_fixed_keys(state, config);
-	warn_of_own_vips(state, config);
+	state_warn_of_own_vips(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,

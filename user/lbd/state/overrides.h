@@ -28,9 +28,20 @@ struct override {
 	struct config_tag *tag; /* of an added one: name and labels; NULL: neither */
 };
 
+/* A service that is added, or one of the file that is removed. */
+struct service_override {
+	char *service; /* its name; unique among those of its kind */
+	struct addr vip;
+	uint8_t protocol;
+	uint16_t port;
+	char *added; /* its keys, as config_add_service takes them; NULL: removed */
+};
+
 struct overrides {
 	struct override *list;
 	unsigned count; /* of the list */
+	struct service_override *services;
+	unsigned services_count;
 	struct node_order node;
 };
 
@@ -45,6 +56,15 @@ void overrides_set(struct override *entry, const struct override *from);
 int overrides_copy(const struct overrides *overrides, struct overrides *ret); /* 0 or -ENOMEM */
 void overrides_done(struct overrides *overrides);
 
+/* Adds an entry for the service; added: NULL: it is removed. 0 or -ENOMEM. */
+int overrides_add_service(struct overrides *overrides, const struct config_service *service,
+			  const char *added);
+void overrides_drop_service(struct overrides *overrides, struct service_override *entry);
+/* Its entries of services give way to those of from, which gets them. */
+void overrides_take_services(struct overrides *overrides, struct overrides *from);
+/* The entry of the service that is added, by name; NULL if there is none. */
+struct service_override *overrides_find_added(const struct overrides *overrides,
+					      const char *service);
 /* NULL if there is none. */
 struct override *overrides_find(const struct overrides *overrides, const char *service,
 				const struct addr *address);

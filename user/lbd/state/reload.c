@@ -23,7 +23,7 @@ void reload_report_done(struct reload_report *report)
 	*report = (struct reload_report){0};
 }
 
-/* backend_name: NULL: none. */
+/* entry: NULL: the change is of the service. backend_name: NULL: none. */
 static int note(struct reload_report *report, const char *service, const struct override *entry,
 		const char *backend_name, bool kept, const char *what)
 {
@@ -42,7 +42,9 @@ static int note(struct reload_report *report, const char *service, const struct 
 	if (!name)
 		return -ENOMEM;
 	list += report->count++;
-	*list = (struct reload_note){.service = name, .address = entry->address, .kept = kept};
+	*list = (struct reload_note){.service = name, .kept = kept};
+	if (entry)
+		list->address = entry->address;
 	snprintf(list->what, sizeof(list->what), "%s", what);
 	snprintf(list->name, sizeof(list->name), "%s", backend_name ? backend_name : "");
 	return 0;
@@ -170,31 +172,57 @@ static int reload_entry(const struct state *state, const struct config *next, bo
 	return rc || !*what ? rc : note(report, name, entry, name_of(entry, file), false, what);
 }
 
-int reload_overrides(const struct state *state, const struct config *next, bool keep,
+struct service_noting {
+	const struct state *state;
+	struct reload_report *report;
+};
+
+static int note_service(void *arg, const char *service, bool kept, const char *what,
+			const char *why)
+{
+	const struct service_noting *noting = arg;
+
+	if (*why)
+		state_warn(noting->state,
+			   "service %s: added at run time, it cannot stay beside the file: %s",
+			   service, why);
+	return note(noting->report, service, NULL, NULL, kept, what);
+}
+
+int reload_overrides(const struct state *state, struct config *next, bool keep,
 		     struct overrides *ret, struct reload_report *report, struct error *err)
 {
+	struct service_noting noting = {state, report};
 	struct overrides kept = {.node = state->overrides.node};
+	int rc = services_reload(&state->overrides, keep, next, &kept, note_service, &noting);
 
-	for (unsigned i = 0; i < state->overrides.count; i++)
-		if (reload_entry(state, next, keep, &state->overrides.list[i], &kept, report)) {
-			overrides_done(&kept);
-			return error_set(err, -ENOMEM, "out of memory");
-		}
+	for (unsigned i = 0; i < state->overrides.count && !rc; i++)
+		rc = reload_entry(state, next, keep, &state->overrides.list[i], &kept, report);
+	if (rc) {
+		overrides_done(&kept);
+		return error_set(err, rc, "out of memory");
+	}
 	*ret = kept;
 	return 0;
 }
 
-void reload_log(const struct reload_report *report)
+static void log_note(const struct reload_note *one)
 {
+	const char *what = one->kept ? "kept by the reload" : "dropped by the reload";
 	char address[ADDR_TEXT];
 
-	for (unsigned i = 0; i < report->count && i < NAMED; i++) {
-		const struct reload_note *one = &report->notes[i];
-
+	if (!one->address.family)
+		log_info("service %s: run-time change %s: %s", one->service, what, one->what);
+	else
 		log_info("service %s: backend %s%s%s: run-time change %s: %s", one->service,
 			 one->name, *one->name ? " " : "", addr_format(&one->address, address),
-			 one->kept ? "kept by the reload" : "dropped by the reload", one->what);
-	}
+			 what, one->what);
+}
+
+void reload_log(const struct reload_report *report)
+{
+	for (unsigned i = 0; i < report->count && i < NAMED; i++)
+		log_note(&report->notes[i]);
 	if (report->keep && (report->kept || report->dropped))
 		log_info("reload: run-time changes: %u kept, %u dropped", report->kept,
 			 report->dropped);

@@ -11,6 +11,59 @@
 
 #define BY_HAND "change the file by hand; lbctl diff says what"
 
+/* ---- services ---- */
+
+/* What the files are to say of one service. file: the config of the files. */
+static struct config_edit service_edit_of(const struct config *file,
+					  const struct service_override *entry)
+{
+	const struct config_service *service =
+	    config_find_same(file, &entry->vip, entry->protocol, entry->port);
+
+	if (entry->added)
+		return (struct config_edit){.added_service = entry->added};
+	return (struct config_edit){
+	    .file = service->file, .service = service->place, .remove_service = true};
+}
+
+static int edit_services(const struct config *file, const struct overrides *changes,
+			 struct saved *saved, struct error *err)
+{
+	_cleanup_free_ struct config_edit *edits =
+	    calloc(changes->services_count + 1, sizeof(struct config_edit));
+
+	if (!edits)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < changes->services_count; i++)
+		edits[i] = service_edit_of(file, &changes->services[i]);
+	return config_edit_texts(&saved->texts, edits, changes->services_count, saved->changed,
+				 err);
+}
+
+/* The texts get the services. *file becomes what they then say. */
+static int save_services(const struct overrides *changes, struct config **file, struct saved *saved,
+			 struct error *err)
+{
+	struct config *next;
+	struct error why;
+	int rc;
+
+	if (!changes->services_count)
+		return 0;
+	rc = edit_services(*file, changes, saved, err);
+	if (rc)
+		return rc;
+	rc = config_parse_texts(&saved->texts, &next, &why);
+	if (rc)
+		return error_set(err, rc, "the file would not be valid: %.400s: " BY_HAND,
+				 why.text);
+	config_free(*file);
+	*file = next;
+	return 0;
+}
+
+/* ---- backends ---- */
+
 /* What the file is to say of one backend. */
 static struct config_edit edit_of(const struct config *file, const struct override *entry)
 {
@@ -31,37 +84,43 @@ static struct config_edit edit_of(const struct config *file, const struct overri
 	};
 }
 
-static int edit_texts(const struct config *file, const struct overrides *changes,
-		      struct saved *saved, struct error *err)
+static int save_backends(const struct config *file, const struct overrides *changes,
+			 struct saved *saved, struct error *err)
 {
 	_cleanup_free_ struct config_edit *edits =
 	    calloc(changes->count + 1, sizeof(struct config_edit));
 
 	if (!edits)
 		return error_set(err, -ENOMEM, "out of memory");
-	for (unsigned i = 0; i < changes->count; i++)
+	for (unsigned i = 0; i < changes->count; i++) {
+		if (!config_find_service(file, changes->list[i].service))
+			return error_set(err, -EINVAL, "service %s: not in the file: " BY_HAND,
+					 changes->list[i].service);
 		edits[i] = edit_of(file, &changes->list[i]);
+	}
 	return config_edit_texts(&saved->texts, edits, changes->count, saved->changed, err);
 }
 
-/* Do the texts say what file and changes say together? */
-static int check_texts(const struct config *file, const struct overrides *changes,
+/* ---- both ---- */
+
+/* Do the texts say what config and changes say together? */
+static int check_texts(const struct config *config, const struct overrides *changes,
 		       const struct saved *saved, struct error *err)
 {
 	const struct overrides none = {0};
 	struct sentences differences = {0};
-	struct config *config;
+	struct config *written;
 	struct error why;
-	int rc = config_parse_texts(&saved->texts, &config, &why);
+	int rc = config_parse_texts(&saved->texts, &written, &why);
 
 	if (rc == -ENOMEM)
 		return error_set(err, rc, "out of memory");
 	if (rc)
 		return error_set(err, rc, "the file would not be valid: %.400s: " BY_HAND,
 				 why.text);
-	rc = diff_sides(&(struct diff_side){file, changes}, &(struct diff_side){config, &none},
+	rc = diff_sides(&(struct diff_side){config, changes}, &(struct diff_side){written, &none},
 			&differences);
-	config_free(config);
+	config_free(written);
 	if (!rc && (differences.count || differences.left_out))
 		rc = error_set(err, -EINVAL,
 			       "the file is written in a way that cannot be changed without its "
@@ -72,16 +131,20 @@ static int check_texts(const struct config *file, const struct overrides *change
 	return rc;
 }
 
-static int save_into(const struct state *state, const struct config *file, struct saved *saved,
-		     struct error *err)
+/* file: the config of the files; config: a copy, which gets the services that are added and
+ * removed. */
+static int save_into(const struct state *state, struct config **file, struct config *config,
+		     struct saved *saved, struct error *err)
 {
 	struct overrides changes = {0};
-	int rc = reload_overrides(state, file, true, &changes, &saved->report, err);
+	int rc = reload_overrides(state, config, true, &changes, &saved->report, err);
 
 	if (!rc)
-		rc = edit_texts(file, &changes, saved, err);
+		rc = save_services(&changes, file, saved, err);
 	if (!rc)
-		rc = check_texts(file, &changes, saved, err);
+		rc = save_backends(*file, &changes, saved, err);
+	if (!rc)
+		rc = check_texts(config, &changes, saved, err);
 	overrides_done(&changes);
 	return rc;
 }
@@ -96,7 +159,7 @@ void saved_done(struct saved *saved)
 
 static int save_texts(const struct state *state, struct saved *saved, struct error *err)
 {
-	struct config *file;
+	struct config *file, *config;
 	int rc;
 
 	saved->changed = calloc(saved->texts.count, sizeof(*saved->changed));
@@ -105,7 +168,13 @@ static int save_texts(const struct state *state, struct saved *saved, struct err
 	rc = config_parse_texts(&saved->texts, &file, err);
 	if (rc)
 		return rc;
-	rc = save_into(state, file, saved, err);
+	rc = config_copy(file, &config);
+	if (rc) {
+		config_free(file);
+		return error_set(err, rc, "out of memory");
+	}
+	rc = save_into(state, &file, config, saved, err);
+	config_free(config);
 	config_free(file);
 	return rc;
 }

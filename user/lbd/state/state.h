@@ -167,7 +167,7 @@ struct config_age {
 	bool refused;        /* the last reload failed: the file has another config, or a mistake */
 };
 void state_config_age(const struct state *state, struct config_age *ret);
-/* How many backends differ from the file at run time. */
+/* How many backends and services differ from the file at run time. */
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
 	unsigned services, services_down, services_panic, services_backup, services_blind, backends,
@@ -194,8 +194,8 @@ int service_resolve_backend(const struct service *service, const char *text, str
 
 /* What a reload did with one run-time change. */
 struct reload_note {
-	char *service; /* its name in the new file, or in the old one if it is gone */
-	struct addr address;
+	char *service;       /* its name in the new file, or in the old one if it is gone */
+	struct addr address; /* of the backend; family 0: the change is of the service */
 	char name[CONFIG_TAG_TEXT + 1]; /* of the backend; "": none */
 	bool kept;                      /* else dropped */
 	char what[80];                  /* "drain", "weight 7 (the file has 100)" */
@@ -258,6 +258,12 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 /* tag: name and labels, of which a reference is taken; NULL: neither, or as the file has them. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct config_tag *tag, struct error *err);
+/* A service as config_add_service takes it. On success *ret_name is its name, in the config that is
+ * in force. */
+int state_service_add(struct state *state, const char *text, const char **ret_name,
+		      struct error *err);
+/* force: also while its backends take traffic, which is refused otherwise (-EBUSY). */
+int state_service_remove(struct state *state, const char *name, bool force, struct error *err);
 /* now: its flows move to other backends at once; otherwise it is removed when drained. force: also
  * the last one, which is refused otherwise (-EBUSY). */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
