@@ -333,6 +333,7 @@ install: all ## install lbd, lbctl, man pages, completions, systemd unit, its us
 	install -D -m 644 dist/lbd.sysusers $(SYSUSERSDIR)/lbd.conf
 	install -D -m 644 dist/lbd.tmpfiles $(TMPFILESDIR)/lbd.conf
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
+	install -d $(DESTDIR)/etc/lbd/conf.d
 	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/alerts.yml dist/grafana.json dist/announce/*.conf
 	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
 		useradd --system $$(getent group lbd >/dev/null && echo -g lbd || echo --user-group) --no-create-home --shell /usr/sbin/nologin lbd)
@@ -350,7 +351,7 @@ uninstall: ## remove what install put there; refuses while lbd runs, and detache
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
 		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
 		$(DESTDIR)/etc/systemd/system/multi-user.target.wants/lbd.service
-	-@rmdir $(DOCDIR) $(DESTDIR)/etc/lbd 2>/dev/null || true
+	-@rmdir $(DOCDIR) $(DESTDIR)/etc/lbd/conf.d $(DESTDIR)/etc/lbd 2>/dev/null || true
 
 uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend
 	$(if $(DESTDIR),,@! ls /run/lbd-backend/backend-host-*.json /run/lbd/backend-host-*.json 2>/dev/null | grep . || { echo 'uninstall-backend: this host is set up as a backend: systemctl disable --now lbd-backend@IFACE, or lbd-backend undo --iface IFACE; nothing was removed' >&2; exit 1; })

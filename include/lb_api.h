@@ -9,7 +9,7 @@
  *      400  bad argument, unknown field, or a body that is not a JSON object
  *      404  unknown path, service, backend or interface
  *      405  wrong method for this path
- *      409  conflict: the backend exists already, the interface has another XDP program, the driver
+ *      409  conflict: the backend exists already, the service's backends take traffic, the interface has another XDP program, the driver
  *           has no native XDP, the config has no `announce:`, or a limit is reached
  *      422  the config is bad; nothing was changed
  *      507  a run-time change cannot be written to disk; nothing was changed
@@ -75,15 +75,21 @@
  *        "limit": null or { "service": null or RATE, "per_source": null or RATE with "v4", "v6"
  *                           (lengths of the prefixes) },
  *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
- *        "why": if it is down, why no backend takes flows; else "" }
+ *        "why": if it is down, why no backend takes flows; else "",
+ *        "runtime": bool (added at run time) }
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
+ *
+ * Wherever a request names a service it may also give its VIP, VIP:PORT or VIP:PORT/PROTOCOL ("any"
+ * is a port), with brackets around IPv6; if several services have it, the error lists them. Wherever
+ * it gives the "address" of a backend that is there, it may give the backend's name.
  *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
  * GET  /v1/backends?down=true (only those that are "down" or "no-next-hop"; also with &service=NAME)
  *      { "backends": [ BACKEND ] }
  *      BACKEND:
- *      { "service", "address", "weight", "effective_weight", "backup": bool,
+ *      { "service", "address", "name": null or text, "labels": { KEY: text }, "weight",
+ *        "effective_weight", "backup": bool,
  *        "condition": "up"|"starting"|"draining"|"drained"|"checking"|"no-next-hop"|"down",
  *        "why", "since_s" (since the condition began), "latency_us" (of health checks),
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
@@ -119,7 +125,9 @@
  * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
  *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
- *                          "kept", "dropped": [ { "service", "address", "change" } ], 100 in all }
+ *                          "kept", "dropped": [ { "service", "address": null (the change is of the
+ *                          service itself) or text, "name": null or text, "change" } ], 100 in
+ *                          all }
  *                          With "keep": true all run-time changes are kept where their service and
  *                          backend stay, not only drains.
  *                          With "dry_run": true nothing is changed, and the answer also has
@@ -130,13 +138,22 @@
  *                          -> { "services": number of services with lists, "changed": how many of
  *                          them admit other clients now, "prefixes": of all lists }
  * POST /v1/save            {} -> { "path": of the config file, "text": the file with the run-time
- *                          changes in it, "changes": how many, "left": [ { "service", "address",
- *                          "change" } ] it has no place for }. Nothing is written
- * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
+ *                          changes in it, "files": [ { "path", "text" } ], that file and those it
+ *                          includes as far as they change, "changes": how many, "left": [ {
+ *                          "service", "address", "name", "change" } ] there is no place for }.
+ *                          Nothing is written
+ * POST /v1/service/add     a service as the config has it in `services`, with the same keys:
+ *                          { "vip", "protocol", "port", "backends": [ { "address" } ], ... }
+ *                          -> { "service": SERVICE }
+ * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
+ *                          While its backends take traffic only with "force": true
+ * POST /v1/backend/add     { "service", "address", "weight" (default 100), "name" (default: none),
+ *                            "labels": { KEY: text } (default: none; 8 at most) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }
- *                          -> { "others": number of other backends that take new flows }. The last
- *                          backend of a service is removed only with "force": true
+ *                          -> { "service", "address", "name", "others": number of other backends that
+ *                          take new flows }. The last backend of a service is removed only with
+ *                          "force": true
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
  *                            (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }

@@ -34,7 +34,8 @@ test_packages_install_and_lbd_runs_idle() {
 	expect "at boot" "$(systemctl is-enabled lbd)" enabled
 	expect "user" "$(stat -c %U "/proc/$(pid_of_lbd)")" lbd
 	contains "$(lbctl status)" "Not forwarding"
-	lbd --check /etc/lbd/lbd.yaml
+	lbd --check /etc/lbd/lbd.yaml || return 1
+	expect "the directory that the config includes" "$(stat -c %a /etc/lbd/conf.d)" 755
 }
 
 test_a_service_in_the_config_and_a_reload_forward_the_first_request() {

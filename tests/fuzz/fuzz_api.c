@@ -2,7 +2,7 @@
 /* The control socket: lbd without its program, on maps in plain memory, with any requests. The
  * input is what clients send, one connection each, separated by bytes 0xff. Every whole request is
  * answered as include/lb_api.h says; a change that is refused changed nothing; one that is
- * confirmed is on disk; and no request adds a backend that the config would refuse. */
+ * confirmed is on disk; and no request adds a backend or a service that the config would refuse. */
 #include <errno.h>
 #include <event2/event.h>
 #include <jansson.h>
@@ -205,13 +205,28 @@ static void check_on_disk(void)
 
 static bool may_be_backend(const struct addr *address)
 {
-	static const char *const vips[] = {VIP_A, VIP_B};
-	struct addr vip;
+	unsigned count;
+	struct service *const *services = state_services(state, &count);
 
-	for (size_t i = 0; i < sizeof(vips) / sizeof(vips[0]); i++)
-		if (!addr_parse(vips[i], &vip) && addr_equal(&vip, address))
+	for (unsigned i = 0; i < count; i++)
+		if (addr_equal(&services[i]->config->vip, address))
 			return false;
 	return fuzz_is_host(address);
+}
+
+static void check_backend(const struct backend *backend)
+{
+	const char *name = config_tag_name(backend->tag);
+	char text[ADDR_TEXT];
+	struct error err;
+	struct addr addr;
+
+	require(may_be_backend(&backend->address), "%s", addr_format(&backend->address, text));
+	require(backend->weight <= 10000, "weight %u", backend->weight);
+	if (!name || backend->removed)
+		return;
+	require(!service_resolve_backend(backend->service, name, &addr, &err), "%s", err.text);
+	require(addr_equal(&addr, &backend->address), "two backends are called %s", name);
 }
 
 static void check_state(void)
@@ -219,17 +234,19 @@ static void check_state(void)
 	unsigned count, backends = 0;
 	struct service *const *services = state_services(state, &count);
 
-	require(count == 2, "%u services", count);
+	require(count <= 4, "%u services", count);
 	for (unsigned i = 0; i < count; i++) {
-		backends += services[i]->backends_count;
-		for (unsigned j = 0; j < services[i]->backends_count; j++) {
-			const struct backend *backend = services[i]->backends[j];
-			char text[ADDR_TEXT];
+		const struct service *service = services[i];
 
-			require(may_be_backend(&backend->address), "%s",
-				addr_format(&backend->address, text));
-			require(backend->weight <= 10000, "weight %u", backend->weight);
-		}
+		backends += service->backends_count;
+		require(state_find_service(state, service->config->name) == service,
+			"two services are called %s", service->config->name);
+		require(config_find_same(state_config(state), &service->config->vip,
+					 service->config->protocol,
+					 service->config->port) == service->config,
+			"two services have the VIP of %s", service->config->name);
+		for (unsigned j = 0; j < service->backends_count; j++)
+			check_backend(service->backends[j]);
 	}
 	require(backends <= 8, "%u backends", backends);
 	check_on_disk();

@@ -59,6 +59,7 @@ static void check_entry(const struct override *entry)
 	require(entry->weight <= CONFIG_MAX_WEIGHT, "weight %u", entry->weight);
 	require(!entry->added || entry->has_weight, "added without a weight");
 	require(!entry->has_force || entry->drain, "a deadline without a drain");
+	require(!entry->tag || entry->added, "a name of a backend of the file");
 }
 
 static void comes_back(const struct overrides *overrides)
@@ -67,8 +68,9 @@ static void comes_back(const struct overrides *overrides)
 	struct error err = {""};
 
 	require(!overrides_save(overrides, copy_path, &err), "%s", err.text);
-	require(exists(copy_path) == (overrides->count > 0 || overrides->node.drain), "%u entries",
-		overrides->count);
+	require(exists(copy_path) == (overrides->count > 0 || overrides->services_count > 0 ||
+				      overrides->node.drain),
+		"%u entries", overrides->count);
 	require(!overrides_load(copy_path, MOST, &again, &err), "%s", err.text);
 	require(overrides_equal(overrides, &again), "%u entries, then %u", overrides->count,
 		again.count);
@@ -104,17 +106,65 @@ static bool list_is_read(void)
 
 /* ---- what of it holds at a start ---- */
 
+static unsigned backends_of(const struct config *of)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < of->services_count; i++)
+		count += of->services[i].backends_count;
+	return count;
+}
+
+/* The config has those that were added, lacks those that were removed, and is one that a file may
+ * have. */
+static void check_services(const struct state *state)
+{
+	const struct overrides *overrides = &state->overrides;
+	unsigned added = 0, removed = 0, runtime = 0;
+
+	for (unsigned i = 0; i < overrides->services_count; i++) {
+		const struct service_override *entry = &overrides->services[i];
+		const struct config_service *service =
+		    config_find_same(state->config, &entry->vip, entry->protocol, entry->port);
+
+		if (entry->added) {
+			added++;
+			require(service && service->file == CONFIG_RUNTIME, "\"%s\" is not there",
+				entry->service);
+			require(!strcmp(service->name, entry->service), "\"%s\" is called %s",
+				entry->service, service->name);
+		} else {
+			removed++;
+			require(!service || service->file == CONFIG_RUNTIME, "\"%s\" is there",
+				entry->service);
+		}
+	}
+	for (unsigned i = 0; i < state->config->services_count; i++) {
+		const struct config_service *service = &state->config->services[i];
+
+		runtime += service->file == CONFIG_RUNTIME;
+		require(config_find_service(state->config, service->name) == service, "twice");
+		require(service->backends_count, "no backends");
+	}
+	require(added == runtime, "%u entries, %u services", added, runtime);
+	require(config->services_count - removed + added == state->config->services_count,
+		"%u removed, %u added", removed, added);
+}
+
 static void check_start(bool readable)
 {
-	struct state state = {.config = config, .overrides_path = overrides_path};
+	struct state state = {.overrides_path = overrides_path};
 	unsigned added = 0;
 
+	require(!config_copy(config, &state.config), "out of memory");
 	kept_read(&state);
+	check_services(&state);
 	require(exists(overrides_path) == readable && exists(bad_overrides) == !readable,
 		"readable: %d", readable);
 	for (unsigned i = 0; i < state.overrides.count; i++) {
 		const struct override *entry = &state.overrides.list[i];
-		const struct config_service *service = config_find_service(config, entry->service);
+		const struct config_service *service =
+		    config_find_service(state.config, entry->service);
 
 		require(readable, "an entry of a file that cannot be used");
 		require(service, "service \"%s\"", entry->service);
@@ -124,7 +174,8 @@ static void check_start(bool readable)
 		require(entry->added, "neither in the file nor added");
 		require(!addr_why_no_host(&entry->address), "an address of no host");
 	}
-	require(added <= BACKENDS_LIMIT - 3, "%u added", added);
+	require(added + backends_of(state.config) <= BACKENDS_LIMIT, "%u added", added);
+	config_free(state.config);
 	overrides_done(&state.overrides);
 	unlink(bad_overrides);
 }

@@ -64,23 +64,15 @@ static const char *weight_text(const json_t *backend, char text[FORMAT_TEXT])
 	return text;
 }
 
-/* "web-1 10.0.0.11", or the address alone if it has no name. */
-static const char *name_text(const json_t *backend, char text[160])
-{
-	const char *name = json_text(backend, "name");
-
-	snprintf(text, 160, "%s%s%s%s", name, *name ? " " : "", json_text(backend, "address"),
-		 json_flag(backend, "backup") ? " (backup)" : "");
-	return text;
-}
-
 static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
 {
 	const char *condition = json_text(backend, "condition");
-	char text[FORMAT_TEXT], name[160];
+	char text[FORMAT_TEXT], name[SHOW_BACKEND + 16];
 
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
-	table_add(table, TONE_PLAIN, name_text(backend, name));
+	show_backend(backend, name);
+	strcat(name, json_flag(backend, "backup") ? " (backup)" : "");
+	table_add(table, TONE_PLAIN, name);
 	table_add(table, format_tone(condition), condition);
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
 	table_add(table, TONE_PLAIN, weight_text(backend, text));

@@ -64,23 +64,20 @@ static int replace(const char *path, const char *text, struct error *err)
 		return 0;
 	if (rc != -EEXIST)
 		unlink(beside);
-	return error_set(err, rc, "%s: %s; the config was not changed", beside, strerror(-rc));
+	return error_set(err, rc, "%s: %s; %s was not changed", beside, strerror(-rc), path);
 }
 
-static void print_left(const json_t *answer)
+/* Those that change. An lbd of before has one file, in the answer itself. A new reference. */
+static json_t *changed_files(json_t *answer)
 {
-	const json_t *left;
-	size_t i;
+	json_t *files = json_object_get(answer, "files");
 
-	json_array_foreach (json_object_get(answer, "left"), i, left)
-		printf("Warning: not saved: service %s: backend %s: %s\n",
-		       json_text(left, "service"), json_text(left, "address"),
-		       json_text(left, "change"));
+	return json_is_array(files) ? json_incref(files) : json_pack("[O]", answer);
 }
 
-static int write_config(const json_t *answer, struct error *err)
+static int write_file(const json_t *file, struct error *err)
 {
-	const char *path = json_text(answer, "path");
+	const char *path = json_text(file, "path");
 	int rc;
 
 	if (*path != '/')
@@ -89,27 +86,71 @@ static int write_config(const json_t *answer, struct error *err)
 		    "%s: lbd was started with a relative path: use --print and write the "
 		    "file yourself",
 		    path);
-	rc = replace(path, json_text(answer, "text"), err);
+	rc = replace(path, json_text(file, "text"), err);
 	return rc == -EINVAL ? -EIO : rc;
+}
+
+static int write_files(const json_t *files, struct error *err)
+{
+	const json_t *file;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach (files, i, file) {
+		rc = write_file(file, err);
+		if (rc)
+			break;
+	}
+	return rc;
+}
+
+static void print_written(const json_t *files)
+{
+	const json_t *file;
+	size_t i;
+
+	json_array_foreach (files, i, file)
+		printf("%s%s", i ? ", " : "", json_text(file, "path"));
 }
 
 static int save(json_t *answer, struct error *err)
 {
 	uint64_t changes = json_number(answer, "changes");
-	int rc = changes ? write_config(answer, err) : 0;
+	json_t *files = changed_files(answer);
+	int rc = changes ? write_files(files, err) : 0;
 	char some[64];
 
-	if (rc)
-		return rc;
-	call_make_printable(answer); /* the text has been written as it is */
-	if (changes)
-		printf("%s written into %s. Next: lbctl reload\n",
-		       format_plural(changes, "run-time change", some), json_text(answer, "path"));
+	if (!rc) {
+		call_make_printable(answer); /* the texts have been written as they are */
+		if (changes) {
+			printf("%s written into ", format_plural(changes, "run-time change", some));
+			print_written(files);
+			printf(". Next: lbctl reload\n");
+		} else {
+			printf("no run-time change to save: %s stays as it is\n",
+			       json_text(answer, "path"));
+		}
+		show_run_time_changes(json_object_get(answer, "left"), "Warning: not saved: ", "");
+	}
+	json_decref(files);
+	return rc;
+}
+
+/* One as it is; several after their names, as head does it. */
+static void print_texts(json_t *answer)
+{
+	json_t *files = changed_files(answer);
+	const json_t *file;
+	size_t i;
+
+	if (json_array_size(files) < 2)
+		fputs(json_text(json_array_size(files) ? json_array_get(files, 0) : answer, "text"),
+		      stdout);
 	else
-		printf("no run-time change to save: %s stays as it is\n",
-		       json_text(answer, "path"));
-	print_left(answer);
-	return 0;
+		json_array_foreach (files, i, file)
+			printf("%s==> %s <==\n%s", i ? "\n" : "", json_text(file, "path"),
+			       json_text(file, "text"));
+	json_decref(files);
 }
 
 static int run_save(struct call *call, struct error *err)
@@ -122,7 +163,7 @@ static int run_save(struct call *call, struct error *err)
 	if (call->json)
 		rc = show_json(answer, err);
 	else if (call_option(call, "--print"))
-		fputs(json_text(answer, "text"), stdout);
+		print_texts(answer);
 	else
 		rc = save(answer, err);
 	json_decref(answer);
@@ -134,12 +175,14 @@ REGISTER(verb, save) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "write run-time changes into the config file",
-    .details = "Weights, drains, added and removed backends become part of the file; all else in "
-	       "it stays, comments too. The result is checked before it is written: it says "
-	       "exactly what the file and the run-time changes say together, or nothing is "
-	       "written. A removed backend goes with the comment in its line. What the file has no "
-	       "place for (a service that left it) is named. Deadlines of drains are not saved. "
-	       "--json prints the text and what it contains and writes nothing.",
+    .details =
+	"Weights, drains, added and removed backends and services become part of the file; all else in "
+	"it stays, comments too. The result is checked before it is written: it says "
+	"exactly what the file and the run-time changes say together, or nothing is "
+	"written. A removed backend goes with the comment in its line. What the file has no "
+	"place for (a service that left it) is named. A change goes into the file that has "
+	"the service, also if that is included. Deadlines of drains are not saved. "
+	"--json prints the text and what it contains and writes nothing.",
     .options = {{.name = "--print", .help = "print the file as it would be, and write nothing"}},
     .examples = {{"save && lbctl reload", "keep what was tried at run time"},
 		 {"save --print | diff /etc/lbd/lbd.yaml -", "what would be written?"}},

@@ -634,7 +634,10 @@ static int check(const char *path)
 	note_strict_checks(config);
 	note_own_seed(config);
 	print_machine(config);
-	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
+	printf("%s: ok: ", path);
+	if (config->files_count > 1)
+		printf("included files: %u, ", config->files_count - 1);
+	printf("services: %u, backends: %u\n", config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
 }

@@ -150,7 +150,7 @@ struct client {
 static void ask(struct client *client, const char *method, const char *path, const char *body)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char request[512];
+	char request[1024];
 	int length;
 
 	*client = (struct client){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
@@ -293,6 +293,112 @@ static void a_change_that_is_refused_says_why(void **unused)
 	assert_non_null(strstr(change.answer, "no such service"));
 }
 
+static void expect_answer(const char *path, const char *body, unsigned status, const char *part)
+{
+	struct client change;
+
+	ask(&change, "POST", path, body);
+	finish(&change);
+	if (status_of(&change) != status || !strstr(change.answer, part))
+		fail_msg("%s: expected %u and %s: %s", body, status, part, change.answer);
+}
+
+static void a_backend_is_called_by_its_name_and_a_service_by_its_vip(void **unused)
+{
+	struct client list;
+
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"192.0.2.1\", \"address\": \"10.0.0.2\", \"name\": \"web-2\", "
+	    "\"labels\": {\"zone\": \"a\"}}",
+	    200, "\"name\":\"web-2\",\"labels\":{\"zone\":\"a\"}");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"192.0.2.1:80/tcp\", \"address\": \"web-2\", \"weight\": 9}",
+		      200, "\"address\":\"10.0.0.2\"");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"web\", \"address\": \"web-3\", \"weight\": 9}", 404,
+		      "service web: backend \\\"web-3\\\": no such backend");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"name\": \"web-2\"}", 400,
+		      "name: web-2: backend 10.0.0.2 has the same name: expected another");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"name\": \"web 2\"}", 400,
+		      "name: web 2: expected 1 to 63 letters");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"labels\": {\"a\": 1}}",
+		      400, "labels: a: no text: expected 1 to 63 visible");
+	ask(&list, "GET", "/v1/backends?service=192.0.2.1", "");
+	finish(&list);
+	assert_non_null(strstr(list.answer, "\"name\":null,\"labels\":{}"));
+	assert_non_null(strstr(list.answer, "\"weight\":9"));
+	expect_answer("/v1/backend/remove", "{\"service\": \"web\", \"address\": \"web-2\"}", 200,
+		      "\"service\":\"web\",\"address\":\"10.0.0.2\"");
+}
+
+#define SHOP                                                                                               \
+	"{\"name\": \"shop\", \"vip\": \"192.0.2.20\", \"port\": 443, \"protocol\": \"tcp\", \"health\": " \
+	"{\"type\": \"none\"}, \"backends\": [{\"address\": \"10.0.0.7\", \"name\": \"shop-1\"}]}"
+
+static unsigned services(void)
+{
+	unsigned count;
+
+	state_services(state, &count);
+	return count;
+}
+
+static void a_service_is_added_changed_and_removed(void **unused)
+{
+	expect_answer("/v1/service/add", SHOP, 200, "\"name\":\"shop\",\"vip\":\"192.0.2.20\"");
+	assert_int_equal(services(), 2);
+	expect_answer("/v1/service/add", SHOP, 400,
+		      "service shop: vip: 192.0.2.20: service shop in the config has the same VIP");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"192.0.2.20\", \"address\": \"shop-1\", \"weight\": 9}", 200,
+		      "\"weight\":9,");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"shop\", \"address\": \"10.0.0.8\", \"name\": \"shop-2\"}",
+		      200, "10.0.0.8");
+	assert_int_equal(state_overrides_count(state), 3);
+	expect_answer("/v1/service/remove", "{\"service\": \"192.0.2.20:443\", \"force\": true}",
+		      200, "\"service\":\"shop\"");
+	assert_int_equal(services(), 1);
+	assert_int_equal(state_overrides_count(state), 0);
+}
+
+static void a_service_of_the_file_is_removed_until_it_is_in_the_way_no_more(void **unused)
+{
+	expect_answer("/v1/service/remove", "{\"service\": \"web\", \"force\": true}", 200, "web");
+	assert_int_equal(services(), 0);
+	assert_int_equal(state_overrides_count(state), 1);
+	expect_answer("/v1/service/remove", "{\"service\": \"web\"}", 404, "no such service");
+	expect_answer("/v1/service/add",
+		      "{\"name\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 80, \"protocol\": "
+		      "\"tcp\", \"backends\": [{\"address\": \"10.0.0.9\"}]}",
+		      200, "\"runtime\":true");
+	assert_int_equal(state_overrides_count(state), 2);
+}
+
+static void a_service_that_no_config_could_have_is_refused(void **unused)
+{
+	expect_answer("/v1/service/add", "{\"vip\": \"192.0.2.1\", \"prot\": 80}", 400,
+		      "service #1: prot: unknown key: did you mean");
+	expect_answer("/v1/backend/add", "{\"service\": \"web\", \"address\": \"10.0.0.9\"}", 200,
+		      "");
+	/* the config does not have that backend */
+	expect_answer(
+	    "/v1/service/add",
+	    "{\"name\": \"x\", \"vip\": \"10.0.0.9\", \"port\": 80, \"protocol\": \"tcp\", "
+	    "\"backends\": [{\"address\": \"10.0.0.7\"}]}",
+	    400, "service x: vip: 10.0.0.9: is a backend of service web");
+	expect_answer(
+	    "/v1/service/add",
+	    "{\"name\": \"x\", \"vip\": \"192.0.2.9\", \"port\": 80, \"protocol\": \"tcp\", "
+	    "\"backends\": [{\"address\": \"127.0.0.1\"}]}",
+	    400, "a loopback address");
+	assert_int_equal(services(), 1);
+}
+
 static void a_change_after_a_start_that_failed_is_refused(void **unused)
 {
 	struct client change;
@@ -326,6 +432,10 @@ int main(void)
 	    TEST(a_change_is_made_although_its_client_has_gone),
 	    TEST(more_than_sixty_four_waiting_changes_are_refused),
 	    TEST(a_change_that_is_refused_says_why),
+	    TEST(a_backend_is_called_by_its_name_and_a_service_by_its_vip),
+	    TEST(a_service_is_added_changed_and_removed),
+	    TEST(a_service_of_the_file_is_removed_until_it_is_in_the_way_no_more),
+	    TEST(a_service_that_no_config_could_have_is_refused),
 	    TEST(a_change_after_a_start_that_failed_is_refused),
 	};
 

@@ -54,15 +54,15 @@ static const struct refusal refusals[] = {
     {"a_file_of_comments", "# nothing\n# here\n",
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
-     "2: nothing: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
+     "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_scalar", "hello\n",
-     "1: hello: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
+     "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_list_at_the_top", "- a\n",
-     "1: a list: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
+     "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
@@ -84,7 +84,7 @@ static const struct refusal refusals[] = {
     {"nesting_without_end", "pin: " BRACKETS "\n",
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
-     "2: foo: unknown key: expected interfaces, mode, unserved, pin, socket, state, group, "
+     "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
      "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, announce, defaults or "
      "services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
@@ -97,7 +97,7 @@ static const struct refusal refusals[] = {
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight, backup or drain"},
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, backup, drain or labels"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
@@ -139,7 +139,7 @@ static const struct refusal refusals[] = {
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
      "expect, expect-hex, name or record"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight, backup or drain"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -372,6 +372,16 @@ static const struct refusal refusals[] = {
 	 "      - 10.0.0.0/8\n" BACKENDS,
      "8: service web: deny: 10.0.0.0/8: is in both lists: expected one of them: allow at "
      "lbd.yaml:6, deny at lbd.yaml:9"},
+    {"an_include_without_a_pattern", "include: conf.d\nservices: []\n",
+     "1: include: conf.d: expected a directory and /*.yaml, such as conf.d/*.yaml"},
+    {"an_include_with_another_pattern", "include: conf.d/web-*.yaml\nservices: []\n",
+     "1: include: conf.d/web-*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_with_a_pattern_in_the_directory", "include: conf.?/*.yaml\nservices: []\n",
+     "1: include: conf.?/*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_without_a_directory", "include: /*.yaml\nservices: []\n",
+     "1: include: /*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_that_is_a_list", "include: [a.yaml]\nservices: []\n",
+     "1: include: a list: expected a single value"},
     {"an_unknown_unserved", "unserved: deny\nservices: []\n",
      "1: unserved: deny: expected reject, drop or pass"},
     {"l2_to_the_other_family",
@@ -484,6 +494,39 @@ static const struct refusal refusals[] = {
      WEB
      "    backends:\n      - address: 10.0.0.1\n      - address: 10.0.0.2\n      - address: 10.0.0.1\n",
      "9: service web: backend 10.0.0.1: address: 10.0.0.1: listed twice, see line 7: expected once"},
+    {"a_backends_name_that_is_an_address",
+     WEB "    backends: [{address: 10.0.0.1, name: 10.0.0.2}]\n",
+     "6: service web: backend 10.0.0.1: name: 10.0.0.2: expected 1 to 63 letters, digits or any "
+     "of . _ -, beginning with a letter"},
+    {"a_backends_name_with_a_colon", WEB "    backends: [{address: 10.0.0.1, name: \"a:b\"}]\n",
+     "6: service web: backend 10.0.0.1: name: a:b: expected 1 to 63 letters, *"},
+    {"a_backends_name_too_long",
+     WEB "    backends: [{address: 10.0.0.1, name: " X16 X16 X16 X16 "}]\n",
+     "6: service web: backend 10.0.0.1: name: xxx*"},
+    {"an_empty_name_of_a_backend", WEB "    backends: [{address: 10.0.0.1, name: }]\n",
+     "6: service web: backend 10.0.0.1: name: \"\": expected 1 to 63 letters, *"},
+    {"a_backends_name_used_twice",
+     WEB "    backends:\n      - { address: 10.0.0.1, name: a }\n      - { address: 10.0.0.2 }\n"
+	 "      - { address: 10.0.0.3, name: a }\n",
+     "9: service web: backend 10.0.0.3: name: a: backend 10.0.0.1 has the same name, see "
+     "line 7: expected another"},
+    {"labels_that_are_a_list", WEB "    backends: [{address: 10.0.0.1, labels: [a]}]\n",
+     "6: service web: backend 10.0.0.1: labels: expected a mapping such as { zone: a }"},
+    {"a_label_that_no_metric_can_have",
+     WEB "    backends: [{address: 10.0.0.1, labels: { data-center: a }}]\n",
+     "6: service web: backend 10.0.0.1: labels: data-center: expected 1 to 32 letters, digits or "
+     "_, beginning with a letter, as the key of a label"},
+    {"a_label_given_twice", WEB "    backends: [{address: 10.0.0.1, labels: { a: 1, a: 2 }}]\n",
+     "6: service web: backend 10.0.0.1: labels: a: given twice: expected once"},
+    {"a_label_without_a_value", WEB "    backends: [{address: 10.0.0.1, labels: { a: }}]\n",
+     "6: service web: backend 10.0.0.1: labels: a: \"\": expected 1 to 63 visible ASCII "
+     "characters or blanks"},
+    {"a_label_that_is_a_list", WEB "    backends: [{address: 10.0.0.1, labels: { a: [1] }}]\n",
+     "6: service web: backend 10.0.0.1: labels: a: expected 1 to 63 visible *"},
+    {"more_labels_than_eight",
+     WEB "    backends: [{address: 10.0.0.1, labels: { a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, "
+	 "h: 1, i: 1 }}]\n",
+     "6: service web: backend 10.0.0.1: labels: too many: expected at most 8 for a backend"},
     {"a_backend_that_is_the_vip", WEB "    backends: [{address: 192.0.2.10}]\n",
      "6: service web: backend 192.0.2.10: address: 192.0.2.10: is the VIP itself: expected the backend's own address"},
     {"a_backend_that_is_another_vip", WEB "    backends: [{address: 192.0.2.53}]\n" DNS BACKENDS,
@@ -1361,6 +1404,31 @@ static void metrics_can_be_on_a_unix_socket(void **state)
 	config_free(config);
 }
 
+static void backends_have_names_and_labels(void **state)
+{
+	struct config *config = parse(
+	    WEB "    backends:\n"
+		"      - { address: 10.0.0.1, name: web-1, labels: { zone: a b, rack: \"7\" } }\n"
+		"      - { address: 10.0.0.2 }\n"
+		"      - { address: 10.0.0.3, labels: { zone: b } }\n" DNS
+		"    backends: [{ address: 10.0.0.1, name: web-1 }]\n");
+	const struct config_service *web = &config->services[0];
+	const struct config_tag *tag = web->backends[0].tag;
+
+	assert_string_equal(tag->name, "web-1");
+	assert_int_equal(tag->labels_count, 2);
+	assert_string_equal(tag->labels[0].key, "rack"); /* by key */
+	assert_string_equal(tag->labels[0].value, "7");
+	assert_string_equal(tag->labels[1].value, "a b");
+	assert_null(web->backends[1].tag);
+	assert_null(config_tag_name(web->backends[2].tag));
+	assert_ptr_equal(config_find_named(web, "web-1"), &web->backends[0]);
+	assert_null(config_find_named(web, "web-2"));
+	assert_null(config_find_named(web, NULL));
+	assert_false(config_tag_equal(tag, config->services[1].backends[0].tag)); /* no labels */
+	config_free(config);
+}
+
 static void one_vip_serves_both_protocols_and_many_ports(void **state)
 {
 	struct config *config = parse(
@@ -1867,6 +1935,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(encapsulation_takes_all_pairings_of_families),
     cmocka_unit_test(metrics_can_be_off),
     cmocka_unit_test(metrics_can_be_on_a_unix_socket),
+    cmocka_unit_test(backends_have_names_and_labels),
     cmocka_unit_test(one_vip_serves_both_protocols_and_many_ports),
     cmocka_unit_test(a_file_that_is_not_there_is_refused_with_the_reason),
     cmocka_unit_test(a_directory_is_refused_with_the_reason),

@@ -236,7 +236,7 @@ static void the_name_of_a_service_is_escaped_in_the_request(void **state)
 static void changes_are_posted_as_the_contract_says(void **state)
 {
 	static const struct {
-		const char *words[7], *request;
+		const char *words[12], *request;
 	} cases[] = {
 	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\"}\n"},
 	    {{"attach", "eth0", "--mode", "native"},
@@ -247,6 +247,27 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {{"reload", "--keep"}, "POST /v1/reload {\"keep\":true}\n"},
 	    {{"reload", "--dry-run", "--keep"},
 	     "POST /v1/reload {\"dry_run\":true,\"keep\":true}\n"},
+	    {{"service", "add", "shop", "192.0.2.20:443/tcp", "--backend", "10.0.0.1"},
+	     "POST /v1/service/add {\"name\":\"shop\",\"vip\":\"192.0.2.20\",\"port\":\"443\","
+	     "\"protocol\":\"tcp\",\"backends\":[{\"address\":\"10.0.0.1\"}]}\n"},
+	    {{"service", "add", "dns", "[2001:db8::53]:any/udp", "--algorithm=lc", "--forward=gue",
+	      "--health=tcp,port=53", "--set=idle-timeout.udp=9s", "--set=hash=source-port,x",
+	      "--backend=10.0.0.1,weight=5,labels.zone=a", "--backend=10.0.0.2"},
+	     "POST /v1/service/add {\"name\":\"dns\",\"vip\":\"2001:db8::53\",\"port\":\"any\","
+	     "\"protocol\":\"udp\",\"algorithm\":\"lc\",\"forward\":\"gue\",\"health\":{\"type\":"
+	     "\"tcp\",\"port\":\"53\"},\"idle-timeout\":{\"udp\":\"9s\"},\"hash\":[\"source-port\","
+	     "\"x\"],\"backends\":[{\"address\":\"10.0.0.1\",\"weight\":\"5\",\"labels\":{\"zone\":"
+	     "\"a\"}},{\"address\":\"10.0.0.2\"}]}\n"},
+	    {{"service", "remove", "shop"}, "POST /v1/service/remove {\"service\":\"shop\"}\n"},
+	    {{"service", "remove", "shop", "--force"},
+	     "POST /v1/service/remove {\"service\":\"shop\",\"force\":true}\n"},
+	    {{"backend", "add", "web", "10.0.0.1", "--name", "a", "--label", "zone=a=b", "--label",
+	      "rack=7"},
+	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":100,"
+	     "\"name\":\"a\",\"labels\":{\"zone\":\"a=b\",\"rack\":\"7\"}}\n"},
+	    {{"backend", "weight", "192.0.2.20:443", "shop-1", "9"},
+	     "POST /v1/backend/weight {\"service\":\"192.0.2.20:443\",\"address\":\"shop-1\","
+	     "\"weight\":9}\n"},
 	    {{"backend", "add", "web", "10.0.0.1"},
 	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"weight\":100}\n"},
@@ -274,6 +295,8 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {"POST /v1/attach", 200, "{\"interface\":" ETH0 "}"},
 	    {"POST /v1/detach", 200, "{}"},
 	    {"POST /v1/reload", 200, "{\"services\":1,\"backends\":2,\"dropped_overrides\":0}"},
+	    {"POST /v1/service/add", 200, "{\"service\":{\"name\":\"shop\",\"backends\":1}}"},
+	    {"POST /v1/service/remove", 200, "{\"service\":\"shop\"}"},
 	    {"POST /v1/backend/add", 200, "{}"},
 	    {"POST /v1/backend/remove", 200, "{}"},
 	    {"POST /v1/backend/drain", 200, "{}"},

@@ -147,7 +147,8 @@ static void put_names(FILE *out, const json_t *objects, const char *field)
 	size_t i;
 
 	json_array_foreach (objects, i, object)
-		fprintf(out, "%s\n", json_text(object, field));
+		if (*json_text(object, field))
+			fprintf(out, "%s\n", json_text(object, field));
 }
 
 static void put_kind(FILE *out, struct call *call, enum verb_words words, const char *before)
@@ -167,8 +168,10 @@ static void put_kind(FILE *out, struct call *call, enum verb_words words, const 
 			put_names(out, json_object_get(answer, "services"), "name");
 		break;
 	case WORDS_BACKEND:
-		if (call_backends(call, before, &answer, &silent) == 0)
-			put_names(out, json_object_get(answer, "backends"), "address");
+		if (call_backends(call, before, &answer, &silent))
+			break;
+		put_names(out, json_object_get(answer, "backends"), "name");
+		put_names(out, json_object_get(answer, "backends"), "address");
 		break;
 	case WORDS_FILE:
 		fputs("/\n", out);

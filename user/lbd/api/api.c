@@ -30,6 +30,8 @@ static const struct api_route routes[] = {
     {"POST", LB_API_PREFIX "/detach", api_detach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/reload", api_reload, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/save", api_save, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/service/add", api_service_add, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/service/remove", api_service_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/add", api_add, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/remove", api_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/drain", api_drain, API_LIST_NONE},
@@ -166,6 +168,17 @@ static int run_handler(const struct api_route *route, struct api_call *of, json_
 	return rc;
 }
 
+/* The service that a list of backends is asked for; NULL: all. The handler has checked it. */
+static const char *listed_service(const struct api_call *of)
+{
+	const char *text = evhttp_find_header(of->query, "service");
+	struct service *service;
+
+	if (!text || state_resolve_service(of->api->state, text, &service, NULL))
+		return text;
+	return service->config->name;
+}
+
 /* Runs the handler and answers, or joins the list. */
 static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
 		     struct error *err)
@@ -176,8 +189,7 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 	if (rc)
 		return rc;
 	if (route->list == API_LIST_BACKENDS)
-		listing_join(of->api, route->list, evhttp_find_header(of->query, "service"),
-			     api_wants_down(of), call);
+		listing_join(of->api, route->list, listed_service(of), api_wants_down(of), call);
 	else if (route->list)
 		listing_join(of->api, route->list, NULL, false, call);
 	else if (result)

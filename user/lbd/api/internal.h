@@ -84,8 +84,8 @@ api_handler api_node_drain;
 json_t *api_node_json(const struct api *api); /* null: the config has no `announce:` */
 
 /* ---- change.c ---- */
-api_handler api_attach, api_detach, api_reload, api_save, api_add, api_remove, api_drain,
-    api_weight;
+api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
+    api_add, api_remove, api_drain, api_weight;
 
 /* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 
@@ -94,6 +94,10 @@ int api_arg_only(const json_t *body, const char *const *names, struct error *err
 /* The name of an object; the field is called after its kind: "service", "interface". The text
  * belongs to body. */
 int api_arg_name(const json_t *body, const char *name, const char **ret, struct error *err);
+/* The text of an optional field, NULL: not given. */
+int api_arg_text(const json_t *body, const char *name, const char **ret, struct error *err);
+/* The fields "name" and "labels" of a new backend: a reference in *ret, NULL: neither. */
+int api_arg_tag(const json_t *body, struct config_tag **ret, struct error *err);
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err);
 int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err);
 int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error *err);

@@ -237,7 +237,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -250,7 +250,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
-	    availability_json(service));
+	    availability_json(service), "runtime", config->file == CONFIG_RUNTIME);
 }
 
 /* ---- backends ---- */
@@ -296,6 +296,15 @@ static json_t *drain_json(const struct backend *backend, const struct dp_backend
 	    "forced", backend->forced, "given_up", number(backend->given_up));
 }
 
+static json_t *labels_json(const struct config_tag *tag)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; tag && i < tag->labels_count; i++)
+		json_object_set_new(object, tag->labels[i].key, json_string(tag->labels[i].value));
+	return object;
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
@@ -306,9 +315,11 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
-	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
+	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+	    "s:b, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
-	    addr_format(&backend->address, address), "weight", number(backend->weight),
+	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
+	    "labels", labels_json(backend->tag), "weight", number(backend->weight),
 	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
 	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
 	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
@@ -330,13 +341,12 @@ int api_backends(struct api_call *call, json_t **ret, struct error *err)
 {
 	const char *name = evhttp_find_header(call->query, "service"),
 		   *down = evhttp_find_header(call->query, "down");
+	struct service *service;
 
 	if (down && !api_wants_down(call) && strcmp(down, "false") != 0)
 		return error_set(err, -EINVAL, "down: expected true or false, got \"%.64s\"", down);
 
-	if (name && !state_find_service(call->api->state, name))
-		return error_set(err, -ENOENT, "service \"%.64s\": no such service", name);
-	return 0;
+	return name ? state_resolve_service(call->api->state, name, &service, err) : 0;
 }
 
 /* ---- stats ---- */

@@ -9,6 +9,7 @@
 #include "lbd/algo/algo.h"
 #include "lbd/health/health.h"
 #include "health.h"
+#include "labels.h"
 #include "lists.h"
 #include "scalar.h"
 
@@ -187,13 +188,13 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 		config_read_health(at, raw->health, &service->health);
 }
 
-void config_read_defaults(const struct config_place *root, const struct raw_service *defaults)
+void config_read_defaults(const struct config_defaults *defaults)
 {
 	struct config_service service = service_defaults;
 	struct config_place at;
 
-	config_place_field(root, "defaults", &at);
-	read_inherited(&at, defaults, &service);
+	config_place_field(&defaults->root, "defaults", &at);
+	read_inherited(&at, defaults->raw, &service);
 	config_service_done(&service);
 }
 
@@ -211,6 +212,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	backend->drain = raw->drain && *raw->drain;
 	config_read_numbers(&at, backend_numbers, raw, backend);
 	config_read_address(&at, "address", raw->address, &backend->address);
+	config_read_tag(&at, raw->name, &backend->tag);
 	if (!backend->address.family || !service->vip.family)
 		return;
 	if (addr_equal(&backend->address, &service->vip))
@@ -375,7 +377,7 @@ static void name_after_vip(const struct config_place *at, struct config_service 
 }
 
 void config_read_service(const struct config_place *root, unsigned index,
-			 const struct raw_service *defaults, const struct raw_service *own,
+			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service)
 {
 	struct config_place at, defaults_at;
@@ -389,13 +391,13 @@ void config_read_service(const struct config_place *root, unsigned index,
 	config_read_address(&at, "vip", own->vip, &service->vip);
 	if (!own->port)
 		config_complain_missing(&at, "port", "expected 1 to 65535 or any");
-	if (defaults) {
-		config_place_field(root, "defaults", &defaults_at);
-		read_inherited(&defaults_at, defaults, service);
+	if (defaults->raw) {
+		config_place_field(&defaults->root, "defaults", &defaults_at);
+		read_inherited(&defaults_at, defaults->raw, service);
 	}
 	read_inherited(&at, own, service);
 	read_backends(&at, own, service);
-	finish_hash(&at, defaults, own, service);
+	finish_hash(&at, defaults->raw, own, service);
 	config_finish_health(&at, own, service);
 	finish_limit(&at, own, service);
 	check_choice(&at, own, service);
@@ -408,6 +410,8 @@ void config_service_done(struct config_service *service)
 {
 	free(service->name);
 	health_spec_done(&service->health);
+	for (unsigned i = 0; i < service->backends_count; i++)
+		config_tag_unref(service->backends[i].tag);
 	free(service->backends);
 	config_lists_done(&service->lists);
 }

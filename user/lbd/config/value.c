@@ -3,6 +3,7 @@
 #include "value.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "scalar.h"
 #include "service.h"
+#include "texts.h"
 
 /* ---- defaults ---- */
 
@@ -76,6 +78,8 @@ static bool is_interface(const char *text)
 }
 
 static const struct config_text_key texts[] = {
+    CONFIG_TEXT("include", raw_config, include, config, include, config_include_fits,
+		CONFIG_INCLUDE_EXPECTED),
     CONFIG_TEXT("pin", raw_config, pin, config, pin, is_path, "an absolute path on a bpffs"),
     CONFIG_TEXT("socket", raw_config, socket, config, socket, is_socket_path,
 		"an absolute path of at most 107 bytes"),
@@ -274,20 +278,46 @@ static void read_interfaces(const struct config_place *root, const struct raw_co
 	}
 }
 
-static void read_services(const struct config_place *root, const struct raw_config *raw,
+static int allocate_services(struct raw_config *const *raws, unsigned count, struct config *config)
+{
+	size_t all = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		all += raws[i] ? raws[i]->services_count : 0;
+	config->services = calloc(all + 1, sizeof(*config->services));
+	return config->services ? 0 : -ENOMEM;
+}
+
+static void read_file_services(struct config_source *source, const struct raw_config *raw,
+			       const struct config_defaults *defaults, struct config *config)
+{
+	struct config_place root;
+
+	config_place_root(source, &root);
+	for (unsigned i = 0; i < raw->services_count; i++) {
+		struct config_service *service = &config->services[config->services_count++];
+
+		config_read_service(&root, i, defaults, &raw->services[i], service);
+		service->file = source->file;
+		service->place = i;
+	}
+}
+
+void config_read_services(const struct config_sources *sources, struct raw_config *const *raws,
 			  struct config *config)
 {
-	config->services = calloc(raw->services_count + 1, sizeof(*config->services));
-	if (!config->services) {
-		config_source_oom(root->source);
+	struct config_defaults defaults = {.raw = raws[0] ? raws[0]->defaults : NULL};
+
+	config_place_root(&sources->list[0], &defaults.root);
+	if (allocate_services(raws, sources->count, config)) {
+		config_source_oom(&sources->list[0]);
 		return;
 	}
-	config->services_count = raw->services_count;
-	if (raw->defaults)
-		config_read_defaults(root, raw->defaults);
-	for (unsigned i = 0; i < raw->services_count; i++)
-		config_read_service(root, i, raw->defaults, &raw->services[i],
-				    &config->services[i]);
+	if (defaults.raw)
+		config_read_defaults(&defaults);
+	for (unsigned i = 0; i < sources->count; i++)
+		if (raws[i])
+			read_file_services(&sources->list[i], raws[i], &defaults, config);
 }
 
 void config_read(struct config_source *source, const struct raw_config *raw, struct config *config)
@@ -312,5 +342,4 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 	if (raw->announce)
 		read_announce(&root, raw->announce, config);
 	read_interfaces(&root, raw, config);
-	read_services(&root, raw, config);
 }

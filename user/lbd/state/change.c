@@ -19,21 +19,29 @@ struct change {
 	const struct config_backend *file; /* NULL: not in the file */
 	struct overrides overrides;        /* the copy to change */
 	struct override *entry;
-	char label[SERVICE_LABEL + ADDR_TEXT + 16]; /* "web 192.0.2.10:80/tcp: backend 10.0.0.11" */
+	/* "web 192.0.2.10:80/tcp: backend web-1 10.0.0.11" */
+	char label[SERVICE_LABEL + CONFIG_BACKEND_LABEL + 16];
 };
+
+static void set_label(struct change *change, const struct config_tag *tag,
+		      const struct addr *address)
+{
+	char label[SERVICE_LABEL], text[CONFIG_BACKEND_LABEL];
+
+	snprintf(change->label, sizeof(change->label), "%s: backend %s",
+		 service_label(change->service, label), config_backend_label(tag, address, text));
+}
 
 static int change_begin(struct state *state, const char *name, const struct addr *address,
 			struct change *ret, struct error *err)
 {
 	struct change change = {.service = state_find_service(state, name)};
-	char label[SERVICE_LABEL], text[ADDR_TEXT];
 
 	if (!change.service)
 		return error_set(err, -ENOENT, "service \"%s\": no such service", name);
 	change.backend = service_find_backend(change.service, address);
 	change.file = config_find_backend(change.service->config, address);
-	snprintf(change.label, sizeof(change.label), "%s: backend %s",
-		 service_label(change.service, label), addr_format(address, text));
+	set_label(&change, change.backend ? change.backend->tag : NULL, address);
 	if (overrides_copy(&state->overrides, &change.overrides))
 		return error_set(err, -ENOMEM, "out of memory");
 	change.entry = overrides_get(&change.overrides, change.service->config->name, address);
@@ -132,8 +140,30 @@ static int check_address(const struct state *state, const struct change *change,
 	return rc;
 }
 
+/* The file decides on the tag of its backends, and no two of a service have the same name. */
+static int check_tag(const struct change *change, const struct config_tag *tag, struct error *err)
+{
+	const char *name = config_tag_name(tag);
+	char other[ADDR_TEXT];
+
+	if (tag && change->file)
+		return error_set(err, -EINVAL,
+				 "is in the config file, which has its name and labels: expected "
+				 "neither");
+	for (unsigned i = 0; name && i < change->service->backends_count; i++) {
+		const struct backend *there = change->service->backends[i];
+		const char *taken = there->removed ? NULL : config_tag_name(there->tag);
+
+		if (taken && !strcmp(taken, name))
+			return error_set(err, -EINVAL,
+					 "name: %s: backend %s has the same name: expected another",
+					 name, addr_format(&there->address, other));
+	}
+	return 0;
+}
+
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
-		      uint32_t weight, struct error *err)
+		      uint32_t weight, struct config_tag *tag, struct error *err)
 {
 	struct change change;
 	struct error flaw;
@@ -143,8 +173,11 @@ int state_backend_add(struct state *state, const char *service, const struct add
 		return rc;
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "already exists");
-	if (check_address(state, &change, address, &flaw))
+	if (check_address(state, &change, address, &flaw) || check_tag(&change, tag, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
+	config_tag_unref(change.entry->tag);
+	change.entry->tag = config_tag_ref(tag);
+	set_label(&change, change.file ? change.file->tag : tag, address);
 	change.entry->removed = change.entry->drain = false;
 	change.entry->undrain = change.file && change.file->drain;
 	change.entry->has_weight = true;
@@ -335,7 +368,7 @@ static void load(void *arg)
 }
 
 /* Those that have just become VIPs: the others were named before. */
-static void warn_of_own_vips(const struct state *state, const struct config *config)
+void state_warn_of_own_vips(const struct state *state, const struct config *config)
 {
 	struct sentences now = {0}, before = {0};
 
@@ -357,7 +390,7 @@ static int try_config(struct state *state, const struct config *config,
 
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
-	warn_of_own_vips(state, config);
+	state_warn_of_own_vips(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
 	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
@@ -371,7 +404,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	int rc;
 
 	warn_of_fixed_keys(state, config);
-	warn_of_own_vips(state, config);
+	state_warn_of_own_vips(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,

@@ -94,7 +94,7 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 {
 	struct dp_backend_stats stats = {0};
 	struct dp_service key;
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
+	char label[SERVICE_LABEL], address[CONFIG_BACKEND_LABEL];
 
 	if (!backend->has_force || backend->drained || now_ms < backend->force_ms)
 		return false;
@@ -106,9 +106,8 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 		log_warning("%s: backend %s: drain forced at its deadline: %" PRIu64
 			    " active flows and %u slots of older flows given up; their packets go "
 			    "to other backends",
-			    service_label(backend->service, label),
-			    addr_format(&backend->address, address), backend->given_up,
-			    stats.kept_slots);
+			    service_label(backend->service, label), backend_label(backend, address),
+			    backend->given_up, stats.kept_slots);
 	backend->forced = backend->drained = true;
 	return true;
 }

@@ -47,10 +47,10 @@ static const char *flags_text(const struct backend *backend, char text[96])
 
 void debug_condition(const struct backend *backend, enum backend_condition before)
 {
-	char label[SERVICE_LABEL], address[ADDR_TEXT], health[320], hop[320], flags[96];
+	char label[SERVICE_LABEL], address[CONFIG_BACKEND_LABEL], health[320], hop[320], flags[96];
 
 	log_debug("%s: backend %s: %s -> %s: health %s, next hop %s%s",
-		  service_label(backend->service, label), addr_format(&backend->address, address),
+		  service_label(backend->service, label), backend_label(backend, address),
 		  backend_condition_name(before), backend_condition_name(backend->condition),
 		  health_text(backend, health), hop_text(backend, hop), flags_text(backend, flags));
 }
@@ -103,10 +103,10 @@ static unsigned slots_in_transition(const struct state *state, const struct serv
 static void log_weight(const struct backend *backend, const struct dp_backend *now)
 {
 	const struct dp_backend *sent = &backend->sent;
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
+	char label[SERVICE_LABEL], address[CONFIG_BACKEND_LABEL];
 
 	log_debug("%s: backend %s: weight in force %u -> %u, configured %u%s",
-		  service_label(backend->service, label), addr_format(&backend->address, address),
+		  service_label(backend->service, label), backend_label(backend, address),
 		  sent->weight, now->weight, backend->weight, now->usable ? "" : ", not usable");
 }
 

@@ -209,11 +209,25 @@ int diff_sides(const struct diff_side *old, const struct diff_side *new, struct 
 
 /* ---- reload.c ---- */
 
-/* The run-time changes that hold under the next config, and what becomes of each. keep: all that
- * can hold do, not only drains. 0 or -ENOMEM. */
-int reload_overrides(const struct state *state, const struct config *next, bool keep,
+/* The run-time changes that hold under the next config, which gets the services among them, and
+ * what becomes of each. keep: all that can hold do, not only drains. 0 or -ENOMEM. */
+int reload_overrides(const struct state *state, struct config *next, bool keep,
 		     struct overrides *ret, struct reload_report *report, struct error *err);
 void reload_log(const struct reload_report *report);
+
+/* ---- services.c ---- */
+
+/* What became of a change; why: "", or why a change cannot be kept. 0 or -ENOMEM. */
+typedef int service_note_fn(void *arg, const char *service, bool kept, const char *what,
+			    const char *why);
+/* Puts services that were added and removed into the config of the files: those that can stay, or
+ * with keep false none. Adds their entries to ret. 0 or -ENOMEM. */
+int services_reload(const struct overrides *changes, bool keep, struct config *next,
+		    struct overrides *ret, service_note_fn *note, void *arg);
+/* ---- change.c ---- */
+
+/* Those that become VIPs with the config. */
+void state_warn_of_own_vips(const struct state *state, const struct config *config);
 
 /* ---- schedule.c ---- */
 

@@ -44,6 +44,8 @@ static int check_entry(struct override_filter *filter, const struct override *en
 	rc = config_check_backend(config, service, &entry->address, why);
 	if (rc)
 		return rc;
+	if (config_find_named(service, config_tag_name(entry->tag)))
+		return error_set(why, -EINVAL, "the config has another backend of its name");
 	if (!filter->room)
 		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
 				 config->limits.backends);
@@ -54,7 +56,7 @@ static int check_entry(struct override_filter *filter, const struct override *en
 static bool keep_applying(void *arg, const struct override *entry)
 {
 	struct override_filter *filter = arg;
-	char address[ADDR_TEXT];
+	char backend[CONFIG_BACKEND_LABEL];
 	struct error why;
 
 	if (!check_entry(filter, entry, &why))
@@ -62,7 +64,7 @@ static bool keep_applying(void *arg, const struct override *entry)
 	if (filter->dropped++ < NAMED)
 		log_warning("%s: service \"%s\", backend %s: run-time change dropped: %s",
 			    filter->state->overrides_path, entry->service,
-			    addr_format(&entry->address, address), why.text);
+			    config_backend_label(entry->tag, &entry->address, backend), why.text);
 	return false;
 }
 
@@ -83,6 +85,34 @@ static void drop_what_does_not_apply(struct state *state)
 		log_warning("%s: %u more run-time changes dropped", state->overrides_path,
 			    filter.dropped - NAMED);
 	state->overrides_stale |= filter.dropped;
+}
+
+static int note_service(void *arg, const char *service, bool kept, const char *what,
+			const char *why)
+{
+	struct state *state = arg;
+
+	if (kept)
+		return 0;
+	log_warning("%s: service \"%s\": run-time change dropped: %s: %s", state->overrides_path,
+		    service, what, why);
+	state->overrides_stale = true;
+	return 0;
+}
+
+/* The config of the files gets the services. Entries about those that it has, or no longer has, are
+ * dropped without a word. */
+static void apply_services(struct state *state)
+{
+	struct overrides kept = {0};
+	unsigned before = state->overrides.services_count;
+
+	if (services_reload(&state->overrides, true, state->config, &kept, note_service, state))
+		log_error("%s: out of memory: services added and removed at run time are dropped",
+			  state->overrides_path);
+	overrides_take_services(&state->overrides, &kept);
+	state->overrides_stale |= state->overrides.services_count < before;
+	overrides_done(&kept);
 }
 
 /* ---- reading ---- */
@@ -149,10 +179,11 @@ void kept_read(struct state *state)
 	take_over_former(state);
 	if (!load(state, state->overrides_path, &state->overrides))
 		return;
+	apply_services(state);
 	drop_what_does_not_apply(state);
-	if (state->overrides.count)
+	if (state_overrides_count(state))
 		log_info("%s: %u run-time changes are still in force", state->overrides_path,
-			 state->overrides.count);
+			 state_overrides_count(state));
 }
 
 void kept_read_held(struct state *state)
@@ -165,27 +196,45 @@ void kept_read_held(struct state *state)
 	file_set_aside(state->held_path);
 }
 
+static bool keep_none(void *arg, const struct override *entry)
+{
+	return false;
+}
+
 static bool keep_not_added(void *arg, const struct override *entry)
 {
 	return !entry->added;
 }
 
+/* No world has it. */
+static unsigned shed_services(struct state *state)
+{
+	unsigned before = state->overrides.services_count;
+
+	for (unsigned i = before; i-- > 0;)
+		if (state->overrides.services[i].added)
+			overrides_drop_service(&state->overrides, &state->overrides.services[i]);
+	for (unsigned i = state->config->services_count; i-- > 0;)
+		if (state->config->services[i].file == CONFIG_RUNTIME)
+			config_remove_service(state->config, i);
+	return before - state->overrides.services_count;
+}
+
 bool kept_shed(struct state *state)
 {
-	unsigned before = state->overrides.count;
-	struct node_order node = state->overrides.node;
+	unsigned before = state->overrides.count, services = shed_services(state);
 
 	overrides_filter(&state->overrides, keep_not_added, NULL);
-	if (state->overrides.count < before) {
-		log_error("%s: %u backends that were added at run time are dropped",
-			  state->overrides_path, before - state->overrides.count);
+	if (state->overrides.count < before || services) {
+		log_error("%s: %u backends and %u services that were added at run time are dropped",
+			  state->overrides_path, before - state->overrides.count, services);
 	} else if (before) {
+		/* services that were removed stay so: the config in force lacks them */
 		log_error("%s: all %u run-time changes are dropped", state->overrides_path, before);
-		overrides_done(&state->overrides);
-		state->overrides.node = node;
+		overrides_filter(&state->overrides, keep_none, NULL);
 	}
 	state->overrides_stale = true;
-	return state->overrides.count < before;
+	return state->overrides.count < before || services;
 }
 
 /* ---- writing ---- */

@@ -47,10 +47,10 @@ bool report_names(struct state *state)
 
 static void name_backend(const struct backend *backend, enum backend_condition before)
 {
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
+	char label[SERVICE_LABEL], address[CONFIG_BACKEND_LABEL];
 
 	service_label(backend->service, label);
-	addr_format(&backend->address, address);
+	backend_label(backend, address);
 	switch (backend->condition) {
 	case BACKEND_UP:
 		log_info("%s: backend %s %s", label, address,

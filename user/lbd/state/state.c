@@ -15,7 +15,7 @@ static int first_world(struct state *state, struct error *err)
 {
 	int rc = state_commit_first(state, err);
 
-	while (rc && rc != -ENOMEM && state->overrides.count) {
+	while (rc && rc != -ENOMEM && state_overrides_count(state)) {
 		log_error("%s", err->text);
 		if (!kept_shed(state))
 			break;
@@ -132,7 +132,7 @@ void state_config_age(const struct state *state, struct config_age *ret)
 
 unsigned state_overrides_count(const struct state *state)
 {
-	return state->overrides.count;
+	return state->overrides.count + state->overrides.services_count;
 }
 
 struct service *const *state_services(const struct state *state, unsigned *ret_count)

@@ -122,7 +122,7 @@ static void backend_start(struct backend *backend)
 {
 	struct state *state = backend->service->state;
 	const struct config_service *config = backend->service->config;
-	char text[ADDR_TEXT], label[SERVICE_LABEL];
+	char text[CONFIG_BACKEND_LABEL], label[SERVICE_LABEL];
 
 	if (!backend->handle)
 		backend->handle = malloc(sizeof(struct backend *));
@@ -139,14 +139,13 @@ static void backend_start(struct backend *backend)
 	backend_set_way(backend);
 	if (!backend->watch || (!backend->check && service_is_checked(config)))
 		log_error("%s: backend %s: out of memory: neither checked nor watched",
-			  service_label(backend->service, label),
-			  addr_format(&backend->address, text));
+			  service_label(backend->service, label), backend_label(backend, text));
 }
 
 /* Logs backends that have drained and are not in the next world. */
 static void report_gone(const struct service *service)
 {
-	char text[ADDR_TEXT], label[SERVICE_LABEL];
+	char text[CONFIG_BACKEND_LABEL], label[SERVICE_LABEL];
 
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
@@ -154,8 +153,7 @@ static void report_gone(const struct service *service)
 		if (backend->removed && backend->handle && !backend->removed_now &&
 		    report_names(service->state))
 			log_info("%s: backend %s drained and removed",
-				 service_label(service, label),
-				 addr_format(&backend->address, text));
+				 service_label(service, label), backend_label(backend, text));
 	}
 }
 

@@ -29,6 +29,7 @@ static void backend_free(struct backend *backend)
 	if (backend->watch)
 		neigh_unwatch(backend->watch);
 	free(backend->handle);
+	config_tag_unref(backend->tag);
 	free(backend);
 }
 
@@ -211,6 +212,7 @@ static int add_from_file(struct service *service, const struct overrides *overri
 		backend = service_append(service, &wanted->address);
 		if (!backend)
 			return -ENOMEM;
+		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->runtime = change;
@@ -234,6 +236,7 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 		backend = service_append(service, &change->address);
 		if (!backend)
 			return -ENOMEM;
+		backend->tag = config_tag_ref(change->tag);
 		backend->weight = change->weight;
 		backend->runtime = true;
 		if (change->drain)
@@ -264,6 +267,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend = service_append(service, &before->address);
 		if (!backend)
 			return -ENOMEM;
+		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->backup = before->backup;
 		backend->removed = backend->runtime = true;
