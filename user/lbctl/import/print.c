@@ -166,7 +166,7 @@ static void put_limits(const struct import *im, FILE *out)
 			continue;
 		services++;
 		backends += one->backends_count;
-		slots += ring_size(one->backends_count);
+		slots += ring_size(one->backends_count, RING_FINE);
 	}
 	if (services <= DEFAULT_SERVICES && backends <= DEFAULT_BACKENDS && slots <= DEFAULT_SLOTS)
 		return;
