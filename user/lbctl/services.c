@@ -12,13 +12,27 @@
 #include "lbctl/core/verb.h"
 #include "lbctl/list/list.h"
 
-enum column { SERVICE, VIP, STATUS, UP, ALGORITHM, FORWARD, RING, FLOWS, PACKETS, BYTES, COLUMNS };
+enum column {
+	SERVICE,
+	VIP,
+	STATUS,
+	UP,
+	AVAILABLE,
+	ALGORITHM,
+	FORWARD,
+	RING,
+	FLOWS,
+	PACKETS,
+	BYTES,
+	COLUMNS
+};
 
 static const struct table_column all_columns[COLUMNS] = {
     [SERVICE] = {.title = "SERVICE", .shrinks = true},
     [VIP] = {.title = "VIP", .shrinks = true, .spare = 1},
     [STATUS] = {.title = "STATUS"},
     [UP] = {.title = "UP", .right = true},
+    [AVAILABLE] = {.title = "UP 24H", .right = true, .spare = 8},
     [ALGORITHM] = {.title = "ALGORITHM", .spare = 4},
     [FORWARD] = {.title = "FORWARD", .spare = 5},
     [RING] = {.title = "RING", .spare = 6},
@@ -36,6 +50,19 @@ static bool is_sorted_by(const struct list_style *style, enum column column)
 	return style->sort && words[column] && strcmp(style->sort, words[column]) == 0;
 }
 
+/* "99.95%", rounded down: 100% means always. */
+static const char *available_text(const json_t *service, char text[FORMAT_TEXT])
+{
+	const json_t *day = json_object_get(json_object_get(service, "availability"), "24h");
+
+	if (!json_is_number(day))
+		return "-";
+	if (json_number_value(day) >= 1)
+		return "100%";
+	snprintf(text, FORMAT_TEXT, "%.2f%%", (double)(int)(json_number_value(day) * 10000) / 100);
+	return text;
+}
+
 static void add_service(struct table *table, const json_t *service, const struct list_style *style)
 {
 	const char *status = json_text(service, "status");
@@ -50,6 +77,7 @@ static void add_service(struct table *table, const json_t *service, const struct
 		 (unsigned long long)json_number(service, "backends_up"),
 		 (unsigned long long)json_number(service, "backends"));
 	table_add(table, TONE_PLAIN, up);
+	table_add(table, TONE_PLAIN, available_text(service, text));
 	table_add(table, TONE_PLAIN, json_text(service, "algorithm"));
 	table_add(table, TONE_PLAIN, json_text(service, "forward"));
 	snprintf(ring, sizeof(ring), "%llu %.8s", (unsigned long long)json_number(service, "slots"),
@@ -215,15 +243,17 @@ REGISTER(verb, services) = {
     .group = VERB_SHOW,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "list services with status and totals",
-    .details = "STATUS is one of: up; degraded (some backends are down); panic (too few backends "
-	       "are healthy, so all are used); backup (only backup backends are used); blind (no "
-	       "backend answers, as if this host's own link had failed: the ring is frozen until "
-	       "health checks have new results); down. RING is the number of slots and the first "
-	       "digits of a digest of their backends: load balancers with the same config, "
-	       "hash-seed and healthy backends show the same. FLOWS counts new flows since the "
-	       "service was created. Below the table: the number of prefixes of `allow` and `deny` "
-	       "lists, and of packets that they denied.\n\n"
-	       "On a terminal too narrow for all columns some are left out; --json has all.",
+    .details =
+	"STATUS is one of: up; degraded (some backends are down); panic (too few backends "
+	"are healthy, so all are used); backup (only backup backends are used); blind (no "
+	"backend answers, as if this host's own link had failed: the ring is frozen until "
+	"health checks have new results); down. UP 24H is the share of the last 24 hours in "
+	"which the service had a usable backend, as far as lbd knows. RING is the number of slots and the first "
+	"digits of a digest of their backends: load balancers with the same config, "
+	"hash-seed and healthy backends show the same. FLOWS counts new flows since the "
+	"service was created. Below the table: the number of prefixes of `allow` and `deny` "
+	"lists, and of packets that they denied.\n\n"
+	"On a terminal too narrow for all columns some are left out; --json has all.",
     .options = {{.name = "--down", .help = "only services that are down"},
 		{.name = "--sort",
 		 .choice = SELECT_SERVICE_SORTS,

@@ -163,6 +163,28 @@ static void exact_counts_have_all_digits(void **state)
 	IN_ORDER("30", "1", "1");
 }
 
+#define AVAILABLE(day)                                                                              \
+	"{\"services\":[{\"name\":\"web\",\"vip\":\"192.0.2.10\",\"port\":80,\"protocol\":\"tcp\"," \
+	"\"status\":\"up\",\"availability\":{\"1h\":1,\"24h\":" day ",\"30d\":null}}]}"
+
+static void availability_is_rounded_down(void **state)
+{
+	static const struct {
+		const char *answer, *expected;
+	} cases[] = {{AVAILABLE("1"), " 100%"},
+		     {AVAILABLE("0.99999"), " 99.99%"},
+		     {AVAILABLE("0.5"), " 50.00%"},
+		     {AVAILABLE("null"), " - "}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct fake_answer one[] = {{"GET /v1/services", 200, cases[i].answer},
+						  {NULL}};
+
+		run_with(one, (const char *const[]){"services", NULL});
+		IN_ORDER("UP 24H", cases[i].expected);
+	}
+}
+
 static void a_backend_is_shown_and_found_by_its_name_and_labels(void **state)
 {
 	const struct fake_answer named[] = {
@@ -277,6 +299,7 @@ int main(void)
 	    cmocka_unit_test(each_word_of_a_filter_must_occur),
 	    cmocka_unit_test(down_shows_what_is_down_alone),
 	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
+	    cmocka_unit_test(availability_is_rounded_down),
 	    cmocka_unit_test(services_are_sorted_by_number_name_or_status),
 	    cmocka_unit_test(json_has_the_same_selection_and_order),
 	    cmocka_unit_test(a_selection_without_a_match_says_so),
