@@ -60,9 +60,12 @@ static bool keep_applying(void *arg, const struct override *entry)
 	if (!check_entry(filter, entry, &why))
 		return true;
 	if (filter->dropped++ < NAMED)
-		log_warning("%s: service \"%s\", backend %s: run-time change dropped: %s",
-			    filter->state->overrides_path, entry->service,
-			    addr_format(&entry->address, address), why.text);
+		events_log(EVENT_override_dropped, LOG_WARNING,
+			   &(struct event_about){.service = entry->service,
+						 .backend = addr_format(&entry->address, address),
+						 .why = why.text},
+			   "%s: service \"%s\", backend %s: run-time change dropped: %s",
+			   filter->state->overrides_path, entry->service, address, why.text);
 	return false;
 }
 
@@ -80,8 +83,10 @@ static void drop_what_does_not_apply(struct state *state)
 
 	overrides_filter(&state->overrides, keep_applying, &filter);
 	if (filter.dropped > NAMED)
-		log_warning("%s: %u more run-time changes dropped", state->overrides_path,
-			    filter.dropped - NAMED);
+		events_log(EVENT_override_dropped, LOG_WARNING,
+			   &(struct event_about){.count = filter.dropped - NAMED},
+			   "%s: %u more run-time changes dropped", state->overrides_path,
+			   filter.dropped - NAMED);
 	state->overrides_stale |= filter.dropped;
 }
 
@@ -177,10 +182,14 @@ bool kept_shed(struct state *state)
 
 	overrides_filter(&state->overrides, keep_not_added, NULL);
 	if (state->overrides.count < before) {
-		log_error("%s: %u backends that were added at run time are dropped",
-			  state->overrides_path, before - state->overrides.count);
+		events_log(EVENT_override_dropped, LOG_ERR,
+			   &(struct event_about){.count = before - state->overrides.count},
+			   "%s: %u backends that were added at run time are dropped",
+			   state->overrides_path, before - state->overrides.count);
 	} else if (before) {
-		log_error("%s: all %u run-time changes are dropped", state->overrides_path, before);
+		events_log(EVENT_override_dropped, LOG_ERR, &(struct event_about){.count = before},
+			   "%s: all %u run-time changes are dropped", state->overrides_path,
+			   before);
 		overrides_done(&state->overrides);
 		state->overrides.node = node;
 	}

@@ -177,22 +177,33 @@ int reload_overrides(const struct state *state, const struct config *next, bool 
 	return 0;
 }
 
-void reload_log(const struct reload_report *report)
+static void log_note(const struct reload_note *one)
 {
 	char address[ADDR_TEXT];
+	const struct event_about about = {.service = one->service,
+					  .backend = addr_format(&one->address, address),
+					  .why = "the config file takes precedence"};
+	const struct event_about kept = {.service = one->service, .backend = address};
 
-	for (unsigned i = 0; i < report->count && i < NAMED; i++) {
-		const struct reload_note *one = &report->notes[i];
+	events_log(one->kept ? EVENT_override_kept : EVENT_override_dropped, LOG_INFO,
+		   one->kept ? &kept : &about, "service %s: backend %s: run-time change %s: %s",
+		   one->service, address,
+		   one->kept ? "kept by the reload" : "dropped by the reload", one->what);
+}
 
-		log_info("service %s: backend %s: run-time change %s: %s", one->service,
-			 addr_format(&one->address, address),
-			 one->kept ? "kept by the reload" : "dropped by the reload", one->what);
-	}
-	if (report->keep && (report->kept || report->dropped))
-		log_info("reload: run-time changes: %u kept, %u dropped", report->kept,
-			 report->dropped);
-	else if (report->kept || report->dropped)
-		log_info("reload: run-time changes: %u drains kept (lbctl backend undrain ends "
-			 "one), %u changes dropped",
-			 report->kept, report->dropped);
+void reload_log(const struct reload_report *report)
+{
+	const struct event_about all = {.count = report->kept + report->dropped};
+	enum event_kind kind = report->dropped ? EVENT_override_dropped : EVENT_override_kept;
+
+	for (unsigned i = 0; i < report->count && i < NAMED; i++)
+		log_note(&report->notes[i]);
+	if (report->keep && all.count)
+		events_log(kind, LOG_INFO, &all, "reload: run-time changes: %u kept, %u dropped",
+			   report->kept, report->dropped);
+	else if (all.count)
+		events_log(kind, LOG_INFO, &all,
+			   "reload: run-time changes: %u drains kept (lbctl backend undrain ends "
+			   "one), %u changes dropped",
+			   report->kept, report->dropped);
 }
