@@ -1,6 +1,6 @@
 #!/bin/bash
 # What changes is recorded with when, why and who; those who follow lose nothing and get nothing
-# twice, also over a crash of lbd.
+# twice, also over a crash of lbd; and a command is given the events, without rights.
 # shellcheck disable=SC2034 # FAILED is read by run_tests
 . "$(dirname "$0")/lib.sh"
 
@@ -215,6 +215,65 @@ test_a_file_that_cannot_be_used_is_set_aside() {
 	logged "the file is now $file.bad"
 	expect "set aside" "$(cat "$file.bad")" = nonsense
 	expect "events go on" "$(last lbd-started .who)" = lbd
+}
+
+# ---- notify ----
+
+# A command that others may read, and a directory that it may write to.
+write_command() { # BODY
+	mkdir -p "$WORK/out" && chmod 777 "$WORK/out"
+	chmod o+x "$WORK"
+	printf '#!/bin/sh\n%s\n' "$1" >"$WORK/notify"
+	chmod 755 "$WORK/notify"
+}
+notify_with() { # COMMAND
+	sed -i '/^notify:/d' "$WORK/lbd.yaml"
+	[ -z "$1" ] || echo "notify: $1" >>"$WORK/lbd.yaml"
+	lbctl reload >/dev/null
+}
+notify_runs() { metrics | awk -v r="$1" '$1 == "lbd_notify_runs_total{result=\"" r "\"}" { print $2 }'; } # RESULT
+has_runs() { [ "$(notify_runs "$1")" -ge "$2" ]; } # RESULT COUNT
+was_given() { grep -qF "$1" "$WORK/out/events" 2>/dev/null; } # TEXT
+
+test_a_command_is_given_the_events_without_rights() {
+	rm -rf "$WORK/out"
+	write_command "cat >>$WORK/out/events; cat /proc/self/status >$WORK/out/status; id -u >$WORK/out/user"
+	notify_with "$WORK/notify --edge" || return 1
+	change_weight 7
+	lab_wait_for 20 "the event to be handed over" was_given ": weight 7" || FAILED=1
+	lab_wait_for 20 "the run to be counted" has_runs ok 1 || FAILED=1
+	expect "who" "$(jq -rs 'map(select(.kind == "backend-weight")) | last.who' "$WORK/out/events")" = root
+	expect "its user" "$(cat "$WORK/out/user")" = 65534
+	expect "its capabilities" "$(awk '$1 == "CapEff:" { print $2 }' "$WORK/out/status")" = 0000000000000000
+	expect "no new privileges" "$(awk '$1 == "NoNewPrivs:" { print $2 }' "$WORK/out/status")" = 1
+	change_weight 100
+	notify_with ""
+}
+
+test_a_command_that_hangs_holds_up_nothing_and_is_killed() {
+	rm -rf "$WORK/out"
+	write_command "sleep 1000 & echo \$! >$WORK/out/child; wait"
+	notify_with "$WORK/notify" || return 1
+	change_weight 7
+	lab_wait_for 20 "the command to run" test -s "$WORK/out/child" || return 1
+	change_weight 8
+	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 8
+	lab_wait_for 40 "the command to be killed" has_runs timeout 1 || FAILED=1
+	logged "killed after 10000 ms, with what it had started"
+	lab_wait_for 10 "its child to end" is_gone "$(cat "$WORK/out/child")" || FAILED=1
+	notify_with ""
+	change_weight 100
+}
+
+# Or is a zombie, that somebody else has to wait for.
+is_gone() { ! grep -q '^State:.[^Z]' "/proc/$1/status" 2>/dev/null; } # PID
+
+test_a_command_that_cannot_run_is_named_when_it_is_configured() {
+	sed -i '/^notify:/d' "$WORK/lbd.yaml"
+	cp "$WORK/lbd.yaml" "$WORK/check.yaml"
+	echo "notify: $WORK/nothing" >>"$WORK/check.yaml"
+	contains "$("$BUILD/lbd" --check "$WORK/check.yaml" 2>&1)" \
+		"notify: $WORK/nothing: No such file or directory"
 }
 
 set_up_or_end lab_with_lbd 2

@@ -311,6 +311,8 @@ static int start_events(struct daemon *daemon, const struct config *config, stru
 	directory_make(config->state, 0700); /* if it cannot be written to, the log says so later */
 	options.path = path;
 	rc = events_open(&options, err);
+	if (!rc)
+		events_set_command(config->notify);
 	return rc;
 }
 

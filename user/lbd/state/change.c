@@ -404,6 +404,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	state_interfaces_changed(state);
 	state_summarize(state, &summary);
 	reload_log(report);
+	events_set_command(config->notify);
 	events_log(EVENT_reload_accepted, LOG_INFO, NULL, "reloaded %s: services: %u, backends: %u",
 		   state->config_path, summary.services, summary.backends);
 	return 0;
