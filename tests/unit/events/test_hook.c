@@ -317,7 +317,7 @@ static void a_failure_is_counted_and_logged_with_its_first_line(void **unused)
 	run_until_ended(1);
 	log_end(&log);
 	assert_int_equal(events_notify_counts()[NOTIFY_failed], 1);
-	expect_logged(&log, "script: ended with status 3: no route; it had been given 1 events");
+	expect_logged(&log, "script: ended with status 3: no route; events that it was given: 1 ");
 }
 
 static void a_command_that_does_not_exist_is_counted_and_logged(void **unused)

@@ -198,8 +198,8 @@ static void describe(const struct run *run, const struct hook *hook, int status,
 static void warn(struct hook *hook, const char *what, const char *output, unsigned events)
 {
 	if (log_is_due(&hook->warned_ms, WARN_EVERY_MS))
-		log_warning("notify: %s: %s%s%s; it had been given %u events, which are not handed "
-			    "over again (logged every %d s at most)",
+		log_warning("notify: %s: %s%s%s; events that it was given: %u (they are not handed "
+			    "over again; logged every %d s at most)",
 			    hook->command ? hook->command : "the command", what,
 			    *output ? ": " : "", output, events, WARN_EVERY_MS / 1000);
 }
@@ -408,7 +408,7 @@ static void on_due(int fd, short what, void *arg)
 	struct bundle bundle;
 	int rc;
 
-	if (!hook->command || hook->run.pid || !ring_after(hook->ring, hook->handed))
+	if (!hook->command || !ring_after(hook->ring, hook->handed))
 		return;
 	hook->start_ms = clock_monotonic_ms();
 	if (bundle_make(hook, &bundle)) {
