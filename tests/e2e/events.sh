@@ -274,6 +274,9 @@ test_a_command_that_cannot_run_is_named_when_it_is_configured() {
 	echo "notify: $WORK/nothing" >>"$WORK/check.yaml"
 	contains "$("$BUILD/lbd" --check "$WORK/check.yaml" 2>&1)" \
 		"notify: $WORK/nothing: No such file or directory"
+	echo "notify: $WORK/nothing" >>"$WORK/lbd.yaml"
+	contains "$(lbctl reload)" "Warning: notify: $WORK/nothing: No such file or directory"
+	notify_with ""
 }
 
 set_up_or_end lab_with_lbd 2

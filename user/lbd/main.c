@@ -229,11 +229,12 @@ static void note_own_seed(const struct config *config)
 			 "goes to another backend");
 }
 
-static void note_own_vips(const struct config *config)
+static void note_machine(const struct config *config)
 {
 	struct sentences sentences = {0};
 
 	machine_owns(config, &sentences);
+	machine_lacks_command(config, &sentences);
 	for (unsigned i = 0; i < sentences.count; i++)
 		log_warning("%s", sentences.list[i]);
 	sentences_done(&sentences);
@@ -497,7 +498,7 @@ static int start(struct daemon *daemon, struct error *err)
 		return rc;
 	note_strict_checks(config);
 	note_own_seed(config);
-	note_own_vips(config);
+	note_machine(config);
 	if ((rc = prepare_host(daemon, config, err)) || (rc = start_events(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||

@@ -371,6 +371,16 @@ static void warn_of_own_vips(const struct state *state, const struct config *con
 	sentences_done(&before);
 }
 
+static void warn_of_command(const struct state *state, const struct config *config)
+{
+	struct sentences lacks = {0};
+
+	machine_lacks_command(config, &lacks);
+	for (unsigned i = 0; i < lacks.count; i++)
+		state_warn(state, "%s", lacks.list[i]);
+	sentences_done(&lacks);
+}
+
 /* What the reload would do, without doing it. */
 static int try_config(struct state *state, const struct config *config,
 		      const struct overrides *kept, struct reload_report *report, struct error *err)
@@ -380,6 +390,7 @@ static int try_config(struct state *state, const struct config *config,
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
 	warn_of_own_vips(state, config);
+	warn_of_command(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
 	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
@@ -394,6 +405,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 
 	warn_of_fixed_keys(state, config);
 	warn_of_own_vips(state, config);
+	warn_of_command(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,

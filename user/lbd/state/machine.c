@@ -32,7 +32,7 @@ static void name_missing_group(const struct config *config, struct sentences *re
 }
 
 /* Whether the user of the command may run it shows when it runs. */
-static void name_missing_command(const struct config *config, struct sentences *ret)
+void machine_lacks_command(const struct config *config, struct sentences *ret)
 {
 	_cleanup_free_ char *copy = config->notify ? strdup(config->notify) : NULL;
 	const char *path = copy ? strtok(copy, " \t") : NULL;
@@ -98,5 +98,5 @@ void machine_lacks(const struct config *config, struct sentences *ret)
 {
 	name_missing_interfaces(config, ret);
 	name_missing_group(config, ret);
-	name_missing_command(config, ret);
+	machine_lacks_command(config, ret);
 }
