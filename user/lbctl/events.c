@@ -228,10 +228,8 @@ REGISTER(verb, events) = {
 		 .value = "SERVICE",
 		 .help = "only events of this service and its backends",
 		 .words = WORDS_SERVICE}},
-    .examples =
-	{{"events --since 10m", "what happened just now?"},
-	 {"events --follow --service web", "watch one service"},
-	 {"events --json | jq -r 'select(.uid != null) | .time + \" \" + .who + \" \" + .text'",
-	  "what did people change?"}},
+    .examples = {{"events --since 10m", "what happened just now?"},
+		 {"events --follow --service web", "watch one service"},
+		 {"events --json | jq 'select(.uid != null)'", "what did people change?"}},
     .run = run_events,
 };

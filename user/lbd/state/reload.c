@@ -193,17 +193,21 @@ static void log_note(const struct reload_note *one)
 
 void reload_log(const struct reload_report *report)
 {
-	const struct event_about all = {.count = report->kept + report->dropped};
-	enum event_kind kind = report->dropped ? EVENT_override_dropped : EVENT_override_kept;
+	unsigned count = report->kept + report->dropped;
+	const struct event_about others = {.count = count > NAMED ? count - NAMED : 0};
+	char text[128];
 
 	for (unsigned i = 0; i < report->count && i < NAMED; i++)
 		log_note(&report->notes[i]);
-	if (report->keep && all.count)
-		events_log(kind, LOG_INFO, &all, "reload: run-time changes: %u kept, %u dropped",
-			   report->kept, report->dropped);
-	else if (all.count)
-		events_log(kind, LOG_INFO, &all,
-			   "reload: run-time changes: %u drains kept (lbctl backend undrain ends "
-			   "one), %u changes dropped",
-			   report->kept, report->dropped);
+	if (!count)
+		return;
+	snprintf(text, sizeof(text), "%u %s%s, %u %sdropped", report->kept,
+		 report->keep ? "" : "drains ",
+		 report->keep ? "kept" : "kept (lbctl backend undrain ends one)", report->dropped,
+		 report->keep ? "" : "changes ");
+	if (count > NAMED) /* of those before, each is an event of its own */
+		events_log(report->dropped ? EVENT_override_dropped : EVENT_override_kept, LOG_INFO,
+			   &others, "reload: run-time changes: %s", text);
+	else
+		log_info("reload: run-time changes: %s", text);
 }
