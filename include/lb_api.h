@@ -105,7 +105,7 @@
  * GET  /v1/stats
  *      { "reasons": [ { "name", "outcome": "sent"|"passed"|"dropped", "help", "packets",
  *                       "bytes" } ],
- *        "events": [ { "name", "help", "count" } ],
+ *        "events": [ { "name", "help", "count" } ] (of packets),
  *        "sources_over_rate": [ { "service", "prefix": "198.51.100.0/24",
  *                                 "dropped": packets, at most, "dropped_at_least",
  *                                 "last_s": since the last one } ], the 100 with the most }
@@ -113,6 +113,23 @@
  * GET  /v1/top, all of the above in one answer
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
+ *
+ * GET  /v1/events?after=SEQ&since_s=SECONDS&service=NAME&wait_s=SECONDS, each optional
+ *      { "events": [ EVENT ], oldest first, a page of them,
+ *        "next": the "after" of the next call, "more": bool (the next call has more at once),
+ *        "missed": bool (events after SEQ are not kept any more, and so not shown) }
+ *      after: only events after this number; since_s: only those of this many seconds until now;
+ *      service: only those of this service and its backends, also if it is gone. wait_s, 0 to 15:
+ *      if there are none, the answer comes with the next one, or empty after this time. At most a
+ *      quarter of the connections wait; one more is refused with 503.
+ *      EVENT (what changed; not to be mixed up with the events of /v1/stats, which packets cause):
+ *      { "seq": its number; numbers grow, over restarts too, but not one by one,
+ *        "time": "2026-11-26T15:36:01.123Z", "time_ms": the same in ms since 1970,
+ *        "kind": "backend-down", ... as in docs/api.md, "level": "info"|"warning"|"error",
+ *        "service", "backend" (address), "interface", "vip": null or what it is about,
+ *        "text": the line of the log, "why": the reason alone, or "",
+ *        "count": how many changes it stands for,
+ *        "uid": null or the user who asked for it, "who": the user's name, or "lbd" }
  *
  * Changes are made one after the other, and each is answered when it is made. Meanwhile GET is
  * answered. 409: 64 changes wait already, or lbd is stopping.

@@ -75,6 +75,25 @@ test_its_probe_process_has_no_capability() {
 	expect "user" "$(proc_status "$pid" Uid)" = "$USER_ID"
 }
 
+test_its_command_for_events_has_no_capability() {
+	local set
+	printf '#!/bin/sh\ncat /proc/self/status >%s/command.new && mv %s/command.new %s/command\n' \
+		"$WORK" "$WORK" "$WORK" >"$WORK/notify"
+	chmod 755 "$WORK/notify"
+	cp "$WORK/lbd.yaml" "$WORK/without.yaml"
+	echo "notify: $WORK/notify" >>"$WORK/lbd.yaml"
+	lbctl reload >/dev/null || FAILED=1
+	lab_wait_for 20 "the command to run" test -s "$WORK/command" || return 1
+	for set in CapInh CapPrm CapEff CapAmb; do
+		expect $set "$(awk -v name=$set: '$1 == name { print $2 }' "$WORK/command")" = \
+			0000000000000000
+	done
+	expect "no new privileges" "$(awk '$1 == "NoNewPrivs:" { print $2 }' "$WORK/command")" = 1
+	expect "user" "$(awk '$1 == "Uid:" { print $2 }' "$WORK/command")" = "$USER_ID"
+	mv "$WORK/without.yaml" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null
+}
+
 # lbd marks the sockets and has the program that its checks need; the probe process connects them.
 test_http_checks_go_to_the_vip() {
 	cp "$WORK/lbd.yaml" "$WORK/to-backend.yaml"

@@ -151,6 +151,7 @@ static void check_config(const struct config *config)
 	require(config->pin[0] == '/' && config->socket[0] == '/' && config->state[0] == '/',
 		"a path is not absolute");
 	require(within(strlen(config->socket), 1, 107), "socket %s", config->socket);
+	require(!config->notify || config->notify[0] == '/', "notify: %s", config->notify);
 	require(config->metrics_hosts_count <= 64, "%u hosts", config->metrics_hosts_count);
 	require(!config->metrics || config->metrics_path || config->metrics_port, "no port");
 	require(within(config->encap_source4_len, 8, 32) &&

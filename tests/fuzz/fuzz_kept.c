@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The files that lbd keeps beside its socket, overrides.json and offloads.json, with any content.
+/* The files that lbd keeps, overrides.json, offloads.json and the events, with any content.
  * A list is read or refused as a whole; what was read comes back the same after it was written;
  * what does not fit the config is dropped; a file that cannot be used is kept as FILE.bad. */
 #include <errno.h>
@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "lbd/attach/offloads.h"
+#include "lbd/events/events.h"
 #include "lbd/state/internal.h"
 #include "fuzz.h"
 
@@ -16,7 +18,7 @@
 #define MOST           (3 + BACKENDS_LIMIT) /* entries that a start reads */
 
 static char overrides_path[128], copy_path[128], offloads_path[128], former_path[128],
-    bad_overrides[132], bad_offloads[132], bad_former[132];
+    events_path[128], bad_overrides[132], bad_offloads[132], bad_former[132], bad_events[132];
 static struct config *config;
 
 static const char config_text[] =
@@ -36,6 +38,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	fuzz_path(copy_path, "copy.json");
 	fuzz_path(offloads_path, "offloads.json");
 	fuzz_path(former_path, "former.json");
+	fuzz_path(events_path, "events.jsonl");
+	snprintf(bad_events, sizeof(bad_events), "%s.bad", events_path);
 	snprintf(bad_overrides, sizeof(bad_overrides), "%s.bad", overrides_path);
 	snprintf(bad_offloads, sizeof(bad_offloads), "%s.bad", offloads_path);
 	snprintf(bad_former, sizeof(bad_former), "%s.bad", former_path);
@@ -217,8 +221,50 @@ static void check_offloads(const uint8_t *data, size_t size)
 	unlink(bad_former);
 }
 
+/* ---- events ---- */
+
+/* Oldest first, and how many. */
+static unsigned count_events(void)
+{
+	struct event_record record;
+	unsigned count = 0;
+
+	for (uint64_t after = 0; events_next(after, &record); after = record.seq) {
+		require(record.seq > after, "%llu after %llu", (unsigned long long)record.seq,
+			(unsigned long long)after);
+		require(record.length && record.length <= EVENT_JSON_MAX, "%zu bytes",
+			record.length);
+		count++;
+	}
+	return count;
+}
+
+/* What was read is there again, with the next event behind it, for the next lbd. */
+static void check_events(const uint8_t *data, size_t size)
+{
+	const struct events_options options = {.path = events_path};
+	struct error err = {""};
+	unsigned count, present;
+
+	fuzz_put(events_path, data, size);
+	require(!events_open(&options, &err), "%s", err.text);
+	count = count_events();
+	require(exists(events_path) != exists(bad_events), "the file is lost");
+	require(!count || exists(events_path), "events of a file that cannot be used");
+	events_log(EVENT_lbd_started, LOG_INFO, NULL, "started");
+	present = count_events();
+	require(present == count + 1, "%u events, then %u", count, present);
+	events_close();
+	require(!events_open(&options, &err), "%s", err.text);
+	require(count_events() == present, "%u events, then %u", present, count_events());
+	events_close();
+	unlink(events_path);
+	unlink(bad_events);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	check_events(data, size);
 	fuzz_put(overrides_path, data, size);
 	check_start(list_is_read());
 	unlink(overrides_path);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +15,10 @@
 
 #include "cleanup.h"
 
-/* Removes a file left by a crash first: it may have another owner, or be no regular file. */
-static int write_durably(const char *path, const char *text)
+static int write_whole(int fd, const char *text)
 {
-	_cleanup_close_ int fd = -1;
 	size_t length = strlen(text), done = 0;
 
-	if (unlink(path) && errno != ENOENT)
-		return -errno;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
 	while (done < length) {
 		ssize_t n = write(fd, text + done, length - done);
 
@@ -34,6 +28,17 @@ static int write_durably(const char *path, const char *text)
 			done += (size_t)n;
 	}
 	return fsync(fd) ? -errno : 0;
+}
+
+/* Removes a file left by a crash first: it may have another owner, or be no regular file. */
+static int write_durably(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (unlink(path) && errno != ENOENT)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? -errno : write_whole(fd, text);
 }
 
 /* Writes the rename to disk too. */
@@ -61,6 +66,28 @@ int file_replace(const char *path, const char *text)
 	if (rc)
 		unlink(temporary);
 	return rc ? rc : sync_directory_of(path);
+}
+
+/* O_NONBLOCK: a FIFO in its place does not block. */
+static int append_durably(const char *path, const char *text)
+{
+	_cleanup_close_ int fd =
+	    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	struct stat file;
+
+	if (fd < 0 || fstat(fd, &file))
+		return -errno;
+	if (!S_ISREG(file.st_mode) || file.st_nlink != 1)
+		return -EINVAL;
+	return write_whole(fd, text);
+}
+
+int file_append(const char *path, const char *text)
+{
+	bool is_new = access(path, F_OK);
+	int rc = append_durably(path, text);
+
+	return rc || !is_new ? rc : sync_directory_of(path);
 }
 
 int file_remove(const char *path)

@@ -12,6 +12,10 @@
  * rename, fsync of the directory. Follows no symbolic link at either path. 0 or -errno. */
 int file_replace(const char *path, const char *text);
 
+/* Adds text at the end of path, a regular file that is made (mode 0600) if it does not exist, and
+ * writes that to disk. Follows no link. 0 or -errno; then a part of text may be there. */
+int file_append(const char *path, const char *text);
+
 /* Removes path, and writes that to disk. 0 or -errno; 0 if it does not exist. */
 int file_remove(const char *path);
 

@@ -21,6 +21,7 @@
 #include "common/log.h"
 #include "lbd/announce/announce.h"
 #include "lbd/api/api.h"
+#include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "lbd/state/state.h"
 
@@ -109,8 +110,8 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 
 	notify_send("STOPPING=1");
 	warn_of_routes(daemon);
-	log_info(
-	    "stopped by SIG%s%s", sigabbrev_np(number),
+	events_log(
+	    EVENT_lbd_stopped, LOG_INFO, NULL, "stopped by SIG%s%s", sigabbrev_np(number),
 	    forwards(daemon)
 		? ": the program stays attached and keeps forwarding, without health checks. To "
 		  "end that: lbctl detach --offline IFACE"
@@ -127,8 +128,7 @@ static void run_reload(void *arg)
 	if (!state_is_started(daemon->state))
 		return;
 	notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
-	if (state_reload(daemon->state, NULL, &err))
-		log_error("reload failed, nothing changed: %s", err.text);
+	state_reload(daemon->state, NULL, &err); /* its failure is in the log */
 	notify_send("READY=1");
 }
 
@@ -229,11 +229,12 @@ static void note_own_seed(const struct config *config)
 			 "goes to another backend");
 }
 
-static void note_own_vips(const struct config *config)
+static void note_machine(const struct config *config)
 {
 	struct sentences sentences = {0};
 
 	machine_owns(config, &sentences);
+	machine_lacks_command(config, &sentences);
 	for (unsigned i = 0; i < sentences.count; i++)
 		log_warning("%s", sentences.list[i]);
 	sentences_done(&sentences);
@@ -282,6 +283,38 @@ static int kept_file_name(const struct config *config, const char *name, struct 
 	}
 	*ret = file;
 	return 0;
+}
+
+/* In the directory `state`, as they outlive a reboot. Other lbds may have the same directory, so
+ * the name has the path of the socket, which is locked. */
+static int events_path(const struct config *config, char **ret, struct error *err)
+{
+	char *name;
+	int length = asprintf(&name, "%s/events%s.jsonl", config->state, config->socket);
+
+	if (length < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (char *c = name + strlen(config->state) + 1; *c; c++)
+		if (*c == '/')
+			*c = '-';
+	*ret = name;
+	return 0;
+}
+
+static int start_events(struct daemon *daemon, const struct config *config, struct error *err)
+{
+	struct events_options options = {.base = daemon->base, .socket = config->socket};
+	_cleanup_free_ char *path = NULL;
+	int rc = events_path(config, &path, err);
+
+	if (rc)
+		return rc;
+	directory_make(config->state, 0700); /* if it cannot be written to, the log says so later */
+	options.path = path;
+	rc = events_open(&options, err);
+	if (!rc)
+		events_set_command(config->notify);
+	return rc;
 }
 
 static int start_attach(struct daemon *daemon, const struct config *config, struct error *err)
@@ -469,8 +502,8 @@ static void run_start(void *arg)
 	}
 	if (daemon->stops)
 		return;
-	log_info("%s, %s", daemon->config_path,
-		 dataplane_adopted(daemon->dp) ? "taken over from an earlier lbd" : "started");
+	events_log(EVENT_lbd_started, LOG_INFO, NULL, "%s, %s", daemon->config_path,
+		   dataplane_adopted(daemon->dp) ? "taken over from an earlier lbd" : "started");
 	notify_send("READY=1");
 }
 
@@ -486,8 +519,8 @@ static int start(struct daemon *daemon, struct error *err)
 		return rc;
 	note_strict_checks(config);
 	note_own_seed(config);
-	note_own_vips(config);
-	if ((rc = prepare_host(daemon, config, err)) ||
+	note_machine(config);
+	if ((rc = prepare_host(daemon, config, err)) || (rc = start_events(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
 	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) ||
@@ -552,6 +585,7 @@ static void stop(struct daemon *daemon)
 		dataplane_unpin(daemon->dp);
 	dataplane_close(daemon->dp);
 	kept_file_done(&daemon->offloads);
+	events_close();
 	if (daemon->base)
 		event_base_free(daemon->base);
 	host_unlock(&daemon->locks);
@@ -692,6 +726,8 @@ int main(int argc, char **argv)
 
 	if (health_is_worker(argc, argv))
 		return health_run_worker();
+	if (events_is_command(argc, argv))
+		return events_run_command(argc, argv);
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

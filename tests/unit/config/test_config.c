@@ -55,15 +55,15 @@ static const struct refusal refusals[] = {
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
@@ -85,7 +85,7 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, announce, defaults or "
+     "metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, announce, defaults or "
      "services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
@@ -186,6 +186,17 @@ static const struct refusal refusals[] = {
      "1: metrics-hosts: *: expected the name of a host or an address, without port and brackets"},
     {"a_relative_token_file", "metrics-token-file: token\nservices: []\n",
      "1: metrics-token-file: token: expected an absolute path"},
+    {"a_notify_command_without_its_path", "notify: logger -t lbd\nservices: []\n",
+     "1: notify: logger -t lbd: expected an absolute path and at most 15 arguments, separated by "
+     "blanks; no shell reads them, so quotes, backslashes and $ have no place there"},
+    {"a_notify_command_for_a_shell", "notify: /bin/echo \"$LBD_TEXT\"\nservices: []\n",
+     "1: notify: /bin/echo \"$LBD_TEXT\": expected an absolute path and at most 15 arguments, "
+     "separated by blanks; no shell reads them, so quotes, backslashes and $ have no place there"},
+    {"a_notify_command_of_17_words",
+     "notify: /bin/a 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nservices: []\n",
+     "1: notify: /bin/a 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16: expected an absolute path and at "
+     "most 15 arguments, separated by blanks; no shell reads them, so quotes, backslashes and $ "
+     "have no place there"},
     {"a_hash_seed_over_64_bits", "hash-seed: 18446744073709551616\nservices: []\n",
      "1: hash-seed: 18446744073709551616: expected 1 to 18446744073709551615"},
     {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n",
@@ -984,6 +995,7 @@ static const char full[] =
     "metrics: '[::1]:9100'\n"
     "metrics-hosts: [lb1.example.com, 2001:db8::1]\n"
     "metrics-token-file: /etc/edge/token\n"
+    "notify: /usr/local/bin/page --team edge\n"
     "hash-seed: 0xfeedface12345678\n"
     "encap:\n"
     "  source-v4: 10.255.0.0/16\n"
@@ -1171,6 +1183,7 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_string_equal(config->metrics_hosts[0], "lb1.example.com");
 	assert_string_equal(config->metrics_hosts[1], "2001:db8::1");
 	assert_string_equal(config->metrics_token_file, "/etc/edge/token");
+	assert_string_equal(config->notify, "/usr/local/bin/page --team edge");
 	assert_true(config->hash_seed == 0xfeedface12345678);
 	assert_addr(&config->encap_source4, "10.255.0.0");
 	assert_int_equal(config->encap_source4_len, 16);
@@ -1705,8 +1718,10 @@ static void the_defaults_of_the_example_are_the_defaults(void **state)
 	assert_string_equal(example->metrics, defaults->metrics);
 	assert_int_equal(defaults->metrics_hosts_count, 0);
 	assert_null(defaults->metrics_token_file);
+	assert_null(defaults->notify);
 	assert_int_equal(example->metrics_hosts_count, 0);
 	assert_null(example->metrics_token_file);
+	assert_null(example->notify);
 	assert_true(example->hash_seed == defaults->hash_seed);
 	assert_true(addr_equal(&example->encap_source4, &defaults->encap_source4));
 	assert_true(addr_equal(&example->encap_source6, &defaults->encap_source6));

@@ -14,12 +14,16 @@
 #define API_TEXTS_MAX 4
 
 TAILQ_HEAD(listings, listing);
+TAILQ_HEAD(followers, follower);
 
 struct api {
 	struct event_base *base;
 	struct face *face;
-	char *path;               /* of the socket */
-	struct listings listings; /* that are built, or wait for it */
+	char *path;                 /* of the socket */
+	struct listings listings;   /* that are built, or wait for it */
+	struct followers followers; /* calls that wait for events */
+	unsigned followers_count;
+	struct event *new_events; /* there are some for the followers */
 	/* Large answers that connections are still taking; NULL: a free place. */
 	struct text *texts[API_TEXTS_MAX];
 	struct state *state;
@@ -47,8 +51,15 @@ struct api_call {
  * table in api.c gives the HTTP status. */
 typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
 
-/* Answers that grow with the number of services or backends are built in slices: listing.c. */
-enum api_list { API_LIST_NONE, API_LIST_SERVICES, API_LIST_BACKENDS, API_LIST_TOP };
+/* Answers that grow with the number of services or backends are built in slices: listing.c. Events
+ * come in pages: events.c. */
+enum api_list {
+	API_LIST_NONE,
+	API_LIST_SERVICES,
+	API_LIST_BACKENDS,
+	API_LIST_TOP,
+	API_LIST_EVENTS
+};
 
 struct api_route {
 	const char *method; /* "GET" or "POST" */
@@ -68,6 +79,14 @@ json_t *api_sentences_json(const struct sentences *sentences);
 void listing_join(struct api *api, enum api_list list, const char *service, bool down,
 		  struct face_call *call);
 void listings_done(struct api *api);
+
+/* ---- events.c ---- */
+/* Answers the call, or holds it until there are events. 0, or -errno with err set: then it is not
+ * answered. */
+int api_events(struct api *api, const struct evkeyvalq *query, struct face_call *call,
+	       struct error *err);
+int followers_new(struct api *api); /* 0 or -ENOMEM */
+void followers_done(struct api *api);
 
 /* ---- show.c ---- */
 api_handler api_status, api_backends, api_stats;

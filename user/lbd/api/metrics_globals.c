@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lbd/events/events.h"
 #include "counter_text.h"
 #include "forwards.h"
 #include "metrics_text.h"
@@ -226,6 +227,20 @@ static void write_checks(struct text *text, const struct health *health)
 			       (const char *[]){"result", results[i], NULL}, (double)counts[i]);
 }
 
+static void write_notify(struct text *text)
+{
+	const uint64_t *counts = events_notify_counts();
+
+	metrics_family(
+	    text, "lbd_notify_runs_total", "counter",
+	    "Times the command of `notify` was run for events, by how it ended. failed: by "
+	    "its exit status or a signal; timeout: it was killed.");
+	for (unsigned i = 0; i < NOTIFY_RESULT_COUNT; i++)
+		metrics_sample(text, "lbd_notify_runs_total",
+			       (const char *[]){"result", notify_result_name(i), NULL},
+			       (double)counts[i]);
+}
+
 /* ---- the faces ---- */
 
 static const char *const face_names[METRICS_FACES] = {"control", "metrics"};
@@ -291,6 +306,7 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 	write_attached(text, source);
 	write_config(text, source->state);
 	write_checks(text, source->health);
+	write_notify(text);
 	write_lost(text, source->attach);
 	write_node(text, source->announce);
 	write_lateness(text, lateness_meter(source->lateness));

@@ -23,6 +23,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/pins.h"
+#include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "offloads.h"
 
@@ -374,8 +375,9 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 		return rc;
 	}
 	there = find(attach, name);
-	log_info("%s: attached, %s mode, %s", name, mode_name(there->native),
-		 there->dispatcher ? "in a dispatcher" : "alone");
+	events_log(EVENT_interface_attached, LOG_INFO, &(struct event_about){.interface = name},
+		   "%s: attached, %s mode, %s", name, mode_name(there->native),
+		   there->dispatcher ? "in a dispatcher" : "alone");
 	rc = dataplane_add_egress(attach->dp, ifindex);
 	log_debug("%s: redirects to it: %s", name, rc ? strerror(-rc) : "ok");
 	if (rc)
@@ -412,7 +414,8 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 		    "%s: this lbd's program (id %u) is still attached, by a link that is not pinned "
 		    "under %s: end the process that holds it",
 		    name, occupant.ours, attach->links);
-	log_info("%s: detached", name);
+	events_log(EVENT_interface_detached, LOG_INFO, &(struct event_about){.interface = name},
+		   "%s: detached", name);
 	offloads_restore(attach->offloads, there->ifindex);
 	forget(attach, there);
 	return 0;
@@ -451,7 +454,10 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 				log_warning("%s: %s", new_path, strerror(errno));
 			snprintf(there->name, sizeof(there->name), "%s", name);
 		} else {
-			log_warning("%s: interface is gone, and its program with it", there->name);
+			events_log(EVENT_interface_lost, LOG_WARNING,
+				   &(struct event_about){.interface = there->name,
+							 .why = "the interface is gone"},
+				   "%s: interface is gone, and its program with it", there->name);
 			if (!there->dispatcher)
 				unlink(old_path);
 			offloads_restore(attach->offloads, there->ifindex);
@@ -472,7 +478,10 @@ void attach_check_programs(struct attach *attach)
 			i++; /* an interface that is gone is attach_link_changed's to handle */
 			continue;
 		}
-		log_error(
+		events_log(
+		    EVENT_interface_lost, LOG_ERR,
+		    &(struct event_about){.interface = there->name,
+					  .why = "another process detached lbd's program"},
 		    "%s: another process detached lbd's program, or removed its pin under %s: nothing "
 		    "is forwarded there; to attach it again: lbctl attach %s",
 		    there->name, attach->links, there->name);
@@ -549,7 +558,9 @@ static void adopt_link(struct attach *attach, const char *file)
 	if (remember(attach, name, ifindex, there.native, false))
 		log_error("%s: out of memory", name);
 	else
-		log_info("%s: taken over, %s mode, alone", name, mode_name(there.native));
+		events_log(EVENT_interface_taken_over, LOG_INFO,
+			   &(struct event_about){.interface = name},
+			   "%s: taken over, %s mode, alone", name, mode_name(there.native));
 }
 
 static void adopt_links(struct attach *attach)
@@ -595,8 +606,9 @@ static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_
 	if (remember(attach, name, ifindex, there->native, true))
 		log_error("%s: out of memory", name);
 	else
-		log_info("%s: taken over, %s mode, in a dispatcher", name,
-			 mode_name(there->native));
+		events_log(
+		    EVENT_interface_taken_over, LOG_INFO, &(struct event_about){.interface = name},
+		    "%s: taken over, %s mode, in a dispatcher", name, mode_name(there->native));
 }
 
 static void adopt_dispatchers(struct attach *attach)

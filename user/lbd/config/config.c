@@ -267,6 +267,7 @@ void config_free(struct config *config)
 	free(config->metrics);
 	free(config->metrics_path);
 	free(config->metrics_token_file);
+	free(config->notify);
 	free(config->announce.file);
 	for (unsigned i = 0; i < config->metrics_hosts_count; i++)
 		free(config->metrics_hosts[i]);

@@ -186,6 +186,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts,
 			     &text_schema, 0, MAX_HOSTS),
 	TEXT("metrics-token-file", raw_config, metrics_token_file),
+	TEXT("notify", raw_config, notify),
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),
 	GROUP("limits", raw_config, limits, limits_keys),

@@ -76,7 +76,7 @@ struct raw_config {
 	unsigned interfaces_count;
 	uint8_t *mode;     /* enum config_mode */
 	uint8_t *unserved; /* enum lb_refusal */
-	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed;
+	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed, *notify;
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;
 	struct raw_encap *encap;

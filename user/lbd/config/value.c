@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "lbd/events/events.h"
 #include "scalar.h"
 #include "service.h"
 #include "texts.h"
@@ -77,6 +78,20 @@ static bool is_interface(const char *text)
 	return true;
 }
 
+/* A path and arguments, separated by blanks. No shell reads it, so nothing is quoted. */
+static bool is_command(const char *text)
+{
+	unsigned words = 0;
+
+	if (*text != '/' || strpbrk(text, "\"'\\`$\n"))
+		return false;
+	for (const char *at = text; *at; at += strspn(at, " \t")) {
+		words++;
+		at += strcspn(at, " \t");
+	}
+	return words <= NOTIFY_WORDS_MAX;
+}
+
 static const struct config_text_key texts[] = {
     CONFIG_TEXT("include", raw_config, include, config, include, config_include_fits,
 		CONFIG_INCLUDE_EXPECTED),
@@ -87,6 +102,9 @@ static const struct config_text_key texts[] = {
     CONFIG_TEXT("group", raw_config, group, config, group, is_group, "the name of a group"),
     CONFIG_TEXT("metrics-token-file", raw_config, metrics_token_file, config, metrics_token_file,
 		is_path, "an absolute path"),
+    CONFIG_TEXT("notify", raw_config, notify, config, notify, is_command,
+		"an absolute path and at most 15 arguments, separated by blanks; no shell reads "
+		"them, so quotes, backslashes and $ have no place there"),
     {.key = NULL},
 };
 

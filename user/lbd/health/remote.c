@@ -3,9 +3,7 @@
 #include "remote.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +19,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/printable.h"
+#include "lbd/host/host.h"
 #include "descriptor.h"
 #include "message.h"
 #include "source.h"
 #include "worker.h"
 
-#define PROGRAM       "/proc/self/exe"
 #define MESSAGES_TURN 64    /* replies that are read before the loop goes on */
 #define STEADY_MS     10000 /* a process that lived so long is started again at once */
 #define WARN_EVERY_MS 10000
@@ -469,63 +467,14 @@ static void on_readable(int fd, short what, void *arg)
 
 /* ---- the start of the process ---- */
 
-static int add_descriptors(posix_spawn_file_actions_t *actions, int fd)
-{
-	int rc = posix_spawn_file_actions_adddup2(actions, fd, WORKER_FD);
-
-	/* a descriptor that nothing can be read from or written to, and that needs no /dev */
-	for (int low = 0; low < WORKER_FD && !rc; low++)
-		rc = posix_spawn_file_actions_addopen(actions, low, "/", O_PATH, 0);
-	if (!rc)
-		rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_FD + 1);
-	return rc;
-}
-
-static int add_signals(posix_spawnattr_t *attributes)
-{
-	sigset_t all, none;
-
-	sigfillset(&all);
-	sigemptyset(&none);
-	posix_spawnattr_setsigdefault(attributes, &all);
-	posix_spawnattr_setsigmask(attributes, &none);
-	return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-}
-
-/* Nothing but where the program's own libraries are. The rest could hold the address of systemd's
- * socket, proxies, and settings of libraries. */
-static char *library_path(void)
-{
-	static const char name[] = "LD_LIBRARY_PATH=";
-
-	for (char **entry = environ; entry && *entry; entry++)
-		if (!strncmp(*entry, name, sizeof(name) - 1))
-			return *entry;
-	return NULL;
-}
-
 static int spawn(const struct remote *remote, int fd, pid_t *ret)
 {
-	char *environment[] = {library_path(), NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	int rc;
+	const struct spawn_options options = {.arguments = remote->options.arguments,
+					      .fds = {-1, -1, -1, fd},
+					      .count = WORKER_FD + 1};
 
-	if (posix_spawn_file_actions_init(&actions))
-		return -ENOMEM;
-	if (posix_spawnattr_init(&attributes)) {
-		posix_spawn_file_actions_destroy(&actions);
-		return -ENOMEM;
-	}
-	rc = add_descriptors(&actions, fd);
-	if (!rc)
-		rc = add_signals(&attributes);
-	if (!rc)
-		rc = posix_spawn(ret, PROGRAM, &actions, &attributes,
-				 (char *const *)remote->options.arguments, environment);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	return -rc;
+	_Static_assert(WORKER_FD + 1 <= SPAWN_FDS_MAX, "room for the socket");
+	return spawn_self(&options, ret);
 }
 
 static int watch_process(struct remote *remote)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@ struct change {
 	const struct config_backend *file; /* NULL: not in the file */
 	struct overrides overrides;        /* the copy to change */
 	struct override *entry;
+	const char *name; /* of the service: that of its config, which the switch keeps */
+	struct addr address;
 	/* "web 192.0.2.10:80/tcp: backend web-1 10.0.0.11" */
 	char label[SERVICE_LABEL + CONFIG_BACKEND_LABEL + 16];
 };
@@ -39,6 +42,8 @@ static int change_begin(struct state *state, const char *name, const struct addr
 
 	if (!change.service)
 		return error_set(err, -ENOENT, "service \"%s\": no such service", name);
+	change.name = change.service->config->name;
+	change.address = *address;
 	change.backend = service_find_backend(change.service, address);
 	change.file = config_find_backend(change.service->config, address);
 	set_label(&change, change.backend ? change.backend->tag : NULL, address);
@@ -51,6 +56,24 @@ static int change_begin(struct state *state, const char *name, const struct addr
 	}
 	*ret = change;
 	return 0;
+}
+
+/* A line and an event, also after change_end. */
+static void change_report(const struct change *change, enum event_kind kind, const char *format,
+			  ...) __attribute__((format(printf, 3, 4)));
+
+static void change_report(const struct change *change, enum event_kind kind, const char *format,
+			  ...)
+{
+	char backend[ADDR_TEXT], text[128];
+	const struct event_about about = {.service = change->name,
+					  .backend = addr_format(&change->address, backend)};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	events_log(kind, LOG_INFO, &about, "%s%s", change->label, text);
 }
 
 /* Drops an entry that says the same as the file. */
@@ -90,8 +113,6 @@ static void warn_if_down(const struct state *state, const char *name, bool was_d
 
 static int change_end(struct state *state, struct change *change, struct error *err)
 {
-	/* the switch replaces the service, and keeps its config */
-	const char *name = change->service->config->name;
 	bool was_down = change->service->status == SERVICE_DOWN;
 	int rc;
 
@@ -101,7 +122,7 @@ static int change_end(struct state *state, struct change *change, struct error *
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
 	if (!rc)
-		warn_if_down(state, name, was_down);
+		warn_if_down(state, change->name, was_down);
 	return rc;
 }
 
@@ -184,7 +205,7 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	change.entry->weight = weight;
 	rc = change_end(state, &change, err);
 	if (!rc)
-		log_info("%s added, weight %u", change.label, weight);
+		change_report(&change, EVENT_backend_added, " added, weight %u", weight);
 	return rc;
 }
 
@@ -218,7 +239,8 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 	if (rc)
 		change.backend->removed_now = false;
 	else
-		log_info("%s removed%s", change.label, now ? " at once" : " once drained");
+		change_report(&change, EVENT_backend_removed, " removed%s",
+			      now ? " at once" : " once drained");
 	return rc;
 }
 
@@ -253,7 +275,7 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 	}
 	rc = change_end(state, &change, err);
 	if (!rc && !on)
-		log_info("%s: drain cancelled", change.label);
+		change_report(&change, EVENT_backend_undrained, ": drain cancelled");
 	return rc;
 }
 
@@ -269,7 +291,7 @@ int state_backend_weight(struct state *state, const char *service, const struct 
 	change.entry->weight = weight;
 	rc = change_end(state, &change, err);
 	if (!rc)
-		log_info("%s: weight %u", change.label, weight);
+		change_report(&change, EVENT_backend_weight, ": weight %u", weight);
 	return rc;
 }
 
@@ -382,6 +404,16 @@ void state_warn_of_own_vips(const struct state *state, const struct config *conf
 	sentences_done(&before);
 }
 
+static void warn_of_command(const struct state *state, const struct config *config)
+{
+	struct sentences lacks = {0};
+
+	machine_lacks_command(config, &lacks);
+	for (unsigned i = 0; i < lacks.count; i++)
+		state_warn(state, "%s", lacks.list[i]);
+	sentences_done(&lacks);
+}
+
 /* What the reload would do, without doing it. */
 static int try_config(struct state *state, const struct config *config,
 		      const struct overrides *kept, struct reload_report *report, struct error *err)
@@ -391,6 +423,7 @@ static int try_config(struct state *state, const struct config *config,
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
 	state_warn_of_own_vips(state, config);
+	warn_of_command(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
 	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
@@ -405,6 +438,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 
 	warn_of_fixed_keys(state, config);
 	state_warn_of_own_vips(state, config);
+	warn_of_command(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,
@@ -415,8 +449,9 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	state_interfaces_changed(state);
 	state_summarize(state, &summary);
 	reload_log(report);
-	log_info("reloaded %s: services: %u, backends: %u", state->config_path, summary.services,
-		 summary.backends);
+	events_set_command(config->notify);
+	events_log(EVENT_reload_accepted, LOG_INFO, NULL, "reloaded %s: services: %u, backends: %u",
+		   state->config_path, summary.services, summary.backends);
 	return 0;
 }
 
@@ -455,6 +490,10 @@ int state_reload_as(struct state *state, const struct reload_options *options,
 		state->config_age.refused = rc;
 		if (!rc)
 			state->config_age.applied_ms = clock_wall_ms();
+		else
+			events_log(EVENT_reload_refused, LOG_ERR,
+				   &(struct event_about){.why = err->text},
+				   "reload failed, nothing changed: %s", err->text);
 	}
 	if (!rc && ret)
 		*ret = report;

@@ -249,7 +249,9 @@ static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 	    held_has(&state->held, name))
 		return;
 	if (attach_interface(state->options.attach, name, state->config->mode, &err))
-		log_error("%s", err.text);
+		events_log(EVENT_interface_refused, LOG_ERR,
+			   &(struct event_about){.interface = name, .why = err.text}, "%s",
+			   err.text);
 }
 
 void state_follow_links(struct state *state)

@@ -5,6 +5,7 @@
 #ifndef LBD_STATE_INTERNAL_H
 #define LBD_STATE_INTERNAL_H
 
+#include "lbd/events/events.h"
 #include "crowd.h"
 #include "held.h"
 #include "overrides.h"
@@ -176,6 +177,10 @@ int state_commit_first(struct state *state, struct error *err);
 void report_world(struct state *state);
 /* May a change that is not of condition or status have a line of its own? If not, it is counted. */
 bool report_names(struct state *state);
+/* A line and an event about a backend, which the format's text follows; it is not counted against
+ * the budget. why: the reason alone, or "". */
+void report_backend(const struct backend *backend, enum event_kind kind, int level, const char *why,
+		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Each second, and at the end: logs how many changes had no line. */
 void report_others(struct state *state);
 

@@ -62,9 +62,13 @@ static bool keep_applying(void *arg, const struct override *entry)
 	if (!check_entry(filter, entry, &why))
 		return true;
 	if (filter->dropped++ < NAMED)
-		log_warning("%s: service \"%s\", backend %s: run-time change dropped: %s",
-			    filter->state->overrides_path, entry->service,
-			    config_backend_label(entry->tag, &entry->address, backend), why.text);
+		events_log(EVENT_override_dropped, LOG_WARNING,
+			   &(struct event_about){.service = entry->service,
+						 .backend = addr_format(&entry->address, address),
+						 .why = why.text},
+			   "%s: service \"%s\", backend %s: run-time change dropped: %s",
+			   filter->state->overrides_path, entry->service,
+			   config_backend_label(entry->tag, &entry->address, backend), why.text);
 	return false;
 }
 
@@ -82,8 +86,10 @@ static void drop_what_does_not_apply(struct state *state)
 
 	overrides_filter(&state->overrides, keep_applying, &filter);
 	if (filter.dropped > NAMED)
-		log_warning("%s: %u more run-time changes dropped", state->overrides_path,
-			    filter.dropped - NAMED);
+		events_log(EVENT_override_dropped, LOG_WARNING,
+			   &(struct event_about){.count = filter.dropped - NAMED},
+			   "%s: %u more run-time changes dropped", state->overrides_path,
+			   filter.dropped - NAMED);
 	state->overrides_stale |= filter.dropped;
 }
 
@@ -226,11 +232,16 @@ bool kept_shed(struct state *state)
 
 	overrides_filter(&state->overrides, keep_not_added, NULL);
 	if (state->overrides.count < before || services) {
-		log_error("%s: %u backends and %u services that were added at run time are dropped",
-			  state->overrides_path, before - state->overrides.count, services);
+		events_log(
+		    EVENT_override_dropped, LOG_ERR,
+		    &(struct event_about){.count = before - state->overrides.count + services},
+		    "%s: %u backends and %u services that were added at run time are dropped",
+		    state->overrides_path, before - state->overrides.count, services);
 	} else if (before) {
 		/* services that were removed stay so: the config in force lacks them */
-		log_error("%s: all %u run-time changes are dropped", state->overrides_path, before);
+		events_log(EVENT_override_dropped, LOG_ERR, &(struct event_about){.count = before},
+			   "%s: all %u run-time changes are dropped", state->overrides_path,
+			   before);
 		overrides_filter(&state->overrides, keep_none, NULL);
 	}
 	state->overrides_stale = true;

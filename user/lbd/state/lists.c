@@ -72,8 +72,9 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 		return rc;
 	report_world(state);
 	state_tell(state);
-	log_info("lists reloaded: %u services have lists, %u changed", report.services,
-		 report.changed);
+	events_log(EVENT_lists_reloaded, LOG_INFO, NULL,
+		   "lists reloaded: %u services have lists, %u changed", report.services,
+		   report.changed);
 	log_debug("lists: %llu prefixes in %.3g s", (unsigned long long)report.prefixes,
 		  (double)(clock_monotonic_us() - start) / 1e6);
 	*ret = report;

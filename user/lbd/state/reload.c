@@ -209,25 +209,36 @@ int reload_overrides(const struct state *state, struct config *next, bool keep,
 static void log_note(const struct reload_note *one)
 {
 	const char *what = one->kept ? "kept by the reload" : "dropped by the reload";
-	char address[ADDR_TEXT];
+	bool backend = one->address.family; /* else it is about the service */
+	char address[ADDR_TEXT] = "";
+	const struct event_about about = {.service = one->service,
+					  .backend = backend ? addr_format(&one->address, address)
+							     : NULL,
+					  .why = one->kept ? "" : "the config file takes precedence"};
 
-	if (!one->address.family)
-		log_info("service %s: run-time change %s: %s", one->service, what, one->what);
-	else
-		log_info("service %s: backend %s%s%s: run-time change %s: %s", one->service,
-			 one->name, *one->name ? " " : "", addr_format(&one->address, address),
-			 what, one->what);
+	events_log(one->kept ? EVENT_override_kept : EVENT_override_dropped, LOG_INFO, &about,
+		   "service %s:%s%s%s%s%s run-time change %s: %s", one->service,
+		   backend ? " backend " : "", backend ? one->name : "",
+		   backend && *one->name ? " " : "", address, backend ? ":" : "", what, one->what);
 }
 
 void reload_log(const struct reload_report *report)
 {
+	unsigned count = report->kept + report->dropped;
+	const struct event_about others = {.count = count > NAMED ? count - NAMED : 0};
+	char text[128];
+
 	for (unsigned i = 0; i < report->count && i < NAMED; i++)
 		log_note(&report->notes[i]);
-	if (report->keep && (report->kept || report->dropped))
-		log_info("reload: run-time changes: %u kept, %u dropped", report->kept,
-			 report->dropped);
-	else if (report->kept || report->dropped)
-		log_info("reload: run-time changes: %u drains kept (lbctl backend undrain ends "
-			 "one), %u changes dropped",
-			 report->kept, report->dropped);
+	if (!count)
+		return;
+	snprintf(text, sizeof(text), "%u %s%s, %u %sdropped", report->kept,
+		 report->keep ? "" : "drains ",
+		 report->keep ? "kept" : "kept (lbctl backend undrain ends one)", report->dropped,
+		 report->keep ? "" : "changes ");
+	if (count > NAMED) /* of those before, each is an event of its own */
+		events_log(report->dropped ? EVENT_override_dropped : EVENT_override_kept, LOG_INFO,
+			   &others, "reload: run-time changes: %s", text);
+	else
+		log_info("reload: run-time changes: %s", text);
 }

@@ -145,15 +145,13 @@ static void backend_start(struct backend *backend)
 /* Logs backends that have drained and are not in the next world. */
 static void report_gone(const struct service *service)
 {
-	char text[CONFIG_BACKEND_LABEL], label[SERVICE_LABEL];
-
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
 		if (backend->removed && backend->handle && !backend->removed_now &&
 		    report_names(service->state))
-			log_info("%s: backend %s drained and removed",
-				 service_label(service, label), backend_label(backend, text));
+			report_backend(backend, EVENT_backend_gone, LOG_INFO, "",
+				       " drained and removed");
 	}
 }
 
