@@ -30,6 +30,8 @@
 	X(backend_no_next_hop)                                                    \
 	X(backend_down)                                                           \
 	X(backends_changed) /* the sum of those that changed at the same time */  \
+	X(service_added)                                                          \
+	X(service_removed)                                                        \
 	X(service_up)                                                             \
 	X(service_panic)                                                          \
 	X(service_backup)                                                         \

@@ -56,7 +56,7 @@ static int check_entry(struct override_filter *filter, const struct override *en
 static bool keep_applying(void *arg, const struct override *entry)
 {
 	struct override_filter *filter = arg;
-	char backend[CONFIG_BACKEND_LABEL];
+	char backend[CONFIG_BACKEND_LABEL], address[ADDR_TEXT];
 	struct error why;
 
 	if (!check_entry(filter, entry, &why))

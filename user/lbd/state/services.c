@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "lbd/events/events.h"
 
 /* ---- what of them holds under another config ---- */
 
@@ -195,7 +196,8 @@ int state_service_add(struct state *state, const char *text, const char **ret_na
 		return rc;
 	service = &state->config->services[state->config->services_count - 1];
 	*ret_name = service->name;
-	log_info(
+	events_log(
+	    EVENT_service_added, LOG_INFO, &(struct event_about){.service = service->name},
 	    "%s added, backends: %u",
 	    service_label(&(struct service){.config = (struct config_service *)service}, label),
 	    service->backends_count);
@@ -239,7 +241,7 @@ int state_service_remove(struct state *state, const char *name, bool force, stru
 {
 	const struct service *service = state_find_service(state, name);
 	struct service_change change;
-	char label[SERVICE_LABEL];
+	char label[SERVICE_LABEL], gone[64];
 	unsigned in_use;
 	int rc;
 
@@ -261,8 +263,10 @@ int state_service_remove(struct state *state, const char *name, bool force, stru
 		return error_set(err, rc, "out of memory");
 	}
 	config_remove_service(change.config, (unsigned)(service->config - state->config->services));
+	snprintf(gone, sizeof(gone), "%s", service->config->name);
 	rc = change_end(state, &change, err);
 	if (!rc)
-		log_info("%s removed", label);
+		events_log(EVENT_service_removed, LOG_INFO,
+			   &(struct event_about){.service = gone}, "%s removed", label);
 	return rc;
 }
