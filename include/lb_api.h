@@ -78,7 +78,9 @@
  *      { "rate" (new flows per second), "burst" }
  *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
- * GET  /v1/backends?down=true (only those that are "down" or "no-next-hop"; also with &service=NAME)
+ *      Also, alone or together: down=true (only those that are "down" or "no-next-hop"), filter=TEXT
+ *      (only those in which each word of TEXT occurs: in service, address, name, labels as KEY=VALUE,
+ *      condition or why; at most 256 bytes)
  *      { "backends": [ BACKEND ] }
  *      BACKEND:
  *      { "service", "address", "weight", "effective_weight", "backup": bool,

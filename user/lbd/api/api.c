@@ -170,16 +170,16 @@ static int run_handler(const struct api_route *route, struct api_call *of, json_
 static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
 		     struct error *err)
 {
+	struct list_query query = {0};
 	json_t *result = NULL;
 	int rc = run_handler(route, of, &result, err);
 
 	if (rc)
 		return rc;
 	if (route->list == API_LIST_BACKENDS)
-		listing_join(of->api, route->list, evhttp_find_header(of->query, "service"),
-			     api_wants_down(of), call);
-	else if (route->list)
-		listing_join(of->api, route->list, NULL, false, call);
+		query = api_backends_query(of);
+	if (route->list)
+		listing_join(of->api, route->list, &query, call);
 	else if (result)
 		answer(call, 200, result);
 	else
