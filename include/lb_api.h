@@ -85,7 +85,9 @@
  * it gives the "address" of a backend that is there, it may give the backend's name.
  *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
- * GET  /v1/backends?down=true (only those that are "down" or "no-next-hop"; also with &service=NAME)
+ *      Also, alone or together: down=true (only those that are "down" or "no-next-hop"), filter=TEXT
+ *      (only those in which each word of TEXT occurs: in service, address, name, labels as KEY=VALUE,
+ *      condition or why; at most 256 bytes)
  *      { "backends": [ BACKEND ] }
  *      BACKEND:
  *      { "service", "address", "name": null or text, "labels": { KEY: text }, "weight",

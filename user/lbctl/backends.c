@@ -177,9 +177,8 @@ static int print_backends(const json_t *backends, const struct list_style *style
 
 static int get_backends(struct call *call, json_t **ret, struct error *err)
 {
-	return call_option(call, "--down")
-		   ? call_down_backends(call, call_argument(call, 0), ret, err)
-		   : call_backends(call, call_argument(call, 0), ret, err);
+	return call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
+				  call_option(call, "--filter"), ret, err);
 }
 
 static int run_backends(struct call *call, struct error *err)

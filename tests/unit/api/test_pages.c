@@ -304,6 +304,7 @@ static void metrics_hold_each_service_and_backend_once(void **unused)
 
 static void lists_hold_each_service_and_backend_once(void **unused)
 {
+	static unsigned none = 0, one = 1;
 	static const struct {
 		const char *path, *name;
 		unsigned *count, *by;
@@ -311,7 +312,13 @@ static void lists_hold_each_service_and_backend_once(void **unused)
 	    {"/v1/backends", "backends", &services, &backends},
 	    {"/v1/services", "services", &services, NULL},
 	    {"/v1/backends?service=s7", "backends", &backends, NULL},
+	    {"/v1/backends?filter=10.0.0.3", "backends", &services, NULL},
+	    {"/v1/backends?filter=S7%2010.0.0.3&service=s7", "backends", &one, NULL},
+	    {"/v1/backends?filter=nothing", "backends", &none, NULL},
+	    {"/v1/backends?filter=", "backends", &services, &backends},
 	};
+
+	char path[400];
 
 	begin_usual();
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -332,6 +339,8 @@ static void lists_hold_each_service_and_backend_once(void **unused)
 	}
 	assert_int_equal(status_of(connect_path("lbd.sock"), "/v1/backends?service=no", "Host: l"),
 			 404);
+	snprintf(path, sizeof(path), "/v1/backends?filter=%0300d", 0);
+	assert_int_equal(status_of(connect_path("lbd.sock"), path, "Host: l"), 400);
 }
 
 /* How many are there: all of them are down or have no next hop. */

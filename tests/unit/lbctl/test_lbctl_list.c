@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "common/match.h"
 #include "lbctl/list/select.h"
 #include "lbctl/list/why.h"
 #include "support/fake_lbd.h"
@@ -33,8 +34,12 @@
 	"{\"services\":[" SERVICE("s10", "up", 1, 30) "," SERVICE( \
 	    "s2", "down", 2, 20) "," SERVICE("s1", "degraded", 3, 10) "]}"
 
-static const struct fake_answer answers[] = {
-    {"GET /v1/backends", 200, BACKENDS}, {"GET /v1/services", 200, SERVICES}, {NULL}};
+/* An lbd of before the filter answers with all: lbctl filters too. */
+static const struct fake_answer answers[] = {{"GET /v1/backends", 200, BACKENDS},
+					     {"GET /v1/backends?filter=api", 200, BACKENDS},
+					     {"GET /v1/backends?filter=nothing", 200, BACKENDS},
+					     {"GET /v1/services", 200, SERVICES},
+					     {NULL}};
 
 static struct lbctl_run run;
 
@@ -76,20 +81,20 @@ static void each_word_of_a_filter_must_occur(void **state)
 {
 	const char *const texts[] = {"web", "192.0.2.10:80/tcp", "Down"};
 
-	assert_true(select_matches("", texts, 3));
-	assert_true(select_matches("  ", texts, 3));
-	assert_true(select_matches("WEB", texts, 3));
-	assert_true(select_matches("down 2.10", texts, 3));
-	assert_false(select_matches("down up", texts, 3));
-	assert_false(select_matches("webb", texts, 3));
-	assert_false(select_matches("web", texts, 0));
+	assert_true(match_words("", texts, 3));
+	assert_true(match_words("  ", texts, 3));
+	assert_true(match_words("WEB", texts, 3));
+	assert_true(match_words("down 2.10", texts, 3));
+	assert_false(match_words("down up", texts, 3));
+	assert_false(match_words("webb", texts, 3));
+	assert_false(match_words("web", texts, 0));
 }
 
 static void down_shows_what_is_down_alone(void **state)
 {
 	const struct fake_answer down[] = {
 	    {"GET /v1/backends?down=true", 200, BACKENDS},
-	    {"GET /v1/backends?down=true&service=w%20b", 200, "{\"backends\":[]}"},
+	    {"GET /v1/backends?service=w%20b&down=true", 200, "{\"backends\":[]}"},
 	    {NULL}};
 
 	run_with(down, (const char *const[]){"backends", "--down", "w b", NULL});
@@ -185,13 +190,17 @@ static void availability_is_rounded_down(void **state)
 	}
 }
 
+#define NAMED                                                                 \
+	"{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1, \
+				  ",\"name\":\"blue-1\",\"labels\":{\"zone\":\"a\"}") "]}"
+
 static void a_backend_is_shown_and_found_by_its_name_and_labels(void **state)
 {
-	const struct fake_answer named[] = {
-	    {"GET /v1/backends", 200,
-	     "{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1,
-				       ",\"name\":\"blue-1\",\"labels\":{\"zone\":\"a\"}") "]}"},
-	    {NULL}};
+	const struct fake_answer named[] = {{"GET /v1/backends", 200, NAMED},
+					    {"GET /v1/backends?filter=BLUE", 200, NAMED},
+					    {"GET /v1/backends?filter=zone%3Da%20up", 200, NAMED},
+					    {"GET /v1/backends?filter=zone%3Db", 200, NAMED},
+					    {NULL}};
 
 	run_with(named, (const char *const[]){"backends", NULL});
 	IN_ORDER("web      blue-1 10.0.0.9  up");

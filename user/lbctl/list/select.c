@@ -3,68 +3,22 @@
 #include "select.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/match.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
 
 /* ---- the filter ---- */
 
-static bool occurs(const char *word, size_t length, const char *text)
-{
-	for (; *text; text++)
-		if (strncasecmp(text, word, length) == 0)
-			return true;
-	return false;
-}
-
-bool select_matches(const char *filter, const char *const *texts, size_t count)
-{
-	filter += strspn(filter, " ");
-	while (*filter) {
-		size_t length = strcspn(filter, " "), i = 0;
-
-		while (i < count && !occurs(filter, length, texts[i]))
-			i++;
-		if (i == count)
-			return false;
-		filter += length;
-		filter += strspn(filter, " ");
-	}
-	return true;
-}
-
-const char *select_labels(const json_t *backend, char text[SELECT_LABELS])
-{
-	size_t used = 0;
-	json_t *value;
-	const char *key;
-
-	*text = 0;
-	json_object_foreach (json_object_get(backend, "labels"), key, value)
-		if (used < SELECT_LABELS && json_is_string(value))
-			used += (size_t)snprintf(text + used, SELECT_LABELS - used, "%s%s=%s",
-						 used ? " " : "", key, json_string_value(value));
-	return text;
-}
-
 static bool backend_matches(const json_t *backend, const struct selection *selection)
 {
 	const char *condition = json_text(backend, "condition");
-	char labels[SELECT_LABELS];
-	const char *const texts[] = {json_text(backend, "service"),
-				     json_text(backend, "address"),
-				     json_text(backend, "name"),
-				     json_text(backend, "why"),
-				     condition,
-				     select_labels(backend, labels)};
 
 	if (selection->down && strcmp(condition, "down") && strcmp(condition, "no-next-hop"))
 		return false;
-	return !selection->filter ||
-	       select_matches(selection->filter, texts, sizeof(texts) / sizeof(*texts));
+	return !selection->filter || match_backend(selection->filter, backend);
 }
 
 static bool service_matches(const json_t *service, const struct selection *selection)
@@ -78,7 +32,7 @@ static bool service_matches(const json_t *service, const struct selection *selec
 	if (selection->down && strcmp(texts[1], "down"))
 		return false;
 	return !selection->filter ||
-	       select_matches(selection->filter, texts, sizeof(texts) / sizeof(*texts));
+	       match_words(selection->filter, texts, sizeof(texts) / sizeof(*texts));
 }
 
 /* ---- the order ---- */

@@ -9,21 +9,13 @@
 
 struct selection {
 	bool down;          /* only those that are down */
-	const char *filter; /* NULL: all; else as in select_matches */
+	const char *filter; /* NULL: all; else as in match_words */
 	const char *sort;   /* NULL: in the order of the config; else a word of the choices below */
 };
 
 /* for the tables of options */
 #define SELECT_BACKEND_SORTS "flows|packets|bytes|active|name|latency|weight"
 #define SELECT_SERVICE_SORTS "flows|packets|bytes|name|status"
-
-/* Does each word of the filter occur in one of the texts? Upper and lower case are the same. An
- * empty filter matches. */
-bool select_matches(const char *filter, const char *const *texts, size_t count);
-
-#define SELECT_LABELS 512
-/* The labels of a backend as "zone=a rack=7", or "". */
-const char *select_labels(const json_t *backend, char text[SELECT_LABELS]);
 
 /* A new array for those of the answer that are selected; NULL: out of memory. Numbers descend,
  * names ascend, with numbers in them by value (s2, s10), and what is equal keeps its order. */

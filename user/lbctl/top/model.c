@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/match.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
-#include "lbctl/list/select.h"
 #include "lbctl/list/why.h"
 
 static char *copy(const char *text, bool *failed)
@@ -151,7 +151,7 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 {
 	struct top_backend *row = new_backend(service);
 	bool failed = false;
-	char why[WHY_TEXT], labels[SELECT_LABELS];
+	char why[WHY_TEXT], labels[MATCH_LABELS];
 
 	if (!row)
 		return -ENOMEM;
@@ -162,7 +162,7 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 	row->address = copy(json_text(now, "address"), &failed);
 	row->name = copy(json_text(now, "name"), &failed);
 	row->condition = copy(json_text(now, "condition"), &failed);
-	row->labels = copy(select_labels(now, labels), &failed);
+	row->labels = copy(match_labels(now, labels), &failed);
 	row->why = copy(why_backend(now, why), &failed);
 	service->rates.active += row->rates.active;
 	service->weight += row->weight;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lbctl/list/select.h"
+#include "common/match.h"
 
 static void add(struct top_rows *rows, const struct top_row *row)
 {
@@ -44,7 +44,7 @@ static bool service_matches(const struct top_service *service, const char *filte
 	const char *const texts[] = {service->name, service->endpoint, service->status,
 				     service->why};
 
-	return select_matches(filter, texts, sizeof(texts) / sizeof(*texts));
+	return match_words(filter, texts, sizeof(texts) / sizeof(*texts));
 }
 
 /* The name of a service selects all its backends. */
@@ -55,7 +55,7 @@ static bool backend_matches(const struct top_service *service, const struct top_
 				     backend->name, backend->labels,   backend->condition,
 				     backend->why};
 
-	return select_matches(filter, texts, sizeof(texts) / sizeof(*texts));
+	return match_words(filter, texts, sizeof(texts) / sizeof(*texts));
 }
 
 /* A service is shown with those of its backends that match, or for itself. */
@@ -118,7 +118,7 @@ static void add_reasons(struct top_rows *rows, const struct top_model *model, co
 			struct top_row row = {.kind = TOP_ROW_REASON, .reason = reason};
 
 			if (strcmp(reason->outcome, outcomes[o]) == 0 &&
-			    select_matches(filter, texts, sizeof(texts) / sizeof(*texts)))
+			    match_words(filter, texts, sizeof(texts) / sizeof(*texts)))
 				add(rows, &row);
 		}
 	}

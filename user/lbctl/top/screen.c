@@ -15,7 +15,7 @@
 #include "sample.h"
 
 #define FIRST_MS    300  /* a short first interval: the first figures come soon */
-#define SILENCE_MS  2000 /* an answer that takes longer is missed */
+#define SILENCE_MS  3000 /* an answer that takes longer is missed */
 #define REDRAW_MS   1000 /* at the latest */
 #define ESCAPE_MS   25   /* until Esc is no part of a key's sequence */
 #define DEAD_INPUTS 3    /* times that there is input and no key: the terminal is gone */
@@ -143,9 +143,9 @@ static const char *alarm_text(const struct screen *screen, char text[512])
 	format_clock(screen->lost_ms, since);
 	format_duration((clock_wall_ms() - screen->lost_ms) / 1000, age);
 	snprintf(text, 512, "Since %s (%s): %s", since, age,
-		 screen->failure[0]     ? screen->failure
-		 : screen->samples.last ? "lbd answers again; measuring"
-					: "no answer from lbd. Still waiting");
+		 screen->failure[0] ? screen->failure
+		 : screen->silent   ? "no answer from lbd. Still waiting"
+				    : "lbd answers again; measuring");
 	return text;
 }
 
@@ -258,11 +258,11 @@ static void end_request(struct screen *screen)
 	}
 }
 
+/* An answer that comes after all is as good: its rates are those of a longer time. */
 static void note_silence(struct screen *screen)
 {
 	screen->silent = screen->redraw = true;
 	screen->failure[0] = 0;
-	samples_break(&screen->samples);
 	lose(screen);
 }
 

@@ -150,7 +150,7 @@ static void add_meters(struct top_frame *frame, const struct top_model *model, u
 
 	if (width > 80)
 		width = 80;
-	snprintf(text, sizeof(text), "%llu/%llu up", (unsigned long long)up,
+	snprintf(text, sizeof(text), " %llu/%llu up", (unsigned long long)up,
 		 (unsigned long long)all);
 	put_meter(line, beside ? "Backends" : "Backends  ", share(up, all), text,
 		  up == all       ? TONE_GOOD
@@ -163,7 +163,7 @@ static void add_meters(struct top_frame *frame, const struct top_model *model, u
 		line_put(line, TONE_PLAIN, "  ");
 	else
 		line = frame_add(frame);
-	snprintf(text, sizeof(text), "%s/%s", format_count(entries, count),
+	snprintf(text, sizeof(text), " %s/%s", format_count(entries, count),
 		 format_limit(limit, of));
 	put_meter(line, "Flow table", share(entries, limit), text,
 		  share(entries, limit) < 0.7   ? TONE_GOOD

@@ -21,7 +21,7 @@ struct top_options {
 	enum top_view view;
 	enum top_sort sort;
 	bool reverse, paused, help;
-	char filter[TOP_FILTER]; /* as in select_matches */
+	char filter[TOP_FILTER]; /* as in match_words */
 	bool typing;             /* the filter is being typed */
 	size_t scroll;           /* rows of the body above the screen */
 	uint64_t interval_ms;

@@ -185,17 +185,20 @@ static const char *listed_service(const struct api_call *of)
 static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
 		     struct error *err)
 {
+	struct list_query query = {0};
 	json_t *result = NULL;
 	int rc = run_handler(route, of, &result, err);
 
 	if (rc)
 		return rc;
+	if (route->list == API_LIST_BACKENDS) {
+		query = api_backends_query(of);
+		query.service = listed_service(of);
+	}
 	if (route->list == API_LIST_EVENTS)
 		rc = api_events(of->api, of->query, call, err);
-	else if (route->list == API_LIST_BACKENDS)
-		listing_join(of->api, route->list, listed_service(of), api_wants_down(of), call);
 	else if (route->list)
-		listing_join(of->api, route->list, NULL, false, call);
+		listing_join(of->api, route->list, &query, call);
 	else if (result)
 		answer(call, 200, result);
 	else

@@ -74,9 +74,14 @@ void api_answer_failure(struct face_call *call, int code, const char *sentence);
 json_t *api_sentences_json(const struct sentences *sentences);
 
 /* ---- listing.c ---- */
-/* The call waits for the list. service: only this one's backends; NULL: all. down: only those that
- * are down or have no next hop. */
-void listing_join(struct api *api, enum api_list list, const char *service, bool down,
+/* Which backends are listed; NULL, false: all. */
+struct list_query {
+	const char *service, *filter; /* filter: as in match_backend */
+	bool down;                    /* only those that are down or have no next hop */
+};
+
+/* The call waits for the list. */
+void listing_join(struct api *api, enum api_list list, const struct list_query *query,
 		  struct face_call *call);
 void listings_done(struct api *api);
 
@@ -90,7 +95,8 @@ void followers_done(struct api *api);
 
 /* ---- show.c ---- */
 api_handler api_status, api_backends, api_stats;
-bool api_wants_down(const struct api_call *call); /* GET /v1/backends?down=true */
+/* Of GET /v1/backends, once api_backends has checked it. */
+struct list_query api_backends_query(const struct api_call *call);
 json_t *api_status_json(const struct api *api);
 json_t *api_service_json(const struct api *api, const struct service *service);
 json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS]);

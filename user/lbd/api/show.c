@@ -330,22 +330,29 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
 }
 
-bool api_wants_down(const struct api_call *call)
+#define FILTER_MAX 256 /* bytes */
+
+struct list_query api_backends_query(const struct api_call *call)
 {
 	const char *down = evhttp_find_header(call->query, "down");
 
-	return down && strcmp(down, "true") == 0;
+	return (struct list_query){.service = evhttp_find_header(call->query, "service"),
+				   .filter = evhttp_find_header(call->query, "filter"),
+				   .down = down && !strcmp(down, "true")};
 }
 
 int api_backends(struct api_call *call, json_t **ret, struct error *err)
 {
 	const char *name = evhttp_find_header(call->query, "service"),
-		   *down = evhttp_find_header(call->query, "down");
+		   *down = evhttp_find_header(call->query, "down"),
+		   *filter = evhttp_find_header(call->query, "filter");
 	struct service *service;
 
-	if (down && !api_wants_down(call) && strcmp(down, "false") != 0)
+	if (down && strcmp(down, "true") != 0 && strcmp(down, "false") != 0)
 		return error_set(err, -EINVAL, "down: expected true or false, got \"%.64s\"", down);
-
+	if (filter && strlen(filter) > FILTER_MAX)
+		return error_set(err, -EINVAL, "filter: expected at most %d bytes, got %zu",
+				 FILTER_MAX, strlen(filter));
 	return name ? state_resolve_service(call->api->state, name, &service, err) : 0;
 }
 
