@@ -26,7 +26,7 @@
  *        "backends", "backends_up" (numbers),
  *        "memory": { "total", "flows", "arena", "services", "backends", "counters",
  *                    "filters" (allow and deny lists), "other" } (bytes),
- *        "flows": { "capacity" (places), "limit": as `limits: flows` has it, half of them,
+ *        "flows": { "capacity" (places), "places" (of them in use), "limit": as `limits: flows` has it, half of them,
  *                   "entries" (at the last sweep),
  *                   "without_place": new flows of the last minute, sent by slot because the
  *                                    table had no place for them,
@@ -115,6 +115,9 @@
  * GET  /v1/top, all of the above in one answer
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
+ *      lbctl top --once --json makes two of them "interval_ms" apart, and adds to the second "rates"
+ *      (of all, of each SERVICE and BACKEND: null or { "packets", "bits", "flows" } a second) and
+ *      "rate" (of each reason and event: null or a number a second).
  *
  * GET  /v1/events?after=SEQ&since_s=SECONDS&service=NAME&wait_s=SECONDS, each optional
  *      { "events": [ EVENT ], oldest first, a page of them,
@@ -162,7 +165,11 @@
  *                          "service", "address", "name", "change" } ] there is no place for }.
  *                          Nothing is written
  * POST /v1/service/add     a service as the config has it in `services`, with the same keys:
- *                          { "vip", "protocol", "port", "backends": [ { "address" } ], ... }
+ *                          { "vip", "protocol", "port", "backends": [ { "address" } ], and if
+ *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
+ *                          "fragments", "tracking", "affinity", "affinity-timeout",
+ *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
+ *                          "panic-threshold", "health" }
  *                          -> { "service": SERVICE }
  * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
  *                          While its backends take traffic only with "force": true

@@ -70,6 +70,7 @@ test_what_is_read_has_the_shape_of_the_document() {
 	ask 200 GET /v1/services
 	ask 200 GET /v1/backends
 	ask 200 GET '/v1/backends?service=web4'
+	ask 200 GET '/v1/backends?down=true&filter=web4'
 	ask 200 GET /v1/stats
 	ask 200 GET /v1/top
 	ask 200 GET '/v1/events?since_s=3600'
@@ -82,7 +83,9 @@ test_what_is_refused_has_the_shape_of_the_document() {
 	ask 404 GET /v1/nothing
 	ask 405 GET /v1/reload
 	ask 404 GET '/v1/backends?service=nope'
+	ask 400 GET '/v1/backends?down=perhaps'
 	ask 400 GET '/v1/events?after=x'
+	ask 404 POST /v1/service/remove '{"service":"nope"}'
 	ask 400 POST /v1/attach '{}'
 	ask 404 POST /v1/attach '{"interface":"nope0"}'
 	ask 404 POST /v1/detach '{"interface":"nope0"}'
@@ -116,6 +119,8 @@ test_changes_have_the_shape_of_the_document() {
 	ask 200 POST /v1/backend/drain "{$target,\"on\":false}"
 	ask 200 POST /v1/backend/add '{"service":"web4","address":"10.0.0.99","weight":0}'
 	ask 200 POST /v1/backend/remove '{"service":"web4","address":"10.0.0.99","now":true}'
+	ask 200 POST /v1/service/add '{"name":"more","vip":"192.0.2.77","protocol":"tcp","port":80,"backends":[{"address":"10.0.0.11"}]}'
+	ask 200 POST /v1/service/remove '{"service":"more","force":true}'
 	cp "$WORK/lbd.yaml" "$WORK/plain.yaml"
 	write_rich_config
 	ask 200 POST /v1/reload '{}'
@@ -161,6 +166,9 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 	run_verb 'backend undrain' web4 10.0.0.11
 	run_verb 'backend add' web4 10.0.0.99 --weight 0
 	run_verb 'backend remove' web4 10.0.0.99 --now
+	run_verb 'service add' more 192.0.2.77:80/tcp --backend 10.0.0.11,name=one,labels.zone=a
+	run_verb backends more
+	run_verb 'service remove' more --force
 	echo 'announce: {}' >>"$WORK/lbd.yaml"
 	run_verb reload
 	run_verb 'node drain'
