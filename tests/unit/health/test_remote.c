@@ -390,7 +390,8 @@ static void start_as(const char *role)
 
 static struct remote_probe *probe(void)
 {
-	return remote_start(remote, health_kind_find("http"), &spec, false, on_done, NULL);
+	spec.kind = health_kind_find("http");
+	return remote_start(remote, &spec, false, on_done, NULL);
 }
 
 static struct health_process process(void)
@@ -667,6 +668,7 @@ static struct health_probe_spec spec_from(const char *source, uint32_t mark)
 {
 	struct health_probe_spec made = spec;
 
+	made.kind = health_kind_find("http");
 	made.mark = mark;
 	made.address = test_addr("127.0.0.1");
 	if (source)
@@ -676,7 +678,7 @@ static struct health_probe_spec spec_from(const char *source, uint32_t mark)
 
 static struct remote_probe *probe_with(const struct health_probe_spec *with)
 {
-	return remote_start(remote, health_kind_find("http"), with, false, on_done, NULL);
+	return remote_start(remote, with, false, on_done, NULL);
 }
 
 static void assert_given(const struct health_probe_spec *with, const char *expected)

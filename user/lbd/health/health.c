@@ -375,8 +375,8 @@ static void start_confined(struct health_check *check)
 {
 	if (!find_way(check) || !find_source(check))
 		return;
-	check->remote = remote_start(check->health->remote, check->kind, &check->spec,
-				     check->repeated, on_attempt, check);
+	check->remote =
+	    remote_start(check->health->remote, &check->spec, check->repeated, on_attempt, check);
 	if (check->remote)
 		return;
 	if (errno == ENOTCONN)
@@ -397,8 +397,7 @@ static void start_here(struct health_check *check)
 	}
 	if (!find_way(check) || !find_source(check))
 		return;
-	check->local =
-	    attempt_start(attempts, check->kind, &check->spec, check->repeated, on_attempt, check);
+	check->local = attempt_start(attempts, &check->spec, check->repeated, on_attempt, check);
 	if (!check->local)
 		not_started(check, strerror(errno));
 }

@@ -38,7 +38,6 @@ struct remote_probe {
 	bool sent;
 	uint64_t id;
 	uint64_t sent_us;
-	const struct health_kind *kind;
 	const struct health_probe_spec *spec;
 	bool repeated;
 	struct event deadline; /* see patience_ms */
@@ -327,9 +326,8 @@ static void on_writable(int fd, short what, void *arg)
 	event_del(&remote->writable);
 }
 
-struct remote_probe *remote_start(struct remote *remote, const struct health_kind *kind,
-				  const struct health_probe_spec *spec, bool repeated,
-				  attempt_done_fn *done, void *arg)
+struct remote_probe *remote_start(struct remote *remote, const struct health_probe_spec *spec,
+				  bool repeated, attempt_done_fn *done, void *arg)
 {
 	struct remote_probe *probe;
 	int rc;
@@ -342,12 +340,8 @@ struct remote_probe *remote_start(struct remote *remote, const struct health_kin
 	probe = calloc(1, sizeof(*probe));
 	if (!probe)
 		return NULL;
-	*probe = (struct remote_probe){.remote = remote,
-				       .kind = kind,
-				       .spec = spec,
-				       .repeated = repeated,
-				       .done = done,
-				       .arg = arg};
+	*probe = (struct remote_probe){
+	    .remote = remote, .spec = spec, .repeated = repeated, .done = done, .arg = arg};
 	if (!take_place(remote, probe)) {
 		free(probe);
 		errno = ENOMEM;

@@ -160,12 +160,11 @@ static bool make_room(struct worker *worker, unsigned place)
 	return true;
 }
 
-static void start_attempt(struct job *job, const struct health_kind *kind, bool repeated)
+static void start_attempt(struct job *job, bool repeated)
 {
 	int error;
 
-	job->attempt =
-	    attempt_start(job->worker->attempts, kind, &job->spec, repeated, on_result, job);
+	job->attempt = attempt_start(job->worker->attempts, &job->spec, repeated, on_result, job);
 	if (job->attempt)
 		return;
 	error = errno;
@@ -208,7 +207,7 @@ static void start_job(struct worker *worker, const struct request *request, int 
 	if (request->with_socket && fd < 0)
 		not_started(job, EMFILE);
 	else
-		start_attempt(job, kind, request->repeated);
+		start_attempt(job, request->repeated);
 }
 
 /* ---- requests ---- */
