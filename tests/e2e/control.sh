@@ -46,8 +46,13 @@ test_wrong_requests_get_an_answer_that_names_the_error() {
 	answers 400 'weight: expected an integer 0 to 10000, got 10001' \
 		POST /v1/backend/weight "{$target,\"weight\":10001}"
 	answers 400 'weihgt: unknown field' POST /v1/backend/weight "{$target,\"weihgt\":1}"
-	answers 400 'address: expected an IPv4 or IPv6 address, got \"10.0.0.256\"' \
+	answers 400 'address: expected an IPv4 or IPv6 address, or the name of a backend, got \"10.0.0.256\"' \
 		POST /v1/backend/drain '{"service":"web4","address":"10.0.0.256"}'
+	answers 404 'service web4: backend \"b9\": no such backend' \
+		POST /v1/backend/drain '{"service":"web4","address":"b9"}'
+	answers 400 'service #1: protocol: missing: expected tcp or udp' POST /v1/service/add '{}'
+	answers 409 'expected --force' POST /v1/service/remove '{"service":"web4"}'
+	answers 404 'no such service' POST /v1/service/remove '{"service":"nope"}'
 	answers 404 'backend 10.0.0.99: no such backend' \
 		POST /v1/backend/drain '{"service":"web4","address":"10.0.0.99"}'
 	answers 400 'on: expected true or false, got \"yes\"' \

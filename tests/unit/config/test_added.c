@@ -17,6 +17,7 @@
 	"# with all that has to be copied\n"                                               \
 	"interfaces: [eth0, eth1]\nmetrics-hosts: [lb1]\nmetrics-token-file: /etc/token\n" \
 	"announce: { file: /run/lbd/vrrp }\ninclude: conf.d/*.yaml\n"                      \
+	"notify: /usr/bin/tell all\n"                                                      \
 	"limits: { services: 3, backends: 5 }\n"                                           \
 	"defaults:\n  forward: gue # UDP\n  deny: [198.51.100.0/24]\n"                     \
 	"  health: &check { interval: 5s }\n"                                              \
@@ -183,6 +184,33 @@ static void a_service_is_removed_and_its_place_is_free(void **state)
 	config_free(config);
 }
 
+static void a_copy_has_its_own_texts_of_checks(void **state)
+{
+	static const char text[] =
+	    "services:\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: tcp, port: 80, backends: [{ address: 10.0.0.1 }],\n"
+	    "      health: { type: http, method: HEAD, host: h, path: /p, headers: [\"A: b\"] } }\n"
+	    "  - { name: b, vip: 192.0.2.1, protocol: tcp, port: 25, backends: [{ address: 10.0.0.1 }],\n"
+	    "      health: { type: tcp, send: x, expect: y } }\n"
+	    "  - { name: c, vip: 192.0.2.1, protocol: udp, port: 53, backends: [{ address: 10.0.0.1 }],\n"
+	    "      health: { type: dns, name: example.com, record: AAAA, port: 53 } }\n";
+	struct config *config = parse(text), *copy = NULL;
+
+	assert_int_equal(config_copy(config, &copy), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct health_spec *from = &config->services[i].health,
+					 *to = &copy->services[i].health;
+
+		assert_true(health_spec_same(from, to));
+		assert_ptr_not_equal(from->type, to->type);
+		for (unsigned j = 0; j < HEALTH_TEXT_COUNT; j++)
+			assert_true(!from->texts[j] || from->texts[j] != to->texts[j]);
+	}
+	config_free(config);
+	assert_string_equal(copy->services[2].health.name, "example.com");
+	config_free(copy);
+}
+
 static void a_copy_has_all_and_outlives_the_original(void **state)
 {
 	struct config *config = parse(CONFIG), *copy = NULL;
@@ -193,6 +221,7 @@ static void a_copy_has_all_and_outlives_the_original(void **state)
 	assert_string_equal(copy->metrics_hosts[0], "lb1");
 	assert_string_equal(copy->metrics_token_file, "/etc/token");
 	assert_string_equal(copy->announce.file, "/run/lbd/vrrp");
+	assert_string_equal(copy->notify, "/usr/bin/tell all");
 	assert_string_equal(copy->include, "conf.d/*.yaml");
 	assert_string_equal(copy->services[0].name, "web");
 	assert_string_equal(copy->services[0].health.type, "tcp");
@@ -212,6 +241,7 @@ int main(void)
 	    cmocka_unit_test(what_is_wrong_is_refused_in_the_words_of_a_config_and_changes_nothing),
 	    cmocka_unit_test(no_more_services_than_the_limit_are_added),
 	    cmocka_unit_test(a_service_is_removed_and_its_place_is_free),
+	    cmocka_unit_test(a_copy_has_its_own_texts_of_checks),
 	    cmocka_unit_test(a_copy_has_all_and_outlives_the_original),
 	};
 

@@ -162,7 +162,7 @@ static int by_member_name(const void *a, const void *b)
 	int rc = by_position(first->service, second->service);
 
 	if (!rc)
-		rc = !name - !other ? !other - !name : name ? strcmp(name, other) : 0;
+		rc = strcmp(name ? name : "", other ? other : "");
 	return rc ? rc : by_position(first->backend, second->backend);
 }
 

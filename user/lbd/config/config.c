@@ -241,40 +241,6 @@ int config_load_all(const char *path, void (*mistake)(void *arg, const char *sen
 
 /* ---- the value ---- */
 
-void config_drop_services(struct config *config)
-{
-	for (unsigned i = 0; i < config->services_count; i++)
-		config_service_done(&config->services[i]);
-	free(config->services);
-	config->services = NULL;
-	config->services_count = 0;
-}
-
-void config_free(struct config *config)
-{
-	if (!config)
-		return;
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		free(config->interfaces[i]);
-	config_drop_services(config);
-	free(config->interfaces);
-	free(config->include);
-	free(config->defaults);
-	free(config->pin);
-	free(config->socket);
-	free(config->state);
-	free(config->group);
-	free(config->metrics);
-	free(config->metrics_path);
-	free(config->metrics_token_file);
-	free(config->notify);
-	free(config->announce.file);
-	for (unsigned i = 0; i < config->metrics_hosts_count; i++)
-		free(config->metrics_hosts[i]);
-	free(config->metrics_hosts);
-	free(config);
-}
-
 const struct config_service *config_find_service(const struct config *config, const char *name)
 {
 	for (unsigned i = 0; i < config->services_count; i++)

@@ -1,10 +1,60 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A copy of a config, to change while the original is in force. */
+/* Copies of a config, to change while the original is in force, and their end. Both go by one list
+ * of the texts. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config.h"
+#include "service.h"
+
+#define TEXT(member) offsetof(struct config, member)
+
+/* Each that struct config owns. */
+static const size_t owned[] = {
+    TEXT(include),       TEXT(defaults), TEXT(pin),          TEXT(socket), TEXT(state),
+    TEXT(group),         TEXT(metrics),  TEXT(metrics_path), TEXT(notify), TEXT(metrics_token_file),
+    TEXT(announce.file),
+};
+#define TEXTS (sizeof(owned) / sizeof(owned[0]))
+
+static char **text_of(const struct config *config, size_t offset)
+{
+	return (char **)((char *)config + offset);
+}
+
+/* ---- the end ---- */
+
+void config_drop_services(struct config *config)
+{
+	for (unsigned i = 0; i < config->services_count; i++)
+		config_service_done(&config->services[i]);
+	free(config->services);
+	config->services = NULL;
+	config->services_count = 0;
+}
+
+static void free_texts(char **list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		free(list[i]);
+	free(list);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	for (size_t i = 0; i < TEXTS; i++)
+		free(*text_of(config, owned[i]));
+	free_texts(config->interfaces, config->interfaces_count);
+	free_texts(config->metrics_hosts, config->metrics_hosts_count);
+	config_drop_services(config);
+	free(config);
+}
+
+/* ---- copies ---- */
 
 /* *failed is set if memory runs out; NULL stays NULL. */
 static char *copy_text(const char *text, bool *failed)
@@ -42,9 +92,7 @@ static void copy_service(const struct config_service *from, struct config_servic
 {
 	*to = *from;
 	to->name = copy_text(from->name, failed);
-	to->health.type = copy_text(from->health.type, failed);
-	to->health.path = copy_text(from->health.path, failed);
-	to->health.host = copy_text(from->health.host, failed);
+	*failed |= health_spec_copy(&from->health, &to->health) != 0;
 	filter_list_ref(to->lists.allow);
 	filter_list_ref(to->lists.deny);
 	filter_ref(to->lists.filter);
@@ -62,16 +110,8 @@ static void copy_services(const struct config *from, struct config *to, bool *fa
 
 static void copy_top(const struct config *from, struct config *to, bool *failed)
 {
-	to->include = copy_text(from->include, failed);
-	to->defaults = copy_text(from->defaults, failed);
-	to->pin = copy_text(from->pin, failed);
-	to->socket = copy_text(from->socket, failed);
-	to->state = copy_text(from->state, failed);
-	to->group = copy_text(from->group, failed);
-	to->metrics = copy_text(from->metrics, failed);
-	to->metrics_path = copy_text(from->metrics_path, failed);
-	to->metrics_token_file = copy_text(from->metrics_token_file, failed);
-	to->announce.file = copy_text(from->announce.file, failed);
+	for (size_t i = 0; i < TEXTS; i++)
+		*text_of(to, owned[i]) = copy_text(*text_of(from, owned[i]), failed);
 	to->interfaces = copy_texts(from->interfaces, from->interfaces_count, failed);
 	to->interfaces_count = to->interfaces ? from->interfaces_count : 0;
 	to->metrics_hosts = copy_texts(from->metrics_hosts, from->metrics_hosts_count, failed);

@@ -535,15 +535,24 @@ static int edit_text(struct config_text *text, unsigned file, const struct confi
 	return 0;
 }
 
+static bool has_edits(unsigned file, const struct config_edit *edits, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (edits[i].file == file)
+			return true;
+	return false;
+}
+
 int config_edit_texts(struct config_texts *texts, const struct config_edit *edits, unsigned count,
 		      bool *changed, struct error *err)
 {
 	int rc = 0;
 
-	for (unsigned i = 0; i < count; i++)
-		changed[edits[i].file] = true;
-	for (unsigned i = 0; i < texts->count && !rc; i++)
-		if (changed[i])
-			rc = edit_text(&texts->list[i], i, edits, count, err);
+	for (unsigned i = 0; i < texts->count && !rc; i++) {
+		if (!has_edits(i, edits, count))
+			continue;
+		changed[i] = true;
+		rc = edit_text(&texts->list[i], i, edits, count, err);
+	}
 	return rc;
 }

@@ -81,7 +81,9 @@ static ssize_t read_file(const char *path, bool main_file, size_t room, char **r
 		return error_set(err, -EFBIG, "%s: too large: expected at most %u MiB%s", path,
 				 MAX_BYTES >> 20, main_file ? "" : " in all files together");
 	exact = realloc(text, (size_t)length + 1);
-	*ret = exact ? exact : text;
+	if (exact)
+		text = exact;
+	*ret = text;
 	text = NULL;
 	return length;
 }
