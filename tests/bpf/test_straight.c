@@ -482,9 +482,16 @@ static int third_packet(void **state, int port, void (*change)(__u64 *entry))
 	return f->verdict;
 }
 
+#define OLDER 5 /* ticks */
+
 static void make_older(__u64 *entry)
 {
-	entry_age(entry, 1);
+	entry_age(entry, OLDER);
+}
+
+static bool is_renewed(__u64 entry)
+{
+	return ((fixture_tick() - LB_FLOW_TICK(entry)) & LB_FLOW_TICK_MASK) < OLDER;
 }
 
 static void give_to_first(__u64 *entry) /* backend: of P_IPIP4 */
@@ -502,9 +509,16 @@ LB_TEST(an_established_tracked_flow_is_straight)
 	assert_int_equal(third_packet(state, P_FIRST_RULES, NULL), XDP_TX);
 }
 
-LB_TEST(a_tracked_flow_is_not_straight_when_its_entry_is_to_be_renewed)
+LB_TEST(a_tracked_flow_is_straight_when_its_entry_is_to_be_renewed)
 {
-	assert_int_equal(third_packet(state, P_FIRST_RULES, make_older), XDP_DROP);
+	assert_int_equal(third_packet(state, P_FIRST_RULES, make_older), XDP_TX);
+	assert_true(is_renewed(*only_entry(fixture_get())));
+}
+
+LB_TEST(in_a_slot_in_transition_a_flow_is_straight_when_its_entry_is_to_be_renewed)
+{
+	assert_int_equal(third_packet(state, P_MOVING, make_older), XDP_TX);
+	assert_true(is_renewed(*only_entry(fixture_get())));
 }
 
 LB_TEST(a_tracked_flow_is_not_straight_to_the_backend_of_another_service)

@@ -94,6 +94,20 @@ LB_TEST(a_syn_forged_for_an_older_flow_that_was_silent_moves_it_not)
 	assert_int_equal(rig_tcp_seq(&r, 2, ACK | PSH, 2000), A); /* before the SYN */
 }
 
+/* The numbers of SYNs are noted in slots in transition alone. */
+LB_TEST(the_number_of_an_earlier_syn_says_nothing_of_a_handshake)
+{
+	struct rig r = rig_make((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+
+	rig_set_slots(&r, B, A, T);
+	assert_int_equal(rig_tcp_seq(&r, 1, SYN, 1000), B);
+	fixture_wait_new_tick();
+	rig_set_stable(&r, C);
+	assert_int_equal(rig_tcp_seq(&r, 1, SYN, 1000000), B);
+	rig_set_slots(&r, C, A, T);
+	assert_int_equal(rig_tcp_seq(&r, 1, ACK, 1000001), B);
+}
+
 /* A SYN was forged in its name, and the backend that got it died. */
 LB_TEST(an_older_flow_survives_a_handshake_on_its_tuple_whose_backend_died)
 {
