@@ -18,7 +18,7 @@
  * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
- *      { "version", "abi": 6, "pid", "uptime_s", "config": PATH,
+ *      { "version", "abi": 7, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
  *        "starting": bool (the takeover is under way: an earlier program forwards, changes wait),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],

@@ -15,9 +15,9 @@ enum ring_grain {
 	/* the shares of unequal weights, down to a hundredth of the average; and where a client is
 	 * to keep its backend: the loss of one moves 2 to 3 % of the slots of the others */
 	RING_FINE = 100,
-	/* equal shares, to 2 %; the loss of one backend moves 3 to 4 % of the slots of the others
+	/* equal shares, to 4 %; the loss of one backend moves 4 to 6 % of the slots of the others
 	 */
-	RING_COARSE = 50,
+	RING_COARSE = 25,
 };
 
 /* The size for this many backends: a prime of a series that doubles (251, 509, 1021, ...), with as

@@ -789,7 +789,7 @@ TEST(backends_that_leave_do_not_size_the_ring)
 
 TEST(a_ring_of_equal_shares_is_coarse)
 {
-	for (unsigned n = 0; n < 8; n++)
+	for (unsigned n = 0; n < 12; n++)
 		want_add(&want, n, 1);
 	want.service.ring_grain = RING_COARSE;
 	want_commit(dp, &want, 1);
@@ -808,11 +808,11 @@ TEST(a_ring_of_another_grain_that_is_taken_over_keeps_its_flows)
 	struct lb_service *line;
 	uint64_t old;
 
-	for (unsigned n = 0; n < 8; n++)
+	for (unsigned n = 0; n < 12; n++)
 		want_add(&want, n, 1);
 	want_commit(dp, &want, 1);
 	old = want_line(dp, &want)->ring;
-	assert_int_equal(LB_REGION_SIZE(old), 1021);
+	assert_int_equal(LB_REGION_SIZE(old), 2039);
 	dp = memory_dataplane_restart(memory);
 	line = want_line(dp, &want);
 	assert_true(line->ring == old);
@@ -821,10 +821,10 @@ TEST(a_ring_of_another_grain_that_is_taken_over_keeps_its_flows)
 	assert_int_equal(LB_REGION_SIZE(line->ring), 509);
 	assert_true(line->old_ring == old);
 	assert_int_equal(slots_with(line->ring, ANY, 0), 509);
-	for (unsigned n = 0; n < 8; n++) {
+	for (unsigned n = 0; n < 12; n++) {
 		uint16_t id = want_id(dp, &want, n);
 
-		assert_true(slots_with(old, id, id) >= 1021 / 8);
+		assert_true(slots_with(old, id, id) >= 2039 / 12);
 	}
 	dp->clock = 10000;
 	sweep_rounds(dp, 2, 10000 + line->tcp_idle + 1);
