@@ -187,6 +187,9 @@ $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD
 FUZZ_API := $(BUILD)/tests/fuzz/fuzz_api
 $(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/watch.o %/attach/egress.o,$(FUZZ_LBD_OBJS))
 $(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
+# lbctl's converter beside lbd's config, which judges what it prints.
+IMPORT_OBJS := $(filter %/lbctl/core/format.o $(BUILD)/user/lbctl/import/%,$(LBCTL_OBJS))
+$(BUILD)/tests/fuzz/fuzz_import $(filter $(BUILD)/tests/unit/import/%,$(UNIT_TESTS)): $(IMPORT_OBJS)
 # What only drives the tested code needs no coverage, and is much faster without it.
 ifdef FUZZ
 $(SUPPORT_OBJS) $(filter %/packet_check.o %/packet_input.o %/packet_mutate.o %/packet_world.o %/packet_lists.o %/base.o,$(FUZZ_OBJS)) $(BUILD)/tests/fuzz/fuzz_packets.o: \
