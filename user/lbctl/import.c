@@ -111,3 +111,16 @@ REGISTER(verb, import_ipvs) = {
     .examples = {{"import ipvs --iface eth0 rules.ipvs >lbd.yaml", NULL}},
     .run = run_import,
 };
+
+REGISTER(verb, import_keepalived) = {
+    .name = "import keepalived",
+    .group = VERB_OTHER,
+    .summary = "print a config made of the virtual servers of keepalived",
+    .details =
+	"FILE is a keepalived.conf; - reads standard input. Files that it includes are read "
+	"too. The interfaces are those of its VRRP instances if --iface is not given.\n\n" RESULT,
+    .arguments = FILE_ARGUMENT,
+    .options = {IFACE_OPTION},
+    .examples = {{"import keepalived /etc/keepalived/keepalived.conf >lbd.yaml", NULL}},
+    .run = run_import,
+};
