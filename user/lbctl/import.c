@@ -83,10 +83,10 @@ static int run_import(struct call *call, struct error *err)
 	return rc;
 }
 
-#define RESULT                                                                                      \
-	"What lbd has no word for is listed on standard error and at the head of the config, each " \
-	"with its line and the reason. The exit status is 1 if something was not carried over. "    \
-	"The config passes `lbd --check`; read it before it is used: docs/import.md says what "     \
+#define RESULT                                                                                   \
+	"What lbd cannot do is listed on standard error and at the head of the config, each "    \
+	"with its line and the reason. The exit status is 1 if something was not carried over. " \
+	"The config passes `lbd --check`; read it before it is used: docs/import.md says what "  \
 	"becomes of what."
 #define FILE_ARGUMENT                        \
 	{                                    \
@@ -122,5 +122,24 @@ REGISTER(verb, import_keepalived) = {
     .arguments = FILE_ARGUMENT,
     .options = {IFACE_OPTION},
     .examples = {{"import keepalived /etc/keepalived/keepalived.conf >lbd.yaml", NULL}},
+    .run = run_import,
+};
+
+REGISTER(verb, import_haproxy) = {
+    .name = "import haproxy",
+    .group = VERB_OTHER,
+    .summary = "print a config made of the TCP proxies of HAProxy",
+    .details =
+	"FILE is a haproxy.cfg; - reads standard input. lbd forwards packets and reads no "
+	"requests: proxies in mode http are left out, and the list names what in them needs layer "
+	"7.\n\n" RESULT,
+    .arguments = FILE_ARGUMENT,
+    .options = {IFACE_OPTION,
+		{.name = "--vip",
+		 .value = "ADDRESS",
+		 .many = true,
+		 .help = "the VIP of what listens on all addresses (bind *:443); one of each "
+			 "family"}},
+    .examples = {{"import haproxy --vip 192.0.2.10 /etc/haproxy/haproxy.cfg >lbd.yaml", NULL}},
     .run = run_import,
 };
