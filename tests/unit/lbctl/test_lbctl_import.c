@@ -171,6 +171,17 @@ static void an_empty_file_gives_a_config_without_services(void **state)
 	assert_non_null(strstr(run.out, "services: []\n"));
 }
 
+/* Completion has the second words, and says that the shell completes a path. */
+static void completion_knows_the_dialects_and_the_file(void **state)
+{
+	lbctl_run(&run, "--words", "import");
+	assert_string_equal(run.out, "haproxy\nipvs\nkeepalived\n");
+	lbctl_run(&run, "--words", "import", "ipvs");
+	assert_string_equal(run.out, "/\n--iface\n--help\n");
+	lbctl_run(&run, "--words", "import", "ipvs", "rules");
+	assert_null(strstr(run.out, "/\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +193,7 @@ int main(void)
 	    cmocka_unit_test(a_file_that_includes_itself_is_read_a_few_times),
 	    cmocka_unit_test(wrong_usage_is_refused_with_what_was_expected),
 	    cmocka_unit_test(an_empty_file_gives_a_config_without_services),
+	    cmocka_unit_test(completion_knows_the_dialects_and_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

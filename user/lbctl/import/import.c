@@ -248,6 +248,11 @@ static void add_note(struct import *im, struct import_place at, bool left, const
 	char text[1024];
 	struct import_note *note;
 
+	if (im->notes_count >= IMPORT_MAX_NOTES) {
+		im->notes_count++;
+		im->left_count += left;
+		return;
+	}
 	vsnprintf(text, sizeof(text), format, args);
 	make_printable(text, false);
 	for (note = im->notes; note; note = note->next)
@@ -255,8 +260,6 @@ static void add_note(struct import *im, struct import_place at, bool left, const
 			return;
 	im->notes_count++;
 	im->left_count += left;
-	if (im->notes_count > IMPORT_MAX_NOTES)
-		return;
 	note = import_allocate(im, sizeof(*note));
 	*note = (struct import_note){.at = at, .left = left};
 	note->text = import_copy(im, text, strlen(text));
