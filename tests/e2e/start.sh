@@ -27,7 +27,7 @@ on() { # HOST COMMAND...
 	pid=$(cat "$WORK/host-$1.pid") || return 1
 	shift
 	# shellcheck disable=SC2016
-	timeout 180 nsenter --target "$pid" --mount --net --root \
+	timeout 180 nsenter --target "$pid" --mount --net --root --wd \
 		env -i HOME=/root TERM=dumb "ASAN_OPTIONS=$ASAN_OPTIONS" \
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		bash -c 'cd /root && exec "$@"' on "$@" </dev/null
@@ -138,11 +138,18 @@ port() { # HOST SUBNET.NUMBER
 
 # ---- pages ----
 
-# Writes the blocks of a page to $WORK/blocks: NUMBER.head and NUMBER.body.
+# Writes the blocks of a page to $WORK/blocks: NUMBER.head and NUMBER.body. Readers do not see the
+# head of a block: the line before it must name its hosts.
 read_page() { # PAGE
 	mkdir -p "$WORK/blocks"
 	awk -v out="$WORK/blocks" '
+		!inside && NF && !/^```/ { before = $0 }
 		/^```/ && !inside {
+			for (i = 2; i <= NF; i++) {
+				host = $i == "cloud" ? "provider" : $i
+				if ($i !~ /^\// && before !~ "(^|[^a-z0-9])" host "([^a-z0-9]|$)")
+					unnamed = unnamed "# line " NR ": the text before does not name " host "\n"
+			}
 			name = sprintf("%s/%03d", out, ++n)
 			print substr($0, 4) >(name ".head")
 			printf "" >(name ".body")
@@ -150,7 +157,8 @@ read_page() { # PAGE
 			next
 		}
 		/^```/ { inside = 0; close(name ".head"); close(name ".body"); next }
-		inside { print >(name ".body") }' "$ROOT/docs/$1.md"
+		inside { print >(name ".body") }
+		END { printf "%s", unnamed; exit unnamed != "" }' "$ROOT/docs/$1.md"
 }
 
 squeeze() { tr -s ' \t' ' '; }
@@ -250,7 +258,9 @@ test_in_a_cloud_network_the_page_leads_to_the_first_answer() {
 	wait $!
 	expect "curl" $? -ne 0
 }
-foreign() { in_ns cloud nft -j list counter inet fabric foreign | json '.nftables[1].counter.packets'; }
+foreign() {
+	in_ns cloud nft -j list counter inet fabric foreign | json '.nftables[1].counter.packets'
+}
 was_foreign() { [ "$(foreign)" -gt 0 ]; }
 
 # Other pages and the README lead there.

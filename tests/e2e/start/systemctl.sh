@@ -21,6 +21,13 @@ start_lbd() {
 	done
 }
 
+stop_lbd() {
+	local pid
+	pid=$(lbctl status --json | jq .pid)
+	kill "$pid"
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+}
+
 # The unit of a backend is a command that ends.
 start_backend() { # INTERFACE
 	local OPTIONS command
@@ -35,6 +42,7 @@ start_backend() { # INTERFACE
 
 case "$*" in
 "enable --now lbd") start_lbd ;;
+"restart lbd") stop_lbd && start_lbd ;;
 "enable --now lbd-backend@"*) start_backend "${3#lbd-backend@}" ;;
 *) echo "systemctl $*: not in this lab" >&2 && exit 1 ;;
 esac

@@ -101,6 +101,13 @@ static inline void assert_nothing_left(const struct result *result)
 		fail_msg("%s", result->text);
 }
 
+/* Both NULL, or the same. */
+static inline void assert_same_text(const char *got, const char *wanted)
+{
+	if (wanted ? !got || strcmp(got, wanted) != 0 : got != NULL)
+		fail_msg("%s, not %s", got ? got : "nothing", wanted ? wanted : "nothing");
+}
+
 static inline const char *address(const struct addr *addr)
 {
 	static char text[ADDR_TEXT];

@@ -26,10 +26,11 @@ static void real_configurations_are_taken_by_lbd(void **state)
 		     {"ipvs", "ipvs-tunnels.rules", 5, 6},
 		     {"ipvs", "ipvs-names.rules", 1, 2},
 		     {"keepalived", "keepalived-pair.conf", 2, 8},
-		     {"keepalived", "keepalived-groups.conf", 10, 17},
+		     {"keepalived", "keepalived-groups.conf", 10, 16},
 		     {"haproxy", "haproxy-galera.cfg", 2, 4},
 		     {"haproxy", "haproxy-cluster.cfg", 7, 14},
-		     {"haproxy", "haproxy-old.cfg", 4, 10}};
+		     {"haproxy", "haproxy-old.cfg", 4, 9},
+		     {"haproxy", "haproxy-checks.cfg", 4, 0}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct result result = {.text = NULL};

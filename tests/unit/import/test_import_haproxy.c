@@ -111,6 +111,53 @@ static void http_checks_of_haproxy_are_carried_over(void **state)
 	done(&result);
 }
 
+static void checks_that_look_into_answers_are_carried_over(void **state)
+{
+	static const struct {
+		const char *lines, *type;
+		const char *send, *expect, *send_hex, *expect_hex, *method, *body;
+		unsigned left;
+	} cases[] = {
+	    {"option redis-check", "tcp", .send = "PING\r\n", .expect = "+PONG"},
+	    {"option smtpchk HELO a", "tcp", .expect = "220 "},
+	    {"option ssl-hello-chk", "tls", .left = 0},
+	    {"option tcp-check\ntcp-check send \"A\\tB\\r\\n\"\ntcp-check expect string +OK", "tcp",
+	     .send = "A\tB\r\n", .expect = "+OK"},
+	    {"option tcp-check\ntcp-check send-binary 0aff\ntcp-check expect binary 00", "tcp",
+	     .send_hex = "0aff", .expect_hex = "00"},
+	    {"option tcp-check\ntcp-check expect string a\ntcp-check send b", "tcp", .expect = "a",
+	     .left = 1},
+	    {"option tcp-check\ntcp-check expect rstring ^a", "tcp", .left = 1},
+	    {"option tcp-check\ntcp-check expect string caf\xc3\xa9", "tcp", .left = 1},
+	    {"option httpchk HEAD /x\nhttp-check expect string up", "http", .body = "up"},
+	    {"option httpchk HEAD /x HTTP/1.0", "http", .method = "HEAD"},
+	    {"option httpchk\nhttp-check send meth OPTIONS uri /y hdr X-A b", "http",
+	     .method = "OPTIONS", .left = 1},
+	    {"option mysql-check", "tcp", .left = 1},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char text[512];
+		const struct health_spec *health;
+		struct result result;
+
+		snprintf(text, sizeof(text),
+			 "listen l\nbind 192.0.2.10:80\n%s\nserver a 10.0.0.1 check\n",
+			 cases[i].lines);
+		result = convert("haproxy", text);
+		health = &only(&result)->health;
+		if (strcmp(health->type, cases[i].type) || result.im.left_count != cases[i].left)
+			fail_msg("%s: %s\n%s", cases[i].lines, health->type, result.text);
+		assert_same_text(health->send, cases[i].send);
+		assert_same_text(health->send_hex, cases[i].send_hex);
+		assert_same_text(health->expect, cases[i].expect);
+		assert_same_text(health->expect_hex, cases[i].expect_hex);
+		assert_same_text(health->method, cases[i].method);
+		assert_same_text(health->body, cases[i].body);
+		done(&result);
+	}
+}
+
 static void a_proxy_for_http_is_left_with_what_it_needs_of_layer_7(void **state)
 {
 	struct result result =
@@ -189,6 +236,7 @@ int main(void)
 	    cmocka_unit_test(each_balance_of_haproxy_has_its_algorithm),
 	    cmocka_unit_test(each_bind_and_port_becomes_a_service),
 	    cmocka_unit_test(http_checks_of_haproxy_are_carried_over),
+	    cmocka_unit_test(checks_that_look_into_answers_are_carried_over),
 	    cmocka_unit_test(a_proxy_for_http_is_left_with_what_it_needs_of_layer_7),
 	    cmocka_unit_test(what_haproxy_has_and_lbd_has_not_is_left_with_its_line),
 	    cmocka_unit_test(a_named_defaults_section_counts_where_it_is_named),

@@ -42,13 +42,13 @@ static void http_checks_of_keepalived_are_carried_over(void **state)
 							     "lb_kind TUN\n"
 							     "real_server 10.0.0.11 80 {\n"
 							     "SSL_GET {\nurl {\n"
-							     "path /a?b=\"c\"\n"
+							     "path '/a?b=\"c\\\\d\"'\n"
 							     "status_code 200-204\n}\n"
 							     "nb_get_retry 1\n}\n}\n}\n");
 	const struct health_spec *health = &only(&result)->health;
 
 	assert_string_equal(health->type, "https");
-	assert_string_equal(health->path, "/a?b=c");
+	assert_string_equal(health->path, "/a?b=\"c\\d\"");
 	assert_string_equal(health->host, "a.example.org");
 	assert_int_equal(health->status_min, 200);
 	assert_int_equal(health->status_max, 204);
@@ -56,6 +56,49 @@ static void http_checks_of_keepalived_are_carried_over(void **state)
 	assert_int_equal(health->fall, 2);
 	assert_nothing_left(&result);
 	done(&result);
+}
+
+static void each_checker_of_keepalived_has_its_check(void **state)
+{
+	static const struct {
+		const char *checker, *type;
+		const char *send_hex, *expect, *expect_hex, *name, *record;
+		unsigned left;
+	} cases[] = {
+	    {"TCP_CHECK {\n}", "tcp", .left = 0},
+	    {"SMTP_CHECK {\nhelo_name a\n}", "tcp", .expect = "220 "},
+	    {"DNS_CHECK {\nname www.example.org\ntype AAAA\n}", "dns", .name = "www.example.org",
+	     .record = "AAAA"},
+	    {"DNS_CHECK {\n}", "dns", .name = ".", .record = "SOA"},
+	    {"DNS_CHECK {\nname a..b\n}", "none", .left = 2},
+	    {"PING_CHECK {\n}", "icmp", .left = 0},
+	    {"UDP_CHECK {\npayload Ab12f 3\nrequire_reply ff 0\n}", "udp", .send_hex = "Ab120f03",
+	     .expect_hex = "ff00"},
+	    {"UDP_CHECK {\n}", "none", .left = 1},
+	    {"UDP_CHECK {\npayload xyz\n}", "none", .left = 2},
+	    {"MISC_CHECK {\nmisc_path x\n}", "tcp", .left = 1},
+	    {"BFD_CHECK {\n}", "tcp", .left = 1},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char text[512];
+		const struct health_spec *health;
+		struct result result;
+
+		snprintf(text, sizeof(text),
+			 VIRTUAL "lb_kind DR\nreal_server 10.0.0.11 80 {\n%s\n}\n}\n",
+			 cases[i].checker);
+		result = convert("keepalived", text);
+		health = &only(&result)->health;
+		if (strcmp(health->type, cases[i].type) || result.im.left_count != cases[i].left)
+			fail_msg("%s: %s\n%s", cases[i].checker, health->type, result.text);
+		assert_same_text(health->send_hex, cases[i].send_hex);
+		assert_same_text(health->expect, cases[i].expect);
+		assert_same_text(health->expect_hex, cases[i].expect_hex);
+		assert_same_text(health->name, cases[i].name);
+		assert_same_text(health->record, cases[i].record);
+		done(&result);
+	}
 }
 
 static void without_a_protocol_it_is_udp_as_for_keepalived(void **state)
@@ -164,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_virtual_server_becomes_a_service),
 	    cmocka_unit_test(http_checks_of_keepalived_are_carried_over),
+	    cmocka_unit_test(each_checker_of_keepalived_has_its_check),
 	    cmocka_unit_test(without_a_protocol_it_is_udp_as_for_keepalived),
 	    cmocka_unit_test(real_servers_without_a_check_get_none),
 	    cmocka_unit_test(checks_that_lbd_has_not_or_that_differ_are_left),

@@ -75,8 +75,9 @@ static const char fish[] =
     "\tcontains -- $before[-1] --socket --pin\n"
     "\tor contains -- / (_" TOOL_FUNCTION "_words)\n"
     "end\n"
-    "complete -c " TOOL " -f -n 'not _" TOOL_FUNCTION "_path' -a '(_" TOOL_FUNCTION "_words)'\n"
-    "complete -c " TOOL " -F -n _" TOOL_FUNCTION "_path\n";
+    "complete -c " TOOL " -f -n 'not _" TOOL_FUNCTION "_path'\n"
+    "complete -c " TOOL " -F -n _" TOOL_FUNCTION "_path\n"
+    "complete -c " TOOL " -a '(_" TOOL_FUNCTION "_words | string match -v /)'\n";
 
 static const struct {
 	const char *shell, *script;

@@ -16,16 +16,11 @@ static const struct kind {
 	const char *does; /* what lbd's do not */
 	unsigned retry;   /* keepalived's default */
 } kinds[] = {
-    {"TCP_CHECK", "tcp", NULL, 1},
-    {"HTTP_GET", "http", NULL, 1},
-    {"SSL_GET", "https", NULL, 1},
-    {"SMTP_CHECK", NULL, "speaks SMTP", 1},
-    {"DNS_CHECK", NULL, "asks a name server", 3},
-    {"MISC_CHECK", NULL, "runs a program", 0},
-    {"BFD_CHECK", NULL, "uses BFD", 0},
-    {"PING_CHECK", NULL, "sends pings", 1},
-    {"UDP_CHECK", NULL, "sends a datagram", 1},
-    {"FILE_CHECK", NULL, "reads a file", 0},
+    {"TCP_CHECK", "tcp", NULL, 1},      {"HTTP_GET", "http", NULL, 1},
+    {"SSL_GET", "https", NULL, 1},      {"SMTP_CHECK", "tcp", NULL, 1},
+    {"DNS_CHECK", "dns", NULL, 3},      {"MISC_CHECK", NULL, "runs a program", 0},
+    {"BFD_CHECK", NULL, "uses BFD", 0}, {"PING_CHECK", "icmp", NULL, 1},
+    {"UDP_CHECK", "udp", NULL, 1},      {"FILE_CHECK", NULL, "reads a file", 0},
 };
 
 static bool is_any(const struct statement *statement, const char *const *words, size_t count)
@@ -140,17 +135,66 @@ static void read_url(struct import *im, const struct statement *url, struct impo
 		else if (statement_is(one, "virtualhost"))
 			health->host = statement_word(one, 1);
 		else
-			import_left(im, one->words.at, "%s: lbd's checks do not read what is sent",
+			import_left(im, one->words.at, "%s: lbd's checks have none like it",
 				    statement_word(one, 0));
 	}
 }
 
-/* keepalived takes 200 to 299 unless it is told otherwise. */
-static void begin_http(const struct checker_times *times, struct import_health *health)
+/* What keepalived does unless it is told otherwise. */
+static void begin_check(const struct kind *kind, const struct checker_times *times,
+			struct import_health *health)
 {
-	health->status_min = 200;
-	health->status_max = 299;
-	health->host = times->virtualhost;
+	if (!strncmp(kind->type, "http", 4)) {
+		health->status_min = 200;
+		health->status_max = 299;
+		health->host = times->virtualhost;
+	} else if (!strcmp(kind->type, "dns")) {
+		health->name = ".";
+		health->record = "SOA";
+	} else if (!strcmp(kind->name, "SMTP_CHECK")) {
+		health->expect = "220 "; /* the greeting; lbd does not answer it */
+	}
+}
+
+/* Bytes as keepalived writes them: digits in groups, in which a single last one is a byte. */
+static const char *read_bytes(struct import *im, const struct statement *statement)
+{
+	char *hex, *to;
+	size_t length = 0;
+
+	for (unsigned i = 1; i < statement->words.count; i++)
+		length += strlen(statement_word(statement, i)) + 1;
+	hex = to = import_allocate(im, length + 1);
+	for (unsigned i = 1; i < statement->words.count; i++) {
+		const char *group = statement_word(statement, i);
+
+		for (; group[0] && group[1]; group += 2) {
+			*to++ = group[0];
+			*to++ = group[1];
+		}
+		if (*group) {
+			*to++ = '0';
+			*to++ = *group;
+		}
+	}
+	return hex;
+}
+
+/* Statements of one kind of checker; false: another one. */
+static bool read_own(struct import *im, const struct kind *kind, const struct statement *one,
+		     struct import_health *health)
+{
+	if (!strcmp(kind->name, "DNS_CHECK") && statement_is(one, "name"))
+		health->name = statement_word(one, 1);
+	else if (!strcmp(kind->name, "DNS_CHECK") && statement_is(one, "type"))
+		health->record = statement_word(one, 1);
+	else if (!strcmp(kind->name, "UDP_CHECK") && statement_is(one, "payload"))
+		health->send_hex = read_bytes(im, one);
+	else if (!strcmp(kind->name, "UDP_CHECK") && statement_is(one, "require_reply"))
+		health->expect_hex = one->words.count > 1 ? read_bytes(im, one) : NULL;
+	else
+		return !strcmp(kind->name, "SMTP_CHECK") && statement_is(one, "helo_name");
+	return true;
 }
 
 /* ---- one checker ---- */
@@ -192,6 +236,18 @@ static void read_of_checker(struct import *im, const struct statement *one, bool
 	}
 }
 
+/* keepalived takes silence for an answer unless a reply is required. */
+static void note_silence(struct import *im, const struct kind *kind,
+			 const struct statement *checker)
+{
+	if (strcmp(kind->name, "UDP_CHECK"))
+		return;
+	for (const struct statement *one = checker->block; one; one = one->next)
+		if (statement_is(one, "require_reply"))
+			return;
+	import_note(im, checker->words.at, "UDP_CHECK: lbd's requires an answer");
+}
+
 static void read_checker(struct import *im, const struct kind *kind,
 			 const struct statement *checker, struct checker_times times,
 			 struct import_health *health)
@@ -201,12 +257,12 @@ static void read_checker(struct import *im, const struct kind *kind,
 	*health = (struct import_health){.type = kind->type};
 	for (const struct statement *one = checker->block; one; one = one->next)
 		checker_read_time(im, one, &times);
-	if (strcmp(kind->type, "tcp"))
-		begin_http(&times, health);
+	begin_check(kind, &times, health);
 	for (const struct statement *one = checker->block; one; one = one->next) {
-		if (!is_time(one))
+		if (!is_time(one) && !read_own(im, kind, one, health))
 			read_of_checker(im, one, &has_url, health);
 	}
+	note_silence(im, kind, checker);
 	put_times(kind, &times, health);
 }
 
@@ -252,10 +308,12 @@ static bool same_text(const char *a, const char *b)
 static bool same_health(const struct import_health *a, const struct import_health *b)
 {
 	return same_text(a->type, b->type) && same_text(a->path, b->path) &&
-	       same_text(a->host, b->host) && a->port == b->port &&
-	       a->status_min == b->status_min && a->status_max == b->status_max &&
-	       a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms &&
-	       a->rise == b->rise && a->fall == b->fall;
+	       same_text(a->host, b->host) && same_text(a->name, b->name) &&
+	       same_text(a->record, b->record) && same_text(a->send_hex, b->send_hex) &&
+	       same_text(a->expect_hex, b->expect_hex) && same_text(a->expect, b->expect) &&
+	       a->port == b->port && a->status_min == b->status_min &&
+	       a->status_max == b->status_max && a->interval_ms == b->interval_ms &&
+	       a->timeout_ms == b->timeout_ms && a->rise == b->rise && a->fall == b->fall;
 }
 
 void checker_choose(struct import *im, const struct statement *real_server,

@@ -44,10 +44,7 @@ static const struct {
     {"option ldap-check", LEFT, "lbd's check makes a connection, and does not speak LDAP"},
     {"option mysql-check", LEFT, "lbd's check makes a connection, and does not speak MySQL"},
     {"option pgsql-check", LEFT, "lbd's check makes a connection, and does not speak PostgreSQL"},
-    {"option redis-check", LEFT, "lbd's check makes a connection, and does not speak Redis"},
-    {"option smtpchk", LEFT, "lbd's check makes a connection, and does not speak SMTP"},
     {"option spop-check", LEFT, "lbd's check makes a connection, and does not speak SPOP"},
-    {"option ssl-hello-chk", LEFT, "lbd's check makes a connection; https checks speak TLS"},
     {"option transparent", LEFT, "lbd's backends are those in its config"},
     {"http-request", LAYER7, NULL},
     {"http-response", LAYER7, NULL},
@@ -216,8 +213,7 @@ static void read_httpchk(struct import *im, struct haproxy_proxy *proxy, const s
 		host += strspn(host, " \t");
 		proxy->health.host = import_copy(im, host, strcspn(host, " \t\r\n"));
 	}
-	if (*method && strcmp(method, "GET") && strcmp(method, "HEAD"))
-		import_note(im, words->at, "%s: lbd's checks use GET", method);
+	proxy->health.method = *method && strcmp(method, "GET") ? method : NULL;
 }
 
 /* hdr NAME VALUE */
@@ -242,7 +238,9 @@ static void read_http_send(struct import *im, struct haproxy_proxy *proxy,
 		} else if (words_is(words, i, "hdr")) {
 			read_header(im, proxy, words, i);
 			i++;
-		} else if (!words_is(words, i, "meth") && !words_is(words, i, "ver")) {
+		} else if (words_is(words, i, "meth")) {
+			proxy->health.method = words_at(words, i + 1);
+		} else if (!words_is(words, i, "ver")) {
 			import_left(im, words->at, "http-check send %s: lbd's checks have none",
 				    words->word[i]);
 		}
@@ -269,6 +267,27 @@ static void read_check_connect(struct import *im, struct haproxy_proxy *proxy,
 	}
 }
 
+/* What a check sends, and what it expects after that: one of each. */
+static bool read_exchange(struct haproxy_proxy *proxy, const struct words *words)
+{
+	struct import_health *health = &proxy->health;
+	bool sent = health->send || health->send_hex,
+	     expected = health->expect || health->expect_hex;
+
+	if (begins(words, "tcp-check send") && !sent && !expected)
+		health->send = words_at(words, 2);
+	else if (begins(words, "tcp-check send-binary") && !sent && !expected)
+		health->send_hex = words_at(words, 2);
+	else if (begins(words, "tcp-check expect string") && !expected)
+		health->expect = words_at(words, 3);
+	else if (begins(words, "tcp-check expect binary") && !expected)
+		health->expect_hex = words_at(words, 3);
+	else
+		return false;
+	health->type = "tcp";
+	return true;
+}
+
 static void read_check_rule(struct import *im, struct haproxy_proxy *proxy,
 			    const struct words *words)
 {
@@ -278,9 +297,31 @@ static void read_check_rule(struct import *im, struct haproxy_proxy *proxy,
 		read_http_send(im, proxy, words);
 	else if (begins(words, "http-check expect status"))
 		read_status(im, words, 3, &proxy->health);
-	else if (!words_is(words, 1, "comment"))
-		import_left(im, words->at, "%s: lbd's checks do not read what a server sends",
+	else if (begins(words, "http-check expect string") && !proxy->health.body)
+		proxy->health.body = words_at(words, 3);
+	else if (!words_is(words, 1, "comment") && !read_exchange(proxy, words))
+		import_left(im, words->at, "%s: no part of what lbd's checks send and expect",
 			    words_join(im, words, 0));
+}
+
+/* Checks of protocols: lbd has what tells that a server answers. */
+static bool read_protocol_check(struct haproxy_proxy *proxy, const struct words *words)
+{
+	static const struct {
+		const char *name;
+		struct import_health health;
+	} checks[] = {
+	    {"redis-check", {.type = "tcp", .send = "PING\r\n", .expect = "+PONG"}},
+	    {"smtpchk", {.type = "tcp", .expect = "220 "}},
+	    {"ssl-hello-chk", {.type = "tls"}},
+	};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++)
+		if (words_is(words, 1, checks[i].name)) {
+			proxy->health = checks[i].health;
+			return true;
+		}
+	return false;
 }
 
 static bool read_option(struct import *im, struct haproxy_proxy *proxy, const struct words *words)
@@ -288,7 +329,9 @@ static bool read_option(struct import *im, struct haproxy_proxy *proxy, const st
 	if (words_is(words, 1, "httpchk"))
 		read_httpchk(im, proxy, words);
 	else if (words_is(words, 1, "tcp-check"))
-		proxy->health.type = NULL;
+		proxy->health = (struct import_health){.type = NULL};
+	else if (read_protocol_check(proxy, words))
+		return true;
 	else if (words_is(words, 1, "allbackups"))
 		proxy->all_backups = true;
 	else

@@ -39,12 +39,14 @@ struct import_place {
 /* ---- what it says ---- */
 
 struct import_health {
-	const char *type;                 /* a type of lbd's `health`; NULL: lbd's default */
-	const char *path, *host;          /* NULL: lbd's default */
-	unsigned port;                    /* 0: the service's */
-	unsigned status_min, status_max;  /* 0: lbd's default */
-	uint64_t interval_ms, timeout_ms; /* 0: lbd's default */
-	unsigned rise, fall;              /* 0: lbd's default */
+	const char *type;                        /* a type of lbd's `health`; NULL: lbd's default */
+	const char *path, *host, *method, *body; /* NULL: lbd's default */
+	const char *send, *send_hex, *expect, *expect_hex; /* NULL: none */
+	const char *name, *record;                         /* of dns */
+	unsigned port;                                     /* 0: the service's */
+	unsigned status_min, status_max;                   /* 0: lbd's default */
+	uint64_t interval_ms, timeout_ms;                  /* 0: lbd's default */
+	unsigned rise, fall;                               /* 0: lbd's default */
 };
 
 struct import_backend {

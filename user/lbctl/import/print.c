@@ -18,9 +18,14 @@ static void put_quoted(FILE *out, const char *text)
 {
 	putc('"', out);
 	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			putc('\\', out);
-		putc(*text, out);
+		if (*text == '\r')
+			fputs("\\r", out);
+		else if (*text == '\n')
+			fputs("\\n", out);
+		else if (*text == '\t')
+			fputs("\\t", out);
+		else
+			fprintf(out, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
 	}
 	putc('"', out);
 }
@@ -211,6 +216,20 @@ static bool has_check(const struct import_health *health)
 	       health->rise || health->fall;
 }
 
+static void put_text_keys(FILE *out, const struct import_health *health, bool *first)
+{
+	const struct {
+		const char *key, *text;
+	} keys[] = {{"path", health->path},     {"host", health->host},
+		    {"method", health->method}, {"body", health->body},
+		    {"send", health->send},     {"send-hex", health->send_hex},
+		    {"expect", health->expect}, {"expect-hex", health->expect_hex},
+		    {"name", health->name},     {"record", health->record}};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		put_text_key(out, keys[i].key, keys[i].text, first);
+}
+
 static void put_status(FILE *out, const struct import_health *health, bool *first)
 {
 	if (!health->status_max)
@@ -235,8 +254,7 @@ static void put_health(const struct import_service *service, FILE *out)
 	}
 	if (!health->type || strcmp(health->type, "none")) {
 		put_number_key(out, "port", health->port, &first);
-		put_text_key(out, "path", health->path, &first);
-		put_text_key(out, "host", health->host, &first);
+		put_text_keys(out, health, &first);
 		put_status(out, health, &first);
 		put_time_key(out, "interval", health->interval_ms, &first);
 		put_time_key(out, "timeout", health->timeout_ms, &first);

@@ -16,6 +16,7 @@
 #define HOUR_MS        3600000
 #define MAX_NAME       63
 #define MAX_PATH       1023
+#define MAX_METHOD     15
 
 /* ---- services ---- */
 
@@ -470,36 +471,141 @@ static unsigned times(unsigned count)
 	return count > 1000 ? 1000 : count;
 }
 
-/* Texts of HTTP checks are sent as they are. */
-static bool is_visible(const char *text, size_t most)
+/* ---- texts of checks ---- */
+
+static bool is_ascii(const char *text)
 {
-	for (const char *at = text; *at; at++)
-		if (*at <= ' ' || *at > '~')
+	for (; *text; text++)
+		if (*text < 0 || *text > '~' ||
+		    (*text < ' ' && *text != '\r' && *text != '\n' && *text != '\t'))
 			return false;
-	return *text && strlen(text) <= most;
+	return true;
+}
+
+static bool is_visible(const char *text)
+{
+	for (; *text; text++)
+		if (*text <= ' ' || *text > '~')
+			return false;
+	return true;
+}
+
+static bool is_path(const char *text)
+{
+	return *text == '/' && is_visible(text);
+}
+
+static bool is_host(const char *text)
+{
+	return is_visible(text) && !strchr(text, '/');
+}
+
+static bool is_method(const char *text)
+{
+	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(text);
+}
+
+static bool is_hex(const char *text)
+{
+	return strlen(text) % 2 == 0 && strspn(text, "0123456789abcdefABCDEF") == strlen(text);
+}
+
+/* Labels of 1 to 63 letters, digits, dashes and underscores; or the root. */
+static bool is_domain(const char *text)
+{
+	static const char letters[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+
+	if (!strcmp(text, "."))
+		return true;
+	while (*text) {
+		size_t length = strspn(text, letters);
+
+		if (!length || length > 63 || (text[length] && text[length] != '.'))
+			return false;
+		text += length + (text[length] == '.');
+	}
+	return true;
+}
+
+static bool is_record(const char *text)
+{
+	static const char *const records[] = {"A",   "AAAA", "CNAME", "MX", "NS",
+					      "PTR", "SOA",  "SRV",   "TXT"};
+
+	for (size_t i = 0; i < sizeof(records) / sizeof(*records); i++)
+		if (!strcmp(records[i], text))
+			return true;
+	return false;
+}
+
+/* Takes out what lbd would refuse, or what has no meaning for the type of check. */
+static void settle_text(struct import *im, const struct import_service *service, const char *key,
+			const char **text, bool (*fits)(const char *), size_t most, bool meant)
+{
+	if (*text && !meant)
+		*text = NULL;
+	if (!*text || (**text && strlen(*text) <= most && fits(*text)))
+		return;
+	import_left(im, service->at, "%s of checks: %.64s: lbd takes no such value", key, *text);
+	*text = NULL;
+}
+
+static bool type_is(const struct import_health *health, const char *type)
+{
+	return health->type ? !strcmp(health->type, type) : !strcmp(type, "tcp");
+}
+
+/* Texts that do not go together, and a check that asks without its question. */
+static void settle_question(struct import *im, const struct import_service *service,
+			    struct import_health *health)
+{
+	bool asks = (type_is(health, "udp") && !health->send && !health->send_hex) ||
+		    (type_is(health, "dns") && !health->name);
+
+	if (health->body && health->method && !strcmp(health->method, "HEAD")) {
+		import_note(im, service->at, "checks: HEAD has no body to look into: GET is used");
+		health->method = NULL;
+	}
+	if (health->send)
+		health->send_hex = NULL;
+	if (health->expect)
+		health->expect_hex = NULL;
+	if (!asks)
+		return;
+	import_left(im, service->at, "checks: nothing to ask for: none are made");
+	health->type = "none";
 }
 
 static void settle_request(struct import *im, struct import_service *service)
 {
 	struct import_health *health = &service->health;
-	bool http = health->type && !strncmp(health->type, "http", 4);
+	bool http = type_is(health, "http") || type_is(health, "https"),
+	     sends = type_is(health, "udp") ||
+		     (type_is(health, "tcp") && (health->type || !service->udp)),
+	     dns = type_is(health, "dns");
+	const struct {
+		const char *key, **text;
+		bool (*fits)(const char *);
+		size_t most;
+		bool meant;
+	} texts[] = {{"path", &health->path, is_path, MAX_PATH, http},
+		     {"host", &health->host, is_host, 255, http || type_is(health, "tls")},
+		     {"method", &health->method, is_method, MAX_METHOD, http},
+		     {"body", &health->body, is_ascii, 255, http},
+		     {"send", &health->send, is_ascii, 511, sends},
+		     {"send-hex", &health->send_hex, is_hex, 1022, sends},
+		     {"expect", &health->expect, is_ascii, 255, sends},
+		     {"expect-hex", &health->expect_hex, is_hex, 510, sends},
+		     {"name", &health->name, is_domain, 253, dns},
+		     {"record", &health->record, is_record, 8, dns}};
 
-	if (http && health->path && (*health->path != '/' || !is_visible(health->path, MAX_PATH))) {
-		import_left(im, service->at,
-			    "path of checks: %.64s: expected one that begins with / and has no "
-			    "blanks: / is used",
-			    health->path);
-		health->path = NULL;
-	}
-	if (http && health->host && (!is_visible(health->host, 255) || strchr(health->host, '/'))) {
-		import_left(im, service->at, "host of checks: %.64s: expected a host name",
-			    health->host);
-		health->host = NULL;
-	}
-	if (!http)
-		health->path = health->host = NULL;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		settle_text(im, service, texts[i].key, texts[i].text, texts[i].fits, texts[i].most,
+			    texts[i].meant);
 	if (!http || !health->status_max)
 		health->status_min = health->status_max = 0;
+	settle_question(im, service, health);
 }
 
 /* lbd's checks end before the next one begins. */
@@ -528,10 +634,11 @@ static void settle_health(struct import *im, struct import_service *service)
 	settle_request(im, service);
 	health->rise = times(health->rise);
 	health->fall = times(health->fall);
-	if (!service->port && !health->port && health->type && strcmp(health->type, "none")) {
+	if (!service->port && !health->port && health->type && strcmp(health->type, "none") &&
+	    strcmp(health->type, "icmp")) {
 		import_left(im, service->at,
 			    "checks: a service on any port needs the port that is checked");
-		health->type = NULL;
+		*health = (struct import_health){.type = "none"};
 	}
 }
 

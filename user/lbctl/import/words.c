@@ -10,10 +10,20 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v' || c == 0;
 }
 
-/* A line end in a word is as good as a blank: no value has one. */
 static char unescape(char c)
 {
-	return c == 'n' || c == 'r' || c == 't' || c == 0 ? ' ' : c;
+	switch (c) {
+	case 'n':
+		return '\n';
+	case 'r':
+		return '\r';
+	case 't':
+		return '\t';
+	case 0:
+		return ' ';
+	default:
+		return c;
+	}
 }
 
 /* Reads one word at from, writes it without its quotes to to. Returns what follows it. */
