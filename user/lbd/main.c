@@ -285,19 +285,19 @@ static int kept_file_name(const struct config *config, const char *name, struct 
 	return 0;
 }
 
-/* In the directory `state`, as they outlive a reboot. Other lbds may have the same directory, so
- * the name has the path of the socket, which is locked. */
-static int events_path(const struct config *config, char **ret, struct error *err)
+/* Of a file in the directory `state`, which outlives a reboot. Other lbds may have the same
+ * directory, so the name has the path of the socket, which is locked. */
+static int state_file_name(const struct config *config, const char *name, const char *suffix,
+			   char **ret, struct error *err)
 {
-	char *name;
-	int length = asprintf(&name, "%s/events%s.jsonl", config->state, config->socket);
+	char *path;
 
-	if (length < 0)
+	if (asprintf(&path, "%s/%s%s%s", config->state, name, config->socket, suffix) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
-	for (char *c = name + strlen(config->state) + 1; *c; c++)
+	for (char *c = path + strlen(config->state) + 1; *c; c++)
 		if (*c == '/')
 			*c = '-';
-	*ret = name;
+	*ret = path;
 	return 0;
 }
 
@@ -305,7 +305,7 @@ static int start_events(struct daemon *daemon, const struct config *config, stru
 {
 	struct events_options options = {.base = daemon->base, .socket = config->socket};
 	_cleanup_free_ char *path = NULL;
-	int rc = events_path(config, &path, err);
+	int rc = state_file_name(config, "events", ".jsonl", &path, err);
 
 	if (rc)
 		return rc;
@@ -337,22 +337,6 @@ static int check_interfaces(struct daemon *daemon, struct error *err)
 	for (unsigned i = 0; !rc && i < config->interfaces_count; i++)
 		rc = attach_check_free(daemon->attach, config->interfaces[i], err);
 	return dataplane_adopted(daemon->dp) ? 0 : rc;
-}
-
-/* Of a file in the directory `state`, which outlives a reboot. Other lbds may have the same
- * directory, so the name has the path of the socket, which is locked. */
-static int state_file_name(const struct config *config, const char *name, const char *suffix,
-			   char **ret, struct error *err)
-{
-	char *path;
-
-	if (asprintf(&path, "%s/%s%s%s", config->state, name, config->socket, suffix) < 0)
-		return error_set(err, -ENOMEM, "out of memory");
-	for (char *c = path + strlen(config->state) + 1; *c; c++)
-		if (*c == '/')
-			*c = '-';
-	*ret = path;
-	return 0;
 }
 
 /* Takes ownership of config, also on error. */
