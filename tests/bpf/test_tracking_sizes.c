@@ -95,7 +95,7 @@ static void move_all(struct dataplane *dp, uint32_t mask)
 	dp_grace(dp);
 	dp->sweep.at = 0;
 	dp->flows.stuck = 0;
-	flows_move(dp, flows_words(dp));
+	flows_move(dp, flows_old_words(dp));
 	flows_moved(dp);
 }
 

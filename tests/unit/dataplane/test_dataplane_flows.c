@@ -316,9 +316,9 @@ FLOWS_TEST(new_entries_go_to_the_new_part_and_are_found_beside_the_old)
 FLOWS_TEST(the_sweep_counts_entries_wherever_they_are)
 {
 	put_all(0, 10, LB_FLOW_ESTABLISHED);
+	dataplane_sweep(dp, 1, NOW); /* a round has begun */
 	flows_resize(dp, BUCKETS - 1);
 	put_all(10, 20, LB_FLOW_ESTABLISHED);
-	dataplane_sweep(dp, 1, NOW); /* a round has begun */
 	while (dataplane_sweep(dp, 100, NOW))
 		;
 	assert_int_equal(dp->sweep.entries_last, 20);
@@ -355,11 +355,40 @@ FLOWS_TEST(dormant_entries_give_way_to_live_ones)
 
 FLOWS_TEST(dormant_entries_move_with_a_table_that_grows)
 {
-	put_all(0, 14, LB_FLOW_DORMANT);
-	flows_resize(dp, BUCKETS - 1);
+	put_all(0, 20, LB_FLOW_DORMANT);
+	flows_resize(dp, 7);
 	sweep_rounds(dp, 1, NOW);
-	expect_all(0, 14, LB_FLOW_DORMANT);
+	expect_masks(7, 7);
+	expect_all(0, 20, LB_FLOW_DORMANT);
 	assert_int_equal(dp->sweep.dropped, 0);
+}
+
+/* The number of a flow that is in another bucket of the whole table than of the smallest part. */
+static uint32_t flow_that_moves(void)
+{
+	uint32_t flow = 0;
+
+	while (lb_bucket(hash_of(flow), SHIFT, BUCKETS - 1) < 4)
+		flow++;
+	return flow;
+}
+
+FLOWS_TEST(an_entry_takes_the_place_of_a_dormant_one_where_all_are_taken)
+{
+	uint32_t flow = flow_that_moves(), to = lb_bucket(hash_of(flow), SHIFT, BUCKETS - 1);
+	uint32_t other = lb_bucket_other(to, hash_of(flow), SHIFT);
+
+	put_all(flow, flow + 1, LB_FLOW_ESTABLISHED);
+	flows_resize(dp, BUCKETS - 1);
+	for (unsigned way = 0; way < LB_FLOW_WAYS; way++) {
+		bucket(to)[way] = entry_of(1000 + way, LB_FLOW_DORMANT);
+		bucket(other)[way] = entry_of(2000 + way, LB_FLOW_DORMANT);
+	}
+	dataplane_sweep(dp, 32, NOW); /* what moves has moved */
+	expect_masks(BUCKETS - 1, BUCKETS - 1);
+	assert_true(is_there(flow, LB_FLOW_ESTABLISHED));
+	assert_int_equal(entries(), 16);
+	assert_int_equal(dp->sweep.dropped, 1);
 }
 
 FLOWS_TEST(what_an_empty_part_leaves_is_cleared)
@@ -404,11 +433,9 @@ FLOWS_TEST(another_lbd_goes_on_where_the_first_was_killed)
 /* Killed between the copy and the end of the original; then a packet has changed the original. */
 FLOWS_TEST(a_copy_that_was_left_is_replaced_by_the_original)
 {
-	uint32_t flow = 0;
+	uint32_t flow = flow_that_moves();
 	uint64_t *copy;
 
-	while (lb_bucket(hash_of(flow), SHIFT, BUCKETS - 1) < 4)
-		flow++;
 	put_all(flow, flow + 1, LB_FLOW_ESTABLISHED);
 	flows_resize(dp, BUCKETS - 1);
 	copy = bucket(lb_bucket(hash_of(flow), SHIFT, BUCKETS - 1)) + 3;

@@ -42,6 +42,11 @@ uint32_t flows_words(const struct dataplane *dp)
 	return words_of(masks.look > masks.put ? masks.look : masks.put);
 }
 
+uint32_t flows_old_words(const struct dataplane *dp)
+{
+	return words_of(flows_masks(dp).look);
+}
+
 void flows_init(struct dataplane *dp)
 {
 	const uint32_t mask = LB_FLOW_SEGMENT(dp->maps.flow_shift);

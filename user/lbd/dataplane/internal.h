@@ -456,6 +456,8 @@ union lb_flow_masks flows_masks(const struct dataplane *dp);
 bool flows_are_valid(const struct dataplane *dp);
 /* Words of maps.flows that entries are in. It may grow at any time. */
 uint32_t flows_words(const struct dataplane *dp);
+/* Of those, the ones with entries that may have to be moved. */
+uint32_t flows_old_words(const struct dataplane *dp);
 /* From now on new entries go to the part with this mask; the next rounds of the sweep move the
  * others. False: the size is just changing, or it has this size. */
 bool flows_resize(struct dataplane *dp, uint32_t mask);

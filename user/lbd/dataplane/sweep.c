@@ -353,7 +353,7 @@ static void next_phase(struct dataplane *dp)
 /* Entries are moved before any is counted: otherwise the count could miss one. */
 static size_t step_move(struct dataplane *dp, size_t budget)
 {
-	const uint32_t from = dp->sweep.at, words = dp->sweep.moves ? flows_words(dp) : 0;
+	const uint32_t from = dp->sweep.at, words = dp->sweep.moves ? flows_old_words(dp) : 0;
 
 	/* whole buckets */
 	budget += LB_FLOW_WAYS - 1;
