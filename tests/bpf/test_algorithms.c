@@ -299,8 +299,12 @@ LB_TEST(every_slot_of_the_arena_has_its_front)
 	commit(dp);
 	for (uint32_t i = 0; i < dp->maps.arena_slots; i++)
 		dp->maps.fronts[i] = want_id(dp, &want, i < 32768 ? 3 : 7);
-	for (unsigned flow = 0; flow < 100; flow++)
-		got[send_flow(dp, flow, ACK)]++;
+	for (unsigned flow = 0; flow < 100; flow++) {
+		int backend = send_flow(dp, flow, ACK);
+
+		assert_int_not_equal(backend, NONE);
+		got[backend]++;
+	}
 	assert_true(got[3] > 20 && got[7] > 20);
 	assert_int_equal(got[3] + got[7], 100);
 	dataplane_close(dp);
