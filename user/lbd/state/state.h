@@ -27,6 +27,14 @@ enum backend_condition {
 	BACKEND_DOWN,
 };
 
+/* A probe that failed, and what shows that this host was not cut off all the time. CLOCK_MONOTONIC;
+ * 0: none. */
+struct failing {
+	uint64_t began_ms;
+	uint64_t confirmed_ms; /* end of the first probe of another backend that began since then
+				  and passed */
+};
+
 struct backend {
 	struct service *service;
 	struct addr address;
@@ -76,13 +84,14 @@ struct backend {
 	/* CLOCK_MONOTONIC of probes; 0: none */
 	uint64_t passed_ms, passed_began_ms; /* end and begin of the last that passed */
 	uint64_t failed_began_ms;            /* begin of the last that failed */
-	uint64_t failing_ms;   /* begin of the first that failed since the last that passed */
-	uint64_t confirmed_ms; /* end of the first probe of another backend that began after
-				  failing_ms and passed */
-	bool was_reachable;    /* when last weighed */
-	uint64_t lost_ms;      /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
-	bool frozen;           /* its service is blind: the values of before_loss stay in force */
-	struct {               /* before the first of the service's latest losses */
+	struct failing failing;              /* since the last that passed */
+	struct failing latest;               /* the last that failed, if none has passed since */
+	struct failing again; /* its service is blind: since the first backend was back */
+	bool cut_off;         /* two that failed may be due to one cut of a link */
+	bool was_reachable;   /* when last weighed */
+	uint64_t lost_ms;     /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
+	bool frozen;          /* its service is blind: the values of before_loss stay in force */
+	struct {              /* before the first of the service's latest losses */
 		uint32_t weight;
 		bool eligible;
 		uint64_t ramp_start_ms;
@@ -116,7 +125,7 @@ struct service {
 	enum service_status status, reported;
 	bool sent;                /* it was in the last commit */
 	bool open_logged;         /* that it opened */
-	bool may_confirm;         /* a backend fails, and no probe of another confirms it yet */
+	bool may_confirm;         /* a backend fails, and no probe that passed confirms it yet */
 	uint64_t passed_began_ms; /* no backend has a later one */
 	struct uptime *uptime;    /* of state; NULL: out of memory */
 };

@@ -148,8 +148,10 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->passed_ms = former->passed_ms;
 	backend->passed_began_ms = former->passed_began_ms;
 	backend->failed_began_ms = former->failed_began_ms;
-	backend->failing_ms = former->failing_ms;
-	backend->confirmed_ms = former->confirmed_ms;
+	backend->failing = former->failing;
+	backend->latest = former->latest;
+	backend->again = former->again;
+	backend->cut_off = former->cut_off;
 	backend->was_reachable = former->was_reachable;
 	backend->lost_ms = former->lost_ms;
 	backend->frozen = former->frozen;
