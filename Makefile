@@ -185,7 +185,7 @@ $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD
 
 # The control socket's target has a stand-in for the room that attaches.
 FUZZ_API := $(BUILD)/tests/fuzz/fuzz_api
-$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/watch.o %/attach/egress.o,$(FUZZ_LBD_OBJS))
+$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/watch.o %/attach/egress.o %/attach/facts.o,$(FUZZ_LBD_OBJS))
 $(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
 # lbctl's converter beside lbd's config, which judges what it prints.
 IMPORT_OBJS := $(filter %/lbctl/core/format.o $(BUILD)/user/lbctl/import/%,$(LBCTL_OBJS))

@@ -52,6 +52,7 @@ struct daemon {
 	char last_status[256]; /* sent to systemd */
 	const char *config_path;
 	bool reload_waits; /* a reload that has not begun yet: another is the same */
+	bool check_waits;  /* attach_check has not ended yet */
 	struct kept_file offloads;
 	bool stops;
 	int failure; /* -errno of a start that failed after the loop had begun */
@@ -67,13 +68,22 @@ static bool forwards(const struct daemon *daemon)
 
 /* ---- systemd ---- */
 
+static void run_check(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	attach_check(daemon->attach);
+	daemon->check_waits = false;
+}
+
 static void on_status(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *daemon = arg;
 	struct state_summary summary;
 	char text[256];
 
-	attach_check(daemon->attach);
+	if (!daemon->check_waits)
+		daemon->check_waits = !tasks_add(daemon->tasks, run_check, daemon);
 	state_summarize(daemon->state, &summary);
 	snprintf(text, sizeof(text), "%s%u of %u services up, %u of %u backends up",
 		 forwards(daemon) ? "" : "no interface attached, ",
@@ -334,9 +344,11 @@ static int check_interfaces(struct daemon *daemon, struct error *err)
 	const struct config *config = state_config(daemon->state);
 	int rc = 0;
 
+	if (dataplane_adopted(daemon->dp))
+		return 0;
 	for (unsigned i = 0; !rc && i < config->interfaces_count; i++)
 		rc = attach_check_free(daemon->attach, config->interfaces[i], err);
-	return dataplane_adopted(daemon->dp) ? 0 : rc;
+	return rc;
 }
 
 /* Takes ownership of config, also on error. */

@@ -46,8 +46,6 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 	json_t *off = json_array(), *warnings = json_array();
 
 	offloads_list(offloads, attachment->ifindex, append_feature, off);
-	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence,
-		       warnings);
 	attach_warnings(api->attach, attachment, append_sentence, warnings);
 	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:I, s:o, s:o}", "name", attachment->name,
 			 "ifindex", number(attachment->ifindex), "mode",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Attaches and detaches interfaces, takes them over at start, keeps the list of attached ones. */
-#include "internal.h"
+#include "facts.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -132,17 +132,28 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 	list[attach->count] = (struct attachment){.ifindex = ifindex,
 						  .native = native,
 						  .dispatcher = dispatcher,
-						  .automatic = native && attach->automatic};
+						  .automatic = native && attach->automatic,
+						  .veth = device_is_veth(name),
+						  .bond = device_is_bond(name)};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
-	if (native && device_is_veth(name))
+	if (native && list[attach->count].veth)
 		device_veth_counts(name, &list[attach->count].counts);
 	attach->count++;
 	list_changed(attach);
 	return 0;
 }
 
+static void hints_free(struct attachment *of)
+{
+	if (of->hints)
+		sentences_done(of->hints);
+	free(of->hints);
+	of->hints = NULL;
+}
+
 static void forget(struct attach *attach, struct attachment *gone)
 {
+	hints_free(gone);
 	if (gone->sampling)
 		checksums_forget(attach->checksums, gone->ifindex);
 	*gone = attach->list[--attach->count];
@@ -188,30 +199,82 @@ static const char *mode_name(bool native)
 	return native ? "native" : "generic";
 }
 
-static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native,
-			  bool join, char why[256])
-{
-	bool dispatcher = false;
-	char path[PATH_MAX];
-	int rc = -EOPNOTSUPP;
+/* Putting a program on a device or taking it off may take long: its driver may have to stop it. The
+ * event loop runs meanwhile, so the list of interfaces may be another one afterwards. */
+struct device_call {
+	struct dataplane *dp;
+	uint32_t ifindex;
+	bool native, dispatcher;
+	const char *path; /* of the link's pin */
+	char *why;
+	int rc;
+};
 
+static void call_attach(void *arg)
+{
+	struct device_call *call = arg;
+
+	if (call->dispatcher)
+		call->rc = dispatcher_attach(call->dp, call->ifindex, call->native, call->why);
+	else
+		call->rc = link_attach(dataplane_program_fd(call->dp), call->ifindex, call->native,
+				       call->path, call->why);
+}
+
+static void call_detach(void *arg)
+{
+	struct device_call *call = arg;
+	struct occupant occupant = {0};
+
+	if (!call->dispatcher) {
+		call->rc = pins_link_detach(call->path);
+		return;
+	}
+	call->rc = attach_look(call->dp, call->ifindex, &occupant);
+	if (!call->rc && occupant.ours)
+		call->rc = dispatcher_detach(call->ifindex, occupant.ours);
+}
+
+/* One that was renamed or is gone meanwhile was not in the list, and attach_link_changed did not
+ * see it. */
+static int keep_attached(struct attach *attach, const char *name, struct device_call *call)
+{
+	if (if_nametoindex(name) == call->ifindex)
+		return remember(attach, name, call->ifindex, call->native, call->dispatcher);
+	task_wait(call_detach, call);
+	snprintf(call->why, ATTACH_WHY, "the interface was renamed or removed meanwhile");
+	return -ENODEV;
+}
+
+static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native,
+			  bool join, char why[ATTACH_WHY])
+{
+	char path[PATH_MAX];
+	struct device_call call = {.dp = attach->dp,
+				   .ifindex = ifindex,
+				   .native = native,
+				   .path = path,
+				   .why = why,
+				   .rc = -EOPNOTSUPP};
+
+	if (!pins_link_path(path, sizeof(path), attach->links, name)) {
+		snprintf(why, ATTACH_WHY, "the pin path is too long");
+		return -ENAMETOOLONG;
+	}
 	if (attach->dispatcher_allowed) {
-		rc = dispatcher_attach(attach->dp, ifindex, native, why);
-		dispatcher = !rc;
+		call.dispatcher = true;
+		task_wait(call_attach, &call);
 		log_debug("%s: attach in a dispatcher, %s mode: %s", name, mode_name(native),
-			  rc ? why : "ok");
+			  call.rc ? why : "ok");
 	}
-	if (rc && !join) {
-		if (!pins_link_path(path, sizeof(path), attach->links, name)) {
-			snprintf(why, 256, "the pin path is too long");
-			return -ENAMETOOLONG;
-		}
+	if (call.rc && !join) {
+		call.dispatcher = false;
 		unlink(path); /* the old link of an interface that is gone */
-		rc = link_attach(dataplane_program_fd(attach->dp), ifindex, native, path, why);
+		task_wait(call_attach, &call);
 		log_debug("%s: attach by a link, %s mode: %s", name, mode_name(native),
-			  rc ? why : "ok");
+			  call.rc ? why : "ok");
 	}
-	return rc ? rc : remember(attach, name, ifindex, native, dispatcher);
+	return call.rc ? call.rc : keep_attached(attach, name, &call);
 }
 
 /* One lbd serves an interface. Its program is not to be taken off: it forwards for the other
@@ -382,48 +445,63 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	log_debug("%s: redirects to it: %s", name, rc ? strerror(-rc) : "ok");
 	if (rc)
 		log_warning("%s: packets cannot be redirected to it: %s", name, strerror(-rc));
+	watch_look(attach, ifindex);
+	return 0;
+}
+
+static int take_off(struct attach *attach, const struct attachment *there, struct error *err)
+{
+	struct occupant occupant = {0};
+	char path[PATH_MAX];
+	struct device_call call = {.dp = attach->dp,
+				   .ifindex = there->ifindex,
+				   .dispatcher = there->dispatcher,
+				   .path = path,
+				   .rc = -ENAMETOOLONG};
+
+	if (pins_link_path(path, sizeof(path), attach->links, there->name))
+		task_wait(call_detach, &call);
+	log_debug("%s: detach from the %s: %s", there->name,
+		  there->dispatcher ? "dispatcher" : "link", call.rc ? strerror(-call.rc) : "ok");
+	if (call.rc && call.rc != -ENOENT && call.rc != -ENODEV)
+		return error_set(err, call.rc, "%s: cannot detach: %s", there->name,
+				 strerror(-call.rc));
+	if (call.rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) &&
+	    occupant.ours)
+		return error_set(
+		    err, -EBUSY,
+		    "%s: this lbd's program (id %u) is still attached, by a link that is not pinned "
+		    "under %s: end the process that holds it",
+		    there->name, occupant.ours, attach->links);
 	return 0;
 }
 
 int attach_detach(struct attach *attach, const char *name, struct error *err)
 {
 	struct attachment *there = find(attach, name);
-	struct occupant occupant = {0};
-	char path[PATH_MAX];
+	struct attachment was;
 	int rc;
 
 	if (!there)
 		return error_set(err, -ENODEV,
 				 "%s: not attached; attached interfaces: lbctl status", name);
-	if (there->dispatcher) {
-		rc = attach_look(attach->dp, there->ifindex, &occupant);
-		if (!rc && occupant.ours)
-			rc = dispatcher_detach(there->ifindex, occupant.ours);
-	} else {
-		rc = -ENAMETOOLONG;
-		if (pins_link_path(path, sizeof(path), attach->links, name))
-			rc = pins_link_detach(path);
-	}
-	log_debug("%s: detach from the %s: %s", name, there->dispatcher ? "dispatcher" : "link",
-		  rc ? strerror(-rc) : "ok");
-	if (rc && rc != -ENOENT && rc != -ENODEV)
-		return error_set(err, rc, "%s: cannot detach: %s", name, strerror(-rc));
-	if (rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) && occupant.ours)
-		return error_set(
-		    err, -EBUSY,
-		    "%s: this lbd's program (id %u) is still attached, by a link that is not pinned "
-		    "under %s: end the process that holds it",
-		    name, occupant.ours, attach->links);
-	events_log(EVENT_interface_detached, LOG_INFO, &(struct event_about){.interface = name},
-		   "%s: detached", name);
-	offloads_restore(attach->offloads, there->ifindex);
-	forget(attach, there);
+	was = *there;
+	rc = take_off(attach, &was, err);
+	if (rc)
+		return rc;
+	events_log(EVENT_interface_detached, LOG_INFO,
+		   &(struct event_about){.interface = was.name}, "%s: detached", was.name);
+	offloads_restore(attach->offloads, was.ifindex);
+	there = attach_find(attach, was.ifindex);
+	if (there)
+		forget(attach, there);
 	return 0;
 }
 
 int attach_fall_back(struct attach *attach, const char *of, const char *why, struct error *err)
 {
 	char name[sizeof(attach->list->name)];
+	struct attachment *there;
 	int rc;
 
 	snprintf(name, sizeof(name), "%s", of); /* that of the list moves */
@@ -431,8 +509,9 @@ int attach_fall_back(struct attach *attach, const char *of, const char *why, str
 	rc = attach_detach(attach, name, err);
 	if (!rc)
 		rc = attach_interface(attach, name, CONFIG_MODE_GENERIC, err);
-	if (!rc)
-		snprintf(find(attach, name)->not_native, ATTACH_WHY, "%s", why);
+	there = find(attach, name);
+	if (!rc && there)
+		snprintf(there->not_native, ATTACH_WHY, "%s", why);
 	return rc;
 }
 
@@ -467,14 +546,13 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 	}
 }
 
-void attach_check_programs(struct attach *attach)
+void attach_check_programs(struct attach *attach, const struct facts *facts)
 {
 	for (unsigned i = 0; i < attach->count;) {
 		struct attachment *there = &attach->list[i];
-		LIBBPF_OPTS(bpf_xdp_query_opts, query);
+		const struct facts_interface *said = facts_of(facts, there->ifindex);
 
-		if (bpf_xdp_query((int)there->ifindex, 0, &query) ||
-		    query.attach_mode != XDP_ATTACHED_NONE) {
+		if (!said || !said->bare) {
 			i++; /* an interface that is gone is attach_link_changed's to handle */
 			continue;
 		}
@@ -643,7 +721,7 @@ static bool is_attached(void *arg, uint32_t ifindex)
 }
 
 struct watches {
-	struct netdev *netdev;
+	struct netdev *netdev, *asking;
 	struct losses *losses;
 	struct checksums *checksums;
 };
@@ -655,6 +733,8 @@ static void open_watches(void *arg)
 	struct error err;
 	int rc = netdev_open(&watches->netdev);
 
+	if (!rc)
+		rc = netdev_open(&watches->asking);
 	if (rc)
 		log_debug("attach: the kernel does not say which devices take frames from XDP: %s",
 			  strerror(-rc));
@@ -670,6 +750,7 @@ void attach_take_over(struct attach *attach, const char *former)
 
 	task_wait(open_watches, &watches); /* for the verifier */
 	attach->netdev = watches.netdev;
+	attach->asking = watches.asking;
 	attach->losses = watches.losses;
 	attach->checksums = watches.checksums;
 	attach->dispatcher_allowed = dispatcher_allowed();
@@ -682,6 +763,7 @@ void attach_take_over(struct attach *attach, const char *former)
 	offloads_take_over(attach->offloads, former, is_attached, attach);
 	for (unsigned i = 0; i < attach->count; i++)
 		dataplane_add_egress(attach->dp, attach->list[i].ifindex);
+	watch_look(attach, 0);
 }
 
 int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
@@ -716,8 +798,11 @@ void attach_free(struct attach *attach)
 {
 	if (!attach)
 		return;
+	for (unsigned i = 0; i < attach->count; i++)
+		hints_free(&attach->list[i]);
 	offloads_free(attach->offloads);
 	netdev_close(attach->netdev);
+	netdev_close(attach->asking);
 	losses_free(attach->losses);
 	checksums_free(attach->checksums);
 	detours_free(attach->detours);

@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/rtnl.h"
 #include "device.h"
+#include "lbd/host/host.h"
 
 #define DEVICES_MAX 64 /* an interface and the devices below it */
 #define FILE_BYTES  (1u << 20)
@@ -303,6 +304,28 @@ static bool is_harmful(const struct offloads *offloads, unsigned kind, const str
 	       !ethtool_feature_read(name, offloads->feature[kind], &on) && on;
 }
 
+struct switching {
+	const char *name;
+	int feature, rc;
+	bool on;
+};
+
+static void call_switch(void *arg)
+{
+	struct switching *switching = arg;
+
+	switching->rc = ethtool_feature_set(switching->name, switching->feature, switching->on);
+}
+
+/* The driver may have to stop the device for it: the event loop runs meanwhile. */
+static int switch_feature(const char *name, int feature, bool on)
+{
+	struct switching switching = {.name = name, .feature = feature, .on = on};
+
+	task_wait(call_switch, &switching);
+	return switching.rc;
+}
+
 static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct device *device,
 		     unsigned kind, bool native)
 {
@@ -317,7 +340,7 @@ static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct d
 			record(offloads, &entry); /* this interface needs it off too */
 		return;
 	}
-	rc = ethtool_feature_set(name, offloads->feature[kind], false);
+	rc = switch_feature(name, offloads->feature[kind], false);
 	if (!rc)
 		rc = record(offloads, &entry);
 	if (rc)
@@ -346,7 +369,7 @@ static void turn_on(const struct offloads *offloads, const struct turned_off *en
 
 	if (offloads->feature[entry->kind] < 0 || !if_indextoname(entry->device, name))
 		return;
-	rc = ethtool_feature_set(name, offloads->feature[entry->kind], true);
+	rc = switch_feature(name, offloads->feature[entry->kind], true);
 	if (rc)
 		log_warning("%s: cannot turn on %s again: %s; try: ethtool -K %s %s on", name,
 			    kinds[entry->kind].ethtool, strerror(-rc), name,
@@ -369,6 +392,7 @@ void offloads_restore(struct offloads *offloads, uint32_t ifindex)
 		offloads->list[i] = offloads->list[--offloads->count];
 		if (!is_off_for_any(offloads, entry.device, entry.kind))
 			turn_on(offloads, &entry);
+		i = 0; /* the list may be another one now */
 	}
 	save(offloads);
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,20 +239,49 @@ static void on_attach_changed(void *arg)
 
 /* ---- links ---- */
 
+struct appeared {
+	struct state *state;
+	char name[IF_NAMESIZE];
+};
+
+/* Another task may have changed the config or attached it since. */
+static void run_appeared(void *arg)
+{
+	struct appeared *appeared = arg;
+	struct state *state = appeared->state;
+	struct error err;
+
+	if (in_config(state->config, appeared->name) && attach_named(state, appeared->name, &err))
+		events_log(EVENT_interface_refused, LOG_ERR,
+			   &(struct event_about){.interface = appeared->name, .why = err.text},
+			   "%s", err.text);
+	free(appeared);
+}
+
+/* As a task, as drivers take their time. */
+static void attach_appeared(struct state *state, const char *name)
+{
+	struct appeared *appeared = calloc(1, sizeof(*appeared));
+
+	if (appeared) {
+		appeared->state = state;
+		snprintf(appeared->name, sizeof(appeared->name), "%s", name);
+	}
+	if (appeared && !state_do(state, run_appeared, appeared))
+		return;
+	free(appeared);
+	log_error("%s: not attached: out of memory; to attach it: lbctl attach %s", name, name);
+}
+
 static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 {
 	struct state *state = arg;
-	struct error err;
 
 	attach_link_changed(state->options.attach, ifindex, name, present);
 	publish_macs(state);
-	if (!present || !in_config(state->config, name) || is_attached(state, name) ||
-	    held_has(&state->held, name))
-		return;
-	if (attach_interface(state->options.attach, name, state->config->mode, &err))
-		events_log(EVENT_interface_refused, LOG_ERR,
-			   &(struct event_about){.interface = name, .why = err.text}, "%s",
-			   err.text);
+	if (present && in_config(state->config, name) && !is_attached(state, name) &&
+	    !held_has(&state->held, name))
+		attach_appeared(state, name);
 }
 
 void state_follow_links(struct state *state)
