@@ -82,7 +82,7 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 			found.ours = found.id;
 		else if (pins_program_is_lbd(fd))
 			found.other_lbd = found.id;
-		else
+		else if (pins_program_is_dispatcher(fd))
 			look_inside(dp, ifindex, &found);
 	}
 	*ret = found;
