@@ -15,7 +15,8 @@
 
 #include "cleanup.h"
 
-static int write_whole(int fd, const char *text)
+/* To the disk. */
+static int write_all(int fd, const char *text)
 {
 	size_t length = strlen(text), done = 0;
 
@@ -30,15 +31,17 @@ static int write_whole(int fd, const char *text)
 	return fsync(fd) ? -errno : 0;
 }
 
-/* Removes a file left by a crash first: it may have another owner, or be no regular file. */
-static int write_durably(const char *path, const char *text)
+/* like: has the owner and mode that the new file gets; NULL: they are the process's, and 0600. */
+static int write_new(const char *path, const char *text, const struct stat *like)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd =
+	    open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-	if (unlink(path) && errno != ENOENT)
+	if (fd < 0)
 		return -errno;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	return fd < 0 ? -errno : write_whole(fd, text);
+	if (like && (fchown(fd, like->st_uid, like->st_gid) || fchmod(fd, like->st_mode & 0777)))
+		return -errno;
+	return write_all(fd, text);
 }
 
 /* Writes the rename to disk too. */
@@ -53,6 +56,19 @@ static int sync_directory_of(const char *path)
 	return fsync(fd) ? -errno : 0;
 }
 
+/* And then in the place of path. -EEXIST: the file beside it is another's. */
+static int write_beside(const char *beside, const char *path, const char *text,
+			const struct stat *like)
+{
+	int rc = write_new(beside, text, like);
+
+	if (!rc && rename(beside, path))
+		rc = -errno;
+	if (rc && rc != -EEXIST)
+		unlink(beside);
+	return rc;
+}
+
 int file_replace(const char *path, const char *text)
 {
 	char temporary[PATH_MAX];
@@ -60,11 +76,23 @@ int file_replace(const char *path, const char *text)
 
 	if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary))
 		return -ENAMETOOLONG;
-	rc = write_durably(temporary, text);
-	if (!rc && rename(temporary, path))
-		rc = -errno;
-	if (rc)
-		unlink(temporary);
+	/* left by a crash: it may have another owner, or be no regular file */
+	if (unlink(temporary) && errno != ENOENT)
+		return -errno;
+	rc = write_beside(temporary, path, text, NULL);
+	return rc ? rc : sync_directory_of(path);
+}
+
+int file_change(const char *path, const char *beside, const char *text, bool *ret_changed)
+{
+	struct stat before;
+	int rc;
+
+	*ret_changed = false;
+	if (stat(path, &before))
+		return -errno;
+	rc = write_beside(beside, path, text, &before);
+	*ret_changed = !rc;
 	return rc ? rc : sync_directory_of(path);
 }
 
@@ -79,7 +107,7 @@ static int append_durably(const char *path, const char *text)
 		return -errno;
 	if (!S_ISREG(file.st_mode) || file.st_nlink != 1)
 		return -EINVAL;
-	return write_whole(fd, text);
+	return write_all(fd, text);
 }
 
 int file_append(const char *path, const char *text)

@@ -3,6 +3,7 @@
 #ifndef LBD_FILES_H
 #define LBD_FILES_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -15,6 +16,11 @@ int file_replace(const char *path, const char *text);
 /* Adds text at the end of path, a regular file that is made (mode 0600) if it does not exist, and
  * writes that to disk. Follows no link. 0 or -errno; then a part of text may be there. */
 int file_append(const char *path, const char *text);
+
+/* As file_replace, for a file of a person's: it keeps its owner and mode, and what is at `beside`,
+ * where the new one is written first, is not touched (-EEXIST). *ret_changed: also after an error,
+ * which was then that of the directory's fsync. */
+int file_change(const char *path, const char *beside, const char *text, bool *ret_changed);
 
 /* Removes path, and writes that to disk. 0 or -errno; 0 if it does not exist. */
 int file_remove(const char *path);

@@ -2,69 +2,37 @@
 /* lbctl save: writes run-time changes into the config file. lbd says what the file becomes; lbctl
  * writes it, with the rights of whoever calls it. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/files.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
-static int write_all(int fd, const char *text, size_t length)
-{
-	while (length) {
-		ssize_t written = write(fd, text, length);
-
-		if (written < 0 && errno != EINTR)
-			return -errno;
-		if (written > 0) {
-			text += written;
-			length -= (size_t)written;
-		}
-	}
-	return fsync(fd) ? -errno : 0;
-}
-
-/* The new file beside the old one, with its mode and owner. */
-static int write_beside(const char *path, const char *beside, const char *text)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	if (stat(path, &st))
-		return -errno;
-	fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	if (fchown(fd, st.st_uid, st.st_gid) || fchmod(fd, st.st_mode & 0777))
-		return -errno;
-	return write_all(fd, text, strlen(text));
-}
-
 /* Whole or not at all. A symbolic link is followed: the file that it names is replaced. */
 static int replace(const char *path, const char *text, struct error *err)
 {
 	_cleanup_free_ char *real = realpath(path, NULL), *beside = NULL;
+	bool changed = false;
 	int rc;
 
 	if (!real || asprintf(&beside, "%s.lbctl-save", real) < 0) {
 		beside = NULL;
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	}
-	rc = write_beside(real, beside, text);
-	if (!rc && rename(beside, real))
-		rc = -errno;
-	if (!rc)
-		return 0;
-	if (rc != -EEXIST)
-		unlink(beside);
-	return error_set(err, rc, "%s: %s; %s was not changed", beside, strerror(-rc), path);
+	rc = file_change(real, beside, text, &changed);
+	if (rc && changed)
+		return error_set(err, rc,
+				 "%s: changed, but after a power failure it may be the former one: "
+				 "its directory: %s",
+				 real, strerror(-rc));
+	return rc ? error_set(err, rc, "%s: %s; %s was not changed", beside, strerror(-rc), path)
+		  : 0;
 }
 
 /* Those that change. An lbd of before has one file, in the answer itself. A new reference. */

@@ -157,22 +157,6 @@ static void write_forwarding(struct text *text, const struct metrics_source *sou
 		     api_forwarding(source->state, source->attach, why) != FORWARDING_NOT);
 }
 
-static bool is_attached(const struct attachment *list, unsigned count, const char *name)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(list[i].name, name))
-			return true;
-	return false;
-}
-
-static bool is_wanted(const struct config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		if (!strcmp(config->interfaces[i], name))
-			return true;
-	return false;
-}
-
 static void write_attached(struct text *text, const struct metrics_source *source)
 {
 	const char *const name = "lbd_interface_attached";
@@ -188,9 +172,9 @@ static void write_attached(struct text *text, const struct metrics_source *sourc
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		metrics_sample(text, name,
 			       (const char *[]){"interface", config->interfaces[i], NULL},
-			       is_attached(list, count, config->interfaces[i]));
+			       source->attach && attach_has(source->attach, config->interfaces[i]));
 	for (unsigned i = 0; i < count; i++)
-		if (!is_wanted(config, list[i].name))
+		if (!config_has_interface(config, list[i].name))
 			metrics_sample(text, name,
 				       (const char *[]){"interface", list[i].name, NULL}, 1);
 }

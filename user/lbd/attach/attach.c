@@ -99,6 +99,11 @@ static struct attachment *find(const struct attach *attach, const char *name)
 	return NULL;
 }
 
+bool attach_has(const struct attach *attach, const char *name)
+{
+	return find(attach, name);
+}
+
 struct attachment *attach_find(const struct attach *attach, uint32_t ifindex)
 {
 	for (unsigned i = 0; i < attach->count; i++)

@@ -93,6 +93,8 @@ void attach_try_again(struct attach *attach);
 bool attach_interface_runs(const char *name);
 /* Called after each change of the list, of a mode, or of attach_egress_fault. */
 void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *arg);
+/* Is it attached? */
+bool attach_has(const struct attach *attach, const char *name);
 /* The attached interfaces; their number in *ret_count. Owned by attach, valid until the next
  * call. */
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count);

@@ -170,6 +170,8 @@ int config_read_lists_again(const struct config *config, struct config_lists **r
 			    struct error *err);
 void config_lists_free(struct config_lists *lists, unsigned count); /* NULL is fine */
 const struct config_service *config_find_service(const struct config *config, const char *name);
+/* Is it among the `interfaces`? */
+bool config_has_interface(const struct config *config, const char *name);
 /* service: NULL has no backends. */
 const struct config_backend *config_find_backend(const struct config_service *service,
 						 const struct addr *address);

@@ -11,30 +11,11 @@
 
 #include "common/log.h"
 
-static bool in_config(const struct config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		if (!strcmp(config->interfaces[i], name))
-			return true;
-	return false;
-}
-
-static bool is_attached(const struct state *state, const char *name)
-{
-	unsigned count;
-	const struct attachment *list = attach_list(state->options.attach, &count);
-
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(list[i].name, name))
-			return true;
-	return false;
-}
-
 /* ---- what is to be attached ---- */
 
 static void warn_of_wanted(const struct state *state, const char *name)
 {
-	if (is_attached(state, name))
+	if (attach_has(state->options.attach, name))
 		return;
 	if (held_has(&state->held, name))
 		state_warn(state,
@@ -51,7 +32,7 @@ static void warn_of_attached(const struct state *state, const struct config *con
 	bool other = (config->mode == CONFIG_MODE_NATIVE && !there->native) ||
 		     (config->mode == CONFIG_MODE_GENERIC && there->native);
 
-	if (!in_config(config, there->name))
+	if (!config_has_interface(config, there->name))
 		state_warn(state,
 			   "%s: attached, but not in the config's interfaces; detach it with: "
 			   "lbctl detach %s",
@@ -80,7 +61,8 @@ void state_warn_of_interfaces(const struct state *state, const struct config *co
 
 static int attach_named(struct state *state, const char *name, struct error *err)
 {
-	if (is_attached(state, name) || held_has(&state->held, name) || !if_nametoindex(name))
+	if (attach_has(state->options.attach, name) || held_has(&state->held, name) ||
+	    !if_nametoindex(name))
 		return 0;
 	return attach_interface(state->options.attach, name, state->config->mode, err);
 }
@@ -117,7 +99,7 @@ static bool stays_in_config(void *arg, const char *name)
 {
 	const struct state *state = arg;
 
-	return in_config(state->config, name);
+	return config_has_interface(state->config, name);
 }
 
 int state_attach(struct state *state, const char *name, const enum config_mode *mode,
@@ -130,7 +112,7 @@ int state_attach(struct state *state, const char *name, const enum config_mode *
 		return rc;
 	held_remove(&state->held, name);
 	held_keep(state);
-	if (!in_config(state->config, name))
+	if (!config_has_interface(state->config, name))
 		state_warn(state,
 			   "%s: not in the config's interfaces: it is not attached again after a "
 			   "reboot, or when it is made anew",
@@ -143,9 +125,9 @@ int state_detach(struct state *state, const char *name, struct error *err)
 	unsigned count;
 	int rc = 0;
 
-	if (!is_attached(state, name))
+	if (!attach_has(state->options.attach, name))
 		return attach_detach(state->options.attach, name, err);
-	if (in_config(state->config, name))
+	if (config_has_interface(state->config, name))
 		rc = held_add(&state->held, name, err);
 	if (!rc && state->held_path && held_save(&state->held, state->held_path, err))
 		rc = -EROFS;
@@ -251,7 +233,8 @@ static void run_appeared(void *arg)
 	struct state *state = appeared->state;
 	struct error err;
 
-	if (in_config(state->config, appeared->name) && attach_named(state, appeared->name, &err))
+	if (config_has_interface(state->config, appeared->name) &&
+	    attach_named(state, appeared->name, &err))
 		events_log(EVENT_interface_refused, LOG_ERR,
 			   &(struct event_about){.interface = appeared->name, .why = err.text},
 			   "%s", err.text);
@@ -279,8 +262,8 @@ static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 
 	attach_link_changed(state->options.attach, ifindex, name, present);
 	publish_macs(state);
-	if (present && in_config(state->config, name) && !is_attached(state, name) &&
-	    !held_has(&state->held, name))
+	if (present && config_has_interface(state->config, name) &&
+	    !attach_has(state->options.attach, name) && !held_has(&state->held, name))
 		attach_appeared(state, name);
 }
 
