@@ -9,6 +9,9 @@ endif
 ifdef FUZZ
 BUILD := build/fuzz
 endif
+ifdef TSAN
+BUILD := build/tsan
+endif
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -32,7 +35,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair check check-asan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
+SELF_SUFFICIENT := help deps demo demo-pair check check-asan check-tsan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -55,6 +58,10 @@ CC := $(CLANG)
 ALL_CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-Wno-gnu-variable-sized-type-not-at-end -Wno-missing-field-initializers
 ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+ifdef TSAN
+ALL_CFLAGS += -O1 -fsanitize=thread -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=thread
 endif
 ifdef COV
 ALL_CFLAGS += -O0 --coverage
@@ -83,6 +90,8 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
 FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
+# What runs on the thread of the tasks beside the loop; tests/run has the same list.
+TSAN_TESTS := $(addprefix $(BUILD)/tests/unit/,host/test_tasks host/test_loop state/test_state_tasks attach/test_watch dataplane/test_dataplane_pauses)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 BENCH_NS_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tools/ns/*.c)))
@@ -92,12 +101,13 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
+.PHONY: demo-pair all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
 tests: all tools $(TESTS)
 fuzzers: $(FUZZERS) # with FUZZ=1
+tsan-tests: $(BUILD)/lbd $(TSAN_TESTS) # with TSAN=1
 tools: $(TOOLS) $(BUILD)/pass.bpf.o
 bpf-programs: $(BPF_PROGRAMS)
 bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/live.bpf.o
@@ -240,6 +250,12 @@ check-asan: ## unit, packet and some end-to-end tests under AddressSanitizer and
 	@tools/deps build demo test pair
 	@$(MAKE) -j2 tests SAN=1
 	@E2E=$(E2E) tests/run asan
+
+check-tsan: ## the tests of what takes turns between two threads, under ThreadSanitizer (root)
+	@tools/deps build demo test
+	@$(MAKE) -j2 all tools
+	@$(MAKE) -j2 tsan-tests TSAN=1
+	@setarch -R tests/run tsan
 
 fuzz: ## fuzz targets for an hour each, two at a time; what breaks one is kept in build/fuzz/found (root; TARGET=packets for one, FUZZ_SECONDS=600)
 	@tools/deps build test
