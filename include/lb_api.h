@@ -180,8 +180,8 @@
  *                          -> { "service", "address", "name", "others": number of other backends that
  *                          take new flows }. The last backend of a service is removed only with
  *                          "force": true
- * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
- *                            (default: no deadline) } -> { "backend": BACKEND }
+ * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms" or
+ *                            "force_after": "5m" (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
  * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
  *                            the VIPs are not announced any more) } -> { "node": NODE }

@@ -57,6 +57,10 @@ test_wrong_requests_get_an_answer_that_names_the_error() {
 		POST /v1/backend/drain '{"service":"web4","address":"10.0.0.99"}'
 	answers 400 'on: expected true or false, got \"yes\"' \
 		POST /v1/backend/drain "{$target,\"on\":\"yes\"}"
+	answers 400 'expected a duration of at most a year' \
+		POST /v1/backend/drain "{$target,\"force_after\":\"5x\"}"
+	answers 400 'expected only one of force_after and force_after_ms' \
+		POST /v1/backend/drain "{$target,\"force_after\":\"5m\",\"force_after_ms\":1}"
 	answers 409 'already exists' POST /v1/backend/add "{$target}"
 	answers 400 'is a VIP' \
 		POST /v1/backend/add "{\"service\":\"web4\",\"address\":\"$VIP4\"}"

@@ -157,7 +157,7 @@ drains_until_the_last_flow_is_gone() { # ALGORITHM
 	status=$?
 	sed 's/^/# /' "$WORK/drain.out"
 	expect "exit status of a wait that is too short" $status = 3
-	expect "lines that report it" "$(printed drain 'tcp4 10.0.0.12: not drained after 2 s')" = 1
+	expect "lines that report it" "$(printed drain 'tcp4 10.0.0.12: not drained after 2s')" = 1
 	for service in $SERVICES; do
 		address=$(backend_address 2 ${service: -1})
 		(LAB_EXEC="exec" lbctl drain $service "$address" \
@@ -234,7 +234,7 @@ test_a_drain_with_a_deadline_gives_up_what_is_left() {
 	lbctl drain tcp4 10.0.0.12 --force-after 5s >"$WORK/drain.out" || return 1
 	lbctl backends tcp4 | tail -n 1 | sed 's/^/# /'
 	expect "lines that name the deadline" \
-		"$(printed drain 'takes no new flows; [1-9].*forced in [345] s')" = 1
+		"$(printed drain 'takes no new flows; [1-9].*forced in [345]s')" = 1
 	expect "condition before the deadline" "$(backend tcp4 2 condition)" = draining
 	lab_kill lbd KILL
 	lab_lbd_start || return 1

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
@@ -75,9 +76,8 @@ static int timed_out(const struct wait *wait, struct error *err)
 	return error_set(err, -ETIME,
 			 "%s %s: not drained after %s: %s%s.\n"
 			 "The drain continues. To wait again: lbctl drain %s %s --wait",
-			 wait->service, wait->backend,
-			 format_duration(wait->timeout_ms / 1000, elapsed), wait->shown,
-			 wait->times, wait->service, wait->address);
+			 wait->service, wait->backend, duration_exact(wait->timeout_ms, elapsed),
+			 wait->shown, wait->times, wait->service, wait->address);
 }
 
 static int wait_drained(struct call *call, struct wait *wait, struct error *err)

@@ -17,6 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "lbd/announce/announce.h"
@@ -221,13 +222,15 @@ static void note_strict_checks(const struct config *config)
 {
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct health_spec *health = &config->services[i].health;
+		char timeout[DURATION_TEXT];
 
 		if (health->fall == 1 && health->timeout_ms < SYN_RETRY_MS &&
 		    strcmp(health->type, "none") != 0)
 			log_info(
-			    "service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a "
-			    "backend down; expected at least %u ms, or fall of 2 or more",
-			    config->services[i].name, health->timeout_ms, SYN_RETRY_MS);
+			    "service %s: health: timeout: %s with fall: 1: one lost SYN takes a "
+			    "backend down; expected at least %ums, or fall of 2 or more",
+			    config->services[i].name, duration_exact(health->timeout_ms, timeout),
+			    SYN_RETRY_MS);
 	}
 }
 

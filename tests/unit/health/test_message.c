@@ -198,7 +198,7 @@ static struct reply result_of(enum attempt_outcome outcome, const char *why)
 
 static void result_survives_the_way(void **state)
 {
-	struct reply reply = result_of(ATTEMPT_VOID, "HTTP: no answer after 1 s");
+	struct reply reply = result_of(ATTEMPT_VOID, "HTTP: no answer after 1s");
 	struct attempt_result read;
 
 	assert_null(message_check_reply(&reply, sizeof(reply)));
@@ -208,7 +208,7 @@ static void result_survives_the_way(void **state)
 	assert_int_equal(read.began_us, 2000);
 	assert_int_equal(read.ended_us, 5000);
 	assert_int_equal(read.late_us, 70);
-	assert_string_equal(read.why, "HTTP: no answer after 1 s");
+	assert_string_equal(read.why, "HTTP: no answer after 1s");
 	reply = result_of(ATTEMPT_PASSED, "");
 	message_get_result(&reply, 1000, 6000, &read);
 	assert_int_equal(read.outcome, ATTEMPT_PASSED);

@@ -124,7 +124,7 @@ static void status_names_modes_memory_and_changes(void **state)
 	assert_non_null(strstr(run.out, "eth1: generic (slower than native), alone"));
 	assert_non_null(strstr(run.out, "140 MiB in maps: flows 128 MiB"));
 	assert_non_null(strstr(run.out, "2 changes made at run time"));
-	assert_non_null(strstr(run.out, "up 3 h 12 min"));
+	assert_non_null(strstr(run.out, "up 3h12m"));
 	assert_null(strchr(run.out, '\033'));
 }
 
@@ -158,7 +158,7 @@ static void status_warns_of_noticeable_lateness(void **state)
 	const struct fake_answer on_time[] = {{"GET /v1/status", 200, LATE(99)}, {NULL}};
 
 	RUN(late, "status");
-	assert_non_null(strstr(run.out, "Warning: lbd ran up to 430 ms late"));
+	assert_non_null(strstr(run.out, "Warning: lbd ran up to 430ms late"));
 	RUN(on_time, "status");
 	assert_null(strstr(run.out, "late"));
 }
@@ -198,7 +198,7 @@ static void status_shows_the_probe_process_and_warns_without_it(void **state)
 	RUN(starts, "status");
 	assert_non_null(strstr(run.out, "Probe process  pid 4711, starting\n"));
 	RUN(again, "status");
-	assert_non_null(strstr(run.out, "pid 4712, restarted 2 times, the last 12 s ago: "));
+	assert_non_null(strstr(run.out, "pid 4712, restarted 2 times, the last 12s ago: "));
 	RUN(fails, "status");
 	assert_non_null(strstr(run.out, "Probe process  Warning: not running."));
 	assert_non_null(strstr(run.out, "Permission"));
@@ -917,7 +917,7 @@ static void stats_shows_the_sources_above_their_rate(void **state)
 	RUN(answers, "stats");
 	assert_non_null(strstr(run.out, "Sources above their rate of new flows\n"));
 	assert_non_null(
-	    strstr(run.out, "198.51.0.0/24           12.0k dropped, last 4 s ago, we?b\n"));
+	    strstr(run.out, "198.51.0.0/24           12.0k dropped, last 4s ago, we?b\n"));
 	assert_non_null(strstr(run.out, "198.51.9.0/24"));
 	assert_null(strstr(run.out, "198.51.10.0/24"));
 	assert_non_null(strstr(run.out, "2 more: lbctl stats --all\n"));

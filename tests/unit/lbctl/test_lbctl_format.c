@@ -70,16 +70,16 @@ static void times_have_one_or_two_units(void **state)
 {
 	char text[FORMAT_TEXT];
 
-	assert_string_equal(format_duration(59, text), "59 s");
-	assert_string_equal(format_duration(725, text), "12 min");
-	assert_string_equal(format_duration(11520, text), "3 h 12 min");
-	assert_string_equal(format_duration(439200, text), "5 d 2 h");
-	assert_string_equal(format_age(439200, text), "5 d");
-	assert_string_equal(format_age(59, text), "59 s");
+	assert_string_equal(format_duration(59, text), "59s");
+	assert_string_equal(format_duration(725, text), "12m");
+	assert_string_equal(format_duration(11520, text), "3h12m");
+	assert_string_equal(format_duration(439200, text), "5d2h");
+	assert_string_equal(format_age(439200, text), "5d");
+	assert_string_equal(format_age(59, text), "59s");
 	assert_string_equal(format_latency(0, text), "-");
-	assert_string_equal(format_latency(340, text), "340 us");
-	assert_string_equal(format_latency(1200, text), "1.2 ms");
-	assert_string_equal(format_latency(2500000, text), "2.5 s");
+	assert_string_equal(format_latency(340, text), "340us");
+	assert_string_equal(format_latency(1200, text), "1.2ms");
+	assert_string_equal(format_latency(2500000, text), "2.5s");
 }
 
 static void endpoints_bracket_ipv6_and_name_any_port(void **state)

@@ -147,8 +147,8 @@ static int transfer_failed(const struct client *client, CURLcode code, struct er
 		return not_connected(client, err);
 	case CURLE_OPERATION_TIMEDOUT:
 		return error_set(err, -ETIMEDOUT,
-				 "lbd did not answer on %s within %ld s.\n" LOG_HINT,
-				 client->socket, ANSWER_MS / 1000);
+				 "lbd did not answer on %s within %lds.\n" LOG_HINT, client->socket,
+				 ANSWER_MS / 1000);
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:

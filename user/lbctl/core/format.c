@@ -14,6 +14,7 @@
 #include <wchar.h>
 
 #include "common/cleanup.h"
+#include "common/duration.h"
 #include "common/printable.h"
 
 /* Three digits and a unit. At the limits, rounding would give a fourth digit. */
@@ -86,43 +87,22 @@ const char *format_bytes(uint64_t bytes, char text[FORMAT_TEXT])
 
 const char *format_duration(uint64_t seconds, char text[FORMAT_TEXT])
 {
-	unsigned long long s = seconds, minutes = s / 60, hours = minutes / 60, days = hours / 24;
-
-	if (s < 60)
-		snprintf(text, FORMAT_TEXT, "%llu s", s);
-	else if (minutes < 60)
-		snprintf(text, FORMAT_TEXT, "%llu min", minutes);
-	else if (hours < 24)
-		snprintf(text, FORMAT_TEXT, "%llu h %llu min", hours, minutes % 60);
-	else
-		snprintf(text, FORMAT_TEXT, "%llu d %llu h", days, hours % 24);
-	return text;
+	return duration_about(seconds * 1000, text);
 }
 
 const char *format_age(uint64_t seconds, char text[FORMAT_TEXT])
 {
-	char *second_unit;
+	size_t digits;
 
-	format_duration(seconds, text);
-	second_unit = strchr(strchr(text, ' ') + 1, ' ');
-	if (second_unit)
-		*second_unit = 0;
+	duration_about(seconds * 1000, text);
+	digits = strspn(text, "0123456789");
+	text[digits + 1] = 0; /* its unit is one letter */
 	return text;
 }
 
 const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT])
 {
-	double us = (double)microseconds;
-
-	if (microseconds == 0)
-		strcpy(text, "-");
-	else if (us < 999.5)
-		snprintf(text, FORMAT_TEXT, "%.0f us", us);
-	else if (us < 999500)
-		snprintf(text, FORMAT_TEXT, us < 99950 ? "%.1f ms" : "%.0f ms", us / 1000);
-	else
-		snprintf(text, FORMAT_TEXT, "%.1f s", us / 1000000);
-	return text;
+	return microseconds ? duration_measured(microseconds, text) : strcpy(text, "-");
 }
 
 const char *format_plural(uint64_t count, const char *noun, char text[64])
@@ -159,32 +139,19 @@ int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
 
 int parse_duration(const char *text, uint64_t *ret_ms)
 {
-	static const struct {
-		const char *name;
-		uint64_t ms;
-	} units[] = {{"", 1000},     {"ms", 1},      {"s", 1000},    {"m", 60000},
-		     {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
 	const uint64_t year_ms = 366ULL * 86400000;
-	size_t digits = strspn(text, "0123456789");
-	char head[24];
+	uint64_t value;
+	int rc = duration_parse(text, &value);
 
-	if (digits == 0)
-		return -EINVAL;
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
-		uint64_t value;
-
-		if (strcmp(text + digits, units[i].name))
-			continue;
-		if (digits >= sizeof(head))
-			return -ERANGE;
-		memcpy(head, text, digits);
-		head[digits] = 0;
-		if (parse_whole(head, 0, year_ms / units[i].ms, &value))
-			return -ERANGE;
-		*ret_ms = value * units[i].ms;
-		return 0;
+	if (rc == -EDOM && value <= year_ms) { /* seconds */
+		value *= 1000;
+		rc = 0;
 	}
-	return -EINVAL;
+	if (rc == -EDOM || (!rc && value > year_ms))
+		rc = -ERANGE;
+	if (!rc)
+		*ret_ms = value;
+	return rc;
 }
 
 enum tone format_tone(const char *condition)

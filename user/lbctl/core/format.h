@@ -20,11 +20,11 @@ const char *format_limit(uint64_t count, char text[FORMAT_TEXT]);
 const char *format_rate(double per_second, char text[FORMAT_TEXT]);
 /* Bytes of memory or traffic, steps of 1024: 512 B, 1.5 KiB, 64.0 MiB. */
 const char *format_bytes(uint64_t bytes, char text[FORMAT_TEXT]);
-/* 45 s, 12 min, 3 h 12 min, 5 d 2 h. */
+/* 45s, 12m, 3h12m, 5d2h. */
 const char *format_duration(uint64_t seconds, char text[FORMAT_TEXT]);
-/* A duration in one unit, for columns: 45 s, 12 min, 3 h, 5 d. */
+/* A duration in one unit, for columns: 45s, 12m, 3h, 5d. */
 const char *format_age(uint64_t seconds, char text[FORMAT_TEXT]);
-/* 340 us, 1.2 ms, 2.5 s; "-" for 0 (unknown). */
+/* 340us, 1.2ms, 2.5s; "-" for 0 (unknown). */
 const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT]);
 /* "1 backend", "2 backends" */
 const char *format_plural(uint64_t count, const char *noun, char text[64]);
@@ -32,7 +32,7 @@ const char *format_plural(uint64_t count, const char *noun, char text[64]);
 const char *format_endpoint(const char *address, uint64_t port, const char *protocol,
 			    char text[96]);
 
-/* "90" (seconds), "500ms", "60s", "5m", "2h", "1d". 0, or -EINVAL; -ERANGE above a year. */
+/* As duration_parse; a bare number is seconds. 0, or -EINVAL; -ERANGE above a year. */
 int parse_duration(const char *text, uint64_t *ret_ms);
 /* Only decimal digits, min to max. 0, -EINVAL, or -ERANGE. */
 int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/duration.h"
 
 #define MAX_MS      (365LL * 24 * 3600 * 1000)
 #define VALUE_SHOWN 64 /* bytes of a wrong value that are quoted */
@@ -132,6 +133,17 @@ int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error
 	    json_integer_value(value) > MAX_MS)
 		return wrong(body, name, "milliseconds, an integer of at most a year", err);
 	*ret = (uint64_t)json_integer_value(value);
+	return 0;
+}
+
+int api_arg_duration(const json_t *body, const char *name, uint64_t *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+	uint64_t ms;
+
+	if (!json_is_string(value) || duration_parse(json_string_value(value), &ms) || ms > MAX_MS)
+		return wrong(body, name, "a duration of at most a year, such as \"5m\"", err);
+	*ret = ms;
 	return 0;
 }
 

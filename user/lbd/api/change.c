@@ -321,19 +321,36 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 	return 0;
 }
 
+/* As a number of ms, or as people write it. */
+static int read_force_after(const json_t *body, bool *ret_given, uint64_t *ret_ms,
+			    struct error *err)
+{
+	bool ms = json_object_get(body, "force_after_ms"),
+	     text = json_object_get(body, "force_after");
+
+	*ret_given = ms || text;
+	if (ms && text)
+		return error_set(err, -EINVAL,
+				 "force_after: expected only one of force_after and "
+				 "force_after_ms");
+	if (ms)
+		return api_arg_ms(body, "force_after_ms", ret_ms, err);
+	return text ? api_arg_duration(body, "force_after", ret_ms, err) : 0;
+}
+
 int api_drain(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "on", "force_after_ms", NULL};
-	bool force = json_object_get(call->body, "force_after_ms");
+	static const char *const fields[] = {"service",        "address",     "on",
+					     "force_after_ms", "force_after", NULL};
 	struct target target;
 	uint64_t force_after_ms = 0;
-	bool on;
+	bool on, force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "on", true, &on, err)) ||
-	    (force && (rc = api_arg_ms(call->body, "force_after_ms", &force_after_ms, err))) ||
+	    (rc = read_force_after(call->body, &force, &force_after_ms, err)) ||
 	    (rc = state_backend_drain(call->api->state, target.service, &target.address, on,
 				      force ? &force_after_ms : NULL, err)))
 		return rc;

@@ -126,6 +126,7 @@ int api_arg_tag(const json_t *body, struct config_tag **ret, struct error *err);
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err);
 int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err);
 int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error *err);
+int api_arg_duration(const json_t *body, const char *name, uint64_t *ret, struct error *err);
 int api_arg_bool(const json_t *body, const char *name, bool fallback, bool *ret, struct error *err);
 int api_arg_mode(const json_t *body, const char *name, enum config_mode *ret, struct error *err);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 #define RECENT_MS      60000
@@ -309,6 +310,7 @@ void attach_warnings(struct attach *attach, const struct attachment *there,
 {
 	const struct warnings to = {fn, arg};
 	uint64_t now = clock_monotonic_ms();
+	char ago[DURATION_TEXT];
 
 	for (unsigned i = 0; there->hints && i < there->hints->count; i++)
 		fn(arg, there->hints->list[i]);
@@ -323,7 +325,6 @@ void attach_warnings(struct attach *attach, const struct attachment *there,
 		     there->name);
 	warn_of_redirects(attach, there, &to);
 	if (there->lost_ms && now - there->lost_ms < RECENT_MS)
-		warn(&to,
-		     "%" PRIu64 " frames that lbd sent were lost, the last %" PRIu64 " s ago: %s",
-		     there->lost, (now - there->lost_ms) / 1000, there->lost_why);
+		warn(&to, "%" PRIu64 " frames that lbd sent were lost, the last %s ago: %s",
+		     there->lost, duration_about(now - there->lost_ms, ago), there->lost_why);
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/duration.h"
+
 void failure_connect(char text[FAILURE_TEXT], int error)
 {
 	static const struct {
@@ -55,10 +57,9 @@ void failure_content(char text[FAILURE_TEXT], const char *what, const char *expe
 
 void failure_timeout(char text[FAILURE_TEXT], const char *what, uint32_t timeout_ms)
 {
-	if (timeout_ms % 1000 == 0)
-		snprintf(text, FAILURE_TEXT, "%s after %u s", what, timeout_ms / 1000);
-	else
-		snprintf(text, FAILURE_TEXT, "%s after %u ms", what, timeout_ms);
+	char after[DURATION_TEXT];
+
+	snprintf(text, FAILURE_TEXT, "%s after %s", what, duration_exact(timeout_ms, after));
 }
 
 bool failure_is_local(int error)

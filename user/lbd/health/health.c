@@ -14,6 +14,7 @@
 
 #include "attempt.h"
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "failure.h"
 #include "remote.h"
@@ -64,9 +65,11 @@ static void log_result(const struct health_check *check, bool passed, const char
 	static const char *const names[] = {
 	    [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up", [HEALTH_DOWN] = "down"};
 	char address[ADDR_TEXT], result[FAILURE_TEXT + 16], streak[48] = "";
+	char latency[DURATION_TEXT];
 
 	if (passed && latency_us)
-		snprintf(result, sizeof(result), "passed in %u us", latency_us);
+		snprintf(result, sizeof(result), "passed in %s",
+			 duration_measured(latency_us, latency));
 	else
 		snprintf(result, sizeof(result), "%s%s", passed ? "passed" : "failed: ",
 			 passed ? ", latency not measured: the loop was late" : why);
@@ -212,17 +215,18 @@ static void wait_after_loss(struct health_check *check)
 static void repeat_void(struct health_check *check, uint64_t late)
 {
 	struct health *health = check->health;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], time[DURATION_TEXT];
 
+	duration_exact(late / 1000, time);
 	health->counts[HEALTH_COUNT_repeated]++;
 	if (log_is_due(&health->warned_late_ms, WARN_EVERY_MS))
 		log_warning(
-		    "lbd was %llu ms late during a health check: probes that fail at such a time "
+		    "lbd was %s late during a health check: probes that fail at such a time "
 		    "are repeated before they count (logged once a minute)",
-		    (unsigned long long)late / 1000);
-	log_debug("health check of %s port %u: %s probe void: lbd was %llu ms late; it is repeated",
+		    time);
+	log_debug("health check of %s port %u: %s probe void: lbd was %s late; it is repeated",
 		  addr_format(&check->backend, address), check->spec.port, check->config.type,
-		  (unsigned long long)late / 1000);
+		  time);
 	check->repeated = true;
 	wait_for_repetition(check);
 }

@@ -197,7 +197,7 @@ static void warn_of_end(struct remote *remote, pid_t pid)
 		return;
 	log_warning(
 	    "health checks: probe process (pid %d): %s; it is started again. Probes that are "
-	    "repeated: %u; restarts so far: %llu (logged every %d s at most)",
+	    "repeated: %u; restarts so far: %llu (logged every %ds at most)",
 	    pid, remote->why, remote->probes, (unsigned long long)remote->restarts,
 	    WARN_EVERY_MS / 1000);
 }
@@ -542,7 +542,7 @@ static void start_now(struct remote *remote)
 	snprintf(remote->why, sizeof(remote->why), "cannot be started: %s", strerror(-rc));
 	if (log_is_due(&remote->warned_ms, WARN_EVERY_MS))
 		log_error(
-		    "health checks: probe process: %s; tried again (logged every %d s at most)",
+		    "health checks: probe process: %s; tried again (logged every %ds at most)",
 		    remote->why, WARN_EVERY_MS / 1000);
 	start_later(remote);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 /* ---- one backend ---- */
@@ -88,13 +89,13 @@ static void log_change(const struct change *change)
 {
 	const struct override *entry = change->entry;
 	uint64_t now = clock_monotonic_ms();
-	char weight[32] = "", force[64] = "";
+	char weight[32] = "", force[64] = "", time[DURATION_TEXT];
 
 	if (entry->has_weight)
 		snprintf(weight, sizeof(weight), ", weight %u", entry->weight);
 	if (entry->has_force)
-		snprintf(force, sizeof(force), " for at most %" PRIu64 " ms",
-			 entry->force_ms > now ? entry->force_ms - now : 0);
+		snprintf(force, sizeof(force), " for at most %s",
+			 duration_exact(entry->force_ms > now ? entry->force_ms - now : 0, time));
 	log_debug("%s: run-time change: %s%s%s%s", change->label,
 		  entry->removed ? "remove"
 		  : change->file ? "in the file"

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "internal.h"
 
@@ -66,6 +67,8 @@ void report_backend(const struct backend *backend, enum event_kind kind, int lev
 
 static void name_backend(const struct backend *backend, enum backend_condition before)
 {
+	char time[DURATION_TEXT];
+
 	switch (backend->condition) {
 	case BACKEND_UP:
 		report_backend(backend, EVENT_backend_up, LOG_INFO, "", " %s",
@@ -73,8 +76,8 @@ static void name_backend(const struct backend *backend, enum backend_condition b
 		break;
 	case BACKEND_STARTING:
 		report_backend(backend, EVENT_backend_starting, LOG_INFO, "",
-			       " starting: slow start over %u s",
-			       backend->service->config->slow_start_ms / 1000);
+			       " starting: slow start over %s",
+			       duration_exact(backend->service->config->slow_start_ms, time));
 		break;
 	case BACKEND_DRAINING:
 		report_backend(backend, EVENT_backend_draining, LOG_INFO, "", " draining%s",
@@ -151,6 +154,7 @@ static void report_service(const struct service *service, enum event_kind kind, 
 static void name_service(const struct service *service)
 {
 	const struct health_spec *health = &service->config->health;
+	char time[DURATION_TEXT];
 
 	switch (service->status) {
 	case SERVICE_UP:
@@ -170,9 +174,10 @@ static void name_service(const struct service *service)
 	case SERVICE_BLIND:
 		report_service(
 		    service, EVENT_service_blind, LOG_WARNING,
-		    "blind: none of %u backends has answered within %.3g s; the ring is frozen "
+		    "blind: none of %u backends has answered within %s; the ring is frozen "
 		    "until all have new check results",
-		    count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
+		    count_frozen(service),
+		    duration_exact(health->interval_ms + health->timeout_ms, time));
 		break;
 	case SERVICE_DOWN:
 		report_service(service, EVENT_service_down, LOG_WARNING,
