@@ -105,8 +105,9 @@ static __always_inline bool straight_flow(const struct packet *p, struct route *
 	if (!place)
 		return false;
 	r->backend_id = LB_FLOW_BACKEND(entry);
-	r->backend = backend_at(r->backend_id);
-	if (r->backend->service != LB_STRAIGHT_UPPER(word))
+	/* usable: else the long path would not renew the entry */
+	r->backend = backend_find(r->backend_id);
+	if (!r->backend || r->backend->service != LB_STRAIGHT_UPPER(word))
 		return false;
 	now = tick_now();
 	return likely(LB_FLOW_TICK(entry) == FLOW_TICK(now)) || straight_renew(place, entry, now);

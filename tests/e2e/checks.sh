@@ -80,7 +80,7 @@ test_a_server_that_has_ended_is_down_by_icmp_unreachable() {
 
 test_a_backend_that_answers_no_echo_is_down() {
 	in_ns b2 sysctl -qw net.ipv4.icmp_echo_ignore_all=1
-	down_because any 10.0.0.12 "no answer: timed out after 450 ms"
+	down_because any 10.0.0.12 "no answer: timed out after 450ms"
 	in_ns b2 sysctl -qw net.ipv4.icmp_echo_ignore_all=0
 	lab_wait_for 20 "any 10.0.0.12 to be up" condition_is any 10.0.0.12 up
 }

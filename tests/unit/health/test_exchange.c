@@ -364,8 +364,8 @@ static void tcp_timeouts_say_what_is_missing(void **state)
 	server_start(&slow);
 	spec.expect = (char *)"220";
 	spec.timeout_ms = 100;
-	assert_down(&spec, silent.port, "no answer: timed out after 100 ms");
-	assert_down(&spec, slow.port, "answer without what is expected: timed out after 100 ms");
+	assert_down(&spec, silent.port, "no answer: timed out after 100ms");
+	assert_down(&spec, slow.port, "answer without what is expected: timed out after 100ms");
 	server_stop(&silent);
 	server_stop(&slow);
 }
@@ -422,7 +422,7 @@ static void udp_without_an_answer_has_timed_out(void **state)
 	server_start(&server);
 	spec.send = (char *)"?";
 	spec.timeout_ms = 100;
-	assert_down(&spec, server.port, "no answer: timed out after 100 ms");
+	assert_down(&spec, server.port, "no answer: timed out after 100ms");
 	server_stop(&server);
 }
 
@@ -487,7 +487,7 @@ static void dns_answer_to_another_query_is_not_taken(void **state)
 	server_start(&garbage);
 	assert_up(&spec, "127.0.0.1", server.port);
 	spec.timeout_ms = 100;
-	assert_down(&spec, garbage.port, "no answer: timed out after 100 ms");
+	assert_down(&spec, garbage.port, "no answer: timed out after 100ms");
 	server_stop(&server);
 	server_stop(&garbage);
 }
@@ -544,7 +544,7 @@ static void icmp_without_an_answer_has_timed_out(void **state)
 	spec.timeout_ms = 100;
 	found = probe(&spec, "192.0.2.7", 0);
 	assert_int_equal(found.status, HEALTH_DOWN);
-	assert_string_equal(found.why, "no answer: timed out after 100 ms");
+	assert_string_equal(found.why, "no answer: timed out after 100ms");
 	assert_int_equal(system("ip link del lbd-none"), 0);
 }
 
