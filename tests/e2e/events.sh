@@ -265,7 +265,7 @@ test_a_command_that_hangs_holds_up_nothing_and_is_killed() {
 	change_weight 8
 	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 8
 	lab_wait_for 40 "the command to be killed" has_runs timeout 1 || FAILED=1
-	logged "killed after 10000 ms, with what it had started"
+	logged "killed after 10s, with what it had started"
 	lab_wait_for 10 "its child to end" is_gone "$(cat "$WORK/out/child")" || FAILED=1
 	notify_with ""
 	change_weight 100

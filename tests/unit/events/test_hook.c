@@ -363,7 +363,7 @@ static void one_that_hangs_is_killed_with_its_children(void **unused)
 	run_until_ended(1);
 	log_end(&log);
 	assert_int_equal(events_notify_counts()[NOTIFY_timeout], 1);
-	expect_logged(&log, "killed after 1500 ms, with what it had started");
+	expect_logged(&log, "killed after 1500ms, with what it had started");
 	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
 	run_until(has_ended, pid);
 }

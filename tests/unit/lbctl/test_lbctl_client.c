@@ -899,7 +899,7 @@ static void stats_exact_has_all_digits(void **state)
 	assert_non_null(
 	    strstr(run.out, "  forwarded_tx         1234567890123 98765432109876  sent on\n"));
 	assert_non_null(strstr(run.out, "  flow_evicted              12345678"));
-	assert_non_null(strstr(run.out, "  198.51.100.0/24            7654321 dropped, last 4 s"));
+	assert_non_null(strstr(run.out, "  198.51.100.0/24            7654321 dropped, last 4s"));
 }
 
 static void stats_shows_the_sources_above_their_rate(void **state)
@@ -941,7 +941,7 @@ static void services_show_status_and_transitions(void **state)
 
 	RUN(answers, "services");
 	assert_non_null(strstr(
-	    run.out, "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 "
+	    run.out, "web      [2001:db8::10]:443/tcp  degraded  2/3       -  maglev     ipip     1021 "
 		     "89abcdef  1.50k        0  2.00M"));
 	assert_non_null(strstr(run.out, "web: 12 of 1021 slots in transition"));
 	assert_non_null(strstr(run.out, "web: reached its share of the crowded flow table"));

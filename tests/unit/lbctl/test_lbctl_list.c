@@ -278,8 +278,8 @@ static void a_backend_without_its_share_says_why(void **state)
 	assert_string_equal(
 	    WHY("draining", "", 100, 0,
 		",\"active\":3,\"kept_slots\":7,\"drain\":{\"since_s\":9,\"last_packet_s\":2}"),
-	    "takes no new flows; 3 active flows, 7 slots kept for older flows, draining for 9 s, "
-	    "last packet 2 s ago");
+	    "takes no new flows; 3 active flows, 7 slots kept for older flows, draining for 9s, "
+	    "last packet 2s ago");
 }
 
 static void a_service_that_is_not_wholly_up_says_why(void **state)

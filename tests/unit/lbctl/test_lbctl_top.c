@@ -302,8 +302,8 @@ static void the_head_has_totals_and_the_reasons_of_drops(void **state)
 	struct top_options options = {.columns = 100};
 
 	render_example(&options);
-	has("lbd 0.1.0  up 1 min  eth0 native");
-	has("rates over 1.0 s\n");
+	has("lbd 0.1.0  up 1m  eth0 native");
+	has("rates over 1.0s\n");
 	has("Backends[|||");
 	has("2/3 up]");
 	has("5/10]");
@@ -428,7 +428,7 @@ static void a_backend_without_an_earlier_sample_has_no_rate(void **state)
 	assert_false(model.services[0].backends[0].rates.known);
 	assert_true(model.services[0].backends[1].rates.known);
 	render(&model, &options);
-	has(" 1.2 ms      -      -      -      7\n");
+	has("  1.2ms      -      -      -      7\n");
 	top_model_done(&model);
 	json_decref(before);
 	json_decref(now);
@@ -580,7 +580,7 @@ static void once_prints_a_plain_frame_of_two_samples(void **state)
 	RUN_TOP("--once");
 	assert_int_equal(run.exit_code, 0);
 	assert_null(strchr(run.out, '\033'));
-	assert_non_null(strstr(run.out, "rates over 1.0 s\n"));
+	assert_non_null(strstr(run.out, "rates over 1.0s\n"));
 	assert_non_null(strstr(run.out, "web 192.0.2.10:80/tcp"));
 	assert_non_null(strstr(run.out, "2.00k"));
 	assert_non_null(strstr(run.out, "no_backend 20.0/s"));

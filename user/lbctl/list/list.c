@@ -107,7 +107,7 @@ static void put_title(const struct watch *watch, bool coloured, unsigned columns
 	if (watch->failure[0])
 		snprintf(text, sizeof(text), "Since %s: %s Retrying.", clock, watch->failure);
 	else
-		snprintf(text, sizeof(text), "%s: every %g s, %s", watch->call->verb->name,
+		snprintf(text, sizeof(text), "%s: every %gs, %s", watch->call->verb->name,
 			 (double)watch->interval_ms / 1000, clock);
 	printf("%s%s%s", format_escape(watch->failure[0] ? TONE_ALARM : TONE_BOLD, coloured),
 	       text_fit(text, columns, CUT_END, cut, sizeof(cut)),

@@ -99,10 +99,10 @@ static void add_title(struct top_frame *frame, const struct top_model *model,
 	if (options->paused)
 		snprintf(text, sizeof(text), "paused at %s", options->clock ? options->clock : "");
 	else if (options->rows && options->clock)
-		snprintf(text, sizeof(text), "%s, every %g s", options->clock,
+		snprintf(text, sizeof(text), "%s, every %gs", options->clock,
 			 (double)options->interval_ms / 1000);
 	else
-		snprintf(text, sizeof(text), "rates over %.1f s", model->seconds);
+		snprintf(text, sizeof(text), "rates over %.1fs", model->seconds);
 	put_at_right(flow.line, options->paused ? TONE_WARN : TONE_PLAIN, text, options->columns);
 }
 

@@ -17,6 +17,7 @@
 #include <event2/event_struct.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "common/printable.h"
 #include "process.h"
@@ -185,10 +186,11 @@ static void kill_group(const struct run *run)
 static void describe(const struct run *run, const struct hook *hook, int status, char text[128])
 {
 	const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+	char limit[DURATION_TEXT];
 
 	if (run->timed_out)
-		snprintf(text, 128, "killed after %u ms, with what it had started",
-			 hook->options.limit_ms);
+		snprintf(text, 128, "killed after %s, with what it had started",
+			 duration_exact(hook->options.limit_ms, limit));
 	else if (name)
 		snprintf(text, 128, "killed by SIG%s", name);
 	else
