@@ -494,8 +494,8 @@ int attach_detach(struct attach *attach, const char *name, struct error *err)
 	rc = take_off(attach, &was, err);
 	if (rc)
 		return rc;
-	events_log(EVENT_interface_detached, LOG_INFO,
-		   &(struct event_about){.interface = was.name}, "%s: detached", was.name);
+	events_log(EVENT_interface_detached, LOG_INFO, &(struct event_about){.interface = was.name},
+		   "%s: detached", was.name);
 	offloads_restore(attach->offloads, was.ifindex);
 	there = attach_find(attach, was.ifindex);
 	if (there)

@@ -22,7 +22,7 @@
 #define MIN_IDLE  (3 * SECOND)
 #define MAX_IDLE  ((uint64_t)((LB_FLOW_MAX_IDLE * (1ULL << LB_TICK_SHIFT)) / 1000000000) * SECOND)
 #define MAX_SLOTS ((1 << 28) - 1)
-#define MAX_NAME        63
+#define MAX_NAME  63
 
 /* Rates of new flows, per minute. The costs of a flow are whole ns, and 256 ns for sources: at the
  * highest rates the rounding is below 3 %. */

@@ -211,10 +211,10 @@ static void log_note(const struct reload_note *one)
 	const char *what = one->kept ? "kept by the reload" : "dropped by the reload";
 	bool backend = one->address.family; /* else it is about the service */
 	char address[ADDR_TEXT] = "";
-	const struct event_about about = {.service = one->service,
-					  .backend = backend ? addr_format(&one->address, address)
-							     : NULL,
-					  .why = one->kept ? "" : "the config file takes precedence"};
+	const struct event_about about = {
+	    .service = one->service,
+	    .backend = backend ? addr_format(&one->address, address) : NULL,
+	    .why = one->kept ? "" : "the config file takes precedence"};
 
 	events_log(one->kept ? EVENT_override_kept : EVENT_override_dropped, LOG_INFO, &about,
 		   "service %s:%s%s%s%s%s run-time change %s: %s", one->service,

@@ -266,7 +266,7 @@ int state_service_remove(struct state *state, const char *name, bool force, stru
 	snprintf(gone, sizeof(gone), "%s", service->config->name);
 	rc = change_end(state, &change, err);
 	if (!rc)
-		events_log(EVENT_service_removed, LOG_INFO,
-			   &(struct event_about){.service = gone}, "%s removed", label);
+		events_log(EVENT_service_removed, LOG_INFO, &(struct event_about){.service = gone},
+			   "%s removed", label);
 	return rc;
 }

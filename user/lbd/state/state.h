@@ -140,7 +140,7 @@ struct state_options {
 	/* Copied; where an lbd of before had them. Renamed to overrides_path if that does not exist
 	 * and an entry is about this config. NULL: nowhere else. */
 	const char *overrides_former;
-	const char *held_path; /* copied; the file of detached interfaces; NULL: not kept */
+	const char *held_path;   /* copied; the file of detached interfaces; NULL: not kept */
 	const char *uptime_path; /* copied; the file of availabilities; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
