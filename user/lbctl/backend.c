@@ -281,7 +281,9 @@ REGISTER(verb, backend_weight) = {
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "set a backend's share of new flows",
     .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` writes it into "
-	       "the config file. Established flows keep their backends. Weight 0: no new flows.",
+	       "the config file. Established flows keep their backends. Weight 0: no new flows. "
+	       "Where all weights in the config are equal, it counts in twenty-fifths of them; "
+	       "`slots` makes that finer.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND),
 		  ARGUMENT("WEIGHT", WORDS_NONE)},
     .examples = {{"backend weight web 10.0.0.12 200", "twice the default"}},
