@@ -215,8 +215,8 @@ REGISTER(verb, backend_add) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "add a backend to a service",
-    .details = "Lasts until the next reload; add the backend to the config to keep it. Established "
-	       "flows keep their backends.",
+    .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` writes it into "
+	       "the config file. Established flows keep their backends.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_NONE)},
     .options = {{.name = "--weight",
 		 .value = "N",
@@ -238,8 +238,8 @@ REGISTER(verb, backend_remove) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "drain a backend, then remove it from its service",
-    .details = "Lasts until the next reload; remove the backend from the config as well to keep "
-	       "the change.",
+    .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` takes the "
+	       "backend out of the config file.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND)},
     .options =
 	{{.name = "--now",
@@ -280,8 +280,10 @@ REGISTER(verb, backend_weight) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "set a backend's share of new flows",
-    .details = "Lasts until the next reload. Established flows keep their "
-	       "backends. Weight 0: no new flows.",
+    .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` writes it into "
+	       "the config file. Established flows keep their backends. Weight 0: no new flows. "
+	       "Where all weights in the config are equal, it counts in twenty-fifths of them; "
+	       "`slots` makes that finer.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND),
 		  ARGUMENT("WEIGHT", WORDS_NONE)},
     .examples = {{"backend weight web 10.0.0.12 200", "twice the default"}},

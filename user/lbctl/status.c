@@ -221,8 +221,8 @@ static void print_probe_process(const json_t *status, unsigned columns)
 				json_flag(process, "running") ? "" : ", starting");
 	else
 		used = snprintf(line, sizeof(line),
-				"Warning: not running. HTTP and HTTPS checks wait for it; backends "
-				"keep their status");
+				"Warning: not running. Checks that read answers wait for it; "
+				"backends keep their status");
 	if (restarts)
 		snprintf(line + used, sizeof(line) - (size_t)used,
 			 ", restarted %s, the last %s ago: %.200s",

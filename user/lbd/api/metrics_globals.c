@@ -100,7 +100,7 @@ static void write_probe_process(struct text *text, const struct health *health)
 
 	health_process(health, &process);
 	write_number(text, "lbd_probe_process_down",
-		     "1: the process that runs HTTP and HTTPS checks is needed and does not run.",
+		     "1: checks that read answers need the probe process, and it does not run.",
 		     process.needed && !process.running);
 	metrics_family(text, "lbd_probe_process_restarts_total", "counter",
 		       "Times it has ended by itself, or was ended as it hung or misbehaved.");
@@ -192,7 +192,7 @@ static void write_config(struct text *text, const struct state *state)
 		     "When the config in force was read, in seconds since 1970-01-01 UTC.",
 		     (double)age.applied_ms / 1000);
 	write_number(text, "lbd_overrides",
-		     "Run-time changes in force: how many backends differ from the config file.",
+		     "Services and backends that differ from the config file by run-time changes.",
 		     state_overrides_count(state));
 }
 
