@@ -18,6 +18,7 @@
 
 #include "lbd/attach/internal.h"
 #include "lbd/host/host.h"
+#include "support/test_file.h"
 #include "support/test_log.h"
 #include "support/test_netns.h"
 
@@ -169,6 +170,41 @@ static void what_is_detached_or_attached_while_the_kernel_is_asked_is_not_judged
 	assert_int_equal(attach.count, 1);
 }
 
+/* The list of what was turned off: a device that is waited for when it is turned on again. */
+static void turned_off(uint32_t ifindex)
+{
+	char path[sizeof(links) + 16], text[96];
+
+	snprintf(path, sizeof(path), "%s/offloads", links);
+	snprintf(text, sizeof(text), "[{\"for\":%u,\"device\":%u,\"feature\":\"rx-gro\"}]", ifindex,
+		 ifindex);
+	test_file_put(path, text);
+	offloads_free(attach.offloads);
+	attach.offloads = offloads_new(path);
+	assert_non_null(attach.offloads);
+}
+
+static void an_interface_that_goes_while_its_offloads_are_turned_on_again_is_forgotten_once(
+    void **state)
+{
+	struct round round;
+	uint32_t ifindex;
+
+	needs_root();
+	attached("a0", false);
+	attached("b0", false);
+	ifindex = attach.list[0].ifindex;
+	assert_int_equal(bpf_xdp_detach((int)ifindex, XDP_FLAGS_DRV_MODE, NULL), 0);
+	turned_off(ifindex);
+	begin_round(&round);
+	assert_true(tasks_turn(round.tasks, 0)); /* the kernel was asked */
+	assert_true(tasks_turn(round.tasks, 0)); /* a0 was found without a program */
+	attach_link_changed(&attach, ifindex, "a0", false);
+	assert_non_null(strstr(end_round(&round), "a0: another process detached lbd's program"));
+	assert_int_equal(attach.count, 1);
+	assert_string_equal(attach.list[0].name, "b0");
+}
+
 static void find_hint(void *arg, const char *sentence)
 {
 	*(bool *)arg |= strstr(sentence, "a0 is a veth in generic mode") != NULL;
@@ -196,6 +232,7 @@ int main(void)
 	    TEST(an_interface_that_cannot_be_detached_does_not_keep_others_from_their_turn),
 	    TEST(the_loop_goes_on_while_the_kernel_is_asked),
 	    TEST(what_is_detached_or_attached_while_the_kernel_is_asked_is_not_judged),
+	    TEST(an_interface_that_goes_while_its_offloads_are_turned_on_again_is_forgotten_once),
 	    TEST(what_status_warns_of_is_known_without_asking_the_kernel_again),
 	};
 

@@ -330,6 +330,36 @@ static void what_the_file_says_too_needs_no_entry(void **state)
 	}
 }
 
+/* A file that the next start would refuse loses every change that is in it. */
+static void more_than_can_be_read_again_is_not_written(void **state)
+{
+	struct place *place = *state;
+	struct overrides overrides = {0};
+	const struct config_service service = {.name = (char *)"web",
+					       .vip = test_addr("192.0.2.1")};
+	const size_t length = 1 << 20;
+	char *added = malloc(length + 16);
+	struct error err;
+	int rc;
+
+	assert_non_null(added);
+	strcpy(added, "{\"name\":\"");
+	memset(added + strlen(added), 'x', length);
+	strcpy(added + length, "\"}");
+	for (unsigned i = 0; i < 17; i++) {
+		assert_int_equal(overrides_add_service(&overrides, &service, added), 0);
+		rc = overrides_save(&overrides, place->path, &err);
+		if (rc)
+			break;
+	}
+	assert_int_equal(rc, -EFBIG);
+	overrides_done(&overrides);
+	assert_int_equal(overrides_load(place->path, 100, &overrides, &err), 0);
+	assert_int_equal(overrides.services_count, 15);
+	overrides_done(&overrides);
+	free(added);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +372,8 @@ int main(void)
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_node_without_a_drain_is_no_order, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(no_changes_leave_no_file, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(more_than_can_be_read_again_is_not_written, set_up,
+					    tear_down),
 	    cmocka_unit_test_setup_teardown(failed_save_keeps_the_old_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(broken_files_are_errors, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(entries_beyond_the_most_are_dropped, set_up, tear_down),

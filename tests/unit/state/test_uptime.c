@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lbd/host/host.h"
 #include "lbd/state/uptime.h"
 
 #define SECOND 1000ULL
@@ -224,6 +225,38 @@ static void a_file_of_any_bytes_does_no_harm(void **state)
 	}
 }
 
+/* ---- as a task ---- */
+
+static struct uptimes *saved;
+
+static void run_save(void *arg)
+{
+	struct error err;
+
+	*(int *)arg = uptimes_save(saved, path, NOW, &err);
+}
+
+static void the_loop_goes_on_while_the_disk_is_waited_for(void **state)
+{
+	struct event_base *base = loop_new();
+	struct tasks *tasks;
+	int rc = 1;
+
+	saved = uptimes_new();
+	pass(uptimes_get(saved, "a"), NOW - MINUTE, MINUTE, true);
+	assert_int_equal(tasks_new(base, &tasks), 0);
+	tasks_by_hand(tasks);
+	assert_int_equal(tasks_add(tasks, run_save, &rc), 0);
+	assert_true(tasks_turn(tasks, 0));
+	assert_int_equal(rc, 1);
+	while (tasks_turn(tasks, 0))
+		;
+	assert_int_equal(rc, 0);
+	tasks_free(tasks);
+	event_base_free(base);
+	uptimes_free(saved);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +266,8 @@ int main(void)
 	    cmocka_unit_test(a_span_of_the_ring_is_used_again),
 	    cmocka_unit_test(a_clock_that_is_put_back_counts_nothing_of_the_future),
 	    cmocka_unit_test_setup_teardown(it_survives_a_restart, make_path, remove_path),
+	    cmocka_unit_test_setup_teardown(the_loop_goes_on_while_the_disk_is_waited_for,
+					    make_path, remove_path),
 	    cmocka_unit_test(no_file_is_no_error),
 	    cmocka_unit_test_setup_teardown(a_file_that_is_something_else_is_refused_with_its_line,
 					    make_path, remove_path),

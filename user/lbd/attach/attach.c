@@ -544,8 +544,8 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 				   "%s: interface is gone, and its program with it", there->name);
 			if (!there->dispatcher)
 				unlink(old_path);
-			offloads_restore(attach->offloads, there->ifindex);
 			forget(attach, there);
+			offloads_restore(attach->offloads, ifindex);
 		}
 		return;
 	}
@@ -555,7 +555,8 @@ void attach_check_programs(struct attach *attach, const struct facts *facts)
 {
 	for (unsigned i = 0; i < attach->count;) {
 		struct attachment *there = &attach->list[i];
-		const struct facts_interface *said = facts_of(facts, there->ifindex);
+		const uint32_t ifindex = there->ifindex;
+		const struct facts_interface *said = facts_of(facts, ifindex);
 
 		if (!said || !said->bare) {
 			i++; /* an interface that is gone is attach_link_changed's to handle */
@@ -568,8 +569,9 @@ void attach_check_programs(struct attach *attach, const struct facts *facts)
 		    "%s: another process detached lbd's program, or removed its pin under %s: nothing "
 		    "is forwarded there; to attach it again: lbctl attach %s",
 		    there->name, attach->links, there->name);
-		offloads_restore(attach->offloads, there->ifindex);
+		/* before the wait for the device, in which the list may become another one */
 		forget(attach, there);
+		offloads_restore(attach->offloads, ifindex);
 	}
 }
 

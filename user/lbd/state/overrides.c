@@ -605,6 +605,9 @@ int overrides_save(const struct overrides *overrides, const char *path, struct e
 	text = overrides_to_text(overrides);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	if (strlen(text) > OVERRIDES_BYTES) /* the next start would lose all of them */
+		return error_set(err, -EFBIG, "%s: would be longer than %u MiB", path,
+				 OVERRIDES_BYTES >> 20);
 	rc = file_replace(path, text);
 	return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }

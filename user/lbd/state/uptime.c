@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/files.h"
+#include "lbd/host/host.h"
 
 #define HEAD       "lbd availability 1"
 #define FILE_BYTES (128u << 20) /* 16384 services have less than half of it */
@@ -158,14 +159,26 @@ static void write_one(const void *node, VISIT visit, void *arg)
 		write_ring(uptime, i, writer->to);
 }
 
+struct saving {
+	const char *path, *text;
+	int rc;
+};
+
+static void replace(void *arg)
+{
+	struct saving *saving = arg;
+
+	saving->rc = file_replace(saving->path, saving->text);
+}
+
 int uptimes_save(const struct uptimes *uptimes, const char *path, uint64_t wall_ms,
 		 struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
+	struct saving saving = {.path = path};
 	struct writer writer = {.wall_ms = wall_ms};
 	size_t length = 0;
 	bool failed;
-	int rc;
 
 	writer.to = open_memstream(&text, &length);
 	if (!writer.to)
@@ -175,8 +188,9 @@ int uptimes_save(const struct uptimes *uptimes, const char *path, uint64_t wall_
 	failed = ferror(writer.to);
 	if (fclose(writer.to) || failed)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	rc = file_replace(path, text);
-	return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
+	saving.text = text;
+	task_wait(replace, &saving); /* for the disk */
+	return saving.rc ? error_set(err, saving.rc, "%s: %s", path, strerror(-saving.rc)) : 0;
 }
 
 /* A number and the blank before it. */
