@@ -14,8 +14,6 @@
 #define FLOW_QUIET 8
 /* Ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_REUSE_QUIET 112
-/* Ticks without a round of the sweep after which lbd counts as away */
-#define FLOW_LBD_AWAY    16
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
 
@@ -326,17 +324,17 @@ static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 
 enum flow_fill { FLOW_FULL, FLOW_FILLED, FLOW_RACED };
 
-/* The part in use becomes larger, as it is full here before lbd has seen that it needs more. lbd
- * moves what is in it soon, and can then enlarge it again. If lbd is away: the whole table. False:
- * it is used whole already, or its size is changing. */
-LB_NOINLINE int flow_grow(__u32 now)
+/* The whole table comes into use, as the part is full here before lbd has seen that it needs more.
+ * Not a larger part: new flows could fill that before lbd has moved what is in this one, which
+ * would then find no place there, and a part cannot grow while it is not moved. False: it is used
+ * whole already, or its size is changing. */
+LB_NOINLINE int flow_grow(void)
 {
-	const bool away = now - settings.swept > FLOW_LBD_AWAY;
 	union lb_flow_masks masks = flow_masks(), after = masks;
 
 	if (masks.look != masks.put || masks.put == flow_mask)
 		return false;
-	after.put = away ? flow_mask : masks.put * 2 + 1;
+	after.put = flow_mask;
 	__sync_val_compare_and_swap(&settings.flow_masks.word, masks.word, after.word);
 	return true;
 }
@@ -363,7 +361,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 		return FLOW_FULL;
 	victim = flow_victim_in(first, now);
 	other = flow_victim_in(second, now);
-	if (!is_spare(victim / LB_FLOW_WAYS) && !is_spare(other / LB_FLOW_WAYS) && flow_grow(now))
+	if (!is_spare(victim / LB_FLOW_WAYS) && !is_spare(other / LB_FLOW_WAYS) && flow_grow())
 		return FLOW_RACED; /* there is more room now */
 	if (other / LB_FLOW_WAYS > victim / LB_FLOW_WAYS) {
 		flow_mark_overflow(first);

@@ -84,6 +84,8 @@ struct uptime *availability_of(struct state *state, const struct config_service 
 {
 	char vip[ADDR_TEXT], key[UPTIME_KEY];
 
+	if (!state->uptimes)
+		return NULL;
 	snprintf(key, sizeof(key), config->vip.family == 6 ? "[%s]:%u/%s" : "%s:%u/%s",
 		 addr_format(&config->vip, vip), config->port,
 		 config->protocol == CONFIG_TCP ? "tcp" : "udp");

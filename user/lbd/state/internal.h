@@ -123,7 +123,7 @@ int availability_start(struct state *state); /* reads the file; 0 or -ENOMEM */
 /* Each second: adds the time since the last call to each service. */
 void availability_tick(struct state *state);
 void availability_stop(struct state *state); /* writes the file */
-/* That of a service; NULL: out of memory. */
+/* That of a service; NULL: out of memory, or before availability_start. */
 struct uptime *availability_of(struct state *state, const struct config_service *config);
 
 /* ---- weigh.c: pure ---- */
