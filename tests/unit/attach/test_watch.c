@@ -225,8 +225,6 @@ static void what_status_warns_of_is_known_without_asking_the_kernel_again(void *
 	watch_look(&attach, attach.list[0].ifindex);
 	attach_warnings(&attach, &attach.list[0], find_hint, &found);
 	assert_true(found);
-	sentences_done(attach.list[0].hints);
-	free(attach.list[0].hints);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
