@@ -27,13 +27,15 @@ static bool is_wide(const struct bpf_map *map)
 	return !strncmp(bpf_map__name(map), ".data.wide.", 11);
 }
 
-void wide_release(const struct bpf_object *object)
+int wide_release(const struct bpf_object *object)
 {
 	struct bpf_map *map;
+	int rc = 0;
 
 	if (!object)
-		return;
+		return 0;
 	bpf_object__for_each_map (map, object)
-		if (is_wide(map) && bpf_map__value_size(map) != WIDE_LEAST)
-			wide_make(map, "released", WIDE_LEAST);
+		if (!rc && is_wide(map) && bpf_map__value_size(map) != WIDE_LEAST)
+			rc = wide_make(map, "released", WIDE_LEAST);
+	return rc;
 }

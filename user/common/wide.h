@@ -13,7 +13,8 @@
 
 /* Replaces the map by a new one of so many bytes, of the kernel's name `name`. 0 or -errno. */
 int wide_make(struct bpf_map *map, const char *name, size_t bytes);
-/* Before an object is closed whose wide maps were made, or shared from another object. */
-void wide_release(const struct bpf_object *object);
+/* Before an object is closed whose wide maps were made, or shared from another object. 0 or -errno:
+ * then the object must not be closed, as libbpf would unmap what is not its own. NULL is fine. */
+int wide_release(const struct bpf_object *object);
 
 #endif

@@ -122,8 +122,8 @@ int dispatcher_attach(struct dataplane *dp, uint32_t ifindex, bool native, char 
 		if (!rc)
 			rc = undo_lone_program(ifindex);
 	}
-	wide_release(copy->obj);
-	lb_bpf__destroy(copy);
+	if (!wide_release(copy->obj)) /* else memory is lost, as descriptors or memory are short */
+		lb_bpf__destroy(copy);
 	if (rc)
 		libxdp_strerror(rc, why, 256);
 	return rc;

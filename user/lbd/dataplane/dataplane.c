@@ -609,9 +609,8 @@ void dataplane_close(struct dataplane *dp)
 		if (dp->mappings[i].at)
 			munmap(dp->mappings[i].at, dp->mappings[i].bytes);
 	free(dp->mappings);
-	if (dp->skel)
-		wide_release(dp->skel->obj);
-	lb_bpf__destroy(dp->skel);
+	if (dp->skel && !wide_release(dp->skel->obj)) /* else it is lost, with the process */
+		lb_bpf__destroy(dp->skel);
 	free(dp->pin);
 	free(dp);
 }
