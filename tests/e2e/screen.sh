@@ -178,7 +178,7 @@ test_the_terminal_is_given_back() {
 
 test_watch_shows_changes_until_it_is_ended() {
 	open_screen 110 16 backends web4 --watch=200ms
-	wait_shows '^backends: every 0\.2 s, [0-9:]{8}$' || FAILED=1
+	wait_shows '^backends: every 0\.2s, [0-9:]{8}$' || FAILED=1
 	wait_shows '^web4 +10\.0\.0\.12 +up' || FAILED=1
 	lbctl backend weight web4 10.0.0.12 7 >/dev/null || return 1
 	wait_shows '^web4 +10\.0\.0\.12 +up .* 7 ' || FAILED=1
@@ -186,7 +186,7 @@ test_watch_shows_changes_until_it_is_ended() {
 	wait_shows '^Since [0-9:]{8}: lbd is not running' || FAILED=1
 	wait_shows '^web4 +10\.0\.0\.12 ' || FAILED=1
 	lab_lbd_start || return 1
-	wait_shows '^backends: every 0\.2 s' || FAILED=1
+	wait_shows '^backends: every 0\.2s' || FAILED=1
 	keys C-c
 	lab_wait_for 5 "watch to end" is_closed
 	lbctl reload >/dev/null || return 1
