@@ -6,7 +6,7 @@ set -eu
 case $2 in
 ./lbd_*.deb)
 	ln -s "$BUILD/lbd" "$BUILD/lbctl" /usr/local/sbin
-	mkdir -p /etc/lbd
+	mkdir -p /etc/lbd/conf.d
 	cp "$SOURCE/dist/default.yaml" /etc/lbd/lbd.yaml
 	exec systemctl enable --now lbd
 	;;
