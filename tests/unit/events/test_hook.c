@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -459,6 +460,7 @@ int main(int argc, char **argv)
 
 	if (events_is_command(argc, argv))
 		return events_run_command(argc, argv);
+	signal(SIGPIPE, SIG_IGN); /* as lbd does: a command need not read what it is given */
 	unsetenv("JOURNAL_STREAM");
 	log_set_level(LOG_EMERG);
 	if (!mkdtemp(directory) || chmod(directory, 0777))
