@@ -63,8 +63,7 @@ __u16 fronts[32] SEC(LB_FRONTS_MAP);
 /* The line of a backend; one that is not in use has no flags. */
 static __always_inline struct lb_backend *backend_at(__u32 id)
 {
-	/* hidden: the compiler may know the bits better than the verifier, and leave the mask out
-	 */
+	/* hidden: the compiler may know the bits better than the verifier, and drop the mask */
 	asm volatile("" : "+r"(id));
 	return &backends[id & LB_MAX_BACKENDS];
 }

@@ -48,7 +48,6 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
 		struct lb_vip *vip = &bucket->vip[i];
-
 		const __u64 *half = (const void *)vip->addr, *wanted = (const void *)word;
 
 		if (half[1] != wanted[1] || half[0] != wanted[0] || vip->family != 6)

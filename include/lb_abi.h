@@ -437,8 +437,7 @@ struct lb_backend {
 	__u16 service;
 	__u8 flags;  /* enum lb_backend_flags */
 	__u8 family; /* of the outer header: 4 or 6 */
-	/* mask of the bits in the last 32 of outer_src that vary with the flow; they are zero there
-	 */
+	/* mask of the bits in the last 32 of outer_src that vary with the flow: zero there */
 	__be32 spread;
 	__be32 outer_src[4]; /* IPv4: [0] */
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */

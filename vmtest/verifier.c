@@ -116,9 +116,13 @@ static void set_entries(struct bpf_object *object, const char *name, uint64_t en
 static void set_wide(struct bpf_object *object, const char *name, uint64_t bytes)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
+	int rc = map ? wide_make(map, "wide", bytes) : 0;
 
-	if (map && wide_make(map, "wide", bytes))
-		exit(1);
+	if (!rc)
+		return;
+	fprintf(stderr, "verifier: map %s of %llu bytes: %s\n", name, (unsigned long long)bytes,
+		strerror(-rc));
+	exit(1);
 }
 
 /* The least one that is not below, and fills a line of the longest elements. */

@@ -296,7 +296,6 @@ LB_TEST(a_set_of_pins_that_is_not_whole_is_refused)
 	refused(&opts, -EPROTO, "the set of pinned maps is incomplete");
 }
 
-/* lbd was stopped while it made its first pins. */
 /* In place of map `vips`. */
 static void pin_another(uint32_t value_size, uint32_t entries)
 {
@@ -324,6 +323,7 @@ LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
 	refused(&opts, -EPROTO, "a map of another type or layout than expected");
 }
 
+/* lbd was stopped while it made its first pins. */
 LB_TEST(remains_of_a_set_that_was_never_complete_are_replaced)
 {
 	struct dataplane *dp = open_pinned();

@@ -15,8 +15,7 @@ enum ring_grain {
 	/* the shares of unequal weights, down to a hundredth of the average; and where a client is
 	 * to keep its backend: the loss of one moves 2 to 3 % of the slots of the others */
 	RING_FINE = 100,
-	/* equal shares, to 4 %; the loss of one backend moves 4 to 6 % of the slots of the others
-	 */
+	/* equal shares, to 4 %; the loss of one backend moves 4 to 6 % of the others' slots */
 	RING_COARSE = 25,
 };
 

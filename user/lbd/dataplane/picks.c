@@ -189,7 +189,8 @@ static uint32_t fill_members(struct turn *turns, unsigned count, uint64_t sum, u
 
 /* ---- the plan ---- */
 
-static int list_make(struct service_plan *plan, fill_fn *fill)
+/* Lists the members that take new flows, each of its weight. */
+static int list_weighted(struct service_plan *plan, fill_fn *fill)
 {
 	_cleanup_free_ struct turn *turns = calloc(plan->count + 1, sizeof(*turns));
 	unsigned count = 0;
@@ -222,10 +223,10 @@ static int make_list(struct service_plan *plan)
 
 	switch (plan->want.algorithm->select) {
 	case LB_SELECT_TURN:
-		return list_make(plan, fill_turns);
+		return list_weighted(plan, fill_turns);
 	case LB_SELECT_COST:
 		rc = fill_in_latencies(plan);
-		return rc ? rc : list_make(plan, fill_members);
+		return rc ? rc : list_weighted(plan, fill_members);
 	case LB_SELECT_SLOT:
 		break;
 	}
