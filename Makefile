@@ -298,7 +298,7 @@ coverage: ## lines and branches of user/ that the unit tests run, file by file (
 	gcovr --root . --object-directory build/coverage --filter user/ --sort-percentage; exit $$status
 
 compile_commands: ## build/compile_commands.json, for editors and clangd
-	@tools/deps build test
+	@tools/deps build demo test
 	@$(MAKE) --no-print-directory --dry-run --always-make V=1 tests bench-programs | grep -E -- ' -c -o [^ ]+ [^ ]+\.c$$' | \
 		jq -R -s --arg dir "$(CURDIR)" '[split("\n")[] | select(. != "") | {directory: $$dir, command: ., file: (split(" ") | last)}]' \
 		>build/compile_commands.json
