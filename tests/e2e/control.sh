@@ -756,18 +756,9 @@ test_detach_then_stop_leaves_no_pins() {
 	lab_lbd_start && lab_wait_for 5 "all to be up" backends_up 6
 }
 
-two_services_of_two_backends() {
-	lab_with_servers 2 || return 1
-	{
-		lab_config_head
-		echo "services:"
-		config_service web4 $VIP4 tcp 80 4 2 "idle-timeout: { tcp: 3s }"
-		config_service web6 $VIP6 tcp 80 6 2 ""
-		config_service tcp4 $VIP4 tcp 7000 4 2 ""
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start || return 1
-	lab_wait_for 10 "all backends to be up" backends_up 6
+set_up() {
+	lab_with_servers 2 && lab_lbd_with 6 config_web_and_tcp 2 "idle-timeout: { tcp: 3s }"
 }
 
-set_up_or_end two_services_of_two_backends
+set_up_or_end set_up
 run_tests "$@"

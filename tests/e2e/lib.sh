@@ -38,6 +38,14 @@ config_services() { # N [SERVICE-EXTRA-LINES]
 	config_service udp6 "$LAB_UDP6" udp 5353 6 "$n" "$extra"
 }
 
+# Three of them.
+config_web_and_tcp() { # N [EXTRA-LINES of web4]
+	echo "services:"
+	config_service web4 $VIP4 tcp 80 4 "$1" "${2:-}"
+	config_service web6 $VIP6 tcp 80 6 "$1" ""
+	config_service tcp4 $VIP4 tcp 7000 4 "$1" ""
+}
+
 # One service. A backend stays up when two checks in a row fail. FAMILY (4 or 6) is that of the
 # backends' addresses. The caller may set HEALTH (another check), BACKENDS ("1 3": only these),
 # WEIGHTS ("300 100": of the first and the second backend) and BACKUPS ("4": these are backups).
@@ -77,20 +85,27 @@ lab_with_servers() { # N
 	done
 }
 
-# The whole lab with N backends, servers, lbd and the program attached.
-lab_with_lbd() { # N [EXTRA]
-	lab_with_servers "$1" || return 1
+# lbd with what COMMAND prints after the head of the config, until COUNT entries of backends are up.
+lab_lbd_with() { # COUNT COMMAND...
+	local count=$1
+	shift
 	{
 		lab_config_head
 		[ -z "${MODE:-}" ] || echo "mode: $MODE"
-		config_services "$1" "${2:-}"
+		"$@"
 	} >"$WORK/lbd.yaml"
 	lab_lbd_start || return 1
-	lab_wait_for 10 "all backends to be up" backends_up $((6 * $1)) || {
+	lab_wait_for 10 "all backends to be up" backends_up "$count" || {
 		lbctl backends
 		cat "$WORK/lbd.log"
 		return 1
 	}
+}
+
+# The whole lab with N backends, servers, lbd and the program attached.
+lab_with_lbd() { # N [EXTRA]
+	lab_with_servers "$1" || return 1
+	lab_lbd_with $((6 * $1)) config_services "$1" "${2:-}" || return 1
 	lab_wait_for 90 "the slots of the UDP services to settle" lab_udp_settled
 }
 

@@ -128,11 +128,7 @@ set_up() {
 			"$BUILD/tests/e2e/traffic" serve-tcp :: 7001 ports 2 name "b$i"
 	done
 	flood_unanswered $COUNT
-	{
-		lab_config_head
-		services
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up $((4 * COUNT))
+	lab_lbd_with $((4 * COUNT)) services
 }
 
 set_up_or_end set_up

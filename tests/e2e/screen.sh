@@ -241,20 +241,11 @@ test_exact_counts_agree_with_json() {
 		"$(service_field web4 bytes)"
 }
 
-two_services_of_two_backends() {
-	lab_with_servers 2 || return 1
-	{
-		lab_config_head
-		echo "services:"
-		config_service web4 $VIP4 tcp 80 4 2 ""
-		config_service web6 $VIP6 tcp 80 6 2 ""
-		config_service tcp4 $VIP4 tcp 7000 4 2 ""
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start || return 1
-	lab_wait_for 10 "all backends to be up" backends_up 6 || return 1
+set_up() {
+	lab_with_servers 2 && lab_lbd_with 6 config_web_and_tcp 2 || return 1
 	lab_spawn tmux in_ns lb tmux -u -f /dev/null -S "$WORK/tmux" -D
 	lab_wait_for 5 "tmux" test -S "$WORK/tmux"
 }
 
-set_up_or_end two_services_of_two_backends
+set_up_or_end set_up
 run_tests "$@"
