@@ -689,7 +689,6 @@ test_status_reports_that_the_program_was_detached() {
 }
 status_begins_with() { lbctl status | grep -q "^$1"; } # TEXT
 
-metric() { metrics | sed -n "s/^$1 //p"; } # SAMPLE
 health() { # prints the status and the sentence of /healthz
 	in_ns lb curl -s -w ' %{http_code}' http://127.0.0.1:9469/healthz | tr -d '\n'
 }

@@ -155,7 +155,7 @@ end_follow() { # NAME
 	rm "$WORK/$1.pid"
 }
 control_connections() { # COUNT
-	[ "$(metrics | awk '$1 == "lbd_face_connections{face=\"control\"}" { print $2 }')" -ge "$1" ]
+	[ "$(metric 'lbd_face_connections{face="control"}')" -ge "$1" ]
 }
 change_weight() { lbctl backend weight web4 10.0.0.11 "$1" >/dev/null; } # WEIGHT
 
@@ -237,8 +237,7 @@ notify_with() { # COMMAND
 	[ -z "$1" ] || echo "notify: $1" >>"$WORK/lbd.yaml"
 	lbctl reload >/dev/null
 }
-notify_runs() { metrics | awk -v r="$1" '$1 == "lbd_notify_runs_total{result=\"" r "\"}" { print $2 }'; } # RESULT
-has_runs() { [ "$(notify_runs "$1")" -ge "$2" ]; } # RESULT COUNT
+has_runs() { [ "$(metric "lbd_notify_runs_total{result=\"$1\"}")" -ge "$2" ]; } # RESULT COUNT
 was_given() { grep -qF "$1" "$WORK/out/events" 2>/dev/null; } # TEXT
 
 test_a_command_is_given_the_events_without_rights() {

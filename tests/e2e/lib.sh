@@ -143,7 +143,12 @@ condition_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE 
 reason_packets() { # REASON
 	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
 }
+# shellcheck disable=SC2120 # callers in other files pass options
 metrics() { in_ns lb curl -s "$@" http://127.0.0.1:9469/metrics; } # [CURL-OPTION]...
+metric() { metrics | awk -v sample="$1" '$1 == sample { print $2 }'; } # SAMPLE
+service_metric() { # NAME SERVICE
+	metrics | awk -v begin="$1{service=\"$2\"," 'index($1, begin) == 1 { print $2 }'
+}
 
 # ---- the daemon ----
 
