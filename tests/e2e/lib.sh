@@ -301,12 +301,14 @@ lab_ended() {
 	done
 }
 
-# Without this program the whole script is skipped.
-skip_all_without() { # COMMAND PACKAGE
-	command -v "$1" >/dev/null && return
-	echo "ok 1 - $(basename "$0" .sh) # SKIP $1 is missing: sudo apt-get install $2"
+skip_all() { # WHY: the whole script
+	echo "ok 1 - $(basename "$0" .sh) # SKIP $*"
 	echo "1..1"
 	exit 0
+}
+# Without this program the whole script is skipped.
+skip_all_without() { # COMMAND PACKAGE
+	command -v "$1" >/dev/null || skip_all "$1 is missing: sudo apt-get install $2"
 }
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
