@@ -249,8 +249,8 @@ test_a_command_is_given_the_events_without_rights() {
 	lab_wait_for 20 "the run to be counted" has_runs ok 1 || FAILED=1
 	expect "who" "$(jq -rs 'map(select(.kind == "backend-weight")) | last.who' "$WORK/out/events")" = root
 	expect "its user" "$(cat "$WORK/out/user")" = 65534
-	expect "its capabilities" "$(awk '$1 == "CapEff:" { print $2 }' "$WORK/out/status")" = 0000000000000000
-	expect "no new privileges" "$(awk '$1 == "NoNewPrivs:" { print $2 }' "$WORK/out/status")" = 1
+	expect "its capabilities" "$(status_field "$WORK/out/status" CapEff)" = 0000000000000000
+	expect "no new privileges" "$(status_field "$WORK/out/status" NoNewPrivs)" = 1
 	change_weight 100
 	notify_with ""
 }

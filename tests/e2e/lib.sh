@@ -171,7 +171,8 @@ downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* 
 
 # The process that runs HTTP checks.
 probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
-proc_status() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } # PID NAME
+proc_status() { status_field "/proc/$1/status" "$2"; } # PID NAME
+status_field() { awk -v name="$2:" '$1 == name { print $2 }' "$1"; } # COPY-OF-STATUS NAME
 rxvlan() { in_ns lb ethtool -k eth0 | awk '/^rx-vlan-offload:/ { print $2 }'; }
 # Maps, programs and links of BPF that a process holds.
 bpf_descriptors() { find "/proc/$1/fd" -lname 'anon_inode:bpf*' | wc -l; } # PID

@@ -85,11 +85,10 @@ test_its_command_for_events_has_no_capability() {
 	lbctl reload >/dev/null || FAILED=1
 	lab_wait_for 20 "the command to run" test -s "$WORK/command" || return 1
 	for set in CapInh CapPrm CapEff CapAmb; do
-		expect $set "$(awk -v name=$set: '$1 == name { print $2 }' "$WORK/command")" = \
-			0000000000000000
+		expect $set "$(status_field "$WORK/command" $set)" = 0000000000000000
 	done
-	expect "no new privileges" "$(awk '$1 == "NoNewPrivs:" { print $2 }' "$WORK/command")" = 1
-	expect "user" "$(awk '$1 == "Uid:" { print $2 }' "$WORK/command")" = "$USER_ID"
+	expect "no new privileges" "$(status_field "$WORK/command" NoNewPrivs)" = 1
+	expect "user" "$(status_field "$WORK/command" Uid)" = "$USER_ID"
 	mv "$WORK/without.yaml" "$WORK/lbd.yaml"
 	lbctl reload >/dev/null
 }
