@@ -22,16 +22,14 @@ shows() { shown | grep -qE -- "$1"; } # PATTERN
 shows_not() { screen has-session -t t && ! shows "$1"; } # PATTERN
 keys() { screen send-keys -t t "$@"; }
 is_closed() { ! screen has-session -t t; }
-wait_shows() { # PATTERN
-	lab_wait_for 10 "'$1' on the screen" shows "$1" && return
-	shown | sed 's/^/# |/'
+wait_shows() { wait_screen "'$1' on the screen" shows "$1"; }               # PATTERN
+wait_shows_not() { wait_screen "'$1' to leave the screen" shows_not "$1"; } # PATTERN
+wait_screen() { # WHAT COMMAND...
+	lab_wait_for 10 "$@" && return
+	print_screen
 	return 1
 }
-wait_shows_not() { # PATTERN
-	lab_wait_for 10 "'$1' to leave the screen" shows_not "$1" && return
-	shown | sed 's/^/# |/'
-	return 1
-}
+print_screen() { shown | sed 's/^/# |/'; }
 # Lines of the screen, the empty ones too, and columns of the longest.
 lines() { shown | wc -l; }
 longest() { shown | LC_ALL=C.UTF-8 wc -L; }
@@ -70,7 +68,7 @@ test_top_follows_the_size_of_the_terminal() {
 		wait_shows '^web4 ' && wait_shows '^h Help ' || FAILED=1
 		expect "lines at $size" "$(lines)" = "$rows"
 		expect "columns at $size" "$(longest)" -le "$columns"
-		shown | sed 's/^/# |/' | head -n 8
+		print_screen | head -n 8
 	done
 	wait_shows '^h Help q Quit ' || FAILED=1
 	close_screen
