@@ -90,7 +90,7 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
 FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
-# What runs on the thread of the tasks beside the loop; tests/run has the same list.
+# What runs on the thread of the tasks beside the loop: tests/run runs all of them that are built.
 TSAN_TESTS := $(addprefix $(BUILD)/tests/unit/,host/test_tasks host/test_loop state/test_state_tasks attach/test_watch dataplane/test_dataplane_pauses)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
@@ -298,7 +298,7 @@ coverage: ## lines and branches of user/ that the unit tests run, file by file (
 	gcovr --root . --object-directory build/coverage --filter user/ --sort-percentage; exit $$status
 
 compile_commands: ## build/compile_commands.json, for editors and clangd
-	@tools/deps build test
+	@tools/deps build demo test
 	@$(MAKE) --no-print-directory --dry-run --always-make V=1 tests bench-programs | grep -E -- ' -c -o [^ ]+ [^ ]+\.c$$' | \
 		jq -R -s --arg dir "$(CURDIR)" '[split("\n")[] | select(. != "") | {directory: $$dir, command: ., file: (split(" ") | last)}]' \
 		>build/compile_commands.json

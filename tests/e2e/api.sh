@@ -194,10 +194,7 @@ test_the_metrics_listener_answers_as_documented() {
 
 test_no_route_and_no_verb_was_left_out_here() { api_check covered "$WORK/all.answers"; }
 
-/usr/bin/python3 -c 'import jsonschema, yaml' 2>/dev/null || {
-	echo "ok 1 - api # SKIP python3-jsonschema and python3-yaml are missing: sudo tools/deps test"
-	echo "1..1"
-	exit 0
-}
+/usr/bin/python3 -c 'import jsonschema, yaml' 2>/dev/null ||
+	skip_all "python3-jsonschema and python3-yaml are missing: sudo tools/deps test"
 set_up_or_end lab_with_lbd 2
 run_tests "$@"

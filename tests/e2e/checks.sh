@@ -85,18 +85,9 @@ test_a_backend_that_answers_no_echo_is_down() {
 	lab_wait_for 20 "any 10.0.0.12 to be up" condition_is any 10.0.0.12 up
 }
 
-availability() { # SERVICE WINDOW
-	lbctl services --json | json '.services[] | select(.name == $name) | .availability[$window]' \
-		--arg name "$1" --arg window "$2"
-}
-is_below_1() { # SERVICE
-	awk -v share="$(availability "$1" 24h)" 'BEGIN { exit !(share != "null" && share < 1) }'
-}
-is_1() { [ "$(availability "$1" 24h)" = 1 ]; } # SERVICE
-metric_of() {                                  # METRIC SERVICE
-	metrics | awk -v name="$1" -v label="service=\"$2\"" \
-		'index($1, name "{") == 1 && index($1, label) { print $2 }'
-}
+availability() { service_field "$1" availability | json '.["24h"]'; } # SERVICE, over a day
+is_below_1() { [ "$(availability "$1" | jq '. < 1')" = true ]; } # SERVICE
+is_1() { [ "$(availability "$1")" = 1 ]; } # SERVICE
 
 # `dns` has lost b1; the other one goes too.
 test_availability_is_the_share_of_the_time_with_a_usable_backend() {
@@ -105,9 +96,9 @@ test_availability_is_the_share_of_the_time_with_a_usable_backend() {
 	lab_kill dns-b2
 	lab_wait_for 20 "dns to be down" condition_is dns 10.0.0.12 down || return 1
 	lab_wait_for 20 "dns not to have been available all the time" is_below_1 dns
-	expect "http's" "$(availability http 24h)" = 1
-	up=$(metric_of lbd_service_usable_seconds_total dns)
-	seen=$(metric_of lbd_service_observed_seconds_total dns)
+	expect "http's" "$(availability http)" = 1
+	up=$(service_metric lbd_service_usable_seconds_total dns)
+	seen=$(service_metric lbd_service_observed_seconds_total dns)
 	expect "seconds usable are fewer" "$(awk -v up="$up" -v seen="$seen" \
 		'BEGIN { print(up > 0 && up < seen) }')" = 1
 }

@@ -58,14 +58,14 @@ test_what_lbd_finds_is_recorded_with_the_reason() {
 	local before
 	before=$(newest)
 	lab_kill nginx-b1
-	wait_for_event "$before" backend-down || FAILED=1
+	wait_for_event "$before" backend-down
 	expect "who" "$(last backend-down .who)" = lbd
 	expect "uid" "$(last backend-down '.uid | tostring')" = null
 	expect "level" "$(last backend-down .level)" = warning
 	contains "$(last backend-down .why)" refused
 	contains "$(last backend-down .text)" "$(last backend-down .why)"
 	lab_nginx_start 1
-	wait_for_event "$before" backend-up || FAILED=1
+	wait_for_event "$before" backend-up
 	lab_wait_for 20 "all backends to be up" backends_up 12
 }
 
@@ -83,7 +83,7 @@ test_a_reload_is_recorded_whether_accepted_or_refused() {
 	contains "$(last reload-refused .why)" "port: 70000"
 	kill -HUP "$(lbd_pid)"
 	lab_wait_for 10 "the signal's reload to be refused" \
-		lbd_refused_two "$before" || FAILED=1
+		lbd_refused_two "$before"
 	expect "who a signal is" "$(last reload-refused .who)" = lbd
 	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
 	logged "reload failed, nothing changed: "
@@ -155,7 +155,7 @@ end_follow() { # NAME
 	rm "$WORK/$1.pid"
 }
 control_connections() { # COUNT
-	[ "$(metrics | awk '$1 == "lbd_face_connections{face=\"control\"}" { print $2 }')" -ge "$1" ]
+	[ "$(metric 'lbd_face_connections{face="control"}')" -ge "$1" ]
 }
 change_weight() { lbctl backend weight web4 10.0.0.11 "$1" >/dev/null; } # WEIGHT
 
@@ -165,17 +165,17 @@ test_who_follows_loses_nothing_and_gets_nothing_twice_over_a_crash() {
 	follow all --since 1h
 	lab_wait_for 10 "the first events" test -s "$WORK/all.jsonl" || return 1
 	change_weight 11
-	lab_wait_for 10 "a change to be followed" followed all ": weight 11" || FAILED=1
+	lab_wait_for 10 "a change to be followed" followed all ": weight 11"
 	change_weight 12
 	stop_lbd KILL
-	lab_wait_for 10 "lbctl to notice" grep -q "lbd does not answer" "$WORK/all.err" || FAILED=1
+	lab_wait_for 10 "lbctl to notice" grep -q "lbd does not answer" "$WORK/all.err"
 	lab_lbd_start || return 1
 	change_weight 13
-	lab_wait_for 20 "events after the crash" followed all ": weight 13" || FAILED=1
+	lab_wait_for 20 "events after the crash" followed all ": weight 13"
 	stop_lbd TERM
 	lab_lbd_start || return 1
 	change_weight 14
-	lab_wait_for 20 "events after the restart" followed all ": weight 14" || FAILED=1
+	lab_wait_for 20 "events after the restart" followed all ": weight 14"
 	end_follow all
 	expect "not in order, or twice" \
 		"$(jq -s '[.[].seq] | . == unique' "$WORK/all.jsonl")" = true
@@ -203,7 +203,7 @@ test_one_that_does_not_read_holds_up_nobody() {
 	expect "lbd answers" "$(lbctl status --json | json .starting)" = false
 	kill -CONT "${pids[@]}"
 	for i in $(seq 8); do
-		lab_wait_for 20 "follower $i to catch up" followed "slow$i" ": weight 40" || FAILED=1
+		lab_wait_for 20 "follower $i to catch up" followed "slow$i" ": weight 40"
 		end_follow "slow$i"
 		expect "events of follower $i" \
 			"$(grep -c '"kind":"backend-weight"' "$WORK/slow$i.jsonl")" = 20
@@ -237,8 +237,7 @@ notify_with() { # COMMAND
 	[ -z "$1" ] || echo "notify: $1" >>"$WORK/lbd.yaml"
 	lbctl reload >/dev/null
 }
-notify_runs() { metrics | awk -v r="$1" '$1 == "lbd_notify_runs_total{result=\"" r "\"}" { print $2 }'; } # RESULT
-has_runs() { [ "$(notify_runs "$1")" -ge "$2" ]; } # RESULT COUNT
+has_runs() { [ "$(metric "lbd_notify_runs_total{result=\"$1\"}")" -ge "$2" ]; } # RESULT COUNT
 was_given() { grep -qF "$1" "$WORK/out/events" 2>/dev/null; } # TEXT
 
 test_a_command_is_given_the_events_without_rights() {
@@ -246,12 +245,12 @@ test_a_command_is_given_the_events_without_rights() {
 	write_command "cat >>$WORK/out/events; cat /proc/self/status >$WORK/out/status; id -u >$WORK/out/user"
 	notify_with "$WORK/notify --edge" || return 1
 	change_weight 7
-	lab_wait_for 20 "the event to be handed over" was_given ": weight 7" || FAILED=1
-	lab_wait_for 20 "the run to be counted" has_runs ok 1 || FAILED=1
+	lab_wait_for 20 "the event to be handed over" was_given ": weight 7"
+	lab_wait_for 20 "the run to be counted" has_runs ok 1
 	expect "who" "$(jq -rs 'map(select(.kind == "backend-weight")) | last.who' "$WORK/out/events")" = root
 	expect "its user" "$(cat "$WORK/out/user")" = 65534
-	expect "its capabilities" "$(awk '$1 == "CapEff:" { print $2 }' "$WORK/out/status")" = 0000000000000000
-	expect "no new privileges" "$(awk '$1 == "NoNewPrivs:" { print $2 }' "$WORK/out/status")" = 1
+	expect "its capabilities" "$(status_field "$WORK/out/status" CapEff)" = 0000000000000000
+	expect "no new privileges" "$(status_field "$WORK/out/status" NoNewPrivs)" = 1
 	change_weight 100
 	notify_with ""
 }
@@ -264,9 +263,9 @@ test_a_command_that_hangs_holds_up_nothing_and_is_killed() {
 	lab_wait_for 20 "the command to run" test -s "$WORK/out/child" || return 1
 	change_weight 8
 	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 8
-	lab_wait_for 40 "the command to be killed" has_runs timeout 1 || FAILED=1
+	lab_wait_for 40 "the command to be killed" has_runs timeout 1
 	logged "killed after 10s, with what it had started"
-	lab_wait_for 10 "its child to end" is_gone "$(cat "$WORK/out/child")" || FAILED=1
+	lab_wait_for 10 "its child to end" is_gone "$(cat "$WORK/out/child")"
 	notify_with ""
 	change_weight 100
 }

@@ -61,11 +61,7 @@ test_fragments_without_a_first_one_reach_no_backend() {
 set_up() {
 	lab_with_servers $COUNT || return 1
 	flood_unanswered $COUNT
-	{
-		lab_config_head
-		services
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up $((2 * COUNT))
+	lab_lbd_with $((2 * COUNT)) services
 }
 
 set_up_or_end set_up

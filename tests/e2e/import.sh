@@ -96,10 +96,6 @@ import() { # STATUS DIALECT FILE [OPTION]...
 	expect "attached" "$(lbctl status --json | json '.interfaces[0].name')" = eth0
 }
 
-setup() {
-	lab_with_servers 3
-}
-
 answers() { # VIP BACKEND...: these answer, and no others
 	local report
 	report=$(traffic load-http "$1" 80 rate 300 seconds 2)
@@ -172,5 +168,5 @@ test_proxies_of_haproxy_forward() {
 	expect "name" "$(lbctl services --json | json '.services[0].name')" = web
 }
 
-set_up_or_end setup
+set_up_or_end lab_with_servers 3
 run_tests "$@"

@@ -45,7 +45,9 @@ start_lbd() {
 }
 kill_lbd() { lab_kill lbd KILL; }
 
-has_program() { ip -n "$(ns lb)" -j link show "$1" | jq -e '.[0].xdp' >/dev/null; } # IFACE
+has_program() { # IFACE [HOST]
+	ip -n "$(ns "${2:-lb}")" -j link show "$1" | jq -e '.[0].xdp' >/dev/null
+}
 serves() {
 	local result
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
@@ -158,10 +160,9 @@ leave_another_lbd() {
 	lab_spawn other in_ns other "$LBD" -c "$WORK/other.yaml"
 	lab_wait_for 10 "the other lbd to start" lab_started other_lbctl || return 1
 	lab_kill other KILL
-	solo_has_program
+	has_program solo other
 }
 other_lbctl() { in_ns other "$WORK/view" "$BUILD/lbctl" --socket "$WORK/other.sock" "$@"; }
-solo_has_program() { ip -n "$(ns other)" -j link show solo | jq -e '.[0].xdp' >/dev/null; }
 
 leaves_another_namespace_alone() { # WHAT-IS-SAID
 	local out
@@ -175,13 +176,13 @@ leaves_another_namespace_alone() { # WHAT-IS-SAID
 	contains "$out" "eth0: detached"
 	contains "$out" "$1"
 	! has_program eth0 || { echo "# a program is still on eth0"; FAILED=1; }
-	solo_has_program || { echo "# the program on solo is gone"; FAILED=1; }
+	has_program solo other || { echo "# the program on solo is gone"; FAILED=1; }
 	[ -e "/sys/fs/bpf/$LAB/other/maps/settings" ] || { echo "# its pins are gone"; FAILED=1; }
 	[ ! -e "/sys/fs/bpf/$LAB/lbd" ] || { echo "# pins are left"; FAILED=1; }
 	expect "left" "$(lbctl detach --offline --all --json | json '.left[0].pin')" = /sys/fs/bpf/other
 	out=$(other_lbctl detach --offline --all 2>&1) || FAILED=1
 	contains "$out" "solo: detached"
-	! solo_has_program || { echo "# a program is still on solo"; FAILED=1; }
+	! has_program solo other || { echo "# a program is still on solo"; FAILED=1; }
 	[ ! -e "/sys/fs/bpf/$LAB/other" ] || { echo "# its pins are left"; FAILED=1; }
 	ip netns del "$(ns other)"
 }
@@ -210,7 +211,7 @@ test_detach_offline_of_the_pins_of_another_network_namespace_takes_its_links_off
 	leave_another_lbd || return 1
 	out=$(lbctl detach --offline --all --pin /sys/fs/bpf/other 2>&1) || FAILED=1
 	contains "$out" "solo: detached"
-	! solo_has_program || { echo "# a program is still on solo"; FAILED=1; }
+	! has_program solo other || { echo "# a program is still on solo"; FAILED=1; }
 	[ ! -e "/sys/fs/bpf/$LAB/other" ] || { echo "# its pins are left"; FAILED=1; }
 	has_program eth0 || { echo "# the program on eth0 is gone"; FAILED=1; }
 	ip netns del "$(ns other)"

@@ -22,16 +22,14 @@ shows() { shown | grep -qE -- "$1"; } # PATTERN
 shows_not() { screen has-session -t t && ! shows "$1"; } # PATTERN
 keys() { screen send-keys -t t "$@"; }
 is_closed() { ! screen has-session -t t; }
-wait_shows() { # PATTERN
-	lab_wait_for 10 "'$1' on the screen" shows "$1" && return
-	shown | sed 's/^/# |/'
+wait_shows() { wait_screen "'$1' on the screen" shows "$1"; }               # PATTERN
+wait_shows_not() { wait_screen "'$1' to leave the screen" shows_not "$1"; } # PATTERN
+wait_screen() { # WHAT COMMAND...
+	lab_wait_for 10 "$@" && return
+	print_screen
 	return 1
 }
-wait_shows_not() { # PATTERN
-	lab_wait_for 10 "'$1' to leave the screen" shows_not "$1" && return
-	shown | sed 's/^/# |/'
-	return 1
-}
+print_screen() { shown | sed 's/^/# |/'; }
 # Lines of the screen, the empty ones too, and columns of the longest.
 lines() { shown | wc -l; }
 longest() { shown | LC_ALL=C.UTF-8 wc -L; }
@@ -39,10 +37,10 @@ longest() { shown | LC_ALL=C.UTF-8 wc -L; }
 test_top_shows_services_backends_and_their_rates() {
 	load_start requests load-http $VIP4 80 rate 200
 	open_screen 120 30 top --interval 500ms
-	wait_shows '^web4 192\.0\.2\.10:80/tcp +up +2/2 .* [1-9]' || FAILED=1
-	wait_shows '^  10\.0\.0\.11 +up +100 .* [1-9]' || FAILED=1
-	wait_shows 'Backends\[\|+ 6/6 up\]' || FAILED=1
-	wait_shows 'Packets [1-9]' || FAILED=1
+	wait_shows '^web4 192\.0\.2\.10:80/tcp +up +2/2 .* [1-9]'
+	wait_shows '^  10\.0\.0\.11 +up +100 .* [1-9]'
+	wait_shows 'Backends\[\|+ 6/6 up\]'
+	wait_shows 'Packets [1-9]'
 	load_end requests
 	keys q
 	lab_wait_for 5 "top to end" is_closed
@@ -51,10 +49,10 @@ test_top_shows_services_backends_and_their_rates() {
 test_top_says_why_a_backend_is_down() {
 	open_screen 200 30 top --interval 300ms
 	lab_kill nginx-b1 KILL
-	wait_shows '^  10\.0\.0\.11 +down .*[0-9-] connect: ' || FAILED=1
-	wait_shows '^web4 .* degraded +1/2 ' || FAILED=1
+	wait_shows '^  10\.0\.0\.11 +down .*[0-9-] connect: '
+	wait_shows '^web4 .* degraded +1/2 '
 	screen resize-window -t t -x 60 -y 30
-	wait_shows '^    connect: ' || FAILED=1
+	wait_shows '^    connect: '
 	close_screen
 	lab_nginx_start 1
 	lab_wait_for 10 "all backends to be up" backends_up 6
@@ -63,58 +61,58 @@ test_top_says_why_a_backend_is_down() {
 test_top_follows_the_size_of_the_terminal() {
 	local size columns rows
 	open_screen 120 30 top --interval 300ms
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	for size in 250x40 60x20 40x10 20x5 80x24; do
 		columns=${size%x*} rows=${size#*x}
 		screen resize-window -t t -x "$columns" -y "$rows"
-		wait_shows '^web4 ' && wait_shows '^h Help ' || FAILED=1
+		wait_shows '^web4 ' && wait_shows '^h Help '
 		expect "lines at $size" "$(lines)" = "$rows"
 		expect "columns at $size" "$(longest)" -le "$columns"
-		shown | sed 's/^/# |/' | head -n 8
+		print_screen | head -n 8
 	done
-	wait_shows '^h Help q Quit ' || FAILED=1
+	wait_shows '^h Help q Quit '
 	close_screen
 }
 
 test_top_filters_sorts_and_helps() {
 	open_screen 100 24 top --interval 300ms
-	wait_shows '^web6 ' || FAILED=1
+	wait_shows '^web6 '
 	keys / W e b 6
-	wait_shows '^Filter: Web6_' || FAILED=1
-	wait_shows_not '^web4 ' || FAILED=1
+	wait_shows '^Filter: Web6_'
+	wait_shows_not '^web4 '
 	keys Enter
-	wait_shows '^/ Web6 .* 3 rows$' || FAILED=1
+	wait_shows '^/ Web6 .* 3 rows$'
 	keys Escape
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	keys h
-	wait_shows '^  q, F10 ' || FAILED=1
+	wait_shows '^  q, F10 '
 	keys q
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	keys v v
-	wait_shows '^web4 10\.0\.0\.12 +up' || FAILED=1
+	wait_shows '^web4 10\.0\.0\.12 +up'
 	keys d
-	wait_shows '^forwarded_tx +sent ' || FAILED=1
+	wait_shows '^forwarded_tx +sent '
 	keys d P
-	wait_shows 'PKT/S▼' || FAILED=1
+	wait_shows 'PKT/S▼'
 	keys r
-	wait_shows 'PKT/S▲' || FAILED=1
+	wait_shows 'PKT/S▲'
 	keys q
 	lab_wait_for 5 "top to end" is_closed
 }
 
 test_top_waits_for_an_lbd_that_ended_and_finds_the_next() {
 	open_screen 100 24 top --interval 300ms
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	stop_lbd KILL
-	wait_shows '^Since [0-9:]{8} \(.*lbd is not running' || FAILED=1
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^Since [0-9:]{8} \(.*lbd is not running'
+	wait_shows '^web4 '
 	expect "grey lines" "$(screen capture-pane -e -p -t t | grep -c $'\e\\[2m\\|38;5;245m')" -ge 1
 	keys h
-	wait_shows '^  q, F10 ' || FAILED=1
+	wait_shows '^  q, F10 '
 	keys h
 	lab_lbd_start || return 1
-	wait_shows_not '^Since ' || FAILED=1
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows_not '^Since '
+	wait_shows '^web4 '
 	close_screen
 	lab_wait_for 10 "all backends to be up" backends_up 6
 }
@@ -123,17 +121,17 @@ test_top_answers_keys_while_lbd_hangs() {
 	local pid
 	pid=$(lbd_pid)
 	open_screen 100 24 top --interval 300ms
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	kill -STOP "$pid"
-	wait_shows '^Since [0-9:]{8} \(.*no answer from lbd' || FAILED=1
+	wait_shows '^Since [0-9:]{8} \(.*no answer from lbd'
 	keys h
-	wait_shows '^  q, F10 ' || FAILED=1
+	wait_shows '^  q, F10 '
 	keys h
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	kill -CONT "$pid"
-	wait_shows_not '^Since ' || FAILED=1
+	wait_shows_not '^Since '
 	kill -STOP "$pid"
-	wait_shows '^Since ' || FAILED=1
+	wait_shows '^Since '
 	keys q
 	lab_wait_for 5 "top to end" is_closed
 	kill -CONT "$pid"
@@ -143,8 +141,8 @@ test_top_answers_keys_while_lbd_hangs() {
 test_what_is_no_socket_of_lbd_ends_top_at_once() {
 	screen new-session -d -s t -x 100 -y 24 \
 		"'$BUILD/lbctl' --socket /etc/passwd top; echo status \$?; exec cat"
-	wait_shows '^lbctl: /etc/passwd: not a socket: expected ' || FAILED=1
-	wait_shows '^status 1$' || FAILED=1
+	wait_shows '^lbctl: /etc/passwd: not a socket: expected '
+	wait_shows '^status 1$'
 	close_screen
 }
 
@@ -155,12 +153,12 @@ coloured_lines() {
 
 test_no_color_and_a_plain_locale_are_respected() {
 	open_screen 100 24 top --sort packets
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	expect "lines with colours" "$(coloured_lines)" -ge 5
 	close_screen
 	open_screen 100 24 NO_COLOR=1 LC_ALL=C top --sort packets
-	wait_shows '^web4 ' || FAILED=1
-	wait_shows 'PKT/Sv' || FAILED=1
+	wait_shows '^web4 '
+	wait_shows 'PKT/Sv'
 	expect "lines with colours" "$(coloured_lines)" = 0
 	expect "lines that are not ASCII" "$(shown | LC_ALL=C grep -c '[^ -~]')" = 0
 	close_screen
@@ -169,24 +167,24 @@ test_no_color_and_a_plain_locale_are_respected() {
 test_the_terminal_is_given_back() {
 	screen new-session -d -s t -x 80 -y 24 \
 		"'$BUILD/lbctl' --socket '$WORK/lbd.sock' top; stty -a; exec cat"
-	wait_shows '^web4 ' || FAILED=1
+	wait_shows '^web4 '
 	keys q
-	wait_shows '(^| )icanon' || FAILED=1
-	wait_shows '(^| )echo ' || FAILED=1
+	wait_shows '(^| )icanon'
+	wait_shows '(^| )echo '
 	close_screen
 }
 
 test_watch_shows_changes_until_it_is_ended() {
 	open_screen 110 16 backends web4 --watch=200ms
-	wait_shows '^backends: every 0\.2s, [0-9:]{8}$' || FAILED=1
-	wait_shows '^web4 +10\.0\.0\.12 +up' || FAILED=1
+	wait_shows '^backends: every 0\.2s, [0-9:]{8}$'
+	wait_shows '^web4 +10\.0\.0\.12 +up'
 	lbctl backend weight web4 10.0.0.12 7 >/dev/null || return 1
-	wait_shows '^web4 +10\.0\.0\.12 +up .* 7 ' || FAILED=1
+	wait_shows '^web4 +10\.0\.0\.12 +up .* 7 '
 	stop_lbd KILL
-	wait_shows '^Since [0-9:]{8}: lbd is not running' || FAILED=1
-	wait_shows '^web4 +10\.0\.0\.12 ' || FAILED=1
+	wait_shows '^Since [0-9:]{8}: lbd is not running'
+	wait_shows '^web4 +10\.0\.0\.12 '
 	lab_lbd_start || return 1
-	wait_shows '^backends: every 0\.2s' || FAILED=1
+	wait_shows '^backends: every 0\.2s'
 	keys C-c
 	lab_wait_for 5 "watch to end" is_closed
 	lbctl reload >/dev/null || return 1
@@ -195,7 +193,7 @@ test_watch_shows_changes_until_it_is_ended() {
 
 test_watch_shows_as_much_as_there_is_room_for() {
 	open_screen 60 6 backends --watch=200ms
-	wait_shows '^\([0-9]+ more lines\)$' || FAILED=1
+	wait_shows '^\([0-9]+ more lines\)$'
 	expect "lines" "$(lines)" = 6
 	expect "columns" "$(longest)" -le 60
 	close_screen
@@ -241,20 +239,11 @@ test_exact_counts_agree_with_json() {
 		"$(service_field web4 bytes)"
 }
 
-two_services_of_two_backends() {
-	lab_with_servers 2 || return 1
-	{
-		lab_config_head
-		echo "services:"
-		config_service web4 $VIP4 tcp 80 4 2 ""
-		config_service web6 $VIP6 tcp 80 6 2 ""
-		config_service tcp4 $VIP4 tcp 7000 4 2 ""
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start || return 1
-	lab_wait_for 10 "all backends to be up" backends_up 6 || return 1
+set_up() {
+	lab_with_servers 2 && lab_lbd_with 6 config_web_and_tcp 2 || return 1
 	lab_spawn tmux in_ns lb tmux -u -f /dev/null -S "$WORK/tmux" -D
 	lab_wait_for 5 "tmux" test -S "$WORK/tmux"
 }
 
-set_up_or_end two_services_of_two_backends
+set_up_or_end set_up
 run_tests "$@"

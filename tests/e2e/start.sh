@@ -33,15 +33,6 @@ on() { # HOST COMMAND...
 		bash -c 'cd /root && exec "$@"' on "$@" </dev/null
 }
 
-# A cable between two hosts. Tunnelled packets need finished checksums.
-cable() { # HOST INTERFACE OTHER OTHER-INTERFACE
-	ip -n "$(ns "$1")" link add "$2" type veth peer name "$4" netns "$(ns "$3")" || return 1
-	ip -n "$(ns "$1")" link set "$2" up
-	ip -n "$(ns "$3")" link set "$4" up
-	in_ns "$1" ethtool -K "$2" tx off gro off >/dev/null 2>&1
-	in_ns "$3" ethtool -K "$4" tx off gro off >/dev/null 2>&1
-}
-
 address() { ip -n "$(ns "$1")" addr add "$2" dev eth0; }             # HOST ADDRESS/LEN
 default_route() { ip -n "$(ns "$1")" route add default via "$2"; }   # HOST GATEWAY
 
@@ -67,7 +58,7 @@ one_switch() {
 	ip -n "$(ns switch)" link set br0 up
 	for name in client.100 lb.5 b1.11 b2.12; do
 		number=${name#*.} name=${name%.*}
-		cable "$name" eth0 switch "to-$name" || return 1
+		lab_link "$name" eth0 switch "to-$name" || return 1
 		in_ns switch ip link set "to-$name" master br0
 		address "$name" "192.0.2.$number/24"
 	done
@@ -76,8 +67,8 @@ one_switch() {
 routed() {
 	lab_begin client router lb b1 b2 || return 1
 	in_ns router sysctl -qw net.ipv4.ip_forward=1
-	cable router eth0 client eth0 && cable router eth1 lb eth0 || return 1
-	cable router eth2 b1 eth0 && cable router eth3 b2 eth0 || return 1
+	lab_link router eth0 client eth0 && lab_link router eth1 lb eth0 || return 1
+	lab_link router eth2 b1 eth0 && lab_link router eth3 b2 eth0 || return 1
 	address client 198.51.100.2/24
 	address lb 10.0.0.2/24
 	address b1 10.0.1.11/24
@@ -126,7 +117,7 @@ cloud() {
 
 port() { # HOST SUBNET.NUMBER
 	local mac
-	cable "$1" eth0 cloud "to-$1" || return 1
+	lab_link "$1" eth0 cloud "to-$1" || return 1
 	address "$1" "10.1.$2/24"
 	mac=$(ip -n "$(ns "$1")" -j link show eth0 | json '.[0].address') || return 1
 	in_ns cloud ip addr add "10.1.${2%.*}.1/32" dev "to-$1"

@@ -182,7 +182,7 @@ static void what_keepalived_does_beside_balancing_is_left(void **state)
 	assert_left(&result, 2, "notification_email");
 	assert_left(&result, 5, "docs/pair.md");
 	assert_left(&result, 10, "quorum 2");
-	assert_left(&result, 11, "quorum_up");
+	assert_left(&result, 11, "quorum_up: one command is run for all events: notify, ");
 	assert_left(&result, 12, "inhibit_on_failure");
 	assert_left(&result, 13, "frobnicate");
 	assert_left(&result, 16, "fwmark 4");
