@@ -64,11 +64,6 @@ bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 
 /* ---- kinds ---- */
 
-const char *health_kind_type(const struct health_kind *kind)
-{
-	return kind->type ? kind->type : kind->name;
-}
-
 const struct health_kind *health_kind_find(const char *name)
 {
 	registry_for_each (health_kind, kind)
