@@ -125,13 +125,17 @@ int file_remove(const char *path)
 	return sync_directory_of(path);
 }
 
-int file_set_aside(const char *path)
+int file_set_aside(const char *path, struct error *ret)
 {
 	char bad[PATH_MAX];
+	int rc = 0;
 
 	if (snprintf(bad, sizeof(bad), "%s.bad", path) >= (int)sizeof(bad))
-		return -ENAMETOOLONG;
-	return rename(path, bad) ? -errno : 0;
+		rc = -ENAMETOOLONG;
+	else if (rename(path, bad))
+		rc = -errno;
+	return rc ? error_set(ret, rc, "it cannot be renamed: %s", strerror(-rc))
+		  : error_set(ret, 0, "the file is now %s.bad", path);
 }
 
 int file_open_regular(const char *path, struct stat *ret)

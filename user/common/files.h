@@ -37,8 +37,9 @@ ssize_t file_read(int fd, char *text, size_t max);
  * or -errno with err naming the file and what was expected. */
 ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *err);
 /* Moves a file that cannot be used out of the way, to path and ".bad", for a person to look at. 0
- * or -errno. */
-int file_set_aside(const char *path);
+ * or -errno. *ret says which, for the log: "the file is now PATH.bad", "it cannot be renamed: ...".
+ */
+int file_set_aside(const char *path, struct error *ret);
 
 /* The pid that holds the flock of an open file, from /proc/locks; 0: unknown. */
 int file_lock_holder(int fd);

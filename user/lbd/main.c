@@ -380,7 +380,6 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 	options.overrides_path = overrides.path;
 	options.held_path = held.path;
 	options.uptime_path = uptime;
-	directory_make(config->state, 0700); /* if it cannot be written to, the log says so later */
 	/* Without maps of a former lbd its file is that of another one, which may be running. */
 	if (dataplane_adopted(daemon->dp))
 		options.overrides_former = overrides.former;

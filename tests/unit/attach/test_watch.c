@@ -46,11 +46,8 @@ static int end(void **state)
 	netdev_close(attach.asking);
 	offloads_free(attach.offloads);
 	free(attach.egresses);
-	for (unsigned i = 0; i < attach.count; i++) {
-		if (attach.list[i].hints)
-			sentences_done(attach.list[i].hints);
-		free(attach.list[i].hints);
-	}
+	for (unsigned i = 0; i < attach.count; i++)
+		sentences_free(attach.list[i].hints);
 	free(attach.list);
 	if (netns_entered())
 		here("ip link del a0; ip link del b0; rm -r %s", links);

@@ -115,13 +115,18 @@ static void another_users_file_is_refused(void **unused)
 
 static void what_is_set_aside_is_kept_whatever_it_is(void **unused)
 {
+	char expected[128];
+	struct error outcome;
 	struct stat there;
 
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(file_set_aside(path), 0);
+	assert_int_equal(file_set_aside(path, &outcome), 0);
+	snprintf(expected, sizeof(expected), "the file is now %s", other);
+	assert_string_equal(outcome.text, expected);
 	assert_int_equal(lstat(other, &there), 0);
 	assert_true(S_ISFIFO(there.st_mode));
-	assert_int_equal(file_set_aside(path), -ENOENT);
+	assert_int_equal(file_set_aside(path, &outcome), -ENOENT);
+	assert_string_equal(outcome.text, "it cannot be renamed: No such file or directory");
 }
 
 static void removing_what_is_not_there_is_no_error(void **unused)

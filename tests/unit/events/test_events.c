@@ -19,8 +19,8 @@
 #include "common/log.h"
 #include "lbd/events/events.h"
 #include "lbd/events/internal.h"
+#include "events_say.h"
 #include "support/test_file.h"
-#include "support/test_log.h"
 
 static char directory[] = "/tmp/lbd-test-events-XXXXXX";
 static char path[64], bad_path[80];
@@ -41,26 +41,6 @@ static int clean(void **unused)
 	unlink(path);
 	unlink(bad_path);
 	return 0;
-}
-
-/* Else nothing is printed: some tests log thousands of lines. */
-static void log_begin(struct test_log *log)
-{
-	log_set_level(LOG_INFO);
-	test_log_begin(log);
-}
-
-static void log_end(struct test_log *log)
-{
-	test_log_end(log);
-	log_set_level(LOG_EMERG);
-}
-
-static void say(const char *text)
-{
-	events_log(EVENT_backend_down, LOG_WARNING,
-		   &(struct event_about){.service = "web", .backend = "10.0.0.1", .why = "refused"},
-		   "%s", text);
 }
 
 static json_t *parsed(const struct event_record *record)

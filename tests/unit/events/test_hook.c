@@ -20,8 +20,8 @@
 #include "common/log.h"
 #include "lbd/events/events.h"
 #include "lbd/host/host.h"
+#include "events_say.h"
 #include "support/test_file.h"
-#include "support/test_log.h"
 
 #define PATIENCE_MS 60000 /* a wait that long means that the test hangs */
 #define LONG_MS     600000
@@ -80,26 +80,6 @@ static void use_script(const char *body)
 	test_file_put(path, text);
 	assert_int_equal(chmod(path, 0755), 0);
 	events_set_command(path);
-}
-
-/* Else nothing is printed: some tests log thousands of lines. */
-static void log_begin(struct test_log *log)
-{
-	log_set_level(LOG_INFO);
-	test_log_begin(log);
-}
-
-static void log_end(struct test_log *log)
-{
-	test_log_end(log);
-	log_set_level(LOG_EMERG);
-}
-
-static void say(const char *text)
-{
-	events_log(EVENT_backend_down, LOG_WARNING,
-		   &(struct event_about){.service = "web", .backend = "10.0.0.1", .why = "refused"},
-		   "%s", text);
 }
 
 static bool is_there(const char *name)

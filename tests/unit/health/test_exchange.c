@@ -8,7 +8,6 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
-#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,32 +20,10 @@
 
 #include "common/clock.h"
 #include "lbd/health/bytes.h"
+#include "health_loop.h"
 #include "lbd/health/health.h"
 #include "support/test_addr.h"
 #include "support/test_netns.h"
-
-#define HANG_MS    60000 /* a wait that long means that the test hangs */
-#define PATIENT_MS 30000 /* a timeout that no probe reaches */
-
-static struct event_base *base;
-static struct lateness *lateness;
-static struct health *health;
-
-static int start_loop(void **state)
-{
-	struct error err;
-
-	base = event_base_new();
-	return !base || lateness_new(base, &lateness) || health_new(base, lateness, &health, &err);
-}
-
-static int stop_loop(void **state)
-{
-	health_free(health);
-	lateness_free(lateness);
-	event_base_free(base);
-	return 0;
-}
 
 /* ---- one probe ---- */
 
@@ -83,18 +60,12 @@ static struct health_spec spec_of(const char *type)
 static struct found probe(const struct health_spec *spec, const char *address, uint16_t port)
 {
 	const struct addr addr = test_addr(address);
-	uint64_t end = clock_monotonic_ms() + HANG_MS;
 	struct found found = {0};
 	struct health_check *check =
 	    health_add(health, spec, &addr, port, HEALTH_UNKNOWN, on_result, &found);
 
 	assert_non_null(check);
-	while (!found.results && clock_monotonic_ms() < end) {
-		struct timeval tick = {.tv_usec = 5000};
-
-		event_base_loopexit(base, &tick);
-		event_base_loop(base, EVLOOP_ONCE);
-	}
+	run_until(&found.results, 1);
 	health_remove(check);
 	assert_int_not_equal(found.results, 0);
 	return found;

@@ -29,49 +29,14 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "health_loop.h"
 #include "lbd/health/health.h"
 #include "support/test_addr.h"
 #include "support/test_loop.h"
 #include "support/test_netns.h"
 
-#define HANG_MS    60000 /* a wait that long means that the test hangs */
-#define PATIENT_MS 30000 /* a timeout that no probe reaches */
 /* libevent uses the coarse clock: a timer may be early by its resolution, up to 10 ms */
 #define COARSE_MS 15
-
-static struct event_base *base;
-static struct lateness *lateness;
-static struct health *health;
-
-/* Turns the loop until *flag reaches wanted. False: it hangs. */
-static bool run_until(const unsigned *flag, unsigned wanted)
-{
-	uint64_t end = clock_monotonic_ms() + HANG_MS;
-
-	while (*flag < wanted && clock_monotonic_ms() < end) {
-		struct timeval tick = {.tv_usec = 5000};
-
-		event_base_loopexit(base, &tick);
-		event_base_loop(base, EVLOOP_ONCE);
-	}
-	return *flag >= wanted;
-}
-
-static int start_loop(void **state)
-{
-	struct error err;
-
-	base = event_base_new();
-	return !base || lateness_new(base, &lateness) || health_new(base, lateness, &health, &err);
-}
-
-static int stop_loop(void **state)
-{
-	health_free(health);
-	lateness_free(lateness);
-	event_base_free(base);
-	return 0;
-}
 
 /* ---- what a check reported ---- */
 

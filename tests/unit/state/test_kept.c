@@ -130,6 +130,20 @@ static void a_fifo_does_not_hold_the_start(void **ret)
 	assert_int_equal(access(scene->bad, F_OK), 0);
 }
 
+/* It is not read, so it must not be written over either. */
+static void a_record_of_availability_that_is_not_ones_own_is_kept_as_bad(void **ret)
+{
+	struct scene *scene = *ret;
+	char target[16];
+
+	assert_int_equal(symlink("elsewhere", scene->own), 0);
+	scene->state.uptime_path = scene->own;
+	assert_int_equal(availability_start(&scene->state), 0);
+	availability_stop(&scene->state);
+	assert_int_equal(readlink(scene->bad, target, sizeof(target)), strlen("elsewhere"));
+	assert_int_equal(access(scene->own, F_OK), 0);
+}
+
 static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret)
 {
 	struct scene *scene = *ret;
@@ -589,6 +603,7 @@ int main(void)
 	    TEST(the_old_file_of_another_lbd_is_left_alone),
 	    TEST(a_broken_file_is_kept_as_bad),
 	    TEST(a_fifo_does_not_hold_the_start),
+	    TEST(a_record_of_availability_that_is_not_ones_own_is_kept_as_bad),
 	    TEST(backends_beyond_the_limit_are_dropped_and_the_others_stay),
 	    TEST(more_changes_than_can_apply_are_not_read),
 	    TEST(addresses_that_the_file_may_not_name_are_dropped),

@@ -170,35 +170,19 @@ static int run_handler(const struct api_route *route, struct api_call *of, json_
 	return rc;
 }
 
-/* The service that a list of backends is asked for; NULL: all. The handler has checked it. */
-static const char *listed_service(const struct api_call *of)
-{
-	const char *text = evhttp_find_header(of->query, "service");
-	struct service *service;
-
-	if (!text || state_resolve_service(of->api->state, text, &service, NULL))
-		return text;
-	return service->config->name;
-}
-
 /* Runs the handler and answers, or joins the list. */
 static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
 		     struct error *err)
 {
-	struct list_query query = {0};
 	json_t *result = NULL;
 	int rc = run_handler(route, of, &result, err);
 
 	if (rc)
 		return rc;
-	if (route->list == API_LIST_BACKENDS) {
-		query = api_backends_query(of);
-		query.service = listed_service(of);
-	}
 	if (route->list == API_LIST_EVENTS)
 		rc = api_events(of->api, of->query, call, err);
 	else if (route->list)
-		listing_join(of->api, route->list, &query, call);
+		listing_join(of->api, route->list, &of->listed, call);
 	else if (result)
 		answer(call, 200, result);
 	else

@@ -41,10 +41,17 @@ struct api {
 	char named[IF_NAMESIZE];
 };
 
+/* Which backends are listed; NULL, false: all. */
+struct list_query {
+	const char *service, *filter; /* filter: as in match_backend */
+	bool down;                    /* only those that are down or have no next hop */
+};
+
 struct api_call {
 	struct api *api;
 	const json_t *body;            /* an object; NULL for GET */
 	const struct evkeyvalq *query; /* of the URI */
+	struct list_query listed;      /* of a list, from its handler */
 };
 
 /* Those of POST run as tasks. 0 with *ret set, or -errno with the sentence for the user in err; the
@@ -64,7 +71,7 @@ enum api_list {
 struct api_route {
 	const char *method; /* "GET" or "POST" */
 	const char *path;
-	api_handler *handler; /* of a list: only checks the call; NULL: nothing to check */
+	api_handler *handler; /* of a list: reads call->listed; NULL: there is nothing to read */
 	enum api_list list;
 };
 
@@ -74,12 +81,6 @@ void api_answer_failure(struct face_call *call, int code, const char *sentence);
 json_t *api_sentences_json(const struct sentences *sentences);
 
 /* ---- listing.c ---- */
-/* Which backends are listed; NULL, false: all. */
-struct list_query {
-	const char *service, *filter; /* filter: as in match_backend */
-	bool down;                    /* only those that are down or have no next hop */
-};
-
 /* The call waits for the list. */
 void listing_join(struct api *api, enum api_list list, const struct list_query *query,
 		  struct face_call *call);
@@ -95,8 +96,6 @@ void followers_done(struct api *api);
 
 /* ---- show.c ---- */
 api_handler api_status, api_backends, api_stats;
-/* Of GET /v1/backends, once api_backends has checked it. */
-struct list_query api_backends_query(const struct api_call *call);
 json_t *api_status_json(const struct api *api);
 json_t *api_service_json(const struct api *api, const struct service *service);
 json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS]);

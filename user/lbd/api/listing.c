@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/match.h"
+#include "common/text.h"
 #include "lbd/host/host.h"
 
 #define RESTARTS_MAX 3    /* then the list is built without a pause */
@@ -48,11 +49,6 @@ static void listing_free(struct listing *listing)
 	free(listing->service);
 	free(listing->filter);
 	free(listing);
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
 }
 
 static bool same_list(const struct listing *listing, enum api_list list,
@@ -313,10 +309,12 @@ static bool on_step(void *arg)
 
 static bool copy_query(struct listing *listing, const struct list_query *query)
 {
+	bool failed = false;
+
 	listing->down = query->down;
-	listing->service = query->service ? strdup(query->service) : NULL;
-	listing->filter = query->filter ? strdup(query->filter) : NULL;
-	return !listing->service == !query->service && !listing->filter == !query->filter;
+	listing->service = copy_text(query->service, &failed);
+	listing->filter = copy_text(query->filter, &failed);
+	return !failed;
 }
 
 static struct listing *listing_new(struct api *api, enum api_list list,

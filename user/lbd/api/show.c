@@ -330,28 +330,26 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 
 #define FILTER_MAX 256 /* bytes */
 
-struct list_query api_backends_query(const struct api_call *call)
-{
-	const char *down = evhttp_find_header(call->query, "down");
-
-	return (struct list_query){.service = evhttp_find_header(call->query, "service"),
-				   .filter = evhttp_find_header(call->query, "filter"),
-				   .down = down && !strcmp(down, "true")};
-}
-
 int api_backends(struct api_call *call, json_t **ret, struct error *err)
 {
 	const char *name = evhttp_find_header(call->query, "service"),
 		   *down = evhttp_find_header(call->query, "down"),
 		   *filter = evhttp_find_header(call->query, "filter");
-	struct service *service;
+	struct service *service = NULL;
+	int rc;
 
 	if (down && strcmp(down, "true") != 0 && strcmp(down, "false") != 0)
 		return error_set(err, -EINVAL, "down: expected true or false, got \"%.64s\"", down);
 	if (filter && strlen(filter) > FILTER_MAX)
 		return error_set(err, -EINVAL, "filter: expected at most %d bytes, got %zu",
 				 FILTER_MAX, strlen(filter));
-	return name ? state_resolve_service(call->api->state, name, &service, err) : 0;
+	rc = name ? state_resolve_service(call->api->state, name, &service, err) : 0;
+	if (rc)
+		return rc;
+	call->listed = (struct list_query){.service = service ? service->config->name : NULL,
+					   .filter = filter,
+					   .down = down && !strcmp(down, "true")};
+	return 0;
 }
 
 /* ---- stats ---- */

@@ -148,17 +148,9 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 	return 0;
 }
 
-static void hints_free(struct attachment *of)
-{
-	if (of->hints)
-		sentences_done(of->hints);
-	free(of->hints);
-	of->hints = NULL;
-}
-
 static void forget(struct attach *attach, struct attachment *gone)
 {
-	hints_free(gone);
+	sentences_free(gone->hints);
 	if (gone->sampling)
 		checksums_forget(attach->checksums, gone->ifindex);
 	*gone = attach->list[--attach->count];
@@ -806,7 +798,7 @@ void attach_free(struct attach *attach)
 	if (!attach)
 		return;
 	for (unsigned i = 0; i < attach->count; i++)
-		hints_free(&attach->list[i]);
+		sentences_free(attach->list[i].hints);
 	offloads_free(attach->offloads);
 	netdev_close(attach->netdev);
 	netdev_close(attach->asking);

@@ -125,17 +125,10 @@ const struct facts_egress *facts_of_egress(const struct facts *facts, uint32_t i
 	return NULL;
 }
 
-static void hints_free(struct sentences *hints)
-{
-	if (hints)
-		sentences_done(hints);
-	free(hints);
-}
-
 void facts_done(struct facts *facts)
 {
 	for (unsigned i = 0; i < facts->count; i++)
-		hints_free(facts->interfaces[i].hints);
+		sentences_free(facts->interfaces[i].hints);
 	free(facts->interfaces);
 	free(facts->egresses);
 	*facts = (struct facts){0};

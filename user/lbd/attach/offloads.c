@@ -194,7 +194,7 @@ static int parse_list(struct offloads *offloads, const char *path, const char *t
 static bool load(struct offloads *offloads, const char *path)
 {
 	_cleanup_free_ char *text = NULL;
-	struct error err;
+	struct error err, outcome;
 	ssize_t length = file_read_kept(path, OFFLOAD_FILE_MAX, &text, &err);
 	int rc = length < 0 ? (int)length : parse_list(offloads, path, text, (size_t)length, &err);
 
@@ -202,10 +202,8 @@ static bool load(struct offloads *offloads, const char *path)
 		return false;
 	if (!rc)
 		return true;
-	rc = file_set_aside(path);
-	log_warning("%s: the offloads it lists stay off; the file is %s%s%s", err.text,
-		    rc ? "in the way and cannot be renamed: " : "now ", rc ? strerror(-rc) : path,
-		    rc ? "" : ".bad");
+	file_set_aside(path, &outcome);
+	log_warning("%s: the offloads it lists stay off; %s", err.text, outcome.text);
 	return false;
 }
 

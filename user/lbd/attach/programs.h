@@ -4,7 +4,6 @@
 #define LBD_PROGRAMS_H
 
 #include <bpf/libbpf.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 /* Where libbpf's lines go that this thread causes, until programs_print_as_usual. NULL: nowhere, as

@@ -12,7 +12,6 @@
 #include "schema.h"
 #include "service.h"
 #include "source.h"
-#include "value.h"
 
 #define REQUEST (CONFIG_RUNTIME - 1) /* config_source.file of the service while it is read */
 

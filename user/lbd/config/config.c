@@ -11,7 +11,6 @@
 #include "check.h"
 #include "lists.h"
 #include "schema.h"
-#include "service.h"
 #include "source.h"
 #include "value.h"
 

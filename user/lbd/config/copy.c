@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "common/text.h"
 #include "config.h"
 #include "service.h"
 
@@ -55,15 +55,6 @@ void config_free(struct config *config)
 }
 
 /* ---- copies ---- */
-
-/* *failed is set if memory runs out; NULL stays NULL. */
-static char *copy_text(const char *text, bool *failed)
-{
-	char *copy = text ? strdup(text) : NULL;
-
-	*failed |= text && !copy;
-	return copy;
-}
 
 /* What was not copied is NULL. */
 static char **copy_texts(char *const *texts, unsigned count, bool *failed)

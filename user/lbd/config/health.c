@@ -3,7 +3,6 @@
 #include "health.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lbd/health/health.h"

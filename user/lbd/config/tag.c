@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS  "0123456789"
 
@@ -105,10 +107,8 @@ bool config_tag_same_labels(const struct config_tag *a, const struct config_tag 
 
 bool config_tag_equal(const struct config_tag *a, const struct config_tag *b)
 {
-	const char *first = config_tag_name(a), *second = config_tag_name(b);
-
-	return a == b || (!first == !second && (!first || !strcmp(first, second)) &&
-			  config_tag_same_labels(a, b));
+	return a == b ||
+	       (same_text(config_tag_name(a), config_tag_name(b)) && config_tag_same_labels(a, b));
 }
 
 const char *config_backend_label(const struct config_tag *tag, const struct addr *address,

@@ -7,7 +7,6 @@
 #include <stdbool.h>
 
 #include "common/addr.h"
-#include "common/error.h"
 
 #define CONFIG_LABELS_MAX 8  /* of a backend: each value is in the metrics */
 #define CONFIG_TAG_TEXT   63 /* bytes of a name, and of a label's value */

@@ -101,17 +101,13 @@ static int read_file(struct keep *keep, struct error *err)
 /* It must not prevent the start. What was read before the fault is left out as well. */
 static void set_aside(struct keep *keep, const struct error *why)
 {
-	int rc = file_set_aside(keep->path);
+	struct error outcome;
 
 	ring_done(keep->ring);
 	*keep->ring = (struct event_ring){0};
 	keep->torn = true;
-	if (rc)
-		log_error("%s; earlier events are not shown; it cannot be renamed: %s", why->text,
-			  strerror(-rc));
-	else
-		log_error("%s; earlier events are not shown; the file is now %s.bad", why->text,
-			  keep->path);
+	file_set_aside(keep->path, &outcome);
+	log_error("%s; earlier events are not shown; %s", why->text, outcome.text);
 }
 
 /* ---- writing ---- */

@@ -182,8 +182,6 @@ static struct health_probe *answer_start(void *state, struct event_base *base,
 {
 	const struct health_spec *config = spec->config;
 	struct health_probe *probe = calloc(1, sizeof(*probe));
-	struct sockaddr_storage to;
-	socklen_t length = addr_to_sockaddr(&spec->address, spec->port, &to);
 
 	if (!probe)
 		return NULL;
@@ -199,8 +197,7 @@ static struct health_probe *answer_start(void *state, struct event_base *base,
 		return NULL;
 	}
 	probe->start_us = clock_monotonic_us();
-	if (connect(probe->fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS)
-		probe->error = errno;
+	probe->error = source_connect(probe->fd, spec);
 	wait_for(probe);
 	if (probe->error)
 		event_active(&probe->event, EV_WRITE, 0);

@@ -141,8 +141,6 @@ struct health_probe *datagram_start(const struct datagram_ops *ops, struct event
 				    void *arg)
 {
 	struct health_probe *probe = calloc(1, sizeof(*probe));
-	struct sockaddr_storage to;
-	socklen_t to_length = addr_to_sockaddr(&spec->address, spec->port, &to);
 
 	if (!probe)
 		return NULL;
@@ -165,8 +163,7 @@ struct health_probe *datagram_start(const struct datagram_ops *ops, struct event
 		return NULL;
 	}
 	probe->start_us = clock_monotonic_us();
-	if (connect(probe->fd, (struct sockaddr *)&to, to_length))
-		probe->error = errno;
+	probe->error = source_connect(probe->fd, spec);
 	probe->length = ops->ask(spec, probe->id, probe->fd, probe->question, QUESTION_MAX);
 	if (!probe->length)
 		probe->error = -1;

@@ -226,7 +226,5 @@ REGISTRY(health_kind, struct health_kind);
 const struct health_kind *health_kind_find(const char *name);
 /* The kind for a check; NULL: no kind has its type. */
 const struct health_kind *health_kind_of(const struct health_spec *spec);
-/* What the kind is called in the config. */
-const char *health_kind_type(const struct health_kind *kind);
 
 #endif

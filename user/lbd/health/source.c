@@ -269,6 +269,14 @@ int source_socket(const struct health_probe_spec *spec)
 	return -1;
 }
 
+int source_connect(int fd, const struct health_probe_spec *spec)
+{
+	struct sockaddr_storage to;
+	socklen_t length = addr_to_sockaddr(&spec->address, spec->port, &to);
+
+	return connect(fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS ? errno : 0;
+}
+
 int source_error(int fd)
 {
 	int rc = 0;

@@ -47,6 +47,8 @@ bool source_is_set(const struct health_probe_spec *spec);
 /* A socket for the probe, with its source and mark. One of TCP sends RST when closed, so that no
  * probe leaves a port in TIME_WAIT. -1 with errno set. */
 int source_socket(const struct health_probe_spec *spec);
+/* Begins to connect it to the backend: 0, also while that goes on, or a positive errno. */
+int source_connect(int fd, const struct health_probe_spec *spec);
 /* What became of its connection: 0 or a positive errno. */
 int source_error(int fd);
 

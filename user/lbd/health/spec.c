@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "common/text.h"
 #include "dns.h"
 #include "health.h"
 
@@ -27,14 +28,11 @@ bool health_is_record(const char *text)
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
 {
 	struct health_spec copy = *from;
-	bool failed;
+	bool failed = false;
 
-	copy.type = from->type ? strdup(from->type) : NULL;
-	failed = from->type && !copy.type;
-	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
-		copy.texts[i] = from->texts[i] ? strdup(from->texts[i]) : NULL;
-		failed |= from->texts[i] && !copy.texts[i];
-	}
+	copy.type = copy_text(from->type, &failed);
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
+		copy.texts[i] = copy_text(from->texts[i], &failed);
 	if (failed) {
 		health_spec_done(&copy);
 		copy = (struct health_spec){0};
@@ -53,11 +51,6 @@ void health_spec_done(struct health_spec *spec)
 	}
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 {
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
@@ -70,11 +63,6 @@ bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 }
 
 /* ---- kinds ---- */
-
-const char *health_kind_type(const struct health_kind *kind)
-{
-	return kind->type ? kind->type : kind->name;
-}
 
 const struct health_kind *health_kind_find(const char *name)
 {

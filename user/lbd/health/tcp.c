@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event_struct.h>
@@ -67,8 +66,6 @@ static struct health_probe *tcp_start(void *state, struct event_base *base,
 				      void *arg)
 {
 	struct health_probe *probe = calloc(1, sizeof(*probe));
-	struct sockaddr_storage to;
-	socklen_t length = addr_to_sockaddr(&spec->address, spec->port, &to);
 
 	if (!probe)
 		return NULL;
@@ -81,8 +78,7 @@ static struct health_probe *tcp_start(void *state, struct event_base *base,
 	}
 	event_assign(&probe->event, base, probe->fd, EV_WRITE, tcp_ready, probe);
 	probe->start_us = clock_monotonic_us();
-	if (connect(probe->fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS)
-		probe->error = errno;
+	probe->error = source_connect(probe->fd, spec);
 	if (event_add(&probe->event, NULL)) {
 		close(probe->fd);
 		free(probe);

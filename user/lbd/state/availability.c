@@ -15,15 +15,12 @@
 
 static void load(struct state *state)
 {
-	struct error err;
-	int rc = uptimes_load(state->uptimes, state->uptime_path, &err);
+	struct error err, outcome;
 
-	if (!rc)
+	if (!uptimes_load(state->uptimes, state->uptime_path, &err))
 		return;
-	log_warning("%s: the availability of before is not known%s", err.text,
-		    rc == -EINVAL ? "; the file is kept with the suffix .bad" : "");
-	if (rc == -EINVAL)
-		file_set_aside(state->uptime_path);
+	file_set_aside(state->uptime_path, &outcome);
+	log_warning("%s: the availability of before is not known; %s", err.text, outcome.text);
 }
 
 int availability_start(struct state *state)

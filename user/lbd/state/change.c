@@ -4,7 +4,6 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -166,21 +165,17 @@ static int check_address(const struct state *state, const struct change *change,
 static int check_tag(const struct change *change, const struct config_tag *tag, struct error *err)
 {
 	const char *name = config_tag_name(tag);
+	const struct backend *there = name ? service_find_named(change->service, name) : NULL;
 	char other[ADDR_TEXT];
 
 	if (tag && change->file)
 		return error_set(err, -EINVAL,
 				 "is in the config file, which has its name and labels: expected "
 				 "neither");
-	for (unsigned i = 0; name && i < change->service->backends_count; i++) {
-		const struct backend *there = change->service->backends[i];
-		const char *taken = there->removed ? NULL : config_tag_name(there->tag);
-
-		if (taken && !strcmp(taken, name))
-			return error_set(err, -EINVAL,
-					 "name: %s: backend %s has the same name: expected another",
-					 name, addr_format(&there->address, other));
-	}
+	if (there && !there->removed)
+		return error_set(err, -EINVAL,
+				 "name: %s: backend %s has the same name: expected another", name,
+				 addr_format(&there->address, other));
 	return 0;
 }
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 struct member {
 	struct addr address;
 	const struct config_tag *tag;
@@ -88,7 +90,7 @@ static void compare_tags(const char *service, const char *address, const struct 
 {
 	const char *was = config_tag_name(old->tag), *is = config_tag_name(new->tag);
 
-	if (!was != !is || (was && strcmp(was, is) != 0))
+	if (!same_text(was, is))
 		sentences_add(ret, "service %s: backend %s: name %s -> %s", service, address,
 			      was ? was : "(none)", is ? is : "(none)");
 	if (!config_tag_same_labels(old->tag, new->tag))

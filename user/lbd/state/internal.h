@@ -229,6 +229,12 @@ typedef int service_note_fn(void *arg, const char *service, bool kept, const cha
  * with keep false none. Adds their entries to ret. 0 or -ENOMEM. */
 int services_reload(const struct overrides *changes, bool keep, struct config *next,
 		    struct overrides *ret, service_note_fn *note, void *arg);
+
+/* ---- resolve.c ---- */
+
+/* One that is being removed gives way to another of its name. NULL: there is none. */
+struct backend *service_find_named(const struct service *service, const char *name);
+
 /* ---- change.c ---- */
 
 /* Those that become VIPs with the config. */

@@ -132,18 +132,12 @@ static unsigned most_overrides(const struct state *state)
 /* false: there is no list. A file that cannot be used is kept for a person to look at. */
 static bool load(struct state *state, const char *path, struct overrides *ret)
 {
-	struct error err;
-	int rc = overrides_load(path, most_overrides(state), ret, &err);
+	struct error err, outcome;
 
-	if (!rc)
+	if (!overrides_load(path, most_overrides(state), ret, &err))
 		return true;
-	rc = file_set_aside(path);
-	if (rc)
-		log_error("%s; run-time changes made earlier are lost; it cannot be renamed: %s",
-			  err.text, strerror(-rc));
-	else
-		log_error("%s; run-time changes made earlier are lost; the file is now %s.bad",
-			  err.text, path);
+	file_set_aside(path, &outcome);
+	log_error("%s; run-time changes made earlier are lost; %s", err.text, outcome.text);
 	return false;
 }
 
@@ -194,12 +188,13 @@ void kept_read(struct state *state)
 
 void kept_read_held(struct state *state)
 {
-	struct error err;
+	struct error err, outcome;
 
 	if (!state->held_path || !held_load(state->held_path, &state->held, &err))
 		return;
-	log_error("%s; interfaces that were detached by hand are attached", err.text);
-	file_set_aside(state->held_path);
+	file_set_aside(state->held_path, &outcome);
+	log_error("%s; interfaces that were detached by hand are attached; %s", err.text,
+		  outcome.text);
 }
 
 static bool keep_none(void *arg, const struct override *entry)

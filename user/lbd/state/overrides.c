@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "lbd/config/config.h"
 
 #define OVERRIDES_VERSION 1
@@ -56,10 +57,11 @@ static int append_service(struct overrides *overrides, const struct service_over
 static int copy_service(struct overrides *overrides, const struct service_override *from)
 {
 	struct service_override copy = *from;
+	bool failed = false;
 
-	copy.service = strdup(from->service);
-	copy.added = from->added ? strdup(from->added) : NULL;
-	if (copy.service && !from->added == !copy.added && !append_service(overrides, &copy))
+	copy.service = copy_text(from->service, &failed);
+	copy.added = copy_text(from->added, &failed);
+	if (!failed && !append_service(overrides, &copy))
 		return 0;
 	service_entry_done(&copy);
 	return -ENOMEM;
@@ -112,8 +114,7 @@ struct service_override *overrides_find_added(const struct overrides *overrides,
 static bool same_service(const struct service_override *a, const struct service_override *b)
 {
 	return !strcmp(a->service, b->service) && addr_equal(&a->vip, &b->vip) &&
-	       a->protocol == b->protocol && a->port == b->port && !a->added == !b->added &&
-	       (!a->added || !strcmp(a->added, b->added));
+	       a->protocol == b->protocol && a->port == b->port && same_text(a->added, b->added);
 }
 
 /* ---- backends ---- */

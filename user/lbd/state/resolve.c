@@ -119,8 +119,7 @@ int state_resolve_service(const struct state *state, const char *text, struct se
 
 /* ---- backends ---- */
 
-/* One that is being removed gives way to another of its name. */
-static struct backend *find_named(const struct service *service, const char *name)
+struct backend *service_find_named(const struct service *service, const char *name)
 {
 	struct backend *found = NULL;
 
@@ -145,7 +144,7 @@ int service_resolve_backend(const struct service *service, const char *text, str
 				 "address: expected an IPv4 or IPv6 address, or the name of a "
 				 "backend, got \"%.64s\"",
 				 text);
-	backend = find_named(service, text);
+	backend = service_find_named(service, text);
 	if (!backend)
 		return error_set(err, -ENOENT, "service %s: backend \"%s\": no such backend",
 				 service->config->name, text);
