@@ -108,6 +108,8 @@ static void times_beyond_the_bounds_of_lbd_are_cut_and_named(void **state)
 
 	assert_int_equal(only(&result)->affinity_timeout_ms, 8589000);
 	assert_true(has_note(&result, false, 1, "8589"));
+	assert_true(
+	    has_note(&result, false, 1, "persistence: 1d becomes 8589s: lbd takes 3s to 8589s"));
 	assert_nothing_left(&result);
 	done(&result);
 }

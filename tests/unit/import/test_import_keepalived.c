@@ -112,6 +112,21 @@ static void without_a_protocol_it_is_udp_as_for_keepalived(void **state)
 	done(&result);
 }
 
+static void notes_about_times_write_them_as_the_config_does(void **state)
+{
+	struct result result = convert("keepalived", VIRTUAL "lb_kind DR\ndelay_loop 6\n"
+							     "real_server 10.0.0.11 80 { TCP_CHECK "
+							     "{ connect_timeout 10 } }\n}\n");
+
+	assert_true(has_note(&result, false, 1, "timeout of checks: 10s becomes 4500ms: "));
+	assert_int_equal(only(&result)->health.timeout_ms, 4500);
+	done(&result);
+
+	result = convert("keepalived", VIRTUAL "lb_kind DR\n" REAL("10.0.0.11") "}\n");
+	assert_true(has_note(&result, false, 1, "noticed after up to 123s: "));
+	done(&result);
+}
+
 static void real_servers_without_a_check_get_none(void **state)
 {
 	struct result result =
@@ -209,6 +224,7 @@ int main(void)
 	    cmocka_unit_test(http_checks_of_keepalived_are_carried_over),
 	    cmocka_unit_test(each_checker_of_keepalived_has_its_check),
 	    cmocka_unit_test(without_a_protocol_it_is_udp_as_for_keepalived),
+	    cmocka_unit_test(notes_about_times_write_them_as_the_config_does),
 	    cmocka_unit_test(real_servers_without_a_check_get_none),
 	    cmocka_unit_test(checks_that_lbd_has_not_or_that_differ_are_left),
 	    cmocka_unit_test(groups_become_a_service_for_each_address),

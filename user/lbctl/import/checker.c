@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/duration.h"
 #include "value.h"
 
 #define DELAY_LOOP_MS  60000 /* keepalived's defaults */
@@ -349,6 +350,7 @@ void checker_settle(struct import *im, struct import_place at, const struct chec
 {
 	const struct import_health *health = &choice->health;
 	uint64_t ms = health->interval_ms * health->fall + health->timeout_ms;
+	char text[DURATION_TEXT];
 
 	*ret = *health;
 	if (!choice->chosen) {
@@ -360,7 +362,7 @@ void checker_settle(struct import *im, struct import_place at, const struct chec
 			    "real_server without a check: lbd checks all backends of a service");
 	if (strcmp(health->type, "none") && ms > SLOW_TO_NOTICE)
 		import_note(im, at,
-			    "checks: a dead backend is noticed after up to %llu s: unlike "
-			    "keepalived, lbd repeats a failed check after the interval",
-			    (unsigned long long)ms / 1000);
+			    "checks: a dead backend is noticed after up to %s: unlike keepalived, "
+			    "lbd repeats a failed check after the interval",
+			    duration_exact(ms, text));
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/duration.h"
 #include "lbctl/core/format.h"
 
 #define MAX_WEIGHT     10000
@@ -457,12 +458,13 @@ static uint64_t within(struct import *im, struct import_place at, const char *wh
 		       uint64_t least, uint64_t most)
 {
 	uint64_t fits = ms < least ? least : ms > most ? most : ms;
+	char texts[4][DURATION_TEXT];
 
 	if (!ms || fits == ms)
 		return ms;
-	import_note(im, at, "%s: %llu s becomes %llu s: lbd takes %llu s to %llu s", what,
-		    (unsigned long long)ms / 1000, (unsigned long long)fits / 1000,
-		    (unsigned long long)least / 1000, (unsigned long long)most / 1000);
+	import_note(im, at, "%s: %s becomes %s: lbd takes %s to %s", what,
+		    duration_exact(ms, texts[0]), duration_exact(fits, texts[1]),
+		    duration_exact(least, texts[2]), duration_exact(most, texts[3]));
 	return fits;
 }
 
@@ -612,6 +614,7 @@ static void settle_request(struct import *im, struct import_service *service)
 static void settle_health(struct import *im, struct import_service *service)
 {
 	struct import_health *health = &service->health;
+	char was[DURATION_TEXT], fits[DURATION_TEXT];
 	uint64_t interval;
 
 	if (health->interval_ms && health->interval_ms < 100)
@@ -620,11 +623,10 @@ static void settle_health(struct import *im, struct import_service *service)
 	    within(im, service->at, "interval of checks", health->interval_ms, 0, HOUR_MS);
 	interval = health->interval_ms ? health->interval_ms : 2000;
 	if (health->timeout_ms && health->timeout_ms >= interval) {
-		import_note(
-		    im, service->at,
-		    "timeout of checks: %llu ms becomes %llu ms: lbd's are shorter than the "
-		    "interval",
-		    (unsigned long long)health->timeout_ms, (unsigned long long)interval * 3 / 4);
+		import_note(im, service->at,
+			    "timeout of checks: %s becomes %s: lbd's are shorter than the interval",
+			    duration_exact(health->timeout_ms, was),
+			    duration_exact(interval * 3 / 4, fits));
 		health->timeout_ms = interval * 3 / 4;
 	}
 	health->timeout_ms =
