@@ -44,6 +44,14 @@ static void each_scheduler_of_ipvs_has_its_algorithm(void **state)
 	}
 }
 
+static void the_scheduler_of_two_draws_is_compared_with_least_conn(void **state)
+{
+	struct result result = convert("ipvs", "-A -t 192.0.2.10:80 -s twos\n" ONE_SERVER);
+
+	assert_true(has_note(&result, false, 1, "as least-conn does with more than 16 backends"));
+	done(&result);
+}
+
 static void each_way_to_a_real_server_has_its_forward(void **state)
 {
 	static const struct {
@@ -285,6 +293,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_scheduler_of_ipvs_has_its_algorithm),
+	    cmocka_unit_test(the_scheduler_of_two_draws_is_compared_with_least_conn),
 	    cmocka_unit_test(each_way_to_a_real_server_has_its_forward),
 	    cmocka_unit_test(persistence_becomes_affinity),
 	    cmocka_unit_test(times_beyond_the_bounds_of_lbd_are_cut_and_named),
