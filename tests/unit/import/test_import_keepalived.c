@@ -101,6 +101,19 @@ static void each_checker_of_keepalived_has_its_check(void **state)
 	}
 }
 
+static void of_equal_virtual_servers_the_first_stays(void **state)
+{
+	struct result result =
+	    convert("keepalived", VIRTUAL "lb_kind DR\n" REAL("10.0.0.11") "}\n" /* 1..4 */
+		    VIRTUAL "lb_kind DR\n" REAL("10.0.0.12") "}\n"               /* 5..8 */
+		    VIRTUAL "lb_kind DR\n" REAL("10.0.0.13") "}\n");             /* 9..12 */
+
+	assert_string_equal(address(&only(&result)->backends[0].address), "10.0.0.11");
+	assert_left(&result, 5, "service 192.0.2.10:80/tcp: there is one in line 1");
+	assert_left(&result, 9, "service 192.0.2.10:80/tcp: there is one in line 1");
+	done(&result);
+}
+
 static void without_a_protocol_it_is_udp_as_for_keepalived(void **state)
 {
 	struct result result = convert(
@@ -223,6 +236,7 @@ int main(void)
 	    cmocka_unit_test(a_virtual_server_becomes_a_service),
 	    cmocka_unit_test(http_checks_of_keepalived_are_carried_over),
 	    cmocka_unit_test(each_checker_of_keepalived_has_its_check),
+	    cmocka_unit_test(of_equal_virtual_servers_the_first_stays),
 	    cmocka_unit_test(without_a_protocol_it_is_udp_as_for_keepalived),
 	    cmocka_unit_test(notes_about_times_write_them_as_the_config_does),
 	    cmocka_unit_test(real_servers_without_a_check_get_none),

@@ -39,9 +39,14 @@ static int by_endpoint(const struct import_service *a, const struct import_servi
 	return rc ? rc : (int)a->port - (int)b->port;
 }
 
+/* Equals in the order of the file. */
 static int compare_endpoints(const void *a, const void *b)
 {
-	return by_endpoint(*(struct import_service *const *)a, *(struct import_service *const *)b);
+	const struct import_service *x = *(struct import_service *const *)a,
+				    *y = *(struct import_service *const *)b;
+	int rc = by_endpoint(x, y);
+
+	return rc ? rc : (x->rank > y->rank) - (x->rank < y->rank);
 }
 
 static int compare_vips(const void *a, const void *b)
@@ -88,8 +93,7 @@ static void check_vips(struct import *im)
 	}
 }
 
-/* Of services on the same VIP, protocol and port the first one stays: the order of equals in a list
- * that was sorted is unknown, so that by the file counts. */
+/* Of services on the same VIP, protocol and port the first one in the file stays. */
 static void drop_doubles(struct import *im)
 {
 	size_t count, kept = 0;
@@ -100,22 +104,13 @@ static void drop_doubles(struct import *im)
 		sorted[i]->rank = (unsigned)i;
 	qsort(sorted, count, sizeof(*sorted), compare_endpoints);
 	for (size_t i = 1; i < count; i++) {
-		struct import_service *first = sorted[kept], *second = sorted[i];
-
-		if (by_endpoint(first, second)) {
+		if (by_endpoint(sorted[kept], sorted[i])) {
 			kept = i;
 			continue;
 		}
-		if (second->rank < first->rank) {
-			struct import_service *swap = first;
-
-			first = second;
-			second = swap;
-			kept = i;
-		}
-		import_left(im, second->at, "service %s: there is one in line %u",
-			    endpoint(second, text), first->at.line);
-		second->left = true;
+		import_left(im, sorted[i]->at, "service %s: there is one in line %u",
+			    endpoint(sorted[i], text), sorted[kept]->at.line);
+		sorted[i]->left = true;
 	}
 }
 
