@@ -8,7 +8,6 @@
 #include "common/duration.h"
 #include "common/ring_size.h"
 
-#define DEFAULT_WEIGHT   100
 #define DEFAULT_SERVICES 1024
 #define DEFAULT_BACKENDS 16384
 #define DEFAULT_SLOTS    (4 << 20)
@@ -304,7 +303,7 @@ static void put_backend(const struct import_backend *backend, FILE *out)
 {
 	fputs("      - { address: ", out);
 	put_address(out, &backend->address);
-	if (backend->weight != DEFAULT_WEIGHT)
+	if (backend->weight != IMPORT_WEIGHT)
 		fprintf(out, ", weight: %" PRIu64, backend->weight);
 	if (backend->backup)
 		fputs(", backup: true", out);

@@ -6,18 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb_api.h"
 #include "common/duration.h"
 #include "lbctl/core/format.h"
 
-#define MAX_WEIGHT     10000
-#define DEFAULT_WEIGHT 100
-#define SMALL_WEIGHT   10 /* weights up to here count in units of lbd's default */
-#define MIN_IDLE_MS    3000
-#define MAX_IDLE_MS    8589000
-#define HOUR_MS        3600000
-#define MAX_NAME       63
-#define MAX_PATH       1023
-#define MAX_METHOD     15
+#define SMALL_WEIGHT 10 /* weights up to here count in units of lbd's default */
+#define MIN_IDLE_MS  3000
+#define MAX_IDLE_MS  8589000
+#define HOUR_MS      3600000
+#define MAX_NAME     63
+#define MAX_PATH     1023
+#define MAX_METHOD   15
 
 /* ---- services ---- */
 
@@ -392,11 +391,11 @@ static bool weights_differ(const struct import_service *service)
 /* The shares stay; 0 stays 0, and nothing else becomes 0. */
 static uint64_t scaled(uint64_t weight, uint64_t most)
 {
-	if (!weight || (most > SMALL_WEIGHT && most <= MAX_WEIGHT))
+	if (!weight || (most > SMALL_WEIGHT && most <= LB_API_MAX_WEIGHT))
 		return weight;
 	if (most <= SMALL_WEIGHT)
-		return weight * DEFAULT_WEIGHT;
-	weight = weight * MAX_WEIGHT / most;
+		return weight * IMPORT_WEIGHT;
+	weight = weight * LB_API_MAX_WEIGHT / most;
 	return weight ? weight : 1;
 }
 
@@ -435,14 +434,14 @@ static void settle_weights(struct import *im, struct import_service *service)
 			    "weights: the scheduler ignores them, and lbd gets none");
 	if (service->weights != WEIGHTS_COUNT)
 		differ = false;
-	if (differ && most > MAX_WEIGHT)
+	if (differ && most > LB_API_MAX_WEIGHT)
 		import_note(im, service->at, "weights: scaled down, as lbd's end at %u",
-			    MAX_WEIGHT);
+			    LB_API_MAX_WEIGHT);
 	for (struct import_backend *one = service->backends; one; one = one->next) {
 		if (differ)
 			one->weight = scaled(one->weight, most);
 		else if (one->weight)
-			one->weight = DEFAULT_WEIGHT;
+			one->weight = IMPORT_WEIGHT;
 	}
 }
 
