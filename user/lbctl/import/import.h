@@ -30,7 +30,6 @@ struct import_file {
 	const char *name;
 	char *text; /* length bytes and a 0 */
 	size_t length;
-	unsigned depth; /* of included files */
 };
 
 struct import_place {
