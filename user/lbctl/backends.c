@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl backends: the backends of one service or of all, and why one is not up. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,47 +7,23 @@
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
-#include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/drain/progress.h"
 #include "lbctl/list/list.h"
 
-enum column {
-	SERVICE,
-	BACKEND,
-	CONDITION,
-	SINCE,
-	WEIGHT,
-	LATENCY,
-	ACTIVE,
-	FLOWS,
-	PACKETS,
-	BYTES,
-	COLUMNS
+static const struct list_column columns[] = {
+    {{.title = "SERVICE", .shrinks = true}, NULL},
+    {{.title = "BACKEND", .shrinks = true}, NULL},
+    {{.title = "CONDITION"}, NULL},
+    {{.title = "SINCE", .right = true, .spare = 3}, NULL},
+    {{.title = "WEIGHT", .right = true, .spare = 1}, "weight"},
+    {{.title = "LATENCY", .right = true, .spare = 4}, "latency"},
+    {{.title = "ACTIVE", .right = true, .spare = 2}, "active"},
+    {{.title = "FLOWS", .right = true, .spare = 5}, "flows"},
+    {{.title = "PACKETS", .right = true, .spare = 7}, "packets"},
+    {{.title = "BYTES", .right = true, .spare = 6}, "bytes"},
+    {{0}, NULL},
 };
-
-static const struct table_column all_columns[COLUMNS] = {
-    [SERVICE] = {.title = "SERVICE", .shrinks = true},
-    [BACKEND] = {.title = "BACKEND", .shrinks = true},
-    [CONDITION] = {.title = "CONDITION"},
-    [SINCE] = {.title = "SINCE", .right = true, .spare = 3},
-    [WEIGHT] = {.title = "WEIGHT", .right = true, .spare = 1},
-    [LATENCY] = {.title = "LATENCY", .right = true, .spare = 4},
-    [ACTIVE] = {.title = "ACTIVE", .right = true, .spare = 2},
-    [FLOWS] = {.title = "FLOWS", .right = true, .spare = 5},
-    [PACKETS] = {.title = "PACKETS", .right = true, .spare = 7},
-    [BYTES] = {.title = "BYTES", .right = true, .spare = 6},
-};
-
-/* The column of the numbers that the rows are sorted by is not left out. */
-static bool is_sorted_by(const struct list_style *style, enum column column)
-{
-	static const char *const words[COLUMNS] = {
-	    [WEIGHT] = "weight", [LATENCY] = "latency", [ACTIVE] = "active",
-	    [FLOWS] = "flows",   [PACKETS] = "packets", [BYTES] = "bytes"};
-
-	return style->sort && words[column] && strcmp(style->sort, words[column]) == 0;
-}
 
 /* "100", or "20/100" while slow start, a drain or the health of other backends changes the
  * effective weight. */
@@ -81,27 +56,6 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "flows"), text));
 	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "packets"), text));
 	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "bytes"), text));
-}
-
-static int print_table(const json_t *backends, const struct list_style *style)
-{
-	struct table_column columns[COLUMNS + 1] = {{0}};
-	const json_t *backend;
-	struct table *table;
-	size_t i;
-	int rc;
-
-	for (enum column c = 0; c < COLUMNS; c++) {
-		columns[c] = all_columns[c];
-		if (is_sorted_by(style, c))
-			columns[c].spare = 0;
-	}
-	table = table_new(columns);
-	json_array_foreach (backends, i, backend)
-		add_backend(table, backend, style);
-	rc = table_print(table, style->out, style->columns, style->coloured);
-	table_free(table);
-	return rc;
 }
 
 /* "web 10.0.0.11 down: connect: timed out" */
@@ -167,7 +121,7 @@ static int print_backends(const json_t *backends, const struct list_style *style
 		      style->out);
 		return 0;
 	}
-	rc = print_table(backends, style);
+	rc = list_table(backends, columns, add_backend, style);
 	if (rc)
 		return rc;
 	print_reasons(backends, style);

@@ -153,7 +153,8 @@ static int take_off(struct sweep *sweep, struct offline *offline, unsigned numbe
 	return 0;
 }
 
-/* Removes the pins after the last program. True: they stay, and are of this network namespace. */
+/* Removes the pins after the last program. *ret_stays: they stay, and are of this network
+ * namespace. */
 static int sweep_pinned(struct sweep *sweep, struct offline *offline, bool *ret_stays,
 			struct error *err)
 {

@@ -1,54 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl services: one row per service. */
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
-#include "lbctl/core/show.h"
-#include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/list/list.h"
 
-enum column {
-	SERVICE,
-	VIP,
-	STATUS,
-	UP,
-	AVAILABLE,
-	ALGORITHM,
-	FORWARD,
-	RING,
-	FLOWS,
-	PACKETS,
-	BYTES,
-	COLUMNS
+static const struct list_column columns[] = {
+    {{.title = "SERVICE", .shrinks = true}, NULL},
+    {{.title = "VIP", .shrinks = true, .spare = 1}, NULL},
+    {{.title = "STATUS"}, NULL},
+    {{.title = "UP", .right = true}, NULL},
+    {{.title = "UP 24H", .right = true, .spare = 8}, NULL},
+    {{.title = "ALGORITHM", .spare = 4}, NULL},
+    {{.title = "FORWARD", .spare = 5}, NULL},
+    {{.title = "RING", .spare = 6}, NULL},
+    {{.title = "FLOWS", .right = true, .spare = 2}, "flows"},
+    {{.title = "PACKETS", .right = true, .spare = 7}, "packets"},
+    {{.title = "BYTES", .right = true, .spare = 3}, "bytes"},
+    {{0}, NULL},
 };
-
-static const struct table_column all_columns[COLUMNS] = {
-    [SERVICE] = {.title = "SERVICE", .shrinks = true},
-    [VIP] = {.title = "VIP", .shrinks = true, .spare = 1},
-    [STATUS] = {.title = "STATUS"},
-    [UP] = {.title = "UP", .right = true},
-    [AVAILABLE] = {.title = "UP 24H", .right = true, .spare = 8},
-    [ALGORITHM] = {.title = "ALGORITHM", .spare = 4},
-    [FORWARD] = {.title = "FORWARD", .spare = 5},
-    [RING] = {.title = "RING", .spare = 6},
-    [FLOWS] = {.title = "FLOWS", .right = true, .spare = 2},
-    [PACKETS] = {.title = "PACKETS", .right = true, .spare = 7},
-    [BYTES] = {.title = "BYTES", .right = true, .spare = 3},
-};
-
-/* The column of the numbers that the rows are sorted by is not left out. */
-static bool is_sorted_by(const struct list_style *style, enum column column)
-{
-	static const char *const words[COLUMNS] = {
-	    [FLOWS] = "flows", [PACKETS] = "packets", [BYTES] = "bytes"};
-
-	return style->sort && words[column] && strcmp(style->sort, words[column]) == 0;
-}
 
 /* "99.95%", rounded down: 100% means always. */
 static const char *available_text(const json_t *service, char text[FORMAT_TEXT])
@@ -86,27 +59,6 @@ static void add_service(struct table *table, const json_t *service, const struct
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "flows"), text));
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "packets"), text));
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "bytes"), text));
-}
-
-static int print_table(const json_t *services, const struct list_style *style)
-{
-	struct table_column columns[COLUMNS + 1] = {{0}};
-	const json_t *service;
-	struct table *table;
-	size_t i;
-	int rc;
-
-	for (enum column c = 0; c < COLUMNS; c++) {
-		columns[c] = all_columns[c];
-		if (is_sorted_by(style, c))
-			columns[c].spare = 0;
-	}
-	table = table_new(columns);
-	json_array_foreach (services, i, service)
-		add_service(table, service, style);
-	rc = table_print(table, style->out, style->columns, style->coloured);
-	table_free(table);
-	return rc;
 }
 
 static void print_changing(const json_t *services, const struct list_style *style)
@@ -212,7 +164,7 @@ static int print_services(const json_t *services, const struct list_style *style
 		      style->out);
 		return 0;
 	}
-	rc = print_table(services, style);
+	rc = list_table(services, columns, add_service, style);
 	if (rc)
 		return rc;
 	print_why(services, style);

@@ -51,37 +51,49 @@ static void put_frame(const struct top_frame *frame, bool coloured)
 	}
 }
 
-static int print_text(struct top_samples *samples, const struct top_options *options,
+/* rc is of top_model_read or top_rates_add. */
+static int not_read(int rc, struct error *err)
+{
+	if (rc != -EINVAL)
+		return error_set(err, rc, "out of memory");
+	return error_set(err, -EPROTO,
+			 "top: GET /v1/top: expected time_ms to increase between two samples");
+}
+
+static int print_text(const json_t *before, const json_t *now, const struct top_options *options,
 		      struct error *err)
 {
 	struct top_frame frame;
-	int rc;
+	struct top_model model;
+	int rc = top_model_read(before, now, &model);
 
-	top_model_sort(&samples->model, options->sort, options->reverse);
-	top_view_render(&samples->model, options, &frame);
+	if (rc)
+		return not_read(rc, err);
+	top_model_sort(&model, options->sort, options->reverse);
+	top_view_render(&model, options, &frame);
 	put_frame(&frame, format_coloured(stdout));
 	rc = frame.failed ? error_set(err, -ENOMEM, "out of memory") : 0;
 	frame_done(&frame);
+	top_model_done(&model);
 	return rc;
 }
 
 /* The later answer, with rates; of services and backends those that the filter admits. */
-static int print_json(json_t *before, json_t *now, const struct top_options *options,
+static int print_json(const json_t *before, json_t *now, const struct top_options *options,
 		      struct error *err)
 {
 	const struct selection selection = {.filter = options->filter};
-	json_t *services = NULL, *backends = NULL;
+	json_t *services, *backends;
 	int rc = top_rates_add(before, now);
 
-	if (!rc) {
-		services = select_services(json_object_get(now, "services"), &selection);
-		backends = select_backends(json_object_get(now, "backends"), &selection);
-		rc = !services || !backends ? -ENOMEM : 0;
-	}
-	if (rc) {
+	if (rc)
+		return not_read(rc, err);
+	services = select_services(json_object_get(now, "services"), &selection);
+	backends = select_backends(json_object_get(now, "backends"), &selection);
+	if (!services || !backends) {
 		json_decref(services);
 		json_decref(backends);
-		return error_set(err, rc, "out of memory");
+		return error_set(err, -ENOMEM, "out of memory");
 	}
 	json_object_set_new(now, "services", services);
 	json_object_set_new(now, "backends", backends);
@@ -90,25 +102,18 @@ static int print_json(json_t *before, json_t *now, const struct top_options *opt
 
 static int print_once(struct call *call, const struct top_options *options, struct error *err)
 {
-	struct top_samples samples = {0};
 	json_t *before = NULL, *now = NULL;
 	int rc = call_get(call, TOP_PATH, &before, err);
 
 	if (rc)
 		return rc;
-	samples_add(&samples, json_incref(before));
 	pause_ms(options->interval_ms);
 	rc = call_get(call, TOP_PATH, &now, err);
-	if (!rc && !samples_add(&samples, json_incref(now)))
-		rc =
-		    error_set(err, -EPROTO,
-			      "top: GET /v1/top: expected time_ms to increase between two samples");
 	if (!rc)
 		rc = call->json ? print_json(before, now, options, err)
-				: print_text(&samples, options, err);
+				: print_text(before, now, options, err);
 	json_decref(before);
 	json_decref(now);
-	samples_done(&samples);
 	return rc;
 }
 

@@ -44,6 +44,14 @@ static void each_scheduler_of_ipvs_has_its_algorithm(void **state)
 	}
 }
 
+static void the_scheduler_of_two_draws_is_compared_with_least_conn(void **state)
+{
+	struct result result = convert("ipvs", "-A -t 192.0.2.10:80 -s twos\n" ONE_SERVER);
+
+	assert_true(has_note(&result, false, 1, "as least-conn does with more than 16 backends"));
+	done(&result);
+}
+
 static void each_way_to_a_real_server_has_its_forward(void **state)
 {
 	static const struct {
@@ -108,6 +116,8 @@ static void times_beyond_the_bounds_of_lbd_are_cut_and_named(void **state)
 
 	assert_int_equal(only(&result)->affinity_timeout_ms, 8589000);
 	assert_true(has_note(&result, false, 1, "8589"));
+	assert_true(
+	    has_note(&result, false, 1, "persistence: 1d becomes 8589s: lbd takes 3s to 8589s"));
 	assert_nothing_left(&result);
 	done(&result);
 }
@@ -127,6 +137,21 @@ static void ipvs_timeouts_are_carried_over(void **state)
 	done(&result);
 }
 
+/* A service with servers 10.0.0.11, 10.0.0.12 and so on of these weights. */
+static struct result convert_weights(const char *scheduler, const unsigned long *weights,
+				     unsigned count)
+{
+	char text[512];
+	size_t used =
+	    (size_t)snprintf(text, sizeof(text), "-A -t 192.0.2.10:80 -s %s\n", scheduler);
+
+	for (unsigned i = 0; i < count; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "-a -t 192.0.2.10:80 -r 10.0.0.%u:80 -g -w %lu\n", 11 + i,
+					 weights[i]);
+	return convert("ipvs", text);
+}
+
 static void shares_of_weights_stay(void **state)
 {
 	static const struct {
@@ -138,15 +163,8 @@ static void shares_of_weights_stay(void **state)
 		     {{2147483647, 1}, {10000, 1}}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		char text[256];
-		struct result result;
+		struct result result = convert_weights("wlc", cases[i].weights, 2);
 
-		snprintf(text, sizeof(text),
-			 "-A -t 192.0.2.10:80 -s wlc\n"
-			 "-a -t 192.0.2.10:80 -r 10.0.0.11:80 -g -w %lu\n"
-			 "-a -t 192.0.2.10:80 -r 10.0.0.12:80 -g -w %lu\n",
-			 cases[i].weights[0], cases[i].weights[1]);
-		result = convert("ipvs", text);
 		for (unsigned j = 0; j < 2; j++)
 			assert_int_equal(only(&result)->backends[j].weight, cases[i].got[j]);
 		done(&result);
@@ -155,10 +173,7 @@ static void shares_of_weights_stay(void **state)
 
 static void schedulers_without_weights_get_none(void **state)
 {
-	struct result result = convert("ipvs", "-A -t 192.0.2.10:80 -s lc\n"
-					       "-a -t 192.0.2.10:80 -r 10.0.0.11:80 -g -w 9\n"
-					       "-a -t 192.0.2.10:80 -r 10.0.0.12:80 -g -w 3\n"
-					       "-a -t 192.0.2.10:80 -r 10.0.0.13:80 -g -w 0\n");
+	struct result result = convert_weights("lc", (unsigned long[]){9, 3, 0}, 3);
 	const struct config_service *service = only(&result);
 
 	assert_int_equal(service->backends[0].weight, 100);
@@ -170,10 +185,7 @@ static void schedulers_without_weights_get_none(void **state)
 
 static void weighted_failover_makes_all_but_the_highest_backups(void **state)
 {
-	struct result result = convert("ipvs", "-A -t 192.0.2.10:80 -s fo\n"
-					       "-a -t 192.0.2.10:80 -r 10.0.0.11:80 -g -w 1\n"
-					       "-a -t 192.0.2.10:80 -r 10.0.0.12:80 -g -w 9\n"
-					       "-a -t 192.0.2.10:80 -r 10.0.0.13:80 -g -w 9\n");
+	struct result result = convert_weights("fo", (unsigned long[]){1, 9, 9}, 3);
 	const struct config_service *service = only(&result);
 
 	assert_true(service->backends[0].backup);
@@ -283,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_scheduler_of_ipvs_has_its_algorithm),
+	    cmocka_unit_test(the_scheduler_of_two_draws_is_compared_with_least_conn),
 	    cmocka_unit_test(each_way_to_a_real_server_has_its_forward),
 	    cmocka_unit_test(persistence_becomes_affinity),
 	    cmocka_unit_test(times_beyond_the_bounds_of_lbd_are_cut_and_named),

@@ -101,6 +101,19 @@ static void each_checker_of_keepalived_has_its_check(void **state)
 	}
 }
 
+static void of_equal_virtual_servers_the_first_stays(void **state)
+{
+	struct result result =
+	    convert("keepalived", VIRTUAL "lb_kind DR\n" REAL("10.0.0.11") "}\n" /* 1..4 */
+		    VIRTUAL "lb_kind DR\n" REAL("10.0.0.12") "}\n"               /* 5..8 */
+		    VIRTUAL "lb_kind DR\n" REAL("10.0.0.13") "}\n");             /* 9..12 */
+
+	assert_string_equal(address(&only(&result)->backends[0].address), "10.0.0.11");
+	assert_left(&result, 5, "service 192.0.2.10:80/tcp: there is one in line 1");
+	assert_left(&result, 9, "service 192.0.2.10:80/tcp: there is one in line 1");
+	done(&result);
+}
+
 static void without_a_protocol_it_is_udp_as_for_keepalived(void **state)
 {
 	struct result result = convert(
@@ -109,6 +122,21 @@ static void without_a_protocol_it_is_udp_as_for_keepalived(void **state)
 	assert_int_equal(only(&result)->protocol, CONFIG_UDP);
 	assert_true(has_note(&result, false, 1, "UDP"));
 	assert_left(&result, 3, "port 80");
+	done(&result);
+}
+
+static void notes_about_times_write_them_as_the_config_does(void **state)
+{
+	struct result result = convert("keepalived", VIRTUAL "lb_kind DR\ndelay_loop 6\n"
+							     "real_server 10.0.0.11 80 { TCP_CHECK "
+							     "{ connect_timeout 10 } }\n}\n");
+
+	assert_true(has_note(&result, false, 1, "timeout of checks: 10s becomes 4500ms: "));
+	assert_int_equal(only(&result)->health.timeout_ms, 4500);
+	done(&result);
+
+	result = convert("keepalived", VIRTUAL "lb_kind DR\n" REAL("10.0.0.11") "}\n");
+	assert_true(has_note(&result, false, 1, "noticed after up to 123s: "));
 	done(&result);
 }
 
@@ -208,7 +236,9 @@ int main(void)
 	    cmocka_unit_test(a_virtual_server_becomes_a_service),
 	    cmocka_unit_test(http_checks_of_keepalived_are_carried_over),
 	    cmocka_unit_test(each_checker_of_keepalived_has_its_check),
+	    cmocka_unit_test(of_equal_virtual_servers_the_first_stays),
 	    cmocka_unit_test(without_a_protocol_it_is_udp_as_for_keepalived),
+	    cmocka_unit_test(notes_about_times_write_them_as_the_config_does),
 	    cmocka_unit_test(real_servers_without_a_check_get_none),
 	    cmocka_unit_test(checks_that_lbd_has_not_or_that_differ_are_left),
 	    cmocka_unit_test(groups_become_a_service_for_each_address),

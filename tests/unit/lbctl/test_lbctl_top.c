@@ -556,7 +556,8 @@ static void the_help_is_left_by_its_key_and_by_q(void **state)
 static char first[8192], second[8192];
 static struct lbctl_run run;
 
-static void run_top(const char *const *words)
+/* later_ms: time_ms of the second sample; that of the first is 1000. */
+static void run_top_until(int later_ms, const char *const *words)
 {
 	struct fake_answer answers[] = {
 	    {"GET /v1/top", 200, first}, {"GET /v1/top", 200, second}, {NULL}};
@@ -564,7 +565,7 @@ static void run_top(const char *const *words)
 	struct fake_lbd fake;
 
 	strcpy(first, sample_text(1000, 1000, 10));
-	strcpy(second, sample_text(2000, 3000, 30));
+	strcpy(second, sample_text(later_ms, 3000, 30));
 	assert_int_equal(fake_lbd_start(&fake, answers), 0);
 	all[4] = fake.socket;
 	for (size_t i = 0; words[i]; i++)
@@ -573,7 +574,9 @@ static void run_top(const char *const *words)
 	fake_lbd_stop(&fake);
 }
 
-#define RUN_TOP(...) run_top((const char *const[]){__VA_ARGS__, NULL})
+#define RUN_TOP_UNTIL(later_ms, ...) \
+	run_top_until(later_ms, (const char *const[]){__VA_ARGS__, NULL})
+#define RUN_TOP(...) RUN_TOP_UNTIL(2000, __VA_ARGS__)
 
 static void once_prints_a_plain_frame_of_two_samples(void **state)
 {
@@ -627,6 +630,20 @@ static void once_with_json_has_the_rates_and_their_interval(void **state)
 	json_decref(answer);
 }
 
+static void once_fails_if_time_does_not_increase_between_the_samples(void **state)
+{
+	static const char sentence[] = "expected time_ms to increase between two samples";
+
+	RUN_TOP_UNTIL(1000, "--once");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.out, "");
+	assert_non_null(strstr(run.err, sentence));
+	RUN_TOP_UNTIL(1000, "--once", "--json");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.out, "");
+	assert_non_null(strstr(run.err, sentence));
+}
+
 static void what_was_not_there_before_has_null_rates(void **state)
 {
 	json_t *before = sample(1000, 1000, 10), *now = sample(2000, 2000, 20);
@@ -675,6 +692,7 @@ int main(void)
 	    cmocka_unit_test(the_help_is_left_by_its_key_and_by_q),
 	    cmocka_unit_test(once_prints_a_plain_frame_of_two_samples),
 	    cmocka_unit_test(once_with_json_has_the_rates_and_their_interval),
+	    cmocka_unit_test(once_fails_if_time_does_not_increase_between_the_samples),
 	    cmocka_unit_test(what_was_not_there_before_has_null_rates),
 	    cmocka_unit_test(without_a_terminal_top_suggests_once),
 	};

@@ -8,6 +8,14 @@
 
 #define MAX_INCLUDES 8 /* files within files */
 
+bool statement_is_any(const struct statement *statement, const char *const *keywords, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (statement_is(statement, keywords[i]))
+			return true;
+	return false;
+}
+
 /* ---- tokens ---- */
 
 enum token { TOKEN_WORD, TOKEN_OPEN, TOKEN_CLOSE, TOKEN_LINE, TOKEN_END };
@@ -20,11 +28,6 @@ struct reader {
 	char *word; /* of TOKEN_WORD */
 };
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v' || c == 0;
-}
-
 static struct import_place place_of(const struct reader *reader)
 {
 	return (struct import_place){reader->file, reader->line};
@@ -32,7 +35,7 @@ static struct import_place place_of(const struct reader *reader)
 
 static void skip_blanks(struct reader *reader)
 {
-	while (reader->at < reader->end && is_blank(*reader->at))
+	while (reader->at < reader->end && words_is_blank(*reader->at))
 		reader->at++;
 	if (reader->at == reader->end || (*reader->at != '#' && *reader->at != '!'))
 		return;
@@ -54,10 +57,10 @@ static bool is_end(const struct scan *scan, const char *at, const char *end)
 	if (scan->quote)
 		return false;
 	if (*at == '{')
-		return at + 1 == end || is_blank(at[1]) || at[1] == '\n';
+		return at + 1 == end || words_is_blank(at[1]) || at[1] == '\n';
 	if (*at == '}')
 		return !scan->braces;
-	return is_blank(*at) || *at == '#' || *at == '!';
+	return words_is_blank(*at) || *at == '#' || *at == '!';
 }
 
 /* The end of the word at this place. What it says goes to out, which may be NULL; *ret_length bytes
@@ -247,10 +250,7 @@ static bool is_include(const struct statement *statement)
 	static const char *const words[] = {"include",  "includer", "includem",
 					    "includew", "includeb", "includea"};
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-		if (statement_is(statement, words[i]))
-			return true;
-	return false;
+	return statement_is_any(statement, words, sizeof(words) / sizeof(*words));
 }
 
 /* At the end of a line. What is included takes the place of the statement. */

@@ -22,6 +22,7 @@ static inline bool statement_is(const struct statement *statement, const char *k
 {
 	return words_is(&statement->words, 0, keyword);
 }
+bool statement_is_any(const struct statement *statement, const char *const *keywords, size_t count);
 /* A word of a statement after its keyword, from 1; "" beyond the last. */
 static inline const char *statement_word(const struct statement *statement, unsigned at)
 {

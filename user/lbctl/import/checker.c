@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/duration.h"
 #include "value.h"
 
 #define DELAY_LOOP_MS  60000 /* keepalived's defaults */
@@ -22,14 +23,6 @@ static const struct kind {
     {"BFD_CHECK", NULL, "uses BFD", 0}, {"PING_CHECK", "icmp", NULL, 1},
     {"UDP_CHECK", "udp", NULL, 1},      {"FILE_CHECK", NULL, "reads a file", 0},
 };
-
-static bool is_any(const struct statement *statement, const char *const *words, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (statement_is(statement, words[i]))
-			return true;
-	return false;
-}
 
 static const struct kind *find_kind(const struct statement *statement)
 {
@@ -71,7 +64,7 @@ static bool is_time(const struct statement *statement)
 					    "nb_get_retry", "nb_sock_retry",   "delay_before_retry",
 					    "warmup",       "virtualhost"};
 
-	return is_any(statement, words, sizeof(words) / sizeof(*words));
+	return statement_is_any(statement, words, sizeof(words) / sizeof(*words));
 }
 
 bool checker_read_time(struct import *im, const struct statement *statement,
@@ -83,7 +76,7 @@ bool checker_read_time(struct import *im, const struct statement *statement,
 		read_seconds(im, statement, &times->delay_ms);
 	else if (statement_is(statement, "connect_timeout"))
 		read_seconds(im, statement, &times->connect_ms);
-	else if (is_any(statement, retries, sizeof(retries) / sizeof(*retries)))
+	else if (statement_is_any(statement, retries, sizeof(retries) / sizeof(*retries)))
 		read_retry(im, statement, times);
 	else if (statement_is(statement, "virtualhost"))
 		times->virtualhost = statement_word(statement, 1);
@@ -107,19 +100,13 @@ static void put_times(const struct kind *kind, const struct checker_times *times
 static void read_status(struct import *im, const struct statement *statement,
 			struct import_health *health)
 {
-	const char *text = statement_word(statement, 1), *dash = strchr(text, '-');
-	uint64_t from, to;
-	bool whole =
-	    value_number(dash ? import_copy(im, text, (size_t)(dash - text)) : text, 599, &from) &&
-	    value_number(dash ? dash + 1 : text, 599, &to);
+	const char *text = statement_word(statement, 1);
 
-	if (!whole || from < 100 || from > to) {
+	if (!value_status(im, text, &health->status_min, &health->status_max)) {
 		import_left(im, statement->words.at,
 			    "status_code %s: expected 100 to 599, or a range of them", text);
 		return;
 	}
-	health->status_min = (unsigned)from;
-	health->status_max = (unsigned)to;
 	if (statement->words.count > 2)
 		import_left(im, statement->words.at, "status_code: all but %s: lbd takes one range",
 			    text);
@@ -226,12 +213,12 @@ static void read_of_checker(struct import *im, const struct statement *one, bool
 		read_url(im, one, health);
 	} else if (statement_is(one, "url")) {
 		import_left(im, one->words.at, "url: lbd asks for one per check, the first");
-	} else if (is_any(one, connections, sizeof(connections) / sizeof(*connections))) {
+	} else if (statement_is_any(one, connections, sizeof(connections) / sizeof(*connections))) {
 		import_left(im, one->words.at,
 			    "%s: lbd checks the backend's own address, from an address that the "
 			    "kernel chooses",
 			    statement_word(one, 0));
-	} else if (!is_any(one, harmless, sizeof(harmless) / sizeof(*harmless))) {
+	} else if (!statement_is_any(one, harmless, sizeof(harmless) / sizeof(*harmless))) {
 		import_left(im, one->words.at, "%s: not known", statement_word(one, 0));
 	}
 }
@@ -349,6 +336,7 @@ void checker_settle(struct import *im, struct import_place at, const struct chec
 {
 	const struct import_health *health = &choice->health;
 	uint64_t ms = health->interval_ms * health->fall + health->timeout_ms;
+	char text[DURATION_TEXT];
 
 	*ret = *health;
 	if (!choice->chosen) {
@@ -360,7 +348,7 @@ void checker_settle(struct import *im, struct import_place at, const struct chec
 			    "real_server without a check: lbd checks all backends of a service");
 	if (strcmp(health->type, "none") && ms > SLOW_TO_NOTICE)
 		import_note(im, at,
-			    "checks: a dead backend is noticed after up to %llu s: unlike "
-			    "keepalived, lbd repeats a failed check after the interval",
-			    (unsigned long long)ms / 1000);
+			    "checks: a dead backend is noticed after up to %s: unlike keepalived, "
+			    "lbd repeats a failed check after the interval",
+			    duration_exact(ms, text));
 }

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "value.h"
-
 #define MAX_PORTS     1024   /* services of one bind */
 #define DEFAULT_IDLE  300000 /* lbd's idle timeout of TCP, ms */
 #define DEFAULT_INTER 2000   /* HAProxy's interval of checks, ms */

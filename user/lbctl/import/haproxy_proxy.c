@@ -182,17 +182,12 @@ static void read_status(struct import *im, const struct words *words, unsigned a
 {
 	const char *text = words_at(words, at);
 	const char *one = import_copy(im, text, strcspn(text, ","));
-	const char *dash = strchr(one, '-');
-	uint64_t from, to;
 
-	if (!value_number(dash ? import_copy(im, one, (size_t)(dash - one)) : one, 599, &from) ||
-	    !value_number(dash ? dash + 1 : one, 599, &to) || from < 100 || from > to) {
+	if (!value_status(im, one, &health->status_min, &health->status_max)) {
 		import_left(im, words->at, "status %s: expected 100 to 599, or a range of them",
 			    text);
 		return;
 	}
-	health->status_min = (unsigned)from;
-	health->status_max = (unsigned)to;
 	if (text[strlen(one)])
 		import_left(im, words->at, "status %s: all but %s: lbd takes one range", text, one);
 }

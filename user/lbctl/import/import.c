@@ -114,7 +114,7 @@ int import_run_text(struct import *im, const struct dialect *dialect, const char
 	if (setjmp(im->no_memory))
 		return no_memory(err);
 	file = import_allocate(im, sizeof(*file));
-	*file = (struct import_file){"-", import_copy(im, text, length), length, 0};
+	*file = (struct import_file){"-", import_copy(im, text, length), length};
 	dialect->read(im, file);
 	import_settle(im);
 	return 0;

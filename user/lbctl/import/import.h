@@ -20,7 +20,9 @@
 #define IMPORT_MAX_NOTES 1000 /* what is beyond that is counted */
 #define IMPORT_MAX_NAMES 256  /* host names that are looked up */
 
-#define IMPORT_GUE_PORT  6080 /* lbd's default */
+/* lbd's defaults */
+#define IMPORT_GUE_PORT 6080
+#define IMPORT_WEIGHT   100
 
 /* ---- where something was written ---- */
 
@@ -28,7 +30,6 @@ struct import_file {
 	const char *name;
 	char *text; /* length bytes and a 0 */
 	size_t length;
-	unsigned depth; /* of included files */
 };
 
 struct import_place {

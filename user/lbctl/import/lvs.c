@@ -4,7 +4,11 @@
 
 #include <string.h>
 
+#include "lb_abi.h"
 #include "value.h"
+
+#define TEXT_OF(constant)  TEXT_OF_(constant)
+#define TEXT_OF_(constant) #constant
 
 /* ---- schedulers ---- */
 
@@ -24,8 +28,9 @@ static const struct scheduler {
     {"sed", "least-conn", WEIGHTS_COUNT, .differs = "counts the connection that is to be made too"},
     {"nq", "least-conn", WEIGHTS_COUNT, .differs = "prefers real servers without connections"},
     {"twos", "least-conn", WEIGHTS_COUNT,
-     .differs = "takes the better of two drawn at random, as least-conn does with more than 64 "
-		"backends"},
+     .differs =
+	 "takes the better of two drawn at random, as least-conn does with more than " TEXT_OF(
+	     LB_EXACT_MEMBERS) " backends"},
     {"ovf", "least-conn", WEIGHTS_COUNT, .left = true,
      .differs = "fills the real server with the highest weight first"},
     {"dh", "maglev", WEIGHTS_COUNT, .left = true,

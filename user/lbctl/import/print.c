@@ -5,9 +5,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/duration.h"
 #include "common/ring_size.h"
 
-#define DEFAULT_WEIGHT   100
 #define DEFAULT_SERVICES 1024
 #define DEFAULT_BACKENDS 16384
 #define DEFAULT_SLOTS    (4 << 20)
@@ -44,15 +44,9 @@ static void put_address(FILE *out, const struct addr *address)
 
 static void put_duration(FILE *out, uint64_t ms)
 {
-	static const struct {
-		uint64_t ms;
-		const char *name;
-	} units[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
-	size_t i = 0;
+	char text[DURATION_TEXT];
 
-	while (ms % units[i].ms)
-		i++;
-	fprintf(out, "%" PRIu64 "%s", ms / units[i].ms, units[i].name);
+	fputs(duration_exact(ms, text), out);
 }
 
 /* A key and its value between braces. */
@@ -309,7 +303,7 @@ static void put_backend(const struct import_backend *backend, FILE *out)
 {
 	fputs("      - { address: ", out);
 	put_address(out, &backend->address);
-	if (backend->weight != DEFAULT_WEIGHT)
+	if (backend->weight != IMPORT_WEIGHT)
 		fprintf(out, ", weight: %" PRIu64, backend->weight);
 	if (backend->backup)
 		fputs(", backup: true", out);

@@ -6,17 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb_api.h"
+#include "common/duration.h"
 #include "lbctl/core/format.h"
 
-#define MAX_WEIGHT     10000
-#define DEFAULT_WEIGHT 100
-#define SMALL_WEIGHT   10 /* weights up to here count in units of lbd's default */
-#define MIN_IDLE_MS    3000
-#define MAX_IDLE_MS    8589000
-#define HOUR_MS        3600000
-#define MAX_NAME       63
-#define MAX_PATH       1023
-#define MAX_METHOD     15
+#define SMALL_WEIGHT 10 /* weights up to here count in units of lbd's default */
+#define MIN_IDLE_MS  3000
+#define MAX_IDLE_MS  8589000
+#define HOUR_MS      3600000
+#define MAX_NAME     63
+#define MAX_PATH     1023
+#define MAX_METHOD   15
 
 /* ---- services ---- */
 
@@ -38,9 +38,14 @@ static int by_endpoint(const struct import_service *a, const struct import_servi
 	return rc ? rc : (int)a->port - (int)b->port;
 }
 
+/* Equals in the order of the file. */
 static int compare_endpoints(const void *a, const void *b)
 {
-	return by_endpoint(*(struct import_service *const *)a, *(struct import_service *const *)b);
+	const struct import_service *x = *(struct import_service *const *)a,
+				    *y = *(struct import_service *const *)b;
+	int rc = by_endpoint(x, y);
+
+	return rc ? rc : (x->rank > y->rank) - (x->rank < y->rank);
 }
 
 static int compare_vips(const void *a, const void *b)
@@ -87,8 +92,7 @@ static void check_vips(struct import *im)
 	}
 }
 
-/* Of services on the same VIP, protocol and port the first one stays: the order of equals in a list
- * that was sorted is unknown, so that by the file counts. */
+/* Of services on the same VIP, protocol and port the first one in the file stays. */
 static void drop_doubles(struct import *im)
 {
 	size_t count, kept = 0;
@@ -99,22 +103,13 @@ static void drop_doubles(struct import *im)
 		sorted[i]->rank = (unsigned)i;
 	qsort(sorted, count, sizeof(*sorted), compare_endpoints);
 	for (size_t i = 1; i < count; i++) {
-		struct import_service *first = sorted[kept], *second = sorted[i];
-
-		if (by_endpoint(first, second)) {
+		if (by_endpoint(sorted[kept], sorted[i])) {
 			kept = i;
 			continue;
 		}
-		if (second->rank < first->rank) {
-			struct import_service *swap = first;
-
-			first = second;
-			second = swap;
-			kept = i;
-		}
-		import_left(im, second->at, "service %s: there is one in line %u",
-			    endpoint(second, text), first->at.line);
-		second->left = true;
+		import_left(im, sorted[i]->at, "service %s: there is one in line %u",
+			    endpoint(sorted[i], text), sorted[kept]->at.line);
+		sorted[i]->left = true;
 	}
 }
 
@@ -396,11 +391,11 @@ static bool weights_differ(const struct import_service *service)
 /* The shares stay; 0 stays 0, and nothing else becomes 0. */
 static uint64_t scaled(uint64_t weight, uint64_t most)
 {
-	if (!weight || (most > SMALL_WEIGHT && most <= MAX_WEIGHT))
+	if (!weight || (most > SMALL_WEIGHT && most <= LB_API_MAX_WEIGHT))
 		return weight;
 	if (most <= SMALL_WEIGHT)
-		return weight * DEFAULT_WEIGHT;
-	weight = weight * MAX_WEIGHT / most;
+		return weight * IMPORT_WEIGHT;
+	weight = weight * LB_API_MAX_WEIGHT / most;
 	return weight ? weight : 1;
 }
 
@@ -439,14 +434,14 @@ static void settle_weights(struct import *im, struct import_service *service)
 			    "weights: the scheduler ignores them, and lbd gets none");
 	if (service->weights != WEIGHTS_COUNT)
 		differ = false;
-	if (differ && most > MAX_WEIGHT)
+	if (differ && most > LB_API_MAX_WEIGHT)
 		import_note(im, service->at, "weights: scaled down, as lbd's end at %u",
-			    MAX_WEIGHT);
+			    LB_API_MAX_WEIGHT);
 	for (struct import_backend *one = service->backends; one; one = one->next) {
 		if (differ)
 			one->weight = scaled(one->weight, most);
 		else if (one->weight)
-			one->weight = DEFAULT_WEIGHT;
+			one->weight = IMPORT_WEIGHT;
 	}
 }
 
@@ -457,12 +452,13 @@ static uint64_t within(struct import *im, struct import_place at, const char *wh
 		       uint64_t least, uint64_t most)
 {
 	uint64_t fits = ms < least ? least : ms > most ? most : ms;
+	char texts[4][DURATION_TEXT];
 
 	if (!ms || fits == ms)
 		return ms;
-	import_note(im, at, "%s: %llu s becomes %llu s: lbd takes %llu s to %llu s", what,
-		    (unsigned long long)ms / 1000, (unsigned long long)fits / 1000,
-		    (unsigned long long)least / 1000, (unsigned long long)most / 1000);
+	import_note(im, at, "%s: %s becomes %s: lbd takes %s to %s", what,
+		    duration_exact(ms, texts[0]), duration_exact(fits, texts[1]),
+		    duration_exact(least, texts[2]), duration_exact(most, texts[3]));
 	return fits;
 }
 
@@ -612,6 +608,7 @@ static void settle_request(struct import *im, struct import_service *service)
 static void settle_health(struct import *im, struct import_service *service)
 {
 	struct import_health *health = &service->health;
+	char was[DURATION_TEXT], fits[DURATION_TEXT];
 	uint64_t interval;
 
 	if (health->interval_ms && health->interval_ms < 100)
@@ -620,11 +617,10 @@ static void settle_health(struct import *im, struct import_service *service)
 	    within(im, service->at, "interval of checks", health->interval_ms, 0, HOUR_MS);
 	interval = health->interval_ms ? health->interval_ms : 2000;
 	if (health->timeout_ms && health->timeout_ms >= interval) {
-		import_note(
-		    im, service->at,
-		    "timeout of checks: %llu ms becomes %llu ms: lbd's are shorter than the "
-		    "interval",
-		    (unsigned long long)health->timeout_ms, (unsigned long long)interval * 3 / 4);
+		import_note(im, service->at,
+			    "timeout of checks: %s becomes %s: lbd's are shorter than the interval",
+			    duration_exact(health->timeout_ms, was),
+			    duration_exact(interval * 3 / 4, fits));
 		health->timeout_ms = interval * 3 / 4;
 	}
 	health->timeout_ms =

@@ -31,11 +31,6 @@ bool value_port(const char *text, bool udp, unsigned *ret)
 	return true;
 }
 
-static const char *part(struct import *im, const char *text, size_t length)
-{
-	return import_copy(im, text, length);
-}
-
 void value_split(struct import *im, const char *text, bool loose, const char **ret_host,
 		 const char **ret_port)
 {
@@ -43,13 +38,13 @@ void value_split(struct import *im, const char *text, bool loose, const char **r
 
 	*ret_port = "";
 	if (close) {
-		*ret_host = part(im, text + 1, (size_t)(close - text - 1));
-		*ret_port = close[1] == ':' ? part(im, close + 2, strlen(close + 2)) : "";
+		*ret_host = import_copy(im, text + 1, (size_t)(close - text - 1));
+		*ret_port = close[1] == ':' ? import_copy(im, close + 2, strlen(close + 2)) : "";
 	} else if (colon && (loose || strchr(text, ':') == colon)) {
-		*ret_host = part(im, text, (size_t)(colon - text));
-		*ret_port = part(im, colon + 1, strlen(colon + 1));
+		*ret_host = import_copy(im, text, (size_t)(colon - text));
+		*ret_port = import_copy(im, colon + 1, strlen(colon + 1));
 	} else {
-		*ret_host = part(im, text, strlen(text));
+		*ret_host = import_copy(im, text, strlen(text));
 	}
 }
 
@@ -97,6 +92,19 @@ bool value_time(const char *text, uint64_t *ret_ms)
 		return true;
 	}
 	return false;
+}
+
+bool value_status(struct import *im, const char *text, unsigned *ret_min, unsigned *ret_max)
+{
+	const char *dash = strchr(text, '-');
+	uint64_t from, to;
+
+	if (!value_number(dash ? import_copy(im, text, (size_t)(dash - text)) : text, 599, &from) ||
+	    !value_number(dash ? dash + 1 : text, 599, &to) || from < 100 || from > to)
+		return false;
+	*ret_min = (unsigned)from;
+	*ret_max = (unsigned)to;
+	return true;
 }
 
 bool value_mask(const char *text, uint8_t family, unsigned *ret)

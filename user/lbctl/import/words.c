@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* What separates words; a 0 byte is no text. */
-static bool is_blank(char c)
+bool words_is_blank(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v' || c == 0;
 }
@@ -32,7 +31,7 @@ static const char *take_word(const char *from, const char *end, unsigned rules, 
 {
 	char quote = 0, *out = *to;
 
-	for (; from < end && (quote || (!is_blank(*from) && *from != '#')); from++) {
+	for (; from < end && (quote || (!words_is_blank(*from) && *from != '#')); from++) {
 		bool escapes = (rules & WORDS_ESCAPES) && quote != '\'';
 
 		if (*from == '\\' && escapes && from + 1 < end)
@@ -75,7 +74,7 @@ static void split(struct import *im, const char *line, size_t length, unsigned r
 	while (from < end && *from != '#') {
 		char *word = to;
 
-		if (is_blank(*from)) {
+		if (words_is_blank(*from)) {
 			from++;
 			continue;
 		}

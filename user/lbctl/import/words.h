@@ -27,6 +27,8 @@ struct lines {
 /* The next line that has a word; false: no more. Lines end with LF or CRLF. */
 bool lines_next(struct import *im, struct lines *lines, unsigned rules, struct words *ret);
 
+/* What separates words in a line; a 0 byte is no text. */
+bool words_is_blank(char c);
 /* Adds a word. *room starts at 0, for each struct words its own. */
 void words_add(struct import *im, struct words *words, char *word, size_t *room);
 /* The word at this place; "" beyond the last. */

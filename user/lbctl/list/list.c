@@ -21,6 +21,30 @@ const char *list_count(const struct list_style *style, uint64_t count, char text
 	return style->exact ? format_exact(count, text) : format_count(count, text);
 }
 
+int list_table(const json_t *array, const struct list_column *columns,
+	       void (*add)(struct table *table, const json_t *object,
+			   const struct list_style *style),
+	       const struct list_style *style)
+{
+	struct table_column shown[TABLE_COLUMNS + 1] = {{0}};
+	const json_t *object;
+	struct table *table;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < TABLE_COLUMNS && columns[i].column.title; i++) {
+		shown[i] = columns[i].column;
+		if (style->sort && columns[i].sort && !strcmp(style->sort, columns[i].sort))
+			shown[i].spare = 0;
+	}
+	table = table_new(shown);
+	json_array_foreach (array, i, object)
+		add(table, object, style);
+	rc = table_print(table, style->out, style->columns, style->coloured);
+	table_free(table);
+	return rc;
+}
+
 /* The answer with the selected objects alone. */
 static int get(struct call *call, const struct list *list, json_t **ret, struct error *err)
 {

@@ -8,6 +8,7 @@
 
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/table.h"
 #include "select.h"
 
 /* How a table is printed. */
@@ -42,6 +43,19 @@ struct list {
 	}
 
 int list_run(struct call *call, const struct list *list, struct error *err);
+
+/* A column of such a list's table. */
+struct list_column {
+	struct table_column column;
+	const char *sort; /* the word of --sort for its numbers, or NULL */
+};
+
+/* A table with a row for each object; the column that the rows are sorted by is not left out.
+ * columns: TABLE_COLUMNS at most, ended by one without a title. 0 or -ENOMEM. */
+int list_table(const json_t *array, const struct list_column *columns,
+	       void (*add)(struct table *table, const json_t *object,
+			   const struct list_style *style),
+	       const struct list_style *style);
 
 /* A count as the style has it. */
 const char *list_count(const struct list_style *style, uint64_t count, char text[FORMAT_TEXT]);

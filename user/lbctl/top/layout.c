@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAME_MIN                                                                        \
-	24 /* a name has this, or two fifths of a narrow terminal, before other columns \
-	    */
-#define WHY_MIN 20
-#define INDENT  2 /* of backends below their service */
+/* A name has this, or two fifths of a narrow terminal, before other columns. */
+#define NAME_MIN 24
+#define WHY_MIN  20
+#define INDENT   2 /* of backends below their service */
 
 static const struct {
 	const char *title;

@@ -3,7 +3,6 @@
 #ifndef LBCTL_TOP_SAMPLE_H
 #define LBCTL_TOP_SAMPLE_H
 
-#include "common/error.h"
 #include "model.h"
 
 #define TOP_PATH "/v1/top"

@@ -21,7 +21,6 @@
 #define DEAD_INPUTS 3    /* times that there is input and no key: the terminal is gone */
 
 struct screen {
-	const struct call *call;
 	struct client *client;
 	struct top_options options;
 	struct top_samples samples;
@@ -349,7 +348,7 @@ static int begin_terminal(SCREEN **ret, struct error *err)
 
 int top_screen_run(const struct call *call, const struct top_options *options, struct error *err)
 {
-	struct screen screen = {.call = call, .options = *options, .err = err};
+	struct screen screen = {.options = *options, .err = err};
 	SCREEN *terminal = NULL;
 	int rc = client_open(call->socket, &screen.client, err);
 
