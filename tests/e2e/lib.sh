@@ -312,6 +312,14 @@ skip_all_without() { # COMMAND PACKAGE
 	command -v "$1" >/dev/null || skip_all "$1 is missing: sudo apt-get install $2"
 }
 
+# The last lines of what each lbd of the lab says.
+lab_log_ends() {
+	local log
+	for log in "$WORK"/lbd*.log; do
+		[ ! -f "$log" ] || tail -n 20 "$log" | sed "s/^/# $(basename "$log" .log): /"
+	done
+}
+
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
 set_up_or_end() { # COMMAND...
 	lab_need_root
@@ -319,8 +327,8 @@ set_up_or_end() { # COMMAND...
 		rm -f "/tmp/$LAB.setup"
 		return
 	}
+	lab_log_ends
 	tail -n 60 "/tmp/$LAB.setup" | sed 's/^/# /'
-	[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
 	no_sanitizer_reports
 	echo "not ok 1 - lab_comes_up"
 	echo "1..1"
@@ -341,8 +349,8 @@ run_tests() {
 			echo "ok $number - ${name#test_}"
 			grep '^# ' "/tmp/$LAB.out" || true
 		else
+			lab_log_ends
 			sed 's/^/# /' "/tmp/$LAB.out" | tail -n 60
-			[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
 			echo "not ok $number - ${name#test_}"
 			failed=1
 		fi
