@@ -270,7 +270,7 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open and many new connections (root; FLOOD=, RATE=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
-	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) QUIET=60 FLOOD_IDLE=yes tests/e2e/floods.sh
+	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) QUIET=60 FLOOD_EVEN=yes tests/e2e/floods.sh
 
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test

@@ -264,12 +264,12 @@ one_announces() { pair_paths_are 1 "${VIPS[@]}"; }
 # ---- floods ----
 
 # Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or a mixture (tests/e2e/flood.c).
-# FLOOD_IDLE=yes: the sender stands for other machines, so it gets only the CPU time that nobody here
-# wants; what its packets cost the balancer stays, since they are forwarded in softirqs.
+# FLOOD_EVEN=yes: the sender stands for other machines, whose packets come when they come: no process
+# here makes it late, so it owes nothing that it would have to send at one go.
 flood() { # PORT COUNT RATE [mix]
 	# It looks up the router's MAC address in the neighbour table.
 	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
-	in_ns client ${FLOOD_IDLE:+chrt -i 0} "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" \
+	in_ns client ${FLOOD_EVEN:+chrt -f 10} "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" \
 		$(($3 / LAB_SLOWDOWN)) "${@:4}"
 }
 # The answers of N backends to a flood go nowhere.
