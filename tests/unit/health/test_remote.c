@@ -300,6 +300,15 @@ static void be_unfit(void)
 	_exit(1);
 }
 
+/* A request that was not read makes the kernel report an error before what was sent. */
+static void be_unfit_and_read_nothing(void)
+{
+	struct pollfd request = {.fd = WORKER_FD, .events = POLLIN};
+
+	poll(&request, 1, -1);
+	be_unfit();
+}
+
 static const struct role {
 	const char *name;
 	void (*play)(void);
@@ -327,12 +336,13 @@ static const struct role {
     {"lie_about_times", lie_about_times},
     {"send_escapes", send_escapes},
     {"be_unfit", be_unfit},
+    {"be_unfit_and_read_nothing", be_unfit_and_read_nothing},
 };
 
 static int play_role(const char *name)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (strcmp(name, "be_unfit") != 0)
+	if (strncmp(name, "be_unfit", strlen("be_unfit")) != 0)
 		send_reply(REPLY_READY, 0);
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
 		if (!strcmp(roles[i].name, name))
@@ -622,6 +632,14 @@ static void reason_is_known_although_the_process_has_ended_before_it_was_watched
 	assert_string_equal(process().why, "seccomp: no");
 }
 
+static void reason_is_known_although_a_request_was_not_read(void **state)
+{
+	start_as("be_unfit_and_read_nothing");
+	assert_non_null(probe());
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, "seccomp: no");
+}
+
 static void process_that_ends_is_started_again(void **state)
 {
 	struct remote_options options = remote_defaults(base);
@@ -822,6 +840,7 @@ int main(int argc, char **argv)
 	    TEST(process_that_forgets_a_probe_is_ended),
 	    TEST(end_of_the_process_is_described),
 	    TEST(reason_is_known_although_the_process_has_ended_before_it_was_watched),
+	    TEST(reason_is_known_although_a_request_was_not_read),
 	    TEST(process_that_ends_is_started_again),
 	    TEST(lies_about_times_are_bounded),
 	    TEST(escapes_do_not_pass),

@@ -445,6 +445,10 @@ static void on_readable(int fd, short what, void *arg)
 
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
+		/* It has ended, and left a request unread. What it said before comes after this
+		 * error. */
+		if (length < 0 && errno == ECONNRESET)
+			continue;
 		if (length <= 0) { /* it has closed its end: it has ended, or has no use */
 			close_socket(remote);
 			if (remote->pid)
