@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A flood from distinct sources, written directly to an interface: SYNs, or a mixture.
  * usage: flood INTERFACE VIP PORT COUNT RATE [mix]
- * Evenly spread: what is due in a tenth of a millisecond goes out at once, no more unless it is late.
- * mix: SYNs, ACKs, UDP datagrams, first and later fragments in turn, from all of 11.0.0.0/8, no two
- * in a row of one prefix. The next hop comes from the kernel's neighbour table. */
+ * Evenly spread: what is due in a tenth of a millisecond goes out at once, no more unless it is
+ * late. mix: SYNs, ACKs, UDP datagrams, first and later fragments in turn, from all of 11.0.0.0/8,
+ * no two in a row of one prefix. The next hop comes from the kernel's neighbour table. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
