@@ -16,6 +16,8 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
+comma := ,
+
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -215,6 +217,10 @@ $(TOOLS): %: %.o $(COMMON_OBJS)
 
 # The benchmark's parts that need no measurement.
 $(BUILD)/tests/unit/bench/test_bench: $(filter %/machine.o %/neighbour.o %/programs.o %/report.o %/scenarios.o,$(BENCH_NS_OBJS))
+
+# Counts comparisons.
+$(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,addr_equal addr_compare strcmp config_same_service \
+	config_check config_source_load)
 
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
 $(BENCH_NS_OBJS): $(BUILD)/bench.skel.h

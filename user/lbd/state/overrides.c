@@ -33,6 +33,7 @@ void overrides_done(struct overrides *overrides)
 	for (unsigned i = 0; i < overrides->count; i++)
 		entry_done(&overrides->list[i]);
 	free(overrides->list);
+	lookup_done(&overrides->lookup);
 	for (unsigned i = 0; i < overrides->services_count; i++)
 		service_entry_done(&overrides->services[i]);
 	free(overrides->services);
@@ -119,11 +120,20 @@ static bool same_service(const struct service_override *a, const struct service_
 
 /* ---- backends ---- */
 
+static uint64_t hash_of(const char *service, const struct addr *address)
+{
+	return lookup_hash_addr(lookup_hash_text(LOOKUP_START, service), address);
+}
+
 struct override *overrides_find(const struct overrides *overrides, const char *service,
 				const struct addr *address)
 {
-	for (unsigned i = 0; i < overrides->count; i++) {
-		struct override *entry = &overrides->list[i];
+	struct lookup_walk walk;
+	uint32_t at;
+
+	lookup_walk(&overrides->lookup, hash_of(service, address), &walk);
+	while (lookup_next(&walk, &at)) {
+		struct override *entry = &overrides->list[at];
 
 		if (addr_equal(&entry->address, address) && !strcmp(entry->service, service))
 			return entry;
@@ -131,33 +141,66 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
 	return NULL;
 }
 
+/* Room for so many in all. 0 or -ENOMEM. */
+static int reserve(struct overrides *overrides, unsigned count)
+{
+	struct override *list;
+
+	if (count > overrides->size) {
+		list = reallocarray(overrides->list, count, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		overrides->list = list;
+		overrides->size = count;
+	}
+	return lookup_reserve(&overrides->lookup, count);
+}
+
+/* Of a backend that has none, for which there is room. NULL: out of memory. */
+static struct override *append(struct overrides *overrides, const char *service,
+			       const struct addr *address)
+{
+	struct override *entry = &overrides->list[overrides->count];
+	char *name = strdup(service);
+
+	if (!name)
+		return NULL;
+	*entry = (struct override){.service = name, .address = *address};
+	lookup_add(&overrides->lookup, hash_of(service, address), overrides->count++);
+	return entry;
+}
+
 struct override *overrides_get(struct overrides *overrides, const char *service,
 			       const struct addr *address)
 {
-	struct override *entry = overrides_find(overrides, service, address), *list;
-	char *name;
+	struct override *entry = overrides_find(overrides, service, address);
 
 	if (entry)
 		return entry;
-	list = realloc(overrides->list, (overrides->count + 1) * sizeof(*list));
-	if (!list)
+	if (overrides->count == overrides->size && reserve(overrides, 2 * overrides->count + 8))
 		return NULL;
-	overrides->list = list;
-	name = strdup(service);
-	if (!name)
-		return NULL;
-	entry = &list[overrides->count++];
-	*entry = (struct override){.service = name, .address = *address};
-	return entry;
+	return append(overrides, service, address);
+}
+
+/* The list has lost entries. */
+static void find_again(struct overrides *overrides)
+{
+	lookup_clear(&overrides->lookup);
+	for (unsigned i = 0; i < overrides->count; i++)
+		lookup_add(&overrides->lookup,
+			   hash_of(overrides->list[i].service, &overrides->list[i].address), i);
 }
 
 void overrides_drop(struct overrides *overrides, struct override *entry)
 {
-	size_t at = (size_t)(entry - overrides->list);
+	size_t at = (size_t)(entry - overrides->list), behind = overrides->count - at - 1;
 
+	lookup_remove(&overrides->lookup, hash_of(entry->service, &entry->address), (uint32_t)at);
 	entry_done(entry);
-	memmove(entry, entry + 1, (overrides->count - at - 1) * sizeof(*entry));
+	memmove(entry, entry + 1, behind * sizeof(*entry));
 	overrides->count--;
+	if (behind)
+		find_again(overrides);
 }
 
 bool overrides_tidy(struct overrides *overrides, struct override *entry,
@@ -194,6 +237,56 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 			entry_done(entry);
 	}
 	overrides->count = kept;
+	find_again(overrides);
+}
+
+/* By service, then as in the list. */
+static int by_service(const void *a, const void *b)
+{
+	const struct override *const *x = a, *const *y = b;
+	int rc = strcmp((*x)->service, (*y)->service);
+
+	return rc ? rc : (*x > *y) - (*x < *y);
+}
+
+int overrides_list_added(const struct overrides *overrides, struct overrides_added *ret)
+{
+	struct overrides_added added = {0};
+
+	for (unsigned i = 0; i < overrides->count; i++)
+		added.count += overrides->list[i].added;
+	if (added.count) {
+		added.list = calloc(added.count, sizeof(struct override *));
+		if (!added.list)
+			return -ENOMEM;
+	}
+	added.count = 0;
+	for (unsigned i = 0; i < overrides->count; i++)
+		if (overrides->list[i].added)
+			added.list[added.count++] = &overrides->list[i];
+	if (added.count)
+		qsort(added.list, added.count, sizeof(struct override *), by_service);
+	*ret = added;
+	return 0;
+}
+
+const struct override *const *overrides_added_to(const struct overrides_added *added,
+						 const char *service, unsigned *ret_count)
+{
+	unsigned low = 0, high = added->count, end;
+
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+
+		if (strcmp(added->list[middle]->service, service) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (end = low; end < added->count && !strcmp(added->list[end]->service, service);)
+		end++;
+	*ret_count = end - low;
+	return added->list ? added->list + low : NULL;
 }
 
 static bool same_entry(const struct override *a, const struct override *b)
@@ -235,27 +328,33 @@ void overrides_set(struct override *entry, const struct override *from)
 	config_tag_ref(entry->tag);
 }
 
+static int copy_backends(const struct overrides *from, struct overrides *to)
+{
+	if (reserve(to, from->count))
+		return -ENOMEM;
+	for (unsigned i = 0; i < from->count; i++) {
+		const struct override *entry = &from->list[i];
+		struct override *copy = append(to, entry->service, &entry->address);
+
+		if (!copy)
+			return -ENOMEM;
+		overrides_set(copy, entry);
+	}
+	return 0;
+}
+
 int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 {
 	struct overrides copy = {.node = overrides->node};
+	int rc = copy_backends(overrides, &copy);
 
-	for (unsigned i = 0; i < overrides->count; i++) {
-		const struct override *from = &overrides->list[i];
-		struct override *to = overrides_get(&copy, from->service, &from->address);
-
-		if (!to) {
-			overrides_done(&copy);
-			return -ENOMEM;
-		}
-		overrides_set(to, from);
-	}
-	for (unsigned i = 0; i < overrides->services_count; i++)
-		if (copy_service(&copy, &overrides->services[i])) {
-			overrides_done(&copy);
-			return -ENOMEM;
-		}
-	*ret = copy;
-	return 0;
+	for (unsigned i = 0; i < overrides->services_count && !rc; i++)
+		rc = copy_service(&copy, &overrides->services[i]);
+	if (rc)
+		overrides_done(&copy);
+	else
+		*ret = copy;
+	return rc;
 }
 
 /* ---- the file ---- */
