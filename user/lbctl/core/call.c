@@ -105,7 +105,7 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 					 option->name);
 	} else if (equals) {
 		value = equals + 1;
-	} else if (option->may_stand) {
+	} else if (option->may_stand && !(count > 1 && option->may_stand(words[1]))) {
 		value = "";
 	} else if (count > 1) {
 		value = words[1];

@@ -451,10 +451,29 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	return 0;
 }
 
+struct keeping {
+	const struct state *state;
+	struct config *config;
+	bool keep;
+	struct overrides *kept;
+	struct reload_report *report;
+	struct error *err;
+	int rc;
+};
+
+static void keep(void *arg)
+{
+	struct keeping *keeping = arg;
+
+	keeping->rc = reload_overrides(keeping->state, keeping->config, keeping->keep,
+				       keeping->kept, keeping->report, keeping->err);
+}
+
 static int reload(struct state *state, const struct reload_options *options,
 		  struct reload_report *ret, struct error *err)
 {
 	struct loading loading = {.path = state->config_path};
+	struct keeping keeping;
 	struct overrides kept = {0};
 	struct config *config;
 	int rc;
@@ -465,7 +484,10 @@ static int reload(struct state *state, const struct reload_options *options,
 		*err = loading.err;
 		return loading.rc;
 	}
-	rc = reload_overrides(state, config, options->keep, &kept, ret, err);
+	/* It reads lists, and of the state what only tasks change. */
+	keeping = (struct keeping){state, config, options->keep, &kept, ret, err, 0};
+	task_wait(keep, &keeping);
+	rc = keeping.rc;
 	if (!rc && options->trial)
 		rc = try_config(state, config, &kept, ret, err);
 	else if (!rc)
