@@ -236,8 +236,9 @@ static int edit_texts(struct saving *saving, struct config_sources *trees, struc
 
 /* ---- the texts ---- */
 
-/* Do the texts say what config and changes say together? */
-static int check_texts(const struct config *config, const struct overrides *changes,
+/* Do the texts say what config and changes say together? file: what they said before. */
+static int check_texts(const struct state *state, const struct config *file,
+		       const struct config *config, const struct overrides *changes,
 		       const struct saved *saved, struct error *err)
 {
 	const struct overrides none = {0};
@@ -253,6 +254,8 @@ static int check_texts(const struct config *config, const struct overrides *chan
 				 why.text);
 	rc = diff_sides(&(struct diff_side){config, changes}, &(struct diff_side){written, &none},
 			&differences);
+	if (!rc && !differences.count)
+		ring_warn_of_saving(state, file, written);
 	config_free(written);
 	if (!rc && (differences.count || differences.left_out))
 		rc = error_set(err, -EINVAL,
@@ -265,9 +268,9 @@ static int check_texts(const struct config *config, const struct overrides *chan
 }
 
 /* Without a change the texts stay as they are. */
-static int save_changes(const struct config *file, const struct config *config,
-			const struct overrides *changes, struct config_sources *trees,
-			struct saved *saved, struct error *err)
+static int save_changes(const struct state *state, const struct config *file,
+			const struct config *config, const struct overrides *changes,
+			struct config_sources *trees, struct saved *saved, struct error *err)
 {
 	struct saving saving = {.file = file, .config = config, .changes = changes};
 	int rc;
@@ -276,7 +279,7 @@ static int save_changes(const struct config *file, const struct config *config,
 		return 0;
 	rc = edit_texts(&saving, trees, saved, err);
 	saving_done(&saving);
-	return rc ? rc : check_texts(config, changes, saved, err);
+	return rc ? rc : check_texts(state, file, config, changes, saved, err);
 }
 
 /* file: the config of the files; config: a copy, which gets the services that are added and
@@ -288,7 +291,7 @@ static int save_into(const struct state *state, const struct config *file, struc
 	int rc = reload_overrides(state, config, true, &changes, &saved->report, err);
 
 	if (!rc)
-		rc = save_changes(file, config, &changes, trees, saved, err);
+		rc = save_changes(state, file, config, &changes, trees, saved, err);
 	overrides_done(&changes);
 	return rc;
 }
