@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
- * "address", ... } ], "services": [ { "service", ... } ], "node": { "drain": true, ... } }. */
+ * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "services": [ {
+ * "service", ... } ], "node": { "drain": true, ... } }.
+ *
+ * An older lbd must find what it knows, above all drains: the first lbd refuses an entry of
+ * "backends" with a key that it does not know, but none of the top level. So what is new gets a
+ * list of its own. And what a newer lbd has written is ignored, and named. */
 #include "overrides.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "common/text.h"
 #include "lbd/config/config.h"
 
@@ -357,7 +367,48 @@ int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 	return rc;
 }
 
-/* ---- the file ---- */
+/* ---- the file: keys of a newer lbd ---- */
+
+struct unknown_keys {
+	unsigned count;
+	char first[40]; /* of them */
+};
+
+/* known: ended by NULL. */
+static void look_for_unknown(json_t *object, const char *const *known, struct unknown_keys *ret)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (object, key, value) {
+		const char *const *same = known;
+
+		while (*same && strcmp(*same, key) != 0)
+			same++;
+		if (!*same && !ret->count++) {
+			snprintf(ret->first, sizeof(ret->first), "%s", key);
+			make_printable(ret->first, false);
+		}
+	}
+}
+
+/* The next change writes the file without them: it stays under another name, too. */
+static void say_unknown(const char *path, const struct unknown_keys *unknown)
+{
+	char newer[PATH_MAX];
+	bool kept;
+
+	snprintf(newer, sizeof(newer), "%s.newer", path);
+	unlink(newer);
+	kept = !link(path, newer);
+	log_warning("%s: %u keys that this lbd does not know, such as \"%s\", as a newer one "
+		    "writes them: they have no effect, and the next run-time change loses "
+		    "them%s%s",
+		    path, unknown->count, unknown->first, kept ? "; the file is kept as " : "",
+		    kept ? newer : "");
+}
+
+/* ---- the file: reading ---- */
 
 /* false: it does not fit. */
 static bool labels_from_json(json_t *item, struct config_label labels[CONFIG_LABELS_MAX],
@@ -400,8 +451,11 @@ static int tag_from_json(const char *name, json_t *labels, struct config_tag **r
 }
 
 static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
-			   struct error *err)
+			   struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"service",  "address",  "weight", "drain",
+					    "drain_ms", "force_ms", "added",  "removed",
+					    "undrain",  "name",     "labels", NULL};
 	const char *service, *text, *name = NULL;
 	struct config_tag *tag = NULL;
 	struct override *entry;
@@ -412,12 +466,13 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	json_error_t why;
 	int rc;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT,
-			   "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}", "service",
-			   &service, "address", &text, "weight", &weight, "drain", &drain,
-			   "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added, "removed",
-			   &removed, "undrain", &undrain, "name", &name, "labels", &labels))
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}",
+			   "service", &service, "address", &text, "weight", &weight, "drain",
+			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
+			   "removed", &removed, "undrain", &undrain, "name", &name, "labels",
+			   &labels))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL,
 				 "%s: entry %u: address: \"%s\": expected an IP address", path,
@@ -455,6 +510,57 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	return 0;
 }
 
+/* Of a backend that is not added it has no meaning. */
+static int one_tag_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
+			     struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "address", "name", "labels", NULL};
+	const char *service, *text, *name = NULL;
+	struct config_tag *tag = NULL;
+	json_t *labels = NULL;
+	struct override *entry;
+	struct addr address;
+	json_error_t why;
+	int rc;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?s, s?o}", "service", &service, "address",
+			   &text, "name", &name, "labels", &labels))
+		return error_set(err, -EINVAL, "%s: tag %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (addr_parse(text, &address))
+		return error_set(err, -EINVAL,
+				 "%s: tag %u: address: \"%s\": expected an IP address", path, index,
+				 text);
+	rc = tag_from_json(name, labels, &tag, path, index, err);
+	if (rc)
+		return rc;
+	entry = overrides_find(into, service, &address);
+	if (!entry || !entry->added) {
+		config_tag_unref(tag);
+		return 0;
+	}
+	config_tag_unref(entry->tag);
+	entry->tag = tag;
+	return 0;
+}
+
+static int tags_from_json(json_t *list, struct overrides *into, const char *path,
+			  struct unknown_keys *unknown, struct error *err)
+{
+	json_t *item;
+	size_t i;
+	int rc = 0;
+
+	if (list && !json_is_array(list))
+		return error_set(err, -EINVAL, "%s: tags: expected a list", path);
+	json_array_foreach (list, i, item) {
+		rc = one_tag_from_json(item, into, path, (unsigned)i, unknown, err);
+		if (rc)
+			break;
+	}
+	return rc;
+}
+
 static int endpoint_from_json(const char *vip, json_int_t port, const char *protocol,
 			      struct service_override *ret)
 {
@@ -467,8 +573,10 @@ static int endpoint_from_json(const char *vip, json_int_t port, const char *prot
 }
 
 static int service_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
-			     struct error *err)
+			     struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"service", "vip",     "port", "protocol",
+					    "added",   "removed", NULL};
 	struct service_override entry = {0};
 	const char *service, *vip, *protocol;
 	json_t *added = NULL;
@@ -476,10 +584,11 @@ static int service_from_json(json_t *item, struct overrides *into, const char *p
 	int removed = 0, rc;
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service",
-			   &service, "vip", &vip, "port", &port, "protocol", &protocol, "added",
-			   &added, "removed", &removed))
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service", &service,
+			   "vip", &vip, "port", &port, "protocol", &protocol, "added", &added,
+			   "removed", &removed))
 		return error_set(err, -EINVAL, "%s: service %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
 	if (endpoint_from_json(vip, port, protocol, &entry))
 		return error_set(
 		    err, -EINVAL,
@@ -499,7 +608,7 @@ static int service_from_json(json_t *item, struct overrides *into, const char *p
 
 /* Those beyond the most that a config can have are dropped. */
 static int services_from_json(json_t *list, struct overrides *into, const char *path,
-			      struct error *err)
+			      struct unknown_keys *unknown, struct error *err)
 {
 	json_t *item;
 	size_t i;
@@ -510,7 +619,7 @@ static int services_from_json(json_t *list, struct overrides *into, const char *
 	json_array_foreach (list, i, item) {
 		if (i == 2 * LB_MAX_SERVICES)
 			break;
-		rc = service_from_json(item, into, path, (unsigned)i, err);
+		rc = service_from_json(item, into, path, (unsigned)i, unknown, err);
 		if (rc)
 			break;
 	}
@@ -518,17 +627,20 @@ static int services_from_json(json_t *list, struct overrides *into, const char *
 }
 
 /* Without "node" there is no order. */
-static int node_from_json(json_t *item, struct node_order *ret, const char *path, struct error *err)
+static int node_from_json(json_t *item, struct node_order *ret, const char *path,
+			  struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"drain", "withdraw", "drain_ms", NULL};
 	json_int_t drain_ms = 0;
 	int drain = 0, withdraw = 0;
 	json_error_t why;
 
 	if (!item)
 		return 0;
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:b, s?b, s?I}", "drain", &drain, "withdraw",
-			   &withdraw, "drain_ms", &drain_ms))
+	if (json_unpack_ex(item, &why, 0, "{s:b, s?b, s?I}", "drain", &drain, "withdraw", &withdraw,
+			   "drain_ms", &drain_ms))
 		return error_set(err, -EINVAL, "%s: node: %s", path, why.text);
+	look_for_unknown(item, known, unknown);
 	if (!drain)
 		return 0;
 	*ret = (struct node_order){
@@ -536,49 +648,63 @@ static int node_from_json(json_t *item, struct node_order *ret, const char *path
 	return 0;
 }
 
-static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
-			       struct error *err)
+static int backends_from_json(json_t *list, unsigned max, struct overrides *into, const char *path,
+			      struct unknown_keys *unknown, struct error *err)
 {
-	struct overrides into = {0};
-	json_t *list, *item, *services = NULL, *node = NULL;
-	json_error_t why;
+	json_t *item;
 	size_t i;
-	int version, rc;
+	int rc = 0;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o}", "version", &version, "backends",
-			   &list, "services", &services, "node", &node))
-		return error_set(err, -EINVAL, "%s: %s", path, why.text);
-	if (version != OVERRIDES_VERSION || !json_is_array(list))
-		return error_set(err, -EINVAL,
-				 "%s: version %d: expected version %d with a list of backends",
-				 path, version, OVERRIDES_VERSION);
-	rc = node_from_json(node, &into.node, path, err);
-	if (!rc)
-		rc = services_from_json(services, &into, path, err);
-	if (rc) {
-		overrides_done(&into);
-		return rc;
-	}
 	if (json_array_size(list) > max)
 		log_error("%s: %zu run-time changes: expected at most %u: the others are dropped",
 			  path, json_array_size(list), max);
 	json_array_foreach (list, i, item) {
 		if (i == max)
 			break;
-		rc = entry_from_json(item, &into, path, (unsigned)i, err);
-		if (rc) {
-			overrides_done(&into);
-			return rc;
-		}
+		rc = entry_from_json(item, into, path, (unsigned)i, unknown, err);
+		if (rc)
+			break;
 	}
-	*ret = into;
-	return 0;
+	return rc;
+}
+
+static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
+			       struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"version",  "backends", "tags",
+					    "services", "node",     NULL};
+	struct overrides into = {0};
+	json_t *list, *tags = NULL, *services = NULL, *node = NULL;
+	json_error_t why;
+	int version, rc;
+
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o}", "version", &version,
+			   "backends", &list, "tags", &tags, "services", &services, "node", &node))
+		return error_set(err, -EINVAL, "%s: %s", path, why.text);
+	if (version != OVERRIDES_VERSION || !json_is_array(list))
+		return error_set(err, -EINVAL,
+				 "%s: version %d: expected version %d with a list of backends",
+				 path, version, OVERRIDES_VERSION);
+	look_for_unknown(root, known, unknown);
+	rc = node_from_json(node, &into.node, path, unknown, err);
+	if (!rc)
+		rc = services_from_json(services, &into, path, unknown, err);
+	if (!rc)
+		rc = backends_from_json(list, max, &into, path, unknown, err);
+	if (!rc)
+		rc = tags_from_json(tags, &into, path, unknown, err);
+	if (rc)
+		overrides_done(&into);
+	else
+		*ret = into;
+	return rc;
 }
 
 int overrides_load(const char *path, unsigned max, struct overrides *ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	ssize_t length = file_read_kept(path, OVERRIDES_BYTES, &text, err);
+	struct unknown_keys unknown = {0};
 	json_error_t why;
 	json_t *root;
 	int rc;
@@ -592,10 +718,14 @@ int overrides_load(const char *path, unsigned max, struct overrides *ret, struct
 	root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
 	if (!root)
 		return error_set(err, -EINVAL, "%s:%d: %s", path, why.line, why.text);
-	rc = overrides_from_json(root, path, max, ret, err);
+	rc = overrides_from_json(root, path, max, ret, &unknown, err);
 	json_decref(root);
+	if (!rc && unknown.count)
+		say_unknown(path, &unknown);
 	return rc;
 }
+
+/* ---- the file: writing ---- */
 
 static void tag_to_json(const struct config_tag *tag, json_t *into)
 {
@@ -631,9 +761,33 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "removed", json_true());
 	if (item && entry->undrain)
 		json_object_set_new(item, "undrain", json_true());
-	if (item && entry->tag)
+	return item;
+}
+
+static json_t *one_tag_to_json(const struct override *entry)
+{
+	char text[ADDR_TEXT];
+	json_t *item = json_pack("{s:s, s:s}", "service", entry->service, "address",
+				 addr_format(&entry->address, text));
+
+	if (item)
 		tag_to_json(entry->tag, item);
 	return item;
+}
+
+/* Those of added backends. Empty if there are none; NULL: out of memory. */
+static json_t *tags_to_json(const struct overrides *overrides)
+{
+	json_t *list = json_array();
+	int rc = 0;
+
+	for (unsigned i = 0; i < overrides->count && !rc; i++)
+		if (overrides->list[i].tag)
+			rc = json_array_append_new(list, one_tag_to_json(&overrides->list[i]));
+	if (!rc)
+		return list;
+	json_decref(list);
+	return NULL;
 }
 
 static json_t *service_to_json(const struct service_override *entry)
@@ -674,12 +828,18 @@ static json_t *node_to_json(const struct node_order *node)
 
 static char *overrides_to_text(const struct overrides *overrides)
 {
-	json_t *list = json_array(), *root;
+	json_t *list = json_array(), *tags = tags_to_json(overrides), *root;
 	char *text;
 
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
+	if (!tags || (json_array_size(tags) && json_object_set(root, "tags", tags))) {
+		json_decref(tags);
+		json_decref(root);
+		return NULL;
+	}
+	json_decref(tags);
 	if (root && ((overrides->node.drain &&
 		      json_object_set_new(root, "node", node_to_json(&overrides->node))) ||
 		     (overrides->services_count &&
