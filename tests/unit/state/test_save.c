@@ -90,7 +90,8 @@ static void expect(const char *text)
 
 	if (state_save(&state, &saved, &err))
 		fail_msg("%s", err.text);
-	assert_string_equal(saved.texts.list[0].bytes, text);
+	assert_int_equal(saved.texts.list[0].length, strlen(text));
+	assert_memory_equal(saved.texts.list[0].bytes, text, strlen(text));
 	saved_done(&saved);
 }
 

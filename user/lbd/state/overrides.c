@@ -340,7 +340,7 @@ void overrides_set(struct override *entry, const struct override *from)
 
 static int copy_backends(const struct overrides *from, struct overrides *to)
 {
-	if (reserve(to, from->count))
+	if (from->count && reserve(to, from->count))
 		return -ENOMEM;
 	for (unsigned i = 0; i < from->count; i++) {
 		const struct override *entry = &from->list[i];
