@@ -368,7 +368,7 @@ install-backend: $(BUILD)/lbd-backend $(foreach kind,8 bash zsh fish,$(BUILD)/lb
 	@echo 'Next: write $(DESTDIR)/etc/lbd-backend/IFACE.conf as dist/lbd-backend.conf shows, and: systemctl daemon-reload && systemctl enable --now lbd-backend@IFACE'
 
 uninstall: ## remove what install put there; refuses while lbd runs, and detaches its program (the config, the user and the group stay)
-	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || $(SBINDIR)/lbctl detach --offline --all || { echo 'uninstall: nothing was removed' >&2; exit 1; })
+	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || { $(SBINDIR)/lbctl detach --offline --all && $(SBINDIR)/lbctl detach --offline --all --pin /sys/fs/bpf/lbd; } || { echo 'uninstall: nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbctl) $(SBINDIR)/lbd $(MANDIR)/man8/lbd.8 $(MANDIR)/man5/lbd.yaml.5 $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
 		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
@@ -378,7 +378,7 @@ uninstall: ## remove what install put there; refuses while lbd runs, and detache
 uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend
 	$(if $(DESTDIR),,@! ls /run/lbd-backend/backend-host-*.json /run/lbd/backend-host-*.json 2>/dev/null | grep . || { echo 'uninstall-backend: this host is set up as a backend: systemctl disable --now lbd-backend@IFACE, or lbd-backend undo --iface IFACE; nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbd-backend) $(UNITDIR)/lbd-backend@.service
-	-@rmdir $(DESTDIR)/etc/lbd-backend 2>/dev/null || true
+	-@rmdir $(DESTDIR)/etc/lbd-backend $(if $(DESTDIR),,/run/lbd-backend) 2>/dev/null || true
 
 deb: ## Debian packages lbd and lbd-backend, with debug symbols, of this tree in build/deb/
 	@tools/deps build deb

@@ -238,7 +238,7 @@ test_packets_that_are_not_sent_are_raised() {
 	in_ns lb ip route add 10.0.0.12/32 via 10.0.7.1 dev eth7
 	lab_wait_for 20 "b2 to be reached through eth7" b2_is_behind eth7 || return 1
 	lab_wait_for 20 "all backends to be up" all_up || return 1
-	index=$(in_ns lb cat /sys/class/net/eth7/ifindex)
+	index=$(ip -n "$(ns lb)" -j link show eth7 | jq '.[0].ifindex')
 	bpftool map delete pinned "/sys/fs/bpf/$LAB/maps/egress" \
 		key $((index & 255)) $((index >> 8 & 255)) $((index >> 16 & 255)) 0 || return 1
 	load_start unsent load-http $VIP4 80 rate 50
