@@ -16,6 +16,8 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
+comma := ,
+
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -216,6 +218,10 @@ $(TOOLS): %: %.o $(COMMON_OBJS)
 # The benchmark's parts that need no measurement.
 $(BUILD)/tests/unit/bench/test_bench: $(filter %/machine.o %/neighbour.o %/programs.o %/report.o %/scenarios.o,$(BENCH_NS_OBJS))
 
+# Counts comparisons.
+$(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,addr_equal addr_compare strcmp config_same_service \
+	config_check config_source_load)
+
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
 $(BENCH_NS_OBJS): $(BUILD)/bench.skel.h
 $(BENCH_NS): $(BENCH_NS_OBJS) $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
@@ -362,7 +368,7 @@ install-backend: $(BUILD)/lbd-backend $(foreach kind,8 bash zsh fish,$(BUILD)/lb
 	@echo 'Next: write $(DESTDIR)/etc/lbd-backend/IFACE.conf as dist/lbd-backend.conf shows, and: systemctl daemon-reload && systemctl enable --now lbd-backend@IFACE'
 
 uninstall: ## remove what install put there; refuses while lbd runs, and detaches its program (the config, the user and the group stay)
-	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || $(SBINDIR)/lbctl detach --offline --all || { echo 'uninstall: nothing was removed' >&2; exit 1; })
+	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || { $(SBINDIR)/lbctl detach --offline --all && $(SBINDIR)/lbctl detach --offline --all --pin /sys/fs/bpf/lbd; } || { echo 'uninstall: nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbctl) $(SBINDIR)/lbd $(MANDIR)/man8/lbd.8 $(MANDIR)/man5/lbd.yaml.5 $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
 		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
@@ -372,7 +378,7 @@ uninstall: ## remove what install put there; refuses while lbd runs, and detache
 uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend
 	$(if $(DESTDIR),,@! ls /run/lbd-backend/backend-host-*.json /run/lbd/backend-host-*.json 2>/dev/null | grep . || { echo 'uninstall-backend: this host is set up as a backend: systemctl disable --now lbd-backend@IFACE, or lbd-backend undo --iface IFACE; nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbd-backend) $(UNITDIR)/lbd-backend@.service
-	-@rmdir $(DESTDIR)/etc/lbd-backend 2>/dev/null || true
+	-@rmdir $(DESTDIR)/etc/lbd-backend $(if $(DESTDIR),,/run/lbd-backend) 2>/dev/null || true
 
 deb: ## Debian packages lbd and lbd-backend, with debug symbols, of this tree in build/deb/
 	@tools/deps build deb

@@ -95,14 +95,17 @@ static void assert_down(const struct health_spec *spec, uint16_t port, const cha
 struct server {
 	int type; /* SOCK_STREAM or SOCK_DGRAM */
 	const char *address;
-	const char *greeting; /* before anything was asked; NULL: nothing */
-	const char *wants;    /* in the request, else no answer; NULL: anything */
-	const char *answer;   /* NULL: none */
-	size_t answer_length; /* 0: of the text */
-	unsigned ignored;     /* so many requests get no answer first */
-	bool closes;          /* the connection after the answer */
-	uint16_t rcode;       /* dns: of the answer */
-	bool dns, foreign;    /* foreign: with another id first */
+	const char *greeting;   /* before anything was asked; NULL: nothing */
+	const char *wants;      /* in the request, else no answer; NULL: anything */
+	const char *answer;     /* NULL: none */
+	size_t answer_length;   /* 0: of the text */
+	unsigned ignored;       /* so many requests get no answer first */
+	bool closes;            /* the connection after the answer */
+	uint16_t rcode;         /* dns: of the answer */
+	const uint8_t *records; /* dns: of the answer; NULL: an address */
+	size_t records_length;
+	uint8_t records_count;
+	bool dns, foreign; /* foreign: with another id first */
 	pid_t pid;
 	uint16_t port;
 	int fd;
@@ -116,7 +119,11 @@ static size_t dns_answer(const struct server *server, uint8_t *message, size_t l
 	message[3] = (uint8_t)server->rcode;
 	if (server->rcode)
 		return length;
-	message[7] = 1;
+	message[7] = server->records ? server->records_count : 1;
+	if (server->records) {
+		memcpy(message + length, server->records, server->records_length);
+		return length + server->records_length;
+	}
 	memcpy(message + length, record, sizeof(record));
 	return length + sizeof(record);
 }
@@ -434,6 +441,56 @@ static void dns_answer_with_a_record_is_up(void **state)
 	server_stop(&server);
 }
 
+/* Of 0xc0 12, the name that was asked for; "x" is another, and an alias leads to it. */
+#define DNS_ALIAS   0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 3, 1, 'x', 0
+#define DNS_BACK    1, 'x', 0, 0, 5, 0, 1, 0, 0, 0, 60, 0, 2, 0xc0, 12
+#define DNS_X_A     1, 'x', 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 81
+#define DNS_OTHER_A 1, 'y', 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 82
+#define DNS_TEXT                                                                               \
+	0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 11, 10, '1', '9', '2', '.', '0', '.', '2', '.', \
+	    '8', '0'
+
+static void dns_alias_that_leads_nowhere_is_no_answer(void **state)
+{
+	static const uint8_t alone[] = {DNS_ALIAS}, loop[] = {DNS_ALIAS, DNS_BACK},
+			     with[] = {DNS_X_A, DNS_ALIAS}, other[] = {DNS_ALIAS, DNS_OTHER_A},
+			     text[] = {DNS_TEXT};
+	const struct {
+		const uint8_t *records;
+		size_t length;
+		uint8_t count;
+		const char *record, *expect, *why; /* NULL: it passes */
+	} cases[] = {
+	    {alone, sizeof(alone), 1, NULL, NULL, "DNS: no A record in the answer"},
+	    {alone, sizeof(alone), 1, NULL, "x", "DNS: no A record in the answer"},
+	    {alone, sizeof(alone), 1, "CNAME", "x", NULL},
+	    {loop, sizeof(loop), 2, NULL, NULL, "DNS: no A record in the answer"},
+	    {with, sizeof(with), 2, NULL, "192.0.2.81", NULL},
+	    {with, sizeof(with), 2, NULL, "192.0.2.80",
+	     "DNS: the answer does not contain \"192.0.2.80\""},
+	    {other, sizeof(other), 2, NULL, NULL, "DNS: no A record in the answer"},
+	    {text, sizeof(text), 1, NULL, "192.0.2.80", "DNS: no A record in the answer"},
+	    {text, sizeof(text), 1, "TXT", "192.0.2.80", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct server server = {.type = SOCK_DGRAM,
+					.dns = true,
+					.records = cases[i].records,
+					.records_length = cases[i].length,
+					.records_count = cases[i].count};
+		struct health_spec spec =
+		    dns_spec("www.example.org", cases[i].record, cases[i].expect);
+
+		server_start(&server);
+		if (cases[i].why)
+			assert_down(&spec, server.port, cases[i].why);
+		else
+			assert_up(&spec, "127.0.0.1", server.port);
+		server_stop(&server);
+	}
+}
+
 static void dns_errors_are_named(void **state)
 {
 	struct server refuses = {.type = SOCK_DGRAM, .dns = true, .rcode = 5};
@@ -698,6 +755,7 @@ int main(int argc, char **argv)
 	    TEST(udp_without_an_answer_has_timed_out),
 	    TEST(udp_closed_port_is_reported_at_once),
 	    TEST(dns_answer_with_a_record_is_up),
+	    TEST(dns_alias_that_leads_nowhere_is_no_answer),
 	    TEST(dns_errors_are_named),
 	    TEST(dns_answer_to_another_query_is_not_taken),
 	    TEST(icmp_echo_is_up),

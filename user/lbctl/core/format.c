@@ -154,6 +154,13 @@ int parse_duration(const char *text, uint64_t *ret_ms)
 	return rc;
 }
 
+bool is_duration(const char *text)
+{
+	uint64_t ignored;
+
+	return !parse_duration(text, &ignored);
+}
+
 enum tone format_tone(const char *condition)
 {
 	static const struct {

@@ -34,6 +34,7 @@ const char *format_endpoint(const char *address, uint64_t port, const char *prot
 
 /* As duration_parse; a bare number is seconds. 0, or -EINVAL; -ERANGE above a year. */
 int parse_duration(const char *text, uint64_t *ret_ms);
+bool is_duration(const char *text);
 /* Only decimal digits, min to max. 0, -EINVAL, or -ERANGE. */
 int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
 

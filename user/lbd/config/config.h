@@ -16,6 +16,7 @@
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
 #include "edit.h"
+#include "index.h"
 #include "tag.h"
 #include "texts.h"
 
@@ -152,6 +153,10 @@ int config_parse_all(const char *text, size_t length, const char *name,
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
 int config_parse_texts(const struct config_texts *texts, struct config **ret, struct error *err);
+/* The same, and the trees of the texts, which must outlive them: for config_edit_texts. */
+int config_parse_trees(const struct config_texts *texts, struct config **ret,
+		       struct config_sources **ret_trees, struct error *err);
+void config_sources_free(struct config_sources *trees); /* NULL is fine */
 void config_free(struct config *config);
 /* Shares what has counted references: only in a task. 0 or -ENOMEM. */
 int config_copy(const struct config *config, struct config **ret);
@@ -159,8 +164,14 @@ int config_copy(const struct config *config, struct config **ret);
  * service; `defaults` hold for it. Its lists are read. 0, or -errno with the sentence of a config
  * error in err, without file and line; then config is as it was. Pointers to services are gone. */
 int config_add_service(struct config *config, const char *text, struct error *err);
+/* The same for several: all or none of them, which is cheaper than one after the other, as they are
+ * checked together. On error err is about one of them, whichever that is. */
+int config_add_services(struct config *config, const char *const *texts, unsigned count,
+			struct error *err);
 /* Likewise. */
 void config_remove_service(struct config *config, unsigned index);
+/* gone: of each service. */
+void config_remove_services(struct config *config, const bool *gone);
 /* What remains are the keys of the top level. */
 void config_drop_services(struct config *config);
 /* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an

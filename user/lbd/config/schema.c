@@ -299,20 +299,15 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 }
 
 /* What aliases in it lead to comes along. */
-char *config_schema_take_defaults(struct config_source *source)
+char *config_schema_copy_defaults(struct config_source *source)
 {
 	yaml_node_t *root = yaml_document_get_root_node(&source->document);
-	const yaml_node_pair_t *pair = config_source_pair(source, root, "defaults");
 	char *text;
-	size_t length;
 
-	root->data.mapping.pairs.start[0] = *pair;
-	root->data.mapping.pairs.top = root->data.mapping.pairs.start + 1;
-	/* neither %YAML nor document marks: other keys come before it */
-	free(source->document.version_directive);
-	source->document.version_directive = NULL;
-	source->document.start_implicit = source->document.end_implicit = 1;
-	return config_dump(&source->document, &text, &length) ? NULL : text;
+	return config_dump_pair(&source->document, config_source_pair(source, root, "defaults"),
+				&text)
+		   ? NULL
+		   : text;
 }
 
 void config_schema_free(const struct config_source *source, struct raw_config *raw)

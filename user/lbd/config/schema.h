@@ -94,8 +94,8 @@ struct raw_config {
  * source->complaint set. */
 int config_schema_load(struct config_source *source, struct raw_config **ret);
 /* The mapping `defaults` of the main file as a text "defaults: ...", allocated. NULL: out of
- * memory. The tree ends. */
-char *config_schema_take_defaults(struct config_source *source);
+ * memory. */
+char *config_schema_copy_defaults(struct config_source *source);
 /* NULL is fine */
 void config_schema_free(const struct config_source *source, struct raw_config *raw);
 

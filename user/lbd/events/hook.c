@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #define GATHER_MS     200
 #define REST_MS       1000
 #define LIMIT_MS      10000
+#define GRACE_MS      5000  /* for its process to end what it has started */
 #define BUNDLE_MAX    49152 /* bytes of one hand-over; what is beyond is in the next one */
 #define OUTPUT_MAX    65536 /* bytes that the command may print; then nobody reads */
 #define READ_MAX      4096  /* in one turn of the loop */
@@ -176,7 +178,14 @@ static void run_done(struct run *run)
 	*run = (struct run){.pidfd = -1, .input = -1, .output = -1};
 }
 
-/* Its group is that of its session: what it has started, unless that has left. */
+/* Its process ends the command, and all that this has started. */
+static void ask_to_end(const struct run *run)
+{
+	kill(run->pid, SIGTERM);
+}
+
+/* Its group is that of its session: the command and what that has started, unless it has left. Its
+ * process has ended, or does not do its part. */
 static void kill_group(const struct run *run)
 {
 	if (kill(-run->pid, SIGKILL) && errno != ESRCH)
@@ -252,10 +261,17 @@ static void on_ended(int fd, short what, void *arg)
 
 static void on_deadline(int fd, short what, void *arg)
 {
+	const struct timeval grace = clock_span_ms(GRACE_MS);
 	struct hook *hook = arg;
+	bool again = hook->run.timed_out;
 
 	hook->run.timed_out = true;
-	kill_group(&hook->run); /* then on_ended */
+	if (again) {
+		kill_group(&hook->run); /* then on_ended */
+		return;
+	}
+	ask_to_end(&hook->run);
+	event_add(&hook->deadline, &grace);
 }
 
 /* ---- while it runs ---- */
@@ -368,8 +384,13 @@ static int follow(struct hook *hook, int input, int output)
 
 static void end_now(struct run *run)
 {
+	struct pollfd ended = {.fd = run->pidfd, .events = POLLIN};
+
 	if (!run->pid)
 		return;
+	ask_to_end(run);
+	if (run->pidfd >= 0)
+		poll(&ended, 1, GRACE_MS);
 	kill_group(run);
 	while (waitpid(run->pid, NULL, 0) < 0 && errno == EINTR)
 		;

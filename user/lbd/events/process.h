@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The process that becomes the command of `notify`: lbd's own program, which gives up its rights
- * first. */
+/* The process that runs the command of `notify`: lbd's own program, which gives up its rights
+ * first. SIGTERM ends it, the command, and all that the command has started. */
 #ifndef LBD_EVENTS_PROCESS_H
 #define LBD_EVENTS_PROCESS_H
 

@@ -268,6 +268,14 @@ void debug_commit(const struct state *state, const struct world *world,
 /* A step of the sweep that began at start_us has ended, and with it the round or not. */
 void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
 
+/* ---- ring.c ---- */
+
+/* After backends came or went at run time: warns if the ring is not as large as by the file. */
+void ring_warn_of_change(const struct state *state, const struct service *service);
+/* Warns of services whose ring has another size by the text that is written than by the file. */
+void ring_warn_of_saving(const struct state *state, const struct config *file,
+			 const struct config *written);
+
 /* ---- warn.c ---- */
 
 /* Logs a warning about the change that is under way, and adds it to its answer. */

@@ -198,17 +198,46 @@ static void backend_drain_by_file(struct backend *backend)
 	backend->drain_ms = clock_monotonic_ms();
 }
 
-static int add_from_file(struct service *service, const struct overrides *overrides)
+/* Run-time changes, by what each service needs of them. */
+struct changes {
+	const struct overrides *all;
+	struct overrides_added added;
+	bool *in_file; /* of all: the file has the backend */
+};
+
+/* 0 or -ENOMEM. */
+static int changes_make(const struct overrides *overrides, struct changes *ret)
+{
+	struct changes changes = {.all = overrides,
+				  .in_file = calloc(overrides->count + 1, sizeof(bool))};
+
+	if (!changes.in_file || overrides_list_added(overrides, &changes.added)) {
+		free(changes.in_file);
+		return -ENOMEM;
+	}
+	*ret = changes;
+	return 0;
+}
+
+static void changes_done(struct changes *changes)
+{
+	free(changes->in_file);
+	free(changes->added.list);
+}
+
+static int add_from_file(struct service *service, const struct changes *changes)
 {
 	const struct config_service *config = service->config;
 
 	for (unsigned i = 0; i < config->backends_count; i++) {
 		const struct config_backend *wanted = &config->backends[i];
 		const struct override *change =
-		    overrides_find(overrides, config->name, &wanted->address);
+		    overrides_find(changes->all, config->name, &wanted->address);
 		struct backend *backend;
 
 		task_pause();
+		if (change)
+			changes->in_file[change - changes->all->list] = true;
 		if (change && change->removed)
 			continue;
 		backend = service_append(service, &wanted->address);
@@ -226,14 +255,17 @@ static int add_from_file(struct service *service, const struct overrides *overri
 	return 0;
 }
 
-static int add_from_overrides(struct service *service, const struct overrides *overrides)
+static int add_from_overrides(struct service *service, const struct changes *changes)
 {
-	for (unsigned i = 0; i < overrides->count; i++) {
-		const struct override *change = &overrides->list[i];
+	unsigned count;
+	const struct override *const *list =
+	    overrides_added_to(&changes->added, service->config->name, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct override *change = list[i];
 		struct backend *backend;
 
-		if (!change->added || strcmp(change->service, service->config->name) != 0 ||
-		    service_find_backend(service, &change->address))
+		if (changes->in_file[change - changes->all->list])
 			continue;
 		backend = service_append(service, &change->address);
 		if (!backend)
@@ -332,18 +364,18 @@ static int continue_adopted(struct service *service)
 	return 0;
 }
 
-static int service_build(struct service *service, const struct overrides *overrides,
+static int service_build(struct service *service, const struct changes *changes,
 			 const struct service *former)
 {
 	struct state *state = service->state;
 	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
-	int rc = add_from_file(service, overrides);
+	int rc = add_from_file(service, changes);
 
 	service->uptime = former ? former->uptime : availability_of(state, service->config);
 	service->opens_ms = clock_monotonic_ms() + service->config->health.interval_ms +
 			    service->config->health.timeout_ms + OPENING_EXTRA_MS;
 	if (!rc)
-		rc = add_from_overrides(service, overrides);
+		rc = add_from_overrides(service, changes);
 	if (!rc && adopted)
 		rc = continue_adopted(service);
 	if (!rc && former)
@@ -362,16 +394,20 @@ int world_build(struct state *state, struct config *config, const struct overrid
 		const struct world *present, struct world *ret)
 {
 	struct world world = {0};
+	struct changes changes;
 	unsigned at = 0;
-	int rc = 0;
+	int rc = changes_make(overrides, &changes);
 
+	if (rc)
+		return rc;
 	for (unsigned i = 0; i < config->services_count && !rc; i++) {
 		struct service *service = world_append(&world, state, &config->services[i]);
 
-		rc = service ? service_build(service, overrides,
+		rc = service ? service_build(service, &changes,
 					     world_find(present, service->config, &at))
 			     : -ENOMEM;
 	}
+	changes_done(&changes);
 	if (rc)
 		world_free(&world);
 	else
