@@ -27,8 +27,25 @@ services() {
 	HEALTH="{ type: dns, to: vip, $DNS }" config_service dns6 $VIP6 udp 53 6 $COUNT ""
 	HEALTH="{ type: icmp, $CHECK_TIMES }" config_service any $VIP4 tcp any 4 $COUNT ""
 	HEALTH="{ type: icmp, to: vip, $CHECK_TIMES }" config_service any6 $VIP6 tcp any 6 $COUNT ""
+	HEALTH="{ $CHECK_TIMES, match: ${MATCH:-all}, checks: [{ type: icmp }, { type: udp, to: vip, port: 5353, send: q, expect: b }, { type: http, port: 80, path: /healthz }] }" \
+		config_service several "$LAB_UDP4" udp 5354 4 $COUNT ""
+	elsewhere
 }
-ALL=$((8 * COUNT))
+ALL=$((10 * COUNT))
+
+# The port of the service is not served by anybody; each backend says where it is checked.
+elsewhere() {
+	cat <<-CONF
+		  - name: elsewhere
+		    vip: $VIP4
+		    protocol: tcp
+		    port: 8009
+		    health: { type: tcp, $CHECK_TIMES }
+		    backends:
+		      - { address: 10.0.0.11, health: { port: ${PORT:-80} } }
+		      - { address: 10.0.0.12, health: { port: 80, address: ${ADDRESS:-10.0.0.12} } }
+	CONF
+}
 
 write_config() {
 	{
@@ -54,6 +71,29 @@ test_an_answer_that_is_not_the_expected_one_takes_a_backend_down() {
 	lbctl reload >/dev/null || return 1
 	down_because http 10.0.0.11 'HTTP: the body does not contain "fine"' || return 1
 	down_because tcp 2001:db8:b::11 'the answer does not contain "204 No"' || return 1
+	write_config
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
+test_one_of_several_checks_that_fails_takes_a_backend_down_unless_any_will_do() {
+	in_ns b1 sysctl -qw net.ipv4.icmp_echo_ignore_all=1
+	down_because several 10.0.0.11 "check 1, icmp: no answer: timed out after 450ms"
+	expect "the other backend" "$(backend_field several 10.0.0.12 condition)" = up
+	MATCH=any write_config
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "several 10.0.0.11 to be up" condition_is several 10.0.0.11 up
+	in_ns b1 sysctl -qw net.ipv4.icmp_echo_ignore_all=0
+	write_config
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
+test_a_backend_is_checked_where_it_says() {
+	PORT=8009 ADDRESS=10.0.0.99 write_config
+	lbctl reload >/dev/null || return 1
+	down_because elsewhere 10.0.0.11 "connect: refused" || return 1
+	lab_wait_for 20 "elsewhere 10.0.0.12 to be down" condition_is elsewhere 10.0.0.12 down
 	write_config
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "all to be up" backends_up $ALL

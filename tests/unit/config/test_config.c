@@ -15,6 +15,7 @@
 
 #include "lb_abi.h"
 #include "lbd/config/config.h"
+#include "support/test_addr.h"
 #include "support/test_file.h"
 
 /* A service in five lines; keys follow from line 6 on. */
@@ -97,11 +98,11 @@ static const struct refusal refusals[] = {
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, backup, drain or labels"},
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, backup, drain, health or labels"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name or record"},
+     "expect-hex, name, record, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -137,9 +138,9 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name or record"},
+     "expect, expect-hex, name, record, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain or labels"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -589,6 +590,46 @@ static const struct refusal refusals[] = {
      "6: service web: health: name: a/b: expected a domain name"},
     {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
      "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
+    {"a_health_check_of_several_without_its_name",
+     WEB "    health: { checks: [{ type: tcp }, { type: dns }] }\n" BACKENDS,
+     "6: service web: health: check #2: name: missing: expected the domain name that a dns check asks for"},
+    {"a_health_check_of_several_with_a_key_of_another_type",
+     WEB "    health: { checks: [{ path: /healthz }] }\n" BACKENDS,
+     "6: service web: health: check #1: path: /healthz: has no meaning for a tcp check: expected `type: http` beside it"},
+    {"a_health_check_of_several_that_is_none",
+     WEB "    health: { checks: [{ type: none }] }\n" BACKENDS,
+     "6: service web: health: check #1: type: none: has no meaning as one of several checks"},
+    {"a_health_check_of_several_with_an_interval",
+     WEB "    health: { checks: [{ interval: 2s }] }\n" BACKENDS,
+     "6: service web: health: check #1: interval: unknown key: expected type, port, to, path, host, "
+     "status, timeout, method, *"},
+    {"a_health_check_of_several_as_long_as_the_interval",
+     WEB "    health: { interval: 2s, checks: [{}, { timeout: 2s }] }\n" BACKENDS,
+     "6: service web: health: check #2: timeout: 2s: expected less than the interval, 2s"},
+    {"a_health_type_beside_checks", WEB "    health: { type: tcp, checks: [{}] }\n" BACKENDS,
+     "6: service web: health: type: tcp: has no meaning beside `checks`: expected it in one of them"},
+    {"a_health_path_beside_checks_that_are_inherited",
+     "defaults: { health: { checks: [{ type: http }] } }\n" WEB
+     "    health: { path: /a }\n" BACKENDS,
+     "7: service web: health: path: /a: has no meaning beside `checks`: expected it in one of them"},
+    {"a_health_match_without_checks", WEB "    health: { match: any }\n" BACKENDS,
+     "6: service web: health: match: has no meaning without `checks`"},
+    {"a_health_match_of_two", WEB "    health: { match: two, checks: [{}] }\n" BACKENDS,
+     "6: service web: health: match: two: expected all or any"},
+    {"no_health_check_in_a_list", WEB "    health: { checks: [] }\n" BACKENDS,
+     "6: service web: health: checks: empty: expected at least one"},
+    {"nine_health_checks", WEB "    health: { checks: [{},{},{},{},{},{},{},{},{}] }\n" BACKENDS,
+     "6: service web: health: checks: 9 items: expected at most 8"},
+    {"a_health_port_of_a_backend_of_0",
+     WEB "    backends: [{address: 10.0.0.11, health: { port: 0 }}]\n",
+     "6: service web: backend 10.0.0.11: health: port: 0: expected 1 to 65535"},
+    {"a_health_address_of_a_backend_that_is_a_name",
+     WEB "    backends: [{address: 10.0.0.11, health: { address: web1 }}]\n",
+     "6: service web: backend 10.0.0.11: health: address: web1: expected an IPv4 or IPv6 address, without a port or prefix length"},
+    {"a_health_address_of_a_backend_that_is_checked_at_the_vip",
+     WEB
+     "    health: { to: vip }\n    backends: [{address: 10.0.0.11, health: { address: 10.1.0.11 }}]\n",
+     "7: service web: backend 10.0.0.11: health: address: 10.1.0.11: has no meaning with `to: vip`: such a check goes to the VIP"},
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
      "6: service web: health: port: 0: expected 1 to 65535"},
     {"a_health_check_of_something_else", WEB "    health: { to: gateway }\n" BACKENDS,
@@ -836,6 +877,60 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->timeout_ms, 1500);
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
+	config_free(config);
+}
+
+static void several_health_checks_have_what_the_mapping_says(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { checks: [{ type: tcp }, { type: icmp }] } }\n" WEB
+	    "    health: { interval: 4s, timeout: 2s, port: 8080, to: vip, match: any,\n"
+	    "      checks: [{ type: http, path: /a, timeout: 3s, to: backend },\n"
+	    "               { port: 25, expect: \"220\" }] }\n" BACKENDS
+	    "  - { vip: 192.0.2.11, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}] }\n"
+	    "  - { vip: 192.0.2.12, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      health: { type: http } }\n");
+	const struct health_spec *own = &config->services[0].health,
+				 *inherited = &config->services[1].health,
+				 *one = &config->services[2].health;
+
+	assert_int_equal(own->checks_count, 2);
+	assert_true(own->any);
+	assert_int_equal(own->timeout_ms, 3000); /* of all together */
+	assert_int_equal(own->port, 8080);
+	assert_string_equal(own->checks[0].type, "http");
+	assert_string_equal(own->checks[0].path, "/a");
+	assert_int_equal(own->checks[0].timeout_ms, 3000);
+	assert_int_equal(own->checks[0].status_max, 399);
+	assert_false(own->checks[0].to_vip);
+	assert_string_equal(own->checks[1].type, "tcp");
+	assert_string_equal(own->checks[1].expect, "220");
+	assert_int_equal(own->checks[1].timeout_ms, 2000);
+	assert_int_equal(own->checks[1].port, 25);
+	assert_true(own->checks[1].to_vip);
+	assert_int_equal(inherited->checks_count, 2);
+	assert_false(inherited->any);
+	assert_string_equal(inherited->checks[1].type, "icmp");
+	assert_int_equal(one->checks_count, 0);
+	assert_string_equal(one->type, "http");
+	config_free(config);
+}
+
+static void a_backend_may_say_where_it_is_checked(void **state)
+{
+	struct config *config =
+	    parse("services:\n  - { vip: 192.0.2.11, protocol: udp, port: any, backends: [\n"
+		  "      { address: 10.0.0.1, health: { port: 81, address: 10.9.0.1 } },\n"
+		  "      { address: 10.0.0.2, health: { port: 82 } }] }\n");
+	const struct config_service *service = &config->services[0];
+	const struct addr address = test_addr("10.9.0.1");
+
+	assert_int_equal(service->backends[0].check_port, 81);
+	assert_true(addr_equal(&service->backends[0].check_address, &address));
+	assert_int_equal(service->backends[1].check_port, 82);
+	assert_int_equal(service->backends[1].check_address.family, 0);
+	/* each of them has a port to connect to */
+	assert_string_equal(service->health.type, "tcp");
 	config_free(config);
 }
 
@@ -1929,6 +2024,8 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(several_health_checks_have_what_the_mapping_says),
+    cmocka_unit_test(a_backend_may_say_where_it_is_checked),
     cmocka_unit_test(a_health_check_has_the_texts_that_are_given),
     cmocka_unit_test(checks_differ_in_any_of_their_texts),
     cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),

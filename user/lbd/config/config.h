@@ -33,6 +33,10 @@ struct config_backend {
 	bool backup;
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
 	struct config_tag *tag; /* name and labels; NULL: neither */
+	/* `health: { port, address }`: where it is checked; 0: as the service says; family 0: the
+	 * backend's own address */
+	uint16_t check_port;
+	struct addr check_address;
 };
 
 /* `allow` and `deny`; NULL: not given. */

@@ -3,6 +3,7 @@
 #include "health.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lbd/health/health.h"
@@ -14,7 +15,10 @@
 
 /* A lost SYN is sent again after 1 s (RFC 6298): this tolerates one, and leaves half a second for
  * the answer. */
-#define DEFAULT_TIMEOUT (3 * SECOND / 2)
+#define DEFAULT_TIMEOUT    (3 * SECOND / 2)
+
+#define DEFAULT_STATUS_MIN 200
+#define DEFAULT_STATUS_MAX 399
 
 /* ---- keys ---- */
 
@@ -183,12 +187,14 @@ static void read_status(const struct config_place *at, const char *text, struct 
 
 static void read_to(const struct config_place *at, const char *text, struct health_spec *health)
 {
-	if (!strcmp(text, "vip"))
-		health->to_vip = true;
-	else if (!strcmp(text, "backend"))
-		health->to_vip = false;
-	else
+	bool vip = !strcmp(text, "vip");
+
+	if (!vip && strcmp(text, "backend") != 0) {
 		config_complain(at, "to", text, "expected backend or vip");
+		return;
+	}
+	health->to_vip = vip;
+	health->to_own = true;
 }
 
 /* Visible characters and blanks, after a name that HTTP takes: "X-Probe: lbd". */
@@ -252,25 +258,70 @@ static void check_timing(const struct config_place *at, const struct raw_health 
 				config_duration.format(health->timeout_ms, text));
 }
 
+/* What each check has, also one of several. */
+static void read_check(const struct config_place *at, const struct raw_health *raw,
+		       struct health_spec *health)
+{
+	config_read_numbers(at, health_numbers, raw, health);
+	for (unsigned i = 0; i < TEXTS; i++) {
+		const struct config_text_key one[] = {texts[i].text, {.key = NULL}};
+
+		config_read_texts(at, one, raw, health);
+	}
+	read_headers(at, raw, health);
+	if (raw->type)
+		read_type(at, raw->type, health);
+	if (raw->to)
+		read_to(at, raw->to, health);
+	if (raw->status)
+		read_status(at, raw->status, health);
+}
+
+static void drop_checks(struct health_spec *health)
+{
+	for (unsigned i = 0; i < health->checks_count; i++)
+		health_spec_done(&health->checks[i]);
+	free(health->checks);
+	health->checks = NULL;
+	health->checks_count = 0;
+}
+
+static void read_checks(const struct config_place *at, const struct raw_health *raw,
+			struct health_spec *health)
+{
+	struct config_place item;
+
+	drop_checks(health);
+	health->checks = calloc(raw->checks_count, sizeof(*health->checks));
+	if (!health->checks) {
+		config_source_oom(at->source);
+		return;
+	}
+	health->checks_count = raw->checks_count;
+	for (unsigned i = 0; i < raw->checks_count; i++) {
+		struct health_spec *check = &health->checks[i];
+
+		check->status_min = DEFAULT_STATUS_MIN;
+		check->status_max = DEFAULT_STATUS_MAX;
+		config_place_item(at, "checks", i, &item);
+		read_check(&item, &raw->checks[i], check);
+	}
+}
+
+/* A type or checks of its own replace the checks that a service has inherited. */
 void config_read_health(const struct config_place *parent, const struct raw_health *raw,
 			struct health_spec *health)
 {
 	struct config_place at;
 
 	config_place_field(parent, "health", &at);
-	config_read_numbers(&at, health_numbers, raw, health);
-	for (unsigned i = 0; i < TEXTS; i++) {
-		const struct config_text_key one[] = {texts[i].text, {.key = NULL}};
-
-		config_read_texts(&at, one, raw, health);
-	}
-	read_headers(&at, raw, health);
-	if (raw->type)
-		read_type(&at, raw->type, health);
-	if (raw->to)
-		read_to(&at, raw->to, health);
-	if (raw->status)
-		read_status(&at, raw->status, health);
+	read_check(&at, raw, health);
+	if (raw->match)
+		health->any = *raw->match;
+	if (raw->checks_count)
+		read_checks(&at, raw, health);
+	else if (raw->type)
+		drop_checks(health);
 	check_timing(&at, raw, health);
 }
 
@@ -332,33 +383,174 @@ static void check_exchange(const struct config_place *at, const struct health_sp
 				"has no meaning beside `method: HEAD`, whose answer has no body");
 }
 
+/* ---- several checks ---- */
+
+/* Keys of one check have no meaning beside a list of them. */
+static void check_beside_checks(const struct config_place *at, const struct raw_health *raw)
+{
+	static const char expected[] = "has no meaning beside `checks`: expected it in one of them";
+
+	for (unsigned i = 0; i < TEXTS; i++)
+		if (raw_text(raw, i))
+			config_complain(at, texts[i].text.key, raw_text(raw, i), "%s", expected);
+	if (raw->type)
+		config_complain(at, "type", raw->type, "%s", expected);
+	if (raw->status)
+		config_complain(at, "status", raw->status, "%s", expected);
+	if (raw->headers_count)
+		config_complain(at, "headers", raw->headers[0], "%s", expected);
+}
+
+static void check_item_timing(const struct config_place *at, const struct health_spec *whole,
+			      const struct health_spec *check)
+{
+	char timeout[24], interval[24];
+
+	if (check->timeout_ms >= whole->interval_ms)
+		config_complain(at, "timeout", config_duration.format(check->timeout_ms, timeout),
+				"expected less than the interval, %s",
+				config_duration.format(whole->interval_ms, interval));
+}
+
+/* What it does not say is as in the mapping around it. raw: NULL: it is inherited. */
+static void finish_item(const struct config_place *at, const struct raw_health *raw,
+			const struct health_spec *whole, struct health_spec *check)
+{
+	if (!check->type)
+		config_copy_text(at, "tcp", &check->type);
+	if (!check->timeout_ms)
+		check->timeout_ms = whole->timeout_ms;
+	if (!check->to_own)
+		check->to_vip = whole->to_vip;
+	check->to_own = false;
+	if (!check->type)
+		return;
+	if (!strcmp(check->type, "none"))
+		config_complain(at, "type", "none", "has no meaning as one of several checks");
+	check_item_timing(at, whole, check);
+	check_exchange(at, check);
+	if (raw)
+		check_keys(at, raw, check->type);
+}
+
+/* ---- the whole ---- */
+
+/* All backends may say at which port they are checked. */
+static bool backends_have_ports(const struct config_service *service)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (!service->backends[i].check_port)
+			return false;
+	return service->backends_count;
+}
+
+static void check_port(const struct config_place *at, const struct raw_service *own,
+		       const struct config_service *service, const struct health_spec *check)
+{
+	const struct health_kind *kind = health_kind_of(check);
+
+	if (!kind || kind->portless || check->port || service->health.port || service->port)
+		return;
+	if (own->port && !strcmp(own->port, "any") && !backends_have_ports(service))
+		config_complain_missing(at, "port",
+					"expected 1 to 65535, since the service takes any port");
+}
+
+static void finish_checks(const struct config_place *at, const struct raw_service *own,
+			  struct config_service *service)
+{
+	const struct raw_health *raw = own->health;
+	struct health_spec *health = &service->health;
+	bool listed = raw && raw->checks_count == health->checks_count;
+	uint32_t longest_ms = 0;
+	struct config_place item;
+
+	/* they count, whatever type was inherited */
+	config_copy_text(at, "several", &health->type);
+	for (unsigned i = 0; i < health->checks_count; i++) {
+		config_place_item(at, "checks", i, &item);
+		finish_item(&item, listed ? &raw->checks[i] : NULL, health, &health->checks[i]);
+		if (health->checks[i].type)
+			check_port(&item, own, service, &health->checks[i]);
+		if (health->checks[i].timeout_ms > longest_ms)
+			longest_ms = health->checks[i].timeout_ms;
+	}
+	health->timeout_ms = longest_ms; /* of all together */
+	if (raw)
+		check_beside_checks(at, raw);
+}
+
+static void finish_one(const struct config_place *at, const struct raw_service *own,
+		       struct config_service *service, bool has_port)
+{
+	struct health_spec *health = &service->health;
+
+	if (!health->type)
+		config_copy_text(at, has_port ? "tcp" : "none", &health->type);
+	if (!health->path)
+		config_copy_text(at, "/", &health->path);
+	if (!health->type)
+		return;
+	check_port(at, own, service, health);
+	check_exchange(at, health);
+	if (!own->health)
+		return;
+	check_keys(at, own->health, health->type);
+	if (own->health->match)
+		config_complain(at, "match", NULL, "has no meaning without `checks`");
+}
+
 /* TCP services are checked by default. UDP services, and those with `port: any`, need a port to
  * check. */
 void config_finish_health(const struct config_place *service_at, const struct raw_service *own,
 			  struct config_service *service)
 {
 	struct health_spec *health = &service->health;
-	bool has_port = health->port || (service->protocol == CONFIG_TCP && service->port);
-	const struct health_kind *kind;
+	bool has_port = health->port || (service->protocol == CONFIG_TCP && service->port) ||
+			backends_have_ports(service);
 	struct config_place at;
 
 	config_place_field(service_at, "health", &at);
-	if (!health->type)
-		config_copy_text(&at, has_port ? "tcp" : "none", &health->type);
-	if (!health->path)
-		config_copy_text(&at, "/", &health->path);
+	health->to_own = false;
 	if (!health->timeout_ms)
 		health->timeout_ms = health->interval_ms < 4 * DEFAULT_TIMEOUT / 3
 					 ? health->interval_ms * 3 / 4
 					 : DEFAULT_TIMEOUT;
-	if (!health->type)
+	if (health->checks_count)
+		finish_checks(&at, own, service);
+	else
+		finish_one(&at, own, service, has_port);
+}
+
+/* ---- of a backend ---- */
+
+static const struct config_number_key target_numbers[] = {
+    CONFIG_NUMBER("port", raw_target, port, config_backend, check_port, count, 1, 65535),
+    {.key = NULL},
+};
+
+void config_read_target(const struct config_place *backend_at, const struct raw_target *raw,
+			struct config_backend *backend)
+{
+	struct config_place at;
+
+	config_place_field(backend_at, "health", &at);
+	config_read_numbers(&at, target_numbers, raw, backend);
+	if (raw->address)
+		config_read_address(&at, "address", raw->address, &backend->check_address);
+}
+
+/* A check to the VIP goes to no other address. */
+void config_finish_target(const struct config_place *backend_at,
+			  const struct config_service *service,
+			  const struct config_backend *backend)
+{
+	char text[ADDR_TEXT];
+	struct config_place at;
+
+	if (!backend->check_address.family || !health_spec_to_vip(&service->health))
 		return;
-	kind = health_kind_of(health);
-	if (kind && !kind->portless && !health->port && !service->port && own->port &&
-	    !strcmp(own->port, "any"))
-		config_complain_missing(&at, "port",
-					"expected 1 to 65535, since the service takes any port");
-	check_exchange(&at, health);
-	if (own->health)
-		check_keys(&at, own->health, health->type);
+	config_place_field(backend_at, "health", &at);
+	config_complain(&at, "address", addr_format(&backend->check_address, text),
+			"has no meaning with `to: vip`: such a check goes to the VIP");
 }

@@ -31,11 +31,20 @@ struct raw_health {
 	char *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
 	char **headers;
 	unsigned headers_count;
+	uint8_t *match; /* 1: any, 0: all */
+	/* with the keys of one check: no match, interval, rise, fall and checks */
+	struct raw_health *checks;
+	unsigned checks_count;
+};
+
+struct raw_target { /* `health` of a backend */
+	char *port, *address;
 };
 
 struct raw_backend {
 	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
+	struct raw_target *health;
 };
 
 struct raw_service { /* also for `defaults`, which has the keys below the line */

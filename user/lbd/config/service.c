@@ -213,6 +213,8 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	config_read_numbers(&at, backend_numbers, raw, backend);
 	config_read_address(&at, "address", raw->address, &backend->address);
 	config_read_tag(&at, raw->name, &backend->tag);
+	if (raw->health)
+		config_read_target(&at, raw->health, backend);
 	if (!backend->address.family || !service->vip.family)
 		return;
 	if (addr_equal(&backend->address, &service->vip))
@@ -237,6 +239,19 @@ static void read_backends(const struct config_place *at, const struct raw_servic
 	service->backends_count = raw->backends_count;
 	for (unsigned i = 0; i < raw->backends_count; i++)
 		read_backend(at, i, &raw->backends[i], service, &service->backends[i]);
+}
+
+static void finish_backends(const struct config_place *service_at,
+			    const struct config_service *service)
+{
+	struct config_place at;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		if (!service->backends[i].check_address.family)
+			continue;
+		config_place_item(service_at, "backends", i, &at);
+		config_finish_target(&at, service, &service->backends[i]);
+	}
 }
 
 /* ---- keys that exclude each other ---- */
@@ -399,6 +414,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 	read_backends(&at, own, service);
 	finish_hash(&at, defaults->raw, own, service);
 	config_finish_health(&at, own, service);
+	finish_backends(&at, service);
 	finish_limit(&at, own, service);
 	check_choice(&at, own, service);
 	config_finish_lists(&at, service);

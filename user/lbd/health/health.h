@@ -40,6 +40,7 @@ struct health_spec {
 	char *type;    /* a health kind by its name: "tcp", "http"; "none": always healthy */
 	uint16_t port; /* 0: the service's */
 	bool to_vip;   /* probes go to the VIP through the tunnel, see health_set_way */
+	bool to_own;   /* of one of `checks`, while a config is read: `to` was given for it */
 	union {
 		struct {
 #define X(name, max) char *name;
@@ -52,7 +53,20 @@ struct health_spec {
 	uint32_t status_min, status_max;
 	uint32_t interval_ms, timeout_ms; /* default 2s, 1s */
 	uint32_t rise, fall;              /* default 2, 3 */
+	/* Several checks that are made at the same time, and have one result. Each has a type, port
+	 * (0: that of this spec), to_vip, texts, status and timeout; of this spec count interval,
+	 * rise and fall. NULL: this spec is the only check. */
+	struct health_spec *checks;
+	unsigned checks_count;
+	bool any; /* one that passes is enough; else all must pass */
 };
+
+#define HEALTH_CHECKS_MAX 8
+
+/* The checks of a spec: `checks`, or the spec itself. */
+const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count);
+/* Does one of them go to the VIP? */
+bool health_spec_to_vip(const struct health_spec *spec);
 
 /* What each text may have, bytes. */
 extern const uint16_t health_text_max[HEALTH_TEXT_COUNT];
@@ -81,8 +95,8 @@ struct health_result {
 	enum health_status status;
 	/* of this probe, connect to answer; 0: it failed, or the loop was late */
 	uint32_t latency_us;
-	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if
-	 * none */
+	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; of
+	 * several checks "check 2, http: HTTP status 503, expected 200-399"; "" if none */
 	const char *why;
 };
 

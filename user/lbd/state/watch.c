@@ -92,6 +92,13 @@ bool service_same_check(const struct config_service *a, const struct config_serv
 	return health_spec_same(&x, &y);
 }
 
+/* Is it checked at the same place, and in the same way? */
+static bool same_check(const struct backend *a, const struct backend *b)
+{
+	return a->check_port == b->check_port && addr_equal(&a->check_address, &b->check_address) &&
+	       service_same_check(a->service->config, b->service->config);
+}
+
 static void backend_take_over(struct backend *backend)
 {
 	struct backend *former = backend->former;
@@ -109,11 +116,25 @@ static void backend_take_over(struct backend *backend)
 	backend->has_way = former->has_way;
 	former->has_way = false;
 	/* one that is not taken over would report to the new backend */
-	if (service_same_check(former->service->config, backend->service->config))
+	if (same_check(former, backend))
 		backend->check = former->check;
 	else
 		health_remove(former->check);
 	former->check = NULL;
+}
+
+/* A check that does not name its port goes to that of the backend, if it has one. */
+static struct health_check *add_check(struct backend *backend)
+{
+	const struct config_service *config = backend->service->config;
+	struct health_spec spec = config->health;
+	const struct addr *to =
+	    backend->check_address.family ? &backend->check_address : &backend->address;
+
+	if (backend->check_port)
+		spec.port = backend->check_port;
+	return health_add(backend->service->state->options.health, &spec, to, config->port,
+			  backend->health, backend_on_health, backend->handle);
 }
 
 /* Out of memory: the backend stays unchecked, and without traffic if it had none. Logged, and
@@ -132,9 +153,7 @@ static void backend_start(struct backend *backend)
 			backend->watch = neigh_watch(state->options.neigh, &backend->address,
 						     backend_on_next_hop, backend->handle);
 		if (!backend->check && service_is_checked(config))
-			backend->check = health_add(
-			    state->options.health, &config->health, &backend->address, config->port,
-			    backend->health, backend_on_health, backend->handle);
+			backend->check = add_check(backend);
 	}
 	backend_set_way(backend);
 	if (!backend->watch || (!backend->check && service_is_checked(config)))

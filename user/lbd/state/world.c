@@ -216,6 +216,8 @@ static int add_from_file(struct service *service, const struct overrides *overri
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
+		backend->check_port = wanted->check_port;
+		backend->check_address = wanted->check_address;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->runtime = change;
 		if (change && change->drain)
@@ -272,6 +274,8 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->backup = before->backup;
+		backend->check_port = before->check_port;
+		backend->check_address = before->check_address;
 		backend->removed = backend->runtime = true;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
 	}
