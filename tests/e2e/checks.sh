@@ -29,9 +29,11 @@ services() {
 	HEALTH="{ type: icmp, to: vip, $CHECK_TIMES }" config_service any6 $VIP6 tcp any 6 $COUNT ""
 	HEALTH="{ $CHECK_TIMES, match: ${MATCH:-all}, checks: [{ type: icmp }, { type: udp, to: vip, port: 5353, send: q, expect: b }, { type: http, port: 80, path: /healthz }] }" \
 		config_service several "$LAB_UDP4" udp 5354 4 $COUNT ""
+	HEALTH="{ type: exec, command: [$WORK/check, \$LBD_ADDRESS], interval: 2s, timeout: 1900ms, fall: 2 }" \
+		config_service exec $VIP4 tcp 8010 4 $COUNT ""
 	elsewhere
 }
-ALL=$((10 * COUNT))
+ALL=$((11 * COUNT))
 
 # The port of the service is not served by anybody; each backend says where it is checked.
 elsewhere() {
@@ -97,6 +99,37 @@ test_a_backend_is_checked_where_it_says() {
 	write_config
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
+# A script that answers by a file for each backend.
+check_says() { # N COMMANDS
+	echo "$2" >"$WORK/check-10.0.0.$((10 + $1)).new"
+	mv "$WORK/check-10.0.0.$((10 + $1)).new" "$WORK/check-10.0.0.$((10 + $1))"
+}
+check_script() {
+	cat >"$WORK/check" <<-'SH'
+		#!/bin/sh
+		. "$(dirname "$0")/check-$1"
+	SH
+	chmod 755 "$WORK/check"
+	chmod o+x "$WORK"
+}
+no_sleeper_is_left() { ! pgrep -f "sleep 98765" >/dev/null; }
+
+test_a_command_decides() {
+	check_says 1 'echo "replica of $LBD_SERVICE lags 40 s"; exit 2'
+	down_because exec 10.0.0.11 "command: ended with status 2: replica of exec lags 40 s" || return 1
+	expect "the other backend" "$(backend_field exec 10.0.0.12 condition)" = up
+	check_says 1 'setsid sleep 98765 & sleep 98765'
+	down_because exec 10.0.0.11 "command: killed after 1900ms" || return 1
+	check_says 1 'yes | head -c 10000000; exit 0'
+	lab_wait_for 20 "exec 10.0.0.11 to be up" condition_is exec 10.0.0.11 up
+	check_says 1 'f() { f & f & }; f; sleep 98765'
+	lab_wait_for 20 "exec 10.0.0.11 to be down" condition_is exec 10.0.0.11 down
+	expect "status answers" "$(lbctl status >/dev/null && echo yes)" = yes
+	check_says 1 'exit 0'
+	lab_wait_for 20 "exec 10.0.0.11 to be up" condition_is exec 10.0.0.11 up
+	lab_wait_for 10 "nothing to be left of the commands" no_sleeper_is_left
 }
 
 test_a_dns_server_that_knows_the_name_no_more_is_down() {
@@ -167,7 +200,11 @@ test_the_probe_process_has_seen_no_harm() {
 set_up() {
 	local i
 	lab_with_servers $COUNT || return 1
-	for i in $(seq $COUNT); do dnsmasq_start "$i" 192.0.2.80; done
+	check_script
+	for i in $(seq $COUNT); do
+		dnsmasq_start "$i" 192.0.2.80
+		check_says "$i" "exit 0"
+	done
 	write_config
 	lab_lbd_start && lab_wait_for 20 "all to be up" backends_up $ALL
 }

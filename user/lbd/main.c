@@ -255,7 +255,7 @@ static void note_machine(const struct config *config)
 	struct sentences sentences = {0};
 
 	machine_owns(config, &sentences);
-	machine_lacks_command(config, &sentences);
+	machine_lacks_commands(config, &sentences);
 	for (unsigned i = 0; i < sentences.count; i++)
 		log_warning("%s", sentences.list[i]);
 	sentences_done(&sentences);
@@ -732,8 +732,8 @@ int main(int argc, char **argv)
 
 	if (health_is_worker(argc, argv))
 		return health_run_worker();
-	if (events_is_command(argc, argv))
-		return events_run_command(argc, argv);
+	if (command_is_process(argc, argv))
+		return command_run_process(argc, argv);
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

@@ -102,7 +102,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name, record, match or checks"},
+     "expect-hex, name, record, command, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -138,7 +138,7 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name, record, match or checks"},
+     "expect, expect-hex, name, record, command, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
@@ -590,6 +590,23 @@ static const struct refusal refusals[] = {
      "6: service web: health: name: a/b: expected a domain name"},
     {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
      "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
+    {"a_health_check_by_a_command_without_it", WEB "    health: { type: exec }\n" BACKENDS,
+     "6: service web: health: command: missing: expected the command that an exec check runs, such as "
+     "[/usr/local/bin/check, $LBD_ADDRESS]"},
+    {"a_health_check_by_a_command_of_no_path",
+     WEB "    health: { type: exec, command: [check, $LBD_ADDRESS] }\n" BACKENDS,
+     "6: service web: health: command: check: expected the absolute path of a program"},
+    {"a_health_check_by_a_command_in_one_word",
+     WEB "    health: { type: exec, command: /bin/true }\n" BACKENDS,
+     "6: service web: health: command: /bin/true: expected a list"},
+    {"a_health_check_by_a_command_with_a_line_end",
+     WEB "    health: { type: exec, command: [/bin/echo, \"a\\nb\"] }\n" BACKENDS,
+     "6: service web: health: command: a?b: expected no control characters"},
+    {"a_health_check_by_a_command_to_the_vip",
+     WEB "    health: { type: exec, to: vip, command: [/bin/true] }\n" BACKENDS,
+     "6: service web: health: to: vip: has no meaning for an exec check: lbd does not send its packets"},
+    {"a_health_command_for_a_tcp_check", WEB "    health: { command: [/bin/true] }\n" BACKENDS,
+     "6: service web: health: command: /bin/true: has no meaning for a tcp check: expected `type: exec` beside it"},
     {"a_health_check_of_several_without_its_name",
      WEB "    health: { checks: [{ type: tcp }, { type: dns }] }\n" BACKENDS,
      "6: service web: health: check #2: name: missing: expected the domain name that a dns check asks for"},
@@ -944,7 +961,9 @@ static void a_health_check_has_the_texts_that_are_given(void **state)
 	    "  - vip: 192.0.2.3\n    protocol: tcp\n    port: 25\n"
 	    "    health: { type: tcp, send: \"a\\r\\n\", expect-hex: \"0aff\" }\n" BACKENDS
 	    "  - vip: 192.0.2.4\n    protocol: tcp\n    port: any\n"
-	    "    health: { type: icmp }\n" BACKENDS);
+	    "    health: { type: icmp }\n" BACKENDS
+	    "  - vip: 192.0.2.5\n    protocol: udp\n    port: any\n"
+	    "    health: { type: exec, command: [/bin/sh, -c, \"exit $X\", \"\"] }\n" BACKENDS);
 	const struct health_spec *http = &config->services[0].health;
 	const struct health_spec *dns = &config->services[1].health;
 	const struct health_spec *tcp = &config->services[2].health;
@@ -960,6 +979,7 @@ static void a_health_check_has_the_texts_that_are_given(void **state)
 	assert_string_equal(tcp->expect_hex, "0aff");
 	assert_null(tcp->expect);
 	assert_string_equal(config->services[3].health.type, "icmp");
+	assert_string_equal(config->services[4].health.command, "/bin/sh\n-c\nexit $X\n");
 	config_free(config);
 }
 

@@ -241,6 +241,47 @@ static void read_headers(const struct config_place *at, const struct raw_health 
 		config_copy_text(at, lines, &health->headers);
 }
 
+/* A word of a command: anything but control characters, of which the line end separates words. */
+static bool is_word(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			return false;
+	return true;
+}
+
+/* The words as lines of one text. */
+static void read_command(const struct config_place *at, const struct raw_health *raw,
+			 struct health_spec *health)
+{
+	char lines[2048];
+	size_t length = 0;
+
+	for (unsigned i = 0; i < raw->command_count; i++) {
+		const char *word = raw->command[i];
+
+		if (!i && *word != '/') {
+			config_complain_item(at, "command", i, word,
+					     "expected the absolute path of a program");
+			return;
+		}
+		if (!is_word(word)) {
+			config_complain_item(at, "command", i, word,
+					     "expected no control characters");
+			return;
+		}
+		length += (size_t)snprintf(lines + length, sizeof(lines) - length, "%s%s",
+					   i ? "\n" : "", word);
+		if (length > health_text_max[HEALTH_TEXT_command]) {
+			config_complain_item(at, "command", i, word,
+					     "expected at most 2047 bytes for all words");
+			return;
+		}
+	}
+	if (raw->command_count)
+		config_copy_text(at, lines, &health->command);
+}
+
 /* A probe must end before the next begins. The default timeout is three quarters of the interval,
  * 1.5 s at most. */
 static void check_timing(const struct config_place *at, const struct raw_health *raw,
@@ -269,6 +310,7 @@ static void read_check(const struct config_place *at, const struct raw_health *r
 		config_read_texts(at, one, raw, health);
 	}
 	read_headers(at, raw, health);
+	read_command(at, raw, health);
 	if (raw->type)
 		read_type(at, raw->type, health);
 	if (raw->to)
@@ -349,7 +391,7 @@ static void check_key(const struct config_place *at, const char *key, const char
 static void check_keys(const struct config_place *at, const struct raw_health *raw,
 		       const char *type)
 {
-	static const char *const http[4] = {"http", "https"};
+	static const char *const http[4] = {"http", "https"}, *const exec[4] = {"exec"};
 
 	if (!strcmp(type, "none"))
 		return;
@@ -357,6 +399,10 @@ static void check_keys(const struct config_place *at, const struct raw_health *r
 		check_key(at, texts[i].text.key, raw_text(raw, i), texts[i].types, type);
 	check_key(at, "status", raw->status, http, type);
 	check_key(at, "headers", raw->headers_count ? raw->headers[0] : NULL, http, type);
+	check_key(at, "command", raw->command_count ? raw->command[0] : NULL, exec, type);
+	if (raw->to && !strcmp(raw->to, "vip") && !strcmp(type, "exec"))
+		config_complain(at, "to", raw->to,
+				"has no meaning for an exec check: lbd does not send its packets");
 }
 
 static void check_pair(const struct config_place *at, const char *key, const char *value,
@@ -378,6 +424,10 @@ static void check_exchange(const struct config_place *at, const struct health_sp
 	if (!strcmp(health->type, "dns") && !health->name)
 		config_complain_missing(at, "name",
 					"expected the domain name that a dns check asks for");
+	if (!strcmp(health->type, "exec") && !health->command)
+		config_complain_missing(at, "command",
+					"expected the command that an exec check runs, such as "
+					"[/usr/local/bin/check, $LBD_ADDRESS]");
 	if (health->body && health->method && !strcmp(health->method, "HEAD"))
 		config_complain(at, "body", health->body,
 				"has no meaning beside `method: HEAD`, whose answer has no body");
@@ -399,6 +449,8 @@ static void check_beside_checks(const struct config_place *at, const struct raw_
 		config_complain(at, "status", raw->status, "%s", expected);
 	if (raw->headers_count)
 		config_complain(at, "headers", raw->headers[0], "%s", expected);
+	if (raw->command_count)
+		config_complain(at, "command", raw->command[0], "%s", expected);
 }
 
 static void check_item_timing(const struct config_place *at, const struct health_spec *whole,

@@ -87,7 +87,9 @@ static const cyaml_schema_field_t limit_keys[] = {
 	TEXT("expect", raw_health, expect), \
 	TEXT("expect-hex", raw_health, expect_hex), \
 	TEXT("name", raw_health, name), \
-	TEXT("record", raw_health, record)
+	TEXT("record", raw_health, record), \
+	CYAML_FIELD_SEQUENCE("command", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, command, &text_schema, 1, \
+			     COMMAND_WORDS_MAX)
 
 static const cyaml_schema_field_t check_keys[] = {
 	TEXT("type", raw_health, type),

@@ -29,8 +29,8 @@ struct raw_limit {
 struct raw_health {
 	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
 	char *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
-	char **headers;
-	unsigned headers_count;
+	char **headers, **command;
+	unsigned headers_count, command_count;
 	uint8_t *match; /* 1: any, 0: all */
 	/* with the keys of one check: no match, interval, rise, fall and checks */
 	struct raw_health *checks;

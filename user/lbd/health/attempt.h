@@ -38,6 +38,8 @@ void attempts_free(struct attempts *attempts);
 /* At most so many at the same time; 0, the default: no limit. */
 void attempts_limit(struct attempts *attempts, unsigned max);
 bool attempts_full(const struct attempts *attempts);
+/* Must one more of this kind wait? */
+bool attempts_busy(const struct attempts *attempts, const struct health_kind *kind);
 
 /* spec, of a kind that was opened, and what it points to outlive the attempt. repeated: the attempt
  * before this one was void. NULL with errno set: this host is out of resources, or EINVAL: the kind

@@ -51,6 +51,7 @@ struct health_check {
 	char why[FAILURE_TEXT];
 	health_result_fn *result;
 	void *arg;
+	struct health_names names; /* of copies; service NULL: none */
 
 	unsigned waits;             /* members whose result is still to come */
 	bool no_process;            /* one of them could not be started for lack of it */
@@ -520,13 +521,21 @@ static bool lacks_way(const struct health_check *check)
 	return !check->way.mark && health_spec_to_vip(&check->config);
 }
 
+static bool is_busy(const struct health_check *check)
+{
+	for (unsigned i = 0; i < check->members_count; i++)
+		if (attempts_busy(check->health->attempts, check->members[i].kind))
+			return true;
+	return false;
+}
+
 static void on_timer(int fd, short what, void *arg)
 {
 	struct health_check *check = arg;
 	struct schedule_pace *pace = &check->health->pace;
 	uint64_t now_us = clock_monotonic_us();
 
-	if (!schedule_may_begin(pace, now_us)) {
+	if (is_busy(check) || !schedule_may_begin(pace, now_us)) {
 		wait_ms(check, 1 + random_draw() % SCHEDULE_CROWD_MS);
 		return;
 	}
@@ -546,9 +555,52 @@ static void on_timer(int fd, short what, void *arg)
 
 /* ---- checks ---- */
 
+/* ---- names ---- */
+
+#define NAMES (sizeof(struct health_names) / sizeof(char *))
+
+static void free_names(struct health_names *names)
+{
+	const char **list = (const char **)names;
+
+	for (unsigned i = 0; i < NAMES; i++)
+		free((char *)list[i]);
+	*names = (struct health_names){0};
+}
+
+static int copy_names(const struct health_names *from, struct health_names *ret)
+{
+	const char *const *list = (const char *const *)from;
+	const char **copies = (const char **)ret;
+
+	for (unsigned i = 0; i < NAMES; i++)
+		if (!(copies[i] = strdup(list[i]))) {
+			free_names(ret);
+			return -ENOMEM;
+		}
+	return 0;
+}
+
+/* What runs now has its own copy of them. */
+int health_name(struct health_check *check, const struct health_names *names)
+{
+	bool needed = false;
+	int rc = 0;
+
+	for (unsigned i = 0; i < check->members_count; i++)
+		needed |= check->members[i].kind->aside;
+	free_names(&check->names);
+	if (needed)
+		rc = copy_names(names, &check->names);
+	for (unsigned i = 0; i < check->members_count; i++)
+		check->members[i].spec.names = check->names.service ? &check->names : NULL;
+	return rc;
+}
+
 static void free_check(struct health_check *check)
 {
 	health_spec_done(&check->config);
+	free_names(&check->names);
 	free(check);
 }
 

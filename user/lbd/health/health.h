@@ -26,7 +26,8 @@
 	X(expect, 255)     /* tcp, udp, dns: the answer must contain it */      \
 	X(expect_hex, 510) /* ... */                                            \
 	X(name, 255)       /* dns: whose records are asked for */               \
-	X(record, 7)       /* dns: their type; default A */
+	X(record, 7)       /* dns: their type; default A */                     \
+	X(command, 2047)   /* exec: its words, separated by \\n */
 
 enum health_text {
 #define X(name, max) HEALTH_TEXT_##name,
@@ -141,6 +142,14 @@ struct health_way {
 
 /* A check with to_vip is not run before this. The way is copied. */
 void health_set_way(struct health_check *check, const struct health_way *way);
+/* Who a check is about, for a command that checks it. */
+struct health_names {
+	const char *service, *vip, *vip_port, *protocol, *backend;
+};
+
+/* The names are copied, where a command is run; before the first probe, and again when they change.
+ * 0 or -ENOMEM: then there are none. */
+int health_name(struct health_check *check, const struct health_names *names);
 void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
 
 /* What became of probes since the start. */
@@ -200,6 +209,7 @@ struct health_probe_spec {
 	 * source or mark, which lbd has made. start takes it over unless it fails. -1: none */
 	int socket;
 	const struct health_spec *config;
+	const struct health_names *names; /* NULL: not known, or not needed */
 };
 
 /* Called once per probe. why: NULL when passed. latency_us: connect to answer when passed, else
@@ -218,9 +228,12 @@ struct health_kind {
 	 * socket that is not TCP is made by lbd, as the probe process may not. */
 	int socket, protocol4, protocol6;
 	bool portless; /* it needs no port */
+	bool aside;    /* its packets, if any, are not lbd's: it has no way and no source address */
 	/* Called once per scheduler; start gets the state. May be NULL. */
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);
+	/* So many run that one more has to wait: the scheduler tries again soon. May be NULL. */
+	bool (*is_busy)(const void *state);
 	/* Starts a probe. done is called from the loop, exactly once unless the probe is cancelled,
 	 * and never from within start. NULL with errno set: this host is out of resources. spec and
 	 * what it points to outlive the probe. The scheduler has the timeout: a kind waits until it

@@ -105,9 +105,13 @@ bool health_spec_to_vip(const struct health_spec *spec)
 	unsigned count;
 	const struct health_spec *list = health_spec_list(spec, &count);
 
-	for (unsigned i = 0; i < count; i++)
-		if (list[i].to_vip)
+	for (unsigned i = 0; i < count; i++) {
+		const struct health_kind *kind =
+		    list[i].to_vip && list[i].type ? health_kind_of(&list[i]) : NULL;
+
+		if (kind && !kind->aside)
 			return true;
+	}
 	return false;
 }
 

@@ -256,8 +256,8 @@ int state_save(const struct state *state, struct saved *ret, struct error *err);
 
 /* What the config names and this machine does not have: interfaces, the group. */
 void machine_lacks(const struct config *config, struct sentences *ret);
-/* Of that, the command of `notify` alone. */
-void machine_lacks_command(const struct config *config, struct sentences *ret);
+/* Of that, the commands of `notify` and of checks alone. */
+void machine_lacks_commands(const struct config *config, struct sentences *ret);
 /* VIPs that are addresses of this machine. */
 void machine_owns(const struct config *config, struct sentences *ret);
 

@@ -137,6 +137,28 @@ static struct health_check *add_check(struct backend *backend)
 			  backend->health, backend_on_health, backend->handle);
 }
 
+/* A command that checks the backend is told about it; a reload may have changed it. */
+static void name_check(const struct backend *backend)
+{
+	const struct config_service *config = backend->service->config;
+	const char *name = config_tag_name(backend->tag);
+	char vip[ADDR_TEXT], address[ADDR_TEXT], port[8] = "any";
+	const struct health_names names = {
+	    .service = config->name,
+	    .vip = addr_format(&config->vip, vip),
+	    .vip_port = port,
+	    .protocol = config->protocol == CONFIG_TCP ? "tcp" : "udp",
+	    .backend = name ? name : addr_format(&backend->address, address),
+	};
+
+	if (config->port)
+		snprintf(port, sizeof(port), "%u", config->port);
+	if (health_name(backend->check, &names))
+		log_error("service %s: backend %s: out of memory: the command that checks it does "
+			  "not get their names",
+			  config->name, names.backend);
+}
+
 /* Out of memory: the backend stays unchecked, and without traffic if it had none. Logged, and
  * retried at the next change. */
 static void backend_start(struct backend *backend)
@@ -154,6 +176,8 @@ static void backend_start(struct backend *backend)
 						     backend_on_next_hop, backend->handle);
 		if (!backend->check && service_is_checked(config))
 			backend->check = add_check(backend);
+		if (backend->check)
+			name_check(backend);
 	}
 	backend_set_way(backend);
 	if (!backend->watch || (!backend->check && service_is_checked(config)))
