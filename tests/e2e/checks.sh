@@ -12,6 +12,11 @@ dnsmasq_start() { # N [ADDRESS]
 		${2:+"--address=/www.example.org/$2"}
 }
 
+agent_start() { # N
+	lab_spawn "agent-b$1" in_ns "b$1" python3 "$(dirname "$0")/agent.py" \
+		"10.0.0.$((10 + $1))" 9000 "$WORK/agent-$1"
+}
+
 # A service of its own for each kind of check, on a port of its own.
 services() {
 	echo "services:"
@@ -31,9 +36,11 @@ services() {
 		config_service several "$LAB_UDP4" udp 5354 4 $COUNT ""
 	HEALTH="{ type: exec, command: [$WORK/check, \$LBD_ADDRESS], interval: 2s, timeout: 1900ms, fall: 2 }" \
 		config_service exec $VIP4 tcp 8010 4 $COUNT ""
+	HEALTH="{ type: icmp, $CHECK_TIMES }" config_service agent $VIP4 tcp 8011 4 $COUNT \
+		"agent: { port: 9000, interval: 500ms, timeout: 450ms }"
 	elsewhere
 }
-ALL=$((11 * COUNT))
+ALL=$((12 * COUNT))
 
 # The port of the service is not served by anybody; each backend says where it is checked.
 elsewhere() {
@@ -99,6 +106,54 @@ test_a_backend_is_checked_where_it_says() {
 	write_config
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
+agent_says() { # N LINE
+	printf '%s\n' "$2" >"$WORK/agent-$1.new"
+	mv "$WORK/agent-$1.new" "$WORK/agent-$1"
+}
+weight_is() { [ "$(backend_field agent 10.0.0.11 effective_weight)" = "$1" ]; } # WEIGHT
+fault_is() { [ "$(backend_field agent 10.0.0.11 agent | jq -r .fault)" = "$1" ]; } # TEXT
+
+test_an_agent_sets_weight_and_state() {
+	agent_says 1 "up 50%"
+	lab_wait_for 20 "half the weight" weight_is 50
+	lbctl backend weight agent 10.0.0.11 10 >/dev/null || return 1
+	lab_wait_for 20 "half of the new weight" weight_is 5
+	expect "what is kept" "$(jq '[.. | .weight? | numbers] | max' "$WORK"/*overrides.json)" = 10
+	agent_says 1 "drain"
+	lab_wait_for 20 "no weight" weight_is 0
+	expect "condition" "$(backend_field agent 10.0.0.11 condition)" = up
+	agent_says 1 "ready 100% maint #a new disk"
+	down_because agent 10.0.0.11 "its agent says: maint: a new disk" || return 1
+	expect "the other backend" "$(backend_field agent 10.0.0.12 condition)" = up
+	lbctl reload >/dev/null || return 1
+	expect "the condition after a reload" "$(backend_field agent 10.0.0.11 condition)" = down
+	agent_says 1 "up ready"
+	lab_wait_for 20 "the whole weight, that of the file" weight_is 100
+}
+
+test_what_an_agent_says_is_bounded() {
+	local fault
+	agent_says 1 "up ready 70%"
+	lab_wait_for 20 "its weight" weight_is 70
+	for fault in '!silent' '!slow' '!flood' '!close' 'hello'; do
+		agent_says 1 "$fault"
+		case $fault in
+		'!silent') lab_wait_for 20 "a timeout" fault_is "no answer: timed out after 450ms" ;;
+		'!slow') lab_wait_for 20 "a timeout" fault_is "line without an end: timed out after 450ms" ;;
+		'!flood') lab_wait_for 20 "the end" fault_is "its line is longer than 255 bytes" ;;
+		'!close') lab_wait_for 20 "the end" fault_is "closed without an answer" ;;
+		*) lab_wait_for 20 "a refusal" fault_is 'its line is not understood: unknown word "hello"' ;;
+		esac || return 1
+		expect "the weight it had" "$(backend_field agent 10.0.0.11 effective_weight)" = 70
+	done
+	lab_kill agent-b1
+	lab_wait_for 20 "a fault" fault_is "connect: refused"
+	expect "condition without an agent" "$(backend_field agent 10.0.0.11 condition)" = up
+	agent_start 1
+	agent_says 1 "100%"
+	lab_wait_for 20 "its weight" weight_is 100
 }
 
 # A script that answers by a file for each backend.
@@ -201,6 +256,10 @@ set_up() {
 	local i
 	lab_with_servers $COUNT || return 1
 	check_script
+	for i in $(seq $COUNT); do
+		agent_says "$i" "up ready"
+		agent_start "$i"
+	done
 	for i in $(seq $COUNT); do
 		dnsmasq_start "$i" 192.0.2.80
 		check_says "$i" "exit 0"

@@ -107,7 +107,7 @@ static const struct refusal refusals[] = {
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
      "slow-start, "
-     "panic-threshold or health"},
+     "panic-threshold, health or agent"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
      "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
     {"a_key_given_twice", WEB "    port: 81\n" BACKENDS,
@@ -647,6 +647,17 @@ static const struct refusal refusals[] = {
      WEB
      "    health: { to: vip }\n    backends: [{address: 10.0.0.11, health: { address: 10.1.0.11 }}]\n",
      "7: service web: backend 10.0.0.11: health: address: 10.1.0.11: has no meaning with `to: vip`: such a check goes to the VIP"},
+    {"an_agent_without_a_port", WEB "    agent: { interval: 5s }\n" BACKENDS,
+     "6: service web: agent: port: missing: expected the port at which the agents answer, 1 to 65535 or off"},
+    {"an_agent_of_port_0", WEB "    agent: { port: 0 }\n" BACKENDS,
+     "6: service web: agent: port: 0: expected 1 to 65535 or off"},
+    {"an_agent_that_has_as_long_as_the_interval",
+     WEB "    agent: { port: 1, interval: 1s, timeout: 1s }\n" BACKENDS,
+     "6: service web: agent: timeout: 1s: expected less than the interval, 1s"},
+    {"an_agent_as_a_health_check", WEB "    health: { type: agent }\n" BACKENDS,
+     "6: service web: health: type: agent: expected one of none, *"},
+    {"an_agent_with_a_path", WEB "    agent: { port: 1, path: / }\n" BACKENDS,
+     "6: service web: agent: path: unknown key: expected port, interval, timeout or send"},
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
      "6: service web: health: port: 0: expected 1 to 65535"},
     {"a_health_check_of_something_else", WEB "    health: { to: gateway }\n" BACKENDS,
@@ -930,6 +941,26 @@ static void several_health_checks_have_what_the_mapping_says(void **state)
 	assert_string_equal(inherited->checks[1].type, "icmp");
 	assert_int_equal(one->checks_count, 0);
 	assert_string_equal(one->type, "http");
+	config_free(config);
+}
+
+static void an_agent_is_asked_if_there_is_a_port(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { agent: { port: 9000, interval: 5s, send: \"a\\n\" } }\n" WEB
+	    "    agent: { timeout: 2s }\n"
+	    "    backends: [{ address: 10.0.0.1, health: { agent-port: 9001 } }]\n"
+	    "  - { vip: 192.0.2.11, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      agent: { port: off } }\n");
+	const struct health_spec *agent = &config->services[0].agent;
+
+	assert_string_equal(agent->type, "agent");
+	assert_int_equal(agent->port, 9000);
+	assert_int_equal(agent->interval_ms, 5000);
+	assert_int_equal(agent->timeout_ms, 2000);
+	assert_string_equal(agent->send, "a\n");
+	assert_int_equal(config->services[0].backends[0].agent_port, 9001);
+	assert_null(config->services[1].agent.type);
 	config_free(config);
 }
 
@@ -2045,6 +2076,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
     cmocka_unit_test(several_health_checks_have_what_the_mapping_says),
+    cmocka_unit_test(an_agent_is_asked_if_there_is_a_port),
     cmocka_unit_test(a_backend_may_say_where_it_is_checked),
     cmocka_unit_test(a_health_check_has_the_texts_that_are_given),
     cmocka_unit_test(checks_differ_in_any_of_their_texts),

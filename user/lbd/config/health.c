@@ -283,19 +283,19 @@ static void read_command(const struct config_place *at, const struct raw_health 
 }
 
 /* A probe must end before the next begins. The default timeout is three quarters of the interval,
- * 1.5 s at most. */
-static void check_timing(const struct config_place *at, const struct raw_health *raw,
-			 struct health_spec *health)
+ * 1.5 s at most. timeout, interval: as written here; NULL: not here. */
+static void check_timing(const struct config_place *at, const char *timeout, const char *interval,
+			 const struct health_spec *health)
 {
 	char text[24];
 
 	if (!health->timeout_ms || health->timeout_ms < health->interval_ms)
 		return;
-	if (raw->timeout)
-		config_complain(at, "timeout", raw->timeout, "expected less than the interval, %s",
+	if (timeout)
+		config_complain(at, "timeout", timeout, "expected less than the interval, %s",
 				config_duration.format(health->interval_ms, text));
 	else
-		config_complain(at, "interval", raw->interval, "expected more than the timeout, %s",
+		config_complain(at, "interval", interval, "expected more than the timeout, %s",
 				config_duration.format(health->timeout_ms, text));
 }
 
@@ -364,7 +364,7 @@ void config_read_health(const struct config_place *parent, const struct raw_heal
 		read_checks(&at, raw, health);
 	else if (raw->type)
 		drop_checks(health);
-	check_timing(&at, raw, health);
+	check_timing(&at, raw->timeout, raw->interval, health);
 }
 
 /* ---- keys that do not go together ---- */
@@ -552,6 +552,15 @@ static void finish_one(const struct config_place *at, const struct raw_service *
 		config_complain(at, "match", NULL, "has no meaning without `checks`");
 }
 
+static void set_timeout(struct health_spec *health)
+{
+	if (health->timeout_ms)
+		return;
+	health->timeout_ms = health->interval_ms < 4 * DEFAULT_TIMEOUT / 3
+				 ? health->interval_ms * 3 / 4
+				 : DEFAULT_TIMEOUT;
+}
+
 /* TCP services are checked by default. UDP services, and those with `port: any`, need a port to
  * check. */
 void config_finish_health(const struct config_place *service_at, const struct raw_service *own,
@@ -564,20 +573,62 @@ void config_finish_health(const struct config_place *service_at, const struct ra
 
 	config_place_field(service_at, "health", &at);
 	health->to_own = false;
-	if (!health->timeout_ms)
-		health->timeout_ms = health->interval_ms < 4 * DEFAULT_TIMEOUT / 3
-					 ? health->interval_ms * 3 / 4
-					 : DEFAULT_TIMEOUT;
+	set_timeout(health);
 	if (health->checks_count)
 		finish_checks(&at, own, service);
 	else
 		finish_one(&at, own, service, has_port);
 }
 
+/* ---- the agent ---- */
+
+static const struct config_number_key agent_numbers[] = {
+    CONFIG_NUMBER("port", raw_agent, port, health_spec, port, count, 1, 65535, .word = "off"),
+    CONFIG_NUMBER("interval", raw_agent, interval, health_spec, interval_ms, duration, 100, HOUR),
+    CONFIG_NUMBER("timeout", raw_agent, timeout, health_spec, timeout_ms, duration, 10,
+		  10 * MINUTE),
+    {.key = NULL},
+};
+
+static const struct config_text_key agent_texts[] = {
+    CONFIG_TEXT("send", raw_agent, send, health_spec, send, is_sent, "1 to 511 bytes of text"),
+    {.key = NULL},
+};
+
+void config_read_agent(const struct config_place *parent, const struct raw_agent *raw,
+		       struct health_spec *agent)
+{
+	struct config_place at;
+
+	config_place_field(parent, "agent", &at);
+	config_read_numbers(&at, agent_numbers, raw, agent);
+	config_read_texts(&at, agent_texts, raw, agent);
+	check_timing(&at, raw->timeout, raw->interval, agent);
+}
+
+/* Without a port, or with `port: off`, none is asked. */
+void config_finish_agent(const struct config_place *service_at, const struct raw_service *own,
+			 struct config_service *service)
+{
+	struct health_spec *agent = &service->agent;
+	struct config_place at;
+
+	config_place_field(service_at, "agent", &at);
+	set_timeout(agent);
+	if (agent->port)
+		config_copy_text(&at, "agent", &agent->type);
+	else if (own->agent && !own->agent->port)
+		config_complain_missing(&at, "port",
+					"expected the port at which the agents answer, 1 to 65535 "
+					"or off");
+}
+
 /* ---- of a backend ---- */
 
 static const struct config_number_key target_numbers[] = {
     CONFIG_NUMBER("port", raw_target, port, config_backend, check_port, count, 1, 65535),
+    CONFIG_NUMBER("agent-port", raw_target, agent_port, config_backend, agent_port, count, 1,
+		  65535),
     {.key = NULL},
 };
 

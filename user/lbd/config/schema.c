@@ -124,6 +124,14 @@ static const cyaml_schema_field_t health_keys[] = {
 static const cyaml_schema_field_t target_keys[] = {
 	TEXT("port", raw_target, port),
 	TEXT("address", raw_target, address),
+	TEXT("agent-port", raw_target, agent_port),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t agent_keys[] = {
+	TEXT("port", raw_agent, port),
+	TEXT("interval", raw_agent, interval),
+	TEXT("timeout", raw_agent, timeout),
+	TEXT("send", raw_agent, send),
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t backend_keys[] = {
@@ -156,7 +164,8 @@ static const cyaml_schema_value_t backend_schema = {
 	GROUP("limit", raw_service, limit, limit_keys), \
 	TEXT("slow-start", raw_service, slow_start), \
 	TEXT("panic-threshold", raw_service, panic_threshold), \
-	GROUP("health", raw_service, health, health_keys)
+	GROUP("health", raw_service, health, health_keys), \
+	GROUP("agent", raw_service, agent, agent_keys)
 
 static const cyaml_schema_field_t defaults_keys[] = {INHERITED_KEYS, CYAML_FIELD_END};
 

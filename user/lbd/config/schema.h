@@ -37,8 +37,12 @@ struct raw_health {
 	unsigned checks_count;
 };
 
+struct raw_agent {
+	char *port, *interval, *timeout, *send;
+};
+
 struct raw_target { /* `health` of a backend */
-	char *port, *address;
+	char *port, *address, *agent_port;
 };
 
 struct raw_backend {
@@ -64,6 +68,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	struct raw_protocols *idle_timeout;
 	struct raw_limit *limit;
 	struct raw_health *health;
+	struct raw_agent *agent;
 };
 
 struct raw_encap {

@@ -48,6 +48,7 @@ static const struct config_service service_defaults = {
     .limit = {.source4 = 24, .source6 = 56},
     .health =
 	{.status_min = 200, .status_max = 399, .interval_ms = 2 * SECOND, .rise = 2, .fall = 3},
+    .agent = {.interval_ms = 2 * SECOND, .rise = 1, .fall = 1},
 };
 
 /* ---- keys ---- */
@@ -186,6 +187,8 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 		read_limit(at, raw->limit, &service->limit);
 	if (raw->health)
 		config_read_health(at, raw->health, &service->health);
+	if (raw->agent)
+		config_read_agent(at, raw->agent, &service->agent);
 }
 
 void config_read_defaults(const struct config_defaults *defaults)
@@ -414,6 +417,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 	read_backends(&at, own, service);
 	finish_hash(&at, defaults->raw, own, service);
 	config_finish_health(&at, own, service);
+	config_finish_agent(&at, own, service);
 	finish_backends(&at, service);
 	finish_limit(&at, own, service);
 	check_choice(&at, own, service);
@@ -426,6 +430,7 @@ void config_service_done(struct config_service *service)
 {
 	free(service->name);
 	health_spec_done(&service->health);
+	health_spec_done(&service->agent);
 	for (unsigned i = 0; i < service->backends_count; i++)
 		config_tag_unref(service->backends[i].tag);
 	free(service->backends);

@@ -23,7 +23,7 @@ struct attempt_result {
 	uint64_t began_us, ended_us; /* CLOCK_MONOTONIC */
 	uint64_t late_us;            /* ATTEMPT_VOID: how late the loop was */
 	uint32_t latency_us;         /* ATTEMPT_PASSED: or 0 if the loop was late */
-	const char *why;             /* "" if it passed */
+	const char *why;             /* "" if it passed, but of an agent what it has said */
 };
 
 /* Called from the loop, exactly once unless the attempt is cancelled, and never from within start.

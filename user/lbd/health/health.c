@@ -157,6 +157,7 @@ static void report(struct health_check *check, enum health_outcome outcome,
 	    .status = check->status,
 	    .latency_us = outcome == HEALTH_PASSED ? of->latency_us : 0,
 	    .why = why,
+	    .said = outcome == HEALTH_PASSED ? of->why : "",
 	};
 
 	snprintf(why, sizeof(why), "%s", reason);

@@ -99,7 +99,32 @@ struct health_result {
 	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; of
 	 * several checks "check 2, http: HTTP status 503, expected 200-399"; "" if none */
 	const char *why;
+	const char
+	    *said; /* by an agent, in a probe that passed: for health_advice_parse; else "" */
 };
+
+/* ---- agents ---- */
+
+#define HEALTH_ADVICE_LINE        255 /* bytes that an agent may say */
+#define HEALTH_ADVICE_TEXT        128
+#define HEALTH_ADVICE_WHY         128
+#define HEALTH_ADVICE_PERCENT_MAX 1000
+
+enum { HEALTH_ADVICE_UP = 1, HEALTH_ADVICE_DOWN };                          /* states */
+enum { HEALTH_ADVICE_READY = 1, HEALTH_ADVICE_DRAIN, HEALTH_ADVICE_MAINT }; /* orders */
+
+/* What the line of an agent says. */
+struct health_advice {
+	uint8_t state, order; /* 0: nothing */
+	bool has_weight;
+	uint16_t percent;              /* of the configured weight */
+	char text[HEALTH_ADVICE_TEXT]; /* "": none */
+};
+
+/* A line such as "up 50%", "down #disk full", without its end. 0, or -EINVAL with why. */
+int health_advice_parse(const char *line, struct health_advice *ret, char why[HEALTH_ADVICE_WHY]);
+/* In words that health_advice_parse reads. */
+void health_advice_format(const struct health_advice *advice, char text[HEALTH_ADVICE_LINE + 1]);
 
 struct health;       /* the scheduler */
 struct health_check; /* one backend's check */
@@ -212,8 +237,8 @@ struct health_probe_spec {
 	const struct health_names *names; /* NULL: not known, or not needed */
 };
 
-/* Called once per probe. why: NULL when passed. latency_us: connect to answer when passed, else
- * ignored. */
+/* Called once per probe. why: NULL when passed, but of an agent what it has said. latency_us:
+ * connect to answer when passed, else ignored. */
 typedef void health_done_fn(void *arg, enum health_outcome outcome, const char *why,
 			    uint32_t latency_us);
 

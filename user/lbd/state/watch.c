@@ -55,6 +55,31 @@ void backend_on_health(void *arg, const struct health_result *result)
 		state_touch(backend->service->state);
 }
 
+/* Without an answer, what it said last stays: whether the backend works, its check says. */
+static bool take_answer(struct backend *backend, const struct health_result *result)
+{
+	char said[256];
+
+	if (result->outcome != HEALTH_PASSED) {
+		copy_plain(backend->agent.fault, result->why);
+		return false;
+	}
+	backend->agent.fault[0] = 0;
+	copy_plain(said, result->said);
+	return backend_take_advice(backend, said);
+}
+
+void backend_on_agent(void *arg, const struct health_result *result)
+{
+	struct backend *backend = *(struct backend **)arg;
+	bool changed = take_answer(backend, result);
+
+	if (backend->successor)
+		changed |= take_answer(backend->successor, result);
+	if (changed)
+		state_touch(backend->service->state);
+}
+
 static void take_hop(struct backend *backend, const struct next_hop *hop, const char *why)
 {
 	backend->hop_known = true;
@@ -99,6 +124,12 @@ static bool same_check(const struct backend *a, const struct backend *b)
 	       service_same_check(a->service->config, b->service->config);
 }
 
+static bool same_agent(const struct backend *a, const struct backend *b)
+{
+	return a->agent_port == b->agent_port && addr_equal(&a->check_address, &b->check_address) &&
+	       health_spec_same(&a->service->config->agent, &b->service->config->agent);
+}
+
 static void backend_take_over(struct backend *backend)
 {
 	struct backend *former = backend->former;
@@ -121,6 +152,11 @@ static void backend_take_over(struct backend *backend)
 	else
 		health_remove(former->check);
 	former->check = NULL;
+	if (same_agent(former, backend))
+		backend->agent_check = former->agent_check;
+	else
+		health_remove(former->agent_check);
+	former->agent_check = NULL;
 }
 
 /* A check that does not name its port goes to that of the backend, if it has one. */
@@ -135,6 +171,23 @@ static struct health_check *add_check(struct backend *backend)
 		spec.port = backend->check_port;
 	return health_add(backend->service->state->options.health, &spec, to, config->port,
 			  backend->health, backend_on_health, backend->handle);
+}
+
+static bool wants_agent(const struct backend *backend)
+{
+	return backend->service->config->agent.type && !backend->removed;
+}
+
+static struct health_check *add_agent(struct backend *backend)
+{
+	struct health_spec spec = backend->service->config->agent;
+	const struct addr *to =
+	    backend->check_address.family ? &backend->check_address : &backend->address;
+
+	if (backend->agent_port)
+		spec.port = backend->agent_port;
+	return health_add(backend->service->state->options.health, &spec, to, 0, HEALTH_UNKNOWN,
+			  backend_on_agent, backend->handle);
 }
 
 /* A command that checks the backend is told about it; a reload may have changed it. */
@@ -178,9 +231,12 @@ static void backend_start(struct backend *backend)
 			backend->check = add_check(backend);
 		if (backend->check)
 			name_check(backend);
+		if (!backend->agent_check && wants_agent(backend))
+			backend->agent_check = add_agent(backend);
 	}
 	backend_set_way(backend);
-	if (!backend->watch || (!backend->check && service_is_checked(config)))
+	if (!backend->watch || (!backend->check && service_is_checked(config)) ||
+	    (!backend->agent_check && wants_agent(backend)))
 		log_error("%s: backend %s: out of memory: neither checked nor watched",
 			  service_label(backend->service, label), backend_label(backend, text));
 }
