@@ -102,7 +102,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name, record, command, match or checks"},
+     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -138,7 +138,7 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name, record, command, match or checks"},
+     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
@@ -590,6 +590,33 @@ static const struct refusal refusals[] = {
      "6: service web: health: name: a/b: expected a domain name"},
     {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
      "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
+    {"a_health_check_that_verifies_by_nothing",
+     WEB "    health: { type: https, verify: yes }\n" BACKENDS,
+     "6: service web: health: ca-file: missing: expected the authorities that a certificate is verified by: "
+     "the system's own are not used"},
+    {"a_health_check_with_a_certificate_and_no_key",
+     WEB "    health: { type: tls, certificate-file: /nonexistent }\n" BACKENDS,
+     "6: service web: health: certificate-file: /nonexistent: No such file or directory"},
+    {"a_health_check_with_authorities_in_a_relative_path",
+     WEB "    health: { type: tls, ca-file: ca.pem }\n" BACKENDS,
+     "6: service web: health: ca-file: ca.pem: expected an absolute path"},
+    {"a_health_check_with_authorities_that_are_a_device",
+     WEB "    health: { type: tls, ca-file: /dev/zero }\n" BACKENDS,
+     "6: service web: health: ca-file: /dev/zero: expected a regular file"},
+    {"a_health_check_with_authorities_that_are_none",
+     WEB "    health: { type: tls, ca-file: /etc/passwd }\n" BACKENDS,
+     "6: service web: health: ca-file: /etc/passwd: expected a file in PEM, with a line \"-----BEGIN CERTIFICATE-----\""},
+    {"health_authorities_for_a_http_check", WEB "    health: { type: http, verify: no }\n" BACKENDS,
+     "6: service web: health: verify: no: has no meaning for a http check: expected `type: https` beside it"},
+    {"a_health_name_of_a_server_with_a_port",
+     WEB "    health: { type: https, server-name: \"a:443\" }\n" BACKENDS,
+     "6: service web: health: server-name: a:443: expected a host name, without a port"},
+    {"a_list_of_health_statuses_with_a_word",
+     WEB "    health: { type: http, status: \"200,OK\" }\n" BACKENDS,
+     "6: service web: health: status: 200,OK: expected a status from 100 to 599, or a range of them such as 200-399"},
+    {"a_list_of_health_statuses_that_ends_with_a_comma",
+     WEB "    health: { type: http, status: \"200,\" }\n" BACKENDS,
+     "6: service web: health: status: 200,: expected a status from 100 to 599, or a range of them such as 200-399"},
     {"a_health_check_by_a_command_without_it", WEB "    health: { type: exec }\n" BACKENDS,
      "6: service web: health: command: missing: expected the command that an exec check runs, such as "
      "[/usr/local/bin/check, $LBD_ADDRESS]"},
@@ -941,6 +968,60 @@ static void several_health_checks_have_what_the_mapping_says(void **state)
 	assert_string_equal(inherited->checks[1].type, "icmp");
 	assert_int_equal(one->checks_count, 0);
 	assert_string_equal(one->type, "http");
+	config_free(config);
+}
+
+static void a_health_check_takes_several_statuses(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { type: http, status: \"200,204\" } }\n" WEB
+	    "    health: { status: \"401, 200-204,301-308\" }\n" BACKENDS
+	    "  - { vip: 192.0.2.11, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      health: { status: 204 } }\n");
+	const struct health_spec *list = &config->services[0].health,
+				 *one = &config->services[1].health;
+
+	assert_string_equal(list->status, "401, 200-204,301-308");
+	assert_int_equal(list->status_min, 200);
+	assert_int_equal(list->status_max, 401);
+	assert_int_equal(health_status_within(list->status, 401), 1);
+	assert_int_equal(health_status_within(list->status, 204), 1);
+	assert_int_equal(health_status_within(list->status, 308), 1);
+	assert_int_equal(health_status_within(list->status, 205), 0);
+	assert_int_equal(health_status_within(list->status, 400), 0);
+	assert_null(one->status);
+	assert_int_equal(one->status_min, 204);
+	assert_int_equal(one->status_max, 204);
+	config_free(config);
+}
+
+static void certificates_of_a_health_check_are_read_with_the_config(void **state)
+{
+	static const char certificate[] =
+	    "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+	static const char key[] = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+	char ca_path[] = "/tmp/lbd-test-ca-XXXXXX", key_path[] = "/tmp/lbd-test-key-XXXXXX";
+	char text[1024];
+	struct config *config;
+	const struct health_spec *health;
+
+	close(mkstemp(ca_path));
+	close(mkstemp(key_path));
+	test_file_put(ca_path, certificate);
+	test_file_put(key_path, key);
+	snprintf(text, sizeof(text),
+		 WEB "    health: { type: https, ca-file: %s, certificate-file: %s, key-file: %s, "
+		     "server-name: a.example }\n" BACKENDS,
+		 ca_path, ca_path, key_path);
+	config = parse(text);
+	unlink(ca_path);
+	unlink(key_path);
+	health = &config->services[0].health;
+	assert_true(health->verify);
+	assert_string_equal(health->ca, certificate);
+	assert_string_equal(health->certificate, certificate);
+	assert_string_equal(health->key, key);
+	assert_string_equal(health->server_name, "a.example");
 	config_free(config);
 }
 
@@ -2076,6 +2157,8 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
     cmocka_unit_test(several_health_checks_have_what_the_mapping_says),
+    cmocka_unit_test(a_health_check_takes_several_statuses),
+    cmocka_unit_test(certificates_of_a_health_check_are_read_with_the_config),
     cmocka_unit_test(an_agent_is_asked_if_there_is_a_port),
     cmocka_unit_test(a_backend_may_say_where_it_is_checked),
     cmocka_unit_test(a_health_check_has_the_texts_that_are_given),

@@ -1504,6 +1504,26 @@ static void http_status_out_of_range_is_reported(void **state)
 	server_stop(&server);
 }
 
+static void http_status_is_one_of_a_list(void **state)
+{
+	struct server server = {.answer = "HTTP/1.1 204 No Content\r\n\r\n", .close = true};
+	struct health_spec spec = spec_of("http");
+	struct reported reported;
+
+	spec.status = (char *)"200, 204,301-308";
+	spec.status_min = 200;
+	spec.status_max = 308;
+	server_start(&server, "127.0.0.1");
+	reported = probe_once(&spec, "127.0.0.1", server.port);
+	assert_int_equal(reported.status, HEALTH_UP);
+	server_stop(&server);
+	server = (struct server){.answer = "HTTP/1.1 300 Or\r\n\r\n", .close = true};
+	server_start(&server, "127.0.0.1");
+	reported = probe_once(&spec, "127.0.0.1", server.port);
+	assert_string_equal(reported.why, "HTTP status 300, expected 200, 204,301-308");
+	server_stop(&server);
+}
+
 static void http_garbage_is_reported(void **state)
 {
 	struct reported reported = http_answer("SSH-2.0-OpenSSH_9.2p1\r\n");
@@ -2013,6 +2033,7 @@ int main(int argc, char **argv)
 	    TEST(limit_of_open_files_is_raised),
 	    TEST(http_status_in_range_is_up),
 	    TEST(http_status_out_of_range_is_reported),
+	    TEST(http_status_is_one_of_a_list),
 	    TEST(http_garbage_is_reported),
 	    TEST(http_connection_closed_early_is_reported),
 	    TEST(http_connection_reset_is_reported),

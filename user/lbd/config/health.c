@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lbd/health/health.h"
+#include "pem.h"
 #include "scalar.h"
 
 #define SECOND 1000
@@ -39,6 +40,12 @@ static bool is_url_path(const char *text)
 static bool is_host(const char *text)
 {
 	return *text && strlen(text) <= 255 && is_visible(text) && !strchr(text, '/');
+}
+
+/* As a certificate has it. */
+static bool is_name(const char *text)
+{
+	return is_host(text) && !strchr(text, ':');
 }
 
 static bool is_method(const char *text)
@@ -121,6 +128,7 @@ static const struct {
 	}
     KEY("path", path, is_url_path, "a path that begins with / and has no blanks", "http", "https"),
     KEY("host", host, is_host, "a host name, optionally with a port", "http", "https", "tls"),
+    KEY("server-name", server_name, is_name, "a host name, without a port", "https", "tls"),
     KEY("method", method, is_method, "a method in capital letters, such as GET or HEAD", "http",
 	"https"),
     KEY("body", body, is_body, "1 to 255 bytes of text", "http", "https"),
@@ -167,22 +175,52 @@ static void read_type(const struct config_place *at, const char *text, struct he
 	config_complain(at, "type", text, "expected one of %s", kinds);
 }
 
-/* 200 or 200-399. */
+/* 200 or 200-399, or several of these. */
 static void read_status(const struct config_place *at, const char *text, struct health_spec *health)
 {
-	unsigned min = 0, max = 0;
-	int end = 0;
+	unsigned min = 599, max = 100;
 
-	if (sscanf(text, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
-		max = min;
-	if (text[strspn(text, "0123456789-")] || text[end] || min < 100 || max > 599 || min > max) {
+	if (strlen(text) > health_text_max[HEALTH_TEXT_status] || !*text ||
+	    health_status_within(text, 0) < 0) {
 		config_complain(
 		    at, "status", text,
 		    "expected a status from 100 to 599, or a range of them such as 200-399");
 		return;
 	}
+	for (unsigned status = 100; status < 600; status++) {
+		if (health_status_within(text, status) != 1)
+			continue;
+		min = status < min ? status : min;
+		max = status;
+	}
 	health->status_min = min;
 	health->status_max = max;
+	free(health->status);
+	health->status = NULL;
+	if (strchr(text, ','))
+		config_copy_text(at, text, &health->status);
+}
+
+#define CERTIFICATE "-----BEGIN CERTIFICATE-----"
+#define KEY_END     "PRIVATE KEY-----"
+
+/* What `ca-file` names is there to verify with. */
+static void read_tls(const struct config_place *at, const struct raw_health *raw,
+		     struct health_spec *health)
+{
+	if (raw->ca_file) {
+		config_read_pem(at, "ca-file", raw->ca_file, CERTIFICATE,
+				health_text_max[HEALTH_TEXT_ca], &health->ca);
+		health->verify = true;
+	}
+	if (raw->certificate_file)
+		config_read_pem(at, "certificate-file", raw->certificate_file, CERTIFICATE,
+				health_text_max[HEALTH_TEXT_certificate], &health->certificate);
+	if (raw->key_file)
+		config_read_pem(at, "key-file", raw->key_file, KEY_END,
+				health_text_max[HEALTH_TEXT_key], &health->key);
+	if (raw->verify)
+		health->verify = *raw->verify;
 }
 
 static void read_to(const struct config_place *at, const char *text, struct health_spec *health)
@@ -311,6 +349,7 @@ static void read_check(const struct config_place *at, const struct raw_health *r
 	}
 	read_headers(at, raw, health);
 	read_command(at, raw, health);
+	read_tls(at, raw, health);
 	if (raw->type)
 		read_type(at, raw->type, health);
 	if (raw->to)
@@ -391,7 +430,8 @@ static void check_key(const struct config_place *at, const char *key, const char
 static void check_keys(const struct config_place *at, const struct raw_health *raw,
 		       const char *type)
 {
-	static const char *const http[4] = {"http", "https"}, *const exec[4] = {"exec"};
+	static const char *const http[4] = {"http", "https"}, *const exec[4] = {"exec"},
+				 *const tls[4] = {"https", "tls"};
 
 	if (!strcmp(type, "none"))
 		return;
@@ -399,6 +439,10 @@ static void check_keys(const struct config_place *at, const struct raw_health *r
 		check_key(at, texts[i].text.key, raw_text(raw, i), texts[i].types, type);
 	check_key(at, "status", raw->status, http, type);
 	check_key(at, "headers", raw->headers_count ? raw->headers[0] : NULL, http, type);
+	check_key(at, "verify", !raw->verify ? NULL : *raw->verify ? "yes" : "no", tls, type);
+	check_key(at, "ca-file", raw->ca_file, tls, type);
+	check_key(at, "certificate-file", raw->certificate_file, tls, type);
+	check_key(at, "key-file", raw->key_file, tls, type);
 	check_key(at, "command", raw->command_count ? raw->command[0] : NULL, exec, type);
 	if (raw->to && !strcmp(raw->to, "vip") && !strcmp(type, "exec"))
 		config_complain(at, "to", raw->to,
@@ -413,8 +457,31 @@ static void check_pair(const struct config_place *at, const char *key, const cha
 				other);
 }
 
+static bool uses_tls(const struct health_spec *health)
+{
+	return !strcmp(health->type, "https") || !strcmp(health->type, "tls");
+}
+
+static void check_tls(const struct config_place *at, const struct health_spec *health)
+{
+	if (!uses_tls(health))
+		return;
+	if (health->verify && !health->ca)
+		config_complain_missing(at, "ca-file",
+					"expected the authorities that a certificate is verified "
+					"by: the system's own are not used");
+	if (health->certificate && !health->key)
+		config_complain_missing(at, "key-file",
+					"expected the key of certificate-file; it may be the same "
+					"file");
+	if (health->key && !health->certificate)
+		config_complain_missing(at, "certificate-file",
+					"expected the certificate of key-file");
+}
+
 static void check_exchange(const struct config_place *at, const struct health_spec *health)
 {
+	check_tls(at, health);
 	check_pair(at, "send-hex", health->send_hex, "send", health->send);
 	check_pair(at, "expect-hex", health->expect_hex, "expect", health->expect);
 	if (!strcmp(health->type, "udp") && !health->send && !health->send_hex)
@@ -451,6 +518,14 @@ static void check_beside_checks(const struct config_place *at, const struct raw_
 		config_complain(at, "headers", raw->headers[0], "%s", expected);
 	if (raw->command_count)
 		config_complain(at, "command", raw->command[0], "%s", expected);
+	if (raw->verify)
+		config_complain(at, "verify", NULL, "%s", expected);
+	if (raw->ca_file)
+		config_complain(at, "ca-file", raw->ca_file, "%s", expected);
+	if (raw->certificate_file)
+		config_complain(at, "certificate-file", raw->certificate_file, "%s", expected);
+	if (raw->key_file)
+		config_complain(at, "key-file", raw->key_file, "%s", expected);
 }
 
 static void check_item_timing(const struct config_place *at, const struct health_spec *whole,

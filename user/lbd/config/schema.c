@@ -88,6 +88,11 @@ static const cyaml_schema_field_t limit_keys[] = {
 	TEXT("expect-hex", raw_health, expect_hex), \
 	TEXT("name", raw_health, name), \
 	TEXT("record", raw_health, record), \
+	WORD("verify", raw_health, verify, yes_words), \
+	TEXT("server-name", raw_health, server_name), \
+	TEXT("ca-file", raw_health, ca_file), \
+	TEXT("certificate-file", raw_health, certificate_file), \
+	TEXT("key-file", raw_health, key_file), \
 	CYAML_FIELD_SEQUENCE("command", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, command, &text_schema, 1, \
 			     COMMAND_WORDS_MAX)
 

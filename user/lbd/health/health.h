@@ -15,19 +15,24 @@
 #include "lbd/host/host.h"
 
 /* Texts of a check: each a member of health_spec, NULL if not given. X(name, longest, in bytes) */
-#define HEALTH_TEXTS(X)                                                         \
-	X(path, 1023)      /* http: default "/" */                              \
-	X(host, 255)       /* http: Host header; NULL: the backend's address */ \
-	X(method, 15)      /* http: default GET */                              \
-	X(headers, 2047)   /* http: "Name: value" lines, separated by \\n */    \
-	X(body, 255)       /* http: the body must contain it */                 \
-	X(send, 511)       /* tcp, udp: what is sent */                         \
-	X(send_hex, 1022)  /* ... the same as pairs of hexadecimal digits */    \
-	X(expect, 255)     /* tcp, udp, dns: the answer must contain it */      \
-	X(expect_hex, 510) /* ... */                                            \
-	X(name, 255)       /* dns: whose records are asked for */               \
-	X(record, 7)       /* dns: their type; default A */                     \
-	X(command, 2047)   /* exec: its words, separated by \\n */
+#define HEALTH_TEXTS(X)                                                            \
+	X(path, 1023)         /* http: default "/" */                              \
+	X(host, 255)          /* http: Host header; NULL: the backend's address */ \
+	X(method, 15)         /* http: default GET */                              \
+	X(headers, 2047)      /* http: "Name: value" lines, separated by \\n */    \
+	X(body, 255)          /* http: the body must contain it */                 \
+	X(send, 511)          /* tcp, udp: what is sent */                         \
+	X(send_hex, 1022)     /* ... the same as pairs of hexadecimal digits */    \
+	X(expect, 255)        /* tcp, udp, dns: the answer must contain it */      \
+	X(expect_hex, 510)    /* ... */                                            \
+	X(name, 255)          /* dns: whose records are asked for */               \
+	X(record, 7)          /* dns: their type; default A */                     \
+	X(command, 2047)      /* exec: its words, separated by \\n */              \
+	X(status, 127)        /* http: several ranges, separated by commas */      \
+	X(server_name, 255)   /* https, tls: in the certificate, and asked for */  \
+	X(ca, 49152)          /* https, tls: authorities, in PEM */                \
+	X(certificate, 24576) /* https, tls: of the client, in PEM */              \
+	X(key, 12288)         /* https, tls: its key */
 
 enum health_text {
 #define X(name, max) HEALTH_TEXT_##name,
@@ -50,8 +55,10 @@ struct health_spec {
 		};
 		char *texts[HEALTH_TEXT_COUNT];
 	};
-	/* http: default 200-399; `status: 200` or `status: 200-204` */
+	/* http: default 200-399; `status: 200` or `status: 200-204`; of several ranges the lowest
+	 * and the highest */
 	uint32_t status_min, status_max;
+	bool verify; /* https, tls: the certificate of the server, by the authorities of ca */
 	uint32_t interval_ms, timeout_ms; /* default 2s, 1s */
 	uint32_t rise, fall;              /* default 2, 3 */
 	/* Several checks that are made at the same time, and have one result. Each has a type, port
@@ -75,6 +82,10 @@ extern const uint16_t health_text_max[HEALTH_TEXT_COUNT];
 /* Whether a text is pairs of hexadecimal digits, at least one; a type of DNS records ("A"). */
 bool health_is_hex(const char *text);
 bool health_is_record(const char *text);
+
+/* Whether a status is in one of the ranges of a list such as "200,204,300-399"; -EINVAL: that is no
+ * such list, whose numbers are 100 to 599. */
+int health_status_within(const char *list, long status);
 
 /* 0 or -ENOMEM; *ret then holds nothing. */
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The spec of a check: copied, compared, freed; and which kind it asks for. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,28 @@ static int copy_checks(const struct health_spec *from, struct health_spec *to)
 	return 0;
 }
 
+int health_status_within(const char *list, long status)
+{
+	bool within = false;
+
+	for (const char *at = list; *at;) {
+		unsigned min = 0, max = 0;
+		int end = 0;
+
+		at += strspn(at, " ");
+		if (sscanf(at, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
+			max = min;
+		if (!end || *at < '1' || *at > '5' || min < 100 || max > 599 || min > max)
+			return -EINVAL;
+		within |= status >= (long)min && status <= (long)max;
+		at += end;
+		at += strspn(at, " ");
+		if (*at && (*at++ != ',' || !at[strspn(at, " ")]))
+			return -EINVAL;
+	}
+	return within;
+}
+
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
 {
 	struct health_spec copy = *from;
@@ -62,6 +85,8 @@ void health_spec_done(struct health_spec *spec)
 {
 	free(spec->type);
 	spec->type = NULL;
+	if (spec->key)
+		explicit_bzero(spec->key, strlen(spec->key));
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
 		free(spec->texts[i]);
 		spec->texts[i] = NULL;
@@ -91,7 +116,8 @@ bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 	return same_text(a->type, b->type) && a->port == b->port && a->to_vip == b->to_vip &&
 	       a->status_min == b->status_min && a->status_max == b->status_max &&
 	       a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms &&
-	       a->rise == b->rise && a->fall == b->fall && same_checks(a, b);
+	       a->verify == b->verify && a->rise == b->rise && a->fall == b->fall &&
+	       same_checks(a, b);
 }
 
 const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count)
