@@ -102,7 +102,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, match or checks"},
+     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -138,7 +138,7 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, match or checks"},
+     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
@@ -590,6 +590,9 @@ static const struct refusal refusals[] = {
      "6: service web: health: name: a/b: expected a domain name"},
     {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
      "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
+    {"a_fast_health_interval_that_is_none",
+     WEB "    health: { interval: 1s, fast-interval: 1s }\n" BACKENDS,
+     "6: service web: health: fast-interval: 1s: expected less than the interval, 1s"},
     {"a_health_check_that_verifies_by_nothing",
      WEB "    health: { type: https, verify: yes }\n" BACKENDS,
      "6: service web: health: ca-file: missing: expected the authorities that a certificate is verified by: "
@@ -950,6 +953,7 @@ static void several_health_checks_have_what_the_mapping_says(void **state)
 				 *one = &config->services[2].health;
 
 	assert_int_equal(own->checks_count, 2);
+	assert_int_equal(own->fast_ms, 0);
 	assert_true(own->any);
 	assert_int_equal(own->timeout_ms, 3000); /* of all together */
 	assert_int_equal(own->port, 8080);

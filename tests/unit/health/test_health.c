@@ -590,6 +590,30 @@ static void probes_start_an_interval_apart(void **state)
 	health_remove(check);
 }
 
+/* The interval alone would be half a second at least. */
+static void contradicted_probes_come_faster(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct reported reported = {0};
+	struct health_check *check;
+
+	script = "----+++";
+	script_started = 0;
+	spec.interval_ms = 1000;
+	spec.fast_ms = 20;
+	spec.fall = 4;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UP, &reported);
+	assert_true(run_until(&reported.changes, 1));
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_int_equal(script_started, 4);
+	for (unsigned i = 1; i < 4; i++)
+		assert_true(script_times[i] - script_times[i - 1] < 500 || was_late());
+	/* what agrees with the status does not */
+	assert_true(run_until(&reported.results, 5));
+	health_remove(check);
+	assert_true(script_times[4] - script_times[3] >= 500 - COARSE_MS || was_late());
+}
+
 static void first_probes_are_spread(void **state)
 {
 	enum { CHECKS = 60 };
@@ -2004,6 +2028,7 @@ int main(int argc, char **argv)
 	    TEST(check_to_the_vip_without_a_way_says_why),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(probes_start_an_interval_apart),
+	    TEST(contradicted_probes_come_faster),
 	    TEST(first_probes_are_spread),
 	    TEST(probe_that_does_not_end_has_timed_out),
 	    TEST(check_removed_during_a_probe_is_silent),

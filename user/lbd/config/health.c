@@ -108,6 +108,8 @@ static const struct config_number_key health_numbers[] = {
     CONFIG_NUMBER("interval", raw_health, interval, health_spec, interval_ms, duration, 100, HOUR),
     CONFIG_NUMBER("timeout", raw_health, timeout, health_spec, timeout_ms, duration, 10,
 		  10 * MINUTE),
+    CONFIG_NUMBER("fast-interval", raw_health, fast_interval, health_spec, fast_ms, duration, 100,
+		  HOUR),
     CONFIG_NUMBER("rise", raw_health, rise, health_spec, rise, count, 1, 1000),
     CONFIG_NUMBER("fall", raw_health, fall, health_spec, fall, count, 1, 1000),
     {.key = NULL},
@@ -627,6 +629,21 @@ static void finish_one(const struct config_place *at, const struct raw_service *
 		config_complain(at, "match", NULL, "has no meaning without `checks`");
 }
 
+/* One that is inherited beside a shorter interval has no meaning there. */
+static void check_fast(const struct config_place *at, const struct raw_health *own,
+		       struct health_spec *health)
+{
+	char text[24];
+
+	if (!health->fast_ms || health->fast_ms < health->interval_ms)
+		return;
+	if (own && own->fast_interval)
+		config_complain(at, "fast-interval", own->fast_interval,
+				"expected less than the interval, %s",
+				config_duration.format(health->interval_ms, text));
+	health->fast_ms = 0;
+}
+
 static void set_timeout(struct health_spec *health)
 {
 	if (health->timeout_ms)
@@ -649,6 +666,7 @@ void config_finish_health(const struct config_place *service_at, const struct ra
 	config_place_field(service_at, "health", &at);
 	health->to_own = false;
 	set_timeout(health);
+	check_fast(&at, own->health, health);
 	if (health->checks_count)
 		finish_checks(&at, own, service);
 	else

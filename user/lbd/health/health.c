@@ -191,13 +191,21 @@ static void wait_ms(struct health_check *check, uint64_t ms)
 	event_add(&check->timer, &wait);
 }
 
+static bool is_changing(const struct health_check *check)
+{
+	return check->streak && check->config.fast_ms;
+}
+
+/* Faster while what it finds contradicts the status, which is then certain sooner. Its place in the
+ * interval is drawn once that is over: those that were lost together would keep pace. */
 static void wait_for_next(struct health_check *check)
 {
 	uint64_t gone_ms = (clock_monotonic_us() - check->start_us) / 1000;
+	bool fast = is_changing(check);
+	uint32_t interval_ms = fast ? check->config.fast_ms : check->config.interval_ms;
 
-	wait_ms(check,
-		schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
-	check->placed = true;
+	wait_ms(check, schedule_next(interval_ms, check->placed, gone_ms, random_draw()));
+	check->placed = !fast;
 }
 
 static void wait_for_first(struct health_check *check)

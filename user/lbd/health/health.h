@@ -60,7 +60,8 @@ struct health_spec {
 	uint32_t status_min, status_max;
 	bool verify; /* https, tls: the certificate of the server, by the authorities of ca */
 	uint32_t interval_ms, timeout_ms; /* default 2s, 1s */
-	uint32_t rise, fall;              /* default 2, 3 */
+	uint32_t fast_ms;    /* the interval while probes contradict the status; 0: the same */
+	uint32_t rise, fall; /* default 2, 3 */
 	/* Several checks that are made at the same time, and have one result. Each has a type, port
 	 * (0: that of this spec), to_vip, texts, status and timeout; of this spec count interval,
 	 * rise and fall. NULL: this spec is the only check. */

@@ -264,8 +264,9 @@ static int send_request(struct remote *remote, const struct request *request, si
 	int rc =
 	    remote->fd < 0 ? -ENOTCONN : descriptor_send(remote->fd, request, length, descriptor);
 
-	/* as many descriptors as one user may have on their way */
-	return !rc || rc == -ETOOMANYREFS ? rc : -EAGAIN;
+	/* as many descriptors as one user may have on their way; certificates that are too long
+	 * for the buffers of sockets here */
+	return !rc || rc == -ETOOMANYREFS || rc == -EMSGSIZE ? rc : -EAGAIN;
 }
 
 static void on_deadline(int fd, short what, void *arg)

@@ -116,8 +116,8 @@ bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 	return same_text(a->type, b->type) && a->port == b->port && a->to_vip == b->to_vip &&
 	       a->status_min == b->status_min && a->status_max == b->status_max &&
 	       a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms &&
-	       a->verify == b->verify && a->rise == b->rise && a->fall == b->fall &&
-	       same_checks(a, b);
+	       a->fast_ms == b->fast_ms && a->verify == b->verify && a->rise == b->rise &&
+	       a->fall == b->fall && same_checks(a, b);
 }
 
 const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count)

@@ -84,7 +84,7 @@ static bool reap(struct command *command)
 	command_done_fn *done = command->done;
 	void *arg = command->arg;
 	char line[COMMAND_LINE_MAX + 1];
-	int status = 0; /* not known where lbd was started with SIGCHLD ignored */
+	int status = 0;
 
 	if (!waitpid(command->pid, &status, WNOHANG))
 		return false;
@@ -331,6 +331,8 @@ int commands_new(struct event_base *base, const char *const *keeper, struct comm
 
 	if (!commands)
 		return -ENOMEM;
+	/* or the kernel would keep no status, where this process was started so */
+	signal(SIGCHLD, SIG_DFL);
 	commands->base = base;
 	commands->keeper = keeper;
 	LIST_INIT(&commands->list);
