@@ -57,11 +57,6 @@ tls_start() { # N CERTIFICATE
 	lab_spawn "tls-b$1" in_ns "b$1" nginx -c "$dir/nginx.conf"
 }
 
-agent_start() { # N
-	lab_spawn "agent-b$1" in_ns "b$1" python3 "$(dirname "$0")/agent.py" \
-		"10.0.0.$((10 + $1))" 9000 "$WORK/agent-$1"
-}
-
 UDP_CHECK="{ type: udp, to: vip, port: 5353, send: q, expect: b }"
 HTTP_CHECK="{ type: http, port: 80, path: /healthz }"
 tls_keys() {
@@ -86,15 +81,11 @@ services() {
 	HEALTH="{ type: icmp, to: vip, $CHECK_TIMES }" config_service any6 $VIP6 tcp any 6 $COUNT ""
 	HEALTH="{ $CHECK_TIMES, match: ${MATCH:-all}, checks: [{ type: icmp }, $UDP_CHECK, $HTTP_CHECK] }" \
 		config_service several "$LAB_UDP4" udp 5354 4 $COUNT ""
-	HEALTH="{ type: exec, command: [$WORK/check, \$LBD_ADDRESS], interval: 2s, timeout: 1900ms, fall: 2 }" \
-		config_service exec $VIP4 tcp 8010 4 $COUNT ""
-	HEALTH="{ type: icmp, $CHECK_TIMES }" config_service agent $VIP4 tcp 8011 4 $COUNT \
-		"agent: { port: 9000, interval: 500ms, timeout: 450ms }"
 	HEALTH="{ type: https, port: 443, $(tls_keys), status: \"${STATUS:-200, 204}\", $CHECK_TIMES }" \
 		config_service tls $VIP4 tcp 8012 4 $COUNT ""
 	elsewhere
 }
-ALL=$((13 * COUNT))
+ALL=$((11 * COUNT))
 
 # The port of the service is not served by anybody; each backend says where it is checked.
 elsewhere() {
@@ -115,16 +106,6 @@ write_config() {
 		lab_config_head
 		services
 	} >"$WORK/lbd.yaml"
-}
-
-# The reason of an earlier check may stand there for a while: each says its own.
-down_because() { # SERVICE ADDRESS REASON
-	lab_wait_for 20 "$1 $2 to be down: $3" is_down_because "$@" && return
-	echo "# why: $(backend_field "$1" "$2" why)"
-	return 1
-}
-is_down_because() {
-	condition_is "$1" "$2" down && [ "$(backend_field "$1" "$2" why)" = "$3" ]
 }
 
 test_every_kind_is_up() { backends_up $ALL; }
@@ -184,85 +165,6 @@ test_each_fault_of_a_certificate_has_its_reason() {
 	lab_kill tls-b1
 	tls_start 1 server
 	lab_wait_for 20 "tls to be up" condition_is tls 10.0.0.11 up
-}
-
-agent_says() { # N LINE
-	printf '%s\n' "$2" >"$WORK/agent-$1.new"
-	mv "$WORK/agent-$1.new" "$WORK/agent-$1"
-}
-weight_is() { [ "$(backend_field agent 10.0.0.11 effective_weight)" = "$1" ]; } # WEIGHT
-fault_is() { [ "$(backend_field agent 10.0.0.11 agent | jq -r .fault)" = "$1" ]; } # TEXT
-
-test_an_agent_sets_weight_and_state() {
-	agent_says 1 "up 50%"
-	lab_wait_for 20 "half the weight" weight_is 50
-	lbctl backend weight agent 10.0.0.11 10 >/dev/null || return 1
-	lab_wait_for 20 "half of the new weight" weight_is 5
-	expect "what is kept" "$(jq '[.. | .weight? | numbers] | max' "$WORK"/*overrides.json)" = 10
-	agent_says 1 "drain"
-	lab_wait_for 20 "no weight" weight_is 0
-	expect "condition" "$(backend_field agent 10.0.0.11 condition)" = up
-	agent_says 1 "ready 100% maint #a new disk"
-	down_because agent 10.0.0.11 "its agent says: maint: a new disk" || return 1
-	expect "the other backend" "$(backend_field agent 10.0.0.12 condition)" = up
-	lbctl reload >/dev/null || return 1
-	expect "the condition after a reload" "$(backend_field agent 10.0.0.11 condition)" = down
-	agent_says 1 "up ready"
-	lab_wait_for 20 "the whole weight, that of the file" weight_is 100
-}
-
-test_what_an_agent_says_is_bounded() {
-	local fault
-	agent_says 1 "up ready 70%"
-	lab_wait_for 20 "its weight" weight_is 70
-	for fault in '!silent' '!slow' '!flood' '!close' 'hello'; do
-		agent_says 1 "$fault"
-		case $fault in
-		'!silent') lab_wait_for 20 "a timeout" fault_is "no answer: timed out after 450ms" ;;
-		'!slow') lab_wait_for 20 "a timeout" fault_is "line without an end: timed out after 450ms" ;;
-		'!flood') lab_wait_for 20 "the end" fault_is "its line is longer than 255 bytes" ;;
-		'!close') lab_wait_for 20 "the end" fault_is "closed without an answer" ;;
-		*) lab_wait_for 20 "a refusal" fault_is 'its line is not understood: unknown word "hello"' ;;
-		esac || return 1
-		expect "the weight it had" "$(backend_field agent 10.0.0.11 effective_weight)" = 70
-	done
-	lab_kill agent-b1
-	lab_wait_for 20 "a fault" fault_is "connect: refused"
-	expect "condition without an agent" "$(backend_field agent 10.0.0.11 condition)" = up
-	agent_start 1
-	agent_says 1 "100%"
-	lab_wait_for 20 "its weight" weight_is 100
-}
-
-# A script that answers by a file for each backend.
-check_says() { # N COMMANDS
-	echo "$2" >"$WORK/check-10.0.0.$((10 + $1)).new"
-	mv "$WORK/check-10.0.0.$((10 + $1)).new" "$WORK/check-10.0.0.$((10 + $1))"
-}
-check_script() {
-	cat >"$WORK/check" <<-'SH'
-		#!/bin/sh
-		. "$(dirname "$0")/check-$1"
-	SH
-	chmod 755 "$WORK/check"
-	chmod o+x "$WORK"
-}
-no_sleeper_is_left() { ! pgrep -f "sleep 98765" >/dev/null; }
-
-test_a_command_decides() {
-	check_says 1 'echo "replica of $LBD_SERVICE lags 40 s"; exit 2'
-	down_because exec 10.0.0.11 "command: ended with status 2: replica of exec lags 40 s" || return 1
-	expect "the other backend" "$(backend_field exec 10.0.0.12 condition)" = up
-	check_says 1 'setsid sleep 98765 & sleep 98765'
-	down_because exec 10.0.0.11 "command: killed after 1900ms" || return 1
-	check_says 1 'yes | head -c 10000000; exit 0'
-	lab_wait_for 20 "exec 10.0.0.11 to be up" condition_is exec 10.0.0.11 up
-	check_says 1 'f() { f & f & }; f; sleep 98765'
-	lab_wait_for 20 "exec 10.0.0.11 to be down" condition_is exec 10.0.0.11 down
-	expect "status answers" "$(lbctl status >/dev/null && echo yes)" = yes
-	check_says 1 'exit 0'
-	lab_wait_for 20 "exec 10.0.0.11 to be up" condition_is exec 10.0.0.11 up
-	lab_wait_for 10 "nothing to be left of the commands" no_sleeper_is_left
 }
 
 test_a_dns_server_that_knows_the_name_no_more_is_down() {
@@ -333,16 +235,10 @@ test_the_probe_process_has_seen_no_harm() {
 set_up() {
 	local i
 	lab_with_servers $COUNT || return 1
-	check_script
 	tls_files || return 1
 	for i in $(seq $COUNT); do
-		agent_says "$i" "up ready"
-		agent_start "$i"
-		tls_start "$i" server
-	done
-	for i in $(seq $COUNT); do
 		dnsmasq_start "$i" 192.0.2.80
-		check_says "$i" "exit 0"
+		tls_start "$i" server
 	done
 	write_config
 	lab_lbd_start && lab_wait_for 20 "all to be up" backends_up $ALL

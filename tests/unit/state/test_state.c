@@ -179,6 +179,7 @@ static void an_agent_scales_the_weight_that_is_in_force(void **unused)
 	scene_set(&scene, 2);
 	assert_true(backend_take_advice(&scene.backends[0], "up 50%"));
 	assert_false(backend_take_advice(&scene.backends[0], "up 50%")); /* nothing is new */
+	assert_false(backend_take_advice(&scene.backends[0], "up 50% #load 3.14"));
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].effective_weight, 50);
 	assert_int_equal(scene.backends[0].weight, 100);

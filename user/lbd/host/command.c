@@ -345,16 +345,19 @@ unsigned commands_running(const struct commands *commands)
 	return commands->count;
 }
 
-static void wait_for(struct command *command)
+/* Until end_ms, CLOCK_MONOTONIC; then it is killed. */
+static void wait_for(struct command *command, uint64_t end_ms)
 {
 	struct pollfd ended = {.fd = command->pidfd, .events = POLLIN};
+	uint64_t now_ms = clock_monotonic_ms();
 
-	poll(&ended, 1, KEEPER_MS);
+	poll(&ended, 1, now_ms < end_ms ? (int)(end_ms - now_ms) : 0);
 	kill_and_wait(command);
 }
 
 void commands_free(struct commands *commands)
 {
+	uint64_t end_ms = clock_monotonic_ms() + KEEPER_MS; /* for all of them */
 	struct command *command;
 
 	if (!commands)
@@ -362,7 +365,7 @@ void commands_free(struct commands *commands)
 	LIST_FOREACH(command, &commands->list, link)
 	kill(command->pid, SIGTERM);
 	while ((command = LIST_FIRST(&commands->list))) {
-		wait_for(command);
+		wait_for(command, end_ms);
 		command_free(command);
 	}
 	free(commands);

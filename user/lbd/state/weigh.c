@@ -89,6 +89,14 @@ static void take_state(struct backend_agent *agent, const struct health_advice *
 	}
 }
 
+/* Is its text shown? One that changes with each answer, as the load does, must not cause commits.
+ */
+static bool has_reason(const struct backend_agent *agent)
+{
+	return agent->down || agent->drain || agent->maint ||
+	       (agent->has_weight && !agent->percent);
+}
+
 bool backend_take_advice(struct backend *backend, const char *said)
 {
 	struct backend_agent *agent = &backend->agent, before = *agent;
@@ -102,7 +110,8 @@ bool backend_take_advice(struct backend *backend, const char *said)
 	snprintf(agent->text, sizeof(agent->text), "%s", advice.text);
 	return agent->down != before.down || agent->drain != before.drain ||
 	       agent->maint != before.maint || agent->has_weight != before.has_weight ||
-	       agent->percent != before.percent || strcmp(agent->text, before.text) != 0;
+	       agent->percent != before.percent ||
+	       (has_reason(agent) && strcmp(agent->text, before.text) != 0);
 }
 
 /* Why it has no share, or less, for users; "" if the agent is content. */
