@@ -140,6 +140,15 @@ backend_field() { # SERVICE ADDRESS FIELD
 			--arg address "$2" --arg field "$3"
 }
 condition_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE ADDRESS CONDITION
+# The reason of an earlier check may stand there for a while: each says its own.
+down_because() { # SERVICE ADDRESS REASON
+	lab_wait_for 20 "$1 $2 to be down: $3" is_down_because "$@" && return
+	echo "# why: $(backend_field "$1" "$2" why)"
+	return 1
+}
+is_down_because() {
+	condition_is "$1" "$2" down && [ "$(backend_field "$1" "$2" why)" = "$3" ]
+}
 reason_packets() { # REASON
 	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
 }

@@ -513,8 +513,8 @@ int main(int argc, char **argv)
 	};
 	int failed;
 
-	if (events_is_command(argc, argv))
-		return events_run_command(argc, argv);
+	if (command_is_process(argc, argv))
+		return command_run_process(argc, argv);
 	signal(SIGPIPE, SIG_IGN); /* as lbd does: a command need not read what it is given */
 	unsetenv("JOURNAL_STREAM");
 	log_set_level(LOG_EMERG);

@@ -32,7 +32,7 @@ struct found {
 	enum health_outcome outcome;
 	enum health_status status;
 	uint32_t latency_us;
-	char why[320];
+	char why[320], said[320];
 };
 
 static void on_result(void *arg, const struct health_result *result)
@@ -44,6 +44,7 @@ static void on_result(void *arg, const struct health_result *result)
 	found->status = result->status;
 	found->latency_us = result->latency_us;
 	snprintf(found->why, sizeof(found->why), "%s", result->why);
+	snprintf(found->said, sizeof(found->said), "%s", result->said);
 }
 
 static struct health_spec spec_of(const char *type)
@@ -329,6 +330,80 @@ static void tcp_answer_is_read_up_to_4_kib(void **state)
 	spec.expect = (char *)"220";
 	assert_down(&spec, server.port, "the answer's first 4 KiB does not contain \"220\"");
 	server_stop(&server);
+}
+
+/* ---- agent ---- */
+
+static void agent_says_what_its_line_says(void **state)
+{
+	static const char *const lines[][2] = {{"up 50%\n", "up 50% "},
+					       {"50%\r\nmore\n", "50% "},
+					       {"down#disk \033full\n", "down #disk  full"},
+					       {"drain", "drain "}};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct server server = {
+		    .type = SOCK_STREAM, .greeting = lines[i][0], .closes = true};
+		struct health_spec spec = spec_of("agent");
+		struct found found;
+
+		server_start(&server);
+		found = probe(&spec, "127.0.0.1", server.port);
+		server_stop(&server);
+		assert_int_equal(found.outcome, HEALTH_PASSED);
+		assert_string_equal(found.said, lines[i][1]);
+	}
+}
+
+static void agent_is_asked_what_the_config_says(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .wants = "web\n", .answer = "maint\n"};
+	struct health_spec spec = spec_of("agent");
+	struct found found;
+
+	spec.send = (char *)"web\n";
+	server_start(&server);
+	found = probe(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+	assert_string_equal(found.said, "maint ");
+}
+
+static void agent_that_is_not_understood_says_nothing(void **state)
+{
+	static char endless[8193];
+	static const char *const answers[][2] = {
+	    {"hello\n", "its line is not understood: unknown word \"hello\""},
+	    {"\n", "its line is not understood: no word that says anything"},
+	    {"", "closed without an answer"},
+	    {endless, "its line is longer than 255 bytes"}};
+
+	memset(endless, ' ', sizeof(endless) - 1);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		struct server server = {
+		    .type = SOCK_STREAM, .greeting = answers[i][0], .closes = true};
+		struct health_spec spec = spec_of("agent");
+		struct found found;
+
+		server_start(&server);
+		found = probe(&spec, "127.0.0.1", server.port);
+		server_stop(&server);
+		assert_string_equal(found.why, answers[i][1]);
+		assert_int_equal(found.outcome, HEALTH_FAILED);
+		assert_string_equal(found.said, "");
+	}
+}
+
+static void agent_whose_line_does_not_end_has_timed_out(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .greeting = "up 5"};
+	struct health_spec spec = spec_of("agent");
+	struct found found;
+
+	spec.timeout_ms = 150;
+	server_start(&server);
+	found = probe(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+	assert_string_equal(found.why, "line without an end: timed out after 150ms");
 }
 
 /* The reason says what is missing. */
@@ -727,7 +802,7 @@ static void check_that_only_connects_needs_no_probe_process(void **state)
 static void every_kind_that_reads_answers_is_confined(void **state)
 {
 	registry_for_each (health_kind, kind)
-		assert_int_equal(kind->confined, strcmp(kind->name, "tcp") != 0);
+		assert_int_equal(kind->confined, strcmp(kind->name, "tcp") != 0 && !kind->aside);
 }
 
 static int enter(void **state)
@@ -743,6 +818,10 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(hexadecimal_digits_become_bytes),
 	    TEST(tcp_answer_with_what_is_expected_is_up),
+	    TEST(agent_says_what_its_line_says),
+	    TEST(agent_is_asked_what_the_config_says),
+	    TEST(agent_that_is_not_understood_says_nothing),
+	    TEST(agent_whose_line_does_not_end_has_timed_out),
 	    TEST(tcp_greeting_is_enough_without_a_question),
 	    TEST(tcp_any_answer_is_enough_if_nothing_is_expected),
 	    TEST(tcp_answer_without_what_is_expected_is_down),

@@ -272,6 +272,11 @@ static void a_backend_without_its_share_says_why(void **state)
 	assert_string_equal(WHY("up", "", 0, 0, ""), "its weight is 0");
 	assert_string_equal(WHY("up", "", 100, 0, ",\"backup\":true"),
 			    "a backup: takes flows when no other backend is up");
+	assert_string_equal(WHY("up", "its agent says: drain", 100, 0, ""),
+			    "its agent says: drain");
+	assert_string_equal(WHY("up", "", 100, 50, ",\"agent\":{\"weight\":50}"),
+			    "its agent says: 50%");
+	assert_string_equal(WHY("up", "", 100, 100, ",\"agent\":{\"weight\":100}"), "");
 	assert_string_equal(WHY("starting", "", 100, 20, ""), "slow start: weight 20 of 100");
 	assert_string_equal(WHY("checking", "", 100, 0, ""), "no health check has ended yet");
 	assert_string_equal(WHY("drained", "", 100, 0, ""), "no flow depends on it: safe to stop");

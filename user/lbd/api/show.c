@@ -294,6 +294,22 @@ static json_t *drain_json(const struct backend *backend, const struct dp_backend
 	    "forced", backend->forced, "given_up", number(backend->given_up));
 }
 
+/* What its agent has said last, and why not since. */
+static json_t *agent_json(const struct backend *backend)
+{
+	const struct backend_agent *agent = &backend->agent;
+	const char *state = agent->maint   ? "maint"
+			    : agent->down  ? "down"
+			    : agent->drain ? "drain"
+					   : "up";
+
+	if (!backend->service->config->agent.type)
+		return json_null();
+	return json_pack("{s:b, s:s, s:o, s:s, s:s}", "heard", agent->heard, "state", state,
+			 "weight", agent->has_weight ? json_integer(agent->percent) : json_null(),
+			 "text", agent->text, "fault", agent->fault);
+}
+
 static json_t *labels_json(const struct config_tag *tag)
 {
 	json_t *object = json_object();
@@ -314,7 +330,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o}",
+	    "s:b, s:o, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", labels_json(backend->tag), "weight", number(backend->weight),
@@ -325,7 +341,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
 	    (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots",
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
-	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
+	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "agent",
+	    agent_json(backend));
 }
 
 #define FILTER_MAX 256 /* bytes */

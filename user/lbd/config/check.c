@@ -328,7 +328,7 @@ static void check_announce(const struct config_sources *sources, const struct co
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i];
 
-		if (!service->health.to_vip || !strcmp(service->health.type, "none"))
+		if (!health_spec_to_vip(&service->health) || !strcmp(service->health.type, "none"))
 			continue;
 		config_complain(&at, "table", "254",
 				"is the main table, in which its own routes would keep checks of "

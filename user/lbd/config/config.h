@@ -34,6 +34,10 @@ struct config_backend {
 	bool backup;
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
 	struct config_tag *tag; /* name and labels; NULL: neither */
+	/* `health: { port, address }`: where it is checked; 0: as the service says; family 0: the
+	 * backend's own address */
+	uint16_t check_port, agent_port;
+	struct addr check_address;
 };
 
 /* `allow` and `deny`; NULL: not given. */
@@ -76,6 +80,8 @@ struct config_service {
 	/* percent; with fewer healthy backends all are used; 0: never */
 	uint32_t panic_threshold;
 	struct health_spec health;
+	/* `agent: { port, interval, timeout, send }`; type NULL: none is asked */
+	struct health_spec agent;
 	struct config_lists lists;
 	struct config_backend *backends;
 	unsigned backends_count;

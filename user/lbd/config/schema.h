@@ -28,14 +28,29 @@ struct raw_limit {
 
 struct raw_health {
 	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
-	char *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
-	char **headers;
-	unsigned headers_count;
+	char *fast_interval, *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
+	char *server_name, *ca_file, *certificate_file, *key_file;
+	uint8_t *verify; /* 0 or 1 */
+	char **headers, **command;
+	unsigned headers_count, command_count;
+	uint8_t *match; /* 1: any, 0: all */
+	/* with the keys of one check: no match, interval, rise, fall and checks */
+	struct raw_health *checks;
+	unsigned checks_count;
+};
+
+struct raw_agent {
+	char *port, *interval, *timeout, *send;
+};
+
+struct raw_target { /* `health` of a backend */
+	char *port, *address, *agent_port;
 };
 
 struct raw_backend {
 	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
+	struct raw_target *health;
 };
 
 struct raw_service { /* also for `defaults`, which has the keys below the line */
@@ -55,6 +70,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	struct raw_protocols *idle_timeout;
 	struct raw_limit *limit;
 	struct raw_health *health;
+	struct raw_agent *agent;
 };
 
 struct raw_encap {

@@ -216,7 +216,9 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
 {
 	static const struct {
 		const char *list, *one, *label;
-	} words[] = {{"services", "service", "name"}, {"backends", "backend", "address"}};
+	} words[] = {{"services", "service", "name"},
+		     {"backends", "backend", "address"},
+		     {"checks", "check", ""}};
 	const yaml_node_t *label = NULL;
 	const char *one = key;
 	char text[SHOWN_VALUE + 4];

@@ -265,8 +265,8 @@ static int send_request(struct remote *remote, const struct request *request, si
 	int rc =
 	    remote->fd < 0 ? -ENOTCONN : descriptor_send(remote->fd, request, length, descriptor);
 
-	/* as many descriptors as one user may have on their way; longer than all that the socket
-	 * takes: waiting does not help */
+	/* as many descriptors as one user may have on their way; certificates that are too long
+	 * for the buffers of sockets here: waiting does not help */
 	return !rc || rc == -ETOOMANYREFS || rc == -EMSGSIZE ? rc : -EAGAIN;
 }
 

@@ -409,7 +409,7 @@ static void warn_of_command(const struct state *state, const struct config *conf
 {
 	struct sentences lacks = {0};
 
-	machine_lacks_command(config, &lacks);
+	machine_lacks_commands(config, &lacks);
 	for (unsigned i = 0; i < lacks.count; i++)
 		state_warn(state, "%s", lacks.list[i]);
 	sentences_done(&lacks);

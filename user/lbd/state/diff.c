@@ -16,6 +16,8 @@ struct member {
 	const struct config_tag *tag;
 	uint32_t weight;
 	bool backup, drain;
+	uint16_t check_port, agent_port;
+	struct addr check_address;
 };
 
 struct members {
@@ -32,7 +34,10 @@ static struct member member_of(const struct config_backend *file, const struct o
 				.tag = file->tag,
 				.weight = file->weight,
 				.backup = file->backup,
-				.drain = file->drain};
+				.drain = file->drain,
+				.check_port = file->check_port,
+				.agent_port = file->agent_port,
+				.check_address = file->check_address};
 
 	if (change && change->has_weight)
 		member.weight = change->weight;
@@ -173,6 +178,9 @@ static void compare_member(const char *service, const struct member *old, const 
 	if (old->backup != new->backup)
 		sentences_add(ret, "service %s: backend %s: %s a backup", service, address,
 			      new->backup ? "becomes" : "is no longer");
+	if (old->check_port != new->check_port || old->agent_port != new->agent_port ||
+	    !addr_equal(&old->check_address, &new->check_address))
+		sentences_add(ret, "service %s: backend %s: health changed", service, address);
 	compare_tags(service, address, old, new, ret);
 }
 
@@ -239,6 +247,7 @@ static void differing_keys(const struct config_service *a, const struct config_s
 	    {"slow-start", a->slow_start_ms == b->slow_start_ms},
 	    {"panic-threshold", a->panic_threshold == b->panic_threshold},
 	    {"health", service_same_check(a, b)},
+	    {"agent", health_spec_same(&a->agent, &b->agent)},
 	    {"allow, deny", filter_equal(a->lists.filter, b->lists.filter)},
 	};
 	size_t used = 0;

@@ -25,6 +25,7 @@ static void backend_free(struct backend *backend)
 	if (backend->successor)
 		backend->successor->former = NULL;
 	health_remove(backend->check);
+	health_remove(backend->agent_check);
 	backend_drop_way(backend);
 	if (backend->watch)
 		neigh_unwatch(backend->watch);
@@ -141,6 +142,8 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->hop_known = former->hop_known;
 	backend->hop_found = former->hop_found;
 	backend->health = former->health;
+	if (backend->service->config->agent.type)
+		backend->agent = former->agent;
 	backend->ramp_start_ms = former->ramp_start_ms;
 	backend->eligible = former->eligible;
 	backend->first_start = former->first_start;
@@ -245,6 +248,9 @@ static int add_from_file(struct service *service, const struct changes *changes)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
+		backend->check_port = wanted->check_port;
+		backend->agent_port = wanted->agent_port;
+		backend->check_address = wanted->check_address;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->runtime = change;
 		if (change && change->drain)
@@ -304,6 +310,9 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->backup = before->backup;
+		backend->check_port = before->check_port;
+		backend->agent_port = before->agent_port;
+		backend->check_address = before->check_address;
 		backend->removed = backend->runtime = true;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
 	}
