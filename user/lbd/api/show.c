@@ -208,7 +208,7 @@ static json_t *limit_json(const struct config_limit *limit)
 }
 
 /* Of each window the share of the time that lbd looked; null: it did not. */
-static json_t *availability_json(const struct service *service)
+json_t *api_availability_json(const struct service *service)
 {
 	json_t *windows = json_object();
 
@@ -248,7 +248,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
-	    availability_json(service), "runtime", config->file == CONFIG_RUNTIME);
+	    api_availability_json(service), "runtime", config->file == CONFIG_RUNTIME);
 }
 
 /* ---- backends ---- */
@@ -294,7 +294,7 @@ static json_t *drain_json(const struct backend *backend, const struct dp_backend
 	    "forced", backend->forced, "given_up", number(backend->given_up));
 }
 
-static json_t *labels_json(const struct config_tag *tag)
+json_t *api_labels_json(const struct config_tag *tag)
 {
 	json_t *object = json_object();
 
@@ -317,7 +317,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    "s:b, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
-	    "labels", labels_json(backend->tag), "weight", number(backend->weight),
+	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
 	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
 	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
 	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",

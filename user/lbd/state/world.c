@@ -134,6 +134,10 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->reported = former->reported;
 	backend->since_ms = former->since_ms;
 	backend->latency_us = former->latency_us;
+	backend->latencies = former->latencies;
+	backend->passed = former->passed;
+	backend->failed = former->failed;
+	backend->losses = former->losses;
 	backend->sent = former->sent;
 	backend->latency_at_ms = former->latency_at_ms;
 	backend->has_hop = former->has_hop;
