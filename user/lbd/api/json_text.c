@@ -10,8 +10,7 @@ static int add_dumped(const char *bytes, size_t length, void *arg)
 
 void text_add_json(struct text *text, json_t *value)
 {
-	if (!value ||
-	    json_dump_callback(value, add_dumped, text, JSON_COMPACT | JSON_ENCODE_ANY))
+	if (!value || json_dump_callback(value, add_dumped, text, JSON_COMPACT | JSON_ENCODE_ANY))
 		text->failed = true;
 	json_decref(value);
 }

@@ -18,21 +18,21 @@
 #define HTML_TYPE "text/html; charset=utf-8"
 
 /* What the data may be used for: by nobody but the page that asks. */
-#define DATA_FIELDS                             \
-	"Cache-Control: no-store\r\n"           \
-	"X-Content-Type-Options: nosniff\r\n"   \
+#define DATA_FIELDS                           \
+	"Cache-Control: no-store\r\n"         \
+	"X-Content-Type-Options: nosniff\r\n" \
 	"Cross-Origin-Resource-Policy: same-origin\r\n"
 
 /* The page's own script and style sheet, by their hashes, its own listener, and nothing else. Texts
  * that become HTML are refused by the browser: the page makes nodes. */
-#define PAGE_FIELDS                                                                         \
-	DATA_FIELDS                                                                         \
-	"Content-Security-Policy: default-src 'none'; script-src '" PAGE_SCRIPT_HASH        \
-	"'; style-src '" PAGE_STYLE_HASH "'; connect-src 'self'; img-src data:; base-uri "  \
-	"'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for "    \
-	"'script'; trusted-types 'none'\r\n"                                                \
-	"Cross-Origin-Opener-Policy: same-origin\r\n"                                       \
-	"Referrer-Policy: no-referrer\r\n"                                                  \
+#define PAGE_FIELDS                                                                        \
+	DATA_FIELDS                                                                        \
+	"Content-Security-Policy: default-src 'none'; script-src '" PAGE_SCRIPT_HASH       \
+	"'; style-src '" PAGE_STYLE_HASH "'; connect-src 'self'; img-src data:; base-uri " \
+	"'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for "   \
+	"'script'; trusted-types 'none'\r\n"                                               \
+	"Cross-Origin-Opener-Policy: same-origin\r\n"                                      \
+	"Referrer-Policy: no-referrer\r\n"                                                 \
 	"X-Frame-Options: DENY\r\n"
 
 /* user/lbd/api/page.html, as it is. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Writes the JSON of the page, a backend at a time: the services with the sums of their backends, or
- * the backends of one service. If services or backends are replaced meanwhile, it begins again. */
+/* Writes the JSON of the page, a backend at a time: the services with the sums of their backends,
+ * or the backends of one service. If services or backends are replaced meanwhile, it begins again.
+ */
 #include "page_build.h"
 
 #include <errno.h>
@@ -14,11 +15,11 @@
 #include "internal.h"
 #include "json_text.h"
 
-#define RESTARTS_MAX   3 /* then it is built without a pause */
-#define WRONG_MAX      200
-#define EVENTS_SHOWN   60
-#define EVENTS_SEARCH  2000 /* are looked at for those of one service */
-#define CONDITIONS     (BACKEND_DOWN + 1)
+#define RESTARTS_MAX  3 /* then it is built without a pause */
+#define WRONG_MAX     200
+#define EVENTS_SHOWN  60
+#define EVENTS_SEARCH 2000 /* are looked at for those of one service */
+#define CONDITIONS    (BACKEND_DOWN + 1)
 
 /* What the backends of a service add up to. */
 struct sums {
@@ -61,11 +62,11 @@ static json_t *interfaces_json(const struct attach *attach)
 	if (attach)
 		list = attach_list(attach, &count);
 	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(
-		    array, json_pack("{s:s, s:s, s:b, s:I}", "name", list[i].name, "mode",
-				     list[i].native ? "native" : "generic", "running",
-				     attach_interface_runs(list[i].name), "lost",
-				     number(list[i].lost)));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:b, s:I}", "name", list[i].name,
+						"mode", list[i].native ? "native" : "generic",
+						"running", attach_interface_runs(list[i].name),
+						"lost", number(list[i].lost)));
 	return array;
 }
 
@@ -105,17 +106,16 @@ static json_t *lbd_json(const struct metrics_source *source)
 	state_config_age(source->state, &age);
 	health_process(source->health, &process);
 	forwards = api_forwarding(source->state, source->attach, why) != FORWARDING_NOT;
-	return json_pack(
-	    "{s:s, s:s, s:I, s:b, s:b, s:s, s:b, s:I, s:i, s:b, s:I, s:o, s:o, s:o}", "host",
-	    system.nodename, "version", LBD_VERSION, "start_ms",
-	    number((uint64_t)(source->start_time * 1000)), "starting",
-	    !state_is_started(source->state), "forwarding", forwards, "forwarding_text", why,
-	    "config_refused", age.refused, "config_ms", number(age.applied_ms), "overrides",
-	    state_overrides_count(source->state), "probe_process_down",
-	    process.needed && !process.running, "late_ms",
-	    number(lateness_recent(meter, clock_monotonic_us()) / 1000), "interfaces",
-	    interfaces_json(source->attach), "node", node_json(source->announce), "flow_table",
-	    flows_json(source->dp));
+	return json_pack("{s:s, s:s, s:I, s:b, s:b, s:s, s:b, s:I, s:i, s:b, s:I, s:o, s:o, s:o}",
+			 "host", system.nodename, "version", LBD_VERSION, "start_ms",
+			 number((uint64_t)(source->start_time * 1000)), "starting",
+			 !state_is_started(source->state), "forwarding", forwards,
+			 "forwarding_text", why, "config_refused", age.refused, "config_ms",
+			 number(age.applied_ms), "overrides", state_overrides_count(source->state),
+			 "probe_process_down", process.needed && !process.running, "late_ms",
+			 number(lateness_recent(meter, clock_monotonic_us()) / 1000), "interfaces",
+			 interfaces_json(source->attach), "node", node_json(source->announce),
+			 "flow_table", flows_json(source->dp));
 }
 
 /* ---- what services and backends have in common ---- */
@@ -129,8 +129,8 @@ static json_t *quantiles_json(const struct latency_sum *sum)
 			 number(latency_quantile(sum, 95)), number(latency_quantile(sum, 99)));
 }
 
-/* A character for each minute, hour or day, the oldest first: 0: usable all the time, 1 to 9: not so
- * for up to so many ninths of it; -: nobody looked. */
+/* A character for each minute, hour or day, the oldest first: 0: usable all the time, 1 to 9: not
+ * so for up to so many ninths of it; -: nobody looked. */
 static json_t *spans_json(const struct uptime *uptime, enum uptime_window window)
 {
 	struct uptime_share spans[UPTIME_SPANS_MAX];
@@ -143,7 +143,8 @@ static json_t *spans_json(const struct uptime *uptime, enum uptime_window window
 		if (!spans[i].seen_ms)
 			text[i] = '-';
 		else
-			text[i] = (char)('0' + (down * 9 + spans[i].seen_ms - 1) / spans[i].seen_ms);
+			text[i] =
+			    (char)('0' + (down * 9 + spans[i].seen_ms - 1) / spans[i].seen_ms);
 	}
 	return json_stringn(text, count);
 }
@@ -197,12 +198,11 @@ static json_t *wrong_json(const struct backend *backend)
 {
 	char address[ADDR_TEXT];
 
-	return json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I}", "service",
-			 backend->service->config->name, "address",
-			 addr_format(&backend->address, address), "name",
-			 config_tag_name(backend->tag), "condition",
-			 backend_condition_name(backend->condition), "why", backend->why, "since_ms",
-			 number(backend->since_ms));
+	return json_pack(
+	    "{s:s, s:s, s:s?, s:s, s:s, s:I}", "service", backend->service->config->name, "address",
+	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
+	    "condition", backend_condition_name(backend->condition), "why", backend->why,
+	    "since_ms", number(backend->since_ms));
 }
 
 static void add_item(struct text *text, bool first, json_t *item)
@@ -262,8 +262,8 @@ static json_t *event_json(const struct event_record *record)
 	json_t *event = json_pack(
 	    "{s:I, s:I, s:O?, s:O?, s:O?, s:O?, s:O?}", "seq", number(record->seq), "time_ms",
 	    number(record->wall_ms), "kind", json_object_get(whole, "kind"), "level",
-	    json_object_get(whole, "level"), "service", json_object_get(whole, "service"), "backend",
-	    json_object_get(whole, "backend"), "text", json_object_get(whole, "text"));
+	    json_object_get(whole, "level"), "service", json_object_get(whole, "service"),
+	    "backend", json_object_get(whole, "backend"), "text", json_object_get(whole, "text"));
 
 	if (event && quotes)
 		json_object_set_new(event, "text",
@@ -309,8 +309,8 @@ static const struct service *service_now(const struct page_build *build)
 
 static void add_times(struct text *text)
 {
-	text_printf(text, "\"time_ms\":%llu,\"clock_ms\":%llu",
-		    (unsigned long long)clock_wall_ms(), (unsigned long long)clock_monotonic_ms());
+	text_printf(text, "\"time_ms\":%llu,\"clock_ms\":%llu", (unsigned long long)clock_wall_ms(),
+		    (unsigned long long)clock_monotonic_ms());
 }
 
 static void add_head(struct page_build *build)

@@ -221,9 +221,10 @@ static void read_page(const struct config_place *root, const struct raw_config *
 		return;
 	config->page = *raw->page;
 	if (config->page && raw->metrics && !strcmp(raw->metrics, "off"))
-		config_complain(root, "page", "on",
-				"is served by the listener of `metrics`, which is off: expected off, "
-				"or an address in `metrics`");
+		config_complain(
+		    root, "page", "on",
+		    "is served by the listener of `metrics`, which is off: expected off, "
+		    "or an address in `metrics`");
 }
 
 static void read_prefix(const struct config_place *at, const char *key, const char *text,

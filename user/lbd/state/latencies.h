@@ -6,11 +6,11 @@
 
 #include <stdint.h>
 
-#define LATENCIES_BUCKETS 85                  /* the first is below 8 us, the last goes on without end */
+#define LATENCIES_BUCKETS 85 /* the first is below 8 us, the last goes on without end */
 #define LATENCIES_HALF_MS (5ULL * 60 * 1000) /* of the time that is kept: half of the most */
 
 struct latencies {
-	uint64_t half; /* number of the half since the clock's start */
+	uint64_t half;                         /* number of the half since the clock's start */
 	uint16_t counts[2][LATENCIES_BUCKETS]; /* of even and of odd halves */
 };
 

@@ -51,13 +51,13 @@ struct backend {
 	bool removed;      /* no longer wanted, draining; deleted when drained */
 	bool runtime;      /* weight, drain or existence differ from the file */
 	enum backend_condition condition;
-	char why[256];             /* for users: the last failure, or why there is no next hop */
-	uint32_t effective_weight; /* after slow start, drain, backups, panic */
-	uint32_t latency_us;       /* peak EWMA of probes */
+	char why[256];              /* for users: the last failure, or why there is no next hop */
+	uint32_t effective_weight;  /* after slow start, drain, backups, panic */
+	uint32_t latency_us;        /* peak EWMA of probes */
 	struct latencies latencies; /* of probes that passed */
 	uint64_t passed, failed;    /* probes, since lbd's start */
 	uint64_t losses;            /* times that its checks took it down, since lbd's start */
-	uint64_t since_ms;         /* CLOCK_REALTIME when the condition began */
+	uint64_t since_ms;          /* CLOCK_REALTIME when the condition began */
 	bool has_hop;
 	struct next_hop hop;
 	enum health_status health;
