@@ -23,7 +23,7 @@ class Failure(Exception):
 class Browser:
     """One page. What it requests, and what it says on its console, is kept."""
 
-    def __init__(self, limit_s=60):
+    def __init__(self, limit_s=float(os.environ.get("PAGE_LIMIT", 60))):
         self.limit_s = limit_s
         self.home = tempfile.mkdtemp(prefix="lbd-page.")
         to_read, self.to_write = os.pipe()
@@ -95,7 +95,8 @@ class Browser:
 
     def run(self, script):
         """The value of a script, a promise's too."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True,
+                           allowUnsafeEvalBlockedByCSP=False)
         if "exceptionDetails" in result:
             raise Failure(result["exceptionDetails"].get("exception", {}).get("description", script))
         return result["result"].get("value")
