@@ -67,6 +67,8 @@ class World:
         hours = ["0"] * 24
         if i % 5 == 1:
             hours[9], hours[10] = "2", "6"
+        if status == "down":
+            hours[23] = "3"
         if i % 7 == 2:
             hours[:6] = ["-"] * 6
         return {"name": self.text(name), "status": self.text(status) if self.options.hostile else status,
@@ -91,7 +93,7 @@ class World:
         if service["status"] == "down":
             now = self.begun + 86400 * 9
         t, rate, phase = now - self.begun, service["rate"], service["phase"]
-        flows = rate * (t + 18 * math.sin(t / 40 + phase) + 4 * math.sin(t / 5 + phase * 3))
+        flows = rate * (t + 18 * math.sin(t / 40 + phase) + 2 * math.sin(t / 5 + phase * 3))
         return flows * 22, flows * 22 * 640, flows
 
     def times(self, slow, now):
@@ -113,7 +115,7 @@ class World:
                 "over_source_rate": 0, "limited": False, "failed": int(down * (now - self.begun - 86400 * 9) / 2),
                 "losses": down, "latency_us": None if "down" in status else self.times(1 + service["phase"] % 4, now),
                 "availability": {"1h": 1.0 if "down" not in status else 0.9055,
-                                 "24h": 0.98713 if "6" in service["hours"] else 1.0, "30d": 0.99961},
+                                 "24h": 0.98713 if "6" in service["hours"] else 0.98602 if "down" in status else 1.0, "30d": 0.99961},
                 "hours": service["hours"]}
 
     def backend_json(self, service, backend, now):
