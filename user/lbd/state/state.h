@@ -57,6 +57,8 @@ struct backend {
 	struct latencies latencies; /* of probes that passed */
 	uint64_t passed, failed;    /* probes, since lbd's start */
 	uint64_t losses;            /* times that its checks took it down, since lbd's start */
+	uint64_t failed_ms;         /* CLOCK_REALTIME of the last that failed; 0: none has */
+	char failed_why[256];       /* why it failed, also when later ones have passed */
 	uint64_t since_ms;          /* CLOCK_REALTIME when the condition began */
 	bool has_hop;
 	struct next_hop hop;

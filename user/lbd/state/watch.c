@@ -26,7 +26,11 @@ static void count_result(struct backend *backend, const struct health_result *re
 	if (result->latency_us && result->outcome == HEALTH_PASSED)
 		latencies_add(&backend->latencies, now, result->latency_us);
 	backend->passed += result->outcome == HEALTH_PASSED;
-	backend->failed += result->outcome == HEALTH_FAILED;
+	if (result->outcome == HEALTH_FAILED) {
+		backend->failed++;
+		backend->failed_ms = clock_wall_ms();
+		copy_plain(backend->failed_why, result->why ? result->why : "");
+	}
 	backend->losses += backend->health == HEALTH_UP && result->status == HEALTH_DOWN;
 }
 
