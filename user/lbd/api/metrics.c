@@ -114,9 +114,12 @@ static bool may_ask(const struct metrics *metrics, struct face_call *call)
 static int begin_text(void *arg, struct snapshot *snapshot, void **ret)
 {
 	struct metrics *metrics = arg;
+	struct metrics_build *build = NULL;
+	int rc =
+	    metrics_build_new(metrics->base, &metrics->source, snapshot_made, snapshot, &build);
 
-	return metrics_build_new(metrics->base, &metrics->source, snapshot_made, snapshot,
-				 (struct metrics_build **)ret);
+	*ret = build;
+	return rc;
 }
 
 static void end_text(void *build)

@@ -61,9 +61,12 @@ struct page {
 static int begin_view(void *arg, struct snapshot *snapshot, void **ret)
 {
 	const struct view *view = arg;
+	struct page_build *build = NULL;
+	int rc = page_build_new(view->page->base, view->page->source, view->service, snapshot_made,
+				snapshot, &build);
 
-	return page_build_new(view->page->base, view->page->source, view->service, snapshot_made,
-			      snapshot, (struct page_build **)ret);
+	*ret = build;
+	return rc;
 }
 
 static void end_view(void *build)

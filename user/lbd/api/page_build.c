@@ -252,22 +252,35 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 
 /* ---- events ---- */
 
-/* Without the user who asked, whom only those on the control socket may know. A config that was
- * refused is not quoted either: its values may be secrets. */
+/* Events whose text may quote the config, in which values may be secrets, and what is said instead.
+ */
+static const struct {
+	const char *kind, *text;
+} quoting[] = {
+    {"reload-refused", "the config was refused; lbctl events says why"},
+    {"override-dropped", "run-time changes were dropped; lbctl events says which, and why"},
+};
+
+static json_t *event_text(const json_t *whole)
+{
+	const char *kind = json_string_value(json_object_get(whole, "kind"));
+
+	for (unsigned i = 0; kind && i < sizeof(quoting) / sizeof(quoting[0]); i++)
+		if (!strcmp(kind, quoting[i].kind))
+			return json_string(quoting[i].text);
+	return json_incref(json_object_get(whole, "text"));
+}
+
+/* Without the user who asked, whom only those on the control socket may know. */
 static json_t *event_json(const struct event_record *record)
 {
 	json_t *whole = json_loadb(record->json, record->length, 0, NULL);
-	const char *kind = json_string_value(json_object_get(whole, "kind"));
-	bool quotes = kind && !strcmp(kind, "reload-refused");
 	json_t *event = json_pack(
-	    "{s:I, s:I, s:O?, s:O?, s:O?, s:O?, s:O?}", "seq", number(record->seq), "time_ms",
+	    "{s:I, s:I, s:O?, s:O?, s:O?, s:O?, s:o?}", "seq", number(record->seq), "time_ms",
 	    number(record->wall_ms), "kind", json_object_get(whole, "kind"), "level",
 	    json_object_get(whole, "level"), "service", json_object_get(whole, "service"),
-	    "backend", json_object_get(whole, "backend"), "text", json_object_get(whole, "text"));
+	    "backend", json_object_get(whole, "backend"), "text", event_text(whole));
 
-	if (event && quotes)
-		json_object_set_new(event, "text",
-				    json_string("the config was refused; lbctl events says why"));
 	json_decref(whole);
 	return event;
 }
