@@ -92,7 +92,8 @@ static void they_can_be_read_from_the_newest_back(void **unused)
 		assert_int_equal(seen || record.seq == events_last(), true);
 		seen++;
 	}
-	assert_int_equal(seen, EVENTS_MAX);
+	assert_int_equal(seen, count_after(0)); /* their bytes are bounded too */
+	assert_true(seen > EVENTS_MAX / 2);
 	assert_false(events_before(0, &record));
 }
 

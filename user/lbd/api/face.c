@@ -23,7 +23,7 @@
 #define READ_MAX      16384 /* bytes in one turn */
 #define SEND_MAX      65536
 #define SEND_BUFFER   65536 /* bytes of an answer that wait in the kernel; it doubles this */
-#define HEAD_MAX      1024  /* of an answer, with its fields */
+#define HEAD_MAX      (384 + FACE_FIELDS_MAX) /* of an answer */
 #define LINGER_MS     500
 #define WARN_EVERY_MS 60000
 #define STALLED_MS    1000 /* without a byte taken: an answer gives way to another */

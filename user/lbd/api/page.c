@@ -35,12 +35,14 @@
 	"Referrer-Policy: no-referrer\r\n"                                                 \
 	"X-Frame-Options: DENY\r\n"
 
-/* user/lbd/api/page.html, as it is. */
-extern const char page_html[], page_html_end[];
+_Static_assert(sizeof(PAGE_FIELDS) <= FACE_FIELDS_MAX, "the head of an answer has no room");
+
+/* user/lbd/api/page.html, as it is, and a NUL. */
+extern const char page_html[];
 __asm__(".pushsection .rodata\n"
-	".globl page_html, page_html_end\n"
+	".globl page_html\n"
 	"page_html: .incbin \"user/lbd/api/page.html\"\n"
-	"page_html_end: .byte 0\n"
+	".byte 0\n"
 	".popsection\n");
 
 struct view {
@@ -185,7 +187,7 @@ int page_new(struct event_base *base, const struct metrics_source *source, struc
 	page->source = source;
 	page->html = text_new();
 	if (page->html)
-		text_add(page->html, page_html, (size_t)(page_html_end - page_html));
+		text_add_string(page->html, page_html);
 	if (!page->html || page->html->failed || view_start(page, NULL, &page->all)) {
 		page_free(page);
 		return -ENOMEM;
