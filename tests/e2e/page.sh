@@ -170,6 +170,23 @@ test_with_a_token_the_data_need_it_and_the_page_asks_for_it() {
 
 # ---- in a browser ----
 
+test_the_stand_in_of_the_browsers_part_tells_what_the_document_says() {
+	/usr/bin/python3 -c 'import jsonschema, yaml' 2>/dev/null || {
+		skip "python3-jsonschema and python3-yaml are missing: sudo tools/deps test"
+		return
+	}
+	/usr/bin/python3 - "$ROOT/tests/e2e/page" >"$WORK/answers" <<-'PYTHON' || FAILED=1
+		import json, sys
+		sys.path.insert(0, sys.argv[1])
+		import stand_in
+		world = stand_in.make(["--services", "12"]).world
+		for path, body in ("/page.json", world.all_json()), ("/page.json?service=api", world.one_json("api")):
+		    print(json.dumps({"method": "GET", "path": path, "status": 200, "body": body}))
+	PYTHON
+	"$ROOT/tools/api-check" answers "$WORK/answers" | sed 's/^/# /'
+	[ "${PIPESTATUS[0]}" = 0 ] || FAILED=1
+}
+
 without_browser() {
 	[ "${PAGE:-}" = yes ] || {
 		skip "the browser's part takes long: make page runs it"

@@ -77,6 +77,9 @@ def the_worst_come_first_and_the_filter_finds(page, options):
     page.wait("the filter", "document.querySelectorAll('#rows .row').length === 2")
     expect("found", sorted(shown(page)), ["dns-1", "dns-10"])
     page.wait("that it is said", "document.getElementById('said').textContent === '2 services shown'")
+    type_in(page, "find", "10.0.1.12")
+    page.wait("a backend that is down", "document.querySelectorAll('#rows .row').length === 1")
+    expect("its service", shown(page), ["api"])
     type_in(page, "find", "")
     page.wait("all again", "document.querySelectorAll('#rows .row').length === 50")
     page.run("document.getElementById('only-wrong').click()")
@@ -85,6 +88,18 @@ def the_worst_come_first_and_the_filter_finds(page, options):
     expect("only what is wrong", wrong, True)
     page.run("document.getElementById('only-wrong').click(); document.getElementById('next').click()")
     expect("the next page", page.run("document.getElementById('page-at').textContent"), "51 to 100 of 110")
+
+
+@check
+def a_finding_leads_to_its_service(page, options):
+    ready(page, stand_in.start("--services", "110"))
+    page.run("document.getElementById('wrong-more').click()")
+    page.run("sortBy('name')")
+    page.run("[...document.querySelectorAll('#wrong-list .link')].find(one => one.textContent.startsWith('search')"
+             "|| one.textContent.startsWith('mail-1:')).click()")
+    page.wait("backends", "document.querySelector('#detail tbody tr')")
+    expect("focus", page.run("document.activeElement.textContent"), "mail-1")
+    expect("expanded", page.run("document.activeElement.getAttribute('aria-expanded')"), "true")
 
 
 @check

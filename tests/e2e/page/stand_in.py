@@ -150,7 +150,7 @@ class World:
             if i % 4 == 3:
                 text = "reload: 3 services, 30 backends; nothing changed"
             if service is None or of is service:
-                list_.append({"seq": i, "time_ms": int((now // 60 * 60 - 200 * i * i) * 1000), "kind": kind,
+                list_.append({"seq": 1000 - i, "time_ms": int((now // 60 * 60 - 200 * i * i) * 1000), "kind": kind,
                               "level": "warning" if i % 4 == 0 else "info", "service": of["name"], "backend": None,
                               "text": self.text(text)})
         return list_
