@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 
 #include "common/clock.h"
+#include "common/printable.h"
 #include "lbd/events/events.h"
 #include "forwards.h"
 #include "internal.h"
@@ -103,9 +104,11 @@ static json_t *lbd_json(const struct metrics_source *source)
 	bool forwards;
 
 	uname(&system);
+	make_printable(system.nodename, false);
 	state_config_age(source->state, &age);
 	health_process(source->health, &process);
 	forwards = api_forwarding(source->state, source->attach, why) != FORWARDING_NOT;
+	make_printable(why, false); /* it may name an interface */
 	return json_pack("{s:s, s:s, s:I, s:b, s:b, s:s, s:b, s:I, s:i, s:b, s:I, s:o, s:o, s:o}",
 			 "host", system.nodename, "version", LBD_VERSION, "start_ms",
 			 number((uint64_t)(source->start_time * 1000)), "starting",
