@@ -62,12 +62,17 @@ static json_t *interfaces_json(const struct attach *attach)
 
 	if (attach)
 		list = attach_list(attach, &count);
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
+		char name[sizeof(list[i].name)];
+
+		memcpy(name, list[i].name, sizeof(name));
+		make_printable(name, false);
 		json_array_append_new(array,
-				      json_pack("{s:s, s:s, s:b, s:I}", "name", list[i].name,
-						"mode", list[i].native ? "native" : "generic",
-						"running", attach_interface_runs(list[i].name),
-						"lost", number(list[i].lost)));
+				      json_pack("{s:s, s:s, s:b, s:I}", "name", name, "mode",
+						list[i].native ? "native" : "generic", "running",
+						attach_interface_runs(list[i].name), "lost",
+						number(list[i].lost)));
+	}
 	return array;
 }
 
@@ -80,6 +85,8 @@ static json_t *node_json(const struct announce *announce)
 		announce_node(announce, &node);
 	if (!node.on)
 		return json_null();
+	make_printable(node.why, false);
+	make_printable(node.fault, false);
 	return json_pack("{s:s, s:s, s:i, s:i, s:s}", "state", announce_state_name(node.state),
 			 "why", node.why, "vips", node.vips, "announced", node.announced, "fault",
 			 node.fault);
