@@ -131,14 +131,16 @@ test_events_name_no_user_and_quote_no_config() {
 
 test_many_who_look_keep_nobody_waiting() {
 	lab_spawn swarm in_ns lb "$BUILD/tests/e2e/swarm" $ADDRESS /page.json loop 200
-	local i begin=$SECONDS
+	local i
 	for i in $(seq 10); do
-		lbctl status >/dev/null || FAILED=1
+		lbctl status >/dev/null || expect "answer $i of lbctl status" none = one
 	done
-	expect "seconds of ten answers" $((SECONDS - begin)) -le $((10 * LAB_SLOWDOWN))
 	lab_kill swarm
+	expect "whole answers to them" "$(report_of_swarm ok)" -gt 0
 	lab_wait_for 20 "an answer afterwards" says '.services | length == 3'
 }
+
+report_of_swarm() { json ".$1" <"$WORK/swarm.log"; } # FIELD
 
 test_a_reload_turns_it_off_and_on() {
 	echo "page: off" >>"$WORK/lbd.yaml"

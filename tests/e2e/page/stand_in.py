@@ -170,7 +170,9 @@ class World:
                         "node": {"state": "up", "why": "", "vips": len(self.services),
                                  "announced": len(self.services), "fault": ""},
                         "flow_table": {"entries": 18211, "places": 65536, "capacity": 2097152}},
-                "reasons": self.reasons(now), "caused": [],
+                "reasons": self.reasons(now), "caused": [
+                    {"name": "flow_inserted", "help": "flow table: entries inserted", "count": int(now - self.begun) * 3},
+                    {"name": "flow_table_full", "help": "flow table: new flows that found no place", "count": 0}],
                 "services": [self.service_json(service, now) for service in self.services],
                 "wrong_count": len(wrong), "wrong": wrong[:200], "events": self.events()}
 
