@@ -36,7 +36,8 @@ struct page_build {
 	struct loop_work *work;
 	text_made_fn *made;
 	void *arg;
-	char *service; /* NULL: all */
+	char *service;             /* NULL: all */
+	const struct service *one; /* of this generation; NULL: it is gone, or all are listed */
 	struct text *text;
 	struct text *wrong; /* the first backends that are down, as items of a list */
 	unsigned wrong_count;
@@ -325,8 +326,7 @@ static const struct service *service_now(const struct page_build *build)
 	struct service *const *services = state_services(build->source.state, &count);
 
 	if (build->service)
-		return build->service_at ? NULL
-					 : state_find_service(build->source.state, build->service);
+		return build->service_at ? NULL : build->one;
 	return build->service_at < count ? services[build->service_at] : NULL;
 }
 
@@ -362,11 +362,11 @@ static void add_head(struct page_build *build)
 static void add_spans(struct page_build *build)
 {
 	static const char *const names[UPTIME_WINDOWS] = {"minutes", "hours", "days"};
-	const struct service *service = state_find_service(build->source.state, build->service);
+	const struct uptime *uptime = build->one ? build->one->uptime : NULL;
 
 	for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
 		text_printf(build->text, ",\"%s\":", names[i]);
-		text_add_json(build->text, spans_json(service ? service->uptime : NULL, i));
+		text_add_json(build->text, spans_json(uptime, i));
 	}
 }
 
@@ -433,6 +433,8 @@ static bool begin(struct page_build *build)
 	build->text = text_new();
 	build->wrong = text_new();
 	build->generation = state_generation(build->source.state);
+	build->one =
+	    build->service ? state_find_service(build->source.state, build->service) : NULL;
 	build->phase = HEAD;
 	build->service_at = build->backend_at = build->wrong_count = 0;
 	build->sums = (struct sums){0};
