@@ -201,8 +201,10 @@ sys.exit(not browser.program())" && return 1
 
 test_a_browser_shows_what_lbctl_says() {
 	without_browser && return
+	mkdir -p "$OUT"
 	lbctl services --json >"$WORK/services.json"
-	in_ns lb /usr/bin/python3 "$CHECK" lbd "http://$ADDRESS/page" "$WORK/services.json" |
+	in_ns lb /usr/bin/python3 "$CHECK" lbd "http://$ADDRESS/page" "$WORK/services.json" \
+		--shots "$OUT" |
 		sed 's/^/# /'
 	return "${PIPESTATUS[0]}"
 }

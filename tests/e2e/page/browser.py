@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """A headless Chromium that is told what to do over a pipe, in the DevTools protocol."""
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -34,8 +35,8 @@ class Browser:
                      "--force-color-profile=srgb", f"--user-data-dir={self.home}", "about:blank"]
 
         def descriptors():
-            # the browser reads 3 and writes 4; neither may be one of the two that are moved there
-            reads, writes = os.dup2(to_read, 20), os.dup2(to_write, 21)
+            # the browser reads 3 and writes 4: first away from there, as one may be the other's place
+            reads, writes = (fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (to_read, to_write))
             os.dup2(reads, 3)
             os.dup2(writes, 4)
 

@@ -3,7 +3,7 @@
 """Looks at lbd's page in a headless Chromium. Prints a line "ok NAME" or "not ok NAME: WHY" for each check.
 
 usage: check.py made-up [--shots DIR] [--axe FILE]   against a stand-in: states and texts that a lab does not have
-       check.py lbd URL SERVICES.json                against a running lbd; the file is of lbctl services --json
+       check.py lbd URL SERVICES.json [--shots DIR]  against a running lbd; the file is of lbctl services --json
 --axe: axe-core's axe.min.js. --shots: pictures of the page, in the light and in the dark, large and small.
 """
 import argparse
@@ -298,7 +298,7 @@ def pictures(page, options):
 
 # ---- against lbd ----
 
-def against_lbd(page, url, services):
+def against_lbd(page, url, services, shots):
     """What lbctl says is what the page shows."""
     page.open(url)
     page.wait("services", f"document.querySelectorAll('#rows .row').length === {len(services)}")
@@ -313,6 +313,8 @@ def against_lbd(page, url, services):
     page.wait("a second reading", "model.services.values().next().value.flows.values.length > 0")
     open_service(page, services[0]["name"])
     expect("backends", page.run("document.querySelectorAll('#detail tbody tr').length"), services[0]["backends"])
+    if shots:
+        page.shot(pathlib.Path(shots) / "lbd.png")
     quiet(page, url.removesuffix("page"))
 
 
@@ -328,6 +330,7 @@ def run(name, function):
         return False
     finally:
         page.close()
+        stand_in.stop_all()
 
 
 def main():
@@ -339,7 +342,7 @@ def main():
     options = parser.parse_args()
     if options.what == "lbd":
         services = json.loads(pathlib.Path(options.rest[1]).read_text())["services"]
-        good = run("the_page_shows_what_lbctl_says", lambda page: against_lbd(page, options.rest[0], services))
+        good = run("the_page_shows_what_lbctl_says", lambda page: against_lbd(page, options.rest[0], services, options.shots))
     else:
         wanted = options.rest or CHECKS
         good = all([run(name, lambda page, name=name: CHECKS[name](page, options)) for name in wanted])

@@ -238,12 +238,23 @@ def make(arguments):
     return server
 
 
+RUNNING = []
+
+
 def start(*arguments):
-    """In this process. Returns the server; its URL is in .url."""
+    """In this process, until stop_all. Returns the server; its URL is in .url."""
     server = make(arguments)
+    RUNNING.append(server)
     server.url = f"http://127.0.0.1:{server.server_address[1]}/page"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
+
+
+def stop_all():
+    while RUNNING:
+        server = RUNNING.pop()
+        server.shutdown()
+        server.server_close()
 
 
 if __name__ == "__main__":
