@@ -37,7 +37,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair check check-asan check-tsan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
+SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -103,7 +103,7 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
+.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
@@ -153,6 +153,12 @@ $(BUILD)/%.o: %.c | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The page is a part of lbd (.incbin), which lets browsers run its own script and style sheet alone, by their hashes.
+$(BUILD)/page_hashes.h: user/lbd/api/page.html tools/page-hashes
+	@mkdir -p $(@D)
+	$(Q)tools/page-hashes $< >$@
+$(BUILD)/user/lbd/api/page.o: user/lbd/api/page.html $(BUILD)/page_hashes.h
 
 # What another compiler made is made again.
 $(BUILD)/clang: FORCE
@@ -245,6 +251,11 @@ demo-pair: ## two balancers behind a router, BIRD on all three: one is killed un
 	@$(MAKE) -j2 all tools
 	@KEEP=$(KEEP) tools/demo-pair
 
+page: ## the page of the metrics listener in a headless Chromium: what it shows, axe-core, pictures in build/page (root; PAGE_CHECKS="..." for some)
+	@tools/deps build demo test page
+	@$(MAKE) -j2 all tools
+	@PAGE=yes PAGE_CHECKS="$(PAGE_CHECKS)" tests/e2e/page.sh
+
 check: ## every test, each with its name and result, and one summary line (root)
 	@tools/deps build demo test pair vmtest
 	@$(MAKE) -j2 tests
@@ -319,7 +330,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/deb tools/debtest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/page-hashes tools/deb tools/debtest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint

@@ -101,7 +101,11 @@
  *        "agent": null (the service asks none) or { "heard": bool (it has answered),
  *                      "state": "up"|"down"|"drain"|"maint", "weight": null or percent,
  *                      "text": its reason or "",
- *                      "fault": why the last question had no answer, or "" } }
+ *                      "fault": why the last question had no answer, or "" },
+ *        "checks": { "passed", "failed", "losses" (times that they took it down), since lbd's start,
+ *                    "p50_us", "p95_us", "p99_us" (of those that passed in the last 5 to 10 minutes;
+ *                    null: none has),
+ *                    "last_failure": null or { "why", "ago_s" } } }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,

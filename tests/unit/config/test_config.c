@@ -56,15 +56,15 @@ static const struct refusal refusals[] = {
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
@@ -86,8 +86,8 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, announce, defaults or "
-     "services"},
+     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, announce, defaults "
+     "or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
@@ -185,6 +185,11 @@ static const struct refusal refusals[] = {
      "1: metrics-hosts: lb1:9469: expected the name of a host or an address, without port and brackets"},
     {"metrics_hosts_with_a_pattern", "metrics-hosts: [\"*\"]\nservices: []\n",
      "1: metrics-hosts: *: expected the name of a host or an address, without port and brackets"},
+    {"a_page_that_is_neither_on_nor_off", "page: yes\nservices: []\n",
+     "1: page: yes: expected on or off"},
+    {"a_page_without_its_listener", "metrics: off\npage: on\nservices: []\n",
+     "2: page: on: is served by the listener of `metrics`, which is off: expected off, or an address in "
+     "`metrics`"},
     {"a_relative_token_file", "metrics-token-file: token\nservices: []\n",
      "1: metrics-token-file: token: expected an absolute path"},
     {"a_notify_command_without_its_path", "notify: logger -t lbd\nservices: []\n",
@@ -1226,6 +1231,7 @@ static const char full[] =
     "metrics: '[::1]:9100'\n"
     "metrics-hosts: [lb1.example.com, 2001:db8::1]\n"
     "metrics-token-file: /etc/edge/token\n"
+    "page: off\n"
     "notify: /usr/local/bin/page --team edge\n"
     "hash-seed: 0xfeedface12345678\n"
     "encap:\n"
@@ -1414,6 +1420,7 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_string_equal(config->metrics_hosts[0], "lb1.example.com");
 	assert_string_equal(config->metrics_hosts[1], "2001:db8::1");
 	assert_string_equal(config->metrics_token_file, "/etc/edge/token");
+	assert_false(config->page);
 	assert_string_equal(config->notify, "/usr/local/bin/page --team edge");
 	assert_true(config->hash_seed == 0xfeedface12345678);
 	assert_addr(&config->encap_source4, "10.255.0.0");
@@ -1950,6 +1957,8 @@ static void the_defaults_of_the_example_are_the_defaults(void **state)
 	assert_int_equal(defaults->metrics_hosts_count, 0);
 	assert_null(defaults->metrics_token_file);
 	assert_null(defaults->notify);
+	assert_true(defaults->page);
+	assert_true(example->page);
 	assert_int_equal(example->metrics_hosts_count, 0);
 	assert_null(example->metrics_token_file);
 	assert_null(example->notify);

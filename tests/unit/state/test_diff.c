@@ -142,9 +142,10 @@ static void names_and_labels_are_compared(void **state)
 static void the_top_level_is_compared_too(void **state)
 {
 	EXPECT("interfaces: [eth0, eth1]\nservices: []\n", NULL,
-	       "interfaces: [eth0, eth2]\nunserved: drop\nmetrics-hosts: [lb1]\nservices: []\n",
+	       "interfaces: [eth0, eth2]\nunserved: drop\nmetrics-hosts: [lb1]\npage: off\n"
+	       "services: []\n",
 	       "interfaces: eth2 added", "interfaces: eth1 removed", "unserved changed",
-	       "metrics-hosts: lb1 added", );
+	       "page turned off", "metrics-hosts: lb1 added", );
 }
 
 int main(void)

@@ -1226,6 +1226,7 @@ static void backends_keep_their_state(void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, present, next;
+	struct latency_sum latencies = {0};
 	struct backend *backend;
 
 	worlds_set(&worlds);
@@ -1234,6 +1235,10 @@ static void backends_keep_their_state(void **unused)
 	backend = find(&present, "10.0.0.1");
 	backend->latency_us = 1234;
 	backend->since_ms = 99;
+	latencies_add(&backend->latencies, 1000, 1234);
+	backend->passed = 5;
+	backend->failed = 6;
+	backend->losses = 7;
 	worlds.backends[0].weight = 5;
 	next = build(&worlds, &present);
 	backend = find(&next, "10.0.0.1");
@@ -1243,6 +1248,11 @@ static void backends_keep_their_state(void **unused)
 	assert_true(backend->eligible);
 	assert_int_equal(backend->latency_us, 1234);
 	assert_int_equal(backend->since_ms, 99);
+	latencies_sum(&backend->latencies, 1000, &latencies);
+	assert_int_equal(latencies.total, 1);
+	assert_int_equal(backend->passed, 5);
+	assert_int_equal(backend->failed, 6);
+	assert_int_equal(backend->losses, 7);
 	assert_ptr_equal(backend->former, find(&present, "10.0.0.1"));
 	world_free(&next);
 	world_free(&present);

@@ -132,6 +132,34 @@ static void only_so_many_of_them_are_kept_and_those_are_the_latest(void **state)
 	uptimes_free(uptimes);
 }
 
+static void each_span_of_a_window_is_told_the_oldest_first(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+	struct uptime_share spans[UPTIME_SPANS_MAX];
+
+	pass(uptime, NOW - 3 * MINUTE - 42 * SECOND, MINUTE, true);
+	pass(uptime, NOW - 42 * SECOND, 20 * SECOND, false);
+	assert_int_equal(uptime_spans(uptime, UPTIME_HOUR, NOW, spans), 60);
+	for (unsigned i = 0; i < 60; i++) {
+		/* a second that ends with a minute is the next minute's */
+		uint64_t seen_ms = i == 56   ? 59 * SECOND
+				   : i == 57 ? SECOND
+				   : i == 59 ? 20 * SECOND
+					     : 0;
+
+		assert_int_equal(spans[i].seen_ms, seen_ms);
+		assert_int_equal(spans[i].up_ms, i == 59 ? 0 : seen_ms);
+	}
+	assert_int_equal(uptime_spans(uptime, UPTIME_DAY, NOW + DAY, spans), 24);
+	for (unsigned i = 0; i < 24; i++) /* this hour's place is that of a day ago */
+		assert_int_equal(spans[i].seen_ms, 0);
+	assert_int_equal(uptime_spans(uptime, UPTIME_MONTH, NOW + DAY, spans), 30);
+	assert_int_equal(spans[28].up_ms, MINUTE);
+	assert_int_equal(spans[28].seen_ms, 80 * SECOND);
+	uptimes_free(uptimes);
+}
+
 static void each_window_has_what_is_in_it(void **state)
 {
 	struct uptimes *uptimes = uptimes_new();
@@ -338,6 +366,7 @@ int main(void)
 	    cmocka_unit_test(records_of_services_that_are_gone_end),
 	    cmocka_unit_test(only_so_many_of_them_are_kept_and_those_are_the_latest),
 	    cmocka_unit_test(each_window_has_what_is_in_it),
+	    cmocka_unit_test(each_span_of_a_window_is_told_the_oldest_first),
 	    cmocka_unit_test(a_span_of_the_ring_is_used_again),
 	    cmocka_unit_test(a_clock_that_is_put_back_counts_nothing_of_the_future),
 	    cmocka_unit_test_setup_teardown(it_survives_a_restart, make_path, remove_path),

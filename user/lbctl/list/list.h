@@ -18,6 +18,7 @@ struct list_style {
 	bool coloured, exact; /* exact: counts with all their digits */
 	const char *sort;     /* the word given with --sort, or NULL */
 	bool selected;        /* --down or --filter was given */
+	const json_t *answer; /* all of it, with the selected objects alone */
 };
 
 struct list {

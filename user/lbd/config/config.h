@@ -130,7 +130,8 @@ struct config {
 	struct addr metrics_address;
 	uint16_t metrics_port;
 	char *metrics_token_file; /* NULL: no token is asked for */
-	char *notify;             /* the command for events, with its arguments; NULL: none */
+	bool page;    /* `page: on`, the default: a page for browsers beside the metrics */
+	char *notify; /* the command for events, with its arguments; NULL: none */
 	/* names that the Host field may have besides localhost and the address connected to */
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;

@@ -44,6 +44,7 @@ static const cyaml_strval_t tracking_words[] = {
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
 static const cyaml_strval_t require_words[] = {{"any", 0}, {"all", 1}};
 static const cyaml_strval_t match_words[] = {{"all", 0}, {"any", 1}};
+static const cyaml_strval_t switch_words[] = {{"on", 1}, {"off", 0}};
 static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
 /* Not CYAML_BOOL: libcyaml takes every word that is not a no for a yes. */
 static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
@@ -230,6 +231,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts,
 			     &text_schema, 0, MAX_HOSTS),
 	TEXT("metrics-token-file", raw_config, metrics_token_file),
+	WORD("page", raw_config, page, switch_words),
 	TEXT("notify", raw_config, notify),
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),

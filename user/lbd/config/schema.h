@@ -93,6 +93,7 @@ struct raw_config {
 	uint8_t *mode;     /* enum config_mode */
 	uint8_t *unserved; /* enum lb_refusal */
 	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed, *notify;
+	uint8_t *page; /* 1: on, 0: off */
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;
 	struct raw_encap *encap;

@@ -135,6 +135,8 @@ struct event_record {
 /* The first one after seq; false: there is none. Numbers that this lbd cannot have given, as its
  * file was lost, count as before its start. */
 bool events_next(uint64_t after, struct event_record *ret);
+/* The last one before seq; UINT64_MAX: the newest. */
+bool events_before(uint64_t seq, struct event_record *ret);
 /* Were there events after seq that are not kept any more? */
 bool events_missed(uint64_t after);
 uint64_t events_last(void); /* the newest seq; 0: none */

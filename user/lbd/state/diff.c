@@ -329,6 +329,8 @@ static void compare_top(const struct config *old, const struct config *new, stru
 		sentences_add(ret, "mode changed: of interfaces that are attached from now on");
 	if (old->unserved != new->unserved)
 		sentences_add(ret, "unserved changed");
+	if (old->page != new->page)
+		sentences_add(ret, "page turned %s", new->page ? "on" : "off");
 	for (unsigned i = 0; i < new->metrics_hosts_count; i++)
 		if (!lists_name(old->metrics_hosts, old->metrics_hosts_count,
 				new->metrics_hosts[i]))

@@ -13,6 +13,7 @@
 #include "lbd/health/health.h"
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
+#include "latencies.h"
 #include "node.h"
 #include "uptime.h"
 
@@ -63,10 +64,15 @@ struct backend {
 	bool removed;      /* no longer wanted, draining; deleted when drained */
 	bool runtime;      /* weight, drain or existence differ from the file */
 	enum backend_condition condition;
-	char why[256];             /* for users: the last failure, or why there is no next hop */
-	uint32_t effective_weight; /* after slow start, drain, backups, panic */
-	uint32_t latency_us;       /* peak EWMA of probes */
-	uint64_t since_ms;         /* CLOCK_REALTIME when the condition began */
+	char why[256];              /* for users: the last failure, or why there is no next hop */
+	uint32_t effective_weight;  /* after slow start, drain, backups, panic */
+	uint32_t latency_us;        /* peak EWMA of probes */
+	struct latencies latencies; /* of probes that passed */
+	uint64_t passed, failed;    /* probes, since lbd's start */
+	uint64_t losses;            /* times that its checks took it down, since lbd's start */
+	uint64_t failed_ms;         /* CLOCK_REALTIME of the last that failed; 0: none has */
+	char failed_why[256];       /* why it failed, also when later ones have passed */
+	uint64_t since_ms;          /* CLOCK_REALTIME when the condition began */
 	bool has_hop;
 	struct next_hop hop;
 	enum health_status health;

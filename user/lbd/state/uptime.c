@@ -89,6 +89,23 @@ struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window
 	return share;
 }
 
+unsigned uptime_spans(const struct uptime *uptime, enum uptime_window window, uint64_t wall_ms,
+		      struct uptime_share ret[UPTIME_SPANS_MAX])
+{
+	unsigned count = rings[window].count;
+	uint64_t first = wall_ms / rings[window].ms - (count - 1);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct span *span =
+		    &uptime->spans[rings[window].at + (first + i) % rings[window].count];
+
+		ret[i] = span->number == first + i
+			     ? (struct uptime_share){span->up_ms, span->seen_ms}
+			     : (struct uptime_share){0};
+	}
+	return count;
+}
+
 struct uptime_share uptime_total(const struct uptime *uptime)
 {
 	return uptime->total;

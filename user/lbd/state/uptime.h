@@ -42,6 +42,10 @@ void uptime_add(struct uptime *uptime, uint64_t wall_ms, uint32_t span_ms, bool 
 /* wall_ms: now. The present minute (hour, day) is the last of the window. */
 struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window window,
 				 uint64_t wall_ms);
+/* The same of each minute (hour, day) of the window, the oldest first. Returns how many. */
+#define UPTIME_SPANS_MAX 60
+unsigned uptime_spans(const struct uptime *uptime, enum uptime_window window, uint64_t wall_ms,
+		      struct uptime_share ret[UPTIME_SPANS_MAX]);
 /* Since uptimes_new. */
 struct uptime_share uptime_total(const struct uptime *uptime);
 

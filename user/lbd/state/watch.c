@@ -21,6 +21,19 @@ static void copy_plain(char into[256], const char *text)
 			*into = '?';
 }
 
+static void count_result(struct backend *backend, const struct health_result *result, uint64_t now)
+{
+	if (result->latency_us && result->outcome == HEALTH_PASSED)
+		latencies_add(&backend->latencies, now, result->latency_us);
+	backend->passed += result->outcome == HEALTH_PASSED;
+	if (result->outcome == HEALTH_FAILED) {
+		backend->failed++;
+		backend->failed_ms = clock_wall_ms();
+		copy_plain(backend->failed_why, result->why ? result->why : "");
+	}
+	backend->losses += backend->health == HEALTH_UP && result->status == HEALTH_DOWN;
+}
+
 /* True: status or reason are new. */
 static bool take_result(struct backend *backend, const struct health_result *result, uint64_t now)
 {
@@ -31,6 +44,7 @@ static bool take_result(struct backend *backend, const struct health_result *res
 							now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
+	count_result(backend, result, now);
 	if (result->outcome != HEALTH_NOT_RUN)
 		backend_note_probe(backend, result->outcome == HEALTH_PASSED, result->began_ms,
 				   result->ended_ms);

@@ -135,6 +135,12 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->reported = former->reported;
 	backend->since_ms = former->since_ms;
 	backend->latency_us = former->latency_us;
+	backend->latencies = former->latencies;
+	backend->passed = former->passed;
+	backend->failed = former->failed;
+	backend->losses = former->losses;
+	backend->failed_ms = former->failed_ms;
+	memcpy(backend->failed_why, former->failed_why, sizeof(backend->failed_why));
 	backend->sent = former->sent;
 	backend->latency_at_ms = former->latency_at_ms;
 	backend->has_hop = former->has_hop;
