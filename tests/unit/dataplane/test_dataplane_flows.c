@@ -207,7 +207,6 @@ FLOWS_TEST(a_table_that_has_shrunk_does_not_grow_for_the_same_entries)
 	for (uint32_t most = 0; most <= 60; most++) {
 		uint32_t mask;
 
-		dp->flows.low = false;
 		flows_resize(dp, BUCKETS - 1);
 		put_all(0, most, LB_FLOW_ESTABLISHED);
 		for (int ticks = 0; ticks <= 4 * PATIENCE; ticks += PATIENCE)
@@ -292,6 +291,22 @@ FLOWS_TEST(a_table_that_is_almost_empty_for_long_shrinks)
 	expect_masks(7, 7);
 	expect_all(0, 12, LB_FLOW_ESTABLISHED);
 	assert_int_equal(entries(), 12);
+}
+
+/* The smallest part was almost empty for long; then a packet has taken the whole table. */
+FLOWS_TEST(a_table_that_a_packet_enlarged_waits_before_it_shrinks)
+{
+	const uint32_t then = NOW + 3 * PATIENCE;
+
+	put_all(0, 2, LB_FLOW_ESTABLISHED);
+	sweep_rounds(dp, 1, NOW);
+	sweep_rounds(dp, 1, then);
+	flows_resize(dp, BUCKETS - 1);
+	sweep_rounds(dp, 2, then);
+	sweep_rounds(dp, 1, then + PATIENCE - 1);
+	expect_masks(BUCKETS - 1, BUCKETS - 1);
+	sweep_rounds(dp, 1, then + PATIENCE);
+	expect_masks(BUCKETS - 1, 3);
 }
 
 FLOWS_TEST(a_crowd_meanwhile_makes_it_wait_again)

@@ -153,10 +153,8 @@ static void shrink(struct dataplane *dp, uint64_t entries)
 	}
 	if (entries > dp->flows.low_most)
 		dp->flows.low_most = entries;
-	if (dp->sweep.now - dp->flows.low_since < dp->flows.patience ||
-	    !flows_resize(dp, mask_for(dp, dp->flows.low_most * PLACES_NEW)))
-		return;
-	dp->flows.low = false;
+	if (dp->sweep.now - dp->flows.low_since >= dp->flows.patience)
+		flows_resize(dp, mask_for(dp, dp->flows.low_most * PLACES_NEW));
 }
 
 void flows_counted(struct dataplane *dp)
@@ -340,6 +338,7 @@ void flows_moved(struct dataplane *dp)
 	if (dp->flows.stuck)
 		after.put = masks.look; /* the smaller part is too small: back */
 	change_masks(dp, masks, after);
+	dp->flows.low = false; /* of the size before, which a packet may have ended */
 	if (after.put < masks.look)
 		clear_rest(dp, words_of(after.put), words_of(masks.look));
 }
