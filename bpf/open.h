@@ -16,24 +16,14 @@
 #include "service.h"
 #include "slot.h"
 
-/* The way of the first empty place in the first bucket of a flow without an entry. LB_FLOW_WAYS:
- * there is none, or the flow may have an entry, here or in its second bucket. */
-static __always_inline __u32 open_way(struct lb_flow_bucket *bucket, __u64 hash)
+/* An empty place in the first bucket of a flow without an entry. NULL: there is none, or the flow
+ * may have an entry, here or in its second bucket. */
+static __always_inline __u64 *open_place(struct lb_flow_bucket *bucket, __u64 hash, __u64 *ret_old)
 {
-	__u32 way = LB_FLOW_WAYS, i;
-	__u64 word = 0;
-
-#pragma unroll
-	for (i = LB_FLOW_WAYS; i-- > 0;) {
-		word = flow_read(&bucket->flow[i]);
-		/* an empty place too looks like one flow in 2^30 */
-		if (unlikely((word ^ hash) >> LB_FLOW_FP_SHIFT == 0))
-			return LB_FLOW_WAYS;
-		if (!LB_FLOW_STATE(word))
-			way = i;
-	}
-	OPAQUE(way);
-	return word & LB_FLOW_OVERFLOW ? LB_FLOW_WAYS : way;
+	if (flow_way_of(bucket, hash) < LB_FLOW_WAYS ||
+	    flow_read(&bucket->flow[0]) & LB_FLOW_OVERFLOW)
+		return NULL;
+	return flow_empty_in(bucket, ret_old);
 }
 
 /* The current backend of the flow's slot; 0: none, or the slot is in transition. */
@@ -73,45 +63,43 @@ static __always_inline bool open_fits(__u32 id, const struct lb_service *service
 
 /* Takes the turn and the place, if no other CPU was faster with either. */
 static __always_inline bool open_take(struct lb_turn *turn, bool turns, __u64 next, __u64 *place,
-				      __u64 entry)
+				      __u64 old, __u64 entry)
 {
-	__u64 old = flow_read(place);
-
-	if (LB_FLOW_STATE(old) ||
-	    (turns && __sync_val_compare_and_swap(&turn->next, next, next + 1) != next) ||
+	if ((turns && __sync_val_compare_and_swap(&turn->next, next, next + 1) != next) ||
 	    __sync_val_compare_and_swap(place, old, entry | (old & LB_FLOW_OVERFLOW)) != old)
 		return false;
 	turn_hold(turn, 1);
 	load_add(LB_FLOW_BACKEND(entry), 1);
+	count_reason(bpf_get_smp_processor_id(), LB_EVENT_flow_inserted, 0);
 	return true;
 }
 
-/* The backend in the entry that was made; 0: the long path. packet: FLOW_PACKET, and the length of
- * the IP packet (32-63). */
+/* The backend in the entry that was made; 0: the long path. packet: FLOW_PACKET of a SYN or a
+ * datagram, and the length of the IP packet (32-63). */
 LB_NOINLINE __u32 flow_open(__u64 hash, __u64 packet)
 {
 	const struct flow_query q = {.packet = packet, .now = tick_now()};
+	const __u32 state = query_tcp(&q) ? LB_FLOW_SYN : LB_FLOW_UDP_NEW;
 	const union lb_flow_masks masks = flow_masks();
 	struct lb_service *service = service_of(query_service(&q));
 	struct lb_turn *turn = turn_of(query_service(&q));
 	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(hash, flow_shift, masks.put));
-	__u32 way, current, id;
-	__u64 next;
+	__u64 *place, old, next;
+	__u32 current, id;
 
 	if (!service || !turn || !bucket || masks.look != masks.put)
 		return 0;
-	way = open_way(bucket, hash);
+	place = open_place(bucket, hash, &old);
 	current = open_current(hash, service);
-	if (way >= LB_FLOW_WAYS || !current || is_used_up(turn) ||
+	if (!place || !current || is_used_up(turn) ||
 	    (!query_tcp(&q) && lacked_place(turn, q.now, service->udp_idle)))
 		return 0;
 	next = *(volatile __u64 *)&turn->next;
 	id = open_pick(service, current, next);
 	if (!open_fits(id, service, packet >> 32) ||
-	    !open_take(turn, service->select == LB_SELECT_TURN, next, &bucket->flow[way],
-		       flow_entry(hash, id, flow_first_state(&q), q.now)))
+	    !open_take(turn, service->select == LB_SELECT_TURN, next, place, old,
+		       flow_entry(hash, id, state, q.now)))
 		return 0;
-	count_reason(bpf_get_smp_processor_id(), LB_EVENT_flow_inserted, 0);
 	return id;
 }
 
