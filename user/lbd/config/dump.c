@@ -99,10 +99,10 @@ static int copy_pairs(yaml_document_t *from, const yaml_node_t *mapping, yaml_do
 static int copy_node(yaml_document_t *from, int number, yaml_document_t *to, int *copies)
 {
 	const yaml_node_t *node = yaml_document_get_node(from, number);
-	int *copy = &copies[number];
+	int *copy = &copies[number], before = *copy;
 
-	if (*copy)
-		return *copy;
+	if (before)
+		return before;
 	switch (node->type) {
 	case YAML_SEQUENCE_NODE:
 		*copy = yaml_document_add_sequence(to, node->tag, node->data.sequence.style);
