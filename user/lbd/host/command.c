@@ -362,8 +362,8 @@ void commands_free(struct commands *commands)
 
 	if (!commands)
 		return;
-	LIST_FOREACH(command, &commands->list, link)
-	kill(command->pid, SIGTERM);
+	for (command = LIST_FIRST(&commands->list); command; command = LIST_NEXT(command, link))
+		kill(command->pid, SIGTERM);
 	while ((command = LIST_FIRST(&commands->list))) {
 		wait_for(command, end_ms);
 		command_free(command);
