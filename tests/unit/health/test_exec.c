@@ -19,6 +19,7 @@
 #include "lbd/health/health.h"
 #include "support/test_addr.h"
 #include "support/test_file.h"
+#include "support/test_netns.h"
 
 static char directory[] = "/tmp/lbd-test-exec-XXXXXX";
 
@@ -217,6 +218,24 @@ static void three_hundred_commands_at_once_are_all_up(void **state)
 		health_remove(checks[i]);
 }
 
+/* Where lbd itself has no address that it could send a check from. */
+static void a_command_needs_no_source_address(void **state)
+{
+	const struct health_spec spec = spec_of("/bin/true");
+	const struct addr only = test_addr("127.0.0.1");
+	struct found found = {0};
+	struct health_check *check;
+
+	needs_root();
+	assert_int_equal(health_avoid(health, &only, 1), 0);
+	check = health_add(health, &spec, &only, 80, HEALTH_UNKNOWN, on_result, &found);
+	assert_non_null(check);
+	assert_true(run_until(&found.results, 1));
+	health_remove(check);
+	assert_string_equal(found.why, "");
+	assert_int_equal(found.status, HEALTH_UP);
+}
+
 static void beside_other_checks_it_counts_as_they_do(void **state)
 {
 	struct health_spec list[] = {spec_of("/bin/true"), spec_of("/bin/false")};
@@ -248,6 +267,7 @@ int main(int argc, char **argv)
 	    TEST(no_shell_reads_the_command),
 	    TEST(a_check_removed_while_its_command_runs_is_silent),
 	    TEST(three_hundred_commands_at_once_are_all_up),
+	    TEST(a_command_needs_no_source_address),
 	    TEST(beside_other_checks_it_counts_as_they_do),
 	};
 	char text[128];
@@ -260,7 +280,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (!mkdtemp(directory) || chmod(directory, 0777))
 		return 1;
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests(tests, netns_enter, NULL);
 	snprintf(text, sizeof(text), "rm -rf %s", directory);
 	return system(text) || failed;
 }

@@ -513,6 +513,8 @@ static bool start_member(struct member *member)
 		return ended_now(
 		    member, ATTEMPT_NOT_RUN,
 		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
+	if (member->kind->aside)
+		return start_here(member);
 	rc = find_way(member, why);
 	if (rc)
 		return ended_now(member, rc == -EHOSTUNREACH ? ATTEMPT_FAILED : ATTEMPT_NOT_RUN,

@@ -213,9 +213,9 @@ static int spawn_keeper(struct command *command, const struct command_options *o
 				      .count = 3,
 				      .session = true};
 
-	for (unsigned i = 0; keeper[i] && i < 3; i++)
+	for (unsigned i = 0; i < 3 && keeper[i]; i++)
 		words[count++] = keeper[i];
-	for (unsigned i = 0; options->words[i] && i < COMMAND_WORDS_MAX; i++)
+	for (unsigned i = 0; i < COMMAND_WORDS_MAX && options->words[i]; i++)
 		words[count++] = options->words[i];
 	words[count] = NULL;
 	environment[variables++] =
@@ -362,8 +362,8 @@ void commands_free(struct commands *commands)
 
 	if (!commands)
 		return;
-	LIST_FOREACH(command, &commands->list, link)
-	kill(command->pid, SIGTERM);
+	for (command = LIST_FIRST(&commands->list); command; command = LIST_NEXT(command, link))
+		kill(command->pid, SIGTERM);
 	while ((command = LIST_FIRST(&commands->list))) {
 		wait_for(command, end_ms);
 		command_free(command);
