@@ -117,7 +117,7 @@ lab_join_inside() { # NAME
 lab_backend_servers() { # N VIP...
 	local i=$1 dir=$WORK/b$1
 	shift
-	mkdir -p "$dir/logs"
+	mkdir -p "$dir"
 	local args=()
 	for vip in "$@"; do args+=(--vip "$vip"); done
 	in_ns "b$i" "$BUILD/lbctl" backend-host setup --iface eth0 "${args[@]}" \
@@ -125,20 +125,12 @@ lab_backend_servers() { # N VIP...
 		cat "$dir/setup.log" >&2
 		return 1
 	}
-	cat >"$dir/nginx.conf" <<-CONF
-		daemon off; pid $dir/nginx.pid; error_log $dir/error.log;
-		worker_processes 1; master_process off;
-		events { worker_connections 8192; }
-		http {
-		  client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
-		  uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5;
-		  access_log off; default_type text/plain; sendfile on;
-		  server {
-		    listen 80 backlog=8192; listen [::]:80 backlog=8192;
-		    location = /healthz { return 200 "ok\n"; }
-		    location /files/ { alias $WORK/files/; }
-		    location / { return 200 "b$i\n"; }
-		  }
+	lab_nginx_config "$dir" <<-CONF
+		server {
+		  listen 80 backlog=8192; listen [::]:80 backlog=8192;
+		  location = /healthz { return 200 "ok\n"; }
+		  location /files/ { alias $WORK/files/; }
+		  location / { return 200 "b$i\n"; }
 		}
 	CONF
 	lab_nginx_start "$i"
@@ -149,6 +141,24 @@ lab_backend_servers() { # N VIP...
 		"$BUILD/tests/e2e/traffic" serve-udp "$LAB_UDP6" 5353 name "b$i"
 }
 
+# One process that writes only below DIR, and serves what stdin says.
+lab_nginx_config() { # DIR
+	local dir=$1
+	mkdir -p "$dir/logs"
+	{
+		cat <<-CONF
+			daemon off; pid $dir/nginx.pid; error_log $dir/error.log;
+			worker_processes 1; master_process off;
+			events { worker_connections 8192; }
+			http {
+			client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
+			uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5;
+			access_log off; default_type text/plain; sendfile on;
+		CONF
+		cat
+		echo "}"
+	} >"$dir/nginx.conf"
+}
 lab_nginx_start() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; } # N
 
 # Starts a command in the background and remembers its process id under a name.

@@ -39,19 +39,11 @@ tls_sign() { # REQUEST AUTHORITY DAYS OUT
 # nginx with TLS at port 443 of backend N, which asks clients for a certificate.
 tls_start() { # N CERTIFICATE
 	local dir=$WORK/tls-b$1
-	mkdir -p "$dir/logs"
-	cat >"$dir/nginx.conf" <<-CONF
-		daemon off; pid $dir/nginx.pid; error_log $dir/error.log;
-		worker_processes 1; master_process off;
-		events { worker_connections 1024; }
-		http {
-		  client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
-		  uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5; access_log off;
-		  server {
-		    listen 443 ssl; ssl_certificate $WORK/tls/$2.pem; ssl_certificate_key $WORK/tls/server.key;
-		    ssl_client_certificate $WORK/tls/ca.pem; ssl_verify_client on;
-		    location / { return 204; }
-		  }
+	lab_nginx_config "$dir" <<-CONF
+		server {
+		  listen 443 ssl; ssl_certificate $WORK/tls/$2.pem; ssl_certificate_key $WORK/tls/server.key;
+		  ssl_client_certificate $WORK/tls/ca.pem; ssl_verify_client on;
+		  location / { return 204; }
 		}
 	CONF
 	lab_spawn "tls-b$1" in_ns "b$1" nginx -c "$dir/nginx.conf"
