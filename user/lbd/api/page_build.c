@@ -200,11 +200,6 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 	    "hours", spans_json(service->uptime, UPTIME_DAY));
 }
 
-static bool is_wrong(const struct backend *backend)
-{
-	return backend->condition == BACKEND_DOWN || backend->condition == BACKEND_NO_NEXT_HOP;
-}
-
 static json_t *wrong_json(const struct backend *backend)
 {
 	char address[ADDR_TEXT];
@@ -230,7 +225,7 @@ static void sum_backend(struct page_build *build, const struct backend *backend)
 	sums->conditions[backend->condition]++;
 	sums->failed += backend->failed;
 	sums->losses += backend->losses;
-	if (is_wrong(backend) && build->wrong_count++ < WRONG_MAX)
+	if (api_is_down(backend) && build->wrong_count++ < WRONG_MAX)
 		add_item(build->wrong, build->wrong_count == 1, wrong_json(backend));
 }
 
