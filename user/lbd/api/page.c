@@ -200,11 +200,9 @@ void page_free(struct page *page)
 {
 	if (!page)
 		return;
-	if (page->all.snapshot)
-		view_done(&page->all);
+	view_done(&page->all);
 	for (unsigned i = 0; i < VIEWS_MAX; i++)
-		if (page->views[i].snapshot)
-			view_done(&page->views[i]);
+		view_done(&page->views[i]);
 	text_unref(page->html);
 	free(page);
 }
