@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/printable.h"
+#include "common/text.h"
 #include "lbd/events/events.h"
 #include "forwards.h"
 #include "internal.h"
@@ -460,15 +461,16 @@ int page_build_new(struct event_base *base, const struct metrics_source *source,
 		   const char *service, text_made_fn *made, void *arg, struct page_build **ret)
 {
 	struct page_build *build = calloc(1, sizeof(*build));
+	bool failed = false;
 
 	if (!build)
 		return -ENOMEM;
 	build->source = *source;
 	build->made = made;
 	build->arg = arg;
-	build->service = service ? strdup(service) : NULL;
+	build->service = copy_text(service, &failed);
 	build->work = loop_work_new(base, LOOP_BULK, on_step, build);
-	if ((service && !build->service) || !build->work || !begin(build)) {
+	if (failed || !build->work || !begin(build)) {
 		page_build_free(build);
 		return -ENOMEM;
 	}
