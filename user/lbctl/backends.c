@@ -112,16 +112,8 @@ static void print_drains(const json_t *backends, const struct list_style *style)
 
 static int print_backends(const json_t *backends, const struct list_style *style)
 {
-	int rc;
+	int rc = list_table(backends, columns, add_backend, style);
 
-	if (json_array_size(backends) == 0) {
-		fputs(style->selected ? "No backend matches\n"
-				      : "No backends: add some to the config, or use "
-					"lbctl backend add SERVICE ADDRESS\n",
-		      style->out);
-		return 0;
-	}
-	rc = list_table(backends, columns, add_backend, style);
 	if (rc)
 		return rc;
 	print_reasons(backends, style);
@@ -138,6 +130,8 @@ static int get_backends(struct call *call, json_t **ret, struct error *err)
 static int run_backends(struct call *call, struct error *err)
 {
 	static const struct list list = {.field = "backends",
+					 .none = LIST_NO_BACKENDS,
+					 .no_match = "No backend matches",
 					 .get = get_backends,
 					 .select = select_backends,
 					 .print = print_backends};

@@ -119,16 +119,8 @@ static void print_availability(const json_t *backends, const struct list_style *
 
 static int print_health(const json_t *backends, const struct list_style *style)
 {
-	int rc;
+	int rc = list_table(backends, columns, add_backend, style);
 
-	if (json_array_size(backends) == 0) {
-		fputs(style->selected ? "No backend matches\n"
-				      : "No backends: add some to the config, or use "
-					"lbctl backend add SERVICE ADDRESS\n",
-		      style->out);
-		return 0;
-	}
-	rc = list_table(backends, columns, add_backend, style);
 	if (rc)
 		return rc;
 	print_failures(backends, style);
@@ -158,6 +150,8 @@ static int get_health(struct call *call, json_t **ret, struct error *err)
 static int run_health(struct call *call, struct error *err)
 {
 	static const struct list list = {.field = "backends",
+					 .none = LIST_NO_BACKENDS,
+					 .no_match = "No backend matches",
 					 .get = get_health,
 					 .select = select_backends,
 					 .print = print_health};

@@ -151,15 +151,8 @@ static void print_over_rate(const json_t *services, const struct list_style *sty
 
 static int print_services(const json_t *services, const struct list_style *style)
 {
-	int rc;
+	int rc = list_table(services, columns, add_service, style);
 
-	if (json_array_size(services) == 0) {
-		fputs(style->selected ? "No service matches\n"
-				      : "No services: add some to the config, then lbctl reload\n",
-		      style->out);
-		return 0;
-	}
-	rc = list_table(services, columns, add_service, style);
 	if (rc)
 		return rc;
 	print_why(services, style);
@@ -177,10 +170,13 @@ static int get_services(struct call *call, json_t **ret, struct error *err)
 
 static int run_services(struct call *call, struct error *err)
 {
-	static const struct list list = {.field = "services",
-					 .get = get_services,
-					 .select = select_services,
-					 .print = print_services};
+	static const struct list list = {
+	    .field = "services",
+	    .none = "No services: add some to the config, then lbctl reload",
+	    .no_match = "No service matches",
+	    .get = get_services,
+	    .select = select_services,
+	    .print = print_services};
 
 	return list_run(call, &list, err);
 }

@@ -456,14 +456,14 @@ static void texts_are_whole_also_if_backends_change_while_they_are_built(void **
 	backends = usual_backends;
 }
 
-static void scrapes_at_the_same_time_share_one_text(void **unused)
+/* For many who ask at the same time. */
+static void expect_one_text(const char *path)
 {
 	struct fetch fetches[20];
 	const char *first;
 
-	begin_usual();
 	for (unsigned i = 0; i < 20; i++)
-		fetches[i] = ask(connect_port(), "/metrics", "Host: localhost");
+		fetches[i] = ask(connect_port(), path, "Host: localhost");
 	first = finish(&fetches[0]);
 	assert_non_null(first);
 	for (unsigned i = 1; i < 20; i++) {
@@ -471,6 +471,12 @@ static void scrapes_at_the_same_time_share_one_text(void **unused)
 		text_unref(fetches[i].text);
 	}
 	text_unref(fetches[0].text);
+}
+
+static void scrapes_at_the_same_time_share_one_text(void **unused)
+{
+	begin_usual();
+	expect_one_text("/metrics");
 }
 
 /* A client that takes nothing holds its text; those after it get texts all the same. */
@@ -603,23 +609,9 @@ static void a_backend_that_is_down_is_named_with_its_reason(void **unused)
 
 static void those_who_look_at_the_same_time_share_one_text(void **unused)
 {
-	static const char *const paths[] = {"/page.json", "/page.json?service=s7"};
-
 	begin_usual();
-	for (unsigned p = 0; p < 2; p++) {
-		struct fetch fetches[20];
-		const char *first;
-
-		for (unsigned i = 0; i < 20; i++)
-			fetches[i] = ask(connect_port(), paths[p], "Host: localhost");
-		first = finish(&fetches[0]);
-		assert_non_null(first);
-		for (unsigned i = 1; i < 20; i++) {
-			assert_string_equal(finish(&fetches[i]), first);
-			text_unref(fetches[i].text);
-		}
-		text_unref(fetches[0].text);
-	}
+	expect_one_text("/page.json");
+	expect_one_text("/page.json?service=s7");
 }
 
 static void many_services_are_looked_at_one_after_another_but_not_at_once(void **unused)

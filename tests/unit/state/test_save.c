@@ -116,7 +116,8 @@ static void an_added_service_is_written_with_the_changes_of_its_backends(void **
 	entry->has_weight = entry->drain = true;
 	entry->weight = 3;
 	change("shop", "2001:db8::2")->undrain = true;
-	change("shop", "10.0.0.3")->removed = true;
+	entry = change("shop", "10.0.0.3");
+	entry->removed = entry->has_weight = entry->drain = true; /* as a file may have it */
 	add_backend("shop", "10.0.0.4");
 	change("shop", "10.0.0.4")->tag = config_tag_new("four", &label, 1);
 	expect(HEAD WEB "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"

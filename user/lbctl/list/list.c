@@ -73,9 +73,20 @@ static struct list_style style_of(const struct call *call, const json_t *answer,
 	    .coloured = format_coloured(stdout),
 	    .exact = call_option(call, "--exact"),
 	    .sort = call_option(call, "--sort"),
-	    .selected = call_option(call, "--down") || call_option(call, "--filter"),
 	    .answer = answer,
 	};
+}
+
+/* 0 or -ENOMEM. */
+static int print(const struct call *call, const struct list *list, const struct list_style *style)
+{
+	const json_t *array = json_object_get(style->answer, list->field);
+	bool selected = call_option(call, "--down") || call_option(call, "--filter");
+
+	if (json_array_size(array))
+		return list->print(array, style);
+	fprintf(style->out, "%s\n", selected ? list->no_match : list->none);
+	return 0;
 }
 
 static int print_once(struct call *call, const struct list *list, struct error *err)
@@ -89,7 +100,7 @@ static int print_once(struct call *call, const struct list *list, struct error *
 	style = style_of(call, answer, stdout);
 	if (call->json)
 		rc = show_json(answer, err);
-	else if (list->print(json_object_get(answer, list->field), &style))
+	else if (print(call, list, &style))
 		rc = error_set(err, -ENOMEM, "out of memory");
 	json_decref(answer);
 	return rc;
@@ -182,7 +193,7 @@ static int show(struct watch *watch, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	style = style_of(watch->call, watch->answer, out);
 	style.coloured = style.coloured && !watch->failure[0];
-	rc = watch->list->print(json_object_get(watch->answer, watch->list->field), &style);
+	rc = print(watch->call, watch->list, &style);
 	if (fclose(out) || rc)
 		return error_set(err, -ENOMEM, "out of memory");
 	if (terminal)

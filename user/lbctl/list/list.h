@@ -17,17 +17,21 @@ struct list_style {
 	unsigned columns;     /* 0: no limit */
 	bool coloured, exact; /* exact: counts with all their digits */
 	const char *sort;     /* the word given with --sort, or NULL */
-	bool selected;        /* --down or --filter was given */
 	const json_t *answer; /* all of it, with the selected objects alone */
 };
 
 struct list {
-	const char *field; /* the array in the answer: "backends" */
+	const char *field;    /* the array in the answer: "backends" */
+	const char *none;     /* the line that is printed if it is empty, */
+	const char *no_match; /* and if --down or --filter leave nothing of it */
 	int (*get)(struct call *call, json_t **ret, struct error *err);
 	json_t *(*select)(const json_t *array, const struct selection *selection);
-	/* 0 or -ENOMEM */
+	/* It is not empty. 0 or -ENOMEM. */
 	int (*print)(const json_t *array, const struct list_style *style);
 };
+
+#define LIST_NO_BACKENDS \
+	"No backends: add some to the config, or use lbctl backend add SERVICE ADDRESS"
 
 /* The options of such a verb, but for --sort, whose words differ. */
 #define LIST_OPTIONS(what)                                                                       \

@@ -85,6 +85,8 @@ json_t *api_sentences_json(const struct sentences *sentences);
 void listing_join(struct api *api, enum api_list list, const struct list_query *query,
 		  struct face_call *call);
 void listings_done(struct api *api);
+/* Is it down, or without a next hop? */
+bool api_is_down(const struct backend *backend);
 
 /* ---- events.c ---- */
 /* Answers the call, or holds it until there are events. 0, or -errno with err set: then it is not

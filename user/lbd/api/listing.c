@@ -134,7 +134,7 @@ static const struct service *service_now(const struct listing *listing)
 	return listing->service_at < count ? services[listing->service_at] : NULL;
 }
 
-static bool is_down(const struct backend *backend)
+bool api_is_down(const struct backend *backend)
 {
 	return backend->condition == BACKEND_DOWN || backend->condition == BACKEND_NO_NEXT_HOP;
 }
@@ -143,7 +143,7 @@ static void add_if_wanted(struct listing *listing, const struct backend *backend
 {
 	json_t *item;
 
-	if (listing->down && !is_down(backend))
+	if (listing->down && !api_is_down(backend))
 		return;
 	item = api_backend_json(listing->api, backend);
 	if (item && listing->filter && !match_backend(listing->filter, item))

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "page_build.h"
 #include "page_hashes.h"
 #include "snapshot.h"
@@ -91,9 +92,10 @@ static int view_start(struct page *page, const char *service, struct view *view)
 						 .begin = begin_view,
 						 .end = end_view,
 						 .arg = view};
+	bool failed = false;
 
-	*view = (struct view){.page = page, .service = service ? strdup(service) : NULL};
-	if ((service && !view->service) || snapshot_new(&options, &view->snapshot)) {
+	*view = (struct view){.page = page, .service = copy_text(service, &failed)};
+	if (failed || snapshot_new(&options, &view->snapshot)) {
 		view_done(view);
 		return -ENOMEM;
 	}
@@ -200,11 +202,9 @@ void page_free(struct page *page)
 {
 	if (!page)
 		return;
-	if (page->all.snapshot)
-		view_done(&page->all);
+	view_done(&page->all);
 	for (unsigned i = 0; i < VIEWS_MAX; i++)
-		if (page->views[i].snapshot)
-			view_done(&page->views[i]);
+		view_done(&page->views[i]);
 	text_unref(page->html);
 	free(page);
 }

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/printable.h"
+#include "common/text.h"
 #include "lbd/events/events.h"
 #include "forwards.h"
 #include "internal.h"
@@ -200,11 +201,6 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 	    "hours", spans_json(service->uptime, UPTIME_DAY));
 }
 
-static bool is_wrong(const struct backend *backend)
-{
-	return backend->condition == BACKEND_DOWN || backend->condition == BACKEND_NO_NEXT_HOP;
-}
-
 static json_t *wrong_json(const struct backend *backend)
 {
 	char address[ADDR_TEXT];
@@ -230,7 +226,7 @@ static void sum_backend(struct page_build *build, const struct backend *backend)
 	sums->conditions[backend->condition]++;
 	sums->failed += backend->failed;
 	sums->losses += backend->losses;
-	if (is_wrong(backend) && build->wrong_count++ < WRONG_MAX)
+	if (api_is_down(backend) && build->wrong_count++ < WRONG_MAX)
 		add_item(build->wrong, build->wrong_count == 1, wrong_json(backend));
 }
 
@@ -465,15 +461,16 @@ int page_build_new(struct event_base *base, const struct metrics_source *source,
 		   const char *service, text_made_fn *made, void *arg, struct page_build **ret)
 {
 	struct page_build *build = calloc(1, sizeof(*build));
+	bool failed = false;
 
 	if (!build)
 		return -ENOMEM;
 	build->source = *source;
 	build->made = made;
 	build->arg = arg;
-	build->service = service ? strdup(service) : NULL;
+	build->service = copy_text(service, &failed);
 	build->work = loop_work_new(base, LOOP_BULK, on_step, build);
-	if ((service && !build->service) || !build->work || !begin(build)) {
+	if (failed || !build->work || !begin(build)) {
 		page_build_free(build);
 		return -ENOMEM;
 	}

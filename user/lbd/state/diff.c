@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,78 +136,65 @@ static const struct member *find(const struct members *members, const struct add
 	return NULL;
 }
 
-static void compare_tags(const char *service, const char *address, const struct member *old,
-			 const struct member *new, struct sentences *ret)
+/* About one backend. Its label is made for what is said alone: most backends do not differ. */
+__attribute__((format(printf, 4, 5))) static void say(struct sentences *ret, const char *service,
+						      const struct member *member,
+						      const char *format, ...)
+{
+	char label[CONFIG_BACKEND_LABEL], what[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	sentences_add(ret, "service %s: backend %s: %s", service,
+		      config_backend_label(member->tag, &member->address, label), what);
+}
+
+static void compare_tags(const char *service, const struct member *old, const struct member *new,
+			 struct sentences *ret)
 {
 	const char *was = config_tag_name(old->tag), *is = config_tag_name(new->tag);
 
 	if (!same_text(was, is))
-		sentences_add(ret, "service %s: backend %s: name %s -> %s", service, address,
-			      was ? was : "(none)", is ? is : "(none)");
+		say(ret, service, new, "name %s -> %s", was ? was : "(none)", is ? is : "(none)");
 	if (!config_tag_same_labels(old->tag, new->tag))
-		sentences_add(ret, "service %s: backend %s: labels changed", service, address);
+		say(ret, service, new, "labels changed");
 }
 
 static bool same_place_of_checks(const struct member *old, const struct member *new)
 {
-	return old->check_port == new->check_port &&
-	       old->agent_port ==
-		   new->agent_port &&addr_equal(&old->check_address, &new->check_address);
-}
-
-static bool same_tag(const struct config_tag *old, const struct config_tag *new)
-{
-	return same_text(config_tag_name(old), config_tag_name(new)) &&
-	       config_tag_same_labels(old, new);
-}
-
-static bool same_member(const struct member *old, const struct member *new)
-{
-	return old->weight == new->weight && old->drain == new->drain &&
-	       old->backup == new->backup &&same_place_of_checks(old, new) &&
-	       same_tag(old->tag, new->tag);
+	return addr_equal(&old->check_address, &new->check_address) &&
+	       old->check_port == new->check_port && old->agent_port == new->agent_port;
 }
 
 static void compare_member(const char *service, const struct member *old, const struct member *new,
 			   struct sentences *ret)
 {
-	char address[CONFIG_BACKEND_LABEL];
-
-	if (old && same_member(old, new))
-		return;
-	config_backend_label(new->tag, &new->address, address);
 	if (!old) {
-		sentences_add(ret, "service %s: backend %s: added, weight %" PRIu32 "%s%s", service,
-			      address, new->weight, new->backup ? ", backup" : "",
-			      new->drain ? ", drained" : "");
+		say(ret, service, new, "added, weight %" PRIu32 "%s%s", new->weight,
+		    new->backup ? ", backup" : "", new->drain ? ", drained" : "");
 		return;
 	}
 	if (old->weight != new->weight)
-		sentences_add(ret, "service %s: backend %s: weight %" PRIu32 " -> %" PRIu32,
-			      service, address, old->weight, new->weight);
+		say(ret, service, new, "weight %" PRIu32 " -> %" PRIu32, old->weight, new->weight);
 	if (old->drain != new->drain)
-		sentences_add(ret, "service %s: backend %s: drain %s", service, address,
-			      new->drain ? "begins" : "ends");
+		say(ret, service, new, "drain %s", new->drain ? "begins" : "ends");
 	if (old->backup != new->backup)
-		sentences_add(ret, "service %s: backend %s: %s a backup", service, address,
-			      new->backup ? "becomes" : "is no longer");
+		say(ret, service, new, "%s a backup", new->backup ? "becomes" : "is no longer");
 	if (!same_place_of_checks(old, new))
-		sentences_add(ret, "service %s: backend %s: health changed", service, address);
-	compare_tags(service, address, old, new, ret);
+		say(ret, service, new, "health changed");
+	compare_tags(service, old, new, ret);
 }
 
 static void compare_members(const char *service, const struct members *old,
 			    const struct members *new, struct sentences *ret)
 {
-	char address[CONFIG_BACKEND_LABEL];
-
 	for (unsigned i = 0; i < new->count; i++)
 		compare_member(service, find(old, &new->list[i].address), &new->list[i], ret);
 	for (unsigned i = 0; i < old->count; i++)
 		if (!find(new, &old->list[i].address))
-			sentences_add(
-			    ret, "service %s: backend %s: removed", service,
-			    config_backend_label(old->list[i].tag, &old->list[i].address, address));
+			say(ret, service, &old->list[i], "removed");
 }
 
 static int compare_backends(const struct side *old, const struct config_service *was,

@@ -78,8 +78,10 @@ static void change_keys(json_t *backends, size_t place, const struct override *e
 {
 	json_t *keys = json_array_get(backends, place);
 
-	if (entry->removed)
-		json_array_set_new(backends, place, json_null());
+	if (entry->removed) {
+		json_array_set_new(backends, place, json_null()); /* keys are freed */
+		return;
+	}
 	if (entry->has_weight)
 		json_object_set_new(keys, "weight", json_integer(entry->weight));
 	if (entry->drain || entry->undrain)

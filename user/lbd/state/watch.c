@@ -173,18 +173,21 @@ static void backend_take_over(struct backend *backend)
 	former->agent_check = NULL;
 }
 
+static const struct addr *checked_address(const struct backend *backend)
+{
+	return backend->check_address.family ? &backend->check_address : &backend->address;
+}
+
 /* A check that does not name its port goes to that of the backend, if it has one. */
 static struct health_check *add_check(struct backend *backend)
 {
 	const struct config_service *config = backend->service->config;
 	struct health_spec spec = config->health;
-	const struct addr *to =
-	    backend->check_address.family ? &backend->check_address : &backend->address;
 
 	if (backend->check_port)
 		spec.port = backend->check_port;
-	return health_add(backend->service->state->options.health, &spec, to, config->port,
-			  backend->health, backend_on_health, backend->handle);
+	return health_add(backend->service->state->options.health, &spec, checked_address(backend),
+			  config->port, backend->health, backend_on_health, backend->handle);
 }
 
 static bool wants_agent(const struct backend *backend)
@@ -195,13 +198,11 @@ static bool wants_agent(const struct backend *backend)
 static struct health_check *add_agent(struct backend *backend)
 {
 	struct health_spec spec = backend->service->config->agent;
-	const struct addr *to =
-	    backend->check_address.family ? &backend->check_address : &backend->address;
 
 	if (backend->agent_port)
 		spec.port = backend->agent_port;
-	return health_add(backend->service->state->options.health, &spec, to, 0, HEALTH_UNKNOWN,
-			  backend_on_agent, backend->handle);
+	return health_add(backend->service->state->options.health, &spec, checked_address(backend),
+			  0, HEALTH_UNKNOWN, backend_on_agent, backend->handle);
 }
 
 /* A command that checks the backend is told about it; a reload may have changed it. */
