@@ -236,6 +236,15 @@ static void a_command_needs_no_source_address(void **state)
 	assert_int_equal(found.status, HEALTH_UP);
 }
 
+/* It may have `to: vip` from `defaults`, which says nothing about a command: there is no way. */
+static void a_command_needs_no_way_to_the_vip(void **state)
+{
+	struct health_spec spec = spec_of("/bin/true");
+
+	spec.to_vip = true;
+	assert_int_equal(probe_as(&spec, HEALTH_UNKNOWN).status, HEALTH_UP);
+}
+
 static void beside_other_checks_it_counts_as_they_do(void **state)
 {
 	struct health_spec list[] = {spec_of("/bin/true"), spec_of("/bin/false")};
@@ -268,6 +277,7 @@ int main(int argc, char **argv)
 	    TEST(a_check_removed_while_its_command_runs_is_silent),
 	    TEST(three_hundred_commands_at_once_are_all_up),
 	    TEST(a_command_needs_no_source_address),
+	    TEST(a_command_needs_no_way_to_the_vip),
 	    TEST(beside_other_checks_it_counts_as_they_do),
 	};
 	char text[128];

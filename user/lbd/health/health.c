@@ -29,6 +29,7 @@ struct member {
 	const struct health_kind *kind;
 	const struct health_spec *config;
 	struct health_probe_spec spec;
+	bool to_vip;          /* it takes the check's way */
 	uint64_t way_packets; /* when the probe began */
 	/* the probe that runs, here or in the probe process */
 	struct attempt *local;
@@ -413,7 +414,7 @@ static bool took_its_way(const struct member *member)
 {
 	const struct health_way *way = &member->check->way;
 
-	if (!member->config->to_vip || way->sent(way->arg, way->mark) != member->way_packets)
+	if (!member->to_vip || way->sent(way->arg, way->mark) != member->way_packets)
 		return true;
 	way->missed(way->arg);
 	return false;
@@ -470,7 +471,7 @@ static int find_way(struct member *member, char why[FAILURE_TEXT])
 	const struct health_way *way = &member->check->way;
 	int rc;
 
-	if (!member->config->to_vip)
+	if (!member->to_vip)
 		return 0;
 	rc = way->prepare(way->arg, &way->to, why, FAILURE_TEXT);
 	if (rc)
@@ -632,6 +633,7 @@ static bool make_members(struct health_check *check, const struct addr *address,
 		    .check = check,
 		    .kind = kind,
 		    .config = &list[i],
+		    .to_vip = list[i].to_vip && !kind->aside,
 		    .spec = {.kind = kind,
 			     .address = *address,
 			     .port = list[i].port ? list[i].port : of_all,
