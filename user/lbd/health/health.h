@@ -111,8 +111,8 @@ struct health_result {
 	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; of
 	 * several checks "check 2, http: HTTP status 503, expected 200-399"; "" if none */
 	const char *why;
-	const char
-	    *said; /* by an agent, in a probe that passed: for health_advice_parse; else "" */
+	/* by an agent, in a probe that passed: for health_advice_parse; else "" */
+	const char *said;
 };
 
 /* ---- agents ---- */
@@ -179,6 +179,7 @@ struct health_way {
 
 /* A check with to_vip is not run before this. The way is copied. */
 void health_set_way(struct health_check *check, const struct health_way *way);
+
 /* Who a check is about, for a command that checks it. */
 struct health_names {
 	const char *service, *vip, *vip_port, *protocol, *backend;
