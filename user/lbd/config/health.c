@@ -254,13 +254,27 @@ static bool is_header(const char *text)
 	return true;
 }
 
-/* The list as lines of one text. */
+/* A list of the config as lines of one text; the first one is not empty. */
+struct lines {
+	char text[2048];
+	size_t length;
+};
+
+/* False: it is longer than max bytes now. */
+static bool add_line(struct lines *lines, const char *line, size_t max)
+{
+	lines->length +=
+	    (size_t)snprintf(lines->text + lines->length, sizeof(lines->text) - lines->length,
+			     "%s%s", lines->length ? "\n" : "", line);
+	return lines->length <= max;
+}
+
 static void read_headers(const struct config_place *at, const struct raw_health *raw,
 			 struct health_spec *health)
 {
-	char lines[2048];
-	size_t length = 0;
+	struct lines lines;
 
+	lines.length = 0;
 	for (unsigned i = 0; i < raw->headers_count; i++) {
 		const char *header = raw->headers[i];
 
@@ -269,16 +283,14 @@ static void read_headers(const struct config_place *at, const struct raw_health 
 					     "expected \"Name: value\", not Host (that is `host`)");
 			return;
 		}
-		length += (size_t)snprintf(lines + length, sizeof(lines) - length, "%s%s",
-					   length ? "\n" : "", header);
-		if (length > health_text_max[HEALTH_TEXT_headers]) {
+		if (!add_line(&lines, header, health_text_max[HEALTH_TEXT_headers])) {
 			config_complain_item(at, "headers", i, header,
 					     "expected at most 2047 bytes of headers");
 			return;
 		}
 	}
 	if (raw->headers_count)
-		config_copy_text(at, lines, &health->headers);
+		config_copy_text(at, lines.text, &health->headers);
 }
 
 /* A word of a command: anything but control characters, of which the line end separates words. */
@@ -290,13 +302,12 @@ static bool is_word(const char *text)
 	return true;
 }
 
-/* The words as lines of one text. */
 static void read_command(const struct config_place *at, const struct raw_health *raw,
 			 struct health_spec *health)
 {
-	char lines[2048];
-	size_t length = 0;
+	struct lines lines;
 
+	lines.length = 0;
 	for (unsigned i = 0; i < raw->command_count; i++) {
 		const char *word = raw->command[i];
 
@@ -310,16 +321,14 @@ static void read_command(const struct config_place *at, const struct raw_health 
 					     "expected no control characters");
 			return;
 		}
-		length += (size_t)snprintf(lines + length, sizeof(lines) - length, "%s%s",
-					   i ? "\n" : "", word);
-		if (length > health_text_max[HEALTH_TEXT_command]) {
+		if (!add_line(&lines, word, health_text_max[HEALTH_TEXT_command])) {
 			config_complain_item(at, "command", i, word,
 					     "expected at most 2047 bytes for all words");
 			return;
 		}
 	}
 	if (raw->command_count)
-		config_copy_text(at, lines, &health->command);
+		config_copy_text(at, lines.text, &health->command);
 }
 
 /* A probe must end before the next begins. The default timeout is three quarters of the interval,
@@ -360,21 +369,12 @@ static void read_check(const struct config_place *at, const struct raw_health *r
 		read_status(at, raw->status, health);
 }
 
-static void drop_checks(struct health_spec *health)
-{
-	for (unsigned i = 0; i < health->checks_count; i++)
-		health_spec_done(&health->checks[i]);
-	free(health->checks);
-	health->checks = NULL;
-	health->checks_count = 0;
-}
-
 static void read_checks(const struct config_place *at, const struct raw_health *raw,
 			struct health_spec *health)
 {
 	struct config_place item;
 
-	drop_checks(health);
+	health_spec_drop_checks(health);
 	health->checks = calloc(raw->checks_count, sizeof(*health->checks));
 	if (!health->checks) {
 		config_source_oom(at->source);
@@ -404,7 +404,7 @@ void config_read_health(const struct config_place *parent, const struct raw_heal
 	if (raw->checks_count)
 		read_checks(&at, raw, health);
 	else if (raw->type)
-		drop_checks(health);
+		health_spec_drop_checks(health);
 	check_timing(&at, raw->timeout, raw->interval, health);
 }
 

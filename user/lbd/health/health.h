@@ -90,7 +90,8 @@ int health_status_within(const char *list, long status);
 
 /* 0 or -ENOMEM; *ret then holds nothing. */
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret);
-void health_spec_done(struct health_spec *spec); /* frees what it points to */
+void health_spec_done(struct health_spec *spec);        /* frees what it points to */
+void health_spec_drop_checks(struct health_spec *spec); /* it is the only check then */
 bool health_spec_same(const struct health_spec *a, const struct health_spec *b); /* port: as is */
 
 enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };

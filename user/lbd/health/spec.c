@@ -81,6 +81,15 @@ int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
 	return failed ? -ENOMEM : 0;
 }
 
+void health_spec_drop_checks(struct health_spec *spec)
+{
+	for (unsigned i = 0; i < spec->checks_count; i++)
+		health_spec_done(&spec->checks[i]);
+	free(spec->checks);
+	spec->checks = NULL;
+	spec->checks_count = 0;
+}
+
 void health_spec_done(struct health_spec *spec)
 {
 	free(spec->type);
@@ -91,11 +100,7 @@ void health_spec_done(struct health_spec *spec)
 		free(spec->texts[i]);
 		spec->texts[i] = NULL;
 	}
-	for (unsigned i = 0; i < spec->checks_count; i++)
-		health_spec_done(&spec->checks[i]);
-	free(spec->checks);
-	spec->checks = NULL;
-	spec->checks_count = 0;
+	health_spec_drop_checks(spec);
 }
 
 static bool same_checks(const struct health_spec *a, const struct health_spec *b)
