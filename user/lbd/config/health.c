@@ -180,23 +180,13 @@ static void read_type(const struct config_place *at, const char *text, struct he
 /* 200 or 200-399, or several of these. */
 static void read_status(const struct config_place *at, const char *text, struct health_spec *health)
 {
-	unsigned min = 599, max = 100;
-
-	if (strlen(text) > health_text_max[HEALTH_TEXT_status] || !*text ||
-	    health_status_within(text, 0) < 0) {
+	if (strlen(text) > health_text_max[HEALTH_TEXT_status] ||
+	    health_status_bounds(text, &health->status_min, &health->status_max)) {
 		config_complain(
 		    at, "status", text,
 		    "expected a status from 100 to 599, or a range of them such as 200-399");
 		return;
 	}
-	for (unsigned status = 100; status < 600; status++) {
-		if (health_status_within(text, status) != 1)
-			continue;
-		min = status < min ? status : min;
-		max = status;
-	}
-	health->status_min = min;
-	health->status_max = max;
 	free(health->status);
 	health->status = NULL;
 	if (strchr(text, ','))

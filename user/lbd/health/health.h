@@ -87,6 +87,8 @@ bool health_is_record(const char *text);
 /* Whether a status is in one of the ranges of a list such as "200,204,300-399"; -EINVAL: that is no
  * such list, whose numbers are 100 to 599. */
 int health_status_within(const char *list, long status);
+/* The lowest and the highest of such a list; -EINVAL also if it is empty. */
+int health_status_bounds(const char *list, uint32_t *ret_min, uint32_t *ret_max);
 
 /* 0 or -ENOMEM; *ret then holds nothing. */
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret);
