@@ -417,25 +417,47 @@ static void check_key(const struct config_place *at, const char *key, const char
 				type, types[0]);
 }
 
+/* Keys of one check that are not in `texts`. */
+enum { OTHERS = 7 };
+
+struct other_key {
+	const char *key, *value; /* as written; NULL: not given */
+	const char *types[4];
+};
+
+static void list_others(const struct raw_health *raw, struct other_key ret[OTHERS])
+{
+	const struct other_key others[OTHERS] = {
+	    {"status", raw->status, {"http", "https"}},
+	    {"headers", raw->headers_count ? raw->headers[0] : NULL, {"http", "https"}},
+	    {"verify",
+	     !raw->verify   ? NULL
+	     : *raw->verify ? "yes"
+			    : "no",
+	     {"https", "tls"}},
+	    {"ca-file", raw->ca_file, {"https", "tls"}},
+	    {"certificate-file", raw->certificate_file, {"https", "tls"}},
+	    {"key-file", raw->key_file, {"https", "tls"}},
+	    {"command", raw->command_count ? raw->command[0] : NULL, {"exec"}},
+	};
+
+	memcpy(ret, others, sizeof(others));
+}
+
 /* Keys of the service's own mapping beside another type of check. `none` switches a check off, with
  * whatever else is there. */
 static void check_keys(const struct config_place *at, const struct raw_health *raw,
 		       const char *type)
 {
-	static const char *const http[4] = {"http", "https"}, *const exec[4] = {"exec"},
-				 *const tls[4] = {"https", "tls"};
+	struct other_key others[OTHERS];
 
 	if (!strcmp(type, "none"))
 		return;
+	list_others(raw, others);
 	for (unsigned i = 0; i < TEXTS; i++)
 		check_key(at, texts[i].text.key, raw_text(raw, i), texts[i].types, type);
-	check_key(at, "status", raw->status, http, type);
-	check_key(at, "headers", raw->headers_count ? raw->headers[0] : NULL, http, type);
-	check_key(at, "verify", !raw->verify ? NULL : *raw->verify ? "yes" : "no", tls, type);
-	check_key(at, "ca-file", raw->ca_file, tls, type);
-	check_key(at, "certificate-file", raw->certificate_file, tls, type);
-	check_key(at, "key-file", raw->key_file, tls, type);
-	check_key(at, "command", raw->command_count ? raw->command[0] : NULL, exec, type);
+	for (unsigned i = 0; i < OTHERS; i++)
+		check_key(at, others[i].key, others[i].value, others[i].types, type);
 	if (raw->to && !strcmp(raw->to, "vip") && !strcmp(type, "exec"))
 		config_complain(at, "to", raw->to,
 				"has no meaning for an exec check: lbd does not send its packets");
@@ -494,30 +516,24 @@ static void check_exchange(const struct config_place *at, const struct health_sp
 
 /* ---- several checks ---- */
 
+static void check_beside(const struct config_place *at, const char *key, const char *value)
+{
+	if (value)
+		config_complain(at, key, value,
+				"has no meaning beside `checks`: expected it in one of them");
+}
+
 /* Keys of one check have no meaning beside a list of them. */
 static void check_beside_checks(const struct config_place *at, const struct raw_health *raw)
 {
-	static const char expected[] = "has no meaning beside `checks`: expected it in one of them";
+	struct other_key others[OTHERS];
 
+	list_others(raw, others);
 	for (unsigned i = 0; i < TEXTS; i++)
-		if (raw_text(raw, i))
-			config_complain(at, texts[i].text.key, raw_text(raw, i), "%s", expected);
-	if (raw->type)
-		config_complain(at, "type", raw->type, "%s", expected);
-	if (raw->status)
-		config_complain(at, "status", raw->status, "%s", expected);
-	if (raw->headers_count)
-		config_complain(at, "headers", raw->headers[0], "%s", expected);
-	if (raw->command_count)
-		config_complain(at, "command", raw->command[0], "%s", expected);
-	if (raw->verify)
-		config_complain(at, "verify", NULL, "%s", expected);
-	if (raw->ca_file)
-		config_complain(at, "ca-file", raw->ca_file, "%s", expected);
-	if (raw->certificate_file)
-		config_complain(at, "certificate-file", raw->certificate_file, "%s", expected);
-	if (raw->key_file)
-		config_complain(at, "key-file", raw->key_file, "%s", expected);
+		check_beside(at, texts[i].text.key, raw_text(raw, i));
+	check_beside(at, "type", raw->type);
+	for (unsigned i = 0; i < OTHERS; i++)
+		check_beside(at, others[i].key, others[i].value);
 }
 
 static void check_item_timing(const struct config_place *at, const struct health_spec *whole,
