@@ -261,7 +261,7 @@ static void it_has_no_rights_and_a_session_of_its_own(void **unused)
 	begin();
 	use_script("cat /proc/self/status >status\n"
 		   "echo $$ $(cut -d' ' -f5,6 /proc/$$/stat) >session\n"
-		   "ls /proc/$$/fd | tr '\\n' ' ' >descriptors; id -u >user; pwd >where");
+		   "(ls /proc/$$/fd | tr '\\n' ' ' >descriptors); id -u >user; pwd >where");
 	say("x");
 	run_until_ended(1);
 	text = content("status");
