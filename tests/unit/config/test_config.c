@@ -660,6 +660,11 @@ static const struct refusal refusals[] = {
      "6: service web: health: check #2: timeout: 2s: expected less than the interval, 2s"},
     {"a_health_type_beside_checks", WEB "    health: { type: tcp, checks: [{}] }\n" BACKENDS,
      "6: service web: health: type: tcp: has no meaning beside `checks`: expected it in one of them"},
+    {"health_verification_beside_checks", WEB "    health: { verify: no, checks: [{}] }\n" BACKENDS,
+     "6: service web: health: verify: no: has no meaning beside `checks`: expected it in one of them"},
+    {"a_health_command_beside_checks",
+     WEB "    health: { command: [/bin/true], checks: [{}] }\n" BACKENDS,
+     "6: service web: health: command: /bin/true: has no meaning beside `checks`: expected it in one of them"},
     {"a_health_path_beside_checks_that_are_inherited",
      "defaults: { health: { checks: [{ type: http }] } }\n" WEB
      "    health: { path: /a }\n" BACKENDS,

@@ -261,7 +261,7 @@ static void it_has_no_rights_and_a_session_of_its_own(void **unused)
 	begin();
 	use_script("cat /proc/self/status >status\n"
 		   "echo $$ $(cut -d' ' -f5,6 /proc/$$/stat) >session\n"
-		   "ls /proc/$$/fd | tr '\\n' ' ' >descriptors; id -u >user; pwd >where");
+		   "(ls /proc/$$/fd | tr '\\n' ' ' >descriptors); id -u >user; pwd >where");
 	say("x");
 	run_until_ended(1);
 	text = content("status");
@@ -317,6 +317,14 @@ static void a_command_that_does_not_exist_is_counted_and_logged(void **unused)
 			    "such file or directory");
 }
 
+/* The process whose number the script has written. */
+static void read_child(char pid[32])
+{
+	const char *text = content("child");
+
+	snprintf(pid, 32, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
 /* Gone, or waiting for its parent. */
 static bool has_ended(const void *arg)
 {
@@ -346,7 +354,7 @@ static void one_that_hangs_is_killed_with_its_children(void **unused)
 	log_end(&log);
 	assert_int_equal(events_notify_counts()[NOTIFY_timeout], 1);
 	expect_logged(&log, "killed after 1500ms, with what it had started");
-	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	read_child(pid);
 	run_until(has_ended, pid);
 }
 
@@ -359,7 +367,7 @@ static void what_it_leaves_behind_ends_with_it(void **unused)
 	say("x");
 	run_until_ended(1);
 	assert_int_equal(events_notify_counts()[NOTIFY_ok], 1);
-	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	read_child(pid);
 	run_until(has_ended, pid);
 }
 
@@ -375,7 +383,7 @@ static void what_has_left_its_session_is_killed_with_it(void **unused)
 	say("x");
 	run_until_ended(1);
 	assert_int_equal(events_notify_counts()[NOTIFY_timeout], 1);
-	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	read_child(pid);
 	assert_true(has_ended(pid));
 }
 
@@ -388,7 +396,7 @@ static void what_has_left_its_session_ends_with_it(void **unused)
 	say("x");
 	run_until_ended(1);
 	assert_int_equal(events_notify_counts()[NOTIFY_failed], 1);
-	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	read_child(pid);
 	assert_true(has_ended(pid));
 }
 
@@ -400,7 +408,7 @@ static void what_has_left_its_session_ends_with_lbd(void **unused)
 	use_script("(" DAEMON ")\nsleep 1000");
 	say("x");
 	run_until(file_is_there, "child");
-	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	read_child(pid);
 	events_close();
 	assert_true(has_ended(pid));
 }
@@ -415,7 +423,7 @@ static void one_whose_process_is_stopped_is_killed_all_the_same(void **unused)
 	say("x");
 	run_until_ended(1);
 	assert_int_equal(events_notify_counts()[NOTIFY_timeout], 1);
-	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	read_child(pid);
 	run_until(has_ended, pid);
 }
 
@@ -463,7 +471,7 @@ static void one_that_runs_ends_with_lbd(void **unused)
 	use_script("echo $$ >child.new; mv child.new child; exec sleep 1000");
 	say("x");
 	run_until(file_is_there, "child");
-	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	read_child(pid);
 	events_close();
 	assert_true(has_ended(pid));
 }

@@ -17,17 +17,21 @@ static struct event_base *base;
 static struct lateness *lateness;
 static struct health *health;
 
+static inline void turn(void)
+{
+	struct timeval tick = {.tv_usec = 5000};
+
+	event_base_loopexit(base, &tick);
+	event_base_loop(base, EVLOOP_ONCE);
+}
+
 /* Turns the loop until *flag reaches wanted. False: it hangs. */
 static inline bool run_until(const unsigned *flag, unsigned wanted)
 {
 	uint64_t end = clock_monotonic_ms() + HANG_MS;
 
-	while (*flag < wanted && clock_monotonic_ms() < end) {
-		struct timeval tick = {.tv_usec = 5000};
-
-		event_base_loopexit(base, &tick);
-		event_base_loop(base, EVLOOP_ONCE);
-	}
+	while (*flag < wanted && clock_monotonic_ms() < end)
+		turn();
 	return *flag >= wanted;
 }
 

@@ -20,32 +20,13 @@
 
 #include "common/clock.h"
 #include "lbd/health/bytes.h"
+#include "health_found.h"
 #include "health_loop.h"
 #include "lbd/health/health.h"
 #include "support/test_addr.h"
 #include "support/test_netns.h"
 
 /* ---- one probe ---- */
-
-struct found {
-	unsigned results;
-	enum health_outcome outcome;
-	enum health_status status;
-	uint32_t latency_us;
-	char why[320], said[320];
-};
-
-static void on_result(void *arg, const struct health_result *result)
-{
-	struct found *found = arg;
-
-	found->results++;
-	found->outcome = result->outcome;
-	found->status = result->status;
-	found->latency_us = result->latency_us;
-	snprintf(found->why, sizeof(found->why), "%s", result->why);
-	snprintf(found->said, sizeof(found->said), "%s", result->said);
-}
 
 static struct health_spec spec_of(const char *type)
 {
@@ -334,6 +315,16 @@ static void tcp_answer_is_read_up_to_4_kib(void **state)
 
 /* ---- agent ---- */
 
+static struct found ask_agent(struct server *server, const struct health_spec *spec)
+{
+	struct found found;
+
+	server_start(server);
+	found = probe(spec, "127.0.0.1", server->port);
+	server_stop(server);
+	return found;
+}
+
 static void agent_says_what_its_line_says(void **state)
 {
 	static const char *const lines[][2] = {{"up 50%\n", "up 50% "},
@@ -347,9 +338,7 @@ static void agent_says_what_its_line_says(void **state)
 		struct health_spec spec = spec_of("agent");
 		struct found found;
 
-		server_start(&server);
-		found = probe(&spec, "127.0.0.1", server.port);
-		server_stop(&server);
+		found = ask_agent(&server, &spec);
 		assert_int_equal(found.outcome, HEALTH_PASSED);
 		assert_string_equal(found.said, lines[i][1]);
 	}
@@ -362,9 +351,7 @@ static void agent_is_asked_what_the_config_says(void **state)
 	struct found found;
 
 	spec.send = (char *)"web\n";
-	server_start(&server);
-	found = probe(&spec, "127.0.0.1", server.port);
-	server_stop(&server);
+	found = ask_agent(&server, &spec);
 	assert_string_equal(found.said, "maint ");
 }
 
@@ -384,9 +371,7 @@ static void agent_that_is_not_understood_says_nothing(void **state)
 		struct health_spec spec = spec_of("agent");
 		struct found found;
 
-		server_start(&server);
-		found = probe(&spec, "127.0.0.1", server.port);
-		server_stop(&server);
+		found = ask_agent(&server, &spec);
 		assert_string_equal(found.why, answers[i][1]);
 		assert_int_equal(found.outcome, HEALTH_FAILED);
 		assert_string_equal(found.said, "");
@@ -400,9 +385,7 @@ static void agent_whose_line_does_not_end_has_timed_out(void **state)
 	struct found found;
 
 	spec.timeout_ms = 150;
-	server_start(&server);
-	found = probe(&spec, "127.0.0.1", server.port);
-	server_stop(&server);
+	found = ask_agent(&server, &spec);
 	assert_string_equal(found.why, "line without an end: timed out after 150ms");
 }
 

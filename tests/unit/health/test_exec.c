@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "health_found.h"
 #include "health_loop.h"
 #include "lbd/health/health.h"
 #include "support/test_addr.h"
@@ -22,23 +23,6 @@
 #include "support/test_netns.h"
 
 static char directory[] = "/tmp/lbd-test-exec-XXXXXX";
-
-struct found {
-	unsigned results;
-	enum health_outcome outcome;
-	enum health_status status;
-	char why[320];
-};
-
-static void on_result(void *arg, const struct health_result *result)
-{
-	struct found *found = arg;
-
-	found->results++;
-	found->outcome = result->outcome;
-	found->status = result->status;
-	snprintf(found->why, sizeof(found->why), "%s", result->why);
-}
 
 static struct health_spec spec_of(const char *command)
 {
@@ -186,12 +170,8 @@ static void a_check_removed_while_its_command_runs_is_silent(void **state)
 	snprintf(command, sizeof(command), "/bin/sh\n-c\ntouch $0; sleep 1000\n%s", mark);
 	spec.command = command;
 	check = add(&spec, HEALTH_UNKNOWN, &found);
-	while (access(mark, F_OK) && clock_monotonic_ms() < end) {
-		struct timeval tick = {.tv_usec = 5000};
-
-		event_base_loopexit(base, &tick);
-		event_base_loop(base, EVLOOP_ONCE);
-	}
+	while (access(mark, F_OK) && clock_monotonic_ms() < end)
+		turn();
 	assert_int_equal(access(mark, F_OK), 0);
 	health_remove(check);
 	assert_int_equal(found.results, 0);
@@ -236,6 +216,15 @@ static void a_command_needs_no_source_address(void **state)
 	assert_int_equal(found.status, HEALTH_UP);
 }
 
+/* It may have `to: vip` from `defaults`, which says nothing about a command: there is no way. */
+static void a_command_needs_no_way_to_the_vip(void **state)
+{
+	struct health_spec spec = spec_of("/bin/true");
+
+	spec.to_vip = true;
+	assert_int_equal(probe_as(&spec, HEALTH_UNKNOWN).status, HEALTH_UP);
+}
+
 static void beside_other_checks_it_counts_as_they_do(void **state)
 {
 	struct health_spec list[] = {spec_of("/bin/true"), spec_of("/bin/false")};
@@ -268,6 +257,7 @@ int main(int argc, char **argv)
 	    TEST(a_check_removed_while_its_command_runs_is_silent),
 	    TEST(three_hundred_commands_at_once_are_all_up),
 	    TEST(a_command_needs_no_source_address),
+	    TEST(a_command_needs_no_way_to_the_vip),
 	    TEST(beside_other_checks_it_counts_as_they_do),
 	};
 	char text[128];

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "health_found.h"
 #include "health_loop.h"
 #include "lbd/health/health.h"
 #include "support/test_addr.h"
@@ -122,23 +123,6 @@ static void server_stop(void)
 }
 
 /* ---- one probe ---- */
-
-struct found {
-	unsigned results;
-	enum health_outcome outcome;
-	enum health_status status;
-	char why[320];
-};
-
-static void on_result(void *arg, const struct health_result *result)
-{
-	struct found *found = arg;
-
-	found->results++;
-	found->outcome = result->outcome;
-	found->status = result->status;
-	snprintf(found->why, sizeof(found->why), "%s", result->why);
-}
 
 static struct health_spec spec_of(const char *type)
 {

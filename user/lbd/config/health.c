@@ -180,23 +180,13 @@ static void read_type(const struct config_place *at, const char *text, struct he
 /* 200 or 200-399, or several of these. */
 static void read_status(const struct config_place *at, const char *text, struct health_spec *health)
 {
-	unsigned min = 599, max = 100;
-
-	if (strlen(text) > health_text_max[HEALTH_TEXT_status] || !*text ||
-	    health_status_within(text, 0) < 0) {
+	if (strlen(text) > health_text_max[HEALTH_TEXT_status] ||
+	    health_status_bounds(text, &health->status_min, &health->status_max)) {
 		config_complain(
 		    at, "status", text,
 		    "expected a status from 100 to 599, or a range of them such as 200-399");
 		return;
 	}
-	for (unsigned status = 100; status < 600; status++) {
-		if (health_status_within(text, status) != 1)
-			continue;
-		min = status < min ? status : min;
-		max = status;
-	}
-	health->status_min = min;
-	health->status_max = max;
 	free(health->status);
 	health->status = NULL;
 	if (strchr(text, ','))
@@ -254,13 +244,27 @@ static bool is_header(const char *text)
 	return true;
 }
 
-/* The list as lines of one text. */
+/* A list of the config as lines of one text; the first one is not empty. */
+struct lines {
+	char text[2048];
+	size_t length;
+};
+
+/* False: it is longer than max bytes now. */
+static bool add_line(struct lines *lines, const char *line, size_t max)
+{
+	lines->length +=
+	    (size_t)snprintf(lines->text + lines->length, sizeof(lines->text) - lines->length,
+			     "%s%s", lines->length ? "\n" : "", line);
+	return lines->length <= max;
+}
+
 static void read_headers(const struct config_place *at, const struct raw_health *raw,
 			 struct health_spec *health)
 {
-	char lines[2048];
-	size_t length = 0;
+	struct lines lines;
 
+	lines.length = 0;
 	for (unsigned i = 0; i < raw->headers_count; i++) {
 		const char *header = raw->headers[i];
 
@@ -269,16 +273,14 @@ static void read_headers(const struct config_place *at, const struct raw_health 
 					     "expected \"Name: value\", not Host (that is `host`)");
 			return;
 		}
-		length += (size_t)snprintf(lines + length, sizeof(lines) - length, "%s%s",
-					   length ? "\n" : "", header);
-		if (length > health_text_max[HEALTH_TEXT_headers]) {
+		if (!add_line(&lines, header, health_text_max[HEALTH_TEXT_headers])) {
 			config_complain_item(at, "headers", i, header,
 					     "expected at most 2047 bytes of headers");
 			return;
 		}
 	}
 	if (raw->headers_count)
-		config_copy_text(at, lines, &health->headers);
+		config_copy_text(at, lines.text, &health->headers);
 }
 
 /* A word of a command: anything but control characters, of which the line end separates words. */
@@ -290,13 +292,12 @@ static bool is_word(const char *text)
 	return true;
 }
 
-/* The words as lines of one text. */
 static void read_command(const struct config_place *at, const struct raw_health *raw,
 			 struct health_spec *health)
 {
-	char lines[2048];
-	size_t length = 0;
+	struct lines lines;
 
+	lines.length = 0;
 	for (unsigned i = 0; i < raw->command_count; i++) {
 		const char *word = raw->command[i];
 
@@ -310,16 +311,14 @@ static void read_command(const struct config_place *at, const struct raw_health 
 					     "expected no control characters");
 			return;
 		}
-		length += (size_t)snprintf(lines + length, sizeof(lines) - length, "%s%s",
-					   i ? "\n" : "", word);
-		if (length > health_text_max[HEALTH_TEXT_command]) {
+		if (!add_line(&lines, word, health_text_max[HEALTH_TEXT_command])) {
 			config_complain_item(at, "command", i, word,
 					     "expected at most 2047 bytes for all words");
 			return;
 		}
 	}
 	if (raw->command_count)
-		config_copy_text(at, lines, &health->command);
+		config_copy_text(at, lines.text, &health->command);
 }
 
 /* A probe must end before the next begins. The default timeout is three quarters of the interval,
@@ -360,21 +359,12 @@ static void read_check(const struct config_place *at, const struct raw_health *r
 		read_status(at, raw->status, health);
 }
 
-static void drop_checks(struct health_spec *health)
-{
-	for (unsigned i = 0; i < health->checks_count; i++)
-		health_spec_done(&health->checks[i]);
-	free(health->checks);
-	health->checks = NULL;
-	health->checks_count = 0;
-}
-
 static void read_checks(const struct config_place *at, const struct raw_health *raw,
 			struct health_spec *health)
 {
 	struct config_place item;
 
-	drop_checks(health);
+	health_spec_drop_checks(health);
 	health->checks = calloc(raw->checks_count, sizeof(*health->checks));
 	if (!health->checks) {
 		config_source_oom(at->source);
@@ -404,7 +394,7 @@ void config_read_health(const struct config_place *parent, const struct raw_heal
 	if (raw->checks_count)
 		read_checks(&at, raw, health);
 	else if (raw->type)
-		drop_checks(health);
+		health_spec_drop_checks(health);
 	check_timing(&at, raw->timeout, raw->interval, health);
 }
 
@@ -427,25 +417,47 @@ static void check_key(const struct config_place *at, const char *key, const char
 				type, types[0]);
 }
 
+/* Keys of one check that are not in `texts`. */
+enum { OTHERS = 7 };
+
+struct other_key {
+	const char *key, *value; /* as written; NULL: not given */
+	const char *types[4];
+};
+
+static void list_others(const struct raw_health *raw, struct other_key ret[OTHERS])
+{
+	const struct other_key others[OTHERS] = {
+	    {"status", raw->status, {"http", "https"}},
+	    {"headers", raw->headers_count ? raw->headers[0] : NULL, {"http", "https"}},
+	    {"verify",
+	     !raw->verify   ? NULL
+	     : *raw->verify ? "yes"
+			    : "no",
+	     {"https", "tls"}},
+	    {"ca-file", raw->ca_file, {"https", "tls"}},
+	    {"certificate-file", raw->certificate_file, {"https", "tls"}},
+	    {"key-file", raw->key_file, {"https", "tls"}},
+	    {"command", raw->command_count ? raw->command[0] : NULL, {"exec"}},
+	};
+
+	memcpy(ret, others, sizeof(others));
+}
+
 /* Keys of the service's own mapping beside another type of check. `none` switches a check off, with
  * whatever else is there. */
 static void check_keys(const struct config_place *at, const struct raw_health *raw,
 		       const char *type)
 {
-	static const char *const http[4] = {"http", "https"}, *const exec[4] = {"exec"},
-				 *const tls[4] = {"https", "tls"};
+	struct other_key others[OTHERS];
 
 	if (!strcmp(type, "none"))
 		return;
+	list_others(raw, others);
 	for (unsigned i = 0; i < TEXTS; i++)
 		check_key(at, texts[i].text.key, raw_text(raw, i), texts[i].types, type);
-	check_key(at, "status", raw->status, http, type);
-	check_key(at, "headers", raw->headers_count ? raw->headers[0] : NULL, http, type);
-	check_key(at, "verify", !raw->verify ? NULL : *raw->verify ? "yes" : "no", tls, type);
-	check_key(at, "ca-file", raw->ca_file, tls, type);
-	check_key(at, "certificate-file", raw->certificate_file, tls, type);
-	check_key(at, "key-file", raw->key_file, tls, type);
-	check_key(at, "command", raw->command_count ? raw->command[0] : NULL, exec, type);
+	for (unsigned i = 0; i < OTHERS; i++)
+		check_key(at, others[i].key, others[i].value, others[i].types, type);
 	if (raw->to && !strcmp(raw->to, "vip") && !strcmp(type, "exec"))
 		config_complain(at, "to", raw->to,
 				"has no meaning for an exec check: lbd does not send its packets");
@@ -504,30 +516,24 @@ static void check_exchange(const struct config_place *at, const struct health_sp
 
 /* ---- several checks ---- */
 
+static void check_beside(const struct config_place *at, const char *key, const char *value)
+{
+	if (value)
+		config_complain(at, key, value,
+				"has no meaning beside `checks`: expected it in one of them");
+}
+
 /* Keys of one check have no meaning beside a list of them. */
 static void check_beside_checks(const struct config_place *at, const struct raw_health *raw)
 {
-	static const char expected[] = "has no meaning beside `checks`: expected it in one of them";
+	struct other_key others[OTHERS];
 
+	list_others(raw, others);
 	for (unsigned i = 0; i < TEXTS; i++)
-		if (raw_text(raw, i))
-			config_complain(at, texts[i].text.key, raw_text(raw, i), "%s", expected);
-	if (raw->type)
-		config_complain(at, "type", raw->type, "%s", expected);
-	if (raw->status)
-		config_complain(at, "status", raw->status, "%s", expected);
-	if (raw->headers_count)
-		config_complain(at, "headers", raw->headers[0], "%s", expected);
-	if (raw->command_count)
-		config_complain(at, "command", raw->command[0], "%s", expected);
-	if (raw->verify)
-		config_complain(at, "verify", NULL, "%s", expected);
-	if (raw->ca_file)
-		config_complain(at, "ca-file", raw->ca_file, "%s", expected);
-	if (raw->certificate_file)
-		config_complain(at, "certificate-file", raw->certificate_file, "%s", expected);
-	if (raw->key_file)
-		config_complain(at, "key-file", raw->key_file, "%s", expected);
+		check_beside(at, texts[i].text.key, raw_text(raw, i));
+	check_beside(at, "type", raw->type);
+	for (unsigned i = 0; i < OTHERS; i++)
+		check_beside(at, others[i].key, others[i].value);
 }
 
 static void check_item_timing(const struct config_place *at, const struct health_spec *whole,

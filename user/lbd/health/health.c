@@ -29,6 +29,7 @@ struct member {
 	const struct health_kind *kind;
 	const struct health_spec *config;
 	struct health_probe_spec spec;
+	bool to_vip;          /* it takes the check's way */
 	uint64_t way_packets; /* when the probe began */
 	/* the probe that runs, here or in the probe process */
 	struct attempt *local;
@@ -350,33 +351,32 @@ static uint32_t slowest(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
+/* More than what is kept; of two that say the same, the first in the list. */
+static bool says_more(const struct member *member, const struct attempt_result *result)
+{
+	const struct health_check *check = member->check;
+	int more = check->first ? gravity(result->outcome) - gravity(check->kept.outcome) : 1;
+
+	return more > 0 || (!more && member < check->first);
+}
+
 /* Adds the result of a member that decides nothing: one that passed where all must, or failed where
  * one is enough, or had no result. */
 static void keep_result(struct member *member, const struct attempt_result *result)
 {
 	struct health_check *check = member->check;
-	struct attempt_result *kept = &check->kept, before = *kept;
-	bool first = !check->first, grave;
+	struct attempt_result *kept = &check->kept;
+	const struct attempt_result before = check->first ? *kept : *result;
 
-	grave = !first && gravity(result->outcome) > gravity(before.outcome);
-	if (first || grave ||
-	    (gravity(result->outcome) == gravity(before.outcome) && member < check->first)) {
+	if (says_more(member, result)) {
 		*kept = *result;
 		name_check(member, result->why, check->kept_why);
 		kept->why = check->kept_why;
 		check->first = member;
 	}
-	if (first)
-		return;
 	kept->latency_us = slowest(before.latency_us, result->latency_us);
-	if (before.began_us < kept->began_us)
-		kept->began_us = before.began_us;
-	if (result->began_us < kept->began_us)
-		kept->began_us = result->began_us;
-	if (before.ended_us > kept->ended_us)
-		kept->ended_us = before.ended_us;
-	if (result->ended_us > kept->ended_us)
-		kept->ended_us = result->ended_us;
+	kept->began_us = before.began_us < result->began_us ? before.began_us : result->began_us;
+	kept->ended_us = before.ended_us > result->ended_us ? before.ended_us : result->ended_us;
 }
 
 /* The first that fails decides where all must pass, and the first that passes where one is enough.
@@ -413,7 +413,7 @@ static bool took_its_way(const struct member *member)
 {
 	const struct health_way *way = &member->check->way;
 
-	if (!member->config->to_vip || way->sent(way->arg, way->mark) != member->way_packets)
+	if (!member->to_vip || way->sent(way->arg, way->mark) != member->way_packets)
 		return true;
 	way->missed(way->arg);
 	return false;
@@ -470,7 +470,7 @@ static int find_way(struct member *member, char why[FAILURE_TEXT])
 	const struct health_way *way = &member->check->way;
 	int rc;
 
-	if (!member->config->to_vip)
+	if (!member->to_vip)
 		return 0;
 	rc = way->prepare(way->arg, &way->to, why, FAILURE_TEXT);
 	if (rc)
@@ -564,8 +564,6 @@ static void on_timer(int fd, short what, void *arg)
 			return;
 }
 
-/* ---- checks ---- */
-
 /* ---- names ---- */
 
 #define NAMES (sizeof(struct health_names) / sizeof(char *))
@@ -608,6 +606,8 @@ int health_name(struct health_check *check, const struct health_names *names)
 	return rc;
 }
 
+/* ---- checks ---- */
+
 static void free_check(struct health_check *check)
 {
 	health_spec_done(&check->config);
@@ -632,6 +632,7 @@ static bool make_members(struct health_check *check, const struct addr *address,
 		    .check = check,
 		    .kind = kind,
 		    .config = &list[i],
+		    .to_vip = list[i].to_vip && !kind->aside,
 		    .spec = {.kind = kind,
 			     .address = *address,
 			     .port = list[i].port ? list[i].port : of_all,

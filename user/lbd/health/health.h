@@ -87,10 +87,13 @@ bool health_is_record(const char *text);
 /* Whether a status is in one of the ranges of a list such as "200,204,300-399"; -EINVAL: that is no
  * such list, whose numbers are 100 to 599. */
 int health_status_within(const char *list, long status);
+/* The lowest and the highest of such a list; -EINVAL also if it is empty. */
+int health_status_bounds(const char *list, uint32_t *ret_min, uint32_t *ret_max);
 
 /* 0 or -ENOMEM; *ret then holds nothing. */
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret);
-void health_spec_done(struct health_spec *spec); /* frees what it points to */
+void health_spec_done(struct health_spec *spec);        /* frees what it points to */
+void health_spec_drop_checks(struct health_spec *spec); /* it is the only check then */
 bool health_spec_same(const struct health_spec *a, const struct health_spec *b); /* port: as is */
 
 enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
@@ -111,8 +114,8 @@ struct health_result {
 	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; of
 	 * several checks "check 2, http: HTTP status 503, expected 200-399"; "" if none */
 	const char *why;
-	const char
-	    *said; /* by an agent, in a probe that passed: for health_advice_parse; else "" */
+	/* by an agent, in a probe that passed: for health_advice_parse; else "" */
+	const char *said;
 };
 
 /* ---- agents ---- */
@@ -179,6 +182,7 @@ struct health_way {
 
 /* A check with to_vip is not run before this. The way is copied. */
 void health_set_way(struct health_check *check, const struct health_way *way);
+
 /* Who a check is about, for a command that checks it. */
 struct health_names {
 	const char *service, *vip, *vip_port, *protocol, *backend;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The spec of a check: copied, compared, freed; and which kind it asks for. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,26 +43,55 @@ static int copy_checks(const struct health_spec *from, struct health_spec *to)
 	return 0;
 }
 
+/* The range at *at, which is moved to the one after it. False: it is none. */
+static bool read_range(const char **at, unsigned *ret_min, unsigned *ret_max)
+{
+	const char *text = *at + strspn(*at, " ");
+	unsigned min = 0, max = 0;
+	int end = 0;
+
+	if (sscanf(text, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
+		max = min;
+	if (!end || *text < '1' || *text > '5' || min < 100 || max > 599 || min > max)
+		return false;
+	text += end;
+	text += strspn(text, " ");
+	if (*text && (*text++ != ',' || !text[strspn(text, " ")]))
+		return false;
+	*at = text;
+	*ret_min = min;
+	*ret_max = max;
+	return true;
+}
+
 int health_status_within(const char *list, long status)
 {
 	bool within = false;
+	unsigned min, max;
 
-	for (const char *at = list; *at;) {
-		unsigned min = 0, max = 0;
-		int end = 0;
-
-		at += strspn(at, " ");
-		if (sscanf(at, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
-			max = min;
-		if (!end || *at < '1' || *at > '5' || min < 100 || max > 599 || min > max)
+	while (*list) {
+		if (!read_range(&list, &min, &max))
 			return -EINVAL;
 		within |= status >= (long)min && status <= (long)max;
-		at += end;
-		at += strspn(at, " ");
-		if (*at && (*at++ != ',' || !at[strspn(at, " ")]))
-			return -EINVAL;
 	}
 	return within;
+}
+
+int health_status_bounds(const char *list, uint32_t *ret_min, uint32_t *ret_max)
+{
+	unsigned least = UINT_MAX, most = 0, min, max;
+
+	if (!*list)
+		return -EINVAL;
+	while (*list) {
+		if (!read_range(&list, &min, &max))
+			return -EINVAL;
+		least = min < least ? min : least;
+		most = max > most ? max : most;
+	}
+	*ret_min = least;
+	*ret_max = most;
+	return 0;
 }
 
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
@@ -81,6 +111,15 @@ int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
 	return failed ? -ENOMEM : 0;
 }
 
+void health_spec_drop_checks(struct health_spec *spec)
+{
+	for (unsigned i = 0; i < spec->checks_count; i++)
+		health_spec_done(&spec->checks[i]);
+	free(spec->checks);
+	spec->checks = NULL;
+	spec->checks_count = 0;
+}
+
 void health_spec_done(struct health_spec *spec)
 {
 	free(spec->type);
@@ -91,11 +130,7 @@ void health_spec_done(struct health_spec *spec)
 		free(spec->texts[i]);
 		spec->texts[i] = NULL;
 	}
-	for (unsigned i = 0; i < spec->checks_count; i++)
-		health_spec_done(&spec->checks[i]);
-	free(spec->checks);
-	spec->checks = NULL;
-	spec->checks_count = 0;
+	health_spec_drop_checks(spec);
 }
 
 static bool same_checks(const struct health_spec *a, const struct health_spec *b)
