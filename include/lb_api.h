@@ -92,12 +92,14 @@
  *      BACKEND:
  *      { "service", "address", "name": null or text, "labels": { KEY: text }, "weight",
  *        "effective_weight", "backup": bool,
- *        "condition": "up"|"starting"|"draining"|"drained"|"checking"|"no-next-hop"|"down",
+ *        "condition": "up"|"starting"|"draining"|"drained"|"checking"|"maintenance"|"no-next-hop"|
+ *                     "down",
  *        "why", "since_s" (since the condition began), "latency_us" (of health checks),
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
  *        "kept_slots" (kept for older flows), "drained": bool, "drain": null or DRAIN,
  *        "next_hop": null or { "interface", "mac", "vlan",
  *                      "mtu": of the whole path, for a packet with what lbd puts in front },
+ *        "admin": "auto"|"up"|"down"|"maintenance" (the state that an operator has set),
  *        "agent": null (the service asks none) or { "heard": bool (it has answered),
  *                      "state": "up"|"down"|"drain"|"maint", "weight": null or percent,
  *                      "text": its reason or "",
@@ -191,6 +193,8 @@
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms" or
  *                            "force_after": "5m" (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
+ * POST /v1/backend/state   { "service", "address", "state": as "admin" above }
+ *      -> { "backend": BACKEND }
  * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
  *                            the VIPs are not announced any more) } -> { "node": NODE }
  *

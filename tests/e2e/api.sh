@@ -112,6 +112,8 @@ test_changes_have_the_shape_of_the_document() {
 	ask 200 POST /v1/detach '{"interface":"late"}'
 	ip -n "$(ns lb)" link del late
 	ask 200 POST /v1/backend/weight "{$target,\"weight\":7}"
+	ask 200 POST /v1/backend/state "{$target,\"state\":\"maintenance\"}"
+	ask 200 POST /v1/backend/state "{$target,\"state\":\"auto\"}"
 	ask 200 POST /v1/backend/drain "{$target,\"on\":true,\"force_after_ms\":600000}"
 	ask 200 GET /v1/backends
 	ask 200 POST /v1/save '{}'
@@ -158,6 +160,8 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 	run_verb detach late
 	ip -n "$(ns lb)" link del late
 	run_verb 'backend weight' web4 10.0.0.11 7
+	run_verb 'backend state' web4 10.0.0.11 down
+	run_verb 'backend state' web4 10.0.0.11 auto
 	run_verb diff
 	run_verb save
 	run_verb reload --dry-run

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backend add, remove, drain, undrain, weight: run-time changes of one backend. Drains last
- * until undrain, the others until the next reload. */
+/* lbctl backend add, remove, drain, undrain, weight, state: run-time changes of one backend. Drains
+ * last until undrain, states until another is set, the others until the next reload. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -210,6 +210,34 @@ static int run_weight(struct call *call, struct error *err)
 			 describe_weight, err);
 }
 
+static void describe_state(const json_t *answer, const struct call *call, char *text, size_t size)
+{
+	const json_t *backend = json_object_get(answer, "backend");
+	const char *condition = json_text(backend, "condition"), *why = json_text(backend, "why"),
+		   *state = call_argument(call, 2);
+
+	if (!strcmp(state, "auto"))
+		snprintf(text, size, "its checks decide; it is %s%s%s", condition, *why ? ": " : "",
+			 why);
+	else if (!strcmp(state, "up") && strcmp(condition, "up") && strcmp(condition, "starting"))
+		snprintf(text, size, "set to up; it is %s%s%s", condition, *why ? ": " : "", why);
+	else if (!strcmp(state, "up"))
+		snprintf(text, size, "set to up, whatever its checks find");
+	else
+		snprintf(text, size,
+			 "set to %s: its flows go to other backends; to end it: "
+			 "lbctl backend state %s %s auto",
+			 state, call_argument(call, 0), call_argument(call, 1));
+}
+
+static int run_state(struct call *call, struct error *err)
+{
+	return change_as(call, "/v1/backend/state",
+			 json_pack("{s:s, s:s, s:s}", "service", call_argument(call, 0), "address",
+				   call_argument(call, 1), "state", call_argument(call, 2)),
+			 describe_state, err);
+}
+
 REGISTER(verb, backend_add) = {
     .name = "backend add",
     .group = VERB_CHANGE,
@@ -288,4 +316,25 @@ REGISTER(verb, backend_weight) = {
 		  ARGUMENT("WEIGHT", WORDS_NONE)},
     .examples = {{"backend weight web 10.0.0.12 200", "twice the default"}},
     .run = run_weight,
+};
+
+REGISTER(verb, backend_state) = {
+    .name = "backend state",
+    .group = VERB_CHANGE,
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "set a backend's state, whatever its checks find",
+    .details =
+	"STATE is one of: maintenance (it is not used, its flows go to other backends at "
+	"once, and its service does not count as degraded for it); down (the same, but it "
+	"counts as down); up (it is used although its check or its agent says otherwise, "
+	"but needs a next hop); auto (checks and agent decide again). Checks go on in each "
+	"state, so that after auto the last results count. To let flows end first: lbctl "
+	"drain --wait. Lasts until it is set to auto, also over reloads and restarts of lbd; "
+	"`lbctl save` does not write it.",
+    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND),
+		  ARGUMENT("STATE", WORDS_STATE)},
+    .examples = {{"backend state web 10.0.0.12 maintenance", "its host is about to be rebuilt"},
+		 {"backend state web 10.0.0.12 auto", "it is back; slow start begins when its "
+						      "check passes"}},
+    .run = run_state,
 };

@@ -81,7 +81,8 @@ static void print_reasons(const json_t *backends, const struct list_style *style
 		const char *condition = json_text(backend, "condition"),
 			   *why = json_text(backend, "why");
 
-		if (!*why || strcmp(condition, "up") == 0)
+		if (!*why ||
+		    (!strcmp(condition, "up") && strcmp(json_text(backend, "admin"), "up") != 0))
 			continue;
 		fputs(shown++ ? "" : "\n", style->out);
 		print_sentence(style, backend, format_tone(condition), condition, why);
@@ -144,13 +145,14 @@ REGISTER(verb, backends) = {
     .group = VERB_SHOW,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "list backends with condition, weight and totals, and why one is not up",
-    .details = "CONDITION is one of: up; starting (slow start); draining (takes no new flows); "
-	       "drained (no flow depends on it: safe to stop); checking (no health check has "
-	       "finished yet); down; no-next-hop (no route, no neighbour, or packets would be "
-	       "lost on the way). WEIGHT is "
-	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
-	       "flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
-	       "On a terminal too narrow for all columns some are left out; --json has all.",
+    .details =
+	"CONDITION is one of: up; starting (slow start); draining (takes no new flows); "
+	"drained (no flow depends on it: safe to stop); checking (no health check has "
+	"finished yet); down; maintenance (set by an operator); no-next-hop (no route, no neighbour, or packets would be "
+	"lost on the way). WEIGHT is "
+	"EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
+	"flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
+	"On a terminal too narrow for all columns some are left out; --json has all.",
     .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
     .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
 		{.name = "--sort",

@@ -2,6 +2,7 @@
 /* lbctl reload: asks lbd to read its config again. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
@@ -21,6 +22,18 @@ static void print_changes(const json_t *answer, const char *list)
 	}
 }
 
+/* Else a state that was set is among them. */
+static bool keeps_drains_alone(const json_t *answer)
+{
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "kept"), i, change)
+		if (strcmp(json_text(change, "change"), "drain") != 0)
+			return false;
+	return true;
+}
+
 static void print_notes(const json_t *answer, bool whole)
 {
 	uint64_t kept = json_number(answer, "kept_overrides"),
@@ -29,9 +42,12 @@ static void print_notes(const json_t *answer, bool whole)
 
 	if (kept && whole)
 		printf("%s kept\n", format_plural(kept, "run-time change", changes));
-	else if (kept)
+	else if (kept && keeps_drains_alone(answer))
 		printf("%s kept: lbctl backend undrain ends one\n",
 		       format_plural(kept, "drain", changes));
+	else if (kept)
+		printf("%s kept: lbctl backend undrain or lbctl backend state ends one\n",
+		       format_plural(kept, "run-time change", changes));
 	print_changes(answer, "kept");
 	if (dropped)
 		printf("%s dropped: the config file takes precedence\n",

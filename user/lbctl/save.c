@@ -151,7 +151,7 @@ REGISTER(verb, save) = {
 	"it stays, comments too. The result is checked before it is written: it says "
 	"exactly what the file and the run-time changes say together, or nothing is "
 	"written. A removed backend goes with the comment in its line. What the file has no "
-	"place for (a service that left it) is named. A change goes into the file that has "
+	"place for (a service that left it, a state that was set) is named. A change goes into the file that has "
 	"the service, also if that is included. Deadlines of drains are not saved. "
 	"--json prints the text and what it contains and writes nothing.",
     .options = {{.name = "--print", .help = "print the file as it would be, and write nothing"}},

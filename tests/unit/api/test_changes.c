@@ -336,6 +336,15 @@ static void a_backend_is_called_by_its_name_and_a_service_by_its_vip(void **unus
 	finish(&list);
 	assert_non_null(strstr(list.answer, "\"name\":null,\"labels\":{}"));
 	assert_non_null(strstr(list.answer, "\"weight\":9"));
+	expect_answer("/v1/backend/state",
+		      "{\"service\": \"web\", \"address\": \"web-2\", \"state\": \"maintenance\"}",
+		      200, "\"condition\":\"maintenance\"");
+	expect_answer("/v1/backend/state",
+		      "{\"service\": \"web\", \"address\": \"web-2\", \"state\": \"ready\"}", 400,
+		      "state: \\\"ready\\\": expected auto, up, down or maintenance");
+	expect_answer("/v1/backend/state",
+		      "{\"service\": \"web\", \"address\": \"web-2\", \"state\": \"auto\"}", 200,
+		      "\"admin\":\"auto\"");
 	expect_answer("/v1/backend/remove", "{\"service\": \"web\", \"address\": \"web-2\"}", 200,
 		      "\"service\":\"web\",\"address\":\"10.0.0.2\"");
 }

@@ -290,6 +290,9 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {{"backend", "weight", "web", "10.0.0.1", "0"},
 	     "POST /v1/backend/weight {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"weight\":0}\n"},
+	    {{"backend", "state", "web", "10.0.0.1", "maintenance"},
+	     "POST /v1/backend/state {\"service\":\"web\",\"address\":\"10.0.0.1\","
+	     "\"state\":\"maintenance\"}\n"},
 	};
 	const struct fake_answer answers[] = {
 	    {"POST /v1/attach", 200, "{\"interface\":" ETH0 "}"},
@@ -301,6 +304,7 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {"POST /v1/backend/remove", 200, "{}"},
 	    {"POST /v1/backend/drain", 200, "{}"},
 	    {"POST /v1/backend/weight", 200, "{}"},
+	    {"POST /v1/backend/state", 200, "{}"},
 	    {NULL}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -330,6 +334,24 @@ static void reload_names_what_was_kept_and_what_was_dropped(void **state)
 			    "2 run-time changes dropped: the config file takes precedence\n"
 			    "  dropped  web 10.0.0.2: weight 7\n"
 			    "  dropped  dns 10.0.0.3: removal\n");
+}
+
+static void a_state_that_a_reload_keeps_is_called_no_drain(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"POST /v1/reload", 200,
+	     "{\"services\":1,\"backends\":2,\"kept_overrides\":2,\"dropped_overrides\":0,"
+	     "\"kept\":[{\"service\":\"web\",\"address\":\"10.0.0.1\",\"change\":\"drain\"},"
+	     "{\"service\":\"web\",\"address\":\"10.0.0.2\",\"change\":\"state down\"}]}"},
+	    {NULL}};
+
+	RUN(answers, "reload");
+	assert_string_equal(
+	    run.out,
+	    "reloaded: 1 service, 2 backends\n"
+	    "2 run-time changes kept: lbctl backend undrain or lbctl backend state ends one\n"
+	    "  kept     web 10.0.0.1: drain\n"
+	    "  kept     web 10.0.0.2: state down\n");
 }
 
 /* What lbctl says of a change is what lbd's answer shows. */
@@ -374,6 +396,23 @@ static void the_words_for_a_change_are_true(void **state)
 	     "POST /v1/backend/drain",
 	     "{\"backend\":{\"condition\":\"up\",\"weight\":0}}",
 	     "the drain has ended; it takes no new flows with weight 0\n"},
+	    {{"backend", "state", "web", "10.0.0.1", "down"},
+	     "POST /v1/backend/state",
+	     "{\"backend\":{\"condition\":\"down\"}}",
+	     "set to down: its flows go to other backends; to end it: "
+	     "lbctl backend state web 10.0.0.1 auto\n"},
+	    {{"backend", "state", "web", "10.0.0.1", "auto"},
+	     "POST /v1/backend/state",
+	     "{\"backend\":{\"condition\":\"down\",\"why\":\"connect: refused\"}}",
+	     "its checks decide; it is down: connect: refused\n"},
+	    {{"backend", "state", "web", "10.0.0.1", "up"},
+	     "POST /v1/backend/state",
+	     "{\"backend\":{\"condition\":\"starting\"}}",
+	     "set to up, whatever its checks find\n"},
+	    {{"backend", "state", "web", "10.0.0.1", "up"},
+	     "POST /v1/backend/state",
+	     "{\"backend\":{\"condition\":\"no-next-hop\",\"why\":\"no route\"}}",
+	     "set to up; it is no-next-hop: no route\n"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -981,6 +1020,7 @@ int main(void)
 	    cmocka_unit_test(json_output_is_the_answer_of_lbd),
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
+	    cmocka_unit_test(a_state_that_a_reload_keeps_is_called_no_drain),
 	    cmocka_unit_test(reload_names_what_was_kept_and_what_was_dropped),
 	    cmocka_unit_test(the_words_for_a_change_are_true),
 	    cmocka_unit_test(services_that_are_down_say_why),

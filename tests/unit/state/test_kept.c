@@ -411,6 +411,57 @@ static void a_drain_holds_and_all_else_is_dropped_by_name(void **ret)
 	overrides_done(&kept);
 }
 
+static void a_state_that_is_set_holds_over_a_reload(void **ret)
+{
+	struct scene *scene = *ret;
+	struct override *entry = change(scene, "10.0.0.1"), *added;
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	entry->admin = ADMIN_MAINTENANCE;
+	entry->has_weight = entry->drain = true;
+	entry->weight = 7;
+	added = change(scene, "10.0.1.1");
+	added->added = added->has_weight = true;
+	added->admin = ADMIN_UP;
+	next_set(&next, scene);
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 1);
+	assert_int_equal(kept.list[0].admin, ADMIN_MAINTENANCE);
+	assert_true(kept.list[0].drain && !kept.list[0].has_weight);
+	assert_int_equal(report.kept, 2);
+	assert_string_equal(report.notes[0].what, "drain");
+	assert_string_equal(report.notes[1].what, "state maintenance");
+	assert_string_equal(report.notes[2].what, "weight 7 (the file has 100)");
+	assert_string_equal(report.notes[3].what, "backend added, weight 0");
+	reload_report_done(&report);
+	overrides_done(&kept);
+	reload_as(scene, &next, true, &kept, &report);
+	assert_true(overrides_equal(&kept, &scene->state.overrides));
+	assert_string_equal(report.notes[0].what, "weight 7, drain, state maintenance");
+	assert_string_equal(report.notes[1].what, "backend added, weight 0, state up");
+	reload_report_done(&report);
+	overrides_done(&kept);
+}
+
+static void a_state_ends_with_its_backend(void **ret)
+{
+	struct scene *scene = *ret;
+	struct reload_report report;
+	struct overrides kept;
+	struct next next;
+
+	change(scene, "10.0.0.2")->admin = ADMIN_DOWN;
+	next_set(&next, scene);
+	next.service.backends_count = 1;
+	reload(scene, &next, &kept, &report);
+	assert_int_equal(kept.count, 0);
+	assert_int_equal(report.dropped, 1);
+	assert_string_equal(report.notes[0].what, "state down (no longer in the file)");
+	reload_report_done(&report);
+}
+
 static void the_drain_of_the_node_holds_over_a_reload(void **ret)
 {
 	struct scene *scene = *ret;
@@ -615,6 +666,8 @@ int main(void)
 	    TEST(what_could_not_be_written_is_a_warning_of_the_next_change),
 	    TEST(warnings_are_bounded_and_none_is_lost_from_the_count),
 	    TEST(a_drain_holds_and_all_else_is_dropped_by_name),
+	    TEST(a_state_that_is_set_holds_over_a_reload),
+	    TEST(a_state_ends_with_its_backend),
 	    TEST(the_drain_of_the_node_holds_over_a_reload),
 	    TEST(the_drain_of_the_node_holds_when_all_other_changes_are_dropped),
 	    TEST(what_the_file_now_says_too_is_not_dropped),

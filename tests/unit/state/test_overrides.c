@@ -74,14 +74,18 @@ static void changes_come_back_as_they_were(void **state)
 	entry->weight = 10000;
 	overrides_get(&written, "dns", &one)->removed = true;
 	overrides_get(&written, "web", &one)->undrain = true;
+	overrides_get(&written, "web", &one)->admin = ADMIN_UP;
+	overrides_get(&written, "web", &two)->admin = ADMIN_MAINTENANCE;
+	overrides_get(&written, "dns", &two)->admin = ADMIN_DOWN;
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	assert_int_not_equal(access(place->temporary, F_OK), 0);
 	assert_int_equal(stat(place->path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
-	assert_int_equal(read.count, 4);
+	assert_int_equal(read.count, 5);
 	assert_true(overrides_equal(&read, &written));
 	assert_true(overrides_find(&read, "web", &one)->undrain);
+	assert_int_equal(overrides_find(&read, "web", &two)->admin, ADMIN_MAINTENANCE);
 	entry = overrides_find(&read, "web \"shop\"", &one);
 	assert_true(entry->has_weight && entry->drain && !entry->added && !entry->removed);
 	assert_int_equal(entry->weight, 0);
@@ -239,6 +243,11 @@ static void broken_files_are_errors(void **state)
 	     "entry 0: name: \"10.0.0.3\": expected 1 to 63 letters"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"labels\": {\"a\": 1}}]}",
 	     "entry 0: labels: expected an object of at most 8 texts"},
+	    {"{\"version\": 1, \"backends\": [], \"states\": 7}", "states: expected a list"},
+	    {"{\"version\": 1, \"backends\": [], \"states\": [{\"service\": \"web\", \"address\": \"x\", \"state\": \"up\"}]}",
+	     "state 0: address: \"x\": expected an IP address"},
+	    {"{\"version\": 1, \"backends\": [], \"states\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"state\": \"ready\"}]}",
+	     "state 0: state: \"ready\": expected auto, up, down or maintenance"},
 	    {"{\"version\": 1, \"backends\": [], \"services\": {}}", "services: expected a list"},
 	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"x\", \"port\": 80, \"protocol\": \"tcp\", \"removed\": true}]}",
 	     "service 0: expected an IP address as vip, a port, and tcp or udp"},
@@ -281,6 +290,7 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 	entry->has_weight = entry->added = entry->drain = entry->has_force = entry->undrain = true;
 	entry->drain_ms = entry->force_ms = 1;
 	entry->tag = config_tag_new("web-1", &label, 1);
+	entry->admin = ADMIN_MAINTENANCE;
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	root = json_load_file(place->path, 0, NULL);
 	item = json_array_get(json_object_get(root, "backends"), 0);
@@ -293,6 +303,7 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 			fail_msg("%s", key);
 	}
 	assert_int_equal(json_array_size(json_object_get(root, "tags")), 1);
+	assert_int_equal(json_array_size(json_object_get(root, "states")), 1);
 	json_decref(root);
 	overrides_done(&written);
 }
@@ -375,6 +386,9 @@ static void lists_are_equal_only_with_the_same_values(void **state)
 	assert_true(overrides_equal(&one, &two));
 	two.list[0].drain_ms = 5;
 	assert_false(overrides_equal(&one, &two));
+	two.list[0].drain_ms = 0;
+	two.list[0].admin = ADMIN_DOWN;
+	assert_false(overrides_equal(&one, &two));
 	overrides_drop(&two, &two.list[0]);
 	assert_false(overrides_equal(&one, &two));
 	overrides_done(&one);
@@ -397,6 +411,7 @@ static void what_the_file_says_too_needs_no_entry(void **state)
 	    {{.drain = true, .has_force = true}, &drained, false}, /* the deadline is not there */
 	    {{.undrain = true}, &drained, false},
 	    {{.undrain = true}, &plain, true},
+	    {{.admin = ADMIN_MAINTENANCE}, &plain, false}, /* the file has no states */
 	    {{.removed = true}, &plain, false},
 	    {{.removed = true}, NULL, true},
 	    {{.has_weight = true, .weight = 100}, NULL, false}, /* an added backend */

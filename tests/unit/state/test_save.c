@@ -139,6 +139,31 @@ static void a_removed_service_goes_and_another_comes(void **unused)
 		    "    - {address: 10.0.0.3, weight: 7}\n");
 }
 
+/* It is of the moment. */
+static void a_state_is_not_saved_and_that_is_said(void **unused)
+{
+	struct override *entry = change("web", "10.0.0.1");
+	struct saved saved;
+	struct error err;
+
+	entry->admin = ADMIN_MAINTENANCE;
+	assert_int_equal(state_save(&state, &saved, &err), 0);
+	assert_false(saved.changed[0]);
+	assert_int_equal(saved.report.kept, 0);
+	assert_int_equal(saved.report.dropped, 1);
+	assert_string_equal(saved.report.notes[0].what, "state maintenance");
+	saved_done(&saved);
+	entry->has_weight = true;
+	entry->weight = 7;
+	assert_int_equal(state_save(&state, &saved, &err), 0);
+	assert_true(saved.changed[0]);
+	assert_non_null(strstr(saved.texts.list[0].bytes, "weight: 7"));
+	assert_null(strstr(saved.texts.list[0].bytes, "maintenance"));
+	assert_int_equal(saved.report.kept, 1);
+	assert_int_equal(saved.report.dropped, 1);
+	saved_done(&saved);
+}
+
 static void without_a_change_the_text_stays(void **unused)
 {
 	expect(HEAD WEB);
@@ -152,6 +177,7 @@ int main(void)
 	    TEST(a_backend_of_the_last_service_is_no_backend_of_the_one_that_follows),
 	    TEST(an_added_service_is_written_with_the_changes_of_its_backends),
 	    TEST(a_removed_service_goes_and_another_comes),
+	    TEST(a_state_is_not_saved_and_that_is_said),
 	    TEST(without_a_change_the_text_stays),
 	};
 

@@ -279,6 +279,157 @@ static void backends_that_their_agents_take_out_make_no_service_blind(void **unu
 	}
 }
 
+static void maintenance_takes_a_backend_out_and_its_service_does_not_miss_it(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	weigh(&scene, NOW);
+	scene.backends[0].admin = ADMIN_MAINTENANCE;
+	backend_take_advice(&scene.backends[0], "up ready 100%");
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_MAINTENANCE);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_string_equal(scene.backends[0].why, "set to maintenance by an operator");
+	assert_int_equal(scene.service.status, SERVICE_UP);
+	/* what its check finds meanwhile is shown, and changes nothing */
+	down(&scene.backends[0]);
+	weigh(&scene, NOW + 1);
+	assert_int_equal(scene.backends[0].condition, BACKEND_MAINTENANCE);
+	assert_string_equal(scene.backends[0].why,
+			    "set to maintenance by an operator; its check fails: connect: refused");
+	assert_false(scene.service.blind);
+	scene.backends[0].admin = ADMIN_AUTO;
+	weigh(&scene, NOW + 2);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_string_equal(scene.backends[0].why, "connect: refused");
+}
+
+static void after_maintenance_a_healthy_backend_starts_slowly(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.slow_start_ms = 10000;
+	scene.backends[0].admin = ADMIN_MAINTENANCE;
+	weigh(&scene, NOW);
+	scene.backends[0].admin = ADMIN_AUTO;
+	weigh(&scene, NOW + 1);
+	assert_int_equal(scene.backends[0].condition, BACKEND_STARTING);
+	assert_int_equal(scene.backends[0].effective_weight, 5);
+}
+
+static void a_backend_that_is_set_down_is_missed(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	weigh(&scene, NOW);
+	scene.backends[0].admin = ADMIN_DOWN;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_string_equal(scene.backends[0].why, "set to down by an operator");
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+}
+
+static void a_backend_that_is_set_up_is_used_whatever_check_and_agent_say(void **unused)
+{
+	static const char *const words[] = {"down", "maint", "drain", "50%"};
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct scene scene;
+
+		scene_set(&scene, 2);
+		down(&scene.backends[0]);
+		backend_take_advice(&scene.backends[0], words[i]);
+		scene.backends[0].admin = ADMIN_UP;
+		weigh(&scene, NOW);
+		assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+		assert_int_equal(scene.backends[0].effective_weight, 100);
+		assert_true(backend_usable(&scene.backends[0]));
+		assert_string_equal(scene.backends[0].why,
+				    "set to up by an operator; its check fails: connect: refused");
+		assert_int_equal(scene.service.status, SERVICE_UP);
+		/* packets need a way all the same */
+		scene.backends[0].has_hop = false;
+		snprintf(scene.backends[0].hop_why, sizeof(scene.backends[0].hop_why), "no route");
+		weigh(&scene, NOW + 1);
+		assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
+		assert_string_equal(scene.backends[0].why, "no route");
+	}
+}
+
+/* Before its first check has ended, too. */
+static void a_backend_that_is_set_up_waits_for_no_check(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	scene.backends[0].health = HEALTH_UNKNOWN;
+	scene.backends[0].eligible = false;
+	scene.backends[0].admin = ADMIN_UP;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+}
+
+static void backends_that_an_operator_takes_out_make_no_service_blind(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.panic_threshold = 100;
+	weigh(&scene, NOW);
+	for (unsigned i = 0; i < 3; i++)
+		scene.backends[i].admin = i ? ADMIN_MAINTENANCE : ADMIN_DOWN;
+	weigh(&scene, NOW + 1);
+	assert_false(scene.service.blind);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_false(backend_usable(&scene.backends[i])); /* nor in a panic */
+		assert_int_equal(scene.backends[i].effective_weight, 0);
+	}
+}
+
+/* The checks of one that is set up fail for ever: they must not keep the ring frozen. */
+static void a_backend_that_is_set_up_does_not_keep_its_service_blind(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.config.health = tcp_check;
+	weigh(&scene, NOW);
+	down(&scene.backends[0]);
+	down(&scene.backends[1]);
+	for (unsigned i = 0; i < 2; i++)
+		backend_note_probe(&scene.backends[i], false, NOW + 1, NOW + 2);
+	weigh(&scene, NOW + 3);
+	assert_true(scene.service.blind);
+	scene.backends[0].admin = scene.backends[1].admin = ADMIN_UP;
+	weigh(&scene, NOW + 4);
+	assert_false(scene.service.blind);
+	assert_int_equal(scene.service.status, SERVICE_UP);
+}
+
+static void a_drain_is_shown_before_a_state(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	scene.backends[0].admin = ADMIN_UP;
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+	assert_true(backend_usable(&scene.backends[0]));
+	assert_string_equal(scene.backends[0].why, "");
+	scene.backends[0].admin = ADMIN_MAINTENANCE; /* no flow is left to it */
+	weigh(&scene, NOW + 1);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
+	assert_false(backend_usable(&scene.backends[0]));
+}
+
 static void an_agent_that_is_not_understood_changes_nothing(void **unused)
 {
 	struct scene scene;
@@ -1296,6 +1447,54 @@ static void a_dead_backend_or_one_removed_now_goes_at_once(void **unused)
 	world_free(&present);
 }
 
+/* One that is not used has no flow to wait for, and one that is used against its check has. */
+static void a_removed_backend_has_flows_if_an_operator_lets_it(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	present = build(&worlds, &none);
+	make_up(&present);
+	find(&present, "10.0.0.2")->admin = ADMIN_MAINTENANCE;
+	find(&present, "2001:db8::3")->admin = ADMIN_UP;
+	find(&present, "2001:db8::3")->health = HEALTH_DOWN;
+	worlds.service.backends_count = 1;
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 2);
+	next.services[0]->opened = true;
+	service_weigh(next.services[0], NOW, WALL);
+	assert_int_equal(find(&next, "2001:db8::3")->condition, BACKEND_DRAINING);
+	assert_true(backend_usable(find(&next, "2001:db8::3")));
+	world_free(&next);
+	world_free(&present);
+}
+
+static void a_state_that_is_set_comes_from_the_run_time_changes(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct addr one = test_addr("10.0.0.1"), nine = test_addr("10.0.0.9");
+	struct override *added;
+
+	worlds_set(&worlds);
+	overrides_get(&worlds.overrides, "web", &one)->admin = ADMIN_DOWN;
+	added = overrides_get(&worlds.overrides, "web", &nine);
+	added->added = added->has_weight = true;
+	added->admin = ADMIN_UP;
+	present = build(&worlds, &none);
+	assert_int_equal(find(&present, "10.0.0.1")->admin, ADMIN_DOWN);
+	assert_int_equal(find(&present, "10.0.0.2")->admin, ADMIN_AUTO);
+	assert_int_equal(find(&present, "10.0.0.9")->admin, ADMIN_UP);
+	overrides_find(&worlds.overrides, "web", &one)->admin = ADMIN_AUTO;
+	next = build(&worlds, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->admin, ADMIN_AUTO);
+	world_free(&next);
+	world_free(&present);
+	overrides_done(&worlds.overrides);
+}
+
 /* ---- next hops that are found, but of no use ---- */
 
 static struct backend *with_gateway(const struct world *world, const char *gateway)
@@ -1486,6 +1685,14 @@ int main(void)
 	    cmocka_unit_test(an_agent_takes_a_healthy_backend_out),
 	    cmocka_unit_test(an_agent_does_not_bring_back_what_its_check_finds_down),
 	    cmocka_unit_test(backends_that_their_agents_take_out_make_no_service_blind),
+	    cmocka_unit_test(maintenance_takes_a_backend_out_and_its_service_does_not_miss_it),
+	    cmocka_unit_test(after_maintenance_a_healthy_backend_starts_slowly),
+	    cmocka_unit_test(a_backend_that_is_set_down_is_missed),
+	    cmocka_unit_test(a_backend_that_is_set_up_is_used_whatever_check_and_agent_say),
+	    cmocka_unit_test(a_backend_that_is_set_up_waits_for_no_check),
+	    cmocka_unit_test(backends_that_an_operator_takes_out_make_no_service_blind),
+	    cmocka_unit_test(a_backend_that_is_set_up_does_not_keep_its_service_blind),
+	    cmocka_unit_test(a_drain_is_shown_before_a_state),
 	    cmocka_unit_test(an_agent_that_is_not_understood_changes_nothing),
 	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
 	    cmocka_unit_test(slow_start_begins_again_after_a_failure),
@@ -1543,6 +1750,8 @@ int main(void)
 	    cmocka_unit_test(backends_keep_their_state),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(a_dead_backend_or_one_removed_now_goes_at_once),
+	    cmocka_unit_test(a_removed_backend_has_flows_if_an_operator_lets_it),
+	    cmocka_unit_test(a_state_that_is_set_comes_from_the_run_time_changes),
 	    cmocka_unit_test(l2_backend_behind_a_gateway_has_no_next_hop),
 	    cmocka_unit_test(tunnelled_backend_behind_a_gateway_has_a_next_hop),
 	    cmocka_unit_test(a_reload_to_l2_looks_at_the_gateway_again),

@@ -177,6 +177,9 @@ static void put_kind(FILE *out, struct call *call, enum verb_words words, const 
 	case WORDS_FILE:
 		fputs("/\n", out);
 		break;
+	case WORDS_STATE:
+		fputs("auto\ndown\nmaintenance\nup\n", out);
+		break;
 	case WORDS_NONE:
 		break;
 	}

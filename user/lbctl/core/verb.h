@@ -32,6 +32,7 @@ enum verb_words {
 	WORDS_BACKEND, /* of the service in the argument before */
 	WORDS_VERB,
 	WORDS_FILE,
+	WORDS_STATE, /* that an operator gives a backend */
 };
 
 enum verb_flags {

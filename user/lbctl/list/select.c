@@ -41,7 +41,7 @@ int select_rank(const char *condition)
 {
 	static const char *const order[] = {"down",     "blind",    "no-next-hop", "panic",
 					    "backup",   "degraded", "checking",    "starting",
-					    "draining", "drained",  "up"};
+					    "draining", "drained",  "maintenance", "up"};
 	int rank = 0;
 
 	while (rank < (int)(sizeof(order) / sizeof(*order)) && strcmp(order[rank], condition))

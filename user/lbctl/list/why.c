@@ -68,7 +68,7 @@ const char *why_backend(const json_t *backend, char text[WHY_TEXT])
 	const char *why = json_text(backend, "why");
 
 	*text = 0;
-	if (*why && !is(backend, "condition", "up"))
+	if (*why && (!is(backend, "condition", "up") || is(backend, "admin", "up")))
 		snprintf(text, WHY_TEXT, "%s", why);
 	else
 		describe(backend, text);

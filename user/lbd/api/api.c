@@ -38,6 +38,7 @@ static const struct api_route routes[] = {
     {"POST", LB_API_PREFIX "/backend/remove", api_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/drain", api_drain, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/weight", api_weight, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/backend/state", api_admin, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/node/drain", api_node_drain, API_LIST_NONE},
 };
 

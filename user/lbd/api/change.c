@@ -372,3 +372,21 @@ int api_weight(struct api_call *call, json_t **ret, struct error *err)
 		return rc;
 	return answer_backend(call->api, &target, ret);
 }
+
+int api_admin(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "state", NULL};
+	struct target target;
+	enum admin_state state;
+	const char *text;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_target(call, &target, err)) ||
+	    (rc = api_arg_name(call->body, "state", &text, err)))
+		return rc;
+	if (admin_state_parse(text, &state))
+		return error_set(err, -EINVAL, "state: \"%.64s\": " ADMIN_STATES_EXPECTED, text);
+	rc = state_backend_admin(call->api->state, target.service, &target.address, state, err);
+	return rc ? rc : answer_backend(call->api, &target, ret);
+}

@@ -113,7 +113,7 @@ json_t *api_node_json(const struct api *api); /* null: the config has no `announ
 
 /* ---- change.c ---- */
 api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
-    api_add, api_remove, api_drain, api_weight;
+    api_add, api_remove, api_drain, api_weight, api_admin;
 
 /* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 

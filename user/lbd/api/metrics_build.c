@@ -193,6 +193,11 @@ static double backend_draining(const struct backend_view *of)
 	return of->backend->drain || of->backend->removed;
 }
 
+static double backend_maintenance(const struct backend_view *of)
+{
+	return of->backend->admin == ADMIN_MAINTENANCE;
+}
+
 static double backend_weight(const struct backend_view *of)
 {
 	return of->backend->effective_weight;
@@ -225,6 +230,8 @@ static const struct {
     {"lbd_backend_up", "gauge", "1 if its health check passes and it has a next hop.", backend_up},
     {"lbd_backend_draining", "gauge", "1 if it is draining: it takes no new flows.",
      backend_draining},
+    {"lbd_backend_maintenance", "gauge",
+     "1 if an operator has set it to maintenance: it is not used.", backend_maintenance},
     {"lbd_backend_weight", "gauge", "Effective weight, after slow start, drain, backups and panic.",
      backend_weight},
     {"lbd_backend_active_flows", "gauge", "Tracked live flows.", backend_active},

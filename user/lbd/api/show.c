@@ -353,7 +353,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:o, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -364,8 +364,9 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
 	    (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots",
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
-	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "agent",
-	    agent_json(backend), "checks", checks_json(backend, now));
+	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "admin",
+	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
+	    checks_json(backend, now));
 }
 
 #define FILTER_MAX 256 /* bytes */

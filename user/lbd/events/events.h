@@ -22,12 +22,14 @@
 	X(backend_gone)    /* a backend that was removed has drained */           \
 	X(backend_weight)                                                         \
 	X(backend_undrained)                                                      \
+	X(backend_state)  /* set by hand, or no longer */                         \
 	X(backend_forced) /* a drain has reached its deadline */                  \
 	X(backend_up)                                                             \
 	X(backend_starting)                                                       \
 	X(backend_draining)                                                       \
 	X(backend_drained)                                                        \
 	X(backend_checking)                                                       \
+	X(backend_maintenance)                                                    \
 	X(backend_no_next_hop)                                                    \
 	X(backend_down)                                                           \
 	X(backends_changed) /* the sum of those that changed at the same time */  \

@@ -95,11 +95,12 @@ static void log_change(const struct change *change)
 	if (entry->has_force)
 		snprintf(force, sizeof(force), " for at most %s",
 			 duration_exact(entry->force_ms > now ? entry->force_ms - now : 0, time));
-	log_debug("%s: run-time change: %s%s%s%s", change->label,
+	log_debug("%s: run-time change: %s%s%s%s%s%s", change->label,
 		  entry->removed ? "remove"
 		  : change->file ? "in the file"
 				 : "not in the file",
-		  weight, entry->drain ? ", drain" : "", force);
+		  weight, entry->drain ? ", drain" : "", force, entry->admin ? ", state " : "",
+		  entry->admin ? admin_state_name(entry->admin) : "");
 }
 
 /* Of a change that leaves a service without a backend that takes flows, or other balancers with
@@ -201,6 +202,7 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	change.entry->tag = config_tag_ref(tag);
 	set_label(&change, change.file ? change.file->tag : tag, address);
 	change.entry->removed = change.entry->drain = false;
+	change.entry->admin = ADMIN_AUTO;
 	change.entry->undrain = change.file && change.file->drain;
 	change.entry->has_weight = true;
 	change.entry->weight = weight;
@@ -236,6 +238,7 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 	change.backend->removed_now = now;
 	change.entry->removed = true;
 	change.entry->drain = change.entry->undrain = change.entry->has_weight = false;
+	change.entry->admin = ADMIN_AUTO;
 	rc = change_end(state, &change, err);
 	if (rc)
 		change.backend->removed_now = false;
@@ -260,6 +263,15 @@ static void set_drain(struct override *entry, bool on, const uint64_t *force_aft
 	}
 }
 
+/* An added backend has no other. */
+static void keep_weight(struct change *change)
+{
+	if (change->file || change->entry->has_weight)
+		return;
+	change->entry->has_weight = true;
+	change->entry->weight = change->backend->weight;
+}
+
 int state_backend_drain(struct state *state, const char *service, const struct addr *address,
 			bool on, const uint64_t *force_after_ms, struct error *err)
 {
@@ -270,10 +282,7 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 		return rc;
 	set_drain(change.entry, on, force_after_ms);
 	change.entry->undrain = !on;
-	if (!change.file && !change.entry->has_weight) {
-		change.entry->has_weight = true;
-		change.entry->weight = change.backend->weight;
-	}
+	keep_weight(&change);
 	rc = change_end(state, &change, err);
 	if (!rc && !on)
 		change_report(&change, EVENT_backend_undrained, ": drain cancelled");
@@ -293,6 +302,27 @@ int state_backend_weight(struct state *state, const char *service, const struct 
 	rc = change_end(state, &change, err);
 	if (!rc)
 		change_report(&change, EVENT_backend_weight, ": weight %u", weight);
+	return rc;
+}
+
+int state_backend_admin(struct state *state, const char *service, const struct addr *address,
+			enum admin_state admin, struct error *err)
+{
+	enum admin_state before;
+	struct change change;
+	int rc = change_existing(state, service, address, &change, err);
+
+	if (rc)
+		return rc;
+	before = change.entry->admin;
+	change.entry->admin = admin;
+	keep_weight(&change);
+	rc = change_end(state, &change, err);
+	if (!rc && admin && admin != before)
+		change_report(&change, EVENT_backend_state, ": set to %s", admin_state_name(admin));
+	else if (!rc && admin != before)
+		change_report(&change, EVENT_backend_state,
+			      ": no longer set to %s: its checks decide", admin_state_name(before));
 	return rc;
 }
 
@@ -470,7 +500,8 @@ static void keep(void *arg)
 {
 	struct keeping *keeping = arg;
 
-	keeping->rc = reload_overrides(keeping->state, keeping->config, keeping->keep,
+	keeping->rc = reload_overrides(keeping->state, keeping->config,
+				       keeping->keep ? RELOAD_KEEP_ALL : RELOAD_KEEP_ORDERS,
 				       keeping->kept, keeping->report, keeping->err);
 }
 

@@ -17,6 +17,7 @@ struct member {
 	const struct config_tag *tag;
 	uint32_t weight;
 	bool backup, drain;
+	enum admin_state admin;
 	uint16_t check_port, agent_port;
 	struct addr check_address;
 };
@@ -42,8 +43,10 @@ static struct member member_of(const struct config_backend *file, const struct o
 
 	if (change && change->has_weight)
 		member.weight = change->weight;
-	if (change)
+	if (change) {
+		member.admin = change->admin;
 		member.drain = change->drain || (file->drain && !change->undrain);
+	}
 	return member;
 }
 
@@ -118,7 +121,8 @@ static int members_of(const struct side *side, const struct config_service *serv
 		add_member(&members, &(struct member){.address = change->address,
 						      .tag = change->tag,
 						      .weight = change->weight,
-						      .drain = change->drain});
+						      .drain = change->drain,
+						      .admin = change->admin});
 	}
 	*ret = members;
 	return 0;
@@ -180,6 +184,9 @@ static void compare_member(const char *service, const struct member *old, const 
 		say(ret, service, new, "weight %" PRIu32 " -> %" PRIu32, old->weight, new->weight);
 	if (old->drain != new->drain)
 		say(ret, service, new, "drain %s", new->drain ? "begins" : "ends");
+	if (old->admin != new->admin)
+		say(ret, service, new, "state %s -> %s", admin_state_name(old->admin),
+		    admin_state_name(new->admin));
 	if (old->backup != new->backup)
 		say(ret, service, new, "%s a backup", new->backup ? "becomes" : "is no longer");
 	if (!same_place_of_checks(old, new))

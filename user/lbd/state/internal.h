@@ -141,6 +141,8 @@ bool backend_may_return(const struct backend *backend, uint64_t now_ms);
 void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t ended_ms);
 /* Takes what the agent has said, in words for health_advice_parse. True: something changes. */
 bool backend_take_advice(struct backend *backend, const char *said);
+/* Is it up, by its checks, its agent and an operator? */
+bool backend_agreed_up(const struct backend *backend);
 /* May packets be sent to it, of new flows or of those it has? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a
@@ -217,9 +219,15 @@ int diff_sides(const struct diff_side *old, const struct diff_side *new, struct 
 
 /* ---- reload.c ---- */
 
+enum reload_keep {
+	RELOAD_KEEP_ORDERS,   /* drains and states that are set */
+	RELOAD_KEEP_ALL,      /* all that can hold */
+	RELOAD_KEEP_FOR_FILE, /* all that the text of a config can say */
+};
+
 /* The run-time changes that hold under the next config, which gets the services among them, and
- * what becomes of each. keep: all that can hold do, not only drains. 0 or -ENOMEM. */
-int reload_overrides(const struct state *state, struct config *next, bool keep,
+ * what becomes of each. 0 or -ENOMEM. */
+int reload_overrides(const struct state *state, struct config *next, enum reload_keep keep,
 		     struct overrides *ret, struct reload_report *report, struct error *err);
 void reload_log(const struct reload_report *report);
 

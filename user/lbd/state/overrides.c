@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
- * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "services": [ {
- * "service", ... } ], "node": { "drain": true, ... } }.
+ * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "states": [ {
+ * "service", "address", "state" } ], "services": [ { "service", ... } ], "node": { "drain": true,
+ * ... } }.
  *
  * An older lbd must find what it knows, above all drains: the first lbd refuses an entry of
  * "backends" with a key that it does not know, but none of the top level. So what is new gets a
@@ -227,7 +228,8 @@ bool overrides_tidy(struct overrides *overrides, struct override *entry,
 		entry->drain = false;
 	if (!file || !file->drain || entry->drain)
 		entry->undrain = false;
-	if (file ? entry->has_weight || entry->drain || entry->removed || entry->undrain
+	if (file ? entry->has_weight || entry->drain || entry->removed || entry->undrain ||
+		       entry->admin
 		 : !entry->removed)
 		return false;
 	overrides_drop(overrides, entry);
@@ -306,7 +308,7 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->drain == b->drain && (!a->drain || a->drain_ms == b->drain_ms) &&
 	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
 	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain &&
-	       config_tag_equal(a->tag, b->tag);
+	       a->admin == b->admin && config_tag_equal(a->tag, b->tag);
 }
 
 static bool same_order(const struct node_order *a, const struct node_order *b)
@@ -544,17 +546,51 @@ static int one_tag_from_json(json_t *item, struct overrides *into, const char *p
 	return 0;
 }
 
-static int tags_from_json(json_t *list, struct overrides *into, const char *path,
-			  struct unknown_keys *unknown, struct error *err)
+/* Of a backend whose entry was left out for want of room it has no meaning. */
+static int one_state_from_json(json_t *item, struct overrides *into, const char *path,
+			       unsigned index, struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "address", "state", NULL};
+	const char *service, *text, *name;
+	struct override *entry;
+	enum admin_state state;
+	struct addr address;
+	json_error_t why;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:s}", "service", &service, "address", &text,
+			   "state", &name))
+		return error_set(err, -EINVAL, "%s: state %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (addr_parse(text, &address))
+		return error_set(err, -EINVAL,
+				 "%s: state %u: address: \"%s\": expected an IP address", path,
+				 index, text);
+	if (admin_state_parse(name, &state))
+		return error_set(err, -EINVAL,
+				 "%s: state %u: state: \"%s\": " ADMIN_STATES_EXPECTED, path, index,
+				 name);
+	entry = overrides_find(into, service, &address);
+	if (entry)
+		entry->admin = state;
+	return 0;
+}
+
+typedef int one_from_json_fn(json_t *item, struct overrides *into, const char *path, unsigned index,
+			     struct unknown_keys *unknown, struct error *err);
+
+/* A list about entries that are there. */
+static int each_from_json(json_t *list, const char *name, one_from_json_fn *one,
+			  struct overrides *into, const char *path, struct unknown_keys *unknown,
+			  struct error *err)
 {
 	json_t *item;
 	size_t i;
 	int rc = 0;
 
 	if (list && !json_is_array(list))
-		return error_set(err, -EINVAL, "%s: tags: expected a list", path);
+		return error_set(err, -EINVAL, "%s: %s: expected a list", path, name);
 	json_array_foreach (list, i, item) {
-		rc = one_tag_from_json(item, into, path, (unsigned)i, unknown, err);
+		rc = one(item, into, path, (unsigned)i, unknown, err);
 		if (rc)
 			break;
 	}
@@ -671,15 +707,16 @@ static int backends_from_json(json_t *list, unsigned max, struct overrides *into
 static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
 			       struct unknown_keys *unknown, struct error *err)
 {
-	static const char *const known[] = {"version",  "backends", "tags",
+	static const char *const known[] = {"version",  "backends", "tags", "states",
 					    "services", "node",     NULL};
 	struct overrides into = {0};
-	json_t *list, *tags = NULL, *services = NULL, *node = NULL;
+	json_t *list, *tags = NULL, *states = NULL, *services = NULL, *node = NULL;
 	json_error_t why;
 	int version, rc;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o}", "version", &version,
-			   "backends", &list, "tags", &tags, "services", &services, "node", &node))
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o}", "version", &version,
+			   "backends", &list, "tags", &tags, "states", &states, "services",
+			   &services, "node", &node))
 		return error_set(err, -EINVAL, "%s: %s", path, why.text);
 	if (version != OVERRIDES_VERSION || !json_is_array(list))
 		return error_set(err, -EINVAL,
@@ -692,7 +729,10 @@ static int overrides_from_json(json_t *root, const char *path, unsigned max, str
 	if (!rc)
 		rc = backends_from_json(list, max, &into, path, unknown, err);
 	if (!rc)
-		rc = tags_from_json(tags, &into, path, unknown, err);
+		rc = each_from_json(tags, "tags", one_tag_from_json, &into, path, unknown, err);
+	if (!rc)
+		rc = each_from_json(states, "states", one_state_from_json, &into, path, unknown,
+				    err);
 	if (rc)
 		overrides_done(&into);
 	else
@@ -764,30 +804,52 @@ static json_t *entry_to_json(const struct override *entry)
 	return item;
 }
 
-static json_t *one_tag_to_json(const struct override *entry)
+static json_t *about_entry(const struct override *entry)
 {
 	char text[ADDR_TEXT];
-	json_t *item = json_pack("{s:s, s:s}", "service", entry->service, "address",
-				 addr_format(&entry->address, text));
+
+	return json_pack("{s:s, s:s}", "service", entry->service, "address",
+			 addr_format(&entry->address, text));
+}
+
+/* Name and labels of an added backend. NULL: it has none. */
+static json_t *one_tag_to_json(const struct override *entry, bool *ret_wanted)
+{
+	json_t *item = (*ret_wanted = entry->tag) ? about_entry(entry) : NULL;
 
 	if (item)
 		tag_to_json(entry->tag, item);
 	return item;
 }
 
-/* Those of added backends. Empty if there are none; NULL: out of memory. */
-static json_t *tags_to_json(const struct overrides *overrides)
+static json_t *one_state_to_json(const struct override *entry, bool *ret_wanted)
+{
+	json_t *item = (*ret_wanted = entry->admin) ? about_entry(entry) : NULL;
+
+	if (item)
+		json_object_set_new(item, "state", json_string(admin_state_name(entry->admin)));
+	return item;
+}
+
+/* A list of what `one` makes of the entries that it wants to be there; without any, none. 0 or
+ * -ENOMEM. */
+static int each_to_json(const struct overrides *overrides, json_t *root, const char *name,
+			json_t *(*one)(const struct override *entry, bool *ret_wanted))
 {
 	json_t *list = json_array();
-	int rc = 0;
+	int rc = list ? 0 : -ENOMEM;
 
-	for (unsigned i = 0; i < overrides->count && !rc; i++)
-		if (overrides->list[i].tag)
-			rc = json_array_append_new(list, one_tag_to_json(&overrides->list[i]));
-	if (!rc)
-		return list;
+	for (unsigned i = 0; i < overrides->count && !rc; i++) {
+		bool wanted;
+		json_t *item = one(&overrides->list[i], &wanted);
+
+		if (wanted && json_array_append_new(list, item))
+			rc = -ENOMEM;
+	}
+	if (!rc && json_array_size(list) && json_object_set(root, name, list))
+		rc = -ENOMEM;
 	json_decref(list);
-	return NULL;
+	return rc;
 }
 
 static json_t *service_to_json(const struct service_override *entry)
@@ -828,19 +890,15 @@ static json_t *node_to_json(const struct node_order *node)
 
 static char *overrides_to_text(const struct overrides *overrides)
 {
-	json_t *list = json_array(), *tags = tags_to_json(overrides), *root;
+	json_t *list = json_array(), *root;
 	char *text;
 
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
-	if (!tags || (json_array_size(tags) && json_object_set(root, "tags", tags))) {
-		json_decref(tags);
-		json_decref(root);
-		return NULL;
-	}
-	json_decref(tags);
-	if (root && ((overrides->node.drain &&
+	if (root && (each_to_json(overrides, root, "tags", one_tag_to_json) ||
+		     each_to_json(overrides, root, "states", one_state_to_json) ||
+		     (overrides->node.drain &&
 		      json_object_set_new(root, "node", node_to_json(&overrides->node))) ||
 		     (overrides->services_count &&
 		      json_object_set_new(root, "services", services_to_json(overrides))))) {

@@ -11,6 +11,7 @@
 #include "common/error.h"
 #include "common/lookup.h"
 #include "lbd/config/config.h"
+#include "admin.h"
 #include "node.h"
 
 struct override {
@@ -26,6 +27,7 @@ struct override {
 	bool added;        /* not in the file */
 	bool removed;      /* in the file, but removed at run time */
 	bool undrain;      /* the file has `drain: true`, and it takes flows all the same */
+	enum admin_state admin;
 	struct config_tag *tag; /* of an added one: name and labels; NULL: neither */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a reload does with run-time changes: a drain holds while its backend is in the file, and so
- * does that of the node; on all else the file has the last word, unless all changes are to be
- * kept. */
+/* What a reload does with run-time changes: a drain and a state that is set hold while their
+ * backend is in the file, and so does the drain of the node; on all else the file has the last
+ * word, unless all changes are to be kept. */
 #include "internal.h"
 
 #include <errno.h>
@@ -52,7 +52,7 @@ static int note(struct reload_report *report, const char *service, const struct 
 
 /* Run-time changes of backends beside another config. */
 struct reloading {
-	bool keep;
+	enum reload_keep keep;
 	struct config_index present, next;
 	struct overrides *kept;
 	struct reload_report *report;
@@ -84,6 +84,22 @@ static int keep_drain(const struct override *entry, const char *service, struct 
 	return 0;
 }
 
+static int keep_state(const struct override *entry, const char *service, struct overrides *kept)
+{
+	struct override *copy = overrides_get(kept, service, &entry->address);
+
+	if (!copy)
+		return -ENOMEM;
+	copy->admin = entry->admin;
+	return 0;
+}
+
+/* "state maintenance" */
+static void describe_state(const struct override *entry, char what[80])
+{
+	snprintf(what, 80, "state %s", admin_state_name(entry->admin));
+}
+
 /* The words for what of the entry the file overrules; "": it says the same. */
 static void describe_loss(const struct override *entry, const struct config_backend *file,
 			  char what[80])
@@ -105,23 +121,27 @@ static void describe_loss(const struct override *entry, const struct config_back
 		snprintf(what, 80, "drain (no longer in the file)");
 	else if (entry->has_weight && !file)
 		snprintf(what, 80, "weight %" PRIu32 " (no longer in the file)", entry->weight);
+	else if (entry->admin && !file)
+		snprintf(what, 80, "state %s (no longer in the file)",
+			 admin_state_name(entry->admin));
 }
 
 /* The words for an entry that is kept whole. */
 static void describe_kept(const struct override *entry, char what[80])
 {
-	char weight[24] = "";
+	char weight[24] = "", state[80] = "";
+	const char *drain = entry->drain ? "drain" : entry->undrain ? "undrain" : "";
 
 	if (entry->has_weight)
 		snprintf(weight, sizeof(weight), "weight %" PRIu32, entry->weight);
+	if (entry->admin)
+		describe_state(entry, state);
 	if (entry->removed)
 		snprintf(what, 80, "removal");
 	else
-		snprintf(what, 80, "%s%s%s%s", entry->added ? "backend added, " : "", weight,
-			 entry->has_weight && (entry->drain || entry->undrain) ? ", " : "",
-			 entry->drain     ? "drain"
-			 : entry->undrain ? "undrain"
-					  : "");
+		snprintf(what, 80, "%s%s%s%s%s%.24s", entry->added ? "backend added, " : "", weight,
+			 *weight && *drain ? ", " : "", drain,
+			 *state && (*weight || *drain) ? ", " : "", state);
 }
 
 /* Can the entry be in force beside the next config? */
@@ -141,21 +161,51 @@ static const char *name_of(const struct override *entry, const struct config_bac
 	return config_tag_name(file ? file->tag : entry->tag);
 }
 
-/* What the file says too needs no entry any more. */
-static int keep_whole(const struct override *entry, const char *service,
-		      const struct config_backend *file, struct overrides *kept,
-		      struct reload_report *report)
+/* What the file says too needs no entry any more. And it has no place for a state. */
+static int keep_whole(struct reloading *reloading, const struct override *entry,
+		      const char *service, const struct config_backend *file)
 {
-	struct override *copy = overrides_get(kept, service, &entry->address);
+	struct override *copy = overrides_get(reloading->kept, service, &entry->address);
+	struct reload_report *report = reloading->report;
+	const char *name = name_of(entry, file);
 	char what[80];
+	int rc = 0;
 
 	if (!copy)
 		return -ENOMEM;
 	overrides_set(copy, entry);
-	if (overrides_tidy(kept, copy, file))
-		return 0;
+	if (reloading->keep == RELOAD_KEEP_FOR_FILE && entry->admin) {
+		copy->admin = ADMIN_AUTO;
+		describe_state(entry, what);
+		rc = note(report, service, entry, name, false, what);
+	}
+	if (rc || overrides_tidy(reloading->kept, copy, file))
+		return rc;
 	describe_kept(copy, what);
-	return note(report, service, entry, name_of(entry, file), true, what);
+	return note(report, service, entry, name, true, what);
+}
+
+/* What an operator wants of a backend for a while, whatever the file says of it. */
+static int keep_orders(struct reloading *reloading, const struct override *entry,
+		       const char *service, const struct config_backend *file)
+{
+	struct reload_report *report = reloading->report;
+	const char *name = name_of(entry, file);
+	char what[80];
+	int rc = 0;
+
+	if (entry->drain && (!file->drain || entry->has_force)) {
+		rc = keep_drain(entry, service, reloading->kept);
+		if (!rc)
+			rc = note(report, service, entry, name, true, "drain");
+	}
+	if (!rc && entry->admin) {
+		describe_state(entry, what);
+		rc = keep_state(entry, service, reloading->kept);
+		if (!rc)
+			rc = note(report, service, entry, name, true, what);
+	}
+	return rc;
 }
 
 static int reload_entry(struct reloading *reloading, const struct override *entry)
@@ -169,12 +219,9 @@ static int reload_entry(struct reloading *reloading, const struct override *entr
 	int rc = 0;
 
 	if (reloading->keep && can_stay(&reloading->next, service, file, entry))
-		return keep_whole(entry, name, file, reloading->kept, report);
-	if (entry->drain && file && (!file->drain || entry->has_force)) {
-		rc = keep_drain(entry, name, reloading->kept);
-		if (!rc)
-			rc = note(report, name, entry, name_of(entry, file), true, "drain");
-	}
+		return keep_whole(reloading, entry, name, file);
+	if (file)
+		rc = keep_orders(reloading, entry, name, file);
 	describe_loss(entry, file, what);
 	return rc || !*what ? rc : note(report, name, entry, name_of(entry, file), false, what);
 }
@@ -213,7 +260,7 @@ static int note_service(void *arg, const char *service, bool kept, const char *w
 	return note(noting->report, service, NULL, NULL, kept, what);
 }
 
-int reload_overrides(const struct state *state, struct config *next, bool keep,
+int reload_overrides(const struct state *state, struct config *next, enum reload_keep keep,
 		     struct overrides *ret, struct reload_report *report, struct error *err)
 {
 	struct service_noting noting = {state, report};
@@ -247,8 +294,21 @@ static void log_note(const struct reload_note *one)
 		   backend && *one->name ? " " : "", address, backend ? ":" : "", what, one->what);
 }
 
+/* Are all that are kept drains? Else a state that was set is among them. */
+static bool keeps_drains_alone(const struct reload_report *report)
+{
+	for (unsigned i = 0; i < report->count; i++)
+		if (report->notes[i].kept && strcmp(report->notes[i].what, "drain") != 0)
+			return false;
+	return true;
+}
+
 void reload_log(const struct reload_report *report)
 {
+	const char *kept = report->keep ? "kept"
+			   : keeps_drains_alone(report)
+			       ? "drains kept (lbctl backend undrain ends one)"
+			       : "kept (lbctl backend undrain or lbctl backend state ends one)";
 	unsigned count = report->kept + report->dropped;
 	const struct event_about others = {.count = count > NAMED ? count - NAMED : 0};
 	char text[128];
@@ -257,9 +317,7 @@ void reload_log(const struct reload_report *report)
 		log_note(&report->notes[i]);
 	if (!count)
 		return;
-	snprintf(text, sizeof(text), "%u %s%s, %u %sdropped", report->kept,
-		 report->keep ? "" : "drains ",
-		 report->keep ? "kept" : "kept (lbctl backend undrain ends one)", report->dropped,
+	snprintf(text, sizeof(text), "%u %s, %u %sdropped", report->kept, kept, report->dropped,
 		 report->keep ? "" : "changes ");
 	if (count > NAMED) /* of those before, each is an event of its own */
 		events_log(report->dropped ? EVENT_override_dropped : EVENT_override_kept, LOG_INFO,

@@ -290,7 +290,8 @@ static int save_into(const struct state *state, const struct config *file, struc
 		     struct config_sources *trees, struct saved *saved, struct error *err)
 {
 	struct overrides changes = {0};
-	int rc = reload_overrides(state, config, true, &changes, &saved->report, err);
+	int rc =
+	    reload_overrides(state, config, RELOAD_KEEP_FOR_FILE, &changes, &saved->report, err);
 
 	if (!rc)
 		rc = save_changes(state, file, config, &changes, trees, saved, err);

@@ -13,6 +13,7 @@
 #include "lbd/health/health.h"
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
+#include "admin.h"
 #include "latencies.h"
 #include "node.h"
 #include "uptime.h"
@@ -20,10 +21,11 @@
 /* What users see of a backend. */
 enum backend_condition {
 	BACKEND_UP,
-	BACKEND_STARTING, /* slow start */
-	BACKEND_DRAINING, /* asked to drain, or removed and still with flows */
-	BACKEND_DRAINED,  /* no flow depends on it any more: safe to stop */
-	BACKEND_CHECKING, /* no result of check and next hop yet */
+	BACKEND_STARTING,    /* slow start */
+	BACKEND_DRAINING,    /* asked to drain, or removed and still with flows */
+	BACKEND_DRAINED,     /* no flow depends on it any more: safe to stop */
+	BACKEND_CHECKING,    /* no result of check and next hop yet */
+	BACKEND_MAINTENANCE, /* an operator says so */
 	BACKEND_NO_NEXT_HOP,
 	BACKEND_DOWN,
 };
@@ -55,6 +57,7 @@ struct backend {
 	uint16_t check_port;       /* as in struct config_backend */
 	uint16_t agent_port;       /* the same */
 	struct addr check_address; /* the same */
+	enum admin_state admin;    /* what an operator says of it */
 	bool drain;                /* requested */
 	uint64_t drain_ms;         /* CLOCK_MONOTONIC when the drain or removal began */
 	bool has_force;            /* the drain ends at force_ms, even if flows remain */
@@ -309,6 +312,9 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 			bool on, const uint64_t *force_after_ms, struct error *err);
 int state_backend_weight(struct state *state, const char *service, const struct addr *address,
 			 uint32_t weight, struct error *err);
+/* Holds until it is set to ADMIN_AUTO: over restarts and reloads, while the backend is there. */
+int state_backend_admin(struct state *state, const char *service, const struct addr *address,
+			enum admin_state admin, struct error *err);
 
 /* Drains the node, or ends that. withdraw: its VIPs are not announced any more; that holds until
  * the drain ends. Kept like the changes above. -EBUSY: the config has no `announce:`. */
@@ -323,7 +329,7 @@ void state_on_change(struct state *state, void (*changed)(void *arg), void *arg)
  * front. That of the next hop, or less if a router has reported less. */
 uint16_t backend_mtu(const struct backend *backend);
 
-/* The weight with what its agent says. */
+/* The weight with what its agent and an operator say. */
 uint32_t backend_agreed_weight(const struct backend *backend);
 /* "up", "starting", "draining", ... */
 const char *backend_condition_name(enum backend_condition condition);

@@ -22,6 +22,7 @@ const char *backend_condition_name(enum backend_condition condition)
 	    [BACKEND_DRAINING] = "draining",
 	    [BACKEND_DRAINED] = "drained",
 	    [BACKEND_CHECKING] = "checking",
+	    [BACKEND_MAINTENANCE] = "maintenance",
 	    [BACKEND_NO_NEXT_HOP] = "no-next-hop",
 	    [BACKEND_DOWN] = "down",
 	};
@@ -53,12 +54,20 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 	return sample_us + (uint32_t)(above * (1 - part * (0.6931 - 0.1931 * part)));
 }
 
-/* ---- the agent ---- */
+/* ---- the operator and the agent ---- */
 
-/* It must not be used, whatever its check says. */
+/* It must not be used, whatever its check says. An operator's word counts more than an agent's. */
 static bool is_told_off(const struct backend *backend)
 {
+	if (backend->admin)
+		return backend->admin != ADMIN_UP;
 	return backend->agent.down || backend->agent.maint;
+}
+
+/* With what an operator has said. */
+static enum health_status agreed_health(const struct backend *backend)
+{
+	return backend->admin == ADMIN_UP ? HEALTH_UP : backend->health;
 }
 
 uint32_t backend_agreed_weight(const struct backend *backend)
@@ -66,6 +75,10 @@ uint32_t backend_agreed_weight(const struct backend *backend)
 	const struct backend_agent *agent = &backend->agent;
 	uint64_t weight = (uint64_t)backend->weight * agent->percent / 100;
 
+	if (backend->admin == ADMIN_MAINTENANCE)
+		return 0;
+	if (backend->admin == ADMIN_UP)
+		return backend->weight;
 	if (agent->drain || agent->maint)
 		return 0;
 	if (!agent->has_weight || !backend->weight)
@@ -129,6 +142,11 @@ static void describe_agent(const struct backend_agent *agent, char *why, size_t 
 
 /* ---- */
 
+bool backend_agreed_up(const struct backend *backend)
+{
+	return agreed_health(backend) == HEALTH_UP && !is_told_off(backend);
+}
+
 static bool is_leaving(const struct backend *backend)
 {
 	return backend->drain || backend->removed;
@@ -137,8 +155,10 @@ static bool is_leaving(const struct backend *backend)
 /* Is there enough to decide: a failed check, or a passed one and a result for the next hop? */
 static bool has_results(const struct backend *backend)
 {
-	return backend->health == HEALTH_DOWN || is_told_off(backend) ||
-	       (backend->health == HEALTH_UP && backend->hop_known);
+	enum health_status health = agreed_health(backend);
+
+	return health == HEALTH_DOWN || is_told_off(backend) ||
+	       (health == HEALTH_UP && backend->hop_known);
 }
 
 static bool is_decided(const struct backend *backend)
@@ -148,8 +168,7 @@ static bool is_decided(const struct backend *backend)
 
 static bool is_reachable(const struct backend *backend)
 {
-	return backend->service->opened && backend->health == HEALTH_UP && backend->has_hop &&
-	       !is_told_off(backend);
+	return backend->service->opened && backend_agreed_up(backend) && backend->has_hop;
 }
 
 static bool service_opens(const struct service *service, uint64_t now_ms)
@@ -400,8 +419,8 @@ struct losses {
 	bool unconfirmed;   /* one was lost now, and no probe of another confirms it */
 };
 
-/* A drained backend may be stopped at any time, and one that its agent takes out has been heard:
- * their loss does not count. */
+/* A drained backend may be stopped at any time, one that its agent takes out has been heard, and an
+ * operator knows of one that was set down: their loss does not count. */
 static void find_losses(struct service *service, uint64_t now_ms, struct losses *ret)
 {
 	const struct passes passes = find_passes(service);
@@ -417,9 +436,9 @@ static void find_losses(struct service *service, uint64_t now_ms, struct losses 
 			backend->lost_ms = 0;
 		else if (lost)
 			backend->lost_ms = now_ms;
-		if (lost && backend->health == HEALTH_DOWN && backend->failing.began_ms)
+		if (lost && agreed_health(backend) == HEALTH_DOWN && backend->failing.began_ms)
 			ret->unconfirmed |= !loss_is_confirmed(backend, &passes);
-		else if (lost && backend->health == HEALTH_UP)
+		else if (lost && agreed_health(backend) == HEALTH_UP)
 			ret->unconfirmed |= !hop_loss_is_confirmed(backend, &passes, now_ms);
 		backend->was_reachable = reachable;
 		ret->reachable += reachable;
@@ -450,10 +469,12 @@ static void freeze(struct service *service, uint64_t now_ms)
 	}
 }
 
-/* Is it reachable, and has a probe passed since then? Without probes, the next hop decides. */
+/* Is it reachable, and has a probe passed since then? Without probes, or where an operator
+ * overrules them, the next hop decides. */
 static bool is_back_since(const struct backend *backend, uint64_t since_ms)
 {
-	bool probed = backend->passed_ms || backend->failed_began_ms;
+	bool probed =
+	    backend->admin != ADMIN_UP && (backend->passed_ms || backend->failed_began_ms);
 
 	return is_reachable(backend) && (!probed || backend->passed_ms >= since_ms);
 }
@@ -565,6 +586,8 @@ static enum backend_condition decide_condition(const struct backend *backend, ui
 {
 	if (is_leaving(backend))
 		return backend_is_drained(backend, now_ms) ? BACKEND_DRAINED : BACKEND_DRAINING;
+	if (backend->admin == ADMIN_MAINTENANCE)
+		return BACKEND_MAINTENANCE;
 	if (is_reachable(backend))
 		return backend->ramp_start_ms ? BACKEND_STARTING : BACKEND_UP;
 	if (!is_decided(backend))
@@ -572,19 +595,33 @@ static enum backend_condition decide_condition(const struct backend *backend, ui
 	return backend->hop_known && !backend->has_hop ? BACKEND_NO_NEXT_HOP : BACKEND_DOWN;
 }
 
+/* Why it is what an operator has made it, and what would be without. */
+static void describe_admin(const struct backend *backend, char *why, size_t size)
+{
+	bool fails = backend->health == HEALTH_DOWN;
+
+	snprintf(why, size, "set to %s by an operator%s%.150s", admin_state_name(backend->admin),
+		 fails ? "; its check fails: " : "", fails ? backend->health_why : "");
+}
+
 static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint64_t wall_ms)
 {
 	enum backend_condition condition = decide_condition(backend, now_ms);
-	char agent[256];
-	const char *why = agent;
+	char others[256];
+	const char *why = others;
 
-	describe_agent(&backend->agent, agent, sizeof(agent));
+	if (backend->admin && !is_leaving(backend))
+		describe_admin(backend, others, sizeof(others));
+	else
+		describe_agent(&backend->agent, others, sizeof(others));
 	if (!backend->since_ms || condition != backend->condition)
 		backend->since_ms = wall_ms;
 	backend->condition = condition;
-	if (backend->hop_known && !backend->has_hop)
+	if (backend->admin && is_told_off(backend) && !is_leaving(backend))
+		why = others;
+	else if (backend->hop_known && !backend->has_hop)
 		why = backend->hop_why;
-	else if (backend->health != HEALTH_UP)
+	else if (agreed_health(backend) != HEALTH_UP)
 		why = backend->health_why;
 	if (strcmp(backend->why, why) != 0)
 		snprintf(backend->why, sizeof(backend->why), "%s", why);

@@ -259,6 +259,7 @@ static int add_from_file(struct service *service, const struct changes *changes)
 		backend->check_address = wanted->check_address;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->runtime = change;
+		backend->admin = change ? change->admin : ADMIN_AUTO;
 		if (change && change->drain)
 			backend_drain(backend, change);
 		else if (wanted->drain && !(change && change->undrain))
@@ -284,6 +285,7 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 			return -ENOMEM;
 		backend->tag = config_tag_ref(change->tag);
 		backend->weight = change->weight;
+		backend->admin = change->admin;
 		backend->runtime = true;
 		if (change->drain)
 			backend_drain(backend, change);
@@ -294,7 +296,7 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 static bool has_no_flows(const struct backend *backend, uint64_t now_ms)
 {
 	return backend->removed_now || backend->drained ||
-	       ((backend->health != HEALTH_UP || !backend->has_hop) &&
+	       ((!backend_agreed_up(backend) || !backend->has_hop) &&
 		!backend_may_return(backend, now_ms));
 }
 
@@ -315,6 +317,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
+		backend->admin = before->admin;
 		backend->backup = before->backup;
 		backend->check_port = before->check_port;
 		backend->agent_port = before->agent_port;
