@@ -92,8 +92,8 @@
  *      BACKEND:
  *      { "service", "address", "name": null or text, "labels": { KEY: text }, "weight",
  *        "effective_weight", "backup": bool,
- *        "condition": "up"|"starting"|"draining"|"drained"|"checking"|"maintenance"|"no-next-hop"|
- *                     "down",
+ *        "condition": "up"|"starting"|"draining"|"drained"|"checking"|"damped"|"maintenance"|
+ *                     "no-next-hop"|"down",
  *        "why", "since_s" (since the condition began), "latency_us" (of health checks),
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
  *        "kept_slots" (kept for older flows), "drained": bool, "drain": null or DRAIN,
@@ -107,7 +107,8 @@
  *        "checks": { "passed", "failed", "losses" (times that they took it down), since lbd's start,
  *                    "p50_us", "p95_us", "p99_us" (of those that passed in the last 5 to 10 minutes;
  *                    null: none has),
- *                    "last_failure": null or { "why", "ago_s" } } }
+ *                    "last_failure": null or { "why", "ago_s" } },
+ *        "damped_s": null or, while it is damped, until it takes new flows }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,
@@ -178,7 +179,7 @@
  *                          { "vip", "protocol", "port", "backends": [ { "address" } ], and if
  *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
  *                          "fragments", "tracking", "affinity", "affinity-timeout",
- *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
+ *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start", "flap-damping",
  *                          "panic-threshold", "health" }
  *                          -> { "service": SERVICE }
  * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.

@@ -167,41 +167,6 @@ drains_or_is_drained() { # ADDRESS
 	case $(backend_field web4 "$1" condition) in draining | drained) ;; *) return 1 ;; esac
 }
 
-test_a_state_that_is_set_outlives_kill_9_and_a_reload() {
-	local said result
-	said=$(lbctl backend state web4 10.0.0.11 maintenance) || return 1
-	contains "$said" "web4 10.0.0.11: set to maintenance: its flows go to other backends"
-	expect "condition" "$(backend_field web4 10.0.0.11 condition)" = maintenance
-	expect "weight" "$(backend_field web4 10.0.0.11 effective_weight)" = 0
-	expect "who" "$(last_event backend-state .who)" = root
-	expect "service" "$(service_field web4 status)" = up
-	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failures" "$(field "$result" .failed)" = 0
-	expect "answers of it" "$(answered_by "$result" b1)" = 0
-	stop_lbd KILL
-	lab_lbd_start || return 1
-	expect "after a restart" "$(backend_field web4 10.0.0.11 condition)" = maintenance
-	contains "$(lbctl reload)" "kept     web4 10.0.0.11: state maintenance"
-	expect "after a reload" "$(backend_field web4 10.0.0.11 condition)" = maintenance
-	contains "$(lbctl backends web4)" "set to maintenance by an operator"
-	contains "$(lbctl save)" "not saved: service web4: backend 10.0.0.11: state maintenance"
-	lbctl backend state web4 10.0.0.11 auto >/dev/null || return 1
-	lab_wait_for 5 "all to be up" backends_up 6
-	expect "overrides" "$(status .overrides)" = 0
-}
-last_event() { lbctl events --json | jq -rs "map(select(.kind == \"$1\")) | last$2"; } # KIND FIELD
-
-test_a_backend_that_is_set_up_is_used_though_its_check_fails() {
-	lab_kill nginx-b1 KILL
-	lab_wait_for 20 "10.0.0.11 to be down" condition_is web4 10.0.0.11 down
-	lbctl backend state web4 10.0.0.11 up >/dev/null || return 1
-	expect "condition" "$(backend_field web4 10.0.0.11 condition)" = up
-	contains "$(backend_field web4 10.0.0.11 why)" "set to up by an operator; its check fails: "
-	lab_nginx_start 1
-	lbctl backend state web4 10.0.0.11 auto >/dev/null || return 1
-	lab_wait_for 20 "all to be up" backends_up 6
-}
-
 # ---- the file of run-time changes ----
 
 other_weight() { # SERVICE ADDRESS

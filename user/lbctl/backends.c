@@ -145,14 +145,15 @@ REGISTER(verb, backends) = {
     .group = VERB_SHOW,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "list backends with condition, weight and totals, and why one is not up",
-    .details =
-	"CONDITION is one of: up; starting (slow start); draining (takes no new flows); "
-	"drained (no flow depends on it: safe to stop); checking (no health check has "
-	"finished yet); down; maintenance (set by an operator); no-next-hop (no route, no neighbour, or packets would be "
-	"lost on the way). WEIGHT is "
-	"EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
-	"flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
-	"On a terminal too narrow for all columns some are left out; --json has all.",
+    .details = "CONDITION is one of: up; starting (slow start); draining (takes no new flows); "
+	       "drained (no flow depends on it: safe to stop); checking (no health check has "
+	       "finished yet); down; damped (it was lost again and again: no new flows for a "
+	       "while); maintenance (set by an operator); no-next-hop (no route, no neighbour, or "
+	       "packets would be "
+	       "lost on the way). WEIGHT is "
+	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
+	       "flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
+	       "On a terminal too narrow for all columns some are left out; --json has all.",
     .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
     .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
 		{.name = "--sort",

@@ -85,6 +85,8 @@ class World:
                 condition = "draining"
             elif i % 97 == 2 and j == 1:
                 condition = "maintenance"
+            elif i % 97 == 3 and j == 1:
+                condition = "damped"
         return {"address": f"10.0.{i % 200}.{11 + j}", "name": self.text(f"srv-{i}-{j}") if i % 2 == 0 else None,
                 "condition": condition, "why": self.text(WHY[(i + j) % 3]) if condition == "down" else "",
                 "since": time.time() - (340 + 97 * j if condition != "up" else 86400 * 3),

@@ -106,7 +106,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
-     "slow-start, "
+     "slow-start, flap-damping, "
      "panic-threshold, health or agent"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
      "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
@@ -482,6 +482,8 @@ static const struct refusal refusals[] = {
      "6: service web: slow-start: 18446744073709551615h: expected 0s to 1h"},
     {"a_negative_duration", WEB "    slow-start: -1s\n" BACKENDS,
      "6: service web: slow-start: -1s: expected 0s to 1h (a number and ms, s, m, h or d)"},
+    {"a_flap_damping_of_more_than_an_hour", WEB "    flap-damping: 2h\n" BACKENDS,
+     "6: service web: flap-damping: 2h: expected 0s to 1h"},
     {"a_panic_threshold_over_100", WEB "    panic-threshold: 120%\n" BACKENDS,
      "6: service web: panic-threshold: 120%: expected 0% to 100%"},
     {"slots_that_are_no_prime", WEB "    slots: 65536\n" BACKENDS,
@@ -921,6 +923,7 @@ static void a_service_gets_the_defaults(void **state)
 	assert_int_equal(web->udp_idle_ms, 30000);
 	assert_int_equal(web->slots, 0);
 	assert_int_equal(web->slow_start_ms, 0);
+	assert_int_equal(web->flap_damping_ms, 0);
 	assert_int_equal(web->panic_threshold, 0);
 	assert_int_equal(web->backends_count, 1);
 	assert_addr(&web->backends[0].address, "10.0.0.11");
@@ -1253,6 +1256,7 @@ static const char full[] =
     "  fragments: drop\n"
     "  deny: [10.0.0.0/8, \"2001:db8:bad::/48\"]\n"
     "  slow-start: 30s\n"
+    "  flap-damping: 5m\n"
     "  idle-timeout: { tcp: 1h }\n"
     "  health: { type: http, path: /up, interval: 5s, timeout: 2s, status: 204 }\n"
     "services:\n"
@@ -1511,6 +1515,7 @@ static void services_inherit_defaults_key_by_key(void **state)
 	assert_int_equal(any6->no_backend, LB_REFUSE_PASS);
 	assert_true(any6->no_fragments);
 	assert_int_equal(any6->slow_start_ms, 30000);
+	assert_int_equal(any6->flap_damping_ms, 300000);
 	assert_int_equal(any6->panic_threshold, 50);
 	assert_string_equal(any6->health.type, "https");
 	assert_int_equal(any6->backends_count, 2);
@@ -1994,6 +1999,7 @@ static void the_service_defaults_of_the_example_are_the_defaults(void **state)
 	assert_int_equal(shown->tcp_idle_ms, defaults->tcp_idle_ms);
 	assert_int_equal(shown->udp_idle_ms, defaults->udp_idle_ms);
 	assert_int_equal(shown->slow_start_ms, defaults->slow_start_ms);
+	assert_int_equal(shown->flap_damping_ms, defaults->flap_damping_ms);
 	assert_int_equal(shown->panic_threshold, defaults->panic_threshold);
 	config_free(example);
 	config_free(config);

@@ -629,6 +629,161 @@ static void no_panic_before_the_first_probes(void **unused)
 	assert_false(scene.service.panic);
 }
 
+/* ---- those that flap ---- */
+
+#define LIMIT 320000 /* ms; the first span is 10 s */
+
+static void flapping_scene(struct scene *scene, unsigned count)
+{
+	scene_set(scene, count);
+	scene->config.health = tcp_check;
+	scene->config.flap_damping_ms = LIMIT;
+	weigh(scene, NOW);
+}
+
+/* Its check fails, which another's confirms, and a second later it passes. */
+static void flap(struct scene *scene, struct backend *backend, uint64_t now_ms)
+{
+	struct backend *other = &scene->backends[backend == &scene->backends[0]];
+
+	backend_note_probe(backend, false, now_ms - 30, now_ms - 29);
+	backend_note_probe(other, true, now_ms - 20, now_ms - 19);
+	backend_note_probe(backend, false, now_ms - 10, now_ms - 9);
+	down(backend);
+	weigh(scene, now_ms);
+	assert_int_equal(backend->condition, BACKEND_DOWN);
+	assert_false(scene->service.blind);
+	backend_note_probe(backend, true, now_ms + 900, now_ms + 901);
+	backend->health = HEALTH_UP;
+	weigh(scene, now_ms + 1000);
+}
+
+static void one_loss_is_no_flap(void **unused)
+{
+	struct scene scene;
+
+	flapping_scene(&scene, 3);
+	flap(&scene, &scene.backends[0], NOW + 1000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	/* nor is one that comes when the backend has been up for long */
+	flap(&scene, &scene.backends[0], NOW + 2000 + LIMIT);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+}
+
+static void a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has(void **unused)
+{
+	struct scene scene;
+	struct backend *backend = &scene.backends[0];
+
+	flapping_scene(&scene, 3);
+	flap(&scene, backend, NOW + 1000);
+	flap(&scene, backend, NOW + 10000);
+	assert_int_equal(backend->condition, BACKEND_DAMPED);
+	assert_int_equal(backend->effective_weight, 0);
+	assert_true(backend_usable(backend));
+	assert_string_equal(backend->why, "lost again 1 times, each within 320s of its return: "
+					  "no new flow for 10s");
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	assert_int_equal(scene.service.up, 2);
+	assert_false(backend_hold_is_over(backend, NOW + 11000 + 9999));
+	assert_true(backend_hold_is_over(backend, NOW + 11000 + 10000));
+	scene.config.slow_start_ms = 10000;
+	weigh(&scene, NOW + 11000 + 10000);
+	assert_int_equal(backend->condition, BACKEND_STARTING);
+	assert_string_equal(backend->why, "");
+}
+
+static void each_flap_doubles_the_time_up_to_the_limit(void **unused)
+{
+	static const unsigned spans_s[] = {0, 10, 20, 40, 80, 160, 320, 320};
+	struct scene scene;
+	struct backend *backend = &scene.backends[0];
+	uint64_t now = NOW + 1000;
+
+	flapping_scene(&scene, 2);
+	for (size_t i = 0; i < sizeof(spans_s) / sizeof(*spans_s); i++, now += 5000) {
+		flap(&scene, backend, now);
+		weigh(&scene, now + 1000 + 1000 * (spans_s[i] ? spans_s[i] - 1 : 0));
+		assert_int_equal(backend->condition, i ? BACKEND_DAMPED : BACKEND_UP);
+		weigh(&scene, now + 1000 + 1000 * spans_s[i]);
+		assert_int_equal(backend->condition, BACKEND_UP);
+	}
+}
+
+static void one_that_flaps_is_better_than_none(void **unused)
+{
+	struct scene scene;
+
+	flapping_scene(&scene, 2);
+	for (unsigned i = 0; i < 2; i++)
+		flap(&scene, &scene.backends[0], NOW + 1000 + 5000 * i);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	scene.backends[1].drain = true;
+	weigh(&scene, NOW + 8000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+	scene.backends[1].drain = false;
+	weigh(&scene, NOW + 8001);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	/* and an operator knows better */
+	scene.backends[0].admin = ADMIN_UP;
+	weigh(&scene, NOW + 8002);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+}
+
+static void without_the_key_nothing_is_damped(void **unused)
+{
+	struct scene scene;
+
+	flapping_scene(&scene, 2);
+	scene.config.flap_damping_ms = 0;
+	for (unsigned i = 0; i < 5; i++)
+		flap(&scene, &scene.backends[0], NOW + 1000 + 5000 * i);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+}
+
+/* It was this host's link, as far as is known. */
+static void what_is_lost_with_all_others_does_not_flap(void **unused)
+{
+	struct scene scene;
+
+	flapping_scene(&scene, 2);
+	for (unsigned at = 0; at < 3; at++) {
+		uint64_t now = NOW + 1000 + 10000 * at;
+
+		for (unsigned i = 0; i < 2; i++) {
+			backend_note_probe(&scene.backends[i], false, now, now + 1);
+			down(&scene.backends[i]);
+		}
+		weigh(&scene, now + 2);
+		assert_true(scene.service.blind);
+		for (unsigned i = 0; i < 2; i++) {
+			backend_note_probe(&scene.backends[i], true, now + 1000, now + 1001);
+			scene.backends[i].health = HEALTH_UP;
+		}
+		weigh(&scene, now + 1001);
+		assert_false(scene.service.blind);
+		for (unsigned i = 0; i < 2; i++) {
+			assert_int_equal(scene.backends[i].condition, BACKEND_UP);
+			assert_int_equal(scene.backends[i].damping.losses, 0);
+		}
+	}
+}
+
+/* An operator or an agent that takes it out and back knows why. */
+static void what_an_operator_takes_out_does_not_flap(void **unused)
+{
+	struct scene scene;
+
+	flapping_scene(&scene, 2);
+	for (unsigned i = 0; i < 6; i++) {
+		scene.backends[0].admin = i % 2 ? ADMIN_AUTO : ADMIN_MAINTENANCE;
+		weigh(&scene, NOW + 1000 * i);
+	}
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+}
+
 /* ---- all backends lost at once: interval 2 s, timeout 1 s, rise 2 ---- */
 
 static void blind_scene(struct scene *scene, unsigned count)
@@ -1461,7 +1616,9 @@ static void a_removed_backend_has_flows_if_an_operator_lets_it(void **unused)
 	find(&present, "2001:db8::3")->admin = ADMIN_UP;
 	find(&present, "2001:db8::3")->health = HEALTH_DOWN;
 	worlds.service.backends_count = 1;
+	find(&present, "10.0.0.1")->damping.losses = 3;
 	next = build(&worlds, &present);
+	assert_int_equal(find(&next, "10.0.0.1")->damping.losses, 3); /* they are not forgotten */
 	assert_int_equal(next.services[0]->backends_count, 2);
 	next.services[0]->opened = true;
 	service_weigh(next.services[0], NOW, WALL);
@@ -1694,6 +1851,13 @@ int main(void)
 	    cmocka_unit_test(a_backend_that_is_set_up_does_not_keep_its_service_blind),
 	    cmocka_unit_test(a_drain_is_shown_before_a_state),
 	    cmocka_unit_test(an_agent_that_is_not_understood_changes_nothing),
+	    cmocka_unit_test(one_loss_is_no_flap),
+	    cmocka_unit_test(a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has),
+	    cmocka_unit_test(each_flap_doubles_the_time_up_to_the_limit),
+	    cmocka_unit_test(one_that_flaps_is_better_than_none),
+	    cmocka_unit_test(without_the_key_nothing_is_damped),
+	    cmocka_unit_test(what_is_lost_with_all_others_does_not_flap),
+	    cmocka_unit_test(what_an_operator_takes_out_does_not_flap),
 	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
 	    cmocka_unit_test(slow_start_begins_again_after_a_failure),
 	    cmocka_unit_test(slow_start_never_rounds_down_to_nothing),

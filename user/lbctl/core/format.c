@@ -176,10 +176,10 @@ enum tone format_tone(const char *condition)
 	static const struct {
 		const char *name;
 		enum tone tone;
-	} tones[] = {{"up", TONE_GOOD},          {"starting", TONE_WARN}, {"checking", TONE_WARN},
-		     {"draining", TONE_WARN},    {"drained", TONE_WARN},  {"degraded", TONE_WARN},
-		     {"maintenance", TONE_WARN}, {"backup", TONE_WARN},   {"panic", TONE_BAD},
-		     {"blind", TONE_BAD}};
+	} tones[] = {{"up", TONE_GOOD},       {"starting", TONE_WARN},    {"checking", TONE_WARN},
+		     {"draining", TONE_WARN}, {"drained", TONE_WARN},     {"degraded", TONE_WARN},
+		     {"damped", TONE_WARN},   {"maintenance", TONE_WARN}, {"backup", TONE_WARN},
+		     {"panic", TONE_BAD},     {"blind", TONE_BAD}};
 
 	for (size_t i = 0; i < sizeof(tones) / sizeof(*tones); i++)
 		if (strcmp(condition, tones[i].name) == 0)

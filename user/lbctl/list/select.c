@@ -39,9 +39,9 @@ static bool service_matches(const json_t *service, const struct selection *selec
 
 int select_rank(const char *condition)
 {
-	static const char *const order[] = {"down",     "blind",    "no-next-hop", "panic",
-					    "backup",   "degraded", "checking",    "starting",
-					    "draining", "drained",  "maintenance", "up"};
+	static const char *const order[] = {
+	    "down",     "blind",  "no-next-hop", "panic",   "backup",      "degraded", "checking",
+	    "starting", "damped", "draining",    "drained", "maintenance", "up"};
 	int rank = 0;
 
 	while (rank < (int)(sizeof(order) / sizeof(*order)) && strcmp(order[rank], condition))

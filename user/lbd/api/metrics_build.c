@@ -193,6 +193,11 @@ static double backend_draining(const struct backend_view *of)
 	return of->backend->drain || of->backend->removed;
 }
 
+static double backend_damped(const struct backend_view *of)
+{
+	return of->backend->condition == BACKEND_DAMPED;
+}
+
 static double backend_maintenance(const struct backend_view *of)
 {
 	return of->backend->admin == ADMIN_MAINTENANCE;
@@ -230,6 +235,8 @@ static const struct {
     {"lbd_backend_up", "gauge", "1 if its health check passes and it has a next hop.", backend_up},
     {"lbd_backend_draining", "gauge", "1 if it is draining: it takes no new flows.",
      backend_draining},
+    {"lbd_backend_damped", "gauge", "1 if it takes no new flows for a while, since it flaps.",
+     backend_damped},
     {"lbd_backend_maintenance", "gauge",
      "1 if an operator has set it to maintenance: it is not used.", backend_maintenance},
     {"lbd_backend_weight", "gauge", "Effective weight, after slow start, drain, backups and panic.",

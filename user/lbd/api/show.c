@@ -333,6 +333,17 @@ static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
 			 "p99_us", latency_json(&sum, 99), "last_failure", failure);
 }
 
+/* How long it is held back for its flaps. */
+static json_t *damped_json(const struct backend *backend)
+{
+	uint64_t limit_ms = backend->service->config->flap_damping_ms, now = clock_monotonic_ms(),
+		 until_ms =
+		     backend->damping.returned_ms + damping_span_ms(&backend->damping, limit_ms);
+
+	return seconds_json(backend->condition == BACKEND_DAMPED,
+			    until_ms > now ? until_ms - now : 0);
+}
+
 json_t *api_labels_json(const struct config_tag *tag)
 {
 	json_t *object = json_object();
@@ -353,7 +364,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -366,7 +377,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "admin",
 	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
-	    checks_json(backend, now));
+	    checks_json(backend, now), "damped_s", damped_json(backend));
 }
 
 #define FILTER_MAX 256 /* bytes */

@@ -77,6 +77,7 @@ struct config_service {
 	struct config_limit limit;         /* `limit: { new-flows, burst, per-source }` */
 	uint32_t slots;                    /* a prime; 0: by the number of backends */
 	uint32_t slow_start_ms;            /* 0: none */
+	uint32_t flap_damping_ms;          /* 0: none; see state/damping.h */
 	/* percent; with fewer healthy backends all are used; 0: never */
 	uint32_t panic_threshold;
 	struct health_spec health;

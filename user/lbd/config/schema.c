@@ -170,6 +170,7 @@ static const cyaml_schema_value_t backend_schema = {
 	GROUP("idle-timeout", raw_service, idle_timeout, idle_keys), \
 	GROUP("limit", raw_service, limit, limit_keys), \
 	TEXT("slow-start", raw_service, slow_start), \
+	TEXT("flap-damping", raw_service, flap_damping), \
 	TEXT("panic-threshold", raw_service, panic_threshold), \
 	GROUP("health", raw_service, health, health_keys), \
 	GROUP("agent", raw_service, agent, agent_keys)

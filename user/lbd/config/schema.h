@@ -59,7 +59,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	struct raw_backend *backends;
 	unsigned backends_count;
 	/* ---- */
-	char *algorithm, *affinity_timeout, *slow_start, *panic_threshold;
+	char *algorithm, *affinity_timeout, *slow_start, *flap_damping, *panic_threshold;
 	uint8_t *hash;       /* enum lb_hash_fields */
 	uint8_t *forward;    /* enum lb_forward */
 	uint8_t *no_backend; /* enum lb_refusal */

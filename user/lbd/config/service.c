@@ -79,6 +79,8 @@ static const struct config_number_key inherited_numbers[] = {
 		  affinity_timeout_ms, duration, MIN_IDLE, MAX_IDLE),
     CONFIG_NUMBER("slow-start", raw_service, slow_start, config_service, slow_start_ms, duration, 0,
 		  HOUR),
+    CONFIG_NUMBER("flap-damping", raw_service, flap_damping, config_service, flap_damping_ms,
+		  duration, 0, HOUR),
     CONFIG_NUMBER("panic-threshold", raw_service, panic_threshold, config_service, panic_threshold,
 		  percent, 0, 100),
     {.key = NULL},

@@ -29,6 +29,7 @@
 	X(backend_draining)                                                       \
 	X(backend_drained)                                                        \
 	X(backend_checking)                                                       \
+	X(backend_damped) /* it flaps */                                          \
 	X(backend_maintenance)                                                    \
 	X(backend_no_next_hop)                                                    \
 	X(backend_down)                                                           \

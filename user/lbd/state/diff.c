@@ -251,6 +251,7 @@ static void differing_keys(const struct config_service *a, const struct config_s
 	    {"limit", same_limit(&a->limit, &b->limit)},
 	    {"slots", a->slots == b->slots},
 	    {"slow-start", a->slow_start_ms == b->slow_start_ms},
+	    {"flap-damping", a->flap_damping_ms == b->flap_damping_ms},
 	    {"panic-threshold", a->panic_threshold == b->panic_threshold},
 	    {"health", service_same_check(a, b)},
 	    {"agent", health_spec_same(&a->agent, &b->agent)},

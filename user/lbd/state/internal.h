@@ -143,6 +143,8 @@ void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms,
 bool backend_take_advice(struct backend *backend, const char *said);
 /* Is it up, by its checks, its agent and an operator? */
 bool backend_agreed_up(const struct backend *backend);
+/* It was held back for its flaps when last weighed, and that is over. */
+bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms);
 /* May packets be sent to it, of new flows or of those it has? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a

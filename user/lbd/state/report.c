@@ -91,6 +91,10 @@ static void name_backend(const struct backend *backend, enum backend_condition b
 		report_backend(backend, EVENT_backend_checking, LOG_INFO, "",
 			       " checking: waits for its first check");
 		break;
+	case BACKEND_DAMPED:
+		report_backend(backend, EVENT_backend_damped, LOG_WARNING, backend->why,
+			       " damped: %s", backend->why);
+		break;
 	case BACKEND_MAINTENANCE:
 		report_backend(backend, EVENT_backend_maintenance, LOG_INFO, backend->why,
 			       " maintenance: %s", backend->why);

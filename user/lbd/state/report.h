@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define REPORT_NAMED      100 /* lines in a second */
-#define REPORT_CONDITIONS 8   /* enum backend_condition */
+#define REPORT_CONDITIONS 9   /* enum backend_condition */
 #define REPORT_STATUSES   6   /* enum service_status */
 
 struct report {

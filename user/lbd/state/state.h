@@ -14,6 +14,7 @@
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
 #include "admin.h"
+#include "damping.h"
 #include "latencies.h"
 #include "node.h"
 #include "uptime.h"
@@ -25,6 +26,7 @@ enum backend_condition {
 	BACKEND_DRAINING,    /* asked to drain, or removed and still with flows */
 	BACKEND_DRAINED,     /* no flow depends on it any more: safe to stop */
 	BACKEND_CHECKING,    /* no result of check and next hop yet */
+	BACKEND_DAMPED,      /* it flaps: takes no new flow for a while */
 	BACKEND_MAINTENANCE, /* an operator says so */
 	BACKEND_NO_NEXT_HOP,
 	BACKEND_DOWN,
@@ -113,9 +115,11 @@ struct backend {
 	struct failing again; /* its service is blind: since the first backend was back */
 	bool cut_off;         /* two that failed may be due to one cut of a link */
 	bool was_reachable;   /* when last weighed */
-	uint64_t lost_ms;     /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
-	bool frozen;          /* its service is blind: the values of before_loss stay in force */
-	struct {              /* before the first of the service's latest losses */
+	struct damping damping;
+	bool held;        /* for its flaps: no new flow */
+	uint64_t lost_ms; /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
+	bool frozen;      /* its service is blind: the values of before_loss stay in force */
+	struct {          /* before the first of the service's latest losses */
 		uint32_t weight;
 		bool eligible;
 		uint64_t ramp_start_ms;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Decides conditions and effective weights of a service's backends, and its status: health, slow
- * start, drains, backups, panic, and what happens when all backends are lost at once. Pure: no
- * clock, no log, no I/O. */
+ * start, drains, backups, panic, flaps, and what happens when all backends are lost at once. Pure:
+ * no clock, no log, no I/O. */
 #include "internal.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "common/duration.h"
 
 #define RAMP_FLOOR_PERCENT   5
 #define LATENCY_HALF_LIFE_MS 5000
@@ -22,6 +24,7 @@ const char *backend_condition_name(enum backend_condition condition)
 	    [BACKEND_DRAINING] = "draining",
 	    [BACKEND_DRAINED] = "drained",
 	    [BACKEND_CHECKING] = "checking",
+	    [BACKEND_DAMPED] = "damped",
 	    [BACKEND_MAINTENANCE] = "maintenance",
 	    [BACKEND_NO_NEXT_HOP] = "no-next-hop",
 	    [BACKEND_DOWN] = "down",
@@ -432,6 +435,10 @@ static void find_losses(struct service *service, uint64_t now_ms, struct losses 
 		bool expected = backend->drained || is_told_off(backend);
 		bool lost = backend->was_reachable && !reachable && !expected;
 
+		/* while the ring is frozen, this host may be what failed */
+		if (reachable && backend->lost_ms && !backend->frozen)
+			damping_returned(&backend->damping, backend->lost_ms, now_ms,
+					 service->config->flap_damping_ms);
 		if (reachable || expected)
 			backend->lost_ms = 0;
 		else if (lost)
@@ -554,14 +561,44 @@ static void service_follow_losses(struct service *service, uint64_t now_ms)
 		service->backends[i]->frozen = false;
 }
 
+/* ---- those that flap ---- */
+
+static bool may_be_held(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->admin != ADMIN_UP &&
+	       damping_holds(&backend->damping, now_ms, backend->service->config->flap_damping_ms);
+}
+
+bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms)
+{
+	return backend->held && !may_be_held(backend, now_ms);
+}
+
+/* One that flaps is better than none: they are held back only while another takes new flows. */
+static void service_hold(struct service *service, uint64_t now_ms)
+{
+	bool steady = false;
+
+	for (unsigned i = 0; i < service->backends_count && !steady; i++) {
+		const struct backend *backend = service->backends[i];
+
+		steady = is_reachable(backend) && !is_leaving(backend) &&
+			 backend_agreed_weight(backend) && !may_be_held(backend, now_ms);
+	}
+	for (unsigned i = 0; i < service->backends_count; i++)
+		service->backends[i]->held = steady && !service->blind &&
+					     is_reachable(service->backends[i]) &&
+					     may_be_held(service->backends[i], now_ms);
+}
+
 /* ---- one backend ---- */
 
 /* A backend that becomes eligible starts its ramp, but not when lbd starts for the first time: then
  * all become eligible together. */
 static void update_eligible(struct backend *backend, uint64_t now_ms)
 {
-	bool eligible =
-	    is_reachable(backend) && !is_leaving(backend) && backend_agreed_weight(backend) > 0;
+	bool eligible = is_reachable(backend) && !backend->held && !is_leaving(backend) &&
+			backend_agreed_weight(backend) > 0;
 	uint32_t slow_start_ms = backend->service->config->slow_start_ms;
 
 	if (backend->frozen)
@@ -588,6 +625,8 @@ static enum backend_condition decide_condition(const struct backend *backend, ui
 		return backend_is_drained(backend, now_ms) ? BACKEND_DRAINED : BACKEND_DRAINING;
 	if (backend->admin == ADMIN_MAINTENANCE)
 		return BACKEND_MAINTENANCE;
+	if (backend->held)
+		return BACKEND_DAMPED;
 	if (is_reachable(backend))
 		return backend->ramp_start_ms ? BACKEND_STARTING : BACKEND_UP;
 	if (!is_decided(backend))
@@ -604,6 +643,16 @@ static void describe_admin(const struct backend *backend, char *why, size_t size
 		 fails ? "; its check fails: " : "", fails ? backend->health_why : "");
 }
 
+static void describe_damping(const struct backend *backend, char *why, size_t size)
+{
+	uint64_t limit_ms = backend->service->config->flap_damping_ms;
+	char limit[DURATION_TEXT], span[DURATION_TEXT];
+
+	snprintf(why, size, "lost again %u times, each within %s of its return: no new flow for %s",
+		 backend->damping.losses, duration_exact(limit_ms, limit),
+		 duration_exact(damping_span_ms(&backend->damping, limit_ms), span));
+}
+
 static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint64_t wall_ms)
 {
 	enum backend_condition condition = decide_condition(backend, now_ms);
@@ -612,6 +661,8 @@ static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint
 
 	if (backend->admin && !is_leaving(backend))
 		describe_admin(backend, others, sizeof(others));
+	else if (backend->held)
+		describe_damping(backend, others, sizeof(others));
 	else
 		describe_agent(&backend->agent, others, sizeof(others));
 	if (!backend->since_ms || condition != backend->condition)
@@ -733,6 +784,7 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 
 	service->opened = service_opens(service, now_ms);
 	service_follow_losses(service, now_ms);
+	service_hold(service, now_ms);
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		update_eligible(service->backends[i], now_ms);
 		backend_set_condition(service->backends[i], now_ms, wall_ms);
