@@ -23,6 +23,9 @@ const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries
 const volatile __u32 vip_mask = 0;      /* number of buckets of `vips` - 1 */
 const volatile __u32 front_mask = 31;   /* number of `fronts` - 1: more than slots */
 
+/* 0 in these bits of the hash: a flow of which connects are timed; all ones: none */
+const volatile __u32 connect_mask = ~0u;
+
 /* The values of a BPF array begin on a cache line only if the array is mmapable. */
 #define LB_ARRAY(name, value_type, entries)        \
 	struct {                                   \
@@ -43,6 +46,8 @@ LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
 LB_ARRAY(frags, __u64, LB_FRAGS);
 LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
+LB_ARRAY(probes, __u64, LB_PROBES);
+LB_ARRAY(connects_of, struct lb_connects, 2);
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);
 LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);
 LB_ARRAY(service_counts, struct lb_service_count, 2);
@@ -76,13 +81,23 @@ static __always_inline struct lb_vip_bucket *vip_bucket_at(__u32 index)
 	return first + (index & vip_mask);
 }
 
-/* The front of a slot of the arena. */
-static __always_inline __u32 front_read(__u32 index)
+/* In bytes, the front of a slot of the arena. */
+static __always_inline __u64 front_offset(__u32 index)
 {
-	__u16 *first = fronts;
+	return (__u64)(index & front_mask) * sizeof(__u16);
+}
+
+static __always_inline __u32 front_at(__u64 offset)
+{
+	void *first = fronts;
 
 	asm volatile("" : "+r"(first));
-	return *(volatile __u16 *)(first + (index & front_mask));
+	return *(volatile __u16 *)(first + offset);
+}
+
+static __always_inline __u32 front_read(__u32 index)
+{
+	return front_at(front_offset(index));
 }
 
 /* The jiffy (63-32) in which a packet last read the clock, and the tick that it read (31-0). */

@@ -7,6 +7,7 @@
 #ifndef LB_OPEN_H
 #define LB_OPEN_H
 
+#include "connect.h"
 #include "count.h"
 #include "flow.h"
 #include "forward.h"
@@ -100,6 +101,8 @@ LB_NOINLINE __u32 flow_open(__u64 hash, __u64 packet)
 	    !open_take(turn, service->select == LB_SELECT_TURN, next, place, old,
 		       flow_entry(hash, id, state, q.now)))
 		return 0;
+	if (query_tcp(&q) && connect_sampled(hash))
+		connect_see(hash, id | query_flags(&q) << 16);
 	return id;
 }
 

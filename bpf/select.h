@@ -5,6 +5,7 @@
 #ifndef LB_SELECT_H
 #define LB_SELECT_H
 
+#include "connect.h"
 #include "filter.h"
 #include "flow.h"
 #include "limit.h"
@@ -622,6 +623,13 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q,
 	return flow_new(q, service, found.place, found.entry);
 }
 
+/* A stable slot that decides alone, and whose front has the flag that sends its packets here. */
+static __always_inline bool is_in_sample(const struct flow_query *q,
+					 const struct lb_service *service)
+{
+	return !(q->slot & LB_SLOT_TRANSITION) && !tracks_always(service);
+}
+
 /* The backend's id and flags (FLOW_RECORDED, ...); 0: none. All arguments are numbers, which need
  * no stack of the caller. */
 LB_NOINLINE __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index,
@@ -637,8 +645,20 @@ LB_NOINLINE __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u
 	    .packet = packet,
 	};
 	struct lb_service *service = service_of(query_service(&q));
+	__u32 id;
 
-	return service ? flow_route_by(&q, service) : 0;
+	if (!service)
+		return 0;
+	if (is_in_sample(&q, service)) {
+		id = LB_SLOT_CURRENT(q.slot);
+		connect_see(hash, id | query_flags(&q) << 16);
+		return id;
+	}
+	id = flow_route_by(&q, service);
+	OPAQUE(id);
+	if (query_tcp(&q) && connect_sampled(hash))
+		connect_see(hash, (id & LB_MAX_BACKENDS) | query_flags(&q) << 16);
+	return id;
 }
 
 /* Routes to a backend that was not found through the slots of its service. */

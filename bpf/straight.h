@@ -10,6 +10,7 @@
 #define LB_STRAIGHT_H
 
 #include "admit.h"
+#include "connect.h"
 #include "count.h"
 #include "flow.h"
 #include "forward.h"
@@ -73,24 +74,45 @@ static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)
 	return __sync_val_compare_and_swap(place, entry, renewed) == entry;
 }
 
+/* The packet of a flow whose connect is timed: its slot is stable, though its front has the flag of
+ * a transition. False: it is in transition. what: as of connect_see. */
+LB_NOINLINE int straight_sampled(__u64 hash, __u64 front_offset, __u32 what)
+{
+	if (slot_read((__u32)(front_offset / sizeof(__u16))) & LB_SLOT_TRANSITION)
+		return false;
+	connect_see(hash, what);
+	return true;
+}
+
+/* A packet of a slot in transition: only a flow in the table that is on the current backend is
+ * straight. */
+static __always_inline bool straight_moves(const struct packet *p, const struct route *r,
+					   __u32 front)
+{
+	__u64 entry;
+	__u32 now;
+
+	if (!straight_entry(p, r, &entry) || LB_FLOW_BACKEND(entry) != front ||
+	    !backend_find(front))
+		return false;
+	/* not at the place found: to keep it would cost packets of stable slots a register */
+	now = tick_now();
+	return LB_FLOW_TICK(entry) == FLOW_TICK(now) ||
+	       flow_renew(r->hash, entry, flow_renewed(entry, LB_FLOW_STATE(entry), now));
+}
+
 /* A slot in transition decides nothing; but a flow that is on its current backend stamps nothing
  * either. */
 static __always_inline bool straight_slot(const struct packet *p, struct route *r, __u64 word)
 {
 	__u32 size = (__u32)word & LB_STRAIGHT_SIZE;
-	__u32 front = front_read(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size)), now;
-	__u64 entry;
+	__u64 offset = front_offset(LB_STRAIGHT_UPPER(word) + lb_ring_index(r->hash, size));
+	__u32 front = front_at(offset);
 
 	if (unlikely(front & LB_FRONT_TRANSITION)) {
 		front &= LB_MAX_BACKENDS;
-		if (!straight_entry(p, r, &entry) || LB_FLOW_BACKEND(entry) != front ||
-		    !backend_find(front))
-			return false;
-		/* not at the place found: to keep it would cost packets of stable slots
-		 * a register */
-		now = tick_now();
-		if (LB_FLOW_TICK(entry) != FLOW_TICK(now) &&
-		    !flow_renew(r->hash, entry, flow_renewed(entry, LB_FLOW_STATE(entry), now)))
+		if (!straight_sampled(r->hash, offset, front | (__u32)p->tcp_flags << 16) &&
+		    !straight_moves(p, r, front))
 			return false;
 	}
 	r->backend_id = front;

@@ -108,7 +108,14 @@
  *                    "p50_us", "p95_us", "p99_us" (of those that passed in the last 5 to 10 minutes;
  *                    null: none has),
  *                    "last_failure": null or { "why", "ago_s" } },
- *        "damped_s": null or, while it is damped, until it takes new flows }
+ *        "damped_s": null or, while it is damped, until it takes new flows,
+ *        "connects": null (they are not timed) or CONNECTS }
+ *      CONNECTS, of a sample of its TCP connects:
+ *      { "sampled", "retried" (SYNs sent again before any other packet), "reset" (by the client's
+ *        next packet), "unanswered" (no next packet within 3 s), since lbd's start, modulo 2^32,
+ *        "p50_us", "p95_us", "p99_us" (from the SYN to the client's next packet, last 5 to 10 s;
+ *        null: none was answered),
+ *        "recent": { "sampled", "answered", "retried", "unanswered" } of the same seconds }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,

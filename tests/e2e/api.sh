@@ -151,6 +151,7 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 	run_verb services
 	run_verb backends web4
 	run_verb health web4
+	run_verb connects web4
 	run_verb stats
 	run_verb top --once --interval 100ms
 	run_verb events --since 1h

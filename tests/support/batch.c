@@ -98,7 +98,8 @@ int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t fl
 	       uint32_t segment, bool narrow, struct batch *ret, struct error *err)
 {
 	struct batch batch = {.narrow = narrow,
-			      .options = {.services = services,
+			      .options = {.sample = 4,
+					  .services = services,
 					  .backends = backends,
 					  .slots = slots,
 					  .flows = flows,

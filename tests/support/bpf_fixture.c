@@ -47,6 +47,7 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	    {"service_counts", cpus * FIXTURE_SERVICES},
 	    {"limits", FIXTURE_SERVICES},
 	    {"offenders", cpus * LB_OFFENDERS},
+	    {"connects_of", FIXTURE_BACKENDS},
 	};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
@@ -97,10 +98,12 @@ static int map_maps(struct fixture *f)
 	m->limits = map_memory(f->skel->maps.limits);
 	m->sources = map_memory(f->skel->maps.sources);
 	m->offenders = map_memory(f->skel->maps.offenders);
+	m->connects = map_memory(f->skel->maps.connects_of);
+	m->probes = map_memory(f->skel->maps.probes);
 	return m->settings && m->links && m->vips && m->ports && m->services && m->arena &&
 		       m->fronts && m->stamps && m->backends && m->loads && m->turns && m->flows &&
 		       m->frags && m->backend_counts && m->reason_counts && m->service_counts &&
-		       m->limits && m->sources && m->offenders
+		       m->limits && m->sources && m->offenders && m->connects && m->probes
 		   ? 0
 		   : -errno;
 }
@@ -307,11 +310,14 @@ int fixture_clear(void **state)
 	memset(f->map.sources, 0, map_bytes(f->skel->maps.sources));
 	memset(f->map.service_counts, 0, map_bytes(f->skel->maps.service_counts));
 	memset(f->map.offenders, 0, map_bytes(f->skel->maps.offenders));
+	memset(f->map.connects, 0, map_bytes(f->skel->maps.connects_of));
+	memset(f->map.probes, 0, map_bytes(f->skel->maps.probes));
 	memset(f->map.vips, 0, map_bytes(f->skel->maps.data_wide_vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	f->vips = f->services = f->backends = 1;
 	f->slots = 8; /* region 0 of length 0 means none: leave its start unused */
 	f->ports = 0;
+	f->sampled = false;
 	write_settings(f);
 	fixture_clear_rates(f);
 	clear_paths(f);
@@ -635,7 +641,8 @@ void fixture_wait_new_tick(void)
 static void sync_fronts(struct fixture *f)
 {
 	for (uint32_t i = 0; i < f->slots; i++)
-		f->map.fronts[i] = lb_front(f->map.arena[i]);
+		f->map.fronts[i] =
+		    lb_front(f->map.arena[i]) | (f->sampled ? LB_FRONT_TRANSITION : 0);
 }
 
 /* Port and protocol of f->in as LB_VIP_MAIN has them, if it is a plain packet. */

@@ -50,6 +50,8 @@ struct fixture_maps {
 	struct lb_limit *limits; /* [service] */
 	struct lb_source_bucket *sources;
 	struct lb_offender *offenders;
+	struct lb_connects *connects; /* [id] */
+	uint64_t *probes;
 };
 
 struct lb_bpf;
@@ -86,6 +88,7 @@ struct fixture {
 	uint64_t bytes[LB_COUNTERS]; /* the same, bytes */
 	struct lb_reason_count before[LB_COUNTERS]; /* the sums up to the last packet */
 
+	bool sampled; /* the fronts of all slots have the flag of a transition */
 	enum fixture_main main;
 	/* the same program without its straight path (twin.h); NULL: none */
 	struct twin *twin;
@@ -173,7 +176,8 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus);
 #define FIXTURE_SET_CONSTANTS(rodata)                                                            \
 	((rodata)->flow_mask = FIXTURE_BUCKETS - 1, (rodata)->flow_shift = FIXTURE_FLOW_SHIFT,   \
 	 (rodata)->backend_slots = FIXTURE_BACKENDS, (rodata)->service_slots = FIXTURE_SERVICES, \
-	 (rodata)->vip_mask = FIXTURE_VIP_BUCKETS - 1, (rodata)->front_mask = FIXTURE_SLOTS - 1)
+	 (rodata)->vip_mask = FIXTURE_VIP_BUCKETS - 1, (rodata)->front_mask = FIXTURE_SLOTS - 1, \
+	 (rodata)->connect_mask = 0 /* all flows of services that track always are timed */)
 int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,
 		struct packet *ret_out, int *ret_verdict);
 

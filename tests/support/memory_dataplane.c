@@ -77,7 +77,8 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->limits = lines(maps->service_slots, sizeof(*maps->limits));
 	maps->sources = lines(LB_SOURCE_BUCKETS, sizeof(struct lb_source_bucket));
 	maps->offenders = lines((size_t)CPUS * LB_OFFENDERS, sizeof(*maps->offenders));
-	memory->options = (struct dataplane_options){.hash_seed = 42, .gue_port = 6080};
+	memory->options =
+	    (struct dataplane_options){.hash_seed = 42, .gue_port = 6080, .sample = 4};
 	memory->dp = dataplane_on(maps, &memory->options, 0);
 	return memory;
 }

@@ -87,7 +87,7 @@ static void check_fronts(struct world *w)
 
 		for (uint32_t at = LB_REGION_BASE(ring);
 		     at < LB_REGION_BASE(ring) + LB_REGION_SIZE(ring); at++)
-			if (w->dp->maps.fronts[at] != lb_front(w->dp->maps.arena[at]))
+			if (w->dp->maps.fronts[at] != dp_front(w->dp, at, w->dp->maps.arena[at]))
 				world_fail(w, "tick %u: service %u: slot %u: front %#x, slot %#x",
 					   w->now, i, at - LB_REGION_BASE(ring),
 					   w->dp->maps.fronts[at], w->dp->maps.arena[at]);

@@ -36,7 +36,8 @@ struct scenario {
 	 * that are denied, between them */
 	bool spread;
 	uint32_t denied;
-	bool limited; /* services have rates of new flows, which no packet reaches */
+	bool limited;    /* services have rates of new flows, which no packet reaches */
+	unsigned sample; /* connect times of one flow in so many; 0: of none */
 	/* of a sweep: what grows, how far, and the name of the curve */
 	const char *axis, *series;
 	uint32_t value;

@@ -73,6 +73,18 @@ const struct scenario scenarios[] = {
     {"least-response-time-insert", "every packet a new flow", "least-response-time", .traffic = SYN,
      .flows = 1, .fresh = true},
 
+    {"sampled-tcp4-10k", "established, 10 000 flows, connect times of 1 in 16", .flows = 10 * K,
+     .sample = 16},
+    {"sampled-tcp4-10k-all", "connect times of all of them", .flows = 10 * K, .sample = 1},
+    {"sampled-tcp4-new", "every packet a new flow (SYN), connect times of 1 in 16", .traffic = SYN,
+     .flows = 1, .fresh = true, .sample = 16},
+    {"sampled-tcp4-new-all", "connect times of all of them", .traffic = SYN, .flows = 1,
+     .fresh = true, .sample = 1},
+    {"sampled-round-robin-hit", "10 000 tracked flows, connect times of 1 in 16", "round-robin",
+     .flows = 10 * K, .warm = true, .sample = 16},
+    {"sampled-round-robin-insert", "every packet a new flow", "round-robin", .traffic = SYN,
+     .flows = 1, .fresh = true, .sample = 16},
+
     {"limit-tcp4-10k", "established, 10 000 flows of a service with rates of new flows",
      .flows = 10 * K, .limited = true},
     {"limit-tcp4-new", "every packet a new flow, below the rates of service and source",

@@ -438,6 +438,7 @@ static int dataplane_make(struct bench *bench)
 						  .flows = 1000000,
 						  .hash_seed = 1,
 						  .gue_port = 6080,
+						  .sample = bench->scenario->sample,
 						  .encap_source4 = {4, {172, 16}},
 						  .encap_source4_len = 16,
 						  .encap_source6 = {6, {1}},

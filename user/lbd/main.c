@@ -199,6 +199,7 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	    .flows = config->limits.flows,
 	    .hash_seed_default = !config->hash_seed,
 	    .gue_port = config->gue_port,
+	    .sample = config->sample,
 	    .encap_source4 = config->encap_source4,
 	    .encap_source6 = config->encap_source6,
 	    .encap_source4_len = config->encap_source4_len,

@@ -56,15 +56,15 @@ static const struct refusal refusals[] = {
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
      "announce, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
      "announce, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
      "announce, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
@@ -86,7 +86,7 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, announce, defaults "
+     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, announce, defaults "
      "or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
@@ -205,6 +205,14 @@ static const struct refusal refusals[] = {
      "have no place there"},
     {"a_hash_seed_over_64_bits", "hash-seed: 18446744073709551616\nservices: []\n",
      "1: hash-seed: 18446744073709551616: expected 1 to 18446744073709551615"},
+    {"a_sample_that_is_no_power_of_two", "telemetry: { sample: 1/10 }\nservices: []\n",
+     "1: telemetry: sample: 1/10: expected off, or 1/N with a power of two from 1 to 1024, such as 1/16"},
+    {"a_sample_of_none", "telemetry: { sample: 1/0 }\nservices: []\n",
+     "1: telemetry: sample: 1/0: expected off, or 1/N*"},
+    {"a_sample_without_a_number", "telemetry: { sample: on }\nservices: []\n",
+     "1: telemetry: sample: on: expected off, or 1/N*"},
+    {"a_sample_that_is_too_thin", "telemetry: { sample: 1/2048 }\nservices: []\n",
+     "1: telemetry: sample: 1/2048: expected off, or 1/N*"},
     {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n",
      "1: hash-seed: 0: expected 1 to 18446744073709551615"},
     {"a_state_directory_that_is_relative", "state: lbd\nservices: []\n",
@@ -1242,6 +1250,7 @@ static const char full[] =
     "page: off\n"
     "notify: /usr/local/bin/page --team edge\n"
     "hash-seed: 0xfeedface12345678\n"
+    "telemetry: { sample: 1/64 }\n"
     "encap:\n"
     "  source-v4: 10.255.0.0/16\n"
     "  source-v6: fd00:1::/96\n"
@@ -1432,6 +1441,7 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_false(config->page);
 	assert_string_equal(config->notify, "/usr/local/bin/page --team edge");
 	assert_true(config->hash_seed == 0xfeedface12345678);
+	assert_int_equal(config->sample, 64);
 	assert_addr(&config->encap_source4, "10.255.0.0");
 	assert_int_equal(config->encap_source4_len, 16);
 	assert_addr(&config->encap_source6, "fd00:1::");

@@ -163,6 +163,7 @@ static const struct {
 
 struct backend_view {
 	struct dp_backend_stats stats;
+	struct dp_connects connects; /* all 0: they are not timed */
 	const struct backend *backend;
 };
 
@@ -223,6 +224,41 @@ static double backend_latency(const struct backend_view *of)
 	return of->backend->latency_us / 1e6;
 }
 
+static double backend_sampled(const struct backend_view *of)
+{
+	return of->connects.sampled;
+}
+
+static double backend_retried(const struct backend_view *of)
+{
+	return of->connects.retried;
+}
+
+static double backend_unanswered(const struct backend_view *of)
+{
+	return of->connects.unanswered;
+}
+
+static double backend_reset(const struct backend_view *of)
+{
+	return of->connects.reset;
+}
+
+static double backend_p50(const struct backend_view *of)
+{
+	return of->connects.p50_us / 1e6;
+}
+
+static double backend_p95(const struct backend_view *of)
+{
+	return of->connects.p95_us / 1e6;
+}
+
+static double backend_p99(const struct backend_view *of)
+{
+	return of->connects.p99_us / 1e6;
+}
+
 static const struct {
 	const char *name, *type, *help;
 	backend_value *value;
@@ -246,6 +282,20 @@ static const struct {
      backend_slots},
     {"lbd_backend_latency_seconds", "gauge",
      "Latency of health probes, a moving average that follows peaks at once.", backend_latency},
+    {"lbd_connects_sampled_total", "counter", "TCP connects in the sample that is timed.",
+     backend_sampled},
+    {"lbd_connects_retried_total", "counter",
+     "Of the sample: SYNs that clients sent again before any other packet.", backend_retried},
+    {"lbd_connects_unanswered_total", "counter",
+     "Of the sample: connects without a further packet of the client within 3 s.",
+     backend_unanswered},
+    {"lbd_connects_reset_total", "counter",
+     "Of the sample: connects that the client's next packet reset.", backend_reset},
+    {"lbd_backend_connect_p50_seconds", "gauge",
+     "Median time from a SYN to the client's next packet, last 5 to 10 s; 0: none was answered.",
+     backend_p50},
+    {"lbd_backend_connect_p95_seconds", "gauge", "The same, 95th percentile.", backend_p95},
+    {"lbd_backend_connect_p99_seconds", "gauge", "The same, 99th percentile.", backend_p99},
 };
 
 /* A sample for each backend that has labels: as kube-state-metrics has it, other samples of the
@@ -393,6 +443,7 @@ static bool add_backend(struct rows *rows, const struct dataplane *dp,
 	row += rows->backends_count++;
 	service_key(backend->service, &key);
 	dataplane_backend_stats(dp, &key, &backend->address, &view.stats);
+	dataplane_connects(dp, &key, &backend->address, &view.connects);
 	for (unsigned f = 0; f < BACKEND_VALUES; f++)
 		row->values[f] = backend_families[f].value(&view);
 	list_backend(&labels, backend);

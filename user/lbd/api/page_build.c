@@ -232,6 +232,20 @@ static void sum_backend(struct page_build *build, const struct backend *backend)
 
 /* ---- backends ---- */
 
+/* What the traffic of the last seconds shows of its connects. */
+static json_t *connects_json(const struct dataplane *dp, const struct dp_service *key,
+			     const struct backend *backend)
+{
+	struct dp_connects connects;
+
+	if (!dataplane_connects(dp, key, &backend->address, &connects) || !connects.recent.sampled)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I}", "p95_us", number(connects.p95_us), "sampled",
+			 number(connects.recent.sampled), "retried",
+			 number(connects.recent.retried), "unanswered",
+			 number(connects.recent.unanswered));
+}
+
 static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 {
 	struct latency_sum latencies = {0};
@@ -244,7 +258,7 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &latencies);
 	return json_pack(
 	    "{s:s, s:s?, s:o, s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, s:o}",
+	    "s:I, s:o, s:o}",
 	    "address", addr_format(&backend->address, address), "name",
 	    config_tag_name(backend->tag), "labels", api_labels_json(backend->tag), "condition",
 	    backend_condition_name(backend->condition), "why", backend->why, "since_ms",
@@ -254,7 +268,8 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	    number(stats.counts.flows), "active", (json_int_t)stats.active, "slots",
 	    number(stats.slots), "kept_slots", number(stats.kept_slots), "passed",
 	    number(backend->passed), "failed", number(backend->failed), "losses",
-	    number(backend->losses), "latency_us", quantiles_json(&latencies));
+	    number(backend->losses), "latency_us", quantiles_json(&latencies), "connects",
+	    connects_json(dp, &key, backend));
 }
 
 /* ---- events ---- */

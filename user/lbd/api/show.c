@@ -333,6 +333,30 @@ static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
 			 "p99_us", latency_json(&sum, 99), "last_failure", failure);
 }
 
+static json_t *us_json(uint32_t us)
+{
+	return us ? json_integer(us) : json_null();
+}
+
+/* What the traffic shows of its connects. */
+static json_t *connects_json(const struct api *api, const struct backend *backend)
+{
+	struct dp_connects connects;
+	struct dp_service key;
+
+	service_key(backend->service, &key);
+	if (!dataplane_connects(api->dp, &key, &backend->address, &connects))
+		return json_null();
+	return json_pack(
+	    "{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "sampled",
+	    number(connects.sampled), "retried", number(connects.retried), "reset",
+	    number(connects.reset), "unanswered", number(connects.unanswered), "p50_us",
+	    us_json(connects.p50_us), "p95_us", us_json(connects.p95_us), "p99_us",
+	    us_json(connects.p99_us), "recent", "sampled", number(connects.recent.sampled),
+	    "answered", number(connects.recent.answered), "retried",
+	    number(connects.recent.retried), "unanswered", number(connects.recent.unanswered));
+}
+
 /* How long it is held back for its flaps. */
 static json_t *damped_json(const struct backend *backend)
 {
@@ -364,7 +388,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -377,7 +401,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "admin",
 	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
-	    checks_json(backend, now), "damped_s", damped_json(backend));
+	    checks_json(backend, now), "damped_s", damped_json(backend), "connects",
+	    connects_json(api, backend));
 }
 
 #define FILTER_MAX 256 /* bytes */

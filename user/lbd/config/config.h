@@ -141,6 +141,8 @@ struct config {
 	unsigned encap_source4_len, encap_source6_len; /* default 172.16.0.0/16, 100::/64 */
 	uint16_t gue_port;                             /* default 6080 */
 	struct config_limits limits;
+	/* `telemetry: { sample: 1/16 }`: connects of one flow in so many are timed; 0: `off` */
+	unsigned sample;
 	struct config_announce announce;
 	struct config_service *services;
 	unsigned services_count;

@@ -203,6 +203,10 @@ static const cyaml_schema_field_t limits_keys[] = {
 	TEXT("flows", raw_limits, flows),
 	CYAML_FIELD_END};
 
+static const cyaml_schema_field_t telemetry_keys[] = {
+	TEXT("sample", raw_telemetry, sample),
+	CYAML_FIELD_END};
+
 static const cyaml_schema_field_t announce_keys[] = {
 	TEXT("table", raw_announce, table),
 	TEXT("protocol", raw_announce, protocol),
@@ -237,6 +241,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),
 	GROUP("limits", raw_config, limits, limits_keys),
+	GROUP("telemetry", raw_config, telemetry, telemetry_keys),
 	GROUP("announce", raw_config, announce, announce_keys),
 	GROUP("defaults", raw_config, defaults, defaults_keys),
 	SERVICES,

@@ -86,6 +86,10 @@ struct raw_limits {
 	char *services, *backends, *slots, *flows;
 };
 
+struct raw_telemetry {
+	char *sample;
+};
+
 struct raw_config {
 	char *include;
 	char **interfaces;
@@ -98,6 +102,7 @@ struct raw_config {
 	unsigned metrics_hosts_count;
 	struct raw_encap *encap;
 	struct raw_limits *limits;
+	struct raw_telemetry *telemetry;
 	struct raw_announce *announce;
 	struct raw_service *defaults;
 	struct raw_service *services;

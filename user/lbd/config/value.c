@@ -18,6 +18,8 @@
 
 /* ---- defaults ---- */
 
+#define MAX_SAMPLE 1024
+
 static const struct config config_defaults = {
     .mode = CONFIG_MODE_AUTO,
     .unserved = LB_REFUSE_REJECT,
@@ -27,6 +29,7 @@ static const struct config config_defaults = {
     .encap_source6 = {.family = 6, .bytes = {0x01}}, /* 100::/64, the discard prefix (RFC 6666) */
     .encap_source6_len = 64,
     .gue_port = 6080,
+    .sample = 16,
     .announce = {.table = 76, .protocol = 76, .metric = 10, .drain_metric = 2000, .min_up = 1},
     .limits = {.services = 1024, .backends = 16384, .slots = 4 << 20, .flows = 1 << 20},
 };
@@ -269,6 +272,33 @@ static void read_limits(const struct config_place *root, const struct raw_limits
 	config_read_numbers(&at, limits_numbers, raw, limits);
 }
 
+/* "1/16"; 0: it is none. */
+static unsigned sample_of(const char *text)
+{
+	char *end;
+	unsigned long of;
+
+	if (strncmp(text, "1/", 2) != 0 || text[2] < '0' || text[2] > '9')
+		return 0;
+	of = strtoul(text + 2, &end, 10);
+	return *end || of > MAX_SAMPLE || of & (of - 1) ? 0 : (unsigned)of;
+}
+
+static void read_telemetry(const struct config_place *root, const struct raw_telemetry *raw,
+			   struct config *config)
+{
+	struct config_place at;
+
+	config_place_field(root, "telemetry", &at);
+	if (!raw->sample)
+		return;
+	config->sample = sample_of(raw->sample);
+	if (!config->sample && strcmp(raw->sample, "off") != 0)
+		config_complain(&at, "sample", raw->sample,
+				"expected off, or 1/N with a power of two from 1 to 1024, such as "
+				"1/16");
+}
+
 static void read_announce(const struct config_place *root, const struct raw_announce *raw,
 			  struct config *config)
 {
@@ -373,6 +403,8 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 		read_encap(&root, raw->encap, config);
 	if (raw->limits)
 		read_limits(&root, raw->limits, &config->limits);
+	if (raw->telemetry)
+		read_telemetry(&root, raw->telemetry, config);
 	if (raw->announce)
 		read_announce(&root, raw->announce, config);
 	read_interfaces(&root, raw, config);

@@ -433,6 +433,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	set_traits(dp, plan);
 	backends_publish(dp, plan);
 	ring_apply(dp, plan);
+	connects_sample_ring(dp, plan);
 	pick_apply(dp, plan);
 	write_service(dp, plan);
 	record->ever_by_slot |= record->adopted || !plan->want.track_always;

@@ -522,9 +522,16 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	dp->skel->rodata->vip_mask = entries_of(dp, MAP_VIPS) - 1;
 	dp->skel->rodata->front_mask = entries_of(dp, MAP_FRONTS) - 1;
+	dp->skel->rodata->connect_mask = dp->sample ? dp->sample - 1 : ~0u;
+	if (dp->sample)
+		bpf_map__set_max_entries(dp->skel->maps.connects_of, entries_of(dp, MAP_LOADS));
 	rc = bpf_object__load(dp->skel->obj); /* the skeleton maps variables at their old length */
 	if (rc)
 		return explain_load(rc, err);
+	/* at the start open_all does that: the maps have no names yet */
+	rc = dp->maps.settings ? connects_map(dp) : 0;
+	if (rc)
+		return error_set(err, rc, "map connects_of: cannot be mapped: %s", strerror(-rc));
 	dp->loaded = true;
 	return 0;
 }
@@ -555,6 +562,8 @@ static int open_all(struct dataplane *dp, const struct dataplane_options *option
 		rc = find_memory(dp, cpus, pinned, err);
 	if (!rc)
 		rc = dp_start(dp, options, err);
+	if (!rc && dp->loaded && connects_map(dp))
+		rc = error_set(err, -ENOMEM, "map connects_of: cannot be mapped");
 	if (!rc && dp->pin && !pinned)
 		rc = pin_maps(dp, err);
 	return rc;
@@ -576,6 +585,7 @@ int dataplane_open_maps(const struct dataplane_options *options, struct dataplan
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->grace_map_fd = -1;
+	dp->sample = options->sample;
 	rc = open_all(dp, options, err);
 	if (rc)
 		dataplane_close(dp);

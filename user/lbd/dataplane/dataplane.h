@@ -33,6 +33,7 @@ struct dataplane_options {
 	uint16_t gue_port;
 	struct addr encap_source4, encap_source6;
 	unsigned encap_source4_len, encap_source6_len;
+	unsigned sample; /* of connect times: one flow in so many, a power of two; 0: none */
 };
 
 struct dp_backend {
@@ -89,6 +90,20 @@ struct dp_backend_stats {
 	uint32_t held_ms;
 	/* weight 0, and no live flow depends on it (docs/tracking.md, "lbd: settling") */
 	bool drained;
+};
+
+/* Connects of a sample of a backend's flows, since the program was loaded. Those that are under way
+ * are in none of the other counts yet. */
+struct dp_connects {
+	uint32_t sampled;    /* SYNs, but for those sent again */
+	uint32_t retried;    /* SYNs sent again before any other packet */
+	uint32_t reset;      /* the client's next packet was a reset */
+	uint32_t unanswered; /* no next packet within 3 s */
+	struct {
+		uint64_t sampled, answered, retried, unanswered;
+	} recent; /* of the last 5 to 10 s */
+	/* from the SYN to the client's next packet, of the recent ones; 0: none was answered */
+	uint32_t p50_us, p95_us, p99_us;
 };
 
 struct dp_service_stats {
@@ -215,6 +230,11 @@ int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service 
 bool dataplane_is_limited(const struct dataplane *dp, const struct dp_service *key);
 int dataplane_read_drained(const struct dataplane *dp, const struct dp_service *key,
 			   const struct addr *backend, bool *ret);
+/* False: connects of the service are not timed, or the program is not loaded yet. */
+bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key,
+			const struct addr *backend, struct dp_connects *ret);
+/* Each second: finds the connects that had no answer. now_ms: CLOCK_MONOTONIC. */
+void dataplane_connects_tick(struct dataplane *dp, uint64_t now_ms);
 /* Sums of packets and bytes per counter (enum lb_reason, then enum lb_event). */
 void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS]);
 /* One event, without a look at every backend's counters. */

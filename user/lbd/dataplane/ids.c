@@ -166,6 +166,7 @@ static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round
 		if (ids == &dp->backend_ids) {
 			memset(&dp->maps.backends[id], 0, sizeof(struct lb_backend));
 			memset(&dp->maps.loads[id], 0, sizeof(struct lb_load));
+			connects_forget(dp, id);
 		} else {
 			memset(&dp->maps.turns[id], 0, sizeof(struct lb_turn));
 			clear_service_counts(dp, id);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
  * commit.c (changes; uses rings.c, picks.c, tables.c, straight.c, backends.c, filters.c, ids.c,
- * limits.c, paths.c), links.c, sweep.c (uses flows.c), stats.c. */
+ * limits.c, paths.c, connects.c), links.c, sweep.c (uses flows.c), stats.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -31,6 +31,8 @@ struct dp_maps {
 	struct lb_limit *limits;
 	uint64_t *sources; /* LB_SOURCE_WAYS words a bucket, LB_SOURCE_BUCKETS */
 	struct lb_offender *offenders;
+	struct lb_connects *connects; /* by backend; NULL: there is no sample, or no program yet */
+	uint64_t *probes;             /* LB_PROBES */
 
 	uint32_t vip_buckets, port_buckets;    /* in both halves */
 	uint32_t service_slots, backend_slots; /* highest id + 1 */
@@ -189,6 +191,13 @@ struct dataplane {
 	struct addr encap_source[2]; /* IPv4, IPv6 */
 	unsigned encap_source_len[2];
 
+	/* Connect times (connects.c). */
+	unsigned sample;  /* one flow in so many; 0: none */
+	uint8_t *sampled; /* a bit by slot of the arena; NULL: none is */
+	uint32_t *rank_of;
+	struct lb_connects *connects_before; /* by backend: when this window began, and the last */
+	uint64_t connects_ms;                /* CLOCK_MONOTONIC when this window began */
+
 	/* Opened by dataplane.c; NULL and -1 in tests on plain memory. */
 	struct lb_bpf *skel;
 	struct mapping *mappings;
@@ -249,12 +258,21 @@ static inline uint32_t *dp_slots(const struct dataplane *dp, uint64_t region)
 	return dp->maps.arena + LB_REGION_BASE(region);
 }
 
+/* The front of a slot: that of one in the sample has the flag of a transition, as if it were in
+ * one. The program finds in the slot that it is not. */
+static inline uint16_t dp_front(const struct dataplane *dp, uint32_t at, uint32_t slot)
+{
+	bool sampled = dp->sampled && dp->sampled[at / 8] >> at % 8 & 1;
+
+	return (uint16_t)(lb_front(slot) | (sampled ? LB_FRONT_TRANSITION : 0));
+}
+
 /* Writes a slot, then its front: a packet that sees the transition in the front must find it in the
  * slot. */
 static inline void dp_slot_store(const struct dataplane *dp, uint32_t at, uint32_t slot)
 {
 	dp_update(&dp->maps.arena[at], slot);
-	dp_update(&dp->maps.fronts[at], lb_front(slot));
+	dp_update(&dp->maps.fronts[at], dp_front(dp, at, slot));
 }
 
 static inline uint16_t *dp_stamps(const struct dataplane *dp, uint64_t region)
@@ -484,5 +502,17 @@ void sources_clear(struct dataplane *dp);
  * in transition and all entries the present tick: nothing settles and no entry expires until an
  * idle timeout from now, in which live flows renew theirs. */
 void dp_restart_clocks(struct dataplane *dp, uint32_t now);
+
+/* ---- connects.c ---- */
+
+/* sample: as in struct dataplane. 0 or -ENOMEM. */
+int connects_init(struct dataplane *dp, unsigned sample);
+/* When the program has been loaded. 0 or -errno. */
+int connects_map(struct dataplane *dp);
+void connects_done(struct dataplane *dp);
+/* Chooses the slots of the service's ring that are in the sample, after each change of it. */
+void connects_sample_ring(struct dataplane *dp, const struct service_plan *plan);
+/* The backend is gone: another may get its id. */
+void connects_forget(struct dataplane *dp, uint32_t id);
 
 #endif

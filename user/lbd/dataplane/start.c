@@ -99,7 +99,7 @@ int dp_start(struct dataplane *dp, const struct dataplane_options *options, stru
 	dp->encap_source[1] = options->encap_source6;
 	dp->encap_source_len[0] = options->encap_source4_len;
 	dp->encap_source_len[1] = options->encap_source6_len;
-	if (make_arrays(dp))
+	if (make_arrays(dp) || connects_init(dp, options->sample))
 		return error_set(err, -ENOMEM, "out of memory");
 	if (settings->abi_version)
 		keep_seed(dp, options);
@@ -155,6 +155,7 @@ void dp_stop(struct dataplane *dp)
 	free(dp->label_of);
 	free(dp->retired);
 	free(dp->paths);
+	connects_done(dp);
 	filters_done(dp);
 	ids_done(&dp->service_ids);
 	ids_done(&dp->backend_ids);

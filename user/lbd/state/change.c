@@ -357,7 +357,7 @@ struct fixed_key {
 	bool pinned; /* in the pinned maps */
 };
 
-#define FIXED_KEYS 10
+#define FIXED_KEYS 11
 
 /* Keys that are read only at start. seed: of the pinned maps. */
 static void compare_fixed_keys(const struct config *old, const struct config *new, uint64_t seed,
@@ -371,6 +371,7 @@ static void compare_fixed_keys(const struct config *old, const struct config *ne
 	    {"metrics", same_metrics(old, new), false},
 	    {"metrics-token-file", same_token_file(old, new), false},
 	    {"encap: gue-port", old->gue_port == new->gue_port, false},
+	    {"telemetry", old->sample == new->sample, false},
 	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},
 	    {"encap: source-v4, source-v6",

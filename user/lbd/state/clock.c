@@ -170,6 +170,7 @@ static void run_tick(void *arg)
 	watch_crowd(state);
 	availability_tick(state);
 	retry_ways(state);
+	dataplane_connects_tick(state->options.dataplane, clock_monotonic_ms());
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++) {

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* How long connects take, seen from the half of the traffic that passes here: from the SYN to the
+ * client's next packet it is the client's round trip, with the backend's answer in it. Of a sample
+ * of the flows, so that no packet of the others pays for it: of slots whose front lbd has given the
+ * transition flag, though they are stable, and of services that track always by bits of the hash.
+ * Lossy, and never needed for the way of a packet. Layouts: lb_abi.h. */
+#ifndef LB_CONNECT_H
+#define LB_CONNECT_H
+
+#include "flow.h"
+#include "maps.h"
+#include "packet.h"
+
+/* Whether a flow of a service that tracks always is in the sample. */
+static __always_inline bool connect_sampled(__u64 hash)
+{
+	return !((__u32)hash & connect_mask);
+}
+
+static __always_inline __u32 connect_clock(void)
+{
+	return bpf_ktime_get_ns() >> LB_PROBE_TIME_SHIFT & LB_PROBE_TIME;
+}
+
+static __always_inline void connect_count(__u32 backend, __u32 which)
+{
+	struct lb_connects *connects = bpf_map_lookup_elem(&connects_of, &backend);
+
+	if (connects && which < LB_CONNECT_WORDS)
+		__sync_fetch_and_add(&connects->word[which], 1);
+}
+
+/* A SYN: notes it, unless it is there already, as the client has sent it before. One that has just
+ * been noted is the same packet, which has taken both paths. */
+static __always_inline void connect_begin(__u64 *place, __u64 word, __u64 hash, __u32 backend)
+{
+	__u32 now = connect_clock();
+
+	if (word & LB_PROBE_USED && LB_PROBE_FP(word) == LB_PROBE_HASH_FP(hash)) {
+		if (((now - (__u32)word) & LB_PROBE_TIME) >= LB_PROBE_AGAIN)
+			connect_count(LB_PROBE_BACKEND(word), LB_CONNECT_RETRIED);
+		return;
+	}
+	*(volatile __u64 *)place = LB_PROBE(hash, backend, now);
+	connect_count(backend, LB_CONNECT_SAMPLED);
+}
+
+/* The client's next packet. Another CPU, or lbd, may have been faster. */
+static __always_inline void connect_end(__u64 *place, __u64 word, __u64 hash, __u32 flags)
+{
+	__u32 bucket;
+
+	if (!(word & LB_PROBE_USED) || LB_PROBE_FP(word) != LB_PROBE_HASH_FP(hash) ||
+	    __sync_val_compare_and_swap(place, word, 0) != word)
+		return;
+	bucket = flags & LB_TCP_RST
+		     ? LB_CONNECT_RESET
+		     : lb_connect_bucket((connect_clock() - (__u32)word) & LB_PROBE_TIME);
+	connect_count(LB_PROBE_BACKEND(word), bucket);
+}
+
+/* A TCP packet of a flow in the sample. what: backend (0-15), TCP flags (16-23). */
+LB_NOINLINE int connect_see(__u64 hash, __u32 what)
+{
+	__u32 index = LB_PROBE_INDEX(hash);
+	__u64 *place = bpf_map_lookup_elem(&probes, &index), word;
+
+	if (!place)
+		return 0;
+	word = *(volatile __u64 *)place;
+	if (opens_flow(what >> 16))
+		connect_begin(place, word, hash, what & LB_MAX_BACKENDS);
+	else
+		connect_end(place, word, hash, what >> 16);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,57 @@
+#!/bin/bash
+# Connect times as the traffic itself shows them: a backend that loses part of its SYN-ACKs, and one
+# that loses all, while their checks pass.
+. "$(dirname "$0")/lib.sh"
+
+recent() { # ADDRESS FIELD
+	backend_field web4 "$1" connects | jq -r ".recent.$2"
+}
+quantile_us() { backend_field web4 "$1" connects | jq -r ".$2 // 0"; } # ADDRESS FIELD
+# Until figures of the window are there.
+has_recent() { [ "$(recent 10.0.0.11 answered)" -ge 10 ] && [ "$(recent 10.0.0.12 answered)" -ge 5 ]; }
+
+test_a_backend_that_loses_syn_acks_shows_while_its_checks_pass() {
+	command -v nft >/dev/null || { skip "needs nft (package nftables)"; return; }
+	in_ns b2 nft -f - <<-RULES || return 1
+		add table ip lossy
+		add chain ip lossy out { type filter hook output priority 0; }
+		add rule ip lossy out ip saddr $VIP4 tcp flags & (syn | ack) == (syn | ack) numgen random mod 5 == 0 drop
+	RULES
+	load_start lossy load-http $VIP4 80 rate 300 timeout 4
+	lab_wait_for 20 "recent connects" has_recent && lab_wait_for 15 "SYNs sent again" retried_some ||
+		{ load_end lossy; return 1; }
+	expect "retried on the other" "$(recent 10.0.0.11 retried)" = 0
+	expect "condition" "$(backend_field web4 10.0.0.12 condition)" = up
+	echo "# $(backend_field web4 10.0.0.11 connects | jq -c .)"
+	echo "# $(backend_field web4 10.0.0.12 connects | jq -c .)"
+	expect "p99 of the lossy one, at least a second" "$(quantile_us 10.0.0.12 p99_us)" -ge 800000
+	expect "p50 of the other, below that" "$(quantile_us 10.0.0.11 p50_us)" -lt 500000
+	contains "$(lbctl connects web4)" "10.0.0.12"
+	expect "metric" "$(metrics | grep '^lbd_connects_retried_total{service="web4",.*backend="10.0.0.12"' | awk '{ print $NF }')" -gt 0
+	load_end lossy
+	in_ns b2 nft delete table ip lossy
+}
+retried_some() { [ "$(recent 10.0.0.12 retried)" -ge 1 ]; }
+
+test_a_backend_that_never_answers_has_unanswered_connects() {
+	local unanswered
+	in_ns b2 nft -f - <<-RULES || { skip "needs nft (package nftables)"; return; }
+		add table ip dead
+		add chain ip dead out { type filter hook output priority 0; }
+		add rule ip dead out ip saddr $VIP4 tcp sport 80 drop
+	RULES
+	load_start dead load-http $VIP4 80 rate 200 timeout 1
+	lab_wait_for 20 "unanswered connects" unanswered_some || { load_end dead; return 1; }
+	load_end dead
+	unanswered=$(recent 10.0.0.11 unanswered)
+	expect "of the other" "$unanswered" = 0
+	in_ns b2 nft delete table ip dead
+}
+unanswered_some() { [ "$(recent 10.0.0.12 unanswered)" -ge 3 ]; }
+
+set_up() {
+	lab_with_servers 2 && lab_lbd_with 6 config_web_and_tcp 2 ""
+}
+
+set_up_or_end set_up
+run_tests "$@"

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/dataplane/connects.c on plain memory: the slots of the sample, connects that had no
+ * answer, and the times of the last seconds. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "support/memory_dataplane.h"
+#include "support/test_registry.h"
+
+#define SAMPLE   16
+#define BACKENDS 5
+#define NOW_MS   1000000
+
+static struct memory_dataplane *memory;
+static struct dataplane *dp;
+static struct want want;
+
+static int setup(void **state)
+{
+	memory = memory_dataplane_new((struct memory_limits){8, 64, 8192, 64});
+	memory->options.sample = SAMPLE;
+	memory->maps.connects = calloc(65, sizeof(struct lb_connects));
+	memory->maps.probes = calloc(LB_PROBES, sizeof(uint64_t));
+	dp = memory_dataplane_restart(memory);
+	want_init(&want, "192.0.2.1", IPPROTO_TCP, 80, "maglev");
+	for (unsigned n = 0; n < BACKENDS; n++)
+		want_add(&want, n, 10);
+	want.service.slots = 127;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct lb_connects *connects = memory->maps.connects;
+	uint64_t *probes = memory->maps.probes;
+
+	memory_dataplane_free(memory);
+	free(connects);
+	free(probes);
+	return 0;
+}
+
+/* How many of the backend's slots are stable, and have a front as if they were not. */
+static unsigned sampled(unsigned n)
+{
+	uint32_t base = LB_REGION_BASE(want_line(dp, &want)->ring), size, found = 0;
+	const uint32_t *slots = want_slots(dp, &want, &size);
+
+	for (uint32_t i = 0; i < size; i++) {
+		uint16_t front = dp->maps.fronts[base + i];
+
+		if (LB_SLOT_CURRENT(slots[i]) != want_id(dp, &want, n) ||
+		    slots[i] & LB_SLOT_TRANSITION)
+			continue;
+		assert_int_equal(front & LB_MAX_BACKENDS, LB_SLOT_CURRENT(slots[i]));
+		found += front & LB_FRONT_TRANSITION ? 1 : 0;
+	}
+	return found;
+}
+
+static unsigned slots_of(unsigned n)
+{
+	uint32_t size, found = 0;
+	const uint32_t *slots = want_slots(dp, &want, &size);
+
+	for (uint32_t i = 0; i < size; i++)
+		found += LB_SLOT_CURRENT(slots[i]) == want_id(dp, &want, n);
+	return found;
+}
+
+/* Rounded up: also where a backend has fewer slots than the sample is one in. */
+static void expect_sample(void)
+{
+	for (unsigned n = 0; n < BACKENDS; n++)
+		assert_int_equal(sampled(n), (slots_of(n) + SAMPLE - 1) / SAMPLE);
+}
+
+LB_TEST(each_backend_has_its_share_of_slots_in_the_sample)
+{
+	want_commit(dp, &want, 1);
+	expect_sample();
+	want_commit(dp, &want, 1);
+	expect_sample();
+}
+
+LB_TEST(after_changes_have_settled_each_backend_still_has)
+{
+	dp->clock = 1000;
+	want_commit(dp, &want, 1);
+	want_find(&want, 1)->weight = 40;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 2, 3000);
+	want_commit(dp, &want, 1);
+	for (unsigned n = 0; n < BACKENDS; n++)
+		assert_true(sampled(n) >= 1);
+	expect_sample();
+}
+
+LB_TEST(services_that_track_always_and_udp_have_no_such_slots)
+{
+	want.service.track_always = true;
+	want_commit(dp, &want, 1);
+	for (unsigned n = 0; n < BACKENDS; n++)
+		assert_int_equal(sampled(n), 0);
+	teardown(NULL);
+	setup(NULL);
+	want.service.protocol = IPPROTO_UDP;
+	want_commit(dp, &want, 1);
+	for (unsigned n = 0; n < BACKENDS; n++)
+		assert_int_equal(sampled(n), 0);
+}
+
+LB_TEST(an_lbd_that_takes_over_without_a_sample_ends_it)
+{
+	want_commit(dp, &want, 1);
+	assert_true(sampled(0) > 0);
+	dp = memory_dataplane_restart(memory);
+	want_commit(dp, &want, 1);
+	expect_sample();
+	memory->options.sample = 0;
+	dp = memory_dataplane_restart(memory);
+	want_commit(dp, &want, 1);
+	for (unsigned n = 0; n < BACKENDS; n++)
+		assert_int_equal(sampled(n), 0);
+}
+
+static struct dp_connects connects(unsigned n)
+{
+	struct addr address = want_address(n);
+	struct dp_connects found;
+
+	assert_true(dataplane_connects(dp, &want.service, &address, &found));
+	return found;
+}
+
+static uint32_t clock_units(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint32_t)(((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) >>
+			  LB_PROBE_TIME_SHIFT);
+}
+
+/* A SYN that was noted so long ago. */
+static void put_probe(unsigned at, unsigned n, uint32_t ago_ms)
+{
+	uint32_t ago = (uint32_t)(ago_ms * 1000000ULL >> LB_PROBE_TIME_SHIFT);
+
+	dp->maps.probes[at] =
+	    LB_PROBE(at, want_id(dp, &want, n), (clock_units() - ago) & LB_PROBE_TIME);
+}
+
+LB_TEST(connects_without_an_answer_within_3_s_are_counted_once)
+{
+	want_commit(dp, &want, 1);
+	put_probe(5, 1, 3100);
+	put_probe(6, 2, 60000);
+	put_probe(7, 1, 1000);
+	dataplane_connects_tick(dp, NOW_MS);
+	dataplane_connects_tick(dp, NOW_MS + 1);
+	assert_int_equal(connects(1).unanswered, 1);
+	assert_int_equal(connects(2).unanswered, 1);
+	assert_int_equal(dp->maps.probes[5], 0);
+	assert_int_not_equal(dp->maps.probes[7], 0);
+}
+
+static struct lb_connects *line(unsigned n)
+{
+	return &dp->maps.connects[want_id(dp, &want, n)];
+}
+
+LB_TEST(quantiles_are_those_of_the_last_seconds)
+{
+	const uint32_t fast = 100000 >> LB_PROBE_TIME_SHIFT,
+		       slow = 1000000000 >> LB_PROBE_TIME_SHIFT;
+	struct dp_connects found;
+
+	want_commit(dp, &want, 1);
+	dataplane_connects_tick(dp, NOW_MS);
+	found = connects(0);
+	assert_int_equal(found.p50_us + found.p95_us + found.p99_us, 0);
+	line(0)->word[lb_connect_bucket(fast)] = 90;
+	line(0)->word[lb_connect_bucket(slow)] = 10;
+	line(0)->word[LB_CONNECT_SAMPLED] = 110;
+	line(0)->word[LB_CONNECT_RETRIED] = 20;
+	found = connects(0);
+	assert_in_range(found.p50_us, 85, 115);
+	assert_in_range(found.p95_us, 880000, 1130000);
+	assert_in_range(found.p99_us, 880000, 1130000);
+	assert_int_equal(found.recent.sampled, 110);
+	assert_int_equal(found.recent.answered, 100);
+	assert_int_equal(found.recent.retried, 20);
+	dataplane_connects_tick(dp, NOW_MS + 5000);
+	assert_int_equal(connects(0).recent.sampled, 110);
+	dataplane_connects_tick(dp, NOW_MS + 10000);
+	found = connects(0);
+	assert_int_equal(found.recent.sampled, 0);
+	assert_int_equal(found.p50_us, 0);
+	assert_int_equal(found.sampled, 110); /* since the start */
+	assert_int_equal(connects(1).sampled, 0);
+}
+
+/* The middle of each bucket lies in it. */
+LB_TEST(a_time_is_off_by_an_eighth_at_most)
+{
+	want_commit(dp, &want, 1);
+	for (uint32_t us = 100; us < 4000000; us += us / 7) {
+		uint32_t found;
+
+		memset(line(0), 0, sizeof(*line(0)));
+		line(0)->word[lb_connect_bucket((uint32_t)(us * 1000ULL >> LB_PROBE_TIME_SHIFT))] =
+		    1;
+		found = connects(0).p50_us;
+		assert_in_range(found, us - us / 7, us + us / 7 + 8);
+	}
+}
+
+LB_TEST(another_backend_with_the_id_begins_with_nothing)
+{
+	want_commit(dp, &want, 1);
+	line(0)->word[LB_CONNECT_SAMPLED] = 7;
+	dataplane_connects_tick(dp, NOW_MS);
+	connects_forget(dp, want_id(dp, &want, 0));
+	assert_int_equal(connects(0).sampled, 0);
+	assert_int_equal(connects(0).recent.sampled, 0);
+}
+
+LB_TEST(udp_has_no_connects)
+{
+	struct addr address = want_address(0);
+	struct dp_connects found;
+
+	want.service.protocol = IPPROTO_UDP;
+	want_commit(dp, &want, 1);
+	assert_false(dataplane_connects(dp, &want.service, &address, &found));
+}
+
+LB_TEST_MAIN("dataplane: connects", .setup = setup, .teardown = teardown)

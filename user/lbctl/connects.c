@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* lbctl connects: how long connects of clients take, as the traffic itself shows. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lbctl/core/call.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
+#include "lbctl/core/show.h"
+#include "lbctl/core/table.h"
+#include "lbctl/core/verb.h"
+#include "lbctl/list/list.h"
+#include "lbctl/list/select.h"
+
+static const struct list_column columns[] = {
+    {{.title = "SERVICE"}, "name"},
+    {{.title = "BACKEND"}, NULL},
+    {{.title = "CONDITION"}, NULL},
+    {{.title = "P50", .right = true, .spare = 3}, NULL},
+    {{.title = "P95", .right = true}, NULL},
+    {{.title = "P99", .right = true, .spare = 2}, NULL},
+    {{.title = "CONNECTS", .right = true, .spare = 1}, NULL},
+    {{.title = "RETRIED", .right = true}, NULL},
+    {{.title = "UNANSWERED", .right = true}, NULL},
+    {{0}, NULL},
+};
+
+/* "20%" of the connects; "-" if there are none. */
+static const char *share_text(const json_t *recent, const char *count, char text[FORMAT_TEXT])
+{
+	uint64_t sampled = json_number(recent, "sampled"), part = json_number(recent, count);
+
+	if (!sampled)
+		snprintf(text, FORMAT_TEXT, "-");
+	else
+		snprintf(text, FORMAT_TEXT, "%.3g%%", 100.0 * (double)part / (double)sampled);
+	return text;
+}
+
+static enum tone share_tone(const json_t *recent, const char *count)
+{
+	uint64_t sampled = json_number(recent, "sampled"), part = json_number(recent, count);
+
+	return !part ? TONE_PLAIN : part * 10 >= sampled ? TONE_BAD : TONE_WARN;
+}
+
+static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
+{
+	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"};
+	const json_t *connects = json_object_get(backend, "connects"),
+		     *recent = json_object_get(connects, "recent");
+	const char *condition = json_text(backend, "condition");
+	char text[FORMAT_TEXT], name[SHOW_BACKEND];
+
+	table_add(table, TONE_PLAIN, json_text(backend, "service"));
+	table_add(table, TONE_PLAIN, show_backend(backend, name));
+	table_add(table, format_tone(condition), condition);
+	for (unsigned i = 0; i < 3; i++)
+		table_add(table, TONE_PLAIN,
+			  format_latency(json_number(connects, quantiles[i]), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(recent, "sampled"), text));
+	table_add(table, share_tone(recent, "retried"), share_text(recent, "retried", text));
+	table_add(table, share_tone(recent, "unanswered"), share_text(recent, "unanswered", text));
+}
+
+static int print_connects(const json_t *backends, const struct list_style *style)
+{
+	return list_table(backends, columns, add_backend, style);
+}
+
+static int get_backends(struct call *call, json_t **ret, struct error *err)
+{
+	return call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
+				  call_option(call, "--filter"), ret, err);
+}
+
+static int run_connects(struct call *call, struct error *err)
+{
+	static const struct list list = {.field = "backends",
+					 .none = LIST_NO_BACKENDS,
+					 .no_match = "No backend matches",
+					 .get = get_backends,
+					 .select = select_backends,
+					 .print = print_connects};
+
+	return list_run(call, &list, err);
+}
+
+REGISTER(verb, connects) = {
+    .name = "connects",
+    .group = VERB_SHOW,
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "show how long clients' connects take, and how many fail",
+    .details =
+	"Of a sample of the TCP connections (`telemetry`), over the last 5 to 10 seconds. P50, P95 and "
+	"P99: from the SYN to the client's next packet, which is the client's round trip with the "
+	"backend's answer in it, off by at most an eighth. CONNECTS: in the sample. RETRIED: SYNs that "
+	"were sent again, as no answer came. UNANSWERED: without a further packet within 3 s. A flood of "
+	"SYNs with forged addresses is never answered: compare backends with each other.\n\n"
+	"On a terminal too narrow for all columns some are left out; --json has all, and the "
+	"counts since lbd's start.",
+    .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
+    .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
+		{.name = "--sort",
+		 .choice = SELECT_BACKEND_SORTS,
+		 .help = "by name, or the largest number first; default: as in the config"},
+		LIST_OPTIONS("backends")},
+    .examples = {{"connects web", "the backends of service web"},
+		 {"connects --watch", "all, every two seconds"}},
+    .run = run_connects,
+};

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Connect times of a sample of the flows (bpf/connect.h): which slots are in the sample, the
+ * connects that were never answered, and what a backend's were in the last seconds. */
+#include "internal.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "lb.skel.h"
+#include "lbd/host/host.h"
+
+#define UNANSWERED_MS 3000
+#define WINDOW_MS     5000  /* two of them are looked at */
+#define PAUSE_SLOTS   16384 /* between two pauses */
+
+/* ---- memory ---- */
+
+int connects_init(struct dataplane *dp, unsigned sample)
+{
+	if (!sample)
+		return 0;
+	dp->sampled = calloc(dp->maps.arena_slots / 8 + 1, 1);
+	dp->rank_of = calloc(dp->maps.backend_slots, sizeof(*dp->rank_of));
+	dp->connects_before =
+	    calloc(2 * (size_t)dp->maps.backend_slots, sizeof(*dp->connects_before));
+	if (!dp->sampled || !dp->rank_of || !dp->connects_before)
+		return -ENOMEM;
+	dp->sample = sample;
+	return 0;
+}
+
+static size_t bytes_of(const struct bpf_map *map)
+{
+	return (size_t)bpf_map__max_entries(map) * bpf_map__value_size(map);
+}
+
+static void *map_one(const struct bpf_map *map)
+{
+	void *at =
+	    mmap(NULL, bytes_of(map), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+/* They are the program's own, and not pinned: a takeover begins with empty ones. */
+int connects_map(struct dataplane *dp)
+{
+	struct lb_connects *connects;
+	uint64_t *probes;
+
+	if (!dp->sample)
+		return 0;
+	probes = map_one(dp->skel->maps.probes);
+	connects = map_one(dp->skel->maps.connects_of);
+	if (!probes || !connects)
+		return -errno;
+	dp->maps.probes = probes;
+	dp->other_bytes += bytes_of(dp->skel->maps.probes) + bytes_of(dp->skel->maps.connects_of);
+	__atomic_store_n(&dp->maps.connects, connects, __ATOMIC_RELEASE);
+	return 0;
+}
+
+void connects_done(struct dataplane *dp)
+{
+	if (dp->skel && dp->maps.connects) {
+		munmap(dp->maps.probes, bytes_of(dp->skel->maps.probes));
+		munmap(dp->maps.connects, bytes_of(dp->skel->maps.connects_of));
+	}
+	free(dp->sampled);
+	free(dp->rank_of);
+	free(dp->connects_before);
+}
+
+static struct lb_connects *connects_of(const struct dataplane *dp)
+{
+	return dp_load(&dp->maps.connects);
+}
+
+void connects_forget(struct dataplane *dp, uint32_t id)
+{
+	struct lb_connects *connects = connects_of(dp);
+
+	if (!connects)
+		return;
+	memset(&connects[id], 0, sizeof(connects[id]));
+	memset(&dp->connects_before[2 * id], 0, 2 * sizeof(connects[id]));
+}
+
+/* ---- the sample ---- */
+
+/* Of each backend the first of its slots, and then one in so many: in a small ring, too, each has
+ * one. Where every flow is tracked, the program goes by the hash. */
+void connects_sample_ring(struct dataplane *dp, const struct service_plan *plan)
+{
+	const uint64_t ring = dp->maps.services[plan->record->id].ring;
+	const bool wanted = plan->want.protocol == IPPROTO_TCP && !plan->want.track_always;
+	const uint32_t base = LB_REGION_BASE(ring);
+
+	if (!dp->sample)
+		return;
+	for (uint32_t at = base; wanted && at < base + LB_REGION_SIZE(ring); at++)
+		dp->rank_of[LB_SLOT_CURRENT(dp->maps.arena[at])] = 0;
+	for (uint32_t at = base; at < base + LB_REGION_SIZE(ring); at++) {
+		uint32_t slot = dp->maps.arena[at], current = LB_SLOT_CURRENT(slot);
+		bool in = wanted && current && dp->rank_of[current]++ % dp->sample == 0;
+
+		if ((at - base) % PAUSE_SLOTS == PAUSE_SLOTS - 1)
+			task_pause();
+		if (in)
+			dp->sampled[at / 8] |= (uint8_t)(1u << at % 8);
+		else
+			dp->sampled[at / 8] &= (uint8_t) ~(1u << at % 8);
+		dp_slot_store(dp, at, slot);
+	}
+}
+
+/* ---- the connects ---- */
+
+static uint32_t probe_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint32_t)(((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) >>
+			  LB_PROBE_TIME_SHIFT) &
+	       LB_PROBE_TIME;
+}
+
+static bool is_unanswered(uint64_t probe, uint32_t now)
+{
+	return probe & LB_PROBE_USED && ((now - (uint32_t)probe) & LB_PROBE_TIME) >
+					    UNANSWERED_MS * 1000000ULL >> LB_PROBE_TIME_SHIFT;
+}
+
+/* The program, too, takes them out: once each is counted. */
+static void count_unanswered(struct dataplane *dp, struct lb_connects *connects, uint32_t now)
+{
+	for (uint32_t i = 0; i < LB_PROBES; i++) {
+		uint64_t probe = __atomic_load_n(&dp->maps.probes[i], __ATOMIC_RELAXED);
+		uint32_t id = LB_PROBE_BACKEND(probe);
+
+		if (is_unanswered(probe, now) && id < dp->maps.backend_slots &&
+		    __atomic_compare_exchange_n(&dp->maps.probes[i], &probe, 0, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			__atomic_fetch_add(&connects[id].word[LB_CONNECT_UNANSWERED], 1,
+					   __ATOMIC_RELAXED);
+	}
+}
+
+void dataplane_connects_tick(struct dataplane *dp, uint64_t now_ms)
+{
+	struct lb_connects *connects = connects_of(dp), *before = dp->connects_before;
+
+	if (!connects)
+		return;
+	count_unanswered(dp, connects, probe_clock());
+	if (now_ms < dp->connects_ms + WINDOW_MS)
+		return;
+	dp->connects_ms = now_ms;
+	for (uint32_t id = 1; id < dp->backend_ids.count; id++) {
+		if (dp->backend_ids.state[id] == ID_FREE)
+			continue;
+		before[2 * id + 1] = before[2 * id];
+		before[2 * id] = connects[id];
+	}
+}
+
+/* The middle of a bucket, in us. */
+static uint32_t bucket_us(uint32_t bucket)
+{
+	uint64_t from = bucket < 4 ? bucket : (4ULL + bucket % 4) << (bucket / 4 - 1);
+	uint64_t length = bucket < 4 ? 1 : 1ULL << (bucket / 4 - 1);
+
+	return (uint32_t)(((2 * from + length) << LB_PROBE_TIME_SHIFT) / 2000);
+}
+
+/* sum: the connects of the window, by bucket; not 0 in all. */
+static uint32_t quantile_us(const uint32_t counts[LB_CONNECT_BUCKETS], uint64_t total,
+			    unsigned percent)
+{
+	uint64_t rank = (total * percent + 99) / 100, seen = 0;
+	uint32_t bucket = 0;
+
+	while (bucket < LB_CONNECT_BUCKETS - 1) {
+		seen += counts[bucket];
+		if (seen >= rank)
+			break;
+		bucket++;
+	}
+	return bucket_us(bucket);
+}
+
+static void read_window(const struct lb_connects *now, const struct lb_connects *before,
+			struct dp_connects *ret)
+{
+	uint32_t counts[LB_CONNECT_BUCKETS];
+
+	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++) {
+		counts[i] = now->word[i] - before->word[i];
+		ret->recent.answered += counts[i];
+	}
+	ret->recent.sampled = now->word[LB_CONNECT_SAMPLED] - before->word[LB_CONNECT_SAMPLED];
+	ret->recent.retried = now->word[LB_CONNECT_RETRIED] - before->word[LB_CONNECT_RETRIED];
+	ret->recent.unanswered =
+	    now->word[LB_CONNECT_UNANSWERED] - before->word[LB_CONNECT_UNANSWERED];
+	if (!ret->recent.answered)
+		return;
+	ret->p50_us = quantile_us(counts, ret->recent.answered, 50);
+	ret->p95_us = quantile_us(counts, ret->recent.answered, 95);
+	ret->p99_us = quantile_us(counts, ret->recent.answered, 99);
+}
+
+bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key,
+			const struct addr *backend, struct dp_connects *ret)
+{
+	const struct record *record = dp_find(dp, key);
+	const struct member *member = record ? record_find(record, backend) : NULL;
+	const struct lb_connects *connects = connects_of(dp);
+
+	*ret = (struct dp_connects){0};
+	if (!member || !connects || record->want.protocol != IPPROTO_TCP)
+		return false;
+	connects += member->id;
+	ret->sampled = connects->word[LB_CONNECT_SAMPLED];
+	ret->retried = connects->word[LB_CONNECT_RETRIED];
+	ret->reset = connects->word[LB_CONNECT_RESET];
+	ret->unanswered = connects->word[LB_CONNECT_UNANSWERED];
+	read_window(connects, &dp->connects_before[2 * member->id + 1], ret);
+	return true;
+}
