@@ -102,7 +102,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, match or checks"},
+     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -138,7 +138,7 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, match or checks"},
+     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
@@ -492,6 +492,11 @@ static const struct refusal refusals[] = {
      "6: service web: slow-start: -1s: expected 0s to 1h (a number and ms, s, m, h or d)"},
     {"a_flap_damping_of_more_than_an_hour", WEB "    flap-damping: 2h\n" BACKENDS,
      "6: service web: flap-damping: 2h: expected 0s to 1h"},
+    {"passive_checks_of_udp", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: udp\n    port: 80\n"
+     "    health: { type: icmp, passive: 50% }\n" BACKENDS,
+     "6: service web: health: passive: 50%: is of connects, which UDP has not: expected it with `protocol: tcp`"},
+    {"a_passive_share_over_100", WEB "    health: { passive: 101% }\n" BACKENDS,
+     "6: service web: health: passive: 101%: expected 0% to 100%"},
     {"a_panic_threshold_over_100", WEB "    panic-threshold: 120%\n" BACKENDS,
      "6: service web: panic-threshold: 120%: expected 0% to 100%"},
     {"slots_that_are_no_prime", WEB "    slots: 65536\n" BACKENDS,

@@ -784,6 +784,33 @@ static void what_an_operator_takes_out_does_not_flap(void **unused)
 	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
 }
 
+static void a_backend_whose_connects_fail_takes_no_new_flow_for_a_while(void **unused)
+{
+	struct scene scene;
+	struct backend *backend = &scene.backends[0];
+
+	flapping_scene(&scene, 2);
+	scene.config.flap_damping_ms = 0;
+	passive_take_out(&backend->passive, &(struct passive_sight){40, 30}, NOW);
+	weigh(&scene, NOW);
+	assert_int_equal(backend->condition, BACKEND_UP); /* its service does not look */
+	scene.config.health.passive = 50;
+	weigh(&scene, NOW);
+	assert_int_equal(backend->condition, BACKEND_DAMPED);
+	assert_int_equal(backend->effective_weight, 0);
+	assert_true(backend_usable(backend)); /* for the flows it has */
+	assert_string_equal(backend->why, "30 of 40 connects failed, as the traffic shows: no new "
+					  "flow for a while");
+	scene.backends[1].drain = true; /* better than none */
+	weigh(&scene, NOW + 1);
+	assert_int_equal(backend->condition, BACKEND_UP);
+	scene.backends[1].drain = false;
+	scene.config.slow_start_ms = 10000;
+	weigh(&scene, NOW + 2);
+	weigh(&scene, NOW + PASSIVE_SPAN_MS);
+	assert_int_equal(backend->condition, BACKEND_STARTING);
+}
+
 /* ---- all backends lost at once: interval 2 s, timeout 1 s, rise 2 ---- */
 
 static void blind_scene(struct scene *scene, unsigned count)
@@ -1858,6 +1885,7 @@ int main(void)
 	    cmocka_unit_test(without_the_key_nothing_is_damped),
 	    cmocka_unit_test(what_is_lost_with_all_others_does_not_flap),
 	    cmocka_unit_test(what_an_operator_takes_out_does_not_flap),
+	    cmocka_unit_test(a_backend_whose_connects_fail_takes_no_new_flow_for_a_while),
 	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
 	    cmocka_unit_test(slow_start_begins_again_after_a_failure),
 	    cmocka_unit_test(slow_start_never_rounds_down_to_nothing),

@@ -110,6 +110,7 @@ static const struct config_number_key health_numbers[] = {
 		  10 * MINUTE),
     CONFIG_NUMBER("fast-interval", raw_health, fast_interval, health_spec, fast_ms, duration, 100,
 		  HOUR),
+    CONFIG_NUMBER("passive", raw_health, passive, health_spec, passive, percent, 0, 100),
     CONFIG_NUMBER("rise", raw_health, rise, health_spec, rise, count, 1, 1000),
     CONFIG_NUMBER("fall", raw_health, fall, health_spec, fall, count, 1, 1000),
     {.key = NULL},
@@ -650,6 +651,19 @@ static void check_fast(const struct config_place *at, const struct raw_health *o
 	health->fast_ms = 0;
 }
 
+/* One that is inherited has no meaning for UDP. */
+static void check_passive(const struct config_place *at, const struct raw_health *own,
+			  struct config_service *service)
+{
+	if (service->protocol == CONFIG_TCP || !service->health.passive)
+		return;
+	if (own && own->passive)
+		config_complain(at, "passive", own->passive,
+				"is of connects, which UDP has not: expected it with `protocol: "
+				"tcp`");
+	service->health.passive = 0;
+}
+
 static void set_timeout(struct health_spec *health)
 {
 	if (health->timeout_ms)
@@ -673,6 +687,7 @@ void config_finish_health(const struct config_place *service_at, const struct ra
 	health->to_own = false;
 	set_timeout(health);
 	check_fast(&at, own->health, health);
+	check_passive(&at, own->health, service);
 	if (health->checks_count)
 		finish_checks(&at, own, service);
 	else

@@ -62,6 +62,9 @@ struct health_spec {
 	uint32_t interval_ms, timeout_ms; /* default 2s, 1s */
 	uint32_t fast_ms;    /* the interval while probes contradict the status; 0: the same */
 	uint32_t rise, fall; /* default 2, 3 */
+	/* percent of connects that fail, as the traffic shows; 0: that is not looked at. Not of the
+	 * checks: health_spec_same does not compare it */
+	uint32_t passive;
 	/* Several checks that are made at the same time, and have one result. Each has a type, port
 	 * (0: that of this spec), to_vip, texts, status and timeout; of this spec count interval,
 	 * rise and fall. NULL: this spec is the only check. */

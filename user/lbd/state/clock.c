@@ -173,6 +173,8 @@ static void run_tick(void *arg)
 	dataplane_connects_tick(state->options.dataplane, clock_monotonic_ms());
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
+		tick.commit |=
+		    service_look_for_failing(state->world.services[i], clock_monotonic_ms());
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++) {
 			backend_tick(state->world.services[i]->backends[j], &tick);
 			task_pause();

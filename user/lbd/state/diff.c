@@ -253,7 +253,7 @@ static void differing_keys(const struct config_service *a, const struct config_s
 	    {"slow-start", a->slow_start_ms == b->slow_start_ms},
 	    {"flap-damping", a->flap_damping_ms == b->flap_damping_ms},
 	    {"panic-threshold", a->panic_threshold == b->panic_threshold},
-	    {"health", service_same_check(a, b)},
+	    {"health", service_same_check(a, b) && a->health.passive == b->health.passive},
 	    {"agent", health_spec_same(&a->agent, &b->agent)},
 	    {"allow, deny", filter_equal(a->lists.filter, b->lists.filter)},
 	};

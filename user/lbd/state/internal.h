@@ -143,13 +143,18 @@ void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms,
 bool backend_take_advice(struct backend *backend, const char *said);
 /* Is it up, by its checks, its agent and an operator? */
 bool backend_agreed_up(const struct backend *backend);
-/* It was held back for its flaps when last weighed, and that is over. */
+/* It was held back when last weighed, for its flaps or failing connects, and that is over. */
 bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms);
 /* May packets be sent to it, of new flows or of those it has? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a
  * half-life of 5 s. */
 uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t elapsed_ms);
+
+/* ---- passive.c ---- */
+
+/* Takes out a backend whose connects fail, if there is one. True: it did. */
+bool service_look_for_failing(struct service *service, uint64_t now_ms);
 
 /* ---- path.c ---- */
 

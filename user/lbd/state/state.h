@@ -17,6 +17,7 @@
 #include "damping.h"
 #include "latencies.h"
 #include "node.h"
+#include "passive.h"
 #include "uptime.h"
 
 /* What users see of a backend. */
@@ -26,7 +27,7 @@ enum backend_condition {
 	BACKEND_DRAINING,    /* asked to drain, or removed and still with flows */
 	BACKEND_DRAINED,     /* no flow depends on it any more: safe to stop */
 	BACKEND_CHECKING,    /* no result of check and next hop yet */
-	BACKEND_DAMPED,      /* it flaps: takes no new flow for a while */
+	BACKEND_DAMPED,      /* it flaps, or its connects fail: no new flow for a while */
 	BACKEND_MAINTENANCE, /* an operator says so */
 	BACKEND_NO_NEXT_HOP,
 	BACKEND_DOWN,
@@ -116,7 +117,8 @@ struct backend {
 	bool cut_off;         /* two that failed may be due to one cut of a link */
 	bool was_reachable;   /* when last weighed */
 	struct damping damping;
-	bool held;        /* for its flaps: no new flow */
+	struct passive passive;
+	bool held;        /* for its flaps, or as its connects fail: no new flow */
 	uint64_t lost_ms; /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
 	bool frozen;      /* its service is blind: the values of before_loss stay in force */
 	struct {          /* before the first of the service's latest losses */

@@ -561,12 +561,15 @@ static void service_follow_losses(struct service *service, uint64_t now_ms)
 		service->backends[i]->frozen = false;
 }
 
-/* ---- those that flap ---- */
+/* ---- those that flap, and those whose connects fail ---- */
 
 static bool may_be_held(const struct backend *backend, uint64_t now_ms)
 {
+	const struct config_service *config = backend->service->config;
+
 	return backend->admin != ADMIN_UP &&
-	       damping_holds(&backend->damping, now_ms, backend->service->config->flap_damping_ms);
+	       ((config->health.passive && passive_holds(&backend->passive, now_ms)) ||
+		damping_holds(&backend->damping, now_ms, config->flap_damping_ms));
 }
 
 bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms)
@@ -574,7 +577,7 @@ bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms)
 	return backend->held && !may_be_held(backend, now_ms);
 }
 
-/* One that flaps is better than none: they are held back only while another takes new flows. */
+/* One of them is better than none: they are held back only while another takes new flows. */
 static void service_hold(struct service *service, uint64_t now_ms)
 {
 	bool steady = false;
@@ -643,11 +646,17 @@ static void describe_admin(const struct backend *backend, char *why, size_t size
 		 fails ? "; its check fails: " : "", fails ? backend->health_why : "");
 }
 
-static void describe_damping(const struct backend *backend, char *why, size_t size)
+static void describe_damping(const struct backend *backend, uint64_t now_ms, char *why, size_t size)
 {
 	uint64_t limit_ms = backend->service->config->flap_damping_ms;
 	char limit[DURATION_TEXT], span[DURATION_TEXT];
 
+	if (passive_holds(&backend->passive, now_ms)) {
+		snprintf(why, size,
+			 "%u of %u connects failed, as the traffic shows: no new flow for a while",
+			 backend->passive.failed, backend->passive.connects);
+		return;
+	}
 	snprintf(why, size, "lost again %u times, each within %s of its return: no new flow for %s",
 		 backend->damping.losses, duration_exact(limit_ms, limit),
 		 duration_exact(damping_span_ms(&backend->damping, limit_ms), span));
@@ -662,7 +671,7 @@ static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint
 	if (backend->admin && !is_leaving(backend))
 		describe_admin(backend, others, sizeof(others));
 	else if (backend->held)
-		describe_damping(backend, others, sizeof(others));
+		describe_damping(backend, now_ms, others, sizeof(others));
 	else
 		describe_agent(&backend->agent, others, sizeof(others));
 	if (!backend->since_ms || condition != backend->condition)

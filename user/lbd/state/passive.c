@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* When connects of a backend fail, and how long it takes no new flow for that; and what the data
+ * plane has seen of the backends of all services, each second. */
+#include "passive.h"
+
+#include "common/clock.h"
+#include "internal.h"
+
+/* ---- pure ---- */
+
+bool passive_fails(const struct passive_sight *own, const struct passive_sight *others,
+		   unsigned percent)
+{
+	if (own->connects < PASSIVE_CONNECTS || own->failed * 100 < own->connects * percent)
+		return false;
+	/* less than half as often: cross-multiplied, as others may have none */
+	return others->connects >= PASSIVE_CONNECTS &&
+	       2 * others->failed * own->connects < own->failed * others->connects;
+}
+
+void passive_take_out(struct passive *passive, const struct passive_sight *own, uint64_t now_ms)
+{
+	uint64_t span_ms;
+
+	if (passive->until_ms && now_ms >= passive->until_ms + PASSIVE_MOST_MS)
+		passive->times = 0;
+	span_ms = (uint64_t)PASSIVE_SPAN_MS << (passive->times < 8 ? passive->times : 8);
+	passive->times++;
+	passive->until_ms = now_ms + (span_ms < PASSIVE_MOST_MS ? span_ms : PASSIVE_MOST_MS);
+	passive->failed = (unsigned)own->failed;
+	passive->connects = (unsigned)own->connects;
+}
+
+bool passive_holds(const struct passive *passive, uint64_t now_ms)
+{
+	return now_ms < passive->until_ms;
+}
+
+/* ---- the backends ---- */
+
+static struct passive_sight sight_of(const struct backend *backend)
+{
+	const struct dataplane *dp = backend->service->state->options.dataplane;
+	struct dp_connects connects;
+	struct dp_service key;
+
+	service_key(backend->service, &key);
+	if (!dataplane_connects(dp, &key, &backend->address, &connects))
+		return (struct passive_sight){0};
+	/* one that is never answered is sent again too, unless its client gives up before */
+	return (struct passive_sight){.connects = connects.recent.sampled,
+				      .failed = connects.recent.retried > connects.recent.unanswered
+						    ? connects.recent.retried
+						    : connects.recent.unanswered};
+}
+
+/* May one more of the backends be taken out? One stays, and those that the panic threshold asks
+ * for. */
+static bool may_lose_one(const struct service *service)
+{
+	unsigned takes = 0, all = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		if (backend->backup || backend->drain || backend->removed ||
+		    !backend_agreed_weight(backend))
+			continue;
+		all++;
+		takes += backend->effective_weight > 0;
+	}
+	return takes > 1 &&
+	       (takes - 1) * 100ULL >= (uint64_t)service->config->panic_threshold * all;
+}
+
+/* The worst of them, if it fails; one at a time, as the others get its flows. */
+static struct backend *find_failing(const struct service *service, struct passive_sight *ret)
+{
+	struct passive_sight sum = {0}, worst = {0};
+	struct backend *found = NULL;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+		struct passive_sight own = sight_of(backend);
+
+		sum.connects += own.connects;
+		sum.failed += own.failed;
+		if (backend->held || !backend->effective_weight ||
+		    own.connects < PASSIVE_CONNECTS ||
+		    (found && own.failed * worst.connects <= worst.failed * own.connects))
+			continue;
+		worst = own;
+		found = backend;
+	}
+	sum.connects -= worst.connects;
+	sum.failed -= worst.failed;
+	*ret = worst;
+	return found && passive_fails(&worst, &sum, service->config->health.passive) ? found : NULL;
+}
+
+bool service_look_for_failing(struct service *service, uint64_t now_ms)
+{
+	struct passive_sight sight;
+	struct backend *backend;
+
+	if (!service->config->health.passive || service->blind || !may_lose_one(service))
+		return false;
+	backend = find_failing(service, &sight);
+	/* what it has failed before it came back is in the window for ten seconds */
+	if (!backend || now_ms < backend->passive.until_ms + 15000)
+		return false;
+	passive_take_out(&backend->passive, &sight, now_ms);
+	return true;
+}
