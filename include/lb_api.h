@@ -97,7 +97,12 @@
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
  *        "kept_slots" (kept for older flows), "drained": bool, "drain": null or DRAIN,
  *        "next_hop": null or { "interface", "mac", "vlan",
- *                      "mtu": of the whole path, for a packet with what lbd puts in front } }
+ *                      "mtu": of the whole path, for a packet with what lbd puts in front },
+ *        "from": "config", "runtime" (added by hand), "lease" (registered) or "source" (`backends-from`),
+ *        "lease": null or LEASE }
+ *      LEASE:
+ *      { "ttl_s": null (it has no end) or number, "left_s": null or until it ends; 0: it has ended, but its
+ *                 backend is the last one }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,
@@ -183,10 +188,18 @@
  * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms" or
  *                            "force_after": "5m" (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
+ * PUT /v1/services/{service}/backends/{address}
+ *                          { "weight" (default 100), "ttl": seconds or "30s" (default: no end), "name", "labels"
+ *                            as above } -> { "backend": BACKEND }. Registers a backend, or makes its registration
+ *                          this one; the same again only renews it. It holds over reloads and restarts. Without
+ *                          another PUT within "ttl" it is drained and removed, unless it is the last one
+ * DELETE /v1/services/{service}/backends/{address}
+ *                          { "now", "force": bool (default false) } -> as of /v1/backend/remove. Ends that; also
+ *                          if there is no such backend
  * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
  *                            the VIPs are not announced any more) } -> { "node": NODE }
  *
- * Each answer to a POST also has "warnings": [ "sentence" ], 100 at most: what is not as it was
+ * Each answer to a POST, PUT or DELETE also has "warnings": [ "sentence" ], 100 at most: what is not as it was
  * asked for, or as the config says (keys that only a start reads, interfaces that are not there or
  * left the config, a service that is down now, what could not be written to disk).
  *

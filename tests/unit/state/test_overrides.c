@@ -72,13 +72,25 @@ static void changes_come_back_as_they_were(void **state)
 	entry->weight = 10000;
 	overrides_get(&written, "dns", &one)->removed = true;
 	overrides_get(&written, "web", &one)->undrain = true;
+	entry = overrides_get(&written, "web", &two);
+	entry->has_weight = entry->added = true;
+	entry->origin = ORIGIN_lease;
+	entry->ttl_ms = 30000;
+	entry->until_ms = 1234567;
+	entry = overrides_get(&written, "tls", &two);
+	entry->has_weight = entry->added = true;
+	entry->origin = ORIGIN_source;
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	assert_int_not_equal(access(place->temporary, F_OK), 0);
 	assert_int_equal(stat(place->path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
-	assert_int_equal(read.count, 4);
+	assert_int_equal(read.count, 6);
 	assert_true(overrides_equal(&read, &written));
+	assert_int_equal(overrides_find(&read, "web", &two)->ttl_ms, 30000);
+	overrides_find(&read, "web", &two)->until_ms++;
+	assert_false(overrides_equal(&read, &written));
+	assert_int_equal(overrides_find(&read, "tls", &two)->origin, ORIGIN_source);
 	assert_true(overrides_find(&read, "web", &one)->undrain);
 	entry = overrides_find(&read, "web \"shop\"", &one);
 	assert_true(entry->has_weight && entry->drain && !entry->added && !entry->removed);
@@ -246,7 +258,7 @@ static void broken_files_are_errors(void **state)
 	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 80, \"protocol\": \"tcp\", \"removed\": true, \"added\": {}}]}",
 	     "service 0: expected either added, an object, or removed"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true, \"name\": \"a\"}]}",
-	     "entry 0: name, labels: expected only with an added backend"},
+	     "entry 0: name, labels, from: expected only with an added backend"},
 	};
 	struct place *place = *state;
 

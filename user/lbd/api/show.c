@@ -303,6 +303,19 @@ static json_t *labels_json(const struct config_tag *tag)
 	return object;
 }
 
+/* null: it has none. Without a ttl it has no end. */
+static json_t *lease_json(const struct backend *backend)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (backend->origin != ORIGIN_lease || backend->removed)
+		return json_null();
+	return json_pack("{s:o, s:o}", "ttl_s", seconds_json(backend->ttl_ms, backend->ttl_ms),
+			 "left_s",
+			 seconds_json(backend->ttl_ms,
+				      backend->until_ms > now ? backend->until_ms - now + 999 : 0));
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
@@ -314,7 +327,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", labels_json(backend->tag), "weight", number(backend->weight),
@@ -325,7 +338,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
 	    (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots",
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
-	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
+	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "from",
+	    origin_name(backend->origin), "lease", lease_json(backend));
 }
 
 #define FILTER_MAX 256 /* bytes */

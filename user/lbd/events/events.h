@@ -21,7 +21,9 @@
 	X(backend_gone)    /* a backend that was removed has drained */           \
 	X(backend_weight)                                                         \
 	X(backend_undrained)                                                      \
-	X(backend_forced) /* a drain has reached its deadline */                  \
+	X(backend_registered) /* by the API, with a lease */                      \
+	X(backend_lapsed)     /* its lease has ended */                           \
+	X(backend_forced)     /* a drain has reached its deadline */              \
 	X(backend_up)                                                             \
 	X(backend_starting)                                                       \
 	X(backend_draining)                                                       \

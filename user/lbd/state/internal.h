@@ -47,6 +47,10 @@ struct state {
 	uint64_t uptime_ms, uptime_saved_ms; /* CLOCK_MONOTONIC: last added, last saved */
 	bool uptime_failed;                  /* the last save: logged once */
 	bool overrides_stale;                /* what is on disk differs from them */
+	bool leases_stale;        /* leases were renewed, and the file has their former ends */
+	bool leases_unsaved;      /* that could not be written: logged once */
+	uint64_t leases_saved_ms; /* CLOCK_MONOTONIC: the file was written last */
+	uint64_t leases_ms;       /* the same of the last leases_tick; 0: none yet */
 	struct world world;
 	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
@@ -200,6 +204,21 @@ bool kept_shed(struct state *state);
 int kept_write(struct state *state, const struct overrides *overrides, struct error *err);
 /* They did not come into force: writes the present ones again. */
 void kept_restore(struct state *state);
+/* Writes the present ones, of which only ends of leases differ from the file. 0 or -EROFS. */
+int kept_write_leases(struct state *state, struct error *err);
+
+/* ---- leases.c ---- */
+
+/* The file's leases go on: those whose end has passed begin again. */
+void leases_resume(struct state *state);
+/* Each second: removes backends whose leases have ended, and saves the ends of the others. */
+void leases_tick(struct state *state);
+/* Saves them at the end. */
+void leases_stop(struct state *state);
+/* Renews the lease of the backend if it is what put says: then no world needs to be made. false:
+ * it is not. */
+bool leases_renew(struct state *state, const char *service, const struct addr *address,
+		  const struct state_put *put);
 
 /* ---- diff.c: pure ---- */
 

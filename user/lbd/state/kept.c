@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
 
@@ -38,7 +39,9 @@ static int check_entry(struct override_filter *filter, const struct override *en
 	int rc;
 
 	if (config_find_backend(service, &entry->address))
-		return 0;
+		return override_comes_by_itself(entry)
+			   ? error_set(why, -EEXIST, "the config has the backend now")
+			   : 0;
 	if (!service || !entry->added)
 		return error_set(why, -ENOENT, "no longer in the config");
 	rc = config_check_backend(config, service, &entry->address, why);
@@ -181,6 +184,7 @@ void kept_read(struct state *state)
 		return;
 	apply_services(state);
 	drop_what_does_not_apply(state);
+	leases_resume(state);
 	if (state_overrides_count(state))
 		log_info("%s: %u run-time changes are still in force", state->overrides_path,
 			 state_overrides_count(state));
@@ -266,6 +270,10 @@ static int write_out(struct state *state, const struct overrides *overrides, str
 	task_wait(save, &saving); /* for the disk */
 	/* After an error it is uncertain what is there: the directory may have failed to sync. */
 	state->overrides_stale = saving.rc;
+	if (!saving.rc) {
+		state->leases_stale = state->leases_unsaved = false;
+		state->leases_saved_ms = clock_monotonic_ms();
+	}
 	return saving.rc ? error_set(err, -EROFS, "run-time changes cannot be written to disk: %s",
 				     saving.err.text)
 			 : 0;
@@ -293,4 +301,9 @@ void kept_restore(struct state *state)
 		log_error("%s: the file has a change that is not in force: the next start of lbd "
 			  "would apply it",
 			  err.text);
+}
+
+int kept_write_leases(struct state *state, struct error *err)
+{
+	return state->overrides_path ? write_out(state, &state->overrides, err) : 0;
 }

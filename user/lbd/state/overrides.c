@@ -16,6 +16,17 @@
 #define OVERRIDES_VERSION 1
 #define OVERRIDES_BYTES   (16u << 20) /* LB_MAX_BACKENDS entries need less than half of it */
 
+const char *origin_name(enum origin origin)
+{
+	static const char *const names[] = {
+#define X(name) #name,
+	    ORIGINS(X)
+#undef X
+	};
+
+	return names[origin];
+}
+
 static void entry_done(struct override *entry)
 {
 	free(entry->service);
@@ -131,15 +142,14 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
 	return NULL;
 }
 
-struct override *overrides_get(struct overrides *overrides, const char *service,
+/* NULL: out of memory. */
+static struct override *append(struct overrides *overrides, const char *service,
 			       const struct addr *address)
 {
-	struct override *entry = overrides_find(overrides, service, address), *list;
+	struct override *entry,
+	    *list = reallocarray(overrides->list, overrides->count + 1, sizeof(*list));
 	char *name;
 
-	if (entry)
-		return entry;
-	list = realloc(overrides->list, (overrides->count + 1) * sizeof(*list));
 	if (!list)
 		return NULL;
 	overrides->list = list;
@@ -149,6 +159,14 @@ struct override *overrides_get(struct overrides *overrides, const char *service,
 	entry = &list[overrides->count++];
 	*entry = (struct override){.service = name, .address = *address};
 	return entry;
+}
+
+struct override *overrides_get(struct overrides *overrides, const char *service,
+			       const struct addr *address)
+{
+	struct override *entry = overrides_find(overrides, service, address);
+
+	return entry ? entry : append(overrides, service, address);
 }
 
 void overrides_drop(struct overrides *overrides, struct override *entry)
@@ -165,6 +183,8 @@ bool overrides_tidy(struct overrides *overrides, struct override *entry,
 {
 	entry->added = !file;
 	if (file) {
+		entry->origin = ORIGIN_config;
+		entry->ttl_ms = entry->until_ms = 0;
 		config_tag_unref(entry->tag);
 		entry->tag = NULL;
 	}
@@ -203,6 +223,7 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->drain == b->drain && (!a->drain || a->drain_ms == b->drain_ms) &&
 	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
 	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain &&
+	       a->origin == b->origin && a->ttl_ms == b->ttl_ms && a->until_ms == b->until_ms &&
 	       config_tag_equal(a->tag, b->tag);
 }
 
@@ -241,7 +262,7 @@ int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 
 	for (unsigned i = 0; i < overrides->count; i++) {
 		const struct override *from = &overrides->list[i];
-		struct override *to = overrides_get(&copy, from->service, &from->address);
+		struct override *to = append(&copy, from->service, &from->address);
 
 		if (!to) {
 			overrides_done(&copy);
@@ -300,24 +321,51 @@ static int tag_from_json(const char *name, json_t *labels, struct config_tag **r
 	return *ret ? 0 : error_set(err, -ENOMEM, "%s: out of memory", path);
 }
 
+/* origin, ttl, until: NULL: not given. */
+static int origin_from_json(const char *origin, const json_t *ttl, const json_t *until,
+			    struct override *ret, const char *path, unsigned index,
+			    struct error *err)
+{
+	json_int_t ttl_ms = json_integer_value(ttl), until_ms = json_integer_value(until);
+	bool lease = origin && !strcmp(origin, origin_name(ORIGIN_lease));
+
+	if (origin && !lease && strcmp(origin, origin_name(ORIGIN_source)) != 0)
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: from: \"%.64s\": expected lease or source", path,
+				 index, origin);
+	if ((ttl || until) &&
+	    (!lease || !json_is_integer(ttl) || !json_is_integer(until) || until_ms < 0 ||
+	     ttl_ms < (json_int_t)OVERRIDE_TTL_MIN_MS || ttl_ms > (json_int_t)OVERRIDE_TTL_MAX_MS))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: ttl_ms, until_ms: expected both, of a lease, and a "
+				 "ttl of 1 s to a year",
+				 path, index);
+	ret->origin = !origin ? ORIGIN_config : lease ? ORIGIN_lease : ORIGIN_source;
+	ret->ttl_ms = (uint64_t)ttl_ms;
+	ret->until_ms = (uint64_t)until_ms;
+	return 0;
+}
+
 static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
 			   struct error *err)
 {
-	const char *service, *text, *name = NULL;
+	const char *service, *text, *name = NULL, *from = NULL;
 	struct config_tag *tag = NULL;
-	struct override *entry;
+	struct override *entry, origin = {0};
 	struct addr address;
-	json_t *weight = NULL, *labels = NULL;
+	json_t *weight = NULL, *labels = NULL, *ttl = NULL, *until = NULL;
 	json_int_t drain_ms = 0, force_ms = -1;
 	int drain = 0, added = 0, removed = 0, undrain = 0;
 	json_error_t why;
 	int rc;
 
 	if (json_unpack_ex(item, &why, JSON_STRICT,
-			   "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}", "service",
-			   &service, "address", &text, "weight", &weight, "drain", &drain,
-			   "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added, "removed",
-			   &removed, "undrain", &undrain, "name", &name, "labels", &labels))
+			   "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o, s?s, s?o, "
+			   "s?o}",
+			   "service", &service, "address", &text, "weight", &weight, "drain",
+			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
+			   "removed", &removed, "undrain", &undrain, "name", &name, "labels",
+			   &labels, "from", &from, "ttl_ms", &ttl, "until_ms", &until))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL,
@@ -330,12 +378,13 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	if (added && !weight)
 		return error_set(err, -EINVAL, "%s: entry %u: an added backend needs a weight",
 				 path, index);
-	if (!added && (name || labels))
-		return error_set(err, -EINVAL,
-				 "%s: entry %u: name, labels: expected only with an added backend",
-				 path, index);
-	rc = tag_from_json(name, labels, &tag, path, index, err);
-	if (rc)
+	if (!added && (name || labels || from))
+		return error_set(
+		    err, -EINVAL,
+		    "%s: entry %u: name, labels, from: expected only with an added backend", path,
+		    index);
+	if ((rc = origin_from_json(from, ttl, until, &origin, path, index, err)) ||
+	    (rc = tag_from_json(name, labels, &tag, path, index, err)))
 		return rc;
 	entry = overrides_get(into, service, &address);
 	if (!entry) {
@@ -353,6 +402,9 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	entry->added = added;
 	entry->removed = removed;
 	entry->undrain = undrain;
+	entry->origin = origin.origin;
+	entry->ttl_ms = origin.ttl_ms;
+	entry->until_ms = origin.until_ms;
 	return 0;
 }
 
@@ -534,6 +586,12 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "undrain", json_true());
 	if (item && entry->tag)
 		tag_to_json(entry->tag, item);
+	if (item && override_comes_by_itself(entry))
+		json_object_set_new(item, "from", json_string(origin_name(entry->origin)));
+	if (item && override_has_end(entry)) {
+		json_object_set_new(item, "ttl_ms", json_integer((json_int_t)entry->ttl_ms));
+		json_object_set_new(item, "until_ms", json_integer((json_int_t)entry->until_ms));
+	}
 	return item;
 }
 

@@ -86,6 +86,10 @@ static void describe_loss(const struct override *entry, const struct config_back
 		snprintf(what, 80, "removal");
 	else if (entry->removed)
 		return;
+	else if (override_comes_by_itself(entry) && !file)
+		snprintf(what, 80, "backend %s%s, weight %" PRIu32,
+			 entry->origin == ORIGIN_lease ? "registered" : "of a source",
+			 entry->drain ? " and drained" : "", entry->weight);
 	else if (entry->added && !file)
 		snprintf(what, 80, "backend added%s, weight %" PRIu32,
 			 entry->drain ? " and drained" : "", entry->weight);
@@ -151,6 +155,17 @@ static int keep_whole(const struct override *entry, const char *service,
 	return note(report, service, entry, name_of(entry, file), true, what);
 }
 
+/* As the file's equal, it is not worth a word. */
+static int keep_by_itself(const struct override *entry, const char *service, struct overrides *kept)
+{
+	struct override *copy = overrides_get(kept, service, &entry->address);
+
+	if (!copy)
+		return -ENOMEM;
+	overrides_set(copy, entry);
+	return 0;
+}
+
 static int reload_entry(const struct state *state, const struct config *next, bool keep,
 			const struct override *entry, struct overrides *kept,
 			struct reload_report *report)
@@ -161,6 +176,11 @@ static int reload_entry(const struct state *state, const struct config *next, bo
 	char what[80];
 	int rc = 0;
 
+	if (override_comes_by_itself(entry)) {
+		if (!file && can_stay(next, service, file, entry))
+			return keep_by_itself(entry, name, kept);
+		keep = false; /* on what it has now the file has the last word */
+	}
 	if (keep && can_stay(next, service, file, entry))
 		return keep_whole(entry, name, file, kept, report);
 	if (entry->drain && file && (!file->drain || entry->has_force)) {

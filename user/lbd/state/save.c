@@ -131,6 +131,12 @@ static int check_texts(const struct config *config, const struct overrides *chan
 	return rc;
 }
 
+/* What comes by itself is not for the file. */
+static bool is_by_hand(void *arg, const struct override *entry)
+{
+	return !override_comes_by_itself(entry);
+}
+
 /* file: the config of the files; config: a copy, which gets the services that are added and
  * removed. */
 static int save_into(const struct state *state, struct config **file, struct config *config,
@@ -139,8 +145,10 @@ static int save_into(const struct state *state, struct config **file, struct con
 	struct overrides changes = {0};
 	int rc = reload_overrides(state, config, true, &changes, &saved->report, err);
 
-	if (!rc)
+	if (!rc) {
+		overrides_filter(&changes, is_by_hand, NULL);
 		rc = save_services(&changes, file, saved, err);
+	}
 	if (!rc)
 		rc = save_backends(*file, &changes, saved, err);
 	if (!rc)

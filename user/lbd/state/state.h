@@ -14,6 +14,7 @@
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
 #include "node.h"
+#include "origin.h"
 #include "uptime.h"
 
 /* What users see of a backend. */
@@ -48,7 +49,9 @@ struct backend {
 	bool forced;       /* the drain ended at force_ms: the backend is not used any more */
 	uint64_t given_up; /* active flows when this lbd forced the drain */
 	bool removed;      /* no longer wanted, draining; deleted when drained */
-	bool runtime;      /* weight, drain or existence differ from the file */
+	enum origin origin;
+	uint64_t ttl_ms;   /* of a lease; 0: it has no end */
+	uint64_t until_ms; /* of a lease with ttl_ms: its end, CLOCK_MONOTONIC */
 	enum backend_condition condition;
 	char why[256];             /* for users: the last failure, or why there is no next hop */
 	uint32_t effective_weight; /* after slow start, drain, backups, panic */
@@ -179,7 +182,7 @@ struct config_age {
 	bool refused;        /* the last reload failed: the file has another config, or a mistake */
 };
 void state_config_age(const struct state *state, struct config_age *ret);
-/* How many backends and services differ from the file at run time. */
+/* How many backends and services were changed at run time by hand. */
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
 	unsigned services, services_down, services_panic, services_backup, services_blind, backends,
@@ -272,6 +275,20 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 /* tag: name and labels, of which a reference is taken; NULL: neither, or as the file has them. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct config_tag *tag, struct error *err);
+/* A backend that registers itself, or is registered by an autoscaler. */
+struct state_put {
+	uint32_t weight;
+	struct config_tag *tag; /* name and labels, of which a reference is taken; NULL: neither */
+	uint64_t ttl_ms; /* without another call in this time it is removed; 0: it has no end */
+};
+/* Adds the backend, or makes it what put says: then it is its own renewal. Holds over reloads like
+ * a backend of the file. -EBUSY: the file or a source has the backend. */
+int state_backend_put(struct state *state, const char *service, const struct addr *address,
+		      const struct state_put *put, struct error *err);
+/* As state_backend_remove, but only of what the file and sources do not have (-EBUSY), and nothing
+ * to do if it is not there. */
+int state_backend_delete(struct state *state, const char *service, const struct addr *address,
+			 bool now, bool force, struct error *err);
 /* A service as config_add_service takes it. On success *ret_name is its name, in the config that is
  * in force. */
 int state_service_add(struct state *state, const char *text, const char **ret_name,

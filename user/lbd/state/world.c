@@ -217,7 +217,6 @@ static int add_from_file(struct service *service, const struct overrides *overri
 		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
-		backend->runtime = change;
 		if (change && change->drain)
 			backend_drain(backend, change);
 		else if (wanted->drain && !(change && change->undrain))
@@ -240,7 +239,10 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 			return -ENOMEM;
 		backend->tag = config_tag_ref(change->tag);
 		backend->weight = change->weight;
-		backend->runtime = true;
+		backend->origin =
+		    override_comes_by_itself(change) ? change->origin : ORIGIN_runtime;
+		backend->ttl_ms = change->ttl_ms;
+		backend->until_ms = change->until_ms;
 		if (change->drain)
 			backend_drain(backend, change);
 	}
@@ -272,7 +274,8 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->backup = before->backup;
-		backend->removed = backend->runtime = true;
+		backend->removed = true;
+		backend->origin = before->origin;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
 	}
 	return 0;
@@ -323,7 +326,7 @@ static int continue_adopted(struct service *service)
 			backend = service_append(service, &adopted[i].address);
 			if (!backend)
 				return -ENOMEM;
-			backend->removed = backend->runtime = true;
+			backend->removed = true;
 			backend->drain_ms = clock_monotonic_ms();
 		}
 		backend_adopt(backend, &adopted[i]);
