@@ -40,7 +40,8 @@
  *                         "probes": that run in it, "restarts", "last_end_s": null or number,
  *                         "why": "reason of the last restart" },
  *        "node": null (the config has no `announce:`) or NODE,
- *        "kernel": "6.1.0-..." }
+ *        "kernel": "6.1.0-...",
+ *        "sources", "sources_failed": services with `backends-from`, and those whose source fails }
  *      NODE:
  *      { "state": "starting"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
  *        "since_s" (since the state began), "table", "metric" (of the routes), "vips",
@@ -76,7 +77,12 @@
  *                           (lengths of the prefixes) },
  *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
  *        "why": if it is down, why no backend takes flows; else "",
- *        "runtime": bool (added at run time) }
+ *        "runtime": bool (added at run time),
+ *        "source": null (the service has no `backends-from`) or SOURCE }
+ *      SOURCE:
+ *      { "kind": "file", "what": PATH, "min": as configured, "named": backends in the last list that was
+ *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
+ *        failed, "why": "of that" or "", "ignored": of that list, "ignored_why": "of the first of them" or "" }
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
  *
@@ -174,7 +180,7 @@
  *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
  *                          "fragments", "tracking", "affinity", "affinity-timeout",
  *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
- *                          "panic-threshold", "health" }
+ *                          "panic-threshold", "health", "backends-from" (then "backends" may be missing) }
  *                          -> { "service": SERVICE }
  * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
  *                          While its backends take traffic only with "force": true

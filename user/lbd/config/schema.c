@@ -110,6 +110,11 @@ static const cyaml_schema_field_t backend_keys[] = {
 static const cyaml_schema_value_t backend_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};
 
+static const cyaml_schema_field_t from_keys[] = {
+	TEXT("file", raw_from, file),
+	TEXT("min", raw_from, min),
+	CYAML_FIELD_END};
+
 #define INHERITED_KEYS \
 	TEXT("algorithm", raw_service, algorithm), \
 	WORD_SET("hash", raw_service, hash, hash_words), \
@@ -138,8 +143,9 @@ static const cyaml_schema_field_t service_keys[] = {
 	TEXT("port", raw_service, port),
 	INHERITED_KEYS,
 	TEXT("slots", raw_service, slots),
-	CYAML_FIELD_SEQUENCE("backends", CYAML_FLAG_POINTER, struct raw_service, backends, &backend_schema, 1,
-			     LB_MAX_BACKENDS),
+	CYAML_FIELD_SEQUENCE("backends", OPTIONAL | CYAML_FLAG_POINTER, struct raw_service, backends, &backend_schema,
+			     1, LB_MAX_BACKENDS),
+	GROUP("backends-from", raw_service, from, from_keys),
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t service_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_service, service_keys)};

@@ -33,6 +33,10 @@ struct raw_health {
 	unsigned headers_count;
 };
 
+struct raw_from {
+	char *file, *min;
+};
+
 struct raw_backend {
 	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
@@ -43,6 +47,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	uint8_t protocol; /* enum config_protocol */
 	struct raw_backend *backends;
 	unsigned backends_count;
+	struct raw_from *from;
 	/* ---- */
 	char *algorithm, *affinity_timeout, *slow_start, *panic_threshold;
 	uint8_t *hash;       /* enum lb_hash_fields */

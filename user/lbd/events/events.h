@@ -45,6 +45,9 @@
 	X(interface_detached)                                                     \
 	X(interface_lost)                                                         \
 	X(interface_refused) /* it could not be attached */                       \
+	X(source_changed)    /* `backends-from`: it names others than before */   \
+	X(source_failed)     /* its last list stays */                            \
+	X(source_recovered)                                                       \
 	X(node_ordered)      /* to drain, to withdraw its VIPs, or to end that */ \
 	X(node_starting)                                                          \
 	X(node_up)                                                                \

@@ -31,6 +31,8 @@ struct path_reports {
 	unsigned lines;
 };
 
+#define STATE_FOLLOWERS 2
+
 struct state {
 	struct state_options options; /* config is not used after state_new */
 	char *config_path, *overrides_path, *overrides_former;
@@ -51,6 +53,7 @@ struct state {
 	bool leases_unsaved;      /* that could not be written: logged once */
 	uint64_t leases_saved_ms; /* CLOCK_MONOTONIC: the file was written last */
 	uint64_t leases_ms;       /* the same of the last leases_tick; 0: none yet */
+	struct sourced *sourced;  /* see sourced.c */
 	struct world world;
 	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
@@ -61,8 +64,10 @@ struct state {
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
-	void (*changed)(void *arg); /* see state_on_change; NULL: nobody asks */
-	void *changed_arg;
+	struct state_follower {
+		void (*changed)(void *arg); /* see state_on_change; NULL: a free place */
+		void *arg;
+	} followers[STATE_FOLLOWERS];
 	int way_error;   /* -errno of the last check that got no way to the VIP */
 	uint64_t way_ms; /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
@@ -206,6 +211,10 @@ int kept_write(struct state *state, const struct overrides *overrides, struct er
 void kept_restore(struct state *state);
 /* Writes the present ones, of which only ends of leases differ from the file. 0 or -EROFS. */
 int kept_write_leases(struct state *state, struct error *err);
+
+/* ---- sourced.c ---- */
+
+void sourced_done(struct state *state);
 
 /* ---- leases.c ---- */
 

@@ -49,6 +49,8 @@ static int check_entry(struct override_filter *filter, const struct override *en
 		return rc;
 	if (config_find_named(service, config_tag_name(entry->tag)))
 		return error_set(why, -EINVAL, "the config has another backend of its name");
+	if (entry->origin == ORIGIN_source && !config_from_kind(&service->from))
+		return error_set(why, -ENOENT, "the service has no `backends-from` any more");
 	if (!filter->room)
 		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
 				 config->limits.backends);

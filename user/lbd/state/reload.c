@@ -127,6 +127,8 @@ static bool can_stay(const struct config *next, const struct config_service *ser
 {
 	struct error why;
 
+	if (service && entry->origin == ORIGIN_source && !config_from_kind(&service->from))
+		return false;
 	return file || (service && entry->added &&
 			!config_check_backend(next, service, &entry->address, &why) &&
 			!config_find_named(service, config_tag_name(entry->tag)));

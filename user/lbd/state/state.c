@@ -91,6 +91,7 @@ void state_free(struct state *state)
 	report_others(state);
 	availability_stop(state);
 	leases_stop(state);
+	sourced_done(state);
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);

@@ -1,0 +1,95 @@
+#!/bin/bash
+# Backends that sources name (`backends-from`): 2 -> 20 -> 2 under load by each kind of source, and
+# sources that fail, which change nothing. The API does the same: PUT and DELETE.
+# shellcheck disable=SC2034 # FAILED is read by run_tests
+. "$(dirname "$0")/lib.sh"
+
+COUNT=20
+
+addresses() { seq -f '10.0.0.%.0f' $((10 + $1)) $((10 + $2)); } # FIRST LAST
+
+# The service of the long-lived connections, from the source; those of two backends have none.
+write_config() { # BACKENDS-FROM
+	{
+		lab_config_head
+		echo "services:"
+		config_service web4 $VIP4 tcp 80 4 2 "backends-from: { file: $WORK/backends/web }"
+		config_service tcp4 $VIP4 tcp 7000 4 2 "backends-from: $1"
+	} | sed '/name: tcp4/,$ { /^    backends:/d; /address:/d }' >"$WORK/lbd.yaml"
+}
+
+# The backends of a service that take new flows.
+takes_flows() { # SERVICE COUNT
+	[ "$(lbctl backends "$1" --json |
+		json '[.backends[] | select(.effective_weight > 0)] | length')" = "$2" ]
+}
+source_field() { service_field "$1" source | jq -r ".$2"; } # SERVICE FIELD
+source_fails() { [ "$(source_field "$1" failed_s)" != null ]; }
+source_works() {
+	[ "$(source_field "$1" failed_s)" = null ] && [ "$(source_field "$1" listed_s)" != null ]
+}
+
+# Renamed into place.
+file_names() { # COUNT
+	addresses 1 "$1" >"$WORK/backends/.new"
+	mv "$WORK/backends/.new" "$WORK/backends/web"
+}
+
+# 2 -> 20 -> 2 while requests and connections go on.
+grow_and_shrink() { # FUNCTION-THAT-NAMES SERVICE
+	"$1" $COUNT || return 1
+	lab_wait_for 20 "$COUNT backends of $2" takes_flows "$2" $COUNT || return 1
+	"$1" 2 || return 1
+	lab_wait_for 20 "2 backends of $2" takes_flows "$2" 2
+}
+
+test_a_file_takes_a_service_from_2_to_20_and_back_and_nothing_breaks() {
+	write_config "{ file: $WORK/backends/web }"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "2 backends" takes_flows tcp4 2 || return 1
+	across grow_and_shrink file_names tcp4
+	expect "named" "$(source_field tcp4 named)" = 2
+	logged "service tcp4: backends from file $WORK/backends/web: 18 added, 0 removed, 0 changed; 20 named"
+}
+
+api_names() { # COUNT
+	local address method=PUT body='{"ttl":600}'
+	[ "$1" -gt 2 ] || method=DELETE body='{}'
+	for address in $(addresses 3 $COUNT); do
+		curl -sf -m 60 -o /dev/null --unix-socket "$WORK/lbd.sock" -X $method -d "$body" \
+			"http://lbd/v1/services/tcp4/backends/$address" || return 1
+	done
+}
+test_the_api_does_the_same() { across grow_and_shrink api_names tcp4; }
+
+test_a_file_that_is_gone_empty_or_nonsense_changes_nothing() {
+	local before
+	before=$(lbctl backends tcp4 --json | json '[.backends[] | [.address, .weight]]')
+	: >"$WORK/backends/web"
+	lab_wait_for 10 "the source to fail" source_fails tcp4 || return 1
+	contains "$(source_field tcp4 why)" "it names 0 backends: expected 1 (min) or more"
+	contains "$(lbctl services)" "those that it named last stay"
+	contains "$(lbctl status)" "backends-from of 2 fails"
+	expect "metric" "$(service_metric lbd_service_source_backends tcp4)" = 2
+	rm "$WORK/backends/web"
+	sleep 1
+	lab_kill lbd KILL
+	lab_lbd_start || return 1
+	expect "backends" "$(lbctl backends tcp4 --json |
+		json '[.backends[] | [.address, .weight]]')" = "$before"
+	lab_wait_for 10 "2 backends" takes_flows tcp4 2
+	lab_wait_for 10 "the source to fail" source_fails tcp4
+	file_names 2
+	lab_wait_for 10 "the source to work" source_works tcp4
+	logged "backends from file $WORK/backends/web: works again, 2 named"
+}
+
+set_up() {
+	lab_with_servers $COUNT || return 1
+	mkdir "$WORK/backends"
+	file_names 2
+	write_config "{ file: $WORK/backends/web }"
+	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up 4
+}
+set_up_or_end set_up
+run_tests "$@"

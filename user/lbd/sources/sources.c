@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One source for each service with `backends-from`. What it reports is judged here and handed to
+ * state in a task; what it names stays until it names something else. */
+#include "sources.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/printable.h"
+#include "common/text.h"
+#include "lbd/events/events.h"
+#include "kind.h"
+
+#define AGAIN_MS      5000  /* what state could not take over, or what may have changed for it */
+#define WARN_FIRST_MS 10000 /* of one that fails now and then */
+#define WARN_EVERY_MS 60000 /* of one source, while it fails for other reasons */
+#define KINDS_MAX     8
+
+struct opened {
+	const struct source_kind *kind;
+	struct source_env env;
+};
+
+struct source {
+	TAILQ_ENTRY(source) link;
+	struct source_table *sources;
+	char *service;
+	struct config_from from; /* its own copy */
+	const struct opened *opened;
+	void *run;
+	struct source_list current; /* what state has taken over last */
+	struct source_list pending; /* what it is to take over next; empty: nothing */
+	bool fresh;                 /* now, not when it is tried again */
+	bool shadowed;              /* something of it is there by other means, which may end */
+	struct source_status status;
+	uint64_t warned_ms;
+	bool said;   /* that it has failed */
+	bool wanted; /* while the sources are compared with a config */
+};
+
+struct source_table {
+	struct source_table_options options;
+	TAILQ_HEAD(source_list_head, source) list;
+	struct opened opened[KINDS_MAX];
+	unsigned opened_count;
+	const struct config *config; /* that they were compared with last */
+	struct event *again;
+	bool apply_waits;
+};
+
+const struct source_kind *source_kind_find(const char *name)
+{
+	registry_for_each (source_kind, kind)
+		if (!strcmp(kind->name, name))
+			return kind;
+	return NULL;
+}
+
+/* ---- status ---- */
+
+static void note(struct source *source)
+{
+	state_source_note(source->sources->options.state, source->service, &source->status);
+}
+
+static void fail(struct source *source, const char *why)
+{
+	struct source_status *status = &source->status;
+	bool began = !status->failed_ms, other = strcmp(status->why, why) != 0;
+
+	status->failures++;
+	if (began)
+		status->failed_ms = clock_wall_ms();
+	snprintf(status->why, sizeof(status->why), "%s", why);
+	make_printable(status->why, false);
+	note(source);
+	if (!began && !other)
+		return;
+	if (!log_is_due(&source->warned_ms, began ? WARN_FIRST_MS : WARN_EVERY_MS))
+		return;
+	source->said = true;
+	events_log(
+	    EVENT_source_failed, LOG_WARNING,
+	    &(struct event_about){.service = source->service, .why = status->why, .measured = true},
+	    "service %s: backends from %s %s: %s; those that it named last stay", source->service,
+	    source->opened->kind->name, config_from_what(&source->from), status->why);
+}
+
+static void succeed(struct source *source)
+{
+	struct source_status *status = &source->status;
+
+	if (source->said)
+		events_log(EVENT_source_recovered, LOG_INFO,
+			   &(struct event_about){.service = source->service, .measured = true},
+			   "service %s: backends from %s %s: works again, %u named",
+			   source->service, source->opened->kind->name,
+			   config_from_what(&source->from), source->current.count);
+	source->said = false;
+	status->failed_ms = 0;
+	*status->why = 0;
+	status->listed_ms = clock_wall_ms();
+	status->named = source->current.count;
+	status->lists++;
+	note(source);
+}
+
+/* ---- to state ---- */
+
+static void describe(const struct source_item *item, struct source_backend *ret)
+{
+	*ret = (struct source_backend){.address = item->address,
+				       .weight = item->weight,
+				       .name = *item->name ? item->name : NULL,
+				       .labels_count = item->labels_count};
+	for (unsigned i = 0; i < item->labels_count; i++)
+		ret->labels[i] = (struct config_label){item->labels[i].key, item->labels[i].value};
+}
+
+static void note_ignored(struct source *source, const struct source_list *list,
+			 const struct source_applied *applied)
+{
+	struct source_status *status = &source->status;
+	unsigned before = status->ignored;
+
+	status->ignored = list->ignored + applied->ignored;
+	snprintf(status->ignored_why, sizeof(status->ignored_why), "%s",
+		 list->ignored ? list->why : applied->why);
+	if (status->ignored && !before)
+		log_warning("service %s: backends from %s %s: %u ignored, first: %s",
+			    source->service, source->opened->kind->name,
+			    config_from_what(&source->from), status->ignored, status->ignored_why);
+}
+
+/* In its pauses another list may come for the source. */
+static int hand_over(struct source *source, const struct source_list *list, struct error *err)
+{
+	struct source_backend *backends = calloc(list->count + 1, sizeof(*backends));
+	struct source_applied applied = {0};
+	int rc;
+
+	if (!backends)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < list->count; i++)
+		describe(&list->items[i], &backends[i]);
+	rc = state_source_apply(source->sources->options.state, source->service, backends,
+				list->count, &applied, err);
+	free(backends);
+	if (rc)
+		return rc;
+	source->shadowed = applied.shadowed;
+	note_ignored(source, list, &applied);
+	return 0;
+}
+
+static void apply(struct source *source)
+{
+	struct source_list list = source->pending;
+	struct error err;
+	int rc;
+
+	source->pending = (struct source_list){0};
+	source->fresh = false;
+	rc = hand_over(source, &list, &err);
+	if (!rc) {
+		source_list_done(&source->current);
+		source->current = list;
+		succeed(source);
+		return;
+	}
+	fail(source, err.text);
+	if (source->fresh)
+		source_list_done(&list);
+	else
+		source->pending = list;
+}
+
+static struct source *find_fresh(const struct source_table *sources)
+{
+	struct source *source;
+
+	TAILQ_FOREACH(source, &sources->list, link)
+	if (source->fresh)
+		return source;
+	return NULL;
+}
+
+/* The sources stay: what changes the config is a task as well. */
+static void run_apply(void *arg)
+{
+	struct source_table *sources = arg;
+	struct source *source;
+
+	sources->apply_waits = false;
+	while ((source = find_fresh(sources)))
+		apply(source);
+}
+
+static void begin_apply(struct source_table *sources)
+{
+	if (sources->apply_waits)
+		return;
+	sources->apply_waits = true;
+	if (!sources->options.tasks)
+		run_apply(sources);
+	else if (tasks_add(sources->options.tasks, run_apply, sources))
+		sources->apply_waits = false; /* memory is short: on_again */
+}
+
+/* Takes list over. */
+static void set_pending(struct source *source, struct source_list *list)
+{
+	source_list_done(&source->pending);
+	source->pending = *list;
+	*list = (struct source_list){0};
+	source->fresh = true;
+	begin_apply(source->sources);
+}
+
+/* What state has taken over, or could not, once more. */
+static void apply_again(struct source *source)
+{
+	if (!source->pending.count && source->current.count) {
+		source->pending = source->current;
+		source->current = (struct source_list){0};
+	}
+	source->fresh = source->pending.count;
+}
+
+static void on_again(int fd, short what, void *arg)
+{
+	struct source_table *sources = arg;
+	struct source *source;
+
+	TAILQ_FOREACH(source, &sources->list, link)
+	if (source->pending.count || source->shadowed)
+		apply_again(source);
+	if (find_fresh(sources))
+		begin_apply(sources);
+}
+
+/* ---- reports ---- */
+
+static void on_report(void *arg, struct source_list *list, const char *why)
+{
+	struct source *source = arg;
+	char text[SOURCE_WHY];
+
+	if (!list) {
+		fail(source, why);
+		return;
+	}
+	if (list->count < source->from.min) {
+		snprintf(text, sizeof(text),
+			 "it names %u backends: expected %u (min) or more%s%.160s", list->count,
+			 source->from.min, list->ignored ? "; ignored: " : "",
+			 list->ignored ? list->why : "");
+		source_list_done(list);
+		fail(source, text);
+		return;
+	}
+	if (!source->pending.count && source_list_equal(list, &source->current)) {
+		source_list_done(list);
+		succeed(source);
+		return;
+	}
+	set_pending(source, list);
+}
+
+/* ---- beside the config ---- */
+
+static void source_free(struct source *source)
+{
+	TAILQ_REMOVE(&source->sources->list, source, link);
+	if (source->run)
+		source->opened->kind->stop(source->run);
+	state_source_note(source->sources->options.state, source->service, NULL);
+	source_list_done(&source->current);
+	source_list_done(&source->pending);
+	config_from_done(&source->from);
+	free(source->service);
+	free(source);
+}
+
+static const struct opened *find_opened(const struct source_table *sources, const char *kind)
+{
+	for (unsigned i = 0; i < sources->opened_count; i++)
+		if (!strcmp(sources->opened[i].kind->name, kind))
+			return &sources->opened[i];
+	return NULL;
+}
+
+static void source_add(struct source_table *sources, const struct config_service *service)
+{
+	struct source *source = calloc(1, sizeof(*source));
+	bool failed = false;
+
+	if (!source) {
+		log_error("service %s: out of memory: its backends-from is not followed",
+			  service->name);
+		return;
+	}
+	source->sources = sources;
+	source->opened = find_opened(sources, config_from_kind(&service->from));
+	source->wanted = true;
+	source->service = copy_text(service->name, &failed);
+	failed |= config_from_copy(&service->from, &source->from) != 0;
+	TAILQ_INSERT_TAIL(&sources->list, source, link);
+	if (!failed && source->opened)
+		source->run =
+		    source->opened->kind->start(&source->opened->env, &source->from, source);
+	if (source->run) {
+		note(source);
+		return;
+	}
+	log_error("service %s: out of memory: its backends-from is not followed", service->name);
+	source_free(source);
+}
+
+static struct source *find_source(const struct source_table *sources,
+				  const struct config_service *service)
+{
+	struct source *source;
+
+	TAILQ_FOREACH(source, &sources->list, link)
+	if (!strcmp(source->service, service->name) &&
+	    config_from_equal(&source->from, &service->from))
+		return source;
+	return NULL;
+}
+
+static void drop_unwanted(struct source_table *sources)
+{
+	struct source *source = TAILQ_FIRST(&sources->list), *next;
+
+	for (; source; source = next) {
+		next = TAILQ_NEXT(source, link);
+		if (!source->wanted)
+			source_free(source);
+		else
+			source->wanted = false;
+	}
+}
+
+/* Those that stay are applied once more: the file may have what they name, or no longer have it. */
+static void compare(struct source_table *sources, const struct config *config)
+{
+	for (unsigned i = 0; i < config->services_count; i++) {
+		struct source *source = find_source(sources, &config->services[i]);
+
+		if (!source)
+			continue;
+		source->wanted = true;
+		apply_again(source);
+	}
+	drop_unwanted(sources);
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (config_from_kind(&config->services[i].from) &&
+		    !find_source(sources, &config->services[i]))
+			source_add(sources, &config->services[i]);
+	if (find_fresh(sources))
+		begin_apply(sources);
+}
+
+/* Also after each commit: only another config is of interest. */
+static void on_change(void *arg)
+{
+	struct source_table *sources = arg;
+	const struct config *config = state_config(sources->options.state);
+
+	if (config == sources->config)
+		return;
+	sources->config = config;
+	compare(sources, config);
+}
+
+/* ---- start and end ---- */
+
+static int open_kinds(struct source_table *sources, struct error *err)
+{
+	registry_for_each (source_kind, kind) {
+		struct opened *opened = &sources->opened[sources->opened_count];
+		int rc = 0;
+
+		if (sources->opened_count == KINDS_MAX)
+			return error_set(err, -ENOSPC, "backends-from: too many kinds of sources");
+		opened->kind = kind;
+		opened->env = (struct source_env){.base = sources->options.base,
+						  .tasks = sources->options.tasks,
+						  .report = on_report};
+		if (kind->open)
+			rc = kind->open(sources->options.base, &opened->env.shared, err);
+		if (rc)
+			return rc;
+		sources->opened_count++;
+	}
+	return 0;
+}
+
+int source_table_new(const struct source_table_options *options, struct source_table **ret,
+		     struct error *err)
+{
+	struct source_table *sources = calloc(1, sizeof(*sources));
+	int rc;
+
+	if (!sources)
+		return error_set(err, -ENOMEM, "out of memory");
+	sources->options = *options;
+	TAILQ_INIT(&sources->list);
+	sources->again = event_new(options->base, -1, EV_PERSIST, on_again, sources);
+	rc = sources->again ? open_kinds(sources, err) : error_set(err, -ENOMEM, "out of memory");
+	if (rc)
+		source_table_free(sources);
+	else
+		*ret = sources;
+	return rc;
+}
+
+void source_table_begin(struct source_table *sources)
+{
+	const struct timeval again = clock_span_ms(AGAIN_MS);
+
+	event_add(sources->again, &again);
+	state_on_change(sources->options.state, on_change, sources);
+	on_change(sources);
+}
+
+void source_table_free(struct source_table *sources)
+{
+	struct source *source;
+
+	if (!sources)
+		return;
+	if (sources->options.state)
+		state_on_change(sources->options.state, NULL, sources);
+	while ((source = TAILQ_FIRST(&sources->list)))
+		source_free(source);
+	for (unsigned i = 0; i < sources->opened_count; i++)
+		if (sources->opened[i].kind->close)
+			sources->opened[i].kind->close(sources->opened[i].env.shared);
+	if (sources->again)
+		event_free(sources->again);
+	free(sources);
+}
