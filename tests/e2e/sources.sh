@@ -13,8 +13,8 @@ write_config() { # BACKENDS-FROM
 	{
 		lab_config_head
 		echo "services:"
-		config_service web4 $VIP4 tcp 80 4 2 "backends-from: { file: $WORK/backends/web }"
-		config_service tcp4 $VIP4 tcp 7000 4 2 "backends-from: $1"
+		config_service web4 "$VIP4" tcp 80 4 2 "backends-from: { file: $WORK/backends/web }"
+		config_service tcp4 "$VIP4" tcp 7000 4 2 "backends-from: $1"
 	} | sed '/name: tcp4/,$ { /^    backends:/d; /address:/d }' >"$WORK/lbd.yaml"
 }
 
@@ -62,8 +62,55 @@ api_names() { # COUNT
 }
 test_the_api_does_the_same() { across grow_and_shrink api_names tcp4; }
 
+# All addresses of one name; a TTL of a second.
+dns_names() { # COUNT
+	{ [ "$1" = 0 ] || addresses 1 "$1"; } | sed 's/$/ web.example.net/' >"$WORK/hosts"
+	kill -HUP "$(cat "$WORK/dnsmasq.pid")"
+}
+dns_start() {
+	lab_spawn dnsmasq in_ns lb dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv \
+		--no-hosts --addn-hosts="$WORK/hosts" --local-ttl=1 --port=5353 --user=root \
+		--listen-address=127.0.0.1 --bind-interfaces --pid-file=
+}
+test_the_dns_does_the_same() {
+	command -v dnsmasq >/dev/null || {
+		skip "dnsmasq is missing: sudo tools/deps test"
+		return
+	}
+	addresses 1 2 | sed 's/$/ web.example.net/' >"$WORK/hosts"
+	dns_start
+	write_config '{ dns: web.example.net, server: "127.0.0.1:5353" }'
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "the source to work" source_works tcp4 || return 1
+	across grow_and_shrink dns_names tcp4
+	dns_names 0
+	lab_wait_for 20 "the source to fail" source_fails tcp4 || return 1
+	lab_kill dnsmasq
+	expect "backends" "$(service_field tcp4 source | jq .named)" = 2
+	takes_flows tcp4 2 || return 1
+	addresses 1 3 | sed 's/$/ web.example.net/' >"$WORK/hosts"
+	dns_start
+	lab_wait_for 20 "3 backends" takes_flows tcp4 3
+	source_process_has_no_rights
+}
+source_process_has_no_rights() {
+	local pid
+	pid=$(pgrep -P "$(lbd_pid)" -f source-process) || return 1
+	expect "capabilities" "$(proc_status "$pid" CapEff)" = 0000000000000000
+	expect "seccomp" "$(proc_status "$pid" Seccomp)" = 2
+	expect "user" "$(proc_status "$pid" Uid)" = 65534
+	kill -9 "$pid"
+	lab_wait_for 10 "it to be started again" logged_and_works
+}
+logged_and_works() { grep -q "source process: killed by SIGKILL" "$WORK/lbd.log" && source_works tcp4; }
+
 test_a_file_that_is_gone_empty_or_nonsense_changes_nothing() {
 	local before
+	file_names 2
+	write_config "{ file: $WORK/backends/web }"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "the source to work" source_works tcp4 || return 1
+	lab_wait_for 20 "2 backends" takes_flows tcp4 2 || return 1
 	before=$(lbctl backends tcp4 --json | json '[.backends[] | [.address, .weight]]')
 	: >"$WORK/backends/web"
 	lab_wait_for 10 "the source to fail" source_fails tcp4 || return 1

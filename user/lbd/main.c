@@ -737,6 +737,8 @@ int main(int argc, char **argv)
 
 	if (health_is_worker(argc, argv))
 		return health_run_worker();
+	if (source_table_is_worker(argc, argv))
+		return source_table_run_worker();
 	if (events_is_command(argc, argv))
 		return events_run_command(argc, argv);
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {

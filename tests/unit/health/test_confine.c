@@ -34,7 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lbd/health/confine.h"
+#include "lbd/host/confine.h"
 #include "lbd/health/worker.h"
 #include "lbd/host/host.h"
 
@@ -52,7 +52,8 @@ static int confined(int code(void))
 	pid_t pid = fork();
 
 	if (!pid) {
-		if (confine_rights(&err) || confine_calls(&err))
+		if (confine_rights(&err) ||
+		    confine_calls(&(struct confine_options){.messages = WORKER_FD}, &err))
 			_exit(COULD_NOT_CONFINE);
 		_exit(code());
 	}
@@ -425,7 +426,7 @@ static int confine_where_seccomp_is_refused(void)
 		return COULD_NOT_CONFINE;
 	if (confine_rights(&err))
 		return 1;
-	if (confine_calls(&err))
+	if (confine_calls(&(struct confine_options){.messages = WORKER_FD}, &err))
 		return 2;
 	if (open_unix() != EPERM)
 		return 3;

@@ -2,6 +2,7 @@
 /* `backends-from` of a service. */
 #include "from.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "common/text.h"
 #include "scalar.h"
+#include "shape.h"
 
 /* ---- values ---- */
 
@@ -17,7 +19,74 @@ static bool is_path(const char *text)
 	return *text == '/' && text[1];
 }
 
+/* A whole name: labels of letters, digits, - and _, as SRV has them. */
+static bool is_dns_name(const char *text)
+{
+	size_t label = 0, length = strlen(text);
+
+	if (!length || length > 253)
+		return false;
+	for (; *text; text++) {
+		if (*text == '.' ? !label : !isalnum((unsigned char)*text) && !strchr("-_", *text))
+			return false;
+		label = *text == '.' ? 0 : label + 1;
+		if (label > 63)
+			return false;
+	}
+	return true;
+}
+
+static bool is_port(const char *text)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	return *text >= '0' && *text <= '9' && !*end && number && number <= 65535;
+}
+
+/* ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT; text is cut. */
+static bool is_server(char *text)
+{
+	char *port, *end;
+	struct addr addr;
+
+	if (!addr_parse(text, &addr))
+		return true;
+	if (*text == '[') {
+		end = strchr(++text, ']');
+		if (!end || (end[1] != ':' && end[1]))
+			return false;
+		*end = 0;
+		port = end[1] ? end + 2 : NULL;
+	} else {
+		port = strrchr(text, ':');
+		if (!port)
+			return false;
+		*port++ = 0;
+	}
+	return !addr_parse(text, &addr) && (!port || is_port(port));
+}
+
+#define SERVERS_MAX 3 /* as of resolv.conf */
+
+static bool are_servers(const char *text)
+{
+	char *copy = strdup(text), *rest, *word;
+	unsigned count = 0;
+	bool good = copy;
+
+	for (word = copy ? strtok_r(copy, " ", &rest) : NULL; word && good;
+	     word = strtok_r(NULL, " ", &rest))
+		good = ++count <= SERVERS_MAX && is_server(word);
+	free(copy);
+	return good && count;
+}
+
 static const struct config_text_key from_texts[] = {
+    CONFIG_TEXT("dns", raw_from, dns, config_from, dns, is_dns_name,
+		"a whole DNS name, such as web.example.net"),
+    CONFIG_TEXT("server", raw_from, server, config_from, server, are_servers,
+		"1 to 3 addresses, each with a port or without, separated by blanks"),
     CONFIG_TEXT("file", raw_from, file, config_from, file, is_path,
 		"a path from /, such as /etc/lbd/backends/web"),
     {.key = NULL},
@@ -36,6 +105,7 @@ static const struct {
 	size_t raw, value;
 } kinds[] = {
     {"file", offsetof(struct raw_from, file), offsetof(struct config_from, file)},
+    {"dns", offsetof(struct raw_from, dns), offsetof(struct config_from, dns)},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -67,7 +137,11 @@ static void check_kind(const struct config_place *at, const struct raw_from *raw
 	for (size_t i = 0; i < KINDS; i++)
 		count += *(char *const *)((const char *)raw + kinds[i].raw) != NULL;
 	if (count != 1)
-		config_complain(at, NULL, NULL, "expected a source: file");
+		config_complain(at, NULL, NULL, "expected one source: file or dns");
+	if (raw->server && !raw->dns)
+		config_complain(at, "server", raw->server, "has no meaning without `dns`");
+	if (raw->record && !raw->dns)
+		config_complain(at, "record", NULL, "has no meaning without `dns`");
 }
 
 void config_read_from(const struct config_place *at, const struct raw_from *raw,
@@ -79,6 +153,8 @@ void config_read_from(const struct config_place *at, const struct raw_from *raw,
 	ret->min = 1;
 	config_read_texts(&group, from_texts, raw, ret);
 	config_read_numbers(&group, from_numbers, raw, ret);
+	if (raw->record)
+		ret->record = *raw->record;
 	check_kind(&group, raw);
 }
 
@@ -86,8 +162,18 @@ void config_read_from(const struct config_place *at, const struct raw_from *raw,
 
 static const size_t owned[] = {
     offsetof(struct config_from, file),
+    offsetof(struct config_from, dns),
+    offsetof(struct config_from, server),
 };
 #define OWNED (sizeof(owned) / sizeof(owned[0]))
+
+_Static_assert(OWNED == CONFIG_FROM_TEXTS, "each can be sent to the source process");
+_Static_assert(CONFIG_MAX_TEXT == CONFIG_FROM_TEXT, "no text is longer");
+
+char **config_from_text(struct config_from *from, unsigned index)
+{
+	return (char **)((char *)from + owned[index]);
+}
 
 int config_from_copy(const struct config_from *from, struct config_from *ret)
 {
@@ -111,5 +197,5 @@ bool config_from_equal(const struct config_from *a, const struct config_from *b)
 	for (size_t i = 0; i < OWNED; i++)
 		if (!same_text(*text_of(a, owned[i]), *text_of(b, owned[i])))
 			return false;
-	return a->min == b->min;
+	return a->min == b->min && a->record == b->record;
 }

@@ -42,6 +42,8 @@ static const cyaml_strval_t fragment_words[] = {{"pass", 1}, {"drop", 0}};
 static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
+static const cyaml_strval_t record_words[] = {
+	{"a", CONFIG_RECORD_A}, {"aaaa", CONFIG_RECORD_AAAA}, {"srv", CONFIG_RECORD_SRV}};
 static const cyaml_strval_t require_words[] = {{"any", 0}, {"all", 1}};
 static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
 /* Not CYAML_BOOL: libcyaml takes every word that is not a no for a yes. */
@@ -112,6 +114,9 @@ static const cyaml_schema_value_t backend_schema = {
 
 static const cyaml_schema_field_t from_keys[] = {
 	TEXT("file", raw_from, file),
+	TEXT("dns", raw_from, dns),
+	WORD("record", raw_from, record, record_words),
+	TEXT("server", raw_from, server),
 	TEXT("min", raw_from, min),
 	CYAML_FIELD_END};
 

@@ -34,7 +34,8 @@ struct raw_health {
 };
 
 struct raw_from {
-	char *file, *min;
+	char *file, *dns, *server, *min;
+	uint8_t *record; /* enum config_record */
 };
 
 struct raw_backend {

@@ -5,6 +5,8 @@
 #define LBD_HOST_H
 
 #include "common/error.h"
+#include "confine.h"
+#include "curl_loop.h"
 #include "kernel.h"
 #include "lateness.h"
 #include "loop.h"

@@ -168,9 +168,9 @@ static void on_inotify(int fd, short what, void *arg)
 	for (ssize_t at = 0; at < length;) {
 		const struct inotify_event *event = (const void *)(buffer + at);
 
-		TAILQ_FOREACH(run, &shared->runs, link)
-		if (event->wd == run->watch || event->mask & IN_Q_OVERFLOW)
-			gather(run);
+		for (run = TAILQ_FIRST(&shared->runs); run; run = TAILQ_NEXT(run, link))
+			if (event->wd == run->watch || event->mask & IN_Q_OVERFLOW)
+				gather(run);
 		at += (ssize_t)(sizeof(*event) + event->len);
 	}
 }
@@ -268,9 +268,9 @@ static bool shares_watch(const struct run *run)
 {
 	const struct run *other;
 
-	TAILQ_FOREACH(other, &run->shared->runs, link)
-	if (other != run && other->watch == run->watch)
-		return true;
+	for (other = TAILQ_FIRST(&run->shared->runs); other; other = TAILQ_NEXT(other, link))
+		if (other != run && other->watch == run->watch)
+			return true;
 	return false;
 }
 

@@ -20,6 +20,13 @@ struct source_env {
 
 struct source_kind {
 	const char *name; /* the key in `backends-from`: config_from_kind */
+	/* It reads what others on the network send, so it runs in the source process, without
+	 * rights: there it can open no file and make only the system calls of lbd/host/confine.c,
+	 * UDP among them. What its libraries open belongs in `open`. */
+	bool confined;
+	/* In lbd, before it is started: what of the machine's own files it needs is put into *from,
+	 * a copy of the config's. Called again while it fails. NULL: nothing. 0 or -ENOMEM. */
+	int (*prepare)(struct config_from *from);
 	/* What all sources of the kind share. NULL: nothing. 0 or -errno. */
 	int (*open)(struct event_base *base, void **ret, struct error *err);
 	void (*close)(void *shared);

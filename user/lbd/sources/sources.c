@@ -15,6 +15,7 @@
 #include "common/text.h"
 #include "lbd/events/events.h"
 #include "kind.h"
+#include "process.h"
 
 #define AGAIN_MS      5000  /* what state could not take over, or what may have changed for it */
 #define WARN_FIRST_MS 10000 /* of one that fails now and then */
@@ -30,7 +31,8 @@ struct source {
 	TAILQ_ENTRY(source) link;
 	struct source_table *sources;
 	char *service;
-	struct config_from from; /* its own copy */
+	struct config_from from; /* as the config has it; its own copy */
+	struct config_from used; /* and as the kind has prepared it */
 	const struct opened *opened;
 	void *run;
 	struct source_list current; /* what state has taken over last */
@@ -48,7 +50,8 @@ struct source_table {
 	TAILQ_HEAD(source_list_head, source) list;
 	struct opened opened[KINDS_MAX];
 	unsigned opened_count;
-	const struct config *config; /* that they were compared with last */
+	const struct config *config;    /* that they were compared with last */
+	struct source_process *process; /* of the kinds that are confined */
 	struct event *again;
 	bool apply_waits;
 };
@@ -184,9 +187,9 @@ static struct source *find_fresh(const struct source_table *sources)
 {
 	struct source *source;
 
-	TAILQ_FOREACH(source, &sources->list, link)
-	if (source->fresh)
-		return source;
+	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
+		if (source->fresh)
+			return source;
 	return NULL;
 }
 
@@ -232,18 +235,6 @@ static void apply_again(struct source *source)
 	source->fresh = source->pending.count;
 }
 
-static void on_again(int fd, short what, void *arg)
-{
-	struct source_table *sources = arg;
-	struct source *source;
-
-	TAILQ_FOREACH(source, &sources->list, link)
-	if (source->pending.count || source->shadowed)
-		apply_again(source);
-	if (find_fresh(sources))
-		begin_apply(sources);
-}
-
 /* ---- reports ---- */
 
 static void on_report(void *arg, struct source_list *list, const char *why)
@@ -272,17 +263,93 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 	set_pending(source, list);
 }
 
+/* ---- following ---- */
+
+/* The network's answers are read in another process. */
+static void follow(struct source *source)
+{
+	const struct source_kind *kind = source->opened->kind;
+
+	if (kind->confined)
+		source->run =
+		    source_process_start(source->sources->process, kind, &source->used, source);
+	else
+		source->run = kind->start(&source->opened->env, &source->used, source);
+}
+
+static void stop_following(struct source *source)
+{
+	const struct source_kind *kind = source->opened ? source->opened->kind : NULL;
+
+	if (source->run && kind->confined)
+		source_process_stop(source->run);
+	else if (source->run)
+		kind->stop(source->run);
+	source->run = NULL;
+}
+
+/* 0 or -ENOMEM; then *ret is empty. */
+static int prepare(const struct source *source, struct config_from *ret)
+{
+	const struct source_kind *kind = source->opened->kind;
+	int rc = config_from_copy(&source->from, ret);
+
+	if (!rc && kind->prepare)
+		rc = kind->prepare(ret);
+	if (rc)
+		config_from_done(ret);
+	return rc;
+}
+
+/* The machine's files may say something else than when it was started. */
+static void prepare_again(struct source *source)
+{
+	struct config_from from;
+
+	if (!source->opened->kind->prepare || prepare(source, &from))
+		return;
+	if (config_from_equal(&from, &source->used)) {
+		config_from_done(&from);
+		return;
+	}
+	stop_following(source);
+	config_from_done(&source->used);
+	source->used = from;
+	follow(source); /* out of memory: the next time */
+}
+
+/* ---- now and then ---- */
+
+static void look_after(struct source *source)
+{
+	if (source->pending.count || source->shadowed)
+		apply_again(source);
+	if (source->status.failed_ms || !source->run)
+		prepare_again(source);
+}
+
+static void on_again(int fd, short what, void *arg)
+{
+	struct source_table *sources = arg;
+	struct source *source;
+
+	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
+		look_after(source);
+	if (find_fresh(sources))
+		begin_apply(sources);
+}
+
 /* ---- beside the config ---- */
 
 static void source_free(struct source *source)
 {
 	TAILQ_REMOVE(&source->sources->list, source, link);
-	if (source->run)
-		source->opened->kind->stop(source->run);
+	stop_following(source);
 	state_source_note(source->sources->options.state, source->service, NULL);
 	source_list_done(&source->current);
 	source_list_done(&source->pending);
 	config_from_done(&source->from);
+	config_from_done(&source->used);
 	free(source->service);
 	free(source);
 }
@@ -311,9 +378,8 @@ static void source_add(struct source_table *sources, const struct config_service
 	source->service = copy_text(service->name, &failed);
 	failed |= config_from_copy(&service->from, &source->from) != 0;
 	TAILQ_INSERT_TAIL(&sources->list, source, link);
-	if (!failed && source->opened)
-		source->run =
-		    source->opened->kind->start(&source->opened->env, &source->from, source);
+	if (!failed && source->opened && !prepare(source, &source->used))
+		follow(source);
 	if (source->run) {
 		note(source);
 		return;
@@ -327,10 +393,10 @@ static struct source *find_source(const struct source_table *sources,
 {
 	struct source *source;
 
-	TAILQ_FOREACH(source, &sources->list, link)
-	if (!strcmp(source->service, service->name) &&
-	    config_from_equal(&source->from, &service->from))
-		return source;
+	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
+		if (!strcmp(source->service, service->name) &&
+		    config_from_equal(&source->from, &service->from))
+			return source;
 	return NULL;
 }
 
@@ -393,7 +459,7 @@ static int open_kinds(struct source_table *sources, struct error *err)
 		opened->env = (struct source_env){.base = sources->options.base,
 						  .tasks = sources->options.tasks,
 						  .report = on_report};
-		if (kind->open)
+		if (kind->open && !kind->confined)
 			rc = kind->open(sources->options.base, &opened->env.shared, err);
 		if (rc)
 			return rc;
@@ -413,7 +479,9 @@ int source_table_new(const struct source_table_options *options, struct source_t
 	sources->options = *options;
 	TAILQ_INIT(&sources->list);
 	sources->again = event_new(options->base, -1, EV_PERSIST, on_again, sources);
-	rc = sources->again ? open_kinds(sources, err) : error_set(err, -ENOMEM, "out of memory");
+	rc = sources->again && !source_process_new(options->base, on_report, &sources->process)
+		 ? open_kinds(sources, err)
+		 : error_set(err, -ENOMEM, "out of memory");
 	if (rc)
 		source_table_free(sources);
 	else
@@ -441,8 +509,9 @@ void source_table_free(struct source_table *sources)
 	while ((source = TAILQ_FIRST(&sources->list)))
 		source_free(source);
 	for (unsigned i = 0; i < sources->opened_count; i++)
-		if (sources->opened[i].kind->close)
+		if (sources->opened[i].kind->close && !sources->opened[i].kind->confined)
 			sources->opened[i].kind->close(sources->opened[i].env.shared);
+	source_process_free(sources->process);
 	if (sources->again)
 		event_free(sources->again);
 	free(sources);

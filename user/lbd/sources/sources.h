@@ -27,4 +27,11 @@ void source_table_begin(struct source_table *sources);
 /* Without tasks left; NULL is fine. */
 void source_table_free(struct source_table *sources);
 
+/* Is this the source process? main asks before all else. */
+bool source_table_is_worker(int argc, char *const *argv);
+/* Has main asked? A program that does not would run as itself once more. */
+bool source_table_can_spawn(void);
+/* Does not return unless it cannot start. */
+int source_table_run_worker(void);
+
 #endif
