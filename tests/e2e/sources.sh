@@ -23,6 +23,10 @@ takes_flows() { # SERVICE COUNT
 	[ "$(lbctl backends "$1" --json |
 		json '[.backends[] | select(.effective_weight > 0)] | length')" = "$2" ]
 }
+# Those that are not leaving.
+wanted() { # SERVICE
+	lbctl backends "$1" --json | json '[.backends[] | select(.drain == null) | [.address, .weight]]'
+}
 source_field() { service_field "$1" source | jq -r ".$2"; } # SERVICE FIELD
 source_fails() { [ "$(source_field "$1" failed_s)" != null ]; }
 source_works() {
@@ -104,6 +108,71 @@ source_process_has_no_rights() {
 }
 logged_and_works() { grep -q "source process: killed by SIGKILL" "$WORK/lbd.log" && source_works tcp4; }
 
+etcdctl3() { # WORD...
+	ETCDCTL_API=3 in_ns lb etcdctl --endpoints=http://127.0.0.1:2379 --command-timeout=10s "$@"
+}
+etcd_start() { # DATA-DIRECTORY
+	lab_spawn etcd in_ns lb etcd --data-dir "$WORK/$1" --log-level error \
+		--listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+		--listen-peer-urls http://127.0.0.1:2380 \
+		--initial-advertise-peer-urls http://127.0.0.1:2380 \
+		--initial-cluster default=http://127.0.0.1:2380
+	lab_wait_for 20 "etcd to answer" etcdctl3 endpoint health
+}
+# One transaction of all changes.
+etcd_names() { # COUNT
+	local first=3 verb="put" end=' 100'
+	[ "$1" -gt 2 ] || verb="del" end=
+	{
+		echo
+		addresses $first $COUNT | sed "s|.*|$verb /lbd/tcp4/&$end|"
+		echo
+		echo
+	} | etcdctl3 txn >/dev/null
+}
+test_etcd_does_the_same() {
+	command -v etcd etcdctl >/dev/null || {
+		skip "etcd is missing: sudo tools/deps test"
+		return
+	}
+	etcd_start etcd || return 1
+	etcdctl3 put /lbd/tcp4/10.0.0.11 100 >/dev/null && etcdctl3 put /lbd/tcp4/b2 \
+		'{"address":"10.0.0.12","name":"b2"}' >/dev/null || return 1
+	write_config '{ etcd: "http://127.0.0.1:2379", prefix: /lbd/tcp4/ }'
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "the source to work" source_works tcp4 || return 1
+	across grow_and_shrink etcd_names tcp4
+	expect "name" "$(backend_field tcp4 10.0.0.12 name)" = b2
+}
+
+# Killed, started again, emptied, and replaced by an empty one.
+etcd_goes_wrong() {
+	lab_kill etcd KILL
+	lab_wait_for 30 "the source to fail" source_fails tcp4 || return 1
+	etcd_start etcd || return 1
+	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
+	etcdctl3 del --prefix /lbd/ >/dev/null || return 1
+	lab_wait_for 30 "the source to fail" source_fails tcp4 || return 1
+	contains "$(source_field tcp4 why)" "it names 0 backends"
+	lab_kill etcd KILL
+	etcd_start etcd-new || return 1
+	sleep 1
+	expect "it still fails" "$(source_fails tcp4 && echo yes)" = yes
+	takes_flows tcp4 2
+}
+test_etcd_killed_restored_and_emptied_changes_nothing() {
+	local before
+	[ -f "$WORK/etcd.pid" ] || {
+		skip "needs the test before it, and etcd"
+		return
+	}
+	before=$(wanted tcp4)
+	across etcd_goes_wrong
+	expect "backends" "$(wanted tcp4)" = "$before"
+	etcdctl3 put /lbd/tcp4/10.0.0.13 '' >/dev/null
+	lab_wait_for 30 "the new list" takes_flows tcp4 1
+}
+
 test_a_file_that_is_gone_empty_or_nonsense_changes_nothing() {
 	local before
 	file_names 2
@@ -111,7 +180,7 @@ test_a_file_that_is_gone_empty_or_nonsense_changes_nothing() {
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "the source to work" source_works tcp4 || return 1
 	lab_wait_for 20 "2 backends" takes_flows tcp4 2 || return 1
-	before=$(lbctl backends tcp4 --json | json '[.backends[] | [.address, .weight]]')
+	before=$(wanted tcp4)
 	: >"$WORK/backends/web"
 	lab_wait_for 10 "the source to fail" source_fails tcp4 || return 1
 	contains "$(source_field tcp4 why)" "it names 0 backends: expected 1 (min) or more"
@@ -122,8 +191,7 @@ test_a_file_that_is_gone_empty_or_nonsense_changes_nothing() {
 	sleep 1
 	lab_kill lbd KILL
 	lab_lbd_start || return 1
-	expect "backends" "$(lbctl backends tcp4 --json |
-		json '[.backends[] | [.address, .weight]]')" = "$before"
+	expect "backends" "$(wanted tcp4)" = "$before"
 	lab_wait_for 10 "2 backends" takes_flows tcp4 2
 	lab_wait_for 10 "the source to fail" source_fails tcp4
 	file_names 2

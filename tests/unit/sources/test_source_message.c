@@ -80,13 +80,19 @@ static void a_request_comes_back_as_it_was(void **state)
 
 	assert_int_equal(source_message_start(&request, 5, "dns", &from), 0);
 	assert_string_equal(request.kind, "dns");
-	assert_true(source_message_from(&request, &back));
+	assert_true(source_message_from(&request, source_message_request_length(&request), &back));
 	assert_string_equal(back.dns, from.dns);
 	assert_string_equal(back.server, from.server);
 	assert_null(back.file);
 	assert_int_equal(back.record, CONFIG_RECORD_SRV);
-	memset(request.texts[1], 'x', sizeof(request.texts[1]));
-	assert_false(source_message_from(&request, &back));
+	assert_false(
+	    source_message_from(&request, source_message_request_length(&request) - 1, &back));
+	request.texts[request.length - 1] = 'x';
+	assert_false(source_message_from(&request, source_message_request_length(&request), &back));
+	request.length = SOURCE_TEXTS + 1;
+	assert_false(source_message_from(&request, source_message_request_length(&request), &back));
+	request.length = 0;
+	assert_false(source_message_from(&request, source_message_request_length(&request), &back));
 }
 
 /* ---- answers ---- */

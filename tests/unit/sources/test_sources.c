@@ -276,6 +276,23 @@ static void a_reload_keeps_them_and_the_config_has_the_last_word(void **unused)
 	assert_int_equal(state->overrides.count, 0);
 }
 
+static void a_source_that_the_config_no_longer_has_is_not_followed(void **unused)
+{
+	uint64_t until;
+
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	write_config("    backends-from: { file: /nonexistent/lbd }\n");
+	reload();
+	wait_for_failure("No such file or directory");
+	put("10.0.0.1\n10.0.0.2\n10.0.0.3\n");
+	for (until = clock_monotonic_ms() + 500; clock_monotonic_ms() < until;)
+		turn(until + PATIENCE_MS);
+	assert_string_equal(members(), "10.0.0.1 10.0.0.2");
+	assert_true(state_source_status(state, "web")->failed_ms);
+}
+
 struct hand {
 	int weight, removed, drained;
 	bool done;
@@ -347,6 +364,7 @@ int main(void)
 	    TEST(a_file_that_names_too_few_or_nonsense_changes_nothing),
 	    TEST(the_last_list_stays_over_a_restart),
 	    TEST(a_reload_keeps_them_and_the_config_has_the_last_word),
+	    TEST(a_source_that_the_config_no_longer_has_is_not_followed),
 	    TEST(by_hand_they_can_be_drained_only_and_stay_so),
 	    TEST(a_name_that_another_has_is_left_out),
 	    TEST(more_than_the_limit_is_a_failure_that_changes_nothing),

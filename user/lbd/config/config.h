@@ -57,14 +57,17 @@ struct config_from {
 	char *file;   /* `file: PATH` */
 	char *dns;    /* `dns: NAME` */
 	char *server; /* addresses with or without port, separated by blanks; NULL: the system's */
-	uint8_t record; /* enum config_record; default A */
-	uint32_t min;   /* a list with fewer is not believed; default 1 */
+	uint8_t record;        /* enum config_record; default A */
+	char *etcd;            /* URLs of one cluster, separated by blanks */
+	char *prefix;          /* of the keys there */
+	char *ca, *cert, *key; /* paths of PEM files; NULL: none */
+	uint32_t min;          /* a list with fewer is not believed; default 1 */
 };
 
 enum config_record { CONFIG_RECORD_A, CONFIG_RECORD_AAAA, CONFIG_RECORD_SRV };
 
 #define CONFIG_FROM_TEXT  1023 /* bytes of each text: as CONFIG_MAX_TEXT */
-#define CONFIG_FROM_TEXTS 3    /* that it has */
+#define CONFIG_FROM_TEXTS 8    /* that it has */
 #define CONFIG_FROM_MAX   1024 /* backends that a source names at most */
 
 struct config_service {
@@ -202,9 +205,9 @@ const struct config_backend *config_find_named(const struct config_service *serv
 					       const char *name);
 /* Do both have the same VIP, protocol and port? That is what the data plane knows a service by. */
 bool config_same_service(const struct config_service *a, const struct config_service *b);
-/* "file", "dns", NULL: no source. The name of a source_kind (lbd/sources). */
+/* "file", "dns", "etcd", NULL: no source. The name of a source_kind (lbd/sources). */
 const char *config_from_kind(const struct config_from *from);
-/* What the source is, as the config names it: a path, a name. */
+/* What the source is, as the config names it: a path, a name, URLs. */
 const char *config_from_what(const struct config_from *from);
 bool config_from_equal(const struct config_from *a, const struct config_from *b);
 /* 0 or -ENOMEM; then what was copied is in *ret, for config_from_done. */

@@ -67,9 +67,19 @@ static bool is_server(char *text)
 	return !addr_parse(text, &addr) && (!port || is_port(port));
 }
 
-#define SERVERS_MAX 3 /* as of resolv.conf */
+/* http or https, and an address with a port: who resolves names would have to be asked first. */
+static bool is_url(char *text)
+{
+	size_t scheme = !strncmp(text, "https://", 8) ? 8 : !strncmp(text, "http://", 7) ? 7 : 0;
+	const char *port = strrchr(text, ':');
+	struct addr addr;
 
-static bool are_servers(const char *text)
+	return scheme && port > text + scheme && addr_parse(text + scheme, &addr) &&
+	       is_server(text + scheme);
+}
+
+/* One to most of them, separated by blanks. */
+static bool are_all(const char *text, bool (*one)(char *text), unsigned most)
 {
 	char *copy = strdup(text), *rest, *word;
 	unsigned count = 0;
@@ -77,12 +87,36 @@ static bool are_servers(const char *text)
 
 	for (word = copy ? strtok_r(copy, " ", &rest) : NULL; word && good;
 	     word = strtok_r(NULL, " ", &rest))
-		good = ++count <= SERVERS_MAX && is_server(word);
+		good = ++count <= most && one(word);
 	free(copy);
 	return good && count;
 }
 
+#define SERVERS_MAX 3 /* as of resolv.conf */
+#define URLS_MAX    8
+
+static bool are_servers(const char *text)
+{
+	return are_all(text, is_server, SERVERS_MAX);
+}
+
+static bool are_urls(const char *text)
+{
+	return are_all(text, is_url, URLS_MAX);
+}
+
+static bool is_prefix(const char *text)
+{
+	return *text && strlen(text) <= 255;
+}
+
 static const struct config_text_key from_texts[] = {
+    CONFIG_TEXT("etcd", raw_from, etcd, config_from, etcd, are_urls,
+		"1 to 8 URLs such as http://10.0.0.5:2379, separated by blanks"),
+    CONFIG_TEXT("prefix", raw_from, prefix, config_from, prefix, is_prefix, "1 to 255 bytes"),
+    CONFIG_TEXT("ca", raw_from, ca, config_from, ca, is_path, "a path from /"),
+    CONFIG_TEXT("cert", raw_from, cert, config_from, cert, is_path, "a path from /"),
+    CONFIG_TEXT("key", raw_from, key, config_from, key, is_path, "a path from /"),
     CONFIG_TEXT("dns", raw_from, dns, config_from, dns, is_dns_name,
 		"a whole DNS name, such as web.example.net"),
     CONFIG_TEXT("server", raw_from, server, config_from, server, are_servers,
@@ -106,6 +140,7 @@ static const struct {
 } kinds[] = {
     {"file", offsetof(struct raw_from, file), offsetof(struct config_from, file)},
     {"dns", offsetof(struct raw_from, dns), offsetof(struct config_from, dns)},
+    {"etcd", offsetof(struct raw_from, etcd), offsetof(struct config_from, etcd)},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -137,11 +172,29 @@ static void check_kind(const struct config_place *at, const struct raw_from *raw
 	for (size_t i = 0; i < KINDS; i++)
 		count += *(char *const *)((const char *)raw + kinds[i].raw) != NULL;
 	if (count != 1)
-		config_complain(at, NULL, NULL, "expected one source: file or dns");
+		config_complain(at, NULL, NULL, "expected one source: file, dns or etcd");
 	if (raw->server && !raw->dns)
 		config_complain(at, "server", raw->server, "has no meaning without `dns`");
 	if (raw->record && !raw->dns)
 		config_complain(at, "record", NULL, "has no meaning without `dns`");
+}
+
+static void check_etcd(const struct config_place *at, const struct raw_from *raw)
+{
+	const struct {
+		const char *key, *value;
+	} keys[] = {
+	    {"prefix", raw->prefix}, {"ca", raw->ca}, {"cert", raw->cert}, {"key", raw->key}};
+
+	for (size_t i = 0; !raw->etcd && i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (keys[i].value)
+			config_complain(at, keys[i].key, keys[i].value,
+					"has no meaning without `etcd`");
+	if (raw->etcd && !raw->prefix)
+		config_complain_missing(at, "prefix", "expected what the keys begin with");
+	if (raw->etcd && !raw->cert != !raw->key)
+		config_complain_missing(at, raw->cert ? "key" : "cert",
+					"expected both cert and key, or neither");
 }
 
 void config_read_from(const struct config_place *at, const struct raw_from *raw,
@@ -153,6 +206,7 @@ void config_read_from(const struct config_place *at, const struct raw_from *raw,
 	ret->min = 1;
 	config_read_texts(&group, from_texts, raw, ret);
 	config_read_numbers(&group, from_numbers, raw, ret);
+	check_etcd(&group, raw);
 	if (raw->record)
 		ret->record = *raw->record;
 	check_kind(&group, raw);
@@ -161,9 +215,10 @@ void config_read_from(const struct config_place *at, const struct raw_from *raw,
 /* ---- copies ---- */
 
 static const size_t owned[] = {
-    offsetof(struct config_from, file),
-    offsetof(struct config_from, dns),
-    offsetof(struct config_from, server),
+    offsetof(struct config_from, file),   offsetof(struct config_from, dns),
+    offsetof(struct config_from, server), offsetof(struct config_from, etcd),
+    offsetof(struct config_from, prefix), offsetof(struct config_from, ca),
+    offsetof(struct config_from, cert),   offsetof(struct config_from, key),
 };
 #define OWNED (sizeof(owned) / sizeof(owned[0]))
 

@@ -117,6 +117,11 @@ static const cyaml_schema_field_t from_keys[] = {
 	TEXT("dns", raw_from, dns),
 	WORD("record", raw_from, record, record_words),
 	TEXT("server", raw_from, server),
+	TEXT("etcd", raw_from, etcd),
+	TEXT("prefix", raw_from, prefix),
+	TEXT("ca", raw_from, ca),
+	TEXT("cert", raw_from, cert),
+	TEXT("key", raw_from, key),
 	TEXT("min", raw_from, min),
 	CYAML_FIELD_END};
 

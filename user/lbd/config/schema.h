@@ -34,7 +34,7 @@ struct raw_health {
 };
 
 struct raw_from {
-	char *file, *dns, *server, *min;
+	char *file, *dns, *server, *etcd, *prefix, *ca, *cert, *key, *min;
 	uint8_t *record; /* enum config_record */
 };
 

@@ -446,13 +446,12 @@ static void dns_stop(void *arg)
 }
 
 /* The servers of the system, which the process without rights cannot read. */
-static int dns_prepare(struct config_from *from)
+static int dns_prepare(struct config_from *from, struct error *err)
 {
 	_cleanup_fclose_ FILE *file = from->server ? NULL : fopen(RESOLV_CONF, "re");
 	char line[256], word[ADDR_TEXT + 1], servers[RESOLV_SERVERS * (ADDR_TEXT + 1)] = "";
 	unsigned count = 0;
 	struct addr addr;
-	bool failed = false;
 
 	if (from->server)
 		return 0;
@@ -463,8 +462,7 @@ static int dns_prepare(struct config_from *from)
 			 count++ ? " " : "", word);
 	}
 	from->server = strdup(count ? servers : DEFAULT_SERVER);
-	failed |= !from->server;
-	return failed ? -ENOMEM : 0;
+	return from->server ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
 REGISTER(source_kind, dns) = {

@@ -25,8 +25,9 @@ struct source_kind {
 	 * UDP among them. What its libraries open belongs in `open`. */
 	bool confined;
 	/* In lbd, before it is started: what of the machine's own files it needs is put into *from,
-	 * a copy of the config's. Called again while it fails. NULL: nothing. 0 or -ENOMEM. */
-	int (*prepare)(struct config_from *from);
+	 * a copy of the config's. Called again while it fails. NULL: nothing. 0, or -errno with
+	 * err set. */
+	int (*prepare)(struct config_from *from, struct error *err);
 	/* What all sources of the kind share. NULL: nothing. 0 or -errno. */
 	int (*open)(struct event_base *base, void **ret, struct error *err);
 	void (*close)(void *shared);

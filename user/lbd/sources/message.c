@@ -35,35 +35,51 @@ const char *source_message_check(const struct source_reply *reply, size_t length
 	return NULL;
 }
 
+size_t source_message_request_length(const struct source_request *request)
+{
+	return offsetof(struct source_request, texts) + request->length;
+}
+
 int source_message_start(struct source_request *ret, uint32_t id, const char *kind,
 			 const struct config_from *from)
 {
-	memset(ret, 0, sizeof(*ret));
+	memset(ret, 0, offsetof(struct source_request, texts));
 	ret->type = SOURCE_START;
 	ret->id = id;
 	ret->record = from->record;
 	strncpy(ret->kind, kind, sizeof(ret->kind) - 1);
 	for (unsigned i = 0; i < CONFIG_FROM_TEXTS; i++) {
 		const char *text = *config_from_text((struct config_from *)from, i);
+		size_t length = text ? strlen(text) + 1 : 1;
 
-		if (text && strlen(text) >= SOURCE_TEXT)
+		if (length > sizeof(ret->texts) - ret->length)
 			return -EINVAL;
-		if (text)
-			strcpy(ret->texts[i], text);
+		memcpy(ret->texts + ret->length, text ? text : "", length);
+		ret->length += (uint32_t)length;
 	}
 	return 0;
 }
 
-bool source_message_from(const struct source_request *request, struct config_from *ret)
+bool source_message_from(const struct source_request *request, size_t length,
+			 struct config_from *ret)
 {
-	*ret = (struct config_from){.record = (uint8_t)request->record, .min = 1};
-	if (!memchr(request->kind, 0, sizeof(request->kind)))
+	const char *at = request->texts, *end;
+
+	if (length < offsetof(struct source_request, texts) ||
+	    request->length > sizeof(request->texts) ||
+	    length != source_message_request_length(request) ||
+	    !memchr(request->kind, 0, sizeof(request->kind)))
 		return false;
+	end = at + request->length;
+	*ret = (struct config_from){.record = (uint8_t)request->record, .min = 1};
 	for (unsigned i = 0; i < CONFIG_FROM_TEXTS; i++) {
-		if (!memchr(request->texts[i], 0, SOURCE_TEXT))
+		const char *nul = memchr(at, 0, (size_t)(end - at));
+
+		if (!nul)
 			return false;
-		if (*request->texts[i])
-			*config_from_text(ret, i) = (char *)request->texts[i];
+		if (*at)
+			*config_from_text(ret, i) = (char *)at;
+		at = nul + 1;
 	}
-	return true;
+	return at == end;
 }

@@ -7,7 +7,7 @@
 
 #include "list.h"
 
-#define SOURCE_TEXT (CONFIG_FROM_TEXT + 1)
+#define SOURCE_TEXTS 65536 /* bytes of all texts: PEM files among them */
 
 enum source_request_type {
 	SOURCE_START = 1, /* follow a source */
@@ -18,8 +18,9 @@ struct source_request {
 	uint32_t type;
 	uint32_t id; /* no source has that of another, or of an earlier one */
 	uint32_t record;
+	uint32_t length; /* of texts: the packet ends after them */
 	char kind[16];
-	char texts[CONFIG_FROM_TEXTS][SOURCE_TEXT]; /* of config_from; "": not given */
+	char texts[SOURCE_TEXTS]; /* of config_from, each with its end; "": not given */
 };
 
 enum source_reply_type {
@@ -46,10 +47,12 @@ size_t source_message_length(const struct source_reply *reply);
 /* length: of the packet, which may be longer than *reply. NULL: it is well formed. Else what is
  * wrong, a string constant. */
 const char *source_message_check(const struct source_reply *reply, size_t length);
-/* 0, or -EINVAL if the text of one is too long. */
+size_t source_message_request_length(const struct source_request *request);
+/* 0, or -EINVAL if the texts are too long. */
 int source_message_start(struct source_request *ret, uint32_t id, const char *kind,
 			 const struct config_from *from);
-/* The texts of *ret point into request, which must end them. False: it is malformed. */
-bool source_message_from(const struct source_request *request, struct config_from *ret);
+/* length: of the packet. The texts of *ret point into request. False: it is malformed. */
+bool source_message_from(const struct source_request *request, size_t length,
+			 struct config_from *ret);
 
 #endif

@@ -157,18 +157,21 @@ static void on_ended(int fd, short what, void *arg)
 /* False: not now. */
 static bool send_request(struct source_process *process, const struct source_request *request)
 {
-	return process->fd >= 0 && send(process->fd, request, sizeof(*request),
-					MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*request);
+	size_t length = source_message_request_length(request);
+
+	return process->fd >= 0 &&
+	       send(process->fd, request, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length;
 }
 
 static bool send_start(struct process_run *run)
 {
-	struct source_request request;
+	static struct source_request request; /* too long for a stack */
 
-	/* the config has no text that long */
+	/* neither config nor files have texts that long */
 	if (source_message_start(&request, run->id, run->kind->name, run->from))
 		return true;
 	run->sent = send_request(run->process, &request);
+	explicit_bzero(&request, source_message_request_length(&request)); /* it may hold a key */
 	return run->sent;
 }
 
@@ -396,11 +399,11 @@ void *source_process_start(struct source_process *process, const struct source_k
 void source_process_stop(void *arg)
 {
 	struct process_run *run = arg;
-	struct source_request request;
+	static struct source_request request;
 
 	/* One that cannot be sent is not needed: what the source reports from now on is ignored. */
 	if (run->sent) {
-		memset(&request, 0, sizeof(request));
+		memset(&request, 0, offsetof(struct source_request, texts));
 		request.type = SOURCE_STOP;
 		request.id = run->id;
 		send_request(run->process, &request);

@@ -18,6 +18,8 @@
 #include "process.h"
 
 #define AGAIN_MS      5000  /* what state could not take over, or what may have changed for it */
+#define REST_MS       100   /* between two changes */
+#define REST_TIMES    4     /* and so many times as long as the first took */
 #define WARN_FIRST_MS 10000 /* of one that fails now and then */
 #define WARN_EVERY_MS 60000 /* of one source, while it fails for other reasons */
 #define KINDS_MAX     8
@@ -38,6 +40,7 @@ struct source {
 	struct source_list current; /* what state has taken over last */
 	struct source_list pending; /* what it is to take over next; empty: nothing */
 	bool fresh;                 /* now, not when it is tried again */
+	bool applying;              /* what was pending is being taken over, with pauses */
 	bool shadowed;              /* something of it is there by other means, which may end */
 	struct source_status status;
 	uint64_t warned_ms;
@@ -52,7 +55,8 @@ struct source_table {
 	unsigned opened_count;
 	const struct config *config;    /* that they were compared with last */
 	struct source_process *process; /* of the kinds that are confined */
-	struct event *again;
+	struct event *again, *rested;
+	uint64_t rest_until_ms;
 	bool apply_waits;
 };
 
@@ -169,7 +173,9 @@ static void apply(struct source *source)
 
 	source->pending = (struct source_list){0};
 	source->fresh = false;
+	source->applying = true;
 	rc = hand_over(source, &list, &err);
+	source->applying = false;
 	if (!rc) {
 		source_list_done(&source->current);
 		source->current = list;
@@ -196,23 +202,44 @@ static struct source *find_fresh(const struct source_table *sources)
 /* The sources stay: what changes the config is a task as well. */
 static void run_apply(void *arg)
 {
+	uint64_t start_ms = clock_monotonic_ms(), end_ms;
 	struct source_table *sources = arg;
 	struct source *source;
 
 	sources->apply_waits = false;
 	while ((source = find_fresh(sources)))
 		apply(source);
+	end_ms = clock_monotonic_ms();
+	sources->rest_until_ms = end_ms + REST_MS + REST_TIMES * (end_ms - start_ms);
 }
 
+/* Now, or after a rest: sources that change all the time leave lbd time for the rest. */
 static void begin_apply(struct source_table *sources)
 {
+	uint64_t now_ms = clock_monotonic_ms();
+	struct timeval wait;
+
 	if (sources->apply_waits)
 		return;
+	if (now_ms < sources->rest_until_ms) {
+		wait = clock_span_ms(sources->rest_until_ms - now_ms);
+		if (!event_pending(sources->rested, EV_TIMEOUT, NULL))
+			event_add(sources->rested, &wait);
+		return;
+	}
 	sources->apply_waits = true;
 	if (!sources->options.tasks)
 		run_apply(sources);
 	else if (tasks_add(sources->options.tasks, run_apply, sources))
 		sources->apply_waits = false; /* memory is short: on_again */
+}
+
+static void on_rested(int fd, short what, void *arg)
+{
+	struct source_table *sources = arg;
+
+	if (find_fresh(sources))
+		begin_apply(sources);
 }
 
 /* Takes list over. */
@@ -228,6 +255,8 @@ static void set_pending(struct source *source, struct source_list *list)
 /* What state has taken over, or could not, once more. */
 static void apply_again(struct source *source)
 {
+	if (source->applying)
+		return;
 	if (!source->pending.count && source->current.count) {
 		source->pending = source->current;
 		source->current = (struct source_list){0};
@@ -255,7 +284,8 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 		fail(source, text);
 		return;
 	}
-	if (!source->pending.count && source_list_equal(list, &source->current)) {
+	if (!source->applying && !source->pending.count &&
+	    source_list_equal(list, &source->current)) {
 		source_list_done(list);
 		succeed(source);
 		return;
@@ -288,14 +318,16 @@ static void stop_following(struct source *source)
 	source->run = NULL;
 }
 
-/* 0 or -ENOMEM; then *ret is empty. */
-static int prepare(const struct source *source, struct config_from *ret)
+/* 0 or -errno; then *ret is empty. */
+static int prepare(const struct source *source, struct config_from *ret, struct error *err)
 {
 	const struct source_kind *kind = source->opened->kind;
 	int rc = config_from_copy(&source->from, ret);
 
-	if (!rc && kind->prepare)
-		rc = kind->prepare(ret);
+	if (rc)
+		error_set(err, rc, "out of memory");
+	else if (kind->prepare)
+		rc = kind->prepare(ret, err);
 	if (rc)
 		config_from_done(ret);
 	return rc;
@@ -305,10 +337,13 @@ static int prepare(const struct source *source, struct config_from *ret)
 static void prepare_again(struct source *source)
 {
 	struct config_from from;
+	struct error err;
 
-	if (!source->opened->kind->prepare || prepare(source, &from))
+	if (prepare(source, &from, &err)) {
+		fail(source, err.text);
 		return;
-	if (config_from_equal(&from, &source->used)) {
+	}
+	if (source->run && config_from_equal(&from, &source->used)) {
 		config_from_done(&from);
 		return;
 	}
@@ -366,6 +401,7 @@ static void source_add(struct source_table *sources, const struct config_service
 {
 	struct source *source = calloc(1, sizeof(*source));
 	bool failed = false;
+	struct error err;
 
 	if (!source) {
 		log_error("service %s: out of memory: its backends-from is not followed",
@@ -374,18 +410,20 @@ static void source_add(struct source_table *sources, const struct config_service
 	}
 	source->sources = sources;
 	source->opened = find_opened(sources, config_from_kind(&service->from));
-	source->wanted = true;
 	source->service = copy_text(service->name, &failed);
 	failed |= config_from_copy(&service->from, &source->from) != 0;
 	TAILQ_INSERT_TAIL(&sources->list, source, link);
-	if (!failed && source->opened && !prepare(source, &source->used))
-		follow(source);
-	if (source->run) {
-		note(source);
+	if (failed || !source->opened) {
+		log_error("service %s: out of memory: its backends-from is not followed",
+			  service->name);
+		source_free(source);
 		return;
 	}
-	log_error("service %s: out of memory: its backends-from is not followed", service->name);
-	source_free(source);
+	note(source);
+	if (prepare(source, &source->used, &err))
+		fail(source, err.text); /* it is tried again */
+	else
+		follow(source);
 }
 
 static struct source *find_source(const struct source_table *sources,
@@ -479,7 +517,9 @@ int source_table_new(const struct source_table_options *options, struct source_t
 	sources->options = *options;
 	TAILQ_INIT(&sources->list);
 	sources->again = event_new(options->base, -1, EV_PERSIST, on_again, sources);
-	rc = sources->again && !source_process_new(options->base, on_report, &sources->process)
+	sources->rested = event_new(options->base, -1, 0, on_rested, sources);
+	rc = sources->again && sources->rested &&
+		     !source_process_new(options->base, on_report, &sources->process)
 		 ? open_kinds(sources, err)
 		 : error_set(err, -ENOMEM, "out of memory");
 	if (rc)
@@ -514,5 +554,7 @@ void source_table_free(struct source_table *sources)
 	source_process_free(sources->process);
 	if (sources->again)
 		event_free(sources->again);
+	if (sources->rested)
+		event_free(sources->rested);
 	free(sources);
 }

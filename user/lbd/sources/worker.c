@@ -27,7 +27,6 @@ struct job {
 	struct worker *worker;
 	const struct source_kind *kind;
 	uint32_t id;
-	struct source_request request; /* holds the texts of from */
 	struct config_from from;
 	void *run;
 };
@@ -157,19 +156,18 @@ static const struct source_env *find_env(const struct worker *worker,
 }
 
 /* A request that cannot be right is a fault of lbd's: to end shows it in lbd's log. */
-static void start_job(struct worker *worker, const struct source_request *request)
+static void start_job(struct worker *worker, const struct source_request *request, size_t length)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	const struct source_env *env;
+	struct config_from from;
 
-	if (!job)
+	if (!job || !source_message_from(request, length, &from) ||
+	    config_from_copy(&from, &job->from))
 		_exit(EXIT_FAILURE);
 	job->worker = worker;
 	job->id = request->id;
-	job->request = *request;
-	if (!source_message_from(&job->request, &job->from))
-		_exit(EXIT_FAILURE);
-	job->kind = source_kind_find(job->request.kind);
+	job->kind = source_kind_find(request->kind);
 	env = job->kind ? find_env(worker, job->kind) : NULL;
 	if (!env)
 		_exit(EXIT_FAILURE);
@@ -189,6 +187,7 @@ static void stop_job(struct worker *worker, uint32_t id)
 	if (!job)
 		return;
 	job->kind->stop(job->run);
+	config_from_done(&job->from);
 	TAILQ_REMOVE(&worker->jobs, job, link);
 	free(job);
 }
@@ -203,10 +202,11 @@ static void on_readable(int fd, short what, void *arg)
 		return;
 	if (length <= 0)
 		_exit(EXIT_SUCCESS); /* lbd is gone */
-	if (length != sizeof(request))
+	if ((size_t)length < offsetof(struct source_request, texts) ||
+	    (size_t)length > sizeof(request))
 		_exit(EXIT_FAILURE);
 	if (request.type == SOURCE_START)
-		start_job(worker, &request);
+		start_job(worker, &request, (size_t)length);
 	else
 		stop_job(worker, request.id);
 }

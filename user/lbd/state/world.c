@@ -290,9 +290,12 @@ static int continue_former(struct service *service, const struct service *former
 	service->status = former->status;
 	service->reported = former->reported;
 	service->sent = former->sent;
-	service->opened = former->opened;
-	service->open_logged = former->open_logged;
-	service->opens_ms = former->opens_ms;
+	/* one that had no backend waits for the results of its first ones, as at a start */
+	if (former->backends_count) {
+		service->opened = former->opened;
+		service->open_logged = former->open_logged;
+		service->opens_ms = former->opens_ms;
+	}
 	service->blind = former->blind;
 	service->blind_ms = former->blind_ms;
 	service->first_back_ms = former->first_back_ms;
