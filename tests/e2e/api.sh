@@ -132,6 +132,11 @@ test_changes_have_the_shape_of_the_document() {
 	ask 200 DELETE /v1/services/web6/backends/2001:db8:b::99 '{"now":true}'
 	ask 200 POST /v1/service/add '{"name":"more","vip":"192.0.2.77","protocol":"tcp","port":80,"backends":[{"address":"10.0.0.11"}]}'
 	ask 200 POST /v1/service/remove '{"service":"more","force":true}'
+	ask 200 POST /v1/service/add '{"name":"more","vip":"192.0.2.77","protocol":"tcp","port":80,"backends-from":{"file":"/nonexistent","min":2}}'
+	lab_wait_for 10 "its source to fail" more_fails
+	ask 200 GET /v1/services
+	ask 200 GET /v1/status
+	ask 200 POST /v1/service/remove '{"service":"more"}'
 	cp "$WORK/lbd.yaml" "$WORK/plain.yaml"
 	write_rich_config
 	ask 200 POST /v1/reload '{}'
@@ -143,6 +148,7 @@ test_changes_have_the_shape_of_the_document() {
 	ask 200 POST /v1/reload '{"keep":true}'
 	end_answers
 }
+more_fails() { [ "$(service_field more source | jq .failed_s)" != null ]; }
 # What the lab's config does not have: lists, rates, the node.
 write_rich_config() {
 	cat >>"$WORK/lbd.yaml" <<-CONF

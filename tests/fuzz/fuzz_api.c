@@ -322,8 +322,8 @@ static void check_on_disk(void)
 
 	require(!overrides_load(overrides_path, 1000, &kept, &err), "%s", err.text);
 	/* a renewal is written later */
-	require(state->leases_stale || overrides_equal(&kept, &state->overrides), "%u on disk, %u in force", kept.count,
-		state->overrides.count);
+	require(state->leases_stale || overrides_equal(&kept, &state->overrides),
+		"%u on disk, %u in force", kept.count, state->overrides.count);
 	overrides_done(&kept);
 }
 

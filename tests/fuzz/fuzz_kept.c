@@ -65,9 +65,9 @@ static void check_entry(const struct override *entry)
 	require(!entry->has_force || entry->drain, "a deadline without a drain");
 	require(!entry->tag || entry->added, "a name of a backend of the file");
 	require(!override_comes_by_itself(entry) || entry->added, "registered, and of the file");
-	require(!entry->ttl_ms || (entry->origin == ORIGIN_lease &&
-				   entry->ttl_ms >= OVERRIDE_TTL_MIN_MS &&
-				   entry->ttl_ms <= OVERRIDE_TTL_MAX_MS),
+	require(!entry->ttl_ms ||
+		    (entry->origin == ORIGIN_lease && entry->ttl_ms >= OVERRIDE_TTL_MIN_MS &&
+		     entry->ttl_ms <= OVERRIDE_TTL_MAX_MS),
 		"ttl %llu", (unsigned long long)entry->ttl_ms);
 }
 
@@ -153,8 +153,7 @@ static void check_services(const struct state *state)
 
 		runtime += service->file == CONFIG_RUNTIME;
 		require(config_find_service(state->config, service->name) == service, "twice");
-		require(service->backends_count || config_from_kind(&service->from),
-			"no backends");
+		require(service->backends_count || config_from_kind(&service->from), "no backends");
 	}
 	require(added == runtime, "%u entries, %u services", added, runtime);
 	require(config->services_count - removed + added == state->config->services_count,

@@ -17,8 +17,9 @@ struct confine_options {
  * -errno. */
 int confine_rights(struct error *err);
 /* From now on only the system calls that clients over TCP need: no file can be opened, of sockets
- * only TCP, or UDP too, no memory can be made executable. Another call fails with EPERM; those that only an
- * intruder makes (exec, fork, ptrace, bpf, ...) end the process with SIGSYS. 0 or -errno. */
+ * only TCP, or UDP too, no memory can be made executable. Another call fails with EPERM; those that
+ * only an intruder makes (exec, fork, ptrace, bpf, ...) end the process with SIGSYS. 0 or -errno.
+ */
 int confine_calls(const struct confine_options *options, struct error *err);
 
 #endif

@@ -221,11 +221,12 @@ static void on_beat(int fd, short what, void *arg)
 static int open_kinds(struct worker *worker, struct error *err)
 {
 	registry_for_each (source_kind, kind) {
-		struct source_env *env = &worker->kinds[worker->kinds_count].env;
+		struct source_env *env;
 		int rc = 0;
 
-		if (!kind->confined || worker->kinds_count == KINDS_MAX)
+		if (!kind->confined || worker->kinds_count >= KINDS_MAX)
 			continue;
+		env = &worker->kinds[worker->kinds_count].env;
 		worker->kinds[worker->kinds_count++].kind = kind;
 		*env = (struct source_env){.base = worker->base, .report = on_report};
 		if (kind->open)
