@@ -344,6 +344,25 @@ static void a_name_that_another_has_is_left_out(void **unused)
 			    "10.0.0.1: name nine: another backend of the service has it");
 }
 
+/* What is there by other means too is taken over again every 5 s. */
+static void a_list_that_is_taken_over_again_does_not_hide_a_failure(void **unused)
+{
+	uint64_t until, failures;
+
+	from_file("    backends: [{ address: 10.0.0.1 }]\n");
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	put("");
+	wait_for_failure("it names 0 backends");
+	failures = state_source_status(state, "web")->failed_ms;
+	reload();
+	for (until = clock_monotonic_ms() + 6000; clock_monotonic_ms() < until;)
+		turn(until + PATIENCE_MS);
+	assert_int_equal(state_source_status(state, "web")->failed_ms, failures);
+	assert_string_equal(members(), "10.0.0.1 10.0.0.2");
+}
+
 static void more_than_the_limit_is_a_failure_that_changes_nothing(void **unused)
 {
 	put("10.0.0.1\n10.0.0.2\n");
@@ -367,6 +386,7 @@ int main(void)
 	    TEST(a_source_that_the_config_no_longer_has_is_not_followed),
 	    TEST(by_hand_they_can_be_drained_only_and_stay_so),
 	    TEST(a_name_that_another_has_is_left_out),
+	    TEST(a_list_that_is_taken_over_again_does_not_hide_a_failure),
 	    TEST(more_than_the_limit_is_a_failure_that_changes_nothing),
 	};
 

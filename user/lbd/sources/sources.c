@@ -44,8 +44,11 @@ struct source {
 	bool shadowed;              /* something of it is there by other means, which may end */
 	struct source_status status;
 	uint64_t warned_ms;
-	bool said;   /* that it has failed */
-	bool wanted; /* while the sources are compared with a config */
+	bool bad;      /* the last that it reported was a failure */
+	bool repeated; /* what is pending was taken over before */
+	bool said;     /* that it has failed */
+	bool unsaid;   /* it fails for another reason than was said */
+	bool wanted;   /* while the sources are compared with a config */
 };
 
 struct source_table {
@@ -75,27 +78,37 @@ static void note(struct source *source)
 	state_source_note(source->sources->options.state, source->service, &source->status);
 }
 
-static void fail(struct source *source, const char *why)
+/* Once, and again for other reasons; one that comes too soon after the last is said later. */
+static void say_failure(struct source *source)
 {
-	struct source_status *status = &source->status;
-	bool began = !status->failed_ms, other = strcmp(status->why, why) != 0;
+	const struct source_status *status = &source->status;
 
-	status->failures++;
-	if (began)
-		status->failed_ms = clock_wall_ms();
-	snprintf(status->why, sizeof(status->why), "%s", why);
-	make_printable(status->why, false);
-	note(source);
-	if (!began && !other)
-		return;
-	if (!log_is_due(&source->warned_ms, began ? WARN_FIRST_MS : WARN_EVERY_MS))
+	if (!status->failed_ms || (source->said && !source->unsaid) ||
+	    !log_is_due(&source->warned_ms, source->said ? WARN_EVERY_MS : WARN_FIRST_MS))
 		return;
 	source->said = true;
+	source->unsaid = false;
 	events_log(
 	    EVENT_source_failed, LOG_WARNING,
 	    &(struct event_about){.service = source->service, .why = status->why, .measured = true},
 	    "service %s: backends from %s %s: %s; those that it named last stay", source->service,
 	    source->opened->kind->name, config_from_what(&source->from), status->why);
+}
+
+static void fail(struct source *source, const char *why)
+{
+	struct source_status *status = &source->status;
+	char before[SOURCE_WHY];
+
+	memcpy(before, status->why, sizeof(before));
+	status->failures++;
+	if (!status->failed_ms)
+		status->failed_ms = clock_wall_ms();
+	snprintf(status->why, sizeof(status->why), "%s", why);
+	make_printable(status->why, false);
+	source->unsaid |= strcmp(before, status->why) != 0;
+	note(source);
+	say_failure(source);
 }
 
 static void succeed(struct source *source)
@@ -108,7 +121,7 @@ static void succeed(struct source *source)
 			   "service %s: backends from %s %s: works again, %u named",
 			   source->service, source->opened->kind->name,
 			   config_from_what(&source->from), source->current.count);
-	source->said = false;
+	source->said = source->unsaid = false;
 	status->failed_ms = 0;
 	*status->why = 0;
 	status->listed_ms = clock_wall_ms();
@@ -179,7 +192,9 @@ static void apply(struct source *source)
 	if (!rc) {
 		source_list_done(&source->current);
 		source->current = list;
-		succeed(source);
+		/* what was taken over before says nothing of how the source is doing now */
+		if (!source->bad && (!source->repeated || source->status.failed_ms))
+			succeed(source);
 		return;
 	}
 	fail(source, err.text);
@@ -249,6 +264,7 @@ static void set_pending(struct source *source, struct source_list *list)
 	source->pending = *list;
 	*list = (struct source_list){0};
 	source->fresh = true;
+	source->repeated = false;
 	begin_apply(source->sources);
 }
 
@@ -260,6 +276,7 @@ static void apply_again(struct source *source)
 	if (!source->pending.count && source->current.count) {
 		source->pending = source->current;
 		source->current = (struct source_list){0};
+		source->repeated = true;
 	}
 	source->fresh = source->pending.count;
 }
@@ -271,11 +288,12 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 	struct source *source = arg;
 	char text[SOURCE_WHY];
 
+	source->bad = !list || list->count < source->from.min;
 	if (!list) {
 		fail(source, why);
 		return;
 	}
-	if (list->count < source->from.min) {
+	if (source->bad) {
 		snprintf(text, sizeof(text),
 			 "it names %u backends: expected %u (min) or more%s%.160s", list->count,
 			 source->from.min, list->ignored ? "; ignored: " : "",
@@ -340,6 +358,7 @@ static void prepare_again(struct source *source)
 	struct error err;
 
 	if (prepare(source, &from, &err)) {
+		source->bad = true;
 		fail(source, err.text);
 		return;
 	}
@@ -361,6 +380,7 @@ static void look_after(struct source *source)
 		apply_again(source);
 	if (source->status.failed_ms || !source->run)
 		prepare_again(source);
+	say_failure(source);
 }
 
 static void on_again(int fd, short what, void *arg)
@@ -380,7 +400,8 @@ static void source_free(struct source *source)
 {
 	TAILQ_REMOVE(&source->sources->list, source, link);
 	stop_following(source);
-	state_source_note(source->sources->options.state, source->service, NULL);
+	if (source->service)
+		state_source_note(source->sources->options.state, source->service, NULL);
 	source_list_done(&source->current);
 	source_list_done(&source->pending);
 	config_from_done(&source->from);
@@ -420,10 +441,12 @@ static void source_add(struct source_table *sources, const struct config_service
 		return;
 	}
 	note(source);
-	if (prepare(source, &source->used, &err))
+	if (prepare(source, &source->used, &err)) {
+		source->bad = true;
 		fail(source, err.text); /* it is tried again */
-	else
+	} else {
 		follow(source);
+	}
 }
 
 static struct source *find_source(const struct source_table *sources,
