@@ -104,6 +104,14 @@
  *        "kept_slots" (kept for older flows), "drained": bool, "drain": null or DRAIN,
  *        "next_hop": null or { "interface", "mac", "vlan",
  *                      "mtu": of the whole path, for a packet with what lbd puts in front },
+ *        "agent": null (the service asks none) or { "heard": bool (it has answered),
+ *                      "state": "up"|"down"|"drain"|"maint", "weight": null or percent,
+ *                      "text": its reason or "",
+ *                      "fault": why the last question had no answer, or "" },
+ *        "checks": { "passed", "failed", "losses" (times that they took it down), since lbd's start,
+ *                    "p50_us", "p95_us", "p99_us" (of those that passed in the last 5 to 10 minutes;
+ *                    null: none has),
+ *                    "last_failure": null or { "why", "ago_s" } },
  *        "from": "config", "runtime" (added by hand), "lease" (registered) or "source" (`backends-from`),
  *        "lease": null or LEASE }
  *      LEASE:
@@ -180,7 +188,7 @@
  *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
  *                          "fragments", "tracking", "affinity", "affinity-timeout",
  *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
- *                          "panic-threshold", "health", "backends-from" (then "backends" may be missing) }
+ *                          "panic-threshold", "health", "agent", "backends-from" (then "backends" may be missing) }
  *                          -> { "service": SERVICE }
  * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
  *                          While its backends take traffic only with "force": true

@@ -20,12 +20,13 @@ struct splice {
 };
 
 struct editor {
-	struct config_source source;
+	struct config_source *source;
 	const char *text;
 	size_t length;
 	size_t *lines; /* where each line begins, and the end of the text */
 	size_t lines_count;
 	unsigned *uses; /* of each node, by its index from 1: aliases make more than one */
+	bool *begun;    /* of each node: a service that gets a list of backends */
 	struct splice *splices;
 	size_t count, size;
 	int error;
@@ -70,12 +71,12 @@ static size_t line_begin(const struct editor *editor, size_t line)
 
 static yaml_node_t *node_of(struct editor *editor, int index)
 {
-	return yaml_document_get_node(&editor->source.document, index);
+	return yaml_document_get_node(&editor->source->document, index);
 }
 
 static void count_uses(struct editor *editor)
 {
-	yaml_document_t *document = &editor->source.document;
+	yaml_document_t *document = &editor->source->document;
 	int count = (int)(document->nodes.top - document->nodes.start);
 
 	for (int i = 1; i <= count; i++) {
@@ -223,7 +224,7 @@ static void append_key(struct editor *editor, const yaml_node_t *backend, const 
 static void set_key(struct editor *editor, const yaml_node_t *backend, const char *key,
 		    const char *value)
 {
-	const yaml_node_pair_t *pair = config_source_pair(&editor->source, backend, key);
+	const yaml_node_pair_t *pair = config_source_pair(editor->source, backend, key);
 	const yaml_node_t *node = pair ? node_of(editor, pair->value) : NULL;
 
 	if (!pair)
@@ -367,6 +368,53 @@ static void add_backend(struct editor *editor, const yaml_node_t *list,
 		editor->error = -ENOMEM;
 }
 
+/* A service with `backends-from` may have no list yet: it follows the other keys. */
+static void add_to_no_list(struct editor *editor, int service, const struct config_edit *edit)
+{
+	const yaml_node_t *node = node_of(editor, service);
+	const yaml_node_pair_t *pairs = node->data.mapping.pairs.start;
+	_cleanup_free_ char *text = describe_new(edit);
+	bool begun = editor->begun[service];
+	const char *eol;
+	size_t at;
+	int column;
+
+	if (!text) {
+		editor->error = -ENOMEM;
+		return;
+	}
+	editor->begun[service] = true;
+	if (node->data.mapping.style == YAML_FLOW_MAPPING_STYLE) {
+		pairs = node->data.mapping.pairs.top - 1;
+		at = offset_of(editor, &node_of(editor, pairs->value)->end_mark);
+		splice(editor, at, at, begun ? ", %s" : ", backends: [%s", text);
+		return;
+	}
+	column = (int)node_of(editor, pairs->key)->start_mark.column;
+	eol = line_end(editor, last_line(editor, node), &at);
+	if (!begun)
+		splice(editor, at, at, "%s%*sbackends:", eol, column, "");
+	splice(editor, at, at, "%s%*s- %s", eol, column + 2, "", text);
+}
+
+/* Of those that add_to_no_list has begun. */
+static void end_lists(struct editor *editor)
+{
+	const yaml_document_t *document = &editor->source->document;
+	int count = (int)(document->nodes.top - document->nodes.start);
+
+	for (int i = 1; i <= count; i++) {
+		const yaml_node_t *node = node_of(editor, i);
+		size_t at;
+
+		if (!editor->begun[i] || node->data.mapping.style != YAML_FLOW_MAPPING_STYLE)
+			continue;
+		at = offset_of(editor,
+			       &node_of(editor, node->data.mapping.pairs.top[-1].value)->end_mark);
+		splice(editor, at, at, "]");
+	}
+}
+
 /* ---- services ---- */
 
 /* A JSON object as an item of a block list: a line for each key. */
@@ -417,7 +465,7 @@ static void add_first_service(struct editor *editor, const yaml_node_t *root,
 /* Lists that are empty in the text are in brackets. */
 static void empty_services(struct editor *editor, const yaml_node_t *root, const yaml_node_t *list)
 {
-	const yaml_node_pair_t *pair = config_source_pair(&editor->source, root, "services");
+	const yaml_node_pair_t *pair = config_source_pair(editor->source, root, "services");
 	size_t at = offset_of(editor, &node_of(editor, pair->key)->end_mark);
 
 	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE)
@@ -431,8 +479,8 @@ static void empty_services(struct editor *editor, const yaml_node_t *root, const
 static void edit_services(struct editor *editor, unsigned file, const struct config_edit *edits,
 			  unsigned count)
 {
-	yaml_node_t *root = yaml_document_get_root_node(&editor->source.document);
-	const yaml_node_t *list = config_source_value(&editor->source, root, "services");
+	yaml_node_t *root = yaml_document_get_root_node(&editor->source->document);
+	const yaml_node_t *list = config_source_value(editor->source, root, "services");
 	const size_t items =
 	    (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
 	size_t removed = 0, added = 0;
@@ -460,15 +508,19 @@ static void edit_services(struct editor *editor, unsigned file, const struct con
 
 static void edit_one(struct editor *editor, const struct config_edit *edit)
 {
-	yaml_node_t *root = yaml_document_get_root_node(&editor->source.document);
-	const yaml_node_t *services = config_source_value(&editor->source, root, "services"), *list;
+	yaml_node_t *root = yaml_document_get_root_node(&editor->source->document);
+	const yaml_node_t *services = config_source_value(editor->source, root, "services"), *list;
 	int service = services->data.sequence.items.start[edit->service];
 	const yaml_node_pair_t *backends =
-	    config_source_pair(&editor->source, node_of(editor, service), "backends");
+	    config_source_pair(editor->source, node_of(editor, service), "backends");
 	int item;
 
-	if (editor->uses[service] > 1 || editor->uses[backends->value] > 1) {
+	if (editor->uses[service] > 1 || (backends && editor->uses[backends->value] > 1)) {
 		editor->error = -EINVAL;
+		return;
+	}
+	if (!backends) {
+		add_to_no_list(editor, service, edit);
 		return;
 	}
 	list = node_of(editor, backends->value);
@@ -485,49 +537,71 @@ static void edit_one(struct editor *editor, const struct config_edit *edit)
 		change_backend(editor, node_of(editor, item), edit);
 }
 
+/* Of two changes at one place the first comes first: backends are added to a service before another
+ * follows it. */
 static int edit_all(struct editor *editor, unsigned file, const struct config_edit *edits,
 		    unsigned count)
 {
-	const yaml_document_t *document = &editor->source.document;
+	const yaml_document_t *document = &editor->source->document;
+	const size_t nodes = (size_t)(document->nodes.top - document->nodes.start);
 
-	editor->uses = calloc((size_t)(document->nodes.top - document->nodes.start) + 1,
-			      sizeof(*editor->uses));
-	if (!editor->uses || !find_lines(editor))
+	editor->uses = calloc(nodes + 1, sizeof(*editor->uses));
+	editor->begun = calloc(nodes + 1, sizeof(*editor->begun));
+	if (!editor->uses || !editor->begun || !find_lines(editor))
 		return -ENOMEM;
 	count_uses(editor);
-	edit_services(editor, file, edits, count);
 	for (unsigned i = 0; i < count && !editor->error; i++)
 		if (edits[i].file == file && !edits[i].added_service && !edits[i].remove_service)
 			edit_one(editor, &edits[i]);
+	end_lists(editor);
+	if (!editor->error)
+		edit_services(editor, file, edits, count);
 	return editor->error;
 }
 
 static void editor_done(struct editor *editor)
 {
 	free(editor->uses);
+	free(editor->begun);
 	free(editor->lines);
 	for (size_t i = 0; i < editor->count; i++)
 		free(editor->splices[i].text);
 	free(editor->splices);
-	config_source_done(&editor->source);
 }
 
-static int edit_text(struct config_text *text, unsigned file, const struct config_edit *edits,
-		     unsigned count, struct error *err)
+static int edit_tree(struct config_source *source, unsigned file, const struct config_edit *edits,
+		     unsigned count, struct config_text *edited, struct error *err)
 {
-	struct editor editor = {.text = text->bytes, .length = text->length};
-	struct config_text edited = {.name = text->name};
-	int rc = config_source_load(&editor.source, text->name, text->bytes, text->length);
+	struct editor editor = {.source = source, .text = source->text, .length = source->length};
+	int rc = edit_all(&editor, file, edits, count);
 
+	if (!rc)
+		rc = apply(&editor, &edited->bytes, &edited->length);
 	if (rc)
-		error_set(err, rc, "%s", editor.source.complaint.text);
-	else if ((rc = edit_all(&editor, file, edits, count)) ||
-		 (rc = apply(&editor, &edited.bytes, &edited.length)))
-		error_set(err, rc, "%s: %s", text->name,
+		error_set(err, rc, "%s: %s", source->name,
 			  rc == -ENOMEM ? "out of memory"
 					: "has backends behind an alias (*name), which several "
 					  "services share: change it by hand");
 	editor_done(&editor);
+	return rc;
+}
+
+/* tree: NULL: it is made here. */
+static int edit_text(struct config_text *text, struct config_source *tree, unsigned file,
+		     const struct config_edit *edits, unsigned count, struct error *err)
+{
+	struct config_text edited = {.name = text->name};
+	struct config_source own = {0};
+	int rc = 0;
+
+	if (!tree) {
+		rc = config_source_load(&own, text->name, text->bytes, text->length);
+		if (rc)
+			error_set(err, rc, "%s", own.complaint.text);
+	}
+	if (!rc)
+		rc = edit_tree(tree ? tree : &own, file, edits, count, &edited, err);
+	config_source_done(&own);
 	if (rc)
 		return rc;
 	free(text->bytes);
@@ -543,8 +617,9 @@ static bool has_edits(unsigned file, const struct config_edit *edits, unsigned c
 	return false;
 }
 
-int config_edit_texts(struct config_texts *texts, const struct config_edit *edits, unsigned count,
-		      bool *changed, struct error *err)
+int config_edit_texts(struct config_texts *texts, struct config_sources *trees,
+		      const struct config_edit *edits, unsigned count, bool *changed,
+		      struct error *err)
 {
 	int rc = 0;
 
@@ -552,7 +627,8 @@ int config_edit_texts(struct config_texts *texts, const struct config_edit *edit
 		if (!has_edits(i, edits, count))
 			continue;
 		changed[i] = true;
-		rc = edit_text(&texts->list[i], i, edits, count, err);
+		rc = edit_text(&texts->list[i], trees ? &trees->list[i] : NULL, i, edits, count,
+			       err);
 	}
 	return rc;
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -97,6 +98,26 @@ void leases_stop(struct state *state)
 
 /* ---- each second ---- */
 
+/* Backends show the ends that the entries have. */
+static void show_ends(struct state *state)
+{
+	for (unsigned i = 0; i < state->world.count; i++) {
+		const struct service *service = state->world.services[i];
+
+		for (unsigned j = 0; j < service->backends_count; j++) {
+			struct backend *backend = service->backends[j];
+			const struct override *entry =
+			    backend->until_ms
+				? overrides_find(&state->overrides, service->config->name,
+						 &backend->address)
+				: NULL;
+
+			if (entry && override_has_end(entry))
+				backend->until_ms = entry->until_ms;
+		}
+	}
+}
+
 /* lbd did not run: nor could it take renewals. */
 static void extend(struct state *state, uint64_t now, uint64_t by_ms)
 {
@@ -106,9 +127,9 @@ static void extend(struct state *state, uint64_t now, uint64_t by_ms)
 		struct override *entry = &state->overrides.list[i];
 
 		if (override_has_end(entry) && !entry->lapsed)
-			set_end(state, entry,
-				earlier(entry->until_ms + by_ms, now + entry->ttl_ms));
+			entry->until_ms = earlier(entry->until_ms + by_ms, now + entry->ttl_ms);
 	}
+	show_ends(state);
 }
 
 static bool has_ended(const struct override *entry, uint64_t now)
@@ -116,23 +137,19 @@ static bool has_ended(const struct override *entry, uint64_t now)
 	return override_has_end(entry) && entry->until_ms <= now;
 }
 
-/* Has the service another backend than that of the entry? */
-static bool has_others(const struct state *state, const struct overrides *overrides,
-		       const struct override *entry)
+/* Has the service a backend of the file that was not removed? */
+static bool has_of_file(const struct config_index *index, const struct overrides *overrides,
+			const char *name)
 {
-	const struct config_service *service = config_find_service(state->config, entry->service);
+	const struct config_service *service = config_index_name(index, name);
 
 	for (unsigned i = 0; service && i < service->backends_count; i++) {
 		const struct override *change =
-		    overrides_find(overrides, entry->service, &service->backends[i].address);
+		    overrides_find(overrides, name, &service->backends[i].address);
 
 		if (!change || !change->removed)
 			return true;
 	}
-	for (unsigned i = 0; i < overrides->count; i++)
-		if (&overrides->list[i] != entry && overrides->list[i].added &&
-		    !strcmp(overrides->list[i].service, entry->service))
-			return true;
 	return false;
 }
 
@@ -157,24 +174,78 @@ static void keep_last(struct state *state, struct override *entry)
 		   entry->service, backend);
 }
 
-/* Takes those that have ended out of next, each with a line. How many. */
-static unsigned take_out(struct state *state, struct overrides *next, uint64_t now)
+/* Backends whose leases have ended, and that go. */
+struct ending {
+	struct state *state;
+	struct overrides *next;
+	uint64_t now;
+	struct config_index index;
+	struct overrides_added added;
+	bool *gone; /* of each entry of next */
+	unsigned count;
+};
+
+/* Those of a service; list: all that were added to it. If no other is left, the first stays. */
+static void end_of_service(struct ending *ending, const struct override *const *list,
+			   unsigned count)
 {
-	unsigned count = 0;
+	const struct override *entries = ending->next->list;
+	unsigned ended = 0;
+	bool others;
 
-	for (unsigned i = next->count; i-- > 0;) {
-		struct override *entry = &next->list[i];
-
-		if (!has_ended(entry, now))
-			continue;
-		if (!has_others(state, next, entry)) {
-			keep_last(state, entry);
-			continue;
+	for (unsigned i = 0; i < count; i++)
+		ended += has_ended(list[i], ending->now);
+	if (!ended)
+		return;
+	others = ended < count || has_of_file(&ending->index, ending->next, list[0]->service);
+	if (!others)
+		keep_last(ending->state, (struct override *)&entries[list[0] - entries]);
+	for (unsigned i = others ? 0 : 1; i < count; i++)
+		if (has_ended(list[i], ending->now)) {
+			ending->gone[list[i] - entries] = true;
+			ending->count++;
 		}
-		overrides_drop(next, entry);
-		count++;
+}
+
+static bool is_not_gone(void *arg, const struct override *entry)
+{
+	const struct ending *ending = arg;
+
+	return !ending->gone[entry - ending->next->list];
+}
+
+static void end_all(struct ending *ending)
+{
+	const struct override *const *list = ending->added.list;
+	unsigned count;
+
+	for (unsigned i = 0; i < ending->added.count; i += count) {
+		count = 1;
+		while (i + count < ending->added.count &&
+		       !strcmp(list[i]->service, list[i + count]->service))
+			count++;
+		end_of_service(ending, &list[i], count);
 	}
-	return count;
+	if (ending->count)
+		overrides_filter(ending->next, is_not_gone, ending);
+}
+
+/* Takes those that have ended out of next. How many, or -ENOMEM. */
+static int take_out(struct state *state, struct overrides *next, uint64_t now)
+{
+	struct ending ending = {.state = state, .next = next, .now = now};
+	int rc = 0;
+
+	ending.gone = calloc(next->count + 1, sizeof(*ending.gone));
+	if (!ending.gone || config_index_make(state->config, &ending.index) ||
+	    overrides_list_added(next, &ending.added))
+		rc = -ENOMEM;
+	else
+		end_all(&ending);
+	config_index_done(&ending.index);
+	free(ending.added.list);
+	free(ending.gone);
+	return rc ? rc : (int)ending.count;
 }
 
 static void report_lapsed(struct state *state, const struct override *entry)
@@ -215,7 +286,9 @@ static void remove_ended(struct state *state, uint64_t now)
 
 	if (overrides_copy(&state->overrides, &before) || overrides_copy(&before, &next))
 		rc = -ENOMEM;
-	else if (take_out(state, &next, now))
+	else
+		rc = take_out(state, &next, now);
+	if (rc > 0)
 		rc = state_switch(state, state->config, &next, &err);
 	if (rc)
 		log_error("backends whose leases have ended are not removed: %s; retrying each "

@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
- * "address", ... } ], "services": [ { "service", ... } ], "node": { "drain": true, ... } }. */
+ * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "origins": [ {
+ * "service", "address", "from", "ttl_ms", "until_ms" } ], "services": [ { "service", ... } ],
+ * "node": { "drain": true, ... } }.
+ *
+ * An older lbd must find what it knows, above all drains: the first lbd refuses an entry of
+ * "backends" with a key that it does not know, but none of the top level. So what is new gets a
+ * list of its own: for an older lbd a backend that comes by itself is one that was added by hand.
+ * And what a newer lbd has written is ignored, and named. */
 #include "overrides.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "common/text.h"
 #include "lbd/config/config.h"
 
 #define OVERRIDES_VERSION 1
-#define OVERRIDES_BYTES   (16u << 20) /* LB_MAX_BACKENDS entries need less than half of it */
+/* LB_MAX_BACKENDS that are registered need about half of it, if their services have no long names;
+ * an older lbd reads no more. */
+#define OVERRIDES_BYTES (16u << 20)
 
 const char *origin_name(enum origin origin)
 {
@@ -44,6 +58,7 @@ void overrides_done(struct overrides *overrides)
 	for (unsigned i = 0; i < overrides->count; i++)
 		entry_done(&overrides->list[i]);
 	free(overrides->list);
+	lookup_done(&overrides->lookup);
 	for (unsigned i = 0; i < overrides->services_count; i++)
 		service_entry_done(&overrides->services[i]);
 	free(overrides->services);
@@ -130,11 +145,20 @@ static bool same_service(const struct service_override *a, const struct service_
 
 /* ---- backends ---- */
 
+static uint64_t hash_of(const char *service, const struct addr *address)
+{
+	return lookup_hash_addr(lookup_hash_text(LOOKUP_START, service), address);
+}
+
 struct override *overrides_find(const struct overrides *overrides, const char *service,
 				const struct addr *address)
 {
-	for (unsigned i = 0; i < overrides->count; i++) {
-		struct override *entry = &overrides->list[i];
+	struct lookup_walk walk;
+	uint32_t at;
+
+	lookup_walk(&overrides->lookup, hash_of(service, address), &walk);
+	while (lookup_next(&walk, &at)) {
+		struct override *entry = &overrides->list[at];
 
 		if (addr_equal(&entry->address, address) && !strcmp(entry->service, service))
 			return entry;
@@ -142,22 +166,32 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
 	return NULL;
 }
 
-/* NULL: out of memory. */
+/* Room for so many in all. 0 or -ENOMEM. */
+static int reserve(struct overrides *overrides, unsigned count)
+{
+	struct override *list;
+
+	if (count > overrides->size) {
+		list = reallocarray(overrides->list, count, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		overrides->list = list;
+		overrides->size = count;
+	}
+	return lookup_reserve(&overrides->lookup, count);
+}
+
+/* Of a backend that has none, for which there is room. NULL: out of memory. */
 static struct override *append(struct overrides *overrides, const char *service,
 			       const struct addr *address)
 {
-	struct override *entry,
-	    *list = reallocarray(overrides->list, overrides->count + 1, sizeof(*list));
-	char *name;
+	struct override *entry = &overrides->list[overrides->count];
+	char *name = strdup(service);
 
-	if (!list)
-		return NULL;
-	overrides->list = list;
-	name = strdup(service);
 	if (!name)
 		return NULL;
-	entry = &list[overrides->count++];
 	*entry = (struct override){.service = name, .address = *address};
+	lookup_add(&overrides->lookup, hash_of(service, address), overrides->count++);
 	return entry;
 }
 
@@ -166,16 +200,32 @@ struct override *overrides_get(struct overrides *overrides, const char *service,
 {
 	struct override *entry = overrides_find(overrides, service, address);
 
-	return entry ? entry : append(overrides, service, address);
+	if (entry)
+		return entry;
+	if (overrides->count == overrides->size && reserve(overrides, 2 * overrides->count + 8))
+		return NULL;
+	return append(overrides, service, address);
+}
+
+/* The list has lost entries. */
+static void find_again(struct overrides *overrides)
+{
+	lookup_clear(&overrides->lookup);
+	for (unsigned i = 0; i < overrides->count; i++)
+		lookup_add(&overrides->lookup,
+			   hash_of(overrides->list[i].service, &overrides->list[i].address), i);
 }
 
 void overrides_drop(struct overrides *overrides, struct override *entry)
 {
-	size_t at = (size_t)(entry - overrides->list);
+	size_t at = (size_t)(entry - overrides->list), behind = overrides->count - at - 1;
 
+	lookup_remove(&overrides->lookup, hash_of(entry->service, &entry->address), (uint32_t)at);
 	entry_done(entry);
-	memmove(entry, entry + 1, (overrides->count - at - 1) * sizeof(*entry));
+	memmove(entry, entry + 1, behind * sizeof(*entry));
 	overrides->count--;
+	if (behind)
+		find_again(overrides);
 }
 
 bool overrides_tidy(struct overrides *overrides, struct override *entry,
@@ -214,6 +264,56 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 			entry_done(entry);
 	}
 	overrides->count = kept;
+	find_again(overrides);
+}
+
+/* By service, then as in the list. */
+static int by_service(const void *a, const void *b)
+{
+	const struct override *const *x = a, *const *y = b;
+	int rc = strcmp((*x)->service, (*y)->service);
+
+	return rc ? rc : (*x > *y) - (*x < *y);
+}
+
+int overrides_list_added(const struct overrides *overrides, struct overrides_added *ret)
+{
+	struct overrides_added added = {0};
+
+	for (unsigned i = 0; i < overrides->count; i++)
+		added.count += overrides->list[i].added;
+	if (added.count) {
+		added.list = calloc(added.count, sizeof(struct override *));
+		if (!added.list)
+			return -ENOMEM;
+	}
+	added.count = 0;
+	for (unsigned i = 0; i < overrides->count; i++)
+		if (overrides->list[i].added)
+			added.list[added.count++] = &overrides->list[i];
+	if (added.count)
+		qsort(added.list, added.count, sizeof(struct override *), by_service);
+	*ret = added;
+	return 0;
+}
+
+const struct override *const *overrides_added_to(const struct overrides_added *added,
+						 const char *service, unsigned *ret_count)
+{
+	unsigned low = 0, high = added->count, end;
+
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+
+		if (strcmp(added->list[middle]->service, service) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (end = low; end < added->count && !strcmp(added->list[end]->service, service);)
+		end++;
+	*ret_count = end - low;
+	return added->list ? added->list + low : NULL;
 }
 
 static bool same_entry(const struct override *a, const struct override *b)
@@ -256,30 +356,83 @@ void overrides_set(struct override *entry, const struct override *from)
 	config_tag_ref(entry->tag);
 }
 
-int overrides_copy(const struct overrides *overrides, struct overrides *ret)
+static int copy_backends(const struct overrides *from, struct overrides *to)
 {
-	struct overrides copy = {.node = overrides->node};
+	if (from->count && reserve(to, from->count))
+		return -ENOMEM;
+	for (unsigned i = 0; i < from->count; i++) {
+		const struct override *entry = &from->list[i];
+		struct override *copy = append(to, entry->service, &entry->address);
 
-	for (unsigned i = 0; i < overrides->count; i++) {
-		const struct override *from = &overrides->list[i];
-		struct override *to = append(&copy, from->service, &from->address);
-
-		if (!to) {
-			overrides_done(&copy);
+		if (!copy)
 			return -ENOMEM;
-		}
-		overrides_set(to, from);
+		overrides_set(copy, entry);
 	}
-	for (unsigned i = 0; i < overrides->services_count; i++)
-		if (copy_service(&copy, &overrides->services[i])) {
-			overrides_done(&copy);
-			return -ENOMEM;
-		}
-	*ret = copy;
 	return 0;
 }
 
-/* ---- the file ---- */
+int overrides_copy(const struct overrides *overrides, struct overrides *ret)
+{
+	struct overrides copy = {.node = overrides->node};
+	int rc = copy_backends(overrides, &copy);
+
+	for (unsigned i = 0; i < overrides->services_count && !rc; i++)
+		rc = copy_service(&copy, &overrides->services[i]);
+	if (rc)
+		overrides_done(&copy);
+	else
+		*ret = copy;
+	return rc;
+}
+
+/* ---- the file: keys of a newer lbd ---- */
+
+struct unknown_keys {
+	unsigned count;
+	char first[40]; /* of them */
+};
+
+static void note_unknown(const char *key, struct unknown_keys *ret)
+{
+	if (ret->count++)
+		return;
+	snprintf(ret->first, sizeof(ret->first), "%s", key);
+	make_printable(ret->first, false);
+}
+
+/* known: ended by NULL. */
+static void look_for_unknown(json_t *object, const char *const *known, struct unknown_keys *ret)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (object, key, value) {
+		const char *const *same = known;
+
+		while (*same && strcmp(*same, key) != 0)
+			same++;
+		if (!*same)
+			note_unknown(key, ret);
+	}
+}
+
+/* The next change writes the file without them: it stays under another name, too. */
+static void say_unknown(const char *path, const struct unknown_keys *unknown)
+{
+	char newer[PATH_MAX];
+	bool kept;
+
+	snprintf(newer, sizeof(newer), "%s.newer", path);
+	unlink(newer);
+	kept = !link(path, newer);
+	log_warning("%s: %u keys that this lbd does not know, such as \"%s\", as a newer one "
+		    "writes them: they have no effect, and the next run-time change loses "
+		    "them%s%s",
+		    path, unknown->count, unknown->first, kept ? "; the file is kept as " : "",
+		    kept ? newer : "");
+}
+
+/* ---- the file: reading ---- */
 
 /* false: it does not fit. */
 static bool labels_from_json(json_t *item, struct config_label labels[CONFIG_LABELS_MAX],
@@ -321,52 +474,29 @@ static int tag_from_json(const char *name, json_t *labels, struct config_tag **r
 	return *ret ? 0 : error_set(err, -ENOMEM, "%s: out of memory", path);
 }
 
-/* origin, ttl, until: NULL: not given. */
-static int origin_from_json(const char *origin, const json_t *ttl, const json_t *until,
-			    struct override *ret, const char *path, unsigned index,
-			    struct error *err)
-{
-	json_int_t ttl_ms = json_integer_value(ttl), until_ms = json_integer_value(until);
-	bool lease = origin && !strcmp(origin, origin_name(ORIGIN_lease));
-
-	if (origin && !lease && strcmp(origin, origin_name(ORIGIN_source)) != 0)
-		return error_set(err, -EINVAL,
-				 "%s: entry %u: from: \"%.64s\": expected lease or source", path,
-				 index, origin);
-	if ((ttl || until) &&
-	    (!lease || !json_is_integer(ttl) || !json_is_integer(until) || until_ms < 0 ||
-	     ttl_ms < (json_int_t)OVERRIDE_TTL_MIN_MS || ttl_ms > (json_int_t)OVERRIDE_TTL_MAX_MS))
-		return error_set(err, -EINVAL,
-				 "%s: entry %u: ttl_ms, until_ms: expected both, of a lease, and a "
-				 "ttl of 1 s to a year",
-				 path, index);
-	ret->origin = !origin ? ORIGIN_config : lease ? ORIGIN_lease : ORIGIN_source;
-	ret->ttl_ms = (uint64_t)ttl_ms;
-	ret->until_ms = (uint64_t)until_ms;
-	return 0;
-}
-
 static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
-			   struct error *err)
+			   struct unknown_keys *unknown, struct error *err)
 {
-	const char *service, *text, *name = NULL, *from = NULL;
+	static const char *const known[] = {"service",  "address",  "weight", "drain",
+					    "drain_ms", "force_ms", "added",  "removed",
+					    "undrain",  "name",     "labels", NULL};
+	const char *service, *text, *name = NULL;
 	struct config_tag *tag = NULL;
-	struct override *entry, origin = {0};
+	struct override *entry;
 	struct addr address;
-	json_t *weight = NULL, *labels = NULL, *ttl = NULL, *until = NULL;
+	json_t *weight = NULL, *labels = NULL;
 	json_int_t drain_ms = 0, force_ms = -1;
 	int drain = 0, added = 0, removed = 0, undrain = 0;
 	json_error_t why;
 	int rc;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT,
-			   "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o, s?s, s?o, "
-			   "s?o}",
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}",
 			   "service", &service, "address", &text, "weight", &weight, "drain",
 			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
 			   "removed", &removed, "undrain", &undrain, "name", &name, "labels",
-			   &labels, "from", &from, "ttl_ms", &ttl, "until_ms", &until))
+			   &labels))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL,
 				 "%s: entry %u: address: \"%s\": expected an IP address", path,
@@ -378,13 +508,12 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	if (added && !weight)
 		return error_set(err, -EINVAL, "%s: entry %u: an added backend needs a weight",
 				 path, index);
-	if (!added && (name || labels || from))
-		return error_set(
-		    err, -EINVAL,
-		    "%s: entry %u: name, labels, from: expected only with an added backend", path,
-		    index);
-	if ((rc = origin_from_json(from, ttl, until, &origin, path, index, err)) ||
-	    (rc = tag_from_json(name, labels, &tag, path, index, err)))
+	if (!added && (name || labels))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: name, labels: expected only with an added backend",
+				 path, index);
+	rc = tag_from_json(name, labels, &tag, path, index, err);
+	if (rc)
 		return rc;
 	entry = overrides_get(into, service, &address);
 	if (!entry) {
@@ -402,10 +531,117 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	entry->added = added;
 	entry->removed = removed;
 	entry->undrain = undrain;
-	entry->origin = origin.origin;
-	entry->ttl_ms = origin.ttl_ms;
-	entry->until_ms = origin.until_ms;
 	return 0;
+}
+
+/* Of a backend that is not added it has no meaning. */
+static int one_tag_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
+			     struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "address", "name", "labels", NULL};
+	const char *service, *text, *name = NULL;
+	struct config_tag *tag = NULL;
+	json_t *labels = NULL;
+	struct override *entry;
+	struct addr address;
+	json_error_t why;
+	int rc;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?s, s?o}", "service", &service, "address",
+			   &text, "name", &name, "labels", &labels))
+		return error_set(err, -EINVAL, "%s: tag %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (addr_parse(text, &address))
+		return error_set(err, -EINVAL,
+				 "%s: tag %u: address: \"%s\": expected an IP address", path, index,
+				 text);
+	rc = tag_from_json(name, labels, &tag, path, index, err);
+	if (rc)
+		return rc;
+	entry = overrides_find(into, service, &address);
+	if (!entry || !entry->added) {
+		config_tag_unref(tag);
+		return 0;
+	}
+	config_tag_unref(entry->tag);
+	entry->tag = tag;
+	return 0;
+}
+
+/* ttl, until: NULL: not given. */
+static int lease_from_json(const json_t *ttl, const json_t *until, struct override *entry,
+			   const char *path, unsigned index, struct error *err)
+{
+	json_int_t ttl_ms = json_integer_value(ttl), until_ms = json_integer_value(until);
+
+	if ((ttl || until) &&
+	    (!json_is_integer(ttl) || !json_is_integer(until) || until_ms < 0 ||
+	     ttl_ms < (json_int_t)OVERRIDE_TTL_MIN_MS || ttl_ms > (json_int_t)OVERRIDE_TTL_MAX_MS))
+		return error_set(err, -EINVAL,
+				 "%s: origin %u: ttl_ms, until_ms: expected both, and a ttl of 1 s "
+				 "to a year",
+				 path, index);
+	entry->origin = ORIGIN_lease;
+	entry->ttl_ms = (uint64_t)ttl_ms;
+	entry->until_ms = (uint64_t)until_ms;
+	return 0;
+}
+
+/* Of a backend that is not added it has no meaning. One from where no backend of this lbd comes is
+ * as one that was added by hand. */
+static int one_origin_from_json(json_t *item, struct overrides *into, const char *path,
+				unsigned index, struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "address",  "from",
+					    "ttl_ms",  "until_ms", NULL};
+	const char *service, *text, *from;
+	json_t *ttl = NULL, *until = NULL;
+	struct override *entry;
+	struct addr address;
+	json_error_t why;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:s, s?o, s?o}", "service", &service,
+			   "address", &text, "from", &from, "ttl_ms", &ttl, "until_ms", &until))
+		return error_set(err, -EINVAL, "%s: origin %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (addr_parse(text, &address))
+		return error_set(err, -EINVAL,
+				 "%s: origin %u: address: \"%s\": expected an IP address", path,
+				 index, text);
+	entry = overrides_find(into, service, &address);
+	if (!entry || !entry->added)
+		return 0;
+	if (!strcmp(from, origin_name(ORIGIN_lease)))
+		return lease_from_json(ttl, until, entry, path, index, err);
+	if (strcmp(from, origin_name(ORIGIN_source)) != 0) {
+		note_unknown(from, unknown);
+		return 0;
+	}
+	entry->origin = ORIGIN_source;
+	entry->ttl_ms = entry->until_ms = 0; /* the backend is in the list twice */
+	return 0;
+}
+
+typedef int item_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
+			   struct unknown_keys *unknown, struct error *err);
+
+/* What more there is of backends. list: NULL: there is none. */
+static int list_from_json(json_t *list, const char *name, item_from_json *read,
+			  struct overrides *into, const char *path, struct unknown_keys *unknown,
+			  struct error *err)
+{
+	json_t *item;
+	size_t i;
+	int rc = 0;
+
+	if (list && !json_is_array(list))
+		return error_set(err, -EINVAL, "%s: %s: expected a list", path, name);
+	json_array_foreach (list, i, item) {
+		rc = read(item, into, path, (unsigned)i, unknown, err);
+		if (rc)
+			break;
+	}
+	return rc;
 }
 
 static int endpoint_from_json(const char *vip, json_int_t port, const char *protocol,
@@ -420,8 +656,10 @@ static int endpoint_from_json(const char *vip, json_int_t port, const char *prot
 }
 
 static int service_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
-			     struct error *err)
+			     struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"service", "vip",     "port", "protocol",
+					    "added",   "removed", NULL};
 	struct service_override entry = {0};
 	const char *service, *vip, *protocol;
 	json_t *added = NULL;
@@ -429,10 +667,11 @@ static int service_from_json(json_t *item, struct overrides *into, const char *p
 	int removed = 0, rc;
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service",
-			   &service, "vip", &vip, "port", &port, "protocol", &protocol, "added",
-			   &added, "removed", &removed))
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service", &service,
+			   "vip", &vip, "port", &port, "protocol", &protocol, "added", &added,
+			   "removed", &removed))
 		return error_set(err, -EINVAL, "%s: service %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
 	if (endpoint_from_json(vip, port, protocol, &entry))
 		return error_set(
 		    err, -EINVAL,
@@ -452,7 +691,7 @@ static int service_from_json(json_t *item, struct overrides *into, const char *p
 
 /* Those beyond the most that a config can have are dropped. */
 static int services_from_json(json_t *list, struct overrides *into, const char *path,
-			      struct error *err)
+			      struct unknown_keys *unknown, struct error *err)
 {
 	json_t *item;
 	size_t i;
@@ -463,7 +702,7 @@ static int services_from_json(json_t *list, struct overrides *into, const char *
 	json_array_foreach (list, i, item) {
 		if (i == 2 * LB_MAX_SERVICES)
 			break;
-		rc = service_from_json(item, into, path, (unsigned)i, err);
+		rc = service_from_json(item, into, path, (unsigned)i, unknown, err);
 		if (rc)
 			break;
 	}
@@ -471,17 +710,20 @@ static int services_from_json(json_t *list, struct overrides *into, const char *
 }
 
 /* Without "node" there is no order. */
-static int node_from_json(json_t *item, struct node_order *ret, const char *path, struct error *err)
+static int node_from_json(json_t *item, struct node_order *ret, const char *path,
+			  struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"drain", "withdraw", "drain_ms", NULL};
 	json_int_t drain_ms = 0;
 	int drain = 0, withdraw = 0;
 	json_error_t why;
 
 	if (!item)
 		return 0;
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:b, s?b, s?I}", "drain", &drain, "withdraw",
-			   &withdraw, "drain_ms", &drain_ms))
+	if (json_unpack_ex(item, &why, 0, "{s:b, s?b, s?I}", "drain", &drain, "withdraw", &withdraw,
+			   "drain_ms", &drain_ms))
 		return error_set(err, -EINVAL, "%s: node: %s", path, why.text);
+	look_for_unknown(item, known, unknown);
 	if (!drain)
 		return 0;
 	*ret = (struct node_order){
@@ -489,49 +731,67 @@ static int node_from_json(json_t *item, struct node_order *ret, const char *path
 	return 0;
 }
 
-static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
-			       struct error *err)
+static int backends_from_json(json_t *list, unsigned max, struct overrides *into, const char *path,
+			      struct unknown_keys *unknown, struct error *err)
 {
-	struct overrides into = {0};
-	json_t *list, *item, *services = NULL, *node = NULL;
-	json_error_t why;
+	json_t *item;
 	size_t i;
-	int version, rc;
+	int rc = 0;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o}", "version", &version, "backends",
-			   &list, "services", &services, "node", &node))
-		return error_set(err, -EINVAL, "%s: %s", path, why.text);
-	if (version != OVERRIDES_VERSION || !json_is_array(list))
-		return error_set(err, -EINVAL,
-				 "%s: version %d: expected version %d with a list of backends",
-				 path, version, OVERRIDES_VERSION);
-	rc = node_from_json(node, &into.node, path, err);
-	if (!rc)
-		rc = services_from_json(services, &into, path, err);
-	if (rc) {
-		overrides_done(&into);
-		return rc;
-	}
 	if (json_array_size(list) > max)
 		log_error("%s: %zu run-time changes: expected at most %u: the others are dropped",
 			  path, json_array_size(list), max);
 	json_array_foreach (list, i, item) {
 		if (i == max)
 			break;
-		rc = entry_from_json(item, &into, path, (unsigned)i, err);
-		if (rc) {
-			overrides_done(&into);
-			return rc;
-		}
+		rc = entry_from_json(item, into, path, (unsigned)i, unknown, err);
+		if (rc)
+			break;
 	}
-	*ret = into;
-	return 0;
+	return rc;
+}
+
+static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
+			       struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"version",  "backends", "tags", "origins",
+					    "services", "node",     NULL};
+	struct overrides into = {0};
+	json_t *list, *tags = NULL, *origins = NULL, *services = NULL, *node = NULL;
+	json_error_t why;
+	int version, rc;
+
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o}", "version", &version,
+			   "backends", &list, "tags", &tags, "origins", &origins, "services",
+			   &services, "node", &node))
+		return error_set(err, -EINVAL, "%s: %s", path, why.text);
+	if (version != OVERRIDES_VERSION || !json_is_array(list))
+		return error_set(err, -EINVAL,
+				 "%s: version %d: expected version %d with a list of backends",
+				 path, version, OVERRIDES_VERSION);
+	look_for_unknown(root, known, unknown);
+	rc = node_from_json(node, &into.node, path, unknown, err);
+	if (!rc)
+		rc = services_from_json(services, &into, path, unknown, err);
+	if (!rc)
+		rc = backends_from_json(list, max, &into, path, unknown, err);
+	if (!rc)
+		rc = list_from_json(tags, "tags", one_tag_from_json, &into, path, unknown, err);
+	if (!rc)
+		rc = list_from_json(origins, "origins", one_origin_from_json, &into, path, unknown,
+				    err);
+	if (rc)
+		overrides_done(&into);
+	else
+		*ret = into;
+	return rc;
 }
 
 int overrides_load(const char *path, unsigned max, struct overrides *ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	ssize_t length = file_read_kept(path, OVERRIDES_BYTES, &text, err);
+	struct unknown_keys unknown = {0};
 	json_error_t why;
 	json_t *root;
 	int rc;
@@ -545,10 +805,14 @@ int overrides_load(const char *path, unsigned max, struct overrides *ret, struct
 	root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
 	if (!root)
 		return error_set(err, -EINVAL, "%s:%d: %s", path, why.line, why.text);
-	rc = overrides_from_json(root, path, max, ret, err);
+	rc = overrides_from_json(root, path, max, ret, &unknown, err);
 	json_decref(root);
+	if (!rc && unknown.count)
+		say_unknown(path, &unknown);
 	return rc;
 }
+
+/* ---- the file: writing ---- */
 
 static void tag_to_json(const struct config_tag *tag, json_t *into)
 {
@@ -584,15 +848,55 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "removed", json_true());
 	if (item && entry->undrain)
 		json_object_set_new(item, "undrain", json_true());
-	if (item && entry->tag)
+	return item;
+}
+
+static json_t *one_tag_to_json(const struct override *entry)
+{
+	char text[ADDR_TEXT];
+	json_t *item = json_pack("{s:s, s:s}", "service", entry->service, "address",
+				 addr_format(&entry->address, text));
+
+	if (item)
 		tag_to_json(entry->tag, item);
-	if (item && override_comes_by_itself(entry))
-		json_object_set_new(item, "from", json_string(origin_name(entry->origin)));
+	return item;
+}
+
+static json_t *one_origin_to_json(const struct override *entry)
+{
+	char text[ADDR_TEXT];
+	json_t *item =
+	    json_pack("{s:s, s:s, s:s}", "service", entry->service, "address",
+		      addr_format(&entry->address, text), "from", origin_name(entry->origin));
+
 	if (item && override_has_end(entry)) {
 		json_object_set_new(item, "ttl_ms", json_integer((json_int_t)entry->ttl_ms));
 		json_object_set_new(item, "until_ms", json_integer((json_int_t)entry->until_ms));
 	}
 	return item;
+}
+
+static bool has_tag(const struct override *entry)
+{
+	return entry->tag;
+}
+
+/* The list `name` of the entries that have what it says. 0 or -1; without such entries there is no
+ * list. */
+static int add_list(json_t *root, const char *name, const struct overrides *overrides,
+		    bool (*has)(const struct override *entry),
+		    json_t *(*to_json)(const struct override *entry))
+{
+	json_t *list = json_array();
+	int rc = list ? 0 : -1;
+
+	for (unsigned i = 0; i < overrides->count && !rc; i++)
+		if (has(&overrides->list[i]))
+			rc = json_array_append_new(list, to_json(&overrides->list[i]));
+	if (!rc && json_array_size(list))
+		rc = json_object_set(root, name, list);
+	json_decref(list);
+	return rc;
 }
 
 static json_t *service_to_json(const struct service_override *entry)
@@ -631,23 +935,30 @@ static json_t *node_to_json(const struct node_order *node)
 			 "drain_ms", (json_int_t)node->drain_ms);
 }
 
+static int add_lists(json_t *root, const struct overrides *overrides)
+{
+	int rc = add_list(root, "tags", overrides, has_tag, one_tag_to_json);
+
+	if (!rc)
+		rc = add_list(root, "origins", overrides, override_comes_by_itself,
+			      one_origin_to_json);
+	if (!rc && overrides->node.drain)
+		rc = json_object_set_new(root, "node", node_to_json(&overrides->node));
+	if (!rc && overrides->services_count)
+		rc = json_object_set_new(root, "services", services_to_json(overrides));
+	return rc;
+}
+
 static char *overrides_to_text(const struct overrides *overrides)
 {
 	json_t *list = json_array(), *root;
-	char *text;
+	char *text = NULL;
 
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
-	if (root && ((overrides->node.drain &&
-		      json_object_set_new(root, "node", node_to_json(&overrides->node))) ||
-		     (overrides->services_count &&
-		      json_object_set_new(root, "services", services_to_json(overrides))))) {
-		json_decref(root);
-		return NULL;
-	}
-	text = root && json_array_size(list) == overrides->count ? json_dumps(root, JSON_INDENT(2))
-								 : NULL;
+	if (root && json_array_size(list) == overrides->count && !add_lists(root, overrides))
+		text = json_dumps(root, JSON_INDENT(2));
 	json_decref(root);
 	return text;
 }

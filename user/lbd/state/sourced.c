@@ -12,78 +12,143 @@
 #include "common/log.h"
 #include "common/text.h"
 
-struct sourced {
-	struct sourced *next;
+struct note {
 	char *service;
 	struct source_status status;
 };
 
+struct sourced {
+	struct note **list;
+	unsigned count, size;
+	struct lookup lookup; /* by service */
+};
+
 /* ---- how the sources are doing ---- */
 
-static struct sourced **find_place(struct state *state, const char *service)
+static uint64_t hash_of(const char *service)
 {
-	struct sourced **place = &state->sourced;
+	return lookup_hash_text(LOOKUP_START, service);
+}
 
-	while (*place && strcmp((*place)->service, service) != 0)
-		place = &(*place)->next;
-	return place;
+/* NULL: there is none. */
+static struct note *find_note(const struct sourced *sourced, const char *service, uint32_t *ret_at)
+{
+	struct lookup_walk walk;
+
+	if (!sourced)
+		return NULL;
+	lookup_walk(&sourced->lookup, hash_of(service), &walk);
+	while (lookup_next(&walk, ret_at))
+		if (!strcmp(sourced->list[*ret_at]->service, service))
+			return sourced->list[*ret_at];
+	return NULL;
 }
 
 const struct source_status *state_source_status(const struct state *state, const char *service)
 {
-	const struct sourced *sourced = *find_place((struct state *)state, service);
+	uint32_t at;
+	const struct note *note = find_note(state->sourced, service, &at);
 
-	return sourced ? &sourced->status : NULL;
+	return note ? &note->status : NULL;
 }
 
 void state_count_sources(const struct state *state, unsigned *ret_all, unsigned *ret_failed)
 {
-	*ret_all = *ret_failed = 0;
-	for (const struct sourced *one = state->sourced; one; one = one->next) {
-		++*ret_all;
-		*ret_failed += one->status.failed_ms != 0;
-	}
+	const struct sourced *sourced = state->sourced;
+
+	*ret_all = sourced ? sourced->count : 0;
+	*ret_failed = 0;
+	for (unsigned i = 0; i < *ret_all; i++)
+		*ret_failed += sourced->list[i]->status.failed_ms != 0;
 }
 
-static void sourced_free(struct sourced *sourced)
+static void note_free(struct note *note)
 {
-	free(sourced->service);
-	free(sourced);
+	free(note->service);
+	free(note);
+}
+
+/* The last one takes its place. */
+static void drop_note(struct sourced *sourced, struct note *note, uint32_t at)
+{
+	struct note *last = sourced->list[--sourced->count];
+
+	lookup_remove(&sourced->lookup, hash_of(note->service), at);
+	if (last != note) {
+		lookup_remove(&sourced->lookup, hash_of(last->service), sourced->count);
+		lookup_add(&sourced->lookup, hash_of(last->service), at);
+		sourced->list[at] = last;
+	}
+	note_free(note);
+}
+
+/* Room for one more. 0 or -ENOMEM. */
+static int make_room(struct sourced *sourced)
+{
+	struct note **list;
+
+	if (sourced->count < sourced->size)
+		return 0;
+	list = reallocarray(sourced->list, 2 * sourced->size + 8, sizeof(struct note *));
+	if (!list)
+		return -ENOMEM;
+	sourced->list = list;
+	if (lookup_reserve(&sourced->lookup, 2 * sourced->size + 8))
+		return -ENOMEM;
+	sourced->size = 2 * sourced->size + 8;
+	return 0;
+}
+
+/* NULL: out of memory. */
+static struct note *add_note(struct state *state, const char *service)
+{
+	struct note *note;
+	bool failed = false;
+
+	if (!state->sourced)
+		state->sourced = calloc(1, sizeof(*state->sourced));
+	if (!state->sourced || make_room(state->sourced))
+		return NULL;
+	note = calloc(1, sizeof(*note));
+	if (!note)
+		return NULL;
+	note->service = copy_text(service, &failed);
+	if (failed) {
+		free(note);
+		return NULL;
+	}
+	lookup_add(&state->sourced->lookup, hash_of(service), state->sourced->count);
+	state->sourced->list[state->sourced->count++] = note;
+	return note;
 }
 
 void state_source_note(struct state *state, const char *service, const struct source_status *status)
 {
-	struct sourced **place = find_place(state, service), *sourced = *place;
-	bool failed = false;
+	uint32_t at;
+	struct note *note = find_note(state->sourced, service, &at);
 
-	if (!status && sourced) {
-		*place = sourced->next;
-		sourced_free(sourced);
-	}
+	if (!status && note)
+		drop_note(state->sourced, note, at);
 	if (!status)
 		return;
-	if (!sourced) {
-		sourced = calloc(1, sizeof(*sourced));
-		if (!sourced)
-			return; /* it is not shown until the next time */
-		sourced->service = copy_text(service, &failed);
-		if (failed) {
-			free(sourced);
-			return;
-		}
-		*place = sourced;
-	}
-	sourced->status = *status;
+	if (!note)
+		note = add_note(state, service);
+	if (note) /* else it is not shown until the next time */
+		note->status = *status;
 }
 
 void sourced_done(struct state *state)
 {
-	while (state->sourced) {
-		struct sourced *sourced = state->sourced;
+	struct sourced *sourced = state->sourced;
 
-		state->sourced = sourced->next;
-		sourced_free(sourced);
-	}
+	if (!sourced)
+		return;
+	for (unsigned i = 0; i < sourced->count; i++)
+		note_free(sourced->list[i]);
+	free(sourced->list);
+	lookup_done(&sourced->lookup);
+	free(sourced);
+	state->sourced = NULL;
 }
 
 /* ---- what it names ---- */
@@ -94,6 +159,9 @@ struct applying {
 	const struct source_backend *list;
 	unsigned count;
 	struct overrides next;
+	struct config_index index; /* of the config */
+	struct lookup addresses;   /* of list */
+	struct lookup names;       /* of added backends of the service, in next */
 	struct source_applied done;
 	unsigned unfit;
 };
@@ -103,10 +171,20 @@ static bool is_of_source(const struct applying *applying, const struct override 
 	return entry->origin == ORIGIN_source && !strcmp(entry->service, applying->service->name);
 }
 
+/* To the service, in whatever way. */
+static bool is_added(const struct applying *applying, const struct override *entry)
+{
+	return entry->added && !strcmp(entry->service, applying->service->name);
+}
+
 static bool names(const struct applying *applying, const struct addr *address)
 {
-	for (unsigned i = 0; i < applying->count; i++)
-		if (addr_equal(&applying->list[i].address, address))
+	struct lookup_walk walk;
+	uint32_t at;
+
+	lookup_walk(&applying->addresses, lookup_hash_addr(LOOKUP_START, address), &walk);
+	while (lookup_next(&walk, &at))
+		if (addr_equal(&applying->list[at].address, address))
 			return true;
 	return false;
 }
@@ -140,19 +218,31 @@ static void ignore(struct applying *applying, const struct source_backend *backe
 		 why);
 }
 
+/* There is room for it. The entry may lose the name: who looks compares. */
+static void note_name(struct applying *applying, const struct override *entry)
+{
+	const char *name = config_tag_name(entry->tag);
+
+	if (name)
+		lookup_add(&applying->names, lookup_hash_text(LOOKUP_START, name),
+			   (uint32_t)(entry - applying->next.list));
+}
+
 /* Has another backend of the service the name? */
 static bool name_is_taken(const struct applying *applying, const struct source_backend *backend)
 {
 	const char *name = backend->name;
+	struct lookup_walk walk;
+	uint32_t at;
 
-	if (config_find_named(applying->service, name))
+	if (config_index_named(&applying->index, applying->service, name))
 		return true;
-	for (unsigned i = 0; i < applying->next.count; i++) {
-		const struct override *entry = &applying->next.list[i];
+	lookup_walk(&applying->names, lookup_hash_text(LOOKUP_START, name), &walk);
+	while (lookup_next(&walk, &at)) {
+		const struct override *entry = &applying->next.list[at];
 
-		if (entry->added && same_text(config_tag_name(entry->tag), name) &&
-		    !addr_equal(&entry->address, &backend->address) &&
-		    !strcmp(entry->service, applying->service->name))
+		if (same_text(config_tag_name(entry->tag), name) &&
+		    !addr_equal(&entry->address, &backend->address))
 			return true;
 	}
 	return false;
@@ -179,8 +269,8 @@ static bool is_fit(struct applying *applying, const struct source_backend *backe
 {
 	struct error why;
 
-	if (config_check_backend(applying->state->config, applying->service, &backend->address,
-				 &why))
+	if (config_index_check_backend(&applying->index, applying->service, &backend->address,
+				       &why))
 		ignore(applying, backend, "%s", why.text);
 	else if (addr_is_own(&backend->address))
 		ignore(applying, backend,
@@ -198,7 +288,7 @@ static int apply_one(struct applying *applying, const struct source_backend *bac
 	int rc;
 
 	entry = overrides_find(&applying->next, applying->service->name, &backend->address);
-	if (config_find_backend(applying->service, &backend->address) ||
+	if (config_index_backend(&applying->index, applying->service, &backend->address) ||
 	    (entry && entry->origin == ORIGIN_lease)) {
 		applying->done.shadowed++; /* as the file or the registration has it */
 		return 0;
@@ -224,6 +314,7 @@ static int apply_one(struct applying *applying, const struct source_backend *bac
 	entry->added = entry->has_weight = true;
 	entry->weight = backend->weight;
 	entry->origin = ORIGIN_source;
+	note_name(applying, entry);
 	return 0;
 }
 
@@ -241,12 +332,41 @@ static void report(const struct applying *applying)
 		   done->added, done->removed, done->changed, applying->count);
 }
 
+/* Takes out what is not named any more. 0 or -ENOMEM. */
+static int prepare(struct applying *applying)
+{
+	const struct overrides *next = &applying->next;
+	unsigned count = 0;
+
+	if (lookup_reserve(&applying->addresses, applying->count))
+		return -ENOMEM;
+	for (unsigned i = 0; i < applying->count; i++)
+		lookup_add(&applying->addresses,
+			   lookup_hash_addr(LOOKUP_START, &applying->list[i].address), i);
+	overrides_filter(&applying->next, is_still_named, applying);
+	for (unsigned i = 0; i < next->count; i++)
+		count += is_added(applying, &next->list[i]);
+	if (lookup_reserve(&applying->names, count + applying->count))
+		return -ENOMEM;
+	for (unsigned i = 0; i < next->count; i++)
+		if (is_added(applying, &next->list[i]))
+			note_name(applying, &next->list[i]);
+	return config_index_make(applying->state->config, &applying->index);
+}
+
+static void applying_done(struct applying *applying)
+{
+	overrides_done(&applying->next);
+	config_index_done(&applying->index);
+	lookup_done(&applying->addresses);
+	lookup_done(&applying->names);
+}
+
 static int apply_all(struct applying *applying, struct error *err)
 {
 	struct state *state = applying->state;
-	int rc = 0;
+	int rc = prepare(applying);
 
-	overrides_filter(&applying->next, is_still_named, applying);
 	for (unsigned i = 0; i < applying->count && !rc; i++) {
 		rc = apply_one(applying, &applying->list[i]);
 		task_pause();
@@ -280,7 +400,7 @@ int state_source_apply(struct state *state, const char *service, const struct so
 	if (overrides_copy(&state->overrides, &applying.next))
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = apply_all(&applying, err);
-	overrides_done(&applying.next);
+	applying_done(&applying);
 	*ret = applying.done;
 	return rc;
 }
