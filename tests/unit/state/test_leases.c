@@ -314,14 +314,15 @@ static void time_in_which_lbd_did_not_run_does_not_count(void **unused)
 
 static void a_start_drops_what_the_file_has_now(void **unused)
 {
-	test_file_put(path, "{\"version\": 1, \"backends\": ["
-			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"weight\": 9, "
-			    "\"added\": true},"
-			    "{\"service\": \"web\", \"address\": \"10.0.0.7\", \"weight\": 9, "
-			    "\"added\": true}], \"origins\": ["
-			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"from\": \"lease\"},"
-			    "{\"service\": \"web\", \"address\": \"10.0.0.7\", \"from\": "
-			    "\"lease\"}]}");
+	test_file_put(path,
+		      "{\"version\": 1, \"backends\": ["
+		      "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"weight\": 9, "
+		      "\"added\": true},"
+		      "{\"service\": \"web\", \"address\": \"10.0.0.7\", \"weight\": 9, "
+		      "\"added\": true}], \"origins\": ["
+		      "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"from\": \"lease\"},"
+		      "{\"service\": \"web\", \"address\": \"10.0.0.7\", \"from\": "
+		      "\"lease\"}]}");
 	crash();
 	assert_null(entry_of("web", "10.0.0.1"));
 	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 100);
