@@ -219,6 +219,47 @@ static void a_watch_that_ends_begins_again(void **state)
 		turn(until);
 }
 
+static void on_chatter(int fd, short what, void *arg)
+{
+	if (watcher)
+		tell("{\"result\":{\"events\":[{}]}}\n");
+}
+
+/* One each 5 ms: more often than changes are gathered for. */
+static void changes_that_keep_coming_do_not_put_it_off(void **state)
+{
+	const struct timeval often = clock_span_ms(5);
+	struct event *chatter = event_new(base, -1, EV_PERSIST, on_chatter, NULL);
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	unsigned before;
+
+	follow(url, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+	wait_for_watch();
+	event_add(chatter, &often);
+	keys = ANSWER("42", TWO);
+	wait_for("10.0.0.2/50");
+	for (before = asked; asked < before + 3;)
+		turn(until);
+	event_free(chatter);
+}
+
+/* etcd keeps the connection. */
+static void a_watch_that_is_cancelled_begins_again(void **state)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	follow(url, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+	wait_for_watch();
+	keys = ANSWER("77", TWO);
+	*watched = 0;
+	tell("{\"result\":{\"header\":{},\"canceled\":true,\"compact_revision\":\"50\"}}\n");
+	wait_for("10.0.0.2/50");
+	while (!strstr(watched, "\"start_revision\":\"78\""))
+		turn(until);
+}
+
 static void an_answer_of_another_kind_is_a_failure(void **state)
 {
 	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
@@ -302,6 +343,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_change_that_the_watch_tells_is_asked_for),
 	    TEST(a_watch_that_ends_begins_again),
+	    TEST(changes_that_keep_coming_do_not_put_it_off),
+	    TEST(a_watch_that_is_cancelled_begins_again),
 	    TEST(an_answer_of_another_kind_is_a_failure),
 	    TEST(the_next_server_is_asked_when_one_does_not_answer),
 	    TEST(what_cannot_be_a_backend_is_ignored_and_named),

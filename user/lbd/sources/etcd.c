@@ -52,7 +52,8 @@ struct run {
 	char *texts;
 	char next[24]; /* the revision that the watch begins with */
 	uint64_t retry_ms;
-	bool again; /* something has changed while all keys are asked for */
+	bool again;   /* something has changed while all keys are asked for */
+	bool gathers; /* the timer runs from a first change */
 };
 
 static void set_timer(struct run *run, uint64_t ms)
@@ -98,16 +99,30 @@ static size_t keep(char *data, size_t size, size_t count, void *arg)
 	return size;
 }
 
-/* The first message says that the watch was created; what changed before counts too. */
+/* etcd has cancelled the watch: its revision is compacted, or reading was forbidden meanwhile. The
+ * connection stays, and nothing more comes by it. */
+static bool is_cancelled(const char *data, size_t length)
+{
+	static const char word[] = "\"canceled\":true";
+
+	return memmem(data, length, word, sizeof(word) - 1);
+}
+
+/* The first message says that the watch was created; what changed before counts too. Changes that
+ * keep coming do not put off what the first one began. */
 static size_t note_change(char *data, size_t size, size_t count, void *arg)
 {
 	struct transfer *transfer = arg;
 	struct run *run = transfer->run;
 
-	if (run->keys.curl)
+	if (is_cancelled(data, size * count))
+		return 0; /* ends the transfer: watch_ended */
+	if (run->keys.curl) {
 		run->again = true;
-	else
+	} else if (!run->gathers) {
+		run->gathers = true;
 		set_timer(run, GATHER_MS);
+	}
 	return size * count;
 }
 
@@ -184,6 +199,7 @@ static void begin_round(int fd, short what, void *arg)
 {
 	struct run *run = arg;
 
+	run->gathers = false;
 	if (run->keys.curl) {
 		run->again = true;
 		return;
