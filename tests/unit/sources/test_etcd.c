@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -280,6 +281,35 @@ static void an_answer_of_another_kind_is_a_failure(void **state)
 	wait_for("10.0.0.1/100");
 }
 
+static void an_answer_without_end_is_a_failure_that_says_so(void **state)
+{
+	const size_t length = 5 << 20;
+	char *long_answer = malloc(length + 1);
+
+	memset(long_answer, ' ', length);
+	long_answer[length] = 0;
+	follow(url, long_answer);
+	wait_for("the answer with all keys is longer than 4 MiB");
+	keys = NULL;
+	free(long_answer);
+}
+
+/* It would count as none, and who signed the server's certificate would not matter any more. */
+static void an_empty_file_of_certificates_is_refused(void **state)
+{
+	char path[] = "/tmp/lbd-etcd-XXXXXX";
+	int fd = mkstemp(path);
+	struct config_from prepared = {.ca = strdup(path)};
+	struct error err = {0};
+
+	assert_true(fd >= 0);
+	assert_int_equal(source_kind_find("etcd")->prepare(&prepared, &err), -EINVAL);
+	assert_non_null(strstr(err.text, ": expected PEM: it is empty"));
+	config_from_done(&prepared);
+	close(fd);
+	unlink(path);
+}
+
 static void the_next_server_is_asked_when_one_does_not_answer(void **state)
 {
 	char servers[128];
@@ -346,6 +376,8 @@ int main(int argc, char **argv)
 	    TEST(changes_that_keep_coming_do_not_put_it_off),
 	    TEST(a_watch_that_is_cancelled_begins_again),
 	    TEST(an_answer_of_another_kind_is_a_failure),
+	    TEST(an_answer_without_end_is_a_failure_that_says_so),
+	    cmocka_unit_test(an_empty_file_of_certificates_is_refused),
 	    TEST(the_next_server_is_asked_when_one_does_not_answer),
 	    TEST(what_cannot_be_a_backend_is_ignored_and_named),
 	    cmocka_unit_test(requests_name_the_end_of_the_prefix),

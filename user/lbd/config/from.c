@@ -192,6 +192,10 @@ static void check_etcd(const struct config_place *at, const struct raw_from *raw
 					"has no meaning without `etcd`");
 	if (raw->etcd && !raw->prefix)
 		config_complain_missing(at, "prefix", "expected what the keys begin with");
+	if (raw->etcd && !raw->ca && strstr(raw->etcd, "https://"))
+		config_complain_missing(at, "ca",
+					"expected the authority of the servers' certificates: "
+					"the system's are not used");
 	if (raw->etcd && !raw->cert != !raw->key)
 		config_complain_missing(at, raw->cert ? "key" : "cert",
 					"expected both cert and key, or neither");
