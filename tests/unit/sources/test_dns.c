@@ -334,6 +334,40 @@ static void a_process_that_is_killed_is_started_again_with_its_sources(void **st
 	assert_int_not_equal(child(), pid);
 }
 
+#define MANY     1500 /* more than the socket takes at once */
+#define QUIET_MS 4000 /* each source that is left asks within it */
+
+static void many_sources_that_end_at_once_are_not_followed_on(void **state)
+{
+	static const struct record list[] = {{"web.example.net", 1, 900, "10.0.0.2"}, {0}};
+	static const struct record many[] = {
+	    {"web.example.net", 1, 900, "10.0.0.2"}, {"many.example.net", 1, 1, "10.0.0.3"}, {0}};
+	const struct config_from others = {.dns = (char *)"many.example.net",
+					   .server = server_text,
+					   .record = CONFIG_RECORD_A,
+					   .min = 1};
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS, quiet_since;
+	static void *runs[MANY];
+	unsigned before;
+
+	follow(CONFIG_RECORD_A, list);
+	wait_for("10.0.0.2/100");
+	records = many;
+	for (unsigned i = 0; i < MANY; i++)
+		runs[i] = source_process_start(process, source_kind_find("dns"), &others, said);
+	while (questions < MANY)
+		turn(until);
+	for (unsigned i = 0; i < MANY; i++)
+		source_process_stop(runs[i]);
+	quiet_since = clock_monotonic_ms();
+	for (before = questions; clock_monotonic_ms() < quiet_since + QUIET_MS;) {
+		turn(until);
+		if (questions != before)
+			quiet_since = clock_monotonic_ms();
+		before = questions;
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -347,6 +381,7 @@ int main(int argc, char **argv)
 	    TEST(failures_are_named),
 	    TEST(a_server_that_does_not_answer_is_a_failure),
 	    TEST(a_process_that_is_killed_is_started_again_with_its_sources),
+	    TEST(many_sources_that_end_at_once_are_not_followed_on),
 	};
 
 	if (source_table_is_worker(argc, argv))
