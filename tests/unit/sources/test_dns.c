@@ -34,6 +34,8 @@ struct record {
 	const char *value; /* an address; of SRV "PRIORITY WEIGHT TARGET" */
 };
 
+#define CNAME 5 /* comes with whatever is asked for */
+
 static int server = -1;
 static struct event server_event;
 static char server_text[32];
@@ -71,6 +73,8 @@ static uint8_t *put_value(uint8_t *at, const struct record *record)
 		return inet_pton(AF_INET, record->value, at) == 1 ? at + 4 : at;
 	if (record->type == 28)
 		return inet_pton(AF_INET6, record->value, at) == 1 ? at + 16 : at;
+	if (record->type == CNAME)
+		return put_name(at, record->value);
 	assert_int_equal(sscanf(record->value, "%u %u %127s", &priority, &weight, target), 3);
 	at = put16(put16(put16(at, priority), weight), 80);
 	return put_name(at, target);
@@ -116,7 +120,8 @@ static void on_question(int fd, short what, void *arg)
 	end = answer + (at + 4 - query);
 	memcpy(answer, query, (size_t)(end - answer));
 	for (const struct record *record = records; record->name; record++)
-		if (!strcmp(record->name, name) && record->type == type) {
+		if (!strcmp(record->name, name) &&
+		    (record->type == type || record->type == CNAME)) {
 			end = put_record(end, record);
 			count++;
 		}
@@ -260,6 +265,17 @@ static void srv_gives_weights_and_the_best_priority(void **state)
 	wait_for("10.0.0.1/30 10.0.0.2/30 10.0.0.3/1 2001:db8::2/20");
 }
 
+static void a_target_that_is_an_alias_may_have_ipv6_addresses_only(void **state)
+{
+	static const struct record list[] = {{"web.example.net", 33, 900, "10 60 a.example.net"},
+					     {"a.example.net", CNAME, 900, "b.example.net"},
+					     {"a.example.net", 28, 900, "2001:db8::2"},
+					     {0}};
+
+	follow(CONFIG_RECORD_SRV, list);
+	wait_for("2001:db8::2/60");
+}
+
 static void a_target_without_an_address_fails_the_whole(void **state)
 {
 	static const struct record list[] = {{"web.example.net", 33, 900, "10 60 a.example.net"},
@@ -376,6 +392,7 @@ int main(int argc, char **argv)
 	    TEST(addresses_are_asked_for_again_when_their_time_is_over),
 	    TEST(ipv6_addresses_are_a_record_of_their_own),
 	    TEST(srv_gives_weights_and_the_best_priority),
+	    TEST(a_target_that_is_an_alias_may_have_ipv6_addresses_only),
 	    TEST(a_target_without_an_address_fails_the_whole),
 	    TEST(addresses_of_no_host_are_ignored),
 	    TEST(failures_are_named),
