@@ -62,6 +62,9 @@ static void on_range(struct evhttp_request *request, void *arg)
 
 static void on_closed(struct evhttp_connection *connection, void *arg)
 {
+	/* what the other side has closed is left to whoever answers */
+	if (watcher && !evhttp_request_get_connection(watcher))
+		evhttp_send_reply_end(watcher);
 	watcher = NULL;
 }
 
@@ -322,11 +325,13 @@ static void the_next_server_is_asked_when_one_does_not_answer(void **state)
 
 static void what_cannot_be_a_backend_is_ignored_and_named(void **state)
 {
-	/* /lbd/web/blue without a value, /lbd/web/10.0.0.1 = "x" */
+	/* /lbd/web/blue without a value, /lbd/web/10.0.0.2 = "x", then {"address":7} */
 	follow(url, ANSWER("41", ONE ",{\"key\":\"L2xiZC93ZWIvYmx1ZQ==\"},"
 				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\"eA==\"},"
+				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\""
+				     "eyJhZGRyZXNzIjo3fQ==\"},"
 				     "{\"key\":7}"));
-	wait_for("10.0.0.1/100 ignored 3: /lbd/web/blue: expected the address of a host");
+	wait_for("10.0.0.1/100 ignored 4: /lbd/web/blue: expected the address of a host");
 }
 
 static void requests_name_the_end_of_the_prefix(void **state)

@@ -71,11 +71,11 @@ static bool is_server(char *text)
 static bool is_url(char *text)
 {
 	size_t scheme = !strncmp(text, "https://", 8) ? 8 : !strncmp(text, "http://", 7) ? 7 : 0;
-	const char *port = strrchr(text, ':');
+	const char *port = strrchr(text, ':'), *bracket = strrchr(text, ']');
 	struct addr addr;
 
-	return scheme && port > text + scheme && addr_parse(text + scheme, &addr) &&
-	       is_server(text + scheme);
+	return scheme && port > text + scheme && (!bracket || port > bracket) &&
+	       addr_parse(text + scheme, &addr) && is_server(text + scheme);
 }
 
 /* One to most of them, separated by blanks. */
