@@ -245,6 +245,8 @@ static void was_taken(struct source *source, struct source_list *list,
 	/* what was taken over before says nothing of how the source is doing now */
 	if (!source->bad && (!source->repeated || source->status.failed_ms))
 		succeed(source);
+	else
+		note(source); /* what is ignored may be something else now */
 }
 
 /* What could not be made because of one of them, such as a limit, is no fault of the others: then
@@ -295,7 +297,6 @@ static void run_apply(void *arg)
 	unsigned most = sources->singly ? 1 : UINT_MAX;
 	struct taking taking;
 
-	sources->apply_waits = false;
 	sources->singly -= sources->singly != 0;
 	if (!taking_make(sources, most, &taking)) {
 		take_lists(sources, most, &taking);
@@ -306,6 +307,7 @@ static void run_apply(void *arg)
 	} /* else on_again */
 	taking_done(&taking);
 	end_ms = clock_monotonic_ms();
+	sources->apply_waits = false;
 	if (!any_fresh(sources))
 		sources->singly = 0;
 	if (!sources->singly)
