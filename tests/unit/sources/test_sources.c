@@ -21,8 +21,10 @@
 #include "support/memory_dataplane.h"
 #include "support/test_addr.h"
 #include "support/test_file.h"
+#include "support/test_log.h"
 
 #define PATIENCE_MS 60000
+#define SERVICES    30 /* at most */
 
 static struct event_base *base;
 static struct tasks *tasks;
@@ -120,7 +122,7 @@ static int set_up(void **unused)
 	base = loop_new();
 	if (!base || tasks_new(base, &tasks) || neigh_new(base, &neigh, &err))
 		return -1;
-	memory = memory_dataplane_new((struct memory_limits){4, 8, 65536, 64});
+	memory = memory_dataplane_new((struct memory_limits){SERVICES, 8, 65536, 64});
 	from_file("");
 	return 0;
 }
@@ -363,6 +365,37 @@ static void a_name_that_another_has_is_left_out(void **unused)
 			    "10.0.0.1: name nine: another backend of the service has it");
 }
 
+static unsigned failed_sources(void)
+{
+	unsigned all, failed;
+
+	state_count_sources(state, &all, &failed);
+	return failed;
+}
+
+/* What all share has failed: a server, a disk, the source process. */
+static void when_all_fail_not_each_has_a_line(void **unused)
+{
+	static struct test_log log;
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	char text[8192] = "metrics: off\nservices:\n";
+	unsigned lines = 0;
+
+	for (unsigned i = 0; i < SERVICES; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 "  - { vip: 192.0.2.%u, protocol: tcp, port: 80, health: { type: none }, "
+			 "backends-from: { file: /nonexistent/lbd } }\n",
+			 i + 1);
+	test_file_put(config_path, text);
+	test_log_begin(&log);
+	start();
+	while (failed_sources() < SERVICES)
+		turn(until);
+	for (const char *at = test_log_end(&log); (at = strstr(at, "No such file")); at++)
+		lines++;
+	assert_int_equal(lines, 20);
+}
+
 static void two_may_exchange_their_names(void **unused)
 {
 	const struct addr one = test_addr("10.0.0.1"), two = test_addr("10.0.0.2");
@@ -491,6 +524,7 @@ int main(void)
 	    TEST(a_source_that_the_config_no_longer_has_is_not_followed),
 	    TEST(by_hand_they_can_be_drained_only_and_stay_so),
 	    TEST(a_name_that_another_has_is_left_out),
+	    TEST(when_all_fail_not_each_has_a_line),
 	    TEST(two_may_exchange_their_names),
 	    TEST(lists_of_several_services_are_one_change),
 	    TEST(one_that_is_over_the_limit_does_not_hold_up_another),

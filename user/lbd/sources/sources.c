@@ -23,6 +23,8 @@
 #define REST_TIMES    4     /* and so many times as long as the first took */
 #define WARN_FIRST_MS 10000 /* of one that fails now and then */
 #define WARN_EVERY_MS 60000 /* of one source, while it fails for other reasons */
+#define LINES         20    /* about failures, of all sources ... */
+#define LINES_MS      10000 /* ... in this time: what all share may fail for each of them */
 #define KINDS_MAX     8
 
 struct opened {
@@ -62,6 +64,8 @@ struct source_table {
 	struct event *again, *rested;
 	uint64_t rest_until_ms;
 	bool apply_waits;
+	uint64_t lines_ms; /* lines are counted since then */
+	unsigned lines;
 	unsigned singly; /* so many are taken over each by itself: all at once could not be */
 };
 
@@ -80,13 +84,21 @@ static void note(struct source *source)
 	state_source_note(source->sources->options.state, source->service, &source->status);
 }
 
+static bool may_say(struct source_table *sources)
+{
+	if (log_is_due(&sources->lines_ms, LINES_MS))
+		sources->lines = 0;
+	return sources->lines++ < LINES;
+}
+
 /* Once, and again for other reasons; one that comes too soon after the last is said later. */
 static void say_failure(struct source *source)
 {
 	const struct source_status *status = &source->status;
 
 	if (!status->failed_ms || (source->said && !source->unsaid) ||
-	    !log_is_due(&source->warned_ms, source->said ? WARN_EVERY_MS : WARN_FIRST_MS))
+	    !log_is_due(&source->warned_ms, source->said ? WARN_EVERY_MS : WARN_FIRST_MS) ||
+	    !may_say(source->sources))
 		return;
 	source->said = true;
 	source->unsaid = false;

@@ -350,12 +350,14 @@ static int apply_one(struct applying *applying, const struct source_backend *bac
 	return 0;
 }
 
-static void report(const struct state *state, const struct source_change *change)
+static void report(struct state *state, const struct source_change *change)
 {
 	const struct source_applied *done = &change->done;
 	const struct config_service *service = config_find_service(state->config, change->service);
 	const struct config_from *from = &service->from;
 
+	if (!report_names(state))
+		return;
 	events_log(EVENT_source_changed, LOG_INFO,
 		   &(struct event_about){.service = service->name,
 					 .count = done->added + done->removed + done->changed,
