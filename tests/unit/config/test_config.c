@@ -145,9 +145,17 @@ static const struct refusal refusals[] = {
     {"an_etcd_without_a_port", WEB "    backends-from: { etcd: 'http://10.0.0.5', prefix: /a }\n",
      "6: service web: backends-from: etcd: http://10.0.0.5: expected 1 to 8 URLs such as "
      "http://10.0.0.5:2379, separated by blanks"},
+    {"an_etcd_without_a_port_by_ipv6",
+     WEB "    backends-from: { etcd: 'http://[2001:db8::5]', prefix: /a }\n",
+     "6: service web: backends-from: etcd: http://[2001:db8::5]: expected 1 to 8 URLs such as "
+     "http://10.0.0.5:2379, separated by blanks"},
     {"a_certificate_without_a_key",
-     WEB "    backends-from: { etcd: 'https://10.0.0.5:2379', prefix: /a, cert: /c }\n",
+     WEB "    backends-from: { etcd: 'https://10.0.0.5:2379', prefix: /a, ca: /a, cert: /c }\n",
      "6: service web: backends-from: key: missing: expected both cert and key, or neither"},
+    {"an_etcd_by_tls_without_an_authority",
+     WEB "    backends-from: { etcd: 'https://10.0.0.5:2379', prefix: /a }\n",
+     "6: service web: backends-from: ca: missing: expected the authority of the servers' "
+     "certificates: the system's are not used"},
     {"a_prefix_without_etcd", WEB "    backends-from: { dns: a, prefix: /a }\n",
      "6: service web: backends-from: prefix: /a: has no meaning without `etcd`"},
     {"a_record_that_is_unknown", WEB "    backends-from: { dns: a, record: mx }\n",

@@ -19,6 +19,7 @@
 
 #define SAVE_EVERY_MS 5000
 #define LATE_MS       3000 /* from one tick to the next: lbd was stopped in between */
+#define WARN_EVERY_MS 60000
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -290,12 +291,13 @@ static void remove_ended(struct state *state, uint64_t now)
 		rc = take_out(state, &next, now);
 	if (rc > 0)
 		rc = state_switch(state, state->config, &next, &err);
-	if (rc)
+	if (!rc)
+		report_all(state, &before, now);
+	else if (log_is_due(&state->leases_warned_ms, WARN_EVERY_MS))
 		log_error("backends whose leases have ended are not removed: %s; retrying each "
 			  "second",
 			  err.text);
-	else
-		report_all(state, &before, now);
+	state->leases_generation = rc ? 0 : state->generation;
 	overrides_done(&before);
 	overrides_done(&next);
 }
@@ -310,8 +312,13 @@ void leases_tick(struct state *state)
 	if (any && state->leases_ms && gap > LATE_MS)
 		extend(state, now, gap);
 	state->leases_ms = now;
-	for (unsigned i = 0; i < state->overrides.count; i++)
-		ended |= has_ended(&state->overrides.list[i], now);
+	for (unsigned i = 0; i < state->overrides.count; i++) {
+		const struct override *entry = &state->overrides.list[i];
+
+		/* the last one stays until another change brings it company */
+		ended |= has_ended(entry, now) &&
+			 !(entry->lapsed && state->leases_generation == state->generation);
+	}
 	if (ended && !state->first)
 		remove_ended(state, now);
 	if (state->leases_stale && now - state->leases_saved_ms >= SAVE_EVERY_MS)

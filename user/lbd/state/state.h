@@ -330,11 +330,21 @@ struct source_applied {
 	char why[SOURCE_WHY]; /* the first of these; "" */
 };
 
-/* The backends of the service that a source has named become those of the list, as one change; each
- * address once. Those of the file and those that are registered stay as they are. Kept like the
- * changes above, and over reloads, as long as the service has a source. */
-int state_source_apply(struct state *state, const char *service, const struct source_backend *list,
-		       unsigned count, struct source_applied *ret, struct error *err);
+/* What the source of a service names now, each address once, and what has become of it. */
+struct source_change {
+	const char *service;
+	const struct source_backend *list;
+	unsigned count;
+	struct source_applied done;
+	int rc; /* 0, or -errno with err set: the service is as it was */
+	struct error err;
+};
+
+/* The backends that the sources of these services have named become those of the lists, all as one
+ * change. Backends of the file and those that are registered stay as they are. Kept like the
+ * changes above, and over reloads, as long as the service has a source. Not 0: it could not be
+ * made, as the rc of each says that has part in it. */
+int state_source_apply(struct state *state, struct source_change *changes, unsigned count);
 
 /* How the source of a service is doing. */
 struct source_status {
