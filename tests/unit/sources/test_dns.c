@@ -238,6 +238,21 @@ static void addresses_are_asked_for_again_when_their_time_is_over(void **state)
 	assert_true(questions > asked);
 }
 
+/* RFC 2181, section 8 */
+static void a_time_of_0_or_beyond_31_bits_is_a_second(void **state)
+{
+	static const struct record zero[] = {{"web.example.net", 1, 0, "10.0.0.1"}, {0}},
+				   beyond[] = {{"web.example.net", 1, 1u << 31, "10.0.0.2"}, {0}},
+				   last[] = {{"web.example.net", 1, 900, "10.0.0.3"}, {0}};
+
+	follow(CONFIG_RECORD_A, zero);
+	wait_for("10.0.0.1/100");
+	records = beyond;
+	wait_for("10.0.0.2/100");
+	records = last;
+	wait_for("10.0.0.3/100");
+}
+
 static void ipv6_addresses_are_a_record_of_their_own(void **state)
 {
 	static const struct record list[] = {{"web.example.net", 1, 900, "10.0.0.2"},
@@ -390,6 +405,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(addresses_are_asked_for_again_when_their_time_is_over),
+	    TEST(a_time_of_0_or_beyond_31_bits_is_a_second),
 	    TEST(ipv6_addresses_are_a_record_of_their_own),
 	    TEST(srv_gives_weights_and_the_best_priority),
 	    TEST(a_target_that_is_an_alias_may_have_ipv6_addresses_only),

@@ -359,6 +359,26 @@ static void time_in_which_lbd_did_not_run_does_not_count(void **unused)
 	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 5000);
 }
 
+/* Renewals wait behind a long change, and for their turn after this tick. */
+static void a_tick_that_comes_late_ends_no_short_lease(void **unused)
+{
+	assert_int_equal(put("web", "10.0.0.3", 1, 2000), 0);
+	leases_tick(state);
+	let_pass(entry_of("web", "10.0.0.3"), 2000);
+	state->leases_ms -= 2500;
+	leases_tick(state);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	/* but one that comes late each time ends it in the end */
+	for (unsigned i = 0; i < 3; i++) {
+		let_pass(entry_of("web", "10.0.0.3"), 2500);
+		state->leases_ms -= 2500;
+		leases_tick(state);
+		if (!entry_of("web", "10.0.0.3"))
+			return;
+	}
+	fail();
+}
+
 static void a_start_drops_what_the_file_has_now(void **unused)
 {
 	test_file_put(path,
@@ -444,6 +464,7 @@ int main(void)
 	    TEST(no_lease_lasts_longer_than_its_ttl_from_the_start),
 	    TEST(renewals_reach_the_file_at_the_end_and_now_and_then),
 	    TEST(time_in_which_lbd_did_not_run_does_not_count),
+	    TEST(a_tick_that_comes_late_ends_no_short_lease),
 	    TEST(a_start_drops_what_the_file_has_now),
 	    TEST(a_drain_outlives_a_start_with_a_file_that_has_the_backend_now),
 	    TEST(a_reload_keeps_what_is_registered_and_says_nothing_of_it),

@@ -344,6 +344,14 @@ static int add_change(struct api *api, const struct api_route *route, json_t *bo
 	return 0;
 }
 
+/* Renewals of all servers may come at once, more of them than changes may wait. */
+static bool is_renewal(struct api *api, const struct api_route *route, json_t *body)
+{
+	struct api_call of = {.api = api, .body = body};
+
+	return route->handler == api_put && !tasks_running(api->tasks) && api_renew(&of);
+}
+
 /* 0: the call is answered, or waits for a list or for its change. */
 static int handle(struct api *api, struct face_call *call, const struct evhttp_uri *uri,
 		  struct error *err)
@@ -366,7 +374,7 @@ static int handle(struct api *api, struct face_call *call, const struct evhttp_u
 	}
 	if (evhttp_parse_query_str(query_text ? query_text : "", &query)) {
 		rc = error_set(err, -EINVAL, "query: expected name=value");
-	} else if (body && api->tasks) {
+	} else if (body && api->tasks && !is_renewal(api, route, body)) {
 		rc = add_change(api, route, json_incref(body), call, err);
 	} else {
 		of.body = body;

@@ -115,6 +115,9 @@ json_t *api_node_json(const struct api *api); /* null: the config has no `announ
 api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
     api_add, api_remove, api_drain, api_weight, api_put, api_delete;
 
+/* Does what api_put would, if that is a renewal and nothing else: see state_backend_renew. */
+bool api_renew(struct api_call *call);
+
 /* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 
 /* -EINVAL if the body has a field that is not in names (NULL-terminated). */

@@ -95,9 +95,9 @@ static void read_file(void *arg)
 		reading->rc = source_list_parse(text, length, &reading->list, &reading->err);
 }
 
-static uint64_t written_ms(const struct stat *state)
+static uint64_t in_ms(const struct timespec *time)
 {
-	return (uint64_t)state->st_mtim.tv_sec * 1000 + (uint64_t)state->st_mtim.tv_nsec / 1000000;
+	return (uint64_t)time->tv_sec * 1000 + (uint64_t)time->tv_nsec / 1000000;
 }
 
 static void run_free(struct run *run)
@@ -127,7 +127,7 @@ static void run_read(void *arg)
 		if (!run->stopped)
 			task_wait(read_file, &reading);
 		run->seen = reading.state;
-		run->recent = written_ms(&reading.state) + SETTLED_MS >= now;
+		run->recent = in_ms(&reading.state.st_ctim) + SETTLED_MS >= now;
 		if (!run->stopped)
 			report(run, &reading);
 		source_list_done(&reading.list);
@@ -157,7 +157,10 @@ static bool differs(const struct run *run, const struct stat *state)
 	return state->st_ino != run->seen.st_ino || state->st_dev != run->seen.st_dev ||
 	       state->st_size != run->seen.st_size ||
 	       state->st_mtim.tv_sec != run->seen.st_mtim.tv_sec ||
-	       state->st_mtim.tv_nsec != run->seen.st_mtim.tv_nsec;
+	       state->st_mtim.tv_nsec != run->seen.st_mtim.tv_nsec ||
+	       /* who unpacks an archive sets the other, but not this one */
+	       state->st_ctim.tv_sec != run->seen.st_ctim.tv_sec ||
+	       state->st_ctim.tv_nsec != run->seen.st_ctim.tv_nsec;
 }
 
 /* What has changed in the directory may be the file of another source: with a thousand of them
@@ -212,7 +215,7 @@ static bool is_changed(const struct run *run)
 
 	if (stat(run->path, &state))
 		return run->seen.st_ino != 0;
-	written = written_ms(&state);
+	written = in_ms(&state.st_mtim);
 	if (written <= now && now - written < SETTLED_MS)
 		return false; /* somebody may be writing it */
 	return differs(run, &state);

@@ -19,6 +19,8 @@
 
 #define SAVE_EVERY_MS 5000
 #define LATE_MS       3000 /* from one tick to the next: lbd was stopped in between */
+#define BEHIND_MS     1500 /* the same: what it did took long, and renewals waited */
+#define TICK_MS       1000
 #define WARN_EVERY_MS 60000
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -122,8 +124,10 @@ static void show_ends(struct state *state)
 /* lbd did not run: nor could it take renewals. */
 static void extend(struct state *state, uint64_t now, uint64_t by_ms)
 {
-	log_warning("lbd did not run for %" PRIu64 " ms: leases of backends last that much longer",
-		    by_ms);
+	if (by_ms > LATE_MS)
+		log_warning("lbd did not run for %" PRIu64
+			    " ms: leases of backends last that much longer",
+			    by_ms);
 	for (unsigned i = 0; i < state->overrides.count; i++) {
 		struct override *entry = &state->overrides.list[i];
 
@@ -309,8 +313,8 @@ void leases_tick(struct state *state)
 
 	for (unsigned i = 0; i < state->overrides.count; i++)
 		any |= override_has_end(&state->overrides.list[i]);
-	if (any && state->leases_ms && gap > LATE_MS)
-		extend(state, now, gap);
+	if (any && state->leases_ms && gap > BEHIND_MS)
+		extend(state, now, gap > LATE_MS ? gap : gap - TICK_MS);
 	state->leases_ms = now;
 	for (unsigned i = 0; i < state->overrides.count; i++) {
 		const struct override *entry = &state->overrides.list[i];

@@ -306,6 +306,10 @@ struct state_put {
  * a backend of the file. -EBUSY: the file or a source has the backend. */
 int state_backend_put(struct state *state, const char *service, const struct addr *address,
 		      const struct state_put *put, struct error *err);
+/* state_backend_put if it is a renewal and nothing else, which needs no task; but none may be under
+ * way: it has a copy of what is renewed. false: it is not, and nothing was done. */
+bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
+			 const struct state_put *put);
 /* As state_backend_remove, but only of what the file and sources do not have (-EBUSY), and nothing
  * to do if it is not there. */
 int state_backend_delete(struct state *state, const char *service, const struct addr *address,
