@@ -144,12 +144,12 @@ $(BUILD)/lbd.yaml.5: docs/config.md tools/man-config
 	@mkdir -p $(@D)
 	$(Q)tools/man-config $(VERSION) <$< >$@
 
-$(BUILD)/backend/%.o: %.c | $(SKELS)
+$(BUILD)/backend/%.o: %.c $(BUILD)/cc | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -DLBD_BACKEND -c -o $@ $<
 
-$(BUILD)/%.o: %.c | $(SKELS)
+$(BUILD)/%.o: %.c $(BUILD)/cc | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
@@ -161,9 +161,11 @@ $(BUILD)/page_hashes.h: user/lbd/api/page.html tools/page-hashes
 $(BUILD)/user/lbd/api/page.o: user/lbd/api/page.html $(BUILD)/page_hashes.h
 
 # What another compiler made is made again.
-$(BUILD)/clang: FORCE
+$(BUILD)/cc: COMPILER = $(CC)
+$(BUILD)/clang: COMPILER = $(CLANG)
+$(BUILD)/cc $(BUILD)/clang: FORCE
 	@mkdir -p $(@D)
-	@[ "$$(cat $@ 2>/dev/null)" = "$(CLANG)" ] || echo "$(CLANG)" >$@
+	@[ "$$(cat $@ 2>/dev/null)" = "$(COMPILER)" ] || echo "$(COMPILER)" >$@
 FORCE:
 
 $(BUILD)/%.bpf.o: bpf/%.bpf.c $(BUILD)/clang
