@@ -163,46 +163,51 @@ static int set_endpoint(const struct call *call, const char *text, json_t *servi
 	return 0;
 }
 
+/* An option that is given for each item of a list of mappings. */
+static int read_items(const struct call *call, const char *option, const char *first, json_t *list,
+		      struct error *err)
+{
+	unsigned at = 0;
+	const char *text;
+	int rc = 0;
+
+	while (!rc && (text = call_next_option(call, option, &at))) {
+		json_t *item = json_object();
+
+		rc = set_parts(call, option, text, first, item, err);
+		if (rc)
+			json_decref(item);
+		else
+			json_array_append_new(list, item);
+	}
+	return rc;
+}
+
 static int set_backends(const struct call *call, json_t *service, struct error *err)
 {
 	json_t *list = json_array();
-	unsigned at = 0;
-	const char *text;
-	int rc = json_object_set_new(service, "backends", list) ? -ENOMEM : 0;
 
-	while (!rc && (text = call_next_option(call, "--backend", &at))) {
-		json_t *backend = json_object();
-
-		rc = set_parts(call, "--backend", text, "address", backend, err);
-		if (rc)
-			json_decref(backend);
-		else
-			json_array_append_new(list, backend);
-	}
-	return rc;
+	if (json_object_set_new(service, "backends", list))
+		return error_set(err, -ENOMEM, "out of memory");
+	return read_items(call, "--backend", "address", list, err);
 }
 
 /* Several checks: the list `checks` of the mapping `health`. */
 static int set_checks(const struct call *call, json_t *service, struct error *err)
 {
-	json_t *list = json_array();
-	unsigned at = 0;
-	const char *text, *last = NULL;
-	int rc = 0;
+	const char *first = call_option(call, "--check");
+	json_t *list = first ? json_array() : NULL;
+	int rc;
 
-	while (!rc && (text = call_next_option(call, "--check", &at))) {
-		json_t *check = json_object();
-
-		last = text;
-		json_array_append_new(list, check);
-		rc = set_parts(call, "--check", text, "type", check, err);
-	}
-	if (rc || !last) {
+	if (!first)
+		return 0;
+	rc = read_items(call, "--check", "type", list, err);
+	if (rc) {
 		json_decref(list);
 		return rc;
 	}
 	rc = set_new(group_of(service, "health"), "checks", list);
-	return rc ? given_twice(call, "--check", last, rc, err) : 0;
+	return rc ? given_twice(call, "--check", first, rc, err) : 0;
 }
 
 /* KEY:=JSON */
