@@ -120,6 +120,12 @@ static void check_service(const struct config *config, const struct config_servi
 	require(within(service->mask4, 1, 32) && within(service->mask6, 1, 128), "%u, %u",
 		service->mask4, service->mask6);
 	require(service->panic_threshold <= 100, "%u", service->panic_threshold);
+	if (config_from_kind(&service->from))
+		require(service->from.min >= 1 && service->from.min <= 1024 &&
+			    *config_from_what(&service->from),
+			"backends-from: min %u", service->from.min);
+	else
+		require(service->backends_count, "neither backends nor backends-from");
 	require(!service->slots || service->slots >= service->backends_count, "%u slots",
 		service->slots);
 	require(service->algorithm->select == LB_SELECT_SLOT ||

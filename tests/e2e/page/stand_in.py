@@ -127,7 +127,8 @@ class World:
                 "effective_weight": 100 if share else 0, "backup": False, "packets": int(packets),
                 "bytes": int(size), "flows": int(flows), "active": int(service["rate"] * 3 * share),
                 "slots": int(1009 * share), "kept_slots": 0, "passed": int(now - self.begun), "failed": 0 if share else 150,
-                "losses": 0 if share else 1, "latency_us": self.times(backend["slow"], now) if share else None}
+                "losses": 0 if share else 1, "latency_us": self.times(backend["slow"], now) if share else None,
+                "from": "config"}
 
     def reasons(self, now):
         list_ = []

@@ -285,6 +285,11 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	      "rack=7"},
 	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":100,"
 	     "\"name\":\"a\",\"labels\":{\"zone\":\"a=b\",\"rack\":\"7\"}}\n"},
+	    {{"backend", "put", "192.0.2.1:80/tcp", "10.0.0.1", "--ttl", "1m30s", "--name", "a"},
+	     "PUT /v1/services/192.0.2.1%3A80%2Ftcp/backends/10.0.0.1 {\"weight\":100,\"name\":"
+	     "\"a\",\"ttl\":\"90000ms\"}\n"},
+	    {{"backend", "put", "web", "2001:db8::1", "--weight=7"},
+	     "PUT /v1/services/web/backends/2001:db8::1 {\"weight\":7}\n"},
 	    {{"backend", "weight", "192.0.2.20:443", "shop-1", "9"},
 	     "POST /v1/backend/weight {\"service\":\"192.0.2.20:443\",\"address\":\"shop-1\","
 	     "\"weight\":9}\n"},
@@ -317,6 +322,8 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {"POST /v1/reload", 200, "{\"services\":1,\"backends\":2,\"dropped_overrides\":0}"},
 	    {"POST /v1/service/add", 200, "{\"service\":{\"name\":\"shop\",\"backends\":1}}"},
 	    {"POST /v1/service/remove", 200, "{\"service\":\"shop\"}"},
+	    {"PUT /v1/services/192.0.2.1%3A80%2Ftcp/backends/10.0.0.1", 200, "{}"},
+	    {"PUT /v1/services/web/backends/2001:db8::1", 200, "{}"},
 	    {"POST /v1/backend/add", 200, "{}"},
 	    {"POST /v1/backend/remove", 200, "{}"},
 	    {"POST /v1/backend/drain", 200, "{}"},

@@ -24,6 +24,7 @@ static const char *const promised[] = {"attach",
 				       "service remove",
 				       "events",
 				       "backend add",
+				       "backend put",
 				       "backend remove",
 				       "backend drain",
 				       "backend undrain",
@@ -318,7 +319,7 @@ static void completion_offers_verbs_second_words_choices_and_options(void **stat
 	assert_non_null(strstr(run.out, "attach\n"));
 	assert_non_null(strstr(run.out, "backend-host\n"));
 	lbctl_run(&run, "--words", "backend");
-	assert_string_equal(run.out, "add\ndrain\nremove\nundrain\nweight\n");
+	assert_string_equal(run.out, "add\ndrain\nput\nremove\nundrain\nweight\n");
 	lbctl_run(&run, "--words", "attach", "eth0", "--mode");
 	assert_string_equal(run.out, "auto\nnative\ngeneric\n");
 	lbctl_run(&run, "--words", "attach");

@@ -43,6 +43,8 @@ static const cyaml_strval_t fragment_words[] = {{"pass", 1}, {"drop", 0}};
 static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
+static const cyaml_strval_t record_words[] = {
+	{"a", CONFIG_RECORD_A}, {"aaaa", CONFIG_RECORD_AAAA}, {"srv", CONFIG_RECORD_SRV}};
 static const cyaml_strval_t require_words[] = {{"any", 0}, {"all", 1}};
 static const cyaml_strval_t match_words[] = {{"all", 0}, {"any", 1}};
 static const cyaml_strval_t switch_words[] = {{"on", 1}, {"off", 0}};
@@ -155,6 +157,19 @@ static const cyaml_schema_field_t backend_keys[] = {
 static const cyaml_schema_value_t backend_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};
 
+static const cyaml_schema_field_t from_keys[] = {
+	TEXT("file", raw_from, file),
+	TEXT("dns", raw_from, dns),
+	WORD("record", raw_from, record, record_words),
+	TEXT("server", raw_from, server),
+	TEXT("etcd", raw_from, etcd),
+	TEXT("prefix", raw_from, prefix),
+	TEXT("ca", raw_from, ca),
+	TEXT("cert", raw_from, cert),
+	TEXT("key", raw_from, key),
+	TEXT("min", raw_from, min),
+	CYAML_FIELD_END};
+
 #define INHERITED_KEYS \
 	TEXT("algorithm", raw_service, algorithm), \
 	WORD_SET("hash", raw_service, hash, hash_words), \
@@ -184,8 +199,9 @@ static const cyaml_schema_field_t service_keys[] = {
 	TEXT("port", raw_service, port),
 	INHERITED_KEYS,
 	TEXT("slots", raw_service, slots),
-	CYAML_FIELD_SEQUENCE("backends", CYAML_FLAG_POINTER, struct raw_service, backends, &backend_schema, 1,
-			     LB_MAX_BACKENDS),
+	CYAML_FIELD_SEQUENCE("backends", OPTIONAL | CYAML_FLAG_POINTER, struct raw_service, backends, &backend_schema,
+			     1, LB_MAX_BACKENDS),
+	GROUP("backends-from", raw_service, from, from_keys),
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t service_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_service, service_keys)};

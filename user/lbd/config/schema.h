@@ -47,6 +47,11 @@ struct raw_target { /* `health` of a backend */
 	char *port, *address, *agent_port;
 };
 
+struct raw_from {
+	char *file, *dns, *server, *etcd, *prefix, *ca, *cert, *key, *min;
+	uint8_t *record; /* enum config_record */
+};
+
 struct raw_backend {
 	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
@@ -58,6 +63,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	uint8_t protocol; /* enum config_protocol */
 	struct raw_backend *backends;
 	unsigned backends_count;
+	struct raw_from *from;
 	/* ---- */
 	char *algorithm, *affinity_timeout, *slow_start, *panic_threshold;
 	uint8_t *hash;       /* enum lb_hash_fields */

@@ -168,6 +168,7 @@ static void run_tick(void *arg)
 	report_others(state);
 	watch_crowd(state);
 	availability_tick(state);
+	leases_tick(state);
 	retry_ways(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
