@@ -57,9 +57,10 @@ static int load_items(yaml_document_t *document, const cyaml_schema_value_t *ent
 	return rc;
 }
 
+/* Its key is NULL if the schema has none of this name: shape.c lets no such tree pass. */
 static const cyaml_schema_field_t *field_of(const cyaml_schema_field_t *fields, const char *key)
 {
-	while (strcmp(fields->key, key) != 0)
+	while (fields->key && strcmp(fields->key, key) != 0)
 		fields++;
 	return fields;
 }
@@ -75,7 +76,9 @@ static int load_pairs(yaml_document_t *document, const cyaml_schema_field_t *fie
 		const cyaml_schema_field_t *field =
 		    field_of(fields, text_of(yaml_document_get_node(document, pair->key)));
 
-		if (field->value.type == CYAML_SEQUENCE)
+		if (!field->key)
+			rc = -EINVAL;
+		else if (field->value.type == CYAML_SEQUENCE)
 			rc = load_items(document, field->value.sequence.entry, value,
 					(void **)(to + field->data_offset),
 					(unsigned *)(to + field->count_offset));
