@@ -40,7 +40,8 @@
  *                         "probes": that run in it, "restarts", "last_end_s": null or number,
  *                         "why": "reason of the last restart" },
  *        "node": null (the config has no `announce:`) or NODE,
- *        "kernel": "6.1.0-..." }
+ *        "kernel": "6.1.0-...",
+ *        "sources", "sources_failed": services with `backends-from`, and those whose source fails }
  *      NODE:
  *      { "state": "starting"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
  *        "since_s" (since the state began), "table", "metric" (of the routes), "vips",
@@ -76,7 +77,12 @@
  *                           (lengths of the prefixes) },
  *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
  *        "why": if it is down, why no backend takes flows; else "",
- *        "runtime": bool (added at run time) }
+ *        "runtime": bool (added at run time),
+ *        "source": null (the service has no `backends-from`) or SOURCE }
+ *      SOURCE:
+ *      { "kind": "file"|"dns"|"etcd", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
+ *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
+ *        failed, "why": "of that" or "", "ignored": of that list, "ignored_why": "of the first of them" or "" }
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
  *
@@ -109,7 +115,12 @@
  *                    null: none has),
  *                    "last_failure": null or { "why", "ago_s" } },
  *        "damped_s": null or, while it is damped, until it takes new flows,
- *        "connects": null (they are not timed) or CONNECTS }
+ *        "connects": null (they are not timed) or CONNECTS,
+ *        "from": "config", "runtime" (added by hand), "lease" (registered) or "source" (`backends-from`),
+ *        "lease": null or LEASE }
+ *      LEASE:
+ *      { "ttl_s": null (it has no end) or number, "left_s": null or until it ends; 0: it has ended, but its
+ *                 backend is the last one }
  *      CONNECTS, of a sample of its TCP connects:
  *      { "sampled", "retried" (SYNs sent again before any other packet), "reset" (by the client's
  *        next packet), "unanswered" (no next packet within 3 s), since lbd's start, modulo 2^32,
@@ -186,8 +197,9 @@
  *                          { "vip", "protocol", "port", "backends": [ { "address" } ], and if
  *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
  *                          "fragments", "tracking", "affinity", "affinity-timeout",
- *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start", "flap-damping",
- *                          "panic-threshold", "health" }
+ *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
+ *                          "flap-damping",
+ *                          "panic-threshold", "health", "agent", "backends-from" (then "backends" may be missing) }
  *                          -> { "service": SERVICE }
  * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
  *                          While its backends take traffic only with "force": true
@@ -203,10 +215,18 @@
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
  * POST /v1/backend/state   { "service", "address", "state": as "admin" above }
  *      -> { "backend": BACKEND }
+ * PUT /v1/services/{service}/backends/{address}
+ *                          { "weight" (default 100), "ttl": seconds or "30s" (default: no end), "name", "labels"
+ *                            as above } -> { "backend": BACKEND }. Registers a backend, or makes its registration
+ *                          this one; the same again only renews it. It holds over reloads and restarts. Without
+ *                          another PUT within "ttl" it is drained and removed, unless it is the last one
+ * DELETE /v1/services/{service}/backends/{address}
+ *                          { "now", "force": bool (default false) } -> as of /v1/backend/remove. Ends that; also
+ *                          if there is no such backend
  * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
  *                            the VIPs are not announced any more) } -> { "node": NODE }
  *
- * Each answer to a POST also has "warnings": [ "sentence" ], 100 at most: what is not as it was
+ * Each answer to a POST, PUT or DELETE also has "warnings": [ "sentence" ], 100 at most: what is not as it was
  * asked for, or as the config says (keys that only a start reads, interfaces that are not there or
  * left the config, a service that is down now, what could not be written to disk).
  *

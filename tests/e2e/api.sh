@@ -23,7 +23,7 @@ ask() { # STATUS METHOD PATH [BODY]
 	expect "$2 $3 ${4:-}: status" "$status" = "$1"
 	jq -c --arg method "$2" --arg path "$3" --argjson status "$status" --arg request "${4:-}" \
 		'{$method, $path, $status, body: .} +
-			if $method == "POST" then {request: ($request | fromjson? // {})} else {} end' \
+			if $method != "GET" then {request: ($request | fromjson? // {})} else {} end' \
 		<<<"${out%$'\n'*}" >>"$ANSWERS" || FAILED=1
 }
 # Runs a verb with --json, and keeps what it prints: one object, or one a line.
@@ -94,6 +94,12 @@ test_what_is_refused_has_the_shape_of_the_document() {
 	ask 404 POST /v1/backend/weight '{"service":"nope","address":"10.0.0.11","weight":1}'
 	ask 404 POST /v1/backend/remove '{"service":"web4","address":"10.0.0.99"}'
 	ask 409 POST /v1/node/drain '{}'
+	ask 409 PUT /v1/services/web4/backends/10.0.0.11 '{}'
+	ask 404 PUT /v1/services/nope/backends/10.0.0.99 '{}'
+	ask 400 PUT /v1/services/web4/backends/10.0.0.99 '{"ttl":0}'
+	ask 409 DELETE /v1/services/web4/backends/10.0.0.11 '{}'
+	ask 405 POST /v1/services/web4/backends/10.0.0.11 '{}'
+	ask 404 PUT /v1/services/web4/backends/ '{}'
 	cp "$WORK/lbd.yaml" "$WORK/good.yaml"
 	sed -i 's/port: 80$/port: 70000/' "$WORK/lbd.yaml"
 	ask 422 POST /v1/reload '{}'
@@ -121,8 +127,18 @@ test_changes_have_the_shape_of_the_document() {
 	ask 200 POST /v1/backend/drain "{$target,\"on\":false}"
 	ask 200 POST /v1/backend/add '{"service":"web4","address":"10.0.0.99","weight":0}'
 	ask 200 POST /v1/backend/remove '{"service":"web4","address":"10.0.0.99","now":true}'
+	ask 200 PUT /v1/services/web4/backends/10.0.0.99 '{"weight":0,"ttl":60,"name":"guest","labels":{"zone":"a"}}'
+	ask 200 PUT /v1/services/web6/backends/2001:db8:b::99 '{"ttl":"1m"}'
+	ask 200 GET /v1/backends
+	ask 200 DELETE /v1/services/web4/backends/10.0.0.99 '{"now":true}'
+	ask 200 DELETE /v1/services/web6/backends/2001:db8:b::99 '{"now":true}'
 	ask 200 POST /v1/service/add '{"name":"more","vip":"192.0.2.77","protocol":"tcp","port":80,"backends":[{"address":"10.0.0.11"}]}'
 	ask 200 POST /v1/service/remove '{"service":"more","force":true}'
+	ask 200 POST /v1/service/add '{"name":"more","vip":"192.0.2.77","protocol":"tcp","port":80,"backends-from":{"file":"/nonexistent","min":2}}'
+	lab_wait_for 10 "its source to fail" more_fails
+	ask 200 GET /v1/services
+	ask 200 GET /v1/status
+	ask 200 POST /v1/service/remove '{"service":"more"}'
 	cp "$WORK/lbd.yaml" "$WORK/plain.yaml"
 	write_rich_config
 	ask 200 POST /v1/reload '{}'
@@ -134,6 +150,7 @@ test_changes_have_the_shape_of_the_document() {
 	ask 200 POST /v1/reload '{"keep":true}'
 	end_answers
 }
+more_fails() { [ "$(service_field more source | jq .failed_s)" != null ]; }
 # What the lab's config does not have: lists, rates, the node.
 write_rich_config() {
 	cat >>"$WORK/lbd.yaml" <<-CONF
@@ -172,6 +189,8 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 	run_verb 'backend undrain' web4 10.0.0.11
 	run_verb 'backend add' web4 10.0.0.99 --weight 0
 	run_verb 'backend remove' web4 10.0.0.99 --now
+	run_verb 'backend put' web4 10.0.0.99 --weight 0 --ttl 1m
+	lbctl backend remove web4 10.0.0.99 --now >/dev/null
 	run_verb 'service add' more 192.0.2.77:80/tcp --backend 10.0.0.11,name=one,labels.zone=a
 	run_verb backends more
 	run_verb 'service remove' more --force

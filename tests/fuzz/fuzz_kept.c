@@ -64,6 +64,11 @@ static void check_entry(const struct override *entry)
 	require(!entry->added || entry->has_weight, "added without a weight");
 	require(!entry->has_force || entry->drain, "a deadline without a drain");
 	require(!entry->tag || entry->added, "a name of a backend of the file");
+	require(!override_comes_by_itself(entry) || entry->added, "registered, and of the file");
+	require(!entry->ttl_ms ||
+		    (entry->origin == ORIGIN_lease && entry->ttl_ms >= OVERRIDE_TTL_MIN_MS &&
+		     entry->ttl_ms <= OVERRIDE_TTL_MAX_MS),
+		"ttl %llu", (unsigned long long)entry->ttl_ms);
 }
 
 static void comes_back(const struct overrides *overrides)
@@ -148,7 +153,7 @@ static void check_services(const struct state *state)
 
 		runtime += service->file == CONFIG_RUNTIME;
 		require(config_find_service(state->config, service->name) == service, "twice");
-		require(service->backends_count, "no backends");
+		require(service->backends_count || config_from_kind(&service->from), "no backends");
 	}
 	require(added == runtime, "%u entries, %u services", added, runtime);
 	require(config->services_count - removed + added == state->config->services_count,

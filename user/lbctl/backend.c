@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl backend add, remove, drain, undrain, weight, state: run-time changes of one backend. Drains
- * last until undrain, states until another is set, the others until the next reload. */
+/* lbctl backend add, put, remove, drain, undrain, weight, state: run-time changes of one backend.
+ * Drains last until undrain, states until another is set, registrations until their ends, the
+ * others until the next reload. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,21 +41,13 @@ static void print_target(const struct call *call, const json_t *answer, const ch
 	text_put(stdout, *name ? name : given);
 }
 
-/* POSTs a change and prints "SERVICE BACKEND: result". Takes over body. */
-static int change_as(struct call *call, const char *path, json_t *body, result_fn *result,
-		     struct error *err)
+/* Prints "SERVICE BACKEND: result". Takes over answer. */
+static int show_result(const struct call *call, json_t *answer, const char *given,
+		       result_fn *result, struct error *err)
 {
-	char given[SHOW_BACKEND], text[512];
-	json_t *answer = NULL;
-	int rc = show_read_backend(call->verb->name, call_argument(call, 1), given, err);
+	char text[512];
+	int rc = 0;
 
-	if (rc) {
-		json_decref(body);
-		return rc;
-	}
-	rc = call_post(call, path, body, &answer, err);
-	if (rc)
-		return rc;
 	if (call->json) {
 		rc = show_json(answer, err);
 	} else {
@@ -64,6 +57,22 @@ static int change_as(struct call *call, const char *path, json_t *body, result_f
 	}
 	json_decref(answer);
 	return rc;
+}
+
+/* POSTs a change and shows what has become of it. Takes over body. */
+static int change_as(struct call *call, const char *path, json_t *body, result_fn *result,
+		     struct error *err)
+{
+	char given[SHOW_BACKEND];
+	json_t *answer = NULL;
+	int rc = show_read_backend(call->verb->name, call_argument(call, 1), given, err);
+
+	if (rc) {
+		json_decref(body);
+		return rc;
+	}
+	rc = call_post(call, path, body, &answer, err);
+	return rc ? rc : show_result(call, answer, given, result, err);
 }
 
 static void describe_added(const json_t *answer, const struct call *call, char *text, size_t size)
@@ -104,11 +113,13 @@ static json_t *labels_of(const struct call *call, struct error *err)
 	return labels;
 }
 
-static int run_add(struct call *call, struct error *err)
+/* The address of a new backend, and its weight, name and labels as the fields of a request. 0, or
+ * -EINVAL with err set. */
+static int read_new(const struct call *call, char address[ADDR_TEXT], json_t **ret,
+		    struct error *err)
 {
 	const char *given = call_option(call, "--weight"), *name = call_option(call, "--name");
 	uint64_t weight = DEFAULT_WEIGHT;
-	char address[ADDR_TEXT];
 	json_t *body, *labels;
 
 	if (show_read_address(call->verb->name, call_argument(call, 1), address, err) ||
@@ -117,14 +128,56 @@ static int run_add(struct call *call, struct error *err)
 	labels = labels_of(call, err);
 	if (!labels)
 		return -EINVAL;
-	body = json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address", address,
-			 "weight", (json_int_t)weight);
+	body = json_pack("{s:I}", "weight", (json_int_t)weight);
 	if (body && name)
 		json_object_set_new(body, "name", json_string(name));
 	if (body && json_object_size(labels))
 		json_object_set(body, "labels", labels);
 	json_decref(labels);
+	*ret = body;
+	return 0;
+}
+
+static int run_add(struct call *call, struct error *err)
+{
+	char address[ADDR_TEXT];
+	json_t *body, *fields;
+
+	if (read_new(call, address, &fields, err))
+		return -EINVAL;
+	body = json_pack("{s:s, s:s}", "service", call_argument(call, 0), "address", address);
+	if (!fields || json_object_update_new(body, fields)) {
+		json_decref(body);
+		body = NULL;
+	}
 	return change_as(call, "/v1/backend/add", body, describe_added, err);
+}
+
+static void describe_put(const json_t *answer, const struct call *call, char *text, size_t size)
+{
+	const json_t *backend = json_object_get(answer, "backend");
+	const char *ttl = call_option(call, "--ttl");
+
+	snprintf(text, size, "registered with weight %llu%s%s%s; it is %s",
+		 (unsigned long long)json_number(backend, "weight"), ttl ? " for " : "",
+		 ttl ? ttl : "", ttl ? " from now" : "", json_text(backend, "condition"));
+}
+
+static int run_put(struct call *call, struct error *err)
+{
+	const char *ttl = call_option(call, "--ttl");
+	char address[ADDR_TEXT];
+	uint64_t ttl_ms = 0;
+	json_t *body, *answer = NULL;
+	int rc;
+
+	if (call_duration(call, "--ttl", &ttl_ms, err) || read_new(call, address, &body, err))
+		return -EINVAL;
+	if (ttl)
+		json_object_set_new(body, "ttl",
+				    json_sprintf("%llums", (unsigned long long)ttl_ms));
+	rc = call_put_backend(call, call_argument(call, 0), address, body, &answer, err);
+	return rc ? rc : show_result(call, answer, address, describe_put, err);
 }
 
 static void describe_removed(const json_t *answer, const struct call *call, char *text, size_t size)
@@ -259,6 +312,33 @@ REGISTER(verb, backend_add) = {
 		  "with half the share of a backend of default weight"},
 		 {"backend add web 10.0.0.14 --name web-4 --label zone=b", "with a name"}},
     .run = run_add,
+};
+
+REGISTER(verb, backend_put) = {
+    .name = "backend put",
+    .group = VERB_CHANGE,
+    .flags = VERB_SOCKET | VERB_JSON,
+    .summary = "register a backend, or renew that",
+    .details =
+	"For servers that come and go by themselves. Unlike what `backend add` adds, the "
+	"backend holds over reloads, like one of the config file; with --ttl until it is not "
+	"registered again for that time: then it is drained and removed. To end it at once: "
+	"`lbctl backend remove`. The same command again changes nothing but the time.",
+    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_NONE)},
+    .options = {{.name = "--ttl",
+		 .value = "TIME",
+		 .help = "1s or longer; it must be registered again within it; default: no end"},
+		{.name = "--weight",
+		 .value = "N",
+		 .help =
+		     "its share of new flows, relative to other backends: 0 to 10000, default 100"},
+		{.name = "--name", .value = "NAME", .help = "a name, unique in the service"},
+		{.name = "--label",
+		 .value = "KEY=VALUE",
+		 .help = "a label for the metrics; may be given 8 times",
+		 .many = true}},
+    .examples = {{"backend put web 10.0.0.13 --ttl 30s", "every 10 s, from the server itself"}},
+    .run = run_put,
 };
 
 REGISTER(verb, backend_remove) = {

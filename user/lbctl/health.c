@@ -48,7 +48,22 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 			  list_count(style, json_number(checks, counts[i]), text));
 }
 
-/* "web 10.0.0.11: failed 2m ago: connect: timed out" */
+/* Of one that is not of the config: who is asked about it is not who writes that. */
+static const char *origin_words(const json_t *backend)
+{
+	static const struct {
+		const char *from, *words;
+	} origins[] = {{"runtime", " (added by hand)"},
+		       {"lease", " (registered)"},
+		       {"source", " (from backends-from)"}};
+
+	for (unsigned i = 0; i < sizeof(origins) / sizeof(origins[0]); i++)
+		if (!strcmp(json_text(backend, "from"), origins[i].from))
+			return origins[i].words;
+	return "";
+}
+
+/* "web 10.0.0.11 (registered): a check failed 2m ago: connect: timed out" */
 static void print_failures(const json_t *backends, const struct list_style *style)
 {
 	const json_t *backend;
@@ -62,8 +77,8 @@ static void print_failures(const json_t *backends, const struct list_style *styl
 		if (!json_is_object(failure))
 			continue;
 		show_backend_name(backend, name, sizeof(name));
-		snprintf(text, sizeof(text), "%s: a check failed %s ago: %s", name,
-			 format_duration(json_number(failure, "ago_s"), ago),
+		snprintf(text, sizeof(text), "%s%s: a check failed %s ago: %s", name,
+			 origin_words(backend), format_duration(json_number(failure, "ago_s"), ago),
 			 json_text(failure, "why"));
 		fputs(shown++ ? "" : "\n", style->out);
 		text_wrap(style->out, text, 0, 4, style->columns);

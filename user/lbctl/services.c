@@ -129,6 +129,49 @@ static void print_lists(const json_t *services, const struct list_style *style)
 	}
 }
 
+/* "backends from file /etc/lbd/backends: 4 named; failed for 3m: ...: these stay" */
+static void print_source(const json_t *service, const json_t *source,
+			 const struct list_style *style)
+{
+	bool failed = json_is_integer(json_object_get(source, "failed_s")),
+	     listed = json_is_integer(json_object_get(source, "listed_s"));
+	char age[FORMAT_TEXT], text[1024];
+	int used = snprintf(text, sizeof(text),
+			    "%.64s: backends from %s %.200s: ", json_text(service, "name"),
+			    json_text(source, "kind"), json_text(source, "what"));
+
+	if (listed)
+		used += snprintf(text + used, sizeof(text) - (size_t)used, "%llu named",
+				 (unsigned long long)json_number(source, "named"));
+	else if (!failed)
+		used += snprintf(text + used, sizeof(text) - (size_t)used, "no answer yet");
+	if (failed)
+		used += snprintf(text + used, sizeof(text) - (size_t)used,
+				 "%sfailed for %s: %.200s; those that it named last stay",
+				 listed ? "; " : "",
+				 format_duration(json_number(source, "failed_s"), age),
+				 json_text(source, "why"));
+	if (json_number(source, "ignored"))
+		snprintf(text + used, sizeof(text) - (size_t)used, "; %llu ignored, first: %.200s",
+			 (unsigned long long)json_number(source, "ignored"),
+			 json_text(source, "ignored_why"));
+	fputs(format_escape(failed ? TONE_WARN : TONE_PLAIN, style->coloured), style->out);
+	text_wrap(style->out, text, 0, 4, style->columns);
+	fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
+}
+
+static void print_sources(const json_t *services, const struct list_style *style)
+{
+	const json_t *service, *source;
+	size_t i;
+
+	json_array_foreach (services, i, service) {
+		source = json_object_get(service, "source");
+		if (json_is_object(source))
+			print_source(service, source, style);
+	}
+}
+
 static void print_over_rate(const json_t *services, const struct list_style *style)
 {
 	char own[FORMAT_TEXT], source[FORMAT_TEXT];
@@ -160,6 +203,7 @@ static int print_services(const json_t *services, const struct list_style *style
 	print_limited(services, style);
 	print_lists(services, style);
 	print_over_rate(services, style);
+	print_sources(services, style);
 	return 0;
 }
 

@@ -146,7 +146,8 @@ static void print_services(const json_t *status)
 {
 	uint64_t panic = json_number(status, "services_panic"),
 		 backup = json_number(status, "services_backup");
-	uint64_t blind = json_number(status, "services_blind");
+	uint64_t blind = json_number(status, "services_blind"),
+		 failed = json_number(status, "sources_failed");
 
 	printf("%-*s%llu, %llu down", LABEL, "Services",
 	       (unsigned long long)json_number(status, "services"),
@@ -159,6 +160,9 @@ static void print_services(const json_t *status)
 	if (blind)
 		printf(", %llu blind: the ring is frozen until health checks have new results",
 		       (unsigned long long)blind);
+	if (failed)
+		printf(", backends-from of %llu fails (lbctl services)",
+		       (unsigned long long)failed);
 	putchar('\n');
 }
 

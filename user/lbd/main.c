@@ -24,6 +24,7 @@
 #include "lbd/api/api.h"
 #include "lbd/events/events.h"
 #include "lbd/host/host.h"
+#include "lbd/sources/sources.h"
 #include "lbd/state/state.h"
 
 #define EXIT_USAGE   2
@@ -47,6 +48,7 @@ struct daemon {
 	struct attach *attach;
 	struct state *state;
 	struct announce *announce;
+	struct source_table *sources;
 	struct api *api;
 	struct metrics *metrics;
 	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
@@ -426,6 +428,14 @@ static int open_announce(struct daemon *daemon, struct error *err)
 	return rc;
 }
 
+static int open_sources(struct daemon *daemon, struct error *err)
+{
+	const struct source_table_options options = {
+	    .base = daemon->base, .state = daemon->state, .tasks = daemon->tasks};
+
+	return source_table_new(&options, &daemon->sources, err);
+}
+
 static int start_servers(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
@@ -492,6 +502,7 @@ static int put_in_service(struct daemon *daemon, struct error *err)
 		return rc;
 	if ((rc = start_interfaces(daemon, err)) || (rc = announce_begin(daemon->announce, err)))
 		return rc;
+	source_table_begin(daemon->sources);
 	return daemon->api ? 0 : start_servers(daemon, err);
 }
 
@@ -539,6 +550,7 @@ static int start(struct daemon *daemon, struct error *err)
 	health_limit(daemon->health, budget.probes);
 	/* Until there is something to show, a first start does not answer. */
 	if ((rc = start_state(daemon, config, err)) || (rc = open_announce(daemon, err)) ||
+	    (rc = open_sources(daemon, err)) ||
 	    (dataplane_adopted(daemon->dp) && (rc = start_servers(daemon, err))))
 		return rc;
 	if (watch_events(daemon) || tasks_add(daemon->tasks, run_start, daemon))
@@ -579,6 +591,7 @@ static void stop(struct daemon *daemon)
 	unpin = daemon->attach && attach_is_idle(daemon->attach);
 	metrics_free(daemon->metrics);
 	api_free(daemon->api);
+	source_table_free(daemon->sources);
 	announce_free(daemon->announce);
 	if (unpin)
 		state_forget_detached(daemon->state);
@@ -733,6 +746,8 @@ int main(int argc, char **argv)
 
 	if (health_is_worker(argc, argv))
 		return health_run_worker();
+	if (source_table_is_worker(argc, argv))
+		return source_table_run_worker();
 	if (command_is_process(argc, argv))
 		return command_run_process(argc, argv);
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {

@@ -132,7 +132,8 @@ class World:
                 "bytes": int(size), "flows": int(flows), "active": int(service["rate"] * 3 * share),
                 "slots": int(1009 * share), "kept_slots": 0, "passed": int(now - self.begun), "failed": 0 if share else 150,
                 "losses": 0 if share else 1, "latency_us": self.times(backend["slow"], now) if share else None,
-                "connects": {"p95_us": 220 * backend["slow"], "sampled": 40, "retried": 0, "unanswered": 0} if share else None}
+                "connects": {"p95_us": 220 * backend["slow"], "sampled": 40, "retried": 0, "unanswered": 0} if share else None,
+                "from": "config"}
 
     def reasons(self, now):
         list_ = []

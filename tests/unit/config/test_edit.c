@@ -109,6 +109,50 @@ static void a_removed_backend_goes_with_its_lines_alone(void **state)
 	expect(FLOW, REMOVE(2), ", { address: 10.0.0.3 }", "");
 }
 
+static int add_two(const char *text, char **ret)
+{
+	struct config_edit edits[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		edits[i] = (struct config_edit){
+		    .backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 8 + i};
+		assert_int_equal(addr_parse(i ? "10.0.0.9" : "10.0.0.8", &edits[i].address), 0);
+	}
+	return try_edit(text, edits, 2, ret);
+}
+
+static void a_service_without_backends_of_its_own_gets_a_list(void **state)
+{
+	static const char block[] = "services:\n"
+				    "  - vip: 192.0.2.10\n"
+				    "    protocol: tcp\n"
+				    "    port: 80\n"
+				    "    backends-from:\n"
+				    "      file: /etc/lbd/web # of the shop\n"
+				    "  # the end\n",
+			  flow[] = "services: [{ vip: 192.0.2.10, protocol: tcp, port: 80, "
+				   "backends-from: { file: /etc/lbd/web } }]\n";
+	char *got;
+
+	assert_int_equal(add_two(block, &got), 0);
+	assert_string_equal(got, "services:\n"
+				 "  - vip: 192.0.2.10\n"
+				 "    protocol: tcp\n"
+				 "    port: 80\n"
+				 "    backends-from:\n"
+				 "      file: /etc/lbd/web # of the shop\n"
+				 "    backends:\n"
+				 "      - { address: 10.0.0.8, weight: 8 }\n"
+				 "      - { address: 10.0.0.9, weight: 9 }\n"
+				 "  # the end\n");
+	free(got);
+	assert_int_equal(add_two(flow, &got), 0);
+	assert_string_equal(got, "services: [{ vip: 192.0.2.10, protocol: tcp, port: 80, "
+				 "backends-from: { file: /etc/lbd/web }, backends: [{ address: "
+				 "10.0.0.8, weight: 8 }, { address: 10.0.0.9, weight: 9 }] }]\n");
+	free(got);
+}
+
 static void a_backend_is_added_at_the_end_of_its_list(void **state)
 {
 	struct config_edit add = {.backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9};
@@ -321,6 +365,7 @@ int main(void)
 	    cmocka_unit_test(a_key_that_is_new_follows_the_others),
 	    cmocka_unit_test(a_removed_backend_goes_with_its_lines_alone),
 	    cmocka_unit_test(a_backend_is_added_at_the_end_of_its_list),
+	    cmocka_unit_test(a_service_without_backends_of_its_own_gets_a_list),
 	    cmocka_unit_test(an_added_backend_has_its_name_and_labels),
 	    cmocka_unit_test(keys_after_labels_in_lines_of_their_own_keep_their_place),
 	    cmocka_unit_test(several_changes_do_not_disturb_each_other),

@@ -34,7 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lbd/health/confine.h"
+#include "lbd/host/confine.h"
 #include "lbd/health/worker.h"
 #include "lbd/host/host.h"
 
@@ -44,6 +44,9 @@
 static int listener; /* TCP on the loopback */
 static uint16_t listener_port;
 
+/* Those of the probe process; the source process has UDP too. */
+static struct confine_options options = {.messages = WORKER_FD};
+
 /* What the code returns in a confined child, or KILLED_BY. */
 static int confined(int code(void))
 {
@@ -52,7 +55,7 @@ static int confined(int code(void))
 	pid_t pid = fork();
 
 	if (!pid) {
-		if (confine_rights(&err) || confine_calls(&err))
+		if (confine_rights(&err) || confine_calls(&options, &err))
 			_exit(COULD_NOT_CONFINE);
 		_exit(code());
 	}
@@ -160,6 +163,19 @@ static void only_tcp_sockets_can_be_opened(void **state)
 	assert_int_equal(confined(open_udp), EPERM);
 	assert_int_equal(confined(open_sctp), EPERM);
 	assert_int_equal(confined(make_pair), EPERM);
+}
+
+static void the_source_process_can_open_udp_sockets_and_no_others(void **state)
+{
+	options.udp = true;
+	assert_int_equal(confined(open_udp), 0);
+	assert_int_equal(confined(open_tcp6), 0);
+	assert_int_equal(confined(open_packet), EPERM);
+	assert_int_equal(confined(open_unix), EPERM);
+	assert_int_equal(confined(open_netlink), EPERM);
+	assert_int_equal(confined(open_raw), EPERM);
+	assert_int_equal(confined(open_sctp), EPERM);
+	options.udp = false;
 }
 
 static int bind_socket(void)
@@ -425,7 +441,7 @@ static int confine_where_seccomp_is_refused(void)
 		return COULD_NOT_CONFINE;
 	if (confine_rights(&err))
 		return 1;
-	if (confine_calls(&err))
+	if (confine_calls(&(struct confine_options){.messages = WORKER_FD}, &err))
 		return 2;
 	if (open_unix() != EPERM)
 		return 3;
@@ -514,6 +530,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(probes_can_connect_send_and_allocate),
 	    cmocka_unit_test(only_tcp_sockets_can_be_opened),
+	    cmocka_unit_test(the_source_process_can_open_udp_sockets_and_no_others),
 	    cmocka_unit_test(messages_with_descriptors_come_from_lbd_alone),
 	    cmocka_unit_test(nothing_can_be_served_and_no_descriptor_passed),
 	    cmocka_unit_test(no_file_can_be_opened_or_changed),

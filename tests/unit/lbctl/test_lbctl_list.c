@@ -122,19 +122,24 @@ static void health_shows_what_checks_found_and_availability(void **state)
 	     "{\"backends\":[" BACKEND(
 		 "web", "10.0.0.9", "up", 100, 100, 300, 50, 1,
 		 CHECKS(
-		     "{\"why\":\"connect: timed out\",\"ago_s\":130}")) "," BACKEND("web",
-										    "10.0.0.10",
-										    "up", 100, 100,
-										    0, 0, 0,
-										    CHECKS(
-											"null")) "]}"},
+		     "{\"why\":\"connect: timed out\",\"ago_s\":130}") ",\"from\":\"lease\"") "," BACKEND("web",
+													  "10.0.0.10",
+													  "up",
+													  100,
+													  100,
+													  0,
+													  0,
+													  0,
+													  CHECKS(
+													      "null")) "]}"},
 	    {"GET /v1/backends?service=web&filter=nothing", 200, "{\"backends\":[]}"},
 	    {"GET /v1/services", 200, "{\"services\":[" SHARES("api") "," SHARES("web") "]}"},
 	    {NULL}};
 
 	run_with(health, (const char *const[]){"health", "web", NULL});
 	IN_ORDER("P50", "P95", "P99", "10.0.0.9 ", "up", "420us", "1.1ms", "-", "12.3k", "7", "2",
-		 "10.0.0.10", "web 10.0.0.9: a check failed 2m ago: connect: timed out\n",
+		 "10.0.0.10",
+		 "web 10.0.0.9 (registered): a check failed 2m ago: connect: timed out\n",
 		 "web: usable 100% of the last hour, 99.98% of the last day\n");
 	assert_null(strstr(run.out, "api"));
 	assert_null(strstr(run.out, "10.0.0.10: a check"));

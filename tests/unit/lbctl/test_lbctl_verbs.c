@@ -25,6 +25,7 @@ static const char *const promised[] = {"attach",
 				       "service remove",
 				       "events",
 				       "backend add",
+				       "backend put",
 				       "backend remove",
 				       "backend drain",
 				       "backend undrain",
@@ -320,7 +321,7 @@ static void completion_offers_verbs_second_words_choices_and_options(void **stat
 	assert_non_null(strstr(run.out, "attach\n"));
 	assert_non_null(strstr(run.out, "backend-host\n"));
 	lbctl_run(&run, "--words", "backend");
-	assert_string_equal(run.out, "add\ndrain\nremove\nstate\nundrain\nweight\n");
+	assert_string_equal(run.out, "add\ndrain\nput\nremove\nstate\nundrain\nweight\n");
 	lbctl_run(&run, "--words", "attach", "eth0", "--mode");
 	assert_string_equal(run.out, "auto\nnative\ngeneric\n");
 	lbctl_run(&run, "--words", "attach");

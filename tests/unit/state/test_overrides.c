@@ -74,16 +74,28 @@ static void changes_come_back_as_they_were(void **state)
 	entry->weight = 10000;
 	overrides_get(&written, "dns", &one)->removed = true;
 	overrides_get(&written, "web", &one)->undrain = true;
+	entry = overrides_get(&written, "web", &two);
+	entry->has_weight = entry->added = true;
+	entry->origin = ORIGIN_lease;
+	entry->ttl_ms = 30000;
+	entry->until_ms = 1234567;
+	entry->admin = ADMIN_MAINTENANCE;
+	entry = overrides_get(&written, "tls", &two);
+	entry->has_weight = entry->added = true;
+	entry->origin = ORIGIN_source;
 	overrides_get(&written, "web", &one)->admin = ADMIN_UP;
-	overrides_get(&written, "web", &two)->admin = ADMIN_MAINTENANCE;
 	overrides_get(&written, "dns", &two)->admin = ADMIN_DOWN;
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	assert_int_not_equal(access(place->temporary, F_OK), 0);
 	assert_int_equal(stat(place->path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
-	assert_int_equal(read.count, 5);
+	assert_int_equal(read.count, 6);
 	assert_true(overrides_equal(&read, &written));
+	assert_int_equal(overrides_find(&read, "web", &two)->ttl_ms, 30000);
+	overrides_find(&read, "web", &two)->until_ms++;
+	assert_false(overrides_equal(&read, &written));
+	assert_int_equal(overrides_find(&read, "tls", &two)->origin, ORIGIN_source);
 	assert_true(overrides_find(&read, "web", &one)->undrain);
 	assert_int_equal(overrides_find(&read, "web", &two)->admin, ADMIN_MAINTENANCE);
 	entry = overrides_find(&read, "web \"shop\"", &one);
@@ -259,6 +271,11 @@ static void broken_files_are_errors(void **state)
 	     "service 0: expected either added, an object, or removed"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true, \"name\": \"a\"}]}",
 	     "entry 0: name, labels: expected only with an added backend"},
+	    {"{\"version\": 1, \"backends\": [], \"origins\": {}}", "origins: expected a list"},
+	    {"{\"version\": 1, \"backends\": [], \"origins\": [{\"service\": \"web\", \"address\": \"x\", \"from\": \"lease\"}]}",
+	     "origin 0: address: \"x\": expected an IP address"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true}], \"origins\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"from\": \"lease\", \"ttl_ms\": 1}]}",
+	     "origin 0: ttl_ms, until_ms: expected both, and a ttl of 1 s to a year"},
 	};
 	struct place *place = *state;
 
@@ -291,6 +308,9 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 	entry->drain_ms = entry->force_ms = 1;
 	entry->tag = config_tag_new("web-1", &label, 1);
 	entry->admin = ADMIN_MAINTENANCE;
+	entry->origin = ORIGIN_lease;
+	entry->ttl_ms = 30000;
+	entry->until_ms = 1;
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	root = json_load_file(place->path, 0, NULL);
 	item = json_array_get(json_object_get(root, "backends"), 0);
@@ -304,6 +324,7 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 	}
 	assert_int_equal(json_array_size(json_object_get(root, "tags")), 1);
 	assert_int_equal(json_array_size(json_object_get(root, "states")), 1);
+	assert_int_equal(json_array_size(json_object_get(root, "origins")), 1);
 	json_decref(root);
 	overrides_done(&written);
 }
@@ -320,6 +341,32 @@ static void names_beside_the_other_keys_of_an_entry_are_read(void **state)
 				   "\"name\": \"web-1\"}]}");
 	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
 	assert_string_equal(overrides_find(&read, "web", &one)->tag->name, "web-1");
+	overrides_done(&read);
+}
+
+static void a_backend_of_an_origin_that_is_not_known_is_as_one_added_by_hand(void **state)
+{
+	struct place *place = *state;
+	struct addr one = test_addr("10.0.0.1");
+	struct overrides read;
+	static struct test_log log;
+	char newer[128];
+
+	snprintf(newer, sizeof(newer), "%s.newer", place->path);
+	test_file_put(place->path,
+		      "{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": "
+		      "\"10.0.0.1\", \"weight\": 1, \"added\": true, \"drain\": true}], "
+		      "\"origins\": [{\"service\": \"web\", \"address\": \"10.0.0.1\", \"from\": "
+		      "\"star\"}, {\"service\": \"web\", \"address\": \"10.0.0.2\", \"from\": "
+		      "\"lease\"}]}");
+	test_log_begin(&log);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_non_null(strstr(test_log_end(&log), ": 1 keys that this lbd does not know, such as "
+						   "\"star\""));
+	assert_int_equal(read.count, 1);
+	assert_int_equal(overrides_find(&read, "web", &one)->origin, ORIGIN_config);
+	assert_true(overrides_find(&read, "web", &one)->drain);
+	unlink(newer);
 	overrides_done(&read);
 }
 
@@ -483,6 +530,9 @@ int main(void)
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(names_beside_the_other_keys_of_an_entry_are_read,
 					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		a_backend_of_an_origin_that_is_not_known_is_as_one_added_by_hand, set_up,
+		tear_down),
 	    cmocka_unit_test_setup_teardown(what_a_newer_lbd_wrote_is_ignored_named_and_kept,
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(entries_beyond_the_most_are_dropped, set_up, tear_down),

@@ -42,8 +42,9 @@ static const char *warned(char ret[1024])
 	return ret;
 }
 
-/* So many backends, of them so many that are being removed. */
-static void change(struct config *config, unsigned count, unsigned removed)
+/* So many backends, of them so many that are being removed, and the last ones of this origin. */
+static void change_of(struct config *config, unsigned count, unsigned removed, unsigned by_itself,
+		      enum origin origin)
 {
 	static struct backend backends[8];
 	static struct backend *list[8];
@@ -51,11 +52,18 @@ static void change(struct config *config, unsigned count, unsigned removed)
 
 	for (unsigned i = 0; i < count; i++) {
 		backends[i] = (struct backend){.removed = i < removed};
+		if (i >= count - by_itself)
+			backends[i].origin = origin;
 		list[i] = &backends[i];
 	}
 	service.backends_count = count;
 	ring_warn_of_change(&state, &service);
 	config_free(config);
+}
+
+static void change(struct config *config, unsigned count, unsigned removed)
+{
+	change_of(config, count, removed, 0, ORIGIN_config);
 }
 
 static void a_backend_that_makes_the_ring_larger_is_warned_of(void **unused)
@@ -90,6 +98,21 @@ static void one_that_leaves_it_as_large_is_not(void **unused)
 	assert_string_equal(warned(text), "");
 }
 
+static void what_comes_by_itself_is_as_if_it_were_in_the_file(void **unused)
+{
+	char text[1024];
+
+	change_of(parse(", algorithm: source-hash", TWO), 3, 0, 1, ORIGIN_lease);
+	assert_string_equal(warned(text), "");
+	change_of(parse(", algorithm: source-hash", TWO), 3, 0, 1, ORIGIN_source);
+	assert_string_equal(warned(text), "");
+	change_of(parse(", algorithm: source-hash", TWO), 3, 0, 1, ORIGIN_runtime);
+	assert_non_null(strstr(warned(text), "with the 2 of the file: "));
+	change_of(parse(", algorithm: source-hash", TWO), 3, 1, 1, ORIGIN_lease);
+	assert_non_null(strstr(warned(text), "509 with the 3 of the file, registrations and "
+					     "sources: "));
+}
+
 static void of_a_service_that_the_file_does_not_have_nothing_is_said(void **unused)
 {
 	struct config *config = parse(", algorithm: source-hash", TWO);
@@ -119,6 +142,9 @@ static void a_weight_that_makes_a_coarse_ring_fine_is_warned_of_when_it_is_saved
 	    "service web: from the next reload on its ring has 509 slots, 251 before: balancers "
 	    "that share its traffic need the same file at the same time, or `slots: 251` in it, "
 	    "which keeps the size");
+	save(", backends-from: { file: /etc/lbd/web }", THREE,
+	     TWO ", { address: 10.0.0.3, weight: 7 }");
+	assert_string_equal(warned(text), "");
 	save("", TWO, "{ address: 10.0.0.1, weight: 7 }, { address: 10.0.0.2 }");
 	assert_string_equal(warned(text), "");
 	save(", slots: 251", THREE, TWO ", { address: 10.0.0.3, weight: 7 }");
@@ -131,6 +157,7 @@ int main(void)
 	    cmocka_unit_test(a_backend_that_makes_the_ring_larger_is_warned_of),
 	    cmocka_unit_test(a_backend_that_makes_it_smaller_too),
 	    cmocka_unit_test(one_that_leaves_it_as_large_is_not),
+	    cmocka_unit_test(what_comes_by_itself_is_as_if_it_were_in_the_file),
 	    cmocka_unit_test(of_a_service_that_the_file_does_not_have_nothing_is_said),
 	    cmocka_unit_test(a_weight_that_makes_a_coarse_ring_fine_is_warned_of_when_it_is_saved),
 	};

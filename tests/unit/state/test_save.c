@@ -126,6 +126,38 @@ static void an_added_service_is_written_with_the_changes_of_its_backends(void **
 			"    - {address: 10.0.0.4, weight: 9, name: four, labels: {zone: a b}}\n");
 }
 
+static void what_comes_by_itself_is_not_written(void **unused)
+{
+	add_backend("web", "10.0.0.7");
+	change("web", "10.0.0.7")->origin = ORIGIN_lease;
+	expect(HEAD WEB);
+	add_backend("web", "10.0.0.8");
+	add_backend("web", "10.0.0.9");
+	change("web", "10.0.0.9")->origin = ORIGIN_lease;
+	change("web", "10.0.0.9")->drain = true;
+	expect(HEAD WEB "      - { address: 10.0.0.8, weight: 9 }\n");
+}
+
+static void an_added_service_with_a_source_alone_gets_a_list_of_backends(void **unused)
+{
+	static const char text[] = "{\"name\":\"api\",\"vip\":\"192.0.2.30\",\"protocol\":\"tcp\","
+				   "\"port\":443,\"backends-from\":{\"file\":\"/etc/lbd/api\"}}";
+	struct config *config = state.config;
+	struct error err;
+
+	if (config_add_service(config, text, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(overrides_add_service(&state.overrides,
+					       &config->services[config->services_count - 1], text),
+			 0);
+	add_backend("api", "10.0.0.8");
+	add_backend("api", "10.0.0.9");
+	change("api", "10.0.0.9")->origin = ORIGIN_source;
+	expect(HEAD WEB "  - name: api\n    vip: 192.0.2.30\n    protocol: tcp\n    port: 443\n"
+			"    backends-from: {file: /etc/lbd/api}\n"
+			"    backends:\n    - {address: 10.0.0.8, weight: 9}\n");
+}
+
 static void a_removed_service_goes_and_another_comes(void **unused)
 {
 	assert_int_equal(overrides_add_service(&state.overrides, &state.config->services[0], NULL),
@@ -178,6 +210,8 @@ int main(void)
 	    TEST(an_added_service_is_written_with_the_changes_of_its_backends),
 	    TEST(a_removed_service_goes_and_another_comes),
 	    TEST(a_state_is_not_saved_and_that_is_said),
+	    TEST(what_comes_by_itself_is_not_written),
+	    TEST(an_added_service_with_a_source_alone_gets_a_list_of_backends),
 	    TEST(without_a_change_the_text_stays),
 	};
 

@@ -1523,12 +1523,35 @@ static void overrides_apply_over_the_file(void **unused)
 	assert_int_equal(world.services[0]->backends_count, 3);
 	assert_int_equal(find(&world, "10.0.0.1")->weight, 7);
 	assert_true(find(&world, "10.0.0.1")->drain);
-	assert_true(find(&world, "10.0.0.1")->runtime);
+	assert_int_equal(find(&world, "10.0.0.1")->origin, ORIGIN_config);
+	assert_int_equal(find(&world, "10.0.0.9")->origin, ORIGIN_runtime);
 	assert_null(find(&world, "10.0.0.2"));
 	assert_int_equal(find(&world, "10.0.0.9")->weight, 3);
-	assert_false(find(&world, "2001:db8::3")->runtime);
 	world_free(&world);
 	overrides_done(&worlds.overrides);
+}
+
+/* As those of `backends-from`, which come later than the service. */
+static void a_service_without_backends_opens_with_the_results_of_its_first_ones(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, empty, world, next;
+
+	worlds_set(&worlds);
+	worlds.service.backends_count = 0;
+	empty = build(&worlds, &none);
+	service_weigh(empty.services[0], NOW, WALL);
+	assert_true(empty.services[0]->opened);
+	worlds.service.backends_count = 3;
+	world = build(&worlds, &empty);
+	assert_false(world.services[0]->opened);
+	assert_true(world.services[0]->opens_ms > clock_monotonic_ms());
+	world.services[0]->opened = true;
+	next = build(&worlds, &world);
+	assert_true(next.services[0]->opened);
+	world_free(&next);
+	world_free(&world);
+	world_free(&empty);
 }
 
 static void the_file_can_drain_and_a_run_time_change_can_end_that(void **unused)
@@ -1541,7 +1564,6 @@ static void the_file_can_drain_and_a_run_time_change_can_end_that(void **unused)
 	worlds.backends[0].drain = true;
 	present = build(&worlds, &none);
 	assert_true(find(&present, "10.0.0.1")->drain);
-	assert_false(find(&present, "10.0.0.1")->runtime);
 	assert_false(find(&present, "10.0.0.2")->drain);
 	find(&present, "10.0.0.1")->drain_ms = 5;
 	next = build(&worlds, &present);
@@ -1938,6 +1960,7 @@ int main(void)
 	    cmocka_unit_test(latency_rises_at_once_and_falls_by_half_in_five_seconds),
 	    cmocka_unit_test(latency_falls_at_the_same_rate_however_often_it_is_measured),
 	    cmocka_unit_test(overrides_apply_over_the_file),
+	    cmocka_unit_test(a_service_without_backends_opens_with_the_results_of_its_first_ones),
 	    cmocka_unit_test(the_file_can_drain_and_a_run_time_change_can_end_that),
 	    cmocka_unit_test(backends_keep_their_state),
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),

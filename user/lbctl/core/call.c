@@ -270,7 +270,12 @@ static void keep_warnings(struct call *call, const json_t *answer)
 	json_array_extend(call->warnings, warnings);
 }
 
-int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err)
+typedef int send_fn(struct client *client, const char *path, const json_t *body, json_t **ret,
+		    struct error *err);
+
+/* Takes over body. */
+static int change(struct call *call, send_fn *send, const char *path, json_t *body, json_t **ret,
+		  struct error *err)
 {
 	json_t *answer = NULL;
 	int rc;
@@ -279,7 +284,7 @@ int call_post(struct call *call, const char *path, json_t *body, json_t **ret, s
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = connect_once(call, err);
 	if (!rc)
-		rc = answered(call, client_post(call->client, path, body, &answer, err), &answer);
+		rc = answered(call, send(call->client, path, body, &answer, err), &answer);
 	json_decref(body);
 	if (!rc)
 		keep_warnings(call, answer);
@@ -287,6 +292,30 @@ int call_post(struct call *call, const char *path, json_t *body, json_t **ret, s
 		*ret = answer;
 	else
 		json_decref(answer);
+	return rc;
+}
+
+int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err)
+{
+	return change(call, client_post, path, body, ret, err);
+}
+
+int call_put_backend(struct call *call, const char *service, const char *address, json_t *body,
+		     json_t **ret, struct error *err)
+{
+	_cleanup_free_ char *escaped = NULL, *path = NULL;
+	int rc = connect_once(call, err);
+
+	if (!rc) {
+		escaped = client_escape(call->client, service);
+		if (!escaped ||
+		    asprintf(&path, "/v1/services/%s/backends/%s", escaped, address) < 0)
+			path = NULL;
+		rc = path ? 0 : error_set(err, -ENOMEM, "out of memory");
+	}
+	if (!rc)
+		return change(call, client_put, path, body, ret, err);
+	json_decref(body);
 	return rc;
 }
 

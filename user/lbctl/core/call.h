@@ -53,7 +53,11 @@ const char *call_next_option(const struct call *call, const char *name, unsigned
 int call_get(struct call *call, const char *path, json_t **ret, struct error *err);
 /* Takes over body, also on failure; body NULL is -ENOMEM. ret may be NULL. */
 int call_post(struct call *call, const char *path, json_t *body, json_t **ret, struct error *err);
-/* The same, but texts of the answer are as lbd sent them: for a terminal, call_make_printable. */
+/* PUTs what a backend is to be; else as call_post. */
+int call_put_backend(struct call *call, const char *service, const char *address, json_t *body,
+		     json_t **ret, struct error *err);
+/* As call_post, but texts of the answer are as lbd sent them: for a terminal, call_make_printable.
+ */
 int call_post_raw(struct call *call, const char *path, json_t *body, json_t **ret,
 		  struct error *err);
 /* Names and sentences of an answer may hold what others chose: takes out what a terminal obeys. */

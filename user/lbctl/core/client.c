@@ -235,11 +235,14 @@ static int finish(struct client *client, CURLcode code, json_t **ret, struct err
 	return rc;
 }
 
-static int request(struct client *client, const char *path, const char *post, json_t **ret,
-		   struct error *err)
+/* body: NULL: none. */
+static int request(struct client *client, const char *method, const char *path, const char *body,
+		   json_t **ret, struct error *err)
 {
-	int rc = prepare(client, path, post, err);
+	int rc = prepare(client, path, body, err);
 
+	if (!rc && body)
+		curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
 	return rc ? rc : finish(client, curl_easy_perform(client->curl), ret, err);
 }
 
@@ -284,15 +287,27 @@ int client_end(struct client *client, json_t **ret, struct error *err)
 
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err)
 {
-	return request(client, path, NULL, ret, err);
+	return request(client, "GET", path, NULL, ret, err);
 }
 
-int client_post(struct client *client, const char *path, const json_t *body, json_t **ret,
-		struct error *err)
+static int send_body(struct client *client, const char *method, const char *path,
+		     const json_t *body, json_t **ret, struct error *err)
 {
 	_cleanup_free_ char *text = json_dumps(body, JSON_COMPACT);
 
 	if (!text)
 		return error_set(err, -ENOMEM, "out of memory");
-	return request(client, path, text, ret, err);
+	return request(client, method, path, text, ret, err);
+}
+
+int client_post(struct client *client, const char *path, const json_t *body, json_t **ret,
+		struct error *err)
+{
+	return send_body(client, "POST", path, body, ret, err);
+}
+
+int client_put(struct client *client, const char *path, const json_t *body, json_t **ret,
+	       struct error *err)
+{
+	return send_body(client, "PUT", path, body, ret, err);
 }

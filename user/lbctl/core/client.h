@@ -20,6 +20,8 @@ void client_close(struct client *client); /* NULL is fine */
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err);
 int client_post(struct client *client, const char *path, const json_t *body, json_t **ret,
 		struct error *err);
+int client_put(struct client *client, const char *path, const json_t *body, json_t **ret,
+	       struct error *err);
 
 /* client_get in three steps, for a caller with something else to do meanwhile. One at a time, and
  * none of the calls above between the first step and the last. */

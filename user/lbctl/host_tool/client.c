@@ -25,6 +25,12 @@ int client_post(struct client *client, const char *path, const json_t *body, jso
 	return -EOPNOTSUPP;
 }
 
+int client_put(struct client *client, const char *path, const json_t *body, json_t **ret,
+	       struct error *err)
+{
+	return -EOPNOTSUPP;
+}
+
 char *client_escape(struct client *client, const char *text)
 {
 	return NULL;

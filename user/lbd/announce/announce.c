@@ -565,7 +565,7 @@ void announce_free(struct announce *announce)
 {
 	if (!announce)
 		return;
-	state_on_change(announce->options.state, NULL, NULL);
+	state_on_change(announce->options.state, NULL, announce);
 	if (announce->tick)
 		event_free(announce->tick);
 	netlink_done(&announce->netlink);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lb_api.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "lbd/events/events.h"
@@ -40,6 +41,8 @@ static const struct api_route routes[] = {
     {"POST", LB_API_PREFIX "/backend/weight", api_weight, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/state", api_admin, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/node/drain", api_node_drain, API_LIST_NONE},
+    {"PUT", LB_API_PREFIX "/services/{service}/backends/{address}", api_put, API_LIST_NONE},
+    {"DELETE", LB_API_PREFIX "/services/{service}/backends/{address}", api_delete, API_LIST_NONE},
 };
 
 /* ---- answers ---- */
@@ -66,7 +69,7 @@ static const struct failure failures[] = {
     {-EINVAL, 400, ""},
     {-ENOENT, 404, "lbctl services and lbctl backends list what exists"},
     {-ENODEV, 404, ""},
-    {-ENOSYS, 405, "Use GET to read and POST to change"},
+    {-ENOSYS, 405, "Use GET to read and POST to change; docs/api.md names all requests"},
     {-EEXIST, 409, "Change it with lbctl backend weight, or remove it first"},
     {-EBUSY, 409, ""},
     {-EOPNOTSUPP, 409, "--mode generic works with every driver, but is slower"},
@@ -93,13 +96,65 @@ void api_answer_failure(struct face_call *call, int code, const char *sentence)
 
 /* ---- requests ---- */
 
+/* A part of a path, up to the next "/". */
+static size_t part_length(const char *at)
+{
+	return strcspn(at, "/");
+}
+
+/* Has the path the parts of the pattern? Those that it has in braces may be any, but not empty. */
+static bool path_fits(const char *pattern, const char *path)
+{
+	for (;;) {
+		size_t length = part_length(pattern), given = part_length(path);
+
+		if (*pattern == '{' ? !given
+				    : length != given || memcmp(pattern, path, length) != 0)
+			return false;
+		pattern += length;
+		path += given;
+		if (!*pattern || !*path)
+			return !*pattern && !*path;
+		pattern++;
+		path++;
+	}
+}
+
+/* The parts in braces become fields of the body. */
+static int read_path(const char *pattern, const char *path, json_t *body, struct error *err)
+{
+	while (*pattern && *path) {
+		size_t length = part_length(pattern), given = part_length(path), decoded_length;
+
+		if (*pattern == '{') {
+			_cleanup_free_ char *name = strndup(pattern + 1, length - 2),
+					    *raw = strndup(path, given),
+					    *decoded =
+						raw ? evhttp_uridecode(raw, 0, &decoded_length)
+						    : NULL;
+
+			if (!name || !decoded)
+				return error_set(err, -ENOMEM, "out of memory");
+			if (json_object_get(body, name))
+				return error_set(err, -EINVAL, "%s: expected it in the path alone",
+						 name);
+			if (strlen(decoded) != decoded_length ||
+			    json_object_set_new(body, name, json_string(decoded)))
+				return error_set(err, -EINVAL, "path: expected UTF-8");
+		}
+		pattern += length + (pattern[length] == '/');
+		path += given + (path[given] == '/');
+	}
+	return 0;
+}
+
 static int find_route(const char *method, const char *path, const struct api_route **ret,
 		      struct error *err)
 {
 	bool known = false;
 
 	for (unsigned i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (!path || strcmp(routes[i].path, path) != 0)
+		if (!path || !path_fits(routes[i].path, path))
 			continue;
 		known = true;
 		if (!strcmp(routes[i].method, method)) {
@@ -112,7 +167,7 @@ static int find_route(const char *method, const char *path, const struct api_rou
 	return error_set(err, -ENOENT, "%.64s: no such path", path ? path : "");
 }
 
-/* The body of a POST; an empty one counts as {}. */
+/* The body of a change; an empty one counts as {}. */
 static int read_body(const struct face_call *call, json_t **ret, struct error *err)
 {
 	size_t length = face_request(call)->content_length;
@@ -163,7 +218,7 @@ static int run_handler(const struct api_route *route, struct api_call *of, json_
 		rc = route->handler(of, ret, err);
 	if (of->body) {
 		state_collect(of->api->state, NULL);
-		log_debug("request: POST %s: %s", route->path, rc ? err->text : "ok");
+		log_debug("request: %s %s: %s", route->method, route->path, rc ? err->text : "ok");
 	}
 	if (of->body && !rc && *ret)
 		json_object_set_new(*ret, "warnings", warnings_json(&warnings));
@@ -194,7 +249,7 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 
 /* ---- changes ---- */
 
-/* A POST that waits for its turn as a task, or for its end. */
+/* A change that waits for its turn as a task, or for its end. */
 struct change {
 	struct api *api;
 	const struct api_route *route;
@@ -290,6 +345,14 @@ static int add_change(struct api *api, const struct api_route *route, json_t *bo
 	return 0;
 }
 
+/* Renewals of all servers may come at once, more of them than changes may wait. */
+static bool is_renewal(struct api *api, const struct api_route *route, json_t *body)
+{
+	struct api_call of = {.api = api, .body = body};
+
+	return route->handler == api_put && !tasks_running(api->tasks) && api_renew(&of);
+}
+
 /* 0: the call is answered, or waits for a list or for its change. */
 static int handle(struct api *api, struct face_call *call, const struct evhttp_uri *uri,
 		  struct error *err)
@@ -298,17 +361,21 @@ static int handle(struct api *api, struct face_call *call, const struct evhttp_u
 	struct evkeyvalq query = {0};
 	struct api_call of = {.api = api, .query = &query};
 	const struct api_route *route = NULL;
+	const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
 	json_t *body = NULL;
-	int rc = find_route(face_request(call)->method, uri ? evhttp_uri_get_path(uri) : NULL,
-			    &route, err);
+	int rc = find_route(face_request(call)->method, path, &route, err);
 
-	if (!rc && !strcmp(route->method, "POST"))
+	if (!rc && strcmp(route->method, "GET") != 0)
 		rc = read_body(call, &body, err);
-	if (rc)
+	if (!rc && body)
+		rc = read_path(route->path, path, body, err);
+	if (rc) {
+		json_decref(body);
 		return rc;
+	}
 	if (evhttp_parse_query_str(query_text ? query_text : "", &query)) {
 		rc = error_set(err, -EINVAL, "query: expected name=value");
-	} else if (body && api->tasks) {
+	} else if (body && api->tasks && !is_renewal(api, route, body)) {
 		rc = add_change(api, route, json_incref(body), call, err);
 	} else {
 		of.body = body;

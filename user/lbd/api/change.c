@@ -292,12 +292,26 @@ int api_add(struct api_call *call, json_t **ret, struct error *err)
 	return rc ? rc : answer_backend(call->api, &target, ret);
 }
 
+/* Takes over name. Returns rc. */
+static int answer_removed(const struct api *api, int rc, const struct target *target, json_t *name,
+			  json_t **ret)
+{
+	const struct service *service = state_find_service(api->state, target->service);
+	char address[ADDR_TEXT];
+
+	if (rc)
+		json_decref(name);
+	else
+		*ret = json_pack("{s:s, s:s, s:o, s:i}", "service", target->service, "address",
+				 addr_format(&target->address, address), "name", name, "others",
+				 service ? service_others(service, &target->address) : 0);
+	return rc;
+}
+
 int api_remove(struct api_call *call, json_t **ret, struct error *err)
 {
 	static const char *const fields[] = {"service", "address", "now", "force", NULL};
-	const struct service *service;
 	struct target target;
-	char address[ADDR_TEXT];
 	json_t *name;
 	bool now, force;
 	int rc;
@@ -310,15 +324,99 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 	name = name_json(call->api, &target);
 	rc = state_backend_remove(call->api->state, target.service, &target.address, now, force,
 				  err);
-	if (rc) {
-		json_decref(name);
-		return rc;
+	return answer_removed(call->api, rc, &target, name, ret);
+}
+
+#define TTL_MIN_MS 1000
+#define TTL_MAX_S  (365 * 24 * 3600)
+
+/* Seconds as a number, or as people write it; without the field 0: no end. */
+static int read_ttl(const json_t *body, uint64_t *ret_ms, struct error *err)
+{
+	json_t *ttl = json_object_get(body, "ttl");
+	int rc = 0;
+
+	*ret_ms = 0;
+	if (!ttl)
+		return 0;
+	if (json_is_integer(ttl)) {
+		if (json_integer_value(ttl) < 1 || json_integer_value(ttl) > TTL_MAX_S)
+			return error_set(err, -EINVAL,
+					 "ttl: expected seconds, an integer of 1 to %d, got %lld",
+					 TTL_MAX_S, (long long)json_integer_value(ttl));
+		*ret_ms = (uint64_t)json_integer_value(ttl) * 1000;
+		return 0;
 	}
-	service = state_find_service(call->api->state, target.service);
-	*ret = json_pack("{s:s, s:s, s:o, s:i}", "service", target.service, "address",
-			 addr_format(&target.address, address), "name", name, "others",
-			 service ? service_others(service, &target.address) : 0);
-	return 0;
+	rc = api_arg_duration(body, "ttl", ret_ms, err);
+	if (!rc && *ret_ms < TTL_MIN_MS)
+		return error_set(err, -EINVAL, "ttl: %s: expected 1s or longer",
+				 json_string_value(ttl));
+	return rc;
+}
+
+/* On success *ret holds a reference to its tag. */
+static int read_put(struct api_call *call, struct target *ret_target, struct state_put *ret,
+		    struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "weight", "ttl",
+					     "name",    "labels",  NULL};
+	int rc;
+
+	*ret = (struct state_put){.weight = 100};
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_new_target(call, ret_target, err)) ||
+	    (rc = read_ttl(call->body, &ret->ttl_ms, err)))
+		return rc;
+	if (json_object_get(call->body, "weight") &&
+	    (rc = api_arg_weight(call->body, "weight", &ret->weight, err)))
+		return rc;
+	return api_arg_tag(call->body, &ret->tag, err);
+}
+
+bool api_renew(struct api_call *call)
+{
+	struct state_put put;
+	struct target target;
+	struct error err;
+	bool renewed;
+
+	if (read_put(call, &target, &put, &err))
+		return false;
+	renewed = state_backend_renew(call->api->state, target.service, &target.address, &put);
+	config_tag_unref(put.tag);
+	return renewed;
+}
+
+int api_put(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct state_put put;
+	struct target target;
+	int rc = read_put(call, &target, &put, err);
+
+	if (rc)
+		return rc;
+	rc = state_backend_put(call->api->state, target.service, &target.address, &put, err);
+	config_tag_unref(put.tag);
+	return rc ? rc : answer_backend(call->api, &target, ret);
+}
+
+int api_delete(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "now", "force", NULL};
+	struct target target;
+	json_t *name;
+	bool now, force;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_new_target(call, &target, err)) ||
+	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
+		return rc;
+	name = name_json(call->api, &target);
+	rc = state_backend_delete(call->api->state, target.service, &target.address, now, force,
+				  err);
+	return answer_removed(call->api, rc, &target, name, ret);
 }
 
 /* As a number of ms, or as people write it. */

@@ -54,8 +54,8 @@ struct api_call {
 	struct list_query listed;      /* of a list, from its handler */
 };
 
-/* Those of POST run as tasks. 0 with *ret set, or -errno with the sentence for the user in err; the
- * table in api.c gives the HTTP status. */
+/* Those that change something run as tasks. 0 with *ret set, or -errno with the sentence for the
+ * user in err; the table in api.c gives the HTTP status. */
 typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
 
 /* Answers that grow with the number of services or backends are built in slices: listing.c. Events
@@ -69,8 +69,8 @@ enum api_list {
 };
 
 struct api_route {
-	const char *method; /* "GET" or "POST" */
-	const char *path;
+	const char *method;   /* "GET", or that of a change: "POST", "PUT", "DELETE" */
+	const char *path;     /* a part in braces is a field of the body: "/services/{service}" */
 	api_handler *handler; /* of a list: reads call->listed; NULL: there is nothing to read */
 	enum api_list list;
 };
@@ -113,7 +113,10 @@ json_t *api_node_json(const struct api *api); /* null: the config has no `announ
 
 /* ---- change.c ---- */
 api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
-    api_add, api_remove, api_drain, api_weight, api_admin;
+    api_add, api_remove, api_drain, api_weight, api_admin, api_put, api_delete;
+
+/* Does what api_put would, if that is a renewal and nothing else: see state_backend_renew. */
+bool api_renew(struct api_call *call);
 
 /* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "metrics_globals.h"
 #include "metrics_text.h"
 
@@ -118,6 +119,32 @@ static double service_observed_seconds(const struct service_view *of)
 	return (double)uptime_of(of).seen_ms / 1e3;
 }
 
+static const struct source_status *source_of(const struct service_view *of)
+{
+	static const struct source_status none;
+	const struct source_status *status =
+	    state_source_status(of->service->state, of->service->config->name);
+
+	return status ? status : &none;
+}
+
+static double service_source_backends(const struct service_view *of)
+{
+	return source_of(of)->named;
+}
+
+static double service_source_failed_seconds(const struct service_view *of)
+{
+	uint64_t since = source_of(of)->failed_ms, now = clock_wall_ms();
+
+	return since && now > since ? (double)(now - since) / 1e3 : since ? 1e-3 : 0;
+}
+
+static double service_source_failures(const struct service_view *of)
+{
+	return (double)source_of(of)->failures;
+}
+
 static const struct {
 	const char *name, *type, *help;
 	service_value *value;
@@ -157,6 +184,15 @@ static const struct {
      "Slots whose older flows still depend on an earlier backend.", service_transition},
     {"lbd_service_announced", "gauge", "1 if there is a route that announces the service's VIP.",
      service_announced},
+    {"lbd_service_source_backends", "gauge",
+     "Backends that the source of backends-from named last; 0: none yet, or no such source.",
+     service_source_backends},
+    {"lbd_service_source_failed_seconds", "gauge",
+     "Time for which the source of backends-from has failed; 0: it works, or there is none.",
+     service_source_failed_seconds},
+    {"lbd_service_source_failures_total", "counter",
+     "Reports of the source of backends-from that it failed, since lbd started.",
+     service_source_failures},
 };
 
 /* ---- backends ---- */

@@ -258,7 +258,7 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &latencies);
 	return json_pack(
 	    "{s:s, s:s?, s:o, s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, s:o, s:o}",
+	    "s:I, s:o, s:o, s:s}",
 	    "address", addr_format(&backend->address, address), "name",
 	    config_tag_name(backend->tag), "labels", api_labels_json(backend->tag), "condition",
 	    backend_condition_name(backend->condition), "why", backend->why, "since_ms",
@@ -269,18 +269,19 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	    number(stats.slots), "kept_slots", number(stats.kept_slots), "passed",
 	    number(backend->passed), "failed", number(backend->failed), "losses",
 	    number(backend->losses), "latency_us", quantiles_json(&latencies), "connects",
-	    connects_json(dp, &key, backend));
+	    connects_json(dp, &key, backend), "from", origin_name(backend->origin));
 }
 
 /* ---- events ---- */
 
-/* Events whose text may quote the config, in which values may be secrets, and what is said instead.
- */
+/* Events whose text may quote the config, or what a source answered, in which values may be
+ * secrets, and what is said instead. */
 static const struct {
 	const char *kind, *text;
 } quoting[] = {
     {"reload-refused", "the config was refused; lbctl events says why"},
     {"override-dropped", "run-time changes were dropped; lbctl events says which, and why"},
+    {"source-failed", "the source of a service's backends fails; lbctl services says why"},
 };
 
 static json_t *event_text(const json_t *whole)

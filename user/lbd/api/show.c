@@ -121,8 +121,10 @@ json_t *api_status_json(const struct api *api)
 	struct state_summary summary;
 	struct dp_memory memory;
 	struct utsname system;
+	unsigned sources, failed;
 
 	uname(&system);
+	state_count_sources(api->state, &sources, &failed);
 	snprintf(seed, sizeof(seed), "0x%016" PRIx64, dataplane_hash_seed(api->dp));
 	state_summarize(api->state, &summary);
 	dataplane_memory(api->dp, &memory);
@@ -130,7 +132,7 @@ json_t *api_status_json(const struct api *api)
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:i}, s:s, "
 	    "s:s, "
-	    "s:o, s:o, s:o, s:s}",
+	    "s:o, s:o, s:o, s:s, s:i, s:i}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
 	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "starting",
@@ -148,7 +150,7 @@ json_t *api_status_json(const struct api *api)
 	    number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
-	    "kernel", system.release);
+	    "kernel", system.release, "sources", sources, "sources_failed", failed);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -223,6 +225,32 @@ json_t *api_availability_json(const struct service *service)
 	return windows;
 }
 
+/* Since a time of CLOCK_REALTIME; null: there is none. */
+static json_t *age_json(uint64_t at_ms)
+{
+	uint64_t now = clock_wall_ms();
+
+	return seconds_json(at_ms, now > at_ms ? now - at_ms : 0);
+}
+
+/* null: backends come from the config and from registrations alone. */
+static json_t *source_json(const struct api *api, const struct config_service *config)
+{
+	const struct source_status none = {0},
+				   *status = state_source_status(api->state, config->name);
+
+	if (!config_from_kind(&config->from))
+		return json_null();
+	if (!status)
+		status = &none;
+	return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o, s:s, s:i, s:s}", "kind",
+			 config_from_kind(&config->from), "what", config_from_what(&config->from),
+			 "min", config->from.min, "named", status->named, "listed_s",
+			 age_json(status->listed_ms), "failed_s", age_json(status->failed_ms),
+			 "why", status->why, "ignored", status->ignored, "ignored_why",
+			 status->ignored_why);
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -235,7 +263,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -248,7 +276,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
-	    api_availability_json(service), "runtime", config->file == CONFIG_RUNTIME);
+	    api_availability_json(service), "runtime", config->file == CONFIG_RUNTIME, "source",
+	    source_json(api, config));
 }
 
 /* ---- backends ---- */
@@ -379,6 +408,19 @@ json_t *api_labels_json(const struct config_tag *tag)
 	return object;
 }
 
+/* null: it has none. Without a ttl it has no end. */
+static json_t *lease_json(const struct backend *backend)
+{
+	uint64_t now = clock_monotonic_ms();
+
+	if (backend->origin != ORIGIN_lease || backend->removed)
+		return json_null();
+	return json_pack("{s:o, s:o}", "ttl_s", seconds_json(backend->ttl_ms, backend->ttl_ms),
+			 "left_s",
+			 seconds_json(backend->ttl_ms,
+				      backend->until_ms > now ? backend->until_ms - now + 999 : 0));
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
@@ -390,7 +432,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -404,7 +446,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "admin",
 	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
 	    checks_json(backend, now), "damped_s", damped_json(backend), "connects",
-	    connects_json(api, backend));
+	    connects_json(api, backend), "from", origin_name(backend->origin), "lease",
+	    lease_json(backend));
 }
 
 #define FILTER_MAX 256 /* bytes */

@@ -57,6 +57,24 @@ struct config_limit {
 	uint8_t source4, source6; /* prefix length; default 24 and 56 */
 };
 
+/* `backends-from`: a source that names backends. One of the texts says which kind it is of. */
+struct config_from {
+	char *file;   /* `file: PATH` */
+	char *dns;    /* `dns: NAME` */
+	char *server; /* addresses with or without port, separated by blanks; NULL: the system's */
+	uint8_t record;        /* enum config_record; default A */
+	char *etcd;            /* URLs of one cluster, separated by blanks */
+	char *prefix;          /* of the keys there */
+	char *ca, *cert, *key; /* paths of PEM files; NULL: none */
+	uint32_t min;          /* a list with fewer is not believed; default 1 */
+};
+
+enum config_record { CONFIG_RECORD_A, CONFIG_RECORD_AAAA, CONFIG_RECORD_SRV };
+
+#define CONFIG_FROM_TEXT  1023 /* bytes of each text: as CONFIG_MAX_TEXT */
+#define CONFIG_FROM_TEXTS 8    /* that it has */
+#define CONFIG_FROM_MAX   1024 /* backends that a source names at most */
+
 struct config_service {
 	char *name; /* unique; default "VIP:port/protocol" */
 	struct addr vip;
@@ -84,8 +102,9 @@ struct config_service {
 	/* `agent: { port, interval, timeout, send }`; type NULL: none is asked */
 	struct health_spec agent;
 	struct config_lists lists;
-	struct config_backend *backends;
+	struct config_backend *backends; /* none only with `backends-from` */
 	unsigned backends_count;
+	struct config_from from;
 	/* of config_texts, or CONFIG_RUNTIME, and its number in the `services` there */
 	unsigned file, place;
 };
@@ -207,6 +226,16 @@ const struct config_backend *config_find_named(const struct config_service *serv
 					       const char *name);
 /* Do both have the same VIP, protocol and port? That is what the data plane knows a service by. */
 bool config_same_service(const struct config_service *a, const struct config_service *b);
+/* "file", "dns", "etcd", NULL: no source. The name of a source_kind (lbd/sources). */
+const char *config_from_kind(const struct config_from *from);
+/* What the source is, as the config names it: a path, a name, URLs. */
+const char *config_from_what(const struct config_from *from);
+bool config_from_equal(const struct config_from *a, const struct config_from *b);
+/* 0 or -ENOMEM; then what was copied is in *ret, for config_from_done. */
+int config_from_copy(const struct config_from *from, struct config_from *ret);
+void config_from_done(struct config_from *from);
+/* One of its texts, by a number below CONFIG_FROM_TEXTS. */
+char **config_from_text(struct config_from *from, unsigned index);
 /* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with
  * the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,

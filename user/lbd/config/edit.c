@@ -26,6 +26,7 @@ struct editor {
 	size_t *lines; /* where each line begins, and the end of the text */
 	size_t lines_count;
 	unsigned *uses; /* of each node, by its index from 1: aliases make more than one */
+	bool *begun;    /* of each node: a service that gets a list of backends */
 	struct splice *splices;
 	size_t count, size;
 	int error;
@@ -367,6 +368,53 @@ static void add_backend(struct editor *editor, const yaml_node_t *list,
 		editor->error = -ENOMEM;
 }
 
+/* A service with `backends-from` may have no list yet: it follows the other keys. */
+static void add_to_no_list(struct editor *editor, int service, const struct config_edit *edit)
+{
+	const yaml_node_t *node = node_of(editor, service);
+	const yaml_node_pair_t *pairs = node->data.mapping.pairs.start;
+	_cleanup_free_ char *text = describe_new(edit);
+	bool begun = editor->begun[service];
+	const char *eol;
+	size_t at;
+	int column;
+
+	if (!text) {
+		editor->error = -ENOMEM;
+		return;
+	}
+	editor->begun[service] = true;
+	if (node->data.mapping.style == YAML_FLOW_MAPPING_STYLE) {
+		pairs = node->data.mapping.pairs.top - 1;
+		at = offset_of(editor, &node_of(editor, pairs->value)->end_mark);
+		splice(editor, at, at, begun ? ", %s" : ", backends: [%s", text);
+		return;
+	}
+	column = (int)node_of(editor, pairs->key)->start_mark.column;
+	eol = line_end(editor, last_line(editor, node), &at);
+	if (!begun)
+		splice(editor, at, at, "%s%*sbackends:", eol, column, "");
+	splice(editor, at, at, "%s%*s- %s", eol, column + 2, "", text);
+}
+
+/* Of those that add_to_no_list has begun. */
+static void end_lists(struct editor *editor)
+{
+	const yaml_document_t *document = &editor->source->document;
+	int count = (int)(document->nodes.top - document->nodes.start);
+
+	for (int i = 1; i <= count; i++) {
+		const yaml_node_t *node = node_of(editor, i);
+		size_t at;
+
+		if (!editor->begun[i] || node->data.mapping.style != YAML_FLOW_MAPPING_STYLE)
+			continue;
+		at = offset_of(editor,
+			       &node_of(editor, node->data.mapping.pairs.top[-1].value)->end_mark);
+		splice(editor, at, at, "]");
+	}
+}
+
 /* ---- services ---- */
 
 /* A JSON object as an item of a block list: a line for each key. */
@@ -467,8 +515,12 @@ static void edit_one(struct editor *editor, const struct config_edit *edit)
 	    config_source_pair(editor->source, node_of(editor, service), "backends");
 	int item;
 
-	if (editor->uses[service] > 1 || editor->uses[backends->value] > 1) {
+	if (editor->uses[service] > 1 || (backends && editor->uses[backends->value] > 1)) {
 		editor->error = -EINVAL;
+		return;
+	}
+	if (!backends) {
+		add_to_no_list(editor, service, edit);
 		return;
 	}
 	list = node_of(editor, backends->value);
@@ -491,15 +543,17 @@ static int edit_all(struct editor *editor, unsigned file, const struct config_ed
 		    unsigned count)
 {
 	const yaml_document_t *document = &editor->source->document;
+	const size_t nodes = (size_t)(document->nodes.top - document->nodes.start);
 
-	editor->uses = calloc((size_t)(document->nodes.top - document->nodes.start) + 1,
-			      sizeof(*editor->uses));
-	if (!editor->uses || !find_lines(editor))
+	editor->uses = calloc(nodes + 1, sizeof(*editor->uses));
+	editor->begun = calloc(nodes + 1, sizeof(*editor->begun));
+	if (!editor->uses || !editor->begun || !find_lines(editor))
 		return -ENOMEM;
 	count_uses(editor);
 	for (unsigned i = 0; i < count && !editor->error; i++)
 		if (edits[i].file == file && !edits[i].added_service && !edits[i].remove_service)
 			edit_one(editor, &edits[i]);
+	end_lists(editor);
 	if (!editor->error)
 		edit_services(editor, file, edits, count);
 	return editor->error;
@@ -508,6 +562,7 @@ static int edit_all(struct editor *editor, unsigned file, const struct config_ed
 static void editor_done(struct editor *editor)
 {
 	free(editor->uses);
+	free(editor->begun);
 	free(editor->lines);
 	for (size_t i = 0; i < editor->count; i++)
 		free(editor->splices[i].text);

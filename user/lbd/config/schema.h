@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The keys of a config file, and their values as libcyaml loads them: words of a fixed set as
+/* The keys of a config file, and their values as load.c makes them: words of a fixed set as
  * numbers, the rest as text. A NULL pointer: the key is missing. */
 #ifndef LBD_CONFIG_SCHEMA_H
 #define LBD_CONFIG_SCHEMA_H
@@ -48,6 +48,11 @@ struct raw_target { /* `health` of a backend */
 	char *port, *address, *agent_port;
 };
 
+struct raw_from {
+	char *file, *dns, *server, *etcd, *prefix, *ca, *cert, *key, *min;
+	uint8_t *record; /* enum config_record */
+};
+
 struct raw_backend {
 	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
@@ -59,6 +64,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	uint8_t protocol; /* enum config_protocol */
 	struct raw_backend *backends;
 	unsigned backends_count;
+	struct raw_from *from;
 	/* ---- */
 	char *algorithm, *affinity_timeout, *slow_start, *flap_damping, *panic_threshold;
 	uint8_t *hash;       /* enum lb_hash_fields */

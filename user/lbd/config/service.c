@@ -8,6 +8,7 @@
 
 #include "lbd/algo/algo.h"
 #include "lbd/health/health.h"
+#include "from.h"
 #include "health.h"
 #include "labels.h"
 #include "lists.h"
@@ -236,7 +237,11 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 static void read_backends(const struct config_place *at, const struct raw_service *raw,
 			  struct config_service *service)
 {
-	service->backends = calloc(raw->backends_count, sizeof(*service->backends));
+	if (!raw->backends && !raw->from)
+		config_complain_missing(at, "backends", "expected a list");
+	if (raw->from)
+		config_read_from(at, raw->from, &service->from);
+	service->backends = calloc(raw->backends_count + 1, sizeof(*service->backends));
 	if (!service->backends) {
 		config_source_oom(at->source);
 		return;
@@ -436,5 +441,6 @@ void config_service_done(struct config_service *service)
 	for (unsigned i = 0; i < service->backends_count; i++)
 		config_tag_unref(service->backends[i].tag);
 	free(service->backends);
+	config_from_done(&service->from);
 	config_lists_done(&service->lists);
 }

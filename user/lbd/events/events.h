@@ -16,51 +16,56 @@
 #include "lbd/host/host.h"
 
 /* The names in JSON, with "-" for "_". They are listed in docs/api.md and docs/openapi.yaml. */
-#define EVENT_KINDS(X)                                                            \
-	X(backend_added)                                                          \
-	X(backend_removed) /* by hand: at once, or once it is drained */          \
-	X(backend_gone)    /* a backend that was removed has drained */           \
-	X(backend_weight)                                                         \
-	X(backend_undrained)                                                      \
-	X(backend_state)  /* set by hand, or no longer */                         \
-	X(backend_forced) /* a drain has reached its deadline */                  \
-	X(backend_up)                                                             \
-	X(backend_starting)                                                       \
-	X(backend_draining)                                                       \
-	X(backend_drained)                                                        \
-	X(backend_checking)                                                       \
-	X(backend_damped) /* it flaps */                                          \
-	X(backend_maintenance)                                                    \
-	X(backend_no_next_hop)                                                    \
-	X(backend_down)                                                           \
-	X(backends_changed) /* the sum of those that changed at the same time */  \
-	X(service_added)                                                          \
-	X(service_removed)                                                        \
-	X(service_up)                                                             \
-	X(service_panic)                                                          \
-	X(service_backup)                                                         \
-	X(service_blind)                                                          \
-	X(service_down)                                                           \
-	X(services_changed) /* the sum */                                         \
-	X(interface_attached)                                                     \
-	X(interface_taken_over)                                                   \
-	X(interface_detached)                                                     \
-	X(interface_lost)                                                         \
-	X(interface_refused) /* it could not be attached */                       \
-	X(node_ordered)      /* to drain, to withdraw its VIPs, or to end that */ \
-	X(node_starting)                                                          \
-	X(node_up)                                                                \
-	X(node_draining)                                                          \
-	X(node_blind)                                                             \
-	X(node_withdrawn)                                                         \
-	X(vip_announced)                                                          \
-	X(vip_withdrawn)                                                          \
-	X(reload_accepted)                                                        \
-	X(reload_refused)                                                         \
-	X(lists_reloaded)                                                         \
-	X(override_kept) /* a run-time change, by a reload */                     \
-	X(override_dropped)                                                       \
-	X(lbd_started)                                                            \
+#define EVENT_KINDS(X)                                                           \
+	X(backend_added)                                                         \
+	X(backend_removed) /* by hand: at once, or once it is drained */         \
+	X(backend_gone)    /* a backend that was removed has drained */          \
+	X(backend_weight)                                                        \
+	X(backend_undrained)                                                     \
+	X(backend_state)      /* set by hand, or no longer */                    \
+	X(backend_registered) /* by the API, with a lease */                     \
+	X(backend_lapsed)     /* its lease has ended */                          \
+	X(backend_forced)     /* a drain has reached its deadline */             \
+	X(backend_up)                                                            \
+	X(backend_starting)                                                      \
+	X(backend_draining)                                                      \
+	X(backend_drained)                                                       \
+	X(backend_checking)                                                      \
+	X(backend_damped) /* it flaps, or its connects fail */                   \
+	X(backend_maintenance)                                                   \
+	X(backend_no_next_hop)                                                   \
+	X(backend_down)                                                          \
+	X(backends_changed) /* the sum of those that changed at the same time */ \
+	X(service_added)                                                         \
+	X(service_removed)                                                       \
+	X(service_up)                                                            \
+	X(service_panic)                                                         \
+	X(service_backup)                                                        \
+	X(service_blind)                                                         \
+	X(service_down)                                                          \
+	X(services_changed) /* the sum */                                        \
+	X(interface_attached)                                                    \
+	X(interface_taken_over)                                                  \
+	X(interface_detached)                                                    \
+	X(interface_lost)                                                        \
+	X(interface_refused) /* it could not be attached */                      \
+	X(source_changed)    /* `backends-from`: it names others than before */  \
+	X(source_failed)     /* its last list stays */                           \
+	X(source_recovered)                                                      \
+	X(node_ordered) /* to drain, to withdraw its VIPs, or to end that */     \
+	X(node_starting)                                                         \
+	X(node_up)                                                               \
+	X(node_draining)                                                         \
+	X(node_blind)                                                            \
+	X(node_withdrawn)                                                        \
+	X(vip_announced)                                                         \
+	X(vip_withdrawn)                                                         \
+	X(reload_accepted)                                                       \
+	X(reload_refused)                                                        \
+	X(lists_reloaded)                                                        \
+	X(override_kept) /* a run-time change, by a reload */                    \
+	X(override_dropped)                                                      \
+	X(lbd_started)                                                           \
 	X(lbd_stopped)
 
 enum event_kind {

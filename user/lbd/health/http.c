@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "curl_loop.h"
+#include "lbd/host/host.h"
 #include "failure.h"
 #include "health.h"
 #include "source.h"

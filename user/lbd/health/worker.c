@@ -18,7 +18,6 @@
 
 #include "attempt.h"
 #include "common/clock.h"
-#include "confine.h"
 #include "descriptor.h"
 #include "message.h"
 
@@ -279,7 +278,7 @@ static int start(struct worker *worker, struct error *err)
 	if (!worker->base || lateness_new(worker->base, &worker->lateness))
 		return error_set(err, -ENOMEM, "out of memory");
 	if ((rc = attempts_new(worker->base, worker->lateness, true, &worker->attempts, err)) ||
-	    (rc = confine_calls(err)))
+	    (rc = confine_calls(&(struct confine_options){.messages = WORKER_FD}, err)))
 		return rc;
 	TAILQ_INIT(&worker->outgoing);
 	event_assign(&worker->readable, worker->base, WORKER_FD, EV_READ | EV_PERSIST, on_readable,

@@ -6,6 +6,8 @@
 
 #include "common/error.h"
 #include "command.h"
+#include "confine.h"
+#include "curl_loop.h"
 #include "kernel.h"
 #include "lateness.h"
 #include "loop.h"

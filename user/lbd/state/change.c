@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -178,7 +179,7 @@ static int check_tag(const struct change *change, const struct config_tag *tag, 
 		return error_set(err, -EINVAL,
 				 "is in the config file, which has its name and labels: expected "
 				 "neither");
-	if (there && !there->removed)
+	if (there && there != change->backend && !there->removed)
 		return error_set(err, -EINVAL,
 				 "name: %s: backend %s has the same name: expected another", name,
 				 addr_format(&there->address, other));
@@ -212,6 +213,74 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	return rc;
 }
 
+/* -EBUSY with the reason in err: the backend is not one that an API may register. */
+static int check_put(const struct change *change, struct error *err)
+{
+	if (change->file)
+		return error_set(err, -EBUSY,
+				 "is in the config file: expected a backend that is not");
+	if (change->entry->origin == ORIGIN_source)
+		return error_set(err, -EBUSY,
+				 "comes from `backends-from`: expected a backend that does not");
+	return 0;
+}
+
+static void report_put(const struct change *change, const struct state_put *put, bool is_new)
+{
+	char ttl[DURATION_TEXT];
+
+	change_report(change, EVENT_backend_registered, " %s, weight %" PRIu32 "%s%s",
+		      is_new ? "registered" : "changed its registration", put->weight,
+		      put->ttl_ms ? ", ttl " : "",
+		      put->ttl_ms ? duration_exact(put->ttl_ms, ttl) : "");
+}
+
+static void set_lease(struct override *entry, const struct state_put *put)
+{
+	config_tag_unref(entry->tag);
+	entry->tag = config_tag_ref(put->tag);
+	entry->removed = entry->undrain = entry->lapsed = false;
+	entry->has_weight = true;
+	entry->weight = put->weight;
+	entry->origin = ORIGIN_lease;
+	entry->ttl_ms = put->ttl_ms;
+	entry->until_ms = put->ttl_ms ? clock_monotonic_ms() + put->ttl_ms : 0;
+}
+
+bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
+			 const struct state_put *put)
+{
+	return leases_renew(state, service, address, put);
+}
+
+int state_backend_put(struct state *state, const char *service, const struct addr *address,
+		      const struct state_put *put, struct error *err)
+{
+	struct change change;
+	struct error flaw;
+	bool is_new;
+	int rc;
+
+	if (leases_renew(state, service, address, put))
+		return 0;
+	rc = change_begin(state, service, address, &change, err);
+	if (rc)
+		return rc;
+	if ((rc = check_put(&change, &flaw)) ||
+	    (rc = check_address(state, &change, address, &flaw)) ||
+	    (rc = check_tag(&change, put->tag, &flaw)))
+		return change_refuse(&change, err, rc, flaw.text);
+	is_new = !change.backend || change.backend->removed;
+	if (is_new)
+		change.entry->drain = false;
+	set_lease(change.entry, put);
+	set_label(&change, put->tag, address);
+	rc = change_end(state, &change, err);
+	if (!rc)
+		report_put(&change, put, is_new);
+	return rc;
+}
+
 static bool is_last(const struct change *change)
 {
 	for (unsigned i = 0; i < change->service->backends_count; i++)
@@ -235,6 +304,10 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 		return change_refuse(&change, err, -EBUSY,
 				     "is the last backend of the service, which has none without "
 				     "it: expected --force");
+	if (change.entry->origin == ORIGIN_source)
+		return change_refuse(&change, err, -EBUSY,
+				     "comes from `backends-from` and would come again: expected "
+				     "that its source removes it, or lbctl backend drain");
 	change.backend->removed_now = now;
 	change.entry->removed = true;
 	change.entry->drain = change.entry->undrain = change.entry->has_weight = false;
@@ -246,6 +319,23 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 		change_report(&change, EVENT_backend_removed, " removed%s",
 			      now ? " at once" : " once drained");
 	return rc;
+}
+
+int state_backend_delete(struct state *state, const char *name, const struct addr *address,
+			 bool now, bool force, struct error *err)
+{
+	struct change change;
+	struct error flaw;
+	bool there;
+	int rc = change_begin(state, name, address, &change, err);
+
+	if (rc)
+		return rc;
+	if (check_put(&change, &flaw))
+		return change_refuse(&change, err, -EBUSY, flaw.text);
+	there = change.backend && (now || !change.backend->removed);
+	overrides_done(&change.overrides);
+	return there ? state_backend_remove(state, name, address, now, force, err) : 0;
 }
 
 static void set_drain(struct override *entry, bool on, const uint64_t *force_after_ms)
@@ -297,6 +387,14 @@ int state_backend_weight(struct state *state, const char *service, const struct 
 
 	if (rc)
 		return rc;
+	if (override_comes_by_itself(change.entry))
+		return change_refuse(&change, err, -EBUSY,
+				     change.entry->origin == ORIGIN_lease
+					 ? "is registered with a weight of its own: expected "
+					   "another registration (lbctl backend put), or lbctl "
+					   "backend drain"
+					 : "has the weight that `backends-from` gives it: expected "
+					   "another weight there, or lbctl backend drain");
 	change.entry->has_weight = true;
 	change.entry->weight = weight;
 	rc = change_end(state, &change, err);

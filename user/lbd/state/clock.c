@@ -169,6 +169,7 @@ static void run_tick(void *arg)
 	report_others(state);
 	watch_crowd(state);
 	availability_tick(state);
+	leases_tick(state);
 	retry_ways(state);
 	dataplane_connects_tick(state->options.dataplane, clock_monotonic_ms());
 	for (unsigned i = 0; i < state->world.count; i++) {

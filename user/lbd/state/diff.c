@@ -255,6 +255,7 @@ static void differing_keys(const struct config_service *a, const struct config_s
 	    {"panic-threshold", a->panic_threshold == b->panic_threshold},
 	    {"health", service_same_check(a, b) && a->health.passive == b->health.passive},
 	    {"agent", health_spec_same(&a->agent, &b->agent)},
+	    {"backends-from", config_from_equal(&a->from, &b->from)},
 	    {"allow, deny", filter_equal(a->lists.filter, b->lists.filter)},
 	};
 	size_t used = 0;

@@ -31,6 +31,8 @@ struct path_reports {
 	unsigned lines;
 };
 
+#define STATE_FOLLOWERS 2
+
 struct state {
 	struct state_options options; /* config is not used after state_new */
 	char *config_path, *overrides_path, *overrides_former;
@@ -47,6 +49,11 @@ struct state {
 	uint64_t uptime_ms, uptime_saved_ms; /* CLOCK_MONOTONIC: last added, last saved */
 	bool uptime_failed;                  /* the last save: logged once */
 	bool overrides_stale;                /* what is on disk differs from them */
+	bool leases_stale;        /* leases were renewed, and the file has their former ends */
+	bool leases_unsaved;      /* that could not be written: logged once */
+	uint64_t leases_saved_ms; /* CLOCK_MONOTONIC: the file was written last */
+	uint64_t leases_ms;       /* the same of the last leases_tick; 0: none yet */
+	struct sourced *sourced;  /* see sourced.c */
 	struct world world;
 	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
@@ -57,8 +64,10 @@ struct state {
 	uint64_t rest_until_us; /* CLOCK_MONOTONIC: no commit by the timer before; see state_rest */
 	bool first;             /* no world has been committed yet */
 	bool commit_failed;     /* tried again each tick, logged once */
-	void (*changed)(void *arg); /* see state_on_change; NULL: nobody asks */
-	void *changed_arg;
+	struct state_follower {
+		void (*changed)(void *arg); /* see state_on_change; NULL: a free place */
+		void *arg;
+	} followers[STATE_FOLLOWERS];
 	int way_error;   /* -errno of the last check that got no way to the VIP */
 	uint64_t way_ms; /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
@@ -67,6 +76,9 @@ struct state {
 	unsigned services_sent, backends_sent; /* in the last commit */
 	/* Tasks that have been added and have not begun yet. */
 	bool commit_waits, tick_waits, sweep_waits;
+	/* The generation in which no lease was left that can end, and when it was said last that
+	 * such backends cannot be removed. */
+	uint64_t leases_generation, leases_warned_ms;
 };
 
 /* ---- world.c ---- */
@@ -212,6 +224,25 @@ bool kept_shed(struct state *state);
 int kept_write(struct state *state, const struct overrides *overrides, struct error *err);
 /* They did not come into force: writes the present ones again. */
 void kept_restore(struct state *state);
+/* Writes the present ones, of which only ends of leases differ from the file. 0 or -EROFS. */
+int kept_write_leases(struct state *state, struct error *err);
+
+/* ---- sourced.c ---- */
+
+void sourced_done(struct state *state);
+
+/* ---- leases.c ---- */
+
+/* The file's leases go on: those whose end has passed begin again. */
+void leases_resume(struct state *state);
+/* Each second: removes backends whose leases have ended, and saves the ends of the others. */
+void leases_tick(struct state *state);
+/* Saves them at the end. */
+void leases_stop(struct state *state);
+/* Renews the lease of the backend if it is what put says: then no world needs to be made. false:
+ * it is not. */
+bool leases_renew(struct state *state, const char *service, const struct addr *address,
+		  const struct state_put *put);
 
 /* ---- diff.c: pure ---- */
 

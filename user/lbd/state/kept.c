@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
 
@@ -39,7 +40,9 @@ static int check_entry(struct override_filter *filter, const struct override *en
 	int rc;
 
 	if (config_index_backend(index, service, &entry->address))
-		return 0;
+		return override_comes_by_itself(entry)
+			   ? error_set(why, -EEXIST, "the config has the backend now")
+			   : 0;
 	if (!service || !entry->added)
 		return error_set(why, -ENOENT, "no longer in the config");
 	rc = config_index_check_backend(index, service, &entry->address, why);
@@ -47,6 +50,8 @@ static int check_entry(struct override_filter *filter, const struct override *en
 		return rc;
 	if (config_index_named(index, service, config_tag_name(entry->tag)))
 		return error_set(why, -EINVAL, "the config has another backend of its name");
+	if (entry->origin == ORIGIN_source && !config_from_kind(&service->from))
+		return error_set(why, -ENOENT, "the service has no `backends-from` any more");
 	if (!filter->room)
 		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
 				 index->config->limits.backends);
@@ -91,6 +96,24 @@ static int filter_make(const struct state *state, struct override_filter *ret)
 	return 0;
 }
 
+/* What came by itself and is in the config now is the config's, but for a drain by hand: as after a
+ * reload. */
+static void keep_drain(struct state *state, const struct config_index *index,
+		       struct override *entry)
+{
+	const struct config_service *service = config_index_name(index, entry->service);
+
+	if (!override_comes_by_itself(entry) || !entry->drain ||
+	    !config_index_backend(index, service, &entry->address))
+		return;
+	config_tag_unref(entry->tag);
+	entry->tag = NULL;
+	entry->added = entry->has_weight = false;
+	entry->origin = ORIGIN_config;
+	entry->ttl_ms = entry->until_ms = 0;
+	state->overrides_stale = true;
+}
+
 static void drop_what_does_not_apply(struct state *state)
 {
 	struct override_filter filter;
@@ -101,6 +124,8 @@ static void drop_what_does_not_apply(struct state *state)
 		overrides_filter(&state->overrides, keep_none, NULL);
 		return;
 	}
+	for (unsigned i = 0; i < state->overrides.count; i++)
+		keep_drain(state, &filter.index, &state->overrides.list[i]);
 	overrides_filter(&state->overrides, keep_applying, &filter);
 	config_index_done(&filter.index);
 	if (filter.dropped > NAMED)
@@ -202,6 +227,7 @@ void kept_read(struct state *state)
 		return;
 	apply_services(state);
 	drop_what_does_not_apply(state);
+	leases_resume(state);
 	if (state_overrides_count(state))
 		log_info("%s: %u run-time changes are still in force", state->overrides_path,
 			 state_overrides_count(state));
@@ -282,6 +308,10 @@ static int write_out(struct state *state, const struct overrides *overrides, str
 	task_wait(save, &saving); /* for the disk */
 	/* After an error it is uncertain what is there: the directory may have failed to sync. */
 	state->overrides_stale = saving.rc;
+	if (!saving.rc) {
+		state->leases_stale = state->leases_unsaved = false;
+		state->leases_saved_ms = clock_monotonic_ms();
+	}
 	return saving.rc ? error_set(err, -EROFS, "run-time changes cannot be written to disk: %s",
 				     saving.err.text)
 			 : 0;
@@ -309,4 +339,9 @@ void kept_restore(struct state *state)
 		log_error("%s: the file has a change that is not in force: the next start of lbd "
 			  "would apply it",
 			  err.text);
+}
+
+int kept_write_leases(struct state *state, struct error *err)
+{
+	return state->overrides_path ? write_out(state, &state->overrides, err) : 0;
 }

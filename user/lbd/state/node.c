@@ -10,14 +10,20 @@
 
 void state_on_change(struct state *state, void (*changed)(void *arg), void *arg)
 {
-	state->changed = changed;
-	state->changed_arg = arg;
+	struct state_follower *place = NULL;
+
+	for (unsigned i = 0; i < STATE_FOLLOWERS; i++)
+		if (state->followers[i].arg == arg || (!state->followers[i].changed && !place))
+			place = &state->followers[i];
+	if (place)
+		*place = (struct state_follower){changed, changed ? arg : NULL};
 }
 
 void state_tell(const struct state *state)
 {
-	if (state->changed)
-		state->changed(state->changed_arg);
+	for (unsigned i = 0; i < STATE_FOLLOWERS; i++)
+		if (state->followers[i].changed)
+			state->followers[i].changed(state->followers[i].arg);
 }
 
 const struct node_order *state_node_order(const struct state *state)

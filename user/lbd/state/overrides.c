@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
  * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "states": [ {
- * "service", "address", "state" } ], "services": [ { "service", ... } ], "node": { "drain": true,
- * ... } }.
+ * "service", "address", "state" } ], "origins": [ { "service", "address", "from", "ttl_ms",
+ * "until_ms" } ], "services": [ { "service", ... } ], "node": { "drain": true, ... } }.
  *
  * An older lbd must find what it knows, above all drains: the first lbd refuses an entry of
  * "backends" with a key that it does not know, but none of the top level. So what is new gets a
- * list of its own. And what a newer lbd has written is ignored, and named. */
+ * list of its own: for an older lbd a backend that comes by itself is one that was added by hand.
+ * And what a newer lbd has written is ignored, and named. */
 #include "overrides.h"
 
 #include <errno.h>
@@ -25,7 +26,20 @@
 #include "lbd/config/config.h"
 
 #define OVERRIDES_VERSION 1
-#define OVERRIDES_BYTES   (16u << 20) /* LB_MAX_BACKENDS entries need less than half of it */
+/* LB_MAX_BACKENDS that are registered need about half of it, if their services have no long names;
+ * an older lbd reads no more. */
+#define OVERRIDES_BYTES (16u << 20)
+
+const char *origin_name(enum origin origin)
+{
+	static const char *const names[] = {
+#define X(name) #name,
+	    ORIGINS(X)
+#undef X
+	};
+
+	return names[origin];
+}
 
 static void entry_done(struct override *entry)
 {
@@ -219,6 +233,8 @@ bool overrides_tidy(struct overrides *overrides, struct override *entry,
 {
 	entry->added = !file;
 	if (file) {
+		entry->origin = ORIGIN_config;
+		entry->ttl_ms = entry->until_ms = 0;
 		config_tag_unref(entry->tag);
 		entry->tag = NULL;
 	}
@@ -308,7 +324,8 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->drain == b->drain && (!a->drain || a->drain_ms == b->drain_ms) &&
 	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
 	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain &&
-	       a->admin == b->admin && config_tag_equal(a->tag, b->tag);
+	       a->admin == b->admin && a->origin == b->origin && a->ttl_ms == b->ttl_ms &&
+	       a->until_ms == b->until_ms && config_tag_equal(a->tag, b->tag);
 }
 
 static bool same_order(const struct node_order *a, const struct node_order *b)
@@ -376,6 +393,14 @@ struct unknown_keys {
 	char first[40]; /* of them */
 };
 
+static void note_unknown(const char *key, struct unknown_keys *ret)
+{
+	if (ret->count++)
+		return;
+	snprintf(ret->first, sizeof(ret->first), "%s", key);
+	make_printable(ret->first, false);
+}
+
 /* known: ended by NULL. */
 static void look_for_unknown(json_t *object, const char *const *known, struct unknown_keys *ret)
 {
@@ -387,10 +412,8 @@ static void look_for_unknown(json_t *object, const char *const *known, struct un
 
 		while (*same && strcmp(*same, key) != 0)
 			same++;
-		if (!*same && !ret->count++) {
-			snprintf(ret->first, sizeof(ret->first), "%s", key);
-			make_printable(ret->first, false);
-		}
+		if (!*same)
+			note_unknown(key, ret);
 	}
 }
 
@@ -575,11 +598,65 @@ static int one_state_from_json(json_t *item, struct overrides *into, const char 
 	return 0;
 }
 
-typedef int one_from_json_fn(json_t *item, struct overrides *into, const char *path, unsigned index,
-			     struct unknown_keys *unknown, struct error *err);
+/* ttl, until: NULL: not given. */
+static int lease_from_json(const json_t *ttl, const json_t *until, struct override *entry,
+			   const char *path, unsigned index, struct error *err)
+{
+	json_int_t ttl_ms = json_integer_value(ttl), until_ms = json_integer_value(until);
 
-/* A list about entries that are there. */
-static int each_from_json(json_t *list, const char *name, one_from_json_fn *one,
+	if ((ttl || until) &&
+	    (!json_is_integer(ttl) || !json_is_integer(until) || until_ms < 0 ||
+	     ttl_ms < (json_int_t)OVERRIDE_TTL_MIN_MS || ttl_ms > (json_int_t)OVERRIDE_TTL_MAX_MS))
+		return error_set(err, -EINVAL,
+				 "%s: origin %u: ttl_ms, until_ms: expected both, and a ttl of 1 s "
+				 "to a year",
+				 path, index);
+	entry->origin = ORIGIN_lease;
+	entry->ttl_ms = (uint64_t)ttl_ms;
+	entry->until_ms = (uint64_t)until_ms;
+	return 0;
+}
+
+/* Of a backend that is not added it has no meaning. One from where no backend of this lbd comes is
+ * as one that was added by hand. */
+static int one_origin_from_json(json_t *item, struct overrides *into, const char *path,
+				unsigned index, struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "address",  "from",
+					    "ttl_ms",  "until_ms", NULL};
+	const char *service, *text, *from;
+	json_t *ttl = NULL, *until = NULL;
+	struct override *entry;
+	struct addr address;
+	json_error_t why;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:s, s?o, s?o}", "service", &service,
+			   "address", &text, "from", &from, "ttl_ms", &ttl, "until_ms", &until))
+		return error_set(err, -EINVAL, "%s: origin %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (addr_parse(text, &address))
+		return error_set(err, -EINVAL,
+				 "%s: origin %u: address: \"%s\": expected an IP address", path,
+				 index, text);
+	entry = overrides_find(into, service, &address);
+	if (!entry || !entry->added)
+		return 0;
+	if (!strcmp(from, origin_name(ORIGIN_lease)))
+		return lease_from_json(ttl, until, entry, path, index, err);
+	if (strcmp(from, origin_name(ORIGIN_source)) != 0) {
+		note_unknown(from, unknown);
+		return 0;
+	}
+	entry->origin = ORIGIN_source;
+	entry->ttl_ms = entry->until_ms = 0; /* the backend is in the list twice */
+	return 0;
+}
+
+typedef int item_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
+			   struct unknown_keys *unknown, struct error *err);
+
+/* What more there is of backends. list: NULL: there is none. */
+static int list_from_json(json_t *list, const char *name, item_from_json *read,
 			  struct overrides *into, const char *path, struct unknown_keys *unknown,
 			  struct error *err)
 {
@@ -590,7 +667,7 @@ static int each_from_json(json_t *list, const char *name, one_from_json_fn *one,
 	if (list && !json_is_array(list))
 		return error_set(err, -EINVAL, "%s: %s: expected a list", path, name);
 	json_array_foreach (list, i, item) {
-		rc = one(item, into, path, (unsigned)i, unknown, err);
+		rc = read(item, into, path, (unsigned)i, unknown, err);
 		if (rc)
 			break;
 	}
@@ -707,16 +784,16 @@ static int backends_from_json(json_t *list, unsigned max, struct overrides *into
 static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
 			       struct unknown_keys *unknown, struct error *err)
 {
-	static const char *const known[] = {"version",  "backends", "tags", "states",
-					    "services", "node",     NULL};
+	static const char *const known[] = {"version", "backends", "tags", "states",
+					    "origins", "services", "node", NULL};
 	struct overrides into = {0};
-	json_t *list, *tags = NULL, *states = NULL, *services = NULL, *node = NULL;
+	json_t *list, *tags = NULL, *states = NULL, *origins = NULL, *services = NULL, *node = NULL;
 	json_error_t why;
 	int version, rc;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o}", "version", &version,
-			   "backends", &list, "tags", &tags, "states", &states, "services",
-			   &services, "node", &node))
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o, s?o}", "version",
+			   &version, "backends", &list, "tags", &tags, "states", &states, "origins",
+			   &origins, "services", &services, "node", &node))
 		return error_set(err, -EINVAL, "%s: %s", path, why.text);
 	if (version != OVERRIDES_VERSION || !json_is_array(list))
 		return error_set(err, -EINVAL,
@@ -729,9 +806,12 @@ static int overrides_from_json(json_t *root, const char *path, unsigned max, str
 	if (!rc)
 		rc = backends_from_json(list, max, &into, path, unknown, err);
 	if (!rc)
-		rc = each_from_json(tags, "tags", one_tag_from_json, &into, path, unknown, err);
+		rc = list_from_json(tags, "tags", one_tag_from_json, &into, path, unknown, err);
 	if (!rc)
-		rc = each_from_json(states, "states", one_state_from_json, &into, path, unknown,
+		rc = list_from_json(states, "states", one_state_from_json, &into, path, unknown,
+				    err);
+	if (!rc)
+		rc = list_from_json(origins, "origins", one_origin_from_json, &into, path, unknown,
 				    err);
 	if (rc)
 		overrides_done(&into);
@@ -812,42 +892,63 @@ static json_t *about_entry(const struct override *entry)
 			 addr_format(&entry->address, text));
 }
 
-/* Name and labels of an added backend. NULL: it has none. */
-static json_t *one_tag_to_json(const struct override *entry, bool *ret_wanted)
+/* Name and labels of an added backend. */
+static json_t *one_tag_to_json(const struct override *entry)
 {
-	json_t *item = (*ret_wanted = entry->tag) ? about_entry(entry) : NULL;
+	json_t *item = about_entry(entry);
 
 	if (item)
 		tag_to_json(entry->tag, item);
 	return item;
 }
 
-static json_t *one_state_to_json(const struct override *entry, bool *ret_wanted)
+static json_t *one_state_to_json(const struct override *entry)
 {
-	json_t *item = (*ret_wanted = entry->admin) ? about_entry(entry) : NULL;
+	json_t *item = about_entry(entry);
 
 	if (item)
 		json_object_set_new(item, "state", json_string(admin_state_name(entry->admin)));
 	return item;
 }
 
-/* A list of what `one` makes of the entries that it wants to be there; without any, none. 0 or
- * -ENOMEM. */
-static int each_to_json(const struct overrides *overrides, json_t *root, const char *name,
-			json_t *(*one)(const struct override *entry, bool *ret_wanted))
+static json_t *one_origin_to_json(const struct override *entry)
+{
+	char text[ADDR_TEXT];
+	json_t *item =
+	    json_pack("{s:s, s:s, s:s}", "service", entry->service, "address",
+		      addr_format(&entry->address, text), "from", origin_name(entry->origin));
+
+	if (item && override_has_end(entry)) {
+		json_object_set_new(item, "ttl_ms", json_integer((json_int_t)entry->ttl_ms));
+		json_object_set_new(item, "until_ms", json_integer((json_int_t)entry->until_ms));
+	}
+	return item;
+}
+
+static bool has_state(const struct override *entry)
+{
+	return entry->admin;
+}
+
+static bool has_tag(const struct override *entry)
+{
+	return entry->tag;
+}
+
+/* The list `name` of the entries that have what it says. 0 or -1; without such entries there is no
+ * list. */
+static int add_list(json_t *root, const char *name, const struct overrides *overrides,
+		    bool (*has)(const struct override *entry),
+		    json_t *(*to_json)(const struct override *entry))
 {
 	json_t *list = json_array();
-	int rc = list ? 0 : -ENOMEM;
+	int rc = list ? 0 : -1;
 
-	for (unsigned i = 0; i < overrides->count && !rc; i++) {
-		bool wanted;
-		json_t *item = one(&overrides->list[i], &wanted);
-
-		if (wanted && json_array_append_new(list, item))
-			rc = -ENOMEM;
-	}
-	if (!rc && json_array_size(list) && json_object_set(root, name, list))
-		rc = -ENOMEM;
+	for (unsigned i = 0; i < overrides->count && !rc; i++)
+		if (has(&overrides->list[i]))
+			rc = json_array_append_new(list, to_json(&overrides->list[i]));
+	if (!rc && json_array_size(list))
+		rc = json_object_set(root, name, list);
 	json_decref(list);
 	return rc;
 }
@@ -888,25 +989,32 @@ static json_t *node_to_json(const struct node_order *node)
 			 "drain_ms", (json_int_t)node->drain_ms);
 }
 
+static int add_lists(json_t *root, const struct overrides *overrides)
+{
+	int rc = add_list(root, "tags", overrides, has_tag, one_tag_to_json);
+
+	if (!rc)
+		rc = add_list(root, "states", overrides, has_state, one_state_to_json);
+	if (!rc)
+		rc = add_list(root, "origins", overrides, override_comes_by_itself,
+			      one_origin_to_json);
+	if (!rc && overrides->node.drain)
+		rc = json_object_set_new(root, "node", node_to_json(&overrides->node));
+	if (!rc && overrides->services_count)
+		rc = json_object_set_new(root, "services", services_to_json(overrides));
+	return rc;
+}
+
 static char *overrides_to_text(const struct overrides *overrides)
 {
 	json_t *list = json_array(), *root;
-	char *text;
+	char *text = NULL;
 
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
-	if (root && (each_to_json(overrides, root, "tags", one_tag_to_json) ||
-		     each_to_json(overrides, root, "states", one_state_to_json) ||
-		     (overrides->node.drain &&
-		      json_object_set_new(root, "node", node_to_json(&overrides->node))) ||
-		     (overrides->services_count &&
-		      json_object_set_new(root, "services", services_to_json(overrides))))) {
-		json_decref(root);
-		return NULL;
-	}
-	text = root && json_array_size(list) == overrides->count ? json_dumps(root, JSON_INDENT(2))
-								 : NULL;
+	if (root && json_array_size(list) == overrides->count && !add_lists(root, overrides))
+		text = json_dumps(root, JSON_INDENT(2));
 	json_decref(root);
 	return text;
 }

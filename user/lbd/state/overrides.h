@@ -13,6 +13,7 @@
 #include "lbd/config/config.h"
 #include "admin.h"
 #include "node.h"
+#include "origin.h"
 
 struct override {
 	char *service;
@@ -29,7 +30,16 @@ struct override {
 	bool undrain;      /* the file has `drain: true`, and it takes flows all the same */
 	enum admin_state admin;
 	struct config_tag *tag; /* of an added one: name and labels; NULL: neither */
+	/* Of an added one, ORIGIN_lease or ORIGIN_source: the backend has not been added by hand,
+	 * but comes by itself, and holds over reloads like one of the file. Else ORIGIN_config. */
+	enum origin origin;
+	uint64_t ttl_ms;   /* of a lease; 0: it has no end */
+	uint64_t until_ms; /* of a lease with ttl_ms: its end, CLOCK_MONOTONIC */
+	bool lapsed;       /* it has ended, but its backend is the last one; not in the file */
 };
+
+#define OVERRIDE_TTL_MIN_MS 1000ULL
+#define OVERRIDE_TTL_MAX_MS (365ULL * 24 * 3600 * 1000)
 
 /* A service that is added, or one of the file that is removed. */
 struct service_override {
@@ -92,6 +102,15 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 /* The same entries in the same order, and the same order for the node. */
 bool overrides_equal(const struct overrides *a, const struct overrides *b);
 void overrides_drop(struct overrides *overrides, struct override *entry);
+/* Does the backend come by itself, and not by the file or by hand? */
+static inline bool override_comes_by_itself(const struct override *entry)
+{
+	return entry->origin == ORIGIN_lease || entry->origin == ORIGIN_source;
+}
+static inline bool override_has_end(const struct override *entry)
+{
+	return entry->origin == ORIGIN_lease && entry->ttl_ms;
+}
 /* Takes out of the entry what file (NULL: the backend is not in it) says too. true: nothing is
  * left, and the entry is dropped. */
 bool overrides_tidy(struct overrides *overrides, struct override *entry,

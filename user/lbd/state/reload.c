@@ -109,6 +109,10 @@ static void describe_loss(const struct override *entry, const struct config_back
 		snprintf(what, 80, "removal");
 	else if (entry->removed)
 		return;
+	else if (override_comes_by_itself(entry) && !file)
+		snprintf(what, 80, "backend %s%s, weight %" PRIu32,
+			 entry->origin == ORIGIN_lease ? "registered" : "of a source",
+			 entry->drain ? " and drained" : "", entry->weight);
 	else if (entry->added && !file)
 		snprintf(what, 80, "backend added%s, weight %" PRIu32,
 			 entry->drain ? " and drained" : "", entry->weight);
@@ -150,6 +154,8 @@ static bool can_stay(const struct config_index *next, const struct config_servic
 {
 	struct error why;
 
+	if (service && entry->origin == ORIGIN_source && !config_from_kind(&service->from))
+		return false;
 	return file || (service && entry->added &&
 			!config_index_check_backend(next, service, &entry->address, &why) &&
 			!config_index_named(next, service, config_tag_name(entry->tag)));
@@ -201,11 +207,24 @@ static int keep_orders(struct reloading *reloading, const struct override *entry
 	}
 	if (!rc && entry->admin) {
 		describe_state(entry, what);
+		if (reloading->keep == RELOAD_KEEP_FOR_FILE)
+			return note(report, service, entry, name, false, what);
 		rc = keep_state(entry, service, reloading->kept);
 		if (!rc)
 			rc = note(report, service, entry, name, true, what);
 	}
 	return rc;
+}
+
+/* As the file's equal, it is not worth a word. */
+static int keep_by_itself(const struct override *entry, const char *service, struct overrides *kept)
+{
+	struct override *copy = overrides_get(kept, service, &entry->address);
+
+	if (!copy)
+		return -ENOMEM;
+	overrides_set(copy, entry);
+	return 0;
 }
 
 static int reload_entry(struct reloading *reloading, const struct override *entry)
@@ -215,10 +234,16 @@ static int reload_entry(struct reloading *reloading, const struct override *entr
 	    config_index_backend(&reloading->next, service, &entry->address);
 	const char *name = service ? service->name : entry->service;
 	struct reload_report *report = reloading->report;
+	bool keep = reloading->keep != RELOAD_KEEP_ORDERS;
 	char what[80];
 	int rc = 0;
 
-	if (reloading->keep && can_stay(&reloading->next, service, file, entry))
+	if (override_comes_by_itself(entry)) {
+		if (!file && can_stay(&reloading->next, service, file, entry))
+			return keep_by_itself(entry, name, reloading->kept);
+		keep = false; /* on what it has now the file has the last word */
+	}
+	if (keep && can_stay(&reloading->next, service, file, entry))
 		return keep_whole(reloading, entry, name, file);
 	if (file)
 		rc = keep_orders(reloading, entry, name, file);

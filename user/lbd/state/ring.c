@@ -10,26 +10,34 @@ static uint32_t slots_of(const struct config_service *config, unsigned backends)
 	return config->slots ? config->slots : ring_size(backends, config_ring_grain(config));
 }
 
+/* What comes by itself counts as if it were in the file: it comes to the others, too. */
 void ring_warn_of_change(const struct state *state, const struct service *service)
 {
 	const struct config_service *config = service->config;
-	unsigned here = 0;
+	unsigned here = 0, equal = config->backends_count;
 	uint32_t slots, file;
 
 	/* the file has no ring of a service that is added */
 	if (config->file == CONFIG_RUNTIME)
 		return;
-	for (unsigned i = 0; i < service->backends_count; i++)
-		here += !service->backends[i]->removed;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		here += !backend->removed;
+		equal += !backend->removed &&
+			 (backend->origin == ORIGIN_lease || backend->origin == ORIGIN_source);
+	}
 	slots = slots_of(config, here);
-	file = slots_of(config, config->backends_count);
+	file = slots_of(config, equal);
 	if (here && slots != file)
 		state_warn(state,
 			   "service %s: its ring has %u slots with %u backends, and %u with the %u "
-			   "of the file: balancers that share its traffic send flows to other "
+			   "of the file%s: balancers that share its traffic send flows to other "
 			   "backends until they have the same change. Next: make it on each of "
 			   "them, or give `slots: %u` in the file of each",
-			   config->name, slots, here, file, config->backends_count, slots);
+			   config->name, slots, here, file, equal,
+			   equal > config->backends_count ? ", registrations and sources" : "",
+			   slots);
 }
 
 void ring_warn_of_saving(const struct state *state, const struct config *file,
@@ -47,6 +55,9 @@ void ring_warn_of_saving(const struct state *state, const struct config *file,
 		uint32_t slots = slots_of(next, next->backends_count);
 		uint32_t before = now ? slots_of(now, now->backends_count) : slots;
 
+		/* how many its source names, the file does not say */
+		if (config_from_kind(&next->from))
+			continue;
 		if (before != slots && count++ < NAMED)
 			state_warn(state,
 				   "service %s: from the next reload on its ring has %u slots, %u "

@@ -100,6 +100,8 @@ static int change_added(struct saving *saving, const struct config_service *serv
 
 	if (!*keys)
 		*keys = json_loads(added_entry(saving, number)->added, 0, NULL);
+	if (*keys && !json_object_get(*keys, "backends")) /* it has `backends-from` */
+		json_object_set_new(*keys, "backends", json_array());
 	backends = json_object_get(*keys, "backends");
 	if (!backends)
 		return -ENOMEM;
@@ -120,6 +122,8 @@ static int finish_keys(json_t *keys, char **ret)
 			json_array_append(left, backend);
 	if (json_object_set_new(keys, "backends", left))
 		return -ENOMEM;
+	if (!json_array_size(left) && json_object_get(keys, "backends-from"))
+		json_object_del(keys, "backends");
 	*ret = json_dumps(keys, JSON_COMPACT | JSON_ENSURE_ASCII);
 	return *ret ? 0 : -ENOMEM;
 }
@@ -269,6 +273,12 @@ static int check_texts(const struct state *state, const struct config *file,
 	return rc;
 }
 
+/* What comes by itself is not for the file. */
+static bool is_by_hand(void *arg, const struct override *entry)
+{
+	return !override_comes_by_itself(entry);
+}
+
 /* Without a change the texts stay as they are. */
 static int save_changes(const struct state *state, const struct config *file,
 			const struct config *config, const struct overrides *changes,
@@ -293,8 +303,10 @@ static int save_into(const struct state *state, const struct config *file, struc
 	int rc =
 	    reload_overrides(state, config, RELOAD_KEEP_FOR_FILE, &changes, &saved->report, err);
 
-	if (!rc)
+	if (!rc) {
+		overrides_filter(&changes, is_by_hand, NULL);
 		rc = save_changes(state, file, config, &changes, trees, saved, err);
+	}
 	overrides_done(&changes);
 	return rc;
 }

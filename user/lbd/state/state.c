@@ -16,7 +16,7 @@ static int first_world(struct state *state, struct error *err)
 {
 	int rc = state_commit_first(state, err);
 
-	while (rc && rc != -ENOMEM && state_overrides_count(state)) {
+	while (rc && rc != -ENOMEM && (state->overrides.count || state->overrides.services_count)) {
 		log_error("%s", err->text);
 		if (!kept_shed(state))
 			break;
@@ -90,6 +90,8 @@ void state_free(struct state *state)
 	state_clock_stop(state);
 	report_others(state);
 	availability_stop(state);
+	leases_stop(state);
+	sourced_done(state);
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);
@@ -125,7 +127,12 @@ void state_config_age(const struct state *state, struct config_age *ret)
 
 unsigned state_overrides_count(const struct state *state)
 {
-	return state->overrides.count + state->overrides.services_count;
+	unsigned count = state->overrides.services_count;
+
+	for (unsigned i = 0; i < state->overrides.count; i++)
+		count += !override_comes_by_itself(&state->overrides.list[i]) ||
+			 state->overrides.list[i].drain;
+	return count;
 }
 
 struct service *const *state_services(const struct state *state, unsigned *ret_count)

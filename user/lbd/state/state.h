@@ -17,6 +17,7 @@
 #include "damping.h"
 #include "latencies.h"
 #include "node.h"
+#include "origin.h"
 #include "passive.h"
 #include "uptime.h"
 
@@ -68,7 +69,9 @@ struct backend {
 	bool forced;       /* the drain ended at force_ms: the backend is not used any more */
 	uint64_t given_up; /* active flows when this lbd forced the drain */
 	bool removed;      /* no longer wanted, draining; deleted when drained */
-	bool runtime;      /* weight, drain or existence differ from the file */
+	enum origin origin;
+	uint64_t ttl_ms;   /* of a lease; 0: it has no end */
+	uint64_t until_ms; /* of a lease with ttl_ms: its end, CLOCK_MONOTONIC */
 	enum backend_condition condition;
 	char why[256];              /* for users: the last failure, or why there is no next hop */
 	uint32_t effective_weight;  /* after slow start, drain, backups, panic */
@@ -209,7 +212,7 @@ struct config_age {
 	bool refused;        /* the last reload failed: the file has another config, or a mistake */
 };
 void state_config_age(const struct state *state, struct config_age *ret);
-/* How many backends and services differ from the file at run time. */
+/* How many backends and services were changed at run time by hand. */
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
 	unsigned services, services_down, services_panic, services_backup, services_blind, backends,
@@ -302,6 +305,79 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 /* tag: name and labels, of which a reference is taken; NULL: neither, or as the file has them. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
 		      uint32_t weight, struct config_tag *tag, struct error *err);
+/* A backend that registers itself, or is registered by an autoscaler. */
+struct state_put {
+	uint32_t weight;
+	struct config_tag *tag; /* name and labels, of which a reference is taken; NULL: neither */
+	uint64_t ttl_ms; /* without another call in this time it is removed; 0: it has no end */
+};
+/* Adds the backend, or makes it what put says: then it is its own renewal. Holds over reloads like
+ * a backend of the file. -EBUSY: the file or a source has the backend. */
+int state_backend_put(struct state *state, const char *service, const struct addr *address,
+		      const struct state_put *put, struct error *err);
+/* state_backend_put if it is a renewal and nothing else, which needs no task; but none may be under
+ * way: it has a copy of what is renewed. false: it is not, and nothing was done. */
+bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
+			 const struct state_put *put);
+/* As state_backend_remove, but only of what the file and sources do not have (-EBUSY), and nothing
+ * to do if it is not there. */
+int state_backend_delete(struct state *state, const char *service, const struct addr *address,
+			 bool now, bool force, struct error *err);
+
+/* ---- backends that a source names: `backends-from` ---- */
+
+struct source_backend {
+	struct addr address;
+	uint32_t weight;  /* at most CONFIG_MAX_WEIGHT */
+	const char *name; /* NULL: none; as config_tag_name_fits */
+	struct config_label labels[CONFIG_LABELS_MAX];
+	unsigned labels_count;
+};
+
+#define SOURCE_WHY 256
+
+struct source_applied {
+	unsigned added, removed, changed;
+	unsigned shadowed;    /* of the file, or registered: there by other means */
+	unsigned ignored;     /* that could not be a backend, or not by its name */
+	char why[SOURCE_WHY]; /* the first of these; "" */
+};
+
+/* What the source of a service names now, each address once, and what has become of it. */
+struct source_change {
+	const char *service;
+	const struct source_backend *list;
+	unsigned count;
+	struct source_applied done;
+	int rc; /* 0, or -errno with err set: the service is as it was */
+	struct error err;
+};
+
+/* The backends that the sources of these services have named become those of the lists, all as one
+ * change. Backends of the file and those that are registered stay as they are. Kept like the
+ * changes above, and over reloads, as long as the service has a source. Not 0: it could not be
+ * made, as the rc of each says that has part in it. */
+int state_source_apply(struct state *state, struct source_change *changes, unsigned count);
+
+/* How the source of a service is doing. */
+struct source_status {
+	uint64_t listed_ms;   /* CLOCK_REALTIME of the last list that was taken over; 0: none yet */
+	uint64_t failed_ms;   /* CLOCK_REALTIME since when it has failed; 0: it has not */
+	char why[SOURCE_WHY]; /* of that; "" */
+	unsigned named;       /* backends in the last list that was taken over */
+	unsigned ignored;     /* of them; see source_applied */
+	char ignored_why[SOURCE_WHY]; /* "" */
+	uint64_t lists, failures;     /* since lbd started */
+};
+
+/* For those who ask; NULL: there is none any more. */
+void state_source_note(struct state *state, const char *service,
+		       const struct source_status *status);
+/* NULL: the service has no source, or it has just been added. */
+const struct source_status *state_source_status(const struct state *state, const char *service);
+/* How many services have a source, and how many of these fail. */
+void state_count_sources(const struct state *state, unsigned *ret_all, unsigned *ret_failed);
+
 /* A service as config_add_service takes it. On success *ret_name is its name, in the config that is
  * in force. */
 int state_service_add(struct state *state, const char *text, const char **ret_name,
@@ -328,7 +404,7 @@ int state_node_drain(struct state *state, bool on, bool withdraw, struct error *
 const struct node_order *state_node_order(const struct state *state);
 /* changed is called after each commit, at which conditions of backends and services may have
  * changed, each change of the config or of the node's order, and each of the attached interfaces.
- * NULL: nobody. */
+ * NULL: not any more. arg tells apart who asks. */
 void state_on_change(struct state *state, void (*changed)(void *arg), void *arg);
 
 /* The MTU of the path to the backend, which has a next hop: bytes of a packet with what lbd puts in

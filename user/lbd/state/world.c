@@ -260,7 +260,6 @@ static int add_from_file(struct service *service, const struct changes *changes)
 		backend->agent_port = wanted->agent_port;
 		backend->check_address = wanted->check_address;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
-		backend->runtime = change;
 		backend->admin = change ? change->admin : ADMIN_AUTO;
 		if (change && change->drain)
 			backend_drain(backend, change);
@@ -288,7 +287,10 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 		backend->tag = config_tag_ref(change->tag);
 		backend->weight = change->weight;
 		backend->admin = change->admin;
-		backend->runtime = true;
+		backend->origin =
+		    override_comes_by_itself(change) ? change->origin : ORIGIN_runtime;
+		backend->ttl_ms = change->ttl_ms;
+		backend->until_ms = change->until_ms;
 		if (change->drain)
 			backend_drain(backend, change);
 	}
@@ -324,7 +326,8 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->check_port = before->check_port;
 		backend->agent_port = before->agent_port;
 		backend->check_address = before->check_address;
-		backend->removed = backend->runtime = true;
+		backend->removed = true;
+		backend->origin = before->origin;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
 	}
 	return 0;
@@ -339,9 +342,12 @@ static int continue_former(struct service *service, const struct service *former
 	service->status = former->status;
 	service->reported = former->reported;
 	service->sent = former->sent;
-	service->opened = former->opened;
-	service->open_logged = former->open_logged;
-	service->opens_ms = former->opens_ms;
+	/* one that had no backend waits for the results of its first ones, as at a start */
+	if (former->backends_count) {
+		service->opened = former->opened;
+		service->open_logged = former->open_logged;
+		service->opens_ms = former->opens_ms;
+	}
 	service->blind = former->blind;
 	service->blind_ms = former->blind_ms;
 	service->first_back_ms = former->first_back_ms;
@@ -375,7 +381,7 @@ static int continue_adopted(struct service *service)
 			backend = service_append(service, &adopted[i].address);
 			if (!backend)
 				return -ENOMEM;
-			backend->removed = backend->runtime = true;
+			backend->removed = true;
 			backend->drain_ms = clock_monotonic_ms();
 		}
 		backend_adopt(backend, &adopted[i]);

@@ -16,8 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "lbd/host/host.h"
-#include "worker.h"
+#include "rights.h"
 
 /* ---- rights ---- */
 
@@ -109,10 +108,11 @@ static int add_list(scmp_filter_ctx filter, uint32_t action, const int *calls, s
 	return rc;
 }
 
-/* TCP over IPv4 or IPv6: no socket of the host's (AF_UNIX), no netlink, no raw packets. */
-static int add_sockets(scmp_filter_ctx filter)
+/* Over IPv4 or IPv6: no socket of the host's (AF_UNIX), no netlink, no raw packets. */
+static int add_sockets_of(scmp_filter_ctx filter, int type, int protocol)
 {
-	static const scmp_datum_t families[] = {AF_INET, AF_INET6}, protocols[] = {0, IPPROTO_TCP};
+	const scmp_datum_t families[] = {AF_INET, AF_INET6},
+			   protocols[] = {0, (scmp_datum_t)protocol};
 	int rc = 0;
 
 	for (unsigned i = 0; i < 4 && !rc; i++)
@@ -120,16 +120,23 @@ static int add_sockets(scmp_filter_ctx filter)
 				      SCMP_A0(SCMP_CMP_EQ, families[i / 2]),
 				      SCMP_A1(SCMP_CMP_MASKED_EQ,
 					      ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK),
-					      SOCK_STREAM),
+					      (scmp_datum_t)type),
 				      SCMP_A2(SCMP_CMP_EQ, protocols[i % 2]));
 	return rc;
 }
 
+static int add_sockets(scmp_filter_ctx filter, const struct confine_options *options)
+{
+	int rc = add_sockets_of(filter, SOCK_STREAM, IPPROTO_TCP);
+
+	return rc || !options->udp ? rc : add_sockets_of(filter, SOCK_DGRAM, IPPROTO_UDP);
+}
+
 /* Descriptors come from lbd alone. */
-static int add_messages_of_lbd(scmp_filter_ctx filter)
+static int add_messages_of_lbd(scmp_filter_ctx filter, const struct confine_options *options)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), 1,
-				SCMP_A0(SCMP_CMP_EQ, WORKER_FD));
+				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)options->messages));
 }
 
 static int add_options_of_sockets(scmp_filter_ctx filter)
@@ -175,22 +182,25 @@ static int add_signal_to_itself(scmp_filter_ctx filter)
 				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 }
 
-static int add_rules(scmp_filter_ctx filter)
+static int add_rules(scmp_filter_ctx filter, const struct confine_options *options)
 {
 	static int (*const conditions[])(scmp_filter_ctx filter) = {
-	    add_sockets, add_messages_of_lbd, add_options_of_sockets, add_flags_of_descriptors,
-	    add_memory,  add_signal_to_itself};
+	    add_options_of_sockets, add_flags_of_descriptors, add_memory, add_signal_to_itself};
 	int rc = add_list(filter, SCMP_ACT_ALLOW, allowed, sizeof(allowed) / sizeof(allowed[0]));
 
 	if (!rc)
 		rc =
 		    add_list(filter, SCMP_ACT_KILL_THREAD, fatal, sizeof(fatal) / sizeof(fatal[0]));
+	if (!rc)
+		rc = add_sockets(filter, options);
+	if (!rc)
+		rc = add_messages_of_lbd(filter, options);
 	for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]) && !rc; i++)
 		rc = conditions[i](filter);
 	return rc;
 }
 
-int confine_calls(struct error *err)
+int confine_calls(const struct confine_options *options, struct error *err)
 {
 	/* System calls of another architecture (32 bits on x86-64, x32) end the process: the
 	 * default of libseccomp. */
@@ -199,7 +209,7 @@ int confine_calls(struct error *err)
 
 	if (!filter)
 		return error_set(err, -ENOMEM, "seccomp: out of memory");
-	rc = add_rules(filter);
+	rc = add_rules(filter, options);
 	if (!rc)
 		rc = seccomp_load(filter);
 	seccomp_release(filter);

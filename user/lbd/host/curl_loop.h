@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Runs libcurl transfers on the libevent loop: waits for the sockets and timeouts that curl asks
  * for. */
-#ifndef LBD_HEALTH_CURL_LOOP_H
-#define LBD_HEALTH_CURL_LOOP_H
+#ifndef LBD_CURL_LOOP_H
+#define LBD_CURL_LOOP_H
 
 #include <curl/curl.h>
 #include <event2/event.h>

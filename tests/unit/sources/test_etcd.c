@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/sources: etcd.c in the source process, and a server on the loop of the test that answers
+ * as etcd's JSON gateway does; and keys.c alone. */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "lbd/sources/keys.h"
+#include "lbd/sources/process.h"
+
+#define PATIENCE_MS 60000
+
+static struct event_base *base;
+static struct source_process *process;
+
+/* ---- a server ---- */
+
+static struct evhttp *http;
+static struct evhttp_request *watcher; /* NULL: nobody watches */
+static char url[64];
+static const char *keys; /* the answer, or NULL: 503 */
+static unsigned asked;
+static char watched[512];
+
+static void body_of(struct evhttp_request *request, char *text, size_t size)
+{
+	struct evbuffer *body = evhttp_request_get_input_buffer(request);
+	size_t length = evbuffer_get_length(body);
+
+	length = length < size ? length : size - 1;
+	evbuffer_copyout(body, text, length);
+	text[length] = 0;
+}
+
+static void on_range(struct evhttp_request *request, void *arg)
+{
+	struct evbuffer *answer = evbuffer_new();
+	char body[512];
+
+	asked++;
+	body_of(request, body, sizeof(body));
+	/* "/lbd/web/" and "/lbd/web0" */
+	assert_string_equal(
+	    body, "{\"key\":\"L2xiZC93ZWIv\",\"range_end\":\"L2xiZC93ZWIw\",\"limit\":\"1025\"}");
+	if (keys)
+		evbuffer_add(answer, keys, strlen(keys));
+	evhttp_send_reply(request, keys ? 200 : 503, keys ? "OK" : "no leader", answer);
+	evbuffer_free(answer);
+}
+
+static void on_closed(struct evhttp_connection *connection, void *arg)
+{
+	/* what the other side has closed is left to whoever answers */
+	if (watcher && !evhttp_request_get_connection(watcher))
+		evhttp_send_reply_end(watcher);
+	watcher = NULL;
+}
+
+static void tell(const char *line)
+{
+	struct evbuffer *chunk = evbuffer_new();
+
+	assert_non_null(watcher);
+	evbuffer_add(chunk, line, strlen(line));
+	evhttp_send_reply_chunk(watcher, chunk);
+	evbuffer_free(chunk);
+}
+
+static void on_watch(struct evhttp_request *request, void *arg)
+{
+	body_of(request, watched, sizeof(watched));
+	evhttp_send_reply_start(request, 200, "OK");
+	watcher = request;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_closed, NULL);
+	tell("{\"result\":{\"created\":true}}\n");
+}
+
+static void server_start(void)
+{
+	struct evhttp_bound_socket *bound;
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+
+	http = evhttp_new(base);
+	bound = evhttp_bind_socket_with_handle(http, "127.0.0.1", 0);
+	assert_non_null(bound);
+	getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u", ntohs(address.sin_port));
+	evhttp_set_cb(http, "/v3/kv/range", on_range, NULL);
+	evhttp_set_cb(http, "/v3/watch", on_watch, NULL);
+}
+
+/* ---- what is reported ---- */
+
+static char said[1024];
+
+static void on_report(void *arg, struct source_list *list, const char *why)
+{
+	char address[ADDR_TEXT];
+
+	snprintf(said, sizeof(said), "failed: %s", why ? why : "");
+	if (!list)
+		return;
+	*said = 0;
+	for (unsigned i = 0; i < list->count; i++)
+		snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s%s/%u%s%s",
+			 i ? " " : "", addr_format(&list->items[i].address, address),
+			 list->items[i].weight, *list->items[i].name ? "/" : "",
+			 list->items[i].name);
+	if (list->ignored)
+		snprintf(said + strlen(said), sizeof(said) - strlen(said), " ignored %u: %s",
+			 list->ignored, list->why);
+	source_list_done(list);
+}
+
+static void turn(uint64_t until)
+{
+	const struct timeval soon = clock_span_ms(50);
+
+	if (clock_monotonic_ms() >= until)
+		fail_msg("timed out; last report: %s", said);
+	event_base_loopexit(base, &soon);
+	event_base_dispatch(base);
+}
+
+static void wait_for(const char *expected)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (!strstr(said, expected))
+		turn(until);
+}
+
+static void wait_for_watch(void)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (!watcher)
+		turn(until);
+}
+
+static struct config_from from;
+static void *run;
+
+static void follow(const char *servers, const char *answer)
+{
+	keys = answer;
+	from =
+	    (struct config_from){.etcd = (char *)servers, .prefix = (char *)"/lbd/web/", .min = 1};
+	run = source_process_start(process, source_kind_find("etcd"), &from, said);
+	assert_non_null(run);
+}
+
+static int set_up(void **state)
+{
+	*said = *watched = 0;
+	asked = 0;
+	watcher = NULL;
+	base = loop_new();
+	if (!base || source_process_new(base, on_report, &process))
+		return -1;
+	server_start();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	source_process_stop(run);
+	source_process_free(process);
+	evhttp_free(http);
+	event_base_free(base);
+	return 0;
+}
+
+/* /lbd/web/10.0.0.1 = "", /lbd/web/10.0.0.2 = 50, /lbd/web/blue = {"address":"10.0.0.3","name":"b"}
+ */
+#define ONE "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjE=\"}"
+#define TWO "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\"NTA=\"}"
+#define THREE                                            \
+	"{\"key\":\"L2xiZC93ZWIvYmx1ZQ==\",\"value\":\"" \
+	"eyJhZGRyZXNzIjoiMTAuMC4wLjMiLCJuYW1lIjoiYiJ9\"}"
+#define ANSWER(revision, kvs) "{\"header\":{\"revision\":\"" revision "\"},\"kvs\":[" kvs "]}"
+
+/* ---- tests ---- */
+
+static void a_change_that_the_watch_tells_is_asked_for(void **state)
+{
+	follow(url, ANSWER("41", ONE "," TWO));
+	wait_for("10.0.0.1/100 10.0.0.2/50");
+	wait_for_watch();
+	assert_string_equal(watched, "{\"create_request\":{\"key\":\"L2xiZC93ZWIv\",\"range_end\":"
+				     "\"L2xiZC93ZWIw\",\"start_revision\":\"42\"}}");
+	keys = ANSWER("42", TWO "," THREE);
+	tell("{\"result\":{\"events\":[{}]}}\n");
+	wait_for("10.0.0.2/50 10.0.0.3/100/b");
+}
+
+static void a_watch_that_ends_begins_again(void **state)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	follow(url, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+	wait_for_watch();
+	keys = ANSWER("77", TWO);
+	*watched = 0;
+	evhttp_send_reply_end(watcher);
+	watcher = NULL;
+	wait_for("10.0.0.2/50");
+	while (!strstr(watched, "\"start_revision\":\"78\""))
+		turn(until);
+}
+
+static void on_chatter(int fd, short what, void *arg)
+{
+	if (watcher)
+		tell("{\"result\":{\"events\":[{}]}}\n");
+}
+
+/* One each 5 ms: more often than changes are gathered for. */
+static void changes_that_keep_coming_do_not_put_it_off(void **state)
+{
+	const struct timeval often = clock_span_ms(5);
+	struct event *chatter = event_new(base, -1, EV_PERSIST, on_chatter, NULL);
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	unsigned before;
+
+	follow(url, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+	wait_for_watch();
+	event_add(chatter, &often);
+	keys = ANSWER("42", TWO);
+	wait_for("10.0.0.2/50");
+	for (before = asked; asked < before + 3;)
+		turn(until);
+	event_free(chatter);
+}
+
+/* etcd keeps the connection. */
+static void a_watch_that_is_cancelled_begins_again(void **state)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	follow(url, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+	wait_for_watch();
+	keys = ANSWER("77", TWO);
+	*watched = 0;
+	tell("{\"result\":{\"header\":{},\"canceled\":true,\"compact_revision\":\"50\"}}\n");
+	wait_for("10.0.0.2/50");
+	while (!strstr(watched, "\"start_revision\":\"78\""))
+		turn(until);
+}
+
+static void an_answer_of_another_kind_is_a_failure(void **state)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	follow(url, NULL);
+	wait_for("The requested URL returned error: 503");
+	keys = "<html>";
+	wait_for("expected an answer of etcd's JSON gateway");
+	keys = ANSWER("0", ONE);
+	*said = 0;
+	wait_for("expected an answer of etcd's JSON gateway");
+	keys = "{\"header\":{\"revision\":\"7\"}}"; /* no keys at all: an empty list */
+	*said = 'x';
+	while (*said)
+		turn(until);
+	keys = ANSWER("8", ONE);
+	tell("x");
+	wait_for("10.0.0.1/100");
+}
+
+static void an_answer_without_end_is_a_failure_that_says_so(void **state)
+{
+	const size_t length = 5 << 20;
+	char *long_answer = malloc(length + 1);
+
+	memset(long_answer, ' ', length);
+	long_answer[length] = 0;
+	follow(url, long_answer);
+	wait_for("the answer with all keys is longer than 4 MiB");
+	keys = NULL;
+	free(long_answer);
+}
+
+/* It would count as none, and who signed the server's certificate would not matter any more. */
+static void an_empty_file_of_certificates_is_refused(void **state)
+{
+	char path[] = "/tmp/lbd-etcd-XXXXXX";
+	int fd = mkstemp(path);
+	struct config_from prepared = {.ca = strdup(path)};
+	struct error err = {0};
+
+	assert_true(fd >= 0);
+	assert_int_equal(source_kind_find("etcd")->prepare(&prepared, &err), -EINVAL);
+	assert_non_null(strstr(err.text, ": expected PEM: it is empty"));
+	config_from_done(&prepared);
+	close(fd);
+	unlink(path);
+}
+
+static void the_next_server_is_asked_when_one_does_not_answer(void **state)
+{
+	char servers[128];
+
+	/* nothing listens on port 1 */
+	snprintf(servers, sizeof(servers), "http://127.0.0.1:1 %s", url);
+	follow(servers, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+}
+
+static void what_cannot_be_a_backend_is_ignored_and_named(void **state)
+{
+	/* /lbd/web/blue without a value, /lbd/web/10.0.0.2 = "x", then {"address":7} */
+	follow(url, ANSWER("41", ONE ",{\"key\":\"L2xiZC93ZWIvYmx1ZQ==\"},"
+				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\"eA==\"},"
+				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\""
+				     "eyJhZGRyZXNzIjo3fQ==\"},"
+				     "{\"key\":7}"));
+	wait_for("10.0.0.1/100 ignored 4: /lbd/web/blue: expected the address of a host");
+}
+
+static void requests_name_the_end_of_the_prefix(void **state)
+{
+	char *request = keys_request("a\xff\xff", NULL);
+
+	assert_string_equal(request,
+			    "{\"key\":\"Yf//\",\"range_end\":\"Yg==\",\"limit\":\"1025\"}");
+	free(request);
+	request = keys_request("\xff", NULL);
+	assert_string_equal(request,
+			    "{\"key\":\"/w==\",\"range_end\":\"AA==\",\"limit\":\"1025\"}");
+	free(request);
+}
+
+static void answers_cut_or_changed_are_read_or_refused(void **state)
+{
+	static const char answer[] = ANSWER("41", ONE "," TWO "," THREE);
+	char changed[sizeof(answer)], next[24];
+	struct source_list list = {0};
+	struct error err;
+
+	assert_int_equal(keys_read(answer, sizeof(answer) - 1, "/lbd/web/", &list, next, &err), 0);
+	assert_int_equal(list.count, 3);
+	assert_string_equal(next, "42");
+	source_list_done(&list);
+	for (size_t length = 0; length < sizeof(answer) - 1; length++)
+		assert_int_equal(keys_read(answer, length, "/lbd/web/", &list, next, &err),
+				 -EBADMSG);
+	for (size_t at = 0; at < sizeof(answer) - 1; at++)
+		for (unsigned value = 0; value < 256; value += 5) {
+			memcpy(changed, answer, sizeof(answer));
+			changed[at] = (char)value;
+			if (!keys_read(changed, sizeof(answer) - 1, "/lbd/web/", &list, next, &err))
+				assert_true(list.count <= 3);
+			source_list_done(&list);
+		}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_change_that_the_watch_tells_is_asked_for),
+	    TEST(a_watch_that_ends_begins_again),
+	    TEST(changes_that_keep_coming_do_not_put_it_off),
+	    TEST(a_watch_that_is_cancelled_begins_again),
+	    TEST(an_answer_of_another_kind_is_a_failure),
+	    TEST(an_answer_without_end_is_a_failure_that_says_so),
+	    cmocka_unit_test(an_empty_file_of_certificates_is_refused),
+	    TEST(the_next_server_is_asked_when_one_does_not_answer),
+	    TEST(what_cannot_be_a_backend_is_ignored_and_named),
+	    cmocka_unit_test(requests_name_the_end_of_the_prefix),
+	    cmocka_unit_test(answers_cut_or_changed_are_read_or_refused),
+	};
+
+	if (source_table_is_worker(argc, argv))
+		return source_table_run_worker();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

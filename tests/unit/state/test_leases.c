@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/state/leases.c and change.c: backends that register themselves, on plain memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "lbd/state/internal.h"
+#include "support/memory_dataplane.h"
+#include "support/test_addr.h"
+#include "support/test_file.h"
+#include "support/test_log.h"
+
+#define CONFIG                                                                               \
+	"metrics: off\nlimits: { backends: 8 }\nservices:\n"                                 \
+	"  - { name: web, vip: 192.0.2.1, protocol: tcp, port: 80, health: { type: none }, " \
+	"backends: [{ address: 10.0.0.1 }, { address: 10.0.0.2 }] }\n"                       \
+	"  - { name: one, vip: 192.0.2.2, protocol: tcp, port: 80, health: { type: none }, " \
+	"backends: [{ address: 10.0.0.1 }] }\n"
+
+static struct event_base *base;
+static struct neigh *neigh;
+static struct memory_dataplane *memory;
+static struct state *state;
+static char directory[64], path[96];
+
+static void start(void)
+{
+	struct state_options options = {.base = base,
+					.config_path = "lbd.yaml",
+					.overrides_path = path,
+					.dataplane = memory->dp,
+					.neigh = neigh};
+	struct error err = {0};
+
+	if (config_parse(CONFIG, strlen(CONFIG), "lbd.yaml", &options.config, &err) ||
+	    state_new(&options, &state, &err))
+		fail_msg("%s", err.text);
+}
+
+static int set_up(void **unused)
+{
+	struct error err;
+
+	strcpy(directory, "/tmp/lbd-leases-XXXXXX");
+	if (!mkdtemp(directory))
+		return -1;
+	snprintf(path, sizeof(path), "%s/overrides.json", directory);
+	base = event_base_new();
+	if (!base || neigh_new(base, &neigh, &err))
+		return -1;
+	memory = memory_dataplane_new((struct memory_limits){4, 8, 65536, 64});
+	start();
+	return 0;
+}
+
+static int tear_down(void **unused)
+{
+	state_free(state);
+	neigh_free(neigh);
+	memory_dataplane_free(memory);
+	event_base_free(base);
+	unlink(path);
+	rmdir(directory);
+	return 0;
+}
+
+/* kill -9: nothing is written at the end. */
+static void crash(void)
+{
+	state->leases_stale = false;
+	state_free(state);
+	start();
+}
+
+static int put(const char *service, const char *text, uint32_t weight, uint64_t ttl_ms)
+{
+	const struct addr address = test_addr(text);
+	struct error err;
+
+	return state_backend_put(state, service, &address,
+				 &(struct state_put){.weight = weight, .ttl_ms = ttl_ms}, &err);
+}
+
+static struct override *entry_of(const char *service, const char *text)
+{
+	const struct addr address = test_addr(text);
+
+	return overrides_find(&state->overrides, service, &address);
+}
+
+static struct backend *backend_of(const char *service, const char *text)
+{
+	const struct addr address = test_addr(text);
+
+	return service_find_backend(state_find_service(state, service), &address);
+}
+
+/* As if so much time had passed since the last renewal. */
+static void let_pass(struct override *entry, uint64_t ms)
+{
+	entry->until_ms -= ms;
+}
+
+static void the_first_put_adds_and_the_same_again_changes_nothing_but_the_time(void **unused)
+{
+	uint64_t generation;
+
+	assert_int_equal(put("web", "10.0.0.3", 50, 30000), 0);
+	assert_int_equal(backend_of("web", "10.0.0.3")->weight, 50);
+	assert_int_equal(backend_of("web", "10.0.0.3")->origin, ORIGIN_lease);
+	generation = state_generation(state);
+	let_pass(entry_of("web", "10.0.0.3"), 20000);
+	assert_int_equal(put("web", "10.0.0.3", 50, 30000), 0);
+	assert_int_equal(state_generation(state), generation);
+	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 20000);
+	assert_int_equal(backend_of("web", "10.0.0.3")->until_ms,
+			 entry_of("web", "10.0.0.3")->until_ms);
+	assert_int_equal(put("web", "10.0.0.3", 70, 30000), 0);
+	assert_int_equal(backend_of("web", "10.0.0.3")->weight, 70);
+	assert_true(state_generation(state) > generation);
+	assert_int_equal(state_overrides_count(state), 0);
+}
+
+static void names_may_be_repeated_by_their_owner_alone(void **unused)
+{
+	struct config_tag *tag = config_tag_new("web-3", NULL, 0);
+	const struct addr three = test_addr("10.0.0.3"), four = test_addr("10.0.0.4");
+	struct state_put wanted = {.weight = 1, .tag = tag, .ttl_ms = 30000};
+	struct error err;
+
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	wanted.weight = 2;
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	assert_int_equal(state_backend_put(state, "web", &four, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "name: web-3: backend 10.0.0.3 has the same name"));
+	assert_int_equal(entry_of("web", "10.0.0.3")->tag->refs, tag->refs);
+	config_tag_unref(tag);
+}
+
+static void backends_of_the_file_are_not_registered(void **unused)
+{
+	const struct addr first = test_addr("10.0.0.1"), vip = test_addr("192.0.2.1");
+	const struct state_put wanted = {.weight = 1};
+	struct error err;
+
+	assert_int_equal(state_backend_put(state, "web", &first, &wanted, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "is in the config file"));
+	assert_int_equal(state_backend_delete(state, "web", &first, false, true, &err), -EBUSY);
+	assert_int_equal(state_backend_put(state, "web", &vip, &wanted, &err), -EINVAL);
+	assert_int_equal(state_backend_put(state, "nope", &first, &wanted, &err), -ENOENT);
+	assert_int_equal(state->overrides.count, 0);
+}
+
+static void delete_may_be_repeated(void **unused)
+{
+	const struct addr three = test_addr("10.0.0.3");
+	struct error err;
+
+	assert_int_equal(put("web", "10.0.0.3", 1, 0), 0);
+	assert_int_equal(state_backend_delete(state, "web", &three, true, false, &err), 0);
+	assert_null(entry_of("web", "10.0.0.3"));
+	assert_null(backend_of("web", "10.0.0.3"));
+	assert_int_equal(state_backend_delete(state, "web", &three, true, false, &err), 0);
+}
+
+static void its_weight_is_the_registrations_and_a_drain_holds(void **unused)
+{
+	const struct addr three = test_addr("10.0.0.3");
+	struct error err;
+
+	assert_int_equal(put("web", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(state_backend_weight(state, "web", &three, 5, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "is registered with a weight of its own"));
+	assert_int_equal(state_backend_drain(state, "web", &three, true, NULL, &err), 0);
+	assert_int_equal(put("web", "10.0.0.3", 9, 30000), 0);
+	assert_true(backend_of("web", "10.0.0.3")->drain);
+	assert_int_equal(state_overrides_count(state), 1);
+}
+
+static void a_backend_that_is_not_renewed_is_removed_and_may_come_again(void **unused)
+{
+	assert_int_equal(put("web", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(put("web", "10.0.0.4", 1, 0), 0);
+	leases_tick(state);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	let_pass(entry_of("web", "10.0.0.3"), 30000);
+	leases_tick(state);
+	assert_null(entry_of("web", "10.0.0.3"));
+	assert_true(!backend_of("web", "10.0.0.3") || backend_of("web", "10.0.0.3")->removed);
+	assert_non_null(entry_of("web", "10.0.0.4"));
+	assert_int_equal(put("web", "10.0.0.3", 1, 30000), 0);
+	assert_false(backend_of("web", "10.0.0.3")->removed);
+}
+
+static void the_last_backend_stays_until_there_is_another(void **unused)
+{
+	const struct addr first = test_addr("10.0.0.1");
+	struct error err;
+
+	assert_int_equal(put("one", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(put("one", "10.0.0.4", 1, 30000), 0);
+	assert_int_equal(state_backend_remove(state, "one", &first, true, false, &err), 0);
+	let_pass(entry_of("one", "10.0.0.3"), 30000);
+	let_pass(entry_of("one", "10.0.0.4"), 30000);
+	leases_tick(state);
+	leases_tick(state);
+	assert_int_equal(!entry_of("one", "10.0.0.3") + !entry_of("one", "10.0.0.4"), 1);
+	assert_non_null(entry_of("one", "10.0.0.3"));
+	assert_true(entry_of("one", "10.0.0.3")->lapsed);
+	assert_int_equal(put("one", "10.0.0.5", 1, 30000), 0);
+	leases_tick(state);
+	assert_null(entry_of("one", "10.0.0.3"));
+	assert_non_null(entry_of("one", "10.0.0.5"));
+}
+
+/* Each second it would cost a copy of all run-time changes. */
+static void the_last_one_is_looked_at_again_when_something_has_changed(void **unused)
+{
+	const struct addr first = test_addr("10.0.0.1");
+	struct error err;
+
+	assert_int_equal(put("one", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(state_backend_remove(state, "one", &first, true, false, &err), 0);
+	let_pass(entry_of("one", "10.0.0.3"), 30000);
+	leases_tick(state);
+	assert_int_equal(state->leases_generation, state_generation(state));
+	assert_int_equal(state_backend_add(state, "one", &first, 1, NULL, &err), 0);
+	assert_int_not_equal(state->leases_generation, state_generation(state));
+	leases_tick(state);
+	assert_null(entry_of("one", "10.0.0.3"));
+}
+
+static unsigned lines_with(const char *text, const char *word)
+{
+	unsigned count = 0;
+
+	for (; (text = strstr(text, word)); text += strlen(word))
+		count++;
+	return count;
+}
+
+static void a_file_that_cannot_be_written_is_no_line_each_second(void **unused)
+{
+	static struct test_log log;
+	char aside[128];
+
+	snprintf(aside, sizeof(aside), "%s.aside", directory);
+	assert_int_equal(put("web", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(put("web", "10.0.0.4", 1, 30000), 0);
+	let_pass(entry_of("web", "10.0.0.3"), 30000);
+	assert_int_equal(rename(directory, aside), 0);
+	test_log_begin(&log);
+	for (unsigned i = 0; i < 5; i++)
+		leases_tick(state);
+	assert_int_equal(lines_with(test_log_end(&log), "are not removed"), 1);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	assert_int_equal(rename(aside, directory), 0);
+	leases_tick(state);
+	assert_null(entry_of("web", "10.0.0.3"));
+}
+
+static void a_renewal_ends_the_grace_of_the_last_one(void **unused)
+{
+	const struct addr first = test_addr("10.0.0.1");
+	struct error err;
+
+	assert_int_equal(put("one", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(state_backend_remove(state, "one", &first, true, false, &err), 0);
+	let_pass(entry_of("one", "10.0.0.3"), 30000);
+	leases_tick(state);
+	assert_true(entry_of("one", "10.0.0.3")->lapsed);
+	assert_int_equal(put("one", "10.0.0.3", 1, 30000), 0);
+	assert_false(entry_of("one", "10.0.0.3")->lapsed);
+}
+
+static void leases_go_on_after_a_crash_with_the_time_they_had(void **unused)
+{
+	uint64_t until, now;
+
+	assert_int_equal(put("web", "10.0.0.3", 50, 30000), 0);
+	until = entry_of("web", "10.0.0.3")->until_ms;
+	crash();
+	now = clock_monotonic_ms();
+	assert_int_equal(backend_of("web", "10.0.0.3")->weight, 50);
+	assert_int_equal(entry_of("web", "10.0.0.3")->origin, ORIGIN_lease);
+	assert_true(entry_of("web", "10.0.0.3")->until_ms >= until);
+	assert_true(entry_of("web", "10.0.0.3")->until_ms <= now + 30000);
+}
+
+static void a_lease_that_ended_while_lbd_was_away_begins_again(void **unused)
+{
+	uint64_t before;
+
+	assert_int_equal(put("web", "10.0.0.3", 50, 30000), 0);
+	let_pass(entry_of("web", "10.0.0.3"), 90000);
+	before = clock_monotonic_ms();
+	assert_int_equal(kept_write_leases(state, NULL), 0);
+	crash();
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	assert_true(entry_of("web", "10.0.0.3")->until_ms >= before + 30000);
+	leases_tick(state);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+}
+
+/* From before a reboot, if the file outlives it. */
+static void no_lease_lasts_longer_than_its_ttl_from_the_start(void **unused)
+{
+	assert_int_equal(put("web", "10.0.0.3", 50, 30000), 0);
+	entry_of("web", "10.0.0.3")->until_ms += 1000000;
+	assert_int_equal(kept_write_leases(state, NULL), 0);
+	crash();
+	assert_true(entry_of("web", "10.0.0.3")->until_ms <= clock_monotonic_ms() + 30000);
+}
+
+static void renewals_reach_the_file_at_the_end_and_now_and_then(void **unused)
+{
+	struct overrides read;
+
+	assert_int_equal(put("web", "10.0.0.3", 50, 60000), 0);
+	let_pass(entry_of("web", "10.0.0.3"), 50000);
+	assert_int_equal(kept_write_leases(state, NULL), 0);
+	assert_int_equal(put("web", "10.0.0.3", 50, 60000), 0);
+	assert_true(state->leases_stale);
+	leases_tick(state);
+	assert_true(state->leases_stale); /* written just before */
+	state->leases_saved_ms -= 6000;
+	leases_tick(state);
+	assert_false(state->leases_stale);
+	assert_int_equal(overrides_load(path, 100, &read, NULL), 0);
+	assert_int_equal(read.list[0].until_ms, entry_of("web", "10.0.0.3")->until_ms);
+	overrides_done(&read);
+	assert_int_equal(put("web", "10.0.0.3", 50, 60000), 0);
+	state_free(state);
+	assert_int_equal(overrides_load(path, 100, &read, NULL), 0);
+	assert_true(read.list[0].until_ms > clock_monotonic_ms() + 50000);
+	overrides_done(&read);
+	start();
+}
+
+static void time_in_which_lbd_did_not_run_does_not_count(void **unused)
+{
+	assert_int_equal(put("web", "10.0.0.3", 1, 10000), 0);
+	leases_tick(state);
+	/* a minute later, with the lease's end long past */
+	let_pass(entry_of("web", "10.0.0.3"), 60000);
+	state->leases_ms -= 60000;
+	leases_tick(state);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	assert_true(entry_of("web", "10.0.0.3")->until_ms <= clock_monotonic_ms() + 10000);
+	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 5000);
+}
+
+/* Renewals wait behind a long change, and for their turn after this tick. */
+static void a_tick_that_comes_late_ends_no_short_lease(void **unused)
+{
+	assert_int_equal(put("web", "10.0.0.3", 1, 2000), 0);
+	leases_tick(state);
+	let_pass(entry_of("web", "10.0.0.3"), 2000);
+	state->leases_ms -= 2500;
+	leases_tick(state);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	/* but one that comes late each time ends it in the end */
+	for (unsigned i = 0; i < 3; i++) {
+		let_pass(entry_of("web", "10.0.0.3"), 2500);
+		state->leases_ms -= 2500;
+		leases_tick(state);
+		if (!entry_of("web", "10.0.0.3"))
+			return;
+	}
+	fail();
+}
+
+static void a_start_drops_what_the_file_has_now(void **unused)
+{
+	test_file_put(path,
+		      "{\"version\": 1, \"backends\": ["
+		      "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"weight\": 9, "
+		      "\"added\": true},"
+		      "{\"service\": \"web\", \"address\": \"10.0.0.7\", \"weight\": 9, "
+		      "\"added\": true}], \"origins\": ["
+		      "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"from\": \"lease\"},"
+		      "{\"service\": \"web\", \"address\": \"10.0.0.7\", \"from\": "
+		      "\"lease\"}]}");
+	crash();
+	assert_null(entry_of("web", "10.0.0.1"));
+	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 100);
+	assert_int_equal(backend_of("web", "10.0.0.7")->origin, ORIGIN_lease);
+}
+
+/* As after a reload. */
+static void a_drain_outlives_a_start_with_a_file_that_has_the_backend_now(void **unused)
+{
+	test_file_put(path, "{\"version\": 1, \"backends\": ["
+			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"weight\": 9, "
+			    "\"drain\": true, \"added\": true}], \"origins\": ["
+			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"from\": "
+			    "\"lease\", \"ttl_ms\": 30000, \"until_ms\": 1}]}");
+	crash();
+	assert_true(backend_of("web", "10.0.0.1")->drain);
+	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 100);
+	assert_int_equal(backend_of("web", "10.0.0.1")->origin, ORIGIN_config);
+	assert_false(override_comes_by_itself(entry_of("web", "10.0.0.1")));
+}
+
+static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unused)
+{
+	const struct addr four = test_addr("10.0.0.4");
+	struct reload_report report = {0};
+	struct overrides kept;
+	struct config *next;
+	struct error err;
+
+	assert_int_equal(put("web", "10.0.0.3", 7, 30000), 0);
+	assert_int_equal(put("one", "10.0.0.2", 7, 0), 0);
+	assert_int_equal(state_backend_add(state, "web", &four, 1, NULL, &err), 0);
+	assert_int_equal(config_parse(CONFIG, strlen(CONFIG), "lbd.yaml", &next, &err), 0);
+	assert_int_equal(reload_overrides(state, next, false, &kept, &report, &err), 0);
+	assert_int_equal(kept.count, 2);
+	assert_int_equal(report.kept, 0);
+	assert_int_equal(report.dropped, 1); /* what was added by hand */
+	assert_int_equal(kept.list[0].until_ms, entry_of("web", "10.0.0.3")->until_ms);
+	overrides_done(&kept);
+	reload_report_done(&report);
+	/* without the service, and with a file that has one of them itself */
+	next->services[0].backends[1].address = test_addr("10.0.0.3");
+	config_remove_service(next, 1);
+	assert_int_equal(reload_overrides(state, next, true, &kept, &report, &err), 0);
+	assert_int_equal(kept.count, 1); /* keep: that by hand */
+	assert_false(override_comes_by_itself(&kept.list[0]));
+	assert_int_equal(report.dropped, 2);
+	assert_string_equal(report.notes[0].what, "weight 7 (the file has 100)");
+	assert_string_equal(report.notes[1].what, "backend registered, weight 7");
+	overrides_done(&kept);
+	reload_report_done(&report);
+	config_free(next);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(the_first_put_adds_and_the_same_again_changes_nothing_but_the_time),
+	    TEST(names_may_be_repeated_by_their_owner_alone),
+	    TEST(backends_of_the_file_are_not_registered),
+	    TEST(delete_may_be_repeated),
+	    TEST(its_weight_is_the_registrations_and_a_drain_holds),
+	    TEST(a_backend_that_is_not_renewed_is_removed_and_may_come_again),
+	    TEST(the_last_backend_stays_until_there_is_another),
+	    TEST(the_last_one_is_looked_at_again_when_something_has_changed),
+	    TEST(a_file_that_cannot_be_written_is_no_line_each_second),
+	    TEST(a_renewal_ends_the_grace_of_the_last_one),
+	    TEST(leases_go_on_after_a_crash_with_the_time_they_had),
+	    TEST(a_lease_that_ended_while_lbd_was_away_begins_again),
+	    TEST(no_lease_lasts_longer_than_its_ttl_from_the_start),
+	    TEST(renewals_reach_the_file_at_the_end_and_now_and_then),
+	    TEST(time_in_which_lbd_did_not_run_does_not_count),
+	    TEST(a_tick_that_comes_late_ends_no_short_lease),
+	    TEST(a_start_drops_what_the_file_has_now),
+	    TEST(a_drain_outlives_a_start_with_a_file_that_has_the_backend_now),
+	    TEST(a_reload_keeps_what_is_registered_and_says_nothing_of_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Requests and answers of etcd's JSON gateway. Its keys and values are in base64, its numbers are
+ * texts. */
+#include "keys.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+
+#define KEYS_ASKED (CONFIG_FROM_MAX + 1) /* one more than can be taken */
+
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* ---- base64 (RFC 4648, section 4) ---- */
+
+static char *encode(const char *text, size_t length)
+{
+	char *encoded = malloc((length + 2) / 3 * 4 + 1), *at = encoded;
+
+	for (size_t i = 0; encoded && i < length; i += 3) {
+		uint32_t bits = (uint32_t)(uint8_t)text[i] << 16;
+
+		bits |= i + 1 < length ? (uint32_t)(uint8_t)text[i + 1] << 8 : 0;
+		bits |= i + 2 < length ? (uint8_t)text[i + 2] : 0;
+		*at++ = digits[bits >> 18];
+		*at++ = digits[bits >> 12 & 63];
+		*at++ = i + 1 < length ? digits[bits >> 6 & 63] : '=';
+		*at++ = i + 2 < length ? digits[bits & 63] : '=';
+	}
+	if (encoded)
+		*at = 0;
+	return encoded;
+}
+
+/* A text, without a NUL in it. NULL: it is none, or out of memory. */
+static char *decode(const char *encoded)
+{
+	size_t length = encoded ? strlen(encoded) : 0, used = 0;
+	char *text = length % 4 ? NULL : malloc(length / 4 * 3 + 1);
+	uint32_t bits = 0;
+
+	for (size_t i = 0; text && i < length && encoded[i] != '='; i++) {
+		const char *digit = strchr(digits, encoded[i]);
+
+		if (!digit) {
+			free(text);
+			return NULL;
+		}
+		bits = bits << 6 | (uint32_t)(digit - digits);
+		if (i % 4)
+			text[used++] = (char)(bits >> (6 - i % 4 * 2));
+	}
+	if (!text)
+		return NULL;
+	text[used] = 0;
+	if (strlen(text) == used)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* ---- requests ---- */
+
+/* The first key that does not begin with the prefix; "\0": there is none. */
+static char *end_of(const char *prefix)
+{
+	size_t length = strlen(prefix);
+	char *end = strdup(prefix), *encoded;
+
+	if (!end)
+		return NULL;
+	while (length && (uint8_t)end[length - 1] == 0xff)
+		length--;
+	if (length)
+		end[length - 1]++;
+	encoded = encode(length ? end : "", length ? length : 1);
+	free(end);
+	return encoded;
+}
+
+char *keys_request(const char *prefix, const char *revision)
+{
+	_cleanup_free_ char *key = encode(prefix, strlen(prefix)), *end = end_of(prefix);
+	char *body;
+	int length;
+
+	if (!key || !end)
+		return NULL;
+	if (revision)
+		length = asprintf(&body,
+				  "{\"create_request\":{\"key\":\"%s\",\"range_end\":\"%s\","
+				  "\"start_revision\":\"%s\"}}",
+				  key, end, revision);
+	else
+		length = asprintf(&body, "{\"key\":\"%s\",\"range_end\":\"%s\",\"limit\":\"%d\"}",
+				  key, end, KEYS_ASKED);
+	return length < 0 ? NULL : body;
+}
+
+/* ---- answers ---- */
+
+/* "": nothing more; a number: its weight; an object. */
+static int read_value(const char *text, struct source_item *item, json_t **ret_object,
+		      struct error *err)
+{
+	json_t *value = *text ? json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL)
+			      : json_object();
+
+	if (json_is_integer(value)) {
+		json_t *object = json_pack("{s:o}", "weight", value);
+
+		value = object;
+	}
+	if (!json_is_object(value)) {
+		json_decref(value);
+		return error_set(err, -EINVAL,
+				 "expected nothing, a weight, or an object as its value");
+	}
+	*ret_object = value;
+	return 0;
+}
+
+static int read_item(const char *rest, const char *text, struct source_item *ret, struct error *err)
+{
+	json_t *object = NULL, *given;
+	const char *address;
+	int rc = read_value(text, ret, &object, err);
+
+	if (rc)
+		return rc;
+	given = json_object_get(object, "address");
+	address = given ? json_string_value(given) : rest;
+	if (!address || !source_item_init(ret, address))
+		rc = error_set(err, -EINVAL, "expected the address of a host");
+	else
+		rc = source_item_read(ret, object, err);
+	json_decref(object);
+	return rc;
+}
+
+/* 0, also if it is ignored; -E2BIG or -ENOMEM. */
+static int read_key(json_t *kv, const char *prefix, struct source_list *list)
+{
+	_cleanup_free_ char *key = decode(json_string_value(json_object_get(kv, "key"))),
+			    *value = decode(json_string_value(json_object_get(kv, "value")));
+	struct source_item item;
+	struct error why;
+
+	if (!key || !value || strncmp(key, prefix, strlen(prefix)) != 0) {
+		source_list_ignore(list, "a key or value that is no text");
+		return 0;
+	}
+	if (!read_item(key + strlen(prefix), value, &item, &why))
+		return source_list_add(list, &item);
+	source_list_ignore(list, "%.80s: %.120s", key, why.text);
+	return 0;
+}
+
+static int next_revision(json_t *root, char ret[24])
+{
+	const char *text =
+	    json_string_value(json_object_get(json_object_get(root, "header"), "revision"));
+	unsigned long long revision = text ? strtoull(text, NULL, 10) : 0;
+
+	if (!revision || revision >= INT64_MAX)
+		return -EBADMSG;
+	snprintf(ret, 24, "%llu", revision + 1);
+	return 0;
+}
+
+/* etcd leaves out what is empty. */
+static int read_keys(json_t *root, const char *prefix, struct source_list *list)
+{
+	json_t *kvs = json_object_get(root, "kvs"), *kv;
+	size_t i;
+	int rc = !kvs || json_is_array(kvs) ? 0 : -EBADMSG;
+
+	json_array_foreach (kvs, i, kv) {
+		if (rc)
+			break;
+		rc = i == CONFIG_FROM_MAX ? -E2BIG : read_key(kv, prefix, list);
+	}
+	return rc;
+}
+
+int keys_read(const char *body, size_t length, const char *prefix, struct source_list *ret,
+	      char ret_next[24], struct error *err)
+{
+	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
+	struct source_list list = {0};
+	int rc = json_is_object(root) ? next_revision(root, ret_next) : -EBADMSG;
+
+	if (!rc)
+		rc = read_keys(root, prefix, &list);
+	json_decref(root);
+	if (rc) {
+		source_list_done(&list);
+		return error_set(err, rc, "%s",
+				 rc == -E2BIG    ? "it has more than 1024 keys"
+				 : rc == -ENOMEM ? "out of memory"
+						 : "expected an answer of etcd's JSON gateway");
+	}
+	source_list_sort(&list);
+	*ret = list;
+	return 0;
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Lists of backends, and their checks. */
+#include "list.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/printable.h"
+
+void source_list_done(struct source_list *list)
+{
+	free(list->items);
+	*list = (struct source_list){0};
+}
+
+int source_list_add(struct source_list *list, const struct source_item *item)
+{
+	if (list->count == CONFIG_FROM_MAX)
+		return -E2BIG;
+	if (list->count == list->room) {
+		unsigned room = list->room ? list->room * 2 : 16;
+		struct source_item *items = reallocarray(list->items, room, sizeof(*items));
+
+		if (!items)
+			return -ENOMEM;
+		list->items = items;
+		list->room = room;
+	}
+	list->items[list->count++] = *item;
+	return 0;
+}
+
+void source_list_ignore(struct source_list *list, const char *format, ...)
+{
+	va_list args;
+
+	if (list->ignored++)
+		return;
+	va_start(args, format);
+	vsnprintf(list->why, sizeof(list->why), format, args);
+	va_end(args);
+	make_printable(list->why, false);
+}
+
+/* Of one that is named twice the greater weight is first, and stays: answers of a DNS server turn,
+ * and with them the weight would change all the time. */
+static int compare(const void *a, const void *b)
+{
+	const struct source_item *first = a, *second = b;
+	int rc = addr_compare(&first->address, &second->address);
+
+	return rc ? rc : (first->weight < second->weight) - (first->weight > second->weight);
+}
+
+void source_list_sort(struct source_list *list)
+{
+	unsigned kept = 0;
+
+	if (list->count)
+		qsort(list->items, list->count, sizeof(*list->items), compare);
+	for (unsigned i = 0; i < list->count; i++) {
+		char address[ADDR_TEXT];
+
+		if (kept && addr_equal(&list->items[kept - 1].address, &list->items[i].address))
+			source_list_ignore(list, "%s: named twice",
+					   addr_format(&list->items[i].address, address));
+		else
+			list->items[kept++] = list->items[i];
+	}
+	list->count = kept;
+}
+
+static bool same_item(const struct source_item *a, const struct source_item *b)
+{
+	if (!addr_equal(&a->address, &b->address) || a->weight != b->weight ||
+	    strcmp(a->name, b->name) != 0 || a->labels_count != b->labels_count)
+		return false;
+	for (unsigned i = 0; i < a->labels_count; i++)
+		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
+		    strcmp(a->labels[i].value, b->labels[i].value) != 0)
+			return false;
+	return true;
+}
+
+bool source_list_equal(const struct source_list *a, const struct source_list *b)
+{
+	if (a->count != b->count || a->ignored != b->ignored)
+		return false;
+	for (unsigned i = 0; i < a->count; i++)
+		if (!same_item(&a->items[i], &b->items[i]))
+			return false;
+	return true;
+}
+
+/* ---- items ---- */
+
+bool source_item_init(struct source_item *item, const char *address)
+{
+	struct addr parsed;
+
+	memset(item, 0, sizeof(*item)); /* with its holes: it crosses to another process */
+	item->weight = SOURCE_WEIGHT;
+	if (addr_parse(address, &parsed) || addr_why_no_host(&parsed))
+		return false;
+	item->address = parsed;
+	return true;
+}
+
+static bool ends(const char *text, size_t size)
+{
+	return memchr(text, 0, size);
+}
+
+static bool labels_are_sound(const struct source_item *item)
+{
+	for (unsigned i = 0; i < item->labels_count; i++) {
+		if (!ends(item->labels[i].key, sizeof(item->labels[i].key)) ||
+		    !ends(item->labels[i].value, sizeof(item->labels[i].value)) ||
+		    !config_label_key_fits(item->labels[i].key) ||
+		    !config_label_value_fits(item->labels[i].value))
+			return false;
+		for (unsigned j = 0; j < i; j++)
+			if (!strcmp(item->labels[i].key, item->labels[j].key))
+				return false;
+	}
+	return true;
+}
+
+bool source_item_is_sound(const struct source_item *item)
+{
+	static const uint8_t zero[12];
+
+	return (item->address.family == 6 ||
+		(item->address.family == 4 &&
+		 !memcmp(item->address.bytes + 4, zero, sizeof(zero)))) &&
+	       !addr_why_no_host(&item->address) && item->weight <= CONFIG_MAX_WEIGHT &&
+	       ends(item->name, sizeof(item->name)) &&
+	       (!*item->name || config_tag_name_fits(item->name)) &&
+	       item->labels_count <= CONFIG_LABELS_MAX && labels_are_sound(item);
+}
+
+/* ---- fields ---- */
+
+static int set_weight(struct source_item *item, const json_t *value, struct error *err)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) > CONFIG_MAX_WEIGHT)
+		return error_set(err, -EINVAL, "weight: expected an integer 0 to %u",
+				 CONFIG_MAX_WEIGHT);
+	item->weight = (uint32_t)json_integer_value(value);
+	return 0;
+}
+
+/* NULL: no text, or with a NUL in it. */
+static const char *text_of(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
+static int set_name(struct source_item *item, const char *name, struct error *err)
+{
+	if (!name || !config_tag_name_fits(name))
+		return error_set(err, -EINVAL, "name: " CONFIG_TAG_NAME_EXPECTED);
+	strcpy(item->name, name);
+	return 0;
+}
+
+static int add_label(struct source_item *item, const char *key, const char *value,
+		     struct error *err)
+{
+	if (item->labels_count == CONFIG_LABELS_MAX)
+		return error_set(err, -EINVAL, "labels: expected at most %d", CONFIG_LABELS_MAX);
+	if (!config_label_key_fits(key))
+		return error_set(err, -EINVAL, "labels: " CONFIG_LABEL_KEY_EXPECTED);
+	if (!value || !config_label_value_fits(value))
+		return error_set(err, -EINVAL, "labels: %s: " CONFIG_LABEL_VALUE_EXPECTED, key);
+	for (unsigned i = 0; i < item->labels_count; i++)
+		if (!strcmp(item->labels[i].key, key))
+			return error_set(err, -EINVAL, "labels: %s: given twice", key);
+	strcpy(item->labels[item->labels_count].key, key);
+	strcpy(item->labels[item->labels_count].value, value);
+	item->labels_count++;
+	return 0;
+}
+
+static int set_labels(struct source_item *item, json_t *labels, struct error *err)
+{
+	const char *key;
+	json_t *value;
+	int rc = 0;
+
+	if (!json_is_object(labels))
+		return error_set(err, -EINVAL, "labels: expected an object of texts");
+	json_object_foreach (labels, key, value) {
+		rc = add_label(item, key, text_of(value), err);
+		if (rc)
+			break;
+	}
+	return rc;
+}
+
+int source_item_read(struct source_item *item, json_t *object, struct error *err)
+{
+	const char *key;
+	json_t *value;
+	int rc = 0;
+
+	json_object_foreach (object, key, value) {
+		if (!strcmp(key, "weight"))
+			rc = set_weight(item, value, err);
+		else if (!strcmp(key, "name"))
+			rc = set_name(item, text_of(value), err);
+		else if (!strcmp(key, "labels"))
+			rc = set_labels(item, value, err);
+		else if (strcmp(key, "address") != 0)
+			rc = error_set(err, -EINVAL,
+				       "%.32s: unknown field: expected address, weight, name or "
+				       "labels",
+				       key);
+		if (rc)
+			break;
+	}
+	return rc;
+}
+
+/* ---- a text of lines: ADDRESS [weight=N] [name=NAME] [labels.KEY=VALUE]... ---- */
+
+static int read_word(struct source_item *item, char *word, struct error *err)
+{
+	char *value = strchr(word, '='), *end;
+	unsigned long weight;
+
+	if (value)
+		*value++ = 0;
+	if (value && !strcmp(word, "name"))
+		return set_name(item, value, err);
+	if (value && !strncmp(word, "labels.", 7))
+		return add_label(item, word + 7, value, err);
+	if (!value || strcmp(word, "weight") != 0)
+		return error_set(err, -EINVAL,
+				 "%.64s: expected weight=N, name=NAME or labels.KEY=VALUE", word);
+	weight = strtoul(value, &end, 10);
+	if (*value < '0' || *value > '9' || *end || strlen(value) > 5 || weight > CONFIG_MAX_WEIGHT)
+		return error_set(err, -EINVAL, "weight: %.16s: expected an integer 0 to %u", value,
+				 CONFIG_MAX_WEIGHT);
+	item->weight = (uint32_t)weight;
+	return 0;
+}
+
+static int not_added(int rc, struct error *err)
+{
+	return rc == -E2BIG ? error_set(err, rc, "expected at most %u backends", CONFIG_FROM_MAX)
+	       : rc         ? error_set(err, rc, "out of memory")
+			    : 0;
+}
+
+static int read_line(char *line, struct source_list *list, struct error *err)
+{
+	struct source_item item;
+	char *rest, *word;
+	int rc = 0;
+
+	line[strcspn(line, "#")] = 0;
+	word = strtok_r(line, " \t\r", &rest);
+	if (!word)
+		return 0;
+	if (!source_item_init(&item, word))
+		return error_set(err, -EINVAL, "%.64s: expected the address of a host", word);
+	while (!rc && (word = strtok_r(NULL, " \t\r", &rest)))
+		rc = read_word(&item, word, err);
+	return rc ? rc : not_added(source_list_add(list, &item), err);
+}
+
+static int parse_lines(char *text, struct source_list *list, struct error *err)
+{
+	unsigned number = 1;
+	struct error why;
+	int rc;
+
+	for (char *line = text, *end; line; line = end, number++) {
+		end = strchr(line, '\n');
+		if (end)
+			*end++ = 0;
+		rc = read_line(line, list, &why);
+		if (rc)
+			return error_set(err, rc, "line %u: %s", number, why.text);
+	}
+	return 0;
+}
+
+/* ---- JSON: [ ADDRESS or { "address", ... } ], or { "backends": that } ---- */
+
+static int read_one(json_t *value, struct source_list *list, struct error *err)
+{
+	json_t *address = json_is_object(value) ? json_object_get(value, "address") : value;
+	const char *text = text_of(address);
+	struct source_item item;
+	int rc;
+
+	if (!text || !source_item_init(&item, text))
+		return error_set(err, -EINVAL, "%.64s: expected the address of a host",
+				 text ? text : "address");
+	rc = json_is_object(value) ? source_item_read(&item, value, err) : 0;
+	return rc ? rc : not_added(source_list_add(list, &item), err);
+}
+
+static int read_array(json_t *root, struct source_list *list, struct error *err)
+{
+	json_t *array = json_is_object(root) ? json_object_get(root, "backends") : root, *value;
+	struct error why;
+	size_t i;
+	int rc;
+
+	if (!json_is_array(array))
+		return error_set(err, -EINVAL, "expected a list of backends");
+	json_array_foreach (array, i, value) {
+		rc = read_one(value, list, &why);
+		if (rc)
+			return error_set(err, rc, "backend %zu: %s", i + 1, why.text);
+	}
+	return 0;
+}
+
+static int parse_json(const char *text, size_t length, struct source_list *list, struct error *err)
+{
+	json_error_t why;
+	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
+	int rc = root ? read_array(root, list, err)
+		      : error_set(err, -EINVAL, "line %d: %s", why.line, why.text);
+
+	json_decref(root);
+	return rc;
+}
+
+int source_list_parse(const char *text, size_t length, struct source_list *ret, struct error *err)
+{
+	struct source_list list = {0};
+	size_t blank = 0;
+	char *copy;
+	int rc;
+
+	while (blank < length && strchr(" \t\r\n", text[blank]))
+		blank++;
+	if (memchr(text, 0, length))
+		return error_set(err, -EINVAL, "expected a text, without NUL");
+	if (blank < length && (text[blank] == '[' || text[blank] == '{')) {
+		rc = parse_json(text, length, &list, err);
+	} else {
+		copy = strndup(text, length);
+		rc =
+		    copy ? parse_lines(copy, &list, err) : error_set(err, -ENOMEM, "out of memory");
+		free(copy);
+	}
+	if (rc) {
+		source_list_done(&list);
+		return rc;
+	}
+	source_list_sort(&list);
+	*ret = list;
+	return 0;
+}

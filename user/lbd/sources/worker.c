@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The source process: gives up its rights, then follows the sources that lbd asks for and reports
+ * what they name, until lbd closes the socket. It ends by _exit: cleanup would need more system
+ * calls than are left. */
+#include <errno.h>
+#include <event2/event_struct.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "message.h"
+#include "process.h"
+
+#define NAME         "lbd-sources" /* in ps and top */
+#define BEAT_MS      4000
+#define OUTGOING_MAX 8192 /* packets that lbd has not taken: then it is not there any more */
+#define KINDS_MAX    8
+
+struct job {
+	TAILQ_ENTRY(job) link;
+	struct worker *worker;
+	const struct source_kind *kind;
+	uint32_t id;
+	struct config_from from;
+	void *run;
+};
+
+struct outgoing {
+	TAILQ_ENTRY(outgoing) link;
+	size_t length;
+	struct source_reply reply; /* allocated up to length */
+};
+
+struct worker {
+	struct event_base *base;
+	struct event readable, writable, beat;
+	TAILQ_HEAD(jobs, job) jobs;
+	TAILQ_HEAD(outgoing_list, outgoing) outgoing;
+	unsigned outgoing_count;
+	struct {
+		const struct source_kind *kind;
+		struct source_env env;
+	} kinds[KINDS_MAX];
+	unsigned kinds_count;
+};
+
+/* ---- replies ---- */
+
+static bool send_now(const struct source_reply *reply, size_t length)
+{
+	ssize_t sent = send(SOURCE_FD, reply, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent >= 0)
+		return true;
+	if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
+		_exit(EXIT_SUCCESS); /* lbd is gone */
+	return false;
+}
+
+static void on_writable(int fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+	struct outgoing *first;
+
+	while ((first = TAILQ_FIRST(&worker->outgoing))) {
+		if (!send_now(&first->reply, first->length))
+			return;
+		TAILQ_REMOVE(&worker->outgoing, first, link);
+		worker->outgoing_count--;
+		free(first);
+	}
+	event_del(&worker->writable);
+}
+
+static void send_reply(struct worker *worker, const struct source_reply *reply)
+{
+	size_t length = source_message_length(reply);
+	struct outgoing *outgoing;
+
+	if (TAILQ_EMPTY(&worker->outgoing) && send_now(reply, length))
+		return;
+	outgoing = malloc(offsetof(struct outgoing, reply) + length);
+	if (!outgoing || worker->outgoing_count++ == OUTGOING_MAX)
+		_exit(EXIT_FAILURE);
+	outgoing->length = length;
+	memcpy(&outgoing->reply, reply, length);
+	TAILQ_INSERT_TAIL(&worker->outgoing, outgoing, link);
+	event_add(&worker->writable, NULL);
+}
+
+static void fill(struct source_reply *reply, enum source_reply_type type, uint32_t id,
+		 const char *why)
+{
+	memset(reply, 0, sizeof(*reply));
+	reply->type = type;
+	reply->id = id;
+	snprintf(reply->why, sizeof(reply->why), "%s", why);
+}
+
+static void send_plain(struct worker *worker, enum source_reply_type type, uint32_t id,
+		       const char *why)
+{
+	struct source_reply reply;
+
+	fill(&reply, type, id, why);
+	send_reply(worker, &reply);
+}
+
+static void send_list(struct job *job, const struct source_list *list)
+{
+	unsigned at = 0;
+
+	do {
+		unsigned left = list->count - at;
+		struct source_reply reply;
+
+		fill(&reply, SOURCE_LIST, job->id, list->why);
+		reply.count = left < SOURCE_PART ? left : SOURCE_PART;
+		reply.first = !at;
+		reply.last = reply.count == left;
+		reply.ignored = list->ignored;
+		memcpy(reply.items, list->items ? list->items + at : reply.items,
+		       reply.count * sizeof(reply.items[0]));
+		at += reply.count;
+		send_reply(job->worker, &reply);
+	} while (at < list->count);
+}
+
+static void on_report(void *arg, struct source_list *list, const char *why)
+{
+	struct job *job = arg;
+
+	if (!list) {
+		send_plain(job->worker, SOURCE_FAILED, job->id, why);
+		return;
+	}
+	send_list(job, list);
+	source_list_done(list);
+}
+
+/* ---- requests ---- */
+
+static const struct source_env *find_env(const struct worker *worker,
+					 const struct source_kind *kind)
+{
+	for (unsigned i = 0; i < worker->kinds_count; i++)
+		if (worker->kinds[i].kind == kind)
+			return &worker->kinds[i].env;
+	return NULL;
+}
+
+/* A request that cannot be right is a fault of lbd's: to end shows it in lbd's log. */
+static void start_job(struct worker *worker, const struct source_request *request, size_t length)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	const struct source_env *env;
+	struct config_from from;
+
+	if (!job || !source_message_from(request, length, &from) ||
+	    config_from_copy(&from, &job->from))
+		_exit(EXIT_FAILURE);
+	job->worker = worker;
+	job->id = request->id;
+	job->kind = source_kind_find(request->kind);
+	env = job->kind ? find_env(worker, job->kind) : NULL;
+	if (!env)
+		_exit(EXIT_FAILURE);
+	TAILQ_INSERT_TAIL(&worker->jobs, job, link);
+	job->run = job->kind->start(env, &job->from, job);
+	if (!job->run)
+		_exit(EXIT_FAILURE);
+}
+
+static void stop_job(struct worker *worker, uint32_t id)
+{
+	struct job *job;
+
+	for (job = TAILQ_FIRST(&worker->jobs); job; job = TAILQ_NEXT(job, link))
+		if (job->id == id)
+			break;
+	if (!job)
+		return;
+	job->kind->stop(job->run);
+	config_from_done(&job->from);
+	TAILQ_REMOVE(&worker->jobs, job, link);
+	free(job);
+}
+
+static void on_readable(int fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+	static struct source_request request;
+	ssize_t length = recv(fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
+
+	if (length < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (length <= 0)
+		_exit(EXIT_SUCCESS); /* lbd is gone */
+	if ((size_t)length < offsetof(struct source_request, texts) ||
+	    (size_t)length > sizeof(request))
+		_exit(EXIT_FAILURE);
+	if (request.type == SOURCE_START)
+		start_job(worker, &request, (size_t)length);
+	else
+		stop_job(worker, request.id);
+}
+
+static void on_beat(int fd, short what, void *arg)
+{
+	send_plain(arg, SOURCE_BEAT, 0, "");
+}
+
+/* ---- the start ---- */
+
+static int open_kinds(struct worker *worker, struct error *err)
+{
+	registry_for_each (source_kind, kind) {
+		struct source_env *env;
+		int rc = 0;
+
+		if (!kind->confined || worker->kinds_count >= KINDS_MAX)
+			continue;
+		env = &worker->kinds[worker->kinds_count].env;
+		worker->kinds[worker->kinds_count++].kind = kind;
+		*env = (struct source_env){.base = worker->base, .report = on_report};
+		if (kind->open)
+			rc = kind->open(worker->base, &env->shared, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* The libraries read their files and make their descriptors before system calls are confined, but
+ * after the rights are gone. */
+static int start(struct worker *worker, struct error *err)
+{
+	const struct confine_options options = {.messages = SOURCE_FD, .udp = true};
+	const struct timeval beat = clock_span_ms(BEAT_MS);
+	int rc = confine_rights(err);
+
+	if (rc)
+		return rc;
+	worker->base = loop_new();
+	if (!worker->base)
+		return error_set(err, -ENOMEM, "out of memory");
+	if ((rc = open_kinds(worker, err)) || (rc = confine_calls(&options, err)))
+		return rc;
+	TAILQ_INIT(&worker->jobs);
+	TAILQ_INIT(&worker->outgoing);
+	event_assign(&worker->readable, worker->base, SOURCE_FD, EV_READ | EV_PERSIST, on_readable,
+		     worker);
+	event_assign(&worker->writable, worker->base, SOURCE_FD, EV_WRITE | EV_PERSIST, on_writable,
+		     worker);
+	event_assign(&worker->beat, worker->base, -1, EV_PERSIST, on_beat, worker);
+	if (event_add(&worker->readable, NULL) || event_add(&worker->beat, &beat))
+		return error_set(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static bool has_socket(void)
+{
+	int type = 0, domain = 0;
+	socklen_t length = sizeof(int);
+
+	return !getsockopt(SOURCE_FD, SOL_SOCKET, SO_TYPE, &type, &length) &&
+	       !getsockopt(SOURCE_FD, SOL_SOCKET, SO_DOMAIN, &domain, &length) &&
+	       type == SOCK_SEQPACKET && domain == AF_UNIX;
+}
+
+/* Signals to lbd's process group or unit are lbd's: it ends this process. */
+static void leave_signals_to_lbd(void)
+{
+	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
+
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		signal(signals[i], SIG_IGN);
+}
+
+static bool asked; /* a main that does not ask would run as itself once more */
+
+bool source_table_is_worker(int argc, char *const *argv)
+{
+	asked = true;
+	return argc == 2 && !strcmp(argv[1], SOURCE_ARGUMENT);
+}
+
+bool source_table_can_spawn(void)
+{
+	return asked;
+}
+
+int source_table_run_worker(void)
+{
+	static struct worker worker;
+	struct source_reply reply;
+	struct error err;
+
+	if (!has_socket()) {
+		fprintf(stderr, "lbd: " SOURCE_ARGUMENT ": only lbd itself can start this\n");
+		return EXIT_FAILURE;
+	}
+	prctl(PR_SET_NAME, NAME);
+	leave_signals_to_lbd();
+	if (start(&worker, &err)) {
+		fill(&reply, SOURCE_UNFIT, 0, "");
+		snprintf(reply.why, sizeof(reply.why), "%.*s", SOURCE_WHY - 1, err.text);
+		send_now(&reply, source_message_length(&reply));
+		_exit(EXIT_FAILURE);
+	}
+	send_plain(&worker, SOURCE_READY, 0, "");
+	event_base_dispatch(worker.base);
+	_exit(EXIT_FAILURE);
+}
