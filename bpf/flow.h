@@ -210,6 +210,51 @@ static __always_inline bool flow_replace(__u64 *place, __u64 old, __u64 entry)
 	return true;
 }
 
+/* ---- for the other nodes ---- */
+
+static __always_inline void dirty_set(__u32 bucket)
+{
+	__u32 line = bucket / LB_DIRTY_BUCKETS;
+	struct lb_dirty_line *at = bpf_map_lookup_elem(&dirty, &line);
+	volatile __u8 *byte = at ? &at->bucket[bucket % LB_DIRTY_BUCKETS] : NULL;
+
+	if (byte && !*byte)
+		*byte = 1;
+}
+
+static __always_inline void flow_tell_in(__u64 hash, __u32 mask)
+{
+	__u32 index = lb_bucket(hash, flow_shift, mask);
+	struct lb_flow_bucket *first = flow_bucket(index);
+
+	dirty_set(index);
+	if (first && flow_read(&first->flow[0]) & LB_FLOW_OVERFLOW)
+		dirty_set(lb_bucket_other(index, hash, flow_shift));
+}
+
+/* Notes that the other nodes have to learn of the flow's entry. It is in the second bucket only if
+ * the first has overflowed; while the table changes its size, in either part. */
+LB_NOINLINE int flow_tell(__u64 hash)
+{
+	const union lb_flow_masks masks = flow_masks();
+
+	flow_tell_in(hash, masks.put);
+	if (unlikely(masks.look != masks.put))
+		flow_tell_in(hash, masks.look);
+	return 0;
+}
+
+/* After a packet: the entry is in another state, or was not told of for so long that the others
+ * would soon take it for expired. */
+static __always_inline void flow_tell_change(__u64 hash, __u64 entry, __u32 after, __u32 now,
+					     const struct lb_service *service)
+{
+	__u32 before = LB_FLOW_STATE(entry);
+
+	if (unlikely(before != after || 4 * flow_age(entry, now) > lb_flow_idle(service, before)))
+		flow_tell(hash);
+}
+
 /* ---- a place for a new entry ---- */
 
 /* Notes that a new flow of this service found no place. */
@@ -428,6 +473,8 @@ static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state,
 			filled = flow_evict(hash, entry, now);
 		if (likely(filled == FLOW_FILLED)) {
 			count_reason(bpf_get_smp_processor_id(), LB_EVENT_flow_inserted, 0);
+			if (!flow_is(state, LB_FLOW_YOUNG))
+				flow_tell(hash);
 			return backend;
 		}
 		if (filled == FLOW_FULL)

@@ -42,6 +42,7 @@ LB_ARRAY(backends, struct lb_backend, 2);
 LB_ARRAY(loads, struct lb_load, 2);
 LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
+LB_ARRAY(dirty, struct lb_dirty_line, 1);
 LB_ARRAY(frags, __u64, LB_FRAGS);
 LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);

@@ -257,8 +257,10 @@ LB_NOINLINE int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 n
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
 		/* it may have expired */
 		return flow_refresh_to(client_hash, place, old, LB_FLOW_AFFINITY, now);
-	if (place)
-		return flow_replace(place, old, flow_entry(client_hash, id, state, now));
+	if (place) {
+		flow_replace(place, old, flow_entry(client_hash, id, state, now));
+		return state == LB_FLOW_AFFINITY ? flow_tell(client_hash) : 0;
+	}
 	return flow_insert(client_hash, id, state, now);
 }
 
@@ -364,11 +366,13 @@ static __always_inline bool may_be_older(const struct flow_query *q,
 	       lately_unplaced(query_service(q), q->now, service->udp_idle);
 }
 
-/* The state of the entry that this packet creates. */
-static __always_inline __u32 flow_first_state(const struct flow_query *q)
+/* The state of the entry that this packet creates. A UDP flow that may be an older one is told to
+ * the other nodes at once, as its next packet may come to one where it would look new. */
+static __always_inline __u32 flow_first_state(const struct flow_query *q,
+					      const struct lb_service *service)
 {
 	if (!query_tcp(q))
-		return LB_FLOW_UDP_NEW;
+		return may_be_older(q, service) ? LB_FLOW_UDP : LB_FLOW_UDP_NEW;
 	return opens_flow(query_flags(q)) ? LB_FLOW_SYN
 					  : flow_next_state(LB_FLOW_SYN, query_flags(q));
 }
@@ -388,7 +392,7 @@ static __always_inline __u32 flow_record(const struct flow_query *q,
 					 const struct lb_service *service, __u32 id, __u64 *place,
 					 __u64 old)
 {
-	__u32 state = flow_first_state(q), placed;
+	__u32 state = flow_first_state(q, service), placed;
 
 	if (!place)
 		placed = flow_insert(q->hash, id, state, q->now);
@@ -398,6 +402,8 @@ static __always_inline __u32 flow_record(const struct flow_query *q,
 		placed = flow_recorded(q->hash);
 	if (placed != id && !backend_serves(placed, service))
 		return flow_unplaced(q, service);
+	if (place && !flow_is(state, LB_FLOW_YOUNG))
+		flow_tell(q->hash);
 	return go_to_tracked(q, service, placed) | FLOW_RECORDED;
 }
 
@@ -438,7 +444,8 @@ static __always_inline bool leave_mark(const struct flow_query *q, __u32 keeper,
 		return true;
 	if (place)
 		return flow_replace(place, mark,
-				    flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
+				    flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now)) &&
+		       !flow_tell(q->hash);
 	return query_flags(q) & LB_TCP_RST || flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now);
 }
 
@@ -460,9 +467,12 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
 
 	if (!keeper || (!away && !tracks_always(service) && !syn && (!place || known)))
 		return keeper;
-	if (confirmed)
-		flow_refresh_to(q->hash, place, mark, mark_next(q, service), q->now);
-	else if (!leave_mark(q, keeper, place, known, mark)) {
+	if (confirmed) {
+		flow_tell_change(
+		    q->hash, mark,
+		    flow_refresh_to(q->hash, place, mark, mark_next(q, service), q->now), q->now,
+		    service);
+	} else if (!leave_mark(q, keeper, place, known, mark)) {
 		flow_note_forgotten(query_service(q), q->now);
 		holds = true; /* without a mark it cannot be confirmed later */
 	}
@@ -495,6 +505,8 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q,
 	__u32 again = 0,
 	      after = flow_refresh(q->hash, place, entry, query_flags(q), q->now, query_tcp(q));
 
+	if (!flow_is(after, LB_FLOW_YOUNG))
+		flow_tell_change(q->hash, entry, after, q->now, service);
 	if (unlikely(service->flags & LB_SERVICE_AFFINITY) && before != after &&
 	    flow_is(after, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
 		return go_to_tracked(q, service, id) | FLOW_PROVED;

@@ -68,6 +68,10 @@ static __always_inline __u64 *straight_entry(const struct packet *p, const struc
 	return place && flow_is(LB_FLOW_STATE(*ret_entry), lasting) ? place : NULL;
 }
 
+/* Ticks since the last packet of a flow after which the other nodes may have to be told that it
+ * goes on: the long path does that. */
+#define STRAIGHT_BRISK 2
+
 /* Gives the entry the present tick. False: another CPU has changed it. */
 static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)
 {
@@ -92,6 +96,8 @@ static __always_inline bool straight_slot(const struct packet *p, struct route *
 		/* not at the place found: to keep it would cost packets of stable slots
 		 * a register */
 		now = tick_now();
+		if (LB_FLOW_TICK(entry) != FLOW_TICK(now) && flow_age(entry, now) > STRAIGHT_BRISK)
+			return false;
 		if (LB_FLOW_TICK(entry) != FLOW_TICK(now) &&
 		    !flow_renew(r->hash, entry, flow_renewed(entry, LB_FLOW_STATE(entry), now)))
 			return false;
@@ -114,7 +120,9 @@ static __always_inline bool straight_flow(const struct packet *p, struct route *
 	if (!r->backend || r->backend->service != LB_STRAIGHT_UPPER(word))
 		return false;
 	now = tick_now();
-	return likely(LB_FLOW_TICK(entry) == FLOW_TICK(now)) || straight_renew(place, entry, now);
+	if (likely(LB_FLOW_TICK(entry) == FLOW_TICK(now)))
+		return true;
+	return flow_age(entry, now) <= STRAIGHT_BRISK && straight_renew(place, entry, now);
 }
 
 /* ---- sending; LB_CONTINUE: the long path ---- */

@@ -152,6 +152,7 @@ void batch_clear(struct batch *batch, uint64_t dice)
 	memset(m->backends, 0, m->backend_slots * sizeof(*m->backends));
 	memset(m->loads, 0, m->backend_slots * sizeof(*m->loads));
 	memset(m->flows, 0, m->flow_words * sizeof(*m->flows));
+	memset(m->dirty, 0, m->flow_words / LB_FLOW_WAYS * sizeof(*m->dirty));
 	memset(m->totals, 0, m->service_slots * sizeof(*m->totals));
 	memset(m->backend_counts, 0,
 	       (size_t)m->cpus * m->backend_slots * sizeof(*m->backend_counts));

@@ -35,6 +35,7 @@ enum map_index {
 	MAP_LOADS,
 	MAP_TURNS,
 	MAP_FLOWS,
+	MAP_DIRTY,
 	MAP_FRAGS,
 	MAP_BACKEND_COUNTS,
 	MAP_REASON_COUNTS,
@@ -51,10 +52,10 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",          "services", "arena",    "fronts",
-    "stamps",         "backends",      "loads",          "turns",    "flows",    "frags",
-    "backend_counts", "reason_counts", "service_counts", "totals",   "filters",  "limits",
-    "sources",        "offenders",     "egress",         "paths",    "settings",
+    "links",  "vips",           "ports",         "services",       "arena",  "fronts",
+    "stamps", "backends",       "loads",         "turns",          "flows",  "dirty",
+    "frags",  "backend_counts", "reason_counts", "service_counts", "totals", "filters",
+    "limits", "sources",        "offenders",     "egress",         "paths",  "settings",
 };
 
 struct mapping {
@@ -93,6 +94,11 @@ static uint32_t flow_buckets(uint32_t flows)
 	while ((uint64_t)buckets * LB_FLOW_WAYS < 2 * (uint64_t)flows)
 		buckets *= 2;
 	return buckets;
+}
+
+static uint32_t dirty_lines(uint32_t buckets)
+{
+	return (buckets + LB_DIRTY_BUCKETS - 1) / LB_DIRTY_BUCKETS;
 }
 
 static uint32_t entries_of(const struct dataplane *dp, unsigned map)
@@ -139,6 +145,7 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_LOADS] = backends,
 	    [MAP_TURNS] = services,
 	    [MAP_FLOWS] = flow_buckets(options->flows),
+	    [MAP_DIRTY] = dirty_lines(flow_buckets(options->flows)),
 	    [MAP_BACKEND_COUNTS] = cpus * backends,
 	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
 	    [MAP_SERVICE_COUNTS] = services * cpus,
@@ -401,6 +408,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .loads = dp->mappings[MAP_LOADS].at,
 	    .turns = dp->mappings[MAP_TURNS].at,
 	    .flows = dp->mappings[MAP_FLOWS].at,
+	    .dirty = dp->mappings[MAP_DIRTY].at,
 	    .frags = dp->mappings[MAP_FRAGS].at,
 	    .backend_counts = dp->mappings[MAP_BACKEND_COUNTS].at,
 	    .reason_counts = dp->mappings[MAP_REASON_COUNTS].at,

@@ -23,6 +23,7 @@ struct dp_maps {
 	struct lb_load *loads;
 	struct lb_turn *turns;
 	uint64_t *flows; /* LB_FLOW_WAYS words a bucket */
+	uint8_t *dirty;  /* a byte for each bucket of `flows` */
 	uint64_t *frags;
 	struct lb_backend_count *backend_counts;
 	struct lb_reason_count *reason_counts;
