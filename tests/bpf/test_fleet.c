@@ -21,7 +21,8 @@
 #else
 #define SEQUENCES 1000
 #endif
-#define FLOWS 2048
+#define FLOWS   2048
+#define SEGMENT 4 /* bits: a table begins with 16 of its 512 buckets, and grows */
 
 static struct batch batches[FLEET_NODES];
 static struct fleet fleet;
@@ -33,8 +34,8 @@ static int setup(void **state)
 	int rc = 0;
 
 	for (unsigned i = 0; i < FLEET_NODES && !rc; i++)
-		rc = batch_open(FLEET_SERVICES, FLEET_NUMBERS + 2, 8192, FLOWS, false, &batches[i],
-				&err);
+		rc = batch_open(FLEET_SERVICES, FLEET_NUMBERS + 2, 8192, FLOWS, SEGMENT, false,
+				&batches[i], &err);
 	if (rc == -EPERM)
 		lacking = err;
 	else if (rc)

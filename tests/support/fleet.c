@@ -666,16 +666,21 @@ static struct lb_tuple tuple_of(const struct fleet *f, const struct want *want, 
 
 static uint64_t entry_of(const struct dataplane *dp, uint64_t hash)
 {
-	uint32_t mask = dp->maps.flow_words / LB_FLOW_WAYS - 1, bucket = lb_bucket(hash, mask);
+	const union lb_flow_masks masks = flows_masks(dp);
+	const uint32_t shift = dp->maps.flow_shift;
 
-	for (unsigned second = 0; second < 2;
-	     second++, bucket = lb_bucket_other(bucket, hash, mask))
+	for (unsigned at = 0; at < 4; at++) {
+		uint32_t bucket = lb_bucket(hash, shift, at < 2 ? masks.look : masks.put);
+
+		if (at % 2)
+			bucket = lb_bucket_other(bucket, hash, shift);
 		for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 			uint64_t entry = dp->maps.flows[bucket * LB_FLOW_WAYS + i];
 
 			if (LB_FLOW_STATE(entry) && (entry ^ hash) >> LB_FLOW_FP_SHIFT == 0)
 				return entry;
 		}
+	}
 	return 0;
 }
 
@@ -775,6 +780,9 @@ static void begin_tick(struct fleet *f)
 
 static void apply_due(struct fleet *f)
 {
+	for (unsigned i = 0; i < f->nodes_count; i++)
+		if (f->nodes[i].dp)
+			dataplane_grow(f->nodes[i].dp);
 	for (unsigned i = 0; i < f->nodes_count; i++)
 		if (f->nodes[i].dp && f->nodes[i].applies_at && f->nodes[i].applies_at <= f->now)
 			apply(f, &f->nodes[i]);
