@@ -14,7 +14,7 @@
 
 static bool change_masks(struct dataplane *dp, union lb_flow_masks from, union lb_flow_masks to)
 {
-	uint64_t expected = from.word;
+	__u64 expected = from.word;
 
 	return __atomic_compare_exchange_n(&dp->maps.settings->flow_masks.word, &expected, to.word,
 					   false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
