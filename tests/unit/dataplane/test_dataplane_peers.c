@@ -441,6 +441,29 @@ LB_TEST(of_two_entries_the_newer_one_of_an_established_flow_counts)
 
 /* ---- what no node would send ---- */
 
+TEST(a_keeper_of_another_service_is_not_taken_over)
+{
+	struct want two[2] = {want[1], want[1]};
+	struct dp_shared_backend backend = {.ref = 9, .port = 80, .protocol = IPPROTO_UDP};
+	struct dp_shared_service service = {
+	    .ref = 1, .protocol = IPPROTO_TCP, .port = 80, .size = 31, .configured = 31};
+	struct dp_shared_slot slot = {.service = 1, .claim = LB_SLOT(9, 9)};
+
+	two[0].service.backends = two[0].backends;
+	two[1].service.backends = two[1].backends;
+	two[1].service.protocol = IPPROTO_UDP;
+	dataplane_join(dp[1], DP_JOINS);
+	want_commit(dp[1], two, 2);
+	assert_int_equal(dataplane_peer_open(dp[1], PEER), 0);
+	backend.vip = service.vip = want[1].service.vip;
+	backend.address = want_address(1);
+	assert_int_equal(dataplane_take_backend(dp[1], PEER, &backend), 0);
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	assert_int_equal(dataplane_take_slot(dp[1], PEER, &slot), 0);
+	assert_int_equal(dp[1]->maps.backends[LB_SLOT_KEEPER(slots_of(1)[0])].service,
+			 want_line(dp[1], &want[1])->id);
+}
+
 TEST(references_and_places_that_cannot_be_are_refused)
 {
 	struct dp_shared_backend backend = {.ref = 0};

@@ -104,7 +104,8 @@ static uint16_t keeper_of_peers(const struct dataplane *dp, const struct record 
 				      ? local_of(dp->peers[i], LB_SLOT_KEEPER(claim))
 				      : 0;
 
-		if (keeper && keeper != PEER_NOBODY && dp->traits[keeper] & BACKEND_PRESENT)
+		if (keeper && keeper != PEER_NOBODY && dp->traits[keeper] & BACKEND_PRESENT &&
+		    dp->maps.backends[keeper].service == record->id)
 			return keeper;
 	}
 	return 0;
