@@ -206,6 +206,75 @@ TEST(slots_settle_when_both_nodes_have_the_change_and_are_quiet)
 	assert_int_equal(current_at(1, 0), 2);
 }
 
+/* What node 1 says of all its slots, in its ids; all is as of now. */
+static void claim_all(uint32_t claim)
+{
+	const struct dp_shared_service service = {.ref = want_line(dp[1], &want[1])->id,
+						  .vip = want[1].service.vip,
+						  .protocol = IPPROTO_TCP,
+						  .port = 80,
+						  .size = 31,
+						  .configured = 31,
+						  .unplaced = UINT16_MAX};
+
+	assert_int_equal(dataplane_take_service(dp[0], PEER, &service), 0);
+	for (uint32_t i = 0; i < 31; i++) {
+		const struct dp_shared_slot slot = {service.ref, i, claim};
+
+		assert_int_equal(dataplane_take_slot(dp[0], PEER, &slot), 0);
+	}
+}
+
+TEST(a_slot_settles_only_when_its_current_is_the_keeper_at_all_nodes)
+{
+	uint32_t one = want_id(dp[1], &want[1], 1), two = want_id(dp[1], &want[1], 2);
+
+	want_find(&want[0], 1)->weight = 0;
+	want_commit(dp[0], &want[0], 1);
+	advance(4 * IDLE);
+	meet();
+	for (unsigned i = 0; i < 4 * (IDLE + DP_SLACK); i++) {
+		claim_all(LB_SLOT(two, one) | T | CLAIM_QUIET);
+		sweep_rounds(dp[0], 1, now_of(0) + 1);
+		assert_int_equal(in_transition(0), 31);
+	}
+	claim_all(LB_SLOT(two, two) | T | CLAIM_QUIET);
+	sweep_rounds(dp[0], 1, now_of(0) + 1);
+	assert_int_equal(in_transition(0), 0);
+}
+
+TEST(udp_learns_again_as_the_slot_may_have_been_stable_at_a_peer)
+{
+	want[0].service.protocol = IPPROTO_UDP;
+	want[0].service.udp_idle_ms = IDLE * TICK_MS;
+	want_commit(dp[0], &want[0], 1);
+	assert_int_equal(dataplane_peer_open(dp[0], PEER), 0);
+	for (uint32_t i = 0; i < 31; i++)
+		slots_of(0)[i] =
+		    LB_SLOT(LB_SLOT_CURRENT(slots_of(0)[i]), LB_SLOT_CURRENT(slots_of(0)[i])) | T;
+	want_find(&want[0], 1)->weight = 0;
+	want_commit(dp[0], &want[0], 1);
+	for (uint32_t i = 0; i < 31; i++)
+		assert_true(LB_SLOT_CURRENT(slots_of(0)[i]) == LB_SLOT_KEEPER(slots_of(0)[i]) ||
+			    slots_of(0)[i] & L);
+	assert_int_equal(current_at(0, 0), 2);
+}
+
+TEST(nothing_settles_while_a_peer_has_not_told_everything)
+{
+	advance(3 * IDLE);
+	want_find(&want[0], 1)->weight = 0;
+	want_commit(dp[0], &want[0], 1);
+	assert_int_equal(dataplane_peer_open(dp[0], PEER), 0);
+	for (unsigned i = 0; i < 4 * (IDLE + DP_SLACK); i++)
+		sweep_rounds(dp[0], 1, now_of(0) + 1);
+	assert_in_range(in_transition(0), 1, 31);
+	assert_int_equal(dataplane_take_end(dp[0], PEER, 1), 0); /* it has no such service */
+	for (unsigned i = 0; i < 4; i++)
+		sweep_rounds(dp[0], 1, now_of(0) + 1);
+	assert_int_equal(in_transition(0), 0);
+}
+
 TEST(a_node_that_is_stamped_holds_the_slots_of_the_other)
 {
 	uint64_t ring;
@@ -440,6 +509,34 @@ LB_TEST(of_two_entries_the_newer_one_of_an_established_flow_counts)
 }
 
 /* ---- what no node would send ---- */
+
+TEST(a_keeper_of_a_node_that_has_just_booted_is_not_taken_over)
+{
+	struct dp_shared_service service = {.ref = 1,
+					    .protocol = IPPROTO_TCP,
+					    .port = 80,
+					    .size = 31,
+					    .configured = 31,
+					    .fresh = true};
+	struct dp_shared_backend backend = {.ref = 9, .port = 80, .protocol = IPPROTO_TCP};
+	struct dp_shared_slot slot = {.service = 1, .claim = LB_SLOT(9, 9)};
+	uint32_t keeper;
+
+	advance(3 * IDLE);
+	keeper = LB_SLOT_KEEPER(slots_of(1)[0]);
+	backend.address = want_address(3 - current_at(1, 0)); /* the other backend */
+	dataplane_join(dp[1], DP_JOINS);
+	assert_int_equal(dataplane_peer_open(dp[1], PEER), 0);
+	backend.vip = service.vip = want[1].service.vip;
+	assert_int_equal(dataplane_take_backend(dp[1], PEER, &backend), 0);
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	assert_int_equal(dataplane_take_slot(dp[1], PEER, &slot), 0);
+	assert_int_equal(LB_SLOT_KEEPER(slots_of(1)[0]), keeper);
+	service.fresh = false;
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	assert_int_equal(dataplane_take_slot(dp[1], PEER, &slot), 0);
+	assert_int_not_equal(LB_SLOT_KEEPER(slots_of(1)[0]), keeper);
+}
 
 TEST(a_keeper_of_another_service_is_not_taken_over)
 {
