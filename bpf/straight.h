@@ -70,7 +70,7 @@ static __always_inline __u64 *straight_entry(const struct packet *p, const struc
 
 /* Ticks since the last packet of a flow after which the other nodes may have to be told that it
  * goes on: the long path does that. */
-#define STRAIGHT_BRISK 2
+#define STRAIGHT_BRISK 8
 
 /* Gives the entry the present tick. False: another CPU has changed it. */
 static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)

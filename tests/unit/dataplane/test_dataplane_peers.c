@@ -275,6 +275,41 @@ TEST(nothing_settles_while_a_peer_has_not_told_everything)
 	assert_int_equal(in_transition(0), 0);
 }
 
+TEST(a_slot_whose_backend_is_gone_is_not_stable_while_a_peer_has_it)
+{
+	unsigned were = 0;
+
+	advance(3 * IDLE);
+	meet();
+	for (uint32_t i = 0; i < 31; i++)
+		were += current_at(0, i) == 1;
+	want_remove(&want[0], 1);
+	want_commit(dp[0], &want[0], 1);
+	assert_int_equal(in_transition(0), were);
+	advance(2 * (IDLE + DP_SLACK));
+	assert_int_equal(in_transition(0), were);
+	want_remove(&want[1], 1);
+	want_commit(dp[1], &want[1], 1);
+	advance(2 * (IDLE + DP_SLACK));
+	assert_int_equal(in_transition(0) + in_transition(1), 0);
+}
+
+TEST(a_ring_keeps_its_size_until_the_peers_have_told_everything)
+{
+	uint32_t size;
+
+	advance(3 * IDLE);
+	dataplane_join(dp[0], DP_RETURNS);
+	want[0].service.slots = 101;
+	want_commit(dp[0], &want[0], 1);
+	want_slots(dp[0], &want[0], &size);
+	assert_int_equal(size, 31);
+	dataplane_join(dp[0], DP_JOINED);
+	sweep_rounds(dp[0], 1, now_of(0) + 1);
+	want_slots(dp[0], &want[0], &size);
+	assert_int_equal(size, 101);
+}
+
 TEST(a_node_that_is_stamped_holds_the_slots_of_the_other)
 {
 	uint64_t ring;
